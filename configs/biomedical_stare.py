@@ -1,0 +1,39 @@
+"""STARE retina photographs: vessels, by a small U-Net from scratch.
+
+Source: 20 photographs 700x605, Hoover, Kouznetsova and Goldbaum, IEEE TMI 2000; the first ten
+train, the last ten test, as MMSegmentation's U-Net table has it.
+"""
+
+from fcnjax.config import default_config, parse_arg
+
+
+def get_config(arg=None):
+    arg = parse_arg(arg, cpu=False)
+    config = default_config()
+    config.data.source = "stare"
+    config.data.train_split = "train"
+    config.data.eval_split = "test"
+    config.data.cache = "device"
+    config.model.widths = (32, 64, 128, 256, 512)
+    config.augment.crop = (256, 256)
+    config.augment.scale = (0.75, 1.33)
+    config.augment.rotation = 180.0
+    config.augment.vflip = 0.5
+    config.augment.brightness = 0.1
+    config.augment.contrast = 0.2
+    config.augment.saturation = 0.2
+    config.augment.gamma = 0.3
+    config.loss.dice = 3.0
+    config.optim.lr = 2e-3
+    config.optim.warmup_steps = 50
+    config.optim.ema_decay = 0.99
+    config.train.steps = 2000
+    config.train.batch_size = 16
+    # The split is the published test set: no checkpoint is chosen by it.
+    config.eval.best_metric = ""
+    if arg.cpu:
+        config.model.widths = (12, 24, 48, 96)
+        config.augment.crop = (96, 96)
+        config.train.steps = 600
+        config.train.batch_size = 8
+    return config

@@ -1,0 +1,33 @@
+"""Your own images: `DIR/images` and `DIR/masks`, paired by file name.
+
+Command: fcnjax train --config=configs/folder.py:root=DIR --workdir=runs/mine
+
+Classes and the masks' encoding are found by looking; a fifth of the images is held out. Name
+`--config.data.class_names=background,tumour` to have your words in the tables. No figure was
+measured: it depends on your images.
+"""
+
+from fcnjax.config import default_config, parse_arg
+
+
+def get_config(arg=None):
+    arg = parse_arg(arg, root="")
+    config = default_config()
+    config.data.root = arg.root
+    config.data.workers = 1
+    config.model.encoder = "vanilla"
+    config.model.decoder = "unet"
+    config.model.widths = (16, 32, 64, 128, 256)
+    config.augment.crop = (192, 192)
+    config.augment.scale = (0.75, 1.5)
+    config.augment.rotation = 15.0
+    config.augment.brightness = 0.1
+    config.augment.contrast = 0.2
+    config.augment.saturation = 0.2
+    config.loss.dice = 1.0
+    config.optim.lr = 1e-3
+    config.optim.warmup_steps = 50
+    config.optim.ema_decay = 0.99
+    config.train.steps = 2000
+    config.eval.every = 200
+    return config

@@ -1,0 +1,297 @@
+"""Checkpoints: Orbax writes them, a SHA-256 manifest says that they are whole.
+
+The only file that imports orbax. A checkpoint is `workdir/checkpoints/STEP/` with the items `model`
+(what inference needs), `training` (the rest of the state) and `progress` (JSON). Orbax does not
+notice a byte that changed in an array file. So, once a checkpoint is committed, `manifest.json` is
+written into it with the hash of every file; one without a manifest, or that differs from it, is
+passed over for the newest whole one, and kept aside, never deleted.
+"""
+
+import hashlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from fcnjax.errors import UserError
+from fcnjax.files import read_json, write_json
+from fcnjax.train_state import TrainState
+
+FOLDER = "checkpoints"
+MANIFEST = "manifest.json"
+
+
+class Checkpoints:
+    """The checkpoints of a workdir.
+
+    Args:
+        workdir: Its checkpoints are in `workdir/checkpoints`.
+        keep: How many of the newest to keep, beside the best.
+        best_metric: The metric whose greatest value marks the best; "" for none.
+        read_only: Writes, renames and deletes nothing.
+        say: Takes the lines that tell of a damaged checkpoint.
+    """
+
+    def __init__(
+        self,
+        workdir: str | Path,
+        *,
+        keep: int = 2,
+        best_metric: str = "",
+        read_only: bool = False,
+        say: Callable[[str], None] = print,
+    ):
+        self.folder = Path(workdir).absolute() / FOLDER
+        self._keep = max(keep, 1)
+        self._best_metric = best_metric
+        self._read_only = read_only
+        self._say = say
+        self._committing: threading.Thread | None = None
+        self._error: BaseException | None = None
+        options = (
+            # Deleting is ours: only after the new checkpoint's manifest stands.
+            ocp.CheckpointManagerOptions(max_to_keep=None, cleanup_tmp_directories=True)
+            if not read_only
+            else ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
+        )
+        try:
+            if not read_only:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
+        except OSError as error:
+            raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
+
+    def steps(self) -> list[int]:
+        """The steps that have a folder here, oldest first, whole or not."""
+        if not self.folder.is_dir():
+            return []
+        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+
+    def save(self, state: TrainState, progress: dict, metrics: dict | None = None) -> None:
+        """Starts to save a checkpoint; returns once the state is copied from the devices.
+
+        Args:
+            state: The state; its step names the checkpoint.
+            progress: What else resuming needs, as JSON.
+            metrics: Values that `best_metric` is looked up in, or None if not evaluated.
+
+        Raises:
+            UserError: This save, or the one before it, could not be written.
+        """
+        self.wait()
+        step = int(state.step)
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    model=ocp.args.StandardSave(_model_item(state)),
+                    training=ocp.args.StandardSave(_training_item(state)),
+                    progress=ocp.args.JsonSave(progress),
+                ),
+            )
+        except Exception as error:
+            raise self._cannot_write(step, error) from error
+        self._committing = threading.Thread(
+            target=self._commit, args=(step, metrics), name=f"commit-{step}"
+        )
+        self._committing.start()
+
+    def _commit(self, step: int, metrics: dict | None) -> None:
+        try:
+            self._manager.wait_until_finished()
+            if jax.process_index() == 0:
+                write_manifest(self.folder / str(step), step, metrics or {})
+                self._delete_old()
+        except BaseException as error:  # raised again by wait(), in the main thread
+            self._error = self._cannot_write(step, error)
+
+    def wait(self) -> None:
+        """Waits for the save under way.
+
+        Raises:
+            UserError: It could not be written.
+        """
+        if self._committing is not None:
+            self._committing.join()
+            self._committing = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def close(self) -> None:
+        """Waits for the save under way, and lets Orbax's threads end."""
+        try:
+            self.wait()
+        finally:
+            self._manager.close()
+
+    def _cannot_write(self, step: int, error: BaseException) -> UserError:
+        if isinstance(error, UserError):
+            return error
+        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+        return UserError(
+            f"{self.folder / str(step)}: the checkpoint cannot be written: {reason.strip()[:300]}"
+        )
+
+    def _delete_old(self) -> None:
+        manifests = {step: self._manifest(step) for step in self.steps()}
+        whole = [step for step, manifest in manifests.items() if manifest]
+        keep = set(whole[-self._keep :]) | {self.best_step()}
+        for step in whole:
+            if step not in keep:
+                self._manager.delete(step)
+
+    def _manifest(self, step: int) -> dict | None:
+        path = self.folder / str(step) / MANIFEST
+        try:
+            return read_json(path) if path.is_file() else None
+        except UserError:
+            return None
+
+    def best_step(self) -> int | None:
+        """The step with the greatest `best_metric`; the newest where none was evaluated."""
+        manifests = [m for m in map(self._manifest, self.steps()) if m]
+        scored = [m for m in manifests if m["metrics"].get(self._best_metric) is not None]
+        if scored:
+            return max(scored, key=lambda m: (m["metrics"][self._best_metric], m["step"]))["step"]
+        return manifests[-1]["step"] if manifests else None
+
+    def newest_whole(self) -> int | None:
+        """The newest step whose files all match its manifest; says which it passed over."""
+        for step in reversed(self.steps()):
+            fault = find_fault(self.folder / str(step))
+            if fault is None:
+                return step
+            self._say(f"checkpoint {step} is damaged ({fault}); trying the one before it")
+        return None
+
+    def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
+        """Restores the newest whole checkpoint, or returns None where there is none.
+
+        Args:
+            like: A state of `jax.ShapeDtypeStruct` with the shardings to restore to.
+
+        Returns:
+            The state, and the `progress` saved with it.
+        """
+        step = self.newest_whole()
+        for damaged in self.steps():
+            # Out of the way of the same step's next save.
+            if not self._read_only and (step is None or damaged > step):
+                self._set_aside(damaged)
+        if step is None:
+            return None
+        items = self._restore(
+            step,
+            model=ocp.args.StandardRestore(_model_item(like)),
+            training=ocp.args.StandardRestore(_training_item(like)),
+            progress=ocp.args.JsonRestore(),
+        )
+        state = TrainState(**items["training"], **items["model"])
+        return state, items["progress"]
+
+    def restore_inference(
+        self, like: TrainState, which: str | int = "best"
+    ) -> tuple[dict[str, Any], int]:
+        """Restores what inference needs.
+
+        Args:
+            like: A state of `jax.ShapeDtypeStruct`; only its model part is read.
+            which: `best`, `latest` or a step.
+
+        Returns:
+            The variables that `model.apply` takes, and their step.
+
+        Raises:
+            UserError: There is no such checkpoint, or no whole one.
+        """
+        step = self._find(which)
+        items = self._restore(step, model=ocp.args.StandardRestore(_model_item(like)))
+        model = items["model"]
+        return (model["variables"] if model["ema"] is None else model["ema"]), step
+
+    def _find(self, which: str | int) -> int:
+        if which not in ("best", "latest"):
+            if which not in self.steps():
+                raise UserError(f"--step: no checkpoint {which}; valid: {self._names()}")
+            if fault := find_fault(self.folder / str(which)):
+                raise UserError(f"{self.folder / str(which)}: is damaged: {fault}")
+            return which
+        if which == "best" and (best := self.best_step()) is not None:
+            fault = find_fault(self.folder / str(best))
+            if fault is None:
+                return best
+            self._say(f"the best checkpoint, {best}, is damaged ({fault}); taking the newest")
+        step = self.newest_whole()
+        if step is None:
+            raise UserError(f"{self.folder}: has no whole checkpoint; `fcnjax train` writes them")
+        return step
+
+    def _names(self) -> str:
+        return ", ".join(["best", "latest", *map(str, self.steps())])
+
+    def _restore(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except (ValueError, KeyError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{self.folder / str(step)}: does not fit the model that the config describes: "
+                f"{reason[:300]}"
+            ) from error
+
+    def _set_aside(self, step: int) -> None:
+        place = self.folder.parent / "damaged_checkpoints"
+        place.mkdir(exist_ok=True)
+        taken = len(list(place.glob(f"{step}*")))
+        (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
+        self._manager.reload()
+
+
+def _model_item(state: TrainState) -> dict[str, Any]:
+    return {"variables": state.variables, "ema": state.ema}
+
+
+def _training_item(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "opt_state": state.opt_state}
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    hashes = {}
+    for path in files:
+        with path.open("rb") as file:
+            hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(
+                file, "sha256"
+            ).hexdigest()
+    return hashes
+
+
+def write_manifest(folder: Path, step: int, metrics: dict) -> None:
+    """Writes the manifest of a committed checkpoint, whole or not at all."""
+    write_json(
+        folder / MANIFEST, {"step": step, "metrics": dict(metrics), "files": _hashes(folder)}
+    )
+
+
+def find_fault(folder: Path) -> str | None:
+    """What is wrong with a checkpoint, in a few words; None where it matches its manifest."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return f"{MANIFEST} is missing"
+    try:
+        expected = read_json(path)["files"]
+    except (UserError, KeyError, TypeError):
+        return f"{MANIFEST} cannot be read"
+    found = _hashes(folder)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in found:
+            return f"{name} is missing"
+        if name not in expected:
+            return f"{name} does not belong to it"
+        if expected[name] != found[name]:
+            return f"{name} has changed"
+    return None

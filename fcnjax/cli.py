@@ -1,0 +1,71 @@
+"""`fcnjax COMMAND`: picks the module of a command and imports only that one."""
+
+import importlib
+import os
+import sys
+
+from fcnjax import __version__
+from fcnjax.errors import UserError, unknown
+
+# Command: its module (with a `main(argv) -> exit code`) and its line in the help.
+COMMANDS = {
+    "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),
+    "evaluate": ("fcnjax.evaluate", "score a checkpoint; write metrics.json and report.html"),
+    "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
+    "data": ("fcnjax.data.command", "fetch sample sets"),
+    "models": ("fcnjax.models.command", "list encoders and decoders, or size up a config's model"),
+}
+
+
+def usage() -> str:
+    """The text of `fcnjax --help`."""
+    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: fcnjax COMMAND [OPTIONS]",
+            "",
+            "Semantic segmentation on JAX. Commands:",
+            *lines,
+            "",
+            "`fcnjax COMMAND --help` describes one. Start with: bash launch/quickstart.sh",
+        ]
+    )
+
+
+def main(argv: list[str]) -> int:
+    """Runs a command and returns its exit code: 0, or 2 for a mistake of the user's.
+
+    May be called again and again in one process.
+    """
+    try:
+        if not argv or argv[0] in ("-h", "--help"):
+            print(usage())
+            return 0
+        if argv[0] == "--version":
+            print(f"fcnjax {__version__}")
+            return 0
+        if argv[0] not in COMMANDS:
+            raise unknown("fcnjax COMMAND", argv[0], COMMANDS)
+        module = importlib.import_module(COMMANDS[argv[0]][0])
+        return module.main(argv[1:])
+    except UserError as error:
+        print(f"fcnjax: error: {error}", file=sys.stderr)
+        return 2
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
+        return stop.code if isinstance(stop.code, int) else 2
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does; keep Python from saying so at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("fcnjax: interrupted", file=sys.stderr)
+        return 130
+
+
+def console() -> None:
+    """The entry point of the installed `fcnjax` command."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    console()

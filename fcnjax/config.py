@@ -1,0 +1,315 @@
+"""Experiment configs: their defaults, strict parsing, and the copy kept in the workdir.
+
+A config file defines `get_config(arg=None)`, which changes what it needs in `default_config()`.
+Every key is known beforehand: an unknown key, a value of the wrong type or a config that does not
+exist is a one-line error that lists what is valid.
+"""
+
+import ast
+import importlib.util
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from fcnjax import __version__
+from fcnjax.errors import UserError, unknown
+from fcnjax.files import read_json, write_json
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+# Where `--config=NAME` is looked for: in the wheel, then in a clone.
+CONFIG_FOLDERS = (
+    Path(__file__).parent / "configs",
+    Path(__file__).parent.parent / "configs",
+)
+
+
+def default_config() -> ConfigDict:
+    """Every key a config has, with its default. None leaves the choice to what uses the key."""
+    return ConfigDict(
+        {
+            "model": {
+                "encoder": "vanilla",  # `fcnjax models` lists them
+                "decoder": "unet",
+                "head": "softmax",  # softmax: one class a pixel; sigmoid: binary cross-entropy
+                "norm": "batch",  # batch, group or none
+                "activation": "relu",  # relu, leaky_relu, gelu or silu
+                "dtype": "float32",  # of the computation: float32 or bfloat16
+                # Options of an encoder or decoder. None is its own default; a value that neither
+                # of the two takes is an error.
+                "widths": config_dict.placeholder(tuple),  # channels of the vanilla stages
+                "downsample": config_dict.placeholder(str),  # vanilla: max_pool or conv
+                "decoder_widths": config_dict.placeholder(tuple),  # unet: channels, deep first
+                "skip": config_dict.placeholder(str),  # unet: concat or add
+                "upsample": config_dict.placeholder(str),  # bilinear or transposed
+                "dropout": config_dict.placeholder(float),  # on the decoder's features
+            },
+            "data": {
+                "source": "folder",  # folder, or a sample set: stare
+                "root": "",  # folder: where the two folders below are
+                "images": "images",
+                "masks": "masks",
+                "split_by": "auto",  # list, folder or fraction; auto takes the first found
+                "train_split": "train",
+                "eval_split": "val",
+                "eval_fraction": 0.2,  # split_by=fraction: the part held out
+                "split_seed": 0,
+                "mask_values": (),  # stored values in class order, as (0, 255); () finds them
+                "class_names": (),  # () finds them by looking at the masks
+                "palette": (),  # an RGB triple a class; () picks one
+                "ignore_label": 255,
+                "channels": "RGB",  # RGB or L (grey)
+                "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1
+                "std": (0.229, 0.224, 0.225),
+                "cache": config_dict.placeholder(str),  # device: the whole set lives there
+                "workers": 0,  # processes that read and decode
+                "shuffle_labels": False,  # control: each image gets another one's mask
+            },
+            "augment": {
+                "crop": (256, 256),  # height and width that the step trains on
+                "scale": (1.0, 1.0),  # least and greatest zoom
+                "rotation": 0.0,  # degrees, to either side
+                "hflip": 0.5,  # probability
+                "vflip": 0.0,
+                "brightness": 0.0,  # greatest shift, of pixels scaled to 0..1
+                "contrast": 0.0,  # greatest relative change
+                "saturation": 0.0,
+                "gamma": 0.0,  # greatest |log2| of the exponent
+            },
+            "loss": {  # the weight of each term; 0 leaves it out
+                "cross_entropy": 1.0,
+                "binary_cross_entropy": 0.0,
+                "dice": 0.0,
+                "class_weights": (),
+            },
+            "optim": {
+                "name": "adamw",  # adamw or sgd
+                "lr": 1e-3,
+                "schedule": "cosine",  # constant, cosine or poly
+                "warmup_steps": 0,
+                "poly_power": 0.9,
+                "momentum": 0.9,  # sgd
+                "b1": 0.9,  # adamw
+                "b2": 0.999,
+                "weight_decay": 1e-4,  # not on norms and biases
+                "clip_norm": 0.0,  # greatest global norm of the gradient; 0 does not clip
+                "ema_decay": 0.0,  # of the averaged weights that evaluation uses; 0 for none
+            },
+            "train": {
+                "steps": 1000,
+                "batch_size": 8,  # over all devices
+                "seed": 0,
+                "deterministic": False,  # GPU: only kernels that repeat bit for bit
+                "log_every": 20,
+                "save_every": 200,
+                "keep": 2,  # newest checkpoints kept, beside the best
+                "tensorboard": True,
+            },
+            "eval": {
+                "every": 0,  # steps; 0 evaluates only at the end
+                "batch_size": 4,
+                "bucket": 64,  # images are padded (invisibly) to a multiple of this
+                "best_metric": "mean_iou",  # "" calls the last checkpoint the best
+                "examples": 4,  # held-out images shown in the report
+            },
+            "mesh": {
+                "data": -1,  # devices that share the batch; -1 takes all
+            },
+        }
+    ).lock()
+
+
+def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
+    """Parses a config's argument, `name=value,flag`, against the types of `defaults`.
+
+    Raises:
+        UserError: A name that is not among `defaults`, or a value of the wrong type.
+    """
+    values = ConfigDict(defaults)
+    for item in filter(None, (arg or "").split(",")):
+        name, given, text = item.partition("=")
+        if name not in defaults:
+            raise unknown("config argument", name, defaults)
+        if not given and not isinstance(defaults[name], bool):
+            raise UserError(f"config argument {name}: needs a value, as {name}=...")
+        values[name] = _parse(text if given else "true", defaults[name], f"config argument {name}")
+    return values
+
+
+def load_config(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
+    """Runs a config file and applies the overrides.
+
+    Args:
+        spec: `PATH[:ARG]`, or the name of a config that ships with fcnjax, as `folder:root=DIR`.
+        overrides: Words of the form `--config.section.key=value`.
+
+    Raises:
+        UserError: No such config, an unknown key, or a value of the wrong type.
+    """
+    name, _, arg = spec.partition(":")
+    path = _find(name)
+    module_spec = importlib.util.spec_from_file_location(f"fcnjax_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        config = module.get_config(arg or None)
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(_fault_in(path, error)) from error
+    for word in overrides:
+        _override(config, word)
+    return config
+
+
+def _fault_in(path: Path, error: Exception) -> str:
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    where = f"{path}:{lines[-1]}" if lines else f"{path}"
+    # ConfigDict's own messages run over several lines and repeat themselves.
+    reason = (str(error).strip().splitlines() or [""])[0][:300]
+    return f"{where}: {type(error).__name__}: {reason}"
+
+
+def _find(name: str) -> Path:
+    if name.endswith(".py") and Path(name).is_file():
+        return Path(name)
+    for folder in CONFIG_FOLDERS:
+        path = folder / Path(name).name
+        candidate = path if path.suffix == ".py" else path.with_suffix(".py")
+        # A path that does not exist is a mistake, not another way to name a shipped config.
+        if candidate.is_file() and name in (candidate.stem, f"configs/{candidate.name}"):
+            return candidate
+    shipped = {path.stem for folder in CONFIG_FOLDERS for path in folder.glob("*.py")}
+    raise UserError(
+        f"--config: no file {name!r}; give a path, or one of: {', '.join(sorted(shipped))}"
+    )
+
+
+def _override(config: ConfigDict, word: str) -> None:
+    key, given, text = word.removeprefix("--config.").partition("=")
+    *sections, leaf = key.split(".")
+    node = config
+    for depth, section in enumerate(sections):
+        if not isinstance(node, ConfigDict) or section not in node:
+            raise unknown("--" + ".".join(["config", *sections[:depth]]), section, node)
+        node = node[section]
+    where = ".".join(["config", *sections])
+    if not isinstance(node, ConfigDict):
+        raise UserError(f"--config.{key}: {where} is a value, not a section")
+    if leaf not in node:
+        raise unknown(f"--{where}", leaf, node)
+    if isinstance(node[leaf], ConfigDict):
+        raise UserError(f"--config.{key}: is a section; its keys: {', '.join(sorted(node[leaf]))}")
+    if not given:
+        raise UserError(f"--config.{key}: needs a value, as --config.{key}=VALUE")
+    set_value(config, key, text)
+
+
+def set_value(config: ConfigDict, key: str, text: str) -> None:
+    """Sets `section.key` of a config from text, by the type that the key has."""
+    section, _, leaf = key.rpartition(".")
+    node = config[section]
+    like = node.get_type(leaf) if node[leaf] is None else node[leaf]
+    node[leaf] = _parse(text, like, f"--config.{key}")
+
+
+def _parse(text: str, like: Any, what: str) -> Any:
+    """Parses text to the type of `like`, which is a value or a type."""
+    kind = like if isinstance(like, type) else type(like)
+    if text == "None" and isinstance(like, type):
+        return None
+    if kind is str:
+        return text
+    if kind is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise UserError(f"{what}: {text!r} is not true or false")
+    if kind is tuple:
+        return _parse_tuple(text, what)
+    try:
+        return kind(text)
+    except ValueError:
+        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise UserError(f"{what}: {text!r} is not {noun}") from None
+
+
+def _parse_tuple(text: str, what: str) -> tuple:
+    try:
+        value = ast.literal_eval(text if text.startswith(("(", "[")) else f"({text},)")
+        return tuple(value)
+    except (ValueError, SyntaxError, TypeError):
+        pass
+    words = tuple(word.strip() for word in text.strip("()[]").split(","))
+    if not all(word.replace("_", "").replace("-", "").replace(" ", "").isalnum() for word in words):
+        raise UserError(f"{what}: {text!r} is not a list such as 1,2,3 or vessel,background")
+    return words
+
+
+def flatten(config: ConfigDict) -> dict[str, Any]:
+    """The config as `{"section.key": value}`, lists as tuples."""
+    return dict(_walk(config, ""))
+
+
+def _walk(node: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
+    for key in node:
+        value = node[key]
+        if isinstance(value, ConfigDict):
+            yield from _walk(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+
+
+def differences(one: ConfigDict, other: ConfigDict, may_differ: Sequence[str] = ()) -> list[str]:
+    """Keys whose values differ, as `section.key`, less those that start with a `may_differ`."""
+    one, other = flatten(one), flatten(other)
+    return [
+        key
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key) and not key.startswith(tuple(may_differ))
+    ]
+
+
+def save_config(workdir: str | Path, config: ConfigDict) -> None:
+    """Writes the resolved config to the workdir."""
+    write_json(
+        Path(workdir) / CONFIG_FILE,
+        {
+            "format_version": FORMAT_VERSION,
+            "fcnjax_version": __version__,
+            "config": config.to_dict(),
+        },
+    )
+
+
+def load_saved_config(workdir: str | Path) -> ConfigDict:
+    """Reads the config that `save_config` wrote.
+
+    Raises:
+        UserError: The folder is not a workdir, or its format is another one.
+    """
+    path = Path(workdir) / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(
+            f"--workdir: {workdir} is not a workdir (it has no {CONFIG_FILE}); "
+            "`fcnjax train --workdir` makes one"
+        )
+    saved = read_json(path)
+    version = saved.get("format_version") if isinstance(saved, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format_version is {version}, and fcnjax {__version__} reads {FORMAT_VERSION}"
+        )
+    config = default_config()
+    for section, values in saved["config"].items():
+        for key, value in values.items():
+            if section not in config or key not in config[section]:
+                raise UserError(f"{path}: {section}.{key} is unknown to fcnjax {__version__}")
+            config[section][key] = _tuples(value)
+    return config

@@ -1,0 +1,36 @@
+"""Errors that are the user's to mend: one line, no traceback, exit code 2."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """A mistake in what the user gave: its message names the file or key and what is valid."""
+
+
+def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
+    """The error for a name that is not among `valid`; suggests the nearest one.
+
+    Args:
+        what: What the name stands for, such as `config.model.encoder`.
+        given: The name that was given.
+        valid: The names that would have been right.
+    """
+    valid = sorted(valid)
+    near = difflib.get_close_matches(given, valid, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return UserError(f"{what}: unknown {given!r}{hint}; valid: {', '.join(valid)}")
+
+
+def choose(table: Mapping[str, T], given: str, what: str) -> T:
+    """Returns `table[given]`.
+
+    Raises:
+        UserError: `given` is not in the table; names `what` and the valid names.
+    """
+    if given not in table:
+        raise unknown(what, given, table)
+    return table[given]

@@ -1,0 +1,126 @@
+"""Evaluation at the labels' own resolution, and `fcnjax evaluate`."""
+
+import argparse
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from fcnjax import data, metrics
+from fcnjax.data import pipeline
+from fcnjax.files import write_json
+from fcnjax.mesh import batch_shards, make_mesh, to_devices, to_host
+from fcnjax.report import write_report
+from fcnjax.steps import make_eval_step
+
+METRICS_FILE = "metrics.json"
+
+
+@dataclass
+class Results:
+    """What an evaluation found.
+
+    Attributes:
+        confusion: `[C, C]` int64 pixel counts, rows by label and columns by prediction.
+        class_names: The names of its classes.
+        examples: A few images with their label and prediction, for the report.
+    """
+
+    confusion: np.ndarray
+    class_names: tuple[str, ...]
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Every figure, by class and over all."""
+        return metrics.compute(self.confusion, self.class_names)
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """The figures by name, as `mean_iou` and `dice/vessel`."""
+        return metrics.flat(self.metrics)
+
+
+class Evaluator:
+    """Evaluates variables on the evaluation split: `evaluator(variables) -> Results`."""
+
+    def __init__(self, model: nn.Module, config: ConfigDict, mesh: Mesh, source: data.Source):
+        self._config = config.copy_and_resolve_references()
+        shards = batch_shards(mesh)
+        # Padding to a multiple of the devices is invisible: examples that are not valid.
+        self._config.eval.batch_size = -(-config.eval.batch_size // shards) * shards
+        self._mesh = mesh
+        self._source = source
+        self._step = make_eval_step(model, config, mesh)
+
+    def __call__(self, variables: dict[str, Any]) -> Results:
+        """Returns the exact counts over the whole split, whatever the batches and devices."""
+        config, classes = self._config, len(self._config.data.class_names)
+        total = np.zeros((classes, classes), np.int64)
+        shown = set(_evenly(len(self._source), config.eval.examples))
+        examples = {}
+        place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+        for batch in pipeline.eval_batches(self._source, config, **place):
+            arrays = to_devices(batch, self._mesh)
+            index = to_host(arrays.pop("index"))
+            confusion, mask = self._step(variables, arrays)
+            total += np.asarray(confusion, np.int64)
+            for row in np.flatnonzero(np.isin(index, list(shown))):
+                height, width = to_host(arrays["extent"])[row]
+                example = self._source[int(index[row])]
+                prediction = to_host(mask)[row, :height, :width]
+                examples[int(index[row])] = {**example, "prediction": prediction}
+        ordered = [examples[index] for index in sorted(examples)]
+        return Results(total, tuple(config.data.class_names), ordered)
+
+
+def _evenly(length: int, count: int) -> list[int]:
+    """At most `count` indices spread evenly over `length`."""
+    return np.unique(np.linspace(0, length - 1, min(count, length)).astype(int)).tolist()
+
+
+def write_results(workdir: str | Path, config: ConfigDict, results: Results, step: int) -> None:
+    """Writes `metrics.json` and `report.html` to the workdir."""
+    workdir = Path(workdir)
+    write_json(
+        workdir / METRICS_FILE,
+        {
+            "step": step,
+            "split": config.data.eval_split,
+            "class_names": results.class_names,
+            "metrics": results.summary,
+            "confusion": results.confusion.tolist(),
+        },
+    )
+    write_report(workdir, config, results.metrics, results.confusion, results.examples)
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax evaluate`."""
+    from fcnjax.predict import load_variables, parse_step
+
+    parser = argparse.ArgumentParser(
+        prog="fcnjax evaluate",
+        description="Score a checkpoint on the evaluation split; print the table, and write "
+        "metrics.json and report.html to the workdir.",
+        epilog="example: fcnjax evaluate --workdir=runs/stare",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train made")
+    parser.add_argument(
+        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
+    )
+    args = parser.parse_args(argv)
+    config, model, variables, step = load_variables(args.workdir, parse_step(args.step))
+    mesh = make_mesh(config)
+    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
+    results = evaluator(variables)
+    print(metrics.format_table(results.metrics))
+    write_results(args.workdir, config, results, step)
+    print(f"step {step}: {args.workdir}/{METRICS_FILE}, {args.workdir}/report.html")
+    return 0

@@ -1,0 +1,177 @@
+"""Scores of a segmentation from its confusion matrix: counted on the device, summed on the host.
+
+Counts add over batches, devices and hosts; ratios are taken once, at the end, in float64. A score
+of one batch is never averaged with that of another.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+PER_CLASS = ("iou", "dice", "precision", "recall")
+OVERALL = ("mean_iou", "mean_dice", "mean_accuracy", "pixel_accuracy", "fw_iou")
+
+
+def confusion_matrix(
+    labels: jax.Array,
+    predictions: jax.Array,
+    num_classes: int,
+    ignore_label: int,
+    valid: jax.Array | None = None,
+) -> jax.Array:
+    """Counts the pixels of each label and prediction, exactly (up to 2^31 - 1 in a cell).
+
+    Pixels that are ignored are masked before anything is counted. So are labels outside
+    0..num_classes-1: they are never taken for another class (what reads the data refuses them
+    earlier). Each example is counted by itself, so that a batch sharded over devices is counted
+    where it lies and only the counts are summed.
+
+    Args:
+        labels: Integer [B, H, W].
+        predictions: Integer [B, H, W].
+        num_classes: C.
+        ignore_label: The label of pixels that do not count.
+        valid: Bool [B], false for examples that do not count; None counts all.
+
+    Returns:
+        Int32 [C, C]: rows are labels, columns predictions.
+    """
+    labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
+    counted = (labels != ignore_label) & (labels >= 0) & (labels < num_classes)
+    counted &= (predictions >= 0) & (predictions < num_classes)
+    if valid is not None:
+        counted &= valid[:, None, None]
+    cells = num_classes * num_classes
+    # `cells` is one past the end, where mode="drop" forgets it.
+    index = jnp.where(counted, labels * num_classes + predictions, cells)
+
+    def count(one: jax.Array) -> jax.Array:
+        return jnp.zeros(cells, jnp.int32).at[one].add(1, mode="drop")
+
+    counts = jax.vmap(count)(index.reshape(index.shape[0], -1)).sum(0)
+    return counts.reshape(num_classes, num_classes)
+
+
+class ConfusionState:
+    """A confusion matrix that batches add to, int64 on the host.
+
+    Attributes:
+        counts: Int64 [C, C]: rows are labels, columns predictions.
+    """
+
+    def __init__(self, num_classes: int):
+        self.counts = np.zeros((num_classes, num_classes), np.int64)
+
+    def add(self, counts: Any) -> None:
+        """Adds a batch's matrix, integer [C, C]; waits for the device.
+
+        Raises:
+            ValueError: Another number of classes.
+        """
+        counts = np.asarray(counts)
+        if counts.shape != self.counts.shape:
+            raise ValueError(f"a matrix of {counts.shape} cannot be added to {self.counts.shape}")
+        self.counts += counts
+
+    def merge(self, other: "ConfusionState") -> None:
+        """Adds what another state has counted."""
+        self.add(other.counts)
+
+
+def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+    """All scores of a confusion matrix, each in 0..1, in float64.
+
+    Per class: `iou` TP / (TP + FP + FN), `dice` 2 TP / (2 TP + FP + FN), `precision`
+    TP / (TP + FP), `recall` TP / (TP + FN). Overall: `pixel_accuracy`; `mean_iou` and `mean_dice`;
+    `mean_accuracy`, the mean recall; `fw_iou`, the mean IoU weighted by the number of labels
+    (Long et al., Fully Convolutional Networks, 2015).
+
+    A ratio of 0 to 0 is nan and is left out of the mean: IoU and Dice of a class that is in
+    neither labels nor predictions, precision of a class never predicted, recall of a class
+    without labels. A class that is only predicted scores an IoU of 0, which does count.
+
+    Args:
+        confusion: Integer [C, C]: rows are labels, columns predictions.
+        class_names: C names.
+
+    Returns:
+        `{"mean_iou": 0.8, ..., "iou": {"vessel": 0.7, ...}, "dice": {...}, ...}`.
+
+    Raises:
+        ValueError: As many names as classes are needed.
+    """
+    counts = np.asarray(confusion, np.float64)
+    if counts.shape != (len(class_names), len(class_names)):
+        raise ValueError(f"{len(class_names)} names for a matrix of {counts.shape}")
+    hits = np.diag(counts)
+    labelled, predicted = counts.sum(1), counts.sum(0)
+    scores = {
+        "iou": _ratio(hits, labelled + predicted - hits),
+        "dice": _ratio(2 * hits, labelled + predicted),
+        "precision": _ratio(hits, predicted),
+        "recall": _ratio(hits, labelled),
+    }
+    total = counts.sum()
+    seen = labelled > 0  # a class without labels weighs nothing, and its IoU may be nan
+    overall = {
+        "mean_iou": _mean(scores["iou"]),
+        "mean_dice": _mean(scores["dice"]),
+        "mean_accuracy": _mean(scores["recall"]),
+        "pixel_accuracy": float(_ratio(hits.sum(), total)),
+        "fw_iou": float(_ratio((labelled[seen] * scores["iou"][seen]).sum(), total)),
+    }
+    names = {
+        key: dict(zip(class_names, values.tolist(), strict=True)) for key, values in scores.items()
+    }
+    return overall | names
+
+
+def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    # Divided by nan, not 0, so that NumPy has nothing to warn of.
+    return above / np.where(below > 0, below, np.nan)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def flat(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The scores of `compute` with one name each: `mean_iou`, ..., `iou/vessel`, `dice/vessel`."""
+    values = {name: scores[name] for name in OVERALL}
+    for key in PER_CLASS:
+        values |= {f"{key}/{name}": value for name, value in scores[key].items()}
+    return values
+
+
+def format_table(scores: Mapping[str, Any]) -> str:
+    """The scores of `compute` as lines of text, in percent; a score that is nan shows as `-`.
+
+    One row for each class, one for their means, and a line with the overall scores.
+    """
+    names = list(scores["iou"])
+    width = max(map(len, [*names, "class", "mean"]))
+    header = f"{'class':<{width}}" + "".join(f"{key:>11}" for key in PER_CLASS)
+    rows = [[scores[key][name] for key in PER_CLASS] for name in names]
+    means = [_mean(np.asarray(column, np.float64)) for column in zip(*rows, strict=True)]
+    lines = [header, "-" * len(header)]
+    lines += [_row(name, row, width) for name, row in zip(names, rows, strict=True)]
+    lines += ["-" * len(header), _row("mean", means, width), ""]
+    lines.append(
+        f"pixel accuracy {percent(scores['pixel_accuracy'])}   "
+        f"mean accuracy {percent(scores['mean_accuracy'])}   "
+        f"frequency-weighted IoU {percent(scores['fw_iou'])}"
+    )
+    return "\n".join(lines)
+
+
+def _row(name: str, values: Sequence[float], width: int) -> str:
+    return f"{name:<{width}}" + "".join(f"{percent(value):>11}" for value in values)
+
+
+def percent(value: float | None) -> str:
+    """A score in 0..1 as percent with two digits, `-` for nan or None."""
+    return "-" if value is None or value != value else f"{100 * value:.2f}"

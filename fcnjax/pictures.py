@@ -1,0 +1,127 @@
+"""Pictures of masks: pure functions from NumPy arrays to uint8 RGB arrays."""
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+
+Palette = Sequence[Sequence[int]]
+
+IGNORED = (128, 128, 128)
+# Okabe & Ito's colours (2008), apart to colour-blind eyes as well, ordered so that a few classes
+# are far from one another; the first class, mostly the background, is dark.
+_FIRST = (
+    (24, 28, 36),
+    (240, 228, 66),
+    (86, 180, 233),
+    (213, 94, 0),
+    (0, 158, 115),
+    (204, 121, 167),
+    (230, 159, 0),
+    (0, 114, 178),
+)
+# What `difference` paints, with the words for a legend.
+BINARY_LEGEND = {
+    "found": (236, 240, 244),
+    "missed": (213, 94, 0),
+    "false alarm": (86, 180, 233),
+    "background": (24, 28, 36),
+    "ignored": IGNORED,
+}
+MULTI_LEGEND = {"correct": (24, 28, 36), "wrong": (230, 70, 90), "ignored": IGNORED}
+
+
+def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
+    """An RGB triple in 0..255 for each class, all of them different."""
+    colours = list(_FIRST[:num_classes])
+    while len(colours) < num_classes:
+        # Steps of the golden ratio around the hues never meet; the brightness alternates.
+        index = len(colours)
+        hue, value = index * 0.61803399 % 1, (0.95, 0.7, 0.5)[index % 3]
+        colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
+        while colour in colours:
+            colour = (colour[0], colour[1], (colour[2] + 1) % 256)
+        colours.append(colour)
+    return tuple(colours)
+
+
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """A uint8 image as RGB, [H, W, 3]: one band is grey, of more than three the first three show.
+
+    Args:
+        image: Uint8 [H, W] or [H, W, C].
+    """
+    image = np.atleast_3d(image)
+    return np.repeat(image[..., :1], 3, -1) if image.shape[-1] < 3 else image[..., :3]
+
+
+def colorize(mask: np.ndarray, palette: Palette) -> np.ndarray:
+    """Paints each class in its colour, and what is no class (the ignore label) grey.
+
+    Args:
+        mask: Integer [H, W].
+        palette: An RGB triple in 0..255 for each class.
+
+    Returns:
+        Uint8 [H, W, 3].
+    """
+    table = np.asarray([*palette, IGNORED], np.uint8)
+    mask = np.asarray(mask).astype(np.int64)
+    return table[np.where((mask >= 0) & (mask < len(palette)), mask, len(palette))]
+
+
+def overlay(
+    image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5
+) -> np.ndarray:
+    """The image with the classes painted over it; class 0, the background, leaves it as it is.
+
+    Args:
+        image: Uint8 [H, W, C].
+        mask: Integer [H, W]; what is no class leaves the image as it is.
+        palette: An RGB triple in 0..255 for each class.
+        alpha: How much of the paint shows, in 0..1.
+
+    Returns:
+        Uint8 [H, W, 3].
+    """
+    base = to_rgb(image)
+    mask = np.asarray(mask).astype(np.int64)
+    painted = ((mask > 0) & (mask < len(palette)))[..., None]
+    mixed = np.rint((1 - alpha) * base + alpha * colorize(mask, palette)).astype(np.uint8)
+    return np.where(painted, mixed, base)
+
+
+def difference(
+    label: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_label: int
+) -> np.ndarray:
+    """Where a prediction is right and wrong, in the colours of `difference_legend`.
+
+    Args:
+        label: Integer [H, W].
+        prediction: Integer [H, W].
+        num_classes: 2 tells missed pixels of class 1 from false alarms; more classes, right from
+            wrong.
+        ignore_label: The label of pixels that do not count; labels that are no class do not
+            either.
+
+    Returns:
+        Uint8 [H, W, 3].
+    """
+    label = np.asarray(label).astype(np.int64)
+    prediction = np.asarray(prediction).astype(np.int64)
+    colours = {name: np.asarray(rgb, np.uint8) for name, rgb in difference_legend(num_classes)}
+    if num_classes == 2:
+        truth, claim = label == 1, prediction == 1
+        picture = np.where(truth[..., None], colours["missed"], colours["background"])
+        picture[~truth & claim] = colours["false alarm"]
+        picture[truth & claim] = colours["found"]
+    else:
+        right = (label == prediction)[..., None]
+        picture = np.where(right, colours["correct"], colours["wrong"])
+    picture[(label == ignore_label) | (label < 0) | (label >= num_classes)] = colours["ignored"]
+    return picture
+
+
+def difference_legend(num_classes: int) -> list[tuple[str, tuple[int, int, int]]]:
+    """The names and RGB colours that `difference` uses."""
+    return list((BINARY_LEGEND if num_classes == 2 else MULTI_LEGEND).items())

@@ -1,0 +1,154 @@
+"""A trained model that labels images of any size."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fcnjax.checkpoint import Checkpoints
+from fcnjax.config import load_saved_config
+from fcnjax.data.decode import read_image
+from fcnjax.data.pipeline import bucket_canvas, pad_to
+from fcnjax.errors import UserError
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
+from fcnjax.steps import make_predict_step
+from fcnjax.train_state import init_state
+
+
+@dataclass
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        mask: `[H, W]` uint8 class ids (uint16 for more than 256 classes).
+        probabilities: `[H, W, C]` float32, or None where they were not asked for.
+    """
+
+    mask: np.ndarray
+    probabilities: np.ndarray | None
+
+
+class Model:
+    """A trained model: `model(image)` labels an image of any size.
+
+    Attributes:
+        config: The config that it was trained with.
+        step: The training step of its weights.
+        class_names: The names of its classes, by id.
+        palette: `[C, 3]` uint8 RGB, the colours of its classes.
+    """
+
+    def __init__(self, config: ConfigDict, model: nn.Module, variables: dict, step: int):
+        self.config = config
+        self.step = step
+        self.class_names = tuple(config.data.class_names)
+        self.palette = np.asarray(config.data.palette, np.uint8)
+        self._variables = jax.device_put(variables, jax.devices()[0])
+        self._mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
+        step_fn = make_predict_step(model, config)
+        self._both = jax.jit(step_fn)
+        # A function of its own, so that no probabilities are made where none are wanted.
+        self._mask_only = jax.jit(lambda *args: {"mask": step_fn(*args)["mask"]})
+
+    def __call__(self, image: np.ndarray | str | Path, *, probabilities: bool = True) -> Prediction:
+        """Labels one image.
+
+        Args:
+            image: A file, or `[H, W, C]` (or `[H, W]`, grey) pixels: uint8, uint16, or float in
+                0..1, channels in the order of `config.data.channels`.
+            probabilities: Whether to return those too.
+
+        Returns:
+            The mask, and the probabilities, at the image's own height and width.
+
+        Raises:
+            UserError: The file cannot be read, or the array is no such image.
+        """
+        channels = self.config.data.channels
+        image = (
+            read_image(image, channels)
+            if isinstance(image, str | Path)
+            else _checked(np.asarray(image), channels)
+        )
+        height, width = image.shape[:2]
+        canvas = bucket_canvas((height, width), self.config.eval.bucket)
+        step = self._both if probabilities else self._mask_only
+        out = step(
+            self._variables,
+            pad_to(image, canvas, 0)[None],
+            np.asarray([[height, width]], np.int32),
+        )
+        out = jax.device_get({name: value[0, :height, :width] for name, value in out.items()})
+        return Prediction(out["mask"].astype(self._mask_dtype), out.get("probabilities"))
+
+
+def _checked(image: np.ndarray, channels: str) -> np.ndarray:
+    if image.ndim == 2:
+        image = np.repeat(image[..., None], len(channels), -1)
+    if image.ndim != 3 or image.shape[-1] != len(channels) or 0 in image.shape:
+        raise UserError(
+            f"image: has shape {image.shape}; valid: [H, W, {len(channels)}] ({channels})"
+        )
+    if np.issubdtype(image.dtype, np.floating):
+        image = image.astype(np.float32)
+        if not (image.min() >= 0 and image.max() <= 1):
+            raise UserError(
+                f"image: float pixels run from {image.min():g} to {image.max():g}; valid: 0..1, "
+                "or uint8 or uint16 as stored"
+            )
+    elif image.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"image: has type {image.dtype}; valid: uint8, uint16, or float in 0..1")
+    return image
+
+
+def parse_step(text: str) -> str | int:
+    """The checkpoint that `--step` names: `best`, `latest` or a number."""
+    if text in ("best", "latest"):
+        return text
+    if not text.isdigit():
+        raise UserError(f"--step: {text!r} is not best, latest or a step")
+    return int(text)
+
+
+def load_variables(
+    workdir: str | Path, step: str | int = "best"
+) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
+    """Reads a workdir: its config, model, inference variables and their step.
+
+    Raises:
+        UserError: It is not a workdir, or has no such whole checkpoint.
+    """
+    config = load_saved_config(workdir)
+    model, optimizer = build_model(config), make_optimizer(config)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+        jax.eval_shape(lambda: init_state(model, optimizer, config)),
+    )
+    checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
+    try:
+        variables, found = checkpoints.restore_inference(like, step)
+    finally:
+        checkpoints.close()
+    return config, model, variables, found
+
+
+def load(workdir: str | Path, step: str | int = "best") -> Model:
+    """Loads a trained model from a workdir.
+
+    Args:
+        workdir: A folder that `fcnjax train` made.
+        step: Which checkpoint: `best`, `latest` or a step.
+
+    Returns:
+        A model; `model(image)` labels an image.
+
+    Raises:
+        UserError: The folder is not a workdir, or has no such whole checkpoint.
+    """
+    return Model(*load_variables(workdir, step))

@@ -1,0 +1,322 @@
+"""The training loop, and `fcnjax train`. A newcomer reads this file first."""
+
+import argparse
+import contextlib
+import math
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from fcnjax import data
+from fcnjax.checkpoint import Checkpoints
+from fcnjax.config import (
+    CONFIG_FILE,
+    differences,
+    load_config,
+    load_saved_config,
+    save_config,
+)
+from fcnjax.data import pipeline
+from fcnjax.data.augment import check_augment
+from fcnjax.errors import UserError
+from fcnjax.evaluate import Evaluator, Results, write_results
+from fcnjax.mesh import check_batch_size, make_mesh, prefetch, replicated
+from fcnjax.metric_writer import MetricWriter
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer, make_schedule
+from fcnjax.steps import make_train_step
+from fcnjax.train_state import TrainState, init_state
+
+# What may differ when a run is resumed; a larger `train.steps` too.
+MAY_DIFFER = (
+    "data.cache",
+    "data.workers",
+    "mesh.",
+    "eval.batch_size",
+    "eval.bucket",
+    "eval.examples",
+    "train.keep",
+    "train.log_every",
+    "train.save_every",
+    "train.tensorboard",
+)
+
+
+class TrainingStopped(Exception):
+    """Training ended before its last step; `code` is the process's exit code."""
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
+    """Trains as `config` says, from the workdir's newest whole checkpoint if it has one.
+
+    Returns:
+        The metrics of the last evaluation, such as `{"mean_iou": 0.81, "dice/vessel": 0.8}`.
+
+    Raises:
+        UserError: The config, the data or the workdir is not usable.
+        TrainingStopped: A signal came (the state was saved), or the loss is not finite.
+    """
+    workdir = Path(workdir)
+    main_process = jax.process_index() == 0
+    say = print if main_process else lambda line: None
+    config, notes = data.resolve(config)
+    check_config(config)
+    mesh = make_mesh(config)
+    check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
+    model, optimizer = build_model(config), make_optimizer(config)
+    source = data.open_source(config, "train")
+    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
+    train_step = make_train_step(model, optimizer, config, mesh)
+    for note in notes:
+        say(note)
+
+    claim_workdir(config, workdir)
+    checkpoints = Checkpoints(
+        workdir, keep=config.train.keep, best_metric=config.eval.best_metric, say=say
+    )
+    with contextlib.closing(checkpoints):
+        state = restore_or_init(checkpoints, model, optimizer, config, mesh)
+        say(describe(config, mesh, state, source, workdir))
+        if int(state.step) < config.train.steps:
+            batches = device_batches(source, config, mesh, int(state.step))
+            writer = MetricWriter(
+                workdir,
+                config.train.steps,
+                tensorboard=config.train.tensorboard,
+                start_step=int(state.step),
+                enabled=main_process,
+            )
+            with contextlib.closing(batches), contextlib.closing(writer):
+                results = loop(config, state, train_step, batches, evaluator, checkpoints, writer)
+        else:
+            results = evaluator(state.inference_variables)
+    if main_process:
+        write_results(workdir, config, results, config.train.steps)
+    return results.summary
+
+
+def loop(
+    config: ConfigDict,
+    state: TrainState,
+    train_step: Callable,
+    batches: Iterator[dict],
+    evaluator: Evaluator,
+    checkpoints: Checkpoints,
+    writer: MetricWriter,
+) -> Results:
+    """Steps from the state's own step to the last, and evaluates the state there."""
+    schedule = make_schedule(config)
+    window, since = [], time.perf_counter()
+    with catch_signals() as caught:
+        for step in range(int(state.step) + 1, config.train.steps + 1):
+            state, metrics = train_step(state, next(batches))
+            window.append(metrics)
+            last = step == config.train.steps
+            evaluate = last or (config.eval.every and step % config.eval.every == 0)
+            save = evaluate or bool(caught) or step % config.train.save_every == 0
+            if not save and step % config.train.log_every:
+                continue
+
+            # Reading the metrics waits for the devices: only now and then.
+            values = mean_metrics(window)
+            stop_on_nan(values, step)
+            seconds = max(time.perf_counter() - since, 1e-9)
+            values["lr"] = float(schedule(step - 1))
+            values["images_per_second"] = len(window) * config.train.batch_size / seconds
+            results = evaluator(state.inference_variables) if evaluate else None
+            if results is not None:
+                values |= {f"eval/{name}": value for name, value in results.summary.items()}
+            writer.write(step, values)
+            if save:
+                checkpoints.save(state, {"batches": step}, results.summary if results else None)
+            if caught and not last:
+                checkpoints.wait()
+                raise TrainingStopped(
+                    f"stopped by {caught[0].name} at step {step}; the checkpoint is saved, and "
+                    "the same command goes on from it",
+                    128 + caught[0],
+                )
+            window, since = [], time.perf_counter()
+    return results
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises UserError for a value that no other part checks."""
+    for key in ("steps", "log_every", "save_every", "keep"):
+        if config.train[key] < 1:
+            raise UserError(f"config.train.{key}: {config.train[key]} is below 1")
+    for key in ("batch_size", "bucket"):
+        if config.eval[key] < 1:
+            raise UserError(f"config.eval.{key}: {config.eval[key]} is below 1")
+    if config.eval.every < 0 or config.eval.examples < 0:
+        raise UserError("config.eval.every and config.eval.examples: may not be below 0")
+    if config.data.cache not in (None, "device"):
+        raise UserError(f"config.data.cache: unknown {config.data.cache!r}; valid: None, device")
+    if len(config.data.mean) != len(config.data.channels) or len(config.data.std) != len(
+        config.data.mean
+    ):
+        raise UserError(
+            f"config.data.mean and config.data.std: need one value for each of the "
+            f"{len(config.data.channels)} channels {config.data.channels}"
+        )
+    check_augment(config.augment)
+
+
+def claim_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Writes the config to a new workdir; in one that has a config, checks that it is the same.
+
+    Raises:
+        UserError: The workdir holds a run of another config; names the first keys that differ.
+    """
+    if (workdir / CONFIG_FILE).is_file():
+        saved = load_saved_config(workdir)
+        keys = differences(saved, config, MAY_DIFFER)
+        if "train.steps" in keys and config.train.steps > saved.train.steps:
+            keys.remove("train.steps")
+        if keys:
+            section, key = keys[0].split(".")
+            more = f" (and {len(keys) - 1} more: {', '.join(keys[1:4])})" if keys[1:] else ""
+            raise UserError(
+                f"--workdir: {workdir} holds a run with config.{keys[0]} = "
+                f"{saved[section][key]!r}, and this one has {config[section][key]!r}{more}; "
+                "give another workdir, or the same config"
+            )
+    if jax.process_index() == 0:
+        save_config(workdir, config)
+
+
+def restore_or_init(
+    checkpoints: Checkpoints, model: nn.Module, optimizer, config: ConfigDict, mesh: Mesh
+) -> TrainState:
+    """The newest whole checkpoint's state, else a fresh one, laid on the mesh."""
+    init = jax.jit(lambda: init_state(model, optimizer, config), out_shardings=replicated(mesh))
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh)),
+        jax.eval_shape(init),
+    )
+    restored = checkpoints.restore(like)
+    return init() if restored is None else restored[0]
+
+
+def device_batches(
+    source: data.Source, config: ConfigDict, mesh: Mesh, start: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yields training batches on the devices, from global batch `start` on."""
+    place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    if config.data.cache != "device":
+        batches = pipeline.train_batches(source, config, start, **place)
+        with contextlib.closing(batches):
+            yield from prefetch(batches, mesh)
+        return
+    whole = pipeline.load_all(source)
+    cache = {f"{name}s": jax.device_put(value, replicated(mesh)) for name, value in whole.items()}
+    for batch in prefetch(pipeline.index_batches(len(source), config, start, **place), mesh):
+        yield {**batch, **cache}
+
+
+def mean_metrics(window: list[dict[str, jax.Array]]) -> dict[str, float]:
+    """The mean of each metric over some steps."""
+    values = jax.device_get(window)
+    return {name: float(np.mean([step[name] for step in values])) for name in values[0]}
+
+
+def stop_on_nan(values: dict[str, float], step: int) -> None:
+    """Raises TrainingStopped where the loss or the gradient is not finite."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise TrainingStopped(
+                f"{name} is {value} at step {step}: training cannot go on; the checkpoints are "
+                "those before it. Try a lower config.optim.lr, config.optim.clip_norm=1, or "
+                "config.optim.warmup_steps.",
+                1,
+            )
+
+
+@contextlib.contextmanager
+def catch_signals() -> Iterator[list[signal.Signals]]:
+    """Collects SIGTERM and SIGINT in a list, in place of dying of them at once."""
+    caught = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught  # Python lets only the main thread handle signals
+        return
+
+    def handler(number: int, frame: object) -> None:
+        if caught and number == signal.SIGINT:
+            # A second Ctrl-C: the user will not wait for the save.
+            raise KeyboardInterrupt
+        caught.append(signal.Signals(number))
+
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    previous = [signal.signal(number, handler) for number in numbers]
+    try:
+        yield caught
+    finally:
+        for number, old in zip(numbers, previous, strict=True):
+            signal.signal(number, old)
+
+
+def describe(
+    config: ConfigDict, mesh: Mesh, state: TrainState, source: data.Source, workdir: Path
+) -> str:
+    """One line on what is about to be trained."""
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
+    device = mesh.devices.flat[0].device_kind
+    start = int(state.step)
+    begin = f"resuming at step {start}" if start else "starting"
+    if start >= config.train.steps:
+        begin = f"trained already, to step {start}"
+    return (
+        f"{begin}: {config.model.decoder} on {config.model.encoder}, {count / 1e6:.2f} M "
+        f"parameters; {len(source)} images, {len(config.data.class_names)} classes; "
+        f"{mesh.size} x {device}; {workdir}"
+    )
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax train`."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax train",
+        description="Train a model, or go on with a run that was stopped. "
+        "--config.SECTION.KEY=VALUE changes a key of the config.",
+        epilog="example: fcnjax train --config=folder:root=DIR --workdir=runs/mine "
+        "--config.optim.lr=3e-3",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:ARG]",
+        help="a config file, or the name of one that ships with fcnjax",
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="where checkpoints, metrics and report go"
+    )
+    args, overrides = parser.parse_known_args(argv)
+    for word in overrides:
+        if not word.startswith("--config."):
+            raise UserError(f"fcnjax train: unknown argument {word!r}; see fcnjax train --help")
+    config = load_config(args.config, overrides)
+    if config.train.deterministic:
+        # Read when the backend starts, which it has not yet.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    try:
+        train(config, args.workdir)
+    except TrainingStopped as stopped:
+        print(f"fcnjax: {stopped}", file=sys.stderr)
+        return stopped.code
+    return 0

@@ -1,0 +1,52 @@
+"""What training carries from step to step."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from ml_collections import ConfigDict
+
+
+class TrainState(struct.PyTreeNode):
+    """A pytree of all that a training step reads and replaces.
+
+    Attributes:
+        step: int32 scalar, updates done so far.
+        variables: What `model.apply` takes: `params` and `batch_stats`.
+        opt_state: The optimizer's.
+        ema: A running average of `variables`, or None where `config.optim.ema_decay` is 0.
+    """
+
+    step: jax.Array
+    variables: dict[str, Any]
+    opt_state: Any
+    ema: dict[str, Any] | None
+
+    @property
+    def inference_variables(self) -> dict[str, Any]:
+        """The variables that evaluation uses: the average where there is one."""
+        return self.variables if self.ema is None else self.ema
+
+
+def init_variables(model: nn.Module, config: ConfigDict) -> dict[str, Any]:
+    """Draws `params` and `batch_stats` from `config.train.seed`. Pure: may be traced."""
+    image = jnp.zeros((1, *config.augment.crop, len(config.data.channels)), jnp.float32)
+    variables = model.init(jax.random.key(config.train.seed), image, train=False)
+    return {"batch_stats": {}, **variables}
+
+
+def init_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainState:
+    """The state before the first step. Pure: jit it to make it in place, sharded."""
+    variables = init_variables(model, config)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        variables=variables,
+        opt_state=optimizer.init(variables["params"]),
+        # A copy: the step donates its state, and may not be given one buffer twice.
+        ema=jax.tree.map(jnp.copy, variables) if config.optim.ema_decay else None,
+    )

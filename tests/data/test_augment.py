@@ -1,0 +1,160 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fcnjax.config import default_config
+from fcnjax.data.augment import augment_batch, check_augment, to_unit
+from fcnjax.errors import UserError
+
+IGNORE = 255
+
+
+def make_config(**augment):
+    config = default_config()
+    config.data.mean = (0.0, 0.0, 0.0)
+    config.data.std = (1.0, 1.0, 1.0)
+    config.augment.hflip = 0.0
+    config.augment.update(augment)
+    return config
+
+
+def coordinate_picture(height, width):
+    """Pixels that say where they are (float), and labels that say it too, as one number."""
+    ys, xs = np.mgrid[:height, :width].astype(np.float32)
+    image = np.stack([ys, xs, np.ones_like(ys)], -1)
+    return image[None] / 256, (ys * width + xs).astype(np.int32)[None]
+
+
+def run(config, images, labels, *, extents=None, rows=None, seed=0):
+    fn = jax.jit(lambda k, i, la, e, r: augment_batch(k, i, la, e, r, config))
+    return jax.device_get(fn(jax.random.key(seed), images, labels, extents, rows))
+
+
+def test_without_augmentation_pixels_and_labels_are_untouched():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2, 8, 10, 3), np.uint8)
+    labels = rng.integers(0, 4, (2, 8, 10), np.uint8)
+    config = make_config(crop=(8, 10))
+    config.data.mean, config.data.std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.4)
+    image, label = run(config, images, labels)
+    expected = (images / 255 - [0.4, 0.5, 0.6]) / [0.2, 0.3, 0.4]
+    np.testing.assert_allclose(image, expected, atol=1e-5)
+    np.testing.assert_array_equal(label, labels)
+
+
+@pytest.mark.parametrize("flip", ["hflip", "vflip"])
+def test_flips_mirror_image_and_label(flip):
+    images, labels = coordinate_picture(8, 10)
+    image, label = run(make_config(crop=(8, 10), **{flip: 1.0}), images, labels)
+    axis = {"hflip": 2, "vflip": 1}[flip]
+    np.testing.assert_array_equal(image, np.flip(images, axis))
+    np.testing.assert_array_equal(label, np.flip(labels, axis))
+
+
+def test_random_crops_are_windows_of_the_picture_and_reach_all_of_it():
+    images, labels = coordinate_picture(9, 11)
+    rows = jnp.zeros(256, jnp.int32)
+    image, label = run(make_config(crop=(4, 5)), images, labels, rows=rows)
+    corners = set()
+    for crop, ids in zip(image, label, strict=True):
+        y, x = np.round(crop[0, 0, :2] * 256).astype(int)
+        corners.add((y, x))
+        np.testing.assert_array_equal(crop, images[0, y : y + 4, x : x + 5])
+        np.testing.assert_array_equal(ids, labels[0, y : y + 4, x : x + 5])
+    assert corners == {(y, x) for y in range(6) for x in range(7)}
+
+
+def test_image_and_label_go_through_the_same_rotation_and_scale():
+    images, labels = coordinate_picture(64, 80)
+    config = make_config(crop=(24, 20), rotation=180.0, scale=(0.5, 2.0), hflip=0.5, vflip=0.5)
+    image, label = run(config, images, labels, rows=jnp.zeros(16, jnp.int32))
+    inside = label != IGNORE
+    assert 0.5 < inside.mean() < 1
+    ys, xs = image[..., 0] * 256, image[..., 1] * 256
+    label_y, label_x = np.divmod(label, 80)
+    # The image says where it was read; the label was read at the nearest pixel.
+    assert np.abs(ys - label_y)[inside].max() <= 0.5 + 1e-3
+    assert np.abs(xs - label_x)[inside].max() <= 0.5 + 1e-3
+    # Distances grow by 1 / zoom, the same in both directions.
+    steps = np.hypot(np.diff(ys, axis=2), np.diff(xs, axis=2))
+    for i in range(16):
+        whole = inside[i, :, 1:] & inside[i, :, :-1]
+        # Away from the clamped border the step is constant.
+        step = np.median(steps[i][whole])
+        assert 0.5 - 1e-3 <= step <= 2 + 1e-3
+
+
+def test_outside_is_ignored_and_zero_after_normalisation():
+    images, labels = np.full((1, 4, 4, 3), 200, np.uint8), np.ones((1, 4, 4), np.uint8)
+    config = make_config(crop=(8, 8), brightness=0.5)
+    config.data.mean = (0.5, 0.5, 0.5)
+    image, label = map(np.array, run(config, images, labels))
+    assert (label[0, 2:6, 2:6] == 1).all()
+    label[0, 2:6, 2:6] = IGNORE
+    assert (label == IGNORE).all()
+    image[0, 2:6, 2:6] = 0
+    assert (image == 0).all()
+
+
+def test_extents_hide_what_pads_a_smaller_picture():
+    images, labels = coordinate_picture(12, 12)
+    images, labels = np.repeat(images, 2, 0), np.repeat(labels, 2, 0)
+    extents = np.asarray([[12, 12], [5, 6]], np.int32)
+    rows = jnp.ones(64, jnp.int32)
+    image, label = run(make_config(crop=(4, 4)), images, labels, extents=extents, rows=rows)
+    assert image[..., 0].max() * 256 == 4
+    assert image[..., 1].max() * 256 == 5
+    assert (label != IGNORE).all()
+
+
+def test_the_same_key_gives_the_same_crops_and_another_key_others():
+    images, labels = coordinate_picture(64, 64)
+    config = make_config(crop=(16, 16), rotation=30.0, gamma=0.5)
+    rows = jnp.zeros(4, jnp.int32)
+    one, same, other = (run(config, images, labels, rows=rows, seed=s)[0] for s in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert len({crop.tobytes() for crop in one}) == 4
+
+
+def test_brightness_contrast_saturation_and_gamma_do_what_they_say():
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0.4, 0.6, (8, 6, 6, 3)).astype(np.float32)
+    labels = np.zeros((8, 6, 6), np.uint8)
+
+    def change(**augment):
+        return run(make_config(crop=(6, 6), **augment), images, labels)[0]
+
+    shift = change(brightness=0.2) - images
+    assert np.ptp(shift, axis=(1, 2, 3)).max() < 1e-6
+    assert 0.05 < np.abs(shift).max() <= 0.2
+
+    axes = (1, 2, 3)
+    spread = change(contrast=0.5).std(axes) / images.std(axes)
+    assert spread.min() >= 0.5
+    assert spread.max() <= 1.5
+    np.testing.assert_allclose(change(contrast=0.5).mean(axes), images.mean(axes), atol=1e-6)
+
+    weights = np.asarray([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(change(saturation=0.9) @ weights, images @ weights, atol=1e-6)
+
+    exponent = np.log(change(gamma=1.0)) / np.log(images)
+    assert np.ptp(exponent, axis=(1, 2, 3)).max() < 1e-4
+    assert 0.5 <= exponent.min() < exponent.max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1.0)]
+)
+def test_pixels_scale_by_their_type(dtype, top):
+    np.testing.assert_array_equal(to_unit(jnp.asarray([0, top], dtype)), [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("crop", (0, 5)), ("scale", (2.0, 1.0)), ("hflip", 1.5), ("contrast", -1.0), ("gamma", -0.1)],
+)
+def test_settings_out_of_range_are_named(key, value):
+    with pytest.raises(UserError, match=f"config.augment.{key}"):
+        check_augment(make_config(**{key: value}).augment)
