@@ -76,7 +76,7 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def _adamw(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Loshchilov & Hutter, Decoupled Weight Decay Regularization (2019); the rate scales the decay."""
+    """Loshchilov & Hutter, Decoupled Weight Decay Regularization (2019): decay times the rate."""
     return optax.adamw(
         schedule,
         b1=optim.b1,

@@ -1,0 +1,150 @@
+"""The models, and how a config becomes one."""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fcnjax.errors import UserError, choose
+from fcnjax.models.decoders.fcn import UPSAMPLES, make_fcn
+from fcnjax.models.decoders.unet import SKIPS, make_unet
+from fcnjax.models.encoders.resnet import ResNet18, ResNet34, ResNet50
+from fcnjax.models.encoders.vanilla import DOWNSAMPLES, Vanilla
+from fcnjax.models.encoders.vgg import VGG
+from fcnjax.models.layers import ACTIVATIONS, NORMS
+from fcnjax.models.segmenter import Segmenter
+
+__all__ = ["DECODERS", "ENCODERS", "Entry", "Segmenter", "build_model"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the tables below.
+
+    Attributes:
+        make: Builds the module from the common fields and the options.
+        summary: What it is, in a line.
+        options: The keys of `config.model` that it takes, with the argument each becomes.
+        common: The arguments it takes among `norm`, `activation` and `dtype`.
+    """
+
+    make: Callable[..., nn.Module]
+    summary: str
+    options: Mapping[str, str]
+    common: tuple[str, ...] = ("norm", "activation", "dtype")
+
+
+_FCN_OPTIONS = MappingProxyType({"upsample": "upsample", "dropout": "dropout"})
+_NO_OPTIONS = MappingProxyType({})
+_UNET_OPTIONS = MappingProxyType({"decoder_widths": "widths", "skip": "skip", **_FCN_OPTIONS})
+
+ENCODERS = MappingProxyType(
+    {
+        "vanilla": Entry(
+            Vanilla,
+            "U-Net's contracting path, of any widths",
+            MappingProxyType({"widths": "widths", "downsample": "downsample"}),
+        ),
+        "vgg16": Entry(
+            VGG, "Simonyan and Zisserman 2015, with norm as config.model.norm", _NO_OPTIONS
+        ),
+        "resnet18": Entry(ResNet18, "He et al. 2016, as torchvision", _NO_OPTIONS),
+        "resnet34": Entry(ResNet34, "He et al. 2016, as torchvision", _NO_OPTIONS),
+        "resnet50": Entry(ResNet50, "He et al. 2016, as torchvision (v1.5)", _NO_OPTIONS),
+    }
+)
+
+
+def _fcn(stride: int, summary: str) -> Entry:
+    return Entry(functools.partial(make_fcn, stride), summary, _FCN_OPTIONS, ("dtype",))
+
+
+DECODERS = MappingProxyType(
+    {
+        "fcn32s": _fcn(32, "Long et al. 2015: scores at stride 32, enlarged"),
+        "fcn16s": _fcn(16, "Long et al. 2015: sum of the scores at strides 32 and 16"),
+        "fcn8s": _fcn(8, "Long et al. 2015: sum of the scores at strides 32, 16 and 8"),
+        "unet": Entry(make_unet, "Ronneberger et al. 2015: up through every skip", _UNET_OPTIONS),
+    }
+)
+
+DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+# How many logits stand for a number of classes.
+HEADS = MappingProxyType(
+    {"softmax": lambda classes: classes, "sigmoid": lambda classes: 1 if classes == 2 else classes}
+)
+_NAMED_OPTIONS = MappingProxyType({"downsample": DOWNSAMPLES, "skip": SKIPS, "upsample": UPSAMPLES})
+_OPTIONS = tuple(
+    dict.fromkeys(
+        key for table in (ENCODERS, DECODERS) for entry in table.values() for key in entry.options
+    )
+)
+
+
+def build_model(config: ConfigDict) -> Segmenter:
+    """Builds the model that `config.model` describes, for the classes and channels of its data.
+
+    Raises:
+        UserError: An unknown name, a bad value, an option that neither the encoder nor the decoder
+            takes, or an encoder that the decoder cannot decode.
+    """
+    model = config.model
+    names = (model.encoder, model.decoder)
+    encoder_entry = choose(ENCODERS, model.encoder, "config.model.encoder")
+    decoder_entry = choose(DECODERS, model.decoder, "config.model.decoder")
+    choose(NORMS, model.norm, "config.model.norm")
+    choose(ACTIVATIONS, model.activation, "config.model.activation")
+    outputs_of = choose(HEADS, model.head, "config.model.head")
+    common = {
+        "norm": model.norm,
+        "activation": model.activation,
+        "dtype": choose(DTYPES, model.dtype, "config.model.dtype"),
+    }
+    classes = len(config.data.class_names)
+    if classes < 2:
+        raise UserError(f"config.data.class_names: {classes} classes; a model needs two or more")
+    options = _checked_options(model, encoder_entry, decoder_entry)
+    encoder = encoder_entry.make(**_arguments(encoder_entry, common, options))
+    outputs = outputs_of(classes)
+    decoder = decoder_entry.make(
+        encoder, outputs, names, **_arguments(decoder_entry, common, options)
+    )
+    return Segmenter(encoder, decoder, outputs, len(config.data.channels), common["dtype"])
+
+
+def _arguments(entry: Entry, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    given = {entry.options[key]: value for key, value in options.items() if key in entry.options}
+    return {name: common[name] for name in entry.common} | given
+
+
+def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[str, Any]:
+    """The options that are set, each known to be of use and in range."""
+    options = {key: model[key] for key in _OPTIONS if model[key] is not None}
+    taken = [key for key in _OPTIONS if key in encoder.options or key in decoder.options]
+    for key, value in options.items():
+        where = f"config.model.{key}"
+        if key not in taken:
+            raise UserError(
+                f"{where}: not an option of encoder {model.encoder} or decoder {model.decoder}; "
+                f"those are: {', '.join(taken)}"
+            )
+        if key in _NAMED_OPTIONS:
+            choose(_NAMED_OPTIONS[key], value, where)
+        elif key == "dropout":
+            if not 0 <= value < 1:
+                raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
+        else:
+            options[key] = _widths(value, where)
+    return options
+
+
+def _widths(value: Any, where: str) -> tuple[int, ...]:
+    widths = tuple(value)
+    if not widths or not all(type(width) is int and width > 0 for width in widths):
+        raise UserError(f"{where}: {widths} is not a list of channels, such as 16,32,64")
+    return widths

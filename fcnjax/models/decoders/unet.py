@@ -1,0 +1,111 @@
+"""U-Net's expanding path, over any pyramid."""
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from fcnjax.errors import UserError
+from fcnjax.models.layers import (
+    Conv,
+    ConvNormAct,
+    ConvTranspose2x,
+    FeatureMap,
+    SpatialDropout,
+    add,
+    concat,
+    crop_or_extend,
+    resize_like,
+)
+
+UPSAMPLES = MappingProxyType(
+    {"bilinear": "interpolation", "transposed": "a 2x2 transposed convolution with stride 2"}
+)
+SKIPS = MappingProxyType({"concat": "joins the channels", "add": "adds, projected by 1x1"})
+
+
+class UNet(nn.Module):
+    """The expanding path of U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
+
+    From the deepest feature up: enlarge to the next skip's own size, join the two, two 3x3
+    convolutions.
+
+    Attributes:
+        widths: Channels after each skip, deep to shallow.
+        final_stride: Of the encoder's shallowest feature, and so of the result.
+        skip: A name in `SKIPS`. `add` projects to the skip's channels first where they differ.
+        upsample: A name in `UPSAMPLES`. The transposed convolution halves the channels.
+        dropout: The probability that a channel of the result is dropped in training.
+        norm, activation, dtype: As in `ConvNormAct`.
+    """
+
+    widths: tuple[int, ...]
+    final_stride: int
+    skip: str = "concat"
+    upsample: str = "bilinear"
+    dropout: float = 0.0
+    norm: str = "batch"
+    activation: str = "relu"
+    dtype: jnp.dtype = jnp.float32
+    scores = False
+
+    @property
+    def stride(self) -> int:
+        """Stride of the result."""
+        return self.final_stride
+
+    @nn.compact
+    def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
+        """Maps the pyramid to `[B, h, w, widths[-1]]`, of the size of its shallowest feature."""
+        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
+        *skips, x = features
+        for i, (skip, width) in enumerate(zip(reversed(skips), self.widths, strict=True), start=1):
+            x = self._joined(self._upsampled(x, skip, i), skip, i)
+            x = ConvNormAct(width, name=f"stage{i}_conv1", **block)(x, train)
+            x = ConvNormAct(width, name=f"stage{i}_conv2", **block)(x, train)
+        return SpatialDropout(self.dropout)(x, train)
+
+    def _upsampled(self, x: FeatureMap, like: FeatureMap, i: int) -> FeatureMap:
+        if self.upsample == "bilinear":
+            return resize_like(x, like)
+        features = max(x.channels // 2, 1)
+        x = ConvTranspose2x(features, dtype=self.dtype, name=f"upsample{i}")(x)
+        return crop_or_extend(x, like)
+
+    def _joined(self, x: FeatureMap, skip: FeatureMap, i: int) -> FeatureMap:
+        if self.skip == "concat":
+            return concat([skip, x])
+        if x.channels != skip.channels:
+            x = Conv(skip.channels, kernel=1, dtype=self.dtype, name=f"project{i}")(x)
+        return add(x, skip)
+
+
+def make_unet(
+    encoder: nn.Module,
+    outputs: int,
+    names: tuple[str, str],
+    widths: tuple[int, ...] | None = None,
+    **options,
+) -> UNet:
+    """Builds a `UNet` over `encoder`; the default widths are the channels of its skips.
+
+    Args:
+        encoder: What it decodes.
+        outputs: Unused: the segmenter's head scores.
+        names: Of the encoder and of this decoder, for messages.
+        widths: As in `UNet`.
+        **options: Other fields of `UNet`.
+
+    Raises:
+        UserError: Not one width for each skip.
+    """
+    del outputs
+    skips = tuple(reversed(encoder.channels[:-1]))
+    widths = skips if widths is None else widths
+    if len(widths) != len(skips):
+        raise UserError(
+            f"config.model.decoder_widths: {len(widths)} widths; {names[1]} over encoder "
+            f"{names[0]} needs {len(skips)}, deep first, such as {skips}"
+        )
+    return UNet(widths, encoder.strides[0], **options)

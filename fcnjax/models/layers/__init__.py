@@ -1,0 +1,46 @@
+"""Every spatial operation that the models use; encoders and decoders call nothing below these.
+
+All of them take and give a `FeatureMap`, whose optional extent makes padding invisible: a model run
+on padded examples gives, inside each one's extent, what it gives for the bare image.
+"""
+
+from fcnjax.models.layers.conv import (
+    BilinearConvTranspose,
+    Conv,
+    ConvNormAct,
+    ConvTranspose2x,
+    he_normal,
+)
+from fcnjax.models.layers.feature_map import (
+    FeatureMap,
+    add,
+    concat,
+    crop_or_extend,
+    map_data,
+    zero_outside,
+)
+from fcnjax.models.layers.norm import ACTIVATIONS, NORMS, BatchNorm, GroupNorm, SpatialDropout
+from fcnjax.models.layers.pool import global_mean, max_pool
+from fcnjax.models.layers.resize import resize_like
+
+__all__ = [
+    "ACTIVATIONS",
+    "NORMS",
+    "BatchNorm",
+    "BilinearConvTranspose",
+    "Conv",
+    "ConvNormAct",
+    "ConvTranspose2x",
+    "FeatureMap",
+    "GroupNorm",
+    "SpatialDropout",
+    "add",
+    "concat",
+    "crop_or_extend",
+    "global_mean",
+    "he_normal",
+    "map_data",
+    "max_pool",
+    "resize_like",
+    "zero_outside",
+]

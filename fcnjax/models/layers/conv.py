@@ -1,0 +1,163 @@
+"""Convolutions. Kernels are `[height, width, in, out]`."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax import lax
+
+from fcnjax.models.layers.feature_map import FeatureMap, map_data, zero_outside
+from fcnjax.models.layers.norm import ACTIVATIONS, NORMS
+
+# He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its relu nets.
+he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class Conv(nn.Module):
+    """Convolution with a square kernel; outside the extent there is zero padding.
+
+    Attributes:
+        features: Output channels.
+        kernel: Side of the kernel.
+        stride: Step.
+        dilation: Distance between the kernel's taps.
+        padding: Zeros added at each edge, as torch counts; None keeps the size at stride 1.
+        use_bias: Whether a bias is added.
+        dtype: Of the computation; parameters are float32.
+        kernel_init: Initialiser of the kernel.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    dilation: int = 1
+    padding: int | None = None
+    use_bias: bool = True
+    dtype: jnp.dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = he_normal
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, H', W', features]` with torch's rule for sizes."""
+        shape = (self.kernel, self.kernel, x.channels, self.features)
+        kernel = self.param("kernel", self.kernel_init, shape)
+        reach = self.dilation * (self.kernel - 1)
+        padding = reach // 2 if self.padding is None else self.padding
+        # A 1x1 convolution without padding mixes no pixels: what lies outside stays outside.
+        data = x.data if self.kernel == 1 and padding == 0 else zero_outside(x)
+        data = lax.conv_general_dilated(
+            data.astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(self.stride, self.stride),
+            padding=((padding, padding), (padding, padding)),
+            rhs_dilation=(self.dilation, self.dilation),
+            dimension_numbers=_LAYOUT,
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            data = data + bias.astype(self.dtype)
+        extent = x.extent
+        if extent is not None:
+            extent = (extent + 2 * padding - reach - 1) // self.stride + 1
+        return FeatureMap(data, extent)
+
+
+class ConvNormAct(nn.Module):
+    """Convolution (`conv`), normalisation (`norm`), activation: the block of every model here.
+
+    Attributes:
+        features, kernel, stride, padding, dtype: As in `Conv`.
+        norm: A name in `NORMS`.
+        activation: A name in `ACTIVATIONS`, or None.
+        use_bias: Whether the convolution has a bias; None: only where nothing normalises.
+    """
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    padding: int | None = None
+    norm: str = "batch"
+    activation: str | None = "relu"
+    use_bias: bool | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, H', W', features]`."""
+        use_bias = self.norm == "none" if self.use_bias is None else self.use_bias
+        x = Conv(
+            self.features,
+            self.kernel,
+            self.stride,
+            padding=self.padding,
+            use_bias=use_bias,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
+        x = NORMS[self.norm](dtype=self.dtype, name="norm")(x, train)
+        return x if self.activation is None else map_data(ACTIVATIONS[self.activation], x)
+
+
+class ConvTranspose2x(nn.Module):
+    """Transposed convolution with a 2x2 kernel and stride 2: doubles the size.
+
+    Written as a 1x1 convolution and a rearrangement, since XLA lowers the gradients of a transposed
+    convolution badly.
+    """
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
+        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=2, out_axis=3)
+        kernel = self.param("kernel", init, (2, 2, x.channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        flat = kernel.transpose(2, 0, 1, 3).reshape(x.channels, -1).astype(self.dtype)
+        data = x.data.astype(self.dtype) @ flat
+        batch, (height, width) = x.data.shape[0], x.size
+        data = data.reshape(batch, height, width, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
+        data = data.reshape(batch, 2 * height, 2 * width, self.features) + bias.astype(self.dtype)
+        return FeatureMap(data, None if x.extent is None else 2 * x.extent)
+
+
+class BilinearConvTranspose(nn.Module):
+    """Transposed convolution that starts as bilinear upsampling (Long et al. 2015).
+
+    Keeps the channels, has no bias, and fades at the edges, where it sees zeros.
+
+    Attributes:
+        factor: How many times larger the result is.
+        dtype: Of the computation.
+    """
+
+    factor: int = 2
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, factor H, factor W, C]`."""
+        side = 2 * self.factor - self.factor % 2
+        kernel = self.param("kernel", bilinear_init, (side, side, x.channels, x.channels))
+        padding = side - 1 - self.factor // 2
+        data = lax.conv_general_dilated(
+            zero_outside(x).astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(1, 1),
+            padding=((padding, padding), (padding, padding)),
+            lhs_dilation=(self.factor, self.factor),
+            dimension_numbers=_LAYOUT,
+        )
+        return FeatureMap(data, None if x.extent is None else self.factor * x.extent)
+
+
+def bilinear_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
+    """The kernel `[side, side, C, C]` that upsamples each channel bilinearly."""
+    del key  # an initialiser that draws nothing
+    side, channels = shape[0], shape[-1]
+    factor = (side + 1) // 2
+    hat = 1 - np.abs(np.arange(side) - (side - 1) / 2) / factor
+    kernel = np.outer(hat, hat)[:, :, None, None] * np.eye(channels)
+    return jnp.asarray(kernel, dtype)

@@ -1,0 +1,128 @@
+"""Normalisation, activations and dropout."""
+
+import functools
+import math
+from collections.abc import Callable
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from fcnjax.models.layers.feature_map import FeatureMap, inside, map_data
+
+ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
+    {
+        "relu": nn.relu,
+        "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
+        "gelu": functools.partial(nn.gelu, approximate=False),
+        "silu": nn.silu,
+    }
+)
+EPSILON = 1e-5
+MAX_GROUPS = 32
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167).
+
+    Parameters, running statistics and all sums are float32. Over a sharded batch the statistics
+    are those of the whole batch.
+
+    Attributes:
+        dtype: Of the result.
+        momentum: What the running statistics keep at each step (torch's is one minus this).
+    """
+
+    dtype: jnp.dtype = jnp.float32
+    momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Normalises by the batch (`train`) or by the running statistics.
+
+        Raises:
+            ValueError: An extent in training, where padding would count in the statistics.
+        """
+        if train and x.extent is not None:
+            raise ValueError("batch norm cannot be trained on padded examples: extent must be None")
+        shape = (x.channels,)
+        scale = self.param("scale", nn.initializers.ones, shape)
+        bias = self.param("bias", nn.initializers.zeros, shape)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            mean, var = _moments(x.data, axes=(0, 1, 2))
+            if not self.is_initializing():
+                keep = self.momentum
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * var
+        factor = scale * lax.rsqrt(var + EPSILON)
+        shift = bias - mean * factor
+        return map_data(
+            lambda data: (data.astype(jnp.float32) * factor + shift).astype(self.dtype), x
+        )
+
+
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu and He 2018, arXiv:1803.08494) over the true pixels.
+
+    There are 32 groups, or the greatest divisor of 32 that divides the channels.
+    """
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Normalises each example; the same in training and inference."""
+        del train
+        groups = math.gcd(MAX_GROUPS, x.channels)
+        scale = self.param("scale", nn.initializers.ones, (x.channels,))
+        bias = self.param("bias", nn.initializers.zeros, (x.channels,))
+        split = x.data.reshape(*x.data.shape[:3], groups, -1)
+        where = None if x.extent is None else inside(x)[..., None]
+        mean, var = _moments(split, axes=(1, 2, 4), where=where)
+        normed = (split.astype(jnp.float32) - mean) * lax.rsqrt(var + EPSILON)
+        normed = normed.reshape(x.data.shape) * scale + bias
+        return x.replace(data=normed.astype(self.dtype))
+
+
+def _moments(
+    data: jax.Array, axes: tuple[int, ...], where: jax.Array | None = None
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and (biased) variance in float32; the axes are kept if only some pixels count."""
+    data = data.astype(jnp.float32)
+    keep = len(axes) < data.ndim - 1
+    mean = jnp.mean(data, axes, where=where, keepdims=keep)
+    # One pass over the data; rounding may take the difference below zero.
+    square = jnp.mean(lax.square(data), axes, where=where, keepdims=keep)
+    return mean, jnp.maximum(square - lax.square(mean), 0)
+
+
+class Identity(nn.Module):
+    """No normalisation, behind the interface of the others."""
+
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Returns `x`."""
+        del train
+        return x
+
+
+NORMS = MappingProxyType({"batch": BatchNorm, "group": GroupNorm, "none": Identity})
+
+
+class SpatialDropout(nn.Module):
+    """Drops whole channels (Tompson et al. 2015, arXiv:1411.4280), with the `dropout` key."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Drops in training, does nothing in inference."""
+        drop = nn.Dropout(self.rate, broadcast_dims=(1, 2), deterministic=not train)
+        return map_data(drop, x)

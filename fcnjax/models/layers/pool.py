@@ -1,0 +1,61 @@
+"""Pooling."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from fcnjax.models.layers.feature_map import FeatureMap, fill_outside, zero_outside
+
+
+def max_pool(
+    x: FeatureMap, kernel: int = 2, stride: int = 2, padding: int = 0, ceil: bool = False
+) -> FeatureMap:
+    """The greatest value of each window, as torch's `max_pool2d`.
+
+    Where torch would reach size zero, the result has size one.
+
+    Args:
+        x: Input.
+        kernel: Side of the window.
+        stride: Step of the window.
+        padding: Rows and columns added at each edge; they never win.
+        ceil: Whether a last window that is only partly filled counts.
+    """
+
+    def pooled(size):  # for an int or an array of them
+        steps = (size + 2 * padding - kernel + (stride - 1 if ceil else 0)) // stride
+        return max(steps, 0) + 1 if isinstance(size, int) else jnp.maximum(steps, 0) + 1
+
+    data = fill_outside(x, -jnp.inf)
+    for axis in (1, 2):
+        data = _max_pool_axis(data, axis, kernel, stride, padding, pooled(data.shape[axis]))
+    if x.extent is None:
+        return FeatureMap(data)
+    # Windows that saw nothing are -inf: zero them, lest a later product makes nan of a gradient.
+    pooled_map = FeatureMap(data, pooled(x.extent))
+    return pooled_map.replace(data=zero_outside(pooled_map))
+
+
+def _max_pool_axis(
+    data: jax.Array, axis: int, kernel: int, stride: int, padding: int, out: int
+) -> jax.Array:
+    """Maximum of strided slices: its gradient needs no select-and-scatter, which is slow."""
+    size, span = data.shape[axis], (out - 1) * stride + kernel
+    after = span - size - padding
+    if padding or after > 0:
+        pads = [(padding, max(after, 0), 0) if i == axis else (0, 0, 0) for i in range(4)]
+        data = lax.pad(data, jnp.asarray(-jnp.inf, data.dtype), pads)
+    slices = (
+        lax.slice_in_dim(data, i, i + (out - 1) * stride + 1, stride, axis) for i in range(kernel)
+    )
+    return functools.reduce(jnp.maximum, slices)
+
+
+def global_mean(x: FeatureMap) -> jax.Array:
+    """The mean over the true pixels: float32 `[B, C]`."""
+    total = zero_outside(x).astype(jnp.float32).sum((1, 2))
+    if x.extent is None:
+        return total / (x.size[0] * x.size[1])
+    return total / jnp.prod(x.extent, axis=1, keepdims=True)

@@ -1,0 +1,60 @@
+"""Encoder, decoder and head, joined."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from fcnjax.models.layers import Conv, FeatureMap, map_data, resize_like, zero_outside
+
+
+class Segmenter(nn.Module):
+    """A model from a normalised image to the logits of each pixel.
+
+    Attributes:
+        encoder: Gives the feature pyramid.
+        decoder: Turns it into features, or scores, at one stride.
+        outputs: Logits for each pixel: the classes, or 1 for a sigmoid between two.
+        in_channels: Channels of the image.
+        dtype: Of the computation; parameters and logits are float32.
+    """
+
+    encoder: nn.Module
+    decoder: nn.Module
+    outputs: int
+    in_channels: int = 3
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, image: jax.Array, *, train: bool = False, extent: jax.Array | None = None
+    ) -> dict:
+        """Returns `{"logits": [B, H, W, outputs] float32, "aux": {}}`.
+
+        Any height and width works, from 1 up. In training, needs the key `dropout` where the
+        decoder drops, and updates `batch_stats`.
+
+        Args:
+            image: float `[B, H, W, in_channels]`, normalised.
+            train: Whether batch norm uses (and updates by) the batch, and dropout drops.
+            extent: int32 `[B, 2]`, the true height and width of each example, which lies in the
+                upper left of `image`. Inside it the logits are those of the bare image, whatever
+                lies outside, where they mean nothing. None: the whole image is true.
+
+        Raises:
+            ValueError: Another number of channels, or an extent when batch norm is trained.
+        """
+        if image.shape[-1] != self.in_channels:
+            raise ValueError(
+                f"image has {image.shape[-1]} channels, and the model takes {self.in_channels}"
+            )
+        full = FeatureMap(image.astype(self.dtype), extent)
+        # Padding may hold nan: from here on it is finite, for the sake of the gradients.
+        full = full.replace(data=zero_outside(full))
+        x = self.decoder(self.encoder(full, train), train)
+        if not self.decoder.scores:
+            init = nn.initializers.lecun_normal()
+            x = Conv(self.outputs, 1, dtype=self.dtype, kernel_init=init, name="head")(x)
+        x = map_data(lambda data: data.astype(jnp.float32), x)
+        if self.decoder.stride > 1:
+            x = resize_like(x, full)
+        return {"logits": x.data, "aux": {}}

@@ -1,0 +1,334 @@
+"""The report of a run: one HTML file with its scores, curves and pictures, and nothing to fetch."""
+
+import base64
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from fcnjax import __version__, pictures
+from fcnjax.charts import line_chart
+from fcnjax.files import write_text
+from fcnjax.metric_writer import read_metrics
+from fcnjax.metrics import OVERALL, PER_CLASS, compute, flat, percent
+
+REPORT_FILE = "report.html"
+LONGEST_SIDE = 700  # pixels of a picture in the report
+MOST_CLASSES = 25  # rows and columns of the confusion matrix that a page can show
+
+_STYLE = """
+:root{--page:#f6f7f9;--card:#fff;--text:#1b1f27;--soft:#667085;--line:#e3e6ec;--heat:37,99,235;
+--c0:#2563eb;--c1:#d97706;--c2:#059669;--c3:#c026d3;--c4:#dc2626;--c5:#0891b2;--c6:#65a30d;
+--c7:#7c3aed;color-scheme:light dark}
+@media (prefers-color-scheme:dark){:root{--page:#0f1218;--card:#181d26;--text:#e8ebf1;
+--soft:#98a2b3;--line:#2b3240;--heat:59,118,246;--c0:#60a5fa;--c1:#fbbf24;--c2:#34d399;
+--c3:#e879f9;--c4:#f87171;--c5:#22d3ee;--c6:#a3e635;--c7:#a78bfa}}
+*{box-sizing:border-box}
+body{margin:0;background:var(--page);color:var(--text);
+font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
+main{max-width:1080px;margin:0 auto;padding:28px 18px 56px}
+h1{font-size:27px;line-height:1.2;margin:0 0 4px;overflow-wrap:anywhere}
+h2{font-size:18px;margin:38px 0 12px}h3{font-size:14px;margin:0 0 6px}
+p{margin:0 0 10px}.soft,small{color:var(--soft)}small{font-size:12.5px}
+.card{background:var(--card);border:1px solid var(--line);border-radius:12px;padding:14px 16px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:12px;
+margin-top:22px}
+.tiles b{display:block;font-size:25px;line-height:1.25;font-variant-numeric:tabular-nums}
+.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,400px),1fr));gap:14px}
+svg{display:block;width:100%;height:auto}.axis{fill:var(--soft);font-size:11px}
+.grid{stroke:var(--line)}.line{fill:none;stroke-width:1.8;stroke-linejoin:round}
+.legend{display:flex;flex-wrap:wrap;gap:3px 14px;font-size:12.5px;color:var(--soft);
+margin:0 0 8px}
+.legend span{display:inline-flex;align-items:center;gap:6px}
+.legend i{width:12px;height:12px;border-radius:3px;border:1px solid var(--line)}
+.scroll{overflow-x:auto;padding:4px 8px}
+table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+th,td{padding:7px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th{font-weight:600;font-size:13px}th:first-child{text-align:left}
+tr:last-child td,tr:last-child th{border-bottom:0}
+.matrix td{text-align:center;min-width:64px;width:50%;border:2px solid var(--card);border-radius:8px}
+.matrix thead th{text-align:center}.matrix th{border:0}.matrix .high{color:#fff}
+.matrix small{display:block;color:inherit;opacity:.75;font-size:11px}
+.example{margin-bottom:14px}
+.row{display:grid;grid-template-columns:repeat(4,1fr);gap:10px}
+figure{margin:0}figcaption{font-size:12.5px;color:var(--soft);margin-top:4px}
+img{display:block;width:100%;height:auto;border-radius:6px}
+.name{display:flex;justify-content:space-between;gap:12px;margin-bottom:8px}
+.name b{overflow-wrap:anywhere}
+pre{margin:0;overflow-x:auto;font:12.5px/1.5 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",
+monospace}
+summary{cursor:pointer;font-weight:600}details pre{margin-top:10px}
+@media (max-width:700px){.row{grid-template-columns:repeat(2,1fr)}main{padding:20px 12px 40px}}
+""" + "".join(
+    f".line.c{i}{{stroke:var(--c{i})}}.dot.c{i},i.c{i}{{fill:var(--c{i})}}"
+    f"i.c{i}{{background:var(--c{i})}}"
+    for i in range(8)
+)
+
+
+def write_report(
+    workdir: str | Path,
+    config: ConfigDict,
+    metrics: Mapping[str, float],
+    confusion: np.ndarray,
+    examples: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+) -> Path:
+    """Writes `report.html` to the workdir: one file that needs no other and no script.
+
+    The curves come from `metrics.jsonl` in the workdir, the scores from the confusion matrix.
+
+    Args:
+        workdir: The run's folder; its name is the title.
+        config: The resolved config; `data.class_names` names the classes, `data.palette` paints
+            them (`()` takes the default palette).
+        metrics: Further numbers for the head of the page, such as `{"step": 1000}`; names that
+            are scores of the confusion matrix are passed over.
+        confusion: Integer [C, C]: rows are labels, columns predictions.
+        examples: `{"image": uint8 [H, W, C], "label": int [H, W], "prediction": int [H, W],
+            "name": str}` of some held-out images.
+        command: What repeats the run; "" leaves it out.
+
+    Returns:
+        The path of the report.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    names = [str(name) for name in config.data.class_names]
+    palette = tuple(config.data.palette) or pictures.default_palette(len(names))
+    scores = compute(confusion, names)
+    title = Path(workdir).resolve().name
+    ignore_label = config.data.ignore_label
+    sections = [
+        _head(title, config, len(names)),
+        _tiles(scores, metrics, names),
+        _examples(examples, names, palette, ignore_label),
+        _curves(read_metrics(workdir)),
+        _class_table(scores, names, palette),
+        _matrix(np.asarray(confusion), names),
+        _settings(config, command),
+    ]
+    page = (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head>"
+        f"<body><main>{''.join(sections)}</main></body></html>\n"
+    )
+    path = Path(workdir) / REPORT_FILE
+    write_text(path, page)
+    return path
+
+
+def _head(title: str, config: ConfigDict, num_classes: int) -> str:
+    model, train = config.model, config.train
+    facts = (
+        f"{model.decoder} on {model.encoder}",
+        f"{num_classes} classes",
+        f"{train.steps} steps of {train.batch_size} images",
+        f"fcnjax {__version__}",
+    )
+    return f'<h1>{html.escape(title)}</h1><p class="soft">{html.escape(" · ".join(facts))}</p>'
+
+
+def _tiles(scores: Mapping[str, Any], extra: Mapping[str, float], names: Sequence[str]) -> str:
+    values = flat(scores)
+    tiles = {
+        "mean IoU": percent(values["mean_iou"]),
+        "mean Dice": percent(values["mean_dice"]),
+        "pixel accuracy": percent(values["pixel_accuracy"]),
+    }
+    if len(names) == 2:
+        # Of two classes the second is what the task is about.
+        own = {key: percent(scores[key.lower()][names[1]]) for key in ("Dice", "IoU")}
+        tiles = {f"{key}, {names[1]}": value for key, value in own.items()} | tiles
+        del tiles["mean Dice"]
+    tiles |= {
+        name.replace("_", " "): f"{value:,.6g}"
+        for name, value in extra.items()
+        if name not in values
+    }
+    cards = "".join(
+        f'<div class="card"><small>{html.escape(name)}</small><b>{value}</b></div>'
+        for name, value in tiles.items()
+    )
+    return f'<div class="tiles">{cards}</div><p><small>Scores in percent.</small></p>'
+
+
+def _curves(lines: Sequence[Mapping[str, float]]) -> str:
+    """Charts of the losses, the evaluations and the learning rate."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for line in lines:
+        for name, value in line.items():
+            series.setdefault(name, []).append((line["step"], value))
+    held_out = {f"eval/{name}" for name in OVERALL}
+    groups = {
+        "Training loss": [name for name in series if _is_loss(name)],
+        "Held-out scores": [name for name in series if name in held_out],
+        "Learning rate": [name for name in series if name == "lr"],
+    }
+    charts = [
+        f'<div class="card"><h3>{title}</h3>{_line_legend(names)}{chart}</div>'
+        for title, names in groups.items()
+        if (chart := line_chart({name: series[name] for name in names}))
+    ]
+    return f'<h2>Learning curves</h2><div class="charts">{"".join(charts)}</div>' if charts else ""
+
+
+def _is_loss(name: str) -> bool:
+    return name not in ("step", "lr", "images_per_second") and not name.startswith("eval/")
+
+
+def _line_legend(names: Sequence[str]) -> str:
+    entries = (
+        f'<span><i class="c{index % 8}"></i>{html.escape(name.removeprefix("eval/"))}</span>'
+        for index, name in enumerate(names)
+    )
+    return f'<div class="legend">{"".join(entries)}</div>'
+
+
+def _colour_legend(entries: Sequence[tuple[str, Sequence[int]]]) -> str:
+    spans = (f"<span>{_swatch(rgb)}{html.escape(name)}</span>" for name, rgb in entries)
+    return f'<div class="legend">{"".join(spans)}</div>'
+
+
+def _swatch(rgb: Sequence[int]) -> str:
+    return f'<i style="background:rgb({",".join(str(int(part)) for part in rgb)})"></i>'
+
+
+def _examples(
+    examples: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    palette: pictures.Palette,
+    ignore_label: int,
+) -> str:
+    if not examples:
+        return ""
+    classes = [*zip(names, palette, strict=True), ("ignored", pictures.IGNORED)]
+    legend = _colour_legend(classes[: MOST_CLASSES + 1])
+    marks = _colour_legend(pictures.difference_legend(len(names)))
+    rows = "".join(_example(example, names, palette, ignore_label) for example in examples)
+    return (
+        "<h2>Held-out images</h2>"
+        f"<small>Truth and prediction</small>{legend}<small>Difference</small>{marks}{rows}"
+    )
+
+
+def _example(
+    example: Mapping[str, Any],
+    names: Sequence[str],
+    palette: pictures.Palette,
+    ignore_label: int,
+) -> str:
+    label, prediction = np.asarray(example["label"]), np.asarray(example["prediction"])
+    differs = pictures.difference(label, prediction, len(names), ignore_label)
+    panels = {
+        "image": _embed(pictures.to_rgb(np.asarray(example["image"])), photo=True),
+        "truth": _embed(pictures.colorize(label, palette)),
+        "prediction": _embed(pictures.colorize(prediction, palette)),
+        "difference": _embed(differs),
+    }
+    name = html.escape(str(example["name"]))
+    figures = "".join(
+        f'<figure><img src="{source}" alt="{name}: {panel}"><figcaption>{panel}</figcaption>'
+        "</figure>"
+        for panel, source in panels.items()
+    )
+    score = html.escape(_example_score(label, prediction, names, ignore_label))
+    return (
+        f'<div class="card example"><div class="name"><b>{name}</b>'
+        f'<span class="soft">{score}</span></div><div class="row">{figures}</div></div>'
+    )
+
+
+def _example_score(
+    label: np.ndarray, prediction: np.ndarray, names: Sequence[str], ignore_label: int
+) -> str:
+    size = len(names)
+    label, prediction = label.astype(np.int64), prediction.astype(np.int64)
+    counted = (label != ignore_label) & (label >= 0) & (label < size)
+    index = label[counted] * size + prediction[counted]
+    scores = compute(np.bincount(index, minlength=size * size).reshape(size, size), names)
+    if size == 2:
+        return f"Dice, {names[1]}: {percent(scores['dice'][names[1]])}"
+    return f"mean IoU: {percent(scores['mean_iou'])}"
+
+
+def _embed(picture: np.ndarray, photo: bool = False) -> str:
+    """A picture, uint8 [H, W, 3], as a data URI: JPEG of a photo, PNG of painted classes."""
+    image = Image.fromarray(picture)
+    scale = LONGEST_SIDE / max(image.size)
+    if scale < 1:
+        size = tuple(max(1, round(side * scale)) for side in image.size)
+        # Between the colours of two classes lies no class.
+        image = image.resize(size, Image.Resampling.BOX if photo else Image.Resampling.NEAREST)
+    data = io.BytesIO()
+    if photo:
+        image.save(data, "JPEG", quality=88)
+    else:
+        image.save(data, "PNG", optimize=True)
+    kind = "jpeg" if photo else "png"
+    return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
+
+
+def _class_table(scores: Mapping[str, Any], names: Sequence[str], palette: pictures.Palette) -> str:
+    head = "".join(f"<th>{key}</th>" for key in ("IoU", "Dice", "precision", "recall"))
+    rows = ""
+    for name, colour in zip(names, palette, strict=True):
+        cells = "".join(f"<td>{percent(scores[key][name])}</td>" for key in PER_CLASS)
+        title = f'<span class="legend" style="margin:0;color:inherit"><span>{_swatch(colour)}'
+        rows += f"<tr><th>{title}{html.escape(name)}</span></span></th>{cells}</tr>"
+    return (
+        '<h2>Scores of each class</h2><div class="card scroll"><table><thead><tr><th>class</th>'
+        f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _matrix(confusion: np.ndarray, names: Sequence[str]) -> str:
+    """The confusion matrix as a table, each row coloured by its shares."""
+    note = "Rows: truth. Columns: prediction. Percent of the row, with the number of pixels."
+    totals = confusion.sum(1)
+    # A page cannot show hundreds of columns: the most frequent classes stay.
+    shown = np.sort(np.argsort(-totals, kind="stable")[:MOST_CLASSES])
+    if len(shown) < len(names):
+        note += f" The {len(shown)} most frequent of {len(names)} classes."
+    head = "".join(f"<th>{html.escape(names[column])}</th>" for column in shown)
+    rows = ""
+    for row in shown:
+        cells = "".join(_cell(int(confusion[row, column]), int(totals[row])) for column in shown)
+        rows += f"<tr><th>{html.escape(names[row])}</th>{cells}</tr>"
+    return (
+        f'<h2>Confusion matrix</h2><p><small>{note}</small></p><div class="card scroll">'
+        f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _cell(count: int, total: int) -> str:
+    share = count / total if total else 0.0
+    high = ' class="high"' if share > 0.45 else ""
+    shown = percent(share if total else None)
+    return (
+        f'<td{high} style="background:rgba(var(--heat),{share:.3f})">{shown}'
+        f"<small>{count:,}</small></td>"
+    )
+
+
+def _settings(config: ConfigDict, command: str) -> str:
+    text = json.dumps(config.to_dict(), indent=2, default=list)
+    repeat = ""
+    if command:
+        repeat = (
+            f'<h2>Repeat this run</h2><div class="card"><pre>{html.escape(command)}</pre></div>'
+        )
+    return (
+        f"{repeat}<h2>Settings</h2>"
+        f'<details class="card"><summary>The config</summary><pre>{html.escape(text)}</pre>'
+        "</details>"
+    )

@@ -1,0 +1,123 @@
+"""Cases that need eight devices: `test_eight_devices.py` runs this file in its own process."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+
+from fcnjax import data
+from fcnjax.checkpoint import Checkpoints
+from fcnjax.config import load_config
+from fcnjax.evaluate import Evaluator
+from fcnjax.mesh import batch_sharding, make_mesh, replicated
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
+from fcnjax.steps import make_train_step
+from fcnjax.train import device_batches, restore_or_init, train
+
+
+@pytest.fixture(scope="module")
+def config(shapes, tiny_options):
+    config = load_config(f"folder:root={shapes}", tiny_options)
+    config.model.widths = (8, 16)
+    config.optim.name = "sgd"  # adam divides rounding errors by their own size
+    config.optim.lr = 0.1
+    config.optim.warmup_steps = 0
+    config.train.steps = 6
+    config.train.batch_size = 16
+    return data.resolve(config)[0]
+
+
+def with_devices(config, count):
+    config = config.copy_and_resolve_references()
+    config.mesh.data = count
+    return config
+
+
+def some_steps(config, count, steps):
+    config = with_devices(config, count)
+    mesh = make_mesh(config)
+    model, optimizer = build_model(config), make_optimizer(config)
+    step = make_train_step(model, optimizer, config, mesh)
+    source = data.open_source(config, "train")
+    with contextlib.closing(device_batches(source, config, mesh, 0)) as batches:
+        state = fresh_state(config, mesh)
+        losses = []
+        for _ in range(steps):
+            state, metrics = step(state, next(batches))
+            losses.append(float(metrics["loss"]))
+    return jax.device_get(state), losses
+
+
+def fresh_state(config, mesh):
+    class Nothing:
+        def restore(self, like):
+            return None
+
+    return restore_or_init(Nothing(), build_model(config), make_optimizer(config), config, mesh)
+
+
+def assert_close(one, other, tolerance):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), one, other
+    )
+
+
+def test_there_are_eight_devices():
+    assert jax.device_count() == 8
+
+
+@pytest.mark.parametrize("cache", [None, "device"])
+def test_training_on_eight_devices_equals_training_on_one(config, cache):
+    config = config.copy_and_resolve_references()
+    config.data.cache = cache
+    one, one_losses = some_steps(config, 1, 4)
+    eight, eight_losses = some_steps(config, 8, 4)
+    np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
+    assert_close(one.variables, eight.variables, 1e-3)
+
+
+def test_batch_norm_over_eight_devices_equals_one(config):
+    """Statistics are those of the whole batch: two images a device here, sixteen there."""
+    mesh = make_mesh(with_devices(config, 8))
+    model = build_model(config)
+    image = np.random.default_rng(0).normal(3, 2, (16, 32, 32, 3)).astype(np.float32)
+    # Each device's part has a mean of its own, so that local statistics would differ.
+    image += np.arange(16)[:, None, None, None]
+    variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
+
+    def apply(variables, image):
+        return model.apply(variables, image, train=True, mutable=["batch_stats"])
+
+    alone = jax.jit(apply)(variables, image)
+    spread = jax.jit(apply, in_shardings=(replicated(mesh), batch_sharding(mesh)))(
+        variables, image
+    )
+    assert_close(jax.device_get(alone), jax.device_get(spread), 1e-4)
+
+
+def test_evaluation_is_exact_on_any_number_of_devices(config):
+    found = []
+    for count in (1, 8):
+        own = with_devices(config, count)
+        mesh = make_mesh(own)
+        evaluator = Evaluator(build_model(own), own, mesh, data.open_source(own, "train"))
+        found.append(evaluator(fresh_state(own, mesh).variables).confusion)
+    assert found[0].sum() > 0
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_run_goes_on_with_another_number_of_devices(config, tmp_path):
+    whole = train(with_devices(config, 8), tmp_path / "whole")
+    part = with_devices(config, 8)
+    part.optim.schedule = "constant"
+    longer = with_devices(config, 2)
+    longer.optim.schedule = "constant"
+    part.train.steps = 3
+    train(part, tmp_path / "moved")
+    train(longer, tmp_path / "moved")
+    assert set(whole) == set(train(longer, tmp_path / "moved"))
+    checkpoints = Checkpoints(tmp_path / "moved", read_only=True)
+    assert checkpoints.newest_whole() == 6
+    checkpoints.close()

@@ -1,0 +1,155 @@
+"""A run killed at any moment and started again ends bit for bit as one left alone."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from fcnjax.checkpoint import Checkpoints
+from fcnjax.config import load_saved_config
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
+from fcnjax.train_state import init_state
+
+STEPS = 60
+
+
+def start(root, workdir, options):
+    argv = ["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options]
+    return subprocess.Popen(
+        [sys.executable, "-m", "fcnjax.cli", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu"},
+    )
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, out[-3000:]
+    return out
+
+
+def final_state(workdir):
+    config = load_saved_config(workdir)
+    model, optimizer = build_model(config), make_optimizer(config)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+        jax.eval_shape(lambda: init_state(model, optimizer, config)),
+    )
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        return jax.device_get(checkpoints.restore(like))
+    finally:
+        checkpoints.close()
+
+
+def losses(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
+
+
+def children(pid):
+    """The processes started by `pid`, such as Grain's workers."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def alive(pid):
+    try:
+        state = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]  # noqa: PTH123, SIM115
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_for(condition, seconds, process):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if condition():
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def saving(workdir):
+    """Whether an asynchronous save is under way: Orbax's temporary folder is there."""
+    folder = workdir / "checkpoints"
+    return folder.is_dir() and any("tmp" in path.name for path in folder.iterdir())
+
+
+def logged(workdir, step):
+    file = workdir / "metrics.jsonl"
+    return file.is_file() and f'"step": {step}' in file.read_text()
+
+
+@pytest.fixture(scope="module")
+def options(tiny_options):
+    return [
+        *tiny_options,
+        "--config.data.workers=2",
+        "--config.optim.ema_decay=0.99",
+        "--config.train.log_every=2",
+        "--config.train.save_every=6",
+        "--config.model.dropout=0.1",
+        f"--config.train.steps={STEPS}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(shapes, options, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("resume") / "alone"
+    finish(start(shapes, workdir, options))
+    return workdir
+
+
+def kill_and_check(shapes, workdir, options, condition, seconds=120):
+    process = start(shapes, workdir, options)
+    reached = wait_for(condition, seconds, process)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    end = time.monotonic() + 30
+    while any(alive(pid) for pid in workers) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in workers), "data workers outlived the killed run"
+    return reached
+
+
+def check_same(workdir, alone):
+    (state, progress), (expected, expected_progress) = final_state(workdir), final_state(alone)
+    assert progress == expected_progress == {"batches": STEPS}
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    assert losses(workdir) == losses(alone)
+    assert (workdir / "metrics.json").read_text() == (alone / "metrics.json").read_text()
+
+
+def test_killed_once_and_restarted(shapes, options, alone, tmp_path):
+    workdir = tmp_path / "killed"
+    assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 20))
+    assert "resuming at step" in finish(start(shapes, workdir, options))
+    check_same(workdir, alone)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_once_inside_a_save(shapes, options, alone, tmp_path):
+    workdir = tmp_path / "killed"
+    rng = random.Random(0)
+    assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 6))
+    assert kill_and_check(shapes, workdir, options, lambda: saving(workdir))
+    for _ in range(8):
+        end = time.monotonic() + rng.uniform(4, 25)
+        kill_and_check(shapes, workdir, options, lambda end=end: time.monotonic() > end)
+    finish(start(shapes, workdir, options))
+    check_same(workdir, alone)
