@@ -21,6 +21,7 @@ from fcnjax.metrics import PER_CLASS
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+EVAL = "eval/"  # how the names of an evaluation begin
 
 
 class MetricWriter:
@@ -57,7 +58,11 @@ class MetricWriter:
             self._file = self._path.open("a", encoding="utf-8")
         self._events = None
         if tensorboard:
-            self._events = _Events(Path(workdir) / TENSORBOARD_FOLDER, start_step)
+            try:
+                self._events = _Events(Path(workdir) / TENSORBOARD_FOLDER, start_step)
+            except UserError:
+                self._file.close()
+                raise
         self._terminal = _Terminal(total_steps, stream or sys.stdout)
 
     def write(self, step: int, metrics: Mapping[str, Any]) -> None:
@@ -208,27 +213,37 @@ class _Terminal:
             self._live = Live(console=console, auto_refresh=False, transient=False)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        evaluation = any(name.startswith("eval/") for name in values)
-        line = self._line(step, values, evaluation)
-        if self._live is None:
-            print(line, file=self._stream, flush=True)
-            return
-        from rich.text import Text
+        """Shows the values of training and, on a line of their own, those of an evaluation."""
+        head = f"step {step:>{len(str(self._total))}}/{self._total}"
+        shown = {name: f"{value:.4g}" for name, value in values.items() if not _per_class(name)}
+        training = [f"{_label(k)} {v}" for k, v in shown.items() if not k.startswith(EVAL)]
+        evaluation = [f"{k.removeprefix(EVAL)} {v}" for k, v in shown.items() if k.startswith(EVAL)]
+        if training:
+            self._progress("  ".join([head, *training, f"ETA {self._eta(step)}"]))
+        if evaluation:
+            self._keep("  ".join([head, "evaluation", *evaluation]))
 
+    def _progress(self, line: str) -> None:
+        """A line that the next one may take the place of."""
+        if self._live is None:
+            self._keep(line)
+            return
         if not self._live.is_started:
             self._live.start()
-        text = Text(line, no_wrap=True, overflow="ellipsis")
-        if evaluation:
-            self._live.console.print(text)  # stays, above the live line
-        else:
-            self._live.update(text, refresh=True)
+        self._live.update(self._text(line), refresh=True)
 
-    def _line(self, step: int, values: Mapping[str, float], evaluation: bool) -> str:
-        words = [f"step {step:>{len(str(self._total))}}/{self._total}"]
-        words += [f"{_label(name)} {v:.4g}" for name, v in values.items() if not _per_class(name)]
-        if not evaluation:
-            words.append(f"ETA {self._eta(step)}")
-        return "  ".join(words)
+    def _keep(self, line: str) -> None:
+        """A line that stays, above the live one."""
+        if self._live is None:
+            print(line, file=self._stream, flush=True)
+        else:
+            self._live.console.print(self._text(line))
+
+    def _text(self, line: str) -> Any:
+        from rich.text import Text
+
+        # Cut rather than wrapped: a live line of two rows could not be rewritten in place.
+        return Text(line, no_wrap=True, overflow="ellipsis")
 
     def _eta(self, step: int) -> str:
         """Time left, by the pace of the latest writes."""

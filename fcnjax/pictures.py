@@ -11,7 +11,7 @@ IGNORED = (128, 128, 128)
 # Okabe & Ito's colours (2008), apart to colour-blind eyes as well, ordered so that a few classes
 # are far from one another; the first class, mostly the background, is dark.
 _FIRST = (
-    (24, 28, 36),
+    (10, 10, 14),
     (240, 228, 66),
     (86, 180, 233),
     (213, 94, 0),
@@ -25,10 +25,10 @@ BINARY_LEGEND = {
     "found": (236, 240, 244),
     "missed": (213, 94, 0),
     "false alarm": (86, 180, 233),
-    "background": (24, 28, 36),
+    "background": (10, 10, 14),
     "ignored": IGNORED,
 }
-MULTI_LEGEND = {"correct": (24, 28, 36), "wrong": (230, 70, 90), "ignored": IGNORED}
+MULTI_LEGEND = {"correct": (10, 10, 14), "wrong": (230, 70, 90), "ignored": IGNORED}
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
@@ -46,13 +46,18 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """A uint8 image as RGB, [H, W, 3]: one band is grey, of more than three the first three show.
+    """An image as uint8 RGB, [H, W, 3]: one band is grey, of many the first three show.
 
     Args:
-        image: Uint8 [H, W] or [H, W, C].
+        image: [H, W] or [H, W, C], uint8, or another type, which is stretched to its own range.
     """
     image = np.atleast_3d(image)
-    return np.repeat(image[..., :1], 3, -1) if image.shape[-1] < 3 else image[..., :3]
+    image = np.repeat(image[..., :1], 3, -1) if image.shape[-1] < 3 else image[..., :3]
+    if image.dtype == np.uint8:
+        return image
+    image = np.nan_to_num(image.astype(np.float64))
+    low, high = image.min(), image.max()
+    return np.rint(255 * (image - low) / (high - low if high > low else 1)).astype(np.uint8)
 
 
 def colorize(mask: np.ndarray, palette: Palette) -> np.ndarray:

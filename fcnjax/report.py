@@ -15,8 +15,8 @@ from PIL import Image
 from fcnjax import __version__, pictures
 from fcnjax.charts import line_chart
 from fcnjax.files import write_text
-from fcnjax.metric_writer import read_metrics
-from fcnjax.metrics import OVERALL, PER_CLASS, compute, flat, percent
+from fcnjax.metric_writer import EVAL, read_metrics
+from fcnjax.metrics import PER_CLASS, compute, flat, percent
 
 REPORT_FILE = "report.html"
 LONGEST_SIDE = 700  # pixels of a picture in the report
@@ -46,19 +46,21 @@ svg{display:block;width:100%;height:auto}.axis{fill:var(--soft);font-size:11px}
 .legend{display:flex;flex-wrap:wrap;gap:3px 14px;font-size:12.5px;color:var(--soft);
 margin:0 0 8px}
 .legend span{display:inline-flex;align-items:center;gap:6px}
-.legend i{width:12px;height:12px;border-radius:3px;border:1px solid var(--line)}
+.legend i{width:12px;height:12px;border-radius:3px}i[style]{box-shadow:0 0 0 1px var(--line)}
 .scroll{overflow-x:auto;padding:4px 8px}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
 th,td{padding:7px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th{font-weight:600;font-size:13px}th:first-child{text-align:left}
 tr:last-child td,tr:last-child th{border-bottom:0}
-.matrix td{text-align:center;min-width:64px;width:50%;border:2px solid var(--card);border-radius:8px}
+.matrix td{text-align:center;min-width:64px;width:calc(80%/var(--n));border:2px solid var(--card);
+border-radius:8px}
 .matrix thead th{text-align:center}.matrix th{border:0}.matrix .high{color:#fff}
 .matrix small{display:block;color:inherit;opacity:.75;font-size:11px}
 .example{margin-bottom:14px}
 .row{display:grid;grid-template-columns:repeat(4,1fr);gap:10px}
 figure{margin:0}figcaption{font-size:12.5px;color:var(--soft);margin-top:4px}
-img{display:block;width:100%;height:auto;border-radius:6px}
+img{display:block;width:100%;height:auto;border-radius:6px;outline:1px solid var(--line);
+outline-offset:-1px}
 .name{display:flex;justify-content:space-between;gap:12px;margin-bottom:8px}
 .name b{overflow-wrap:anywhere}
 pre{margin:0;overflow-x:auto;font:12.5px/1.5 ui-monospace,Menlo,Consolas,"DejaVu Sans Mono",
@@ -75,28 +77,26 @@ summary{cursor:pointer;font-weight:600}details pre{margin-top:10px}
 def write_report(
     workdir: str | Path,
     config: ConfigDict,
-    metrics: Mapping[str, float],
+    metrics: Mapping[str, Any],
     confusion: np.ndarray,
     examples: Sequence[Mapping[str, Any]] = (),
     command: str = "",
 ) -> Path:
-    """Writes `report.html` to the workdir: one file that needs no other and no script.
-
-    The curves come from `metrics.jsonl` in the workdir, the scores from the confusion matrix.
+    """Writes `report.html` to the workdir; its curves come from `metrics.jsonl` there.
 
     Args:
         workdir: The run's folder; its name is the title.
         config: The resolved config; `data.class_names` names the classes, `data.palette` paints
             them (`()` takes the default palette).
-        metrics: Further numbers for the head of the page, such as `{"step": 1000}`; names that
-            are scores of the confusion matrix are passed over.
+        metrics: Numbers for the head of the page. Scores of `metrics.compute` may be among them
+            and are taken from the matrix; others, such as `{"step": 1000}`, come after these.
         confusion: Integer [C, C]: rows are labels, columns predictions.
         examples: `{"image": uint8 [H, W, C], "label": int [H, W], "prediction": int [H, W],
             "name": str}` of some held-out images.
         command: What repeats the run; "" leaves it out.
 
     Returns:
-        The path of the report.
+        Its path.
 
     Raises:
         UserError: The file cannot be written.
@@ -105,12 +105,11 @@ def write_report(
     palette = tuple(config.data.palette) or pictures.default_palette(len(names))
     scores = compute(confusion, names)
     title = Path(workdir).resolve().name
-    ignore_label = config.data.ignore_label
     sections = [
         _head(title, config, len(names)),
         _tiles(scores, metrics, names),
-        _examples(examples, names, palette, ignore_label),
-        _curves(read_metrics(workdir)),
+        _examples(examples, names, palette, config.data.ignore_label),
+        _curves(read_metrics(workdir), names),
         _class_table(scores, names, palette),
         _matrix(np.asarray(confusion), names),
         _settings(config, command),
@@ -137,7 +136,7 @@ def _head(title: str, config: ConfigDict, num_classes: int) -> str:
     return f'<h1>{html.escape(title)}</h1><p class="soft">{html.escape(" · ".join(facts))}</p>'
 
 
-def _tiles(scores: Mapping[str, Any], extra: Mapping[str, float], names: Sequence[str]) -> str:
+def _tiles(scores: Mapping[str, Any], extra: Mapping[str, Any], names: Sequence[str]) -> str:
     values = flat(scores)
     tiles = {
         "mean IoU": percent(values["mean_iou"]),
@@ -152,7 +151,7 @@ def _tiles(scores: Mapping[str, Any], extra: Mapping[str, float], names: Sequenc
     tiles |= {
         name.replace("_", " "): f"{value:,.6g}"
         for name, value in extra.items()
-        if name not in values
+        if name not in values and isinstance(value, int | float)
     }
     cards = "".join(
         f'<div class="card"><small>{html.escape(name)}</small><b>{value}</b></div>'
@@ -161,34 +160,33 @@ def _tiles(scores: Mapping[str, Any], extra: Mapping[str, float], names: Sequenc
     return f'<div class="tiles">{cards}</div><p><small>Scores in percent.</small></p>'
 
 
-def _curves(lines: Sequence[Mapping[str, float]]) -> str:
+def _curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> str:
     """Charts of the losses, the evaluations and the learning rate."""
     series: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for name, value in line.items():
             series.setdefault(name, []).append((line["step"], value))
-    held_out = {f"eval/{name}" for name in OVERALL}
+    scores = ["mean_iou", "mean_dice", "pixel_accuracy"]
+    if len(names) == 2:
+        scores = [f"dice/{names[1]}", f"iou/{names[1]}", "mean_iou", "pixel_accuracy"]
     groups = {
-        "Training loss": [name for name in series if _is_loss(name)],
-        "Held-out scores": [name for name in series if name in held_out],
+        "Training loss": [name for name in series if name.split("/")[0] == "loss"],
+        "Held-out scores": [EVAL + name for name in scores if EVAL + name in series],
         "Learning rate": [name for name in series if name == "lr"],
     }
     charts = [
-        f'<div class="card"><h3>{title}</h3>{_line_legend(names)}{chart}</div>'
-        for title, names in groups.items()
-        if (chart := line_chart({name: series[name] for name in names}))
+        f'<div class="card"><h3>{title}</h3>{_line_legend(group)}{chart}</div>'
+        for title, group in groups.items()
+        if (chart := line_chart({name: series[name] for name in group}))
     ]
     return f'<h2>Learning curves</h2><div class="charts">{"".join(charts)}</div>' if charts else ""
 
 
-def _is_loss(name: str) -> bool:
-    return name not in ("step", "lr", "images_per_second") and not name.startswith("eval/")
-
-
 def _line_legend(names: Sequence[str]) -> str:
+    shown = (name.removeprefix(EVAL).removeprefix("loss/") for name in names)
     entries = (
-        f'<span><i class="c{index % 8}"></i>{html.escape(name.removeprefix("eval/"))}</span>'
-        for index, name in enumerate(names)
+        f'<span><i class="c{index % 8}"></i>{html.escape(name)}</span>'
+        for index, name in enumerate(shown)
     )
     return f'<div class="legend">{"".join(entries)}</div>'
 
@@ -305,7 +303,7 @@ def _matrix(confusion: np.ndarray, names: Sequence[str]) -> str:
         rows += f"<tr><th>{html.escape(names[row])}</th>{cells}</tr>"
     return (
         f'<h2>Confusion matrix</h2><p><small>{note}</small></p><div class="card scroll">'
-        f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead>'
+        f'<table class="matrix" style="--n:{len(shown)}"><thead><tr><th></th>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 

@@ -42,7 +42,7 @@ class Vanilla(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
-        """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), width]` for each stage."""
+        """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), width]` each."""
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
         features = []
         for i, width in enumerate(self.widths, start=1):

@@ -54,7 +54,7 @@ def _lerp_axis(data: jax.Array, factor: int, axis: int) -> jax.Array:
 
 
 def _matrix_axis(data: jax.Array, out: int, axis: int) -> jax.Array:
-    """Resizes to any size by a matrix product, whose gradient (unlike a gather's) repeats bitwise."""
+    """Resizes by a matrix product, whose gradient repeats bitwise (a gather's need not)."""
     size = data.shape[axis]
     low, high, fraction = _coordinates(np.arange(out), size, out, np)
     matrix = np.zeros((out, size), np.float32)

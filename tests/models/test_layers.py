@@ -1,0 +1,292 @@
+"""The layers against hand-computed numbers and plain JAX."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from fcnjax.models import layers
+from fcnjax.models.layers import FeatureMap
+
+EXTENT = ((9, 6), (4, 11), (1, 1))
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
+
+
+def padded(channels=3, canvas=(9, 11)):
+    """A map whose padding is full of nan, and the bare examples in it."""
+    data = np.array(random(len(EXTENT), *canvas, channels))
+    bare = []
+    for example, (height, width) in zip(data, EXTENT, strict=True):
+        bare.append(FeatureMap(jnp.asarray(example[None, :height, :width])))
+        example[height:] = np.nan
+        example[:, width:] = np.nan
+    return FeatureMap(jnp.asarray(data), jnp.asarray(EXTENT)), bare
+
+
+def assert_same_inside(result: FeatureMap, bare: list[FeatureMap]):
+    for data, extent, expected in zip(result.data, result.extent, bare, strict=True):
+        height, width = extent
+        np.testing.assert_allclose(data[None, :height, :width], expected.data, rtol=1e-5, atol=1e-6)
+
+
+CONVS = [
+    layers.Conv(4),
+    layers.Conv(4, kernel=3, stride=2, padding=1),
+    layers.Conv(4, kernel=7, stride=2, padding=3, use_bias=False),
+    layers.Conv(4, kernel=3, dilation=3),
+    layers.Conv(4, kernel=1, stride=2),
+    layers.ConvTranspose2x(4),
+    layers.BilinearConvTranspose(2),
+    layers.BilinearConvTranspose(3),
+]
+
+
+@pytest.mark.parametrize("layer", CONVS, ids=lambda layer: f"{type(layer).__name__}")
+def test_padding_is_invisible_to_convolutions(layer):
+    x, bare = padded()
+    variables = layer.init(jax.random.key(0), bare[0])
+    assert_same_inside(layer.apply(variables, x), [layer.apply(variables, one) for one in bare])
+
+
+POOLS = [
+    {},
+    {"ceil": True},
+    {"kernel": 3, "stride": 2, "padding": 1},
+    {"kernel": 3, "stride": 1, "padding": 1},
+]
+
+
+@pytest.mark.parametrize("options", POOLS)
+def test_padding_is_invisible_to_pooling(options):
+    x, bare = padded()
+    result = layers.max_pool(x, **options)
+    assert np.isfinite(result.data).all()
+    assert_same_inside(result, [layers.max_pool(one, **options) for one in bare])
+
+
+def test_padding_is_invisible_to_group_norm_and_global_mean():
+    x, bare = padded(channels=12)
+    norm = layers.GroupNorm()
+    variables = norm.init(jax.random.key(0), x, False)
+    assert_same_inside(
+        norm.apply(variables, x, False), [norm.apply(variables, one, False) for one in bare]
+    )
+    means = np.concatenate([np.mean(one.data, (1, 2)) for one in bare])
+    np.testing.assert_allclose(layers.global_mean(x), means, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("canvas", [(18, 22), (13, 7), (9, 11)])
+def test_padding_is_invisible_to_resizing(canvas):
+    x, bare = padded()
+    sizes = [
+        (min(2 * h, canvas[0]), max(w * canvas[1] // 11 - i, 1)) for i, (h, w) in enumerate(EXTENT)
+    ]
+    like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
+    wanted = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
+    for resize in (layers.resize_like, layers.crop_or_extend):
+        result = resize(x, like)
+        assert result.size == canvas
+        pairs = zip(bare, wanted, strict=True)
+        assert_same_inside(result, [resize(one, size) for one, size in pairs])
+
+
+def test_conv_equals_flax():
+    x = FeatureMap(random(2, 7, 8, 3))
+    layer = layers.Conv(5, kernel=3, stride=2, dilation=2, padding=1)
+    variables = layer.init(jax.random.key(0), x)
+    assert variables["params"]["kernel"].shape == (3, 3, 3, 5)
+    reference = nn.Conv(5, (3, 3), 2, padding=((1, 1), (1, 1)), kernel_dilation=2)
+    expected = reference.apply(variables, x.data)
+    np.testing.assert_allclose(layer.apply(variables, x).data, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_he_normal_counts_the_outputs():
+    kernel = layers.he_normal(jax.random.key(0), (3, 3, 8, 64), jnp.float32)
+    assert np.std(kernel) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("size", [(8, 6), (7, 9), (1, 1), (1, 4)])
+@pytest.mark.parametrize("options", POOLS)
+def test_max_pool_and_its_gradient_equal_reduce_window(size, options):
+    x = random(2, *size, 3)
+    kernel, stride, padding, ceil = (
+        options.get(name, default)
+        for name, default in (("kernel", 2), ("stride", 2), ("padding", 0), ("ceil", False))
+    )
+    pads = []
+    for n in size:
+        over = (n + 2 * padding - kernel) % stride if ceil else 0
+        pads.append((padding, max(padding + (stride - over if over else 0), kernel - n - padding)))
+
+    def reference(x):
+        return nn.max_pool(x, (kernel, kernel), (stride, stride), pads)
+
+    def ours(x):
+        return layers.max_pool(FeatureMap(x), **options).data
+
+    np.testing.assert_array_equal(ours(x), reference(x))
+    weights = random(*ours(x).shape, seed=1)
+    gradients = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, reference)]
+    np.testing.assert_allclose(*gradients, atol=1e-6)
+
+
+def test_max_pool_by_hand():
+    x = FeatureMap(jnp.arange(1.0, 7.0).reshape(1, 2, 3, 1))  # 1 2 3 / 4 5 6
+    assert layers.max_pool(x).data.ravel().tolist() == [5]
+    assert layers.max_pool(x, ceil=True).data.ravel().tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("target", [(10, 14), (15, 7), (9, 20), (3, 4), (1, 2), (5, 7)])
+def test_resize_and_its_gradient_equal_jax_image(target):
+    x = random(2, 5, 7, 3)
+
+    def reference(x):
+        return jax.image.resize(x, (2, *target, 3), "bilinear", antialias=False)
+
+    def ours(x):
+        return layers.resize_like(FeatureMap(x), FeatureMap(jnp.zeros((2, *target, 1)))).data
+
+    np.testing.assert_allclose(ours(x), reference(x), rtol=1e-5, atol=1e-5)
+    weights = random(2, *target, 3, seed=1)
+    gradients = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, reference)]
+    np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-5)
+
+
+def test_resize_by_hand():
+    x = FeatureMap(jnp.asarray([0.0, 4.0]).reshape(1, 1, 2, 1))
+    for width, expected in ((4, [0, 1, 3, 4]), (3, [0, 2, 4]), (1, [2])):
+        like = FeatureMap(jnp.zeros((1, 1, width, 1)))
+        assert layers.resize_like(x, like).data.ravel().tolist() == expected
+
+
+def test_resize_down_does_not_smooth():
+    x = FeatureMap(jnp.arange(9.0).reshape(1, 1, 9, 1) ** 2)
+    like = FeatureMap(jnp.zeros((1, 1, 3, 1)))
+    assert layers.resize_like(x, like).data.ravel().tolist() == [1, 16, 49]
+
+
+def test_conv_transpose_and_its_gradient_equal_lax():
+    x = random(2, 5, 7, 3)
+    layer = layers.ConvTranspose2x(4)
+    params = layer.init(jax.random.key(0), FeatureMap(x))["params"]
+    params["bias"] = random(4)
+
+    def reference(params, x):
+        kernel = params["kernel"]
+        y = lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "VALID", transpose_kernel=False)
+        return y + params["bias"]
+
+    def flipped(params, x):  # lax correlates: tap (a, b) lands at pixel (a, b) once flipped back
+        return layer.apply({"params": params}, FeatureMap(x)).data
+
+    expected = reference(params, x)
+    assert expected.shape == (2, 10, 14, 4)
+    np.testing.assert_allclose(flipped(params, x), expected, rtol=1e-5, atol=1e-5)
+    weights = random(2, 10, 14, 4, seed=1)
+    ours, theirs = (
+        jax.grad(lambda p, x, f=f: (f(p, x) * weights).sum(), (0, 1))(params, x)
+        for f in (flipped, reference)
+    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 8])
+def test_bilinear_conv_transpose_starts_as_bilinear(factor):
+    x = FeatureMap(random(1, 5, 6, 2))
+    layer = layers.BilinearConvTranspose(factor)
+    result = layer.apply(layer.init(jax.random.key(0), x), x)
+    like = FeatureMap(jnp.zeros((1, 5 * factor, 6 * factor, 1)))
+    assert result.size == like.size
+    edge = factor // 2 + 1  # where it fades
+    inner = np.s_[:, edge:-edge, edge:-edge]
+    expected = layers.resize_like(x, like).data
+    np.testing.assert_allclose(result.data[inner], expected[inner], rtol=1e-5, atol=1e-6)
+
+
+def test_batch_norm_by_hand():
+    x = FeatureMap(jnp.asarray([1.0, 2.0, 3.0, 6.0]).reshape(1, 2, 2, 1))
+    norm = layers.BatchNorm()
+    variables = norm.init(jax.random.key(0), x, False)
+    result, updated = norm.apply(variables, x, True, mutable=["batch_stats"])
+    expected = np.array([-2.0, -1.0, 0.0, 3.0]) / np.sqrt(3.5 + 1e-5)  # mean 3, variance 3.5
+    np.testing.assert_allclose(result.data.ravel(), expected, rtol=1e-5)
+    assert updated["batch_stats"]["mean"] == pytest.approx(0.3)
+    assert updated["batch_stats"]["var"] == pytest.approx(0.9 + 0.35)
+    result = norm.apply({**variables, **updated}, x, False)
+    expected = (x.data.ravel() - 0.3) / np.sqrt(1.25 + 1e-5)
+    np.testing.assert_allclose(result.data.ravel(), expected, rtol=1e-5)
+
+
+def test_batch_norm_of_a_single_pixel_is_finite():
+    x = FeatureMap(random(1, 1, 1, 4) * 100)
+    norm = layers.BatchNorm()
+    variables = norm.init(jax.random.key(0), x, False)
+
+    def loss(data):
+        result, _ = norm.apply(variables, FeatureMap(data), True, mutable=["batch_stats"])
+        return (result.data**2).sum()
+
+    value, gradient = jax.value_and_grad(loss)(x.data)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+
+
+def test_batch_norm_refuses_to_train_on_padding():
+    x, _ = padded()
+    norm = layers.BatchNorm()
+    variables = norm.init(jax.random.key(0), x, False)
+    with pytest.raises(ValueError, match="padded"):
+        norm.apply(variables, x, True, mutable=["batch_stats"])
+
+
+@pytest.mark.parametrize(("channels", "groups"), [(64, 32), (12, 4), (21, 1)])
+def test_group_norm_equals_flax(channels, groups):
+    x = FeatureMap(random(2, 4, 5, channels) * 3 + 1)
+    norm = layers.GroupNorm()
+    variables = norm.init(jax.random.key(0), x, True)
+    variables = jax.tree.map(lambda p: random(*p.shape), variables)
+    expected = nn.GroupNorm(groups, epsilon=1e-5).apply(variables, x.data)
+    np.testing.assert_allclose(norm.apply(variables, x, True).data, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spatial_dropout_drops_whole_channels():
+    x = FeatureMap(jnp.ones((2, 3, 3, 50)))
+    layer = layers.SpatialDropout(0.4)
+    result = layer.apply({}, x, True, rngs={"dropout": jax.random.key(0)}).data
+    assert (np.ptp(result, axis=(1, 2)) == 0).all()
+    assert set(np.unique(result).round(4)) == {0, np.float32(1 / 0.6).round(4)}
+    np.testing.assert_array_equal(layer.apply({}, x, False).data, x.data)
+
+
+def test_crop_or_extend_by_hand():
+    x = FeatureMap(jnp.asarray([1.0, 2.0]).reshape(1, 1, 2, 1))
+    for width, expected in ((1, [1]), (2, [1, 2]), (4, [1, 2, 2, 2])):
+        like = FeatureMap(jnp.zeros((1, 1, width, 1)))
+        assert layers.crop_or_extend(x, like).data.ravel().tolist() == expected
+
+
+def test_concat_add_and_activations():
+    x, y = FeatureMap(random(1, 2, 2, 3)), FeatureMap(random(1, 2, 2, 3, seed=1))
+    np.testing.assert_array_equal(layers.concat([x, y]).data[..., 3:], y.data)
+    np.testing.assert_array_equal(layers.add(x, y).data, x.data + y.data)
+    at_one = {
+        name: round(float(fn(jnp.asarray(-1.0))), 4) for name, fn in layers.ACTIVATIONS.items()
+    }
+    assert at_one == {"relu": 0, "leaky_relu": -0.01, "gelu": -0.1587, "silu": -0.2689}
+
+
+def test_no_masking_without_an_extent():
+    x = FeatureMap(random(1, 8, 8, 3))
+    block = layers.ConvNormAct(4)
+    variables = block.init(jax.random.key(0), x, False)
+
+    def run(x):
+        return layers.max_pool(block.apply(variables, x, False)).data
+
+    assert "iota" not in str(jax.make_jaxpr(run)(x))
+    assert "iota" in str(jax.make_jaxpr(run)(x.replace(extent=jnp.asarray([[8, 8]]))))
