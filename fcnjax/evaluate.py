@@ -61,7 +61,7 @@ class Evaluator:
     def __call__(self, variables: dict[str, Any]) -> Results:
         """Returns the exact counts over the whole split, whatever the batches and devices."""
         config, classes = self._config, len(self._config.data.class_names)
-        total = np.zeros((classes, classes), np.int64)
+        total = metrics.ConfusionState(classes)
         shown = set(_evenly(len(self._source), config.eval.examples))
         examples = {}
         place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
@@ -69,14 +69,14 @@ class Evaluator:
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
             confusion, mask = self._step(variables, arrays)
-            total += np.asarray(confusion, np.int64)
+            total.add(confusion)
             for row in np.flatnonzero(np.isin(index, list(shown))):
                 height, width = to_host(arrays["extent"])[row]
                 example = self._source[int(index[row])]
                 prediction = to_host(mask)[row, :height, :width]
                 examples[int(index[row])] = {**example, "prediction": prediction}
         ordered = [examples[index] for index in sorted(examples)]
-        return Results(total, tuple(config.data.class_names), ordered)
+        return Results(total.counts, tuple(config.data.class_names), ordered)
 
 
 def _evenly(length: int, count: int) -> list[int]:
@@ -97,7 +97,15 @@ def write_results(workdir: str | Path, config: ConfigDict, results: Results, ste
             "confusion": results.confusion.tolist(),
         },
     )
-    write_report(workdir, config, results.metrics, results.confusion, results.examples)
+    write_report(
+        workdir,
+        config,
+        {"step": step, **results.metrics},
+        results.confusion,
+        results.examples,
+        command=f"fcnjax evaluate --workdir={workdir}\n"
+        f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR",
+    )
 
 
 def main(argv: list[str]) -> int:

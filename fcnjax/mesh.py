@@ -76,6 +76,15 @@ def prefetch(batches: Iterable[dict], mesh: Mesh, ahead: int = 2) -> Iterator[di
     yield from queue
 
 
+def must_wait(mesh: Mesh) -> bool:
+    """Whether each step must end before the next is started.
+
+    Several CPU devices share one pool of threads: steps started ahead can hold all of them, each
+    waiting in a collective for another device that then gets no thread.
+    """
+    return mesh.size > 1 and mesh.devices.flat[0].platform == "cpu"
+
+
 def to_host(array: jax.Array) -> np.ndarray:
     """The whole of a (possibly sharded) array, on every process."""
     if array.is_fully_addressable:

@@ -93,7 +93,7 @@ def write_report(
         confusion: Integer [C, C]: rows are labels, columns predictions.
         examples: `{"image": uint8 [H, W, C], "label": int [H, W], "prediction": int [H, W],
             "name": str}` of some held-out images.
-        command: What repeats the run; "" leaves it out.
+        command: What scores the model again or labels images with it; "" leaves it out.
 
     Returns:
         Its path.
@@ -322,9 +322,7 @@ def _settings(config: ConfigDict, command: str) -> str:
     text = json.dumps(config.to_dict(), indent=2, default=list)
     repeat = ""
     if command:
-        repeat = (
-            f'<h2>Repeat this run</h2><div class="card"><pre>{html.escape(command)}</pre></div>'
-        )
+        repeat = f'<h2>Use this model</h2><div class="card"><pre>{html.escape(command)}</pre></div>'
     return (
         f"{repeat}<h2>Settings</h2>"
         f'<details class="card"><summary>The config</summary><pre>{html.escape(text)}</pre>'

@@ -61,7 +61,7 @@ def make_train_step(
         ema = state.ema
         if ema is not None:
             ema = ema_update(ema, variables, config.optim.ema_decay, state.step)
-        metrics = {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 

@@ -30,7 +30,7 @@ from fcnjax.data import pipeline
 from fcnjax.data.augment import check_augment
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
-from fcnjax.mesh import check_batch_size, make_mesh, prefetch, replicated
+from fcnjax.mesh import check_batch_size, make_mesh, must_wait, prefetch, replicated
 from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer, make_schedule
@@ -101,7 +101,9 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
                 enabled=main_process,
             )
             with contextlib.closing(batches), contextlib.closing(writer):
-                results = loop(config, state, train_step, batches, evaluator, checkpoints, writer)
+                results = loop(
+                    config, mesh, state, train_step, batches, evaluator, checkpoints, writer
+                )
         else:
             results = evaluator(state.inference_variables)
     if main_process:
@@ -111,6 +113,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
 
 def loop(
     config: ConfigDict,
+    mesh: Mesh,
     state: TrainState,
     train_step: Callable,
     batches: Iterator[dict],
@@ -119,12 +122,12 @@ def loop(
     writer: MetricWriter,
 ) -> Results:
     """Steps from the state's own step to the last, and evaluates the state there."""
-    schedule = make_schedule(config)
+    schedule, wait = make_schedule(config), must_wait(mesh)
     window, since = [], time.perf_counter()
     with catch_signals() as caught:
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = train_step(state, next(batches))
-            window.append(metrics)
+            window.append(jax.block_until_ready(metrics) if wait else metrics)
             last = step == config.train.steps
             evaluate = last or (config.eval.every and step % config.eval.every == 0)
             save = evaluate or bool(caught) or step % config.train.save_every == 0

@@ -46,7 +46,7 @@ def some_steps(config, count, steps):
         losses = []
         for _ in range(steps):
             state, metrics = step(state, next(batches))
-            losses.append(float(metrics["loss"]))
+            losses.append(float(metrics["loss"]))  # and so waits, as CPU devices need
     return jax.device_get(state), losses
 
 

@@ -50,9 +50,7 @@ ENCODERS = MappingProxyType(
             "U-Net's contracting path, of any widths",
             MappingProxyType({"widths": "widths", "downsample": "downsample"}),
         ),
-        "vgg16": Entry(
-            VGG, "Simonyan and Zisserman 2015, with norm as config.model.norm", _NO_OPTIONS
-        ),
+        "vgg16": Entry(VGG, "Simonyan and Zisserman 2015, as torchvision", _NO_OPTIONS),
         "resnet18": Entry(ResNet18, "He et al. 2016, as torchvision", _NO_OPTIONS),
         "resnet34": Entry(ResNet34, "He et al. 2016, as torchvision", _NO_OPTIONS),
         "resnet50": Entry(ResNet50, "He et al. 2016, as torchvision (v1.5)", _NO_OPTIONS),

@@ -1,5 +1,7 @@
 """The layers against hand-computed numbers and plain JAX."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ from jax import lax
 from fcnjax.models import layers
 from fcnjax.models.layers import FeatureMap
 
+# Half of these tests is compilation.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 EXTENT = ((9, 6), (4, 11), (1, 1))
 
 
@@ -34,6 +38,18 @@ def assert_same_inside(result: FeatureMap, bare: list[FeatureMap]):
         np.testing.assert_allclose(data[None, :height, :width], expected.data, rtol=1e-5, atol=1e-6)
 
 
+def assert_same_with_gradient(ours, reference, *args):
+    """Both give the same, and the same gradients of a random weighting of it."""
+
+    def run(fn):
+        out, pull = jax.vjp(fn, *args)
+        return out, pull(random(*out.shape, seed=1))
+
+    results = [jit(run, static_argnums=0)(fn) for fn in (ours, reference)]
+    for one, other in zip(*map(jax.tree.leaves, results), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
 CONVS = [
     layers.Conv(4),
     layers.Conv(4, kernel=3, stride=2, padding=1),
@@ -49,8 +65,9 @@ CONVS = [
 @pytest.mark.parametrize("layer", CONVS, ids=lambda layer: f"{type(layer).__name__}")
 def test_padding_is_invisible_to_convolutions(layer):
     x, bare = padded()
-    variables = layer.init(jax.random.key(0), bare[0])
-    assert_same_inside(layer.apply(variables, x), [layer.apply(variables, one) for one in bare])
+    variables = jit(layer.init)(jax.random.key(0), bare[0])
+    apply = jit(layer.apply)
+    assert_same_inside(apply(variables, x), [apply(variables, one) for one in bare])
 
 
 POOLS = [
@@ -64,23 +81,23 @@ POOLS = [
 @pytest.mark.parametrize("options", POOLS)
 def test_padding_is_invisible_to_pooling(options):
     x, bare = padded()
-    result = layers.max_pool(x, **options)
+    pool = jit(functools.partial(layers.max_pool, **options))
+    result = pool(x)
     assert np.isfinite(result.data).all()
-    assert_same_inside(result, [layers.max_pool(one, **options) for one in bare])
+    assert_same_inside(result, [pool(one) for one in bare])
 
 
 def test_padding_is_invisible_to_group_norm_and_global_mean():
     x, bare = padded(channels=12)
     norm = layers.GroupNorm()
     variables = norm.init(jax.random.key(0), x, False)
-    assert_same_inside(
-        norm.apply(variables, x, False), [norm.apply(variables, one, False) for one in bare]
-    )
+    apply = jit(lambda x: norm.apply(variables, x, False))
+    assert_same_inside(apply(x), [apply(one) for one in bare])
     means = np.concatenate([np.mean(one.data, (1, 2)) for one in bare])
     np.testing.assert_allclose(layers.global_mean(x), means, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("canvas", [(18, 22), (13, 7), (9, 11)])
+@pytest.mark.parametrize("canvas", [(18, 22), (13, 7)])
 def test_padding_is_invisible_to_resizing(canvas):
     x, bare = padded()
     sizes = [
@@ -88,7 +105,7 @@ def test_padding_is_invisible_to_resizing(canvas):
     ]
     like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
     wanted = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
-    for resize in (layers.resize_like, layers.crop_or_extend):
+    for resize in map(jit, (layers.resize_like, layers.crop_or_extend)):
         result = resize(x, like)
         assert result.size == canvas
         pairs = zip(bare, wanted, strict=True)
@@ -110,7 +127,7 @@ def test_he_normal_counts_the_outputs():
     assert np.std(kernel) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.03)
 
 
-@pytest.mark.parametrize("size", [(8, 6), (7, 9), (1, 1), (1, 4)])
+@pytest.mark.parametrize("size", [(7, 8), (1, 4)])
 @pytest.mark.parametrize("options", POOLS)
 def test_max_pool_and_its_gradient_equal_reduce_window(size, options):
     x = random(2, *size, 3)
@@ -129,10 +146,7 @@ def test_max_pool_and_its_gradient_equal_reduce_window(size, options):
     def ours(x):
         return layers.max_pool(FeatureMap(x), **options).data
 
-    np.testing.assert_array_equal(ours(x), reference(x))
-    weights = random(*ours(x).shape, seed=1)
-    gradients = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, reference)]
-    np.testing.assert_allclose(*gradients, atol=1e-6)
+    assert_same_with_gradient(ours, reference, x)
 
 
 def test_max_pool_by_hand():
@@ -141,7 +155,7 @@ def test_max_pool_by_hand():
     assert layers.max_pool(x, ceil=True).data.ravel().tolist() == [5, 6]
 
 
-@pytest.mark.parametrize("target", [(10, 14), (15, 7), (9, 20), (3, 4), (1, 2), (5, 7)])
+@pytest.mark.parametrize("target", [(10, 21), (9, 7), (3, 1)])
 def test_resize_and_its_gradient_equal_jax_image(target):
     x = random(2, 5, 7, 3)
 
@@ -151,10 +165,7 @@ def test_resize_and_its_gradient_equal_jax_image(target):
     def ours(x):
         return layers.resize_like(FeatureMap(x), FeatureMap(jnp.zeros((2, *target, 1)))).data
 
-    np.testing.assert_allclose(ours(x), reference(x), rtol=1e-5, atol=1e-5)
-    weights = random(2, *target, 3, seed=1)
-    gradients = [jax.grad(lambda x, f=f: (f(x) * weights).sum())(x) for f in (ours, reference)]
-    np.testing.assert_allclose(*gradients, rtol=1e-5, atol=1e-5)
+    assert_same_with_gradient(ours, reference, x)
 
 
 def test_resize_by_hand():
@@ -177,22 +188,14 @@ def test_conv_transpose_and_its_gradient_equal_lax():
     params["bias"] = random(4)
 
     def reference(params, x):
-        kernel = params["kernel"]
-        y = lax.conv_transpose(x, kernel[::-1, ::-1], (2, 2), "VALID", transpose_kernel=False)
-        return y + params["bias"]
+        kernel = params["kernel"][::-1, ::-1]  # lax correlates the dilated input with it
+        return lax.conv_transpose(x, kernel, (2, 2), "VALID") + params["bias"]
 
-    def flipped(params, x):  # lax correlates: tap (a, b) lands at pixel (a, b) once flipped back
+    def ours(params, x):
         return layer.apply({"params": params}, FeatureMap(x)).data
 
-    expected = reference(params, x)
-    assert expected.shape == (2, 10, 14, 4)
-    np.testing.assert_allclose(flipped(params, x), expected, rtol=1e-5, atol=1e-5)
-    weights = random(2, 10, 14, 4, seed=1)
-    ours, theirs = (
-        jax.grad(lambda p, x, f=f: (f(p, x) * weights).sum(), (0, 1))(params, x)
-        for f in (flipped, reference)
-    )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), ours, theirs)
+    assert ours(params, x).shape == (2, 10, 14, 4)
+    assert_same_with_gradient(ours, reference, params, x)
 
 
 @pytest.mark.parametrize("factor", [2, 3, 8])

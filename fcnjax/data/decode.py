@@ -1,0 +1,165 @@
+"""Reads image and mask files as arrays.
+
+EXIF orientation is honoured alike for images, masks and sizes, so that a turned photograph and its
+mask stay on each other.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from fcnjax.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".bmp"}
+)
+_ORIENTATION = 0x112  # the EXIF tag
+# Large images are our business; Pillow's limit guards web servers.
+Image.MAX_IMAGE_PIXELS = None
+# A broken file is reported by us, once.
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def read_image(path: str | Path, channels: str = "RGB") -> np.ndarray:
+    """Reads an image.
+
+    Args:
+        path: PNG, JPEG, TIFF, PPM or BMP, of 8 or 16 bits a channel.
+        channels: `RGB` or `L` (grey); what the file holds is converted.
+
+    Returns:
+        `[H, W, C]` uint8 or uint16.
+
+    Raises:
+        UserError: The file is missing, damaged or no such image; names it.
+    """
+    content = _content(path)
+    is_jpeg, orientation = _header(path, content)
+    if is_jpeg:
+        # Pillow notices a JPEG that was cut off; OpenCV fills it with grey and goes on.
+        with _naming(path), Image.open(io.BytesIO(content)) as image:
+            pixels = np.asarray(image.convert(channels))
+    else:
+        pixels = _decode_with_opencv(path, content, channels)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UserError(f"{path}: has {pixels.dtype} pixels; valid: 8 or 16 bits a channel")
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    return np.ascontiguousarray(_turned(pixels, orientation))
+
+
+def read_mask(path: str | Path) -> np.ndarray:
+    """Reads the values a mask stores: palette indices, grey levels or bits.
+
+    Returns:
+        `[H, W]` uint8, or int32 where the file has more than 8 bits.
+
+    Raises:
+        UserError: The file is missing or damaged, or its classes are coded as RGB colours.
+    """
+    content = _content(path)
+    _, orientation = _header(path, content)
+    with _naming(path), Image.open(io.BytesIO(content)) as image:
+        values = np.asarray(image)
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.ndim == 3:
+        colour = values[..., : max(values.shape[-1] - 1, 1) if values.shape[-1] in (2, 4) else 3]
+        if (colour != colour[..., :1]).any():
+            raise UserError(
+                f"{path}: is a colour picture, not a mask; valid: class ids as grey levels, "
+                "a palette PNG, or two values such as 0 and 255"
+            )
+        values = colour[..., 0]
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"{path}: has {values.dtype} pixels, and a mask has whole numbers")
+    values = values if values.dtype == np.uint8 else values.astype(np.int32)
+    return np.ascontiguousarray(_turned(values, orientation))
+
+
+def read_palette(path: str | Path) -> list[tuple[int, int, int]] | None:
+    """The RGB colours by index that a palette PNG carries; None for another file."""
+    with _naming(path), Image.open(path) as image:
+        flat = image.getpalette("RGB") if image.mode == "P" else None
+    return None if flat is None else [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """Height and width, from the file's header.
+
+    Raises:
+        UserError: The file is missing or is no image.
+    """
+    with _naming(path), Image.open(path) as image:
+        width, height = image.size
+        turned = _orientation(image) >= 5
+    return (width, height) if turned else (height, width)
+
+
+class _naming:  # noqa: N801
+    """Turns any error of a decoder, and its warnings, into a UserError that names the file."""
+
+    def __init__(self, path: str | Path):
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._caught = warnings.catch_warnings()
+        self._caught.__enter__()
+        warnings.simplefilter("ignore")
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        self._caught.__exit__(kind, error, trace)
+        if isinstance(error, FileNotFoundError):
+            raise UserError(f"{self._path}: no such file") from error
+        if isinstance(error, UserError) or not isinstance(error, Exception):
+            return
+        raise UserError(f"{self._path}: cannot be read as an image: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    # Pillow's own words name a buffer in memory here.
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is damaged, or of an unknown format"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _content(path: str | Path) -> bytes:
+    with _naming(path):
+        return Path(path).read_bytes()
+
+
+def _header(path: str | Path, content: bytes) -> tuple[bool, int]:
+    """Whether the file is a JPEG, and its EXIF orientation."""
+    with _naming(path), Image.open(io.BytesIO(content)) as image:
+        return image.format in ("JPEG", "MPO"), _orientation(image)
+
+
+def _orientation(image: Image.Image) -> int:
+    return image.getexif().get(_ORIENTATION, 1)
+
+
+def _decode_with_opencv(path: str | Path, content: bytes, channels: str) -> np.ndarray:
+    """Decodes what Pillow would cut to 8 bits."""
+    colour = cv2.IMREAD_COLOR if channels == "RGB" else cv2.IMREAD_GRAYSCALE
+    flags = colour | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    with _naming(path):
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    whole = not content.startswith(b"\x89PNG") or b"IEND" in content[-16:]
+    if pixels is None or not whole:
+        raise UserError(f"{path}: cannot be read as an image: it is damaged or cut off")
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channels == "RGB" else pixels
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Undoes an EXIF orientation (1 to 8) of `[H, W, ...]`."""
+    if orientation in (5, 6, 7, 8):
+        pixels = np.swapaxes(pixels, 0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels

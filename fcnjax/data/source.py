@@ -1,0 +1,30 @@
+"""What every source of examples is."""
+
+from typing import Any, Protocol
+
+
+class Source(Protocol):
+    """Labelled images, read one at a time by index. Picklable: workers get a copy.
+
+    Attributes:
+        class_names: The classes, by id.
+    """
+
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Reads an example.
+
+        Returns:
+            `image` `[H, W, C]` uint8 or uint16, `label` `[H, W]` class ids (uint8, or int32 for
+            more than 255 classes; the ignore label as it is) and `name`.
+
+        Raises:
+            UserError: A file cannot be read or does not fit; names it.
+        """
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an example, read quickly."""

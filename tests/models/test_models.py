@@ -1,0 +1,276 @@
+"""One tester for all models: a table of the pairs, small inputs, the contracts of a segmenter."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from fcnjax.config import default_config
+from fcnjax.errors import UserError
+from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
+from fcnjax.models.encoders.resnet import ResNet
+from fcnjax.models.encoders.vanilla import Vanilla
+from fcnjax.models.encoders.vgg import VGG
+from fcnjax.models.layers import FeatureMap
+
+CLASSES = 3
+# Each family of encoders, as shallow and narrow as it goes: what is tested here does not depend on
+# either. test_encoder_parity.py runs the full ones.
+SMALL = {
+    "vanilla": functools.partial(Vanilla, (4, 8, 8, 8)),
+    "vanilla_deep": functools.partial(Vanilla, (4, 8, 8, 8, 8, 8)),
+    "vanilla_conv": functools.partial(Vanilla, (4, 8, 8), "conv"),
+    "vgg": functools.partial(VGG, ((4,), (8, 8), (8,), (8,), (8,))),
+    "resnet_basic": functools.partial(ResNet, (1, 1, 1, 1), "basic"),
+    "resnet_bottleneck": functools.partial(ResNet, (1, 1, 1, 1), "bottleneck"),
+}
+TRANSPOSED_ADD = {"upsample": "transposed", "skip": "add"}
+PAIRS = {
+    "vanilla-unet": ("vanilla", "unet", {}, {}),
+    "vanilla-unet-transposed-add": ("vanilla", "unet", {}, TRANSPOSED_ADD),
+    "vanilla-unet-group": ("vanilla", "unet", {"norm": "group", "activation": "silu"}, {}),
+    "vanilla-unet-none": ("vanilla_conv", "unet", {"norm": "none", "activation": "gelu"}, {}),
+    "vanilla-fcn8s": ("vanilla_deep", "fcn8s", {}, {}),
+    "vgg-unet": ("vgg", "unet", {}, {}),
+    "vgg-unet-transposed": ("vgg", "unet", {}, {"upsample": "transposed"}),
+    "vgg-fcn32s": ("vgg", "fcn32s", {}, {}),
+    "vgg-fcn16s": ("vgg", "fcn16s", {}, {}),
+    "vgg-fcn8s": ("vgg", "fcn8s", {}, {}),
+    "vgg-fcn8s-transposed": ("vgg", "fcn8s", {}, {"upsample": "transposed"}),
+    "resnet_basic-unet": ("resnet_basic", "unet", {}, {}),
+    "resnet_basic-fcn32s": ("resnet_basic", "fcn32s", {}, {}),
+    "resnet_basic-fcn16s": ("resnet_basic", "fcn16s", {}, {}),
+    "resnet_basic-fcn8s-transposed": ("resnet_basic", "fcn8s", {}, {"upsample": "transposed"}),
+    "resnet_bottleneck-unet": ("resnet_bottleneck", "unet", {}, {"widths": (8, 8, 8, 8)}),
+    "resnet_bottleneck-fcn8s": ("resnet_bottleneck", "fcn8s", {}, {}),
+}
+TRAINED = (
+    "vanilla-unet",
+    "vanilla-unet-transposed-add",
+    "vanilla-unet-group",
+    "vgg-fcn8s-transposed",
+    "resnet_basic-unet",
+    "resnet_bottleneck-fcn8s",
+)
+# Half of these tests is compilation.
+jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+CANVAS, SIZES = (40, 56), ((37, 53), (5, 7))
+
+
+def make(pair: str, dtype=jnp.float32, in_channels: int = 3) -> Segmenter:
+    encoder_name, decoder_name, common, options = PAIRS[pair]
+    common = {**common, "dtype": dtype}
+    encoder = SMALL[encoder_name](**common)
+    entry = DECODERS[decoder_name]
+    taken = {name: common[name] for name in entry.common if name in common}
+    decoder = entry.make(encoder, CLASSES, (encoder_name, decoder_name), **taken, **options)
+    return Segmenter(encoder, decoder, CLASSES, in_channels, dtype)
+
+
+def variables_of(model: Segmenter) -> dict:
+    """Random variables, statistics included, so that no bias or mean is zero."""
+    image = jnp.zeros((1, 32, 32, model.in_channels))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+    rng = np.random.default_rng(0)
+
+    def draw(path, leaf):
+        assert leaf.dtype == jnp.float32
+        if leaf.ndim == 4:
+            scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
+            return rng.standard_normal(leaf.shape, np.float32) * np.float32(scale)
+        low = 0.5 if path[-1].key in ("scale", "var") else -0.3
+        return rng.uniform(low, low + 1, leaf.shape).astype(np.float32)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def images(channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal((2, *CANVAS, channels), np.float32)
+
+
+def config_of(**model) -> ConfigDict:
+    config = default_config()
+    config.data.class_names = ("a", "b", "c")
+    config.model.update(model)
+    return config
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_padding_is_invisible(pair):
+    """Any size works, and gives inside a padded, mixed batch what it gives alone."""
+    model = make(pair)
+    variables = variables_of(model)
+    canvas = images()
+    bare = [image[None, :h, :w].copy() for image, (h, w) in zip(canvas, SIZES, strict=True)]
+    for image, (height, width), garbage in zip(canvas, SIZES, (np.nan, 1e9), strict=True):
+        image[height:] = garbage
+        image[:, width:] = garbage
+    run = jit(lambda image, extent: model.apply(variables, image, extent=extent)["logits"])
+    together = run(canvas, jnp.asarray(SIZES))
+    assert together.shape == (2, *CANVAS, CLASSES)
+    for logits, image, (height, width) in zip(together, bare, SIZES, strict=True):
+        alone = run(image, None)
+        assert alone.shape == (1, height, width, CLASSES)
+        assert np.isfinite(alone).all()
+        assert np.std(alone) > 1e-3
+        error = np.abs(logits[:height, :width] - alone[0]).max()
+        assert error <= 1e-5 * np.abs(alone).max()
+
+
+@pytest.mark.parametrize("pair", TRAINED)
+def test_trains_on_a_single_small_image(pair):
+    model = make(pair)
+    variables = variables_of(model)
+    image = images()[:1, :17, :12]
+
+    def loss(params):
+        outputs, updated = model.apply(
+            {**variables, "params": params},
+            image,
+            train=True,
+            rngs={"dropout": jax.random.key(0)},
+            mutable=["batch_stats"],
+        )
+        assert outputs["aux"] == {}
+        return (outputs["logits"] ** 2).mean(), updated
+
+    (value, updated), gradients = jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, updated, gradients)))
+    # Not all: what normalises a map of one pixel passes no gradient on.
+    assert np.any(jax.tree.leaves(gradients["head" if "head" in gradients else "decoder"])[0])
+    if model.encoder.norm == "batch":
+        assert jax.tree.all(
+            jax.tree.map(
+                lambda a, b: np.any(a != b), updated["batch_stats"], variables["batch_stats"]
+            )
+        )
+
+
+@pytest.mark.parametrize("pair", ["vanilla-unet", "vgg-fcn8s", "resnet_basic-unet"])
+def test_bfloat16_is_close(pair):
+    variables = variables_of(make(pair))
+    image = images()[:, :33, :20]
+    logits = [
+        jit(make(pair, dtype).apply)(variables, image)["logits"]
+        for dtype in (jnp.float32, jnp.bfloat16)
+    ]
+    assert logits[1].dtype == jnp.float32
+    assert np.abs(logits[0] - logits[1]).mean() < 0.03 * np.std(logits[0])
+    assert np.any(logits[0] != logits[1])
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_channels(channels):
+    model = make("vanilla-unet", in_channels=channels)
+    variables = variables_of(model)
+    shape = jax.eval_shape(lambda: model.apply(variables, images(channels)))["logits"].shape
+    assert shape == (2, *CANVAS, CLASSES)
+    with pytest.raises(ValueError, match=f"the model takes {channels}"):
+        model.apply(variables, images(3))
+
+
+def test_training_refuses_an_extent():
+    model = make("vanilla-unet")
+    with pytest.raises(ValueError, match="extent"):
+        model.init(jax.random.key(0), images(), train=True, extent=jnp.asarray(SIZES))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_every_pair_builds_or_says_why_not(encoder, decoder):
+    config = config_of(encoder=encoder, decoder=decoder)
+    if encoder == "vanilla" and decoder != "unet":
+        with pytest.raises(UserError, match=rf"{decoder} cannot decode encoder vanilla.*stride 32"):
+            build_model(config)
+        return
+    model = build_model(config)
+    for size in ((33, 20), (1, 1)):
+        image = jnp.zeros((1, *size, 3))
+        outputs, variables = jax.eval_shape(
+            lambda image=image: model.init_with_output(jax.random.key(0), image)
+        )
+        assert outputs["logits"].shape == (1, *size, 3)
+        assert outputs["logits"].dtype == jnp.float32
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
+
+
+@pytest.mark.parametrize("encoder", SMALL)
+def test_declared_strides_and_channels_are_true(encoder):
+    module = SMALL[encoder]()
+    image = FeatureMap(jnp.zeros((1, 64, 96, 3)))
+    features, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image, False))
+    assert [f.data.shape for f in features] == [
+        (1, 64 // s, 96 // s, c) for s, c in zip(module.strides, module.channels, strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("head", "classes", "outputs"),
+    [("softmax", 2, 2), ("softmax", 5, 5), ("sigmoid", 2, 1), ("sigmoid", 4, 4)],
+)
+def test_number_of_outputs(head, classes, outputs):
+    config = config_of(head=head)
+    config.data.class_names = tuple(map(str, range(classes)))
+    config.data.channels = "L"
+    model = build_model(config)
+    assert (model.outputs, model.in_channels) == (outputs, 1)
+
+
+def test_options_reach_the_modules():
+    model = build_model(
+        config_of(
+            widths=(4, 6, 8),
+            downsample="conv",
+            decoder_widths=(7, 5),
+            skip="add",
+            upsample="transposed",
+            dropout=0.1,
+            norm="group",
+            activation="gelu",
+            dtype="bfloat16",
+        )
+    )
+    encoder, decoder = model.encoder, model.decoder
+    assert (encoder.widths, encoder.downsample) == ((4, 6, 8), "conv")
+    assert (decoder.widths, decoder.skip, decoder.upsample) == ((7, 5), "add", "transposed")
+    assert decoder.dropout == 0.1
+    for module in (encoder, decoder):
+        assert (module.norm, module.activation, module.dtype) == ("group", "gelu", jnp.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "resnet19"}, "config.model.encoder: unknown 'resnet19'.*resnet18"),
+        ({"decoder": "fcn"}, "config.model.decoder: unknown 'fcn'.*fcn32s"),
+        ({"norm": "layer"}, "config.model.norm: .*batch, group, none"),
+        ({"activation": "elu"}, "config.model.activation: .*gelu"),
+        ({"head": "sigmoids"}, "config.model.head: .*softmax"),
+        ({"dtype": "float16"}, "config.model.dtype: .*bfloat16"),
+        ({"skip": "sum"}, "config.model.skip: .*add, concat"),
+        ({"upsample": "nearest"}, "config.model.upsample: .*bilinear, transposed"),
+        ({"downsample": "avg"}, "config.model.downsample: .*conv, max_pool"),
+        ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
+        ({"widths": ("a", 2)}, "config.model.widths: .*such as 16,32,64"),
+        ({"widths": ()}, "config.model.widths: .*such as 16,32,64"),
+        ({"decoder_widths": (1, 2)}, "config.model.decoder_widths: 2 widths; .* needs 4"),
+        (
+            {"encoder": "resnet18", "decoder": "fcn8s", "skip": "add"},
+            "config.model.skip: not an option of encoder resnet18 or decoder fcn8s; "
+            "those are: upsample, dropout",
+        ),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        build_model(config_of(**options))
+
+
+def test_fewer_than_two_classes_is_an_error():
+    config = config_of()
+    config.data.class_names = ("only",)
+    with pytest.raises(UserError, match=r"config\.data\.class_names: 1 classes"):
+        build_model(config)
