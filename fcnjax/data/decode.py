@@ -4,8 +4,10 @@ EXIF orientation is honoured alike for images, masks and sizes, so that a turned
 mask stay on each other.
 """
 
+import contextlib
 import io
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -20,7 +22,9 @@ IMAGE_SUFFIXES = frozenset(
 _ORIENTATION = 0x112  # the EXIF tag
 # Large images are our business; Pillow's limit guards web servers.
 Image.MAX_IMAGE_PIXELS = None
-# A broken file is reported by us, once.
+# A broken file is reported by us, once. (A filter of our own around each read would not do:
+# filters belong to the process, and files are read in threads.)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -38,8 +42,10 @@ def read_image(path: str | Path, channels: str = "RGB") -> np.ndarray:
         UserError: The file is missing, damaged or no such image; names it.
     """
     content = _content(path)
-    is_jpeg, orientation = _header(path, content)
-    if is_jpeg:
+    kind, mode, orientation = _header(path, content)
+    if mode == "F":
+        raise UserError(f"{path}: has float32 pixels; valid: 8 or 16 bits a channel")
+    if kind in ("JPEG", "MPO"):
         # Pillow notices a JPEG that was cut off; OpenCV fills it with grey and goes on.
         with _naming(path), Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert(channels))
@@ -62,9 +68,13 @@ def read_mask(path: str | Path) -> np.ndarray:
         UserError: The file is missing or damaged, or its classes are coded as RGB colours.
     """
     content = _content(path)
-    _, orientation = _header(path, content)
-    with _naming(path), Image.open(io.BytesIO(content)) as image:
-        values = np.asarray(image)
+    kind, mode, orientation = _header(path, content)
+    if kind == "TIFF" and mode.startswith("I;16"):
+        # Pillow 13 turns the size but not the pixels of these.
+        values = _decode_with_opencv(path, content, "L")
+    else:
+        with _naming(path), Image.open(io.BytesIO(content)) as image:
+            values = np.asarray(image)
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.ndim == 3:
@@ -100,30 +110,25 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
-class _naming:  # noqa: N801
-    """Turns any error of a decoder, and its warnings, into a UserError that names the file."""
-
-    def __init__(self, path: str | Path):
-        self._path = path
-
-    def __enter__(self) -> None:
-        self._caught = warnings.catch_warnings()
-        self._caught.__enter__()
-        warnings.simplefilter("ignore")
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        self._caught.__exit__(kind, error, trace)
-        if isinstance(error, FileNotFoundError):
-            raise UserError(f"{self._path}: no such file") from error
-        if isinstance(error, UserError) or not isinstance(error, Exception):
-            return
-        raise UserError(f"{self._path}: cannot be read as an image: {_reason(error)}") from error
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turns any error of a decoder into a UserError that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as an image: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
     # Pillow's own words name a buffer in memory here.
     if isinstance(error, Image.UnidentifiedImageError):
         return "it is damaged, or of an unknown format"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
@@ -132,24 +137,26 @@ def _content(path: str | Path) -> bytes:
         return Path(path).read_bytes()
 
 
-def _header(path: str | Path, content: bytes) -> tuple[bool, int]:
-    """Whether the file is a JPEG, and its EXIF orientation."""
+def _header(path: str | Path, content: bytes) -> tuple[str, str, int]:
+    """The file's format, Pillow's mode for it, and its EXIF orientation."""
     with _naming(path), Image.open(io.BytesIO(content)) as image:
-        return image.format in ("JPEG", "MPO"), _orientation(image)
+        return image.format, image.mode, _orientation(image)
 
 
 def _orientation(image: Image.Image) -> int:
-    return image.getexif().get(_ORIENTATION, 1)
+    # Both decoders turn a TIFF by themselves, and Pillow gives its size as turned.
+    return 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
 
 
 def _decode_with_opencv(path: str | Path, content: bytes, channels: str) -> np.ndarray:
     """Decodes what Pillow would cut to 8 bits."""
     colour = cv2.IMREAD_COLOR if channels == "RGB" else cv2.IMREAD_GRAYSCALE
     flags = colour | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    with _naming(path):
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    # Asked first: libpng prints to the terminal.
     whole = not content.startswith(b"\x89PNG") or b"IEND" in content[-16:]
-    if pixels is None or not whole:
+    with _naming(path):
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if whole else None
+    if pixels is None:
         raise UserError(f"{path}: cannot be read as an image: it is damaged or cut off")
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channels == "RGB" else pixels
 

@@ -1,19 +1,18 @@
 """Images and masks in two folders, paired by file name without suffix."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import IMAGE_SUFFIXES, image_size, read_image, read_mask, read_palette
+from fcnjax.data.classes import evenly
+from fcnjax.data.decode import IMAGE_SUFFIXES, image_size, read_image, read_mask
 from fcnjax.errors import UserError, choose
 
 Pair = tuple[Path, Path]
 SHOWN = 3  # names listed in an error
-LOOKED_AT = 200  # masks read to find the classes
-MOST_CLASSES = 64  # distinct values, above which a picture is not taken for a mask
 
 
 class PairSource:
@@ -43,11 +42,7 @@ class PairSource:
         image_path, mask_path = self._pairs[index]
         image = read_image(image_path, self._channels)
         label = self._label(mask_path)
-        if image.shape[:2] != label.shape:
-            sizes = [f"{w}x{h}" for h, w in (image.shape[:2], label.shape)]
-            raise UserError(
-                f"{mask_path}: is {sizes[1]} pixels, and its image {image_path} is {sizes[0]}"
-            )
+        _refuse_sizes(image_path, image.shape[:2], mask_path, label.shape)
         return {"image": image, "label": label, "name": image_path.stem}
 
     def _label(self, path: Path) -> np.ndarray:
@@ -56,9 +51,12 @@ class PairSource:
         label = self._table[np.clip(stored, 0, len(self._table) - 1)]
         if low < 0 or high >= len(self._table) or (label < 0).any():
             wrong = sorted(set(np.unique(stored).tolist()) - {*self._values, self._ignore})
+            valid = ", ".join(map(str, self._values))
+            if self._ignore not in self._values:
+                valid += f", and {self._ignore} for what is ignored"
             raise UserError(
-                f"{path}: has the value {wrong[0]}, which is no class; valid: "
-                f"{', '.join(map(str, self._values))}, and {self._ignore} for what is ignored"
+                f"{path}: has the value {wrong[0]}, which is no class; valid, by "
+                f"config.data.mask_values: {valid}"
             )
         return label.astype(np.uint8 if len(self._values) <= 255 else np.int32)
 
@@ -73,6 +71,8 @@ class MismatchedSource:
         self.class_names = source.class_names
         self._source = source
         self._ignore = ignore_label
+        if len(source) < 2:
+            raise UserError("config.data.shuffle_labels: needs two images or more to train on")
         order = np.random.default_rng(seed).permutation(len(source))
         # The next in a random circle: nobody gets their own.
         self._other = np.empty(len(source), int)
@@ -116,9 +116,10 @@ def find_pairs(data: ConfigDict) -> dict[str, list[Pair]]:
         )
     if data.split_by == "auto":
         names = (data.train_split, data.eval_split)
-        if all((root / f"{name}.txt").is_file() for name in names):
+        # One of two is a slip to be told of, not a reason to split at random.
+        if any((root / f"{name}.txt").is_file() for name in names):
             kind = "list"
-        elif all(_split_folders(data, name) for name in names):
+        elif any(_split_folders(data, name) for name in names):
             kind = "folder"
         else:
             kind = "fraction"
@@ -139,9 +140,12 @@ def _by_list(data: ConfigDict) -> dict[str, list[Pair]]:
         file = root / f"{data[f'{part}_split']}.txt"
         if not file.is_file():
             raise UserError(f"{file}: no such list; config.data.{part}_split names it")
-        lines = enumerate(file.read_text(encoding="utf-8").splitlines(), start=1)
+        try:
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, ValueError) as error:
+            raise UserError(f"{file}: cannot be read as text: {error}") from error
         found[part] = []
-        for number, line in lines:
+        for number, line in enumerate(lines, start=1):
             stem = line.strip()
             if stem and stem not in by_stem and Path(stem).suffix.lower() in IMAGE_SUFFIXES:
                 stem = Path(stem).stem
@@ -239,53 +243,17 @@ def _refuse_lone(folder: Path, stems: Iterable[str], what: str) -> None:
         raise UserError(f"{folder}: {', '.join(stems[:SHOWN])}{more}: {what}")
 
 
-def look_at_masks(paths: Sequence[Path], ignore: int) -> dict[int, Path]:
-    """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most."""
-    chosen = np.unique(np.linspace(0, len(paths) - 1, min(LOOKED_AT, len(paths))).astype(int))
-    found: dict[int, Path] = {}
-    for path in (paths[i] for i in chosen):
-        for value in np.unique(read_mask(path)).tolist():
-            found.setdefault(value, path)
-    distinct = len(found.keys() - {ignore})
-    if distinct > MOST_CLASSES:
-        raise UserError(
-            f"{paths[0].parent}: masks have {distinct} distinct values, as a photograph or a "
-            "JPEG-compressed mask has; store masks as PNG, or declare the values with "
-            "--config.data.mask_values=0,1,..."
-        )
-    return found
-
-
-def values_of_classes(found: Mapping[int, Path], ignore: int) -> tuple[int, ...]:
-    """The stored values in class order, from those found in the masks.
+def check_sizes(pairs: Sequence[Pair]) -> None:
+    """Compares the sizes of images and masks by their headers, of a part of many pairs.
 
     Raises:
-        UserError: The values are no plausible encoding.
+        UserError: A mask has another size than its image; names both.
     """
-    values = sorted(found)
-    if len(values) < 2:
-        path = found[values[0]]
-        raise UserError(
-            f"{path.parent}: every mask is {values[0]} throughout; there is nothing to learn"
-        )
-    if len(values) == 2:
-        return tuple(values)
-    classes = [value for value in values if value != ignore]
-    if classes[0] < 0 or classes[-1] >= MOST_CLASSES:
-        shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
-        raise UserError(
-            f"{found[classes[-1]].parent}: masks hold the values {shown}; say which they are, in "
-            "the order of the classes, with --config.data.mask_values=..."
-        )
-    # A class may be missing from the masks looked at; its id is not reused.
-    return tuple(range(classes[-1] + 1))
+    for image, mask in evenly(pairs):
+        _refuse_sizes(image, image_size(image), mask, image_size(mask))
 
 
-def palette_of(paths: Sequence[Path], values: Sequence[int]) -> tuple | None:
-    """The classes' colours that a palette mask carries, or None."""
-    palette = read_palette(paths[0])
-    if palette is None or max(values) >= len(palette):
-        return None
-    colours = tuple(palette[value] for value in values)
-    # A grey ramp is a palette in form only.
-    return None if all(r == g == b for r, g, b in colours) else colours
+def _refuse_sizes(image: Path, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
+    if size != mask_size:
+        of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
+        raise UserError(f"{mask}: is {of_mask} pixels, and its image {image} is {of_image}")

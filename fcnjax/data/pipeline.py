@@ -5,12 +5,14 @@ examples of the whole run: resuming is starting at another `k`, and neither work
 change what the k-th example is.
 """
 
+import collections
+import functools
 import math
+import multiprocessing
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -62,10 +64,19 @@ class _Order:
     """The row of the source at global position k: a new shuffle each epoch."""
 
     def __init__(self, length: int, seed: int):
-        self._rows = grain.MapDataset.range(length).seed(seed).shuffle().repeat()
+        self._length = length
+        self._seed = seed
 
     def __getitem__(self, k: int) -> int:
-        return int(self._rows[k])
+        epoch, place = divmod(k, self._length)
+        return int(_shuffle(self._seed, epoch, self._length)[place])
+
+
+@functools.lru_cache(maxsize=4)
+def _shuffle(seed: int, epoch: int, length: int) -> np.ndarray:
+    # Grain's own shuffle takes milliseconds an index where the source is small (it draws until it
+    # hits the range), and gives the epochs of seed s + 1 as those of seed s, one later.
+    return np.random.default_rng((seed, epoch, 1)).permutation(length)
 
 
 class _Examples:
@@ -111,16 +122,28 @@ def _window(array: np.ndarray, corner: list[int], canvas: tuple[int, int], fill:
     return window
 
 
+def _own_part(batch_size: int, count: int, what: str) -> int:
+    """The examples of a batch that each of `count` processes has."""
+    own = batch_size // count
+    if own * count != batch_size:
+        raise UserError(f"{what}: {batch_size} does not divide over {count} processes")
+    return own
+
+
+def _stack(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Makes a batch of examples."""
+    if len({example["image"].dtype for example in examples}) > 1:
+        # NumPy would make them all 16-bit, and the 8-bit ones black.
+        raise UserError("config.data: has 8-bit and 16-bit images side by side; store them alike")
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+
 def _positions(batch_size: int, start: int, index: int, count: int) -> "grain.MapDataset[int]":
     """The global positions that one of `count` processes reads, from global batch `start` on.
 
     Each takes a contiguous part of every global batch, so that the batch does not depend on count.
     """
-    own = batch_size // count
-    if own * count != batch_size:
-        raise UserError(
-            f"config.train.batch_size: {batch_size} does not divide over {count} processes"
-        )
+    own = _own_part(batch_size, count, "config.train.batch_size")
     return grain.MapDataset.range(start * own, np.iinfo(np.int64).max // 2).map(
         lambda j: (j // own) * batch_size + index * own + j % own
     )
@@ -143,7 +166,7 @@ def train_batches(
     """
     positions = _positions(config.train.batch_size, start, process_index, process_count)
     own = config.train.batch_size // process_count
-    batches = positions.map(_Examples(source, config)).batch(own)
+    batches = positions.map(_Examples(source, config)).batch(own, batch_fn=_stack)
     threads = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_THREADS)
     stream = batches.to_iter_dataset(threads)
     if config.data.workers > 0:
@@ -163,11 +186,9 @@ def _start_worker(index: int, count: int) -> None:
     """Makes a worker leave Ctrl-C to its parent, and end when the parent is killed."""
     del index, count
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
+        multiprocessing.parent_process().join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -189,21 +210,28 @@ def index_batches(
         yield {"row": np.asarray(rows, np.int32), "valid": np.ones(own, bool)}
 
 
-def load_all(source: Source) -> dict[str, np.ndarray]:
+def load_all(source: Source, ignore_label: int = 255) -> dict[str, np.ndarray]:
     """Reads a whole source into memory.
 
     Returns:
-        `image` `[N, H, W, C]`, `label` `[N, H, W]` and `extent` `[N, 2]` int32, with the greatest
-        height and width; nothing is to be read outside an example's extent.
+        `image` `[N, H, W, C]`, `label` `[N, H, W]` (ignored outside the extent) and `extent`
+        `[N, 2]` int32, with the greatest height and width.
+
+    Raises:
+        UserError: A file cannot be read or does not fit.
     """
-    sizes = [source.size(i) for i in range(len(source))]
-    canvas = tuple(max(side) for side in zip(*sizes, strict=True))
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        examples = list(pool.map(source.__getitem__, range(len(source))))
+        rows = range(len(source))
+        canvas = tuple(map(max, zip(*pool.map(source.size, rows), strict=True)))
+        return _stack(list(pool.map(lambda row: _padded(source, row, canvas, ignore_label), rows)))
+
+
+def _padded(source: Source, row: int, canvas: tuple[int, int], ignore: int) -> dict[str, Any]:
+    example = source[row]
     return {
-        "image": np.stack([pad_to(example["image"], canvas, 0) for example in examples]),
-        "label": np.stack([pad_to(example["label"], canvas, 0) for example in examples]),
-        "extent": np.asarray([example["label"].shape for example in examples], np.int32),
+        "image": pad_to(example["image"], canvas, 0),
+        "label": pad_to(example["label"], canvas, ignore),
+        "extent": np.asarray(example["label"].shape, np.int32),
     }
 
 
@@ -213,9 +241,9 @@ def eval_plan(source: Source, config: ConfigDict) -> list[tuple[tuple[int, int],
     Examples of one bucket go together; a row of -1 fills up the last batch of a bucket.
     """
     buckets: dict[tuple[int, int], list[int]] = {}
-    for row in range(len(source)):
-        canvas = bucket_canvas(source.size(row), config.eval.bucket)
-        buckets.setdefault(canvas, []).append(row)
+    with ThreadPoolExecutor(READ_THREADS) as pool:
+        for row, size in enumerate(pool.map(source.size, range(len(source)))):
+            buckets.setdefault(bucket_canvas(size, config.eval.bucket), []).append(row)
     size = config.eval.batch_size
     plan = []
     for canvas, rows in buckets.items():
@@ -235,35 +263,30 @@ def eval_batches(
     Raises:
         UserError: A file cannot be read or does not fit.
     """
-    plan = eval_plan(source, config)
-    own = config.eval.batch_size // process_count
+    own = _own_part(config.eval.batch_size, process_count, "config.eval.batch_size")
     part = slice(process_index * own, (process_index + 1) * own)
-    first = source[0]["image"]
-    channels, dtype = first.shape[-1], first.dtype
+    plan = eval_plan(source, config)
+    ignore = config.data.ignore_label
+    like = source[0]  # for what fills up a batch
 
     def read(canvas: tuple[int, int], row: int) -> dict[str, Any]:
-        if row < 0:
-            image = np.zeros((*canvas, channels), dtype)
-            label = np.full(canvas, config.data.ignore_label, np.int32)
-            return {"image": image, "label": label, "extent": (1, 1), "valid": False, "index": -1}
-        example = source[row]
-        return {
-            "image": pad_to(example["image"], canvas, 0),
-            "label": pad_to(example["label"].astype(np.int32), canvas, config.data.ignore_label),
-            "extent": example["label"].shape,
-            "valid": True,
-            "index": row,
-        }
+        if row >= 0:
+            example = _padded(source, row, canvas, ignore)
+        else:
+            image, label = like["image"], like["label"]
+            example = {
+                "image": np.zeros((*canvas, image.shape[-1]), image.dtype),
+                "label": np.full(canvas, ignore, label.dtype),
+                "extent": np.ones(2, np.int32),
+            }
+        return {**example, "valid": np.bool_(row >= 0), "index": np.int32(row)}
 
     with ThreadPoolExecutor(READ_THREADS) as pool:
         # Two batches are read ahead, not the whole set.
-        waiting = [[pool.submit(read, c, row) for row in rows[part]] for c, rows in plan[:2]]
-        for number in range(len(plan)):
-            if number + 2 < len(plan):
-                canvas, rows = plan[number + 2]
-                waiting.append([pool.submit(read, canvas, row) for row in rows[part]])
-            examples = [job.result() for job in waiting.pop(0)]
-            batch = {key: np.stack([e[key] for e in examples]) for key in examples[0]}
-            for key in ("extent", "index"):
-                batch[key] = batch[key].astype(np.int32)
-            yield batch
+        waiting = collections.deque()
+        for canvas, rows in plan:
+            waiting.append([pool.submit(read, canvas, row) for row in rows[part]])
+            if len(waiting) > 2:
+                yield _stack([job.result() for job in waiting.popleft()])
+        for jobs in waiting:
+            yield _stack([job.result() for job in jobs])

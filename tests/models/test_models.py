@@ -260,7 +260,11 @@ def test_options_reach_the_modules():
         (
             {"encoder": "resnet18", "decoder": "fcn8s", "skip": "add"},
             "config.model.skip: not an option of encoder resnet18 or decoder fcn8s; "
-            "those are: upsample, dropout",
+            "those are: dropout, upsample",
+        ),
+        (
+            {"encoder": "vgg16", "decoder": "fcn32s", "upsample": "transposed"},
+            "config.model.upsample: not an option of encoder vgg16 or decoder fcn32s; .*: dropout",
         ),
     ],
 )

@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# From nothing to a trained model: sets up, fetches the STARE retina photographs, trains a small
+# U-Net on their vessels, scores it on the ten held-out photographs and labels two of them.
+#
+# Usage: bash launch/quickstart.sh [TRAIN OPTION...]
+#
+#   bash launch/quickstart.sh
+#   WORKDIR=runs/short bash launch/quickstart.sh --config.train.steps=100
+#
+# Options go to `fcnjax train`; another set of options needs another WORKDIR (runs/quickstart;
+# a relative one counts from the project). Run it again to go on where it stopped; a finished run
+# is only scored again. XLA_FLAGS is set to use the cores of the CPU, unless you set it.
+
+set -euo pipefail
+
+case " $* " in
+*" -h "* | *" --help "*)
+  sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  exit 0
+  ;;
+*" --workdir"*)
+  echo "quickstart: error: --workdir: set it as WORKDIR=DIR bash launch/quickstart.sh" >&2
+  exit 2
+  ;;
+esac
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+workdir=${WORKDIR:-runs/quickstart}
+
+bash launch/setup.sh
+
+# Eight examples a batch, shared by host devices, are faster than one device with as many threads;
+# the number of devices must divide the batch.
+if [[ -z ${XLA_FLAGS-} ]]; then
+  cores=$(getconf _NPROCESSORS_ONLN)
+  devices=1
+  while ((devices < 8 && devices * 2 <= cores)); do
+    devices=$((devices * 2))
+  done
+  export XLA_FLAGS="--xla_force_host_platform_device_count=$devices"
+fi
+
+fcnjax() { .venv/bin/python -m fcnjax.cli "$@"; }
+
+fcnjax data fetch stare
+folder=$(fcnjax data fetch stare | tail -n 1)
+images=("$folder"/stare-images/*.ppm)
+
+fcnjax train --config=configs/biomedical_stare.py:cpu --workdir="$workdir" "$@"
+fcnjax evaluate --workdir="$workdir"
+# The last ten by name are the held-out ones.
+fcnjax predict --workdir="$workdir" "${images[@]: -2}" --out="$workdir/predictions"
+
+.venv/bin/python - "$workdir" <<'END'
+import json, sys
+
+workdir = sys.argv[1]
+with open(f"{workdir}/metrics.json") as file:
+    dice = json.load(file)["metrics"]["dice/vessel"]
+print(f"quickstart: vessel Dice {dice:.4f}, report {workdir}/report.html")
+END
