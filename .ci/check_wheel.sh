@@ -60,7 +60,7 @@ missing = [
 assert not missing, f"not in the wheel: {missing}"
 shipped = sorted(path.stem for path in CONFIG_FOLDERS[0].glob("*.py"))
 assert CONFIG_FOLDERS[0] == package / "configs", CONFIG_FOLDERS
-assert shipped == sorted(path.stem for path in root.glob("configs/*.py")), shipped
+assert shipped == sorted(p.stem for p in root.glob("configs/*.py")), f"configs there: {shipped}"
 for name in shipped:
     load_config(name)
 print(f"check_wheel: fcnjax {fcnjax.__version__} works from its wheel; configs: {', '.join(shipped)}")

@@ -7,9 +7,11 @@ written into it with the hash of every file; one without a manifest, or that dif
 passed over for the newest whole one, and kept aside, never deleted.
 """
 
+import contextlib
 import hashlib
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,16 +53,18 @@ class Checkpoints:
         self._say = say
         self._committing: threading.Thread | None = None
         self._error: BaseException | None = None
-        options = (
-            # Deleting is ours: only after the new checkpoint's manifest stands.
-            ocp.CheckpointManagerOptions(max_to_keep=None, cleanup_tmp_directories=True)
-            if not read_only
-            else ocp.CheckpointManagerOptions(read_only=True, save_interval_steps=0)
+        # Deleting is ours (no max_to_keep): only after the new checkpoint's manifest stands.
+        options = ocp.CheckpointManagerOptions(
+            read_only=read_only,
+            create=False,
+            save_interval_steps=0 if read_only else 1,
+            cleanup_tmp_directories=not read_only,
         )
         try:
             if not read_only:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
+            with _quiet():
+                self._manager = ocp.CheckpointManager(self.folder, options=options)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
 
@@ -249,6 +253,18 @@ class Checkpoints:
         taken = len(list(place.glob(f"{step}*")))
         (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
         self._manager.reload()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax from warning that a folder opened for reading is read only."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _model_item(state: TrainState) -> dict[str, Any]:

@@ -31,7 +31,7 @@ bash launch/setup.sh
 # Eight examples a batch, shared by host devices, are faster than one device with as many threads;
 # the number of devices must divide the batch.
 if [[ -z ${XLA_FLAGS-} ]]; then
-  cores=$(getconf _NPROCESSORS_ONLN)
+  cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
   devices=1
   while ((devices < 8 && devices * 2 <= cores)); do
     devices=$((devices * 2))

@@ -75,8 +75,8 @@ logged() {
 make_venv() {
   local python
   python=$(find_python) ||
-    fail "${PYTHON:-no Python on the PATH} is 3.11 or newer and has venv (on Debian and Ubuntu:" \
-      "apt install python3-venv); PYTHON=/path/to/python names one"
+    fail "no Python of 3.11 or newer with venv ${PYTHON:+at }${PYTHON:-on the PATH} (on Debian and" \
+      "Ubuntu: apt install python3-venv); PYTHON=/path/to/python names one"
   echo "setup: making .venv with $python"
   rm -rf .venv
   mkdir .venv

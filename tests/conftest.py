@@ -41,6 +41,12 @@ def write_folder(root, count=10, size=(45, 53), values=(0, 1, 2)):
 
 
 @pytest.fixture(scope="session")
+def make_folder():
+    """`write_folder`, for tests that want pictures of their own."""
+    return write_folder
+
+
+@pytest.fixture(scope="session")
 def shapes(tmp_path_factory):
     """A folder of ten pictures of three classes."""
     return write_folder(tmp_path_factory.mktemp("shapes"))

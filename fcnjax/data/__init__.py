@@ -25,11 +25,10 @@ def _resolve_folder(config: ConfigDict) -> list[str]:
     if not data.mask_values:
         found = classes.look_at_masks(masks)
         data.mask_values = _values(found, data)
-        note += f"; masks hold {', '.join(map(str, sorted(found)))}: "
-        note += f"{len(data.mask_values)} classes"
-        unseen = [str(value) for value in data.mask_values if value not in found]
+        note += f"; masks hold {classes.listed(sorted(found))}: {len(data.mask_values)} classes"
+        unseen = [value for value in data.mask_values if value not in found]
         if unseen:
-            note += f" ({', '.join(unseen)} seen in no mask)"
+            note += f" ({classes.listed(unseen)} seen in no mask)"
     notes = [note]
     both = len(set(pairs["train"]) & set(pairs["eval"]))
     if both:

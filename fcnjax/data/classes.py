@@ -21,6 +21,11 @@ def evenly(items: Sequence[T], count: int = LOOKED_AT) -> list[T]:
     return [items[i] for i in np.unique(chosen.astype(int))]
 
 
+def listed(values: Sequence[int]) -> str:
+    """The values in a line; the first dozen of many."""
+    return ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
+
+
 def look_at_masks(paths: Sequence[Path]) -> dict[int, Path]:
     """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most.
 
@@ -32,8 +37,8 @@ def look_at_masks(paths: Sequence[Path]) -> dict[int, Path]:
         values = np.unique(read_mask(path)).tolist()
         if len(values) > MOST_IN_MASK:
             raise UserError(
-                f"{path}: has {len(values)} distinct values, as a photograph or a mask saved as "
-                f"JPEG has, not a mask of classes; {DECLARE}"
+                f"{path}: has {len(values)} distinct values, as a photograph, a mask saved as "
+                f"JPEG or the numbers of instances have, not a mask of classes; {DECLARE}"
             )
         for value in values:
             found.setdefault(value, path)
@@ -56,15 +61,14 @@ def values_of_classes(found: Mapping[int, Path], ignore: int) -> tuple[int, ...]
     if len(classes) < 2:
         path = found[values[0]]
         raise UserError(
-            f"{path.parent}: the masks hold only {', '.join(map(str, values))}: one class, and "
+            f"{path.parent}: the masks hold only {listed(values)}: one class, and "
             f"nothing to tell it from; {DECLARE}"
         )
     low, high = classes[0], classes[-1]
     if low < 0 or high > 255 or (high >= MOST_IN_MASK and len(classes) <= high / 2):
-        shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
         raise UserError(
-            f"{found[high].parent}: the masks hold the values {shown}, which are no class ids "
-            f"from 0 on; {DECLARE}"
+            f"{found[high].parent}: the masks hold the values {listed(values)}, which are no class "
+            f"ids from 0 on; {DECLARE}"
         )
     # A class may be missing from the masks looked at; its id is not reused.
     return tuple(range(high + 1))

