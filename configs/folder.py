@@ -14,7 +14,6 @@ def get_config(arg=None):
     arg = parse_arg(arg, root="")
     config = default_config()
     config.data.root = arg.root
-    config.data.workers = 1
     config.model.encoder = "vanilla"
     config.model.decoder = "unet"
     config.model.widths = (16, 32, 64, 128, 256)

@@ -128,9 +128,10 @@ def loop(
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = train_step(state, next(batches))
             window.append(jax.block_until_ready(metrics) if wait else metrics)
-            last = step == config.train.steps
+            # Read once: a signal that comes later in this step is met in the next.
+            last, stop = step == config.train.steps, bool(caught)
             evaluate = last or (config.eval.every and step % config.eval.every == 0)
-            save = evaluate or bool(caught) or step % config.train.save_every == 0
+            save = evaluate or stop or step % config.train.save_every == 0
             if not save and step % config.train.log_every:
                 continue
 
@@ -146,7 +147,7 @@ def loop(
             writer.write(step, values)
             if save:
                 checkpoints.save(state, {"batches": step}, results.summary if results else None)
-            if caught and not last:
+            if stop and not last:
                 checkpoints.wait()
                 raise TrainingStopped(
                     f"stopped by {caught[0].name} at step {step}; the checkpoint is saved, and "
@@ -225,7 +226,7 @@ def device_batches(
         with contextlib.closing(batches):
             yield from prefetch(batches, mesh)
         return
-    whole = pipeline.load_all(source)
+    whole = pipeline.load_all(source, config.data.ignore_label)
     cache = {f"{name}s": jax.device_put(value, replicated(mesh)) for name, value in whole.items()}
     for batch in prefetch(pipeline.index_batches(len(source), config, start, **place), mesh):
         yield {**batch, **cache}

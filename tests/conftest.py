@@ -9,6 +9,9 @@ from PIL import Image
 
 # The tests need no accelerator, even on a machine that has one.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Tests compile much and compute little: a third of the time without XLA's costly passes.
+QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}".strip()
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -9,7 +9,7 @@ def test_eight_devices():
     env = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
     }
     cases = Path(__file__).with_name("eight_devices.py")
     done = subprocess.run(
