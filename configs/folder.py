@@ -3,20 +3,21 @@
 Command: fcnjax train --config=configs/folder.py:root=DIR --workdir=runs/mine
 
 Classes and the masks' encoding are found by looking; a fifth of the images is held out. Name
-`--config.data.class_names=background,tumour` to have your words in the tables. No figure was
-measured: it depends on your images.
+`--config.data.class_names=background,tumour` to have your words in the tables. Another encoder:
+`folder.py:root=DIR,encoder=resnet34`. No figure was measured: it depends on your images.
 """
 
 from fcnjax.config import default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, root="")
+    arg = parse_arg(arg, root="", encoder="vanilla")
     config = default_config()
     config.data.root = arg.root
-    config.model.encoder = "vanilla"
+    config.model.encoder = arg.encoder
     config.model.decoder = "unet"
-    config.model.widths = (16, 32, 64, 128, 256)
+    if arg.encoder == "vanilla":
+        config.model.widths = (16, 32, 64, 128, 256)
     config.augment.crop = (192, 192)
     config.augment.scale = (0.75, 1.5)
     config.augment.rotation = 15.0

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ import orbax.checkpoint as ocp
 from fcnjax.errors import UserError
 from fcnjax.files import read_json, write_json
 from fcnjax.train_state import TrainState
+
+# Orbax logs each failure several times over with its traceback; we raise it, once.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
@@ -63,8 +66,7 @@ class Checkpoints:
         try:
             if not read_only:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            with _quiet():
-                self._manager = ocp.CheckpointManager(self.folder, options=options)
+            self._manager = ocp.CheckpointManager(self.folder, options=options)
         except OSError as error:
             raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
 
@@ -126,11 +128,17 @@ class Checkpoints:
             raise error
 
     def close(self) -> None:
-        """Waits for the save under way, and lets Orbax's threads end."""
+        """Waits for the save under way, and lets Orbax's threads end.
+
+        Raises:
+            UserError: The save could not be written.
+        """
         try:
             self.wait()
         finally:
-            self._manager.close()
+            # Orbax raises again, at each close, what `wait` has told once.
+            with contextlib.suppress(Exception):
+                self._manager.close()
 
     def _cannot_write(self, step: int, error: BaseException) -> UserError:
         if isinstance(error, UserError):
@@ -253,18 +261,6 @@ class Checkpoints:
         taken = len(list(place.glob(f"{step}*")))
         (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
         self._manager.reload()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Orbax from warning that a folder opened for reading is read only."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _model_item(state: TrainState) -> dict[str, Any]:

@@ -91,9 +91,7 @@ def test_batch_norm_over_eight_devices_equals_one(config):
         return model.apply(variables, image, train=True, mutable=["batch_stats"])
 
     alone = jax.jit(apply)(variables, image)
-    spread = jax.jit(apply, in_shardings=(replicated(mesh), batch_sharding(mesh)))(
-        variables, image
-    )
+    spread = jax.jit(apply, in_shardings=(replicated(mesh), batch_sharding(mesh)))(variables, image)
     assert_close(jax.device_get(alone), jax.device_get(spread), 1e-4)
 
 

@@ -23,9 +23,7 @@ def make_state(step, ema=True):
 
 def abstract(state):
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state
-    )
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
 
 
 def write(workdir, steps, **options):
@@ -125,7 +123,7 @@ def test_reading_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
     checkpoints = Checkpoints(tmp_path, read_only=True, say=lambda line: None)
     _, step = checkpoints.restore_inference(abstract(make_state(0)), "latest")
     assert step == 10
-    with pytest.raises(UserError, match="20: is damaged: .* has changed"):
+    with pytest.raises(UserError, match=r"20: is damaged: .* has changed"):
         checkpoints.restore_inference(abstract(make_state(0)), 20)
     checkpoints.close()
     assert (tmp_path / "checkpoints" / "20").is_dir()
@@ -148,7 +146,7 @@ def test_a_failed_save_is_one_line_and_keeps_the_earlier_ones(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints._manager, "save", full)
-    with pytest.raises(UserError, match="20: the checkpoint cannot be written.*No space left"):
+    with pytest.raises(UserError, match=r"20: the checkpoint cannot be written.*No space left"):
         checkpoints.save(make_state(20), {"batches": 20})
     checkpoints.close()
     assert find_fault(tmp_path / "checkpoints" / "10") is None

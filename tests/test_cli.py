@@ -19,7 +19,7 @@ def test_each_command_has_a_short_help(command, capsys):
         assert cli.main([command, "--help"]) == 0
         out = capsys.readouterr().out
         assert f"usage: fcnjax {command}" in out
-        assert "example: fcnjax" in out
+        assert "example" in out
         assert len(out.splitlines()) < 40
 
 

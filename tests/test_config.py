@@ -78,7 +78,7 @@ def test_a_faulty_config_file_is_named(config_file, body):
 
 
 def test_unknown_config_lists_those_that_ship():
-    with pytest.raises(UserError, match="no file 'biomedical_star'.*biomedical_stare"):
+    with pytest.raises(UserError, match=r"no file 'biomedical_star'.*biomedical_stare"):
         load_config("biomedical_star")
 
 
@@ -94,7 +94,7 @@ def test_config_argument():
         "cpu": True,
         "n": 3,
     }
-    with pytest.raises(UserError, match="config argument: unknown 'rot' .*'root'"):
+    with pytest.raises(UserError, match=r"config argument: unknown 'rot' .*'root'"):
         parse_arg("rot=/x", root="")
     with pytest.raises(UserError, match="config argument n: 'x' is not a whole number"):
         parse_arg("n=x", n=3)

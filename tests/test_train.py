@@ -111,7 +111,9 @@ def test_predict_writes_masks_at_the_images_own_size(trained, shapes, tmp_path):
     argv = ["predict", str(folder), f"--workdir={trained}", f"--out={out}", "--probabilities"]
     assert cli.main(argv) == 0
     names = {"mask.png", "overlay.png", "probabilities.npy"}
-    assert {p.name for p in out.iterdir()} == {f"{s}_{n}" for s in ("first", "second") for n in names}
+    assert {p.name for p in out.iterdir()} == {
+        f"{s}_{n}" for s in ("first", "second") for n in names
+    }
     with Image.open(out / "second_mask.png") as mask:
         assert mask.mode == "P"
         mask = np.asarray(mask)
@@ -159,7 +161,9 @@ def test_four_images_are_learnt_by_heart(tmp_path, tiny_options, head, make_fold
     assert metrics["mean_iou"] > 0.95
 
 
-def test_a_finished_run_ends_at_once_and_a_longer_one_goes_on(trained, shapes, tiny_options, capsys):
+def test_a_finished_run_ends_at_once_and_a_longer_one_goes_on(
+    trained, shapes, tiny_options, capsys
+):
     options = [*tiny_options, "--config.train.save_every=30"]
     assert run_train(shapes, trained, *options, "--config.train.steps=60") == 0
     assert "trained already, to step 60" in capsys.readouterr().out
