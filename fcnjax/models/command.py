@@ -1,7 +1,6 @@
 """`fcnjax models`: which models there are, and how large."""
 
 import argparse
-from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,16 +13,12 @@ from fcnjax.models.layers import FeatureMap
 _EXAMPLES = """\
 examples:
   fcnjax models
-  fcnjax models --config=biomedical_stare --config.model.encoder=resnet18
+  fcnjax models --config=folder:encoder=resnet34 --config.model.skip=add
 """
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Runs `fcnjax models` with the words that follow it.
-
-    Raises:
-        UserError: A config that does not exist, or that describes no model.
-    """
+def main(argv: list[str]) -> int:
+    """`fcnjax models`."""
     parser = argparse.ArgumentParser(
         prog="fcnjax models",
         description="Lists the encoders and decoders, or describes the model of a config.",
@@ -43,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if overrides and args.config is None:
         parser.error(f"{overrides[0]} changes a config, and --config=SPEC is missing")
     print(_listing() if args.config is None else _description(load_config(args.config, overrides)))
+    return 0
 
 
 def count_parameters(module, *args, **kwargs) -> int:
@@ -100,7 +96,7 @@ def _millions(count: int) -> str:
     return f"{count / 1e6:.2f} M"
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> str:
+def _table(rows: list[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
