@@ -1,4 +1,4 @@
-"""Experiment configs: their defaults, strict parsing, and the copy kept in the workdir.
+"""Experiment configs: their defaults and strict parsing.
 
 A config file defines `get_config(arg=None)`, which changes what it needs in `default_config()`.
 Every key is known beforehand: an unknown key, a value of the wrong type or a config that does not
@@ -14,12 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from fcnjax import __version__
 from fcnjax.errors import UserError, unknown
-from fcnjax.files import read_json, write_json
 
-FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
 # Where `--config=NAME` is looked for: in the wheel, then in a clone.
 CONFIG_FOLDERS = (
     Path(__file__).parent / "configs",
@@ -259,11 +255,12 @@ def _walk(node: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
         if isinstance(value, ConfigDict):
             yield from _walk(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, _tuples(value)
+            yield prefix + key, tuples(value)
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(map(_tuples, value)) if isinstance(value, list | tuple) else value
+def tuples(value: Any) -> Any:
+    """Turns lists, and those within, into tuples: configs that are equal compare so."""
+    return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def differences(one: ConfigDict, other: ConfigDict, may_differ: Sequence[str] = ()) -> list[str]:
@@ -274,42 +271,3 @@ def differences(one: ConfigDict, other: ConfigDict, may_differ: Sequence[str] = 
         for key in sorted(one.keys() | other.keys())
         if one.get(key) != other.get(key) and not key.startswith(tuple(may_differ))
     ]
-
-
-def save_config(workdir: str | Path, config: ConfigDict) -> None:
-    """Writes the resolved config to the workdir."""
-    write_json(
-        Path(workdir) / CONFIG_FILE,
-        {
-            "format_version": FORMAT_VERSION,
-            "fcnjax_version": __version__,
-            "config": config.to_dict(),
-        },
-    )
-
-
-def load_saved_config(workdir: str | Path) -> ConfigDict:
-    """Reads the config that `save_config` wrote.
-
-    Raises:
-        UserError: The folder is not a workdir, or its format is another one.
-    """
-    path = Path(workdir) / CONFIG_FILE
-    if not path.is_file():
-        raise UserError(
-            f"--workdir: {workdir} is not a workdir (it has no {CONFIG_FILE}); "
-            "`fcnjax train --workdir` makes one"
-        )
-    saved = read_json(path)
-    version = saved.get("format_version") if isinstance(saved, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: format_version is {version}, and fcnjax {__version__} reads {FORMAT_VERSION}"
-        )
-    config = default_config()
-    for section, values in saved["config"].items():
-        for key, value in values.items():
-            if section not in config or key not in config[section]:
-                raise UserError(f"{path}: {section}.{key} is unknown to fcnjax {__version__}")
-            config[section][key] = _tuples(value)
-    return config

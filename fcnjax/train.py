@@ -19,13 +19,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.checkpoint import Checkpoints
-from fcnjax.config import (
-    CONFIG_FILE,
-    differences,
-    load_config,
-    load_saved_config,
-    save_config,
-)
+from fcnjax.config import load_config
 from fcnjax.data import pipeline
 from fcnjax.data.augment import check_augment
 from fcnjax.errors import UserError
@@ -36,20 +30,7 @@ from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer, make_schedule
 from fcnjax.steps import make_train_step
 from fcnjax.train_state import TrainState, init_state
-
-# What may differ when a run is resumed; a larger `train.steps` too.
-MAY_DIFFER = (
-    "data.cache",
-    "data.workers",
-    "mesh.",
-    "eval.batch_size",
-    "eval.bucket",
-    "eval.examples",
-    "train.keep",
-    "train.log_every",
-    "train.save_every",
-    "train.tensorboard",
-)
+from fcnjax.workdir import claim_workdir
 
 
 class TrainingStopped(Exception):
@@ -178,29 +159,6 @@ def check_config(config: ConfigDict) -> None:
             f"{len(config.data.channels)} channels {config.data.channels}"
         )
     check_augment(config.augment)
-
-
-def claim_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Writes the config to a new workdir; in one that has a config, checks that it is the same.
-
-    Raises:
-        UserError: The workdir holds a run of another config; names the first keys that differ.
-    """
-    if (workdir / CONFIG_FILE).is_file():
-        saved = load_saved_config(workdir)
-        keys = differences(saved, config, MAY_DIFFER)
-        if "train.steps" in keys and config.train.steps > saved.train.steps:
-            keys.remove("train.steps")
-        if keys:
-            section, key = keys[0].split(".")
-            more = f" (and {len(keys) - 1} more: {', '.join(keys[1:4])})" if keys[1:] else ""
-            raise UserError(
-                f"--workdir: {workdir} holds a run with config.{keys[0]} = "
-                f"{saved[section][key]!r}, and this one has {config[section][key]!r}{more}; "
-                "give another workdir, or the same config"
-            )
-    if jax.process_index() == 0:
-        save_config(workdir, config)
 
 
 def restore_or_init(

@@ -5,11 +5,10 @@ from fcnjax.config import (
     differences,
     flatten,
     load_config,
-    load_saved_config,
     parse_arg,
-    save_config,
 )
 from fcnjax.errors import UserError
+from fcnjax.workdir import load_saved_config, save_config
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from fcnjax.checkpoint import Checkpoints
-from fcnjax.config import load_saved_config
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.train_state import init_state
+from fcnjax.workdir import load_saved_config
 
 STEPS = 60
 

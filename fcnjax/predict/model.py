@@ -10,7 +10,6 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fcnjax.checkpoint import Checkpoints
-from fcnjax.config import load_saved_config
 from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas, pad_to
 from fcnjax.errors import UserError
@@ -18,6 +17,7 @@ from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_predict_step
 from fcnjax.train_state import init_state
+from fcnjax.workdir import load_saved_config
 
 
 @dataclass

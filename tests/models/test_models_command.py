@@ -50,4 +50,4 @@ def test_help_shows_an_example(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "usage: fcnjax models" in (out := capsys.readouterr().out)
-    assert "--config=biomedical_stare" in out
+    assert "fcnjax models --config=" in out

@@ -1,0 +1,89 @@
+"""The config that a workdir keeps: with the checkpoints, all that its readers need."""
+
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from fcnjax import __version__
+from fcnjax.config import default_config, differences, tuples
+from fcnjax.errors import UserError
+from fcnjax.files import read_json, write_json
+
+FORMAT_VERSION = 1
+CONFIG_FILE = "config.json"
+# What may differ when a run is resumed; a larger `train.steps` too.
+MAY_DIFFER = (
+    "data.cache",
+    "data.workers",
+    "mesh.",
+    "eval.batch_size",
+    "eval.bucket",
+    "eval.examples",
+    "train.keep",
+    "train.log_every",
+    "train.save_every",
+    "train.tensorboard",
+)
+
+
+def save_config(workdir: str | Path, config: ConfigDict) -> None:
+    """Writes the resolved config to the workdir."""
+    write_json(
+        Path(workdir) / CONFIG_FILE,
+        {
+            "format_version": FORMAT_VERSION,
+            "fcnjax_version": __version__,
+            "config": config.to_dict(),
+        },
+    )
+
+
+def load_saved_config(workdir: str | Path) -> ConfigDict:
+    """Reads the config that `save_config` wrote.
+
+    Raises:
+        UserError: The folder is not a workdir, or its format is another one.
+    """
+    path = Path(workdir) / CONFIG_FILE
+    if not path.is_file():
+        raise UserError(
+            f"--workdir: {workdir} is not a workdir (it has no {CONFIG_FILE}); "
+            "`fcnjax train --workdir` makes one"
+        )
+    saved = read_json(path)
+    version = saved.get("format_version") if isinstance(saved, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: format_version is {version}, and fcnjax {__version__} reads {FORMAT_VERSION}"
+        )
+    config = default_config()
+    for section, values in saved["config"].items():
+        for key, value in values.items():
+            if section not in config or key not in config[section]:
+                raise UserError(f"{path}: {section}.{key} is unknown to fcnjax {__version__}")
+            config[section][key] = tuples(value)
+    return config
+
+
+def claim_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Writes the config to a new workdir; in one that has a config, checks that it is the same.
+
+    Raises:
+        UserError: The workdir holds a run of another config; names the first keys that differ.
+    """
+    if (workdir / CONFIG_FILE).is_file():
+        saved = load_saved_config(workdir)
+        keys = differences(saved, config, MAY_DIFFER)
+        if "train.steps" in keys and config.train.steps > saved.train.steps:
+            keys.remove("train.steps")
+        if keys:
+            section, key = keys[0].split(".")
+            more = f" (and {len(keys) - 1} more: {', '.join(keys[1:4])})" if keys[1:] else ""
+            raise UserError(
+                f"--workdir: {workdir} holds a run with config.{keys[0]} = "
+                f"{saved[section][key]!r}, and this one has {config[section][key]!r}{more}; "
+                "give another workdir, or the same config"
+            )
+    if jax.process_index() == 0:
+        save_config(workdir, config)
