@@ -30,6 +30,7 @@ def start(root, workdir, options):
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        start_new_session=True,
     )
 
 
@@ -141,6 +142,19 @@ def test_killed_once_and_restarted(shapes, options, alone, tmp_path):
     assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 20))
     assert "resuming at step" in finish(start(shapes, workdir, options))
     check_same(workdir, alone)
+
+
+def test_sigterm_to_the_whole_group_saves_with_workers_at_work(shapes, options, alone, tmp_path):
+    """As SLURM sends it: to the data workers too, whose batches the last step still needs."""
+    workdir = tmp_path / "stopped"
+    process = start(shapes, workdir, options)
+    assert wait_for(lambda: logged(workdir, 10), 120, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, out[-3000:]
+    assert "stopped by SIGTERM at step" in out
+    finish(start(shapes, workdir, options))
+    jax.tree.map(np.testing.assert_array_equal, final_state(workdir)[0], final_state(alone)[0])
 
 
 @pytest.mark.slow

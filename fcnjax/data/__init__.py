@@ -18,6 +18,7 @@ def _resolve_folder(config: ConfigDict) -> list[str]:
     """Fills in classes, their stored values and colours, by looking at the masks."""
     data = config.data
     pairs = folder.find_pairs(data)
+    data.root = str(Path(data.root).absolute())  # found again from any folder
     everything = [pair for part in pairs.values() for pair in part]
     folder.check_sizes(everything)
     masks = [mask for _, mask in everything]

@@ -25,6 +25,7 @@ from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 
 READ_THREADS = 4  # a process; decoding frees the interpreter's lock
+GRACE_S = 20.0  # for which a worker outlives SIGTERM
 
 
 def canvas_size(augment: ConfigDict) -> tuple[int, int]:
@@ -183,9 +184,20 @@ def train_batches(
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Makes a worker leave Ctrl-C to its parent, and end when the parent is killed."""
+    """Makes a worker leave signals to its parent, and end when the parent is killed.
+
+    Ctrl-C, and SLURM's SIGTERM, go to the whole group: the parent still wants batches until it has
+    saved. A worker that nobody closes ends by itself some time after.
+    """
     del index, count
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end_later(number: int, frame: object) -> None:
+        timer = threading.Timer(GRACE_S, os._exit, (1,))
+        timer.daemon = True
+        timer.start()
+
+    signal.signal(signal.SIGTERM, end_later)
 
     def watch() -> None:
         multiprocessing.parent_process().join()
