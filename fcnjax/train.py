@@ -191,9 +191,10 @@ def device_batches(
 
 
 def mean_metrics(window: list[dict[str, jax.Array]]) -> dict[str, float]:
-    """The mean of each metric over some steps."""
+    """The mean of each metric over some steps, the losses first."""
     values = jax.device_get(window)
-    return {name: float(np.mean([step[name] for step in values])) for name in values[0]}
+    names = sorted(values[0], key=lambda name: (not name.startswith("loss"), name))
+    return {name: float(np.mean([step[name] for step in values])) for name in names}
 
 
 def stop_on_nan(values: dict[str, float], step: int) -> None:

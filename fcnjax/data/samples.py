@@ -78,7 +78,7 @@ SAMPLES = {
         pairs=_stare_pairs,
         class_names=("background", "vessel"),
         mask_values=(0, 255),
-        palette=((0, 0, 0), (230, 60, 60)),
+        palette=((0, 0, 0), (60, 230, 255)),  # seen well on an orange retina
     )
 }
 
