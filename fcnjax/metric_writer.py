@@ -216,10 +216,12 @@ class _Terminal:
         """Shows the values of training and, on a line of their own, those of an evaluation."""
         head = f"step {step:>{len(str(self._total))}}/{self._total}"
         shown = {name: f"{value:.4g}" for name, value in values.items() if not _per_class(name)}
-        training = [f"{_label(k)} {v}" for k, v in shown.items() if not k.startswith(EVAL)]
+        # A narrow terminal cuts off what comes last.
+        names = sorted((k for k in shown if not k.startswith(EVAL)), key=_rank)
+        training = [f"{_label(k)} {shown[k]}" for k in names]
         evaluation = [f"{k.removeprefix(EVAL)} {v}" for k, v in shown.items() if k.startswith(EVAL)]
         if training:
-            self._progress("  ".join([head, *training, f"ETA {self._eta(step)}"]))
+            self._progress("  ".join([head, f"ETA {self._eta(step)}", *training]))
         if evaluation:
             self._keep("  ".join([head, "evaluation", *evaluation]))
 
@@ -256,6 +258,11 @@ class _Terminal:
     def close(self) -> None:
         if self._live is not None and self._live.is_started:
             self._live.stop()
+
+
+def _rank(name: str) -> int:
+    first = ("loss", "images_per_second")
+    return first.index(name) if name in first else len(first)
 
 
 def _label(name: str) -> str:

@@ -1,4 +1,5 @@
 import json
+import resource
 
 import jax
 import jax.numpy as jnp
@@ -150,6 +151,26 @@ def test_a_failed_save_is_one_line_and_keeps_the_earlier_ones(tmp_path, monkeypa
         checkpoints.save(make_state(20), {"batches": 20})
     checkpoints.close()
     assert find_fault(tmp_path / "checkpoints" / "10") is None
+    assert restore(tmp_path)[1] == {"batches": 10}
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_path, caplog):
+    """Files may not grow beyond a limit, which fails Orbax's own writes as a full disk does."""
+    write(tmp_path, [(10, None)])
+    checkpoints = Checkpoints(tmp_path)
+    noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    large = make_state(20).replace(opt_state=(jnp.asarray(noise), jnp.asarray(20, jnp.int32)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(UserError, match="20: the checkpoint cannot be written") as caught:
+            checkpoints.save(large, {"batches": 20})
+            checkpoints.wait()
+        checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert not caplog.records  # Orbax's tracebacks are not for the user
     assert restore(tmp_path)[1] == {"batches": 10}
 
 

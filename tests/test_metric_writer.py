@@ -111,10 +111,10 @@ def test_a_pipe_gets_one_plain_line_a_write(tmp_path, monkeypatch):
         writer.write(20, {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4})
         writer.write(30, {"loss": 0.2, "eval/mean_iou": 0.6})
     assert stream.getvalue().splitlines() == [
-        "step  10/100  loss 0.5123  images/s 81.24  ETA -",
-        "step  20/100  loss 0.25  lr 0.001  ETA 1:20",
+        "step  10/100  ETA -  loss 0.5123  images/s 81.24",
+        "step  20/100  ETA 1:20  loss 0.25  lr 0.001",
         "step  20/100  evaluation  mean_iou 0.5",
-        "step  30/100  loss 0.2  ETA 1:10",
+        "step  30/100  ETA 1:10  loss 0.2",
         "step  30/100  evaluation  mean_iou 0.6",
     ]
 

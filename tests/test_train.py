@@ -213,6 +213,65 @@ def test_a_bad_value_is_named(shapes, tmp_path, tiny_options, option, words, cap
     assert not (tmp_path / "run" / "config.json").exists()
 
 
+def cut_off(root):
+    file = root / "images" / "picture03.jpg"
+    file.write_bytes(file.read_bytes()[:-400])
+    return file
+
+
+def shrink(root):
+    file = root / "masks" / "picture03.png"
+    Image.open(file).resize((20, 20), Image.Resampling.NEAREST).save(file)
+    return file
+
+
+def strange_value(root):
+    file = root / "masks" / "picture03.png"
+    mask = np.array(Image.open(file))
+    mask[0, 0] = 77
+    Image.fromarray(mask).save(file)
+    return file
+
+
+def lone(root):
+    (root / "masks" / "picture03.png").unlink()
+    return "picture03"
+
+
+def empty(root):
+    for file in (root / "images").iterdir():
+        file.unlink()
+    return root / "images"
+
+
+@pytest.mark.parametrize("harm", [cut_off, shrink, strange_value, lone, empty])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_bad_data_ends_in_one_line_that_names_the_file(
+    tmp_path, make_folder, tiny_options, harm, workers, capsys
+):
+    root = make_folder(tmp_path / "data")
+    named = harm(root)
+    options = [
+        *tiny_options,
+        f"--config.data.workers={workers}",
+        "--config.data.mask_values=0,1,2",
+        "--config.train.steps=6",
+    ]
+    assert run_train(root, tmp_path / "run", *options) == 2
+    err = capsys.readouterr().err.strip()
+    assert len(err.splitlines()) == 1, err
+    assert str(named) in err
+
+
+def test_a_workdir_that_cannot_be_written_is_named(shapes, tmp_path, tiny_options, capsys):
+    (tmp_path / "file").write_text("in the way")
+    options = [*tiny_options, "--config.train.steps=6"]
+    assert run_train(shapes, tmp_path / "file" / "run", *options) == 2
+    err = capsys.readouterr().err.strip()
+    assert len(err.splitlines()) == 1, err
+    assert str(tmp_path / "file") in err
+
+
 def test_a_loss_that_is_not_finite_stops_training(shapes, tmp_path, tiny_options, capsys):
     options = [*tiny_options, "--config.optim.name=sgd", "--config.optim.lr=1e38"]
     assert run_train(shapes, tmp_path / "run", *options) == 1
