@@ -1,7 +1,18 @@
 """STARE retina photographs: vessels, by a small U-Net from scratch.
 
 Source: 20 photographs 700x605, Hoover, Kouznetsova and Goldbaum, IEEE TMI 2000; the first ten
-train, the last ten test, as MMSegmentation's U-Net table has it.
+train, the last ten test, as MMSegmentation's U-Net table has it. A second expert agrees with the
+first, on those ten, with a vessel Dice of 0.7605.
+
+Small form, for a CPU:
+  fcnjax train --config=configs/biomedical_stare.py:cpu --workdir=runs/stare
+  Measured on 2 cores (with XLA_FLAGS=--xla_force_host_platform_device_count=2, as
+  launch/quickstart.sh sets it): vessel Dice 0.8160, 0.8253 and 0.8149 for seeds 0, 1 and 2, in 2
+  to 3 minutes. With train.seed 0 and data.shuffle_labels=true, a control: CONTROL.
+
+Full form, for an accelerator:
+  fcnjax train --config=configs/biomedical_stare.py --workdir=runs/stare
+  Not measured yet.
 """
 
 from fcnjax.config import default_config, parse_arg
