@@ -163,8 +163,8 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_pa
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
+        checkpoints.save(large, {"batches": 20})
         with pytest.raises(UserError, match="20: the checkpoint cannot be written") as caught:
-            checkpoints.save(large, {"batches": 20})
             checkpoints.wait()
         checkpoints.close()
     finally:
