@@ -154,6 +154,8 @@ def test_a_failed_save_is_one_line_and_keeps_the_earlier_ones(tmp_path, monkeypa
     assert restore(tmp_path)[1] == {"batches": 10}
 
 
+# Orbax's threads may still report to an event loop that its error has closed.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_path, caplog):
     """Files may not grow beyond a limit, which fails Orbax's own writes as a full disk does."""
     write(tmp_path, [(10, None)])
