@@ -18,16 +18,17 @@ def get_config(arg=None):
     config.model.decoder = "unet"
     if arg.encoder == "vanilla":
         config.model.widths = (16, 32, 64, 128, 256)
-    config.augment.crop = (192, 192)
+        config.model.upsample = "transposed"  # quicker than bilinear on a CPU
+    config.augment.crop = (160, 160)
     config.augment.scale = (0.75, 1.5)
     config.augment.rotation = 15.0
     config.augment.brightness = 0.1
     config.augment.contrast = 0.2
     config.augment.saturation = 0.2
     config.loss.dice = 1.0
-    config.optim.lr = 1e-3
+    config.optim.lr = 2e-3
     config.optim.warmup_steps = 50
     config.optim.ema_decay = 0.99
-    config.train.steps = 2000
-    config.eval.every = 200
+    config.train.steps = 1000
+    config.eval.every = 250
     return config
