@@ -1,6 +1,5 @@
 """A run killed at any moment and started again ends bit for bit as one left alone."""
 
-import json
 import os
 import random
 import signal
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from fcnjax.checkpoint import Checkpoints
+from fcnjax.metric_writer import read_metrics
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.train_state import init_state
@@ -56,8 +56,7 @@ def final_state(workdir):
 
 
 def losses(workdir):
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [(line["step"], line["loss"]) for line in map(json.loads, lines)]
+    return [(line["step"], line["loss"]) for line in read_metrics(workdir)]
 
 
 def children(pid):
@@ -129,9 +128,9 @@ def kill_and_check(shapes, workdir, options, condition, seconds=120):
     return reached
 
 
-def check_same(workdir, alone):
+def check_same(workdir, alone, steps=STEPS):
     (state, progress), (expected, expected_progress) = final_state(workdir), final_state(alone)
-    assert progress == expected_progress == {"batches": STEPS}
+    assert progress == expected_progress == {"batches": steps}
     jax.tree.map(np.testing.assert_array_equal, state, expected)
     assert losses(workdir) == losses(alone)
     assert (workdir / "metrics.json").read_text() == (alone / "metrics.json").read_text()
@@ -158,13 +157,35 @@ def test_sigterm_to_the_whole_group_saves_with_workers_at_work(shapes, options, 
 
 
 @pytest.mark.slow
-def test_killed_ten_times_once_inside_a_save(shapes, options, alone, tmp_path):
-    workdir = tmp_path / "killed"
+def test_killed_ten_times_once_inside_a_save(shapes, options, tmp_path):
+    """Every one of the ten finds the run alive: in a save, while it starts, and while it steps."""
+    options = [*options, "--config.train.steps=600"]
+    alone, workdir = tmp_path / "alone", tmp_path / "killed"
+    finish(start(shapes, alone, options))
     rng = random.Random(0)
-    assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 6))
-    assert kill_and_check(shapes, workdir, options, lambda: saving(workdir))
-    for _ in range(8):
-        end = time.monotonic() + rng.uniform(4, 25)
-        kill_and_check(shapes, workdir, options, lambda end=end: time.monotonic() > end)
+
+    def after(seconds):
+        end = time.monotonic() + seconds
+        return lambda: time.monotonic() > end
+
+    def stepping(seconds):
+        """So long after the run has logged something new."""
+        lines, end = len(losses(workdir)), []
+
+        def reached():
+            if not end and len(losses(workdir)) != lines:
+                end.append(time.monotonic() + seconds)
+            return bool(end) and time.monotonic() > end[0]
+
+        return reached
+
+    moments = [lambda: logged(workdir, 8), lambda: saving(workdir)]
+    for condition in moments:
+        assert kill_and_check(shapes, workdir, options, condition)
+    for _ in range(2):
+        assert kill_and_check(shapes, workdir, options, after(rng.uniform(0.5, 5)))
+    for _ in range(6):
+        assert kill_and_check(shapes, workdir, options, stepping(rng.uniform(0, 1)))
+    assert losses(workdir)[-1][0] < 600
     finish(start(shapes, workdir, options))
-    check_same(workdir, alone)
+    check_same(workdir, alone, 600)
