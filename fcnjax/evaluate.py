@@ -15,6 +15,7 @@ from fcnjax import data, metrics
 from fcnjax.data import pipeline
 from fcnjax.files import write_json
 from fcnjax.mesh import batch_shards, make_mesh, to_devices, to_host
+from fcnjax.predict import load_variables, parse_step
 from fcnjax.report import write_report
 from fcnjax.steps import make_eval_step
 
@@ -110,8 +111,6 @@ def write_results(workdir: str | Path, config: ConfigDict, results: Results, ste
 
 def main(argv: list[str]) -> int:
     """`fcnjax evaluate`."""
-    from fcnjax.predict import load_variables, parse_step
-
     parser = argparse.ArgumentParser(
         prog="fcnjax evaluate",
         description="Score a checkpoint on the evaluation split; print the table, and write "
