@@ -38,10 +38,15 @@ def default_config() -> ConfigDict:
                 # of the two takes is an error.
                 "widths": config_dict.placeholder(tuple),  # channels of the vanilla stages
                 "downsample": config_dict.placeholder(str),  # vanilla: max_pool or conv
-                "decoder_widths": config_dict.placeholder(tuple),  # unet: channels, deep first
+                "decoder_widths": config_dict.placeholder(tuple),  # unets: channels, deep first
                 "skip": config_dict.placeholder(str),  # unet: concat or add
-                "upsample": config_dict.placeholder(str),  # bilinear or transposed
+                "upsample": config_dict.placeholder(str),  # bilinear, transposed; unet_smp: nearest
                 "dropout": config_dict.placeholder(float),  # on the decoder's features
+                "output_stride": config_dict.placeholder(int),  # resnet: 8, 16 or 32
+                "dilation_rule": config_dict.placeholder(str),  # resnet: torchvision or smp
+                "atrous_rates": config_dict.placeholder(tuple),  # deeplab: dilations of the ASPP
+                "align_corners": config_dict.placeholder(bool),  # deeplab: the logits' enlargement
+                "aux_head": False,  # a second head, on the encoder's last feature but one
             },
             "data": {
                 "source": "folder",  # folder, or a sample set: stare
@@ -79,6 +84,7 @@ def default_config() -> ConfigDict:
                 "cross_entropy": 1.0,
                 "binary_cross_entropy": 0.0,
                 "dice": 0.0,
+                "aux": 0.4,  # of the same terms on an auxiliary head, where the model has one
                 "class_weights": (),
             },
             "optim": {

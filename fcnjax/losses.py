@@ -175,7 +175,9 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
 
     Returns:
         `loss(outputs, labels, valid=None) -> (total, {name: value})`: `outputs["logits"]` is
-        [B, H, W, K], `labels` [B, H, W], `valid` bool [B]; the values are not yet weighted.
+        [B, H, W, K], `outputs["aux"]` holds the like of auxiliary heads by name, `labels` is
+        [B, H, W], `valid` bool [B]; the values are not yet weighted. Each auxiliary head adds the
+        weighted sum of the same terms on its logits, times `loss.aux`.
 
     Raises:
         UserError: Weights that are negative or all 0, a loss that does not go with the head, or
@@ -184,6 +186,8 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
     head = config.model.head
     choose(dict.fromkeys(HEADS), head, "config.model.head")
     terms = _weights(config.loss)
+    if not 0 <= config.loss.aux < float("inf"):
+        raise UserError(f"config.loss.aux: {config.loss.aux} is not a weight of 0 or more")
     for name in terms:
         if _HEAD_OF.get(name, head) != head:
             raise UserError(
@@ -195,11 +199,17 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
         "head": head,
     }
 
+    def terms_of(logits, labels, valid):
+        return {name: LOSSES[name](logits, labels, valid=valid, **options) for name in terms}
+
     def loss(outputs, labels, valid=None):
-        values = {
-            name: LOSSES[name](outputs["logits"], labels, valid=valid, **options) for name in terms
-        }
-        return sum(terms[name] * value for name, value in values.items()), values
+        values = terms_of(outputs["logits"], labels, valid)
+        total = sum(terms[name] * value for name, value in values.items())
+        for head_name, logits in outputs["aux"].items():
+            own = terms_of(logits, labels, valid)
+            values[head_name] = sum(terms[name] * value for name, value in own.items())
+            total += config.loss.aux * values[head_name]
+        return total, values
 
     return loss
 

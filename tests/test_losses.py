@@ -38,7 +38,7 @@ def config_with(head="softmax", names=("background", "vessel"), **weights):
 
 
 def test_table_has_the_keys_of_the_config():
-    assert set(losses.LOSSES) == set(default_config().loss) - {"class_weights"}
+    assert set(losses.LOSSES) == set(default_config().loss) - {"class_weights", "aux"}
 
 
 def test_cross_entropy_by_hand():
@@ -196,10 +196,23 @@ def test_make_loss_is_the_weighted_sum():
     assert total == pytest.approx(float(expected), rel=1e-6)
 
 
+def test_make_loss_adds_the_auxiliary_head_by_its_weight():
+    logits, labels = batch(2)
+    config = config_with(cross_entropy=2.0, dice=0.5, aux=0.25)
+    loss = losses.make_loss(config)
+    main, _ = loss({"logits": logits, "aux": {}}, labels)
+    side, _ = loss({"logits": -logits, "aux": {}}, labels)
+    total, values = loss({"logits": logits, "aux": {"aux_head": -logits}}, labels)
+    assert values["aux_head"] == pytest.approx(float(side), rel=1e-6)
+    assert total == pytest.approx(float(main + 0.25 * side), rel=1e-6)
+
+
 def test_make_loss_with_one_sigmoid():
     logits, labels = batch(2, channels=1)
     config = config_with("sigmoid", binary_cross_entropy=1.0, dice=1.0)
-    total, values = losses.make_loss(config)({"logits": logits}, labels, jnp.array([True, False]))
+    total, values = losses.make_loss(config)(
+        {"logits": logits, "aux": {}}, labels, jnp.array([True, False])
+    )
     expected = call("dice", logits[:1], labels[:1], head="sigmoid")
     assert values["dice"] == pytest.approx(float(expected), rel=1e-6)
     assert total > values["dice"]

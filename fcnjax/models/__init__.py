@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -11,9 +11,21 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError, choose
+from fcnjax.models.decoders.deeplab import make_deeplabv3, make_deeplabv3plus
 from fcnjax.models.decoders.fcn import UPSAMPLES, make_fcn
-from fcnjax.models.decoders.unet import SKIPS, make_unet
-from fcnjax.models.encoders.resnet import ResNet18, ResNet34, ResNet50
+from fcnjax.models.decoders.fcn_head import make_fcn_head
+from fcnjax.models.decoders.fpn import make_fpn
+from fcnjax.models.decoders.linknet import make_linknet
+from fcnjax.models.decoders.pspnet import make_pspnet
+from fcnjax.models.decoders.unet import SKIPS, SMP_UPSAMPLES, make_smp_unet, make_unet
+from fcnjax.models.decoders.unetplusplus import make_unetplusplus
+from fcnjax.models.encoders.resnet import (
+    DILATION_RULES,
+    OUTPUT_STRIDES,
+    ResNet18,
+    ResNet34,
+    ResNet50,
+)
 from fcnjax.models.encoders.vanilla import DOWNSAMPLES, Vanilla
 from fcnjax.models.encoders.vgg import VGG
 from fcnjax.models.layers import ACTIVATIONS, NORMS
@@ -31,18 +43,29 @@ class Entry:
         summary: What it is, in a line.
         options: The keys of `config.model` that it takes, with the argument each becomes.
         common: The arguments it takes among `norm`, `activation` and `dtype`.
+        choices: The valid values of named options, where they are not those of `_NAMED_OPTIONS`.
     """
 
     make: Callable[..., nn.Module]
     summary: str
     options: Mapping[str, str]
     common: tuple[str, ...] = ("norm", "activation", "dtype")
+    choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 _NO_OPTIONS = MappingProxyType({})
-_FCN32S_OPTIONS = MappingProxyType({"dropout": "dropout"})
-_FCN_OPTIONS = MappingProxyType({"upsample": "upsample", **_FCN32S_OPTIONS})
+_DROPOUT_OPTION = MappingProxyType({"dropout": "dropout"})
+_FCN_OPTIONS = MappingProxyType({"upsample": "upsample", **_DROPOUT_OPTION})
 _UNET_OPTIONS = MappingProxyType({"decoder_widths": "widths", "skip": "skip", **_FCN_OPTIONS})
+_UNETPLUSPLUS_OPTIONS = MappingProxyType({"decoder_widths": "widths", **_DROPOUT_OPTION})
+_SMP_UNET_OPTIONS = MappingProxyType({"upsample": "upsample", **_UNETPLUSPLUS_OPTIONS})
+_DEEPLAB_OPTIONS = MappingProxyType(
+    {"atrous_rates": "rates", "align_corners": "align_corners", **_DROPOUT_OPTION}
+)
+
+_RESNET_OPTIONS = MappingProxyType(
+    {"output_stride": "output_stride", "dilation_rule": "dilation_rule"}
+)
 
 ENCODERS = MappingProxyType(
     {
@@ -52,9 +75,9 @@ ENCODERS = MappingProxyType(
             MappingProxyType({"widths": "widths", "downsample": "downsample"}),
         ),
         "vgg16": Entry(VGG, "Simonyan and Zisserman 2015, as torchvision", _NO_OPTIONS),
-        "resnet18": Entry(ResNet18, "He et al. 2016, as torchvision", _NO_OPTIONS),
-        "resnet34": Entry(ResNet34, "He et al. 2016, as torchvision", _NO_OPTIONS),
-        "resnet50": Entry(ResNet50, "He et al. 2016, as torchvision (v1.5)", _NO_OPTIONS),
+        "resnet18": Entry(ResNet18, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
+        "resnet34": Entry(ResNet34, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
+        "resnet50": Entry(ResNet50, "He et al. 2016, as torchvision (v1.5)", _RESNET_OPTIONS),
     }
 )
 
@@ -65,10 +88,38 @@ def _fcn(stride: int, summary: str, options: Mapping[str, str] = _FCN_OPTIONS) -
 
 DECODERS = MappingProxyType(
     {
-        "fcn32s": _fcn(32, "Long et al. 2015: scores at stride 32, enlarged", _FCN32S_OPTIONS),
+        "fcn32s": _fcn(32, "Long et al. 2015: scores at stride 32, enlarged", _DROPOUT_OPTION),
         "fcn16s": _fcn(16, "Long et al. 2015: sum of the scores at strides 32 and 16"),
         "fcn8s": _fcn(8, "Long et al. 2015: sum of the scores at strides 32, 16 and 8"),
         "unet": Entry(make_unet, "Ronneberger et al. 2015: up through every skip", _UNET_OPTIONS),
+        "unet_smp": Entry(
+            make_smp_unet,
+            "segmentation_models.pytorch's U-Net: on to stride 1, nearest upsampling",
+            _SMP_UNET_OPTIONS,
+            choices=MappingProxyType({"upsample": SMP_UPSAMPLES}),
+        ),
+        "unetplusplus": Entry(
+            make_unetplusplus, "Zhou et al. 2018: U-Net, its skips filled", _UNETPLUSPLUS_OPTIONS
+        ),
+        "linknet": Entry(
+            make_linknet, "Chaurasia and Culurciello 2017: skips added", _DROPOUT_OPTION
+        ),
+        "fpn": Entry(
+            make_fpn,
+            "Kirillov et al. 2019: a feature pyramid, its levels summed",
+            _DROPOUT_OPTION,
+            ("activation", "dtype"),
+        ),
+        "pspnet": Entry(make_pspnet, "Zhao et al. 2017: means over grids", _DROPOUT_OPTION),
+        "deeplabv3": Entry(
+            make_deeplabv3,
+            "Chen et al. 2017: dilated convolutions, as torchvision",
+            _DEEPLAB_OPTIONS,
+        ),
+        "deeplabv3plus": Entry(
+            make_deeplabv3plus, "Chen et al. 2018: and detail from stride 4", _DEEPLAB_OPTIONS
+        ),
+        "fcn_head": Entry(make_fcn_head, "torchvision's FCN: two convolutions", _DROPOUT_OPTION),
     }
 )
 
@@ -77,7 +128,14 @@ DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
 HEADS = MappingProxyType(
     {"softmax": lambda classes: classes, "sigmoid": lambda classes: 1 if classes == 2 else classes}
 )
-_NAMED_OPTIONS = MappingProxyType({"downsample": DOWNSAMPLES, "skip": SKIPS, "upsample": UPSAMPLES})
+_NAMED_OPTIONS = MappingProxyType(
+    {
+        "downsample": DOWNSAMPLES,
+        "skip": SKIPS,
+        "upsample": UPSAMPLES,
+        "dilation_rule": DILATION_RULES,
+    }
+)
 _OPTIONS = tuple(
     dict.fromkeys(
         key for table in (ENCODERS, DECODERS) for entry in table.values() for key in entry.options
@@ -113,7 +171,11 @@ def build_model(config: ConfigDict) -> Segmenter:
     decoder = decoder_entry.make(
         encoder, outputs, names, **_arguments(decoder_entry, common, options)
     )
-    return Segmenter(encoder, decoder, outputs, len(config.data.channels), common["dtype"])
+    aux_head = (
+        make_fcn_head(encoder, outputs, names, index=-2, **common) if model.aux_head else None
+    )
+    channels = len(config.data.channels)
+    return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head)
 
 
 def _arguments(entry: Entry, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -133,7 +195,12 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
                 f"those are: {', '.join(taken)}"
             )
         if key in _NAMED_OPTIONS:
-            choose(_NAMED_OPTIONS[key], value, where)
+            choose(decoder.choices.get(key, _NAMED_OPTIONS[key]), value, where)
+        elif type(value) is bool:
+            pass
+        elif key == "output_stride":
+            if value not in OUTPUT_STRIDES:
+                raise UserError(f"{where}: {value}; valid: {', '.join(map(str, OUTPUT_STRIDES))}")
         elif key == "dropout":
             if not 0 <= value < 1:
                 raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
@@ -145,5 +212,7 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
 def _widths(value: Any, where: str) -> tuple[int, ...]:
     widths = tuple(value)
     if not widths or not all(type(width) is int and width > 0 for width in widths):
-        raise UserError(f"{where}: {widths} is not a list of channels, such as 16,32,64")
+        raise UserError(
+            f"{where}: {widths} is not a list of whole numbers above 0, such as 16,32,64"
+        )
     return widths

@@ -4,7 +4,14 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers import Conv, FeatureMap, map_data, resize_like, zero_outside
+from fcnjax.models.layers import (
+    Conv,
+    FeatureMap,
+    map_data,
+    resize_corners_like,
+    resize_like,
+    zero_outside,
+)
 
 
 class Segmenter(nn.Module):
@@ -16,6 +23,7 @@ class Segmenter(nn.Module):
         outputs: Logits for each pixel: the classes, or 1 for a sigmoid between two.
         in_channels: Channels of the image.
         dtype: Of the computation; parameters and logits are float32.
+        aux_head: A second decoder, which gives scores, to be trained beside the first; or None.
     """
 
     encoder: nn.Module
@@ -23,12 +31,15 @@ class Segmenter(nn.Module):
     outputs: int
     in_channels: int = 3
     dtype: jnp.dtype = jnp.float32
+    aux_head: nn.Module | None = None
 
     @nn.compact
     def __call__(
         self, image: jax.Array, *, train: bool = False, extent: jax.Array | None = None
     ) -> dict:
         """Returns `{"logits": [B, H, W, outputs] float32, "aux": {}}`.
+
+        With an `aux_head`, `aux` holds its logits, of the same shape, under that name.
 
         Any height and width works, from 1 up. In training, needs the key `dropout` where the
         decoder drops, and updates `batch_stats`.
@@ -50,11 +61,24 @@ class Segmenter(nn.Module):
         full = FeatureMap(image.astype(self.dtype), extent)
         # Padding may hold nan: from here on it is finite, for the sake of the gradients.
         full = full.replace(data=zero_outside(full))
-        x = self.decoder(self.encoder(full, train), train)
+        features = self.encoder(full, train)
+        more = {"image": full} if getattr(self.decoder, "takes_image", False) else {}
+        x = self.decoder(features, train, **more)
         if not self.decoder.scores:
             init = nn.initializers.lecun_normal()
-            x = Conv(self.outputs, 1, dtype=self.dtype, kernel_init=init, name="head")(x)
-        x = map_data(lambda data: data.astype(jnp.float32), x)
-        if self.decoder.stride > 1:
-            x = resize_like(x, full)
-        return {"logits": x.data, "aux": {}}
+            kernel = getattr(self.decoder, "head_kernel", 1)
+            x = Conv(self.outputs, kernel, dtype=self.dtype, kernel_init=init, name="head")(x)
+        aux = {}
+        if self.aux_head is not None:
+            scores = self.aux_head(features, train)
+            aux["aux_head"] = _enlarged(scores, self.aux_head, full).data
+        return {"logits": _enlarged(x, self.decoder, full).data, "aux": aux}
+
+
+def _enlarged(x: FeatureMap, decoder: nn.Module, image: FeatureMap) -> FeatureMap:
+    """The scores of `decoder`, at the size of the image, in float32."""
+    x = map_data(lambda data: data.astype(jnp.float32), x)
+    if decoder.stride == 1:
+        return x
+    resize = resize_corners_like if getattr(decoder, "align_corners", False) else resize_like
+    return resize(x, image)

@@ -1,6 +1,7 @@
 """One tester for all models: a table of the pairs, small inputs, the contracts of a segmenter."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
+from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.encoders.resnet import ResNet
 from fcnjax.models.encoders.vanilla import Vanilla
 from fcnjax.models.encoders.vgg import VGG
@@ -46,6 +48,24 @@ PAIRS = {
     "resnet_basic-fcn8s-transposed": ("resnet_basic", "fcn8s", {}, {"upsample": "transposed"}),
     "resnet_bottleneck-unet": ("resnet_bottleneck", "unet", {}, {"widths": (8, 8, 8, 8)}),
     "resnet_bottleneck-fcn8s": ("resnet_bottleneck", "fcn8s", {}, {}),
+    "vanilla-unet_smp": ("vanilla", "unet_smp", {}, {"widths": (8, 8, 4)}),
+    "vgg-unet_smp": ("vgg", "unet_smp", {}, {"widths": (8, 8, 8, 8, 4)}),
+    "resnet_basic-unet_smp": (
+        "resnet_basic",
+        "unet_smp",
+        {},
+        {"upsample": "bilinear", "widths": (8, 8, 8, 8, 4)},
+    ),
+    "vgg-unetplusplus": ("vgg", "unetplusplus", {}, {"widths": (8, 8, 8, 8, 4)}),
+    "vgg-linknet": ("vgg", "linknet", {}, {}),
+    "resnet_basic-linknet": ("resnet_basic", "linknet", {}, {}),
+    "vanilla-fpn": ("vanilla", "fpn", {}, {"pyramid": 16, "width": 8}),
+    "resnet_basic-fpn": ("resnet_basic", "fpn", {}, {"pyramid": 16, "width": 8}),
+    "vanilla-pspnet": ("vanilla", "pspnet", {}, {"width": 8}),
+    "resnet_basic-pspnet": ("resnet_basic", "pspnet", {"norm": "group"}, {"width": 8}),
+    "vgg-deeplabv3": ("vgg", "deeplabv3", {}, {"align_corners": True, "rates": (1, 2)}),
+    "resnet_basic-deeplabv3plus": ("resnet_basic", "deeplabv3plus", {}, {}),
+    "resnet_basic-fcn_head": ("resnet_basic", "fcn_head", {}, {}),
 }
 TRAINED = (
     "vanilla-unet",
@@ -54,6 +74,11 @@ TRAINED = (
     "vgg-fcn8s-transposed",
     "resnet_basic-unet",
     "resnet_bottleneck-fcn8s",
+    "vgg-unetplusplus",
+    "vgg-linknet",
+    "resnet_basic-fpn",
+    "vanilla-pspnet",
+    "resnet_basic-deeplabv3plus",
 )
 # Half of these tests is compilation.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
@@ -172,6 +197,60 @@ def test_other_channels(channels):
         model.apply(variables, images(3))
 
 
+def test_aux_head_adds_logits_and_changes_none():
+    plain, size = make("resnet_basic-fpn"), SIZES[0]
+    names = ("resnet_basic", "fpn")
+    aux_head = make_fcn_head(plain.encoder, CLASSES, names, index=-2)
+    model = plain.clone(aux_head=aux_head)
+    variables = variables_of(model)
+    assert aux_head.stride == 16
+    image = images()[:1]
+    extent = jnp.asarray([size])
+    outputs = jit(model.apply)(variables, image, extent=extent)
+    without = {**variables, "params": {**variables["params"]}}
+    del without["params"]["aux_head"]
+    expected = jit(plain.apply)(without, image, extent=extent)["logits"]
+    np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-5, atol=1e-5)
+    inside = np.s_[:, : size[0], : size[1]]
+    alone = jit(model.apply)(variables, image[inside])["aux"]["aux_head"]
+    np.testing.assert_allclose(outputs["aux"]["aux_head"][inside], alone, rtol=1e-4, atol=1e-5)
+
+
+REFUSALS = {
+    "unet_smp": ((1, 2), "needs two features above stride 1, and small gives strides 1, 2"),
+    "unetplusplus": ((1, 2), "needs two features above stride 1"),
+    "linknet": ((2,), "needs two features above stride 1"),
+    "fpn": ((1, 2, 4), "needs two features at stride 4 or more, .* 1, 2, 4"),
+    "pspnet": ((1, 2, 4), "reads the feature at stride 8"),
+    "deeplabv3plus": ((1, 2, 4), "needs a feature at stride 4 and a deeper one"),
+}
+
+
+@pytest.mark.parametrize("decoder", REFUSALS)
+def test_decoders_refuse_what_they_cannot_decode(decoder):
+    strides, message = REFUSALS[decoder]
+    encoder = SimpleNamespace(strides=strides, channels=(4,) * len(strides))
+    with pytest.raises(UserError, match=rf"{decoder} cannot decode encoder small: it {message}"):
+        DECODERS[decoder].make(encoder, CLASSES, ("small", decoder))
+
+
+# Of dilated encoders, and of those that begin at stride 4.
+@pytest.mark.parametrize("strides", [(2, 4, 8, 8, 8), (2, 4, 8, 16, 16), (4, 8, 16, 32)])
+@pytest.mark.parametrize("decoder", [name for name in DECODERS if not name.startswith("fcn")])
+def test_pyramids_of_other_strides(decoder, strides):
+    encoder = SimpleNamespace(strides=strides, channels=(8,) * len(strides))
+    module = DECODERS[decoder].make(encoder, CLASSES, ("other", decoder))
+
+    def at(stride):
+        return FeatureMap(jnp.zeros((1, -(-33 // stride), -(-20 // stride), 8)))
+
+    more = {"image": at(1)} if getattr(module, "takes_image", False) else {}
+    features = [at(stride) for stride in strides]
+    init = functools.partial(module.init_with_output, jax.random.key(0))
+    result, _ = jax.eval_shape(lambda: init(features, False, **more))
+    assert result.size == at(module.stride).size
+
+
 def test_training_refuses_an_extent():
     model = make("vanilla-unet")
     with pytest.raises(ValueError, match="extent"):
@@ -182,7 +261,7 @@ def test_training_refuses_an_extent():
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_every_pair_builds_or_says_why_not(encoder, decoder):
     config = config_of(encoder=encoder, decoder=decoder)
-    if encoder == "vanilla" and decoder != "unet":
+    if encoder == "vanilla" and decoder in ("fcn32s", "fcn16s", "fcn8s"):
         with pytest.raises(UserError, match=rf"{decoder} cannot decode encoder vanilla.*stride 32"):
             build_model(config)
         return
@@ -254,6 +333,23 @@ def test_options_reach_the_modules():
         ({"upsample": "nearest"}, "config.model.upsample: .*bilinear, transposed"),
         ({"downsample": "avg"}, "config.model.downsample: .*conv, max_pool"),
         ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
+        (
+            {"decoder": "unet_smp", "upsample": "transposed"},
+            "config.model.upsample: .*bilinear, nearest",
+        ),
+        (
+            {"decoder": "unetplusplus", "decoder_widths": (1, 2)},
+            "config.model.decoder_widths: 2 widths; .* needs 4",
+        ),
+        ({"decoder": "deeplabv3", "atrous_rates": (0,)}, "config.model.atrous_rates: .*such as"),
+        (
+            {"decoder": "fpn", "align_corners": True},
+            "config.model.align_corners: not an option of encoder vanilla or decoder fpn",
+        ),
+        (
+            {"aux_head": True, "widths": (4,), "decoder": "unet"},
+            "config.model.aux_head: .*1 feature",
+        ),
         ({"widths": ("a", 2)}, "config.model.widths: .*such as 16,32,64"),
         ({"widths": ()}, "config.model.widths: .*such as 16,32,64"),
         ({"decoder_widths": (1, 2)}, "config.model.decoder_widths: 2 widths; .* needs 4"),

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.errors import UserError
+from fcnjax.models.decoders.steps_up import bare_likes, checked_widths, skip_indices
 from fcnjax.models.layers import (
     Conv,
     ConvNormAct,
@@ -17,6 +18,7 @@ from fcnjax.models.layers import (
     concat,
     crop_or_extend,
     resize_like,
+    resize_nearest_like,
 )
 
 UPSAMPLES = MappingProxyType(
@@ -109,3 +111,106 @@ def make_unet(
             f"{names[0]} needs {len(skips)}, deep first, such as {skips}"
         )
     return UNet(widths, encoder.strides[0], **options)
+
+
+class UpBlock(nn.Module):
+    """Enlarges to a size, joins what is given, two 3x3 convolutions: smp's `DecoderBlock`.
+
+    Attributes:
+        width: Channels of the convolutions.
+        upsample: `nearest` or `bilinear`.
+        norm, activation, dtype: As in `ConvNormAct`.
+    """
+
+    width: int
+    upsample: str = "nearest"
+    norm: str = "batch"
+    activation: str = "relu"
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: FeatureMap, like: FeatureMap, skips: Sequence[FeatureMap], train: bool
+    ) -> FeatureMap:
+        """Maps `x` and `skips`, of the size of `like`, to `[B, h, w, width]` of that size."""
+        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
+        resize = {"nearest": resize_nearest_like, "bilinear": resize_like}[self.upsample]
+        x = concat([resize(x, like), *skips])
+        x = ConvNormAct(self.width, name="conv1", **block)(x, train)
+        return ConvNormAct(self.width, name="conv2", **block)(x, train)
+
+
+SMP_UPSAMPLES = MappingProxyType(
+    {"nearest": "repeats pixels", "bilinear": "interpolation, align_corners=False"}
+)
+
+
+class SmpUNet(nn.Module):
+    """The generic U-Net of segmentation_models.pytorch 0.6, whose weights fit it one to one.
+
+    As `UNet`, and then on to the size of the image in steps without a skip. A feature at stride 1
+    is not used.
+
+    Attributes:
+        widths: Channels after each step, deep to shallow.
+        strides: Of the encoder's features, shallow to deep.
+        center: Whether two convolutions precede the first step, as smp has it over VGG.
+        upsample: A name in `SMP_UPSAMPLES`.
+        dropout: The probability that a channel of the result is dropped in training.
+        norm, activation, dtype: As in `ConvNormAct`.
+    """
+
+    widths: tuple[int, ...]
+    strides: tuple[int, ...]
+    center: bool = False
+    upsample: str = "nearest"
+    dropout: float = 0.0
+    norm: str = "batch"
+    activation: str = "relu"
+    dtype: jnp.dtype = jnp.float32
+    stride = 1
+    scores = False
+    takes_image = True
+    head_kernel = 3
+
+    @nn.compact
+    def __call__(
+        self, features: Sequence[FeatureMap], train: bool, image: FeatureMap
+    ) -> FeatureMap:
+        """Maps the pyramid to `[B, H, W, widths[-1]]`, of the size of the image."""
+        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
+        x = features[-1]
+        if self.center:
+            x = ConvNormAct(x.channels, name="center1", **block)(x, train)
+            x = ConvNormAct(x.channels, name="center2", **block)(x, train)
+        steps = [(features[i], [features[i]]) for i in skip_indices(self.strides)]
+        steps += [(like, []) for like in bare_likes(image, self.strides)]
+        for i, (width, (like, skips)) in enumerate(zip(self.widths, steps, strict=True)):
+            up = UpBlock(width, self.upsample, name=f"block{i}", **block)
+            x = up(x, like, skips, train)
+        return SpatialDropout(self.dropout)(x, train)
+
+
+def make_smp_unet(
+    encoder: nn.Module,
+    outputs: int,
+    names: tuple[str, str],
+    widths: tuple[int, ...] | None = None,
+    **options,
+) -> SmpUNet:
+    """Builds an `SmpUNet` over `encoder`, by default 16 channels at stride 1, twice that below.
+
+    Args:
+        encoder: What it decodes.
+        outputs: Unused: the segmenter's head scores.
+        names: Of the encoder and of this decoder, for messages and for the centre of VGG.
+        widths: As in `SmpUNet`.
+        **options: Other fields of `SmpUNet`.
+
+    Raises:
+        UserError: Not two features above stride 1, or not one width for each step.
+    """
+    del outputs
+    strides = tuple(encoder.strides)
+    center = names[0].startswith("vgg")
+    return SmpUNet(checked_widths(widths, strides, names), strides, center, **options)

@@ -17,6 +17,7 @@ class BasicBlock(nn.Module):
     Attributes:
         width: Channels of the convolutions; the result has `expansion` times as many.
         stride: Of the first convolution.
+        dilation: Of the 3x3 convolutions.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
@@ -25,6 +26,7 @@ class BasicBlock(nn.Module):
     norm: str = "batch"
     activation: str = "relu"
     dtype: jnp.dtype = jnp.float32
+    dilation: int = 1
     expansion = 1
 
     @nn.compact
@@ -37,10 +39,14 @@ class BasicBlock(nn.Module):
         options = {"activation": self.activation, **options}
         return ConvNormAct(features, norm=self.norm, dtype=self.dtype, name=name, **options)
 
+    def wide(self, features: int, name: str, **options) -> ConvNormAct:
+        """A 3x3 convolution, dilated where the block is."""
+        return self.conv(features, name, padding=self.dilation, dilation=self.dilation, **options)
+
     def residual(self, x: FeatureMap, train: bool) -> FeatureMap:
         """What is added to the shortcut."""
-        y = self.conv(self.width, "conv1", stride=self.stride, padding=1)(x, train)
-        return self.conv(self.width, "conv2", activation=None)(y, train)
+        y = self.wide(self.width, "conv1", stride=self.stride)(x, train)
+        return self.wide(self.width, "conv2", activation=None)(y, train)
 
     def finish(self, x: FeatureMap, y: FeatureMap, train: bool) -> FeatureMap:
         """Adds the shortcut, projected where the shape changes, and activates."""
@@ -63,11 +69,18 @@ class Bottleneck(BasicBlock):
     def residual(self, x: FeatureMap, train: bool) -> FeatureMap:
         """What is added to the shortcut."""
         y = self.conv(self.width, "conv1", kernel=1)(x, train)
-        y = self.conv(self.width, "conv2", stride=self.stride, padding=1)(y, train)
+        y = self.wide(self.width, "conv2", stride=self.stride)(y, train)
         return self.conv(4 * self.width, "conv3", kernel=1, activation=None)(y, train)
 
 
 BLOCKS = MappingProxyType({"basic": BasicBlock, "bottleneck": Bottleneck})
+OUTPUT_STRIDES = (8, 16, 32)
+DILATION_RULES = MappingProxyType(
+    {
+        "torchvision": "the first block of a dilated stage keeps the dilation before it",
+        "smp": "all blocks of a dilated stage have its dilation",
+    }
+)
 
 
 class ResNet(nn.Module):
@@ -79,6 +92,8 @@ class ResNet(nn.Module):
         depths: Blocks of each stage.
         block: A name in `BLOCKS`.
         norm, activation, dtype: As in `ConvNormAct`.
+        output_stride: 32, or 16 or 8: later stages are dilated in place of strided.
+        dilation_rule: A name in `DILATION_RULES`; their weights are alike, their results not.
     """
 
     depths: tuple[int, ...]
@@ -86,11 +101,13 @@ class ResNet(nn.Module):
     norm: str = "batch"
     activation: str = "relu"
     dtype: jnp.dtype = jnp.float32
+    output_stride: int = 32
+    dilation_rule: str = "torchvision"
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """2 (the stem before its pooling), 4, 8, 16, 32."""
-        return (2, 4, 8, 16, 32)
+        """2 (the stem before its pooling), 4, 8, 16, 32; none above the output stride."""
+        return tuple(min(stride, self.output_stride) for stride in (2, 4, 8, 16, 32))
 
     @property
     def channels(self) -> tuple[int, ...]:
@@ -104,11 +121,21 @@ class ResNet(nn.Module):
         x = ConvNormAct(64, kernel=7, stride=2, padding=3, name="conv1", **common)(x, train)
         features = [x]
         x = max_pool(x, kernel=3, stride=2, padding=1)
+        previous = 1
         for i, (depth, width) in enumerate(zip(self.depths, WIDTHS, strict=True), start=1):
+            strided = i > 1 and self.strides[i] > self.strides[i - 1]
+            dilation = 2 ** (i + 1) // self.strides[i]
             for j in range(depth):
-                stride = 2 if i > 1 and j == 0 else 1
-                block = BLOCKS[self.block](width, stride, name=f"layer{i}_{j}", **common)
+                late = j == 0 and self.dilation_rule == "torchvision"
+                block = BLOCKS[self.block](
+                    width,
+                    2 if strided and j == 0 else 1,
+                    dilation=previous if late else dilation,
+                    name=f"layer{i}_{j}",
+                    **common,
+                )
                 x = block(x, train)
+            previous = dilation
             features.append(x)
         return tuple(features)
 

@@ -4,6 +4,7 @@ All of them take and give a `FeatureMap`, whose optional extent makes padding in
 on padded examples gives, inside each one's extent, what it gives for the bare image.
 """
 
+from fcnjax.models.layers.adaptive_pool import adaptive_mean
 from fcnjax.models.layers.conv import (
     BilinearConvTranspose,
     Conv,
@@ -11,6 +12,7 @@ from fcnjax.models.layers.conv import (
     ConvTranspose2x,
     he_normal,
 )
+from fcnjax.models.layers.conv_kinds import ConvTranspose4x4, SeparableConv
 from fcnjax.models.layers.feature_map import (
     FeatureMap,
     add,
@@ -21,6 +23,7 @@ from fcnjax.models.layers.feature_map import (
 )
 from fcnjax.models.layers.norm import ACTIVATIONS, NORMS, BatchNorm, GroupNorm, SpatialDropout
 from fcnjax.models.layers.pool import global_mean, max_pool
+from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
 
 __all__ = [
@@ -31,9 +34,12 @@ __all__ = [
     "Conv",
     "ConvNormAct",
     "ConvTranspose2x",
+    "ConvTranspose4x4",
     "FeatureMap",
     "GroupNorm",
+    "SeparableConv",
     "SpatialDropout",
+    "adaptive_mean",
     "add",
     "concat",
     "crop_or_extend",
@@ -41,6 +47,8 @@ __all__ = [
     "he_normal",
     "map_data",
     "max_pool",
+    "resize_corners_like",
     "resize_like",
+    "resize_nearest_like",
     "zero_outside",
 ]

@@ -67,7 +67,7 @@ class ConvNormAct(nn.Module):
     """Convolution (`conv`), normalisation (`norm`), activation: the block of every model here.
 
     Attributes:
-        features, kernel, stride, padding, dtype: As in `Conv`.
+        features, kernel, stride, padding, dilation, dtype: As in `Conv`.
         norm: A name in `NORMS`.
         activation: A name in `ACTIVATIONS`, or None.
         use_bias: Whether the convolution has a bias; None: only where nothing normalises.
@@ -81,6 +81,7 @@ class ConvNormAct(nn.Module):
     activation: str | None = "relu"
     use_bias: bool | None = None
     dtype: jnp.dtype = jnp.float32
+    dilation: int = 1
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -90,7 +91,8 @@ class ConvNormAct(nn.Module):
             self.features,
             self.kernel,
             self.stride,
-            padding=self.padding,
+            self.dilation,
+            self.padding,
             use_bias=use_bias,
             dtype=self.dtype,
             name="conv",

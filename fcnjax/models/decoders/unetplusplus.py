@@ -1,0 +1,82 @@
+"""U-Net++: a U-Net whose skips are filled with smaller ones."""
+
+from collections.abc import Sequence
+
+import jax.numpy as jnp
+from flax import linen as nn
+
+from fcnjax.models.decoders.steps_up import bare_likes, checked_widths, skip_indices
+from fcnjax.models.decoders.unet import UpBlock
+from fcnjax.models.layers import FeatureMap, SpatialDropout
+
+
+class UNetPlusPlus(nn.Module):
+    """U-Net++ (Zhou et al. 2018, arXiv:1807.10165), as segmentation_models.pytorch 0.6.
+
+    Node `x_i_j` takes `x_i_(j-1)`, enlarged, beside the skip of level j and all nodes of that level
+    already made; level 0 is the deepest skip. Then on to the size of the image without skips. A
+    feature at stride 1 is not used.
+
+    Attributes:
+        widths: Channels after each step of the outermost path, deep to shallow.
+        strides: Of the encoder's features, shallow to deep.
+        dropout: The probability that a channel of the result is dropped in training.
+        norm, activation, dtype: As in `ConvNormAct`.
+    """
+
+    widths: tuple[int, ...]
+    strides: tuple[int, ...]
+    dropout: float = 0.0
+    norm: str = "batch"
+    activation: str = "relu"
+    dtype: jnp.dtype = jnp.float32
+    stride = 1
+    scores = False
+    takes_image = True
+    head_kernel = 3
+
+    @nn.compact
+    def __call__(
+        self, features: Sequence[FeatureMap], train: bool, image: FeatureMap
+    ) -> FeatureMap:
+        """Maps the pyramid to `[B, H, W, widths[-1]]`, of the size of the image."""
+        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
+        skips = [features[i] for i in skip_indices(self.strides)]
+        below = [features[-1], *skips[:-1]]
+        nodes = {}
+        # Node i_j with i = j starts at the feature below level j; the others follow, i downwards.
+        for j, skip in enumerate(skips):
+            for i in range(j, -1, -1):
+                x = below[j] if i == j else nodes[i, j - 1]
+                width = self.widths[j] if i == 0 else skip.channels
+                made = [nodes[k, j] for k in range(i + 1, j + 1)]
+                up = UpBlock(width, name=f"x_{i}_{j}", **block)
+                nodes[i, j] = up(x, skip, [*made, skip], train)
+        x = nodes[0, len(skips) - 1]
+        for j, like in enumerate(bare_likes(image, self.strides), start=len(skips)):
+            x = UpBlock(self.widths[j], name=f"x_0_{j}", **block)(x, like, [], train)
+        return SpatialDropout(self.dropout)(x, train)
+
+
+def make_unetplusplus(
+    encoder: nn.Module,
+    outputs: int,
+    names: tuple[str, str],
+    widths: tuple[int, ...] | None = None,
+    **options,
+) -> UNetPlusPlus:
+    """Builds a `UNetPlusPlus` over `encoder`, by default 16 channels at stride 1, doubled below.
+
+    Args:
+        encoder: What it decodes.
+        outputs: Unused: the segmenter's head scores.
+        names: Of the encoder and of this decoder, for messages.
+        widths: As in `UNetPlusPlus`.
+        **options: Other fields of `UNetPlusPlus`.
+
+    Raises:
+        UserError: Not two features above stride 1, or not one width for each step.
+    """
+    del outputs
+    strides = tuple(encoder.strides)
+    return UNetPlusPlus(checked_widths(widths, strides, names), strides, **options)

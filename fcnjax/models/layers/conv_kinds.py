@@ -1,0 +1,69 @@
+"""Convolutions that only some decoders use. Kernels are `[height, width, in, out]`."""
+
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import lax
+
+from fcnjax.models.layers.conv import Conv
+from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+class SeparableConv(nn.Module):
+    """A 3x3 convolution of each channel by itself, then a 1x1 one of them all, without biases.
+
+    Attributes:
+        features: Output channels.
+        dilation: Distance between the taps of the 3x3.
+        dtype: Of the computation.
+    """
+
+    features: int
+    dilation: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, H, W, features]`."""
+        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+        kernel = self.param("depthwise", init, (3, 3, 1, x.channels))
+        data = lax.conv_general_dilated(
+            zero_outside(x).astype(self.dtype),
+            kernel.astype(self.dtype),
+            window_strides=(1, 1),
+            padding=((self.dilation, self.dilation),) * 2,
+            rhs_dilation=(self.dilation, self.dilation),
+            dimension_numbers=_LAYOUT,
+            feature_group_count=x.channels,
+        )
+        point = Conv(self.features, 1, use_bias=False, dtype=self.dtype, name="pointwise")
+        return point(x.replace(data=data))
+
+
+class ConvTranspose4x4(nn.Module):
+    """Transposed convolution with a 4x4 kernel, stride 2 and padding 1: doubles the size.
+
+    The kernel is oriented as torch's, which a correlation of the spread input flips.
+    """
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
+        # Four of the sixteen taps meet in a pixel of the result.
+        init = nn.initializers.variance_scaling(8.0, "fan_in", "normal")
+        kernel = self.param("kernel", init, (4, 4, x.channels, self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        data = lax.conv_general_dilated(
+            zero_outside(x).astype(self.dtype),
+            kernel[::-1, ::-1].astype(self.dtype),
+            window_strides=(1, 1),
+            padding=((2, 2), (2, 2)),
+            lhs_dilation=(2, 2),
+            dimension_numbers=_LAYOUT,
+        )
+        data = data + bias.astype(self.dtype)
+        return FeatureMap(data, None if x.extent is None else 2 * x.extent)

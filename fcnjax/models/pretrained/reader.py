@@ -1,0 +1,87 @@
+"""Reads weight files into `{name: array}`: torch's formats and safetensors, without torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from fcnjax.errors import UserError
+from fcnjax.models.pretrained.pickles import is_torch_file, read_torch_file
+
+# Where trainers keep the weights, in the order they are looked for.
+_WRAPPERS = ("model_ema", "state_dict", "model", "network_weights")
+# What wrappers of modules put before every name.
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, by its content.
+
+    Weights kept under `state_dict`, `model` and the like are found there; a prefix that every name
+    has is dropped. bfloat16 becomes float32; other types stay.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The arrays by their names.
+
+    Raises:
+        UserError: The file is missing, cut off, of another kind, holds no tensors, or is hostile
+            (it asks for a function to be called); names it. Nothing in it is ever executed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    try:
+        content = read_torch_file(path) if is_torch_file(path) else _read_safetensors(path)
+        tensors = _unwrapped(content)
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(
+            f"{path}: cannot be read as weights: it is damaged, cut off or of another kind "
+            f"({reason}); valid: torch's .pth, .pt and .ckpt, and .safetensors"
+        ) from error
+    if not tensors:
+        raise UserError(f"{path}: holds no tensors")
+    return {name: _plain(array) for name, array in tensors.items()}
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    from safetensors.numpy import load_file
+
+    return load_file(path)
+
+
+def _unwrapped(content: Any) -> dict[str, np.ndarray]:
+    """The tensors by name, out of whatever a trainer put around them."""
+    if not isinstance(content, Mapping):
+        raise ValueError("it holds no dictionary")
+    for key in _WRAPPERS:
+        if isinstance(content.get(key), Mapping) and _tensors(content[key]):
+            return _unwrapped(content[key])
+    tensors = _tensors(content)
+    shorter = True
+    while shorter:
+        shorter = False
+        for prefix in _PREFIXES:
+            if tensors and all(name.startswith(prefix) for name in tensors):
+                tensors = {name.removeprefix(prefix): a for name, a in tensors.items()}
+                shorter = True
+    return tensors
+
+
+def _tensors(content: Mapping) -> dict[str, np.ndarray]:
+    return {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, np.ndarray)
+    }
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
