@@ -34,6 +34,7 @@ def default_config() -> ConfigDict:
                 "norm": "batch",  # batch, group or none
                 "activation": "relu",  # relu, leaky_relu, gelu or silu
                 "dtype": "float32",  # of the computation: float32 or bfloat16
+                "init_from": config_dict.placeholder(str),  # torch weights, or a workdir
                 # Options of an encoder or decoder. None is its own default; a value that neither
                 # of the two takes is an error.
                 "widths": config_dict.placeholder(tuple),  # channels of the vanilla stages
@@ -42,6 +43,7 @@ def default_config() -> ConfigDict:
                 "skip": config_dict.placeholder(str),  # unet: concat or add
                 "upsample": config_dict.placeholder(str),  # bilinear, transposed; unet_smp: nearest
                 "dropout": config_dict.placeholder(float),  # on the decoder's features
+                "drop_path": config_dict.placeholder(float),  # convnext: of the last block
                 "output_stride": config_dict.placeholder(int),  # resnet: 8, 16 or 32
                 "dilation_rule": config_dict.placeholder(str),  # resnet: torchvision or smp
                 "atrous_rates": config_dict.placeholder(tuple),  # deeplab: dilations of the ASPP

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -24,12 +25,13 @@ from fcnjax.data import pipeline
 from fcnjax.data.augment import check_augment
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
+from fcnjax.init_from import initial_variables, with_normalisation
 from fcnjax.mesh import check_batch_size, make_mesh, must_wait, prefetch, replicated
 from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer, make_schedule
 from fcnjax.steps import make_train_step
-from fcnjax.train_state import TrainState, init_state
+from fcnjax.train_state import TrainState, init_state, init_variables
 from fcnjax.workdir import claim_workdir
 
 
@@ -55,6 +57,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     main_process = jax.process_index() == 0
     say = print if main_process else lambda line: None
     config, notes = data.resolve(config)
+    config, more = with_normalisation(config)
     check_config(config)
     mesh = make_mesh(config)
     check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
@@ -62,7 +65,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     source = data.open_source(config, "train")
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
     train_step = make_train_step(model, optimizer, config, mesh)
-    for note in notes:
+    for note in [*notes, *more]:
         say(note)
 
     claim_workdir(config, workdir)
@@ -70,7 +73,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         workdir, keep=config.train.keep, best_metric=config.eval.best_metric, say=say
     )
     with contextlib.closing(checkpoints):
-        state = restore_or_init(checkpoints, model, optimizer, config, mesh)
+        state = restore_or_init(checkpoints, model, optimizer, config, mesh, say)
         say(describe(config, mesh, state, source, workdir))
         if int(state.step) < config.train.steps:
             batches = device_batches(source, config, mesh, int(state.step))
@@ -162,16 +165,28 @@ def check_config(config: ConfigDict) -> None:
 
 
 def restore_or_init(
-    checkpoints: Checkpoints, model: nn.Module, optimizer, config: ConfigDict, mesh: Mesh
+    checkpoints: Checkpoints,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+    mesh: Mesh,
+    say: Callable[[str], None] = print,
 ) -> TrainState:
     """The newest whole checkpoint's state, else a fresh one, laid on the mesh."""
-    init = jax.jit(lambda: init_state(model, optimizer, config), out_shardings=replicated(mesh))
+    whole = replicated(mesh)
+    draw = jax.jit(lambda: init_variables(model, config), out_shardings=whole)
+    start = jax.jit(lambda variables: init_state(variables, optimizer, config), out_shardings=whole)
     like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated(mesh)),
-        jax.eval_shape(init),
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole),
+        jax.eval_shape(start, jax.eval_shape(draw)),
     )
     restored = checkpoints.restore(like)
-    return init() if restored is None else restored[0]
+    if restored is not None:
+        return restored[0]
+    variables = draw()
+    if config.model.init_from is not None:
+        variables = initial_variables(config, jax.device_get(variables), say)
+    return start(jax.device_put(variables, whole))
 
 
 def device_batches(

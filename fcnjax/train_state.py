@@ -39,10 +39,9 @@ def init_variables(model: nn.Module, config: ConfigDict) -> dict[str, Any]:
 
 
 def init_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
+    variables: dict[str, Any], optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> TrainState:
     """The state before the first step. Pure: jit it to make it in place, sharded."""
-    variables = init_variables(model, config)
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         variables=variables,

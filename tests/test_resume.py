@@ -16,7 +16,7 @@ from fcnjax.checkpoint import Checkpoints
 from fcnjax.metric_writer import read_metrics
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
-from fcnjax.train_state import init_state
+from fcnjax.train_state import init_state, init_variables
 from fcnjax.workdir import load_saved_config
 
 STEPS = 60
@@ -46,7 +46,7 @@ def final_state(workdir):
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-        jax.eval_shape(lambda: init_state(model, optimizer, config)),
+        jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config)),
     )
     checkpoints = Checkpoints(workdir, read_only=True)
     try:

@@ -19,15 +19,8 @@ from fcnjax.models.decoders.linknet import make_linknet
 from fcnjax.models.decoders.pspnet import make_pspnet
 from fcnjax.models.decoders.unet import SKIPS, SMP_UPSAMPLES, make_smp_unet, make_unet
 from fcnjax.models.decoders.unetplusplus import make_unetplusplus
-from fcnjax.models.encoders.resnet import (
-    DILATION_RULES,
-    OUTPUT_STRIDES,
-    ResNet18,
-    ResNet34,
-    ResNet50,
-)
+from fcnjax.models.encoders import convnext, densenet, resnet, vgg
 from fcnjax.models.encoders.vanilla import DOWNSAMPLES, Vanilla
-from fcnjax.models.encoders.vgg import VGG
 from fcnjax.models.layers import ACTIVATIONS, NORMS
 from fcnjax.models.segmenter import Segmenter
 
@@ -67,6 +60,26 @@ _RESNET_OPTIONS = MappingProxyType(
     {"output_stride": "output_stride", "dilation_rule": "dilation_rule"}
 )
 
+
+def _vgg(make: Callable[..., nn.Module]) -> Entry:
+    return Entry(make, "Simonyan and Zisserman 2015, as torchvision", _NO_OPTIONS)
+
+
+def _densenet(make: Callable[..., nn.Module]) -> Entry:
+    return Entry(make, "Huang et al. 2017, as torchvision", _NO_OPTIONS)
+
+
+def _convnext(make: Callable[..., nn.Module]) -> Entry:
+    options = MappingProxyType({"drop_path": "drop_path"})
+    return Entry(make, "Liu et al. 2022, as timm", options, ("dtype",))
+
+
+def _resnet(
+    make: Callable[..., nn.Module], summary: str = "He et al. 2016, as torchvision"
+) -> Entry:
+    return Entry(make, summary, _RESNET_OPTIONS)
+
+
 ENCODERS = MappingProxyType(
     {
         "vanilla": Entry(
@@ -74,10 +87,28 @@ ENCODERS = MappingProxyType(
             "U-Net's contracting path, of any widths",
             MappingProxyType({"widths": "widths", "downsample": "downsample"}),
         ),
-        "vgg16": Entry(VGG, "Simonyan and Zisserman 2015, as torchvision", _NO_OPTIONS),
-        "resnet18": Entry(ResNet18, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
-        "resnet34": Entry(ResNet34, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
-        "resnet50": Entry(ResNet50, "He et al. 2016, as torchvision (v1.5)", _RESNET_OPTIONS),
+        "vgg11": _vgg(vgg.VGG11),
+        "vgg13": _vgg(vgg.VGG13),
+        "vgg16": _vgg(vgg.VGG16),
+        "vgg19": _vgg(vgg.VGG19),
+        "resnet18": _resnet(resnet.ResNet18),
+        "resnet34": _resnet(resnet.ResNet34),
+        "resnet50": _resnet(resnet.ResNet50, "He et al. 2016, as torchvision (v1.5)"),
+        "resnet101": _resnet(resnet.ResNet101, "He et al. 2016, as torchvision (v1.5)"),
+        "resnet152": _resnet(resnet.ResNet152, "He et al. 2016, as torchvision (v1.5)"),
+        "resnext50_32x4d": _resnet(resnet.ResNeXt50, "Xie et al. 2017, as torchvision"),
+        "resnext101_32x8d": _resnet(resnet.ResNeXt101, "Xie et al. 2017, as torchvision"),
+        "wide_resnet50_2": _resnet(
+            resnet.WideResNet50, "Zagoruyko and Komodakis 2016, as torchvision"
+        ),
+        "resnet26d": _resnet(resnet.ResNet26D, "He et al. 2019, as timm"),
+        "resnet50d": _resnet(resnet.ResNet50D, "He et al. 2019, as timm"),
+        "densenet121": _densenet(densenet.DenseNet121),
+        "densenet169": _densenet(densenet.DenseNet169),
+        "convnext_tiny": _convnext(convnext.ConvNeXtTiny),
+        "convnext_small": _convnext(convnext.ConvNeXtSmall),
+        "convnext_base": _convnext(convnext.ConvNeXtBase),
+        "convnext_large": _convnext(convnext.ConvNeXtLarge),
     }
 )
 
@@ -133,7 +164,7 @@ _NAMED_OPTIONS = MappingProxyType(
         "downsample": DOWNSAMPLES,
         "skip": SKIPS,
         "upsample": UPSAMPLES,
-        "dilation_rule": DILATION_RULES,
+        "dilation_rule": resnet.DILATION_RULES,
     }
 )
 _OPTIONS = tuple(
@@ -199,9 +230,11 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
         elif type(value) is bool:
             pass
         elif key == "output_stride":
-            if value not in OUTPUT_STRIDES:
-                raise UserError(f"{where}: {value}; valid: {', '.join(map(str, OUTPUT_STRIDES))}")
-        elif key == "dropout":
+            if value not in resnet.OUTPUT_STRIDES:
+                raise UserError(
+                    f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
+                )
+        elif key in ("dropout", "drop_path"):
             if not 0 <= value < 1:
                 raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
         else:

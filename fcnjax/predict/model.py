@@ -16,7 +16,7 @@ from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_predict_step
-from fcnjax.train_state import init_state
+from fcnjax.train_state import init_state, init_variables
 from fcnjax.workdir import load_saved_config
 
 
@@ -128,7 +128,7 @@ def load_variables(
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-        jax.eval_shape(lambda: init_state(model, optimizer, config)),
+        jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config)),
     )
     checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
     try:

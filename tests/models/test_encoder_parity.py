@@ -1,11 +1,12 @@
 """The encoders against torchvision and timm, on weights that seeded NumPy regenerates.
 
 `goldens/` holds the outputs of the torch models (torchvision 0.29.1, timm 1.0.31, torch 2.13.0,
-CPU, float32, eval mode) and the names and shapes of their weights.
+CPU, float32, eval mode) and the names and shapes of their weights. `encoders_more.json` was printed
+by torchvision 0.29.2 and timm 1.0.31 by the same rules, at an odd size; `os8` has `output_stride=8`
+in timm and `replace_stride_with_dilation=[False, True, True]` in torchvision.
 """
 
 import json
-import re
 import zlib
 from pathlib import Path
 
@@ -16,16 +17,34 @@ import pytest
 
 from fcnjax.models import ENCODERS
 from fcnjax.models.layers import FeatureMap, global_mean
+from fcnjax.models.pretrained import convert
 
 GOLDENS = Path(__file__).parent / "goldens"
-ENTRIES = {entry["name"]: entry for entry in json.loads((GOLDENS / "encoders.json").read_text())}
+ENTRIES = {
+    entry["name"]: entry
+    for file in ("encoders.json", "encoders_more.json")
+    for entry in json.loads((GOLDENS / file).read_text())
+}
+OS8 = {"output_stride": 8}
+HEADS = ("classifier", "fc")
 CASES = {
     "torchvision/resnet18": ("resnet18", "tv_resnet18.txt", {}),
     "torchvision/resnet34": ("resnet34", "tv_resnet34.txt", {}),
     "torchvision/resnet50": ("resnet50", "tv_resnet50.txt", {}),
     "torchvision/vgg16_bn": ("vgg16", "tv_vgg16_bn.txt", {}),
     "timm/resnet50": ("resnet50", "timm_fo_resnet50.txt", {}),
+    "torchvision/resnet101": ("resnet101", "tv_resnet101.txt", {}),
+    "torchvision/vgg16": ("vgg16", "tv_vgg16.txt", {"norm": "none"}),
     "timm/vgg16": ("vgg16", "timm_fo_vgg16.txt", {"norm": "none"}),
+    "timm/vgg11_bn": ("vgg11", "timm_fo_vgg11_bn.txt", {}),
+    "timm/resnet50d": ("resnet50d", "timm_fo_resnet50d.txt", {}),
+    "timm/convnext_tiny": ("convnext_tiny", "timm_fo_convnext_tiny.txt", {}),
+    "timm/convnext_tiny/odd": ("convnext_tiny", "timm_fo_convnext_tiny.txt", {}),
+    "torchvision/densenet121": ("densenet121", "tv_densenet121.txt", {}),
+    "torchvision/resnext50_32x4d": ("resnext50_32x4d", "tv_resnext50_32x4d.txt", {}),
+    "torchvision/resnet50/os8": ("resnet50", "tv_resnet50.txt", OS8),
+    "timm/resnet18/os8": ("resnet18", "tv_resnet18.txt", OS8),
+    "timm/resnet50d/os8": ("resnet50d", "timm_fo_resnet50d.txt", OS8),
 }
 
 
@@ -55,51 +74,13 @@ def linear(name: str, shape: tuple[int, int], x: np.ndarray) -> np.ndarray:
     return np.concatenate([x @ part.T for part in drawn], -1) + weight(f"{name}.bias", shape[:1])
 
 
-def resnet_path(name: str) -> tuple[str, ...]:
-    """Where a weight of torch's ResNet lies among ours, less the last name."""
-    *block, layer, _ = name.split(".")
-    folder = (f"{block[0]}_{block[1]}",) if block else ()
-    if "downsample" in block:
-        return (*folder, "downsample", {"0": "conv", "1": "norm"}[layer])
-    return (*folder, f"conv{layer[-1]}", "conv" if layer.startswith("conv") else "norm")
-
-
-def vgg_paths(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[str, str]]:
-    """The same for VGG, by the number of the layer."""
-    stages = [
-        f"stage{i}_conv{j}" for i, n in enumerate((2, 2, 3, 3, 3), 1) for j in range(1, n + 1)
-    ]
-    convs = [name.removesuffix(".weight") for name, shape in shapes.items() if len(shape) == 4]
-    paths = {}
-    for ours, theirs in zip(stages, convs, strict=True):
-        stem, number = re.fullmatch(r"(features[._])(\d+)", theirs).groups()
-        paths[theirs] = (ours, "conv")
-        paths[f"{stem}{int(number) + 1}"] = (ours, "norm")
-    return paths
-
-
-def variables_of(encoder: str, shapes: dict[str, tuple[int, ...]]) -> dict:
-    leaves = {
-        "weight": ("params", "scale"),
-        "bias": ("params", "bias"),
-        "running_mean": ("batch_stats", "mean"),
-        "running_var": ("batch_stats", "var"),
-    }
-    paths = vgg_paths(shapes) if encoder == "vgg16" else None
-    variables = {}
-    for name, shape in shapes.items():
-        if name.startswith(("classifier", "fc")):
-            continue
-        layer, _, kind = name.rpartition(".")
-        path = paths[layer] if paths else resnet_path(name)
-        value = weight(name, shape)
-        collection, leaf = leaves[kind]
-        if value.ndim == 4:
-            leaf, value = "kernel", value.transpose(2, 3, 1, 0)
-        node = variables.setdefault(collection, {})
-        for part in path:
-            node = node.setdefault(part, {})
-        node[leaf] = value
+def variables_of(encoder: str, shapes: dict[str, tuple[int, ...]], like: dict) -> dict:
+    """The encoder's variables by the converter, which must use and fill everything."""
+    tensors = {n: weight(n, shape) for n, shape in shapes.items() if not n.startswith(HEADS)}
+    variables, report = convert(tensors, like, encoder, root=())
+    assert not report.unused
+    assert not report.missing
+    assert not report.adapted
     return variables
 
 
@@ -119,19 +100,20 @@ def test_encoder_equals_torch(name):
     encoder_name, file, options = CASES[name]
     entry, shapes = ENTRIES[name], manifest(file)
     encoder = ENCODERS[encoder_name].make(**options)
-    variables = variables_of(encoder_name, shapes)
     image = np.random.default_rng(entry["input_seed"]).standard_normal(entry["input"])
     image = FeatureMap(jnp.asarray(image.astype(np.float32).transpose(0, 2, 3, 1)))
 
     wanted = jax.eval_shape(lambda: encoder.init(jax.random.key(0), image, False))
+    variables = variables_of(encoder_name, shapes, wanted)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, wanted)
-    count = sum(np.prod(s) for n, s in shapes.items() if "running" not in n)
-    assert count == entry["params"]
+    pyramid = len(entry["outputs"]) > 1
+    counted = [n for n in shapes if "running" not in n and not (pyramid and n.startswith(HEADS))]
+    assert sum(np.prod(shapes[n]) for n in counted) == entry["params"]
 
     with jax.default_matmul_precision("highest"):
         features = jax.jit(lambda v, x: encoder.apply(v, x, False))(variables, image)
     assert [f.channels for f in features] == list(encoder.channels)
-    if name.startswith("timm"):
+    if pyramid:
         ours = [np.asarray(f.data).transpose(0, 3, 1, 2) for f in features]
     else:
         ours = [classify(encoder_name, features[-1].data)]

@@ -17,6 +17,7 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.models import Segmenter, build_model
+from fcnjax.models.pretrained import convert
 
 GOLDENS = Path(__file__).parent / "goldens"
 ENTRIES = [
@@ -52,25 +53,6 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     else:
         value = rng.uniform(0.5, 1.5, shape)
     return value.astype(np.float32)
-
-
-def resnet_path(layer: str) -> tuple[str, ...]:
-    *block, last = layer.split(".")
-    folder = (f"{block[0]}_{block[1]}",) if block else ()
-    if "downsample" in block:
-        return (*folder, "downsample", CONV_NORM[last])
-    return (*folder, f"conv{last[-1]}", "conv" if last.startswith("conv") else "norm")
-
-
-def vgg_path(layer: str) -> tuple[str, str]:
-    """By the number of the layer: conv, norm and relu for each width, and a pooling a stage."""
-    number, start = int(layer.removeprefix("features.")), 0
-    for stage, convs in enumerate((2, 2, 3, 3, 3), 1):
-        conv, part = divmod(number - start, 3)
-        if conv < convs:
-            return (f"stage{stage}_conv{conv + 1}", CONV_NORM[str(part)])
-        start += 3 * convs + 1
-    raise AssertionError(layer)
 
 
 def unet_path(*parts: str) -> tuple[str, ...]:
@@ -188,12 +170,9 @@ CASES = {
 
 
 def path_of(layer: str, decoder_path) -> tuple[str, ...]:
-    """Where a layer of the torch model lies among ours."""
+    """Where a layer of the torch model, after its encoder, lies among ours."""
     part, _, rest = layer.partition(".")
     match part:
-        case "encoder" | "backbone":
-            path = vgg_path if rest.startswith("features") else resnet_path
-            return ("encoder", *path(rest))
         case "decoder":
             return ("decoder", *decoder_path(*rest.split(".")))
         case "segmentation_head":
@@ -206,9 +185,18 @@ def path_of(layer: str, decoder_path) -> tuple[str, ...]:
             return ("decoder", *decoder_path(*rest.split(".")))
 
 
-def variables_of(shapes: dict[str, tuple[int, ...]], decoder_path) -> dict:
-    variables = {}
+def variables_of(
+    entry: dict, shapes: dict[str, tuple[int, ...]], decoder_path, wanted: dict
+) -> dict:
+    own = {n: weight(n, shape) for n, shape in shapes.items() if n.startswith(entry["prefix"])}
+    like = {collection: tree["encoder"] for collection, tree in wanted.items()}
+    encoder, report = convert(own, like, encoder_of(entry))
+    assert not report.unused
+    assert not report.missing
+    variables = {collection: {"encoder": tree} for collection, tree in encoder.items()}
     for name, shape in shapes.items():
+        if name in own:
+            continue
         layer, _, kind = name.rpartition(".")
         path = path_of(layer, decoder_path)
         collection, leaf = LEAVES[kind]
@@ -230,9 +218,12 @@ def model_of(entry: dict) -> Segmenter:
     config = default_config()
     config.data.class_names = tuple(map(str, range(entry["outputs"][0]["shape"][1])))
     _, decoder, options = CASES[case_of(entry)]
-    encoder = re.search(r"(resnet\d+|vgg16)", entry["name"]).group()
-    config.model.update({"encoder": encoder, "decoder": decoder, **options})
+    config.model.update({"encoder": encoder_of(entry), "decoder": decoder, **options})
     return build_model(config)
+
+
+def encoder_of(entry: dict) -> str:
+    return re.search(r"(resnet\d+|vgg16)", entry["name"]).group()
 
 
 def case_of(entry: dict) -> str:
@@ -243,11 +234,11 @@ def case_of(entry: dict) -> str:
 def test_model_equals_torch(entry):
     model = model_of(entry)
     shapes = shapes_of(entry)
-    variables = variables_of(shapes, CASES[case_of(entry)][0])
     image = np.random.default_rng(entry["input_seed"]).standard_normal(entry["input"])
     image = jnp.asarray(image.astype(np.float32).transpose(0, 2, 3, 1))
 
     wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+    variables = variables_of(entry, shapes, CASES[case_of(entry)][0], wanted)
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, wanted)
     count = sum(leaf.size for leaf in jax.tree.leaves(wanted["params"]))
     assert count == entry["params"]

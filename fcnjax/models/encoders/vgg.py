@@ -1,26 +1,32 @@
 """VGG."""
 
+import functools
+
 import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.models.layers import ConvNormAct, FeatureMap, max_pool
 
-VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
+WIDTHS = (64, 128, 256, 512, 512)
+
+
+def _stages(*depths: int) -> tuple[tuple[int, ...], ...]:
+    return tuple((width,) * depth for width, depth in zip(WIDTHS, depths, strict=True))
 
 
 class VGG(nn.Module):
     """The convolutions of VGG (Simonyan and Zisserman 2015, arXiv:1409.1556), as torchvision.
 
     Features are taken before each pooling and after the last one, as segmentation_models.pytorch
-    does. Pooling rounds sizes down, but never to zero. With `norm="batch"` it is `vgg16_bn`, with
-    `norm="none"` it is `vgg16`; the convolutions have biases in both.
+    does. Pooling rounds sizes down, but never to zero. With `norm="batch"` they are `vgg16_bn` and
+    its like, with `norm="none"` `vgg16`; the convolutions have biases in both.
 
     Attributes:
         stages: Channels of the convolutions of each stage.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
-    stages: tuple[tuple[int, ...], ...] = VGG16
+    stages: tuple[tuple[int, ...], ...]
     norm: str = "batch"
     activation: str = "relu"
     dtype: jnp.dtype = jnp.float32
@@ -53,3 +59,9 @@ class VGG(nn.Module):
             features.append(x)
             x = max_pool(x)
         return (*features, x)
+
+
+VGG11 = functools.partial(VGG, _stages(1, 1, 2, 2, 2))
+VGG13 = functools.partial(VGG, _stages(2, 2, 2, 2, 2))
+VGG16 = functools.partial(VGG, _stages(2, 2, 3, 3, 3))
+VGG19 = functools.partial(VGG, _stages(2, 2, 4, 4, 4))

@@ -13,6 +13,7 @@ from fcnjax.models.layers.conv import (
     he_normal,
 )
 from fcnjax.models.layers.conv_kinds import ConvTranspose4x4, SeparableConv
+from fcnjax.models.layers.drop_path import DropPath
 from fcnjax.models.layers.feature_map import (
     FeatureMap,
     add,
@@ -21,8 +22,15 @@ from fcnjax.models.layers.feature_map import (
     map_data,
     zero_outside,
 )
-from fcnjax.models.layers.norm import ACTIVATIONS, NORMS, BatchNorm, GroupNorm, SpatialDropout
-from fcnjax.models.layers.pool import global_mean, max_pool
+from fcnjax.models.layers.norm import (
+    ACTIVATIONS,
+    NORMS,
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    SpatialDropout,
+)
+from fcnjax.models.layers.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
 
@@ -35,8 +43,10 @@ __all__ = [
     "ConvNormAct",
     "ConvTranspose2x",
     "ConvTranspose4x4",
+    "DropPath",
     "FeatureMap",
     "GroupNorm",
+    "LayerNorm",
     "SeparableConv",
     "SpatialDropout",
     "adaptive_mean",
@@ -47,6 +57,7 @@ __all__ = [
     "he_normal",
     "map_data",
     "max_pool",
+    "mean_pool",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",

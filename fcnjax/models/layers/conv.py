@@ -17,12 +17,16 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 class Conv(nn.Module):
     """Convolution with a square kernel; outside the extent there is zero padding.
 
+    Where the input has no room for the kernel, and torch would refuse it, zeros at the lower and
+    right edges make room: the result has size one.
+
     Attributes:
         features: Output channels.
         kernel: Side of the kernel.
         stride: Step.
         dilation: Distance between the kernel's taps.
         padding: Zeros added at each edge, as torch counts; None keeps the size at stride 1.
+        groups: Parts of the channels that are convolved apart.
         use_bias: Whether a bias is added.
         dtype: Of the computation; parameters are float32.
         kernel_init: Initialiser of the kernel.
@@ -33,6 +37,7 @@ class Conv(nn.Module):
     stride: int = 1
     dilation: int = 1
     padding: int | None = None
+    groups: int = 1
     use_bias: bool = True
     dtype: jnp.dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = he_normal
@@ -40,26 +45,28 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, H', W', features]` with torch's rule for sizes."""
-        shape = (self.kernel, self.kernel, x.channels, self.features)
+        shape = (self.kernel, self.kernel, x.channels // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         reach = self.dilation * (self.kernel - 1)
         padding = reach // 2 if self.padding is None else self.padding
         # A 1x1 convolution without padding mixes no pixels: what lies outside stays outside.
         data = x.data if self.kernel == 1 and padding == 0 else zero_outside(x)
+        room = [max(reach + 1 - size - 2 * padding, 0) for size in x.size]
         data = lax.conv_general_dilated(
             data.astype(self.dtype),
             kernel.astype(self.dtype),
             window_strides=(self.stride, self.stride),
-            padding=((padding, padding), (padding, padding)),
+            padding=[(padding, padding + more) for more in room],
             rhs_dilation=(self.dilation, self.dilation),
             dimension_numbers=_LAYOUT,
+            feature_group_count=self.groups,
         )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             data = data + bias.astype(self.dtype)
         extent = x.extent
         if extent is not None:
-            extent = (extent + 2 * padding - reach - 1) // self.stride + 1
+            extent = jnp.maximum((extent + 2 * padding - reach - 1) // self.stride, 0) + 1
         return FeatureMap(data, extent)
 
 
@@ -67,7 +74,7 @@ class ConvNormAct(nn.Module):
     """Convolution (`conv`), normalisation (`norm`), activation: the block of every model here.
 
     Attributes:
-        features, kernel, stride, padding, dilation, dtype: As in `Conv`.
+        features, kernel, stride, padding, dilation, groups, dtype: As in `Conv`.
         norm: A name in `NORMS`.
         activation: A name in `ACTIVATIONS`, or None.
         use_bias: Whether the convolution has a bias; None: only where nothing normalises.
@@ -82,6 +89,7 @@ class ConvNormAct(nn.Module):
     use_bias: bool | None = None
     dtype: jnp.dtype = jnp.float32
     dilation: int = 1
+    groups: int = 1
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -93,6 +101,7 @@ class ConvNormAct(nn.Module):
             self.stride,
             self.dilation,
             self.padding,
+            self.groups,
             use_bias=use_bias,
             dtype=self.dtype,
             name="conv",

@@ -89,6 +89,27 @@ class GroupNorm(nn.Module):
         return x.replace(data=normed.astype(self.dtype))
 
 
+class LayerNorm(nn.Module):
+    """Layer normalisation (Ba et al. 2016, arXiv:1607.06450) over the channels of each pixel.
+
+    A pixel is normalised by itself alone, so an extent needs no care.
+    """
+
+    epsilon: float = 1e-6
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: FeatureMap) -> FeatureMap:
+        """Normalises `[B, H, W, C]` over C, in float32; the same in training and inference."""
+        scale = self.param("scale", nn.initializers.ones, (x.channels,))
+        bias = self.param("bias", nn.initializers.zeros, (x.channels,))
+        data = x.data.astype(jnp.float32)
+        data = data - data.mean(-1, keepdims=True)
+        var = lax.square(data).mean(-1, keepdims=True)
+        normed = data * lax.rsqrt(var + self.epsilon) * scale + bias
+        return x.replace(data=normed.astype(self.dtype))
+
+
 def _moments(
     data: jax.Array, axes: tuple[int, ...], where: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:

@@ -53,6 +53,55 @@ def _max_pool_axis(
     return functools.reduce(jnp.maximum, slices)
 
 
+def mean_pool(
+    x: FeatureMap,
+    kernel: int = 2,
+    stride: int = 2,
+    partial: bool = False,
+    count_outside: bool = False,
+) -> FeatureMap:
+    """The mean of each window, as torch's `avg_pool2d`.
+
+    Where torch would reach size zero, the result has size one.
+
+    Args:
+        x: Input.
+        kernel: Side of the window.
+        stride: Step of the window.
+        partial: Whether every step that begins in the map counts, though its window may reach over
+            the lower or right edge; with a kernel as large as the stride this is `ceil_mode`.
+        count_outside: Whether what lies beyond the edges counts, as zero; otherwise a window's mean
+            is that of its true pixels.
+    """
+
+    def pooled(size):  # for an int or an array of them
+        if partial:
+            return -(-size // stride)
+        steps = (size - kernel) // stride
+        return max(steps, 0) + 1 if isinstance(size, int) else jnp.maximum(steps, 0) + 1
+
+    outs = [pooled(size) for size in x.size]
+    over = [
+        max((out - 1) * stride + kernel - size, 0) for out, size in zip(outs, x.size, strict=True)
+    ]
+    data = zero_outside(x).astype(jnp.float32)
+    window, steps = (1, kernel, kernel, 1), (1, stride, stride, 1)
+    pads = ((0, 0), (0, over[0]), (0, over[1]), (0, 0))
+    data = lax.reduce_window(data, 0.0, lax.add, window, steps, pads)
+    if count_outside:
+        data = data / kernel**2
+    else:
+        rows, columns = (_window_counts(x, i, kernel, stride, outs[i]) for i in (0, 1))
+        data = data / (rows[:, :, None, None] * columns[:, None, :, None])
+    return FeatureMap(data.astype(x.data.dtype), None if x.extent is None else pooled(x.extent))
+
+
+def _window_counts(x: FeatureMap, axis: int, kernel: int, stride: int, out: int) -> jax.Array:
+    """`[B or 1, out]`: how many true rows (or columns) lie in each window; one at least."""
+    size = jnp.asarray(x.size[axis])[None] if x.extent is None else x.extent[:, axis]
+    return jnp.clip(size[:, None] - stride * jnp.arange(out), 1, kernel)
+
+
 def global_mean(x: FeatureMap) -> jax.Array:
     """The mean over the true pixels: float32 `[B, C]`."""
     total = zero_outside(x).astype(jnp.float32).sum((1, 2))

@@ -7,6 +7,7 @@ any other name ends the reading before anything was built from it.
 
 import collections
 import io
+import math
 import pickle
 import struct
 import zipfile
@@ -48,18 +49,20 @@ _INERT = (
     "numpy",
     "_codecs",
 )
+# A tensor may repeat the numbers of its storage (stride 0), but not without bound.
+_MOST_REPEATED = 2**24
 
 
-@dataclass
+@dataclass(slots=True)
 class _Storage:
     dtype: np.dtype
     numel: int
     content: bytes = b""
 
 
-@dataclass
-class _Tensor:
-    """A view of a storage, made an array once the storages are read."""
+@dataclass(slots=True)
+class StoredTensor:
+    """A view of a storage, of which `array` makes an array of its own."""
 
     storage: _Storage
     offset: int
@@ -67,6 +70,11 @@ class _Tensor:
     strides: tuple[int, ...]
 
     def array(self) -> np.ndarray:
+        """Copies the numbers out.
+
+        Raises:
+            ValueError: The view does not lie within its storage.
+        """
         if any(side < 0 for side in self.shape) or any(step < 0 for step in self.strides):
             raise ValueError("a tensor has a negative size")
         count = self.storage.numel
@@ -77,6 +85,8 @@ class _Tensor:
         if self.offset < 0 or self.offset + sum(reach) >= count:
             raise ValueError("a tensor reaches beyond its storage")
         strides = [step * whole.itemsize for step in self.strides]
+        if math.prod(self.shape) > max(count, _MOST_REPEATED):
+            raise ValueError("a tensor is far larger than its storage")
         view = np.lib.stride_tricks.as_strided(whole[self.offset :], self.shape, strides)
         return view.copy()
 
@@ -93,25 +103,44 @@ class _Inert:
     def __setstate__(self, state: Any) -> None:
         pass
 
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **kwargs: Any) -> "_Inert":
+        return self
+
 
 def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any):
     if not isinstance(storage, _Storage):
         raise ValueError("a tensor has no storage")
-    return _Tensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+    return StoredTensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
+
+
+def _defaultdict(*_: Any) -> dict:
+    return {}
 
 
 def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
     return tensor
 
 
+_BUILTINS = ("builtins", "__builtin__")
 _ALLOWED = {
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
     ("torch", "Size"): tuple,
+    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
+    ("collections", "defaultdict"): _defaultdict,
+    **{(module, kind.__name__): kind for module in _BUILTINS for kind in (dict, list, set)},
     ("torch", "device"): _Inert,
-    **{("torch", name): np.dtype(dtype) for name, dtype in _DTYPES.items()},
+    **{("torch", name): _Inert for name in ("float64", "float32", "float16", "bfloat16")},
+    # By name: a pickle may change the state of any object, and dtypes are everyone's.
+    **{("torch", name): name for name in _DTYPES},
 }
 
 
@@ -132,10 +161,11 @@ class _Unpickler(pickle.Unpickler):
         )
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, dtype, key, _, numel = pid[:5]
-        if kind != "storage" or not isinstance(dtype, np.dtype):
+        kind, name, key, _, numel = pid[:5]
+        if kind != "storage" or name not in _DTYPES or any(pid[5:]):
             raise ValueError("a storage of an unknown kind")
-        return self.storages.setdefault(str(key), _Storage(dtype, int(numel)))
+        storage = _Storage(np.dtype(_DTYPES[name]), int(numel))
+        return self.storages.setdefault(str(key), storage)
 
 
 def is_torch_file(path: Path) -> bool:
@@ -150,7 +180,9 @@ def _starts_as_legacy(head: bytes) -> bool:
 
 
 def read_torch_file(path: Path) -> Any:
-    """The object that `torch.save` wrote, its tensors as arrays; nothing in it is executed.
+    """The object that `torch.save` wrote, with a `StoredTensor` for each tensor.
+
+    Nothing in the file is executed.
 
     Raises:
         UserError: It asks for something to be called.
@@ -158,16 +190,17 @@ def read_torch_file(path: Path) -> Any:
     """
     content = path.read_bytes()
     read = _read_legacy if _starts_as_legacy(content[:64]) else _read_zip
-    return _arrays(read(content, path))
+    return read(content, path)
 
 
 def _read_zip(content: bytes, path: Path) -> Any:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        root = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-        root = root.removesuffix("data.pkl")
-        if f"{root}byteorder" in archive.namelist() and archive.read(f"{root}byteorder") != (
-            b"little"
-        ):
+        names = archive.namelist()
+        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
+        if not roots:
+            raise ValueError("a zip file without data.pkl")
+        root, order = roots[0], f"{roots[0]}byteorder"
+        if order in names and archive.read(order) != b"little":
             raise ValueError("it was written by a big-endian machine")
         unpickler = _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), path)
         found = unpickler.load()
@@ -189,13 +222,3 @@ def _read_legacy(content: bytes, path: Path) -> Any:
             raise ValueError("a storage has another size than it says")
         storage.content = file.read(numel * storage.dtype.itemsize)
     return found
-
-
-def _arrays(value: Any) -> Any:
-    if isinstance(value, _Tensor):
-        return value.array()
-    if isinstance(value, dict):
-        return {key: _arrays(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_arrays(item) for item in value]
-    return value

@@ -6,12 +6,25 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import safetensors
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.pickles import is_torch_file, read_torch_file
+from fcnjax.models.pretrained.pickles import StoredTensor, is_torch_file, read_torch_file
 
 # Where trainers keep the weights, in the order they are looked for.
 _WRAPPERS = ("model_ema", "state_dict", "model", "network_weights")
+_SAFETENSORS_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
 # What wrappers of modules put before every name.
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
@@ -37,7 +50,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: no such file of weights")
     try:
         content = read_torch_file(path) if is_torch_file(path) else _read_safetensors(path)
-        tensors = _unwrapped(content)
+        tensors = {name: _plain(tensor) for name, tensor in _unwrapped(content).items()}
     except UserError:
         raise
     except Exception as error:
@@ -48,16 +61,20 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         ) from error
     if not tensors:
         raise UserError(f"{path}: holds no tensors")
-    return {name: _plain(array) for name, array in tensors.items()}
+    return tensors
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    from safetensors.numpy import load_file
+    tensors = {}
+    for name, item in safetensors.deserialize(path.read_bytes()):
+        if item["dtype"] not in _SAFETENSORS_DTYPES:
+            raise ValueError(f"{name} is of type {item['dtype']}")
+        dtype = np.dtype(_SAFETENSORS_DTYPES[item["dtype"]])
+        tensors[name] = np.frombuffer(item["data"], dtype).reshape(item["shape"])
+    return tensors
 
-    return load_file(path)
 
-
-def _unwrapped(content: Any) -> dict[str, np.ndarray]:
+def _unwrapped(content: Any) -> dict[str, np.ndarray | StoredTensor]:
     """The tensors by name, out of whatever a trainer put around them."""
     if not isinstance(content, Mapping):
         raise ValueError("it holds no dictionary")
@@ -75,13 +92,14 @@ def _unwrapped(content: Any) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _tensors(content: Mapping) -> dict[str, np.ndarray]:
+def _tensors(content: Mapping) -> dict[str, np.ndarray | StoredTensor]:
     return {
         name: value
         for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, np.ndarray)
+        if isinstance(name, str) and isinstance(value, np.ndarray | StoredTensor)
     }
 
 
-def _plain(array: np.ndarray) -> np.ndarray:
+def _plain(tensor: np.ndarray | StoredTensor) -> np.ndarray:
+    array = tensor.array() if isinstance(tensor, StoredTensor) else tensor
     return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
