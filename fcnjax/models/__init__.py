@@ -19,7 +19,7 @@ from fcnjax.models.decoders.linknet import make_linknet
 from fcnjax.models.decoders.pspnet import make_pspnet
 from fcnjax.models.decoders.unet import SKIPS, SMP_UPSAMPLES, make_smp_unet, make_unet
 from fcnjax.models.decoders.unetplusplus import make_unetplusplus
-from fcnjax.models.encoders import convnext, densenet, resnet, vgg
+from fcnjax.models.encoders import convnext, densenet, efficientnet, mobilenet, resnet, vgg
 from fcnjax.models.encoders.vanilla import DOWNSAMPLES, Vanilla
 from fcnjax.models.layers import ACTIVATIONS, NORMS
 from fcnjax.models.segmenter import Segmenter
@@ -74,6 +74,15 @@ def _convnext(make: Callable[..., nn.Module]) -> Entry:
     return Entry(make, "Liu et al. 2022, as timm", options, ("dtype",))
 
 
+def _mobilenet(make: Callable[..., nn.Module], source: str) -> Entry:
+    return Entry(make, f"{source}, as torchvision", _RESNET_OPTIONS, ("norm", "dtype"))
+
+
+def _efficientnet(make: Callable[..., nn.Module]) -> Entry:
+    options = MappingProxyType({"drop_path": "drop_path", **_RESNET_OPTIONS})
+    return Entry(make, "Tan and Le 2019, as timm", options, ("norm", "dtype"))
+
+
 def _resnet(
     make: Callable[..., nn.Module], summary: str = "He et al. 2016, as torchvision"
 ) -> Entry:
@@ -109,6 +118,22 @@ ENCODERS = MappingProxyType(
         "convnext_small": _convnext(convnext.ConvNeXtSmall),
         "convnext_base": _convnext(convnext.ConvNeXtBase),
         "convnext_large": _convnext(convnext.ConvNeXtLarge),
+        "mobilenet_v2": _mobilenet(mobilenet.MobileNetV2, "Sandler et al. 2018"),
+        "mobilenet_v3_small": _mobilenet(mobilenet.MobileNetV3Small, "Howard et al. 2019"),
+        "mobilenet_v3_large": _mobilenet(mobilenet.MobileNetV3Large, "Howard et al. 2019"),
+        "efficientnet_b0": _efficientnet(efficientnet.EfficientNetB0),
+        "efficientnet_b1": _efficientnet(efficientnet.EfficientNetB1),
+        "efficientnet_b2": _efficientnet(efficientnet.EfficientNetB2),
+        "efficientnet_b3": _efficientnet(efficientnet.EfficientNetB3),
+        "efficientnet_b4": _efficientnet(efficientnet.EfficientNetB4),
+        "efficientnet_b5": _efficientnet(efficientnet.EfficientNetB5),
+        "efficientnet_b6": _efficientnet(efficientnet.EfficientNetB6),
+        "efficientnet_b7": _efficientnet(efficientnet.EfficientNetB7),
+        "efficientnet_lite0": _efficientnet(efficientnet.EfficientNetLite0),
+        "efficientnet_lite1": _efficientnet(efficientnet.EfficientNetLite1),
+        "efficientnet_lite2": _efficientnet(efficientnet.EfficientNetLite2),
+        "efficientnet_lite3": _efficientnet(efficientnet.EfficientNetLite3),
+        "efficientnet_lite4": _efficientnet(efficientnet.EfficientNetLite4),
     }
 )
 

@@ -15,12 +15,21 @@ from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
 from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.encoders.convnext import ConvNeXt
 from fcnjax.models.encoders.densenet import DenseNet
+from fcnjax.models.encoders.inverted import Block, InvertedNet
 from fcnjax.models.encoders.resnet import ResNet
 from fcnjax.models.encoders.vanilla import Vanilla
 from fcnjax.models.encoders.vgg import VGG
 from fcnjax.models.layers import FeatureMap
 
 CLASSES = 3
+INVERTED = (
+    Block(3, 8, 8, squeezed=4),
+    Block(3, 16, 8, 2),
+    Block(5, 16, 12, 2, 4, "hard_swish"),
+    Block(5, 24, 16, 2),
+    Block(3, 32, 24, 2, 4),
+    Block(3, 48, 24, 1, 4, "silu"),
+)
 # Each family of encoders, as shallow and narrow as it goes: what is tested here does not depend on
 # either. test_encoder_parity.py runs the full ones.
 SMALL = {
@@ -36,6 +45,10 @@ SMALL = {
     ),
     "densenet": functools.partial(DenseNet, (1, 2, 1, 1), 8),
     "convnext": functools.partial(ConvNeXt, (1, 2, 1, 1), (8, 12, 16, 24), 0.5),
+    "inverted": functools.partial(InvertedNet, 8, INVERTED, 24, gate="hard_sigmoid"),
+    "inverted_static": functools.partial(
+        InvertedNet, 8, INVERTED, drop_path=0.5, output_stride=16, static_side=60
+    ),
 }
 TRANSPOSED_ADD = {"upsample": "transposed", "skip": "add"}
 PAIRS = {
@@ -79,6 +92,9 @@ PAIRS = {
     "densenet-unet": ("densenet", "unet", {}, {"widths": (8, 8, 8, 8)}),
     "convnext-unet": ("convnext", "unet", {}, {}),
     "convnext-fpn": ("convnext", "fpn", {}, {"pyramid": 16, "width": 8}),
+    "inverted-unet": ("inverted", "unet", {}, {}),
+    "inverted_static-fcn_head": ("inverted_static", "fcn_head", {"norm": "group"}, {}),
+    "inverted_static-fpn": ("inverted_static", "fpn", {}, {"pyramid": 16, "width": 8}),
 }
 TRAINED = (
     "vanilla-unet",
@@ -95,6 +111,7 @@ TRAINED = (
     "resnet_dilated-fcn_head",
     "densenet-unet",
     "convnext-unet",
+    "inverted-unet",
 )
 # Half of these tests is compilation.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

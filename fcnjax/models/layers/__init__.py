@@ -33,6 +33,7 @@ from fcnjax.models.layers.norm import (
 from fcnjax.models.layers.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
+from fcnjax.models.layers.squeeze import SqueezeExcite
 
 __all__ = [
     "ACTIVATIONS",
@@ -49,6 +50,7 @@ __all__ = [
     "LayerNorm",
     "SeparableConv",
     "SpatialDropout",
+    "SqueezeExcite",
     "adaptive_mean",
     "add",
     "concat",

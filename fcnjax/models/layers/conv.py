@@ -6,8 +6,9 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
+from fcnjax.models.layers.depthwise import depthwise
 from fcnjax.models.layers.feature_map import FeatureMap, map_data, zero_outside
-from fcnjax.models.layers.norm import ACTIVATIONS, NORMS
+from fcnjax.models.layers.norm import ACTIVATIONS, EPSILON, NORMS
 
 # He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its relu nets.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -25,7 +26,8 @@ class Conv(nn.Module):
         kernel: Side of the kernel.
         stride: Step.
         dilation: Distance between the kernel's taps.
-        padding: Zeros added at each edge, as torch counts; None keeps the size at stride 1.
+        padding: Zeros added at each edge, as torch counts, or before and after; None keeps the size
+            at stride 1.
         groups: Parts of the channels that are convolved apart.
         use_bias: Whether a bias is added.
         dtype: Of the computation; parameters are float32.
@@ -36,7 +38,7 @@ class Conv(nn.Module):
     kernel: int = 3
     stride: int = 1
     dilation: int = 1
-    padding: int | None = None
+    padding: int | tuple[int, int] | None = None
     groups: int = 1
     use_bias: bool = True
     dtype: jnp.dtype = jnp.float32
@@ -49,24 +51,30 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape)
         reach = self.dilation * (self.kernel - 1)
         padding = reach // 2 if self.padding is None else self.padding
+        before, after = padding if isinstance(padding, tuple) else (padding, padding)
         # A 1x1 convolution without padding mixes no pixels: what lies outside stays outside.
-        data = x.data if self.kernel == 1 and padding == 0 else zero_outside(x)
-        room = [max(reach + 1 - size - 2 * padding, 0) for size in x.size]
-        data = lax.conv_general_dilated(
-            data.astype(self.dtype),
-            kernel.astype(self.dtype),
-            window_strides=(self.stride, self.stride),
-            padding=[(padding, padding + more) for more in room],
-            rhs_dilation=(self.dilation, self.dilation),
-            dimension_numbers=_LAYOUT,
-            feature_group_count=self.groups,
-        )
+        data = x.data if self.kernel == 1 and before + after == 0 else zero_outside(x)
+        room = [max(reach + 1 - size - before - after, 0) for size in x.size]
+        data, kernel = data.astype(self.dtype), kernel.astype(self.dtype)
+        pads = tuple((before, after + more) for more in room)
+        if self.groups == x.channels == self.features > 1:
+            data = depthwise(data, kernel, self.stride, self.dilation, pads)
+        else:
+            data = lax.conv_general_dilated(
+                data,
+                kernel,
+                window_strides=(self.stride, self.stride),
+                padding=pads,
+                rhs_dilation=(self.dilation, self.dilation),
+                dimension_numbers=_LAYOUT,
+                feature_group_count=self.groups,
+            )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             data = data + bias.astype(self.dtype)
         extent = x.extent
         if extent is not None:
-            extent = jnp.maximum((extent + 2 * padding - reach - 1) // self.stride, 0) + 1
+            extent = jnp.maximum((extent + before + after - reach - 1) // self.stride, 0) + 1
         return FeatureMap(data, extent)
 
 
@@ -74,22 +82,25 @@ class ConvNormAct(nn.Module):
     """Convolution (`conv`), normalisation (`norm`), activation: the block of every model here.
 
     Attributes:
-        features, kernel, stride, padding, dilation, groups, dtype: As in `Conv`.
+        features, kernel, stride, padding, dilation, groups, dtype, kernel_init: As in `Conv`.
         norm: A name in `NORMS`.
         activation: A name in `ACTIVATIONS`, or None.
         use_bias: Whether the convolution has a bias; None: only where nothing normalises.
+        epsilon: Added to the variance by the norm.
     """
 
     features: int
     kernel: int = 3
     stride: int = 1
-    padding: int | None = None
+    padding: int | tuple[int, int] | None = None
     norm: str = "batch"
     activation: str | None = "relu"
     use_bias: bool | None = None
     dtype: jnp.dtype = jnp.float32
     dilation: int = 1
     groups: int = 1
+    epsilon: float = EPSILON
+    kernel_init: nn.initializers.Initializer = he_normal
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -104,9 +115,10 @@ class ConvNormAct(nn.Module):
             self.groups,
             use_bias=use_bias,
             dtype=self.dtype,
+            kernel_init=self.kernel_init,
             name="conv",
         )(x)
-        x = NORMS[self.norm](dtype=self.dtype, name="norm")(x, train)
+        x = NORMS[self.norm](dtype=self.dtype, epsilon=self.epsilon, name="norm")(x, train)
         return x if self.activation is None else map_data(ACTIVATIONS[self.activation], x)
 
 

@@ -15,9 +15,11 @@ from fcnjax.models.layers.feature_map import FeatureMap, inside, map_data
 ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {
         "relu": nn.relu,
+        "relu6": nn.relu6,
         "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
         "gelu": functools.partial(nn.gelu, approximate=False),
         "silu": nn.silu,
+        "hard_swish": nn.hard_swish,
     }
 )
 EPSILON = 1e-5
@@ -33,10 +35,12 @@ class BatchNorm(nn.Module):
     Attributes:
         dtype: Of the result.
         momentum: What the running statistics keep at each step (torch's is one minus this).
+        epsilon: Added to the variance.
     """
 
     dtype: jnp.dtype = jnp.float32
     momentum: float = 0.9
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -59,7 +63,7 @@ class BatchNorm(nn.Module):
                 keep = self.momentum
                 running_mean.value = keep * running_mean.value + (1 - keep) * mean
                 running_var.value = keep * running_var.value + (1 - keep) * var
-        factor = scale * lax.rsqrt(var + EPSILON)
+        factor = scale * lax.rsqrt(var + self.epsilon)
         shift = bias - mean * factor
         return map_data(
             lambda data: (data.astype(jnp.float32) * factor + shift).astype(self.dtype), x
@@ -73,6 +77,7 @@ class GroupNorm(nn.Module):
     """
 
     dtype: jnp.dtype = jnp.float32
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -84,7 +89,7 @@ class GroupNorm(nn.Module):
         split = x.data.reshape(*x.data.shape[:3], groups, -1)
         where = None if x.extent is None else inside(x)[..., None]
         mean, var = _moments(split, axes=(1, 2, 4), where=where)
-        normed = (split.astype(jnp.float32) - mean) * lax.rsqrt(var + EPSILON)
+        normed = (split.astype(jnp.float32) - mean) * lax.rsqrt(var + self.epsilon)
         normed = normed.reshape(x.data.shape) * scale + bias
         return x.replace(data=normed.astype(self.dtype))
 
@@ -126,6 +131,7 @@ class Identity(nn.Module):
     """No normalisation, behind the interface of the others."""
 
     dtype: jnp.dtype = jnp.float32
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:

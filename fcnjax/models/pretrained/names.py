@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from fcnjax.models.encoders.vgg import VGG11, VGG13, VGG16, VGG19
+from fcnjax.models.pretrained.names_inverted import inverted
 
 Paths = dict[str, tuple[str, ...]]
 _RESNET_LAYER = re.compile(r"(?:layer([1-4])\.(\d+)\.)?(?:(conv|bn)([1-3])|downsample\.([0-2]))")
@@ -133,6 +134,7 @@ _RESNET = Family(resnet, ("conv1", "conv"))
 _RESNET_D = Family(resnet, ("conv1_1", "conv"))
 _DENSENET = Family(densenet, ("conv0", "conv"))
 _CONVNEXT = Family(convnext, ("stem",))
+_INVERTED = Family(inverted, ("stem", "conv"))
 FAMILIES = MappingProxyType(
     {
         "vgg11": _vgg(VGG11),
@@ -155,6 +157,22 @@ FAMILIES = MappingProxyType(
         "convnext_small": _CONVNEXT,
         "convnext_base": _CONVNEXT,
         "convnext_large": _CONVNEXT,
+        "mobilenet_v2": _INVERTED,
+        "mobilenet_v3_small": _INVERTED,
+        "mobilenet_v3_large": _INVERTED,
+        "efficientnet_b0": _INVERTED,
+        "efficientnet_b1": _INVERTED,
+        "efficientnet_b2": _INVERTED,
+        "efficientnet_b3": _INVERTED,
+        "efficientnet_b4": _INVERTED,
+        "efficientnet_b5": _INVERTED,
+        "efficientnet_b6": _INVERTED,
+        "efficientnet_b7": _INVERTED,
+        "efficientnet_lite0": _INVERTED,
+        "efficientnet_lite1": _INVERTED,
+        "efficientnet_lite2": _INVERTED,
+        "efficientnet_lite3": _INVERTED,
+        "efficientnet_lite4": _INVERTED,
     }
 )
 # What stands before an encoder's names: nothing, torchvision's segmentation models, smp, smp's
