@@ -1,0 +1,115 @@
+"""How a config becomes a model."""
+
+from types import MappingProxyType
+from typing import Any
+
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from fcnjax.errors import UserError, choose
+from fcnjax.models.decoders.fcn import UPSAMPLES
+from fcnjax.models.decoders.fcn_head import make_fcn_head
+from fcnjax.models.decoders.table import DECODERS
+from fcnjax.models.decoders.unet import SKIPS
+from fcnjax.models.encoders import resnet
+from fcnjax.models.encoders.table import ENCODERS
+from fcnjax.models.encoders.vanilla import DOWNSAMPLES
+from fcnjax.models.entry import Entry
+from fcnjax.models.layers import ACTIVATIONS, NORMS
+from fcnjax.models.segmenter import Segmenter
+
+DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+# How many logits stand for a number of classes.
+HEADS = MappingProxyType(
+    {"softmax": lambda classes: classes, "sigmoid": lambda classes: 1 if classes == 2 else classes}
+)
+_NAMED_OPTIONS = MappingProxyType(
+    {
+        "downsample": DOWNSAMPLES,
+        "skip": SKIPS,
+        "upsample": UPSAMPLES,
+        "dilation_rule": resnet.DILATION_RULES,
+    }
+)
+_OPTIONS = tuple(
+    dict.fromkeys(
+        key for table in (ENCODERS, DECODERS) for entry in table.values() for key in entry.options
+    )
+)
+
+
+def build_model(config: ConfigDict) -> Segmenter:
+    """Builds the model that `config.model` describes, for the classes and channels of its data.
+
+    Raises:
+        UserError: An unknown name, a bad value, an option that neither the encoder nor the decoder
+            takes, or an encoder that the decoder cannot decode.
+    """
+    model = config.model
+    names = (model.encoder, model.decoder)
+    encoder_entry = choose(ENCODERS, model.encoder, "config.model.encoder")
+    decoder_entry = choose(DECODERS, model.decoder, "config.model.decoder")
+    choose(NORMS, model.norm, "config.model.norm")
+    choose(ACTIVATIONS, model.activation, "config.model.activation")
+    outputs_of = choose(HEADS, model.head, "config.model.head")
+    common = {
+        "norm": model.norm,
+        "activation": model.activation,
+        "dtype": choose(DTYPES, model.dtype, "config.model.dtype"),
+    }
+    classes = len(config.data.class_names)
+    if classes < 2:
+        raise UserError(f"config.data.class_names: {classes} classes; a model needs two or more")
+    options = _checked_options(model, encoder_entry, decoder_entry)
+    encoder = encoder_entry.make(**_arguments(encoder_entry, common, options))
+    outputs = outputs_of(classes)
+    decoder = decoder_entry.make(
+        encoder, outputs, names, **_arguments(decoder_entry, common, options)
+    )
+    aux_head = (
+        make_fcn_head(encoder, outputs, names, index=-2, **common) if model.aux_head else None
+    )
+    channels = len(config.data.channels)
+    return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head)
+
+
+def _arguments(entry: Entry, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    given = {entry.options[key]: value for key, value in options.items() if key in entry.options}
+    return {name: common[name] for name in entry.common} | given
+
+
+def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[str, Any]:
+    """The options that are set, each known to be of use and in range."""
+    options = {key: model[key] for key in _OPTIONS if model[key] is not None}
+    taken = [key for key in _OPTIONS if key in encoder.options or key in decoder.options]
+    for key, value in options.items():
+        where = f"config.model.{key}"
+        if key not in taken:
+            raise UserError(
+                f"{where}: not an option of encoder {model.encoder} or decoder {model.decoder}; "
+                f"those are: {', '.join(taken)}"
+            )
+        if key in _NAMED_OPTIONS:
+            choose(decoder.choices.get(key, _NAMED_OPTIONS[key]), value, where)
+        elif type(value) is bool:
+            pass
+        elif key == "output_stride":
+            if value not in resnet.OUTPUT_STRIDES:
+                raise UserError(
+                    f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
+                )
+        elif key in ("dropout", "drop_path"):
+            if not 0 <= value < 1:
+                raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
+        else:
+            options[key] = _widths(value, where)
+    return options
+
+
+def _widths(value: Any, where: str) -> tuple[int, ...]:
+    widths = tuple(value)
+    if not widths or not all(type(width) is int and width > 0 for width in widths):
+        raise UserError(
+            f"{where}: {widths} is not a list of whole numbers above 0, such as 16,32,64"
+        )
+    return widths
