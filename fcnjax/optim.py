@@ -101,10 +101,11 @@ OPTIMIZERS: Mapping[str, Callable[[ConfigDict, optax.Schedule], optax.GradientTr
 
 
 def decay_mask(params: Any) -> Any:
-    """True for the parameters that decay: leaves named `kernel` with two or more axes."""
+    """True for the parameters that decay: kernels (transposed ones too) of two or more axes."""
 
     def decays(path: tuple, leaf: Any) -> bool:
-        return getattr(path[-1], "key", None) == "kernel" and leaf.ndim >= 2
+        name = getattr(path[-1], "key", None)
+        return name in ("kernel", "transposed_kernel") and leaf.ndim >= 2
 
     return jax.tree_util.tree_map_with_path(decays, params)
 

@@ -1,6 +1,7 @@
 """DenseNet."""
 
 import functools
+from types import MappingProxyType
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -18,6 +19,14 @@ from fcnjax.models.layers import (
 )
 
 STEM_WIDTH = 64
+FORMS = MappingProxyType(
+    {
+        "torchvision": "a block's feature as the transition after it normalises and activates it, "
+        "the last one normalised; segmentation_models.pytorch's too",
+        "timm": "timm's: a block's feature as the block gives it, the last one normalised and "
+        "activated",
+    }
+)
 
 
 class DenseLayer(nn.Module):
@@ -46,14 +55,14 @@ class DenseLayer(nn.Module):
 class DenseNet(nn.Module):
     """DenseNet (Huang et al. 2017, arXiv:1608.06993), as torchvision, without its classifier.
 
-    Features are the stem before its pooling, each dense block normalised and activated as the
-    transition after it does, and the last block normalised, as segmentation_models.pytorch does;
-    torchvision's classifier activates that one. Transitions round sizes down, but never to zero.
+    Features are the stem before its pooling and each dense block, by one of `FORMS`. torchvision's
+    classifier activates the last one. Transitions round sizes down, but never to zero.
 
     Attributes:
         depths: Layers of each dense block.
         growth: Channels that a layer adds.
         norm, activation, dtype: As in `ConvNormAct`.
+        form: A name in `FORMS`; the weights are alike, the features not.
     """
 
     depths: tuple[int, ...]
@@ -61,6 +70,7 @@ class DenseNet(nn.Module):
     norm: str = "batch"
     activation: str = "relu"
     dtype: jnp.dtype = jnp.float32
+    form: str = "torchvision"
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -88,8 +98,9 @@ class DenseNet(nn.Module):
         x = max_pool(x, kernel=3, stride=2, padding=1)
         for i, depth in enumerate(self.depths, start=1):
             if i > 1:
+                raw = x
                 x = _active(self, x, train, f"transition{i - 1}_norm")
-                features.append(x)
+                features.append(raw if self.form == "timm" else x)
                 conv = functools.partial(Conv, use_bias=self.norm == "none", dtype=self.dtype)
                 x = conv(x.channels // 2, kernel=1, name=f"transition{i - 1}_conv")(x)
                 x = mean_pool(x)
@@ -97,6 +108,8 @@ class DenseNet(nn.Module):
                 layer = DenseLayer(self.growth, name=f"block{i}_layer{j}", **common)
                 x = concat([x, layer(x, train)])
         x = NORMS[self.norm](dtype=self.dtype, name="norm5")(x, train)
+        if self.form == "timm":
+            x = map_data(ACTIVATIONS[self.activation], x)
         return (*features, x)
 
 

@@ -1,4 +1,8 @@
-"""Convolutions. Kernels are `[height, width, in, out]`."""
+"""Convolutions.
+
+A `kernel` is `[height, width, in, out]`; a `transposed_kernel` too, but torch stores it as
+`[in, out, height, width]`, and so it has a name of its own.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +16,8 @@ from fcnjax.models.layers.norm import ACTIVATIONS, EPSILON, NORMS
 
 # He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its relu nets.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# By the taps of one result: a depthwise kernel's many outputs would make its weights too small.
+tap_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -136,7 +142,7 @@ class ConvTranspose2x(nn.Module):
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=2, out_axis=3)
-        kernel = self.param("kernel", init, (2, 2, x.channels, self.features))
+        kernel = self.param("transposed_kernel", init, (2, 2, x.channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         flat = kernel.transpose(2, 0, 1, 3).reshape(x.channels, -1).astype(self.dtype)
         data = x.data.astype(self.dtype) @ flat
@@ -163,11 +169,11 @@ class BilinearConvTranspose(nn.Module):
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, factor H, factor W, C]`."""
         side = 2 * self.factor - self.factor % 2
-        kernel = self.param("kernel", bilinear_init, (side, side, x.channels, x.channels))
+        kernel = self.param("transposed_kernel", bilinear_init, (side, side, x.channels, x.channels))
         padding = side - 1 - self.factor // 2
         data = lax.conv_general_dilated(
             zero_outside(x).astype(self.dtype),
-            kernel.astype(self.dtype),
+            kernel[::-1, ::-1].astype(self.dtype),
             window_strides=(1, 1),
             padding=((padding, padding), (padding, padding)),
             lhs_dilation=(self.factor, self.factor),

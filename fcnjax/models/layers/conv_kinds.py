@@ -1,10 +1,12 @@
 """Convolutions that only some decoders use. Kernels are `[height, width, in, out]`."""
 
+import functools
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from fcnjax.models.layers.conv import Conv
+from fcnjax.models.layers.conv import Conv, tap_init
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -26,25 +28,17 @@ class SeparableConv(nn.Module):
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, H, W, features]`."""
-        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
-        kernel = self.param("depthwise", init, (3, 3, 1, x.channels))
-        data = lax.conv_general_dilated(
-            zero_outside(x).astype(self.dtype),
-            kernel.astype(self.dtype),
-            window_strides=(1, 1),
-            padding=((self.dilation, self.dilation),) * 2,
-            rhs_dilation=(self.dilation, self.dilation),
-            dimension_numbers=_LAYOUT,
-            feature_group_count=x.channels,
-        )
-        point = Conv(self.features, 1, use_bias=False, dtype=self.dtype, name="pointwise")
-        return point(x.replace(data=data))
+        conv = functools.partial(Conv, use_bias=False, dtype=self.dtype)
+        wide = {"dilation": self.dilation, "groups": x.channels, "kernel_init": tap_init}
+        x = conv(x.channels, name="depthwise", **wide)(x)
+        return conv(self.features, kernel=1, name="pointwise")(x)
 
 
 class ConvTranspose4x4(nn.Module):
     """Transposed convolution with a 4x4 kernel, stride 2 and padding 1: doubles the size.
 
-    The kernel is oriented as torch's, which a correlation of the spread input flips.
+    The kernel, `transposed_kernel`, is oriented as torch's, which a correlation of the spread
+    input flips.
     """
 
     features: int
@@ -55,7 +49,7 @@ class ConvTranspose4x4(nn.Module):
         """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
         # Four of the sixteen taps meet in a pixel of the result.
         init = nn.initializers.variance_scaling(8.0, "fan_in", "normal")
-        kernel = self.param("kernel", init, (4, 4, x.channels, self.features))
+        kernel = self.param("transposed_kernel", init, (4, 4, x.channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         data = lax.conv_general_dilated(
             zero_outside(x).astype(self.dtype),

@@ -1,26 +1,26 @@
 """From the tensors of a torch file to the variables of a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from fcnjax.errors import UserError, choose
-from fcnjax.models.pretrained.names import FAMILIES, PREFIXES, Family, Paths
+from fcnjax.errors import UserError
+from fcnjax.models.pretrained.layouts import Path, encoder_layouts
+from fcnjax.models.pretrained.names import (
+    Form,
+    encoder_forms,
+    rest_forms,
+    tensor_names,
+    torch_shape,
+)
 
 _SHOWN = 4  # names in a report's line
 _COUNTER = "num_batches_tracked"
-_LEAVES = {
-    "weight": ("params", "scale"),
-    "bias": ("params", "bias"),
-    "running_mean": ("batch_stats", "mean"),
-    "running_var": ("batch_stats", "var"),
-    "gamma": ("params", "gamma"),
-}
-Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Report:
         used: Tensors that fill a variable, as the file names them.
         unused: All its other tensors.
         missing: Variables that keep their values, as `params/decoder/...`.
-        adapted: A line for each tensor that was changed to fit.
+        adapted: A line for each tensor that was changed to fit, or left out for other classes.
     """
 
     used: tuple[str, ...]
@@ -55,55 +55,59 @@ class Report:
 def convert(
     tensors: Mapping[str, np.ndarray],
     variables: Mapping[str, Any],
-    encoder: str,
+    model: nn.Module,
+    names: tuple[str, str | None],
     *,
-    root: Path = (),
     source: str = "the weights",
 ) -> tuple[dict[str, Any], Report]:
-    """Fills an encoder's variables from the tensors of a torch model.
+    """Fills a model's variables from the tensors of a torch model, in whichever form it is.
 
-    The tensors may have a prefix of `PREFIXES`; the one that fits most is taken. A first
-    convolution made for another number of channels is adapted as timm and smp do: summed for one
-    channel, else repeated over the channels and scaled by the ratio of their numbers.
+    The encoder and what follows it are matched apart: a classifier's file fills the encoder of any
+    model. A first convolution made for another number of channels is adapted as timm and smp do:
+    summed for one channel, else repeated over the channels and scaled by the ratio of their
+    numbers. A last layer made for other classes is left as it was drawn. Both are reported.
 
     Args:
         tensors: By their names in torch, convolutions as `[out, in, height, width]`.
         variables: `params` and `batch_stats`; shapes alone are enough.
-        encoder: A name in `FAMILIES`.
-        root: Where the encoder lies in each of the two: () where they are the encoder's own.
+        model: The `Segmenter`, the `Classifier` or the encoder whose variables they are.
+        names: Of its encoder and of its decoder, in the tables; None for no decoder.
         source: What to call the tensors in an error.
 
     Returns:
         The variables, float32 where they were filled and as given elsewhere, and the report.
 
     Raises:
-        UserError: An encoder without a map of names, tensors of which none belongs to it, or one
-            of another shape; names the tensor and both shapes.
+        UserError: An encoder and a decoder that nobody publishes, tensors of which none belongs to
+            the model, or one of another shape; names the tensor and both shapes.
     """
-    family = choose(FAMILIES, encoder, "weights for config.model.encoder")
+    whole = hasattr(model, "encoder")
+    encoder, root = (model.encoder, ("encoder",)) if whole else (model, ())
     flat = flatten_dict(dict(variables), keep_empty_nodes=True)
-    targets = _targets(tensors, flat, family, root)
-    if not targets:
-        shown = ", ".join(list(tensors)[:_SHOWN])
-        raise UserError(f"{source}: none of its tensors belongs to encoder {encoder}: {shown}, ...")
+    of_encoder = _best(encoder_forms(encoder, names[0], root), flat, tensors)
+    of_rest = _best(rest_forms(model, names), flat, tensors) if whole else {}
+    if not of_encoder and not of_rest:
+        _refuse(tensors, names, source)
     filled, adapted = {}, []
-    for name, path in targets.items():
-        value = _native(tensors[name])
-        wanted = tuple(flat[path].shape)
-        first = path == ("params", *root, *family.first, "kernel")
-        if first and _only_channels_differ(value, wanted):
-            how = "summed" if wanted[2] == 1 else "repeated"
-            adapted.append(f"{name}: {value.shape[2]} channels {how} to {wanted[2]}")
-            value = _fit_channels(value, wanted[2])
-        if value.shape != wanted:
-            raise UserError(
-                f"{source}: {name} becomes {value.shape}, and encoder {encoder} takes {wanted} "
-                f"at {'/'.join(path)}"
-            )
-        filled[path] = jnp.asarray(value)
+    for fills in (of_encoder, of_rest):
+        values = {path: _native(tensors[name], flat[path], path) for path, name in fills.items()}
+        if fills is of_encoder:
+            adapted += _fit_image_channels(values, flat, fills)
+        elif fills:
+            adapted += _leave_other_classes(values, flat, fills, model.outputs)
+        for path, value in values.items():
+            wanted = tuple(flat[path].shape)
+            if value.shape != wanted:
+                raise UserError(
+                    f"{source}: {fills[path]} becomes {value.shape}, and {_called(names)} takes "
+                    f"{wanted} at {'/'.join(path)}"
+                )
+            filled[path] = jnp.asarray(value)
+    targets = of_encoder | of_rest
+    used = {name for path, name in targets.items() if path in filled}
     report = Report(
-        used=tuple(targets),
-        unused=tuple(name for name in tensors if name not in targets),
+        used=tuple(name for name in tensors if name in used),
+        unused=tuple(name for name in tensors if name not in used),
         missing=tuple(
             "/".join(path) for path in flat if path not in filled and hasattr(flat[path], "shape")
         ),
@@ -112,57 +116,65 @@ def convert(
     return unflatten_dict(flat | filled), report
 
 
-def _targets(
-    tensors: Mapping[str, np.ndarray], flat: Mapping[Path, Any], family: Family, root: Path
-) -> dict[str, Path]:
-    """The variable of each tensor that has one, under the prefix that gives the most."""
-    best: dict[str, Path] = {}
-    for prefix in PREFIXES:
-        bare = {n.removeprefix(prefix): n for n in tensors if n.startswith(prefix)}
-        paths = family.paths(bare)
-        found = {
-            name: path
-            for short, name in bare.items()
-            if (path := _variable(short, tensors[name], bare, paths, flat, root))
-        }
-        best = max(best, found, key=len)
-    return best
-
-
-def _variable(
-    name: str,
-    tensor: np.ndarray,
-    names: Mapping[str, str],
-    paths: Paths,
-    flat: Mapping[Path, Any],
-    root: Path,
-) -> Path | None:
-    layer, _, kind = name.rpartition(".")
-    if layer not in paths or kind not in _LEAVES:
-        return None
-    below = (*root, *paths[layer])
+def _best(
+    forms: Iterable[Form], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
+) -> dict[Path, str]:
+    """The tensor of each variable that has one, in the form that gives the most."""
+    variables, best = unflatten_dict(flat), {}
+    for form in forms:
+        found = {p: n for p, n in tensor_names(variables, form).items() if n in tensors}
+        if len(found) > len(best):
+            best = found
     # A batch norm's scale means nothing to a group norm in its place.
-    if f"{layer}.running_mean" in names and ("batch_stats", *below, "mean") not in flat:
-        return None
-    collection, leaf = _LEAVES[kind]
-    if kind == "weight" and tensor.ndim > 1:
-        leaf = "kernel"
-    path = (collection, *below, leaf)
-    return path if path in flat else None
+    return {
+        path: name
+        for path, name in best.items()
+        if f"{name.rpartition('.')[0]}.running_mean" not in tensors
+        or ("batch_stats", *path[1:-1], "mean") in flat
+    }
 
 
-def _native(tensor: np.ndarray) -> np.ndarray:
-    """In our layout: `[height, width, in, out]` for a convolution or a layer of pixels."""
-    # A layer on each pixel's channels is a 1x1 convolution here.
-    value = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
-    value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value
-    return value.astype(np.float32)
+def _refuse(tensors: Mapping[str, Any], names: tuple[str, str | None], source: str) -> None:
+    if not encoder_layouts(names[0]):
+        raise UserError(
+            f"{source}: nobody publishes weights of encoder {names[0]}; start from a workdir of "
+            "fcnjax, or take another encoder"
+        )
+    shown = ", ".join(list(tensors)[:_SHOWN])
+    raise UserError(f"{source}: none of its tensors belongs to {_called(names)}: {shown}, ...")
 
 
-def _only_channels_differ(kernel: np.ndarray, wanted: tuple[int, ...]) -> bool:
-    if kernel.ndim != 4 or len(wanted) != 4 or kernel.shape[2] == wanted[2]:
-        return False
-    return kernel.shape[:2] == wanted[:2] and kernel.shape[3] == wanted[3]
+def _called(names: tuple[str, str | None]) -> str:
+    return f"encoder {names[0]}" + (f" with decoder {names[1]}" if names[1] else "")
+
+
+def _native(tensor: np.ndarray, variable: Any, path: Path) -> np.ndarray:
+    """In our layout: `[height, width, in, out]` for a kernel; as it is where it cannot fit."""
+    wanted = torch_shape(path, tuple(variable.shape))
+    # Linear layers are convolutions here: over a pixel, or over the grid that torch flattens.
+    linear = tensor.ndim == 2 and len(wanted) == 4 and tensor.shape[0] == wanted[0]
+    if tensor.size == np.prod(wanted) and (linear or tensor.ndim != len(wanted)):
+        tensor = tensor.reshape(wanted)
+    if tensor.ndim == 4:
+        order = (2, 3, 0, 1) if path[-1] == "transposed_kernel" else (2, 3, 1, 0)
+        tensor = tensor.transpose(order)
+    return tensor.astype(np.float32)
+
+
+def _fit_image_channels(
+    values: dict[Path, np.ndarray], flat: Mapping[Path, Any], names: Mapping[Path, str]
+) -> list[str]:
+    """Adapts the one kernel that takes the image, where only its channels differ."""
+    off = [path for path, value in values.items() if value.shape != tuple(flat[path].shape)]
+    if len(off) != 1 or off[0][-1] != "kernel" or values[off[0]].ndim != 4:
+        return []
+    (path,) = off
+    kernel, wanted = values[path], tuple(flat[path].shape)
+    if (*kernel.shape[:2], kernel.shape[3]) != (*wanted[:2], wanted[3]):
+        return []
+    values[path] = _fit_channels(kernel, wanted[2])
+    how = "summed" if wanted[2] == 1 else "repeated"
+    return [f"{names[path]}: {kernel.shape[2]} channels {how} to {wanted[2]}"]
 
 
 def _fit_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
@@ -170,6 +182,26 @@ def _fit_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
         return kernel.sum(2, keepdims=True)
     theirs = kernel.shape[2]
     return kernel[:, :, np.arange(channels) % theirs] * np.float32(theirs / channels)
+
+
+def _leave_other_classes(
+    values: dict[Path, np.ndarray],
+    flat: Mapping[Path, Any],
+    names: Mapping[Path, str],
+    outputs: int,
+) -> list[str]:
+    """Takes out what scores the classes, where only their number differs."""
+    told = []
+    for path in list(values):
+        value, wanted = values[path], tuple(flat[path].shape)
+        scores = path[-1] in ("kernel", "bias") and wanted[-1] == outputs
+        if scores and value.shape[:-1] == wanted[:-1] and value.shape[-1] != outputs:
+            told.append(
+                f"{names[path]}: of {value.shape[-1]} classes, and this model has {wanted[-1]}: "
+                "left as drawn"
+            )
+            del values[path]
+    return told
 
 
 def _few(names: Sequence[str]) -> str:

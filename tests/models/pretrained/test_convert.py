@@ -1,4 +1,4 @@
-"""The names of torch models among ours, on made tensors; parity is in test_encoder_parity.py."""
+"""The names of torch models among ours, on made tensors; test_parity.py compares numbers."""
 
 import json
 from pathlib import Path
@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from flax.traverse_util import flatten_dict
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import ENCODERS, build_model
+from fcnjax.models.classifier import build_classifier
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.pretrained import convert, load_pretrained
-from fcnjax.models.pretrained.names import FAMILIES
+from fcnjax.models.pretrained import convert
+from fcnjax.models.pretrained.layouts import DECODER_LAYOUTS, STYLES, encoder_layouts
+from fcnjax.models.pretrained.names import encoder_form, rest_form, tensor_names, torch_shape
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 
@@ -30,10 +32,35 @@ def tensors_of(file, prefix="", part=""):
     }
 
 
-def variables_of(encoder, channels=3, **options):
-    module = ENCODERS[encoder].make(**options)
+def encoder_of(name, channels=3, **options):
+    """The module and the shapes of its variables."""
+    module = ENCODERS[name].make(**options)
     image = FeatureMap(jnp.zeros((1, 32, 32, channels)))
-    return jax.eval_shape(lambda: module.init(jax.random.key(0), image, False))
+    return module, jax.eval_shape(lambda: module.init(jax.random.key(0), image, False))
+
+
+def filled_encoder(tensors, name, channels=3, source="the weights", **options):
+    module, variables = encoder_of(name, channels, **options)
+    return convert(tensors, variables, module, (name, None), source=source)
+
+
+def model_of(encoder, decoder, classes=2, **options):
+    config = default_config()
+    config.model.update({"encoder": encoder, "decoder": decoder, **options})
+    config.data.class_names = tuple(map(str, range(classes)))
+    model = build_model(config)
+    image = jnp.zeros((1, 32, 32, 3))
+    return model, jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+
+
+def torch_tensors(variables, *forms):
+    """Tensors that torch would have for these variables, each of a number of its own."""
+    names = {path: n for form in forms for path, n in tensor_names(variables, form).items()}
+    flat = flatten_dict(variables)
+    return {
+        name: np.broadcast_to(np.float32(i), torch_shape(path, flat[path].shape))
+        for i, (path, name) in enumerate(names.items())
+    }
 
 
 @pytest.mark.parametrize(
@@ -50,10 +77,10 @@ def variables_of(encoder, channels=3, **options):
     ],
 )
 def test_every_tensor_finds_its_variable(encoder, file, norm, prefix):
-    variables = variables_of(encoder, norm=norm)
+    module, variables = encoder_of(encoder, norm=norm)
     tensors = tensors_of(file, prefix)
     other = {"decoder.conv1.weight": np.zeros((4, 3, 3, 3), np.float32)}
-    filled, report = convert(tensors | other, variables, encoder)
+    filled, report = convert(tensors | other, variables, module, (encoder, None))
     assert set(report.used) == {n for n in tensors if not n.endswith("num_batches_tracked")}
     counters = {n for n in tensors if n.endswith("num_batches_tracked")}
     assert set(report.unused) == counters | other.keys()
@@ -68,7 +95,7 @@ def test_layout_and_statistics():
     tensors = tensors_of("tv_resnet18.txt")
     kernel = np.random.default_rng(0).standard_normal((64, 3, 7, 7)).astype(np.float32)
     tensors["conv1.weight"] = kernel
-    filled, report = convert(tensors, variables_of("resnet18"), "resnet18")
+    filled, report = filled_encoder(tensors, "resnet18")
     assert str(report) == (
         "100 tensors used; 0 not used; 20 batch counters ignored; 0 variables not filled"
     )
@@ -85,7 +112,7 @@ def test_the_first_convolution_takes_other_channels(channels):
     tensors = tensors_of("tv_resnet18.txt")
     kernel = np.random.default_rng(0).standard_normal((64, 3, 7, 7)).astype(np.float32)
     tensors["conv1.weight"] = kernel
-    filled, report = convert(tensors, variables_of("resnet18", channels), "resnet18")
+    filled, report = filled_encoder(tensors, "resnet18", channels)
     assert report.adapted == (f"conv1.weight: 3 channels {how} to {channels}",)
     ours = np.asarray(filled["params"]["conv1"]["conv"]["kernel"])
     wanted = np.concatenate([kernel] * 4, 1)[:, :channels] * (3 / channels)
@@ -95,9 +122,7 @@ def test_the_first_convolution_takes_other_channels(channels):
 
 
 def test_batch_norm_does_not_fill_group_norm():
-    _, report = convert(
-        tensors_of("tv_resnet18.txt"), variables_of("resnet18", norm="group"), "resnet18"
-    )
+    _, report = filled_encoder(tensors_of("tv_resnet18.txt"), "resnet18", norm="group")
     assert "conv1.weight" in report.used
     assert {"bn1.weight", "bn1.running_mean"} < set(report.unused)
     assert "params/conv1/norm/scale" in report.missing
@@ -105,33 +130,126 @@ def test_batch_norm_does_not_fill_group_norm():
 
 
 def test_weights_of_another_encoder():
-    words = r"x\.pth: layer\d\.\d\.\S+ becomes .* and encoder resnet34 takes .* at params/"
+    words = r"x\.pth: layer\d\.\d\.\S+ becomes .* and encoder resnet34 takes .* at \w+/"
     with pytest.raises(UserError, match=words):
-        convert(tensors_of("tv_resnet50.txt"), variables_of("resnet34"), "resnet34", source="x.pth")
+        filled_encoder(tensors_of("tv_resnet50.txt"), "resnet34", source="x.pth")
     tensors = tensors_of("timm_fo_vgg16.txt")
     with pytest.raises(UserError, match=r"x\.pth: none of its tensors belongs to encoder resnet34"):
-        convert(tensors, variables_of("resnet34"), "resnet34", source="x.pth")
+        filled_encoder(tensors, "resnet34", source="x.pth")
 
 
-def test_load_pretrained_fills_the_encoder_of_a_model(tmp_path):
-    config = default_config()
-    config.model.encoder, config.model.decoder = "resnet18", "fcn32s"
-    config.data.class_names = ("a", "b")
-    model = build_model(config)
-    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
-    path = tmp_path / "w.safetensors"
-    save_file({n: np.ascontiguousarray(v) for n, v in tensors_of("tv_resnet18.txt").items()}, path)
-    filled, report = load_pretrained(variables, str(path), config)
+def test_an_encoder_without_published_weights_is_refused():
+    with pytest.raises(UserError, match=r"nobody publishes weights of encoder vanilla"):
+        filled_encoder({"a": np.zeros(1)}, "vanilla")
+
+
+def test_a_classifiers_file_fills_the_encoder_of_any_model():
+    model, variables = model_of("resnet18", "fcn32s")
+    tensors = tensors_of("tv_resnet18.txt")
+    filled, report = convert(tensors, variables, model, ("resnet18", "fcn32s"))
     assert len(report.used) == 100
     assert float(filled["params"]["encoder"]["conv1"]["norm"]["scale"][0]) == 1
     assert report.missing
     assert not any("/encoder/" in name for name in report.missing)
     assert filled["params"]["decoder"] == variables["params"]["decoder"]
-    with pytest.raises(UserError, match=r"unknown source s3://; valid: the path of a \.pth"):
-        load_pretrained(variables, "s3://bucket/w.pth", config)
 
 
-def test_an_encoder_without_published_weights_is_refused():
-    assert FAMILIES.keys() <= ENCODERS.keys()
-    with pytest.raises(UserError, match=r"unknown 'vanilla'.*valid: .*resnet101"):
-        convert({"a": np.zeros(1)}, {}, "vanilla")
+PUBLISHED = [
+    ("resnet18", "unet_smp", "smp"),
+    ("resnet18", "unetplusplus", "smp"),
+    ("resnet18", "linknet", "smp"),
+    ("resnet18", "fpn", "smp"),
+    ("resnet18", "pspnet", "smp"),
+    ("resnet18", "deeplabv3", "smp"),
+    ("resnet18", "deeplabv3plus", "smp"),
+    ("resnet18", "deeplabv3", "torchvision"),
+    ("resnet18", "fcn_head", "torchvision"),
+    ("resnet18", "lraspp", "torchvision"),
+    ("resnet18", "upernet", "smp"),
+    ("mit_b0", "segformer", "smp"),
+]
+
+
+def test_every_published_decoder_is_tried_here():
+    forms = {(name, form) for name, row in DECODER_LAYOUTS.items() for form in row}
+    assert {row[1:] for row in PUBLISHED} == forms
+
+
+@pytest.mark.parametrize("wrapped", ["", "model."])
+@pytest.mark.parametrize(("encoder", "decoder", "form"), PUBLISHED)
+def test_a_whole_models_file_fills_all_of_it(encoder, decoder, form, wrapped):
+    aux = {"aux_head": True} if form == "torchvision" else {}
+    model, variables = model_of(encoder, decoder, **aux)
+    prefix = {"smp": "encoder.", "torchvision": "backbone."}[form]
+    encoder_is = next(iter(encoder_layouts(encoder)))
+    tensors = torch_tensors(
+        variables,
+        encoder_form(model.encoder, encoder, encoder_is, "whole", wrapped + prefix, ("encoder",)),
+        rest_form(model, (encoder, decoder), form, wrapped),
+    )
+    filled, report = convert(tensors, variables, model, (encoder, decoder))
+    assert not report.unused
+    assert not report.missing
+    assert not report.adapted
+    values = sorted(float(leaf.ravel()[0]) for leaf in jax.tree.leaves(filled))
+    assert values == list(range(len(tensors)))
+
+
+def test_a_head_of_other_classes_is_left_and_told():
+    names = ("resnet18", "unet_smp")
+    model, variables = model_of(*names, classes=2)
+    theirs, their_variables = model_of(*names, classes=5)
+    tensors = torch_tensors(
+        their_variables,
+        encoder_form(theirs.encoder, "resnet18", "timm", prefix="encoder.", root=("encoder",)),
+        rest_form(theirs, names, "smp"),
+    )
+    filled, report = convert(tensors, variables, model, names)
+    assert report.adapted == (
+        "segmentation_head.0.bias: of 5 classes, and this model has 2: left as drawn",
+        "segmentation_head.0.weight: of 5 classes, and this model has 2: left as drawn",
+    )
+    assert set(report.unused) == {"segmentation_head.0.weight", "segmentation_head.0.bias"}
+    assert set(report.missing) == {"params/head/kernel", "params/head/bias"}
+    assert filled["params"]["head"] == variables["params"]["head"]
+
+
+def test_a_decoder_of_other_widths_is_an_error():
+    names = ("resnet18", "unet_smp")
+    model, variables = model_of(*names, decoder_widths=(8, 8, 8, 8, 8))
+    theirs, their_variables = model_of(*names)
+    tensors = torch_tensors(their_variables, rest_form(theirs, names, "smp"))
+    with pytest.raises(UserError, match=r"decoder\.blocks\.0\.conv1\.\S+ becomes .* and encoder "):
+        convert(tensors, variables, model, names)
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if encoder_layouts(name)])
+def test_every_variable_has_one_name_in_every_form(name):
+    """The classifier's too, for each of the forms in which it is published."""
+    model = build_classifier(name)
+    image = jnp.zeros((1, 32, 32, 3))
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+    flat = flatten_dict(variables)
+    for form in encoder_layouts(name):
+        normed = not name.startswith("vgg") or form.endswith("_bn")
+        for style in STYLES:
+            of_encoder = encoder_form(model.encoder, name, form, style, root=("encoder",))
+            names = tensor_names(variables, of_encoder)
+            names |= tensor_names(variables, rest_form(model, (name, None), form))
+            assert len(set(names.values())) == len(names)
+            nameless = [path for path in flat if path not in names]
+            assert normed == (not nameless)
+            assert all(path[-2] == "norm" for path in nameless)
+
+
+def test_torchs_vgg_classifier_is_a_convolution_over_the_grid():
+    model = build_classifier("vgg11", norm="none")
+    variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+    weight = np.zeros((4096, 512 * 7 * 7), np.float32)
+    weight[5, 300 * 49 + 2 * 7 + 6] = 3
+    filled, report = convert({"classifier.0.weight": weight}, variables, model, ("vgg11", None))
+    assert report.used == ("classifier.0.weight",)
+    kernel = np.asarray(filled["params"]["hidden0"]["kernel"])
+    assert kernel.shape == (7, 7, 512, 4096)
+    assert kernel[2, 6, 300, 5] == 3
+    assert kernel.sum() == 3
