@@ -12,6 +12,7 @@ COMMANDS = {
     "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),
     "evaluate": ("fcnjax.evaluate", "score a checkpoint; write metrics.json and report.html"),
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
+    "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),
     "data": ("fcnjax.data.command", "fetch sample sets"),
     "models": ("fcnjax.models.command", "list encoders and decoders, or size up a config's model"),
 }

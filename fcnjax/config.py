@@ -32,23 +32,35 @@ def default_config() -> ConfigDict:
                 "decoder": "unet",
                 "head": "softmax",  # softmax: one class a pixel; sigmoid: binary cross-entropy
                 "norm": "batch",  # batch, group or none
+                "encoder_norm": config_dict.placeholder(str),  # None: as norm
                 "activation": "relu",  # relu, leaky_relu, gelu or silu
                 "dtype": "float32",  # of the computation: float32 or bfloat16
-                "init_from": config_dict.placeholder(str),  # torch weights, or a workdir
+                "init_from": config_dict.placeholder(str),  # published weights, or a workdir
                 # Options of an encoder or decoder. None is its own default; a value that neither
                 # of the two takes is an error.
                 "widths": config_dict.placeholder(tuple),  # channels of the vanilla stages
                 "downsample": config_dict.placeholder(str),  # vanilla: max_pool or conv
+                "padding": config_dict.placeholder(str),  # vanilla with unet: same or valid
                 "decoder_widths": config_dict.placeholder(tuple),  # unets: channels, deep first
+                "decoder_width": config_dict.placeholder(int),  # others: channels of the result
+                "fc_width": config_dict.placeholder(int),  # fcn: of fc6 and fc7; over vgg 4096
+                "decoder_depths": config_dict.placeholder(tuple),  # fcdensenet: layers, deep first
+                "growth": config_dict.placeholder(int),  # fcdensenet: channels of a layer
                 "skip": config_dict.placeholder(str),  # unet: concat or add
-                "upsample": config_dict.placeholder(str),  # bilinear, transposed; unet_smp: nearest
+                "upsample": config_dict.placeholder(str),  # bilinear, transposed; smp's: nearest
+                "attention": config_dict.placeholder(str),  # unets: scse
+                "deep_supervision": config_dict.placeholder(bool),  # unetplusplus: side heads
+                "merge": config_dict.placeholder(str),  # fpn: add or concat
                 "dropout": config_dict.placeholder(float),  # on the decoder's features
+                "encoder_form": config_dict.placeholder(str),  # whose: torchvision, timm, smp, ...
                 "drop_path": config_dict.placeholder(float),  # convnext: of the last block
                 "output_stride": config_dict.placeholder(int),  # resnet: 8, 16 or 32
                 "dilation_rule": config_dict.placeholder(str),  # resnet: torchvision or smp
                 "atrous_rates": config_dict.placeholder(tuple),  # deeplab: dilations of the ASPP
-                "align_corners": config_dict.placeholder(bool),  # deeplab: the logits' enlargement
-                "aux_head": False,  # a second head, on the encoder's last feature but one
+                "separable": config_dict.placeholder(bool),  # deeplab: convolutions of the ASPP
+                "align_corners": config_dict.placeholder(bool),  # how logits are enlarged
+                "aux_head": False,  # a second head, on another feature of the encoder
+                "aux_feature": -2,  # which one: -2 is the last but one
             },
             "data": {
                 "source": "folder",  # folder, or a sample set: stare
@@ -86,7 +98,7 @@ def default_config() -> ConfigDict:
                 "cross_entropy": 1.0,
                 "binary_cross_entropy": 0.0,
                 "dice": 0.0,
-                "aux": 0.4,  # of the same terms on an auxiliary head, where the model has one
+                "aux": 0.4,  # of the same terms on auxiliary heads: of their mean
                 "class_weights": (),
             },
             "optim": {
@@ -165,7 +177,7 @@ def load_config(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     except Exception as error:
         raise UserError(_fault_in(path, error)) from error
     for word in overrides:
-        _override(config, word)
+        override(config, word)
     return config
 
 
@@ -192,7 +204,12 @@ def _find(name: str) -> Path:
     )
 
 
-def _override(config: ConfigDict, word: str) -> None:
+def override(config: ConfigDict, word: str) -> None:
+    """Changes a key of the config by a word of the form `--config.section.key=value`.
+
+    Raises:
+        UserError: An unknown key, or a value of the wrong type.
+    """
     key, given, text = word.removeprefix("--config.").partition("=")
     *sections, leaf = key.split(".")
     node = config

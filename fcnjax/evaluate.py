@@ -12,7 +12,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
+from fcnjax.config import override
 from fcnjax.data import pipeline
+from fcnjax.errors import UserError
 from fcnjax.files import write_json
 from fcnjax.mesh import batch_shards, make_mesh, to_devices, to_host
 from fcnjax.predict import load_variables, parse_step
@@ -20,6 +22,18 @@ from fcnjax.report import write_report
 from fcnjax.steps import make_eval_step
 
 METRICS_FILE = "metrics.json"
+# Keys of config.data that say where the images are; others would make it another model.
+WHERE = (
+    "source",
+    "root",
+    "images",
+    "masks",
+    "mask_values",
+    "split_by",
+    "eval_split",
+    "eval_fraction",
+    "split_seed",
+)
 
 
 @dataclass
@@ -85,11 +99,18 @@ def _evenly(length: int, count: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(count, length)).astype(int)).tolist()
 
 
-def write_results(workdir: str | Path, config: ConfigDict, results: Results, step: int) -> None:
-    """Writes `metrics.json` and `report.html` to the workdir."""
-    workdir = Path(workdir)
+def write_results(
+    workdir: str | Path,
+    config: ConfigDict,
+    results: Results,
+    step: int,
+    *,
+    out: str | Path | None = None,
+) -> None:
+    """Writes `metrics.json` and `report.html` to `out`, by default the workdir."""
+    out = Path(workdir if out is None else out)
     write_json(
-        workdir / METRICS_FILE,
+        out / METRICS_FILE,
         {
             "step": step,
             "split": config.data.eval_split,
@@ -99,7 +120,7 @@ def write_results(workdir: str | Path, config: ConfigDict, results: Results, ste
         },
     )
     write_report(
-        workdir,
+        out,
         config,
         {"step": step, **results.metrics},
         results.confusion,
@@ -111,23 +132,51 @@ def write_results(workdir: str | Path, config: ConfigDict, results: Results, ste
 
 def main(argv: list[str]) -> int:
     """`fcnjax evaluate`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax evaluate",
-        description="Score a checkpoint on the evaluation split; print the table, and write "
-        "metrics.json and report.html to the workdir.",
-        epilog="example: fcnjax evaluate --workdir=runs/stare",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train made")
-    parser.add_argument(
-        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
-    )
-    args = parser.parse_args(argv)
+    args, overrides = _parse(argv)
     config, model, variables, step = load_variables(args.workdir, parse_step(args.step))
+    for word in overrides:
+        override(config, word)
+    if len(config.data.mask_values) != len(config.data.class_names):
+        raise UserError(
+            f"--config.data.mask_values: has {len(config.data.mask_values)} values, and the model "
+            f"has {len(config.data.class_names)} classes"
+        )
     mesh = make_mesh(config)
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
     results = evaluator(variables)
     print(metrics.format_table(results.metrics))
-    write_results(args.workdir, config, results, step)
-    print(f"step {step}: {args.workdir}/{METRICS_FILE}, {args.workdir}/report.html")
+    out = args.out or args.workdir
+    write_results(args.workdir, config, results, step, out=out)
+    print(f"step {step}: {out}/{METRICS_FILE}, {out}/report.html")
     return 0
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, and words that change keys of the config."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax evaluate",
+        description="Score a checkpoint on the evaluation split; print the table, and write "
+        "metrics.json and report.html. --config.data.KEY=VALUE says where other images are, with "
+        f"KEY one of {', '.join(WHERE)}.",
+        epilog="example: fcnjax evaluate --workdir=runs/stare",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        metavar="DIR",
+        help="a folder that train or publish made, or hf://OWNER/REPO",
+    )
+    parser.add_argument(
+        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
+    )
+    parser.add_argument("--out", metavar="DIR", help="where the two files go (the workdir)")
+    args, overrides = parser.parse_known_args(argv)
+    for word in overrides:
+        if not word.startswith(("--config.eval.", *(f"--config.data.{key}=" for key in WHERE))):
+            raise UserError(
+                f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
+            )
+    if args.out is None and "://" in args.workdir:
+        raise UserError(f"--out: say where the scores of {args.workdir} go")
+    return args, overrides

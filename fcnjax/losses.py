@@ -176,8 +176,9 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
     Returns:
         `loss(outputs, labels, valid=None) -> (total, {name: value})`: `outputs["logits"]` is
         [B, H, W, K], `outputs["aux"]` holds the like of auxiliary heads by name, `labels` is
-        [B, H, W], `valid` bool [B]; the values are not yet weighted. Each auxiliary head adds the
-        weighted sum of the same terms on its logits, times `loss.aux`.
+        [B, H, W], `valid` bool [B]; the values are not yet weighted. The same terms are summed
+        for each auxiliary head, and the mean over the heads is added, times `loss.aux`: three heads
+        weigh as much as one. Their number as `loss.aux` gives each the weight of the main one.
 
     Raises:
         UserError: Weights that are negative or all 0, a loss that does not go with the head, or
@@ -205,10 +206,11 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
     def loss(outputs, labels, valid=None):
         values = terms_of(outputs["logits"], labels, valid)
         total = sum(terms[name] * value for name, value in values.items())
-        for head_name, logits in outputs["aux"].items():
+        aux = outputs["aux"]
+        for head_name, logits in aux.items():
             own = terms_of(logits, labels, valid)
             values[head_name] = sum(terms[name] * value for name, value in own.items())
-            total += config.loss.aux * values[head_name]
+            total += config.loss.aux / len(aux) * values[head_name]
         return total, values
 
     return loss

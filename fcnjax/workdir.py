@@ -1,6 +1,7 @@
 """The config that a workdir keeps: with the checkpoints, all that its readers need."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -57,13 +58,35 @@ def load_saved_config(workdir: str | Path) -> ConfigDict:
         raise UserError(
             f"{path}: format_version is {version}, and fcnjax {__version__} reads {FORMAT_VERSION}"
         )
+    try:
+        return _filled(saved["config"], path)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: is not a config that fcnjax wrote: {reason}") from error
+
+
+def _filled(saved: dict, path: Path) -> ConfigDict:
     config = default_config()
-    for section, values in saved["config"].items():
+    for section, values in saved.items():
         for key, value in values.items():
             if section not in config or key not in config[section]:
                 raise UserError(f"{path}: {section}.{key} is unknown to fcnjax {__version__}")
             config[section][key] = tuples(value)
     return config
+
+
+def is_saved_config(content: Any) -> bool:
+    """Whether the content of a JSON file is a config that `save_config` wrote."""
+    return isinstance(content, dict) and {"format_version", "fcnjax_version"} <= content.keys()
+
+
+def is_model_folder(folder: str | Path) -> bool:
+    """Whether a folder is a workdir, or a model that `fcnjax publish` wrote."""
+    path = Path(folder) / CONFIG_FILE
+    try:
+        return path.is_file() and is_saved_config(read_json(path))
+    except UserError:
+        return False
 
 
 def claim_workdir(config: ConfigDict, workdir: Path) -> None:

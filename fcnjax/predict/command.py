@@ -56,7 +56,12 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders or globs")
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train made")
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        metavar="DIR",
+        help="a folder that train or publish made, or hf://OWNER/REPO",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
     parser.add_argument(
         "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"

@@ -9,11 +9,13 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from fcnjax.checkpoint import Checkpoints
+from fcnjax.checkpoint import FOLDER, Checkpoints
 from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas, pad_to
 from fcnjax.errors import UserError
+from fcnjax.model_file import MODEL_FILE, read_variables
 from fcnjax.models import build_model
+from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_predict_step
 from fcnjax.train_state import init_state, init_variables
@@ -118,13 +120,34 @@ def parse_step(text: str) -> str | int:
 def load_variables(
     workdir: str | Path, step: str | int = "best"
 ) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
-    """Reads a workdir: its config, model, inference variables and their step.
+    """Reads a workdir or a published model: its config, module, inference variables and their step.
+
+    Args:
+        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
+        step: Which checkpoint: `best`, `latest` or a step; a published model has one.
 
     Raises:
-        UserError: It is not a workdir, or has no such whole checkpoint.
+        UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
+            config.
     """
-    config = load_saved_config(workdir)
-    model, optimizer = build_model(config), make_optimizer(config)
+    on_hub = str(workdir).startswith("hf://")
+    folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
+    config = load_saved_config(folder)
+    model = build_model(config)
+    if (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir():
+        like = jax.eval_shape(lambda: init_variables(model, config))
+        variables, found = read_variables(folder / MODEL_FILE, like)
+        if step not in ("best", "latest", found):
+            raise UserError(f"--step: {workdir} holds step {found} alone; valid: best, {found}")
+        return config, model, jax.device_put(variables, jax.devices()[0]), found
+    variables, found = _restore(folder, config, model, step)
+    return config, model, variables, found
+
+
+def _restore(
+    workdir: Path, config: ConfigDict, model: nn.Module, step: str | int
+) -> tuple[dict[str, Any], int]:
+    optimizer = make_optimizer(config)
     device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
@@ -132,23 +155,22 @@ def load_variables(
     )
     checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
     try:
-        variables, found = checkpoints.restore_inference(like, step)
+        return checkpoints.restore_inference(like, step)
     finally:
         checkpoints.close()
-    return config, model, variables, found
 
 
 def load(workdir: str | Path, step: str | int = "best") -> Model:
-    """Loads a trained model from a workdir.
+    """Loads a trained model from a workdir, or a published one.
 
     Args:
-        workdir: A folder that `fcnjax train` made.
+        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
         step: Which checkpoint: `best`, `latest` or a step.
 
     Returns:
         A model; `model(image)` labels an image.
 
     Raises:
-        UserError: The folder is not a workdir, or has no such whole checkpoint.
+        UserError: It is neither, or has no such whole checkpoint.
     """
     return Model(*load_variables(workdir, step))

@@ -13,9 +13,10 @@ import pytest
 from jax import lax
 
 from fcnjax.models import ENCODERS, layers
-from fcnjax.models.classifier import Classifier
+from fcnjax.models.classifier import Classifier, build_classifier
 from fcnjax.models.encoders.efficientnet import efficientnet
 from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
+from fcnjax.models.encoders.mobilenet import MobileNetV3Small, mobilenet_v2
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.layers.depthwise import depthwise, sum_of_shifts
 
@@ -38,10 +39,33 @@ COUNTS = {
     "efficientnet_lite3": 8_197_096,
     "efficientnet_lite4": 13_006_568,
 }
-HEADS = {
-    "mobilenet_v2": ({"last": 1280}, 0),
-    "mobilenet_v3_small": ({}, 1024),
-    "mobilenet_v3_large": ({}, 1280),
+# Channels of the features that each form takes, as the libraries declare them.
+FORMS = {
+    ("mobilenet_v2", "timm"): (16, 24, 32, 96, 320),
+    ("mobilenet_v2", "smp"): (16, 24, 32, 96, 1280),
+    ("mobilenet_v3_small", "timm"): (16, 16, 24, 48, 576),
+    ("mobilenet_v3_small", "torchvision"): (16, 16, 24, 40, 576),
+    ("mobilenet_v3_large", "timm"): (16, 24, 40, 112, 960),
+    ("mobilenet_v3_large", "torchvision"): (16, 24, 40, 80, 960),
+    ("efficientnet_b0", "timm"): (16, 24, 40, 112, 320),
+    ("efficientnet_b0", "smp"): (32, 24, 40, 112, 320),
+    ("efficientnet_b0", "smp_timm"): (32, 24, 40, 112, 320),
+    ("efficientnet_b7", "timm"): (32, 48, 80, 224, 640),
+    ("efficientnet_b7", "smp"): (64, 48, 80, 224, 640),
+    ("efficientnet_b7", "smp_timm"): (64, 48, 80, 224, 640),
+    ("efficientnet_lite3", "timm"): (24, 32, 48, 136, 384),
+    ("efficientnet_lite3", "smp_timm"): (32, 32, 48, 136, 384),
+}
+# The blocks, of those with index in smp's `_out_indexes`, that its EfficientNets take.
+SMP_TAPS = {
+    "efficientnet_b0": (2, 4, 8, 15),
+    "efficientnet_b1": (4, 7, 15, 22),
+    "efficientnet_b2": (4, 7, 15, 22),
+    "efficientnet_b3": (4, 7, 17, 25),
+    "efficientnet_b4": (5, 9, 21, 31),
+    "efficientnet_b5": (7, 12, 26, 38),
+    "efficientnet_b6": (8, 14, 30, 44),
+    "efficientnet_b7": (10, 17, 37, 54),
 }
 BLOCKS = (
     Block(3, 8, 8),
@@ -77,14 +101,39 @@ def run(encoder, variables, image, train=False):
 
 @pytest.mark.parametrize("name", COUNTS)
 def test_parameters_are_as_many_as_published(name):
-    options, hidden = HEADS.get(name, ({"head": True}, 0))
-    encoder = ENCODERS[name].make(**options)
-    model = Classifier(encoder, 1000, hidden)
+    model = build_classifier(name)
     logits, variables = jax.eval_shape(
         lambda: model.init_with_output(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
     )
     assert logits.shape == (1, 1000)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == COUNTS[name]
+
+
+@pytest.mark.parametrize(("name", "form"), FORMS)
+def test_forms_differ_in_features_not_in_weights(name, form):
+    entry = ENCODERS[name]
+    assert entry.options["encoder_form"] == "form"
+    assert form in entry.choices["encoder_form"]
+    encoder = entry.make(form=form)
+    assert encoder.channels == FORMS[name, form]
+    assert encoder.blocks == entry.make().blocks
+    assert encoder.epsilon == (
+        1e-3 if form in ("torchvision", "smp") and "v2" not in name else 1e-5
+    )
+
+
+def test_every_form_is_tested():
+    families = {
+        name: entry.choices["encoder_form"] for name, entry in ENCODERS.items() if entry.choices
+    }
+    tested = {name for name, _ in FORMS}
+    assert {(name, form) for name in tested for form in families[name]} == set(FORMS)
+
+
+@pytest.mark.parametrize("name", SMP_TAPS)
+def test_smps_efficientnets_give_the_blocks_that_smp_takes(name):
+    encoder = ENCODERS[name].make(form="smp")
+    assert encoder.taps == (-1, *SMP_TAPS[name])
 
 
 def test_the_strides_and_channels_that_are_declared():
@@ -152,10 +201,14 @@ def test_drop_path_rises_with_the_blocks_and_rests_in_inference():
 
 
 def test_forms_are_checked():
-    with pytest.raises(ValueError, match="'keras' is none of timm, smp"):
+    with pytest.raises(ValueError, match="'keras' is none of timm, smp, smp_timm"):
         efficientnet(1.0, 1.0, 224, form="keras")
-    with pytest.raises(ValueError, match="or not for Lite"):
+    with pytest.raises(ValueError, match="'smp' is none of timm, smp_timm"):
         efficientnet(1.0, 1.0, 224, form="smp", lite=True)
+    with pytest.raises(ValueError, match="'torchvision' is none of timm, smp"):
+        mobilenet_v2(form="torchvision")
+    with pytest.raises(ValueError, match="'smp' is none of torchvision, timm"):
+        MobileNetV3Small(form="smp")
 
 
 def test_widths_are_rounded_but_not_below_nine_tenths():
@@ -163,7 +216,7 @@ def test_widths_are_rounded_but_not_below_nine_tenths():
 
 
 def test_classifier_sees_no_padding():
-    model = Classifier(InvertedNet(4, BLOCKS[:2], last=24), 5, hidden=8, dropout=0.5)
+    model = Classifier(InvertedNet(4, BLOCKS[:2], last=24), 5, hidden=(8,), dropout=0.5)
     images = np.array(random(2, 40, 56, 3))
     sizes = ((37, 53), (5, 7))
     variables = jax.jit(model.init)(jax.random.key(0), images)

@@ -15,6 +15,7 @@ from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
 from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.encoders.convnext import ConvNeXt
 from fcnjax.models.encoders.densenet import DenseNet
+from fcnjax.models.encoders.fcdensenet import FCDenseNet
 from fcnjax.models.encoders.inverted import Block, InvertedNet
 from fcnjax.models.encoders.resnet import ResNet
 from fcnjax.models.encoders.vanilla import Vanilla
@@ -44,25 +45,37 @@ SMALL = {
         ResNet, (1, 1, 2, 1), "bottleneck", deep=True, output_stride=8, groups=4, group_width=4
     ),
     "densenet": functools.partial(DenseNet, (1, 2, 1, 1), 8),
+    "fcdensenet": functools.partial(FCDenseNet, (1, 2, 1), 6),
     "convnext": functools.partial(ConvNeXt, (1, 2, 1, 1), (8, 12, 16, 24), 0.5),
     "inverted": functools.partial(InvertedNet, 8, INVERTED, 24, gate="hard_sigmoid"),
     "inverted_static": functools.partial(
         InvertedNet, 8, INVERTED, drop_path=0.5, output_stride=16, static_side=60
     ),
 }
+VALID = {"padding": "valid"}
 TRANSPOSED_ADD = {"upsample": "transposed", "skip": "add"}
 PAIRS = {
     "vanilla-unet": ("vanilla", "unet", {}, {}),
     "vanilla-unet-transposed-add": ("vanilla", "unet", {}, TRANSPOSED_ADD),
     "vanilla-unet-group": ("vanilla", "unet", {"norm": "group", "activation": "silu"}, {}),
+    "vanilla-unet-scse": ("vanilla_conv", "unet", {}, {"attention": "scse"}),
+    "vanilla-unet-valid": ("vanilla", "unet", VALID, {**VALID, "upsample": "transposed"}),
+    "vanilla-unet-valid-add": (
+        "vanilla",
+        "unet",
+        {**VALID, "norm": "none"},
+        {**VALID, "skip": "add"},
+    ),
     "vanilla-unet-none": ("vanilla_conv", "unet", {"norm": "none", "activation": "gelu"}, {}),
     "vanilla-fcn8s": ("vanilla_deep", "fcn8s", {}, {}),
     "vgg-unet": ("vgg", "unet", {}, {}),
     "vgg-unet-transposed": ("vgg", "unet", {}, {"upsample": "transposed"}),
-    "vgg-fcn32s": ("vgg", "fcn32s", {}, {}),
-    "vgg-fcn16s": ("vgg", "fcn16s", {}, {}),
-    "vgg-fcn8s": ("vgg", "fcn8s", {}, {}),
-    "vgg-fcn8s-transposed": ("vgg", "fcn8s", {}, {"upsample": "transposed"}),
+    "vgg-fcn32s": ("vgg", "fcn32s", {}, {"fc_width": 0}),
+    "vgg-fcn16s": ("vgg", "fcn16s", {}, {"fc_width": 8}),
+    "vgg-fcn8s": ("vgg", "fcn8s", {}, {"fc_width": 8}),
+    "vgg-fcn8s-transposed": ("vgg", "fcn8s", {}, {"upsample": "transposed", "fc_width": 8}),
+    "vgg-segnet": ("vgg", "segnet", {}, {}),
+    "vanilla-segnet": ("vanilla", "segnet", {"norm": "group"}, {}),
     "resnet_basic-unet": ("resnet_basic", "unet", {}, {}),
     "resnet_basic-fcn32s": ("resnet_basic", "fcn32s", {}, {}),
     "resnet_basic-fcn16s": ("resnet_basic", "fcn16s", {}, {}),
@@ -78,18 +91,52 @@ PAIRS = {
         {"upsample": "bilinear", "widths": (8, 8, 8, 8, 4)},
     ),
     "vgg-unetplusplus": ("vgg", "unetplusplus", {}, {"widths": (8, 8, 8, 8, 4)}),
+    "vanilla-unetplusplus-supervised": (
+        "vanilla",
+        "unetplusplus",
+        {},
+        {"widths": (8, 8, 4), "deep_supervision": True, "upsample": "bilinear"},
+    ),
     "vgg-linknet": ("vgg", "linknet", {}, {}),
     "resnet_basic-linknet": ("resnet_basic", "linknet", {}, {}),
     "vanilla-fpn": ("vanilla", "fpn", {}, {"pyramid": 16, "width": 8}),
     "resnet_basic-fpn": ("resnet_basic", "fpn", {}, {"pyramid": 16, "width": 8}),
+    "vanilla-fpn-concat": (
+        "vanilla",
+        "fpn",
+        {},
+        {"pyramid": 16, "width": 8, "merge": "concat", "upsample": "bilinear"},
+    ),
     "vanilla-pspnet": ("vanilla", "pspnet", {}, {"width": 8}),
     "resnet_basic-pspnet": ("resnet_basic", "pspnet", {"norm": "group"}, {"width": 8}),
     "vgg-deeplabv3": ("vgg", "deeplabv3", {}, {"align_corners": True, "rates": (1, 2)}),
+    "vgg-deeplabv3-separable": (
+        "vgg",
+        "deeplabv3",
+        {},
+        {"separable": True, "rates": (1, 2), "width": 8},
+    ),
     "resnet_basic-deeplabv3plus": ("resnet_basic", "deeplabv3plus", {}, {}),
+    "resnet_basic-upernet": ("resnet_basic", "upernet", {}, {"width": 8}),
+    "resnet_dilated-upernet": (
+        "resnet_dilated",
+        "upernet",
+        {"norm": "group"},
+        {"width": 8, "align_corners": False},
+    ),
+    "inverted-lraspp": ("inverted", "lraspp", {}, {"width": 8}),
     "resnet_basic-fcn_head": ("resnet_basic", "fcn_head", {}, {}),
     "resnet_deep-unet": ("resnet_deep", "unet", {"norm": "none"}, {"widths": (8, 8, 8, 8)}),
     "resnet_dilated-fcn_head": ("resnet_dilated", "fcn_head", {}, {}),
     "densenet-unet": ("densenet", "unet", {}, {"widths": (8, 8, 8, 8)}),
+    "fcdensenet-fcdensenet": ("fcdensenet", "fcdensenet", {}, {}),
+    "fcdensenet-unet": ("fcdensenet", "unet", {}, {"widths": (8, 8)}),
+    "resnet_dilated-fcdensenet": (
+        "resnet_dilated",
+        "fcdensenet",
+        {},
+        {"depths": (1, 2, 1, 1), "growth": 4},
+    ),
     "convnext-unet": ("convnext", "unet", {}, {}),
     "convnext-fpn": ("convnext", "fpn", {}, {"pyramid": 16, "width": 8}),
     "inverted-unet": ("inverted", "unet", {}, {}),
@@ -100,16 +147,24 @@ TRAINED = (
     "vanilla-unet",
     "vanilla-unet-transposed-add",
     "vanilla-unet-group",
+    "vanilla-unet-scse",
+    "vanilla-unet-valid",
     "vgg-fcn8s-transposed",
+    "vgg-segnet",
+    "vanilla-segnet",
     "resnet_basic-unet",
     "resnet_bottleneck-fcn8s",
     "vgg-unetplusplus",
+    "vanilla-unetplusplus-supervised",
     "vgg-linknet",
     "resnet_basic-fpn",
     "vanilla-pspnet",
     "resnet_basic-deeplabv3plus",
+    "resnet_basic-upernet",
+    "inverted-lraspp",
     "resnet_dilated-fcn_head",
     "densenet-unet",
+    "fcdensenet-fcdensenet",
     "convnext-unet",
     "inverted-unet",
 )
@@ -192,8 +247,9 @@ def test_trains_on_a_single_small_image(pair):
             rngs={"dropout": jax.random.key(0)},
             mutable=["batch_stats"],
         )
-        assert outputs["aux"] == {}
-        return (outputs["logits"] ** 2).mean(), updated
+        assert list(outputs["aux"]) == ["side1"] * pair.endswith("supervised")
+        total = sum((logits**2).mean() for logits in (outputs["logits"], *outputs["aux"].values()))
+        return total, updated
 
     (value, updated), gradients = jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, updated, gradients)))
@@ -252,10 +308,13 @@ def test_aux_head_adds_logits_and_changes_none():
 
 
 REFUSALS = {
+    "segnet": ((1, 2), "undoes 2x2 max poolings between features"),
     "unet_smp": ((1, 2), "needs two features above stride 1, and small gives strides 1, 2"),
     "unetplusplus": ((1, 2), "needs two features above stride 1"),
     "linknet": ((2,), "needs two features above stride 1"),
     "fpn": ((1, 2, 4), "needs two features at stride 4 or more, .* 1, 2, 4"),
+    "upernet": ((1, 2, 4), "needs two features at stride 4 or more, .* 1, 2, 4"),
+    "lraspp": ((2, 4, 8), "needs a feature at stride 8 and a deeper one, .* 2, 4, 8"),
     "pspnet": ((1, 2, 4), "reads the feature at stride 8"),
     "deeplabv3plus": ((1, 2, 4), "needs a feature at stride 4 and a deeper one"),
 }
@@ -271,7 +330,9 @@ def test_decoders_refuse_what_they_cannot_decode(decoder):
 
 # Of dilated encoders, and of those that begin at stride 4.
 @pytest.mark.parametrize("strides", [(2, 4, 8, 8, 8), (2, 4, 8, 16, 16), (4, 8, 16, 32)])
-@pytest.mark.parametrize("decoder", [name for name in DECODERS if not name.startswith("fcn")])
+@pytest.mark.parametrize(
+    "decoder", [name for name in DECODERS if not name.startswith(("fcn", "segnet"))]
+)
 def test_pyramids_of_other_strides(decoder, strides):
     encoder = SimpleNamespace(strides=strides, channels=(8,) * len(strides))
     module = DECODERS[decoder].make(encoder, CLASSES, ("other", decoder))
@@ -366,7 +427,19 @@ def test_options_reach_the_modules():
         ({"dtype": "float16"}, "config.model.dtype: .*bfloat16"),
         ({"skip": "sum"}, "config.model.skip: .*add, concat"),
         ({"upsample": "nearest"}, "config.model.upsample: .*bilinear, transposed"),
+        (
+            {"encoder": "efficientnet_lite0", "encoder_form": "smp"},
+            "config.model.encoder_form: .*smp_timm, timm",
+        ),
+        (
+            {"encoder": "resnet18", "encoder_form": "torchvision"},
+            "config.model.encoder_form: not an option of encoder resnet18",
+        ),
         ({"downsample": "avg"}, "config.model.downsample: .*conv, max_pool"),
+        ({"attention": "se"}, "config.model.attention: .*scse"),
+        ({"decoder": "fpn", "merge": "cat"}, "config.model.merge: .*add, concat"),
+        ({"decoder": "fpn", "decoder_width": 0}, "config.model.decoder_width: 0 .*whole number"),
+        ({"decoder": "fpn", "upsample": "transposed"}, "config.model.upsample: .*nearest"),
         ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
         (
             {"decoder": "unet_smp", "upsample": "transposed"},
@@ -378,8 +451,8 @@ def test_options_reach_the_modules():
         ),
         ({"decoder": "deeplabv3", "atrous_rates": (0,)}, "config.model.atrous_rates: .*such as"),
         (
-            {"decoder": "fpn", "align_corners": True},
-            "config.model.align_corners: not an option of encoder vanilla or decoder fpn",
+            {"align_corners": True},
+            "config.model.align_corners: not an option of encoder vanilla or decoder unet",
         ),
         (
             {"aux_head": True, "widths": (4,), "decoder": "unet"},
@@ -391,11 +464,12 @@ def test_options_reach_the_modules():
         (
             {"encoder": "resnet18", "decoder": "fcn8s", "skip": "add"},
             "config.model.skip: not an option of encoder resnet18 or decoder fcn8s; "
-            "those are: output_stride, dilation_rule, dropout, upsample",
+            "those are: output_stride, dilation_rule, dropout, fc_width, upsample",
         ),
         (
             {"encoder": "vgg16", "decoder": "fcn32s", "upsample": "transposed"},
-            "config.model.upsample: not an option of encoder vgg16 or decoder fcn32s; .*: dropout",
+            "config.model.upsample: not an option of encoder vgg16 or decoder fcn32s; .*: "
+            "dropout, fc_width$",
         ),
     ],
 )

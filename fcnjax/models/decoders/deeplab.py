@@ -29,11 +29,13 @@ class Atrous(nn.Module):
     """A 3x3 convolution, normalisation and activation.
 
     Attributes:
+        width: Output channels.
         rate: Distance between the taps.
         separable: Whether each channel is convolved by itself, and a 1x1 convolution follows.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
+    width: int = WIDTH
     rate: int = 1
     separable: bool = False
     norm: str = "batch"
@@ -42,12 +44,12 @@ class Atrous(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H, W, 256]`."""
+        """Maps `[B, H, W, C]` to `[B, H, W, width]`."""
         common = {"dilation": self.rate, "dtype": self.dtype, "name": "conv"}
         if self.separable:
-            conv = SeparableConv(WIDTH, **common)
+            conv = SeparableConv(self.width, **common)
         else:
-            conv = Conv(WIDTH, use_bias=self.norm == "none", **common)
+            conv = Conv(self.width, use_bias=self.norm == "none", **common)
         x = NORMS[self.norm](dtype=self.dtype, name="norm")(conv(x), train)
         return map_data(ACTIVATIONS[self.activation], x)
 
@@ -58,12 +60,14 @@ class ASPP(nn.Module):
     A 1x1 convolution, one 3x3 at each rate and the mean of the whole image, projected together.
 
     Attributes:
+        width: Channels of each branch, and of the result.
         rates: Of the three convolutions.
         separable: As in `Atrous`.
         dropout: The probability that a value of the result is dropped in training.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
+    width: int = WIDTH
     rates: tuple[int, ...] = RATES
     separable: bool = False
     dropout: float = 0.5
@@ -73,16 +77,16 @@ class ASPP(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H, W, 256]`."""
+        """Maps `[B, H, W, C]` to `[B, H, W, width]`."""
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
-        branches = [ConvNormAct(WIDTH, 1, name="point", **block)(x, train)]
+        branches = [ConvNormAct(self.width, 1, name="point", **block)(x, train)]
         for i, rate in enumerate(self.rates, start=1):
-            atrous = Atrous(rate, self.separable, name=f"atrous{i}", **block)
+            atrous = Atrous(self.width, rate, self.separable, name=f"atrous{i}", **block)
             branches.append(atrous(x, train))
         mean = FeatureMap(global_mean(x)[:, None, None].astype(self.dtype))
-        mean = ConvNormAct(WIDTH, 1, name="pool", **block)(mean, train).data
-        branches.append(x.replace(data=jnp.broadcast_to(mean, (*x.data.shape[:3], WIDTH))))
-        x = ConvNormAct(WIDTH, 1, name="project", **block)(concat(branches), train)
+        mean = ConvNormAct(self.width, 1, name="pool", **block)(mean, train).data
+        branches.append(x.replace(data=jnp.broadcast_to(mean, (*x.data.shape[:3], self.width))))
+        x = ConvNormAct(self.width, 1, name="project", **block)(concat(branches), train)
         return map_data(nn.Dropout(self.dropout, deterministic=not train), x)
 
 
@@ -93,14 +97,18 @@ class DeepLabV3(nn.Module):
 
     Attributes:
         strides: Of the encoder's features, shallow to deep.
+        width: Channels of the ASPP, and of the result.
         rates: Of the ASPP: (12, 24, 36) at stride 8; the paper has half of them at stride 16.
+        separable: Whether the dilated convolutions of the ASPP are.
         align_corners: How the scores are enlarged to the image: torchvision False, smp True.
         dropout: As in `ASPP`.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
     strides: tuple[int, ...]
+    width: int = WIDTH
     rates: tuple[int, ...] = RATES
+    separable: bool = False
     align_corners: bool = False
     dropout: float = 0.5
     norm: str = "batch"
@@ -115,10 +123,10 @@ class DeepLabV3(nn.Module):
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
-        """Maps the pyramid to `[B, h, w, 256]`, of the size of its deepest feature."""
+        """Maps the pyramid to `[B, h, w, width]`, of the size of its deepest feature."""
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
-        aspp = ASPP(self.rates, dropout=self.dropout, name="aspp", **block)
-        return Atrous(name="refine", **block)(aspp(features[-1], train), train)
+        aspp = ASPP(self.width, self.rates, self.separable, self.dropout, name="aspp", **block)
+        return Atrous(self.width, name="refine", **block)(aspp(features[-1], train), train)
 
 
 class DeepLabV3Plus(nn.Module):
@@ -128,11 +136,14 @@ class DeepLabV3Plus(nn.Module):
     result is enlarged to the feature at stride 4, which joins in 48 channels.
 
     Attributes:
-        strides, rates, align_corners, dropout, norm, activation, dtype: As in `DeepLabV3`.
+        strides, width, rates, separable, align_corners, dropout: As in `DeepLabV3`.
+        norm, activation, dtype: As in `ConvNormAct`.
     """
 
     strides: tuple[int, ...]
+    width: int = WIDTH
     rates: tuple[int, ...] = RATES
+    separable: bool = True
     align_corners: bool = True
     dropout: float = 0.5
     norm: str = "batch"
@@ -143,14 +154,16 @@ class DeepLabV3Plus(nn.Module):
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
-        """Maps the pyramid to `[B, h, w, 256]`, of the size of its feature at stride 4."""
+        """Maps the pyramid to `[B, h, w, width]`, of the size of its feature at stride 4."""
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
-        aspp = ASPP(self.rates, separable=True, dropout=self.dropout, name="aspp", **block)
-        x = Atrous(separable=True, name="refine", **block)(aspp(features[-1], train), train)
+        aspp = ASPP(self.width, self.rates, self.separable, self.dropout, name="aspp", **block)
+        x = aspp(features[-1], train)
+        x = Atrous(self.width, separable=True, name="refine", **block)(x, train)
         detail = features[self.strides.index(DETAIL_STRIDE)]
         x = resize_corners_like(x, detail)
         detail = ConvNormAct(DETAIL_WIDTH, 1, name="detail", **block)(detail, train)
-        return Atrous(separable=True, name="merge", **block)(concat([x, detail]), train)
+        merge = Atrous(self.width, separable=True, name="merge", **block)
+        return merge(concat([x, detail]), train)
 
 
 def make_deeplabv3(

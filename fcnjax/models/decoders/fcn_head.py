@@ -58,8 +58,13 @@ def make_fcn_head(
         **options: Other fields of `FCNHead`.
 
     Raises:
-        UserError: The encoder has no such feature.
+        UserError: The encoder has no such feature, or its features cover more than the image.
     """
+    if getattr(encoder, "padding", "same") == "valid":
+        raise UserError(
+            "config.model.aux_head: with config.model.padding=valid the encoder's features cover "
+            "more than the image, and an auxiliary head would stretch them over it"
+        )
     if len(encoder.strides) < -index:
         raise UserError(
             f"config.model.aux_head: encoder {names[0]} gives {len(encoder.strides)} feature, and "

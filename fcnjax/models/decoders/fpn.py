@@ -1,6 +1,8 @@
 """Feature pyramid network."""
 
+import functools
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -13,22 +15,30 @@ from fcnjax.models.layers import (
     GroupNorm,
     SpatialDropout,
     add,
+    concat,
     map_data,
     resize_corners_like,
+    resize_like,
     resize_nearest_like,
 )
+
+MERGES = MappingProxyType({"add": "sums the levels", "concat": "joins their channels"})
 
 
 class FPN(nn.Module):
     """Semantic FPN (Kirillov et al. 2019, arXiv:1901.02446), as segmentation_models.pytorch 0.6.
 
     Top down, each level is the one below, enlarged, plus the feature projected. Each level then
-    climbs by convolution and enlargement to the shallowest, where all are summed.
+    climbs by convolution and enlargement to the shallowest, where all are merged.
 
     Attributes:
         strides: Of the encoder's features, shallow to deep; those from 4 on are used.
         pyramid: Channels of the levels.
-        width: Channels of the climb, normalised by group norm, and of the result.
+        width: Channels of the climb, normalised by group norm, and of the result where the levels
+            are summed; joined, they are as many times more.
+        merge: A name in `MERGES`.
+        upsample: `nearest` or `bilinear`, of a level to the one above.
+        align_corners: How the scores are enlarged to the image.
         dropout: The probability that a channel of the result is dropped in training.
         activation: A name in `ACTIVATIONS`.
         dtype: Of the computation.
@@ -37,11 +47,13 @@ class FPN(nn.Module):
     strides: tuple[int, ...]
     pyramid: int = 256
     width: int = 128
+    merge: str = "add"
+    upsample: str = "nearest"
+    align_corners: bool = True
     dropout: float = 0.2
     activation: str = "relu"
     dtype: jnp.dtype = jnp.float32
     scores = False
-    align_corners = True
 
     @property
     def used(self) -> tuple[int, ...]:
@@ -56,17 +68,16 @@ class FPN(nn.Module):
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
         """Maps the pyramid to `[B, h, w, width]`, of the size of the shallowest feature used."""
+        resize = {"nearest": resize_nearest_like, "bilinear": resize_like}[self.upsample]
         levels = []
         for n, i in enumerate(self.used):
             level = Conv(self.pyramid, 1, dtype=self.dtype, name=f"lateral{n}")(features[i])
             if levels:
-                level = add(level, resize_nearest_like(levels[-1], level))
+                level = add(level, resize(levels[-1], level))
             levels.append(level)
         climbed = [self._climbed(levels, n, train) for n in range(len(levels))]
-        total = climbed[0]
-        for level in climbed[1:]:
-            total = add(total, level)
-        return SpatialDropout(self.dropout)(total, train)
+        merged = concat(climbed) if self.merge == "concat" else functools.reduce(add, climbed)
+        return SpatialDropout(self.dropout)(merged, train)
 
     def _climbed(self, levels: Sequence[FeatureMap], n: int, train: bool) -> FeatureMap:
         x = levels[n]

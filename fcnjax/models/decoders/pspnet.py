@@ -29,12 +29,14 @@ class PSPNet(nn.Module):
     Attributes:
         strides: Of the encoder's features, shallow to deep.
         width: Channels of the result.
+        align_corners: How the scores are enlarged to the image.
         dropout: The probability that a channel of the result is dropped in training.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
     strides: tuple[int, ...]
     width: int = 512
+    align_corners: bool = True
     dropout: float = 0.2
     norm: str = "batch"
     activation: str = "relu"
@@ -42,7 +44,6 @@ class PSPNet(nn.Module):
     stride = STRIDE
     scores = False
     head_kernel = 3
-    align_corners = True
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:

@@ -9,6 +9,7 @@ from flax import linen as nn
 from fcnjax.errors import UserError
 from fcnjax.models.decoders.steps_up import bare_likes, checked_widths, skip_indices
 from fcnjax.models.layers import (
+    ATTENTIONS,
     Conv,
     ConvNormAct,
     ConvTranspose2x,
@@ -16,6 +17,7 @@ from fcnjax.models.layers import (
     SpatialDropout,
     add,
     concat,
+    crop_edges,
     crop_or_extend,
     resize_like,
     resize_nearest_like,
@@ -31,13 +33,16 @@ class UNet(nn.Module):
     """The expanding path of U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
 
     From the deepest feature up: enlarge to the next skip's own size, join the two, two 3x3
-    convolutions.
+    convolutions. With `valid` padding, as in the paper, the skip is cropped to its centre instead,
+    and the result to the image that a `Vanilla` of the same padding has mirrored.
 
     Attributes:
         widths: Channels after each skip, deep to shallow.
         final_stride: Of the encoder's shallowest feature, and so of the result.
         skip: A name in `SKIPS`. `add` projects to the skip's channels first where they differ.
         upsample: A name in `UPSAMPLES`. The transposed convolution halves the channels.
+        padding: `same` or `valid`, as the encoder's.
+        attention: A name in `ATTENTIONS` or None: on what is joined, and after the convolutions.
         dropout: The probability that a channel of the result is dropped in training.
         norm, activation, dtype: As in `ConvNormAct`.
     """
@@ -46,6 +51,8 @@ class UNet(nn.Module):
     final_stride: int
     skip: str = "concat"
     upsample: str = "bilinear"
+    padding: str = "same"
+    attention: str | None = None
     dropout: float = 0.0
     norm: str = "batch"
     activation: str = "relu"
@@ -57,16 +64,33 @@ class UNet(nn.Module):
         """Stride of the result."""
         return self.final_stride
 
+    @property
+    def takes_image(self) -> bool:
+        """Whether the call is given the image, whose size the result is cropped to."""
+        return self.padding == "valid"
+
     @nn.compact
-    def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
-        """Maps the pyramid to `[B, h, w, widths[-1]]`, of the size of its shallowest feature."""
+    def __call__(
+        self, features: Sequence[FeatureMap], train: bool, image: FeatureMap | None = None
+    ) -> FeatureMap:
+        """Maps the pyramid to `[B, h, w, widths[-1]]`, of the size of its shallowest feature.
+
+        With `valid`, of the size of `image`.
+        """
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
+        valid = self.padding == "valid"
+        conv = {"padding": 0, **block} if valid else block
         *skips, x = features
         for i, (skip, width) in enumerate(zip(reversed(skips), self.widths, strict=True), start=1):
+            if valid:
+                skip = crop_edges(skip, skip.size[0] // 2 - x.size[0])
             x = self._joined(self._upsampled(x, skip, i), skip, i)
-            x = ConvNormAct(width, name=f"stage{i}_conv1", **block)(x, train)
-            x = ConvNormAct(width, name=f"stage{i}_conv2", **block)(x, train)
-        return SpatialDropout(self.dropout)(x, train)
+            x = attend(self.attention, x, f"stage{i}_attention1")
+            x = ConvNormAct(width, name=f"stage{i}_conv1", **conv)(x, train)
+            x = ConvNormAct(width, name=f"stage{i}_conv2", **conv)(x, train)
+            x = attend(self.attention, x, f"stage{i}_attention2")
+        x = SpatialDropout(self.dropout)(x, train)
+        return crop_or_extend(x, image) if valid else x
 
     def _upsampled(self, x: FeatureMap, like: FeatureMap, i: int) -> FeatureMap:
         if self.upsample == "bilinear":
@@ -81,6 +105,11 @@ class UNet(nn.Module):
         if x.channels != skip.channels:
             x = Conv(skip.channels, kernel=1, dtype=self.dtype, name=f"project{i}")(x)
         return add(x, skip)
+
+
+def attend(attention: str | None, x: FeatureMap, name: str) -> FeatureMap:
+    """The map under the attention of that name in `ATTENTIONS`, a layer `name`; None: as it is."""
+    return x if attention is None else ATTENTIONS[attention](dtype=x.data.dtype, name=name)(x)
 
 
 def make_unet(
@@ -100,9 +129,14 @@ def make_unet(
         **options: Other fields of `UNet`.
 
     Raises:
-        UserError: Not one width for each skip.
+        UserError: Not one width for each skip, or a valid encoder that does not pool.
     """
     del outputs
+    if options.get("padding") == "valid" and encoder.downsample != "max_pool":
+        raise UserError(
+            "config.model.padding: valid goes with config.model.downsample=max_pool, which is "
+            f"{encoder.downsample}"
+        )
     skips = tuple(reversed(encoder.channels[:-1]))
     widths = skips if widths is None else widths
     if len(widths) != len(skips):
@@ -119,11 +153,13 @@ class UpBlock(nn.Module):
     Attributes:
         width: Channels of the convolutions.
         upsample: `nearest` or `bilinear`.
+        attention: As in `UNet`; without skips there is none before the convolutions.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
     width: int
     upsample: str = "nearest"
+    attention: str | None = None
     norm: str = "batch"
     activation: str = "relu"
     dtype: jnp.dtype = jnp.float32
@@ -136,8 +172,11 @@ class UpBlock(nn.Module):
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
         resize = {"nearest": resize_nearest_like, "bilinear": resize_like}[self.upsample]
         x = concat([resize(x, like), *skips])
+        if skips:
+            x = attend(self.attention, x, "attention1")
         x = ConvNormAct(self.width, name="conv1", **block)(x, train)
-        return ConvNormAct(self.width, name="conv2", **block)(x, train)
+        x = ConvNormAct(self.width, name="conv2", **block)(x, train)
+        return attend(self.attention, x, "attention2")
 
 
 SMP_UPSAMPLES = MappingProxyType(
@@ -156,6 +195,7 @@ class SmpUNet(nn.Module):
         strides: Of the encoder's features, shallow to deep.
         center: Whether two convolutions precede the first step, as smp has it over VGG.
         upsample: A name in `SMP_UPSAMPLES`.
+        attention: As in `UpBlock`.
         dropout: The probability that a channel of the result is dropped in training.
         norm, activation, dtype: As in `ConvNormAct`.
     """
@@ -164,6 +204,7 @@ class SmpUNet(nn.Module):
     strides: tuple[int, ...]
     center: bool = False
     upsample: str = "nearest"
+    attention: str | None = None
     dropout: float = 0.0
     norm: str = "batch"
     activation: str = "relu"
@@ -186,7 +227,7 @@ class SmpUNet(nn.Module):
         steps = [(features[i], [features[i]]) for i in skip_indices(self.strides)]
         steps += [(like, []) for like in bare_likes(image, self.strides)]
         for i, (width, (like, skips)) in enumerate(zip(self.widths, steps, strict=True)):
-            up = UpBlock(width, self.upsample, name=f"block{i}", **block)
+            up = UpBlock(width, self.upsample, self.attention, name=f"block{i}", **block)
             x = up(x, like, skips, train)
         return SpatialDropout(self.dropout)(x, train)
 

@@ -1,11 +1,17 @@
 """EfficientNets."""
 
 import functools
-import itertools
 import math
 from types import MappingProxyType
+from typing import Any
 
-from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
+from fcnjax.models.encoders.inverted import (
+    Block,
+    InvertedNet,
+    check_form,
+    divisible,
+    first_blocks,
+)
 
 # Kernel, expansion, width, blocks and stride of each stage of B0 (Tan and Le 2019, table 1).
 _STAGES = (
@@ -18,13 +24,17 @@ _STAGES = (
     (3, 6, 320, 1, 1),
 )
 _STEM, _HEAD = 32, 1280
+_B0_END = 8
 FORMS = MappingProxyType(
     {
         "timm": "timm's own: equal padding, an epsilon of 1e-5, features after the blocks",
         "smp": "segmentation_models.pytorch's: TensorFlow's padding for the side of the images it "
-        "was made for, an epsilon of 1e-3, the stem as the feature at stride 2; not for Lite",
+        "was made for, an epsilon of 1e-3, the stem as the feature at stride 2",
+        "smp_timm": "segmentation_models.pytorch's that begin with timm-: timm's own, but the stem "
+        "as the feature at stride 2",
     }
 )
+LITE_FORMS = MappingProxyType({form: FORMS[form] for form in ("timm", "smp_timm")})
 
 
 def efficientnet(
@@ -48,27 +58,23 @@ def efficientnet(
         lite: Whether it is EfficientNet-Lite (Liu 2020, the TensorFlow blog): no
             squeeze-and-excitation, ReLU6, the stem and the head not widened, the first and last
             stage not deepened.
-        form: A name in `FORMS`; the weights are alike, the results not.
+        form: A name in `FORMS`, or in `LITE_FORMS`; the weights are alike, the results not.
         head: Whether the deepest feature is that of the classifier's convolution.
         **options: Of `InvertedNet`.
 
     Raises:
-        ValueError: An unknown form, or one that the Lite ones do not have.
+        ValueError: An unknown form.
     """
-    if form not in FORMS or (lite and form == "smp"):
-        raise ValueError(f"form {form!r} is none of {', '.join(FORMS)}, or not for Lite")
+    check_form(form, LITE_FORMS if lite else FORMS)
     stem = _STEM if lite else divisible(_STEM * width)
     activation = "relu6" if lite else "silu"
     if head:
         options["last"] = _HEAD if lite else divisible(_HEAD * width)
-    if form == "smp":
-        options = {"epsilon": 1e-3, "taps": _smp_taps(depth), "static_side": side} | options
+    blocks = _blocks(stem, width, depth, activation, lite)
+    if form != "timm":
+        options = _smp_options(blocks, depth, None if form == "smp_timm" else side) | options
     return InvertedNet(
-        stem,
-        _blocks(stem, width, depth, activation, lite),
-        activation=activation,
-        squeeze_activation=activation,
-        **options,
+        stem, blocks, activation=activation, squeeze_activation=activation, **options
     )
 
 
@@ -79,7 +85,7 @@ def _blocks(
     for number, (kernel, expansion, channels, repeats, stride) in enumerate(_STAGES):
         fixed = lite and number in (0, len(_STAGES) - 1)
         channels = divisible(channels * width)
-        for i in range(repeats if fixed else _repeats(repeats, depth)):
+        for i in range(repeats if fixed else math.ceil(repeats * depth)):
             squeezed = 0 if lite else given // 4
             hidden = expansion * given
             step = stride if i == 0 else 1
@@ -88,15 +94,17 @@ def _blocks(
     return tuple(blocks)
 
 
-def _repeats(repeats: int, depth: float) -> int:
-    return math.ceil(repeats * depth)
-
-
-def _smp_taps(depth: float) -> tuple[int, ...]:
-    """The stem, and the last block at each stride; at stride 16 of B0, smp's is an earlier one."""
-    ends = list(itertools.accumulate(_repeats(stage[3], depth) for stage in _STAGES))
-    third = ends[3] if depth == 1 else ends[4] - 1
-    return (-1, ends[1] - 1, ends[2] - 1, third, ends[-1] - 1)
+def _smp_options(blocks: tuple[Block, ...], depth: float, side: int | None) -> dict[str, Any]:
+    """Those of smp's EfficientNets; with a side, those of its own, not of timm's."""
+    ends = [i - 1 for i in first_blocks(blocks)[1:]]
+    options = {"dilation_rule": "smp"}
+    if side is not None:
+        options |= {"epsilon": 1e-3, "static_side": side}
+        if depth == 1:
+            # Of B0's two stages at stride 16, smp's ends after the first block of the second.
+            ends[-1] = _B0_END
+            options["dilated_from"] = _B0_END + 1
+    return options | {"taps": (-1, *ends, len(blocks) - 1)}
 
 
 # Width, depth and side as published.

@@ -1,16 +1,14 @@
 """Networks of inverted residuals: what MobileNets and EfficientNets share."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.models.layers import ConvNormAct, DropPath, FeatureMap, SqueezeExcite, add
+from fcnjax.models.layers.conv import tap_init
 from fcnjax.models.layers.norm import EPSILON
-
-# By the taps of one result: a depthwise kernel's many outputs would make its weights too small.
-_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,17 @@ def divisible(width: float, divisor: int = 8) -> int:
     """The multiple of `divisor` nearest to `width`, and not below nine tenths of it."""
     rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * width else rounded
+
+
+def first_blocks(blocks: Sequence[Block]) -> list[int]:
+    """Which block is the first at each stride below the stem's."""
+    return [i for i, block in enumerate(blocks) if block.stride > 1]
+
+
+def check_form(form: str, forms: Iterable[str]) -> None:
+    """Raises ValueError where `form` is none of `forms`."""
+    if form not in forms:
+        raise ValueError(f"form {form!r} is none of {', '.join(forms)}")
 
 
 class InvertedResidual(nn.Module):
@@ -86,7 +95,7 @@ class InvertedResidual(nn.Module):
     def _conv(self, features: int, name: str, **options) -> ConvNormAct:
         options = {"activation": self.block.activation, **options}
         common = {"norm": self.norm, "epsilon": self.epsilon, "dtype": self.dtype}
-        return ConvNormAct(features, kernel_init=_init, name=name, **common, **options)
+        return ConvNormAct(features, kernel_init=tap_init, name=name, **common, **options)
 
 
 class InvertedNet(nn.Module):
@@ -103,6 +112,8 @@ class InvertedNet(nn.Module):
         norm, epsilon, dtype: As in `ConvNormAct`.
         output_stride: 32, or 16 or 8: later blocks are dilated in place of strided.
         dilation_rule: A name in `DILATION_RULES` of `resnet.py`.
+        dilated_from: The block from which on the blocks are dilated in place of stride 32; None:
+            the first at that stride.
         taps: The block whose result is the feature, for each stride; -1 is the stem. None: the last
             block of each stride, as timm.
         static_side: Pads what is strided as TensorFlow would for square images of this side, for
@@ -122,6 +133,7 @@ class InvertedNet(nn.Module):
     dtype: jnp.dtype = jnp.float32
     output_stride: int = 32
     dilation_rule: str = "torchvision"
+    dilated_from: int | None = None
     taps: tuple[int, ...] | None = None
     static_side: int | None = None
 
@@ -140,7 +152,7 @@ class InvertedNet(nn.Module):
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
         """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), channels]` for each."""
         common = {"norm": self.norm, "epsilon": self.epsilon, "dtype": self.dtype}
-        conv = {"activation": self.activation, "kernel_init": _init, **common}
+        conv = {"activation": self.activation, "kernel_init": tap_init, **common}
         common |= {"squeeze_activation": self.squeeze_activation, "gate": self.gate}
         side = self.static_side
         padding = 1 if side is None else _static_padding(3, 2, side)
@@ -161,21 +173,21 @@ class InvertedNet(nn.Module):
         """The block of each feature; -1 is the stem."""
         if self.taps is not None:
             return self.taps
-        before = (i - 1 for i, block in enumerate(self.blocks) if block.stride > 1)
+        before = (i - 1 for i in first_blocks(self.blocks))
         return (*before, len(self.blocks) - 1)
 
     def _shapes(self) -> Iterator[dict[str, int | tuple[int, int] | None]]:
         """Stride, dilation and padding of each block."""
-        reached, dilation = 2, 1
+        starts, dilation = first_blocks(self.blocks), 1
+        if self.dilated_from is not None:
+            starts[-1] = self.dilated_from
         side = None if self.static_side is None else -(-self.static_side // 2)
-        for block in self.blocks:
-            stride, first, padding = block.stride, dilation, None
-            if reached * stride > self.output_stride:
-                dilation *= stride
-                stride = 1
-            reached *= stride
-            if self.dilation_rule != "torchvision":
-                first = dilation
+        for i, block in enumerate(self.blocks):
+            reached = 2 ** (1 + sum(start <= i for start in starts))
+            stride = block.stride if reached <= self.output_stride else 1
+            before, dilation = dilation, max(reached // self.output_stride, 1)
+            first = before if self.dilation_rule == "torchvision" else dilation
+            padding = None
             if side is not None:
                 padding = _static_padding(block.kernel, stride, side) if stride > 1 else None
                 side = -(-side // block.stride)

@@ -1,8 +1,15 @@
 """MobileNets."""
 
 import functools
+from types import MappingProxyType
 
-from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
+from fcnjax.models.encoders.inverted import (
+    Block,
+    InvertedNet,
+    check_form,
+    divisible,
+    first_blocks,
+)
 
 # Expansion, width, blocks and stride of each stage (Sandler et al. 2018, table 2).
 _V2 = (
@@ -46,6 +53,20 @@ _V3_LARGE = (
     (5, 960, 160, True, "hard_swish", 1),
     (5, 960, 160, True, "hard_swish", 1),
 )
+V2_FORMS = MappingProxyType(
+    {
+        "timm": "timm's: the last block is the deepest feature, of 320 channels",
+        "smp": "segmentation_models.pytorch's, and torchvision's classifier: the convolution after "
+        "it is, of 1280 channels",
+    }
+)
+V3_FORMS = MappingProxyType(
+    {
+        "torchvision": "torchvision's: an epsilon of 1e-3, and as its segmentation models take "
+        "them, the stem and the first block at each stride but the last as features",
+        "timm": "timm's own: an epsilon of 1e-5, the last block at each stride as features",
+    }
+)
 
 
 def _v2_blocks() -> tuple[Block, ...]:
@@ -64,20 +85,43 @@ def _v3_blocks(table: tuple[tuple, ...]) -> tuple[Block, ...]:
     )
 
 
-# Sandler et al. 2018 (arXiv:1801.04381), as torchvision; the deepest feature is timm's, of 320
-# channels. With `last=1280` it is smp's.
-MobileNetV2 = functools.partial(InvertedNet, 32, _v2_blocks())
+def mobilenet_v2(form: str = "timm", **options) -> InvertedNet:
+    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), without its classifier.
 
-# Howard et al. 2019 (arXiv:1905.02244), as torchvision; timm's has an epsilon of 1e-5, and where it
-# is dilated the rule that ours calls torchvision's.
-_V3 = functools.partial(
-    InvertedNet,
-    activation="hard_swish",
-    gate="hard_sigmoid",
-    epsilon=1e-3,
-    dilation_rule="smp",
-)
-# What torchvision's segmentation models take of the large one.
-TORCHVISION_TAPS = (-1, 1, 3, 6, 14)
-MobileNetV3Small = functools.partial(_V3, 16, _v3_blocks(_V3_SMALL), 576)
-MobileNetV3Large = functools.partial(_V3, 16, _v3_blocks(_V3_LARGE), 960)
+    Args:
+        form: A name in `V2_FORMS`; the weights are alike.
+        **options: Of `InvertedNet`.
+
+    Raises:
+        ValueError: An unknown form.
+    """
+    check_form(form, V2_FORMS)
+    if form == "smp":
+        options = {"last": 1280, "dilation_rule": "smp"} | options
+    return InvertedNet(32, _v2_blocks(), **options)
+
+
+def mobilenet_v3(
+    table: tuple[tuple, ...], last: int, *, form: str = "torchvision", **options
+) -> InvertedNet:
+    """MobileNetV3 (Howard et al. 2019, arXiv:1905.02244), without its classifier.
+
+    Args:
+        table: Its blocks.
+        last: Channels of the convolution after them, which is the deepest feature.
+        form: A name in `V3_FORMS`; the weights are alike, the results not.
+        **options: Of `InvertedNet`.
+
+    Raises:
+        ValueError: An unknown form.
+    """
+    check_form(form, V3_FORMS)
+    blocks = _v3_blocks(table)
+    if form == "torchvision":
+        taps = (-1, *first_blocks(blocks)[:-1], len(blocks) - 1)
+        options = {"epsilon": 1e-3, "taps": taps, "dilation_rule": "smp"} | options
+    return InvertedNet(16, blocks, last, activation="hard_swish", gate="hard_sigmoid", **options)
+
+
+MobileNetV3Small = functools.partial(mobilenet_v3, _V3_SMALL, 576)
+MobileNetV3Large = functools.partial(mobilenet_v3, _V3_LARGE, 960)

@@ -1,11 +1,20 @@
 """The table of encoders."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from flax import linen as nn
 
-from fcnjax.models.encoders import convnext, densenet, efficientnet, mobilenet, resnet, vgg
+from fcnjax.models.encoders import (
+    convnext,
+    densenet,
+    efficientnet,
+    fcdensenet,
+    mobilenet,
+    resnet,
+    vgg,
+)
 from fcnjax.models.encoders.vanilla import Vanilla
 from fcnjax.models.entry import Entry
 
@@ -20,7 +29,13 @@ def _vgg(make: Callable[..., nn.Module]) -> Entry:
 
 
 def _densenet(make: Callable[..., nn.Module]) -> Entry:
-    return Entry(make, "Huang et al. 2017, as torchvision", _NO_OPTIONS)
+    options = MappingProxyType({"encoder_form": "form"})
+    choices = MappingProxyType({"encoder_form": densenet.FORMS})
+    return Entry(make, "Huang et al. 2017, as torchvision", options, choices=choices)
+
+
+def _fcdensenet(make: Callable[..., nn.Module]) -> Entry:
+    return Entry(make, "Jegou et al. 2017: dense blocks", MappingProxyType({"dropout": "dropout"}))
 
 
 def _convnext(make: Callable[..., nn.Module]) -> Entry:
@@ -28,13 +43,23 @@ def _convnext(make: Callable[..., nn.Module]) -> Entry:
     return Entry(make, "Liu et al. 2022, as timm", options, ("dtype",))
 
 
-def _mobilenet(make: Callable[..., nn.Module], source: str) -> Entry:
-    return Entry(make, f"{source}, as torchvision", _RESNET_OPTIONS, ("norm", "dtype"))
+def _mobilenet(make: Callable[..., nn.Module], source: str, forms: Mapping[str, str]) -> Entry:
+    options = MappingProxyType({"encoder_form": "form", **_RESNET_OPTIONS})
+    choices = MappingProxyType({"encoder_form": forms})
+    return Entry(make, f"{source}, as torchvision", options, ("norm", "dtype"), choices)
 
 
-def _efficientnet(make: Callable[..., nn.Module]) -> Entry:
-    options = MappingProxyType({"drop_path": "drop_path", **_RESNET_OPTIONS})
-    return Entry(make, "Tan and Le 2019, as timm", options, ("norm", "dtype"))
+def _efficientnet(
+    make: Callable[..., nn.Module], forms: Mapping[str, str] = efficientnet.FORMS
+) -> Entry:
+    options = MappingProxyType(
+        {"encoder_form": "form", "drop_path": "drop_path", **_RESNET_OPTIONS}
+    )
+    choices = MappingProxyType({"encoder_form": forms})
+    return Entry(make, "Tan and Le 2019, as timm", options, ("norm", "dtype"), choices)
+
+
+_lite = functools.partial(_efficientnet, forms=efficientnet.LITE_FORMS)
 
 
 def _resnet(
@@ -48,7 +73,9 @@ ENCODERS = MappingProxyType(
         "vanilla": Entry(
             Vanilla,
             "U-Net's contracting path, of any widths",
-            MappingProxyType({"widths": "widths", "downsample": "downsample"}),
+            MappingProxyType(
+                {"widths": "widths", "downsample": "downsample", "padding": "padding"}
+            ),
         ),
         "vgg11": _vgg(vgg.VGG11),
         "vgg13": _vgg(vgg.VGG13),
@@ -68,13 +95,22 @@ ENCODERS = MappingProxyType(
         "resnet50d": _resnet(resnet.ResNet50D, "He et al. 2019, as timm"),
         "densenet121": _densenet(densenet.DenseNet121),
         "densenet169": _densenet(densenet.DenseNet169),
+        "fcdensenet56": _fcdensenet(fcdensenet.FCDenseNet56),
+        "fcdensenet67": _fcdensenet(fcdensenet.FCDenseNet67),
+        "fcdensenet103": _fcdensenet(fcdensenet.FCDenseNet103),
         "convnext_tiny": _convnext(convnext.ConvNeXtTiny),
         "convnext_small": _convnext(convnext.ConvNeXtSmall),
         "convnext_base": _convnext(convnext.ConvNeXtBase),
         "convnext_large": _convnext(convnext.ConvNeXtLarge),
-        "mobilenet_v2": _mobilenet(mobilenet.MobileNetV2, "Sandler et al. 2018"),
-        "mobilenet_v3_small": _mobilenet(mobilenet.MobileNetV3Small, "Howard et al. 2019"),
-        "mobilenet_v3_large": _mobilenet(mobilenet.MobileNetV3Large, "Howard et al. 2019"),
+        "mobilenet_v2": _mobilenet(
+            mobilenet.mobilenet_v2, "Sandler et al. 2018", mobilenet.V2_FORMS
+        ),
+        "mobilenet_v3_small": _mobilenet(
+            mobilenet.MobileNetV3Small, "Howard et al. 2019", mobilenet.V3_FORMS
+        ),
+        "mobilenet_v3_large": _mobilenet(
+            mobilenet.MobileNetV3Large, "Howard et al. 2019", mobilenet.V3_FORMS
+        ),
         "efficientnet_b0": _efficientnet(efficientnet.EfficientNetB0),
         "efficientnet_b1": _efficientnet(efficientnet.EfficientNetB1),
         "efficientnet_b2": _efficientnet(efficientnet.EfficientNetB2),
@@ -83,10 +119,10 @@ ENCODERS = MappingProxyType(
         "efficientnet_b5": _efficientnet(efficientnet.EfficientNetB5),
         "efficientnet_b6": _efficientnet(efficientnet.EfficientNetB6),
         "efficientnet_b7": _efficientnet(efficientnet.EfficientNetB7),
-        "efficientnet_lite0": _efficientnet(efficientnet.EfficientNetLite0),
-        "efficientnet_lite1": _efficientnet(efficientnet.EfficientNetLite1),
-        "efficientnet_lite2": _efficientnet(efficientnet.EfficientNetLite2),
-        "efficientnet_lite3": _efficientnet(efficientnet.EfficientNetLite3),
-        "efficientnet_lite4": _efficientnet(efficientnet.EfficientNetLite4),
+        "efficientnet_lite0": _lite(efficientnet.EfficientNetLite0),
+        "efficientnet_lite1": _lite(efficientnet.EfficientNetLite1),
+        "efficientnet_lite2": _lite(efficientnet.EfficientNetLite2),
+        "efficientnet_lite3": _lite(efficientnet.EfficientNetLite3),
+        "efficientnet_lite4": _lite(efficientnet.EfficientNetLite4),
     }
 )

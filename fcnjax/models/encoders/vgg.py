@@ -42,6 +42,11 @@ class VGG(nn.Module):
         widths = tuple(stage[-1] for stage in self.stages)
         return (*widths, widths[-1])
 
+    @property
+    def pooled_stages(self) -> tuple[tuple[int, ...], ...]:
+        """For each feature, channels of the convolutions since the 2x2 max pooling before it."""
+        return (*self.stages, ())
+
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
         """Maps `[B, H, W, C]` to `[B, max(H // stride, 1), max(W // stride, 1), channels]` each."""

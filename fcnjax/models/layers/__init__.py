@@ -22,6 +22,7 @@ from fcnjax.models.layers.feature_map import (
     map_data,
     zero_outside,
 )
+from fcnjax.models.layers.mirror import crop_edges, mirror_pad
 from fcnjax.models.layers.norm import (
     ACTIVATIONS,
     NORMS,
@@ -33,16 +34,22 @@ from fcnjax.models.layers.norm import (
 from fcnjax.models.layers.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
+from fcnjax.models.layers.scse import ATTENTIONS, SCSE
 from fcnjax.models.layers.squeeze import SqueezeExcite
+from fcnjax.models.layers.transposed3 import ConvTranspose3x3
+from fcnjax.models.layers.unpool import unpool_like
 
 __all__ = [
     "ACTIVATIONS",
+    "ATTENTIONS",
     "NORMS",
+    "SCSE",
     "BatchNorm",
     "BilinearConvTranspose",
     "Conv",
     "ConvNormAct",
     "ConvTranspose2x",
+    "ConvTranspose3x3",
     "ConvTranspose4x4",
     "DropPath",
     "FeatureMap",
@@ -54,14 +61,17 @@ __all__ = [
     "adaptive_mean",
     "add",
     "concat",
+    "crop_edges",
     "crop_or_extend",
     "global_mean",
     "he_normal",
     "map_data",
     "max_pool",
     "mean_pool",
+    "mirror_pad",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
+    "unpool_like",
     "zero_outside",
 ]

@@ -1,0 +1,117 @@
+"""The theoretical receptive field: the pixels of the image that a value is computed from.
+
+It is read off the traced computation, from the value back to the image, so that padding, dilation,
+skips and resizes count exactly as the model has them (for chains of convolutions it is the size
+that Araujo et al. 2019, "Computing receptive fields of convolutional neural networks", derive).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from fcnjax.models.inspect.dependence import Need, Rules, WholeImageError
+from fcnjax.models.inspect.program import Path, Program, Value, grown, trace
+
+# Added to the image's height or width until it is larger than the field. Multiples of every stride
+# keep each value's place between its neighbours the same.
+_MARGINS = (3584, 15872)
+
+
+@dataclass(frozen=True)
+class Field:
+    """What one value, the middle one of its array, is computed from, along one axis of the image.
+
+    Attributes:
+        before, after: Pixels from the image's middle pixel to the first and to the one behind the
+            last that counts; what joins the whole image is left out.
+        whole: The modules that join the whole image, as a global mean or attention does.
+        cut: Whether it is larger than the largest image that was tried.
+    """
+
+    before: int
+    after: int
+    whole: tuple[Path, ...] = ()
+    cut: bool = False
+
+    @property
+    def size(self) -> int:
+        """Pixels."""
+        return self.after - self.before
+
+
+def receptive_fields(
+    module: nn.Module,
+    run: Callable[[nn.Module, jax.Array], Any],
+    shape: Sequence[int],
+    axis: int = 1,
+    program: Program | None = None,
+    which: slice = slice(None),
+) -> list[Field]:
+    """The receptive field of the middle value of each array that `run` returns, along one axis.
+
+    Args:
+        module: As in `trace`.
+        run: As in `trace`.
+        shape: Of the image, `[B, H, W, C]`; the model is as it is for this size.
+        axis: 1 for the rows, 2 for the columns.
+        program: The trace for this shape, where there is one already.
+        which: Of the arrays.
+
+    Raises:
+        NotImplementedError: The model does what no rule of `dependence.py` covers.
+    """
+    program = program or trace(module, run, shape)
+    fields: list[Field] = []
+    for margin in _MARGINS:
+        larger = list(shape)
+        larger[axis] += margin
+        grown(program, more := trace(module, run, larger))
+        # The given size comes first: where a resize keeps the corners in place, the larger image's
+        # middle value lies a little otherwise between its neighbours.
+        for each in (program, more):
+            fields = [_field(each, v, axis) for v in jax.tree.leaves(each.outputs)[which]]
+            if not any(field.cut for field in fields):
+                return fields
+    return fields
+
+
+def _field(program: Program, value: Value, axis: int) -> Field:
+    need = [np.ones(size, bool) for size in value.shape]
+    for place in (1, 2):
+        need[place] = np.arange(value.shape[place]) == value.shape[place] // 2
+    rules = Rules(program)
+    found, whole = _needed(program, rules, value, tuple(need))
+    middle = program.image.shape[axis] // 2
+    # Nothing is left where only what joins the whole image leads to the value.
+    places = np.flatnonzero(found[axis]) - middle if found else np.asarray([0, -1])
+    return Field(int(places[0]), int(places[-1]) + 1, whole, bool(rules.cut))
+
+
+def _needed(
+    program: Program, rules: Rules, value: Value, need: Need
+) -> tuple[Need | None, tuple[Path, ...]]:
+    """What of the image a part of a value needs, and the modules that need all of it."""
+    needs: dict[Value, Need] = {value: need}
+    whole: dict[Path, None] = {}
+    for step in reversed(program.steps):
+        for index, output in enumerate(step.outputs):
+            if output not in needs:
+                continue
+            try:
+                inputs = rules.inputs(step, index, needs[output])
+            except WholeImageError:
+                whole[step.module] = None
+                continue
+            for each, part in zip(step.inputs, inputs, strict=True):
+                if part is not None and each in program.moving and all(map(np.any, part)):
+                    known = needs.get(each)
+                    needs[each] = part if known is None else _either(known, part)
+    return needs.get(program.image), tuple(reversed(whole))
+
+
+def _either(one: Need, other: Need) -> Need:
+    return tuple(a | b for a, b in zip(one, other, strict=True))

@@ -1,0 +1,38 @@
+"""Numbers and tables as text."""
+
+from collections.abc import Sequence
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Rows of cells as lines, in columns; those with an index in `right` end below each other."""
+    columns = widths(rows)
+    return "\n".join(line(row, columns, right) for row in rows)
+
+
+def widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """The width of each column."""
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def line(row: Sequence[str], columns: Sequence[int], right: Sequence[int] = ()) -> str:
+    """A row as a line."""
+    cells = (
+        cell.rjust(width) if i in right else cell.ljust(width)
+        for i, (cell, width) in enumerate(zip(row, columns, strict=True))
+    )
+    return "  ".join(cells).rstrip()
+
+
+def millions(count: int) -> str:
+    """A count in millions: `23.51 M`."""
+    return f"{count / 1e6:.2f} M"
+
+
+def products(count: int) -> str:
+    """Multiply-adds, in thousands of millions from one on: `118.0 M`, `21.35 G`."""
+    return f"{count / 1e9:.2f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
+
+
+def numbers(values: Sequence[int]) -> str:
+    """Numbers with spaces between them."""
+    return " ".join(map(str, values))

@@ -1,0 +1,84 @@
+"""Weights of torch's files, kept as safetensors: such a file is unpickled once.
+
+The copy is named by the SHA-256 of the file, so that a file that changes is read again, and one
+file under two names is kept once. It carries the hash of its own tensors: a damaged copy is made
+anew. The folder may be deleted at any time.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors
+from safetensors.numpy import save_file
+
+from fcnjax.errors import UserError
+from fcnjax.files import atomic, sha256
+from fcnjax.models.pretrained.pickles import is_torch_file
+from fcnjax.models.pretrained.reader import read_weights
+from fcnjax.models.pretrained.sources.weights import Weights, weights_folder
+from fcnjax.packages import to_stderr
+
+FORMAT_VERSION = "1"
+
+
+def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> dict[str, np.ndarray]:
+    """Reads the tensors of a file of weights, as `read_weights` does, from its copy if it has one.
+
+    A file of torch is copied as safetensors first; a file that cannot be read or is hostile leaves
+    no copy. Where no copy can be written, that is said and the tensors are returned all the same.
+
+    Args:
+        weights: From `fetch_weights`; not a model of fcnjax.
+        say: Takes a line where no copy can be written.
+
+    Returns:
+        The arrays by their names.
+
+    Raises:
+        UserError: The file is missing, damaged, of another kind, or hostile; names it.
+    """
+    path = weights.path
+    if not path.is_file() or not is_torch_file(path):
+        return read_weights(path)
+    digest = sha256(path)
+    copy = weights_folder() / f"{digest}.safetensors"
+    tensors = _read_copy(copy)
+    if tensors is not None:
+        return tensors
+    tensors = read_weights(path)
+    try:
+        with atomic(copy) as temporary:
+            save_file(tensors, temporary, metadata=_metadata(weights.source, tensors))
+    except UserError as error:
+        say(f"{error}; {path} will be unpickled again next time")
+    return tensors
+
+
+def _metadata(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
+    return {"format_version": FORMAT_VERSION, "source": source, "sha256": _digest(tensors)}
+
+
+def _read_copy(path: Path) -> dict[str, np.ndarray] | None:
+    """The tensors of a copy; None where there is none, or not a whole one."""
+    if not path.is_file():
+        return None
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return None
+    whole = told.get("format_version") == FORMAT_VERSION and told.get("sha256") == _digest(tensors)
+    return tensors if whole else None
+
+
+def _digest(tensors: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of all tensors, their names, types and shapes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = np.ascontiguousarray(tensors[name])
+        digest.update(f"{name}\0{array.dtype.str}\0{tensors[name].shape}\0".encode())
+        digest.update(array.data if array.size else b"")
+    return digest.hexdigest()

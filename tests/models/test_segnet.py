@@ -1,0 +1,154 @@
+"""SegNet, and the way back through a max pooling.
+
+`goldens/mirrors.json` holds what torch 2.13.0 (CPU, float32) gives for the small SegNets and
+FC-DenseNet of this file and its neighbour, written there with torch's own functions
+(`max_pool2d(return_indices=True)`, `max_unpool2d`, `conv_transpose2d`), on weights drawn by the
+names of our layers.
+"""
+
+import functools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fcnjax.config import default_config
+from fcnjax.errors import UserError
+from fcnjax.models import DECODERS, Segmenter, build_model
+from fcnjax.models.decoders.segnet import make_segnet, mirrored_widths
+from fcnjax.models.encoders import vgg
+from fcnjax.models.encoders.fcdensenet import FCDenseNet
+from fcnjax.models.encoders.vanilla import Vanilla
+from fcnjax.models.layers import FeatureMap, max_pool, unpool_like
+from fcnjax.models.pretrained.names import Form
+from fcnjax.models.pretrained.parity import TOLERANCE, redrawn
+
+ENTRIES = json.loads((Path(__file__).parent / "goldens" / "mirrors.json").read_text())
+SMALL = {
+    "vgg": vgg.VGG(((4,), (8, 6), (6,))),
+    "vanilla": Vanilla((4, 6, 8)),
+    "fcdensenet": FCDenseNet((2, 1, 3), growth=5),
+}
+LEAVES = {
+    "kernel": "weight",
+    "transposed_kernel": "weight",
+    "scale": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=[entry["name"] for entry in ENTRIES])
+def test_small_models_equal_torch(entry):
+    names = tuple(entry["name"].split("-"))
+    encoder = SMALL[names[0]]
+    model = Segmenter(encoder, DECODERS[names[1]].make(encoder, 3, names), 3)
+    image = np.random.default_rng(entry["input_seed"]).standard_normal(entry["input"])
+    image = jnp.asarray(image.astype(np.float32).transpose(0, 2, 3, 1))
+    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+    form = Form(False, lambda path: ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])]))
+    variables = redrawn(SimpleNamespace(forms=(form,)), wanted)
+    with jax.default_matmul_precision("highest"):
+        logits = jax.jit(model.apply)(variables, image)["logits"].transpose(0, 3, 1, 2)
+    (golden,) = entry["outputs"]
+    assert list(logits.shape) == golden["shape"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(wanted["params"])) == entry["params"]
+    error = np.abs(np.ravel(logits)[golden["flat_index"]] - golden["value"]).max()
+    assert error <= TOLERANCE * golden["std"]
+
+
+def as_map(rows):
+    return FeatureMap(jnp.asarray(rows, jnp.float32)[None, :, :, None])
+
+
+def test_unpooling_by_hand():
+    """Of equal values the first wins; an odd last column and row stay zero."""
+    before = as_map([[1, 5, 2, 2, 9], [0, 3, 2, 2, 9], [0, 0, 0, 4, 9], [7, 0, 4, 0, 9], [8] * 5])
+    unpool = jax.jit(unpool_like)
+    placed = unpool(as_map([[10, 20], [30, 40]]), before)
+    assert placed.data[0, :, :, 0].tolist() == [
+        [0, 10, 20, 0, 0],
+        [0, 0, 0, 0, 0],
+        [0, 0, 0, 40, 0],
+        [30, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0],
+    ]
+    # A last window that is partly filled counts where the pooling counted it.
+    partly = unpool(as_map([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), before)
+    assert partly.data[0, :, 4, 0].tolist() == [3, 0, 6, 0, 9]
+    assert partly.data[0, 4, :, 0].tolist() == [7, 0, 8, 0, 9]
+    assert unpool(as_map([[3]]), as_map([[-2]])).data.tolist() == [[[[3]]]]
+
+
+@pytest.mark.parametrize("ceil", [False, True])
+def test_unpooling_puts_the_maxima_back_and_padding_is_invisible(ceil):
+    rng, sizes = np.random.default_rng(0), ((9, 6), (4, 11), (1, 1))
+    data = rng.integers(-2, 2, (3, 9, 11, 5)).astype(np.float32)
+    bare = [FeatureMap(data[i : i + 1, :h, :w].copy()) for i, (h, w) in enumerate(sizes)]
+    for example, (height, width) in zip(data, sizes, strict=True):
+        example[height:] = 7
+        example[:, width:] = np.nan
+    before = FeatureMap(jnp.asarray(data), jnp.asarray(sizes))
+    pool = jax.jit(functools.partial(max_pool, ceil=ceil))
+    unpool = jax.jit(unpool_like)
+    result = unpool(pool(before), before)
+    np.testing.assert_array_equal(result.extent, before.extent)
+    assert np.isfinite(result.data).all()
+    for i, (one, (height, width)) in enumerate(zip(bare, sizes, strict=True)):
+        alone = unpool(pool(one), one)
+        np.testing.assert_array_equal(result.data[i : i + 1, :height, :width], alone.data)
+        # What is not zero is where it was, and of each window's maximum there is one.
+        placed, maxima = np.asarray(alone.data), np.asarray(pool(one).data)
+        np.testing.assert_array_equal(placed[placed != 0], one.data[placed != 0])
+        assert (placed != 0).sum() == (maxima != 0).sum()
+        assert placed.sum() == maxima.sum()
+
+
+def test_unpooling_takes_the_gradient_back_from_where_the_value_went():
+    before = as_map([[1, 3], [2, 0], [4, 4], [4, 4]])
+    weights = jnp.arange(8.0).reshape(1, 4, 2, 1)
+
+    def total(values, before):
+        return (unpool_like(values, before).data * weights).sum()
+
+    values = as_map([[5], [6]])
+    of_values, of_before = jax.jit(jax.grad(total, (0, 1)))(values, before)
+    assert of_values.data.ravel().tolist() == [1, 4]
+    assert not of_before.data.any()
+
+
+def test_vgg16_is_mirrored():
+    encoder = vgg.VGG16()
+    widths = [mirrored_widths(encoder.pooled_stages, stage) for stage in range(6, 0, -1)]
+    assert widths == [
+        (),
+        (512, 512, 512),
+        (512, 512, 256),
+        (256, 256, 128),
+        (128, 64),
+        (64,),
+    ]
+    model = Segmenter(encoder, make_segnet(encoder, 11, ("vgg16", "segnet")), 11)
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
+    kernels = [leaf for leaf in jax.tree.leaves(params["params"]) if leaf.ndim == 4]
+    assert len(kernels) == 26
+    assert all(kernel.shape[:2] == (3, 3) for kernel in kernels)
+    # 29.5 million in the table of Jegou et al. 2017, whose counts include batch norm's statistics.
+    assert round(sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6, 1) == 29.5
+
+
+def test_other_encoders_are_refused():
+    config = default_config()
+    config.data.class_names = ("a", "b")
+    config.model.decoder = "segnet"
+    assert build_model(config).decoder.stages[0] == (64, 64)
+    config.model.downsample = "conv"
+    with pytest.raises(UserError, match="segnet cannot decode encoder vanilla: it undoes 2x2 max"):
+        build_model(config)
+    config.model.update({"encoder": "resnet18", "downsample": None})
+    with pytest.raises(UserError, match=r"and resnet18 goes down otherwise$"):
+        build_model(config)
