@@ -1,6 +1,6 @@
 """MobileNets and EfficientNets: sizes and options, and the layers that they alone use.
 
-test_parity_mobilenet.py compares their numbers.
+test_parity.py compares their numbers.
 """
 
 import functools

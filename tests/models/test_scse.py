@@ -1,4 +1,4 @@
-"""scSE attention; test_decoder_options.py has whole decoders with it against their reference."""
+"""scSE attention; test_parity.py has whole decoders with it against their reference."""
 
 import functools
 

@@ -12,6 +12,7 @@ from fcnjax.models.decoders.fpn import make_fpn
 from fcnjax.models.decoders.linknet import make_linknet
 from fcnjax.models.decoders.lraspp import make_lraspp
 from fcnjax.models.decoders.pspnet import make_pspnet
+from fcnjax.models.decoders.segformer import make_segformer
 from fcnjax.models.decoders.segnet import make_segnet
 from fcnjax.models.decoders.unet import SMP_UPSAMPLES, make_smp_unet, make_unet
 from fcnjax.models.decoders.unetplusplus import make_unetplusplus
@@ -33,6 +34,7 @@ _UNET_OPTIONS = MappingProxyType({"skip": "skip", "padding": "padding", **_SMP_U
 _UNETPLUSPLUS_OPTIONS = MappingProxyType(
     {"deep_supervision": "deep_supervision", **_SMP_UNET_OPTIONS}
 )
+_SEGFORMER_OPTIONS = MappingProxyType({"decoder_width": "width", **_DROPOUT_OPTION})
 _PSPNET_OPTIONS = MappingProxyType(
     {"decoder_width": "width", "align_corners": "align_corners", **_DROPOUT_OPTION}
 )
@@ -97,6 +99,11 @@ DECODERS = MappingProxyType(
         ),
         "upernet": Entry(
             make_upernet, "Xiao et al. 2018: means over grids begin a pyramid", _PSPNET_OPTIONS
+        ),
+        "segformer": Entry(
+            make_segformer,
+            "Xie et al. 2021: every feature at stride 4, fused",
+            _SEGFORMER_OPTIONS,
         ),
         "lraspp": Entry(
             make_lraspp,

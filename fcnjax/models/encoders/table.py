@@ -11,6 +11,7 @@ from fcnjax.models.encoders import (
     densenet,
     efficientnet,
     fcdensenet,
+    mit,
     mobilenet,
     resnet,
     vgg,
@@ -41,6 +42,11 @@ def _fcdensenet(make: Callable[..., nn.Module]) -> Entry:
 def _convnext(make: Callable[..., nn.Module]) -> Entry:
     options = MappingProxyType({"drop_path": "drop_path"})
     return Entry(make, "Liu et al. 2022, as timm", options, ("dtype",))
+
+
+def _mit(make: Callable[..., nn.Module]) -> Entry:
+    options = MappingProxyType({"drop_path": "drop_path"})
+    return Entry(make, "Xie et al. 2021, as smp", options, ("dtype",))
 
 
 def _mobilenet(make: Callable[..., nn.Module], source: str, forms: Mapping[str, str]) -> Entry:
@@ -111,6 +117,12 @@ ENCODERS = MappingProxyType(
         "mobilenet_v3_large": _mobilenet(
             mobilenet.MobileNetV3Large, "Howard et al. 2019", mobilenet.V3_FORMS
         ),
+        "mit_b0": _mit(mit.MiTB0),
+        "mit_b1": _mit(mit.MiTB1),
+        "mit_b2": _mit(mit.MiTB2),
+        "mit_b3": _mit(mit.MiTB3),
+        "mit_b4": _mit(mit.MiTB4),
+        "mit_b5": _mit(mit.MiTB5),
         "efficientnet_b0": _efficientnet(efficientnet.EfficientNetB0),
         "efficientnet_b1": _efficientnet(efficientnet.EfficientNetB1),
         "efficientnet_b2": _efficientnet(efficientnet.EfficientNetB2),

@@ -1,9 +1,7 @@
 """Which part of a step's inputs a part of its outputs is computed from.
 
-A part of an array is named by a `Need`: for each axis, which indices are needed. The rules go from
-the need of a step's output back to that of its inputs. They are exact for what a model's layers do
-along one spatial axis: only where an axis is merged with another and split again, or two users
-need different channels at different rows, may they take in more.
+The rules go from a box of a step's output back to the boxes of its inputs, and are exact, but for
+weights that happen to be zero.
 """
 
 import functools
@@ -13,9 +11,9 @@ from types import MappingProxyType
 
 import numpy as np
 
+from fcnjax.models.inspect.needs import Need, narrowed, reshaped
 from fcnjax.models.inspect.program import Program, Step, Value
 
-Need = tuple[np.ndarray, ...]
 # A larger constant is taken to have no zeros.
 _LARGEST_CONSTANT = 2**26
 
@@ -38,17 +36,20 @@ class Rules:
         self._makers = {v: step for step in program.steps for v in step.outputs}
         self._array = functools.cache(self._computed)
 
-    def inputs(self, step: Step, index: int, need: Need) -> list[Need | None]:
-        """What output number `index` of a step needs of each input.
+    def inputs(self, step: Step, index: int, need: Need) -> list[list[Need]]:
+        """What a part of output number `index` of a step needs of each input, in boxes.
 
         Raises:
             WholeImageError: All of the image, whatever its size.
             NotImplementedError: There is no rule for this primitive.
         """
+        if step.name == "reshape":
+            return [reshaped(need, step.inputs[0].shape, step.outputs[0].shape)]
         rule = _RULES.get(step.name)
         if rule is None:
             raise NotImplementedError(f"receptive field: no rule for the primitive {step.name}")
-        return rule(self, step, index, need)
+        parts = rule(self, step, index, need)
+        return [[part] if part is not None and all(map(np.any, part)) else [] for part in parts]
 
     def elementwise(self, step: Step, index: int, need: Need) -> list[Need | None]:
         """The same place in each input; nothing where a constant factor is zero."""
@@ -57,7 +58,7 @@ class Rules:
                 if factor in self._constants and factor.shape:
                     # An axis of size one stands for all of the other factor's.
                     need = tuple(a & b for a, b in zip(need, self._support(factor), strict=True))
-        return [_narrowed(need, value.shape) for value in step.inputs]
+        return [narrowed(need, value.shape) for value in step.inputs]
 
     def window(
         self,
@@ -165,12 +166,6 @@ class Rules:
         return np.asarray(results[step.outputs.index(value)])
 
 
-def _narrowed(need: Need, shape: Sequence[int]) -> Need:
-    """The need of an operand that is repeated along its axes of size one, or is a single number."""
-    pairs = zip(shape, need, strict=True) if shape else ()
-    return tuple(kept if size == len(kept) else kept.any(keepdims=True) for size, kept in pairs)
-
-
 def _conv(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     params, numbers = step.params, step.params["dimension_numbers"]
     image, kernel = (value.shape for value in step.inputs)
@@ -254,7 +249,7 @@ def _split(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None
 
 def _broadcast(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     placed = tuple(need[axis] for axis in step.params["broadcast_dimensions"])
-    return [_narrowed(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
+    return [narrowed(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
 
 
 def _transpose(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
@@ -271,40 +266,6 @@ def _squeeze(rules: Rules, step: Step, index: int, need: Need) -> list[Need | No
     axes, kept = step.params["dimensions"], iter(need)
     sizes = range(len(step.inputs[0].shape))
     return [tuple(np.ones(1, bool) if axis in axes else next(kept) for axis in sizes)]
-
-
-def _reshape(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    shape = step.inputs[0].shape
-    read: list[np.ndarray] = []
-    for before, after in _regrouped(shape, step.outputs[0].shape):
-        if len(before) == len(after) == 1:
-            read.append(need[after[0]])
-            continue
-        joint = functools.reduce(np.logical_and.outer, [need[axis] for axis in after])
-        joint = np.reshape(joint, [shape[axis] for axis in before])
-        for k in range(len(before)):
-            read.append(joint.any(tuple(j for j in range(joint.ndim) if j != k)))
-    return [tuple(read)]
-
-
-def _regrouped(
-    before: Sequence[int], after: Sequence[int]
-) -> list[tuple[Sequence[int], Sequence[int]]]:
-    """The least runs of axes of two shapes that hold the same number of elements."""
-    groups = []
-    i = j = 0
-    while i < len(before) or j < len(after):
-        starts = i, j
-        i, j = min(i + 1, len(before)), min(j + 1, len(after))
-        while (left := math.prod(before[starts[0] : i])) != (
-            right := math.prod(after[starts[1] : j])
-        ):
-            if left < right:
-                i += 1
-            else:
-                j += 1
-        groups.append((range(starts[0], i), range(starts[1], j)))
-    return groups
 
 
 _ELEMENTWISE = (  # noqa: SIM905 (a line a word)
@@ -326,7 +287,6 @@ _RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = Ma
         "reduce_sum": _reduce,
         "reduce_window_max": _reduce_window,
         "reduce_window_sum": _reduce_window,
-        "reshape": _reshape,
         "rev": _reverse,
         "slice": _slice,
         "split": _split,

@@ -5,6 +5,7 @@ skips and resizes count exactly as the model has them (for chains of convolution
 that Araujo et al. 2019, "Computing receptive fields of convolutional neural networks", derive).
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from fcnjax.models.inspect.dependence import Need, Rules, WholeImageError
+from fcnjax.models.inspect.dependence import Rules, WholeImageError
+from fcnjax.models.inspect.needs import Need, united
 from fcnjax.models.inspect.program import Path, Program, Value, grown, trace
 
 # Added to the image's height or width until it is larger than the field. Multiples of every stride
@@ -87,31 +89,26 @@ def _field(program: Program, value: Value, axis: int) -> Field:
     found, whole = _needed(program, rules, value, tuple(need))
     middle = program.image.shape[axis] // 2
     # Nothing is left where only what joins the whole image leads to the value.
-    places = np.flatnonzero(found[axis]) - middle if found else np.asarray([0, -1])
-    return Field(int(places[0]), int(places[-1]) + 1, whole, bool(rules.cut))
+    places = [np.flatnonzero(part[axis]) - middle for part in found] or [np.asarray([0, -1])]
+    before, after = min(p[0] for p in places), max(p[-1] for p in places) + 1
+    return Field(int(before), int(after), whole, bool(rules.cut))
 
 
 def _needed(
     program: Program, rules: Rules, value: Value, need: Need
-) -> tuple[Need | None, tuple[Path, ...]]:
+) -> tuple[list[Need], tuple[Path, ...]]:
     """What of the image a part of a value needs, and the modules that need all of it."""
-    needs: dict[Value, Need] = {value: need}
+    needs: dict[Value, list[Need]] = {value: [need]}
     whole: dict[Path, None] = {}
     for step in reversed(program.steps):
         for index, output in enumerate(step.outputs):
-            if output not in needs:
-                continue
-            try:
-                inputs = rules.inputs(step, index, needs[output])
-            except WholeImageError:
-                whole[step.module] = None
-                continue
-            for each, part in zip(step.inputs, inputs, strict=True):
-                if part is not None and each in program.moving and all(map(np.any, part)):
-                    known = needs.get(each)
-                    needs[each] = part if known is None else _either(known, part)
-    return needs.get(program.image), tuple(reversed(whole))
-
-
-def _either(one: Need, other: Need) -> Need:
-    return tuple(a | b for a, b in zip(one, other, strict=True))
+            for part in needs.get(output, ()):
+                try:
+                    inputs = rules.inputs(step, index, part)
+                except WholeImageError:
+                    whole[step.module] = None
+                    continue
+                for each, parts in zip(step.inputs, inputs, strict=True):
+                    if each in program.moving:
+                        needs[each] = functools.reduce(united, parts, needs.get(each, []))
+    return needs.get(program.image, []), tuple(reversed(whole))

@@ -5,12 +5,14 @@ on padded examples gives, inside each one's extent, what it gives for the bare i
 """
 
 from fcnjax.models.layers.adaptive_pool import adaptive_mean
+from fcnjax.models.layers.attention import ReducedAttention, linear_init
 from fcnjax.models.layers.conv import (
     BilinearConvTranspose,
     Conv,
     ConvNormAct,
     ConvTranspose2x,
     he_normal,
+    tap_init,
 )
 from fcnjax.models.layers.conv_kinds import ConvTranspose4x4, SeparableConv
 from fcnjax.models.layers.drop_path import DropPath
@@ -55,6 +57,7 @@ __all__ = [
     "FeatureMap",
     "GroupNorm",
     "LayerNorm",
+    "ReducedAttention",
     "SeparableConv",
     "SpatialDropout",
     "SqueezeExcite",
@@ -65,6 +68,7 @@ __all__ = [
     "crop_or_extend",
     "global_mean",
     "he_normal",
+    "linear_init",
     "map_data",
     "max_pool",
     "mean_pool",
@@ -72,6 +76,7 @@ __all__ = [
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
+    "tap_init",
     "unpool_like",
     "zero_outside",
 ]

@@ -169,7 +169,9 @@ class BilinearConvTranspose(nn.Module):
     def __call__(self, x: FeatureMap) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, factor H, factor W, C]`."""
         side = 2 * self.factor - self.factor % 2
-        kernel = self.param("transposed_kernel", bilinear_init, (side, side, x.channels, x.channels))
+        kernel = self.param(
+            "transposed_kernel", bilinear_init, (side, side, x.channels, x.channels)
+        )
         padding = side - 1 - self.factor // 2
         data = lax.conv_general_dilated(
             zero_outside(x).astype(self.dtype),

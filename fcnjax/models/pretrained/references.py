@@ -204,7 +204,9 @@ def _segmenter(
     config.data.channels = "L" * channels if channels != 3 else "RGB"
     known = ENCODERS[encoder.name].options
     options = {k: v for k, v in options.items() if k != "output_stride" or k in known}
-    config.model.update({"encoder": encoder.name, "decoder": decoder, **encoder.options, **options})
+    config.model.update({"encoder": encoder.name, "decoder": decoder})
+    for key, value in {**options, **encoder.options}.items():
+        config.model[key] = tuple(value) if isinstance(value, list) else value
     model = build_model(config)
     root = ("encoder",)
     forms = (
@@ -224,8 +226,13 @@ def _segmenter(
 def _unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: int) -> int:
     """Parameters that smp keeps and computes nothing by.
 
-    They are the convolution of EfficientNet's classifier, and U-Net++'s centre over VGG.
+    They are the convolution of EfficientNet's classifier, U-Net++'s centre over VGG, and the
+    attention before a step of the U-Nets that has no skip.
     """
+    if getattr(model.decoder, "attention", None) == "scse":
+        channels = model.decoder.widths[-2]  # the last step has none
+        squeezed = max(channels // 16, 1)
+        return 2 * channels * squeezed + squeezed + 2 * channels + 1
     if decoder == "unetplusplus" and encoder.name.startswith("vgg"):
         width = model.encoder.channels[-1]
         return 2 * (9 * width**2 + 2 * width)

@@ -8,6 +8,10 @@ from types import MappingProxyType
 from flax import linen as nn
 
 from fcnjax.models.pretrained.layouts import decoders, encoders, inverted
+from fcnjax.models.pretrained.layouts.fcn import torchvision_vgg_fc
+from fcnjax.models.pretrained.layouts.lraspp import torchvision_lraspp
+from fcnjax.models.pretrained.layouts.mit import mit, smp_segformer
+from fcnjax.models.pretrained.layouts.upernet import smp_upernet
 
 Path = tuple[str, ...]
 LayerName = Callable[[nn.Module, Path], str | None]
@@ -73,6 +77,7 @@ _EFFICIENTNET = {
     "smp": Layout(inverted.smp_efficientnet, {"classifier": "_fc"}),
     "torchvision": Layout(inverted.torchvision_efficientnet, {"classifier": "classifier.1"}),
 }
+_MIT = {"smp": Layout(mit, {"classifier": "head"})}
 _FAMILIES = {
     r"resnet\d+d?|resnext\w+|wide_resnet\w+": _RESNET,
     r"vgg\d+": _VGG,
@@ -81,6 +86,7 @@ _FAMILIES = {
     r"mobilenet_v2": _MOBILENET_V2,
     r"mobilenet_v3_\w+": _MOBILENET_V3,
     r"efficientnet_\w+": _EFFICIENTNET,
+    r"mit_b\d": _MIT,
 }
 DECODER_LAYOUTS: Mapping[str, Mapping[str, LayerName]] = MappingProxyType(
     {
@@ -95,6 +101,12 @@ DECODER_LAYOUTS: Mapping[str, Mapping[str, LayerName]] = MappingProxyType(
         },
         "deeplabv3plus": {"smp": decoders.smp_deeplabv3plus},
         "fcn_head": {"torchvision": decoders.torchvision_fcn},
+        "fcn32s": {"torchvision": torchvision_vgg_fc},
+        "fcn16s": {"torchvision": torchvision_vgg_fc},
+        "fcn8s": {"torchvision": torchvision_vgg_fc},
+        "lraspp": {"torchvision": torchvision_lraspp},
+        "upernet": {"smp": smp_upernet},
+        "segformer": {"smp": smp_segformer},
     }
 )
 # How a file's names differ from those of the whole classifier: not at all, as timm's

@@ -1,0 +1,139 @@
+"""Copies of torch's files as safetensors."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+
+from fcnjax.errors import UserError
+from fcnjax.files import sha256
+from fcnjax.models.pretrained import cache, read_weights
+from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.sources import Weights, fetch_weights
+
+FILES = Path(__file__).parent / "files"
+TORCH = ["tiny_zip.pth", "tiny_legacy.pth", "tiny_wrapped_ddp.pth", "tiny_lightning_fp16.ckpt"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
+@pytest.fixture
+def unpickled(monkeypatch):
+    """The files that were read without their copy."""
+    calls = []
+
+    def read(path):
+        calls.append(path.name)
+        return read_weights(path)
+
+    monkeypatch.setattr(cache, "read_weights", read)
+    return calls
+
+
+def assert_equal(tensors, wanted):
+    assert tensors.keys() == wanted.keys()
+    for name, array in wanted.items():
+        assert tensors[name].dtype == array.dtype
+        assert tensors[name].shape == array.shape
+        np.testing.assert_array_equal(tensors[name], array)
+
+
+@pytest.mark.parametrize("name", TORCH)
+def test_a_torch_file_is_unpickled_once(name, folder, unpickled):
+    weights = fetch_weights(str(FILES / name))
+    first = read_tensors(weights)
+    second = read_tensors(weights)
+    assert unpickled == [name]
+    for tensors in (first, second):
+        assert_equal(tensors, read_weights(FILES / name))
+    copy = folder / f"{sha256(FILES / name)}.safetensors"
+    assert list(folder.iterdir()) == [copy]
+    with safetensors.safe_open(copy, framework="np") as file:
+        told = file.metadata()
+    assert told["source"] == str(FILES / name)
+    assert told["format_version"] == cache.FORMAT_VERSION
+
+
+def test_one_content_under_two_names_is_kept_once(tmp_path, folder, unpickled):
+    shutil.copy(FILES / "tiny_zip.pth", tmp_path / "other.pt")
+    read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")))
+    read_tensors(fetch_weights(str(tmp_path / "other.pt")))
+    assert unpickled == ["tiny_zip.pth"]
+    # A file that has changed is another one.
+    shutil.copy(FILES / "tiny_legacy.pth", tmp_path / "other.pt")
+    read_tensors(fetch_weights(str(tmp_path / "other.pt")))
+    assert unpickled == ["tiny_zip.pth", "other.pt"]
+    assert len(list(folder.iterdir())) == 2
+
+
+def damage_byte(path, place):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:-7]),
+        lambda path: path.write_bytes(b"\xff" * 100),
+        lambda path: damage_byte(path, 3),
+        lambda path: damage_byte(path, 40),
+        lambda path: damage_byte(path, -5),
+        lambda path: path.write_bytes(
+            path.read_bytes().replace(b'"format_version":"1"', b'"format_version":"0"')
+        ),
+        lambda path: shutil.copy(FILES / "tiny.safetensors", path),
+    ],
+)
+def test_a_damaged_copy_is_made_anew(damage, folder, unpickled):
+    weights = fetch_weights(str(FILES / "tiny_zip.pth"))
+    wanted = read_tensors(weights)
+    (copy,) = folder.iterdir()
+    damage(copy)
+    assert_equal(read_tensors(weights), wanted)
+    assert_equal(read_tensors(weights), wanted)
+    assert unpickled == ["tiny_zip.pth"] * 2
+    assert list(folder.iterdir()) == [copy]
+
+
+@pytest.mark.parametrize("name", ["evil_zip.pth", "evil_legacy.pth"])
+def test_a_hostile_file_leaves_nothing(name, folder):
+    with pytest.raises(UserError, match="is refused"):
+        read_tensors(fetch_weights(str(FILES / name)))
+    assert not folder.exists()
+
+
+def test_a_cut_off_or_missing_file_leaves_nothing(tmp_path, folder):
+    cut = tmp_path / "cut.pth"
+    cut.write_bytes((FILES / "tiny_zip.pth").read_bytes()[:300])
+    with pytest.raises(UserError, match=r"cut\.pth: cannot be read as weights"):
+        read_tensors(fetch_weights(str(cut)))
+    with pytest.raises(UserError, match=r"gone\.pth: no such file"):
+        read_tensors(Weights("gone.pth", tmp_path / "gone.pth"))
+    assert not folder.exists()
+
+
+def test_safetensors_are_read_where_they_are(folder, unpickled):
+    tensors = read_tensors(fetch_weights(str(FILES / "tiny.safetensors")))
+    assert_equal(tensors, read_weights(FILES / "tiny.safetensors"))
+    assert unpickled == ["tiny.safetensors"]
+    assert not folder.exists()
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "file"))
+    said = []
+    tensors = read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")), said.append)
+    assert_equal(tensors, read_weights(FILES / "tiny_zip.pth"))
+    assert len(said) == 1
+    assert "cannot be written" in said[0]
+    assert "again next time" in said[0]

@@ -1,0 +1,219 @@
+"""Weights and models of the Hugging Face hub, from a small server that speaks as it does."""
+
+import hashlib
+import http.server
+import json
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from fcnjax.config import default_config
+from fcnjax.errors import UserError
+from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.sources import fetch_hub_model, fetch_weights
+from fcnjax.workdir import save_config
+
+FILES = Path(__file__).parent / "files"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """Answers as huggingface.co does, of the server's `repositories`."""
+
+    def do_HEAD(self):
+        self.answer(with_body=False)
+
+    def do_GET(self):
+        self.answer(with_body=True)
+
+    def answer(self, with_body):
+        self.server.asked.append(f"{self.command} {self.path}")
+        _, *parts = self.path.partition("?")[0].split("/")
+        api = parts[:2] == ["api", "models"]
+        owner, name, *rest = parts[2:] if api else parts
+        repository = self.server.repositories.get(f"{owner}/{name}")
+        revision = rest[1] if len(rest) > 1 else "main"
+        if repository is None:
+            self.refuse(401, "RepoNotFound")
+        elif revision not in ("main", "v1", COMMIT):
+            self.refuse(404, "RevisionNotFound")
+        elif api:
+            siblings = [{"rfilename": file} for file in repository]
+            told = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": siblings}
+            self.send(json.dumps(told).encode(), True, {"Content-Type": "application/json"})
+        elif "gated" in name:
+            self.refuse(403, "GatedRepo")
+        elif (file := "/".join(rest[2:])) not in repository:
+            self.refuse(404, "EntryNotFound")
+        else:
+            content = repository[file]
+            etag = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            self.send(content, with_body, etag)
+
+    def refuse(self, code, reason):
+        self.send_response(code)
+        self.send_header("X-Error-Code", reason)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send(self, content, with_body, headers):
+        self.send_response(200)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if with_body:
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """The server: `repositories` holds the files of each by name."""
+    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.repositories, server.asked = {}, []
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+        template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def content(name):
+    return (FILES / name).read_bytes()
+
+
+TIMM = {"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
+
+
+def test_a_repository_of_timm(hub):
+    hub.repositories["timm/small.in1k"] = {
+        "README.md": b"x",
+        "config.json": json.dumps(TIMM).encode(),
+        "model.safetensors": content("tiny.safetensors"),
+        "pytorch_model.bin": content("tiny_zip.pth"),
+    }
+    weights = fetch_weights("hf://timm/small.in1k")
+    assert weights.path.name == "model.safetensors"
+    assert (weights.mean, weights.std) == ((0.5,) * 3, (0.25,) * 3)
+    assert not weights.is_model
+    assert read_tensors(weights)
+    # A named file, at a named revision, which is fetched too.
+    named = fetch_weights("hf://timm/small.in1k@v1/pytorch_model.bin")
+    assert named.path.read_bytes() == content("tiny_zip.pth")
+    assert read_tensors(named).keys() == read_tensors(weights).keys()
+    assert not any("README" in line for line in hub.asked)
+
+
+def test_a_file_in_a_folder_and_no_config(hub):
+    hub.repositories["a/b"] = {"deep/net.pth": content("tiny_zip.pth"), "x.txt": b""}
+    for source in ("hf://a/b", "hf://a/b/deep/net.pth"):
+        weights = fetch_weights(source)
+        assert weights.path.read_bytes() == content("tiny_zip.pth")
+        assert weights.mean is None
+
+
+def published(tmp_path):
+    save_config(tmp_path, default_config())
+    return {
+        "config.json": (tmp_path / "config.json").read_bytes(),
+        "model.safetensors": b"weights",
+        "README.md": b"card",
+        "other.onnx": b"big",
+    }
+
+
+def test_a_published_model(hub, tmp_path):
+    hub.repositories["me/model"] = published(tmp_path)
+    weights = fetch_weights("hf://me/model")
+    assert weights.is_model
+    names = {path.name for path in weights.path.iterdir()}
+    assert names == {"config.json", "model.safetensors", "README.md"}
+    assert fetch_hub_model("hf://me/model") == weights.path
+    assert fetch_weights("hf://me/model/model.safetensors") == weights.__class__(
+        "hf://me/model/model.safetensors", weights.path, is_model=True
+    )
+
+
+def test_weights_are_not_taken_for_a_model(hub):
+    hub.repositories["timm/x"] = {
+        "config.json": json.dumps(TIMM).encode(),
+        "model.safetensors": content("tiny.safetensors"),
+    }
+    with pytest.raises(UserError, match=r"not a model .* --config\.model\.init_from=hf://timm/x"):
+        fetch_hub_model("hf://timm/x")
+    assert not any("resolve/main/model" in line for line in hub.asked)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("hf://a/none", ["no model a/none on the hub, or it is private", "hf auth login", "HAND"]),
+        ("hf://a/gated", ["asks for consent", "/a/gated and log in", "HAND"]),
+        ("hf://a/b@v9", ["has no revision 'v9'"]),
+        ("hf://a/b/c.pth", ["has no such file; it has: a.safetensors, b.safetensors"]),
+        ("hf://a/b", ["hf://a/b: holds several files of weights; name one of: a.safetensors"]),
+        ("hf://a/empty", ["holds no file of weights (README.md)"]),
+        ("hf://a", ["is not hf://OWNER/REPO[@REVISION][/FILE], such as"]),
+        ("hf://", ["is not hf://OWNER"]),
+        ("hf://a/b@", ["is not hf://OWNER"]),
+        ("hf://a b/c", ["is not hf://OWNER"]),
+        ("hf://a/b--c", ["is not hf://OWNER/REPO"]),
+    ],
+)
+def test_what_is_not_there_is_explained(hub, source, words):
+    hub.repositories |= {
+        "a/b": {"a.safetensors": b"", "b.safetensors": b""},
+        "a/gated": {"model.safetensors": b""},
+        "a/empty": {"README.md": b""},
+    }
+    with pytest.raises(UserError) as error:
+        fetch_weights(source)
+    message = str(error.value)
+    assert message.startswith(f"{source}: ")
+    assert "\n" not in message
+    for word in words:
+        page = f"{constants.ENDPOINT}/{source.removeprefix('hf://')}"
+        by_hand = f"download {page}/resolve/main/model.safetensors by hand and give its path as"
+        assert word.replace("HAND", by_hand) in message
+
+
+def test_without_a_network_what_was_fetched_is_found(hub, monkeypatch):
+    files = {
+        "config.json": json.dumps(TIMM).encode(),
+        "model.safetensors": content("tiny.safetensors"),
+    }
+    hub.repositories |= {"timm/x": files, "a/b": {"net.pth": content("tiny_zip.pth")}}
+    before = [fetch_weights(source) for source in ("hf://timm/x", "hf://a/b/net.pth")]
+    endpoint = "http://127.0.0.1:9"  # nobody is there
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    assert [fetch_weights(source) for source in ("hf://timm/x", "hf://a/b/net.pth")] == before
+    with pytest.raises(
+        UserError, match=r"hf://timm/y: cannot be fetched \(.*\); download"
+    ) as error:
+        fetch_weights("hf://timm/y")
+    assert f"{endpoint}/timm/y/resolve/main/model.safetensors" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_huggingface_hub(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("huggingface_hub")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UserError, match=r"needs the package huggingface_hub \(pip install"):
+        fetch_weights("hf://timm/x")
