@@ -10,37 +10,34 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained import load_pretrained
+from fcnjax.models import build_model
+from fcnjax.models.pretrained import convert
+from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_weights
 from fcnjax.predict import load_variables
-from fcnjax.workdir import CONFIG_FILE, load_saved_config
-
-# Of torchvision's, timm's and segmentation_models.pytorch's ImageNet weights; pixels in 0..1.
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+from fcnjax.workdir import load_saved_config
 
 
 def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     """Returns a copy of the config that normalises as the weights it starts from were trained.
 
+    Weights that do not tell are taken to be trained as ImageNet's are.
+
     Raises:
-        UserError: `init_from` is neither a file nor a workdir.
+        UserError: `init_from` is not there or cannot be fetched; says what is valid or what to do.
     """
     source = config.model.init_from
     if source is None:
         return config, []
-    path = Path(source)
-    if "://" in source or not path.exists():
-        raise UserError(
-            f"config.model.init_from: {source!r} is not there; valid: a .pth, .pt, .ckpt or "
-            ".safetensors file, or a workdir of fcnjax"
-        )
+    weights = fetch_weights(source)
     config = config.copy_and_resolve_references()
-    config.model.init_from = str(path.absolute())
-    if (path / CONFIG_FILE).is_file():
-        data = load_saved_config(path).data
+    if "://" not in source:
+        config.model.init_from = str(Path(source).absolute())
+    if weights.is_model:
+        data = load_saved_config(weights.path).data
         wanted = {"mean": tuple(data.mean), "std": tuple(data.std)}
     else:
-        wanted = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD}
+        wanted = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
     notes = []
     for key, value in wanted.items():
         if len(value) == len(config.data.channels) and tuple(config.data[key]) != value:
@@ -54,30 +51,38 @@ def initial_variables(
 ) -> dict[str, Any]:
     """Fills a model's drawn variables from `config.model.init_from`.
 
-    A file of torch weights fills the encoder. A workdir fills all that has the same name and shape:
-    a head for other classes stays as drawn. Both are reported through `say`, tensor by tensor where
-    one was not used or not filled.
+    Weights of torch fill the encoder, and the decoder and heads where they are of the same model. A
+    workdir or a published model fills all that has the same name and shape. What scores other
+    classes stays as drawn. All is reported through `say`, tensor by tensor where one was changed,
+    not used or not filled.
 
     Raises:
-        UserError: The file cannot be read, or nothing in it fits.
+        UserError: The weights cannot be read, or nothing in them fits.
     """
-    source = Path(config.model.init_from)
-    if (source / CONFIG_FILE).is_file():
-        return _from_workdir(source, variables, say)
-    variables, report = load_pretrained(variables, str(source), config)
-    say(f"{source}: {len(report.used)} tensors fill encoder {config.model.encoder}")
+    weights = fetch_weights(config.model.init_from)
+    if weights.is_model:
+        return _from_model(weights.path, variables, say)
+    source, names = weights.source, (config.model.encoder, config.model.decoder)
+    tensors = read_tensors(weights)
+    variables, report = convert(tensors, variables, build_model(config), names, source=source)
+    say(f"{source}: {len(report.used)} tensors fill {_filled(report.missing)} {names[0]}")
     for line in report.adapted:
         say(f"{source}: {line}")
     counters = "num_batches_tracked"  # of torch's batch norms; nothing here needs them
     unused = [name for name in report.unused if not name.endswith(counters)]
-    missing = [name for name in report.missing if name.split("/")[1] == "encoder"]
-    for what, names in (("not used", unused), ("left as drawn", missing)):
-        if names:
-            say(f"{source}: {len(names)} {what}: {', '.join(names)}")
+    for what, left in (("not used", unused), ("left as drawn", report.missing)):
+        if left:
+            say(f"{source}: {len(left)} {what}: {', '.join(left)}")
     return variables
 
 
-def _from_workdir(
+def _filled(missing: tuple[str, ...]) -> str:
+    """What of the model the weights were for: the decoder's variables are filled, or are not."""
+    alone = any(name.split("/")[1] == "decoder" for name in missing)
+    return "encoder" if alone else "all of the model over"
+
+
+def _from_model(
     source: Path, variables: dict[str, Any], say: Callable[[str], None]
 ) -> dict[str, Any]:
     _, _, found, step = load_variables(source)

@@ -49,17 +49,18 @@ def read_variables(path: Path, like: Mapping[str, Any]) -> tuple[dict[str, Any],
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            told = json.loads((file.metadata() or {}).get("fcnjax", "{}"))
+            told = json.loads((file.metadata() or {}).get("fcnjax", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: cannot be read: it is damaged or cut off ({reason})") from error
-    if told.get("format_version") != FORMAT_VERSION:
+    step = told.get("step") if isinstance(told, dict) else None
+    if type(step) is not int or told.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{path}: is not a model that `fcnjax publish` wrote")
     _check(path, tensors, flatten_dict(dict(like), sep="/"))
     # A collection without arrays leaves nothing in a flat file.
     variables = {collection: {} for collection in like} | unflatten_dict(tensors, sep="/")
-    return variables, int(told["step"])
+    return variables, step
 
 
 def _check(path: Path, tensors: Mapping[str, np.ndarray], like: Mapping[str, Any]) -> None:

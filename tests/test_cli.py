@@ -26,7 +26,10 @@ def test_each_command_has_a_short_help(command, capsys):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["trian"], ["'trian'", "'train'", "valid: data, evaluate, models, predict, publish, train"]),
+        (
+            ["trian"],
+            ["'trian'", "'train'", "valid: data, evaluate, models, predict, publish, train"],
+        ),
         (["train", "--config=nothing.py", "--workdir=w"], ["nothing.py", "biomedical_stare"]),
         (["train", "--config=folder", "--workdir=w", "--steps=3"], ["'--steps=3'"]),
         (["evaluate", "--workdir=nowhere"], ["nowhere is not a workdir"]),

@@ -13,6 +13,7 @@ COMMANDS = {
         "what of an image a prediction is computed from, and what counts",
     ),
     "features": ("fcnjax.models.inspect.features", "what an encoder responds to in an image"),
+    "parity": ("fcnjax.models.pretrained.parity", "our models against what torch models printed"),
 }
 
 

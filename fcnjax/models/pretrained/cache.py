@@ -57,7 +57,7 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
 
 
 def _metadata(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    return {"format_version": FORMAT_VERSION, "source": source, "sha256": _digest(tensors)}
+    return {"format_version": FORMAT_VERSION, "source": source, "sha256": _digest(source, tensors)}
 
 
 def _read_copy(path: Path) -> dict[str, np.ndarray] | None:
@@ -70,13 +70,14 @@ def _read_copy(path: Path) -> dict[str, np.ndarray] | None:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (safetensors.SafetensorError, OSError, ValueError):
         return None
-    whole = told.get("format_version") == FORMAT_VERSION and told.get("sha256") == _digest(tensors)
-    return tensors if whole else None
+    if told.get("format_version") != FORMAT_VERSION or "source" not in told:
+        return None
+    return tensors if told.get("sha256") == _digest(told["source"], tensors) else None
 
 
-def _digest(tensors: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of all tensors, their names, types and shapes."""
-    digest = hashlib.sha256()
+def _digest(source: str, tensors: Mapping[str, np.ndarray]) -> str:
+    """The SHA-256 of the source's name and of all tensors, their names, types and shapes."""
+    digest = hashlib.sha256(source.encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])
         digest.update(f"{name}\0{array.dtype.str}\0{tensors[name].shape}\0".encode())

@@ -1,5 +1,6 @@
 """Weights and models of the Hugging Face hub, from a small server that speaks as it does."""
 
+import functools
 import hashlib
 import http.server
 import json
@@ -8,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import HfApi, constants
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
@@ -73,6 +74,12 @@ class Hub(http.server.BaseHTTPRequestHandler):
         pass
 
 
+def use_endpoint(monkeypatch, endpoint):
+    """Stands for $HF_ENDPOINT, which is read once a process."""
+    api = functools.partial(HfApi, endpoint=endpoint)
+    monkeypatch.setattr("huggingface_hub.HfApi", api)
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """The server: `repositories` holds the files of each by name."""
@@ -81,12 +88,10 @@ def hub(tmp_path, monkeypatch):
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
         server.repositories, server.asked = {}, []
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
-        endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        server.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+        use_endpoint(monkeypatch, server.endpoint)
         yield server
         server.shutdown()
         thread.join()
@@ -186,7 +191,7 @@ def test_what_is_not_there_is_explained(hub, source, words):
     assert message.startswith(f"{source}: ")
     assert "\n" not in message
     for word in words:
-        page = f"{constants.ENDPOINT}/{source.removeprefix('hf://')}"
+        page = f"{hub.endpoint}/{source.removeprefix('hf://')}"
         by_hand = f"download {page}/resolve/main/model.safetensors by hand and give its path as"
         assert word.replace("HAND", by_hand) in message
 
@@ -199,9 +204,7 @@ def test_without_a_network_what_was_fetched_is_found(hub, monkeypatch):
     hub.repositories |= {"timm/x": files, "a/b": {"net.pth": content("tiny_zip.pth")}}
     before = [fetch_weights(source) for source in ("hf://timm/x", "hf://a/b/net.pth")]
     endpoint = "http://127.0.0.1:9"  # nobody is there
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    template = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    use_endpoint(monkeypatch, endpoint)
     assert [fetch_weights(source) for source in ("hf://timm/x", "hf://a/b/net.pth")] == before
     with pytest.raises(
         UserError, match=r"hf://timm/y: cannot be fetched \(.*\); download"

@@ -165,7 +165,7 @@ def server(monkeypatch):
     """A server like torchvision's; holds the files and what was asked for."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.asked, server.most = {}, [], None
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}/models/"
         monkeypatch.setattr(torchvision_source, "BASE_URL", url)

@@ -101,11 +101,13 @@ class _Repository:
             told = self._ask(self._api.model_info, timeout=TIMEOUT)
             return [file.rfilename for file in told.siblings]
         except UserError as error:
+            if isinstance(error.__cause__, self._answers()):
+                raise
             wanted = (*_USUAL_FILES, *([self.file] if self.file else []))
             here = [name for name in wanted if self._is_cached(name)]
-            if here and not isinstance(error.__cause__, self._answers()):
-                return here
-            raise
+            if not here:
+                raise
+            return here
 
     def json(self, name: str, names: list[str]) -> Any:
         """The content of a JSON file; None where it is not among `names`, or is not JSON."""
