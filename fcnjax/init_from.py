@@ -65,21 +65,21 @@ def initial_variables(
     source, names = weights.source, (config.model.encoder, config.model.decoder)
     tensors = read_tensors(weights)
     variables, report = convert(tensors, variables, build_model(config), names, source=source)
-    say(f"{source}: {len(report.used)} tensors fill {_filled(report.missing)} {names[0]}")
+    # An encoder's file fills no decoder, which needs no telling; a whole model's might in part.
+    rest = [path for path in traverse_util.flatten_dict(variables) if path[1] != "encoder"]
+    unfilled = [name for name in report.missing if name.split("/")[1] != "encoder"]
+    alone = len(unfilled) == len(rest)
+    missing = [name for name in report.missing if not alone or name not in unfilled]
+    what = "encoder" if alone else f"decoder {names[1]} and encoder"
+    say(f"{source}: {len(report.used)} tensors fill {what} {names[0]}")
     for line in report.adapted:
         say(f"{source}: {line}")
     counters = "num_batches_tracked"  # of torch's batch norms; nothing here needs them
     unused = [name for name in report.unused if not name.endswith(counters)]
-    for what, left in (("not used", unused), ("left as drawn", report.missing)):
+    for what, left in (("not used", unused), ("left as drawn", missing)):
         if left:
             say(f"{source}: {len(left)} {what}: {', '.join(left)}")
     return variables
-
-
-def _filled(missing: tuple[str, ...]) -> str:
-    """What of the model the weights were for: the decoder's variables are filled, or are not."""
-    alone = any(name.split("/")[1] == "decoder" for name in missing)
-    return "encoder" if alone else "all of the model over"
 
 
 def _from_model(

@@ -100,7 +100,7 @@ def test_weights_bring_their_normalisation(resnet18_file):
     [
         ("nothing.pth", [], "is not there; valid"),
         ("s3://bucket/x.pth", [], "is not there; valid"),
-        ("FILE", ["--config.model.encoder=vanilla"], "unknown 'vanilla'"),
+        ("FILE", ["--config.model.encoder=vanilla"], "nobody publishes weights of encoder vanilla"),
         ("FILE", ["--config.model.encoder=vgg16"], "none of its tensors belongs to encoder vgg16"),
     ],
 )
