@@ -1,4 +1,4 @@
-"""The encoders' sizes, strides and options; test_encoder_parity.py compares their numbers."""
+"""The encoders' sizes, strides and options; test_parity.py compares their numbers."""
 
 import functools
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
+from fcnjax.models import DECODERS, Segmenter, build_model
 from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.encoders.convnext import ConvNeXt
 from fcnjax.models.encoders.densenet import DenseNet
@@ -32,7 +32,7 @@ INVERTED = (
     Block(3, 48, 24, 1, 4, "silu"),
 )
 # Each family of encoders, as shallow and narrow as it goes: what is tested here does not depend on
-# either. test_encoder_parity.py runs the full ones.
+# either. test_parity.py runs the full ones.
 SMALL = {
     "vanilla": functools.partial(Vanilla, (4, 8, 8, 8)),
     "vanilla_deep": functools.partial(Vanilla, (4, 8, 8, 8, 8, 8)),
@@ -351,25 +351,6 @@ def test_training_refuses_an_extent():
     model = make("vanilla-unet")
     with pytest.raises(ValueError, match="extent"):
         model.init(jax.random.key(0), images(), train=True, extent=jnp.asarray(SIZES))
-
-
-@pytest.mark.parametrize("decoder", DECODERS)
-@pytest.mark.parametrize("encoder", ENCODERS)
-def test_every_pair_builds_or_says_why_not(encoder, decoder):
-    config = config_of(encoder=encoder, decoder=decoder)
-    if encoder == "vanilla" and decoder in ("fcn32s", "fcn16s", "fcn8s"):
-        with pytest.raises(UserError, match=rf"{decoder} cannot decode encoder vanilla.*stride 32"):
-            build_model(config)
-        return
-    model = build_model(config)
-    for size in ((33, 20), (1, 1)):
-        image = jnp.zeros((1, *size, 3))
-        outputs, variables = jax.eval_shape(
-            lambda image=image: model.init_with_output(jax.random.key(0), image)
-        )
-        assert outputs["logits"].shape == (1, *size, 3)
-        assert outputs["logits"].dtype == jnp.float32
-    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
 @pytest.mark.parametrize("encoder", SMALL)

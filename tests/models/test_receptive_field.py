@@ -8,17 +8,15 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from fcnjax.models import DECODERS, ENCODERS, Segmenter
+from fcnjax.models import ENCODERS
 from fcnjax.models.encoders.densenet import DenseNet
 from fcnjax.models.encoders.inverted import Block, InvertedNet
 from fcnjax.models.encoders.resnet import ResNet
 from fcnjax.models.encoders.vanilla import Vanilla
-from fcnjax.models.inspect.effective_field import gradient_of, measure
 from fcnjax.models.inspect.program import encode
 from fcnjax.models.inspect.receptive_field import Field, receptive_fields
 from fcnjax.models.layers import (
     Conv,
-    FeatureMap,
     SqueezeExcite,
     add,
     map_data,

@@ -247,6 +247,21 @@ def _split(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None
     return [(*need[:axis], read, *need[axis + 1 :])]
 
 
+def _stack(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axis = step.params["axis"]
+    rest = (*need[:axis], *need[axis + 1 :])
+    return [rest if kept else None for kept in need[axis]]
+
+
+def _unstack(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axis = step.params["axis"]
+    return [(*need[:axis], np.arange(len(step.outputs)) == index, *need[axis:])]
+
+
+def _tile(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    return [tuple(k.reshape(n, -1).any(0) for k, n in zip(need, step.params["reps"], strict=True))]
+
+
 def _broadcast(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     placed = tuple(need[axis] for axis in step.params["broadcast_dimensions"])
     return [narrowed(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
@@ -277,6 +292,7 @@ _ELEMENTWISE = (  # noqa: SIM905 (a line a word)
 _RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = MappingProxyType(
     {
         **dict.fromkeys(_ELEMENTWISE, Rules.elementwise),
+        "argmax": _reduce,
         "broadcast_in_dim": _broadcast,
         "concatenate": _concatenate,
         "conv_general_dilated": _conv,
@@ -291,6 +307,9 @@ _RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = Ma
         "slice": _slice,
         "split": _split,
         "squeeze": _squeeze,
+        "stack": _stack,
+        "tile": _tile,
         "transpose": _transpose,
+        "unstack": _unstack,
     }
 )
