@@ -2,8 +2,9 @@
 
 Command: fcnjax train --config=configs/driving_cityscapes.py:root=DIR --workdir=runs/cityscapes
 
-`DIR/images/{train,val}/NAME.png` are the photographs (leftImg8bit), `DIR/masks/{train,val}/NAME.png`
-their label ids of training, 0 to 18 and 255 for ignored (gtFine_labelTrainIds), under equal names.
+`DIR/images/{train,val}/NAME.png` are the photographs (leftImg8bit), and under equal names
+`DIR/masks/{train,val}/NAME.png` their label ids of training (gtFine_labelTrainIds): 0 to 18, and
+255 for ignored.
 
 Schedule: MMSegmentation's `deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024`: crops of 512x1024
 out of images scaled by 0.5 to 2, batches of 8, SGD from a rate of 0.01 by a polynomial of 0.9, an

@@ -164,6 +164,12 @@ def draw(path: str, loaded: Loaded, levels: Sequence[Level], image: np.ndarray, 
     canvas.picture((20, 16), small)
     canvas.text((40 + width, 16), title, 22)
     canvas.text((40 + width, 48), f"weights {loaded.weights}", 14, SOFT)
+    canvas.text(
+        (40 + width, 68),
+        "light: far from the channel's median; the strongest channels first",
+        14,
+        SOFT,
+    )
     top = max(top, 16 + height + 20)
     for i, level in enumerate(levels):
         y = top + i * row
@@ -182,12 +188,13 @@ def over(picture: np.ndarray, response: np.ndarray) -> np.ndarray:
 
     Args:
         picture: uint8 `[H, W, 3]`.
-        response: float32 `[h, w]`; its range, less the last half percent of either end, becomes
-            that of the colours.
+        response: float32 `[h, w]`; what shows is how far it is from its median, to either side:
+            many channels are as often negative as positive.
     """
-    low, high = np.percentile(response, (0.5, 99.5))
-    response = (response - low) / (high - low if high > low else 1)
-    response = np.clip(resized(response.astype(np.float32), *picture.shape[:2], smooth=True), 0, 1)
+    far = np.abs(response - np.median(response)).astype(np.float32)
+    # The last half percent is as light as can be: a single pixel would darken all others.
+    far = far / (np.percentile(far, 99.5) or 1)
+    far = np.clip(resized(far, *picture.shape[:2], smooth=True), 0, 1)
     grey = picture.mean(-1, keepdims=True).repeat(3, -1)
-    part = response[..., None] ** 0.7
-    return np.rint((1 - part) * 0.55 * grey + part * heat(response)).astype(np.uint8)
+    part = far[..., None] ** 0.7
+    return np.rint((1 - part) * 0.55 * grey + part * heat(far)).astype(np.uint8)

@@ -3,11 +3,13 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
+from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.workdir import load_saved_config
 
 
@@ -48,7 +50,9 @@ def make_parser(name: str, about: str, examples: str) -> argparse.ArgumentParser
 def add_workdir(parser: argparse.ArgumentParser) -> None:
     """Lets a parser take a workdir's weights."""
     parser.add_argument(
-        "--workdir", metavar="DIR", help="a folder that train made: its weights, and its config"
+        "--workdir",
+        metavar="DIR",
+        help="weights and config of a folder that train or publish made, or of hf://OWNER/REPO",
     )
     parser.add_argument(
         "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
@@ -95,7 +99,7 @@ def _config(
 ) -> tuple[ConfigDict, str]:
     if spec is None and workdir is None:
         raise UserError(f"{command}: names no model; give CONFIG, such as `{command} folder`")
-    saved = None if workdir is None else load_saved_config(workdir)
+    saved = None if workdir is None else load_saved_config(_folder(workdir))
     if spec is None:
         if changes:
             raise UserError(f"{changes[0]}: changes a config, and the one of {workdir} is fixed")
@@ -113,6 +117,10 @@ def _config(
         return config, ""
     config.data.class_names = ("background", "foreground")
     return config, "2 classes assumed, as config.data.class_names is empty"
+
+
+def _folder(workdir: str) -> str | Path:
+    return fetch_hub_model(workdir) if workdir.startswith("hf://") else workdir
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -1,12 +1,15 @@
 """A model with the weights that a command line names; alone here reads workdirs and weight files.
 
-This is the command line's side of `models`: nothing else in `models` may import what is above it.
+It is of the command line: what else is in `models` must not import what these are read with.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.init_from import initial_variables, with_normalisation
@@ -17,6 +20,8 @@ from fcnjax.predict.model import load_variables, parse_step
 from fcnjax.train_state import init_variables
 
 _CALIBRATION_SIDE = 128
+# What runs once is compiled in a hurry.
+_QUICK = MappingProxyType({"xla_backend_optimization_level": 0})
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,21 @@ def load(source: Source, step: str) -> Loaded:
     for note in notes:
         print(note)
     model = build_model(config)
-    variables = jax.jit(lambda: init_variables(model, config))()
+    draw = jax.jit(lambda: init_variables(model, config), compiler_options=dict(_QUICK))
+    drawn = draw()
     if config.model.init_from is None:
-        return Loaded(config, model, variables, "random: nothing is trained", True)
-    variables = initial_variables(config, jax.device_get(variables), print)
-    return Loaded(config, model, variables, f"of {config.model.init_from}", False)
+        return Loaded(config, model, drawn, "random: nothing is trained", True)
+    drawn = jax.device_get(drawn)
+    variables = initial_variables(config, drawn, print)
+    bare = _unfilled(drawn["params"], variables["params"])
+    note = f"; random: {', '.join(bare)}" if bare else ""
+    return Loaded(config, model, variables, f"of {source.config.model.init_from}{note}", False)
+
+
+def _unfilled(drawn: Mapping[str, Any], filled: Mapping[str, Any]) -> list[str]:
+    """The parts of a model all of whose parameters are as they were drawn."""
+    same = jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), drawn, filled)
+    return [part for part, leaves in same.items() if all(jax.tree.leaves(leaves))]
 
 
 def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
@@ -86,4 +101,5 @@ def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
         # What a first step adds to statistics of zero.
         return jax.tree.map(lambda leaf: leaf / (1 - BatchNorm.momentum), updated["batch_stats"])
 
-    return {**loaded.variables, "batch_stats": jax.jit(measured)(loaded.variables)}
+    measured = jax.jit(measured, compiler_options=dict(_QUICK))
+    return {**loaded.variables, "batch_stats": measured(loaded.variables)}
