@@ -23,13 +23,11 @@ from fcnjax.models.layers import depthwise as layer
 PUBLISHED = {
     "resnet18": (1.81, 512 * 1000),
     "resnet50": (4.09, 2048 * 1000),
-    "resnext50_32x4d": (4.23, 2048 * 1000),
     "vgg16": (15.47, 25088 * 4096 + 4096 * 4096 + 4096 * 1000),
     "mobilenet_v2": (0.30, 320 * 1280 * 49 + 1280 * 1000),
     "mobilenet_v3_large": (0.22, 960 * 1280 + 1280 * 1000),
     "densenet121": (2.83, 1024 * 1000),
     "convnext_tiny": (4.46, 768 * 1000),
-    "efficientnet_b0": (0.39, 320 * 1280 * 49 + 1280 * 1000),
 }
 
 

@@ -1,6 +1,7 @@
 """Receptive fields against hands, against the literature, and against gradients."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +9,10 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from fcnjax.models import ENCODERS
-from fcnjax.models.encoders.densenet import DenseNet
-from fcnjax.models.encoders.inverted import Block, InvertedNet
-from fcnjax.models.encoders.resnet import ResNet
-from fcnjax.models.encoders.vanilla import Vanilla
+from fcnjax.config import default_config
+from fcnjax.errors import UserError
+from fcnjax.models import DECODERS, ENCODERS, build_model
+from fcnjax.models.inspect.effective_field import SHARE, gradient_of, measure
 from fcnjax.models.inspect.program import encode
 from fcnjax.models.inspect.receptive_field import Field, receptive_fields
 from fcnjax.models.layers import (
@@ -102,16 +102,6 @@ def test_means_of_the_whole_image_are_told_and_left_out():
     assert field == Field(-1, 2, (("gate",),))
 
 
-SMALL = {
-    "vanilla": functools.partial(Vanilla, (2, 3, 4)),
-    "resnet": functools.partial(ResNet, (1, 1, 1, 1), "basic", deep=True, output_stride=8),
-    "densenet": functools.partial(DenseNet, (1, 1), 4),
-    "inverted": functools.partial(
-        InvertedNet, 4, (Block(3, 4, 4), Block(5, 8, 4, 2), Block(3, 8, 6, 2)), static_side=60
-    ),
-}
-
-
 def extent_of_gradient(module, run, shape, seeds):
     """Rows and columns of the pixels that a middle value's gradient reaches, over some images."""
     variables = module.init(jax.random.key(0), jnp.zeros(shape), method=run)
@@ -144,10 +134,86 @@ class Mixed(nn.Module):
         return (resize_corners_like(y, x),)
 
 
-@pytest.mark.parametrize("side", [61, 64])
-def test_the_field_is_where_the_gradient_is_not_zero(side):
-    run = lambda module, image: encode(module, image)[-1]  # noqa: E731
-    shape = (1, side, side + 7, 2)
-    fields = [receptive_fields(Mixed(), run, shape, axis)[0] for axis in (1, 2)]
-    reached = extent_of_gradient(Mixed(), run, shape, 20)
+def last(encoder, image):
+    return encode(encoder, image)[-1]
+
+
+def test_the_field_is_where_the_gradient_is_not_zero():
+    shape = (1, 64, 71, 2)
+    fields = [receptive_fields(Mixed(), last, shape, axis)[0] for axis in (1, 2)]
+    reached = extent_of_gradient(Mixed(), last, shape, 20)
     assert [(field.before, field.after) for field in fields] == reached
+
+
+def families():
+    """The first encoder of each family, named up to its first number, but for the known ones."""
+    firsts = {}
+    for name in ENCODERS:
+        firsts.setdefault(re.split(r"\d|_", name)[0], name)
+    return [name for name in firsts.values() if name not in KNOWN]
+
+
+@pytest.mark.parametrize("encoder", families())
+def test_the_steps_of_every_encoder_are_known(encoder):
+    fields = receptive_fields(ENCODERS[encoder].make(), encode, (1, 64, 64, 3))
+    sizes = [field.size for field in fields]
+    assert sizes == sorted(sizes)
+    assert sizes[0] >= 1
+
+
+def logits(model, image):
+    return model(image)["logits"]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_steps_of_every_decoder_are_known(decoder):
+    config = default_config()
+    config.data.class_names = ("ground", "figure")
+    config.model.decoder = decoder
+    for encoder in ("resnet18", "vgg11"):
+        config.model.encoder = encoder
+        try:
+            model = build_model(config)
+        except UserError:
+            continue
+        (field,) = receptive_fields(model, logits, (1, 64, 64, 3))
+        assert field.size > 60
+        assert bool(field.whole) == (decoder in WHOLE)
+        return
+    pytest.fail(f"{decoder} goes over neither")
+
+
+def test_mirrored_edges_are_none_of_the_field():
+    config = default_config()
+    config.data.class_names = ("ground", "figure")
+    config.model.padding, config.model.norm = "valid", "none"
+    config.model.widths, config.model.activation = (2, 3, 4), "silu"
+    model, shape = build_model(config), (1, 64, 71, 3)
+    fields = [receptive_fields(model, logits, shape, axis)[0] for axis in (1, 2)]
+    reached = extent_of_gradient(model, logits, shape, 20)
+    assert [(field.before, field.after) for field in fields] == reached
+    # In an image that is smaller than the field it is what it is in a larger one.
+    (small,) = receptive_fields(model, logits, (1, 32, 32, 3))
+    assert small.size >= 32
+
+
+# Those with means over the whole image, or over parts of it that grow with it (or group norms).
+WHOLE = {"deeplabv3", "deeplabv3plus", "fpn", "lraspp", "pspnet", "upernet"}
+
+
+def test_what_counts_is_well_within_the_field_and_looks_like_a_gaussian():
+    chain = Chain(((3, 1, 1),) * 8)  # 17 pixels
+    shape = (1, 31, 35, 3)
+    variables = chain.init(jax.random.key(0), jnp.zeros(shape), method=last)
+    found = measure(gradient_of(chain, last, shape), variables, range(8))
+    assert found.weights.sum() == pytest.approx(1)
+    assert found.middle == (15, 17)
+    rows = np.flatnonzero(found.weights.sum(1))
+    assert (rows[0], rows[-1]) == (15 - 8, 15 + 8)
+    assert found.box < 17
+    half = found.box // 2
+    assert found.weights[15 - half : 16 + half, 17 - half : 18 + half].sum() >= SHARE
+    inner = found.weights[16 - half : 15 + half, 18 - half : 17 + half].sum()
+    assert inner < SHARE
+    # A random walk of eight steps of -1, 0 or 1 deviates by sqrt(8 x 2 / 3), near 2.3.
+    assert 1.5 < found.sigma < 3

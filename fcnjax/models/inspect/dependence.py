@@ -124,11 +124,15 @@ class Rules:
             result.append(tuple(axes[axis] for axis in range(len(value.shape))))
         return result
 
+    def constant(self, value: Value) -> np.ndarray | None:
+        """A constant's array; None where the value is none, or is too large."""
+        return self._array(value) if value in self._constants else None
+
     def _weights(
         self, matrix: Value, contracted: Sequence[int], need: Mapping[int, np.ndarray]
     ) -> list[np.ndarray] | None:
         """Which contracted indices of a constant matrix have a weight; None for another matrix."""
-        array = self._array(matrix) if matrix in self._constants else None
+        array = self.constant(matrix)
         if array is None:
             return None
         for axis, kept in need.items():
@@ -267,6 +271,28 @@ def _broadcast(rules: Rules, step: Step, index: int, need: Need) -> list[Need | 
     return [narrowed(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
 
 
+def _gather(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    """Of the rows (or columns) that constant indices name, as a mirrored edge takes them."""
+    value, indices = step.inputs
+    numbers, sizes = step.params["dimension_numbers"], step.params["slice_sizes"]
+    taken = rules.constant(indices)
+    axes = numbers.start_index_map
+    if taken is None or taken.ndim != 2 or len(axes) != 1 or numbers.collapsed_slice_dims != axes:
+        raise NotImplementedError("receptive field: no rule for this form of the primitive gather")
+    (axis,), whole = axes, iter(numbers.offset_dims)
+    (place,) = set(range(len(need))) - set(numbers.offset_dims)
+    read = []
+    for k, size in enumerate(value.shape):
+        part = np.zeros(size, bool)
+        if k == axis:
+            part[taken[need[place], 0]] = True
+            rules.cut |= value.grows[axis] and part.sum() < need[place].sum()
+        else:
+            part[: sizes[k]] = need[next(whole)]
+        read.append(part)
+    return [tuple(read), None]
+
+
 def _transpose(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     order = step.params["permutation"]
     return [tuple(need[order.index(axis)] for axis in range(len(order)))]
@@ -297,6 +323,7 @@ _RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = Ma
         "concatenate": _concatenate,
         "conv_general_dilated": _conv,
         "dot_general": Rules.dot,
+        "gather": _gather,
         "pad": _pad,
         "reduce_max": _reduce,
         "reduce_min": _reduce,

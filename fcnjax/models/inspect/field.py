@@ -88,7 +88,11 @@ def print_theoretical(source: Source, size: tuple[int, int] | None) -> tuple[Fie
     rows = [("receptive field of", "stride", "pixels, height x width", "")]
     for name, module, run in (("feature", model.encoder, encode), ("logit", model, _logits)):
         program = trace(module, run, shape)
-        fields = [receptive_fields(module, run, shape, axis, program) for axis in (1, 2)]
+        try:
+            fields = [receptive_fields(module, run, shape, axis, program) for axis in (1, 2)]
+        except NotImplementedError as error:
+            name = f"{source.config.model.decoder} over {source.config.model.encoder}"
+            raise UserError(f"{name}: {error}") from error
         strides = model.encoder.strides if name == "feature" else (1,)
         for i, (stride, *both) in enumerate(zip(strides, *fields, strict=True), start=1):
             label = f"{name} {i}" if name == "feature" else f"{name} in the middle"

@@ -210,22 +210,23 @@ def _module_of(eqn: core.JaxprEqn, around: Path) -> Path:
     return tuple(filter(None, marked[-1].removeprefix(_MARK).split(".")))
 
 
-def grown(program: Program, larger: Program) -> None:
+def grown(program: Program, larger: Program) -> bool:
     """Marks in each value of two traces which axes are longer in the other, and so in any larger.
 
     Args:
         program: A model traced with an image.
         larger: The same model traced with a larger one.
 
-    Raises:
-        ValueError: The two differ in more than their sizes.
+    Returns:
+        Whether it could: the two have the same steps.
     """
     names = [[step.name for step in one.steps] for one in (program, larger)]
     if names[0] != names[1]:
-        raise ValueError("the model computes other steps for a larger image")
+        return False
     for one, other in zip(program.steps, larger.steps, strict=True):
         for small, large in zip(
             (*one.inputs, *one.outputs), (*other.inputs, *other.outputs), strict=True
         ):
             grows = tuple(a != b for a, b in zip(small.shape, large.shape, strict=True))
             small.grows = large.grows = grows
+    return True

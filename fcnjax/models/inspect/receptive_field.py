@@ -18,9 +18,10 @@ from fcnjax.models.inspect.dependence import Rules, WholeImageError
 from fcnjax.models.inspect.needs import Need, united
 from fcnjax.models.inspect.program import Path, Program, Value, grown, trace
 
-# Added to the image's height or width until it is larger than the field. Multiples of every stride
-# keep each value's place between its neighbours the same.
-_MARGINS = (3584, 15872)
+# Added to the image's height or width until it is larger than the field, and until two traces have
+# the same steps (a resize by a whole factor has others). As multiples of every stride they keep
+# each value's place between its neighbours.
+_MARGINS = (3584, 7168, 15872)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Field:
         before, after: Pixels from the image's middle pixel to the first and to the one behind the
             last that counts; what joins the whole image is left out.
         whole: The modules that join the whole image, as a global mean or attention does.
-        cut: Whether it is larger than the largest image that was tried.
+        cut: Whether it is larger than the image: then nothing else of this holds.
     """
 
     before: int
@@ -64,21 +65,26 @@ def receptive_fields(
         which: Of the arrays.
 
     Raises:
-        NotImplementedError: The model does what no rule of `dependence.py` covers.
+        NotImplementedError: The model does what no rule of `dependence.py` covers, or its field is
+            beyond all measure.
     """
-    program = program or trace(module, run, shape)
-    fields: list[Field] = []
+    traces = [program or trace(module, run, shape)]
     for margin in _MARGINS:
         larger = list(shape)
         larger[axis] += margin
-        grown(program, more := trace(module, run, larger))
-        # The given size comes first: where a resize keeps the corners in place, the larger image's
-        # middle value lies a little otherwise between its neighbours.
-        for each in (program, more):
-            fields = [_field(each, v, axis) for v in jax.tree.leaves(each.outputs)[which]]
-            if not any(field.cut for field in fields):
+        traces.append(trace(module, run, larger))
+        partner = next((one for one in traces[:-1] if grown(one, traces[-1])), None)
+        # The smaller comes first: where a resize keeps the corners in place, the middle value of a
+        # larger image lies a little otherwise between its neighbours.
+        for each in (partner, traces[-1]) if partner else ():
+            fields = []
+            for value in jax.tree.leaves(each.outputs)[which]:
+                fields.append(_field(each, value, axis))
+                if fields[-1].cut:
+                    break
+            else:
                 return fields
-    return fields
+    raise NotImplementedError(f"receptive field: larger than {_MARGINS[-1]} pixels")
 
 
 def _field(program: Program, value: Value, axis: int) -> Field:
@@ -87,20 +93,27 @@ def _field(program: Program, value: Value, axis: int) -> Field:
         need[place] = np.arange(value.shape[place]) == value.shape[place] // 2
     rules = Rules(program)
     found, whole = _needed(program, rules, value, tuple(need))
+    if rules.cut:
+        return Field(0, 0, cut=True)
     middle = program.image.shape[axis] // 2
     # Nothing is left where only what joins the whole image leads to the value.
     places = [np.flatnonzero(part[axis]) - middle for part in found] or [np.asarray([0, -1])]
     before, after = min(p[0] for p in places), max(p[-1] for p in places) + 1
-    return Field(int(before), int(after), whole, bool(rules.cut))
+    return Field(int(before), int(after), whole)
 
 
 def _needed(
     program: Program, rules: Rules, value: Value, need: Need
 ) -> tuple[list[Need], tuple[Path, ...]]:
-    """What of the image a part of a value needs, and the modules that need all of it."""
+    """What of the image a part of a value needs, and the modules that need all of it.
+
+    Stops where the image turns out to be too small.
+    """
     needs: dict[Value, list[Need]] = {value: [need]}
     whole: dict[Path, None] = {}
     for step in reversed(program.steps):
+        if rules.cut:
+            break
         for index, output in enumerate(step.outputs):
             for part in needs.get(output, ()):
                 try:

@@ -24,13 +24,15 @@ def line(row: Sequence[str], columns: Sequence[int], right: Sequence[int] = ()) 
 
 
 def millions(count: int) -> str:
-    """A count in millions: `23.51 M`."""
-    return f"{count / 1e6:.2f} M"
+    """A count in millions, `23.51 M`; a small one as it is."""
+    return f"{count / 1e6:.2f} M" if count >= 10_000 else f"{count:,}"
 
 
 def products(count: int) -> str:
-    """Multiply-adds, in thousands of millions from one on: `118.0 M`, `21.35 G`."""
-    return f"{count / 1e9:.2f} G" if count >= 1e9 else f"{count / 1e6:.1f} M"
+    """Multiply-adds: `98.3 k`, `118.0 M`, `21.35 G`."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} G"
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e3:.1f} k"
 
 
 def numbers(values: Sequence[int]) -> str:

@@ -1,0 +1,177 @@
+"""From a config to a model: options, refusals, and pyramids of any strides."""
+
+import functools
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+from ml_collections import ConfigDict
+from small_models import CLASSES
+
+from fcnjax.config import default_config
+from fcnjax.errors import UserError
+from fcnjax.models import DECODERS, ENCODERS, build_model
+from fcnjax.models.layers import FeatureMap
+from fcnjax.workdir import load_saved_config, save_config
+
+
+def config_of(**model) -> ConfigDict:
+    config = default_config()
+    config.data.class_names = ("a", "b", "c")
+    config.model.update(model)
+    return config
+
+
+REFUSALS = {
+    "segnet": ((1, 2), "undoes 2x2 max poolings between features"),
+    "unet_smp": ((1, 2), "needs two features above stride 1, and small gives strides 1, 2"),
+    "unetplusplus": ((1, 2), "needs two features above stride 1"),
+    "linknet": ((2,), "needs two features above stride 1"),
+    "fpn": ((1, 2, 4), "needs two features at stride 4 or more, .* 1, 2, 4"),
+    "upernet": ((1, 2, 4), "needs two features at stride 4 or more, .* 1, 2, 4"),
+    "lraspp": ((2, 4, 8), "needs a feature at stride 8 and a deeper one, .* 2, 4, 8"),
+    "pspnet": ((1, 2, 4), "reads the feature at stride 8"),
+    "segformer": ((1, 2, 4), "needs a feature at stride 4 and a deeper one"),
+    "deeplabv3plus": ((1, 2, 4), "needs a feature at stride 4 and a deeper one"),
+}
+
+
+@pytest.mark.parametrize("decoder", REFUSALS)
+def test_decoders_refuse_what_they_cannot_decode(decoder):
+    strides, message = REFUSALS[decoder]
+    encoder = SimpleNamespace(strides=strides, channels=(4,) * len(strides))
+    with pytest.raises(UserError, match=rf"{decoder} cannot decode encoder small: it {message}"):
+        DECODERS[decoder].make(encoder, CLASSES, ("small", decoder))
+
+
+# Of dilated encoders, and of those that begin at stride 4.
+@pytest.mark.parametrize("strides", [(2, 4, 8, 8, 8), (2, 4, 8, 16, 16), (4, 8, 16, 32)])
+@pytest.mark.parametrize(
+    "decoder", [name for name in DECODERS if not name.startswith(("fcn", "segnet"))]
+)
+def test_pyramids_of_other_strides(decoder, strides):
+    encoder = SimpleNamespace(strides=strides, channels=(8,) * len(strides))
+    module = DECODERS[decoder].make(encoder, CLASSES, ("other", decoder))
+
+    def at(stride):
+        return FeatureMap(jnp.zeros((1, -(-33 // stride), -(-20 // stride), 8)))
+
+    more = {"image": at(1)} if getattr(module, "takes_image", False) else {}
+    features = [at(stride) for stride in strides]
+    init = functools.partial(module.init_with_output, jax.random.key(0))
+    result, _ = jax.eval_shape(lambda: init(features, False, **more))
+    assert result.size == at(module.stride).size
+
+
+@pytest.mark.parametrize(
+    ("head", "classes", "outputs"),
+    [("softmax", 2, 2), ("softmax", 5, 5), ("sigmoid", 2, 1), ("sigmoid", 4, 4)],
+)
+def test_number_of_outputs(head, classes, outputs):
+    config = config_of(head=head)
+    config.data.class_names = tuple(map(str, range(classes)))
+    config.data.channels = "L"
+    model = build_model(config)
+    assert (model.outputs, model.in_channels) == (outputs, 1)
+
+
+def test_options_reach_the_modules():
+    model = build_model(
+        config_of(
+            widths=(4, 6, 8),
+            downsample="conv",
+            decoder_widths=(7, 5),
+            skip="add",
+            upsample="transposed",
+            dropout=0.1,
+            norm="group",
+            activation="gelu",
+            dtype="bfloat16",
+        )
+    )
+    encoder, decoder = model.encoder, model.decoder
+    assert (encoder.widths, encoder.downsample) == ((4, 6, 8), "conv")
+    assert (decoder.widths, decoder.skip, decoder.upsample) == ((7, 5), "add", "transposed")
+    assert decoder.dropout == 0.1
+    for module in (encoder, decoder):
+        assert (module.norm, module.activation, module.dtype) == ("group", "gelu", jnp.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "resnet19"}, "config.model.encoder: unknown 'resnet19'.*resnet18"),
+        ({"decoder": "fcn"}, "config.model.decoder: unknown 'fcn'.*fcn32s"),
+        ({"norm": "layer"}, "config.model.norm: .*batch, group, none"),
+        ({"activation": "elu"}, "config.model.activation: .*gelu"),
+        ({"head": "sigmoids"}, "config.model.head: .*softmax"),
+        ({"dtype": "float16"}, "config.model.dtype: .*bfloat16"),
+        ({"skip": "sum"}, "config.model.skip: .*add, concat"),
+        ({"upsample": "nearest"}, "config.model.upsample: .*bilinear, transposed"),
+        (
+            {"encoder": "efficientnet_lite0", "encoder_form": "smp"},
+            "config.model.encoder_form: .*smp_timm, timm",
+        ),
+        (
+            {"encoder": "resnet18", "encoder_form": "torchvision"},
+            "config.model.encoder_form: not an option of encoder resnet18",
+        ),
+        ({"downsample": "avg"}, "config.model.downsample: .*conv, max_pool"),
+        ({"attention": "se"}, "config.model.attention: .*scse"),
+        ({"decoder": "fpn", "merge": "cat"}, "config.model.merge: .*add, concat"),
+        ({"decoder": "fpn", "decoder_width": 0}, "config.model.decoder_width: 0 .*whole number"),
+        ({"decoder": "fpn", "upsample": "transposed"}, "config.model.upsample: .*nearest"),
+        ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
+        (
+            {"decoder": "unet_smp", "upsample": "transposed"},
+            "config.model.upsample: .*bilinear, nearest",
+        ),
+        (
+            {"decoder": "unetplusplus", "decoder_widths": (1, 2)},
+            "config.model.decoder_widths: 2 widths; .* needs 4",
+        ),
+        ({"decoder": "deeplabv3", "atrous_rates": (0,)}, "config.model.atrous_rates: .*such as"),
+        (
+            {"align_corners": True},
+            "config.model.align_corners: not an option of encoder vanilla or decoder unet",
+        ),
+        (
+            {"aux_head": True, "widths": (4,), "decoder": "unet"},
+            "config.model.aux_head: .*1 feature",
+        ),
+        ({"widths": ("a", 2)}, "config.model.widths: .*such as 16,32,64"),
+        ({"widths": ()}, "config.model.widths: .*such as 16,32,64"),
+        ({"decoder_widths": (1, 2)}, "config.model.decoder_widths: 2 widths; .* needs 4"),
+        (
+            {"encoder": "resnet18", "decoder": "fcn8s", "skip": "add"},
+            "config.model.skip: not an option of encoder resnet18 or decoder fcn8s; "
+            "those are: output_stride, dilation_rule, dropout, fc_width, upsample",
+        ),
+        (
+            {"encoder": "vgg16", "decoder": "fcn32s", "upsample": "transposed"},
+            "config.model.upsample: not an option of encoder vgg16 or decoder fcn32s; .*: "
+            "dropout, fc_width$",
+        ),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        build_model(config_of(**options))
+
+
+def test_fewer_than_two_classes_is_an_error():
+    config = config_of()
+    config.data.class_names = ("only",)
+    with pytest.raises(UserError, match=r"config\.data\.class_names: 1 classes"):
+        build_model(config)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [*((name, "unet") for name in ENCODERS), *(("vgg16", name) for name in DECODERS)],
+)
+def test_a_saved_config_builds_the_same_model(encoder, decoder, tmp_path):
+    config = config_of(encoder=encoder, decoder=decoder)
+    save_config(tmp_path, config)
+    assert repr(build_model(load_saved_config(tmp_path))) == repr(build_model(config))
