@@ -25,4 +25,4 @@ case " $*" in
 *" -m"*) ;;
 *) set -- -m "not slow and not network" "$@" ;;
 esac
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -n 2 "$@"

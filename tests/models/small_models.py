@@ -40,8 +40,8 @@ SMALL = {
     ),
     "densenet": functools.partial(DenseNet, (1, 2, 1, 1), 8),
     "fcdensenet": functools.partial(FCDenseNet, (1, 2, 1), 6),
-    "convnext": functools.partial(ConvNeXt, (1, 2, 1, 1), (8, 12, 16, 24), 0.5),
-    "mit": functools.partial(MiT, (1, 2, 1, 1), (4, 8, 10, 16), 0.5),
+    "convnext": functools.partial(ConvNeXt, (1, 2, 1, 1), (8, 12, 16, 24), 0.1),
+    "mit": functools.partial(MiT, (1, 2, 1, 1), (4, 8, 10, 16), 0.1),
     "inverted": functools.partial(InvertedNet, 8, INVERTED, 24, gate="hard_sigmoid"),
     "inverted_static": functools.partial(
         InvertedNet, 8, INVERTED, drop_path=0.5, output_stride=16, static_side=60
@@ -195,7 +195,8 @@ def variables_of(model: Segmenter) -> dict:
         if leaf.ndim == 4:
             scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
             return rng.standard_normal(leaf.shape, np.float32) * np.float32(scale)
-        low = 0.5 if path[-1].key in ("scale", "var") else -0.3
+        # Mostly positive biases: of few channels none should be dead.
+        low = 0.5 if path[-1].key in ("scale", "var") else -0.1
         return rng.uniform(low, low + 1, leaf.shape).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)

@@ -93,7 +93,7 @@ def test_conv_transpose_spreads_the_kernel():
     layer = layers.ConvTranspose4x4(2)
     x = FeatureMap(jnp.ones((1, 1, 1, 1)))
     variables = layer.init(jax.random.key(0), x)
-    kernel = variables["params"]["kernel"][:, :, 0]
+    kernel = variables["params"]["transposed_kernel"][:, :, 0]
     np.testing.assert_allclose(layer.apply(variables, x).data[0], kernel[1:3, 1:3], rtol=1e-6)
     wide = layer.apply(variables, FeatureMap(jnp.zeros((1, 3, 3, 1)).at[0, 1, 1].set(1)))
     np.testing.assert_allclose(wide.data[0, 1:5, 1:5], kernel, rtol=1e-6)
@@ -104,7 +104,7 @@ def test_separable_conv_equals_flax():
     layer = layers.SeparableConv(5, dilation=2)
     params = layer.init(jax.random.key(0), x)["params"]
     depthwise = nn.Conv(3, (3, 3), kernel_dilation=2, feature_group_count=3, use_bias=False)
-    expected = depthwise.apply({"params": {"kernel": params["depthwise"]}}, x.data)
+    expected = depthwise.apply({"params": params["depthwise"]}, x.data)
     expected = expected @ params["pointwise"]["kernel"][0, 0]
     result = layer.apply({"params": params}, x)
     np.testing.assert_allclose(result.data, expected, rtol=1e-4, atol=1e-5)

@@ -188,7 +188,7 @@ def test_conv_transpose_and_its_gradient_equal_lax():
     params["bias"] = random(4)
 
     def reference(params, x):
-        kernel = params["kernel"][::-1, ::-1]  # lax correlates the dilated input with it
+        kernel = params["transposed_kernel"][::-1, ::-1]  # lax correlates the dilated input with it
         return lax.conv_transpose(x, kernel, (2, 2), "VALID") + params["bias"]
 
     def ours(params, x):
@@ -280,7 +280,14 @@ def test_concat_add_and_activations():
     at_one = {
         name: round(float(fn(jnp.asarray(-1.0))), 4) for name, fn in layers.ACTIVATIONS.items()
     }
-    assert at_one == {"relu": 0, "leaky_relu": -0.01, "gelu": -0.1587, "silu": -0.2689}
+    assert at_one == {
+        "relu": 0,
+        "relu6": 0,
+        "leaky_relu": -0.01,
+        "gelu": -0.1587,
+        "silu": -0.2689,
+        "hard_swish": -0.3333,
+    }
 
 
 def test_no_masking_without_an_extent():

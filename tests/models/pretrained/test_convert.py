@@ -171,7 +171,9 @@ PUBLISHED = [
 
 
 def test_every_published_decoder_is_tried_here():
-    forms = {(name, form) for name, row in DECODER_LAYOUTS.items() for form in row}
+    # FCNs have no head of their own in any file: see the test of VGG's classifier.
+    decoders = {name for name in DECODER_LAYOUTS if not name.endswith("s")}
+    forms = {(name, form) for name in decoders for form in DECODER_LAYOUTS[name]}
     assert {row[1:] for row in PUBLISHED} == forms
 
 
@@ -240,6 +242,22 @@ def test_every_variable_has_one_name_in_every_form(name):
             nameless = [path for path in flat if path not in names]
             assert normed == (not nameless)
             assert all(path[-2] == "norm" for path in nameless)
+
+
+@pytest.mark.parametrize("decoder", ["fcn32s", "fcn16s", "fcn8s"])
+def test_vggs_classifier_fills_the_fully_connected_layers_of_fcn(decoder):
+    model, variables = model_of("vgg16", decoder, norm="none")
+    classifier = build_classifier("vgg16", norm="none")
+    image = jnp.zeros((1, 32, 32, 3))
+    theirs = jax.eval_shape(lambda: classifier.init(jax.random.key(0), image))
+    tensors = torch_tensors(
+        theirs,
+        encoder_form(classifier.encoder, "vgg16", "torchvision", root=("encoder",)),
+        rest_form(classifier, ("vgg16", None), "torchvision"),
+    )
+    _, report = convert(tensors, variables, model, ("vgg16", decoder))
+    assert set(report.unused) == {"classifier.6.weight", "classifier.6.bias"}
+    assert {name.split("/")[2].rstrip("0123456789") for name in report.missing} == {"score"}
 
 
 def test_torchs_vgg_classifier_is_a_convolution_over_the_grid():
