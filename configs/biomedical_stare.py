@@ -19,13 +19,12 @@ from fcnjax.config import default_config, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, cpu=False)
+    arg = parse_arg(arg, cpu=False, encoder="vanilla")
     config = default_config()
     config.data.source = "stare"
     config.data.train_split = "train"
     config.data.eval_split = "test"
     config.data.cache = "device"
-    config.model.widths = (32, 64, 128, 256, 512)
     config.augment.crop = (256, 256)
     config.augment.scale = (0.75, 1.33)
     config.augment.rotation = 180.0
@@ -45,8 +44,6 @@ def get_config(arg=None):
     config.eval.best_metric = ""
     if arg.cpu:
         # Few steps on few pixels: weaker augmentation, and pixels moved from grid to grid.
-        config.model.widths = (12, 24, 48, 96)
-        config.model.upsample = "transposed"
         config.augment.crop = (96, 96)
         config.augment.scale = (1.0, 1.0)
         config.augment.rotation = 0.0
@@ -58,4 +55,15 @@ def get_config(arg=None):
         config.train.steps = 1500
         config.eval.every = 300
         config.train.batch_size = 8
+    if arg.encoder != "vanilla":
+        config.model.encoder = arg.encoder
+        config.model.decoder = "unet_smp"
+        config.model.decoder_widths = (64, 48, 32, 24, 16)
+        config.optim.lr = 2e-3
+        config.train.steps = 600
+    elif arg.cpu:
+        config.model.widths = (12, 24, 48, 96)
+        config.model.upsample = "transposed"
+    else:
+        config.model.widths = (32, 64, 128, 256, 512)
     return config

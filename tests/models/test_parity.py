@@ -2,8 +2,9 @@
 
 `goldens/torch.json` was printed by torchvision 0.29.1, timm 1.0.31, segmentation_models_pytorch
 0.6.0 and torch 2.13.0, on CPU in float32; the other files by `benchmarks/reference_outputs.py` with
-the same (torchvision 0.28 and 0.29.2): other members of the families, odd sizes, options. Their
-parameter counts include what the references keep and do not use.
+the same (torchvision 0.28 and 0.29.2): `more.json` other sizes, options and pairs, `members.json` the
+members of the families that neither has, by `bash launch/test.sh -m slow`. Their parameter counts
+include what the references keep and do not use.
 """
 
 import json
@@ -12,14 +13,26 @@ from pathlib import Path
 import pytest
 
 from fcnjax import cli
+from fcnjax.models import ENCODERS
 from fcnjax.models.pretrained.parity import TOLERANCE, compare, read_entries
+from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"
+FILES = {"torch.json": (), "more.json": (), "members.json": pytest.mark.slow}
 ENTRIES = [
-    pytest.param(entry, id=f"{entry['name']}-{i}")
-    for file in ("torch.json", "more.json")
+    pytest.param(entry, id=f"{entry['name']}-{i}", marks=marks)
+    for file, marks in FILES.items()
     for i, entry in enumerate(read_entries(GOLDENS / file))
 ]
+
+
+def test_every_encoder_with_a_reference_is_compared():
+    compared = set()
+    for file in FILES:
+        for entry in read_entries(GOLDENS / file):
+            shapes = [output["shape"] for output in entry["outputs"]]
+            compared.add(reference(entry["name"], entry["input"][1], shapes).encoder)
+    assert set(ENCODERS) - compared == {"vanilla", "fcdensenet56", "fcdensenet67", "fcdensenet103"}
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

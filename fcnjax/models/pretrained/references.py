@@ -52,6 +52,7 @@ class Reference:
 
     Attributes:
         model: Our module, of the same function.
+        encoder: Its encoder, by name in `ENCODERS`.
         forms: The names of its tensors there.
         run: From the variables and images `[B, H, W, C]` to the arrays that the other returns, with
             their axes in torch's order.
@@ -60,6 +61,7 @@ class Reference:
     """
 
     model: nn.Module
+    encoder: str
     forms: tuple[Form, ...]
     run: Callable[[Mapping[str, Any], jax.Array], list[jax.Array]]
     init: Callable[[jax.Array], Mapping[str, Any]]
@@ -220,7 +222,14 @@ def _segmenter(
         return [model.apply(variables, image)["logits"].transpose(0, 3, 1, 2)]
 
     unused = _unused(model, encoder, decoder, channels) if form == "smp" else 0
-    return Reference(model, forms, run, lambda image: model.init(jax.random.key(0), image), unused)
+    return Reference(
+        model,
+        encoder.name,
+        forms,
+        run,
+        lambda image: model.init(jax.random.key(0), image),
+        unused,
+    )
 
 
 def _unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: int) -> int:
@@ -261,6 +270,7 @@ def _classifier(encoder: _Encoder, classes: int) -> Reference:
     )
     return Reference(
         model,
+        encoder.name,
         forms,
         lambda variables, image: [model.apply(variables, image)],
         lambda image: model.init(jax.random.key(0), image),
@@ -276,6 +286,7 @@ def _features(encoder: _Encoder, style: str) -> Reference:
 
     return Reference(
         model,
+        encoder.name,
         (encoder_form(model, encoder.name, encoder.form, style),),
         run,
         lambda image: model.init(jax.random.key(0), FeatureMap(image), False),
