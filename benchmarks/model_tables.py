@@ -1,0 +1,140 @@
+"""Writes the tables of docs/models.md: sizes, and the parity with torch that is measured here.
+
+    python benchmarks/model_tables.py docs/models.md tests/models/goldens/*.json
+
+The files are reference outputs, as `fcnjax models parity` takes them. Each table stands between
+`<!-- table NAME -->` and `<!-- end -->`. Takes about 15 minutes on two cores.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from fcnjax.models import DECODERS, ENCODERS, Segmenter
+from fcnjax.models.inspect.describe import SIDE, describe_decoder, describe_encoder
+from fcnjax.models.inspect.multiply_adds import multiply_adds
+from fcnjax.models.inspect.program import trace
+from fcnjax.models.inspect.text import millions, products
+from fcnjax.models.pretrained.parity import compare, read_entries
+from fcnjax.models.pretrained.references import reference
+
+
+def measured(entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry's parity, its encoder here, and for a whole model its multiply-adds."""
+    result = compare(entry)
+    jax.clear_caches()
+    shapes = [output["shape"] for output in entry["outputs"]]
+    model = reference(entry["name"], entry["input"][1], shapes, entry.get("options", {}))
+    program = None
+    if isinstance(model.model, Segmenter):
+        program = trace(model.model, Segmenter.__call__, (1, SIDE, SIDE, entry["input"][1]))
+    return {
+        **entry,
+        "encoder": model.encoder,
+        "whole": program is not None,
+        "cost": sum(multiply_adds(program).values()) if program is not None else None,
+        "error": result.error,
+        "params": result.params,
+        "equal": not result.wrong,
+    }
+
+
+def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
+    """Rows as a table of Markdown; the columns of numbers end below each other."""
+    rule = ["---:" if i in numbers else "---" for i in range(len(heading))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
+
+
+def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
+    """Each encoder's size, and the largest error of all entries that it takes part in."""
+    rows = []
+    for row in map(describe_encoder, ENCODERS):
+        name = row["name"]
+        entries = [entry for entry in parity if entry["encoder"] == name]
+        names = {f"{entry['name'].partition('/')[0]}" for entry in entries}
+        rows.append(
+            (
+                f"`{name}`",
+                millions(row["parameters"]),
+                products(row["multiply_adds"]),
+                f"{row['receptive_field']}{', image' if row['whole_image'] else ''}",
+                f"{max(entry['error'] for entry in entries):.1e}" if entries else "-",
+                f"{', '.join(sorted(names))} ({len(entries)})" if entries else "-",
+            )
+        )
+    heading = ("encoder", "parameters", "multiply-adds", "field", "error", "against")
+    return markdown(heading, rows, (1, 2, 3, 4))
+
+
+def decoder_table() -> str:
+    """Each decoder's size over one encoder, with its options."""
+    rows = []
+    for row in map(describe_decoder, DECODERS):
+        known = row["parameters"] is not None
+        rows.append(
+            (
+                f"`{row['name']}`",
+                row["summary"],
+                millions(row["parameters"]) if known else "-",
+                products(row["multiply_adds"]) if known else "-",
+                ", ".join(f"`{option}`" for option in row["options"]),
+            )
+        )
+    heading = ("decoder", "what", "parameters", "multiply-adds", "options")
+    return markdown(heading, rows, (2, 3))
+
+
+def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
+    """Each entry of whole models, or of encoders and classifiers: its error."""
+    rows = []
+    for entry in parity:
+        if entry["whole"] != whole:
+            continue
+        options = ", ".join(
+            f"{key} {str(value).replace('[', '').replace(']', '')}"
+            for key, value in entry.get("options", {}).items()
+            if key != "encoder_norm"
+        )
+        cells = [f"`{entry['name']}`", options, "x".join(map(str, entry["input"][2:]))]
+        cells += [f"{entry['params']:,}"]
+        cells += [products(entry["cost"])] if whole else []
+        rows.append((*cells, f"{entry['error']:.1e}{'' if entry['equal'] else ' DIFFERS'}"))
+    heading = ["model of the reference", "options", "input", "parameters"]
+    heading += ["multiply-adds"] if whole else []
+    return markdown((*heading, "error"), rows, range(3, 3 + 2 + whole))
+
+
+def main() -> None:
+    """Measures and writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("document", type=Path)
+    parser.add_argument("files", nargs="+", metavar="FILE", help="reference outputs, as JSON")
+    args = parser.parse_args()
+    parity = [measured(entry) for file in args.files for entry in read_entries(file)]
+    parity.sort(key=lambda entry: (entry["name"], json.dumps(entry.get("options", {}))))
+    text = args.document.read_text(encoding="utf-8")
+    tables = {
+        "encoders": encoder_table(parity),
+        "decoders": decoder_table(),
+        "whole models": parity_table(parity, whole=True),
+        "features and classifiers": parity_table(parity, whole=False),
+    }
+    for name, table in tables.items():
+        place = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, found = place.subn(rf"\g<1>\n{table}\n\n\g<2>", text)
+        if found != 1:
+            parser.error(f"{args.document}: has {found} places for table {name}")
+    args.document.write_text(text, encoding="utf-8")
+    if not all(entry["equal"] for entry in parity):
+        raise SystemExit("some entries differ")
+
+
+if __name__ == "__main__":
+    main()
