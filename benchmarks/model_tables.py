@@ -15,11 +15,11 @@ from typing import Any
 
 import jax
 
+from fcnjax.inspect.describe import SIDE, describe_decoder, describe_encoder
+from fcnjax.inspect.multiply_adds import multiply_adds
+from fcnjax.inspect.program import trace
+from fcnjax.inspect.text import millions, products
 from fcnjax.models import DECODERS, ENCODERS, Segmenter
-from fcnjax.models.inspect.describe import SIDE, describe_decoder, describe_encoder
-from fcnjax.models.inspect.multiply_adds import multiply_adds
-from fcnjax.models.inspect.program import trace
-from fcnjax.models.inspect.text import millions, products
 from fcnjax.models.pretrained.parity import compare, read_entries
 from fcnjax.models.pretrained.references import reference
 

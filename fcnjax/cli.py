@@ -14,7 +14,7 @@ COMMANDS = {
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
     "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),
     "data": ("fcnjax.data.command", "fetch sample sets"),
-    "models": ("fcnjax.models.command", "list encoders and decoders, or size up a config's model"),
+    "models": ("fcnjax.inspect.command", "list encoders and decoders, or size up a config's model"),
 }
 
 

@@ -2,9 +2,9 @@
 
 `goldens/torch.json` was printed by torchvision 0.29.1, timm 1.0.31, segmentation_models_pytorch
 0.6.0 and torch 2.13.0, on CPU in float32; the other files by `benchmarks/reference_outputs.py` with
-the same (torchvision 0.28 and 0.29.2): `more.json` other sizes, options and pairs, `members.json` the
-members of the families that neither has, by `bash launch/test.sh -m slow`. Their parameter counts
-include what the references keep and do not use.
+the same (torchvision 0.28 and 0.29.2): `more.json` has other sizes, options and pairs, and
+`members.json` the members of the families that neither has (`bash launch/test.sh -m slow`). Their
+parameter counts include what the references keep and do not use.
 """
 
 import json

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from fcnjax.config import load_config
+from fcnjax.inspect.command import main
+from fcnjax.inspect.features import over, shrunk, strongest
 from fcnjax.model_file import MODEL_FILE, save_variables
 from fcnjax.models import build_model
-from fcnjax.models.command import main
-from fcnjax.models.inspect.features import over, shrunk, strongest
 from fcnjax.train_state import init_variables
 from fcnjax.workdir import save_config
 

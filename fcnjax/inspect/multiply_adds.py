@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from fcnjax.models.inspect.program import Path, Program, Step
+from fcnjax.inspect.program import Path, Program, Step
 from fcnjax.models.layers.depthwise import sum_of_shifts
 
 

@@ -8,11 +8,11 @@ from flax import linen as nn
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
+from fcnjax.inspect.multiply_adds import multiply_adds
+from fcnjax.inspect.program import encode, trace
+from fcnjax.inspect.receptive_field import receptive_fields
+from fcnjax.inspect.show import count_parameters
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
-from fcnjax.models.inspect.multiply_adds import multiply_adds
-from fcnjax.models.inspect.program import encode, trace
-from fcnjax.models.inspect.receptive_field import receptive_fields
-from fcnjax.models.inspect.show import count_parameters
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained.layouts import encoder_layouts
 from fcnjax.models.pretrained.sources.packages import PACKAGES

@@ -6,13 +6,13 @@ from fcnjax.errors import unknown
 
 # Command: its module (with a `main(argv) -> exit code`) and its line in the help.
 COMMANDS = {
-    "list": ("fcnjax.models.inspect.listing", "encoders and decoders: size, reach, weights"),
-    "show": ("fcnjax.models.inspect.show", "a config's model, layer by layer"),
+    "list": ("fcnjax.inspect.listing", "encoders and decoders: size, reach, weights"),
+    "show": ("fcnjax.inspect.show", "a config's model, layer by layer"),
     "receptive-field": (
-        "fcnjax.models.inspect.field",
+        "fcnjax.inspect.field",
         "what of an image a prediction is computed from, and what counts",
     ),
-    "features": ("fcnjax.models.inspect.features", "what an encoder responds to in an image"),
+    "features": ("fcnjax.inspect.features", "what an encoder responds to in an image"),
     "parity": ("fcnjax.models.pretrained.parity", "our models against what torch models printed"),
 }
 

@@ -4,10 +4,10 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
+from fcnjax.inspect import listing
+from fcnjax.inspect.command import COMMANDS, main
+from fcnjax.inspect.describe import weights
 from fcnjax.models import DECODERS, ENCODERS
-from fcnjax.models.command import COMMANDS, main
-from fcnjax.models.inspect import listing
-from fcnjax.models.inspect.describe import weights
 from fcnjax.workdir import save_config
 
 CONFIG = """

@@ -13,16 +13,16 @@ from typing import Any
 import jax
 
 from fcnjax.errors import unknown
-from fcnjax.models import DECODERS, ENCODERS
-from fcnjax.models.entry import Entry
-from fcnjax.models.inspect.describe import (
+from fcnjax.inspect.describe import (
     BASE,
     CLASSES,
     SIDE,
     describe_decoder,
     describe_encoder,
 )
-from fcnjax.models.inspect.text import line, millions, numbers, products, table, widths
+from fcnjax.inspect.text import line, millions, numbers, products, table, widths
+from fcnjax.models import DECODERS, ENCODERS
+from fcnjax.models.entry import Entry
 
 _EXAMPLES = """\
 examples:

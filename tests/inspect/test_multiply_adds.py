@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
+from fcnjax.inspect.multiply_adds import multiply_adds
+from fcnjax.inspect.program import encode, trace
 from fcnjax.models import ENCODERS
-from fcnjax.models.inspect.multiply_adds import multiply_adds
-from fcnjax.models.inspect.program import encode, trace
 from fcnjax.models.layers import (
     Conv,
     ConvTranspose2x,

@@ -11,10 +11,10 @@ from flax import linen as nn
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
+from fcnjax.inspect.effective_field import SHARE, gradient_of, measure
+from fcnjax.inspect.program import encode
+from fcnjax.inspect.receptive_field import Field, receptive_fields
 from fcnjax.models import DECODERS, ENCODERS, build_model
-from fcnjax.models.inspect.effective_field import SHARE, gradient_of, measure
-from fcnjax.models.inspect.program import encode
-from fcnjax.models.inspect.receptive_field import Field, receptive_fields
 from fcnjax.models.layers import (
     Conv,
     SqueezeExcite,

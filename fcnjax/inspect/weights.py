@@ -1,7 +1,4 @@
-"""A model with the weights that a command line names; alone here reads workdirs and weight files.
-
-It is of the command line: what else is in `models` must not import what these are read with.
-"""
+"""A model with the weights that a command line names; alone here reads workdirs and weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.init_from import initial_variables, with_normalisation
+from fcnjax.inspect.source import Source
 from fcnjax.models import Segmenter, build_model
-from fcnjax.models.inspect.source import Source
 from fcnjax.models.layers import BatchNorm
 from fcnjax.predict.model import load_variables, parse_step
 from fcnjax.train_state import init_variables

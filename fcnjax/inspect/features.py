@@ -13,11 +13,11 @@ from flax import linen as nn
 from fcnjax.data.augment import normalize, to_unit
 from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
-from fcnjax.models.inspect.drawing import SOFT, Canvas, check_png, heat, resized, text_width
-from fcnjax.models.inspect.program import encode
-from fcnjax.models.inspect.source import add_workdir, make_parser, parse
-from fcnjax.models.inspect.text import table
-from fcnjax.models.inspect.weights import Loaded, load
+from fcnjax.inspect.drawing import SOFT, Canvas, check_png, heat, resized, text_width
+from fcnjax.inspect.program import encode
+from fcnjax.inspect.source import add_workdir, make_parser, parse
+from fcnjax.inspect.text import table
+from fcnjax.inspect.weights import Loaded, load
 from fcnjax.pictures import to_rgb
 
 _EXAMPLES = """\

@@ -9,14 +9,14 @@ from rich.progress import track
 
 from fcnjax.charts import ticks
 from fcnjax.errors import UserError
+from fcnjax.inspect.drawing import SOFT, Canvas, check_png, heat, resized
+from fcnjax.inspect.effective_field import SHARE, Effective, gradient_of, measure
+from fcnjax.inspect.program import Path, encode, trace
+from fcnjax.inspect.receptive_field import Field, receptive_fields
+from fcnjax.inspect.source import Source, add_workdir, make_parser, parse, parse_size
+from fcnjax.inspect.text import table
+from fcnjax.inspect.weights import Loaded, calibrated, load
 from fcnjax.models import Segmenter, build_model
-from fcnjax.models.inspect.drawing import SOFT, Canvas, check_png, heat, resized
-from fcnjax.models.inspect.effective_field import SHARE, Effective, gradient_of, measure
-from fcnjax.models.inspect.program import Path, encode, trace
-from fcnjax.models.inspect.receptive_field import Field, receptive_fields
-from fcnjax.models.inspect.source import Source, add_workdir, make_parser, parse, parse_size
-from fcnjax.models.inspect.text import table
-from fcnjax.models.inspect.weights import Loaded, calibrated, load
 
 _EXAMPLES = """\
   fcnjax models receptive-field folder:encoder=resnet18 --out=field.png
