@@ -6,6 +6,9 @@ import sys
 
 from fcnjax import __version__
 from fcnjax.errors import UserError, unknown
+from fcnjax.files import cache_dir
+
+COMPILED_BYTES = 4 * 2**30  # of compiled programs; the least used make room
 
 # Command: its module (with a `main(argv) -> exit code`) and its line in the help.
 COMMANDS = {
@@ -63,8 +66,20 @@ def main(argv: list[str]) -> int:
         return 130
 
 
+def keep_compiled() -> None:
+    """Keeps compiled programs in the user's cache folder, for the next start to be quick.
+
+    JAX reads these variables when it is imported; whichever the user has set stands. On a GPU what
+    XLA found by timing kernels is kept there too.
+    """
+    settings = {"DIR": str(cache_dir() / "compiled"), "MAX_SIZE": str(COMPILED_BYTES)}
+    for name, value in settings.items():
+        os.environ.setdefault(f"JAX_COMPILATION_CACHE_{name}", value)
+
+
 def console() -> None:
     """The entry point of the installed `fcnjax` command."""
+    keep_compiled()
     sys.exit(main(sys.argv[1:]))
 
 

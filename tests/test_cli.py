@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -59,3 +60,21 @@ def test_import_is_quick_and_takes_no_heavy_package():
         "heavy = {'tensorflow', 'torch'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
+    cache = tmp_path / "cache"
+    everything = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    short = ["--config.train.steps=2", "--config.optim.warmup_steps=0"]
+    kept = []
+    for name in ("first", "second"):
+        argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / name}"]
+        subprocess.run(
+            [sys.executable, "-m", "fcnjax.cli", *argv, *tiny_options, *short],
+            env={**os.environ, **everything, "FCNJAX_CACHE": str(cache)},
+            check=True,
+            capture_output=True,
+        )
+        kept.append({path.name for path in (cache / "compiled").glob("*-cache")})
+    assert any("train_step" in name for name in kept[0])
+    assert kept[1] == kept[0]
