@@ -11,10 +11,10 @@ from flax import linen as nn
 from fcnjax.errors import choose
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     Conv,
     FeatureMap,
     LayerNorm,
+    activated,
     adaptive_mean,
     map_data,
     zero_outside,
@@ -65,14 +65,14 @@ class Classifier(nn.Module):
         # Padding may hold nan: from here on it is finite, for the sake of the gradients.
         x = self.encoder(x.replace(data=zero_outside(x)), train)[-1]
         if self.first_activation is not None:
-            x = map_data(ACTIVATIONS[self.first_activation], x)
+            x = activated(self.first_activation, x)
         x = FeatureMap(adaptive_mean(x, self.grid).data)
         if self.norm_epsilon is not None:
             x = LayerNorm(dtype=self.dtype, epsilon=self.norm_epsilon, name="norm")(x)
         side = self.grid
         for i, width in enumerate(self.hidden):
             x = Conv(width, side, padding=0, dtype=self.dtype, name=f"hidden{i}")(x)
-            x, side = map_data(ACTIVATIONS[self.activation], x), 1
+            x, side = activated(self.activation, x), 1
         x = map_data(nn.Dropout(self.dropout, deterministic=not train), x)
         init = nn.initializers.normal(0.01)
         x = Conv(self.outputs, side, padding=0, kernel_init=init, name="classifier")(x)

@@ -7,7 +7,6 @@ from flax import linen as nn
 
 from fcnjax.errors import UserError
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     NORMS,
     Conv,
     ConvNormAct,
@@ -16,6 +15,7 @@ from fcnjax.models.layers import (
     concat,
     global_mean,
     map_data,
+    normed,
     resize_corners_like,
 )
 
@@ -50,8 +50,8 @@ class Atrous(nn.Module):
             conv = SeparableConv(self.width, **common)
         else:
             conv = Conv(self.width, use_bias=self.norm == "none", **common)
-        x = NORMS[self.norm](dtype=self.dtype, name="norm")(conv(x), train)
-        return map_data(ACTIVATIONS[self.activation], x)
+        norm = NORMS[self.norm](dtype=self.dtype, activation=self.activation, name="norm")
+        return normed(conv, norm, x, train)
 
 
 class ASPP(nn.Module):

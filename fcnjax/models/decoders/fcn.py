@@ -8,11 +8,11 @@ from flax import linen as nn
 
 from fcnjax.errors import UserError
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     BilinearConvTranspose,
     Conv,
     FeatureMap,
     SpatialDropout,
+    activated,
     add,
     crop_or_extend,
     map_data,
@@ -99,7 +99,7 @@ class FCN(nn.Module):
             return x
         for name, kernel in (("fc6", 7), ("fc7", 1)):
             x = Conv(self.fc_width, kernel, dtype=self.dtype, name=name)(x)
-            x = map_data(ACTIVATIONS["relu"], x)
+            x = activated("relu", x)
             x = map_data(nn.Dropout(self.dropout, deterministic=not train), x)
         return x
 

@@ -9,14 +9,12 @@ from flax import linen as nn
 
 from fcnjax.errors import UserError
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     Conv,
     FeatureMap,
     GroupNorm,
     SpatialDropout,
     add,
     concat,
-    map_data,
     resize_corners_like,
     resize_like,
     resize_nearest_like,
@@ -85,8 +83,8 @@ class FPN(nn.Module):
         for j, above in enumerate(levels[n + 1 :] or [x]):
             name = f"climb{n}_{j}"
             conv = Conv(self.width, use_bias=False, dtype=self.dtype, name=f"{name}_conv")
-            x = GroupNorm(dtype=self.dtype, name=f"{name}_norm")(conv(x), train)
-            x = resize_corners_like(map_data(ACTIVATIONS[self.activation], x), above)
+            norm = GroupNorm(self.dtype, activation=self.activation, name=f"{name}_norm")
+            x = resize_corners_like(norm(conv(x), train), above)
         return x
 
 

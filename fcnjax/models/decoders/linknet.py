@@ -7,7 +7,6 @@ from flax import linen as nn
 
 from fcnjax.models.decoders.steps_up import bare_likes, require_skips, skip_indices
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     NORMS,
     ConvNormAct,
     ConvTranspose4x4,
@@ -15,7 +14,6 @@ from fcnjax.models.layers import (
     SpatialDropout,
     add,
     crop_or_extend,
-    map_data,
 )
 
 
@@ -64,8 +62,9 @@ class LinkNet(nn.Module):
         x = ConvNormAct(narrow, 1, name=f"block{n}_narrow", **block)(x, train)
         if doubles:
             x = ConvTranspose4x4(narrow, dtype=self.dtype, name=f"block{n}_up")(x)
-            x = NORMS[self.norm](dtype=self.dtype, name=f"block{n}_up_norm")(x, train)
-            x = crop_or_extend(map_data(ACTIVATIONS[self.activation], x), like)
+            options = {"dtype": self.dtype, "activation": self.activation}
+            x = NORMS[self.norm](**options, name=f"block{n}_up_norm")(x, train)
+            x = crop_or_extend(x, like)
         else:  # a dilated encoder's neighbours have one size
             x = ConvNormAct(narrow, 3, name=f"block{n}_keep", **block)(x, train)
         return ConvNormAct(width, 1, name=f"block{n}_widen", **block)(x, train)

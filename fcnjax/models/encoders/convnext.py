@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from fcnjax.models.layers import ACTIVATIONS, Conv, DropPath, FeatureMap, LayerNorm, add, map_data
+from fcnjax.models.layers import Conv, DropPath, FeatureMap, LayerNorm, activated, add, map_data
 
 LAYER_SCALE = 1e-6
 _init = nn.initializers.truncated_normal(0.02)
@@ -32,7 +32,7 @@ class Block(nn.Module):
         y = conv(self.width, kernel=7, groups=self.width, name="depthwise")(x)
         y = LayerNorm(dtype=self.dtype, name="norm")(y)
         y = conv(4 * self.width, kernel=1, name="expand")(y)
-        y = map_data(ACTIVATIONS["gelu"], y)
+        y = activated("gelu", y)
         y = conv(self.width, kernel=1, name="contract")(y)
         gamma = self.param("gamma", nn.initializers.constant(LAYER_SCALE), (self.width,))
         y = map_data(lambda data: data * gamma.astype(self.dtype), y)

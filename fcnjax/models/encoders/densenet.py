@@ -7,13 +7,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     NORMS,
     Conv,
     ConvNormAct,
     FeatureMap,
     concat,
-    map_data,
     max_pool,
     mean_pool,
 )
@@ -107,16 +105,15 @@ class DenseNet(nn.Module):
             for j in range(1, depth + 1):
                 layer = DenseLayer(self.growth, name=f"block{i}_layer{j}", **common)
                 x = concat([x, layer(x, train)])
-        x = NORMS[self.norm](dtype=self.dtype, name="norm5")(x, train)
-        if self.form == "timm":
-            x = map_data(ACTIVATIONS[self.activation], x)
+        last = self.activation if self.form == "timm" else None
+        x = NORMS[self.norm](dtype=self.dtype, activation=last, name="norm5")(x, train)
         return (*features, x)
 
 
 def _active(block: nn.Module, x: FeatureMap, train: bool, name: str) -> FeatureMap:
     """Normalised, below `block` as `name`, and activated."""
-    x = NORMS[block.norm](dtype=block.dtype, name=name)(x, train)
-    return map_data(ACTIVATIONS[block.activation], x)
+    norm = NORMS[block.norm](dtype=block.dtype, activation=block.activation, name=name)
+    return norm(x, train)
 
 
 DenseNet121 = functools.partial(DenseNet, (6, 12, 24, 16))

@@ -5,7 +5,7 @@ import functools
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers import ACTIVATIONS, NORMS, Conv, FeatureMap, concat, map_data, max_pool
+from fcnjax.models.layers import NORMS, Conv, FeatureMap, concat, map_data, max_pool
 
 STEM_WIDTH = 48
 DROPOUT = 0.2
@@ -31,8 +31,8 @@ class NormActConv(nn.Module):
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, H, W, features]`."""
-        x = NORMS[self.norm](dtype=self.dtype, name="norm")(x, train)
-        x = map_data(ACTIVATIONS[self.activation], x)
+        norm = NORMS[self.norm](dtype=self.dtype, activation=self.activation, name="norm")
+        x = norm(x, train)
         # With a bias, as the authors' code: not every reader of the result normalises it first.
         x = Conv(self.features, self.kernel, dtype=self.dtype, name="conv")(x)
         return map_data(nn.Dropout(self.dropout, deterministic=not train), x)

@@ -7,15 +7,14 @@ import numpy as np
 from flax import linen as nn
 
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     Conv,
     DropPath,
     FeatureMap,
     LayerNorm,
     ReducedAttention,
+    activated,
     add,
     linear_init,
-    map_data,
     tap_init,
 )
 
@@ -51,7 +50,7 @@ class Block(nn.Module):
         y = norm(name="norm2")(x)
         y = conv(wide, kernel=1, kernel_init=linear_init, name="expand")(y)
         y = conv(wide, kernel=3, groups=wide, kernel_init=tap_init, name="depthwise")(y)
-        y = map_data(ACTIVATIONS["gelu"], y)
+        y = activated("gelu", y)
         y = conv(x.channels, kernel=1, kernel_init=linear_init, name="contract")(y)
         return add(x, DropPath(self.drop_path)(y, train))
 

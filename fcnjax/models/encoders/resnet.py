@@ -7,13 +7,14 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.models.layers import (
-    ACTIVATIONS,
     ConvNormAct,
     FeatureMap,
+    activated,
     add,
-    map_data,
     max_pool,
     mean_pool,
+    phases_of,
+    with_phases,
 )
 
 WIDTHS = (64, 128, 256, 512)
@@ -76,7 +77,7 @@ class BasicBlock(nn.Module):
                 stride = 1
             project = self.conv(y.channels, "downsample", kernel=1, stride=stride, activation=None)
             x = project(x, train)
-        return map_data(ACTIVATIONS[self.activation], add(x, y))
+        return activated(self.activation, add(x, y))
 
 
 class Bottleneck(BasicBlock):
@@ -167,12 +168,15 @@ class ResNet(nn.Module):
             }
             for j in range(depth):
                 options = common | (first if j == 0 else {})
+                whole = j == 0 and (step > 1 or first["shortcut_pool"])
+                dilations = (dilation, first["first_dilation"]) if j == 0 else (dilation,)
+                x = with_phases(x, 1 if whole else phases_of(x, dilations, train))
                 block = BLOCKS[self.block](
                     width, dilation=dilation, name=f"layer{i}_{j}", **options
                 )
                 x = block(x, train)
             previous = dilation
-            features.append(x)
+            features.append(with_phases(x, 1))
         return tuple(features)
 
     def _stem(self, x: FeatureMap, train: bool, common: dict) -> FeatureMap:

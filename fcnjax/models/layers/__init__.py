@@ -12,6 +12,7 @@ from fcnjax.models.layers.conv import (
     ConvNormAct,
     ConvTranspose2x,
     he_normal,
+    normed,
     tap_init,
 )
 from fcnjax.models.layers.conv_kinds import ConvTranspose4x4, SeparableConv
@@ -32,7 +33,9 @@ from fcnjax.models.layers.norm import (
     GroupNorm,
     LayerNorm,
     SpatialDropout,
+    activated,
 )
+from fcnjax.models.layers.phases import phases_of, with_phases
 from fcnjax.models.layers.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
@@ -61,6 +64,7 @@ __all__ = [
     "SeparableConv",
     "SpatialDropout",
     "SqueezeExcite",
+    "activated",
     "adaptive_mean",
     "add",
     "concat",
@@ -73,10 +77,13 @@ __all__ = [
     "max_pool",
     "mean_pool",
     "mirror_pad",
+    "normed",
+    "phases_of",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
     "tap_init",
     "unpool_like",
+    "with_phases",
     "zero_outside",
 ]

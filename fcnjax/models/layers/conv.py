@@ -11,8 +11,9 @@ from flax import linen as nn
 from jax import lax
 
 from fcnjax.models.layers.depthwise import depthwise
-from fcnjax.models.layers.feature_map import FeatureMap, map_data, zero_outside
-from fcnjax.models.layers.norm import ACTIVATIONS, EPSILON, NORMS
+from fcnjax.models.layers.dilated import dilated_conv
+from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
+from fcnjax.models.layers.norm import EPSILON, NORMS, BatchNorm, activated
 
 # He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its relu nets.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -51,37 +52,62 @@ class Conv(nn.Module):
     kernel_init: nn.initializers.Initializer = he_normal
 
     @nn.compact
-    def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H', W', features]` with torch's rule for sizes."""
+    def __call__(
+        self, x: FeatureMap, affine: tuple[jax.Array, jax.Array] | None = None
+    ) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, H', W', features]` with torch's rule for sizes.
+
+        Args:
+            x: Input.
+            affine: A factor and a shift `[features]` that the result is mapped by; None: neither.
+        """
         shape = (self.kernel, self.kernel, x.channels // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        reach = self.dilation * (self.kernel - 1)
-        padding = reach // 2 if self.padding is None else self.padding
+        dilation, padding = self._over(x.phases)
+        reach = dilation * (self.kernel - 1)
+        padding = reach // 2 if padding is None else padding
         before, after = padding if isinstance(padding, tuple) else (padding, padding)
         # A 1x1 convolution without padding mixes no pixels: what lies outside stays outside.
         data = x.data if self.kernel == 1 and before + after == 0 else zero_outside(x)
         room = [max(reach + 1 - size - before - after, 0) for size in x.size]
+        if affine is not None:
+            kernel = kernel * affine[0]
         data, kernel = data.astype(self.dtype), kernel.astype(self.dtype)
         pads = tuple((before, after + more) for more in room)
         if self.groups == x.channels == self.features > 1:
-            data = depthwise(data, kernel, self.stride, self.dilation, pads)
+            data = depthwise(data, kernel, self.stride, dilation, pads)
+        elif dilation > 1 and self.groups == self.stride == 1:
+            data = dilated_conv(data, kernel, dilation, pads)
         else:
             data = lax.conv_general_dilated(
                 data,
                 kernel,
                 window_strides=(self.stride, self.stride),
                 padding=pads,
-                rhs_dilation=(self.dilation, self.dilation),
+                rhs_dilation=(dilation, dilation),
                 dimension_numbers=_LAYOUT,
                 feature_group_count=self.groups,
             )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            if affine is not None:
+                bias = bias * affine[0] + affine[1]
             data = data + bias.astype(self.dtype)
+        elif affine is not None:
+            data = data + affine[1].astype(self.dtype)
         extent = x.extent
         if extent is not None:
             extent = jnp.maximum((extent + before + after - reach - 1) // self.stride, 0) + 1
-        return FeatureMap(data, extent)
+        return x.replace(data=data, extent=extent)
+
+    def _over(self, phases: int) -> tuple[int, int | tuple[int, int] | None]:
+        """Dilation and padding over a map in phases."""
+        if phases == 1 or self.kernel == self.stride == 1:
+            return self.dilation, self.padding
+        kept = self.padding in (None, self.dilation * (self.kernel - 1) // 2)
+        if self.stride > 1 or self.dilation % phases or not kept:
+            raise ValueError(f"a map in {phases} phases is for convolutions of such a dilation")
+        return self.dilation // phases, None
 
 
 class ConvNormAct(nn.Module):
@@ -112,7 +138,7 @@ class ConvNormAct(nn.Module):
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Maps `[B, H, W, C]` to `[B, H', W', features]`."""
         use_bias = self.norm == "none" if self.use_bias is None else self.use_bias
-        x = Conv(
+        conv = Conv(
             self.features,
             self.kernel,
             self.stride,
@@ -123,9 +149,19 @@ class ConvNormAct(nn.Module):
             dtype=self.dtype,
             kernel_init=self.kernel_init,
             name="conv",
-        )(x)
-        x = NORMS[self.norm](dtype=self.dtype, epsilon=self.epsilon, name="norm")(x, train)
-        return x if self.activation is None else map_data(ACTIVATIONS[self.activation], x)
+        )
+        options = {"dtype": self.dtype, "epsilon": self.epsilon, "activation": self.activation}
+        return normed(conv, NORMS[self.norm](**options, name="norm"), x, train)
+
+
+def normed(conv: nn.Module, norm: nn.Module, x: FeatureMap, train: bool) -> FeatureMap:
+    """A convolution and what normalises and activates it.
+
+    Where batch norm's statistics are known, it is part of the convolution's kernel and bias.
+    """
+    if train or not isinstance(norm, BatchNorm):
+        return norm(conv(x), train)
+    return activated(norm.activation, conv(x, norm.affine(conv.features)))
 
 
 class ConvTranspose2x(nn.Module):

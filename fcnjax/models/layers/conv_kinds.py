@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
@@ -26,12 +27,14 @@ class SeparableConv(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H, W, features]`."""
+    def __call__(
+        self, x: FeatureMap, affine: tuple[jax.Array, jax.Array] | None = None
+    ) -> FeatureMap:
+        """Maps `[B, H, W, C]` to `[B, H, W, features]`; `affine` as in `Conv`."""
         conv = functools.partial(Conv, use_bias=False, dtype=self.dtype)
         wide = {"dilation": self.dilation, "groups": x.channels, "kernel_init": tap_init}
         x = conv(x.channels, name="depthwise", **wide)(x)
-        return conv(self.features, kernel=1, name="pointwise")(x)
+        return conv(self.features, kernel=1, name="pointwise")(x, affine)
 
 
 class ConvTranspose4x4(nn.Module):

@@ -17,10 +17,13 @@ class FeatureMap:
         extent: int32 `[B, 2]`, the true height and width of each example, which lies in the upper
             left corner of `data`; what is outside means nothing. None: all of `data` is true, and
             no masking is emitted.
+        phases: As in `with_phases`: 1 but for dilated stages in training, whose convolutions alone
+            know of it.
     """
 
     data: jax.Array
     extent: jax.Array | None = None
+    phases: int = struct.field(pytree_node=False, default=1)
 
     @property
     def size(self) -> tuple[int, int]:

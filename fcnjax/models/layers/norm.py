@@ -26,8 +26,13 @@ EPSILON = 1e-5
 MAX_GROUPS = 32
 
 
+def activated(name: str | None, x: FeatureMap) -> FeatureMap:
+    """Applies an activation by its name in `ACTIVATIONS`; None is none."""
+    return x if name is None else map_data(ACTIVATIONS[name], x)
+
+
 class BatchNorm(nn.Module):
-    """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167).
+    """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167), and the activation after it.
 
     Parameters, running statistics and all sums are float32. Over a sharded batch the statistics
     are those of the whole batch.
@@ -36,13 +41,14 @@ class BatchNorm(nn.Module):
         dtype: Of the result.
         momentum: What the running statistics keep at each step (torch's is one minus this).
         epsilon: Added to the variance.
+        activation: A name in `ACTIVATIONS`, or None.
     """
 
     dtype: jnp.dtype = jnp.float32
     momentum: float = 0.9
     epsilon: float = EPSILON
+    activation: str | None = None
 
-    @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Normalises by the batch (`train`) or by the running statistics.
 
@@ -51,33 +57,108 @@ class BatchNorm(nn.Module):
         """
         if train and x.extent is not None:
             raise ValueError("batch norm cannot be trained on padded examples: extent must be None")
-        shape = (x.channels,)
-        scale = self.param("scale", nn.initializers.ones, shape)
-        bias = self.param("bias", nn.initializers.zeros, shape)
-        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
-        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
-        mean, var = running_mean.value, running_var.value
-        if train:
-            mean, var = _moments(x.data, axes=(0, 1, 2))
-            if not self.is_initializing():
-                keep = self.momentum
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean
-                running_var.value = keep * running_var.value + (1 - keep) * var
-        factor = scale * lax.rsqrt(var + self.epsilon)
-        shift = bias - mean * factor
-        return map_data(
-            lambda data: (data.astype(jnp.float32) * factor + shift).astype(self.dtype), x
+        if not train:
+            factor, shift = self.affine(x.channels)
+            normed = map_data(lambda data: data.astype(jnp.float32) * factor + shift, x)
+            return map_data(
+                lambda data: data.astype(self.dtype), activated(self.activation, normed)
+            )
+        scale, bias, running_mean, running_var = self.state(x.channels)
+        data, mean, var = batch_normed(
+            x.data, scale, bias, self.epsilon, self.activation, self.dtype
         )
+        if not self.is_initializing():
+            keep = self.momentum
+            running_mean.value = keep * running_mean.value + (1 - keep) * mean
+            running_var.value = keep * running_var.value + (1 - keep) * var
+        return x.replace(data=data)
+
+    @nn.compact
+    def state(self, channels: int) -> tuple[jax.Array, jax.Array, nn.Variable, nn.Variable]:
+        """Scale and bias `[channels]`, and the variables of the running mean and variance."""
+        shape = (channels,)
+        return (
+            self.param("scale", nn.initializers.ones, shape),
+            self.param("bias", nn.initializers.zeros, shape),
+            self.variable("batch_stats", "mean", jnp.zeros, shape),
+            self.variable("batch_stats", "var", jnp.ones, shape),
+        )
+
+    def affine(self, channels: int) -> tuple[jax.Array, jax.Array]:
+        """Factor and shift `[channels]` that normalise by the running statistics."""
+        scale, bias, mean, var = self.state(channels)
+        factor = scale * lax.rsqrt(var.value + self.epsilon)
+        return factor, bias - mean.value * factor
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def batch_normed(
+    data: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    epsilon: float,
+    activation: str | None,
+    dtype: jnp.dtype,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises each channel by its own mean and variance, and activates.
+
+    The gradient keeps `data` alone (bfloat16 where the model computes so) and computes the rest
+    again: derived from the formula, it would keep what is normalised too, in float32. None flows
+    through the returned statistics.
+
+    Args:
+        data: `[B, H, W, C]`.
+        scale: float32 `[C]`.
+        bias: float32 `[C]`.
+        epsilon: Added to the variance.
+        activation: A name in `ACTIVATIONS`, or None.
+        dtype: Of the result.
+
+    Returns:
+        The result `[B, H, W, C]`, and the mean and the (biased) variance, float32 `[C]`.
+    """
+    mean, var = _moments(data, axes=(0, 1, 2))
+    factor = scale * lax.rsqrt(var + epsilon)
+    normed = data.astype(jnp.float32) * factor + (bias - mean * factor)
+    if activation is not None:
+        normed = ACTIVATIONS[activation](normed)
+    return normed.astype(dtype), mean, var
+
+
+def _batch_normed_forward(data, scale, bias, epsilon, activation, dtype):
+    normed, mean, var = batch_normed(data, scale, bias, epsilon, activation, dtype)
+    return (normed, mean, var), (data, scale, bias, mean, var)
+
+
+def _batch_normed_backward(epsilon, activation, dtype, saved, cotangents):
+    del dtype  # the cotangent has it
+    data, scale, bias, mean, var = saved
+    slope = cotangents[0].astype(jnp.float32)
+    inverse = lax.rsqrt(var + epsilon)
+    normed = (data.astype(jnp.float32) - mean) * inverse
+    if activation is not None:
+        _, pull = jax.vjp(ACTIVATIONS[activation], normed * scale + bias)
+        (slope,) = pull(slope)
+    bias_slope = slope.sum((0, 1, 2))
+    scale_slope = (slope * normed).sum((0, 1, 2))
+    count = data.size // data.shape[-1]
+    data_slope = (scale * inverse) * (slope - (bias_slope + normed * scale_slope) / count)
+    return data_slope.astype(data.dtype), scale_slope, bias_slope
+
+
+batch_normed.defvjp(_batch_normed_forward, _batch_normed_backward)
 
 
 class GroupNorm(nn.Module):
     """Group normalisation (Wu and He 2018, arXiv:1803.08494) over the true pixels.
 
-    There are 32 groups, or the greatest divisor of 32 that divides the channels.
+    There are 32 groups, or the greatest divisor of 32 that divides the channels. An activation
+    follows, as in `BatchNorm`.
     """
 
     dtype: jnp.dtype = jnp.float32
     epsilon: float = EPSILON
+    activation: str | None = None
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -91,7 +172,7 @@ class GroupNorm(nn.Module):
         mean, var = _moments(split, axes=(1, 2, 4), where=where)
         normed = (split.astype(jnp.float32) - mean) * lax.rsqrt(var + self.epsilon)
         normed = normed.reshape(x.data.shape) * scale + bias
-        return x.replace(data=normed.astype(self.dtype))
+        return activated(self.activation, x.replace(data=normed.astype(self.dtype)))
 
 
 class LayerNorm(nn.Module):
@@ -132,12 +213,13 @@ class Identity(nn.Module):
 
     dtype: jnp.dtype = jnp.float32
     epsilon: float = EPSILON
+    activation: str | None = None
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Returns `x`."""
+        """Activates."""
         del train
-        return x
+        return activated(self.activation, x)
 
 
 NORMS = MappingProxyType({"batch": BatchNorm, "group": GroupNorm, "none": Identity})

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from fcnjax.models.layers.conv import Conv
 from fcnjax.models.layers.feature_map import FeatureMap, map_data
-from fcnjax.models.layers.norm import ACTIVATIONS
+from fcnjax.models.layers.norm import activated
 from fcnjax.models.layers.pool import global_mean
 
 GATES: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
@@ -39,7 +39,7 @@ class SqueezeExcite(nn.Module):
         """Maps `[B, H, W, C]` to the same shape."""
         y = FeatureMap(global_mean(x)[:, None, None])
         y = Conv(self.squeezed, kernel=1, dtype=self.dtype, name="reduce")(y)
-        y = map_data(ACTIVATIONS[self.activation], y)
+        y = activated(self.activation, y)
         y = Conv(x.channels, kernel=1, dtype=self.dtype, name="expand")(y)
         weights = GATES[self.gate](y.data)
         return map_data(lambda data: data * weights, x)

@@ -1,0 +1,161 @@
+"""What is written for speed equals what it stands for, gradients included."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from small_models import CLASSES, SMALL, jit
+
+from fcnjax.models import DECODERS, Segmenter
+from fcnjax.models.encoders import resnet
+from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, with_phases
+from fcnjax.models.layers.dilated import dilated_conv, plain_conv
+from fcnjax.models.layers.norm import batch_normed
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def assert_close(ours, plain, tolerance=2e-5):
+    """Equal to within a part of the greatest value."""
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "dilation", "padding"),
+    [
+        ((7, 9), 3, 2, ((2, 2), (2, 2))),
+        ((5, 6), 3, 4, ((4, 4), (4, 4))),
+        ((4, 5), 3, 12, ((12, 12), (12, 12))),
+        ((8, 7), 5, 2, ((0, 1), (3, 2))),
+        ((9, 9), 2, 3, ((0, 0), (0, 0))),
+    ],
+)
+def test_dilated_convolution(size, kernel, dilation, padding):
+    data, weights = random(2, *size, 3), random(kernel, kernel, 3, 4, seed=1)
+    seen = random(*plain_conv(data, weights, dilation, padding).shape, seed=2)
+    results = [
+        jax.value_and_grad(lambda *given, f=f: (f(*given, dilation, padding) * seen).sum(), (0, 1))(
+            data, weights
+        )
+        for f in (dilated_conv, plain_conv)
+    ]
+    assert_close(*results)
+
+
+def plain_batch_norm(data, scale, bias, epsilon, activation):
+    mean, var = data.mean((0, 1, 2)), data.var((0, 1, 2))
+    normed = (data - mean) / jnp.sqrt(var + epsilon) * scale + bias
+    return (ACTIVATIONS[activation](normed) if activation else normed), mean, var
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_batch_norm_and_activation(activation):
+    data = 2 * random(3, 5, 7, 6) + 1
+    scale, bias, seen = 1 + random(6, seed=1), random(6, seed=2), random(*data.shape, seed=3)
+
+    def seen_of(normed):
+        return (normed[0] * seen).sum(), normed
+
+    args = (data, scale, bias)
+    ours = jax.value_and_grad(
+        lambda *given: seen_of(batch_normed(*given, 1e-5, activation, jnp.float32)),
+        (0, 1, 2),
+        has_aux=True,
+    )(*args)
+    plain = jax.value_and_grad(
+        lambda *given: seen_of(plain_batch_norm(*given, 1e-5, activation)),
+        (0, 1, 2),
+        has_aux=True,
+    )(*args)
+    assert_close(ours[1], plain[1])
+    assert_close(ours[0][1], plain[0][1])
+
+
+def test_batch_norm_keeps_its_input_alone():
+    data = random(2, 4, 4, 3).astype(jnp.bfloat16)
+    _, pull = jax.vjp(
+        lambda data: batch_normed(data, jnp.ones(3), jnp.zeros(3), 1e-5, "relu", data.dtype)[0],
+        data,
+    )
+    kept = [leaf for leaf in jax.tree.leaves(pull) if leaf.size == data.size]
+    assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_batch_norm_is_folded_into_the_convolution(use_bias):
+    block = ConvNormAct(5, norm="batch", use_bias=use_bias)
+    x = FeatureMap(random(2, 6, 7, 3))
+    shapes = jax.eval_shape(lambda: block.init(jax.random.key(0), x, False))
+    rng = np.random.default_rng(4)
+    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1.5, leaf.shape), shapes)
+    params, stats = variables["params"], variables["batch_stats"]["norm"]
+    conv = lax.conv_general_dilated(
+        x.data, params["conv"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    conv = conv + params["conv"].get("bias", 0)
+    normed = (conv - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
+    plain = jax.nn.relu(normed * params["norm"]["scale"] + params["norm"]["bias"])
+    assert_close(block.apply(variables, x, False).data, plain)
+    program = jax.make_jaxpr(lambda x: block.apply(variables, x, False).data)(x)
+    after = [str(e.primitive) for e in program.eqns if e.outvars[0].aval.shape == (2, 6, 7, 5)]
+    # Broadcasts aside, a convolution, a sum and a maximum.
+    assert [name for name in after if name in ("mul", "sub", "div", "rsqrt")] == []
+
+
+@pytest.mark.parametrize("phases", [2, 3, 6])
+def test_phases_there_and_back(phases):
+    x = FeatureMap(random(2, 12, 18, 3))
+    split = with_phases(x, phases)
+    assert split.data.shape == (2 * phases**2, 12 // phases, 18 // phases, 3)
+    np.testing.assert_array_equal(split.data[phases + 1], x.data[0, 1::phases, 1::phases])
+    np.testing.assert_array_equal(with_phases(split, 1).data, x.data)
+    np.testing.assert_array_equal(with_phases(with_phases(x, 2), phases).data, split.data)
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
+@pytest.mark.parametrize("rule", resnet.DILATION_RULES)
+def test_dilated_stages_in_phases(rule, size, monkeypatch):
+    """Training in phases is training in the plain layout; odd sizes keep to that."""
+    encoder = SMALL["resnet_dilated"](dilation_rule=rule)
+    decoder = DECODERS["fcn_head"].make(encoder, CLASSES, ("resnet_dilated", "fcn_head"))
+    model = Segmenter(encoder, decoder.clone(dropout=0.0), CLASSES, 3)
+    image, seen = random(2, *size, 3), random(2, *size, CLASSES, seed=5)
+    variables = jax.jit(model.init)(jax.random.key(0), image)
+    used = []
+
+    def counted(x, phases):
+        used.append(phases)
+        return with_phases(x, phases)
+
+    def loss(params):
+        outputs, updated = model.apply(
+            {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+        )
+        return (outputs["logits"] * seen).mean(), updated
+
+    def run():
+        return jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(
+            variables["params"]
+        )
+
+    monkeypatch.setattr(resnet, "with_phases", counted)
+    (_, updated), slopes = run()
+    assert (max(used) > 1) == (size == (64, 96))
+    monkeypatch.setattr(resnet, "with_phases", lambda x, phases: x)
+    (_, plain_updated), plain_slopes = run()
+    assert_close(updated, plain_updated)
+    # Of the greatest gradient anywhere: biases that cancel have none but rounding.
+    bound = 1e-5 * max(np.abs(leaf).max() for leaf in jax.tree.leaves(plain_slopes))
+    for one, other in zip(jax.tree.leaves(slopes), jax.tree.leaves(plain_slopes), strict=True):
+        assert np.abs(one - other).max() <= bound
+
+
+def test_a_map_in_phases_is_for_its_dilation_alone():
+    x = with_phases(FeatureMap(random(1, 8, 8, 3)), 2)
+    block = ConvNormAct(3, dilation=3, norm="none")
+    with pytest.raises(ValueError, match="2 phases"):
+        block.init(jax.random.key(0), x, True)
