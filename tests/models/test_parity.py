@@ -44,6 +44,13 @@ def test_model_equals_torch(entry):
     assert result.wrong == ""
 
 
+@pytest.mark.parametrize("name", ["smp/DeepLabV3Plus/efficientnet-b0", "timm/vgg11_bn"])
+def test_model_equals_torch_with_batch_norm_folded(name, monkeypatch):
+    monkeypatch.setattr("fcnjax.models.layers.conv.folds", lambda: True)
+    (entry,) = (e for e in read_entries(GOLDENS / "more.json") if e["name"] == name)
+    assert compare(entry).wrong == ""
+
+
 def first(tmp_path, **changes):
     """A file of one small entry, changed."""
     entries = read_entries(GOLDENS / "more.json")

@@ -154,12 +154,21 @@ class ConvNormAct(nn.Module):
         return normed(conv, NORMS[self.norm](**options, name="norm"), x, train)
 
 
+def folds() -> bool:
+    """Whether batch norm is folded into convolutions at inference.
+
+    On a GPU the convolution then adds the bias and activates by itself. On a CPU the norm is fused
+    with the activation, and multiplying the kernels anew each time costs more than it saves.
+    """
+    return jax.default_backend() != "cpu"
+
+
 def normed(conv: nn.Module, norm: nn.Module, x: FeatureMap, train: bool) -> FeatureMap:
     """A convolution and what normalises and activates it.
 
     Where batch norm's statistics are known, it is part of the convolution's kernel and bias.
     """
-    if train or not isinstance(norm, BatchNorm):
+    if train or not isinstance(norm, BatchNorm) or not folds():
         return norm(conv(x), train)
     return activated(norm.activation, conv(x, norm.affine(conv.features)))
 
