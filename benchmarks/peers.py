@@ -1,0 +1,181 @@
+"""The torch models that fcnjax is timed against, and the same models here with the same weights."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from flax.traverse_util import flatten_dict, unflatten_dict
+from ml_collections import ConfigDict
+from torch import nn
+
+from fcnjax.config import default_config
+from fcnjax.models import Segmenter, build_model
+from fcnjax.models.pretrained import convert
+
+CLASSES = 21
+IGNORED = 255
+AUX_WEIGHT = 0.5
+_RESNET = {"encoder": "resnet50", "aux_head": True, "output_stride": 8}
+# config.model of each; without dropout, that both compute the same.
+MODELS = {
+    "unet": {"upsample": "transposed", "widths": (64, 128, 256, 512, 1024)},
+    "unet_small": {"upsample": "transposed", "widths": (16, 32, 64, 128, 256)},
+    "fcn_resnet50": {**_RESNET, "decoder": "fcn_head"},
+    "deeplabv3_resnet50": {**_RESNET, "decoder": "deeplabv3"},
+}
+
+
+class UNet(nn.Module):
+    """U-Net with batch norm and transposed convolutions, its layers named as fcnjax names them."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        self.encoder, self.decoder = nn.ModuleDict(), nn.ModuleDict()
+        self.depth = len(widths)
+        before = 3
+        for i, width in enumerate(widths, start=1):
+            self._add_stage(self.encoder, i, before, width)
+            before = width
+        for i, width in enumerate(reversed(widths[:-1]), start=1):
+            self.decoder[f"upsample{i}"] = nn.ConvTranspose2d(before, before // 2, 2, 2)
+            self._add_stage(self.decoder, i, before // 2 + width, width)
+            before = width
+        self.head = nn.Conv2d(before, CLASSES, 1)
+
+    def _add_stage(self, part: nn.ModuleDict, i: int, before: int, width: int) -> None:
+        for j, channels in enumerate((before, width), start=1):
+            block = nn.Sequential()
+            block.add_module("conv", nn.Conv2d(channels, width, 3, 1, 1, bias=False))
+            block.add_module("norm", nn.BatchNorm2d(width))
+            block.add_module("activation", nn.ReLU(inplace=True))
+            part[f"stage{i}_conv{j}"] = block
+
+    def _stage(self, part: nn.ModuleDict, i: int, x: torch.Tensor) -> torch.Tensor:
+        return part[f"stage{i}_conv2"](part[f"stage{i}_conv1"](x))
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Maps `[B, 3, H, W]` to the logits `out`, `[B, classes, H, W]`."""
+        skips = [self._stage(self.encoder, 1, x)]
+        for i in range(2, self.depth + 1):
+            skips.append(self._stage(self.encoder, i, F.max_pool2d(skips[-1], 2)))
+        x = skips.pop()
+        for i, skip in enumerate(reversed(skips), start=1):
+            x = torch.cat([skip, self.decoder[f"upsample{i}"](x)], 1)
+            x = self._stage(self.decoder, i, x)
+        return {"out": self.head(x)}
+
+
+class Loss(nn.Module):
+    """The model and its loss: what is compiled for training."""
+
+    def __init__(self, model: nn.Module, bfloat16: bool) -> None:
+        super().__init__()
+        self.model, self.bfloat16 = model, bfloat16
+
+    def forward(self, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        """The loss of images `[B, 3, H, W]` with labels `[B, H, W]`."""
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16):
+            outputs = self.model(image)
+        loss = F.cross_entropy(outputs["out"].float(), label, ignore_index=IGNORED)
+        if "aux" in outputs:
+            aux = F.cross_entropy(outputs["aux"].float(), label, ignore_index=IGNORED)
+            loss = loss + AUX_WEIGHT * aux
+        return loss
+
+
+def torch_model(name: str) -> nn.Module:
+    """The peer of that name in `MODELS`, drawn with seed 0, without dropout."""
+    torch.manual_seed(0)
+    if name.startswith("unet"):
+        return UNet(MODELS[name]["widths"])
+    from torchvision.models import segmentation
+
+    model = getattr(segmentation, name)(
+        weights=None, weights_backbone=None, num_classes=CLASSES, aux_loss=True
+    )
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return model
+
+
+def our_config(name: str, size: tuple[int, int], batch: int, bfloat16: bool) -> ConfigDict:
+    """The config of the same model, trained as the peer is: SGD, no augmentation."""
+    config = default_config()
+    config.model.update({**MODELS[name], "dropout": 0.0})
+    config.model.dtype = "bfloat16" if bfloat16 else "float32"
+    config.data.class_names = tuple(map(str, range(CLASSES)))
+    config.augment.crop = size
+    config.augment.hflip = 0.0
+    config.loss.aux = AUX_WEIGHT
+    config.optim.update({"name": "sgd", "lr": 0.01, "schedule": "constant"})
+    config.train.batch_size = batch
+    return config
+
+
+def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str, Any]]:
+    """The same model here, with the peer's weights.
+
+    Raises:
+        ValueError: Some variable has no weight in the peer.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    from fcnjax.train_state import init_variables
+
+    model = build_model(config)
+    if model.aux_head is not None:
+        model = model.clone(aux_head=model.aux_head.clone(dropout=0.0))
+    wanted = jax.eval_shape(lambda: init_variables(model, config))
+    tensors = {name: tensor.detach().cpu().numpy() for name, tensor in peer.state_dict().items()}
+    if not isinstance(peer, UNet):
+        names = (config.model.encoder, config.model.decoder)
+        variables, report = convert(tensors, wanted, model, names)
+        if report.missing or report.adapted:
+            raise ValueError(f"the peer's weights do not fill the model: {report}")
+        return model, jax.tree.map(jnp.asarray, variables)
+    leaves = {
+        "kernel": "weight",
+        "transposed_kernel": "weight",
+        "scale": "weight",
+        "bias": "bias",
+        "mean": "running_mean",
+        "var": "running_var",
+    }
+    filled = {}
+    for path, leaf in flatten_dict(wanted).items():
+        value = tensors[".".join((*path[1:-1], leaves[path[-1]]))]
+        if value.ndim == 4:
+            value = value.transpose((2, 3, 0, 1) if "transposed" in path[-1] else (2, 3, 1, 0))
+        if value.shape != leaf.shape:
+            raise ValueError(f"{'/'.join(path)}: {value.shape} for {leaf.shape}")
+        filled[path] = jnp.asarray(value)
+    return model, unflatten_dict(filled)
+
+
+def optimizer_of(model: nn.Module, config: ConfigDict) -> torch.optim.Optimizer:
+    """SGD as fcnjax has it: no decay of norms and biases."""
+    parameters = list(model.parameters())
+    groups = [
+        {
+            "params": [p for p in parameters if p.ndim > 1],
+            "weight_decay": config.optim.weight_decay,
+        },
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    fused = parameters[0].is_cuda
+    return torch.optim.SGD(groups, config.optim.lr, momentum=config.optim.momentum, fused=fused)
+
+
+def examples(
+    size: tuple[int, int], batch: int, config: ConfigDict, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images `[B, H, W, 3]` uint8, the same normalised as float32, labels `[B, H, W]` uint8."""
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (batch, *size, 3)).astype(np.uint8)
+    label = rng.integers(0, CLASSES, (batch, *size)).astype(np.uint8)
+    label[rng.random(label.shape) < 0.05] = IGNORED
+    normal = (image / 255 - np.asarray(config.data.mean)) / np.asarray(config.data.std)
+    return image, normal.astype(np.float32), label

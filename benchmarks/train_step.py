@@ -1,0 +1,177 @@
+"""Times a training step of fcnjax against torch's, on the same weights, images and device.
+
+    python benchmarks/train_step.py                          on the GPU: 16 of 512x512, bfloat16
+    python benchmarks/train_step.py --device=cpu             small, in float32
+    python benchmarks/train_step.py --models=unet --out=unet.json
+
+Needs torch and torchvision beside fcnjax. A step is what a user's run does: fcnjax reads uint8
+images, normalises them on the device, computes the cross-entropy at full resolution (with half of
+an auxiliary head's), its gradient, and updates by SGD; torch is given images normalised before.
+First both must give the same loss of the same weights. They are timed in turn, chunk by chunk, and
+the medians are compared.
+"""
+
+import argparse
+import os
+import sys
+
+# Both share the device: XLA takes memory as it needs it.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+
+def parse() -> argparse.Namespace:
+    """The command line, with the defaults of the device."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument(
+        "--models", help="comma-separated; GPU: fcn_resnet50,deeplabv3_resnet50,unet"
+    )
+    parser.add_argument("--size", help="of the images, as 512x512")
+    parser.add_argument("--batch", type=int, help="images a step")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"))
+    parser.add_argument("--torch", help="forms of torch: eager,compile")
+    parser.add_argument("--chunks", type=int, default=6, help="that each is timed for")
+    parser.add_argument("--peak-tflops", type=float, help="of the device, for the utilisation")
+    parser.add_argument("--out", help="a file for the figures, as JSON")
+    args = parser.parse_args()
+    cpu = args.device == "cpu"
+    if cpu:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    args.models = args.models or ("unet_small" if cpu else "fcn_resnet50,deeplabv3_resnet50,unet")
+    args.models = args.models.split(",")
+    args.size = tuple(map(int, (args.size or ("128x128" if cpu else "512x512")).split("x")))
+    args.batch = args.batch or (8 if cpu else 16)
+    args.dtype = args.dtype or ("float32" if cpu else "bfloat16")
+    args.torch = (args.torch or "eager,compile").split(",")
+    return args
+
+
+def main() -> None:
+    """Compares each model and prints a table for each."""
+    args = parse()
+    results = {}
+    for name in args.models:
+        print(
+            f"{name}, batch {args.batch}, {args.size[0]}x{args.size[1]}, {args.dtype}", flush=True
+        )
+        text, results[name] = compare(name, args)
+        print(f"{text}\n", flush=True)
+    if args.out:
+        from timing import write_report
+
+        settings = {k: v for k, v in vars(args).items() if k != "out"}
+        write_report(args.out, {**settings, **machine(args.device)}, results)
+
+
+def machine(device: str) -> dict[str, str]:
+    """What the figures depend on."""
+    import jax
+    import torch
+
+    kind = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} CPU cores"
+    return {"machine": kind, "jax": jax.__version__, "torch": torch.__version__}
+
+
+def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
+    """The table of one model, and its rows."""
+    import peers
+    from timing import table, time_in_turn
+
+    config = peers.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
+    peer = peers.torch_model(name)
+    data = peers.examples(args.size, args.batch, config)
+    ours, losses, operations = our_contender(peer, config, data, args)
+    forms = [torch_contender(name, form, config, data, args) for form in args.torch]
+    for form, loss in forms:
+        check_loss(losses, loss, form.name, args.dtype)
+    contenders = [ours, *(form for form, _ in forms)]
+    time_in_turn(contenders, args.chunks)
+    peak = args.peak_tflops and args.peak_tflops * 1e12
+    return table(contenders, args.batch, operations, peak)
+
+
+def check_loss(ours: float, theirs: float, name: str, dtype: str) -> None:
+    """Stops where the two do not compute the same."""
+    bound = 2e-2 if dtype == "bfloat16" else 1e-4
+    print(f"  first loss {ours:.6f}, {name} {theirs:.6f}")
+    if not abs(ours - theirs) <= bound * abs(theirs):
+        sys.exit(f"the losses differ by more than {bound:g} of them: not the same model")
+
+
+def our_contender(peer, config, data, args):
+    """Our jitted step, its loss of the first batch, and the operations of a step."""
+    import jax
+    import peers
+    from timing import Contender, warmed
+
+    from fcnjax.inspect.multiply_adds import multiply_adds
+    from fcnjax.inspect.program import trace
+    from fcnjax.mesh import batch_sharding, make_mesh
+    from fcnjax.models import Segmenter
+    from fcnjax.optim import make_optimizer
+    from fcnjax.steps import make_train_step
+    from fcnjax.train_state import init_state
+
+    model, variables = peers.our_model(peer, config)
+    image, _, label = data
+    batch = {"image": image, "label": label, "valid": jax.numpy.ones(args.batch, bool)}
+    mesh = make_mesh(config)
+    batch = jax.device_put(batch, batch_sharding(mesh))
+    optimizer = make_optimizer(config)
+    held = {"state": jax.jit(lambda v: init_state(v, optimizer, config))(variables)}
+    step = make_train_step(model, optimizer, config, mesh)
+    losses = []
+
+    def call():
+        held["state"], metrics = step(held["state"], batch)
+        losses.append(metrics["loss"])
+
+    contender = warmed(Contender("fcnjax", call, lambda: jax.block_until_ready(losses[-1])))
+    stats = jax.local_devices()[0].memory_stats() or {}
+    contender.peak_bytes = stats.get("peak_bytes_in_use")
+    shape = (1, *args.size, 3)
+    forward = sum(multiply_adds(trace(model, Segmenter.__call__, shape)).values())
+    # A gradient costs two products where the result costs one.
+    return contender, float(losses[0]), 2 * 3 * args.batch * forward
+
+
+def torch_contender(name, form, config, data, args):
+    """A form of torch's step, and its loss of the first batch."""
+    import peers
+    import torch
+    from timing import Contender, warmed
+
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    cuda = args.device == "cuda"
+    model = peers.torch_model(name).to(args.device, memory_format=torch.channels_last).train()
+    loss_of = peers.Loss(model, args.dtype == "bfloat16")
+    if form != "eager":
+        loss_of = torch.compile(loss_of, dynamic=False)
+    optimizer = peers.optimizer_of(model, config)
+    _, normal, label = data
+    image = torch.from_numpy(normal).permute(0, 3, 1, 2).to(args.device)
+    image = image.contiguous(memory_format=torch.channels_last)
+    label = torch.from_numpy(label).long().to(args.device)
+    losses = []
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+
+    def call():
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(image, label)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+
+    wait = torch.cuda.synchronize if cuda else lambda: None
+    contender = warmed(Contender(f"torch {form}", call, wait))
+    if cuda:
+        contender.peak_bytes = torch.cuda.max_memory_allocated()
+    return contender, float(losses[0])
+
+
+if __name__ == "__main__":
+    main()
