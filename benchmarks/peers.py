@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -10,8 +12,11 @@ from ml_collections import ConfigDict
 from torch import nn
 
 from fcnjax.config import default_config
+from fcnjax.inspect.multiply_adds import multiply_adds
+from fcnjax.inspect.program import trace
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.pretrained import convert
+from fcnjax.train_state import init_variables
 
 CLASSES = 21
 IGNORED = 255
@@ -84,6 +89,20 @@ class Loss(nn.Module):
         return loss
 
 
+class Mask(nn.Module):
+    """The model and the classes of its pixels: what is compiled for inference."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        if hasattr(model, "aux_classifier"):
+            model.aux_classifier = None
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """The classes `[B, H, W]` uint8 of images `[B, 3, H, W]`."""
+        return self.model(image)["out"].argmax(1).to(torch.uint8)
+
+
 def torch_model(name: str) -> nn.Module:
     """The peer of that name in `MODELS`, drawn with seed 0, without dropout."""
     torch.manual_seed(0)
@@ -120,11 +139,6 @@ def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str,
     Raises:
         ValueError: Some variable has no weight in the peer.
     """
-    import jax
-    import jax.numpy as jnp
-
-    from fcnjax.train_state import init_variables
-
     model = build_model(config)
     if model.aux_head is not None:
         model = model.clone(aux_head=model.aux_head.clone(dropout=0.0))
@@ -153,6 +167,11 @@ def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str,
             raise ValueError(f"{'/'.join(path)}: {value.shape} for {leaf.shape}")
         filled[path] = jnp.asarray(value)
     return model, unflatten_dict(filled)
+
+
+def forward_products(model: Segmenter, size: tuple[int, int]) -> int:
+    """Multiply-adds of one image."""
+    return sum(multiply_adds(trace(model, Segmenter.__call__, (1, *size, 3))).values())
 
 
 def optimizer_of(model: nn.Module, config: ConfigDict) -> torch.optim.Optimizer:

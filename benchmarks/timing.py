@@ -69,7 +69,7 @@ def _seconds(contender: Contender, calls: int) -> float:
 
 
 def table(
-    contenders: Sequence[Contender], batch: int, operations: float, peak: float | None
+    contenders: Sequence[Contender], batch: int, operations: float, peak_tflops: float | None
 ) -> tuple[str, list[dict[str, Any]]]:
     """The table of a comparison, the first against each other, and its rows.
 
@@ -77,7 +77,7 @@ def table(
         contenders: Ours first.
         batch: Images a call.
         operations: Of one call, counted analytically, two a multiply-add.
-        peak: Operations a second that the device can do, for the utilisation; None: unknown.
+        peak_tflops: What the device can do, in 1e12 operations a second; None: unknown.
     """
     ours = contenders[0].median
     lines = [
@@ -87,7 +87,7 @@ def table(
     rows = []
     for each in contenders:
         times = [1e3 * seconds for seconds in each.seconds]
-        use = None if peak is None else operations / each.median / peak
+        use = peak_tflops and operations / each.median / peak_tflops / 1e12
         memory = None if each.peak_bytes is None else each.peak_bytes / 2**30
         rows.append(
             {

@@ -12,66 +12,18 @@ the medians are compared.
 """
 
 import argparse
-import os
 import sys
 
-# Both share the device: XLA takes memory as it needs it.
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-
-
-def parse() -> argparse.Namespace:
-    """The command line, with the defaults of the device."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument(
-        "--models", help="comma-separated; GPU: fcn_resnet50,deeplabv3_resnet50,unet"
-    )
-    parser.add_argument("--size", help="of the images, as 512x512")
-    parser.add_argument("--batch", type=int, help="images a step")
-    parser.add_argument("--dtype", choices=("bfloat16", "float32"))
-    parser.add_argument("--torch", help="forms of torch: eager,compile")
-    parser.add_argument("--chunks", type=int, default=6, help="that each is timed for")
-    parser.add_argument("--peak-tflops", type=float, help="of the device, for the utilisation")
-    parser.add_argument("--out", help="a file for the figures, as JSON")
-    args = parser.parse_args()
-    cpu = args.device == "cpu"
-    if cpu:
-        os.environ["JAX_PLATFORMS"] = "cpu"
-    args.models = args.models or ("unet_small" if cpu else "fcn_resnet50,deeplabv3_resnet50,unet")
-    args.models = args.models.split(",")
-    args.size = tuple(map(int, (args.size or ("128x128" if cpu else "512x512")).split("x")))
-    args.batch = args.batch or (8 if cpu else 16)
-    args.dtype = args.dtype or ("float32" if cpu else "bfloat16")
-    args.torch = (args.torch or "eager,compile").split(",")
-    return args
+import options
 
 
 def main() -> None:
     """Compares each model and prints a table for each."""
-    args = parse()
-    results = {}
-    for name in args.models:
-        print(
-            f"{name}, batch {args.batch}, {args.size[0]}x{args.size[1]}, {args.dtype}", flush=True
-        )
-        text, results[name] = compare(name, args)
-        print(f"{text}\n", flush=True)
-    if args.out:
-        from timing import write_report
-
-        settings = {k: v for k, v in vars(args).items() if k != "out"}
-        write_report(args.out, {**settings, **machine(args.device)}, results)
-
-
-def machine(device: str) -> dict[str, str]:
-    """What the figures depend on."""
-    import jax
-    import torch
-
-    kind = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} CPU cores"
-    return {"machine": kind, "jax": jax.__version__, "torch": torch.__version__}
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    forms = dict.fromkeys(("cpu", "cuda"), "eager,compile")
+    options.run(options.parse(parser, forms), compare)
 
 
 def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
@@ -88,8 +40,7 @@ def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
         check_loss(losses, loss, form.name, args.dtype)
     contenders = [ours, *(form for form, _ in forms)]
     time_in_turn(contenders, args.chunks)
-    peak = args.peak_tflops and args.peak_tflops * 1e12
-    return table(contenders, args.batch, operations, peak)
+    return table(contenders, args.batch, operations, args.peak_tflops)
 
 
 def check_loss(ours: float, theirs: float, name: str, dtype: str) -> None:
@@ -106,10 +57,7 @@ def our_contender(peer, config, data, args):
     import peers
     from timing import Contender, warmed
 
-    from fcnjax.inspect.multiply_adds import multiply_adds
-    from fcnjax.inspect.program import trace
     from fcnjax.mesh import batch_sharding, make_mesh
-    from fcnjax.models import Segmenter
     from fcnjax.optim import make_optimizer
     from fcnjax.steps import make_train_step
     from fcnjax.train_state import init_state
@@ -131,10 +79,9 @@ def our_contender(peer, config, data, args):
     contender = warmed(Contender("fcnjax", call, lambda: jax.block_until_ready(losses[-1])))
     stats = jax.local_devices()[0].memory_stats() or {}
     contender.peak_bytes = stats.get("peak_bytes_in_use")
-    shape = (1, *args.size, 3)
-    forward = sum(multiply_adds(trace(model, Segmenter.__call__, shape)).values())
     # A gradient costs two products where the result costs one.
-    return contender, float(losses[0]), 2 * 3 * args.batch * forward
+    products = 3 * args.batch * peers.forward_products(model, args.size)
+    return contender, float(losses[0]), 2 * products
 
 
 def torch_contender(name, form, config, data, args):

@@ -263,6 +263,18 @@ def probabilities(logits: jax.Array, head: str) -> jax.Array:
     return jax.nn.sigmoid(jnp.concatenate([-logits, logits], -1))
 
 
+def predicted_classes(logits: jax.Array, head: str) -> jax.Array:
+    """The class of the greatest probability, int32 [B, H, W], found without computing any.
+
+    Args:
+        logits: Float [B, H, W, K].
+        head: As in `probabilities`.
+    """
+    if head == "sigmoid" and logits.shape[-1] == 1:
+        return (logits[..., 0] > 0).astype(jnp.int32)
+    return jnp.argmax(logits, -1).astype(jnp.int32)
+
+
 def _counted(
     logits: jax.Array,
     labels: jax.Array,

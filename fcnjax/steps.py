@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax.data.augment import augment_batch, normalize, to_unit
-from fcnjax.losses import make_loss, probabilities
+from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, replicated
 from fcnjax.metrics import confusion_matrix
 from fcnjax.optim import ema_update
@@ -90,8 +89,12 @@ def make_predict_step(
         outputs = model.apply(
             variables, normalize(to_unit(image), config.data), train=False, extent=extent
         )
-        scores = probabilities(outputs["logits"], config.model.head)
-        return {"probabilities": scores, "mask": jnp.argmax(scores, -1).astype(jnp.int32)}
+        logits, head = outputs["logits"], config.model.head
+        # Apart, so that who wants the mask alone computes no probabilities.
+        return {
+            "probabilities": probabilities(logits, head),
+            "mask": predicted_classes(logits, head),
+        }
 
     return predict_step
 

@@ -247,3 +247,15 @@ def test_probabilities():
     np.testing.assert_allclose(one, np.broadcast_to([0.2, 0.8], (1, 2, 2, 2)), rtol=1e-6)
     many = losses.probabilities(jnp.zeros((1, 2, 2, 3)), "sigmoid")
     np.testing.assert_allclose(many, 0.5)
+
+
+@pytest.mark.parametrize(("head", "channels"), [("softmax", 3), ("sigmoid", 3), ("sigmoid", 1)])
+def test_predicted_classes_are_those_of_the_greatest_probability(head, channels):
+    logits, _ = batch(channels)
+    predicted = losses.predicted_classes(logits, head)
+    assert predicted.dtype == jnp.int32
+    np.testing.assert_array_equal(predicted, losses.probabilities(logits, head).argmax(-1))
+    assert len(np.unique(predicted)) == max(channels, 2)
+    # Where both probabilities are 1 to the last digit, the logits still tell.
+    if channels == 3:
+        assert losses.predicted_classes(jnp.asarray([[[[40.0, 41.0, 0.0]]]]), head).item() == 1

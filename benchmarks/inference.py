@@ -1,0 +1,118 @@
+"""Times masks by fcnjax against torch's, on the same weights, images and device.
+
+    python benchmarks/inference.py                          on the GPU: 16 of 512x512, bfloat16
+    python benchmarks/inference.py --batch=1                latency
+    python benchmarks/inference.py --device=cpu             small, in float32
+
+Needs torch and torchvision beside fcnjax. From an image on the device to the class of each of its
+pixels there: fcnjax reads uint8 and normalises, torch is given images normalised before. First both
+must give the same masks, but for pixels that rounding decides. Forms of torch: eager, compile,
+frozen (compiled, its weights constants) and graphs (compiled into CUDA graphs).
+"""
+
+import argparse
+import sys
+
+import options
+
+
+def main() -> None:
+    """Compares each model and prints a table for each."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    forms = {"cpu": "eager,compile", "cuda": "eager,compile,frozen,graphs"}
+    options.run(options.parse(parser, forms), compare)
+
+
+def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
+    """The table of one model, and its rows."""
+    import peers
+    from timing import table, time_in_turn
+
+    config = peers.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
+    peer = peers.torch_model(name).eval()
+    data = peers.examples(args.size, args.batch, config)
+    ours, mask, operations = our_contender(peer, config, data, args)
+    contenders = [ours]
+    for form in args.torch:
+        contender, other = torch_contender(name, form, data, args)
+        check_masks(mask, other, contender.name)
+        contenders.append(contender)
+    time_in_turn(contenders, args.chunks)
+    return table(contenders, args.batch, operations, args.peak_tflops)
+
+
+def check_masks(ours, theirs, name: str) -> None:
+    """Stops where the two do not compute the same."""
+    share = (ours == theirs).mean()
+    print(f"  {share:.3%} of the pixels as {name}")
+    if share < 0.97:
+        sys.exit("the masks differ: not the same model")
+
+
+def our_contender(peer, config, data, args):
+    """Our jitted mask, the first of them, and the operations of a call."""
+    import jax
+    import numpy as np
+    import peers
+    from timing import Contender, warmed
+
+    from fcnjax.steps import make_predict_step
+
+    model, variables = peers.our_model(peer, config)
+    step = make_predict_step(model, config)
+    predict = jax.jit(lambda *given: step(*given)["mask"].astype("uint8"))
+    image = jax.device_put(data[0])
+    extent = jax.device_put(np.asarray([args.size] * args.batch, np.int32))
+    masks = [None]
+
+    def call():
+        masks[0] = predict(variables, image, extent)
+
+    contender = warmed(Contender("fcnjax", call, lambda: jax.block_until_ready(masks[0])))
+    stats = jax.local_devices()[0].memory_stats() or {}
+    contender.peak_bytes = stats.get("peak_bytes_in_use")
+    return (
+        contender,
+        np.asarray(masks[0]),
+        2 * args.batch * peers.forward_products(model, args.size),
+    )
+
+
+def torch_contender(name, form, data, args):
+    """A form of torch's mask, and the first of them."""
+    import peers
+    import torch
+    import torch._inductor.config as inductor
+    from timing import Contender, warmed
+
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+    cuda = args.device == "cuda"
+    dtype = getattr(torch, args.dtype)
+    inductor.freezing = form == "frozen"
+    mask_of = peers.Mask(peers.torch_model(name)).eval().to(args.device, dtype)
+    mask_of = mask_of.to(memory_format=torch.channels_last)
+    if form != "eager":
+        mode = "reduce-overhead" if form == "graphs" else None
+        mask_of = torch.compile(mask_of, dynamic=False, mode=mode)
+    image = torch.from_numpy(data[1]).permute(0, 3, 1, 2).to(args.device, dtype)
+    image = image.contiguous(memory_format=torch.channels_last)
+    masks = [None]
+
+    def call():
+        with torch.inference_mode(form != "frozen"), torch.no_grad():
+            masks[0] = mask_of(image)
+
+    wait = torch.cuda.synchronize if cuda else lambda: None
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    contender = warmed(Contender(f"torch {form}", call, wait))
+    if cuda:
+        contender.peak_bytes = torch.cuda.max_memory_allocated()
+    return contender, masks[0].cpu().numpy()
+
+
+if __name__ == "__main__":
+    main()

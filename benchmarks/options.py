@@ -1,0 +1,63 @@
+"""The command line of the benchmarks, and the run over their models."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+
+MODELS = {"cpu": "unet_small", "cuda": "fcn_resnet50,deeplabv3_resnet50,unet"}
+
+
+def parse(parser: argparse.ArgumentParser, forms: Mapping[str, str]) -> argparse.Namespace:
+    """Reads the command line; what it leaves out is as the device has it.
+
+    Args:
+        parser: With the description alone.
+        forms: Of torch, comma-separated, by device.
+    """
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
+    parser.add_argument("--models", help=f"comma-separated; GPU: {MODELS['cuda']}")
+    parser.add_argument("--size", help="of the images, as 512x512")
+    parser.add_argument("--batch", type=int, help="images a call")
+    parser.add_argument("--dtype", choices=("bfloat16", "float32"))
+    parser.add_argument("--torch", help=f"forms of torch: {forms['cuda']}")
+    parser.add_argument("--chunks", type=int, default=6, help="that each is timed for")
+    parser.add_argument("--peak-tflops", type=float, help="of the device, for the utilisation")
+    parser.add_argument("--out", help="a file for the figures, as JSON")
+    args = parser.parse_args()
+    cpu = args.device == "cpu"
+    if cpu:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    # Both share the device: XLA takes memory as it needs it.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    args.models = (args.models or MODELS[args.device]).split(",")
+    args.size = tuple(map(int, (args.size or ("128x128" if cpu else "512x512")).split("x")))
+    args.batch = args.batch or (8 if cpu else 16)
+    args.dtype = args.dtype or ("float32" if cpu else "bfloat16")
+    args.torch = (args.torch or forms[args.device]).split(",")
+    return args
+
+
+def run(
+    args: argparse.Namespace,
+    compare: Callable[[str, argparse.Namespace], tuple[str, list[dict]]],
+) -> None:
+    """Compares each model, prints its table, and writes the figures where `--out` says."""
+    results = {}
+    for name in args.models:
+        height, width = args.size
+        print(f"{name}, batch {args.batch}, {height}x{width}, {args.dtype}", flush=True)
+        text, results[name] = compare(name, args)
+        print(f"{text}\n", flush=True)
+    if args.out:
+        from timing import write_report
+
+        settings = {key: value for key, value in vars(args).items() if key != "out"}
+        write_report(args.out, {**settings, **_machine(args.device)}, results)
+
+
+def _machine(device: str) -> dict[str, str]:
+    import jax
+    import torch
+
+    kind = torch.cuda.get_device_name() if device == "cuda" else f"{os.cpu_count()} CPU cores"
+    return {"machine": kind, "jax": jax.__version__, "torch_version": torch.__version__}
