@@ -1,6 +1,7 @@
 """Cases that need eight devices: `test_eight_devices.py` runs this file in its own process."""
 
 import contextlib
+import re
 
 import jax
 import numpy as np
@@ -15,6 +16,7 @@ from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_train_step
 from fcnjax.train import device_batches, restore_or_init, train
+from fcnjax.train_state import init_state, init_variables
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,34 @@ def test_training_on_eight_devices_equals_training_on_one(config, cache):
     eight, eight_losses = some_steps(config, 8, 4)
     np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
     assert_close(one.variables, eight.variables, 1e-3)
+
+
+@pytest.mark.parametrize("cache", [None, "device"])
+def test_only_sums_pass_between_devices(config, cache):
+    """Whole images or features would be more than a network carries; phases keep to theirs."""
+    config = with_devices(config, 8)
+    config.data.cache = cache
+    keys = ("widths", "upsample")
+    config.model.update(dict.fromkeys(keys, None))
+    config.model.update({"encoder": "resnet18", "decoder": "deeplabv3", "output_stride": 8})
+    mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
+    state = jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config))
+    shape = (16, *config.augment.crop)
+    batch = {
+        "image": jax.ShapeDtypeStruct((*shape, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct(shape, np.uint8),
+    }
+    if cache:
+        batch = {
+            "images": batch["image"],
+            "labels": batch["label"],
+            "extents": jax.ShapeDtypeStruct((16, 2), np.int32),
+            "row": jax.ShapeDtypeStruct((16,), np.int32),
+        }
+    batch["valid"] = jax.ShapeDtypeStruct((16,), bool)
+    text = make_train_step(model, optimizer, config, mesh).lower(state, batch).compile().as_text()
+    moves = r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    assert set(re.findall(moves, text)) == {"all-reduce"}
 
 
 def test_batch_norm_over_eight_devices_equals_one(config):

@@ -65,21 +65,30 @@ def augment_batch(
         Normalised images `[B, h, w, C]` float32 with zeros outside the picture, and labels
         `[B, h, w]` int32 with `config.data.ignore_label` there.
     """
-    at_random = rows is not None
-    if rows is None:
-        rows = jnp.arange(images.shape[0])
     if extents is None:
         extents = jnp.full((images.shape[0], 2), jnp.asarray(images.shape[1:3]))
-    keys = jax.random.split(key, rows.shape[0])
+    at_random = rows is not None
 
-    def one(key: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def one(
+        key: jax.Array,
+        row: jax.Array | int,
+        images: jax.Array,
+        labels: jax.Array,
+        extents: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
         place, colour = jax.random.split(key)
         ys, xs = _coordinates(place, extents[row], at_random, config.augment)
         image, label, inside = _sample(images, labels, row, extents[row], ys, xs, config)
         image = normalize(_jitter(colour, image, config.augment), config.data)
         return image * inside[..., None], label
 
-    return jax.vmap(one)(keys, rows)
+    if at_random:
+        keys = jax.random.split(key, rows.shape[0])
+        return jax.vmap(one, (0, 0, None, None, None))(keys, rows, images, labels, extents)
+    # Each from itself alone: a row of the batch would be sought on all devices that share it.
+    keys = jax.random.split(key, images.shape[0])
+    alone = (images[:, None], labels[:, None], extents[:, None])
+    return jax.vmap(one, (0, None, 0, 0, 0))(keys, 0, *alone)
 
 
 def _coordinates(

@@ -1,0 +1,85 @@
+"""Times a whole run, from the start of the process until the held-out score is reached.
+
+    python benchmarks/time_to_quality.py                       on an accelerator: STARE, Dice 0.8284
+    python benchmarks/time_to_quality.py --cold                nothing compiled before
+    python benchmarks/time_to_quality.py --config=biomedical_stare:cpu --target=0.80
+
+0.8284 is the best that MMSegmentation publishes for STARE (a U-Net with a PSPNet head, 40,000
+iterations). The data are fetched before the clock starts. Other options go to `fcnjax train`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+METRIC = "dice/vessel"
+
+
+def main() -> int:
+    """Runs the training and prints when each score was known; 1 if the target was not reached."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default="biomedical_stare")
+    parser.add_argument("--target", type=float, default=0.8284)
+    parser.add_argument("--every", type=int, default=100, help="steps between scores")
+    parser.add_argument("--cold", action="store_true", help="without programs compiled before")
+    args, more = parser.parse_known_args()
+    fcnjax = [sys.executable, "-m", "fcnjax.cli"]
+    subprocess.run([*fcnjax, "data", "fetch", "stare"], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as folder:
+        environment = dict(os.environ)
+        if args.cold:
+            environment["JAX_COMPILATION_CACHE_DIR"] = str(Path(folder) / "compiled")
+        workdir = Path(folder) / "run"
+        options = [f"--config={args.config}", f"--workdir={workdir}"]
+        options += [f"--config.eval.every={args.every}", *more]
+        start = time.perf_counter()
+        run = subprocess.Popen(
+            [*fcnjax, "train", *options], env=environment, stdout=subprocess.DEVNULL
+        )
+        try:
+            return _watch(run, workdir / "metrics.jsonl", start, args.target)
+        finally:
+            run.kill()
+            run.wait()
+
+
+def _watch(run: subprocess.Popen, log: Path, start: float, target: float) -> int:
+    known = 0
+    while True:
+        ended = run.poll() is not None
+        scores = list(_scores(log))
+        for step, score in scores[known:]:
+            seconds = time.perf_counter() - start
+            print(f"{seconds:7.1f} s  step {step:>5}  {METRIC} {score:.4f}", flush=True)
+            if score >= target:
+                print(f"{target} reached {seconds:.1f} s after the start of the process")
+                return 0
+        known = len(scores)
+        if ended:
+            print(f"{target} not reached (exit code {run.returncode})", file=sys.stderr)
+            return 1
+        time.sleep(0.1)
+
+
+def _scores(log: Path):
+    """The steps and scores that the run has written."""
+    if not log.exists():
+        return
+    for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n"):
+            return  # being written
+        row = json.loads(line)
+        for key, value in row.items():
+            if key.endswith(METRIC):
+                yield row["step"], value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
