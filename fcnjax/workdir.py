@@ -90,12 +90,14 @@ def is_model_folder(folder: str | Path) -> bool:
 
 
 def claim_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Writes the config to a new workdir; in one that has a config, checks that it is the same.
+    """Writes the config to a new workdir; in one that holds a run, checks that it is the same.
+
+    A start that failed, as for want of its weights, leaves a config alone, and no run.
 
     Raises:
         UserError: The workdir holds a run of another config; names the first keys that differ.
     """
-    if (workdir / CONFIG_FILE).is_file():
+    if (workdir / CONFIG_FILE).is_file() and _holds_more(workdir):
         saved = load_saved_config(workdir)
         keys = differences(saved, config, MAY_DIFFER)
         if "train.steps" in keys and config.train.steps > saved.train.steps:
@@ -110,3 +112,7 @@ def claim_workdir(config: ConfigDict, workdir: Path) -> None:
             )
     if jax.process_index() == 0:
         save_config(workdir, config)
+
+
+def _holds_more(workdir: Path) -> bool:
+    return any(path.is_file() and path.name != CONFIG_FILE for path in workdir.rglob("*"))

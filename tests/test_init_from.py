@@ -129,3 +129,18 @@ def test_a_run_starts_from_another_runs_weights(shapes, tmp_path, tiny_options, 
     assert first.keys() == second.keys()
     for name, value in first.items():
         np.testing.assert_allclose(second[name], value, rtol=1e-5, atol=1e-7)
+
+
+def test_a_start_without_its_weights_leaves_the_workdir_free(
+    shapes, tmp_path, tiny_options, capsys
+):
+    weights = tmp_path / "broken.safetensors"
+    weights.write_bytes(b"no weights")
+    argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
+    argv += [*tiny_options, "--config.train.steps=6"]
+    assert cli.main([*argv, f"--config.model.init_from={weights}"]) == 2
+    assert "broken.safetensors" in capsys.readouterr().err
+    assert cli.main(argv) == 0
+    # Now it holds a run.
+    assert cli.main([*argv, "--config.optim.lr=0.5"]) == 2
+    assert "holds a run with config.optim.lr" in capsys.readouterr().err
