@@ -14,7 +14,7 @@ Small form with an encoder that has seen ImageNet:
   fcnjax train --config=configs/biomedical_stare.py:cpu,encoder=mobilenet_v2 --workdir=runs/stare
   with --config.model.init_from=package://mobilenet_v2. Measured: vessel Dice 0.8228,
   0.8184 and 0.8056 for seeds 0, 1 and 2, in 300 steps; without init_from 0.6532, 0.6399 and 0.6236
-  (docs/models.md).
+  (docs/models.md, which says what changed since).
 
 Full form, for an accelerator:
   fcnjax train --config=configs/biomedical_stare.py --workdir=runs/stare
