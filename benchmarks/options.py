@@ -1,7 +1,10 @@
 """The command line of the benchmarks, and the run over their models."""
 
 import argparse
+import importlib.util
 import os
+import re
+import sys
 from collections.abc import Callable, Mapping
 
 MODELS = {"cpu": "unet_small", "cuda": "fcn_resnet50,deeplabv3_resnet50,unet"}
@@ -24,6 +27,10 @@ def parse(parser: argparse.ArgumentParser, forms: Mapping[str, str]) -> argparse
     parser.add_argument("--peak-tflops", type=float, help="of the device, for the utilisation")
     parser.add_argument("--out", help="a file for the figures, as JSON")
     args = parser.parse_args()
+    if missing := [name for name in ("torch", "torchvision") if not importlib.util.find_spec(name)]:
+        parser.error(f"{' and '.join(missing)} cannot be imported; pip install torch torchvision")
+    if args.size and not re.fullmatch(r"\d+x\d+", args.size):
+        parser.error(f"--size: {args.size!r} is not HEIGHTxWIDTH, as 512x512")
     cpu = args.device == "cpu"
     if cpu:
         os.environ["JAX_PLATFORMS"] = "cpu"
@@ -42,6 +49,10 @@ def run(
     compare: Callable[[str, argparse.Namespace], tuple[str, list[dict]]],
 ) -> None:
     """Compares each model, prints its table, and writes the figures where `--out` says."""
+    from peers import MODELS as KNOWN
+
+    if unknown := set(args.models) - set(KNOWN):
+        sys.exit(f"--models: unknown {', '.join(sorted(unknown))}; valid: {', '.join(KNOWN)}")
     results = {}
     for name in args.models:
         height, width = args.size

@@ -16,6 +16,7 @@ from fcnjax.inspect.multiply_adds import multiply_adds
 from fcnjax.inspect.program import trace
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.pretrained import convert
+from fcnjax.models.pretrained.names import LEAVES
 from fcnjax.train_state import init_variables
 
 CLASSES = 21
@@ -150,17 +151,9 @@ def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str,
         if report.missing or report.adapted:
             raise ValueError(f"the peer's weights do not fill the model: {report}")
         return model, jax.tree.map(jnp.asarray, variables)
-    leaves = {
-        "kernel": "weight",
-        "transposed_kernel": "weight",
-        "scale": "weight",
-        "bias": "bias",
-        "mean": "running_mean",
-        "var": "running_var",
-    }
     filled = {}
     for path, leaf in flatten_dict(wanted).items():
-        value = tensors[".".join((*path[1:-1], leaves[path[-1]]))]
+        value = tensors[".".join((*path[1:-1], LEAVES.get(path[-1], path[-1])))]
         if value.ndim == 4:
             value = value.transpose((2, 3, 0, 1) if "transposed" in path[-1] else (2, 3, 1, 0))
         if value.shape != leaf.shape:

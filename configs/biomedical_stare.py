@@ -1,4 +1,4 @@
-"""STARE retina photographs: vessels, by a small U-Net from scratch.
+"""STARE retina photographs: vessels, by a U-Net from scratch or over a pretrained encoder.
 
 Source: 20 photographs 700x605, Hoover, Kouznetsova and Goldbaum, IEEE TMI 2000; the first ten
 train, the last ten test, as MMSegmentation's U-Net table has it. A second expert agrees with the

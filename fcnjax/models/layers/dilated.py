@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Padding = tuple[tuple[int, int], tuple[int, int]]
+from fcnjax.models.layers.depthwise import Padding
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 

@@ -18,7 +18,7 @@ from fcnjax.models.pretrained.layouts import (
 )
 
 # Torch's names of our leaves; others are alike in both.
-_LEAVES = MappingProxyType(
+LEAVES = MappingProxyType(
     {
         "kernel": "weight",
         "transposed_kernel": "weight",
@@ -74,7 +74,7 @@ def encoder_form(
         found = layout.layer(encoder, tuple(layer))
         if found is None:
             return None
-        leaf = layout.leaves.get(leaf, _LEAVES.get(leaf, leaf))
+        leaf = layout.leaves.get(leaf, LEAVES.get(leaf, leaf))
         return f"{prefix}{STYLES[style](found)}.{leaf}"
 
     return Form(True, of)
@@ -102,7 +102,7 @@ def rest_form(model: nn.Module, names: tuple[str, str | None], form: str, prefix
         if inner[:1] == ["encoder"]:
             return None
         found = layer(model, tuple(inner))
-        return found and f"{prefix}{found}.{_LEAVES.get(leaf, leaf)}"
+        return found and f"{prefix}{found}.{LEAVES.get(leaf, leaf)}"
 
     return Form(False, of)
 
