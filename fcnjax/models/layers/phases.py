@@ -9,7 +9,7 @@ from fcnjax.models.layers.feature_map import FeatureMap
 def phases_of(x: FeatureMap, dilations: Sequence[int], train: bool) -> int:
     """The phases that make convolutions of these dilations plain, or as little dilated as can be.
 
-    1 in inference, where it gains nothing, and where the map cannot be divided so.
+    1 in inference, which has no gradients to be spared, and where the map cannot be divided so.
     """
     phases = math.gcd(*dilations)
     whole = all(side * x.phases % phases == 0 for side in x.size)
