@@ -28,9 +28,10 @@ def main() -> None:
 def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
     """The table of one model, and its rows."""
     import peers
+    import subjects
     from timing import table, time_in_turn
 
-    config = peers.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
+    config = subjects.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
     peer = peers.torch_model(name).eval()
     data = peers.examples(args.size, args.batch, config)
     ours, mask, operations = our_contender(peer, config, data, args)
@@ -56,19 +57,21 @@ def our_contender(peer, config, data, args):
     import jax
     import numpy as np
     import peers
+    import subjects
     from timing import Contender, warmed
 
+    from fcnjax.models import make_fold
     from fcnjax.steps import make_predict_step
 
     model, variables = peers.our_model(peer, config)
+    variables = make_fold(model)(variables)
     step = make_predict_step(model, config)
     predict = jax.jit(lambda *given: step(*given)["mask"].astype("uint8"))
     image = jax.device_put(data[0])
-    extent = jax.device_put(np.asarray([args.size] * args.batch, np.int32))
     masks = [None]
 
     def call():
-        masks[0] = predict(variables, image, extent)
+        masks[0] = predict(variables, image)
 
     contender = warmed(Contender("fcnjax", call, lambda: jax.block_until_ready(masks[0])))
     stats = jax.local_devices()[0].memory_stats() or {}
@@ -76,7 +79,7 @@ def our_contender(peer, config, data, args):
     return (
         contender,
         np.asarray(masks[0]),
-        2 * args.batch * peers.forward_products(model, args.size),
+        2 * args.batch * subjects.forward_products(model, args.size),
     )
 
 

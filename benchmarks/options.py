@@ -49,7 +49,7 @@ def run(
     compare: Callable[[str, argparse.Namespace], tuple[str, list[dict]]],
 ) -> None:
     """Compares each model, prints its table, and writes the figures where `--out` says."""
-    from peers import MODELS as KNOWN
+    from subjects import MODELS as KNOWN
 
     if unknown := set(args.models) - set(KNOWN):
         sys.exit(f"--models: unknown {', '.join(sorted(unknown))}; valid: {', '.join(KNOWN)}")

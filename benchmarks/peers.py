@@ -9,27 +9,13 @@ import torch
 import torch.nn.functional as F
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
+from subjects import AUX_WEIGHT, CLASSES, IGNORED, MODELS, bare_model
 from torch import nn
 
-from fcnjax.config import default_config
-from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.program import trace
-from fcnjax.models import Segmenter, build_model
+from fcnjax.models import Segmenter
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.names import LEAVES
 from fcnjax.train_state import init_variables
-
-CLASSES = 21
-IGNORED = 255
-AUX_WEIGHT = 0.5
-_RESNET = {"encoder": "resnet50", "aux_head": True, "output_stride": 8}
-# config.model of each; without dropout, that both compute the same.
-MODELS = {
-    "unet": {"upsample": "transposed", "widths": (64, 128, 256, 512, 1024)},
-    "unet_small": {"upsample": "transposed", "widths": (16, 32, 64, 128, 256)},
-    "fcn_resnet50": {**_RESNET, "decoder": "fcn_head"},
-    "deeplabv3_resnet50": {**_RESNET, "decoder": "deeplabv3"},
-}
 
 
 class UNet(nn.Module):
@@ -120,29 +106,13 @@ def torch_model(name: str) -> nn.Module:
     return model
 
 
-def our_config(name: str, size: tuple[int, int], batch: int, bfloat16: bool) -> ConfigDict:
-    """The config of the same model, trained as the peer is: SGD, no augmentation."""
-    config = default_config()
-    config.model.update({**MODELS[name], "dropout": 0.0})
-    config.model.dtype = "bfloat16" if bfloat16 else "float32"
-    config.data.class_names = tuple(map(str, range(CLASSES)))
-    config.augment.crop = size
-    config.augment.hflip = 0.0
-    config.loss.aux = AUX_WEIGHT
-    config.optim.update({"name": "sgd", "lr": 0.01, "schedule": "constant"})
-    config.train.batch_size = batch
-    return config
-
-
 def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str, Any]]:
     """The same model here, with the peer's weights.
 
     Raises:
         ValueError: Some variable has no weight in the peer.
     """
-    model = build_model(config)
-    if model.aux_head is not None:
-        model = model.clone(aux_head=model.aux_head.clone(dropout=0.0))
+    model = bare_model(config)
     wanted = jax.eval_shape(lambda: init_variables(model, config))
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in peer.state_dict().items()}
     if not isinstance(peer, UNet):
@@ -160,11 +130,6 @@ def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str,
             raise ValueError(f"{'/'.join(path)}: {value.shape} for {leaf.shape}")
         filled[path] = jnp.asarray(value)
     return model, unflatten_dict(filled)
-
-
-def forward_products(model: Segmenter, size: tuple[int, int]) -> int:
-    """Multiply-adds of one image."""
-    return sum(multiply_adds(trace(model, Segmenter.__call__, (1, *size, 3))).values())
 
 
 def optimizer_of(model: nn.Module, config: ConfigDict) -> torch.optim.Optimizer:

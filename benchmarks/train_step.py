@@ -29,9 +29,10 @@ def main() -> None:
 def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
     """The table of one model, and its rows."""
     import peers
+    import subjects
     from timing import table, time_in_turn
 
-    config = peers.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
+    config = subjects.our_config(name, args.size, args.batch, args.dtype == "bfloat16")
     peer = peers.torch_model(name)
     data = peers.examples(args.size, args.batch, config)
     ours, losses, operations = our_contender(peer, config, data, args)
@@ -55,6 +56,7 @@ def our_contender(peer, config, data, args):
     """Our jitted step, its loss of the first batch, and the operations of a step."""
     import jax
     import peers
+    import subjects
     from timing import Contender, warmed
 
     from fcnjax.mesh import batch_sharding, make_mesh
@@ -80,7 +82,7 @@ def our_contender(peer, config, data, args):
     stats = jax.local_devices()[0].memory_stats() or {}
     contender.peak_bytes = stats.get("peak_bytes_in_use")
     # A gradient costs two products where the result costs one.
-    products = 3 * args.batch * peers.forward_products(model, args.size)
+    products = 3 * args.batch * subjects.forward_products(model, args.size)
     return contender, float(losses[0]), 2 * products
 
 

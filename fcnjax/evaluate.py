@@ -17,9 +17,10 @@ from fcnjax.data import pipeline
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
 from fcnjax.mesh import batch_shards, make_mesh, to_devices, to_host
-from fcnjax.predict import load_variables, parse_step
+from fcnjax.models import make_fold
+from fcnjax.predict import add_model_arguments, load_variables, parse_step
 from fcnjax.report import write_report
-from fcnjax.steps import make_eval_step
+from fcnjax.steps import make_eval_step, target_of
 
 METRICS_FILE = "metrics.json"
 # Keys of config.data that say where the images are; others would make it another model.
@@ -71,11 +72,13 @@ class Evaluator:
         self._config.eval.batch_size = -(-config.eval.batch_size // shards) * shards
         self._mesh = mesh
         self._source = source
+        self._fold = make_fold(model, target_of(mesh))
         self._step = make_eval_step(model, config, mesh)
 
     def __call__(self, variables: dict[str, Any]) -> Results:
         """Returns the exact counts over the whole split, whatever the batches and devices."""
         config, classes = self._config, len(self._config.data.class_names)
+        variables = self._fold(variables)
         total = metrics.ConfusionState(classes)
         shown = set(_evenly(len(self._source), config.eval.examples))
         examples = {}
@@ -86,8 +89,8 @@ class Evaluator:
             confusion, mask = self._step(variables, arrays)
             total.add(confusion)
             for row in np.flatnonzero(np.isin(index, list(shown))):
-                height, width = to_host(arrays["extent"])[row]
                 example = self._source[int(index[row])]
+                height, width = example["label"].shape
                 prediction = to_host(mask)[row, :height, :width]
                 examples[int(index[row])] = {**example, "prediction": prediction}
         ordered = [examples[index] for index in sorted(examples)]
@@ -133,7 +136,7 @@ def write_results(
 def main(argv: list[str]) -> int:
     """`fcnjax evaluate`."""
     args, overrides = _parse(argv)
-    config, model, variables, step = load_variables(args.workdir, parse_step(args.step))
+    config, model, variables, step = load_variables(args.workdir, parse_step(args.step), args.dtype)
     for word in overrides:
         override(config, word)
     if len(config.data.mask_values) != len(config.data.class_names):
@@ -161,15 +164,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         epilog="example: fcnjax evaluate --workdir=runs/stare",
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--workdir",
-        required=True,
-        metavar="DIR",
-        help="a folder that train or publish made, or hf://OWNER/REPO",
-    )
-    parser.add_argument(
-        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
-    )
+    add_model_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="where the two files go (the workdir)")
     args, overrides = parser.parse_known_args(argv)
     for word in overrides:

@@ -1,7 +1,7 @@
 """The device mesh, and how batches and states lie on it."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -27,9 +27,13 @@ def make_mesh(config: ConfigDict) -> Mesh:
             f"config.mesh.data: {config.mesh.data} devices asked for; valid: -1 (all), "
             f"or 1 to {len(devices)}"
         )
-    return jax.make_mesh(
-        (data, 1, 1), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices[:data]
-    )
+    return mesh_of(devices[:data], data)
+
+
+def mesh_of(devices: Sequence[jax.Device], data: int, fsdp: int = 1, spatial: int = 1) -> Mesh:
+    """A mesh of these devices, whose number is the product of the axes."""
+    shape = (data, fsdp, spatial)
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import optax
 from flax import linen as nn
+from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -13,6 +14,7 @@ from fcnjax.data.augment import augment_batch, normalize, to_unit
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, replicated
 from fcnjax.metrics import confusion_matrix
+from fcnjax.models import Target, traced_for
 from fcnjax.optim import ema_update
 from fcnjax.train_state import TrainState
 
@@ -29,8 +31,9 @@ def make_train_step(
     device, `row [B]` beside the whole `images`, `labels` and `extents`. Both hold `valid [B]`.
     The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`.
     """
-    loss_fn = make_loss(config)
+    loss_fn, stated = make_loss(config), target_of(mesh)
 
+    @traced_for(stated)
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
@@ -67,25 +70,57 @@ def make_train_step(
     whole, sharded = replicated(mesh), batch_sharding(mesh)
     names = ("row", *CACHE_KEYS) if config.data.cache == "device" else ("image", "label")
     shardings = {name: whole if name in CACHE_KEYS else sharded for name in (*names, "valid")}
-    return jax.jit(
+    own = stated.is_gpu
+    placed = Format(Layout.AUTO, whole) if own else whole
+    step = jax.jit(
         train_step,
-        in_shardings=(whole, shardings),
-        out_shardings=(whole, whole),
+        in_shardings=(placed, shardings),
+        out_shardings=(placed, whole),
         donate_argnums=0,
     )
+    return OwnLayout(step) if own else step
 
 
-def make_predict_step(
-    model: nn.Module, config: ConfigDict
-) -> Callable[[dict, jax.Array, jax.Array], dict[str, jax.Array]]:
+class OwnLayout:
+    """A jitted step whose state lies in memory as the compiler wants it.
+
+    XLA has the kernel of a convolution `[O, h, w, I]` on a GPU. Were the state laid out as its
+    shapes are read, every kernel, its gradient and its momentum would be transposed at each step,
+    and the new state copied. The shapes stay what they are.
+    """
+
+    def __init__(self, jitted: Callable):
+        self.lower = jitted.lower
+        self._compiled = None
+
+    def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
+        """Takes any state the first time, and then those that it returned itself."""
+        if self._compiled is None:
+            # Shapes alone: an array has a layout already.
+            shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
+            self._compiled = self.lower(shapes, batch).compile()
+            formats, _ = self._compiled.input_formats[0]
+            state = jax.device_put(state, formats, donate=True)
+        return self._compiled(state, batch)
+
+
+def target_of(mesh: Mesh) -> Target:
+    """What a program over the mesh is traced for."""
+    return Target(mesh.devices.flat[0].platform, mesh.shape["spatial"])
+
+
+def make_predict_step(model: nn.Module, config: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
     """The pure `predict_step(variables, image, extent)` of all that predicts.
 
     It takes `image [B, H, W, C]` as stored, filled with anything outside its `extent [B, 2]`
     (height, width), and returns `probabilities [B, H, W, classes]` float32 and `mask [B, H, W]`
-    int32; what lies outside the extent there means nothing. Not jitted: its callers are.
+    int32; what lies outside the extent there means nothing. Without an extent, which is quicker on
+    a GPU, there is no outside. Not jitted: its callers are.
     """
 
-    def predict_step(variables: dict, image: jax.Array, extent: jax.Array) -> dict[str, jax.Array]:
+    def predict_step(
+        variables: dict, image: jax.Array, extent: jax.Array | None = None
+    ) -> dict[str, jax.Array]:
         outputs = model.apply(
             variables, normalize(to_unit(image), config.data), train=False, extent=extent
         )
@@ -104,19 +139,19 @@ def make_eval_step(
 ) -> Callable[[dict, dict], tuple[jax.Array, jax.Array]]:
     """The jitted `eval_step(variables, batch)`: confusion `[C, C]` int32, mask `[B, H, W]`.
 
-    A batch holds `image`, `label`, `extent` and `valid`; an example that is not valid, and a pixel
-    whose label is ignored, is not counted.
+    A batch holds `image`, `label`, `valid` and, where some are padded, `extent`; an example that
+    is not valid, and a pixel whose label is ignored, is not counted.
     """
-    predict_step = make_predict_step(model, config)
+    predict_step, stated = make_predict_step(model, config), target_of(mesh)
     classes = len(config.data.class_names)
 
+    @traced_for(stated)
     def eval_step(variables: dict, batch: dict) -> tuple[jax.Array, jax.Array]:
-        mask = predict_step(variables, batch["image"], batch["extent"])["mask"]
+        mask = predict_step(variables, batch["image"], batch.get("extent"))["mask"]
         counts = confusion_matrix(
             batch["label"], mask, classes, config.data.ignore_label, batch["valid"]
         )
         return counts, mask
 
     whole, sharded = replicated(mesh), batch_sharding(mesh)
-    batch = dict.fromkeys(("image", "label", "extent", "valid"), sharded)
-    return jax.jit(eval_step, in_shardings=(whole, batch), out_shardings=(whole, sharded))
+    return jax.jit(eval_step, in_shardings=(whole, sharded), out_shardings=(whole, sharded))

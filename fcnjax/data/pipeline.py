@@ -14,6 +14,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import grain
@@ -247,20 +248,37 @@ def _padded(source: Source, row: int, canvas: tuple[int, int], ignore: int) -> d
     }
 
 
-def eval_plan(source: Source, config: ConfigDict) -> list[tuple[tuple[int, int], list[int]]]:
-    """The evaluation batches, as (canvas, rows); every process makes the same plan.
+@dataclass(frozen=True)
+class EvalBatch:
+    """A batch of an evaluation, before it is read.
 
-    Examples of one bucket go together; a row of -1 fills up the last batch of a bucket.
+    Attributes:
+        canvas: Height and width that its examples are padded to.
+        padded: Whether any needs to be.
+        rows: Its examples; -1 where there is none left.
     """
-    buckets: dict[tuple[int, int], list[int]] = {}
+
+    canvas: tuple[int, int]
+    padded: bool
+    rows: Sequence[int]
+
+
+def eval_plan(source: Source, config: ConfigDict) -> list[EvalBatch]:
+    """The evaluation batches; every process makes the same plan.
+
+    Examples of one bucket go together, those that fill it apart from those to be padded.
+    """
+    groups: dict[tuple[tuple[int, int], bool], list[int]] = {}
     with ThreadPoolExecutor(READ_THREADS) as pool:
         for row, size in enumerate(pool.map(source.size, range(len(source)))):
-            buckets.setdefault(bucket_canvas(size, config.eval.bucket), []).append(row)
+            canvas = bucket_canvas(size, config.eval.bucket)
+            groups.setdefault((canvas, tuple(size) != canvas), []).append(row)
     size = config.eval.batch_size
     plan = []
-    for canvas, rows in buckets.items():
+    for (canvas, padded), rows in groups.items():
         rows = rows + [-1] * (-len(rows) % size)
-        plan += [(canvas, rows[i : i + size]) for i in range(0, len(rows), size)]
+        parts = (rows[i : i + size] for i in range(0, len(rows), size))
+        plan += [EvalBatch(canvas, padded, part) for part in parts]
     return plan
 
 
@@ -270,7 +288,8 @@ def eval_batches(
     """Yields this process's part of the evaluation batches; each example is in exactly one.
 
     A batch holds `image` `[b, H, W, C]`, `label` `[b, H, W]` (ignored outside the extent),
-    `extent` `[b, 2]` int32, `valid` `[b]` and `index` `[b]` int32 (-1 where not valid).
+    `valid` `[b]`, `index` `[b]` int32 (-1 where not valid) and, where some are padded, `extent`
+    `[b, 2]` int32.
 
     Raises:
         UserError: A file cannot be read or does not fit.
@@ -281,7 +300,8 @@ def eval_batches(
     ignore = config.data.ignore_label
     like = source[0]  # for what fills up a batch
 
-    def read(canvas: tuple[int, int], row: int) -> dict[str, Any]:
+    def read(batch: EvalBatch, row: int) -> dict[str, Any]:
+        canvas = batch.canvas
         if row >= 0:
             example = _padded(source, row, canvas, ignore)
         else:
@@ -291,13 +311,15 @@ def eval_batches(
                 "label": np.full(canvas, ignore, label.dtype),
                 "extent": np.ones(2, np.int32),
             }
+        if not batch.padded:
+            del example["extent"]
         return {**example, "valid": np.bool_(row >= 0), "index": np.int32(row)}
 
     with ThreadPoolExecutor(READ_THREADS) as pool:
         # Two batches are read ahead, not the whole set.
         waiting = collections.deque()
-        for canvas, rows in plan:
-            waiting.append([pool.submit(read, canvas, row) for row in rows[part]])
+        for batch in plan:
+            waiting.append([pool.submit(read, batch, row) for row in batch.rows[part]])
             if len(waiting) > 2:
                 yield _stack([job.result() for job in waiting.popleft()])
         for jobs in waiting:

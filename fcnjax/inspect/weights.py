@@ -13,7 +13,7 @@ from fcnjax.init_from import initial_variables, with_normalisation
 from fcnjax.inspect.source import Source
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.layers import BatchNorm
-from fcnjax.predict.model import load_variables, parse_step
+from fcnjax.predict import load_variables, parse_step
 from fcnjax.train_state import init_variables
 
 _CALIBRATION_SIDE = 128

@@ -10,7 +10,8 @@ from rich.progress import track
 
 from fcnjax.data.decode import IMAGE_SUFFIXES, read_image
 from fcnjax.errors import UserError
-from fcnjax.predict.model import load, parse_step
+from fcnjax.predict.arguments import add_model_arguments, parse_step
+from fcnjax.predict.model import load
 from fcnjax.predict.writers import write_prediction
 
 
@@ -56,16 +57,8 @@ def main(argv: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders or globs")
-    parser.add_argument(
-        "--workdir",
-        required=True,
-        metavar="DIR",
-        help="a folder that train or publish made, or hf://OWNER/REPO",
-    )
+    add_model_arguments(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
-    parser.add_argument(
-        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
-    )
     parser.add_argument(
         "--probabilities",
         action="store_true",
@@ -73,7 +66,7 @@ def main(argv: list[str]) -> int:
     )
     args = parser.parse_args(argv)
     paths = find_images(args.images)
-    model = load(args.workdir, parse_step(args.step))
+    model = load(args.workdir, parse_step(args.step), args.dtype)
     channels = model.config.data.channels
     # One image is read ahead, and outputs are compressed, while the device works.
     with ThreadPoolExecutor(max_workers=3) as pool:

@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from fcnjax.checkpoint import FOLDER, Checkpoints
 from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas, pad_to
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, choose
 from fcnjax.model_file import MODEL_FILE, read_variables
-from fcnjax.models import build_model
+from fcnjax.models import DTYPES, build_model, make_fold
 from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_predict_step
@@ -50,7 +50,7 @@ class Model:
         self.step = step
         self.class_names = tuple(config.data.class_names)
         self.palette = np.asarray(config.data.palette, np.uint8)
-        self._variables = jax.device_put(variables, jax.devices()[0])
+        self._variables = make_fold(model)(jax.device_put(variables, jax.devices()[0]))
         self._mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         step_fn = make_predict_step(model, config)
         self._both = jax.jit(step_fn)
@@ -79,12 +79,11 @@ class Model:
         )
         height, width = image.shape[:2]
         canvas = bucket_canvas((height, width), self.config.eval.bucket)
+        extent = None
+        if (height, width) != canvas:
+            extent = np.asarray([[height, width]], np.int32)
         step = self._both if probabilities else self._mask_only
-        out = step(
-            self._variables,
-            pad_to(image, canvas, 0)[None],
-            np.asarray([[height, width]], np.int32),
-        )
+        out = step(self._variables, pad_to(image, canvas, 0)[None], extent)
         out = jax.device_get({name: value[0, :height, :width] for name, value in out.items()})
         return Prediction(out["mask"].astype(self._mask_dtype), out.get("probabilities"))
 
@@ -108,23 +107,15 @@ def _checked(image: np.ndarray, channels: str) -> np.ndarray:
     return image
 
 
-def parse_step(text: str) -> str | int:
-    """The checkpoint that `--step` names: `best`, `latest` or a number."""
-    if text in ("best", "latest"):
-        return text
-    if not text.isdigit():
-        raise UserError(f"--step: {text!r} is not best, latest or a step")
-    return int(text)
-
-
 def load_variables(
-    workdir: str | Path, step: str | int = "best"
+    workdir: str | Path, step: str | int = "best", dtype: str | None = None
 ) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
     """Reads a workdir or a published model: its config, module, inference variables and their step.
 
     Args:
         workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
         step: Which checkpoint: `best`, `latest` or a step; a published model has one.
+        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
 
     Raises:
         UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
@@ -133,6 +124,9 @@ def load_variables(
     on_hub = str(workdir).startswith("hf://")
     folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
     config = load_saved_config(folder)
+    if dtype is not None:
+        choose(DTYPES, dtype, "dtype")
+        config.model.dtype = dtype
     model = build_model(config)
     if (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir():
         like = jax.eval_shape(lambda: init_variables(model, config))
@@ -160,12 +154,13 @@ def _restore(
         checkpoints.close()
 
 
-def load(workdir: str | Path, step: str | int = "best") -> Model:
+def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None) -> Model:
     """Loads a trained model from a workdir, or a published one.
 
     Args:
         workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
         step: Which checkpoint: `best`, `latest` or a step.
+        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
 
     Returns:
         A model; `model(image)` labels an image.
@@ -173,4 +168,4 @@ def load(workdir: str | Path, step: str | int = "best") -> Model:
     Raises:
         UserError: It is neither, or has no such whole checkpoint.
     """
-    return Model(*load_variables(workdir, step))
+    return Model(*load_variables(workdir, step, dtype))

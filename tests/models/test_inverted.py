@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from fcnjax.models import ENCODERS, layers
+from fcnjax.models import ENCODERS, Target, layers, traced_for
 from fcnjax.models.classifier import Classifier, build_classifier
 from fcnjax.models.encoders.efficientnet import efficientnet
 from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
@@ -261,12 +261,12 @@ def test_depthwise_equals_the_plain_convolution(kernel, stride, dilation, paddin
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
-def test_depthwise_leaves_other_backends_their_own_convolution(monkeypatch):
+def test_depthwise_leaves_other_devices_their_own_convolution():
     data, taps = random(1, 6, 7, 4), random(3, 3, 1, 4, seed=1)
     here = depthwise(data, taps)
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert "conv_general_dilated" in str(jax.make_jaxpr(depthwise)(data, taps))
-    np.testing.assert_allclose(depthwise(data, taps), here, rtol=1e-4, atol=1e-5)
+    with traced_for(Target("gpu")):
+        assert "conv_general_dilated" in str(jax.make_jaxpr(depthwise)(data, taps))
+        np.testing.assert_allclose(depthwise(data, taps), here, rtol=1e-4, atol=1e-5)
 
 
 def test_depthwise_in_bfloat16_rounds_once():

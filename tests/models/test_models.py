@@ -18,6 +18,7 @@ from small_models import (
     variables_of,
 )
 
+from fcnjax.models import Target, make_fold, traced_for
 from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.layers import FeatureMap
 
@@ -131,6 +132,42 @@ def test_training_differs_by_norms_and_dropout_alone(pair):
         for train in (False, True)
     ]
     assert programs[0] == programs[1]
+
+
+@pytest.mark.parametrize("pair", TRAINED)
+def test_folded_weights_change_nothing(pair):
+    model, gpu = make(pair), Target("gpu")
+    variables = redrawn_norms(variables_of(model))
+    image = images()[:, :33, :20]
+    plain = jit(lambda v: model.apply(v, image)["logits"])(variables)
+    folded = make_fold(model, gpu)(variables)
+    kernels = [path for path in flatten_dict(folded["folded"]) if path[-1] == "kernel"]
+    assert len(kernels) > 5
+
+    @traced_for(gpu)
+    def logits_of(variables):
+        return model.apply(variables, image)["logits"]
+
+    np.testing.assert_allclose(jit(logits_of)(folded), plain, rtol=1e-4, atol=1e-4)
+    # It is these weights that count, not those that they were made of.
+    spoilt = {**folded, "params": jax.tree_util.tree_map_with_path(spoil, folded["params"])}
+    np.testing.assert_allclose(jit(logits_of)(spoilt), plain, rtol=1e-4, atol=1e-4)
+
+
+def redrawn_norms(variables):
+    """The variables, those of batch norms drawn anew: as they start they change next to nothing."""
+    rng = np.random.default_rng(3)
+
+    def draw(path, leaf):
+        drawn = path[0].key == "batch_stats" or path[-1].key == "scale"
+        return jnp.asarray(rng.uniform(0.5, 1.5, leaf.shape), leaf.dtype) if drawn else leaf
+
+    return jax.tree_util.tree_map_with_path(draw, variables)
+
+
+def spoil(path, leaf):
+    """A kernel of a convolution made useless."""
+    return leaf * jnp.nan if path[-1].key == "kernel" else leaf
 
 
 @pytest.mark.parametrize("pair", TRAINED)

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from fcnjax import cli
-from fcnjax.models import ENCODERS
+from fcnjax.models import ENCODERS, Target, traced_for
 from fcnjax.models.pretrained.parity import TOLERANCE, compare, read_entries
 from fcnjax.models.pretrained.references import reference
 
@@ -45,10 +45,10 @@ def test_model_equals_torch(entry):
 
 
 @pytest.mark.parametrize("name", ["smp/DeepLabV3Plus/efficientnet-b0", "timm/vgg11_bn"])
-def test_model_equals_torch_with_batch_norm_folded(name, monkeypatch):
-    monkeypatch.setattr("fcnjax.models.layers.conv.folds", lambda: True)
+def test_model_equals_torch_with_batch_norm_folded(name):
     (entry,) = (e for e in read_entries(GOLDENS / "more.json") if e["name"] == name)
-    assert compare(entry).wrong == ""
+    with traced_for(Target("gpu")):
+        assert compare(entry).wrong == ""
 
 
 def first(tmp_path, **changes):

@@ -7,6 +7,7 @@ on padded examples gives, inside each one's extent, what it gives for the bare i
 from fcnjax.models.layers.adaptive_pool import adaptive_mean
 from fcnjax.models.layers.attention import ReducedAttention, linear_init
 from fcnjax.models.layers.conv import (
+    FOLDED,
     BilinearConvTranspose,
     Conv,
     ConvNormAct,
@@ -41,12 +42,14 @@ from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_li
 from fcnjax.models.layers.resize import resize_like
 from fcnjax.models.layers.scse import ATTENTIONS, SCSE
 from fcnjax.models.layers.squeeze import SqueezeExcite
+from fcnjax.models.layers.target import Target, target, traced_for
 from fcnjax.models.layers.transposed3 import ConvTranspose3x3
 from fcnjax.models.layers.unpool import unpool_like
 
 __all__ = [
     "ACTIVATIONS",
     "ATTENTIONS",
+    "FOLDED",
     "NORMS",
     "SCSE",
     "BatchNorm",
@@ -64,6 +67,7 @@ __all__ = [
     "SeparableConv",
     "SpatialDropout",
     "SqueezeExcite",
+    "Target",
     "activated",
     "adaptive_mean",
     "add",
@@ -83,6 +87,8 @@ __all__ = [
     "resize_like",
     "resize_nearest_like",
     "tap_init",
+    "target",
+    "traced_for",
     "unpool_like",
     "with_phases",
     "zero_outside",

@@ -14,11 +14,14 @@ from fcnjax.models.layers.depthwise import depthwise
 from fcnjax.models.layers.dilated import dilated_conv
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 from fcnjax.models.layers.norm import EPSILON, NORMS, BatchNorm, activated
+from fcnjax.models.layers.target import target
 
 # He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its relu nets.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 # By the taps of one result: a depthwise kernel's many outputs would make its weights too small.
 tap_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+# The collection of kernels and biases as inference uses them; `models.fold` makes it.
+FOLDED = "folded"
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -61,8 +64,7 @@ class Conv(nn.Module):
             x: Input.
             affine: A factor and a shift `[features]` that the result is mapped by; None: neither.
         """
-        shape = (self.kernel, self.kernel, x.channels // self.groups, self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
+        kernel, bias, order = self._weights(x.channels, affine)
         dilation, padding = self._over(x.phases)
         reach = dilation * (self.kernel - 1)
         padding = reach // 2 if padding is None else padding
@@ -70,13 +72,11 @@ class Conv(nn.Module):
         # A 1x1 convolution without padding mixes no pixels: what lies outside stays outside.
         data = x.data if self.kernel == 1 and before + after == 0 else zero_outside(x)
         room = [max(reach + 1 - size - before - after, 0) for size in x.size]
-        if affine is not None:
-            kernel = kernel * affine[0]
-        data, kernel = data.astype(self.dtype), kernel.astype(self.dtype)
+        data = data.astype(self.dtype)
         pads = tuple((before, after + more) for more in room)
-        if self.groups == x.channels == self.features > 1:
+        if self._is_depthwise(x.channels):
             data = depthwise(data, kernel, self.stride, dilation, pads)
-        elif dilation > 1 and self.groups == self.stride == 1:
+        elif dilation > 1 and self.groups == self.stride == 1 and order == "HWIO":
             data = dilated_conv(data, kernel, dilation, pads)
         else:
             data = lax.conv_general_dilated(
@@ -85,20 +85,42 @@ class Conv(nn.Module):
                 window_strides=(self.stride, self.stride),
                 padding=pads,
                 rhs_dilation=(dilation, dilation),
-                dimension_numbers=_LAYOUT,
+                dimension_numbers=("NHWC", order, "NHWC"),
                 feature_group_count=self.groups,
             )
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            if affine is not None:
-                bias = bias * affine[0] + affine[1]
-            data = data + bias.astype(self.dtype)
-        elif affine is not None:
-            data = data + affine[1].astype(self.dtype)
+        if bias is not None:
+            data = data + bias
         extent = x.extent
         if extent is not None:
             extent = jnp.maximum((extent + before + after - reach - 1) // self.stride, 0) + 1
         return x.replace(data=data, extent=extent)
+
+    def _is_depthwise(self, channels: int) -> bool:
+        return self.groups == channels == self.features > 1
+
+    def _weights(
+        self, channels: int, affine: tuple[jax.Array, jax.Array] | None
+    ) -> tuple[jax.Array, jax.Array | None, str]:
+        """The kernel and the bias as they are used, and the order of the kernel's axes."""
+        # cuDNN wants the outputs first, and would be given a transposed copy at each call.
+        order = "OHWI" if target().is_gpu and not self._is_depthwise(channels) else "HWIO"
+        if self.has_variable(FOLDED, "kernel"):
+            return *(self.get_variable(FOLDED, name) for name in ("kernel", "bias")), order
+        shape = (self.kernel, self.kernel, channels // self.groups, self.features)
+        kernel, bias = self.param("kernel", self.kernel_init, shape), None
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        if affine is not None:
+            kernel = kernel * affine[0]
+            bias = affine[1] if bias is None else bias * affine[0] + affine[1]
+        kernel = kernel.astype(self.dtype)
+        bias = None if bias is None else bias.astype(self.dtype)
+        if self.is_mutable_collection(FOLDED) and not self.is_initializing():
+            kept = kernel.transpose(3, 0, 1, 2) if order == "OHWI" else kernel
+            self.put_variable(FOLDED, "kernel", kept)
+            if bias is not None:
+                self.put_variable(FOLDED, "bias", bias)
+        return kernel, bias, "HWIO"
 
     def _over(self, phases: int) -> tuple[int, int | tuple[int, int] | None]:
         """Dilation and padding over a map in phases."""
@@ -154,21 +176,13 @@ class ConvNormAct(nn.Module):
         return normed(conv, NORMS[self.norm](**options, name="norm"), x, train)
 
 
-def folds() -> bool:
-    """Whether batch norm is folded into convolutions at inference.
-
-    On a GPU the convolution then adds the bias and activates by itself. On a CPU the norm is fused
-    with the activation, and multiplying the kernels anew each time costs more than it saves.
-    """
-    return jax.default_backend() != "cpu"
-
-
 def normed(conv: nn.Module, norm: nn.Module, x: FeatureMap, train: bool) -> FeatureMap:
     """A convolution and what normalises and activates it.
 
-    Where batch norm's statistics are known, it is part of the convolution's kernel and bias.
+    Where batch norm's statistics are known, it is part of the convolution's kernel and bias, and a
+    GPU's convolution adds the bias and activates by itself. On a CPU that gains nothing.
     """
-    if train or not isinstance(norm, BatchNorm) or not folds():
+    if train or not isinstance(norm, BatchNorm) or target().is_cpu:
         return norm(conv(x), train)
     return activated(norm.activation, conv(x, norm.affine(conv.features)))
 

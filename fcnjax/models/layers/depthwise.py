@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fcnjax.models.layers.target import target
+
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
@@ -20,7 +22,7 @@ def depthwise(
     """Convolves each channel of `data` with its own kernel.
 
     XLA's own form of this is slow on CPU: there it is a sum of shifted, scaled copies instead, some
-    30 times faster (10 with its gradient). The backend is that of the moment of tracing.
+    30 times faster (10 with its gradient).
 
     Args:
         data: `[B, H, W, C]`.
@@ -32,7 +34,7 @@ def depthwise(
     Returns:
         `[B, H', W', C]`.
     """
-    if jax.default_backend() == "cpu":
+    if target().is_cpu:
         return sum_of_shifts(data, kernel, stride, dilation, padding)
     return lax.conv_general_dilated(
         data,

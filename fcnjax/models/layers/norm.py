@@ -11,6 +11,7 @@ from flax import linen as nn
 from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap, inside, map_data
+from fcnjax.models.layers.target import target
 
 ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {
@@ -117,9 +118,12 @@ def batch_normed(
     Returns:
         The result `[B, H, W, C]`, and the mean and the (biased) variance, float32 `[C]`.
     """
-    mean, var = _moments(data, axes=(0, 1, 2))
+    wide = data.astype(jnp.float32)
+    count = data.size // data.shape[-1]
+    mean, square = (total / count for total in _sums(wide, lax.square(wide)))
+    var = jnp.maximum(square - lax.square(mean), 0)  # rounding may take it below zero
     factor = scale * lax.rsqrt(var + epsilon)
-    normed = data.astype(jnp.float32) * factor + (bias - mean * factor)
+    normed = wide * factor + (bias - mean * factor)
     if activation is not None:
         normed = ACTIVATIONS[activation](normed)
     return normed.astype(dtype), mean, var
@@ -139,14 +143,24 @@ def _batch_normed_backward(epsilon, activation, dtype, saved, cotangents):
     if activation is not None:
         _, pull = jax.vjp(ACTIVATIONS[activation], normed * scale + bias)
         (slope,) = pull(slope)
-    bias_slope = slope.sum((0, 1, 2))
-    scale_slope = (slope * normed).sum((0, 1, 2))
+    bias_slope, scale_slope = _sums(slope, slope * normed)
     count = data.size // data.shape[-1]
     data_slope = (scale * inverse) * (slope - (bias_slope + normed * scale_slope) / count)
     return data_slope.astype(data.dtype), scale_slope, bias_slope
 
 
 batch_normed.defvjp(_batch_normed_forward, _batch_normed_backward)
+
+
+def _sums(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The sums `[C]` of two `[B, H, W, C]`."""
+    if not target().is_gpu:
+        return one.sum((0, 1, 2)), other.sum((0, 1, 2))
+    # One reduction of both is half as many kernels.
+    zero = jnp.zeros((), one.dtype)
+    return lax.reduce(
+        (one, other), (zero, zero), lambda a, b: (a[0] + b[0], a[1] + b[1]), (0, 1, 2)
+    )
 
 
 class GroupNorm(nn.Module):
@@ -197,14 +211,13 @@ class LayerNorm(nn.Module):
 
 
 def _moments(
-    data: jax.Array, axes: tuple[int, ...], where: jax.Array | None = None
+    data: jax.Array, axes: tuple[int, ...], where: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean and (biased) variance in float32; the axes are kept if only some pixels count."""
+    """Mean and (biased) variance over some axes, which are kept, in float32."""
     data = data.astype(jnp.float32)
-    keep = len(axes) < data.ndim - 1
-    mean = jnp.mean(data, axes, where=where, keepdims=keep)
+    mean = jnp.mean(data, axes, where=where, keepdims=True)
     # One pass over the data; rounding may take the difference below zero.
-    square = jnp.mean(lax.square(data), axes, where=where, keepdims=keep)
+    square = jnp.mean(lax.square(data), axes, where=where, keepdims=True)
     return mean, jnp.maximum(square - lax.square(mean), 0)
 
 
