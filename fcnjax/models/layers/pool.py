@@ -29,8 +29,14 @@ def max_pool(
         return max(steps, 0) + 1 if isinstance(size, int) else jnp.maximum(steps, 0) + 1
 
     data = fill_outside(x, -jnp.inf)
-    for axis in (1, 2):
-        data = _max_pool_axis(data, axis, kernel, stride, padding, pooled(data.shape[axis]))
+    outs = tuple(map(pooled, x.size))
+    for axis, out in zip((1, 2), outs, strict=True):
+        data = _fitted(data, axis, padding, (out - 1) * stride + kernel)
+    if kernel == stride:
+        data = max_of_cells(data, kernel)
+    else:
+        for axis, out in zip((1, 2), outs, strict=True):
+            data = _max_of_slices(data, axis, kernel, stride, out)
     if x.extent is None:
         return FeatureMap(data)
     # Windows that saw nothing are -inf: zero them, lest a later product makes nan of a gradient.
@@ -38,19 +44,62 @@ def max_pool(
     return pooled_map.replace(data=zero_outside(pooled_map))
 
 
-def _max_pool_axis(
-    data: jax.Array, axis: int, kernel: int, stride: int, padding: int, out: int
-) -> jax.Array:
-    """Maximum of strided slices: its gradient needs no select-and-scatter, which is slow."""
-    size, span = data.shape[axis], (out - 1) * stride + kernel
-    after = span - size - padding
-    if padding or after > 0:
-        pads = [(padding, max(after, 0), 0) if i == axis else (0, 0, 0) for i in range(4)]
+def _fitted(data: jax.Array, axis: int, padding: int, span: int) -> jax.Array:
+    """Pads with what never wins, or cuts, to the span of the windows."""
+    after = span - data.shape[axis] - padding
+    if padding or after:
+        pads = [(padding, after, 0) if i == axis else (0, 0, 0) for i in range(4)]
         data = lax.pad(data, jnp.asarray(-jnp.inf, data.dtype), pads)
+    return data
+
+
+def _max_of_slices(data: jax.Array, axis: int, kernel: int, stride: int, out: int) -> jax.Array:
+    """Maximum of strided slices: its gradient needs no select-and-scatter, which is slow."""
     slices = (
         lax.slice_in_dim(data, i, i + (out - 1) * stride + 1, stride, axis) for i in range(kernel)
     )
     return functools.reduce(jnp.maximum, slices)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def max_of_cells(data: jax.Array, side: int) -> jax.Array:
+    """The greatest value of each cell of `side * side` pixels.
+
+    The gradient compares the input with the result, which a model keeps anyway; derived, it would
+    keep which was greater. Of those that are equal the first has it, as in torch.
+
+    Args:
+        data: `[B, H, W, C]`, whose sides `side` divides.
+        side: Of the cells.
+    """
+    return functools.reduce(jnp.maximum, _of_cells(data, side))
+
+
+def _of_cells(data: jax.Array, side: int) -> list[jax.Array]:
+    """The first pixel of each cell, the second, ...: `side * side` of `[B, H', W', C]`."""
+    steps = (1, side, side, 1)
+    return [
+        lax.slice(data, (0, i, j, 0), data.shape, steps) for i in range(side) for j in range(side)
+    ]
+
+
+def _max_of_cells_forward(data, side):
+    greatest = max_of_cells(data, side)
+    return greatest, (data, greatest)
+
+
+def _max_of_cells_backward(side, saved, slope):
+    data, greatest = saved
+    slopes, taken = [], jnp.zeros(greatest.shape, bool)
+    for pixel in _of_cells(data, side):
+        wins = (pixel == greatest) & ~taken
+        slopes.append(jnp.where(wins, slope, 0))
+        taken |= wins
+    rows = [jnp.stack(slopes[i : i + side], 3) for i in range(0, side * side, side)]
+    return (jnp.stack(rows, 2).reshape(data.shape),)
+
+
+max_of_cells.defvjp(_max_of_cells_forward, _max_of_cells_backward)
 
 
 def mean_pool(
