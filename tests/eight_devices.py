@@ -1,22 +1,29 @@
 """Cases that need eight devices: `test_eight_devices.py` runs this file in its own process."""
 
 import contextlib
+import functools
 import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
-from fcnjax import data
+from fcnjax import data, losses
 from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.evaluate import Evaluator
-from fcnjax.mesh import batch_sharding, make_mesh, replicated
-from fcnjax.models import build_model
+from fcnjax.mesh import batch_sharding, make_mesh, mesh_of, replicated
+from fcnjax.models import Target, build_model, layers, traced_for
+from fcnjax.models.layers import FeatureMap, phases_of, with_phases
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_train_step
 from fcnjax.train import device_batches, restore_or_init, train
 from fcnjax.train_state import init_state, init_variables
+
+MOVES = r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +111,7 @@ def test_only_sums_pass_between_devices(config, cache):
         }
     batch["valid"] = jax.ShapeDtypeStruct((16,), bool)
     text = make_train_step(model, optimizer, config, mesh).lower(state, batch).compile().as_text()
-    moves = r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
-    assert set(re.findall(moves, text)) == {"all-reduce"}
+    assert set(re.findall(MOVES, text)) == {"all-reduce"}
 
 
 def test_batch_norm_over_eight_devices_equals_one(config):
@@ -149,3 +155,68 @@ def test_a_run_goes_on_with_another_number_of_devices(config, tmp_path):
     checkpoints = Checkpoints(tmp_path / "moved", read_only=True)
     assert checkpoints.newest_whole() == 6
     checkpoints.close()
+
+
+def like(height, width):
+    return FeatureMap(jnp.zeros((2, height, width, 1)))
+
+
+def applied(module, *args):
+    """The module as a function of a map, with variables of its own."""
+
+    def run(data):
+        variables = module.init(jax.random.key(0), FeatureMap(data), *args)
+        return module.apply(variables, FeatureMap(data), *args, mutable=["batch_stats"])[0].data
+
+    return run
+
+
+def phased(data, dilation=2):
+    """A dilated convolution as ResNets have it."""
+    x = FeatureMap(data)
+    x = with_phases(x, phases_of(x, (dilation,), train=True))
+    conv = layers.Conv(8, dilation=dilation)
+    return with_phases(conv.apply(conv.init(jax.random.key(0), x), x), 1).data
+
+
+LABELS = np.random.default_rng(1).integers(0, 8, (2, 40, 24)).astype(np.uint8)
+LAYERS = {
+    "convolution": applied(layers.Conv(8)),
+    "strided": applied(layers.Conv(8, 7, stride=2, padding=3)),
+    "dilated": applied(layers.Conv(8, dilation=4)),
+    "phases": phased,
+    "phases_that_do_not_fit": functools.partial(phased, dilation=4),
+    "depthwise": applied(layers.Conv(8, groups=8)),
+    "batch_norm": applied(layers.BatchNorm(activation="relu"), True),
+    "group_norm": applied(layers.GroupNorm(), True),
+    "transposed_2x2": applied(layers.ConvTranspose2x(4)),
+    "transposed_4x4": applied(layers.ConvTranspose4x4(4)),
+    "bilinear": applied(layers.BilinearConvTranspose()),
+    "max_pool": lambda x: layers.max_pool(FeatureMap(x)).data,
+    "max_pool_3x3": lambda x: layers.max_pool(FeatureMap(x), 3, 2, 1).data,
+    "mean_pool": lambda x: layers.mean_pool(FeatureMap(x)).data,
+    "global_mean": lambda x: layers.global_mean(FeatureMap(x)),
+    "resize": lambda x: layers.resize_like(FeatureMap(x), like(160, 96)).data,
+    "cross_entropy": lambda x: losses.cross_entropy(x, LABELS, ignore_label=255),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rows_on_several_devices_pass_their_edges_alone(name):
+    """On two by four devices a layer and its gradient are as on one, and no map is gathered."""
+    layer, mesh = LAYERS[name], mesh_of(jax.devices(), data=2, spatial=4)
+    divided = NamedSharding(mesh, P("data", "spatial"))
+    data = np.random.default_rng(0).standard_normal((2, 40, 24, 8)).astype(np.float32)
+
+    def slope(data):
+        return jax.grad(lambda data: (layer(data) ** 3).sum())(data)
+
+    @traced_for(Target("cpu", spatial=4))
+    def divided_slope(data):
+        return slope(data)
+
+    step = jax.jit(divided_slope, in_shardings=divided, out_shardings=divided)
+    compiled = step.lower(data).compile()
+    alone, together = jax.jit(slope)(data), compiled(jax.device_put(data, divided))
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5 * np.abs(alone).max())
+    assert set(re.findall(MOVES, compiled.as_text())) <= {"all-reduce", "collective-permute"}

@@ -1,5 +1,7 @@
 """What is written for speed equals what it stands for, gradients included."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,8 @@ from fcnjax.models.encoders import resnet
 from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, with_phases
 from fcnjax.models.layers.dilated import dilated_conv, plain_conv
 from fcnjax.models.layers.norm import batch_normed
+from fcnjax.models.layers.pool import max_of_cells
+from fcnjax.models.layers.transposed import transposed_conv
 
 
 def random(*shape, seed=0):
@@ -161,3 +165,52 @@ def test_a_map_in_phases_is_for_its_dilation_alone():
     block = ConvNormAct(3, dilation=3, norm="none")
     with pytest.raises(ValueError, match="2 phases"):
         block.init(jax.random.key(0), x, True)
+
+
+def plain_transposed_conv(data, kernel, stride, padding):
+    edge = kernel.shape[0] - 1 - padding
+    return lax.conv_general_dilated(
+        data,
+        kernel[::-1, ::-1],
+        (1, 1),
+        ((edge, edge), (edge, edge)),
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"),
+    [(2, 2, 0), (3, 2, 0), (3, 2, 1), (4, 2, 1), (5, 3, 1), (3, 1, 1), (8, 4, 2)],
+)
+def test_transposed_convolution(side, stride, padding):
+    data, kernel = random(2, 4, 5, 3), random(side, side, 3, 2, seed=1)
+    seen = random(*plain_transposed_conv(data, kernel, stride, padding).shape, seed=2)
+    results = [
+        jax.value_and_grad(lambda *given, f=f: (f(*given, stride, padding) * seen).sum(), (0, 1))(
+            data, kernel
+        )
+        for f in (transposed_conv, plain_transposed_conv)
+    ]
+    assert_close(*results)
+    program = str(jax.make_jaxpr(lambda d: transposed_conv(d, kernel, stride, padding))(data))
+    assert set(re.findall(r"lhs_dilation=(\S+ \S+)", program)) == {"(1, 1)"}
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_maximum_of_cells(side):
+    """As torch, of equal values the first has the gradient; reduce_window's has that rule too."""
+    data = jnp.round(random(2, 2 * side, 3 * side, 4))
+    seen = random(2, 2, 3, 4, seed=1)
+    window = (1, side, side, 1)
+
+    def plain(data, side):
+        return lax.reduce_window(data, -jnp.inf, lax.max, window, window, "VALID")
+
+    ours, theirs = (
+        jax.value_and_grad(lambda data, f=f: (f(data, side) * seen).sum())(data)
+        for f in (max_of_cells, plain)
+    )
+    assert len(np.unique(data)) < data.size / 2
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+    np.testing.assert_array_equal(ours[1], theirs[1])

@@ -8,15 +8,12 @@ from fcnjax.models.layers.adaptive_pool import adaptive_mean
 from fcnjax.models.layers.attention import ReducedAttention, linear_init
 from fcnjax.models.layers.conv import (
     FOLDED,
-    BilinearConvTranspose,
     Conv,
     ConvNormAct,
-    ConvTranspose2x,
     he_normal,
     normed,
     tap_init,
 )
-from fcnjax.models.layers.conv_kinds import ConvTranspose4x4, SeparableConv
 from fcnjax.models.layers.drop_path import DropPath
 from fcnjax.models.layers.feature_map import (
     FeatureMap,
@@ -41,9 +38,15 @@ from fcnjax.models.layers.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
 from fcnjax.models.layers.scse import ATTENTIONS, SCSE
+from fcnjax.models.layers.separable import SeparableConv
 from fcnjax.models.layers.squeeze import SqueezeExcite
 from fcnjax.models.layers.target import Target, target, traced_for
-from fcnjax.models.layers.transposed3 import ConvTranspose3x3
+from fcnjax.models.layers.transposed import (
+    BilinearConvTranspose,
+    ConvTranspose2x,
+    ConvTranspose3x3,
+    ConvTranspose4x4,
+)
 from fcnjax.models.layers.unpool import unpool_like
 
 __all__ = [

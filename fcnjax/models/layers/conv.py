@@ -1,12 +1,7 @@
-"""Convolutions.
-
-A `kernel` is `[height, width, in, out]`; a `transposed_kernel` too, but torch stores it as
-`[in, out, height, width]`, and so it has a name of its own.
-"""
+"""Convolutions, and the norms and activations that follow them. A kernel is `[h, w, in, out]`."""
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax import lax
 
@@ -104,8 +99,8 @@ class Conv(nn.Module):
         """The kernel and the bias as they are used, and the order of the kernel's axes."""
         # cuDNN wants the outputs first, and would be given a transposed copy at each call.
         order = "OHWI" if target().is_gpu and not self._is_depthwise(channels) else "HWIO"
-        if self.has_variable(FOLDED, "kernel"):
-            return *(self.get_variable(FOLDED, name) for name in ("kernel", "bias")), order
+        if folded := kept_folded(self):
+            return *folded, order
         shape = (self.kernel, self.kernel, channels // self.groups, self.features)
         kernel, bias = self.param("kernel", self.kernel_init, shape), None
         if self.use_bias:
@@ -115,11 +110,7 @@ class Conv(nn.Module):
             bias = affine[1] if bias is None else bias * affine[0] + affine[1]
         kernel = kernel.astype(self.dtype)
         bias = None if bias is None else bias.astype(self.dtype)
-        if self.is_mutable_collection(FOLDED) and not self.is_initializing():
-            kept = kernel.transpose(3, 0, 1, 2) if order == "OHWI" else kernel
-            self.put_variable(FOLDED, "kernel", kept)
-            if bias is not None:
-                self.put_variable(FOLDED, "bias", bias)
+        keep_folded(self, kernel.transpose(3, 0, 1, 2) if order == "OHWI" else kernel, bias)
         return kernel, bias, "HWIO"
 
     def _over(self, phases: int) -> tuple[int, int | tuple[int, int] | None]:
@@ -130,6 +121,21 @@ class Conv(nn.Module):
         if self.stride > 1 or self.dilation % phases or not kept:
             raise ValueError(f"a map in {phases} phases is for convolutions of such a dilation")
         return self.dilation // phases, None
+
+
+def kept_folded(module: nn.Module) -> tuple[jax.Array, jax.Array | None] | None:
+    """The kernel and bias of a module in the collection `folded`, if they are there."""
+    if not module.has_variable(FOLDED, "kernel"):
+        return None
+    return module.get_variable(FOLDED, "kernel"), module.get_variable(FOLDED, "bias")
+
+
+def keep_folded(module: nn.Module, kernel: jax.Array, bias: jax.Array | None) -> None:
+    """Puts them into the collection `folded`, where that is being made."""
+    if module.is_mutable_collection(FOLDED) and not module.is_initializing():
+        module.put_variable(FOLDED, "kernel", kernel)
+        if bias is not None:
+            module.put_variable(FOLDED, "bias", bias)
 
 
 class ConvNormAct(nn.Module):
@@ -185,69 +191,3 @@ def normed(conv: nn.Module, norm: nn.Module, x: FeatureMap, train: bool) -> Feat
     if train or not isinstance(norm, BatchNorm) or target().is_cpu:
         return norm(conv(x), train)
     return activated(norm.activation, conv(x, norm.affine(conv.features)))
-
-
-class ConvTranspose2x(nn.Module):
-    """Transposed convolution with a 2x2 kernel and stride 2: doubles the size.
-
-    Written as a 1x1 convolution and a rearrangement, since XLA lowers the gradients of a transposed
-    convolution badly.
-    """
-
-    features: int
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
-        init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=2, out_axis=3)
-        kernel = self.param("transposed_kernel", init, (2, 2, x.channels, self.features))
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
-        flat = kernel.transpose(2, 0, 1, 3).reshape(x.channels, -1).astype(self.dtype)
-        data = x.data.astype(self.dtype) @ flat
-        batch, (height, width) = x.data.shape[0], x.size
-        data = data.reshape(batch, height, width, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
-        data = data.reshape(batch, 2 * height, 2 * width, self.features) + bias.astype(self.dtype)
-        return FeatureMap(data, None if x.extent is None else 2 * x.extent)
-
-
-class BilinearConvTranspose(nn.Module):
-    """Transposed convolution that starts as bilinear upsampling (Long et al. 2015).
-
-    Keeps the channels, has no bias, and fades at the edges, where it sees zeros.
-
-    Attributes:
-        factor: How many times larger the result is.
-        dtype: Of the computation.
-    """
-
-    factor: int = 2
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, factor H, factor W, C]`."""
-        side = 2 * self.factor - self.factor % 2
-        kernel = self.param(
-            "transposed_kernel", bilinear_init, (side, side, x.channels, x.channels)
-        )
-        padding = side - 1 - self.factor // 2
-        data = lax.conv_general_dilated(
-            zero_outside(x).astype(self.dtype),
-            kernel[::-1, ::-1].astype(self.dtype),
-            window_strides=(1, 1),
-            padding=((padding, padding), (padding, padding)),
-            lhs_dilation=(self.factor, self.factor),
-            dimension_numbers=_LAYOUT,
-        )
-        return FeatureMap(data, None if x.extent is None else self.factor * x.extent)
-
-
-def bilinear_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """The kernel `[side, side, C, C]` that upsamples each channel bilinearly."""
-    del key  # an initialiser that draws nothing
-    side, channels = shape[0], shape[-1]
-    factor = (side + 1) // 2
-    hat = 1 - np.abs(np.arange(side) - (side - 1) / 2) / factor
-    kernel = np.outer(hat, hat)[:, :, None, None] * np.eye(channels)
-    return jnp.asarray(kernel, dtype)

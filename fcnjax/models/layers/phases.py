@@ -10,12 +10,13 @@ from fcnjax.models.layers.target import target
 def phases_of(x: FeatureMap, dilations: Sequence[int], train: bool) -> int:
     """The phases that make convolutions of these dilations plain, or as little dilated as can be.
 
-    1 in inference, which has no gradients to be spared, where the map cannot be divided so, and
-    where its rows are on several devices, which would have to exchange them all.
+    1 in inference, which has no gradients to be spared, and where the map cannot be divided so: its
+    columns, and the rows that each device has, which would have to be exchanged.
     """
     phases = math.gcd(*dilations)
-    whole = all(side * x.phases % phases == 0 for side in x.size)
-    return phases if train and x.extent is None and whole and target().spatial == 1 else 1
+    parts = (phases * target().spatial, phases)
+    whole = all(side * x.phases % part == 0 for side, part in zip(x.size, parts, strict=True))
+    return phases if train and x.extent is None and whole else 1
 
 
 def with_phases(x: FeatureMap, phases: int) -> FeatureMap:

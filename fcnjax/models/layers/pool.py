@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fcnjax.models.layers.cells import cells, interleave, winners
 from fcnjax.models.layers.feature_map import FeatureMap, fill_outside, zero_outside
 
 
@@ -72,15 +73,7 @@ def max_of_cells(data: jax.Array, side: int) -> jax.Array:
         data: `[B, H, W, C]`, whose sides `side` divides.
         side: Of the cells.
     """
-    return functools.reduce(jnp.maximum, _of_cells(data, side))
-
-
-def _of_cells(data: jax.Array, side: int) -> list[jax.Array]:
-    """The first pixel of each cell, the second, ...: `side * side` of `[B, H', W', C]`."""
-    steps = (1, side, side, 1)
-    return [
-        lax.slice(data, (0, i, j, 0), data.shape, steps) for i in range(side) for j in range(side)
-    ]
+    return functools.reduce(jnp.maximum, cells(data, side))
 
 
 def _max_of_cells_forward(data, side):
@@ -90,13 +83,8 @@ def _max_of_cells_forward(data, side):
 
 def _max_of_cells_backward(side, saved, slope):
     data, greatest = saved
-    slopes, taken = [], jnp.zeros(greatest.shape, bool)
-    for pixel in _of_cells(data, side):
-        wins = (pixel == greatest) & ~taken
-        slopes.append(jnp.where(wins, slope, 0))
-        taken |= wins
-    rows = [jnp.stack(slopes[i : i + side], 3) for i in range(0, side * side, side)]
-    return (jnp.stack(rows, 2).reshape(data.shape),)
+    slopes = [jnp.where(wins, slope, 0) for wins in winners(cells(data, side), greatest)]
+    return (interleave(slopes, side),)
 
 
 max_of_cells.defvjp(_max_of_cells_forward, _max_of_cells_backward)

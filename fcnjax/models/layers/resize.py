@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap
+from fcnjax.models.layers.target import target
 
 
 def resize_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
@@ -43,14 +44,31 @@ def _lerp_axis(data: jax.Array, factor: int, axis: int) -> jax.Array:
         jnp.asarray(weight.reshape(shape), data.dtype)
         for weight in (np.maximum(-offset, 0), 1 - np.abs(offset), np.maximum(offset, 0))
     )
-    first, last = (lax.slice_in_dim(data, i, i + 1, axis=axis) for i in (0, size - 1))
-    previous = jnp.concatenate([first, lax.slice_in_dim(data, 0, size - 1, axis=axis)], axis)
-    following = jnp.concatenate([lax.slice_in_dim(data, 1, size, axis=axis), last], axis)
+    previous, following = _neighbours(data, axis)
     data, previous, following = (
         jnp.expand_dims(part, axis + 1) for part in (data, previous, following)
     )
     mixed = previous * before + data * here + following * after
     return mixed.reshape(*mixed.shape[:axis], size * factor, *mixed.shape[axis + 2 :])
+
+
+def _neighbours(data: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
+    """What lies before and after each place of an axis; beyond the edge, the edge itself."""
+    last = data.shape[axis] - 1
+    if target().spatial == 1:
+        cuts = ((0, 1), (0, last), (1, last + 1), (last, last + 1))
+        first, but_last, but_first, last = (lax.slice_in_dim(data, *cut, axis=axis) for cut in cuts)
+        return tuple(
+            jnp.concatenate(parts, axis) for parts in ((first, but_last), (but_first, last))
+        )
+    # Rows on several devices would all be exchanged to be joined; so they pass their edges alone.
+    place = lax.broadcasted_iota(jnp.int32, data.shape, axis)
+    moved = []
+    for by, edge in ((1, 0), (-1, last)):
+        pads = [(by, -by, 0) if i == axis else (0, 0, 0) for i in range(data.ndim)]
+        shifted = lax.pad(data, jnp.zeros((), data.dtype), pads)
+        moved.append(jnp.where(place == edge, data, shifted))
+    return tuple(moved)
 
 
 def _matrix_axis(data: jax.Array, out: int, axis: int) -> jax.Array:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from fcnjax.models.layers.cells import cells, interleave, winners
 from fcnjax.models.layers.feature_map import FeatureMap, fill_outside, zero_outside
 
 
@@ -28,24 +29,13 @@ def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:
     windows = lax.stop_gradient(fill_outside(before, -jnp.inf))
     for axis in (1, 2):
         windows = _fitted(windows, axis, 2 * x.size[axis - 1], -jnp.inf)
-    corners = [windows[:, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    corners = cells(windows, 2)
     greatest = functools.reduce(jnp.maximum, corners)
-    placed, taken = [], jnp.zeros(values.shape, bool)
-    for corner in corners:
-        wins = (corner == greatest) & ~taken
-        placed.append(jnp.where(wins, values, 0))
-        taken |= wins
-    data = interleave(placed)
+    placed = [jnp.where(wins, values, 0) for wins in winners(corners, greatest)]
+    data = interleave(placed, 2)
     for axis in (1, 2):
         data = _fitted(data, axis, before.size[axis - 1], 0)
     return FeatureMap(data, before.extent)
-
-
-def interleave(corners: list[jax.Array]) -> jax.Array:
-    """Four maps `[B, H, W, C]` as the corners of 2x2 windows, by rows: `[B, 2H, 2W, C]`."""
-    batch, height, width, channels = corners[0].shape
-    grid = jnp.stack(corners, axis=3).reshape(batch, height, width, 2, 2, channels)
-    return grid.transpose(0, 1, 3, 2, 4, 5).reshape(batch, 2 * height, 2 * width, channels)
 
 
 def _fitted(data: jax.Array, axis: int, size: int, fill: float) -> jax.Array:
