@@ -8,12 +8,18 @@ Needs torch and torchvision beside fcnjax. From an image on the device to the cl
 pixels there: fcnjax reads uint8 and normalises, torch is given images normalised before. First both
 must give the same masks, but for pixels that rounding decides. Forms of torch: eager, compile,
 frozen (compiled, its weights constants) and graphs (compiled into CUDA graphs).
+
+--command-buffers lets XLA capture convolutions into CUDA graphs too, which it does not by itself:
+some of cuDNN's cannot be captured, and then the run fails.
 """
 
 import argparse
 import sys
 
 import options
+
+# XLA's own list, and CONVOLUTION.
+CAPTURED = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONVOLUTION"
 
 
 def main() -> None:
@@ -22,6 +28,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     forms = {"cpu": "eager,compile", "cuda": "eager,compile,frozen,graphs"}
+    parser.add_argument("--command-buffers", action="store_true", help="capture convolutions")
     options.run(options.parse(parser, forms), compare)
 
 
@@ -66,7 +73,10 @@ def our_contender(peer, config, data, args):
     model, variables = peers.our_model(peer, config)
     variables = make_fold(model)(variables)
     step = make_predict_step(model, config)
-    predict = jax.jit(lambda *given: step(*given)["mask"].astype("uint8"))
+    captured = {"xla_gpu_enable_command_buffer": CAPTURED} if args.command_buffers else None
+    predict = jax.jit(
+        lambda *given: step(*given)["mask"].astype("uint8"), compiler_options=captured
+    )
     image = jax.device_put(data[0])
     masks = [None]
 

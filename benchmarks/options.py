@@ -14,7 +14,7 @@ def parse(parser: argparse.ArgumentParser, forms: Mapping[str, str]) -> argparse
     """Reads the command line; what it leaves out is as the device has it.
 
     Args:
-        parser: With the description alone.
+        parser: With the options that it has beside these.
         forms: Of torch, comma-separated, by device.
     """
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")

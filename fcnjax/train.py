@@ -31,7 +31,7 @@ from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer, make_schedule
 from fcnjax.steps import make_train_step
-from fcnjax.train_state import TrainState, init_state, init_variables
+from fcnjax.train_state import ONCE, TrainState, init_state, init_variables
 from fcnjax.workdir import claim_workdir
 
 
@@ -174,8 +174,9 @@ def restore_or_init(
 ) -> TrainState:
     """The newest whole checkpoint's state, else a fresh one, laid on the mesh."""
     whole = replicated(mesh)
-    draw = jax.jit(lambda: init_variables(model, config), out_shardings=whole)
-    start = jax.jit(lambda variables: init_state(variables, optimizer, config), out_shardings=whole)
+    once = {"out_shardings": whole, "compiler_options": dict(ONCE)}
+    draw = jax.jit(lambda: init_variables(model, config), **once)
+    start = jax.jit(lambda variables: init_state(variables, optimizer, config), **once)
     like = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole),
         jax.eval_shape(start, jax.eval_shape(draw)),

@@ -1,5 +1,6 @@
 """What training carries from step to step."""
 
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -8,6 +9,9 @@ import optax
 from flax import linen as nn
 from flax import struct
 from ml_collections import ConfigDict
+
+# Compiler options for what runs once: the drawing of a U-Net takes longer to optimise than to run.
+ONCE = MappingProxyType({"xla_backend_optimization_level": 0})
 
 
 class TrainState(struct.PyTreeNode):

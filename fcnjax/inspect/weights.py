@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -14,11 +13,9 @@ from fcnjax.inspect.source import Source
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.layers import BatchNorm
 from fcnjax.predict import load_variables, parse_step
-from fcnjax.train_state import init_variables
+from fcnjax.train_state import ONCE, init_variables
 
 _CALIBRATION_SIDE = 128
-# What runs once is compiled in a hurry.
-_QUICK = MappingProxyType({"xla_backend_optimization_level": 0})
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ def load(source: Source, step: str) -> Loaded:
     for note in notes:
         print(note)
     model = build_model(config)
-    draw = jax.jit(lambda: init_variables(model, config), compiler_options=dict(_QUICK))
+    draw = jax.jit(lambda: init_variables(model, config), compiler_options=dict(ONCE))
     drawn = draw()
     if config.model.init_from is None:
         return Loaded(config, model, drawn, "random: nothing is trained", True)
@@ -98,5 +95,5 @@ def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
         # What a first step adds to statistics of zero.
         return jax.tree.map(lambda leaf: leaf / (1 - BatchNorm.momentum), updated["batch_stats"])
 
-    measured = jax.jit(measured, compiler_options=dict(_QUICK))
+    measured = jax.jit(measured, compiler_options=dict(ONCE))
     return {**loaded.variables, "batch_stats": measured(loaded.variables)}
