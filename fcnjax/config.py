@@ -63,8 +63,8 @@ def default_config() -> ConfigDict:
                 "aux_feature": -2,  # which one: -2 is the last but one
             },
             "data": {
-                "source": "folder",  # folder, or a sample set: stare
-                "root": "",  # folder: where the two folders below are
+                "source": "folder",  # how the set is stored; `fcnjax data sources` lists them
+                "root": "",  # where it is
                 "images": "images",
                 "masks": "masks",
                 "split_by": "auto",  # list, folder or fraction; auto takes the first found
@@ -72,7 +72,13 @@ def default_config() -> ConfigDict:
                 "eval_split": "val",
                 "eval_fraction": 0.2,  # split_by=fraction: the part held out
                 "split_seed": 0,
-                "mask_values": (),  # stored values in class order, as (0, 255); () finds them
+                "encoding": config_dict.placeholder(str),  # ids, rgb, onehot, instances; None looks
+                # Stored values in class order, as (0, 255), several as a tuple; () finds them.
+                "mask_values": (),
+                "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
+                "ignore_values": (),  # stored values that are ignored, as (0,)
+                "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
+                "annotations": "",  # listing, coco: the file of the annotations
                 "class_names": (),  # () finds them by looking at the masks
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,

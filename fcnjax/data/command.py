@@ -2,7 +2,7 @@
 
 import argparse
 
-from fcnjax.data.samples import SAMPLES, fetch, sample_folder
+from fcnjax.data.sources.samples import SAMPLES, fetch, sample_folder
 
 
 def main(argv: list[str]) -> int:

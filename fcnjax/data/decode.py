@@ -98,6 +98,15 @@ def read_palette(path: str | Path) -> list[tuple[int, int, int]] | None:
     return None if flat is None else [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
 
 
+def is_colour(path: str | Path) -> bool:
+    """Whether a mask file holds colours: channels that differ somewhere, and no palette."""
+    with _naming(path), Image.open(path) as image:
+        if image.mode not in ("RGB", "RGBA"):
+            return False
+        pixels = np.asarray(image)[..., :3]
+    return bool((pixels != pixels[..., :1]).any())
+
+
 def image_size(path: str | Path) -> tuple[int, int]:
     """Height and width, from the file's header.
 
@@ -170,3 +179,38 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
+
+
+def read_colours(path: str | Path) -> np.ndarray:
+    """Reads a mask whose classes are colours.
+
+    Returns:
+        `[H, W, 3]` uint8 RGB.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    content = _content(path)
+    _, _, orientation = _header(path, content)
+    with _naming(path), Image.open(io.BytesIO(content)) as image:
+        pixels = np.asarray(image.convert("RGB"))
+    return np.ascontiguousarray(_turned(pixels, orientation))
+
+
+def read_onehot(path: str | Path) -> np.ndarray:
+    """Reads a mask with a channel for each class.
+
+    Args:
+        path: A `.npy` file `[H, W, K]`, of bool, or of integers of which those not 0 are set.
+
+    Returns:
+        `[H, W, K]` bool.
+
+    Raises:
+        UserError: The file is missing or no such array.
+    """
+    with _naming(path):
+        array = np.load(io.BytesIO(_content(path)), allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.dtype.kind not in "bui":
+        raise UserError(f"{path}: is not an array [H, W, K] of bool or integers")
+    return array != 0

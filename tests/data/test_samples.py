@@ -13,7 +13,8 @@ from PIL import Image
 
 from fcnjax import data
 from fcnjax.config import default_config
-from fcnjax.data import command, samples
+from fcnjax.data import command
+from fcnjax.data.sources import samples
 from fcnjax.errors import UserError
 
 

