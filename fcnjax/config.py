@@ -82,10 +82,14 @@ def default_config() -> ConfigDict:
                 "class_names": (),  # () finds them by looking at the masks
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
-                "channels": "RGB",  # RGB or L (grey)
+                "channels": "RGB",  # RGB, L (grey), or names of bands: B2,B3,B4
                 "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1
                 "std": (0.229, 0.224, 0.225),
-                "cache": config_dict.placeholder(str),  # device: the whole set lives there
+                # Where examples are kept decoded: device (the whole set), host (memory), disk.
+                "cache": config_dict.placeholder(str),
+                "class_crop": 0.0,  # part of the crops that lie about a pixel of a drawn class
+                "foreground_crop": 0.0,  # part about a pixel that is not class 0
+                "mix": (),  # (CONFIG[:ARG], weight) pairs: other sets to train on; this one's is 1
                 "workers": 0,  # processes that read and decode
                 "shuffle_labels": False,  # control: each image gets another one's mask
             },
@@ -93,12 +97,31 @@ def default_config() -> ConfigDict:
                 "crop": (256, 256),  # height and width that the step trains on
                 "scale": (1.0, 1.0),  # least and greatest zoom
                 "rotation": 0.0,  # degrees, to either side
+                "aspect": 0.0,  # greatest |log2| of the change of height over width
+                "shear": 0.0,  # degrees, to either side, of rows or of columns
+                "perspective": 0.0,  # greatest change of depth from the centre to a corner
+                "elastic": 0.0,  # greatest displacement, pixels
+                "elastic_sigma": 16.0,  # as of noise blurred by a Gaussian of this, pixels
                 "hflip": 0.5,  # probability
                 "vflip": 0.0,
+                "quarter_turns": 0.0,  # probability; a crop that is not square makes half turns
                 "brightness": 0.0,  # greatest shift, of pixels scaled to 0..1
                 "contrast": 0.0,  # greatest relative change
                 "saturation": 0.0,
                 "gamma": 0.0,  # greatest |log2| of the exponent
+                "hue": 0.0,  # fraction of a turn, to either side
+                "grayscale": 0.0,  # probability
+                "blur": 0.0,  # greatest deviation of the Gaussian, pixels
+                "noise": 0.0,  # greatest deviation, of pixels scaled to 0..1
+                "cutout": 0.0,  # probability
+                "cutout_size": 0.25,  # its sides, as a part of the crop's
+                "cutout_ignores": False,  # whether the label is ignored there
+                # Ways to mix an example with another of the batch: their probabilities.
+                "mixup": 0.0,
+                "mixup_alpha": 0.2,  # of the beta distribution that weights are drawn from
+                "cutmix": 0.0,
+                "classmix": 0.0,
+                "mosaic": 0.0,
             },
             "loss": {  # the weight of each term; 0 leaves it out
                 "cross_entropy": 1.0,
@@ -142,6 +165,22 @@ def default_config() -> ConfigDict:
             },
         }
     ).lock()
+
+
+def channel_names(channels: str) -> tuple[str, ...]:
+    """The channels of an image, by `config.data.channels`: `RGB`, `L`, or names of bands.
+
+    Raises:
+        UserError: No name, or one twice.
+    """
+    if channels in ("RGB", "L"):
+        return tuple(channels)
+    names = tuple(name.strip() for name in channels.split(","))
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise UserError(
+            f"config.data.channels: {channels!r} is not RGB, L (grey) or different bands, as B2,B3"
+        )
+    return names
 
 
 def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:

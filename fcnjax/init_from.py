@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 from ml_collections import ConfigDict
 
+from fcnjax.config import channel_names
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
@@ -40,7 +41,10 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         wanted = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
     notes = []
     for key, value in wanted.items():
-        if len(value) == len(config.data.channels) and tuple(config.data[key]) != value:
+        if (
+            len(value) == len(channel_names(config.data.channels))
+            and tuple(config.data[key]) != value
+        ):
             notes.append(f"config.data.{key} is {value}, as the weights of {source} were trained")
             config.data[key] = value
     return config, notes

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.config import flatten
+from fcnjax.config import channel_names, flatten
 from fcnjax.metrics import OVERALL, PER_CLASS, percent
 
 TAGS = ("fcnjax", "jax", "flax", "semantic-segmentation")
@@ -121,7 +121,9 @@ def _title(name: str) -> str:
 
 def _summary(card: Card, config: ConfigDict) -> str:
     names = [str(name) for name in config.data.class_names]
-    image = {"L": "a grey image", "RGB": "an RGB image"}.get(config.data.channels, "an image")
+    image = {"L": "a grey image", "RGB": "an RGB image"}.get(
+        config.data.channels, f"an image of the bands {config.data.channels}"
+    )
     return (
         f"Labels every pixel of {image} of any size as one of {len(names)} classes. "
         f"Decoder `{config.model.decoder}` on encoder `{config.model.encoder}`, "
@@ -131,7 +133,8 @@ def _summary(card: Card, config: ConfigDict) -> str:
 
 
 def _use(config: ConfigDict) -> list[str]:
-    shape = "[H, W, 3]" if len(config.data.channels) == 3 else "[H, W]"
+    channels = channel_names(config.data.channels)
+    shape = "[H, W]" if len(channels) == 1 else f"[H, W, {len(channels)}]"
     return [
         "## Use it",
         "",

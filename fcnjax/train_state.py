@@ -10,6 +10,8 @@ from flax import linen as nn
 from flax import struct
 from ml_collections import ConfigDict
 
+from fcnjax.config import channel_names
+
 # Compiler options for what runs once: the drawing of a U-Net takes longer to optimise than to run.
 ONCE = MappingProxyType({"xla_backend_optimization_level": 0})
 
@@ -37,7 +39,8 @@ class TrainState(struct.PyTreeNode):
 
 def init_variables(model: nn.Module, config: ConfigDict) -> dict[str, Any]:
     """Draws `params` and `batch_stats` from `config.train.seed`. Pure: may be traced."""
-    image = jnp.zeros((1, *config.augment.crop, len(config.data.channels)), jnp.float32)
+    channels = len(channel_names(config.data.channels))
+    image = jnp.zeros((1, *config.augment.crop, channels), jnp.float32)
     variables = model.init(jax.random.key(config.train.seed), image, train=False)
     return {"batch_stats": {}, **variables}
 

@@ -2,12 +2,16 @@
 
 from ml_collections import ConfigDict
 
+from fcnjax.config import channel_names, load_config
+from fcnjax.data.cache import cached
 from fcnjax.data.classes import merge_classes
 from fcnjax.data.masks import values_of
+from fcnjax.data.mixture import Mixture
 from fcnjax.data.pairs import MismatchedSource
 from fcnjax.data.source import Source
 from fcnjax.data.sources import SOURCES
 from fcnjax.errors import UserError, choose
+from fcnjax.packages import to_stderr
 
 __all__ = ["SOURCES", "Source", "open_source", "resolve"]
 
@@ -20,7 +24,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     """
     config = config.copy_and_resolve_references()
     data = config.data
-    choose({"RGB": 3, "L": 1}, data.channels, "config.data.channels")
+    channel_names(data.channels)
     for key, seed in (("train.seed", config.train.seed), ("data.split_seed", data.split_seed)):
         if seed < 0:
             raise UserError(f"config.{key}: {seed} is below 0")
@@ -65,13 +69,39 @@ def _check_classes(data: ConfigDict) -> None:
         )
 
 
+def _open(config: ConfigDict, part: str) -> Source:
+    return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
+
+
+def _mixed(source: Source, config: ConfigDict) -> Mixture:
+    """The source and those of `config.data.mix`, by weight."""
+    sources, weights = [source], [1.0]
+    for entry in config.data.mix:
+        if not isinstance(entry, tuple | list) or len(entry) != 2:
+            raise UserError(f"config.data.mix: {entry!r} is not a config and a weight")
+        spec, weight = entry
+        other, _ = resolve(load_config(spec))
+        for key in ("class_names", "channels", "ignore_label"):
+            if other.data[key] != config.data[key]:
+                raise UserError(
+                    f"config.data.mix: {spec} has the {key} {other.data[key]}, and this config "
+                    f"{config.data[key]}; they must be equal (see config.data.label_map)"
+                )
+        other.data.cache = config.data.cache
+        sources.append(cached(other, "train", _open(other, "train"), to_stderr))
+        weights.append(weight)
+    return Mixture(sources, weights)
+
+
 def open_source(config: ConfigDict, part: str) -> Source:
     """Opens the split `train` or `eval` of a resolved config.
 
     Raises:
         UserError: The data is not there any more.
     """
-    source = choose(SOURCES, config.data.source, "config.data.source").open(config, part)
+    source = cached(config, part, _open(config, part), to_stderr)
+    if config.data.mix and part == "train":
+        source = _mixed(source, config)
     if config.data.shuffle_labels and part == "train":
         return MismatchedSource(source, config.data.split_seed, config.data.ignore_label)
     return source

@@ -44,6 +44,12 @@ class PairSource:
         """Height and width of an example, from the image's header."""
         return image_size(self._pairs[index][0])
 
+    def stamps(self) -> list[tuple[str, int, int]]:
+        """Name, bytes and time of change of each file: other files have others."""
+        paths = [path for pair in self._pairs for path in pair if isinstance(path, Path)]
+        stats = [(path.name, path.stat()) for path in paths]
+        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_path, mask = self._pairs[index]
         image = read_image(image_path, self._channels)

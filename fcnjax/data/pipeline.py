@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from fcnjax.data.mixture import Mixture
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 
@@ -30,22 +31,36 @@ GRACE_S = 20.0  # for which a worker outlives SIGTERM
 
 
 def canvas_size(augment: ConfigDict) -> tuple[int, int]:
-    """Height and width that hold a centred crop however it is turned and scaled.
+    """Height and width that hold a centred crop however it is turned, scaled and bent.
 
-    Each differs from the crop's by an even number, so that the centre is the same.
+    Each differs from the crop's by an even number, so that the centre is the same. The maps are
+    those of `fcnjax.data.augment.geometry`.
     """
     height, width = augment.crop
     turn = math.radians(min(augment.rotation, 90.0))
-    if augment.scale == (1.0, 1.0) and not turn:
+    bent = any(augment[key] for key in ("aspect", "shear", "perspective", "elastic"))
+    if augment.scale == (1.0, 1.0) and not turn and not bent:
         return height, width
 
-    def reach(along: int, across: int) -> int:
+    def reach(along: float, across: float) -> float:
         # |along cos t| + |across sin t| is greatest at tan t = across / along.
         t = min(turn, math.atan2(across, along))
-        need = (along * math.cos(t) + across * math.sin(t)) / augment.scale[0] + 2
-        return along + 2 * max(math.ceil((need - along) / 2), 0)
+        return (along * math.cos(t) + across * math.sin(t)) / augment.scale[0] + 2
 
-    return reach(height, width), reach(width, height)
+    # A corner goes outwards by perspective, then by the elastic displacement.
+    tall, wide = (s / (1 - augment.perspective) + 2 * augment.elastic for s in augment.crop)
+    slant, stretch = math.tan(math.radians(augment.shear)), 2 ** (augment.aspect / 2)
+    # It goes farthest where slant and stretch are greatest: each is of the one side or the other.
+    boxes = [
+        (y * ratio, x / ratio)
+        for y, x in ((tall + slant * wide, wide), (tall, wide + slant * tall))
+        for ratio in (stretch, 1 / stretch)
+    ]
+    needs = max(reach(y, x) for y, x in boxes), max(reach(x, y) for y, x in boxes)
+    return tuple(
+        side + 2 * max(math.ceil((need - side) / 2), 0)
+        for side, need in zip((height, width), needs, strict=True)
+    )
 
 
 def pad_to(image: np.ndarray, canvas: tuple[int, int], fill: int | float) -> np.ndarray:
@@ -65,20 +80,26 @@ def bucket_canvas(size: tuple[int, int], bucket: int) -> tuple[int, int]:
 class _Order:
     """The row of the source at global position k: a new shuffle each epoch."""
 
-    def __init__(self, length: int, seed: int):
-        self._length = length
+    def __init__(self, source: Source, seed: int):
+        self._source = source
         self._seed = seed
 
     def __getitem__(self, k: int) -> int:
-        epoch, place = divmod(k, self._length)
-        return int(_shuffle(self._seed, epoch, self._length)[place])
+        if isinstance(self._source, Mixture):
+            return self._source.row(k, self._shuffled)
+        return self._shuffled(0, k, len(self._source))
+
+    def _shuffled(self, source: int, k: int, length: int) -> int:
+        epoch, place = divmod(k, length)
+        return int(_shuffle(self._seed, source, epoch, length)[place])
 
 
-@functools.lru_cache(maxsize=4)
-def _shuffle(seed: int, epoch: int, length: int) -> np.ndarray:
+@functools.lru_cache(maxsize=16)
+def _shuffle(seed: int, source: int, epoch: int, length: int) -> np.ndarray:
     # Grain's own shuffle takes milliseconds an index where the source is small (it draws until it
     # hits the range), and gives the epochs of seed s + 1 as those of seed s, one later.
-    return np.random.default_rng((seed, epoch, 1)).permutation(length)
+    entropy = (seed, epoch, 1, source) if source else (seed, epoch, 1)
+    return np.random.default_rng(entropy).permutation(length)
 
 
 class _Examples:
@@ -86,29 +107,58 @@ class _Examples:
 
     def __init__(self, source: Source, config: ConfigDict):
         self._source = source
-        self._order = _Order(len(source), config.train.seed)
+        self._order = _Order(source, config.train.seed)
         self._seed = config.train.seed
         self._crop = tuple(config.augment.crop)
         self._canvas = canvas_size(config.augment)
         self._mean = np.asarray(config.data.mean)
         self._ignore = config.data.ignore_label
+        self._class_crop = config.data.class_crop
+        self._foreground_crop = config.data.foreground_crop
 
     def __call__(self, k: int) -> dict[str, np.ndarray]:
         example = self._source[self._order[k]]
         image, label = example["image"], example["label"]
         rng = np.random.default_rng((self._seed, k))
-        corner = []
-        for length, crop, canvas in zip(label.shape, self._crop, self._canvas, strict=True):
-            room = length - crop
+        corner, aim = [], self._aim(label, (self._seed, k, 2))
+        for axis, (crop, canvas) in enumerate(zip(self._crop, self._canvas, strict=True)):
+            room = label.shape[axis] - crop
             start = int(rng.integers(room + 1)) if room >= 0 else room // 2
+            if aim is not None and room > 0:
+                start = min(max(aim[axis], 0), room)
             # The crop's corner is drawn; the canvas has the crop at its centre.
             corner.append(start - (canvas - crop) // 2)
-        fill = np.round(self._mean * np.iinfo(image.dtype).max).astype(image.dtype)
+        fill = self._mean.astype(image.dtype)
+        if np.issubdtype(image.dtype, np.integer):
+            fill = np.round(self._mean * np.iinfo(image.dtype).max).astype(image.dtype)
         return {
             "image": _window(image, corner, self._canvas, fill),
             "label": _window(label, corner, self._canvas, self._ignore),
             "valid": np.True_,
         }
+
+    def _aim(self, label: np.ndarray, entropy: tuple[int, ...]) -> tuple[int, int] | None:
+        """The corner of a crop about a pixel that is sought, or None where it may lie anywhere."""
+        if not self._class_crop and not self._foreground_crop:
+            return None
+        rng = np.random.default_rng(entropy)
+        draw = rng.random()
+        if draw < self._class_crop:
+            classes = np.unique(label)
+            classes = classes[classes != self._ignore]
+            wanted = label == rng.choice(classes) if len(classes) else None
+        elif draw < self._class_crop + self._foreground_crop:
+            wanted = (label != 0) & (label != self._ignore)
+        else:
+            return None
+        places = np.flatnonzero(wanted) if wanted is not None else []
+        if not len(places):
+            return None
+        place = np.unravel_index(rng.choice(places), label.shape)
+        # Anywhere in the crop, so that what is aimed at is not always its centre.
+        return tuple(
+            int(at) - int(rng.integers(crop)) for at, crop in zip(place, self._crop, strict=True)
+        )
 
 
 def _window(array: np.ndarray, corner: list[int], canvas: tuple[int, int], fill: Any) -> np.ndarray:
@@ -208,7 +258,7 @@ def _start_worker(index: int, count: int) -> None:
 
 
 def index_batches(
-    length: int,
+    source: Source,
     config: ConfigDict,
     start: int,
     process_index: int = 0,
@@ -217,7 +267,7 @@ def index_batches(
     """Yields `row` `[b]` int32 and `valid` `[b]`: the order of `train_batches`, without reading."""
     positions = _positions(config.train.batch_size, start, process_index, process_count)
     own = config.train.batch_size // process_count
-    order = _Order(length, config.train.seed)
+    order = _Order(source, config.train.seed)
     for batch in range(len(positions) // own):
         rows = [order[positions[batch * own + i]] for i in range(own)]
         yield {"row": np.asarray(rows, np.int32), "valid": np.ones(own, bool)}

@@ -6,6 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from fcnjax.config import channel_names
 from fcnjax.errors import UserError, choose
 from fcnjax.models.decoders.fcn import UPSAMPLES
 from fcnjax.models.decoders.fcn_head import make_fcn_head
@@ -78,7 +79,7 @@ def build_model(config: ConfigDict) -> Segmenter:
         if model.aux_head
         else None
     )
-    channels = len(config.data.channels)
+    channels = len(channel_names(config.data.channels))
     return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head)
 
 

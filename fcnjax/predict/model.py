@@ -10,6 +10,7 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fcnjax.checkpoint import FOLDER, Checkpoints
+from fcnjax.config import channel_names
 from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas, pad_to
 from fcnjax.errors import UserError, choose
@@ -75,7 +76,7 @@ class Model:
         image = (
             read_image(image, channels)
             if isinstance(image, str | Path)
-            else _checked(np.asarray(image), channels)
+            else _checked(np.asarray(image), channel_names(channels))
         )
         height, width = image.shape[:2]
         canvas = bucket_canvas((height, width), self.config.eval.bucket)
@@ -88,12 +89,13 @@ class Model:
         return Prediction(out["mask"].astype(self._mask_dtype), out.get("probabilities"))
 
 
-def _checked(image: np.ndarray, channels: str) -> np.ndarray:
-    if image.ndim == 2:
+def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
+    if image.ndim == 2 and channels in (("R", "G", "B"), ("L",)):
         image = np.repeat(image[..., None], len(channels), -1)
     if image.ndim != 3 or image.shape[-1] != len(channels) or 0 in image.shape:
         raise UserError(
-            f"image: has shape {image.shape}; valid: [H, W, {len(channels)}] ({channels})"
+            f"image: has shape {image.shape}; valid: [H, W, {len(channels)}] "
+            f"({', '.join(channels)})"
         )
     if np.issubdtype(image.dtype, np.floating):
         image = image.astype(np.float32)

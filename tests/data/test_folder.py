@@ -164,7 +164,7 @@ def test_bad_settings(tmp_path):
     write(tmp_path, "ab")
     refused(config_of(tmp_path, split_by="lists"), "config.data.split_by", "did you mean 'list'")
     refused(config_of(tmp_path, source="folders"), "config.data.source", "folder, stare")
-    refused(config_of(tmp_path, channels="BGR"), "config.data.channels", "L, RGB")
+    refused(config_of(tmp_path, channels="BGR"), "config.data.channels: 'BGR' is not RGB")
     refused(config_of(tmp_path, eval_fraction=1.0), "config.data.eval_fraction")
     refused(config_of(tmp_path, split_seed=-1), "config.data.split_seed: -1")
     refused(config_of(write(tmp_path / "one", "a")), "1 image cannot be split")

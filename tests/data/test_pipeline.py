@@ -65,7 +65,7 @@ def assert_same(some, others):
 def rows_of(count, length, **options):
     config = make_config(**options)
     return np.concatenate(
-        [b["row"] for b in take(count, pipeline.index_batches(length, config, 0))]
+        [b["row"] for b in take(count, pipeline.index_batches(range(length), config, 0))]
     )
 
 
@@ -79,7 +79,7 @@ def test_neighbouring_seeds_share_no_epoch():
     config = make_config()
     seen = []
     for config.train.seed in (0, 1):
-        batches = take(25, pipeline.index_batches(10, config, 0))
+        batches = take(25, pipeline.index_batches(range(10), config, 0))
         seen.append({tuple(e) for e in np.concatenate([b["row"] for b in batches]).reshape(-1, 10)})
     assert not seen[0] & seen[1]
 
@@ -89,8 +89,8 @@ def test_start_is_the_same_as_skipping(start):
     source, config = Numbered([(30, 40)] * 5), make_config()
     whole = take(start + 2, pipeline.train_batches(source, config, 0))
     assert_same(whole[start:], take(2, pipeline.train_batches(source, config, start)))
-    rows = take(start + 2, pipeline.index_batches(5, config, 0))
-    assert_same(rows[start:], take(2, pipeline.index_batches(5, config, start)))
+    rows = take(start + 2, pipeline.index_batches(range(5), config, 0))
+    assert_same(rows[start:], take(2, pipeline.index_batches(range(5), config, start)))
 
 
 def test_start_far_ahead_is_at_once():
@@ -102,7 +102,7 @@ def test_start_far_ahead_is_at_once():
 def test_order_is_that_of_index_batches():
     source, config = Numbered([(30, 40)] * 5), make_config()
     images = take(6, pipeline.train_batches(source, config, 0))
-    rows = take(6, pipeline.index_batches(5, config, 0))
+    rows = take(6, pipeline.index_batches(range(5), config, 0))
     for image, row in zip(images, rows, strict=True):
         np.testing.assert_array_equal(image["image"][:, 8, 8, 0], row["row"])
         assert image["valid"].all()
@@ -116,8 +116,8 @@ def test_processes_share_the_global_batch():
     for make, expected in (
         (lambda **place: pipeline.train_batches(source, config, 2, **place), whole),
         (
-            lambda **place: pipeline.index_batches(7, config, 2, **place),
-            take(3, pipeline.index_batches(7, config, 2)),
+            lambda **place: pipeline.index_batches(range(7), config, 2, **place),
+            take(3, pipeline.index_batches(range(7), config, 2)),
         ),
     ):
         parts = [take(3, make(process_index=i, process_count=3)) for i in range(3)]

@@ -1,0 +1,227 @@
+"""Decoded examples kept for the next time: in memory, or in ArrayRecord files.
+
+A set on disk lies in a folder of the cache, named by the data it was made of: other files, another
+encoding or other classes make another. It is written shard by shard, each whole or absent, so that
+a build that was stopped goes on where it stopped.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from rich.progress import Progress
+
+from fcnjax.config import flatten
+from fcnjax.data.source import Source
+from fcnjax.errors import UserError
+from fcnjax.files import atomic, cache_dir, locked, read_json, sha256, write_json
+
+CACHES = ("device", "disk", "host")  # config.data.cache
+PER_SHARD = 128  # examples
+THREADS = 4  # that decode
+INDEX = "index.json"
+FORMAT = 1
+# What examples are made of, of `config.data`; the rest changes neither image nor label.
+_MADE_OF = (
+    *("source", "root", "name", "images", "masks", "annotations", "split_by", "train_split"),
+    *("eval_split", "eval_fraction", "split_seed", "encoding", "mask_values", "mask_colours"),
+    *("ignore_values", "ignore_label", "class_names", "channels", "window", "axis", "intensity"),
+)
+
+
+class InMemory:
+    """A source whose examples are kept once they were read."""
+
+    def __init__(self, source: Source):
+        self.class_names = source.class_names
+        self._source = source
+        self._kept: dict[int, dict[str, Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an example."""
+        return self._source.size(index)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if index not in self._kept:
+            self._kept[index] = self._source[index]
+        return self._kept[index]
+
+
+class Shards:
+    """A source of decoded examples in ArrayRecord files, which `build` wrote.
+
+    Args:
+        folder: Of the files.
+
+    Raises:
+        UserError: It is not whole.
+    """
+
+    def __init__(self, folder: Path):
+        index = read_json(folder / INDEX)
+        if index.get("format") != FORMAT:
+            raise UserError(f"{folder}: is of another version of fcnjax; remove it")
+        self.class_names = tuple(index["class_names"])
+        self._folder = folder
+        self._sizes = index["sizes"]
+        self._readers: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_readers": {}}
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an example."""
+        return tuple(self._sizes[index])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        shard, place = divmod(index, PER_SHARD)
+        path = shard_path(self._folder, shard)
+        try:
+            if shard not in self._readers:
+                self._readers[shard] = _reader(path)
+            return unpacked(self._readers[shard].read([place])[0])
+        except (OSError, ValueError, RuntimeError, IndexError) as error:
+            raise UserError(
+                f"{path}: is damaged: {str(error).splitlines()[0]}; "
+                f"remove it, and `fcnjax data build` makes it anew"
+            ) from error
+
+
+def _reader(path: Path) -> Any:
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    return ArrayRecordReader(str(path), "readahead_buffer_size:0")
+
+
+def shard_path(folder: Path, shard: int) -> Path:
+    """The file of a shard."""
+    return folder / f"shard-{shard:05}.arrayrecord"
+
+
+def packed(example: dict[str, Any]) -> bytes:
+    """An example as bytes: a line of JSON, then the pixels."""
+    arrays = {key: np.ascontiguousarray(example[key]) for key in ("image", "label")}
+    header = {key: [array.dtype.str, list(array.shape)] for key, array in arrays.items()}
+    line = json.dumps({"name": example["name"], **header}).encode()
+    return b"\n".join([line, b"".join(array.tobytes() for array in arrays.values())])
+
+
+def unpacked(record: bytes) -> dict[str, Any]:
+    """The example of such bytes. Its arrays can be written to."""
+    line, pixels = record.split(b"\n", 1)
+    header = json.loads(line)
+    example, start = {"name": header["name"]}, 0
+    for key in ("image", "label"):
+        dtype, shape = np.dtype(header[key][0]), header[key][1]
+        count = int(np.prod(shape))
+        array = np.frombuffer(pixels, dtype, count, start).reshape(shape)
+        example[key], start = array.copy(), start + array.nbytes
+    return example
+
+
+def folder_of(config: ConfigDict, part: str, source: Source) -> Path:
+    """Where the examples of a split are kept, by all that they are made of."""
+    values = flatten(config.data)
+    made_of = {key: values[key] for key in _MADE_OF if key in values}
+    stamps = source.stamps() if hasattr(source, "stamps") else []
+    text = json.dumps([FORMAT, part, made_of, len(source), stamps], sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return cache_dir() / "decoded" / f"{config.data.source}-{part}-{digest}"
+
+
+def build(
+    source: Source,
+    folder: Path,
+    *,
+    verify: bool = False,
+    show: bool = True,
+    say: Callable[[str], None] = lambda line: None,
+) -> Shards:
+    """Decodes every example once, into a folder of shards, and opens them.
+
+    Shards that are there already stay; a build that was stopped goes on. Two processes may build
+    at once; the second waits.
+
+    Args:
+        source: The examples.
+        folder: Where to.
+        verify: Whether shards that are there are read again and compared with their hashes; those
+            that differ are made anew.
+        show: Whether a progress bar is shown.
+        say: Takes a line on what is being done.
+
+    Raises:
+        UserError: An example cannot be read, or a file cannot be written.
+    """
+    if (folder / INDEX).is_file() and not verify:
+        return Shards(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        folder.mkdir(exist_ok=True)
+        starts = range(0, len(source), PER_SHARD)
+        missing = [i for i in range(len(starts)) if not _is_whole(folder, i, verify)]
+        if missing:
+            say(f"decoding {len(source)} images into {folder}")
+        parts = [range(starts[i], min(starts[i] + PER_SHARD, len(source))) for i in missing]
+        with (
+            ThreadPoolExecutor(THREADS) as pool,
+            Progress(disable=not (show and missing), transient=True) as progress,
+        ):
+            bar = progress.add_task("decode", total=sum(map(len, parts)))
+            for shard, part in zip(missing, parts, strict=True):
+                examples = pool.map(source.__getitem__, part)
+                _write_shard(folder, shard, examples, lambda: progress.advance(bar))
+        sidecars = [read_json(_sidecar(folder, i)) for i in range(len(starts))]
+        sizes = [size for sidecar in sidecars for size in sidecar["sizes"]]
+        index = {"format": FORMAT, "class_names": list(source.class_names), "sizes": sizes}
+        write_json(folder / INDEX, index)
+    return Shards(folder)
+
+
+def _sidecar(folder: Path, shard: int) -> Path:
+    return shard_path(folder, shard).with_suffix(".json")
+
+
+def _is_whole(folder: Path, shard: int, verify: bool) -> bool:
+    path, sidecar = shard_path(folder, shard), _sidecar(folder, shard)
+    if not (path.is_file() and sidecar.is_file()):
+        return False
+    return not verify or read_json(sidecar)["sha256"] == sha256(path)
+
+
+def _write_shard(
+    folder: Path, shard: int, examples: Iterable[dict[str, Any]], done: Callable[[], None]
+) -> None:
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    sizes = []
+    with atomic(shard_path(folder, shard)) as path:
+        # One record a group: each is read alone.
+        writer = ArrayRecordWriter(str(path), "group_size:1,zstd:1")
+        for example in examples:
+            writer.write(packed(example))
+            sizes.append(list(example["label"].shape))
+            done()
+        writer.close()
+        digest = sha256(path)
+    write_json(_sidecar(folder, shard), {"sha256": digest, "sizes": sizes})
+
+
+def cached(config: ConfigDict, part: str, source: Source, say: Callable[[str], None]) -> Source:
+    """The source, kept as `config.data.cache` says (`device` is the training step's own)."""
+    if config.data.cache == "host":
+        return InMemory(source)
+    if config.data.cache == "disk":
+        return build(source, folder_of(config, part, source), say=say)
+    return source

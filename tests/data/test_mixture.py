@@ -1,0 +1,170 @@
+import collections
+
+import numpy as np
+import pytest
+
+from fcnjax import data
+from fcnjax.config import default_config
+from fcnjax.data import pipeline
+from fcnjax.data.mixture import PERIOD, Mixture, pattern
+from fcnjax.errors import UserError
+
+
+class Tagged:
+    class_names = ("a", "b")
+
+    def __init__(self, tag, count):
+        self.tag, self.count = tag, count
+
+    def __len__(self):
+        return self.count
+
+    def size(self, index):
+        return (4, 6)
+
+    def __getitem__(self, index):
+        return {
+            "image": np.full((4, 6, 3), 10 * self.tag + index, np.uint8),
+            "label": np.zeros((4, 6), np.uint8),
+            "name": f"{self.tag}-{index}",
+        }
+
+
+def rows_of(source, count, start=0, seed=0):
+    config = default_config()
+    config.train.update({"batch_size": 1, "seed": seed})
+    batches = pipeline.index_batches(source, config, start)
+    return [int(next(batches)["row"][0]) for _ in range(count)]
+
+
+def test_sources_are_drawn_by_weight_and_each_whole_before_it_repeats():
+    mixture = Mixture([Tagged(0, 5), Tagged(1, 3), Tagged(2, 7)], (2, 1, 1))
+    assert len(mixture) == 15
+    rows = rows_of(mixture, 400)
+    names = [mixture[row]["name"] for row in rows]
+    assert collections.Counter(name[0] for name in names) == {"0": 200, "1": 100, "2": 100}
+    # Evenly on the way too.
+    assert collections.Counter(name[0] for name in names[:20]) == {"0": 10, "1": 5, "2": 5}
+    for tag, count in (("0", 5), ("1", 3), ("2", 7)):
+        own = [name for name in names if name[0] == tag]
+        for start in range(0, len(own) - count, count):
+            assert len(set(own[start : start + count])) == count
+    assert rows == rows_of(mixture, 400)
+    assert rows != rows_of(mixture, 400, seed=1)
+    assert rows[137:] == rows_of(mixture, 400 - 137, start=137)
+
+
+def test_the_pattern_goes_on_over_its_period():
+    mixture = Mixture([Tagged(0, 5), Tagged(1, 3)], (3, 1))
+    rows = rows_of(mixture, PERIOD + 40)
+    drawn = collections.Counter(row < 5 for row in rows)
+    assert drawn == {True: (PERIOD + 40) * 3 // 4, False: (PERIOD + 40) // 4}
+    own = [row for row in rows if row >= 5]
+    assert all(len(set(own[i : i + 3])) == 3 for i in range(0, len(own) - 3, 3))
+
+
+def test_weights_by_hand():
+    which, before = pattern((1, 1))
+    assert which[:4].tolist() == [0, 1, 0, 1]
+    assert before[:4].tolist() == [0, 0, 1, 1]
+    with pytest.raises(UserError, match="weights"):
+        Mixture([Tagged(0, 1), Tagged(1, 1)], (1, 0))
+
+
+def test_a_source_alone_keeps_its_order():
+    alone, mixed = Tagged(0, 5), Mixture([Tagged(0, 5)], (1,))
+    assert rows_of(alone, 12) == rows_of(mixed, 12)
+
+
+def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
+    roots = [make_folder(tmp_path / name, count=n) for name, n in (("one", 5), ("two", 10))]
+    config = default_config()
+    config.data.root = str(roots[0])
+    config.data.mix = ((f"folder:root={roots[1]}", 3.0),)
+    config, _ = data.resolve(config)
+    source = data.open_source(config, "train")
+    assert len(source) == 4 + 8
+    rows = rows_of(source, 40)
+    assert sum(row < 4 for row in rows) == 10
+    assert len(data.open_source(config, "eval")) == 1
+    for mix, words in (
+        ((("folder:root=nowhere", 1.0),), "config.data.root"),
+        (("folder",), "not a config and a weight"),
+        (
+            ((f"folder:root={make_folder(tmp_path / 'bw', 4, values=(0, 1, 1))}", 1.0),),
+            "class_names",
+        ),
+    ):
+        config.data.mix = mix
+        with pytest.raises(UserError, match=words):
+            data.open_source(config, "train")
+
+
+def corner_config(**keys):
+    config = default_config()
+    config.augment.crop = (8, 8)
+    config.augment.hflip = 0.0
+    config.data.update(keys)
+    config.train.batch_size = 4
+    return config
+
+
+class Rare(Tagged):
+    """A map of 64 by 64 with one pixel of class 2, some of class 1 and some that are ignored."""
+
+    def size(self, index):
+        return (64, 64)
+
+    def __getitem__(self, index):
+        label = np.zeros((64, 64), np.uint8)
+        label[5, 50] = 2
+        label[40:44, 10:14] = 1
+        label[:, :3] = 255
+        return {"image": np.zeros((64, 64, 3), np.uint8), "label": label, "name": "rare"}
+
+
+def classes_seen(config, batches=40):
+    seen = collections.Counter()
+    stream = pipeline.train_batches(Rare(0, 3), config, 0)
+    for _ in range(batches):
+        for label in next(stream)["label"]:
+            seen.update(np.unique(label).tolist())
+    stream.close()
+    return {key: count / (4 * batches) for key, count in seen.items()}
+
+
+def test_crops_about_rare_classes():
+    plain, by_class, foreground = (
+        classes_seen(corner_config(**keys))
+        for keys in ({}, {"class_crop": 1.0}, {"foreground_crop": 1.0})
+    )
+    assert plain.get(2, 0) < 0.1
+    assert 0.2 < by_class[2] < 0.5  # a third of the draws
+    assert 0.2 < by_class[1] < 0.5
+    # One of seventeen pixels of the foreground is of class 2.
+    assert foreground[1] + foreground.get(2, 0) >= 1
+    assert foreground.get(2, 0) < 0.25
+
+
+def test_crops_are_the_same_again_from_any_batch_on():
+    config = corner_config(class_crop=0.5, foreground_crop=0.3)
+
+    def batches(start, count):
+        stream = pipeline.train_batches(Rare(0, 3), config, start)
+        labels = [next(stream)["label"] for _ in range(count)]
+        stream.close()
+        return labels
+
+    np.testing.assert_array_equal(batches(0, 6)[3:], batches(3, 3))
+
+
+def test_crop_probabilities_are_checked(shapes, tmp_path, tiny_options, capsys):
+    from fcnjax import cli
+
+    argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
+    for option, words in (
+        ("--config.data.class_crop=1.5", "are not probabilities"),
+        ("--config.data.cache=ram", "config.data.cache: unknown 'ram'"),
+    ):
+        assert cli.main([*argv, *tiny_options, option]) == 2
+        assert words in capsys.readouterr().err
