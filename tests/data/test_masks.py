@@ -1,0 +1,178 @@
+"""Encodings of masks, and label maps: what is stored, and what becomes of it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config, override
+from fcnjax.data import open_source, resolve
+from fcnjax.errors import UserError
+
+COLOURS = np.asarray([(0, 0, 0), (0, 128, 0), (128, 0, 0)], np.uint8)
+RNG = np.random.default_rng(0)
+CLASSES = {name: RNG.integers(0, 3, (12, 13)).astype(np.uint8) for name in "abcd"}
+
+
+def write(root, save):
+    """Writes four images, and their masks by `save(path without suffix, classes)`."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name, classes in CLASSES.items():
+        Image.fromarray(np.full((*classes.shape, 3), 9, np.uint8)).save(root / f"images/{name}.png")
+        save(root / "masks" / name, classes)
+    return root
+
+
+def colours(path, classes):
+    Image.fromarray(COLOURS[classes]).save(f"{path}.png")
+
+
+def config_of(root, **keys):
+    config = default_config()
+    config.data.update({"root": str(root), **keys})
+    return config
+
+
+def labels(config):
+    config, _ = resolve(config)
+    found = {}
+    for part in ("train", "eval"):
+        source = open_source(config, part)
+        found |= {source[i]["name"]: source[i]["label"] for i in range(len(source))}
+    return config.data, found
+
+
+def refused(config, *words):
+    with pytest.raises(UserError) as raised:
+        labels(config)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def assert_labels(found, table=(0, 1, 2)):
+    for name, classes in CLASSES.items():
+        np.testing.assert_array_equal(found[name], np.asarray(table)[classes])
+
+
+def test_colours_are_found_and_declared(tmp_path):
+    root = write(tmp_path, colours)
+    data, found = labels(config_of(root))
+    assert data.encoding == "rgb"
+    assert data.mask_colours == data.palette == tuple(map(tuple, COLOURS.tolist()))
+    assert_labels(found)
+    declared = config_of(root)
+    override(declared, "--config.data.mask_colours=((128,0,0),(0,128,0),(0,0,0))")
+    override(declared, "--config.data.class_names=red,green,black")
+    data, found = labels(declared)
+    assert data.class_names == ("red", "green", "black")
+    assert_labels(found, (2, 1, 0))
+
+
+def test_a_colour_that_is_not_listed(tmp_path):
+    root = write(tmp_path, colours)
+    some = tuple(map(tuple, COLOURS[:2].tolist()))
+    wrong = int((CLASSES["a"] == 2).sum())
+    assert wrong
+    refused(config_of(root, mask_colours=some), "has the colour (128, 0, 0), in ", "mask_colours")
+    # Ignored by its place in the list.
+    table = tuple(map(tuple, COLOURS.tolist()))
+    keys = {"mask_colours": table, "mask_values": (0, 1), "ignore_values": (2,)}
+    _, found = labels(config_of(root, **keys))
+    assert_labels(found, (0, 1, 255))
+
+
+def test_a_mask_of_many_colours_is_a_photograph(tmp_path):
+    def photograph(path, classes):
+        picture = np.random.default_rng(1).integers(0, 256, (*classes.shape, 3)).astype(np.uint8)
+        Image.fromarray(picture).save(f"{path}.png")
+
+    root = write(tmp_path, photograph)
+    refused(config_of(root), "distinct colours", "mask_colours")
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8])
+def test_a_channel_a_class(tmp_path, dtype):
+    def onehot(path, classes):
+        channels = np.eye(3, dtype=dtype)[classes]
+        channels[0, 0] = 0  # of no class: ignored
+        np.save(f"{path}.npy", channels)
+
+    data, found = labels(config_of(write(tmp_path, onehot)))
+    assert (data.encoding, data.mask_values) == ("onehot", (0, 1, 2))
+    for name, classes in CLASSES.items():
+        expected = classes.copy()
+        expected[0, 0] = 255
+        np.testing.assert_array_equal(found[name], expected)
+    channels = np.load(tmp_path / "masks/a.npy")
+    channels[2, 2] = 1
+    np.save(tmp_path / "masks/a.npy", channels)
+    refused(config_of(tmp_path), "a.npy: 1 pixels have several classes")
+    np.save(tmp_path / "masks/a.npy", np.zeros((12, 13)))
+    refused(config_of(tmp_path), "a.npy: is not an array [H, W, K]")
+
+
+def test_numbers_of_objects(tmp_path):
+    def instances(path, classes):
+        numbers = np.where(classes > 0, np.arange(classes.size).reshape(classes.shape) + 1000, 0)
+        Image.fromarray(numbers.astype(np.uint16)).save(f"{path}.png")
+
+    root = write(tmp_path, instances)
+    data, found = labels(config_of(root, encoding="instances"))
+    assert data.class_names == ("background", "foreground")
+    assert_labels(found, (0, 1, 1))
+
+
+def test_one_based_with_nought_ignored(tmp_path):
+    root = write(tmp_path, lambda path, classes: Image.fromarray(classes).save(f"{path}.png"))
+    config = config_of(root)
+    override(config, "--config.data.mask_values=1,2")
+    override(config, "--config.data.ignore_values=0")
+    _, found = labels(config)
+    assert_labels(found, (255, 0, 1))
+    config = config_of(root, ignore_values=(0,), class_names=("one", "two"))
+    data, found = labels(config)
+    assert data.mask_values == (1, 2)
+    assert_labels(found, (255, 0, 1))
+    refused(
+        config_of(root, mask_values=(0, 1), ignore_values=(1, 2)), "ignore_values: 1 is a class"
+    )
+
+
+def ids(root):
+    return write(root, lambda path, classes: Image.fromarray(classes).save(f"{path}.png"))
+
+
+def test_label_maps_rename_merge_and_ignore(tmp_path):
+    root, names = ids(tmp_path), ("sky", "car", "bus")
+    keys = {"class_names": names, "palette": ((1, 1, 1), (2, 2, 2), (3, 3, 3))}
+    data, found = labels(
+        config_of(root, **keys, label_map=(("car", "vehicle"), ("bus", "vehicle")))
+    )
+    assert data.class_names == ("sky", "vehicle")
+    assert data.palette == ((1, 1, 1), (2, 2, 2))
+    assert data.mask_values == (0, (1, 2))
+    assert data.label_map == ()
+    assert_labels(found, (0, 1, 1))
+    data, found = labels(config_of(root, **keys, label_map=(("sky", ""), ("bus", "coach"))))
+    assert data.class_names == ("car", "coach")
+    assert_labels(found, (255, 0, 1))
+
+
+def test_a_resolved_label_map_resolves_to_itself(tmp_path):
+    keys = {"class_names": ("sky", "car", "bus"), "label_map": (("bus", "car"),)}
+    config, _ = resolve(config_of(ids(tmp_path), **keys))
+    again, _ = resolve(config)
+    assert again.to_json() == config.to_json()
+    _, found = labels(again)
+    assert_labels(found, (0, 1, 1))
+
+
+def test_label_maps_that_cannot_be(tmp_path):
+    names = ("sky", "car", "bus")
+    config = config_of(ids(tmp_path), class_names=names, label_map=(("cat", "car"),))
+    refused(config, "config.data.label_map: unknown 'cat'", "bus, car, sky")
+    config.data.label_map = (("car", ""), ("bus", ""))
+    refused(config, "leaves 1 class")
+    refused(config_of(tmp_path, encoding="colour"), "config.data.encoding", "ids, instances")
