@@ -16,7 +16,7 @@ COMMANDS = {
     "evaluate": ("fcnjax.evaluate", "score a checkpoint; write metrics.json and report.html"),
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
     "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),
-    "data": ("fcnjax.data.command", "fetch sample sets"),
+    "data": ("fcnjax.data.command", "check, show and build data sets; fetch sample sets"),
     "models": ("fcnjax.inspect.command", "list encoders and decoders, or size up a config's model"),
 }
 

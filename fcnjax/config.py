@@ -65,9 +65,11 @@ def default_config() -> ConfigDict:
             "data": {
                 "source": "folder",  # how the set is stored; `fcnjax data sources` lists them
                 "root": "",  # where it is
+                "name": "",  # tfds, hf: the set's name there
                 "images": "images",
                 "masks": "masks",
-                "split_by": "auto",  # list, folder or fraction; auto takes the first found
+                # list, folder or fraction; geotiff, nifti: blocks; auto takes the first found.
+                "split_by": "auto",
                 "train_split": "train",
                 "eval_split": "val",
                 "eval_fraction": 0.2,  # split_by=fraction: the part held out
@@ -76,9 +78,13 @@ def default_config() -> ConfigDict:
                 # Stored values in class order, as (0, 255), several as a tuple; () finds them.
                 "mask_values": (),
                 "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
+                "mask_names": (),  # coco, labelme: a name a stored value; () finds them
                 "ignore_values": (),  # stored values that are ignored, as (0,)
                 "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
                 "annotations": "",  # listing, coco: the file of the annotations
+                "window": (),  # geotiff: height and width of an example; () is 512, 512
+                "axis": 2,  # nifti: along which slices are examples: 0, 1 or 2
+                "intensity": (),  # nifti: low and high of the grey scale; () looks at each volume
                 "class_names": (),  # () finds them by looking at the masks
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
@@ -89,8 +95,9 @@ def default_config() -> ConfigDict:
                 "cache": config_dict.placeholder(str),
                 "class_crop": 0.0,  # part of the crops that lie about a pixel of a drawn class
                 "foreground_crop": 0.0,  # part about a pixel that is not class 0
-                "mix": (),  # (CONFIG[:ARG], weight) pairs: other sets to train on; this one's is 1
+                "mix": (),  # (CONFIG[:ARG], weight) pairs: sets to train on beside this one (1)
                 "workers": 0,  # processes that read and decode
+                "check": True,  # whether a run first looks at some of the set, as `data check`
                 "shuffle_labels": False,  # control: each image gets another one's mask
             },
             "augment": {
@@ -165,6 +172,26 @@ def default_config() -> ConfigDict:
             },
         }
     ).lock()
+
+
+def load_given(what: str, overrides: Sequence[str], command: str) -> ConfigDict:
+    """The config that a command is given: a config, or a folder for the config `folder`.
+
+    Args:
+        what: `PATH[:ARG]`, a config's name, or a folder of images and masks.
+        overrides: Words of the form `--config.section.key=value`.
+        command: Who asks, for an error.
+
+    Raises:
+        UserError: As `load_config`; or a word that is no override.
+    """
+    for word in overrides:
+        if not word.startswith("--config."):
+            raise UserError(f"{command}: unknown argument {word!r}; see {command} --help")
+    if Path(what).is_dir():
+        # As a word of its own: a folder's name may have a comma.
+        return load_config("folder", [f"--config.data.root={what}", *overrides])
+    return load_config(what, overrides)
 
 
 def channel_names(channels: str) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def download(package: str, sha256: str, folder: Path, *, wheel: bool = False) -> Path:
+def download(
+    package: str, sha256: str, folder: Path, *, wheel: bool = False, tag: str = ""
+) -> Path:
     """Downloads a package with pip, which checks its hash before all else.
 
     Args:
@@ -21,6 +23,8 @@ def download(package: str, sha256: str, folder: Path, *, wheel: bool = False) ->
         sha256: Hash of its file.
         folder: Where the file goes; is made.
         wheel: Whether the file is a wheel; else it is the source package.
+        tag: Which wheel, if not this machine's: Python, ABI and platform, as in its name, such as
+            `cp311-cp311-manylinux_2_28_x86_64`.
 
     Returns:
         The file.
@@ -33,6 +37,10 @@ def download(package: str, sha256: str, folder: Path, *, wheel: bool = False) ->
     pinned.write_text(f"{package} --hash=sha256:{sha256}\n", encoding="utf-8")
     kind = "--only-binary" if wheel else "--no-binary"
     options = ["--no-deps", kind, package.partition("==")[0], "--require-hashes", "--dest", folder]
+    if tag:
+        python, abi, platform = tag.split("-")
+        options += ["--implementation", python[:2], "--python-version", python[2:]]
+        options += ["--abi", abi, "--platform", platform]
     command = [sys.executable, "-m", "pip", "download", *options, "-r", pinned]
     # Its progress bar goes to the terminal, if there is one; standard output is for results.
     done = subprocess.run(

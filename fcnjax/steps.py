@@ -10,7 +10,8 @@ from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from fcnjax.data.augment import augment_batch, normalize, to_unit
+from fcnjax.data.augment import augment_batch, mix_batch, normalize, to_unit
+from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, replicated
 from fcnjax.metrics import confusion_matrix
@@ -28,7 +29,8 @@ def make_train_step(
     """The jitted `train_step(state, batch) -> (state, metrics)`.
 
     A batch holds `image [B, H, W, C]` and `label [B, H, W]` as stored; or, with the set on the
-    device, `row [B]` beside the whole `images`, `labels` and `extents`. Both hold `valid [B]`.
+    device, `row [B]` (and `corner [B, 2]` where crops are sought) beside the whole `images`,
+    `labels` and `extents`. Both hold `valid [B]`.
     The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`.
     """
     loss_fn, stated = make_loss(config), target_of(mesh)
@@ -39,21 +41,24 @@ def make_train_step(
         augment_key, dropout_key = jax.random.split(key)
         if "row" in batch:
             cache = [batch[name] for name in CACHE_KEYS]
-            image, label = augment_batch(augment_key, *cache, batch["row"], config)
+            image, label = augment_batch(
+                augment_key, *cache, batch["row"], config, batch.get("corner")
+            )
         else:
             image, label = augment_batch(
                 augment_key, batch["image"], batch["label"], None, None, config
             )
+        mixed = mix_batch(augment_key, image, label, config)
 
         def loss_of(params: Any) -> tuple[jax.Array, tuple[dict, Any]]:
             outputs, updated = model.apply(
                 {**state.variables, "params": params},
-                image,
+                mixed.image,
                 train=True,
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
             )
-            loss, terms = loss_fn(outputs, label, batch["valid"])
+            loss, terms = mixed.loss(loss_fn, outputs, batch["valid"])
             return loss, (terms, updated.get("batch_stats", {}))
 
         params = state.variables["params"]
@@ -69,6 +74,8 @@ def make_train_step(
 
     whole, sharded = replicated(mesh), batch_sharding(mesh)
     names = ("row", *CACHE_KEYS) if config.data.cache == "device" else ("image", "label")
+    if config.data.cache == "device" and seeks(config):
+        names = ("corner", *names)
     shardings = {name: whole if name in CACHE_KEYS else sharded for name in (*names, "valid")}
     own = stated.is_gpu
     placed = Format(Layout.AUTO, whole) if own else whole

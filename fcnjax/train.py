@@ -24,6 +24,7 @@ from fcnjax.config import channel_names, load_config
 from fcnjax.data import pipeline
 from fcnjax.data.augment import check_augment
 from fcnjax.data.cache import CACHES
+from fcnjax.data.doctor import ERROR, WARNING, quick_check
 from fcnjax.errors import UserError, choose
 from fcnjax.evaluate import Evaluator, Results, write_results
 from fcnjax.init_from import initial_variables, with_normalisation
@@ -68,6 +69,8 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     train_step = make_train_step(model, optimizer, config, mesh)
     for note in [*notes, *more]:
         say(note)
+    if config.data.check and main_process:
+        refuse_faults(config, say)
 
     claim_workdir(config, workdir)
     checkpoints = Checkpoints(
@@ -143,6 +146,23 @@ def loop(
     return results
 
 
+def refuse_faults(config: ConfigDict, say: Callable[[str], None]) -> None:
+    """Looks at some of the examples and says what is wrong with them.
+
+    Raises:
+        UserError: Something without which training makes no sense.
+    """
+    for finding in quick_check(config):
+        line = f"{finding.kind}: {finding.text}" + (finding.line and f" Try: {finding.line}")
+        if finding.severity == ERROR:
+            raise UserError(
+                f"{line} (`fcnjax data check` tells all of the set; --config.data.check=false "
+                "trains nevertheless)"
+            )
+        if finding.severity == WARNING:
+            say(f"warning: {line}")
+
+
 def check_config(config: ConfigDict) -> None:
     """Raises UserError for a value that no other part checks."""
     for key in ("steps", "log_every", "save_every", "keep"):
@@ -213,7 +233,8 @@ def device_batches(
         return
     whole = pipeline.load_all(source, config.data.ignore_label)
     cache = {f"{name}s": jax.device_put(value, replicated(mesh)) for name, value in whole.items()}
-    for batch in prefetch(pipeline.index_batches(source, config, start, **place), mesh):
+    given = {"labels": whole["label"], "extents": whole["extent"]}
+    for batch in prefetch(pipeline.index_batches(source, config, start, **place, **given), mesh):
         yield {**batch, **cache}
 
 

@@ -16,6 +16,7 @@ CONFIG_FILE = "config.json"
 # What may differ when a run is resumed; a larger `train.steps` too.
 MAY_DIFFER = (
     "data.cache",
+    "data.check",
     "data.workers",
     "mesh.",
     "eval.batch_size",

@@ -13,7 +13,7 @@ from fcnjax.data.sources import SOURCES
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
 
-__all__ = ["SOURCES", "Source", "open_source", "resolve"]
+__all__ = ["SOURCES", "Source", "open_plain", "open_source", "resolve"]
 
 
 def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
@@ -69,7 +69,8 @@ def _check_classes(data: ConfigDict) -> None:
         )
 
 
-def _open(config: ConfigDict, part: str) -> Source:
+def open_plain(config: ConfigDict, part: str) -> Source:
+    """Opens a split of a resolved config as it is stored: no cache, no mixture."""
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
 
 
@@ -88,7 +89,7 @@ def _mixed(source: Source, config: ConfigDict) -> Mixture:
                     f"{config.data[key]}; they must be equal (see config.data.label_map)"
                 )
         other.data.cache = config.data.cache
-        sources.append(cached(other, "train", _open(other, "train"), to_stderr))
+        sources.append(cached(other, "train", open_plain(other, "train"), to_stderr))
         weights.append(weight)
     return Mixture(sources, weights)
 
@@ -99,7 +100,7 @@ def open_source(config: ConfigDict, part: str) -> Source:
     Raises:
         UserError: The data is not there any more.
     """
-    source = cached(config, part, _open(config, part), to_stderr)
+    source = cached(config, part, open_plain(config, part), to_stderr)
     if config.data.mix and part == "train":
         source = _mixed(source, config)
     if config.data.shuffle_labels and part == "train":

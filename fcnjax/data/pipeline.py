@@ -22,6 +22,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
+from fcnjax.data.crops import ANYWHERE, seeks, sought_corner
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
@@ -113,14 +114,13 @@ class _Examples:
         self._canvas = canvas_size(config.augment)
         self._mean = np.asarray(config.data.mean)
         self._ignore = config.data.ignore_label
-        self._class_crop = config.data.class_crop
-        self._foreground_crop = config.data.foreground_crop
+        self._config = config
 
     def __call__(self, k: int) -> dict[str, np.ndarray]:
         example = self._source[self._order[k]]
         image, label = example["image"], example["label"]
         rng = np.random.default_rng((self._seed, k))
-        corner, aim = [], self._aim(label, (self._seed, k, 2))
+        corner, aim = [], sought_corner(label, self._config, k)
         for axis, (crop, canvas) in enumerate(zip(self._crop, self._canvas, strict=True)):
             room = label.shape[axis] - crop
             start = int(rng.integers(room + 1)) if room >= 0 else room // 2
@@ -136,29 +136,6 @@ class _Examples:
             "label": _window(label, corner, self._canvas, self._ignore),
             "valid": np.True_,
         }
-
-    def _aim(self, label: np.ndarray, entropy: tuple[int, ...]) -> tuple[int, int] | None:
-        """The corner of a crop about a pixel that is sought, or None where it may lie anywhere."""
-        if not self._class_crop and not self._foreground_crop:
-            return None
-        rng = np.random.default_rng(entropy)
-        draw = rng.random()
-        if draw < self._class_crop:
-            classes = np.unique(label)
-            classes = classes[classes != self._ignore]
-            wanted = label == rng.choice(classes) if len(classes) else None
-        elif draw < self._class_crop + self._foreground_crop:
-            wanted = (label != 0) & (label != self._ignore)
-        else:
-            return None
-        places = np.flatnonzero(wanted) if wanted is not None else []
-        if not len(places):
-            return None
-        place = np.unravel_index(rng.choice(places), label.shape)
-        # Anywhere in the crop, so that what is aimed at is not always its centre.
-        return tuple(
-            int(at) - int(rng.integers(crop)) for at, crop in zip(place, self._crop, strict=True)
-        )
 
 
 def _window(array: np.ndarray, corner: list[int], canvas: tuple[int, int], fill: Any) -> np.ndarray:
@@ -263,14 +240,30 @@ def index_batches(
     start: int,
     process_index: int = 0,
     process_count: int = 1,
+    labels: np.ndarray | None = None,
+    extents: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields `row` `[b]` int32 and `valid` `[b]`: the order of `train_batches`, without reading."""
+    """Yields `row` `[b]` int32 and `valid` `[b]`: the order of `train_batches`, without reading.
+
+    Where crops about certain classes are asked for, and the labels `[N, H, W]` are given with their
+    extents `[N, 2]`, there is `corner` `[b, 2]` int32 too: of the crop, `ANYWHERE` where it is not
+    sought.
+    """
     positions = _positions(config.train.batch_size, start, process_index, process_count)
     own = config.train.batch_size // process_count
     order = _Order(source, config.train.seed)
     for batch in range(len(positions) // own):
-        rows = [order[positions[batch * own + i]] for i in range(own)]
-        yield {"row": np.asarray(rows, np.int32), "valid": np.ones(own, bool)}
+        places = [positions[batch * own + i] for i in range(own)]
+        rows = [order[k] for k in places]
+        found = {"row": np.asarray(rows, np.int32), "valid": np.ones(own, bool)}
+        if labels is not None and seeks(config):
+            corners = []
+            for k, row in zip(places, rows, strict=True):
+                height, width = extents[row]
+                sought = sought_corner(labels[row, :height, :width], config, k)
+                corners.append((ANYWHERE, ANYWHERE) if sought is None else sought)
+            found["corner"] = np.asarray(corners, np.int32)
+        yield found
 
 
 def load_all(source: Source, ignore_label: int = 255) -> dict[str, np.ndarray]:

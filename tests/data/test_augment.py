@@ -1,3 +1,5 @@
+import zlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -149,10 +151,66 @@ def test_pixels_scale_by_their_type(dtype, top):
     np.testing.assert_array_equal(to_unit(jnp.asarray([0, top], dtype)), [0.0, 1.0])
 
 
+# Computed by the version that had no other options: trained figures depend on these draws.
+MOVED = (
+    {"crop": (16, 20), "hflip": 0.5, "vflip": 0.5},
+    (0, 1, 2, 1),
+    3586388251,
+    [
+        [-1.87815750, -1.07282901, 2.60514188],
+        [-0.06293341, -1.66806710, 2.57028365],
+        [1.08442521, 0.03011216, 1.28052318],
+        [0.48505875, -0.30252090, 1.36766922],
+    ],
+)
+EVERYTHING = (
+    {
+        **{"crop": (16, 20), "scale": (0.75, 1.5), "rotation": 30.0, "hflip": 0.5, "vflip": 0.5},
+        **{"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "gamma": 0.3},
+    },
+    None,
+    766618262,
+    [
+        [-1.14698029, -0.15627937, 0.08990037],
+        [-1.21955550, -1.03973103, 2.26397681],
+        [0.50871265, 0.46211970, -0.81304371],
+    ],
+)
+
+
+@pytest.mark.parametrize(("augment", "rows", "checksum", "pixels"), [MOVED, EVERYTHING])
+def test_a_config_without_newer_options_gives_the_crops_it_always_gave(
+    augment, rows, checksum, pixels
+):
+    rng = np.random.default_rng(7)
+    images = rng.integers(0, 256, (3, 40, 44, 3), np.uint8)
+    labels = rng.integers(0, 200, (3, 40, 44), np.uint8)
+    config = default_config()
+    config.augment.update(augment)
+    rows = None if rows is None else jnp.asarray(rows)
+    image, label = run(config, images, labels, rows=rows, seed=3)
+    np.testing.assert_allclose(image[:, 5, 7], pixels, atol=2e-4)
+    assert zlib.crc32(label.tobytes()) == checksum
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("crop", (0, 5)), ("scale", (2.0, 1.0)), ("hflip", 1.5), ("contrast", -1.0), ("gamma", -0.1)],
+    [
+        *[("crop", (0, 5)), ("scale", (2.0, 1.0)), ("hflip", 1.5), ("contrast", -1.0)],
+        *[("gamma", -0.1), ("rotation", float("nan")), ("aspect", 3.0), ("shear", 61.0)],
+        *[("perspective", 1.0), ("elastic", -1.0), ("elastic", 20.0), ("elastic_sigma", 0.0)],
+        *[("quarter_turns", 1.1), ("hue", 0.6), ("grayscale", -0.1), ("blur", 9.0)],
+        *[("noise", -0.1), ("cutout", 2.0), ("cutout_size", 0.0), ("mixup", 1.5)],
+        *[("mixup_alpha", 0.0), ("cutmix", -0.5), ("classmix", 2.0), ("mosaic", float("nan"))],
+    ],
 )
 def test_settings_out_of_range_are_named(key, value):
-    with pytest.raises(UserError, match=f"config.augment.{key}"):
+    with pytest.raises(UserError, match=rf"config\.augment\.{key}: ") as caught:
         check_augment(make_config(**{key: value}).augment)
+    assert "\n" not in str(caught.value)
+
+
+def test_ways_of_mixing_may_not_sum_to_more_than_one():
+    check_augment(make_config(mixup=0.25, cutmix=0.25, classmix=0.25, mosaic=0.25).augment)
+    with pytest.raises(UserError, match=r"mixup, cutmix, classmix, mosaic sum to 1\.2"):
+        check_augment(make_config(mixup=0.6, mosaic=0.6).augment)

@@ -112,7 +112,7 @@ def test_list_split(tmp_path):
     (tmp_path / "val.txt").write_text("b\nx7\n")
     refused(config_of(tmp_path), "val.txt, line 2", "'x7'")
     (tmp_path / "val.txt").write_text("\n")
-    refused(config_of(tmp_path), "the split 'val' has no image")
+    refused(config_of(tmp_path), "val.txt: names no image")
     (tmp_path / "val.txt").unlink()
     refused(config_of(tmp_path), "val.txt: no such list", "config.data.eval_split")
     resolve(config_of(tmp_path, split_by="fraction"))
@@ -163,7 +163,7 @@ def test_sizes_must_agree(tmp_path):
 def test_bad_settings(tmp_path):
     write(tmp_path, "ab")
     refused(config_of(tmp_path, split_by="lists"), "config.data.split_by", "did you mean 'list'")
-    refused(config_of(tmp_path, source="folders"), "config.data.source", "folder, stare")
+    refused(config_of(tmp_path, source="folders"), "config.data.source", "did you mean 'folder'")
     refused(config_of(tmp_path, channels="BGR"), "config.data.channels: 'BGR' is not RGB")
     refused(config_of(tmp_path, eval_fraction=1.0), "config.data.eval_fraction")
     refused(config_of(tmp_path, split_seed=-1), "config.data.split_seed: -1")

@@ -1,11 +1,15 @@
 import collections
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from fcnjax import data
 from fcnjax.config import default_config
 from fcnjax.data import pipeline
+from fcnjax.data.augment import augment_batch
+from fcnjax.data.crops import ANYWHERE
 from fcnjax.data.mixture import PERIOD, Mixture, pattern
 from fcnjax.errors import UserError
 
@@ -168,3 +172,29 @@ def test_crop_probabilities_are_checked(shapes, tmp_path, tiny_options, capsys):
     ):
         assert cli.main([*argv, *tiny_options, option]) == 2
         assert words in capsys.readouterr().err
+
+
+def test_crops_are_sought_on_the_device_too():
+    """There the host says where; what is cropped is the same as where the host crops."""
+    config = corner_config(class_crop=0.6, foreground_crop=0.2)
+    whole = pipeline.load_all(Rare(0, 3), 255)
+    batches = pipeline.index_batches(
+        Rare(0, 3), config, 0, labels=whole["label"], extents=whole["extent"]
+    )
+    stream = pipeline.train_batches(Rare(0, 3), config, 0)
+    sought = 0
+    for _ in range(5):
+        indexed, cropped = next(batches), next(stream)
+        _, labels = augment_batch(
+            jax.random.key(0),
+            *(jnp.asarray(whole[key]) for key in ("image", "label", "extent")),
+            jnp.asarray(indexed["row"]),
+            config,
+            jnp.asarray(indexed["corner"]),
+        )
+        for row, (corner, label) in enumerate(zip(indexed["corner"], labels, strict=True)):
+            if corner[0] != ANYWHERE:
+                np.testing.assert_array_equal(label, cropped["label"][row])
+                sought += 1
+    stream.close()
+    assert 8 < sought < 20

@@ -3,9 +3,36 @@
 from collections.abc import Mapping
 
 from fcnjax.data.layout import Layout
-from fcnjax.data.sources import folder, samples
+from fcnjax.data.sources import (
+    ade20k,
+    camvid,
+    celebamask,
+    cityscapes,
+    coco,
+    folder,
+    geotiff,
+    hf,
+    labelme,
+    listing,
+    nifti,
+    samples,
+    tfds,
+    voc,
+)
 
 SOURCES: Mapping[str, Layout] = {
     "folder": folder.LAYOUT,
+    "listing": listing.LAYOUT,
+    "coco": coco.LAYOUT,
+    "labelme": labelme.LAYOUT,
+    "voc": voc.LAYOUT,
+    "cityscapes": cityscapes.LAYOUT,
+    "camvid": camvid.LAYOUT,
+    "ade20k": ade20k.LAYOUT,
+    "celebamask": celebamask.LAYOUT,
+    "tfds": tfds.LAYOUT,
+    "hf": hf.LAYOUT,
+    "geotiff": geotiff.LAYOUT,
+    "nifti": nifti.LAYOUT,
     **{name: samples.layout(name) for name in samples.SAMPLES},
 }

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.classes import find_classes
 from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.layout import Layout, require_root
+from fcnjax.data.lists import hold_out, read_names
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
 from fcnjax.errors import UserError, choose
 
@@ -54,19 +54,13 @@ def _by_list(data: ConfigDict) -> dict[str, list[Pair]]:
         file = root / f"{data[f'{part}_split']}.txt"
         if not file.is_file():
             raise UserError(f"{file}: no such list; config.data.{part}_split names it")
-        try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, ValueError) as error:
-            raise UserError(f"{file}: cannot be read as text: {error}") from error
         found[part] = []
-        for number, line in enumerate(lines, start=1):
-            stem = line.strip()
-            if stem and stem not in by_stem and Path(stem).suffix.lower() in IMAGE_SUFFIXES:
+        for number, stem in read_names(file):
+            if stem not in by_stem and Path(stem).suffix.lower() in IMAGE_SUFFIXES:
                 stem = Path(stem).stem
-            if stem and stem not in by_stem:
+            if stem not in by_stem:
                 raise UserError(f"{file}, line {number}: no image {stem!r} in {root / data.images}")
-            if stem:
-                found[part].append(by_stem[stem])
+            found[part].append(by_stem[stem])
     return found
 
 
@@ -96,17 +90,7 @@ def _split_folders(data: ConfigDict, split: str) -> tuple[Path, Path] | None:
 
 
 def _by_fraction(data: ConfigDict) -> dict[str, list[Pair]]:
-    pairs = _all_pairs(data)
-    if not 0 < data.eval_fraction < 1:
-        raise UserError(f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1")
-    if len(pairs) < 2:
-        raise UserError(f"{data.root}: {len(pairs)} image cannot be split; give two or more")
-    order = np.random.default_rng(data.split_seed).permutation(len(pairs))
-    held_out = set(order[: min(max(round(len(pairs) * data.eval_fraction), 1), len(pairs) - 1)])
-    return {
-        "train": [pair for i, pair in enumerate(pairs) if i not in held_out],
-        "eval": [pair for i, pair in enumerate(pairs) if i in held_out],
-    }
+    return hold_out(_all_pairs(data), data)
 
 
 SPLITS = {"list": _by_list, "folder": _by_folder, "fraction": _by_fraction}

@@ -1,0 +1,185 @@
+"""Reads a data set, and gathers what is wrong with it."""
+
+import collections
+import dataclasses
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ml_collections import ConfigDict
+from rich.console import Console
+from rich.progress import track
+
+from fcnjax.data import SOURCES, Source, open_source, resolve
+from fcnjax.data.classes import evenly
+from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.doctor.copies import copies
+from fcnjax.data.doctor.encodings import diagnose
+from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
+from fcnjax.data.doctor.findings import ERROR, Finding, by_severity, some
+from fcnjax.data.doctor.stored import StoredTally
+from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
+from fcnjax.data.layout import PARTS
+from fcnjax.data.pairs import Pair
+from fcnjax.data.sources.folder import MASK_SUFFIXES, find_pairs
+from fcnjax.errors import UserError, choose
+
+QUICK, QUICK_S = 64, 4.0  # examples of a split, and seconds, that the quick check takes at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """A data set that was checked.
+
+    Attributes:
+        findings: The worst first.
+        config: The resolved config; as it was given where `resolve` failed.
+        resolved: Whether it did not.
+        tallies: Numbers of `train` and `eval`.
+    """
+
+    findings: list[Finding]
+    config: ConfigDict
+    resolved: bool
+    tallies: dict[str, Tally]
+
+
+def quick_check(config: ConfigDict) -> list[Finding]:
+    """Looks at no more than `QUICK` examples of each split, for no more than a few seconds.
+
+    Args:
+        config: The config as the user gave it, or resolved, which spares looking for the classes.
+
+    Returns:
+        The findings, the worst first; without suggestions, which ask for all examples.
+
+    Raises:
+        UserError: There is no data there to look at.
+    """
+    return check(config, most=QUICK, seconds=QUICK_S).findings
+
+
+def check(
+    config: ConfigDict, most: int | None = None, seconds: float | None = None, show: bool = False
+) -> Checked:
+    """Reads the examples of both splits.
+
+    Args:
+        config: The config as the user gave it.
+        most: Examples of each split that are read, evenly spaced; None reads all.
+        seconds: Time for reading, after which the rest is left out.
+        show: Whether to draw a progress bar on the terminal.
+
+    Raises:
+        UserError: There is no data there to look at: an unknown source, or no such folder.
+    """
+    choose(SOURCES, config.data.source, "config.data.source")
+    root = config.data.root
+    if config.data.source == "folder" and not (root and Path(root).is_dir()):
+        raise UserError(f"config.data.root: {root!r} is not a folder")
+    resolved, sources, findings = _open(config)
+    known = resolved or config
+    pairs = _pairs_of(known.data)
+    looks: list[Look] = []
+    stored = StoredTally()
+    for part in PARTS:
+        if sources[part] is None and pairs is None:
+            continue
+        looker = Looker(part, known.data, sources[part], pairs and pairs[part])
+        for look in _read(looker, part, most, seconds and seconds / len(PARTS), show):
+            if look.stored:
+                stored.add(look.stored)
+            # Added up, it need not be kept for each of many thousands.
+            looks.append(dataclasses.replace(look, stored=None))
+    whole = most is None and seconds is None
+    one_split = known.data.train_split == known.data.eval_split
+    findings += _faults(looks) + copies(looks, one_split)
+    if stored.files:
+        findings += diagnose(stored, config, resolved)
+    classes = len(known.data.class_names) if resolved else 0
+    tallies = {p: Tally([look for look in looks if look.part == p], classes) for p in PARTS}
+    if resolved:
+        findings += of_classes(tallies, resolved, whole)
+    if whole:
+        findings += suggestions(tallies["train"], config, known)
+    return Checked(by_severity(findings), known, resolved is not None, tallies)
+
+
+def _open(
+    config: ConfigDict,
+) -> tuple[ConfigDict | None, dict[str, Source | None], list[Finding]]:
+    """The resolved config and the source of each split; None, and why, where that fails."""
+    try:
+        resolved, _ = resolve(config)
+        resolved.data.shuffle_labels = False  # a control of training, no fault of the set
+        return resolved, {part: open_source(resolved, part) for part in PARTS}, []
+    except UserError as error:
+        finding = Finding(ERROR, "cannot be opened", str(error))
+        return None, dict.fromkeys(PARTS), [finding]
+
+
+def _pairs_of(data: ConfigDict) -> Mapping[str, Sequence[Pair]] | None:
+    """The files of a `folder`, by split: those that have a partner where some lack theirs."""
+    if data.source != "folder":
+        return None
+    try:
+        return find_pairs(data)
+    except UserError:
+        root = Path(data.root)
+    images, masks = (
+        {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes}
+        for folder, suffixes in (
+            (root / data.images, IMAGE_SUFFIXES),
+            (root / data.masks, MASK_SUFFIXES),
+        )
+    )
+    return {
+        "train": [(images[stem], masks[stem]) for stem in images if stem in masks],
+        "eval": [],
+    }
+
+
+def _read(
+    looker: Looker, part: str, most: int | None, seconds: float | None, show: bool
+) -> Iterable[Look]:
+    rows = list(range(len(looker)))
+    rows = evenly(rows, most) if most and rows else rows
+    until = time.monotonic() + seconds if seconds else None
+    return track(
+        _in_threads(looker, rows, until),
+        description=part,
+        total=len(rows),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not show,
+    )
+
+
+def _in_threads(looker: Looker, rows: Sequence[int], until: float | None) -> Iterator[Look]:
+    """The looks at the rows in order; ends early at the time `until`.
+
+    Few are on their way at once: an image is large, and what is kept of it is small.
+    """
+    threads = min(os.cpu_count() or 1, 16)
+    waiting: collections.deque = collections.deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for row in rows:
+            if until and time.monotonic() > until:
+                break
+            waiting.append(pool.submit(looker, row))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _faults(looks: Sequence[Look]) -> list[Finding]:
+    findings = []
+    for kind in (UNREADABLE, MISMATCH, UNUSABLE):
+        texts = [look.fault[1] for look in looks if look.fault and look.fault[0] == kind]
+        if texts:
+            text = f"{len(texts)} of {len(looks)} examples: {some(texts)}"
+            findings.append(Finding(ERROR, kind, text))
+    return findings

@@ -1,0 +1,92 @@
+"""Finds images that are there twice, within a split and over both."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from fcnjax.data.classes import evenly
+from fcnjax.data.doctor.examples import Look
+from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, some
+
+MOST_COMPARED = 20_000  # examples of a split that are compared with all of the other
+ROWS = 16  # of the table of distances that is made at once
+BITS_APART = 5  # of 64: the most of two hashes of one picture
+LEVELS_APART = 4.0  # mean difference of two thumbs of one picture, in grey levels
+
+_BITS = np.asarray([bin(value).count("1") for value in range(2**16)], np.uint8)
+
+
+def copies(looks: Sequence[Look], one_split: bool = False) -> list[Finding]:
+    """Findings on the same pixels in both splits or twice in one, and on nearly the same.
+
+    Args:
+        looks: Those of both splits.
+        one_split: Whether the config names one split for both, and so means what it says.
+    """
+    same: dict[bytes, list[Look]] = defaultdict(list)
+    for look in looks:
+        if look.pixels:
+            same[look.pixels].append(look)
+    groups = [group for group in same.values() if len(group) > 1]
+    leaks = [g for g in groups if len({look.part for look in g}) > 1]
+    twice = [g for g in groups if len({look.part for look in g}) == 1]
+    torn = [g for g in groups if len({look.labels for look in g if look.labels}) > 1]
+    findings = []
+    if leaks:
+        text = (
+            f"{len(leaks)} images are in train and in eval, pixel by pixel, and the score will "
+            f"flatter: {_named(leaks)}"
+        )
+        findings.append(Finding(WARNING if one_split else ERROR, "leak", text))
+    if twice:
+        text = f"{len(twice)} images are there twice or more in a split: {_named(twice)}"
+        findings.append(Finding(WARNING, "duplicates", text))
+    if torn:
+        text = f"{len(torn)} images are there twice with different labels: {_named(torn)}"
+        findings.append(Finding(WARNING, "contradicting labels", text))
+    return findings if one_split else findings + _near(looks)
+
+
+def _named(groups: Sequence[Sequence[Look]]) -> str:
+    return some([" = ".join(look.name for look in group[:2]) for group in groups])
+
+
+def _near(looks: Sequence[Look]) -> list[Finding]:
+    train, evaluated = (
+        evenly(found, MOST_COMPARED) if found else []
+        for part in ("train", "eval")
+        for found in [[look for look in looks if look.part == part and look.thumb]]
+    )
+    pairs = near_pairs(train, evaluated)
+    if not pairs:
+        return []
+    text = (
+        f"{len({b.name for _, b in pairs})} images of eval are nearly as one of train, as the next "
+        "frame of a film is, or a copy that was scaled or compressed: "
+        + some([f"{a.name} ~ {b.name}" for a, b in pairs])
+    )
+    return [Finding(WARNING, "near duplicates", text)]
+
+
+def near_pairs(train: Sequence[Look], evaluated: Sequence[Look]) -> list[tuple[Look, Look]]:
+    """Pairs of looks whose pictures are nearly the same, without those that are the same."""
+    if not train or not evaluated:
+        return []
+    ours = np.asarray([look.dhash for look in train], np.uint64)
+    theirs = np.asarray([look.dhash for look in evaluated], np.uint64)
+    pairs = []
+    for start in range(0, len(theirs), ROWS):
+        differ = (theirs[start : start + ROWS, None] ^ ours[None]).view(np.uint16)
+        apart = _BITS[differ].reshape(-1, len(ours), 4).sum(-1)
+        for row, column in np.argwhere(apart <= BITS_APART):
+            one, other = train[column], evaluated[start + row]
+            if one.pixels != other.pixels and _alike(one, other):
+                pairs.append((one, other))
+    return pairs
+
+
+def _alike(one: Look, other: Look) -> bool:
+    a, b = (np.frombuffer(look.thumb, np.uint8).astype(np.float32) for look in (one, other))
+    # Another exposure is no other picture.
+    return float(np.abs((a - a.mean()) - (b - b.mean())).mean()) < LEVELS_APART

@@ -1,0 +1,157 @@
+"""Reads an example, and keeps of it what the doctor needs: numbers, not pixels."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax.data.decode import read_image
+from fcnjax.data.doctor.stored import Stored, look_at_mask
+from fcnjax.data.pairs import Pair
+from fcnjax.data.source import Source
+from fcnjax.errors import UserError
+
+UNREADABLE, MISMATCH, UNUSABLE = "unreadable files", "size mismatch", "unusable examples"
+THUMB = 16  # side of what near duplicates are compared by
+FLAT = 4.0  # standard deviation in grey levels, below which a picture tells nothing
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is kept of an example.
+
+    Attributes:
+        part: `train` or `eval`.
+        index: Its place in the source.
+        name: Its image file, or its name where it comes from no pair of files.
+        fault: The kind and the text of what is wrong with it, or None.
+        size: Height and width; (0, 0) where the image cannot be read.
+        mean: By channel, of pixels scaled to 0..1; `square` is the mean of their squares.
+        pixels: A hash of the image's pixels; `labels` of its class ids. b"" where unread.
+        dhash: 64 bits that similar pictures share; `thumb` is the picture as `THUMB**2` grey
+            levels, empty where it is flat.
+        counts: Pixels by class, int64 `[K]`; `ignored` and `outside` of no class at all.
+        stored: What its mask file stores, where there is one.
+    """
+
+    part: str
+    index: int
+    name: str
+    fault: tuple[str, str] | None = None
+    size: tuple[int, int] = (0, 0)
+    mean: np.ndarray | None = None
+    square: np.ndarray | None = None
+    pixels: bytes = b""
+    labels: bytes = b""
+    dhash: int = 0
+    thumb: bytes = b""
+    counts: np.ndarray | None = None
+    ignored: int = 0
+    outside: int = 0
+    stored: Stored | None = None
+
+
+class Looker:
+    """Looks at the examples of a split: `look(index) -> Look`.
+
+    Args:
+        part: `train` or `eval`.
+        data: `config.data`, resolved where that can be done.
+        source: The open source; None where the config cannot be resolved: then the files are
+            looked at, and no labels.
+        pairs: The image and mask files by index; None where the source is not made of such.
+    """
+
+    def __init__(
+        self, part: str, data: ConfigDict, source: Source | None, pairs: Sequence[Pair] | None
+    ):
+        self._part = part
+        self._channels = data.channels
+        self._ignore = data.ignore_label
+        self._source = source
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs if self._source is None else self._source)
+
+    def __call__(self, index: int) -> Look:
+        """Reads the example; what is wrong with it is in the look's `fault`."""
+        pair = self._pairs[index] if self._pairs is not None else None
+        facts = {"part": self._part, "index": index, "name": str(pair[0] if pair else index)}
+        example, fault = _tried(lambda: self._source[index] if self._source is not None else None)
+        stored, bad_mask = _tried(lambda: look_at_mask(pair[1]) if pair else None)
+        if example is None and pair:
+            image, bad_image = _tried(lambda: read_image(pair[0], self._channels))
+        else:
+            image, bad_image = (example["image"] if example else None), None
+        if bad_image or bad_mask:
+            facts["fault"] = (UNREADABLE, bad_image or bad_mask)
+        elif image is not None and stored and stored.size != image.shape[:2]:
+            facts["fault"] = (MISMATCH, _mismatch(pair, image.shape[:2], stored.size))
+        elif fault:
+            facts["fault"] = (UNUSABLE, fault)
+        if image is not None:
+            facts |= _of_image(image)
+        if example is not None:
+            facts |= self._of_label(example["label"])
+            facts["name"] = facts["name"] if pair else str(example["name"])
+        return Look(**facts, stored=stored)
+
+    def _of_label(self, label: np.ndarray) -> dict:
+        count = len(self._source.class_names)
+        ignored = label == self._ignore
+        inside = ~ignored & (label >= 0) & (label < count)
+        return {
+            "labels": _digest(label),
+            "counts": np.bincount(label[inside], minlength=count).astype(np.int64),
+            "ignored": int(ignored.sum()),
+            "outside": int(label.size - ignored.sum() - inside.sum()),
+        }
+
+
+def _tried(read: Callable) -> tuple:
+    """What `read` returns, and the text of its error."""
+    try:
+        return read(), None
+    except UserError as error:
+        return None, str(error)
+
+
+def _mismatch(pair: tuple[Path, Path], size: tuple[int, int], mask_size: tuple[int, int]) -> str:
+    of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
+    return f"{pair[1]}: is {of_mask} pixels, and its image {pair[0]} is {of_image}"
+
+
+def _of_image(image: np.ndarray) -> dict:
+    scale = float(np.iinfo(image.dtype).max) if image.dtype.kind in "ui" else 1.0
+    bands = [np.ascontiguousarray(image[..., i]) for i in range(image.shape[-1])]
+    moments = np.asarray([[part.item() for part in cv2.meanStdDev(band)] for band in bands])
+    mean, std = (moments / scale).T
+    thumb, steps = (_shrunk(image, size) * (255 / scale) for size in ((THUMB, THUMB), (9, 8)))
+    bits = np.packbits(steps[:, 1:] > steps[:, :-1])
+    return {
+        "size": image.shape[:2],
+        "mean": mean,
+        "square": std**2 + mean**2,
+        # Blank images are alike by their nature.
+        "pixels": _digest(image) if image.min() != image.max() else b"",
+        "dhash": int.from_bytes(bits.tobytes(), "big"),
+        "thumb": thumb.clip(0, 255).astype(np.uint8).tobytes() if thumb.std() > FLAT else b"",
+    }
+
+
+def _shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The mean of the first three channels, in a width and height of few pixels."""
+    colour = np.ascontiguousarray(image[..., :3])
+    small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    return small.reshape(size[1], size[0], -1).mean(-1)
+
+
+def _digest(array: np.ndarray) -> bytes:
+    digest = hashlib.blake2b(f"{array.shape}{array.dtype}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.digest()

@@ -1,0 +1,225 @@
+"""Rasters of any size, as GeoTIFF, and masks of the same places; each window is an example.
+
+A raster is cut into windows of `config.data.window` from its upper left corner on; those at the
+right and lower edge are smaller, so that each pixel is in one window and one only. Windows are
+read when they are asked for, and nothing else of the file is. Windows without a label stay: to
+know them, the whole mask would have to be read.
+
+The mask's nodata value is ignored, unless `config.data.mask_values` has it as a class; so are
+pixels where the image has no data in any band.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax.config import channel_names
+from fcnjax.data.bands import (
+    Raster,
+    Window,
+    read_bands_and_valid,
+    read_header,
+    read_stored,
+)
+from fcnjax.data.classes import evenly
+from fcnjax.data.layout import PARTS, Layout
+from fcnjax.data.masks import ClassTable, values_of
+from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.sources.whole_files import cut, divide, find_values
+from fcnjax.errors import UserError
+
+SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
+WINDOW = (512, 512)
+_APART = 0.01  # pixels, by which the corners of a mask may lie off its image's
+
+
+@dataclass(frozen=True)
+class Area:
+    """A raster, its mask, and the columns of it that a split has.
+
+    Attributes:
+        image: The image's file.
+        mask: The mask's file.
+        height: Rows of the raster.
+        start: First column.
+        stop: The column after the last.
+        nodata: The mask's value for no data, or None.
+    """
+
+    image: Path
+    mask: Path
+    height: int
+    start: int
+    stop: int
+    nodata: float | None
+
+    def grid(self, window: tuple[int, int]) -> tuple[int, int]:
+        """How many rows and columns of windows cover it."""
+        height, width = window
+        return -(-self.height // height), -(-(self.stop - self.start) // width)
+
+    def window(self, index: int, window: tuple[int, int]) -> Window:
+        """The place of a window, counted row by row."""
+        row, column = divmod(index, self.grid(window)[1])
+        top, left = row * window[0], self.start + column * window[1]
+        return top, left, min(window[0], self.height - top), min(window[1], self.stop - left)
+
+
+class GeotiffSource:
+    """Windows of rasters.
+
+    Args:
+        areas: The rasters.
+        data: `config.data`, resolved.
+    """
+
+    def __init__(self, areas: Sequence[Area], data: ConfigDict):
+        self.class_names = tuple(data.class_names)
+        self._areas = list(areas)
+        self._window = _window_of(data)
+        self._names = channel_names(data.channels)
+        self._instances = data.encoding == "instances"
+        self._classes = ClassTable(data)
+        self._ignore = data.ignore_label
+        self._declared = {value for entry in data.mask_values for value in values_of(entry)}
+        counts = [np.prod(area.grid(self._window)) for area in areas]
+        self._ends = np.cumsum(counts)
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of a window."""
+        return self._place(index)[1][2:]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        area, window = self._place(index)
+        image, valid = read_bands_and_valid(area.image, self._names, window)
+        label = self._label(area, window)
+        label[~valid] = self._ignore
+        row, column = window[:2]
+        return {"image": image, "label": label, "name": f"{area.image.stem}_y{row}_x{column}"}
+
+    def _place(self, index: int) -> tuple[Area, Window]:
+        # Python ends a loop over a source by this.
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        first = int(self._ends[number - 1]) if number else 0
+        area = self._areas[number]
+        return area, area.window(index - first, self._window)
+
+    def _label(self, area: Area, window: Window) -> np.ndarray:
+        stored = read_stored(area.mask, window)
+        void = np.zeros_like(stored, bool) if area.nodata is None else stored == area.nodata
+        if self._instances:
+            stored = (stored > 0).astype(np.int32)
+        if area.nodata in self._declared or not void.any():
+            return self._classes(stored, area.mask)
+        # Any class will do where there is none: the table would refuse the value.
+        label = self._classes(np.where(void, min(self._declared), stored), area.mask)
+        label[void] = self._ignore
+        return label
+
+
+def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], bool]:
+    """The rasters of `train` and `eval`, and whether each was divided by blocks of columns.
+
+    Raises:
+        UserError: A file is missing, or a mask does not lie on its image.
+    """
+    pairs, divided = divide(data, SUFFIXES)
+    areas: dict[str, list[Area]] = {}
+    for part in PARTS:
+        areas[part] = []
+        for image, mask in pairs[part]:
+            header, of_mask = read_header(image), read_header(mask)
+            refuse_another_place(image, header, mask, of_mask)
+            height, width = header.size
+            start, stop = cut(width, data.eval_fraction, part) if divided else (0, width)
+            if start == stop:
+                raise UserError(f"{image}: is {width} pixels wide, which is too little to divide")
+            areas[part].append(Area(image, mask, height, start, stop, of_mask.nodata))
+    return areas, divided
+
+
+def refuse_another_place(image: Path, header: Raster, mask: Path, of_mask: Raster) -> None:
+    """Raises UserError where a mask has another size or place on the map than its image.
+
+    A file without georeference is taken to be in the place of the other.
+    """
+    refuse_sizes(image, header.size, mask, of_mask.size)
+    if header.crs and of_mask.crs and header.crs != of_mask.crs:
+        raise UserError(f"{mask}: is in {of_mask.crs}, and its image {image} in {header.crs}")
+    if header.transform is None or of_mask.transform is None:
+        return
+    height, width = header.size
+    to_image = np.linalg.solve(header.transform, of_mask.transform)
+    for corner in ((0, 0), (width, 0), (0, height)):
+        off = (to_image @ (*corner, 1))[:2] - corner
+        if np.abs(off).max() > _APART:
+            raise UserError(
+                f"{mask}: lies elsewhere than its image {image}: its corner {corner} is off by "
+                f"{off[0]:.6g} columns and {off[1]:.6g} rows; the two need the same transform"
+            )
+
+
+def _window_of(data: ConfigDict) -> tuple[int, int]:
+    window = tuple(data.window) or WINDOW
+    if len(window) != 2 or not all(isinstance(size, int) and size > 0 for size in window):
+        raise UserError(f"config.data.window: {window} is not a height and width over 0")
+    return window
+
+
+def _in_table(nodata: float | None) -> bool:
+    """Whether a value for no data can stand in `config.data.ignore_values`."""
+    return nodata is not None and nodata >= 0 and float(nodata).is_integer() and nodata < 2**16
+
+
+def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
+    """The values that masks store, less nodata, each with a file; reads a part of many windows."""
+    every = [(area, i) for area in areas for i in range(int(np.prod(area.grid(window))))]
+    found: dict[int, Path] = {}
+    for area, index in evenly(every):
+        for value in np.unique(read_stored(area.mask, area.window(index, window))).tolist():
+            if value != area.nodata:
+                found.setdefault(value, area.mask)
+    return found
+
+
+def _resolve(config: ConfigDict) -> list[str]:
+    data = config.data
+    window = _window_of(data)
+    areas, divided = find_areas(data)
+    everything = [area for part in PARTS for area in areas[part]]
+    void = {int(area.nodata) for area in everything if _in_table(area.nodata)}
+    table = read_header(everything[0].mask).palette or {}
+    note = find_values(data, lambda: _look(everything, window), void, table)
+    counts = [sum(int(np.prod(area.grid(window))) for area in areas[part]) for part in PARTS]
+    size = "x".join(map(str, window[::-1]))
+    lines = [
+        f"{data.root}: {len(areas['train'])} rasters to train on in {counts[0]} windows of {size}, "
+        f"{len(areas['eval'])} held out in {counts[1]}{note}"
+    ]
+    if divided:
+        first = areas["eval"][0]
+        lines.append(
+            f"{data.root}: each raster is divided: the columns up to {first.start} of "
+            f"{first.image.name} train, those from there on are held out"
+        )
+    return lines
+
+
+def _open(config: ConfigDict, part: str) -> GeotiffSource:
+    return GeotiffSource(find_areas(config.data)[0][part], config.data)
+
+
+LAYOUT = Layout(
+    "rasters as GeoTIFF of any size in config.data.images and .masks, read in windows",
+    _resolve,
+    _open,
+)

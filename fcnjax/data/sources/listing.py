@@ -1,0 +1,161 @@
+"""Images and masks that a list names: CSV, JSON or JSON lines.
+
+`config.data.annotations` is the list. A CSV file has a header with the columns `image`, `mask` and,
+if wanted, `split`; a JSON file is a list of objects with these keys, and JSON lines are an object a
+line. Paths are relative to `config.data.root`, or to the list's folder where that is empty. Without
+`split` a part is held out by `config.data.eval_fraction`.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from fcnjax.data.annotations import (
+    annotations_file,
+    field,
+    parse_json,
+    read_text,
+    refuse_missing,
+)
+from fcnjax.data.classes import find_classes
+from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
+from fcnjax.data.lists import hold_out
+from fcnjax.data.pairs import Pair, PairSource, check_sizes
+from fcnjax.errors import UserError, choose
+
+
+class Row(NamedTuple):
+    """A row of a list.
+
+    Attributes:
+        where: The file and the line or item.
+        image: The image file.
+        mask: The mask file.
+        split: The split it belongs to; None where the list does not say.
+    """
+
+    where: str
+    image: Path
+    mask: Path
+    split: str | None
+
+
+def read_rows(path: Path, root: Path) -> list[Row]:
+    """The rows of a list; `split` is given in all or in none.
+
+    Args:
+        path: A `.csv`, `.json` or `.jsonl` file.
+        root: What its paths are relative to.
+
+    Raises:
+        UserError: It cannot be read, is empty, or lacks a value; names the line or item.
+    """
+    read = choose(READERS, path.suffix.lower(), f"{path}: the file's ending")
+    entries = list(read(path))
+    if not entries:
+        raise UserError(f"{path}: lists no image")
+    has_split = any(isinstance(entry, dict) and "split" in entry for _, entry in entries)
+    rows = []
+    for where, entry in entries:
+        keys = ("image", "mask", "split") if has_split else ("image", "mask")
+        values = [field(entry, key, str, where).strip() for key in keys]
+        for key, value in zip(keys, values, strict=True):
+            if not value:
+                raise UserError(f"{where}: {key!r} is empty")
+        split = values[2] if has_split else None
+        rows.append(Row(where, root / values[0], root / values[1], split))
+    return rows
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, Any]]:
+    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
+    header = None
+    try:
+        for cells in reader:
+            where = f"{path}, line {reader.line_num}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = [cell.strip() for cell in cells]
+                for key in ("image", "mask"):
+                    if key not in header:
+                        raise UserError(f"{where}: has no column {key!r}; has {', '.join(header)}")
+            elif len(cells) != len(header):
+                raise UserError(f"{where}: has {len(cells)} cells for {len(header)} columns")
+            else:
+                yield where, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+
+
+def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
+    items = parse_json(read_text(path), path)
+    if not isinstance(items, list):
+        raise UserError(f"{path}: is not a list of objects with 'image' and 'mask'")
+    for number, item in enumerate(items, start=1):
+        yield f"{path}, item {number}", item
+
+
+def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
+    # Not splitlines(): a text of JSON may hold other ends of lines, such as U+2028.
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", parse_json(line, path, number)
+
+
+READERS = {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_json_lines}
+
+
+def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
+    """The rows of `train` and `eval`, by the list's `split` or `config.data.eval_fraction`.
+
+    Raises:
+        UserError: The list cannot be read, or names no such split.
+    """
+    path = annotations_file(data, "", "list.csv")
+    rows = read_rows(path, Path(data.root or path.parent))
+    has_split = rows[0].split is not None
+    kinds = {"auto": has_split, "list": True, "fraction": False}
+    if not choose(kinds, data.split_by, "config.data.split_by"):
+        return hold_out(rows, data)
+    if not has_split:
+        raise UserError(f"{path}: has no 'split', which config.data.split_by='list' goes by")
+    valid = list(dict.fromkeys(row.split for row in rows))
+    found = {}
+    for part in PARTS:
+        split = choose_split(data, data[f"{part}_split"], valid)
+        found[part] = [row for row in rows if row.split == split]
+    return found
+
+
+def _pairs(rows: list[Row]) -> list[Pair]:
+    return [(row.image, row.mask) for row in rows]
+
+
+def _resolve(config: ConfigDict) -> list[str]:
+    data = config.data
+    path = annotations_file(data, "", "list.csv")
+    if not data.root:
+        data.root, data.annotations = str(path.parent.absolute()), path.name
+    require_root(data)
+    parts = find_rows(data)
+    everything = [row for rows in parts.values() for row in rows]
+    refuse_missing((file, row.where) for row in everything for file in (row.image, row.mask))
+    pairs = _pairs(everything)
+    check_sizes([pair for pair in pairs if pair[1].suffix != ".npy"])
+    note = f"{path}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
+    notes = [note + find_classes(data, [mask for _, mask in pairs])]
+    if both := len(set(_pairs(parts["train"])) & set(_pairs(parts["eval"]))):
+        notes.append(f"{path}: {both} images are in both splits: the score will flatter")
+    return notes
+
+
+LAYOUT = Layout(
+    "a CSV or JSON list of images and masks, config.data.annotations",
+    _resolve,
+    lambda config, part: PairSource(_pairs(find_rows(config.data)[part]), config.data),
+)

@@ -1,0 +1,234 @@
+"""Volumes as NIfTI, and masks of the same places; each slice is an example.
+
+Slices are taken along `config.data.axis` of the array as the file stores it; the first of the two
+axes left is the image's rows. Nothing is turned by the file's orientation: files of one set should
+have the same. Intensities from the low to the high of `config.data.intensity` become 0 to 65535;
+where it is (), those are the 0.5 and 99.5 percentiles of each volume.
+How files are read, and which are read fast: `fcnjax/data/volumes.py`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax.data.classes import evenly
+from fcnjax.data.layout import PARTS, Layout
+from fcnjax.data.masks import ClassTable
+from fcnjax.data.sources.whole_files import divide, find_values, stem
+from fcnjax.data.volumes import (
+    load_header,
+    percentiles,
+    read_labels,
+    read_slice,
+    to_uint16,
+    whole_numbers,
+)
+from fcnjax.errors import UserError
+
+SUFFIXES = (".nii.gz", ".nii")
+LOOKED_AT = 32  # masks read to find the classes
+BLOCK = 12  # slices that go together where a volume is divided
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume, its mask, and the slices of it that a split has.
+
+    Attributes:
+        image: The image's file.
+        mask: The mask's file.
+        shape: Of the array, three axes.
+        slices: Those, in order.
+    """
+
+    image: Path
+    mask: Path
+    shape: tuple[int, int, int]
+    slices: tuple[int, ...]
+
+
+class NiftiSource:
+    """Slices of volumes.
+
+    Args:
+        volumes: The volumes.
+        data: `config.data`, resolved.
+    """
+
+    def __init__(self, volumes: Sequence[Volume], data: ConfigDict):
+        self.class_names = tuple(data.class_names)
+        self._volumes = list(volumes)
+        self._axis = _axis(data)
+        self._intensity = _intensity(data)
+        self._channels = _channels(data)
+        self._instances = data.encoding == "instances"
+        self._classes = ClassTable(data)
+        self._ends = np.cumsum([len(volume.slices) for volume in volumes])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of a slice."""
+        shape = list(self._place(index)[0].shape)
+        del shape[self._axis]
+        return tuple(shape)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        volume, position = self._place(index)
+        low, high = self._intensity or percentiles(volume.image)
+        image = to_uint16(read_slice(volume.image, self._axis, position), low, high)
+        stored = whole_numbers(read_slice(volume.mask, self._axis, position), volume.mask)
+        if self._instances:
+            stored = (stored > 0).astype(np.int32)
+        return {
+            "image": np.repeat(image[..., None], self._channels, -1),
+            "label": self._classes(stored, volume.mask),
+            "name": f"{stem(volume.image.name, SUFFIXES)}_{position:03}",
+        }
+
+    def _place(self, index: int) -> tuple[Volume, int]:
+        # Python ends a loop over a source by this.
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        volume = self._volumes[number]
+        first = int(self._ends[number - 1]) if number else 0
+        return volume, volume.slices[index - first]
+
+
+def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool]:
+    """The volumes of `train` and `eval`, and whether each was divided by blocks of slices.
+
+    Raises:
+        UserError: A file is missing, or a mask does not fit its image.
+    """
+    axis = _axis(data)
+    pairs, divided = divide(data, SUFFIXES)
+    volumes: dict[str, list[Volume]] = {}
+    for part in PARTS:
+        volumes[part] = []
+        for image, mask in pairs[part]:
+            shape = _shape(image, mask)
+            slices = range(shape[axis])
+            if divided:
+                if len(slices) < 2:
+                    raise UserError(f"{image}: has one slice, which cannot be divided")
+                slices = blocks(len(slices), data.eval_fraction)[part]
+            volumes[part].append(Volume(image, mask, shape, tuple(slices)))
+    return volumes, divided
+
+
+def blocks(length: int, fraction: float) -> dict[str, list[int]]:
+    """Divides the slices of a volume by blocks of `BLOCK`, or a tenth of them if that is less.
+
+    Blocks that are held out are spread evenly over the volume, so that each part of the body is
+    on both sides. A slice is much like the next: whole blocks keep the two apart.
+
+    Args:
+        length: Slices, two or more.
+        fraction: The part to hold out.
+
+    Returns:
+        The slices of `train` and `eval`, one or more of each.
+    """
+    size = max(min(BLOCK, length // 10), 1)
+    count = -(-length // size)
+    # Held out where the fraction, added up block by block, passes a whole number.
+    passed = np.floor(np.arange(count + 1) * fraction + 1e-9).astype(int)
+    held_out = np.diff(passed) > 0
+    if not held_out.any():
+        held_out[-1] = True
+    if held_out.all():
+        held_out[0] = False
+    which = held_out[np.arange(length) // size]
+    return {
+        "train": np.flatnonzero(~which).tolist(),
+        "eval": np.flatnonzero(which).tolist(),
+    }
+
+
+def _shape(image: Path, mask: Path) -> tuple[int, int, int]:
+    """The shape of a volume, which is its mask's; both lie in the same place."""
+    of_image, of_mask = load_header(image), load_header(mask)
+    shape, mask_shape = of_image.shape[:3], of_mask.shape[:3]
+    if shape != mask_shape:
+        raise UserError(f"{mask}: has the shape {mask_shape}, and its image {image} has {shape}")
+    # The farthest corner, which a difference in scale or angle moves most, and the nearest.
+    corners = np.asarray([(0, 0, 0, 1), (*shape, 1)]).T
+    off = np.abs((of_image.affine - of_mask.affine) @ corners)[:3].max()
+    voxel = float(np.abs(np.linalg.det(of_image.affine[:3, :3])) ** (1 / 3)) or 1.0
+    if off > 0.1 * voxel:
+        raise UserError(
+            f"{mask}: lies elsewhere than its image {image}, by {off:.6g} mm; both need one affine"
+        )
+    return shape
+
+
+def _axis(data: ConfigDict) -> int:
+    if data.axis not in (0, 1, 2):
+        raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
+    return data.axis
+
+
+def _intensity(data: ConfigDict) -> tuple[float, float] | None:
+    window = tuple(data.intensity)
+    if not window:
+        return None
+    numbers = all(isinstance(value, int | float) for value in window)
+    if len(window) != 2 or not numbers or window[0] >= window[1]:
+        raise UserError(f"config.data.intensity: {window} is not a low and a higher number")
+    return window
+
+
+def _channels(data: ConfigDict) -> int:
+    if data.channels not in ("L", "RGB"):
+        raise UserError(
+            f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB: the same "
+            "three times"
+        )
+    return len(data.channels)
+
+
+def _look(masks: Sequence[Path]) -> dict[int, Path]:
+    """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most."""
+    found: dict[int, Path] = {}
+    for path in evenly(masks, LOOKED_AT):
+        for value in np.unique(read_labels(path)).tolist():
+            found.setdefault(value, path)
+    return found
+
+
+def _resolve(config: ConfigDict) -> list[str]:
+    data = config.data
+    _intensity(data), _channels(data)
+    volumes, divided = find_volumes(data)
+    masks = [volume.mask for part in PARTS for volume in volumes[part]]
+    note = find_values(data, lambda: _look(list(dict.fromkeys(masks))))
+    counts = [sum(len(volume.slices) for volume in volumes[part]) for part in PARTS]
+    lines = [
+        f"{data.root}: {len(volumes['train'])} volumes to train on in {counts[0]} slices, "
+        f"{len(volumes['eval'])} held out in {counts[1]}{note}"
+    ]
+    if divided:
+        who = "one subject" if len(volumes["eval"]) == 1 else "the same subjects"
+        lines.append(
+            f"{data.root}: each volume is divided by blocks of slices: it is {who} on either side, "
+            "and the score says nothing of another"
+        )
+    return lines
+
+
+def _open(config: ConfigDict, part: str) -> NiftiSource:
+    return NiftiSource(find_volumes(config.data)[0][part], config.data)
+
+
+LAYOUT = Layout(
+    "volumes as .nii or .nii.gz in config.data.images and .masks, read in slices",
+    _resolve,
+    _open,
+)

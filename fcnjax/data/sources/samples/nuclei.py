@@ -1,0 +1,68 @@
+"""Nuclei of cells under the microscope: stained tissue, and fluorescence."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from fcnjax.data.sources.samples.sample import HALVES, Sample, write_halves
+
+
+def _unpack_he(package: Path, folder: Path) -> None:
+    with zipfile.ZipFile(package) as archive:
+        image = Image.open(io.BytesIO(archive.read("histolytics/data/hgsc_nest.jpg")))
+        mask = archive.read("histolytics/data/hgsc_nest_type_mask.npz")
+    with np.load(io.BytesIO(mask), allow_pickle=False) as arrays:
+        label = arrays["nuc_raster"].astype(np.uint8)
+    write_halves(folder, np.asarray(image.convert("RGB")), label)
+
+
+def _unpack_fluorescence(package: Path, folder: Path) -> None:
+    with zipfile.ZipFile(package) as archive:
+        image, label = (
+            np.asarray(Image.open(io.BytesIO(archive.read(f"stardist/data/images/{name}2d.tif"))))
+            for name in ("img", "mask")
+        )
+    # 8 bits stored as 16, which would be all but black.
+    write_halves(folder, image.astype(np.uint8), label.astype(np.uint8))
+
+
+# The names of types 1 to 3 are those of the outlines that the package has beside the mask.
+HE = Sample(
+    summary="one histology image 1500x1500 of ovarian cancer, stained with H&E, with nuclei of "
+    "three types; the left half trains, the right half tests: one patient",
+    licence="BSD-3-Clause, of the package histolytics that carries it",
+    megabytes=39,
+    package="histolytics==0.3.0",
+    sha256="de2ad5cf6a24f95637b19030c202c4969dc966e851f510418746a5b86b653137",
+    unpack=_unpack_he,
+    inner=HALVES,
+    fixed={
+        "class_names": ("background", "connective", "inflammatory", "neoplastic"),
+        "mask_values": (0, 1, 2, 3),
+        "palette": ((0, 0, 0), (80, 220, 100), (255, 225, 25), (230, 40, 40)),
+        "encoding": "ids",
+    },
+    kind="wheel",
+)
+FLUORESCENCE = Sample(
+    summary="one fluorescence image 512x512 of DSB2018 with 125 nuclei, each with its number; the "
+    "left half trains, the right half tests",
+    licence="BSD-3-Clause, of the package stardist that carries it; the image is from the Data "
+    "Science Bowl 2018 (BBBC038, Broad Bioimage Benchmark Collection)",
+    megabytes=3,
+    package="stardist==0.9.2",
+    sha256="2316c0feb7bd5621e7a277cb3868df475c338943c591925c420ee3622c42f023",
+    unpack=_unpack_fluorescence,
+    inner=HALVES,
+    fixed={
+        "class_names": ("background", "nucleus"),
+        "mask_values": (0, 1),
+        "palette": ((0, 0, 0), (60, 230, 255)),
+        "encoding": "instances",
+    },
+    kind="wheel",
+    tag="cp311-cp311-manylinux_2_28_x86_64",
+)

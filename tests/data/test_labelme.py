@@ -1,0 +1,286 @@
+import base64
+import io
+import json
+import pickle
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config
+from fcnjax.data import open_source, resolve
+from fcnjax.errors import UserError
+
+SIZE = (7, 9)
+
+
+def png(array):
+    """An array as a PNG in base64."""
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def shape(label, kind, *points, **more):
+    return {"label": label, "shape_type": kind, "points": [list(p) for p in points], **more}
+
+
+CAT = shape("cat", "rectangle", (1, 1), (2, 2))
+
+
+def write(root, shapes=(), stem="a", value=1, **content):
+    """A LabelMe file and its image, full of a value."""
+    image = np.full((*SIZE, 3), value, np.uint8)
+    Image.fromarray(image).save(root / f"{stem}.png")
+    content = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": list(shapes),
+        "imagePath": f"{stem}.png",
+        "imageData": None,
+        "imageHeight": SIZE[0],
+        "imageWidth": SIZE[1],
+        **content,
+    }
+    (root / f"{stem}.json").write_text(json.dumps(content, indent=1))
+    return root
+
+
+def config_of(root, **data):
+    config = default_config()
+    config.data.update(source="labelme", root=str(root))
+    config.data.update(data)
+    return config
+
+
+def read(root, stem="a", **data):
+    """The example of a name, whichever split it is in."""
+    config, _ = resolve(config_of(root, **data))
+    for part in ("train", "eval"):
+        source = open_source(config, part)
+        for i in range(len(source)):
+            if source[i]["name"] == stem:
+                return source[i]
+    raise AssertionError(stem)
+
+
+def drawn(tmp_path, *shapes, **data):
+    write(tmp_path, shapes)
+    write(tmp_path, [CAT], "b")
+    return read(tmp_path, **data)["label"]
+
+
+def names(config, part):
+    source = open_source(config, part)
+    return [source[i]["name"] for i in range(len(source))]
+
+
+def read_all(config):
+    config, _ = resolve(config)
+    for part in ("train", "eval"):
+        names(config, part)
+
+
+def refused(config, *words):
+    with pytest.raises(UserError) as raised:
+        read_all(config)
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+def picture(text):
+    """A mask drawn in a text: a line a row, `.` for 0, `i` for 255."""
+    rows = text.split()
+    return np.array([[255 if c == "i" else int(c.replace(".", "0")) for c in row] for row in rows])
+
+
+PICTURES = {
+    "polygon": (
+        shape("cat", "polygon", (1, 1), (5, 1), (5, 4), (1, 4)),
+        "......... .11111... .11111... .11111... .11111... ......... .........",
+    ),
+    "old files do not say that it is a polygon": (
+        shape("cat", None, (2, 1), (2, 5), (6, 5)),
+        "......... ..1...... ..11..... ..111.... ..1111... ..11111.. .........",
+    ),
+    "polygon outside": (
+        shape("cat", "polygon", (-30, -9), (2, -9), (2, 3), (-30, 3)),
+        "111...... 111...... 111...... 111...... ......... ......... .........",
+    ),
+    "rectangle from below": (
+        shape("cat", "rectangle", (7, 4), (5, 2)),
+        "......... ......... .....111. .....111. .....111. ......... .........",
+    ),
+    "rectangle outside": (
+        shape("cat", "rectangle", (7, 5), (70, 50)),
+        "......... ......... ......... ......... ......... .......11 .......11",
+    ),
+    "oriented_rectangle": (
+        shape("cat", "oriented_rectangle", (4, 1), (6, 3), (4, 5), (2, 3)),
+        "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
+    ),
+    "circle": (
+        shape("cat", "circle", (4, 3), (4, 5)),
+        "......... ...111... ..11111.. ..11111.. ..11111.. ...111... .........",
+    ),
+    "line": (
+        shape("cat", "line", (1, 1), (4, 4)),
+        "......... .1....... ..1...... ...1..... ....1.... ......... .........",
+    ),
+    "linestrip": (
+        shape("cat", "linestrip", (1, 5), (1, 2), (4, 2)),
+        "......... ......... .1111.... .1....... .1....... .1....... .........",
+    ),
+    "point": (
+        shape("cat", "point", (8, 6)),
+        "......... ......... ......... ......... ......... ......... ........1",
+    ),
+    "mask": (
+        shape("cat", "mask", (2, 1), (4, 2), mask=png(np.array([[1, 0, 1], [0, 1, 0]], bool))),
+        "......... ..1.1.... ...1..... ......... ......... ......... .........",
+    ),
+    "mask of grey levels, over the edge": (
+        shape("cat", "mask", (-1, 5), (1, 7), mask=png(np.full((3, 3), 255, np.uint8))),
+        "......... ......... ......... ......... ......... 11....... 11.......",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_shapes(tmp_path, name):
+    entry, text = PICTURES[name]
+    np.testing.assert_array_equal(drawn(tmp_path, entry), picture(text))
+
+
+def test_later_shapes_lie_over_earlier_ones(tmp_path):
+    label = drawn(
+        tmp_path,
+        shape("dog", "rectangle", (0, 0), (6, 5)),
+        shape("cat", "rectangle", (1, 1), (5, 4)),
+        shape("__ignore__", "rectangle", (4, 3), (8, 6)),
+        shape("_background_", "rectangle", (2, 2), (3, 3)),
+    )
+    assert label.dtype == np.uint8
+    np.testing.assert_array_equal(
+        label,
+        picture("2222222.. 2111112.. 21..112.. 21..iiiii 2111iiiii 2222iiiii ....iiiii"),
+    )
+
+
+def test_classes_are_the_labels_sorted(tmp_path):
+    zoo = [shape(name, "point", (0, 0)) for name in ("zebra", "__ignore__", "_background_", "ant")]
+    write(tmp_path, zoo)
+    write(tmp_path, [CAT], "b")
+    config, notes = resolve(config_of(tmp_path))
+    assert config.data.class_names == ("background", "ant", "cat", "zebra")
+    assert notes == [f"{tmp_path}: 1 images to train on, 1 held out; 4 labels"]
+    assert resolve(config)[0] == config
+
+
+def test_chosen_and_merged_classes(tmp_path):
+    shapes = [shape(name, "point", (x, 0)) for x, name in enumerate(("dog", "cat", "cow"))]
+    chosen = ("__ignore__", "_background_", "cow", "yak", "dog", "cat")
+    assert drawn(tmp_path, *shapes, class_names=chosen)[0, :4].tolist() == [3, 4, 1, 0]
+    merged = (("dog", "pet"), ("cat", "pet"), ("cow", ""))
+    row = drawn(tmp_path, *shapes, label_map=merged, ignore_label=9)[0]
+    assert row[:4].tolist() == [1, 1, 9, 0]
+    refused(
+        config_of(tmp_path, class_names=("cat", "dogs", "cow")),
+        "a.json, shape 1: label: unknown 'dog' (did you mean 'dogs'?); valid: __ignore__, back",
+    )
+
+
+def test_classes_of_another_source_go_by_their_names(tmp_path):
+    write(tmp_path, [CAT])
+    write(tmp_path, [CAT], "b")
+    row = read(tmp_path, class_names=("background", "dog", "cat"), mask_values=(0, 100, 200))
+    assert row["label"][1].tolist() == [0, 2, 2, 0, 0, 0, 0, 0, 0]
+
+
+def test_images_beside_and_within(tmp_path):
+    (tmp_path / "images").mkdir()
+    for stem, value in zip("abc", (10, 20, 30), strict=True):
+        write(tmp_path, [CAT], stem, value)
+    (tmp_path / "a.png").rename(tmp_path / "images/a.png")
+    write(tmp_path, [CAT], "a", imagePath="images\\a.png")
+    (tmp_path / "a.png").unlink()
+    embedded = np.zeros((*SIZE, 3), np.uint8)
+    embedded[2, 3] = 77, 88, 99
+    write(tmp_path, [CAT], "b", imageData=png(embedded), imageHeight=None, imageWidth=None)
+    (tmp_path / "b.png").unlink()
+    assert (read(tmp_path, "a")["image"] == 10).all()
+    np.testing.assert_array_equal(read(tmp_path, "b")["image"], embedded)
+    assert (read(tmp_path, "c")["image"] == 30).all()
+    config, _ = resolve(config_of(tmp_path, channels="L"))
+    source = pickle.loads(pickle.dumps(open_source(config, "train")))
+    assert [source.size(i) for i in range(len(source))] == [SIZE] * len(source)
+    assert source[0]["image"].shape == (*SIZE, 1)
+
+
+def test_splits(tmp_path):
+    for stem in "abcde":
+        write(tmp_path, [CAT], stem)
+    config, _ = resolve(config_of(tmp_path, eval_fraction=0.4))
+    assert len(names(config, "train")) == 3
+    assert sorted(names(config, "train") + names(config, "eval")) == list("abcde")
+    (tmp_path / "train.txt").write_text("c\n\na.json\n")
+    refused(config_of(tmp_path), "val.txt: no such list")
+    (tmp_path / "val.txt").write_text("e\nc\n")
+    config, notes = resolve(config_of(tmp_path))
+    assert names(config, "train") == ["c", "a"]
+    assert names(config, "eval") == ["e", "c"]
+    assert "1 images are in both splits" in notes[1]
+    assert len(names(resolve(config_of(tmp_path, split_by="fraction"))[0], "train")) == 4
+    (tmp_path / "val.txt").write_text("e\nx\n")
+    refused(config_of(tmp_path), "val.txt, line 2: no file x.json")
+    refused(config_of(tmp_path, split_by="folder"), "config.data.split_by", "auto, fraction, list")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        (shape("cat", "rectangle", (1, 1)), ["shape 1: the rectangle has 1 points; valid: 2"]),
+        (shape("cat", "polygon", (1, 1), (2, 2)), ["the polygon has 2 points; valid: 3 or more"]),
+        (shape("cat", "star", (1, 1)), ["shape 1: shape_type: unknown 'star'", "linestrip"]),
+        (shape("cat", "point", (1, 1e9)), ["shape 1: 'points' are no pairs x, y"]),
+        (shape("cat", "point", (1, 2, 3)), ["shape 1: 'points' are no pairs x, y"]),
+        (shape("cat", "point", ("x", 2)), ["shape 1: 'points' are no pairs x, y"]),
+        ({"label": "cat"}, ["a.json, shape 1: has no 'points'"]),
+        ({"points": []}, ["a.json, shape 1: has no 'label'"]),
+        (shape("cat", "mask", (1, 1), (2, 2)), ["a.json, shape 1: has no 'mask'"]),
+        (shape("cat", "mask", (1, 1), (2, 2), mask="AAAA"), ["'mask' is not a PNG in base64"]),
+        (
+            shape("cat", "mask", (1, 1), (2, 2), mask=png(np.ones((3, 2), bool))),
+            ["shape 1: the mask is 2x3 pixels, and its points span 2x2"],
+        ),
+    ],
+)
+def test_bad_shapes(tmp_path, entry, words):
+    write(tmp_path, [entry])
+    write(tmp_path, [CAT], "b")
+    refused(config_of(tmp_path), *words)
+
+
+def test_bad_files(tmp_path):
+    refused(config_of(""), "config.data.root: '' is not a folder")
+    refused(config_of(tmp_path), "has no LabelMe file")
+    write(tmp_path, [CAT])
+    refused(config_of(tmp_path), "1 image cannot be split")
+    write(tmp_path, [CAT], "b")
+    (tmp_path / "b.png").unlink()
+    refused(config_of(tmp_path), "b.json: no image:", "b.png is no file, and 'imageData' is empty")
+    write(tmp_path, [CAT], "b", imageHeight=3)
+    refused(config_of(tmp_path), "b.json: is 9x3 pixels", "b.png is 9x7")
+    write(tmp_path, [CAT], "b", imageData="AAAA", imagePath="")
+    refused(config_of(tmp_path), "b.json: imageData: cannot be read as an image")
+    write(tmp_path, [CAT], "b", imageData="A", imagePath="")
+    refused(config_of(tmp_path), "b.json: 'imageData' is not an image in base64")
+    (tmp_path / "b.json").write_text('{"shapes": [],\n\n "imagePath" 3}')
+    refused(config_of(tmp_path), "b.json, line 3: is not JSON: Expecting ':'")
+    (tmp_path / "b.json").write_text("{}")
+    refused(config_of(tmp_path), "b.json: has no 'shapes'")
+    write(tmp_path)
+    write(tmp_path, [], "b")
+    refused(config_of(tmp_path), "has no class beside the background")
