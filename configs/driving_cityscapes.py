@@ -2,9 +2,9 @@
 
 Command: fcnjax train --config=configs/driving_cityscapes.py:root=DIR --workdir=runs/cityscapes
 
-`DIR/images/{train,val}/NAME.png` are the photographs (leftImg8bit), and under equal names
-`DIR/masks/{train,val}/NAME.png` their label ids of training (gtFine_labelTrainIds): 0 to 18, and
-255 for ignored.
+DIR holds `leftImg8bit` and `gtFine` as they are downloaded from cityscapes-dataset.com.
+`fcnjax data check driving_cityscapes:root=DIR` looks at them, and
+`fcnjax data build driving_cityscapes:root=DIR` decodes them once, for --config.data.cache=disk.
 
 Schedule: MMSegmentation's `deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024`: crops of 512x1024
 out of images scaled by 0.5 to 2, batches of 8, SGD from a rate of 0.01 by a polynomial of 0.9, an
@@ -13,39 +13,15 @@ a rate of 0.0001 in place of 0). Not measured here: for eight accelerators of 16
 """
 
 from fcnjax.config import default_config, parse_arg
-
-# The 19 classes that Cityscapes scores, and its own colours for them (Cordts et al. 2016).
-CLASSES = {
-    "road": (128, 64, 128),
-    "sidewalk": (244, 35, 232),
-    "building": (70, 70, 70),
-    "wall": (102, 102, 156),
-    "fence": (190, 153, 153),
-    "pole": (153, 153, 153),
-    "traffic light": (250, 170, 30),
-    "traffic sign": (220, 220, 0),
-    "vegetation": (107, 142, 35),
-    "terrain": (152, 251, 152),
-    "sky": (70, 130, 180),
-    "person": (220, 20, 60),
-    "rider": (255, 0, 0),
-    "car": (0, 0, 142),
-    "truck": (0, 0, 70),
-    "bus": (0, 60, 100),
-    "train": (0, 80, 100),
-    "motorcycle": (0, 0, 230),
-    "bicycle": (119, 11, 32),
-}
+from fcnjax.data.sources.cityscapes import CLASSES
 
 
 def get_config(arg=None):
     arg = parse_arg(arg, root="")
     config = default_config()
     config.data.root = arg.root
-    config.data.split_by = "folder"
-    config.data.class_names = tuple(CLASSES)
-    config.data.palette = tuple(CLASSES.values())
-    config.data.mask_values = tuple(range(len(CLASSES)))
+    config.data.source = "cityscapes"
+    config.data.class_names = tuple(CLASSES)  # of use without the data, as for `models show`
     config.data.workers = 4
     config.model.encoder = "resnet50"
     config.model.decoder = "deeplabv3plus"
