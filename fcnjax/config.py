@@ -68,6 +68,7 @@ def default_config() -> ConfigDict:
                 "name": "",  # tfds, hf: the set's name there
                 "images": "images",
                 "masks": "masks",
+                "mask_suffix": "",  # folder: what a mask's name has after its image's, as _mask
                 # list, folder or fraction; geotiff, nifti: blocks; auto takes the first found.
                 "split_by": "auto",
                 "train_split": "train",
@@ -81,7 +82,7 @@ def default_config() -> ConfigDict:
                 "mask_names": (),  # coco, labelme: a name a stored value; () finds them
                 "ignore_values": (),  # stored values that are ignored, as (0,)
                 "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
-                "annotations": "",  # listing, coco: the file of the annotations
+                "annotations": "",  # listing, coco: the file of them; labelme: their folder
                 "window": (),  # geotiff: height and width of an example; () is 512, 512
                 "axis": 2,  # nifti: along which slices are examples: 0, 1 or 2
                 "intensity": (),  # nifti: low and high of the grey scale; () looks at each volume
@@ -97,6 +98,8 @@ def default_config() -> ConfigDict:
                 "foreground_crop": 0.0,  # part about a pixel that is not class 0
                 "mix": (),  # (CONFIG[:ARG], weight) pairs: sets to train on beside this one (1)
                 "workers": 0,  # processes that read and decode
+                "on_error": "raise",  # an example that cannot be read: raise or skip
+                "skip_most": 0.1,  # on_error=skip: the share that may fail, of examples seen
                 "check": True,  # whether a run first looks at some of the set, as `data check`
                 "shuffle_labels": False,  # control: each image gets another one's mask
             },

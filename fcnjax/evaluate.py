@@ -18,17 +18,20 @@ from fcnjax.errors import UserError
 from fcnjax.files import write_json
 from fcnjax.mesh import batch_shards, make_mesh, to_devices, to_host
 from fcnjax.models import make_fold
+from fcnjax.packages import to_stderr
 from fcnjax.predict import add_model_arguments, load_variables, parse_step
 from fcnjax.report import write_report
 from fcnjax.steps import make_eval_step, target_of
 
 METRICS_FILE = "metrics.json"
-# Keys of config.data that say where the images are; others would make it another model.
+# Keys of config.data that say where the images are and what is done where one cannot be read;
+# others would make it another model.
 WHERE = (
     "source",
     "root",
     "images",
     "masks",
+    "mask_suffix",
     "name",
     "annotations",
     "encoding",
@@ -43,6 +46,8 @@ WHERE = (
     "eval_split",
     "eval_fraction",
     "split_seed",
+    "on_error",
+    "skip_most",
 )
 
 
@@ -54,11 +59,13 @@ class Results:
         confusion: `[C, C]` int64 pixel counts, rows by label and columns by prediction.
         class_names: The names of its classes.
         examples: A few images with their label and prediction, for the report.
+        left_out: How many examples could not be read, and are not counted.
     """
 
     confusion: np.ndarray
     class_names: tuple[str, ...]
     examples: list[dict[str, Any]] = field(default_factory=list)
+    left_out: int = 0
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -85,25 +92,35 @@ class Evaluator:
         self._step = make_eval_step(model, config, mesh)
 
     def __call__(self, variables: dict[str, Any]) -> Results:
-        """Returns the exact counts over the whole split, whatever the batches and devices."""
+        """Returns the exact counts over the whole split, whatever the batches and devices.
+
+        Under `config.data.on_error=skip`, less the examples that cannot be read; says how many.
+        """
         config, classes = self._config, len(self._config.data.class_names)
         variables = self._fold(variables)
         total = metrics.ConfusionState(classes)
         shown = set(_evenly(len(self._source), config.eval.examples))
-        examples = {}
+        examples, counted = {}, 0
         place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
         for batch in pipeline.eval_batches(self._source, config, **place):
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
             confusion, mask = self._step(variables, arrays)
             total.add(confusion)
+            counted += int((index >= 0).sum())
             for row in np.flatnonzero(np.isin(index, list(shown))):
                 example = self._source[int(index[row])]
                 height, width = example["label"].shape
                 prediction = to_host(mask)[row, :height, :width]
                 examples[int(index[row])] = {**example, "prediction": prediction}
         ordered = [examples[index] for index in sorted(examples)]
-        return Results(total.counts, tuple(config.data.class_names), ordered)
+        left_out = len(self._source) - counted
+        if left_out and jax.process_index() == 0:
+            to_stderr(
+                f"warning: {left_out} of {len(self._source)} examples of the evaluation could not "
+                "be read and are left out of the score"
+            )
+        return Results(total.counts, tuple(config.data.class_names), ordered, left_out)
 
 
 def _evenly(length: int, count: int) -> list[int]:
@@ -128,6 +145,7 @@ def write_results(
             "split": config.data.eval_split,
             "class_names": results.class_names,
             "metrics": results.summary,
+            **({"left_out": results.left_out} if results.left_out else {}),
             "confusion": results.confusion.tolist(),
         },
     )

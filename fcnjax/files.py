@@ -2,9 +2,11 @@
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +99,39 @@ def locked(path: Path) -> Iterator[None]:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def inside(folder: str | Path, name: str | Path, where: object) -> Path:
+    """The path of a name that a list or an archive gives: in the folder, symlinks resolved.
+
+    Args:
+        folder: What the name is relative to, and may not leave. An absolute name in it is as well.
+        name: Of a file, which need not be there.
+        where: What gives the name, for the error.
+
+    Raises:
+        UserError: It lies outside, or is no name that a file can have.
+    """
+    path = Path(folder) / name
+    with contextlib.suppress(OSError, ValueError):  # too long, or with a NUL
+        plain = path.name != ".." and not stat.S_ISLNK(_mode(path))
+        real = Path(_real(str(path.parent)), path.name) if plain else Path(os.path.realpath(path))
+        if real.is_relative_to(_real(str(folder))):
+            return path
+    raise UserError(f"{where}: {str(name)!r} is no path inside the folder {folder}")
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+@functools.lru_cache(maxsize=1024)
+def _real(folder: str) -> str:
+    # A list names thousands of files, of few folders.
+    return os.path.realpath(folder)
 
 
 def cache_dir() -> Path:

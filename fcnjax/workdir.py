@@ -17,6 +17,8 @@ CONFIG_FILE = "config.json"
 MAY_DIFFER = (
     "data.cache",
     "data.check",
+    "data.on_error",
+    "data.skip_most",
     "data.workers",
     "mesh.",
     "eval.batch_size",

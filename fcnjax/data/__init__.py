@@ -8,6 +8,7 @@ from fcnjax.data.classes import merge_classes
 from fcnjax.data.masks import values_of
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.pairs import MismatchedSource
+from fcnjax.data.skipping import guarded, skips
 from fcnjax.data.source import Source
 from fcnjax.data.sources import SOURCES
 from fcnjax.errors import UserError, choose
@@ -25,6 +26,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     config = config.copy_and_resolve_references()
     data = config.data
     channel_names(data.channels)
+    skips(data)  # says whether its keys are valid
     for key, seed in (("train.seed", config.train.seed), ("data.split_seed", data.split_seed)):
         if seed < 0:
             raise UserError(f"config.{key}: {seed} is below 0")
@@ -74,35 +76,48 @@ def open_plain(config: ConfigDict, part: str) -> Source:
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
 
 
-def _mixed(source: Source, config: ConfigDict) -> Mixture:
+def _open_kept(config: ConfigDict, part: str, guard: bool) -> Source:
+    """A split of a resolved config, kept and guarded as it says; no mixture."""
+    source = cached(config, part, open_plain(config, part), to_stderr)
+    return guarded(config, part, source) if guard else source
+
+
+def _mixed(source: Source, config: ConfigDict, guard: bool) -> Mixture:
     """The source and those of `config.data.mix`, by weight."""
     sources, weights = [source], [1.0]
     for entry in config.data.mix:
         if not isinstance(entry, tuple | list) or len(entry) != 2:
             raise UserError(f"config.data.mix: {entry!r} is not a config and a weight")
         spec, weight = entry
-        other, _ = resolve(load_config(spec))
+        other = load_config(spec)
+        for key in ("cache", "on_error", "skip_most"):
+            other.data[key] = config.data[key]
+        other, _ = resolve(other)
         for key in ("class_names", "channels", "ignore_label"):
             if other.data[key] != config.data[key]:
                 raise UserError(
                     f"config.data.mix: {spec} has the {key} {other.data[key]}, and this config "
                     f"{config.data[key]}; they must be equal (see config.data.label_map)"
                 )
-        other.data.cache = config.data.cache
-        sources.append(cached(other, "train", open_plain(other, "train"), to_stderr))
+        sources.append(_open_kept(other, "train", guard))
         weights.append(weight)
     return Mixture(sources, weights)
 
 
-def open_source(config: ConfigDict, part: str) -> Source:
+def open_source(config: ConfigDict, part: str, guard: bool = True) -> Source:
     """Opens the split `train` or `eval` of a resolved config.
+
+    Args:
+        config: The config.
+        part: The split.
+        guard: Whether `config.data.on_error` is heeded; else any error is raised.
 
     Raises:
         UserError: The data is not there any more.
     """
-    source = cached(config, part, open_plain(config, part), to_stderr)
+    source = _open_kept(config, part, guard)
     if config.data.mix and part == "train":
-        source = _mixed(source, config)
+        source = _mixed(source, config, guard)
     if config.data.shuffle_labels and part == "train":
         return MismatchedSource(source, config.data.split_seed, config.data.ignore_label)
     return source

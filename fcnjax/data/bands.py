@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fcnjax.data.limits import refuse_large
 from fcnjax.errors import UserError
 
 # Row, column, height and width, in pixels.
@@ -164,10 +165,12 @@ def _opened(path: str | Path) -> Iterator[Any]:
 
 def _window(path: str | Path, raster: Any, window: Window | None) -> Any:
     if window is None:
+        refuse_large(path, raster.height, raster.width)
         return None
     from rasterio.windows import Window as Part
 
     row, column, height, width = window
+    refuse_large(f"{path}, a window (config.data.window)", height, width)
     inside = 0 <= row < row + height <= raster.height and 0 <= column < column + width
     if not inside or column + width > raster.width:
         raise UserError(

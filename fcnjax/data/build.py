@@ -6,6 +6,8 @@ from fcnjax.config import load_given
 from fcnjax.data import open_plain, resolve
 from fcnjax.data.cache import build, folder_of
 from fcnjax.data.layout import PARTS
+from fcnjax.data.skipping import skips
+from fcnjax.packages import to_stderr
 
 
 def main(argv: list[str]) -> int:
@@ -35,7 +37,9 @@ def main(argv: list[str]) -> int:
     for part in PARTS:
         source = open_plain(config, part)
         folder = folder_of(config, part, source)
-        shards = build(source, folder, verify=args.verify)
+        shards = build(source, folder, verify=args.verify, skip=skips(config.data))
         size = sum(path.stat().st_size for path in folder.iterdir())
         print(f"{part}: {len(shards)} examples, {size / 1e6:.1f} MB in {folder}")
+        for error in shards.failed:
+            to_stderr(f"warning: skipped: {error}")
     return 0

@@ -7,8 +7,16 @@ from typing import TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import is_colour, read_colours, read_mask, read_onehot, read_palette
+from fcnjax.data.decode import (
+    File,
+    is_colour,
+    read_colours,
+    read_mask,
+    read_onehot,
+    read_palette,
+)
 from fcnjax.data.masks import ENCODINGS, values_of
+from fcnjax.data.skipping import readable, skips
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.pictures import default_palette
 
@@ -42,6 +50,8 @@ def find_classes(data: ConfigDict, masks: Sequence[Path]) -> str:
     Raises:
         UserError: The masks are none, or of classes that cannot be told by looking.
     """
+    if skips(data) and len(masks):
+        masks = readable(evenly(masks), _whole)
     if data.encoding is None:
         data.encoding = encoding_of(masks)
     choose(ENCODINGS, data.encoding, "config.data.encoding")
@@ -60,6 +70,10 @@ def find_classes(data: ConfigDict, masks: Sequence[Path]) -> str:
     if not data.palette:
         data.palette = default_palette(count)
     return note
+
+
+def _whole(mask: File) -> np.ndarray:
+    return read_onehot(mask) if mask.suffix == ".npy" else read_colours(mask)
 
 
 def encoding_of(masks: Sequence[Path]) -> str:

@@ -7,6 +7,7 @@ mask stay on each other.
 import contextlib
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from PIL import Image
 
 from fcnjax.config import channel_names
 from fcnjax.data.bands import read_bands, read_header
+from fcnjax.data.limits import TooLarge, refuse_large
 from fcnjax.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".bmp"}
 )
 _ORIENTATION = 0x112  # the EXIF tag
-# Large images are our business; Pillow's limit guards web servers.
+# The limit is our own, of fcnjax.data.limits.
 Image.MAX_IMAGE_PIXELS = None
 # A broken file is reported by us, once. (A filter of our own around each read would not do:
 # filters belong to the process, and files are read in threads.)
@@ -76,9 +78,10 @@ def read_image(path: File, channels: str = "RGB") -> np.ndarray:
     if mode == "F":
         raise UserError(f"{path}: has float32 pixels; valid: 8 or 16 bits a channel")
     if kind in ("JPEG", "MPO"):
-        # Pillow notices a JPEG that was cut off; OpenCV fills it with grey and goes on.
-        with _naming(path), Image.open(io.BytesIO(content)) as image:
-            pixels = np.asarray(image.convert(channels))
+        # Pillow notices a JPEG that was cut off, and other damage; OpenCV fills it with grey, or
+        # prints a line, and goes on.
+        with _naming(path), _opened(path, content) as image:
+            pixels = np.asarray(image if mode == channels else image.convert(channels))
     else:
         pixels = _decode_with_opencv(path, content, channels)
     if pixels.dtype not in (np.uint8, np.uint16):
@@ -98,13 +101,13 @@ def read_mask(path: File) -> np.ndarray:
         UserError: The file is missing or damaged, or its classes are coded as RGB colours.
     """
     content = _content(path)
-    kind, mode, orientation = _header(path, content)
-    if kind == "TIFF" and mode.startswith("I;16"):
-        # Pillow 13 turns the size but not the pixels of these.
-        values = _decode_with_opencv(path, content, "L")
-    else:
-        with _naming(path), Image.open(io.BytesIO(content)) as image:
+    with _naming(path), _opened(path, content) as image:
+        if image.format == "TIFF" and image.mode.startswith("I;16"):
+            # Pillow 13 turns the size but not the pixels of these.
+            values = _decode_with_opencv(path, content, "L")
+        else:
             values = np.asarray(image)
+        orientation = _orientation(image)
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.ndim == 3:
@@ -141,17 +144,21 @@ def image_size(path: File) -> tuple[int, int]:
     """Height and width, from the file's header.
 
     Raises:
-        UserError: The file is missing or is no image.
+        UserError: The file is missing, is no image, or is larger than may be decoded.
     """
     try:
         with _naming(path), _opened(path) as image:
             width, height = image.size
             turned = _orientation(image) >= 5
+    except TooLarge:
+        raise
     except UserError:
         # Pillow knows no TIFF of six bands, or of four of 16 bits.
         if isinstance(path, Encoded) or Path(path).suffix.lower() not in (".tif", ".tiff"):
             raise
-        return read_header(path).size
+        height, width = read_header(path).size
+        refuse_large(path, height, width)
+        return height, width
     return (width, height) if turned else (height, width)
 
 
@@ -177,8 +184,17 @@ def _reason(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _opened(path: File) -> Image.Image:
-    return Image.open(io.BytesIO(path.content) if isinstance(path, Encoded) else path)
+def _opened(path: File, content: bytes | None = None) -> Image.Image:
+    """Opens an image file, of which the content may be known; reads its header alone."""
+    if content is None and isinstance(path, Encoded):
+        content = path.content
+    image = Image.open(path if content is None else io.BytesIO(content))
+    try:
+        refuse_large(path, image.height, image.width)
+    except UserError:
+        image.close()
+        raise
+    return image
 
 
 def _content(path: File) -> bytes:
@@ -190,8 +206,30 @@ def _content(path: File) -> bytes:
 
 def _header(path: File, content: bytes) -> tuple[str, str, int]:
     """The file's format, Pillow's mode for it, and its EXIF orientation."""
-    with _naming(path), Image.open(io.BytesIO(content)) as image:
-        return image.format, image.mode, _orientation(image)
+    with _naming(path), _opened(path, content) as image:
+        if image.format == "PNG" and _is_plain_png(content):
+            # A PNG's own getexif() decodes the picture, for what may stand after the pixels.
+            orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
+        else:
+            orientation = _orientation(image)
+        return image.format, image.mode, orientation
+
+
+def _is_plain_png(content: bytes) -> bool:
+    """Whether a PNG is whole, by its checksums, and has no metadata after its pixels."""
+    view, start, pixels = memoryview(content), 8, False
+    while start + 12 <= len(content):
+        end = start + 8 + int.from_bytes(view[start : start + 4], "big")
+        kind = bytes(view[start + 4 : start + 8])
+        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
+            return False
+        if kind == b"IEND":
+            return pixels
+        pixels = pixels or kind == b"IDAT"
+        if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            return False
+        start = end + 4
+    return False
 
 
 def _orientation(image: Image.Image) -> int:
@@ -209,7 +247,7 @@ def _decode_with_opencv(path: File, content: bytes, channels: str) -> np.ndarray
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if whole else None
     if pixels is None:
         raise UserError(f"{path}: cannot be read as an image: it is damaged or cut off")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if channels == "RGB" else pixels
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels) if channels == "RGB" else pixels
 
 
 def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -232,10 +270,9 @@ def read_colours(path: File) -> np.ndarray:
     Raises:
         UserError: The file is missing or damaged.
     """
-    content = _content(path)
-    _, _, orientation = _header(path, content)
-    with _naming(path), Image.open(io.BytesIO(content)) as image:
+    with _naming(path), _opened(path) as image:
         pixels = np.asarray(image.convert("RGB"))
+        orientation = _orientation(image)
     return np.ascontiguousarray(_turned(pixels, orientation))
 
 

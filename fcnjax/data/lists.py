@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError
+from fcnjax.files import inside
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ def read_names(path: Path) -> list[tuple[int, str]]:
     """The names that a list holds, each after the number of its line; blank lines are none.
 
     Raises:
-        UserError: The file is missing, no text, or has no name.
+        UserError: The file is missing, no text, or has no name, or one that leaves its folder.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -28,6 +29,9 @@ def read_names(path: Path) -> list[tuple[int, str]]:
     names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     if not names:
         raise UserError(f"{path}: names no image")
+    for number, name in names:
+        if name.startswith("/") or ".." in name.split("/"):
+            inside(path.parent, name, f"{path}, line {number}")
     return names
 
 
@@ -58,16 +62,20 @@ def listed_pairs(
         mask_end: What a mask's has, as `_L.png`.
 
     Raises:
-        UserError: The list or a folder is missing, or an image that it names, or its mask.
+        UserError: The list or a folder is missing, or an image that it names, or its mask; or a
+            name leads out of the folders.
     """
     there = {folder: file_names(folder) for folder in (images, masks)}
     pairs = []
     for number, line in read_names(path):
-        name = line.removesuffix(image_end)
-        pair = (images / f"{name}{image_end}", masks / f"{name}{mask_end}")
+        name, where = line.removesuffix(image_end), f"{path}, line {number}"
+        pair = (
+            inside(images, f"{name}{image_end}", where),
+            inside(masks, f"{name}{mask_end}", where),
+        )
         for what, file in zip(("image", "mask"), pair, strict=True):
-            if file.name not in there[file.parent]:
-                raise UserError(f"{path}, line {number}: no {what} {file.name} in {file.parent}")
+            if file.name not in there.get(file.parent, ()):
+                raise UserError(f"{where}: no {what} {file.name} in {file.parent}")
         pairs.append(pair)
     return pairs
 

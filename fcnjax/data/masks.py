@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -81,6 +82,11 @@ class ClassTable:
         Raises:
             UserError: A value is no class; names it and `name`.
         """
+        if stored.dtype == np.uint8 and self._dtype == np.uint8:
+            # Many times as quick as NumPy's indexing.
+            table = self._table[:256]
+            if not cv2.LUT(stored, (table < 0).astype(np.uint8)).any():
+                return cv2.LUT(stored, table.astype(np.uint8))
         low, high = int(stored.min()), int(stored.max())
         label = self._table[np.clip(stored, 0, len(self._table) - 1)]
         if low < 0 or high >= len(self._table) or (label < 0).any():

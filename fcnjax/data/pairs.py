@@ -46,9 +46,7 @@ class PairSource:
 
     def stamps(self) -> list[tuple[str, int, int]]:
         """Name, bytes and time of change of each file: other files have others."""
-        paths = [path for pair in self._pairs for path in pair if isinstance(path, Path)]
-        stats = [(path.name, path.stat()) for path in paths]
-        return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+        return [_stamp(path) for pair in self._pairs for path in pair if isinstance(path, Path)]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_path, mask = self._pairs[index]
@@ -56,6 +54,14 @@ class PairSource:
         label = self._read_label(mask, image.shape[:2])
         refuse_sizes(image_path, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": image_path.stem}
+
+
+def _stamp(path: Path) -> tuple[str, int, int]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return path.name, -1, -1  # what is wrong with it, reading it says
+    return path.name, stat.st_size, stat.st_mtime_ns
 
 
 class MismatchedSource:

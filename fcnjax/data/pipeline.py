@@ -6,6 +6,7 @@ change what the k-th example is.
 """
 
 import collections
+import contextlib
 import functools
 import math
 import multiprocessing
@@ -24,6 +25,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.crops import ANYWHERE, seeks, sought_corner
 from fcnjax.data.mixture import Mixture
+from fcnjax.data.skipping import Unreadable
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 
@@ -309,11 +311,20 @@ class EvalBatch:
 def eval_plan(source: Source, config: ConfigDict) -> list[EvalBatch]:
     """The evaluation batches; every process makes the same plan.
 
-    Examples of one bucket go together, those that fill it apart from those to be padded.
+    Examples of one bucket go together, those that fill it apart from those to be padded. One whose
+    size cannot be read is in none, where the source leaves such out.
     """
+
+    def size_of(row: int) -> tuple[int, int] | None:
+        with contextlib.suppress(Unreadable):
+            return source.size(row)
+        return None
+
     groups: dict[tuple[tuple[int, int], bool], list[int]] = {}
     with ThreadPoolExecutor(READ_THREADS) as pool:
-        for row, size in enumerate(pool.map(source.size, range(len(source)))):
+        for row, size in enumerate(pool.map(size_of, range(len(source)))):
+            if size is None:
+                continue
             canvas = bucket_canvas(size, config.eval.bucket)
             groups.setdefault((canvas, tuple(size) != canvas), []).append(row)
     size = config.eval.batch_size
@@ -325,6 +336,14 @@ def eval_plan(source: Source, config: ConfigDict) -> list[EvalBatch]:
     return plan
 
 
+def _first(source: Source) -> dict[str, Any]:
+    """The first example that is not left out."""
+    for row in range(len(source) - 1):
+        with contextlib.suppress(Unreadable):
+            return source[row]
+    return source[len(source) - 1]
+
+
 def eval_batches(
     source: Source, config: ConfigDict, process_index: int = 0, process_count: int = 1
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -332,7 +351,7 @@ def eval_batches(
 
     A batch holds `image` `[b, H, W, C]`, `label` `[b, H, W]` (ignored outside the extent),
     `valid` `[b]`, `index` `[b]` int32 (-1 where not valid) and, where some are padded, `extent`
-    `[b, 2]` int32.
+    `[b, 2]` int32. An example that the source leaves out is not valid.
 
     Raises:
         UserError: A file cannot be read or does not fit.
@@ -341,14 +360,15 @@ def eval_batches(
     part = slice(process_index * own, (process_index + 1) * own)
     plan = eval_plan(source, config)
     ignore = config.data.ignore_label
-    like = source[0]  # for what fills up a batch
+    like = _first(source)  # for what fills up a batch
 
     def read(batch: EvalBatch, row: int) -> dict[str, Any]:
-        canvas = batch.canvas
+        canvas, example = batch.canvas, None
         if row >= 0:
-            example = _padded(source, row, canvas, ignore)
-        else:
-            image, label = like["image"], like["label"]
+            with contextlib.suppress(Unreadable):
+                example = _padded(source, row, canvas, ignore)
+        if example is None:
+            row, image, label = -1, like["image"], like["label"]
             example = {
                 "image": np.zeros((*canvas, image.shape[-1]), image.dtype),
                 "label": np.full(canvas, ignore, label.dtype),

@@ -14,16 +14,17 @@ from rich.progress import track
 
 from fcnjax.data import SOURCES, Source, open_source, resolve
 from fcnjax.data.classes import evenly
-from fcnjax.data.decode import IMAGE_SUFFIXES
-from fcnjax.data.doctor.copies import copies
+from fcnjax.data.doctor.copies import NEAR, copies
 from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
-from fcnjax.data.doctor.findings import ERROR, Finding, by_severity, some
+from fcnjax.data.doctor.findings import ERROR, NOTE, WARNING, Finding, by_severity, some
+from fcnjax.data.doctor.names import pairs_by_name
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
-from fcnjax.data.sources.folder import MASK_SUFFIXES, find_pairs
+from fcnjax.data.sources.folder import find_pairs
+from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError, choose
 
 QUICK, QUICK_S = 64, 4.0  # examples of a split, and seconds, that the quick check takes at most
@@ -81,7 +82,8 @@ def check(
         raise UserError(f"config.data.root: {root!r} is not a folder")
     resolved, sources, findings = _open(config)
     known = resolved or config
-    pairs = _pairs_of(known.data)
+    pairs, found = _pairs_of(known.data)
+    findings += found
     looks: list[Look] = []
     stored = StoredTally()
     for part in PARTS:
@@ -95,7 +97,9 @@ def check(
             looks.append(dataclasses.replace(look, stored=None))
     whole = most is None and seconds is None
     one_split = known.data.train_split == known.data.eval_split
-    findings += _faults(looks) + copies(looks, one_split)
+    # Under skip a run goes on without them, up to a share.
+    severity = WARNING if known.data.on_error == "skip" else ERROR
+    findings += _faults(looks, severity) + copies(looks, one_split)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0
@@ -104,6 +108,8 @@ def check(
         findings += of_classes(tallies, resolved, whole)
     if whole:
         findings += suggestions(tallies["train"], config, known)
+    if known.data.source in SAMPLES:
+        findings = [_of_a_sample(finding) for finding in findings]
     return Checked(by_severity(findings), known, resolved is not None, tallies)
 
 
@@ -114,31 +120,29 @@ def _open(
     try:
         resolved, _ = resolve(config)
         resolved.data.shuffle_labels = False  # a control of training, no fault of the set
-        return resolved, {part: open_source(resolved, part) for part in PARTS}, []
+        return resolved, {part: open_source(resolved, part, guard=False) for part in PARTS}, []
     except UserError as error:
         finding = Finding(ERROR, "cannot be opened", str(error))
         return None, dict.fromkeys(PARTS), [finding]
 
 
-def _pairs_of(data: ConfigDict) -> Mapping[str, Sequence[Pair]] | None:
+def _of_a_sample(finding: Finding) -> Finding:
+    """A set that is known, and its split, are what they are: nobody is warned of them."""
+    if finding.severity == WARNING and finding.kind in ("empty class", NEAR):
+        return dataclasses.replace(finding, severity=NOTE)
+    return finding
+
+
+def _pairs_of(
+    data: ConfigDict,
+) -> tuple[Mapping[str, Sequence[Pair]] | None, list[Finding]]:
     """The files of a `folder`, by split: those that have a partner where some lack theirs."""
     if data.source != "folder":
-        return None
+        return None, []
     try:
-        return find_pairs(data)
+        return find_pairs(data), []
     except UserError:
-        root = Path(data.root)
-    images, masks = (
-        {path.stem: path for path in sorted(folder.rglob("*")) if path.suffix.lower() in suffixes}
-        for folder, suffixes in (
-            (root / data.images, IMAGE_SUFFIXES),
-            (root / data.masks, MASK_SUFFIXES),
-        )
-    )
-    return {
-        "train": [(images[stem], masks[stem]) for stem in images if stem in masks],
-        "eval": [],
-    }
+        return pairs_by_name(data)
 
 
 def _read(
@@ -175,11 +179,11 @@ def _in_threads(looker: Looker, rows: Sequence[int], until: float | None) -> Ite
             yield waiting.popleft().result()
 
 
-def _faults(looks: Sequence[Look]) -> list[Finding]:
+def _faults(looks: Sequence[Look], severity: str) -> list[Finding]:
     findings = []
     for kind in (UNREADABLE, MISMATCH, UNUSABLE):
         texts = [look.fault[1] for look in looks if look.fault and look.fault[0] == kind]
         if texts:
             text = f"{len(texts)} of {len(looks)} examples: {some(texts)}"
-            findings.append(Finding(ERROR, kind, text))
+            findings.append(Finding(severity, kind, text))
     return findings

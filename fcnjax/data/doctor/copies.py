@@ -12,6 +12,7 @@ from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, some
 MOST_COMPARED = 20_000  # examples of a split that are compared with all of the other
 ROWS = 16  # of the table of distances that is made at once
 BITS_APART = 5  # of 64: the most of two hashes of one picture
+NEAR = "near duplicates"
 LEVELS_APART = 4.0  # mean difference of two thumbs of one picture, in grey levels
 
 _BITS = np.asarray([bin(value).count("1") for value in range(2**16)], np.uint8)
@@ -58,15 +59,15 @@ def _near(looks: Sequence[Look]) -> list[Finding]:
         for part in ("train", "eval")
         for found in [[look for look in looks if look.part == part and look.thumb]]
     )
-    pairs = near_pairs(train, evaluated)
+    pairs = {b.name: a.name for a, b in near_pairs(train, evaluated)}
     if not pairs:
         return []
     text = (
-        f"{len({b.name for _, b in pairs})} images of eval are nearly as one of train, as the next "
-        "frame of a film is, or a copy that was scaled or compressed: "
-        + some([f"{a.name} ~ {b.name}" for a, b in pairs])
+        f"{len(pairs)} images of eval are nearly as one of train, as the next frame of a film or "
+        "slice of a volume is, or a copy that was scaled or compressed: "
+        + some([f"{a} ~ {b}" for b, a in pairs.items()])
     )
-    return [Finding(WARNING, "near duplicates", text)]
+    return [Finding(WARNING, NEAR, text)]
 
 
 def near_pairs(train: Sequence[Look], evaluated: Sequence[Look]) -> list[tuple[Look, Look]]:

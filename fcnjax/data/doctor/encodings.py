@@ -14,11 +14,11 @@ from fcnjax.data.doctor.findings import (
     override_words,
     some,
 )
+from fcnjax.data.doctor.proposals import STRAYS, how, propose
 from fcnjax.data.doctor.stored import PEAK, RGB, StoredTally
 from fcnjax.data.masks import values_of
 from fcnjax.errors import UserError
 
-STRAY = 255  # what most sets store where there is no class
 NEAR = 48  # grey levels around a peak, in which what JPEG makes of it lies
 KIND = "encoding"
 
@@ -37,12 +37,16 @@ def diagnose(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
     findings = _blended(stored, asked, resolved) + _mixed(stored)
     if not stored.sound or stored.kinds["onehot"]:
         return findings
+    if stored.alpha:
+        return [*findings, _in_alpha(stored)]
+    if stored.blended and len(stored.pixels) < 2:
+        return findings  # empty masks, which tell nothing beside what was said
     data = resolved.data if resolved else _found_in(stored, asked)
     if stored.kinds["rgb"]:
         return findings + _colours(stored, asked, data)
     if _palettes_differ(stored):
         return findings + _by_palette_colour(stored, asked, data)
-    if stored.numbers_objects:
+    if stored.numbers_objects and not _declared(stored, asked):
         return findings + _instances(stored, asked, data)
     if data is not None and data.encoding == "rgb":
         return findings + _colours(stored, asked, data)
@@ -74,6 +78,15 @@ def _blended(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
         if words:
             text += "; until then this line takes the nearer of their two values"
         return [Finding(WARNING if usable else ERROR, "blended masks", text, words)]
+    # Classes that are thin layers look so too, in a mask here and there.
+    if len(stored.ramps) > 0.5 * stored.files:
+        text = (
+            f"{len(stored.ramps)} of {stored.files} masks have, where distant ids meet, lines of "
+            "the ids between, as 0 beside 4 gets when a mask is resized with interpolation: "
+            f"{some(stored.ramps)}; write them again from the originals, resized by nearest "
+            "neighbour"
+        )
+        return [Finding(WARNING, "blended masks", text)]
     if stored.lossy:
         text = (
             f"{len(stored.lossy)} masks are JPEG files, which change values along borders: "
@@ -89,10 +102,25 @@ def _known(data: ConfigDict) -> set[int]:
     return {*classes, *data.ignore_values, data.ignore_label}
 
 
+def _in_alpha(stored: StoredTally) -> Finding:
+    text = (
+        f"{len(stored.alpha)} of {stored.files} masks have one colour, and shapes in their "
+        f"transparency alone, which is not read: {some(stored.alpha)}; write that channel as the "
+        "mask"
+    )
+    return Finding(ERROR, KIND, text)
+
+
+def _declared(stored: StoredTally, asked: ConfigDict) -> bool:
+    """Whether the user named more than two classes, and each value is one of them."""
+    names = max(len(_own_names(asked)), len(asked.data.mask_values))
+    return names > 2 and len(stored.pixels) <= names
+
+
 def _halves(stored: StoredTally, asked: ConfigDict) -> tuple[str, ...]:
     """Each grey level as the nearer of two, where all but a few pixels are near one of two."""
     pixels = stored.blended_pixels + stored.pixels
-    if not all(isinstance(value, int) and value < 256 for value in pixels):
+    if not pixels or not all(isinstance(value, int) and 0 <= value < 256 for value in pixels):
         return ()
     low, high = min(pixels), max(pixels)
     between = [n for value, n in pixels.items() if low + NEAR <= value <= high - NEAR]
@@ -190,11 +218,16 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
     """Findings on masks that store a whole number for each class."""
     values = sorted(stored.pixels)
     what = f"{'palette masks' if stored.kinds['palette'] else 'masks'} hold {listed(values)}"
+    if values[0] < 0:
+        return [_negative(stored, values)]
+    if len(values) < 2:
+        text = f"the masks hold {values[0]} alone: one class, and nothing to tell it from"
+        return [Finding(ERROR, KIND, text)]
     better = propose(values, len(_own_names(asked)), asked.data.ignore_label)
     words = _words(asked, mask_values=better[0], ignore_values=better[1]) if better else ()
     if data is None:
         text = f"{what}, which the config does not tell the classes of"
-        return [Finding(ERROR, KIND, text + _how(better, values), words)]
+        return [Finding(ERROR, KIND, text + how(better, values), words)]
     classes = [values_of(entry) for entry in data.mask_values]
     outside = [value for value in values if value not in _known(data)]
     seen = [entry for entry in classes if any(value in stored.pixels for value in entry)]
@@ -202,18 +235,28 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
         return [_outside(stored, asked, outside, classes, seen)]
     if better and len(seen) < 2 and len(better[0]) > 1:
         text = f"{what}, and by the config only {len(seen)} of them is a class, the rest is ignored"
-        return [Finding(ERROR, KIND, text + _how(better, values), words)]
+        return [Finding(ERROR, KIND, text + how(better, values), words)]
     fits = better and set(better[0]) <= set(values) and len(better[0]) < len(classes)
     shifted = values[0] > 0 and classes[0] == (0,)
     if fits and (shifted or len(seen) < len(classes) / 2):
         text = f"{what}, and of the {len(classes)} classes only {len(seen)} are seen"
-        return [Finding(WARNING, KIND, text + _how(better, values), words)]
+        return [Finding(WARNING, KIND, text + how(better, values), words)]
     pinned = tuple(entry[0] if len(entry) == 1 else entry for entry in classes)
     if data.label_map or asked.data.label_map:
         return [Finding(NOTE, KIND, what)]
     return [
         Finding(NOTE, KIND, f"{what}: {len(classes)} classes", _words(asked, mask_values=pinned))
     ]
+
+
+def _negative(stored: StoredTally, values: Sequence[int]) -> Finding:
+    low = [value for value in values if value < 0]
+    text = (
+        f"{max(stored.masks_with[value] for value in low)} of {stored.files} masks hold "
+        f"{listed(low)}, and a config names values from 0 on; write the masks again, with "
+        f"{STRAYS[0]} there for what is ignored"
+    )
+    return Finding(ERROR, "values outside the classes", text)
 
 
 def _outside(
@@ -228,62 +271,17 @@ def _outside(
     share = sum(stored.pixels[value] for value in outside) / stored.pixels.total()
     masks = max(stored.masks_with[value] for value in outside)
     text = f"{masks} of {stored.files} masks hold {listed(outside)}, which is no class"
-    # Beside classes that are seen, 255 stands for no class, as in most sets; and who declared the
-    # values of all classes, and has them, has some more, unless they count from 1.
-    stray = outside == [STRAY] and len(seen) > 1
+    # Beside classes that are seen, 255 or 65535 stands for no class, as in most sets; and who
+    # declared the values of all classes, and has them, has some more, unless they count from 1.
+    stray = len(outside) == 1 and outside[0] in STRAYS and len(seen) > 1
     declared = asked.data.mask_values and len(seen) == len(classes) and values[-1] != len(classes)
     names = len(_own_names(asked)) or len(asked.data.mask_values)
     better = propose(values, names, asked.data.ignore_label)
     if better and not stray and not declared:
         words = _words(asked, mask_values=better[0], ignore_values=better[1])
-        return Finding(ERROR, kind, text + _how(better, values), words)
+        return Finding(ERROR, kind, text + how(better, values), words)
     words = _words(asked, ignore_values=(*asked.data.ignore_values, *outside))
     return Finding(ERROR, kind, f"{text} ({share:.2%} of the pixels); ignored below", words)
-
-
-def propose(
-    values: Sequence[int], names: int, ignore: int
-) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The stored values in class order, and those to ignore, for the values that masks hold.
-
-    Args:
-        values: Those found, in order.
-        names: How many classes there are; 0 where nobody said.
-        ignore: The ignore label, which needs no mention.
-
-    Returns:
-        `mask_values` and `ignore_values`; None where no reading is plausible.
-    """
-    values = tuple(values)
-    if len(values) == 2 and values[0] == 0 and names in (0, 2):
-        return values, ()
-    classes = tuple(value for value in values if value != ignore)
-    strays = tuple(value for value in classes if value == STRAY) if len(classes) > 2 else ()
-    classes = tuple(value for value in classes if value not in strays)
-    if len(classes) < 2 or len(classes) > MOST_IN_MASK or classes[0] < 0:
-        return None
-    if not names:
-        return classes, strays
-    if classes[-1] == names:
-        zero = (0,) if classes[0] == 0 else ()
-        return tuple(range(1, names + 1)), zero + strays
-    if classes[-1] < names:
-        return tuple(range(names)), strays
-    return (classes, strays) if len(classes) == names else None
-
-
-def _how(better: tuple[tuple[int, ...], tuple[int, ...]] | None, values: Sequence[int]) -> str:
-    """What the proposed values mean, in words."""
-    if better is None:
-        return "; declare config.data.mask_values, in class order"
-    classes, ignored = better
-    if classes == (0, STRAY):
-        return "; the two are two classes, stored as black and white"
-    if classes == tuple(range(1, len(classes) + 1)):
-        return "; they count from 1" + (", and 0 is what is ignored" if 0 in ignored else "")
-    if len(classes) < values[-1]:
-        return "; the values are the classes, with gaps between them"
-    return ""
 
 
 def _own_names(asked: ConfigDict) -> tuple[str, ...]:

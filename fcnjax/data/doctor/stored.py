@@ -9,8 +9,14 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.decode import read_colours, read_mask, read_onehot, read_palette
+from fcnjax.data.limits import refuse_large
 from fcnjax.errors import UserError
 
+LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width
+RAMP_PIXELS = 60  # pixels of borders between distant ids, below which they tell nothing
+RAMP = 0.3  # the part of them that has a number between
+MOST_COUNTED_AS_IDS = 64  # ids above which a ramp is one of grey levels
+MANY = 8  # objects of a mask that are no classes, where other masks have other numbers
 FEW = 8  # distinct values, below which a mask is not suspected of blended ones
 PEAK = 0.01  # of the pixels: a value that has as many is no blend
 COMPONENTS_OF = 12  # values of a mask whose connectedness is looked at
@@ -32,7 +38,9 @@ class Stored:
         colours: The RGB of the palette's values that are used.
         blended: Whether values lie scattered as those of a mask do that was resized with
             interpolation or saved as JPEG.
-        objects: How many there are where each value seems to be an object's number, else 0.
+        objects: How many there are where each value seems to be an object's number, else None.
+        alpha: Whether the file has one colour, and shapes in its transparency.
+        ramps: Whether ids lie between distant ones along their borders.
     """
 
     path: Path
@@ -42,7 +50,9 @@ class Stored:
     values: Counter = field(default_factory=Counter)
     colours: dict[int, RGB] = field(default_factory=dict)
     blended: bool = False
-    objects: int = 0
+    objects: int | None = None
+    alpha: bool = False
+    ramps: bool = False
 
 
 def look_at_mask(path: Path) -> Stored:
@@ -55,7 +65,11 @@ def look_at_mask(path: Path) -> Stored:
         return Stored(path, "onehot", read_onehot(path).shape[:2])
     try:
         with Image.open(path) as image:
+            refuse_large(path, image.height, image.width)
             mode, lossy = image.mode, image.format in ("JPEG", "MPO")
+            opacity = image.getextrema()[-1] if mode in ("LA", "RGBA") else (0, 0)
+    except UserError:
+        raise
     except Exception as error:
         read_mask(path)  # words it
         raise UserError(f"{path}: cannot be read as an image") from error
@@ -74,9 +88,11 @@ def look_at_mask(path: Path) -> Stored:
         values.shape,
         lossy,
         found,
-        {value: palette[value] for value in found if value < len(palette)},
+        {value: palette[value] for value in found if 0 <= value < len(palette)},
         _is_blended(values, found),
         _objects(values, found),
+        len(found) == 1 and opacity[0] < opacity[1],
+        _has_ramps(values),
     )
 
 
@@ -105,31 +121,54 @@ def _is_blended(values: np.ndarray, found: Counter) -> bool:
     rare = [value for value, count in found.items() if count < PEAK * values.size]
     if len(found) < FEW or len(rare) < FEW / 2:
         return False
-    inner = values[1:-1, 1:-1]
-    if not inner.size:
+    if min(values.shape) < 3:
         return False
+    of_rare = _alike(values)[np.isin(values[1:-1, 1:-1], rare)]
+    return bool(of_rare.size) and float((of_rare <= LINE).mean()) > 0.5
+
+
+def _alike(values: np.ndarray) -> np.ndarray:
+    """How many of the 3x3 pixels about each, itself included, have its value; `[H-2, W-2]`."""
+    inner = values[1:-1, 1:-1]
     alike = np.zeros(inner.shape, np.uint8)
     height, width = values.shape
     for dy in range(3):
         for dx in range(3):
             alike += values[dy : height - 2 + dy, dx : width - 2 + dx] == inner
-    of_rare = alike[np.isin(inner, rare)]
-    # Itself and at most two neighbours: a line of one pixel's width, or less.
-    return bool(of_rare.size) and float((of_rare <= 3).mean()) > 0.5
+    return alike
 
 
-def _objects(values: np.ndarray, found: Counter) -> int:
+def _has_ramps(values: np.ndarray) -> bool:
+    """Whether classes that are neighbours have lines of the numbers between theirs at the border.
+
+    Interpolation makes of 0 beside 4 some 1, 2 and 3, each a class of its own. (Of 0 beside 2 it
+    makes a 1, as a thin layer between them is.)
+    """
+    if values.dtype != np.uint8 or min(values.shape) < 3:
+        return False
+    low, high = (f(values, np.ones((3, 3), np.uint8))[1:-1, 1:-1] for f in (cv2.erode, cv2.dilate))
+    wide = (high - low >= 3) & (high < MOST_COUNTED_AS_IDS)
+    if wide.sum() < RAMP_PIXELS:
+        return False
+    inner = values[1:-1, 1:-1]
+    between = wide & (inner > low) & (inner < high) & (_alike(values) <= LINE)
+    return float(between.sum()) > RAMP * wide.sum()
+
+
+def _objects(values: np.ndarray, found: Counter) -> int | None:
     """The greatest number, where numbers run from 1 on and each is one connected region."""
     numbers = sorted(value for value in found if value)
-    if len(numbers) < 2 or numbers != list(range(1, len(numbers) + 1)):
+    if not numbers:
         return 0
+    if numbers != list(range(1, len(numbers) + 1)):
+        return None
     chosen = [numbers[i] for i in np.linspace(0, len(numbers) - 1, COMPONENTS_OF).astype(int)]
     torn = 0
     for number in sorted(set(chosen)):
         # The ground is a component too. One object may be hidden in part by another.
         torn += cv2.connectedComponents((values == number).astype(np.uint8))[0] != 2
-        if torn > 1:
-            return 0
+        if torn > (len(numbers) >= MANY):
+            return None
     return len(numbers)
 
 
@@ -145,6 +184,8 @@ class StoredTally:
         blended: The masks whose values are blended, and `blended_pixels` by value.
         lossy: The masks that are JPEG files.
         objects: The number of objects of each mask that seems to number them.
+        alpha: The masks of one colour that have shapes in their transparency.
+        ramps: The masks that have ids between distant ones along their borders.
     """
 
     def __init__(self):
@@ -158,6 +199,8 @@ class StoredTally:
         self.blended_pixels: Counter = Counter()
         self.lossy: list[Path] = []
         self.objects: list[int] = []
+        self.alpha: list[Path] = []
+        self.ramps: list[Path] = []
         self.sound: list[Path] = []
 
     def add(self, one: Stored) -> None:
@@ -173,7 +216,11 @@ class StoredTally:
                 self.blended_pixels.update(one.values)
             return
         self.sound.append(one.path)
-        if one.objects:
+        if one.ramps and not one.blended:
+            self.ramps.append(one.path)
+        if one.alpha:
+            self.alpha.append(one.path)
+        if one.objects is not None:
             self.objects.append(one.objects)
         for value, colour in one.colours.items():
             self.palettes.setdefault(value, set()).add(colour)
@@ -184,8 +231,10 @@ class StoredTally:
     @property
     def numbers_objects(self) -> bool:
         """Whether the values seem to be numbers of objects: many, and not as many in each mask."""
-        return (
-            len(self.objects) >= 0.8 * max(self.files, 1)
-            and max(self.objects, default=0) >= 8
-            and len(set(self.objects)) > 1
-        )
+        most, differ = max(self.objects, default=0), len(set(self.objects) - {0})
+        if most >= MANY:
+            share = max(map(self.objects.count, set(self.objects))) / len(self.objects)
+            # Parts of one thing are one region each too; then most masks have all of them.
+            return len(self.objects) >= 0.8 * self.files and differ > 1 and share <= 0.5
+        # With few, no mask may speak against it: classes are missing here and there.
+        return len(self.objects) == self.files >= 2 * most and most >= 4 and differ >= 3

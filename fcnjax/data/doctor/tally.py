@@ -154,8 +154,9 @@ def suggestions(train: Tally, asked: ConfigDict, config: ConfigDict) -> list[Fin
     if train.examples and any(asked.loss[k] for k in ("cross_entropy", "binary_cross_entropy")):
         weights = _rounded(median_frequency_weights(train))
         words = override_words(asked, {"loss.class_weights": weights})
+        rarest = 100 * train.share[train.counts > 0].min(initial=1)
         text = (
-            f"the rarest class is {train.share.min():.2%} of the training pixels; weights by "
+            f"the rarest class is {rarest:.2g}% of the training pixels; weights by "
             "median frequency balancing (Eigen and Fergus 2015), should rare classes be missed"
         )
         findings.append(Finding(NOTE, "class weights", text, words))

@@ -35,6 +35,7 @@ from fcnjax.data.lists import hold_out
 from fcnjax.data.named import NamedClasses, name_classes
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.errors import UserError
+from fcnjax.files import inside
 
 EXAMPLE = "annotations/instances_{split}2017.json"
 _LOCK = threading.Lock()
@@ -238,7 +239,7 @@ class CocoSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row = read_index(self._file), self._rows[index]
-        path = self._folder / known.names[row]
+        path = inside(self._folder, known.names[row], self._file)
         image = read_image(path, self._channels)
         refuse_sizes(path, image.shape[:2], self._file, known.sizes[row])
         label = self._draw(known.regions[row], known.sizes[row])
@@ -286,7 +287,7 @@ def _resolve(config: ConfigDict) -> list[str]:
         file, folder = _files(data, part)
         index = read_index(file)
         categories |= dict.fromkeys(index.categories)
-        refuse_missing((folder / name, str(file)) for name in index.names)
+        refuse_missing((inside(folder, name, file), str(file)) for name in index.names)
     name_classes(data, categories, known=True)
     counts = [len(_open(config, part)) for part in PARTS]
     return [f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"]

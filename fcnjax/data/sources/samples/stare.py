@@ -8,6 +8,7 @@ from pathlib import Path
 from fcnjax.data.pairs import Pair
 from fcnjax.data.sources.folder import pair_folders
 from fcnjax.data.sources.samples.sample import Sample, pairs_layout
+from fcnjax.files import inside
 
 
 def _unpack(package: Path, folder: Path) -> None:
@@ -17,6 +18,7 @@ def _unpack(package: Path, folder: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         for name in archive.namelist():
             if name.split("/")[0] in ("stare-images", "labels-ah", "labels-vk"):
+                inside(folder, name, f"{package.name}, test-database.zip")
                 archive.extract(name, folder)
 
 

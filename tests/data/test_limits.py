@@ -1,0 +1,131 @@
+import base64
+import io
+import json
+import struct
+import tracemalloc
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config
+from fcnjax.data import open_source, resolve
+from fcnjax.data.bands import read_bands, read_stored
+from fcnjax.data.decode import (
+    Encoded,
+    image_size,
+    is_colour,
+    read_colours,
+    read_image,
+    read_mask,
+    read_palette,
+)
+from fcnjax.data.limits import MOST_PIXELS, VARIABLE, most_pixels
+from fcnjax.errors import UserError
+
+READERS = (image_size, is_colour, read_colours, read_image, read_mask, read_palette)
+
+
+def chunk(kind, content):
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+
+def bomb(width, height):
+    """A PNG of a few bytes whose header claims a grey picture of any size."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        chunk(*part) for part in ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    )
+
+
+def refused(read, *words):
+    with pytest.raises(UserError) as raised:
+        read()
+    message = str(raised.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_a_header_that_claims_a_billion_pixels(tmp_path, read):
+    path = tmp_path / "bomb.png"
+    path.write_bytes(bomb(40000, 40000))
+    tracemalloc.start()
+    words = ("40000x40000", "1600000000 pixels", f"limit is {MOST_PIXELS}", VARIABLE)
+    refused(lambda: read(path), str(path), *words)
+    refused(lambda: read(Encoded(path.read_bytes(), "row 3", "set")), "row 3: is", *words)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
+def test_the_limit_is_what_the_variable_says(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.full((5, 8, 3), 7, np.uint8)).save(path)
+    monkeypatch.setenv(VARIABLE, "40")
+    assert (read_image(path) == 7).all()
+    assert read_mask(path).shape == image_size(path) == (5, 8)
+    monkeypatch.setenv(VARIABLE, "39")
+    for read in READERS:
+        refused(lambda read=read: read(path), f"{path}: is 8x5, 40 pixels", "39", f"{VARIABLE}=40")
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "many", "1e9", "²"])
+def test_the_variable_is_checked(monkeypatch, text):
+    monkeypatch.setenv(VARIABLE, text)
+    refused(most_pixels, f"{VARIABLE}: {text!r}", "whole number")
+
+
+def test_an_empty_variable_says_nothing(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "")
+    assert most_pixels() == MOST_PIXELS == 500_000_000
+
+
+def test_a_raster_is_limited_by_its_window(tmp_path, monkeypatch):
+    rasterio = pytest.importorskip("rasterio")
+    path, place = tmp_path / "a.tif", rasterio.Affine(10, 0, 0, 0, -10, 0)
+    options = {"height": 20, "width": 30, "count": 1, "dtype": "uint8", "transform": place}
+    with rasterio.open(path, "w", **options) as raster:
+        raster.write(np.arange(600, dtype=np.uint32).astype(np.uint8).reshape(1, 20, 30))
+    monkeypatch.setenv(VARIABLE, "48")
+    assert read_bands(path, ("1",), (2, 3, 6, 8)).shape == (6, 8, 1)
+    assert read_stored(path, (2, 3, 6, 8))[0, 0] == 63
+    for read in (lambda window: read_bands(path, ("1",), window), lambda w: read_stored(path, w)):
+        refused(lambda read=read: read((0, 0, 7, 7)), str(path), "window", "7x7", f"{VARIABLE}=49")
+        refused(lambda read=read: read(None), str(path), "30x20", f"{VARIABLE}=600")
+
+
+def test_a_mask_in_a_labelme_file(tmp_path):
+    for stem in "ab":
+        Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{stem}.png")
+        mask = base64.b64encode(bomb(40000, 40000)).decode()
+        shape = {"label": "cat", "shape_type": "mask", "points": [[0, 0], [3, 3]], "mask": mask}
+        content = {"shapes": [shape], "imagePath": f"{stem}.png"}
+        (tmp_path / f"{stem}.json").write_text(json.dumps(content))
+    config = default_config()
+    config.data.update(source="labelme", root=str(tmp_path))
+    source = open_source(resolve(config)[0], "train")
+    refused(lambda: source[0], "json, shape 1: mask: is 40000x40000", VARIABLE)
+
+
+def test_an_image_in_a_labelme_file(tmp_path):
+    for stem in "ab":
+        data = base64.b64encode(bomb(40000, 40000)).decode()
+        content = {"shapes": [{"label": "cat", "points": [[0, 0]]}], "imageData": data}
+        (tmp_path / f"{stem}.json").write_text(json.dumps(content))
+    config = default_config()
+    config.data.update(source="labelme", root=str(tmp_path))
+    source = open_source(resolve(config)[0], "train")
+    for read in (source.size, source.__getitem__):
+        refused(lambda read=read: read(0), "json: imageData: is 40000x40000", VARIABLE)
+
+
+def test_a_made_picture_is_as_its_header_says():
+    buffer = io.BytesIO(bomb(10, 20))
+    with Image.open(buffer) as image:
+        assert (image.size, np.asarray(image).max()) == ((10, 20), 0)
