@@ -23,8 +23,8 @@ from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
-from fcnjax.data.sources.folder import find_pairs
 from fcnjax.data.sources.samples import SAMPLES
+from fcnjax.data.splits import divide
 from fcnjax.errors import UserError, choose
 
 QUICK, QUICK_S = 64, 4.0  # examples of a split, and seconds, that the quick check takes at most
@@ -140,7 +140,7 @@ def _pairs_of(
     if data.source != "folder":
         return None, []
     try:
-        return find_pairs(data), []
+        return divide(data), []
     except UserError:
         return pairs_by_name(data)
 

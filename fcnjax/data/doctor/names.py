@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.doctor.findings import ERROR, Finding
 from fcnjax.data.pairs import Pair
-from fcnjax.data.sources.folder import MASK_SUFFIXES
+from fcnjax.data.splits import MASK_ENDS
 
 
 def affixes(images: Collection[str], masks: Collection[str]) -> tuple[str, str]:
@@ -35,7 +35,7 @@ def pairs_by_name(data: ConfigDict) -> tuple[dict[str, list[Pair]], list[Finding
         All of them as `train`; and a finding where masks have another name by rule.
     """
     images = _by_place(Path(data.root), data.images, IMAGE_SUFFIXES)
-    masks = _by_place(Path(data.root), data.masks, MASK_SUFFIXES)
+    masks = _by_place(Path(data.root), data.masks, frozenset(MASK_ENDS))
     pairs, findings = [], []
     for place, found in images.items():
         beside = masks.get(place, {})

@@ -18,7 +18,8 @@ from ml_collections import ConfigDict
 from fcnjax.data.classes import evenly
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.masks import ClassTable
-from fcnjax.data.sources.whole_files import divide, find_values, stem
+from fcnjax.data.sources.whole_files import divide, find_values
+from fcnjax.data.splits import stem_of
 from fcnjax.data.volumes import (
     load_header,
     percentiles,
@@ -88,7 +89,7 @@ class NiftiSource:
         return {
             "image": np.repeat(image[..., None], self._channels, -1),
             "label": self._classes(stored, volume.mask),
-            "name": f"{stem(volume.image.name, SUFFIXES)}_{position:03}",
+            "name": f"{stem_of(volume.image.name, SUFFIXES)}_{position:03}",
         }
 
     def _place(self, index: int) -> tuple[Volume, int]:

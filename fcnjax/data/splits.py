@@ -1,0 +1,177 @@
+"""Images and masks in folders: paired by name, and divided into splits."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.layout import PARTS
+from fcnjax.data.lists import hold_out, read_names
+from fcnjax.data.pairs import Pair
+from fcnjax.errors import UserError, choose
+
+SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split_by
+SHOWN = 3  # names listed in an error
+IMAGE_ENDS = tuple(sorted(IMAGE_SUFFIXES))
+MASK_ENDS = (*IMAGE_ENDS, ".npy")
+
+
+def divide(
+    data: ConfigDict,
+    image_ends: Sequence[str] = IMAGE_ENDS,
+    mask_ends: Sequence[str] = MASK_ENDS,
+) -> dict[str, list[Pair]]:
+    """The pairs of `train` and `eval`, by `config.data.split_by`.
+
+    Args:
+        data: `config.data`.
+        image_ends: Endings of image files, small letters, longer ones first where one ends another.
+        mask_ends: Those of masks.
+
+    Raises:
+        UserError: A folder is missing or empty, a partner is missing, or a list names a stranger.
+    """
+    root = Path(data.root)
+    kind = kind_of(data)
+    choose(dict.fromkeys(SPLIT_BY), kind, "config.data.split_by")
+    if kind == "folder":
+        pairs = {}
+        for part in PARTS:
+            folders = _split_folders(data, data[f"{part}_split"])
+            pairs[part] = pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
+    else:
+        every = all_pairs(data, image_ends, mask_ends)
+        pairs = _by_list(data, every, image_ends) if kind == "list" else hold_out(every, data)
+    for part, found in pairs.items():
+        if not found:
+            raise UserError(f"{root}: the split {data[f'{part}_split']!r} has no image")
+    return pairs
+
+
+def kind_of(data: ConfigDict) -> str:
+    """`config.data.split_by`; where that is `auto`, what is there: lists, folders, or neither.
+
+    Raises:
+        UserError: `config.data.root` is no folder.
+    """
+    root = Path(data.root)
+    if not data.root or not root.is_dir():
+        raise UserError(
+            f"config.data.root: {data.root!r} is not a folder; give one that holds "
+            f"{data.images!r} and {data.masks!r}"
+        )
+    if data.split_by != "auto":
+        return data.split_by
+    splits = [data[f"{part}_split"] for part in PARTS]
+    # One of two is a slip to be told of, not a reason to split at random.
+    if any((root / f"{split}.txt").is_file() for split in splits):
+        return "list"
+    there = (_are_there(pair) for split in splits for pair in _candidates(data, split))
+    return "folder" if any(there) else "fraction"
+
+
+def _candidates(data: ConfigDict, split: str) -> tuple[tuple[Path, Path], ...]:
+    root = Path(data.root)
+    return (
+        (root / data.images / split, root / data.masks / split),
+        (root / split / data.images, root / split / data.masks),
+    )
+
+
+def _are_there(folders: Iterable[Path]) -> bool:
+    return all(folder.is_dir() for folder in folders)
+
+
+def _split_folders(data: ConfigDict, split: str) -> tuple[Path, Path]:
+    for folders in _candidates(data, split):
+        if _are_there(folders):
+            return folders
+    raise UserError(
+        f"{data.root}: has neither {data.images}/{split} and {data.masks}/{split}, nor "
+        f"{split}/{data.images} and {split}/{data.masks}"
+    )
+
+
+def _by_list(data: ConfigDict, pairs: Sequence[Pair], ends: Sequence[str]) -> dict[str, list[Pair]]:
+    by_stem = {stem_of(image.name, ends): (image, mask) for image, mask in pairs}
+    found = {}
+    for part in PARTS:
+        file = Path(data.root) / f"{data[f'{part}_split']}.txt"
+        if not file.is_file():
+            raise UserError(f"{file}: no such list; config.data.{part}_split names it")
+        found[part] = []
+        for number, line in read_names(file):
+            stem = line if line in by_stem else stem_of(line, ends)
+            if stem not in by_stem:
+                folder = Path(data.root) / data.images
+                raise UserError(f"{file}, line {number}: no image {line!r} in {folder}")
+            found[part].append(by_stem[stem])
+    return found
+
+
+def all_pairs(
+    data: ConfigDict,
+    image_ends: Sequence[str] = IMAGE_ENDS,
+    mask_ends: Sequence[str] = MASK_ENDS,
+) -> list[Pair]:
+    """The pairs of `config.data.images` and `.masks`, undivided."""
+    folders = (Path(data.root) / data.images, Path(data.root) / data.masks)
+    return pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
+
+
+def stem_of(name: str, ends: Sequence[str]) -> str | None:
+    """A file's name without its ending; None where it has none of these."""
+    for end in ends:
+        if name.lower().endswith(end):
+            return name[: -len(end)]
+    return None
+
+
+def pair_folders(
+    images: Path,
+    masks: Path,
+    mask_suffix: str = "",
+    image_ends: Sequence[str] = IMAGE_ENDS,
+    mask_ends: Sequence[str] = MASK_ENDS,
+) -> list[Pair]:
+    """Pairs the files of two folders by name, sorted by it.
+
+    Args:
+        images: Folder of images.
+        masks: Folder of masks.
+        mask_suffix: What a mask's name has after its image's, as `.ah` in `im1.ah.ppm`.
+        image_ends: As in `divide`.
+        mask_ends: As in `divide`.
+
+    Raises:
+        UserError: A folder is missing or empty, or a file has no partner or a namesake.
+    """
+    by_image, by_mask = _by_stem(images, "", image_ends), _by_stem(masks, mask_suffix, mask_ends)
+    _refuse_lone(images, by_image.keys() - by_mask.keys(), f"no mask in {masks}")
+    _refuse_lone(masks, by_mask.keys() - by_image.keys(), f"no image in {images}")
+    return [(by_image[stem], by_mask[stem]) for stem in sorted(by_image)]
+
+
+def _by_stem(folder: Path, suffix: str, ends: Sequence[str]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; config.data.images and .masks name them")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        stem = stem_of(path.name, ends)
+        if not stem or path.name.startswith("."):
+            continue
+        stem = stem.removesuffix(suffix)
+        if stem in found:
+            raise UserError(f"{path}: has the same name as {found[stem].name}")
+        found[stem] = path
+    if not found:
+        raise UserError(f"{folder}: has no image; valid: {', '.join(ends)}")
+    return found
+
+
+def _refuse_lone(folder: Path, stems: Iterable[str], what: str) -> None:
+    stems = sorted(stems)
+    if stems:
+        more = f" and {len(stems) - SHOWN} more" if len(stems) > SHOWN else ""
+        raise UserError(f"{folder}: {', '.join(stems[:SHOWN])}{more}: {what}")
