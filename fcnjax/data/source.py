@@ -19,8 +19,8 @@ class Source(Protocol):
         """Reads an example.
 
         Returns:
-            `image` `[H, W, C]` uint8, uint16 or float32, `label` `[H, W]` class ids (uint8, or int32 for
-            more than 255 classes; the ignore label as it is) and `name`.
+            `image` `[H, W, C]` uint8, uint16 or float32, `label` `[H, W]` class ids (uint8, or
+            int32 for more than 255 classes; the ignore label as it is) and `name`.
 
         Raises:
             UserError: A file cannot be read or does not fit; names it.
