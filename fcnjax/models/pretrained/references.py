@@ -203,7 +203,8 @@ def _segmenter(
 ) -> Reference:
     config = default_config()
     config.data.class_names = tuple(map(str, range(classes)))
-    config.data.channels = "L" * channels if channels != 3 else "RGB"
+    bands = ",".join(f"B{i}" for i in range(1, channels + 1))
+    config.data.channels = {1: "L", 3: "RGB"}.get(channels, bands)
     known = ENCODERS[encoder.name].options
     options = {k: v for k, v in options.items() if k != "output_stride" or k in known}
     config.model.update({"encoder": encoder.name, "decoder": decoder})
