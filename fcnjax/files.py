@@ -8,7 +8,7 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,18 @@ def read_json(path: str | Path) -> Any:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise UserError(f"{path}: is not valid JSON: {error}") from error
+
+
+def stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change of each file: other files have others. -1: it is not there."""
+    found = []
+    for path in paths:
+        try:
+            status = path.stat()
+            found.append((path.name, status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append((path.name, -1, -1))
+    return found
 
 
 def sha256(path: str | Path) -> str:

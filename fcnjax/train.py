@@ -20,12 +20,12 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.checkpoint import Checkpoints
-from fcnjax.config import channel_names, load_config
+from fcnjax.config import load_config
 from fcnjax.data import pipeline
 from fcnjax.data.augment import check_augment
-from fcnjax.data.cache import CACHES
 from fcnjax.data.doctor import ERROR, WARNING, quick_check
-from fcnjax.errors import UserError, choose
+from fcnjax.data.settings import check_normalisation
+from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
 from fcnjax.init_from import initial_variables, with_normalisation
 from fcnjax.mesh import check_batch_size, make_mesh, must_wait, prefetch, replicated
@@ -173,25 +173,7 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(f"config.eval.{key}: {config.eval[key]} is below 1")
     if config.eval.every < 0 or config.eval.examples < 0:
         raise UserError("config.eval.every and config.eval.examples: may not be below 0")
-    if config.data.cache is not None:
-        choose(dict.fromkeys(CACHES), config.data.cache, "config.data.cache")
-    if config.data.cache == "host" and config.data.workers:
-        raise UserError(
-            "config.data.cache: host keeps the set in the memory of one process; it needs "
-            "config.data.workers=0 (disk serves any number)"
-        )
-    crops = [config.data[key] for key in ("class_crop", "foreground_crop")]
-    if min(crops) < 0 or sum(crops) > 1:
-        raise UserError(
-            f"config.data.class_crop and .foreground_crop: {crops[0]} and {crops[1]} are not "
-            "probabilities that sum to at most 1"
-        )
-    channels = channel_names(config.data.channels)
-    if not len(config.data.mean) == len(config.data.std) == len(channels):
-        raise UserError(
-            f"config.data.mean and config.data.std: need one value for each of the "
-            f"{len(channels)} channels {config.data.channels}"
-        )
+    check_normalisation(config.data)
     check_augment(config.augment)
 
 

@@ -2,14 +2,15 @@
 
 from ml_collections import ConfigDict
 
-from fcnjax.config import channel_names, load_config
+from fcnjax.config import load_config
 from fcnjax.data.cache import cached
 from fcnjax.data.classes import merge_classes
 from fcnjax.data.masks import values_of
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.pairs import MismatchedSource
-from fcnjax.data.skipping import guarded, skips
-from fcnjax.data.source import Source
+from fcnjax.data.settings import check_settings
+from fcnjax.data.skipping import guarded
+from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
@@ -25,11 +26,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     """
     config = config.copy_and_resolve_references()
     data = config.data
-    channel_names(data.channels)
-    skips(data)  # says whether its keys are valid
-    for key, seed in (("train.seed", config.train.seed), ("data.split_seed", data.split_seed)):
-        if seed < 0:
-            raise UserError(f"config.{key}: {seed} is below 0")
+    check_settings(config)
     notes = choose(SOURCES, data.source, "config.data.source").resolve(config)
     _check_lengths(data)
     if data.label_map:
@@ -55,9 +52,6 @@ def _check_classes(data: ConfigDict) -> None:
     for key, entries in (("class_names", data.class_names), ("mask_values", values)):
         if len(set(entries)) < len(entries):
             raise UserError(f"config.data.{key}: {data[key]} has an entry twice")
-    for key, entries in (("mask_values", values), ("ignore_values", data.ignore_values)):
-        if not all(isinstance(value, int) and value >= 0 for value in entries):
-            raise UserError(f"config.data.{key}: {data[key]} are not all whole numbers from 0 on")
     if both := set(values) & set(data.ignore_values):
         raise UserError(
             f"config.data.ignore_values: {min(both)} is a class, by config.data.mask_values"
@@ -71,24 +65,20 @@ def _check_classes(data: ConfigDict) -> None:
         )
 
 
-def open_plain(config: ConfigDict, part: str) -> Source:
+def open_plain(config: ConfigDict, part: str) -> StoredSource:
     """Opens a split of a resolved config as it is stored: no cache, no mixture."""
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
 
 
-def _open_kept(config: ConfigDict, part: str, guard: bool) -> Source:
+def _open_kept(config: ConfigDict, part: str) -> Source:
     """A split of a resolved config, kept and guarded as it says; no mixture."""
-    source = cached(config, part, open_plain(config, part), to_stderr)
-    return guarded(config, part, source) if guard else source
+    return guarded(config, part, cached(config, part, open_plain(config, part), to_stderr))
 
 
-def _mixed(source: Source, config: ConfigDict, guard: bool) -> Mixture:
+def _mixed(source: Source, config: ConfigDict) -> Mixture:
     """The source and those of `config.data.mix`, by weight."""
     sources, weights = [source], [1.0]
-    for entry in config.data.mix:
-        if not isinstance(entry, tuple | list) or len(entry) != 2:
-            raise UserError(f"config.data.mix: {entry!r} is not a config and a weight")
-        spec, weight = entry
+    for spec, weight in config.data.mix:
         other = load_config(spec)
         for key in ("cache", "on_error", "skip_most"):
             other.data[key] = config.data[key]
@@ -99,25 +89,20 @@ def _mixed(source: Source, config: ConfigDict, guard: bool) -> Mixture:
                     f"config.data.mix: {spec} has the {key} {other.data[key]}, and this config "
                     f"{config.data[key]}; they must be equal (see config.data.label_map)"
                 )
-        sources.append(_open_kept(other, "train", guard))
+        sources.append(_open_kept(other, "train"))
         weights.append(weight)
     return Mixture(sources, weights)
 
 
-def open_source(config: ConfigDict, part: str, guard: bool = True) -> Source:
+def open_source(config: ConfigDict, part: str) -> Source:
     """Opens the split `train` or `eval` of a resolved config.
-
-    Args:
-        config: The config.
-        part: The split.
-        guard: Whether `config.data.on_error` is heeded; else any error is raised.
 
     Raises:
         UserError: The data is not there any more.
     """
-    source = _open_kept(config, part, guard)
+    source = _open_kept(config, part)
     if config.data.mix and part == "train":
-        source = _mixed(source, config, guard)
+        source = _mixed(source, config)
     if config.data.shuffle_labels and part == "train":
         return MismatchedSource(source, config.data.split_seed, config.data.ignore_label)
     return source

@@ -19,39 +19,18 @@ from rich.progress import Progress
 
 from fcnjax.config import flatten
 from fcnjax.data.skipping import skips
-from fcnjax.data.source import Source
+from fcnjax.data.source import Source, StoredSource
 from fcnjax.errors import UserError
 from fcnjax.files import atomic, cache_dir, locked, read_json, sha256, write_json
 
-CACHES = ("device", "disk", "host")  # config.data.cache
 PER_SHARD = 128  # examples
 THREADS = 4  # that decode
 INDEX = "index.json"
 FORMAT = 1
-# What examples are made of, of `config.data`; the rest changes neither image nor label.
-_MADE_OF = (
-    *(
-        "source",
-        "root",
-        "name",
-        "images",
-        "masks",
-        "mask_suffix",
-        "annotations",
-        "split_by",
-        "train_split",
-    ),
-    *(
-        "eval_split",
-        "eval_fraction",
-        "split_seed",
-        "encoding",
-        "mask_values",
-        "mask_colours",
-        "mask_names",
-    ),
-    *("ignore_values", "ignore_label", "class_names", "channels", "window", "axis", "intensity"),
-    "on_error",  # whether it holds places of examples that could not be read
+# Of `config.data`, what changes neither image nor label as they are stored.
+_BESIDE = (
+    *("cache", "workers", "check", "mean", "std", "palette", "class_crop", "foreground_crop"),
+    *("mix", "skip_most", "shuffle_labels"),
 )
 
 
@@ -164,12 +143,10 @@ def unpacked(record: bytes) -> dict[str, Any]:
     return example
 
 
-def folder_of(config: ConfigDict, part: str, source: Source) -> Path:
+def folder_of(config: ConfigDict, part: str, source: StoredSource) -> Path:
     """Where the examples of a split are kept, by all that they are made of."""
-    values = flatten(config.data)
-    made_of = {key: values[key] for key in _MADE_OF if key in values}
-    stamps = source.stamps() if hasattr(source, "stamps") else []
-    text = json.dumps([FORMAT, part, made_of, len(source), stamps], sort_keys=True, default=str)
+    made_of = {key: v for key, v in flatten(config.data).items() if key not in _BESIDE}
+    text = json.dumps([FORMAT, part, made_of, len(source), source.stamps()], default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return cache_dir() / "decoded" / f"{config.data.source}-{part}-{digest}"
 
@@ -268,7 +245,9 @@ def _write_shard(
     write_json(_sidecar(folder, shard), {"sha256": digest, "sizes": sizes})
 
 
-def cached(config: ConfigDict, part: str, source: Source, say: Callable[[str], None]) -> Source:
+def cached(
+    config: ConfigDict, part: str, source: StoredSource, say: Callable[[str], None]
+) -> Source:
     """The source, kept as `config.data.cache` says (`device` is the training step's own)."""
     if config.data.cache == "host":
         return InMemory(source)

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.pairs import PairSource
-from fcnjax.data.source import Source
+from fcnjax.data.source import StoredSource
 from fcnjax.errors import UserError, choose
 from fcnjax.pictures import default_palette
 
@@ -29,7 +29,7 @@ class Layout:
 
     summary: str
     resolve: Callable[[ConfigDict], list[str]]
-    open: Callable[[ConfigDict, str], Source]
+    open: Callable[[ConfigDict, str], StoredSource]
 
 
 def fixed_layout(
@@ -56,7 +56,7 @@ def fixed_layout(
         counts = [len(list_pairs(data, data[f"{part}_split"])) for part in PARTS]
         return [f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"]
 
-    def open_part(config: ConfigDict, part: str) -> Source:
+    def open_part(config: ConfigDict, part: str) -> StoredSource:
         data = config.data
         pairs = list_pairs(data, data[f"{part}_split"])
         return PairSource(pairs, data, read_label(data) if read_label else None)

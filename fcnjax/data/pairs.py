@@ -12,6 +12,7 @@ from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.masks import LabelReader
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
+from fcnjax.files import stamps
 
 Pair = tuple[Path, Path]
 
@@ -44,9 +45,9 @@ class PairSource:
         """Height and width of an example, from the image's header."""
         return image_size(self._pairs[index][0])
 
-    def stamps(self) -> list[tuple[str, int, int]]:
-        """Name, bytes and time of change of each file: other files have others."""
-        return [_stamp(path) for pair in self._pairs for path in pair if isinstance(path, Path)]
+    def stamps(self) -> list[tuple]:
+        """Of the files."""
+        return stamps(path for pair in self._pairs for path in pair if isinstance(path, Path))
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_path, mask = self._pairs[index]
@@ -54,14 +55,6 @@ class PairSource:
         label = self._read_label(mask, image.shape[:2])
         refuse_sizes(image_path, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": image_path.stem}
-
-
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        stat = path.stat()
-    except OSError:
-        return path.name, -1, -1  # what is wrong with it, reading it says
-    return path.name, stat.st_size, stat.st_mtime_ns
 
 
 class MismatchedSource:

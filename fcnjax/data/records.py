@@ -14,6 +14,7 @@ from fcnjax.data.masks import LabelReader
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError, choose, unknown
+from fcnjax.files import stamps
 
 # What sets call the mask of an image; the first that one has is taken.
 MASK_NAMES = (
@@ -86,11 +87,9 @@ class RecordSource:
         """Height and width of an example, from the image's header."""
         return image_size(self._records[index].image)
 
-    def stamps(self) -> list[tuple[str, int, int]]:
-        """What is read, and each file's name, bytes and time of change."""
-        stats = [(path.name, path.stat()) for path in self._records.files]
-        files = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-        return [*self._records.spans, *files]
+    def stamps(self) -> list[tuple]:
+        """Which records are read, and of which files."""
+        return [*self._records.spans, *stamps(self._records.files)]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_file, mask, name = self._records[index]

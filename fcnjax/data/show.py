@@ -11,6 +11,7 @@ from PIL import Image
 from fcnjax.config import channel_names, load_given
 from fcnjax.data import open_source, pipeline, resolve
 from fcnjax.data.augment import augment_batch, check_augment, mix_batch
+from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
 from fcnjax.pictures import colorize, to_rgb
@@ -48,6 +49,7 @@ def main(argv: list[str]) -> int:
     config, notes = resolve(load_given(args.what, overrides, "fcnjax data show"))
     for note in notes:
         print(note)
+    check_normalisation(config.data)
     check_augment(config.augment)
     images, labels = augmented(config, args.count)
     with atomic(args.out) as path:

@@ -28,3 +28,10 @@ class Source(Protocol):
 
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an example, read quickly."""
+
+
+class StoredSource(Source, Protocol):
+    """Examples in files: what a `Layout` opens."""
+
+    def stamps(self) -> list[tuple]:
+        """What tells these files from others, for a cache of what is decoded from them."""

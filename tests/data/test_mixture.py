@@ -93,7 +93,7 @@ def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
     assert len(data.open_source(config, "eval")) == 1
     for mix, words in (
         ((("folder:root=nowhere", 1.0),), "config.data.root"),
-        (("folder",), "not a config and a weight"),
+        (("folder",), "pairs of a config and its weight"),
         (
             ((f"folder:root={make_folder(tmp_path / 'bw', 4, values=(0, 1, 1))}", 1.0),),
             "class_names",
@@ -101,7 +101,7 @@ def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
     ):
         config.data.mix = mix
         with pytest.raises(UserError, match=words):
-            data.open_source(config, "train")
+            data.open_source(data.resolve(config)[0], "train")
 
 
 def corner_config(**keys):

@@ -23,9 +23,14 @@ _MIXINGS = ("mixup", "cutmix", "classmix", "mosaic")
 
 def check_augment(augment: ConfigDict) -> None:
     """Raises UserError for a setting of `config.augment` out of its range."""
-    if len(augment.crop) != 2 or min(augment.crop) < 1:
+    if len(augment.crop) != 2 or not all(isinstance(n, int) and n > 0 for n in augment.crop):
         raise UserError(f"config.augment.crop: {augment.crop} is not a height and width over 0")
-    if len(augment.scale) != 2 or not 0 < augment.scale[0] <= augment.scale[1] < math.inf:
+    are_numbers = all(isinstance(zoom, int | float) for zoom in augment.scale)
+    if (
+        len(augment.scale) != 2
+        or not are_numbers
+        or not 0 < augment.scale[0] <= augment.scale[1] < math.inf
+    ):
         raise UserError(f"config.augment.scale: {augment.scale} is not a range of zooms over 0")
     for key, (low, high) in _RANGES.items():
         if not low <= augment[key] <= high:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import track
 
-from fcnjax.data import SOURCES, Source, open_source, resolve
+from fcnjax.data import SOURCES, Source, open_plain, resolve
 from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.copies import NEAR, copies
 from fcnjax.data.doctor.encodings import diagnose
@@ -23,6 +23,7 @@ from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
+from fcnjax.data.settings import check_settings
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits import divide
 from fcnjax.errors import UserError, choose
@@ -74,9 +75,11 @@ def check(
         show: Whether to draw a progress bar on the terminal.
 
     Raises:
-        UserError: There is no data there to look at: an unknown source, or no such folder.
+        UserError: There is no data there to look at: an unknown source, no such folder, or a value
+            of `config.data` that cannot be.
     """
     choose(SOURCES, config.data.source, "config.data.source")
+    check_settings(config)
     root = config.data.root
     if config.data.source == "folder" and not (root and Path(root).is_dir()):
         raise UserError(f"config.data.root: {root!r} is not a folder")
@@ -119,8 +122,8 @@ def _open(
     """The resolved config and the source of each split; None, and why, where that fails."""
     try:
         resolved, _ = resolve(config)
-        resolved.data.shuffle_labels = False  # a control of training, no fault of the set
-        return resolved, {part: open_source(resolved, part, guard=False) for part in PARTS}, []
+        # As they are stored: a mixture's other sets have configs of their own.
+        return resolved, {part: open_plain(resolved, part) for part in PARTS}, []
     except UserError as error:
         finding = Finding(ERROR, "cannot be opened", str(error))
         return None, dict.fromkeys(PARTS), [finding]

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax import __version__, pictures
-from fcnjax.data import open_source
+from fcnjax.data import open_plain
 from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.check import Checked
 from fcnjax.data.doctor.findings import Finding, counted
@@ -142,7 +142,7 @@ def _sheet(config: ConfigDict) -> str:
 def _figures(config: ConfigDict) -> Iterator[str]:
     for part, count in ON_SHEET.items():
         try:
-            source = open_source(config, part)
+            source = open_plain(config, part)
         except UserError:
             continue  # a finding tells of it
         for index in evenly(range(len(source)), count):

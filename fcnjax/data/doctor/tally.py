@@ -173,7 +173,11 @@ def _crop(sizes: np.ndarray, asked: ConfigDict) -> Finding:
     crop = suggest_crop(sizes)
     words = override_words(asked, {"augment.crop": crop})
     now = tuples(asked.augment.crop)
-    if len(now) == 2 and (np.asarray(now) >= 2 * high).any():
+    if (
+        len(now) == 2
+        and all(isinstance(side, int) for side in now)
+        and (np.asarray(now) >= 2 * high).any()
+    ):
         text += f"; the crop of {now[1]}x{now[0]} is mostly padding"
         return Finding(WARNING, "image sizes", text, words)
     if (low != high).any():

@@ -21,6 +21,7 @@ from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_roo
 from fcnjax.data.lists import file_names, hold_out, read_names
 from fcnjax.data.masks import ClassTable
 from fcnjax.errors import UserError, choose, unknown
+from fcnjax.files import stamps
 
 SPLITS = ("train", "val", "test")
 IMAGES = "CelebA-HQ-img"
@@ -88,13 +89,21 @@ class FaceSource:
         """Height and width of an example, from a mask's header."""
         return image_size(self._masks(self._faces[index])[0])
 
+    def stamps(self) -> list[tuple]:
+        """Of the images and the masks."""
+        images = (self._image(face) for face in self._faces)
+        return stamps([*images, *(mask for face in self._faces for mask in self._masks(face))])
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         face = self._faces[index]
         masks = self._masks(face)
         label = self._classes(merge_parts(face.parts, masks), masks[0])
-        image_path = self._root / IMAGES / f"{face.number}.jpg"
+        image_path = self._image(face)
         image = shrink(read_image(image_path, self._channels), label.shape, image_path, masks[0])
         return {"image": image, "label": label, "name": str(face.number)}
+
+    def _image(self, face: Face) -> Path:
+        return self._root / IMAGES / f"{face.number}.jpg"
 
     def _masks(self, face: Face) -> list[Path]:
         folder = self._root / MASKS / str(face.number // IN_FOLDER)

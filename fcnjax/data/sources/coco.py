@@ -35,7 +35,7 @@ from fcnjax.data.lists import hold_out
 from fcnjax.data.named import NamedClasses, name_classes
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.errors import UserError
-from fcnjax.files import inside
+from fcnjax.files import inside, stamps
 
 EXAMPLE = "annotations/instances_{split}2017.json"
 _LOCK = threading.Lock()
@@ -236,6 +236,11 @@ class CocoSource:
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an example, as the file says."""
         return read_index(self._file).sizes[self._rows[index]]
+
+    def stamps(self) -> list[tuple]:
+        """Of the annotations and the images."""
+        names = read_index(self._file).names
+        return stamps([self._file, *(self._folder / names[row] for row in self._rows)])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row = read_index(self._file), self._rows[index]

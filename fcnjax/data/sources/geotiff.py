@@ -31,6 +31,7 @@ from fcnjax.data.masks import ClassTable, values_of
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.sources.whole_files import cut, divide, find_values
 from fcnjax.errors import UserError
+from fcnjax.files import stamps
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 WINDOW = (512, 512)
@@ -95,6 +96,11 @@ class GeotiffSource:
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of a window."""
         return self._place(index)[1][2:]
+
+    def stamps(self) -> list[tuple]:
+        """Of the files, and which part of each is read."""
+        files = stamps(file for area in self._areas for file in (area.image, area.mask))
+        return [*files, *((area.start, area.stop) for area in self._areas)]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         area, window = self._place(index)

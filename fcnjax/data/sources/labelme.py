@@ -31,7 +31,7 @@ from fcnjax.data.lists import hold_out, read_names
 from fcnjax.data.named import NamedClasses, name_classes
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.errors import UserError, choose, unknown
-from fcnjax.files import inside
+from fcnjax.files import inside, stamps
 
 IGNORE = "__ignore__"
 # Shape type: how many points it has, at least and at most.
@@ -149,6 +149,11 @@ class LabelmeSource:
         path = self._files[index]
         with image_file(path, read_annotation(path), self._root) as image:
             return image_size(image)
+
+    def stamps(self) -> list[tuple]:
+        """Of the JSON files and the images beside them."""
+        images = (_image_beside(path, read_annotation(path), self._root) for path in self._files)
+        return stamps([*self._files, *filter(None, images)])
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._files[index]

@@ -29,6 +29,7 @@ from fcnjax.data.volumes import (
     whole_numbers,
 )
 from fcnjax.errors import UserError
+from fcnjax.files import stamps
 
 SUFFIXES = (".nii.gz", ".nii")
 LOOKED_AT = 32  # masks read to find the classes
@@ -78,6 +79,11 @@ class NiftiSource:
         shape = list(self._place(index)[0].shape)
         del shape[self._axis]
         return tuple(shape)
+
+    def stamps(self) -> list[tuple]:
+        """Of the files, and which part of each is read."""
+        files = stamps(file for volume in self._volumes for file in (volume.image, volume.mask))
+        return [*files, *(volume.slices for volume in self._volumes)]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, position = self._place(index)

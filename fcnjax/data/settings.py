@@ -1,0 +1,93 @@
+"""The forms and ranges of `config.data`: what the type of a key alone does not say."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fcnjax.config import channel_names
+from fcnjax.data.skipping import skips
+from fcnjax.errors import UserError, choose
+
+CACHES = ("device", "disk", "host")  # config.data.cache
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_value(entry: Any) -> bool:
+    entries = entry if isinstance(entry, list | tuple) else (entry,)
+    return bool(entries) and all(isinstance(value, int) and value >= 0 for value in entries)
+
+
+def _is_colour(entry: Any) -> bool:
+    is_triple = isinstance(entry, list | tuple) and len(entry) == 3
+    return is_triple and all(isinstance(part, int) and 0 <= part <= 255 for part in entry)
+
+
+def _is_pair(first: Callable[[Any], bool], second: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    def check(entry: Any) -> bool:
+        is_pair = isinstance(entry, list | tuple) and len(entry) == 2
+        return is_pair and first(entry[0]) and second(entry[1])
+
+    return check
+
+
+# Key: what each of its entries must be, and how that is said.
+_ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "class_names": (_is_text, "texts"),
+    "mask_names": (_is_text, "texts"),
+    "mask_values": (_is_value, "whole numbers from 0 on, or several of them as a tuple"),
+    "ignore_values": (lambda v: isinstance(v, int) and v >= 0, "whole numbers from 0 on"),
+    "mask_colours": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
+    "palette": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
+    "label_map": (_is_pair(_is_text, _is_text), "pairs of a class and its new name"),
+    "mix": (_is_pair(_is_text, _is_number), "pairs of a config and its weight"),
+    "mean": (_is_number, "numbers"),
+    "std": (_is_number, "numbers"),
+}
+
+
+def check_settings(config: ConfigDict) -> None:
+    """Raises UserError for a value of `config.data`, or a seed, that cannot be; names the key."""
+    data = config.data
+    for key, (fits, words) in _ENTRIES.items():
+        for entry in data[key]:
+            if not fits(entry):
+                raise UserError(f"config.data.{key}: {entry!r} does not fit; valid: {words}")
+    for key, seed in (("train.seed", config.train.seed), ("data.split_seed", data.split_seed)):
+        if seed < 0:
+            raise UserError(f"config.{key}: {seed} is below 0")
+    channel_names(data.channels)
+    skips(data)  # says whether its keys are valid
+    if data.cache is not None:
+        choose(dict.fromkeys(CACHES), data.cache, "config.data.cache")
+    if data.cache == "host" and data.workers:
+        raise UserError(
+            "config.data.cache: host keeps the set in the memory of one process; it needs "
+            "config.data.workers=0 (disk serves any number)"
+        )
+    crops = (data.class_crop, data.foreground_crop)
+    if not (min(crops) >= 0 and sum(crops) <= 1):
+        raise UserError(
+            f"config.data.class_crop and .foreground_crop: {crops[0]} and {crops[1]} are not "
+            "probabilities that sum to at most 1"
+        )
+
+
+def check_normalisation(data: ConfigDict) -> None:
+    """Raises UserError where `config.data.mean` and `.std` do not fit the channels."""
+    channels = channel_names(data.channels)
+    if not len(data.mean) == len(data.std) == len(channels):
+        raise UserError(
+            f"config.data.mean and config.data.std: need one value for each of the "
+            f"{len(channels)} channels {data.channels}"
+        )
+    if not all(data.std):
+        raise UserError(f"config.data.std: {data.std} has a 0")

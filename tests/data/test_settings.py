@@ -1,0 +1,70 @@
+"""Values of `config.data` that cannot be: one line each, whichever command meets them."""
+
+import pytest
+from PIL import Image
+
+from fcnjax import cli
+
+BAD = {
+    "label_map=car,bus": "pairs of a class and its new name",
+    "label_map=((1,2),)": "pairs of a class and its new name",
+    "mask_colours=((0,0),(1,1))": "RGB triples",
+    "palette=1,2,3": "RGB triples",
+    "mask_values=a,b,c": "whole numbers from 0 on",
+    "mask_values=(0,(1,'y'),2)": "whole numbers from 0 on",
+    "ignore_values=x": "whole numbers from 0 on",
+    "class_names=1,2,3": "texts",
+    "mix=((1,2),)": "pairs of a config and its weight",
+    "mix=(('folder','x'),)": "pairs of a config and its weight",
+    "mean=a,b,c": "numbers",
+    "cache=ram": "unknown 'ram'",
+    "class_crop=2": "probabilities",
+}
+
+
+@pytest.mark.parametrize("option", BAD)
+@pytest.mark.parametrize("command", ["check", "show", "build"])
+def test_a_value_that_cannot_be(shapes, tmp_path, capsys, command, option):
+    argv = ["data", command, str(shapes), f"--config.data.{option}"]
+    argv += [f"--out={tmp_path / 'sheet.png'}"] if command == "show" else []
+    assert cli.main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"config.data.{option.partition('=')[0]}" in line
+    assert BAD[option] in line
+
+
+def test_a_sheet_of_augmented_examples(shapes, tmp_path, capsys):
+    out = tmp_path / "sheet.png"
+    argv = ["data", "show", str(shapes), f"--out={out}", "--count=5"]
+    assert cli.main([*argv, "--config.augment.crop=32,40"]) == 0
+    assert f"5 examples in {out}" in capsys.readouterr().out
+    # Four pairs of 40 by 32 beside each other, and a row for the fifth.
+    with Image.open(out) as sheet:
+        assert sheet.size == (4 * (80 + 6) + 6, 2 * (32 + 6) + 6)
+    assert cli.main([*argv, "--config.data.channels=L"]) == 2
+    assert "config.data.mean and config.data.std" in capsys.readouterr().err
+    assert cli.main([*argv[:-2], f"--out={tmp_path / 'sheet.gif'}"]) == 2
+    assert "does not end in .png" in capsys.readouterr().err
+
+
+def test_a_set_is_built_once(shapes, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
+    for _ in range(2):
+        assert cli.main(["data", "build", str(shapes)]) == 0
+        out = capsys.readouterr().out
+        assert "train: 8 examples" in out
+        assert "eval: 2 examples" in out
+    assert len(list((tmp_path / "decoded").glob("folder-*/index.json"))) == 2
+
+
+def test_sources_are_listed(capsys):
+    assert cli.main(["data", "sources"]) == 0
+    out = capsys.readouterr().out
+    assert "coco" in out
+    assert "geotiff" in out
+
+
+def test_a_mixture_is_checked_by_its_own_set(shapes, capsys):
+    mix = f"--config.data.mix=(('folder:root={shapes}',1.0),)"
+    assert cli.main(["data", "check", str(shapes), mix]) == 0
+    assert "train: 8 examples" in capsys.readouterr().out
