@@ -13,7 +13,9 @@ try out kernels here, and so may pick others than it would there.
 """
 
 import argparse
+import importlib.util
 import os
+import re
 from collections import defaultdict
 
 # An H100 SXM5 as XLA describes devices (openxla/xla, pull request 25919), with the rates measured
@@ -49,13 +51,20 @@ def main() -> None:
     parser.add_argument("--infer", action="store_true", help="the masks in place of the step")
     parser.add_argument("--top", type=int, default=0, help="how many kernels to list")
     args = parser.parse_args()
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", args.size) or args.batch < 1:
+        parser.error("--size: is as 512x512; --batch: is 1 or more")
     args.size = tuple(map(int, args.size.split("x")))
+    if not importlib.util.find_spec("jax_cuda12_plugin"):
+        parser.error("XLA's compiler for GPUs is missing; pip install 'jax[cuda12]'")
     # The plugin would look for a driver.
     os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
     os.environ["JAX_PLATFORMS"] = "cpu"
 
     from hlo import kernels
+    from subjects import MODELS
 
+    if unknown := set(args.models.split(",")) - set(MODELS):
+        parser.error(f"--models: unknown {', '.join(sorted(unknown))}; valid: {', '.join(MODELS)}")
     for name in args.models.split(","):
         compiled = compiled_for_h100(name, args)
         what = "masks" if args.infer else "training step"

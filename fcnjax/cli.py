@@ -1,16 +1,14 @@
 """`fcnjax COMMAND`: picks the module of a command and imports only that one."""
 
-import importlib
 import os
 import sys
 
-from fcnjax import __version__
-from fcnjax.errors import UserError, unknown
+from fcnjax import __version__, subcommands
+from fcnjax.errors import UserError
 from fcnjax.files import cache_dir
 
 COMPILED_BYTES = 4 * 2**30  # of compiled programs; the least used make room
 
-# Command: its module (with a `main(argv) -> exit code`) and its line in the help.
 COMMANDS = {
     "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),
     "evaluate": ("fcnjax.evaluate", "score a checkpoint; write metrics.json and report.html"),
@@ -23,17 +21,9 @@ COMMANDS = {
 
 def usage() -> str:
     """The text of `fcnjax --help`."""
-    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: fcnjax COMMAND [OPTIONS]",
-            "",
-            "Semantic segmentation on JAX. Commands:",
-            *lines,
-            "",
-            "`fcnjax COMMAND --help` describes one. Start with: bash launch/quickstart.sh",
-        ]
-    )
+    about = "Semantic segmentation on JAX."
+    ending = "`fcnjax COMMAND --help` describes one. Start with: bash launch/quickstart.sh"
+    return subcommands.usage("fcnjax", about, COMMANDS, ending)
 
 
 def main(argv: list[str]) -> int:
@@ -48,10 +38,7 @@ def main(argv: list[str]) -> int:
         if argv[0] == "--version":
             print(f"fcnjax {__version__}")
             return 0
-        if argv[0] not in COMMANDS:
-            raise unknown("fcnjax COMMAND", argv[0], COMMANDS)
-        module = importlib.import_module(COMMANDS[argv[0]][0])
-        return module.main(argv[1:])
+        return subcommands.run("fcnjax", COMMANDS, argv)
     except UserError as error:
         print(f"fcnjax: error: {error}", file=sys.stderr)
         return 2

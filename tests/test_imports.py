@@ -8,6 +8,7 @@ import fcnjax
 ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
     {"errors"},
+    {"subcommands"},
     {"packages", "files", "config", "losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"workdir", "model_file"},
     {"models", "data"},

@@ -315,3 +315,34 @@ def _leaves(tree, name):
             yield from _leaves(value, name)
         elif key == name:
             yield np.asarray(value)
+
+
+def test_a_set_that_is_wrong_is_refused_and_may_be_trained_on_nevertheless(
+    make_folder, tmp_path, tiny_options, capsys
+):
+    root = make_folder(tmp_path / "data", 6)
+    for name in ("train", "val"):
+        (root / f"{name}.txt").write_text("picture00\npicture01\npicture02\n")
+    options = [*tiny_options, "--config.train.steps=6"]
+    assert run_train(root, tmp_path / "run", *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "leak: 3 images are in train and in eval" in line
+    assert "--config.data.check=false" in line
+    assert not (tmp_path / "run").exists()
+    assert run_train(root, tmp_path / "run", *options, "--config.data.check=false") == 0
+
+
+def test_prediction_and_evaluation_in_bfloat16(trained, shapes, tmp_path, capsys):
+    image = next((shapes / "images").iterdir())
+    argv = ["predict", f"--workdir={trained}", str(image), "--probabilities"]
+    found = {}
+    for dtype in ("float32", "bfloat16"):
+        assert cli.main([*argv, f"--out={tmp_path / dtype}", f"--dtype={dtype}"]) == 0
+        found[dtype] = np.load(tmp_path / dtype / f"{image.stem}_probabilities.npy")
+    difference = np.abs(found["float32"] - found["bfloat16"]).max()
+    assert 0 < difference < 0.1
+    argv = ["evaluate", f"--workdir={trained}", f"--out={tmp_path}"]
+    assert cli.main([*argv, "--dtype=bfloat16"]) == 0
+    capsys.readouterr()
+    assert cli.main([*argv, "--dtype=float16"]) == 2
+    assert "dtype: unknown 'float16'" in capsys.readouterr().err

@@ -1,10 +1,7 @@
-"""`fcnjax models COMMAND`: picks the module of a view of the models and imports only that one."""
+"""`fcnjax models COMMAND`: views of the models."""
 
-import importlib
+from fcnjax import subcommands
 
-from fcnjax.errors import unknown
-
-# Command: its module (with a `main(argv) -> exit code`) and its line in the help.
 COMMANDS = {
     "list": ("fcnjax.inspect.listing", "encoders and decoders: size, reach, weights"),
     "show": ("fcnjax.inspect.show", "a config's model, layer by layer"),
@@ -17,21 +14,6 @@ COMMANDS = {
 }
 
 
-def usage() -> str:
-    """The text of `fcnjax models --help`."""
-    lines = [f"  {name:<17}{text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: fcnjax models COMMAND [OPTIONS]",
-            "",
-            "What models there are, and what they do. Commands:",
-            *lines,
-            "",
-            "`fcnjax models COMMAND --help` describes one, with examples.",
-        ]
-    )
-
-
 def main(argv: list[str]) -> int:
     """`fcnjax models`: prints the help, or runs a command.
 
@@ -39,8 +21,8 @@ def main(argv: list[str]) -> int:
         UserError: There is no such command.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        print(usage())
+        about = "What models there are, and what they do."
+        ending = "`fcnjax models COMMAND --help` describes one, with examples."
+        print(subcommands.usage("fcnjax models", about, COMMANDS, ending))
         return 0
-    if argv[0] not in COMMANDS:
-        raise unknown("fcnjax models COMMAND", argv[0], COMMANDS)
-    return importlib.import_module(COMMANDS[argv[0]][0]).main(argv[1:])
+    return subcommands.run("fcnjax models", COMMANDS, argv)
