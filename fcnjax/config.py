@@ -308,7 +308,9 @@ def set_value(config: ConfigDict, key: str, text: str) -> None:
     """Sets `section.key` of a config from text, by the type that the key has."""
     section, _, leaf = key.rpartition(".")
     node = config[section]
-    like = node.get_type(leaf) if node[leaf] is None else node[leaf]
+    # What may be None by default may be set back to it.
+    may_be_none = default_config()[section][leaf] is None
+    like = node.get_type(leaf) if may_be_none else node[leaf]
     node[leaf] = _parse(text, like, f"--config.{key}")
 
 

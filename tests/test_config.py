@@ -129,3 +129,9 @@ def test_a_folder_without_config_is_not_a_workdir(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="not valid JSON"):
         load_saved_config(tmp_path)
+
+
+def test_what_a_config_has_set_can_be_unset():
+    config = load_config("driving_cityscapes", ["--config.model.init_from=None"])
+    assert config.model.init_from is None
+    assert load_config("driving_cityscapes", []).model.init_from is not None

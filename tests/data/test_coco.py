@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
@@ -266,3 +267,8 @@ def test_bad_settings(tmp_path, monkeypatch):
     refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     refused(config_of(tmp_path), "config.data.source: coco needs", "pip install 'fcnjax[coco]'")
+
+
+def test_changed_files_are_noticed(tmp_path):
+    both(tmp_path, [region(7, [box(0, 0, 3, 3)])])
+    assert_stamped(config_of(tmp_path), tmp_path / "train.json", tmp_path / "train/2.png")

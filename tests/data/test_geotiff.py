@@ -2,9 +2,10 @@ import pickle
 
 import numpy as np
 import pytest
+from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import open_source, resolve
+from fcnjax.data import open_plain, open_source, resolve
 from fcnjax.data.sources import whole_files
 from fcnjax.errors import UserError
 
@@ -226,3 +227,10 @@ def test_an_index_beyond_the_last(tmp_path):
     source = open_source(config, "train")
     with pytest.raises(IndexError):
         source[len(source)]
+
+
+def test_changed_files_are_noticed(tmp_path):
+    write(tmp_path, "a")
+    assert_stamped(config_of(tmp_path), tmp_path / "images/a.tif", tmp_path / "masks/a.tif")
+    parts = [open_plain(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
+    assert parts[0].stamps() != parts[1].stamps()

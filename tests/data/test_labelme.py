@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
+from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
@@ -284,3 +285,13 @@ def test_bad_files(tmp_path):
     write(tmp_path)
     write(tmp_path, [], "b")
     refused(config_of(tmp_path), "has no class beside the background")
+
+
+def test_changed_files_are_noticed(tmp_path):
+    for stem in "abc":
+        write(tmp_path, [shape("car", "rectangle", (0, 0), (3, 3))], stem)
+    config = config_of(tmp_path, eval_fraction=0.3)
+    (held_out,) = names(resolve(config)[0], "eval")
+    stem = next(stem for stem in "abc" if stem != held_out)
+    (image,) = (path for path in tmp_path.rglob(f"{stem}.*") if path.suffix != ".json")
+    assert_stamped(config, tmp_path / f"{stem}.json", image)

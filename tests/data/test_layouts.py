@@ -3,6 +3,7 @@ import pickle
 import numpy as np
 import pytest
 from PIL import Image
+from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
@@ -405,3 +406,12 @@ def test_celebamask_mistakes(tmp_path):
     refused(config_of("celebamask", root), "mask-anno/1: no such folder")
     anno.rename(root / "masks")
     refused(config_of("celebamask", root), "CelebAMask-HQ-mask-anno: no such folder")
+
+
+def test_changed_faces_are_noticed(tmp_path):
+    write_celebamask(tmp_path)
+    config = config_of("celebamask", tmp_path)
+    train, _ = opened(config)
+    number = int(train[0]["name"])
+    mask = next((tmp_path / f"{celebamask.MASKS}/{number // 2000}").glob(f"{number:05d}_*.png"))
+    assert_stamped(config, tmp_path / f"{celebamask.IMAGES}/{number}.jpg", mask)

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve, volumes
@@ -201,3 +202,8 @@ def test_blocks_cover_all():
     held_out = nifti.blocks(181, 0.2)["eval"]
     # Blocks of twelve slices, the fifth, tenth and fifteenth of sixteen.
     assert held_out == [*range(48, 60), *range(108, 120), *range(168, 180)]
+
+
+def test_changed_files_are_noticed(tmp_path):
+    write(tmp_path, "a", end=".nii")
+    assert_stamped(config_of(tmp_path), tmp_path / "images/a.nii", tmp_path / "masks/a.nii")
