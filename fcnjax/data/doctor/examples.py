@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -11,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.decode import read_image
 from fcnjax.data.doctor.stored import Stored, look_at_mask
-from fcnjax.data.pairs import Pair
+from fcnjax.data.pairs import Pair, refuse_sizes
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 
@@ -91,7 +90,8 @@ class Looker:
         if bad_image or bad_mask:
             facts["fault"] = (UNREADABLE, bad_image or bad_mask)
         elif image is not None and stored and stored.size != image.shape[:2]:
-            facts["fault"] = (MISMATCH, _mismatch(pair, image.shape[:2], stored.size))
+            sizes = (pair[0], image.shape[:2], pair[1], stored.size)
+            facts["fault"] = (MISMATCH, _tried(lambda: refuse_sizes(*sizes))[1])
         elif fault:
             facts["fault"] = (UNUSABLE, fault)
         if image is not None:
@@ -119,11 +119,6 @@ def _tried(read: Callable) -> tuple:
         return read(), None
     except UserError as error:
         return None, str(error)
-
-
-def _mismatch(pair: tuple[Path, Path], size: tuple[int, int], mask_size: tuple[int, int]) -> str:
-    of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
-    return f"{pair[1]}: is {of_mask} pixels, and its image {pair[0]} is {of_image}"
 
 
 def _of_image(image: np.ndarray) -> dict:
