@@ -7,8 +7,9 @@ a build that was stopped goes on where it stopped.
 
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ml_collections import ConfigDict
 from rich.progress import Progress
 
 from fcnjax.config import flatten
+from fcnjax.data import tiles
 from fcnjax.data.skipping import skips
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.errors import UserError
@@ -26,7 +28,7 @@ from fcnjax.files import atomic, cache_dir, locked, read_json, sha256, write_jso
 PER_SHARD = 128  # examples
 THREADS = 4  # that decode
 INDEX = "index.json"
-FORMAT = 1
+FORMAT = 2
 # Of `config.data`, what changes neither image nor label as they are stored.
 _BESIDE = (
     *("cache", "workers", "check", "mean", "std", "palette", "class_crop", "foreground_crop"),
@@ -72,6 +74,7 @@ class Shards:
         self.class_names = tuple(index["class_names"])
         self._folder = folder
         self._sizes = index["sizes"]
+        self._firsts = index["firsts"]
         self._readers: dict[int, Any] = {}
 
     def __len__(self) -> int:
@@ -97,13 +100,25 @@ class Shards:
         return tuple(size)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
+        """An example whose image and label are read as far as they are asked for."""
         self.size(index)
-        shard, place = divmod(index, PER_SHARD)
+        header = json.loads(self._read(index, [0])[0])
+        example, start = {"name": header["name"]}, 1
+        for key in ("image", "label"):
+            dtype, shape = np.dtype(header[key][0]), header[key][1]
+            read = functools.partial(self._read, index, start=start)
+            example[key] = tiles.Tiled(read, dtype, shape)
+            start += tiles.count(dtype, shape)
+        return example
+
+    def _read(self, index: int, places: list[int], start: int = 0) -> Sequence[bytes]:
+        """Records of an example."""
+        shard, first = index // PER_SHARD, start + self._firsts[index]
         path = shard_path(self._folder, shard)
         try:
             if shard not in self._readers:
                 self._readers[shard] = _reader(path)
-            return unpacked(self._readers[shard].read([place])[0])
+            return self._readers[shard].read([first + place for place in places])
         except (OSError, ValueError, RuntimeError, IndexError) as error:
             raise UserError(
                 f"{path}: is damaged: {str(error).splitlines()[0]}; "
@@ -122,25 +137,12 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:05}.arrayrecord"
 
 
-def packed(example: dict[str, Any]) -> bytes:
-    """An example as bytes: a line of JSON, then the pixels."""
-    arrays = {key: np.ascontiguousarray(example[key]) for key in ("image", "label")}
+def records_of(example: dict[str, Any]) -> list[bytes]:
+    """An example as records: a line of JSON, the tiles of the image, and those of the label."""
+    arrays = {key: np.asarray(example[key]) for key in ("image", "label")}
     header = {key: [array.dtype.str, list(array.shape)] for key, array in arrays.items()}
     line = json.dumps({"name": example["name"], **header}).encode()
-    return b"\n".join([line, b"".join(array.tobytes() for array in arrays.values())])
-
-
-def unpacked(record: bytes) -> dict[str, Any]:
-    """The example of such bytes. Its arrays can be written to."""
-    line, pixels = record.split(b"\n", 1)
-    header = json.loads(line)
-    example, start = {"name": header["name"]}, 0
-    for key in ("image", "label"):
-        dtype, shape = np.dtype(header[key][0]), header[key][1]
-        count = int(np.prod(shape))
-        array = np.frombuffer(pixels, dtype, count, start).reshape(shape)
-        example[key], start = array.copy(), start + array.nbytes
-    return example
+    return [line, *itertools.chain.from_iterable(map(tiles.cut, arrays.values()))]
 
 
 def folder_of(config: ConfigDict, part: str, source: StoredSource) -> Path:
@@ -198,8 +200,9 @@ def build(
                 examples = pool.map(read, part)
                 _write_shard(folder, shard, examples, lambda: progress.advance(bar))
         sidecars = [read_json(_sidecar(folder, i)) for i in range(len(starts))]
-        sizes = [size for sidecar in sidecars for size in sidecar["sizes"]]
-        index = {"format": FORMAT, "class_names": list(source.class_names), "sizes": sizes}
+        index = {"format": FORMAT, "class_names": list(source.class_names)}
+        for key in ("sizes", "firsts"):
+            index[key] = [value for sidecar in sidecars for value in sidecar[key]]
         write_json(folder / INDEX, index)
     return Shards(folder)
 
@@ -231,18 +234,22 @@ def _write_shard(
 ) -> None:
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    sizes = []
+    sizes, firsts, count = [], [], 0
     with atomic(shard_path(folder, shard)) as path:
         # One record a group: each is read alone. Uncompressed: half the size takes twice the time.
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
         for example in examples:
             failed = isinstance(example, str)  # its error, in a place of its own
-            writer.write(example.encode() if failed else packed(example))
+            records = [example.encode()] if failed else records_of(example)
+            for record in records:
+                writer.write(record)
             sizes.append(example if failed else list(example["label"].shape))
+            firsts.append(count)
+            count += len(records)
             done()
         writer.close()
         digest = sha256(path)
-    write_json(_sidecar(folder, shard), {"sha256": digest, "sizes": sizes})
+    write_json(_sidecar(folder, shard), {"sha256": digest, "sizes": sizes, "firsts": firsts})
 
 
 def cached(

@@ -28,6 +28,7 @@ def sought_corner(label: np.ndarray, config: ConfigDict, k: int) -> tuple[int, i
     draw = rng.random()
     if draw >= data.class_crop + data.foreground_crop:
         return None
+    label = np.asarray(label)
     counted = label != data.ignore_label
     if draw < data.class_crop:
         classes = np.unique(label[counted])

@@ -84,7 +84,7 @@ class MismatchedSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self._source[index]
         other = self._source[int(self._other[index])]["label"]
-        label = np.full_like(example["label"], self._ignore)
+        label = np.full(example["label"].shape, self._ignore, example["label"].dtype)
         height, width = (min(a, b) for a, b in zip(label.shape, other.shape, strict=True))
         label[:height, :width] = other[:height, :width]
         return {**example, "label": label}

@@ -68,6 +68,7 @@ def canvas_size(augment: ConfigDict) -> tuple[int, int]:
 
 def pad_to(image: np.ndarray, canvas: tuple[int, int], fill: int | float) -> np.ndarray:
     """Extends `[H, W, ...]` downwards and to the right to the canvas's height and width."""
+    image = np.asarray(image)
     if image.shape[:2] == tuple(canvas):
         return image
     padded = np.full((*canvas, *image.shape[2:]), fill, image.dtype)
@@ -142,14 +143,17 @@ class _Examples:
 
 def _window(array: np.ndarray, corner: list[int], canvas: tuple[int, int], fill: Any) -> np.ndarray:
     """Cuts a window out of `[H, W, ...]`; where it hangs over, it holds `fill`."""
-    window = np.empty((*canvas, *array.shape[2:]), array.dtype)
-    window[:] = fill
     source, target = [], []
     for start, length, side in zip(corner, canvas, array.shape, strict=False):
         low, high = max(start, 0), min(start + length, side)
         source.append(slice(low, max(high, low)))
         target.append(slice(low - start, max(high, low) - start))
-    window[tuple(target)] = array[tuple(source)]
+    inside = array[tuple(source)]
+    if inside.shape[:2] == canvas:
+        return inside
+    window = np.empty((*canvas, *array.shape[2:]), array.dtype)
+    window[:] = fill
+    window[tuple(target)] = inside
     return window
 
 
