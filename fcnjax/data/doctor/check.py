@@ -28,6 +28,7 @@ from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits import divide
 from fcnjax.errors import UserError, choose
 
+UNOPENED = "cannot be opened"
 QUICK, QUICK_S = 64, 4.0  # examples of a split, and seconds, that the quick check takes at most
 
 
@@ -102,6 +103,8 @@ def check(
     one_split = known.data.train_split == known.data.eval_split
     # Under skip a run goes on without them, up to a share.
     severity = WARNING if known.data.on_error == "skip" else ERROR
+    faulty = {look.fault[1] for look in looks if look.fault}
+    findings = [f for f in findings if f.kind != UNOPENED or f.text not in faulty]
     findings += _faults(looks, severity) + copies(looks, one_split)
     if stored.files:
         findings += diagnose(stored, config, resolved)
@@ -119,14 +122,24 @@ def check(
 def _open(
     config: ConfigDict,
 ) -> tuple[ConfigDict | None, dict[str, Source | None], list[Finding]]:
-    """The resolved config and the source of each split; None, and why, where that fails."""
-    try:
-        resolved, _ = resolve(config)
-        # As they are stored: a mixture's other sets have configs of their own.
-        return resolved, {part: open_plain(resolved, part) for part in PARTS}, []
-    except UserError as error:
-        finding = Finding(ERROR, "cannot be opened", str(error))
-        return None, dict.fromkeys(PARTS), [finding]
+    """The resolved config and the source of each split; None, and why, where that fails.
+
+    Where it would not under `on_error=skip`, both are there nevertheless.
+    """
+    findings = []
+    for on_error in dict.fromkeys((config.data.on_error, "skip")):
+        tried = config.copy_and_resolve_references()
+        tried.data.on_error = on_error
+        try:
+            resolved, _ = resolve(tried)
+            # As they are stored: a mixture's other sets have configs of their own.
+            sources = {part: open_plain(resolved, part) for part in PARTS}
+        except UserError as error:
+            findings = findings or [Finding(ERROR, UNOPENED, str(error))]
+        else:
+            resolved.data.on_error = config.data.on_error
+            return resolved, sources, findings
+    return None, dict.fromkeys(PARTS), findings
 
 
 def _of_a_sample(finding: Finding) -> Finding:
