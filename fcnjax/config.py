@@ -171,7 +171,9 @@ def default_config() -> ConfigDict:
                 "examples": 4,  # held-out images shown in the report
             },
             "mesh": {
-                "data": -1,  # devices that share the batch; -1 takes all
+                "data": -1,  # devices that share the batch; -1 takes what is left
+                "fsdp": 1,  # devices that share the batch, and divide the parameters
+                "spatial": 1,  # devices that divide the height of each image
             },
         }
     ).lock()

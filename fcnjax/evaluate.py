@@ -1,6 +1,7 @@
 """Evaluation at the labels' own resolution, and `fcnjax evaluate`."""
 
 import argparse
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
-from fcnjax.config import override
+from fcnjax.config import default_config, override
 from fcnjax.data import pipeline
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
-from fcnjax.mesh import batch_shards, make_mesh, to_devices, to_host
+from fcnjax.mesh import batch_shards, data_place, gathered, make_mesh, to_devices, to_host
 from fcnjax.models import make_fold
 from fcnjax.packages import to_stderr
 from fcnjax.predict import add_model_arguments, load_variables, parse_step
@@ -86,6 +87,7 @@ class Evaluator:
         shards = batch_shards(mesh)
         # Padding to a multiple of the devices is invisible: examples that are not valid.
         self._config.eval.batch_size = -(-config.eval.batch_size // shards) * shards
+        self._config.eval.bucket = math.lcm(config.eval.bucket, mesh.shape["spatial"])
         self._mesh = mesh
         self._source = source
         self._fold = make_fold(model, target_of(mesh))
@@ -97,12 +99,11 @@ class Evaluator:
         Under `config.data.on_error=skip`, less the examples that cannot be read; says how many.
         """
         config, classes = self._config, len(self._config.data.class_names)
-        variables = self._fold(variables)
+        variables = self._fold(gathered(variables, self._mesh))
         total = metrics.ConfusionState(classes)
         shown = set(_evenly(len(self._source), config.eval.examples))
         examples, counted = {}, 0
-        place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        for batch in pipeline.eval_batches(self._source, config, **place):
+        for batch in pipeline.eval_batches(self._source, config, **data_place(self._mesh)):
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
             confusion, mask = self._step(variables, arrays)
@@ -164,6 +165,8 @@ def main(argv: list[str]) -> int:
     """`fcnjax evaluate`."""
     args, overrides = _parse(argv)
     config, model, variables, step = load_variables(args.workdir, parse_step(args.step), args.dtype)
+    # Its run may have had other devices.
+    config.mesh = default_config().mesh
     for word in overrides:
         override(config, word)
     if len(config.data.mask_values) != len(config.data.class_names):
@@ -187,7 +190,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         prog="fcnjax evaluate",
         description="Score a checkpoint on the evaluation split; print the table, and write "
         "metrics.json and report.html. --config.data.KEY=VALUE says where other images are, with "
-        f"KEY one of {', '.join(WHERE)}.",
+        f"KEY one of {', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="example: fcnjax evaluate --workdir=runs/stare",
         allow_abbrev=False,
     )
@@ -195,7 +198,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--out", metavar="DIR", help="where the two files go (the workdir)")
     args, overrides = parser.parse_known_args(argv)
     for word in overrides:
-        if not word.startswith(("--config.eval.", *(f"--config.data.{key}=" for key in WHERE))):
+        if not word.startswith(
+            ("--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE))
+        ):
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
             )

@@ -13,11 +13,11 @@ from ml_collections import ConfigDict
 from fcnjax.data.augment import augment_batch, mix_batch, normalize, to_unit
 from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
-from fcnjax.mesh import batch_sharding, replicated
+from fcnjax.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.metrics import confusion_matrix
 from fcnjax.models import Target, traced_for
 from fcnjax.optim import ema_update
-from fcnjax.train_state import TrainState
+from fcnjax.train_state import TrainState, state_shapes
 
 # Keys of a training batch that are not divided over the devices: the whole set, kept there.
 CACHE_KEYS = ("images", "labels", "extents")
@@ -34,6 +34,9 @@ def make_train_step(
     The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`.
     """
     loss_fn, stated = make_loss(config), target_of(mesh)
+    whole, sharded = replicated(mesh), batch_sharding(mesh)
+    divided = mesh.shape["fsdp"] > 1
+    of_state = state_shardings(state_shapes(model, optimizer, config), mesh) if divided else whole
 
     @traced_for(stated)
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -51,9 +54,12 @@ def make_train_step(
         mixed = mix_batch(augment_key, image, label, config)
 
         def loss_of(params: Any) -> tuple[jax.Array, tuple[dict, Any]]:
+            if divided:
+                # Gathered here, and not where the compiler finds it cheaper to move features.
+                params = jax.lax.with_sharding_constraint(params, whole)
             outputs, updated = model.apply(
                 {**state.variables, "params": params},
-                mixed.image,
+                over_devices(mixed.image, mesh),
                 train=True,
                 rngs={"dropout": dropout_key},
                 mutable=["batch_stats"],
@@ -63,6 +69,9 @@ def make_train_step(
 
         params = state.variables["params"]
         (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+        if divided:
+            # Each device updates its own part.
+            grads = jax.lax.with_sharding_constraint(grads, of_state.variables["params"])
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
         ema = state.ema
@@ -72,13 +81,12 @@ def make_train_step(
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
-    whole, sharded = replicated(mesh), batch_sharding(mesh)
     names = ("row", *CACHE_KEYS) if config.data.cache == "device" else ("image", "label")
     if config.data.cache == "device" and seeks(config):
         names = ("corner", *names)
     shardings = {name: whole if name in CACHE_KEYS else sharded for name in (*names, "valid")}
     own = stated.is_gpu
-    placed = Format(Layout.AUTO, whole) if own else whole
+    placed = jax.tree.map(lambda of: Format(Layout.AUTO, of), of_state) if own else of_state
     step = jax.jit(
         train_step,
         in_shardings=(placed, shardings),
@@ -86,6 +94,13 @@ def make_train_step(
         donate_argnums=0,
     )
     return OwnLayout(step) if own else step
+
+
+def over_devices(image: jax.Array, mesh: Mesh) -> jax.Array:
+    """An image `[B, H, W, C]` that the model is about to see, its height divided over `spatial`."""
+    if mesh.shape["spatial"] == 1:
+        return image
+    return jax.lax.with_sharding_constraint(image, image_sharding(mesh))
 
 
 class OwnLayout:
@@ -116,21 +131,24 @@ def target_of(mesh: Mesh) -> Target:
     return Target(mesh.devices.flat[0].platform, mesh.shape["spatial"])
 
 
-def make_predict_step(model: nn.Module, config: ConfigDict) -> Callable[..., dict[str, jax.Array]]:
+def make_predict_step(
+    model: nn.Module, config: ConfigDict, mesh: Mesh | None = None
+) -> Callable[..., dict[str, jax.Array]]:
     """The pure `predict_step(variables, image, extent)` of all that predicts.
 
     It takes `image [B, H, W, C]` as stored, filled with anything outside its `extent [B, 2]`
     (height, width), and returns `probabilities [B, H, W, classes]` float32 and `mask [B, H, W]`
     int32; what lies outside the extent there means nothing. Without an extent, which is quicker on
-    a GPU, there is no outside. Not jitted: its callers are.
+    a GPU, there is no outside. Over a mesh, its height is divided. Not jitted: its callers are.
     """
 
     def predict_step(
         variables: dict, image: jax.Array, extent: jax.Array | None = None
     ) -> dict[str, jax.Array]:
-        outputs = model.apply(
-            variables, normalize(to_unit(image), config.data), train=False, extent=extent
-        )
+        image = normalize(to_unit(image), config.data)
+        if mesh is not None:
+            image = over_devices(image, mesh)
+        outputs = model.apply(variables, image, train=False, extent=extent)
         logits, head = outputs["logits"], config.model.head
         # Apart, so that who wants the mask alone computes no probabilities.
         return {
@@ -149,7 +167,7 @@ def make_eval_step(
     A batch holds `image`, `label`, `valid` and, where some are padded, `extent`; an example that
     is not valid, and a pixel whose label is ignored, is not counted.
     """
-    predict_step, stated = make_predict_step(model, config), target_of(mesh)
+    predict_step, stated = make_predict_step(model, config, mesh), target_of(mesh)
     classes = len(config.data.class_names)
 
     @traced_for(stated)

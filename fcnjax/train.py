@@ -28,12 +28,21 @@ from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
 from fcnjax.init_from import initial_variables, with_normalisation
-from fcnjax.mesh import check_batch_size, make_mesh, must_wait, prefetch, replicated
+from fcnjax.mesh import (
+    check_batch_size,
+    check_height,
+    data_place,
+    make_mesh,
+    must_wait,
+    prefetch,
+    replicated,
+    state_shardings,
+)
 from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer, make_schedule
 from fcnjax.steps import make_train_step
-from fcnjax.train_state import ONCE, TrainState, init_state, init_variables
+from fcnjax.train_state import ONCE, TrainState, init_state, init_variables, state_shapes
 from fcnjax.workdir import claim_workdir
 
 
@@ -63,6 +72,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     check_config(config)
     mesh = make_mesh(config)
     check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
+    check_height(config.augment.crop[0], mesh)
     model, optimizer = build_model(config), make_optimizer(config)
     source = data.open_source(config, "train")
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
@@ -186,17 +196,24 @@ def restore_or_init(
     say: Callable[[str], None] = print,
 ) -> TrainState:
     """The newest whole checkpoint's state, else a fresh one, laid on the mesh."""
-    whole = replicated(mesh)
-    once = {"out_shardings": whole, "compiler_options": dict(ONCE)}
-    draw = jax.jit(lambda: init_variables(model, config), **once)
-    start = jax.jit(lambda variables: init_state(variables, optimizer, config), **once)
+    whole, shapes = replicated(mesh), state_shapes(model, optimizer, config)
+    placed, once = state_shardings(shapes, mesh), dict(ONCE)
     like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=whole),
-        jax.eval_shape(start, jax.eval_shape(draw)),
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        placed,
     )
     restored = checkpoints.restore(like)
     if restored is not None:
         return restored[0]
+    draw = jax.jit(
+        lambda: init_variables(model, config), out_shardings=whole, compiler_options=once
+    )
+    start = jax.jit(
+        lambda variables: init_state(variables, optimizer, config),
+        out_shardings=placed,
+        compiler_options=once,
+    )
     variables = draw()
     if config.model.init_from is not None:
         variables = initial_variables(config, jax.device_get(variables), say)
@@ -207,7 +224,7 @@ def device_batches(
     source: data.Source, config: ConfigDict, mesh: Mesh, start: int
 ) -> Iterator[dict[str, jax.Array]]:
     """Yields training batches on the devices, from global batch `start` on."""
-    place = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    place = data_place(mesh)
     if config.data.cache != "device":
         batches = pipeline.train_batches(source, config, start, **place)
         with contextlib.closing(batches):
@@ -268,6 +285,8 @@ def describe(
     """One line on what is about to be trained."""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
     device = mesh.devices.flat[0].device_kind
+    sizes = {axis: size for axis, size in mesh.shape.items() if size > 1}
+    axes = ", ".join(f"{axis} {size}" for axis, size in sizes.items()) if len(sizes) > 1 else ""
     start = int(state.step)
     begin = f"resuming at step {start}" if start else "starting"
     if start >= config.train.steps:
@@ -275,7 +294,7 @@ def describe(
     return (
         f"{begin}: {config.model.decoder} on {config.model.encoder}, {count / 1e6:.2f} M "
         f"parameters; {len(source)} images, {len(config.data.class_names)} classes; "
-        f"{mesh.size} x {device}; {workdir}"
+        f"{mesh.size} x {device}{axes and f' ({axes})'}; {workdir}"
     )
 
 

@@ -56,3 +56,10 @@ def init_state(
         # A copy: the step donates its state, and may not be given one buffer twice.
         ema=jax.tree.map(jnp.copy, variables) if config.optim.ema_decay else None,
     )
+
+
+def state_shapes(
+    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
+) -> TrainState:
+    """The shapes of the state, without computing it."""
+    return jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config))

@@ -3,15 +3,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
-def test_eight_devices():
-    """Runs `eight_devices.py` on eight CPU devices, which must be asked for before JAX starts."""
+
+@pytest.mark.parametrize("name", ["eight_devices", "eight_devices_mesh"])
+def test_eight_devices(name):
+    """Runs a file on eight CPU devices, which must be asked for before JAX starts."""
     env = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
     }
-    cases = Path(__file__).with_name("eight_devices.py")
+    cases = Path(__file__).with_name(f"{name}.py")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(cases)],
         env=env,
