@@ -10,6 +10,7 @@ passed over for the newest whole one, and kept aside, never deleted.
 import contextlib
 import hashlib
 import logging
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
 from fcnjax.files import read_json, write_json
+from fcnjax.hosts import on_first
 from fcnjax.train_state import TrainState
 
 # Orbax logs each failure several times over with its traceback; we raise it, once.
@@ -154,7 +156,8 @@ class Checkpoints:
         keep = set(whole[-self._keep :]) | {self.best_step()}
         for step in whole:
             if step not in keep:
-                self._manager.delete(step)
+                # Orbax's own way waits for the other processes, which do not come here.
+                shutil.rmtree(self.folder / str(step))
 
     def _manifest(self, step: int) -> dict | None:
         path = self.folder / str(step) / MANIFEST
@@ -189,13 +192,10 @@ class Checkpoints:
         Returns:
             The state, and the `progress` saved with it.
         """
-        step = self.newest_whole()
-        for damaged in self.steps():
-            # Out of the way of the same step's next save.
-            if not self._read_only and (step is None or damaged > step):
-                self._set_aside(damaged)
-        if step is None:
+        step = on_first(self._choose)
+        if step < 0:
             return None
+        self._manager.reload()
         items = self._restore(
             step,
             model=ocp.args.StandardRestore(_model_item(like)),
@@ -204,6 +204,15 @@ class Checkpoints:
         )
         state = TrainState(**items["training"], **items["model"])
         return state, items["progress"]
+
+    def _choose(self) -> int:
+        """The newest whole step, or -1; those after it are set aside."""
+        step = self.newest_whole()
+        for damaged in self.steps():
+            # Out of the way of the same step's next save.
+            if not self._read_only and (step is None or damaged > step):
+                self._set_aside(damaged)
+        return -1 if step is None else step
 
     def restore_inference(
         self, like: TrainState, which: str | int = "best"

@@ -17,7 +17,16 @@ from fcnjax.config import default_config, override
 from fcnjax.data import pipeline
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
-from fcnjax.mesh import batch_shards, data_place, gathered, make_mesh, to_devices, to_host
+from fcnjax.hosts import add_host_arguments, check_alike, joined
+from fcnjax.mesh import (
+    batch_shards,
+    data_place,
+    gathered,
+    make_mesh,
+    replicated,
+    to_devices,
+    to_host,
+)
 from fcnjax.models import make_fold
 from fcnjax.packages import to_stderr
 from fcnjax.predict import add_model_arguments, load_variables, parse_step
@@ -164,9 +173,22 @@ def write_results(
 def main(argv: list[str]) -> int:
     """`fcnjax evaluate`."""
     args, overrides = _parse(argv)
-    config, model, variables, step = load_variables(args.workdir, parse_step(args.step), args.dtype)
-    # Its run may have had other devices.
-    config.mesh = default_config().mesh
+    with joined(args):
+        _evaluate(args, overrides)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
+    # The devices are those that are here, not those of the run.
+    here = default_config()
+    for word in overrides:
+        if word.startswith("--config.mesh."):
+            override(here, word)
+    mesh = make_mesh(here)
+    config, model, variables, step = load_variables(
+        args.workdir, parse_step(args.step), args.dtype, replicated(mesh)
+    )
+    config.mesh = here.mesh
     for word in overrides:
         override(config, word)
     if len(config.data.mask_values) != len(config.data.class_names):
@@ -174,14 +196,15 @@ def main(argv: list[str]) -> int:
             f"--config.data.mask_values: has {len(config.data.mask_values)} values, and the model "
             f"has {len(config.data.class_names)} classes"
         )
-    mesh = make_mesh(config)
+    check_alike(config, args.workdir)
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
     results = evaluator(variables)
+    if jax.process_index():
+        return
     print(metrics.format_table(results.metrics))
     out = args.out or args.workdir
     write_results(args.workdir, config, results, step, out=out)
     print(f"step {step}: {out}/{METRICS_FILE}, {out}/report.html")
-    return 0
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -196,11 +219,11 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     add_model_arguments(parser)
     parser.add_argument("--out", metavar="DIR", help="where the two files go (the workdir)")
+    add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
+    known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)
     for word in overrides:
-        if not word.startswith(
-            ("--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE))
-        ):
+        if not word.startswith(known):
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
             )

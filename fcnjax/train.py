@@ -27,6 +27,7 @@ from fcnjax.data.doctor import ERROR, WARNING, quick_check
 from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
+from fcnjax.hosts import add_host_arguments, check_alike, joined, reached_preemption
 from fcnjax.init_from import initial_variables, with_normalisation
 from fcnjax.mesh import (
     check_batch_size,
@@ -120,14 +121,15 @@ def loop(
     writer: MetricWriter,
 ) -> Results:
     """Steps from the state's own step to the last, and evaluates the state there."""
-    schedule, wait = make_schedule(config), must_wait(mesh)
+    schedule, wait, alone = make_schedule(config), must_wait(mesh), jax.process_count() == 1
     window, since = [], time.perf_counter()
     with catch_signals() as caught:
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = train_step(state, next(batches))
             window.append(jax.block_until_ready(metrics) if wait else metrics)
+            last = step == config.train.steps
             # Read once: a signal that comes later in this step is met in the next.
-            last, stop = step == config.train.steps, bool(caught)
+            stop = bool(caught) if alone else reached_preemption(step)
             evaluate = last or (config.eval.every and step % config.eval.every == 0)
             save = evaluate or stop or step % config.train.save_every == 0
             if not save and step % config.train.log_every:
@@ -147,10 +149,11 @@ def loop(
                 checkpoints.save(state, {"batches": step}, results.summary if results else None)
             if stop and not last:
                 checkpoints.wait()
+                number = caught[0] if caught else signal.SIGTERM  # perhaps another process's
                 raise TrainingStopped(
-                    f"stopped by {caught[0].name} at step {step}; the checkpoint is saved, and "
+                    f"stopped by {number.name} at step {step}; the checkpoint is saved, and "
                     "the same command goes on from it",
-                    128 + caught[0],
+                    128 + number,
                 )
             window, since = [], time.perf_counter()
     return results
@@ -260,8 +263,10 @@ def stop_on_nan(values: dict[str, float], step: int) -> None:
 def catch_signals() -> Iterator[list[signal.Signals]]:
     """Collects SIGTERM and SIGINT in a list, in place of dying of them at once."""
     caught = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught  # Python lets only the main thread handle signals
+    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
+        # Python lets only the main thread handle signals; with several processes JAX catches
+        # SIGTERM, and finds the step at which all of them stop.
+        yield caught
         return
 
     def handler(number: int, frame: object) -> None:
@@ -317,6 +322,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", help="where checkpoints, metrics and report go"
     )
+    add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
     for word in overrides:
         if not word.startswith("--config."):
@@ -326,9 +332,14 @@ def main(argv: list[str]) -> int:
         # Read when the backend starts, which it has not yet.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
-    try:
-        train(config, args.workdir)
-    except TrainingStopped as stopped:
-        print(f"fcnjax: {stopped}", file=sys.stderr)
-        return stopped.code
-    return 0
+    stopped = None
+    with joined(args):
+        try:
+            check_alike(config, args.workdir)
+            train(config, args.workdir)
+        except TrainingStopped as error:
+            stopped = error
+    if stopped is None:
+        return 0
+    print(f"fcnjax: {stopped}", file=sys.stderr)
+    return stopped.code

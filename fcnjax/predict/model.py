@@ -19,7 +19,7 @@ from fcnjax.models import DTYPES, build_model, make_fold
 from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_predict_step
-from fcnjax.train_state import init_state, init_variables
+from fcnjax.train_state import init_variables, state_shapes
 from fcnjax.workdir import load_saved_config
 
 
@@ -51,7 +51,7 @@ class Model:
         self.step = step
         self.class_names = tuple(config.data.class_names)
         self.palette = np.asarray(config.data.palette, np.uint8)
-        self._variables = make_fold(model)(jax.device_put(variables, jax.devices()[0]))
+        self._variables = make_fold(model)(jax.device_put(variables, jax.local_devices()[0]))
         self._mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         step_fn = make_predict_step(model, config)
         self._both = jax.jit(step_fn)
@@ -110,7 +110,10 @@ def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
 
 
 def load_variables(
-    workdir: str | Path, step: str | int = "best", dtype: str | None = None
+    workdir: str | Path,
+    step: str | int = "best",
+    dtype: str | None = None,
+    sharding: jax.sharding.Sharding | None = None,
 ) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
     """Reads a workdir or a published model: its config, module, inference variables and their step.
 
@@ -118,6 +121,7 @@ def load_variables(
         workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
         step: Which checkpoint: `best`, `latest` or a step; a published model has one.
         dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
+        sharding: Of the variables; None: on the first device.
 
     Raises:
         UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
@@ -130,24 +134,27 @@ def load_variables(
         choose(DTYPES, dtype, "dtype")
         config.model.dtype = dtype
     model = build_model(config)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir():
         like = jax.eval_shape(lambda: init_variables(model, config))
         variables, found = read_variables(folder / MODEL_FILE, like)
         if step not in ("best", "latest", found):
             raise UserError(f"--step: {workdir} holds step {found} alone; valid: best, {found}")
-        return config, model, jax.device_put(variables, jax.devices()[0]), found
-    variables, found = _restore(folder, config, model, step)
+        return config, model, jax.device_put(variables, sharding), found
+    variables, found = _restore(folder, config, model, step, sharding)
     return config, model, variables, found
 
 
 def _restore(
-    workdir: Path, config: ConfigDict, model: nn.Module, step: str | int
+    workdir: Path,
+    config: ConfigDict,
+    model: nn.Module,
+    step: str | int,
+    sharding: jax.sharding.Sharding,
 ) -> tuple[dict[str, Any], int]:
-    optimizer = make_optimizer(config)
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-        jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config)),
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state_shapes(model, make_optimizer(config), config),
     )
     checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
     try:
