@@ -114,6 +114,36 @@ def test_ids_that_were_interpolated(tmp_path):
     assert "lines of the ids between" in found.text
 
 
+def strokes(rng, label):
+    """Thin lines of many classes, as of text or cracks."""
+    mask = np.zeros_like(label)
+    for x, y, left, top in rng.integers(0, 64, (20, 4)).tolist():
+        cv2.line(mask, (x, y), (left, top), int(rng.integers(1, 20)), 1)
+    return mask
+
+
+def speckle(rng, label):
+    """Noise of a classifier of pixels: of each of a dozen classes a little, everywhere."""
+    return np.where(rng.random(label.shape) < 0.03, rng.integers(0, 12, label.shape), label)
+
+
+@pytest.mark.parametrize("mask_of", [strokes, speckle])
+def test_classes_that_are_strokes_or_noise_are_not_blended(tmp_path, mask_of):
+    rng = np.random.default_rng(0)
+    write(tmp_path, lambda label: mask_of(rng, label).astype(np.uint8))
+    assert "blended masks" not in kinds(check(config_of(tmp_path)).findings, ERROR, WARNING)
+
+
+@pytest.mark.parametrize("quality", [96, 98, 100])
+def test_jpeg_of_high_quality(tmp_path, quality):
+    def encode(label):
+        return cv2.imdecode(cv2.imencode(".jpg", label * 255, [1, quality])[1], 0)
+
+    write(tmp_path, encode, classes=2)
+    found = find(check(config_of(tmp_path)).findings, "blended masks", ERROR)
+    assert_right(pasted(tmp_path, found), classes=2)
+
+
 def test_colours_that_were_interpolated(tmp_path):
     def encode(label):
         return np.dstack([shrunk_and_enlarged(label, level) for level in COLOURS.T])

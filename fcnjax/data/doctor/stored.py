@@ -19,6 +19,8 @@ MOST_COUNTED_AS_IDS = 64  # ids above which a ramp is one of grey levels
 MANY = 8  # objects of a mask that are no classes, where other masks have other numbers
 FEW = 8  # distinct values, below which a mask is not suspected of blended ones
 PEAK = 0.01  # of the pixels: a value that has as many is no blend
+BESIDE = 8  # grey levels about a value, within which JPEG of high quality strays
+MOST_ALONE = 50_000  # rare pixels of a mask that are looked at
 COMPONENTS_OF = 12  # values of a mask whose connectedness is looked at
 MOST_COUNTED = 4096  # distinct values kept of a whole set
 
@@ -113,18 +115,61 @@ def _histogram(values: np.ndarray) -> Counter:
 
 
 def _is_blended(values: np.ndarray, found: Counter) -> bool:
-    """Whether the rare values are many, and most of their pixels stand alone.
+    """Whether the rare values are many, and most of their pixels stand alone and look mixed.
 
     Classes and objects are regions, however small; what interpolation and JPEG leave along borders
     is a few pixels of one value and then another.
+
+    Args:
+        values: The mask; colours as one number of three bytes.
+        found: Its pixels by value.
     """
-    rare = [value for value, count in found.items() if count < PEAK * values.size]
-    if len(found) < FEW or len(rare) < FEW / 2:
+    strays = _strays(found)
+    rare = strays or [value for value, count in found.items() if count < PEAK * values.size]
+    plain = not strays and (len(found) < FEW or len(rare) < FEW / 2)
+    if plain or min(values.shape) < 3:
         return False
-    if min(values.shape) < 3:
-        return False
-    of_rare = _alike(values)[np.isin(values[1:-1, 1:-1], rare)]
-    return bool(of_rare.size) and float((of_rare <= LINE).mean()) > 0.5
+    ys, xs = np.nonzero(np.isin(values[1:-1, 1:-1], rare))
+    step = len(ys) // MOST_ALONE + 1
+    ys, xs = ys[::step], xs[::step]
+    about = np.stack([values[ys + i // 3, xs + i % 3] for i in range(9)], -1)
+    alike = (about == about[:, 4:5]).sum(-1)
+    # Strokes and noise stand alone too, but on a ground of one value.
+    mixed = bool(strays) or _are_mixed(about, alike)
+    return bool(len(ys)) and float(((alike <= LINE) & mixed).mean()) > 0.5
+
+
+def _strays(found: Counter) -> list[int]:
+    """The values beside others that are far apart, as 1 and 254 beside 0 and 255; [] of ids.
+
+    JPEG of high quality leaves such, and too few of them to be told by their number.
+    """
+    peaks: list[int] = []
+    for value, _ in found.most_common():
+        if all(abs(value - peak) > BESIDE for peak in peaks):
+            peaks.append(value)
+            if len(peaks) > FEW:
+                return []
+    strays = [value for value in found if value not in peaks]
+    apart = len(peaks) > 1 and min(np.diff(sorted(peaks))) > 2 * BESIDE
+    beside = [sum(found[v] for v in strays if abs(v - peak) <= BESIDE) for peak in peaks]
+    few = all(0 < count < found[peak] for count, peak in zip(beside, peaks, strict=True))
+    return strays if apart and few else []
+
+
+def _are_mixed(about: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Whether a pixel lies between two opposite ones, or among many of other values.
+
+    Args:
+        about: The 3x3 pixels about each, row by row, `[N, 9]`.
+        alike: How many of them have its value, `[N]`.
+    """
+    # By byte: that is by channel where the values are colours.
+    parts = (about[..., None].astype(np.int32) >> np.asarray([16, 8, 0])) & 255
+    middle, first, last = parts[:, 4:5], parts[:, :4], parts[:, :4:-1]
+    up, down = (first < middle) & (middle < last), (last < middle) & (middle < first)
+    kinds = (np.diff(np.sort(about, -1)) != 0).sum(-1) + 1
+    return (up | down).any((1, 2)) | ((alike < LINE) & (kinds > LINE))
 
 
 def _alike(values: np.ndarray) -> np.ndarray:
