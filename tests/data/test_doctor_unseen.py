@@ -194,6 +194,30 @@ def test_proposals():
     assert propose((0, 1, 255), 3, 255) == ((0, 1, 2), ())
     assert propose((0, 1, 2, 65535), 0, 255) == ((0, 1, 2), (65535,))
     assert propose((7,), 0, 255) is None
+    assert propose(tuple(range(151)), 150, 255) == (tuple(range(1, 151)), (0,))
+    assert propose((0, 1, 2, 254), 0, 255) == ((0, 1, 2), (254,))
+    assert propose((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
+
+
+def test_a_grey_between_black_and_white_is_ignored(tmp_path):
+    def encode(label):
+        edge = cv2.dilate(label, np.ones((3, 3), np.uint8)) != label
+        return np.where(edge, 128, label * 255).astype(np.uint8)
+
+    write(tmp_path, encode, classes=2)
+    options = ["--config.data.class_names=ground,disc"]
+    found = find(check(config_of(tmp_path, *options)).findings, "values outside the classes", ERROR)
+    assert found.line == "--config.data.mask_values=0,255 --config.data.ignore_values=128"
+    label = labels_of(pasted(tmp_path, found, *options))["p2"]
+    np.testing.assert_array_equal(label == 1, draw(2, 2)[1] == 1)
+
+
+def test_a_value_far_from_the_classes_is_said_to_be_ignored(tmp_path):
+    write(tmp_path, lambda label: np.where(np.arange(80) == 5, 100, label).astype(np.uint8))
+    found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
+    assert "100 is far from the others" in found.text
+    label = labels_of(pasted(tmp_path, found))["p2"]
+    np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
 
 def test_shapes_in_the_transparency_alone(tmp_path):

@@ -23,14 +23,18 @@ def propose(
     values = tuple(values)
     if len(values) == 2 and values[0] == 0 and names in (0, 2):
         return values, ()
+    if names == 2 and len(values) == 3 and is_ramp(values):
+        return (0, 255), values[1:2]
     classes = tuple(value for value in values if value != ignore)
     if names in (0, len(values)) and is_ramp(values):
         return values, ()
     strays = tuple(value for value in classes if value in STRAYS) if len(classes) > 2 else ()
     classes = tuple(value for value in classes if value not in strays)
-    if len(classes) < 2 or len(classes) > MOST_IN_MASK or classes[0] < 0:
+    if len(classes) < 2 or classes[0] < 0 or (len(classes) > MOST_IN_MASK and not names):
         return None
     if not names:
+        if is_far(classes):
+            classes, strays = classes[:-1], classes[-1:] + strays
         return classes, strays
     if classes[-1] == names:
         zero = (0,) if classes[0] == 0 else ()
@@ -47,17 +51,26 @@ def is_ramp(values: Sequence[int]) -> bool:
     return 2 <= steps <= 16 and all(abs(a - b) <= 1 for a, b in zip(values, even, strict=True))
 
 
+def is_far(values: Sequence[int]) -> bool:
+    """Whether the last value is far above others that count from 0, as 0, 1, 2 and 254."""
+    last = len(values) - 1
+    return last > 1 and tuple(values[:-1]) == tuple(range(last)) and values[-1] >= MOST_IN_MASK
+
+
 def how(better: tuple[tuple[int, ...], tuple[int, ...]] | None, values: Sequence[int]) -> str:
     """What the proposed values mean, in words."""
     if better is None:
         return "; declare config.data.mask_values, in class order"
     classes, ignored = better
     if classes == (0, 255):
-        return "; the two are two classes, stored as black and white"
+        grey = f", and the grey {ignored[0]} is what is ignored" if ignored else ""
+        return f"; the two are two classes, stored as black and white{grey}"
     if classes == tuple(range(1, len(classes) + 1)):
         return "; they count from 1" + (", and 0 is what is ignored" if 0 in ignored else "")
     if is_ramp(classes):
         return "; the values are the classes, as grey levels from black to white"
+    if ignored and is_far((*classes, ignored[0])) and ignored[0] not in STRAYS:
+        return f"; {ignored[0]} is far from the others, as what is ignored is, and ignored below"
     if len(classes) <= classes[-1]:
         return "; the values are the classes, with gaps between them"
     return ""
