@@ -199,6 +199,17 @@ def test_proposals():
     assert propose((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
 
 
+def test_ids_beside_255_that_were_interpolated_are_no_halves(tmp_path):
+    def encode(label):
+        mask = shrunk_and_enlarged(np.where(np.arange(80) < 12, 3, label), [0, 7, 18, 11])
+        mask[-12:, -12:] = 255
+        small = cv2.resize(mask, (54, 43), interpolation=cv2.INTER_NEAREST)
+        return cv2.resize(small, (80, 64), interpolation=cv2.INTER_LINEAR)
+
+    found = find(check(config_of(write(tmp_path, encode))).findings, "blended masks", ERROR)
+    assert found.overrides == ()
+
+
 def test_a_grey_between_black_and_white_is_ignored(tmp_path):
     def encode(label):
         edge = cv2.dilate(label, np.ones((3, 3), np.uint8)) != label

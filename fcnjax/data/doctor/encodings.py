@@ -1,6 +1,7 @@
 """Tells how masks are encoded, and which lines of a config say so."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
@@ -20,6 +21,7 @@ from fcnjax.data.masks import values_of
 from fcnjax.errors import UserError
 
 NEAR = 48  # grey levels around a peak, in which what JPEG makes of it lies
+SECOND = 0.05  # of the pixels: a value near black or white that has as many is no blend of it
 KIND = "encoding"
 
 
@@ -123,14 +125,23 @@ def _halves(stored: StoredTally, asked: ConfigDict) -> tuple[str, ...]:
     if not pixels or not all(isinstance(value, int) and 0 <= value < 256 for value in pixels):
         return ()
     low, high = min(pixels), max(pixels)
-    between = [n for value, n in pixels.items() if low + NEAR <= value <= high - NEAR]
-    # A value that many pixels have is a class of its own.
-    third = sum(between) > 0.2 * pixels.total() or max(between, default=0) > PEAK * pixels.total()
-    if high - low < 2 * NEAR or third or len(_own_names(asked)) not in (0, 2):
+    if high - low < 2 * NEAR or _has_third(pixels) or len(_own_names(asked)) not in (0, 2):
         return ()
     middle = (low + high) // 2
     halves = (tuple(range(middle + 1)), tuple(range(middle + 1, 256)))
     return _words(asked, mask_values=halves)
+
+
+def _has_third(pixels: Counter) -> bool:
+    """Whether a value beside the lowest and the highest has so many pixels that it is a class."""
+    low, high, total = min(pixels), max(pixels), pixels.total()
+    between = [n for value, n in pixels.items() if low + NEAR <= value <= high - NEAR]
+    if sum(between) > 0.2 * total or max(between, default=0) > PEAK * total:
+        return True
+    middle = (low + high) // 2
+    lower = sorted(n for value, n in pixels.items() if value <= middle)
+    upper = sorted(n for value, n in pixels.items() if value > middle)
+    return any(half[-2] > SECOND * total for half in (lower, upper) if len(half) > 1)
 
 
 def _mixed(stored: StoredTally) -> list[Finding]:
