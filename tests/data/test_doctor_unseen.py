@@ -287,3 +287,26 @@ def test_a_film_names_each_frame_once(tmp_path):
     text = find(check(config_of(tmp_path)).findings, "near duplicates", WARNING).text
     assert text.startswith("1 images of eval")
     assert text.count(" ~ ") == 1
+
+
+def listed(root, *more):
+    """The set as a list has it, and options that say so."""
+    rows = [
+        f"images/{part}/p{i}.png,masks/{part}/p{i}.png,{part}"
+        for part, numbers in (("train", range(7)), ("val", range(7, 10)))
+        for i in numbers
+    ]
+    (root / "list.csv").write_text("\n".join(["image,mask,split", *rows, *more]), encoding="utf-8")
+    return ["--config.data.source=listing", "--config.data.annotations=list.csv"]
+
+
+def test_a_list_is_looked_at_as_folders_are(tmp_path):
+    options = listed(write(tmp_path, lambda label: label + 1))
+    found = find(check(config_of(tmp_path, *options)).findings, "encoding", WARNING)
+    assert found.overrides == ("--config.data.mask_values=1,2,3",)
+    assert_right(pasted(tmp_path, found, *options))
+    options = listed(tmp_path, "images/gone.png,masks/train/p1.png,train")
+    findings = check(config_of(tmp_path, *options)).findings
+    assert "line 12: no such file" in find(findings, "cannot be opened", ERROR).text
+    assert "unreadable files" not in kinds(findings, ERROR)
+    find(findings, "encoding", WARNING)

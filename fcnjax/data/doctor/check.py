@@ -1,6 +1,7 @@
 """Reads a data set, and gathers what is wrong with it."""
 
 import collections
+import contextlib
 import dataclasses
 import os
 import time
@@ -24,6 +25,7 @@ from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
+from fcnjax.data.sources.listing import divide_list
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits import divide
 from fcnjax.errors import UserError, choose
@@ -152,7 +154,12 @@ def _of_a_sample(finding: Finding) -> Finding:
 def _pairs_of(
     data: ConfigDict,
 ) -> tuple[Mapping[str, Sequence[Pair]] | None, list[Finding]]:
-    """The files of a `folder`, by split: those that have a partner where some lack theirs."""
+    """The files of a `folder` or `listing`, by split; those that are there where some are not."""
+    if data.source == "listing":
+        with contextlib.suppress(UserError):  # was told of by opening it
+            pairs = divide_list(data)
+            there = {part: [p for p in pairs[part] if all(map(Path.is_file, p))] for part in PARTS}
+            return there, []
     if data.source != "folder":
         return None, []
     try:

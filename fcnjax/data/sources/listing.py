@@ -136,6 +136,15 @@ def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
     return found
 
 
+def divide_list(data: ConfigDict) -> dict[str, list[Pair]]:
+    """The pairs of `train` and `eval`.
+
+    Raises:
+        UserError: As `find_rows`.
+    """
+    return {part: _pairs(rows) for part, rows in find_rows(data).items()}
+
+
 def _pairs(rows: list[Row]) -> list[Pair]:
     return [(row.image, row.mask) for row in rows]
 
@@ -162,5 +171,5 @@ def _resolve(config: ConfigDict) -> list[str]:
 LAYOUT = Layout(
     "a CSV or JSON list of images and masks, config.data.annotations",
     _resolve,
-    lambda config, part: PairSource(_pairs(find_rows(config.data)[part]), config.data),
+    lambda config, part: PairSource(divide_list(config.data)[part], config.data),
 )
