@@ -114,6 +114,27 @@ def test_ids_that_were_interpolated(tmp_path):
     assert "lines of the ids between" in found.text
 
 
+def test_a_few_masks_that_were_interpolated(tmp_path):
+    numbers = iter(range(10))
+
+    def encode(label):
+        shrunk = shrunk_and_enlarged(label, [0, 5, 2])
+        return shrunk if next(numbers) % 4 == 1 else label * np.uint8(5) % 8
+
+    found = find(check(config_of(write(tmp_path, encode))).findings, "blended masks", WARNING)
+    assert found.text.startswith("3 of 10 masks have")
+    assert "p1.png" in found.text
+
+
+def test_a_class_of_borders_is_not_interpolated(tmp_path):
+    def encode(label):
+        cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+        return np.where(cv2.erode(label, cross) != label, 1, label * 4).astype(np.uint8)
+
+    write(tmp_path, encode, classes=2)
+    assert "blended masks" not in kinds(check(config_of(tmp_path)).findings, ERROR, WARNING)
+
+
 def strokes(rng, label):
     """Thin lines of many classes, as of text or cracks."""
     mask = np.zeros_like(label)

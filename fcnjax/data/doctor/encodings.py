@@ -80,8 +80,7 @@ def _blended(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
         if words:
             text += "; until then this line takes the nearer of their two values"
         return [Finding(WARNING if usable else ERROR, "blended masks", text, words)]
-    # Classes that are thin layers look so too, in a mask here and there.
-    if len(stored.ramps) > 0.5 * stored.files:
+    if stored.has_ramps:
         text = (
             f"{len(stored.ramps)} of {stored.files} masks have, where distant ids meet, lines of "
             "the ids between, as 0 beside 4 gets when a mask is resized with interpolation: "

@@ -15,6 +15,8 @@ from fcnjax.errors import UserError
 LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width
 RAMP_PIXELS = 60  # pixels of borders between distant ids, below which they tell nothing
 RAMP = 0.3  # the part of them that has a number between
+STEP = 0.05  # the part of them that has one, up to which a mask has none
+LINED = 0.8  # of the numbers between: a class that has as many is one of borders
 MOST_COUNTED_AS_IDS = 64  # ids above which a ramp is one of grey levels
 MANY = 8  # objects of a mask that are no classes, where other masks have other numbers
 FEW = 8  # distinct values, below which a mask is not suspected of blended ones
@@ -42,7 +44,7 @@ class Stored:
             interpolation or saved as JPEG.
         objects: How many there are where each value seems to be an object's number, else None.
         alpha: Whether the file has one colour, and shapes in its transparency.
-        ramps: Whether ids lie between distant ones along their borders.
+        ramps: Of borders between distant ids, the part with ids between; None where they are few.
     """
 
     path: Path
@@ -54,7 +56,7 @@ class Stored:
     blended: bool = False
     objects: int | None = None
     alpha: bool = False
-    ramps: bool = False
+    ramps: float | None = None
 
 
 def look_at_mask(path: Path) -> Stored:
@@ -94,7 +96,7 @@ def look_at_mask(path: Path) -> Stored:
         _is_blended(values, found),
         _objects(values, found),
         len(found) == 1 and opacity[0] < opacity[1],
-        _has_ramps(values),
+        _ramps(values),
     )
 
 
@@ -183,21 +185,24 @@ def _alike(values: np.ndarray) -> np.ndarray:
     return alike
 
 
-def _has_ramps(values: np.ndarray) -> bool:
-    """Whether classes that are neighbours have lines of the numbers between theirs at the border.
+def _ramps(values: np.ndarray) -> float | None:
+    """Of borders between distant ids, the part that has lines of the numbers between theirs.
 
     Interpolation makes of 0 beside 4 some 1, 2 and 3, each a class of its own. (Of 0 beside 2 it
-    makes a 1, as a thin layer between them is.)
+    makes a 1, as a thin layer between them is.) None where such borders are few, or lined by one
+    class.
     """
     if values.dtype != np.uint8 or min(values.shape) < 3:
-        return False
+        return None
     low, high = (f(values, np.ones((3, 3), np.uint8))[1:-1, 1:-1] for f in (cv2.erode, cv2.dilate))
     wide = (high - low >= 3) & (high < MOST_COUNTED_AS_IDS)
     if wide.sum() < RAMP_PIXELS:
-        return False
+        return None
     inner = values[1:-1, 1:-1]
     between = wide & (inner > low) & (inner < high) & (_alike(values) <= LINE)
-    return float(between.sum()) > RAMP * wide.sum()
+    share = float(between.sum() / wide.sum())
+    one_class = np.bincount(inner[between], minlength=1).max() > LINED * between.sum()
+    return None if share > STEP and one_class else share
 
 
 def _objects(values: np.ndarray, found: Counter) -> int | None:
@@ -230,7 +235,8 @@ class StoredTally:
         lossy: The masks that are JPEG files.
         objects: The number of objects of each mask that seems to number them.
         alpha: The masks of one colour that have shapes in their transparency.
-        ramps: The masks that have ids between distant ones along their borders.
+        ramps: The masks that have ids between distant ones along their borders; `steps` is how many
+            have next to none there.
     """
 
     def __init__(self):
@@ -246,6 +252,7 @@ class StoredTally:
         self.objects: list[int] = []
         self.alpha: list[Path] = []
         self.ramps: list[Path] = []
+        self.steps = 0
         self.sound: list[Path] = []
 
     def add(self, one: Stored) -> None:
@@ -261,8 +268,9 @@ class StoredTally:
                 self.blended_pixels.update(one.values)
             return
         self.sound.append(one.path)
-        if one.ramps and not one.blended:
-            self.ramps.append(one.path)
+        if one.ramps is not None:
+            self.steps += one.ramps < STEP
+            self.ramps += [one.path] if one.ramps > RAMP else []
         if one.alpha:
             self.alpha.append(one.path)
         if one.objects is not None:
@@ -272,6 +280,15 @@ class StoredTally:
         if len(self.pixels) < MOST_COUNTED:
             self.pixels.update(one.values)
             self.masks_with.update(one.values.keys())
+
+    @property
+    def has_ramps(self) -> bool:
+        """Whether most masks, or some beside others that have none at all, were interpolated.
+
+        Classes that are thin layers look so too, in a mask here and there.
+        """
+        found, rest = len(self.ramps), self.files - len(self.ramps)
+        return found > rest or (found > 1 and self.steps > max(found, 0.8 * rest))
 
     @property
     def numbers_objects(self) -> bool:
