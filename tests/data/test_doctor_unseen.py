@@ -93,6 +93,34 @@ def test_few_or_many_objects_in_each_mask(tmp_path, most):
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
 
 
+@pytest.mark.parametrize("name", [lambda i, mask: i + 26000, lambda i, mask: i * 3 + mask * 100])
+def test_names_of_objects_that_do_not_count_from_one(tmp_path, name):
+    rng, masks = np.random.default_rng(3), iter(range(10))
+
+    def encode(label):
+        numbers = objects(rng, 40)
+        return np.where(numbers > 0, name(numbers, next(masks)), 0).astype(np.uint16)
+
+    write(tmp_path, encode)
+    found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
+    assert found.overrides == ("--config.data.encoding=instances",)
+    for name, label in labels_of(pasted(tmp_path, found)).items():
+        (file,) = tmp_path.glob(f"masks/*/{name}.png")
+        np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
+
+
+def test_a_colour_an_object(tmp_path):
+    rng = np.random.default_rng(3)
+
+    def encode(label):
+        colours = rng.integers(1, 256, (41, 3), np.uint8) * (np.arange(41) > 0)[:, None]
+        return colours.astype(np.uint8)[objects(rng, 40)]
+
+    found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", WARNING)
+    assert "colours drawn for each object" in found.text
+    assert found.overrides == ()
+
+
 def test_classes_that_are_missing_here_and_there_are_no_objects(tmp_path):
     rng = np.random.default_rng(1)
 

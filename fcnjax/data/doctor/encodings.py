@@ -156,6 +156,10 @@ def _colours(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) ->
     if not found:
         found = {v if isinstance(v, tuple) else (v, v, v) for v in stored.pixels}
     text = f"the masks hold {len(found)} colours"
+    if stored.names_single:
+        text += ", and most of them one mask alone, as colours drawn for each object do; "
+        text += "write objects as numbers, for config.data.encoding=instances"
+        return [Finding(WARNING, KIND, text)]
     return _coded_by_colour(found, text, asked, data)
 
 
@@ -216,7 +220,7 @@ def _by_palette_colour(
 def _instances(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> list[Finding]:
     text = (
         f"the masks seem to number objects: each value is one region, and masks have "
-        f"{min(stored.objects)} to {max(stored.objects)} of them"
+        f"{min(stored.regions)} to {max(stored.regions)} of them"
     )
     if data is not None and data.encoding == "instances":
         return [Finding(NOTE, KIND, text)]

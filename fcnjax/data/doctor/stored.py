@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from fcnjax.data.classes import MOST_IN_MASK, evenly
 from fcnjax.data.decode import read_colours, read_mask, read_onehot, read_palette
 from fcnjax.data.limits import refuse_large
 from fcnjax.errors import UserError
@@ -18,6 +19,7 @@ RAMP = 0.3  # the part of them that has a number between
 STEP = 0.05  # the part of them that has one, up to which a mask has none
 LINED = 0.8  # of the numbers between: a class that has as many is one of borders
 MOST_COUNTED_AS_IDS = 64  # ids above which a ramp is one of grey levels
+SINGLE = 0.8  # of the values: names of objects are in one mask each, classes in several
 MANY = 8  # objects of a mask that are no classes, where other masks have other numbers
 FEW = 8  # distinct values, below which a mask is not suspected of blended ones
 PEAK = 0.01  # of the pixels: a value that has as many is no blend
@@ -42,7 +44,8 @@ class Stored:
         colours: The RGB of the palette's values that are used.
         blended: Whether values lie scattered as those of a mask do that was resized with
             interpolation or saved as JPEG.
-        objects: How many there are where each value seems to be an object's number, else None.
+        objects: How many there are where each value seems to be an object's number, else None;
+            `runs` is whether these count from 1 on.
         alpha: Whether the file has one colour, and shapes in its transparency.
         ramps: Of borders between distant ids, the part with ids between; None where they are few.
     """
@@ -55,6 +58,7 @@ class Stored:
     colours: dict[int, RGB] = field(default_factory=dict)
     blended: bool = False
     objects: int | None = None
+    runs: bool = False
     alpha: bool = False
     ramps: float | None = None
 
@@ -95,6 +99,7 @@ def look_at_mask(path: Path) -> Stored:
         {value: palette[value] for value in found if 0 <= value < len(palette)},
         _is_blended(values, found),
         _objects(values, found),
+        set(found) - {0} == set(range(1, len(set(found) - {0}) + 1)),
         len(found) == 1 and opacity[0] < opacity[1],
         _ramps(values),
     )
@@ -206,15 +211,10 @@ def _ramps(values: np.ndarray) -> float | None:
 
 
 def _objects(values: np.ndarray, found: Counter) -> int | None:
-    """The greatest number, where numbers run from 1 on and each is one connected region."""
+    """How many values there are beside 0, where each is one connected region."""
     numbers = sorted(value for value in found if value)
-    if not numbers:
-        return 0
-    if numbers != list(range(1, len(numbers) + 1)):
-        return None
-    chosen = [numbers[i] for i in np.linspace(0, len(numbers) - 1, COMPONENTS_OF).astype(int)]
     torn = 0
-    for number in sorted(set(chosen)):
+    for number in evenly(numbers, COMPONENTS_OF) if numbers else ():
         # The ground is a component too. One object may be hidden in part by another.
         torn += cv2.connectedComponents((values == number).astype(np.uint8))[0] != 2
         if torn > (len(numbers) >= MANY):
@@ -233,7 +233,8 @@ class StoredTally:
         palettes: The colours that each palette index was seen with.
         blended: The masks whose values are blended, and `blended_pixels` by value.
         lossy: The masks that are JPEG files.
-        objects: The number of objects of each mask that seems to number them.
+        objects: The number of objects of each mask that seems to number them from 1 on; `regions`
+            of each that seems to number them at all.
         alpha: The masks of one colour that have shapes in their transparency.
         ramps: The masks that have ids between distant ones along their borders; `steps` is how many
             have next to none there.
@@ -250,6 +251,7 @@ class StoredTally:
         self.blended_pixels: Counter = Counter()
         self.lossy: list[Path] = []
         self.objects: list[int] = []
+        self.regions: list[int] = []
         self.alpha: list[Path] = []
         self.ramps: list[Path] = []
         self.steps = 0
@@ -274,7 +276,8 @@ class StoredTally:
         if one.alpha:
             self.alpha.append(one.path)
         if one.objects is not None:
-            self.objects.append(one.objects)
+            self.regions.append(one.objects)
+            self.objects += [one.objects] if one.runs else []
         for value, colour in one.colours.items():
             self.palettes.setdefault(value, set()).add(colour)
         if len(self.pixels) < MOST_COUNTED:
@@ -294,9 +297,19 @@ class StoredTally:
     def numbers_objects(self) -> bool:
         """Whether the values seem to be numbers of objects: many, and not as many in each mask."""
         most, differ = max(self.objects, default=0), len(set(self.objects) - {0})
-        if most >= MANY:
-            share = max(map(self.objects.count, set(self.objects))) / len(self.objects)
+        if self.names_single or most >= MANY:
             # Parts of one thing are one region each too; then most masks have all of them.
-            return len(self.objects) >= 0.8 * self.files and differ > 1 and share <= 0.5
+            counts = self.regions if self.names_single else self.objects
+            share = max(map(counts.count, counts), default=0) / max(len(counts), 1)
+            many = len(counts) >= 0.8 * self.files and max(counts, default=0) >= MANY
+            return many and len(set(counts) - {0}) > 1 and share <= 0.5
         # With few, no mask may speak against it: classes are missing here and there.
         return len(self.objects) == self.files >= 2 * most and most >= 4 and differ >= 3
+
+    @property
+    def names_single(self) -> bool:
+        """Whether values are too high for classes, or too many and mostly in one mask each."""
+        if any(isinstance(value, int) and 255 < value < 65535 for value in self.pixels):
+            return True
+        single = sum(count == 1 for count in self.masks_with.values())
+        return len(self.pixels) > MOST_IN_MASK and single > SINGLE * len(self.pixels)
