@@ -297,6 +297,12 @@ def test_masks_that_are_all_empty(tmp_path):
     assert "hold 0 alone" in found.text
 
 
+def test_one_mask_for_all(tmp_path):
+    write(tmp_path, lambda label: draw(3)[1])
+    found = find(check(config_of(tmp_path)).findings, "equal masks", WARNING)
+    assert found.text.startswith("10 of 10 images have the same mask")
+
+
 @pytest.mark.parametrize("inner", [True, False])
 def test_masks_with_a_suffix(tmp_path, inner):
     write(tmp_path, lambda label: label + 1)

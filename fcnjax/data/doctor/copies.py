@@ -1,6 +1,6 @@
 """Finds images that are there twice, within a split and over both."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +13,7 @@ MOST_COMPARED = 20_000  # examples of a split that are compared with all of the 
 ROWS = 16  # of the table of distances that is made at once
 BITS_APART = 5  # of 64: the most of two hashes of one picture
 NEAR = "near duplicates"
+FEWEST_OF_ONE = 3  # images of one mask, below which it may be by chance
 LEVELS_APART = 4.0  # mean difference of two thumbs of one picture, in grey levels
 
 _BITS = np.asarray([bin(value).count("1") for value in range(2**16)], np.uint8)
@@ -46,7 +47,23 @@ def copies(looks: Sequence[Look], one_split: bool = False) -> list[Finding]:
     if torn:
         text = f"{len(torn)} images are there twice with different labels: {_named(torn)}"
         findings.append(Finding(WARNING, "contradicting labels", text))
+    findings += _one_mask(looks)
     return findings if one_split else findings + _near(looks)
+
+
+def _one_mask(looks: Sequence[Look]) -> list[Finding]:
+    """A finding where most masks are the same one, though their images differ."""
+    told = [look for look in looks if look.counts is not None and (look.counts > 0).sum() > 1]
+    by_pixels = {look.pixels: look for look in told}.values()
+    (labels, count), *_ = Counter(look.labels for look in by_pixels).most_common(1) or [(b"", 0)]
+    if count < FEWEST_OF_ONE or count <= len(by_pixels) / 2:
+        return []
+    names = [look.name for look in by_pixels if look.labels == labels]
+    text = (
+        f"{count} of {len(by_pixels)} images have the same mask, pixel by pixel, as where one file "
+        f"was written again and again: {some(names)}"
+    )
+    return [Finding(WARNING, "equal masks", text)]
 
 
 def _named(groups: Sequence[Sequence[Look]]) -> str:
