@@ -16,6 +16,7 @@ from fcnjax.errors import UserError
 
 UNREADABLE, MISMATCH, UNUSABLE = "unreadable files", "size mismatch", "unusable examples"
 THUMB = 16  # side of what near duplicates are compared by
+SIDE = 32  # of the maps of edges, by which masks and images are compared
 FLAT = 4.0  # standard deviation in grey levels, below which a picture tells nothing
 
 
@@ -33,6 +34,8 @@ class Look:
         pixels: A hash of the image's pixels; `labels` of its class ids. b"" where unread.
         dhash: 64 bits that similar pictures share; `thumb` is the picture as `THUMB**2` grey
             levels, empty where it is flat.
+        edges: Where the picture has edges, `SIDE**2` bytes, empty where it has none; `borders`
+            where its label has borders between classes.
         counts: Pixels by class, int64 `[K]`; `ignored` and `outside` of no class at all.
         stored: What its mask file stores, where there is one.
     """
@@ -48,6 +51,8 @@ class Look:
     labels: bytes = b""
     dhash: int = 0
     thumb: bytes = b""
+    edges: bytes = b""
+    borders: bytes = b""
     counts: np.ndarray | None = None
     ignored: int = 0
     outside: int = 0
@@ -107,6 +112,7 @@ class Looker:
         inside = ~ignored & (label >= 0) & (label < count)
         return {
             "labels": _digest(label),
+            "borders": _borders(label),
             "counts": np.bincount(label[inside], minlength=count).astype(np.int64),
             "ignored": int(ignored.sum()),
             "outside": int(label.size - ignored.sum() - inside.sum()),
@@ -127,6 +133,7 @@ def _of_image(image: np.ndarray) -> dict:
     moments = np.asarray([[part.item() for part in cv2.meanStdDev(band)] for band in bands])
     mean, std = (moments / scale).T
     thumb, steps = (_shrunk(image, size) * (255 / scale) for size in ((THUMB, THUMB), (9, 8)))
+    slopes = [cv2.Sobel(_shrunk(image, (SIDE, SIDE)), cv2.CV_32F, *d) for d in ((1, 0), (0, 1))]
     bits = np.packbits(steps[:, 1:] > steps[:, :-1])
     return {
         "size": image.shape[:2],
@@ -135,6 +142,7 @@ def _of_image(image: np.ndarray) -> dict:
         # Blank images are alike by their nature.
         "pixels": _digest(image) if image.min() != image.max() else b"",
         "dhash": int.from_bytes(bits.tobytes(), "big"),
+        "edges": _as_bytes(np.hypot(*slopes)),
         "thumb": thumb.clip(0, 255).astype(np.uint8).tobytes() if thumb.std() > FLAT else b"",
     }
 
@@ -144,6 +152,20 @@ def _shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     colour = np.ascontiguousarray(image[..., :3])
     small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     return small.reshape(size[1], size[0], -1).mean(-1)
+
+
+def _borders(label: np.ndarray) -> bytes:
+    inner = label[1:, 1:]
+    borders = (inner != label[:-1, 1:]) | (inner != label[1:, :-1])
+    if not borders.any():
+        return b""
+    shares = borders.astype(np.float32)
+    return _as_bytes(cv2.resize(shares, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
+
+
+def _as_bytes(values: np.ndarray) -> bytes:
+    most = values.max()
+    return (values * (255 / most)).astype(np.uint8).tobytes() if most > 0 else b""
 
 
 def _digest(array: np.ndarray) -> bytes:

@@ -1,0 +1,55 @@
+"""Tells whether masks lie on their images, or on others, or turned: by where both have edges."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fcnjax.data.doctor.examples import SIDE, Look
+from fcnjax.data.doctor.findings import ERROR, Finding
+
+FEWEST, MOST = 10, 2000  # images that are compared
+REACH = 2  # images before and after, whose masks are tried
+OTHERS = 8  # images further on, whose masks tell what chance makes
+SURE = 10.0  # standard errors, from which on it is no chance, though frames of a film are alike
+
+
+def misplaced(looks: Sequence[Look]) -> list[Finding]:
+    """A finding where borders of masks follow edges of other images, or do so when turned."""
+    told = sorted((k for k in looks if k.edges and k.borders), key=lambda look: look.name)[:MOST]
+    if len(told) < FEWEST:
+        return []
+    images, masks = _normed([k.edges for k in told]), _normed([k.borders for k in told])
+    own, _ = _fit(images, masks)
+    (fit, error), how = max((_fit(images, moved), how) for how, moved in _moved(masks))
+    if fit < SURE * error or own > fit / 2:
+        return []
+    text = f"borders in masks follow edges of images not where they lie, but {how}"
+    return [Finding(ERROR, "misplaced masks", text)]
+
+
+def _normed(maps: Sequence[bytes]) -> np.ndarray:
+    flat = np.stack([np.frombuffer(one, np.uint8) for one in maps]).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
+    flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
+    return flat.reshape(-1, SIDE, SIDE)
+
+
+def _fit(images: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
+    """By how much images correlate more with their masks than with others, and its error."""
+    further = range(REACH + 1, min(REACH + 1 + OTHERS, len(images) - REACH))
+    chance = np.stack([(images * np.roll(masks, -step, 0)).sum((1, 2)) for step in further])
+    fit = (images * masks).sum((1, 2)).mean() - chance.mean()
+    return float(fit), float(chance.std() / np.sqrt(len(images)))
+
+
+def _moved(masks: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The masks laid elsewhere, each with words for it."""
+    for step in range(1, REACH + 1):
+        yield f"where the mask of the image {step} further on lies", np.roll(masks, -step, 0)
+        yield f"where the mask of the image {step} before lies", np.roll(masks, step, 0)
+    yield "when the masks are mirrored", masks[:, :, ::-1]
+    yield "when the masks are turned upside down", masks[:, ::-1]
+    yield "when the masks are turned by half", masks[:, ::-1, ::-1]
+    for quarters, side in ((1, "left"), (3, "right")):
+        yield f"when the masks are turned to the {side}", np.rot90(masks, quarters, (1, 2))
+    yield "when rows and columns of the masks are swapped", masks.swapaxes(1, 2)

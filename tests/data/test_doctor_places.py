@@ -1,0 +1,53 @@
+"""Masks of other images, or turned: the doctor sees that they do not lie on their images."""
+
+import numpy as np
+import pytest
+from doctor_sets import SIZE, config_of, find, kinds, write
+from PIL import Image
+
+from fcnjax.data.doctor import ERROR, check
+
+
+def blocks(rng):
+    """A label of a few blocks, and a picture in which they are seen."""
+    label = np.zeros(SIZE, np.uint8)
+    for value in (1, 2, 1):
+        y, x = rng.integers(0, 40), rng.integers(0, 56)
+        label[y : y + 16, x : x + 20] = value
+    image = 60 + 50 * label[..., None] + rng.normal(0, 8, (*SIZE, 3))
+    return image.astype(np.uint8), label
+
+
+def written(root, move):
+    """A set whose masks are those of `move(labels)`, in the order of the names."""
+    rng = np.random.default_rng(0)
+    write(root)
+    images, labels = zip(*(blocks(rng) for _ in range(10)), strict=True)
+    for number, (image, mask) in enumerate(zip(images, move(labels), strict=True)):
+        name = f"{'train' if number < 7 else 'val'}/p{number}.png"
+        Image.fromarray(image).save(root / "images" / name)
+        Image.fromarray(mask).save(root / "masks" / name)
+    return config_of(root)
+
+
+@pytest.mark.parametrize(
+    ("move", "words"),
+    [
+        (lambda labels: (labels[-1], *labels[:-1]), "the image 1 further on"),
+        (lambda labels: (*labels[2:], *labels[:2]), "the image 2 before"),
+        (lambda labels: [label[:, ::-1] for label in labels], "mirrored"),
+        (lambda labels: [label[::-1, ::-1] for label in labels], "turned by half"),
+    ],
+)
+def test_masks_that_lie_elsewhere(tmp_path, move, words):
+    found = find(check(written(tmp_path, move)).findings, "misplaced masks", ERROR)
+    assert words in found.text
+
+
+def test_masks_on_their_images(tmp_path):
+    findings = check(written(tmp_path, list)).findings
+    assert "misplaced masks" not in kinds(findings, ERROR)
+
+
+def test_images_that_do_not_show_the_classes(tmp_path):
+    assert "misplaced masks" not in kinds(check(config_of(write(tmp_path))).findings, ERROR)
