@@ -272,6 +272,16 @@ def test_a_grey_between_black_and_white_is_ignored(tmp_path):
     np.testing.assert_array_equal(label == 1, draw(2, 2)[1] == 1)
 
 
+def test_ones_among_black_and_white(tmp_path):
+    whites = iter([1, 255, 255, 1, 1, 255, 1, 1, 255, 1])
+    write(tmp_path, lambda label: label * np.uint8(next(whites)), classes=2)
+    found = find(check(config_of(tmp_path)).findings, "encoding", WARNING)
+    assert "6 masks hold 1 and 4 others 255" in found.text
+    fixed = pasted(tmp_path, found)
+    assert_right(fixed, classes=2)
+    assert kinds(check(fixed).findings, ERROR, WARNING) == set()
+
+
 def test_a_value_far_from_the_classes_is_said_to_be_ignored(tmp_path):
     write(tmp_path, lambda label: np.where(np.arange(80) == 5, 100, label).astype(np.uint8))
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)

@@ -250,6 +250,13 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
     if better and len(seen) < 2 and len(better[0]) > 1:
         text = f"{what}, and by the config only {len(seen)} of them is a class, the rest is ignored"
         return [Finding(ERROR, KIND, text + how(better, values), words)]
+    if stored.mixes_white and classes == [(0,), (1,)]:
+        text = (
+            f"{stored.masks_with[1]} masks hold 1 and {stored.masks_with[255]} others 255, none "
+            "both, as where masks of 0 and 1 are among those of black and white; 255 is ignored, "
+            "and one class with 1 below"
+        )
+        return [Finding(WARNING, KIND, text, _words(asked, mask_values=(0, (1, 255))))]
     fits = better and set(better[0]) <= set(values) and len(better[0]) < len(classes)
     shifted = values[0] > 0 and classes[0] == (0,)
     if fits and (shifted or len(seen) < len(classes) / 2):

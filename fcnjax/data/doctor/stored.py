@@ -228,7 +228,7 @@ class StoredTally:
     Attributes:
         files: How many masks there are.
         pixels: Pixels by value, of the masks that are not blended.
-        masks_with: Masks by value.
+        masks_with: Masks by value; `with_both` have 1 and 255.
         kinds: Masks by kind; `first` has a file of each.
         palettes: The colours that each palette index was seen with.
         blended: The masks whose values are blended, and `blended_pixels` by value.
@@ -255,6 +255,7 @@ class StoredTally:
         self.alpha: list[Path] = []
         self.ramps: list[Path] = []
         self.steps = 0
+        self.with_both = 0
         self.sound: list[Path] = []
 
     def add(self, one: Stored) -> None:
@@ -283,6 +284,7 @@ class StoredTally:
         if len(self.pixels) < MOST_COUNTED:
             self.pixels.update(one.values)
             self.masks_with.update(one.values.keys())
+            self.with_both += {1, 255} <= one.values.keys()
 
     @property
     def has_ramps(self) -> bool:
@@ -305,6 +307,16 @@ class StoredTally:
             return many and len(set(counts) - {0}) > 1 and share <= 0.5
         # With few, no mask may speak against it: classes are missing here and there.
         return len(self.objects) == self.files >= 2 * most and most >= 4 and differ >= 3
+
+    @property
+    def mixes_white(self) -> bool:
+        """Whether one class is 1 in some masks and 255 in the others, by that none has both.
+
+        Where nearly all of those without 255 have a 1, one of those with it would by chance.
+        """
+        ones, whites = self.masks_with[1], self.masks_with[255]
+        alone = set(self.pixels) == {0, 1, 255} and not self.with_both
+        return alone and min(ones, whites) > 2 and ones >= 0.9 * (len(self.sound) - whites)
 
     @property
     def names_single(self) -> bool:
