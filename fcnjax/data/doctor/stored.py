@@ -24,6 +24,7 @@ MANY = 8  # objects of a mask that are no classes, where other masks have other 
 FEW = 8  # distinct values, below which a mask is not suspected of blended ones
 PEAK = 0.01  # of the pixels: a value that has as many is no blend
 BESIDE = 8  # grey levels about a value, within which JPEG of high quality strays
+MIXED = 0.6  # of the rare pixels: so many are not, where a classifier of pixels is unsure
 MOST_ALONE = 50_000  # rare pixels of a mask that are looked at
 COMPONENTS_OF = 12  # values of a mask whose connectedness is looked at
 MOST_COUNTED = 4096  # distinct values kept of a whole set
@@ -143,7 +144,7 @@ def _is_blended(values: np.ndarray, found: Counter) -> bool:
     alike = (about == about[:, 4:5]).sum(-1)
     # Strokes and noise stand alone too, but on a ground of one value.
     mixed = bool(strays) or _are_mixed(about, alike)
-    return bool(len(ys)) and float(((alike <= LINE) & mixed).mean()) > 0.5
+    return bool(len(ys)) and float(((alike <= LINE) & mixed).mean()) > MIXED
 
 
 def _strays(found: Counter) -> list[int]:
@@ -320,8 +321,9 @@ class StoredTally:
 
     @property
     def names_single(self) -> bool:
-        """Whether values are too high for classes, or too many and mostly in one mask each."""
-        if any(isinstance(value, int) and 255 < value < 65535 for value in self.pixels):
-            return True
-        single = sum(count == 1 for count in self.masks_with.values())
-        return len(self.pixels) > MOST_IN_MASK and single > SINGLE * len(self.pixels)
+        """Whether values are high and many or in a row, or too many and mostly in one mask each."""
+        many = len(self.pixels) > MOST_IN_MASK
+        numbers = [value for value in self.pixels if isinstance(value, int) and value]
+        if any(255 < value < 65535 for value in numbers):
+            return many or max(numbers) - min(numbers) == len(numbers) - 1
+        return many and list(self.masks_with.values()).count(1) > SINGLE * len(self.pixels)
