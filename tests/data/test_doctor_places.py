@@ -1,11 +1,11 @@
-"""Masks of other images, or turned: the doctor sees that they do not lie on their images."""
+"""Masks of other images, turned or inverted: the doctor sees that they do not fit theirs."""
 
 import numpy as np
 import pytest
 from doctor_sets import SIZE, config_of, find, kinds, write
 from PIL import Image
 
-from fcnjax.data.doctor import ERROR, check
+from fcnjax.data.doctor import ERROR, WARNING, check
 
 
 def blocks(rng):
@@ -51,3 +51,29 @@ def test_masks_on_their_images(tmp_path):
 
 def test_images_that_do_not_show_the_classes(tmp_path):
     assert "misplaced masks" not in kinds(check(config_of(write(tmp_path))).findings, ERROR)
+
+
+@pytest.mark.parametrize("inverted", [True, False])
+def test_some_masks_are_inverted(tmp_path, inverted):
+    def move(labels):
+        masks = [(label > 0).astype(np.uint8) for label in labels]
+        return [1 - mask if inverted and i % 2 else mask for i, mask in enumerate(masks)]
+
+    findings = check(written(tmp_path, move)).findings
+    if inverted:
+        found = find(findings, "swapped classes", WARNING)
+        assert "in 5 of 10 masks" in found.text
+    else:
+        assert kinds(findings, ERROR, WARNING) == set()
+
+
+def test_a_large_foreground_is_not_inverted(tmp_path):
+    config = written(tmp_path, list)
+    rng = np.random.default_rng(0)
+    for number, path in enumerate(sorted(tmp_path.glob("masks/*/*"))):
+        mask = np.zeros(SIZE, np.uint8)
+        mask[: 10 if number % 2 else 50] = 1
+        image = 60 + 50 * mask[..., None] + rng.normal(0, 8, (*SIZE, 3))
+        Image.fromarray(image.astype(np.uint8)).save(str(path).replace("masks", "images"))
+        Image.fromarray(mask).save(path)
+    assert "swapped classes" not in kinds(check(config).findings, WARNING)

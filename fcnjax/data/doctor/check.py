@@ -20,7 +20,7 @@ from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
 from fcnjax.data.doctor.findings import ERROR, NOTE, WARNING, Finding, by_severity, some
 from fcnjax.data.doctor.names import pairs_by_name
-from fcnjax.data.doctor.places import misplaced
+from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
@@ -108,7 +108,7 @@ def check(
     severity = WARNING if known.data.on_error == "skip" else ERROR
     faulty = {look.fault[1] for look in looks if look.fault}
     findings = [f for f in findings if f.kind != UNOPENED or f.text not in faulty]
-    findings += _faults(looks, severity) + copies(looks, one_split) + misplaced(looks)
+    findings += _faults(looks, severity) + copies(looks, one_split) + unfit(looks)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0

@@ -17,6 +17,7 @@ from fcnjax.errors import UserError
 UNREADABLE, MISMATCH, UNUSABLE = "unreadable files", "size mismatch", "unusable examples"
 THUMB = 16  # side of what near duplicates are compared by
 SIDE = 32  # of the maps of edges, by which masks and images are compared
+MOST_MAPPED = 1000  # examples of a split that have such maps
 FLAT = 4.0  # standard deviation in grey levels, below which a picture tells nothing
 
 
@@ -37,6 +38,8 @@ class Look:
         edges: Where the picture has edges, `SIDE**2` bytes, empty where it has none; `borders`
             where its label has borders between classes.
         counts: Pixels by class, int64 `[K]`; `ignored` and `outside` of no class at all.
+        contrast: Of two classes, the mean of the picture in the second less that in the first, by
+            channel, in parts of the greatest value; None of others.
         stored: What its mask file stores, where there is one.
     """
 
@@ -56,6 +59,7 @@ class Look:
     counts: np.ndarray | None = None
     ignored: int = 0
     outside: int = 0
+    contrast: np.ndarray | None = None
     stored: Stored | None = None
 
 
@@ -103,6 +107,9 @@ class Looker:
             facts |= _of_image(image)
         if example is not None:
             facts |= self._of_label(example["label"])
+            facts["contrast"] = _contrast(example["image"], example["label"], facts["counts"])
+            if index >= MOST_MAPPED:
+                facts |= {"edges": b"", "borders": b""}
             facts["name"] = facts["name"] if pair else str(example["name"])
         return Look(**facts, stored=stored)
 
@@ -152,6 +159,17 @@ def _shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     colour = np.ascontiguousarray(image[..., :3])
     small = cv2.resize(colour, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     return small.reshape(size[1], size[0], -1).mean(-1)
+
+
+def _contrast(image: np.ndarray, label: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
+    if len(counts) != 2 or not counts.all():
+        return None
+    first, second = (
+        [cv2.mean(image[..., i], (label == of).astype(np.uint8))[0] for i in range(image.shape[-1])]
+        for of in (0, 1)
+    )
+    scale = float(np.iinfo(image.dtype).max) if image.dtype.kind in "ui" else 1.0
+    return (np.asarray(second) - np.asarray(first)) / scale
 
 
 def _borders(label: np.ndarray) -> bytes:

@@ -1,21 +1,27 @@
-"""Tells whether masks lie on their images, or on others, or turned: by where both have edges."""
+"""Tells whether masks fit their images: lie where there are edges, and are not inverted."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from fcnjax.data.doctor.examples import SIDE, Look
-from fcnjax.data.doctor.findings import ERROR, Finding
+from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, some
 
-FEWEST, MOST = 10, 2000  # images that are compared
+FEWEST = 10  # images that are compared
 REACH = 2  # images before and after, whose masks are tried
 OTHERS = 8  # images further on, whose masks tell what chance makes
 SURE = 10.0  # standard errors, from which on it is no chance, though frames of a film are alike
+FEWEST_SWAPPED, SURE_SWAPPED = 4, 5.0  # images; standard errors of their contrast
 
 
-def misplaced(looks: Sequence[Look]) -> list[Finding]:
+def unfit(looks: Sequence[Look]) -> list[Finding]:
+    """Findings on masks that do not fit their images."""
+    return _misplaced(looks) + _swapped(looks)
+
+
+def _misplaced(looks: Sequence[Look]) -> list[Finding]:
     """A finding where borders of masks follow edges of other images, or do so when turned."""
-    told = sorted((k for k in looks if k.edges and k.borders), key=lambda look: look.name)[:MOST]
+    told = sorted((k for k in looks if k.edges and k.borders), key=lambda look: look.name)
     if len(told) < FEWEST:
         return []
     images, masks = _normed([k.edges for k in told]), _normed([k.borders for k in told])
@@ -25,6 +31,28 @@ def misplaced(looks: Sequence[Look]) -> list[Finding]:
         return []
     text = f"borders in masks follow edges of images not where they lie, but {how}"
     return [Finding(ERROR, "misplaced masks", text)]
+
+
+def _swapped(looks: Sequence[Look]) -> list[Finding]:
+    """A finding where of two classes the second looks as the first does in other images."""
+    told = [look for look in looks if look.contrast is not None]
+    small = [look for look in told if look.counts[1] < look.counts[0]]
+    large = [look for look in told if look.counts[1] >= look.counts[0]]
+    few, many = sorted((small, large), key=len)
+    if len(few) < FEWEST_SWAPPED or len({len(look.contrast) for look in told}) > 1:
+        return []
+    ours, theirs = (np.stack([look.contrast for look in found]) for found in (many, few))
+    ours, theirs = ours @ ours.mean(0), theirs @ ours.mean(0)
+    if any(SURE_SWAPPED * x.std() > abs(x.mean()) * np.sqrt(len(x)) for x in (ours, theirs)):
+        return []
+    if theirs.mean() > 0:
+        return []
+    which = "larger" if few is large else "smaller"
+    text = (
+        f"in {len(few)} of {len(told)} masks, where the second class is the {which}, the two seem "
+        f"to be swapped: by colour each is as the other elsewhere: {some([k.name for k in few])}"
+    )
+    return [Finding(WARNING, "swapped classes", text)]
 
 
 def _normed(maps: Sequence[bytes]) -> np.ndarray:
