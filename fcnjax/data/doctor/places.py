@@ -43,9 +43,8 @@ def _swapped(looks: Sequence[Look]) -> list[Finding]:
         return []
     ours, theirs = (np.stack([look.contrast for look in found]) for found in (many, few))
     ours, theirs = ours @ ours.mean(0), theirs @ ours.mean(0)
-    if any(SURE_SWAPPED * x.std() > abs(x.mean()) * np.sqrt(len(x)) for x in (ours, theirs)):
-        return []
-    if theirs.mean() > 0:
+    sure = all(abs(x.mean()) * np.sqrt(len(x)) > SURE_SWAPPED * x.std() for x in (ours, theirs))
+    if not sure or theirs.mean() > 0:  # pixels that are no number are not sure
         return []
     which = "larger" if few is large else "smaller"
     text = (
