@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fcnjax.data.doctor.examples import SIDE, Look
-from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, some
+from fcnjax.data.doctor.findings import WARNING, Finding, some
 
 FEWEST = 10  # images that are compared
 REACH = 2  # images before and after, whose masks are tried
@@ -30,7 +30,7 @@ def _misplaced(looks: Sequence[Look]) -> list[Finding]:
     if fit < SURE * error or own > fit / 2:
         return []
     text = f"borders in masks follow edges of images not where they lie, but {how}"
-    return [Finding(ERROR, "misplaced masks", text)]
+    return [Finding(WARNING, "misplaced masks", text)]
 
 
 def _swapped(looks: Sequence[Look]) -> list[Finding]:
