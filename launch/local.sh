@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Trains on all devices of this machine: sets up .venv once, then runs `fcnjax train`.
+#
+# Usage: bash launch/local.sh [OPTION...] --config=CONFIG --workdir=DIR [TRAIN OPTION...]
+#
+#   bash launch/local.sh --config=biomedical_stare --workdir=runs/stare
+#   bash launch/local.sh --host-devices --config=biomedical_stare:cpu --workdir=runs/stare
+#   bash launch/local.sh --dry-run --config=folder:root=DIR --workdir=runs/mine --config.train.seed=1
+#
+# Options:
+#   --extra=NAME         which JAX to install: cuda12, cuda13, tpu or cpu; without it, the one for
+#                        what is there: cuda12 where nvidia-smi finds a GPU, else tpu, else cpu
+#   --host-devices[=N]   compute on the CPU as N devices that share the batch; without N, one for
+#                        each core: 1, 2, 4 or 8. N must divide the batch. Sets JAX_PLATFORMS, and
+#                        adds to XLA_FLAGS
+#   --dry-run            only print the commands
+#
+# All else goes to `fcnjax train`, which runs in the folder that you are in. Kill it when you like:
+# the same command goes on from the newest whole checkpoint.
+
+set -euo pipefail
+
+case " $* " in
+*" -h "* | *" --help "*)
+  sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  exit 0
+  ;;
+esac
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+fail() {
+  printf 'local: error: %s\n' "$*" >&2
+  exit 2
+}
+
+# Prints a command as it can be pasted, and runs it unless this is a dry run.
+run() {
+  if [[ -n $dry_run ]]; then
+    printf '%q ' "$@" | sed 's/ $//'
+    echo
+  else
+    "$@"
+  fi
+}
+
+# The devices of a CPU: as many as there are cores, a power of two up to 8. Eight examples a batch,
+# shared by host devices, are faster than one device with as many threads.
+count_host_devices() {
+  local cores devices=1
+  cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+  while ((devices < 8 && devices * 2 <= cores)); do
+    devices=$((devices * 2))
+  done
+  echo "$devices"
+}
+
+find_extra() {
+  local node
+  if nvidia-smi -L >/dev/null 2>&1; then
+    echo cuda12
+    return
+  fi
+  # Where a Cloud TPU VM has its chips.
+  for node in /dev/accel0 /dev/vfio/0; do
+    if [[ -e $node ]]; then
+      echo tpu
+      return
+    fi
+  done
+  echo cpu
+}
+
+dry_run='' extra='' host_devices='' config='' workdir='' words=()
+for word in "$@"; do
+  case $word in
+  --dry-run) dry_run=1 ;;
+  --extra=*) extra=${word#*=} ;;
+  --host-devices) host_devices=$(count_host_devices) ;;
+  --host-devices=*) host_devices=${word#*=} ;;
+  *)
+    case $word in
+    --config | --config=*) config=1 ;;
+    --workdir | --workdir=*) workdir=1 ;;
+    esac
+    words+=("$word")
+    ;;
+  esac
+done
+
+[[ -n $config ]] || fail "--config is missing: a file, or a name such as biomedical_stare"
+[[ -n $workdir ]] || fail "--workdir is missing: the folder for checkpoints, metrics and report"
+[[ -z $host_devices || $host_devices =~ ^[1-9][0-9]*$ ]] ||
+  fail "--host-devices: $host_devices is not a number of devices; valid: 1, 2, 3, ..."
+[[ -z $host_devices || ${extra:-cpu} == cpu ]] ||
+  fail "--host-devices: is for the CPU, and --extra=$extra is not; give one of them"
+[[ -z $host_devices ]] || extra=cpu
+extra=${extra:-$(find_extra)}
+case $extra in
+cpu) extras=() ;;
+cuda12 | cuda13 | tpu) extras=("$extra") ;;
+*) fail "--extra: unknown '$extra'; valid: cpu, cuda12, cuda13, tpu" ;;
+esac
+
+environment=()
+if [[ -n $host_devices ]]; then
+  flags="${XLA_FLAGS-} --xla_force_host_platform_device_count=$host_devices"
+  environment=(env JAX_PLATFORMS=cpu "XLA_FLAGS=${flags# }")
+fi
+
+command=(${environment[@]+"${environment[@]}"} "$root/.venv/bin/fcnjax" train "${words[@]}")
+run bash "$root/launch/setup.sh" ${extras[@]+"${extras[@]}"}
+if [[ -z $dry_run ]]; then
+  # In place of this shell, so that a signal to it reaches the training.
+  exec "${command[@]}"
+fi
+run "${command[@]}"

@@ -1,0 +1,204 @@
+#!/usr/bin/env bash
+# Trains on a Cloud TPU: makes the TPU VM, installs there, runs on all its hosts, and deletes it.
+#
+# Usage: bash launch/tpu_pod.sh COMMAND NAME --zone=ZONE [OPTION...] [TRAIN OPTION...]
+#
+#   bash launch/tpu_pod.sh create pod --zone=us-west4-a --type=v5litepod-16 --spot
+#   bash launch/tpu_pod.sh install pod --zone=us-west4-a --nfs=10.0.0.2:/share
+#   bash launch/tpu_pod.sh run pod --zone=us-west4-a --config=biomedical_stare \
+#       --workdir=/mnt/fcnjax/runs/stare
+#   bash launch/tpu_pod.sh logs pod --zone=us-west4-a
+#   bash launch/tpu_pod.sh delete pod --zone=us-west4-a
+#
+# Commands:
+#   create    makes the TPU VM; from then on it costs money, until delete
+#     --type=TYPE          what kind and how many cores: v5litepod-16, v5p-8, v6e-8, v4-8, ...
+#     --version=VERSION    its software; without it, the one for the type
+#     --spot               cheaper, and taken away at any time
+#   install   copies this project to all hosts, and sets it up
+#     --nfs=HOST:/SHARE    mounts this at /mnt/fcnjax. With several hosts the workdir must be on it
+#   run       trains on all hosts, in the background: all options that are not named here go to
+#             `fcnjax train`. Run it again to go on where a run stopped
+#   logs      shows what is printed, and what comes; Ctrl-C leaves the training alone
+#     --worker=I           of which host; without it, of the first
+#   stop      has the training save and end
+#   status    says what the TPU VM does, and whether it trains
+#   delete    deletes the TPU VM, and what is on its disks
+#
+#   --project=PROJECT      another than gcloud's own
+#   --dry-run              only print the commands
+#
+# gcloud must be installed and logged in. Nothing is deleted but by delete. A spot TPU VM that was
+# taken away still has its name: delete it, create it, install, run, and the run goes on, where its
+# workdir is on --nfs.
+
+# What a host is to expand stays in single quotes:
+# shellcheck disable=SC2016
+
+set -euo pipefail
+
+case " $* " in
+*" -h "* | *" --help "*)
+  sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  exit 0
+  ;;
+esac
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+commands='create, install, run, logs, stop, status, delete'
+
+fail() {
+  printf 'tpu_pod: error: %s\n' "$*" >&2
+  exit 2
+}
+
+# Prints words as they can be pasted into a shell.
+quoted() {
+  printf '%q ' "$@" | sed 's/ $//'
+  echo
+}
+
+run() {
+  if [[ -n $dry_run ]]; then
+    quoted "$@"
+  else
+    "$@"
+  fi
+}
+
+# gcloud's words for this TPU VM: tpu VERB [OPTION...]
+tpu() { run gcloud compute tpus tpu-vm "$1" "$name" "${place[@]}" "${@:2}"; }
+
+# Runs a script on a host, or on all of them.
+on_worker() { tpu ssh "--worker=$1" "--command=$2"; }
+
+# The last thing said, whether the command went well or not.
+still_costs() {
+  echo "tpu_pod: $name costs money until: bash launch/tpu_pod.sh delete $name ${place[*]}" >&2
+}
+
+default_version() {
+  case $1 in
+  v5litepod-*) echo v2-alpha-tpuv5-lite ;;
+  v5p-*) echo v2-alpha-tpuv5 ;;
+  v6e-*) echo v2-alpha-tpuv6e ;;
+  v2-* | v3-* | v4-*) echo tpu-ubuntu2204-base ;;
+  *) fail "--type: $1 has no --version that is known here; give one (gcloud compute tpus tpu-vm" \
+    "versions list)" ;;
+  esac
+}
+
+create() {
+  local options
+  [[ -n $type ]] || fail "create: --type is missing, as v5litepod-16"
+  version=${version:-$(default_version "$type")}
+  options=("--accelerator-type=$type" "--version=$version")
+  [[ -z $spot ]] || options+=(--spot)
+  tpu create "${options[@]}"
+  [[ -n $dry_run ]] || still_costs
+}
+
+install() {
+  local archive=${TMPDIR:-/tmp}/fcnjax-$name.tar.gz script
+  run tar -czf "$archive" -C "$root" --exclude=./.git --exclude=./.venv --exclude=./runs .
+  run gcloud compute tpus tpu-vm scp "$archive" "$name:fcnjax.tar.gz" --worker=all "${place[@]}"
+  run rm "$archive"
+  # The images have an older Python than we need; uv brings one. Their pip may be told to leave the
+  # system's packages alone.
+  script='set -e
+mkdir -p fcnjax
+tar -xzf fcnjax.tar.gz -C fcnjax
+cd fcnjax
+PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install --quiet --user uv
+export PATH="$HOME/.local/bin:$PATH"
+uv python install --quiet 3.12
+PYTHON=$(uv python find 3.12) bash launch/setup.sh tpu'
+  if [[ -n $nfs ]]; then
+    script+="
+sudo apt-get install -y -qq nfs-common
+sudo mkdir -p /mnt/fcnjax
+mountpoint -q /mnt/fcnjax || sudo mount -t nfs $(printf %q "$nfs") /mnt/fcnjax
+sudo chmod a+rwx /mnt/fcnjax"
+  fi
+  on_worker all "$script"
+}
+
+# Training outlives the connection. Its number is kept, so that a second run on the same chips,
+# which would fail in odd ways, is refused, and so that stop finds it.
+train() {
+  local option training
+  for option in config workdir; do
+    case " ${words[*]-} " in
+    *" --$option="* | *" --$option "*) ;;
+    *) fail "run: --$option is missing" ;;
+    esac
+  done
+  training=$(quoted .venv/bin/fcnjax train "${words[@]}")
+  on_worker all "cd fcnjax || exit 1
+if [ -f train.pid ] && kill -0 \"\$(cat train.pid)\" 2>/dev/null; then
+  echo 'tpu_pod: error: it trains already; see logs, or stop it' >&2
+  exit 2
+fi
+nohup $training >>train.log 2>&1 </dev/null &
+echo \$! >train.pid"
+}
+
+logs() { on_worker "$worker" 'tail -n 100 -F fcnjax/train.log'; }
+
+stop() {
+  # SIGTERM has it save first. Waits for that, so that a delete which follows loses nothing.
+  on_worker all 'cd fcnjax && [ -f train.pid ] || exit 0
+pid=$(cat train.pid)
+kill -TERM "$pid" 2>/dev/null
+while kill -0 "$pid" 2>/dev/null; do sleep 1; done
+rm train.pid'
+}
+
+status() {
+  tpu describe '--format=value(state,acceleratorType)'
+  on_worker all 'cd fcnjax 2>/dev/null || { echo "not installed"; exit 0; }
+if [ -f train.pid ] && kill -0 "$(cat train.pid)" 2>/dev/null; then echo trains; else echo idle; fi
+tail -n 1 train.log 2>/dev/null || true'
+}
+
+delete() { tpu delete --quiet; }
+
+command=${1-}
+case $command in
+create | install | run | logs | stop | status | delete) shift ;;
+'') fail "no command; valid: $commands" ;;
+*) fail "unknown command '$command'; valid: $commands" ;;
+esac
+name=${1-}
+[[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] ||
+  fail "$command: the NAME of the TPU VM comes next: small letters, digits and -, not '$name'"
+shift
+
+dry_run='' zone='' project='' type='' version='' spot='' nfs='' worker=0 words=()
+for word in "$@"; do
+  case $command:$word in
+  *:--dry-run) dry_run=1 ;;
+  *:--zone=*) zone=${word#*=} ;;
+  *:--project=*) project=${word#*=} ;;
+  create:--type=*) type=${word#*=} ;;
+  create:--version=*) version=${word#*=} ;;
+  create:--spot) spot=1 ;;
+  install:--nfs=*) nfs=${word#*=} ;;
+  logs:--worker=*) worker=${word#*=} ;;
+  run:*) words+=("$word") ;;
+  *) fail "$command: unknown option '$word'; see --help" ;;
+  esac
+done
+[[ -n $zone ]] || fail "--zone is missing, as us-west4-a"
+place=("--zone=$zone")
+[[ -z $project ]] || place+=("--project=$project")
+[[ -n $dry_run ]] || command -v gcloud >/dev/null ||
+  fail "gcloud is not installed (https://cloud.google.com/sdk/docs/install); --dry-run needs none"
+
+case $command in
+create | delete) ;;
+*) [[ -n $dry_run ]] || trap still_costs EXIT ;;
+esac
+case $command in
+run) train ;;
+*) "$command" ;;
+esac
