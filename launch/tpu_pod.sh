@@ -28,7 +28,8 @@
 #   --project=PROJECT      another than gcloud's own
 #   --dry-run              only print the commands
 #
-# gcloud must be installed and logged in. Nothing is deleted but by delete. A spot TPU VM that was
+# gcloud must be installed and logged in, and with several hosts know your key: ssh-add
+# ~/.ssh/google_compute_engine. Nothing is deleted but by delete. A spot TPU VM that was
 # taken away still has its name: delete it, create it, install, run, and the run goes on, where its
 # workdir is on --nfs.
 
@@ -98,10 +99,12 @@ create() {
 }
 
 install() {
-  local archive=${TMPDIR:-/tmp}/fcnjax-$name.tar.gz script
+  local archive=${TMPDIR:-/tmp}/fcnjax-$name.tar.gz script code=0
   run tar -czf "$archive" -C "$root" --exclude=./.git --exclude=./.venv --exclude=./runs .
-  run gcloud compute tpus tpu-vm scp "$archive" "$name:fcnjax.tar.gz" --worker=all "${place[@]}"
+  run gcloud compute tpus tpu-vm scp "$archive" "$name:fcnjax.tar.gz" --worker=all "${place[@]}" ||
+    code=$?
   run rm "$archive"
+  ((code == 0)) || return "$code"
   # The images have an older Python than we need; uv brings one. Their pip may be told to leave the
   # system's packages alone.
   script='set -e
