@@ -125,16 +125,20 @@ sudo chmod a+rwx /mnt/fcnjax"
   on_worker all "$script"
 }
 
-# Training outlives the connection. Its number is kept, so that a second run on the same chips,
-# which would fail in odd ways, is refused, and so that stop finds it.
-train() {
-  local option training
+check_train() {
+  local option
   for option in config workdir; do
     case " ${words[*]-} " in
     *" --$option="* | *" --$option "*) ;;
     *) fail "run: --$option is missing" ;;
     esac
   done
+}
+
+# Training outlives the connection. Its number is kept, so that a second run on the same chips,
+# which would fail in odd ways, is refused, and so that stop finds it.
+train() {
+  local training
   training=$(quoted .venv/bin/fcnjax train "${words[@]}")
   on_worker all "cd fcnjax || exit 1
 if [ -f train.pid ] && kill -0 \"\$(cat train.pid)\" 2>/dev/null; then
@@ -197,6 +201,7 @@ place=("--zone=$zone")
 [[ -n $dry_run ]] || command -v gcloud >/dev/null ||
   fail "gcloud is not installed (https://cloud.google.com/sdk/docs/install); --dry-run needs none"
 
+[[ $command != run ]] || check_train
 case $command in
 create | delete) ;;
 *) [[ -n $dry_run ]] || trap still_costs EXIT ;;

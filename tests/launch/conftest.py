@@ -1,0 +1,117 @@
+"""Runs the scripts of launch/ in a copy of the project, with stand-ins for what they call."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+# Writes its name, its words, what it is given to read and some of its environment to $CALLS.
+RECORDER = f"""#!{sys.executable}
+import json, os, sys
+kept = ("FCNJAX_", "JAX_", "XLA_", "SLURM_", "SRUN_")
+call = {{
+    "name": os.path.basename(sys.argv[0]),
+    "words": sys.argv[1:],
+    "stdin": sys.stdin.read(),
+    "environment": {{k: v for k, v in os.environ.items() if k.startswith(kept)}},
+}}
+with open(os.environ["CALLS"], "a") as file:
+    file.write(json.dumps(call) + "\\n")
+sys.exit(int(os.environ.get("CODE", "0")))
+"""
+# What no shell may take apart: a space, a variable, quotes, a star, a newline.
+ODD = ["--config=a b:root=$HOME", '--workdir=/mnt/fcnjax/it\'s "x"', "--config.a.b=*\n`id`;#&"]
+
+
+class Project:
+    """A copy of launch/, in a folder with a space in its name, and a place for stand-ins."""
+
+    def __init__(self, folder: Path):
+        self.root = folder / "the project"
+        self.bin = folder / "bin"
+        self.calls_file = folder / "calls"
+        self.home = folder / "home"
+        shutil.copytree(ROOT / "launch", self.root / "launch")
+        for place in (self.bin, self.home, self.root / ".venv/bin"):
+            place.mkdir(parents=True)
+        self.stand_in(self.root / ".venv/bin/fcnjax")
+        # Nothing is to be set up.
+        shutil.copy(self.root / ".venv/bin/fcnjax", self.bin / "setup")
+        (self.root / "launch/setup.sh").write_text(f'exec "{self.bin}/setup" "$@"\n')
+
+    def stand_in(self, name: str | Path, text: str = RECORDER) -> None:
+        """Makes a command on the PATH, or at a path."""
+        path = self.bin / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def environment(self, **more: str) -> dict[str, str]:
+        ours = ("FCNJAX_", "JAX_", "XLA_", "SLURM_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
+        path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+        return {**kept, "PATH": path, "HOME": str(self.home), "CALLS": str(self.calls_file), **more}
+
+    def bash(self, *words, **environment):
+        """Runs bash; returns what came of it, with the calls of the stand-ins as `calls`."""
+        self.calls_file.write_text("")
+        done = subprocess.run(
+            ["bash", *words],
+            stdin=subprocess.DEVNULL,
+            env=self.environment(**environment),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        done.calls = [json.loads(line) for line in self.calls_file.read_text().splitlines()]
+        return done
+
+    def launch(self, script, *words, **environment):
+        return self.bash(self.root / "launch" / script, *words, **environment)
+
+    def paste(self, text: str, **environment):
+        """Runs what a dry run printed, as a user would who pastes it."""
+        pasted = self.home / "pasted"
+        pasted.write_text(text)
+        return self.bash(pasted, **environment)
+
+    def tools_only(self, *names: str) -> str:
+        """A PATH with these commands and no others."""
+        folder = self.home / "tools"
+        folder.mkdir()
+        for name in names:
+            (folder / name).symlink_to(shutil.which(name))
+        return str(folder)
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def odd():
+    """Words for `fcnjax train` that must arrive as they are."""
+    return ODD
+
+
+@pytest.fixture
+def refused():
+    """Checks that a script refused in one line, with exit code 2, and did nothing."""
+
+    def check(done, *parts):
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.splitlines()) == 1, done.stderr
+        assert ": error: " in done.stderr
+        for part in parts:
+            assert part in done.stderr
+        assert done.calls == []
+
+    return check
