@@ -74,9 +74,9 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 def value_of(name: str, words: list[str]) -> str | None:
     """The value of an option among the words, or None."""
-    for word, following in zip(words, [*words[1:], None], strict=True):
+    for index, word in enumerate(words):
         if word == name:
-            return following
+            return words[index + 1] if words[index + 1 :] else None
         if word.startswith(f"{name}="):
             return word.partition("=")[2]
     return None

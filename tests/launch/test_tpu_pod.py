@@ -100,7 +100,8 @@ def test_what_still_costs_is_said_after_a_failure_too(pod, project):
 
 
 def test_install_copies_the_project_and_sets_it_up(pod, project):
-    keep = f'#!/bin/sh\nfor word; do case $word in *.gz) cp "$word" "{project.home}/sent"; esac; done\n'
+    sent = f'cp "$word" "{project.home}/sent"'
+    keep = f"#!/bin/sh\nfor word; do case $word in *.gz) {sent} ;; esac; done\n"
     project.stand_in("gcloud", keep)
     pod(*COMMANDS["install"])
     with tarfile.open(project.home / "sent") as archive:

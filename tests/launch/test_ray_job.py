@@ -1,0 +1,145 @@
+"""launch/ray_job.py: what it says without Ray, and a job of two workers where Ray is."""
+
+import importlib.util
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPT = ROOT / "launch/ray_job.py"
+WORDS = ["--config=a", "--workdir=b"]
+
+
+def ray_job(*words, folder=ROOT, timeout=60, **environment):
+    return subprocess.run(
+        [sys.executable, SCRIPT, *words],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def module():
+    spec = importlib.util.spec_from_file_location("ray_job", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def scaling_of(module, *words):
+    return module.plan(module.parse([*words, *WORDS])[0])
+
+
+def test_the_dry_run_prints_what_each_worker_runs(odd):
+    done = ray_job("--workers=2", "--dry-run", *odd)
+    assert (done.returncode, done.stderr) == (0, "")
+    # What are no comments can be pasted.
+    assert shlex.split(done.stdout, comments=True) == ["fcnjax", "train", *odd]
+    assert "FCNJAX_PROCESSES=2" in done.stdout
+
+
+def test_help_is_the_docstring(module):
+    done = ray_job("--help")
+    assert done.returncode == 0
+    assert "Usage: python launch/ray_job.py" in done.stdout
+    assert "--topology" in done.stdout
+
+
+def test_scaling(module):
+    assert scaling_of(module, "--workers=3") == {
+        "num_workers": 3,
+        "use_gpu": False,
+        "resources_per_worker": {"CPU": 1},
+    }
+    assert scaling_of(module, "--workers=2", "--gpus-per-worker=8", "--cpus-per-worker=16") == {
+        "num_workers": 2,
+        "use_gpu": True,
+        "resources_per_worker": {"CPU": 16, "GPU": 8},
+    }
+    assert scaling_of(module, "--topology=v5e:4x4") == {
+        "num_workers": 4,
+        "use_tpu": True,
+        "topology": "4x4",
+        "accelerator_type": "TPU-V5LITEPOD",
+        "resources_per_worker": {"CPU": 1, "TPU": 4},
+    }
+    assert scaling_of(module, "--topology=v6e:2x4")["num_workers"] == 1
+    assert scaling_of(module, "--topology=v5p:2x2x4")["num_workers"] == 4
+
+
+def test_words_pass_through_as_they_are(module):
+    words = ["--config", "a", "--workdir=b", "--config.train.steps=5", "--processes=2"]
+    options, rest = module.parse(["--workers=2", *words])
+    assert rest == words
+    assert module.value_of("--config", rest) == "a"
+    assert module.value_of("--workdir", rest) == "b"
+    assert options.workers == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        ([], "--config"),
+        (["--config=a"], "--workdir"),
+        ([*WORDS, "--workers=0"], "--workers"),
+        ([*WORDS, "--gpus-per-worker=-1"], "--gpus-per-worker"),
+        ([*WORDS, "--topology=4x4"], "'4x4'"),
+        ([*WORDS, "--topology=v9:4x4"], "v5e"),
+        ([*WORDS, "--topology=v5e:4x4", "--workers=3"], "4 hosts"),
+        ([*WORDS, "--topology=v5e:4x4", "--gpus-per-worker=1"], "one of them"),
+    ],
+)
+def test_mistakes_are_refused(module, capsys, words, part):
+    with pytest.raises(SystemExit) as stop:
+        module.main([*words, "--dry-run"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ray_job: error: ")
+    assert part in line
+
+
+def test_without_ray_it_names_the_extra(module, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SystemExit) as stop:
+        module.main(WORDS)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install 'fcnjax[ray]'" in line
+
+
+@pytest.mark.slow
+def test_two_workers_train_as_one_job(shapes, tiny_options, tmp_path):
+    pytest.importorskip("ray")
+    # Each worker one device; the flags of the tests are for compiling quickly.
+    done = ray_job(
+        "--workers=2",
+        f"--config=folder:root={shapes}",
+        "--workdir=runs/ray",
+        *tiny_options,
+        "--config.train.steps=20",
+        folder=tmp_path,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 x cpu" in done.stdout + done.stderr
+    metrics = json.loads((tmp_path / "runs/ray/metrics.json").read_text())
+    assert metrics["step"] == 20
+    assert metrics["metrics"]["mean_iou"] > 0.5
+
+
+@pytest.mark.slow
+def test_a_mistake_of_the_users_is_not_tried_again(tmp_path):
+    pytest.importorskip("ray")
+    done = ray_job("--config=no_such", "--workdir=b", folder=tmp_path, timeout=300)
+    assert done.returncode == 2
+    assert "no_such" in done.stdout + done.stderr
+    assert "RETRY" not in done.stdout + done.stderr
