@@ -55,19 +55,15 @@ count_host_devices() {
 }
 
 find_extra() {
-  local node
   if nvidia-smi -L >/dev/null 2>&1; then
     echo cuda12
-    return
+  elif [[ -e /dev/accel0 ]] ||
+    { [[ -e /dev/vfio/0 ]] && grep -qs 0x1ae0 /sys/bus/pci/devices/*/vendor; }; then
+    # Where a Cloud TPU VM has its chips; others may have that of VFIO too, but no device of Google's.
+    echo tpu
+  else
+    echo cpu
   fi
-  # Where a Cloud TPU VM has its chips.
-  for node in /dev/accel0 /dev/vfio/0; do
-    if [[ -e $node ]]; then
-      echo tpu
-      return
-    fi
-  done
-  echo cpu
 }
 
 dry_run='' extra='' host_devices='' config='' workdir='' words=()

@@ -75,6 +75,19 @@ def test_local_returns_the_code_of_training(project):
     assert done.returncode == 143
 
 
+def test_a_signal_to_local_reaches_the_training(project):
+    """The training is the process that was started, in place of the shell."""
+    pid = project.home / "pid"
+    project.stand_in(project.root / ".venv/bin/fcnjax", f'#!/bin/sh\necho $$ >"{pid}"\n')
+    process = subprocess.Popen(
+        ["bash", project.root / "launch/local.sh", "--extra=cpu", "--config=a", "--workdir=b"],
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+    )
+    assert process.wait(timeout=30) == 0
+    assert int(pid.read_text()) == process.pid
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
