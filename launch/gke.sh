@@ -104,6 +104,7 @@ plan_tpu() {
   selector+=", \"cloud.google.com/gke-tpu-topology\": \"$shape\""
   limits="{\"google.com/tpu\": \"$per_host\"}"
   env='[]'
+  ((jobs * hosts == 1)) || env='[{"name": "FCNJAX_COORDINATOR", "value": "auto"}]'
 }
 
 # GPUs: one Job with a pod a node. Each process is told its place by what JobSet says of its pod.

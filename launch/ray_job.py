@@ -21,11 +21,18 @@ import os
 import re
 import shlex
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NoReturn
 
 MISTAKE = 2  # the exit code of `fcnjax train` for a user's mistake: trying again is of no use
+# It is to end with the worker that started it, were this killed: 1 is PR_SET_PDEATHSIG.
+TRAINING = """import ctypes, signal
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+from fcnjax import cli
+cli.console()"""
 TPUS = {"v4": "TPU-V4", "v5e": "TPU-V5LITEPOD", "v5p": "TPU-V5P", "v6e": "TPU-V6E"}
 
 
@@ -113,31 +120,40 @@ def plan(options: argparse.Namespace) -> dict:
 
 
 def on_worker(job: dict) -> None:
-    """Trains, as one of the processes of the job; Ray calls it on each worker."""
+    """Trains, as one of the processes of the job; Ray calls it on each worker.
+
+    Raises:
+        RuntimeError: The training failed; Ray starts all of them again.
+    """
     import ray
     import ray.train
     from ray.train.collective import broadcast_from_rank_zero
 
-    from fcnjax import cli
-
     context = ray.train.get_context()
     rank, count = context.get_world_rank(), context.get_world_size()
+    place = {}
     if count > 1:
         mine = None
         if rank == 0:
             with socket.socket() as free:
                 free.bind(("", 0))
                 mine = f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
-        os.environ["FCNJAX_COORDINATOR"] = broadcast_from_rank_zero(mine)
-        os.environ["FCNJAX_PROCESSES"], os.environ["FCNJAX_PROCESS"] = str(count), str(rank)
-    # Ray starts workers in a folder of its own; relative paths count from where the user is.
-    os.chdir(job["folder"])
-    cli.keep_compiled()
-    code = cli.main(["train", *job["words"]])
+        place["FCNJAX_COORDINATOR"] = broadcast_from_rank_zero(mine)
+        place["FCNJAX_PROCESSES"], place["FCNJAX_PROCESS"] = str(count), str(rank)
+    # A process of its own, whose exit code counts. Ray starts workers in a folder of its own;
+    # relative paths count from where the user is.
+    command = [sys.executable, "-c", TRAINING, "train", *job["words"]]
+    code = subprocess.run(
+        command, cwd=job["folder"], env={**os.environ, **place}, check=False
+    ).returncode
+    verdict = Path(job["verdict"])
+    if code == MISTAKE or (code == 0 and rank == 0):
+        verdict.write_text(str(code), encoding="utf-8")
     if code not in (0, MISTAKE):
-        raise RuntimeError(f"fcnjax train ended with {code} on worker {rank}")
-    if rank == 0:
-        Path(job["code"]).write_text(str(code), encoding="utf-8")
+        # A mistake that one process alone meets ends the others as lost.
+        time.sleep(5)
+        if not verdict.exists():
+            raise RuntimeError(f"fcnjax train ended with {code} on worker {rank}")
 
 
 def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
@@ -161,18 +177,18 @@ def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
     except (ConnectionError, ValueError) as error:
         fail(f"--address: {options.address}: {str(error).splitlines()[0]}")
     workdir = Path(value_of("--workdir", words)).absolute()
-    code = workdir.with_name(f"{workdir.name}-ray") / "exit_code"
-    code.unlink(missing_ok=True)
-    code.parent.mkdir(parents=True, exist_ok=True)
+    verdict = workdir.with_name(f"{workdir.name}-ray") / "exit_code"
+    verdict.unlink(missing_ok=True)
+    verdict.parent.mkdir(parents=True, exist_ok=True)
     trainer = JaxTrainer(
         on_worker,
-        train_loop_config={"words": words, "folder": str(Path.cwd()), "code": str(code)},
+        train_loop_config={"words": words, "folder": str(Path.cwd()), "verdict": str(verdict)},
         # Ray is not to initialise jax.distributed: fcnjax does, and ends in bounded time where
         # another process is lost.
         jax_config=JaxConfig(),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
-            name=code.parent.name,
+            name=verdict.parent.name,
             storage_path=str(workdir.parent),
             failure_config=FailureConfig(max_failures=options.max_failures),
         ),
@@ -181,7 +197,7 @@ def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
         trainer.fit()
     except (WorkerGroupError, ControllerError, ray.exceptions.RayError) as error:
         fail(" ".join(str(error).split())[:500], code=1)
-    return int(code.read_text(encoding="utf-8"))
+    return int(verdict.read_text(encoding="utf-8"))
 
 
 def main(argv: list[str]) -> int:

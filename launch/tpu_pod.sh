@@ -135,7 +135,7 @@ check_train() {
   done
 }
 
-# Training outlives the connection. Its number is kept, so that a second run on the same chips,
+# The hosts find one another by what Cloud TPU says of them. Training outlives the connection. Its number is kept, so that a second run on the same chips,
 # which would fail in odd ways, is refused, and so that stop finds it.
 train() {
   local training
@@ -145,7 +145,7 @@ if [ -f train.pid ] && kill -0 \"\$(cat train.pid)\" 2>/dev/null; then
   echo 'tpu_pod: error: it trains already; see logs, or stop it' >&2
   exit 2
 fi
-nohup $training >>train.log 2>&1 </dev/null &
+FCNJAX_COORDINATOR=auto nohup $training >>train.log 2>&1 </dev/null &
 echo \$! >train.pid"
 }
 

@@ -129,8 +129,13 @@ def test_tpu_slices(manifest, topology, label, hosts, chips):
         "cloud.google.com/gke-tpu-topology": topology.partition(":")[2],
     }
     assert pod["containers"][0]["resources"]["limits"] == {"google.com/tpu": chips}
-    assert pod["containers"][0]["env"] == []  # found by itself
+    # By what GKE sets.
+    assert pod["containers"][0]["env"] == [{"name": "FCNJAX_COORDINATOR", "value": "auto"}]
     assert "alpha.jobset.sigs.k8s.io/exclusive-topology" in found["metadata"]["annotations"]
+
+
+def test_one_host_is_alone(manifest):
+    assert pod_of(manifest("--topology=v5e:2x4", *TRAIN))["containers"][0]["env"] == []
 
 
 def test_chips_per_host(manifest):

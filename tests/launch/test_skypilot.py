@@ -76,8 +76,9 @@ def test_several_nodes_are_told_their_place(node):
             "FCNJAX_PROCESS": rank,
         }
     # The hosts of a TPU find one another.
-    done = node("run", TRAIN=TRAIN, DATA="", EXTRA="tpu", **several)
-    assert "FCNJAX_PROCESS" not in done.calls[0]["environment"]
+    environment = node("run", TRAIN=TRAIN, DATA="", EXTRA="tpu", **several).calls[0]["environment"]
+    assert environment["FCNJAX_COORDINATOR"] == "auto"
+    assert "FCNJAX_PROCESS" not in environment
 
 
 def test_a_workdir_that_would_be_lost_is_refused(node, refused):

@@ -138,6 +138,7 @@ def test_a_host_trains_with_the_words_given_and_once_at_a_time(pod, project, odd
     assert project.paste(script).returncode == 0
     call = json.loads(wait_for(project.calls_file))
     assert call["words"] == ["train", *odd]
+    assert call["environment"] == {"FCNJAX_COORDINATOR": "auto"}
 
     refused = project.paste(script)
     assert refused.returncode == 2
