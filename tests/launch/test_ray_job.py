@@ -3,9 +3,12 @@
 import importlib.util
 import json
 import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -116,30 +119,56 @@ def test_without_ray_it_names_the_extra(module, monkeypatch, capsys):
     assert "pip install 'fcnjax[ray]'" in line
 
 
-@pytest.mark.slow
-def test_two_workers_train_as_one_job(shapes, tiny_options, tmp_path):
+@pytest.fixture
+def ray_words(shapes, tiny_options):
+    """A short job of two workers, each with one device."""
     pytest.importorskip("ray")
-    # Each worker one device; the flags of the tests are for compiling quickly.
-    done = ray_job(
-        "--workers=2",
-        f"--config=folder:root={shapes}",
-        "--workdir=runs/ray",
-        *tiny_options,
-        "--config.train.steps=20",
-        folder=tmp_path,
-        timeout=300,
-    )
+    words = ["--workers=2", f"--config=folder:root={shapes}", "--workdir=runs/ray", *tiny_options]
+    return [*words, "--config.train.save_every=10", "--config.train.steps=100"]
+
+
+def check_trained(folder, said):
+    assert "2 x cpu" in said
+    metrics = json.loads((folder / "runs/ray/metrics.json").read_text())
+    assert metrics["step"] == 100
+    assert metrics["metrics"]["mean_iou"] > 0.8
+
+
+@pytest.mark.slow
+def test_two_workers_train_as_one_job(ray_words, tmp_path):
+    done = ray_job(*ray_words, folder=tmp_path, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 x cpu" in done.stdout + done.stderr
-    metrics = json.loads((tmp_path / "runs/ray/metrics.json").read_text())
-    assert metrics["step"] == 20
-    assert metrics["metrics"]["mean_iou"] > 0.5
+    check_trained(tmp_path, done.stdout + done.stderr)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_started_again_and_goes_on(ray_words, tmp_path):
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, SCRIPT, *ray_words],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            cwd=tmp_path,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    deadline = time.monotonic() + 300
+    while "step  30/100" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+    workers = re.findall(r"pid=(\d+)\) world_rank=(\d)", log.read_text())
+    os.kill(int(dict(map(reversed, workers))["1"]), signal.SIGKILL)
+    assert process.wait(timeout=300) == 0, log.read_text()
+    assert "resuming at step" in log.read_text()
+    check_trained(tmp_path, log.read_text())
 
 
 @pytest.mark.slow
 def test_a_mistake_of_the_users_is_not_tried_again(tmp_path):
     pytest.importorskip("ray")
-    done = ray_job("--config=no_such", "--workdir=b", folder=tmp_path, timeout=300)
+    words = ["--config=no_such", "--workdir=b"]
+    done = ray_job(*words, "--workers=2", folder=tmp_path, timeout=300)
     assert done.returncode == 2
     assert "no_such" in done.stdout + done.stderr
     assert "RETRY" not in done.stdout + done.stderr
