@@ -135,8 +135,9 @@ check_train() {
   done
 }
 
-# The hosts find one another by what Cloud TPU says of them. Training outlives the connection. Its number is kept, so that a second run on the same chips,
-# which would fail in odd ways, is refused, and so that stop finds it.
+# The hosts find one another by what Cloud TPU says of them. Training outlives the connection. Its
+# number is kept, so that a second run on the same chips, which would fail in odd ways, is refused,
+# and so that stop finds it.
 train() {
   local training
   training=$(quoted .venv/bin/fcnjax train "${words[@]}")
