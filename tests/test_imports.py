@@ -10,7 +10,7 @@ LAYERS = [
     {"errors"},
     {"subcommands"},
     {"packages", "files", "config", "losses", "metrics", "optim", "mesh", "pictures", "charts"},
-    {"workdir", "model_file"},
+    {"workdir", "model_file", "hosts"},
     {"models", "data"},
     {"train_state", "metric_writer"},
     {"steps", "checkpoint", "report"},
