@@ -8,6 +8,7 @@ passed over for the newest whole one, and kept aside, never deleted.
 """
 
 import contextlib
+import functools
 import hashlib
 import logging
 import shutil
@@ -58,19 +59,25 @@ class Checkpoints:
         self._say = say
         self._committing: threading.Thread | None = None
         self._error: BaseException | None = None
-        # Deleting is ours (no max_to_keep): only after the new checkpoint's manifest stands.
-        options = ocp.CheckpointManagerOptions(
-            read_only=read_only,
-            create=False,
-            save_interval_steps=0 if read_only else 1,
-            cleanup_tmp_directories=not read_only,
-        )
-        try:
-            if not read_only:
+        if not read_only:
+            try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
-        except OSError as error:
-            raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
+                self._manager  # noqa: B018
+            except OSError as error:
+                raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
+
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        # Made when it is needed: it takes the accelerators, and who only looks which steps there
+        # are may run beside those that use them.
+        options = ocp.CheckpointManagerOptions(
+            read_only=self._read_only,
+            create=False,
+            # Deleting is ours (no max_to_keep): only after the new checkpoint's manifest stands.
+            save_interval_steps=0 if self._read_only else 1,
+            cleanup_tmp_directories=not self._read_only,
+        )
+        return ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
         """The steps that have a folder here, oldest first, whole or not."""
@@ -140,7 +147,8 @@ class Checkpoints:
         finally:
             # Orbax raises again, at each close, what `wait` has told once.
             with contextlib.suppress(Exception):
-                self._manager.close()
+                if "_manager" in vars(self):
+                    self._manager.close()
 
     def _cannot_write(self, step: int, error: BaseException) -> UserError:
         if isinstance(error, UserError):
@@ -229,12 +237,17 @@ class Checkpoints:
         Raises:
             UserError: There is no such checkpoint, or no whole one.
         """
-        step = self._find(which)
+        step = self.find(which)
         items = self._restore(step, model=ocp.args.StandardRestore(_model_item(like)))
         model = items["model"]
         return (model["variables"] if model["ema"] is None else model["ema"]), step
 
-    def _find(self, which: str | int) -> int:
+    def find(self, which: str | int) -> int:
+        """The step that `best`, `latest` or a step names; it is whole.
+
+        Raises:
+            UserError: There is no such checkpoint, or no whole one.
+        """
         if which not in ("best", "latest"):
             if which not in self.steps():
                 raise UserError(f"--step: no checkpoint {which}; valid: {self._names()}")

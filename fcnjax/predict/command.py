@@ -1,62 +1,39 @@
 """`fcnjax predict`: label images with a checkpoint."""
 
 import argparse
-import glob
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.progress import track
 
-from fcnjax.data.decode import IMAGE_SUFFIXES, read_image
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, choose
 from fcnjax.predict.arguments import add_model_arguments, parse_step
+from fcnjax.predict.label import label_images
+from fcnjax.predict.listing import Listing, find_files, list_files, read_listing
 from fcnjax.predict.model import load
-from fcnjax.predict.writers import write_prediction
 
-
-def find_images(arguments: Iterable[str]) -> list[Path]:
-    """The image files that arguments name: files, folders (their images) and globs, in order.
-
-    Raises:
-        UserError: One names nothing; or two files would write the same output.
-    """
-    found: dict[Path, None] = {}
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        elif path.is_file():
-            paths = [path]
-        else:
-            # Path.glob takes no absolute patterns.
-            paths = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
-        if not paths:
-            raise UserError(
-                f"{argument}: no image there; valid: a file, a folder or a glob of "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}"
-            )
-        found |= dict.fromkeys(paths)
-    stems: dict[str, Path] = {}
-    for path in found:
-        if path.stem in stems:
-            raise UserError(
-                f"{path}: would overwrite the output of {stems[path.stem]}, which has the same name"
-            )
-        stems[path.stem] = path
-    return list(found)
+# What only `--runner=ray` takes.
+RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
 
 
 def main(argv: list[str]) -> int:
     """`fcnjax predict`."""
+    args = _parser().parse_args(argv)
+    run = choose({"local": _run_here, "ray": _run_on_ray}, args.runner, "--runner")
+    _check(args)
+    return run(args)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fcnjax predict",
+        usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
         description="Label images: for each, NAME_mask.png (class ids, with palette) and "
         "NAME_overlay.png, at the image's own size.",
         epilog="example: fcnjax predict --workdir=runs/stare photos/ --out=masks",
         allow_abbrev=False,
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="files, folders or globs")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or globs")
     add_model_arguments(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
     parser.add_argument(
@@ -64,25 +41,84 @@ def main(argv: list[str]) -> int:
         action="store_true",
         help="write NAME_probabilities.npy too: float32 [height, width, classes]",
     )
-    args = parser.parse_args(argv)
-    paths = find_images(args.images)
-    model = load(args.workdir, parse_step(args.step), args.dtype)
-    channels = model.config.data.channels
-    # One image is read ahead, and outputs are compressed, while the device works.
-    with ThreadPoolExecutor(max_workers=3) as pool:
-        coming = [pool.submit(read_image, path, channels) for path in paths[:1]]
-        writing = []
-        for index, path in enumerate(track(paths, description="predict", disable=len(paths) < 2)):
-            image = coming.pop(0).result()
-            if index + 1 < len(paths):
-                coming.append(pool.submit(read_image, paths[index + 1], channels))
-            prediction = model(image, probabilities=args.probabilities)
-            if len(writing) > 2:
-                writing.pop(0).result()
-            writing.append(
-                pool.submit(write_prediction, args.out, path.stem, image, prediction, model.palette)
+    parser.add_argument(
+        "--list", metavar="FILE", help="label what this .txt, .csv, .json(l) or .parquet lists"
+    )
+    parser.add_argument("--column", metavar="NAME", help="with the images or their paths (image)")
+    parser.add_argument("--id-column", metavar="NAME", help="with names (id, where there is one)")
+    parser.add_argument("--runner", default="local", metavar="local|ray", help="(local)")
+    ray = parser.add_argument_group("with --runner=ray, for very many images (docs/scale.md)")
+    ray.add_argument("--ray-address", metavar="ADDRESS", help="of a cluster, or auto (start one)")
+    ray.add_argument("--actors", type=int, metavar="N", help="models (one an accelerator, or 1)")
+    ray.add_argument(
+        "--most-failed", type=float, metavar="SHARE", help="above which it exits with 1 (1.0)"
+    )
+    ray.add_argument(
+        "--retry-failed", action="store_true", default=None, help="try again what failed before"
+    )
+    return parser
+
+
+def _check(args: argparse.Namespace) -> None:
+    if bool(args.images) == bool(args.list):
+        raise UserError("IMAGE, --list: give images or a list of them")
+    for name in ("column", "id_column"):
+        if getattr(args, name) is not None and not args.list:
+            raise UserError(f"--{name.replace('_', '-')}: is of a --list, and there is none")
+    for name in RAY_ONLY:
+        if getattr(args, name) is not None and args.runner != "ray":
+            raise UserError(f"--{name.replace('_', '-')}: needs --runner=ray")
+    if args.actors is not None and args.actors < 1:
+        raise UserError(f"--actors: {args.actors} is not above 0")
+    if args.most_failed is not None and not 0 <= args.most_failed <= 1:
+        raise UserError(f"--most-failed: {args.most_failed:g} is not between 0 and 1")
+
+
+def _name_by_stem(paths: Sequence[Path]) -> Listing:
+    """The listing of files whose outputs are named by their names alone.
+
+    Raises:
+        UserError: Two would write the same output.
+    """
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in stems:
+            raise UserError(
+                f"{path}: would overwrite the output of {stems[path.stem]}, which has the same name"
             )
-        for job in writing:
-            job.result()
-    print(f"{len(paths)} images labelled, in {args.out}")
+        stems[path.stem] = path
+    return Listing(list(stems), list(map(str, paths)))
+
+
+def _listed(args: argparse.Namespace) -> Listing:
+    return read_listing(args.list, args.column, args.id_column)
+
+
+def _run_here(args: argparse.Namespace) -> int:
+    listing = _listed(args) if args.list else _name_by_stem(find_files(args.images))
+    model = load(args.workdir, parse_step(args.step), args.dtype)
+    done = label_images(model, listing.items(), args.out, probabilities=args.probabilities)
+    count = len(listing)
+    for outcome in track(done, total=count, description="predict", disable=count < 2):
+        if outcome.error is not None:
+            raise UserError(outcome.error)
+    print(f"{count} images labelled, in {args.out}")
     return 0
+
+
+def _run_on_ray(args: argparse.Namespace) -> int:
+    from fcnjax.predict.ray_runner import Options, predict
+
+    listing = _listed(args) if args.list else list_files(args.images)
+    options = Options(
+        workdir=args.workdir,
+        step=parse_step(args.step),
+        dtype=args.dtype,
+        probabilities=args.probabilities,
+        out=args.out,
+        actors=args.actors,
+        address=args.ray_address,
+        retry_failed=bool(args.retry_failed),
+        most_failed=1.0 if args.most_failed is None else args.most_failed,
+    )
+    return predict(listing, options)

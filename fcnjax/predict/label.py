@@ -1,0 +1,129 @@
+"""Labels a row of images: the next are read, and outputs written, while the device works."""
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fcnjax.data.decode import read_image
+from fcnjax.errors import UserError
+from fcnjax.predict.fetch import as_file
+from fcnjax.predict.model import Model
+from fcnjax.predict.writers import write_prediction
+
+READERS = 2  # images that are read ahead
+WRITERS = 2
+
+
+class Item(NamedTuple):
+    """An image to label.
+
+    Attributes:
+        index: Its place in the listing.
+        id: The first part of its outputs' names; may have folders.
+        source: A path or a URI; the record's name where `content` holds the file.
+        content: The bytes of the image file, or None: `source` is read.
+        error: Why there is nothing to read, if so.
+    """
+
+    index: int
+    id: str
+    source: str
+    content: bytes | None = None
+    error: str | None = None
+
+
+class Outcome(NamedTuple):
+    """What became of an image.
+
+    Attributes:
+        item: The image.
+        size: Height and width in pixels; None where it was not labelled.
+        error: Why it was not, a line; None where it was.
+        seconds: That reading, labelling and writing it took, waits left out.
+    """
+
+    item: Item
+    size: tuple[int, int] | None
+    error: str | None
+    seconds: float
+
+
+def label_images(
+    model: Model, items: Iterable[Item], out: str, *, probabilities: bool
+) -> Iterator[Outcome]:
+    """Labels images and writes what `write_prediction` writes, in order.
+
+    Args:
+        model: The model.
+        items: The images; a few are taken ahead.
+        out: The folder that the outputs go to.
+        probabilities: Whether to write those too.
+
+    Yields:
+        An outcome for each image, once its files are there. An image that cannot be read, or that
+        does not fit the device's memory, has an error, and no files.
+
+    Raises:
+        UserError: A file cannot be written.
+    """
+    channels = model.config.data.channels
+    items = iter(items)
+    with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
+        reading: deque[tuple[Item, Future]] = deque()
+        writing: deque[Future] = deque()
+
+        def read_ahead() -> None:
+            while len(reading) < READERS and (item := next(items, None)) is not None:
+                reading.append((item, readers.submit(_read, item, channels)))
+
+        read_ahead()
+        while reading:
+            item, job = reading.popleft()
+            image, error, seconds = job.result()
+            read_ahead()
+            start = time.perf_counter()
+            prediction = None
+            if error is None:
+                try:
+                    prediction = model(image, probabilities=probabilities)
+                except jax.errors.JaxRuntimeError as fault:
+                    error = _too_large_for_the_device(item, image, fault)
+            seconds += time.perf_counter() - start
+            write = (model, item, image, prediction, error, seconds, out)
+            writing.append(writers.submit(_write, *write))
+            if len(writing) > WRITERS:
+                yield writing.popleft().result()
+        while writing:
+            yield writing.popleft().result()
+
+
+def _read(item: Item, channels: str) -> tuple[np.ndarray | None, str | None, float]:
+    start = time.perf_counter()
+    image, error = None, item.error
+    if error is None:
+        try:
+            image = read_image(as_file(item.source, item.content), channels)
+        except UserError as fault:
+            error = str(fault)
+    return image, error, time.perf_counter() - start
+
+
+def _too_large_for_the_device(item: Item, image: np.ndarray, fault: Exception) -> str:
+    """The error of one image; another fault of the device is not the image's, and is raised."""
+    if "RESOURCE_EXHAUSTED" not in str(fault):
+        raise fault
+    height, width = image.shape[:2]
+    return f"{item.source}: is {width}x{height}, which does not fit the device's memory"
+
+
+def _write(model, item, image, prediction, error, seconds, out) -> Outcome:
+    if error is not None:
+        return Outcome(item, None, error, seconds)
+    start = time.perf_counter()
+    write_prediction(out, item.id, image, prediction, model.palette)
+    return Outcome(item, image.shape[:2], None, seconds + time.perf_counter() - start)

@@ -1,0 +1,233 @@
+"""Which images to label: files, folders and globs, or a list of them, or records of Parquet files.
+
+A list is a text file with a path or URI a line; a CSV file with a header; a JSON file, a list of
+paths or of objects; or JSON lines. A path in it is relative to the list's folder.
+"""
+
+import csv
+import glob
+import hashlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fcnjax.data.annotations import parse_json
+from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.errors import UserError, choose
+from fcnjax.predict.fetch import is_uri, local_path, read_bytes
+from fcnjax.predict.label import Item
+from fcnjax.predict.names import name_by_path, refuse_equal, safe_name
+from fcnjax.predict.records import Group, is_parquet, read_group, read_parquet, record_names
+
+COLUMN, ID_COLUMN = "image", "id"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images in order; each has a place, a name that no other has, and a source.
+
+    Attributes:
+        ids: The first part of the names of each one's outputs.
+        sources: Its absolute path or URI; of a record, the file and the record's number.
+        groups: Where the records of Parquet files are; empty where `sources` are files.
+    """
+
+    ids: Sequence[str]
+    sources: Sequence[str]
+    groups: Sequence[Group] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def items(self) -> Iterator[Item]:
+        """The images, one after another; records with their content."""
+        if not self.groups:
+            yield from map(Item, range(len(self)), self.ids, self.sources)
+        for group in self.groups:
+            for row, content, error in read_group(group):
+                index = group.first + row
+                yield Item(index, self.ids[index], self.sources[index], content, error)
+
+    def sha256(self) -> str:
+        """A hash of what is to be labelled and how it is named, by which a listing is known."""
+        found = hashlib.sha256()
+        for one in zip(self.ids, self.sources, strict=True):
+            found.update("\0".join(one).encode(errors="surrogateescape") + b"\n")
+        for group in self.groups:
+            found.update(repr(group).encode())
+        return found.hexdigest()
+
+
+def find_files(arguments: Iterable[str]) -> list[Path]:
+    """The image files that arguments name: files, folders (their images) and globs, in order.
+
+    Raises:
+        UserError: One names nothing.
+    """
+    found: dict[Path, None] = {}
+    for argument in arguments:
+        path = local_path(argument)
+        if path.is_dir():
+            paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+        elif path.is_file():
+            paths = [path]
+        else:
+            # Path.glob takes no absolute patterns.
+            paths = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
+        if not paths:
+            raise UserError(
+                f"{argument}: no image there; valid: a file, a folder or a glob of "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}"
+            )
+        found |= dict.fromkeys(paths)
+    return list(found)
+
+
+def list_files(arguments: Iterable[str]) -> Listing:
+    """The listing of arguments as `find_files` takes them, or URIs of images.
+
+    Raises:
+        UserError: One names nothing.
+    """
+    sources: dict[str, None] = {}
+    for argument in arguments:
+        if is_uri(argument):
+            sources[argument] = None
+        else:
+            sources |= dict.fromkeys(str(path.absolute()) for path in find_files([argument]))
+    return Listing(name_by_path(list(sources)), list(sources))
+
+
+def read_listing(path: str, column: str | None = None, id_column: str | None = None) -> Listing:
+    """Reads a list of images.
+
+    Args:
+        path: The list: `.txt`, `.csv`, `.json`, `.jsonl`; a `.parquet` file, or a folder of them.
+        column: What holds the image, or its path or URI; None: `image`.
+        id_column: What holds each one's name; None: `id` where there is one, else images are named
+            by their paths.
+
+    Raises:
+        UserError: It cannot be read, or a line has no image or a name that another has; names it.
+    """
+    if is_parquet(path):
+        return _parquet_listing(path, column or COLUMN, id_column)
+    read = choose(READERS, Path(path).suffix.lower(), f"{path}: the list's ending")
+    try:
+        text = read_bytes(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: cannot be read as text: {error}") from error
+    entries = list(read(text, path, column or COLUMN))
+    if not entries:
+        raise UserError(f"{path}: lists no image")
+    by_id = id_column or next((ID_COLUMN for _, entry in entries[:1] if ID_COLUMN in entry), None)
+    columns = [column or COLUMN, *([by_id] if by_id else [])]
+    rows = [[_value(entry, name, where) for name in columns] for where, entry in entries]
+    return _named([row[0] for row in rows], [row[1] for row in rows] if by_id else None, path)
+
+
+def _named(paths: Sequence[str], ids: Sequence[str] | None, path: str) -> Listing:
+    """The listing of paths that a list gives, relative to it or not."""
+    folder = path.rpartition("/")[0] if is_uri(path) else str(local_path(path).absolute().parent)
+    sources = [_absolute(source, folder) for source in paths]
+    if ids is None:
+        sources = list(dict.fromkeys(sources))
+        return Listing(name_by_path(sources), sources)
+    names = [safe_name(name) for name in ids]
+    refuse_equal(names, sources)
+    return Listing(names, sources)
+
+
+def _absolute(source: str, folder: str) -> str:
+    if is_uri(source):
+        return source
+    if source.startswith("file://"):
+        return str(local_path(source))
+    return source if source.startswith("/") else f"{folder}/{source}"
+
+
+def _value(entry: dict, column: str, where: str) -> str:
+    if column not in entry:
+        raise UserError(f"{where}: has no {column!r}; has {', '.join(map(repr, entry))}")
+    value = entry[column]
+    text = str(value).strip() if isinstance(value, str | int) else ""
+    if not text:
+        raise UserError(f"{where}: {column!r} is {str(value)[:40]!r}; valid: a text")
+    return text
+
+
+def _read_lines(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield f"{path}, line {number}", {column: line}
+
+
+def _read_csv(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = None
+    try:
+        for cells in reader:
+            where = f"{path}, line {reader.line_num}"
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = [cell.strip() for cell in cells]
+            elif len(cells) != len(header):
+                raise UserError(f"{where}: has {len(cells)} cells for {len(header)} columns")
+            else:
+                yield where, dict(zip(header, cells, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+
+
+def _read_json(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
+    entries = parse_json(text, path)
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: is not a list of paths, or of objects with {column!r}")
+    for number, entry in enumerate(entries, start=1):
+        yield _object(entry, f"{path}, item {number}", column)
+
+
+def _read_json_lines(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
+    # Not splitlines(): a text of JSON may hold other ends of lines, such as U+2028.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield _object(parse_json(line, path, number), f"{path}, line {number}", column)
+
+
+def _object(entry: Any, where: str, column: str) -> tuple[str, dict]:
+    if isinstance(entry, str):
+        return where, {column: entry}
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: is neither a path nor an object with {column!r}")
+    return where, entry
+
+
+Reader = Callable[[str, str, str], Iterator[tuple[str, dict]]]
+READERS: dict[str, Reader] = {
+    ".txt": _read_lines,
+    ".csv": _read_csv,
+    ".json": _read_json,
+    ".jsonl": _read_json_lines,
+}
+
+
+def _parquet_listing(path: str, column: str, id_column: str | None) -> Listing:
+    found = read_parquet(path, column, id_column, ID_COLUMN)
+    if found.paths is not None:
+        return _named(found.paths, found.ids, path)
+    sources = record_names(found.groups)
+    if found.ids is not None:
+        names = [safe_name(name) for name in found.ids]
+    else:
+        files = list(dict.fromkeys(group.file for group in found.groups))
+        stems = dict(zip(files, name_by_path(files), strict=True))
+        names = [
+            f"{stems[group.file]}/{group.row + row:08}"
+            for group in found.groups
+            for row in range(group.rows)
+        ]
+    refuse_equal(names, sources)
+    return Listing(names, sources, found.groups)

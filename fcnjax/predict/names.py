@@ -1,0 +1,76 @@
+"""Names of outputs that cannot collide."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+
+from fcnjax.errors import UserError
+
+# A file's name has 255 bytes at most; ours gets an ending, and a temporary name's letters.
+LONGEST, KEPT = 200, 150
+ENDINGS = ("_mask.png", "_overlay.png", "_probabilities.npy")
+
+
+def name_by_path(sources: Sequence[str]) -> list[str]:
+    """Names for files: their paths below the folder that all share.
+
+    The files' endings are left off, unless two names would then be the same.
+
+    Args:
+        sources: Absolute paths, or URIs; all differ.
+
+    Raises:
+        UserError: Two would still have one name.
+    """
+    # What the least and the greatest share, all share.
+    start = os.path.commonprefix([min(sources), max(sources)]).rfind("/") + 1  # noqa: RUF071
+    paths = [source[start:].replace("://", "/").lstrip("/") for source in sources]
+    names = [safe_name(os.path.splitext(path)[0]) for path in paths]  # noqa: PTH122
+    if len(set(names)) < len(names):
+        names = [safe_name(path) for path in paths]
+    refuse_equal(names, sources)
+    return names
+
+
+def safe_name(name: str) -> str:
+    """A relative path of files in a folder, another for each name.
+
+    What a path cannot have, or what would lead out of the folder, is written as `%` and two
+    hexadecimal digits; a part that is too long for a file's name ends in a hash instead.
+    """
+    *folders, file = name.split("/")
+    # A folder must not have the name of another image's output.
+    folders = [f"{part}%" if part.endswith(ENDINGS) else part for part in map(_safe, folders)]
+    return "/".join([*folders, _safe(file)])
+
+
+def _safe(part: str) -> str:
+    text = "".join(map(_safe_letter, part))
+    if text in ("", ".", ".."):
+        text = text.replace(".", "%2E") or "%"
+    content = text.encode()
+    if len(content) > LONGEST:
+        head = content[:KEPT].decode(errors="ignore")
+        text = f"{head}~{hashlib.sha256(content).hexdigest()[:32]}"
+    return text
+
+
+def _safe_letter(letter: str) -> str:
+    code = ord(letter)
+    if 0xDC80 <= code <= 0xDCFF:  # stands for a byte of a name that is not UTF-8
+        code -= 0xDC00
+    elif code >= 32 and letter != "%":
+        return letter
+    return f"%{code:02X}"
+
+
+def refuse_equal(names: Sequence[str], sources: Sequence[str]) -> None:
+    """Raises UserError where two images have one name; names them."""
+    if len(set(names)) == len(names):
+        return
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if (other := first.setdefault(name, index)) != index:
+            raise UserError(
+                f"{sources[index]}: its outputs would have the name of {sources[other]}'s: {name}"
+            )
