@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import uuid
+import weakref
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -99,6 +100,7 @@ class Journal:
         self._path = parts / f"{session}-{uuid.uuid4().hex}.jsonl"
         # A line is there for all once it is written.
         self._file = self._path.open("ab", buffering=0)
+        weakref.finalize(self, self._file.close)
 
     def begin(self, index: int) -> None:
         """Says that an image is being worked on."""

@@ -78,12 +78,12 @@ def read_parquet(path: str, column: str, id_column: str | None, default_id: str)
         footers = list(pool.map(_read_footer, files))
     if not sum(sum(footer.rows) for footer in footers):
         raise UserError(f"{path}: lists no image")
-    by_id = id_column or (default_id if default_id in footers[0].schema.names else None)
-    ids = _texts(footers, by_id) if by_id else None
     leaves = {_leaf(footer, column) for footer in footers}
     if len(leaves) > 1:
         raise UserError(f"{path}: {column!r} holds paths in some files and images in others")
     (leaf,) = leaves
+    by_id = id_column or (default_id if default_id in footers[0].schema.names else None)
+    ids = _texts(footers, by_id) if by_id else None
     if leaf is None:
         return Records(_texts(footers, column), [], ids)
     return Records(None, _groups(footers, leaf), ids)
