@@ -9,6 +9,8 @@ bad, or leave out all that it is read with, and do not number rows.)
 import contextlib
 import logging
 import os
+import re
+import socket
 import sys
 import uuid
 from collections.abc import Iterator
@@ -24,11 +26,11 @@ from fcnjax.predict.labeller import Job, Labeller
 from fcnjax.predict.listing import Listing
 from fcnjax.predict.manifest import MANIFEST, Results, claimed, remove_temporaries
 from fcnjax.predict.progress import Tally
-from fcnjax.predict.records import Group, read_group
 
 BATCH = 32  # images that an actor takes at a time
-MOST_BLOCKS = 20_000  # that Ray has to keep in mind
-ROWS = 16  # records that are passed on at a time
+REACHED_IN = 10  # seconds
+_FAULT = re.compile(r"[\w.]*(Error|Exception): ")
+_COLOUR = re.compile(r"\x1b\[\d*m")
 
 
 class Options(NamedTuple):
@@ -123,9 +125,11 @@ def _tell(results: Results, options: Options) -> int:
 def _run(listing: Listing, left: np.ndarray, job: Job, options: Options) -> None:
     import ray.data
 
+    from fcnjax.predict.ray_dataset import make_dataset
+
     with _ray(options) as resources:
         actors, needs = _actors(resources, options)
-        dataset = _dataset(listing, left, actors).map_batches(
+        dataset = make_dataset(listing, left, BATCH, actors).map_batches(
             Labeller,
             fn_constructor_args=(job,),
             batch_size=BATCH,
@@ -168,35 +172,53 @@ def _ray(options: Options) -> Iterator[dict[str, float]]:
         _quiet(ray)
         yield ray.cluster_resources()
     except ray.exceptions.RayError as error:
-        cause = getattr(error, "cause", None) or error
-        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
-        raise UserError(
-            f"--runner=ray: {type(cause).__name__}: {reason}; the same command goes on"
-        ) from error
+        raise UserError(f"--runner=ray: {_reason(error)}; the same command goes on") from error
     finally:
         if not was_there:
             ray.shutdown()
 
 
+def _reason(error: Exception) -> str:
+    """What went wrong, of a text that may hold the tracebacks of several processes."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    faults = [line for line in lines if _FAULT.match(line)] or lines[:1]
+    reason = _COLOUR.sub("", faults[-1]) if faults else ""
+    return reason if _FAULT.match(reason) else f"{type(error).__name__}: {reason}"
+
+
 def _start(ray: Any, options: Options) -> None:
-    address = options.address or os.environ.get("RAY_ADDRESS")
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address:
-        try:
-            ray.init(address=address, **quiet)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = next(iter(str(error).splitlines()), "")
-            raise UserError(f"--ray-address={address}: no Ray there: {reason}") from error
+    address = options.address or os.environ.get("RAY_ADDRESS") or "local"
+    more = {"address": address}
+    if address == "local":
+        # One more than the actors take, for what reads records.
+        cpus = max(len(os.sched_getaffinity(0)), (options.actors or 1) + 1)
+        more |= {"num_cpus": cpus, "include_dashboard": False}
+    _refuse_unreachable(address)
+    try:
+        with _no_stderr():
+            ray.init(**more, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(
+            f"--ray-address={address}: {reason}; is Ray there, and if it takes tokens, is "
+            "RAY_AUTH_MODE=token set?"
+        ) from error
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raises UserError where nothing listens: Ray would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
         return
-    # One more than the actors take, for what reads records.
-    cpus = max(len(os.sched_getaffinity(0)), (options.actors or 1) + 1)
-    with _no_stderr():
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
+    try:
+        socket.create_connection((host, int(port)), timeout=REACHED_IN).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--ray-address={address}: cannot be reached: {error}") from error
 
 
 @contextlib.contextmanager
 def _no_stderr() -> Iterator[None]:
-    """Keeps Ray's C++ from the terminal, which tells that it was told to be quiet."""
+    """Keeps the C++ part of Ray from the terminal; what went wrong is raised too."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
@@ -214,94 +236,3 @@ def _quiet(ray: Any) -> None:
         # Not those that write to Ray's own files.
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL)
-
-
-def _dataset(listing: Listing, left: np.ndarray, actors: int) -> Any:
-    import pyarrow as pa
-    import ray.data
-
-    if listing.groups:
-        tables = list(_group_tables(listing, left))
-        return ray.data.from_arrow(tables).map_batches(
-            _read_records, batch_size=1, batch_format="pyarrow", num_cpus=0.5
-        )
-    # A few for each actor at least, so that all end together.
-    rows = max(min(BATCH, -(-len(left) // (4 * actors))), -(-len(left) // MOST_BLOCKS))
-    tables = []
-    for start in range(0, len(left), rows):
-        part = left[start : start + rows]
-        sources = [os.fsencode(listing.sources[i]) for i in part]
-        nothing = [None] * len(part)
-        tables.append(
-            pa.Table.from_pydict(
-                {
-                    "index": part,
-                    "id": [listing.ids[i] for i in part],
-                    "source": sources,
-                    "content": nothing,
-                    "error": nothing,
-                },
-                schema=_schema(),
-            )
-        )
-    return ray.data.from_arrow(tables)
-
-
-def _schema() -> Any:
-    import pyarrow as pa
-
-    return pa.schema(
-        {
-            "index": pa.int64(),
-            "id": pa.string(),
-            "source": pa.binary(),
-            "content": pa.large_binary(),
-            "error": pa.string(),
-        }
-    )
-
-
-def _group_tables(listing: Listing, left: np.ndarray) -> Iterator[Any]:
-    """A table of one row for each row group of which something is left."""
-    import pyarrow as pa
-
-    for group in listing.groups:
-        first, last = np.searchsorted(left, [group.first, group.first + group.rows])
-        rows = left[first:last]
-        if len(rows):
-            yield pa.Table.from_pylist(
-                [
-                    {
-                        **vars(group),
-                        "wanted": (rows - group.first).tolist(),
-                        "ids": [listing.ids[i] for i in rows],
-                        "sources": [os.fsencode(listing.sources[i]) for i in rows],
-                    }
-                ]
-            )
-
-
-def _read_records(table: Any) -> Iterator[Any]:
-    import pyarrow as pa
-
-    (row,) = table.to_pylist()
-    wanted, ids, sources = row.pop("wanted"), row.pop("ids"), row.pop("sources")
-    group = Group(**row)
-    names = dict(zip(wanted, zip(ids, sources, strict=True), strict=True))
-    records = []
-    for number, content, error in read_group(group, frozenset(wanted)):
-        name, source = names[number]
-        records.append(
-            {
-                "index": group.first + number,
-                "id": name,
-                "source": source,
-                "content": content,
-                "error": error,
-            }
-        )
-        if len(records) == ROWS:
-            yield pa.Table.from_pylist(records, schema=_schema())
-            records = []
-    if records:
-        yield pa.Table.from_pylist(records, schema=_schema())

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,8 @@ import pytest
 from PIL import Image
 
 from fcnjax import cli
+from fcnjax.errors import UserError
+from fcnjax.predict import ray_runner
 
 pytest.importorskip("ray")
 pa = pytest.importorskip("pyarrow")
@@ -241,6 +244,57 @@ def test_killed_half_way_and_resumed(start, workdir, tmp_path, make_images, caps
         assert cli.main([*argv, *more]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
+
+
+def options(**changes):
+    values = dict.fromkeys(ray_runner.Options._fields) | {"most_failed": 1.0} | changes
+    return ray_runner.Options(**values)
+
+
+def test_an_actor_takes_an_accelerator_where_there_are_some(monkeypatch):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    for resources, actors, found in (
+        ({"CPU": 8.0, "GPU": 4.0}, None, (4, {"num_gpus": 1})),
+        ({"CPU": 8.0, "GPU": 4.0}, 2, (2, {"num_gpus": 1})),
+        ({"CPU": 8.0, "TPU": 4.0}, None, (4, {"resources": {"TPU": 1}})),
+        ({"CPU": 8.0}, None, (1, {"num_cpus": 1})),
+        ({"CPU": 8.0}, 8, (8, {"num_cpus": 1})),
+    ):
+        assert ray_runner._actors(resources, options(actors=actors)) == found
+    with pytest.raises(UserError, match="--actors=5: Ray sees 4 GPUs"):
+        ray_runner._actors({"CPU": 8.0, "GPU": 4.0}, options(actors=5))
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert ray_runner._actors({"CPU": 8.0, "GPU": 4.0}, options()) == (1, {"num_cpus": 1})
+
+
+def test_a_fault_of_ray_is_told_in_a_line():
+    texts = (
+        "The actor died.\n  At least one argument\nModuleNotFoundError: No module named 'x'\n\n",
+        "The actor died unexpectedly before finishing this task.\n\tclass_name: A\n",
+        "\x1b[36mray::f()\x1b[39m (pid=1)\n  File x, line 3\nvalue.FooError: bad",
+    )
+    assert [ray_runner._reason(RuntimeError(text)) for text in texts] == [
+        "ModuleNotFoundError: No module named 'x'",
+        "RuntimeError: The actor died unexpectedly before finishing this task.",
+        "value.FooError: bad",
+    ]
+
+
+def test_what_is_not_there_is_told_in_a_line(workdir, shapes, tmp_path, capsys, monkeypatch):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        argv = ["predict", "--runner=ray", str(shapes / "images"), f"--workdir={workdir}"]
+        argv.append(f"--out={tmp_path / 'out'}")
+        assert cli.main([*argv, f"--ray-address={address}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"--ray-address={address}: cannot be reached: " in line
+    assert cli.main([*argv, "--step=30"]) == 2
+    assert "--step: no checkpoint 30; valid: best, latest, 10, 20" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    assert cli.main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "fcnjax: error: --runner=ray: needs Ray: pip install 'fcnjax[ray]'"
 
 
 @pytest.mark.slow
