@@ -349,6 +349,34 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(start, workdir, tmp_
 
 
 @pytest.mark.slow
+def test_an_image_that_kills_its_process_is_given_up(
+    start, workdir, tmp_path, make_images, monkeypatch
+):
+    paths, _ = make_images(60, 100)
+    # Python runs it as it starts, in Ray's workers too.
+    code = (
+        "import os, pathlib\n"
+        "real = pathlib.Path.read_bytes\n"
+        "def read(path):\n"
+        f"    if str(path) == {str(paths[20])!r}:\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    return real(path)\n"
+        "pathlib.Path.read_bytes = read\n"
+    )
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(code)
+    places = [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
+    out = tmp_path / "out"
+    finish(start(f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"))
+    lines = read_manifest(out)
+    assert [line["source"] for line in lines] == list(map(str, paths))
+    failed = [line["source"] for line in lines if line["status"] == "failed"]
+    assert failed == [str(paths[3]), str(paths[20])]
+    assert "given up: the process that read it died" in lines[20]["error"]
+
+
+@pytest.mark.slow
 def test_two_thousand_images_killed_half_way_and_resumed(start, workdir, tmp_path, make_images):
     paths, bad = make_images(2000, 45)
     run_case(start, workdir, tmp_path, paths, bad, 1000, "--actors=2")
