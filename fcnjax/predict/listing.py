@@ -119,13 +119,25 @@ def read_listing(path: str, column: str | None = None, id_column: str | None = N
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as text: {error}") from error
-    entries = list(read(text, path, column or COLUMN))
-    if not entries:
+    paths, ids = _columns(read(text, path, column or COLUMN), column or COLUMN, id_column)
+    if not paths:
         raise UserError(f"{path}: lists no image")
-    by_id = id_column or next((ID_COLUMN for _, entry in entries[:1] if ID_COLUMN in entry), None)
-    columns = [column or COLUMN, *([by_id] if by_id else [])]
-    rows = [[_value(entry, name, where) for name in columns] for where, entry in entries]
-    return _named([row[0] for row in rows], [row[1] for row in rows] if by_id else None, path)
+    return _named(paths, ids, path)
+
+
+def _columns(
+    entries: Iterable[tuple[str, dict]], column: str, id_column: str | None
+) -> tuple[list[str], list[str] | None]:
+    """The paths, and the names if there are some, of a list; its entries are not kept."""
+    paths: list[str] = []
+    ids: list[str] = []
+    for where, entry in entries:
+        if not paths and id_column is None and ID_COLUMN in entry:
+            id_column = ID_COLUMN
+        paths.append(_value(entry, column, where))
+        if id_column is not None:
+            ids.append(_value(entry, id_column, where))
+    return paths, None if id_column is None else ids
 
 
 def _named(paths: Sequence[str], ids: Sequence[str] | None, path: str) -> Listing:

@@ -45,7 +45,8 @@ def safe_name(name: str) -> str:
 
 
 def _safe(part: str) -> str:
-    text = "".join(map(_safe_letter, part))
+    usual = part.isprintable() and "%" not in part
+    text = part if usual else "".join(map(_safe_letter, part))
     if text in ("", ".", ".."):
         text = text.replace(".", "%2E") or "%"
     content = text.encode()

@@ -10,7 +10,7 @@ import ray.data
 from fcnjax.predict.listing import Listing
 from fcnjax.predict.records import ROWS, Group, read_group
 
-MOST_BLOCKS = 20_000  # that Ray has to keep in mind
+MOST_BLOCKS = 4000  # each takes Ray milliseconds
 SCHEMA = pa.schema(
     {
         "index": pa.int64(),
@@ -38,8 +38,9 @@ def make_dataset(listing: Listing, left: np.ndarray, batch: int, actors: int) ->
         return ray.data.from_arrow(list(_group_tables(listing, left))).map_batches(
             _read_records, batch_size=1, batch_format="pyarrow", num_cpus=0.5
         )
-    # Some for each actor, so that all end together.
-    rows = max(min(batch, -(-len(left) // (4 * actors))), -(-len(left) // MOST_BLOCKS))
+    # Some for each actor at least, so that all end together.
+    most = max(MOST_BLOCKS, 16 * actors)
+    rows = max(min(batch, -(-len(left) // (4 * actors))), -(-len(left) // most))
     blocks = (left[start : start + rows] for start in range(0, len(left), rows))
     return ray.data.from_arrow([_block(listing, block) for block in blocks])
 
