@@ -10,8 +10,10 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import socket
 import sys
+import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,7 +129,7 @@ def _run(listing: Listing, left: np.ndarray, job: Job, options: Options) -> None
 
     from fcnjax.predict.ray_dataset import make_dataset
 
-    with _ray(options) as resources:
+    with _ray(options) as resources, _stopped_by_sigterm():
         actors, needs = _actors(resources, options)
         dataset = make_dataset(listing, left, BATCH, actors).map_batches(
             Labeller,
@@ -214,6 +216,24 @@ def _refuse_unreachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=REACHED_IN).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"--ray-address={address}: cannot be reached: {error}") from error
+
+
+@contextlib.contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Ends the command in order at SIGTERM, of which Ray would tell in a trace of its C++."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        print("fcnjax: stopped by SIGTERM; the same command goes on", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

@@ -349,6 +349,22 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(start, workdir, tmp_
 
 
 @pytest.mark.slow
+def test_sigterm_ends_it_in_order(start, workdir, tmp_path, make_images):
+    make_images(1000, 2000)
+    out = tmp_path / "out"
+    argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"]
+    process = start(*argv)
+    until(lambda: process.poll() is not None or len(done_so_far(out)) >= 50, 300)
+    workers = descendants(process.pid)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert err == "fcnjax: stopped by SIGTERM; the same command goes on\n"
+    until(lambda: not alive(workers), 30)
+    assert "999 images labelled, 1 failed" in finish(start(*argv))[0]
+
+
+@pytest.mark.slow
 def test_an_image_that_kills_its_process_is_given_up(
     start, workdir, tmp_path, make_images, monkeypatch
 ):
