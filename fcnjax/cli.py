@@ -16,6 +16,7 @@ COMMANDS = {
     "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),
     "data": ("fcnjax.data.command", "check, show and build data sets; fetch sample sets"),
     "models": ("fcnjax.inspect.command", "list encoders and decoders, or size up a config's model"),
+    "plan": ("fcnjax.plan.command", "what a config needs of devices that need not be there"),
 }
 
 

@@ -18,13 +18,13 @@ AXES = ("data", "fsdp", "spatial")
 SMALL = 2**14  # numbers of an array below which it is not worth dividing
 
 
-def make_mesh(config: ConfigDict) -> Mesh:
-    """Builds the mesh that `config.mesh` describes, over the first devices there are.
+def make_mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Builds the mesh that `config.mesh` describes, over the first of the devices (all there are).
 
     Raises:
         UserError: It does not divide the devices, or leaves out those of another process.
     """
-    devices, sizes = jax.devices(), config.mesh
+    devices, sizes = jax.devices() if devices is None else devices, config.mesh
     for axis in AXES:
         if sizes[axis] < 1 and (axis, sizes[axis]) != ("data", -1):
             valid = "-1 (what is left), 1, 2, ..." if axis == "data" else "1, 2, ..."

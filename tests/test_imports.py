@@ -17,6 +17,7 @@ LAYERS = [
     {"predict"},
     {"evaluate", "init_from", "model_card"},
     {"train", "publish", "inspect"},
+    {"plan"},
     {"cli"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -38,3 +38,11 @@ def products(count: int) -> str:
 def numbers(values: Sequence[int]) -> str:
     """Numbers with spaces between them."""
     return " ".join(map(str, values))
+
+
+def size(count: float) -> str:
+    """Bytes in the unit that suits them."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}"
+    return f"{count:,} bytes"

@@ -1,0 +1,91 @@
+"""What a compiled program moves between devices, read from its text."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+_BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2}
+_BYTES |= {"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8}
+_SHAPE = re.compile(r"\b(pred|bf16|c64|[suf]\d+)\[([\d,]*)\]")
+# `%name = TYPE kind(...)`; an operation in two halves has its groups at the start, and its result
+# alone at the end.
+_LINE = re.compile(rf"\s*(?:ROOT )?%(\S+) = (.*?) ({'|'.join(KINDS)})(-start|-done)?\((.*)")
+# A computation whose all-reduce keeps but a part: libtpu's form of a reduce-scatter.
+_FUSED = re.compile(r"\s*%?all-reduce-scatter[\w.\-]* \(")
+
+
+@dataclass(frozen=True)
+class Collective:
+    """One collective operation.
+
+    Attributes:
+        kind: Of `KINDS`.
+        payload: Bytes of the whole array: of the operand, or of the result where that is larger.
+        group: Devices that take part in it together.
+    """
+
+    kind: str
+    payload: int
+    group: int
+
+    @property
+    def sent(self) -> float:
+        """Bytes that each device sends, in rings: 2 (n - 1) / n of an all-reduce's array."""
+        if self.kind == "collective-permute":
+            return self.payload
+        ring = (self.group - 1) / self.group
+        return self.payload * ring * (2 if self.kind == "all-reduce" else 1)
+
+
+def collectives(text: str, devices: int) -> list[Collective]:
+    """The collectives of a program's text (HLO), each as often as it is written.
+
+    Args:
+        text: As XLA prints a compiled program.
+        devices: Those that it runs on.
+    """
+    return list(_read(text, devices))
+
+
+def _read(text: str, devices: int) -> Iterator[Collective]:
+    started: dict[str, int] = {}
+    fused = False
+    for line in text.splitlines():
+        if line.endswith("{") and " = " not in line:
+            fused = bool(_FUSED.match(line))
+        match = _LINE.match(line)
+        if match is None:
+            continue
+        name, result, kind, half, rest = match.groups()
+        if half == "-done":
+            group = started.get(rest.partition(")")[0].split("%")[-1], devices)
+        else:
+            group = _group(rest, devices)
+        if half == "-start":
+            started[name] = group
+            continue
+        payload = sum(_bytes(result))
+        if kind == "reduce-scatter":
+            payload *= group
+        yield Collective("reduce-scatter" if fused else kind, payload, group)
+
+
+def _bytes(types: str) -> Iterator[int]:
+    for kind, sides in _SHAPE.findall(types):
+        yield _BYTES.get(kind, 0) * math.prod(map(int, filter(None, sides.split(","))))
+
+
+def _group(attributes: str, devices: int) -> int:
+    """How many devices are in a group, by any of the ways in which XLA writes it."""
+    if match := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
+        return match[1].count(",") + 1
+    if match := re.search(r"replica_groups=\[\d+,(\d+)\]<=", attributes):
+        return int(match[1])
+    if match := re.search(r"replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}", attributes):
+        sizes = dict(re.findall(r"'(\w+)'=(\d+)", match[1]))
+        axes = re.findall(r"'(\w+)'(?!:)", match[2])
+        if axes:
+            return math.prod(int(sizes[axis]) for axis in axes)
+    return devices
