@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["eight_devices", "eight_devices_mesh"])
+@pytest.mark.parametrize("name", ["eight_devices", "eight_devices_mesh", "eight_devices_plan"])
 def test_eight_devices(name):
     """Runs a file on eight CPU devices, which must be asked for before JAX starts."""
     env = {
