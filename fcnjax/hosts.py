@@ -178,7 +178,11 @@ def _end(message: str, code: int) -> None:
 
 
 def join(place: Place, timeout: int) -> None:
-    """Waits until all processes are there, and ends this one after `timeout` seconds."""
+    """Waits until all processes are there, and ends this one after `timeout` seconds.
+
+    Raises:
+        UserError: JAX finds no others, or the port is taken.
+    """
     who = f"process {place.index} of {place.count}" if place.count else "a process"
     where = f" at {place.coordinator}" if place.coordinator else ""
     words = (
@@ -189,16 +193,21 @@ def join(place: Place, timeout: int) -> None:
     timer = threading.Timer(timeout, _end, (words, 2))
     timer.daemon = True
     timer.start()
-    jax.distributed.initialize(
-        place.coordinator,
-        place.count,
-        place.index,
-        local_device_ids=place.own_devices,
-        cluster_detection_method=None if place.coordinator is None else "deactivate",
-        initialization_timeout=timeout + 60,
-        heartbeat_timeout_seconds=HEARTBEAT_S,
-    )
-    timer.cancel()
+    try:
+        jax.distributed.initialize(
+            place.coordinator,
+            place.count,
+            place.index,
+            local_device_ids=place.own_devices,
+            cluster_detection_method=None if place.coordinator is None else "deactivate",
+            initialization_timeout=timeout + 60,
+            heartbeat_timeout_seconds=HEARTBEAT_S,
+        )
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise UserError(f"--coordinator: {who} cannot join the others{where}: {reason}") from error
+    finally:
+        timer.cancel()
 
 
 def check_alike(config: ConfigDict, workdir: str) -> None:

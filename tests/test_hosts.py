@@ -198,6 +198,16 @@ def test_one_that_never_joins_is_told_of(shapes, tmp_path):
     assert "--join-timeout: process 0 of 2 waited 3 s, and not all joined at 127.0.0.1:" in line
 
 
+def test_where_no_cluster_is_found_a_line_says_so(shapes, tmp_path):
+    def environ(index):
+        return {"FCNJAX_COORDINATOR": "auto"}
+
+    (text,), codes = end(train(shapes, tmp_path / "run", environ=environ))
+    assert codes == [2]
+    (line,) = text.splitlines()
+    assert line.startswith("fcnjax: error: --coordinator: a process cannot join the others: ")
+
+
 SLURM = {
     "SLURM_JOB_ID": "70001",
     "SLURM_NTASKS": "4",
