@@ -22,9 +22,7 @@ from fcnjax import data
 from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.data import pipeline
-from fcnjax.data.augment import check_augment
 from fcnjax.data.doctor import ERROR, WARNING, quick_check
-from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
 from fcnjax.hosts import add_host_arguments, check_alike, joined, reached_preemption
@@ -42,6 +40,7 @@ from fcnjax.mesh import (
 from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer, make_schedule
+from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
 from fcnjax.train_state import ONCE, TrainState, init_state, init_variables, state_shapes
 from fcnjax.workdir import claim_workdir
@@ -176,20 +175,6 @@ def refuse_faults(config: ConfigDict, say: Callable[[str], None]) -> None:
             say(f"warning: {line}")
 
 
-def check_config(config: ConfigDict) -> None:
-    """Raises UserError for a value that no other part checks."""
-    for key in ("steps", "log_every", "save_every", "keep"):
-        if config.train[key] < 1:
-            raise UserError(f"config.train.{key}: {config.train[key]} is below 1")
-    for key in ("batch_size", "bucket"):
-        if config.eval[key] < 1:
-            raise UserError(f"config.eval.{key}: {config.eval[key]} is below 1")
-    if config.eval.every < 0 or config.eval.examples < 0:
-        raise UserError("config.eval.every and config.eval.examples: may not be below 0")
-    check_normalisation(config.data)
-    check_augment(config.augment)
-
-
 def restore_or_init(
     checkpoints: Checkpoints,
     model: nn.Module,
@@ -199,16 +184,26 @@ def restore_or_init(
     say: Callable[[str], None] = print,
 ) -> TrainState:
     """The newest whole checkpoint's state, else a fresh one, laid on the mesh."""
-    whole, shapes = replicated(mesh), state_shapes(model, optimizer, config)
-    placed, once = state_shardings(shapes, mesh), dict(ONCE)
+    shapes = state_shapes(model, optimizer, config)
     like = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         shapes,
-        placed,
+        state_shardings(shapes, mesh),
     )
     restored = checkpoints.restore(like)
-    if restored is not None:
-        return restored[0]
+    return fresh_state(model, optimizer, config, mesh, say) if restored is None else restored[0]
+
+
+def fresh_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+    mesh: Mesh,
+    say: Callable[[str], None] = print,
+) -> TrainState:
+    """The state before the first step, laid on the mesh."""
+    whole, once = replicated(mesh), dict(ONCE)
+    placed = state_shardings(state_shapes(model, optimizer, config), mesh)
     draw = jax.jit(
         lambda: init_variables(model, config), out_shardings=whole, compiler_options=once
     )

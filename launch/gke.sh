@@ -44,6 +44,8 @@ case " $* " in
   ;;
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=launch/common.bash
+source "$root/launch/common.bash"
 commands='run, logs, status, delete'
 port=55527 # of the first process, where the others find it
 
@@ -52,15 +54,7 @@ fail() {
   exit 2
 }
 
-kube() {
-  set -- kubectl ${namespace:+"--namespace=$namespace"} "$@"
-  if [[ -n $dry_run ]]; then
-    printf '%q ' "$@" | sed 's/ $//'
-    echo
-  else
-    "$@"
-  fi
-}
+kube() { run kubectl ${namespace:+"--namespace=$namespace"} "$@"; }
 
 # Prints words as JSON strings, commas between them.
 json() {

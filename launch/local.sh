@@ -27,31 +27,12 @@ case " $* " in
   ;;
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=launch/common.bash
+source "$root/launch/common.bash"
 
 fail() {
   printf 'local: error: %s\n' "$*" >&2
   exit 2
-}
-
-# Prints a command as it can be pasted, and runs it unless this is a dry run.
-run() {
-  if [[ -n $dry_run ]]; then
-    printf '%q ' "$@" | sed 's/ $//'
-    echo
-  else
-    "$@"
-  fi
-}
-
-# The devices of a CPU: as many as there are cores, a power of two up to 8. Eight examples a batch,
-# shared by host devices, are faster than one device with as many threads.
-count_host_devices() {
-  local cores devices=1
-  cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-  while ((devices < 8 && devices * 2 <= cores)); do
-    devices=$((devices * 2))
-  done
-  echo "$devices"
 }
 
 find_extra() {

@@ -26,17 +26,14 @@ esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 workdir=${WORKDIR:-runs/quickstart}
 
+# shellcheck source=launch/common.bash
+source launch/common.bash
+
 bash launch/setup.sh
 
-# Eight examples a batch, shared by host devices, are faster than one device with as many threads;
-# the number of devices must divide the batch.
 if [[ -z ${XLA_FLAGS-} ]]; then
-  cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
-  devices=1
-  while ((devices < 8 && devices * 2 <= cores)); do
-    devices=$((devices * 2))
-  done
-  export XLA_FLAGS="--xla_force_host_platform_device_count=$devices"
+  XLA_FLAGS=--xla_force_host_platform_device_count=$(count_host_devices)
+  export XLA_FLAGS
 fi
 
 fcnjax() { .venv/bin/python -m fcnjax.cli "$@"; }

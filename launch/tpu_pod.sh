@@ -45,25 +45,13 @@ case " $* " in
   ;;
 esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=launch/common.bash
+source "$root/launch/common.bash"
 commands='create, install, run, logs, stop, status, delete'
 
 fail() {
   printf 'tpu_pod: error: %s\n' "$*" >&2
   exit 2
-}
-
-# Prints words as they can be pasted into a shell.
-quoted() {
-  printf '%q ' "$@" | sed 's/ $//'
-  echo
-}
-
-run() {
-  if [[ -n $dry_run ]]; then
-    quoted "$@"
-  else
-    "$@"
-  fi
 }
 
 # gcloud's words for this TPU VM: tpu VERB [OPTION...]

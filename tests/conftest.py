@@ -70,3 +70,32 @@ def tiny_options():
         "--config.eval.every=0",
         "--config.eval.bucket=16",
     ]
+
+
+@pytest.fixture(scope="session")
+def make_run():
+    """`make_run(folder, config)`: a workdir with made weights, at steps 10 (the better) and 20."""
+
+    def write(folder, config):
+        # Not at the top: JAX reads the variables above as it is imported.
+        import jax
+
+        from fcnjax.checkpoint import Checkpoints
+        from fcnjax.models import build_model
+        from fcnjax.optim import make_optimizer
+        from fcnjax.train_state import init_state, init_variables
+        from fcnjax.workdir import save_config
+
+        save_config(folder, config)
+        model, optimizer = build_model(config), make_optimizer(config)
+        checkpoints = Checkpoints(folder, best_metric=config.eval.best_metric)
+        draw = jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))
+        for step in (10, 20):
+            factor = step / 10  # so that the two differ
+            state = jax.tree.map(lambda leaf, by=factor: (by * leaf).astype(leaf.dtype), draw())
+            state = state.replace(step=np.int32(step))
+            checkpoints.save(state, {"batches": step}, {"mean_iou": 1 / step})
+        checkpoints.close()
+        return folder
+
+    return write

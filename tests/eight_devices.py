@@ -20,7 +20,7 @@ from fcnjax.models import Target, build_model, layers, traced_for
 from fcnjax.models.layers import FeatureMap, phases_of, with_phases
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_train_step
-from fcnjax.train import device_batches, restore_or_init, train
+from fcnjax.train import device_batches, fresh_state, train
 from fcnjax.train_state import init_state, init_variables
 
 MOVES = r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
@@ -51,7 +51,7 @@ def some_steps(config, count, steps):
     step = make_train_step(model, optimizer, config, mesh)
     source = data.open_source(config, "train")
     with contextlib.closing(device_batches(source, config, mesh, 0)) as batches:
-        state = fresh_state(config, mesh)
+        state = started(config, mesh)
         losses = []
         for _ in range(steps):
             state, metrics = step(state, next(batches))
@@ -59,12 +59,8 @@ def some_steps(config, count, steps):
     return jax.device_get(state), losses
 
 
-def fresh_state(config, mesh):
-    class Nothing:
-        def restore(self, like):
-            return None
-
-    return restore_or_init(Nothing(), build_model(config), make_optimizer(config), config, mesh)
+def started(config, mesh):
+    return fresh_state(build_model(config), make_optimizer(config), config, mesh)
 
 
 def assert_close(one, other, tolerance):
@@ -137,7 +133,7 @@ def test_evaluation_is_exact_on_any_number_of_devices(config):
         own = with_devices(config, count)
         mesh = make_mesh(own)
         evaluator = Evaluator(build_model(own), own, mesh, data.open_source(own, "train"))
-        found.append(evaluator(fresh_state(own, mesh).variables).confusion)
+        found.append(evaluator(started(own, mesh).variables).confusion)
     assert found[0].sum() > 0
     np.testing.assert_array_equal(*found)
 

@@ -17,7 +17,7 @@ from fcnjax.mesh import AXES, data_place, make_mesh, state_shardings
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_train_step
-from fcnjax.train import device_batches, restore_or_init, train
+from fcnjax.train import device_batches, fresh_state, train
 from fcnjax.train_state import state_shapes
 
 MESHES = {"one": (1, 1, 1), "data": (8, 1, 1), "fsdp": (2, 4, 1), "spatial": (2, 1, 4)}
@@ -49,11 +49,6 @@ def over(config, mesh, **model):
     return config
 
 
-class Nothing:
-    def restore(self, like):
-        return None
-
-
 def compiled(config, batch_size, height, width):
     """The training step for images of this size, and the shapes of its state."""
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
@@ -75,9 +70,8 @@ def moved(step):
     return [(kind, shapes) for shapes, kind in re.findall(pattern, step.as_text())]
 
 
-def fresh_state(config):
-    model, optimizer, mesh = build_model(config), make_optimizer(config), make_mesh(config)
-    return restore_or_init(Nothing(), model, optimizer, config, mesh)
+def started(config):
+    return fresh_state(build_model(config), make_optimizer(config), config, make_mesh(config))
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +81,7 @@ def one_step(config):
     @functools.cache
     def run(mesh, model):
         own = over(config, mesh, **MODELS[model])
-        place, state = make_mesh(own), fresh_state(own)
+        place, state = make_mesh(own), started(own)
         before = jax.device_get(state.variables)
         step = make_train_step(build_model(own), make_optimizer(own), own, place)
         source = data.open_source(own, "train")
@@ -119,7 +113,7 @@ def test_a_step_is_the_same_however_it_is_divided(one_step, mesh, model):
 
 def test_fsdp_divides_what_a_device_holds(config):
     own = over(config, "fsdp", **MODELS["deeplabv3"])
-    state = fresh_state(own)
+    state = started(own)
     held, whole = (
         sum(of(leaf) for leaf in jax.tree.leaves((state.variables["params"], state.opt_state)))
         for of in (lambda leaf: leaf.addressable_shards[0].data.nbytes, lambda leaf: leaf.nbytes)
@@ -160,7 +154,7 @@ def test_evaluation_is_exact_over_any_mesh(config):
     for mesh in MESHES:
         own = over(config, mesh)
         evaluator = Evaluator(build_model(own), own, make_mesh(own), data.open_source(own, "train"))
-        found.append(evaluator(fresh_state(own).variables).confusion)
+        found.append(evaluator(started(own).variables).confusion)
     assert found[0].sum() > 0
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)

@@ -14,39 +14,27 @@ from safetensors.numpy import load_file, save_file
 
 import fcnjax
 from fcnjax import cli, data
-from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.files import read_json
 from fcnjax.model_file import read_variables
-from fcnjax.models import build_model
 from fcnjax.models.pretrained.sources import fetch_weights
-from fcnjax.optim import make_optimizer
 from fcnjax.predict import load_variables
 from fcnjax.publish import publish
-from fcnjax.train_state import init_state, init_variables
-from fcnjax.workdir import load_saved_config, save_config
+from fcnjax.workdir import load_saved_config
 
 STEPS = (10, 20)
 
 
 @pytest.fixture(scope="module")
-def workdir(shapes, tiny_options, tmp_path_factory):
+def workdir(shapes, tiny_options, tmp_path_factory, make_run):
     """A run as training leaves it, with made weights: two checkpoints, the first the better."""
     folder = tmp_path_factory.mktemp("runs") / "shapes"
     options = [*tiny_options, "--config.model.init_from=/home/me/secret.pth"]
     config, _ = data.resolve(load_config(f"folder:root={shapes}", options))
     config.data.class_names = ("ground", "disc | round", "bar")
-    save_config(folder, config)
-    model, optimizer = build_model(config), make_optimizer(config)
-    checkpoints = Checkpoints(folder, best_metric=config.eval.best_metric)
-    for step in STEPS:
-        config.train.seed = step
-        state = jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))()
-        metrics = {"mean_iou": 1 / step}
-        checkpoints.save(state.replace(step=np.int32(step)), {"batches": step}, metrics)
-    checkpoints.close()
+    make_run(folder, config)
     assert cli.main(["evaluate", f"--workdir={folder}"]) == 0
     return folder
 
@@ -298,7 +286,7 @@ def test_models_of_the_hub_are_loaded_by_name(published, shapes, tmp_path, monke
         asked.append(source)
         return Path(published)
 
-    monkeypatch.setattr("fcnjax.predict.model.fetch_hub_model", fetch)
+    monkeypatch.setattr("fcnjax.predict.identity.fetch_hub_model", fetch)
     argv = ["--workdir=hf://me/model", f"--out={tmp_path}"]
     assert cli.main(["predict", picture(shapes), *argv]) == 0
     assert fcnjax.load("hf://me/model").step == 10

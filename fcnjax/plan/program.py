@@ -26,8 +26,8 @@ from fcnjax.optim import make_optimizer
 from fcnjax.packages import to_stderr
 from fcnjax.plan.collectives import collectives
 from fcnjax.plan.topology import Topology, devices_of
+from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
-from fcnjax.train import check_config
 from fcnjax.train_state import TrainState, state_shapes
 
 STORED = 3  # of the form of what is kept
@@ -72,14 +72,15 @@ class Footprint:
 class Planner:
     """Compiles the training step of a config for a topology, one batch after another.
 
+    The config is one that `check_plannable` lets pass.
+
     Attributes:
         topology: The devices.
         mesh: `config.mesh` over them.
     """
 
     def __init__(self, config: ConfigDict, topology: Topology):
-        """Raises UserError where the config does not say all, or does not fit the devices."""
-        check_plannable(config)
+        """Raises UserError where the config does not fit the devices."""
         self.config = config.copy_and_resolve_references()
         self.topology = topology
         self.mesh = mesh_over(config, topology)

@@ -4,17 +4,14 @@ A list is a text file with a path or URI a line; a CSV file with a header; a JSO
 paths or of objects; or JSON lines. A path in it is relative to the list's folder.
 """
 
-import csv
 import glob
 import hashlib
-import io
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fcnjax.data.annotations import parse_json
 from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.fetch import is_uri, local_path, read_bytes
 from fcnjax.predict.label import Item
@@ -176,53 +173,23 @@ def _read_lines(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]
             yield f"{path}, line {number}", {column: line}
 
 
-def _read_csv(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = None
-    try:
-        for cells in reader:
-            where = f"{path}, line {reader.line_num}"
-            if not any(cell.strip() for cell in cells):
-                continue
-            if header is None:
-                header = [cell.strip() for cell in cells]
-            elif len(cells) != len(header):
-                raise UserError(f"{where}: has {len(cells)} cells for {len(header)} columns")
-            else:
-                yield where, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
+def _objects(entries: Entries, column: str) -> Iterator[tuple[str, dict]]:
+    for where, entry in entries:
+        if not isinstance(entry, str | dict):
+            raise UserError(f"{where}: is neither a path nor an object with {column!r}")
+        yield where, {column: entry} if isinstance(entry, str) else entry
 
 
 def _read_json(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
-    entries = parse_json(text, path)
-    if not isinstance(entries, list):
-        raise UserError(f"{path}: is not a list of paths, or of objects with {column!r}")
-    for number, entry in enumerate(entries, start=1):
-        yield _object(entry, f"{path}, item {number}", column)
-
-
-def _read_json_lines(text: str, path: str, column: str) -> Iterator[tuple[str, dict]]:
-    # Not splitlines(): a text of JSON may hold other ends of lines, such as U+2028.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield _object(parse_json(line, path, number), f"{path}, line {number}", column)
-
-
-def _object(entry: Any, where: str, column: str) -> tuple[str, dict]:
-    if isinstance(entry, str):
-        return where, {column: entry}
-    if not isinstance(entry, dict):
-        raise UserError(f"{where}: is neither a path nor an object with {column!r}")
-    return where, entry
+    return _objects(json_entries(text, path, f"paths, or of objects with {column!r}"), column)
 
 
 Reader = Callable[[str, str, str], Iterator[tuple[str, dict]]]
 READERS: dict[str, Reader] = {
     ".txt": _read_lines,
-    ".csv": _read_csv,
+    ".csv": lambda text, path, column: csv_entries(text, path),
     ".json": _read_json,
-    ".jsonl": _read_json_lines,
+    ".jsonl": lambda text, path, column: _objects(json_line_entries(text, path), column),
 }
 
 

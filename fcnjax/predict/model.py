@@ -9,18 +9,17 @@ import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
 
-from fcnjax.checkpoint import FOLDER, Checkpoints
+from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import channel_names
 from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas, pad_to
-from fcnjax.errors import UserError, choose
-from fcnjax.model_file import MODEL_FILE, read_variables
-from fcnjax.models import DTYPES, build_model, make_fold
-from fcnjax.models.pretrained.sources import fetch_hub_model
+from fcnjax.errors import UserError
+from fcnjax.model_file import read_variables
+from fcnjax.models import build_model, make_fold
 from fcnjax.optim import make_optimizer
+from fcnjax.predict.identity import find_model
 from fcnjax.steps import make_predict_step
 from fcnjax.train_state import init_variables, state_shapes
-from fcnjax.workdir import load_saved_config
 
 
 @dataclass
@@ -127,17 +126,12 @@ def load_variables(
         UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
             config.
     """
-    on_hub = str(workdir).startswith("hf://")
-    folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
-    config = load_saved_config(folder)
-    if dtype is not None:
-        choose(DTYPES, dtype, "dtype")
-        config.model.dtype = dtype
+    folder, config, file = find_model(workdir, dtype)
     model = build_model(config)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    if (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir():
+    if file is not None:
         like = jax.eval_shape(lambda: init_variables(model, config))
-        variables, found = read_variables(folder / MODEL_FILE, like)
+        variables, found = read_variables(file, like)
         if step not in ("best", "latest", found):
             raise UserError(f"--step: {workdir} holds step {found} alone; valid: best, {found}")
         return config, model, jax.device_put(variables, sharding), found

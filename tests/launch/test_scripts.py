@@ -9,12 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = [*sorted(ROOT.glob("launch/*.sh")), ROOT / "launch/slurm.sbatch"]
+SCRIPTS += [ROOT / "launch/common.bash"]
 SCRIPTS += [ROOT / ".ci/run", ROOT / ".ci/check_wheel.sh"]
 
 
 def test_shellcheck_finds_nothing():
     shellcheck = Path(sys.executable).parent / "shellcheck"
-    done = subprocess.run([shellcheck, *SCRIPTS], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [shellcheck, f"--source-path={ROOT}", "--external-sources", *SCRIPTS],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -4,31 +4,12 @@ import re
 
 import pytest
 
-from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.plan.topology import devices_of, environment, parse_topology
 
-CONFIG = [
-    "--config=folder",
-    "--config.data.class_names=ground,disc,bar",
-    "--config.model.widths=8,16",
-    "--config.augment.crop=32,32",
-]
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
-
-
-def plan(capfd, *words):
-    code = cli.main(["plan", *CONFIG, *words])
-    done = capfd.readouterr()
-    return code, done.out, done.err
-
-
-def test_a_plan_for_two_cpus_with_a_stated_memory(capfd):
-    code, out, err = plan(capfd, "--topology=cpu:2", "--memory=0.001", "--config.mesh.fsdp=2")
+def test_a_plan_for_two_cpus_with_a_stated_memory(plan):
+    code, out, err = plan("--topology=cpu:2", "--memory=0.001", "--config.mesh.fsdp=2")
     assert code == 0, err
     assert "cpu:2: 2 devices of 1.02 MiB (data 1, fsdp 2, spatial 1)" in out
     found = re.search(r"Largest batch: (\d+) .*, which takes .* [KM]iB; (\d+) needs .* MiB\.", out)
@@ -46,8 +27,8 @@ def here(monkeypatch):
         monkeypatch.setenv(name, value)
 
 
-def test_one_batch_alone(capfd, here):
-    code, out, err = plan(capfd, "--topology=cpu:1", "--batch=3")
+def test_one_batch_alone(plan, here):
+    code, out, err = plan("--topology=cpu:1", "--batch=3")
     assert code == 0, err
     assert "with a batch of 3 images (3 a device)" in out
     assert "no collectives" in out
@@ -75,15 +56,15 @@ def test_one_batch_alone(capfd, here):
         (["--topology=cpu:1", "--steps=3"], "fcnjax plan: unknown argument '--steps=3'"),
     ],
 )
-def test_a_mistake_ends_in_one_line(capfd, here, words, says):
-    code, _, err = plan(capfd, *words)
+def test_a_mistake_ends_in_one_line(plan, here, words, says):
+    code, _, err = plan(*words)
     assert code == 2
     assert len(err.strip().splitlines()) == 1
     assert err.startswith("fcnjax: error: ")
     assert says in err
 
 
-def test_without_libtpu_the_extra_is_named(capfd, monkeypatch):
+def test_without_libtpu_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(
         UserError, match=r"v5e:4x4: needs .* libtpu .*; pip install 'fcnjax\[tpu\]'"

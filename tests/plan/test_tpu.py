@@ -4,27 +4,13 @@ import re
 
 import pytest
 
-from fcnjax import cli
-
 pytest.importorskip("libtpu")
-
-CONFIG = [
-    "--config=folder",
-    "--config.data.class_names=ground,disc,bar",
-    "--config.model.widths=8,16",
-    "--config.augment.crop=32,32",
-]
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
 
 
 @pytest.mark.slow
-def test_one_batch_for_sixteen_chips(capfd):
-    assert cli.main(["plan", *CONFIG, "--topology=v5e:4x4", "--batch=32"]) == 0
-    out = capfd.readouterr().out
+def test_one_batch_for_sixteen_chips(plan):
+    code, out, err = plan("--topology=v5e:4x4", "--batch=32")
+    assert code == 0, err
     assert "v5e:4x4: 16 devices of 16.00 GiB (data 16, fsdp 1, spatial 1)" in out
     assert "with a batch of 32 images (2 a device)" in out
     # What is left over of the arguments is small: tiles are reckoned as libtpu lays them.
@@ -33,10 +19,10 @@ def test_one_batch_for_sixteen_chips(capfd):
 
 
 @pytest.mark.slow
-def test_the_table_ends_where_the_next_batch_does_not_fit(capfd):
+def test_the_table_ends_where_the_next_batch_does_not_fit(plan):
     small = ["--memory=0.05", "--topology=v5e:1x1,v5e:2x2"]
-    assert cli.main(["plan", *CONFIG, "--table", *small]) == 0
-    out = capfd.readouterr().out
+    code, out, err = plan("--table", *small)
+    assert code == 0, err
     rows = re.findall(r"^ +v5e:(\dx\d) +(\d+) +([\d.]+) +(\d+) +([\d.]+) +([\d.]+) ", out, re.M)
     assert [row[0] for row in rows] == ["1x1", "2x2"]
     for _, chips, each, batch, fits, more in rows:
@@ -47,9 +33,9 @@ def test_the_table_ends_where_the_next_batch_does_not_fit(capfd):
 
 
 @pytest.mark.slow
-def test_the_compiler_refuses_what_is_too_large(capfd):
+def test_the_compiler_refuses_what_is_too_large(plan):
     words = ["--topology=v5e:1x1", "--batch=8192", "--config.augment.crop=128,128"]
-    assert cli.main(["plan", *CONFIG, *words]) == 2
-    err = capfd.readouterr().err
+    code, _, err = plan(*words)
+    assert code == 2
     found = re.search(r"the compiler refuses 8192 images for memory; they need ([\d.]+) GiB", err)
     assert float(found[1]) > 16

@@ -6,26 +6,19 @@ line. Paths are relative to `config.data.root`, or to the list's folder where th
 may lead out of it. Without `split` a part is held out by `config.data.eval_fraction`.
 """
 
-import csv
-import io
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.annotations import (
-    annotations_file,
-    field,
-    parse_json,
-    read_text,
-    refuse_missing,
-)
+from fcnjax.data.annotations import annotations_file, field, read_text, refuse_missing
 from fcnjax.data.classes import find_classes
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
 from fcnjax.data.lists import hold_out
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
 from fcnjax.data.skipping import skips
+from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
 from fcnjax.files import inside
 
@@ -58,7 +51,7 @@ def read_rows(path: Path, root: Path) -> list[Row]:
             line or item.
     """
     read = choose(READERS, path.suffix.lower(), f"{path}: the file's ending")
-    entries = list(read(path))
+    entries = list(read(read_text(path), path))
     if not entries:
         raise UserError(f"{path}: lists no image")
     has_split = any(isinstance(entry, dict) and "split" in entry for _, entry in entries)
@@ -75,43 +68,11 @@ def read_rows(path: Path, root: Path) -> list[Row]:
     return rows
 
 
-def _read_csv(path: Path) -> Iterator[tuple[str, Any]]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    header = None
-    try:
-        for cells in reader:
-            where = f"{path}, line {reader.line_num}"
-            if not any(cell.strip() for cell in cells):
-                continue
-            if header is None:
-                header = [cell.strip() for cell in cells]
-                for key in ("image", "mask"):
-                    if key not in header:
-                        raise UserError(f"{where}: has no column {key!r}; has {', '.join(header)}")
-            elif len(cells) != len(header):
-                raise UserError(f"{where}: has {len(cells)} cells for {len(header)} columns")
-            else:
-                yield where, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
-
-
-def _read_json(path: Path) -> Iterator[tuple[str, Any]]:
-    items = parse_json(read_text(path), path)
-    if not isinstance(items, list):
-        raise UserError(f"{path}: is not a list of objects with 'image' and 'mask'")
-    for number, item in enumerate(items, start=1):
-        yield f"{path}, item {number}", item
-
-
-def _read_json_lines(path: Path) -> Iterator[tuple[str, Any]]:
-    # Not splitlines(): a text of JSON may hold other ends of lines, such as U+2028.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if line.strip():
-            yield f"{path}, line {number}", parse_json(line, path, number)
-
-
-READERS = {".csv": _read_csv, ".json": _read_json, ".jsonl": _read_json_lines}
+READERS: dict[str, Callable[[str, Path], Entries]] = {
+    ".csv": lambda text, path: csv_entries(text, path, ("image", "mask")),
+    ".json": lambda text, path: json_entries(text, path, "objects with 'image' and 'mask'"),
+    ".jsonl": json_line_entries,
+}
 
 
 def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
