@@ -43,7 +43,8 @@ class Footprint:
         refused: What the compiler says it would need, in bytes; 0 where it does not say; None
             where it compiles.
         operations: Floating-point operations of a step.
-        moved: Kind of collective, how many, bytes of their arrays, bytes that a device sends.
+        moved: Kind of collective, how many, bytes of their arrays, bytes that a device sends; None
+            where the program's text cannot be had.
         seconds: The compilation took.
     """
 
@@ -51,7 +52,7 @@ class Footprint:
     memory: dict[str, int] = field(default_factory=dict)
     refused: int | None = None
     operations: float = 0.0
-    moved: tuple[tuple[str, int, int, float], ...] = ()
+    moved: tuple[tuple[str, int, int, float], ...] | None = ()
     seconds: float = 0.0
 
     @property
@@ -60,9 +61,9 @@ class Footprint:
         return sum(self.memory.values()) if self.refused is None else self.refused
 
     @property
-    def sent(self) -> float:
-        """Bytes that a device sends to others."""
-        return sum(row[3] for row in self.moved)
+    def sent(self) -> float | None:
+        """Bytes that a device sends to others; None where that is not known."""
+        return None if self.moved is None else sum(row[3] for row in self.moved)
 
     def fits(self, memory: int | None) -> bool:
         """Whether the compiler takes it, and so much memory holds it."""
@@ -108,7 +109,9 @@ class Planner:
         path = cache_dir() / "plans" / f"{_key(lowered.as_text(), self.topology)}.json"
         if path.is_file():
             kept = read_json(path)
-            return Footprint(**{**kept, "moved": tuple(map(tuple, kept["moved"]))})
+            if kept["moved"] is not None:
+                kept["moved"] = tuple(map(tuple, kept["moved"]))
+            return Footprint(**kept)
         to_stderr(f"compiling {batch} images for {self.topology} ...")
         start = time.perf_counter()
         try:
@@ -197,10 +200,15 @@ def measure(compiled: Any, batch: int, state: TrainState, images: dict, mesh: Me
     return Footprint(batch, memory, None, cost.get("flops", 0.0), moved(compiled, mesh.size))
 
 
-def moved(compiled: Any, devices: int) -> tuple[tuple[str, int, int, float], ...]:
+def moved(compiled: Any, devices: int) -> tuple[tuple[str, int, int, float], ...] | None:
     """The collectives of a compiled step by kind: how many, bytes of arrays, bytes sent."""
+    try:
+        text = compiled.as_text()
+    except jax.errors.JaxRuntimeError:
+        # A newer libtpu may use operations that this jaxlib cannot read: so it is for v5p.
+        return None
     kinds: dict[str, list] = {}
-    for one in collectives(compiled.as_text(), devices):
+    for one in collectives(text, devices):
         kinds.setdefault(one.kind, []).append(one)
     return tuple(
         (kind, len(those), sum(one.payload for one in those), sum(one.sent for one in those))

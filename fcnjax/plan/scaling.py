@@ -14,11 +14,12 @@ class Expected:
 
     Attributes:
         compute: Of its operations.
-        exchange: Of what it sends to others.
+        exchange: Of what it sends to others; None where that is not known, and neither then is
+            the efficiency.
     """
 
     compute: float
-    exchange: float
+    exchange: float | None
 
     @property
     def least(self) -> float:
@@ -39,7 +40,9 @@ def expected(found: Footprint, topology: Topology, utilisation: float) -> Expect
         topology: TPUs.
         utilisation: Part of the peak at which they compute, 0 to 1.
     """
-    exchange = found.sent / topology.sent_a_second if found.sent else 0.0
+    exchange = found.sent
+    if exchange:  # 0 on one chip, which has no links
+        exchange /= topology.sent_a_second
     return Expected(found.operations / (utilisation * topology.chip.operations), exchange)
 
 

@@ -52,6 +52,9 @@ def found(footprint: Footprint, devices: int, memory: int | None) -> str:
     whole = size(footprint.total) + (f" of {size(memory)}" if memory else "")
     lines += [table([("memory", ""), *rows, ("total", whole)]), ""]
     lines += [f"operations  {footprint.operations / 1e12:.4g} TFLOP a step", ""]
+    if footprint.moved is None:
+        lines.append("collectives not known: this jaxlib cannot read what libtpu compiled")
+        return "\n".join(lines)
     rows = [
         (kind, str(count), f"{payload / 1e6:.3f}", f"{sent / 1e6:.3f}")
         for kind, count, payload, sent in footprint.moved
@@ -91,6 +94,13 @@ def table_row(topology: Topology, result: Largest, utilisation: float) -> str:
         cells = [str(topology), str(topology.size), "0", "0", "-", more, *["-"] * 5]
     else:
         times = expected(fits, topology, utilisation)
+        exchange = ["-"] * 3
+        if times.exchange is not None:
+            exchange = [
+                f"{fits.sent / 1e6:.1f}",
+                f"{1e3 * times.exchange:.2f}",
+                f"{100 * times.least:.1f} to {100 * times.most:.0f} %",
+            ]
         cells = [
             str(topology),
             str(topology.size),
@@ -99,9 +109,8 @@ def table_row(topology: Topology, result: Largest, utilisation: float) -> str:
             f"{fits.total / GIB:.2f}",
             more,
             f"{fits.operations / 1e12:.2f}",
-            f"{fits.sent / 1e6:.1f}",
+            exchange[0],
             f"{1e3 * times.compute:.1f}",
-            f"{1e3 * times.exchange:.2f}",
-            f"{100 * times.least:.1f} to {100 * times.most:.0f} %",
+            *exchange[1:],
         ]
     return "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))

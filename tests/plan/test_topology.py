@@ -1,8 +1,11 @@
+import jax
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.plan.program import Footprint, laid_bytes, needed
+from fcnjax.plan import text
+from fcnjax.plan.program import Footprint, laid_bytes, moved, needed
 from fcnjax.plan.scaling import expected
+from fcnjax.plan.search import Largest
 from fcnjax.plan.topology import environment, parse_topology
 
 
@@ -46,6 +49,35 @@ def test_efficiency_by_hand():
     slow = expected(found, parse_topology("v5e:4x4"), utilisation=1.0)
     assert slow.most == 1.0
     assert slow.least == pytest.approx(1 / 1.5)
+
+
+class Unreadable:
+    """A compiled program whose text cannot be had, as of libtpu for v5p by jaxlib 0.10.2."""
+
+    def as_text(self):
+        raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure")
+
+
+def test_collectives_that_are_not_known_are_not_none():
+    assert moved(Unreadable(), 4) is None
+    topology = parse_topology("v5p:2x2x1")
+    step = Footprint(8, {"temporaries": 2**30}, operations=1e12, moved=None)
+    assert "collectives not known" in text.found(step, 4, None)
+    assert "no collectives" not in text.found(step, 4, None)
+    row = text.table_row(topology, Largest(step, Footprint(12, refused=0)), 0.5)
+    assert row.split() == [
+        "v5p:2x2x1",
+        "4",
+        "2",
+        "8",
+        "1.00",
+        "refused",
+        "1.00",
+        "-",
+        "4.4",
+        "-",
+        "-",
+    ]
 
 
 def test_the_environment_names_the_cpu_devices_once(monkeypatch):
