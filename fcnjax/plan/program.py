@@ -5,9 +5,11 @@ import importlib.metadata
 import math
 import os
 import re
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -114,12 +116,14 @@ class Planner:
             return Footprint(**kept)
         to_stderr(f"compiling {batch} images for {self.topology} ...")
         start = time.perf_counter()
-        try:
-            compiled = lowered.compile()
-        except jax.errors.JaxRuntimeError as error:
-            found = Footprint(batch, refused=needed(error))
-        else:
-            found = measure(compiled, batch, state, images, self.mesh)
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                compiled = lowered.compile(None if self.topology.chip is None else _dump_to(folder))
+            except jax.errors.JaxRuntimeError as error:
+                found = Footprint(batch, refused=needed(error))
+            else:
+                text = program_text(compiled, Path(folder))
+                found = measure(compiled, text, batch, state, images, self.mesh)
         found = Footprint(**{**asdict(found), "seconds": time.perf_counter() - start})
         to_stderr(f"  {size(found.total)} a device, {found.seconds:.0f} s")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,8 +177,10 @@ def batch_shapes(config: ConfigDict, batch: int) -> dict[str, jax.ShapeDtypeStru
     }
 
 
-def measure(compiled: Any, batch: int, state: TrainState, images: dict, mesh: Mesh) -> Footprint:
-    """What a compiled step takes of each device."""
+def measure(
+    compiled: Any, text: str | None, batch: int, state: TrainState, images: dict, mesh: Mesh
+) -> Footprint:
+    """What a compiled step, and its text where it can be had, take of each device."""
     stats = compiled.memory_analysis()
     placed, sharded = state_shardings(state, mesh), batch_sharding(mesh)
     of_state, of_images = compiled.input_formats[0]
@@ -197,15 +203,33 @@ def measure(compiled: Any, batch: int, state: TrainState, images: dict, mesh: Me
     memory["temporaries"] = stats.temp_size_in_bytes
     memory["program"] = stats.generated_code_size_in_bytes
     cost = compiled.cost_analysis() or {}
-    return Footprint(batch, memory, None, cost.get("flops", 0.0), moved(compiled, mesh.size))
+    return Footprint(batch, memory, None, cost.get("flops", 0.0), moved(text, mesh.size))
 
 
-def moved(compiled: Any, devices: int) -> tuple[tuple[str, int, int, float], ...] | None:
-    """The collectives of a compiled step by kind: how many, bytes of arrays, bytes sent."""
+def _dump_to(folder: str) -> dict[str, Any]:
+    """Compiler options by which libtpu itself writes the program's text into a folder."""
+    return {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
+
+
+def program_text(compiled: Any, folder: Path) -> str | None:
+    """A compiled program's text; None where it cannot be had.
+
+    What libtpu wrote into `folder` goes first. Where it uses operations that are newer than jaxlib,
+    as libtpu 0.0.52 does for v5p, jaxlib 0.10.2 cannot print them.
+    """
+    # Small programs beside the step, if any, have files of their own.
+    written = sorted(folder.glob("*.after_optimizations.txt"), key=lambda file: file.stat().st_size)
+    if written:
+        return written[-1].read_text()
     try:
-        text = compiled.as_text()
+        return compiled.as_text()
     except jax.errors.JaxRuntimeError:
-        # A newer libtpu may use operations that this jaxlib cannot read: so it is for v5p.
+        return None
+
+
+def moved(text: str | None, devices: int) -> tuple[tuple[str, int, int, float], ...] | None:
+    """The collectives of a program's text by kind: how many, bytes of arrays, bytes sent."""
+    if text is None:
         return None
     kinds: dict[str, list] = {}
     for one in collectives(text, devices):

@@ -53,7 +53,7 @@ def found(footprint: Footprint, devices: int, memory: int | None) -> str:
     lines += [table([("memory", ""), *rows, ("total", whole)]), ""]
     lines += [f"operations  {footprint.operations / 1e12:.4g} TFLOP a step", ""]
     if footprint.moved is None:
-        lines.append("collectives not known: this jaxlib cannot read what libtpu compiled")
+        lines.append("collectives not known: this jaxlib cannot print what libtpu compiled")
         return "\n".join(lines)
     rows = [
         (kind, str(count), f"{payload / 1e6:.3f}", f"{sent / 1e6:.3f}")

@@ -3,7 +3,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.plan import text
-from fcnjax.plan.program import Footprint, laid_bytes, moved, needed
+from fcnjax.plan.program import Footprint, laid_bytes, moved, needed, program_text
 from fcnjax.plan.scaling import expected
 from fcnjax.plan.search import Largest
 from fcnjax.plan.topology import environment, parse_topology
@@ -52,14 +52,22 @@ def test_efficiency_by_hand():
 
 
 class Unreadable:
-    """A compiled program whose text cannot be had, as of libtpu for v5p by jaxlib 0.10.2."""
+    """A compiled program whose text cannot be had, as libtpu's for v5p by jaxlib 0.10.2."""
 
     def as_text(self):
         raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure")
 
 
-def test_collectives_that_are_not_known_are_not_none():
-    assert moved(Unreadable(), 4) is None
+def test_what_the_compiler_wrote_is_read_where_jax_cannot_print_it(tmp_path):
+    (tmp_path / "module_0000.jit_step.after_optimizations.txt").write_text(
+        "  %sum = f32[8]{0} all-reduce(%x), replica_groups={{0,1,2,3}}, to_apply=%add\n"
+    )
+    (tmp_path / "module_0000.jit_step.after_codegen.txt").write_text("long, and no program" * 99)
+    assert moved(program_text(Unreadable(), tmp_path), 4) == (("all-reduce", 1, 32, 48.0),)
+
+
+def test_collectives_that_are_not_known_are_not_none(tmp_path):
+    assert moved(program_text(Unreadable(), tmp_path), 4) is None
     topology = parse_topology("v5p:2x2x1")
     step = Footprint(8, {"temporaries": 2**30}, operations=1e12, moved=None)
     assert "collectives not known" in text.found(step, 4, None)
