@@ -166,7 +166,7 @@ def default_config() -> ConfigDict:
             "eval": {
                 "every": 0,  # steps; 0 evaluates only at the end
                 "batch_size": 4,
-                "bucket": 64,  # images are padded (invisibly) to a multiple of this
+                "bucket": 64,  # images are padded (invisibly) to multiples of this, or more
                 "best_metric": "mean_iou",  # "" calls the last checkpoint the best
                 "examples": 4,  # held-out images shown in the report
             },

@@ -15,7 +15,7 @@ from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.metrics import confusion_matrix
-from fcnjax.models import Target, traced_for
+from fcnjax.models import Target, sampled_dropout, traced_for
 from fcnjax.optim import ema_update
 from fcnjax.train_state import TrainState, state_shapes
 
@@ -140,15 +140,26 @@ def make_predict_step(
     (height, width), and returns `probabilities [B, H, W, classes]` float32 and `mask [B, H, W]`
     int32; what lies outside the extent there means nothing. Without an extent, which is quicker on
     a GPU, there is no outside. Over a mesh, its height is divided. Not jitted: its callers are.
+
+    With a `key`, features are dropped as in training (`sampled_dropout`).
     """
 
     def predict_step(
-        variables: dict, image: jax.Array, extent: jax.Array | None = None
+        variables: dict,
+        image: jax.Array,
+        extent: jax.Array | None = None,
+        key: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
         image = normalize(to_unit(image), config.data)
         if mesh is not None:
             image = over_devices(image, mesh)
-        outputs = model.apply(variables, image, train=False, extent=extent)
+        if key is None:
+            outputs = model.apply(variables, image, train=False, extent=extent)
+        else:
+            with sampled_dropout():
+                outputs = model.apply(
+                    variables, image, train=False, extent=extent, rngs={"dropout": key}
+                )
         logits, head = outputs["logits"], config.model.head
         # Apart, so that who wants the mask alone computes no probabilities.
         return {

@@ -17,6 +17,8 @@ from fcnjax.errors import UserError
 from fcnjax.metric_writer import read_metrics
 from fcnjax.train import TrainingStopped, train
 
+ALL = "--outputs=mask,overlay,probabilities"
+
 
 def run_train(root, workdir, *options):
     return cli.main(["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options])
@@ -108,7 +110,7 @@ def test_predict_writes_masks_at_the_images_own_size(trained, shapes, tmp_path):
     first.save(folder / "first.png")
     first.resize((131, 77)).save(folder / "second.bmp")
     out = tmp_path / "out"
-    argv = ["predict", str(folder), f"--workdir={trained}", f"--out={out}", "--probabilities"]
+    argv = ["predict", str(folder), f"--workdir={trained}", f"--out={out}", ALL]
     assert cli.main(argv) == 0
     names = {"mask.png", "overlay.png", "probabilities.npy"}
     assert {p.name for p in out.iterdir()} == {
@@ -335,7 +337,7 @@ def test_a_set_that_is_wrong_is_refused_and_may_be_trained_on_nevertheless(
 
 def test_prediction_and_evaluation_in_bfloat16(trained, shapes, tmp_path, capsys):
     image = next((shapes / "images").iterdir())
-    argv = ["predict", f"--workdir={trained}", str(image), "--probabilities"]
+    argv = ["predict", f"--workdir={trained}", str(image), ALL]
     found = {}
     for dtype in ("float32", "bfloat16"):
         assert cli.main([*argv, f"--out={tmp_path / dtype}", f"--dtype={dtype}"]) == 0

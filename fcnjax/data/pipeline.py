@@ -77,8 +77,18 @@ def pad_to(image: np.ndarray, canvas: tuple[int, int], fill: int | float) -> np.
 
 
 def bucket_canvas(size: tuple[int, int], bucket: int) -> tuple[int, int]:
-    """A height and width rounded up to multiples of `bucket`: few sizes, few compilations."""
-    return tuple(-(-side // bucket) * bucket for side in size)
+    """The canvas that an image of this height and width is padded to: few, so few compilations.
+
+    Each side is rounded up to a multiple of `bucket`, or of twice that above 8 of them, of four
+    times above 16, and so on: 8 sizes and 4 more for each doubling, at most a quarter too long.
+    """
+    return tuple(_bucket_side(side, bucket) for side in size)
+
+
+def _bucket_side(side: int, step: int) -> int:
+    while side > 8 * step:
+        step *= 2
+    return -(-side // step) * step
 
 
 class _Order:

@@ -5,7 +5,7 @@ from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.entry import Entry
 from fcnjax.models.fold import make_fold
-from fcnjax.models.layers import Target, traced_for
+from fcnjax.models.layers import Target, sampled_dropout, traced_for
 from fcnjax.models.segmenter import Segmenter
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "Target",
     "build_model",
     "make_fold",
+    "sampled_dropout",
     "traced_for",
 ]

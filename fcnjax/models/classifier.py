@@ -16,6 +16,7 @@ from fcnjax.models.layers import (
     LayerNorm,
     activated,
     adaptive_mean,
+    dropout,
     map_data,
     zero_outside,
 )
@@ -73,7 +74,7 @@ class Classifier(nn.Module):
         for i, width in enumerate(self.hidden):
             x = Conv(width, side, padding=0, dtype=self.dtype, name=f"hidden{i}")(x)
             x, side = activated(self.activation, x), 1
-        x = map_data(nn.Dropout(self.dropout, deterministic=not train), x)
+        x = map_data(dropout(self.dropout, train), x)
         init = nn.initializers.normal(0.01)
         x = Conv(self.outputs, side, padding=0, kernel_init=init, name="classifier")(x)
         return x.data[:, 0, 0].astype(jnp.float32)

@@ -7,10 +7,16 @@ from pathlib import Path
 from rich.progress import track
 
 from fcnjax.errors import UserError, choose
-from fcnjax.predict.arguments import add_model_arguments, parse_step
+from fcnjax.predict.arguments import add_request_arguments, request_of
 from fcnjax.predict.label import label_images
 from fcnjax.predict.listing import Listing, find_files, list_files, read_listing
-from fcnjax.predict.model import load
+
+_EXAMPLES = """\
+examples:
+  fcnjax predict --workdir=runs/stare photos/ --out=masks
+  fcnjax predict --workdir=runs/a --workdir=runs/b --tta=hflip photos/ --out=masks
+  fcnjax predict --workdir=runs/stare eye.png --out=masks --outputs=mask,entropy \\
+    --threshold=vessel:0.4 --smallest-region=30"""
 
 # What only `--runner=ray` takes.
 RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
@@ -29,18 +35,14 @@ def _parser() -> argparse.ArgumentParser:
         prog="fcnjax predict",
         usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
         description="Label images: for each, NAME_mask.png (class ids, with palette) and "
-        "NAME_overlay.png, at the image's own size.",
-        epilog="example: fcnjax predict --workdir=runs/stare photos/ --out=masks",
+        "NAME_overlay.png, or what --outputs asks for, at the image's own size.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or globs")
-    add_model_arguments(parser)
+    add_request_arguments(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
-    parser.add_argument(
-        "--probabilities",
-        action="store_true",
-        help="write NAME_probabilities.npy too: float32 [height, width, classes]",
-    )
     parser.add_argument(
         "--list", metavar="FILE", help="label what this .txt, .csv, .json(l) or .parquet lists"
     )
@@ -96,8 +98,7 @@ def _listed(args: argparse.Namespace) -> Listing:
 
 def _run_here(args: argparse.Namespace) -> int:
     listing = _listed(args) if args.list else _name_by_stem(find_files(args.images))
-    model = load(args.workdir, parse_step(args.step), args.dtype)
-    done = label_images(model, listing.items(), args.out, probabilities=args.probabilities)
+    done = label_images(request_of(args).load(), listing.items(), args.out)
     count = len(listing)
     for outcome in track(done, total=count, description="predict", disable=count < 2):
         if outcome.error is not None:
@@ -111,10 +112,7 @@ def _run_on_ray(args: argparse.Namespace) -> int:
 
     listing = _listed(args) if args.list else list_files(args.images)
     options = Options(
-        workdir=args.workdir,
-        step=parse_step(args.step),
-        dtype=args.dtype,
-        probabilities=args.probabilities,
+        request=request_of(args),
         out=args.out,
         actors=args.actors,
         address=args.ray_address,

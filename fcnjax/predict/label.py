@@ -12,8 +12,9 @@ import numpy as np
 from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.predict.fetch import as_file
-from fcnjax.predict.model import Model
-from fcnjax.predict.writers import write_prediction
+from fcnjax.predict.names import ENDINGS
+from fcnjax.predict.outputs import write_outputs
+from fcnjax.predict.request import Predictor
 
 READERS = 2  # images that are read ahead
 WRITERS = 2
@@ -43,26 +44,25 @@ class Outcome(NamedTuple):
     Attributes:
         item: The image.
         size: Height and width in pixels; None where it was not labelled.
+        mask: The mask's file, below the folder of outputs; None where there is none.
         error: Why it was not, a line; None where it was.
         seconds: That reading, labelling and writing it took, waits left out.
     """
 
     item: Item
     size: tuple[int, int] | None
+    mask: str | None
     error: str | None
     seconds: float
 
 
-def label_images(
-    model: Model, items: Iterable[Item], out: str, *, probabilities: bool
-) -> Iterator[Outcome]:
-    """Labels images and writes what `write_prediction` writes, in order.
+def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Iterator[Outcome]:
+    """Labels images and writes the outputs that are asked for, in order.
 
     Args:
-        model: The model.
+        predictor: What labels, and knows which outputs.
         items: The images; a few are taken ahead.
         out: The folder that the outputs go to.
-        probabilities: Whether to write those too.
 
     Yields:
         An outcome for each image, once its files are there. An image that cannot be read, or that
@@ -71,7 +71,7 @@ def label_images(
     Raises:
         UserError: A file cannot be written.
     """
-    channels = model.config.data.channels
+    channels = predictor.model.config.data.channels
     items = iter(items)
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
         reading: deque[tuple[Item, Future]] = deque()
@@ -90,11 +90,11 @@ def label_images(
             prediction = None
             if error is None:
                 try:
-                    prediction = model(image, probabilities=probabilities)
+                    prediction = predictor(image)
                 except jax.errors.JaxRuntimeError as fault:
                     error = _too_large_for_the_device(item, image, fault)
             seconds += time.perf_counter() - start
-            write = (model, item, image, prediction, error, seconds, out)
+            write = (predictor, item, image, prediction, error, seconds, out)
             writing.append(writers.submit(_write, *write))
             if len(writing) > WRITERS:
                 yield writing.popleft().result()
@@ -121,9 +121,11 @@ def _too_large_for_the_device(item: Item, image: np.ndarray, fault: Exception) -
     return f"{item.source}: is {width}x{height}, which does not fit the device's memory"
 
 
-def _write(model, item, image, prediction, error, seconds, out) -> Outcome:
+def _write(predictor, item, image, prediction, error, seconds, out) -> Outcome:
     if error is not None:
-        return Outcome(item, None, error, seconds)
+        return Outcome(item, None, None, error, seconds)
     start = time.perf_counter()
-    write_prediction(out, item.id, image, prediction, model.palette)
-    return Outcome(item, image.shape[:2], None, seconds + time.perf_counter() - start)
+    outputs = predictor.request.outputs
+    write_outputs(out, item.id, image, prediction, predictor.model.palette, outputs)
+    mask = f"{item.id}{ENDINGS['mask']}" if "mask" in outputs else None
+    return Outcome(item, image.shape[:2], mask, None, seconds + time.perf_counter() - start)

@@ -10,7 +10,7 @@ from fcnjax.data.limits import VARIABLE
 from fcnjax.errors import UserError
 from fcnjax.predict.label import Item, Outcome, label_images
 from fcnjax.predict.manifest import Journal, begun_and_done
-from fcnjax.predict.model import load
+from fcnjax.predict.request import Request
 
 MOST_DEATHS = 2  # of processes that an image may cause before it is given up
 
@@ -20,19 +20,13 @@ class Job:
     """What is done to every image.
 
     Attributes:
-        workdir: The model, absolute or `hf://OWNER/REPO`; on every machine the same.
-        step: Its step.
-        dtype: Of the computation; None: as it was trained.
-        probabilities: Whether to write those too.
+        request: What is asked; workdirs absolute or `hf://OWNER/REPO`, on every machine the same.
         out: The folder that outputs go to, absolute.
         session: The start of the run that this is.
         most_pixels: The limit that the driver's environment sets, or None.
     """
 
-    workdir: str
-    step: str | int
-    dtype: str | None
-    probabilities: bool
+    request: Request
     out: str
     session: str
     most_pixels: str | None
@@ -55,7 +49,7 @@ class Labeller:
         # An error is returned, since Ray would start an actor that failed to start again and again.
         try:
             self._journal = Journal(job.out, job.session)
-            self._model = load(job.workdir, job.step, job.dtype)
+            self._predictor = job.request.load()
         except UserError as error:
             self._fatal = str(error)
 
@@ -87,7 +81,7 @@ class Labeller:
                 yield from self._label_now([item])
             else:
                 words = f"{item.source}: given up: the process that read it died, {MOST_DEATHS}x"
-                yield self._end(Outcome(item, None, words, 0.0))
+                yield self._end(Outcome(item, None, None, words, 0.0))
         yield from self._label_now(fresh)
 
     def _label_now(self, items: Iterable[Item]) -> Iterator[bool]:
@@ -96,8 +90,7 @@ class Labeller:
                 self._journal.begin(item.index)
                 yield item
 
-        job = self._job
-        for outcome in label_images(self._model, noted(), job.out, probabilities=job.probabilities):
+        for outcome in label_images(self._predictor, noted(), self._job.out):
             yield self._end(outcome)
 
     def _end(self, outcome: Outcome) -> bool:

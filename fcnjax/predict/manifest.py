@@ -115,7 +115,7 @@ class Journal:
                 "index": item.index,
                 "id": item.id,
                 "source": item.source,
-                "mask": f"{item.id}{ENDINGS[0]}" if labelled else None,
+                "mask": outcome.mask,
                 "size": outcome.size,
                 "status": "ok" if labelled else "failed",
                 "error": outcome.error,
@@ -228,7 +228,7 @@ def remove_temporaries(folder: Path, ids: Sequence[str]) -> None:
     folders: dict[Path, set[str]] = defaultdict(set)
     for name in ids:
         path = folder / name
-        folders[path.parent].update(f"{path.name}{ending}" for ending in ENDINGS)
+        folders[path.parent].update(f"{path.name}{ending}" for ending in ENDINGS.values())
     for parent, names in folders.items():
         if not parent.is_dir():
             continue

@@ -15,7 +15,7 @@ from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas, pad_to
 from fcnjax.errors import UserError
 from fcnjax.model_file import read_variables
-from fcnjax.models import build_model, make_fold
+from fcnjax.models import build_model, make_fold, sampled_dropout
 from fcnjax.optim import make_optimizer
 from fcnjax.predict.identity import find_model
 from fcnjax.steps import make_predict_step
@@ -51,11 +51,13 @@ class Model:
         self.class_names = tuple(config.data.class_names)
         self.palette = np.asarray(config.data.palette, np.uint8)
         self._variables = make_fold(model)(jax.device_put(variables, jax.local_devices()[0]))
-        self._mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
+        self.mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         step_fn = make_predict_step(model, config)
+        self._step_fn = step_fn
         self._both = jax.jit(step_fn)
         # A function of its own, so that no probabilities are made where none are wanted.
         self._mask_only = jax.jit(lambda *args: {"mask": step_fn(*args)["mask"]})
+        self._probabilities = jax.jit(lambda *args: step_fn(*args)["probabilities"])
 
     def __call__(self, image: np.ndarray | str | Path, *, probabilities: bool = True) -> Prediction:
         """Labels one image.
@@ -71,12 +73,7 @@ class Model:
         Raises:
             UserError: The file cannot be read, or the array is no such image.
         """
-        channels = self.config.data.channels
-        image = (
-            read_image(image, channels)
-            if isinstance(image, str | Path)
-            else _checked(np.asarray(image), channel_names(channels))
-        )
+        image = self.read(image)
         height, width = image.shape[:2]
         canvas = bucket_canvas((height, width), self.config.eval.bucket)
         extent = None
@@ -85,7 +82,36 @@ class Model:
         step = self._both if probabilities else self._mask_only
         out = step(self._variables, pad_to(image, canvas, 0)[None], extent)
         out = jax.device_get({name: value[0, :height, :width] for name, value in out.items()})
-        return Prediction(out["mask"].astype(self._mask_dtype), out.get("probabilities"))
+        return Prediction(out["mask"].astype(self.mask_dtype), out.get("probabilities"))
+
+    def read(self, image: np.ndarray | str | Path) -> np.ndarray:
+        """The pixels `[H, W, C]` of a file, or those given, checked; as `__call__` takes them."""
+        channels = self.config.data.channels
+        if isinstance(image, str | Path):
+            return read_image(image, channels)
+        return _checked(np.asarray(image), channel_names(channels))
+
+    def probabilities(
+        self, image: jax.Array, extent: jax.Array, key: jax.Array | None = None
+    ) -> jax.Array:
+        """Probabilities `[B, H, W, classes]` of padded images, left on the device.
+
+        Args:
+            image: `[B, H, W, C]`, of a bucket's size.
+            extent: int32 `[B, 2]`, what of each is true; outside, the result means nothing.
+            key: For dropout to be drawn with; None: nothing is dropped.
+        """
+        return self._probabilities(self._variables, image, extent, key)
+
+    def dropout_rates(self) -> list[float]:
+        """The rates above 0 at which the model drops features in training."""
+        channels = len(channel_names(self.config.data.channels))
+        image = jax.ShapeDtypeStruct((1, 32, 32, channels), np.uint8)
+        with sampled_dropout() as rates:
+            jax.eval_shape(
+                lambda *args: self._step_fn(*args), self._variables, image, None, jax.random.key(0)
+            )
+        return [rate for rate in rates if rate > 0]
 
 
 def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:

@@ -8,7 +8,13 @@ from fcnjax.errors import UserError
 
 # A file's name has 255 bytes at most; ours gets an ending, and a temporary name's letters.
 LONGEST, KEPT = 200, 150
-ENDINGS = ("_mask.png", "_overlay.png", "_probabilities.npy")
+ENDINGS = {
+    "mask": "_mask.png",
+    "overlay": "_overlay.png",
+    "confidence": "_confidence.png",
+    "entropy": "_entropy.png",
+    "probabilities": "_probabilities.npy",
+}
 
 
 def name_by_path(sources: Sequence[str]) -> list[str]:
@@ -40,7 +46,8 @@ def safe_name(name: str) -> str:
     """
     *folders, file = name.split("/")
     # A folder must not have the name of another image's output.
-    folders = [f"{part}%" if part.endswith(ENDINGS) else part for part in map(_safe, folders)]
+    endings = tuple(ENDINGS.values())
+    folders = [f"{part}%" if part.endswith(endings) else part for part in map(_safe, folders)]
     return "/".join([*folders, _safe(file)])
 
 

@@ -15,7 +15,8 @@ import socket
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +29,7 @@ from fcnjax.predict.labeller import Job, Labeller
 from fcnjax.predict.listing import Listing
 from fcnjax.predict.manifest import MANIFEST, Results, claimed, remove_temporaries
 from fcnjax.predict.progress import Tally
+from fcnjax.predict.request import Request
 
 BATCH = 32  # images that an actor takes at a time
 REACHED_IN = 10  # seconds
@@ -39,10 +41,7 @@ class Options(NamedTuple):
     """How a run is done.
 
     Attributes:
-        workdir: The model, as `load` takes it.
-        step: Its step, as `load` takes it.
-        dtype: Of the computation; None: as it was trained.
-        probabilities: Whether to write those too.
+        request: What is asked of each image.
         out: The folder that outputs go to; all machines share it.
         actors: How many models at once; None: one an accelerator, or one.
         address: Of a Ray cluster, or `auto`; None: Ray is started on this machine.
@@ -50,10 +49,7 @@ class Options(NamedTuple):
         most_failed: The share that may fail.
     """
 
-    workdir: str
-    step: str | int
-    dtype: str | None
-    probabilities: bool
+    request: Request
     out: str
     actors: int | None
     address: str | None
@@ -74,15 +70,16 @@ def predict(listing: Listing, options: Options) -> int:
         import ray.data  # noqa: F401
     except ImportError as error:
         raise UserError("--runner=ray: needs Ray: pip install 'fcnjax[ray]'") from error
-    weights = find_weights(options.workdir, options.step, options.dtype)
+    request = options.request
+    weights = [find_weights(*model, request.dtype) for model in request.models]
     plan = {
         "listing": {
             "images": len(listing),
             "first": listing.sources[0],
             "sha256": listing.sha256(),
         },
-        "checkpoint": weights,
-        "set of outputs": {"probabilities": options.probabilities},
+        "checkpoint": {key: ", ".join(str(one[key]) for one in weights) for key in weights[0]},
+        "set of outputs": request.plan,
     }
     with claimed(options.out, plan) as out:
         results = Results(out, len(listing))
@@ -90,7 +87,7 @@ def predict(listing: Listing, options: Options) -> int:
         if len(left):
             if results.is_resumed:
                 remove_temporaries(out, [listing.ids[i] for i in left])
-            _run(listing, left, _job(options, weights["step"], out), options)
+            _run(listing, left, _job(request, [one["step"] for one in weights], out), options)
             results = Results(out, len(listing))
         if missing := np.count_nonzero(~results.found):
             raise UserError(
@@ -102,13 +99,13 @@ def predict(listing: Listing, options: Options) -> int:
     return _tell(results, options)
 
 
-def _job(options: Options, step: str | int, out: Path) -> Job:
-    workdir = options.workdir
+def _job(request: Request, steps: Sequence[int], out: Path) -> Job:
+    workdirs = (
+        workdir if workdir.startswith("hf://") else str(Path(workdir).absolute())
+        for workdir, _ in request.models
+    )
     return Job(
-        workdir=workdir if workdir.startswith("hf://") else str(Path(workdir).absolute()),
-        step=step,
-        dtype=options.dtype,
-        probabilities=options.probabilities,
+        request=replace(request, models=tuple(zip(workdirs, steps, strict=True))),
         out=str(out),
         session=uuid.uuid4().hex,
         most_pixels=os.environ.get(VARIABLE),

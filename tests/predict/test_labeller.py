@@ -13,6 +13,7 @@ from fcnjax.predict import label
 from fcnjax.predict.identity import find_weights
 from fcnjax.predict.labeller import Job, Labeller
 from fcnjax.predict.manifest import Journal, Results
+from fcnjax.predict.request import Request
 
 pa = pytest.importorskip("pyarrow")
 
@@ -30,10 +31,7 @@ def photos(tmp_path):
 def job(workdir, out, **changes):
     out.mkdir(exist_ok=True)
     values = {
-        "workdir": str(workdir),
-        "step": 10,
-        "dtype": None,
-        "probabilities": False,
+        "request": Request(((str(workdir), 10),)),
         "out": str(out),
         "session": "s",
         "most_pixels": None,
@@ -61,10 +59,12 @@ def records(out):
 
 def test_masks_are_the_plain_commands_byte_for_byte(workdir, photos, tmp_path):
     content = (photos / "p3.png").read_bytes()
-    argv = ["predict", str(photos), f"--workdir={workdir}", "--step=10", "--probabilities"]
+    argv = ["predict", str(photos), f"--workdir={workdir}", "--step=10"]
+    argv.append("--outputs=mask,overlay,probabilities")
     assert cli.main([*argv, f"--out={tmp_path / 'plain'}"]) == 0
     (photos / "p3.png").unlink()  # its record holds it
-    labeller = Labeller(job(workdir, tmp_path / "out", probabilities=True))
+    request = Request(((str(workdir), 10),), outputs=("mask", "overlay", "probabilities"))
+    labeller = Labeller(job(workdir, tmp_path / "out", request=request))
     # The model stays for one table after another.
     for part in (table(photos, p3=content)[:4], table(photos)[4:]):
         found = labeller(part)
@@ -102,7 +102,7 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
     workdir, photos, tmp_path, monkeypatch
 ):
     labeller = Labeller(job(workdir, tmp_path / "out"))
-    model, words = labeller._model, ["RESOURCE_EXHAUSTED: out of memory"]
+    model, words = labeller._predictor.model, ["RESOURCE_EXHAUSTED: out of memory"]
 
     class Failing:
         config, palette = model.config, model.palette
@@ -112,7 +112,7 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
                 raise jax.errors.JaxRuntimeError(words[0])
             return model(image, **options)
 
-    labeller._model = Failing()
+    labeller._predictor.model = Failing()
     assert labeller(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
     assert records(tmp_path / "out")[2]["error"].endswith(
         "p2.png: is 17x17, which does not fit the device's memory"
@@ -129,7 +129,7 @@ def test_what_ends_a_run_is_returned(workdir, photos, tmp_path, monkeypatch):
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fcnjax.predict.writers.overlay", no_space)
+    monkeypatch.setattr("fcnjax.predict.outputs.overlay", no_space)
     bad = Labeller(job(workdir, tmp_path / "out"))(table(photos))
     assert bad["fatal"][0].endswith("_overlay.png: cannot be written: No space left on device")
     assert not Results(tmp_path / "out", 6).found.any()
@@ -151,10 +151,10 @@ def test_who_stands_for_a_process_that_died_does_what_is_left(
     together = []
     real = label.label_images
 
-    def noted(model, items, *args, **options):
+    def noted(predictor, items, *args):
         items = list(items)
         together.append([item.id for item in items])
-        return real(model, items, *args, **options)
+        return real(predictor, items, *args)
 
     monkeypatch.setattr("fcnjax.predict.labeller.label_images", noted)
     labeller = Labeller(job(workdir, tmp_path / "out"))

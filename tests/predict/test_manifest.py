@@ -15,7 +15,8 @@ PLAN = {"listing": {"images": 3, "first": "a"}, "checkpoint": {"step": 10}}
 
 
 def outcome(index, error=None):
-    return Outcome(Item(index, f"n{index}", f"/x/{index}.png"), (4, 5), error, 0.25)
+    item = Item(index, f"n{index}", f"/x/{index}.png")
+    return Outcome(item, (4, 5), None if error else f"n{index}_mask.png", error, 0.25)
 
 
 def read(folder):

@@ -38,7 +38,7 @@ def test_safe_names_stay_in_the_folder_and_differ(tmp_path):
         assert not name.startswith("/")
     # All can be there at once: no folder has the name of another's file.
     for name in names:
-        for ending in ENDINGS:
+        for ending in ENDINGS.values():
             path = tmp_path / f"{name}{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(exist_ok=False)

@@ -239,7 +239,7 @@ def test_killed_half_way_and_resumed(start, workdir, tmp_path, make_images, caps
     for more, words in (
         ([f"--list={tmp_path}/good.txt"], "holds the masks of another listing: images 60,"),
         ([listed, "--step=latest"], "holds the masks of another checkpoint: step 10,"),
-        ([listed, "--probabilities"], "holds the masks of another set of outputs"),
+        ([listed, "--outputs=mask"], "holds the masks of another set of outputs"),
     ):
         assert cli.main([*argv, *more]) == 2
         (line,) = capsys.readouterr().err.splitlines()

@@ -13,6 +13,7 @@ from fcnjax.models.layers import (
     FeatureMap,
     SeparableConv,
     concat,
+    dropout,
     global_mean,
     map_data,
     normed,
@@ -87,7 +88,7 @@ class ASPP(nn.Module):
         mean = ConvNormAct(self.width, 1, name="pool", **block)(mean, train).data
         branches.append(x.replace(data=jnp.broadcast_to(mean, (*x.data.shape[:3], self.width))))
         x = ConvNormAct(self.width, 1, name="project", **block)(concat(branches), train)
-        return map_data(nn.Dropout(self.dropout, deterministic=not train), x)
+        return map_data(dropout(self.dropout, train), x)
 
 
 class DeepLabV3(nn.Module):

@@ -15,6 +15,7 @@ from fcnjax.models.layers import (
     activated,
     add,
     crop_or_extend,
+    dropout,
     map_data,
     max_pool,
     resize_like,
@@ -100,7 +101,7 @@ class FCN(nn.Module):
         for name, kernel in (("fc6", 7), ("fc7", 1)):
             x = Conv(self.fc_width, kernel, dtype=self.dtype, name=name)(x)
             x = activated("relu", x)
-            x = map_data(nn.Dropout(self.dropout, deterministic=not train), x)
+            x = map_data(dropout(self.dropout, train), x)
         return x
 
     def _upsampled(self, x: FeatureMap, like: FeatureMap, stride: int) -> FeatureMap:

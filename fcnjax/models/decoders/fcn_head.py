@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.layers import Conv, ConvNormAct, FeatureMap, map_data
+from fcnjax.models.layers import Conv, ConvNormAct, FeatureMap, dropout, map_data
 
 
 class FCNHead(nn.Module):
@@ -40,7 +40,7 @@ class FCNHead(nn.Module):
         block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
         x = features[self.index]
         x = ConvNormAct(max(x.channels // 4, 1), name="hidden", **block)(x, train)
-        x = map_data(nn.Dropout(self.dropout, deterministic=not train), x)
+        x = map_data(dropout(self.dropout, train), x)
         init = nn.initializers.lecun_normal()
         return Conv(self.outputs, 1, dtype=self.dtype, kernel_init=init, name="score")(x)
 

@@ -5,7 +5,7 @@ import functools
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers import NORMS, Conv, FeatureMap, concat, map_data, max_pool
+from fcnjax.models.layers import NORMS, Conv, FeatureMap, concat, dropout, map_data, max_pool
 
 STEM_WIDTH = 48
 DROPOUT = 0.2
@@ -35,7 +35,7 @@ class NormActConv(nn.Module):
         x = norm(x, train)
         # With a bias, as the authors' code: not every reader of the result normalises it first.
         x = Conv(self.features, self.kernel, dtype=self.dtype, name="conv")(x)
-        return map_data(nn.Dropout(self.dropout, deterministic=not train), x)
+        return map_data(dropout(self.dropout, train), x)
 
 
 class DenseBlock(nn.Module):

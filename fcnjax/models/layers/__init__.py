@@ -15,6 +15,7 @@ from fcnjax.models.layers.conv import (
     tap_init,
 )
 from fcnjax.models.layers.drop_path import DropPath
+from fcnjax.models.layers.dropout import SpatialDropout, dropout, sampled_dropout
 from fcnjax.models.layers.feature_map import (
     FeatureMap,
     add,
@@ -30,7 +31,6 @@ from fcnjax.models.layers.norm import (
     BatchNorm,
     GroupNorm,
     LayerNorm,
-    SpatialDropout,
     activated,
 )
 from fcnjax.models.layers.phases import phases_of, with_phases
@@ -77,6 +77,7 @@ __all__ = [
     "concat",
     "crop_edges",
     "crop_or_extend",
+    "dropout",
     "global_mean",
     "he_normal",
     "linear_init",
@@ -89,6 +90,7 @@ __all__ = [
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
+    "sampled_dropout",
     "tap_init",
     "target",
     "traced_for",

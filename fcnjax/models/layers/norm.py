@@ -1,4 +1,4 @@
-"""Normalisation, activations and dropout."""
+"""Normalisation and activations."""
 
 import functools
 import math
@@ -236,15 +236,3 @@ class Identity(nn.Module):
 
 
 NORMS = MappingProxyType({"batch": BatchNorm, "group": GroupNorm, "none": Identity})
-
-
-class SpatialDropout(nn.Module):
-    """Drops whole channels (Tompson et al. 2015, arXiv:1411.4280), with the `dropout` key."""
-
-    rate: float
-
-    @nn.compact
-    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Drops in training, does nothing in inference."""
-        drop = nn.Dropout(self.rate, broadcast_dims=(1, 2), deterministic=not train)
-        return map_data(drop, x)

@@ -1,0 +1,104 @@
+"""What is written for an image: a table of outputs, and the ending of each file's name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from fcnjax.files import atomic
+from fcnjax.pictures import overlay
+from fcnjax.predict.decide import confidence, entropy
+from fcnjax.predict.model import Prediction
+from fcnjax.predict.names import ENDINGS
+
+# `write(path, image, prediction, palette)`
+Write = Callable[[Path, np.ndarray, Prediction, np.ndarray], None]
+
+
+class Output(NamedTuple):
+    """A kind of file.
+
+    Attributes:
+        write: Writes it.
+        takes_probabilities: Whether it is made of the probabilities.
+    """
+
+    write: Write
+    takes_probabilities: bool
+
+
+def _write_mask(path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray) -> None:
+    picture = Image.fromarray(prediction.mask)
+    if prediction.mask.dtype == np.uint8:
+        picture = picture.convert("P")
+        picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    picture.save(path)
+
+
+def _write_overlay(
+    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
+) -> None:
+    Image.fromarray(overlay(image, prediction.mask, palette)).save(path)
+
+
+def _write_confidence(
+    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
+) -> None:
+    _save_share(path, confidence(prediction.probabilities, prediction.mask))
+
+
+def _write_entropy(
+    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
+) -> None:
+    _save_share(path, entropy(prediction.probabilities))
+
+
+def _write_probabilities(
+    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
+) -> None:
+    np.save(path, prediction.probabilities)
+
+
+def _save_share(path: Path, share: np.ndarray) -> None:
+    """Saves 0..1 as grey of 16 bits, which any viewer shows."""
+    Image.fromarray((np.clip(share, 0, 1) * 65535).round().astype(np.uint16)).save(path)
+
+
+OUTPUTS: Mapping[str, Output] = MappingProxyType(
+    {
+        "mask": Output(_write_mask, False),
+        "overlay": Output(_write_overlay, False),
+        "confidence": Output(_write_confidence, True),
+        "entropy": Output(_write_entropy, True),
+        "probabilities": Output(_write_probabilities, True),
+    }
+)
+
+
+def write_outputs(
+    folder: str | Path,
+    stem: str,
+    image: np.ndarray,
+    prediction: Prediction,
+    palette: np.ndarray,
+    outputs: Sequence[str],
+) -> None:
+    """Writes a file for each of the outputs, its name the stem and the ending in `ENDINGS`.
+
+    Args:
+        folder: Made if it is not there.
+        stem: The first part of the files' names.
+        image: `[H, W, C]` as read.
+        prediction: What the model said of it.
+        palette: `[C, 3]` uint8 RGB.
+        outputs: Names in `OUTPUTS`.
+
+    Raises:
+        UserError: A file cannot be written; names it. No file is left half-written.
+    """
+    for name in outputs:
+        with atomic(Path(folder) / f"{stem}{ENDINGS[name]}") as path:
+            OUTPUTS[name].write(path, image, prediction, palette)

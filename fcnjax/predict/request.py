@@ -1,0 +1,110 @@
+"""What is asked of a prediction: of which models, how, and what is written."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fcnjax.errors import UserError, choose
+from fcnjax.predict.averaged import Averaged
+from fcnjax.predict.decide import classes_by_threshold, parse_thresholds
+from fcnjax.predict.model import Model, Prediction, load
+from fcnjax.predict.outputs import OUTPUTS
+from fcnjax.predict.regions import without_holes, without_small_regions
+from fcnjax.predict.views import View, make_views
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a prediction.
+
+    Attributes:
+        models: Of each the workdir and the step, as `load` takes them; several are averaged.
+        dtype: Of the computation; None: as they were trained.
+        outputs: Of `OUTPUTS`, what is written for each image.
+        tta: As `moves` of `make_views`.
+        scales: As in `make_views`.
+        dropout_samples: How often dropout is drawn; 0: nothing is dropped.
+        thresholds: Words such as `vessel:0.3`.
+        smallest_region: Regions of fewer pixels are given to what surrounds them.
+        largest_hole: Holes of at most so many pixels are filled.
+    """
+
+    models: tuple[tuple[str, str | int], ...]
+    dtype: str | None = None
+    outputs: tuple[str, ...] = ("mask", "overlay")
+    tta: tuple[str, ...] = ()
+    scales: tuple[float, ...] = (1.0,)
+    dropout_samples: int = 0
+    thresholds: tuple[str, ...] = ()
+    smallest_region: int = 0
+    largest_hole: int = 0
+
+    def __post_init__(self):
+        """Raises UserError for what can be seen to be wrong without a model."""
+        for name in self.outputs:
+            choose(OUTPUTS, name, "--outputs")
+        if not self.outputs:
+            raise UserError(f"--outputs: is empty; valid: {', '.join(OUTPUTS)}")
+        make_views(self.tta, self.scales)
+        for name in ("dropout_samples", "smallest_region", "largest_hole"):
+            if (value := getattr(self, name)) < 0:
+                raise UserError(f"--{name.replace('_', '-')}: {value} is below 0")
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What decides the outputs beside the models, as JSON takes it."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(self).items()
+            if key not in ("models", "dtype")
+        }
+
+    def load(self) -> "Predictor":
+        """Loads the models.
+
+        Raises:
+            UserError: As `load`; they do not go together; a threshold is of no class.
+        """
+        models = [load(workdir, step, self.dtype) for workdir, step in self.models]
+        views = make_views(self.tta, self.scales)
+        model = models[0]
+        if len(models) > 1 or views != (View(),) or self.dropout_samples:
+            model = Averaged(models, views, self.dropout_samples)
+        return Predictor(self, model)
+
+
+class Predictor:
+    """Loaded models that do what a request asks.
+
+    Attributes:
+        request: The request.
+        model: What labels; called as a `Model` is.
+    """
+
+    def __init__(self, request: Request, model: Model | Averaged):
+        self.request = request
+        self.model = model
+        self._thresholds = parse_thresholds(request.thresholds, model.class_names)
+        wanted = {OUTPUTS[name].takes_probabilities for name in request.outputs}
+        self._probabilities = True in wanted or bool(self._thresholds)
+
+    def __call__(self, image: np.ndarray) -> Prediction:
+        """Labels an image `[H, W, C]`; probabilities are there where an output takes them."""
+        prediction = self.model(image, probabilities=self._probabilities)
+        mask = prediction.mask
+        if self._thresholds:
+            mask = classes_by_threshold(prediction.probabilities, self._thresholds)
+        for change in self._changes():
+            mask = change(mask)
+        return Prediction(mask.astype(prediction.mask.dtype), prediction.probabilities)
+
+    def _changes(self) -> Sequence[Callable[[np.ndarray], np.ndarray]]:
+        request = self.request
+        changes = []
+        if request.smallest_region > 1:
+            changes.append(lambda mask: without_small_regions(mask, request.smallest_region))
+        if request.largest_hole:
+            changes.append(lambda mask: without_holes(mask, request.largest_hole))
+        return changes
