@@ -34,7 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fcnjax predict",
         usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
-        description="Label images: for each, NAME_mask.png (class ids, with palette) and "
+        description="Label images: for each, NAME_mask.png (class ids, with palette) and\n"
         "NAME_overlay.png, or what --outputs asks for, at the image's own size.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
