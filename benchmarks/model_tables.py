@@ -17,11 +17,11 @@ import jax
 
 from fcnjax.inspect.describe import SIDE, describe_decoder, describe_encoder
 from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.program import trace
 from fcnjax.inspect.text import millions, products
 from fcnjax.models import DECODERS, ENCODERS, Segmenter
 from fcnjax.models.pretrained.parity import compare, read_entries
 from fcnjax.models.pretrained.references import reference
+from fcnjax.tracing.program import trace
 
 
 def measured(entry: dict[str, Any]) -> dict[str, Any]:

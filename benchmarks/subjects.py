@@ -4,8 +4,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import default_config
 from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.program import trace
 from fcnjax.models import Segmenter, build_model
+from fcnjax.tracing.program import trace
 
 CLASSES = 21
 IGNORED = 255

@@ -12,7 +12,7 @@ LAYERS = [
     {"packages", "files", "config", "losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"workdir", "model_file", "hosts"},
     {"models", "data"},
-    {"train_state", "metric_writer", "settings"},
+    {"train_state", "metric_writer", "settings", "tracing"},
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},

@@ -37,6 +37,7 @@ class Raster:
         bands: How many.
         transform: `[3, 3]`, from (column, row, 1) to the map; None without georeference.
         crs: The map's coordinate system, or None.
+        points: Whether it is placed by points on the map (GCPs) instead.
         nodata: The value of band 1 that means no data, or None.
         palette: RGB by index of band 1, or None.
     """
@@ -45,6 +46,7 @@ class Raster:
     bands: int
     transform: np.ndarray | None
     crs: Any
+    points: bool
     nodata: float | None
     palette: dict[int, tuple[int, int, int]] | None
 
@@ -78,8 +80,46 @@ def read_bands_and_valid(
         UserError: As `read_bands`.
     """
     with _opened(path) as raster:
-        indexes = _indexes(path, raster, names)
-        pixels = raster.read(indexes, window=_window(path, raster, window), masked=True)
+        return _read(path, raster, _indexes(path, raster, names), window)
+
+
+class BandReader:
+    """Reads bands as `read_bands_and_valid` does, of a file that stays open: for one thread.
+
+    What GDAL has decoded of the file is kept from window to window.
+
+    Args:
+        path: The raster.
+        names: The bands.
+
+    Raises:
+        UserError: As `read_bands`.
+    """
+
+    def __init__(self, path: str | Path, names: Sequence[str]):
+        self._path = path
+        with _naming(path):
+            self._raster = _open(path)
+            self._indexes = _indexes(path, self._raster, names)
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """The bands of a window, and where there is any data.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        with _naming(self._path):
+            return _read(self._path, self._raster, self._indexes, window)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._raster.close()
+
+
+def _read(
+    path: str | Path, raster: Any, indexes: list[int], window: Window | None
+) -> tuple[np.ndarray, np.ndarray]:
+    pixels = raster.read(indexes, window=_window(path, raster, window), masked=True)
     if pixels.dtype.kind not in "uif":
         raise UserError(f"{path}: has {pixels.dtype} pixels; valid: whole or real numbers")
     values, valid = pixels.data, ~np.ma.getmaskarray(pixels)
@@ -133,6 +173,7 @@ def read_header(path: str | Path) -> Raster:
             bands=raster.count,
             transform=np.reshape(raster.transform, (3, 3)) if placed else None,
             crs=raster.crs,
+            points=bool(raster.gcps[0]),
             nodata=raster.nodatavals[0],
             palette=palette,
         )
@@ -141,20 +182,34 @@ def read_header(path: str | Path) -> Raster:
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Any]:
     """Opens a raster; any error within becomes a UserError that names it."""
+    with _naming(path), _open(path) as raster:
+        yield raster
+
+
+def _open(path: str | Path) -> Any:
     try:
         import rasterio
-        from rasterio.errors import NotGeoreferencedWarning
+        from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning
     except ImportError as error:
         raise UserError(f"{path}: reading it needs rasterio: pip install 'fcnjax[geo]'") from error
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file")
-    # A picture without a place on the map is as welcome.
-    warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+    # A picture without a place on the map is as welcome; and a file that has a nodata value is
+    # read by it, whatever its fourth band is taken for.
+    for category in (NotGeoreferencedWarning, NodataShadowWarning):
+        warnings.filterwarnings("ignore", category=category)
+    raster = rasterio.open(path)
+    if not raster.count:
+        raster.close()
+        raise UserError(f"{path}: has no bands")
+    return raster
+
+
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turns any error within into a UserError that names the raster."""
     try:
-        with rasterio.open(path) as raster:
-            if not raster.count:
-                raise UserError(f"{path}: has no bands")
-            yield raster
+        yield
     except UserError:
         raise
     except Exception as error:

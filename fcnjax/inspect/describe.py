@@ -9,14 +9,14 @@ from flax import linen as nn
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.program import encode, trace
-from fcnjax.inspect.receptive_field import receptive_fields
 from fcnjax.inspect.show import count_parameters
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained.layouts import encoder_layouts
 from fcnjax.models.pretrained.sources.packages import PACKAGES
 from fcnjax.models.pretrained.sources.torchvision import FILES
+from fcnjax.tracing.program import encode, trace
+from fcnjax.tracing.receptive_field import receptive_fields
 
 SIDE = 512
 CLASSES = 21

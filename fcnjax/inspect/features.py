@@ -14,11 +14,11 @@ from fcnjax.data.augment import normalize, to_unit
 from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.inspect.drawing import SOFT, Canvas, check_png, heat, resized, text_width
-from fcnjax.inspect.program import encode
 from fcnjax.inspect.source import add_workdir, make_parser, parse
 from fcnjax.inspect.text import table
 from fcnjax.inspect.weights import Loaded, load
 from fcnjax.pictures import to_rgb
+from fcnjax.tracing.program import encode
 
 _EXAMPLES = """\
   fcnjax models features --workdir=runs/mine photo.jpg --out=features.png

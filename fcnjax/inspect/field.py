@@ -11,12 +11,12 @@ from fcnjax.charts import ticks
 from fcnjax.errors import UserError
 from fcnjax.inspect.drawing import SOFT, Canvas, check_png, heat, resized
 from fcnjax.inspect.effective_field import SHARE, Effective, gradient_of, measure
-from fcnjax.inspect.program import Path, encode, trace
-from fcnjax.inspect.receptive_field import Field, receptive_fields
 from fcnjax.inspect.source import Source, add_workdir, make_parser, parse, parse_size
 from fcnjax.inspect.text import table
 from fcnjax.inspect.weights import Loaded, calibrated, load
 from fcnjax.models import Segmenter, build_model
+from fcnjax.tracing.program import Path, encode, trace
+from fcnjax.tracing.receptive_field import Field, receptive_fields
 
 _EXAMPLES = """\
   fcnjax models receptive-field folder:encoder=resnet18 --out=field.png

@@ -4,8 +4,8 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from fcnjax.inspect.program import Path, Program, Step
 from fcnjax.models.layers.depthwise import sum_of_shifts
+from fcnjax.tracing.program import Path, Program, Step
 
 
 def multiply_adds(program: Program) -> Mapping[Path, int]:

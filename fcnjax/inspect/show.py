@@ -4,10 +4,10 @@ from flax.traverse_util import flatten_dict
 
 from fcnjax.errors import UserError
 from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.program import Call, Path, Program, trace
 from fcnjax.inspect.source import Source, make_parser, parse, parse_size
 from fcnjax.inspect.text import millions, numbers, products, table
 from fcnjax.models import Segmenter, build_model
+from fcnjax.tracing.program import Call, Path, Program, trace
 
 _EXAMPLES = """\
   fcnjax models show folder

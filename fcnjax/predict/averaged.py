@@ -23,6 +23,7 @@ class Averaged:
 
     Attributes:
         config: Of the first member; so `step`, `class_names` and `palette`.
+        configs: Of all members.
     """
 
     def __init__(self, models: Sequence[Model], views: Sequence[View] = (View(),), draws: int = 0):
@@ -49,6 +50,7 @@ class Averaged:
         self.config, self.step = first.config, first.step
         self.class_names, self.palette = first.class_names, first.palette
         self._models, self._views, self._draws = tuple(models), tuple(views), draws
+        self.configs = tuple(model.config for model in models)
         self._bucket = first.config.eval.bucket
         self._add = jax.jit(jnp.add, donate_argnums=0)
 

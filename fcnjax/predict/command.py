@@ -8,15 +8,17 @@ from rich.progress import track
 
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.arguments import add_request_arguments, request_of
-from fcnjax.predict.label import label_images
 from fcnjax.predict.listing import Listing, find_files, list_files, read_listing
+from fcnjax.predict.tile_arguments import add_tile_arguments, tiling_of
+from fcnjax.predict.tiled import label_all
 
 _EXAMPLES = """\
 examples:
   fcnjax predict --workdir=runs/stare photos/ --out=masks
   fcnjax predict --workdir=runs/a --workdir=runs/b --tta=hflip photos/ --out=masks
   fcnjax predict --workdir=runs/stare eye.png --out=masks --outputs=mask,entropy \\
-    --threshold=vessel:0.4 --smallest-region=30"""
+    --threshold=vessel:0.4 --smallest-region=30
+  fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg"""
 
 # What only `--runner=ray` takes.
 RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
@@ -48,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--column", metavar="NAME", help="with the images or their paths (image)")
     parser.add_argument("--id-column", metavar="NAME", help="with names (id, where there is one)")
+    add_tile_arguments(parser)
     parser.add_argument("--runner", default="local", metavar="local|ray", help="(local)")
     ray = parser.add_argument_group("with --runner=ray, for very many images (docs/scale.md)")
     ray.add_argument("--ray-address", metavar="ADDRESS", help="of a cluster, or auto (start one)")
@@ -97,9 +100,10 @@ def _listed(args: argparse.Namespace) -> Listing:
 
 
 def _run_here(args: argparse.Namespace) -> int:
+    tiling = tiling_of(args)
     listing = _listed(args) if args.list else _name_by_stem(find_files(args.images))
-    done = label_images(request_of(args).load(), listing.items(), args.out)
-    count = len(listing)
+    predictor, count = request_of(args).load(), len(listing)
+    done = label_all(predictor, listing.items(), args.out, tiling, alone=count == 1)
     for outcome in track(done, total=count, description="predict", disable=count < 2):
         if outcome.error is not None:
             raise UserError(outcome.error)
@@ -110,6 +114,7 @@ def _run_here(args: argparse.Namespace) -> int:
 def _run_on_ray(args: argparse.Namespace) -> int:
     from fcnjax.predict.ray_runner import Options, predict
 
+    tiling_of(args)  # refuses what is not for this runner
     listing = _listed(args) if args.list else list_files(args.images)
     options = Options(
         request=request_of(args),

@@ -64,7 +64,7 @@ class Model:
 
         Args:
             image: A file, or `[H, W, C]` (or `[H, W]`, grey) pixels: uint8, uint16, or float in
-                0..1, channels in the order of `config.data.channels`.
+                0..1 (bands of rasters: any), channels in the order of `config.data.channels`.
             probabilities: Whether to return those too.
 
         Returns:
@@ -124,7 +124,9 @@ def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
         )
     if np.issubdtype(image.dtype, np.floating):
         image = image.astype(np.float32)
-        if not (image.min() >= 0 and image.max() <= 1):
+        # Bands of rasters are as they are: heights, reflectances.
+        usual = channels in (("R", "G", "B"), ("L",))
+        if usual and not (image.min() >= 0 and image.max() <= 1):
             raise UserError(
                 f"image: float pixels run from {image.min():g} to {image.max():g}; valid: 0..1, "
                 "or uint8 or uint16 as stored"

@@ -9,14 +9,17 @@ EVERY = 30  # seconds between lines
 
 
 class Tally:
-    """Counts images that are done, and shows it.
+    """Counts images (or others) that are done, and shows it.
 
     Args:
         total: How many there are.
         done: Of these, how many were done before.
+        unit: What they are.
+        bar: Whether a terminal shows a bar; there can be one at a time.
     """
 
-    def __init__(self, total: int, done: int = 0):
+    def __init__(self, total: int, done: int = 0, unit: str = "images", bar: bool = True):
+        self._unit = unit
         self._total, self._before, self._done, self._failed = total, done, done, 0
         self._start = self._told = time.monotonic()
         self._console = Console()
@@ -26,7 +29,7 @@ class Tally:
             TextColumn("{task.fields[note]}"),
             TimeRemainingColumn(),
             console=self._console,
-            disable=not self._console.is_terminal,
+            disable=not (bar and self._console.is_terminal),
         )
         self._task = self._bar.add_task("predict", total=total, completed=done, note="")
 
@@ -42,8 +45,8 @@ class Tally:
         self._done, self._failed = self._done + labelled + failed, self._failed + failed
         now = time.monotonic()
         rate = (self._done - self._before) / max(now - self._start, 1e-9)
-        note = f"{rate:.1f} images/s" + (f", {self._failed} failed" if self._failed else "")
+        note = f"{rate:.1f} {self._unit}/s" + (f", {self._failed} failed" if self._failed else "")
         self._bar.update(self._task, completed=self._done, note=note)
-        if not self._console.is_terminal and now - self._told >= EVERY:
+        if self._bar.disable and now - self._told >= EVERY:
             self._told = now
             print(f"predict {self._done}/{self._total}, {note}", flush=True)

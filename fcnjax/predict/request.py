@@ -81,6 +81,7 @@ class Predictor:
     Attributes:
         request: The request.
         model: What labels; called as a `Model` is.
+        takes_probabilities: Whether an output is made of them.
     """
 
     def __init__(self, request: Request, model: Model | Averaged):
@@ -88,17 +89,30 @@ class Predictor:
         self.model = model
         self._thresholds = parse_thresholds(request.thresholds, model.class_names)
         wanted = {OUTPUTS[name].takes_probabilities for name in request.outputs}
-        self._probabilities = True in wanted or bool(self._thresholds)
+        self.takes_probabilities = True in wanted
+        self._probabilities = self.takes_probabilities or bool(self._thresholds)
 
     def __call__(self, image: np.ndarray) -> Prediction:
         """Labels an image `[H, W, C]`; probabilities are there where an output takes them."""
         prediction = self.model(image, probabilities=self._probabilities)
         mask = prediction.mask
         if self._thresholds:
-            mask = classes_by_threshold(prediction.probabilities, self._thresholds)
+            mask = self.classes(prediction.probabilities)
+        return Prediction(
+            self.cleaned(mask).astype(prediction.mask.dtype), prediction.probabilities
+        )
+
+    def classes(self, probabilities: np.ndarray) -> np.ndarray:
+        """The class `[H, W]` of each pixel, by the thresholds if there are any."""
+        if self._thresholds:
+            return classes_by_threshold(probabilities, self._thresholds)
+        return probabilities.argmax(-1)
+
+    def cleaned(self, mask: np.ndarray) -> np.ndarray:
+        """The mask `[H, W]` without the regions and holes that are too small."""
         for change in self._changes():
             mask = change(mask)
-        return Prediction(mask.astype(prediction.mask.dtype), prediction.probabilities)
+        return mask
 
     def _changes(self) -> Sequence[Callable[[np.ndarray], np.ndarray]]:
         request = self.request

@@ -6,7 +6,6 @@ import pytest
 from flax import linen as nn
 
 from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.program import encode, trace
 from fcnjax.models import ENCODERS, Target, traced_for
 from fcnjax.models.layers import (
     Conv,
@@ -16,6 +15,7 @@ from fcnjax.models.layers import (
     adaptive_mean,
     resize_corners_like,
 )
+from fcnjax.tracing.program import encode, trace
 
 # torchvision's published figures (in thousands of millions, at 224x224), and what of them is the
 # classifier's: channels x classes, the layers before the classes, a last convolution on 7x7 pixels.

@@ -14,9 +14,9 @@ import jax
 import numpy as np
 from flax import linen as nn
 
-from fcnjax.inspect.dependence import Rules, WholeImageError
-from fcnjax.inspect.needs import Need, united
-from fcnjax.inspect.program import Path, Program, Value, grown, trace
+from fcnjax.tracing.dependence import Rules, WholeImageError
+from fcnjax.tracing.needs import Need, united
+from fcnjax.tracing.program import Path, Program, Value, grown, trace
 
 # Added to the image's height or width until it is larger than the field, and until two traces have
 # the same steps (a resize by a whole factor has others). As multiples of every stride they keep

@@ -12,8 +12,6 @@ from flax import linen as nn
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inspect.effective_field import SHARE, gradient_of, measure
-from fcnjax.inspect.program import encode
-from fcnjax.inspect.receptive_field import Field, receptive_fields
 from fcnjax.models import DECODERS, ENCODERS, build_model
 from fcnjax.models.layers import (
     Conv,
@@ -25,6 +23,8 @@ from fcnjax.models.layers import (
     resize_corners_like,
     resize_like,
 )
+from fcnjax.tracing.program import encode
+from fcnjax.tracing.receptive_field import Field, receptive_fields
 
 
 class Chain(nn.Module):

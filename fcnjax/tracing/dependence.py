@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fcnjax.inspect.needs import Need, narrowed, reshaped
-from fcnjax.inspect.program import Program, Step, Value
+from fcnjax.tracing.needs import Need, narrowed, reshaped
+from fcnjax.tracing.program import Program, Step, Value
 
 # A larger constant is taken to have no zeros.
 _LARGEST_CONSTANT = 2**26

@@ -1,0 +1,284 @@
+"""Which images go in tiles, and what becomes of them: pictures as pictures, rasters as rasters."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from PIL import Image
+
+from fcnjax.config import channel_names
+from fcnjax.data.decode import image_size, read_image
+from fcnjax.errors import UserError, choose
+from fcnjax.files import atomic, stamps
+from fcnjax.predict.fetch import is_uri
+from fcnjax.predict.identity import find_weights
+from fcnjax.predict.label import Item, Outcome, label_images
+from fcnjax.predict.large import Windows, label_tiles, layers_of, no_data
+from fcnjax.predict.model import Prediction
+from fcnjax.predict.names import ENDINGS
+from fcnjax.predict.outputs import write_outputs
+from fcnjax.predict.overlap import TilePlan, joined, plan_tiles, reach_of
+from fcnjax.predict.partial import Layer, Partial, partial_rows
+from fcnjax.predict.progress import Tally
+from fcnjax.predict.rasters import (
+    ImageWindows,
+    RasterWindows,
+    is_raster,
+    place_of,
+    write_raster,
+)
+from fcnjax.predict.request import Predictor
+from fcnjax.predict.tiles import BLENDS
+from fcnjax.predict.vectors import DRIVERS, require_vectors, write_vectors
+
+LARGEST = 4096 * 4096  # pixels of a picture that goes to the device whole
+FORMAT_VERSION = 1  # of what a run that was killed leaves
+# Of a raster; what a picture has of it is its overlay.
+RASTER_OUTPUTS = ("mask", "confidence", "entropy", "probabilities")
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How large images are labelled.
+
+    Attributes:
+        tile: Height and width of tiles; None: chosen, and for large images alone.
+        overlap: Pixels; None: chosen.
+        blend: In `BLENDS`.
+        vectors: A key of `DRIVERS`, or None: no polygons are written.
+        simplify: Their tolerance in pixels.
+    """
+
+    tile: tuple[int, int] | None = None
+    overlap: int | None = None
+    blend: str = "gaussian"
+    vectors: str | None = None
+    simplify: float = 1.0
+
+    def __post_init__(self):
+        """Raises UserError for what can be seen to be wrong without an image."""
+        choose(BLENDS, self.blend, "--blend")
+        if self.overlap is not None and self.overlap < 0:
+            raise UserError(f"--overlap: {self.overlap} is below 0")
+        if self.vectors is not None:
+            choose(DRIVERS, self.vectors, "--vectors")
+            require_vectors()
+        if not 0 <= self.simplify < float("inf"):
+            raise UserError(f"--simplify: {self.simplify:g} is not 0 or a number of pixels")
+
+
+def label_all(
+    predictor: Predictor, items: Iterable[Item], out: str, tiling: Tiling, *, alone: bool
+) -> Iterator[Outcome]:
+    """Labels images: each as `label_images` does, or in tiles where it is a raster or large.
+
+    Args:
+        predictor: What labels, and knows which outputs.
+        items: The images.
+        out: The folder that the outputs go to.
+        tiling: How large ones are labelled.
+        alone: Whether there is but one, whose tiles are counted on the terminal.
+
+    Yields:
+        An outcome for each image, as `label_images`.
+
+    Raises:
+        UserError: A file cannot be written, or an option does not go with an image.
+    """
+    tiler = Tiler(predictor, out, tiling, alone)
+    for way, group in itertools.groupby(items, tiler.way):
+        if way is None:
+            yield from label_images(predictor, group, out)
+        else:
+            yield from map(way, group)
+
+
+class Tiler:
+    """Labels images in tiles; the arguments are those of `label_all`."""
+
+    def __init__(self, predictor: Predictor, out: str, tiling: Tiling, alone: bool):
+        self._predictor, self._out, self._tiling, self._alone = predictor, Path(out), tiling, alone
+        self._reach = self._weights = None
+
+    def way(self, item: Item) -> Callable[[Item], Outcome] | None:
+        """The method that labels an image; None: it goes to the device whole.
+
+        Raises:
+            UserError: An option does not go with it.
+        """
+        asked = self._tiling.tile is not None
+        if item.error is not None:
+            return None
+        if item.content is not None or is_uri(item.source):
+            if asked or self._tiling.vectors:
+                raise UserError(
+                    f"{item.source}: --tile and --vectors are for files on this machine"
+                )
+            return None
+        path = Path(item.source)
+        if is_raster(path, LARGEST):
+            return self._label_raster
+        if self._tiling.vectors:
+            raise UserError(f"{path}: --vectors takes rasters with a place on the map")
+        try:
+            height, width = image_size(path)
+        except UserError:
+            return None  # reading it tells
+        return self._label_image if asked or height * width > LARGEST else None
+
+    def _label_image(self, item: Item) -> Outcome:
+        start = time.perf_counter()
+        model, request = self._predictor.model, self._predictor.request
+        try:
+            image = read_image(Path(item.source), model.config.data.channels)
+        except UserError as error:
+            return Outcome(item, None, None, str(error), time.perf_counter() - start)
+        kept = ("probabilities",) if self._predictor.takes_probabilities else ()
+        windows = ImageWindows(image)
+
+        def write(partial: Partial, layers: dict[str, Layer]) -> None:
+            mask = self._predictor.cleaned(partial.whole("mask")).astype(model.mask_dtype)
+            prediction = Prediction(mask, partial.whole("probabilities") if kept else None)
+            write_outputs(self._out, item.id, image, prediction, model.palette, request.outputs)
+            with atomic(self._out / f"{item.id}_disagreement.png") as path:
+                Image.fromarray(partial.whole("disagreement")).save(path)
+
+        self._run(item, windows, layers_of(self._predictor, kept), write)
+        mask = f"{item.id}{ENDINGS['mask']}" if "mask" in request.outputs else None
+        return Outcome(item, windows.size, mask, None, time.perf_counter() - start)
+
+    def _label_raster(self, item: Item) -> Outcome:
+        start = time.perf_counter()
+        model, outputs = self._predictor.model, self._raster_outputs(item)
+        try:
+            windows = RasterWindows(item.source, channel_names(model.config.data.channels))
+        except UserError as error:
+            return Outcome(item, None, None, str(error), time.perf_counter() - start)
+        place = place_of(item.source)
+        if self._tiling.vectors and not place["crs"]:
+            raise UserError(f"{item.source}: has no coordinate system (CRS), which --vectors takes")
+
+        def write(partial: Partial, layers: dict[str, Layer]) -> None:
+            for name, layer in layers.items():
+                if name in (*outputs, "disagreement"):
+                    self._write_layer(item, partial, name, layer, windows.size, place)
+            if self._tiling.vectors:
+                write_vectors(
+                    self._out / f"{item.id}_mask.tif",
+                    self._out / f"{item.id}_mask.{self._tiling.vectors}",
+                    model.class_names,
+                    self._tiling.simplify,
+                )
+
+        try:
+            self._run(item, windows, layers_of(self._predictor, outputs), write)
+        finally:
+            windows.close()
+        mask = f"{item.id}_mask.tif" if "mask" in outputs else None
+        return Outcome(item, windows.size, mask, None, time.perf_counter() - start)
+
+    def _raster_outputs(self, item: Item) -> tuple[str, ...]:
+        request = self._predictor.request
+        for flag in ("smallest_region", "largest_hole"):
+            if getattr(request, flag):
+                raise UserError(
+                    f"{item.source}: --{flag.replace('_', '-')} takes pictures; a raster's mask is "
+                    "never whole in memory"
+                )
+        outputs = tuple(name for name in request.outputs if name in RASTER_OUTPUTS)
+        if not outputs:
+            raise UserError(
+                f"{item.source}: --outputs of a raster: valid: {', '.join(RASTER_OUTPUTS)}"
+            )
+        if self._tiling.vectors and "mask" not in outputs:
+            raise UserError("--vectors: are made of the mask, which --outputs leaves out")
+        return outputs
+
+    def _write_layer(
+        self,
+        item: Item,
+        partial: Partial,
+        name: str,
+        layer: Layer,
+        size: tuple[int, int],
+        place: dict[str, Any],
+    ) -> None:
+        names = self._predictor.model.class_names
+        has_palette = name == "mask" and layer.dtype == "uint8"
+        write_raster(
+            self._out / f"{item.id}_{name}.tif",
+            partial.read(name),
+            size,
+            place,
+            dtype=layer.dtype,
+            bands=names if layer.bands else (name,),
+            nodata=no_data(layer),
+            palette=self._predictor.model.palette if has_palette else None,
+            tags={"classes": ", ".join(f"{i} {text}" for i, text in enumerate(names))},
+        )
+
+    def _run(
+        self,
+        item: Item,
+        windows: Windows,
+        layers: dict[str, Layer],
+        write: Callable[[Partial, dict[str, Layer]], None],
+    ) -> None:
+        """Labels an image in tiles, and has what is kept of it written."""
+        plan = self._plan(windows.size)
+        height, width = windows.size
+        target = self._out / item.id
+        folder = target.parent / f".{target.name}.tiles"
+        identity = self._identity(item, plan, layers)
+        print(f"{item.source}: {width}x{height} pixels, {plan.words}")
+        with partial_rows(folder, identity, width, layers) as partial:
+            if partial.resumed:
+                print(f"{item.source}: goes on at row {partial.done}, where it was stopped")
+            with Tally(plan.count, unit="tiles", bar=self._alone) as tally:
+                label = (self._predictor, windows, plan, partial, layers)
+                try:
+                    label_tiles(*label, lambda count: tally.add(count, 0))
+                except UserError as error:
+                    # What the model says of an array has no file's name.
+                    text = str(error)
+                    if text.startswith("image: "):
+                        raise UserError(f"{item.source}: {text.removeprefix('image: ')}") from error
+                    raise
+            write(partial, layers)
+
+    def _plan(self, size: tuple[int, int]) -> TilePlan:
+        model = self._predictor.model
+        if self._reach is None:
+            configs = getattr(model, "configs", (model.config,))
+            scale = min(self._predictor.request.scales)
+            self._reach = joined([reach_of(config, scale) for config in configs])
+        tiling, config = self._tiling, model.config
+        return plan_tiles(
+            size,
+            self._reach,
+            len(model.class_names),
+            config.eval.bucket,
+            tile=tiling.tile,
+            overlap=tiling.overlap,
+            blend=tiling.blend,
+        )
+
+    def _identity(self, item: Item, plan: TilePlan, layers: dict[str, Layer]) -> dict[str, Any]:
+        """All that the rows of an image depend on."""
+        request = self._predictor.request
+        if self._weights is None:
+            self._weights = [find_weights(*each, request.dtype) for each in request.models]
+        device = jax.local_devices()[0]
+        return {
+            "format_version": FORMAT_VERSION,
+            "image": [item.source, *stamps([Path(item.source)])],
+            "weights": self._weights,
+            "request": request.plan,
+            "tiles": [repr(plan.rows), repr(plan.columns), plan.blend],
+            "layers": {name: repr(layer) for name, layer in layers.items()},
+            "computed_by": [jax.__version__, device.platform, device.device_kind],
+        }
