@@ -1,5 +1,6 @@
 """A trained model that labels images of any size."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import channel_names
 from fcnjax.data.decode import read_image
-from fcnjax.data.pipeline import bucket_canvas, pad_to
+from fcnjax.data.pipeline import bucket_canvas
 from fcnjax.errors import UserError
 from fcnjax.model_file import read_variables
 from fcnjax.models import build_model, make_fold, sampled_dropout
@@ -73,16 +74,58 @@ class Model:
         Raises:
             UserError: The file cannot be read, or the array is no such image.
         """
-        image = self.read(image)
-        height, width = image.shape[:2]
-        canvas = bucket_canvas((height, width), self.config.eval.bucket)
+        return self.batch([image], probabilities=probabilities)[0]
+
+    def batch(
+        self, images: Sequence[np.ndarray | str | Path], *, probabilities: bool = True
+    ) -> list[Prediction]:
+        """Labels several images, of one size or not, in one call of the device.
+
+        They are padded (invisibly) to one canvas, the bucket of the tallest and the widest, and in
+        number to a power of two: few programs are compiled.
+
+        Args:
+            images: One or more, each as `__call__` takes it, all of one dtype.
+            probabilities: Whether to return those too.
+
+        Returns:
+            What `__call__` returns for each: in float32 equal to within rounding.
+
+        Raises:
+            UserError: As `__call__`; or the dtypes differ.
+        """
+        pixels = [self.read(image) for image in images]
+        if len(dtypes := {str(image.dtype) for image in pixels}) > 1:
+            raise UserError(f"images: have types {', '.join(sorted(dtypes))}; valid: one for all")
+        sizes = [image.shape[:2] for image in pixels]
+        canvas = self.canvas(sizes)
+        rows = 1 << (len(pixels) - 1).bit_length()
+        array = np.zeros((rows, *canvas, pixels[0].shape[-1]), pixels[0].dtype)
+        for row, (image, (height, width)) in enumerate(zip(pixels, sizes, strict=True)):
+            array[row, :height, :width] = image
         extent = None
-        if (height, width) != canvas:
-            extent = np.asarray([[height, width]], np.int32)
+        if any(size != canvas for size in sizes):
+            extent = np.asarray([*sizes, *[canvas] * (rows - len(sizes))], np.int32)
         step = self._both if probabilities else self._mask_only
-        out = step(self._variables, pad_to(image, canvas, 0)[None], extent)
-        out = jax.device_get({name: value[0, :height, :width] for name, value in out.items()})
-        return Prediction(out["mask"].astype(self.mask_dtype), out.get("probabilities"))
+        # Cut here and not on the device, where each size would be a program.
+        out = jax.device_get(step(self._variables, array, extent))
+        return [
+            Prediction(
+                out["mask"][row, :height, :width].astype(self.mask_dtype),
+                out["probabilities"][row, :height, :width].copy() if probabilities else None,
+            )
+            for row, (height, width) in enumerate(sizes)
+        ]
+
+    def canvas(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """The height and width that images of these sizes are padded to."""
+        heights, widths = zip(*sizes, strict=True)
+        return bucket_canvas((max(heights), max(widths)), self.config.eval.bucket)
+
+    def forget(self) -> None:
+        """Drops the compiled programs, and the memory that they take."""
+        for step in (self._both, self._mask_only, self._probabilities):
+            step.clear_cache()
 
     def read(self, image: np.ndarray | str | Path) -> np.ndarray:
         """The pixels `[H, W, C]` of a file, or those given, checked; as `__call__` takes them."""

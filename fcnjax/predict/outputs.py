@@ -31,11 +31,7 @@ class Output(NamedTuple):
 
 
 def _write_mask(path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray) -> None:
-    picture = Image.fromarray(prediction.mask)
-    if prediction.mask.dtype == np.uint8:
-        picture = picture.convert("P")
-        picture.putpalette(np.asarray(palette, np.uint8).tobytes())
-    picture.save(path)
+    mask_picture(prediction.mask, palette).save(path)
 
 
 def _write_overlay(
@@ -76,6 +72,15 @@ OUTPUTS: Mapping[str, Output] = MappingProxyType(
         "probabilities": Output(_write_probabilities, True),
     }
 )
+
+
+def mask_picture(mask: np.ndarray, palette: np.ndarray) -> Image.Image:
+    """The picture that is saved of a mask `[H, W]`: class ids, and if uint8 the palette."""
+    picture = Image.fromarray(mask)
+    if mask.dtype == np.uint8:
+        picture = picture.convert("P")
+        picture.putpalette(np.asarray(palette, np.uint8).tobytes())
+    return picture
 
 
 def write_outputs(
