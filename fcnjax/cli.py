@@ -13,6 +13,7 @@ COMMANDS = {
     "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),
     "evaluate": ("fcnjax.evaluate", "score a checkpoint; write metrics.json and report.html"),
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
+    "serve": ("fcnjax.serve.command", "a model behind HTTP, with a page to try it on"),
     "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),
     "data": ("fcnjax.data.command", "check, show and build data sets; fetch sample sets"),
     "models": ("fcnjax.inspect.command", "list encoders and decoders, or size up a config's model"),

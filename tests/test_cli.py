@@ -30,7 +30,11 @@ def test_each_command_has_a_short_help(command, capsys):
     [
         (
             ["trian"],
-            ["'trian'", "'train'", "valid: data, evaluate, models, plan, predict, publish, train"],
+            [
+                "'trian'",
+                "'train'",
+                "valid: data, evaluate, models, plan, predict, publish, serve,",
+            ],
         ),
         (["train", "--config=nothing.py", "--workdir=w"], ["nothing.py", "biomedical_stare"]),
         (["train", "--config=folder", "--workdir=w", "--steps=3"], ["'--steps=3'"]),

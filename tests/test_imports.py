@@ -16,7 +16,7 @@ LAYERS = [
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},
-    {"train", "publish", "inspect"},
+    {"train", "publish", "inspect", "serve"},
     {"plan"},
     {"cli"},
 ]

@@ -1,0 +1,221 @@
+"""Joins images of different requests into batches of the device.
+
+Nothing waits for a batch to fill: what comes while the device works goes together next. A program
+that is not compiled yet is compiled beside, so that an unusual size does not hold up the usual.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from fcnjax.predict import Model, Prediction
+from fcnjax.serve.metrics import Metrics
+from fcnjax.serve.refusal import Busy, Refused
+
+MOST_PROGRAMS = 128  # that are kept; when there are more, all are dropped
+
+
+class Program(NamedTuple):
+    """What a compiled program is for.
+
+    Attributes:
+        canvas: Height and width of its images.
+        dtype: Of their pixels.
+        rows: How many there are.
+        padded: Whether some do not fill the canvas.
+        probabilities: Whether it computes these too.
+    """
+
+    canvas: tuple[int, int]
+    dtype: str
+    rows: int
+    padded: bool
+    probabilities: bool
+
+
+@dataclass(eq=False)
+class _Job:
+    image: np.ndarray
+    canvas: tuple[int, int]
+    probabilities: bool
+    done: asyncio.Future
+
+    @property
+    def bucket(self) -> tuple:
+        return self.canvas, str(self.image.dtype)
+
+
+class Batcher:
+    """Labels images: `await batcher([image, ...])`.
+
+    Args:
+        model: The model.
+        metrics: Told of each batch.
+        most: Images of a batch.
+        pixels: Of a batch, padding included, unless a single image has more: what bounds the
+            device's memory.
+        queue: Images that may wait; more are refused.
+    """
+
+    def __init__(self, model: Model, metrics: Metrics, *, most: int, pixels: int, queue: int):
+        self._model = model
+        self._metrics = metrics
+        self._most = most
+        self._pixels = pixels
+        self._queue = queue
+        self._waiting: deque[_Job] = deque()
+        self._known: set[Program] = set()
+        self._changed = asyncio.Condition()
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="device")
+        self._workers: list[asyncio.Task] = []
+
+    def start(self) -> None:
+        """Starts to work; to be called in the event loop."""
+        self._workers = [asyncio.create_task(self._work(new)) for new in (False, True)]
+
+    async def stop(self) -> None:
+        """Ends the work; what still waits is not labelled."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        for job in self._waiting:
+            job.done.cancel()
+        self._threads.shutdown(wait=True)
+
+    async def __call__(
+        self, images: Sequence[np.ndarray], *, probabilities: bool
+    ) -> list[Prediction]:
+        """Labels images, together with those of other requests.
+
+        Args:
+            images: `[H, W, C]` each, as the model takes them.
+            probabilities: Whether to return those too.
+
+        Raises:
+            Busy: The queue has no room for them.
+            Refused: One does not fit the device's memory.
+            UserError: One is no image of the model's.
+        """
+        if len(self._waiting) + len(images) > self._queue:
+            raise Busy("the queue is full")
+        loop = asyncio.get_running_loop()
+        jobs = [
+            _Job(image, self._model.canvas([image.shape[:2]]), probabilities, loop.create_future())
+            for image in images
+        ]
+        self._waiting.extend(jobs)
+        await self._tell()
+        try:
+            return await asyncio.gather(*(job.done for job in jobs))
+        finally:
+            # Where one failed, or the caller gave up, the others are not wanted any more.
+            for job in jobs:
+                job.done.cancel()
+
+    async def warm(self, size: tuple[int, int], channels: int) -> None:
+        """Compiles the programs for images of one size, uint8, in every number."""
+        image = np.zeros((*size, channels), np.uint8)
+        rows = 1
+        while rows <= self._room(self._model.canvas([size])):
+            for probabilities in (False, True):
+                program = self._program([image] * rows, probabilities)
+                await self._in_thread([image] * rows, probabilities)
+                self._note(program)
+            rows *= 2
+
+    async def _tell(self) -> None:
+        self._metrics.waiting.set(len(self._waiting))
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _work(self, new: bool) -> None:
+        """Runs one batch after another, of programs that are compiled, or of the others."""
+        while True:
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._next(new))
+                jobs = self._next(new)
+                for job in jobs:
+                    self._waiting.remove(job)
+            self._metrics.waiting.set(len(self._waiting))
+            await self._run(jobs)
+            await self._tell()
+
+    def _next(self, new: bool) -> list[_Job]:
+        """The jobs to run next, of the oldest bucket that has some for this worker; or none."""
+        buckets: dict[tuple, list[_Job]] = {}
+        for job in list(self._waiting):
+            if job.done.done():  # its caller gave up
+                self._waiting.remove(job)
+            else:
+                buckets.setdefault(job.bucket, []).append(job)
+        for (canvas, _), jobs in buckets.items():
+            count = min(len(jobs), self._room(canvas))
+            known = self._of(jobs[:count]) in self._known
+            while not new and not known and count > 1:
+                # Fewer may have a program, while another is compiled for so many.
+                count = 1 << (count - 1).bit_length() - 1
+                known = self._of(jobs[:count]) in self._known
+            if known != new:
+                return jobs[:count]
+        return []
+
+    def _room(self, canvas: tuple[int, int]) -> int:
+        return max(1, min(self._most, self._pixels // (canvas[0] * canvas[1])))
+
+    def _of(self, jobs: Sequence[_Job]) -> Program:
+        return self._program([job.image for job in jobs], any(job.probabilities for job in jobs))
+
+    def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
+        canvas = self._model.canvas([image.shape[:2] for image in images])
+        padded = any(image.shape[:2] != canvas for image in images)
+        rows = 1 << (len(images) - 1).bit_length()
+        return Program(canvas, str(images[0].dtype), rows, padded, probabilities)
+
+    def _note(self, program: Program) -> None:
+        if len(self._known) >= MOST_PROGRAMS and program not in self._known:
+            self._model.forget()
+            self._known.clear()
+        self._known.add(program)
+        self._metrics.programs.set(len(self._known))
+
+    async def _run(self, jobs: Sequence[_Job]) -> None:
+        images = [job.image for job in jobs]
+        try:
+            with self._metrics.batch(len(images)):
+                found = await self._in_thread(images, any(job.probabilities for job in jobs))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                self._end(jobs, error)
+            elif len(jobs) == 1:
+                height, width = images[0].shape[:2]
+                words = f"image: is {width}x{height}, which does not fit the device's memory"
+                self._end(jobs, Refused(413, words))
+            else:
+                for job in jobs:
+                    await self._run([job])
+        except Exception as error:
+            self._end(jobs, error)
+        else:
+            self._note(self._of(jobs))
+            for job, prediction in zip(jobs, found, strict=True):
+                if not job.done.done():
+                    job.done.set_result(prediction)
+
+    def _end(self, jobs: Sequence[_Job], error: Exception) -> None:
+        for job in jobs:
+            if not job.done.done():
+                job.done.set_exception(error)
+
+    async def _in_thread(
+        self, images: Sequence[np.ndarray], probabilities: bool
+    ) -> list[Prediction]:
+        def run() -> list[Prediction]:
+            return self._model.batch(images, probabilities=probabilities)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, run)

@@ -1,0 +1,106 @@
+"""`fcnjax serve`: a model behind HTTP."""
+
+import argparse
+import re
+
+from fcnjax.errors import UserError
+from fcnjax.predict import add_model_arguments, load, parse_step
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax serve`."""
+    args = _parser().parse_args(argv)
+    _check(args)
+    try:
+        from fcnjax.serve import server, service
+    except ImportError as error:
+        raise UserError(f"fcnjax serve: needs {error.name}: pip install 'fcnjax[serve]'") from error
+    bound = server.bind(args.host, args.port)
+    with bound:
+        model = load(args.workdir, parse_step(args.step), args.dtype)
+        if args.bucket:
+            model.config.eval.bucket = args.bucket
+        served = service.Service(
+            model,
+            service.Options(
+                batch=args.batch,
+                queue=args.queue,
+                max_bytes=args.max_bytes,
+                max_pixels=args.max_pixels,
+                receive_seconds=args.receive_seconds,
+                answer_seconds=args.answer_seconds,
+                warm=_warm(args.warm, tuple(model.config.augment.crop)),
+            ),
+        )
+        address = _address(bound)
+        server.Server(
+            served,
+            connections=args.connections,
+            drain_seconds=args.drain_seconds,
+            on_start=lambda: print(f"serving {args.workdir} on {address}", flush=True),
+        ).run([bound])
+    if served.fault is not None:
+        raise served.fault
+    print("stopped", flush=True)
+    return 0
+
+
+def _address(bound) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fcnjax serve",
+        usage="fcnjax serve --workdir=DIR [OPTIONS]",
+        description="Serve a model over HTTP: the Open Inference Protocol v2, POST /segment for "
+        "image files, /metrics, and a page at /. SIGTERM ends it once all are answered.",
+        epilog="example: fcnjax serve --workdir=runs/stare --port=8000",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1)")
+    _add(parser, "--port", 8000, "0 takes a free one")
+    parser.add_argument(
+        "--warm",
+        action="append",
+        metavar="HxW|none",
+        help="compile for images of this size at the start; may be repeated (the training's crop)",
+    )
+    _add(parser, "--batch", 8, "images that go to the device together, at most")
+    _add(parser, "--queue", 64, "images that may wait; more are answered 503")
+    _add(parser, "--bucket", 0, "pad images to multiples of this (as it was trained)")
+    _add(parser, "--max-pixels", 16 * 2**20, "of an image")
+    _add(parser, "--max-bytes", 64 * 2**20, "of a request")
+    _add(parser, "--connections", 256, "at a time")
+    _add(parser, "--receive-seconds", 30, "for a request to arrive")
+    _add(parser, "--answer-seconds", 60, "for its images to be labelled")
+    _add(parser, "--drain-seconds", 30, "for what is under way at SIGTERM")
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, name: str, default: int, text: str) -> None:
+    known = "" if name == "--bucket" else f" ({default})"
+    parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text}{known}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, value in vars(args).items():
+        least = 0 if name in ("port", "bucket") else 1
+        if isinstance(value, int) and value < least:
+            raise UserError(f"--{name.replace('_', '-')}: {value} is not {least} or more")
+    if args.port > 65535:
+        raise UserError(f"--port: {args.port} is not 0 to 65535")
+    _warm(args.warm, (1, 1))
+
+
+def _warm(words: list[str] | None, usual: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    if words is None:
+        return (usual,)
+    if words == ["none"]:
+        return ()
+    for word in words:
+        if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", word, re.ASCII):
+            raise UserError(f"--warm: {word!r} is not a size; valid: HxW, such as 480x640, or none")
+    return tuple(tuple(map(int, word.split("x"))) for word in words)

@@ -1,0 +1,119 @@
+"""Images of requests, decoded as `fcnjax predict` does; and what is answered of them."""
+
+import base64
+import io
+import json
+import zlib
+
+import numpy as np
+from PIL import Image
+
+from fcnjax.data.decode import Encoded, read_image
+from fcnjax.errors import UserError
+from fcnjax.pictures import overlay
+from fcnjax.predict import Model, Prediction
+from fcnjax.predict.writers import mask_picture
+from fcnjax.serve.refusal import Refused
+
+FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
+Image.init()  # else a TIFF is unknown until some other file was
+VALID = "a PNG, JPEG, TIFF, PPM or BMP file of one picture"
+
+
+def decode(content: bytes, channels: str, most: int) -> np.ndarray:
+    """The pixels of an image file, as `fcnjax predict` has them.
+
+    Args:
+        content: The file.
+        channels: As the model's `config.data.channels`.
+        most: Pixels.
+
+    Returns:
+        `[H, W, C]` uint8 or uint16.
+
+    Raises:
+        Refused: It is too large, or no such file.
+    """
+    if channels not in ("RGB", "L"):
+        raise Refused(400, f"the model takes the bands {channels}, which no image file has; infer")
+    if not content:
+        raise Refused(400, f"the body is empty; valid: {VALID}")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            width, height = image.size
+            # The JPEG of some cameras, MPO, has a second view.
+            many = image.format != "MPO" and _has_another(image)
+    # Pillow's readers of headers raise errors of many kinds.
+    except Exception as error:
+        raise Refused(400, f"image: cannot be read; valid: {VALID}") from error
+    if height * width > most:
+        raise Refused(
+            413, f"image: is {width}x{height}, {height * width} pixels; the limit is {most}"
+        )
+    if many:
+        raise Refused(400, f"image: holds several pictures, or moves; valid: {VALID}")
+    try:
+        return read_image(Encoded(content, "image", "request"), channels)
+    except UserError as error:
+        raise Refused(400, str(error)) from error
+
+
+def _has_another(image: Image.Image) -> bool:
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return True
+
+
+def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
+    """The mask as a PNG of class ids with the palette, and its media type."""
+    return _png(mask_picture(prediction.mask, model.palette)), "image/png"
+
+
+def overlay_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
+    """The image with the classes painted over it as a PNG, and its media type."""
+    painted = overlay(image, prediction.mask, model.palette)
+    return _png(Image.fromarray(painted)), "image/png"
+
+
+def details(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
+    """The mask, the confidence and the classes as JSON, and its media type.
+
+    `mask` and `confidence` are arrays by rows, compressed by zlib, in base 64: `mask` of
+    `mask_type`, uint8 or uint16 (little-endian), `confidence` uint8, the probability of the mask's
+    class times 255.
+    """
+    mask = prediction.mask
+    counts = np.bincount(mask.ravel(), minlength=len(model.class_names))
+    confidence = np.rint(255 * prediction.probabilities.max(-1)).astype(np.uint8)
+    found = {
+        "height": mask.shape[0],
+        "width": mask.shape[1],
+        "classes": [
+            {"id": i, "name": name, "colour": model.palette[i].tolist(), "pixels": int(counts[i])}
+            for i, name in enumerate(model.class_names)
+        ],
+        "mask_type": str(mask.dtype),
+        "mask": _packed(mask.astype(mask.dtype.newbyteorder("<"))),
+        "confidence": _packed(confidence),
+    }
+    return json.dumps(found).encode(), "application/json"
+
+
+def _packed(array: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(array.tobytes(), 1)).decode("ascii")
+
+
+def _png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+# What `POST /segment` answers, by the name in its query: how, and whether it takes probabilities.
+OUTPUTS = {
+    "mask": (mask_file, False),
+    "overlay": (overlay_file, False),
+    "json": (details, True),
+}

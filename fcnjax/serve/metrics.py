@@ -1,0 +1,70 @@
+"""What the server counts, for Prometheus."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """The counters of one server.
+
+    Attributes:
+        waiting: Images in the queue.
+        programs: Compiled programs that are kept.
+        ready: Whether the server takes requests: 0 or 1.
+    """
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "fcnjax_requests", "Requests answered", ["route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "fcnjax_request_seconds",
+            "From the head of a request to the end of its answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._batches = Histogram(
+            "fcnjax_batch_images",
+            "Images of a batch",
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+            registry=registry,
+        )
+        self._device = Counter(
+            "fcnjax_device_seconds", "Spent in the device's batches", registry=registry
+        )
+        self.waiting = Gauge("fcnjax_waiting_images", "Images in the queue", registry=registry)
+        self.programs = Gauge("fcnjax_programs", "Compiled programs kept", registry=registry)
+        self.ready = Gauge("fcnjax_ready", "1: warm, and not stopping", registry=registry)
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """Counts a request.
+
+        Args:
+            route: The path's pattern, never what the client wrote: labels are kept for good.
+            status: Of the answer.
+            seconds: That it took.
+        """
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    @contextlib.contextmanager
+    def batch(self, images: int) -> Iterator[None]:
+        """Counts a batch of the device, and the time in the block."""
+        self._batches.observe(images)
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._device.inc(time.perf_counter() - start)
+
+    def text(self) -> bytes:
+        """All of it, in Prometheus's text format (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)

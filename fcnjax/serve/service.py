@@ -1,0 +1,119 @@
+"""What every route of the server uses: the model behind its batcher, threads, limits, counters."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from fcnjax.config import channel_names
+from fcnjax.predict import Model, Prediction
+from fcnjax.serve.batching import Batcher
+from fcnjax.serve.bodies import Budget
+from fcnjax.serve.metrics import Metrics
+from fcnjax.serve.protocol import Limits
+from fcnjax.serve.refusal import Busy
+
+T = TypeVar("T")
+
+BODIES = 16  # of the largest size, that all requests together may hold, decoded images included
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a model is served.
+
+    Attributes:
+        batch: Images that go to the device together, at most.
+        queue: Images that may wait, over all requests; more are refused.
+        max_bytes: Of a request's body.
+        max_pixels: Of an image.
+        receive_seconds: For a request to arrive.
+        answer_seconds: For its images to be labelled, from then on.
+        warm: Heights and widths whose programs are compiled at the start.
+    """
+
+    batch: int = 8
+    queue: int = 64
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 16 * 2**20
+    receive_seconds: float = 30.0
+    answer_seconds: float = 60.0
+    warm: tuple[tuple[int, int], ...] = ()
+
+
+class Service:
+    """A model that answers.
+
+    Args:
+        model: The model.
+        options: How it is served.
+
+    Attributes:
+        channels: Of its images.
+        budget: The bytes that requests hold.
+        limits: What a request may ask for.
+        ready: Whether the programs of `options.warm` are there.
+        fault: What went wrong as they were compiled, if so.
+    """
+
+    def __init__(self, model: Model, options: Options):
+        self.model = model
+        self.options = options
+        self.channels = len(channel_names(model.config.data.channels))
+        self.metrics = Metrics()
+        self.budget = Budget(BODIES * options.max_bytes)
+        self.limits = Limits(options.queue, options.max_pixels)
+        self.ready = False
+        self.fault: Exception | None = None
+        self._batcher = Batcher(
+            model,
+            self.metrics,
+            most=options.batch,
+            pixels=options.max_pixels,
+            queue=options.queue,
+        )
+        # Decoding and encoding; apart from the device's threads, which are never to wait for it.
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="images")
+        self._warming: asyncio.Task | None = None
+
+    async def start(self) -> None:
+        """Starts to work and to warm up; to be called in the event loop."""
+        self._batcher.start()
+        self._warming = asyncio.create_task(self._warm())
+
+    async def stop(self) -> None:
+        """Ends the work, once no request is left."""
+        self._warming.cancel()
+        await asyncio.gather(self._warming, return_exceptions=True)
+        await self._batcher.stop()
+        self._threads.shutdown(wait=True)
+
+    async def _warm(self) -> None:
+        try:
+            for size in self.options.warm:
+                await self._batcher.warm(size, self.channels)
+        except Exception as error:
+            self.fault = error
+        else:
+            self.ready = True
+            self.metrics.ready.set(1)
+
+    async def label(self, images: Sequence[np.ndarray], *, probabilities: bool) -> list[Prediction]:
+        """Labels images `[H, W, C]`, as `Batcher` does.
+
+        Raises:
+            Busy: There is no room in the queue, or it took too long.
+        """
+        seconds = self.options.answer_seconds
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._batcher(images, probabilities=probabilities)
+        except TimeoutError as error:
+            raise Busy(f"the images were not labelled within {seconds:g} s") from error
+
+    async def in_thread(self, function: Callable[..., T], *args: object) -> T:
+        """Calls a function that takes a while, beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
