@@ -18,7 +18,7 @@ from fcnjax.predict import Model, Prediction
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
 
-MOST_PROGRAMS = 128  # that are kept; when there are more, all are dropped
+MOST_PROGRAMS = 64  # that are kept; when there are more, all are dropped
 
 
 class Program(NamedTuple):

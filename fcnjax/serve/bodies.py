@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from fcnjax.serve.refusal import Busy, Refused
+
+# What is wrong with a form is answered; it is not the server's to tell of.
+logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 LINGER_SECONDS = 2.0  # for a body that is refused: who is cut off while sending sees no answer
 

@@ -33,7 +33,7 @@ def serving(workdir, *options):
     try:
         line = process.stdout.readline()
         found = re.search(r"http://127\.0\.0\.1:(\d+)$", line.strip())
-        assert found, (line, process.poll() is not None and process.stderr.read())
+        assert found, (line, process.kill(), process.communicate()[1])
         yield process, int(found[1])
     finally:
         process.kill()

@@ -1,0 +1,160 @@
+"""Requests a second of `fcnjax serve`, and how long they take, by the number of clients.
+
+    python benchmarks/serve.py --workdir=runs/quickstart
+    python benchmarks/serve.py --workdir=runs/quickstart --size=512x512 --out=serve.json
+
+Starts the server on this machine, with --batch=8 and with --batch=1: what the first does more is the
+gain from joining the images of different requests. Each client sends the next request when the last
+is answered, over one connection: a made image as uint8 behind JSON (the binary extension), the mask
+back as bytes. The two servers take turns, so that what changes on the machine meets both.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import re
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+from timing import write_report
+
+PATH = "/v2/models/segmenter/infer"
+
+
+def main() -> None:
+    """Measures each number of clients and prints the table."""
+    args = _parse()
+    height, width = map(int, args.size.split("x"))
+    body, headers = request(np.random.default_rng(0), height, width)
+    with contextlib.ExitStack() as stack:
+        ports = {batch: stack.enter_context(serving(args, batch)) for batch in (args.batch, 1)}
+        rows = {}
+        for clients in args.clients:
+            for _ in range(args.chunks):
+                for batch, port in ports.items():
+                    found = measure(port, body, headers, clients, args)
+                    rows.setdefault((clients, batch), []).append(found)
+    results = [summary(clients, batch, found) for (clients, batch), found in rows.items()]
+    print(table(results, args.batch))
+    if args.out:
+        write_report(args.out, {**vars(args)}, {"rows": results})
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="of a trained model")
+    parser.add_argument("--size", default="256x256", metavar="HxW", help="of the image (256x256)")
+    parser.add_argument("--batch", type=int, default=8, help="against 1 (8)")
+    parser.add_argument(
+        "--clients", default="1,8,32", type=lambda text: [int(n) for n in text.split(",")]
+    )
+    parser.add_argument("--seconds", type=float, default=8, help="of a chunk, at most (8)")
+    parser.add_argument("--requests", type=int, default=2000, help="of a chunk, at most (2000)")
+    parser.add_argument("--chunks", type=int, default=3, help="of each (3); their median is told")
+    parser.add_argument("--out", metavar="FILE", help="a JSON file of all that was measured")
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def serving(args: argparse.Namespace, batch: int) -> Iterator[int]:
+    """The port of a server that is warm."""
+    command = [sys.executable, "-m", "fcnjax.cli", "serve", f"--workdir={args.workdir}"]
+    options = [f"--batch={batch}", f"--warm={args.size}", "--port=0", "--queue=256"]
+    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+    try:
+        port = int(re.search(r":(\d+)$", process.stdout.readline().strip())[1])
+        while ask(http.client.HTTPConnection("127.0.0.1", port), "GET", "/v2/health/ready") != 200:
+            time.sleep(0.2)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def request(rng: np.random.Generator, height: int, width: int) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers that ask for the mask of an image."""
+    image = rng.integers(0, 256, (1, height, width, 3), np.uint8)
+    tensor = {"name": "image", "shape": list(image.shape), "datatype": "UINT8"}
+    tensor["parameters"] = {"binary_data_size": image.nbytes}
+    outputs = [{"name": "mask", "parameters": {"binary_data": True}}]
+    head = json.dumps({"inputs": [tensor], "outputs": outputs}).encode()
+    return head + image.tobytes(), {"Inference-Header-Content-Length": str(len(head))}
+
+
+def ask(connection: http.client.HTTPConnection, *what) -> int:
+    """Sends a request; the status of its answer."""
+    connection.request(*what)
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def measure(port: int, body: bytes, headers: dict, clients: int, args) -> tuple[float, list]:
+    """Requests a second, and the seconds of each, with so many clients at a time."""
+    seconds, lock = [], threading.Lock()
+    start = time.perf_counter()
+    until = start + args.seconds
+
+    def client() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        while time.perf_counter() < until:
+            begun = time.perf_counter()
+            status = ask(connection, "POST", PATH, body, headers)
+            if status != 200:
+                raise RuntimeError(f"status {status}")
+            with lock:
+                seconds.append(time.perf_counter() - begun)
+                if len(seconds) >= args.requests:
+                    break
+        connection.close()
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(seconds) / (time.perf_counter() - start), seconds
+
+
+def summary(clients: int, batch: int, found: list[tuple[float, list]]) -> dict:
+    """A row of the table: the median chunk's rate, and quantiles over all requests."""
+    rates = [rate for rate, _ in found]
+    times = np.concatenate([seconds for _, seconds in found])
+    return {
+        "clients": clients,
+        "batch": batch,
+        "requests_per_second": statistics.median(rates),
+        "rates": rates,
+        "p50_ms": 1e3 * float(np.quantile(times, 0.5)),
+        "p99_ms": 1e3 * float(np.quantile(times, 0.99)),
+        "requests": len(times),
+    }
+
+
+def table(rows: list[dict], batch: int) -> str:
+    """The rows as text; the gain is the rate over that without batches."""
+    lines = [
+        f"{'clients':>8}{'batch':>7}{'req/s':>9}{'min..max':>17}{'p50 ms':>9}{'p99 ms':>9}  gain"
+    ]
+    alone = {row["clients"]: row["requests_per_second"] for row in rows if row["batch"] == 1}
+    for row in rows:
+        spread = f"{min(row['rates']):.1f}..{max(row['rates']):.1f}"
+        gain = row["requests_per_second"] / alone[row["clients"]]
+        lines.append(
+            f"{row['clients']:>8}{row['batch']:>7}{row['requests_per_second']:>9.1f}{spread:>17}"
+            f"{row['p50_ms']:>9.0f}{row['p99_ms']:>9.0f}"
+            + (f"{gain:>6.2f}" if row["batch"] == batch else "")
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Requests that are good, broken and hostile, at random: what `test_hostile.py` sends."""
+
+import contextlib
+import gzip
+import io
+import json
+import socket
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+SIZES = [(45, 53), (64, 64), (33, 20), (16, 16)]
+PATHS = ["/etc/passwd", "../../etc/passwd", "C:\\x", "file:///etc/passwd", "%2e%2e/x", "a\x00b"]
+INFER = "/v2/models/segmenter/infer"
+# Statuses that are an answer; any other is a fault.
+FINE = {200, 400, 404, 405, 408, 413, 415, 503}
+
+
+def picture(rng):
+    height, width = SIZES[rng.integers(len(SIZES))]
+    return rng.integers(0, 256, (height, width, 3), np.uint8)
+
+
+def image_file(rng, kind=None):
+    kind = kind or rng.choice(["PNG", "JPEG", "TIFF", "BMP", "PPM"])
+    file = io.BytesIO()
+    Image.fromarray(picture(rng)).save(file, str(kind))
+    return file.getvalue()
+
+
+def broken(rng, content):
+    """The bytes with some changed, cut out, doubled or cut off."""
+    content = bytearray(content)
+    for _ in range(rng.integers(1, 6)):
+        at = int(rng.integers(max(1, min(len(content), rng.choice([64, 10**9])))))
+        way = rng.integers(4)
+        if way == 0 and content:
+            content[at] = rng.integers(256)
+        elif way == 1:
+            del content[at : at + int(rng.integers(1, 9))]
+        elif way == 2:
+            content[at:at] = rng.bytes(int(rng.integers(1, 9)))
+        else:
+            del content[max(at, 1) :]
+    return bytes(content)
+
+
+def bomb(rng):
+    def chunk(kind, content):
+        return (
+            struct.pack(">I", len(content))
+            + kind
+            + content
+            + struct.pack(">I", zlib.crc32(kind + content))
+        )
+
+    side = int(rng.choice([0, 5000, 60000, 2**31 - 1]))
+    header = struct.pack(">IIBBBBB", side, side, 8, int(rng.choice([0, 2, 6])), 0, 0, 0)
+    pixels = chunk(b"IDAT", zlib.compress(bytes(10**6)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + pixels + chunk(b"IEND", b"")
+
+
+def infer(rng):
+    """A good request to infer: its body and headers."""
+    image = picture(rng)[None]
+    datatype = str(rng.choice(["UINT8", "UINT16", "FP32"]))
+    if datatype == "FP32":
+        image = (image / 255).astype(np.float32)
+    elif datatype == "UINT16":
+        image = image.astype(np.uint16)
+    tensor = {"name": "image", "shape": list(image.shape), "datatype": datatype}
+    if rng.random() < 0.3:
+        return json.dumps({"inputs": [{**tensor, "data": image.ravel().tolist()}]}).encode(), {}
+    tensor["parameters"] = {"binary_data_size": image.nbytes}
+    head = json.dumps(
+        {"inputs": [tensor], "parameters": {"binary_data_output": True}, "id": "1"}
+    ).encode()
+    return head + image.tobytes(), {"Inference-Header-Content-Length": str(len(head))}
+
+
+WEIRD = [
+    None, True, -1, 0, 10**30, 1e308, 0.5, "", "image", "\ud800", [], {}, [[]], [None],
+    {"a": {}}, PATHS[1], {"shared_memory_region": "/dev/shm/x", "shared_memory_offset": 0},
+]  # fmt: skip
+
+
+def weird(rng, value, depth=0):
+    """A JSON value with some of it replaced by another kind of thing."""
+    if rng.random() < 0.15:
+        return WEIRD[rng.integers(len(WEIRD))]
+    if isinstance(value, dict) and depth < 5:
+        items = {key: weird(rng, item, depth + 1) for key, item in value.items()}
+        return {key: item for key, item in items.items() if rng.random() > 0.05}
+    if isinstance(value, list) and depth < 5 and len(value) < 10:
+        return [weird(rng, item, depth + 1) for item in value]
+    return value
+
+
+def wrong_infer(rng):
+    body, headers = infer(rng)
+    way = rng.integers(4)
+    if way == 0:
+        return broken(rng, body), headers
+    if way == 1:
+        length = str(rng.choice(["-1", "0", "9999999", "x", "9" * 100, "1"]))
+        return body, {"Inference-Header-Content-Length": length}
+    if way == 2:
+        return rng.choice([b"[" * 10**5, b'{"a":' * 10**5, b"", b"null", b"\xff" * 100]), {}
+    length = int(headers.get("Inference-Header-Content-Length", len(body)))
+    head = json.dumps(weird(rng, json.loads(body[:length]))).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))} if headers else {}
+    return head + body[length:], headers
+
+
+def form(rng):
+    name = PATHS[rng.integers(len(PATHS))].encode("utf-8")
+    head = b'--b\r\nContent-Disposition: form-data; name="%s"; filename="%s"\r\n\r\n' % (name, name)
+    body = head + image_file(rng) + b"\r\n--b--\r\n"
+    if rng.random() < 0.5:
+        body = broken(rng, body)
+    return body, {"Content-Type": "multipart/form-data; boundary=b"}
+
+
+def request(rng):
+    """A request to send whole: method, path, body, headers, and whether it is a good one."""
+    way = rng.random()
+    segment = f"/segment?output={rng.choice(['mask', 'overlay', 'json'])}"
+    if way < 0.2:
+        return "POST", segment, image_file(rng), {}, True
+    if way < 0.35:
+        return "POST", INFER, *infer(rng), True
+    if way < 0.6:
+        return "POST", segment, broken(rng, image_file(rng)), {}, False
+    if way < 0.75:
+        return "POST", INFER, *wrong_infer(rng), False
+    if way < 0.8:
+        return "POST", segment, *form(rng), False
+    if way < 0.84:
+        return "POST", segment, bomb(rng), {}, False
+    if way < 0.87:
+        return "POST", segment, rng.bytes(int(rng.integers(0, 4000))), {}, False
+    if way < 0.89:
+        body = gzip.compress(bytes(10**6))
+        return "POST", INFER, body, {"Content-Encoding": "gzip"}, False
+    if way < 0.9:
+        return "POST", segment, bytes(3 * 2**20), {}, False
+    path = rng.choice(["/v2/models/x", "/v2/models/../x", "/segment", INFER, "/metrics", "/%00"])
+    return str(rng.choice(["GET", "DELETE", "PUT", "OPTIONS", "HEAD"])), str(path), b"", {}, False
+
+
+def rude(rng, port):
+    """Speaks to the server as no client should, and leaves, perhaps before the answer."""
+    body, _ = infer(rng)
+    head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    parts = [
+        rng.bytes(200),
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET " + b"/" * 70000,
+        (head + "\r\n").encode() + body[: len(body) // 2],
+        head.encode(),
+        (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"zz\r\n",
+        b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\nab",
+        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
+        b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+    ]
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(parts[rng.integers(len(parts))])
+        if rng.random() < 0.5:
+            connection.settimeout(0.2)
+            with contextlib.suppress(TimeoutError):
+                connection.recv(1000)
