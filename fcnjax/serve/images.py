@@ -12,7 +12,7 @@ from fcnjax.data.decode import Encoded, read_image
 from fcnjax.errors import UserError
 from fcnjax.pictures import overlay
 from fcnjax.predict import Model, Prediction
-from fcnjax.predict.writers import mask_picture
+from fcnjax.predict.outputs import mask_picture
 from fcnjax.serve.refusal import Refused
 
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
