@@ -44,6 +44,34 @@ def atomic(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_free(folder: str | Path) -> None:
+    """Raises UserError of `--out` unless a folder can be made there; it may be an empty one."""
+    folder = Path(folder)
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"--out: {folder} is there and not empty; give a new folder")
+
+
+@contextlib.contextmanager
+def new_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary folder beside `path`, renamed to it when the block ends well.
+
+    Raises:
+        UserError: It cannot be written; names it.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
+            made = Path(temporary) / "model"
+            made.mkdir()
+            yield made
+            made.rename(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Writes `text` to `path`, whole or not at all."""
     with atomic(path) as temporary:

@@ -1,21 +1,18 @@
 """`fcnjax publish`: a trained model as a folder to upload and share."""
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from fcnjax.errors import UserError
 from fcnjax.evaluate import METRICS_FILE
-from fcnjax.files import read_json, write_json, write_text
+from fcnjax.files import check_free, new_folder, read_json, write_json, write_text
 from fcnjax.model_card import Card, model_card
 from fcnjax.model_file import MODEL_FILE, save_variables
 from fcnjax.predict import load_variables, parse_step
-from fcnjax.workdir import save_config
+from fcnjax.workdir import save_config, without_places
 
 CARD_FILE = "README.md"
 
@@ -53,45 +50,19 @@ def publish(
             written.
     """
     out = Path(out)
-    _check_free(out)
+    check_free(out)
     config, _, variables, found = load_variables(workdir, step)
-    config = _without_places(config)
+    config = without_places(config)
     metrics = _scores(Path(workdir), found, say)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     card = Card(name or out.absolute().name, found, parameters, license_id, dataset)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
-            made = Path(temporary) / "model"
-            made.mkdir()
-            save_variables(made / MODEL_FILE, variables, found)
-            save_config(made, config)
-            write_text(made / CARD_FILE, model_card(card, config, metrics))
-            if metrics is not None:
-                write_json(made / METRICS_FILE, metrics)
-            made.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written: {error.strerror or error}") from error
+    with new_folder(out) as made:
+        save_variables(made / MODEL_FILE, variables, found)
+        save_config(made, config)
+        write_text(made / CARD_FILE, model_card(card, config, metrics))
+        if metrics is not None:
+            write_json(made / METRICS_FILE, metrics)
     return out
-
-
-def _check_free(out: Path) -> None:
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if out.exists() or out.is_symlink():
-        raise UserError(f"--out: {out} is there and not empty; give a new folder")
-
-
-def _without_places(config: ConfigDict) -> ConfigDict:
-    """The config without paths of the machine that trained: they are nobody else's business."""
-    config = config.copy_and_resolve_references()
-    config.data.root = ""
-    for key in ("images", "masks"):
-        if Path(config.data[key]).is_absolute():
-            config.data[key] = key
-    if "://" not in (config.model.init_from or ""):
-        config.model.init_from = None
-    return config
 
 
 def _scores(workdir: Path, step: int, say: Callable[[str], None]) -> dict[str, Any] | None:

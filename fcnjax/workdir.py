@@ -31,16 +31,29 @@ MAY_DIFFER = (
 )
 
 
-def save_config(workdir: str | Path, config: ConfigDict) -> None:
-    """Writes the resolved config to the workdir."""
+def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> None:
+    """Writes the resolved config to the workdir, and `sections` of the file beside it."""
     write_json(
         Path(workdir) / CONFIG_FILE,
         {
             "format_version": FORMAT_VERSION,
             "fcnjax_version": __version__,
             "config": config.to_dict(),
+            **sections,
         },
     )
+
+
+def without_places(config: ConfigDict) -> ConfigDict:
+    """The config without paths of the machine that trained: they are nobody else's business."""
+    config = config.copy_and_resolve_references()
+    config.data.root = ""
+    for key in ("images", "masks"):
+        if Path(config.data[key]).is_absolute():
+            config.data[key] = key
+    if "://" not in (config.model.init_from or ""):
+        config.model.init_from = None
+    return config
 
 
 def load_saved_config(workdir: str | Path) -> ConfigDict:
