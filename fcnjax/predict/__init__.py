@@ -1,7 +1,8 @@
 """From a checkpoint to masks: `load(workdir)`, and `fcnjax predict`."""
 
 from fcnjax.predict.arguments import add_model_arguments, parse_step
-from fcnjax.predict.model import Model, Prediction, load, load_variables
+from fcnjax.predict.load import load, load_variables, make_model
+from fcnjax.predict.model import Model, Prediction
 from fcnjax.predict.request import Predictor, Request
 
 __all__ = [
@@ -12,5 +13,6 @@ __all__ = [
     "add_model_arguments",
     "load",
     "load_variables",
+    "make_model",
     "parse_step",
 ]

@@ -5,29 +5,38 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fcnjax import __version__
 from fcnjax.checkpoint import FOLDER, MANIFEST, Checkpoints
-from fcnjax.errors import choose
-from fcnjax.files import sha256
+from fcnjax.errors import UserError, choose
+from fcnjax.files import read_json, sha256
 from fcnjax.model_file import MODEL_FILE
 from fcnjax.models import DTYPES
 from fcnjax.models.pretrained.sources import fetch_hub_model
-from fcnjax.workdir import load_saved_config
+from fcnjax.workdir import CONFIG_FILE, load_saved_config
+
+EXPORT_VERSION = 1
+EXPORT_SECTION = "exported"  # of the config.json of an exported model
+PROGRAM_FILE = "model.stablehlo"
 
 
 def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
     """Where a model is. Takes no accelerator.
 
     Args:
-        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
+        workdir: A folder that `fcnjax train`, `publish` or `export` made, or `hf://OWNER/REPO`.
         dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
 
     Returns:
-        Its folder; its config, of that type; and the file of its weights, or None where these are
-        in checkpoints.
+        Its folder; its config, of that type; and the file of its weights (of its program, if it is
+        an exported one), or None where these are in checkpoints.
 
     Raises:
-        UserError: It is neither, or the type is unknown.
+        UserError: It is none of these, or the type is unknown.
     """
+    if found := find_exported(workdir):
+        folder, told = found
+        check_exported(folder, told, dtype)
+        return folder, load_saved_config(folder), folder / PROGRAM_FILE
     on_hub = str(workdir).startswith("hf://")
     folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
     config = load_saved_config(folder)
@@ -36,6 +45,40 @@ def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict
         config.model.dtype = dtype
     file = folder / MODEL_FILE
     return folder, config, file if file.is_file() and not (folder / FOLDER).is_dir() else None
+
+
+def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
+    """The folder of an exported model, and what its config.json says of it.
+
+    Args:
+        source: The folder, or the file of the program in it.
+
+    Returns:
+        None where `source` is something else.
+    """
+    path = Path(source)
+    folder = path.parent if path.name == PROGRAM_FILE else path
+    if not (folder / CONFIG_FILE).is_file():
+        return None
+    content = read_json(folder / CONFIG_FILE)
+    told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
+    return None if told is None else (folder, told)
+
+
+def check_exported(folder: Path, told: dict[str, Any], dtype: str | None) -> None:
+    """Raises UserError unless JAX runs an exported model, computing in `dtype` if that is given."""
+    if told["format_version"] != EXPORT_VERSION:
+        raise UserError(
+            f"{folder}: was exported in version {told['format_version']} of the format, and "
+            f"fcnjax {__version__} reads {EXPORT_VERSION}"
+        )
+    if told["format"] != "stablehlo":
+        raise UserError(
+            f"{folder}: was exported as {told['format']}, which another runtime runs; valid: a "
+            "workdir, a published model, or one exported as stablehlo"
+        )
+    if dtype not in (None, told["dtype"]):
+        raise UserError(f"--dtype: {folder} was exported to compute in {told['dtype']}")
 
 
 def find_weights(workdir: str, step: str | int, dtype: str | None) -> dict[str, Any]:

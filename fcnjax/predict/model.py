@@ -1,26 +1,18 @@
 """A trained model that labels images of any size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-from flax import linen as nn
 from ml_collections import ConfigDict
 
-from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import channel_names
 from fcnjax.data.decode import read_image
 from fcnjax.data.pipeline import bucket_canvas
 from fcnjax.errors import UserError
-from fcnjax.model_file import read_variables
-from fcnjax.models import build_model, make_fold, sampled_dropout
-from fcnjax.optim import make_optimizer
-from fcnjax.predict.identity import find_model
-from fcnjax.steps import make_predict_step
-from fcnjax.train_state import init_variables, state_shapes
+from fcnjax.models import sampled_dropout
 
 
 @dataclass
@@ -46,19 +38,28 @@ class Model:
         palette: `[C, 3]` uint8 RGB, the colours of its classes.
     """
 
-    def __init__(self, config: ConfigDict, model: nn.Module, variables: dict, step: int):
+    def __init__(
+        self, config: ConfigDict, predict_step: Callable[..., dict], variables: dict, step: int
+    ):
+        """Wraps a step; `make_model` and `load` make the usual ones.
+
+        Args:
+            config: The config that it was trained with.
+            predict_step: As `make_predict_step` (`steps.py`) makes it.
+            variables: What it takes first.
+            step: The training step that they are of.
+        """
         self.config = config
         self.step = step
         self.class_names = tuple(config.data.class_names)
         self.palette = np.asarray(config.data.palette, np.uint8)
-        self._variables = make_fold(model)(jax.device_put(variables, jax.local_devices()[0]))
+        self._variables = variables
         self.mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
-        step_fn = make_predict_step(model, config)
-        self._step_fn = step_fn
-        self._both = jax.jit(step_fn)
+        self._predict_step = predict_step
+        self._both = jax.jit(predict_step)
         # A function of its own, so that no probabilities are made where none are wanted.
-        self._mask_only = jax.jit(lambda *args: {"mask": step_fn(*args)["mask"]})
-        self._probabilities = jax.jit(lambda *args: step_fn(*args)["probabilities"])
+        self._mask_only = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
+        self._probabilities = jax.jit(lambda *args: predict_step(*args)["probabilities"])
 
     def __call__(self, image: np.ndarray | str | Path, *, probabilities: bool = True) -> Prediction:
         """Labels one image.
@@ -152,7 +153,11 @@ class Model:
         image = jax.ShapeDtypeStruct((1, 32, 32, channels), np.uint8)
         with sampled_dropout() as rates:
             jax.eval_shape(
-                lambda *args: self._step_fn(*args), self._variables, image, None, jax.random.key(0)
+                lambda *args: self._predict_step(*args),
+                self._variables,
+                image,
+                None,
+                jax.random.key(0),
             )
         return [rate for rate in rates if rate > 0]
 
@@ -177,69 +182,3 @@ def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
     elif image.dtype not in (np.uint8, np.uint16):
         raise UserError(f"image: has type {image.dtype}; valid: uint8, uint16, or float in 0..1")
     return image
-
-
-def load_variables(
-    workdir: str | Path,
-    step: str | int = "best",
-    dtype: str | None = None,
-    sharding: jax.sharding.Sharding | None = None,
-) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
-    """Reads a workdir or a published model: its config, module, inference variables and their step.
-
-    Args:
-        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
-        step: Which checkpoint: `best`, `latest` or a step; a published model has one.
-        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
-        sharding: Of the variables; None: on the first device.
-
-    Raises:
-        UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
-            config.
-    """
-    folder, config, file = find_model(workdir, dtype)
-    model = build_model(config)
-    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    if file is not None:
-        like = jax.eval_shape(lambda: init_variables(model, config))
-        variables, found = read_variables(file, like)
-        if step not in ("best", "latest", found):
-            raise UserError(f"--step: {workdir} holds step {found} alone; valid: best, {found}")
-        return config, model, jax.device_put(variables, sharding), found
-    variables, found = _restore(folder, config, model, step, sharding)
-    return config, model, variables, found
-
-
-def _restore(
-    workdir: Path,
-    config: ConfigDict,
-    model: nn.Module,
-    step: str | int,
-    sharding: jax.sharding.Sharding,
-) -> tuple[dict[str, Any], int]:
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        state_shapes(model, make_optimizer(config), config),
-    )
-    checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
-    try:
-        return checkpoints.restore_inference(like, step)
-    finally:
-        checkpoints.close()
-
-
-def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None) -> Model:
-    """Loads a trained model from a workdir, or a published one.
-
-    Args:
-        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
-        step: Which checkpoint: `best`, `latest` or a step.
-        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
-
-    Returns:
-        A model; `model(image)` labels an image.
-
-    Raises:
-        UserError: It is neither, or has no such whole checkpoint.
-    """
-    return Model(*load_variables(workdir, step, dtype))

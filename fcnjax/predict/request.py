@@ -9,7 +9,8 @@ import numpy as np
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.averaged import Averaged
 from fcnjax.predict.decide import classes_by_threshold, parse_thresholds
-from fcnjax.predict.model import Model, Prediction, load
+from fcnjax.predict.load import load
+from fcnjax.predict.model import Model, Prediction
 from fcnjax.predict.outputs import OUTPUTS
 from fcnjax.predict.regions import without_holes, without_small_regions
 from fcnjax.predict.views import View, make_views

@@ -1,0 +1,71 @@
+"""A model that `fcnjax export` wrote, called as one of a workdir is."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from fcnjax.data.augment import to_unit
+from fcnjax.errors import UserError
+from fcnjax.files import sha256
+from fcnjax.predict.identity import PROGRAM_FILE, check_exported
+from fcnjax.predict.model import Model
+from fcnjax.workdir import load_saved_config
+
+
+def load_exported(
+    folder: Path, told: dict[str, Any], step: str | int = "best", dtype: str | None = None
+) -> Model:
+    """Loads what `fcnjax export --format=stablehlo` wrote.
+
+    Args:
+        folder: The folder, as `find_exported` gives it.
+        told: What its config.json says, as well.
+        step: `best`, `latest`, or the step that it was exported from.
+        dtype: None, or the type of computation that it was exported with.
+
+    Raises:
+        UserError: It is damaged, was exported for another runtime, or is of another step or type.
+    """
+    check_exported(folder, told, dtype)
+    if step not in ("best", "latest", told["step"]):
+        raise UserError(f"--step: {folder} holds step {told['step']} alone")
+    file, config = folder / PROGRAM_FILE, load_saved_config(folder)
+    if not file.is_file() or sha256(file) != told["sha256"][PROGRAM_FILE]:
+        raise UserError(f"{file}: is missing or damaged; export the model again")
+    program = export.deserialize(bytearray(file.read_bytes()))
+    return Model(config, _predict_step(program), {}, told["step"])
+
+
+def _predict_step(program: export.Exported) -> Callable[..., dict[str, jax.Array]]:
+    """The program as `make_predict_step` has it; raises UserError for pixels it does not take."""
+    wanted = program.in_avals[0].dtype
+
+    def predict_step(
+        _: Any,
+        image: jax.Array,
+        extent: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> dict[str, jax.Array]:
+        if key is not None:
+            raise UserError("--dropout-samples: an exported program has no dropout left to draw")
+        if extent is None:
+            extent = jnp.broadcast_to(np.asarray(image.shape[1:3], np.int32), (len(image), 2))
+        return program.call(_as_taken(image, wanted), extent)
+
+    return predict_step
+
+
+def _as_taken(image: jax.Array, wanted: np.dtype) -> jax.Array:
+    if image.dtype == wanted:
+        return image
+    if wanted != np.float32:
+        raise UserError(
+            f"image: has type {image.dtype}, and the model was exported for {wanted}; "
+            "`fcnjax export --input=float32` takes all"
+        )
+    return to_unit(image)

@@ -1,0 +1,99 @@
+"""Models from where they are kept: workdirs, published folders, the hub, exported programs."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fcnjax.checkpoint import Checkpoints
+from fcnjax.errors import UserError
+from fcnjax.model_file import read_variables
+from fcnjax.models import build_model, make_fold
+from fcnjax.optim import make_optimizer
+from fcnjax.predict.exported import load_exported
+from fcnjax.predict.identity import PROGRAM_FILE, find_exported, find_model
+from fcnjax.predict.model import Model
+from fcnjax.steps import make_predict_step
+from fcnjax.train_state import init_variables, state_shapes
+
+
+def make_model(config: ConfigDict, model: nn.Module, variables: dict[str, Any], step: int) -> Model:
+    """A model of a module and its variables, on the first device, as inference uses them."""
+    variables = make_fold(model)(jax.device_put(variables, jax.local_devices()[0]))
+    return Model(config, make_predict_step(model, config), variables, step)
+
+
+def load_variables(
+    workdir: str | Path,
+    step: str | int = "best",
+    dtype: str | None = None,
+    sharding: jax.sharding.Sharding | None = None,
+) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
+    """Reads a workdir or a published model: its config, module, inference variables and their step.
+
+    Args:
+        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
+        step: Which checkpoint: `best`, `latest` or a step; a published model has one.
+        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
+        sharding: Of the variables; None: on the first device.
+
+    Raises:
+        UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
+            config.
+    """
+    folder, config, file = find_model(workdir, dtype)
+    if file is not None and file.name == PROGRAM_FILE:
+        raise UserError(
+            f"{folder}: is an exported program, without weights to take; give the workdir that it "
+            "was made from"
+        )
+    model = build_model(config)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if file is not None:
+        like = jax.eval_shape(lambda: init_variables(model, config))
+        variables, found = read_variables(file, like)
+        if step not in ("best", "latest", found):
+            raise UserError(f"--step: {workdir} holds step {found} alone; valid: best, {found}")
+        return config, model, jax.device_put(variables, sharding), found
+    variables, found = _restore(folder, config, model, step, sharding)
+    return config, model, variables, found
+
+
+def _restore(
+    workdir: Path,
+    config: ConfigDict,
+    model: nn.Module,
+    step: str | int,
+    sharding: jax.sharding.Sharding,
+) -> tuple[dict[str, Any], int]:
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        state_shapes(model, make_optimizer(config), config),
+    )
+    checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
+    try:
+        return checkpoints.restore_inference(like, step)
+    finally:
+        checkpoints.close()
+
+
+def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None) -> Model:
+    """Loads a trained model from a workdir, or a published or exported one.
+
+    Args:
+        workdir: A folder that `fcnjax train`, `fcnjax publish` or `fcnjax export
+            --format=stablehlo` made, or `hf://OWNER/REPO`.
+        step: Which checkpoint: `best`, `latest` or a step.
+        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
+
+    Returns:
+        A model; `model(image)` labels an image.
+
+    Raises:
+        UserError: It is none of these, or has no such whole checkpoint.
+    """
+    if found := find_exported(workdir):
+        return load_exported(*found, step, dtype)
+    return make_model(*load_variables(workdir, step, dtype))
