@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
     "serve": ("fcnjax.serve.command", "a model behind HTTP, with a page to try it on"),
     "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),
+    "export": ("fcnjax.export.command", "write a trained model as a program for other runtimes"),
     "data": ("fcnjax.data.command", "check, show and build data sets; fetch sample sets"),
     "models": ("fcnjax.inspect.command", "list encoders and decoders, or size up a config's model"),
     "plan": ("fcnjax.plan.command", "what a config needs of devices that need not be there"),

@@ -55,11 +55,11 @@ def download(
     )
     files = [path for path in folder.iterdir() if path != pinned]
     if done.returncode or len(files) != 1:
-        raise UserError(f"{package}: {_why(done.stderr)}")
+        raise UserError(f"{package}: {why_pip_failed(done.stderr)}")
     return files[0]
 
 
-def _why(stderr: str) -> str:
+def why_pip_failed(stderr: str) -> str:
     """One line on why pip failed, and what to do."""
     if "No module named pip" in stderr:
         return (

@@ -16,7 +16,7 @@ LAYERS = [
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},
-    {"train", "publish", "inspect", "serve"},
+    {"train", "publish", "export", "inspect", "serve"},
     {"plan"},
     {"cli"},
 ]

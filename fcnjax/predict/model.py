@@ -151,6 +151,7 @@ class Model:
         """The rates above 0 at which the model drops features in training."""
         channels = len(channel_names(self.config.data.channels))
         image = jax.ShapeDtypeStruct((1, 32, 32, channels), np.uint8)
+        given = (self._variables, image, None, jax.random.key(0))
         with sampled_dropout() as rates:
             jax.eval_shape(
                 lambda *args: self._predict_step(*args),

@@ -1,0 +1,37 @@
+"""ONNX, by jax2onnx, in an environment of its own: it wants an older Orbax than fcnjax does."""
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from fcnjax.errors import UserError
+from fcnjax.export.environment import environment
+from fcnjax.export.program import Source
+from fcnjax.model_file import MODEL_FILE, save_variables
+from fcnjax.workdir import save_config
+
+PACKAGES = ("jax2onnx==0.17.1", "onnxruntime>=1.24")
+
+
+def onnx_python() -> Path:
+    """The interpreter of the environment that has jax2onnx and ONNX Runtime; made if need be."""
+    return environment("onnx", PACKAGES)
+
+
+def write_onnx(source: Source, folder: Path) -> None:
+    """Writes `model_HxW.onnx` for each size, of one image.
+
+    Raises:
+        UserError: The environment cannot be made, or jax2onnx refuses the model.
+    """
+    script = Path(__file__).with_name("convert_onnx.py")
+    with tempfile.TemporaryDirectory() as temporary:
+        given = Path(temporary)
+        save_variables(given / MODEL_FILE, source.variables, source.step)
+        save_config(given, source.config)
+        sizes = [f"{height}x{width}" for height, width in source.sizes]
+        command = [onnx_python(), "-P", script, given, folder, source.input_dtype, *sizes]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise UserError(f"--format: jax2onnx refuses the model: {said}")

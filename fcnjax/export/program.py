@@ -1,0 +1,83 @@
+"""What is exported: one pure function from images as stored to masks and probabilities."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fcnjax.config import channel_names
+from fcnjax.models import Target, make_fold, traced_for
+from fcnjax.steps import make_predict_step
+
+# Sides are rounded up to a multiple of this inside a program of any size: of every model's strides,
+# so that the sizes of its maps are simple terms. What is added is outside the extent.
+MULTIPLE = 32
+INPUTS = ("uint8", "uint16", "float32")  # what pixels may be; float32 ones lie in 0..1
+
+Program = Callable[..., dict[str, jax.Array]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained model that is exported.
+
+    Attributes:
+        config: Its config.
+        model: Its module.
+        variables: Its inference variables.
+        step: The training step that they are of.
+        input_dtype: Of the images that the program takes: `uint8`, `uint16` or `float32`.
+        sizes: Height and width of the images, where a format has fixed ones; else empty.
+    """
+
+    config: ConfigDict
+    model: nn.Module
+    variables: dict[str, Any]
+    step: int
+    input_dtype: str
+    sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def channels(self) -> int:
+        """Of an image."""
+        return len(channel_names(self.config.data.channels))
+
+
+def make_program(source: Source, platform: str) -> Program:
+    """The pure `program(image, extent=None)`, its weights constants with batch norm in them.
+
+    It is `predict_step` (`steps.py`): takes `image [B, H, W, C]` as stored and returns
+    `mask [B, H, W]` int32 and `probabilities [B, H, W, classes]` float32.
+
+    Args:
+        source: The model.
+        platform: As `Target` has it: for what it is traced.
+    """
+    stated = Target(platform)
+    step = make_predict_step(source.model, source.config)
+    variables = make_fold(source.model, stated)(source.variables)
+
+    @traced_for(stated)
+    def program(image: jax.Array, extent: jax.Array | None = None) -> dict[str, jax.Array]:
+        return step(variables, image, extent)
+
+    return program
+
+
+def of_any_size(program: Program) -> Program:
+    """The same program for images whose height and width are symbols, each 1 or more."""
+
+    def padded(image: jax.Array, extent: jax.Array | None = None) -> dict[str, jax.Array]:
+        batch, height, width, _ = image.shape
+        if extent is None:
+            sides = jnp.stack([jnp.asarray(side, jnp.int32) for side in (height, width)])
+            extent = jnp.broadcast_to(sides, (batch, 2))
+        pads = [(0, -(-side // MULTIPLE) * MULTIPLE - side) for side in (height, width)]
+        out = program(jnp.pad(image, ((0, 0), *pads, (0, 0))), extent)
+        return {name: value[:, :height, :width] for name, value in out.items()}
+
+    return padded

@@ -1,0 +1,32 @@
+"""A trained model to export, with made weights."""
+
+import contextlib
+import io
+
+import pytest
+
+from fcnjax import cli, data
+from fcnjax.config import load_config
+
+
+@pytest.fixture(scope="session")
+def workdir(shapes, tiny_options, tmp_path_factory, make_run):
+    """Two checkpoints, the first the better."""
+    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
+    return make_run(tmp_path_factory.mktemp("runs") / "shapes", config)
+
+
+@pytest.fixture(scope="session")
+def export_run(workdir, tmp_path_factory):
+    """The folder of it as StableHLO, and what the command printed."""
+    out = tmp_path_factory.mktemp("exported") / "shapes"
+    argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={out}"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert cli.main(argv) == 0
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="session")
+def exported(export_run):
+    """The folder of it as StableHLO."""
+    return export_run[0]

@@ -1,0 +1,80 @@
+"""`fcnjax export`: its check, and mistakes."""
+
+import shutil
+
+import pytest
+
+import fcnjax
+from fcnjax import cli
+from fcnjax.export import check, command
+from fcnjax.export.check import Bound
+
+
+def run(workdir, out, *more):
+    return cli.main(["export", f"--workdir={workdir}", f"--out={out}", *more])
+
+
+def test_the_difference_at_each_size_is_printed(export_run):
+    out = export_run[1].splitlines()
+    assert out[0] == "stablehlo, computing in float32, beside the workdir's model in float32:"
+    assert [line.split(":")[0].strip() for line in out[1:5]] == [
+        f"{batch} x {height}x{width}" for batch, height, width in check.FREE
+    ]
+    assert all("probabilities differ by at most" in line for line in out[1:5])
+
+
+def test_what_differs_is_not_kept_and_ends_with_1(workdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "BOUNDS", {"bfloat16": Bound(1e-6, 0.0)})
+    monkeypatch.setattr(check, "FREE", ((1, 16, 24),))
+    assert run(workdir, tmp_path / "out", "--format=stablehlo", "--dtype=bfloat16") == 1
+    assert "too far: at most 1e-06 and 0 % are allowed; nothing is kept" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--format=stable"], "--format: unknown 'stable' (did you mean 'stablehlo'?)"),
+        (["--format=stablehlo", "--dtype=int8"], "--dtype: int8 is not for stablehlo; valid:"),
+        (["--format=stablehlo", "--input=int8"], "--input: unknown 'int8'"),
+        (["--format=stablehlo", "--size=3x3"], "--size: stablehlo takes images of any size"),
+        (["--format=stablehlo", "--step=7"], "step"),
+    ],
+)
+def test_mistakes(workdir, tmp_path, capsys, options, words):
+    assert run(workdir, tmp_path / "out", *options) == 2
+    err = capsys.readouterr().err.strip()
+    assert words in err
+    assert len(err.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_there_stays(workdir, tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert run(workdir, tmp_path, "--format=stablehlo") == 2
+    assert "is there and not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_exported_model_is_predicted_with_and_no_more(exported, tmp_path, capsys):
+    for argv in (
+        ["evaluate", f"--workdir={exported}"],
+        ["export", f"--workdir={exported}", "--format=stablehlo", f"--out={tmp_path / 'out'}"],
+    ):
+        assert cli.main(argv) == 2
+        err = capsys.readouterr().err
+        assert f"{exported}: is an exported program, without weights to take" in err
+    for options, words in (
+        ({"step": 20}, "--step: .* holds step 10"),
+        ({"dtype": "bfloat16"}, "float32"),
+    ):
+        with pytest.raises(fcnjax.errors.UserError, match=words):
+            fcnjax.load(exported, **options)
+
+
+def test_damage_is_told(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "copy")
+    file = tmp_path / "copy" / "model.stablehlo"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(fcnjax.errors.UserError, match=r"model.stablehlo: is missing or damaged"):
+        fcnjax.load(tmp_path / "copy")

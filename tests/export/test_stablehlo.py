@@ -1,0 +1,129 @@
+"""What is exported as StableHLO says what the workdir's model says."""
+
+import json
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from jax import export
+from PIL import Image
+
+import fcnjax
+from fcnjax import cli
+from fcnjax.errors import UserError
+from fcnjax.export import check
+from fcnjax.predict.identity import find_weights
+
+SIZES = ((33, 65), (16, 48), (5, 7))
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model(workdir):
+    return fcnjax.load(workdir)
+
+
+@pytest.fixture(scope="module")
+def program(exported):
+    return export.deserialize(bytearray((exported / "model.stablehlo").read_bytes()))
+
+
+@pytest.mark.parametrize(("batch", "size"), list(enumerate(SIZES, 1)))
+def test_any_batch_height_and_width_gives_what_the_model_gives(model, program, batch, size):
+    images = noise(batch, *size, 3)
+    out = program.call(images, np.full((batch, 2), size, np.int32))
+    assert out["probabilities"].shape == (batch, *size, 3)
+    for i, image in enumerate(images):
+        wanted = model(image)
+        np.testing.assert_allclose(out["probabilities"][i], wanted.probabilities, atol=1e-5)
+        np.testing.assert_array_equal(out["mask"][i], wanted.mask)
+    assert len(np.unique(out["mask"])) > 1
+
+
+def test_images_of_several_sizes_share_a_batch(model, program):
+    images = noise(3, 40, 70, 3)
+    out = program.call(images, np.asarray(SIZES, np.int32))
+    for image, found, (height, width) in zip(images, out["probabilities"], SIZES, strict=True):
+        wanted = model(image[:height, :width]).probabilities
+        np.testing.assert_allclose(found[:height, :width], wanted, atol=1e-5)
+
+
+def test_a_loaded_one_is_called_as_the_model_is(model, exported):
+    loaded = fcnjax.load(exported)
+    assert (loaded.step, loaded.class_names) == (10, model.class_names)
+    np.testing.assert_array_equal(loaded.palette, model.palette)
+    image = noise(33, 65, 3)
+    for options in ({}, {"probabilities": False}):
+        found, wanted = loaded(image, **options), model(image, **options)
+        np.testing.assert_array_equal(found.mask, wanted.mask)
+        assert found.mask.dtype == wanted.mask.dtype
+    assert found.probabilities is None
+    with pytest.raises(UserError, match=r"image: has type float32.*exported for uint8.*--input"):
+        loaded(image.astype(np.float32) / 255)
+    with pytest.raises(UserError, match=r"image: has shape \(33, 65, 2\)"):
+        loaded(image[..., :2])
+
+
+def test_loading_it_needs_neither_the_workdir_nor_the_models_code(exported, tmp_path):
+    """In a new process."""
+    np.save(tmp_path / "image.npy", noise(33, 65, 3))
+    code = (
+        "import sys, numpy as np, fcnjax, fcnjax.models.segmenter as segmenter;"
+        "segmenter.Segmenter.__call__ = None;"
+        "model = fcnjax.load(sys.argv[1]); image = np.load(sys.argv[2] + '/image.npy');"
+        "np.save(sys.argv[2] + '/out.npy', model(image).probabilities)"
+    )
+    subprocess.run([sys.executable, "-c", code, exported, tmp_path], check=True)
+    wanted = fcnjax.load(exported)(noise(33, 65, 3)).probabilities
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), wanted)
+
+
+def test_few_sizes_are_compiled(exported, caplog):
+    loaded = fcnjax.load(exported)
+    with jax.log_compiles():
+        for side in range(17, 33):
+            loaded(noise(32, side, 3))
+    start = "Finished XLA compilation of jit(predict_step)"
+    compiled = [r for r in caplog.records if r.getMessage().startswith(start)]
+    assert len(compiled) == 2  # with padding, and without
+
+
+def test_predict_takes_it(workdir, exported, tmp_path):
+    Image.fromarray(noise(20, 30, 3)).save(tmp_path / "photo.png")
+    for name, source in (("one", workdir), ("other", exported)):
+        argv = ["predict", f"--workdir={source}", str(tmp_path / "photo.png")]
+        assert cli.main([*argv, f"--out={tmp_path / name}"]) == 0
+    masks = [(tmp_path / n / "photo_mask.png").read_bytes() for n in ("one", "other")]
+    assert masks[0] == masks[1]
+    assert (
+        find_weights(str(exported), "best", None)["sha256"]
+        == (
+            json.loads((exported / "config.json").read_text())["exported"]["sha256"][
+                "model.stablehlo"
+            ]
+        )
+    )
+
+
+def test_float_pixels_and_bfloat16(workdir, model, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(check, "FREE", ((1, 16, 24),))
+    argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={tmp_path / 'f'}"]
+    assert cli.main([*argv, "--input=float32", "--dtype=bfloat16", "--step=10"]) == 0
+    assert "computing in bfloat16" in capsys.readouterr().out
+    loaded, image = fcnjax.load(tmp_path / "f"), noise(33, 65, 3)
+    wanted = model(image).probabilities
+    for given in (image, image.astype(np.float32) / 255, image.astype(np.uint16) * 257):
+        found = loaded(given).probabilities
+        np.testing.assert_allclose(found, wanted, atol=0.05)
+    assert np.abs(found - wanted).max() > 1e-5
+
+
+def test_what_it_holds_names_no_folder_of_the_machine(exported, shapes):
+    told = (exported / "config.json").read_text()
+    assert str(shapes) not in told
+    assert {path.name for path in exported.iterdir()} == {"config.json", "model.stablehlo"}
