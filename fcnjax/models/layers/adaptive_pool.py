@@ -30,8 +30,9 @@ def adaptive_mean(x: FeatureMap, bins: int) -> FeatureMap:
 
 def _weights(x: FeatureMap, axis: int, bins: int) -> jax.Array:
     """`[B or 1, bins, size]`: what each row (or column) adds to the mean of each cell."""
+    xp = np if x.extent is None else jnp
     size = np.asarray([x.size[axis]]) if x.extent is None else x.extent[:, axis]
     size, cell = size[:, None, None], np.arange(bins)[:, None]
     start, stop = cell * size // bins, -(-(cell + 1) * size // bins)
-    position = np.arange(x.size[axis])
+    position = xp.arange(x.size[axis])
     return jnp.asarray((position >= start) & (position < stop), jnp.float32) / (stop - start)

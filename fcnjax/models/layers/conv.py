@@ -7,7 +7,7 @@ from jax import lax
 
 from fcnjax.models.layers.depthwise import depthwise
 from fcnjax.models.layers.dilated import dilated_conv
-from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
+from fcnjax.models.layers.feature_map import FeatureMap, at_least, zero_outside
 from fcnjax.models.layers.norm import EPSILON, NORMS, BatchNorm, activated
 from fcnjax.models.layers.target import target
 
@@ -66,7 +66,7 @@ class Conv(nn.Module):
         before, after = padding if isinstance(padding, tuple) else (padding, padding)
         # A 1x1 convolution without padding mixes no pixels: what lies outside stays outside.
         data = x.data if self.kernel == 1 and before + after == 0 else zero_outside(x)
-        room = [max(reach + 1 - size - before - after, 0) for size in x.size]
+        room = [at_least(reach + 1 - size - before - after, 0) for size in x.size]
         data = data.astype(self.dtype)
         pads = tuple((before, after + more) for more in room)
         if self._is_depthwise(x.channels):
@@ -87,7 +87,7 @@ class Conv(nn.Module):
             data = data + bias
         extent = x.extent
         if extent is not None:
-            extent = jnp.maximum((extent + before + after - reach - 1) // self.stride, 0) + 1
+            extent = at_least((extent + before + after - reach - 1) // self.stride, 0) + 1
         return x.replace(data=data, extent=extent)
 
     def _is_depthwise(self, channels: int) -> bool:

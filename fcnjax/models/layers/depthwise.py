@@ -34,8 +34,18 @@ def depthwise(
     Returns:
         `[B, H', W', C]`.
     """
-    if target().is_cpu:
-        return sum_of_shifts(data, kernel, stride, dilation, padding)
+    options = {"stride": stride, "dilation": dilation, "padding": padding}
+    shifts = functools.partial(sum_of_shifts, **options)
+    grouped = functools.partial(_grouped, **options)
+    if target().platform == "any":
+        return lax.platform_dependent(data, kernel, cpu=shifts, default=grouped)
+    return (shifts if target().is_cpu else grouped)(data, kernel)
+
+
+def _grouped(
+    data: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
+) -> jax.Array:
+    """`depthwise` in XLA's own form."""
     return lax.conv_general_dilated(
         data,
         kernel,
@@ -48,7 +58,7 @@ def depthwise(
 
 
 # Jitted, for a network to trace it once for each shape.
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+@functools.partial(jax.jit, static_argnames=("stride", "dilation", "padding"))
 def sum_of_shifts(
     data: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
 ) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 from jax import lax
 
@@ -34,6 +35,13 @@ class FeatureMap:
     def channels(self) -> int:
         """Number of channels."""
         return self.data.shape[-1]
+
+
+def at_least(size, least: int):
+    """The greater of a size (a number, a symbol of `jax.export`, an array of them) and `least`."""
+    if isinstance(size, jax.Array | np.ndarray):
+        return jnp.maximum(size, least)
+    return jax.core.max_dim(size, least)
 
 
 def inside(x: FeatureMap) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fcnjax.models.layers.cells import cells, interleave, winners
-from fcnjax.models.layers.feature_map import FeatureMap, fill_outside, zero_outside
+from fcnjax.models.layers.feature_map import FeatureMap, at_least, fill_outside, zero_outside
 
 
 def max_pool(
@@ -25,9 +25,9 @@ def max_pool(
         ceil: Whether a last window that is only partly filled counts.
     """
 
-    def pooled(size):  # for an int or an array of them
+    def pooled(size):  # as `at_least` takes it
         steps = (size + 2 * padding - kernel + (stride - 1 if ceil else 0)) // stride
-        return max(steps, 0) + 1 if isinstance(size, int) else jnp.maximum(steps, 0) + 1
+        return at_least(steps, 0) + 1
 
     data = fill_outside(x, -jnp.inf)
     outs = tuple(map(pooled, x.size))
@@ -111,15 +111,16 @@ def mean_pool(
             is that of its true pixels.
     """
 
-    def pooled(size):  # for an int or an array of them
+    def pooled(size):  # as `at_least` takes it
         if partial:
             return -(-size // stride)
         steps = (size - kernel) // stride
-        return max(steps, 0) + 1 if isinstance(size, int) else jnp.maximum(steps, 0) + 1
+        return at_least(steps, 0) + 1
 
     outs = [pooled(size) for size in x.size]
     over = [
-        max((out - 1) * stride + kernel - size, 0) for out, size in zip(outs, x.size, strict=True)
+        at_least((out - 1) * stride + kernel - size, 0)
+        for out, size in zip(outs, x.size, strict=True)
     ]
     data = zero_outside(x).astype(jnp.float32)
     window, steps = (1, kernel, kernel, 1), (1, stride, stride, 1)

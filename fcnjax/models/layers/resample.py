@@ -29,7 +29,7 @@ def resize_corners_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
 def _nearest(index, size, out, xp):
     """For each new index: the old one, twice, and no way between."""
     low = xp.clip(index, 0, out - 1) * size // out
-    return low, low, np.zeros(index.shape, np.float32)
+    return low, low, xp.zeros(index.shape, np.float32)
 
 
 def _corners(index, size, out, xp):

@@ -13,7 +13,8 @@ class Target:
     """The devices that a program will run on.
 
     Attributes:
-        platform: As JAX calls it: `cpu`, `gpu`, `cuda`, `tpu`, ...
+        platform: As JAX calls it: `cpu`, `gpu`, `cuda`, `tpu`, ...; or `any`, of a program that is
+            lowered for several; or the format of a file for another runtime.
         spatial: Over how many devices the rows of a map are divided.
     """
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from fcnjax.models.layers.cells import cells, interleave, winners
-from fcnjax.models.layers.feature_map import FeatureMap, fill_outside, zero_outside
+from fcnjax.models.layers.feature_map import FeatureMap, at_least, fill_outside, zero_outside
 
 
 def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:
@@ -40,6 +40,6 @@ def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:
 
 def _fitted(data: jax.Array, axis: int, size: int, fill: float) -> jax.Array:
     """Cuts the end of an axis to `size`, or fills it up."""
-    pads = [(0, max(size - data.shape[i], 0) if i == axis else 0, 0) for i in range(4)]
+    pads = [(0, at_least(size - data.shape[i], 0) if i == axis else 0, 0) for i in range(4)]
     data = lax.pad(data, jnp.asarray(fill, data.dtype), pads)
     return lax.slice_in_dim(data, 0, size, axis=axis)
