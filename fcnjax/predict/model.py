@@ -153,13 +153,7 @@ class Model:
         image = jax.ShapeDtypeStruct((1, 32, 32, channels), np.uint8)
         given = (self._variables, image, None, jax.random.key(0))
         with sampled_dropout() as rates:
-            jax.eval_shape(
-                lambda *args: self._predict_step(*args),
-                self._variables,
-                image,
-                None,
-                jax.random.key(0),
-            )
+            jax.eval_shape(lambda *args: self._predict_step(*args), *given)
         return [rate for rate in rates if rate > 0]
 
 
