@@ -4,9 +4,9 @@
     python benchmarks/serve.py --workdir=runs/quickstart --size=512x512 --out=serve.json
 
 Starts the server on this machine, with --batch=8 and with --batch=1: what the first does more is
-the gain from joining the images of different requests. Each client sends the next request when the last
-is answered, over one connection: a made image as uint8 behind JSON (the binary extension), the mask
-back as bytes. The two servers take turns, so that what changes on the machine meets both.
+the gain from joining the images of different requests. Each client sends the next request when the
+last is answered, over one connection: a made image as uint8 behind JSON (the binary extension), the
+mask back as bytes. The two servers take turns, so that what changes on the machine meets both.
 """
 
 import argparse
