@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -60,11 +61,12 @@ def make_app(service: Service) -> ASGIApp:
 
 
 class _Counted:
-    """Counts each request, with the status of its answer."""
+    """Counts each request, with the status of its answer; has what it holds until that is sent."""
 
     def __init__(self, app: ASGIApp, service: Service):
         self._app = app
         self._metrics = service.metrics
+        self._budget = service.budget
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -79,7 +81,9 @@ class _Counted:
             await send(message)
 
         try:
-            await self._app(scope, receive, noted)
+            with self._budget.share() as share:
+                scope.setdefault("state", {})["share"] = share
+                await self._app(scope, receive, noted)
         finally:
             route = getattr(scope.get("endpoint"), "__name__", "unknown").strip("_")
             self._metrics.request(route, status, time.perf_counter() - start)
@@ -158,35 +162,43 @@ async def _model_ready(request: Request) -> Response:
     return await _ready(request)
 
 
+async def _body(request: Request) -> bytes:
+    options = _service(request).options
+    share = request.state.share
+    return await read_body(request, share, options.max_bytes, options.receive_seconds)
+
+
+def _hold(request: Request, image: np.ndarray, probabilities: bool) -> None:
+    """Takes from the budget what an image `[..., C]` and its probabilities (float32) hold."""
+    count = image.nbytes
+    if probabilities:
+        count += 4 * image.size // image.shape[-1] * len(_service(request).model.class_names)
+    request.state.share.take(count)
+
+
 async def _infer(request: Request) -> Response:
     service = _named(request)
-    options = service.options
-    with service.budget.share() as share:
-        body = await read_body(request, share, options.max_bytes, options.receive_seconds)
-        length = request.headers.get("inference-header-content-length")
-        asked = await service.in_thread(
-            protocol.parse, body, length, service.channels, service.limits
-        )
-        share.take(asked.image.nbytes)
-        probabilities = any(name == "probabilities" for name, _ in asked.outputs)
-        found = await service.label(list(asked.image), probabilities=probabilities)
-        content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
+    body = await _body(request)
+    length = request.headers.get("inference-header-content-length")
+    asked = await service.in_thread(protocol.parse, body, length, service.channels, service.limits)
+    probabilities = any(name == "probabilities" for name, _ in asked.outputs)
+    _hold(request, asked.image, probabilities)
+    found = await service.label(list(asked.image), probabilities=probabilities)
+    content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
     return Response(content, headers=headers)
 
 
 async def _segment(request: Request) -> Response:
     service = _service(request)
-    options = service.options
     render, probabilities = images.OUTPUTS[_output(request)]
-    with service.budget.share() as share:
-        body = await read_body(request, share, options.max_bytes, options.receive_seconds)
-        if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            body = await file_of_form(request, body)
-        channels = service.model.config.data.channels
-        image = await service.in_thread(images.decode, body, channels, options.max_pixels)
-        share.take(image.nbytes)
-        (found,) = await service.label([image], probabilities=probabilities)
-        content, kind = await service.in_thread(render, service.model, image, found)
+    body = await _body(request)
+    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        body = await file_of_form(request, body)
+    channels = service.model.config.data.channels
+    image = await service.in_thread(images.decode, body, channels, service.options.max_pixels)
+    _hold(request, image, probabilities)
+    (found,) = await service.label([image], probabilities=probabilities)
+    content, kind = await service.in_thread(render, service.model, image, found)
     return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
 
 

@@ -40,8 +40,11 @@ class Budget:
         """Adds to what is held.
 
         Raises:
-            Busy: It would be too much.
+            Busy: It would be too much for now.
+            Refused: It is too much.
         """
+        if count > self._most:
+            raise Refused(413, f"needs {count} bytes, and the server holds {self._most}")
         if self._held + count > self._most:
             raise Busy("the server holds too many requests")
         self._held += count
@@ -55,7 +58,7 @@ class Share:
         self.held = 0
 
     def take(self, count: int) -> None:
-        """Adds to it; raises `Busy` where there is no room."""
+        """Adds to it; raises as `Budget.take`."""
         self._budget.take(count)
         self.held += count
 

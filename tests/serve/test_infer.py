@@ -1,9 +1,11 @@
 """The Open Inference Protocol, as its page and Triton's clients have it."""
 
+import io
 import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 INFER = "/v2/models/segmenter/infer"
 
@@ -207,3 +209,25 @@ def test_openapi_names_every_route(client):
     for path in found["paths"].values():
         for method in set(path) - {"parameters"}:
             assert path[method]["responses"]["200"]
+
+
+def test_all_requests_together_hold_so_much(make_client):
+    client = make_client(max_bytes=4000)  # 64,000 in all
+    budget = client.service.budget
+    with budget.share() as share:
+        share.take(63_000)
+        answer = client.post(INFER, json=message(GOOD))
+        assert answer.status_code == 200
+        answer = client.post(INFER, json=message(np.zeros((1, 20, 20, 3), np.uint8)))
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        assert "holds too many requests; try again in 1 s" in answer.json()["error"]
+    large = np.zeros((1, 64, 64, 3), np.uint8)
+    assert client.post(INFER, json=message(large)).status_code == 413  # its body
+    grey = Image.new("L", (100, 100))
+    file = io.BytesIO()
+    grey.save(file, "PNG")
+    answer = client.post("/segment?output=json", content=file.getvalue())
+    assert answer.status_code == 413
+    assert "needs 150000 bytes, and the server holds 64000" in answer.json()["error"]
+    # All was given back.
+    assert budget._held == 0
