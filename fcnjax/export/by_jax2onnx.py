@@ -1,11 +1,9 @@
 """ONNX, by jax2onnx, in an environment of its own: it wants an older Orbax than fcnjax does."""
 
-import subprocess
 import tempfile
 from pathlib import Path
 
-from fcnjax.errors import UserError
-from fcnjax.export.environment import environment
+from fcnjax.export.environment import environment, run_script
 from fcnjax.export.program import Source
 from fcnjax.model_file import MODEL_FILE, save_variables
 from fcnjax.workdir import save_config
@@ -31,7 +29,4 @@ def write_onnx(source: Source, folder: Path) -> None:
         save_config(given, source.config)
         sizes = [f"{height}x{width}" for height, width in source.sizes]
         command = [onnx_python(), "-P", script, given, folder, source.input_dtype, *sizes]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        raise UserError(f"--format: jax2onnx refuses the model: {said}")
+        run_script(command, "--format: jax2onnx refuses the model")

@@ -1,6 +1,5 @@
 """Whether an exported model says what the workdir's says, each in its own runtime."""
 
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import cv2
 import numpy as np
 
 from fcnjax.errors import UserError
+from fcnjax.export.environment import run_script
 from fcnjax.export.formats import Format
 from fcnjax.export.program import Source
 from fcnjax.predict import make_model
@@ -128,9 +128,6 @@ def _run(
         np.savez(inputs, **images)
         # -P: the modules beside the script are not packages of those names.
         command = [python, "-P", script, format_name, folder, inputs, outputs]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-            raise UserError(f"--format: {format_name}'s own runtime refuses the file: {said}")
+        run_script(command, f"--format: {format_name}'s own runtime refuses the file")
         with np.load(outputs) as found:
             return {name: found[name] for name in found.files}

@@ -1,6 +1,7 @@
 """Environments for packages that want other versions than fcnjax does."""
 
 import hashlib
+import re
 import shutil
 import site
 import subprocess
@@ -46,6 +47,19 @@ def environment(name: str, packages: Sequence[str]) -> Path:
             _install(python, packages)
             (folder / _READY).write_text("\n".join(packages) + "\n", encoding="utf-8")
     return python
+
+
+def run_script(command: Sequence[str | Path], what: str) -> None:
+    """Runs a script of this package in a process of its own.
+
+    Raises:
+        UserError: It failed; `what`, and the error that ended it, without its traceback.
+    """
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it ended without a word"]
+        errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Operation)?: ", line)]
+        raise UserError(f"{what}: {(errors or lines)[-1]}")
 
 
 def _install(python: Path, packages: Sequence[str]) -> None:

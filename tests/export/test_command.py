@@ -1,11 +1,14 @@
 """`fcnjax export`: its check, and mistakes."""
 
+import json
 import shutil
+import sys
 
 import pytest
 
 import fcnjax
 from fcnjax import cli
+from fcnjax.errors import UserError
 from fcnjax.export import check, command
 from fcnjax.export.check import Bound
 
@@ -39,6 +42,13 @@ def test_what_differs_is_not_kept_and_ends_with_1(workdir, tmp_path, monkeypatch
         (["--format=stablehlo", "--input=int8"], "--input: unknown 'int8'"),
         (["--format=stablehlo", "--size=3x3"], "--size: stablehlo takes images of any size"),
         (["--format=stablehlo", "--step=7"], "step"),
+        (["--format=tflite"], "--size: tflite is for images of given sizes; give one"),
+        (["--format=onnx", "--size=64"], "--size: '64' is no height and width"),
+        (["--format=onnx", "--size=0x64"], "--size: '0x64' is no height and width"),
+        (
+            ["--format=onnx", "--size=8x8", "--dtype=bfloat16"],
+            "--dtype: bfloat16 is not for onnx",
+        ),
     ],
 )
 def test_mistakes(workdir, tmp_path, capsys, options, words):
@@ -68,13 +78,33 @@ def test_an_exported_model_is_predicted_with_and_no_more(exported, tmp_path, cap
         ({"step": 20}, "--step: .* holds step 10"),
         ({"dtype": "bfloat16"}, "float32"),
     ):
-        with pytest.raises(fcnjax.errors.UserError, match=words):
+        with pytest.raises(UserError, match=words):
             fcnjax.load(exported, **options)
+
+
+def test_without_tensorflow_the_extra_is_named(workdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    assert run(workdir, tmp_path / "out", "--format=tflite", "--size=16x16") == 2
+    assert "needs TensorFlow: pip install 'fcnjax[export]'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_another_runtime_runs_is_not_loaded(exported, tmp_path):
+    shutil.copytree(exported, tmp_path / "copy")
+    told = json.loads((exported / "config.json").read_text())
+    for change, words in (
+        ({"format": "tflite"}, "as tflite"),
+        ({"format_version": 2}, "version 2"),
+    ):
+        changed = {**told, "exported": {**told["exported"], **change}}
+        (tmp_path / "copy" / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(UserError, match=f"copy: was exported .*{words}"):
+            fcnjax.load(tmp_path / "copy")
 
 
 def test_damage_is_told(exported, tmp_path):
     shutil.copytree(exported, tmp_path / "copy")
     file = tmp_path / "copy" / "model.stablehlo"
     file.write_bytes(file.read_bytes()[:-9])
-    with pytest.raises(fcnjax.errors.UserError, match=r"model.stablehlo: is missing or damaged"):
+    with pytest.raises(UserError, match=r"model.stablehlo: is missing or damaged"):
         fcnjax.load(tmp_path / "copy")

@@ -1,0 +1,71 @@
+"""Every family of models in every format, in the format's own runtime. Takes an hour and a half.
+
+`bash launch/test.sh -m slow tests/export/test_formats.py`; SavedModel and TFLite need the extra
+`export`, ONNX a network the first time.
+"""
+
+import jax
+import numpy as np
+import pytest
+
+from fcnjax.config import default_config
+from fcnjax.export.check import BOUNDS, differences
+from fcnjax.export.formats import FORMATS
+from fcnjax.export.program import Source
+from fcnjax.models import build_model
+from fcnjax.train_state import init_variables
+
+WIDTHS = {"widths": (16, 32, 64)}
+NARROW = {"decoder_widths": (64, 48, 32, 16)}
+MODELS = {
+    "unet": ("vanilla", "unet", WIDTHS),
+    "unet_valid": ("vanilla", "unet", {**WIDTHS, "padding": "valid", "upsample": "transposed"}),
+    "unet_group": ("vanilla", "unet", {**WIDTHS, "norm": "group", "activation": "gelu"}),
+    "segnet": ("vanilla", "segnet", WIDTHS),
+    "fcn8s": ("vgg11", "fcn8s", {"fc_width": 64}),
+    "resnet_unet": ("resnet18", "unet", NARROW),
+    "resnet_unetplusplus": ("resnet18", "unetplusplus", {"attention": "scse"}),
+    "resnet_fpn": ("resnet18", "fpn", {}),
+    "resnet_linknet": ("resnet18", "linknet", {}),
+    "resnet_pspnet": ("resnet18", "pspnet", {}),
+    "resnet_deeplabv3plus": ("resnet18", "deeplabv3plus", {}),
+    "resnet_upernet": ("resnet18", "upernet", {}),
+    "mobilenet_lraspp": ("mobilenet_v3_small", "lraspp", {}),
+    "efficientnet_unet": ("efficientnet_lite0", "unet", NARROW),
+    "convnext_unet": ("convnext_tiny", "unet", {"decoder_widths": (64, 48, 32)}),
+    "segformer": ("mit_b0", "segformer", {}),
+    "densenet_unet": ("densenet121", "unet", NARROW),
+    "fcdensenet": ("fcdensenet56", "fcdensenet", {}),
+}
+SIZES = ((64, 96), (97, 65), (130, 161))
+
+
+def source_of(name: str, format_name: str) -> Source:
+    config = default_config()
+    config.model.encoder, config.model.decoder, options = MODELS[name]
+    config.model.update(options)
+    config.data.class_names = ("ground", "disc", "bar")
+    config.data.palette = ((0, 0, 0), (255, 0, 0), (0, 0, 255))
+    model, rng = build_model(config), np.random.default_rng(0)
+    # No bias and no mean is zero.
+    variables = jax.tree.map(
+        lambda leaf: leaf + (leaf.ndim == 1) * 0.1 * rng.standard_normal(leaf.shape, np.float32),
+        jax.device_get(jax.jit(lambda: init_variables(model, config))()),
+    )
+    sizes = SIZES if FORMATS[format_name].sized else ()
+    return Source(config, model, variables, 1, "uint8", sizes)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # TensorFlow's, of itself
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_says_what_the_model_says(name, model, tmp_path):
+    if name in ("savedmodel", "tflite"):
+        pytest.importorskip("tensorflow")
+        pytest.importorskip("ai_edge_litert")
+    source = source_of(model, name)
+    FORMATS[name].write["float32"](source, tmp_path)
+    for found in differences(source, name, FORMATS[name], tmp_path):
+        print(f"{name} {model}: {found}")
+        assert found.within(BOUNDS["float32"])
