@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
             # Computed in 8 bits is what a runtime makes of a program in float32.
             given = exact if dtype == "int8" else _computing_in(dtype, exact)
             form.write[dtype](given, folder)
-            _describe(folder, exact, args.format, dtype)
+            _describe(folder, given, args.format, dtype)
             _check(folder, exact, args.format, dtype)
     except _Differs as differs:
         print(differs)
