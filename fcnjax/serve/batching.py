@@ -51,6 +51,15 @@ class _Job:
         return self.canvas, str(self.image.dtype)
 
 
+def _worth(count: int) -> int:
+    """How many of so many images to take: no more than a quarter of a batch is padding.
+
+    On a CPU, where a batch takes as long as its images alone, padding is lost time.
+    """
+    rows = 1 << (count - 1).bit_length()
+    return count if 4 * count >= 3 * rows else rows // 2
+
+
 class Batcher:
     """Labels images: `await batcher([image, ...])`.
 
@@ -155,7 +164,7 @@ class Batcher:
             else:
                 buckets.setdefault(job.bucket, []).append(job)
         for (canvas, _), jobs in buckets.items():
-            count = min(len(jobs), self._room(canvas))
+            count = _worth(min(len(jobs), self._room(canvas)))
             known = self._of(jobs[:count]) in self._known
             while not new and not known and count > 1:
                 # Fewer may have a program, while another is compiled for so many.

@@ -10,9 +10,6 @@ from PIL import Image
 from fcnjax import data
 from fcnjax.config import load_config
 
-for name in ("starlette", "uvicorn", "prometheus_client", "python_multipart"):
-    pytest.importorskip(name)
-
 SIZE = (45, 53)  # of the picture; its bucket is 48x64
 
 

@@ -96,12 +96,28 @@ def test_what_comes_while_the_device_works_goes_together():
 
     found = run(model, requests)
     # Six of the bucket 48x64, whatever their sizes, by four at most; one of another bucket.
-    assert sorted(model.batches, key=len) == [[(17, 17)], [(33, 49), (45, 53)], model.batches[0]]
-    assert model.batches[0] == [image.shape[:2] for image in images[:4]]
+    sizes = [image.shape[:2] for image in images]
+    assert sorted(model.batches, key=len) == [sizes[6:], sizes[4:6], sizes[:4]]
     for i, (image, prediction) in enumerate(zip(images, found, strict=True)):
         assert (prediction.mask == (image[..., 0] > 127)).all()
         # The others of a batch may have them or not.
         assert i not in wanting or prediction.probabilities.shape == (*image.shape[:2], 2)
+
+
+def test_little_of_a_batch_is_padding():
+    model = Painter()
+
+    async def requests(batcher):
+        for count in (3, 5, 6, 7, 8):
+            await batcher(pictures(*[(45, 53)] * count), probabilities=False)
+
+    async def known(batcher):
+        await requests(batcher)
+        del model.batches[:]
+        await requests(batcher)
+
+    run(model, known, most=8)
+    assert sorted(map(len, model.batches)) == [1, 3, 4, 6, 7, 8]
 
 
 def test_a_batch_has_no_more_pixels_than_one_image_may():
