@@ -150,6 +150,6 @@ def _kept(predictor: Predictor, rows: Rows, layers: Mapping[str, Layer]) -> dict
         found["probabilities"] = probabilities
     kept = {}
     for name, layer in layers.items():
-        there = valid[..., None] if layer.bands else valid
-        kept[name] = np.where(there, found[name], no_data(layer)).astype(layer.dtype)
+        kept[name] = found[name].astype(layer.dtype)
+        kept[name][~valid] = no_data(layer)
     return kept

@@ -146,8 +146,8 @@ def _overlap(sides: list[int], reach: Reach, given: int | None) -> tuple[int | N
     exact = None if reach.pixels is None else 2 * reach.pixels
     if given is not None:
         fits = exact is not None and exact <= given
-        known = "the whole image" if exact is None else f"{exact} pixels"
-        reason = f"--overlap; the model's receptive field is {known}"
+        known = "sees the whole image" if exact is None else f"asks for {exact} to change nothing"
+        reason = f"--overlap; the model {known}"
         return given, reach.pixels if fits else 0, reason
     if exact is None:
         return None, 0, "a quarter of a tile: the model sees the whole image"

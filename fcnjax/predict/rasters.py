@@ -1,7 +1,8 @@
 """Rasters in and out: windows read by several threads, and GeoTIFF files in the raster's place."""
 
+import contextlib
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ SUFFIXES = (".vrt", ".jp2", ".img")
 _PLACING_TAGS = (33922, 34264, 34735)  # a tiepoint, a transformation, the keys
 TIFF = (".tif", ".tiff")
 BLOCK = 256  # pixels a side of the blocks of a GeoTIFF, and of the rows written at a time
-GDAL_CACHE = 128  # MiB of decoded blocks; by itself it takes a twentieth of the memory
+GDAL_CACHE = 2**27  # bytes of decoded blocks; by itself it takes a twentieth of the memory
 
 
 class RasterWindows:
@@ -124,6 +125,15 @@ def _has_geokeys(path: Path) -> bool:
         return False
 
 
+@contextlib.contextmanager
+def little_cached() -> Iterator[None]:
+    """Keeps GDAL, in this process and all its threads, from keeping many blocks in memory."""
+    import rasterio
+
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+        yield
+
+
 def place_of(path: str | Path) -> dict[str, Any]:
     """What places a raster on the map, as `write_raster` takes it."""
     import rasterio
@@ -190,7 +200,6 @@ def write_raster(
     try:
         with (
             atomic(path) as temporary,
-            rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE),
             rasterio.open(temporary, "w", **profile) as raster,
         ):
             if place["gcps"]:

@@ -1,5 +1,6 @@
 """Which images go in tiles, and what becomes of them: pictures as pictures, rasters as rasters."""
 
+import contextlib
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ from fcnjax.predict.rasters import (
     ImageWindows,
     RasterWindows,
     is_raster,
+    little_cached,
     place_of,
     write_raster,
 )
@@ -174,10 +176,8 @@ class Tiler:
                     self._tiling.simplify,
                 )
 
-        try:
+        with contextlib.closing(windows), little_cached():
             self._run(item, windows, layers_of(self._predictor, outputs), write)
-        finally:
-            windows.close()
         mask = f"{item.id}_mask.tif" if "mask" in outputs else None
         return Outcome(item, windows.size, mask, None, time.perf_counter() - start)
 
