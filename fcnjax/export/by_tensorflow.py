@@ -36,7 +36,7 @@ def write_tflite(source: Source, folder: Path, *, int8: bool = False) -> None:
         int8: Whether weights are stored in 8 bits, and what they meet is put in 8 bits as it comes.
 
     Raises:
-        UserError: TensorFlow is not installed.
+        UserError: TensorFlow is not installed, or refuses the model.
     """
     with _tensorflow("tflite") as tf:
         program = make_program(source, "tflite")
@@ -46,7 +46,12 @@ def write_tflite(source: Source, folder: Path, *, int8: bool = False) -> None:
             converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
             if int8:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            (folder / f"model_{height}x{width}.tflite").write_bytes(converter.convert())
+            try:
+                content = converter.convert()
+            except Exception as error:  # it has a kind of its own, in a module that is private
+                said = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise UserError(f"--format: TensorFlow refuses the model: {said}") from error
+            (folder / f"model_{height}x{width}.tflite").write_bytes(content)
 
 
 @contextlib.contextmanager
