@@ -66,6 +66,12 @@ class Averaged:
         mask = mean.argmax(-1).astype(self._models[0].mask_dtype)
         return Prediction(mask, mean if probabilities else None)
 
+    def batch(
+        self, images: Sequence[np.ndarray | str | Path], *, probabilities: bool = True
+    ) -> list[Prediction]:
+        """Labels several images, one after the other; as `Model.batch`."""
+        return [self(image, probabilities=probabilities) for image in images]
+
     def _each(self, image: np.ndarray) -> Iterator[jax.Array]:
         """Probabilities `[1, *canvas, C]` of the image, of each member, view and draw."""
         canvas = bucket_canvas(image.shape[:2], self._bucket)

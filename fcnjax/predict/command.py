@@ -8,6 +8,7 @@ from rich.progress import track
 
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.arguments import add_request_arguments, request_of
+from fcnjax.predict.formats import refuse_forms
 from fcnjax.predict.listing import Listing, find_files, list_files, read_listing
 from fcnjax.predict.tile_arguments import add_tile_arguments, tiling_of
 from fcnjax.predict.tiled import label_all
@@ -37,7 +38,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="fcnjax predict",
         usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
         description="Label images: for each, NAME_mask.png (class ids, with palette) and\n"
-        "NAME_overlay.png, or what --outputs asks for, at the image's own size.",
+        "NAME_overlay.png, or what --outputs asks for, at the image's own size. Of a video\n"
+        "NAME_overlay.mp4 and, without loss, NAME_mask.mkv (docs/predict.md).",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -116,6 +118,7 @@ def _run_on_ray(args: argparse.Namespace) -> int:
 
     tiling_of(args)  # refuses what is not for this runner
     listing = _listed(args) if args.list else list_files(args.images)
+    refuse_forms(listing.sources)
     options = Options(
         request=request_of(args),
         out=args.out,

@@ -59,8 +59,12 @@ def _write_probabilities(
 
 
 def _save_share(path: Path, share: np.ndarray) -> None:
-    """Saves 0..1 as grey of 16 bits, which any viewer shows."""
-    Image.fromarray((np.clip(share, 0, 1) * 65535).round().astype(np.uint16)).save(path)
+    Image.fromarray(share_of_16_bits(share)).save(path)
+
+
+def share_of_16_bits(share: np.ndarray) -> np.ndarray:
+    """0..1 as grey of 16 bits, which any viewer shows."""
+    return (np.clip(share, 0, 1) * 65535).round().astype(np.uint16)
 
 
 OUTPUTS: Mapping[str, Output] = MappingProxyType(

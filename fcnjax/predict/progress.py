@@ -12,7 +12,7 @@ class Tally:
     """Counts images (or others) that are done, and shows it.
 
     Args:
-        total: How many there are.
+        total: How many there are; 0: nobody knows.
         done: Of these, how many were done before.
         unit: What they are.
         bar: Whether a terminal shows a bar; there can be one at a time.
@@ -31,7 +31,7 @@ class Tally:
             console=self._console,
             disable=not (bar and self._console.is_terminal),
         )
-        self._task = self._bar.add_task("predict", total=total, completed=done, note="")
+        self._task = self._bar.add_task("predict", total=total or None, completed=done, note="")
 
     def __enter__(self) -> "Tally":
         self._bar.start()
@@ -49,4 +49,5 @@ class Tally:
         self._bar.update(self._task, completed=self._done, note=note)
         if self._bar.disable and now - self._told >= EVERY:
             self._told = now
-            print(f"predict {self._done}/{self._total}, {note}", flush=True)
+            total = f"/{self._total}" if self._total else ""
+            print(f"predict {self._done}{total}, {note}", flush=True)

@@ -95,7 +95,14 @@ class Predictor:
 
     def __call__(self, image: np.ndarray) -> Prediction:
         """Labels an image `[H, W, C]`; probabilities are there where an output takes them."""
-        prediction = self.model(image, probabilities=self._probabilities)
+        return self._finished(self.model(image, probabilities=self._probabilities))
+
+    def batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
+        """Labels several images, as `__call__` does each: at once where the model can."""
+        found = self.model.batch(images, probabilities=self._probabilities)
+        return [self._finished(prediction) for prediction in found]
+
+    def _finished(self, prediction: Prediction) -> Prediction:
         mask = prediction.mask
         if self._thresholds:
             mask = self.classes(prediction.probabilities)

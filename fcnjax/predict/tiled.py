@@ -1,4 +1,4 @@
-"""Which images go in tiles, and what becomes of them: pictures as pictures, rasters as rasters."""
+"""Which way an image goes: whole, in tiles (a raster too), or that of its form, as a video does."""
 
 import contextlib
 import itertools
@@ -16,6 +16,7 @@ from fcnjax.data.decode import image_size, read_image
 from fcnjax.errors import UserError, choose
 from fcnjax.files import atomic, stamps
 from fcnjax.predict.fetch import is_uri
+from fcnjax.predict.formats import form_of
 from fcnjax.predict.identity import find_weights
 from fcnjax.predict.label import Item, Outcome, label_images
 from fcnjax.predict.large import Windows, label_tiles, layers_of, no_data
@@ -76,7 +77,7 @@ class Tiling:
 def label_all(
     predictor: Predictor, items: Iterable[Item], out: str, tiling: Tiling, *, alone: bool
 ) -> Iterator[Outcome]:
-    """Labels images: each as `label_images` does, or in tiles where it is a raster or large.
+    """Labels images: as `label_images` does, in tiles (rasters, large ones), or by their form.
 
     Args:
         predictor: What labels, and knows which outputs.
@@ -122,6 +123,10 @@ class Tiler:
                 )
             return None
         path = Path(item.source)
+        if (form := form_of(item.source)) is not None:
+            if asked or self._tiling.vectors:
+                raise UserError(f"{path}: is {form.name}, which --tile and --vectors do not take")
+            return lambda item: form.label(self._predictor, item, self._out, self._alone)
         if is_raster(path, LARGEST):
             return self._label_raster
         if self._tiling.vectors:

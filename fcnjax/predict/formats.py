@@ -1,0 +1,40 @@
+"""What is no picture and goes a way of its own: by the ending of its name."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from fcnjax.errors import UserError
+from fcnjax.predict.clips import label_video
+from fcnjax.predict.label import Item, Outcome
+from fcnjax.predict.request import Predictor
+from fcnjax.predict.video import VIDEO_SUFFIXES
+
+
+class Form(NamedTuple):
+    """A form of file.
+
+    Attributes:
+        name: What it is called.
+        label: `label(predictor, item, out, alone)` labels one, as `label_video` does.
+    """
+
+    name: str
+    label: Callable[[Predictor, Item, Path, bool], Outcome]
+
+
+VIDEO = Form("a video", label_video)
+
+
+def form_of(source: str) -> Form | None:
+    """The form of a file, by its name; None: it is a picture or a raster."""
+    if Path(source).suffix.lower() in VIDEO_SUFFIXES:
+        return VIDEO
+    return None
+
+
+def refuse_forms(sources: Iterable[str]) -> None:
+    """Raises UserError for the first that is no picture, which Ray's workers do not take."""
+    for source in sources:
+        if (form := form_of(source)) is not None:
+            raise UserError(f"{source}: is {form.name}, which needs --runner=local")

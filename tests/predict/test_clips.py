@@ -1,0 +1,179 @@
+"""Video in and out, as a user calls it: frames, times and masks against the frames alone."""
+
+import sys
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import fcnjax
+from fcnjax import cli
+from fcnjax.pictures import overlay
+from fcnjax.predict import batches, video
+from fcnjax.predict.video import VideoReader
+
+av = pytest.importorskip("av")
+
+NTSC = Fraction(30000, 1001)
+LUMA = (0.2126, 0.7152, 0.0722)  # of BT.709
+MILLISECONDS = Fraction(1, 1000)
+UNEVEN = (0, 40, 70, 150, 151, 400, 440, 480, 520, 1000, 1040)
+
+
+def write_clip(path, size=(46, 62), count=11, rate=NTSC, codec="libx264", times=None, **options):
+    """A disc that wanders; `times` in milliseconds."""
+    rng = np.random.default_rng(0)
+    ys, xs = np.mgrid[: size[0], : size[1]]
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=rate)
+        (stream.height, stream.width), stream.pix_fmt = size, "yuv420p"
+        if times:
+            stream.codec_context.time_base = MILLISECONDS
+        for number in range(count):
+            pixels = rng.integers(60, 120, (*size, 3)).astype(np.uint8)
+            pixels[(ys - 20) ** 2 + (xs - 5 * number) ** 2 < 150] = (200, 80, 60)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            if times:
+                frame.pts, frame.time_base = times[number], MILLISECONDS
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def read(path):
+    """The frames, their times in seconds, and what the file says of itself."""
+    reader = VideoReader(path)
+    frames = list(reader)
+    times = [frame.time * reader.time_base for frame in frames]
+    about = (reader.rate, reader.time_base, reader.count)
+    reader.close()
+    return [frame.pixels for frame in frames], times, about
+
+
+def read_grey(path, form="gray"):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format=form) for frame in container.decode(video=0)]
+
+
+def predict(*arguments):
+    return cli.main(["predict", *map(str, arguments)])
+
+
+def test_frames_rate_and_masks_are_those_of_the_clip(workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(batches, "MOST_IMAGES", 4)  # 11 frames: the last batch is not full
+    clip = write_clip(tmp_path / "clip.mp4")
+    outputs = "--outputs=mask,overlay,confidence"
+    assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
+    assert "11 frames of 62x46 labelled, " in (out := capsys.readouterr().out)
+    assert "frames/s" in out
+    frames, times, about = read(clip)
+    assert about == (NTSC, Fraction(1, 30000), 11)
+    seen, seen_times, seen_about = read(tmp_path / "out" / "clip_overlay.mp4")
+    assert seen_about == about
+    assert seen_times == times
+    masks = read_grey(tmp_path / "out" / "clip_mask.mkv")
+    sure = read_grey(tmp_path / "out" / "clip_confidence.mkv", "gray16le")
+    assert len(frames) == len(seen) == len(masks) == len(sure) == 11
+    model = fcnjax.load(workdir)
+    painted = []
+    for frame, mask, share in zip(frames, masks, sure, strict=True):
+        alone = model(frame)
+        np.testing.assert_array_equal(mask, alone.mask)
+        np.testing.assert_allclose(share / 65535, alone.probabilities.max(-1), atol=2e-5)
+        painted.append(overlay(frame, alone.mask, model.palette))
+    # Colours are stored for two pixels by two, and these masks have other ones in each.
+    seen, painted = (np.stack(pictures) @ LUMA for pictures in (seen, painted))
+    apart = np.abs(seen[:, None] - painted).mean((2, 3))
+    assert apart.diagonal().max() < 6
+    assert (apart.argmin(1) == np.arange(11)).all()
+    assert len({mask.tobytes() for mask in masks}) > 5  # each frame's own
+
+
+def test_uneven_times_and_odd_sizes(workdir, tmp_path):
+    clip = write_clip(tmp_path / "odd.mkv", (45, 61), codec="mpeg4", times=UNEVEN)
+    command = (clip, f"--workdir={workdir}", f"--out={tmp_path}", "--tta=hflip")
+    assert predict(*command) == 0
+    frames, times, _ = read(clip)
+    assert times == [time * MILLISECONDS for time in UNEVEN]
+    seen, seen_times, _ = read(tmp_path / "odd_overlay.mp4")
+    assert seen_times == times
+    # H.264 stores colours for two pixels by two: the last row and column are there twice.
+    assert (frames[0].shape, seen[0].shape) == ((45, 61, 3), (46, 62, 3))
+    masks = read_grey(tmp_path / "odd_mask.mkv")
+    assert len(masks) == 11
+    assert masks[0].shape == (45, 61)
+    predictor = fcnjax.predict.Request(models=((str(workdir), "best"),), tta=("hflip",)).load()
+    np.testing.assert_array_equal(masks[-1], predictor(frames[-1]).mask)
+    assert read(tmp_path / "odd_mask.mkv")[1] == times
+
+
+def test_without_h264_it_is_mpeg4(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", (45, 61), codec="mpeg4")
+    reader = VideoReader(clip)
+    frames = list(reader)
+    monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
+    with video.VideoWriter(tmp_path / "out.mp4", reader, frames[0].pixels) as writer:
+        for frame in frames:
+            writer.write(*frame)
+    seen, times, about = read(tmp_path / "out.mp4")
+    assert about == (NTSC, Fraction(1, 30000), 11)
+    assert seen[0].shape == (45, 61, 3)
+    assert times == [frame.time * reader.time_base for frame in frames]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "mpeg4"
+
+
+def test_a_turned_clip_is_read_upright(tmp_path):
+    path = tmp_path / "turned.mp4"
+    pixels = np.zeros((32, 64, 3), np.uint8)
+    pixels[:16, :32] = 250
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        if not hasattr(stream, "set_display_rotation"):
+            pytest.skip("this PyAV cannot write a rotation")
+        stream.height, stream.width, stream.pix_fmt = 32, 64, "yuv420p"
+        stream.set_display_rotation(90)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    frames, *_ = read(path)
+    assert frames[0].shape == (64, 32, 3)
+    bright = frames[0][..., 0] > 125
+    assert bright[32:, :16].all()
+    assert bright.sum() == 32 * 16
+
+
+def test_what_is_no_whole_video_is_one_line(workdir, tmp_path, capsys):
+    whole = write_clip(tmp_path / "whole.mp4", count=60, movflags="+faststart").read_bytes()
+    plain = write_clip(tmp_path / "plain.mp4").read_bytes()
+    mkv = write_clip(tmp_path / "whole.mkv", count=60).read_bytes()
+    cases = {
+        "empty.mp4": (b"", "cannot be read as video: Invalid data"),
+        "text.mkv": (b"not a video at all\n" * 99, "cannot be read as video"),
+        "cut.mp4": (plain[: len(plain) // 2], "cannot be read as video: Invalid data"),
+        "cut_later.mp4": (whole[: len(whole) // 2], "was cut off"),
+        "cut.mkv": (mkv[: len(mkv) // 2], "was cut off: ends at"),
+    }
+    for name, (content, words) in cases.items():
+        (tmp_path / name).write_bytes(content)
+        out = tmp_path / "out"
+        assert predict(tmp_path / name, f"--workdir={workdir}", f"--out={out}") == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert f"{name}: {words}" in error
+        assert not out.exists() or not list(out.iterdir())
+
+
+def test_what_does_not_go_with_a_video(workdir, tmp_path, capsys, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4", count=2)
+    common = (clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
+    for option, words in {
+        "--tile=64x64": "clip.mp4: is a video, which --tile and --vectors do not take",
+        "--outputs=probabilities": "--outputs of a video: valid: mask, overlay, confidence",
+        "--runner=ray": "clip.mp4: is a video, which needs --runner=local",
+    }.items():
+        assert predict(*common, option) == 2
+        assert words in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "av", None)
+    assert predict(*common) == 2
+    assert "pip install 'fcnjax[video]'" in capsys.readouterr().err
