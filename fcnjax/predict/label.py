@@ -13,7 +13,7 @@ from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.predict.fetch import as_file
 from fcnjax.predict.names import ENDINGS
-from fcnjax.predict.outputs import write_outputs
+from fcnjax.predict.outputs import Labelled, write_outputs
 from fcnjax.predict.request import Predictor
 
 READERS = 2  # images that are read ahead
@@ -125,7 +125,8 @@ def _write(predictor, item, image, prediction, error, seconds, out) -> Outcome:
     if error is not None:
         return Outcome(item, None, None, error, seconds)
     start = time.perf_counter()
-    outputs = predictor.request.outputs
-    write_outputs(out, item.id, image, prediction, predictor.model.palette, outputs)
+    outputs, model = predictor.request.outputs, predictor.model
+    labelled = Labelled(item.source, image, prediction, model.palette, model.class_names)
+    write_outputs(out, item.id, labelled, outputs)
     mask = f"{item.id}{ENDINGS['mask']}" if "mask" in outputs else None
     return Outcome(item, image.shape[:2], mask, None, seconds + time.perf_counter() - start)

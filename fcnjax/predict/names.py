@@ -14,6 +14,7 @@ ENDINGS = {
     "confidence": "_confidence.png",
     "entropy": "_entropy.png",
     "probabilities": "_probabilities.npy",
+    "components": "_components.json",
 }
 
 

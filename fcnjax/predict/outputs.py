@@ -1,5 +1,6 @@
 """What is written for an image: a table of outputs, and the ending of each file's name."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -10,19 +11,38 @@ from PIL import Image
 
 from fcnjax.files import atomic
 from fcnjax.pictures import overlay
+from fcnjax.predict.components import to_coco
 from fcnjax.predict.decide import confidence, entropy
 from fcnjax.predict.model import Prediction
 from fcnjax.predict.names import ENDINGS
 
-# `write(path, image, prediction, palette)`
-Write = Callable[[Path, np.ndarray, Prediction, np.ndarray], None]
+
+class Labelled(NamedTuple):
+    """An image and what is known of it.
+
+    Attributes:
+        source: The file's name.
+        image: `[H, W, C]` as read.
+        prediction: What the model said of it.
+        palette: `[C, 3]` uint8 RGB.
+        class_names: The names of its classes, by id.
+    """
+
+    source: str
+    image: np.ndarray
+    prediction: Prediction
+    palette: np.ndarray
+    class_names: Sequence[str]
+
+
+Write = Callable[[Path, Labelled], None]
 
 
 class Output(NamedTuple):
     """A kind of file.
 
     Attributes:
-        write: Writes it.
+        write: Writes it to a path.
         takes_probabilities: Whether it is made of the probabilities.
     """
 
@@ -30,32 +50,29 @@ class Output(NamedTuple):
     takes_probabilities: bool
 
 
-def _write_mask(path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray) -> None:
-    mask_picture(prediction.mask, palette).save(path)
+def _write_mask(path: Path, of: Labelled) -> None:
+    mask_picture(of.prediction.mask, of.palette).save(path)
 
 
-def _write_overlay(
-    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
-) -> None:
-    Image.fromarray(overlay(image, prediction.mask, palette)).save(path)
+def _write_overlay(path: Path, of: Labelled) -> None:
+    Image.fromarray(overlay(of.image, of.prediction.mask, of.palette)).save(path)
 
 
-def _write_confidence(
-    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
-) -> None:
-    _save_share(path, confidence(prediction.probabilities, prediction.mask))
+def _write_confidence(path: Path, of: Labelled) -> None:
+    _save_share(path, confidence(of.prediction.probabilities, of.prediction.mask))
 
 
-def _write_entropy(
-    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
-) -> None:
-    _save_share(path, entropy(prediction.probabilities))
+def _write_entropy(path: Path, of: Labelled) -> None:
+    _save_share(path, entropy(of.prediction.probabilities))
 
 
-def _write_probabilities(
-    path: Path, image: np.ndarray, prediction: Prediction, palette: np.ndarray
-) -> None:
-    np.save(path, prediction.probabilities)
+def _write_probabilities(path: Path, of: Labelled) -> None:
+    np.save(path, of.prediction.probabilities)
+
+
+def _write_components(path: Path, of: Labelled) -> None:
+    found = to_coco(of.prediction.mask, of.class_names, Path(of.source).name)
+    path.write_text(json.dumps(found), encoding="utf-8")
 
 
 def _save_share(path: Path, share: np.ndarray) -> None:
@@ -74,6 +91,7 @@ OUTPUTS: Mapping[str, Output] = MappingProxyType(
         "confidence": Output(_write_confidence, True),
         "entropy": Output(_write_entropy, True),
         "probabilities": Output(_write_probabilities, True),
+        "components": Output(_write_components, False),
     }
 )
 
@@ -88,21 +106,14 @@ def mask_picture(mask: np.ndarray, palette: np.ndarray) -> Image.Image:
 
 
 def write_outputs(
-    folder: str | Path,
-    stem: str,
-    image: np.ndarray,
-    prediction: Prediction,
-    palette: np.ndarray,
-    outputs: Sequence[str],
+    folder: str | Path, stem: str, labelled: Labelled, outputs: Sequence[str]
 ) -> None:
     """Writes a file for each of the outputs, its name the stem and the ending in `ENDINGS`.
 
     Args:
         folder: Made if it is not there.
         stem: The first part of the files' names.
-        image: `[H, W, C]` as read.
-        prediction: What the model said of it.
-        palette: `[C, 3]` uint8 RGB.
+        labelled: The image.
         outputs: Names in `OUTPUTS`.
 
     Raises:
@@ -110,4 +121,4 @@ def write_outputs(
     """
     for name in outputs:
         with atomic(Path(folder) / f"{stem}{ENDINGS[name]}") as path:
-            OUTPUTS[name].write(path, image, prediction, palette)
+            OUTPUTS[name].write(path, labelled)

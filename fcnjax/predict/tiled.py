@@ -22,7 +22,7 @@ from fcnjax.predict.label import Item, Outcome, label_images
 from fcnjax.predict.large import Windows, label_tiles, layers_of, no_data
 from fcnjax.predict.model import Prediction
 from fcnjax.predict.names import ENDINGS
-from fcnjax.predict.outputs import write_outputs
+from fcnjax.predict.outputs import Labelled, write_outputs
 from fcnjax.predict.overlap import TilePlan, joined, plan_tiles, reach_of
 from fcnjax.predict.partial import Layer, Partial, partial_rows
 from fcnjax.predict.progress import Tally
@@ -150,7 +150,8 @@ class Tiler:
         def write(partial: Partial, layers: dict[str, Layer]) -> None:
             mask = self._predictor.cleaned(partial.whole("mask")).astype(model.mask_dtype)
             prediction = Prediction(mask, partial.whole("probabilities") if kept else None)
-            write_outputs(self._out, item.id, image, prediction, model.palette, request.outputs)
+            about = (item.source, image, prediction, model.palette, model.class_names)
+            write_outputs(self._out, item.id, Labelled(*about), request.outputs)
             with atomic(self._out / f"{item.id}_disagreement.png") as path:
                 Image.fromarray(partial.whole("disagreement")).save(path)
 

@@ -105,7 +105,7 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
     model, words = labeller._predictor.model, ["RESOURCE_EXHAUSTED: out of memory"]
 
     class Failing:
-        config, palette = model.config, model.palette
+        config, palette, class_names = model.config, model.palette, model.class_names
 
         def __call__(self, image, **options):
             if image.shape[0] == 17:
