@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
 
+SUFFIXES = (".nii.gz", ".nii")
 KEPT = 6  # volumes, images and masks alike, that a process holds
 PERCENTILES = (0.5, 99.5)
 _SAMPLED = 2**23  # voxels, about, that percentiles are taken of
@@ -21,6 +23,60 @@ def to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Scales intensities from `low`..`high` to 0..65535; those beyond are cut off, NaN is 0."""
     scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
     return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * 65535).astype(np.uint16)
+
+
+class SliceReading:
+    """How slices of volumes become images; the same in training and in prediction.
+
+    Args:
+        data: `config.data`.
+
+    Attributes:
+        axis: Along which slices are taken.
+
+    Raises:
+        UserError: `axis`, `intensity` or `channels` is none that volumes have.
+    """
+
+    def __init__(self, data: ConfigDict):
+        self.axis = _axis(data)
+        self._window = _intensity(data)
+        self._channels = _channels(data)
+
+    def image(self, path: Path, position: int) -> np.ndarray:
+        """A slice as an image `[H, W, C]` uint16.
+
+        Raises:
+            UserError: As `read_slice`, and `percentiles`.
+        """
+        low, high = self._window or percentiles(path)
+        image = to_uint16(read_slice(path, self.axis, position), low, high)
+        return np.repeat(image[..., None], self._channels, -1)
+
+
+def _axis(data: ConfigDict) -> int:
+    if data.axis not in (0, 1, 2):
+        raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
+    return data.axis
+
+
+def _intensity(data: ConfigDict) -> tuple[float, float] | None:
+    window = tuple(data.intensity)
+    if not window:
+        return None
+    numbers = all(isinstance(value, int | float) for value in window)
+    if len(window) != 2 or not numbers or window[0] >= window[1]:
+        raise UserError(f"config.data.intensity: {window} is not a low and a higher number")
+    return window
+
+
+def _channels(data: ConfigDict) -> int:
+    if data.channels not in ("L", "RGB"):
+        raise UserError(
+            f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB: the same "
+            "three times"
+        )
+    return len(data.channels)
 
 
 def read_slice(path: Path, axis: int, position: int) -> np.ndarray:

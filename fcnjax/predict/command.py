@@ -10,6 +10,7 @@ from fcnjax.errors import UserError, choose
 from fcnjax.predict.arguments import add_request_arguments, request_of
 from fcnjax.predict.formats import refuse_forms
 from fcnjax.predict.listing import Listing, find_files, list_files, read_listing
+from fcnjax.predict.names import without_ending
 from fcnjax.predict.tile_arguments import add_tile_arguments, tiling_of
 from fcnjax.predict.tiled import label_all
 
@@ -39,7 +40,8 @@ def _parser() -> argparse.ArgumentParser:
         usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
         description="Label images: for each, NAME_mask.png (class ids, with palette) and\n"
         "NAME_overlay.png, or what --outputs asks for, at the image's own size. Of a video\n"
-        "NAME_overlay.mp4 and, without loss, NAME_mask.mkv (docs/predict.md).",
+        "NAME_overlay.mp4 and, without loss, NAME_mask.mkv; of a NIfTI volume\n"
+        "NAME_mask.nii.gz (docs/predict.md).",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -89,11 +91,12 @@ def _name_by_stem(paths: Sequence[Path]) -> Listing:
     """
     stems: dict[str, Path] = {}
     for path in paths:
-        if path.stem in stems:
+        stem = without_ending(path.name)
+        if stem in stems:
             raise UserError(
-                f"{path}: would overwrite the output of {stems[path.stem]}, which has the same name"
+                f"{path}: would overwrite the output of {stems[stem]}, which has the same name"
             )
-        stems[path.stem] = path
+        stems[stem] = path
     return Listing(list(stems), list(map(str, paths)))
 
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from fcnjax.data.volumes import SUFFIXES
 from fcnjax.errors import UserError
 from fcnjax.predict.clips import label_video
 from fcnjax.predict.label import Item, Outcome
 from fcnjax.predict.request import Predictor
+from fcnjax.predict.scans import label_volume
 from fcnjax.predict.video import VIDEO_SUFFIXES
 
 
@@ -24,12 +26,15 @@ class Form(NamedTuple):
 
 
 VIDEO = Form("a video", label_video)
+VOLUME = Form("a volume", label_volume)
 
 
 def form_of(source: str) -> Form | None:
     """The form of a file, by its name; None: it is a picture or a raster."""
     if Path(source).suffix.lower() in VIDEO_SUFFIXES:
         return VIDEO
+    if source.lower().endswith(SUFFIXES):
+        return VOLUME
     return None
 
 

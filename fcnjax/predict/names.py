@@ -32,11 +32,18 @@ def name_by_path(sources: Sequence[str]) -> list[str]:
     # What the least and the greatest share, all share.
     start = os.path.commonprefix([min(sources), max(sources)]).rfind("/") + 1  # noqa: RUF071
     paths = [source[start:].replace("://", "/").lstrip("/") for source in sources]
-    names = [safe_name(os.path.splitext(path)[0]) for path in paths]  # noqa: PTH122
+    names = [safe_name(without_ending(path)) for path in paths]
     if len(set(names)) < len(names):
         names = [safe_name(path) for path in paths]
     refuse_equal(names, sources)
     return names
+
+
+def without_ending(path: str) -> str:
+    """A path without the ending of its file's name; `.nii.gz` is one."""
+    if path.lower().endswith(".nii.gz"):
+        path = path[: -len(".gz")]
+    return os.path.splitext(path)[0]  # noqa: PTH122
 
 
 def safe_name(name: str) -> str:

@@ -21,17 +21,16 @@ from fcnjax.data.masks import ClassTable
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits import stem_of
 from fcnjax.data.volumes import (
+    SUFFIXES,
+    SliceReading,
     load_header,
-    percentiles,
     read_labels,
     read_slice,
-    to_uint16,
     whole_numbers,
 )
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 
-SUFFIXES = (".nii.gz", ".nii")
 LOOKED_AT = 32  # masks read to find the classes
 BLOCK = 12  # slices that go together where a volume is divided
 
@@ -64,9 +63,7 @@ class NiftiSource:
     def __init__(self, volumes: Sequence[Volume], data: ConfigDict):
         self.class_names = tuple(data.class_names)
         self._volumes = list(volumes)
-        self._axis = _axis(data)
-        self._intensity = _intensity(data)
-        self._channels = _channels(data)
+        self._reading = SliceReading(data)
         self._instances = data.encoding == "instances"
         self._classes = ClassTable(data)
         self._ends = np.cumsum([len(volume.slices) for volume in volumes])
@@ -77,7 +74,7 @@ class NiftiSource:
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of a slice."""
         shape = list(self._place(index)[0].shape)
-        del shape[self._axis]
+        del shape[self._reading.axis]
         return tuple(shape)
 
     def stamps(self) -> list[tuple]:
@@ -87,13 +84,12 @@ class NiftiSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, position = self._place(index)
-        low, high = self._intensity or percentiles(volume.image)
-        image = to_uint16(read_slice(volume.image, self._axis, position), low, high)
-        stored = whole_numbers(read_slice(volume.mask, self._axis, position), volume.mask)
+        axis = self._reading.axis
+        stored = whole_numbers(read_slice(volume.mask, axis, position), volume.mask)
         if self._instances:
             stored = (stored > 0).astype(np.int32)
         return {
-            "image": np.repeat(image[..., None], self._channels, -1),
+            "image": self._reading.image(volume.image, position),
             "label": self._classes(stored, volume.mask),
             "name": f"{stem_of(volume.image.name, SUFFIXES)}_{position:03}",
         }
@@ -114,7 +110,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool]:
     Raises:
         UserError: A file is missing, or a mask does not fit its image.
     """
-    axis = _axis(data)
+    axis = SliceReading(data).axis
     pairs, divided = divide(data, SUFFIXES)
     volumes: dict[str, list[Volume]] = {}
     for part in PARTS:
@@ -176,31 +172,6 @@ def _shape(image: Path, mask: Path) -> tuple[int, int, int]:
     return shape
 
 
-def _axis(data: ConfigDict) -> int:
-    if data.axis not in (0, 1, 2):
-        raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
-    return data.axis
-
-
-def _intensity(data: ConfigDict) -> tuple[float, float] | None:
-    window = tuple(data.intensity)
-    if not window:
-        return None
-    numbers = all(isinstance(value, int | float) for value in window)
-    if len(window) != 2 or not numbers or window[0] >= window[1]:
-        raise UserError(f"config.data.intensity: {window} is not a low and a higher number")
-    return window
-
-
-def _channels(data: ConfigDict) -> int:
-    if data.channels not in ("L", "RGB"):
-        raise UserError(
-            f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB: the same "
-            "three times"
-        )
-    return len(data.channels)
-
-
 def _look(masks: Sequence[Path]) -> dict[int, Path]:
     """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most."""
     found: dict[int, Path] = {}
@@ -212,7 +183,7 @@ def _look(masks: Sequence[Path]) -> dict[int, Path]:
 
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
-    _intensity(data), _channels(data)
+    SliceReading(data)  # whose errors come first
     volumes, divided = find_volumes(data)
     masks = [volume.mask for part in PARTS for volume in volumes[part]]
     note = find_values(data, lambda: _look(list(dict.fromkeys(masks))))

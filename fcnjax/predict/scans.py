@@ -1,0 +1,102 @@
+"""Labels a volume slice by slice, and writes volumes in the same place."""
+
+import gzip
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fcnjax.data.volumes import SliceReading, load_header
+from fcnjax.errors import UserError
+from fcnjax.files import atomic
+from fcnjax.predict.batches import label_in_batches
+from fcnjax.predict.decide import confidence, entropy
+from fcnjax.predict.label import Item, Outcome
+from fcnjax.predict.model import Prediction
+from fcnjax.predict.progress import Tally
+from fcnjax.predict.request import Predictor
+
+LEVEL = 6  # of the compression
+# What of a slice is written.
+VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
+    "mask": lambda found: found.mask,
+    "confidence": lambda found: confidence(found.probabilities, found.mask),
+    "entropy": lambda found: entropy(found.probabilities),
+}
+
+
+def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Outcome:
+    """Labels the slices of a NIfTI file along `config.data.axis`, as they are read in training.
+
+    Writes `NAME_OUTPUT.nii.gz` for each output that is asked for and is in `VOLUME_OUTPUTS`, of
+    the shape, affine and units of the volume.
+
+    Args:
+        predictor: What labels, and knows which outputs.
+        item: The volume.
+        out: The folder that the outputs go to.
+        alone: Whether there is but one, whose slices are counted on the terminal.
+
+    Returns:
+        What became of it, with the size of a slice; where it cannot be read, an error.
+
+    Raises:
+        UserError: A file cannot be written, or an option or the model does not go with volumes.
+    """
+    start = time.perf_counter()
+    outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
+    if not outputs:
+        valid = ", ".join(VOLUME_OUTPUTS)
+        raise UserError(f"{item.source}: --outputs of a volume: valid: {valid}")
+    reading = SliceReading(predictor.model.config.data)
+    try:
+        header = load_header(Path(item.source))
+        layers = _label(predictor, item.source, reading, header.shape, outputs, alone)
+    except UserError as error:
+        return Outcome(item, None, None, str(error), time.perf_counter() - start)
+    for name, voxels in layers.items():
+        _write(out / f"{item.id}_{name}.nii.gz", voxels, header)
+    size = list(header.shape[:3])
+    count, seconds = size.pop(reading.axis), time.perf_counter() - start
+    print(f"{item.source}: {count} slices labelled, {count / seconds:.1f} slices/s")
+    mask = f"{item.id}_mask.nii.gz" if "mask" in outputs else None
+    return Outcome(item, tuple(size), mask, None, seconds)
+
+
+def _label(
+    predictor: Predictor,
+    source: str,
+    reading: SliceReading,
+    shape: tuple[int, ...],
+    outputs: list[str],
+    alone: bool,
+) -> dict[str, np.ndarray]:
+    """The volumes to write, by output."""
+    types = dict.fromkeys(outputs, np.float32) | {"mask": predictor.model.mask_dtype}
+    layers = {name: np.zeros(shape, types[name]) for name in outputs}
+    positions = range(shape[reading.axis])
+    slices = ((position, reading.image(Path(source), position)) for position in positions)
+
+    with Tally(len(positions), unit="slices", bar=alone) as tally:
+
+        def keep(one: tuple[int, np.ndarray], found: Prediction) -> None:
+            for name, voxels in layers.items():
+                # A view, without the fourth axis of one that some files have.
+                view = np.moveaxis(voxels.reshape(shape[:3]), reading.axis, 0)
+                view[one[0]] = VOLUME_OUTPUTS[name](found)
+            tally.add(1, 0)
+
+        label_in_batches(predictor, source, slices, lambda one: one[1], keep)
+    return layers
+
+
+def _write(path: Path, voxels: np.ndarray, like: Any) -> None:
+    """Writes a volume with the header of another, less what speaks of its intensities."""
+    header = like.header.copy()
+    header.set_data_dtype(voxels.dtype)
+    header["cal_min"] = header["cal_max"] = 0
+    image = type(like)(voxels, like.affine, header)
+    with atomic(path) as temporary:
+        temporary.write_bytes(gzip.compress(image.to_bytes(), LEVEL, mtime=0))

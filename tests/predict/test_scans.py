@@ -1,0 +1,103 @@
+"""NIfTI volumes in and out, as a user calls it: against each slice as an array."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import fcnjax
+from fcnjax import cli, data
+from fcnjax.config import load_config
+
+nibabel = pytest.importorskip("nibabel")
+SHAPE = (21, 34, 6)
+AFFINE = np.array([[-0.7, 0.1, 0, 90], [0.1, 0.7, 0, -126], [0, 0, 2.5, -72], [0, 0, 0, 1.0]])
+
+
+def write_volume(path, shape=SHAPE):
+    """Noise from -100 to 100 in steps of a half, with a place, units and a description."""
+    voxels = np.random.default_rng(0).integers(-200, 201, shape).astype(np.int16)
+    image = nibabel.Nifti1Image(voxels, AFFINE)
+    image.header.set_slope_inter(0.5, 0)
+    image.header.set_xyzt_units("mm", "sec")
+    image.header["descrip"] = b"made"
+    image.header["cal_max"] = 100
+    image.set_qform(AFFINE, code=1)
+    image.set_sform(AFFINE, code=4)
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def of_slices(shapes, tiny_options, tmp_path_factory, make_run):
+    """`of_slices(**data)`: a model of grey slices."""
+
+    def make(name, **settings):
+        options = [*tiny_options, "--config.data.channels=L"]
+        options += ["--config.data.mean=0.5", "--config.data.std=0.25"]
+        config, _ = data.resolve(load_config(f"folder:root={shapes}", options))
+        config.data.update(settings)
+        return make_run(tmp_path_factory.mktemp("runs") / name, config)
+
+    return make
+
+
+def predict(*arguments):
+    return cli.main(["predict", *map(str, arguments)])
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
+    of_slices, tmp_path, axis, capsys
+):
+    shape = SHAPE if axis else (*SHAPE, 1)
+    path = write_volume(tmp_path / "scan.nii.gz", shape)
+    workdir = of_slices(f"along{axis}", axis=axis, intensity=(-40, 60))
+    outputs = "--outputs=mask,overlay,confidence"
+    assert predict(path, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
+    assert f"scan.nii.gz: {SHAPE[axis]} slices labelled, " in capsys.readouterr().out
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == ["scan_confidence.nii.gz", "scan_mask.nii.gz"]
+    given = nibabel.load(path)
+    mask = nibabel.load(tmp_path / "out" / "scan_mask.nii.gz")
+    assert mask.shape == shape
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, given.affine)
+    assert mask.header.get_xyzt_units() == ("mm", "sec")
+    for key in ("qform_code", "sform_code", "pixdim", "descrip"):
+        np.testing.assert_array_equal(mask.header[key], given.header[key])
+    assert mask.header["cal_max"] == 0
+    voxels, model = given.get_fdata().reshape(SHAPE), fcnjax.load(workdir)
+    masks = np.asarray(mask.dataobj).reshape(SHAPE)
+    sure = nibabel.load(tmp_path / "out" / "scan_confidence.nii.gz").get_fdata().reshape(SHAPE)
+    for position in range(SHAPE[axis]):
+        part = voxels.take(position, axis)
+        image = np.round(np.clip((part + 40) / 100, 0, 1) * 65535).astype(np.uint16)
+        found = model(image)
+        np.testing.assert_array_equal(masks.take(position, axis), found.mask)
+        np.testing.assert_allclose(
+            sure.take(position, axis), found.probabilities.max(-1), atol=1e-5
+        )
+    assert len(np.unique(masks)) > 1
+
+
+def test_what_is_no_volume_is_one_line(of_slices, tmp_path, capsys, monkeypatch):
+    path = write_volume(tmp_path / "scan.nii.gz")
+    workdir = of_slices("percentiles", intensity=())
+    common = (f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
+    cut, four = tmp_path / "cut.nii.gz", write_volume(tmp_path / "four.nii", (4, 4, 4, 2))
+    cut.write_bytes(path.read_bytes()[:900])
+    for arguments, words in (
+        ((cut,), "cut.nii.gz: cannot be read as NIfTI"),
+        ((four,), "four.nii: has the shape (4, 4, 4, 2); valid: three axes"),
+        ((path, "--outputs=overlay"), "--outputs of a volume: valid: mask, confidence, entropy"),
+        ((path, "--runner=ray"), "scan.nii.gz: is a volume, which needs --runner=local"),
+    ):
+        assert predict(*arguments, *common) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert words in error
+    assert not (tmp_path / "out").exists()
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    assert predict(path, *common) == 2
+    assert "pip install 'fcnjax[medical]'" in capsys.readouterr().err
