@@ -3,6 +3,8 @@
 import argparse
 import re
 
+import jax
+
 from fcnjax.errors import UserError
 from fcnjax.predict import add_model_arguments, load, parse_step
 
@@ -23,7 +25,7 @@ def main(argv: list[str]) -> int:
         served = service.Service(
             model,
             service.Options(
-                batch=args.batch,
+                batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
                 queue=args.queue,
                 max_bytes=args.max_bytes,
                 max_pixels=args.max_pixels,
@@ -68,7 +70,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="HxW|none",
         help="compile for images of this size at the start; may be repeated (the training's crop)",
     )
-    _add(parser, "--batch", 8, "images that go to the device together, at most")
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images that go to the device together, at most (8; on a CPU, which gains nothing, 1)",
+    )
     _add(parser, "--queue", 64, "images that may wait; more are answered 503")
     _add(parser, "--bucket", 0, "pad images to multiples of this (as it was trained)")
     _add(parser, "--max-pixels", 16 * 2**20, "of an image")

@@ -71,7 +71,7 @@ def attack(port, seed, count, counts, faults):
 @pytest.mark.slow
 def test_ten_thousand_requests(workdir, png):
     options = ("--warm=none", "--port=0", "--max-bytes=2097152", "--max-pixels=1000000")
-    with process_tests.serving(workdir, *options, "--queue=32") as (process, port):
+    with process_tests.serving(workdir, *options, "--queue=32", "--batch=8") as (process, port):
         counts, faults, memory, programs = Counter(), [], [], []
         for seed in range(ROUNDS):
             attack(port, seed, REQUESTS // ROUNDS, counts, faults)
