@@ -214,7 +214,8 @@ def run_case(start, workdir, tmp_path, paths, bad, at, *options):
     argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}", *options]
     before, (said, err) = kill_and_resume(start, argv, out, at)
     assert len(before) < len(paths)
-    assert said.strip() == (
+    # A slow machine says in between how far it is.
+    assert said.strip().splitlines()[-1] == (
         f"{len(paths) - len(bad)} images labelled, {len(bad)} failed, in {out}/manifest.jsonl"
     )
     assert err == ""
