@@ -1,4 +1,4 @@
-"""Every family of models in every format, in the format's own runtime. Takes an hour and a half.
+"""Every family of models in every format, in the format's own runtime.
 
 `bash launch/test.sh -m slow tests/export/test_formats.py`; SavedModel and TFLite need the extra
 `export`, ONNX a network the first time.

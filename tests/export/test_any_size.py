@@ -1,0 +1,37 @@
+"""Every model in small, exported with symbolic batch, height and width.
+
+`bash launch/test.sh -m slow tests/export/test_any_size.py`
+"""
+
+import jax
+import numpy as np
+import pytest
+from jax import export
+from small_models import PAIRS, make, variables_of
+
+from fcnjax.export.program import of_any_size
+from fcnjax.models import Target, traced_for
+
+SHAPES = ((2, 33, 65), (1, 5, 7), (3, 64, 32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS)
+def test_symbols_give_what_each_shape_gives(pair):
+    model = make(pair)
+    variables = variables_of(model)
+
+    @traced_for(Target("any"))
+    def program(image, extent):
+        return {"logits": model.apply(variables, image, extent=extent)["logits"]}
+
+    shape = export.symbolic_shape("batch, height, width, 3")
+    like = jax.ShapeDtypeStruct(shape, np.float32)
+    exported = export.export(jax.jit(of_any_size(program)))(like)
+    for seed, size in enumerate(SHAPES):
+        image = np.random.default_rng(seed).standard_normal((*size, 3), np.float32)
+        found = exported.call(image)["logits"]
+        expected = model.apply(variables, image)["logits"]
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max() <= 1e-4 * np.std(expected)
+    jax.clear_caches()
