@@ -15,9 +15,7 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what `tiling_of` reads."""
     group = parser.add_argument_group(
         "large images and rasters (docs/predict.md)",
-        "Georeferenced rasters, and images of more than "
-        f"{LARGEST / 1e6:.1f} megapixels, go in tiles; a raster's mask is NAME_mask.tif, where "
-        "tiles disagree shows NAME_disagreement.tif (or .png). A run that was killed goes on.",
+        f"Georeferenced rasters, and images of over {LARGEST / 1e6:.1f} megapixels, go in tiles.",
     )
     group.add_argument(
         "--tile", metavar="HxW", help=f"of this size, any image ({TILE}x{TILE}, large ones)"
