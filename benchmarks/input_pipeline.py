@@ -223,7 +223,7 @@ def augmentation() -> dict[str, dict]:
     import numpy as np
 
     from fcnjax.data.augment import augment_batch
-    from fcnjax.data.pipeline import canvas_size
+    from fcnjax.data.canvas import canvas_size
 
     device = jax.devices()[0].device_kind
     print(f"\naugmentation of {AUGMENTED} of {CROP[0]}x{CROP[1]} on {device}")

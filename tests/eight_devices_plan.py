@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from fcnjax.config import load_config
-from fcnjax.data.pipeline import canvas_size
+from fcnjax.data.canvas import canvas_size
 from fcnjax.errors import UserError
 from fcnjax.mesh import AXES, SMALL
 from fcnjax.models import build_model

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
-from fcnjax.data.pipeline import canvas_size
+from fcnjax.data.canvas import canvas_size
 from fcnjax.errors import UserError
 from fcnjax.files import cache_dir, read_json, write_json
 from fcnjax.inspect.text import size

@@ -3,7 +3,7 @@
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax.data.pipeline import canvas_size
+from fcnjax.data.canvas import canvas_size
 from fcnjax.inspect.text import millions, size, table
 from fcnjax.plan.program import Footprint, Planner
 from fcnjax.plan.scaling import expected

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from fcnjax.data.pipeline import bucket_canvas, pad_to
+from fcnjax.data.canvas import bucket_canvas, pad_to
 from fcnjax.errors import UserError
 from fcnjax.predict.model import Model, Prediction
 from fcnjax.predict.views import View, enlarge, undo

@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.data.canvas import bucket_canvas
 from fcnjax.data.decode import read_image
-from fcnjax.data.pipeline import bucket_canvas
 from fcnjax.errors import UserError
 from fcnjax.models import sampled_dropout
 

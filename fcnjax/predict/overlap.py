@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax.data.pipeline import bucket_canvas
+from fcnjax.data.canvas import bucket_canvas
 from fcnjax.errors import UserError
 from fcnjax.models import Segmenter, build_model
 from fcnjax.predict.tiles import Axis, plan_axis

@@ -9,7 +9,7 @@ from scipy import ndimage
 from fcnjax.config import default_config
 from fcnjax.data.augment import augment_batch
 from fcnjax.data.augment.geometry import FOLDS_AT, coordinates
-from fcnjax.data.pipeline import canvas_size
+from fcnjax.data.canvas import canvas_size
 
 IGNORE = 255
 EACH = {

@@ -17,6 +17,7 @@ from PIL import Image
 import fcnjax
 from fcnjax.config import default_config
 from fcnjax.data import open_source, pipeline, resolve
+from fcnjax.data.canvas import canvas_size
 from fcnjax.errors import UserError
 
 
@@ -160,7 +161,7 @@ def test_small_image_is_centred_in_what_is_ignored(dtype):
 @pytest.mark.parametrize("scale", [(1.0, 1.0), (0.5, 2.0), (1.2, 1.5)])
 def test_canvas_never_cuts_a_crop(crop, rotation, scale):
     config = make_config(crop=crop, rotation=rotation, scale=scale)
-    canvas = pipeline.canvas_size(config.augment)
+    canvas = canvas_size(config.augment)
     height, width = (side - 1 for side in crop)
     for side, length in zip(canvas, crop, strict=True):
         assert side >= length
@@ -176,9 +177,9 @@ def test_canvas_never_cuts_a_crop(crop, rotation, scale):
 
 def test_canvas_is_not_wasteful():
     config = make_config(crop=(96, 96), rotation=180.0, scale=(0.75, 1.0))
-    assert pipeline.canvas_size(config.augment) == (184, 184)  # 96 * sqrt(2) / 0.75 + 2 = 183.02
+    assert canvas_size(config.augment) == (184, 184)  # 96 * sqrt(2) / 0.75 + 2 = 183.02
     config.augment.update({"rotation": 0.0, "scale": (0.5, 1.0)})
-    assert pipeline.canvas_size(config.augment) == (194, 194)
+    assert canvas_size(config.augment) == (194, 194)
 
 
 def test_source_of_two_depths_is_refused():

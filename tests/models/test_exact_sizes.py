@@ -16,7 +16,7 @@ import pytest
 from test_every_pair import SLOW_PAIRS, built
 
 import fcnjax
-from fcnjax.data.pipeline import bucket_canvas, pad_to
+from fcnjax.data.canvas import bucket_canvas, pad_to
 from fcnjax.files import cache_dir, write_text
 
 BUCKET = 64

@@ -10,7 +10,7 @@ from PIL import Image
 import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
-from fcnjax.data.pipeline import bucket_canvas, pad_to
+from fcnjax.data.canvas import bucket_canvas, pad_to
 from fcnjax.errors import UserError
 from fcnjax.predict.averaged import Averaged
 from fcnjax.predict.request import Request

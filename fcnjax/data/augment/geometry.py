@@ -2,7 +2,7 @@
 
 Every transform is a map of offsets from the crop's centre, `dy, dx` in pixels, from the crop to
 the picture. They are applied one after another, and the picture is sampled at what comes out.
-`fcnjax.data.pipeline.canvas_size` says how far that may reach.
+`fcnjax.data.canvas.canvas_size` says how far that may reach.
 """
 
 import jax
