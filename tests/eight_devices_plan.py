@@ -23,10 +23,10 @@ def compiled(tmp_path_factory):
     """What is compiled in this file, by what `config.mesh` and the batch are."""
     seen, measure = {}, program.measure
 
-    def watched(compiled, batch, state, images, mesh):
+    def watched(compiled, text, batch, state, images, mesh):
         assert (*mesh.devices.shape, batch) not in seen
         seen[(*mesh.devices.shape, batch)] = compiled
-        return measure(compiled, batch, state, images, mesh)
+        return measure(compiled, text, batch, state, images, mesh)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FCNJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
