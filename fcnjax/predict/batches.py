@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from fcnjax.errors import UserError
+from fcnjax.predict.faults import is_out_of_memory, naming, too_large
 from fcnjax.predict.model import Prediction
 from fcnjax.predict.request import Predictor
 
@@ -75,21 +76,13 @@ def _label(
     # The last batch is filled, so that all are of one size and one program is compiled.
     padded = images + [images[-1]] * (most - len(images))
     try:
-        return predictor.batch(padded)[: len(images)]
-    except UserError as error:
-        # What the model says of an array has no file's name.
-        text = str(error)
-        if text.startswith("image: "):
-            raise UserError(f"{source}: {text.removeprefix('image: ')}") from error
-        raise
+        with naming(source):
+            return predictor.batch(padded)[: len(images)]
     except jax.errors.JaxRuntimeError as fault:
-        if "RESOURCE_EXHAUSTED" not in str(fault):
+        if not is_out_of_memory(fault):
             raise
         if most == 1:
-            height, width = images[0].shape[:2]
-            raise UserError(
-                f"{source}: is {width}x{height}, which does not fit the device's memory"
-            ) from fault
+            raise UserError(too_large(source, images[0].shape[:2])) from fault
     half = most // 2
     parts = [images[start : start + half] for start in range(0, len(images), half)]
     return [found for part in parts for found in _label(predictor, source, part, half)]

@@ -13,6 +13,7 @@ from fcnjax.files import atomic
 from fcnjax.pictures import overlay
 from fcnjax.predict.batches import label_in_batches
 from fcnjax.predict.decide import confidence, entropy
+from fcnjax.predict.faults import outputs_of
 from fcnjax.predict.label import Item, Outcome
 from fcnjax.predict.model import Prediction
 from fcnjax.predict.outputs import share_of_16_bits
@@ -55,9 +56,7 @@ def label_video(predictor: Predictor, item: Item, out: Path, alone: bool) -> Out
         UserError: A file cannot be written, or an option does not go with a video.
     """
     start = time.perf_counter()
-    outputs = [name for name in predictor.request.outputs if name in VIDEO_OUTPUTS]
-    if not outputs:
-        raise UserError(f"{item.source}: --outputs of a video: valid: {', '.join(VIDEO_OUTPUTS)}")
+    outputs = outputs_of(item.source, "a video", predictor.request.outputs, VIDEO_OUTPUTS)
     channels = predictor.model.config.data.channels
     if channels not in ("RGB", "L"):
         raise UserError(f"{item.source}: video is RGB, and the model takes the bands {channels}")

@@ -17,6 +17,7 @@ from fcnjax.workdir import CONFIG_FILE, load_saved_config
 EXPORT_VERSION = 1
 EXPORT_SECTION = "exported"  # of the config.json of an exported model
 PROGRAM_FILE = "model.stablehlo"
+_TOLD = {"format_version", "format", "step", "dtype", "sha256"}  # what is read of that section
 
 
 def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
@@ -55,6 +56,9 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
 
     Returns:
         None where `source` is something else.
+
+    Raises:
+        UserError: The config.json is damaged.
     """
     path = Path(source)
     folder = path.parent if path.name == PROGRAM_FILE else path
@@ -62,7 +66,11 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
         return None
     content = read_json(folder / CONFIG_FILE)
     told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
-    return None if told is None else (folder, told)
+    if told is None:
+        return None
+    if not isinstance(told, dict) or not set(told) >= _TOLD:
+        raise UserError(f"{folder / CONFIG_FILE}: is damaged; export the model again")
+    return folder, told
 
 
 def check_exported(folder: Path, told: dict[str, Any], dtype: str | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
+from fcnjax.predict.faults import is_out_of_memory, naming, too_large
 from fcnjax.predict.fetch import as_file
 from fcnjax.predict.names import ENDINGS
 from fcnjax.predict.outputs import Labelled, write_outputs
@@ -66,7 +67,7 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
 
     Yields:
         An outcome for each image, once its files are there. An image that cannot be read, or that
-        does not fit the device's memory, has an error, and no files.
+        does not suit the model or the device's memory, has an error, and no files.
 
     Raises:
         UserError: A file cannot be written.
@@ -90,9 +91,14 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
             prediction = None
             if error is None:
                 try:
-                    prediction = predictor(image)
+                    with naming(item.source):
+                        prediction = predictor(image)
+                except UserError as fault:
+                    error = str(fault)
                 except jax.errors.JaxRuntimeError as fault:
-                    error = _too_large_for_the_device(item, image, fault)
+                    if not is_out_of_memory(fault):
+                        raise
+                    error = too_large(item.source, image.shape[:2])
             seconds += time.perf_counter() - start
             write = (predictor, item, image, prediction, error, seconds, out)
             writing.append(writers.submit(_write, *write))
@@ -111,14 +117,6 @@ def _read(item: Item, channels: str) -> tuple[np.ndarray | None, str | None, flo
         except UserError as fault:
             error = str(fault)
     return image, error, time.perf_counter() - start
-
-
-def _too_large_for_the_device(item: Item, image: np.ndarray, fault: Exception) -> str:
-    """The error of one image; another fault of the device is not the image's, and is raised."""
-    if "RESOURCE_EXHAUSTED" not in str(fault):
-        raise fault
-    height, width = image.shape[:2]
-    return f"{item.source}: is {width}x{height}, which does not fit the device's memory"
 
 
 def _write(predictor, item, image, prediction, error, seconds, out) -> Outcome:

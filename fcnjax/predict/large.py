@@ -10,6 +10,7 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.predict.decide import confidence, entropy
+from fcnjax.predict.faults import is_out_of_memory
 from fcnjax.predict.overlap import TilePlan
 from fcnjax.predict.partial import Layer, Partial
 from fcnjax.predict.rasters import BLOCK, ImageWindows, RasterWindows
@@ -128,7 +129,7 @@ def _label(predictor: Predictor, pixels: np.ndarray) -> np.ndarray:
     try:
         return predictor.model(pixels, probabilities=True).probabilities
     except jax.errors.JaxRuntimeError as fault:
-        if "RESOURCE_EXHAUSTED" not in str(fault):
+        if not is_out_of_memory(fault):
             raise
         height, width = pixels.shape[:2]
         raise UserError(

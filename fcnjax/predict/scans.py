@@ -13,6 +13,7 @@ from fcnjax.errors import UserError
 from fcnjax.files import atomic
 from fcnjax.predict.batches import label_in_batches
 from fcnjax.predict.decide import confidence, entropy
+from fcnjax.predict.faults import outputs_of
 from fcnjax.predict.label import Item, Outcome
 from fcnjax.predict.model import Prediction
 from fcnjax.predict.progress import Tally
@@ -46,10 +47,7 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
         UserError: A file cannot be written, or an option or the model does not go with volumes.
     """
     start = time.perf_counter()
-    outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
-    if not outputs:
-        valid = ", ".join(VOLUME_OUTPUTS)
-        raise UserError(f"{item.source}: --outputs of a volume: valid: {valid}")
+    outputs = outputs_of(item.source, "a volume", predictor.request.outputs, VOLUME_OUTPUTS)
     reading = SliceReading(predictor.model.config.data)
     try:
         header = load_header(Path(item.source))
@@ -70,7 +68,7 @@ def _label(
     source: str,
     reading: SliceReading,
     shape: tuple[int, ...],
-    outputs: list[str],
+    outputs: tuple[str, ...],
     alone: bool,
 ) -> dict[str, np.ndarray]:
     """The volumes to write, by output."""

@@ -15,6 +15,7 @@ from fcnjax.config import channel_names
 from fcnjax.data.decode import image_size, read_image
 from fcnjax.errors import UserError, choose
 from fcnjax.files import atomic, stamps
+from fcnjax.predict.faults import naming, outputs_of
 from fcnjax.predict.fetch import is_uri
 from fcnjax.predict.formats import form_of
 from fcnjax.predict.identity import find_weights
@@ -195,11 +196,7 @@ class Tiler:
                     f"{item.source}: --{flag.replace('_', '-')} takes pictures; a raster's mask is "
                     "never whole in memory"
                 )
-        outputs = tuple(name for name in request.outputs if name in RASTER_OUTPUTS)
-        if not outputs:
-            raise UserError(
-                f"{item.source}: --outputs of a raster: valid: {', '.join(RASTER_OUTPUTS)}"
-            )
+        outputs = outputs_of(item.source, "a raster", request.outputs, RASTER_OUTPUTS)
         if self._tiling.vectors and "mask" not in outputs:
             raise UserError("--vectors: are made of the mask, which --outputs leaves out")
         return outputs
@@ -246,14 +243,8 @@ class Tiler:
                 print(f"{item.source}: goes on at row {partial.done}, where it was stopped")
             with Tally(plan.count, unit="tiles", bar=self._alone) as tally:
                 label = (self._predictor, windows, plan, partial, layers)
-                try:
+                with naming(item.source):
                     label_tiles(*label, lambda count: tally.add(count, 0))
-                except UserError as error:
-                    # What the model says of an array has no file's name.
-                    text = str(error)
-                    if text.startswith("image: "):
-                        raise UserError(f"{item.source}: {text.removeprefix('image: ')}") from error
-                    raise
             write(partial, layers)
 
     def _plan(self, size: tuple[int, int]) -> TilePlan:

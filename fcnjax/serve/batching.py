@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from fcnjax.predict import Model, Prediction
+from fcnjax.predict.faults import is_out_of_memory, too_large
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
 
@@ -199,12 +200,10 @@ class Batcher:
             with self._metrics.batch(len(images)):
                 found = await self._in_thread(images, any(job.probabilities for job in jobs))
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not is_out_of_memory(error):
                 self._end(jobs, error)
             elif len(jobs) == 1:
-                height, width = images[0].shape[:2]
-                words = f"image: is {width}x{height}, which does not fit the device's memory"
-                self._end(jobs, Refused(413, words))
+                self._end(jobs, Refused(413, too_large("image", images[0].shape[:2])))
             else:
                 for job in jobs:
                     await self._run([job])
