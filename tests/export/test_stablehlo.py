@@ -127,3 +127,20 @@ def test_what_it_holds_names_no_folder_of_the_machine(exported, shapes):
     told = (exported / "config.json").read_text()
     assert str(shapes) not in told
     assert {path.name for path in exported.iterdir()} == {"config.json", "model.stablehlo"}
+
+
+def test_pixels_that_it_does_not_take_are_told_with_the_file(exported, tmp_path, capsys):
+    deep = noise(20, 30, 3).astype(np.uint16)[..., 0] * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    argv = ["predict", f"--workdir={exported}", str(tmp_path / "deep.png")]
+    assert cli.main([*argv, f"--out={tmp_path / 'out'}"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "deep.png: has type uint16, and the model was exported for uint8" in line
+
+
+@pytest.mark.parametrize("told", [[], {}, {"format": "stablehlo"}])
+def test_a_damaged_config_is_a_line(exported, tmp_path, told):
+    config = json.loads((exported / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "exported": told}))
+    with pytest.raises(UserError, match=r"config\.json: is damaged; export the model again"):
+        fcnjax.load(tmp_path)
