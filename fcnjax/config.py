@@ -81,6 +81,8 @@ def default_config() -> ConfigDict:
                 "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
                 "mask_names": (),  # coco, labelme: a name a stored value; () finds them
                 "ignore_values": (),  # stored values that are ignored, as (0,)
+                # (left, right) pairs of classes that change places where an image is mirrored.
+                "mirror_pairs": (),
                 "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
                 "annotations": "",  # listing, coco: the file of them; labelme: their folder
                 "window": (),  # geotiff: height and width of an example; () is 512, 512

@@ -6,6 +6,7 @@ from fcnjax.config import load_config
 from fcnjax.data.cache import cached
 from fcnjax.data.classes import merge_classes
 from fcnjax.data.masks import values_of
+from fcnjax.data.mirror import check_mirror_pairs
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.pairs import MismatchedSource
 from fcnjax.data.settings import check_settings
@@ -32,6 +33,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     if data.label_map:
         merge_classes(data)
     _check_classes(data)
+    check_mirror_pairs(data)
     return config, notes
 
 

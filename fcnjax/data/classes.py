@@ -16,6 +16,7 @@ from fcnjax.data.decode import (
     read_palette,
 )
 from fcnjax.data.masks import ENCODINGS, values_of
+from fcnjax.data.mirror import renamed_pairs
 from fcnjax.data.skipping import readable, skips
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.pictures import default_palette
@@ -183,6 +184,7 @@ def merge_classes(data: ConfigDict) -> None:
     data.mask_values = tuple(v[0] if len(v) == 1 else tuple(v) for v in merged.values())
     data.palette = tuple(colours.values())
     data.ignore_values = (*data.ignore_values, *dropped)
+    data.mirror_pairs = renamed_pairs(data.mirror_pairs, new_names)
     data.label_map = ()
 
 

@@ -71,6 +71,8 @@ def fill_in(data: ConfigDict, fixed: Mapping[str, Any]) -> None:
     for key, value in fixed.items():
         if own and key == "palette" and len(value) != len(data.class_names):
             continue
+        if own and key == "mirror_pairs":
+            continue
         if data[key] in (None, "", ()):
             data[key] = value
     if not data.palette:

@@ -48,6 +48,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "mask_colours": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "palette": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "label_map": (_is_pair(_is_text, _is_text), "pairs of a class and its new name"),
+    "mirror_pairs": (_is_pair(_is_text, _is_text), "pairs of two classes"),
     "mix": (_is_pair(_is_text, _is_number), "pairs of a config and its weight"),
     "mean": (_is_number, "numbers"),
     "std": (_is_number, "numbers"),

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnjax.data.canvas import bucket_canvas, pad_to
+from fcnjax.data.mirror import mirrored_ids
 from fcnjax.errors import UserError
 from fcnjax.predict.model import Model, Prediction
 from fcnjax.predict.views import View, enlarge, undo
@@ -52,6 +53,8 @@ class Averaged:
         self._models, self._views, self._draws = tuple(models), tuple(views), draws
         self.configs = tuple(model.config for model in models)
         self._bucket = first.config.eval.bucket
+        ids = mirrored_ids(first.config.data)
+        self._other_side = None if ids is None else tuple(ids.tolist())
         self._add = jax.jit(jnp.add, donate_argnums=0)
 
     def __call__(self, image: np.ndarray | str | Path, *, probabilities: bool = True) -> Prediction:
@@ -88,7 +91,7 @@ class Averaged:
                 for draw in range(max(self._draws, 1)):
                     key = jax.random.key(draw) if self._draws else None
                     found = model.probabilities(seen, true, key)
-                    yield undo(found, true, size, view, canvas)
+                    yield undo(found, true, size, view, canvas, self._other_side)
 
 
 def _check_alike(first: Model, other: Model) -> None:

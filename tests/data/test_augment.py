@@ -214,3 +214,36 @@ def test_ways_of_mixing_may_not_sum_to_more_than_one():
     check_augment(make_config(mixup=0.25, cutmix=0.25, classmix=0.25, mosaic=0.25).augment)
     with pytest.raises(UserError, match=r"mixup, cutmix, classmix, mosaic sum to 1\.2"):
         check_augment(make_config(mixup=0.6, mosaic=0.6).augment)
+
+
+@pytest.mark.parametrize("flip", ["hflip", "vflip"])
+def test_sides_change_places_where_an_example_is_mirrored(flip):
+    labels = np.asarray([[[1, 0, 2, IGNORE], [3, 0, 2, 1]]], np.uint8)
+    images = np.zeros((1, 2, 4, 3), np.uint8)
+    config = make_config(crop=(2, 4), **{flip: 1.0})
+    config.data.class_names = ("ground", "left", "right", "nose")
+    config.data.mirror_pairs = (("left", "right"),)
+    _, found = run(config, images, labels)
+    axis = {"hflip": 2, "vflip": 1}[flip]
+    expected = np.asarray([0, 2, 1, 3])[np.where(labels == IGNORE, 0, labels)]
+    expected = np.flip(np.where(labels == IGNORE, IGNORE, expected), axis)
+    np.testing.assert_array_equal(found, expected)
+    # Both ways is a turn by half: what was left is left.
+    config.augment.hflip = config.augment.vflip = 1.0
+    _, found = run(config, images, labels)
+    np.testing.assert_array_equal(found, labels[:, ::-1, ::-1])
+
+
+def test_flips_at_random_exchange_the_sides_of_those_that_were_mirrored():
+    images, _ = coordinate_picture(4, 6)
+    labels = np.full((1, 4, 6), 1, np.uint8)
+    config = make_config(crop=(4, 6), hflip=0.5, vflip=0.5, rotation=20.0)
+    config.data.class_names, config.data.mirror_pairs = ("a", "b", "c"), (("b", "c"),)
+    image, label = run(config, images, labels, rows=jnp.zeros(64, jnp.int32))
+    rows, columns = image[..., 0] * 256, image[..., 1] * 256
+    # The sense of turning from rows to columns in the middle of the crop.
+    down = [(x[:, 2, 2] - x[:, 1, 2]) for x in (rows, columns)]
+    right = [(x[:, 1, 3] - x[:, 1, 2]) for x in (rows, columns)]
+    mirrored = down[0] * right[1] - down[1] * right[0] < 0
+    assert 10 < mirrored.sum() < 54
+    np.testing.assert_array_equal(label[:, 1, 2], np.where(mirrored, 2, 1))

@@ -7,6 +7,7 @@ from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from fcnjax.data.mirror import mirrored_ids
 from fcnjax.data.sources import ade20k, camvid, celebamask, cityscapes, voc
 from fcnjax.errors import UserError
 
@@ -363,6 +364,25 @@ def test_celebamask_classes_merged(tmp_path):
         source = open_source(config, part)
         for i in range(len(source)):
             assert (source[i]["label"][0, 1:] == 13).all()
+
+
+def test_celebamask_knows_left_from_right(tmp_path):
+    write_celebamask(tmp_path)
+    config, _ = resolve(config_of("celebamask", tmp_path))
+    ids = mirrored_ids(config.data)
+    exchanged = {config.data.class_names[i] for i in np.flatnonzero(ids != np.arange(len(ids)))}
+    assert exchanged == {"l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"}
+    np.testing.assert_array_equal(ids[ids], np.arange(len(ids)))
+    # Sides that become one class, or that are ignored, are no sides any more.
+    merged = (("l_eye", "eyes"), ("r_eye", "eyes"), ("l_ear", ""), ("l_brow", "left brow"))
+    config, _ = resolve(config_of("celebamask", tmp_path, label_map=merged))
+    assert config.data.mirror_pairs == (("left brow", "r_brow"),)
+    for pairs, words in {
+        (("l_eye", "eye"),): "unknown 'eye'",
+        (("l_eye", "r_eye"), ("r_eye", "nose")): "'r_eye' is there twice",
+    }.items():
+        with pytest.raises(UserError, match=f"^config.data.mirror_pairs: {words}"):
+            resolve(config_of("celebamask", tmp_path, mirror_pairs=pairs))
 
 
 def test_celebamask_fraction(tmp_path):

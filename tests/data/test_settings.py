@@ -17,6 +17,7 @@ BAD = {
     "mix=((1,2),)": "pairs of a config and its weight",
     "mix=(('folder','x'),)": "pairs of a config and its weight",
     "mean=a,b,c": "numbers",
+    "mirror_pairs=(('a',),)": "pairs of two classes",
     "cache=ram": "unknown 'ram'",
     "class_crop=2": "probabilities",
 }

@@ -56,6 +56,16 @@ def test_views_by_name():
     assert len(make_views(["hflip"], [0.5, 1, 1])) == 4
 
 
+@pytest.mark.parametrize("view", ALL_TURNS)
+def test_a_mirrored_view_names_the_other_side(view):
+    found = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
+    size = np.asarray([[7, 5] if view.turns % 2 else [5, 7]], np.int32)
+    canvas = tuple(size[0].tolist())
+    back = undo(found, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
+    plain = undo(found, np.asarray([[5, 7]], np.int32), size, view, canvas)
+    np.testing.assert_array_equal(back, plain[..., [0, 2, 1]] if view.mirrored else plain)
+
+
 def test_scaling_there_and_back_keeps_a_smooth_picture():
     rows, columns = np.mgrid[:40, :30].astype(np.float32)
     smooth = (rows / 80 + columns / 60)[None, ..., None]

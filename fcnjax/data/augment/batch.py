@@ -2,10 +2,12 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.augment.colour import cut_out, jitter, normalize
-from fcnjax.data.augment.geometry import coordinates, sample
+from fcnjax.data.augment.geometry import coordinates, flips, sample
+from fcnjax.data.mirror import mirrored_ids
 
 
 def augment_batch(
@@ -37,6 +39,7 @@ def augment_batch(
     if extents is None:
         extents = jnp.full((images.shape[0], 2), jnp.asarray(images.shape[1:3]))
     at_random = rows is not None
+    other_side = mirrored_ids(config.data)
 
     def one(
         key: jax.Array,
@@ -49,6 +52,10 @@ def augment_batch(
         place, colour = jax.random.split(key)
         ys, xs = coordinates(place, extents[row], at_random, config.augment, sought)
         image, label, inside = sample(images, labels, row, extents[row], ys, xs, config)
+        if other_side is not None:
+            # Mirrored both ways is turned by half: left stays left.
+            mirrored = jnp.logical_xor(*flips(place, config.augment))
+            label = jnp.where(mirrored, _exchanged(label, other_side), label)
         image = normalize(jitter(colour, image, config.augment), config.data)
         return cut_out(colour, image * inside[..., None], label, config)
 
@@ -60,3 +67,9 @@ def augment_batch(
     keys = jax.random.split(key, images.shape[0])
     alone = (images[:, None], labels[:, None], extents[:, None])
     return jax.vmap(one, (0, None, None, 0, 0, 0))(keys, 0, None, *alone)
+
+
+def _exchanged(label: jax.Array, ids: np.ndarray) -> jax.Array:
+    """The label with other class ids; what is no class stays what it is."""
+    is_class = (label >= 0) & (label < len(ids))
+    return jnp.where(is_class, jnp.asarray(ids)[jnp.clip(label, 0, len(ids) - 1)], label)

@@ -31,6 +31,13 @@ def moves_off_grid(augment: ConfigDict) -> bool:
     )
 
 
+def flips(key: jax.Array, augment: ConfigDict) -> tuple[jax.Array, jax.Array]:
+    """Whether `coordinates` exchanges left and right, and top and bottom, by the same key."""
+    *_, hflip_key, vflip_key = jax.random.split(key, 5)
+    across = jax.random.bernoulli(hflip_key, augment.hflip)
+    return across, jax.random.bernoulli(vflip_key, augment.vflip)
+
+
 def coordinates(
     key: jax.Array,
     extent: jax.Array,
@@ -51,7 +58,8 @@ def coordinates(
     Returns:
         Rows and columns `[h, w]` float32.
     """
-    place, zoom_key, turn_key, hflip_key, vflip_key = jax.random.split(key, 5)
+    place, zoom_key, turn_key, *_ = jax.random.split(key, 5)
+    across, down = flips(key, augment)
     size = jnp.asarray(augment.crop)
     room = extent - size
     if at_random:
@@ -66,8 +74,8 @@ def coordinates(
 
     dy = jnp.arange(augment.crop[0], dtype=jnp.float32)[:, None] - (augment.crop[0] - 1) / 2
     dx = jnp.arange(augment.crop[1], dtype=jnp.float32)[None, :] - (augment.crop[1] - 1) / 2
-    dy = jnp.where(jax.random.bernoulli(vflip_key, augment.vflip), -dy, dy)
-    dx = jnp.where(jax.random.bernoulli(hflip_key, augment.hflip), -dx, dx)
+    dy = jnp.where(down, -dy, dy)
+    dx = jnp.where(across, -dx, dx)
     for name, apply in _MAPS.items():
         if augment[name]:
             dy, dx = apply(named_key(key, name), dy, dx, augment)

@@ -57,6 +57,8 @@ FIXED = {
     "class_names": NAMES,
     "palette": tuple(CLASSES.values()),
     "mask_values": tuple(range(len(NAMES))),
+    # u_lip and l_lip are the upper and the lower one, neck_l is a necklace.
+    "mirror_pairs": (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
 }
 
 

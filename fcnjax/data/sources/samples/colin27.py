@@ -74,6 +74,7 @@ SAMPLE = Sample(
         "mask_values": tuple(range(len(REGIONS) + 1)),
         "palette": default_palette(len(REGIONS) + 1),
         "encoding": "ids",
+        "mirror_pairs": tuple((f"{name}_L", f"{name}_R") for name in _BOTH_SIDES.split()),
     },
     kind="deb",
 )
