@@ -58,7 +58,7 @@ def test_a_step_in_its_own_layout_is_the_same_step(config, monkeypatch):
         for batch in given:
             state, metrics = step(state, batch)
         results.append((state, metrics))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=5e-4), *results)
 
 
 def test_a_state_laid_out_otherwise_is_evaluated_saved_and_restored(config, tmp_path):
