@@ -1,7 +1,8 @@
-"""Reads volumes stored as NIfTI, whole or a slice of them.
+"""Reads volumes stored as NIfTI or, for prediction, as DICOM: whole or a slice of them.
 
 An uncompressed `.nii` is read slice by slice. A `.nii.gz` has to be read whole, and the last few
-are kept: sets larger than that are read faster in random order once they are decompressed.
+are kept: sets larger than that are read faster in random order once they are decompressed. A DICOM
+series is read whole, and the last one is kept.
 """
 
 import functools
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.data.dicom import is_dicom, is_series
+from fcnjax.data.dicom_volume import load_dicom
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -120,7 +123,9 @@ def _percentiles(path: Path, stamp: tuple[int, int]) -> tuple[float, float]:
 
 
 def _voxels(path: Path) -> Any:
-    return _open_voxels(path, _stamp(path))
+    if _is_nifti(path):
+        return _open_voxels(path, _stamp(path))
+    return load_header(path).dataobj
 
 
 @functools.lru_cache(maxsize=KEPT)
@@ -138,16 +143,28 @@ def _open_voxels(path: Path, stamp: tuple[int, int]) -> Any:
     return image.get_fdata(dtype=np.float32, caching="unchanged")
 
 
+def is_volume(path: Path) -> bool:
+    """Whether a path is a volume: NIfTI by its name, or DICOM (a file of it, a folder)."""
+    return _is_nifti(path) or is_dicom(path)
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES) and not path.is_dir()
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     try:
-        status = path.stat()
+        status = (path.parent if is_series(path) else path).stat()
     except OSError as error:
         raise UserError(f"{path}: no such file") from error
     return status.st_mtime_ns, status.st_size
 
 
 def load_header(path: Path) -> Any:
-    """Opens a volume; reads its header alone.
+    """Opens a volume; reads its header alone of a NIfTI file, all of a DICOM series.
+
+    Returns:
+        A nibabel image.
 
     Raises:
         UserError: The file is missing, damaged or of other than three axes; or no nibabel.
@@ -158,7 +175,9 @@ def load_header(path: Path) -> Any:
         raise UserError(
             f"{path}: reading it needs nibabel: pip install 'fcnjax[medical]'"
         ) from error
-    _stamp(path)
+    stamp = _stamp(path)
+    if not _is_nifti(path):
+        return load_dicom(path, stamp)
     image = _guarded(path, lambda: nibabel.load(path))
     shape = tuple(image.shape)
     if len(shape) != 3 and not (len(shape) == 4 and shape[3] == 1):

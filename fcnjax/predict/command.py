@@ -1,16 +1,13 @@
 """`fcnjax predict`: label images with a checkpoint."""
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 
 from rich.progress import track
 
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.arguments import add_request_arguments, request_of
 from fcnjax.predict.formats import refuse_forms
-from fcnjax.predict.listing import Listing, find_files, list_files, read_listing
-from fcnjax.predict.names import without_ending
+from fcnjax.predict.listing import Listing, find_files, list_files, name_by_stem, read_listing
 from fcnjax.predict.tile_arguments import add_tile_arguments, tiling_of
 from fcnjax.predict.tiled import label_all
 
@@ -20,7 +17,8 @@ examples:
   fcnjax predict --workdir=runs/a --workdir=runs/b --tta=hflip photos/ --out=masks
   fcnjax predict --workdir=runs/stare eye.png --out=masks --outputs=mask,entropy \\
     --threshold=vessel:0.4 --smallest-region=30
-  fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg"""
+  fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg
+  fcnjax predict --workdir=runs/heart patient/series3/ --out=masks"""
 
 # What only `--runner=ray` takes.
 RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
@@ -40,13 +38,18 @@ def _parser() -> argparse.ArgumentParser:
         usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
         description="Label images: for each, NAME_mask.png (class ids, with palette) and\n"
         "NAME_overlay.png, or what --outputs asks for, at the image's own size. Of a video\n"
-        "NAME_overlay.mp4 and, without loss, NAME_mask.mkv; of a NIfTI volume\n"
-        "NAME_mask.nii.gz (docs/predict.md).",
+        "NAME_overlay.mp4 and, without loss, NAME_mask.mkv; of a volume, NIfTI\n"
+        "or the folder of a DICOM series, NAME_mask.nii.gz (docs/predict.md).",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="files, folders or globs")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        help="files, folders or globs: images, rasters, videos, NIfTI volumes, DICOM series",
+    )
     add_request_arguments(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
     parser.add_argument(
@@ -83,30 +86,13 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--most-failed: {args.most_failed:g} is not between 0 and 1")
 
 
-def _name_by_stem(paths: Sequence[Path]) -> Listing:
-    """The listing of files whose outputs are named by their names alone.
-
-    Raises:
-        UserError: Two would write the same output.
-    """
-    stems: dict[str, Path] = {}
-    for path in paths:
-        stem = without_ending(path.name)
-        if stem in stems:
-            raise UserError(
-                f"{path}: would overwrite the output of {stems[stem]}, which has the same name"
-            )
-        stems[stem] = path
-    return Listing(list(stems), list(map(str, paths)))
-
-
 def _listed(args: argparse.Namespace) -> Listing:
     return read_listing(args.list, args.column, args.id_column)
 
 
 def _run_here(args: argparse.Namespace) -> int:
     tiling = tiling_of(args)
-    listing = _listed(args) if args.list else _name_by_stem(find_files(args.images))
+    listing = _listed(args) if args.list else name_by_stem(find_files(args.images))
     predictor, count = request_of(args).load(), len(listing)
     done = label_all(predictor, listing.items(), args.out, tiling, alone=count == 1)
     for outcome in track(done, total=count, description="predict", disable=count < 2):

@@ -1,10 +1,11 @@
-"""What is no picture and goes a way of its own: by the ending of its name."""
+"""What is no picture and goes a way of its own: videos and volumes, by name or what they hold."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fcnjax.data.volumes import SUFFIXES
+from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.volumes import SUFFIXES, is_volume
 from fcnjax.errors import UserError
 from fcnjax.predict.clips import label_video
 from fcnjax.predict.label import Item, Outcome
@@ -27,13 +28,16 @@ class Form(NamedTuple):
 
 VIDEO = Form("a video", label_video)
 VOLUME = Form("a volume", label_volume)
+# What a folder stands for, beside the DICOM series in it.
+LISTED = (*sorted(IMAGE_SUFFIXES), *VIDEO_SUFFIXES, *SUFFIXES)
 
 
 def form_of(source: str) -> Form | None:
-    """The form of a file, by its name; None: it is a picture or a raster."""
-    if Path(source).suffix.lower() in VIDEO_SUFFIXES:
+    """The form of a file, or of a folder with a DICOM series; None: a picture or a raster."""
+    suffix = Path(source).suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
         return VIDEO
-    if source.lower().endswith(SUFFIXES):
+    if suffix not in IMAGE_SUFFIXES and is_volume(Path(source)):
         return VOLUME
     return None
 
@@ -42,4 +46,7 @@ def refuse_forms(sources: Iterable[str]) -> None:
     """Raises UserError for the first that is no picture, which Ray's workers do not take."""
     for source in sources:
         if (form := form_of(source)) is not None:
-            raise UserError(f"{source}: is {form.name}, which needs --runner=local")
+            raise UserError(
+                f"{source}: is {form.name}, which needs --runner=local; for ray give the images of "
+                "a folder as a glob, such as DIR/*.png"
+            )

@@ -1,4 +1,4 @@
-"""Which images to label: files, folders and globs, or a list of them, or records of Parquet files.
+"""What to label: files, folders and globs, or a list of them, or records of Parquet files.
 
 A list is a text file with a path or URI a line; a CSV file with a header; a JSON file, a list of
 paths or of objects; or JSON lines. A path in it is relative to the list's folder.
@@ -6,16 +6,19 @@ paths or of objects; or JSON lines. A path in it is relative to the list's folde
 
 import glob
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.dicom import holds_dicom, is_series
 from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.fetch import is_uri, local_path, read_bytes
+from fcnjax.predict.formats import LISTED, form_of
 from fcnjax.predict.label import Item
-from fcnjax.predict.names import name_by_path, refuse_equal, safe_name
+from fcnjax.predict.names import name_by_path, refuse_equal, safe_name, without_ending
 from fcnjax.predict.records import Group, is_parquet, read_group, read_parquet, record_names
 
 COLUMN, ID_COLUMN = "image", "id"
@@ -58,7 +61,10 @@ class Listing:
 
 
 def find_files(arguments: Iterable[str]) -> list[Path]:
-    """The image files that arguments name: files, folders (their images) and globs, in order.
+    """What arguments name: files, folders (what is in them) and globs, in order.
+
+    A folder stands for the images, videos and NIfTI volumes in it, and for itself and each folder
+    in it that holds DICOM files: a series.
 
     Raises:
         UserError: One names nothing.
@@ -67,19 +73,55 @@ def find_files(arguments: Iterable[str]) -> list[Path]:
     for argument in arguments:
         path = local_path(argument)
         if path.is_dir():
-            paths = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-        elif path.is_file():
+            paths = _in_folder(path)
+        elif path.is_file() or is_series(path):
             paths = [path]
         else:
             # Path.glob takes no absolute patterns.
             paths = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
+            paths = [path for path in paths if not _is_folder(path) or holds_dicom(path)]
         if not paths:
             raise UserError(
                 f"{argument}: no image there; valid: a file, a folder or a glob of "
-                f"{', '.join(sorted(IMAGE_SUFFIXES))}"
+                f"{', '.join(LISTED)} or DICOM"
             )
         found |= dict.fromkeys(paths)
     return list(found)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    entries = sorted(folder.iterdir())
+    series = [path for path in (folder, *entries) if _is_folder(path) and holds_dicom(path)]
+    return series + [path for path in entries if path.name.lower().endswith(LISTED)]
+
+
+def _is_folder(path: Path) -> bool:
+    # Of a million pictures none is looked at.
+    return path.suffix.lower() not in IMAGE_SUFFIXES and path.is_dir()
+
+
+def name_by_stem(paths: Sequence[Path]) -> Listing:
+    """The listing of files whose outputs are named by their names alone.
+
+    A video or volume beside a picture of its name keeps its ending: `clip.mp4` and `clip.jpg`.
+
+    Raises:
+        UserError: Two would write the same output.
+    """
+    stems: dict[str, Path] = {}
+    ids: dict[Path, str] = {}
+    has_form = {path: form_of(str(path)) is not None for path in paths}
+    for path in sorted(paths, key=has_form.__getitem__):
+        name = Path(os.path.abspath(path)).name  # noqa: PTH100 (".." has one; links stay)
+        stem = without_ending(name)
+        if stem in stems and has_form[path]:
+            stem = name
+        if stem in stems:
+            raise UserError(
+                f"{path}: would overwrite the output of {stems[stem]}, which has the same name"
+            )
+        stems[stem], ids[path] = path, stem
+    return Listing([ids[path] for path in paths], list(map(str, paths)))
 
 
 def list_files(arguments: Iterable[str]) -> Listing:

@@ -40,10 +40,12 @@ def name_by_path(sources: Sequence[str]) -> list[str]:
 
 
 def without_ending(path: str) -> str:
-    """A path without the ending of its file's name; `.nii.gz` is one."""
+    """A path without the ending of its file's name; `.nii.gz` is one, and no number is."""
     if path.lower().endswith(".nii.gz"):
         path = path[: -len(".gz")]
-    return os.path.splitext(path)[0]  # noqa: PTH122
+    stem, ending = os.path.splitext(path)  # noqa: PTH122
+    # DICOM's files and folders are often named by a UID, or patient by patient.
+    return path if ending[1:].isdecimal() else stem
 
 
 def safe_name(name: str) -> str:

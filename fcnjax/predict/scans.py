@@ -29,10 +29,10 @@ VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
 
 
 def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Outcome:
-    """Labels the slices of a NIfTI file along `config.data.axis`, as they are read in training.
+    """Labels the slices of a NIfTI file, or a DICOM series, along `config.data.axis`.
 
-    Writes `NAME_OUTPUT.nii.gz` for each output that is asked for and is in `VOLUME_OUTPUTS`, of
-    the shape, affine and units of the volume.
+    They are read as in training. Writes `NAME_OUTPUT.nii.gz` for each output that is asked for and
+    is in `VOLUME_OUTPUTS`, of the shape, affine and units of the volume.
 
     Args:
         predictor: What labels, and knows which outputs.
@@ -58,7 +58,8 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
         _write(out / f"{item.id}_{name}.nii.gz", voxels, header)
     size = list(header.shape[:3])
     count, seconds = size.pop(reading.axis), time.perf_counter() - start
-    print(f"{item.source}: {count} slices labelled, {count / seconds:.1f} slices/s")
+    words = f"{count} slices labelled, {count / seconds:.1f} slices/s; {_axes(header)}"
+    print(f"{item.source}: {words}")
     mask = f"{item.id}_mask.nii.gz" if "mask" in outputs else None
     return Outcome(item, tuple(size), mask, None, seconds)
 
@@ -88,6 +89,16 @@ def _label(
 
         label_in_batches(predictor, source, slices, lambda one: one[1], keep)
     return layers
+
+
+def _axes(volume: Any) -> str:
+    """Whither the axes of the array go, by which volumes to train on and to label are compared."""
+    import nibabel
+
+    if not (volume.header["sform_code"] or volume.header["qform_code"]):
+        return "it does not say where it lies"
+    codes = nibabel.aff2axcodes(volume.affine)
+    return f"axes to {', '.join(str(code) for code in codes)}"
 
 
 def _write(path: Path, voxels: np.ndarray, like: Any) -> None:

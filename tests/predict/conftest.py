@@ -1,9 +1,15 @@
 """A model to predict with, as training leaves it, with made weights."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from fcnjax import data
 from fcnjax.config import load_config
+
+# What the tests of data share, such as dicom_files.py.
+sys.path.append(str(Path(__file__).parent.parent / "data"))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,8 @@ from PIL import Image
 from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.predict.fetch import as_file, read_bytes
-from fcnjax.predict.listing import list_files, read_listing
+from fcnjax.predict.formats import VIDEO, VOLUME, form_of, refuse_forms
+from fcnjax.predict.listing import find_files, list_files, name_by_stem, read_listing
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -52,6 +53,46 @@ def test_files_folders_and_globs(images, tmp_path, monkeypatch):
     assert list_files(["s3://bucket/x.png"]).sources == ["s3://bucket/x.png"]
     with pytest.raises(UserError, match="nowhere: no image there"):
         list_files(["photos/one", "nowhere"])
+
+
+def test_a_folder_stands_for_videos_and_volumes_too(tmp_path):
+    magic = b"\0" * 128 + b"DICM"
+    files = {
+        **dict.fromkeys(("clip.jpg", "clip.MP4", "eye.png", "scan.nii.gz", "scan.png"), b"x"),
+        **dict.fromkeys(("notes.txt", "deep/er/IM1", "other/a.png", "other/b.txt"), b"x"),
+        **dict.fromkeys(("patient.1/IM1", "patient.1/IM2", "patient.2/a.dcm"), magic),
+    }
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    expected = {
+        "patient.1": "patient.1",
+        "patient.2": "patient.2",
+        "clip.MP4": "clip.MP4",  # the picture has the short name
+        "clip.jpg": "clip",
+        "eye.png": "eye",
+        "scan.nii.gz": "scan.nii.gz",
+        "scan.png": "scan",
+    }
+    found = find_files([str(tmp_path)])
+    assert [path.name for path in found] == list(expected)
+    listing = name_by_stem(found)
+    assert list(listing.ids) == list(expected.values())
+    assert listing.sources == [str(tmp_path / name) for name in expected]
+    forms = [form_of(source) for source in listing.sources]
+    assert forms == [VOLUME, VOLUME, VIDEO, None, None, VOLUME, None]
+    # A series, by its folder, is one thing; by its files, several.
+    (series,) = find_files([str(tmp_path / "patient.1")])
+    assert series == tmp_path / "patient.1"
+    assert len(find_files([str(tmp_path / "patient.1" / "*")])) == 2
+    # Of a glob folders are taken that hold a series, and no others.
+    names = [path.name for path in find_files([str(tmp_path / "*")])]
+    assert names == sorted([*expected, "notes.txt"])
+    with pytest.raises(UserError, match=r"patient.1: is a volume, .* such as DIR/\*.png"):
+        refuse_forms(list_files([str(tmp_path)]).sources)
+    (tmp_path / "eye.tif").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"eye\.tif: would overwrite the output of .*eye\.png"):
+        name_by_stem(find_files([str(tmp_path)]))
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "json", "jsonl", "objects.json", "objects.jsonl"])

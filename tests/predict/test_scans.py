@@ -1,4 +1,4 @@
-"""NIfTI volumes in and out, as a user calls it: against each slice as an array."""
+"""NIfTI volumes and DICOM series in, NIfTI out: against each slice as an array."""
 
 import sys
 
@@ -26,6 +26,14 @@ def write_volume(path, shape=SHAPE):
     image.set_sform(AFFINE, code=4)
     nibabel.save(image, path)
     return path
+
+
+@pytest.fixture
+def dicom_files():
+    pytest.importorskip("pydicom")
+    import dicom_files
+
+    return dicom_files
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +87,63 @@ def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
             sure.take(position, axis), found.probabilities.max(-1), atol=1e-5
         )
     assert len(np.unique(masks)) > 1
+
+
+@pytest.fixture(scope="module")
+def with_window(of_slices):
+    return of_slices("window", axis=2, intensity=(-40, 60))
+
+
+def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, tmp_path, capsys):
+    shape = (6, 34, 21)  # slices, rows, columns
+    stored = np.random.default_rng(0).integers(-100, 101, shape).astype(np.int16)
+    directions = dicom_files.turned(0.3, 0.2, -0.5)
+    tags = {"RescaleSlope": "0.5", "RescaleIntercept": "3"}
+    place = dicom_files.positions_of(directions)
+    dicom_files.write_series(tmp_path / "patient.1", stored, directions, **tags)
+    # The same by hand: DICOM's directions in columns, and left and back turned over.
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = directions[0] * 0.5, directions[1] * 0.8
+    affine[:3, 2], affine[:3, 3] = (place[-1] - place[0]) / 5, place[0]
+    affine = np.diag([-1, -1, 1, 1]) @ affine
+    voxels = (stored * 0.5 + 3).transpose(2, 1, 0).astype(np.float32)
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "same.nii.gz")
+
+    out = tmp_path / "out"
+    assert predict(tmp_path, f"--workdir={with_window}", f"--out={out}") == 0
+    said = capsys.readouterr().out
+    assert "patient.1: 6 slices labelled, " in said
+    assert "; axes to L, P, S" in said
+    assert sorted(file.name for file in out.iterdir()) == [
+        "patient.1_mask.nii.gz",
+        "same_mask.nii.gz",
+    ]
+    mask, same = (nibabel.load(out / f"{name}_mask.nii.gz") for name in ("patient.1", "same"))
+    np.testing.assert_allclose(mask.affine, affine, atol=1e-5)
+    assert mask.get_data_dtype() == np.uint8
+    assert mask.header.get_xyzt_units()[0] == "mm"
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(same.dataobj))
+    image = np.round(np.clip((voxels[..., 2] + 40) / 100, 0, 1) * 65535).astype(np.uint16)
+    found = fcnjax.load(with_window)(image)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], found.mask)
+    assert len(np.unique(found.mask)) > 1
+
+
+def test_a_dicom_series_that_is_no_volume_is_one_line(with_window, dicom_files, tmp_path, capsys):
+    paths = dicom_files.write_series(tmp_path / "series", np.zeros((5, 8, 8), np.int16))
+    paths[2].unlink()
+    common = (f"--workdir={with_window}", f"--out={tmp_path / 'out'}")
+    for source, words in (
+        (tmp_path / "series", f"{paths[3]}: lies 5 mm after {paths[1]}, and others"),
+        (tmp_path / "nowhere", "nowhere: no image there; valid: a file, a folder or a glob of"),
+        (tmp_path / "series" / "1.2", "series: holds no series 1.2; valid: "),
+    ):
+        assert predict(source, *common) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert words in error
+    assert predict(tmp_path / "series", *common, "--runner=ray") == 2
+    assert "series: is a volume, which needs --runner=local" in capsys.readouterr().err
 
 
 def test_what_is_no_volume_is_one_line(of_slices, tmp_path, capsys, monkeypatch):
