@@ -1,11 +1,11 @@
-"""Video in and out, by PyAV: frames, and the time of each."""
+"""Video in and out, by PyAV: frames, the time of each, and the sound as it is stored."""
 
 import contextlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class VideoReader:
         rate: Frames a second, their mean.
         time_base: Seconds, the unit of their times.
         count: How many there are, as the file says or its duration does; 0: it does not.
+        start: When the first is shown, in units of `time_base`; known once it was read.
 
     Raises:
         UserError: It is missing or no video, or PyAV is not installed.
@@ -59,7 +60,7 @@ class VideoReader:
         stream.thread_type = "AUTO"
         self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self.time_base = stream.time_base or 1 / self.rate
-        self.count = stream.frames
+        self.count, self.start = stream.frames, 0
         if not self.count and self._container.duration:
             self.count = round(self._container.duration * self.rate / av.time_base)
 
@@ -79,7 +80,8 @@ class VideoReader:
                 # Of a frame without a time, and of one that is not later than the one before.
                 time = 0 if last is None else last + step
                 if frame.pts is not None:
-                    first = frame.pts - time if first is None else first
+                    if first is None:
+                        first = self.start = frame.pts - time
                     time = frame.pts - first
                     time = time if last is None else max(time, last + 1)
                     end = frame.pts + max(frame.duration or 0, 2 * step)
@@ -116,12 +118,72 @@ class VideoReader:
         self._container.close()
 
 
+class Sound:
+    """The sound of a video, copied into another as it is encoded.
+
+    What the other's format does not take is left out, and told.
+
+    Args:
+        like: The video, of which the first frame was read: at that the other begins.
+        path: The other's file.
+        container: The other, to which streams can still be added.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+
+    def __init__(self, like: VideoReader, path: Path, container: Any):
+        self._path, self._container = like.path, container
+        self._start = like.start * like.time_base
+        with _naming(like.path):
+            self._input = _pyav(like.path).open(str(like.path))
+        self._copies = {}
+        for stream in self._input.streams.audio:
+            try:
+                self._copies[stream.index] = container.add_stream_from_template(stream)
+            except ValueError:
+                name = getattr(stream.codec_context, "name", "of an unknown kind")
+                print(f"{like.path}: its sound ({name}) is left out: {path.suffix} takes none such")
+        self._packets = iter(())
+        if self._copies:
+            self._packets = self._input.demux(*(self._input.streams[i] for i in self._copies))
+        self._next = self._read()
+
+    def _read(self) -> Any:
+        """The next packet, its times counted from the first frame; None: there is none."""
+        with _naming(self._path):
+            for packet in self._packets:
+                if packet.dts is not None:  # the last one is empty
+                    shift = round(self._start / packet.time_base)
+                    packet.dts -= shift
+                    packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+                    return packet
+        return None
+
+    def copy(self, until: Fraction | None = None) -> None:
+        """Copies what begins until then, in seconds since the first frame; None: all that is left.
+
+        Raises:
+            UserError: The file cannot be read.
+        """
+        packet = self._next
+        while packet is not None and (until is None or packet.dts * packet.time_base <= until):
+            packet.stream = self._copies[packet.stream.index]
+            self._container.mux(packet)
+            packet = self._read()
+        self._next = packet
+
+    def close(self) -> None:
+        """Closes the file that it is from."""
+        self._input.close()
+
+
 class VideoWriter:
     """A video of frames that have the times of another's; whole when its `with` ends.
 
     Args:
         path: The file. `.mp4`: RGB pictures in H.264, or in MPEG-4 where PyAV has no encoder for
-            it. `.mkv`: `[H, W]` uint8 or uint16 without loss, as FFV1.
+            it, with the other's sound. `.mkv`: `[H, W]` uint8 or uint16 without loss, as FFV1.
         like: The other video.
         frame: The first frame: `[H, W, 3]` uint8, or `[H, W]` uint8 or uint16.
 
@@ -142,7 +204,7 @@ class VideoWriter:
             self._height, self._width = (side + side % 2 for side in (self._height, self._width))
         else:
             codec, stored, time_base = "mpeg4", "yuv420p", max(time_base, MPEG4_FINEST)
-        self._like, self._base = like, time_base
+        self._like, self._base, self._sound = like, time_base, None
         with _writing(path):
             # So that the times in it are as they were.
             timescale = {"video_track_timescale": str(time_base.denominator)}
@@ -157,6 +219,7 @@ class VideoWriter:
             if is_rgb:
                 context.colorspace = context.color_primaries = context.color_trc = BT709
                 context.color_range = LIMITED
+                self._sound = Sound(like, path, self._container)
 
     def write(self, pixels: np.ndarray, time: int) -> None:
         """Adds a frame, shaped as the first, at a time of the other video's."""
@@ -169,6 +232,8 @@ class VideoWriter:
             frame.pts = round(time * self._like.time_base / self._base)
             frame.time_base = self._base
             self._container.mux(self._stream.encode(frame))
+            if self._sound:
+                self._sound.copy(time * self._like.time_base)
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -177,6 +242,10 @@ class VideoWriter:
         with _writing(self._path):
             if kind is None:
                 self._container.mux(self._stream.encode(None))
+            if self._sound:
+                if kind is None:
+                    self._sound.copy()
+                self._sound.close()
             self._container.close()
 
 

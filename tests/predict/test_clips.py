@@ -107,6 +107,92 @@ def test_uneven_times_and_odd_sizes(workdir, tmp_path):
     assert read(tmp_path / "odd_mask.mkv")[1] == times
 
 
+def write_sounding(path, codec="aac", count=50, rate=25, starts=0.0):
+    """A clip with a tone of 440 Hz; the first frame is shown at `starts` seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+        sound = container.add_stream(codec, rate=44100, layout="mono")
+        sound.codec_context.format, sound.bit_rate = "fltp", 64000
+        sound.codec_context.open(strict=False)
+        size = sound.codec_context.frame_size or 1024
+        tone = np.sin(np.arange(0, 44100 * count // rate) * (2 * np.pi * 440 / 44100)) / 2
+        for number in range(count):
+            pixels = np.full((32, 48, 3), 4 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts = number + round(starts * rate)
+            container.mux(stream.encode(frame))
+        for start in range(0, len(tone), size):
+            part = tone[None, start : start + size].astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 44100, start, Fraction(1, 44100)
+            container.mux(sound.encode(frame))
+        for each in (stream, sound):
+            container.mux(each.encode(None))
+    return path
+
+
+def packets(path):
+    """Of each packet of sound when it begins, how long it is (s) and its bytes; and the codec."""
+    with av.open(str(path)) as container:
+        (stream,) = container.streams.audio
+        found = [
+            (packet.pts * packet.time_base, packet.duration * packet.time_base, bytes(packet))
+            for packet in container.demux(stream)
+            if packet.size
+        ]
+        return found, stream.codec_context.name
+
+
+def copied(clip, out):
+    reader = VideoReader(clip)
+    frames = iter(reader)
+    first = next(frames)
+    with video.VideoWriter(out, reader, first.pixels) as writer:
+        writer.write(*first)
+        for frame in frames:
+            writer.write(*frame)
+    reader.close()
+    return out
+
+
+def test_the_sound_is_copied_as_it_is(workdir, tmp_path):
+    clip = write_sounding(tmp_path / "tone.mp4")
+    assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}") == 0
+    (given, codec), (found, found_codec) = packets(clip), packets(tmp_path / "out/tone_overlay.mp4")
+    assert found_codec == codec == "aac"
+    assert found == given
+    assert len(given) > 80
+    assert float(sum(duration for _, duration, _ in given)) == pytest.approx(2, abs=0.05)
+    frames, times, about = read(clip)
+    seen, seen_times, seen_about = read(tmp_path / "out" / "tone_overlay.mp4")
+    assert (len(seen), seen_times, seen_about) == (len(frames), times, about)
+    with av.open(str(tmp_path / "out" / "tone_mask.mkv")) as container:
+        assert not container.streams.audio
+    # Heard again: a tone of 440 Hz, which is 880 changes of sign a second.
+    with av.open(str(tmp_path / "out" / "tone_overlay.mp4")) as container:
+        wave = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    changes = np.count_nonzero(np.diff(np.signbit(wave[4410:-4410])))
+    assert changes / (len(wave) - 8820) * 44100 == pytest.approx(880, rel=0.01)
+
+
+def test_sound_keeps_to_its_frame(tmp_path):
+    clip = write_sounding(tmp_path / "late.mkv", "libmp3lame", starts=0.4)
+    (given, _), (found, _) = packets(clip), packets(copied(clip, tmp_path / "out.mp4"))
+    assert [content for *_, content in found] == [content for *_, content in given]
+    apart = [float(old - new) for (old, *_), (new, *_) in zip(given, found, strict=True)]
+    assert apart == pytest.approx([0.4] * len(apart), abs=0.002)  # Matroska counts milliseconds
+
+
+def test_sound_that_mp4_does_not_take_is_told(tmp_path, capsys):
+    clip = write_sounding(tmp_path / "tone.wmv", "wmav2")
+    out = copied(clip, tmp_path / "out.mp4")
+    assert "tone.wmv: its sound (wmav2) is left out: .mp4 takes none" in capsys.readouterr().out
+    assert len(read(out)[0]) == 50
+    with av.open(str(out)) as container:
+        assert not container.streams.audio
+
+
 def test_without_h264_it_is_mpeg4(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "clip.mp4", (45, 61), codec="mpeg4")
     reader = VideoReader(clip)
