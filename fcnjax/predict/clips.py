@@ -12,10 +12,12 @@ from fcnjax.errors import UserError
 from fcnjax.files import atomic
 from fcnjax.pictures import overlay
 from fcnjax.predict.batches import label_in_batches
+from fcnjax.predict.components import coco_file
 from fcnjax.predict.decide import confidence, entropy
 from fcnjax.predict.faults import outputs_of
 from fcnjax.predict.label import Item, Outcome
 from fcnjax.predict.model import Prediction
+from fcnjax.predict.names import ENDINGS
 from fcnjax.predict.outputs import share_of_16_bits
 from fcnjax.predict.progress import Tally
 from fcnjax.predict.request import Predictor
@@ -43,6 +45,8 @@ VIDEO_OUTPUTS: dict[str, tuple[str, Picture]] = {
 def label_video(predictor: Predictor, item: Item, out: Path, alone: bool) -> Outcome:
     """Labels a video, and writes one for each output that is asked for and is in `VIDEO_OUTPUTS`.
 
+    `components` are one file, whose images are the frames, numbered from 0.
+
     Args:
         predictor: What labels, and knows which outputs.
         item: The video.
@@ -56,13 +60,16 @@ def label_video(predictor: Predictor, item: Item, out: Path, alone: bool) -> Out
         UserError: A file cannot be written, or an option does not go with a video.
     """
     start = time.perf_counter()
-    outputs = outputs_of(item.source, "a video", predictor.request.outputs, VIDEO_OUTPUTS)
+    valid = (*VIDEO_OUTPUTS, "components")
+    outputs = outputs_of(item.source, "a video", predictor.request.outputs, valid)
     channels = predictor.model.config.data.channels
     if channels not in ("RGB", "L"):
         raise UserError(f"{item.source}: video is RGB, and the model takes the bands {channels}")
-    paths = {name: out / f"{item.id}{VIDEO_OUTPUTS[name][0]}" for name in outputs}
+    endings = {name: ending for name, (ending, _) in VIDEO_OUTPUTS.items()}
+    endings["components"] = ENDINGS["components"]
+    paths = {name: out / f"{item.id}{endings[name]}" for name in outputs}
     try:
-        size, count = _label(predictor, item.source, paths, alone)
+        size, count = _label(predictor, item, paths, alone)
     except UserError as error:
         return Outcome(item, None, None, str(error), time.perf_counter() - start)
     seconds = time.perf_counter() - start
@@ -72,19 +79,27 @@ def label_video(predictor: Predictor, item: Item, out: Path, alone: bool) -> Out
 
 
 def _label(
-    predictor: Predictor, source: str, paths: dict[str, Path], alone: bool
+    predictor: Predictor, item: Item, paths: dict[str, Path], alone: bool
 ) -> tuple[tuple[int, int], int]:
     """Writes the outputs; returns the frames' height and width, and how many there were."""
     grey = predictor.model.config.data.channels == "L"
-    palette = predictor.model.palette
+    palette, names = predictor.model.palette, predictor.model.class_names
     writers: dict[str, VideoWriter] = {}
     size, count = (0, 0), 0
 
     def pixels(frame: Frame) -> np.ndarray:
         return np.asarray(Image.fromarray(frame.pixels).convert("L")) if grey else frame.pixels
 
-    with contextlib.closing(VideoReader(source)) as video, contextlib.ExitStack() as files:
-        temporary = {name: files.enter_context(atomic(path)) for name, path in paths.items()}
+    with contextlib.closing(VideoReader(item.source)) as video, contextlib.ExitStack() as files:
+        add_regions = None
+        if "components" in paths:
+            stem = item.id.rpartition("/")[-1]
+            add_regions = files.enter_context(coco_file(paths["components"], names, stem))
+        temporary = {
+            name: files.enter_context(atomic(path))
+            for name, path in paths.items()
+            if name in VIDEO_OUTPUTS
+        }
         tally = files.enter_context(Tally(video.count, unit="frames", bar=alone))
 
         def write(frame: Frame, found: Prediction) -> None:
@@ -94,8 +109,10 @@ def _label(
                 if name not in writers:
                     writers[name] = files.enter_context(VideoWriter(path, video, picture))
                 writers[name].write(picture, frame.time)
+            if add_regions is not None:
+                add_regions(count, found.mask, time=float(frame.time * video.time_base))
             size, count = frame.pixels.shape[:2], count + 1
             tally.add(1, 0)
 
-        label_in_batches(predictor, source, video, pixels, write)
+        label_in_batches(predictor, item.source, video, pixels, write)
     return size, count

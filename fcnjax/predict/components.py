@@ -1,10 +1,16 @@
 """Connected regions of a mask as COCO's JSON (Lin et al., ECCV 2014): boxes, areas and outlines."""
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+
+from fcnjax.files import atomic
 
 Json = dict[str, Any]
 
@@ -23,19 +29,56 @@ def to_coco(mask: np.ndarray, class_names: Sequence[str], file_name: str) -> Jso
     Returns:
         `images` (one), `categories` and `annotations`, as `json.dumps` takes it.
     """
-    height, width = mask.shape
-    categories = [
-        {"id": index, "name": name} for index, name in enumerate(class_names) if index > 0
-    ]
-    annotations = [
-        {"id": number, "image_id": 1, "iscrowd": 0, **region}
-        for number, region in enumerate(_regions(mask), start=1)
-    ]
     return {
-        "images": [{"id": 1, "file_name": file_name, "height": height, "width": width}],
-        "categories": categories,
-        "annotations": annotations,
+        "images": [_image(1, file_name, mask)],
+        "categories": _categories(class_names),
+        "annotations": list(_annotations(mask, 1, itertools.count(1))),
     }
+
+
+@contextlib.contextmanager
+def coco_file(path: Path, class_names: Sequence[str], stem: str) -> Iterator[Callable[..., None]]:
+    """Writes a file for many masks, such as those of a video's frames, as they come.
+
+    Args:
+        path: The file; appears when it is whole.
+        class_names: As in `to_coco`.
+        stem: The first part of the images' names: `STEM_000012.png` is number 12.
+
+    Yields:
+        `add(number, mask, **about)`: adds the regions of a mask `[H, W]`, those of the image of
+        that id, with more keys about it.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    images: list[Json] = []
+    numbers = itertools.count(1)
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(f'{{"categories": {json.dumps(_categories(class_names))}, "annotations": [')
+
+        def add(number: int, mask: np.ndarray, **about: Any) -> None:
+            images.append(_image(number, f"{stem}_{number:06}.png", mask) | about)
+            for region in _annotations(mask, number, numbers):
+                file.write(",\n" if region["id"] > 1 else "\n")
+                file.write(json.dumps(region))
+
+        yield add
+        file.write(f'], "images": {json.dumps(images)}}}')
+
+
+def _image(number: int, file_name: str, mask: np.ndarray) -> Json:
+    height, width = mask.shape
+    return {"id": number, "file_name": file_name, "height": height, "width": width}
+
+
+def _categories(class_names: Sequence[str]) -> list[Json]:
+    return [{"id": index, "name": name} for index, name in enumerate(class_names) if index > 0]
+
+
+def _annotations(mask: np.ndarray, image: int, numbers: Iterator[int]) -> Iterator[Json]:
+    for region in _regions(mask):
+        yield {"id": next(numbers), "image_id": image, "iscrowd": 0, **region}
 
 
 def _regions(mask: np.ndarray) -> Iterator[Json]:

@@ -30,14 +30,28 @@ def too_large(source: str, size: tuple[int, int]) -> str:
 
 
 def outputs_of(
-    source: str, what: str, asked: Collection[str], valid: Collection[str]
+    source: str, what: str, asked: Collection[str], valid: Collection[str], instead: str = ""
 ) -> tuple[str, ...]:
     """Of the outputs that are asked for those that a form of file has.
 
+    An overlay is passed over where there is none, since it is asked for by default.
+
+    Args:
+        source: The file.
+        what: Its form.
+        asked: Names in `OUTPUTS`.
+        valid: Those that the form has.
+        instead: What to ask for instead of `components`.
+
     Raises:
-        UserError: It has none of them.
+        UserError: It lacks one that was asked for, or has none of them.
     """
     outputs = tuple(name for name in asked if name in valid)
-    if not outputs:
-        raise UserError(f"{source}: --outputs of {what}: valid: {', '.join(valid)}")
+    lacks = [name for name in asked if name not in valid and name != "overlay"]
+    if lacks or not outputs:
+        words = f"; {instead}" if "components" in lacks and instead else ""
+        raise UserError(
+            f"{source}: --outputs of {what}: valid: {', '.join(valid)}; not "
+            f"{', '.join(lacks) or 'overlay alone'}{words}"
+        )
     return outputs

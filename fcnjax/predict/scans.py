@@ -1,5 +1,6 @@
 """Labels a volume slice by slice, and writes volumes in the same place."""
 
+import contextlib
 import gzip
 import time
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from fcnjax.data.volumes import SliceReading, load_header
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
 from fcnjax.predict.batches import label_in_batches
+from fcnjax.predict.components import coco_file
 from fcnjax.predict.decide import confidence, entropy
 from fcnjax.predict.faults import outputs_of
 from fcnjax.predict.label import Item, Outcome
 from fcnjax.predict.model import Prediction
+from fcnjax.predict.names import ENDINGS
 from fcnjax.predict.progress import Tally
 from fcnjax.predict.request import Predictor
 
@@ -32,7 +35,8 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
     """Labels the slices of a NIfTI file, or a DICOM series, along `config.data.axis`.
 
     They are read as in training. Writes `NAME_OUTPUT.nii.gz` for each output that is asked for and
-    is in `VOLUME_OUTPUTS`, of the shape, affine and units of the volume.
+    is in `VOLUME_OUTPUTS`, of the shape, affine and units of the volume; `components` are one
+    file, whose images are the slices, numbered from 0.
 
     Args:
         predictor: What labels, and knows which outputs.
@@ -47,11 +51,17 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
         UserError: A file cannot be written, or an option or the model does not go with volumes.
     """
     start = time.perf_counter()
-    outputs = outputs_of(item.source, "a volume", predictor.request.outputs, VOLUME_OUTPUTS)
+    valid = (*VOLUME_OUTPUTS, "components")
+    outputs = outputs_of(item.source, "a volume", predictor.request.outputs, valid)
+    regions = contextlib.nullcontext()
+    if "components" in outputs:
+        path = out / f"{item.id}{ENDINGS['components']}"
+        regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     reading = SliceReading(predictor.model.config.data)
     try:
         header = load_header(Path(item.source))
-        layers = _label(predictor, item.source, reading, header.shape, outputs, alone)
+        with regions as add_regions:
+            layers = _label(predictor, item.source, reading, header.shape, add_regions, alone)
     except UserError as error:
         return Outcome(item, None, None, str(error), time.perf_counter() - start)
     for name, voxels in layers.items():
@@ -69,10 +79,11 @@ def _label(
     source: str,
     reading: SliceReading,
     shape: tuple[int, ...],
-    outputs: tuple[str, ...],
+    add_regions: Callable[[int, np.ndarray], None] | None,
     alone: bool,
 ) -> dict[str, np.ndarray]:
-    """The volumes to write, by output."""
+    """The volumes to write, by output; the regions of slices are written as they come."""
+    outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
     types = dict.fromkeys(outputs, np.float32) | {"mask": predictor.model.mask_dtype}
     layers = {name: np.zeros(shape, types[name]) for name in outputs}
     positions = range(shape[reading.axis])
@@ -85,6 +96,8 @@ def _label(
                 # A view, without the fourth axis of one that some files have.
                 view = np.moveaxis(voxels.reshape(shape[:3]), reading.axis, 0)
                 view[one[0]] = VOLUME_OUTPUTS[name](found)
+            if add_regions is not None:
+                add_regions(one[0], found.mask)
             tally.add(1, 0)
 
         label_in_batches(predictor, source, slices, lambda one: one[1], keep)

@@ -196,7 +196,8 @@ class Tiler:
                     f"{item.source}: --{flag.replace('_', '-')} takes pictures; a raster's mask is "
                     "never whole in memory"
                 )
-        outputs = outputs_of(item.source, "a raster", request.outputs, RASTER_OUTPUTS)
+        instead = "--vectors=geojson or gpkg writes its regions as polygons"
+        outputs = outputs_of(item.source, "a raster", request.outputs, RASTER_OUTPUTS, instead)
         if self._tiling.vectors and "mask" not in outputs:
             raise UserError("--vectors: are made of the mask, which --outputs leaves out")
         return outputs

@@ -1,5 +1,7 @@
 """Video in and out, as a user calls it: frames, times and masks against the frames alone."""
 
+import contextlib
+import io
 import sys
 from fractions import Fraction
 
@@ -13,6 +15,8 @@ from fcnjax.predict import batches, video
 from fcnjax.predict.video import VideoReader
 
 av = pytest.importorskip("av")
+# pycocotools 2.0.11 with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 NTSC = Fraction(30000, 1001)
 LUMA = (0.2126, 0.7152, 0.0722)  # of BT.709
@@ -62,7 +66,7 @@ def predict(*arguments):
 def test_frames_rate_and_masks_are_those_of_the_clip(workdir, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(batches, "MOST_IMAGES", 4)  # 11 frames: the last batch is not full
     clip = write_clip(tmp_path / "clip.mp4")
-    outputs = "--outputs=mask,overlay,confidence"
+    outputs = "--outputs=mask,overlay,confidence,components"
     assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
     assert "11 frames of 62x46 labelled, " in (out := capsys.readouterr().out)
     assert "frames/s" in out
@@ -87,6 +91,25 @@ def test_frames_rate_and_masks_are_those_of_the_clip(workdir, tmp_path, capsys, 
     assert apart.diagonal().max() < 6
     assert (apart.argmin(1) == np.arange(11)).all()
     assert len({mask.tobytes() for mask in masks}) > 5  # each frame's own
+    check_regions(tmp_path / "out" / "clip_components.json", masks, times)
+
+
+def check_regions(path, masks, times):
+    """Each frame is an image, whose regions give its mask, as pycocotools reads them."""
+    coco = pytest.importorskip("pycocotools.coco")
+    with contextlib.redirect_stdout(io.StringIO()):
+        file = coco.COCO(str(path))
+    assert len(file.anns) == len(file.dataset["annotations"]) > len(masks)
+    assert [one["id"] for one in file.dataset["images"]] == list(range(len(masks)))
+    for number, (mask, time) in enumerate(zip(masks, times, strict=True)):
+        (image,) = file.loadImgs(number)
+        assert image["file_name"] == f"clip_{number:06}.png"
+        assert (image["height"], image["width"]) == mask.shape
+        assert image["time"] == pytest.approx(float(time))
+        drawn = np.zeros_like(mask)
+        for one in file.loadAnns(file.getAnnIds(imgIds=[number])):
+            drawn[file.annToMask(one) > 0] = one["category_id"]
+        np.testing.assert_array_equal(drawn, mask)
 
 
 def test_uneven_times_and_odd_sizes(workdir, tmp_path):
@@ -255,7 +278,8 @@ def test_what_does_not_go_with_a_video(workdir, tmp_path, capsys, monkeypatch):
     common = (clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
     for option, words in {
         "--tile=64x64": "clip.mp4: is a video, which --tile and --vectors do not take",
-        "--outputs=probabilities": "--outputs of a video: valid: mask, overlay, confidence",
+        "--outputs=mask,probabilities": "--outputs of a video: valid: mask, overlay, confidence, "
+        "entropy, components; not probabilities",
         "--runner=ray": "clip.mp4: is a video, which needs --runner=local",
     }.items():
         assert predict(*common, option) == 2

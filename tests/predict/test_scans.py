@@ -1,5 +1,6 @@
 """NIfTI volumes and DICOM series in, NIfTI out: against each slice as an array."""
 
+import json
 import sys
 
 import numpy as np
@@ -61,11 +62,11 @@ def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
     shape = SHAPE if axis else (*SHAPE, 1)
     path = write_volume(tmp_path / "scan.nii.gz", shape)
     workdir = of_slices(f"along{axis}", axis=axis, intensity=(-40, 60))
-    outputs = "--outputs=mask,overlay,confidence"
+    outputs = "--outputs=mask,overlay,confidence,components"
     assert predict(path, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
     assert f"scan.nii.gz: {SHAPE[axis]} slices labelled, " in capsys.readouterr().out
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
-    assert names == ["scan_confidence.nii.gz", "scan_mask.nii.gz"]
+    assert names == ["scan_components.json", "scan_confidence.nii.gz", "scan_mask.nii.gz"]
     given = nibabel.load(path)
     mask = nibabel.load(tmp_path / "out" / "scan_mask.nii.gz")
     assert mask.shape == shape
@@ -87,6 +88,15 @@ def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
             sure.take(position, axis), found.probabilities.max(-1), atol=1e-5
         )
     assert len(np.unique(masks)) > 1
+    content = json.loads((tmp_path / "out" / "scan_components.json").read_text())
+    sizes = [(one["id"], one["height"], one["width"]) for one in content["images"]]
+    assert sizes == [(i, *masks.take(0, axis).shape) for i in range(SHAPE[axis])]
+    found = np.zeros((SHAPE[axis], len(np.unique(masks)) + 1), int)
+    for one in content["annotations"]:
+        found[one["image_id"], one["category_id"]] += one["area"]
+    for position, areas in enumerate(found):
+        for value in range(1, len(areas)):
+            assert areas[value] == np.count_nonzero(masks.take(position, axis) == value)
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +166,7 @@ def test_what_is_no_volume_is_one_line(of_slices, tmp_path, capsys, monkeypatch)
         ((cut,), "cut.nii.gz: cannot be read as NIfTI"),
         ((four,), "four.nii: has the shape (4, 4, 4, 2); valid: three axes"),
         ((path, "--outputs=overlay"), "--outputs of a volume: valid: mask, confidence, entropy"),
+        ((path, "--outputs=mask,probabilities"), "components; not probabilities"),
         ((path, "--runner=ray"), "scan.nii.gz: is a volume, which needs --runner=local"),
     ):
         assert predict(*arguments, *common) == 2

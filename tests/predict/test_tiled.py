@@ -320,6 +320,7 @@ def test_options_that_are_wrong(options, words, workdir, picture, tmp_path, caps
         ({"names": BANDS[:3]}, [], "has no band 'B8', by config.data.channels; its bands: 1 (B2)"),
         ({}, ["--smallest-region=9"], "--smallest-region takes pictures"),
         ({}, ["--outputs=overlay"], "--outputs of a raster: valid: mask, confidence"),
+        ({}, ["--outputs=mask,components"], "--vectors=geojson or gpkg writes its regions as"),
         ({}, ["--outputs=entropy", "--vectors=gpkg"], "--vectors: are made of the mask"),
         ({"crs": None}, ["--vectors=gpkg"], "has no coordinate system (CRS)"),
     ],
