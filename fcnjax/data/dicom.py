@@ -134,13 +134,13 @@ def _read(pydicom: ModuleType, path: Path) -> Header:
         raise UserError(f"{path}: is no DICOM file: there is no DICM at byte {MAGIC_AT}")
     data = guarded(path, lambda: pydicom.dcmread(path, stop_before_pixels=True))
     header = Header(path, data)
-    if "Rows" not in data and _kind(header).endswith("Image Storage"):
+    if not _is_image(header) and _kind(header).endswith("Image Storage"):
         raise UserError(f"{path}: was cut off: its header has no size of an image")
     return header
 
 
 def _is_image(header: Header) -> bool:
-    return "Rows" in header.data and "Columns" in header.data
+    return bool(header.data.get("Rows") and header.data.get("Columns"))
 
 
 def _kind(header: Header) -> str:
@@ -174,23 +174,43 @@ def guarded(path: Path, read: Any) -> Any:
         raise UserError(f"{path}: cannot be read as DICOM: {reason}") from error
 
 
-def refuse_compressed(headers: Iterable[Header]) -> None:
-    """Raises UserError for a file whose pixels nothing that is installed can decode."""
+def refuse_undecodable(headers: Iterable[Header]) -> None:
+    """Raises UserError for a file that is too short, or that nothing installed can decode."""
+    for header in headers:
+        syntax = header.data.file_meta.get("TransferSyntaxUID")
+        if syntax is None or not syntax.is_transfer_syntax:
+            raise UserError(f"{header.path}: says no transfer syntax that DICOM has")
+        if syntax.is_compressed:
+            _refuse_unknown(header.path, syntax)
+        needed = guarded(header.path, lambda header=header: _least_bytes(header))
+        if header.path.stat().st_size < needed:
+            raise UserError(f"{header.path}: was cut off: its pixels take {needed} bytes or more")
+
+
+def _refuse_unknown(path: Path, syntax: Any) -> None:
     from pydicom.pixels import get_decoder
 
-    for path, data in headers:
-        syntax = data.file_meta.get("TransferSyntaxUID")
-        if syntax is None or not syntax.is_transfer_syntax:
-            raise UserError(f"{path}: says no transfer syntax that DICOM has")
-        if not syntax.is_compressed:
-            continue
-        try:
-            decoder = get_decoder(syntax)
-        except NotImplementedError as error:
-            raise UserError(f"{path}: is stored as {syntax.name}, which is not read") from error
-        if not decoder.is_available:
-            packages = _packages(decoder.missing_dependencies)
-            raise UserError(f"{path}: is stored as {syntax.name}: pip install {packages}")
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError as error:
+        raise UserError(f"{path}: is stored as {syntax.name}, which is not read") from error
+    if not decoder.is_available:
+        packages = _packages(decoder.missing_dependencies)
+        raise UserError(f"{path}: is stored as {syntax.name}: pip install {packages}")
+
+
+def frames_of(header: Header) -> int:
+    """How many frames a file has."""
+    return int(header.data.get("NumberOfFrames") or 1)
+
+
+def _least_bytes(header: Header) -> int:
+    """How many bytes the pixels take at least, so that no header makes us ask for more memory."""
+    data, syntax = header.data, header.data.file_meta.TransferSyntaxUID
+    frames = frames_of(header)
+    if syntax.is_compressed or syntax.is_deflated:
+        return frames
+    return frames * data.Rows * data.Columns * data.BitsAllocated // 8
 
 
 def _packages(missing: Sequence[str]) -> str:

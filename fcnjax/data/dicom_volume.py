@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.dicom import Header, guarded, read_headers, refuse_compressed
+from fcnjax.data.dicom import Header, frames_of, guarded, read_headers, refuse_undecodable
 from fcnjax.errors import UserError
 
 MOST_OFF = 0.1  # of the distance of slices, how far one may lie from where it should
@@ -42,7 +42,7 @@ class Slice(NamedTuple):
     @property
     def name(self) -> str:
         """The file's, and the frame's number where it has several."""
-        several = _frames(self.header) > 1
+        several = frames_of(self.header) > 1
         return f"{self.header.path}" + (f", frame {self.frame}" if several else "")
 
 
@@ -68,7 +68,7 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
     headers = read_headers(source)
     for header in headers:
         _refuse_colour(header)
-    refuse_compressed(headers)
+    refuse_undecodable(headers)
     slices = [one for header in headers for one in guarded(header.path, lambda h=header: _cut(h))]
     _refuse_unlike(slices)
     placed = slices[0].position is not None
@@ -87,14 +87,10 @@ def _refuse_colour(header: Header) -> None:
         raise UserError(f"{header.path}: is a colour image ({kind}); volumes are grey")
 
 
-def _frames(header: Header) -> int:
-    return int(header.data.get("NumberOfFrames") or 1)
-
-
 def _cut(header: Header) -> list[Slice]:
     """The frames of a file."""
     found = []
-    for frame in range(_frames(header)):
+    for frame in range(frames_of(header)):
 
         def of(sequence: str, key: str, frame: int = frame) -> Any:
             return _value(header.data, frame, sequence, key)
@@ -106,7 +102,7 @@ def _cut(header: Header) -> list[Slice]:
         thickness = header.data.get("SpacingBetweenSlices")
         thickness = thickness or of("PixelMeasuresSequence", "SliceThickness") or 1
         # Several frames of which the file gives but one place lie nobody knows where.
-        placed = position and directions and not (_frames(header) > 1 and _is_shared(header))
+        placed = position and directions and not (frames_of(header) > 1 and _is_shared(header))
         found.append(
             Slice(
                 header,
@@ -199,7 +195,8 @@ def _line(positions: np.ndarray) -> np.ndarray:
 def _voxels(slices: Sequence[Slice]) -> np.ndarray:
     """Intensities `[columns, rows, slices]` float32; each file is read once."""
     first = slices[0].header.data
-    voxels = np.empty((first.Columns, first.Rows, len(slices)), np.float32)
+    shape = (first.Columns, first.Rows, len(slices))
+    voxels = guarded(slices[0].header.path, lambda: np.empty(shape, np.float32))
     files: dict[Path, list[int]] = {}
     for place, one in enumerate(slices):
         files.setdefault(one.header.path, []).append(place)

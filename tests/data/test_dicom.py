@@ -256,12 +256,16 @@ def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 
-    for size, words in ((100, "is no DICOM file"), (len(whole) - 9, "bytes of pixel data is less")):
+    sizes = {100: "is no DICOM file", len(whole) - 9: "bytes of pixel data is less"}
+    for size, words in sizes.items():
         refused(written(f"cut{size}.dcm", whole[:size]), f"cut{size}.dcm: ", words)
     at_rows = whole.index(b"\x28\x00\x10\x00")
     refused(written("header.dcm", whole[:at_rows]), "header.dcm: was cut off")
     refused(written("meta.dcm", whole[:200]), "meta.dcm: ")
     refused(written("text.dcm", b"text\n" * 99), "text.dcm: is no DICOM file: there is no DICM")
+    grey.NumberOfFrames = 2**31 - 1
+    refused(save(tmp_path / "bomb.dcm", grey), "bomb.dcm: was cut off: its pixels take 1503")
+    del grey.NumberOfFrames
     rgb = image_of(values.view(np.uint8)[:, :9].reshape(7, 9), Columns=3, SamplesPerPixel=3)
     rgb.PhotometricInterpretation, rgb.PlanarConfiguration = "RGB", 0
     refused(save(tmp_path / "rgb.dcm", rgb), "rgb.dcm: is a colour image (RGB)")
