@@ -137,10 +137,29 @@ def default_config() -> ConfigDict:
             },
             "loss": {  # the weight of each term; 0 leaves it out
                 "cross_entropy": 1.0,
+                "ohem_cross_entropy": 0.0,  # of the hardest pixels alone
                 "binary_cross_entropy": 0.0,
+                "focal": 0.0,
                 "dice": 0.0,
+                "generalised_dice": 0.0,
+                "jaccard": 0.0,
+                "tversky": 0.0,
+                "focal_tversky": 0.0,
+                "lovasz": 0.0,  # head=softmax: Lovasz-Softmax; sigmoid: the Lovasz hinge
+                "boundary": 0.0,  # in pixels: beside another, by 0.01 or so
+                "cldice": 0.0,  # of centrelines: beside dice
                 "aux": 0.4,  # of the same terms on auxiliary heads: of their mean
                 "class_weights": (),
+                "label_smoothing": 0.0,  # cross_entropy
+                "border_weight": 0.0,  # cross_entropy: U-Net's w0 of gaps between objects; its 10
+                "border_sigma": 5.0,  # and its sigma, pixels
+                "ohem_fraction": 0.25,  # part of the pixels that is kept
+                "ohem_threshold": 0.0,  # and those whose own class has a probability below it
+                "focal_gamma": 2.0,
+                "tversky_alpha": 0.3,  # what false positives weigh
+                "tversky_beta": 0.7,  # and false negatives
+                "tversky_gamma": 4 / 3,  # focal_tversky: its power is one over this
+                "cldice_iterations": 10,  # half the greatest width of a structure, pixels
             },
             "optim": {
                 "name": "adamw",  # adamw or sgd

@@ -11,7 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.config import channel_names, flatten
+from fcnjax.config import channel_names, default_config, flatten
+from fcnjax.losses import LOSSES
 from fcnjax.metrics import OVERALL, PER_CLASS, percent
 
 TAGS = ("fcnjax", "jax", "flax", "semantic-segmentation")
@@ -191,7 +192,12 @@ def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -
 
 def _training(config: ConfigDict) -> list[str]:
     flat = flatten(config)
-    losses = [key for key in flat if key.startswith("loss.") and flat[key] and key != "loss.aux"]
+    usual = flatten(default_config())
+    losses = [
+        f"loss.{key}"
+        for key, value in config.loss.items()
+        if (value if key in LOSSES else value != usual[f"loss.{key}"])
+    ]
     rows = [[f"`{key}`", f"`{flat[key]}`"] for key in (*_SHOWN, *losses) if flat[key] is not None]
     return ["## Training", "", *_table(["key of the config", "value"], rows)]
 

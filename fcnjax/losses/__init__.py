@@ -1,0 +1,42 @@
+"""Losses of a segmentation: pure functions of logits and labels, and the sum a config asks for.
+
+All are computed in float32. Pixels labelled `ignore_label`, pixels whose label is no class, and
+examples that are not valid add nothing to the value and nothing to the gradient, whatever their
+logits hold. A batch without a counted pixel gives 0.
+"""
+
+from fcnjax.losses.borders import border_map
+from fcnjax.losses.boundary import boundary
+from fcnjax.losses.cldice import cldice, soft_skeleton
+from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohem_cross_entropy
+from fcnjax.losses.distance import distance_to
+from fcnjax.losses.focal import focal
+from fcnjax.losses.lovasz import lovasz
+from fcnjax.losses.probabilities import HEADS, predicted_classes, probabilities
+from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
+from fcnjax.losses.table import LOSSES, OPTIONS, Loss, make_loss
+
+__all__ = [
+    "HEADS",
+    "LOSSES",
+    "OPTIONS",
+    "Loss",
+    "binary_cross_entropy",
+    "border_map",
+    "boundary",
+    "cldice",
+    "cross_entropy",
+    "dice",
+    "distance_to",
+    "focal",
+    "focal_tversky",
+    "generalised_dice",
+    "jaccard",
+    "lovasz",
+    "make_loss",
+    "ohem_cross_entropy",
+    "predicted_classes",
+    "probabilities",
+    "soft_skeleton",
+    "tversky",
+]
