@@ -23,6 +23,7 @@ import orbax.checkpoint as ocp
 from fcnjax.errors import UserError
 from fcnjax.files import read_json, write_json
 from fcnjax.hosts import on_first
+from fcnjax.metrics import lower_is_better
 from fcnjax.train_state import TrainState
 
 # Orbax logs each failure several times over with its traceback; we raise it, once.
@@ -38,7 +39,8 @@ class Checkpoints:
     Args:
         workdir: Its checkpoints are in `workdir/checkpoints`.
         keep: How many of the newest to keep, beside the best.
-        best_metric: The metric whose greatest value marks the best; "" for none.
+        best_metric: The metric whose greatest value (of a distance or an error, the least)
+            marks the best; "" for none.
         read_only: Writes, renames and deletes nothing.
         say: Takes the lines that tell of a damaged checkpoint.
     """
@@ -175,11 +177,13 @@ class Checkpoints:
             return None
 
     def best_step(self) -> int | None:
-        """The step with the greatest `best_metric`; the newest where none was evaluated."""
+        """The step with the best `best_metric`; the newest where none was evaluated."""
         manifests = [m for m in map(self._manifest, self.steps()) if m]
         scored = [m for m in manifests if m["metrics"].get(self._best_metric) is not None]
         if scored:
-            return max(scored, key=lambda m: (m["metrics"][self._best_metric], m["step"]))["step"]
+            sign = -1 if lower_is_better(self._best_metric) else 1
+            best = max(scored, key=lambda m: (sign * m["metrics"][self._best_metric], m["step"]))
+            return best["step"]
         return manifests[-1]["step"] if manifests else None
 
     def newest_whole(self) -> int | None:

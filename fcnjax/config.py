@@ -188,6 +188,11 @@ def default_config() -> ConfigDict:
                 "every": 0,  # steps; 0 evaluates only at the end
                 "batch_size": 4,
                 "bucket": 64,  # images are padded (invisibly) to multiples of this, or more
+                # More scores: boundary_f1, hausdorff95, surface_distance, calibration_error; of two
+                # classes auroc, average_precision.
+                "metrics": (),
+                "boundary_tolerance": 0.0075,  # pixels; below 1 a part of the image's diagonal
+                "spacing": (),  # height and width of a pixel, as in mm; () measures in pixels
                 "best_metric": "mean_iou",  # "" calls the last checkpoint the best
                 "examples": 4,  # held-out images shown in the report
             },

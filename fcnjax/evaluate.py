@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from flax import linen as nn
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -70,17 +71,19 @@ class Results:
         class_names: The names of its classes.
         examples: A few images with their label and prediction, for the report.
         left_out: How many examples could not be read, and are not counted.
+        extra: The scores that `config.eval.metrics` asks for.
     """
 
     confusion: np.ndarray
     class_names: tuple[str, ...]
     examples: list[dict[str, Any]] = field(default_factory=list)
     left_out: int = 0
+    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def metrics(self) -> dict[str, Any]:
         """Every figure, by class and over all."""
-        return metrics.compute(self.confusion, self.class_names)
+        return metrics.compute(self.confusion, self.class_names) | self.extra
 
     @property
     def summary(self) -> dict[str, float]:
@@ -92,6 +95,7 @@ class Evaluator:
     """Evaluates variables on the evaluation split: `evaluator(variables) -> Results`."""
 
     def __init__(self, model: nn.Module, config: ConfigDict, mesh: Mesh, source: data.Source):
+        metrics.check_eval(config)
         self._config = config.copy_and_resolve_references()
         shards = batch_shards(mesh)
         # Padding to a multiple of the devices is invisible: examples that are not valid.
@@ -111,12 +115,16 @@ class Evaluator:
         variables = self._fold(gathered(variables, self._mesh))
         total = metrics.ConfusionState(classes)
         shown = set(_evenly(len(self._source), config.eval.examples))
+        extra = metrics.ExtraScores(config, len(self._source))
         examples, counted = {}, 0
         for batch in pipeline.eval_batches(self._source, config, **data_place(self._mesh)):
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
-            confusion, mask = self._step(variables, arrays)
-            total.add(confusion)
+            counts, mask = self._step(variables, arrays)
+            total.add(counts["confusion"])
+            extra.add(counts)
+            if extra.on_host:
+                _score_images(extra, index, arrays, mask)
             counted += int((index >= 0).sum())
             for row in np.flatnonzero(np.isin(index, list(shown))):
                 example = self._source[int(index[row])]
@@ -130,7 +138,31 @@ class Evaluator:
                 f"warning: {left_out} of {len(self._source)} examples of the evaluation could not "
                 "be read and are left out of the score"
             )
-        return Results(total.counts, tuple(config.data.class_names), ordered, left_out)
+        extra.images = _merged(extra.images)
+        names = tuple(config.data.class_names)
+        return Results(total.counts, names, ordered, left_out, extra.compute())
+
+
+def _score_images(
+    extra: metrics.ExtraScores, index: np.ndarray, arrays: dict[str, jax.Array], mask: jax.Array
+) -> None:
+    """Scores the outlines of a batch's images; of several processes, each scores its share."""
+    labels, masks = to_host(arrays["label"]), to_host(mask)
+    extents = to_host(arrays["extent"]) if "extent" in arrays else None
+    for row in np.flatnonzero(index >= 0):
+        if index[row] % jax.process_count() == jax.process_index():
+            height, width = labels.shape[1:] if extents is None else extents[row]
+            own = (labels[row, :height, :width], masks[row, :height, :width])
+            extra.add_image(int(index[row]), *own)
+
+
+def _merged(images: np.ndarray) -> np.ndarray:
+    """Joins the rows that each process has filled of a table that is nan elsewhere."""
+    if jax.process_count() == 1 or not images.size:
+        return images
+    # As bits: JAX would round float64.
+    parts = multihost_utils.process_allgather(images.view(np.uint32))
+    return np.fmax.reduce(np.ascontiguousarray(parts).view(np.float64))
 
 
 def _evenly(length: int, count: int) -> list[int]:
@@ -156,6 +188,7 @@ def write_results(
             "class_names": results.class_names,
             "metrics": results.summary,
             **({"left_out": results.left_out} if results.left_out else {}),
+            **{key: results.extra[key] for key in ("reliability",) if key in results.extra},
             "confusion": results.confusion.tolist(),
         },
     )

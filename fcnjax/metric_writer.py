@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from fcnjax.errors import UserError
 from fcnjax.files import write_text
-from fcnjax.metrics import PER_CLASS
+from fcnjax.metrics import EXTRA_PER_CLASS, PER_CLASS
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -271,7 +271,7 @@ def _label(name: str) -> str:
 
 def _per_class(name: str) -> bool:
     """Whether the name is one of a class, as `eval/iou/vessel`: too many for a line."""
-    return any(part in PER_CLASS for part in name.split("/")[:-1])
+    return any(part in (*PER_CLASS, *EXTRA_PER_CLASS) for part in name.split("/")[:-1])
 
 
 def clock(seconds: float) -> str:

@@ -16,7 +16,7 @@ from fcnjax import __version__, pictures
 from fcnjax.charts import line_chart
 from fcnjax.files import write_text
 from fcnjax.metric_writer import EVAL, read_metrics
-from fcnjax.metrics import PER_CLASS, compute, flat, percent
+from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, number, percent
 
 REPORT_FILE = "report.html"
 LONGEST_SIDE = 700  # pixels of a picture in the report
@@ -148,11 +148,12 @@ def _tiles(scores: Mapping[str, Any], extra: Mapping[str, Any], names: Sequence[
         own = {key: percent(scores[key.lower()][names[1]]) for key in ("Dice", "IoU")}
         tiles = {f"{key}, {names[1]}": value for key, value in own.items()} | tiles
         del tiles["mean Dice"]
-    tiles |= {
-        name.replace("_", " "): f"{value:,.6g}"
-        for name, value in extra.items()
-        if name not in values and isinstance(value, int | float)
-    }
+    for name, value in extra.items():
+        if name in values or not isinstance(value, int | float) or name.endswith("_bound"):
+            continue
+        own = name.removeprefix("mean_")
+        text = number(value, own) if own in EXTRA else f"{value:,.6g}"
+        tiles[name.replace("_", " ")] = text
     cards = "".join(
         f'<div class="card"><small>{html.escape(name)}</small><b>{value}</b></div>'
         for name, value in tiles.items()

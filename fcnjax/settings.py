@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.augment import check_augment
 from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
+from fcnjax.metrics import check_eval
 
 
 def check_config(config: ConfigDict) -> None:
@@ -17,5 +18,6 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(f"config.eval.{key}: {config.eval[key]} is below 1")
     if config.eval.every < 0 or config.eval.examples < 0:
         raise UserError("config.eval.every and config.eval.examples: may not be below 0")
+    check_eval(config)
     check_normalisation(config.data)
     check_augment(config.augment)

@@ -14,7 +14,7 @@ from fcnjax.data.augment import augment_batch, mix_batch, normalize, to_unit
 from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, image_sharding, replicated, state_shardings
-from fcnjax.metrics import confusion_matrix
+from fcnjax.metrics import confusion_matrix, device_counts
 from fcnjax.models import Target, sampled_dropout, traced_for
 from fcnjax.optim import ema_update
 from fcnjax.train_state import TrainState, state_shapes
@@ -172,21 +172,23 @@ def make_predict_step(
 
 def make_eval_step(
     model: nn.Module, config: ConfigDict, mesh: Mesh
-) -> Callable[[dict, dict], tuple[jax.Array, jax.Array]]:
-    """The jitted `eval_step(variables, batch)`: confusion `[C, C]` int32, mask `[B, H, W]`.
+) -> Callable[[dict, dict], tuple[dict[str, jax.Array], jax.Array]]:
+    """The jitted `eval_step(variables, batch)`: counts by name, and the mask `[B, H, W]`.
 
-    A batch holds `image`, `label`, `valid` and, where some are padded, `extent`; an example that
-    is not valid, and a pixel whose label is ignored, is not counted.
+    Among the counts are `confusion` `[C, C]` and the histograms that `config.eval.metrics` needs,
+    all int32. A batch holds `image`, `label`, `valid` and, where some are padded, `extent`; an
+    example that is not valid, and a pixel whose label is ignored, is not counted.
     """
     predict_step, stated = make_predict_step(model, config, mesh), target_of(mesh)
-    classes = len(config.data.class_names)
+    classes, ignore = len(config.data.class_names), config.data.ignore_label
+    extra = tuple(config.eval.metrics)
 
     @traced_for(stated)
-    def eval_step(variables: dict, batch: dict) -> tuple[jax.Array, jax.Array]:
-        mask = predict_step(variables, batch["image"], batch.get("extent"))["mask"]
-        counts = confusion_matrix(
-            batch["label"], mask, classes, config.data.ignore_label, batch["valid"]
-        )
+    def eval_step(variables: dict, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
+        outputs = predict_step(variables, batch["image"], batch.get("extent"))
+        label, mask, valid = batch["label"], outputs["mask"], batch["valid"]
+        counts = {"confusion": confusion_matrix(label, mask, classes, ignore, valid)}
+        counts |= device_counts(extra, outputs["probabilities"], label, ignore, valid)
         return counts, mask
 
     whole, sharded = replicated(mesh), batch_sharding(mesh)

@@ -24,6 +24,7 @@ MAY_DIFFER = (
     "eval.batch_size",
     "eval.bucket",
     "eval.examples",
+    "eval.metrics",
     "train.keep",
     "train.log_every",
     "train.save_every",

@@ -4,7 +4,7 @@ Counts add over batches, devices and hosts; ratios are taken once, at the end, i
 of one batch is never averaged with that of another.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -117,9 +117,9 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
     total = counts.sum()
     seen = labelled > 0  # a class without labels weighs nothing, and its IoU may be nan
     overall = {
-        "mean_iou": _mean(scores["iou"]),
-        "mean_dice": _mean(scores["dice"]),
-        "mean_accuracy": _mean(scores["recall"]),
+        "mean_iou": mean_of_known(scores["iou"]),
+        "mean_dice": mean_of_known(scores["dice"]),
+        "mean_accuracy": mean_of_known(scores["recall"]),
         "pixel_accuracy": float(_ratio(hits.sum(), total)),
         "fw_iou": float(_ratio((labelled[seen] * scores["iou"][seen]).sum(), total)),
     }
@@ -134,42 +134,10 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     return above / np.where(below > 0, below, np.nan)
 
 
-def _mean(values: np.ndarray) -> float:
+def mean_of_known(values: np.ndarray) -> float:
+    """The mean of what is not nan; nan of nothing."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
-
-
-def flat(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of `compute` with one name each: `mean_iou`, ..., `iou/vessel`, `dice/vessel`."""
-    values = {name: scores[name] for name in OVERALL}
-    for key in PER_CLASS:
-        values |= {f"{key}/{name}": value for name, value in scores[key].items()}
-    return values
-
-
-def format_table(scores: Mapping[str, Any]) -> str:
-    """The scores of `compute` as lines of text, in percent; a score that is nan shows as `-`.
-
-    One row for each class, one for their means, and a line with the overall scores.
-    """
-    names = list(scores["iou"])
-    width = max(map(len, [*names, "class", "mean"]))
-    header = f"{'class':<{width}}" + "".join(f"{key:>11}" for key in PER_CLASS)
-    rows = [[scores[key][name] for key in PER_CLASS] for name in names]
-    means = [_mean(np.asarray(column, np.float64)) for column in zip(*rows, strict=True)]
-    lines = [header, "-" * len(header)]
-    lines += [_row(name, row, width) for name, row in zip(names, rows, strict=True)]
-    lines += ["-" * len(header), _row("mean", means, width), ""]
-    lines.append(
-        f"pixel accuracy {percent(scores['pixel_accuracy'])}   "
-        f"mean accuracy {percent(scores['mean_accuracy'])}   "
-        f"frequency-weighted IoU {percent(scores['fw_iou'])}"
-    )
-    return "\n".join(lines)
-
-
-def _row(name: str, values: Sequence[float], width: int) -> str:
-    return f"{name:<{width}}" + "".join(f"{percent(value):>11}" for value in values)
 
 
 def percent(value: float | None) -> str:

@@ -1,0 +1,37 @@
+"""Scores of a segmentation, from states that add; ratios are taken once, in float64 on the host."""
+
+from fcnjax.metrics.confusion import (
+    OVERALL,
+    PER_CLASS,
+    ConfusionState,
+    compute,
+    confusion_matrix,
+    percent,
+)
+from fcnjax.metrics.extra import (
+    EXTRA,
+    EXTRA_PER_CLASS,
+    ExtraScores,
+    check_eval,
+    device_counts,
+    lower_is_better,
+)
+from fcnjax.metrics.table import flat, format_table, number
+
+__all__ = [
+    "EXTRA",
+    "EXTRA_PER_CLASS",
+    "OVERALL",
+    "PER_CLASS",
+    "ConfusionState",
+    "ExtraScores",
+    "check_eval",
+    "compute",
+    "confusion_matrix",
+    "device_counts",
+    "flat",
+    "format_table",
+    "lower_is_better",
+    "number",
+    "percent",
+]
