@@ -53,7 +53,7 @@ def default_config() -> ConfigDict:
                 "merge": config_dict.placeholder(str),  # fpn: add or concat
                 "dropout": config_dict.placeholder(float),  # on the decoder's features
                 "encoder_form": config_dict.placeholder(str),  # whose: torchvision, timm, smp, ...
-                "drop_path": config_dict.placeholder(float),  # convnext: of the last block
+                "drop_path": config_dict.placeholder(float),  # stochastic depth: of the last block
                 "output_stride": config_dict.placeholder(int),  # resnet: 8, 16 or 32
                 "dilation_rule": config_dict.placeholder(str),  # resnet: torchvision or smp
                 "atrous_rates": config_dict.placeholder(tuple),  # deeplab: dilations of the ASPP

@@ -114,6 +114,23 @@ def test_drop_path_rises_to_the_last_block_and_rests_in_inference():
     np.testing.assert_array_equal(undropped[1].data, plain[1])
 
 
+def test_drop_path_of_a_resnet_leaves_its_shortcut():
+    encoder = ResNet((1, 1, 1, 1), "basic", norm="none", drop_path=0.99)
+    image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((2, 32, 32, 3))))
+    variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, False))()
+
+    @jax.jit
+    def run(key):
+        return [f.data for f in encoder.apply(variables, image, True, rngs={"dropout": key})]
+
+    plain = [f.data for f in encoder.apply(variables, image, False)]
+    trained = run(jax.random.key(1))
+    np.testing.assert_allclose(trained[1], plain[1], rtol=1e-4, atol=1e-4)  # the first: rate 0
+    project = variables["params"]["layer4_0"]["downsample"]["conv"]
+    shortcut = trained[3][:, ::2, ::2] @ project["kernel"][0, 0] + project["bias"]
+    np.testing.assert_allclose(trained[4], jnp.maximum(shortcut, 0), rtol=1e-4, atol=1e-4)
+
+
 def test_options_reach_the_encoder_or_are_refused():
     config = default_config()
     config.data.class_names = ("a", "b")
@@ -124,6 +141,6 @@ def test_options_reach_the_encoder_or_are_refused():
         build_model(config)
     config.model.update({"encoder": "resnet50d", "drop_path": None, "output_stride": 16})
     assert build_model(config).encoder.strides == (2, 4, 8, 16, 16)
-    config.model.drop_path = 0.1
+    config.model.update({"encoder": "vgg11", "drop_path": 0.1, "output_stride": None})
     with pytest.raises(UserError, match=r"config\.model\.drop_path: not an option of encoder"):
         build_model(config)

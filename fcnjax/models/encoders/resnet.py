@@ -4,10 +4,12 @@ import functools
 from types import MappingProxyType
 
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 
 from fcnjax.models.layers import (
     ConvNormAct,
+    DropPath,
     FeatureMap,
     activated,
     add,
@@ -32,6 +34,7 @@ class BasicBlock(nn.Module):
         first_dilation: Of the first 3x3 convolution; None: as the others.
         shortcut_pool: Step of a mean over 2x2 pixels before the shortcut's projection, which then
             has no stride; 0: no mean.
+        drop_path: Probability of leaving only the shortcut, in training.
     """
 
     width: int
@@ -44,6 +47,7 @@ class BasicBlock(nn.Module):
     group_width: int = 64
     first_dilation: int | None = None
     shortcut_pool: int = 0
+    drop_path: float = 0.0
     expansion = 1
 
     @nn.compact
@@ -77,6 +81,8 @@ class BasicBlock(nn.Module):
                 stride = 1
             project = self.conv(y.channels, "downsample", kernel=1, stride=stride, activation=None)
             x = project(x, train)
+        if self.drop_path:
+            y = DropPath(self.drop_path)(y, train)
         return activated(self.activation, add(x, y))
 
 
@@ -125,6 +131,8 @@ class ResNet(nn.Module):
         dilation_rule: A name in `DILATION_RULES`; their weights are alike, their results not.
         groups, group_width: As in `Bottleneck`.
         deep: Whether it is ResNet-D.
+        drop_path: Probability of dropping the last block's residual, in training (Huang et al.
+            2016, arXiv:1603.09382); it rises from 0 at the first block in equal steps, as timm's.
     """
 
     depths: tuple[int, ...]
@@ -137,6 +145,7 @@ class ResNet(nn.Module):
     groups: int = 1
     group_width: int = 64
     deep: bool = False
+    drop_path: float = 0.0
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -157,6 +166,7 @@ class ResNet(nn.Module):
         features = [x]
         x = max_pool(x, kernel=3, stride=2, padding=1)
         previous = 1
+        rates = iter(np.linspace(0, self.drop_path, sum(self.depths)).tolist())
         for i, (depth, width) in enumerate(zip(self.depths, WIDTHS, strict=True), start=1):
             strided = i > 1 and self.strides[i] > self.strides[i - 1]
             dilation = 2 ** (i + 1) // self.strides[i]
@@ -172,7 +182,7 @@ class ResNet(nn.Module):
                 dilations = (dilation, first["first_dilation"]) if j == 0 else (dilation,)
                 x = with_phases(x, 1 if whole else phases_of(x, dilations, train))
                 block = BLOCKS[self.block](
-                    width, dilation=dilation, name=f"layer{i}_{j}", **options
+                    width, dilation=dilation, drop_path=next(rates), name=f"layer{i}_{j}", **options
                 )
                 x = block(x, train)
             previous = dilation

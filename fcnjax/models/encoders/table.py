@@ -71,7 +71,7 @@ _lite = functools.partial(_efficientnet, forms=efficientnet.LITE_FORMS)
 def _resnet(
     make: Callable[..., nn.Module], summary: str = "He et al. 2016, as torchvision"
 ) -> Entry:
-    return Entry(make, summary, _RESNET_OPTIONS)
+    return Entry(make, summary, MappingProxyType({"drop_path": "drop_path", **_RESNET_OPTIONS}))
 
 
 ENCODERS = MappingProxyType(
