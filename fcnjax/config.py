@@ -36,6 +36,7 @@ def default_config() -> ConfigDict:
                 "activation": "relu",  # relu, leaky_relu, gelu or silu
                 "dtype": "float32",  # of the computation: float32 or bfloat16
                 "init_from": config_dict.placeholder(str),  # published weights, or a workdir
+                "remat": False,  # compute blocks again for the gradient: less memory, more time
                 # Options of an encoder or decoder. None is its own default; a value that neither
                 # of the two takes is an error.
                 "widths": config_dict.placeholder(tuple),  # channels of the vanilla stages

@@ -80,7 +80,7 @@ def build_model(config: ConfigDict) -> Segmenter:
         else None
     )
     channels = len(channel_names(config.data.channels))
-    return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head)
+    return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head, model.remat)
 
 
 def _arguments(entry: Entry, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Encoder, decoder and head, joined."""
 
+import contextlib
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -12,6 +14,7 @@ from fcnjax.models.layers import (
     resize_like,
     zero_outside,
 )
+from fcnjax.models.remat import rematerialised
 
 
 class Segmenter(nn.Module):
@@ -25,6 +28,7 @@ class Segmenter(nn.Module):
         in_channels: Channels of the image.
         dtype: Of the computation; parameters and logits are float32.
         aux_head: A second decoder, which gives scores, to be trained beside the first; or None.
+        remat: Whether blocks are computed again for the gradient, in place of keeping their inside.
     """
 
     encoder: nn.Module
@@ -33,6 +37,7 @@ class Segmenter(nn.Module):
     in_channels: int = 3
     dtype: jnp.dtype = jnp.float32
     aux_head: nn.Module | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -63,9 +68,10 @@ class Segmenter(nn.Module):
         full = FeatureMap(image.astype(self.dtype), extent)
         # Padding may hold nan: from here on it is finite, for the sake of the gradients.
         full = full.replace(data=zero_outside(full))
-        features = self.encoder(full, train)
         more = {"image": full} if getattr(self.decoder, "takes_image", False) else {}
-        x = self.decoder(features, train, **more)
+        with rematerialised() if self.remat and train else contextlib.nullcontext():
+            features = self.encoder(full, train)
+            x = self.decoder(features, train, **more)
         x, sides = x if isinstance(x, tuple) else (x, {})
         if not self.decoder.scores:
             init = nn.initializers.lecun_normal()
