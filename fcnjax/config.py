@@ -76,6 +76,10 @@ def default_config() -> ConfigDict:
                 "eval_split": "val",
                 "eval_fraction": 0.2,  # split_by=fraction: the part held out
                 "split_seed": 0,
+                "folds": 0,  # split_by=fraction: divides all into so many parts; 0 does not
+                "fold": 0,  # of them, from 0: the part held out
+                # Finds in a file's name what may not be divided, as a patient: r"(p\d+)_".
+                "group_by": "",
                 "encoding": config_dict.placeholder(str),  # ids, rgb, onehot, instances; None looks
                 # Stored values in class order, as (0, 255), several as a tuple; () finds them.
                 "mask_values": (),

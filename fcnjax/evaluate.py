@@ -57,6 +57,9 @@ WHERE = (
     "eval_split",
     "eval_fraction",
     "split_seed",
+    "folds",
+    "fold",
+    "group_by",
     "on_error",
     "skip_most",
 )

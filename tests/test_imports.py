@@ -16,7 +16,7 @@ LAYERS = [
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},
-    {"train", "publish", "export", "inspect", "serve"},
+    {"train", "folds", "publish", "export", "inspect", "serve"},
     {"plan"},
     {"cli"},
 ]

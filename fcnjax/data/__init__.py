@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import load_config
 from fcnjax.data.cache import cached
 from fcnjax.data.classes import merge_classes
+from fcnjax.data.lists import refuse_folds
 from fcnjax.data.masks import values_of
 from fcnjax.data.mirror import check_mirror_pairs
 from fcnjax.data.mixture import Mixture
@@ -28,7 +29,10 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     config = config.copy_and_resolve_references()
     data = config.data
     check_settings(config)
-    notes = choose(SOURCES, data.source, "config.data.source").resolve(config)
+    layout = choose(SOURCES, data.source, "config.data.source")
+    if not layout.divides:
+        refuse_folds(data, f"by chance, and config.data.source={data.source} has splits of its own")
+    notes = layout.resolve(config)
     _check_lengths(data)
     if data.label_map:
         merge_classes(data)

@@ -25,11 +25,14 @@ class Layout:
         resolve: Fills in what `config.data` leaves open (classes, stored values, colours), and
             returns lines on what was found.
         open: Opens the split `train` or `eval` of a resolved config.
+        divides: Whether it divides images itself (`fcnjax.data.lists.hold_out`), where they have
+            no splits of their own.
     """
 
     summary: str
     resolve: Callable[[ConfigDict], list[str]]
     open: Callable[[ConfigDict, str], StoredSource]
+    divides: bool = False
 
 
 def fixed_layout(

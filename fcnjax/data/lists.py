@@ -1,5 +1,6 @@
 """Lists of names, a line each, that say which files a split has."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -80,24 +81,83 @@ def listed_pairs(
     return pairs
 
 
-def hold_out(items: Sequence[T], data: ConfigDict) -> dict[str, list[T]]:
+def hold_out(
+    items: Sequence[T], data: ConfigDict, names: Sequence[str] | None = None
+) -> dict[str, list[T]]:
     """Divides items into `train` and `eval`, always alike for a seed, one or more on each side.
+
+    With `config.data.folds` they are divided into so many parts, of which `config.data.fold` is
+    held out; the parts do not overlap and hold all. With `config.data.group_by`, items of whose
+    names it finds the same are on one side.
 
     Args:
         items: Two or more.
-        data: `config.data`, for `eval_fraction` and `split_seed`.
+        data: `config.data`, for `eval_fraction`, `split_seed`, `folds`, `fold` and `group_by`.
+        names: The name of each item, which groups go by; None where items have none.
 
     Raises:
-        UserError: The fraction is not between 0 and 1, or there are too few items.
+        UserError: A key is out of range, there are too few items or groups, or a name without one.
     """
     if not 0 < data.eval_fraction < 1:
         raise UserError(f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1")
     if len(items) < 2:
         raise UserError(f"{data.root}: {len(items)} image cannot be split; give two or more")
-    order = np.random.default_rng(data.split_seed).permutation(len(items))
-    count = min(max(round(len(items) * data.eval_fraction), 1), len(items) - 1)
-    held_out = set(order[:count].tolist())
+    groups = _groups(len(items), data, names)
+    count = int(groups.max()) + 1
+    order = np.random.default_rng(data.split_seed).permutation(count)
+    if data.folds:
+        _check_folds(data, count)
+        held_out = set(order[data.fold :: data.folds].tolist())
+    else:
+        held = min(max(round(count * data.eval_fraction), 1), count - 1)
+        held_out = set(order[:held].tolist())
+    of_eval = [group in held_out for group in groups.tolist()]
     return {
-        "train": [item for i, item in enumerate(items) if i not in held_out],
-        "eval": [item for i, item in enumerate(items) if i in held_out],
+        "train": [item for item, held in zip(items, of_eval, strict=True) if not held],
+        "eval": [item for item, held in zip(items, of_eval, strict=True) if held],
     }
+
+
+def refuse_folds(data: ConfigDict, why: str) -> None:
+    """Raises UserError where `config.data.folds` or `.group_by` would be of no effect."""
+    for key in ("folds", "group_by"):
+        if data[key]:
+            raise UserError(
+                f"config.data.{key}: {data[key]!r} is for images that are divided {why}"
+            )
+
+
+def _check_folds(data: ConfigDict, count: int) -> None:
+    if not 2 <= data.folds <= count:
+        what = "groups" if data.group_by else "images"
+        raise UserError(
+            f"config.data.folds: {data.folds} is not in 2..{count}, the {what} there are"
+        )
+    if not 0 <= data.fold < data.folds:
+        raise UserError(
+            f"config.data.fold: {data.fold} is not in 0..{data.folds - 1} (config.data.folds)"
+        )
+
+
+def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.ndarray:
+    """The group of each item, int `[count]`: itself alone where nothing groups."""
+    if not data.group_by:
+        return np.arange(count)
+    key = "config.data.group_by"
+    if names is None:
+        raise UserError(f"{key}: the source {data.source} has no names to group by; valid: ''")
+    try:
+        pattern = re.compile(data.group_by)
+    except re.error as error:
+        raise UserError(f"{key}: {data.group_by!r} is no regular expression: {error}") from None
+    found: dict[str, int] = {}
+    groups = []
+    for name in names:
+        match = pattern.search(name)
+        if match is None:
+            raise UserError(f"{key}: {data.group_by!r} finds nothing in {name}")
+        # The first part in parentheses, or all that is found.
+        groups.append(found.setdefault(match[min(pattern.groups, 1)] or "", len(found)))
+    if len(found) < 2:
+        raise UserError(f"{key}: {data.group_by!r} finds {next(iter(found))!r} in all names")
+    return np.asarray(groups)

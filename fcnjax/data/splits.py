@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.layout import PARTS
-from fcnjax.data.lists import hold_out, read_names
+from fcnjax.data.lists import hold_out, read_names, refuse_folds
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError, choose
 
@@ -35,6 +35,8 @@ def divide(
     root = Path(data.root)
     kind = kind_of(data)
     choose(dict.fromkeys(SPLIT_BY), kind, "config.data.split_by")
+    if kind != "fraction":
+        refuse_folds(data, f"by chance, and config.data.split_by is {kind}; give fraction")
     if kind == "folder":
         pairs = {}
         for part in PARTS:
@@ -42,7 +44,10 @@ def divide(
             pairs[part] = pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
     else:
         every = all_pairs(data, image_ends, mask_ends)
-        pairs = _by_list(data, every, image_ends) if kind == "list" else hold_out(every, data)
+        if kind == "list":
+            pairs = _by_list(data, every, image_ends)
+        else:
+            pairs = hold_out(every, data, [image.name for image, _ in every])
     for part, found in pairs.items():
         if not found:
             raise UserError(f"{root}: the split {data[f'{part}_split']!r} has no image")

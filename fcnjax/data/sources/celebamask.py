@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.decode import image_size, read_image, read_mask
 from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_root
-from fcnjax.data.lists import file_names, hold_out, read_names
+from fcnjax.data.lists import file_names, hold_out, read_names, refuse_folds
 from fcnjax.data.masks import ClassTable
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import stamps
@@ -183,6 +183,7 @@ def find_faces(data: ConfigDict) -> dict[str, list[Face]]:
     names = file_names(root / IMAGES)
     kinds = {"list": True, "fraction": False, "auto": any(p.is_file() for p in paths.values())}
     if choose(kinds, data.split_by, "config.data.split_by"):
+        refuse_folds(data, "by chance, and here are lists; give config.data.split_by=fraction")
         numbers = {part: _listed(path, root, names) for part, path in paths.items()}
     else:
         numbers = hold_out(sorted(int(n[:-4]) for n in names if re.fullmatch(r"\d+\.jpg", n)), data)
@@ -243,4 +244,5 @@ LAYOUT = Layout(
     "CelebAMask-HQ: CelebA-HQ-img, CelebAMask-HQ-mask-anno; train.txt and val.txt, or a fraction",
     _resolve,
     lambda config, part: FaceSource(find_faces(config.data)[part], config.data),
+    divides=True,
 )

@@ -31,7 +31,7 @@ from fcnjax.data.annotations import (
 )
 from fcnjax.data.decode import read_image
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.lists import hold_out
+from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.named import NamedClasses, name_classes
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.errors import UserError
@@ -280,7 +280,10 @@ def _open(config: ConfigDict, part: str) -> CocoSource:
     data, rows = config.data, None
     file, folder = _files(data, part)
     if "{split}" not in data.annotations:
-        rows = hold_out(range(len(read_index(file).names)), data)[part]
+        names = read_index(file).names
+        rows = hold_out(range(len(names)), data, names)[part]
+    else:
+        refuse_folds(data, "by chance, and config.data.annotations has a file for each split")
     return CocoSource(file, folder, data, rows)
 
 
@@ -302,4 +305,5 @@ LAYOUT = Layout(
     "COCO's JSON: config.data.annotations and .images, {split} in them is the split's name",
     _resolve,
     _open,
+    divides=True,
 )

@@ -28,4 +28,5 @@ LAYOUT = Layout(
     "two folders, config.data.images and .masks, files paired by name",
     _resolve,
     lambda config, part: PairSource(divide(config.data)[part], config.data),
+    divides=True,
 )

@@ -228,4 +228,5 @@ LAYOUT = Layout(
     "rasters as GeoTIFF of any size in config.data.images and .masks, read in windows",
     _resolve,
     _open,
+    divides=True,
 )

@@ -27,7 +27,7 @@ from fcnjax.data.annotations import FARTHEST, field, parse_json, read_text
 from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.limits import refuse_large
-from fcnjax.data.lists import hold_out, read_names
+from fcnjax.data.lists import hold_out, read_names, refuse_folds
 from fcnjax.data.named import NamedClasses, name_classes
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.errors import UserError, choose, unknown
@@ -242,7 +242,8 @@ def find_files(data: ConfigDict) -> dict[str, list[Path]]:
     # One of two is a slip to be told of, not a reason to split at random.
     kinds = {"auto": any(map(Path.is_file, lists.values())), "list": True, "fraction": False}
     if not choose(kinds, data.split_by, "config.data.split_by"):
-        return hold_out(files, data)
+        return hold_out(files, data, [path.name for path in files])
+    refuse_folds(data, "by chance, and here are lists; give config.data.split_by=fraction")
     by_name = {name: path for path in files for name in (path.stem, path.name)}
     found: dict[str, list[Path]] = {}
     for part, path in lists.items():
@@ -282,4 +283,5 @@ LAYOUT = Layout(
     "a folder of LabelMe's JSON files, with the images beside or in them",
     _resolve,
     lambda config, part: LabelmeSource(find_files(config.data)[part], config.data),
+    divides=True,
 )

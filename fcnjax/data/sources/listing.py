@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.annotations import annotations_file, field, read_text, refuse_missing
 from fcnjax.data.classes import find_classes
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
-from fcnjax.data.lists import hold_out
+from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
 from fcnjax.data.skipping import skips
 from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
@@ -86,7 +86,8 @@ def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
     has_split = rows[0].split is not None
     kinds = {"auto": has_split, "list": True, "fraction": False}
     if not choose(kinds, data.split_by, "config.data.split_by"):
-        return hold_out(rows, data)
+        return hold_out(rows, data, [row.image.name for row in rows])
+    refuse_folds(data, "by chance, and this list has a 'split'; give config.data.split_by=fraction")
     if not has_split:
         raise UserError(f"{path}: has no 'split', which config.data.split_by='list' goes by")
     valid = list(dict.fromkeys(row.split for row in rows))
@@ -133,4 +134,5 @@ LAYOUT = Layout(
     "a CSV or JSON list of images and masks, config.data.annotations",
     _resolve,
     lambda config, part: PairSource(divide_list(config.data)[part], config.data),
+    divides=True,
 )

@@ -209,4 +209,5 @@ LAYOUT = Layout(
     "volumes as .nii or .nii.gz in config.data.images and .masks, read in slices",
     _resolve,
     _open,
+    divides=True,
 )

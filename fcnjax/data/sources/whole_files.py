@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from fcnjax.data import splits
 from fcnjax.data.classes import find_classes, listed, values_of_classes
 from fcnjax.data.layout import PARTS, require_root
+from fcnjax.data.lists import refuse_folds
 from fcnjax.data.masks import values_of
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError, choose
@@ -40,6 +41,7 @@ def divide(data: ConfigDict, ends: Sequence[str]) -> tuple[dict[str, list[Pair]]
     if kind in ("blocks", "fraction"):
         pairs = splits.all_pairs(data, ends, ends)
         if kind == "blocks" or len(pairs) == 1:
+            refuse_folds(data, "by whole files, and here each file is")
             if not 0 < data.eval_fraction < 1:
                 raise UserError(
                     f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1"

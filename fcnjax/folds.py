@@ -1,0 +1,107 @@
+"""`fcnjax folds`: the scores of a cross-validation, over its runs."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax import metrics
+from fcnjax.config import differences
+from fcnjax.errors import UserError
+from fcnjax.evaluate import METRICS_FILE
+from fcnjax.files import read_json, write_json
+from fcnjax.workdir import MAY_DIFFER, load_saved_config
+
+OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax folds`."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax folds",
+        description="Print the mean and the standard deviation of the scores over the runs of a "
+        "cross-validation (config.data.folds), each of which was trained with another "
+        "config.data.fold; and the score of all their confusion matrices added up.",
+        epilog="example: fcnjax folds runs/fold*; the ensemble of them: fcnjax predict IMAGES "
+        "--workdir=runs/fold0 --workdir=runs/fold1 ... --out=DIR",
+        allow_abbrev=False,
+    )
+    parser.add_argument("workdirs", nargs="+", metavar="WORKDIR", help="the run of a fold")
+    parser.add_argument("--out", metavar="FILE", help="write the figures as JSON too")
+    args = parser.parse_args(argv)
+    found = summarise(args.workdirs)
+    print(as_table(found))
+    if args.out:
+        write_json(Path(args.out), found)
+    return 0
+
+
+def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
+    """The scores over the folds.
+
+    Returns:
+        `{"folds": [0, 1, ...], "scores": {name: {"of_each": [...], "mean": m, "deviation": s,
+        "pooled": p}}}`: the deviation is that of a sample (n - 1), and nan over one fold; a fold in
+        which a score is nan is left out of both; `pooled` is by the sum of the matrices, of all
+        images together.
+
+    Raises:
+        UserError: A workdir has no scores, is no fold, is one twice, or is of another config.
+    """
+    runs = sorted(map(_read, map(Path, workdirs)), key=lambda run: run[1].data.fold)
+    _check_alike(runs)
+    scores = [run[2]["metrics"] for run in runs]
+    pooled = metrics.flat(
+        metrics.compute(
+            sum(np.asarray(run[2]["confusion"]) for run in runs), runs[0][2]["class_names"]
+        )
+    )
+    found = {}
+    for name in scores[0]:
+        of_each = [float("nan") if s[name] is None else s[name] for s in scores]
+        known = np.asarray([value for value in of_each if not np.isnan(value)])
+        found[name] = {
+            "of_each": of_each,
+            "mean": float(known.mean()) if known.size else float("nan"),
+            "deviation": float(known.std(ddof=1)) if known.size > 1 else float("nan"),
+            "pooled": pooled.get(name, float("nan")),
+        }
+    return {"folds": [run[1].data.fold for run in runs], "scores": found}
+
+
+def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
+    config = load_saved_config(workdir)
+    if not config.data.folds:
+        raise UserError(f"{workdir}: is no run of a fold: its config.data.folds is 0")
+    path = workdir / METRICS_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: is not there: the run has not ended; the same train goes on")
+    return workdir, config, read_json(path)
+
+
+def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> None:
+    first, config, _ = runs[0]
+    for workdir, other, _ in runs[1:]:
+        if keys := differences(config, other, (*MAY_DIFFER, *OF_ONE)):
+            raise UserError(
+                f"{workdir}: differs from {first} in config.{keys[0]}, not by fold alone"
+            )
+    folds = [run[1].data.fold for run in runs]
+    for one, other, workdir in zip(folds, folds[1:], [run[0] for run in runs[1:]], strict=False):
+        if one == other:
+            raise UserError(f"{workdir}: is fold {other} too; give each fold once")
+
+
+def as_table(found: dict[str, Any]) -> str:
+    """The scores as lines of text, in percent; one that is nan shows as `-`."""
+    folds, width = found["folds"], max(map(len, found["scores"]))
+    heads = [*(f"fold {fold}" for fold in folds), "mean", "+-", "pooled"]
+    lines = ["".join([f"{'':<{width}}", *(f"{head:>9}" for head in heads)])]
+    for name, score in found["scores"].items():
+        values = [*score["of_each"], score["mean"], score["deviation"], score["pooled"]]
+        cells = "".join(f"{'-':>9}" if np.isnan(v) else f"{100 * v:>9.2f}" for v in values)
+        lines.append(f"{name:<{width}}{cells}")
+    return "\n".join(lines)

@@ -1,0 +1,99 @@
+"""Splits by chance: folds, and groups that are not divided."""
+
+import numpy as np
+import pytest
+
+from fcnjax import data
+from fcnjax.config import default_config, load_config
+from fcnjax.data.lists import hold_out
+from fcnjax.errors import UserError
+
+
+def settings(**changes):
+    config = default_config().data
+    config.root = "set"
+    config.update(changes)
+    return config
+
+
+def held(count, names=None, **changes):
+    return hold_out(range(count), settings(**changes), names)
+
+
+def test_folds_are_disjoint_hold_all_and_are_even():
+    for count, folds in ((10, 5), (11, 4), (3, 3)):
+        parts = [held(count, folds=folds, fold=k) for k in range(folds)]
+        assert sorted(i for part in parts for i in part["eval"]) == list(range(count))
+        for part in parts:
+            assert sorted([*part["train"], *part["eval"]]) == list(range(count))
+        sizes = [len(part["eval"]) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+
+
+def test_folds_are_drawn_by_the_seed():
+    one, again, other = (held(30, folds=3, split_seed=seed) for seed in (1, 1, 2))
+    assert one == again != other
+
+
+NAMES = [f"p{i // 4}_{i % 4}.png" for i in range(20)]  # five patients of four images
+
+
+@pytest.mark.parametrize("pattern", [r"(p\d+)_", r"p\d+"])
+def test_groups_are_not_divided(pattern):
+    patients = np.arange(20) // 4
+    seen = []
+    for k in range(5):
+        part = held(20, NAMES, folds=5, fold=k, group_by=pattern)
+        held_out = set(patients[part["eval"]])
+        assert len(held_out) == 1
+        assert not held_out & set(patients[part["train"]])
+        seen += held_out
+    assert sorted(seen) == list(range(5))
+    part = held(20, NAMES, eval_fraction=0.4, group_by=pattern)
+    assert len(set(patients[part["eval"]])) == 2
+    assert not set(patients[part["eval"]]) & set(patients[part["train"]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"folds": 1}, r"config.data.folds: 1 is not in 2..20, the images"),
+        ({"folds": 21}, r"config.data.folds: 21 is not in 2..20"),
+        ({"folds": -1}, "config.data.folds: -1"),
+        ({"folds": 4, "fold": 4}, r"config.data.fold: 4 is not in 0..3"),
+        ({"folds": 6, "group_by": r"p\d+"}, r"config.data.folds: 6 is not in 2..5, the groups"),
+        ({"group_by": "("}, "config.data.group_by.*no regular expression"),
+        ({"group_by": r"q\d+"}, "config.data.group_by.*finds nothing in p0_0.png"),
+        ({"group_by": "p"}, "config.data.group_by.*finds 'p' in all names"),
+    ],
+)
+def test_bad_values_name_the_key(changes, words):
+    with pytest.raises(UserError, match=words):
+        held(20, NAMES, **changes)
+
+
+def test_a_source_without_names_has_no_groups():
+    with pytest.raises(UserError, match=r"config.data.group_by: the source folder has no names"):
+        held(20, group_by="x")
+
+
+def test_a_folder_is_divided_into_folds_and_lists_are_not(shapes, tmp_path, make_folder):
+    config = load_config(f"folder:root={shapes}", ["--config.data.folds=5", "--config.data.fold=2"])
+    resolved, _ = data.resolve(config)
+    assert len(data.open_source(resolved, "eval")) == 2
+    root = make_folder(tmp_path, 4)
+    for split in ("train", "val"):
+        (root / f"{split}.txt").write_text("picture00\npicture01\n")
+    listed = load_config(f"folder:root={root}", ["--config.data.folds=2"])
+    with pytest.raises(
+        UserError, match=r"config.data.folds: 2 is for .*split_by is list; give fra"
+    ):
+        data.resolve(listed)
+    listed.data.split_by = "fraction"
+    assert len(data.open_source(data.resolve(listed)[0], "train")) == 2
+
+
+def test_a_set_with_splits_of_its_own_has_no_folds():
+    config = load_config("driving_cityscapes", ["--config.data.folds=5"])
+    with pytest.raises(UserError, match=r"config.data.folds.*cityscapes has splits of its own"):
+        data.resolve(config)
