@@ -7,6 +7,7 @@ exist is a one-line error that lists what is valid.
 
 import ast
 import importlib.util
+import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -167,21 +168,31 @@ def default_config() -> ConfigDict:
                 "cldice_iterations": 10,  # half the greatest width of a structure, pixels
             },
             "optim": {
-                "name": "adamw",  # adamw or sgd
+                "name": "adamw",  # adamw, sgd, lamb, lion or muon
                 "lr": 1e-3,
-                "schedule": "cosine",  # constant, cosine or poly
+                "lr_end": 0.0,  # cosine, poly, one_cycle: the rate at the last step
+                "schedule": "cosine",  # constant, cosine, poly, step or one_cycle
                 "warmup_steps": 0,
                 "poly_power": 0.9,
-                "momentum": 0.9,  # sgd
-                "b1": 0.9,  # adamw
+                "milestones": (),  # step: the steps at which the rate is multiplied
+                "step_factor": 0.1,  # step: by what
+                "momentum": 0.9,  # sgd, muon
+                "b1": 0.9,  # adamw, lamb, lion
                 "b2": 0.999,
                 "weight_decay": 1e-4,  # not on norms and biases
                 "clip_norm": 0.0,  # greatest global norm of the gradient; 0 does not clip
+                # Parts, by the paths of their parameters: regular expressions, as encoder/layer1.*
+                "freeze": (),  # what is not trained; its batch norms do not move either
+                "freeze_norm": False,  # whether all batch norms keep to their running statistics
+                "multipliers": (),  # (part, factor) pairs: of the rate; the last that fits counts
+                "layer_decay": 1.0,  # of the rate, a block of the encoder before its last
                 "ema_decay": 0.0,  # of the averaged weights that evaluation uses; 0 for none
+                "average_last": 0,  # in its place the mean over so many steps, the last ones
             },
             "train": {
                 "steps": 1000,
                 "batch_size": 8,  # over all devices
+                "accumulate": 1,  # parts of a batch, one after the other: less memory, same step
                 "seed": 0,
                 "deterministic": False,  # GPU: only kernels that repeat bit for bit
                 "log_every": 20,
@@ -374,7 +385,8 @@ def _parse_tuple(text: str, what: str) -> tuple:
     except (ValueError, SyntaxError, TypeError):
         pass
     words = tuple(word.strip() for word in text.strip("()[]").split(","))
-    if not all(word.replace("_", "").replace("-", "").replace(" ", "").isalnum() for word in words):
+    # The path of a part of a model is a word too, with the signs of a simple pattern.
+    if not all(re.fullmatch(r"[\w -]+|[a-zA-Z.][\w/.*+-]*", word) for word in words):
         raise UserError(f"{what}: {text!r} is not a list such as 1,2,3 or vessel,background")
     return words
 

@@ -10,13 +10,14 @@ from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from fcnjax.data.augment import augment_batch, mix_batch, normalize, to_unit
+from fcnjax.accumulate import accumulated
+from fcnjax.data.augment import Mixed, augment_batch, mix_batch, normalize, to_unit
 from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.metrics import confusion_matrix, device_counts
-from fcnjax.models import Target, sampled_dropout, traced_for
-from fcnjax.optim import ema_update
+from fcnjax.models import Target, norms_at_rest, sampled_dropout, traced_for
+from fcnjax.optim import make_at_rest, make_moving, update_average
 from fcnjax.train_state import TrainState, state_shapes
 
 # Keys of a training batch that are not divided over the devices: the whole set, kept there.
@@ -31,9 +32,11 @@ def make_train_step(
     A batch holds `image [B, H, W, C]` and `label [B, H, W]` as stored; or, with the set on the
     device, `row [B]` (and `corner [B, 2]` where crops are sought) beside the whole `images`,
     `labels` and `extents`. Both hold `valid [B]`.
-    The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`.
+    The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`, of the parts
+    that are not frozen.
     """
     loss_fn, stated = make_loss(config), target_of(mesh)
+    moving, at_rest = make_moving(config), make_at_rest(config)
     whole, sharded = replicated(mesh), batch_sharding(mesh)
     divided = mesh.shape["fsdp"] > 1
     of_state = state_shardings(state_shapes(model, optimizer, config), mesh) if divided else whole
@@ -53,30 +56,53 @@ def make_train_step(
             )
         mixed = mix_batch(augment_key, image, label, config)
 
-        def loss_of(params: Any) -> tuple[jax.Array, tuple[dict, Any]]:
+        def loss_of(
+            params: Any, variables: dict, mixed: Mixed, valid: jax.Array, key: jax.Array
+        ) -> tuple[jax.Array, tuple[dict, Any]]:
             if divided:
                 # Gathered here, and not where the compiler finds it cheaper to move features.
                 params = jax.lax.with_sharding_constraint(params, whole)
-            outputs, updated = model.apply(
-                {**state.variables, "params": params},
-                over_devices(mixed.image, mesh),
-                train=True,
-                rngs={"dropout": dropout_key},
-                mutable=["batch_stats"],
-            )
-            loss, terms = mixed.loss(loss_fn, outputs, batch["valid"])
+            if moving is not None:
+                params = jax.tree.map(
+                    lambda moves, leaf: leaf if moves else jax.lax.stop_gradient(leaf),
+                    moving(params),
+                    params,
+                )
+            with norms_at_rest(at_rest):
+                outputs, updated = model.apply(
+                    {**variables, "params": params},
+                    over_devices(mixed.image, mesh),
+                    train=True,
+                    rngs={"dropout": key},
+                    mutable=["batch_stats"],
+                )
+            loss, terms = mixed.loss(loss_fn, outputs, valid)
             return loss, (terms, updated.get("batch_stats", {}))
 
+        def slope_of(params: Any, *rest: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
+            values, grads = jax.value_and_grad(loss_of, has_aux=True)(params, *rest)
+            if divided:
+                # Each device updates its own part.
+                grads = jax.lax.with_sharding_constraint(grads, of_state.variables["params"])
+            return values, grads
+
         params = state.variables["params"]
-        (loss, (terms, batch_stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
-        if divided:
-            # Each device updates its own part.
-            grads = jax.lax.with_sharding_constraint(grads, of_state.variables["params"])
+        given = (params, state.variables, mixed, batch["valid"], dropout_key)
+        if config.train.accumulate > 1:
+            (loss, (terms, batch_stats)), grads = accumulated(slope_of, *given, config, mesh)
+        else:
+            (loss, (terms, batch_stats)), grads = slope_of(*given)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
-        variables = {"params": optax.apply_updates(params, updates), "batch_stats": batch_stats}
+        moved = optax.apply_updates(params, updates)
+        if moving is not None:
+            # Taken over, not added to: to the last bit.
+            moved = jax.tree.map(
+                lambda moves, new, old: new if moves else old, moving(params), moved, params
+            )
+        variables = {"params": moved, "batch_stats": batch_stats}
         ema = state.ema
         if ema is not None:
-            ema = ema_update(ema, variables, config.optim.ema_decay, state.step)
+            ema = update_average(ema, variables, config, state.step)
         metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics

@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax import data
+from fcnjax.accumulate import check_accumulate
 from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.data import pipeline
@@ -39,10 +40,17 @@ from fcnjax.mesh import (
 )
 from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
-from fcnjax.optim import make_optimizer, make_schedule
+from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
-from fcnjax.train_state import ONCE, TrainState, init_state, init_variables, state_shapes
+from fcnjax.train_state import (
+    ONCE,
+    TrainState,
+    init_state,
+    init_variables,
+    param_shapes,
+    state_shapes,
+)
 from fcnjax.workdir import claim_workdir
 
 
@@ -72,8 +80,10 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     check_config(config)
     mesh = make_mesh(config)
     check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
+    check_accumulate(config, mesh, config.train.batch_size)
     check_height(config.augment.crop[0], mesh)
     model, optimizer = build_model(config), make_optimizer(config)
+    parts = check_parts(config, lambda: param_shapes(model, config))
     source = data.open_source(config, "train")
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
     train_step = make_train_step(model, optimizer, config, mesh)
@@ -88,7 +98,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     )
     with contextlib.closing(checkpoints):
         state = restore_or_init(checkpoints, model, optimizer, config, mesh, say)
-        say(describe(config, mesh, state, source, workdir))
+        say(describe(config, mesh, state, source, workdir, parts))
         if int(state.step) < config.train.steps:
             batches = device_batches(source, config, mesh, int(state.step))
             writer = MetricWriter(
@@ -280,9 +290,14 @@ def catch_signals() -> Iterator[list[signal.Signals]]:
 
 
 def describe(
-    config: ConfigDict, mesh: Mesh, state: TrainState, source: data.Source, workdir: Path
+    config: ConfigDict,
+    mesh: Mesh,
+    state: TrainState,
+    source: data.Source,
+    workdir: Path,
+    parts: list[str],
 ) -> str:
-    """One line on what is about to be trained."""
+    """One line on what is about to be trained; `parts`: what is frozen of it."""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
     device = mesh.devices.flat[0].device_kind
     sizes = {axis: size for axis, size in mesh.shape.items() if size > 1}
@@ -291,9 +306,12 @@ def describe(
     begin = f"resuming at step {start}" if start else "starting"
     if start >= config.train.steps:
         begin = f"trained already, to step {start}"
+    own = "".join(f"; {words}" for words in parts)
+    if config.train.accumulate > 1:
+        own += f"; batches of {config.train.batch_size} in {config.train.accumulate} parts"
     return (
         f"{begin}: {config.model.decoder} on {config.model.encoder}, {count / 1e6:.2f} M "
-        f"parameters; {len(source)} images, {len(config.data.class_names)} classes; "
+        f"parameters{own}; {len(source)} images, {len(config.data.class_names)} classes; "
         f"{mesh.size} x {device}{axes and f' ({axes})'}; {workdir}"
     )
 

@@ -11,6 +11,7 @@ from flax import struct
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.optim import has_average
 
 # Compiler options for what runs once: the drawing of a U-Net takes longer to optimise than to run.
 ONCE = MappingProxyType({"xla_backend_optimization_level": 0})
@@ -23,7 +24,7 @@ class TrainState(struct.PyTreeNode):
         step: int32 scalar, updates done so far.
         variables: What `model.apply` takes: `params` and `batch_stats`.
         opt_state: The optimizer's.
-        ema: A running average of `variables`, or None where `config.optim.ema_decay` is 0.
+        ema: An average of `variables`, or None where `config.optim` asks for none.
     """
 
     step: jax.Array
@@ -45,6 +46,11 @@ def init_variables(model: nn.Module, config: ConfigDict) -> dict[str, Any]:
     return {"batch_stats": {}, **variables}
 
 
+def param_shapes(model: nn.Module, config: ConfigDict) -> Any:
+    """The shapes of the parameters, without computing them."""
+    return jax.eval_shape(lambda: init_variables(model, config))["params"]
+
+
 def init_state(
     variables: dict[str, Any], optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> TrainState:
@@ -54,7 +60,7 @@ def init_state(
         variables=variables,
         opt_state=optimizer.init(variables["params"]),
         # A copy: the step donates its state, and may not be given one buffer twice.
-        ema=jax.tree.map(jnp.copy, variables) if config.optim.ema_decay else None,
+        ema=jax.tree.map(jnp.copy, variables) if has_average(config) else None,
     )
 
 

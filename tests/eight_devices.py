@@ -83,6 +83,16 @@ def test_training_on_eight_devices_equals_training_on_one(config, cache):
     assert_close(one.variables, eight.variables, 1e-3)
 
 
+def test_parts_of_a_batch_are_the_same_on_eight_devices(config):
+    """Batch norm and all: which examples make a part does not depend on the devices."""
+    config = config.copy_and_resolve_references()
+    config.train.accumulate = 2
+    one, one_losses = some_steps(config, 1, 2)
+    eight, eight_losses = some_steps(config, 8, 2)
+    np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
+    assert_close(one.variables, eight.variables, 1e-3)
+
+
 @pytest.mark.parametrize("cache", [None, "device"])
 def test_only_sums_pass_between_devices(config, cache):
     """Whole images or features would be more than a network carries; phases keep to theirs."""

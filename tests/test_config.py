@@ -55,7 +55,7 @@ def test_override_takes_the_keys_type(config_file, word, section, key, value):
         ("--config.train.steps=1.5", r"--config\.train\.steps: '1\.5' is not a whole number"),
         ("--config.optim.lr=fast", r"--config\.optim\.lr: 'fast' is not a number"),
         ("--config.data.shuffle_labels=yes", r"'yes' is not true or false"),
-        ("--config.optim=3", r"--config\.optim: is a section; its keys: b1,"),
+        ("--config.optim=3", r"--config\.optim: is a section; its keys: average_last,"),
         ("--config.optim.lr.x=3", r"config\.optim\.lr is a value, not a section"),
         ("--config.optim.lr", r"--config\.optim\.lr: needs a value"),
         ("--config.augment.crop=(1,", r"is not a list"),

@@ -13,6 +13,7 @@ LAYERS = [
     {"workdir", "model_file", "hosts"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},
+    {"accumulate"},
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},

@@ -5,7 +5,7 @@ from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.entry import Entry
 from fcnjax.models.fold import make_fold
-from fcnjax.models.layers import Target, sampled_dropout, traced_for
+from fcnjax.models.layers import Target, norms_at_rest, sampled_dropout, traced_for
 from fcnjax.models.segmenter import Segmenter
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Target",
     "build_model",
     "make_fold",
+    "norms_at_rest",
     "sampled_dropout",
     "traced_for",
 ]

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import load_given
 from fcnjax.errors import UserError
 from fcnjax.inspect.text import size
-from fcnjax.mesh import batch_shards, check_batch_size
+from fcnjax.mesh import check_batch_size
 from fcnjax.models import build_model
 from fcnjax.plan import text
 from fcnjax.plan.program import Planner, check_plannable
@@ -118,7 +118,7 @@ def print_plan(config: ConfigDict, topology: Topology, args: argparse.Namespace)
     devices = planner.mesh.size
     print(text.target(planner, memory), end="\n\n", flush=True)
     if args.batch is None and memory is not None:
-        result = largest_batch(planner.footprint, batch_shards(planner.mesh), memory)
+        result = largest_batch(planner.footprint, planner.least, memory)
         print(text.largest(result, devices, memory), end="\n\n")
         shown = result.fits
     else:
@@ -148,7 +148,7 @@ def print_table(
     hint, held = 1, None
     for topology in topologies:
         planner, memory = Planner(config, topology), memory_of(topology, args)
-        step = batch_shards(planner.mesh)
+        step = planner.least
         # Chips hold about as many images each, however many they are; larger ones the more.
         hint = hint * memory // held if held else hint
         result = largest_batch(planner.footprint, step, memory, hint)

@@ -17,12 +17,20 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from fcnjax.accumulate import check_accumulate
 from fcnjax.config import channel_names
 from fcnjax.data.canvas import canvas_size
 from fcnjax.errors import UserError
 from fcnjax.files import cache_dir, read_json, write_json
 from fcnjax.inspect.text import size
-from fcnjax.mesh import batch_sharding, check_batch_size, check_height, make_mesh, state_shardings
+from fcnjax.mesh import (
+    batch_sharding,
+    batch_shards,
+    check_batch_size,
+    check_height,
+    make_mesh,
+    state_shardings,
+)
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.packages import to_stderr
@@ -90,13 +98,19 @@ class Planner:
         check_height(config.augment.crop[0], self.mesh)
         self._found: dict[int, Footprint] = {}
 
+    @property
+    def least(self) -> int:
+        """The least batch; all others are multiples of it."""
+        return batch_shards(self.mesh) * self.config.train.accumulate
+
     def footprint(self, batch: int) -> Footprint:
         """What a step of `batch` images takes; kept in the cache folder, for the next time.
 
         Raises:
-            UserError: The batch does not divide over the mesh.
+            UserError: The batch, or `train.accumulate` parts of it, do not divide over the mesh.
         """
         check_batch_size(batch, self.mesh, "--batch")
+        check_accumulate(self.config, self.mesh, batch)
         if batch not in self._found:
             self._found[batch] = self._compile(batch)
         return self._found[batch]

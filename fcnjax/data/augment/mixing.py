@@ -26,12 +26,17 @@ class Mixed(NamedTuple):
         other: `[B, h, w]` int32, the labels of what was blended in; None without mixup. Equal to
             `label` in examples that were not blended.
         weight: Float32 scalar in 0.5..1, what `label` weighs against `other`; None without mixup.
+        share: Float32 scalar that the loss of `label` is multiplied by, where this is a part of a
+            batch; None: it is the whole.
+        other_share: The like for `other`.
     """
 
     image: jax.Array
     label: jax.Array
     other: jax.Array | None = None
     weight: jax.Array | None = None
+    share: jax.Array | None = None
+    other_share: jax.Array | None = None
 
     def loss(
         self, loss_fn: Callable[..., Any], outputs: dict[str, Any], valid: jax.Array
@@ -43,11 +48,15 @@ class Mixed(NamedTuple):
             outputs: What the model returned.
             valid: Bool `[B]`.
         """
-        own = loss_fn(outputs, self.label, valid)
+        own = _times(self.share, loss_fn(outputs, self.label, valid))
         if self.other is None:
             return own
-        other = loss_fn(outputs, self.other, valid)
+        other = _times(self.other_share, loss_fn(outputs, self.other, valid))
         return jax.tree.map(lambda a, b: self.weight * a + (1 - self.weight) * b, own, other)
+
+
+def _times(share: jax.Array | None, values: Any) -> Any:
+    return values if share is None else jax.tree.map(lambda value: share * value, values)
 
 
 def mix_batch(key: jax.Array, images: jax.Array, labels: jax.Array, config: ConfigDict) -> Mixed:

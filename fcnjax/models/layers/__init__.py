@@ -5,6 +5,7 @@ on padded examples gives, inside each one's extent, what it gives for the bare i
 """
 
 from fcnjax.models.layers.adaptive_pool import adaptive_mean
+from fcnjax.models.layers.at_rest import norms_at_rest
 from fcnjax.models.layers.attention import ReducedAttention, linear_init
 from fcnjax.models.layers.conv import (
     FOLDED,
@@ -86,6 +87,7 @@ __all__ = [
     "mean_pool",
     "mirror_pad",
     "normed",
+    "norms_at_rest",
     "phases_of",
     "resize_corners_like",
     "resize_like",

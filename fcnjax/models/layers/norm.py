@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
+from fcnjax.models.layers.at_rest import is_at_rest
 from fcnjax.models.layers.feature_map import FeatureMap, inside, map_data
 from fcnjax.models.layers.target import target
 
@@ -53,9 +54,12 @@ class BatchNorm(nn.Module):
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Normalises by the batch (`train`) or by the running statistics.
 
+        Within `norms_at_rest`, by the running statistics in training too.
+
         Raises:
             ValueError: An extent in training, where padding would count in the statistics.
         """
+        train = train and not is_at_rest(self.path)
         if train and x.extent is not None:
             raise ValueError("batch norm cannot be trained on padded examples: extent must be None")
         if not train:

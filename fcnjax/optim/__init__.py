@@ -1,0 +1,22 @@
+"""The learning rate, the optimiser, which parts it moves, and the average of the weights."""
+
+from fcnjax.optim.averages import ema_update, has_average, mean_update, update_average
+from fcnjax.optim.optimizers import OPTIMIZERS, decay_mask, make_optimizer
+from fcnjax.optim.parts import check_parts, make_at_rest, make_moving, rate_factors
+from fcnjax.optim.schedules import SCHEDULES, make_schedule
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "check_parts",
+    "decay_mask",
+    "ema_update",
+    "has_average",
+    "make_at_rest",
+    "make_moving",
+    "make_optimizer",
+    "make_schedule",
+    "mean_update",
+    "rate_factors",
+    "update_average",
+]

@@ -1,0 +1,114 @@
+"""The learning rate over the steps."""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+
+import optax
+from ml_collections import ConfigDict
+
+from fcnjax.errors import choose
+from fcnjax.optim.checks import require
+
+# Smith and Topin (2019) start a cycle well below its greatest rate; as torch's OneCycleLR.
+CYCLE_START = 1 / 25
+CYCLE_RISE = 0.3  # part of the steps, where `optim.warmup_steps` does not say
+
+
+def make_schedule(config: ConfigDict) -> optax.Schedule:
+    """The learning rate at a step, counted from 0.
+
+    It rises linearly from 0 over `optim.warmup_steps`, then follows `optim.schedule` over what is
+    left of `train.steps`:
+
+    - `constant`;
+    - `cosine`, half a cosine down to `optim.lr_end` (Loshchilov and Hutter, 2017);
+    - `poly`, `lr_end + (lr - lr_end) * (1 - progress) ** poly_power` (Liu et al., ParseNet, 2015);
+    - `step`, times `optim.step_factor` at each of `optim.milestones`, which are steps of the run;
+    - `one_cycle` (Smith and Topin 2019, arXiv:1708.07120): from `lr / 25` up to `lr` and down to
+      `lr_end`, half a cosine each. Its rise takes the warm-up's place: `optim.warmup_steps`, or
+      0.3 of the steps where that is 0. Momentum does not go the other way, as it does there.
+
+    Raises:
+        UserError: An unknown schedule or a value out of range; names the key.
+    """
+    optim, steps = config.optim, config.train.steps
+    make = choose(SCHEDULES, optim.schedule, "config.optim.schedule")
+    require(0 < optim.lr < math.inf, "optim.lr", optim.lr, "above 0")
+    require(steps >= 1, "train.steps", steps, "at least 1")
+    require(optim.poly_power > 0, "optim.poly_power", optim.poly_power, "above 0")
+    warmup = optim.warmup_steps
+    require(0 <= warmup < steps, "optim.warmup_steps", warmup, f"in 0..{steps - 1} (train.steps)")
+    _check_end(optim)
+    _check_milestones(optim, steps)
+    return make(optim, steps)
+
+
+def _check_end(optim: ConfigDict) -> None:
+    key, end = "optim.lr_end", optim.lr_end
+    require(0 <= end <= optim.lr, key, end, f"in 0..{optim.lr} (optim.lr)")
+    if optim.schedule in ("constant", "step"):
+        require(
+            end == 0, key, end, f"for the schedule {optim.schedule}, which has no end; valid: 0"
+        )
+
+
+def _check_milestones(optim: ConfigDict, steps: int) -> None:
+    key, stones, warmup = "optim.milestones", tuple(optim.milestones), optim.warmup_steps
+    if optim.schedule != "step":
+        require(not stones, key, stones, f"for the schedule {optim.schedule}; valid: () or step")
+        return
+    factor = optim.step_factor
+    require(0 < factor < math.inf, "optim.step_factor", factor, "above 0")
+    whole = bool(stones) and all(type(stone) is int for stone in stones)
+    require(whole, key, stones, "a list of steps, such as 600,900")
+    rising = all(one < other for one, other in itertools.pairwise(stones))
+    require(rising, key, stones, "a list of steps that increase")
+    within = f"after the warm-up and before the last step: in {warmup + 1}..{steps - 1}"
+    require(warmup < stones[0] and stones[-1] < steps, key, stones, within)
+
+
+def _constant(optim: ConfigDict, steps: int) -> optax.Schedule:
+    return _after_warmup(optim, optax.schedules.constant_schedule(optim.lr))
+
+
+def _cosine(optim: ConfigDict, steps: int) -> optax.Schedule:
+    left = steps - optim.warmup_steps
+    end = optim.lr_end / optim.lr
+    return _after_warmup(optim, optax.schedules.cosine_decay_schedule(optim.lr, left, end))
+
+
+def _poly(optim: ConfigDict, steps: int) -> optax.Schedule:
+    shape = (optim.lr_end, optim.poly_power, steps - optim.warmup_steps)
+    return _after_warmup(optim, optax.schedules.polynomial_schedule(optim.lr, *shape))
+
+
+def _step(optim: ConfigDict, steps: int) -> optax.Schedule:
+    # Joined schedules count from their own start.
+    drops = {stone - optim.warmup_steps: optim.step_factor for stone in optim.milestones}
+    return _after_warmup(optim, optax.schedules.piecewise_constant_schedule(optim.lr, drops))
+
+
+def _one_cycle(optim: ConfigDict, steps: int) -> optax.Schedule:
+    rise = optim.warmup_steps or max(int(CYCLE_RISE * steps), 1)
+    fall = max(steps - rise, 1)
+    up = optax.schedules.cosine_decay_schedule(optim.lr * CYCLE_START, rise, 1 / CYCLE_START)
+    down = optax.schedules.cosine_decay_schedule(optim.lr, fall, optim.lr_end / optim.lr)
+    return optax.schedules.join_schedules([up, down], [rise])
+
+
+def _after_warmup(optim: ConfigDict, schedule: optax.Schedule) -> optax.Schedule:
+    warmup = optim.warmup_steps
+    if not warmup:
+        return schedule
+    rise = optax.schedules.linear_schedule(0.0, optim.lr, warmup)
+    return optax.schedules.join_schedules([rise, schedule], [warmup])
+
+
+SCHEDULES: Mapping[str, Callable[[ConfigDict, int], optax.Schedule]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "poly": _poly,
+    "step": _step,
+    "one_cycle": _one_cycle,
+}
