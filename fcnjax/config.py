@@ -156,6 +156,9 @@ def default_config() -> ConfigDict:
                 "cldice": 0.0,  # of centrelines: beside dice
                 "aux": 0.4,  # of the same terms on auxiliary heads: of their mean
                 "class_weights": (),
+                # In their place weights from the pixels of each class in the training images:
+                # median, inverse or sqrt; they are counted at the start, and kept as class_weights.
+                "balance": "none",
                 "label_smoothing": 0.0,  # cross_entropy
                 "border_weight": 0.0,  # cross_entropy: U-Net's w0 of gaps between objects; its 10
                 "border_sigma": 5.0,  # and its sigma, pixels
@@ -191,6 +194,7 @@ def default_config() -> ConfigDict:
             },
             "train": {
                 "steps": 1000,
+                "patience": 0,  # evaluations without a better eval.best_metric that end it; 0: none
                 "batch_size": 8,  # over all devices
                 "accumulate": 1,  # parts of a batch, one after the other: less memory, same step
                 "seed": 0,

@@ -6,6 +6,7 @@ from fcnjax.data.augment import check_augment
 from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
 from fcnjax.metrics import check_eval
+from fcnjax.patience import check_patience
 
 
 def check_config(config: ConfigDict) -> None:
@@ -19,5 +20,6 @@ def check_config(config: ConfigDict) -> None:
     if config.eval.every < 0 or config.eval.examples < 0:
         raise UserError("config.eval.every and config.eval.examples: may not be below 0")
     check_eval(config)
+    check_patience(config)
     check_normalisation(config.data)
     check_augment(config.augment)

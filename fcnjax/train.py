@@ -20,11 +20,12 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.accumulate import check_accumulate
+from fcnjax.balance import with_class_weights
 from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.data import pipeline
 from fcnjax.data.doctor import ERROR, WARNING, quick_check
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, unknown
 from fcnjax.evaluate import Evaluator, Results, write_results
 from fcnjax.hosts import add_host_arguments, check_alike, joined, reached_preemption
 from fcnjax.init_from import initial_variables, with_normalisation
@@ -41,6 +42,7 @@ from fcnjax.mesh import (
 from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
+from fcnjax.patience import Patience
 from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
 from fcnjax.train_state import (
@@ -77,7 +79,9 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     say = print if main_process else lambda line: None
     config, notes = data.resolve(config)
     config, more = with_normalisation(config)
+    config, counted = with_class_weights(config, workdir)
     check_config(config)
+    check_best_metric(config)
     mesh = make_mesh(config)
     check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
     check_accumulate(config, mesh, config.train.batch_size)
@@ -87,7 +91,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     source = data.open_source(config, "train")
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
     train_step = make_train_step(model, optimizer, config, mesh)
-    for note in [*notes, *more]:
+    for note in [*notes, *more, *counted]:
         say(note)
     if config.data.check and main_process:
         refuse_faults(config, say)
@@ -97,9 +101,11 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         workdir, keep=config.train.keep, best_metric=config.eval.best_metric, say=say
     )
     with contextlib.closing(checkpoints):
-        state = restore_or_init(checkpoints, model, optimizer, config, mesh, say)
-        say(describe(config, mesh, state, source, workdir, parts))
-        if int(state.step) < config.train.steps:
+        state, progress = restore_or_init(checkpoints, model, optimizer, config, mesh, say)
+        patience, step = Patience(config, progress), int(state.step)
+        done = step >= config.train.steps or patience.is_over
+        say(describe(config, mesh, state, source, workdir, parts, done))
+        if not done:
             batches = device_batches(source, config, mesh, int(state.step))
             writer = MetricWriter(
                 workdir,
@@ -109,13 +115,23 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
                 enabled=main_process,
             )
             with contextlib.closing(batches), contextlib.closing(writer):
-                results = loop(
-                    config, mesh, state, train_step, batches, evaluator, checkpoints, writer
+                results, step = loop(
+                    config,
+                    mesh,
+                    state,
+                    train_step,
+                    batches,
+                    evaluator,
+                    checkpoints,
+                    writer,
+                    patience,
                 )
         else:
             results = evaluator(state.inference_variables)
+        if patience.is_over:
+            say(f"stopped early, at step {step} of {config.train.steps}: {patience}")
     if main_process:
-        write_results(workdir, config, results, config.train.steps)
+        write_results(workdir, config, results, step)
     return results.summary
 
 
@@ -128,8 +144,13 @@ def loop(
     evaluator: Evaluator,
     checkpoints: Checkpoints,
     writer: MetricWriter,
-) -> Results:
-    """Steps from the state's own step to the last, and evaluates the state there."""
+    patience: Patience,
+) -> tuple[Results, int]:
+    """Steps from the state's own step to the last, or to the end of the patience.
+
+    Returns:
+        The evaluation of the state there, and its step.
+    """
     schedule, wait, alone = make_schedule(config), must_wait(mesh), jax.process_count() == 1
     window, since = [], time.perf_counter()
     with catch_signals() as caught:
@@ -153,9 +174,13 @@ def loop(
             results = evaluator(state.inference_variables) if evaluate else None
             if results is not None:
                 values |= {f"eval/{name}": value for name, value in results.summary.items()}
+                patience.see(results.summary)
             writer.write(step, values)
             if save:
-                checkpoints.save(state, {"batches": step}, results.summary if results else None)
+                progress = {"batches": step, **patience.as_progress}
+                checkpoints.save(state, progress, results.summary if results else None)
+            if patience.is_over:
+                break
             if stop and not last:
                 checkpoints.wait()
                 number = caught[0] if caught else signal.SIGTERM  # perhaps another process's
@@ -165,7 +190,15 @@ def loop(
                     128 + number,
                 )
             window, since = [], time.perf_counter()
-    return results
+    return results, step
+
+
+def check_best_metric(config: ConfigDict) -> None:
+    """Raises UserError where `eval.best_metric` is no figure of an evaluation; lists them."""
+    classes = tuple(config.data.class_names)
+    names = Results(np.eye(len(classes), dtype=np.int64), classes).summary
+    if config.eval.best_metric and config.eval.best_metric not in names:
+        raise unknown("config.eval.best_metric", config.eval.best_metric, names)
 
 
 def refuse_faults(config: ConfigDict, say: Callable[[str], None]) -> None:
@@ -192,8 +225,8 @@ def restore_or_init(
     config: ConfigDict,
     mesh: Mesh,
     say: Callable[[str], None] = print,
-) -> TrainState:
-    """The newest whole checkpoint's state, else a fresh one, laid on the mesh."""
+) -> tuple[TrainState, dict]:
+    """The newest whole checkpoint's state, else a fresh one, laid on the mesh; and its progress."""
     shapes = state_shapes(model, optimizer, config)
     like = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -201,7 +234,9 @@ def restore_or_init(
         state_shardings(shapes, mesh),
     )
     restored = checkpoints.restore(like)
-    return fresh_state(model, optimizer, config, mesh, say) if restored is None else restored[0]
+    if restored is None:
+        return fresh_state(model, optimizer, config, mesh, say), {}
+    return restored
 
 
 def fresh_state(
@@ -296,15 +331,16 @@ def describe(
     source: data.Source,
     workdir: Path,
     parts: list[str],
+    done: bool,
 ) -> str:
-    """One line on what is about to be trained; `parts`: what is frozen of it."""
+    """One line on what is about to be trained, or is `done`; `parts`: what is frozen of it."""
     count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
     device = mesh.devices.flat[0].device_kind
     sizes = {axis: size for axis, size in mesh.shape.items() if size > 1}
     axes = ", ".join(f"{axis} {size}" for axis, size in sizes.items()) if len(sizes) > 1 else ""
     start = int(state.step)
     begin = f"resuming at step {start}" if start else "starting"
-    if start >= config.train.steps:
+    if done:
         begin = f"trained already, to step {start}"
     own = "".join(f"; {words}" for words in parts)
     if config.train.accumulate > 1:

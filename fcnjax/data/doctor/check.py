@@ -122,6 +122,20 @@ def check(
     return Checked(by_severity(findings), known, resolved is not None, tallies)
 
 
+def tally_of(config: ConfigDict, part: str) -> Tally:
+    """The numbers of all labels of a split of a resolved config.
+
+    Raises:
+        UserError: An example cannot be read, under `config.data.on_error=raise`.
+    """
+    looker = Looker(part, config.data, open_plain(config, part), None)
+    looks = list(_in_threads(looker, range(len(looker)), None))
+    fault = next((look.fault[1] for look in looks if look.fault), None)
+    if fault and config.data.on_error == "raise":
+        raise UserError(fault)
+    return Tally(looks, len(config.data.class_names))
+
+
 def _open(
     config: ConfigDict,
 ) -> tuple[ConfigDict | None, dict[str, Source | None], list[Finding]]:

@@ -80,6 +80,22 @@ def median_frequency_weights(tally: Tally) -> np.ndarray:
     return weights
 
 
+def inverse_weights(tally: Tally, power: float = 1.0) -> np.ndarray:
+    """Class weights by the share of all pixels, to the power of `-power`.
+
+    Those of the classes that there are have the mean 1; a class that is in no image gets 1.
+
+    Returns:
+        Float64 `[K]`.
+    """
+    there = tally.counts > 0
+    weights = np.ones(len(tally.counts))
+    if there.any():
+        raw = tally.share[there] ** -power
+        weights[there] = raw / raw.mean()
+    return weights
+
+
 def suggest_crop(sizes: np.ndarray) -> tuple[int, int]:
     """A height and width that nine of ten images hold, at most `MOST_CROP`.
 
@@ -140,7 +156,7 @@ def suggestions(train: Tally, asked: ConfigDict, config: ConfigDict) -> list[Fin
     """
     findings = []
     if train.mean is not None and (train.std > 0).all():
-        mean, std = _rounded(train.mean), _rounded(train.std)
+        mean, std = rounded(train.mean), rounded(train.std)
         words = override_words(asked, {"data.mean": mean, "data.std": std})
         text = "mean and standard deviation of the training pixels"
         if asked.model.init_from:
@@ -152,7 +168,7 @@ def suggestions(train: Tally, asked: ConfigDict, config: ConfigDict) -> list[Fin
     if len(train.sizes):
         findings.append(_crop(train.sizes, asked))
     if train.examples and any(asked.loss[k] for k in ("cross_entropy", "binary_cross_entropy")):
-        weights = _rounded(median_frequency_weights(train))
+        weights = rounded(median_frequency_weights(train))
         words = override_words(asked, {"loss.class_weights": weights})
         rarest = 100 * train.share[train.counts > 0].min(initial=1)
         text = (
@@ -163,7 +179,8 @@ def suggestions(train: Tally, asked: ConfigDict, config: ConfigDict) -> list[Fin
     return findings
 
 
-def _rounded(values: np.ndarray) -> tuple[float, ...]:
+def rounded(values: np.ndarray) -> tuple[float, ...]:
+    """The values to four digits, as a reader of a config wants them."""
     return tuple(float(f"{value:.4g}") for value in values)
 
 
