@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
+from fcnjax.metrics import lower_is_better
 
 
 class Patience:
@@ -40,7 +41,8 @@ class Patience:
         if not self._most:
             return
         score = summary[self._metric]
-        if math.isfinite(score) and (self._best is None or score > self._best):
+        sign = -1 if lower_is_better(self._metric) else 1
+        if math.isfinite(score) and (self._best is None or sign * score > sign * self._best):
             self._best, self._since = float(score), 0
         else:
             self._since += 1

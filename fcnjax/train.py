@@ -25,7 +25,7 @@ from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.data import pipeline
 from fcnjax.data.doctor import ERROR, WARNING, quick_check
-from fcnjax.errors import UserError, unknown
+from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, write_results
 from fcnjax.hosts import add_host_arguments, check_alike, joined, reached_preemption
 from fcnjax.init_from import initial_variables, with_normalisation
@@ -81,7 +81,6 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     config, more = with_normalisation(config)
     config, counted = with_class_weights(config, workdir)
     check_config(config)
-    check_best_metric(config)
     mesh = make_mesh(config)
     check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
     check_accumulate(config, mesh, config.train.batch_size)
@@ -191,14 +190,6 @@ def loop(
                 )
             window, since = [], time.perf_counter()
     return results, step
-
-
-def check_best_metric(config: ConfigDict) -> None:
-    """Raises UserError where `eval.best_metric` is no figure of an evaluation; lists them."""
-    classes = tuple(config.data.class_names)
-    names = Results(np.eye(len(classes), dtype=np.int64), classes).summary
-    if config.eval.best_metric and config.eval.best_metric not in names:
-        raise unknown("config.eval.best_metric", config.eval.best_metric, names)
 
 
 def refuse_faults(config: ConfigDict, say: Callable[[str], None]) -> None:

@@ -9,9 +9,9 @@ ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
     {"errors"},
     {"subcommands"},
-    {"packages", "files", "config", "patience"},
+    {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
-    {"workdir", "model_file", "hosts"},
+    {"workdir", "model_file", "hosts", "patience"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},
     {"accumulate", "balance"},

@@ -45,6 +45,9 @@ def orders(state):
 
 
 def test_a_step_in_its_own_layout_is_the_same_step(config, monkeypatch):
+    # Not by Adam, which makes a step of any gradient, of one that is but rounding too.
+    config = config.copy_and_resolve_references()
+    config.optim.name, config.optim.lr = "sgd", 0.005
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     source = data.open_source(config, "train")
     batches = device_batches(source, config, mesh, 0)
@@ -58,7 +61,7 @@ def test_a_step_in_its_own_layout_is_the_same_step(config, monkeypatch):
         for batch in given:
             state, metrics = step(state, batch)
         results.append((state, metrics))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=5e-4), *results)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
 
 
 def test_a_state_laid_out_otherwise_is_evaluated_saved_and_restored(config, tmp_path):

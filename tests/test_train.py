@@ -197,7 +197,7 @@ def test_another_config_does_not_go_on_in_the_workdir(
         ("--config.train.steps=0", "config.train.steps"),
         ("--config.model.encoder=resnet19", "resnet18"),
         ("--config.model.decoder=unett", "unet"),
-        ("--config.optim.name=adam", "adamw, sgd"),
+        ("--config.optim.name=adam", "adamw, lamb, lion, muon, sgd"),
         ("--config.optim.schedule=cos", "cosine"),
         ("--config.data.cache=ram", "config.data.cache"),
         ("--config.data.channels=L", "config.data.mean"),

@@ -41,7 +41,7 @@ def config_with(head="softmax", names=("background", "vessel"), **weights):
 
 def test_table_has_the_keys_of_the_config():
     options = {key for keys in losses.OPTIONS.values() for key in keys.values()}
-    known = set(losses.LOSSES) | options | {"class_weights", "aux"}
+    known = set(losses.LOSSES) | options | {"class_weights", "balance", "aux"}
     assert known == set(default_config().loss)
 
 
