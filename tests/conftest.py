@@ -1,7 +1,6 @@
 """Made pictures for tests: discs and bars on noise, easy to learn, with odd sizes."""
 
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,6 @@ from PIL import Image
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests compile much and compute little: a third of the time without XLA's costly passes.
 QUICK_COMPILATION = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-if int(version("jaxlib").split(".")[1]) < 11:
-    # Half of what is left. jaxlib 0.12 no longer knows this flag, and an unknown one is fatal.
-    QUICK_COMPILATION += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK_COMPILATION}".strip()
 
 REPOSITORY = Path(__file__).parent.parent

@@ -45,9 +45,6 @@ def orders(state):
 
 
 def test_a_step_in_its_own_layout_is_the_same_step(config, monkeypatch):
-    # Not by Adam, which makes a step of any gradient, of one that is but rounding too.
-    config = config.copy_and_resolve_references()
-    config.optim.name, config.optim.lr = "sgd", 0.005
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     source = data.open_source(config, "train")
     batches = device_batches(source, config, mesh, 0)
