@@ -69,7 +69,7 @@ def default_config() -> ConfigDict:
                 "root": "",  # where it is
                 "name": "",  # tfds, hf: the set's name there
                 "images": "images",
-                "masks": "masks",
+                "masks": "masks",  # stare: or one expert's, labels-ah (usual) or labels-vk
                 "mask_suffix": "",  # folder: what a mask's name has after its image's, as _mask
                 # list, folder or fraction; geotiff, nifti: blocks; auto takes the first found.
                 "split_by": "auto",

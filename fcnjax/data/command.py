@@ -6,6 +6,7 @@ COMMANDS = {
     "sources": ("fcnjax.data.get:sources", "how a set may be stored"),
     "check": ("fcnjax.data.doctor.command", "what is wrong with a set, and what mends it"),
     "show": ("fcnjax.data.show", "a sheet of augmented examples, as training sees them"),
+    "agree": ("fcnjax.data.agree", "score one annotator's masks against another's"),
     "build": ("fcnjax.data.build", "decode a set once, for config.data.cache=disk"),
     "list": ("fcnjax.data.get:samples", "the sample sets that can be fetched"),
     "fetch": ("fcnjax.data.get:fetch_sample", "fetch one of them"),

@@ -172,6 +172,12 @@ def test_stare_as_a_source(fake_pip):
     assert [train[i]["name"] for i in range(len(train))] == [f"im{i:04}" for i in range(10)]
     assert [test[i]["name"] for i in range(len(test))] == [f"im{i:04}" for i in range(10, 20)]
     assert (test[3]["label"] == 1).all()
+    second = config.copy_and_resolve_references()
+    second.data.masks = "labels-vk"
+    assert not data.open_source(second, "eval")[3]["label"].any()
+    second.data.masks = "labels-xy"
+    with pytest.raises(UserError, match=r"config\.data\.masks: unknown 'labels-xy'.*labels-ah"):
+        data.open_source(second, "eval")
     config.data.eval_split = "val"
     with pytest.raises(UserError, match=r"config\.data\.eval_split: unknown 'val'.*test, train"):
         data.open_source(config, "eval")

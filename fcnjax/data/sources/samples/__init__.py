@@ -92,6 +92,13 @@ def _download(sample: Sample, folder: Path) -> Path:
     return package
 
 
+def _masks_of(sample: Sample, asked: str) -> str:
+    """The folder of masks to read, by `config.data.masks`, whose default is the usual one."""
+    if asked == "masks" or not sample.masks:
+        return next(iter(sample.masks), "masks")
+    return choose({folder: folder for folder in sample.masks}, asked, "config.data.masks")
+
+
 def layout(name: str) -> Layout:
     """The layout of a sample set: it is fetched where it is not there."""
     sample = SAMPLES[name]
@@ -99,7 +106,8 @@ def layout(name: str) -> Layout:
     def there(config: ConfigDict) -> ConfigDict:
         # The folder is this machine's, and no part of the experiment.
         inside = config.copy_and_resolve_references()
-        places = {"root": str(fetch(name)), "images": "images", "masks": "masks"}
+        masks = _masks_of(sample, config.data.masks)
+        places = {"root": str(fetch(name)), "images": "images", "masks": masks}
         inside.data.update({**places, "split_by": "blocks"})
         return inside
 

