@@ -11,7 +11,10 @@ COMPILED_BYTES = 4 * 2**30  # of compiled programs; the least used make room
 
 COMMANDS = {
     "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),
-    "evaluate": ("fcnjax.evaluate", "score a checkpoint; write metrics.json and report.html"),
+    "evaluate": (
+        "fcnjax.evaluate.command",
+        "score a checkpoint: metrics.json and report.html",
+    ),
     "folds": ("fcnjax.folds", "mean and deviation of the scores of a cross-validation"),
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
     "serve": ("fcnjax.serve.command", "a model behind HTTP, with a page to try it on"),

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from fcnjax import __version__, pictures
 from fcnjax.charts import line_chart
 from fcnjax.files import write_text
 from fcnjax.metric_writer import EVAL, read_metrics
-from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, number, percent
+from fcnjax.metrics import EXTRA, PER_CLASS, compute, confusion_matrix, flat, number, percent
 
 REPORT_FILE = "report.html"
 LONGEST_SIDE = 700  # pixels of a picture in the report
@@ -81,6 +82,7 @@ def write_report(
     confusion: np.ndarray,
     examples: Sequence[Mapping[str, Any]] = (),
     command: str = "",
+    intervals: Mapping[str, tuple[float, float]] = MappingProxyType({}),
 ) -> Path:
     """Writes `report.html` to the workdir; its curves come from `metrics.jsonl` there.
 
@@ -93,6 +95,7 @@ def write_report(
         confusion: Integer [C, C]: rows are labels, columns predictions.
         examples: `{"image": uint8 [H, W, C], "label": int [H, W], "prediction": int [H, W],
             "name": str}` of some held-out images.
+        intervals: As of `metrics.intervals`; shown under the scores of each class.
         command: What scores the model again or labels images with it; "" leaves it out.
 
     Returns:
@@ -110,7 +113,7 @@ def write_report(
         _tiles(scores, metrics, names),
         _examples(examples, names, palette, config.data.ignore_label),
         _curves(read_metrics(workdir), names),
-        _class_table(scores, names, palette),
+        _class_table(scores, names, palette, intervals),
         _matrix(np.asarray(confusion), names),
         _settings(config, command),
     ]
@@ -214,7 +217,7 @@ def _examples(
     marks = _colour_legend(pictures.difference_legend(len(names)))
     rows = "".join(_example(example, names, palette, ignore_label) for example in examples)
     return (
-        "<h2>Held-out images</h2>"
+        "<h2>Held-out images, the worst first</h2>"
         f"<small>Truth and prediction</small>{legend}<small>Difference</small>{marks}{rows}"
     )
 
@@ -249,12 +252,8 @@ def _example(
 def _example_score(
     label: np.ndarray, prediction: np.ndarray, names: Sequence[str], ignore_label: int
 ) -> str:
-    size = len(names)
-    label, prediction = label.astype(np.int64), prediction.astype(np.int64)
-    counted = (label != ignore_label) & (label >= 0) & (label < size)
-    index = label[counted] * size + prediction[counted]
-    scores = compute(np.bincount(index, minlength=size * size).reshape(size, size), names)
-    if size == 2:
+    scores = compute(confusion_matrix(label, prediction, len(names), ignore_label), names)
+    if len(names) == 2:
         return f"Dice, {names[1]}: {percent(scores['dice'][names[1]])}"
     return f"mean IoU: {percent(scores['mean_iou'])}"
 
@@ -276,17 +275,38 @@ def _embed(picture: np.ndarray, photo: bool = False) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
-def _class_table(scores: Mapping[str, Any], names: Sequence[str], palette: pictures.Palette) -> str:
+def _class_table(
+    scores: Mapping[str, Any],
+    names: Sequence[str],
+    palette: pictures.Palette,
+    intervals: Mapping[str, tuple[float, float]],
+) -> str:
+    note = ""
+    if intervals:
+        note = (
+            "<p><small>Below a score: where it lies in 95 % of all draws of the held-out images, "
+            "with replacement.</small></p>"
+        )
     head = "".join(f"<th>{key}</th>" for key in ("IoU", "Dice", "precision", "recall"))
     rows = ""
     for name, colour in zip(names, palette, strict=True):
-        cells = "".join(f"<td>{percent(scores[key][name])}</td>" for key in PER_CLASS)
+        cells = "".join(
+            f"<td>{percent(scores[key][name])}{_between(intervals.get(f'{key}/{name}'))}</td>"
+            for key in PER_CLASS
+        )
         title = f'<span class="legend" style="margin:0;color:inherit"><span>{_swatch(colour)}'
         rows += f"<tr><th>{title}{html.escape(name)}</span></span></th>{cells}</tr>"
     return (
-        '<h2>Scores of each class</h2><div class="card scroll"><table><thead><tr><th>class</th>'
-        f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<h2>Scores of each class</h2>{note}<div class="card scroll"><table><thead><tr>'
+        f"<th>class</th>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+
+
+def _between(interval: tuple[float, float] | None) -> str:
+    if interval is None:
+        return ""
+    low, high = map(percent, interval)
+    return f"<br><small>{low} to {high}</small>"
 
 
 def _matrix(confusion: np.ndarray, names: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from fcnjax.data.augment import Mixed, augment_batch, mix_batch, normalize, to_u
 from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, image_sharding, replicated, state_shardings
-from fcnjax.metrics import confusion_matrix, device_counts
+from fcnjax.metrics import confusion_matrices, device_counts, image_counts
 from fcnjax.models import Target, norms_at_rest, sampled_dropout, traced_for
 from fcnjax.optim import make_at_rest, make_moving, update_average
 from fcnjax.train_state import TrainState, state_shapes
@@ -201,9 +201,10 @@ def make_eval_step(
 ) -> Callable[[dict, dict], tuple[dict[str, jax.Array], jax.Array]]:
     """The jitted `eval_step(variables, batch)`: counts by name, and the mask `[B, H, W]`.
 
-    Among the counts are `confusion` `[C, C]` and the histograms that `config.eval.metrics` needs,
-    all int32. A batch holds `image`, `label`, `valid` and, where some are padded, `extent`; an
-    example that is not valid, and a pixel whose label is ignored, is not counted.
+    Among the counts are `confusion` `[C, C]`, `images` as of `image_counts`, and the histograms
+    that `config.eval.metrics` needs, all int32. A batch holds `image`, `label`, `valid` and, where
+    some are padded, `extent`; an example that is not valid, and a pixel whose label is ignored, is
+    not counted.
     """
     predict_step, stated = make_predict_step(model, config, mesh), target_of(mesh)
     classes, ignore = len(config.data.class_names), config.data.ignore_label
@@ -213,7 +214,8 @@ def make_eval_step(
     def eval_step(variables: dict, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
         outputs = predict_step(variables, batch["image"], batch.get("extent"))
         label, mask, valid = batch["label"], outputs["mask"], batch["valid"]
-        counts = {"confusion": confusion_matrix(label, mask, classes, ignore, valid)}
+        matrices = confusion_matrices(label, mask, classes, ignore, valid)
+        counts = {"confusion": matrices.sum(0), "images": image_counts(matrices)}
         counts |= device_counts(extra, outputs["probabilities"], label, ignore, valid)
         return counts, mask
 

@@ -113,9 +113,7 @@ def agreement(one: Source, other: Source, config: ConfigDict) -> tuple[np.ndarra
                 f"annotator's {first['name']} {label.shape}"
             )
         label = np.where(guess == ignore, ignore, label)
-        counted = label != ignore
-        cells = label[counted] * size + guess[counted]
-        total.add(np.bincount(cells, minlength=size * size).reshape(size, size))
+        total.add(metrics.confusion_matrix(label, guess, size, ignore))
         if extra.on_host:
             extra.add_image(row, label, guess)
     return total.counts, metrics.compute(total.counts, names) | extra.compute()

@@ -5,6 +5,7 @@ from fcnjax.metrics.confusion import (
     PER_CLASS,
     ConfusionState,
     compute,
+    confusion_matrices,
     confusion_matrix,
     percent,
 )
@@ -16,6 +17,7 @@ from fcnjax.metrics.extra import (
     device_counts,
     lower_is_better,
 )
+from fcnjax.metrics.images import image_counts, image_scores, intervals
 from fcnjax.metrics.table import flat, format_table, number
 
 __all__ = [
@@ -27,10 +29,14 @@ __all__ = [
     "ExtraScores",
     "check_eval",
     "compute",
+    "confusion_matrices",
     "confusion_matrix",
     "device_counts",
     "flat",
     "format_table",
+    "image_counts",
+    "image_scores",
+    "intervals",
     "lower_is_better",
     "number",
     "percent",

@@ -15,14 +15,14 @@ PER_CLASS = ("iou", "dice", "precision", "recall")
 OVERALL = ("mean_iou", "mean_dice", "mean_accuracy", "pixel_accuracy", "fw_iou")
 
 
-def confusion_matrix(
+def confusion_matrices(
     labels: jax.Array,
     predictions: jax.Array,
     num_classes: int,
     ignore_label: int,
     valid: jax.Array | None = None,
 ) -> jax.Array:
-    """Counts the pixels of each label and prediction, exactly (up to 2^31 - 1 in a cell).
+    """Counts each image's pixels by label and prediction, exactly (up to 2^31 - 1 in a cell).
 
     Pixels that are ignored are masked before anything is counted. So are labels outside
     0..num_classes-1: they are never taken for another class (what reads the data refuses them
@@ -37,7 +37,7 @@ def confusion_matrix(
         valid: Bool [B], false for examples that do not count; None counts all.
 
     Returns:
-        Int32 [C, C]: rows are labels, columns predictions.
+        Int32 [B, C, C]: rows are labels, columns predictions.
     """
     labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
     counted = (labels != ignore_label) & (labels >= 0) & (labels < num_classes)
@@ -51,8 +51,18 @@ def confusion_matrix(
     def count(one: jax.Array) -> jax.Array:
         return jnp.zeros(cells, jnp.int32).at[one].add(1, mode="drop")
 
-    counts = jax.vmap(count)(index.reshape(index.shape[0], -1)).sum(0)
-    return counts.reshape(num_classes, num_classes)
+    counts = jax.vmap(count)(index.reshape(index.shape[0], -1))
+    return counts.reshape(-1, num_classes, num_classes)
+
+
+def confusion_matrix(
+    label: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_label: int
+) -> np.ndarray:
+    """The same of one image, on the host: int64 [C, C] of a label and a prediction [H, W]."""
+    label, prediction = label.astype(np.int64), prediction.astype(np.int64)
+    counted = (label != ignore_label) & (label >= 0) & (label < num_classes)
+    cells = label[counted] * num_classes + prediction[counted]
+    return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 class ConfusionState:

@@ -31,15 +31,18 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
     )
 
 
-def add_request_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what `request_of` reads."""
+def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | None = None) -> None:
+    """Adds what `request_of` reads; `--outputs` only where `outputs` does not say what it is."""
     add_model_arguments(parser, several=True)
-    parser.add_argument(
-        "--outputs",
-        default="mask,overlay",
-        metavar="LIST",
-        help=f"what is written, of {', '.join(ENDINGS)} (mask,overlay)",
-    )
+    if outputs is None:
+        parser.add_argument(
+            "--outputs",
+            default="mask,overlay",
+            metavar="LIST",
+            help=f"what is written, of {', '.join(ENDINGS)} (mask,overlay)",
+        )
+    else:
+        parser.set_defaults(outputs=outputs)
     averaged = parser.add_argument_group("averaged predictions")
     averaged.add_argument(
         "--tta", default="", metavar="LIST", help="see it turned, too: hflip, vflip, rot90"

@@ -54,6 +54,11 @@ class Request:
                 raise UserError(f"--{name.replace('_', '-')}: {value} is below 0")
 
     @property
+    def is_plain(self) -> bool:
+        """Whether it asks for what one model says of an image as it is."""
+        return self == Request(self.models[:1], self.dtype, self.outputs)
+
+    @property
     def plan(self) -> dict[str, Any]:
         """What decides the outputs beside the models, as JSON takes it."""
         return {

@@ -14,7 +14,8 @@ from fcnjax.data import cache, pipeline
 from fcnjax.data.doctor.check import check
 from fcnjax.data.skipping import Skipping, Unreadable
 from fcnjax.errors import UserError
-from fcnjax.evaluate import WHERE, Evaluator, write_results
+from fcnjax.evaluate import Evaluator, write_results
+from fcnjax.evaluate.command import WHERE
 from fcnjax.mesh import make_mesh
 from fcnjax.models import build_model
 from fcnjax.train_state import init_variables

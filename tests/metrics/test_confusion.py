@@ -12,14 +12,20 @@ from fcnjax import metrics
 SHARDED = """
 import jax, numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
-from fcnjax.metrics import confusion_matrix
+from fcnjax.metrics import confusion_matrices
 assert jax.device_count() == 4
 random = np.random.default_rng(0)
 labels, predictions = random.integers(0, 3, (2, 8, 20, 20))
 mesh = Mesh(np.array(jax.devices()), ("data",))
 put = lambda x: jax.device_put(x, NamedSharding(mesh, P("data")))
 valid = np.arange(8) < 7
-count = jax.jit(confusion_matrix, static_argnums=(2, 3))
+
+
+def counted(*args):
+    return confusion_matrices(*args).sum(0)
+
+
+count = jax.jit(counted, static_argnums=(2, 3))
 args = (put(labels), put(predictions), 3, 2, put(valid))
 got = count(*args)
 want = np.zeros((3, 3), int)
@@ -32,8 +38,13 @@ assert "all-gather" not in program  # each device counts its own examples
 
 
 def count(labels, predictions, classes, ignore=255, valid=None):
-    function = jax.jit(metrics.confusion_matrix, static_argnums=(2, 3))
-    return np.asarray(function(np.asarray(labels), np.asarray(predictions), classes, ignore, valid))
+    function = jax.jit(metrics.confusion_matrices, static_argnums=(2, 3))
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    each = np.asarray(function(labels, predictions, classes, ignore, valid))
+    for found, *pair in zip(each if valid is None else (), labels, predictions, strict=False):
+        if np.isin(pair[1], range(classes)).all():
+            np.testing.assert_array_equal(found, metrics.confusion_matrix(*pair, classes, ignore))
+    return each.sum(0, dtype=each.dtype)
 
 
 def test_confusion_matrix_by_hand():

@@ -1,0 +1,145 @@
+"""`fcnjax evaluate`: score a checkpoint."""
+
+import argparse
+
+import jax
+from ml_collections import ConfigDict
+
+from fcnjax import data, metrics
+from fcnjax.config import default_config, override
+from fcnjax.errors import UserError
+from fcnjax.evaluate.averaged import evaluate_predictor
+from fcnjax.evaluate.evaluator import Evaluator
+from fcnjax.evaluate.results import METRICS_FILE, Results, write_results
+from fcnjax.hosts import add_host_arguments, check_alike, joined
+from fcnjax.mesh import make_mesh, replicated
+from fcnjax.predict import Request, load_variables, parse_step
+from fcnjax.predict.arguments import add_request_arguments, request_of
+
+# Keys of config.data that say where the images are and what is done where one cannot be read;
+# others would make it another model.
+WHERE = (
+    "source",
+    "root",
+    "images",
+    "masks",
+    "mask_suffix",
+    "name",
+    "annotations",
+    "encoding",
+    "mask_values",
+    "mask_colours",
+    "mask_names",
+    "ignore_values",
+    "window",
+    "axis",
+    "intensity",
+    "split_by",
+    "eval_split",
+    "eval_fraction",
+    "split_seed",
+    "folds",
+    "fold",
+    "group_by",
+    "on_error",
+    "skip_most",
+)
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax evaluate`."""
+    args, overrides = _parse(argv)
+    with joined(args):
+        _evaluate(args, overrides)
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
+    request = request_of(args)
+    if request.is_plain:
+        config, results, step = _plainly(args, overrides)
+        asked = None
+    else:
+        config, results, step = _as_asked(request, args.out, overrides)
+        asked = {key: value for key, value in request.plan.items() if key != "outputs"}
+        asked["workdirs"] = args.workdir
+    if jax.process_index():
+        return
+    print(metrics.format_table(results.metrics))
+    if "mean_iou" in results.intervals:
+        low, high = map(metrics.percent, results.intervals["mean_iou"])
+        print(f"mean IoU {low} to {high} in 95 % of all draws of the images")
+    out = args.out or args.workdir[0]
+    write_results(args.workdir[0], config, results, step, out=out, asked=asked)
+    print(f"step {step}: {out}/{METRICS_FILE}, {out}/report.html")
+
+
+def _plainly(args: argparse.Namespace, overrides: list[str]) -> tuple[ConfigDict, Results, int]:
+    """Scores a checkpoint over all devices."""
+    # The devices are those that are here, not those of the run.
+    here = default_config()
+    for word in overrides:
+        if word.startswith("--config.mesh."):
+            override(here, word)
+    mesh, workdir = make_mesh(here), args.workdir[0]
+    config, model, variables, step = load_variables(
+        workdir, parse_step(args.step), args.dtype, replicated(mesh)
+    )
+    config.mesh = here.mesh
+    _override(config, overrides)
+    check_alike(config, workdir)
+    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
+    return config, evaluator(variables), step
+
+
+def _as_asked(
+    request: Request, out: str | None, overrides: list[str]
+) -> tuple[ConfigDict, Results, int]:
+    """Scores what `fcnjax predict` would write for the same request, on one device."""
+    if out is None:
+        raise UserError(
+            "--out: say where the scores go; the workdir has those of a plain prediction"
+        )
+    if jax.process_count() > 1:
+        raise UserError("--tta and the like: are scored by one process")
+    predictor = request.load()
+    config, step = predictor.model.config.copy_and_resolve_references(), predictor.model.step
+    _override(config, overrides)
+    source = data.open_source(config, "eval")
+    return config, evaluate_predictor(predictor, config, source), step
+
+
+def _override(config: ConfigDict, overrides: list[str]) -> None:
+    for word in overrides:
+        override(config, word)
+    if len(config.data.mask_values) != len(config.data.class_names):
+        raise UserError(
+            f"--config.data.mask_values: has {len(config.data.mask_values)} values, and the model "
+            f"has {len(config.data.class_names)} classes"
+        )
+
+
+def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments, and words that change keys of the config."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax evaluate",
+        description="Score a checkpoint on the evaluation split; print the table, and write "
+        "metrics.json and report.html. --config.data.KEY=VALUE says where other images are, with "
+        f"KEY one of {', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
+        epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
+        "--workdir=runs/b --tta=hflip,vflip --out=scores",
+        allow_abbrev=False,
+    )
+    add_request_arguments(parser, outputs="probabilities")
+    parser.add_argument("--out", metavar="DIR", help="where the two files go (the workdir)")
+    add_host_arguments(parser)
+    args, overrides = parser.parse_known_args(argv)
+    known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)
+    for word in overrides:
+        if not word.startswith(known):
+            raise UserError(
+                f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
+            )
+    if args.out is None and "://" in args.workdir[0]:
+        raise UserError(f"--out: say where the scores of {args.workdir[0]} go")
+    return args, overrides

@@ -1,0 +1,77 @@
+"""Scores of single images, and the bootstrap over them."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fcnjax import metrics
+
+NAMES = ("a", "b", "c")
+
+
+def matrices(count, classes=3, seed=0):
+    """Confusion matrices of images that differ in how well they were labelled."""
+    rng = np.random.default_rng(seed)
+    found = rng.integers(0, 40, (count, classes, classes))
+    return found + rng.integers(0, 400, count)[:, None, None] * np.eye(classes, dtype=int)
+
+
+def test_counts_are_all_that_scores_are_made_of():
+    each = matrices(5)
+    counts = np.asarray(metrics.image_counts(each))
+    hits, labelled, predicted = counts.sum(0)
+    scores = metrics.compute(each.sum(0), NAMES)
+    np.testing.assert_allclose(
+        hits / (labelled + predicted - hits), list(scores["iou"].values()), rtol=1e-12
+    )
+    assert labelled.tolist() == each.sum((0, 2)).tolist()
+
+
+def test_an_images_score():
+    two = np.asarray([[[5, 1], [2, 4]], [[9, 0], [0, 0]], [[0, 0], [3, 0]]])
+    scores = metrics.image_scores(np.asarray(metrics.image_counts(two)))
+    assert scores[0] == pytest.approx(2 * 4 / (2 * 4 + 1 + 2))
+    assert np.isnan(scores[1])  # no foreground, and none was found
+    assert scores[2] == 0
+    more = np.asarray([[[4, 0, 0], [2, 2, 0], [0, 0, 0]]])
+    scores = metrics.image_scores(np.asarray(metrics.image_counts(more)))
+    assert scores.tolist() == [pytest.approx((4 / 6 + 2 / 4) / 2)]
+
+
+def test_intervals_are_those_of_scipy():
+    each = matrices(30)
+    found = metrics.intervals(np.asarray(metrics.image_counts(each)), NAMES, draws=4000)
+
+    def score(name, key):
+        def of(rows):
+            scores = metrics.compute(each[rows.astype(int)].sum(0), NAMES)
+            return scores[key] if name is None else scores[key][name]
+
+        return of
+
+    for name, key in ((None, "mean_iou"), ("b", "iou"), ("c", "dice")):
+        other = stats.bootstrap(
+            (np.arange(30),),
+            score(name, key),
+            vectorized=False,
+            n_resamples=1500,
+            method="percentile",
+            rng=np.random.default_rng(1),
+        ).confidence_interval
+        low, high = found[key if name is None else f"{key}/{name}"]
+        width = high - low
+        assert width > 0.01
+        assert abs(low - other.low) < 0.15 * width
+        assert abs(high - other.high) < 0.15 * width
+
+
+def test_images_that_are_alike_leave_no_doubt_and_none_tells_nothing():
+    each = np.repeat(matrices(1), 6, 0)
+    each[:, 2], each[:, :, 2] = 0, 0
+    found = metrics.intervals(np.asarray(metrics.image_counts(each)), NAMES)
+    scores = metrics.compute(each.sum(0), NAMES)
+    assert found["iou/a"] == pytest.approx((scores["iou"]["a"],) * 2)
+    assert found["mean_dice"] == pytest.approx((scores["mean_dice"],) * 2)
+    assert np.isnan(found["iou/c"]).all()
+    none = metrics.intervals(np.zeros((0, 3, 3), int), NAMES)
+    assert np.isnan([*none.values()]).all()
