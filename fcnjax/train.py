@@ -127,7 +127,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
                 )
         else:
             results = evaluator(state.inference_variables)
-        if patience.is_over:
+        if patience.is_over and step < config.train.steps:
             say(f"stopped early, at step {step} of {config.train.steps}: {patience}")
     if main_process:
         write_results(workdir, config, results, step)

@@ -1,0 +1,51 @@
+"""What a model holds for its gradient between the way forward and back, without and with remat.
+
+    python benchmarks/held_for_gradient.py --config.model.decoder=fpn
+
+Nothing is computed: the step is traced. Two images of 256x256 and three classes of the default
+config, as changed by the words given.
+"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+
+from fcnjax.config import default_config, override
+from fcnjax.models import build_model
+
+
+def held(config) -> int:
+    """Bytes of what the gradient reads, the parameters apart."""
+    model, image = build_model(config), jnp.zeros((2, 256, 256, 3))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
+    stats = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes.get("batch_stats", {}))
+
+    def logits(params):
+        variables = {"params": params, "batch_stats": stats}
+        keys = {"dropout": jax.random.key(1)}
+        out, _ = model.apply(variables, image, train=True, rngs=keys, mutable=["batch_stats"])
+        return out["logits"]
+
+    kept = jax.eval_shape(lambda params: jax.vjp(logits, params)[1], shapes["params"])
+    sizes = [
+        sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+        for tree in (kept, shapes["params"])
+    ]
+    return sizes[0] - sizes[1]
+
+
+def main(words: list[str]) -> None:
+    """Prints the two figures and their ratio."""
+    config = default_config()
+    config.data.class_names = ("a", "b", "c")
+    for word in words:
+        override(config, word)
+    plain = held(config)
+    config.model.remat = True
+    again = held(config)
+    print(f"{plain / 2**20:.0f} MiB; with remat {again / 2**20:.0f} MiB ({again / plain:.2f})")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
