@@ -16,6 +16,7 @@ COMMANDS = {
         "score a checkpoint: metrics.json and report.html",
     ),
     "folds": ("fcnjax.folds", "mean and deviation of the scores of a cross-validation"),
+    "report": ("fcnjax.compare", "several runs side by side, as a table and a page"),
     "predict": ("fcnjax.predict.command", "label images with a checkpoint"),
     "serve": ("fcnjax.serve.command", "a model behind HTTP, with a page to try it on"),
     "publish": ("fcnjax.publish", "write a trained model as a folder to share, with its card"),

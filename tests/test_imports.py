@@ -18,7 +18,7 @@ LAYERS = [
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},
-    {"train", "folds", "publish", "export", "inspect", "serve"},
+    {"train", "folds", "compare", "publish", "export", "inspect", "serve"},
     {"plan"},
     {"cli"},
 ]

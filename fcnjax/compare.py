@@ -1,0 +1,238 @@
+"""`fcnjax report`: several runs side by side, as a table and as a page."""
+
+import argparse
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fcnjax.charts import line_chart
+from fcnjax.config import flatten
+from fcnjax.errors import UserError
+from fcnjax.evaluate import METRICS_FILE
+from fcnjax.files import read_json, write_text
+from fcnjax.metric_writer import EVAL, read_metrics
+from fcnjax.metrics import lower_is_better, number
+from fcnjax.report.page import between, chart_card, page
+from fcnjax.workdir import load_saved_config
+
+FIRST = ("mean_iou", "mean_dice", "pixel_accuracy")
+# What names where a run is, and tells nothing of what it is.
+PLACES = ("data.root", "data.images", "data.masks")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended.
+
+    Attributes:
+        name: Its workdir's, or as much of the path as tells it from the others.
+        config: Its config.
+        step: Of the weights that were scored.
+        scores: The figures by name, nan where there is none.
+        intervals: Those of some of them.
+        lines: Of its metrics.jsonl.
+    """
+
+    name: str
+    config: ConfigDict
+    step: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    lines: Sequence[Mapping[str, float]]
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax report`."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax report",
+        description="Compare runs: print their scores and the settings in which they differ, and "
+        "write a page with these, the learning curves and the scores of each class. The page of "
+        "one run is the report.html that train and evaluate write in its workdir.",
+        epilog="example: fcnjax report runs/unet runs/deeplab --out=comparison.html",
+        allow_abbrev=False,
+    )
+    parser.add_argument("workdirs", nargs="+", metavar="RUN", help="a workdir with metrics.json")
+    parser.add_argument("--out", metavar="FILE.html", help="write the page there")
+    args = parser.parse_args(argv)
+    if args.out is not None and not args.out.endswith(".html"):
+        raise UserError(f"--out: {args.out!r} does not end in .html")
+    runs = read_runs(args.workdirs)
+    print(as_table(runs))
+    if args.out is not None:
+        write_text(Path(args.out), as_page(runs))
+        print(args.out)
+    return 0
+
+
+def read_runs(workdirs: Sequence[str | Path]) -> list[Run]:
+    """Reads runs.
+
+    Raises:
+        UserError: One has no scores, or is there twice; or their classes differ.
+    """
+    folders = [Path(workdir) for workdir in workdirs]
+    resolved = [folder.resolve() for folder in folders]
+    for place, folder in enumerate(resolved):
+        if folder in resolved[:place]:
+            raise UserError(f"{folders[place]}: is there twice")
+    short = [folder.name for folder in resolved]
+    names = short if len(set(short)) == len(short) else list(map(str, folders))
+    runs = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
+    for run in runs[1:]:
+        one, other = (tuple(each.config.data.class_names) for each in (runs[0], run))
+        if one != other:
+            raise UserError(
+                f"{run.name}: has the classes {_short(other)}, and {runs[0].name} {_short(one)}; "
+                "runs are compared that have the same"
+            )
+    return runs
+
+
+def _short(names: Sequence[str]) -> str:
+    text = ", ".join(names)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _read(workdir: Path, name: str) -> Run:
+    config = load_saved_config(workdir)
+    path = workdir / METRICS_FILE
+    if not path.is_file():
+        raise UserError(f"{path}: is not there; `fcnjax evaluate --workdir={workdir}` writes it")
+    found = read_json(path)
+    scores = {key: _figure(value) for key, value in found["metrics"].items()}
+    intervals = {key: tuple(map(_figure, pair)) for key, pair in found.get("intervals", {}).items()}
+    return Run(name, config, found["step"], scores, intervals, read_metrics(workdir))
+
+
+def _figure(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The keys of the config in which runs differ, and the value of each run."""
+    configs = [flatten(run.config) for run in runs]
+    found = {key: [config.get(key) for config in configs] for key in sorted(set().union(*configs))}
+    return {
+        key: values
+        for key, values in found.items()
+        if key not in PLACES and any(value != values[0] for value in values)
+    }
+
+
+def overall(runs: Sequence[Run]) -> list[str]:
+    """The scores that are not of a class and that all runs have, the usual ones first."""
+    common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
+    own = [name for name in common if "/" not in name and not name.endswith("_bound")]
+    return [*(name for name in FIRST if name in own), *(n for n in own if n not in FIRST)]
+
+
+def best_of(runs: Sequence[Run], name: str) -> list[bool]:
+    """Which runs have the best value of a score; none where one run is alone, or all are alike."""
+    values = [run.scores[name] for run in runs]
+    known = [value for value in values if value == value]
+    if len(runs) < 2 or not known or min(known) == max(known):
+        return [False] * len(runs)
+    best = min(known) if lower_is_better(name) else max(known)
+    return [value == best for value in values]
+
+
+def _own(name: str) -> str:
+    """A score's name without its class and without `mean_`: by what it is written."""
+    return name.split("/")[0].removeprefix("mean_")
+
+
+def as_table(runs: Sequence[Run]) -> str:
+    """The runs as lines of text; `*` stands at the best of each score."""
+    rows = [["", *(run.name for run in runs)], ["step", *(str(run.step) for run in runs)]]
+    for name in overall(runs):
+        cells = []
+        for run, best in zip(runs, best_of(runs, name), strict=True):
+            cells.append(number(run.scores[name], _own(name)) + ("*" if best else " "))
+        rows.append([name, *cells])
+    rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
+    return "\n".join(
+        "  ".join(
+            [
+                f"{row[0]:<{widths[0]}}",
+                *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        ).rstrip()
+        for row in rows
+    )
+
+
+def as_page(runs: Sequence[Run]) -> str:
+    """The runs as a page of HTML."""
+    title = " · ".join(run.name for run in runs)
+    classes = list(runs[0].config.data.class_names)
+    by_class = {
+        key: [f"{key}/{name}" for name in classes]
+        for key in ("iou", "dice")
+        if all(f"{key}/{classes[0]}" in run.scores for run in runs)
+    }
+    sections = [
+        f"<h1>{html.escape(title)}</h1>",
+        _score_table("Scores", runs, overall(runs)),
+        _settings_table(runs),
+        _curves(runs),
+        *(
+            _score_table({"iou": "IoU", "dice": "Dice"}[key] + " of each class", runs, names)
+            for key, names in by_class.items()
+        ),
+    ]
+    return page(title, sections)
+
+
+def _table(
+    title: str, note: str, runs: Sequence[Run], rows: Sequence[tuple[str, list[str]]]
+) -> str:
+    head = "".join(f"<th>{html.escape(run.name)}</th>" for run in runs)
+    body = "".join(
+        f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        for name, cells in rows
+    )
+    return (
+        f'<h2>{title}</h2><p><small>{note}</small></p><div class="card scroll"><table><thead><tr>'
+        f"<th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _score_table(title: str, runs: Sequence[Run], names: Sequence[str]) -> str:
+    rows = []
+    for name in names:
+        cells = []
+        for run, best in zip(runs, best_of(runs, name), strict=True):
+            text = number(run.scores[name], _own(name))
+            text = f"<b>{text}</b>" if best else text
+            cells.append(text + between(run.intervals.get(name)))
+        rows.append((name.partition("/")[2] or name.replace("_", " "), cells))
+    note = "Bold: the best. Below a score: where it lies in 95 % of all draws of the images."
+    return _table(title, note, runs, rows)
+
+
+def _settings_table(runs: Sequence[Run]) -> str:
+    rows = [
+        (key, [html.escape(str(value)) for value in values])
+        for key, values in settings(runs).items()
+    ]
+    rows.insert(0, ("step that was scored", [str(run.step) for run in runs]))
+    return _table("Settings that differ", "All others are equal.", runs, rows)
+
+
+def _curves(runs: Sequence[Run]) -> str:
+    """A chart for each curve that several runs have: a line for each of them."""
+    classes = runs[0].config.data.class_names
+    scores = [f"dice/{classes[1]}", "mean_iou"] if len(classes) == 2 else ["mean_iou", "mean_dice"]
+    cards = ""
+    for name in ("loss", *(EVAL + score for score in scores), "lr"):
+        lines = {
+            run.name: [(line["step"], line[name]) for line in run.lines if name in line]
+            for run in runs
+        }
+        cards += chart_card(name.removeprefix(EVAL), list(lines), line_chart(lines))
+    return f'<h2>Learning curves</h2><div class="charts">{cards}</div>' if cards else ""

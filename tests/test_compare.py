@@ -1,0 +1,86 @@
+"""`fcnjax report`: runs side by side."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fcnjax import cli, compare, data
+from fcnjax.config import load_config
+from fcnjax.evaluate import Results, write_results
+from fcnjax.metric_writer import MetricWriter
+from fcnjax.workdir import save_config
+
+
+@pytest.fixture
+def two_runs(shapes, tiny_options, tmp_path):
+    """Workdirs that differ in the rate; the second is better."""
+    folders = []
+    for name, lr, right in (("slow", 1e-3, 50), ("quick", 1e-2, 80)):
+        config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
+        config.optim.lr, config.train.steps = lr, 40
+        folder = tmp_path / name
+        save_config(folder, config)
+        writer = MetricWriter(folder, 40, tensorboard=False)
+        for step in (20, 40):
+            writer.write(step, {"loss": 1 / step, "lr": lr, "eval/mean_iou": right / 200})
+        writer.close()
+        matrix = np.full((3, 3), 10) + np.diag([right] * 3)
+        names = tuple(config.data.class_names)
+        extra = {
+            "hausdorff95": dict.fromkeys(names, 100.0 / right),
+            "mean_hausdorff95": 100 / right,
+        }
+        results = Results(matrix, names, extra=extra, intervals={"mean_iou": (0.25, 0.75)})
+        write_results(folder, config, results, 40)
+        folders.append(folder)
+    return folders
+
+
+def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
+    assert cli.main(["report", *map(str, two_runs)]) == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["slow"] == ["quick"]
+    iou = [100 * (10 + right) / (50 + right) for right in (50, 80)]
+    assert lines["mean_iou"] == [f"{iou[0]:.2f}", f"{iou[1]:.2f}*"]
+    # Of a distance the least is the best.
+    assert lines["mean_hausdorff95"] == ["2.00", "1.25*"]
+    assert lines["optim.lr"] == ["0.001", "0.01"]
+    assert "optim.name" not in lines
+    assert "data.root" not in lines
+
+
+def test_the_page_has_both(two_runs, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert cli.main(["report", *map(str, two_runs), f"--out={out}"]) == 0
+    text = out.read_text()
+    assert text.count("<svg") == 3  # loss, mean IoU, rate
+    assert "25.00 to 75.00" in text
+    assert "<b>69.23</b>" in text
+    for name in ("slow", "quick", "class_2", "optim.lr"):
+        assert name in text
+    capsys.readouterr()
+
+
+def test_a_score_that_is_none_is_no_best():
+    def run(value):
+        return compare.Run("r", None, 1, {"mean_iou": value}, {}, [])
+
+    nan = math.nan
+    assert compare.best_of([run(nan), run(0.5), run(0.4)], "mean_iou") == [False, True, False]
+    assert compare.best_of([run(nan), run(nan)], "mean_iou") == [False, False]
+    assert compare.best_of([run(0.5), run(0.5)], "mean_iou") == [False, False]
+
+
+def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
+    def refused(*words):
+        assert cli.main(["report", *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("fcnjax: error: ")
+
+    one, other = map(str, two_runs)
+    assert "is there twice" in refused(one, one)
+    assert refused(one, "--out=page.pdf").startswith("--out: 'page.pdf' does not end in .html")
+    assert "config.json" in refused(one, str(tmp_path / "nowhere"))
+    (two_runs[1] / "metrics.json").unlink()
+    assert f"`fcnjax evaluate --workdir={other}` writes it" in refused(one, other)
