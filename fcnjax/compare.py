@@ -155,15 +155,11 @@ def as_table(runs: Sequence[Run]) -> str:
         rows.append([name, *cells])
     rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
-    return "\n".join(
-        "  ".join(
-            [
-                f"{row[0]:<{widths[0]}}",
-                *(f"{c:>{w}}" for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in rows
-    )
+    lines = []
+    for name, *cells in rows:
+        own = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
+        lines.append("  ".join([f"{name:<{widths[0]}}", *own]).rstrip())
+    return "\n".join(lines)
 
 
 def as_page(runs: Sequence[Run]) -> str:
@@ -191,6 +187,7 @@ def as_page(runs: Sequence[Run]) -> str:
 def _table(
     title: str, note: str, runs: Sequence[Run], rows: Sequence[tuple[str, list[str]]]
 ) -> str:
+    """A table with a column for each run; the cells of the rows are HTML."""
     head = "".join(f"<th>{html.escape(run.name)}</th>" for run in runs)
     body = "".join(
         f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
