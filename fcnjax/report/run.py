@@ -102,11 +102,13 @@ def _tiles(scores: Mapping[str, Any], extra: Mapping[str, Any], names: Sequence[
         own = name.removeprefix("mean_")
         text = number(value, own) if own in EXTRA else f"{value:,.6g}"
         tiles[name.replace("_", " ")] = text
+    distances = (name for name, of in EXTRA.items() if not of.in_percent)
+    far = ", distances in pixels or config.eval.spacing's unit" * any(n in extra for n in distances)
     cards = "".join(
         f'<div class="card"><small>{html.escape(name)}</small><b>{value}</b></div>'
         for name, value in tiles.items()
     )
-    return f'<div class="tiles">{cards}</div><p><small>Scores in percent.</small></p>'
+    return f'<div class="tiles">{cards}</div><p><small>Scores in percent{far}.</small></p>'
 
 
 def _curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> str:
@@ -139,7 +141,7 @@ def _calibration(bins: Sequence[Mapping[str, float]]) -> str:
     if not bins:
         return ""
     card = chart_card("Accuracy over confidence", list(lines), line_chart(lines))
-    return f'<h2>Calibration</h2><div class="charts">{card}</div>'
+    return f'<h2>Calibration</h2><div class="charts" style="max-width:460px">{card}</div>'
 
 
 def _colour_legend(entries: Sequence[tuple[str, Sequence[int]]]) -> str:
