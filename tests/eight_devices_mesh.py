@@ -13,7 +13,8 @@ from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator
-from fcnjax.mesh import AXES, data_place, make_mesh, state_shardings
+from fcnjax.losses import make_loss
+from fcnjax.mesh import AXES, data_place, image_sharding, make_mesh, state_shardings
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.steps import make_train_step
@@ -109,6 +110,21 @@ def test_a_step_is_the_same_however_it_is_divided(one_step, mesh, model):
     update = jax.tree.map(np.subtract, one["params"], before["params"])
     apart = jax.tree.map(np.subtract, one["params"], other["params"])
     assert length(apart) < 2e-2 * length(update)
+
+
+def test_losses_of_neighbouring_pixels_are_the_same_where_rows_are_divided(config):
+    config = over(config, "spatial")
+    config.loss.update({"cldice": 1.0, "boundary": 1.0, "border_weight": 10.0, "border_sigma": 1.0})
+    config.loss.cldice_iterations = 2
+    loss, rng = make_loss(config), np.random.default_rng(0)
+    logits = rng.normal(size=(4, 16, 12, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, logits.shape[:3])
+    slope = jax.jit(jax.grad(lambda z, y: loss({"logits": z, "aux": {}}, y)[0]))
+    mesh = make_mesh(config)
+    divided = slope(
+        jax.device_put(logits, image_sharding(mesh)), jax.device_put(labels, image_sharding(mesh))
+    )
+    np.testing.assert_allclose(divided, slope(logits, labels), atol=1e-6)
 
 
 def test_fsdp_divides_what_a_device_holds(config):
