@@ -171,6 +171,11 @@ def test_class_weights_weigh_by_their_ratios(name):
     value, _ = graded(name, head, False, (5.0, 1.0, 3.0))(logits, labels, BOTH)
     scaled, _ = graded(name, head, False, (0.1, 2.0, 6.0))(logits, labels, BOTH)
     assert scaled == pytest.approx(float(value), rel=1e-5)
-    nothing, slope = graded(name, head, False, (0.0, 0.0, 0.0))(logits, labels, BOTH)
+
+
+@pytest.mark.parametrize("name", ["ohem_cross_entropy", "focal"])
+def test_weights_of_zero_alone_are_nothing(name):
+    logits, labels = batch(3)
+    nothing, slope = graded(name, "softmax", False, (0.0, 0.0, 0.0))(logits, labels, BOTH)
     assert nothing == 0
     assert not np.any(slope)
