@@ -146,7 +146,7 @@ def test_options_reach_the_modules():
         (
             {"encoder": "resnet18", "decoder": "fcn8s", "skip": "add"},
             "config.model.skip: not an option of encoder resnet18 or decoder fcn8s; "
-            "those are: output_stride, dilation_rule, dropout, fc_width, upsample",
+            "those are: drop_path, output_stride, dilation_rule, dropout, fc_width, upsample",
         ),
         (
             {"encoder": "vgg16", "decoder": "fcn32s", "upsample": "transposed"},
