@@ -82,7 +82,11 @@ def test_a_bucket_gives_what_the_bare_image_gives(encoder, decoder):
             expected = np.asarray(run(variables, images[index][None], None))[0]
             found = found[:height, :width]
             assert np.isfinite(found).all()
-            tolerance = 1e-4 * expected.std()
+            # A deep model of drawn weights makes much of a rounding: the last bit of the image's
+            # pixels changes some logits of EfficientNet by half of 1e-4.
+            other = np.nextafter(images[index], np.inf, dtype=np.float32)
+            rounding = np.abs(np.asarray(run(variables, other[None], None))[0] - expected).max()
+            tolerance = max(1e-4 * expected.std(), 8 * rounding)
             assert np.abs(found - expected).max() <= tolerance, SIZES[index]
             differ = found.argmax(-1) != expected.argmax(-1)
             assert not (differ & ~ties(expected, tolerance)).any(), SIZES[index]
