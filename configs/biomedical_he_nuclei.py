@@ -3,11 +3,12 @@
 Source: one image 1500x1500 of ovarian cancer, of the package histolytics; its left half trains, its
 right half tests. One patient: the figures compare methods, and tell nothing of other slides.
 
-Command, on a CPU:
+Command, on a CPU (5 minutes on 2 cores):
   fcnjax train --config=configs/biomedical_he_nuclei.py --workdir=runs/nuclei
 
-Not measured yet. A random forest on pixels (benchmarks/pixel_forest.py) has a mean IoU of 54.25:
-background 88.13, connective 28.58, inflammatory 52.98, neoplastic 47.31.
+Measured: mean IoU 53.00: background 93.15, connective 10.86, inflammatory 60.20, neoplastic 47.81.
+A random forest on pixels (benchmarks/pixel_forest.py) has 54.25: 88.13, 28.58, 52.98 and 47.31; the
+network takes most connective nuclei, which the left half has few of, for neoplastic ones.
 """
 
 from fcnjax.config import default_config, parse_arg
