@@ -8,7 +8,7 @@ Command, on a CPU (5 minutes on 2 cores):
 
 Measured: mean IoU 53.00: background 93.15, connective 10.86, inflammatory 60.20, neoplastic 47.81.
 A random forest on pixels (benchmarks/pixel_forest.py) has 54.25: 88.13, 28.58, 52.98 and 47.31; the
-network takes most connective nuclei, which the left half has few of, for neoplastic ones.
+network takes most connective nuclei, the rarest of the left half, for neoplastic ones.
 """
 
 from fcnjax.config import default_config, parse_arg
