@@ -5,12 +5,14 @@ Source: one head 181x217x181 at 1 mm, of Debian's package mricron-data (needs
 a region that lies in a held-out block alone was never seen, and scores 0; the figures tell nothing
 of other heads.
 
-Command, on a CPU:
+Command, on a CPU (17 minutes on 2 cores):
   fcnjax train --config=configs/biomedical_mri_colin27.py --workdir=runs/brain
 and then, as a volume of labels with the head's affine:
   fcnjax predict --workdir=runs/brain head.nii.gz --out=labels
 
-Not measured yet.
+Measured: mean IoU 7.11, pixel accuracy 80.11; 69 of the 93 classes that were scored have 0. A random
+forest on pixels (benchmarks/pixel_forest.py) has 2.55 and 70.72. More steps would help the regions
+that were seen; 600 are few for 117 classes.
 """
 
 from fcnjax.config import default_config
