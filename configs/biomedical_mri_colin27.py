@@ -10,9 +10,9 @@ Command, on a CPU (17 minutes on 2 cores):
 and then, as a volume of labels with the head's affine:
   fcnjax predict --workdir=runs/brain head.nii.gz --out=labels
 
-Measured: mean IoU 7.11, pixel accuracy 80.11; 69 of the 93 classes that were scored have 0. A random
-forest on pixels (benchmarks/pixel_forest.py) has 2.55 and 70.72. More steps would help the regions
-that were seen; 600 are few for 117 classes.
+Measured: mean IoU 7.11, pixel accuracy 80.11; 69 of the 93 classes that were scored have 0. A
+random forest on pixels (benchmarks/pixel_forest.py) has 2.55 and 70.72. 600 steps are few for 117
+classes, and many regions of the held-out blocks were not seen.
 """
 
 from fcnjax.config import default_config
