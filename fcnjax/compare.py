@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from fcnjax.charts import line_chart
 from fcnjax.config import flatten
 from fcnjax.errors import UserError
-from fcnjax.evaluate import METRICS_FILE
-from fcnjax.files import read_json, write_text
+from fcnjax.evaluate import read_scores
+from fcnjax.files import write_text
 from fcnjax.metric_writer import EVAL, read_metrics
 from fcnjax.metrics import lower_is_better, number
 from fcnjax.report.page import between, chart_card, page
@@ -99,10 +99,7 @@ def _short(names: Sequence[str]) -> str:
 
 def _read(workdir: Path, name: str) -> Run:
     config = load_saved_config(workdir)
-    path = workdir / METRICS_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: is not there; `fcnjax evaluate --workdir={workdir}` writes it")
-    found = read_json(path)
+    found = read_scores(workdir)
     scores = {key: _figure(value) for key, value in found["metrics"].items()}
     intervals = {key: tuple(map(_figure, pair)) for key, pair in found.get("intervals", {}).items()}
     return Run(name, config, found["step"], scores, intervals, read_metrics(workdir))

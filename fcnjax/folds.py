@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from fcnjax import metrics
 from fcnjax.config import differences
 from fcnjax.errors import UserError
-from fcnjax.evaluate import METRICS_FILE
-from fcnjax.files import read_json, write_json
+from fcnjax.evaluate import read_scores
+from fcnjax.files import write_json
 from fcnjax.workdir import MAY_DIFFER, load_saved_config
 
 OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
@@ -76,10 +76,7 @@ def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
     config = load_saved_config(workdir)
     if not config.data.folds:
         raise UserError(f"{workdir}: is no run of a fold: its config.data.folds is 0")
-    path = workdir / METRICS_FILE
-    if not path.is_file():
-        raise UserError(f"{path}: is not there: the run has not ended; the same train goes on")
-    return workdir, config, read_json(path)
+    return workdir, config, read_scores(workdir)
 
 
 def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from fcnjax.evaluate import METRICS_FILE
-from fcnjax.files import check_free, new_folder, read_json, write_json, write_text
+from fcnjax.evaluate import METRICS_FILE, read_scores
+from fcnjax.files import check_free, new_folder, write_json, write_text
 from fcnjax.model_card import Card, model_card
 from fcnjax.model_file import MODEL_FILE, save_variables
 from fcnjax.predict import load_variables, parse_step
@@ -71,10 +71,10 @@ def _scores(workdir: Path, step: int, say: Callable[[str], None]) -> dict[str, A
     if not path.is_file():
         say(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
         return None
-    metrics = read_json(path)
-    if metrics.get("step") != step:
+    metrics = read_scores(workdir)
+    if metrics["step"] != step:
         say(
-            f"no scores: {path} is of step {metrics.get('step')}, and this is {step}; "
+            f"no scores: {path} is of step {metrics['step']}, and this is {step}; "
             f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
         )
         return None

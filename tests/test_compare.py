@@ -82,5 +82,12 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
     assert "is there twice" in refused(one, one)
     assert refused(one, "--out=page.pdf").startswith("--out: 'page.pdf' does not end in .html")
     assert "config.json" in refused(one, str(tmp_path / "nowhere"))
+    for text, words in {
+        "{": "is not valid JSON",
+        "[1]": "no step",
+        '{"step": 1}': "no metrics",
+    }.items():
+        (two_runs[1] / "metrics.json").write_text(text)
+        assert words in refused(one, other)
     (two_runs[1] / "metrics.json").unlink()
-    assert f"`fcnjax evaluate --workdir={other}` writes it" in refused(one, other)
+    assert f"`fcnjax evaluate --workdir={other}` is to write it" in refused(one, other)

@@ -27,7 +27,8 @@ def made_fold(folder, fold, confusion, **changes):
     save_config(folder, config)
     confusion = np.asarray(confusion)
     summary = Results(confusion, ("a", "b")).summary
-    content = {"class_names": ["a", "b"], "metrics": summary, "confusion": confusion.tolist()}
+    content = {"step": 1, "class_names": ["a", "b"], "metrics": summary}
+    content["confusion"] = confusion.tolist()
     (folder / "metrics.json").write_text(json.dumps(content).replace("NaN", "null"))
     return folder
 

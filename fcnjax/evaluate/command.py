@@ -102,6 +102,9 @@ def _as_asked(
         )
     if jax.process_count() > 1:
         raise UserError("--tta and the like: are scored by one process")
+    for word in overrides:
+        if word.startswith("--config.mesh."):
+            raise UserError(f"{word}: what --tta and the like ask for is scored on one device")
     predictor = request.load()
     config, step = predictor.model.config.copy_and_resolve_references(), predictor.model.step
     _override(config, overrides)

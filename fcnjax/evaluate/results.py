@@ -11,7 +11,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
-from fcnjax.files import write_json
+from fcnjax.errors import UserError
+from fcnjax.files import read_json, write_json
 from fcnjax.packages import to_stderr
 from fcnjax.report import write_report
 
@@ -160,3 +161,23 @@ def write_results(
         f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR",
         intervals=results.intervals,
     )
+
+
+def read_scores(workdir: str | Path) -> dict[str, Any]:
+    """What `write_results` wrote in a workdir.
+
+    Raises:
+        UserError: It is not there, or is no such file.
+    """
+    path = Path(workdir) / METRICS_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{path}: is not there: the run has not ended, or `fcnjax evaluate "
+            f"--workdir={workdir}` is to write it"
+        )
+    found = read_json(path)
+    kinds = {"step": int, "metrics": dict, "class_names": list, "confusion": list}
+    for key, kind in kinds.items():
+        if not isinstance(found, dict) or not isinstance(found.get(key), kind):
+            raise UserError(f"{path}: has no scores of an evaluation: no {key}")
+    return found

@@ -67,6 +67,10 @@ def test_scores_of_an_ensemble_do_not_overwrite_those_of_its_first(workdir, caps
     assert cli.main(["evaluate", f"--workdir={workdir}", "--tta=vflip"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fcnjax: error: --out: say where")
+    argv = ["evaluate", f"--workdir={workdir}", "--tta=vflip", "--out=o", "--config.mesh.data=1"]
+    assert cli.main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--config.mesh.data=1: what --tta" in line
 
 
 def test_the_worst_images_are_kept_the_worst_first(workdir, tiny_options):
