@@ -71,13 +71,14 @@ def default_config() -> ConfigDict:
                 "images": "images",
                 "masks": "masks",  # stare: or one expert's, labels-ah (usual) or labels-vk
                 "mask_suffix": "",  # folder: what a mask's name has after its image's, as _mask
-                # list, folder or fraction; geotiff, nifti: blocks; auto takes the first found.
+                # list, folder or fraction; geotiff, nifti: blocks; geotiff: windows; auto takes
+                # what is there.
                 "split_by": "auto",
                 "train_split": "train",
                 "eval_split": "val",
-                "eval_fraction": 0.2,  # split_by=fraction: the part held out
+                "eval_fraction": 0.2,  # split_by=fraction, blocks, windows: the part held out
                 "split_seed": 0,
-                "folds": 0,  # split_by=fraction: divides all into so many parts; 0 does not
+                "folds": 0,  # split_by=fraction, windows: as many parts; 0 does not divide so
                 "fold": 0,  # of them, from 0: the part held out
                 # Finds in a file's name what may not be divided, as a patient: r"(p\d+)_".
                 "group_by": "",

@@ -104,6 +104,37 @@ def test_one_raster_is_divided_by_columns(tmp_path):
     refused(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
 
 
+def test_windows_of_each_raster_are_held_out(tmp_path):
+    write(tmp_path, "ab")
+    asked = {"split_by": "windows", "eval_fraction": 0.25}
+
+    def places(**data):
+        config, notes = resolve(config_of(tmp_path, **asked, **data))
+        sources = [open_source(config, part) for part in ("train", "eval")]
+        return notes, [{source[i]["name"] for i in range(len(source))} for source in sources]
+
+    notes, (train, held_out) = places()
+    assert (
+        f"{tmp_path}: windows of each raster, drawn by config.data.split_seed, are held out"
+        in notes
+    )
+    assert not train & held_out
+    assert (len(train), len(held_out)) == (14, 4)
+    assert train | held_out == {
+        f"{s}_y{y}_x{x}" for s in "ab" for y in (0, 16, 32) for x in (0, 20, 40)
+    }
+    assert places()[1] == [train, held_out] != places(split_seed=1)[1]
+    folds = [places(folds=3, fold=fold)[1][1] for fold in range(3)]
+    assert [len(fold) for fold in folds] == [6, 6, 6]
+    assert set.union(*folds) == train | held_out
+    parts = [open_plain(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
+    assert parts[0].stamps() != parts[1].stamps()
+    refused(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
+    asked["window"] = (64, 64)
+    (tmp_path / "images/b.tif").unlink(), (tmp_path / "masks/b.tif").unlink()
+    refused(config_of(tmp_path, **asked), "give a smaller config.data.window")
+
+
 def test_splits_of_whole_rasters(tmp_path):
     write(tmp_path, "abc")
     (tmp_path / "train.txt").write_text("c\n\na.tif\n")

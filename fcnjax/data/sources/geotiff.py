@@ -5,12 +5,17 @@ right and lower edge are smaller, so that each pixel is in one window and one on
 read when they are asked for, and nothing else of the file is. Windows without a label stay: to
 know them, the whole mask would have to be read.
 
+Whole rasters are held out; of one alone, or with `config.data.split_by=blocks`, the columns on the
+right are: nothing that is held out has then more than one neighbour that trains. With
+`split_by=windows` it is windows drawn by `config.data.split_seed`, as tiles of one scene often are:
+each kind of ground is then on both sides, and so is what lies across the edge of a window.
+
 The mask's nodata value is ignored, unless `config.data.mask_values` has it as a class; so are
 pixels where the image has no data in any band.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from fcnjax.data.bands import (
 )
 from fcnjax.data.classes import evenly
 from fcnjax.data.layout import PARTS, Layout
+from fcnjax.data.lists import hold_out
 from fcnjax.data.masks import ClassTable, values_of
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.sources.whole_files import cut, divide, find_values
@@ -40,7 +46,7 @@ _APART = 0.01  # pixels, by which the corners of a mask may lie off its image's
 
 @dataclass(frozen=True)
 class Area:
-    """A raster, its mask, and the columns of it that a split has.
+    """A raster, its mask, and the part of it that a split has.
 
     Attributes:
         image: The image's file.
@@ -49,6 +55,7 @@ class Area:
         start: First column.
         stop: The column after the last.
         nodata: The mask's value for no data, or None.
+        chosen: The numbers of the windows that the split has; None is all.
     """
 
     image: Path
@@ -57,15 +64,21 @@ class Area:
     start: int
     stop: int
     nodata: float | None
+    chosen: tuple[int, ...] | None = None
 
     def grid(self, window: tuple[int, int]) -> tuple[int, int]:
         """How many rows and columns of windows cover it."""
         height, width = window
         return -(-self.height // height), -(-(self.stop - self.start) // width)
 
+    def count(self, window: tuple[int, int]) -> int:
+        """How many windows the split has of it."""
+        return int(np.prod(self.grid(window))) if self.chosen is None else len(self.chosen)
+
     def window(self, index: int, window: tuple[int, int]) -> Window:
-        """The place of a window, counted row by row."""
-        row, column = divmod(index, self.grid(window)[1])
+        """The place of one of the split's windows, counted row by row."""
+        number = index if self.chosen is None else self.chosen[index]
+        row, column = divmod(number, self.grid(window)[1])
         top, left = row * window[0], self.start + column * window[1]
         return top, left, min(window[0], self.height - top), min(window[1], self.stop - left)
 
@@ -87,8 +100,7 @@ class GeotiffSource:
         self._classes = ClassTable(data)
         self._ignore = data.ignore_label
         self._declared = {value for entry in data.mask_values for value in values_of(entry)}
-        counts = [np.prod(area.grid(self._window)) for area in areas]
-        self._ends = np.cumsum(counts)
+        self._ends = np.cumsum([area.count(self._window) for area in areas])
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -100,7 +112,7 @@ class GeotiffSource:
     def stamps(self) -> list[tuple]:
         """Of the files, and which part of each is read."""
         files = stamps(file for area in self._areas for file in (area.image, area.mask))
-        return [*files, *((area.start, area.stop) for area in self._areas)]
+        return [*files, *((area.start, area.stop, area.chosen) for area in self._areas)]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         area, window = self._place(index)
@@ -132,13 +144,13 @@ class GeotiffSource:
         return label
 
 
-def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], bool]:
-    """The rasters of `train` and `eval`, and whether each was divided by blocks of columns.
+def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
+    """The rasters of `train` and `eval`, and whether each was divided by `blocks` or `windows`.
 
     Raises:
         UserError: A file is missing, or a mask does not lie on its image.
     """
-    pairs, divided = divide(data, SUFFIXES)
+    pairs, divided = divide(data, SUFFIXES, ("blocks", "windows"))
     areas: dict[str, list[Area]] = {}
     for part in PARTS:
         areas[part] = []
@@ -146,11 +158,30 @@ def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], bool]:
             header, of_mask = read_header(image), read_header(mask)
             refuse_another_place(image, header, mask, of_mask)
             height, width = header.size
-            start, stop = cut(width, data.eval_fraction, part) if divided else (0, width)
+            start, stop = 0, width
+            if divided == "blocks":
+                start, stop = cut(width, data.eval_fraction, part)
             if start == stop:
                 raise UserError(f"{image}: is {width} pixels wide, which is too little to divide")
             areas[part].append(Area(image, mask, height, start, stop, of_mask.nodata))
+        if divided == "windows":
+            areas[part] = _drawn(areas[part], data, part)
     return areas, divided
+
+
+def _drawn(areas: Sequence[Area], data: ConfigDict, part: str) -> list[Area]:
+    """The rasters of which a split has windows, each with those."""
+    window = _window_of(data)
+    every = [(area, number) for area in areas for number in range(area.count(window))]
+    if len(every) < 2:
+        raise UserError(
+            f"{areas[0].image}: is one window of {window[1]}x{window[0]}, which cannot be divided; "
+            "give a smaller config.data.window"
+        )
+    chosen: dict[Area, list[int]] = {}
+    for area, number in hold_out(every, data, [area.image.name for area, _ in every])[part]:
+        chosen.setdefault(area, []).append(number)
+    return [replace(area, chosen=tuple(numbers)) for area, numbers in chosen.items()]
 
 
 def refuse_another_place(image: Path, header: Raster, mask: Path, of_mask: Raster) -> None:
@@ -188,7 +219,7 @@ def _in_table(nodata: float | None) -> bool:
 
 def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
     """The values that masks store, less nodata, each with a file; reads a part of many windows."""
-    every = [(area, i) for area in areas for i in range(int(np.prod(area.grid(window))))]
+    every = [(area, i) for area in areas for i in range(area.count(window))]
     found: dict[int, Path] = {}
     for area, index in evenly(every):
         for value in np.unique(read_stored(area.mask, area.window(index, window))).tolist():
@@ -205,13 +236,17 @@ def _resolve(config: ConfigDict) -> list[str]:
     void = {int(area.nodata) for area in everything if _in_table(area.nodata)}
     table = read_header(everything[0].mask).palette or {}
     note = find_values(data, lambda: _look(everything, window), void, table)
-    counts = [sum(int(np.prod(area.grid(window))) for area in areas[part]) for part in PARTS]
+    counts = [sum(area.count(window) for area in areas[part]) for part in PARTS]
     size = "x".join(map(str, window[::-1]))
     lines = [
         f"{data.root}: {len(areas['train'])} rasters to train on in {counts[0]} windows of {size}, "
         f"{len(areas['eval'])} held out in {counts[1]}{note}"
     ]
-    if divided:
+    if divided == "windows":
+        lines.append(
+            f"{data.root}: windows of each raster, drawn by config.data.split_seed, are held out"
+        )
+    if divided == "blocks":
         first = areas["eval"][0]
         lines.append(
             f"{data.root}: each raster is divided: the columns up to {first.start} of "

@@ -18,36 +18,43 @@ from fcnjax.pictures import default_palette
 ENCODINGS = ("ids", "instances")  # that these sources read
 
 
-def divide(data: ConfigDict, ends: Sequence[str]) -> tuple[dict[str, list[Pair]], bool]:
+def divide(
+    data: ConfigDict, ends: Sequence[str], within: Sequence[str] = ("blocks",)
+) -> tuple[dict[str, list[Pair]], str]:
     """Pairs the files of `config.data.images` and `.masks`, and divides them into splits.
 
-    As the folder source does; but `config.data.split_by=blocks` divides each file: both splits have
-    all files, and the caller takes a part of each. So it is where `auto` or `fraction` finds one
-    file alone.
+    As the folder source does; but some values of `config.data.split_by` divide each file: both
+    splits have all files, and the caller takes a part of each. `blocks` is one of them, and is what
+    is done where `auto` or `fraction` finds one file alone.
 
     Args:
         data: `config.data`.
         ends: Endings of the files, small letters, longer ones first where one ends another.
+        within: The values of `split_by` that divide each file.
 
     Returns:
-        Image and mask files of `train` and `eval`, and whether each file is to be divided.
+        Image and mask files of `train` and `eval`, and which of `within` each file is to be divided
+        by; "" where it is not.
 
     Raises:
         UserError: A folder, a partner or a listed file is missing, or a split is empty.
     """
     kind = splits.kind_of(data)
-    choose(dict.fromkeys((*splits.SPLIT_BY, "blocks")), kind, "config.data.split_by")
+    choose(dict.fromkeys((*splits.SPLIT_BY, *within)), kind, "config.data.split_by")
     require_root(data)
-    if kind in ("blocks", "fraction"):
+    if kind in (*within, "fraction"):
         pairs = splits.all_pairs(data, ends, ends)
-        if kind == "blocks" or len(pairs) == 1:
-            refuse_folds(data, "by whole files, and here each file is")
+        if kind == "fraction" and len(pairs) == 1:
+            kind = "blocks"
+        if kind in within:
+            if kind == "blocks":
+                refuse_folds(data, "by chance, and here each file is divided by blocks")
             if not 0 < data.eval_fraction < 1:
                 raise UserError(
                     f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1"
                 )
-            return dict.fromkeys(PARTS, pairs), True
-    return splits.divide(data, ends, ends), False
+            return dict.fromkeys(PARTS, pairs), kind
+    return splits.divide(data, ends, ends), ""
 
 
 def cut(length: int, fraction: float, part: str) -> tuple[int, int]:

@@ -108,7 +108,10 @@ def layout(name: str) -> Layout:
         inside = config.copy_and_resolve_references()
         masks = _masks_of(sample, config.data.masks)
         places = {"root": str(fetch(name)), "images": "images", "masks": masks}
-        inside.data.update({**places, "split_by": "blocks"})
+        inside.data.update(places)
+        # Where the package has no split of its own and the layout makes one.
+        if inside.data.split_by == "auto":
+            inside.data.split_by = "blocks"
         return inside
 
     def resolve(config: ConfigDict) -> list[str]:
