@@ -35,57 +35,17 @@ def make_train_step(
     The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`, of the parts
     that are not frozen.
     """
-    loss_fn, stated = make_loss(config), target_of(mesh)
-    moving, at_rest = make_moving(config), make_at_rest(config)
-    whole, sharded = replicated(mesh), batch_sharding(mesh)
+    stated, whole = target_of(mesh), replicated(mesh)
     divided = mesh.shape["fsdp"] > 1
     of_state = state_shardings(state_shapes(model, optimizer, config), mesh) if divided else whole
+    moving = make_moving(config)
+    slope_of = _make_slope(model, config, mesh, of_state.variables["params"] if divided else None)
 
     @traced_for(stated)
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
-        if "row" in batch:
-            cache = [batch[name] for name in CACHE_KEYS]
-            image, label = augment_batch(
-                augment_key, *cache, batch["row"], config, batch.get("corner")
-            )
-        else:
-            image, label = augment_batch(
-                augment_key, batch["image"], batch["label"], None, None, config
-            )
-        mixed = mix_batch(augment_key, image, label, config)
-
-        def loss_of(
-            params: Any, variables: dict, mixed: Mixed, valid: jax.Array, key: jax.Array
-        ) -> tuple[jax.Array, tuple[dict, Any]]:
-            if divided:
-                # Gathered here, and not where the compiler finds it cheaper to move features.
-                params = jax.lax.with_sharding_constraint(params, whole)
-            if moving is not None:
-                params = jax.tree.map(
-                    lambda moves, leaf: leaf if moves else jax.lax.stop_gradient(leaf),
-                    moving(params),
-                    params,
-                )
-            with norms_at_rest(at_rest):
-                outputs, updated = model.apply(
-                    {**variables, "params": params},
-                    over_devices(mixed.image, mesh),
-                    train=True,
-                    rngs={"dropout": key},
-                    mutable=["batch_stats"],
-                )
-            loss, terms = mixed.loss(loss_fn, outputs, valid)
-            return loss, (terms, updated.get("batch_stats", {}))
-
-        def slope_of(params: Any, *rest: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
-            values, grads = jax.value_and_grad(loss_of, has_aux=True)(params, *rest)
-            if divided:
-                # Each device updates its own part.
-                grads = jax.lax.with_sharding_constraint(grads, of_state.variables["params"])
-            return values, grads
-
+        mixed = _augmented(augment_key, batch, config)
         params = state.variables["params"]
         given = (params, state.variables, mixed, batch["valid"], dropout_key)
         if config.train.accumulate > 1:
@@ -110,6 +70,7 @@ def make_train_step(
     names = ("row", *CACHE_KEYS) if config.data.cache == "device" else ("image", "label")
     if config.data.cache == "device" and seeks(config):
         names = ("corner", *names)
+    sharded = batch_sharding(mesh)
     shardings = {name: whole if name in CACHE_KEYS else sharded for name in (*names, "valid")}
     own = stated.is_gpu
     placed = jax.tree.map(lambda of: Format(Layout.AUTO, of), of_state) if own else of_state
@@ -120,6 +81,63 @@ def make_train_step(
         donate_argnums=0,
     )
     return OwnLayout(step) if own else step
+
+
+def _augmented(key: jax.Array, batch: dict, config: ConfigDict) -> Mixed:
+    """The crops that a step is to see: augmented, and mixed with each other."""
+    if "row" in batch:
+        cache = [batch[name] for name in CACHE_KEYS]
+        image, label = augment_batch(key, *cache, batch["row"], config, batch.get("corner"))
+    else:
+        image, label = augment_batch(key, batch["image"], batch["label"], None, None, config)
+    return mix_batch(key, image, label, config)
+
+
+def _make_slope(
+    model: nn.Module, config: ConfigDict, mesh: Mesh, of_params: Any
+) -> Callable[..., tuple[tuple[jax.Array, tuple[dict, Any]], Any]]:
+    """`slope_of(params, variables, mixed, valid, key)`: `((loss, (terms, batch_stats)), grads)`.
+
+    Args:
+        model: The model.
+        config: The whole config.
+        mesh: The mesh.
+        of_params: How the devices divide the parameters; None where each has them whole.
+    """
+    loss_fn = make_loss(config)
+    moving, at_rest = make_moving(config), make_at_rest(config)
+
+    def loss_of(
+        params: Any, variables: dict, mixed: Mixed, valid: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, tuple[dict, Any]]:
+        if of_params is not None:
+            # Gathered here, and not where the compiler finds it cheaper to move features.
+            params = jax.lax.with_sharding_constraint(params, replicated(mesh))
+        if moving is not None:
+            params = jax.tree.map(
+                lambda moves, leaf: leaf if moves else jax.lax.stop_gradient(leaf),
+                moving(params),
+                params,
+            )
+        with norms_at_rest(at_rest):
+            outputs, updated = model.apply(
+                {**variables, "params": params},
+                over_devices(mixed.image, mesh),
+                train=True,
+                rngs={"dropout": key},
+                mutable=["batch_stats"],
+            )
+        loss, terms = mixed.loss(loss_fn, outputs, valid)
+        return loss, (terms, updated.get("batch_stats", {}))
+
+    def slope_of(params: Any, *rest: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
+        values, grads = jax.value_and_grad(loss_of, has_aux=True)(params, *rest)
+        if of_params is not None:
+            # Each device updates its own part.
+            grads = jax.lax.with_sharding_constraint(grads, of_params)
+        return values, grads
+
+    return slope_of
 
 
 def over_devices(image: jax.Array, mesh: Mesh) -> jax.Array:

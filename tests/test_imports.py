@@ -8,7 +8,7 @@ import fcnjax
 ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
     {"errors"},
-    {"subcommands"},
+    {"subcommands", "defaults"},
     {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"workdir", "model_file", "hosts", "patience"},
