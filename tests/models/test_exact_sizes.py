@@ -34,11 +34,11 @@ def noted(encoder, decoder):
     return cache_dir() / "exact_sizes" / code.hexdigest()[:16] / f"{encoder}-{decoder}"
 
 
-def drawn(model):
+def drawn(model, seed):
     """Variables whose biases and means are none of them zero."""
     image = jnp.zeros((1, 64, 64, 3))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
         if leaf.ndim >= 2:
@@ -48,6 +48,26 @@ def drawn(model):
         return rng.uniform(low, low + 1, leaf.shape).astype(np.float32)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def moved_by_rounding(run, variables, image, expected):
+    """How much of the logits `[H, W, C]` hangs on the last bit of the image's pixels."""
+    other = np.nextafter(image, np.inf, dtype=np.float32)
+    return np.abs(np.asarray(run(variables, other[None], None))[0] - expected).max()
+
+
+def steady(run, model, image):
+    """Drawn variables with which the model is a function that float32 can follow.
+
+    A few draws make a deep one chaotic: EfficientNet-B4's first moves by 1 % of the deviation with
+    the image's last bit, where float64 finds the padding invisible to 1e-7.
+    """
+    for seed in range(8):
+        variables = drawn(model, seed)
+        expected = np.asarray(run(variables, image[None], None))[0]
+        if moved_by_rounding(run, variables, image, expected) < 1e-3 * expected.std():
+            return variables
+    raise AssertionError("no draw is steady")
 
 
 def ties(logits, tolerance):
@@ -62,7 +82,6 @@ def test_a_bucket_gives_what_the_bare_image_gives(encoder, decoder):
     note = noted(encoder, decoder)
     if note.is_file() or not (model := built(encoder, decoder)):
         return
-    variables = drawn(model)
     rng = np.random.default_rng(1)
     images = [rng.standard_normal((*size, 3), np.float32) for size in SIZES]
     # The variables are arguments: constants would be folded for minutes.
@@ -70,6 +89,7 @@ def test_a_bucket_gives_what_the_bare_image_gives(encoder, decoder):
         lambda variables, image, extent: model.apply(variables, image, extent=extent)["logits"],
         compiler_options=OPTIONS,
     )
+    variables = steady(run, model, images[-2])
     groups = {}
     for index, size in enumerate(SIZES):
         groups.setdefault(bucket_canvas(size, BUCKET), []).append(index)
@@ -84,8 +104,7 @@ def test_a_bucket_gives_what_the_bare_image_gives(encoder, decoder):
             assert np.isfinite(found).all()
             # A deep model of drawn weights makes much of a rounding: the last bit of the image's
             # pixels changes some logits of EfficientNet by half of 1e-4.
-            other = np.nextafter(images[index], np.inf, dtype=np.float32)
-            rounding = np.abs(np.asarray(run(variables, other[None], None))[0] - expected).max()
+            rounding = moved_by_rounding(run, variables, images[index], expected)
             tolerance = max(1e-4 * expected.std(), 8 * rounding)
             assert np.abs(found - expected).max() <= tolerance, SIZES[index]
             differ = found.argmax(-1) != expected.argmax(-1)
