@@ -8,7 +8,7 @@ from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.sources import samples
 from fcnjax.data.sources.samples import colin27, debian, landsat8
-from fcnjax.data.sources.samples.sample import HALVES, write_halves
+from fcnjax.data.sources.samples.sample import SPLIT_FOLDERS, write_halves, write_tiles
 from fcnjax.errors import UserError
 
 
@@ -36,12 +36,35 @@ def test_halves(tmp_path):
     config.data.update({"root": str(tmp_path), "mask_values": (0, 1), "class_names": ("a", "b")})
     config.data.eval_split = "test"
     for part, columns in (("train", slice(0, 4)), ("eval", slice(4, 9))):
-        example = HALVES.open(config, part)[0]
+        example = SPLIT_FOLDERS.open(config, part)[0]
         np.testing.assert_array_equal(example["image"], image[:, columns])
         np.testing.assert_array_equal(example["label"], label[:, columns])
     # The folder source reads it as well.
     config, notes = resolve(config)
     assert "1 images to train on, 1 held out" in notes[0]
+
+
+def test_tiles(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    label = np.arange(600, dtype=np.int64).reshape(20, 30).astype(np.uint8)
+    write_tiles(tmp_path, image, label)
+    config = default_config()
+    config.data.update({"root": str(tmp_path), "mask_values": tuple(range(256))})
+    config.data.update({"class_names": tuple(map(str, range(256))), "eval_split": "test"})
+    seen, held_out = np.zeros((20, 30), int), np.zeros((5, 5), int)
+    for part in ("train", "eval"):
+        source = SPLIT_FOLDERS.open(config, part)
+        for example in (source[i] for i in range(len(source))):
+            row, column = map(int, example["name"].removeprefix("tile_"))
+            place = np.s_[row * 4 : row * 4 + 4, column * 6 : column * 6 + 6]
+            np.testing.assert_array_equal(example["image"], image[place])
+            ignored = label[place] == config.data.ignore_label
+            np.testing.assert_array_equal(example["label"][~ignored], label[place][~ignored])
+            seen[place] += 1
+            held_out[row, column] += part == "eval"
+    assert (seen == 1).all()
+    assert (held_out.sum(0) == 1).all()
+    assert (held_out.sum(1) == 1).all()
 
 
 def test_cloud_labels_by_the_quality_band():
@@ -109,9 +132,10 @@ def cache(tmp_path_factory):
 def test_real_he_nuclei(cache, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(cache))
     _, _, (train, test) = opened("he_nuclei")
-    assert train.size(0) == test.size(0) == (1500, 750)
+    assert (len(train), len(test)) == (20, 5)
+    assert train.size(0) == test.size(0) == (300, 300)
     found = [[share(source, value) for value in range(4)] for source in (train, test)]
-    expected = [[0.7866, 0.0373, 0.0896, 0.0865], [0.8433, 0.0526, 0.0303, 0.0738]]
+    expected = [[0.8098, 0.0429, 0.0613, 0.0859], [0.8354, 0.0530, 0.0547, 0.0569]]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     # Nuclei are darker than what is around them.
     image, label = train[0]["image"], train[0]["label"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.sources.samples.sample import HALVES, Sample, write_halves
+from fcnjax.data.sources.samples.sample import SPLIT_FOLDERS, Sample, write_halves, write_tiles
 
 
 def _unpack_he(package: Path, folder: Path) -> None:
@@ -16,7 +16,8 @@ def _unpack_he(package: Path, folder: Path) -> None:
         mask = archive.read("histolytics/data/hgsc_nest_type_mask.npz")
     with np.load(io.BytesIO(mask), allow_pickle=False) as arrays:
         label = arrays["nuc_raster"].astype(np.uint8)
-    write_halves(folder, np.asarray(image.convert("RGB")), label)
+    # A half of it has a kind of tissue that the other has not.
+    write_tiles(folder, np.asarray(image.convert("RGB")), label)
 
 
 def _unpack_fluorescence(package: Path, folder: Path) -> None:
@@ -32,13 +33,13 @@ def _unpack_fluorescence(package: Path, folder: Path) -> None:
 # The names of types 1 to 3 are those of the outlines that the package has beside the mask.
 HE = Sample(
     summary="one histology image 1500x1500 of ovarian cancer, stained with H&E, with nuclei of "
-    "three types; the left half trains, the right half tests: one patient",
+    "three types, in 25 tiles of 300x300: 20 train, 5 test, all of one patient",
     licence="BSD-3-Clause, of the package histolytics that carries it",
     megabytes=39,
     package="histolytics==0.3.0",
     sha256="de2ad5cf6a24f95637b19030c202c4969dc966e851f510418746a5b86b653137",
     unpack=_unpack_he,
-    inner=HALVES,
+    inner=SPLIT_FOLDERS,
     fixed={
         "class_names": ("background", "connective", "inflammatory", "neoplastic"),
         "mask_values": (0, 1, 2, 3),
@@ -56,7 +57,7 @@ FLUORESCENCE = Sample(
     package="stardist==0.9.2",
     sha256="2316c0feb7bd5621e7a277cb3868df475c338943c591925c420ee3622c42f023",
     unpack=_unpack_fluorescence,
-    inner=HALVES,
+    inner=SPLIT_FOLDERS,
     fixed={
         "class_names": ("background", "nucleus"),
         "mask_values": (0, 1),

@@ -83,21 +83,39 @@ def write_halves(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
         label: `[H, W]` uint8.
     """
     middle = image.shape[1] // 2
-    for split, name, columns in (
-        ("train", "left", slice(0, middle)),
-        ("test", "right", slice(middle, None)),
-    ):
-        for kind, pixels in (("images", image), ("masks", label)):
-            path = folder / kind / split / f"{name}.png"
-            path.parent.mkdir(parents=True)
-            Image.fromarray(np.ascontiguousarray(pixels[:, columns])).save(path)
+    _write(folder, "train", "left", image[:, :middle], label[:, :middle])
+    _write(folder, "test", "right", image[:, middle:], label[:, middle:])
 
 
-def _halves(folder: Path, masks: str) -> dict[str, list[Pair]]:
+def write_tiles(folder: Path, image: np.ndarray, label: np.ndarray, side: int = 5) -> None:
+    """Stores one image as `side * side` tiles; one of each row and of each column is held out.
+
+    Args:
+        folder: Gets `images/train`, `images/test` and the same of `masks`.
+        image: `[H, W]` or `[H, W, 3]` uint8.
+        label: `[H, W]` uint8.
+        side: Tiles in a row and in a column; odd, so that no two that are held out touch.
+    """
+    height, width = (length // side for length in label.shape)
+    for row in range(side):
+        for column in range(side):
+            place = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            split = "test" if column == (2 * row + 1) % side else "train"
+            _write(folder, split, f"tile_{row}{column}", image[place], label[place])
+
+
+def _write(folder: Path, split: str, name: str, image: np.ndarray, label: np.ndarray) -> None:
+    for kind, pixels in (("images", image), ("masks", label)):
+        path = folder / kind / split / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+
+
+def _in_folders(folder: Path, masks: str) -> dict[str, list[Pair]]:
     return {
         split: pair_folders(folder / "images" / split, folder / masks / split)
         for split in ("train", "test")
     }
 
 
-HALVES = pairs_layout(_halves)
+SPLIT_FOLDERS = pairs_layout(_in_folders)
