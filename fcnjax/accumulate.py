@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.augment import Mixed
 from fcnjax.errors import UserError
+from fcnjax.losses import class_weighted, is_counted
 from fcnjax.mesh import batch_shards
 
 
@@ -37,9 +38,10 @@ def accumulated(
     """What `slope_of` returns for a whole batch, computed in `train.accumulate` parts.
 
     A loss that is a mean over counted pixels, as the cross-entropies, is that of the whole batch:
-    each part is weighted by what its counted pixels weigh (with class weights) of all. One that is
-    no such mean, as Dice, is the mean over the parts of theirs, so weighted. Batch norm normalises
-    each part by itself, and its running statistics move once a part.
+    each part is weighted by what its counted pixels weigh (with class weights) of all; only with
+    `border_weight` has each part a mean of its own. A loss that is no such mean, as Dice, is the
+    mean over the parts of theirs, so weighted. Batch norm normalises each part by itself, and its
+    running statistics move once a part.
 
     Args:
         slope_of: `slope_of(params, variables, mixed, valid, key)` returns
@@ -61,7 +63,7 @@ def accumulated(
         return jax.lax.with_sharding_constraint(array, place)
 
     def shares(labels: jax.Array) -> jax.Array:
-        weights = split(pixel_weights(labels, valid, config)).sum(1)
+        weights = split(image_weights(labels, valid, config)).sum(1)
         total = weights.sum()
         return weights / jnp.where(total > 0, total, 1)
 
@@ -86,7 +88,7 @@ def accumulated(
     return (loss, (terms, stats)), grads
 
 
-def pixel_weights(labels: jax.Array, valid: jax.Array, config: ConfigDict) -> jax.Array:
+def image_weights(labels: jax.Array, valid: jax.Array, config: ConfigDict) -> jax.Array:
     """What the counted pixels of each example weigh together in a cross-entropy, float32 `[B]`.
 
     Args:
@@ -94,8 +96,5 @@ def pixel_weights(labels: jax.Array, valid: jax.Array, config: ConfigDict) -> ja
         valid: Bool `[B]`.
         config: The whole config.
     """
-    classes = len(config.data.class_names)
-    table = jnp.asarray(config.loss.class_weights or (1.0,) * classes, jnp.float32)
-    own = labels[..., None] == jnp.arange(classes)
-    counted = (labels != config.data.ignore_label) & valid[:, None, None]
-    return jnp.sum(jnp.sum(own * table, -1) * counted, (1, 2))
+    counted = is_counted(labels, len(config.data.class_names), config.data.ignore_label, valid)
+    return class_weighted(labels, counted, config.loss.class_weights).sum((1, 2))

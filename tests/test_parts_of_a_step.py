@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.accumulate import accumulated, check_accumulate, pixel_weights
+from fcnjax.accumulate import accumulated, check_accumulate, image_weights
 from fcnjax.config import default_config
 from fcnjax.data.augment import Mixed
 from fcnjax.errors import UserError
@@ -144,11 +144,11 @@ def test_pixels_weigh_what_they_weigh_in_the_cross_entropy():
     batch = batch_of(8)
     label = batch["label"].astype(jnp.int32)
     counted = [(16 - (5 * i) % 17) * 16 * (i != 2) for i in range(8)]
-    np.testing.assert_array_equal(pixel_weights(label, batch["valid"], config_with()), counted)
+    np.testing.assert_array_equal(image_weights(label, batch["valid"], config_with()), counted)
     weighted = config_with(loss__class_weights=(0.5, 2.0, 3.0))
     table = np.asarray([0.5, 2.0, 3.0, *[0.0] * 253])
     expected = table[np.asarray(label)].sum((1, 2)) * np.asarray(batch["valid"])
-    np.testing.assert_allclose(pixel_weights(label, batch["valid"], weighted), expected, 1e-6)
+    np.testing.assert_allclose(image_weights(label, batch["valid"], weighted), expected, 1e-6)
 
 
 def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():

@@ -12,6 +12,7 @@ from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohe
 from fcnjax.losses.distance import distance_to
 from fcnjax.losses.focal import focal
 from fcnjax.losses.lovasz import lovasz
+from fcnjax.losses.pixels import class_weighted, is_counted
 from fcnjax.losses.probabilities import HEADS, predicted_classes, probabilities
 from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
 from fcnjax.losses.table import LOSSES, OPTIONS, Loss, make_loss
@@ -24,6 +25,7 @@ __all__ = [
     "binary_cross_entropy",
     "border_map",
     "boundary",
+    "class_weighted",
     "cldice",
     "cross_entropy",
     "dice",
@@ -31,6 +33,7 @@ __all__ = [
     "focal",
     "focal_tversky",
     "generalised_dice",
+    "is_counted",
     "jaccard",
     "lovasz",
     "make_loss",
