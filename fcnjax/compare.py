@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.charts import line_chart
 from fcnjax.config import flatten
 from fcnjax.errors import UserError
-from fcnjax.evaluate import read_scores
+from fcnjax.evaluate import read_image_counts, read_scores
 from fcnjax.files import write_text
 from fcnjax.metric_writer import EVAL, read_metrics
-from fcnjax.metrics import lower_is_better, number
+from fcnjax.metrics import differences, lower_is_better, number
 from fcnjax.report.page import between, chart_card, page
 from fcnjax.workdir import load_saved_config
 
@@ -35,6 +36,7 @@ class Run:
         scores: The figures by name, nan where there is none.
         intervals: Those of some of them.
         lines: Of its metrics.jsonl.
+        images: The counts of each image, as of `metrics.image_counts`, or None.
     """
 
     name: str
@@ -43,13 +45,15 @@ class Run:
     scores: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
     lines: Sequence[Mapping[str, float]]
+    images: np.ndarray | None = None
 
 
 def main(argv: list[str]) -> int:
     """`fcnjax report`."""
     parser = argparse.ArgumentParser(
         prog="fcnjax report",
-        description="Compare runs: print their scores and the settings in which they differ, and "
+        description="Compare runs: print their scores, how sure the differences to the first are "
+        "(where all were scored on the same images), and the settings in which they differ; and "
         "write a page with these, the learning curves and the scores of each class. The page of "
         "one run is the report.html that train and evaluate write in its workdir.",
         epilog="example: fcnjax report runs/unet runs/deeplab --out=comparison.html",
@@ -102,7 +106,8 @@ def _read(workdir: Path, name: str) -> Run:
     found = read_scores(workdir)
     scores = {key: _figure(value) for key, value in found["metrics"].items()}
     intervals = {key: tuple(map(_figure, pair)) for key, pair in found.get("intervals", {}).items()}
-    return Run(name, config, found["step"], scores, intervals, read_metrics(workdir))
+    images = read_image_counts(workdir, len(config.data.class_names))
+    return Run(name, config, found["step"], scores, intervals, read_metrics(workdir), images)
 
 
 def _figure(value: float | None) -> float:
@@ -137,6 +142,39 @@ def best_of(runs: Sequence[Run], name: str) -> list[bool]:
     return [value == best for value in values]
 
 
+def against_first(runs: Sequence[Run]) -> dict[str, list[tuple[float, float, float] | None]]:
+    """How much better each run is scored than the first, and between what that lies.
+
+    Returns:
+        By score, a value a run, as of `metrics.differences`; None of the first, and of a run that
+        was not scored on the same images. Empty where that are all.
+    """
+    first = runs[0].images
+    names = [*runs[0].config.data.class_names] if len(runs) > 1 else []
+    found = [
+        differences(run.images, first, names) if _same_images(first, run.images) else None
+        for run in runs[1:]
+    ]
+    if not any(found):
+        return {}
+    keys = [f"dice/{names[1]}"] if len(names) == 2 else ["mean_iou", "mean_dice"]
+    return {key: [None, *(each and each[key] for each in found)] for key in keys}
+
+
+def _same_images(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two counts are of images that have the same labels, in the same order."""
+    if one is None or other is None or one.shape != other.shape:
+        return False
+    return np.array_equal(one[:, 1], other[:, 1])
+
+
+def _signed(difference: tuple[float, float, float] | None) -> str:
+    """A difference in percent with its interval."""
+    if difference is None:
+        return ""
+    return "{:+.2f} ({:+.2f} to {:+.2f})".format(*(100 * value for value in difference))
+
+
 def _own(name: str) -> str:
     """A score's name without its class and without `mean_`: by what it is written."""
     return name.split("/")[0].removeprefix("mean_")
@@ -150,6 +188,8 @@ def as_table(runs: Sequence[Run]) -> str:
         for run, best in zip(runs, best_of(runs, name), strict=True):
             cells.append(number(run.scores[name], _own(name)) + ("*" if best else " "))
         rows.append([name, *cells])
+    for name, values in against_first(runs).items():
+        rows.append([f"{name}, less {runs[0].name}", *map(_signed, values)])
     rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
     lines = []
@@ -171,6 +211,7 @@ def as_page(runs: Sequence[Run]) -> str:
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _score_table("Scores", runs, overall(runs)),
+        _difference_table(runs),
         _settings_table(runs),
         _curves(runs),
         *(
@@ -207,6 +248,18 @@ def _score_table(title: str, runs: Sequence[Run], names: Sequence[str]) -> str:
         rows.append((name.partition("/")[2] or name.replace("_", " "), cells))
     note = "Bold: the best. Below a score: where it lies in 95 % of all draws of the images."
     return _table(title, note, runs, rows)
+
+
+def _difference_table(runs: Sequence[Run]) -> str:
+    rows = [
+        (name.partition("/")[2] or name.replace("_", " "), [_signed(value) for value in values])
+        for name, values in against_first(runs).items()
+    ]
+    note = (
+        "In percent points, on the same images; in brackets, where it lies in 95 % of all draws of "
+        "them. All above 0 or all below: the images agree on which run is better."
+    )
+    return _table(f"Differences to {html.escape(runs[0].name)}", note, runs, rows) if rows else ""
 
 
 def _settings_table(runs: Sequence[Run]) -> str:

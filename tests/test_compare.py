@@ -1,6 +1,7 @@
 """`fcnjax report`: runs side by side."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -48,6 +49,34 @@ def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
     assert lines["optim.lr"] == ["0.001", "0.01"]
     assert "optim.name" not in lines
     assert "data.root" not in lines
+
+
+def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    names = tuple(compare.load_saved_config(two_runs[0]).data.class_names)
+    labelled = rng.integers(100, 200, (12, 3))
+    hits = rng.integers(20, 60, (12, 3))
+    for folder, better in zip(two_runs, (0, 30), strict=True):
+        images = np.stack([hits + better, labelled, labelled], 1)
+        np.savez(folder / "images.npz", counts=images)
+
+    def lines():
+        assert cli.main(["report", *map(str, two_runs), f"--out={tmp_path / 'page.html'}"]) == 0
+        return capsys.readouterr().out
+
+    total = [(hits + better).sum(0) for better in (0, 30)]
+    iou = [np.mean(hit / (2 * labelled.sum(0) - hit)) for hit in total]
+    found = next(line for line in lines().splitlines() if line.startswith("mean_iou, less slow"))
+    difference, low, high = re.findall(r"[+-][\d.]+", found)
+    assert difference == f"{100 * (iou[1] - iou[0]):+.2f}"
+    assert 0 < float(low) < float(difference) < float(high)
+    assert difference in (tmp_path / "page.html").read_text()
+    # Of other images nothing is said.
+    np.savez(two_runs[1] / "images.npz", counts=images + np.asarray([0, 1, 0])[:, None])
+    assert "less slow" not in lines()
+    (two_runs[1] / "images.npz").write_bytes(b"PK no archive")
+    assert cli.main(["report", *map(str, two_runs)]) == 2
+    assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
 
 
 def test_the_page_has_both(two_runs, tmp_path, capsys):

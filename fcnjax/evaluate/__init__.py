@@ -1,6 +1,19 @@
 """Scores of a checkpoint on images with labels."""
 
 from fcnjax.evaluate.evaluator import Evaluator
-from fcnjax.evaluate.results import METRICS_FILE, Results, read_scores, write_results
+from fcnjax.evaluate.results import (
+    METRICS_FILE,
+    Results,
+    read_image_counts,
+    read_scores,
+    write_results,
+)
 
-__all__ = ["METRICS_FILE", "Evaluator", "Results", "read_scores", "write_results"]
+__all__ = [
+    "METRICS_FILE",
+    "Evaluator",
+    "Results",
+    "read_image_counts",
+    "read_scores",
+    "write_results",
+]

@@ -127,14 +127,15 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="fcnjax evaluate",
         description="Score a checkpoint on the evaluation split; print the table, and write "
-        "metrics.json and report.html. --config.data.KEY=VALUE says where other images are, with "
-        f"KEY one of {', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
+        "metrics.json, images.npz (the counts of each image, for fcnjax report) and report.html. "
+        "--config.data.KEY=VALUE says where other images are, with KEY one of "
+        f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
         "--workdir=runs/b --tta=hflip,vflip --out=scores",
         allow_abbrev=False,
     )
     add_request_arguments(parser, outputs="probabilities")
-    parser.add_argument("--out", metavar="DIR", help="where the two files go (the workdir)")
+    parser.add_argument("--out", metavar="DIR", help="where the files go (the workdir)")
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
     known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)

@@ -1,6 +1,8 @@
 """What an evaluation counts and finds, and its files."""
 
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +14,12 @@ from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
 from fcnjax.errors import UserError
-from fcnjax.files import read_json, write_json
+from fcnjax.files import atomic, read_json, write_json
 from fcnjax.packages import to_stderr
 from fcnjax.report import write_report
 
 METRICS_FILE = "metrics.json"
+IMAGES_FILE = "images.npz"
 
 
 @dataclass
@@ -31,6 +34,8 @@ class Results:
         left_out: How many examples could not be read, and are not counted.
         extra: The scores that `config.eval.metrics` asks for.
         intervals: Where scores lie in 95 % of all draws of the images, as of `metrics.intervals`.
+        images: `[N, 3, C]` int64, as of `metrics.image_counts`, of each image in the order of the
+            source; 0 of those left out.
     """
 
     confusion: np.ndarray
@@ -39,6 +44,7 @@ class Results:
     left_out: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    images: np.ndarray | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -114,6 +120,7 @@ class Tally:
             left_out,
             self.extra.compute(),
             metrics.intervals(self._images[self._read], self._names),
+            self._images,
         )
 
 
@@ -126,17 +133,20 @@ def write_results(
     out: str | Path | None = None,
     asked: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes `metrics.json` and `report.html` to `out`, by default the workdir.
+    """Writes `metrics.json`, `images.npz` and `report.html` to `out`, by default the workdir.
 
     Args:
         workdir: The run's folder.
         config: Its config.
         results: What was found.
         step: Of the weights.
-        out: Another folder for the two.
+        out: Another folder for them.
         asked: How the predictions were made, where it was not plainly.
     """
     out = Path(workdir if out is None else out)
+    if results.images is not None:
+        with atomic(out / IMAGES_FILE) as path, path.open("wb") as file:
+            np.savez_compressed(file, counts=results.images)
     write_json(
         out / METRICS_FILE,
         {
@@ -181,3 +191,22 @@ def read_scores(workdir: str | Path) -> dict[str, Any]:
         if not isinstance(found, dict) or not isinstance(found.get(key), kind):
             raise UserError(f"{path}: has no scores of an evaluation: no {key}")
     return found
+
+
+def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
+    """`Results.images` as `write_results` wrote it; None where it is not there.
+
+    Raises:
+        UserError: It is no such file.
+    """
+    path = Path(workdir) / IMAGES_FILE
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            counts = arrays["counts"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        counts = np.zeros(0)
+    if counts.ndim != 3 or counts.shape[1:] != (3, classes) or counts.dtype != np.int64:
+        raise UserError(f"{path}: has no counts of {classes} classes; `fcnjax evaluate` writes it")
+    return counts

@@ -17,7 +17,7 @@ from fcnjax.metrics.extra import (
     device_counts,
     lower_is_better,
 )
-from fcnjax.metrics.images import image_counts, image_scores, intervals
+from fcnjax.metrics.images import differences, image_counts, image_scores, intervals
 from fcnjax.metrics.table import flat, format_table, number
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "confusion_matrices",
     "confusion_matrix",
     "device_counts",
+    "differences",
     "flat",
     "format_table",
     "image_counts",

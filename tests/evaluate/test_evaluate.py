@@ -8,7 +8,7 @@ from PIL import Image
 
 from fcnjax import cli, data, metrics
 from fcnjax.config import load_config
-from fcnjax.evaluate import Evaluator
+from fcnjax.evaluate import Evaluator, read_image_counts
 from fcnjax.mesh import make_mesh
 from fcnjax.predict import load_variables
 
@@ -54,6 +54,11 @@ def test_the_masks_that_predict_writes_are_those_that_are_scored(workdir, shapes
 def test_one_plain_view_is_the_plain_evaluation(workdir, tmp_path):
     plain = scored(workdir, tmp_path / "plain")
     assert "predicted" not in plain
+    confusion = np.asarray(plain["confusion"])
+    counts = read_image_counts(tmp_path / "plain", len(confusion))
+    assert len(counts) > 1
+    expected = [np.diag(confusion), confusion.sum(1), confusion.sum(0)]
+    np.testing.assert_array_equal(counts.sum(0), expected)
     # A hole of no pixel is none: the same masks, by the other way.
     other = scored(workdir, tmp_path / "other", "--scales=1,1", "--smallest-region=1")
     assert other["predicted"]["smallest_region"] == 1

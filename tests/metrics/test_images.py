@@ -75,3 +75,34 @@ def test_images_that_are_alike_leave_no_doubt_and_none_tells_nothing():
     assert np.isnan(found["iou/c"]).all()
     none = metrics.intervals(np.zeros((0, 3, 3), int), NAMES)
     assert np.isnan([*none.values()]).all()
+
+
+def test_differences_are_those_of_scipy_paired():
+    one = matrices(30)
+    other = one + np.random.default_rng(2).integers(0, 9, one.shape)
+    counts = [np.asarray(metrics.image_counts(each)) for each in (one, other)]
+    found = metrics.differences(*counts, NAMES, draws=4000)
+
+    def of(rows):
+        rows = rows.astype(int)
+        scores = [metrics.compute(each[rows].sum(0), NAMES)["mean_iou"] for each in (one, other)]
+        return scores[0] - scores[1]
+
+    interval = stats.bootstrap(
+        (np.arange(30),),
+        of,
+        vectorized=False,
+        n_resamples=1500,
+        method="percentile",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    difference, low, high = found["mean_iou"]
+    assert difference == pytest.approx(of(np.arange(30)))
+    width = high - low
+    assert abs(low - interval.low) < 0.15 * width
+    assert abs(high - interval.high) < 0.15 * width
+    # What is hard for both cancels out.
+    alone = metrics.intervals(counts[0], NAMES)["mean_iou"]
+    assert width < 0.5 * (alone[1] - alone[0])
+    same = metrics.differences(counts[0], counts[0], NAMES)
+    assert set(same.values()) == {(0.0, 0.0, 0.0)}
