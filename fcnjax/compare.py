@@ -157,7 +157,7 @@ def against_first(runs: Sequence[Run]) -> dict[str, list[tuple[float, float, flo
     ]
     if not any(found):
         return {}
-    keys = [f"dice/{names[1]}"] if len(names) == 2 else ["mean_iou", "mean_dice"]
+    keys = ["mean_iou", "mean_dice", *([f"dice/{names[1]}"] if len(names) == 2 else [])]
     return {key: [None, *(each and each[key] for each in found)] for key in keys}
 
 
@@ -252,7 +252,7 @@ def _score_table(title: str, runs: Sequence[Run], names: Sequence[str]) -> str:
 
 def _difference_table(runs: Sequence[Run]) -> str:
     rows = [
-        (name.partition("/")[2] or name.replace("_", " "), [_signed(value) for value in values])
+        (name.replace("_", " ").replace("/", " of "), [_signed(value) for value in values])
         for name, values in against_first(runs).items()
     ]
     note = (

@@ -94,7 +94,7 @@ def write_tiles(folder: Path, image: np.ndarray, label: np.ndarray, side: int = 
         folder: Gets `images/train`, `images/test` and the same of `masks`.
         image: `[H, W]` or `[H, W, 3]` uint8.
         label: `[H, W]` uint8.
-        side: Tiles in a row and in a column; odd, so that no two that are held out touch.
+        side: Tiles in a row and in a column, an odd number.
     """
     height, width = (length // side for length in label.shape)
     for row in range(side):
