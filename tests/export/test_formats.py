@@ -38,8 +38,14 @@ MODELS = {
     "densenet_unet": ("densenet121", "unet", NARROW),
     "fcdensenet": ("fcdensenet56", "fcdensenet", {}),
 }
-# What a converter is known to refuse: pooled grids, and group norm.
-REFUSED = {("tflite", "resnet_pspnet"), ("tflite", "resnet_upernet"), ("onnx", "unet_group")}
+# What a converter is known to refuse: pooled grids; group norm, which FPN has; unpooling.
+REFUSED = {
+    ("tflite", "resnet_pspnet"),
+    ("tflite", "resnet_upernet"),
+    ("onnx", "unet_group"),
+    ("onnx", "resnet_fpn"),
+    ("onnx", "segnet"),
+}
 SIZES = ((64, 96), (97, 65), (130, 161))
 
 
