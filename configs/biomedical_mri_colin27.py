@@ -4,7 +4,7 @@ Source: one head 181x217x181 at 1 mm, of Debian's package mricron-data (needs
 `pip install 'fcnjax[medical]'`). Blocks of 12 slices are held out, a fifth of all. One subject: the
 figures tell nothing of other heads.
 
-Command, on a CPU (23 minutes on 2 cores):
+Command, on a CPU (23 minutes on 2 cores that did other work too):
   fcnjax train --config=configs/biomedical_mri_colin27.py --workdir=runs/brain
 and then, as a volume of labels with the head's affine:
   fcnjax predict --workdir=runs/brain head.nii.gz --out=labels

