@@ -21,6 +21,8 @@ from fcnjax.report.page import between, chart_card, page
 from fcnjax.workdir import load_saved_config
 
 FIRST = ("mean_iou", "mean_dice", "pixel_accuracy")
+# By score, a value a run: the difference to the first run, and between what it lies.
+Differences = Mapping[str, Sequence[tuple[float, float, float] | None]]
 # What names where a run is, and tells nothing of what it is.
 PLACES = ("data.root", "data.images", "data.masks")
 
@@ -65,9 +67,10 @@ def main(argv: list[str]) -> int:
     if args.out is not None and not args.out.endswith(".html"):
         raise UserError(f"--out: {args.out!r} does not end in .html")
     runs = read_runs(args.workdirs)
-    print(as_table(runs))
+    found = against_first(runs)
+    print(as_table(runs, found))
     if args.out is not None:
-        write_text(Path(args.out), as_page(runs))
+        write_text(Path(args.out), as_page(runs, found))
         print(args.out)
     return 0
 
@@ -142,7 +145,7 @@ def best_of(runs: Sequence[Run], name: str) -> list[bool]:
     return [value == best for value in values]
 
 
-def against_first(runs: Sequence[Run]) -> dict[str, list[tuple[float, float, float] | None]]:
+def against_first(runs: Sequence[Run]) -> Differences:
     """How much better each run is scored than the first, and between what that lies.
 
     Returns:
@@ -180,15 +183,15 @@ def _own(name: str) -> str:
     return name.split("/")[0].removeprefix("mean_")
 
 
-def as_table(runs: Sequence[Run]) -> str:
-    """The runs as lines of text; `*` stands at the best of each score."""
+def as_table(runs: Sequence[Run], found: Differences) -> str:
+    """The runs, and what `against_first` found, as lines of text; `*` stands at the best."""
     rows = [["", *(run.name for run in runs)], ["step", *(str(run.step) for run in runs)]]
     for name in overall(runs):
         cells = []
         for run, best in zip(runs, best_of(runs, name), strict=True):
             cells.append(number(run.scores[name], _own(name)) + ("*" if best else " "))
         rows.append([name, *cells])
-    for name, values in against_first(runs).items():
+    for name, values in found.items():
         rows.append([f"{name}, less {runs[0].name}", *map(_signed, values)])
     rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
@@ -199,8 +202,8 @@ def as_table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def as_page(runs: Sequence[Run]) -> str:
-    """The runs as a page of HTML."""
+def as_page(runs: Sequence[Run], found: Differences) -> str:
+    """The runs, and what `against_first` found, as a page of HTML."""
     title = " · ".join(run.name for run in runs)
     classes = list(runs[0].config.data.class_names)
     by_class = {
@@ -211,7 +214,7 @@ def as_page(runs: Sequence[Run]) -> str:
     sections = [
         f"<h1>{html.escape(title)}</h1>",
         _score_table("Scores", runs, overall(runs)),
-        _difference_table(runs),
+        _difference_table(runs, found),
         _settings_table(runs),
         _curves(runs),
         *(
@@ -250,10 +253,10 @@ def _score_table(title: str, runs: Sequence[Run], names: Sequence[str]) -> str:
     return _table(title, note, runs, rows)
 
 
-def _difference_table(runs: Sequence[Run]) -> str:
+def _difference_table(runs: Sequence[Run], found: Differences) -> str:
     rows = [
         (name.replace("_", " ").replace("/", " of "), [_signed(value) for value in values])
-        for name, values in against_first(runs).items()
+        for name, values in found.items()
     ]
     note = (
         "In percent points, on the same images; in brackets, where it lies in 95 % of all draws of "

@@ -74,9 +74,11 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     # Of other images nothing is said.
     np.savez(two_runs[1] / "images.npz", counts=images + np.asarray([0, 1, 0])[:, None])
     assert "less slow" not in lines()
-    (two_runs[1] / "images.npz").write_bytes(b"PK no archive")
-    assert cli.main(["report", *map(str, two_runs)]) == 2
-    assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
+    np.save(tmp_path / "other.npy", images)
+    for content in (b"PK no archive", b"", (tmp_path / "other.npy").read_bytes()):
+        (two_runs[1] / "images.npz").write_bytes(content)
+        assert cli.main(["report", *map(str, two_runs)]) == 2
+        assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
 
 
 def test_the_page_has_both(two_runs, tmp_path, capsys):

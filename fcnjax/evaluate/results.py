@@ -205,7 +205,7 @@ def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             counts = arrays["counts"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         counts = np.zeros(0)
     if counts.ndim != 3 or counts.shape[1:] != (3, classes) or counts.dtype != np.int64:
         raise UserError(f"{path}: has no counts of {classes} classes; `fcnjax evaluate` writes it")

