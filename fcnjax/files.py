@@ -6,7 +6,6 @@ import functools
 import hashlib
 import json
 import os
-import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -142,10 +141,13 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def inside(folder: str | Path, name: str | Path, where: object) -> Path:
-    """The path of a name that a list or an archive gives: in the folder, symlinks resolved.
+    """The path of a name that a list or an archive gives, which must lie in the folder.
+
+    A name may not lead out by `..` or as an absolute path. Symbolic links are followed wherever
+    they lead: they are the user's own, and sets of images are often made of them.
 
     Args:
-        folder: What the name is relative to, and may not leave. An absolute name in it is as well.
+        folder: What the name is relative to. An absolute name in it is valid as well.
         name: Of a file, which need not be there.
         where: What gives the name, for the error.
 
@@ -154,18 +156,21 @@ def inside(folder: str | Path, name: str | Path, where: object) -> Path:
     """
     path = Path(folder) / name
     with contextlib.suppress(OSError, ValueError):  # too long, or with a NUL
-        plain = path.name != ".." and not stat.S_ISLNK(_mode(path))
-        real = Path(_real(str(path.parent)), path.name) if plain else Path(os.path.realpath(path))
-        if real.is_relative_to(_real(str(folder))):
+        _refuse_invalid(path)
+        plain, top = Path(os.path.abspath(path)), os.path.abspath(folder)
+        if plain.is_relative_to(top):
+            return path
+        # An absolute name may have the folder by another of its names.
+        top, real = _real(top), Path(_real(str(plain.parent)), plain.name)
+        if os.path.isabs(name) and (plain.is_relative_to(top) or real.is_relative_to(top)):
             return path
     raise UserError(f"{where}: {str(name)!r} is no path inside the folder {folder}")
 
 
-def _mode(path: Path) -> int:
-    try:
-        return path.lstat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+def _refuse_invalid(path: Path) -> None:
+    """Raises OSError or ValueError for a name that no file can have."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        path.lstat()
 
 
 @functools.lru_cache(maxsize=1024)
