@@ -68,12 +68,17 @@ def default_config() -> ConfigDict:
                 # Stored values in class order, as (0, 255), several as a tuple; () finds them.
                 "mask_values": (),
                 "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
-                "mask_names": (),  # coco, labelme: a name a stored value; () finds them
+                "mask_names": (),  # annotations by name: one a stored value; () finds them
                 "ignore_values": (),  # stored values that are ignored, as (0,)
                 # (left, right) pairs of classes that change places where an image is mirrored.
                 "mirror_pairs": (),
                 "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
-                "annotations": "",  # listing, coco: the file of them; labelme: their folder
+                # listing, coco, cvat, labelstudio, via: the file of them; labelme: their folder
+                "annotations": "",
+                # coco: annotations with iscrowd=1: ignore or object (labels); None decides by how
+                # many there are.
+                "crowd": config_dict.placeholder(str),
+                "boxes": "ignore",  # coco: boxes without a shape: ignore, or object fills them
                 "window": (),  # geotiff: height and width of an example; () is 512, 512
                 "axis": 2,  # nifti: along which slices are examples: 0, 1 or 2
                 "intensity": (),  # nifti: low and high of the grey scale; () looks at each volume

@@ -157,12 +157,12 @@ def inside(folder: str | Path, name: str | Path, where: object) -> Path:
     path = Path(folder) / name
     with contextlib.suppress(OSError, ValueError):  # too long, or with a NUL
         _refuse_invalid(path)
-        plain, top = Path(os.path.abspath(path)), os.path.abspath(folder)
+        plain, top = (Path(os.path.normpath(Path(p).absolute())) for p in (path, folder))
         if plain.is_relative_to(top):
             return path
         # An absolute name may have the folder by another of its names.
-        top, real = _real(top), Path(_real(str(plain.parent)), plain.name)
-        if os.path.isabs(name) and (plain.is_relative_to(top) or real.is_relative_to(top)):
+        top, real = _real(str(top)), Path(_real(str(plain.parent)), plain.name)
+        if Path(name).is_absolute() and (plain.is_relative_to(top) or real.is_relative_to(top)):
             return path
     raise UserError(f"{where}: {str(name)!r} is no path inside the folder {folder}")
 

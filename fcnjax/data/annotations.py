@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,24 @@ def annotations_file(data: ConfigDict, split: str, example: str) -> Path:
     """
     if not data.annotations:
         raise UserError(f"config.data.annotations: names no file; valid: as {example}")
-    path = Path(data.root) / data.annotations.replace("{split}", split)
+    root = Path(data.root)
+    path = root / data.annotations.replace("{split}", split)
     if not path.is_file():
-        raise UserError(f"{path}: no such file; config.data.annotations names it")
+        raise UserError(
+            f"{path}: no such file; config.data.annotations names it{_others(root, data)}"
+        )
     return path
+
+
+def _others(root: Path, data: ConfigDict) -> str:
+    """The names that the files of other splits have, for an error."""
+    before, found, after = data.annotations.partition("{split}")
+    if not found or "{split}" in after or Path(data.annotations).is_absolute():
+        return ""
+    paths = root.glob(f"{escape(before)}*{escape(after)}")
+    names = sorted(path.relative_to(root).as_posix() for path in paths)
+    splits = [name[len(before) : len(name) - len(after)] for name in names]
+    return f"; there are files for the splits {', '.join(splits)}" if splits else ""
 
 
 def read_text(path: Path) -> str:
@@ -96,19 +111,47 @@ _WORDS = {
 }
 
 
-def refuse_missing(files: Iterable[tuple[Path, str]]) -> None:
-    """Raises UserError for the first file that is not there.
+def whole(entry: Any, key: str, where: str) -> int:
+    """`entry[key]` as a whole number; tools also write 48 as `48.0` and `"48"`.
+
+    Raises:
+        UserError: It is missing, or is no whole number.
+    """
+    value = field(entry, key, (int, float, str), where)
+    try:
+        number = float(value)
+        if not number.is_integer():
+            raise ValueError
+        return value if isinstance(value, int) else int(number)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{where}: {key!r} is {value!r}; valid: a whole number") from error
+
+
+class FilesThere:
+    """Tells whether files are there: `there(path)`.
 
     Folders are listed instead of asking for each file, which takes long over a network.
+    """
+
+    def __init__(self):
+        self._names: dict[Path, frozenset[str]] = {}
+
+    def __call__(self, path: Path) -> bool:
+        """Whether there is such a file."""
+        folder = path.parent
+        if folder not in self._names:
+            self._names[folder] = file_names(folder) if folder.is_dir() else frozenset()
+        # Asked again: a file system may take `A.JPG` for `a.jpg`.
+        return path.name in self._names[folder] or path.is_file()
+
+
+def refuse_missing(files: Iterable[tuple[Path, str]]) -> None:
+    """Raises UserError for the first file that is not there.
 
     Args:
         files: Each with the place that names it.
     """
-    there: dict[Path, frozenset[str]] = {}
+    there = FilesThere()
     for path, where in files:
-        folder = path.parent
-        if folder not in there:
-            there[folder] = file_names(folder) if folder.is_dir() else frozenset()
-        # Asked again: a file system may take `A.JPG` for `a.jpg`.
-        if path.name not in there[folder] and not path.is_file():
+        if not there(path):
             raise UserError(f"{where}: no such file: {path}")

@@ -26,6 +26,8 @@ WHERE = (
     "mask_suffix",
     "name",
     "annotations",
+    "crowd",
+    "boxes",
     "encoding",
     "mask_values",
     "mask_colours",

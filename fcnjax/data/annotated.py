@@ -1,0 +1,222 @@
+"""Images whose objects one file describes, as COCO, CVAT and Label Studio export them.
+
+A tool's own module parses its file into an `Index`. The rest is common: where the images are, which
+classes there are, how objects lie over each other, and a report of every annotation that is left
+out or treated specially.
+"""
+
+import functools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.named import NamedClasses
+from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.polygons import polygon_mask
+from fcnjax.errors import UserError
+from fcnjax.files import inside, stamps
+
+# Roles of a region.
+OBJECT, CROWD, BOX = "object", "crowd", "box"
+_LOCK = threading.Lock()
+
+
+class Region(NamedTuple):
+    """An annotated region of an image.
+
+    Attributes:
+        place: Its number in the file.
+        category: Its category's name.
+        role: `OBJECT`; `CROWD`, a region with `iscrowd` of COCO; or `BOX`, a box without a shape.
+        draw: Draws its pixels `[H, W]` bool, given the image's height and width. Raises ValueError
+            where the file's description of it is damaged.
+    """
+
+    place: int
+    category: str
+    role: str
+    draw: Callable[[tuple[int, int]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Index:
+    """The content of a file of annotations, in a small part of the memory of its text.
+
+    Attributes:
+        categories: Names of the classes, in their order.
+        names: The image files, with `/` between folders.
+        sizes: Height and width of each image; None where the file does not state them.
+        regions: The regions of each image, in the order in which they are drawn.
+        entry: Names a region in an error, given its place: `annotations[{}]`.
+        smaller_on_top: Whether regions are drawn by area, the largest first.
+        groups: Categories that only group others: they are classes only if something is of them.
+        splits: The split of each image, where the file states it; else ().
+        left_out: How many annotations are not drawn, by reason and category.
+        remarks: Sentences about the file as a whole.
+    """
+
+    categories: tuple[str, ...]
+    names: tuple[str, ...]
+    sizes: tuple[tuple[int, int] | None, ...]
+    regions: tuple[list[Region], ...]
+    entry: str
+    smaller_on_top: bool = False
+    groups: frozenset[str] = frozenset()
+    splits: tuple[str, ...] = ()
+    left_out: Counter = field(default_factory=Counter)
+    remarks: tuple[str, ...] = ()
+
+
+Parser = Callable[[Path], Index]
+
+
+def read_index(parse: Parser, path: Path) -> Index:
+    """Parses a file of annotations, once in a process for as long as the file is the same.
+
+    Raises:
+        UserError: It cannot be read, or is not of the form that `parse` reads; names the entry.
+    """
+    try:
+        changed = path.stat().st_mtime_ns
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from error
+    with _LOCK:  # several threads of a worker ask at once
+        return _parsed(parse, path, changed)
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(parse: Parser, path: Path, changed: int) -> Index:
+    del changed  # part of the cache's key
+    return parse(path)
+
+
+def union_mask(polygons: Iterable[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    """The pixels `[H, W]` bool inside any of the polygons, each `[N, 2]`."""
+    mask = np.zeros(size, bool)
+    for points in polygons:
+        mask |= polygon_mask(points, size)
+    return mask
+
+
+class AnnotatedSource:
+    """The images of a file of annotations.
+
+    A copy for a worker holds the file's name, and parses it again when it is first asked.
+
+    Args:
+        parse: Parses the file. Picklable.
+        file: The annotations.
+        folder: The images.
+        data: `config.data`, resolved.
+        rows: Numbers of the images in the file; None: all.
+    """
+
+    def __init__(
+        self,
+        parse: Parser,
+        file: Path,
+        folder: Path,
+        data: ConfigDict,
+        rows: Sequence[int] | None = None,
+    ):
+        self.class_names = tuple(data.class_names)
+        self._parse = parse
+        self._file = file
+        self._folder = folder
+        self._channels = data.channels
+        self._classes = NamedClasses(data)
+        self._ignored = ignored_roles(data)
+        rows = range(len(self._index.names)) if rows is None else rows
+        self._rows = np.asarray(rows, np.int32)
+
+    @property
+    def _index(self) -> Index:
+        return read_index(self._parse, self._file)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _image(self, index: int) -> Path:
+        return find_image(self._index.names[self._rows[index]], self._folder, self._file)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an example, as the file states them, or from the image's header."""
+        return self._index.sizes[self._rows[index]] or image_size(self._image(index))
+
+    def stamps(self) -> list[tuple]:
+        """Of the annotations and the images."""
+        return stamps([self._file, *map(self._image, range(len(self)))])
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        known, row, path = self._index, self._rows[index], self._image(index)
+        image = read_image(path, self._channels)
+        size = known.sizes[row] or image.shape[:2]
+        refuse_sizes(path, image.shape[:2], self._file, size)
+        label = self._draw(known, known.regions[row], size)
+        return {"image": image, "label": label, "name": path.stem}
+
+    def _draw(self, known: Index, regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
+        label = np.zeros(size, self._classes.dtype)
+        objects = []
+        for region in regions:
+            # A category that is no class is background.
+            value = self._classes.get(region.category) or 0
+            pixels = self._pixels(known, region, size)
+            if region.role in self._ignored:
+                if value:
+                    label[pixels] = self._classes.ignore
+            else:
+                # Packed: an image may be large, and have hundreds of objects.
+                objects.append((np.packbits(pixels), int(pixels.sum()), value))
+        if known.smaller_on_top:
+            objects.sort(key=lambda item: -item[1])
+        for packed, _, value in objects:
+            label[np.unpackbits(packed, count=label.size).astype(bool).reshape(size)] = value
+        return label
+
+    def _pixels(self, known: Index, region: Region, size: tuple[int, int]) -> np.ndarray:
+        try:
+            return region.draw(size)
+        except (ValueError, TypeError, OverflowError) as error:
+            where = f"{self._file}, {known.entry.format(region.place)}"
+            raise UserError(f"{where}: cannot be drawn: {error}") from error
+
+
+def ignored_roles(data: ConfigDict) -> frozenset[str]:
+    """The roles whose regions are ignored, by `config.data.crowd` and `.boxes`."""
+    treated = {CROWD: data.crowd, BOX: data.boxes}
+    return frozenset(role for role, how in treated.items() if how != OBJECT)
+
+
+def find_image(name: str, folder: Path, file: Path) -> Path:
+    """The image that a file of annotations names.
+
+    Tools write names relative to one of several folders, or with folders of the machine where the
+    images were; so a name is looked for in the folder of images, beside the annotations, and
+    without its folders in the folder of images. `Index` names no two images alike.
+
+    Args:
+        name: As in the file.
+        folder: The folder of images.
+        file: The annotations.
+
+    Returns:
+        The first of these that is there, else the one in the folder of images.
+
+    Raises:
+        UserError: The name leads out of the folder.
+    """
+    first = inside(folder, name, file)
+    if first.is_file():
+        return first
+    for path in (file.parent / name, folder / name.rpartition("/")[-1]):
+        if path.is_file():
+            return path
+    return first

@@ -1,0 +1,223 @@
+"""Layouts of sets whose objects one file describes: their files, classes, splits and report."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from fcnjax.data.annotated import (
+    BOX,
+    CROWD,
+    OBJECT,
+    AnnotatedSource,
+    Index,
+    Parser,
+    find_image,
+    read_index,
+)
+from fcnjax.data.annotations import FilesThere, annotations_file
+from fcnjax.data.layout import PARTS, Layout, require_root
+from fcnjax.data.lists import hold_out, refuse_folds
+from fcnjax.data.named import name_classes
+from fcnjax.data.skipping import skips
+from fcnjax.errors import UserError, choose
+from fcnjax.files import inside
+
+TREATMENTS = dict.fromkeys(("ignore", OBJECT))  # config.data.crowd and .boxes
+# Of COCO's own annotations 1.2 % have iscrowd.
+MOST_CROWDS = 0.1
+
+
+def annotated_layout(summary: str, parse: Parser, example: str, usual: Sequence[str]) -> Layout:
+    """A layout of sets whose objects one file, or one file for each split, describes.
+
+    Args:
+        summary: As in `Layout`.
+        parse: Parses a file of annotations.
+        example: A name of such a file, for an error.
+        usual: Names that the tool gives it, tried in order where `config.data.annotations` is
+            empty; patterns of `Path.glob`, that find one file.
+    """
+
+    def open_part(config: ConfigDict, part: str) -> AnnotatedSource:
+        data = config.data
+        file, folder = _files(data, part, example)
+        rows = _rows(data, read_index(parse, file))
+        return AnnotatedSource(parse, file, folder, data, None if rows is None else rows[part])
+
+    def resolve(config: ConfigDict) -> list[str]:
+        data = config.data
+        require_root(data)
+        data.annotations = data.annotations or _usual(Path(data.root), usual)
+        places = {_files(data, part, example): part for part in PARTS}
+        indices = {file: read_index(parse, file) for file, _ in places}
+        _name_classes(data, indices.values())
+        notes = _treat(data, indices)
+        for file, folder in places:
+            notes += _missing(data, indices[file], file, folder)
+        counts = [len(open_part(config, part)) for part in PARTS]
+        first = f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"
+        return [first, *notes, *_unused_splits(data, indices)]
+
+    return Layout(summary, resolve, open_part, divides=True)
+
+
+def _usual(root: Path, patterns: Sequence[str]) -> str:
+    for pattern in patterns:
+        found = sorted(path for path in root.glob(pattern) if not path.name.startswith("."))
+        if len(found) == 1:
+            return found[0].relative_to(root).as_posix()
+    return ""
+
+
+def _files(data: ConfigDict, part: str, example: str) -> tuple[Path, Path]:
+    """The annotations and the folder of images of `train` or `eval`."""
+    split = data[f"{part}_split"]
+    folder = Path(data.root) / data.images.replace("{split}", split)
+    if not folder.is_dir() and data.images != "images":
+        raise UserError(f"{folder}: no such folder; config.data.images names it")
+    file = annotations_file(data, split, example)
+    # Without a folder of images they lie beside the annotations.
+    return file, folder if folder.is_dir() else file.parent
+
+
+def _rows(data: ConfigDict, index: Index) -> dict[str, list[int]] | None:
+    """The rows of both splits of a file; None where each split has a file of its own."""
+    if "{split}" in data.annotations:
+        refuse_folds(data, "by chance, and config.data.annotations has a file for each split")
+        return None
+    rows = range(len(index.names))
+    if _has_splits(data, index):
+        refuse_folds(data, "by chance, and the annotations have the split of each image")
+        return {
+            part: [row for row in rows if index.splits[row] == data[f"{part}_split"]]
+            for part in PARTS
+        }
+    return hold_out(rows, data, index.names)
+
+
+def _has_splits(data: ConfigDict, index: Index) -> bool:
+    wanted = {data[f"{part}_split"] for part in PARTS}
+    return data.split_by != "fraction" and wanted <= set(index.splits)
+
+
+def _unused_splits(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
+    return [
+        f"{file}: the images have the splits {', '.join(sorted(set(index.splits)))}, and are held "
+        "out by chance; config.data.train_split and .eval_split name two of them to be used"
+        for file, index in indices.items()
+        if len(set(index.splits)) > 1
+        and not _has_splits(data, index)
+        and "{split}" not in data.annotations
+        and data.split_by != "fraction"
+    ]
+
+
+def _name_classes(data: ConfigDict, indices: Iterable[Index]) -> None:
+    """Fills in the classes: the categories of all files, less those that only group others."""
+    indices = list(indices)
+    used = {region.category for index in indices for row in index.regions for region in row}
+    used |= {category for index in indices for _, category in index.left_out}
+    named = {*used, *data.class_names}
+    categories = dict.fromkeys(
+        category
+        for index in indices
+        for category in index.categories
+        if category in named or category not in index.groups
+    )
+    name_classes(data, categories, known=True)
+
+
+def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
+    """Fills in `config.data.crowd`; notes on what is left out or treated specially, by class."""
+    choose(TREATMENTS, data.boxes, "config.data.boxes")
+    roles: Counter = Counter()
+    for file, index in indices.items():
+        found = Counter((r.role, r.category) for regions in index.regions for r in regions)
+        _refuse_shapeless(data, file, found, index)
+        roles += found
+    crowds = _of(roles, CROWD)
+    notes = []
+    if crowds:
+        notes.append(_treat_crowds(data, crowds, sum(roles.values())))
+    elif data.crowd is not None:
+        choose(TREATMENTS, data.crowd, "config.data.crowd")
+    if boxes := _of(roles, BOX):
+        how = "are filled" if data.boxes == OBJECT else "are ignored"
+        other = "ignore ignores" if data.boxes == OBJECT else "object fills"
+        notes.append(
+            f"boxes without a shape ({_counted(boxes)}) {how}; config.data.boxes={other} them"
+        )
+    for file, index in indices.items():
+        for reason in dict.fromkeys(reason for reason, _ in index.left_out):
+            notes.append(
+                f"annotations {reason} ({_counted(_of(index.left_out, reason))}): left out"
+            )
+            notes[-1] = f"{file}: {notes[-1]}"
+        notes += [f"{file}: {remark}" for remark in index.remarks]
+        if unused := sorted(index.groups - set(data.class_names)):
+            listed = ", ".join(unused)
+            notes.append(f"{file}: no annotation is of {listed}, which groups others: no class")
+    return notes
+
+
+def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index) -> None:
+    """Raises UserError where a file has annotations, and no shape to learn from."""
+    if roles and data.boxes != OBJECT and all(role == BOX for role, _ in roles):
+        raise UserError(
+            f"{file}: has boxes only, and no shape to learn from; each annotation needs a shape, "
+            "or config.data.boxes=object fills the boxes"
+        )
+    if index.left_out and not roles:
+        reasons = ", ".join(dict.fromkeys(reason for reason, _ in index.left_out))
+        count = index.left_out.total()
+        raise UserError(f"{file}: none of its {count} annotations can be drawn: they are {reasons}")
+
+
+def _treat_crowds(data: ConfigDict, crowds: Counter, total: int) -> str:
+    share = crowds.total() / total
+    text = f"annotations with iscrowd=1 ({_counted(crowds)}) are "
+    if data.crowd is None:
+        data.crowd = OBJECT if share > MOST_CROWDS else "ignore"
+        text += "labels" if data.crowd == OBJECT else "ignored, as COCO means crowds"
+        text += f", as they are {share:.0%} of all" if data.crowd == OBJECT else ""
+    else:
+        choose(TREATMENTS, data.crowd, "config.data.crowd")
+        text += "labels" if data.crowd == OBJECT else "ignored"
+    if data.crowd == OBJECT:
+        return f"{text}; config.data.crowd=ignore ignores them, as COCO means crowds"
+    return (
+        f"{text}; where they are masks that were painted, as CVAT writes them, "
+        "config.data.crowd=object makes them labels"
+    )
+
+
+def _of(counts: Counter, reason: str) -> Counter:
+    """The counts by category of a role or reason."""
+    found: Counter = Counter()
+    for (key, category), count in counts.items():
+        if key == reason:
+            found[category] += count
+    return found
+
+
+def _counted(counts: Counter) -> str:
+    return ", ".join(f"{count} of {name}" for name, count in sorted(counts.items()))
+
+
+def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[str]:
+    """Refuses an image that is not there; with `config.data.on_error=skip` counts them instead."""
+    there = FilesThere()
+    missing = [
+        path
+        for name in index.names
+        if not there(inside(folder, name, file))
+        and not there(path := find_image(name, folder, file))
+    ]
+    if not missing:
+        return []
+    if not skips(data) or len(missing) == len(index.names):
+        more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
+        raise UserError(f"{file}: no such file: {missing[0]}{more}")
+    return [f"{file}: {len(missing)} of {len(index.names)} images are missing, as {missing[0]}"]
