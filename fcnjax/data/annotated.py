@@ -17,7 +17,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.drawing_size import drawing_size
 from fcnjax.data.named import NamedClasses
+from fcnjax.data.orientation import upright
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.polygons import polygon_mask
 from fcnjax.errors import UserError
@@ -133,6 +135,7 @@ class AnnotatedSource:
         self._channels = data.channels
         self._classes = NamedClasses(data)
         self._ignored = ignored_roles(data)
+        self._rule = data.get("mask_exif", "auto")
         rows = range(len(self._index.names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
 
@@ -147,8 +150,8 @@ class AnnotatedSource:
         return find_image(self._index.names[self._rows[index]], self._folder, self._file)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example, as the file states them, or from the image's header."""
-        return self._index.sizes[self._rows[index]] or image_size(self._image(index))
+        """Height and width of an example, from the image's header."""
+        return image_size(self._image(index))
 
     def stamps(self) -> list[tuple]:
         """Of the annotations and the images."""
@@ -157,9 +160,9 @@ class AnnotatedSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row, path = self._index, self._rows[index], self._image(index)
         image = read_image(path, self._channels)
-        size = known.sizes[row] or image.shape[:2]
-        refuse_sizes(path, image.shape[:2], self._file, size)
-        label = self._draw(known, known.regions[row], size)
+        size, orientation = drawing_size(path, image.shape[:2], known.sizes[row], self._rule)
+        label = upright(self._draw(known, known.regions[row], size), orientation)
+        refuse_sizes(path, image.shape[:2], self._file, label.shape)
         return {"image": image, "label": label, "name": path.stem}
 
     def _draw(self, known: Index, regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:

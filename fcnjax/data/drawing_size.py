@@ -1,0 +1,30 @@
+"""The pixels that annotations of a photograph with an EXIF orientation refer to."""
+
+from pathlib import Path
+
+from fcnjax.data.orientation import UPRIGHT, Size, mask_orientation, read_orientation
+from fcnjax.errors import UserError
+
+
+def drawing_size(image: Path, size: Size, stated: Size | None, rule: str) -> tuple[Size, int]:
+    """The size on which the shapes of an image are drawn, and the EXIF orientation to undo then.
+
+    Most annotation tools show a photograph turned as its tag says, and their coordinates refer to
+    that picture; others refer to the stored pixels. The size that the annotations state tells the
+    two apart after a quarter turn.
+
+    Args:
+        image: The image file.
+        size: Height and width of the image as it is read: turned.
+        stated: Height and width by the annotations; None where they state none.
+        rule: `config.data.mask_exif`, for images of which the sizes do not tell; `auto` stands for
+            `turned`.
+    """
+    try:
+        stored, orientation = read_orientation(image)
+    except UserError:  # it could be read, so it is of a form without EXIF
+        stored, orientation = size, UPRIGHT
+    rule = "turned" if rule == "auto" else rule
+    if stated is None:
+        stated = stored if rule == "stored" else size
+    return stated, mask_orientation(orientation, stored, stated, rule)
