@@ -31,7 +31,6 @@ IMAGE_SUFFIXES = frozenset(
 _JPEG = b"\xff\xd8\xff"
 # Of the formats that are read without rasterio.
 _MAGIC = (*tiff.MAGIC, *pnm.MAGIC, png.MAGIC, _JPEG, b"BM")
-PAGES = ("", "first", "channels")  # config.data.pages
 
 
 def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray:

@@ -50,11 +50,16 @@ def stack_pages(file: File, content: bytes | None = None) -> StoredPixels:
         return tiff.stack_tiff(file, content)
 
 
-def read_image_header(file: File) -> ImageHeader:
+def read_image_header(file: File, most: int | None = None) -> ImageHeader:
     """Reads what the header of an image file says, without its pixels.
 
+    Args:
+        file: As `read_stored_pixels` takes it.
+        most: The most pixels that it may have; None: as `fcnjax/data/limits.py` says.
+
     Raises:
-        UserError: The file is missing, is no image, or is larger than may be decoded.
+        TooLarge: It has more pixels than `most`, or too many bytes for so many.
+        UserError: The file is missing, or is no image.
     """
     with naming(file):
         if isinstance(file, Encoded):
@@ -63,4 +68,4 @@ def read_image_header(file: File) -> ImageHeader:
             with open(file, "rb") as opened:  # noqa: PTH123 (a text is a file's name too)
                 start, source = opened.read(4), file
         read = tiff.read_tiff_header if start.startswith(tiff.MAGIC) else pillow.read_header
-        return read(file, source)
+        return read(file, source, most)

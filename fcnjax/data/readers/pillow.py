@@ -29,24 +29,25 @@ _ONE_PICTURE = ("JPEG", "MPO")  # the JPEG of some cameras, MPO, has a second vi
 
 
 @contextlib.contextmanager
-def opened(file: File, source: Any) -> Iterator[Image.Image]:
+def opened(file: File, source: Any, most: int | None = None) -> Iterator[Image.Image]:
     """Opens an image file, and reads its header alone.
 
     Args:
         file: What errors name.
         source: A path, or an open file.
+        most: The most pixels, as `refuse_large` takes it.
 
     Raises:
-        UserError: It is too large.
+        TooLarge: It is too large.
     """
     with Image.open(source) as image:
-        refuse_large(file, image.height, image.width)
+        refuse_large(file, image.height, image.width, most=most)
         yield image
 
 
-def read_header(file: File, source: Any) -> ImageHeader:
+def read_header(file: File, source: Any, most: int | None = None) -> ImageHeader:
     """The header of an image file; arguments and errors as `opened` has."""
-    with opened(file, source) as image:
+    with opened(file, source, most) as image:
         name = "PNM" if image.format == "PPM" else image.format
         return ImageHeader(name, image.height, image.width, orientation_of(image), _pages(image))
 

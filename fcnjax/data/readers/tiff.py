@@ -72,19 +72,20 @@ def stack_tiff(file: File, content: bytes) -> StoredPixels:
         return StoredPixels(np.concatenate(bands, -1), "TIFF", valid=valid, **about)
 
 
-def read_tiff_header(file: File, source: Any) -> ImageHeader:
+def read_tiff_header(file: File, source: Any, most: int | None = None) -> ImageHeader:
     """The header of a TIFF file; of the first page, where there are several.
 
     Args:
         file: What errors name.
         source: A path, or an open file.
+        most: The most pixels, as `refuse_large` takes it.
 
     Raises:
         UserError: It is damaged, or too large.
     """
     with _opened(file, source) as (tiff, pages):
         page = pages[0]
-        _refuse_large(file, page)
+        _refuse_large(file, page, most)
         return ImageHeader(
             format="TIFF",
             height=page.imagelength,
@@ -127,8 +128,9 @@ def _page(file: File, tiff: Any, pages: list, page: int | None) -> Any:
     if page is None:
         if (count := _count(tiff, pages)) > 1:
             raise UserError(
-                f"{file}: holds {count} pages; config.data.pages says what they are: first "
-                "(only the first is read) or channels (each is a band of one image)"
+                f"{file}: holds {count} pages, and config.data.pages does not say which to read; "
+                "valid: first (the others are left out) or channels (each is a band of one image); "
+                "or save each page as a file"
             )
         return pages[0]
     if page >= len(pages):
@@ -145,9 +147,9 @@ def _refuse_virtual(file: File, tiff: Any, pages: list) -> None:
         )
 
 
-def _refuse_large(file: File, page: Any) -> None:
+def _refuse_large(file: File, page: Any, most: int | None = None) -> None:
     pixel_bytes = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
-    refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes)
+    refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most)
     if page.is_tiled:
         refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes)
 
