@@ -84,6 +84,9 @@ def default_config() -> ConfigDict:
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
                 "channels": "RGB",  # RGB, L (grey), or names of bands: B2,B3,B4
+                # Of a file of several pages: first is the first alone, channels makes each a band;
+                # "" refuses the file.
+                "pages": "",
                 "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1
                 "std": (0.229, 0.224, 0.225),
                 # Where examples are kept decoded: device (the whole set), host (memory), disk.

@@ -40,6 +40,7 @@ class PairSource:
         self.class_names = tuple(data.class_names)
         self._pairs = list(pairs)
         self._channels = data.channels
+        self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
         self._mask_exif = None if read_label else data.mask_exif
 
@@ -56,7 +57,7 @@ class PairSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_path, mask = self._pairs[index]
-        image = read_image(image_path, self._channels)
+        image = read_image(image_path, self._channels, self._pages)
         label = self._read_label(mask, image.shape[:2])
         if self._mask_exif:
             label = turn_with_image(label, image_path, mask, self._mask_exif)

@@ -80,6 +80,7 @@ class RecordSource:
         self.class_names = tuple(data.class_names)
         self._records = records
         self._channels = data.channels
+        self._pages = data.pages
         self._read_label = LabelReader(data)
         self._mask_exif = data.mask_exif
 
@@ -96,7 +97,7 @@ class RecordSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_file, mask, name = self._records[index]
-        image = read_image(image_file, self._channels)
+        image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
         label = turn_with_image(label, image_file, mask, self._mask_exif)
         refuse_sizes(image_file, image.shape[:2], mask, label.shape)

@@ -42,6 +42,7 @@ WHERE = (
     "folds",
     "fold",
     "group_by",
+    "pages",
     "on_error",
     "skip_most",
 )
