@@ -69,8 +69,11 @@ def default_config() -> ConfigDict:
                 "mask_values": (),
                 "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
                 "mask_names": (),  # annotations by name: one a stored value; () finds them
-                "ignore_values": (),  # stored values that are ignored, as (0,)
+                "ignore_values": (),  # stored values that are ignored, as (0,) or (-1,)
                 # (left, right) pairs of classes that change places where an image is mirrored.
+                # Masks without the EXIF orientation of their images are of "stored" pixels or of
+                # the "turned" picture; "auto" looks. Sizes decide where they can.
+                "mask_exif": "auto",
                 "mirror_pairs": (),
                 "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
                 # listing, coco, cvat, labelstudio, via: the file of them; labelme: their folder
@@ -86,6 +89,9 @@ def default_config() -> ConfigDict:
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
                 "channels": "RGB",  # RGB, L (grey), or names of bands: B2,B3,B4
+                # Of a file of several pages: first is the first alone, channels makes each a band;
+                # "" refuses the file.
+                "pages": "",
                 "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1
                 "std": (0.229, 0.224, 0.225),
                 # Where examples are kept decoded: device (the whole set), host (memory), disk.

@@ -133,9 +133,10 @@ class AnnotatedSource:
         self._file = file
         self._folder = folder
         self._channels = data.channels
+        self._pages = data.pages
         self._classes = NamedClasses(data)
         self._ignored = ignored_roles(data)
-        self._rule = data.get("mask_exif", "auto")
+        self._rule = data.mask_exif
         rows = range(len(self._index.names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
 
@@ -159,7 +160,7 @@ class AnnotatedSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row, path = self._index, self._rows[index], self._image(index)
-        image = read_image(path, self._channels)
+        image = read_image(path, self._channels, self._pages)
         size, orientation = drawing_size(path, image.shape[:2], known.sizes[row], self._rule)
         label = upright(self._draw(known, known.regions[row], size), orientation)
         refuse_sizes(path, image.shape[:2], self._file, label.shape)

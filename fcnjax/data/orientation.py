@@ -8,9 +8,12 @@ not: `config.data.mask_exif` decides.
 """
 
 import io
+from pathlib import Path
 from types import MappingProxyType
+from typing import BinaryIO
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from fcnjax.data.image_file import Encoded, File, content_of, naming
@@ -27,6 +30,7 @@ MASK_EXIF = MappingProxyType(
     }
 )
 _TAG = 0x112
+_PNG_MARK = b"\x89PNG\r\n\x1a\n"
 _TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -82,22 +86,36 @@ def read_orientation(file: File) -> tuple[Size, int]:
     Raises:
         UserError: The file is missing or no image.
     """
-    with naming(file):
-        source = io.BytesIO(content_of(file)) if isinstance(file, Encoded) else open(file, "rb")
-        with source:
-            mark = source.read(4)
-            source.seek(0)
-            if mark in _TIFF_MARKS:
-                return _of_tiff(source)
-            with Image.open(source) as image:
-                # Not a PNG's own getexif(), which decodes the pixels first.
-                orientation = Image.Image.getexif(image).get(_TAG, UPRIGHT)
-                return (image.height, image.width), _valid(orientation)
+    with naming(file), _opened(file) as source:
+        mark = source.read(8)
+        source.seek(0)
+        if mark[:4] in _TIFF_MARKS:
+            return _of_tiff(source)
+        # A PNG's own getexif() decodes the pixels first, for what may stand after them.
+        late = mark == _PNG_MARK and _has_late_metadata(source)
+        with Image.open(source) as image:
+            exif = image.getexif() if late else Image.Image.getexif(image)
+            return (image.height, image.width), _valid(exif.get(_TAG, UPRIGHT))
 
 
-def _of_tiff(source: io.BufferedIOBase) -> tuple[Size, int]:
-    import tifffile
+def _opened(file: File) -> BinaryIO:
+    return io.BytesIO(content_of(file)) if isinstance(file, Encoded) else Path(file).open("rb")
 
+
+def _has_late_metadata(source: BinaryIO) -> bool:
+    """Whether a PNG has metadata after its pixels; moves back to the start."""
+    seen_pixels, late = False, False
+    source.seek(len(_PNG_MARK))
+    while not late and len(head := source.read(8)) == 8:
+        kind = head[4:]
+        seen_pixels = seen_pixels or kind == b"IDAT"
+        late = seen_pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+        source.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+    source.seek(0)
+    return late
+
+
+def _of_tiff(source: BinaryIO) -> tuple[Size, int]:
     with tifffile.TiffFile(source) as file:
         page = file.pages.first
         orientation = page.tags.valueof(_TAG, UPRIGHT)

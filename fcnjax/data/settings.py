@@ -11,6 +11,7 @@ from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
 CACHES = ("device", "disk", "host")  # config.data.cache
+PAGES = ("", "channels", "first")  # config.data.pages
 
 
 def _is_text(value: Any) -> bool:
@@ -44,7 +45,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "class_names": (_is_text, "texts"),
     "mask_names": (_is_text, "texts"),
     "mask_values": (_is_value, "whole numbers from 0 on, or several of them as a tuple"),
-    "ignore_values": (lambda v: isinstance(v, int) and v >= 0, "whole numbers from 0 on"),
+    "ignore_values": (lambda v: isinstance(v, int), "whole numbers, as 0 or -1"),
     "mask_colours": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "palette": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "label_map": (_is_pair(_is_text, _is_text), "pairs of a class and its new name"),
@@ -66,6 +67,7 @@ def check_settings(config: ConfigDict) -> None:
         if seed < 0:
             raise UserError(f"config.{key}: {seed} is below 0")
     channel_names(data.channels)
+    choose(dict.fromkeys(PAGES), data.pages, "config.data.pages")
     skips(data)  # says whether its keys are valid
     if data.cache is not None:
         choose(dict.fromkeys(CACHES), data.cache, "config.data.cache")

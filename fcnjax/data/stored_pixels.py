@@ -1,61 +1,23 @@
-"""The pixels of an image file as they are stored, before anything is made of them.
+"""The pixels of an image file as they are stored, whatever its format."""
 
-A picture (`fcnjax.data.decode.read_image`) and a mask need different things of the same file: a
-picture its colours and intensities, a mask the numbers as they stand.
-"""
+import io
 
-from dataclasses import dataclass
+from fcnjax.data.image_file import Encoded, File, content_of, naming
+from fcnjax.data.readers import pillow, pnm, tiff
+from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 
-import numpy as np
-
-from fcnjax.data.image_file import File
+__all__ = ["ImageHeader", "StoredPixels", "read_image_header", "read_stored_pixels"]
 
 
-@dataclass(frozen=True)
-class StoredPixels:
-    """The pixels of an image file, as stored.
-
-    Attributes:
-        pixels: `[H, W, C]` of any numeric type (bits as uint8), the file's own values: palette
-            indices (C is 1), samples of few bits not scaled, white-is-zero not inverted. Colours
-            that are stored as YCbCr are RGB.
-        format: PNG, JPEG, MPO, BMP, PNM or TIFF.
-        marks: The meaning of each band: red, green, blue, gray, palette, alpha, cyan, magenta,
-            yellow, black or undefined.
-        descriptions: The name of each band, "" for none.
-        palette: RGB by index in 0..255; None where the pixels are no indices.
-        full: The value of the greatest intensity, 1 for bits; None: of the type, or not bounded.
-        white_is_zero: Whether 0 is the greatest intensity.
-        orientation: By EXIF, 1 to 8; the pixels are not turned.
-        nodata: The value for no data (of GDAL), or None.
-    """
-
-    pixels: np.ndarray
-    format: str
-    marks: tuple[str, ...]
-    descriptions: tuple[str, ...] = ()
-    palette: list[tuple[int, int, int]] | None = None
-    full: int | None = None
-    white_is_zero: bool = False
-    orientation: int = 1
-    nodata: float | None = None
-
-    @property
-    def ids(self) -> np.ndarray:
-        """The pixels as a mask means them.
-
-        They are as stored, never scaled and never inverted, but for a picture of bits: there white
-        is 1 and black is 0, whichever of them the file stores as 1.
-        """
-        return 1 - self.pixels if self.white_is_zero and self.full == 1 else self.pixels
-
-
-def read_stored_pixels(file: File, page: int | None = None) -> StoredPixels:
+def read_stored_pixels(
+    file: File, page: int | None = None, content: bytes | None = None
+) -> StoredPixels:
     """Reads the pixels of an image file as they are stored.
 
     Args:
-        file: PNG, JPEG, BMP, PNM (PBM, PGM, PPM) or TIFF.
+        file: PNG, JPEG, BMP, PNM (PBM, PGM, PPM), TIFF, or another format of Pillow.
         page: The page to read, from 0; None: the only one.
+        content: The file's bytes, where they are known.
 
     Returns:
         The pixels, not turned by the file's orientation.
@@ -64,4 +26,46 @@ def read_stored_pixels(file: File, page: int | None = None) -> StoredPixels:
         UserError: The file is missing, damaged, too large, of another format, or holds several
             pages and `page` is None; names the file.
     """
-    raise NotImplementedError(f"{file}: page {page}")
+    content = content_of(file) if content is None else content
+    with naming(file):
+        if content.startswith(tiff.MAGIC):
+            return tiff.read_tiff(file, content, page)
+        if content.startswith(pnm.MAGIC):
+            return pnm.read_pnm(file, content)
+        return pillow.read_with_pillow(file, content, page)
+
+
+def stack_pages(file: File, content: bytes | None = None) -> StoredPixels:
+    """Reads the pages of a TIFF, of one band each, as the bands of one image.
+
+    A file of another format is read as `read_stored_pixels` does.
+
+    Raises:
+        UserError: As `read_stored_pixels`; or the pages are not alike.
+    """
+    content = content_of(file) if content is None else content
+    if not content.startswith(tiff.MAGIC):
+        return read_stored_pixels(file, None, content)
+    with naming(file):
+        return tiff.stack_tiff(file, content)
+
+
+def read_image_header(file: File, most: int | None = None) -> ImageHeader:
+    """Reads what the header of an image file says, without its pixels.
+
+    Args:
+        file: As `read_stored_pixels` takes it.
+        most: The most pixels that it may have; None: as `fcnjax/data/limits.py` says.
+
+    Raises:
+        TooLarge: It has more pixels than `most`, or too many bytes for so many.
+        UserError: The file is missing, or is no image.
+    """
+    with naming(file):
+        if isinstance(file, Encoded):
+            start, source = file.content[:4], io.BytesIO(file.content)
+        else:
+            with open(file, "rb") as opened:  # noqa: PTH123 (a text is a file's name too)
+                start, source = opened.read(4), file
+        read = tiff.read_tiff_header if start.startswith(tiff.MAGIC) else pillow.read_header
+        return read(file, source, most)

@@ -33,6 +33,7 @@ WHERE = (
     "mask_colours",
     "mask_names",
     "ignore_values",
+    "mask_exif",
     "window",
     "axis",
     "intensity",
@@ -43,6 +44,7 @@ WHERE = (
     "folds",
     "fold",
     "group_by",
+    "pages",
     "on_error",
     "skip_most",
 )

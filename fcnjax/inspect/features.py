@@ -71,7 +71,8 @@ def main(argv: list[str]) -> int:
     for key in ("channels", "longest"):
         if getattr(args, key) < 1:
             raise UserError(f"--{key}: {getattr(args, key)} is below 1")
-    image = shrunk(read_image(source.words[0], source.config.data.channels), args.longest)
+    data = source.config.data
+    image = shrunk(read_image(source.words[0], data.channels, data.pages), args.longest)
     loaded = load(source, args.step)
     levels = respond(loaded, image, args.channels)
     print(_summary(loaded, levels, image))

@@ -72,7 +72,7 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
     Raises:
         UserError: A file cannot be written.
     """
-    channels = predictor.model.config.data.channels
+    data = predictor.model.config.data
     items = iter(items)
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
         reading: deque[tuple[Item, Future]] = deque()
@@ -80,7 +80,7 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
 
         def read_ahead() -> None:
             while len(reading) < READERS and (item := next(items, None)) is not None:
-                reading.append((item, readers.submit(_read, item, channels)))
+                reading.append((item, readers.submit(_read, item, data.channels, data.pages)))
 
         read_ahead()
         while reading:
@@ -108,12 +108,12 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
             yield writing.popleft().result()
 
 
-def _read(item: Item, channels: str) -> tuple[np.ndarray | None, str | None, float]:
+def _read(item: Item, channels: str, pages: str) -> tuple[np.ndarray | None, str | None, float]:
     start = time.perf_counter()
     image, error = None, item.error
     if error is None:
         try:
-            image = read_image(as_file(item.source, item.content), channels)
+            image = read_image(as_file(item.source, item.content), channels, pages)
         except UserError as fault:
             error = str(fault)
     return image, error, time.perf_counter() - start

@@ -130,10 +130,10 @@ class Model:
 
     def read(self, image: np.ndarray | str | Path) -> np.ndarray:
         """The pixels `[H, W, C]` of a file, or those given, checked; as `__call__` takes them."""
-        channels = self.config.data.channels
+        data = self.config.data
         if isinstance(image, str | Path):
-            return read_image(image, channels)
-        return _checked(np.asarray(image), channel_names(channels))
+            return read_image(image, data.channels, data.pages)
+        return _checked(np.asarray(image), channel_names(data.channels))
 
     def probabilities(
         self, image: jax.Array, extent: jax.Array, key: jax.Array | None = None

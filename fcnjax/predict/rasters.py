@@ -28,6 +28,7 @@ class RasterWindows:
     Args:
         path: The file.
         names: The bands, as `fcnjax/data/bands.py` takes them.
+        pages: `config.data.pages`.
 
     Attributes:
         size: Height and width.
@@ -36,10 +37,10 @@ class RasterWindows:
         UserError: It cannot be read, or has other bands.
     """
 
-    def __init__(self, path: str | Path, names: Sequence[str]):
-        self._path, self._names = path, tuple(names)
+    def __init__(self, path: str | Path, names: Sequence[str], pages: str = ""):
+        self._path, self._names, self._pages = path, tuple(names), pages
         self._own, self._readers, self._lock = threading.local(), [], threading.Lock()
-        self.size = read_header(path).size
+        self.size = read_header(path, pages).size
         self._reader()  # whose errors come before all work
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +54,7 @@ class RasterWindows:
     def _reader(self) -> BandReader:
         if not hasattr(self._own, "reader"):
             # A dataset is for one thread at a time.
-            self._own.reader = BandReader(self._path, self._names)
+            self._own.reader = BandReader(self._path, self._names, self._pages)
             with self._lock:
                 self._readers.append(self._own.reader)
         return self._own.reader

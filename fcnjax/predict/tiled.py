@@ -141,8 +141,9 @@ class Tiler:
     def _label_image(self, item: Item) -> Outcome:
         start = time.perf_counter()
         model, request = self._predictor.model, self._predictor.request
+        data = model.config.data
         try:
-            image = read_image(Path(item.source), model.config.data.channels)
+            image = read_image(Path(item.source), data.channels, data.pages)
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
         kept = ("probabilities",) if self._predictor.takes_probabilities else ()
@@ -164,7 +165,8 @@ class Tiler:
         start = time.perf_counter()
         model, outputs = self._predictor.model, self._raster_outputs(item)
         try:
-            windows = RasterWindows(item.source, channel_names(model.config.data.channels))
+            data = model.config.data
+            windows = RasterWindows(item.source, channel_names(data.channels), data.pages)
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
         place = place_of(item.source)

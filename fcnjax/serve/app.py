@@ -194,8 +194,8 @@ async def _segment(request: Request) -> Response:
     body = await _body(request)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         body = await file_of_form(request, body)
-    channels = service.model.config.data.channels
-    image = await service.in_thread(images.decode, body, channels, service.options.max_pixels)
+    data, most = service.model.config.data, service.options.max_pixels
+    image = await service.in_thread(images.decode, body, data.channels, most, data.pages)
     _hold(request, image, probabilities)
     (found,) = await service.label([image], probabilities=probabilities)
     content, kind = await service.in_thread(render, service.model, image, found)

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.classes import MOST_IN_MASK, evenly
-from fcnjax.data.decode import read_colours, read_mask, read_onehot, read_palette
 from fcnjax.data.limits import refuse_large
+from fcnjax.data.mask_files import read_colours, read_mask, read_onehot, read_palette
 from fcnjax.errors import UserError
 
 LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width

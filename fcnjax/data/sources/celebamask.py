@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import image_size, read_image, read_mask
+from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_root
 from fcnjax.data.lists import file_names, hold_out, read_names, refuse_folds
+from fcnjax.data.mask_files import read_mask
 from fcnjax.data.masks import ClassTable
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import stamps
@@ -82,6 +83,7 @@ class FaceSource:
         self._faces = list(faces)
         self._root = Path(data.root)
         self._channels = data.channels
+        self._pages = data.pages
         self._classes = ClassTable(data)
 
     def __len__(self) -> int:
@@ -101,7 +103,9 @@ class FaceSource:
         masks = self._masks(face)
         label = self._classes(merge_parts(face.parts, masks), masks[0])
         image_path = self._image(face)
-        image = shrink(read_image(image_path, self._channels), label.shape, image_path, masks[0])
+        image = shrink(
+            read_image(image_path, self._channels, self._pages), label.shape, image_path, masks[0]
+        )
         return {"image": image, "label": label, "name": str(face.number)}
 
     def _image(self, face: Face) -> Path:

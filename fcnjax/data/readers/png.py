@@ -1,0 +1,70 @@
+"""The chunks of a PNG file, and its pixels of 16 bits, which Pillow would cut to 8."""
+
+import zlib
+from collections.abc import Iterator
+
+import imagecodecs
+import numpy as np
+
+MAGIC = b"\x89PNG\r\n\x1a\n"
+# By the header's kind of colour.
+_BANDS = {0: 1, 2: 3, 4: 2, 6: 4}
+_METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+
+
+def chunks(content: bytes) -> Iterator[tuple[bytes, bool, int]]:
+    """The chunks of a PNG, up to its last: the name, whether its checksum fits, and its end."""
+    view, start = memoryview(content), len(MAGIC)
+    while start + 12 <= len(content):
+        end = start + 8 + int.from_bytes(view[start : start + 4], "big")
+        kind = bytes(view[start + 4 : start + 8])
+        fits = zlib.crc32(view[start + 4 : end]) == int.from_bytes(view[end : end + 4], "big")
+        yield kind, fits, end + 4
+        if kind == b"IEND":
+            return
+        start = end + 4
+
+
+def without_rest(content: bytes) -> bytes:
+    """The PNG without what follows its last chunk, which is no part of it."""
+    if content[-8:-4] == b"IEND":
+        return content
+    for kind, _, end in chunks(content):
+        if kind == b"IEND":
+            return content[:end]
+    return content
+
+
+def is_plain(content: bytes) -> bool:
+    """Whether a PNG is whole, by its checksums, and has no metadata after its pixels."""
+    pixels = False
+    for kind, fits, _ in chunks(content):
+        if not fits:
+            return False
+        if kind == b"IEND":
+            return pixels
+        pixels = pixels or kind == b"IDAT"
+        if pixels and kind in _METADATA:
+            return False
+    return False
+
+
+def bits_of(content: bytes) -> int:
+    """Bits a sample, by the header."""
+    return content[24]
+
+
+def decode_16_bits(content: bytes) -> np.ndarray:
+    """The pixels `[H, W, C]` uint16 of a PNG of 16 bits; a transparent colour makes no band.
+
+    Raises:
+        ValueError: It is damaged or cut off.
+    """
+    # libpng would print to the terminal, and fill up.
+    whole = all(fits for _, fits, _ in chunks(content)) and b"IEND" in content[-16:]
+    if not whole:
+        raise ValueError("it is damaged or cut off")
+    pixels = imagecodecs.png_decode(content)
+    bands = _BANDS[content[25]]
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(pixels[..., :bands])
