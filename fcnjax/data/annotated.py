@@ -6,6 +6,7 @@ out or treated specially.
 """
 
 import functools
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ from fcnjax.files import inside, stamps
 
 # Roles of a region.
 OBJECT, CROWD, BOX = "object", "crowd", "box"
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _LOCK = threading.Lock()
 
 
@@ -203,8 +205,9 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
     """The image that a file of annotations names.
 
     Tools write names relative to one of several folders, or with folders of the machine where the
-    images were; so a name is looked for in the folder of images, beside the annotations, and
-    without its folders in the folder of images. `Index` names no two images alike.
+    images were; Label Studio writes eight digits before a name. So a name is looked for in the
+    folder of images, beside the annotations, and in the folder of images without its first folders
+    and without such digits.
 
     Args:
         name: As in the file.
@@ -220,7 +223,8 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
     first = inside(folder, name, file)
     if first.is_file():
         return first
-    for path in (file.parent / name, folder / name.rpartition("/")[-1]):
-        if path.is_file():
-            return path
-    return first
+    parts = name.split("/")
+    shorter = ["/".join(parts[start:]) for start in range(1, len(parts))]
+    bare = _UPLOADED.sub("", parts[-1])
+    candidates = [file.parent / name, *(folder / item for item in (*shorter, bare))]
+    return next((path for path in candidates if path.is_file()), first)

@@ -208,16 +208,21 @@ def _counted(counts: Counter) -> str:
 
 def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[str]:
     """Refuses an image that is not there; with `config.data.on_error=skip` counts them instead."""
-    there = FilesThere()
-    missing = [
-        path
-        for name in index.names
-        if not there(inside(folder, name, file))
-        and not there(path := find_image(name, folder, file))
-    ]
+    there, missing = FilesThere(), []
+    found: dict[Path, str] = {}
+    for name in index.names:
+        path = inside(folder, name, file)
+        if not there(path):
+            path = find_image(name, folder, file)
+            if not there(path):
+                missing.append(path)
+                continue
+        if path in found:
+            raise UserError(f"{file}: {found[path]!r} and {name!r} both lead to the image {path}")
+        found[path] = name
     if not missing:
         return []
-    if not skips(data) or len(missing) == len(index.names):
+    if not skips(data) or not found:
         more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
         raise UserError(f"{file}: no such file: {missing[0]}{more}")
     return [f"{file}: {len(missing)} of {len(index.names)} images are missing, as {missing[0]}"]

@@ -242,6 +242,8 @@ def _resolve(config: ConfigDict) -> list[str]:
             field(shape, "label", str, where)
             # Points and masks take memory, and are read again with their image.
             shapes.append((where, {key: shape.get(key) for key in ("label", "shape_type")}))
+    if skipped and not shapes:
+        raise UserError(skipped[0])
     refuse_unknown_types(shapes)
     labels, undrawn = {}, Counter()
     for where, shape in shapes:

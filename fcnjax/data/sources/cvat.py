@@ -1,0 +1,161 @@
+"""CVAT's own XML, "CVAT for images 1.1": polygons, boxes, ellipses and painted masks.
+
+The file is `annotations.xml` in `config.data.root`, or the one that `config.data.annotations` names;
+images are in `config.data.images`, also in a folder for each subset, or beside the file. Class 0 is
+the background, then come the labels of the task in their order. Shapes are drawn by their
+`z_order`, and as they follow in the file. Points, polylines, cuboids and skeletons have no area and
+are left out, and counted. The images of a project are divided by their subsets where these are
+those of `config.data.train_split` and `.eval_split`.
+"""
+
+import functools
+from collections import Counter
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from fcnjax.data.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotated_layout import annotated_layout
+from fcnjax.data.annotations import FARTHEST, whole
+from fcnjax.data.polygons import box_corners, ellipse_mask, place_mask
+from fcnjax.data.run_lengths import cvat_mask
+from fcnjax.data.xml_files import parse_xml, text_of
+from fcnjax.errors import UserError
+
+UNDRAWN = ("points", "polyline", "cuboid", "skeleton")
+_NO_CLASS = ("tag", "points", "skeleton")  # types of labels that no area can have
+
+
+def parse(path: Path) -> Index:
+    """Parses a file of annotations.
+
+    Raises:
+        UserError: It cannot be read, or is not CVAT's for images; names the image.
+    """
+    root = parse_xml(path)
+    if root.tag != "annotations":
+        raise UserError(f"{path}: is not CVAT's XML: it starts with <{root.tag}>")
+    if root.find("track") is not None:
+        raise UserError(
+            f"{path}: is of the form 'CVAT for video'; export the task as 'CVAT for images 1.1'"
+        )
+    images = root.findall("image")
+    if not images:
+        raise UserError(f"{path}: lists no image")
+    names, sizes, regions = [], [], []
+    left_out: Counter = Counter()
+    place = 0
+    for image in images:
+        where = f"{path}, image {image.get('name')!r}"
+        names.append(_name(image, where))
+        if names[-1] in names[:-1]:
+            raise UserError(f"{where}: is listed twice")
+        sizes.append(tuple(whole(image.attrib, side, where) for side in ("height", "width")))
+        drawn = []
+        for shape in image:
+            place += 1
+            if shape.tag in UNDRAWN:
+                left_out[f"drawn as {shape.tag}, without an area,", shape.get("label", "")] += 1
+            elif shape.tag in _DRAWN:
+                order = _number(shape, "z_order", where) if shape.get("z_order") else 0
+                drawn.append((order, _region(shape, place, where)))
+        regions.append([region for _, region in sorted(drawn, key=lambda item: item[0])])
+    listed = [
+        text_of(label, "name")
+        for label in root.iterfind("meta//labels/label")
+        if not text_of(label, "parent") and text_of(label, "type") not in _NO_CLASS
+    ]
+    found = [region.category for each in regions for region in each]
+    subsets = tuple(image.get("subset", "") for image in images)
+    return Index(
+        tuple(dict.fromkeys([*listed, *found])),
+        tuple(names),
+        tuple(sizes),
+        tuple(regions),
+        entry="shape {}",
+        splits=subsets if any(subsets) else (),
+        left_out=left_out,
+    )
+
+
+def _name(image: ElementTree.Element, where: str) -> str:
+    """The image's file; with its subset, which the folders of a project have."""
+    name = (image.get("name") or "").replace("\\", "/")
+    if not name:
+        raise UserError(f"{where}: has no 'name'")
+    subset = image.get("subset")
+    return f"{subset}/{name}" if subset and "/" not in subset else name
+
+
+def _number(shape: ElementTree.Element, key: str, where: str) -> float:
+    try:
+        value = float(shape.get(key, ""))
+        if not abs(value) < FARTHEST:
+            raise ValueError
+    except ValueError as error:
+        raise UserError(
+            f"{where}: a {shape.tag} has {key}={shape.get(key)!r}; valid: a number below "
+            f"{FARTHEST:.0f}"
+        ) from error
+    return value
+
+
+def _region(shape: ElementTree.Element, place: int, where: str) -> Region:
+    if not shape.get("label"):
+        raise UserError(f"{where}: a {shape.tag} has no 'label'")
+    draw = _DRAWN[shape.tag](shape, where)
+    return Region(place, shape.get("label").strip(), OBJECT, draw)
+
+
+def _polygon(shape: ElementTree.Element, where: str) -> functools.partial:
+    try:
+        pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
+        points = np.asarray(pairs, np.float64)
+        if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
+            raise ValueError
+    except ValueError as error:
+        raise UserError(f"{where}: the points of a polygon are no pairs x,y;x,y;...") from error
+    if len(points) < 3:
+        raise UserError(f"{where}: a polygon has {len(points)} points; valid: 3 or more")
+    return functools.partial(union_mask, (points,))
+
+
+def _rotation(shape: ElementTree.Element, where: str) -> float:
+    return _number(shape, "rotation", where) if shape.get("rotation") else 0.0
+
+
+def _box(shape: ElementTree.Element, where: str) -> functools.partial:
+    left, top, right, bottom = (_number(shape, key, where) for key in ("xtl", "ytl", "xbr", "ybr"))
+    corners = box_corners(left, top, right - left, bottom - top, _rotation(shape, where))
+    return functools.partial(union_mask, (corners,))
+
+
+def _ellipse(shape: ElementTree.Element, where: str) -> functools.partial:
+    x, y, across, down = (_number(shape, key, where) for key in ("cx", "cy", "rx", "ry"))
+    return functools.partial(ellipse_mask, (x, y), (across, down), _rotation(shape, where))
+
+
+def _mask(shape: ElementTree.Element, where: str) -> functools.partial:
+    left, top, width, height = (
+        whole(shape.attrib, key, f"{where}: a mask") for key in ("left", "top", "width", "height")
+    )
+    return functools.partial(_draw_mask, shape.get("rle", ""), (left, top), (height, width))
+
+
+def _draw_mask(
+    runs: str, corner: tuple[int, int], own: tuple[int, int], size: tuple[int, int]
+) -> np.ndarray:
+    if own[0] > size[0] or own[1] > size[1]:
+        raise ValueError(f"the mask is {own[1]}x{own[0]} pixels, more than its image")
+    return place_mask(cvat_mask(runs, own), *corner, size)
+
+
+_DRAWN = {"polygon": _polygon, "box": _box, "ellipse": _ellipse, "mask": _mask}
+
+LAYOUT = annotated_layout(
+    "CVAT's XML, 'CVAT for images 1.1': annotations.xml, and images in config.data.images",
+    parse,
+    "annotations.xml",
+    usual=("annotations.xml", "*.xml"),
+)
