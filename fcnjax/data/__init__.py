@@ -11,6 +11,7 @@ from fcnjax.data.masks import values_of
 from fcnjax.data.mirror import check_mirror_pairs
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.pairs import MismatchedSource
+from fcnjax.data.recognise import suggest_source
 from fcnjax.data.settings import check_settings
 from fcnjax.data.skipping import guarded
 from fcnjax.data.source import Source, StoredSource
@@ -34,7 +35,10 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     layout = choose(SOURCES, data.source, "config.data.source")
     if not layout.divides:
         refuse_folds(data, f"by chance, and config.data.source={data.source} has splits of its own")
-    notes = layout.resolve(config)
+    try:
+        notes = layout.resolve(config)
+    except UserError as error:
+        raise UserError(f"{error}{suggest_source(config.data)}") from error
     _check_lengths(data)
     if data.label_map:
         merge_classes(data)

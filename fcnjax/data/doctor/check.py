@@ -87,7 +87,7 @@ def check(
     root = config.data.root
     if config.data.source == "folder" and not (root and Path(root).is_dir()):
         raise UserError(f"config.data.root: {root!r} is not a folder")
-    resolved, sources, findings = _open(config)
+    resolved, notes, sources, findings = _open(config)
     known = resolved or config
     pairs, found = _pairs_of(known.data)
     findings += found
@@ -103,6 +103,8 @@ def check(
             # Added up, it need not be kept for each of many thousands.
             looks.append(dataclasses.replace(look, stored=None))
     whole = most is None and seconds is None
+    if whole:  # a run prints them itself
+        findings += [Finding(NOTE, "data", note) for note in notes[1:]]
     one_split = known.data.train_split == known.data.eval_split
     # Under skip a run goes on without them, up to a share.
     severity = WARNING if known.data.on_error == "skip" else ERROR
@@ -138,8 +140,8 @@ def tally_of(config: ConfigDict, part: str) -> Tally:
 
 def _open(
     config: ConfigDict,
-) -> tuple[ConfigDict | None, dict[str, Source | None], list[Finding]]:
-    """The resolved config and the source of each split; None, and why, where that fails.
+) -> tuple[ConfigDict | None, list[str], dict[str, Source | None], list[Finding]]:
+    """The resolved config, notes and the source of each split; None, and why, where that fails.
 
     Where it would not under `on_error=skip`, both are there nevertheless.
     """
@@ -148,15 +150,15 @@ def _open(
         tried = config.copy_and_resolve_references()
         tried.data.on_error = on_error
         try:
-            resolved, _ = resolve(tried)
+            resolved, notes = resolve(tried)
             # As they are stored: a mixture's other sets have configs of their own.
             sources = {part: open_plain(resolved, part) for part in PARTS}
         except UserError as error:
             findings = findings or [Finding(ERROR, UNOPENED, str(error))]
         else:
             resolved.data.on_error = config.data.on_error
-            return resolved, sources, findings
-    return None, dict.fromkeys(PARTS), findings
+            return resolved, notes, sources, findings
+    return None, [], dict.fromkeys(PARTS), findings
 
 
 def _of_a_sample(finding: Finding) -> Finding:

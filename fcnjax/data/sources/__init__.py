@@ -19,6 +19,7 @@ from fcnjax.data.sources import (
     nifti,
     samples,
     tfds,
+    via,
     voc,
 )
 
@@ -29,6 +30,7 @@ SOURCES: Mapping[str, Layout] = {
     "labelme": labelme.LAYOUT,
     "cvat": cvat.LAYOUT,
     "labelstudio": labelstudio.LAYOUT,
+    "via": via.LAYOUT,
     "voc": voc.LAYOUT,
     "cityscapes": cityscapes.LAYOUT,
     "camvid": camvid.LAYOUT,

@@ -1,11 +1,12 @@
 """CVAT's own XML, "CVAT for images 1.1": polygons, boxes, ellipses and painted masks.
 
-The file is `annotations.xml` in `config.data.root`, or the one that `config.data.annotations` names;
-images are in `config.data.images`, also in a folder for each subset, or beside the file. Class 0 is
-the background, then come the labels of the task in their order. Shapes are drawn by their
-`z_order`, and as they follow in the file. Points, polylines, cuboids and skeletons have no area and
-are left out, and counted. The images of a project are divided by their subsets where these are
-those of `config.data.train_split` and `.eval_split`.
+The file is `annotations.xml` in `config.data.root`, or the one that `config.data.annotations`
+names. Images are in `config.data.images`, also in a folder for each subset, or beside the file.
+Class 0 is the background, then come the labels of the task in their order.
+
+Shapes are drawn by their `z_order`, and as they follow in the file. Points, polylines, cuboids and
+skeletons have no area: they are counted and left out. The images of a project are divided by their
+subsets where these are those of `config.data.train_split` and `.eval_split`.
 """
 
 import functools
@@ -49,8 +50,6 @@ def parse(path: Path) -> Index:
     for image in images:
         where = f"{path}, image {image.get('name')!r}"
         names.append(_name(image, where))
-        if names[-1] in names[:-1]:
-            raise UserError(f"{where}: is listed twice")
         sizes.append(tuple(whole(image.attrib, side, where) for side in ("height", "width")))
         drawn = []
         for shape in image:
@@ -61,6 +60,8 @@ def parse(path: Path) -> Index:
                 order = _number(shape, "z_order", where) if shape.get("z_order") else 0
                 drawn.append((order, _region(shape, place, where)))
         regions.append([region for _, region in sorted(drawn, key=lambda item: item[0])])
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{path}: lists the image {twice[0]!r} twice")
     listed = [
         text_of(label, "name")
         for label in root.iterfind("meta//labels/label")

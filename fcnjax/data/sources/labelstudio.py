@@ -50,8 +50,6 @@ def parse(path: Path) -> Index:
         if annotation is None:
             continue
         name = _image_name(task, where)
-        if name in names:
-            raise UserError(f"{where}: {name!r} is the image of two tasks")
         results = _regions_of(field(annotation, "result", list, where))
         names.append(name)
         sizes.append(_size(results[0], where) if results else None)
@@ -64,6 +62,8 @@ def parse(path: Path) -> Index:
                 left_out[found] += 1
     if not names:
         raise UserError(f"{path}: has no annotated task")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{path}: {twice[0]!r} is the image of two tasks")
     return Index(
         tuple(sorted({region.category for each in regions for region in each})),
         tuple(names),
