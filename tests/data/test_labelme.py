@@ -122,6 +122,26 @@ PICTURES = {
         shape("cat", "oriented_rectangle", (4, 1), (6, 3), (4, 5), (2, 3)),
         "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
     ),
+    "rectangle of four corners": (  # of X-AnyLabeling, and as LabelMe's own of two
+        shape("cat", "rectangle", (2, 1), (5, 1), (5, 3), (2, 3)),
+        "......... ..1111... ..1111... ..1111... ......... ......... .........",
+    ),
+    "rectangle of four corners, between pixels": (
+        shape("cat", "rectangle", (1.6, 1.2), (1.6, 3.4), (5.3, 3.4), (5.3, 1.2)),
+        "......... .11111... .11111... .11111... ......... ......... .........",
+    ),
+    "rotated rectangle of four corners": (
+        shape("cat", "rectangle", (4, 1), (6, 3), (4, 5), (2, 3)),
+        "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
+    ),
+    "rotation": (
+        shape("cat", "rotation", (4, 1), (6, 3), (4, 5), (2, 3), direction=0.78),
+        "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
+    ),
+    "quadrilateral": (
+        shape("cat", "quadrilateral", (1, 1), (6, 1), (4, 4), (1, 4)),
+        "......... .111111.. .11111... .11111... .1111.... ......... .........",
+    ),
     "circle": (
         shape("cat", "circle", (4, 3), (4, 5)),
         "......... ...111... ..11111.. ..11111.. ..11111.. ...111... .........",
@@ -242,7 +262,7 @@ def test_splits(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (shape("cat", "rectangle", (1, 1)), ["shape 1: the rectangle has 1 points; valid: 2"]),
+        (shape("cat", "rectangle", (1, 1)), ["shape 1: the rectangle has 1 points; valid: 2 or 4"]),
         (shape("cat", "polygon", (1, 1), (2, 2)), ["the polygon has 2 points; valid: 3 or more"]),
         (shape("cat", "star", (1, 1)), ["shape 1: shape_type: unknown 'star'", "linestrip"]),
         (shape("cat", "point", (1, 1e9)), ["shape 1: 'points' are no pairs x, y"]),
@@ -262,6 +282,124 @@ def test_bad_shapes(tmp_path, entry, words):
     write(tmp_path, [entry])
     write(tmp_path, [CAT], "b")
     refused(config_of(tmp_path), *words)
+
+
+def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        (x0, x1), (y0, y1) = rng.uniform(0, 9, 2), rng.uniform(0, 7, 2)
+        two = drawn(tmp_path, shape("cat", "rectangle", (x0, y0), (x1, y1)))
+        corners = ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
+        np.testing.assert_array_equal(drawn(tmp_path, shape("cat", "rectangle", *corners)), two)
+
+
+def test_shapes_without_pixels_are_counted(tmp_path):
+    cuboid = shape("car", "cuboid", *[(1, 1)] * 8)
+    write(tmp_path, [CAT, cuboid, cuboid])
+    write(tmp_path, [CAT, shape("cat", "points", (1, 1), (2, 2))], "b")
+    config, notes = resolve(config_of(tmp_path))
+    assert config.data.class_names == ("background", "cat")
+    assert "shapes without pixels are left out: 2 of car (cuboid), 1 of cat (points)" in notes[1]
+    assert read(tmp_path)["label"].sum() == 4
+    write(tmp_path, [CAT, shape("cat", "ellipse", (1, 1), (2, 2))] * 3, "b")
+    refused(config_of(tmp_path), "b.json, shape 2: shape_type (3 shapes have this type): unknown")
+
+
+def test_files_of_other_tools_and_versions(tmp_path):
+    more = {"group_id": None, "flags": {}, "difficult": False, "attributes": {}, "kie_linking": []}
+    write(tmp_path, [{**CAT, **more, "score": 0.9, "mask": None}], imageHeight="7", imageWidth=9.0)
+    write(tmp_path, [CAT], "b", imagePath="C:\\photos\\b.png", imageHeight=None)
+    assert read(tmp_path)["label"].sum() == 4
+    assert read(tmp_path, "b")["label"].sum() == 4
+    (tmp_path / "images").mkdir()
+    (tmp_path / "b.png").rename(tmp_path / "images/b.png")
+    assert read(tmp_path, "b")["label"].sum() == 4
+
+
+def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
+    for stem in "abcdefgh":
+        write(tmp_path, [CAT], stem)
+    (tmp_path / "c.png").unlink()
+    (tmp_path / "e.json").write_text("{")
+    options = {"on_error": "skip", "skip_most": 0.5}
+    _, notes = resolve(config_of(tmp_path, **options))
+    assert "2 cannot be read and will be skipped:" in notes[1]
+    for path in tmp_path.glob("*.png"):
+        path.unlink()
+    refused(config_of(tmp_path, **options), "no image")
+
+
+@pytest.mark.parametrize("drawn_on", ["stored", "turned"])
+def test_photographs_with_an_exif_orientation(tmp_path, drawn_on):
+    """Sizes tell on which pixels it was drawn; LabelMe shows the turned picture."""
+    exif = Image.Exif()
+    exif[0x112] = 6  # stored as 7x9, and shown as 9x7
+    write(tmp_path, [CAT], "b")
+    height, width = SIZE if drawn_on == "stored" else SIZE[::-1]
+    write(
+        tmp_path, [shape("cat", "rectangle", (4, 1), (5, 1))], imageHeight=height, imageWidth=width
+    )
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "a.png", exif=exif)
+    example = read(tmp_path)
+    assert example["image"].shape == (9, 7, 3)
+    expected = np.zeros((9, 7), int)
+    if drawn_on == "stored":
+        expected[4:6, 5] = 1  # x, y becomes column 6 - y, row x
+    else:
+        expected[1, 4:6] = 1
+    np.testing.assert_array_equal(example["label"], expected)
+
+
+XML = """<annotation>
+<filename>{stem}.png</filename><folder>x</folder>
+<source><sourceImage></sourceImage><sourceAnnotation>Datumaro</sourceAnnotation></source>
+<imagesize><nrows>7</nrows><ncols>9</ncols></imagesize>
+{objects}
+</annotation>"""
+
+
+def web_object(name, inner, deleted=0):
+    return f"<object><name>\n{name}\n</name><deleted>{deleted}</deleted>{inner}</object>"
+
+
+def web_polygon(*points):
+    text = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in points)
+    return f"<polygon>{text}<username></username></polygon>"
+
+
+def test_xml_of_labelme_3(tmp_path):
+    """LabelMe's web tool and CVAT's export `LabelMe 3.0`: polygons, boxes and masks."""
+    for stem in "ab":
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / f"{stem}.png")
+    whole = np.zeros(SIZE, np.uint8)
+    whole[5:, 6:] = 255
+    (tmp_path / "Masks").mkdir()
+    Image.fromarray(whole).save(tmp_path / "Masks/a_mask_0.png")
+    box = "<box><xmin>6</xmin><ymin>5</ymin><xmax>9</xmax><ymax>7</ymax></box>"
+    objects = [
+        web_object("cat", web_polygon((1, 1), (4, 1), (4, 3), (1, 3))),
+        web_object("dog", f"<segm>{box}<mask>a_mask_0.png</mask></segm>"),
+        web_object("yak", web_polygon((0, 0), (8, 0), (8, 6)), deleted=1),
+    ]
+    (tmp_path / "a.xml").write_text(XML.format(stem="a", objects="".join(objects)))
+    (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=objects[0]))
+    expected = picture("......... .1111.... .1111.... .1111.... ......... ......222 ......222")
+    np.testing.assert_array_equal(read(tmp_path)["label"], expected)
+    config, _ = resolve(config_of(tmp_path))
+    assert config.data.class_names == ("background", "cat", "dog")
+    (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=web_object("x", "<bndbox/>")))
+    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (boxes alone, as Pa")
+    (tmp_path / "b.xml").write_text("<!DOCTYPE a []><annotation/>")
+    refused(config_of(tmp_path), "b.xml: declares a document type")
+    (tmp_path / "Masks/a_mask_0.png").write_bytes(b"x")
+    (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=objects[0]))
+    refused(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read as a mask")
+    (tmp_path / "Masks/a_mask_0.png").unlink()
+    refused(config_of(tmp_path), "a.xml, shape 2: no mask 'a_mask_0.png' in")
+    write(tmp_path, [CAT])
+    write(tmp_path, [CAT], "b")
+    _, notes = resolve(config_of(tmp_path))
+    assert "has .json files, so its 2 .xml files are left out" in notes[1]
 
 
 def test_bad_files(tmp_path):

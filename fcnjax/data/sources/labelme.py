@@ -273,7 +273,9 @@ def _remarks(data: ConfigDict, undrawn: Counter) -> list[str]:
     """Notes on the shapes and files that are left out."""
     notes = []
     if undrawn:
-        counts = ", ".join(f"{n} of {label} ({kind})" for (label, kind), n in undrawn.items())
+        counts = ", ".join(
+            f"{n} of {label} ({kind})" for (label, kind), n in sorted(undrawn.items())
+        )
         notes.append(f"{data.root}: shapes without pixels are left out: {counts}")
     folder = Path(data.root) / data.annotations
     if (files := _files_of(folder, ".xml")) and _files_of(folder, ".json"):
