@@ -8,6 +8,7 @@ from fcnjax.evaluate.results import (
     read_scores,
     write_results,
 )
+from fcnjax.evaluate.scored import with_split
 
 __all__ = [
     "METRICS_FILE",
@@ -15,5 +16,6 @@ __all__ = [
     "Results",
     "read_image_counts",
     "read_scores",
+    "with_split",
     "write_results",
 ]

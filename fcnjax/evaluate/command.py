@@ -5,12 +5,13 @@ import argparse
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax import data, metrics
+from fcnjax import metrics
 from fcnjax.config import default_config, override
 from fcnjax.errors import UserError
 from fcnjax.evaluate.averaged import evaluate_predictor
 from fcnjax.evaluate.evaluator import Evaluator
 from fcnjax.evaluate.results import METRICS_FILE, Results, write_results
+from fcnjax.evaluate.scored import Scored, open_scored
 from fcnjax.hosts import add_host_arguments, check_alike, joined
 from fcnjax.mesh import make_mesh, replicated
 from fcnjax.predict import Request, load_variables, parse_step
@@ -60,7 +61,7 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
         config, results, step = _plainly(args, overrides)
         asked = None
     else:
-        config, results, step = _as_asked(request, args.out, overrides)
+        config, results, step = _as_asked(request, args, overrides)
         asked = {key: value for key, value in request.plan.items() if key != "outputs"}
         asked["workdirs"] = args.workdir
     if jax.process_index():
@@ -85,18 +86,21 @@ def _plainly(args: argparse.Namespace, overrides: list[str]) -> tuple[ConfigDict
     config, model, variables, step = load_variables(
         workdir, parse_step(args.step), args.dtype, replicated(mesh)
     )
+    saved, config = config, config.copy_and_resolve_references()
     config.mesh = here.mesh
     _override(config, overrides)
     check_alike(config, workdir)
-    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
-    return config, evaluator(variables), step
+    scored = open_scored(config, saved, args.workdir)
+    _show(scored)
+    evaluator = Evaluator(model, config, mesh, scored.source)
+    return config, scored.add_to(evaluator(variables)), step
 
 
 def _as_asked(
-    request: Request, out: str | None, overrides: list[str]
+    request: Request, args: argparse.Namespace, overrides: list[str]
 ) -> tuple[ConfigDict, Results, int]:
     """Scores what `fcnjax predict` would write for the same request, on one device."""
-    if out is None:
+    if args.out is None:
         raise UserError(
             "--out: say where the scores go; the workdir has those of a plain prediction"
         )
@@ -106,10 +110,18 @@ def _as_asked(
         if word.startswith("--config.mesh."):
             raise UserError(f"{word}: what --tta and the like ask for is scored on one device")
     predictor = request.load()
-    config, step = predictor.model.config.copy_and_resolve_references(), predictor.model.step
+    saved, step = predictor.model.config, predictor.model.step
+    config = saved.copy_and_resolve_references()
     _override(config, overrides)
-    source = data.open_source(config, "eval")
-    return config, evaluate_predictor(predictor, config, source), step
+    scored = open_scored(config, saved, args.workdir)
+    _show(scored)
+    return config, scored.add_to(evaluate_predictor(predictor, config, scored.source)), step
+
+
+def _show(scored: Scored) -> None:
+    if jax.process_index() == 0:
+        for note in scored.notes:
+            print(note)
 
 
 def _override(config: ConfigDict, overrides: list[str]) -> None:

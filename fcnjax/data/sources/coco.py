@@ -11,6 +11,8 @@ no object is. The file's own size of an image is taken; its boxes and areas are 
 
 import contextlib
 import functools
+import hashlib
+import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ from fcnjax.data.annotations import (
     refuse_missing,
 )
 from fcnjax.data.decode import read_image
+from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.named import NamedClasses, name_classes
@@ -206,6 +209,17 @@ def region_mask(region: Region, size: tuple[int, int], where: str) -> np.ndarray
         raise UserError(f"{where}: has broken run lengths: {error}") from error
 
 
+def _digest(regions: Sequence[Region], size: tuple[int, int]) -> str:
+    """A hash of the annotations of an image, whatever their place in the file."""
+    found = []
+    for region in regions:
+        shape = region.shape
+        if isinstance(shape, tuple):
+            shape = [polygon.tolist() for polygon in shape]
+        found.append(json.dumps([region.category, region.crowd, shape], sort_keys=True))
+    return hashlib.sha256(f"{size} {found}".encode()).hexdigest()[:16]
+
+
 class CocoSource:
     """The images of a file of annotations.
 
@@ -225,6 +239,7 @@ class CocoSource:
         self.class_names = tuple(data.class_names)
         self._file = file
         self._folder = folder
+        self._root = Path(data.root)
         self._channels = data.channels
         self._classes = NamedClasses(data)
         rows = range(len(read_index(file).names)) if rows is None else rows
@@ -241,6 +256,18 @@ class CocoSource:
         """Of the annotations and the images."""
         names = read_index(self._file).names
         return stamps([self._file, *(self._folder / names[row] for row in self._rows)])
+
+    def examples(self) -> list[Example]:
+        """The identity of each example: its image, and a digest of its own annotations."""
+        index = read_index(self._file)
+        return [
+            example_of(
+                self._root,
+                (self._folder / index.names[row],),
+                digest=_digest(index.regions[row], index.sizes[row]),
+            )
+            for row in self._rows.tolist()
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row = read_index(self._file), self._rows[index]

@@ -1,0 +1,132 @@
+"""The images that an evaluation scores, and those among them that the model was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ml_collections import ConfigDict
+
+from fcnjax import data
+from fcnjax.data.example import Example
+from fcnjax.data.opened import OpenedSet, changes_of, reopen
+from fcnjax.data.stored_split import Split, listed, read_split
+from fcnjax.data.trained_on import as_stored, find_trained_on
+from fcnjax.errors import UserError
+from fcnjax.evaluate.results import Results
+from fcnjax.workdir import SET_PLACES
+
+# Keys by which images are divided otherwise than the run divided them.
+DIVISION = ("source", "split_by", "eval_split", "eval_fraction", "split_seed", "folds", "fold")
+DIVISION += ("group_by", "window", "axis")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The images of an evaluation.
+
+    Attributes:
+        source: The images.
+        names: The name of each.
+        trained_on: The names of those that the model was trained on; None where no list of these
+            is kept.
+        notes: Lines on which images are scored.
+    """
+
+    source: data.Source
+    names: tuple[str, ...]
+    trained_on: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+    def add_to(self, results: Results) -> Results:
+        """The results with the names of the images."""
+        count = None if self.trained_on is None else len(self.trained_on)
+        return replace(results, names=self.names, trained_on=count)
+
+
+def with_split(results: Results, split: Split, held_out: data.StoredSource) -> Results:
+    """The results of a run's own evaluation with the names of its held-out images.
+
+    Args:
+        results: The results.
+        split: The split of the run.
+        held_out: The images that it holds out.
+    """
+    examples = held_out.examples()
+    names = tuple(example.title for example in examples)
+    return replace(results, names=names, trained_on=len(_trained_on(examples, split)))
+
+
+def open_scored(config: ConfigDict, saved: ConfigDict, workdirs: Sequence[str]) -> Scored:
+    """Opens the images to score: those that the run held out, unless the config says otherwise.
+
+    Images that were added since the run began are not scored. Where the config divides the images
+    in another way, or names another set, its `eval` part is scored as it is now.
+
+    Args:
+        config: The resolved config with what was changed for the evaluation.
+        saved: That of the model.
+        workdirs: Where the model is kept, or the members of an ensemble.
+
+    Raises:
+        UserError: The images are not there, or an image that was held out is missing.
+    """
+    splits = [read_split(workdir) for workdir in workdirs]
+    opened, notes = _reopened(config, saved, splits[0]) if splits[0] else (None, [])
+    if opened is None:
+        opened = data.open_sets(config, ("eval",))[0]
+    examples = opened.sources["eval"].examples()
+    seen: dict[str, None] | None = {}
+    for workdir, split in zip(workdirs, splits, strict=True):
+        if split is None:
+            seen = None
+            notes.append(
+                f"{workdir}: keeps no split (a published model, or a run of an earlier version): "
+                "whether the scored images were trained on is not known"
+            )
+        elif seen is not None:
+            seen |= dict.fromkeys(_trained_on(examples, split))
+    if seen:
+        notes.append(
+            f"warning: {len(seen)} of {len(examples)} scored images were trained on "
+            f"({listed(seen)}): the score flatters"
+        )
+    names = tuple(example.title for example in examples)
+    source = data.open_source(config, "eval", [opened])
+    return Scored(source, names, None if seen is None else tuple(seen), tuple(notes))
+
+
+def _reopened(
+    config: ConfigDict, saved: ConfigDict, split: Split
+) -> tuple[OpenedSet | None, list[str]]:
+    """The part that a run held out; None where the config asks for another."""
+    stored = split[0]
+    if any(config.data[key] != saved.data[key] for key in DIVISION):
+        return None, []
+    if all(config.data[key] == saved.data[key] for key in SET_PLACES):
+        opened = reopen(config, stored, ("eval",))
+        return opened, changes_of(opened, _NEW)
+    try:
+        opened = reopen(config, stored, ("eval",), gone=True)
+    except UserError:
+        opened = None  # opening it as the config says raises the error that fits
+    if opened is None or opened.match.missing or opened.match.images_changed:
+        note = (
+            f"{config.data.root}: is another set than the run's ({stored.root}): the part "
+            f"{config.data.eval_split!r} of it is scored, as the config divides it"
+        )
+        return None, [note]
+    return opened, [
+        f"{config.data.root}: holds the images of {stored.root}: those that the run held out are "
+        "scored",
+        *changes_of(opened, _NEW),
+    ]
+
+
+_NEW = (
+    "are not scored: the split is the one that the run began with; "
+    "--config.data.root=DIR with the new ones alone scores these"
+)
+
+
+def _trained_on(examples: Sequence[Example], split: Split) -> list[str]:
+    """The titles of the examples that a run was trained on."""
+    return [name for one in split for name in find_trained_on(as_stored(examples, one), one)]
