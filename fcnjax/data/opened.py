@@ -25,7 +25,7 @@ class OpenedSet:
     Attributes:
         spec: As of `StoredSet`.
         config: Its resolved config.
-        sources: By part, as they are stored.
+        sources: By part, as they are stored; `new` has the images that are not in the stored split.
         stored: The set as a workdir keeps it, brought up to date; None of a new run.
         match: Where its examples were found; None of a new run.
         new: The images that are there now and not in the stored split.
@@ -72,7 +72,10 @@ def reopen(
     opened, start = {}, 0
     known = {one.names[0] for each in stored.parts.values() for one in each}
     known |= {examples[place].names[0] for place in found.places.values()}
-    new = dict.fromkeys(e.names[0] for e in examples[:first] if e.names[0] not in known)
+    new = [place for place in range(first) if examples[place].names[0] not in known]
+    if new:
+        opened["new"] = Selected(sources, new, {})
+    names = dict.fromkeys(examples[place].names[0] for place in new)
     for part, source in zip(PARTS, sources, strict=False):
         rows = range(start, start + len(source))
         start += len(source)
@@ -85,7 +88,7 @@ def reopen(
         for part, each in stored.parts.items()
     }
     now = replace(stored, data=config.data, parts=updated)
-    return OpenedSet(stored.spec, config, opened, now, found, list(new))
+    return OpenedSet(stored.spec, config, opened, now, found, list(names))
 
 
 def _rows(examples: Sequence[StoredExample], found: Match) -> list[int]:

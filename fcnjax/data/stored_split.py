@@ -69,6 +69,10 @@ class StoredSet:
         """Where the set is, for messages."""
         return self.data.root or self.data.name or self.data.source
 
+    def keys(self) -> set[Key]:
+        """The keys of all examples."""
+        return {one.key for examples in self.parts.values() for one in examples}
+
 
 Split = tuple[StoredSet, ...]  # the run's own set first
 

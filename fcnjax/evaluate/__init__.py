@@ -5,6 +5,7 @@ from fcnjax.evaluate.results import (
     METRICS_FILE,
     Results,
     read_image_counts,
+    read_image_names,
     read_scores,
     write_results,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluator",
     "Results",
     "read_image_counts",
+    "read_image_names",
     "read_scores",
     "with_split",
     "write_results",

@@ -90,7 +90,7 @@ def _plainly(args: argparse.Namespace, overrides: list[str]) -> tuple[ConfigDict
     config.mesh = here.mesh
     _override(config, overrides)
     check_alike(config, workdir)
-    scored = open_scored(config, saved, args.workdir)
+    scored = open_scored(config, saved, args.workdir, args.new_images)
     _show(scored)
     evaluator = Evaluator(model, config, mesh, scored.source)
     return config, scored.add_to(evaluator(variables)), step
@@ -113,7 +113,7 @@ def _as_asked(
     saved, step = predictor.model.config, predictor.model.step
     config = saved.copy_and_resolve_references()
     _override(config, overrides)
-    scored = open_scored(config, saved, args.workdir)
+    scored = open_scored(config, saved, args.workdir, args.new_images)
     _show(scored)
     return config, scored.add_to(evaluate_predictor(predictor, config, scored.source)), step
 
@@ -138,8 +138,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and words that change keys of the config."""
     parser = argparse.ArgumentParser(
         prog="fcnjax evaluate",
-        description="Score a checkpoint on the evaluation split; print the table, and write "
-        "metrics.json, images.npz (the counts of each image, for fcnjax report) and report.html. "
+        description="Score a checkpoint on the images that its run held out; print the table, and "
+        "write metrics.json, images.npz (the counts of each image, for fcnjax report) and report.html. "
         "--config.data.KEY=VALUE says where other images are, with KEY one of "
         f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
@@ -148,6 +148,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     add_request_arguments(parser, outputs="probabilities")
     parser.add_argument("--out", metavar="DIR", help="where the files go (the workdir)")
+    parser.add_argument(
+        "--new-images",
+        action="store_true",
+        help="score the images that were added to the set since the run began, which no split of "
+        "the run has",
+    )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
     known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)
@@ -156,6 +162,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
             )
+    if args.out is None and args.new_images:
+        raise UserError("--out: say where the scores of the new images go")
     if args.out is None and "://" in args.workdir[0]:
         raise UserError(f"--out: say where the scores of {args.workdir[0]} go")
     return args, overrides

@@ -203,28 +203,31 @@ def read_scores(workdir: str | Path) -> dict[str, Any]:
     return found
 
 
-def read_image_counts(
-    workdir: str | Path, classes: int
-) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """`Results.images` and `Results.names` as `write_results` wrote them.
-
-    Returns:
-        The counts, or None where they are not there; and the names, () where they are not.
+def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
+    """`Results.images` as `write_results` wrote it; None where it is not there.
 
     Raises:
         UserError: It is no such file.
     """
     path = Path(workdir) / IMAGES_FILE
     if not path.is_file():
-        return None, ()
-    names = ()
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            counts = arrays["counts"]
-            if "names" in arrays:
-                names = tuple(arrays["names"].tolist())
-    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        counts = np.zeros(0)
+        return None
+    counts = _read_array(path, "counts")
     if counts.ndim != 3 or counts.shape[1:] != (3, classes) or counts.dtype != np.int64:
         raise UserError(f"{path}: has no counts of {classes} classes; `fcnjax evaluate` writes it")
-    return counts, names
+    return counts
+
+
+def read_image_names(workdir: str | Path) -> tuple[str, ...]:
+    """`Results.names` as `write_results` wrote them; () where they are not there."""
+    path = Path(workdir) / IMAGES_FILE
+    return tuple(_read_array(path, "names").tolist()) if path.is_file() else ()
+
+
+def _read_array(path: Path, key: str) -> np.ndarray:
+    """An array of a file; an empty one where it has none of the name, or is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[key]
+    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return np.zeros(0)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from fcnjax import data
 from fcnjax.data.example import Example
 from fcnjax.data.opened import OpenedSet, changes_of, reopen
-from fcnjax.data.stored_split import Split, listed, read_split
+from fcnjax.data.stored_split import SPLIT_FILE, Split, listed, read_split
 from fcnjax.data.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 from fcnjax.evaluate.results import Results
@@ -55,7 +55,9 @@ def with_split(results: Results, split: Split, held_out: data.StoredSource) -> R
     return replace(results, names=names, trained_on=len(_trained_on(examples, split)))
 
 
-def open_scored(config: ConfigDict, saved: ConfigDict, workdirs: Sequence[str]) -> Scored:
+def open_scored(
+    config: ConfigDict, saved: ConfigDict, workdirs: Sequence[str], new: bool = False
+) -> Scored:
     """Opens the images to score: those that the run held out, unless the config says otherwise.
 
     Images that were added since the run began are not scored. Where the config divides the images
@@ -65,13 +67,17 @@ def open_scored(config: ConfigDict, saved: ConfigDict, workdirs: Sequence[str]) 
         config: The resolved config with what was changed for the evaluation.
         saved: That of the model.
         workdirs: Where the model is kept, or the members of an ensemble.
+        new: Whether the images that were added since the run began are scored in place of those
+            that it held out.
 
     Raises:
         UserError: The images are not there, or an image that was held out is missing.
     """
     splits = [read_split(workdir) for workdir in workdirs]
     opened, notes = _reopened(config, saved, splits[0]) if splits[0] else (None, [])
-    if opened is None:
+    if new:
+        opened, notes = _new_images(opened, workdirs[0]), []
+    elif opened is None:
         opened = data.open_sets(config, ("eval",))[0]
     examples = opened.sources["eval"].examples()
     seen: dict[str, None] | None = {}
@@ -122,9 +128,20 @@ def _reopened(
 
 
 _NEW = (
-    "are not scored: the split is the one that the run began with; "
-    "--config.data.root=DIR with the new ones alone scores these"
+    "are not scored: the split is the one that the run began with; --new-images scores these alone"
 )
+
+
+def _new_images(opened: OpenedSet | None, workdir: str) -> OpenedSet:
+    """The set with the images that were added since the run began as its `eval` part."""
+    if opened is None:
+        raise UserError(
+            f"--new-images: is for a run that keeps its split ({workdir}/{SPLIT_FILE}), on the set "
+            "that it was trained on"
+        )
+    if not opened.new:
+        raise UserError(f"--new-images: {opened.stored.root} has no image that the run did not")
+    return replace(opened, sources={"eval": opened.sources["new"]})
 
 
 def _trained_on(examples: Sequence[Example], split: Split) -> list[str]:
