@@ -73,6 +73,7 @@ def reopen(
     known = {one.names[0] for each in stored.parts.values() for one in each}
     known |= {examples[place].names[0] for place in found.places.values()}
     new = [place for place in range(first) if examples[place].names[0] not in known]
+    new.sort(key=lambda place: examples[place].names)
     if new:
         opened["new"] = Selected(sources, new, {})
     names = dict.fromkeys(examples[place].names[0] for place in new)

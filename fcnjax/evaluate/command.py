@@ -139,7 +139,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="fcnjax evaluate",
         description="Score a checkpoint on the images that its run held out; print the table, and "
-        "write metrics.json, images.npz (the counts of each image, for fcnjax report) and report.html. "
+        "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
+        "report.html. "
         "--config.data.KEY=VALUE says where other images are, with KEY one of "
         f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
