@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from fcnjax import data
 from fcnjax.balance import with_class_weights
 from fcnjax.config import default_config, differences, flatten, load_config
+from fcnjax.data.layout import PARTS
 from fcnjax.data.opened import OpenedSet, changes_of, reopen
 from fcnjax.data.stored_split import Split, StoredSet, listed, read_split, store, write_split
 from fcnjax.errors import UserError
@@ -118,7 +119,7 @@ def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Sp
     notes = []
     for each in sets:
         counts = {part: len(examples) for part, examples in each.stored.parts.items()}
-        held_out = f", {counts['eval']} held out" if "eval" in counts else ""
+        held_out = "" if each.spec else f", {counts['eval']} held out"
         notes.append(
             f"{each.stored.root}: {counts['train']} images to train on{held_out}: the split that "
             "the run began with"
@@ -134,7 +135,7 @@ def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Sp
 
 def _reopened(config: ConfigDict, stored: StoredSet) -> OpenedSet:
     """A stored set; one that moved must have the same files."""
-    opened = reopen(config, stored)
+    opened = reopen(config, stored, ("train",) if stored.spec else PARTS)
     moved = [key for key in SET_PLACES if config.data[key] != stored.data[key]]
     if moved and opened.match.changed:
         raise UserError(

@@ -95,7 +95,8 @@ def open_sets(config: ConfigDict, parts: Sequence[str] = PARTS) -> list[OpenedSe
     sets = [OpenedSet("", config, {part: open_plain(config, part) for part in parts})]
     for spec, _ in config.data.mix if "train" in parts else ():
         other, _ = resolve(mixed_config(load_config(spec), config))
-        sets.append(OpenedSet(spec, other, {"train": open_plain(other, "train")}))
+        # Its `eval` is not used; that it is there tells images that come later from it.
+        sets.append(OpenedSet(spec, other, {part: open_plain(other, part) for part in PARTS}))
     return sets
 
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.layout import PARTS
 from fcnjax.data.matching import Match, find_keys, match
 from fcnjax.data.selected import Selected
-from fcnjax.data.skipping import skips
+from fcnjax.data.skipping import LEAST_FAILED, skips
 from fcnjax.data.source import StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.stored_split import StoredExample, StoredSet, listed
@@ -43,7 +43,7 @@ def reopen(
     config: ConfigDict,
     stored: StoredSet,
     parts: Sequence[str] = PARTS,
-    gone: bool | None = None,
+    may_miss: bool = False,
 ) -> OpenedSet:
     """Opens parts of a set with the examples and the order of a stored split.
 
@@ -51,8 +51,8 @@ def reopen(
         config: Its resolved config, which may name another place.
         stored: The split.
         parts: Those that are read.
-        gone: Whether examples may be missing, which then cannot be read; None: as
-            `config.data.on_error` says.
+        may_miss: Whether examples may be missing, which then cannot be read, even where
+            `config.data.on_error` does not allow it.
 
     Raises:
         UserError: The set cannot be opened, or an example is missing.
@@ -62,12 +62,12 @@ def reopen(
     sources, first = _open_all(config, wanted)
     examples = [example for source in sources for example in source.examples()]
     found = match(stored, wanted, examples)
-    if found.missing and not (skips(config.data) if gone is None else gone):
+    if not (may_miss or _may_skip(config.data, len(found.missing), len(wanted))):
         raise UserError(
-            f"{stored.root if config.data.root == stored.data.root else config.data.root}: "
-            f"{len(found.missing)} examples of the run's split are not there any more: "
-            f"{listed(found.missing)}; put them back, leave them out by "
-            "--config.data.on_error=skip, or start a new run in another workdir"
+            f"{config.data.root or stored.root}: {len(found.missing)} of the {len(wanted)} "
+            f"examples of the run's split are not there any more: {listed(found.missing)}; put "
+            "them back, leave them out by --config.data.on_error=skip (config.data.skip_most is "
+            "the most), or start a new run in another workdir"
         )
     opened, start = {}, 0
     known = {one.names[0] for each in stored.parts.values() for one in each}
@@ -90,6 +90,13 @@ def reopen(
     }
     now = replace(stored, data=config.data, parts=updated)
     return OpenedSet(stored.spec, config, opened, now, found, list(names))
+
+
+def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
+    """Whether so many missing examples are skipped, by the rule for those that cannot be read."""
+    return not missing or (
+        skips(data) and (missing < LEAST_FAILED or missing <= data.skip_most * count)
+    )
 
 
 def _rows(examples: Sequence[StoredExample], found: Match) -> list[int]:

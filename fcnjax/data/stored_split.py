@@ -56,7 +56,7 @@ class StoredSet:
         spec: Of `config.data.mix`; "" is the run's own set.
         data: Its resolved `config.data`.
         limit: Bytes of each file that were hashed; larger files in pieces.
-        parts: The examples of `train` and `eval`, in order; of a mixed set `train` alone.
+        parts: The examples of `train` and `eval`, in order; `eval` of a mixed set is not used.
     """
 
     spec: str

@@ -111,7 +111,7 @@ def _reopened(
         opened = reopen(config, stored, ("eval",))
         return opened, changes_of(opened, _NEW)
     try:
-        opened = reopen(config, stored, ("eval",), gone=True)
+        opened = reopen(config, stored, ("eval",), may_miss=True)
     except UserError:
         opened = None  # opening it as the config says raises the error that fits
     if opened is None or opened.match.missing or opened.match.images_changed:

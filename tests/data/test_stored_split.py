@@ -125,7 +125,9 @@ def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
     gone = stored.parts["train"][2].names
     for name in gone:
         (root / name).unlink()
-    with pytest.raises(UserError, match=rf"1 examples of the run's split .* {gone[0]}; put them"):
+    with pytest.raises(
+        UserError, match=rf"1 of the 10 examples of the run's split .* {gone[0]}; put"
+    ):
         reopen(config, stored)
     config.data.on_error = "skip"
     opened = reopen(config, stored)
@@ -138,6 +140,11 @@ def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
     assert f"are skipped: {gone[0]}" in changes_of(opened, "")[-1]
     with pytest.raises(UserError, match=f"{gone[0]}: is not there any more"):
         opened.sources["train"][2]
+    for path in sorted((root / "masks").iterdir())[:3]:
+        path.unlink()
+        (root / "images" / path.name).unlink()
+    with pytest.raises(UserError, match=r"of the 10 examples of the run's split are not there"):
+        reopen(config, stored)  # more than config.data.skip_most
 
 
 def test_a_renamed_file_is_known_by_its_contents(root, tmp_path):
