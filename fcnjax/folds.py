@@ -1,7 +1,7 @@
 """`fcnjax folds`: the scores of a cross-validation, over its runs."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,11 @@ from ml_collections import ConfigDict
 
 from fcnjax import metrics
 from fcnjax.config import differences
-from fcnjax.data.stored_split import Key, read_split
+from fcnjax.data.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError
 from fcnjax.evaluate import read_scores
 from fcnjax.files import write_json
-from fcnjax.workdir import MAY_DIFFER, PLACES, load_saved_config
+from fcnjax.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
 
 OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
 
@@ -89,8 +89,11 @@ def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
 
 def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> None:
     first, config, _ = runs[0]
+    splits = [read_split(workdir) for workdir, _, _ in runs]
+    # Where the images are does not matter if they are known to be the same.
+    places = [f"data.{key}" for key in SET_PLACES] if all(splits) else []
     for workdir, other, _ in runs[1:]:
-        if keys := differences(config, other, (*MAY_DIFFER, *OF_ONE, *PLACES)):
+        if keys := differences(config, other, (*MAY_DIFFER, *OF_ONE, *places)):
             raise UserError(
                 f"{workdir}: differs from {first} in config.{keys[0]}, not by fold alone"
             )
@@ -98,21 +101,18 @@ def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> Non
     for one, other, workdir in zip(folds, folds[1:], [run[0] for run in runs[1:]], strict=False):
         if one == other:
             raise UserError(f"{workdir}: is fold {other} too; give each fold once")
-    _check_splits([run[0] for run in runs])
+    _check_splits({run[0]: split[0] for run, split in zip(runs, splits, strict=True) if split})
 
 
-def _check_splits(workdirs: Sequence[Path]) -> None:
-    """Raises UserError where runs did not divide the same images, so that folds may overlap.
-
-    A run that keeps no split is not looked at.
-    """
-    splits = [(workdir, split[0]) for workdir in workdirs if (split := read_split(workdir))]
+def _check_splits(splits: Mapping[Path, StoredSet]) -> None:
+    """Raises UserError where runs did not divide the same images, so that folds may overlap."""
     held_out: dict[Key, Path] = {}
-    for workdir, own in splits:
-        if own.keys() != splits[0][1].keys():
+    for workdir, own in splits.items():
+        first = next(iter(splits))
+        if own.keys() != splits[first].keys():
             raise UserError(
-                f"{workdir}: divided other images than {splits[0][0]}: the set changed between "
-                "the two, and their folds overlap; train one of them anew"
+                f"{workdir}: divided other images than {first}: the set changed between the two, "
+                "and their folds overlap; train one of them anew"
             )
         for one in own.parts["eval"]:
             if one.key in held_out:

@@ -66,6 +66,7 @@ class Run:
                 each.spec,
                 each.config.data,
                 {part: source.examples() for part, source in each.sources.items()},
+                from_start=self.is_new,
             )
             for each in self.sets
         )

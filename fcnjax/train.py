@@ -128,7 +128,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         if patience.is_over and step < config.train.steps:
             say(f"stopped early, at step {step} of {config.train.steps}: {patience}")
     if main_process:
-        results = with_split(results, split, run.sets[0].sources["eval"])
+        results = with_split(results, split, config, run.sets[0].sources["eval"])
         write_results(workdir, config, results, step)
     return results.summary
 

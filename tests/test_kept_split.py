@@ -177,6 +177,7 @@ def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
     assert not again.is_new
     assert "keeps no split, as runs of earlier versions" in again.notes[-1]
     again.claim()
+    assert scored(tmp_path / "run")[1] is None  # nor is it known later
     assert "that the run began with" in prepare_run(config, tmp_path / "run").notes[0]
 
 

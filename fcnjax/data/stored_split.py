@@ -56,12 +56,15 @@ class StoredSet:
         spec: Of `config.data.mix`; "" is the run's own set.
         data: Its resolved `config.data`.
         limit: Bytes of each file that were hashed; larger files in pieces.
+        from_start: Whether this is what the run began with; else it was stored later, and what the
+            run was trained on before is not known.
         parts: The examples of `train` and `eval`, in order; `eval` of a mixed set is not used.
     """
 
     spec: str
     data: ConfigDict
     limit: int
+    from_start: bool
     parts: Mapping[str, Sequence[StoredExample]]
 
     @property
@@ -77,7 +80,9 @@ class StoredSet:
 Split = tuple[StoredSet, ...]  # the run's own set first
 
 
-def store(spec: str, data: ConfigDict, parts: Mapping[str, Sequence[Example]]) -> StoredSet:
+def store(
+    spec: str, data: ConfigDict, parts: Mapping[str, Sequence[Example]], from_start: bool = True
+) -> StoredSet:
     """A set as it is now: reads some of each of its files."""
     files = {file for examples in parts.values() for e in examples for file in e.files}
     limit = hashed_bytes(len(files))
@@ -86,6 +91,7 @@ def store(spec: str, data: ConfigDict, parts: Mapping[str, Sequence[Example]]) -
         spec,
         data,
         limit,
+        from_start,
         {
             part: tuple(
                 StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files))
@@ -114,6 +120,7 @@ def write_split(workdir: Path, split: Split) -> None:
             for part, examples in one.parts.items()
         }
         head = {"spec": one.spec, "data": one.data.to_dict(), "hashed_bytes": one.limit}
+        head["from_start"] = one.from_start
         sets.append(_lines({**head, **parts, "files": list(files)}))
     text = f'{{"format_version": {FORMAT_VERSION}, "sets": [\n' + ",\n".join(sets) + "\n]}\n"
     write_text(workdir / SPLIT_FILE, text)
@@ -163,7 +170,7 @@ def _read_set(saved: Mapping[str, Any]) -> StoredSet:
         for part in ("train", "eval")
         if part in saved
     }
-    return StoredSet(saved["spec"], data, saved["hashed_bytes"], parts)
+    return StoredSet(saved["spec"], data, saved["hashed_bytes"], saved["from_start"], parts)
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

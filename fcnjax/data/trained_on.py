@@ -25,7 +25,9 @@ def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExam
     ]
 
 
-def find_trained_on(scored: Sequence[StoredExample], stored: StoredSet) -> list[str]:
+def find_trained_on(
+    scored: Sequence[StoredExample], stored: StoredSet, same_records: bool = False
+) -> list[str]:
     """The titles of the examples whose image, or a part of it, is among those trained on.
 
     Names do not count: a copy under another name is the same image, and another image may have the
@@ -34,16 +36,23 @@ def find_trained_on(scored: Sequence[StoredExample], stored: StoredSet) -> list[
     Args:
         scored: The examples, hashed as those of `stored` are.
         stored: A set of the run.
+        same_records: Whether records of one name are the same, whatever the contents of the file
+            that holds them: those of a set that is read from where the run read it.
     """
+
+    def image_of(one: StoredExample) -> object:
+        is_record = len(one.box) == 1
+        return one.names if same_records and is_record else _image_of(one)
+
     boxes: dict[object, list[Box]] = defaultdict(list)
     for one in stored.parts["train"]:
-        boxes[_image_of(one)].append(one.box)
+        boxes[image_of(one)].append(one.box)
     # A raster has thousands of windows.
     arrays = {image: _array(found) for image, found in boxes.items()}
     return [
         one.title
         for one in scored
-        if _image_of(one) in arrays and _overlaps(one.box, arrays[_image_of(one)])
+        if image_of(one) in arrays and _overlaps(one.box, arrays[image_of(one)])
     ]
 
 

@@ -42,17 +42,22 @@ class Scored:
         return replace(results, names=self.names, trained_on=count)
 
 
-def with_split(results: Results, split: Split, held_out: data.StoredSource) -> Results:
+def with_split(
+    results: Results, split: Split, config: ConfigDict, held_out: data.StoredSource
+) -> Results:
     """The results of a run's own evaluation with the names of its held-out images.
 
     Args:
         results: The results.
         split: The split of the run.
+        config: Its resolved config.
         held_out: The images that it holds out.
     """
     examples = held_out.examples()
     names = tuple(example.title for example in examples)
-    return replace(results, names=names, trained_on=len(_trained_on(examples, split)))
+    if not split[0].from_start:
+        return replace(results, names=names)
+    return replace(results, names=names, trained_on=len(_trained_on(examples, split, config)))
 
 
 def open_scored(
@@ -82,14 +87,14 @@ def open_scored(
     examples = opened.sources["eval"].examples()
     seen: dict[str, None] | None = {}
     for workdir, split in zip(workdirs, splits, strict=True):
-        if split is None:
-            seen = None
+        if split is None or not split[0].from_start:
+            kept = "no split" if split is None else "a split that was stored after its run began"
             notes.append(
-                f"{workdir}: keeps no split (a published model, or a run of an earlier version): "
-                "whether the scored images were trained on is not known"
+                f"{workdir}: keeps {kept}: whether the scored images were trained on is not known"
             )
+            seen = None
         elif seen is not None:
-            seen |= dict.fromkeys(_trained_on(examples, split))
+            seen |= dict.fromkeys(_trained_on(examples, split, config))
     if seen:
         notes.append(
             f"warning: {len(seen)} of {len(examples)} scored images were trained on "
@@ -144,6 +149,10 @@ def _new_images(opened: OpenedSet | None, workdir: str) -> OpenedSet:
     return replace(opened, sources={"eval": opened.sources["new"]})
 
 
-def _trained_on(examples: Sequence[Example], split: Split) -> list[str]:
+def _trained_on(examples: Sequence[Example], split: Split, config: ConfigDict) -> list[str]:
     """The titles of the examples that a run was trained on."""
-    return [name for one in split for name in find_trained_on(as_stored(examples, one), one)]
+    found: list[str] = []
+    for one in split:
+        same = all(config.data[key] == one.data[key] for key in ("source", "root", "name"))
+        found += find_trained_on(as_stored(examples, one), one, same)
+    return found

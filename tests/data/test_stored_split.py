@@ -125,9 +125,7 @@ def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
     gone = stored.parts["train"][2].names
     for name in gone:
         (root / name).unlink()
-    with pytest.raises(
-        UserError, match=rf"1 of the 10 examples of the run's split .* {gone[0]}; put"
-    ):
+    with pytest.raises(UserError, match=rf"1 of the 10 examples of .* {gone[0]}; put"):
         reopen(config, stored)
     config.data.on_error = "skip"
     opened = reopen(config, stored)
@@ -287,6 +285,9 @@ def test_rows_of_a_table_are_kept(tmp_path):
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
     assert opened.new == ["train[6]", "train[7]", "train[8]"]
+    rows = as_stored(opened.sources["train"].examples(), stored)
+    assert find_trained_on(rows, stored, same_records=True) == [one.title for one in rows]
+    assert find_trained_on(rows, stored) == []  # of another file, and so of another set
 
 
 def test_training_images_are_known_by_contents_and_not_by_name(root, tmp_path):
