@@ -215,7 +215,13 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
     found, seen, notes = scored(workdir, f"root={other}")
     assert (found, seen) == (held_out, ())
-    assert f"{other}: holds the images of {root}" in notes
+    assert f"{other}: the images that the run held out are scored, which are those of" in notes
+    # So they are with the masks of another expert.
+    shutil.copytree(root / "masks", root / "second")
+    found, seen, notes = scored(workdir, "masks=second")
+    assert (found, seen) == (held_out, ())
+    assert "contents" not in notes
+    shutil.rmtree(root / "second")
     (other / held_out[0]).unlink()
     (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
     found, seen, notes = scored(workdir, f"root={other}")

@@ -156,20 +156,30 @@ def _divisions(config: ConfigDict) -> Iterator[dict[str, Any]]:
             yield {**UNDIVIDED, "split_by": kind}
 
 
+def new_images_line(opened: OpenedSet, consequence: str) -> list[str]:
+    """A line on images that came since the run began; none where there are none.
+
+    Args:
+        opened: The set.
+        consequence: Follows their number: `are not used: ...`.
+    """
+    if not opened.new:
+        return []
+    noun = "images" if len(opened.new) > 1 else "image"
+    return [
+        f"{opened.stored.root}: has changed since the run began: {len(opened.new)} new {noun} "
+        f"({listed(opened.new)}) {consequence}"
+    ]
+
+
 def changes_of(opened: OpenedSet, consequence: str) -> list[str]:
     """Lines on how a set differs from what it was when the run began.
 
     Args:
         opened: The set.
-        consequence: Follows the number of new images: `are not used: ...`.
+        consequence: As of `new_images_line`.
     """
-    root, found, lines = opened.stored.root, opened.match, []
-    if opened.new:
-        noun = "images" if len(opened.new) > 1 else "image"
-        lines.append(
-            f"{root}: has changed since the run began: {len(opened.new)} new {noun} "
-            f"({listed(opened.new)}) {consequence}"
-        )
+    root, found, lines = opened.stored.root, opened.match, new_images_line(opened, consequence)
     if found.renamed:
         pairs = listed(f"{before} is {now}" for before, now in found.renamed)
         lines.append(f"{root}: found under another name, with the same contents: {pairs}")

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.data.example import Example
-from fcnjax.data.opened import OpenedSet, changes_of, reopen
+from fcnjax.data.opened import OpenedSet, changes_of, new_images_line, reopen
 from fcnjax.data.stored_split import SPLIT_FILE, Split, listed, read_split
 from fcnjax.data.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
@@ -120,16 +120,16 @@ def _reopened(
     except UserError:
         opened = None  # opening it as the config says raises the error that fits
     if opened is None or opened.match.missing or opened.match.images_changed:
+        root = config.data.root or config.data.name or config.data.source
         note = (
-            f"{config.data.root}: is another set than the run's ({stored.root}): the part "
+            f"{root}: is another set than the run's ({stored.root}): the part "
             f"{config.data.eval_split!r} of it is scored, as the config divides it"
         )
         return None, [note]
-    return opened, [
-        f"{config.data.root}: holds the images of {stored.root}: those that the run held out are "
-        "scored",
-        *changes_of(opened, _NEW),
-    ]
+    note = f"{opened.stored.root}: the images that the run held out are scored"
+    if opened.stored.root != stored.root:
+        note += f", which are those of {stored.root}"
+    return opened, [note, *new_images_line(opened, _NEW)]
 
 
 _NEW = (
