@@ -1,10 +1,13 @@
 """Identity of examples: the names, files and contents by which a later run finds them again."""
 
+import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 Box = tuple[tuple[int, int], ...]
 
@@ -59,6 +62,39 @@ def example_of(root: Path, files: Iterable[Path], box: Box = (), digest: str = "
     """An example of files, which are named relative to `root` where they lie in it."""
     files, start = tuple(files), f"{root}/"
     return Example(tuple(str(file).removeprefix(start) for file in files), files, box, digest)
+
+
+def content_digest(*values: Any) -> str:
+    """A hash of the annotations of an example, equal in every process for equal contents.
+
+    Args:
+        values: Numbers, texts and arrays, and tuples, lists and dictionaries of them; of a
+            function with arguments bound by `functools.partial`, these and its name.
+    """
+    digest = hashlib.sha256()
+    for part in _flat(values):
+        digest.update(b"%d:" % len(part) + part)
+    return digest.hexdigest()[:16]
+
+
+def _flat(value: Any) -> Iterator[bytes]:
+    """The parts of nested values, with the type and length of each collection."""
+    if isinstance(value, np.ndarray):
+        yield f"{value.dtype.str}{value.shape}".encode()
+        yield value.tobytes()
+    elif isinstance(value, dict):
+        yield from _flat(sorted(value.items()))
+    elif isinstance(value, list | tuple):
+        yield f"{len(value)} items".encode()
+        for item in value:
+            yield from _flat(item)
+    elif isinstance(value, functools.partial):
+        yield value.func.__qualname__.encode()
+        yield from _flat([value.args, value.keywords])
+    elif isinstance(value, str | bytes | int | float | np.generic | None):
+        yield repr(value).encode()
+    else:
+        raise TypeError(f"no digest of {type(value).__name__}")
 
 
 def hashed_bytes(files: int, total: int = 2**29) -> int:

@@ -11,8 +11,6 @@ no object is. The file's own size of an image is taken; its boxes and areas are 
 
 import contextlib
 import functools
-import hashlib
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ from fcnjax.data.annotations import (
     refuse_missing,
 )
 from fcnjax.data.decode import read_image
-from fcnjax.data.example import Example, example_of
+from fcnjax.data.example import Example, content_digest, example_of
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.named import NamedClasses, name_classes
@@ -209,17 +207,6 @@ def region_mask(region: Region, size: tuple[int, int], where: str) -> np.ndarray
         raise UserError(f"{where}: has broken run lengths: {error}") from error
 
 
-def _digest(regions: Sequence[Region], size: tuple[int, int]) -> str:
-    """A hash of the annotations of an image, whatever their place in the file."""
-    found = []
-    for region in regions:
-        shape = region.shape
-        if isinstance(shape, tuple):
-            shape = [polygon.tolist() for polygon in shape]
-        found.append(json.dumps([region.category, region.crowd, shape], sort_keys=True))
-    return hashlib.sha256(f"{size} {found}".encode()).hexdigest()[:16]
-
-
 class CocoSource:
     """The images of a file of annotations.
 
@@ -264,7 +251,9 @@ class CocoSource:
             example_of(
                 self._root,
                 (self._folder / index.names[row],),
-                digest=_digest(index.regions[row], index.sizes[row]),
+                digest=content_digest(
+                    index.sizes[row], [(r.category, r.crowd, r.shape) for r in index.regions[row]]
+                ),
             )
             for row in self._rows.tolist()
         ]
