@@ -6,17 +6,20 @@ from fcnjax.data.classes import find_classes
 from fcnjax.data.layout import Layout, require_root
 from fcnjax.data.pairs import PairSource, check_sizes
 from fcnjax.data.skipping import skips
-from fcnjax.data.splits import divide
+from fcnjax.data.splits import divide, kind_of
 
 
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     pairs = divide(data)
-    require_root(data)
+    folder = require_root(data) / data.images
     everything = [pair for part in pairs.values() for pair in part]
     if everything[0][1].suffix != ".npy" and not skips(data):  # else it is left to reading
         check_sizes(everything)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
+    below = sum(image.parent.absolute() != folder for image, _ in everything)
+    if below and kind_of(data) != "folder":
+        note += f" ({below} of them in subfolders)"
     notes = [note + find_classes(data, [mask for _, mask in everything])]
     both = len(set(pairs["train"]) & set(pairs["eval"]))
     if both:
