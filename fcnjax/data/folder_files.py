@@ -4,6 +4,8 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from fcnjax.errors import UserError
+
 # Copies and thumbnails that operating systems and network drives put beside the files of a user.
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
@@ -26,9 +28,12 @@ def folders_below(
     Args:
         folder: The folder.
         excluded: Folders below it to leave out.
+
+    Raises:
+        UserError: A folder cannot be read.
     """
     seen = {os.path.realpath(path) for path in excluded} - {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()
@@ -36,6 +41,10 @@ def folders_below(
         seen.add(real)
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         yield Path(place), [name for name in names if not is_hidden(name)]
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def files_below(folder: Path, ends: Sequence[str], excluded: Collection[Path] = ()) -> list[Path]:

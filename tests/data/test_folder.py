@@ -109,7 +109,8 @@ def test_list_split(tmp_path):
     config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["c", "a"]
     assert names(config, "eval") == ["b", "a"]
-    assert "1 images are in both splits" in notes[1]
+    assert "7 images are in neither split" in notes[1]
+    assert "1 images are in both splits" in notes[2]
     (tmp_path / "val.txt").write_text("b\nx7\n")
     refused(config_of(tmp_path), "val.txt, line 2", "'x7'")
     (tmp_path / "val.txt").write_text("\n")
@@ -342,9 +343,10 @@ def test_lists_may_name_only_the_images_that_have_masks(tmp_path):
         (tmp_path / f"masks/{stem}.png").unlink()
     (tmp_path / "train.txt").write_text("a\nb.png\n")
     (tmp_path / "val.txt").write_text("c\n")
-    config, _ = resolve(config_of(tmp_path))
+    config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["a", "b"]
     assert names(config, "eval") == ["c"]
+    assert notes[1:] == [f"{tmp_path}: 7 images are in neither split, and are not used"]
     (tmp_path / "val.txt").write_text("c\ne\n")
     refused(config, "val.txt, line 2: no mask 'e' in")
 
