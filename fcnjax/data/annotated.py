@@ -19,6 +19,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.drawing_size import drawing_size
+from fcnjax.data.example import Example, content_digest, example_of
+from fcnjax.data.file_names import printable
 from fcnjax.data.named import NamedClasses
 from fcnjax.data.orientation import upright
 from fcnjax.data.pairs import refuse_sizes
@@ -134,6 +136,7 @@ class AnnotatedSource:
         self._parse = parse
         self._file = file
         self._folder = folder
+        self._root = Path(data.root)
         self._channels = data.channels
         self._pages = data.pages
         self._classes = NamedClasses(data)
@@ -160,13 +163,27 @@ class AnnotatedSource:
         """Of the annotations and the images."""
         return stamps([self._file, *map(self._image, range(len(self)))])
 
+    def examples(self) -> list[Example]:
+        """The identity of each example: its image, and a digest of its own annotations."""
+        known = self._index
+        return [
+            example_of(
+                self._root,
+                (self._image(index),),
+                digest=content_digest(
+                    known.sizes[row], [region[1:] for region in known.regions[row]]
+                ),
+            )
+            for index, row in enumerate(self._rows.tolist())
+        ]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row, path = self._index, self._rows[index], self._image(index)
         image = read_image(path, self._channels, self._pages)
         size, orientation = drawing_size(path, image.shape[:2], known.sizes[row], self._rule)
         label = upright(self._draw(known, known.regions[row], size), orientation)
         refuse_sizes(path, image.shape[:2], self._file, label.shape)
-        return {"image": image, "label": label, "name": path.stem}
+        return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, known: Index, regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
         label = np.zeros(size, self._classes.dtype)

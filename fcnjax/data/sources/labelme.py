@@ -26,6 +26,8 @@ from PIL import Image
 from fcnjax.data.annotations import field, parse_json, read_text, whole
 from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.drawing_size import drawing_size
+from fcnjax.data.example import Example, example_of
+from fcnjax.data.file_names import printable
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.lists import hold_out, read_names, refuse_folds
 from fcnjax.data.named import NamedClasses, name_classes
@@ -87,12 +89,21 @@ class LabelmeSource:
 
     def stamps(self) -> list[tuple]:
         """Of the JSON files and the images beside them."""
-        images = []
-        for path in self._files:
-            with contextlib.suppress(UserError):  # reading the example raises it, or skips that
-                content = read_annotation(path)
-                images.append(_image_beside(path, content, self._root, self._images))
-        return stamps([*self._files, *filter(None, images)])
+        return stamps([*self._files, *filter(None, map(self._image_of, self._files))])
+
+    def examples(self) -> list[Example]:
+        """The identity of each example: its image and its LabelMe file, or that with both."""
+        return [
+            example_of(self._root, (*filter(None, [self._image_of(path)]), path))
+            for path in self._files
+        ]
+
+    def _image_of(self, path: Path) -> Path | None:
+        """The image beside a file; None where the file holds it, or cannot be read."""
+        try:
+            return _image_beside(path, read_annotation(path), self._root, self._images)
+        except UserError:  # reading the example raises it, or skips the example
+            return None
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._files[index]
@@ -103,7 +114,7 @@ class LabelmeSource:
             size, turn = drawing_size(image_path, image.shape[:2], stated, self._rule)
             label = upright(self._draw(content["shapes"], size, path), turn)
             refuse_sizes(image_path, image.shape[:2], path, label.shape)
-        return {"image": image, "label": label, "name": path.stem}
+        return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, shapes: list, size: tuple[int, int], path: Path) -> np.ndarray:
         canvas = Image.new("I", size[::-1], 0)
