@@ -138,7 +138,7 @@ def test_setup_says_what_is_wrong_in_one_line(setup, project):
     done, calls = setup("dve")
     assert (done.returncode, calls) == (1, ["venv"])
     assert len(done.stderr.splitlines()) == 1
-    assert "'dve'; valid: coco, cuda12" in done.stderr
+    assert "'dve'; valid: cuda12, cuda13" in done.stderr
 
 
 def test_quickstart_keeps_the_workdir_to_itself(project, tmp_path):

@@ -59,6 +59,17 @@ def via(root):
     write_json(root / "via.json", {"_via_settings": {}, "_via_img_metadata": images})
 
 
+def follow(message, root):
+    """The config of the line at the end of an error."""
+    line = message.rpartition(": ")[2].rstrip(")").split()
+    assert line[0].startswith("--config.data.source=")
+    config = config_of("folder", root)
+    for word in line:
+        key, _, value = word.removeprefix("--config.data.").partition("=")
+        config.data[key] = value
+    return config
+
+
 BOX = '<box label="cat" xtl="1" ytl="1" xbr="5" ybr="4"/>'
 
 
@@ -83,12 +94,7 @@ def test_the_line_that_an_error_gives_reads_the_set(tmp_path, write, words):
     message = str(raised.value)
     assert words in message
     assert "\n" not in message
-    line = message.rpartition(": ")[2].rstrip(")").split()
-    assert line[0].startswith("--config.data.source=")
-    config = config_of("folder", tmp_path)
-    for word in line:
-        key, _, value = word.removeprefix("--config.data.").partition("=")
-        config.data[key] = value
+    config = follow(message, tmp_path)
     assert resolve(config)[0].data.class_names == ("background", "cat")
     assert any(words in finding.text for finding in check(config_of("folder", tmp_path)).findings)
 
@@ -100,6 +106,31 @@ def test_brush_masks_of_label_studio(tmp_path):
     mask.save(tmp_path / "masks/task-1-annotation-1-by-1-tag-cat-0.png")
     with pytest.raises(UserError, match=r"export the project as JSON: --config.data.source=labels"):
         resolve(config_of("folder", tmp_path))
+
+
+def test_masks_of_roboflow(tmp_path):
+    for split in ("train", "valid"):
+        for stem in "ab":
+            picture(tmp_path / split / f"{stem}.jpg")
+            mask = Image.fromarray(np.arange(80, dtype=np.uint8).reshape(8, 10) % 2)
+            mask.save(tmp_path / split / f"{stem}_mask.png")
+        (tmp_path / split / "_classes.csv").write_text("Pixel Value, Class\n0, other\n1, cat\n")
+    with pytest.raises(UserError, match="Roboflow's list of mask values: ") as raised:
+        resolve(config_of("folder", tmp_path))
+    config = follow(str(raised.value), tmp_path)
+    assert resolve(config)[0].data.class_names == ("other", "cat")
+
+
+def test_a_chosen_source_is_not_suggested_again(tmp_path):
+    for stem in "ab":
+        picture(tmp_path / f"images/{stem}.png")
+    write_json(tmp_path / "my annotations.json", COCO)
+    words = "--config.data.source=coco --config.data.annotations='my annotations.json'"
+    with pytest.raises(UserError, match=words):
+        resolve(config_of("coco", tmp_path))
+    with pytest.raises(UserError) as raised:
+        resolve(config_of("coco", tmp_path, annotations="other.json"))
+    assert "--config.data.source" not in str(raised.value)
 
 
 def test_other_files_are_no_export(tmp_path):
