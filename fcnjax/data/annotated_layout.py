@@ -21,10 +21,9 @@ from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.named import name_classes
 from fcnjax.data.skipping import skips
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.files import inside
 
-TREATMENTS = dict.fromkeys(("ignore", OBJECT))  # config.data.crowd and .boxes
 # Of COCO's own annotations 1.2 % have iscrowd.
 MOST_CROWDS = 0.1
 
@@ -56,6 +55,7 @@ def annotated_layout(summary: str, parse: Parser, example: str, usual: Sequence[
         notes = _treat(data, indices)
         for file, folder in places:
             notes += _missing(data, indices[file], file, folder)
+            notes += _without_shapes(file, indices[file])
         counts = [len(open_part(config, part)) for part in PARTS]
         first = f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"
         return [first, *notes, *_unused_splits(data, indices)]
@@ -131,7 +131,6 @@ def _name_classes(data: ConfigDict, indices: Iterable[Index]) -> None:
 
 def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
     """Fills in `config.data.crowd`; notes on what is left out or treated specially, by class."""
-    choose(TREATMENTS, data.boxes, "config.data.boxes")
     roles: Counter = Counter()
     for file, index in indices.items():
         found = Counter((r.role, r.category) for regions in index.regions for r in regions)
@@ -141,8 +140,6 @@ def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
     notes = []
     if crowds:
         notes.append(_treat_crowds(data, crowds, sum(roles.values())))
-    elif data.crowd is not None:
-        choose(TREATMENTS, data.crowd, "config.data.crowd")
     if boxes := _of(roles, BOX):
         how = "are filled" if data.boxes == OBJECT else "are ignored"
         other = "ignore ignores" if data.boxes == OBJECT else "object fills"
@@ -150,16 +147,22 @@ def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
             f"boxes without a shape ({_counted(boxes)}) {how}; config.data.boxes={other} them"
         )
     for file, index in indices.items():
-        for reason in dict.fromkeys(reason for reason, _ in index.left_out):
-            notes.append(
-                f"annotations {reason} ({_counted(_of(index.left_out, reason))}): left out"
-            )
-            notes[-1] = f"{file}: {notes[-1]}"
-        notes += [f"{file}: {remark}" for remark in index.remarks]
+        reasons = dict.fromkeys(reason for reason, _ in index.left_out)
+        counts = {reason: _counted(_of(index.left_out, reason)) for reason in reasons}
+        remarks = [f"annotations {reason} ({counts[reason]}): left out" for reason in reasons]
+        remarks += index.remarks
         if unused := sorted(index.groups - set(data.class_names)):
             listed = ", ".join(unused)
-            notes.append(f"{file}: no annotation is of {listed}, which groups others: no class")
+            remarks.append(f"no annotation is of {listed}, which groups others: no class")
+        notes += [f"{file}: {remark}" for remark in remarks]
     return notes
+
+
+def _without_shapes(file: Path, index: Index) -> list[str]:
+    """A note on images of which no region is drawn: nobody may have annotated them."""
+    count = sum(not regions for regions in index.regions)
+    many = f"{count} of {len(index.names)} images"
+    return [f"{file}: {many} have no shape, and are background as a whole"] if count else []
 
 
 def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index) -> None:
@@ -183,7 +186,6 @@ def _treat_crowds(data: ConfigDict, crowds: Counter, total: int) -> str:
         text += "labels" if data.crowd == OBJECT else "ignored, as COCO means crowds"
         text += f", as they are {share:.0%} of all" if data.crowd == OBJECT else ""
     else:
-        choose(TREATMENTS, data.crowd, "config.data.crowd")
         text += "labels" if data.crowd == OBJECT else "ignored"
     if data.crowd == OBJECT:
         return f"{text}; config.data.crowd=ignore ignores them, as COCO means crowds"

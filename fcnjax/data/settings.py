@@ -10,6 +10,7 @@ from fcnjax.config import channel_names
 from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
+TREATMENTS = ("ignore", "object")  # config.data.crowd and .boxes
 CACHES = ("device", "disk", "host")  # config.data.cache
 PAGES = ("", "channels", "first")  # config.data.pages
 
@@ -69,6 +70,9 @@ def check_settings(config: ConfigDict) -> None:
     channel_names(data.channels)
     choose(dict.fromkeys(PAGES), data.pages, "config.data.pages")
     skips(data)  # says whether its keys are valid
+    for key in ("crowd", "boxes"):
+        if data[key] is not None:
+            choose(dict.fromkeys(TREATMENTS), data[key], f"config.data.{key}")
     if data.cache is not None:
         choose(dict.fromkeys(CACHES), data.cache, "config.data.cache")
     if data.cache == "host" and data.workers:

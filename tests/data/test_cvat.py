@@ -76,8 +76,9 @@ def test_shapes_without_area_are_counted(two):
     points = '<points label="dog" points="1.0,2.0;3,4"/><polyline label="dog" points="1,2;3,4"/>'
     _, notes, found = examples(config_of("cvat", two(POLYGON + points, points)))
     assert not found["b"]["label"].any()
-    (by_points, by_lines) = notes[1:]
+    (by_points, by_lines, bare) = notes[1:]
     assert "drawn as points, without an area, (2 of dog): left out" in by_points
+    assert "1 of 2 images have no shape, and are background as a whole" in bare
     assert "drawn as polyline, without an area, (2 of dog): left out" in by_lines
 
 
