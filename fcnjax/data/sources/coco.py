@@ -112,6 +112,8 @@ def _entries(content: Any, key: str, path: Path) -> Iterator[tuple[Any, str]]:
 def _key(entry: Any, key: str, where: str) -> int | str:
     """An id; one that is a text, or `1.0`, is the same as the number."""
     value = field(entry, key, (int, float, str), where)
+    if isinstance(value, int):  # as in nearly all files, of which some have a million
+        return value
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return value
     return whole(entry, key, where)
@@ -174,8 +176,9 @@ def _region(entry: dict[str, Any], size: tuple[int, int] | None, where: str) -> 
         if box is None:
             return "without a shape of any area"
         role, polygons = BOX, (box,)
-    points = np.concatenate(polygons)
-    if size and not ((points.max(0) > 0).all() and (points.min(0) < size[::-1]).all()):
+    points = polygons[0] if len(polygons) == 1 else np.concatenate(polygons)
+    (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+    if size and not (right > 0 and bottom > 0 and left < size[1] and top < size[0]):
         return "outside their image"
     return role, functools.partial(union_mask, polygons)
 
@@ -207,7 +210,7 @@ def _draw_runs(counts: Any, stated: tuple[int, int], size: tuple[int, int]) -> n
 
 def _polygons(segmentation: list, where: str) -> tuple[np.ndarray, ...]:
     """The polygons `[N, 2]` that have an area."""
-    if segmentation and all(isinstance(value, int | float) for value in segmentation):
+    if segmentation and isinstance(segmentation[0], int | float):
         segmentation = [segmentation]  # one polygon, without the list of them
     polygons = []
     for points in segmentation:
