@@ -222,9 +222,10 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
     """The image that a file of annotations names.
 
     Tools write names relative to one of several folders, or with folders of the machine where the
-    images were; Label Studio writes eight digits before a name. So a name is looked for in the
-    folder of images, beside the annotations, and in the folder of images without its first folders
-    and without such digits.
+    images were; CVAT keeps the images of `instances_NAME.json` in a folder `NAME`, and Label Studio
+    writes eight digits before a name. So a name is looked for in the folder of images, beside the
+    annotations, and in the folder of images below `NAME`, without its first folders, and without
+    such digits.
 
     Args:
         name: As in the file.
@@ -243,5 +244,6 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
     parts = name.split("/")
     shorter = ["/".join(parts[start:]) for start in range(1, len(parts))]
     bare = _UPLOADED.sub("", parts[-1])
-    candidates = [file.parent / name, *(folder / item for item in (*shorter, bare))]
+    subset = f"{file.stem.rpartition('_')[2]}/{name}"
+    candidates = [file.parent / name, *(folder / item for item in (subset, *shorter, bare))]
     return next((path for path in candidates if path.is_file()), first)

@@ -242,6 +242,20 @@ def test_names_of_other_folders_and_systems(tmp_path, name, at):
     np.testing.assert_array_equal(found["a"]["label"], square())
 
 
+def test_the_folders_of_cvat(tmp_path):
+    """`images/SUBSET` beside `annotations/instances_SUBSET.json`, which is found by itself."""
+    write(tmp_path, [annotation(1, 1)], "images/default", "annotations/instances_default.json")
+    np.testing.assert_array_equal(labels(config_of("coco", tmp_path))["a"], square())
+    for subset in ("Train", "Val"):
+        file, names = f"annotations/instances_{subset}.json", [f"{subset}_a", f"{subset}_b"]
+        write(tmp_path, [annotation(1, 1)], f"images/{subset}", file, names)
+    options = {"train_split": "Train", "eval_split": "Val"}
+    config = config_of(
+        "coco", tmp_path, annotations="annotations/instances_{split}.json", **options
+    )
+    assert sorted(labels(config)) == ["Train_a", "Train_b", "Val_a", "Val_b"]
+
+
 def test_two_names_of_one_file(tmp_path):
     config = write(tmp_path, [annotation(1, 1)], names=("a", "b"))
     content = json.loads((tmp_path / "annotations.json").read_text())
