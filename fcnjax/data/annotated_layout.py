@@ -40,9 +40,12 @@ def annotated_layout(summary: str, parse: Parser, example: str, usual: Sequence[
     """
 
     def open_part(config: ConfigDict, part: str) -> AnnotatedSource:
-        data = config.data
+        data = config.data.copy_and_resolve_references()
+        data.annotations = data.annotations or _usual(Path(data.root), usual)
         file, folder = _files(data, part, example)
-        rows = _rows(data, read_index(parse, file))
+        index = read_index(parse, file)
+        _refuse_undecided(data, index, file)
+        rows = _rows(data, index)
         return AnnotatedSource(parse, file, folder, data, None if rows is None else rows[part])
 
     def resolve(config: ConfigDict) -> list[str]:
@@ -176,6 +179,15 @@ def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index
         reasons = ", ".join(dict.fromkeys(reason for reason, _ in index.left_out))
         count = index.left_out.total()
         raise UserError(f"{file}: none of its {count} annotations can be drawn: they are {reasons}")
+
+
+def _refuse_undecided(data: ConfigDict, index: Index, file: Path) -> None:
+    """Raises UserError where another set was trained on, which did not decide about crowds."""
+    if data.crowd is None and any(r.role == CROWD for regions in index.regions for r in regions):
+        raise UserError(
+            f"config.data.crowd: {file} has annotations with iscrowd=1; valid: ignore, as COCO "
+            "means crowds, or object, where they are masks that were painted"
+        )
 
 
 def _treat_crowds(data: ConfigDict, crowds: Counter, total: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 from annotation_files import config_of, examples, labels, picture, write_json
 from PIL import Image
 
-from fcnjax.data import resolve
+from fcnjax.data import open_plain, resolve
 from fcnjax.data.doctor import check
 from fcnjax.errors import UserError
 
@@ -99,6 +99,17 @@ def test_few_crowds_are_ignored_as_coco_means_them(tmp_path):
     config = write(tmp_path, few)
     config.data.crowd = "objects"
     refused(config, "config.data.crowd: unknown 'objects' (did you mean 'object'?)")
+
+
+def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
+    trained, _ = resolve(write(tmp_path / "train", [annotation(1, 2), annotation(2, 1)]))
+    assert trained.data.crowd is None
+    write(tmp_path / "other", [brushed(2), annotation(2, 1)])
+    trained.data.root = str(tmp_path / "other")
+    with pytest.raises(UserError, match="config.data.crowd: .* valid: ignore, .* or object"):
+        open_plain(trained, "eval")
+    trained.data.crowd = "object"
+    assert len(open_plain(trained, "train")) == 1
 
 
 def test_data_check_says_what_is_treated_specially(tmp_path):
