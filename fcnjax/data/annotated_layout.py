@@ -24,8 +24,7 @@ from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError
 from fcnjax.files import inside
 
-# Of COCO's own annotations 1.2 % have iscrowd.
-MOST_CROWDS = 0.1
+MOST_CROWDS = 0.1  # the share of annotations with iscrowd up to which they are crowds, as in COCO
 
 
 def annotated_layout(summary: str, parse: Parser, example: str, usual: Sequence[str]) -> Layout:

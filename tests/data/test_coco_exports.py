@@ -106,7 +106,7 @@ def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
     assert trained.data.crowd is None
     write(tmp_path / "other", [brushed(2), annotation(2, 1)])
     trained.data.root = str(tmp_path / "other")
-    with pytest.raises(UserError, match="config.data.crowd: .* valid: ignore, .* or object"):
+    with pytest.raises(UserError, match=r"config.data.crowd: .* valid: ignore, .* or object"):
         open_plain(trained, "eval")
     trained.data.crowd = "object"
     assert len(open_plain(trained, "train")) == 1
