@@ -108,7 +108,7 @@ def combine(file: object, bands: Bands, names: Sequence[str]) -> tuple[np.ndarra
     """
     names, values, valid = tuple(names), bands.values, bands.valid
     if names in (_RGB, _GREY):
-        white_is_zero = bands.white_is_zero and bands.marks == ("gray",)
+        white_is_zero = bands.white_is_zero and len(bands.marks) == 1
         if bands.palette is not None:
             values = _without_palette(file, values, bands.palette)
         elif bands.marks == _CMYK:

@@ -165,7 +165,10 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
     values = None if content is None else decode_by_libtiff(page, content)
     if values is None:
         try:
-            values = page.asarray(squeeze=False, maxworkers=1)
+            if any(page.databytecounts):
+                values = page.asarray(squeeze=False, maxworkers=1)
+            else:  # tifffile does not see that nothing is stored
+                values = np.full(page.shaped, page.nodata, page.dtype)
         except imagecodecs.DelayedImportError as error:
             raise UserError(
                 f"{file}: is compressed by {page.compression.name}, which the imagecodecs that is "
