@@ -144,6 +144,7 @@ def _read(
         _is_white_zero(raster),
     )
     pixels, valid = combine(path, bands, names)
+    valid = np.ones(pixels.shape[:2], bool) if valid is None else valid
     return np.ascontiguousarray(pixels), valid
 
 

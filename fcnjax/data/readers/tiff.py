@@ -22,6 +22,9 @@ from fcnjax.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF of either byte order
 MOST_PAGES = 10_000
+# Without these a page is no stack: ImageDescription (ImageJ, tifffile), those of MetaMorph (UIC1 to
+# UIC4), FluoView and NIH Image.
+_STACK_TAGS = (270, 33628, 33629, 33630, 33631, 34361, 34362, 43314)
 
 
 def read_tiff(file: File, content: bytes, page: int | None) -> StoredPixels:
@@ -119,7 +122,8 @@ def _count(tiff: Any, pages: list) -> int:
 
     The series of OME count planes in other files too.
     """
-    if len(pages) > 1 or tiff.is_ome or not pages[0].size:
+    may_be_stack = any(tag in pages[0].tags for tag in _STACK_TAGS)
+    if len(pages) > 1 or not may_be_stack or tiff.is_ome or not pages[0].size:
         return len(pages)
     return max(1, tiff.series[0].size // pages[0].size) if tiff.series else 1
 
@@ -128,9 +132,8 @@ def _page(file: File, tiff: Any, pages: list, page: int | None) -> Any:
     if page is None:
         if (count := _count(tiff, pages)) > 1:
             raise UserError(
-                f"{file}: holds {count} pages, and config.data.pages does not say which to read; "
-                "valid: first (the others are left out) or channels (each is a band of one image); "
-                "or save each page as a file"
+                f"{file}: holds {count} pages; config.data.pages=first reads the first alone, "
+                "channels makes each a band of one image; or save each page as a file"
             )
         return pages[0]
     if page >= len(pages):
