@@ -21,7 +21,7 @@ from fcnjax.data.image_file import content_of as _content
 from fcnjax.data.image_file import naming as _naming
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers import png, pnm, tiff
-from fcnjax.data.readers.pillow import orientation_of
+from fcnjax.data.readers.pillow import opened, orientation_of, pages_of
 from fcnjax.data.stored_pixels import read_image_header, read_stored_pixels, stack_pages
 from fcnjax.errors import UserError
 
@@ -71,13 +71,16 @@ def _is_image(path: str | Path) -> bool:
 
 def _read_usual(path: File, content: bytes, channels: str) -> np.ndarray | None:
     """Reads a usual PNG or JPEG in the channels that it has; None: it is another file."""
+    if content.startswith(png.MAGIC):
+        content = png.without_rest(content)
     if not content.startswith((png.MAGIC, _JPEG)):
         return None
-    content = png.without_rest(content) if content.startswith(png.MAGIC) else content
-    kind, mode, orientation = _header(path, content)
-    pixels = _decode_usual(content, kind) if mode == channels else None
-    if pixels is None:
-        return None
+    with _naming(path), opened(path, io.BytesIO(content)) as image:
+        is_usual = image.mode == channels and pages_of(image) == 1
+        pixels = _decode_usual(content, image.format) if is_usual else None
+        if pixels is None:
+            return None
+        orientation = orientation_of(image, content)
     return _turned(pixels[..., None] if pixels.ndim == 2 else pixels, orientation)
 
 
