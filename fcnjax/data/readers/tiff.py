@@ -16,7 +16,7 @@ from fcnjax.data.image_file import File
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff_bands import bands_of
-from fcnjax.data.readers.tiff_checks import fault_of, has_mask_of, is_picture, refuse_segments
+from fcnjax.data.readers.tiff_checks import fault_of, is_mask_of, is_picture, refuse_segments
 from fcnjax.data.readers.tiff_libtiff import decode_by_libtiff
 from fcnjax.errors import UserError
 
@@ -154,7 +154,7 @@ def _refuse_large(file: File, page: Any, most: int | None = None) -> None:
     pixel_bytes = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
     refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most)
     if page.is_tiled:
-        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes)
+        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes, most)
 
 
 def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
@@ -185,8 +185,12 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
 
 
 def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
-    """Where the mask page that follows a page says that there is data; None: there is none."""
-    for other in tiff.pages:
-        if has_mask_of(other, page):
+    """Where the page's mask says that there is data; None: it has none."""
+    if not isinstance(page.index, int):
+        return None
+    for other in tiff.pages[page.index + 1 :]:
+        if is_picture(other):
+            break
+        if is_mask_of(other, page):
             return _decode(file, other, None)[..., 0] != 0
     return None
