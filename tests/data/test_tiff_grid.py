@@ -5,6 +5,8 @@ import struct
 
 import numpy as np
 import pytest
+import tiff_by_gdal
+import tiff_cases
 import tiff_grid
 import tifffile
 from PIL import Image
@@ -82,7 +84,7 @@ def test_a_file_is_read_as_it_was_written(case, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("grid", [tiff_grid.tifffile_grid, tiff_grid.rasterio_grid])
+@pytest.mark.parametrize("grid", tiff_grid.GRIDS)
 def test_every_combination(grid, tmp_path):
     wrong = []
     for number, case in enumerate(grid()):
@@ -103,7 +105,7 @@ def test_the_folder_source_reads_four_bands(tmp_path):
         image, mask = (tmp_path / f"{kind}/{number}" for kind in ("images", "masks"))
         image.parent.mkdir(exist_ok=True)
         mask.parent.mkdir(exist_ok=True)
-        four = tiff_grid.pixels("uint16", 4, number)
+        four = tiff_cases.pixels("uint16", 4, number)
         tifffile.imwrite(
             image.with_suffix(".tif"), four, photometric="rgb", extrasamples=["unassalpha"]
         )
@@ -113,7 +115,7 @@ def test_the_folder_source_reads_four_bands(tmp_path):
     config.data.update(root=str(tmp_path), channels="4,1,2,3", mean=(0.5,) * 4, std=(0.2,) * 4)
     source = open_plain(resolve(config)[0], "train")
     for example in source:
-        four = tiff_grid.pixels("uint16", 4, int(example["name"]))
+        four = tiff_cases.pixels("uint16", 4, int(example["name"]))
         np.testing.assert_array_equal(example["image"], four[..., [3, 0, 1, 2]])
     config.data.pages = "frist"
     with pytest.raises(UserError, match=r"config\.data\.pages: unknown 'frist'.*first"):
@@ -124,10 +126,10 @@ def test_an_alpha_mark_masks_nothing(tmp_path):
     pytest.importorskip("rasterio")
     from fcnjax.data.bands import read_bands_and_valid
 
-    four = tiff_grid.pixels("uint8", 4)
+    four = tiff_cases.pixels("uint8", 4)
     four[:10, :, 3] = 0
     path = tmp_path / "a.tif"
-    tiff_grid.by_rasterio(four)(path)
+    tiff_by_gdal.by_rasterio(four)(path)
     for names in (("R", "G", "B"), ("1", "2", "3", "4"), ("4", "2")):
         image, valid = read_bands_and_valid(path, names)
         expected = four[..., [3, 1]] if names == ("4", "2") else four[..., : len(names)]
@@ -150,7 +152,7 @@ def write_tags(path, tags, data=b""):
 
 
 def test_an_old_style_jpeg(tmp_path):
-    colour, buffer = tiff_grid.smooth(3), io.BytesIO()
+    colour, buffer = tiff_cases.smooth(3), io.BytesIO()
     Image.fromarray(colour).save(buffer, "JPEG", quality=98, subsampling=0)
     height, width = colour.shape[:2]
     size = len(buffer.getvalue())
@@ -175,12 +177,12 @@ def test_a_small_file_of_large_claims_is_refused(tmp_path, kind):
     with pytest.raises(UserError, match="FCNJAX_MAX_PIXELS"):
         read_image(tmp_path / "a.tif", "L")
     with pytest.raises(UserError, match="the limit is"):
-        by_serve(tmp_path / "a.tif", tiff_grid.Case("", "", "L", None))
+        by_serve(tmp_path / "a.tif", tiff_cases.Case("", "", "L", None))
 
 
 def test_a_jpeg_strip_of_large_claims_is_refused(tmp_path):
     path = tmp_path / "a.tif"
-    colour = tiff_grid.smooth(3)
+    colour = tiff_cases.smooth(3)
     tifffile.imwrite(path, colour, photometric="rgb", compression="jpeg")
     content = bytearray(path.read_bytes())
     frame = content.index(b"\xff\xc0")
@@ -195,7 +197,7 @@ def test_a_jpeg_strip_of_large_claims_is_refused(tmp_path):
 def test_a_file_that_was_cut_off_is_refused(tmp_path, codec, part, capfd):
     path = tmp_path / "a.tif"
     # Pillow writes the directory first.
-    Image.fromarray(tiff_grid.pixels("uint8", 3)).save(path, compression=codec)
+    Image.fromarray(tiff_cases.pixels("uint8", 3)).save(path, compression=codec)
     content = path.read_bytes()
     path.write_bytes(content[: int(part * len(content))])
     with pytest.raises(UserError, match=r"a\.tif: cannot be read as an image") as raised:
