@@ -1,6 +1,6 @@
 """TIFF files of five writers, each with the pixels that are to be read from it.
 
-`PYTHONPATH=. python tests/data/tiff_grid.py` prints the table of docs/data.md.
+`PYTHONPATH=. python tests/data/tiff_grid.py` prints the table of docs/tiff.md.
 """
 
 import tempfile
