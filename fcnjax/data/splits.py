@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.file_names import same_name
 from fcnjax.data.layout import PARTS
 from fcnjax.data.lists import hold_out, read_names, refuse_folds
 from fcnjax.data.pairs import Pair
@@ -99,7 +100,7 @@ def _split_folders(data: ConfigDict, split: str) -> tuple[Path, Path]:
 
 
 def _by_list(data: ConfigDict, pairs: Sequence[Pair], ends: Sequence[str]) -> dict[str, list[Pair]]:
-    by_stem = {stem_of(image.name, ends): (image, mask) for image, mask in pairs}
+    by_stem = {same_name(stem_of(image.name, ends)): (image, mask) for image, mask in pairs}
     found = {}
     for part in PARTS:
         file = Path(data.root) / f"{data[f'{part}_split']}.txt"
@@ -107,6 +108,7 @@ def _by_list(data: ConfigDict, pairs: Sequence[Pair], ends: Sequence[str]) -> di
             raise UserError(f"{file}: no such list; config.data.{part}_split names it")
         found[part] = []
         for number, line in read_names(file):
+            line = same_name(line)
             stem = line if line in by_stem else stem_of(line, ends)
             if stem not in by_stem:
                 folder = Path(data.root) / data.images
@@ -166,7 +168,7 @@ def _by_stem(folder: Path, suffix: str, ends: Sequence[str]) -> dict[str, Path]:
         stem = stem_of(path.name, ends)
         if not stem or path.name.startswith("."):
             continue
-        stem = stem.removesuffix(suffix)
+        stem = same_name(stem).removesuffix(same_name(suffix))
         if stem in found:
             raise UserError(f"{path}: has the same name as {found[stem].name}")
         found[stem] = path

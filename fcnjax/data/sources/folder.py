@@ -4,6 +4,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.classes import find_classes
 from fcnjax.data.layout import Layout, require_root
+from fcnjax.data.mask_exif import resolve_mask_exif
+from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import PairSource, check_sizes
 from fcnjax.data.skipping import skips
 from fcnjax.data.splits import divide
@@ -14,10 +16,11 @@ def _resolve(config: ConfigDict) -> list[str]:
     pairs = divide(data)
     require_root(data)
     everything = [pair for part in pairs.values() for pair in part]
-    if everything[0][1].suffix != ".npy" and not skips(data):  # else it is left to reading
-        check_sizes(everything)
+    turned = resolve_mask_exif(data, everything)
+    if not skips(data):  # else it is left to reading
+        check_sizes(everything, data.mask_exif)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
-    notes = [note + find_classes(data, [mask for _, mask in everything])]
+    notes = [note + find_classes(data, mask_set(everything)), *turned]
     both = len(set(pairs["train"]) & set(pairs["eval"]))
     if both:
         notes.append(f"{data.root}: {both} images are in both splits: the score will flatter")
