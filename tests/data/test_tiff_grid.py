@@ -2,7 +2,9 @@
 
 import io
 import struct
+import zlib
 
+import imagecodecs
 import numpy as np
 import pytest
 import tiff_by_gdal
@@ -161,6 +163,28 @@ def test_an_old_style_jpeg(tmp_path):
     tags += [(512, 3, 1), (513, 4, "data"), (514, 4, size)]
     write_tags(tmp_path / "a.tif", tags, buffer.getvalue())
     np.testing.assert_allclose(read_image(tmp_path / "a.tif").astype(int), colour, atol=4)
+
+
+@pytest.mark.parametrize(("code", "encode"), [(8, zlib.compress), (50000, imagecodecs.zstd_encode)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_a_last_strip_as_long_as_the_others(tmp_path, code, encode, dtype):
+    rows = 16
+    grey = tiff_cases.pixels(dtype, 1)
+    height, width = grey.shape[:2]
+    longer = np.concatenate([grey, grey[: 2 * rows - height]])
+    first, last = (encode(longer[top : top + rows].tobytes()) for top in (0, rows))
+    tags = [(256, 3, width), (257, 3, height), (258, 3, 8 * grey.itemsize), (259, 3, code)]
+    tags += [(262, 3, 1), (273, 4, "data"), (277, 3, 1), (278, 3, rows), (279, 4, 0)]
+    path = tmp_path / "a.tif"
+    write_tags(path, tags, b"")
+    content = bytearray(path.read_bytes())
+    start = len(content) + 16
+    places = struct.pack("<4I", start, start + len(first), len(first), len(last))
+    for code_of, place in ((273, len(content)), (279, len(content) + 8)):
+        entry = 10 + 12 * [tag[0] for tag in tags].index(code_of)
+        content[entry + 4 : entry + 12] = struct.pack("<2I", 2, place)
+    path.write_bytes(bytes(content) + places + first + last)
+    np.testing.assert_array_equal(read_image(path, "L"), grey)
 
 
 LARGE = {

@@ -132,8 +132,8 @@ def _page(file: File, tiff: Any, pages: list, page: int | None) -> Any:
     if page is None:
         if (count := _count(tiff, pages)) > 1:
             raise UserError(
-                f"{file}: holds {count} pages; config.data.pages=first reads the first alone, "
-                "channels makes each a band of one image; or save each page as a file"
+                f"{file}: holds {count} pages, and one is read; save each page as a file, or for "
+                "images say config.data.pages=first (the first alone) or channels (each a band)"
             )
         return pages[0]
     if page >= len(pages):
@@ -168,10 +168,7 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
     values = None if content is None else decode_by_libtiff(page, content)
     if values is None:
         try:
-            if any(page.databytecounts):
-                values = page.asarray(squeeze=False, maxworkers=1)
-            else:  # tifffile does not see that nothing is stored
-                values = np.full(page.shaped, page.nodata, page.dtype)
+            values = _by_tifffile(page)
         except imagecodecs.DelayedImportError as error:
             raise UserError(
                 f"{file}: is compressed by {page.compression.name}, which the imagecodecs that is "
@@ -182,6 +179,38 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
         values = values[0] if len(values) == 1 else np.moveaxis(values[..., 0], 0, -1)
     values = values.astype(np.uint8) if values.dtype == bool else values
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+
+
+def _by_tifffile(page: Any) -> np.ndarray:
+    """The pixels `[S, D, H, W, C]` of a page."""
+    if not any(page.databytecounts):  # tifffile does not see that nothing is stored
+        return np.full(page.shaped, page.nodata, page.dtype)
+    try:
+        return page.asarray(squeeze=False, maxworkers=1)
+    except Exception as error:
+        rows = page.rowsperstrip
+        if page.is_tiled or not 0 < rows < page.imagelength or not page.imagelength % rows:
+            raise
+        try:
+            return _with_full_strips(page)
+        except Exception:
+            raise error from None
+
+
+def _with_full_strips(page: Any) -> np.ndarray:
+    """The pixels of a page whose last strip is as long as the others; that is no damage."""
+    import tifffile
+
+    rows = page.rowsperstrip
+    handle = page.parent.filehandle
+    handle.seek(0)
+    # Another object, since a page keeps what it has made of its length.
+    with tifffile.TiffFile(io.BytesIO(handle.read())) as tiff:
+        longer = tiff.pages[page.index]
+        stacks, depth, height, width, bands = page.shaped
+        longer.imagelength = -(-height // rows) * rows
+        longer.shaped = (stacks, depth, longer.imagelength, width, bands)
+        return longer.asarray(squeeze=False, maxworkers=1)[:, :, :height]
 
 
 def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
