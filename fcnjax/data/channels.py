@@ -97,18 +97,21 @@ def choose_bands(
     return find_bands(file, names, descriptions, marks)
 
 
-def combine(file: object, bands: Bands, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def combine(
+    file: object, bands: Bands, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Makes the channels of the bands that `choose_bands` chose.
 
     Returns:
-        `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: where one of the bands has data.
+        `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: where one of the bands has data
+        (None: everywhere).
 
     Raises:
         UserError: Values cannot be converted, or float32 does not hold them.
     """
     names, values, valid = tuple(names), bands.values, bands.valid
     if names in (_RGB, _GREY):
-        white_is_zero = bands.white_is_zero and bands.marks == ("gray",)
+        white_is_zero = bands.white_is_zero and len(bands.marks) == 1
         if bands.palette is not None:
             values = _without_palette(file, values, bands.palette)
         elif bands.marks == _CMYK:
@@ -123,7 +126,7 @@ def combine(file: object, bands: Bands, names: Sequence[str]) -> tuple[np.ndarra
             pixels = np.repeat(pixels, 3, -1)
         else:
             pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[..., None]
-    return pixels, valid.any(-1)
+    return pixels, None if valid is None else valid.any(-1)
 
 
 def _without_palette(file: object, values: np.ndarray, palette: Sequence[RGB]) -> np.ndarray:

@@ -123,9 +123,14 @@ def read_palette(file: File) -> list[tuple[int, int, int]] | None:
     return None if is_array(file) else read_stored_pixels(file).palette
 
 
-def is_colour(file: File) -> bool:
-    """Whether an image file holds colours: channels that differ somewhere, and no palette."""
-    stored = read_stored_pixels(file)
+def is_colour(file: File, stored: StoredPixels | None = None) -> bool:
+    """Whether an image file holds colours: channels that differ somewhere, and no palette.
+
+    Args:
+        file: The file.
+        stored: Its pixels, where they are known.
+    """
+    stored = stored or read_stored_pixels(file)
     return not _is_grey(_without_alpha(stored.pixels, stored))
 
 

@@ -7,16 +7,12 @@ turn the sizes tell the two apart. After half a turn, after a mirror, and of a s
 not: `config.data.mask_exif` decides.
 """
 
-import io
-from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO
 
 import numpy as np
-import tifffile
-from PIL import Image
 
-from fcnjax.data.image_file import Encoded, File, content_of, naming
+from fcnjax.data.image_file import File
+from fcnjax.data.stored_pixels import read_image_header
 from fcnjax.errors import choose
 
 Size = tuple[int, int]  # height and width
@@ -29,9 +25,6 @@ MASK_EXIF = MappingProxyType(
         "turned": "masks are of the turned picture, and stay as they are",
     }
 )
-_TAG = 0x112
-_PNG_MARK = b"\x89PNG\r\n\x1a\n"
-_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_quarter_turn(orientation: int) -> bool:
@@ -86,41 +79,5 @@ def read_orientation(file: File) -> tuple[Size, int]:
     Raises:
         UserError: The file is missing or no image.
     """
-    with naming(file), _opened(file) as source:
-        mark = source.read(8)
-        source.seek(0)
-        if mark[:4] in _TIFF_MARKS:
-            return _of_tiff(source)
-        # A PNG's own getexif() decodes the pixels first, for what may stand after them.
-        late = mark == _PNG_MARK and _has_late_metadata(source)
-        with Image.open(source) as image:
-            exif = image.getexif() if late else Image.Image.getexif(image)
-            return (image.height, image.width), _valid(exif.get(_TAG, UPRIGHT))
-
-
-def _opened(file: File) -> BinaryIO:
-    return io.BytesIO(content_of(file)) if isinstance(file, Encoded) else Path(file).open("rb")
-
-
-def _has_late_metadata(source: BinaryIO) -> bool:
-    """Whether a PNG has metadata after its pixels; moves back to the start."""
-    seen_pixels, late = False, False
-    source.seek(len(_PNG_MARK))
-    while not late and len(head := source.read(8)) == 8:
-        kind = head[4:]
-        seen_pixels = seen_pixels or kind == b"IDAT"
-        late = seen_pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
-        source.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
-    source.seek(0)
-    return late
-
-
-def _of_tiff(source: BinaryIO) -> tuple[Size, int]:
-    with tifffile.TiffFile(source) as file:
-        page = file.pages.first
-        orientation = page.tags.valueof(_TAG, UPRIGHT)
-        return (page.imagelength, page.imagewidth), _valid(orientation)
-
-
-def _valid(orientation: object) -> int:
-    return int(orientation) if orientation in range(1, 9) else UPRIGHT
+    header = read_image_header(file)
+    return (header.height, header.width), header.orientation

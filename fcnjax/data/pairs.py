@@ -30,6 +30,9 @@ class PairSource:
         data: `config.data`, resolved.
         read_label: Reads class ids `[H, W]`, given that and the image's height and width; None: a
             mask file, as `config.data` says. Picklable.
+
+    Attributes:
+        pairs: Image and mask files; [] where labels are read from others.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class PairSource:
         self.class_names = tuple(data.class_names)
         self._pairs = list(pairs)
         self._root = Path(data.root)
+        self.pairs = self._pairs if read_label is None else []
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = read_label or LabelReader(data)

@@ -18,12 +18,21 @@ from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.copies import NEAR, copies
 from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
-from fcnjax.data.doctor.findings import ERROR, NOTE, WARNING, Finding, by_severity, some
+from fcnjax.data.doctor.findings import (
+    ERROR,
+    NOTE,
+    WARNING,
+    Finding,
+    by_severity,
+    override_words,
+    some,
+)
 from fcnjax.data.doctor.names import pairs_by_name
 from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
+from fcnjax.data.mask_exif import assume, find_turned
 from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
 from fcnjax.data.sources.listing import divide_list
@@ -111,6 +120,7 @@ def check(
     faulty = {look.fault[1] for look in looks if look.fault}
     findings = [f for f in findings if f.kind != UNOPENED or f.text not in faulty]
     findings += _faults(looks, severity) + copies(looks, one_split) + unfit(looks)
+    findings += _turned(config, sources, pairs)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0
@@ -159,6 +169,26 @@ def _open(
             resolved.data.on_error = config.data.on_error
             return resolved, notes, sources, findings
     return None, [], dict.fromkeys(PARTS), findings
+
+
+def _turned(
+    asked: ConfigDict,
+    sources: Mapping[str, Source | None],
+    pairs: Mapping[str, Sequence[Pair]] | None,
+) -> list[Finding]:
+    """A finding on images with an EXIF orientation that their masks lack."""
+    if asked.data.mask_exif != "auto":
+        return []
+    found: list[Pair] = []
+    for part in PARTS:
+        found += pairs[part] if pairs else getattr(sources[part], "pairs", [])
+    turned = find_turned(found)
+    if not turned:
+        return []
+    rule, text = assume(turned)
+    unclear = any(one.drawn_on is None for one in turned)
+    words = override_words(asked, {"data.mask_exif": rule})
+    return [Finding(WARNING if unclear else NOTE, "EXIF orientation", text, words)]
 
 
 def _of_a_sample(finding: Finding) -> Finding:

@@ -49,7 +49,10 @@ def read_header(file: File, source: Any, most: int | None = None) -> ImageHeader
     """The header of an image file; arguments and errors as `opened` has."""
     with opened(file, source, most) as image:
         name = "PNM" if image.format == "PPM" else image.format
-        return ImageHeader(name, image.height, image.width, orientation_of(image), _pages(image))
+        # A PNG is decoded for its orientation only where that may stand after the pixels.
+        late = image.format == "PNG" and png.has_late_metadata(image.fp)
+        exif = image.getexif() if late else Image.Image.getexif(image)
+        return ImageHeader(name, image.height, image.width, _valid(exif), pages_of(image))
 
 
 def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixels:
@@ -58,9 +61,12 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
     Raises:
         UserError: It is too large, of a kind that cannot be read, or an animation; names it.
     """
-    content = png.without_rest(content) if content.startswith(png.MAGIC) else content
+    if content.startswith(png.MAGIC):
+        content = png.without_rest(content)
+        if not content:  # Pillow takes whatever follows for pixels
+            raise UserError(f"{file}: cannot be read as an image: it is damaged or cut off")
     with opened(file, io.BytesIO(content)) as image:
-        if (count := _pages(image)) > 1 and page is None:
+        if (count := pages_of(image)) > 1 and page is None:
             raise UserError(
                 f"{file}: holds {count} pictures, or moves; config.data.pages=first reads the first"
             )
@@ -98,9 +104,14 @@ def orientation_of(image: Image.Image, content: bytes = b"") -> int:
     # A PNG's own getexif() decodes the picture, for what may stand after the pixels.
     plain = image.format == "PNG" and content and png.is_plain(content)
     exif = Image.Image.getexif(image) if plain else image.getexif()
+    return _valid(exif)
+
+
+def _valid(exif: Image.Exif) -> int:
     found = exif.get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
 
 
-def _pages(image: Image.Image) -> int:
+def pages_of(image: Image.Image) -> int:
+    """How many pictures a file holds."""
     return 1 if image.format in _ONE_PICTURE else getattr(image, "n_frames", 1)

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.annotations import annotations_file, field, read_text, refuse_missing
 from fcnjax.data.classes import find_classes
+from fcnjax.data.file_names import existing
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
 from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.mask_exif import resolve_mask_exif
@@ -65,7 +66,7 @@ def read_rows(path: Path, root: Path) -> list[Row]:
             if not value:
                 raise UserError(f"{where}: {key!r} is empty")
         split = values[2] if has_split else None
-        image, mask = (inside(root, value, where) for value in values[:2])
+        image, mask = (existing(inside(root, value, where)) for value in values[:2])
         rows.append(Row(where, image, mask, split))
     return rows
 

@@ -18,17 +18,17 @@ from ml_collections import ConfigDict
 from fcnjax.data.classes import evenly
 from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.masks import ClassTable
+from fcnjax.data.masks import ClassTable, is_object
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits import stem_of
 from fcnjax.data.volumes import (
     SUFFIXES,
     SliceReading,
     load_header,
+    read_label_slice,
     read_labels,
-    read_slice,
-    whole_numbers,
 )
+from fcnjax.data.whole_numbers import NO_DATA
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 
@@ -67,6 +67,7 @@ class NiftiSource:
         self._root = Path(data.root)
         self._reading = SliceReading(data)
         self._instances = data.encoding == "instances"
+        self._ignored = tuple(data.ignore_values)
         self._classes = ClassTable(data)
         self._ends = np.cumsum([len(volume.slices) for volume in volumes])
 
@@ -98,9 +99,9 @@ class NiftiSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, position = self._place(index)
         axis = self._reading.axis
-        stored = whole_numbers(read_slice(volume.mask, axis, position), volume.mask)
+        stored = read_label_slice(volume.mask, axis, position)
         if self._instances:
-            stored = (stored > 0).astype(np.int32)
+            stored = is_object(stored, self._ignored, volume.mask)
         return {
             "image": self._reading.image(volume.image, position),
             "label": self._classes(stored, volume.mask),
@@ -190,7 +191,8 @@ def _look(masks: Sequence[Path]) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in evenly(masks, LOOKED_AT):
         for value in np.unique(read_labels(path)).tolist():
-            found.setdefault(value, path)
+            if value != NO_DATA:
+                found.setdefault(value, path)
     return found
 
 
