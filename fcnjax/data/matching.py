@@ -23,6 +23,7 @@ class Match:
         changed: The names of the files whose contents changed.
         images_changed: Whether a file of an image is among them.
         sampled: The names of files that were written again and of which only parts were compared.
+        moved_rows: The names of records whose row holds another record now.
     """
 
     places: Mapping[Key, int]
@@ -32,6 +33,7 @@ class Match:
     changed: Sequence[str]
     images_changed: bool
     sampled: Sequence[str]
+    moved_rows: Sequence[str]
 
 
 def find_keys(wanted: Sequence[StoredExample], examples: Sequence[Example]) -> dict[Key, int]:
@@ -88,6 +90,7 @@ def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) 
         list(comparison.changed),
         bool(comparison.changed_images & needed),
         list(comparison.sampled),
+        list(comparison.moved_rows),
     )
 
 
@@ -124,6 +127,7 @@ class _Comparison:
     def __init__(self, limit: int):
         self.changed: dict[str, None] = {}
         self.sampled: dict[str, None] = {}
+        self.moved_rows: dict[str, None] = {}
         self.changed_images: set[Key] = set()
         self._limit = limit
         self._now: dict[tuple[FileRecord, Path], FileRecord] = {}
@@ -177,4 +181,6 @@ class _Comparison:
                 self.sampled[name] = None
         if len(example.files) < len(one.files) or example.digest != one.digest:
             self.changed[example.names[0]] = None
+        if len(one.box) == 1 and example.digest != one.digest:
+            self.moved_rows[example.names[0]] = None
         return StoredExample(example.names, example.box, example.digest, tuple(records))

@@ -69,6 +69,12 @@ def reopen(
             "them back, leave them out by --config.data.on_error=skip (config.data.skip_most is "
             "the most), or start a new run in another workdir"
         )
+    if found.moved_rows and not may_miss:
+        raise UserError(
+            f"{config.data.root or stored.root}: the rows of the set are not those that the run "
+            f"began with ({listed(found.moved_rows)} differ), and its split goes by their numbers; "
+            "give the set as it was, or start a new run in another workdir"
+        )
     opened, start = {}, 0
     known = {examples[place].names[0] for place in found.places.values()}
     new = [place for place in range(first) if examples[place].names[0] not in known]

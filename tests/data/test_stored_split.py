@@ -308,6 +308,11 @@ def test_rows_of_a_table_are_kept(tmp_path):
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
     assert opened.new == ["train[6]", "train[7]", "train[8]"]
+    table([7, *range(6)]).save_to_disk(tmp_path / "shifted")
+    shutil.rmtree(tmp_path / "set")
+    (tmp_path / "shifted").rename(tmp_path / "set")
+    with pytest.raises(UserError, match=r"rows of the set are not those .* \(train\[0\], train"):
+        reopen(config, stored)
     rows = as_stored(opened.sources["train"].examples(), stored)
     assert find_trained_on(rows, stored, same_records=True) == [one.title for one in rows]
     assert find_trained_on(rows, stored) == []  # of another file, and so of another set
