@@ -1,7 +1,7 @@
 """Finds the examples of a stored split among those that are there now."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +19,11 @@ class Match:
             missing has none.
         updated: Each as it is now, by its stored key; one that is missing as it was.
         missing: The titles of those that are not there.
-        renamed: The former and the new title of those that have another name and the same image.
+        renamed: The former and the new name of images that have another name.
         changed: The names of the files whose contents changed.
         images_changed: Whether a file of an image is among them.
         sampled: The names of files that were written again and of which only parts were compared.
+        moved_rows: The names of records whose row holds another record now.
     """
 
     places: Mapping[Key, int]
@@ -32,6 +33,7 @@ class Match:
     changed: Sequence[str]
     images_changed: bool
     sampled: Sequence[str]
+    moved_rows: Sequence[str]
 
 
 def find_keys(wanted: Sequence[StoredExample], examples: Sequence[Example]) -> dict[Key, int]:
@@ -42,41 +44,59 @@ def find_keys(wanted: Sequence[StoredExample], examples: Sequence[Example]) -> d
     return {one.key: there[one.key] for one in wanted if one.key in there}
 
 
-def match(stored: StoredSet, wanted: Sequence[StoredExample], examples: Sequence[Example]) -> Match:
-    """Finds stored examples by their names, and those that have none any more by their contents.
+def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) -> Match:
+    """Finds stored examples by their names and contents.
 
     A file of the stored size and time is the stored file; of another time it is where its contents
-    are the same.
+    are the same. An image that is not where its name says is looked for by its contents: files are
+    renamed, and numbered anew. If it is nowhere, the image of its name is taken as a changed one,
+    unless that is another of the stored images.
 
     Args:
-        stored: The set that they belong to.
-        wanted: The examples.
+        stored: The set that they belong to. All parts are looked for, since an image of one may
+            now have the name of one of another.
+        parts: The parts that are needed: `missing` and `images_changed` are of these.
         examples: Those that are there now.
     """
-    wanted = list({one.key: one for one in wanted}.values())
-    places = find_keys(wanted, examples)
-    lost = [one for one in wanted if one.key not in places]
+    needed = {one.key for part in parts for one in stored.parts[part]}
+    wanted = list({one.key: one for each in stored.parts.values() for one in each}.values())
+    named, comparison = find_keys(wanted, examples), _Comparison(stored.limit)
+    comparison.read([(one, examples[named[one.key]]) for one in wanted if one.key in named])
+    lost = [
+        one
+        for one in wanted
+        if one.key not in named or not comparison.has_image(one, examples[named[one.key]])
+    ]
+    places = {key: place for key, place in named.items() if key not in {one.key for one in lost}}
     found = _by_contents(lost, examples, set(places.values()), stored.limit)
-    renamed = [(one.title, examples[found[one.key]].title) for one in lost if one.key in found]
     places |= found
-    comparison = _Comparison(stored.limit)
-    pairs = [(one, examples[places[one.key]]) for one in wanted if one.key in places]
-    comparison.read(pairs)
-    # A list may name a file that was removed.
-    absent = [one for one, e in pairs if comparison.is_absent(one, e)]
-    for one in absent:
-        del places[one.key]
-    pairs = [pair for pair in pairs if pair[0].key in places]
-    updated = {one.key: one for one in wanted} | {one.key: comparison(one, e) for one, e in pairs}
+    taken = set(places.values())
+    for one in lost:
+        if one.key not in found and named.get(one.key) not in taken | {None}:
+            places[one.key] = named[one.key]
+    comparison.read([(one, examples[found[one.key]]) for one in lost if one.key in found])
+    for one in wanted:  # a list may name a file that was removed
+        if one.key in places and comparison.is_absent(one, examples[places[one.key]]):
+            del places[one.key]
+    updated = {
+        one.key: comparison(one, examples[places[one.key]]) if one.key in places else one
+        for one in wanted
+    }
     return Match(
         places,
         updated,
-        [one.title for one in wanted if one.key not in places],
-        renamed,
+        [one.title for one in wanted if one.key in needed and one.key not in places],
+        _renamed((key[0][0], examples[place].names[0]) for key, place in found.items()),
         list(comparison.changed),
-        comparison.images_changed,
+        bool(comparison.changed_images & needed),
         list(comparison.sampled),
+        list(comparison.moved_rows),
     )
+
+
+def _renamed(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    # An image has many windows; and where a mask alone has another name, its own stays.
+    return [(before, now) for before, now in dict.fromkeys(pairs) if before != now]
 
 
 def _by_contents(
@@ -107,7 +127,8 @@ class _Comparison:
     def __init__(self, limit: int):
         self.changed: dict[str, None] = {}
         self.sampled: dict[str, None] = {}
-        self.images_changed = False
+        self.moved_rows: dict[str, None] = {}
+        self.changed_images: set[Key] = set()
         self._limit = limit
         self._now: dict[tuple[FileRecord, Path], FileRecord] = {}
 
@@ -119,7 +140,7 @@ class _Comparison:
             )
         )
         with ThreadPoolExecutor(THREADS) as pool:
-            self._now = dict(zip(files, pool.map(self._record, files), strict=True))
+            self._now |= dict(zip(files, pool.map(self._record, files), strict=True))
 
     def _record(self, pair: tuple[FileRecord, Path]) -> FileRecord:
         before, path = pair
@@ -127,6 +148,12 @@ class _Comparison:
         if now[:2] == before[:2]:
             return before
         return file_record(path, self._limit)
+
+    def has_image(self, one: StoredExample, example: Example) -> bool:
+        """Whether the image of an example is the stored one."""
+        if not (one.files and example.files):
+            return True
+        return self._now[one.files[0], example.files[0]].digest == one.files[0].digest
 
     def is_absent(self, one: StoredExample, example: Example) -> bool:
         """Whether a file of an example is not there any more."""
@@ -148,9 +175,12 @@ class _Comparison:
             records.append(now)
             if now.digest != before.digest:
                 self.changed[name] = None
-                self.images_changed |= place == 0
+                if place == 0:
+                    self.changed_images.add(one.key)
             elif now.mtime_ns != before.mtime_ns and now.size > self._limit:
                 self.sampled[name] = None
         if len(example.files) < len(one.files) or example.digest != one.digest:
             self.changed[example.names[0]] = None
+        if len(one.box) == 1 and example.digest != one.digest:
+            self.moved_rows[example.names[0]] = None
         return StoredExample(example.names, example.box, example.digest, tuple(records))

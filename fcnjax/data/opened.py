@@ -61,7 +61,7 @@ def reopen(
     wanted = [example for part in parts for example in stored.parts[part]]
     sources, first = _open_all(config, wanted)
     examples = [example for source in sources for example in source.examples()]
-    found = match(stored, wanted, examples)
+    found = match(stored, parts, examples)
     if not (may_miss or _may_skip(config.data, len(found.missing), len(wanted))):
         raise UserError(
             f"{config.data.root or stored.root}: {len(found.missing)} of the {len(wanted)} "
@@ -69,9 +69,14 @@ def reopen(
             "them back, leave them out by --config.data.on_error=skip (config.data.skip_most is "
             "the most), or start a new run in another workdir"
         )
+    if found.moved_rows and not may_miss:
+        raise UserError(
+            f"{config.data.root or stored.root}: the rows of the set are not those that the run "
+            f"began with ({listed(found.moved_rows)} differ), and its split goes by their numbers; "
+            "give the set as it was, or start a new run in another workdir"
+        )
     opened, start = {}, 0
-    known = {one.names[0] for each in stored.parts.values() for one in each}
-    known |= {examples[place].names[0] for place in found.places.values()}
+    known = {examples[place].names[0] for place in found.places.values()}
     new = [place for place in range(first) if examples[place].names[0] not in known]
     new.sort(key=lambda place: examples[place].names)
     if new:

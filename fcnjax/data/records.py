@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.classes import find_classes
 from fcnjax.data.decode import File, image_size, read_image
-from fcnjax.data.example import Example
+from fcnjax.data.example import Example, content_digest
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.mask_exif import resolve_mask_exif, turn_with_image
 from fcnjax.data.mask_set import evenly
@@ -99,14 +99,25 @@ class RecordSource:
         return [*self._records.spans, *stamps(self._records.files)]
 
     def examples(self) -> list[Example]:
-        """The identity of each record: its row of a file or split, and the files that hold it."""
-        return [
-            Example((f"{Path(name).name}[{row}]",), tuple(files), ((row, row + 1),))
-            for (name, start, stop), files in zip(
-                self._records.spans, self._records.span_files, strict=True
-            )
-            for row in range(start, stop)
-        ]
+        """The identity of each record: its row of a file or split, and the files that hold it.
+
+        Some rows have a digest of their contents, which tells whether rows are where they were.
+        """
+        found = []
+        spans = zip(self._records.spans, self._records.span_files, strict=True)
+        for (name, start, stop), files in spans:
+            for row in range(start, stop):
+                digest = self._digest(len(found)) if row < 16 or row % 256 == 0 else ""
+                title, box = f"{Path(name).name}[{row}]", ((row, row + 1),)
+                found.append(Example((title,), tuple(files), box, digest))
+        return found
+
+    def _digest(self, index: int) -> str:
+        try:
+            record = self._records[index]
+            return content_digest([_bytes_of(record.image), _bytes_of(record.mask)])
+        except (UserError, OSError):
+            return "unreadable"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_file, mask, name = self._records[index]
@@ -115,6 +126,10 @@ class RecordSource:
         label = turn_with_image(label, image_file, mask, self._mask_exif)
         refuse_sizes(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": name}
+
+
+def _bytes_of(file: File) -> bytes:
+    return file.read_bytes() if isinstance(file, Path) else file.content
 
 
 class _Masks(Sequence):

@@ -47,27 +47,36 @@ def find_trained_on(
     boxes: dict[object, list[Box]] = defaultdict(list)
     for one in stored.parts["train"]:
         boxes[image_of(one)].append(one.box)
-    # A raster has thousands of windows.
-    arrays = {image: _array(found) for image, found in boxes.items()}
+    parts = {image: _Parts(found if all(found) else [()]) for image, found in boxes.items()}
     return [
         one.title
         for one in scored
-        if image_of(one) in arrays and _overlaps(one.box, arrays[image_of(one)])
+        if image_of(one) in parts and parts[image_of(one)].overlap(one.box)
     ]
 
 
-def _array(boxes: Sequence[Box]) -> np.ndarray:
-    """Parts of an image as `[N, axes, 2]`; no axes where one of them is all of it."""
-    boxes = boxes if all(boxes) else [()]
-    return np.asarray(boxes, np.int64).reshape(len(boxes), len(boxes[0]), 2)
+class _Parts:
+    """Parts of an image, by their span of the first axis, then of the next: a raster has thousands.
 
+    Args:
+        boxes: The parts; () is all of the image.
+    """
 
-def _overlaps(box: Box, others: np.ndarray) -> bool:
-    """Whether a part of an image has something in common with one of others."""
-    if not box or not others.shape[1]:
-        return True
-    start, stop = np.asarray(box).T
-    return bool(((start < others[..., 1]) & (others[..., 0] < stop)).all(-1).any())
+    def __init__(self, boxes: Sequence[Box]):
+        spans: dict[tuple[int, int], list[Box]] = defaultdict(list)
+        for box in boxes:
+            if box:
+                spans[box[0]].append(box[1:])
+        self._spans = np.asarray(list(spans), np.int64).reshape(-1, 2)
+        self._rest = [_Parts(rest) for rest in spans.values()]
+
+    def overlap(self, box: Box) -> bool:
+        """Whether a part has something in common with one of these."""
+        if not box or not self._rest:
+            return True
+        start, stop = box[0]
+        hits = np.flatnonzero((start < self._spans[:, 1]) & (self._spans[:, 0] < stop))
+        return any(self._rest[hit].overlap(box[1:]) for hit in hits)
 
 
 def _image_of(one: StoredExample) -> object:

@@ -119,7 +119,8 @@ def _reopened(
         opened = reopen(config, stored, ("eval",), may_miss=True)
     except UserError:
         opened = None  # opening it as the config says raises the error that fits
-    if opened is None or opened.match.missing or opened.match.images_changed:
+    found = opened and opened.match
+    if found is None or found.missing or found.images_changed or found.moved_rows:
         root = config.data.root or config.data.name or config.data.source
         note = (
             f"{root}: is another set than the run's ({stored.root}): the part "

@@ -159,6 +159,28 @@ def test_a_renamed_file_is_known_by_its_contents(root, tmp_path):
     assert not opened.new
 
 
+def test_files_that_are_numbered_anew_are_known_by_their_contents(tmp_path):
+    root = add(tmp_path / "set", *(f"frame{i:02}" for i in range(10)))
+    config, stored, before = begin(config_of(root), tmp_path)
+    for folder in ("images", "masks"):  # one is put between them, and all after it move on
+        for number in range(9, 3, -1):
+            path = root / folder / f"frame{number:02}.png"
+            path.rename(root / folder / f"frame{number + 1:02}.png")
+    add(root, "frame04", start=50)
+    opened = reopen(config, stored)
+    assert contents(config, [opened]) == before
+    assert len(opened.match.renamed) == 6
+    assert opened.match.changed == []
+    assert opened.new == ["images/frame04.png"]
+    assert reopen(config, stored, ("eval",)).new == ["images/frame04.png"]
+    # One went, and the next has its name: it is not taken in its place.
+    for folder in ("images", "masks"):
+        (root / folder / "frame01.png").unlink()
+        (root / folder / "frame02.png").rename(root / folder / "frame01.png")
+    with pytest.raises(UserError, match=r"not there any more: images/frame01.png; put"):
+        reopen(config, stored)
+
+
 def test_a_mask_that_was_corrected_is_said(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     name = stored.parts["train"][0].names[1]
@@ -286,6 +308,11 @@ def test_rows_of_a_table_are_kept(tmp_path):
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
     assert opened.new == ["train[6]", "train[7]", "train[8]"]
+    table([7, *range(6)]).save_to_disk(tmp_path / "shifted")
+    shutil.rmtree(tmp_path / "set")
+    (tmp_path / "shifted").rename(tmp_path / "set")
+    with pytest.raises(UserError, match=r"rows of the set are not those .* \(train\[0\], train"):
+        reopen(config, stored)
     rows = as_stored(opened.sources["train"].examples(), stored)
     assert find_trained_on(rows, stored, same_records=True) == [one.title for one in rows]
     assert find_trained_on(rows, stored) == []  # of another file, and so of another set
