@@ -156,7 +156,7 @@ def default_config() -> ConfigDict:
             "optim": {
                 "name": "adamw",  # adamw, sgd, lamb, lion or muon
                 "lr": 1e-3,
-                "lr_end": 0.0,  # cosine, poly, one_cycle: the rate at the last step
+                "lr_end": 0.0,  # cosine, poly, one_cycle: the rate at the end
                 "schedule": "cosine",  # constant, cosine, poly, step or one_cycle
                 "warmup_steps": 0,
                 "poly_power": 0.9,
@@ -179,7 +179,7 @@ def default_config() -> ConfigDict:
                 "steps": 1000,
                 "patience": 0,  # evaluations without a better eval.best_metric that end it; 0: none
                 "batch_size": 8,  # over all devices
-                "accumulate": 1,  # parts of a batch, one after the other: less memory, same step
+                "accumulate": 1,  # parts of a batch, one after the other: less memory
                 "seed": 0,
                 "deterministic": False,  # GPU: only kernels that repeat bit for bit
                 "log_every": 20,
