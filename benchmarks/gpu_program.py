@@ -100,6 +100,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
         batch = {
             "image": image,
             "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
+            "bounds": jax.ShapeDtypeStruct((args.batch, 4), jnp.int32),
             "valid": jax.ShapeDtypeStruct(shape[:1], bool),
         }
         return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile()

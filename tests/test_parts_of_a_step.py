@@ -48,6 +48,7 @@ def batch_of(size, seed=0):
     return {
         "image": jnp.asarray(rng.integers(0, 256, (size, 16, 16, 3), np.uint8)),
         "label": jnp.asarray(label),
+        "bounds": jnp.tile(jnp.asarray((0, 0, 16, 16)), (size, 1)),
         "valid": jnp.asarray(np.arange(size) != 2),
     }
 
