@@ -35,7 +35,7 @@ def default_config() -> ConfigDict:
                 "attention": config_dict.placeholder(str),  # unets: scse
                 "deep_supervision": config_dict.placeholder(bool),  # unetplusplus: side heads
                 "merge": config_dict.placeholder(str),  # fpn: add or concat
-                "dropout": config_dict.placeholder(float),  # on the decoder's features
+                "dropout": config_dict.placeholder(float),  # of decoder and aux_head
                 "encoder_form": config_dict.placeholder(str),  # whose: torchvision, timm, smp, ...
                 "drop_path": config_dict.placeholder(float),  # stochastic depth: of the last block
                 "output_stride": config_dict.placeholder(int),  # resnet: 8, 16 or 32
