@@ -19,6 +19,7 @@ def default_config() -> ConfigDict:
                 "activation": "relu",  # relu, leaky_relu, gelu or silu
                 "dtype": "float32",  # of the computation: float32 or bfloat16
                 "init_from": config_dict.placeholder(str),  # published weights, or a workdir
+                "init_prefix": config_dict.placeholder(str),  # of the names there; None finds it
                 "remat": False,  # compute blocks again for the gradient: less memory, more time
                 # Options of an encoder or decoder. None is its own default; a value that neither
                 # of the two takes is an error.
