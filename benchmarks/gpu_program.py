@@ -79,10 +79,10 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
     import jax
     import jax.numpy as jnp
     from jax.experimental import topologies
-    from subjects import bare_model, our_config
+    from subjects import our_config
 
     from fcnjax.mesh import batch_sharding, mesh_of, replicated
-    from fcnjax.models import make_fold, traced_for
+    from fcnjax.models import build_model, make_fold, traced_for
     from fcnjax.optim import make_optimizer
     from fcnjax.steps import make_predict_step, make_train_step, target_of
     from fcnjax.train_state import init_state, init_variables
@@ -90,7 +90,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
     topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
     mesh = mesh_of(topology.devices, 1)
     config = our_config(name, args.size, args.batch, bfloat16=True)
-    model, optimizer = bare_model(config), make_optimizer(config)
+    model, optimizer = build_model(config), make_optimizer(config)
     variables = jax.eval_shape(lambda: init_variables(model, config))
     whole, sharded = replicated(mesh), batch_sharding(mesh)
     shape = (args.batch, *args.size)
@@ -100,6 +100,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
         batch = {
             "image": image,
             "label": jax.ShapeDtypeStruct(shape, jnp.uint8),
+            "bounds": jax.ShapeDtypeStruct((args.batch, 4), jnp.int32),
             "valid": jax.ShapeDtypeStruct(shape[:1], bool),
         }
         return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile()

@@ -48,6 +48,8 @@ def kernels(text: str) -> list[Kernel]:
         if opcode in _FREE:
             continue
         inputs = [results.get(word, "") for word in re.findall(r"%([\w.\-]+)", _arguments(rest))]
+        if "calls=%wrapped_slice" in line:
+            inputs = [result]  # the rest of the operand is not read
         kind = _kind(opcode, line)
         # A library's workspace is u8; it is no part of what has to be moved.
         outputs = re.sub(r"\bu8\[\d+\]", "", result) if opcode == "custom-call" else result

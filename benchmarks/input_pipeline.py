@@ -233,7 +233,7 @@ def augmentation() -> dict[str, dict]:
         rng = np.random.default_rng(0)
         images = jax.device_put(rng.integers(0, 256, (AUGMENTED, *canvas, 3), np.uint8))
         labels = jax.device_put(rng.integers(0, 19, (AUGMENTED, *canvas), np.uint8))
-        step = jax.jit(lambda key, x, y, c=config: augment_batch(key, x, y, None, None, c))
+        step = jax.jit(lambda key, x, y, c=config: augment_batch(key, x, y, c))
         results = []
 
         def call(step=step, images=images, labels=labels, results=results):

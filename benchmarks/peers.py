@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
-from subjects import AUX_WEIGHT, CLASSES, IGNORED, MODELS, bare_model
+from subjects import AUX_WEIGHT, CLASSES, IGNORED, MODELS
 from torch import nn
 
-from fcnjax.models import Segmenter
+from fcnjax.models import Segmenter, build_model
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.names import LEAVES
 from fcnjax.train_state import init_variables
@@ -112,7 +112,7 @@ def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str,
     Raises:
         ValueError: Some variable has no weight in the peer.
     """
-    model = bare_model(config)
+    model = build_model(config)
     wanted = jax.eval_shape(lambda: init_variables(model, config))
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in peer.state_dict().items()}
     if not isinstance(peer, UNet):

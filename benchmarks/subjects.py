@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import default_config
 from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.models import Segmenter, build_model
+from fcnjax.models import Segmenter
 from fcnjax.tracing.program import trace
 
 CLASSES = 21
@@ -32,14 +32,6 @@ def our_config(name: str, size: tuple[int, int], batch: int, bfloat16: bool) -> 
     config.optim.update({"name": "sgd", "lr": 0.01, "schedule": "constant"})
     config.train.batch_size = batch
     return config
-
-
-def bare_model(config: ConfigDict) -> Segmenter:
-    """The model of such a config, without dropout in its auxiliary head either."""
-    model = build_model(config)
-    if model.aux_head is None:
-        return model
-    return model.clone(aux_head=model.aux_head.clone(dropout=0.0))
 
 
 def forward_products(model: Segmenter, size: tuple[int, int]) -> int:

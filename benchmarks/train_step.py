@@ -66,7 +66,9 @@ def our_contender(peer, config, data, args):
 
     model, variables = peers.our_model(peer, config)
     image, _, label = data
-    batch = {"image": image, "label": label, "valid": jax.numpy.ones(args.batch, bool)}
+    bounds = jax.numpy.tile(jax.numpy.asarray((0, 0, *label.shape[1:])), (args.batch, 1))
+    valid = jax.numpy.ones(args.batch, bool)
+    batch = {"image": image, "label": label, "bounds": bounds, "valid": valid}
     mesh = make_mesh(config)
     batch = jax.device_put(batch, batch_sharding(mesh))
     optimizer = make_optimizer(config)

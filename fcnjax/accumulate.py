@@ -1,4 +1,4 @@
-"""A step over a batch in parts: the gradient is that of the whole, the memory that of a part."""
+"""A step over a batch in parts, one after the other, with the memory of a part."""
 
 from collections.abc import Callable
 from typing import Any
@@ -37,11 +37,13 @@ def accumulated(
 ) -> Any:
     """What `slope_of` returns for a whole batch, computed in `train.accumulate` parts.
 
-    A loss that is a mean over counted pixels, as the cross-entropies, is that of the whole batch:
-    each part is weighted by what its counted pixels weigh (with class weights) of all; only with
-    `border_weight` has each part a mean of its own. A loss that is no such mean, as Dice, is the
-    mean over the parts of theirs, so weighted. Batch norm normalises each part by itself, and its
-    running statistics move once a part.
+    A loss that is a mean over all counted pixels (`cross_entropy`, `binary_cross_entropy`, `focal`,
+    `boundary`) is that of the whole batch: each part is weighted by what its counted pixels weigh
+    (with class weights) of all. Any other is the mean over the parts of the loss of each, with the
+    same weights, and not that of the batch: Dice and the like sum over a part,
+    `ohem_cross_entropy` keeps the hardest pixels of a part, and `cross_entropy` with
+    `border_weight` divides by the weights of a part. Batch norm normalises each part by itself, and
+    its running statistics move once a part.
 
     Args:
         slope_of: `slope_of(params, variables, mixed, valid, key)` returns

@@ -19,6 +19,7 @@ def default_config() -> ConfigDict:
                 "activation": "relu",  # relu, leaky_relu, gelu or silu
                 "dtype": "float32",  # of the computation: float32 or bfloat16
                 "init_from": config_dict.placeholder(str),  # published weights, or a workdir
+                "init_prefix": config_dict.placeholder(str),  # of the names there; None finds it
                 "remat": False,  # compute blocks again for the gradient: less memory, more time
                 # Options of an encoder or decoder. None is its own default; a value that neither
                 # of the two takes is an error.
@@ -35,7 +36,7 @@ def default_config() -> ConfigDict:
                 "attention": config_dict.placeholder(str),  # unets: scse
                 "deep_supervision": config_dict.placeholder(bool),  # unetplusplus: side heads
                 "merge": config_dict.placeholder(str),  # fpn: add or concat
-                "dropout": config_dict.placeholder(float),  # on the decoder's features
+                "dropout": config_dict.placeholder(float),  # of decoder and aux_head
                 "encoder_form": config_dict.placeholder(str),  # whose: torchvision, timm, smp, ...
                 "drop_path": config_dict.placeholder(float),  # stochastic depth: of the last block
                 "output_stride": config_dict.placeholder(int),  # resnet: 8, 16 or 32
@@ -167,7 +168,7 @@ def default_config() -> ConfigDict:
             "optim": {
                 "name": "adamw",  # adamw, sgd, lamb, lion or muon
                 "lr": 1e-3,
-                "lr_end": 0.0,  # cosine, poly, one_cycle: the rate at the last step
+                "lr_end": 0.0,  # cosine, poly, one_cycle: the rate at the end
                 "schedule": "cosine",  # constant, cosine, poly, step or one_cycle
                 "warmup_steps": 0,
                 "poly_power": 0.9,
@@ -190,7 +191,7 @@ def default_config() -> ConfigDict:
                 "steps": 1000,
                 "patience": 0,  # evaluations without a better eval.best_metric that end it; 0: none
                 "batch_size": 8,  # over all devices
-                "accumulate": 1,  # parts of a batch, one after the other: less memory, same step
+                "accumulate": 1,  # parts of a batch, one after the other: less memory
                 "seed": 0,
                 "deterministic": False,  # GPU: only kernels that repeat bit for bit
                 "log_every": 20,

@@ -27,10 +27,17 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     Raises:
         UserError: `init_from` is not there or cannot be fetched; says what is valid or what to do.
     """
-    source = config.model.init_from
+    source, prefix = config.model.init_from, config.model.init_prefix
     if source is None:
+        if prefix is not None:
+            raise UserError(f"config.model.init_prefix: {prefix!r} needs config.model.init_from")
         return config, []
     weights = fetch_weights(source)
+    if weights.is_model and prefix is not None:
+        raise UserError(
+            f"config.model.init_prefix: {prefix!r} is for files of torch, and {source} is a model "
+            "of fcnjax; valid: None"
+        )
     config = config.copy_and_resolve_references()
     if "://" not in source:
         config.model.init_from = str(Path(source).absolute())
@@ -68,7 +75,14 @@ def initial_variables(
         return _from_model(weights.path, variables, say)
     source, names = weights.source, (config.model.encoder, config.model.decoder)
     tensors = read_tensors(weights)
-    variables, report = convert(tensors, variables, build_model(config), names, source=source)
+    variables, report = convert(
+        tensors,
+        variables,
+        build_model(config),
+        names,
+        source=source,
+        prefix=config.model.init_prefix,
+    )
     # An encoder's file fills no decoder, which needs no telling; a whole model's might in part.
     rest = [path for path in traverse_util.flatten_dict(variables) if path[1] != "encoder"]
     unfilled = [name for name in report.missing if name.split("/")[1] != "encoder"]
@@ -76,7 +90,7 @@ def initial_variables(
     missing = [name for name in report.missing if not alone or name not in unfilled]
     what = "encoder" if alone else f"decoder {names[1]} and encoder"
     say(f"{source}: {len(report.used)} tensors fill {what} {names[0]}")
-    for line in report.adapted:
+    for line in (*report.prefix_lines, *report.adapted):
         say(f"{source}: {line}")
     counters = "num_batches_tracked"  # of torch's batch norms; nothing here needs them
     unused = [name for name in report.unused if not name.endswith(counters)]

@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 
 from fcnjax.accumulate import accumulated
 from fcnjax.data.augment import Mixed, augment_batch, mix_batch, normalize, to_unit
-from fcnjax.data.crops import seeks
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.metrics import confusion_matrices, device_counts, image_counts
@@ -21,7 +20,7 @@ from fcnjax.optim import make_at_rest, make_moving, update_average
 from fcnjax.train_state import TrainState, state_shapes
 
 # Keys of a training batch that are not divided over the devices: the whole set, kept there.
-CACHE_KEYS = ("images", "labels", "extents")
+CACHE_KEYS = ("images", "labels")
 
 
 def make_train_step(
@@ -29,9 +28,9 @@ def make_train_step(
 ) -> Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]:
     """The jitted `train_step(state, batch) -> (state, metrics)`.
 
-    A batch holds `image [B, H, W, C]` and `label [B, H, W]` as stored; or, with the set on the
-    device, `row [B]` (and `corner [B, 2]` where crops are sought) beside the whole `images`,
-    `labels` and `extents`. Both hold `valid [B]`.
+    A batch holds canvases `image [B, H, W, C]` and `label [B, H, W]` as stored; or, with the set on
+    the device, `row [B]` and `corner [B, 2]` of the canvases, beside the whole `images` and
+    `labels`. Both hold `bounds [B, 4]` of the images in the canvases, and `valid [B]`.
     The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`, of the parts
     that are not frozen.
     """
@@ -45,7 +44,7 @@ def make_train_step(
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
-        mixed = _augmented(augment_key, batch, config)
+        mixed = augmented(augment_key, batch, config)
         params = state.variables["params"]
         given = (params, state.variables, mixed, batch["valid"], dropout_key)
         if config.train.accumulate > 1:
@@ -67,11 +66,11 @@ def make_train_step(
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
-    names = ("row", *CACHE_KEYS) if config.data.cache == "device" else ("image", "label")
-    if config.data.cache == "device" and seeks(config):
-        names = ("corner", *names)
+    on_device = config.data.cache == "device"
+    names = ("row", "corner", *CACHE_KEYS) if on_device else ("image", "label")
     sharded = batch_sharding(mesh)
-    shardings = {name: whole if name in CACHE_KEYS else sharded for name in (*names, "valid")}
+    shardings = dict.fromkeys((*names, "bounds", "valid"), sharded)
+    shardings |= {name: whole for name in CACHE_KEYS if on_device}
     own = stated.is_gpu
     placed = jax.tree.map(lambda of: Format(Layout.AUTO, of), of_state) if own else of_state
     step = jax.jit(
@@ -83,13 +82,15 @@ def make_train_step(
     return OwnLayout(step) if own else step
 
 
-def _augmented(key: jax.Array, batch: dict, config: ConfigDict) -> Mixed:
+def augmented(key: jax.Array, batch: dict, config: ConfigDict) -> Mixed:
     """The crops that a step is to see: augmented, and mixed with each other."""
+    places = {"bounds": batch["bounds"]}
     if "row" in batch:
-        cache = [batch[name] for name in CACHE_KEYS]
-        image, label = augment_batch(key, *cache, batch["row"], config, batch.get("corner"))
+        arrays = [batch[name] for name in CACHE_KEYS]
+        places |= {"rows": batch["row"], "corners": batch["corner"]}
     else:
-        image, label = augment_batch(key, batch["image"], batch["label"], None, None, config)
+        arrays = batch["image"], batch["label"]
+    image, label = augment_batch(key, *arrays, config, **places)
     return mix_batch(key, image, label, config)
 
 

@@ -264,9 +264,11 @@ def device_batches(
             yield from prefetch(batches, mesh)
         return
     whole = pipeline.load_all(source, config.data.ignore_label)
-    cache = {f"{name}s": jax.device_put(value, replicated(mesh)) for name, value in whole.items()}
-    given = {"labels": whole["label"], "extents": whole["extent"]}
-    for batch in prefetch(pipeline.index_batches(source, config, start, **place, **given), mesh):
+    cache = {
+        f"{name}s": jax.device_put(whole[name], replicated(mesh)) for name in ("image", "label")
+    }
+    places = (whole["label"], whole["extent"])
+    for batch in prefetch(pipeline.index_batches(source, config, start, *places, **place), mesh):
         yield {**batch, **cache}
 
 

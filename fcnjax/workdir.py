@@ -58,7 +58,7 @@ def without_places(config: ConfigDict) -> ConfigDict:
         if Path(config.data[key]).is_absolute():
             config.data[key] = defaults[key]
     if "://" not in (config.model.init_from or ""):
-        config.model.init_from = None
+        config.model.update({"init_from": None, "init_prefix": None})
     return config
 
 

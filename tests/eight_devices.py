@@ -112,9 +112,10 @@ def test_only_sums_pass_between_devices(config, cache):
         batch = {
             "images": batch["image"],
             "labels": batch["label"],
-            "extents": jax.ShapeDtypeStruct((16, 2), np.int32),
             "row": jax.ShapeDtypeStruct((16,), np.int32),
+            "corner": jax.ShapeDtypeStruct((16, 2), np.int32),
         }
+    batch["bounds"] = jax.ShapeDtypeStruct((16, 4), np.int32)
     batch["valid"] = jax.ShapeDtypeStruct((16,), bool)
     text = make_train_step(model, optimizer, config, mesh).lower(state, batch).compile().as_text()
     assert set(re.findall(MOVES, text)) == {"all-reduce"}

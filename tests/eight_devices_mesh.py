@@ -57,6 +57,7 @@ def compiled(config, batch_size, height, width):
     batch = {
         "image": jax.ShapeDtypeStruct((batch_size, height, width, 3), np.uint8),
         "label": jax.ShapeDtypeStruct((batch_size, height, width), np.uint8),
+        "bounds": jax.ShapeDtypeStruct((batch_size, 4), np.int32),
         "valid": jax.ShapeDtypeStruct((batch_size,), bool),
     }
     state = state_shapes(model, optimizer, config)

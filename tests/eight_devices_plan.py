@@ -96,8 +96,9 @@ def test_parts_by_hand(plan, shapes):
     assert found.memory["averages"] == 4 * (params + stats)
     # Momentum, and the schedule's count of steps.
     assert found.memory["optimizer state"] == 4 * (params + 1)
-    # Two images a device, each with its label and whether it is valid.
-    assert found.memory["batch"] == 2 * (math.prod(canvas_size(plan.config.augment)) * (3 + 1) + 1)
+    # Two images a device, each with its label, its bounds and whether it is valid.
+    pixels = math.prod(canvas_size(plan.config.augment))
+    assert found.memory["batch"] == 2 * (pixels * (3 + 1) + 4 * 4 + 1)
     assert found.memory["step number, alignment"] == 4
     # The gradients are summed over all devices, the sums of batch norm with them.
     (kind, _, payload, sent), *rest = found.moved

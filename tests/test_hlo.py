@@ -29,6 +29,7 @@ metadata={op_name="jit(step)/conv"}
 window={size=3x3}, custom_call_target="__cudnn$convBackwardFilter"
   %conv.3 = (bf16[2,8,8,16]{3,2,1,0}, u8[0]{0}) custom-call(%out.1, %w), \
 window={size=3x3}, custom_call_target="__cudnn$convBackwardInput"
+  %part = f32[8]{0} fusion(%b), kind=kLoop, calls=%wrapped_slice_computation
   ROOT %loop = f32[64]{0} fusion(%b), kind=kLoop, calls=%fused_add, \
 metadata={op_name="jit(step)/add"}
 }
@@ -42,12 +43,15 @@ def test_kernels_bytes_and_operations_by_hand():
         "custom-call __cudnn$convBackwardFilter",
         "custom-call __cudnn$convBackwardInput",
         "fusion kLoop",
+        "fusion kLoop",
     ]
     image, weights, out = 2 * 8 * 8 * 16, 32 * 3 * 3 * 16, 2 * 8 * 8 * 32
-    assert [kernel.moved for kernel in found] == [2 * (image + weights + out)] * 3 + [2 * 4 * 64]
+    assert [kernel.moved for kernel in found[:3]] == [2 * (image + weights + out)] * 3
+    # A slice reads what it writes, and the sum a whole array.
+    assert [kernel.moved for kernel in found[3:]] == [2 * 4 * 8, 2 * 4 * 64]
     products = 2 * 8 * 8 * 32 * 9 * 16
-    assert [kernel.operations for kernel in found] == [2 * products] * 3 + [0]
-    assert [kernel.name for kernel in found] == ["jit(step)/conv", "", "", "jit(step)/add"]
+    assert [kernel.operations for kernel in found] == [2 * products] * 3 + [0, 0]
+    assert [kernel.name for kernel in found] == ["jit(step)/conv", "", "", "", "jit(step)/add"]
 
 
 def test_a_kernel_takes_what_binds_it():

@@ -48,6 +48,27 @@ def config_of(source, *options, **data):
     return config
 
 
+def test_a_prefix_is_said_and_may_be_chosen(resnet18_file, tmp_path):
+    path, tensors = resnet18_file
+    both = {f"{part}.net.{name}": tensors[name] for name in tensors for part in ("base", "target")}
+    save_file(both, tmp_path / "byol.safetensors")
+    config = config_of(tmp_path / "byol.safetensors")
+    before, lines = drawn(config), []
+    with pytest.raises(UserError, match=r"'base\.net\.', 'target\.net\.'; choose with"):
+        initial_variables(config, before, lines.append)
+    config.model.init_prefix = "target."
+    after = initial_variables(config, before, lines.append)
+    assert f"{tmp_path / 'byol.safetensors'}: prefix 'target.net.' taken off 100 names" in lines
+    bare = initial_variables(config_of(path), before, lines.append)
+    jax.tree.map(np.testing.assert_array_equal, after, bare)
+
+
+def test_a_prefix_without_a_file_of_torch_is_refused(tmp_path):
+    config = load_config("folder", ["--config.model.init_prefix=net."])
+    with pytest.raises(UserError, match=r"init_prefix: 'net\.' needs config\.model\.init_from"):
+        with_normalisation(config)
+
+
 def test_a_torch_file_fills_the_encoder_and_tells_the_rest(resnet18_file):
     path, tensors = resnet18_file
     config = config_of(path)

@@ -9,6 +9,7 @@ from fcnjax.accumulate import accumulated, check_accumulate, image_weights
 from fcnjax.config import default_config
 from fcnjax.data.augment import Mixed
 from fcnjax.errors import UserError
+from fcnjax.losses import make_loss
 from fcnjax.mesh import make_mesh
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
@@ -47,6 +48,7 @@ def batch_of(size, seed=0):
     return {
         "image": jnp.asarray(rng.integers(0, 256, (size, 16, 16, 3), np.uint8)),
         "label": jnp.asarray(label),
+        "bounds": jnp.tile(jnp.asarray((0, 0, 16, 16)), (size, 1)),
         "valid": jnp.asarray(np.arange(size) != 2),
     }
 
@@ -149,6 +151,38 @@ def test_pixels_weigh_what_they_weigh_in_the_cross_entropy():
     table = np.asarray([0.5, 2.0, 3.0, *[0.0] * 253])
     expected = table[np.asarray(label)].sum((1, 2)) * np.asarray(batch["valid"])
     np.testing.assert_allclose(image_weights(label, batch["valid"], weighted), expected, 1e-6)
+
+
+@pytest.mark.parametrize(
+    ("exact", "head", "options"),
+    [
+        (True, "softmax", {"cross_entropy": 1.0, "label_smoothing": 0.1}),
+        (True, "sigmoid", {"cross_entropy": 0.0, "binary_cross_entropy": 1.0}),
+        (True, "softmax", {"cross_entropy": 0.0, "focal": 1.0}),
+        (True, "softmax", {"cross_entropy": 0.0, "boundary": 1.0}),
+        (False, "softmax", {"cross_entropy": 1.0, "border_weight": 10.0}),
+        (False, "softmax", {"cross_entropy": 0.0, "ohem_cross_entropy": 1.0}),
+        (False, "softmax", {"cross_entropy": 0.0, "dice": 1.0}),
+    ],
+)
+def test_losses_that_are_exact_in_parts(exact, head, options):
+    """As docs/training.md lists them."""
+    config = config_with(loss__class_weights=(0.2, 1.0, 5.0) if "dice" not in options else ())
+    config.model.head = head
+    config.loss.update(options)
+    loss_fn, batch = make_loss(config), batch_of(8)
+    rng = np.random.default_rng(3)
+    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # examples as hard as unlike
+    logits = spread * rng.standard_normal((8, 16, 16, 3)).astype(np.float32)
+    label, valid = batch["label"].astype(jnp.int32), batch["valid"]
+
+    def loss_of(part):
+        return float(loss_fn({"logits": logits[part], "aux": {}}, label[part], valid[part])[0])
+
+    weights = np.asarray(image_weights(label, valid, config), np.float64)
+    parts = [slice(i, None, 4) for i in range(4)]
+    in_parts = sum(weights[part].sum() / weights.sum() * loss_of(part) for part in parts)
+    assert (in_parts == pytest.approx(loss_of(slice(None)), rel=1e-5)) == exact
 
 
 def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():

@@ -46,6 +46,7 @@ def step(request):
     batch = {
         "image": jax.ShapeDtypeStruct((2, 128, 128, 3), jnp.uint8),
         "label": jax.ShapeDtypeStruct((2, 128, 128), jnp.uint8),
+        "bounds": jax.ShapeDtypeStruct((2, 4), jnp.int32),
         "valid": jax.ShapeDtypeStruct((2,), bool),
     }
     return make_train_step(model, optimizer, config, make_mesh(config)).lower(

@@ -23,7 +23,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from fcnjax.data.canvas import bucket_canvas, canvas_size, pad_to
-from fcnjax.data.crops import ANYWHERE, seeks, sought_corner
+from fcnjax.data.crops import crop_canvas
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.skipping import Unreadable
 from fcnjax.data.source import Source
@@ -59,53 +59,41 @@ def _shuffle(seed: int, source: int, epoch: int, length: int) -> np.ndarray:
 
 
 class _Examples:
-    """The example at global position k, cropped to the canvas at a random place."""
+    """The example at global position k, cropped to the canvas at a random place.
+
+    Where the canvas hangs over the image it holds zeros, which `bounds` leaves out.
+    """
 
     def __init__(self, source: Source, config: ConfigDict):
         self._source = source
         self._order = _Order(source, config.train.seed)
-        self._seed = config.train.seed
-        self._crop = tuple(config.augment.crop)
         self._canvas = canvas_size(config.augment)
-        self._mean = np.asarray(config.data.mean)
         self._ignore = config.data.ignore_label
         self._config = config
 
     def __call__(self, k: int) -> dict[str, np.ndarray]:
         example = self._source[self._order[k]]
         image, label = example["image"], example["label"]
-        rng = np.random.default_rng((self._seed, k))
-        corner, aim = [], sought_corner(label, self._config, k)
-        for axis, (crop, canvas) in enumerate(zip(self._crop, self._canvas, strict=True)):
-            room = label.shape[axis] - crop
-            start = int(rng.integers(room + 1)) if room >= 0 else room // 2
-            if aim is not None and room > 0:
-                start = min(max(aim[axis], 0), room)
-            # The crop's corner is drawn; the canvas has the crop at its centre.
-            corner.append(start - (canvas - crop) // 2)
-        fill = self._mean.astype(image.dtype)
-        if np.issubdtype(image.dtype, np.integer):
-            fill = np.round(self._mean * np.iinfo(image.dtype).max).astype(image.dtype)
+        corner, bounds = crop_canvas(label, self._config, k)
         return {
-            "image": _window(image, corner, self._canvas, fill),
-            "label": _window(label, corner, self._canvas, self._ignore),
+            "image": _window(image, corner, bounds, self._canvas, 0),
+            "label": _window(label, corner, bounds, self._canvas, self._ignore),
+            "bounds": bounds,
             "valid": np.True_,
         }
 
 
-def _window(array: np.ndarray, corner: list[int], canvas: tuple[int, int], fill: Any) -> np.ndarray:
-    """Cuts a window out of `[H, W, ...]`; where it hangs over, it holds `fill`."""
-    source, target = [], []
-    for start, length, side in zip(corner, canvas, array.shape, strict=False):
-        low, high = max(start, 0), min(start + length, side)
-        source.append(slice(low, max(high, low)))
-        target.append(slice(low - start, max(high, low) - start))
-    inside = array[tuple(source)]
+def _window(
+    array: np.ndarray, corner: np.ndarray, bounds: np.ndarray, canvas: tuple[int, int], fill: int
+) -> np.ndarray:
+    """Cuts a canvas out of `[H, W, ...]`; outside its `bounds` it holds `fill`."""
+    top, left, bottom, right = bounds.tolist()
+    y, x = corner.tolist()
+    inside = array[y + top : y + bottom, x + left : x + right]
     if inside.shape[:2] == canvas:
         return inside
-    window = np.empty((*canvas, *array.shape[2:]), array.dtype)
-    window[:] = fill
-    window[tuple(target)] = inside
+    window = np.full((*canvas, *array.shape[2:]), fill, array.dtype)
+    window[top:bottom, left:right] = inside
     return window
 
 
@@ -145,8 +133,9 @@ def train_batches(
 ) -> Iterator[dict[str, np.ndarray]]:
     """Yields this process's part of the training batches for ever, from global batch `start` on.
 
-    A batch of b examples holds `image` `[b, H, W, C]` as stored, `label` `[b, H, W]` and `valid`
-    `[b]`, where H and W are `canvas_size`. Close the iterator to end its workers.
+    A batch of b examples holds `image` `[b, H, W, C]` as stored, `label` `[b, H, W]`, `bounds`
+    `[b, 4]` int32 as of `crop_canvas`, and `valid` `[b]`, where H and W are `canvas_size`. Close
+    the iterator to end its workers.
 
     Raises:
         UserError: A file cannot be read, also where a worker read it.
@@ -196,16 +185,24 @@ def index_batches(
     source: Source,
     config: ConfigDict,
     start: int,
+    labels: np.ndarray,
+    extents: np.ndarray,
     process_index: int = 0,
     process_count: int = 1,
-    labels: np.ndarray | None = None,
-    extents: np.ndarray | None = None,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yields `row` `[b]` int32 and `valid` `[b]`: the order of `train_batches`, without reading.
+    """Yields the batches of `train_batches` as places in a set that is in memory.
 
-    Where crops about certain classes are asked for, and the labels `[N, H, W]` are given with their
-    extents `[N, 2]`, there is `corner` `[b, 2]` int32 too: of the crop, `ANYWHERE` where it is not
-    sought.
+    A batch of b examples holds `row` `[b]` int32, `corner` `[b, 2]` and `bounds` `[b, 4]` as of
+    `crop_canvas`, and `valid` `[b]`.
+
+    Args:
+        source: The examples, which are not read.
+        config: The whole config.
+        start: The first global batch.
+        labels: `[N, H, W]`, as of `load_all`.
+        extents: `[N, 2]`, as of `load_all`.
+        process_index: This process's place among those that share each batch.
+        process_count: How many do.
     """
     positions = _positions(config.train.batch_size, start, process_index, process_count)
     own = config.train.batch_size // process_count
@@ -213,15 +210,17 @@ def index_batches(
     for batch in range(len(positions) // own):
         places = [positions[batch * own + i] for i in range(own)]
         rows = [order[k] for k in places]
-        found = {"row": np.asarray(rows, np.int32), "valid": np.ones(own, bool)}
-        if labels is not None and seeks(config):
-            corners = []
-            for k, row in zip(places, rows, strict=True):
-                height, width = extents[row]
-                sought = sought_corner(labels[row, :height, :width], config, k)
-                corners.append((ANYWHERE, ANYWHERE) if sought is None else sought)
-            found["corner"] = np.asarray(corners, np.int32)
-        yield found
+        canvases = []
+        for k, row in zip(places, rows, strict=True):
+            height, width = extents[row]
+            canvases.append(crop_canvas(labels[row, :height, :width], config, k))
+        corners, bounds = zip(*canvases, strict=True)
+        yield {
+            "row": np.asarray(rows, np.int32),
+            "corner": np.stack(corners),
+            "bounds": np.stack(bounds),
+            "valid": np.ones(own, bool),
+        }
 
 
 def load_all(source: Source, ignore_label: int = 255) -> dict[str, np.ndarray]:

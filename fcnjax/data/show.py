@@ -78,13 +78,14 @@ def augmented(config: ConfigDict, count: int) -> tuple[np.ndarray, np.ndarray]:
         batch = next(batches)
 
     @jax.jit
-    def run(image: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def run(batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
         key, _ = jax.random.split(jax.random.fold_in(jax.random.key(config.train.seed), 0))
-        image, label = augment_batch(key, image, label, None, None, config)
+        arrays = (batch["image"], batch["label"])
+        image, label = augment_batch(key, *arrays, config, bounds=batch["bounds"])
         mixed = mix_batch(key, image, label, config)
         return mixed.image, mixed.label
 
-    images, labels = jax.device_get(run(batch["image"], batch["label"]))
+    images, labels = jax.device_get(run(batch))
     return images * np.asarray(config.data.std) + np.asarray(config.data.mean), labels
 
 

@@ -42,6 +42,9 @@ _OPTIONS = tuple(
     )
 )
 
+# The options that an auxiliary head shares with the decoder.
+_AUX_HEAD_OPTIONS = ("dropout", "align_corners")
+
 
 def build_model(config: ConfigDict) -> Segmenter:
     """Builds the model that `config.model` describes, for the classes and channels of its data.
@@ -68,6 +71,11 @@ def build_model(config: ConfigDict) -> Segmenter:
     options = _checked_options(model, encoder_entry, decoder_entry)
     encoder_norm = model.norm if model.encoder_norm is None else model.encoder_norm
     choose(NORMS, encoder_norm, "config.model.encoder_norm")
+    if model.encoder_norm is not None and "norm" not in encoder_entry.common:
+        raise UserError(
+            f"config.model.encoder_norm: {model.encoder_norm} cannot be set for encoder "
+            f"{model.encoder}, which has norms of its own; valid: None"
+        )
     of_encoder = common | {"norm": encoder_norm}
     encoder = encoder_entry.make(**_arguments(encoder_entry, of_encoder, options))
     outputs = outputs_of(classes)
@@ -75,7 +83,14 @@ def build_model(config: ConfigDict) -> Segmenter:
         encoder, outputs, names, **_arguments(decoder_entry, common, options)
     )
     aux_head = (
-        make_fcn_head(encoder, outputs, names, index=model.aux_feature, **common)
+        make_fcn_head(
+            encoder,
+            outputs,
+            names,
+            index=model.aux_feature,
+            **common,
+            **{key: options[key] for key in _AUX_HEAD_OPTIONS if key in options},
+        )
         if model.aux_head
         else None
     )
@@ -91,7 +106,8 @@ def _arguments(entry: Entry, common: dict[str, Any], options: dict[str, Any]) ->
 def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[str, Any]:
     """The options that are set, each known to be of use and in range."""
     options = {key: model[key] for key in _OPTIONS if model[key] is not None}
-    taken = [key for key in _OPTIONS if key in encoder.options or key in decoder.options]
+    own = {*encoder.options, *decoder.options, *(("dropout",) if model.aux_head else ())}
+    taken = [key for key in _OPTIONS if key in own]
     named = {**_NAMED_OPTIONS, **encoder.choices, **decoder.choices}
     for key, value in options.items():
         where = f"config.model.{key}"

@@ -16,18 +16,20 @@ CYCLE_RISE = 0.3  # part of the steps, where `optim.warmup_steps` does not say
 
 
 def make_schedule(config: ConfigDict) -> optax.Schedule:
-    """The learning rate at a step, counted from 0.
+    """The learning rate at a step, counted from 0: the last is `train.steps - 1`.
 
-    It rises linearly from 0 over `optim.warmup_steps`, then follows `optim.schedule` over what is
-    left of `train.steps`:
+    It rises linearly from 0 over `optim.warmup_steps` (`lr` is the rate at that step), then follows
+    `optim.schedule` over what is left of `train.steps`:
 
     - `constant`;
     - `cosine`, half a cosine down to `optim.lr_end` (Loshchilov and Hutter, 2017);
     - `poly`, `lr_end + (lr - lr_end) * (1 - progress) ** poly_power` (Liu et al., ParseNet, 2015);
-    - `step`, times `optim.step_factor` at each of `optim.milestones`, which are steps of the run;
+      both reach `lr_end` one step after the last, as the papers and torch have them;
+    - `step`, times `optim.step_factor` from each of `optim.milestones` on, which are steps;
     - `one_cycle` (Smith and Topin 2019, arXiv:1708.07120): from `lr / 25` up to `lr` and down to
       `lr_end`, half a cosine each. Its rise takes the warm-up's place: `optim.warmup_steps`, or
-      0.3 of the steps where that is 0. Momentum does not go the other way, as it does there.
+      0.3 of the steps where that is 0. As in torch's OneCycleLR the last step of the rise has `lr`
+      and the last of the run has `lr_end`. Momentum does not change inversely, as it does there.
 
     Raises:
         UserError: An unknown schedule or a value out of range; names the key.
@@ -90,11 +92,11 @@ def _step(optim: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def _one_cycle(optim: ConfigDict, steps: int) -> optax.Schedule:
-    rise = optim.warmup_steps or max(int(CYCLE_RISE * steps), 1)
-    fall = max(steps - rise, 1)
+    peak = (optim.warmup_steps or max(int(CYCLE_RISE * steps), 1)) - 1
+    rise, fall = max(peak, 1), max(steps - 1 - peak, 1)
     up = optax.schedules.cosine_decay_schedule(optim.lr * CYCLE_START, rise, 1 / CYCLE_START)
     down = optax.schedules.cosine_decay_schedule(optim.lr, fall, optim.lr_end / optim.lr)
-    return optax.schedules.join_schedules([up, down], [rise])
+    return optax.schedules.join_schedules([up, down], [peak])
 
 
 def _after_warmup(optim: ConfigDict, schedule: optax.Schedule) -> optax.Schedule:

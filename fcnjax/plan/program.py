@@ -187,6 +187,7 @@ def batch_shapes(config: ConfigDict, batch: int) -> dict[str, jax.ShapeDtypeStru
     return {
         "image": jax.ShapeDtypeStruct((*shape, channels), np.uint8),
         "label": jax.ShapeDtypeStruct(shape, label),
+        "bounds": jax.ShapeDtypeStruct((batch, 4), np.int32),
         "valid": jax.ShapeDtypeStruct((batch,), bool),
     }
 

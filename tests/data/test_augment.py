@@ -7,6 +7,7 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.data.augment import augment_batch, check_augment, to_unit
+from fcnjax.data.crops import crop_canvas
 from fcnjax.errors import UserError
 
 IGNORE = 255
@@ -28,9 +29,20 @@ def coordinate_picture(height, width):
     return image[None] / 256, (ys * width + xs).astype(np.int32)[None]
 
 
-def run(config, images, labels, *, extents=None, rows=None, seed=0):
-    fn = jax.jit(lambda k, i, la, e, r: augment_batch(k, i, la, e, r, config))
-    return jax.device_get(fn(jax.random.key(seed), images, labels, extents, rows))
+def run(config, images, labels, *, seed=0, **places):
+    fn = jax.jit(lambda k, i, la, p: augment_batch(k, i, la, config, **p))
+    return jax.device_get(fn(jax.random.key(seed), images, labels, places))
+
+
+def drawn(config, labels, rows, extents=None):
+    """The canvases that `crop_canvas` draws of rows of a set, in the order of a run."""
+    corners, bounds = [], []
+    for k, row in enumerate(rows):
+        height, width = labels.shape[1:] if extents is None else extents[row]
+        corner, bound = crop_canvas(labels[row, :height, :width], config, k)
+        corners.append(corner)
+        bounds.append(bound)
+    return {"rows": np.asarray(rows), "corners": np.stack(corners), "bounds": np.stack(bounds)}
 
 
 def test_without_augmentation_pixels_and_labels_are_untouched():
@@ -56,8 +68,8 @@ def test_flips_mirror_image_and_label(flip):
 
 def test_random_crops_are_windows_of_the_picture_and_reach_all_of_it():
     images, labels = coordinate_picture(9, 11)
-    rows = jnp.zeros(256, jnp.int32)
-    image, label = run(make_config(crop=(4, 5)), images, labels, rows=rows)
+    config = make_config(crop=(4, 5))
+    image, label = run(config, images, labels, **drawn(config, labels, [0] * 256))
     corners = set()
     for crop, ids in zip(image, label, strict=True):
         y, x = np.round(crop[0, 0, :2] * 256).astype(int)
@@ -70,8 +82,9 @@ def test_random_crops_are_windows_of_the_picture_and_reach_all_of_it():
 def test_image_and_label_go_through_the_same_rotation_and_scale():
     images, labels = coordinate_picture(64, 80)
     config = make_config(crop=(24, 20), rotation=180.0, scale=(0.5, 2.0), hflip=0.5, vflip=0.5)
-    image, label = run(config, images, labels, rows=jnp.zeros(16, jnp.int32))
-    inside = label != IGNORE
+    config.data.ignore_label = IGNORED = -1
+    image, label = run(config, images, labels, **drawn(config, labels, [0] * 16))
+    inside = label != IGNORED
     assert 0.5 < inside.mean() < 1
     ys, xs = image[..., 0] * 256, image[..., 1] * 256
     label_y, label_x = np.divmod(label, 80)
@@ -102,9 +115,9 @@ def test_outside_is_ignored_and_zero_after_normalisation():
 def test_extents_hide_what_pads_a_smaller_picture():
     images, labels = coordinate_picture(12, 12)
     images, labels = np.repeat(images, 2, 0), np.repeat(labels, 2, 0)
-    extents = np.asarray([[12, 12], [5, 6]], np.int32)
-    rows = jnp.ones(64, jnp.int32)
-    image, label = run(make_config(crop=(4, 4)), images, labels, extents=extents, rows=rows)
+    extents, config = [[12, 12], [5, 6]], make_config(crop=(4, 4))
+    places = drawn(config, labels, [1] * 64, extents)
+    image, label = run(config, images, labels, **places)
     assert image[..., 0].max() * 256 == 4
     assert image[..., 1].max() * 256 == 5
     assert (label != IGNORE).all()
@@ -113,8 +126,8 @@ def test_extents_hide_what_pads_a_smaller_picture():
 def test_the_same_key_gives_the_same_crops_and_another_key_others():
     images, labels = coordinate_picture(64, 64)
     config = make_config(crop=(16, 16), rotation=30.0, gamma=0.5)
-    rows = jnp.zeros(4, jnp.int32)
-    one, same, other = (run(config, images, labels, rows=rows, seed=s)[0] for s in (1, 1, 2))
+    places = drawn(config, labels, [0] * 4)
+    one, same, other = (run(config, images, labels, seed=s, **places)[0] for s in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.array_equal(one, other)
     assert len({crop.tobytes() for crop in one}) == 4
@@ -154,7 +167,7 @@ def test_pixels_scale_by_their_type(dtype, top):
 # Computed by the version that had no other options: trained figures depend on these draws.
 MOVED = (
     {"crop": (16, 20), "hflip": 0.5, "vflip": 0.5},
-    (0, 1, 2, 1),
+    {"rows": (0, 1, 2, 1), "corners": ((10, 2), (22, 22), (24, 23), (11, 0))},
     3586388251,
     [
         [-1.87815750, -1.07282901, 2.60514188],
@@ -168,7 +181,7 @@ EVERYTHING = (
         **{"crop": (16, 20), "scale": (0.75, 1.5), "rotation": 30.0, "hflip": 0.5, "vflip": 0.5},
         **{"brightness": 0.1, "contrast": 0.2, "saturation": 0.2, "gamma": 0.3},
     },
-    None,
+    {},
     766618262,
     [
         [-1.14698029, -0.15627937, 0.08990037],
@@ -178,17 +191,17 @@ EVERYTHING = (
 )
 
 
-@pytest.mark.parametrize(("augment", "rows", "checksum", "pixels"), [MOVED, EVERYTHING])
+@pytest.mark.parametrize(("augment", "places", "checksum", "pixels"), [MOVED, EVERYTHING])
 def test_a_config_without_newer_options_gives_the_crops_it_always_gave(
-    augment, rows, checksum, pixels
+    augment, places, checksum, pixels
 ):
     rng = np.random.default_rng(7)
     images = rng.integers(0, 256, (3, 40, 44, 3), np.uint8)
     labels = rng.integers(0, 200, (3, 40, 44), np.uint8)
     config = default_config()
     config.augment.update(augment)
-    rows = None if rows is None else jnp.asarray(rows)
-    image, label = run(config, images, labels, rows=rows, seed=3)
+    places = {name: jnp.asarray(value) for name, value in places.items()}
+    image, label = run(config, images, labels, seed=3, **places)
     np.testing.assert_allclose(image[:, 5, 7], pixels, atol=2e-4)
     assert zlib.crc32(label.tobytes()) == checksum
 
@@ -239,7 +252,7 @@ def test_flips_at_random_exchange_the_sides_of_those_that_were_mirrored():
     labels = np.full((1, 4, 6), 1, np.uint8)
     config = make_config(crop=(4, 6), hflip=0.5, vflip=0.5, rotation=20.0)
     config.data.class_names, config.data.mirror_pairs = ("a", "b", "c"), (("b", "c"),)
-    image, label = run(config, images, labels, rows=jnp.zeros(64, jnp.int32))
+    image, label = run(config, *(np.repeat(array, 64, 0) for array in (images, labels)))
     rows, columns = image[..., 0] * 256, image[..., 1] * 256
     # The sense of turning from rows to columns in the middle of the crop.
     down = [(x[:, 2, 2] - x[:, 1, 2]) for x in (rows, columns)]

@@ -26,7 +26,7 @@ def make_config(channels=3, **augment):
 def change(images, seed=0, labels=None, **augment):
     config = make_config(images.shape[-1], crop=images.shape[1:3], **augment)
     labels = np.zeros(images.shape[:3], np.uint8) if labels is None else labels
-    fn = jax.jit(lambda k, i, la: augment_batch(k, i, la, None, None, config))
+    fn = jax.jit(lambda k, i, la: augment_batch(k, i, la, config))
     return jax.device_get(fn(jax.random.key(seed), images, labels))
 
 

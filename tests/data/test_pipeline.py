@@ -63,11 +63,15 @@ def assert_same(some, others):
             np.testing.assert_array_equal(one[key], other[key])
 
 
+def indexed(length, config, start, **place):
+    """The batches of a set on the device, all of whose images are 30x40."""
+    labels, extents = np.zeros((length, 30, 40), np.uint8), np.full((length, 2), (30, 40))
+    return pipeline.index_batches(range(length), config, start, labels, extents, **place)
+
+
 def rows_of(count, length, **options):
     config = make_config(**options)
-    return np.concatenate(
-        [b["row"] for b in take(count, pipeline.index_batches(range(length), config, 0))]
-    )
+    return np.concatenate([b["row"] for b in take(count, indexed(length, config, 0))])
 
 
 def test_each_epoch_is_another_shuffle():
@@ -80,7 +84,7 @@ def test_neighbouring_seeds_share_no_epoch():
     config = make_config()
     seen = []
     for config.train.seed in (0, 1):
-        batches = take(25, pipeline.index_batches(range(10), config, 0))
+        batches = take(25, indexed(10, config, 0))
         seen.append({tuple(e) for e in np.concatenate([b["row"] for b in batches]).reshape(-1, 10)})
     assert not seen[0] & seen[1]
 
@@ -90,8 +94,8 @@ def test_start_is_the_same_as_skipping(start):
     source, config = Numbered([(30, 40)] * 5), make_config()
     whole = take(start + 2, pipeline.train_batches(source, config, 0))
     assert_same(whole[start:], take(2, pipeline.train_batches(source, config, start)))
-    rows = take(start + 2, pipeline.index_batches(range(5), config, 0))
-    assert_same(rows[start:], take(2, pipeline.index_batches(range(5), config, start)))
+    rows = take(start + 2, indexed(5, config, 0))
+    assert_same(rows[start:], take(2, indexed(5, config, start)))
 
 
 def test_start_far_ahead_is_at_once():
@@ -100,12 +104,15 @@ def test_start_far_ahead_is_at_once():
     assert time.perf_counter() - since < 5
 
 
-def test_order_is_that_of_index_batches():
-    source, config = Numbered([(30, 40)] * 5), make_config()
+def test_order_and_crops_are_those_of_index_batches():
+    source, config = Numbered([(30, 40)] * 5), make_config(rotation=20.0)
     images = take(6, pipeline.train_batches(source, config, 0))
-    rows = take(6, pipeline.index_batches(range(5), config, 0))
+    rows = take(6, indexed(5, config, 0))
     for image, row in zip(images, rows, strict=True):
-        np.testing.assert_array_equal(image["image"][:, 8, 8, 0], row["row"])
+        middle = tuple(side // 2 for side in image["label"].shape[1:])
+        np.testing.assert_array_equal(image["image"][:, *middle, 0], row["row"])
+        np.testing.assert_array_equal(image["image"][:, *middle, 1:], row["corner"] + middle)
+        np.testing.assert_array_equal(image["bounds"], row["bounds"])
         assert image["valid"].all()
         assert row["valid"].all()
         assert row["row"].dtype == np.int32
@@ -117,8 +124,8 @@ def test_processes_share_the_global_batch():
     for make, expected in (
         (lambda **place: pipeline.train_batches(source, config, 2, **place), whole),
         (
-            lambda **place: pipeline.index_batches(range(7), config, 2, **place),
-            take(3, pipeline.index_batches(range(7), config, 2)),
+            lambda **place: indexed(7, config, 2, **place),
+            take(3, indexed(7, config, 2)),
         ),
     ):
         parts = [take(3, make(process_index=i, process_count=3)) for i in range(3)]
@@ -144,15 +151,14 @@ def test_crops_are_random_and_inside():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_small_image_is_centred_in_what_is_ignored(dtype):
-    config = make_config(mean=(0.0, 0.5, 1.0))
+    config = make_config()
     batch = take(1, pipeline.train_batches(Numbered([(10, 30)], dtype), config, 0))[0]
-    most = np.iinfo(dtype).max
+    assert (batch["bounds"] == (3, 0, 13, 20)).all()
     assert batch["image"].dtype == dtype
     for image, label in zip(batch["image"], batch["label"], strict=True):
         assert (label[:3] == 255).all()
         assert (label[13:] == 255).all()
         assert (label[3:13] < 2).all()
-        np.testing.assert_array_equal(image[0, 0], (0, (most + 1) // 2, most))
         np.testing.assert_array_equal(image[3:13, 0, 1], np.arange(10))
 
 

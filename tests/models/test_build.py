@@ -140,6 +140,14 @@ def test_options_reach_the_modules():
             {"aux_head": True, "widths": (4,), "decoder": "unet"},
             "config.model.aux_head: .*1 feature",
         ),
+        (
+            {"encoder": "convnext_tiny", "encoder_norm": "group"},
+            "config.model.encoder_norm: group cannot be set for encoder convnext_tiny",
+        ),
+        (
+            {"aux_head": True, "align_corners": True},
+            "config.model.align_corners: not an option of encoder vanilla or decoder unet",
+        ),
         ({"widths": ("a", 2)}, "config.model.widths: .*such as 16,32,64"),
         ({"widths": ()}, "config.model.widths: .*such as 16,32,64"),
         ({"decoder_widths": (1, 2)}, "config.model.decoder_widths: 2 widths; .* needs 4"),
@@ -158,6 +166,19 @@ def test_options_reach_the_modules():
 def test_bad_options_are_named(options, message):
     with pytest.raises(UserError, match=message):
         build_model(config_of(**options))
+
+
+@pytest.mark.parametrize("decoder", ["deeplabv3", "lraspp"])
+def test_options_reach_the_auxiliary_head(decoder):
+    model = {"encoder": "resnet18", "decoder": decoder, "aux_head": True}
+    head = build_model(config_of(**model)).aux_head
+    assert (head.dropout, head.norm, head.activation) == (0.1, "batch", "relu")
+    changes = {"dropout": 0.0, "norm": "group", "activation": "silu", "dtype": "bfloat16"}
+    head = build_model(config_of(**model, **changes)).aux_head
+    found = (head.dropout, head.norm, head.activation, head.dtype)
+    assert found == (0.0, "group", "silu", jnp.bfloat16)
+    if decoder == "deeplabv3":
+        assert build_model(config_of(**model, align_corners=True)).aux_head.align_corners
 
 
 def test_fewer_than_two_classes_is_an_error():

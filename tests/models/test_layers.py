@@ -219,9 +219,10 @@ def test_batch_norm_by_hand():
     expected = np.array([-2.0, -1.0, 0.0, 3.0]) / np.sqrt(3.5 + 1e-5)  # mean 3, variance 3.5
     np.testing.assert_allclose(result.data.ravel(), expected, rtol=1e-5)
     assert updated["batch_stats"]["mean"] == pytest.approx(0.3)
-    assert updated["batch_stats"]["var"] == pytest.approx(0.9 + 0.35)
+    # The running variance is the unbiased one, 14 / 3.
+    assert updated["batch_stats"]["var"] == pytest.approx(0.9 + 1.4 / 3)
     result = norm.apply({**variables, **updated}, x, False)
-    expected = (x.data.ravel() - 0.3) / np.sqrt(1.25 + 1e-5)
+    expected = (x.data.ravel() - 0.3) / np.sqrt(0.9 + 1.4 / 3 + 1e-5)
     np.testing.assert_allclose(result.data.ravel(), expected, rtol=1e-5)
 
 

@@ -39,14 +39,14 @@ def test_warm_up_rises_from_zero_and_the_rest_fills_what_is_left():
     assert rates == pytest.approx([0, 0.025, 0.1, 0.05, 0], abs=1e-8)
 
 
-def rates(steps, **optim):
-    function = make_schedule(config_with(**optim))
-    return [float(function(jnp.int32(step))) for step in steps]
+def rates(at, **options):
+    function = make_schedule(config_with(**options))
+    return [float(function(jnp.int32(step))) for step in at]
 
 
 def test_the_rate_ends_where_it_is_told_to():
-    for schedule in ("cosine", "poly", "one_cycle"):
-        got = rates((100, 130), lr=0.1, lr_end=0.02, schedule=schedule)
+    for schedule, last in (("cosine", 100), ("poly", 100), ("one_cycle", 99)):
+        got = rates((last, 130), lr=0.1, lr_end=0.02, schedule=schedule)
         assert got == pytest.approx([0.02, 0.02], rel=1e-5), schedule
     half = rates((50,), lr=0.1, lr_end=0.02, schedule="poly", poly_power=2.0)
     assert half == pytest.approx([0.02 + 0.08 * 0.25], rel=1e-5)
@@ -55,17 +55,49 @@ def test_the_rate_ends_where_it_is_told_to():
 def test_steps_are_counted_from_the_start_of_the_run():
     options = {"lr": 0.1, "schedule": "step", "milestones": (30, 60), "step_factor": 0.5}
     for warmup, fifth in ((0, 0.1), (10, 0.05)):
-        got = rates((5, 29, 31, 59, 61, 99), warmup_steps=warmup, **options)
+        got = rates((5, 29, 30, 59, 60, 99), warmup_steps=warmup, **options)
         assert got == pytest.approx([fifth, 0.1, 0.05, 0.05, 0.025, 0.025], rel=1e-5)
 
 
-@pytest.mark.parametrize(("warmup", "top"), [(0, 30), (10, 10)])
+def one_cycle_of_torch(step, steps, part, lr, end):
+    """The formula of torch.optim.lr_scheduler.OneCycleLR, its two phases annealed by cosines."""
+    peak = part * steps - 1
+    first, second, start, stop = lr / 25, lr, 0, peak
+    if step > peak:
+        first, second, start, stop = lr, end, peak, steps - 1
+    return second + (first - second) / 2 * (1 + np.cos(np.pi * (step - start) / (stop - start)))
+
+
+@pytest.mark.parametrize(("steps", "end"), [(100, 0.0), (10, 0.02), (1000, 0.001)])
+def test_one_cycle_equals_torchs(steps, end):
+    got = rates(range(steps), steps=steps, lr=0.1, lr_end=end, schedule="one_cycle")
+    expected = [one_cycle_of_torch(step, steps, 0.3, 0.1, end) for step in range(steps)]
+    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-8)
+
+
+def test_one_cycle_of_few_steps():
+    got = rates(range(3), steps=3, lr=0.1, schedule="one_cycle")
+    assert got == pytest.approx([0.1, 0.05, 0], abs=1e-8)
+    assert rates((0,), steps=1, lr=0.1, schedule="one_cycle") == pytest.approx([0.1])
+    got = rates(range(3), steps=3, lr=0.1, schedule="one_cycle", warmup_steps=2)
+    assert got == pytest.approx([0.004, 0.1, 0], abs=1e-8)
+
+
+def test_last_steps_of_schedules():
+    """The last step is one before the end of a cosine and of a polynomial, and the warm-up's."""
+    almost = 0.05 * (1 + np.cos(np.pi * 0.99))
+    assert rates((99,), lr=0.1, schedule="cosine") == pytest.approx([almost], rel=1e-3)
+    assert rates((99,), lr=0.1, schedule="poly") == pytest.approx([0.1 * 0.01**0.9], rel=1e-4)
+    got = rates((0, 9, 10, 99), lr=0.1, schedule="poly", poly_power=1.0, warmup_steps=10)
+    assert got == pytest.approx([0, 0.09, 0.1, 0.1 / 90], rel=1e-4)
+
+
+@pytest.mark.parametrize(("warmup", "top"), [(0, 29), (10, 9)])
 def test_one_cycle_rises_to_its_peak_and_falls(warmup, top):
-    got = rates(range(101), lr=0.1, schedule="one_cycle", warmup_steps=warmup)
+    got = rates(range(100), lr=0.1, schedule="one_cycle", warmup_steps=warmup)
     assert got[0] == pytest.approx(0.1 / 25, rel=1e-5)
     assert int(np.argmax(got)) == top
     assert got[top] == pytest.approx(0.1, rel=1e-5)
-    assert got[top // 2] == pytest.approx((0.1 + 0.1 / 25) / 2, rel=1e-4)
-    assert got[100] == pytest.approx(0, abs=1e-8)
+    assert got[99] == pytest.approx(0, abs=1e-8)
     assert all(np.diff(got[: top + 1]) > 0)
     assert all(np.diff(got[top:]) < 0)

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.augment.colour import cut_out, jitter, normalize
 from fcnjax.data.augment.geometry import coordinates, flips, sample
+from fcnjax.data.canvas import canvas_size
 from fcnjax.data.mirror import mirrored_ids
 
 
@@ -14,44 +15,47 @@ def augment_batch(
     key: jax.Array,
     images: jax.Array,
     labels: jax.Array,
-    extents: jax.Array | None,
-    rows: jax.Array | None,
     config: ConfigDict,
+    *,
+    bounds: jax.Array | None = None,
+    rows: jax.Array | None = None,
     corners: jax.Array | None = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Draws one augmented crop an example.
+    """Augments one crop an example, from the centre of its canvas.
 
     Args:
         key: A random key; the same key gives the same crops, on any number of devices.
-        images: `[N, H, W, C]`, as stored.
-        labels: `[N, H, W]` class ids.
-        extents: `[N, 2]` true heights and widths, or None where the arrays are filled.
-        rows: `[B]` indices of the examples to draw from, each at a random place; or None, where
-            the host cropped at random already: then every example, at its centre.
+        images: `[B, H, W, C]` canvases, as stored; with `rows`, `[N, H, W, C]` whole images.
+        labels: `[B, H, W]` class ids; with `rows`, `[N, H, W]`.
         config: The whole config; reads `augment` and `data`.
-        corners: `[B, 2]` where each row's crop is to begin, far below 0 for anywhere; None: all
-            anywhere.
+        bounds: `[B, 4]` int32, where the image lies in each canvas, as of `crop_canvas`; None
+            where it fills them. Nothing outside is read.
+        rows: `[B]` int32, the image that each canvas is cut from; None: the arrays hold canvases.
+        corners: `[B, 2]` int32, with `rows`: where each canvas begins in its image.
 
     Returns:
         Normalised images `[B, h, w, C]` float32 with zeros outside the picture, and labels
         `[B, h, w]` int32 with `config.data.ignore_label` there.
     """
-    if extents is None:
-        extents = jnp.full((images.shape[0], 2), jnp.asarray(images.shape[1:3]))
-    at_random = rows is not None
+    batch = len(images) if rows is None else len(rows)
+    canvas = images.shape[1:3] if rows is None else canvas_size(config.augment)
+    if bounds is None:
+        bounds = jnp.broadcast_to(jnp.asarray((0, 0, *canvas)), (batch, 4))
+    if rows is None:
+        corners = jnp.zeros((batch, 2), jnp.int32)
     other_side = mirrored_ids(config.data)
 
     def one(
         key: jax.Array,
+        bounds: jax.Array,
+        corner: jax.Array,
         row: jax.Array | int,
-        sought: jax.Array | None,
         images: jax.Array,
         labels: jax.Array,
-        extents: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         place, colour = jax.random.split(key)
-        ys, xs = coordinates(place, extents[row], at_random, config.augment, sought)
-        image, label, inside = sample(images, labels, row, extents[row], ys, xs, config)
+        ys, xs = coordinates(place, canvas, config.augment)
+        image, label, inside = sample(images, labels, row, corner, bounds, ys, xs, config)
         if other_side is not None:
             # Mirrored both ways is turned by half: left stays left.
             mirrored = jnp.logical_xor(*flips(place, config.augment))
@@ -59,14 +63,13 @@ def augment_batch(
         image = normalize(jitter(colour, image, config.augment), config.data)
         return cut_out(colour, image * inside[..., None], label, config)
 
-    if at_random:
-        keys = jax.random.split(key, rows.shape[0])
-        axes = (0, 0, None if corners is None else 0, None, None, None)
-        return jax.vmap(one, axes)(keys, rows, corners, images, labels, extents)
+    keys = jax.random.split(key, batch)
+    if rows is not None:
+        axes = (0, 0, 0, 0, None, None)
+        return jax.vmap(one, axes)(keys, bounds, corners, rows, images, labels)
     # Each from itself alone: a row of the batch would be sought on all devices that share it.
-    keys = jax.random.split(key, images.shape[0])
-    alone = (images[:, None], labels[:, None], extents[:, None])
-    return jax.vmap(one, (0, None, None, 0, 0, 0))(keys, 0, None, *alone)
+    alone = (images[:, None], labels[:, None])
+    return jax.vmap(one, (0, 0, 0, None, 0, 0))(keys, bounds, corners, 0, *alone)
 
 
 def _exchanged(label: jax.Array, ids: np.ndarray) -> jax.Array:

@@ -39,38 +39,24 @@ def flips(key: jax.Array, augment: ConfigDict) -> tuple[jax.Array, jax.Array]:
 
 
 def coordinates(
-    key: jax.Array,
-    extent: jax.Array,
-    at_random: bool,
-    augment: ConfigDict,
-    sought: jax.Array | None = None,
+    key: jax.Array, canvas: tuple[int, int], augment: ConfigDict
 ) -> tuple[jax.Array, jax.Array]:
-    """Where in the picture each pixel of the crop comes from.
+    """Computes the place in the canvas that each pixel of the crop comes from.
 
     Args:
         key: The example's random key.
-        extent: `[2]` int, the picture's height and width.
-        at_random: Whether the crop lies at a random place, or at the picture's centre.
+        canvas: Height and width; the crop is about its centre.
         augment: `config.augment`.
-        sought: `[2]` int, the corner that a crop at random is to have, as far as the picture
-            goes; far below 0 for none.
 
     Returns:
         Rows and columns `[h, w]` float32.
     """
-    place, zoom_key, turn_key, *_ = jax.random.split(key, 5)
+    _, zoom_key, turn_key, *_ = jax.random.split(key, 5)
     across, down = flips(key, augment)
-    size = jnp.asarray(augment.crop)
-    room = extent - size
-    if at_random:
-        corner = jax.random.randint(place, (2,), 0, jnp.maximum(room, 0) + 1)
-        if sought is not None:
-            near = jnp.clip(sought, 0, jnp.maximum(room, 0))
-            corner = jnp.where(sought > -size, near, corner)
-        corner = jnp.where(room >= 0, corner, room // 2)
-    else:
-        corner = room // 2
-    centre = corner + (size - 1) / 2
+    centre = [
+        (side - length) // 2 + (length - 1) / 2
+        for side, length in zip(canvas, augment.crop, strict=True)
+    ]
 
     dy = jnp.arange(augment.crop[0], dtype=jnp.float32)[:, None] - (augment.crop[0] - 1) / 2
     dx = jnp.arange(augment.crop[1], dtype=jnp.float32)[None, :] - (augment.crop[1] - 1) / 2
@@ -177,7 +163,8 @@ def sample(
     images: jax.Array,
     labels: jax.Array,
     row: jax.Array | int,
-    extent: jax.Array,
+    corner: jax.Array,
+    bounds: jax.Array,
     ys: jax.Array,
     xs: jax.Array,
     config: ConfigDict,
@@ -188,21 +175,22 @@ def sample(
         images: `[N, H, W, C]`, as stored.
         labels: `[N, H, W]` class ids.
         row: Which of them.
-        extent: `[2]` int, its height and width.
-        ys: `[h, w]` float32 rows; `xs` are the columns.
-        xs: `[h, w]` float32.
+        corner: `[2]` int, where the canvas begins in it.
+        bounds: `[4]` int, where the picture lies in the canvas, as of `crop_canvas`.
+        ys: `[h, w]` float32 rows in the canvas.
+        xs: `[h, w]` float32 columns in the canvas.
         config: The whole config.
 
     Returns:
         `[h, w, C]` pixels in 0..1, `[h, w]` int32 labels, ignored outside the picture, and bool
         `[h, w]` of what lies inside.
     """
-    height, width = extent[0], extent[1]
-    inside = (ys >= -0.5) & (ys <= height - 0.5) & (xs >= -0.5) & (xs <= width - 0.5)
+    top, left, bottom, right = bounds
+    inside = (ys >= top - 0.5) & (ys <= bottom - 0.5) & (xs >= left - 0.5) & (xs <= right - 0.5)
 
     def read(array: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:
-        y = jnp.clip(y, 0, height - 1)
-        x = jnp.clip(x, 0, width - 1)
+        y = jnp.clip(y, top, bottom - 1) + corner[0]
+        x = jnp.clip(x, left, right - 1) + corner[1]
         return array[row, y, x]
 
     nearest_y, nearest_x = jnp.round(ys).astype(jnp.int32), jnp.round(xs).astype(jnp.int32)
@@ -214,6 +202,8 @@ def sample(
 
     y0, x0 = jnp.floor(ys).astype(jnp.int32), jnp.floor(xs).astype(jnp.int32)
     fy, fx = (ys - y0)[..., None], (xs - x0)[..., None]
-    top = to_unit(read(images, y0, x0)) * (1 - fx) + to_unit(read(images, y0, x0 + 1)) * fx
-    low = to_unit(read(images, y0 + 1, x0)) * (1 - fx) + to_unit(read(images, y0 + 1, x0 + 1)) * fx
-    return top * (1 - fy) + low * fy, label, inside
+    upper, lower = (
+        to_unit(read(images, y, x0)) * (1 - fx) + to_unit(read(images, y, x0 + 1)) * fx
+        for y in (y0, y0 + 1)
+    )
+    return upper * (1 - fy) + lower * fy, label, inside

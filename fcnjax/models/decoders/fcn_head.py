@@ -17,6 +17,7 @@ class FCNHead(nn.Module):
         strides: Of the encoder's features, shallow to deep.
         index: The feature read: -1 is the deepest; an auxiliary head reads the one above it.
         dropout: The probability that a value is dropped before the scores, in training.
+        align_corners: Whether the scores are enlarged with the centres of corner pixels in place.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
@@ -26,6 +27,7 @@ class FCNHead(nn.Module):
     dropout: float = 0.1
     norm: str = "batch"
     activation: str = "relu"
+    align_corners: bool = False
     dtype: jnp.dtype = jnp.float32
     scores = True
 

@@ -37,7 +37,8 @@ class BatchNorm(nn.Module):
     """Batch normalisation (Ioffe and Szegedy 2015, arXiv:1502.03167), and the activation after it.
 
     Parameters, running statistics and all sums are float32. Over a sharded batch the statistics
-    are those of the whole batch.
+    are those of the whole batch. The batch is normalised by its biased variance, and the running
+    variance is of the unbiased one (over n - 1), as in the paper and in torch.
 
     Attributes:
         dtype: Of the result.
@@ -62,18 +63,20 @@ class BatchNorm(nn.Module):
         train = train and not is_at_rest(self.path)
         if train and x.extent is not None:
             raise ValueError("batch norm cannot be trained on padded examples: extent must be None")
+        scale, bias, running_mean, running_var = self.state(x.channels)
         if not train:
-            factor, shift = self.affine(x.channels)
-            normed = map_data(lambda data: data.astype(jnp.float32) * factor + shift, x)
+            mean, factor = running_mean.value, scale * lax.rsqrt(running_var.value + self.epsilon)
+            # data * factor would be as far from 0 as the mean is, and be rounded there.
+            normed = map_data(lambda data: (data.astype(jnp.float32) - mean) * factor + bias, x)
             return map_data(
                 lambda data: data.astype(self.dtype), activated(self.activation, normed)
             )
-        scale, bias, running_mean, running_var = self.state(x.channels)
         data, mean, var = batch_normed(
             x.data, scale, bias, self.epsilon, self.activation, self.dtype
         )
         if not self.is_initializing():
-            keep = self.momentum
+            keep, count = self.momentum, x.data.size // x.channels
+            var = var * (count / max(count - 1, 1))
             running_mean.value = keep * running_mean.value + (1 - keep) * mean
             running_var.value = keep * running_var.value + (1 - keep) * var
         return x.replace(data=data)
@@ -90,7 +93,7 @@ class BatchNorm(nn.Module):
         )
 
     def affine(self, channels: int) -> tuple[jax.Array, jax.Array]:
-        """Factor and shift `[channels]` that normalise by the running statistics."""
+        """Factor and shift `[channels]` that fold the running statistics into a convolution."""
         scale, bias, mean, var = self.state(channels)
         factor = scale * lax.rsqrt(var.value + self.epsilon)
         return factor, bias - mean.value * factor
@@ -111,6 +114,10 @@ def batch_normed(
     again: derived from the formula, it would keep what is normalised too, in float32. None flows
     through the returned statistics.
 
+    Mean and variance take one pass over `data - shift`, where the shift is a pixel of the data, so
+    that a mean far from 0 cancels before it is squared: without it the variance is lost to rounding
+    where the mean is 1,000 standard deviations or more.
+
     Args:
         data: `[B, H, W, C]`.
         scale: float32 `[C]`.
@@ -122,12 +129,12 @@ def batch_normed(
     Returns:
         The result `[B, H, W, C]`, and the mean and the (biased) variance, float32 `[C]`.
     """
-    wide = data.astype(jnp.float32)
-    count = data.size // data.shape[-1]
-    mean, square = (total / count for total in _sums(wide, lax.square(wide)))
+    wide, shift = data.astype(jnp.float32), _pixel(data).astype(jnp.float32)
+    count, shifted = data.size // data.shape[-1], wide - shift
+    mean, square = (total / count for total in _sums(shifted, lax.square(shifted)))
     var = jnp.maximum(square - lax.square(mean), 0)  # rounding may take it below zero
-    factor = scale * lax.rsqrt(var + epsilon)
-    normed = wide * factor + (bias - mean * factor)
+    mean = shift + mean
+    normed = (wide - mean) * (scale * lax.rsqrt(var + epsilon)) + bias
     if activation is not None:
         normed = ACTIVATIONS[activation](normed)
     return normed.astype(dtype), mean, var
@@ -154,6 +161,16 @@ def _batch_normed_backward(epsilon, activation, dtype, saved, cotangents):
 
 
 batch_normed.defvjp(_batch_normed_forward, _batch_normed_backward)
+
+
+def _pixel(data: jax.Array) -> jax.Array:
+    """A pixel `[C]` of the first example of `[B, H, W, C]`.
+
+    From the middle, where the zero padding of convolutions is far; but of the first device's rows,
+    where rows are divided over devices, so that these exchange the pixel and no row.
+    """
+    _, height, width, _ = data.shape
+    return data[0, height // (2 * target().spatial), width // 2]
 
 
 def _sums(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -187,8 +204,11 @@ class GroupNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (x.channels,))
         split = x.data.reshape(*x.data.shape[:3], groups, -1)
         where = None if x.extent is None else inside(x)[..., None]
-        mean, var = _moments(split, axes=(1, 2, 4), where=where)
-        normed = (split.astype(jnp.float32) - mean) * lax.rsqrt(var + self.epsilon)
+        # As in `batch_normed`, against a mean far from 0. The first pixel is in every extent.
+        shift = lax.stop_gradient(split[:, :1, :1, :, :1].astype(jnp.float32))
+        shifted = split.astype(jnp.float32) - shift
+        mean, var = _moments(shifted, axes=(1, 2, 4), where=where)
+        normed = (shifted - mean) * lax.rsqrt(var + self.epsilon)
         normed = normed.reshape(x.data.shape) * scale + bias
         return activated(self.activation, x.replace(data=normed.astype(self.dtype)))
 
@@ -217,8 +237,7 @@ class LayerNorm(nn.Module):
 def _moments(
     data: jax.Array, axes: tuple[int, ...], where: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
-    """Mean and (biased) variance over some axes, which are kept, in float32."""
-    data = data.astype(jnp.float32)
+    """Mean and (biased) variance over some axes, which are kept, of data with a mean near 0."""
     mean = jnp.mean(data, axes, where=where, keepdims=True)
     # One pass over the data; rounding may take the difference below zero.
     square = jnp.mean(lax.square(data), axes, where=where, keepdims=True)

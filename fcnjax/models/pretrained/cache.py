@@ -20,7 +20,7 @@ from fcnjax.models.pretrained.reader import read_weights
 from fcnjax.models.pretrained.sources.weights import Weights, weights_folder
 from fcnjax.packages import to_stderr
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
 
 
 def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """From the tensors of a torch file to the variables of a model."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,14 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.layouts import Path, encoder_layouts
-from fcnjax.models.pretrained.names import (
-    Form,
-    encoder_forms,
-    rest_forms,
-    tensor_names,
-    torch_shape,
+from fcnjax.models.pretrained.matching import (
+    Match,
+    has_shape,
+    match_encoder,
+    match_rest,
+    without_foreign_norms,
 )
+from fcnjax.models.pretrained.names import encoder_forms, rest_forms, torch_shape
 
 _SHOWN = 4  # names in a report's line
 _COUNTER = "num_batches_tracked"
@@ -32,24 +34,34 @@ class Report:
         unused: All its other tensors.
         missing: Variables that keep their values, as `params/decoder/...`.
         adapted: A line for each tensor that was changed to fit, or left out for other classes.
+        prefixes: How many of the used tensors have their published name after each prefix.
     """
 
     used: tuple[str, ...]
     unused: tuple[str, ...]
     missing: tuple[str, ...]
     adapted: tuple[str, ...]
+    prefixes: Mapping[str, int]
 
     def __str__(self) -> str:
         counters = [name for name in self.unused if name.endswith(_COUNTER)]
         unused = [name for name in self.unused if not name.endswith(_COUNTER)]
         parts = [
             f"{len(self.used)} tensors used",
+            *self.prefix_lines,
             *self.adapted,
             f"{len(unused)} not used{_few(unused)}",
             f"{len(counters)} batch counters ignored" if counters else "",
             f"{len(self.missing)} variables not filled{_few(self.missing)}",
         ]
         return "; ".join(filter(None, parts))
+
+    @property
+    def prefix_lines(self) -> list[str]:
+        """A line for each prefix."""
+        return [
+            f"prefix {prefix!r} taken off {count} names" for prefix, count in self.prefixes.items()
+        ]
 
 
 def convert(
@@ -59,13 +71,16 @@ def convert(
     names: tuple[str, str | None],
     *,
     source: str = "the weights",
+    prefix: str | None = None,
 ) -> tuple[dict[str, Any], Report]:
     """Fills a model's variables from the tensors of a torch model, in whichever form it is.
 
     The encoder and what follows it are matched apart: a classifier's file fills the encoder of any
-    model. A first convolution made for another number of channels is adapted as timm and smp do:
-    summed for one channel, else repeated over the channels and scaled by the ratio of their
-    numbers. A last layer made for other classes is left as it was drawn. Both are reported.
+    model. Wrappers put a prefix before the names (`module.`, `student.backbone.`): the one after
+    which the encoder's names follow is found. A first convolution made for another number of
+    channels is adapted as timm and smp do: summed for one channel, else repeated over the channels
+    and scaled by the ratio of their numbers. A last layer made for other classes is left as it was
+    drawn. All of this is reported.
 
     Args:
         tensors: By their names in torch, convolutions as `[out, in, height, width]`.
@@ -73,19 +88,25 @@ def convert(
         model: The `Segmenter`, the `Classifier` or the encoder whose variables they are.
         names: Of its encoder and of its decoder, in the tables; None for no decoder.
         source: What to call the tensors in an error.
+        prefix: What the encoder's names begin with; None finds it.
 
     Returns:
         The variables, float32 where they were filled and as given elsewhere, and the report.
 
     Raises:
         UserError: An encoder and a decoder that nobody publishes, tensors of which none belongs to
-            the model, or one of another shape; names the tensor and both shapes.
+            the model, an encoder that the tensors have less than half of or several times, or a
+            tensor of another shape; names the tensor and both shapes.
     """
     whole = hasattr(model, "encoder")
     encoder, root = (model.encoder, ("encoder",)) if whole else (model, ())
     flat = flatten_dict(dict(variables), keep_empty_nodes=True)
-    of_encoder = _best(encoder_forms(encoder, names[0], root), flat, tensors)
-    of_rest = _best(rest_forms(model, names), flat, tensors) if whole else {}
+    forms, what = encoder_forms(encoder, names[0], root), f"{source}: encoder {names[0]}"
+    matches = [match_encoder(forms, flat, tensors, prefix, what)]
+    if whole:
+        matches.append(match_rest(rest_forms(model, names), flat, tensors, matches[0]))
+    of_encoder, *more = (without_foreign_norms(match, flat, tensors) for match in matches)
+    of_rest = more[0] if more else {}
     if not of_encoder and not of_rest:
         _refuse(tensors, names, source)
     filled, adapted = {}, []
@@ -112,26 +133,20 @@ def convert(
             "/".join(path) for path in flat if path not in filled and hasattr(flat[path], "shape")
         ),
         adapted=tuple(adapted),
+        prefixes=_counts(used, matches),
     )
     return unflatten_dict(flat | filled), report
 
 
-def _best(
-    forms: Iterable[Form], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
-) -> dict[Path, str]:
-    """The tensor of each variable that has one, in the form that gives the most."""
-    variables, best = unflatten_dict(flat), {}
-    for form in forms:
-        found = {p: n for p, n in tensor_names(variables, form).items() if n in tensors}
-        if len(found) > len(best):
-            best = found
-    # A batch norm's scale means nothing to a group norm in its place.
-    return {
-        path: name
-        for path, name in best.items()
-        if f"{name.rpartition('.')[0]}.running_mean" not in tensors
-        or ("batch_stats", *path[1:-1], "mean") in flat
-    }
+def _counts(used: set[str], matches: Sequence[Match]) -> dict[str, int]:
+    """How many of the used tensors have a name after each prefix that there is."""
+    counts = Counter(
+        match.prefix
+        for match in matches
+        for name in match.tensors.values()
+        if match.prefix and name in used
+    )
+    return dict(counts)
 
 
 def _refuse(tensors: Mapping[str, Any], names: tuple[str, str | None], source: str) -> None:
@@ -152,8 +167,7 @@ def _native(tensor: np.ndarray, variable: Any, path: Path) -> np.ndarray:
     """In our layout: `[height, width, in, out]` for a kernel; as it is where it cannot fit."""
     wanted = torch_shape(path, tuple(variable.shape))
     # Linear layers are convolutions here: over a pixel, or over the grid that torch flattens.
-    linear = tensor.ndim == 2 and len(wanted) == 4 and tensor.shape[0] == wanted[0]
-    if tensor.size == np.prod(wanted) and (linear or tensor.ndim != len(wanted)):
+    if has_shape(tensor, wanted):
         tensor = tensor.reshape(wanted)
     if tensor.ndim == 4:
         order = (2, 3, 0, 1) if path[-1] == "transposed_kernel" else (2, 3, 1, 0)

@@ -27,10 +27,6 @@ LEAVES = MappingProxyType(
         "var": "running_var",
     }
 )
-# What stands before an encoder's names: nothing, torchvision's segmentation models, smp, and smp's
-# encoders of timm. Lightning files, in which not every name has it, have `model.` before those.
-_ENCODER_PREFIXES = ("", "backbone.", "encoder.", "encoder.model.")
-_WHOLE_PREFIXES = ("", "model.")
 
 
 @dataclass(frozen=True)
@@ -108,23 +104,20 @@ def rest_form(model: nn.Module, names: tuple[str, str | None], form: str, prefix
 
 
 def encoder_forms(encoder: nn.Module, name: str, root: Path = ()) -> Iterator[Form]:
-    """Every form in which an encoder is published, under every prefix."""
+    """Every form in which an encoder is published."""
     for form in encoder_layouts(name):
         for style in STYLES:
-            for whole in _WHOLE_PREFIXES:
-                for prefix in _ENCODER_PREFIXES:
-                    yield encoder_form(encoder, name, form, style, whole + prefix, root)
+            yield encoder_form(encoder, name, form, style, root=root)
 
 
 def rest_forms(model: nn.Module, names: tuple[str, str | None]) -> Iterator[Form]:
-    """Every form in which what follows an encoder is published, under every prefix."""
+    """Every form in which what follows an encoder is published."""
     if isinstance(model, Classifier):
         forms = encoder_layouts(names[0])
     else:
         forms = DECODER_LAYOUTS.get(names[1], {})
     for form in forms:
-        for prefix in _WHOLE_PREFIXES:
-            yield rest_form(model, names, form, prefix)
+        yield rest_form(model, names, form)
 
 
 def tensor_names(variables: Mapping[str, Any], form: Form) -> dict[Path, str]:

@@ -12,7 +12,14 @@ from fcnjax.errors import UserError
 from fcnjax.models.pretrained.pickles import StoredTensor, is_torch_file, read_torch_file
 
 # Where trainers keep the weights, in the order they are looked for.
-_WRAPPERS = ("model_ema", "state_dict", "model", "network_weights")
+_WRAPPERS = (
+    "model_ema",
+    "state_dict_ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "network_weights",
+)
 _SAFETENSORS_DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
@@ -25,15 +32,13 @@ _SAFETENSORS_DTYPES = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
-# What wrappers of modules put before every name.
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """Reads the tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, by its content.
 
-    Weights kept under `state_dict`, `model` and the like are found there; a prefix that every name
-    has is dropped. bfloat16 becomes float32; other types stay.
+    Weights kept under `state_dict`, `model` and the like are found there; in other dictionaries
+    they are named with the key before a dot. bfloat16 becomes float32; other types stay.
 
     Args:
         path: The file.
@@ -81,23 +86,18 @@ def _unwrapped(content: Any) -> dict[str, np.ndarray | StoredTensor]:
     for key in _WRAPPERS:
         if isinstance(content.get(key), Mapping) and _tensors(content[key]):
             return _unwrapped(content[key])
-    tensors = _tensors(content)
-    shorter = True
-    while shorter:
-        shorter = False
-        for prefix in _PREFIXES:
-            if tensors and all(name.startswith(prefix) for name in tensors):
-                tensors = {name.removeprefix(prefix): a for name, a in tensors.items()}
-                shorter = True
-    return tensors
+    return _tensors(content)
 
 
 def _tensors(content: Mapping) -> dict[str, np.ndarray | StoredTensor]:
-    return {
-        name: value
-        for name, value in content.items()
-        if isinstance(name, str) and isinstance(value, np.ndarray | StoredTensor)
-    }
+    """The tensors of a dictionary and those within it, their names joined by dots."""
+    tensors = {}
+    for name, value in content.items():
+        if isinstance(name, str) and isinstance(value, np.ndarray | StoredTensor):
+            tensors[name] = value
+        elif isinstance(name, str) and isinstance(value, Mapping):
+            tensors |= {f"{name}.{inner}": tensor for inner, tensor in _tensors(value).items()}
+    return tensors
 
 
 def _plain(tensor: np.ndarray | StoredTensor) -> np.ndarray:

@@ -88,7 +88,7 @@ def damage_byte(path, place):
         lambda path: damage_byte(path, 40),
         lambda path: damage_byte(path, -5),
         lambda path: path.write_bytes(
-            path.read_bytes().replace(b'"format_version":"1"', b'"format_version":"0"')
+            path.read_bytes().replace(b'"format_version":"2"', b'"format_version":"1"')
         ),
         lambda path: shutil.copy(FILES / "tiny.safetensors", path),
     ],

@@ -91,6 +91,87 @@ def test_every_tensor_finds_its_variable(encoder, file, norm, prefix):
     assert values == sorted(float(tensors[name].flat[0]) for name in report.used)
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "module.",
+        "_orig_mod.",
+        "net.",
+        "network.",
+        "encoder_q.",
+        "module.student.backbone.",
+        "a.b.c.",
+    ],
+)
+def test_any_prefix_is_found_and_said(prefix):
+    tensors = tensors_of("tv_resnet18.txt", prefix)
+    # What lies beside it: a projection, its queue, and a part of another net of the same names.
+    other = {
+        f"{prefix}projector.0.weight": np.zeros((4, 4), np.float32),
+        "queue": np.zeros((4, 9), np.float32),
+        "head.conv1.weight": np.zeros((64, 3, 7, 7), np.float32),
+        "head.bn1.weight": np.zeros(64, np.float32),
+    }
+    filled, report = filled_encoder(tensors | other, "resnet18")
+    bare, _ = filled_encoder(tensors_of("tv_resnet18.txt"), "resnet18")
+    jax.tree.map(np.testing.assert_array_equal, filled, bare)
+    assert report.prefix_lines == [f"prefix {prefix!r} taken off 100 names"]
+    assert not report.missing
+    assert not other.keys() & set(report.used)
+
+
+def test_an_encoder_that_is_there_twice_is_chosen_by_its_prefix():
+    student = tensors_of("tv_resnet18.txt", "student.backbone.")
+    teacher = {
+        name.replace("student.", "teacher.net."): tensor + 1000 for name, tensor in student.items()
+    }
+    both, (module, variables) = student | teacher, encoder_of("resnet18")
+
+    def fill(prefix):
+        return convert(both, variables, module, ("resnet18", None), source="x.pth", prefix=prefix)
+
+    with pytest.raises(
+        UserError,
+        match=r"^x\.pth: encoder resnet18: the file has it 2 times, its names after "
+        r"'student\.backbone\.', 'teacher\.net\.backbone\.'; "
+        r"choose with config\.model\.init_prefix$",
+    ):
+        fill(None)
+    for prefix, first in (("student.", 0), ("teacher.net.backbone.", 1000), ("teacher", 1000)):
+        filled, report = fill(prefix)
+        assert float(filled["params"]["conv1"]["conv"]["kernel"][0, 0, 0, 0]) == first
+        assert len(report.used) == 100
+        assert len(report.prefixes) == 1
+    with pytest.raises(UserError, match=r"init_prefix: 'net\.' begins no names of x\.pth: encoder"):
+        fill("net.")
+
+
+def test_a_whole_model_under_a_prefix():
+    names = ("resnet18", "unet_smp")
+    model, variables = model_of(*names)
+    of_encoder = encoder_form(
+        model.encoder, "resnet18", "timm", prefix="net.encoder.", root=("encoder",)
+    )
+    tensors = torch_tensors(variables, of_encoder, rest_form(model, names, "smp", "net."))
+    _, report = convert(tensors, variables, model, names)
+    assert not report.missing
+    assert not report.unused
+    rest = len(tensors) - 100
+    assert report.prefixes == {"net.encoder.": 100, "net.": rest}
+
+
+def test_a_part_of_an_encoder_is_refused():
+    tensors = tensors_of("tv_resnet18.txt")
+    some = {name: tensors[name] for name in list(tensors)[:20]}
+    words = r"x\.pth: encoder resnet18: the file has only \d+ of its 100 tensors"
+    with pytest.raises(UserError, match=words):
+        filled_encoder(some, "resnet18", source="x.pth")
+    # Under a prefix that is not the encoder's, a few names alike are a coincidence.
+    prefixed = {f"decoder.{name}": tensor for name, tensor in some.items()}
+    with pytest.raises(UserError, match=r"none of its tensors belongs to encoder resnet18"):
+        filled_encoder(prefixed, "resnet18", source="x.pth")
+
+
 def test_layout_and_statistics():
     tensors = tensors_of("tv_resnet18.txt")
     kernel = np.random.default_rng(0).standard_normal((64, 3, 7, 7)).astype(np.float32)

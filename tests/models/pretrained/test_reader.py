@@ -97,23 +97,23 @@ def write_legacy(path, value, storages):
 
 
 @pytest.mark.parametrize(
-    "file",
+    ("file", "prefix"),
     [
-        "tiny_zip.pth",
-        "tiny_legacy.pth",
-        "tiny_wrapped_ddp.pth",
-        "tiny_lightning_fp16.ckpt",
-        "tiny.safetensors",
+        ("tiny_zip.pth", ""),
+        ("tiny_legacy.pth", ""),
+        ("tiny_wrapped_ddp.pth", "module."),
+        ("tiny_lightning_fp16.ckpt", "model."),
+        ("tiny.safetensors", ""),
     ],
 )
-def test_files_of_torch_read_as_expected(file):
+def test_files_of_torch_read_as_expected(file, prefix):
     tensors = read_weights(WEIGHTS / file)
-    assert tensors.keys() == EXPECTED.keys()
+    assert tensors.keys() == {prefix + name for name in EXPECTED}
     for name, wanted in EXPECTED.items():
         if "fp16" in file:
             wanted = wanted.astype(np.float16)
-        assert tensors[name].dtype == wanted.dtype
-        np.testing.assert_array_equal(tensors[name], wanted)
+        assert tensors[prefix + name].dtype == wanted.dtype
+        np.testing.assert_array_equal(tensors[prefix + name], wanted)
 
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
@@ -162,16 +162,23 @@ def test_bfloat16_safetensors(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "keys", [("model",), ("state_dict",), ("model_ema",), ("network_weights",)]
+    ("key", "prefix"),
+    [
+        *[(key, "") for key in ("model", "state_dict", "model_state_dict", "model_ema")],
+        *[("network_weights", ""), ("student", "student."), ("params", "params.")],
+    ],
 )
-def test_wrappers_and_prefixes_come_off(tmp_path, torch_names, keys):
+def test_dictionaries_of_tensors(tmp_path, torch_names, key, prefix):
+    """Those of usual names are taken off; the key of another stands before its names."""
     rebuild, types_ = torch_names
     storage = Storage(0, np.ones(1, np.float32), types_["FloatStorage"])
     view = View(rebuild, storage, 0, (1,), (1,))
-    tensors = {"module._orig_mod.model.a.weight": view, "module._orig_mod.model.b.bias": view}
-    content = {"epoch": 3, "args": None, "note": "x", keys[0]: tensors}
+    tensors = {"module.a.weight": view, "b": {"bias": view}}
+    optimizer = {"state": {0: {"exp_avg": view}}, "param_groups": [{"lr": 0.1}]}
+    content = {"epoch": 3, "args": None, "note": "x", "optimizer": optimizer, key: tensors}
     write_zip(tmp_path / "w.pth", content, [storage])
-    assert sorted(read_weights(tmp_path / "w.pth")) == ["a.weight", "b.bias"]
+    names = [f"{prefix}b.bias", f"{prefix}module.a.weight"]
+    assert sorted(read_weights(tmp_path / "w.pth")) == names
 
 
 @pytest.mark.parametrize("file", ["evil_zip.pth", "evil_legacy.pth"])
