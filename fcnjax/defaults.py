@@ -81,7 +81,10 @@ def default_config() -> ConfigDict:
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
                 "channels": "RGB",  # RGB, L (grey), or names of bands: B2,B3,B4
-                "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1
+                # uint8, uint16 or float32: the type, and so the scale, of all pixels that the model
+                # sees; other types are converted by value. None looks at some images.
+                "pixel_type": config_dict.placeholder(str),
+                "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1; float32: not scaled
                 "std": (0.229, 0.224, 0.225),
                 # Where examples are kept decoded: device (the whole set), host (memory), disk.
                 "cache": config_dict.placeholder(str),

@@ -5,6 +5,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import load_config
 from fcnjax.data.cache import cached
 from fcnjax.data.classes import merge_classes
+from fcnjax.data.converted import ConvertedSource, find_pixel_type
 from fcnjax.data.lists import refuse_folds
 from fcnjax.data.masks import values_of
 from fcnjax.data.mirror import check_mirror_pairs
@@ -17,7 +18,7 @@ from fcnjax.data.sources import SOURCES
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
 
-__all__ = ["SOURCES", "Source", "open_plain", "open_source", "resolve"]
+__all__ = ["SOURCES", "Source", "open_converted", "open_plain", "open_source", "resolve"]
 
 
 def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
@@ -38,6 +39,8 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         merge_classes(data)
     _check_classes(data)
     check_mirror_pairs(data)
+    if data.pixel_type is None:
+        data.pixel_type = find_pixel_type(open_plain(config, "train"))
     return config, notes
 
 
@@ -72,13 +75,21 @@ def _check_classes(data: ConfigDict) -> None:
 
 
 def open_plain(config: ConfigDict, part: str) -> StoredSource:
-    """Opens a split of a resolved config as it is stored: no cache, no mixture."""
+    """Opens a split of a resolved config as it is stored: no cache, no mixture, no conversion."""
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
+
+
+def open_converted(config: ConfigDict, part: str) -> StoredSource:
+    """Opens a split of a resolved config with its images in `config.data.pixel_type`."""
+    source = open_plain(config, part)
+    if config.data.pixel_type is None:  # of a workdir of before the key
+        return source
+    return ConvertedSource(source, config.data.pixel_type, config.data.root)
 
 
 def _open_kept(config: ConfigDict, part: str) -> Source:
     """A split of a resolved config, kept and guarded as it says; no mixture."""
-    return guarded(config, part, cached(config, part, open_plain(config, part), to_stderr))
+    return guarded(config, part, cached(config, part, open_converted(config, part), to_stderr))
 
 
 def _mixed(source: Source, config: ConfigDict) -> Mixture:
@@ -88,8 +99,10 @@ def _mixed(source: Source, config: ConfigDict) -> Mixture:
         other = load_config(spec)
         for key in ("cache", "on_error", "skip_most"):
             other.data[key] = config.data[key]
+        if other.data.pixel_type is None:
+            other.data.pixel_type = config.data.pixel_type
         other, _ = resolve(other)
-        for key in ("class_names", "channels", "ignore_label"):
+        for key in ("class_names", "channels", "ignore_label", "pixel_type"):
             if other.data[key] != config.data[key]:
                 raise UserError(
                     f"config.data.mix: {spec} has the {key} {other.data[key]}, and this config "

@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.data.pixel_type import check_pixel_type
 from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
@@ -66,6 +67,7 @@ def check_settings(config: ConfigDict) -> None:
         if seed < 0:
             raise UserError(f"config.{key}: {seed} is below 0")
     channel_names(data.channels)
+    check_pixel_type(data.pixel_type)
     skips(data)  # says whether its keys are valid
     if data.cache is not None:
         choose(dict.fromkeys(CACHES), data.cache, "config.data.cache")

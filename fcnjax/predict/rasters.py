@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class RasterWindows:
     Args:
         path: The file.
         names: The bands, as `fcnjax/data/bands.py` takes them.
+        convert: `convert(pixels, path)` makes pixels the model's type, as `Model.converted`.
 
     Attributes:
         size: Height and width.
@@ -36,8 +37,13 @@ class RasterWindows:
         UserError: It cannot be read, or has other bands.
     """
 
-    def __init__(self, path: str | Path, names: Sequence[str]):
-        self._path, self._names = path, tuple(names)
+    def __init__(
+        self,
+        path: str | Path,
+        names: Sequence[str],
+        convert: Callable[[np.ndarray, str], np.ndarray],
+    ):
+        self._path, self._names, self._convert = path, tuple(names), convert
         self._own, self._readers, self._lock = threading.local(), [], threading.Lock()
         self.size = read_header(path).size
         self._reader()  # whose errors come before all work
@@ -46,9 +52,10 @@ class RasterWindows:
         """The bands `[h, w, C]` of a window, and bool `[h, w]`: where there is any data.
 
         Raises:
-            UserError: The file is damaged.
+            UserError: The file is damaged, or has values that the model's type has not.
         """
-        return self._reader().read(window)
+        pixels, valid = self._reader().read(window)
+        return self._convert(pixels, str(self._path)), valid
 
     def _reader(self) -> BandReader:
         if not hasattr(self._own, "reader"):

@@ -12,7 +12,7 @@ import jax
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.decode import image_size
 from fcnjax.errors import UserError, choose
 from fcnjax.files import atomic, stamps
 from fcnjax.predict.faults import naming, outputs_of
@@ -142,7 +142,7 @@ class Tiler:
         start = time.perf_counter()
         model, request = self._predictor.model, self._predictor.request
         try:
-            image = read_image(Path(item.source), model.config.data.channels)
+            image = model.read(Path(item.source))
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
         kept = ("probabilities",) if self._predictor.takes_probabilities else ()
@@ -164,7 +164,9 @@ class Tiler:
         start = time.perf_counter()
         model, outputs = self._predictor.model, self._raster_outputs(item)
         try:
-            windows = RasterWindows(item.source, channel_names(model.config.data.channels))
+            windows = RasterWindows(
+                item.source, channel_names(model.config.data.channels), model.converted
+            )
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
         place = place_of(item.source)

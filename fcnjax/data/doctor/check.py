@@ -20,6 +20,7 @@ from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
 from fcnjax.data.doctor.findings import ERROR, NOTE, WARNING, Finding, by_severity, some
 from fcnjax.data.doctor.names import pairs_by_name
+from fcnjax.data.doctor.pixel_types import several_types
 from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
@@ -107,8 +108,14 @@ def check(
     # Under skip a run goes on without them, up to a share.
     severity = WARNING if known.data.on_error == "skip" else ERROR
     faulty = {look.fault[1] for look in looks if look.fault}
-    findings = [f for f in findings if f.kind != UNOPENED or f.text not in faulty]
-    findings += _faults(looks, severity) + copies(looks, one_split) + unfit(looks)
+    types = several_types(looks, config.data.pixel_type)
+    findings = [
+        f
+        for f in findings
+        if f.kind != UNOPENED
+        or not (f.text in faulty or (types and f.text.startswith("config.data.pixel_type:")))
+    ]
+    findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0
@@ -141,12 +148,14 @@ def _open(
 ) -> tuple[ConfigDict | None, dict[str, Source | None], list[Finding]]:
     """The resolved config and the source of each split; None, and why, where that fails.
 
-    Where it would not under `on_error=skip`, both are there nevertheless.
+    Where it would not under `on_error=skip`, or with the pixel type that all others are exact in,
+    both are there nevertheless.
     """
     findings = []
-    for on_error in dict.fromkeys((config.data.on_error, "skip")):
+    asked = (config.data.on_error, config.data.pixel_type)
+    for on_error, pixel_type in dict.fromkeys((asked, ("skip", asked[1]), ("skip", "float32"))):
         tried = config.copy_and_resolve_references()
-        tried.data.on_error = on_error
+        tried.data.on_error, tried.data.pixel_type = on_error, pixel_type
         try:
             resolved, _ = resolve(tried)
             # As they are stored: a mixture's other sets have configs of their own.
@@ -155,6 +164,8 @@ def _open(
             findings = findings or [Finding(ERROR, UNOPENED, str(error))]
         else:
             resolved.data.on_error = config.data.on_error
+            if pixel_type != asked[1]:
+                resolved.data.pixel_type = asked[1]
             return resolved, sources, findings
     return None, dict.fromkeys(PARTS), findings
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.decode import read_image
 from fcnjax.data.doctor.stored import Stored, look_at_mask
 from fcnjax.data.pairs import Pair, refuse_sizes
+from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 
@@ -31,6 +32,7 @@ class Look:
         name: Its image file, or its name where it comes from no pair of files.
         fault: The kind and the text of what is wrong with it, or None.
         size: Height and width; (0, 0) where the image cannot be read.
+        pixel_type: Of the image as it is stored; "" where it cannot be read.
         mean: By channel, of pixels scaled to 0..1; `square` is the mean of their squares.
         pixels: A hash of the image's pixels; `labels` of its class ids. b"" where unread.
         dhash: 64 bits that similar pictures share; `thumb` is the picture as `THUMB**2` grey
@@ -48,6 +50,7 @@ class Look:
     name: str
     fault: tuple[str, str] | None = None
     size: tuple[int, int] = (0, 0)
+    pixel_type: str = ""
     mean: np.ndarray | None = None
     square: np.ndarray | None = None
     pixels: bytes = b""
@@ -80,6 +83,7 @@ class Looker:
         self._part = part
         self._channels = data.channels
         self._ignore = data.ignore_label
+        self._pixel_type = data.pixel_type
         self._source = source
         self._pairs = pairs
 
@@ -96,6 +100,11 @@ class Looker:
             image, bad_image = _tried(lambda: read_image(pair[0], self._channels))
         else:
             image, bad_image = (example["image"] if example else None), None
+        if image is not None:
+            facts["pixel_type"] = str(image.dtype)
+            name = facts["name"] if pair else str(example["name"])
+            typed, unfit = _tried(lambda: self._typed(image, name))
+            image, fault = (image, fault or unfit) if typed is None else (typed, fault)
         if bad_image or bad_mask:
             facts["fault"] = (UNREADABLE, bad_image or bad_mask)
         elif image is not None and stored and stored.size != image.shape[:2]:
@@ -107,11 +116,14 @@ class Looker:
             facts |= _of_image(image)
         if example is not None:
             facts |= self._of_label(example["label"])
-            facts["contrast"] = _contrast(example["image"], example["label"], facts["counts"])
+            facts["contrast"] = _contrast(image, example["label"], facts["counts"])
             if index >= MOST_MAPPED:
                 facts |= {"edges": b"", "borders": b""}
             facts["name"] = facts["name"] if pair else str(example["name"])
         return Look(**facts, stored=stored)
+
+    def _typed(self, image: np.ndarray, name: str) -> np.ndarray:
+        return as_pixel_type(image, self._pixel_type, name, "config.data.pixel_type is")
 
     def _of_label(self, label: np.ndarray) -> dict:
         count = len(self._source.class_names)

@@ -183,6 +183,7 @@ def _look(masks: Sequence[Path]) -> dict[int, Path]:
 
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
+    data.pixel_type = data.pixel_type or "uint16"
     SliceReading(data)  # whose errors come first
     volumes, divided = find_volumes(data)
     masks = [volume.mask for part in PARTS for volume in volumes[part]]
