@@ -76,6 +76,9 @@ def default_config() -> ConfigDict:
                 "annotations": "",  # listing, coco: the file of them; labelme: their folder
                 "window": (),  # geotiff: height and width of an example; () is 512, 512
                 "axis": 2,  # nifti: along which slices are examples: 0, 1 or 2
+                # nifti: the directions that all volumes are turned to, as RAS; None is that of the
+                # first volume to train on.
+                "orientation": config_dict.placeholder(str),
                 "intensity": (),  # nifti: low and high of the grey scale; () looks at each volume
                 "class_names": (),  # () finds them by looking at the masks
                 "palette": (),  # an RGB triple a class; () picks one

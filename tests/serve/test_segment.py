@@ -34,7 +34,7 @@ def unusual_files(image, encode):
     picture = Image.fromarray(image)
     turned = picture.getexif()
     turned[0x112] = 6
-    grey16 = Image.fromarray((image[..., 0].astype(np.uint16) << 8) + 7)
+    grey16 = Image.fromarray(image[..., 0].astype(np.uint16))
     return {
         "rgb.png": encode(image),
         "rgb.jpg": encode(image, "JPEG", quality=90),

@@ -20,6 +20,7 @@ from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
 from fcnjax.data.doctor.findings import ERROR, NOTE, WARNING, Finding, by_severity, some
 from fcnjax.data.doctor.names import pairs_by_name
+from fcnjax.data.doctor.orientations import several_orientations
 from fcnjax.data.doctor.pixel_types import several_types
 from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
@@ -121,6 +122,7 @@ def check(
     classes = len(known.data.class_names) if resolved else 0
     tallies = {p: Tally([look for look in looks if look.part == p], classes) for p in PARTS}
     if resolved:
+        findings += several_orientations(sources, resolved.data.orientation)
         findings += of_classes(tallies, resolved, whole)
     if whole:
         findings += suggestions(tallies["train"], config, known)
