@@ -84,6 +84,9 @@ def default_config() -> ConfigDict:
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
                 "channels": "RGB",  # RGB, L (grey), or names of bands: B2,B3,B4
+                # Of a file of several pages: first is the first alone, channels makes each a band;
+                # "" refuses the file.
+                "pages": "",
                 # uint8, uint16 or float32: the type, and so the scale, of all pixels that the model
                 # sees; other types are converted by value. None looks at some images.
                 "pixel_type": config_dict.placeholder(str),

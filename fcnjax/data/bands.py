@@ -1,17 +1,16 @@
 """Reads the bands of rasters: GeoTIFF and whatever else rasterio opens, whole or a window of it.
 
-Which bands: the names of `config.data.channels` are sought by the first of these that applies.
+`fcnjax/data/band_names.py` says which bands the names of `config.data.channels` mean, and
+`fcnjax/data/channels.py` how RGB and L are made of others.
 
-1. Each name is the description of a band in the file (capitals do not matter).
-2. The names are `R,G,B` or `L`, and bands are marked as red, green and blue, or grey.
-3. Each name is the number of a band, from 1 on.
-4. The file has as many bands as there are names, and describes none by one of them: in order.
-
-Pixels: uint8 and uint16 stay; int8, int16 and wider become float32, not scaled. Where the file
-has no data (its nodata value, mask or alpha, NaN or infinity), a band is 0.
+Pixels: uint8 and uint16 stay; int8, int16 and wider become float32, not scaled, and a value beyond
+2**24 that float32 does not hold is refused. Where the file has no data (its nodata value or mask,
+NaN or infinity), a band is 0. A band that is marked as alpha is a band, and masks nothing.
 """
 
 import contextlib
+import functools
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,12 +19,15 @@ from typing import Any
 
 import numpy as np
 
+from fcnjax.data.channels import Bands, choose_bands, combine
 from fcnjax.data.limits import refuse_large
+from fcnjax.data.readers.stored import RGB, ImageHeader
+from fcnjax.data.readers.tiff import read_tiff_header
 from fcnjax.errors import UserError
 
 # Row, column, height and width, in pixels.
 Window = tuple[int, int, int, int]
-_MARKS = {"R": "red", "G": "green", "B": "blue", "L": "gray"}
+_TIFF = (".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,16 @@ class Raster:
     palette: dict[int, tuple[int, int, int]] | None
 
 
-def read_bands(path: str | Path, names: Sequence[str], window: Window | None = None) -> np.ndarray:
+def read_bands(
+    path: str | Path, names: Sequence[str], window: Window | None = None, pages: str = ""
+) -> np.ndarray:
     """Reads bands by name.
 
     Args:
         path: The raster.
-        names: The bands, by the rule above.
+        names: The bands.
         window: The part to read; None: all. Only the blocks that it touches are read.
+        pages: `config.data.pages`.
 
     Returns:
         `[H, W, C]` uint8, uint16 or float32.
@@ -65,11 +70,11 @@ def read_bands(path: str | Path, names: Sequence[str], window: Window | None = N
     Raises:
         UserError: The file is missing, damaged or lacks a band; or rasterio is not installed.
     """
-    return read_bands_and_valid(path, names, window)[0]
+    return read_bands_and_valid(path, names, window, pages)[0]
 
 
 def read_bands_and_valid(
-    path: str | Path, names: Sequence[str], window: Window | None = None
+    path: str | Path, names: Sequence[str], window: Window | None = None, pages: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
     """Reads bands as `read_bands` does, and where there is any data.
 
@@ -79,8 +84,8 @@ def read_bands_and_valid(
     Raises:
         UserError: As `read_bands`.
     """
-    with _opened(path) as raster:
-        return _read(path, raster, _indexes(path, raster, names), window)
+    with _opened(path, pages) as raster:
+        return _read(path, raster, names, window)
 
 
 class BandReader:
@@ -91,16 +96,17 @@ class BandReader:
     Args:
         path: The raster.
         names: The bands.
+        pages: `config.data.pages`.
 
     Raises:
         UserError: As `read_bands`.
     """
 
-    def __init__(self, path: str | Path, names: Sequence[str]):
-        self._path = path
+    def __init__(self, path: str | Path, names: Sequence[str], pages: str = ""):
+        self._path, self._names = path, tuple(names)
         with _naming(path):
-            self._raster = _open(path)
-            self._indexes = _indexes(path, self._raster, names)
+            self._raster = _open(path, pages)
+            _choose(path, self._raster, self._names)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """The bands of a window, and where there is any data.
@@ -109,7 +115,7 @@ class BandReader:
             UserError: The file is damaged.
         """
         with _naming(self._path):
-            return _read(self._path, self._raster, self._indexes, window)
+            return _read(self._path, self._raster, self._names, window)
 
     def close(self) -> None:
         """Closes the file."""
@@ -117,19 +123,54 @@ class BandReader:
 
 
 def _read(
-    path: str | Path, raster: Any, indexes: list[int], window: Window | None
+    path: str | Path, raster: Any, names: Sequence[str], window: Window | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    pixels = raster.read(indexes, window=_window(path, raster, window), masked=True)
-    if pixels.dtype.kind not in "uif":
-        raise UserError(f"{path}: has {pixels.dtype} pixels; valid: whole or real numbers")
-    values, valid = pixels.data, ~np.ma.getmaskarray(pixels)
-    if values.dtype not in (np.uint8, np.uint16):
-        with np.errstate(over="ignore"):  # what float32 does not hold is no data, below
-            values = values.astype(np.float32)
-        valid &= np.isfinite(values)
-    if not valid.all():
-        values = np.where(valid, values, values.dtype.type(0))
-    return np.ascontiguousarray(np.moveaxis(values, 0, -1)), valid.any(0)
+    from rasterio.enums import MaskFlags
+
+    indexes = [place + 1 for place in _choose(path, raster, names)]
+    part = _window(path, raster, window, indexes)
+    is_alpha = any(MaskFlags.alpha in raster.mask_flag_enums[index - 1] for index in indexes)
+    pixels = raster.read(indexes, window=part, masked=not is_alpha)
+    values = np.moveaxis(np.ma.getdata(pixels), 0, -1)
+    valid = None if is_alpha else np.moveaxis(~np.ma.getmaskarray(pixels), 0, -1)
+    bits = int(raster.tags(indexes[0], ns="IMAGE_STRUCTURE").get("NBITS", 8))
+    marks = _marks(raster)
+    bands = Bands(
+        values,
+        valid,
+        tuple(marks[index - 1] for index in indexes),
+        _palette(raster, indexes[0]),
+        2**bits - 1 if bits % 8 else None,
+        _is_white_zero(raster),
+    )
+    pixels, valid = combine(path, bands, names)
+    valid = np.ones(pixels.shape[:2], bool) if valid is None else valid
+    return np.ascontiguousarray(pixels), valid
+
+
+def _choose(path: str | Path, raster: Any, names: Sequence[str]) -> list[int]:
+    """The places, from 0, of the bands that the names mean."""
+    descriptions = [text or "" for text in raster.descriptions]
+    return choose_bands(path, names, descriptions, _marks(raster))
+
+
+def _marks(raster: Any) -> list[str]:
+    """The meaning of each band, as `StoredPixels` has it."""
+    # To GDAL a grey band of which 0 is white has a palette.
+    if raster.count == 1 and _is_white_zero(raster):
+        return ["gray"]
+    return [mark.name for mark in raster.colorinterp]
+
+
+def _is_white_zero(raster: Any) -> bool:
+    return raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+
+
+def _palette(raster: Any, index: int) -> list[RGB] | None:
+    if _marks(raster)[index - 1] != "palette":
+        return None
+    colours = raster.colormap(index)
+    return [colours.get(value, (0, 0, 0))[:3] for value in range(max(colours) + 1)]
 
 
 def read_stored(path: str | Path, window: Window | None = None) -> np.ndarray:
@@ -157,16 +198,14 @@ def read_stored(path: str | Path, window: Window | None = None) -> np.ndarray:
     return values.astype(np.int32)
 
 
-def read_header(path: str | Path) -> Raster:
-    """What a raster's header says.
+def read_header(path: str | Path, pages: str = "") -> Raster:
+    """What a raster's header says; `pages` is `config.data.pages`.
 
     Raises:
         UserError: The file is missing or no raster, or rasterio is not installed.
     """
-    with _opened(path) as raster:
-        palette = None
-        if raster.colorinterp[0].name == "palette":
-            palette = {index: colour[:3] for index, colour in raster.colormap(1).items()}
+    with _opened(path, pages) as raster:
+        palette = _palette(raster, 1)
         placed = not raster.transform.is_identity
         return Raster(
             size=raster.shape,
@@ -175,18 +214,18 @@ def read_header(path: str | Path) -> Raster:
             crs=raster.crs,
             points=bool(raster.gcps[0]),
             nodata=raster.nodatavals[0],
-            palette=palette,
+            palette=None if palette is None else dict(enumerate(palette)),
         )
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
+def _opened(path: str | Path, pages: str = "") -> Iterator[Any]:
     """Opens a raster; any error within becomes a UserError that names it."""
-    with _naming(path), _open(path) as raster:
+    with _naming(path), _open(path, pages) as raster:
         yield raster
 
 
-def _open(path: str | Path) -> Any:
+def _open(path: str | Path, pages: str) -> Any:
     try:
         import rasterio
         from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning
@@ -198,11 +237,38 @@ def _open(path: str | Path) -> Any:
     # read by it, whatever its fourth band is taken for.
     for category in (NotGeoreferencedWarning, NodataShadowWarning):
         warnings.filterwarnings("ignore", category=category)
-    raster = rasterio.open(path)
+    is_tiff = Path(path).suffix.lower() in _TIFF
+    if is_tiff:
+        _refuse_tiff(path, pages)
+    raster = rasterio.open(path, driver="GTiff" if is_tiff else None)
     if not raster.count:
         raster.close()
         raise UserError(f"{path}: has no bands")
+    if (colours := raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE")) == "CIELAB":
+        raster.close()
+        raise UserError(f"{path}: has colours of the kind {colours}, which cannot be read")
     return raster
+
+
+def _refuse_tiff(path: str | Path, pages: str) -> None:
+    """Raises UserError for a TIFF that GDAL would read as another picture than it is."""
+    stat = Path(path).stat()
+    header = _tiff_header(str(path), stat.st_mtime_ns, stat.st_size)
+    if header.pages > 1 and pages != "first":
+        raise UserError(
+            f"{path}: holds {header.pages} pages; config.data.pages=first reads the first as a "
+            "raster, or save each page as a file"
+        )
+    if header.orientation != 1:
+        raise UserError(
+            f"{path}: is turned by its tag Orientation, {header.orientation}, which rasters are "
+            "not read with; valid: 1"
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _tiff_header(path: str, changed: int, size: int) -> ImageHeader:
+    return read_tiff_header(path, path, sys.maxsize)
 
 
 @contextlib.contextmanager
@@ -218,14 +284,17 @@ def _naming(path: str | Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read as a raster: {reason.splitlines()[0]}") from error
 
 
-def _window(path: str | Path, raster: Any, window: Window | None) -> Any:
+def _window(
+    path: str | Path, raster: Any, window: Window | None, indexes: Sequence[int] = (1,)
+) -> Any:
+    pixel_bytes = sum(np.dtype(raster.dtypes[index - 1]).itemsize for index in indexes)
     if window is None:
-        refuse_large(path, raster.height, raster.width)
+        refuse_large(path, raster.height, raster.width, pixel_bytes)
         return None
     from rasterio.windows import Window as Part
 
     row, column, height, width = window
-    refuse_large(f"{path}, a window (config.data.window)", height, width)
+    refuse_large(f"{path}, a window (config.data.window)", height, width, pixel_bytes)
     inside = 0 <= row < row + height <= raster.height and 0 <= column < column + width
     if not inside or column + width > raster.width:
         raise UserError(
@@ -233,37 +302,3 @@ def _window(path: str | Path, raster: Any, window: Window | None) -> Any:
             f"{width}x{height} at column {column}, row {row}"
         )
     return Part(column, row, width, height)
-
-
-def _indexes(path: str | Path, raster: Any, names: Sequence[str]) -> list[int]:
-    """The numbers, from 1 on, of the bands that the names mean."""
-    described = _numbered(raster.descriptions)
-    found = [described.get(name.lower()) for name in names]
-    if all(found):
-        return found
-    some = any(found)
-    if not some and all(name in _MARKS for name in names):
-        marks = _numbered(mark.name for mark in raster.colorinterp)
-        marked = [marks.get(_MARKS[name]) for name in names]
-        if all(marked):
-            return marked
-    if not some and all(name.isdecimal() for name in names):
-        if all(1 <= int(name) <= raster.count for name in names):
-            return [int(name) for name in names]
-    elif not some and len(names) == raster.count:
-        return list(range(1, raster.count + 1))
-    missing = next((n for n, i in zip(names, found, strict=True) if i is None), names[0])
-    what = ", ".join(
-        f"{number} ({text})" if text else str(number)
-        for number, text in enumerate(raster.descriptions, 1)
-    )
-    raise UserError(f"{path}: has no band {missing!r}, by config.data.channels; its bands: {what}")
-
-
-def _numbered(texts: Any) -> dict[str, int]:
-    """The number, from 1 on, of each text in small letters; the first of several alike."""
-    numbers: dict[str, int] = {}
-    for number, text in enumerate(texts, 1):
-        if text:
-            numbers.setdefault(text.lower(), number)
-    return numbers

@@ -4,12 +4,7 @@ EXIF orientation is honoured alike for images, masks and sizes, so that a turned
 mask stay on each other.
 """
 
-import contextlib
 import io
-import warnings
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -18,79 +13,75 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.bands import read_bands, read_header
-from fcnjax.data.limits import TooLarge, refuse_large
+from fcnjax.data.bands import read_bands
+from fcnjax.data.channels import to_channels
+from fcnjax.data.image_file import Encoded as Encoded
+from fcnjax.data.image_file import File as File
+from fcnjax.data.image_file import content_of as _content
+from fcnjax.data.image_file import naming as _naming
+from fcnjax.data.limits import refuse_large
+from fcnjax.data.readers import png, pnm, tiff
+from fcnjax.data.readers.pillow import opened, orientation_of, pages_of
+from fcnjax.data.stored_pixels import read_image_header, read_stored_pixels, stack_pages
 from fcnjax.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".bmp"}
 )
-_ORIENTATION = 0x112  # the EXIF tag
-# The limit is our own, of fcnjax.data.limits.
-Image.MAX_IMAGE_PIXELS = None
-# A broken file is reported by us, once. (A filter of our own around each read would not do:
-# filters belong to the process, and files are read in threads.)
-warnings.filterwarnings("ignore", module=r"PIL\.")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+_JPEG = b"\xff\xd8\xff"
+# Of the formats that are read without rasterio.
+_MAGIC = (*tiff.MAGIC, *pnm.MAGIC, png.MAGIC, _JPEG, b"BM")
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """An image file that a record of a larger file holds; is read as a path is.
-
-    Attributes:
-        content: Its bytes.
-        name: What errors call it.
-        parent: The set that it is from.
-    """
-
-    content: bytes
-    name: str
-    parent: str
-    suffix = ""  # as a path's; what it is, its bytes say
-
-    def __str__(self) -> str:
-        return self.name
-
-
-File = str | Path | Encoded
-
-
-def read_image(path: File, channels: str = "RGB") -> np.ndarray:
+def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray:
     """Reads an image.
 
     Args:
-        path: PNG, JPEG, TIFF, PPM or BMP, of 8 or 16 bits a channel.
+        path: PNG, JPEG, TIFF, PNM or BMP, of any type of pixels that float32 holds exactly.
         channels: `RGB` or `L` (grey); what the file holds is converted. Or names of bands, with
-            commas between: a raster, read as `fcnjax/data/bands.py` says.
+            commas between, as `fcnjax/data/band_names.py` finds them.
+        pages: `config.data.pages`: "" refuses a file of several pages, `first` reads the first, and
+            `channels` reads pages of one band each as the bands of one image.
 
     Returns:
-        `[H, W, C]` uint8 or uint16; bands of another type are float32.
+        `[H, W, C]` uint8, uint16 or float32.
 
     Raises:
         UserError: The file is missing, damaged or no such image; names it.
     """
-    if channels not in ("RGB", "L"):
-        if isinstance(path, Encoded):
-            raise UserError(f"{path}: bands are read from files, not from records of another")
+    is_picture = channels in ("RGB", "L")
+    if not (is_picture or isinstance(path, Encoded) or _is_image(path)):
         return read_bands(path, channel_names(channels))
     content = _content(path)
-    kind, mode, orientation = _header(path, content)
-    if mode == "F":
-        raise UserError(f"{path}: has float32 pixels; valid: 8 or 16 bits a channel")
-    pixels = _decode_usual(content, kind) if mode == channels else None
-    if pixels is None and kind in ("JPEG", "MPO"):
-        # Pillow notices a JPEG that was cut off, and other damage; OpenCV fills it with grey, or
-        # prints a line, and goes on.
-        with _naming(path), _opened(path, content) as image:
-            pixels = np.asarray(image if mode == channels else image.convert(channels))
-    elif pixels is None:
-        pixels = _decode_with_opencv(path, content, channels)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path}: has {pixels.dtype} pixels; valid: 8 or 16 bits a channel")
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    return np.ascontiguousarray(_turned(pixels, orientation))
+    pixels = _read_usual(path, content, channels) if is_picture else None
+    if pixels is None:
+        if pages == "channels":
+            stored = stack_pages(path, content)
+        else:
+            stored = read_stored_pixels(path, 0 if pages == "first" else None, content)
+        pixels = _turned(to_channels(path, stored, channels), stored.orientation)
+    return np.ascontiguousarray(pixels)
+
+
+def _is_image(path: str | Path) -> bool:
+    """Whether a file is of a format that is read without rasterio, by its first bytes."""
+    with _naming(path), open(path, "rb") as file:  # noqa: PTH123 (a text is a file's name too)
+        return file.read(8).startswith(_MAGIC)
+
+
+def _read_usual(path: File, content: bytes, channels: str) -> np.ndarray | None:
+    """Reads a usual PNG or JPEG in the channels that it has; None: it is another file."""
+    if content.startswith(png.MAGIC):
+        content = png.without_rest(content)
+    if not content.startswith((png.MAGIC, _JPEG)):
+        return None
+    with _naming(path), opened(path, io.BytesIO(content)) as image:
+        is_usual = image.mode == channels and pages_of(image) == 1
+        pixels = _decode_usual(content, image.format) if is_usual else None
+        if pixels is None:
+            return None
+        orientation = orientation_of(image, content)
+    return _turned(pixels[..., None] if pixels.ndim == 2 else pixels, orientation)
 
 
 def read_mask(path: File) -> np.ndarray:
@@ -144,47 +135,12 @@ def is_colour(path: File) -> bool:
 
 
 def image_size(path: File) -> tuple[int, int]:
-    """Height and width, from the file's header.
+    """Height and width, from the file's header; of the first page, where there are several.
 
     Raises:
         UserError: The file is missing, is no image, or is larger than may be decoded.
     """
-    try:
-        with _naming(path), _opened(path) as image:
-            width, height = image.size
-            turned = _orientation(image) >= 5
-    except TooLarge:
-        raise
-    except UserError:
-        # Pillow knows no TIFF of six bands, or of four of 16 bits.
-        if isinstance(path, Encoded) or Path(path).suffix.lower() not in (".tif", ".tiff"):
-            raise
-        height, width = read_header(path).size
-        refuse_large(path, height, width)
-        return height, width
-    return (width, height) if turned else (height, width)
-
-
-@contextlib.contextmanager
-def _naming(path: File) -> Iterator[None]:
-    """Turns any error of a decoder into a UserError that names the file."""
-    try:
-        yield
-    except UserError:
-        raise
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except Exception as error:
-        raise UserError(f"{path}: cannot be read as an image: {_reason(error)}") from error
-
-
-def _reason(error: Exception) -> str:
-    # Pillow's own words name a buffer in memory here.
-    if isinstance(error, Image.UnidentifiedImageError):
-        return "it is damaged, or of an unknown format"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return read_image_header(path).size
 
 
 def _opened(path: File, content: bytes | None = None) -> Image.Image:
@@ -200,44 +156,15 @@ def _opened(path: File, content: bytes | None = None) -> Image.Image:
     return image
 
 
-def _content(path: File) -> bytes:
-    if isinstance(path, Encoded):
-        return path.content
-    with _naming(path):
-        return Path(path).read_bytes()
-
-
 def _header(path: File, content: bytes) -> tuple[str, str, int]:
     """The file's format, Pillow's mode for it, and its EXIF orientation."""
     with _naming(path), _opened(path, content) as image:
-        if image.format == "PNG" and _is_plain_png(content):
-            # A PNG's own getexif() decodes the picture, for what may stand after the pixels.
-            orientation = Image.Image.getexif(image).get(_ORIENTATION, 1)
-        else:
-            orientation = _orientation(image)
-        return image.format, image.mode, orientation
+        return image.format, image.mode, _orientation(image, content)
 
 
-def _is_plain_png(content: bytes) -> bool:
-    """Whether a PNG is whole, by its checksums, and has no metadata after its pixels."""
-    view, start, pixels = memoryview(content), 8, False
-    while start + 12 <= len(content):
-        end = start + 8 + int.from_bytes(view[start : start + 4], "big")
-        kind = bytes(view[start + 4 : start + 8])
-        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(view[end : end + 4], "big"):
-            return False
-        if kind == b"IEND":
-            return pixels
-        pixels = pixels or kind == b"IDAT"
-        if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
-            return False
-        start = end + 4
-    return False
-
-
-def _orientation(image: Image.Image) -> int:
+def _orientation(image: Image.Image, content: bytes = b"") -> int:
     # Both decoders turn a TIFF by themselves, and Pillow gives its size as turned.
-    return 1 if image.format == "TIFF" else image.getexif().get(_ORIENTATION, 1)
+    return 1 if image.format == "TIFF" else orientation_of(image, content)
 
 
 def _decode_usual(content: bytes, kind: str) -> np.ndarray | None:

@@ -6,6 +6,8 @@ from fcnjax.errors import UserError
 
 VARIABLE = "FCNJAX_MAX_PIXELS"
 MOST_PIXELS = 500_000_000
+# Four bands of 16 bits, eight of 8 bits: an image of the most pixels may take 4 GB.
+BYTES_PER_PIXEL = 8
 
 
 class TooLarge(UserError):
@@ -24,16 +26,28 @@ def most_pixels() -> int:
     return int(text)
 
 
-def refuse_large(name: object, height: int, width: int) -> None:
-    """Raises `TooLarge` where an image of this many pixels is not to be decoded.
+def refuse_large(
+    name: object, height: int, width: int, pixel_bytes: int = 0, most: int | None = None
+) -> None:
+    """Raises `TooLarge` where an image of this size is not to be decoded.
 
     Args:
         name: What the error calls it.
         height: By its header, pixels.
         width: By its header, pixels.
+        pixel_bytes: The bytes that the bands of a pixel take, where they may be many.
+        most: The limit in pixels; None: `most_pixels()`.
     """
-    if height * width > (most := most_pixels()):
+    most = most_pixels() if most is None else most
+    if (pixels := height * width) > most:
         raise TooLarge(
-            f"{name}: is {width}x{height}, {height * width} pixels, and the limit is {most}; the "
-            f"environment variable {VARIABLE}={height * width} raises it"
+            f"{name}: is {width}x{height}, {pixels} pixels, and the limit is {most}; the "
+            f"environment variable {VARIABLE}={pixels} raises it"
+        )
+    if (size := pixels * pixel_bytes) > most * BYTES_PER_PIXEL:
+        needed = -(-size // BYTES_PER_PIXEL)
+        raise TooLarge(
+            f"{name}: is {width}x{height} pixels of {pixel_bytes} bytes, {size} bytes, and the "
+            f"limit is {most * BYTES_PER_PIXEL}; the environment variable {VARIABLE}={needed} "
+            "raises it"
         )

@@ -36,6 +36,7 @@ class PairSource:
         self.class_names = tuple(data.class_names)
         self._pairs = list(pairs)
         self._channels = data.channels
+        self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
 
     def __len__(self) -> int:
@@ -51,7 +52,7 @@ class PairSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_path, mask = self._pairs[index]
-        image = read_image(image_path, self._channels)
+        image = read_image(image_path, self._channels, self._pages)
         label = self._read_label(mask, image.shape[:2])
         refuse_sizes(image_path, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": image_path.stem}

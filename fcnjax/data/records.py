@@ -78,6 +78,7 @@ class RecordSource:
         self.class_names = tuple(data.class_names)
         self._records = records
         self._channels = data.channels
+        self._pages = data.pages
         self._read_label = LabelReader(data)
 
     def __len__(self) -> int:
@@ -93,7 +94,7 @@ class RecordSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_file, mask, name = self._records[index]
-        image = read_image(image_file, self._channels)
+        image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
         refuse_sizes(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": name}

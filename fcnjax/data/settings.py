@@ -12,6 +12,7 @@ from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
 CACHES = ("device", "disk", "host")  # config.data.cache
+PAGES = ("", "channels", "first")  # config.data.pages
 
 
 def _is_text(value: Any) -> bool:
@@ -68,6 +69,7 @@ def check_settings(config: ConfigDict) -> None:
             raise UserError(f"config.{key}: {seed} is below 0")
     channel_names(data.channels)
     check_pixel_type(data.pixel_type)
+    choose(dict.fromkeys(PAGES), data.pages, "config.data.pages")
     skips(data)  # says whether its keys are valid
     if data.cache is not None:
         choose(dict.fromkeys(CACHES), data.cache, "config.data.cache")

@@ -41,6 +41,7 @@ WHERE = (
     "folds",
     "fold",
     "group_by",
+    "pages",
     "on_error",
     "skip_most",
 )

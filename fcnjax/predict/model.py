@@ -149,7 +149,8 @@ class Model:
         """
         channels = self.config.data.channels
         if isinstance(image, str | Path | Encoded):
-            return self.converted(read_image(image, channels), str(image))
+            pixels = read_image(image, channels, self.config.data.pages)
+            return self.converted(pixels, str(image))
         image = _shaped(np.asarray(image), channel_names(channels))
         if self.pixel_type is None:
             return _of_known_scale(image, channels)

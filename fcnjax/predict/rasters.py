@@ -29,6 +29,7 @@ class RasterWindows:
         path: The file.
         names: The bands, as `fcnjax/data/bands.py` takes them.
         convert: `convert(pixels, path)` makes pixels the model's type, as `Model.converted`.
+        pages: `config.data.pages`.
 
     Attributes:
         size: Height and width.
@@ -42,10 +43,11 @@ class RasterWindows:
         path: str | Path,
         names: Sequence[str],
         convert: Callable[[np.ndarray, str], np.ndarray],
+        pages: str = "",
     ):
-        self._path, self._names, self._convert = path, tuple(names), convert
+        self._path, self._names, self._pages, self._convert = path, tuple(names), pages, convert
         self._own, self._readers, self._lock = threading.local(), [], threading.Lock()
-        self.size = read_header(path).size
+        self.size = read_header(path, pages).size
         self._reader()  # whose errors come before all work
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +62,7 @@ class RasterWindows:
     def _reader(self) -> BandReader:
         if not hasattr(self._own, "reader"):
             # A dataset is for one thread at a time.
-            self._own.reader = BandReader(self._path, self._names)
+            self._own.reader = BandReader(self._path, self._names, self._pages)
             with self._lock:
                 self._readers.append(self._own.reader)
         return self._own.reader

@@ -177,8 +177,9 @@ class Tiler:
         start = time.perf_counter()
         model, outputs = self._predictor.model, self._raster_outputs(item)
         try:
+            data = model.config.data
             windows = RasterWindows(
-                item.source, channel_names(model.config.data.channels), model.converted
+                item.source, channel_names(data.channels), model.converted, data.pages
             )
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)

@@ -195,8 +195,8 @@ async def _segment(request: Request) -> Response:
     body = await _body(request)
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         body = await file_of_form(request, body)
-    channels = service.model.config.data.channels
-    stored = await service.in_thread(images.decode, body, channels, service.options.max_pixels)
+    data, most = service.model.config.data, service.options.max_pixels
+    stored = await service.in_thread(images.decode, body, data.channels, most, data.pages)
     image = await service.in_thread(service.model.converted, stored, "image")
     _hold(request, image, probabilities)
     (found,) = await service.label([image], probabilities=probabilities)

@@ -9,61 +9,50 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.decode import Encoded, read_image
+from fcnjax.data.limits import TooLarge
+from fcnjax.data.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.pictures import overlay
 from fcnjax.predict import Model, Prediction
 from fcnjax.predict.outputs import mask_picture
 from fcnjax.serve.refusal import Refused
 
-FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP")
-Image.init()  # else a TIFF is unknown until some other file was
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PNM", "BMP")
 VALID = "a PNG, JPEG, TIFF, PPM or BMP file of one picture"
 
 
-def decode(content: bytes, channels: str, most: int) -> np.ndarray:
+def decode(content: bytes, channels: str, most: int, pages: str = "") -> np.ndarray:
     """The pixels of an image file, as `fcnjax predict` has them.
 
     Args:
         content: The file.
         channels: As the model's `config.data.channels`.
         most: Pixels.
+        pages: As the model's `config.data.pages`.
 
     Returns:
-        `[H, W, C]` uint8 or uint16.
+        `[H, W, C]` uint8, uint16 or float32.
 
     Raises:
         Refused: It is too large, or no such file.
     """
-    if channels not in ("RGB", "L"):
-        raise Refused(400, f"the model takes the bands {channels}, which no image file has; infer")
     if not content:
         raise Refused(400, f"the body is empty; valid: {VALID}")
+    file = Encoded(content, "image", "request")
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = image.size
-            # The JPEG of some cameras, MPO, has a second view.
-            many = image.format != "MPO" and _has_another(image)
-    # Pillow's readers of headers raise errors of many kinds.
-    except Exception as error:
-        raise Refused(400, f"image: cannot be read; valid: {VALID}") from error
-    if height * width > most:
-        raise Refused(
-            413, f"image: is {width}x{height}, {height * width} pixels; the limit is {most}"
-        )
-    if many:
-        raise Refused(400, f"image: holds several pictures, or moves; valid: {VALID}")
+        header = read_image_header(file, most)
+    except TooLarge as error:
+        raise Refused(413, str(error).partition(";")[0]) from error
+    except UserError as error:
+        raise Refused(400, f"{error}; valid: {VALID}") from error
+    if header.format not in FORMATS:
+        raise Refused(400, f"image: cannot be read; valid: {VALID}")
+    if header.pages > 1 and not pages:
+        raise Refused(400, f"image: holds several pictures ({header.pages}); valid: {VALID}")
     try:
-        return read_image(Encoded(content, "image", "request"), channels)
+        return read_image(file, channels, pages)
     except UserError as error:
         raise Refused(400, str(error)) from error
-
-
-def _has_another(image: Image.Image) -> bool:
-    try:
-        image.seek(1)
-    except EOFError:
-        return False
-    return True
 
 
 def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:

@@ -134,7 +134,7 @@ def test_image_files(tmp_path):
     six = write(tmp_path / "six.tif", np.zeros((5, 8, 6), np.float32))
     assert image_size(six) == (5, 8)
     (tmp_path / "bad.tif").write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"bad\.tif: cannot be read as a raster: "):
+    with pytest.raises(UserError, match=r"bad\.tif: cannot be read as an image: "):
         read_image(tmp_path / "bad.tif", "B8,B4")
     with pytest.raises(UserError, match=r"bad\.tif: cannot be read"):
         image_size(tmp_path / "bad.tif")

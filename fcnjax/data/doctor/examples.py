@@ -82,6 +82,7 @@ class Looker:
     ):
         self._part = part
         self._channels = data.channels
+        self._pages = data.pages
         self._ignore = data.ignore_label
         self._pixel_type = data.pixel_type
         self._source = source
@@ -97,7 +98,7 @@ class Looker:
         example, fault = _tried(lambda: self._source[index] if self._source is not None else None)
         stored, bad_mask = _tried(lambda: look_at_mask(pair[1]) if pair else None)
         if example is None and pair:
-            image, bad_image = _tried(lambda: read_image(pair[0], self._channels))
+            image, bad_image = _tried(lambda: read_image(pair[0], self._channels, self._pages))
         else:
             image, bad_image = (example["image"] if example else None), None
         if image is not None:

@@ -82,6 +82,7 @@ class FaceSource:
         self._faces = list(faces)
         self._root = Path(data.root)
         self._channels = data.channels
+        self._pages = data.pages
         self._classes = ClassTable(data)
 
     def __len__(self) -> int:
@@ -101,7 +102,9 @@ class FaceSource:
         masks = self._masks(face)
         label = self._classes(merge_parts(face.parts, masks), masks[0])
         image_path = self._image(face)
-        image = shrink(read_image(image_path, self._channels), label.shape, image_path, masks[0])
+        image = shrink(
+            read_image(image_path, self._channels, self._pages), label.shape, image_path, masks[0]
+        )
         return {"image": image, "label": label, "name": str(face.number)}
 
     def _image(self, face: Face) -> Path:

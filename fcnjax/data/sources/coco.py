@@ -226,6 +226,7 @@ class CocoSource:
         self._file = file
         self._folder = folder
         self._channels = data.channels
+        self._pages = data.pages
         self._classes = NamedClasses(data)
         rows = range(len(read_index(file).names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
@@ -245,7 +246,7 @@ class CocoSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row = read_index(self._file), self._rows[index]
         path = inside(self._folder, known.names[row], self._file)
-        image = read_image(path, self._channels)
+        image = read_image(path, self._channels, self._pages)
         refuse_sizes(path, image.shape[:2], self._file, known.sizes[row])
         label = self._draw(known.regions[row], known.sizes[row])
         return {"image": image, "label": label, "name": path.stem}

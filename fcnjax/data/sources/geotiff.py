@@ -96,6 +96,7 @@ class GeotiffSource:
         self._areas = list(areas)
         self._window = _window_of(data)
         self._names = channel_names(data.channels)
+        self._pages = data.pages
         self._instances = data.encoding == "instances"
         self._classes = ClassTable(data)
         self._ignore = data.ignore_label
@@ -116,7 +117,7 @@ class GeotiffSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         area, window = self._place(index)
-        image, valid = read_bands_and_valid(area.image, self._names, window)
+        image, valid = read_bands_and_valid(area.image, self._names, window, self._pages)
         label = self._label(area, window)
         label[~valid] = self._ignore
         row, column = window[:2]
@@ -155,7 +156,7 @@ def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
     for part in PARTS:
         areas[part] = []
         for image, mask in pairs[part]:
-            header, of_mask = read_header(image), read_header(mask)
+            header, of_mask = read_header(image, data.pages), read_header(mask)
             refuse_another_place(image, header, mask, of_mask)
             height, width = header.size
             start, stop = 0, width

@@ -139,6 +139,7 @@ class LabelmeSource:
         self._files = list(files)
         self._root = Path(data.root)
         self._channels = data.channels
+        self._pages = data.pages
         self._classes = NamedClasses(data)
 
     def __len__(self) -> int:
@@ -159,7 +160,7 @@ class LabelmeSource:
         path = self._files[index]
         content = read_annotation(path)
         with image_file(path, content, self._root) as image_path:
-            image = read_image(image_path, self._channels)
+            image = read_image(image_path, self._channels, self._pages)
             size = image.shape[:2]
             stated = (content.get("imageHeight") or size[0], content.get("imageWidth") or size[1])
             refuse_sizes(image_path, size, path, stated)

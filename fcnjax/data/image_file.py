@@ -1,0 +1,81 @@
+"""An image file, on disk or in a record of a larger file, and the errors of reading one."""
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+from PIL import Image
+
+from fcnjax.errors import UserError
+
+# The limit is our own, of fcnjax.data.limits.
+Image.MAX_IMAGE_PIXELS = None
+# A broken file is reported by us, once. (A filter of our own around each read would not do:
+# filters belong to the process, and files are read in threads.)
+warnings.filterwarnings("ignore", module=r"PIL\.")
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+# What decoders raise where they did not expect what a damaged file holds.
+_OF_DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image file that a record of a larger file holds; is read as a path is.
+
+    Attributes:
+        content: Its bytes.
+        name: What errors call it.
+        parent: The set that it is from.
+    """
+
+    content: bytes
+    name: str
+    parent: str
+    suffix = ""  # as a path's; what it is, its bytes say
+
+    def __str__(self) -> str:
+        return self.name
+
+
+File = str | Path | Encoded
+
+
+def content_of(file: File) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        UserError: It is missing or cannot be read.
+    """
+    if isinstance(file, Encoded):
+        return file.content
+    with naming(file):
+        return Path(file).read_bytes()
+
+
+@contextlib.contextmanager
+def naming(file: File) -> Iterator[None]:
+    """Turns any error of a decoder into a UserError that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(f"{file}: no such file") from error
+    except Exception as error:
+        raise UserError(f"{file}: cannot be read as an image: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    # Pillow's own words name a buffer in memory here.
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "it is damaged, or of an unknown format"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, _OF_DAMAGE):
+        return "it is damaged"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,1 @@
+"""Readers of image files, one for each format: pixels as they are stored."""

@@ -1,0 +1,110 @@
+"""Reads what is neither TIFF nor PNM: PNG, JPEG, BMP, and the others that Pillow knows."""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from fcnjax.data.image_file import File
+from fcnjax.data.limits import refuse_large
+from fcnjax.data.readers import png
+from fcnjax.data.readers.stored import COLOURS, ImageHeader, StoredPixels
+from fcnjax.errors import UserError
+
+_ORIENTATION = 0x112  # the EXIF tag
+_MARKS = {
+    "1": ("gray",),
+    "L": ("gray",),
+    "P": ("palette",),
+    "LA": ("gray", "alpha"),
+    "RGB": COLOURS,
+    "RGBA": (*COLOURS, "alpha"),
+    "CMYK": ("cyan", "magenta", "yellow", "black"),
+}
+_16_BITS = {1: ("gray",), 2: ("gray", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
+_ONE_PICTURE = ("JPEG", "MPO")  # the JPEG of some cameras, MPO, has a second view
+
+
+@contextlib.contextmanager
+def opened(file: File, source: Any, most: int | None = None) -> Iterator[Image.Image]:
+    """Opens an image file, and reads its header alone.
+
+    Args:
+        file: What errors name.
+        source: A path, or an open file.
+        most: The most pixels, as `refuse_large` takes it.
+
+    Raises:
+        TooLarge: It is too large.
+    """
+    with Image.open(source) as image:
+        refuse_large(file, image.height, image.width, most=most)
+        yield image
+
+
+def read_header(file: File, source: Any, most: int | None = None) -> ImageHeader:
+    """The header of an image file; arguments and errors as `opened` has."""
+    with opened(file, source, most) as image:
+        name = "PNM" if image.format == "PPM" else image.format
+        return ImageHeader(name, image.height, image.width, orientation_of(image), pages_of(image))
+
+
+def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixels:
+    """Reads a picture, as `read_stored_pixels` does.
+
+    Raises:
+        UserError: It is too large, of a kind that cannot be read, or an animation; names it.
+    """
+    if content.startswith(png.MAGIC):
+        content = png.without_rest(content)
+        if not content:  # Pillow takes whatever follows for pixels
+            raise UserError(f"{file}: cannot be read as an image: it is damaged or cut off")
+    with opened(file, io.BytesIO(content)) as image:
+        if (count := pages_of(image)) > 1 and page is None:
+            raise UserError(
+                f"{file}: holds {count} pictures, or moves; config.data.pages=first reads the first"
+            )
+        if page:
+            image.seek(page)
+        orientation = orientation_of(image, content)
+        if image.format == "PNG" and png.bits_of(content) == 16:
+            pixels = png.decode_16_bits(content)
+            marks = _16_BITS[pixels.shape[-1]]
+            return StoredPixels(pixels, "PNG", marks, orientation=orientation)
+        if image.mode not in _MARKS:
+            raise UserError(f"{file}: has pixels of the kind {image.mode}, which cannot be read")
+        pixels, full = _pixels(image, content)
+        flat = image.getpalette("RGB") if image.mode == "P" else None
+        palette = flat and [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
+        return StoredPixels(
+            pixels, image.format, _MARKS[image.mode], (), palette, full, orientation=orientation
+        )
+
+
+def _pixels(image: Image.Image, content: bytes) -> tuple[np.ndarray, int | None]:
+    """The pixels `[H, W, C]` uint8 as stored, and the greatest value that a sample can have."""
+    pixels = np.asarray(image)
+    pixels = np.ascontiguousarray(pixels[..., None] if pixels.ndim == 2 else pixels)
+    if pixels.dtype == bool:
+        return pixels.astype(np.uint8), 1
+    if image.format == "PNG" and image.mode == "L" and (bits := png.bits_of(content)) < 8:
+        full = 2**bits - 1
+        return pixels // (255 // full), full  # Pillow has scaled them
+    return pixels, None
+
+
+def orientation_of(image: Image.Image, content: bytes = b"") -> int:
+    """The EXIF orientation, 1 to 8; `content`, the file, spares a PNG from being decoded for it."""
+    # A PNG's own getexif() decodes the picture, for what may stand after the pixels.
+    plain = image.format == "PNG" and content and png.is_plain(content)
+    exif = Image.Image.getexif(image) if plain else image.getexif()
+    found = exif.get(_ORIENTATION, 1)
+    return found if found in range(1, 9) else 1
+
+
+def pages_of(image: Image.Image) -> int:
+    """How many pictures a file holds."""
+    return 1 if image.format in _ONE_PICTURE else getattr(image, "n_frames", 1)

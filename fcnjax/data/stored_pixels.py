@@ -1,0 +1,71 @@
+"""The pixels of an image file as they are stored, whatever its format."""
+
+import io
+
+from fcnjax.data.image_file import Encoded, File, content_of, naming
+from fcnjax.data.readers import pillow, pnm, tiff
+from fcnjax.data.readers.stored import ImageHeader, StoredPixels
+
+__all__ = ["ImageHeader", "StoredPixels", "read_image_header", "read_stored_pixels"]
+
+
+def read_stored_pixels(
+    file: File, page: int | None = None, content: bytes | None = None
+) -> StoredPixels:
+    """Reads the pixels of an image file as they are stored.
+
+    Args:
+        file: PNG, JPEG, BMP, PNM (PBM, PGM, PPM), TIFF, or another format of Pillow.
+        page: The page to read, from 0; None: the only one.
+        content: The file's bytes, where they are known.
+
+    Returns:
+        The pixels, not turned by the file's orientation.
+
+    Raises:
+        UserError: The file is missing, damaged, too large, of another format, or holds several
+            pages and `page` is None; names the file.
+    """
+    content = content_of(file) if content is None else content
+    with naming(file):
+        if content.startswith(tiff.MAGIC):
+            return tiff.read_tiff(file, content, page)
+        if content.startswith(pnm.MAGIC):
+            return pnm.read_pnm(file, content)
+        return pillow.read_with_pillow(file, content, page)
+
+
+def stack_pages(file: File, content: bytes | None = None) -> StoredPixels:
+    """Reads the pages of a TIFF, of one band each, as the bands of one image.
+
+    A file of another format is read as `read_stored_pixels` does.
+
+    Raises:
+        UserError: As `read_stored_pixels`; or the pages are not alike.
+    """
+    content = content_of(file) if content is None else content
+    if not content.startswith(tiff.MAGIC):
+        return read_stored_pixels(file, None, content)
+    with naming(file):
+        return tiff.stack_tiff(file, content)
+
+
+def read_image_header(file: File, most: int | None = None) -> ImageHeader:
+    """Reads what the header of an image file says, without its pixels.
+
+    Args:
+        file: As `read_stored_pixels` takes it.
+        most: The most pixels that it may have; None: as `fcnjax/data/limits.py` says.
+
+    Raises:
+        TooLarge: It has more pixels than `most`, or too many bytes for so many.
+        UserError: The file is missing, or is no image.
+    """
+    with naming(file):
+        if isinstance(file, Encoded):
+            start, source = file.content[:4], io.BytesIO(file.content)
+        else:
+            with open(file, "rb") as opened:  # noqa: PTH123 (a text is a file's name too)
+                start, source = opened.read(4), file
+        read = tiff.read_tiff_header if start.startswith(tiff.MAGIC) else pillow.read_header
+        return read(file, source, most)
