@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax.charts import line_chart
 from fcnjax.config import flatten
 from fcnjax.errors import UserError
-from fcnjax.evaluate import read_image_counts, read_scores
+from fcnjax.evaluate import read_image_counts, read_image_names, read_scores
 from fcnjax.files import write_text
 from fcnjax.metric_writer import EVAL, read_metrics
 from fcnjax.metrics import differences, lower_is_better, number
@@ -39,6 +39,8 @@ class Run:
         intervals: Those of some of them.
         lines: Of its metrics.jsonl.
         images: The counts of each image, as of `metrics.image_counts`, or None.
+        names: The names of these images; () where they are not known.
+        trained_on: How many of them the model was trained on; None where that is not known.
     """
 
     name: str
@@ -48,6 +50,8 @@ class Run:
     intervals: Mapping[str, tuple[float, float]]
     lines: Sequence[Mapping[str, float]]
     images: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    trained_on: int | None = None
 
 
 def main(argv: list[str]) -> int:
@@ -110,7 +114,17 @@ def _read(workdir: Path, name: str) -> Run:
     scores = {key: _figure(value) for key, value in found["metrics"].items()}
     intervals = {key: tuple(map(_figure, pair)) for key, pair in found.get("intervals", {}).items()}
     images = read_image_counts(workdir, len(config.data.class_names))
-    return Run(name, config, found["step"], scores, intervals, read_metrics(workdir), images)
+    return Run(
+        name,
+        config,
+        found["step"],
+        scores,
+        intervals,
+        read_metrics(workdir),
+        images,
+        read_image_names(workdir),
+        found.get("trained_on"),
+    )
 
 
 def _figure(value: float | None) -> float:
@@ -155,7 +169,7 @@ def against_first(runs: Sequence[Run]) -> Differences:
     first = runs[0].images
     names = [*runs[0].config.data.class_names] if len(runs) > 1 else []
     found = [
-        differences(run.images, first, names) if _same_images(first, run.images) else None
+        differences(run.images, first, names) if _same_images(runs[0], run) else None
         for run in runs[1:]
     ]
     if not any(found):
@@ -164,11 +178,20 @@ def against_first(runs: Sequence[Run]) -> Differences:
     return {key: [None, *(each and each[key] for each in found)] for key in keys}
 
 
-def _same_images(one: np.ndarray | None, other: np.ndarray | None) -> bool:
-    """Whether two counts are of images that have the same labels, in the same order."""
-    if one is None or other is None or one.shape != other.shape:
+def _same_images(one: Run, other: Run) -> bool:
+    """Whether two runs were scored on images of the same names and labels, in the same order."""
+    if one.images is None or other.images is None or one.images.shape != other.images.shape:
         return False
-    return np.array_equal(one[:, 1], other[:, 1])
+    if one.names and other.names and one.names != other.names:
+        return False
+    return np.array_equal(one.images[:, 1], other.images[:, 1])
+
+
+def _trained_on(runs: Sequence[Run]) -> list[str]:
+    """How many of the scored images each run was trained on; [] where none was."""
+    if not any(run.trained_on for run in runs):
+        return []
+    return ["" if run.trained_on is None else str(run.trained_on) for run in runs]
 
 
 def _signed(difference: tuple[float, float, float] | None) -> str:
@@ -193,6 +216,8 @@ def as_table(runs: Sequence[Run], found: Differences) -> str:
         rows.append([name, *cells])
     for name, values in found.items():
         rows.append([f"{name}, less {runs[0].name}", *map(_signed, values)])
+    if trained_on := _trained_on(runs):
+        rows.append(["scored images trained on", *trained_on])
     rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
     lines = []
@@ -270,6 +295,8 @@ def _settings_table(runs: Sequence[Run]) -> str:
         (key, [html.escape(str(value)) for value in values])
         for key, values in settings(runs).items()
     ]
+    if trained_on := _trained_on(runs):
+        rows.insert(0, ("scored images that were trained on", trained_on))
     rows.insert(0, ("step that was scored", [str(run.step) for run in runs]))
     return _table("Settings that differ", "All others are equal.", runs, rows)
 

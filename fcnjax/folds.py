@@ -1,7 +1,7 @@
 """`fcnjax folds`: the scores of a cross-validation, over its runs."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 
 from fcnjax import metrics
 from fcnjax.config import differences
+from fcnjax.data.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError
 from fcnjax.evaluate import read_scores
 from fcnjax.files import write_json
-from fcnjax.workdir import MAY_DIFFER, load_saved_config
+from fcnjax.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
 
 OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
 
@@ -49,7 +50,8 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
         images together.
 
     Raises:
-        UserError: A workdir has no scores, is no fold, is one twice, or is of another config.
+        UserError: A workdir has no scores, is no fold, is one twice, is of another config, or
+            divided other images.
     """
     runs = sorted(map(_read, map(Path, workdirs)), key=lambda run: run[1].data.fold)
     _check_alike(runs)
@@ -76,13 +78,22 @@ def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
     config = load_saved_config(workdir)
     if not config.data.folds:
         raise UserError(f"{workdir}: is no run of a fold: its config.data.folds is 0")
-    return workdir, config, read_scores(workdir)
+    scores = read_scores(workdir)
+    if trained_on := scores.get("trained_on"):
+        raise UserError(
+            f"{workdir}: its last evaluation scored {trained_on} images that it was trained on; "
+            f"`fcnjax evaluate --workdir={workdir}` scores the fold that it held out"
+        )
+    return workdir, config, scores
 
 
 def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> None:
     first, config, _ = runs[0]
+    splits = [read_split(workdir) for workdir, _, _ in runs]
+    # Where the images are does not matter if they are known to be the same.
+    places = [f"data.{key}" for key in SET_PLACES] if all(splits) else []
     for workdir, other, _ in runs[1:]:
-        if keys := differences(config, other, (*MAY_DIFFER, *OF_ONE)):
+        if keys := differences(config, other, (*MAY_DIFFER, *OF_ONE, *places)):
             raise UserError(
                 f"{workdir}: differs from {first} in config.{keys[0]}, not by fold alone"
             )
@@ -90,6 +101,23 @@ def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> Non
     for one, other, workdir in zip(folds, folds[1:], [run[0] for run in runs[1:]], strict=False):
         if one == other:
             raise UserError(f"{workdir}: is fold {other} too; give each fold once")
+    _check_splits({run[0]: split[0] for run, split in zip(runs, splits, strict=True) if split})
+
+
+def _check_splits(splits: Mapping[Path, StoredSet]) -> None:
+    """Raises UserError where runs did not divide the same images, so that folds may overlap."""
+    held_out: dict[Key, Path] = {}
+    for workdir, own in splits.items():
+        first = next(iter(splits))
+        if own.keys() != splits[first].keys():
+            raise UserError(
+                f"{workdir}: divided other images than {first}: the set changed between the two, "
+                "and their folds overlap; train one of them anew"
+            )
+        for one in own.parts["eval"]:
+            if one.key in held_out:
+                raise UserError(f"{workdir}: holds out {one.title}, as {held_out[one.key]} does")
+            held_out[one.key] = workdir
 
 
 def as_table(found: dict[str, Any]) -> str:

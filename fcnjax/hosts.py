@@ -10,6 +10,7 @@ import traceback
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
@@ -212,19 +213,27 @@ def join(place: Place, timeout: int) -> None:
 
 def check_alike(config: ConfigDict, workdir: str) -> None:
     """Raises UserError unless all processes have one config and workdir; names what differs."""
+    values = {f"config.{key}": value for key, value in flatten(config).items()}
+    check_same({**values, "--workdir": workdir})
+
+
+def check_same(values: Mapping[str, Any]) -> None:
+    """Compares values over all processes, each of which calls this with the same keys.
+
+    Raises:
+        UserError: A process has another value than process 0; names the key.
+    """
     if jax.process_count() == 1:
         return
-    mine = {f"config.{key}": value for key, value in flatten(config).items()}
-    mine["--workdir"] = workdir
-    hashes = [zlib.crc32(repr(value).encode()) for _, value in sorted(mine.items())]
+    hashes = [zlib.crc32(repr(value).encode()) for _, value in sorted(values.items())]
     every = multihost_utils.process_allgather(np.asarray(hashes, np.uint32))
     wrong = np.argwhere(every != every[0])
     if len(wrong):
         process, place = map(int, wrong[0])
-        key = sorted(mine)[place]
+        key = sorted(values)[place]
         raise UserError(
             f"{key}: process {process} has another value than process 0 (here it is "
-            f"{mine[key]!r}); start all with the same command"
+            f"{values[key]!r}); start all with the same command"
         )
 
 

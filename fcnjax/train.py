@@ -20,15 +20,14 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.accumulate import check_accumulate
-from fcnjax.balance import with_class_weights
 from fcnjax.checkpoint import Checkpoints
 from fcnjax.config import load_config
 from fcnjax.data import pipeline
 from fcnjax.data.doctor import ERROR, WARNING, quick_check
 from fcnjax.errors import UserError
-from fcnjax.evaluate import Evaluator, Results, write_results
+from fcnjax.evaluate import Evaluator, Results, with_split, write_results
 from fcnjax.hosts import add_host_arguments, check_alike, joined, reached_preemption
-from fcnjax.init_from import initial_variables, with_normalisation
+from fcnjax.init_from import initial_variables
 from fcnjax.mesh import (
     check_batch_size,
     check_height,
@@ -43,6 +42,7 @@ from fcnjax.metric_writer import MetricWriter
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.patience import Patience
+from fcnjax.resume import prepare_run
 from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
 from fcnjax.train_state import (
@@ -53,7 +53,6 @@ from fcnjax.train_state import (
     param_shapes,
     state_shapes,
 )
-from fcnjax.workdir import claim_workdir
 
 
 class TrainingStopped(Exception):
@@ -77,9 +76,8 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     workdir = Path(workdir)
     main_process = jax.process_index() == 0
     say = print if main_process else lambda line: None
-    config, notes = data.resolve(config)
-    config, more = with_normalisation(config)
-    config, counted = with_class_weights(config, workdir)
+    run = prepare_run(config, workdir)
+    config = run.config
     check_config(config)
     mesh = make_mesh(config)
     check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
@@ -87,15 +85,15 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     check_height(config.augment.crop[0], mesh)
     model, optimizer = build_model(config), make_optimizer(config)
     parts = check_parts(config, lambda: param_shapes(model, config))
-    source = data.open_source(config, "train")
-    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
+    source = data.open_source(config, "train", run.sets)
+    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval", run.sets))
     train_step = make_train_step(model, optimizer, config, mesh)
-    for note in [*notes, *more, *counted]:
+    for note in run.notes:
         say(note)
-    if config.data.check and main_process:
+    if config.data.check and run.is_new and main_process:
         refuse_faults(config, say)
 
-    claim_workdir(config, workdir)
+    split = run.claim()
     checkpoints = Checkpoints(
         workdir, keep=config.train.keep, best_metric=config.eval.best_metric, say=say
     )
@@ -130,6 +128,7 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
         if patience.is_over and step < config.train.steps:
             say(f"stopped early, at step {step} of {config.train.steps}: {patience}")
     if main_process:
+        results = with_split(results, split, config, run.sets[0].sources["eval"])
         write_results(workdir, config, results, step)
     return results.summary
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
 from fcnjax import __version__
@@ -13,6 +12,11 @@ from fcnjax.files import read_json, write_json
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
+REQUESTED = "requested"  # section of the file: the config before it was resolved
+BEFORE_A_RUN = (CONFIG_FILE, "split.json")  # files that are written before the first step
+# Where the data are: these may differ on resume if the files there are the same.
+SET_PLACES = ("root", "images", "masks", "annotations", "name")  # of one set, in config.data
+PLACES = (*(f"data.{key}" for key in SET_PLACES), "data.mix")
 # What may differ when a run is resumed; a larger `train.steps` too.
 MAY_DIFFER = (
     "data.cache",
@@ -48,10 +52,11 @@ def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> Non
 def without_places(config: ConfigDict) -> ConfigDict:
     """The config without paths of the machine that trained: they are nobody else's business."""
     config = config.copy_and_resolve_references()
-    config.data.root = ""
-    for key in ("images", "masks"):
+    config.data.root, config.data.mix = "", ()
+    defaults = default_config().data
+    for key in ("images", "masks", "annotations", "name"):
         if Path(config.data[key]).is_absolute():
-            config.data[key] = key
+            config.data[key] = defaults[key]
     if "://" not in (config.model.init_from or ""):
         config.model.init_from = None
     return config
@@ -106,30 +111,56 @@ def is_model_folder(folder: str | Path) -> bool:
         return False
 
 
-def claim_workdir(config: ConfigDict, workdir: Path) -> None:
-    """Writes the config to a new workdir; in one that holds a run, checks that it is the same.
+def load_requested_config(workdir: str | Path) -> ConfigDict | None:
+    """Reads the config of a run as it was requested, before its data filled in what was open.
 
-    A start that failed, as for want of its weights, leaves a config alone, and no run.
+    Returns:
+        The config; None where the workdir keeps none, as one of an earlier version.
+    """
+    path = Path(workdir) / CONFIG_FILE
+    saved = read_json(path).get(REQUESTED)
+    return None if saved is None else _filled(saved, path)
+
+
+def holds_run(workdir: Path) -> bool:
+    """Whether a workdir holds a run.
+
+    A start that failed, as for want of its weights, leaves a config and a split, and no run.
+    """
+    return (workdir / CONFIG_FILE).is_file() and any(
+        path.is_file() and path.name not in BEFORE_A_RUN for path in workdir.rglob("*")
+    )
+
+
+def other_run(workdir: Path, key: str, saved: Any, value: Any, more: list[str]) -> UserError:
+    """The error for a config that is not that of the run in a workdir.
+
+    Args:
+        workdir: The workdir.
+        key: The first key that differs, as `optim.lr`.
+        saved: Its value in the run.
+        value: Its value in the config.
+        more: Other keys that differ.
+    """
+    others = f" (and {len(more)} more: {', '.join(more[:3])})" if more else ""
+    return UserError(
+        f"--workdir: {workdir} holds a run with config.{key} = {saved!r}, and this one has "
+        f"{value!r}{others}; give another workdir, or the same config"
+    )
+
+
+def refuse_other_run(config: ConfigDict, workdir: Path) -> None:
+    """Checks that a resolved config is that of the run in a workdir.
 
     Raises:
-        UserError: The workdir holds a run of another config; names the first keys that differ.
+        UserError: It is not; names the first keys that differ.
     """
-    if (workdir / CONFIG_FILE).is_file() and _holds_more(workdir):
-        saved = load_saved_config(workdir)
-        keys = differences(saved, config, MAY_DIFFER)
-        if "train.steps" in keys and config.train.steps > saved.train.steps:
-            keys.remove("train.steps")
-        if keys:
-            section, key = keys[0].split(".")
-            more = f" (and {len(keys) - 1} more: {', '.join(keys[1:4])})" if keys[1:] else ""
-            raise UserError(
-                f"--workdir: {workdir} holds a run with config.{keys[0]} = "
-                f"{saved[section][key]!r}, and this one has {config[section][key]!r}{more}; "
-                "give another workdir, or the same config"
-            )
-    if jax.process_index() == 0:
-        save_config(workdir, config)
-
-
-def _holds_more(workdir: Path) -> bool:
-    return any(path.is_file() and path.name != CONFIG_FILE for path in workdir.rglob("*"))
+    saved = load_saved_config(workdir)
+    # Runs of before these keys do not have them, and go on as they began.
+    new = [f"data.{key}" for key in ("pixel_type", "orientation") if saved.data[key] is None]
+    keys = differences(saved, config, (*MAY_DIFFER, *new))
+    if "train.steps" in keys and config.train.steps > saved.train.steps:
+        keys.remove("train.steps")
+    if keys:
+        section, key = keys[0].split(".")
+        raise other_run(workdir, keys[0], saved[section][key], config[section][key], keys[1:])

@@ -8,7 +8,7 @@ from fcnjax.config import (
     parse_arg,
 )
 from fcnjax.errors import UserError
-from fcnjax.workdir import load_saved_config, save_config
+from fcnjax.workdir import load_saved_config, save_config, without_places
 
 
 @pytest.fixture
@@ -140,3 +140,16 @@ def test_what_a_config_has_set_can_be_unset():
     config = load_config("driving_cityscapes", ["--config.model.init_from=None"])
     assert config.model.init_from is None
     assert load_config("driving_cityscapes", []).model.init_from is not None
+
+
+def test_a_config_to_publish_names_no_path(tmp_path):
+    config = default_config()
+    for key in ("root", "images", "masks", "annotations", "name"):
+        config.data[key] = f"/secret/{key}"
+    config.data.mix = (("folder:root=/secret/mix", 0.5),)
+    config.model.init_from = "/secret/weights"
+    save_config(tmp_path, without_places(config))
+    assert "secret" not in (tmp_path / "config.json").read_text()
+    config.data.images, config.data.name = "photos", "owner/set"
+    assert without_places(config).data.images == "photos"
+    assert without_places(config).data.name == "owner/set"

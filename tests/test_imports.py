@@ -18,6 +18,7 @@ LAYERS = [
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},
+    {"resume"},
     {"train", "folds", "compare", "publish", "export", "inspect", "serve"},
     {"plan"},
     {"cli"},

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,6 +141,22 @@ def test_killed_once_and_restarted(shapes, options, alone, tmp_path):
     workdir = tmp_path / "killed"
     assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 20))
     assert "resuming at step" in finish(start(shapes, workdir, options))
+    check_same(workdir, alone)
+
+
+def test_killed_and_restarted_where_the_set_moved_and_grew(shapes, options, alone, tmp_path):
+    """The run keeps its split: what came since is not used, and changes nothing."""
+    before, after, workdir = tmp_path / "before", tmp_path / "after", tmp_path / "killed"
+    shutil.copytree(shapes, before)
+    assert kill_and_check(before, workdir, options, lambda: logged(workdir, 20))
+    shutil.copytree(before, after, copy_function=shutil.copy)  # which does not keep times
+    shutil.rmtree(before)
+    for folder, end in (("images", "jpg"), ("masks", "png")):
+        for name in ("a", "picture04b", "z"):
+            shutil.copy(after / folder / f"picture01.{end}", after / folder / f"{name}.{end}")
+    out = finish(start(after, workdir, options))
+    assert "3 new images (images/a.jpg, images/picture04b.jpg, images/z.jpg) are not used" in out
+    assert "resuming at step" in out
     check_same(workdir, alone)
 
 

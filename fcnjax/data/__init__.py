@@ -1,15 +1,19 @@
 """Sources of labelled images, and what a config says of them."""
 
+from collections.abc import Sequence
+
 from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.data.cache import cached
 from fcnjax.data.classes import merge_classes
-from fcnjax.data.converted import ConvertedSource, find_pixel_type
+from fcnjax.data.converted import converted, find_pixel_type
+from fcnjax.data.layout import PARTS
 from fcnjax.data.lists import refuse_folds
 from fcnjax.data.masks import values_of
 from fcnjax.data.mirror import check_mirror_pairs
 from fcnjax.data.mixture import Mixture
+from fcnjax.data.opened import OpenedSet
 from fcnjax.data.pairs import MismatchedSource
 from fcnjax.data.settings import check_settings
 from fcnjax.data.skipping import guarded
@@ -18,7 +22,17 @@ from fcnjax.data.sources import SOURCES
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
 
-__all__ = ["SOURCES", "Source", "open_converted", "open_plain", "open_source", "resolve"]
+__all__ = [
+    "SOURCES",
+    "OpenedSet",
+    "Source",
+    "StoredSource",
+    "mixed_config",
+    "open_plain",
+    "open_sets",
+    "open_source",
+    "resolve",
+]
 
 
 def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
@@ -79,49 +93,63 @@ def open_plain(config: ConfigDict, part: str) -> StoredSource:
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
 
 
-def open_converted(config: ConfigDict, part: str) -> StoredSource:
-    """Opens a split of a resolved config with its images in `config.data.pixel_type`."""
-    source = open_plain(config, part)
-    if config.data.pixel_type is None:  # of a workdir of before the key
-        return source
-    return ConvertedSource(source, config.data.pixel_type, config.data.root)
+def open_sets(config: ConfigDict, parts: Sequence[str] = PARTS) -> list[OpenedSet]:
+    """Opens the sets of a new run: its own, divided as the config says, and those of the mix."""
+    sets = [OpenedSet("", config, {part: open_plain(config, part) for part in parts})]
+    for spec, _ in config.data.mix if "train" in parts else ():
+        other, _ = resolve(mixed_config(load_config(spec), config))
+        # Its `eval` is not used; that it is there tells images that come later from it.
+        sets.append(OpenedSet(spec, other, {part: open_plain(other, part) for part in PARTS}))
+    return sets
 
 
-def _open_kept(config: ConfigDict, part: str) -> Source:
-    """A split of a resolved config, kept and guarded as it says; no mixture."""
-    return guarded(config, part, cached(config, part, open_converted(config, part), to_stderr))
-
-
-def _mixed(source: Source, config: ConfigDict) -> Mixture:
-    """The source and those of `config.data.mix`, by weight."""
-    sources, weights = [source], [1.0]
-    for spec, weight in config.data.mix:
-        other = load_config(spec)
-        for key in ("cache", "on_error", "skip_most"):
+def mixed_config(other: ConfigDict, config: ConfigDict) -> ConfigDict:
+    """The config of a set of `config.data.mix`, read as the run's own set is."""
+    for key in ("cache", "on_error", "skip_most"):
+        other.data[key] = config.data[key]
+    for key in ("pixel_type", "orientation"):
+        if other.data[key] is None:
             other.data[key] = config.data[key]
-        if other.data.pixel_type is None:
-            other.data.pixel_type = config.data.pixel_type
-        other, _ = resolve(other)
+    return other
+
+
+def _open_kept(opened: OpenedSet, part: str) -> Source:
+    """A part of a set, kept and guarded as its config says."""
+    config = opened.config
+    source = converted(opened.sources[part], config.data)
+    return guarded(config, part, cached(config, part, source, to_stderr))
+
+
+def _mixed(sets: Sequence[OpenedSet], config: ConfigDict) -> Mixture:
+    """The training images of a run's own set and those of `config.data.mix`, by weight."""
+    for other in sets[1:]:
         for key in ("class_names", "channels", "ignore_label", "pixel_type"):
-            if other.data[key] != config.data[key]:
+            if other.config.data[key] != config.data[key]:
                 raise UserError(
-                    f"config.data.mix: {spec} has the {key} {other.data[key]}, and this config "
-                    f"{config.data[key]}; they must be equal (see config.data.label_map)"
+                    f"config.data.mix: {other.spec} has the {key} {other.config.data[key]}, and "
+                    f"this config {config.data[key]}; they must be equal (see "
+                    "config.data.label_map)"
                 )
-        sources.append(_open_kept(other, "train"))
-        weights.append(weight)
-    return Mixture(sources, weights)
+    weights = [1.0, *(weight for _, weight in config.data.mix)]
+    return Mixture([_open_kept(each, "train") for each in sets], weights)
 
 
-def open_source(config: ConfigDict, part: str) -> Source:
+def open_source(config: ConfigDict, part: str, sets: Sequence[OpenedSet] = ()) -> Source:
     """Opens the split `train` or `eval` of a resolved config.
+
+    Args:
+        config: The config.
+        part: The split.
+        sets: The sets of a run; () divides the images as the config says.
 
     Raises:
         UserError: The data is not there any more.
     """
-    source = _open_kept(config, part)
-    if config.data.mix and part == "train":
-        source = _mixed(source, config)
+    sets = sets or open_sets(config, (part,))
+    if part == "train" and config.data.mix:
+        source = _mixed(sets, config)
+    else:
+        source = _open_kept(sets[0], part)
     if config.data.shuffle_labels and part == "train":
         return MismatchedSource(source, config.data.split_seed, config.data.ignore_label)
     return source

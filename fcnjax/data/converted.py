@@ -3,8 +3,10 @@
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from fcnjax.data.classes import evenly
+from fcnjax.data.example import Example
 from fcnjax.data.pixel_type import PIXEL_TYPES, Conversion
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.errors import UserError
@@ -38,10 +40,26 @@ class ConvertedSource:
         """Of the files."""
         return self._source.stamps()
 
+    def examples(self) -> list[Example]:
+        """The identity of each example."""
+        return self._source.examples()
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self._source[index]
         name = f"{self._root}: {example['name']}"
         return {**example, "image": self._convert(np.asarray(example["image"]), name)}
+
+
+def converted(source: StoredSource, data: ConfigDict) -> StoredSource:
+    """The source with its images in `config.data.pixel_type`.
+
+    Args:
+        source: The examples as they are stored.
+        data: `config.data`, resolved; of a workdir of before the key, images stay as they are.
+    """
+    if data.pixel_type is None:
+        return source
+    return ConvertedSource(source, data.pixel_type, data.root)
 
 
 def find_pixel_type(source: Source) -> str | None:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.classes import evenly
 from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.example import Example, example_of
 from fcnjax.data.masks import LabelReader
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
@@ -35,6 +36,7 @@ class PairSource:
     ):
         self.class_names = tuple(data.class_names)
         self._pairs = list(pairs)
+        self._root = Path(data.root)
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
@@ -49,6 +51,13 @@ class PairSource:
     def stamps(self) -> list[tuple]:
         """Of the files."""
         return stamps(path for pair in self._pairs for path in pair if isinstance(path, Path))
+
+    def examples(self) -> list[Example]:
+        """The identity of each example: its image and, where the label is a file, its mask."""
+        return [
+            example_of(self._root, [path for path in pair if isinstance(path, Path)])
+            for pair in self._pairs
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_path, mask = self._pairs[index]

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.classes import find_classes
 from fcnjax.data.decode import File, image_size, read_image
+from fcnjax.data.example import Example
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.masks import LabelReader
 from fcnjax.data.pairs import refuse_sizes
@@ -50,10 +51,12 @@ class Records(Protocol):
     Attributes:
         spans: Which they are: a file or split, the first of its records, and the one past the last.
         files: The files that hold them.
+        span_files: Those of each of the spans.
     """
 
     spans: Sequence[tuple[str, int, int]]
     files: Sequence[Path]
+    span_files: Sequence[Sequence[Path]]
 
     def __len__(self) -> int:
         """How many there are."""
@@ -91,6 +94,16 @@ class RecordSource:
     def stamps(self) -> list[tuple]:
         """Which records are read, and of which files."""
         return [*self._records.spans, *stamps(self._records.files)]
+
+    def examples(self) -> list[Example]:
+        """The identity of each record: its row of a file or split, and the files that hold it."""
+        return [
+            Example((f"{Path(name).name}[{row}]",), tuple(files), ((row, row + 1),))
+            for (name, start, stop), files in zip(
+                self._records.spans, self._records.span_files, strict=True
+            )
+            for row in range(start, stop)
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         image_file, mask, name = self._records[index]

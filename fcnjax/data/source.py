@@ -2,6 +2,8 @@
 
 from typing import Any, Protocol
 
+from fcnjax.data.example import Example
+
 
 class Source(Protocol):
     """Labelled images, read one at a time by index. Picklable: workers get a copy.
@@ -37,3 +39,6 @@ class StoredSource(Source, Protocol):
 
     def stamps(self) -> list[tuple]:
         """What tells these files from others, for a cache of what is decoded from them."""
+
+    def examples(self) -> list[Example]:
+        """The identity of each example, in order: a run keeps its split by it."""

@@ -5,15 +5,19 @@ from fcnjax.evaluate.results import (
     METRICS_FILE,
     Results,
     read_image_counts,
+    read_image_names,
     read_scores,
     write_results,
 )
+from fcnjax.evaluate.scored import with_split
 
 __all__ = [
     "METRICS_FILE",
     "Evaluator",
     "Results",
     "read_image_counts",
+    "read_image_names",
     "read_scores",
+    "with_split",
     "write_results",
 ]

@@ -5,12 +5,13 @@ import argparse
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax import data, metrics
+from fcnjax import metrics
 from fcnjax.config import default_config, override
 from fcnjax.errors import UserError
 from fcnjax.evaluate.averaged import evaluate_predictor
 from fcnjax.evaluate.evaluator import Evaluator
 from fcnjax.evaluate.results import METRICS_FILE, Results, write_results
+from fcnjax.evaluate.scored import Scored, open_scored
 from fcnjax.hosts import add_host_arguments, check_alike, joined
 from fcnjax.mesh import make_mesh, replicated
 from fcnjax.predict import Request, load_variables, parse_step
@@ -61,7 +62,7 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
         config, results, step = _plainly(args, overrides)
         asked = None
     else:
-        config, results, step = _as_asked(request, args.out, overrides)
+        config, results, step = _as_asked(request, args, overrides)
         asked = {key: value for key, value in request.plan.items() if key != "outputs"}
         asked["workdirs"] = args.workdir
     if jax.process_index():
@@ -86,18 +87,21 @@ def _plainly(args: argparse.Namespace, overrides: list[str]) -> tuple[ConfigDict
     config, model, variables, step = load_variables(
         workdir, parse_step(args.step), args.dtype, replicated(mesh)
     )
+    saved, config = config, config.copy_and_resolve_references()
     config.mesh = here.mesh
     _override(config, overrides)
     check_alike(config, workdir)
-    evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval"))
-    return config, evaluator(variables), step
+    scored = open_scored(config, saved, args.workdir, args.new_images)
+    _show(scored)
+    evaluator = Evaluator(model, config, mesh, scored.source)
+    return config, scored.add_to(evaluator(variables)), step
 
 
 def _as_asked(
-    request: Request, out: str | None, overrides: list[str]
+    request: Request, args: argparse.Namespace, overrides: list[str]
 ) -> tuple[ConfigDict, Results, int]:
     """Scores what `fcnjax predict` would write for the same request, on one device."""
-    if out is None:
+    if args.out is None:
         raise UserError(
             "--out: say where the scores go; the workdir has those of a plain prediction"
         )
@@ -107,10 +111,18 @@ def _as_asked(
         if word.startswith("--config.mesh."):
             raise UserError(f"{word}: what --tta and the like ask for is scored on one device")
     predictor = request.load()
-    config, step = predictor.model.config.copy_and_resolve_references(), predictor.model.step
+    saved, step = predictor.model.config, predictor.model.step
+    config = saved.copy_and_resolve_references()
     _override(config, overrides)
-    source = data.open_source(config, "eval")
-    return config, evaluate_predictor(predictor, config, source), step
+    scored = open_scored(config, saved, args.workdir, args.new_images)
+    _show(scored)
+    return config, scored.add_to(evaluate_predictor(predictor, config, scored.source)), step
+
+
+def _show(scored: Scored) -> None:
+    if jax.process_index() == 0:
+        for note in scored.notes:
+            print(note)
 
 
 def _override(config: ConfigDict, overrides: list[str]) -> None:
@@ -127,8 +139,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and words that change keys of the config."""
     parser = argparse.ArgumentParser(
         prog="fcnjax evaluate",
-        description="Score a checkpoint on the evaluation split; print the table, and write "
-        "metrics.json, images.npz (the counts of each image, for fcnjax report) and report.html. "
+        description="Score a checkpoint on the images that its run held out; print the table, and "
+        "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
+        "report.html. "
         "--config.data.KEY=VALUE says where other images are, with KEY one of "
         f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
@@ -137,6 +150,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     add_request_arguments(parser, outputs="probabilities")
     parser.add_argument("--out", metavar="DIR", help="where the files go (the workdir)")
+    parser.add_argument(
+        "--new-images",
+        action="store_true",
+        help="score the images that were added to the set since the run began, which no split of "
+        "the run has",
+    )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
     known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)
@@ -145,6 +164,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
             )
+    if args.out is None and args.new_images:
+        raise UserError("--out: say where the scores of the new images go")
     if args.out is None and "://" in args.workdir[0]:
         raise UserError(f"--out: say where the scores of {args.workdir[0]} go")
     return args, overrides

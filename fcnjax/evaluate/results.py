@@ -36,6 +36,8 @@ class Results:
         intervals: Where scores lie in 95 % of all draws of the images, as of `metrics.intervals`.
         images: `[N, 3, C]` int64, as of `metrics.image_counts`, of each image in the order of the
             source; 0 of those left out.
+        names: Of these images.
+        trained_on: How many of them the model was trained on; None where that is not known.
     """
 
     confusion: np.ndarray
@@ -45,6 +47,8 @@ class Results:
     extra: dict[str, Any] = field(default_factory=dict)
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     images: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    trained_on: int | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -146,7 +150,8 @@ def write_results(
     out = Path(workdir if out is None else out)
     if results.images is not None:
         with atomic(out / IMAGES_FILE) as path, path.open("wb") as file:
-            np.savez_compressed(file, counts=results.images)
+            names = {"names": np.asarray(results.names)} if results.names else {}
+            np.savez_compressed(file, counts=results.images, **names)
     write_json(
         out / METRICS_FILE,
         {
@@ -157,6 +162,7 @@ def write_results(
             "metrics": results.summary,
             "intervals": results.intervals,
             **({"left_out": results.left_out} if results.left_out else {}),
+            **({} if results.trained_on is None else {"trained_on": results.trained_on}),
             **{key: results.extra[key] for key in ("reliability",) if key in results.extra},
             "confusion": results.confusion.tolist(),
         },
@@ -164,7 +170,11 @@ def write_results(
     write_report(
         out,
         config,
-        {"step": step, **results.metrics},
+        {
+            "step": step,
+            **({"images_trained_on": results.trained_on} if results.trained_on else {}),
+            **results.metrics,
+        },
         results.confusion,
         results.examples,
         command=f"fcnjax evaluate --workdir={workdir}\n"
@@ -202,11 +212,22 @@ def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
     path = Path(workdir) / IMAGES_FILE
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            counts = arrays["counts"]
-    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        counts = np.zeros(0)
+    counts = _read_array(path, "counts")
     if counts.ndim != 3 or counts.shape[1:] != (3, classes) or counts.dtype != np.int64:
         raise UserError(f"{path}: has no counts of {classes} classes; `fcnjax evaluate` writes it")
     return counts
+
+
+def read_image_names(workdir: str | Path) -> tuple[str, ...]:
+    """`Results.names` as `write_results` wrote them; () where they are not there."""
+    path = Path(workdir) / IMAGES_FILE
+    return tuple(_read_array(path, "names").tolist()) if path.is_file() else ()
+
+
+def _read_array(path: Path, key: str) -> np.ndarray:
+    """An array of a file; an empty one where it has none of the name, or is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[key]
+    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        return np.zeros(0)

@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.decode import image_size, read_image, read_mask
+from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_root
 from fcnjax.data.lists import file_names, hold_out, read_names, refuse_folds
 from fcnjax.data.masks import ClassTable
@@ -96,6 +97,15 @@ class FaceSource:
         """Of the images and the masks."""
         images = (self._image(face) for face in self._faces)
         return stamps([*images, *(mask for face in self._faces for mask in self._masks(face))])
+
+    def examples(self) -> list[Example]:
+        """The identity of each face: its image, and as contents all of its masks."""
+        found = []
+        for face in self._faces:
+            example = example_of(self._root, (self._image(face), *self._masks(face)))
+            # A part that is drawn later is another label, and not another face.
+            found.append(example._replace(names=example.names[:1]))
+        return found
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         face = self._faces[index]

@@ -30,6 +30,7 @@ from fcnjax.data.annotations import (
     refuse_missing,
 )
 from fcnjax.data.decode import read_image
+from fcnjax.data.example import Example, content_digest, example_of
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.lists import hold_out, refuse_folds
 from fcnjax.data.named import NamedClasses, name_classes
@@ -225,6 +226,7 @@ class CocoSource:
         self.class_names = tuple(data.class_names)
         self._file = file
         self._folder = folder
+        self._root = Path(data.root)
         self._channels = data.channels
         self._pages = data.pages
         self._classes = NamedClasses(data)
@@ -242,6 +244,20 @@ class CocoSource:
         """Of the annotations and the images."""
         names = read_index(self._file).names
         return stamps([self._file, *(self._folder / names[row] for row in self._rows)])
+
+    def examples(self) -> list[Example]:
+        """The identity of each example: its image, and a digest of its own annotations."""
+        index = read_index(self._file)
+        return [
+            example_of(
+                self._root,
+                (self._folder / index.names[row],),
+                digest=content_digest(
+                    index.sizes[row], [(r.category, r.crowd, r.shape) for r in index.regions[row]]
+                ),
+            )
+            for row in self._rows.tolist()
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row = read_index(self._file), self._rows[index]

@@ -31,6 +31,7 @@ from fcnjax.data.bands import (
     read_stored,
 )
 from fcnjax.data.classes import evenly
+from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.lists import hold_out
 from fcnjax.data.masks import ClassTable, values_of
@@ -94,6 +95,7 @@ class GeotiffSource:
     def __init__(self, areas: Sequence[Area], data: ConfigDict):
         self.class_names = tuple(data.class_names)
         self._areas = list(areas)
+        self._root = Path(data.root)
         self._window = _window_of(data)
         self._names = channel_names(data.channels)
         self._pages = data.pages
@@ -114,6 +116,16 @@ class GeotiffSource:
         """Of the files, and which part of each is read."""
         files = stamps(file for area in self._areas for file in (area.image, area.mask))
         return [*files, *((area.start, area.stop, area.chosen) for area in self._areas)]
+
+    def examples(self) -> list[Example]:
+        """The identity of each window: the raster, the mask, and its rows and columns."""
+        found = []
+        for area in self._areas:
+            whole = example_of(self._root, (area.image, area.mask))
+            for index in range(area.count(self._window)):
+                top, left, height, width = area.window(index, self._window)
+                found.append(whole._replace(box=((top, top + height), (left, left + width))))
+        return found
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         area, window = self._place(index)

@@ -53,7 +53,8 @@ class HfRecords:
         # Its rows stay on disk, and so its pickle holds file names.
         self._rows = _library().concatenate_datasets(pieces)
         self.spans = tuple(spans)
-        self.files = tuple(Path(file["filename"]) for file in self._rows.cache_files)
+        self.span_files = tuple(_files_of(splits[key]) for key, _, _ in spans)
+        self.files = _files_of(self._rows)
         self._set = name
         self._split = split
         self._columns = columns
@@ -81,6 +82,11 @@ class HfRecords:
         if isinstance(cell, Mapping) and cell.get("path"):
             return Path(cell["path"])
         raise UserError(f"{where}: is empty")
+
+
+def _files_of(rows: Any) -> tuple[Path, ...]:
+    """The files of a `datasets.Dataset`."""
+    return tuple(Path(file["filename"]) for file in rows.cache_files)
 
 
 def _name(cell: bytes | Mapping[str, Any] | None) -> str:

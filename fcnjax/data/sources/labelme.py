@@ -25,6 +25,7 @@ from PIL import Image, ImageDraw
 
 from fcnjax.data.annotations import FARTHEST, field, parse_json, read_text
 from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.lists import hold_out, read_names, refuse_folds
@@ -155,6 +156,14 @@ class LabelmeSource:
         """Of the JSON files and the images beside them."""
         images = (_image_beside(path, read_annotation(path), self._root) for path in self._files)
         return stamps([*self._files, *filter(None, images)])
+
+    def examples(self) -> list[Example]:
+        """The identity of each example: its image and its LabelMe file, or that with both."""
+        images = (_image_beside(path, read_annotation(path), self._root) for path in self._files)
+        return [
+            example_of(self._root, (image, path) if image else (path,))
+            for image, path in zip(images, self._files, strict=True)
+        ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._files[index]

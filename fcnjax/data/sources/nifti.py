@@ -17,6 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.classes import evenly
+from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.masks import ClassTable
 from fcnjax.data.sources.whole_files import divide, find_values
@@ -68,6 +69,7 @@ class NiftiSource:
         self.class_names = tuple(data.class_names)
         self.images = [volume.image for volume in volumes]
         self._volumes = list(volumes)
+        self._root = Path(data.root)
         self._reading = SliceReading(data)
         self._instances = data.encoding == "instances"
         self._classes = ClassTable(data)
@@ -86,6 +88,17 @@ class NiftiSource:
         """Of the files, and which part of each is read."""
         files = stamps(file for volume in self._volumes for file in (volume.image, volume.mask))
         return [*files, *(volume.slices for volume in self._volumes)]
+
+    def examples(self) -> list[Example]:
+        """The identity of each slice: the volume, the mask, and its part of the axes."""
+        found = []
+        for volume in self._volumes:
+            whole = example_of(self._root, (volume.image, volume.mask))
+            box = [(0, length) for length in volume.shape]
+            for position in volume.slices:
+                box[self._reading.axis] = (position, position + 1)
+                found.append(whole._replace(box=tuple(box)))
+        return found
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, position = self._place(index)

@@ -51,6 +51,7 @@ class TfdsRecords:
     def __init__(self, builder: Any, split: str, images: str, masks: str):
         instructions = builder.info.splits[split].file_instructions
         self.files = tuple(Path(part.filename) for part in instructions)
+        self.span_files = tuple((file,) for file in self.files)
         self.spans = tuple(
             (str(part.filename), part.skip, part.skip + part.take) for part in instructions
         )

@@ -1,0 +1,71 @@
+"""Chosen examples of several sources, as one source."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fcnjax.data.example import Example
+from fcnjax.data.source import StoredSource
+from fcnjax.errors import UserError
+from fcnjax.files import stamps
+
+
+class Selected:
+    """Chosen examples of several sources.
+
+    Args:
+        sources: The sources, one or more.
+        rows: The chosen examples in order, by their place in all sources one after the other; -1
+            for one that is missing.
+        missing: The title of each missing example, by its place in `rows`.
+    """
+
+    def __init__(
+        self, sources: Sequence[StoredSource], rows: Sequence[int], missing: Mapping[int, str]
+    ):
+        self.class_names = sources[0].class_names
+        self._sources = list(sources)
+        self._starts = np.cumsum([0, *map(len, sources)])
+        self._rows = np.asarray(rows, np.int64)
+        self._missing = dict(missing)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _place(self, index: int) -> tuple[StoredSource, int]:
+        # Python ends a loop over a source by this.
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index in self._missing:
+            raise UserError(f"{self._missing[index]}: is not there any more")
+        row = int(self._rows[index])
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self._sources[number], row - int(self._starts[number])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of an example.
+
+        Raises:
+            UserError: It is missing.
+        """
+        source, row = self._place(index)
+        return source.size(row)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        source, row = self._place(index)
+        return source[row]
+
+    def examples(self) -> list[Example]:
+        """The identity of each example."""
+        every = [example for source in self._sources for example in source.examples()]
+        return [
+            Example((self._missing[place],), ()) if place in self._missing else every[row]
+            for place, row in enumerate(self._rows.tolist())
+        ]
+
+    def stamps(self) -> list[tuple]:
+        """Of the files of the chosen examples, and which parts of them are read."""
+        examples = self.examples()
+        files = dict.fromkeys(file for example in examples for file in example.files)
+        return [*stamps(files), *((e.names, e.box, e.digest) for e in examples)]

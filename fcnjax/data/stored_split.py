@@ -1,0 +1,180 @@
+"""The split of a run as its workdir keeps it: `split.json`.
+
+A run draws its split once. Files that are added or removed later, or lists that are changed, would
+divide the images anew, and images that were trained on would be scored.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from fcnjax.config import default_config, tuples
+from fcnjax.data.example import Box, Example, FileRecord, file_records, hashed_bytes, title
+from fcnjax.errors import UserError
+from fcnjax.files import read_json, write_text
+
+SPLIT_FILE = "split.json"
+FORMAT_VERSION = 1
+Key = tuple[tuple[str, ...], Box]
+
+
+class StoredExample(NamedTuple):
+    """An example as a run found it when it began.
+
+    Attributes:
+        names: As of `Example`.
+        box: As of `Example`.
+        digest: As of `Example`.
+        files: The records of its files.
+    """
+
+    names: tuple[str, ...]
+    box: Box
+    digest: str
+    files: tuple[FileRecord, ...]
+
+    @property
+    def key(self) -> Key:
+        """The names and the part, which tell it from others of its set."""
+        return self.names, self.box
+
+    @property
+    def title(self) -> str:
+        """The image's name, and the part of it."""
+        return title(self.names, self.box)
+
+
+@dataclass(frozen=True)
+class StoredSet:
+    """A set of images of a run, its own or one of `config.data.mix`, and how it is divided.
+
+    Attributes:
+        spec: Of `config.data.mix`; "" is the run's own set.
+        data: Its resolved `config.data`.
+        limit: Bytes of each file that were hashed; larger files in pieces.
+        from_start: Whether this is what the run began with; else it was stored later, and what the
+            run was trained on before is not known.
+        parts: The examples of `train` and `eval`, in order; `eval` of a mixed set is not used.
+    """
+
+    spec: str
+    data: ConfigDict
+    limit: int
+    from_start: bool
+    parts: Mapping[str, Sequence[StoredExample]]
+
+    @property
+    def root(self) -> str:
+        """Where the set is, for messages."""
+        return self.data.root or self.data.name or self.data.source
+
+    def keys(self) -> set[Key]:
+        """The keys of all examples."""
+        return {one.key for examples in self.parts.values() for one in examples}
+
+
+Split = tuple[StoredSet, ...]  # the run's own set first
+
+
+def store(
+    spec: str, data: ConfigDict, parts: Mapping[str, Sequence[Example]], from_start: bool = True
+) -> StoredSet:
+    """A set as it is now: reads some of each of its files."""
+    files = {file for examples in parts.values() for e in examples for file in e.files}
+    limit = hashed_bytes(len(files))
+    records = file_records(files, limit)
+    return StoredSet(
+        spec,
+        data,
+        limit,
+        from_start,
+        {
+            part: tuple(
+                StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files))
+                for e in examples
+            )
+            for part, examples in parts.items()
+        },
+    )
+
+
+def write_split(workdir: Path, split: Split) -> None:
+    """Writes `split.json`, an example a line."""
+    sets = []
+    for one in split:
+        files: dict[FileRecord, int] = {}
+        parts = {
+            part: [
+                [
+                    example.names,
+                    example.box,
+                    example.digest,
+                    [files.setdefault(record, len(files)) for record in example.files],
+                ]
+                for example in examples
+            ]
+            for part, examples in one.parts.items()
+        }
+        head = {"spec": one.spec, "data": one.data.to_dict(), "hashed_bytes": one.limit}
+        head["from_start"] = one.from_start
+        sets.append(_lines({**head, **parts, "files": list(files)}))
+    text = f'{{"format_version": {FORMAT_VERSION}, "sets": [\n' + ",\n".join(sets) + "\n]}\n"
+    write_text(workdir / SPLIT_FILE, text)
+
+
+def _lines(content: Mapping[str, Any]) -> str:
+    """A JSON object whose lists have an item a line."""
+    entries = []
+    for key, value in content.items():
+        text = json.dumps(value)
+        if isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(map(json.dumps, value)) + "\n]"
+        entries.append(f"{json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(entries) + "\n}"
+
+
+def read_split(workdir: str | Path) -> Split | None:
+    """The split that a workdir keeps; None where it keeps none, as of an earlier version.
+
+    Raises:
+        UserError: The file is damaged, or of another version.
+    """
+    path = Path(workdir) / SPLIT_FILE
+    if not path.is_file():
+        return None
+    saved = read_json(path)
+    version = saved.get("format_version") if isinstance(saved, dict) else None
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path}: format_version is {version}; this fcnjax reads {FORMAT_VERSION}")
+    try:
+        return tuple(map(_read_set, saved["sets"]))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: is not a split that fcnjax wrote: {reason}") from error
+
+
+def _read_set(saved: Mapping[str, Any]) -> StoredSet:
+    data = default_config().data
+    for key, value in saved["data"].items():
+        data[key] = tuples(value)
+    files = [FileRecord(*record) for record in saved["files"]]
+    parts = {
+        part: tuple(
+            StoredExample(tuple(names), tuples(box), digest, tuple(files[i] for i in places))
+            for names, box, digest, places in saved[part]
+        )
+        for part in ("train", "eval")
+        if part in saved
+    }
+    return StoredSet(saved["spec"], data, saved["hashed_bytes"], saved["from_start"], parts)
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """Names in a line: the first ones of many."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

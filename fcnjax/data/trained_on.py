@@ -1,0 +1,78 @@
+"""Finds out which examples a run was trained on, by the contents of their images."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from fcnjax.data.example import Box, Example, FileRecord, file_records
+from fcnjax.data.stored_split import StoredExample, StoredSet
+
+
+def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExample]:
+    """Examples with the records of their images, hashed as those of a stored set are.
+
+    An image whose size none of the training images has is not read.
+    """
+    images = [example.files[0] for example in examples if example.files]
+    records = file_records(images)
+    sizes = {one.files[0].size for one in stored.parts["train"] if one.files}
+    likely = (path for path, record in records.items() if record.size in sizes)
+    records |= file_records(likely, stored.limit)
+    return [
+        StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files[:1]))
+        for e in examples
+    ]
+
+
+def find_trained_on(
+    scored: Sequence[StoredExample], stored: StoredSet, same_records: bool = False
+) -> list[str]:
+    """The titles of the examples whose image, or a part of it, is among those trained on.
+
+    Names do not count: a copy under another name is the same image, and another image may have the
+    name of one that was trained on.
+
+    Args:
+        scored: The examples, hashed as those of `stored` are.
+        stored: A set of the run.
+        same_records: Whether records of one name are the same, whatever the contents of the file
+            that holds them: those of a set that is read from where the run read it.
+    """
+
+    def image_of(one: StoredExample) -> object:
+        is_record = len(one.box) == 1
+        return one.names if same_records and is_record else _image_of(one)
+
+    boxes: dict[object, list[Box]] = defaultdict(list)
+    for one in stored.parts["train"]:
+        boxes[image_of(one)].append(one.box)
+    # A raster has thousands of windows.
+    arrays = {image: _array(found) for image, found in boxes.items()}
+    return [
+        one.title
+        for one in scored
+        if image_of(one) in arrays and _overlaps(one.box, arrays[image_of(one)])
+    ]
+
+
+def _array(boxes: Sequence[Box]) -> np.ndarray:
+    """Parts of an image as `[N, axes, 2]`; no axes where one of them is all of it."""
+    boxes = boxes if all(boxes) else [()]
+    return np.asarray(boxes, np.int64).reshape(len(boxes), len(boxes[0]), 2)
+
+
+def _overlaps(box: Box, others: np.ndarray) -> bool:
+    """Whether a part of an image has something in common with one of others."""
+    if not box or not others.shape[1]:
+        return True
+    start, stop = np.asarray(box).T
+    return bool(((start < others[..., 1]) & (others[..., 0] < stop)).all(-1).any())
+
+
+def _image_of(one: StoredExample) -> object:
+    """The contents of the image file; the names where the images are in no file."""
+    if not one.files:
+        return one.names
+    record: FileRecord = one.files[0]
+    return (record.size, record.digest) if record.digest else (one.names, record)
