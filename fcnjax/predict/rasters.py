@@ -22,6 +22,10 @@ BLOCK = 256  # pixels a side of the blocks of a GeoTIFF, and of the rows written
 GDAL_CACHE = 2**27  # bytes of decoded blocks; by itself it takes a twentieth of the memory
 
 
+class Unreadable(UserError):
+    """A part of a raster that cannot be read: nothing is wrong with other files."""
+
+
 class RasterWindows:
     """A raster that threads read windows of.
 
@@ -54,10 +58,13 @@ class RasterWindows:
         """The bands `[h, w, C]` of a window, and bool `[h, w]`: where there is any data.
 
         Raises:
-            UserError: The file is damaged, or has values that the model's type has not.
+            Unreadable: The file is damaged, or has values that the model's type has not.
         """
-        pixels, valid = self._reader().read(window)
-        return self._convert(pixels, str(self._path)), valid
+        try:
+            pixels, valid = self._reader().read(window)
+            return self._convert(pixels, str(self._path)), valid
+        except UserError as error:
+            raise Unreadable(str(error)) from error
 
     def _reader(self) -> BandReader:
         if not hasattr(self._own, "reader"):

@@ -30,6 +30,7 @@ from fcnjax.predict.progress import Tally
 from fcnjax.predict.rasters import (
     ImageWindows,
     RasterWindows,
+    Unreadable,
     is_raster,
     little_cached,
     place_of,
@@ -199,8 +200,11 @@ class Tiler:
                     self._tiling.simplify,
                 )
 
-        with contextlib.closing(windows), little_cached():
-            self._run(item, windows, layers_of(self._predictor, outputs), write)
+        try:
+            with contextlib.closing(windows), little_cached():
+                self._run(item, windows, layers_of(self._predictor, outputs), write)
+        except Unreadable as error:
+            return Outcome(item, None, None, str(error), time.perf_counter() - start)
         mask = f"{item.id}_mask.tif" if "mask" in outputs else None
         return Outcome(item, windows.size, mask, None, time.perf_counter() - start)
 
