@@ -110,7 +110,7 @@ BAD = {
     "cut png": (lambda i, e: e(i)[:2000], 400, "image: cannot be read as an image"),
     "cut jpeg": (lambda i, e: e(i, "JPEG")[:900], 400, "image: cannot be read as an image"),
     "cut header": (lambda i, e: e(i)[:20], 400, "cannot be read"),
-    "float": (lambda i, e: e(i[..., 0] + np.float32(0.5), "TIFF"), 400, "with fractions"),
+    "float": (lambda i, e: e(i[..., 0] / np.float32(2), "TIFF"), 400, "with fractions"),
     "no width": (lambda _, __: bomb(0, 5), 400, "cannot be read"),
     "large": (lambda i, e: e(np.zeros((129, 128), np.uint8)), 413, "128x129, 16512 pixels"),
     "bomb": (lambda _, __: bomb(2**31 - 1, 2**31 - 1), 413, "the limit is 16384"),
