@@ -1,5 +1,6 @@
 """`fcnjax COMMAND`: picks the module of a command and imports only that one."""
 
+import io
 import os
 import sys
 
@@ -39,6 +40,7 @@ def main(argv: list[str]) -> int:
 
     May be called again and again in one process.
     """
+    _escape_output()
     try:
         if not argv or argv[0] in ("-h", "--help"):
             print(usage())
@@ -59,6 +61,12 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("fcnjax: interrupted", file=sys.stderr)
         return 130
+
+
+def _escape_output() -> None:
+    """Prints file names that are not UTF-8 with escapes, as standard error does."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def keep_compiled() -> None:

@@ -69,8 +69,11 @@ def default_config() -> ConfigDict:
                 "mask_values": (),
                 "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
                 "mask_names": (),  # coco, labelme: a name a stored value; () finds them
-                "ignore_values": (),  # stored values that are ignored, as (0,)
+                "ignore_values": (),  # stored values that are ignored, as (0,) or (-1,)
                 # (left, right) pairs of classes that change places where an image is mirrored.
+                # Masks without the EXIF orientation of their images are of "stored" pixels or of
+                # the "turned" picture; "auto" looks. Sizes decide where they can.
+                "mask_exif": "auto",
                 "mirror_pairs": (),
                 "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
                 "annotations": "",  # listing, coco: the file of them; labelme: their folder

@@ -73,9 +73,9 @@ def new_folder(path: str | Path) -> Iterator[Path]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes `text` to `path`, whole or not at all."""
+    """Writes `text` to `path`, whole or not at all; bytes of names not in UTF-8 as escapes."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: str | Path, value: Any) -> None:

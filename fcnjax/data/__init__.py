@@ -6,8 +6,9 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.data.cache import cached
-from fcnjax.data.classes import merge_classes
+from fcnjax.data.class_names import clean_config_names, refuse_similar_names
 from fcnjax.data.converted import converted, find_pixel_type
+from fcnjax.data.label_map import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.lists import refuse_folds
 from fcnjax.data.masks import values_of
@@ -44,6 +45,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     config = config.copy_and_resolve_references()
     data = config.data
     check_settings(config)
+    clean_config_names(data)
     layout = choose(SOURCES, data.source, "config.data.source")
     if not layout.divides:
         refuse_folds(data, f"by chance, and config.data.source={data.source} has splits of its own")
@@ -75,6 +77,7 @@ def _check_classes(data: ConfigDict) -> None:
     for key, entries in (("class_names", data.class_names), ("mask_values", values)):
         if len(set(entries)) < len(entries):
             raise UserError(f"config.data.{key}: {data[key]} has an entry twice")
+    refuse_similar_names(data.class_names)
     if both := set(values) & set(data.ignore_values):
         raise UserError(
             f"config.data.ignore_values: {min(both)} is a class, by config.data.mask_values"

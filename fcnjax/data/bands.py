@@ -23,6 +23,7 @@ from fcnjax.data.channels import Bands, choose_bands, combine
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff import read_tiff_header
+from fcnjax.data.whole_numbers import whole_numbers
 from fcnjax.errors import UserError
 
 # Row, column, height and width, in pixels.
@@ -174,10 +175,10 @@ def _palette(raster: Any, index: int) -> list[RGB] | None:
 
 
 def read_stored(path: str | Path, window: Window | None = None) -> np.ndarray:
-    """Reads what a mask stores: whole numbers, of its first band.
+    """Reads what a mask stores: whole numbers, of its only band.
 
     Returns:
-        `[H, W]` int32, its nodata value as it is.
+        `[H, W]` uint8 or int32, as `whole_numbers` makes them.
 
     Raises:
         UserError: The file is missing or damaged, has several bands, or other than whole numbers.
@@ -186,16 +187,7 @@ def read_stored(path: str | Path, window: Window | None = None) -> np.ndarray:
         if raster.count != 1:
             raise UserError(f"{path}: has {raster.count} bands, and a mask has one")
         values = raster.read(1, window=_window(path, raster, window))
-    if values.dtype.kind == "f":
-        # 2 ** 31 and on, and NaN, have no int32.
-        with np.errstate(invalid="ignore"):
-            whole = values.astype(np.int32)
-        if (whole != values).any():
-            raise UserError(f"{path}: has {values.dtype} pixels, and a mask has whole numbers")
-        return whole
-    if values.dtype.kind not in "ui":
-        raise UserError(f"{path}: has {values.dtype} pixels, and a mask has whole numbers")
-    return values.astype(np.int32)
+        return whole_numbers(values, path, raster.nodatavals[0])
 
 
 def read_header(path: str | Path, pages: str = "") -> Raster:

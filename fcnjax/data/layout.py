@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.data.mask_exif import resolve_mask_exif
 from fcnjax.data.pairs import PairSource
 from fcnjax.data.source import StoredSource
 from fcnjax.errors import UserError, choose
@@ -56,8 +57,11 @@ def fixed_layout(
         data = config.data
         require_root(data)
         fill_in(data, fixed)
-        counts = [len(list_pairs(data, data[f"{part}_split"])) for part in PARTS]
-        return [f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"]
+        pairs = [list_pairs(data, data[f"{part}_split"]) for part in PARTS]
+        note = f"{data.root}: {len(pairs[0])} images to train on, {len(pairs[1])} held out"
+        if read_label:
+            return [note]
+        return [note, *resolve_mask_exif(data, [*pairs[0], *pairs[1]])]
 
     def open_part(config: ConfigDict, part: str) -> StoredSource:
         data = config.data

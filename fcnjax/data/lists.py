@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.data.file_names import existing
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError
 from fcnjax.files import inside
@@ -74,6 +75,7 @@ def listed_pairs(
             inside(images, f"{name}{image_end}", where),
             inside(masks, f"{name}{mask_end}", where),
         )
+        pair = tuple(map(existing, pair))
         for what, file in zip(("image", "mask"), pair, strict=True):
             if file.name not in there.get(file.parent, ()):
                 raise UserError(f"{where}: no {what} {file.name} in {file.parent}")

@@ -10,16 +10,10 @@ from collections.abc import Iterable
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.data.class_names import BACKGROUND, class_name
 from fcnjax.data.layout import fill_in
 from fcnjax.data.masks import values_of
 from fcnjax.errors import UserError, unknown
-
-BACKGROUND = "background"
-
-
-def class_name(name: str) -> str:
-    """The name of a class, given one in an annotation; LabelMe's `_background_` has two names."""
-    return BACKGROUND if name == f"_{BACKGROUND}_" else name
 
 
 def name_classes(data: ConfigDict, found: Iterable[str], known: bool = False) -> None:

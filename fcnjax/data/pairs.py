@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.classes import evenly
 from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.example import Example, example_of
+from fcnjax.data.file_names import printable
+from fcnjax.data.mask_exif import mask_size, turn_with_image
+from fcnjax.data.mask_files import is_array
+from fcnjax.data.mask_set import evenly
 from fcnjax.data.masks import LabelReader
+from fcnjax.data.orientation import UPRIGHT, read_orientation
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
@@ -26,6 +30,9 @@ class PairSource:
         data: `config.data`, resolved.
         read_label: Reads class ids `[H, W]`, given that and the image's height and width; None: a
             mask file, as `config.data` says. Picklable.
+
+    Attributes:
+        pairs: Image and mask files; [] where labels are read from others.
     """
 
     def __init__(
@@ -37,9 +44,11 @@ class PairSource:
         self.class_names = tuple(data.class_names)
         self._pairs = list(pairs)
         self._root = Path(data.root)
+        self.pairs = self._pairs if read_label is None else []
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
+        self._mask_exif = None if read_label else data.mask_exif
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -63,8 +72,10 @@ class PairSource:
         image_path, mask = self._pairs[index]
         image = read_image(image_path, self._channels, self._pages)
         label = self._read_label(mask, image.shape[:2])
+        if self._mask_exif:
+            label = turn_with_image(label, image_path, mask, self._mask_exif)
         refuse_sizes(image_path, image.shape[:2], mask, label.shape)
-        return {"image": image, "label": label, "name": image_path.stem}
+        return {"image": image, "label": label, "name": printable(image_path.stem)}
 
 
 class MismatchedSource:
@@ -100,18 +111,41 @@ class MismatchedSource:
         return {**example, "label": label}
 
 
-def check_sizes(pairs: Sequence[Pair]) -> None:
+def check_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
     """Compares the sizes of images and masks by their headers, of a part of many pairs.
+
+    Arrays are left to their reader.
+
+    Args:
+        pairs: Image and mask files.
+        rule: `config.data.mask_exif`.
 
     Raises:
         UserError: A mask has another size than its image; names both.
     """
     for image, mask in evenly(pairs):
-        refuse_sizes(image, image_size(image), mask, image_size(mask))
+        if not is_array(mask):
+            refuse_sizes(image, image_size(image), mask, mask_size(image, mask, rule))
 
 
 def refuse_sizes(image: Path, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
     """Raises UserError where a mask's height and width are not its image's."""
     if size != mask_size:
         of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
-        raise UserError(f"{mask}: is {of_mask} pixels, and its image {image} is {of_image}")
+        raise UserError(
+            f"{mask}: is {of_mask} pixels, and its image {image} is {of_image}"
+            + (_exif_of(image, mask) if size == mask_size[::-1] else "")
+        )
+
+
+def _exif_of(image: Path, mask: Path) -> str:
+    """The words on the EXIF orientations of an image and its mask; "" where both have none."""
+    texts = []
+    for what, file in (("image", image), ("mask", mask)):
+        try:
+            orientation = read_orientation(file)[1]
+        except UserError:  # a mask may be no image
+            continue
+        if orientation != UPRIGHT:
+            texts.append(f"; by its EXIF orientation, {orientation}, the {what} was turned")
+    return "".join(texts)

@@ -11,6 +11,8 @@ from fcnjax.data.classes import find_classes
 from fcnjax.data.decode import File, image_size, read_image
 from fcnjax.data.example import Example
 from fcnjax.data.layout import PARTS, Layout
+from fcnjax.data.mask_exif import resolve_mask_exif, turn_with_image
+from fcnjax.data.mask_set import evenly
 from fcnjax.data.masks import LabelReader
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.source import Source
@@ -83,6 +85,7 @@ class RecordSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = LabelReader(data)
+        self._mask_exif = data.mask_exif
 
     def __len__(self) -> int:
         return len(self._records)
@@ -109,6 +112,7 @@ class RecordSource:
         image_file, mask, name = self._records[index]
         image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
+        label = turn_with_image(label, image_file, mask, self._mask_exif)
         refuse_sizes(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": name}
 
@@ -125,6 +129,12 @@ class _Masks(Sequence):
     def __getitem__(self, index: int) -> File:
         records, place = self._places[index]
         return records[place].mask
+
+
+def _some(parts: Sequence[Records]) -> list[tuple[File, File]]:
+    """Image and mask of some records: a record has to be read as a whole."""
+    places = [(records, index) for records in parts for index in range(len(records))]
+    return [records[index][:2] for records, index in evenly(places)]
 
 
 def record_layout(
@@ -157,6 +167,7 @@ def record_layout(
         counts = [len(parts[part]) for part in PARTS]
         note = f"{data.name or data.root}: {counts[0]} images to train on, {counts[1]} held out"
         notes = [note + find_classes(data, _Masks(list(parts.values())))]
+        notes += resolve_mask_exif(data, _some(list(parts.values())))
         if both := _shared(parts["train"].spans, parts["eval"].spans):
             notes.append(f"{data.name}: {both} images are in both splits: the score will flatter")
         return notes

@@ -46,7 +46,7 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "class_names": (_is_text, "texts"),
     "mask_names": (_is_text, "texts"),
     "mask_values": (_is_value, "whole numbers from 0 on, or several of them as a tuple"),
-    "ignore_values": (lambda v: isinstance(v, int) and v >= 0, "whole numbers from 0 on"),
+    "ignore_values": (lambda v: isinstance(v, int), "whole numbers, as 0 or -1"),
     "mask_colours": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "palette": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "label_map": (_is_pair(_is_text, _is_text), "pairs of a class and its new name"),

@@ -1,12 +1,12 @@
 """Images and masks in folders: paired by name, and divided into splits."""
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.file_names import same_name
 from fcnjax.data.folder_files import files_below
 from fcnjax.data.layout import PARTS
 from fcnjax.data.lists import hold_out, read_names, refuse_folds
@@ -114,7 +114,7 @@ def _by_list(
             raise UserError(f"{file}: no such list; config.data.{part}_split names it")
         found[part] = []
         for number, line in read_names(file):
-            name = unicodedata.normalize("NFC", line)
+            name = same_name(line)
             stem = name if name in images else stem_of(name, image_ends)
             for files, folder, what in ((images, folders[0], "image"), (masks, folders[1], "mask")):
                 if stem not in files:
@@ -209,8 +209,8 @@ def _by_name(
     found: dict[str, Path] = {}
     for path in files:
         # macOS stores some names in NFD, where an accent is a character of its own.
-        name = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
-        name = stem_of(name, ends).removesuffix(suffix)
+        name = same_name(path.relative_to(folder).as_posix())
+        name = stem_of(name, ends).removesuffix(same_name(suffix))
         if not name.rpartition("/")[2]:
             continue
         if name in found:

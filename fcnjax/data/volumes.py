@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.dicom import is_dicom, is_series
 from fcnjax.data.dicom_volume import load_dicom
 from fcnjax.data.volume_orientation import Turn, check_orientation, turn_to
+from fcnjax.data.whole_numbers import whole_numbers
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -72,6 +73,14 @@ class SliceReading:
             UserError: As `read_slice`, and `turn`.
         """
         return read_slice(path, self.axis, position, self.turn(path))
+
+    def labels(self, path: Path, position: int) -> np.ndarray:
+        """A slice `[H, W]` of what a mask stores, turned.
+
+        Raises:
+            UserError: As `read_labels`, and `turn`.
+        """
+        return whole_numbers(self.stored(path, position), path, step=_step(path))
 
     def image(self, path: Path, position: int) -> np.ndarray:
         """A slice as an image `[H, W, C]` uint16, or uint8 for a model of that.
@@ -143,12 +152,24 @@ def read_slice(path: Path, axis: int, position: int, turn: Turn | None = None) -
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """Reads what a mask stores: its voxels, int32.
+    """Reads what a mask stores: its voxels, as `whole_numbers` makes them.
 
     Raises:
         UserError: As `read_slice`; or the values are no whole numbers.
     """
-    return whole_numbers(_guarded(path, lambda: np.asarray(_voxels(path))), path)
+    voxels = _guarded(path, lambda: np.asarray(_voxels(path)))
+    return whole_numbers(voxels, path, step=_step(path))
+
+
+def _step(path: Path) -> float:
+    """The scale of a volume, between two values of which no other can be stored; 0 without."""
+    return _scale(path, _stamp(path))
+
+
+@functools.lru_cache(maxsize=1024)
+def _scale(path: Path, stamp: tuple[int, int]) -> float:
+    del stamp
+    return abs(float(getattr(load_header(path).dataobj, "slope", 0.0)))
 
 
 def percentiles(path: Path) -> tuple[float, float]:
@@ -246,16 +267,3 @@ def _guarded(path: Path, read: Any) -> Any:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: cannot be read as NIfTI: {reason}") from error
-
-
-def whole_numbers(values: np.ndarray, path: Path) -> np.ndarray:
-    """The values of a mask as int32.
-
-    Raises:
-        UserError: They are no whole numbers.
-    """
-    with np.errstate(invalid="ignore"):
-        whole = values.astype(np.int32)
-    if (whole != values).any():
-        raise UserError(f"{path}: has values that are no whole numbers, as no mask has")
-    return whole

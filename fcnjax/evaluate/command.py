@@ -32,6 +32,7 @@ WHERE = (
     "mask_colours",
     "mask_names",
     "ignore_values",
+    "mask_exif",
     "window",
     "axis",
     "intensity",

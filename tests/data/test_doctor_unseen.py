@@ -227,15 +227,17 @@ def test_65535_stands_for_no_class(tmp_path, names):
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
 
-def test_values_below_nought_cannot_be_named(tmp_path):
+def test_values_below_nought_are_ignored(tmp_path):
     def encode(label):
         return np.where(np.arange(80) == 5, -1, label.astype(np.int32))
 
     write(tmp_path, encode, suffix="tif")  # a PNG has none
-    findings = check(config_of(tmp_path, "--config.data.class_names=a,b,c")).findings
-    found = find(findings, "values outside the classes", ERROR)
+    options = ["--config.data.class_names=a,b,c"]
+    found = find(check(config_of(tmp_path, *options)).findings, "values outside the classes", ERROR)
     assert "10 of 10 masks hold -1" in found.text
-    assert found.overrides == ()
+    assert found.overrides == ("--config.data.ignore_values=-1",)
+    label = labels_of(pasted(tmp_path, found, *options))["p2"]
+    np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
 
 @pytest.mark.parametrize("names", [True, False])

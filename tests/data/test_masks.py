@@ -110,7 +110,8 @@ def test_a_channel_a_class(tmp_path, dtype):
     np.save(tmp_path / "masks/a.npy", channels)
     refused(config_of(tmp_path), "a.npy: 1 pixels have several classes")
     np.save(tmp_path / "masks/a.npy", np.zeros((12, 13)))
-    refused(config_of(tmp_path), "a.npy: is not an array [H, W, K]")
+    message = "a.npy has not; write all masks alike"
+    refused(config_of(tmp_path), "has a channel for each class", message)
 
 
 def test_numbers_of_objects(tmp_path):

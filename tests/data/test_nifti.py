@@ -164,7 +164,7 @@ def test_masks_that_do_not_fit(tmp_path):
     save(tmp_path / "masks/b.nii.gz", made["b"][1], np.diag([2, 2, 2.2, 1]))
     refused(config_of(tmp_path), "masks/b.nii.gz: lies elsewhere", "by 2.6 mm")
     save(tmp_path / "masks/b.nii.gz", made["b"][1] + np.float32(0.5))
-    refused(config_of(tmp_path), "masks/b.nii.gz: has values that are no whole numbers")
+    refused(config_of(tmp_path), "masks/b.nii.gz: has the value 2.5, in 1287 pixels")
     save(tmp_path / "masks/b.nii.gz", np.zeros((*SHAPE, 2), np.uint8))
     refused(config_of(tmp_path), "masks/b.nii.gz: has the shape (9, 11, 13, 2); valid: three axes")
 

@@ -18,7 +18,15 @@ from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.copies import NEAR, copies
 from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
-from fcnjax.data.doctor.findings import ERROR, NOTE, WARNING, Finding, by_severity, some
+from fcnjax.data.doctor.findings import (
+    ERROR,
+    NOTE,
+    WARNING,
+    Finding,
+    by_severity,
+    override_words,
+    some,
+)
 from fcnjax.data.doctor.names import pairs_by_name
 from fcnjax.data.doctor.orientations import several_orientations
 from fcnjax.data.doctor.pixel_types import several_types
@@ -26,6 +34,7 @@ from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
 from fcnjax.data.layout import PARTS
+from fcnjax.data.mask_exif import assume, find_turned
 from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
 from fcnjax.data.sources.listing import divide_list
@@ -117,6 +126,7 @@ def check(
         or not (f.text in faulty or (types and f.text.startswith("config.data.pixel_type:")))
     ]
     findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
+    findings += _turned(config, sources, pairs)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0
@@ -170,6 +180,26 @@ def _open(
                 resolved.data.pixel_type = asked[1]
             return resolved, sources, findings
     return None, dict.fromkeys(PARTS), findings
+
+
+def _turned(
+    asked: ConfigDict,
+    sources: Mapping[str, Source | None],
+    pairs: Mapping[str, Sequence[Pair]] | None,
+) -> list[Finding]:
+    """A finding on images with an EXIF orientation that their masks lack."""
+    if asked.data.mask_exif != "auto":
+        return []
+    found: list[Pair] = []
+    for part in PARTS:
+        found += pairs[part] if pairs else getattr(sources[part], "pairs", [])
+    turned = find_turned(found)
+    if not turned:
+        return []
+    rule, text = assume(turned)
+    unclear = any(one.drawn_on is None for one in turned)
+    words = override_words(asked, {"data.mask_exif": rule})
+    return [Finding(WARNING if unclear else NOTE, "EXIF orientation", text, words)]
 
 
 def _of_a_sample(finding: Finding) -> Finding:

@@ -1,11 +1,12 @@
 """Tells how masks are encoded, and which lines of a config say so."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
+from fcnjax.data.channel_classes import NOTICEABLE
+from fcnjax.data.class_names import is_made_up
 from fcnjax.data.classes import MOST_IN_MASK, find_classes, listed
 from fcnjax.data.doctor.findings import (
     ERROR,
@@ -17,6 +18,7 @@ from fcnjax.data.doctor.findings import (
 )
 from fcnjax.data.doctor.proposals import STRAYS, how, propose
 from fcnjax.data.doctor.stored import PEAK, RGB, StoredTally
+from fcnjax.data.mask_set import MaskSet
 from fcnjax.data.masks import values_of
 from fcnjax.errors import UserError
 
@@ -37,7 +39,9 @@ def diagnose(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
         Findings, with the lines that mend an encoding that is wrong.
     """
     findings = _blended(stored, asked, resolved) + _mixed(stored)
-    if not stored.sound or stored.kinds["onehot"]:
+    if stored.kinds["onehot"]:
+        return findings + _channels(stored, asked, resolved)
+    if not stored.sound:
         return findings
     if stored.alpha:
         return [*findings, _in_alpha(stored)]
@@ -61,7 +65,7 @@ def _found_in(stored: StoredTally, asked: ConfigDict) -> ConfigDict | None:
     """`config.data` with the classes of the sound masks; None where they cannot be told."""
     data = asked.copy_and_resolve_references().data
     try:
-        find_classes(data, stored.sound)
+        find_classes(data, MaskSet(stored.sound, stored.images))
     except UserError:
         return None
     return data if len(data.class_names) == len(data.mask_values) else None
@@ -191,8 +195,11 @@ def _coded_by_colour(
     if known:
         text += f"; config.data.mask_colours lacks {some(unknown)}, which are put at its end below"
         colours = (*map(tuple, data.mask_colours), *unknown)
+    elif names:
+        text += "; config.data.mask_colours has to list them in the order of the names: "
+        return [Finding(ERROR, KIND, text + ", ".join(map(str, colours)))]
     else:
-        text += "; the config says else. Below in rising order: put them in that of your classes"
+        text += "; below in ascending order: put them in that of your classes"
     words = _words(asked, encoding="rgb", mask_colours=colours, **wanted)
     return [Finding(ERROR, KIND, text, words)]
 
@@ -233,7 +240,7 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
     values = sorted(stored.pixels)
     what = f"{'palette masks' if stored.kinds['palette'] else 'masks'} hold {listed(values)}"
     if values[0] < 0:
-        return [_negative(stored, values)]
+        return [_negative(stored, values, asked)]
     if len(values) < 2:
         text = f"the masks hold {values[0]} alone: one class, and nothing to tell it from"
         return [Finding(ERROR, KIND, text)]
@@ -270,14 +277,38 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
     ]
 
 
-def _negative(stored: StoredTally, values: Sequence[int]) -> Finding:
+def _channels(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None) -> list[Finding]:
+    """Findings on masks with a channel for each class: pixels that are in none of them."""
+    if len(stored.channels) > 1:
+        text = f"the masks differ in their number of channels: {listed(sorted(stored.channels))}"
+        return [Finding(ERROR, KIND, text)]
+    (count,) = stored.channels
+    share = stored.pixels[count] / max(stored.pixels.total(), 1)
+    if not share:
+        return []
+    text = f"{share:.2%} of the pixels are in none of the {count} channels"
+    if resolved is None:
+        text += "; as a class of their own, the background, below; or ignore them by "
+        text += f"config.data.ignore_values={count}"
+        words = _words(asked, encoding="onehot", mask_values=(count, *range(count)))
+        return [Finding(ERROR, "pixels in no channel", text, words)]
+    if count in resolved.data.ignore_values:
+        severity = WARNING if share >= NOTICEABLE else NOTE
+        text += ", and ignored; a model is free to give such pixels any class"
+        return [Finding(severity, "pixels in no channel", text)]
+    return [Finding(NOTE, "pixels in no channel", f"{text}: a class of their own")]
+
+
+def _negative(stored: StoredTally, values: Sequence[int], asked: ConfigDict) -> Finding:
     low = [value for value in values if value < 0]
     text = (
         f"{max(stored.masks_with[value] for value in low)} of {stored.files} masks hold "
-        f"{listed(low)}, and a config names values from 0 on; write the masks again, with "
-        f"{STRAYS[0]} there for what is ignored"
+        f"{listed(low)}, which is no class; ignored below"
     )
-    return Finding(ERROR, "values outside the classes", text)
+    ignored = (*asked.data.ignore_values, *low)
+    severity = NOTE if {*low} <= {*asked.data.ignore_values} else ERROR
+    words = _words(asked, ignore_values=tuple(dict.fromkeys(ignored)))
+    return Finding(severity, "values outside the classes", text, words)
 
 
 def _outside(
@@ -308,7 +339,7 @@ def _outside(
 def _own_names(asked: ConfigDict) -> tuple[str, ...]:
     """The names that the user gave, not those that `resolve` makes up."""
     names = tuple(asked.data.class_names)
-    return () if all(re.fullmatch(r"class_\d+", name) for name in names) else names
+    return () if is_made_up(names) else names
 
 
 def _words(asked: ConfigDict, **wanted: object) -> tuple[str, ...]:

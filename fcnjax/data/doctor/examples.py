@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.decode import read_image
 from fcnjax.data.doctor.stored import Stored, look_at_mask
+from fcnjax.data.mask_exif import mask_size
+from fcnjax.data.orientation import Size
 from fcnjax.data.pairs import Pair, refuse_sizes
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.source import Source
@@ -85,6 +87,7 @@ class Looker:
         self._pages = data.pages
         self._ignore = data.ignore_label
         self._pixel_type = data.pixel_type
+        self._mask_exif = data.mask_exif
         self._source = source
         self._pairs = pairs
 
@@ -96,11 +99,12 @@ class Looker:
         pair = self._pairs[index] if self._pairs is not None else None
         facts = {"part": self._part, "index": index, "name": str(pair[0] if pair else index)}
         example, fault = _tried(lambda: self._source[index] if self._source is not None else None)
-        stored, bad_mask = _tried(lambda: look_at_mask(pair[1]) if pair else None)
         if example is None and pair:
             image, bad_image = _tried(lambda: read_image(pair[0], self._channels, self._pages))
         else:
             image, bad_image = (example["image"] if example else None), None
+        size = None if image is None else image.shape[:2]
+        stored, bad_mask = _tried(lambda: look_at_mask(pair[1], pair[0], size) if pair else None)
         if image is not None:
             facts["pixel_type"] = str(image.dtype)
             name = facts["name"] if pair else str(example["name"])
@@ -108,9 +112,8 @@ class Looker:
             image, fault = (image, fault or unfit) if typed is None else (typed, fault)
         if bad_image or bad_mask:
             facts["fault"] = (UNREADABLE, bad_image or bad_mask)
-        elif image is not None and stored and stored.size != image.shape[:2]:
-            sizes = (pair[0], image.shape[:2], pair[1], stored.size)
-            facts["fault"] = (MISMATCH, _tried(lambda: refuse_sizes(*sizes))[1])
+        elif example is None and stored and (mismatch := self._mismatch(pair, size)):
+            facts["fault"] = (MISMATCH, mismatch)
         elif fault:
             facts["fault"] = (UNUSABLE, fault)
         if image is not None:
@@ -125,6 +128,12 @@ class Looker:
 
     def _typed(self, image: np.ndarray, name: str) -> np.ndarray:
         return as_pixel_type(image, self._pixel_type, name, "config.data.pixel_type is")
+
+    def _mismatch(self, pair: Pair, size: Size) -> str | None:
+        """The error on a mask of another size than its image, or None."""
+        image, mask = pair
+        of_mask = mask_size(image, mask, self._mask_exif)
+        return _tried(lambda: refuse_sizes(image, size, mask, of_mask))[1]
 
     def _of_label(self, label: np.ndarray) -> dict:
         count = len(self._source.class_names)

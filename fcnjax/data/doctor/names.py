@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.doctor.findings import ERROR, Finding
+from fcnjax.data.file_names import same_name
 from fcnjax.data.pairs import Pair
 from fcnjax.data.splits import MASK_ENDS
 
@@ -69,5 +70,5 @@ def _by_place(root: Path, kind: str, valid: frozenset[str]) -> Mapping[str, dict
             if path.suffix.lower() in valid and not path.name.startswith("."):
                 inner = path.parent.relative_to(folder)
                 place = str(folder.parent.relative_to(root) / inner)
-                found.setdefault(place, {})[path.stem] = path
+                found.setdefault(place, {})[same_name(path.stem)] = path
     return found

@@ -1,17 +1,24 @@
 """Looks at what a mask file stores, whatever a config says of it."""
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from fcnjax.data.classes import MOST_IN_MASK, evenly
-from fcnjax.data.decode import read_colours, read_mask, read_onehot, read_palette
-from fcnjax.data.limits import refuse_large
-from fcnjax.errors import UserError
+from fcnjax.data.mask_files import (
+    is_array,
+    is_colour,
+    mask_kind,
+    read_colours,
+    read_mask,
+    read_onehot,
+)
+from fcnjax.data.orientation import Size
+from fcnjax.data.stored_pixels import read_stored_pixels
+from fcnjax.data.whole_numbers import NO_DATA
 
 LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width
 RAMP_PIXELS = 60  # pixels of borders between distant ids, below which they tell nothing
@@ -49,6 +56,8 @@ class Stored:
             `runs` is whether these count from 1 on.
         alpha: Whether the file has one colour, and shapes in its transparency.
         ramps: Of borders between distant ids, the part with ids between; None where they are few.
+        channels: How many there are, where the kind is `onehot`; the value of a pixel in none.
+        image: The image, where the mask is an array.
     """
 
     path: Path
@@ -62,47 +71,64 @@ class Stored:
     runs: bool = False
     alpha: bool = False
     ramps: float | None = None
+    channels: int = 0
+    image: Path | None = None
 
 
-def look_at_mask(path: Path) -> Stored:
+def look_at_mask(path: Path, image: Path | None = None, size: Size | None = None) -> Stored:
     """Reads a mask file.
 
+    Args:
+        path: The file.
+        image: Its image, where it is known.
+        size: Height and width of that, None where it cannot be read; an array of three axes needs
+            it.
+
     Raises:
-        UserError: It is missing or damaged.
+        UserError: It is missing or damaged, or stores what no mask does.
     """
-    if path.suffix == ".npy":
-        return Stored(path, "onehot", read_onehot(path).shape[:2])
-    try:
-        with Image.open(path) as image:
-            refuse_large(path, image.height, image.width)
-            mode, lossy = image.mode, image.format in ("JPEG", "MPO")
-            opacity = image.getextrema()[-1] if mode in ("LA", "RGBA") else (0, 0)
-    except UserError:
-        raise
-    except Exception as error:
-        read_mask(path)  # words it
-        raise UserError(f"{path}: cannot be read as an image") from error
-    if mode in ("RGB", "RGBA"):
-        colours = read_colours(path)
-        if (colours != colours[..., :1]).any():
-            return _of_colours(path, colours, lossy)
-        values = colours[..., 0]
-    else:
-        values = read_mask(path)
+    if is_array(path):
+        return replace(_of_array(path, size), image=image)
+    stored = read_stored_pixels(path)
+    lossy = stored.format in ("JPEG", "MPO")
+    if is_colour(path, stored):
+        return _of_colours(path, read_colours(path), lossy)
+    one = _of_values(path, read_mask(path), lossy)
+    palette = stored.palette or []
+    alpha = stored.pixels[..., -1] if "alpha" in stored.marks else None
+    return replace(
+        one,
+        kind="palette" if palette else "ids",
+        colours={v: palette[v] for v in one.values if 0 <= v < len(palette)},
+        alpha=len(one.values) == 1 and alpha is not None and alpha.min() < alpha.max(),
+    )
+
+
+def _of_array(path: Path, size: Size | None) -> Stored:
+    kind = mask_kind(path, size)
+    if kind == "rgb":
+        return _of_colours(path, read_colours(path, size), False)
+    if kind == "ids":
+        return _of_values(path, read_mask(path, size), False)
+    channels = read_onehot(path, size)
+    count = channels.shape[-1]
+    values = np.where(channels.any(-1), channels.argmax(-1), count)
+    return Stored(path, "onehot", values.shape, values=_histogram(values), channels=count)
+
+
+def _of_values(path: Path, values: np.ndarray, lossy: bool) -> Stored:
     found = _histogram(values)
-    palette = (read_palette(path) or []) if mode == "P" else []
+    void = found.pop(NO_DATA, None)
     return Stored(
         path,
-        "palette" if palette else "ids",
+        "ids",
         values.shape,
         lossy,
         found,
-        {value: palette[value] for value in found if 0 <= value < len(palette)},
-        _is_blended(values, found),
-        _objects(values, found),
-        set(found) - {0} == set(range(1, len(set(found) - {0}) + 1)),
-        len(found) == 1 and opacity[0] < opacity[1],
-        _ramps(values),
+        blended=not void and _is_blended(values, found),
+        objects=_objects(values, found),
+        runs=set(found) - {0} == set(range(1, len(set(found) - {0}) + 1)),
+        ramps=_ramps(values),
     )
 
 
@@ -239,6 +265,9 @@ class StoredTally:
         alpha: The masks of one colour that have shapes in their transparency.
         ramps: The masks that have ids between distant ones along their borders; `steps` is how many
             have next to none there.
+        sound: The masks that are not blended.
+        images: The image of each mask that is an array.
+        channels: The numbers of channels of masks with a channel for each class.
     """
 
     def __init__(self):
@@ -258,12 +287,17 @@ class StoredTally:
         self.steps = 0
         self.with_both = 0
         self.sound: list[Path] = []
+        self.images: dict[Path, Path] = {}
+        self.channels: set[int] = set()
 
     def add(self, one: Stored) -> None:
         """Counts a mask."""
         self.files += 1
         self.kinds[one.kind] += 1
         self.first.setdefault(one.kind, one.path)
+        self.channels |= {one.channels} - {0}
+        if one.image is not None:
+            self.images[one.path] = one.image
         if one.lossy:
             self.lossy.append(one.path)
         if one.blended:

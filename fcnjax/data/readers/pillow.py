@@ -49,7 +49,10 @@ def read_header(file: File, source: Any, most: int | None = None) -> ImageHeader
     """The header of an image file; arguments and errors as `opened` has."""
     with opened(file, source, most) as image:
         name = "PNM" if image.format == "PPM" else image.format
-        return ImageHeader(name, image.height, image.width, orientation_of(image), pages_of(image))
+        # A PNG is decoded for its orientation only where that may stand after the pixels.
+        late = image.format == "PNG" and png.has_late_metadata(image.fp)
+        exif = image.getexif() if late else Image.Image.getexif(image)
+        return ImageHeader(name, image.height, image.width, _valid(exif), pages_of(image))
 
 
 def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixels:
@@ -101,6 +104,10 @@ def orientation_of(image: Image.Image, content: bytes = b"") -> int:
     # A PNG's own getexif() decodes the picture, for what may stand after the pixels.
     plain = image.format == "PNG" and content and png.is_plain(content)
     exif = Image.Image.getexif(image) if plain else image.getexif()
+    return _valid(exif)
+
+
+def _valid(exif: Image.Exif) -> int:
     found = exif.get(_ORIENTATION, 1)
     return found if found in range(1, 9) else 1
 

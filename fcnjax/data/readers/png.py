@@ -1,7 +1,9 @@
 """The chunks of a PNG file, and its pixels of 16 bits, which Pillow would cut to 8."""
 
+import io
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -52,6 +54,18 @@ def is_plain(content: bytes) -> bool:
         if pixels and kind in _METADATA:
             return False
     return False
+
+
+def has_late_metadata(file: BinaryIO) -> bool:
+    """Whether an open PNG has metadata after its pixels; its place in the file stays."""
+    place, seen, late = file.tell(), False, False
+    file.seek(len(MAGIC))
+    while not late and len(head := file.read(8)) == 8:
+        seen = seen or head[4:] == b"IDAT"
+        late = seen and head[4:] in _METADATA
+        file.seek(int.from_bytes(head[:4], "big") + 4, io.SEEK_CUR)
+    file.seek(place)
+    return late
 
 
 def bits_of(content: bytes) -> int:

@@ -16,7 +16,7 @@ from fcnjax.data.image_file import File
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff_bands import bands_of
-from fcnjax.data.readers.tiff_checks import fault_of, has_mask_of, is_picture, refuse_segments
+from fcnjax.data.readers.tiff_checks import fault_of, is_mask_of, is_picture, refuse_segments
 from fcnjax.data.readers.tiff_libtiff import decode_by_libtiff
 from fcnjax.errors import UserError
 
@@ -132,8 +132,8 @@ def _page(file: File, tiff: Any, pages: list, page: int | None) -> Any:
     if page is None:
         if (count := _count(tiff, pages)) > 1:
             raise UserError(
-                f"{file}: holds {count} pages; config.data.pages=first reads the first alone, "
-                "channels makes each a band of one image; or save each page as a file"
+                f"{file}: holds {count} pages, and one is read; save each page as a file, or for "
+                "images say config.data.pages=first (the first alone) or channels (each a band)"
             )
         return pages[0]
     if page >= len(pages):
@@ -154,7 +154,7 @@ def _refuse_large(file: File, page: Any, most: int | None = None) -> None:
     pixel_bytes = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
     refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most)
     if page.is_tiled:
-        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes)
+        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes, most)
 
 
 def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
@@ -168,10 +168,7 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
     values = None if content is None else decode_by_libtiff(page, content)
     if values is None:
         try:
-            if any(page.databytecounts):
-                values = page.asarray(squeeze=False, maxworkers=1)
-            else:  # tifffile does not see that nothing is stored
-                values = np.full(page.shaped, page.nodata, page.dtype)
+            values = _by_tifffile(page)
         except imagecodecs.DelayedImportError as error:
             raise UserError(
                 f"{file}: is compressed by {page.compression.name}, which the imagecodecs that is "
@@ -184,9 +181,45 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 
+def _by_tifffile(page: Any) -> np.ndarray:
+    """The pixels `[S, D, H, W, C]` of a page."""
+    if not any(page.databytecounts):  # tifffile does not see that nothing is stored
+        return np.full(page.shaped, page.nodata, page.dtype)
+    try:
+        return page.asarray(squeeze=False, maxworkers=1)
+    except Exception as error:
+        rows = page.rowsperstrip
+        if page.is_tiled or not 0 < rows < page.imagelength or not page.imagelength % rows:
+            raise
+        try:
+            return _with_full_strips(page)
+        except Exception:
+            raise error from None
+
+
+def _with_full_strips(page: Any) -> np.ndarray:
+    """The pixels of a page whose last strip is as long as the others; that is no damage."""
+    import tifffile
+
+    rows = page.rowsperstrip
+    handle = page.parent.filehandle
+    handle.seek(0)
+    # Another object, since a page keeps what it has made of its length.
+    with tifffile.TiffFile(io.BytesIO(handle.read())) as tiff:
+        longer = tiff.pages[page.index]
+        stacks, depth, height, width, bands = page.shaped
+        longer.imagelength = -(-height // rows) * rows
+        longer.shaped = (stacks, depth, longer.imagelength, width, bands)
+        return longer.asarray(squeeze=False, maxworkers=1)[:, :, :height]
+
+
 def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
-    """Where the mask page that follows a page says that there is data; None: there is none."""
-    for other in tiff.pages:
-        if has_mask_of(other, page):
+    """Where the page's mask says that there is data; None: it has none."""
+    if not isinstance(page.index, int):
+        return None
+    for other in tiff.pages[page.index + 1 :]:
+        if is_picture(other):
+            break
+        if is_mask_of(other, page):
             return _decode(file, other, None)[..., 0] != 0
     return None

@@ -24,12 +24,11 @@ def is_picture(page: Any) -> bool:
     return not page.subfiletype & (_REDUCED | _MASK)
 
 
-def has_mask_of(other: Any, page: Any) -> bool:
-    """Whether a page is the mask of another of the same size, which it follows."""
-    is_mask = other.subfiletype & _MASK and not other.subfiletype & _REDUCED
+def is_mask_of(other: Any, page: Any) -> bool:
+    """Whether a page is the mask of another, by its kind and size."""
     return bool(
-        is_mask
-        and other.index == page.index + 1
+        other.subfiletype & _MASK
+        and not other.subfiletype & _REDUCED
         and other.samplesperpixel == 1
         and (other.imagelength, other.imagewidth) == (page.imagelength, page.imagewidth)
     )

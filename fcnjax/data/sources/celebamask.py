@@ -16,10 +16,11 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import image_size, read_image, read_mask
+from fcnjax.data.decode import image_size, read_image
 from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_root
 from fcnjax.data.lists import file_names, hold_out, read_names, refuse_folds
+from fcnjax.data.mask_files import read_mask
 from fcnjax.data.masks import ClassTable
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import stamps

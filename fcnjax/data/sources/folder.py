@@ -7,6 +7,8 @@ from ml_collections import ConfigDict
 from fcnjax.data.classes import find_classes
 from fcnjax.data.folder_files import files_below
 from fcnjax.data.layout import Layout, require_root
+from fcnjax.data.mask_exif import resolve_mask_exif
+from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import PairSource, check_sizes
 from fcnjax.data.skipping import skips
 from fcnjax.data.splits import IMAGE_ENDS, divide, kind_of, stem_of
@@ -17,13 +19,14 @@ def _resolve(config: ConfigDict) -> list[str]:
     pairs = divide(data)
     folder = require_root(data) / data.images
     everything = [pair for part in pairs.values() for pair in part]
-    if everything[0][1].suffix != ".npy" and not skips(data):  # else it is left to reading
-        check_sizes(everything)
+    turned = resolve_mask_exif(data, everything)
+    if not skips(data):  # else it is left to reading
+        check_sizes(everything, data.mask_exif)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
     below = sum(image.parent.absolute() != folder for image, _ in everything)
     if below and kind_of(data) != "folder":
         note += f" ({below} of them in subfolders)"
-    notes = [note + find_classes(data, [mask for _, mask in everything])]
+    notes = [note + find_classes(data, mask_set(everything)), *turned]
     if unused := _unused(data, {image.absolute() for image, _ in everything}):
         notes.append(f"{data.root}: {unused} images are in neither split, and are not used")
     both = len(set(pairs["train"]) & set(pairs["eval"]))

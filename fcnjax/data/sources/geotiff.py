@@ -34,9 +34,10 @@ from fcnjax.data.classes import evenly
 from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.lists import hold_out
-from fcnjax.data.masks import ClassTable, values_of
+from fcnjax.data.masks import ClassTable, declared_values, is_object, without_nodata
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.sources.whole_files import cut, divide, find_values
+from fcnjax.data.whole_numbers import NO_DATA, is_listable
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 
@@ -102,7 +103,8 @@ class GeotiffSource:
         self._instances = data.encoding == "instances"
         self._classes = ClassTable(data)
         self._ignore = data.ignore_label
-        self._declared = {value for entry in data.mask_values for value in values_of(entry)}
+        self._declared = declared_values(data)
+        self._ignored = tuple(data.ignore_values)
         self._ends = np.cumsum([area.count(self._window) for area in areas])
 
     def __len__(self) -> int:
@@ -145,16 +147,10 @@ class GeotiffSource:
         return area, area.window(index - first, self._window)
 
     def _label(self, area: Area, window: Window) -> np.ndarray:
-        stored = read_stored(area.mask, window)
-        void = np.zeros_like(stored, bool) if area.nodata is None else stored == area.nodata
+        stored = without_nodata(read_stored(area.mask, window), area.nodata, self._declared)
         if self._instances:
-            stored = (stored > 0).astype(np.int32)
-        if area.nodata in self._declared or not void.any():
-            return self._classes(stored, area.mask)
-        # Any class will do where there is none: the table would refuse the value.
-        label = self._classes(np.where(void, min(self._declared), stored), area.mask)
-        label[void] = self._ignore
-        return label
+            stored = is_object(stored, self._ignored, area.mask)
+        return self._classes(stored, area.mask)
 
 
 def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
@@ -225,18 +221,13 @@ def _window_of(data: ConfigDict) -> tuple[int, int]:
     return window
 
 
-def _in_table(nodata: float | None) -> bool:
-    """Whether a value for no data can stand in `config.data.ignore_values`."""
-    return nodata is not None and nodata >= 0 and float(nodata).is_integer() and nodata < 2**16
-
-
 def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
     """The values that masks store, less nodata, each with a file; reads a part of many windows."""
     every = [(area, i) for area in areas for i in range(area.count(window))]
     found: dict[int, Path] = {}
     for area, index in evenly(every):
         for value in np.unique(read_stored(area.mask, area.window(index, window))).tolist():
-            if value != area.nodata:
+            if value not in (area.nodata, NO_DATA):
                 found.setdefault(value, area.mask)
     return found
 
@@ -246,7 +237,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     window = _window_of(data)
     areas, divided = find_areas(data)
     everything = [area for part in PARTS for area in areas[part]]
-    void = {int(area.nodata) for area in everything if _in_table(area.nodata)}
+    void = {int(area.nodata) for area in everything if is_listable(area.nodata)}
     table = read_header(everything[0].mask).palette or {}
     note = find_values(data, lambda: _look(everything, window), void, table)
     counts = [sum(area.count(window) for area in areas[part]) for part in PARTS]

@@ -14,8 +14,11 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.annotations import annotations_file, field, read_text, refuse_missing
 from fcnjax.data.classes import find_classes
+from fcnjax.data.file_names import existing
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
 from fcnjax.data.lists import hold_out, refuse_folds
+from fcnjax.data.mask_exif import resolve_mask_exif
+from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
 from fcnjax.data.skipping import skips
 from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
@@ -63,7 +66,7 @@ def read_rows(path: Path, root: Path) -> list[Row]:
             if not value:
                 raise UserError(f"{where}: {key!r} is empty")
         split = values[2] if has_split else None
-        image, mask = (inside(root, value, where) for value in values[:2])
+        image, mask = (existing(inside(root, value, where)) for value in values[:2])
         rows.append(Row(where, image, mask, split))
     return rows
 
@@ -121,10 +124,11 @@ def _resolve(config: ConfigDict) -> list[str]:
     everything = [row for rows in parts.values() for row in rows]
     refuse_missing((file, row.where) for row in everything for file in (row.image, row.mask))
     pairs = _pairs(everything)
+    turned = resolve_mask_exif(data, pairs)
     if not skips(data):  # else it is left to reading
-        check_sizes([pair for pair in pairs if pair[1].suffix != ".npy"])
+        check_sizes(pairs, data.mask_exif)
     note = f"{path}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
-    notes = [note + find_classes(data, [mask for _, mask in pairs])]
+    notes = [note + find_classes(data, mask_set(pairs)), *turned]
     if both := len(set(_pairs(parts["train"])) & set(_pairs(parts["eval"]))):
         notes.append(f"{path}: {both} images are in both splits: the score will flatter")
     return notes

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.classes import evenly
 from fcnjax.data.example import Example, example_of
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.masks import ClassTable
+from fcnjax.data.masks import ClassTable, is_object
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits import stem_of
 from fcnjax.data.volume_orientation import orientation_of
@@ -28,8 +28,8 @@ from fcnjax.data.volumes import (
     SliceReading,
     load_header,
     read_labels,
-    whole_numbers,
 )
+from fcnjax.data.whole_numbers import NO_DATA
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 
@@ -72,6 +72,7 @@ class NiftiSource:
         self._root = Path(data.root)
         self._reading = SliceReading(data)
         self._instances = data.encoding == "instances"
+        self._ignored = tuple(data.ignore_values)
         self._classes = ClassTable(data)
         self._ends = np.cumsum([len(volume.slices) for volume in volumes])
 
@@ -102,9 +103,9 @@ class NiftiSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, position = self._place(index)
-        stored = whole_numbers(self._reading.stored(volume.mask, position), volume.mask)
+        stored = self._reading.labels(volume.mask, position)
         if self._instances:
-            stored = (stored > 0).astype(np.int32)
+            stored = is_object(stored, self._ignored, volume.mask)
         return {
             "image": self._reading.image(volume.image, position),
             "label": self._classes(stored, volume.mask),
@@ -233,7 +234,8 @@ def _look(masks: Sequence[Path]) -> dict[int, Path]:
     found: dict[int, Path] = {}
     for path in evenly(masks, LOOKED_AT):
         for value in np.unique(read_labels(path)).tolist():
-            found.setdefault(value, path)
+            if value != NO_DATA:
+                found.setdefault(value, path)
     return found
 
 

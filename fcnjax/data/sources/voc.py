@@ -4,17 +4,29 @@
 around objects) and the splits `ImageSets/Segmentation/{train,val,trainval}.txt` (Everingham et al.,
 IJCV 2015). `config.data.masks="SegmentationClassAug"` takes the masks of that folder, which the
 annotations of Hariharan et al. (ICCV 2011) are mostly shared as, with a list of their own.
+
+Exports of other tools in this layout (CVAT, Datumaro, LabelMe) have classes and colours of their
+own, in a file `labelmap.txt` or `class_names.txt` beside these folders; their only list is often
+`default`.
 """
 
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.layout import choose_split, fixed_layout
-from fcnjax.data.lists import listed_pairs
+from fcnjax.data.classes import find_classes
+from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.file_names import find_by_stem
+from fcnjax.data.layout import PARTS, Layout, choose_split, fixed_layout, require_root
+from fcnjax.data.lists import read_names
+from fcnjax.data.mask_exif import resolve_mask_exif
+from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import Pair
+from fcnjax.data.splits import IMAGE_ENDS, stem_of
 from fcnjax.errors import UserError, choose
+from fcnjax.files import inside
 
+NAME_FILES = ("labelmap.txt", "class_names.txt")  # in which an export names its own classes
 # As the development kit names them.
 CLASS_NAMES = (
     "background",
@@ -72,7 +84,18 @@ def find_pairs(data: ConfigDict, split: str) -> list[Pair]:
     if not valid:
         raise UserError(f"{lists}: has no list of a split, such as train.txt")
     choose_split(data, split, valid)
-    return listed_pairs(lists / f"{split}.txt", folder / "JPEGImages", masks, ".jpg", ".png")
+    path, images = lists / f"{split}.txt", folder / "JPEGImages"
+    pairs = []
+    for number, line in read_names(path):
+        where, name = f"{path}, line {number}", line.strip('"')  # CVAT quotes names with spaces
+        name = stem_of(name, IMAGE_ENDS) or name
+        pairs.append(
+            (
+                find_by_stem(inside(images, name, where), IMAGE_SUFFIXES, f"{where}: no image"),
+                find_by_stem(inside(masks, name, where), IMAGE_SUFFIXES, f"{where}: no mask"),
+            )
+        )
+    return pairs
 
 
 def _folder(root: Path) -> Path:
@@ -85,8 +108,11 @@ def _folder(root: Path) -> Path:
     )
 
 
-LAYOUT = fixed_layout(
-    "Pascal VOC 2012: JPEGImages, SegmentationClass, ImageSets/Segmentation; or VOCdevkit above",
+_SUMMARY = (
+    "Pascal VOC 2012: JPEGImages, SegmentationClass, ImageSets/Segmentation; or VOCdevkit above"
+)
+_FIXED = fixed_layout(
+    _SUMMARY,
     find_pairs,
     {
         "encoding": "ids",
@@ -96,3 +122,23 @@ LAYOUT = fixed_layout(
         "ignore_values": (255,),
     },
 )
+
+
+def _resolve(config: ConfigDict) -> list[str]:
+    """Finds the classes: those of VOC, or those of the file that an export has beside it."""
+    data = config.data
+    root = require_root(data)
+    names = [path for path in (_folder(root) / name for name in NAME_FILES) if path.is_file()]
+    if not names or data.mask_values:
+        return _FIXED.resolve(config)
+    parts = [find_pairs(data, data[f"{part}_split"]) for part in PARTS]
+    pairs = [pair for part in parts for pair in part]
+    turned = resolve_mask_exif(data, pairs)
+    note = f"{data.root}: {len(parts[0])} images to train on, {len(parts[1])} held out"
+    notes = [note + find_classes(data, mask_set(pairs)), *turned]
+    if both := len({*parts[0]} & {*parts[1]}):
+        notes.append(f"{data.root}: {both} images are in both splits: the score will flatter")
+    return notes
+
+
+LAYOUT = Layout(_SUMMARY, _resolve, _FIXED.open)

@@ -1,0 +1,267 @@
+"""Reads mask files: class ids, colours, or a channel for each class.
+
+A mask is an image file, or a NumPy array in a `.npy` file: class ids `[H, W]`, `[H, W, 1]` or
+`[1, H, W]`, a channel for each class `[H, W, K]` or `[K, H, W]`, or RGB colours. The size of its
+image tells which axis of an array holds the channels.
+"""
+
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fcnjax.data.image_file import Encoded, File, content_of, naming
+from fcnjax.data.limits import refuse_large
+from fcnjax.data.orientation import Size, upright
+from fcnjax.data.stored_pixels import StoredPixels, read_stored_pixels
+from fcnjax.data.whole_numbers import is_listable, whole_numbers
+from fcnjax.errors import UserError
+
+SHAPES = "valid: class ids [H, W], or a channel for each class [H, W, K] or [K, H, W]"
+_LARGEST_COLOUR = 255
+
+
+class Ids(NamedTuple):
+    """Class ids that a mask stores.
+
+    Attributes:
+        values: `[H, W]` uint8 or int32; `NO_DATA` where the file has no data.
+        nodata: The file's value for no data that is kept in `values`, since it may be a class.
+    """
+
+    values: np.ndarray
+    nodata: int | None = None
+
+
+def is_array(file: File) -> bool:
+    """Whether a mask file is a NumPy array."""
+    return not isinstance(file, Encoded) and Path(file).suffix.lower() == ".npy"
+
+
+def mask_kind(file: File, size: Size | None = None) -> str:
+    """The encoding that a mask seems to have: `ids`, `rgb` or `onehot`.
+
+    Args:
+        file: The mask.
+        size: Height and width of its image; needed for an array of three axes.
+
+    Raises:
+        UserError: The file is missing or damaged, or an array of a shape that no mask has.
+    """
+    if not is_array(file):
+        return "rgb" if is_colour(file) else "ids"
+    array = _load_array(file, size)
+    if array.ndim == 2:
+        return "ids"
+    is_rgb = array.dtype == np.uint8 and array.shape[-1] == 3
+    return "rgb" if is_rgb and _has_several_levels(array) else "onehot"
+
+
+def read_mask(file: File, size: Size | None = None) -> np.ndarray:
+    """Reads the class ids that a mask stores; see `read_ids`."""
+    return read_ids(file, size).values
+
+
+def read_ids(file: File, size: Size | None = None) -> Ids:
+    """Reads the values that a mask stores: palette indices, grey levels or bits.
+
+    Colours of equal channels are grey levels; alpha is left out.
+
+    Args:
+        file: The mask.
+        size: Height and width of its image; needed for an array of three axes.
+
+    Returns:
+        The values, turned by the mask's own EXIF orientation.
+
+    Raises:
+        UserError: The file is missing or damaged, its classes are colours or channels, or a value
+            is not a whole number.
+    """
+    if is_array(file):
+        array = _load_array(file, size)
+        if array.ndim == 3:
+            raise UserError(
+                f"{file}: has {array.shape[-1]} channels, and class ids have one; a channel for "
+                "each class is --config.data.encoding=onehot"
+            )
+        return Ids(whole_numbers(array, file))
+    stored = read_stored_pixels(file)
+    pixels = _without_alpha(stored.ids, stored)
+    if not _is_grey(pixels):
+        raise UserError(
+            f"{file}: is a colour picture, not a mask of class ids; valid: class ids as grey "
+            "levels, a palette PNG, two values such as 0 and 255, or a colour for each class "
+            "(--config.data.encoding=rgb)"
+        )
+    values = whole_numbers(pixels[..., 0], file, stored.nodata)
+    nodata = int(stored.nodata) if is_listable(stored.nodata) else None
+    return Ids(np.ascontiguousarray(upright(values, stored.orientation)), nodata)
+
+
+def array_size(file: File, size: Size) -> Size:
+    """Height and width of a mask in a `.npy` file, from its header.
+
+    Args:
+        file: The mask.
+        size: Height and width of its image.
+
+    Raises:
+        UserError: The file is missing or damaged, or of a shape that no mask of the image has.
+    """
+    with naming(file):
+        shape = np.load(Path(str(file)), mmap_mode="r").shape
+    if len(shape) == 3:
+        axis = _channel_axis(shape, file, size)
+        shape = shape[:axis] + shape[axis + 1 :]
+    return tuple(shape[:2])
+
+
+def read_palette(file: File) -> list[tuple[int, int, int]] | None:
+    """The RGB colours by index that a mask carries; None where it has no palette."""
+    return None if is_array(file) else read_stored_pixels(file).palette
+
+
+def is_colour(file: File, stored: StoredPixels | None = None) -> bool:
+    """Whether an image file holds colours: channels that differ somewhere, and no palette.
+
+    Args:
+        file: The file.
+        stored: Its pixels, where they are known.
+    """
+    stored = stored or read_stored_pixels(file)
+    return not _is_grey(_without_alpha(stored.pixels, stored))
+
+
+def read_colours(file: File, size: Size | None = None) -> np.ndarray:
+    """Reads a mask whose classes are colours.
+
+    Args:
+        file: The mask: RGB, grey or with a palette.
+        size: Height and width of its image; needed for an array.
+
+    Returns:
+        `[H, W, 3]` uint8 RGB, turned by the mask's own EXIF orientation.
+
+    Raises:
+        UserError: The file is missing or damaged, or holds no colours of 8 bits.
+    """
+    if is_array(file):
+        array = _load_array(file, size)
+        if array.ndim != 3 or array.shape[-1] != 3:
+            raise UserError(f"{file}: has the shape {array.shape}; colours are [H, W, 3]")
+        return _eight_bits(array, file)
+    stored = read_stored_pixels(file)
+    pixels = _without_alpha(stored.ids, stored)
+    if stored.palette is not None:
+        table = np.zeros((max(len(stored.palette), int(pixels.max()) + 1), 3), np.uint8)
+        table[: len(stored.palette)] = stored.palette
+        pixels = table[pixels[..., 0]]
+    elif stored.full and stored.full < _LARGEST_COLOUR:
+        pixels = np.rint(pixels * (_LARGEST_COLOUR / stored.full)).astype(np.uint8)
+    pixels = _eight_bits(pixels, file)
+    if pixels.shape[-1] not in (1, 3):
+        raise UserError(f"{file}: has {pixels.shape[-1]} bands, and colours have three")
+    colours = np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+    return np.ascontiguousarray(upright(colours, stored.orientation))
+
+
+def read_onehot(file: File, size: Size | None = None) -> np.ndarray:
+    """Reads a mask with a channel for each class.
+
+    Args:
+        file: An array `[H, W, K]` or `[K, H, W]` of bool, or of 0 and one other value.
+        size: Height and width of its image.
+
+    Returns:
+        `[H, W, K]` bool.
+
+    Raises:
+        UserError: The file is missing or no such array.
+    """
+    if not is_array(file):
+        raise UserError(f"{file}: is an image; a channel for each class is read from .npy files")
+    array = _load_array(file, size)
+    if array.ndim != 3:
+        raise UserError(f"{file}: has the shape {array.shape}; one-hot masks are [H, W, K]")
+    if array.dtype == bool:
+        return array
+    if _has_several_levels(array) or not float(array.max()).is_integer():
+        raise UserError(
+            f"{file}: has channels of other values than 0 and 1; one-hot masks are of bool, or of "
+            "0 and one other value"
+        )
+    return array != 0
+
+
+def _has_several_levels(array: np.ndarray) -> bool:
+    """Whether there are values beside 0 and the greatest; so there are where NaN is one."""
+    return bool(((array != 0) & (array != array.max())).any())
+
+
+def _without_alpha(pixels: np.ndarray, stored: StoredPixels) -> np.ndarray:
+    """The bands that hold the mask: neither alpha, nor an extra band of one value."""
+    count = pixels.shape[-1]
+    kept = [i for i in range(count) if not _is_extra(pixels, stored.marks, i)]
+    return pixels if len(kept) in (0, count) else pixels[..., kept]
+
+
+def _is_extra(pixels: np.ndarray, marks: tuple[str, ...], band: int) -> bool:
+    if marks[band] == "undefined" and band in (1, 3):
+        return bool((pixels[..., band] == pixels[0, 0, band]).all())
+    return marks[band] == "alpha"
+
+
+def _is_grey(pixels: np.ndarray) -> bool:
+    return pixels.shape[-1] == 1 or not (pixels != pixels[..., :1]).any()
+
+
+def _eight_bits(pixels: np.ndarray, file: File) -> np.ndarray:
+    """Colours as uint8; those of 16 bits are 8 bits stored twice, or 8 bits in a wider type."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    values = whole_numbers(pixels, file)
+    if pixels.dtype == np.uint16 and values.max() > _LARGEST_COLOUR and not (values % 257).any():
+        values = values // 257
+    if values.min() < 0 or values.max() > _LARGEST_COLOUR:
+        raise UserError(f"{file}: has colours of more than 8 bits; valid: 0 to {_LARGEST_COLOUR}")
+    return values.astype(np.uint8)
+
+
+def _load_array(file: File, size: Size | None) -> np.ndarray:
+    """The array of a `.npy` file as `[H, W]` or `[H, W, K]` with K over 1."""
+    with naming(file):
+        array = np.load(io.BytesIO(content_of(file)), allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
+        raise UserError(f"{file}: is not an array of numbers; {SHAPES}")
+    while array.ndim > 3 and 1 in (array.shape[0], array.shape[-1]):
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.ndim not in (2, 3) or not array.size:
+        raise UserError(f"{file}: has the shape {array.shape}; {SHAPES}")
+    if array.ndim == 3:
+        array = np.moveaxis(array, _channel_axis(array.shape, file, size), -1)
+    refuse_large(file, *array.shape[:2])
+    return array[..., 0] if array.shape[2:] == (1,) else array
+
+
+def _channel_axis(shape: tuple[int, int, int], file: File, size: Size | None) -> int:
+    """The axis of channels, 2 or 0: the other two are the image's height and width.
+
+    They may be exchanged: a mask of an image with an EXIF orientation may be of stored pixels.
+    """
+    if size is None:
+        raise UserError(f"{file}: has the shape {shape}, and no image of which to take the size")
+    for height_width in (tuple(size), tuple(size)[::-1]):
+        axes = [axis for axis in (2, 0) if shape[:axis] + shape[axis + 1 :] == height_width]
+        if len(axes) == 2:
+            raise UserError(
+                f"{file}: has the shape {shape}, of which the first axis or the last may hold the "
+                "channels; write it as class ids [H, W]"
+            )
+        if axes:
+            return axes[0]
+    raise UserError(
+        f"{file}: has the shape {shape}, and its image is {size[1]}x{size[0]} pixels (width x "
+        f"height); {SHAPES}"
+    )
