@@ -85,6 +85,9 @@ def default_config() -> ConfigDict:
                 "boxes": "ignore",  # coco: boxes without a shape: ignore, or object fills them
                 "window": (),  # geotiff: height and width of an example; () is 512, 512
                 "axis": 2,  # nifti: along which slices are examples: 0, 1 or 2
+                # nifti: the directions that all volumes are turned to, as RAS; None is that of the
+                # first volume to train on.
+                "orientation": config_dict.placeholder(str),
                 "intensity": (),  # nifti: low and high of the grey scale; () looks at each volume
                 "class_names": (),  # () finds them by looking at the masks
                 "palette": (),  # an RGB triple a class; () picks one
@@ -93,7 +96,10 @@ def default_config() -> ConfigDict:
                 # Of a file of several pages: first is the first alone, channels makes each a band;
                 # "" refuses the file.
                 "pages": "",
-                "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1
+                # uint8, uint16 or float32: the type, and so the scale, of all pixels that the model
+                # sees; other types are converted by value. None looks at some images.
+                "pixel_type": config_dict.placeholder(str),
+                "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1; float32: not scaled
                 "std": (0.229, 0.224, 0.225),
                 # Where examples are kept decoded: device (the whole set), host (memory), disk.
                 "cache": config_dict.placeholder(str),

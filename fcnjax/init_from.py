@@ -44,9 +44,10 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     if weights.is_model:
         data = load_saved_config(weights.path).data
         wanted = {"mean": tuple(data.mean), "std": tuple(data.std)}
+        notes = _scale_notes(source, data.pixel_type, config.data.pixel_type)
     else:
         wanted = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
-    notes = []
+        notes = []
     for key, value in wanted.items():
         if (
             len(value) == len(channel_names(config.data.channels))
@@ -55,6 +56,18 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
             notes.append(f"config.data.{key} is {value}, as the weights of {source} were trained")
             config.data[key] = value
     return config, notes
+
+
+def _scale_notes(source: str, pixel_type: str | None, own: str | None) -> list[str]:
+    """The line on weights that were trained on another pixel type than the run has."""
+    if None in (pixel_type, own) or pixel_type == own:
+        return []
+    scales = {"uint8": "divided by 255", "uint16": "divided by 65535", "float32": "not scaled"}
+    return [
+        f"warning: the weights of {source} were trained on {pixel_type} pixels "
+        f"({scales[pixel_type]}), and this run has {own} ({scales[own]}); where their values are "
+        f"the same, --config.data.pixel_type={pixel_type} keeps the scale"
+    ]
 
 
 def initial_variables(

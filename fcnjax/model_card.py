@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names, default_config, flatten
@@ -25,6 +26,7 @@ _SHOWN = (
     "model.init_from",
     "data.source",
     "data.channels",
+    "data.pixel_type",
     "augment.crop",
     "train.steps",
     "train.batch_size",
@@ -156,10 +158,22 @@ def _use(config: ConfigDict) -> list[str]:
         "```",
         "",
         "`model.safetensors` holds every array under its path in Flax, a convolution as "
-        "`[height, width, in, out]`; `config.json` says the rest. Pixels scaled to 0..1 are "
+        "`[height, width, in, out]`; `config.json` says the rest. "
+        f"{_pixels(config.data.pixel_type)} "
         f"normalised with mean {_list(config.data.mean)} and deviation {_list(config.data.std)}.",
         "",
     ]
+
+
+def _pixels(pixel_type: str | None) -> str:
+    """The words on the pixels that the model takes, up to their normalisation."""
+    if pixel_type is None:
+        return "Pixels scaled to 0..1 are"
+    scaled = "" if pixel_type == "float32" else f", scaled to 0..1 by {np.iinfo(pixel_type).max},"
+    return (
+        f"It was trained on {pixel_type} pixels; those of other types are taken by value. "
+        f"Pixels{scaled} are"
+    )
 
 
 def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -> list[str]:

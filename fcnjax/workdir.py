@@ -156,7 +156,9 @@ def refuse_other_run(config: ConfigDict, workdir: Path) -> None:
         UserError: It is not; names the first keys that differ.
     """
     saved = load_saved_config(workdir)
-    keys = differences(saved, config, MAY_DIFFER)
+    # A run of before these keys has None for them.
+    new = [f"data.{key}" for key in ("pixel_type", "orientation") if saved.data[key] is None]
+    keys = differences(saved, config, (*MAY_DIFFER, *new))
     if "train.steps" in keys and config.train.steps > saved.train.steps:
         keys.remove("train.steps")
     if keys:

@@ -93,8 +93,9 @@ def test_python_api_labels_images_of_any_size(trained):
     ("image", "words"),
     [
         (np.zeros((4, 4, 2), np.uint8), r"shape \(4, 4, 2\)"),
-        (np.zeros((4, 4, 3), np.int64), "type int64"),
-        (np.full((4, 4, 3), 7.0), "run from 7 to 7"),
+        (np.zeros((4, 4, 3), bool), "type bool"),
+        (np.full((4, 4, 3), -7), r"takes uint8 \(0 to 255\)"),
+        (np.full((4, 4, 3), 7.5), "run from 7.5 to 7.5"),
         ("missing.png", "missing.png"),
     ],
 )

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import load_config
 from fcnjax.data.cache import cached
 from fcnjax.data.class_names import clean_config_names, refuse_similar_names
+from fcnjax.data.converted import converted, find_pixel_type
 from fcnjax.data.label_map import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.lists import refuse_folds
@@ -58,6 +59,8 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         merge_classes(data)
     _check_classes(data)
     check_mirror_pairs(data)
+    if data.pixel_type is None:
+        data.pixel_type = find_pixel_type(open_plain(config, "train"))
     return config, notes
 
 
@@ -93,7 +96,7 @@ def _check_classes(data: ConfigDict) -> None:
 
 
 def open_plain(config: ConfigDict, part: str) -> StoredSource:
-    """Opens a split of a resolved config as it is stored: no cache, no mixture."""
+    """Opens a split of a resolved config as it is stored: no cache, no mixture, no conversion."""
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
 
 
@@ -111,19 +114,23 @@ def mixed_config(other: ConfigDict, config: ConfigDict) -> ConfigDict:
     """The config of a set of `config.data.mix`, read as the run's own set is."""
     for key in ("cache", "on_error", "skip_most"):
         other.data[key] = config.data[key]
+    for key in ("pixel_type", "orientation"):
+        if other.data[key] is None:
+            other.data[key] = config.data[key]
     return other
 
 
 def _open_kept(opened: OpenedSet, part: str) -> Source:
     """A part of a set, kept and guarded as its config says."""
     config = opened.config
-    return guarded(config, part, cached(config, part, opened.sources[part], to_stderr))
+    source = converted(opened.sources[part], config.data)
+    return guarded(config, part, cached(config, part, source, to_stderr))
 
 
 def _mixed(sets: Sequence[OpenedSet], config: ConfigDict) -> Mixture:
     """The training images of a run's own set and those of `config.data.mix`, by weight."""
     for other in sets[1:]:
-        for key in ("class_names", "channels", "ignore_label"):
+        for key in ("class_names", "channels", "ignore_label", "pixel_type"):
             if other.config.data[key] != config.data[key]:
                 raise UserError(
                     f"config.data.mix: {other.spec} has the {key} {other.config.data[key]}, and "

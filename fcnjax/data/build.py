@@ -5,6 +5,7 @@ import argparse
 from fcnjax.config import load_given
 from fcnjax.data import open_plain, resolve
 from fcnjax.data.cache import build, folder_of
+from fcnjax.data.converted import converted
 from fcnjax.data.layout import PARTS
 from fcnjax.data.skipping import skips
 from fcnjax.packages import to_stderr
@@ -35,7 +36,7 @@ def main(argv: list[str]) -> int:
     for note in notes:
         print(note)
     for part in PARTS:
-        source = open_plain(config, part)
+        source = converted(open_plain(config, part), config.data)
         folder = folder_of(config, part, source)
         shards = build(source, folder, verify=args.verify, skip=skips(config.data))
         size = sum(path.stat().st_size for path in folder.iterdir())

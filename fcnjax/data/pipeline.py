@@ -107,9 +107,13 @@ def _own_part(batch_size: int, count: int, what: str) -> int:
 
 def _stack(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """Makes a batch of examples."""
-    if len({example["image"].dtype for example in examples}) > 1:
-        # NumPy would make them all 16-bit, and the 8-bit ones black.
-        raise UserError("config.data: has 8-bit and 16-bit images side by side; store them alike")
+    if len(types := {str(example["image"].dtype) for example in examples}) > 1:
+        # NumPy would make them all of the widest type, and uint8 ones black. Sources convert to
+        # one type, unless the workdir does not know it.
+        raise UserError(
+            f"config.data: has {' and '.join(sorted(types))} images side by side, and the type "
+            "that the model was trained on is not known; store them alike"
+        )
     return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
 
 

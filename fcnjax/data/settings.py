@@ -7,6 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.data.pixel_type import check_pixel_type
 from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
@@ -68,6 +69,7 @@ def check_settings(config: ConfigDict) -> None:
         if seed < 0:
             raise UserError(f"config.{key}: {seed} is below 0")
     channel_names(data.channels)
+    check_pixel_type(data.pixel_type)
     choose(dict.fromkeys(PAGES), data.pages, "config.data.pages")
     skips(data)  # says whether its keys are valid
     for key in ("crowd", "boxes"):

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.dicom import is_dicom, is_series
 from fcnjax.data.dicom_volume import load_dicom
+from fcnjax.data.volume_orientation import Turn, check_orientation, turn_to
 from fcnjax.data.whole_numbers import whole_numbers
 from fcnjax.errors import UserError
 
@@ -23,10 +24,16 @@ PERCENTILES = (0.5, 99.5)
 _SAMPLED = 2**23  # voxels, about, that percentiles are taken of
 
 
-def to_uint16(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Scales intensities from `low`..`high` to 0..65535; those beyond are cut off, NaN is 0."""
+def to_pixels(
+    values: np.ndarray, low: float, high: float, pixel_type: str = "uint16"
+) -> np.ndarray:
+    """Scales intensities from `low`..`high` to all values of the type; NaN is 0.
+
+    Those beyond are cut off.
+    """
     scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
-    return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * 65535).astype(np.uint16)
+    most = np.iinfo(pixel_type).max
+    return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * most).astype(pixel_type)
 
 
 class SliceReading:
@@ -36,25 +43,53 @@ class SliceReading:
         data: `config.data`.
 
     Attributes:
-        axis: Along which slices are taken.
+        axis: Along which slices of the turned volume are taken.
 
     Raises:
-        UserError: `axis`, `intensity` or `channels` is none that volumes have.
+        UserError: `axis`, `orientation`, `intensity`, `channels` or `pixel_type` is none that
+            volumes have.
     """
 
     def __init__(self, data: ConfigDict):
         self.axis = _axis(data)
+        check_orientation(data.orientation)
+        self._orientation = data.orientation
+        self._pixel_type = _pixel_type(data)
         self._window = _intensity(data)
         self._channels = _channels(data)
 
-    def image(self, path: Path, position: int) -> np.ndarray:
-        """A slice as an image `[H, W, C]` uint16.
+    def turn(self, path: Path) -> Turn:
+        """The turn that brings a volume to `config.data.orientation`.
 
         Raises:
-            UserError: As `read_slice`, and `percentiles`.
+            UserError: As `load_header`, and `turn_to`.
+        """
+        return _turn(path, _stamp(path), self._orientation)
+
+    def stored(self, path: Path, position: int) -> np.ndarray:
+        """A slice `[H, W]` of the turned volume, its scale applied.
+
+        Raises:
+            UserError: As `read_slice`, and `turn`.
+        """
+        return read_slice(path, self.axis, position, self.turn(path))
+
+    def labels(self, path: Path, position: int) -> np.ndarray:
+        """A slice `[H, W]` of what a mask stores, turned.
+
+        Raises:
+            UserError: As `read_labels`, and `turn`.
+        """
+        return whole_numbers(self.stored(path, position), path, step=_step(path))
+
+    def image(self, path: Path, position: int) -> np.ndarray:
+        """A slice as an image `[H, W, C]` uint16, or uint8 for a model of that.
+
+        Raises:
+            UserError: As `stored`, and `percentiles`.
         """
         low, high = self._window or percentiles(path)
-        image = to_uint16(read_slice(path, self.axis, position), low, high)
+        image = to_pixels(self.stored(path, position), low, high, self._pixel_type)
         return np.repeat(image[..., None], self._channels, -1)
 
 
@@ -62,6 +97,23 @@ def _axis(data: ConfigDict) -> int:
     if data.axis not in (0, 1, 2):
         raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
     return data.axis
+
+
+def _pixel_type(data: ConfigDict) -> str:
+    # A window scales intensities to a whole type, so that both have the same meaning.
+    pixel_type = data.pixel_type or "uint16"
+    if pixel_type not in ("uint8", "uint16"):
+        raise UserError(
+            f"config.data.pixel_type: slices of volumes are uint8 or uint16, and not {pixel_type}: "
+            "config.data.intensity becomes all values of the type"
+        )
+    return pixel_type
+
+
+@functools.lru_cache(maxsize=4096)
+def _turn(path: Path, stamp: tuple[int, int], orientation: str | None) -> Turn:
+    del stamp
+    return turn_to(orientation, load_header(path), str(path))
 
 
 def _intensity(data: ConfigDict) -> tuple[float, float] | None:
@@ -83,14 +135,20 @@ def _channels(data: ConfigDict) -> int:
     return len(data.channels)
 
 
-def read_slice(path: Path, axis: int, position: int) -> np.ndarray:
+def read_slice(path: Path, axis: int, position: int, turn: Turn | None = None) -> np.ndarray:
     """Reads a slice `[H, W]` of a volume, its scale applied.
+
+    Args:
+        path: The volume.
+        axis: Of the turned volume.
+        position: Along that.
+        turn: How the volume is turned; None: not at all.
 
     Raises:
         UserError: The file is missing or damaged, or nibabel is not installed.
     """
-    place = (slice(None),) * axis + (position,)
-    return _guarded(path, lambda: np.asarray(_voxels(path)[place]))
+    turn = turn or Turn()
+    return _guarded(path, lambda: turn.read_slice(_voxels(path), axis, position))
 
 
 def read_labels(path: Path) -> np.ndarray:
@@ -101,15 +159,6 @@ def read_labels(path: Path) -> np.ndarray:
     """
     voxels = _guarded(path, lambda: np.asarray(_voxels(path)))
     return whole_numbers(voxels, path, step=_step(path))
-
-
-def read_label_slice(path: Path, axis: int, position: int) -> np.ndarray:
-    """Reads a slice `[H, W]` of what a mask stores.
-
-    Raises:
-        UserError: As `read_labels`.
-    """
-    return whole_numbers(read_slice(path, axis, position), path, step=_step(path))
 
 
 def _step(path: Path) -> float:

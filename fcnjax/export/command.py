@@ -5,10 +5,11 @@ import dataclasses
 import re
 from pathlib import Path
 
-from fcnjax.errors import UserError, choose, unknown
+from fcnjax.data.pixel_type import PIXEL_TYPES
+from fcnjax.errors import UserError, choose
 from fcnjax.export.check import BOUNDS, differences
 from fcnjax.export.formats import FORMATS, Format
-from fcnjax.export.program import INPUTS, Source
+from fcnjax.export.program import Source, input_type
 from fcnjax.files import check_free, new_folder, sha256
 from fcnjax.models import build_model
 from fcnjax.predict import load_variables, parse_step
@@ -24,12 +25,10 @@ def main(argv: list[str]) -> int:
     """`fcnjax export`; 1 where the file does not say what the workdir's model says."""
     args = _parser().parse_args(argv)
     form = choose(FORMATS, args.format, "--format")
-    if args.input not in INPUTS:
-        raise unknown("--input", args.input, INPUTS)
     sizes = _sizes(args.size, args.format, form)
     check_free(args.out)
     loaded = load_variables(args.workdir, parse_step(args.step))
-    source = Source(*loaded, args.input, sizes)
+    source = Source(*loaded, input_type(loaded[0], args.input), sizes)
     dtype = args.dtype or source.config.model.dtype
     if dtype not in form.write:
         valid = ", ".join(form.write)
@@ -67,8 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--step", default="best", metavar="best|latest|N", help="which checkpoint (best)")
     dtypes = "|".join(dict.fromkeys(name for form in FORMATS.values() for name in form.write))
     add("--dtype", metavar=dtypes, help="of the computation (as it was trained)")
-    help_of = "type of the pixels it takes (uint8); float32 is for pixels in 0..1"
-    add("--input", default="uint8", metavar="|".join(INPUTS), help=help_of)
+    help_of = (
+        "type of the pixels it takes (the model's own); float32 is for pixels in 0..1, unless the "
+        "model's own is float32"
+    )
+    add("--input", metavar="|".join(PIXEL_TYPES), help=help_of)
     sized = ", ".join(name for name, form in FORMATS.items() if form.sized)
     help_of = f"of the images, where they are fixed ({sized}); may be given several times"
     add("--size", action="append", default=[], metavar="HxW", help=help_of)

@@ -10,15 +10,36 @@ from flax import linen as nn
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.data.pixel_type import PIXEL_TYPES
+from fcnjax.errors import UserError, unknown
 from fcnjax.models import Target, make_fold, traced_for
 from fcnjax.steps import make_predict_step
 
 # Sides are rounded up to a multiple of this inside a program of any size: of every model's strides,
 # so that the sizes of its maps are simple terms. What is added is outside the extent.
 MULTIPLE = 32
-INPUTS = ("uint8", "uint16", "float32")  # what pixels may be; float32 ones lie in 0..1
 
 Program = Callable[..., dict[str, jax.Array]]
+
+
+def input_type(config: ConfigDict, requested: str | None) -> str:
+    """The pixel type that a program takes: the model's own, or another that suits it.
+
+    Args:
+        config: Of the model.
+        requested: `--input`, or None.
+
+    Raises:
+        UserError: It is no pixel type, or holds values that the model's has not.
+    """
+    own = config.data.pixel_type
+    if requested is None:
+        return own or "uint8"
+    if requested not in PIXEL_TYPES:
+        raise unknown("--input", requested, PIXEL_TYPES)
+    if requested == "uint16" and own == "uint8":
+        raise UserError("--input: uint16 has values that the model's uint8 has not; valid: uint8")
+    return requested
 
 
 @dataclass(frozen=True)
@@ -30,7 +51,8 @@ class Source:
         model: Its module.
         variables: Its inference variables.
         step: The training step that they are of.
-        input_dtype: Of the images that the program takes: `uint8`, `uint16` or `float32`.
+        input_dtype: Of the images that the program takes, one of `PIXEL_TYPES`. Integers are taken
+            by value; float32 ones lie in 0..1, unless the model's own pixel type is float32.
         sizes: Height and width of the images, where a format has fixed ones; else empty.
     """
 
@@ -61,8 +83,12 @@ def make_program(source: Source, platform: str) -> Program:
     step = make_predict_step(source.model, source.config)
     variables = make_fold(source.model, stated)(source.variables)
 
+    pixel_type = source.config.data.pixel_type
+
     @traced_for(stated)
     def program(image: jax.Array, extent: jax.Array | None = None) -> dict[str, jax.Array]:
+        if pixel_type is not None and jnp.issubdtype(image.dtype, jnp.integer):
+            image = image.astype(pixel_type)  # by value: the scale is that of the model's type
         return step(variables, image, extent)
 
     return program

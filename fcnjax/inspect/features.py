@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from fcnjax.data.augment import normalize, to_unit
 from fcnjax.data.decode import read_image
+from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.errors import UserError
 from fcnjax.inspect.drawing import SOFT, Canvas, check_png, heat, resized, text_width
 from fcnjax.inspect.source import add_workdir, make_parser, parse
@@ -72,7 +73,8 @@ def main(argv: list[str]) -> int:
         if getattr(args, key) < 1:
             raise UserError(f"--{key}: {getattr(args, key)} is below 1")
     data = source.config.data
-    image = shrunk(read_image(source.words[0], data.channels, data.pages), args.longest)
+    pixels = read_image(source.words[0], data.channels, data.pages)
+    image = shrunk(as_pixel_type(pixels, data.pixel_type, source.words[0]), args.longest)
     loaded = load(source, args.step)
     levels = respond(loaded, image, args.channels)
     print(_summary(loaded, levels, image))

@@ -180,12 +180,12 @@ def mesh_over(config: ConfigDict, topology: Topology) -> Mesh:
 
 
 def batch_shapes(config: ConfigDict, batch: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """A training batch as the host sends it: images of 8 bits, labels of 8 where they do."""
+    """A training batch as the host sends it: images of 8 bits by default, labels where they do."""
     shape = (batch, *canvas_size(config.augment))
     channels = len(channel_names(config.data.channels))
     label = np.uint8 if len(config.data.class_names) <= 255 else np.int32
     return {
-        "image": jax.ShapeDtypeStruct((*shape, channels), np.uint8),
+        "image": jax.ShapeDtypeStruct((*shape, channels), config.data.pixel_type or np.uint8),
         "label": jax.ShapeDtypeStruct(shape, label),
         "bounds": jax.ShapeDtypeStruct((batch, 4), np.int32),
         "valid": jax.ShapeDtypeStruct((batch,), bool),

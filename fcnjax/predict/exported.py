@@ -38,6 +38,9 @@ def load_exported(
     if not file.is_file() or sha256(file) != told["sha256"][PROGRAM_FILE]:
         raise UserError(f"{file}: is missing or damaged; export the model again")
     program = export.deserialize(bytearray(file.read_bytes()))
+    if (taken := program.in_avals[0].dtype) != np.float32:
+        # What it takes decides; the model in it may be of a wider type.
+        config.data.pixel_type = str(taken)
     return Model(config, _predict_step(program), {}, told["step"])
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from fcnjax.data.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.predict.faults import is_out_of_memory, naming, too_large
 from fcnjax.predict.fetch import as_file
@@ -72,7 +71,6 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
     Raises:
         UserError: A file cannot be written.
     """
-    data = predictor.model.config.data
     items = iter(items)
     with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(WRITERS) as writers:
         reading: deque[tuple[Item, Future]] = deque()
@@ -80,7 +78,7 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
 
         def read_ahead() -> None:
             while len(reading) < READERS and (item := next(items, None)) is not None:
-                reading.append((item, readers.submit(_read, item, data.channels, data.pages)))
+                reading.append((item, readers.submit(_read, item, predictor)))
 
         read_ahead()
         while reading:
@@ -108,12 +106,12 @@ def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Itera
             yield writing.popleft().result()
 
 
-def _read(item: Item, channels: str, pages: str) -> tuple[np.ndarray | None, str | None, float]:
+def _read(item: Item, predictor: Predictor) -> tuple[np.ndarray | None, str | None, float]:
     start = time.perf_counter()
     image, error = None, item.error
     if error is None:
         try:
-            image = read_image(as_file(item.source, item.content), channels, pages)
+            image = predictor.model.read(as_file(item.source, item.content))
         except UserError as fault:
             error = str(fault)
     return image, error, time.perf_counter() - start

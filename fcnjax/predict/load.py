@@ -12,6 +12,7 @@ from fcnjax.errors import UserError
 from fcnjax.model_file import read_variables
 from fcnjax.models import build_model, make_fold
 from fcnjax.optim import make_optimizer
+from fcnjax.packages import to_stderr
 from fcnjax.predict.exported import load_exported
 from fcnjax.predict.identity import PROGRAM_FILE, find_exported, find_model
 from fcnjax.predict.model import Model
@@ -48,6 +49,11 @@ def load_variables(
         raise UserError(
             f"{folder}: is an exported program, without weights to take; give the workdir that it "
             "was made from"
+        )
+    if config.data.pixel_type is None:
+        to_stderr(
+            f"note: {workdir} does not say on which pixel type it was trained, and images of "
+            "another type than those give a wrong mask; a model that is trained anew says it"
         )
     model = build_model(config)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])

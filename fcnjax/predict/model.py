@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
 from fcnjax.data.canvas import bucket_canvas
-from fcnjax.data.decode import read_image
+from fcnjax.data.decode import Encoded, File, read_image
+from fcnjax.data.pixel_type import Conversion, value_range
 from fcnjax.errors import UserError
 from fcnjax.models import sampled_dropout
 
@@ -36,6 +37,8 @@ class Model:
         step: The training step of its weights.
         class_names: The names of its classes, by id.
         palette: `[C, 3]` uint8 RGB, the colours of its classes.
+        pixel_type: The type that it takes pixels of, `uint8`, `uint16` or `float32`; None: a
+            workdir of before `config.data.pixel_type` does not say.
     """
 
     def __init__(
@@ -53,6 +56,8 @@ class Model:
         self.step = step
         self.class_names = tuple(config.data.class_names)
         self.palette = np.asarray(config.data.palette, np.uint8)
+        self.pixel_type = config.data.pixel_type
+        self._convert = Conversion(self.pixel_type)
         self._variables = variables
         self.mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         self._predict_step = predict_step
@@ -61,12 +66,16 @@ class Model:
         self._mask_only = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
         self._probabilities = jax.jit(lambda *args: predict_step(*args)["probabilities"])
 
-    def __call__(self, image: np.ndarray | str | Path, *, probabilities: bool = True) -> Prediction:
+    def __call__(self, image: np.ndarray | File, *, probabilities: bool = True) -> Prediction:
         """Labels one image.
 
         Args:
-            image: A file, or `[H, W, C]` (or `[H, W]`, grey) pixels: uint8, uint16, or float in
-                0..1 (bands of rasters: any), channels in the order of `config.data.channels`.
+            image: A file, or `[H, W, C]` (or `[H, W]`, grey) pixels, channels in the order of
+                `config.data.channels`, of any type. Pixels are taken by value: equal values of any
+                type give one mask, and those that are not exact in the model's `pixel_type` are
+                refused. Only for a model of uint8 or uint16, a float array in 0..1 is taken as
+                scaled to 0..1; that holds for one of zeros and ones too, so give such an array as
+                integers if they are values as stored.
             probabilities: Whether to return those too.
 
         Returns:
@@ -78,7 +87,7 @@ class Model:
         return self.batch([image], probabilities=probabilities)[0]
 
     def batch(
-        self, images: Sequence[np.ndarray | str | Path], *, probabilities: bool = True
+        self, images: Sequence[np.ndarray | File], *, probabilities: bool = True
     ) -> list[Prediction]:
         """Labels several images, of one size or not, in one call of the device.
 
@@ -86,14 +95,15 @@ class Model:
         number to a power of two: few programs are compiled.
 
         Args:
-            images: One or more, each as `__call__` takes it, all of one dtype.
+            images: One or more, each as `__call__` takes it; not some scaled to 0..1 and others
+                by value.
             probabilities: Whether to return those too.
 
         Returns:
             What `__call__` returns for each: in float32 equal to within rounding.
 
         Raises:
-            UserError: As `__call__`; or the dtypes differ.
+            UserError: As `__call__`; or some are scaled to 0..1 and others not.
         """
         pixels = [self.read(image) for image in images]
         if len(dtypes := {str(image.dtype) for image in pixels}) > 1:
@@ -128,12 +138,43 @@ class Model:
         for step in (self._both, self._mask_only, self._probabilities):
             step.clear_cache()
 
-    def read(self, image: np.ndarray | str | Path) -> np.ndarray:
-        """The pixels `[H, W, C]` of a file, or those given, checked; as `__call__` takes them."""
-        data = self.config.data
-        if isinstance(image, str | Path):
-            return read_image(image, data.channels, data.pages)
-        return _checked(np.asarray(image), channel_names(data.channels))
+    def read(self, image: np.ndarray | File) -> np.ndarray:
+        """The pixels `[H, W, C]` of a file or an array, as `__call__` takes it, checked.
+
+        Returns:
+            Pixels of `pixel_type`; float32 for an array in 0..1 that is taken as scaled.
+
+        Raises:
+            UserError: As `__call__`.
+        """
+        channels = self.config.data.channels
+        if isinstance(image, str | Path | Encoded):
+            pixels = read_image(image, channels, self.config.data.pages)
+            return self.converted(pixels, str(image))
+        image = _shaped(np.asarray(image), channel_names(channels))
+        if self.pixel_type is None:
+            return _of_known_scale(image, channels)
+        if image.dtype.kind == "f" and self.pixel_type != "float32":
+            if image.min() >= 0 and image.max() <= 1:
+                return image.astype(np.float32)
+            if np.isfinite(image).all() and (image != np.rint(image)).any():
+                raise UserError(
+                    f"image: float pixels run from {image.min():g} to {image.max():g}, with "
+                    f"fractions; valid: 0..1, or whole numbers of {value_range(self.pixel_type)}"
+                )
+        return self.converted(image, "image")
+
+    def converted(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """The pixels `[..., C]` of a file as the model's type, by value.
+
+        Args:
+            pixels: As the file holds them.
+            name: The file, for errors.
+
+        Raises:
+            UserError: A value is not exact in `pixel_type`.
+        """
+        return self._convert(pixels, name)
 
     def probabilities(
         self, image: jax.Array, extent: jax.Array, key: jax.Array | None = None
@@ -157,7 +198,12 @@ class Model:
         return [rate for rate in rates if rate > 0]
 
 
-def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
+def _shaped(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
+    """The image as `[H, W, C]`: `[H, W]` is grey.
+
+    Raises:
+        UserError: It has another shape, or holds no numbers.
+    """
     if image.ndim == 2 and channels in (("R", "G", "B"), ("L",)):
         image = np.repeat(image[..., None], len(channels), -1)
     if image.ndim != 3 or image.shape[-1] != len(channels) or 0 in image.shape:
@@ -165,11 +211,17 @@ def _checked(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
             f"image: has shape {image.shape}; valid: [H, W, {len(channels)}] "
             f"({', '.join(channels)})"
         )
-    if np.issubdtype(image.dtype, np.floating):
+    if image.dtype.kind not in "uif":
+        raise UserError(f"image: has type {image.dtype}; valid: integers or floats")
+    return image
+
+
+def _of_known_scale(image: np.ndarray, channels: str) -> np.ndarray:
+    """The array where the model's pixel type is not known: of a type with a scale of its own."""
+    if image.dtype.kind == "f":
         image = image.astype(np.float32)
         # Bands of rasters are as they are: heights, reflectances.
-        usual = channels in (("R", "G", "B"), ("L",))
-        if usual and not (image.min() >= 0 and image.max() <= 1):
+        if channels in ("RGB", "L") and not (image.min() >= 0 and image.max() <= 1):
             raise UserError(
                 f"image: float pixels run from {image.min():g} to {image.max():g}; valid: 0..1, "
                 "or uint8 or uint16 as stored"

@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,17 @@ BLOCK = 256  # pixels a side of the blocks of a GeoTIFF, and of the rows written
 GDAL_CACHE = 2**27  # bytes of decoded blocks; by itself it takes a twentieth of the memory
 
 
+class Unreadable(UserError):
+    """A part of a raster that cannot be read: nothing is wrong with other files."""
+
+
 class RasterWindows:
     """A raster that threads read windows of.
 
     Args:
         path: The file.
         names: The bands, as `fcnjax/data/bands.py` takes them.
+        convert: `convert(pixels, path)` makes pixels the model's type, as `Model.converted`.
         pages: `config.data.pages`.
 
     Attributes:
@@ -37,8 +42,14 @@ class RasterWindows:
         UserError: It cannot be read, or has other bands.
     """
 
-    def __init__(self, path: str | Path, names: Sequence[str], pages: str = ""):
-        self._path, self._names, self._pages = path, tuple(names), pages
+    def __init__(
+        self,
+        path: str | Path,
+        names: Sequence[str],
+        convert: Callable[[np.ndarray, str], np.ndarray],
+        pages: str = "",
+    ):
+        self._path, self._names, self._pages, self._convert = path, tuple(names), pages, convert
         self._own, self._readers, self._lock = threading.local(), [], threading.Lock()
         self.size = read_header(path, pages).size
         self._reader()  # whose errors come before all work
@@ -47,9 +58,13 @@ class RasterWindows:
         """The bands `[h, w, C]` of a window, and bool `[h, w]`: where there is any data.
 
         Raises:
-            UserError: The file is damaged.
+            Unreadable: The file is damaged, or has values that the model's type has not.
         """
-        return self._reader().read(window)
+        try:
+            pixels, valid = self._reader().read(window)
+            return self._convert(pixels, str(self._path)), valid
+        except UserError as error:
+            raise Unreadable(str(error)) from error
 
     def _reader(self) -> BandReader:
         if not hasattr(self._own, "reader"):

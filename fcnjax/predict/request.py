@@ -77,7 +77,8 @@ class Request:
         views = make_views(self.tta, self.scales)
         model = models[0]
         if len(models) > 1 or views != (View(),) or self.dropout_samples:
-            model = Averaged(models, views, self.dropout_samples)
+            names = [workdir for workdir, _ in self.models]
+            model = Averaged(models, views, self.dropout_samples, names)
         return Predictor(self, model)
 
 

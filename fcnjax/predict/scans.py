@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fcnjax.data.volume_orientation import Turn, orientation_of
 from fcnjax.data.volumes import SliceReading, load_header
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
@@ -34,9 +35,10 @@ VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
 def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Outcome:
     """Labels the slices of a NIfTI file, or a DICOM series, along `config.data.axis`.
 
-    They are read as in training. Writes `NAME_OUTPUT.nii.gz` for each output that is asked for and
-    is in `VOLUME_OUTPUTS`, of the shape, affine and units of the volume; `components` are one
-    file, whose images are the slices, numbered from 0.
+    They are read as in training, the volume turned to `config.data.orientation`. Writes
+    `NAME_OUTPUT.nii.gz` for each output that is asked for and is in `VOLUME_OUTPUTS`, of the shape,
+    affine and units of the volume as it is stored; `components` are one file, whose images are the
+    slices of the turned volume, numbered from 0.
 
     Args:
         predictor: What labels, and knows which outputs.
@@ -57,19 +59,21 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
     if "components" in outputs:
         path = out / f"{item.id}{ENDINGS['components']}"
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
-    reading = SliceReading(predictor.model.config.data)
+    data = predictor.model.config.data
+    reading, orientation = SliceReading(data), data.orientation
     try:
         header = load_header(Path(item.source))
+        turn = reading.turn(Path(item.source))
         with regions as add_regions:
             layers = _label(predictor, item.source, reading, header.shape, add_regions, alone)
     except UserError as error:
         return Outcome(item, None, None, str(error), time.perf_counter() - start)
     for name, voxels in layers.items():
         _write(out / f"{item.id}_{name}.nii.gz", voxels, header)
-    size = list(header.shape[:3])
+    size = list(turn.shape(header.shape))
     count, seconds = size.pop(reading.axis), time.perf_counter() - start
-    words = f"{count} slices labelled, {count / seconds:.1f} slices/s; {_axes(header)}"
-    print(f"{item.source}: {words}")
+    words = f"{count} slices labelled, {count / seconds:.1f} slices/s"
+    print(f"{item.source}: {words}; {_axes(header, turn, orientation)}")
     mask = f"{item.id}_mask.nii.gz" if "mask" in outputs else None
     return Outcome(item, tuple(size), mask, None, seconds)
 
@@ -86,15 +90,17 @@ def _label(
     outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
     types = dict.fromkeys(outputs, np.float32) | {"mask": predictor.model.mask_dtype}
     layers = {name: np.zeros(shape, types[name]) for name in outputs}
-    positions = range(shape[reading.axis])
+    turn = reading.turn(Path(source))
+    positions = range(turn.shape(shape)[reading.axis])
     slices = ((position, reading.image(Path(source), position)) for position in positions)
 
     with Tally(len(positions), unit="slices", bar=alone) as tally:
 
         def keep(one: tuple[int, np.ndarray], found: Prediction) -> None:
             for name, voxels in layers.items():
-                # A view, without the fourth axis of one that some files have.
-                view = np.moveaxis(voxels.reshape(shape[:3]), reading.axis, 0)
+                # Views, without the fourth axis of one that some files have: what is written to
+                # the turned volume is where it belongs in the file's own.
+                view = np.moveaxis(turn.of(voxels.reshape(shape[:3])), reading.axis, 0)
                 view[one[0]] = VOLUME_OUTPUTS[name](found)
             if add_regions is not None:
                 add_regions(one[0], found.mask)
@@ -104,14 +110,14 @@ def _label(
     return layers
 
 
-def _axes(volume: Any) -> str:
-    """Whither the axes of the array go, by which volumes to train on and to label are compared."""
-    import nibabel
-
-    if not (volume.header["sform_code"] or volume.header["qform_code"]):
-        return "it does not say where it lies"
-    codes = nibabel.aff2axcodes(volume.affine)
-    return f"axes to {', '.join(str(code) for code in codes)}"
+def _axes(volume: Any, turn: Turn, orientation: str | None) -> str:
+    """The directions of the axes of a volume, and how it was turned."""
+    own = orientation_of(volume, "")
+    if own is None:
+        taken = f", and is taken as {orientation}" if orientation else ""
+        return f"it does not say where it lies{taken}"
+    turned = f", turned to {', '.join(orientation)} and back" if turn != Turn() else ""
+    return f"axes to {', '.join(own)}{turned}"
 
 
 def _write(path: Path, voxels: np.ndarray, like: Any) -> None:

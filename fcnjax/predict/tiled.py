@@ -12,7 +12,7 @@ import jax
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.decode import image_size
 from fcnjax.errors import UserError, choose
 from fcnjax.files import atomic, stamps
 from fcnjax.predict.faults import naming, outputs_of
@@ -30,6 +30,7 @@ from fcnjax.predict.progress import Tally
 from fcnjax.predict.rasters import (
     ImageWindows,
     RasterWindows,
+    Unreadable,
     is_raster,
     little_cached,
     place_of,
@@ -154,9 +155,8 @@ class Tiler:
     def _label_image(self, item: Item) -> Outcome:
         start = time.perf_counter()
         model, request = self._predictor.model, self._predictor.request
-        data = model.config.data
         try:
-            image = read_image(Path(item.source), data.channels, data.pages)
+            image = model.read(Path(item.source))
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
         kept = ("probabilities",) if self._predictor.takes_probabilities else ()
@@ -179,7 +179,9 @@ class Tiler:
         model, outputs = self._predictor.model, self._raster_outputs(item)
         try:
             data = model.config.data
-            windows = RasterWindows(item.source, channel_names(data.channels), data.pages)
+            windows = RasterWindows(
+                item.source, channel_names(data.channels), model.converted, data.pages
+            )
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
         place = place_of(item.source)
@@ -198,8 +200,11 @@ class Tiler:
                     self._tiling.simplify,
                 )
 
-        with contextlib.closing(windows), little_cached():
-            self._run(item, windows, layers_of(self._predictor, outputs), write)
+        try:
+            with contextlib.closing(windows), little_cached():
+                self._run(item, windows, layers_of(self._predictor, outputs), write)
+        except Unreadable as error:
+            return Outcome(item, None, None, str(error), time.perf_counter() - start)
         mask = f"{item.id}_mask.tif" if "mask" in outputs else None
         return Outcome(item, windows.size, mask, None, time.perf_counter() - start)
 

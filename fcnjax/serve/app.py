@@ -183,7 +183,8 @@ async def _infer(request: Request) -> Response:
     asked = await service.in_thread(protocol.parse, body, length, service.channels, service.limits)
     probabilities = any(name == "probabilities" for name, _ in asked.outputs)
     _hold(request, asked.image, probabilities)
-    found = await service.label(list(asked.image), probabilities=probabilities)
+    pixels = await service.read(asked.image)
+    found = await service.label(list(pixels), probabilities=probabilities)
     content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
     return Response(content, headers=headers)
 
@@ -195,7 +196,8 @@ async def _segment(request: Request) -> Response:
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         body = await file_of_form(request, body)
     data, most = service.model.config.data, service.options.max_pixels
-    image = await service.in_thread(images.decode, body, data.channels, most, data.pages)
+    stored = await service.in_thread(images.decode, body, data.channels, most, data.pages)
+    image = await service.in_thread(service.model.converted, stored, "image")
     _hold(request, image, probabilities)
     (found,) = await service.label([image], probabilities=probabilities)
     content, kind = await service.in_thread(render, service.model, image, found)

@@ -129,8 +129,8 @@ class Batcher:
                 job.done.cancel()
 
     async def warm(self, size: tuple[int, int], channels: int) -> None:
-        """Compiles the programs for images of one size, uint8, in every number."""
-        image = np.zeros((*size, channels), np.uint8)
+        """Compiles the programs for images of one size, in every number."""
+        image = np.zeros((*size, channels), self._model.pixel_type or np.uint8)
         rows = 1
         while rows <= self._room(self._model.canvas([size])):
             for probabilities in (False, True):

@@ -15,7 +15,19 @@ from fcnjax.predict import Model, Prediction
 from fcnjax.serve.refusal import Refused
 
 NAME = "segmenter"
-DATATYPES = {"UINT8": "u1", "UINT16": "<u2", "FP32": "<f4"}  # of the input
+DATATYPES = {  # of the input; the model takes all by value (`Model.read`)
+    "UINT8": "u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "INT8": "i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FP32": "<f4",
+    "FP64": "<f8",
+}
+# Of the input, by the model's pixel type.
+OF_PIXELS = {"uint8": "UINT8", "uint16": "UINT16", "float32": "FP32"}
 MOST_JSON = 16 * 2**20  # bytes of a request's JSON: each number becomes an object of Python
 MOST_NUMBERS = 2 * 2**20  # of an answer's JSON
 JSON, BINARY = "application/json", "application/octet-stream"
@@ -38,7 +50,7 @@ class Inference(NamedTuple):
     """A request to infer.
 
     Attributes:
-        image: `[B, H, W, C]` uint8, uint16 or float32.
+        image: `[B, H, W, C]` of one of `DATATYPES`, as it was sent.
         outputs: Name of each output that is wanted, and whether as bytes.
         id: What the client calls it; None: nothing.
     """
@@ -62,7 +74,13 @@ def model_metadata(model: Model, channels: int) -> dict[str, Any]:
         "name": NAME,
         "versions": [str(model.step)],
         "platform": "jax",
-        "inputs": [{"name": "image", "datatype": "UINT8", "shape": [-1, -1, -1, channels]}],
+        "inputs": [
+            {
+                "name": "image",
+                "datatype": OF_PIXELS[model.pixel_type or "uint8"],
+                "shape": [-1, -1, -1, channels],
+            }
+        ],
         "outputs": [
             {"name": name, "datatype": types[name], "shape": shapes[name]} for name in OUTPUTS
         ],
@@ -198,7 +216,7 @@ def _image(tensor: dict[str, Any], tail: bytes, channels: int, limits: Limits) -
         pixels = np.frombuffer(tail, dtype)
     if pixels.size != count:
         raise _bad(f"image: has {pixels.size} numbers, and the shape {count}")
-    return _in_range(pixels.reshape(shape))
+    return pixels.reshape(shape)
 
 
 def _shape(shape: Any, channels: int, limits: Limits) -> list[int]:
@@ -223,20 +241,14 @@ def _from_json(data: Any, dtype: np.dtype) -> np.ndarray:
         raise _bad("image: data is not a list of numbers, flat or nested as the shape") from error
     if found.dtype.kind not in "iuf":
         raise _bad("image: data is not a list of numbers")
-    if dtype.kind == "u":
-        top = np.iinfo(dtype).max
-        if found.size and not (found.min() >= 0 and found.max() <= top and (found % 1 == 0).all()):
-            raise _bad(f"image: data has numbers that are not whole ones of 0 to {top}")
+    if dtype.kind in "iu":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        fits = not found.size or (found.min() >= least and found.max() <= most)
+        if not (fits and (found % 1 == 0).all()):
+            raise _bad(f"image: data has numbers that are not whole ones of {least} to {most}")
     # A number too large for float32 becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
         return found.astype(dtype)
-
-
-def _in_range(pixels: np.ndarray) -> np.ndarray:
-    # Of each pixel here, since one request is answered for all of its images or for none.
-    if pixels.dtype.kind == "f" and not (pixels.min() >= 0 and pixels.max() <= 1):
-        raise _bad("image: FP32 pixels are outside 0..1, or are not numbers")
-    return pixels
 
 
 def answer(

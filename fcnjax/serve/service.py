@@ -101,6 +101,18 @@ class Service:
             self.ready = True
             self.metrics.ready.set(1)
 
+    async def read(self, batch: np.ndarray) -> np.ndarray:
+        """The images `[B, H, W, C]` of a request as the model takes them (`Model.read`).
+
+        They are one array, which is in 0..1 as a whole or not at all. They are read before they are
+        queued, so that no other request in their batch fails with them.
+
+        Raises:
+            UserError: The model does not take such pixels.
+        """
+        rows = batch.reshape(-1, *batch.shape[2:])
+        return (await self.in_thread(self.model.read, rows)).reshape(batch.shape)
+
     async def label(self, images: Sequence[np.ndarray], *, probabilities: bool) -> list[Prediction]:
         """Labels images `[H, W, C]`, as `Batcher` does.
 

@@ -111,8 +111,8 @@ def test_stored_scale_is_applied(tmp_path, end):
 
 def test_odd_intensities():
     values = np.asarray([np.nan, np.inf, -np.inf, 5])
-    assert volumes.to_uint16(values, 0, 10).tolist() == [0, 65535, 0, 32768]
-    assert volumes.to_uint16(np.full(2, 3.0), 3, 3).tolist() == [0, 0]
+    assert volumes.to_pixels(values, 0, 10).tolist() == [0, 65535, 0, 32768]
+    assert volumes.to_pixels(np.full(2, 3.0), 3, 3).tolist() == [0, 0]
 
 
 def test_one_volume_is_divided_by_slices(tmp_path):

@@ -200,7 +200,7 @@ def test_source_of_two_depths_is_refused():
         lambda: pipeline.load_all(source),
         lambda: take(1, pipeline.eval_batches(source, config)),
     ):
-        with pytest.raises(UserError, match="8-bit and 16-bit images side by side"):
+        with pytest.raises(UserError, match="uint16 and uint8 images side by side"):
             read()
 
 

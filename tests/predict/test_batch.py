@@ -45,6 +45,9 @@ def test_few_programs_and_they_can_be_dropped(model, images):
     assert model._both._cache_size() == 0
 
 
-def test_one_dtype(model, images):
-    with pytest.raises(UserError, match="images: have types uint16, uint8; valid: one for all"):
-        model.batch([images[0], images[1].astype(np.uint16)])
+def test_types_are_taken_by_value_and_a_scale_is_one_for_all(model, images):
+    of_types = [images[0], images[1].astype(np.uint16)]
+    for one, other in zip(model.batch(of_types), model.batch(images[:2]), strict=True):
+        np.testing.assert_array_equal(one.mask, other.mask)
+    with pytest.raises(UserError, match="images: have types float32, uint8; valid: one for all"):
+        model.batch([images[0], images[1] / 255])

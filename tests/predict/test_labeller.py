@@ -106,6 +106,7 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
 
     class Failing:
         config, palette, class_names = model.config, model.palette, model.class_names
+        read = model.read
 
         def __call__(self, image, **options):
             if image.shape[0] == 17:

@@ -81,7 +81,7 @@ def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
     sure = nibabel.load(tmp_path / "out" / "scan_confidence.nii.gz").get_fdata().reshape(SHAPE)
     for position in range(SHAPE[axis]):
         part = voxels.take(position, axis)
-        image = np.round(np.clip((part + 40) / 100, 0, 1) * 65535).astype(np.uint16)
+        image = np.round(np.clip((part + 40) / 100, 0, 1) * 255).astype(np.uint8)
         found = model(image)
         np.testing.assert_array_equal(masks.take(position, axis), found.mask)
         np.testing.assert_allclose(
@@ -133,7 +133,7 @@ def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, 
     assert mask.get_data_dtype() == np.uint8
     assert mask.header.get_xyzt_units()[0] == "mm"
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(same.dataobj))
-    image = np.round(np.clip((voxels[..., 2] + 40) / 100, 0, 1) * 65535).astype(np.uint16)
+    image = np.round(np.clip((voxels[..., 2] + 40) / 100, 0, 1) * 255).astype(np.uint8)
     found = fcnjax.load(with_window)(image)
     np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], found.mask)
     assert len(np.unique(found.mask)) > 1

@@ -22,6 +22,8 @@ class Painter:
         dropped: How many batches there had been whenever the programs were dropped.
     """
 
+    pixel_type = "uint8"
+
     def __init__(self):
         self.batches, self.dropped = [], []
         self.go = threading.Event()

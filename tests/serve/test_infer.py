@@ -94,10 +94,13 @@ def test_json_and_binary_alike_and_as_the_model_says(client, model, batch):
 
 def test_other_types(client, model, image):
     for datatype, pixels in (
-        ("UINT16", image.astype(np.uint16) * 257),
-        ("FP32", image.astype(np.float32) / 255),
+        ("UINT16", image.astype(np.uint16)),
+        ("INT16", image.astype(np.int16)),
+        ("FP64", image.astype(np.float64)),
+        ("FP32", image.astype(np.float32)),
+        ("FP32", image.astype(np.float32) / 255),  # in 0..1
     ):
-        expected = model(pixels).mask
+        expected = model(image).mask
         for body in ({"json": message(pixels[None], datatype)}, binary(pixels[None], datatype)):
             arrays, _ = outputs(client.post(INFER, **body))
             assert (arrays["mask"][0] == expected).all(), datatype
@@ -127,8 +130,8 @@ BAD = [
     ({"inputs": [1]}, 400, "inputs: is not a list of one"),
     ({"inputs": message(GOOD)["inputs"] * 2}, 400, "inputs: is not a list of one"),
     (message(GOOD, name="../x"), 400, "valid: image"),
-    (message(GOOD, datatype="BYTES"), 400, "valid: UINT8, UINT16, FP32"),
-    (message(GOOD, datatype=[]), 400, "valid: UINT8, UINT16, FP32"),
+    (message(GOOD, datatype="BYTES"), 400, "valid: UINT8, UINT16, UINT32"),
+    (message(GOOD, datatype=[]), 400, "valid: UINT8, UINT16, UINT32"),
     (message(GOOD, shape=[1, 4, 4]), 400, "valid: [B, H, W, 3]"),
     (message(GOOD, shape=[1, 4, 12, 1]), 400, "valid: [B, H, W, 3]"),
     (message(GOOD, shape=[1, -4, -4, 3]), 400, "valid: [B, H, W, 3]"),
@@ -146,8 +149,10 @@ BAD = [
     (message(GOOD, data=[256] * 48), 400, "whole ones of 0 to 255"),
     (message(GOOD, data=[0.5] * 48), 400, "whole ones of 0 to 255"),
     (message(GOOD, data=[1e999] * 48), 400, "not valid JSON"),
-    (message(GOOD, "FP32", data=[2.0] * 48), 400, "outside 0..1"),
-    (message(GOOD, "FP32", data=[1e300] * 48), 400, "outside 0..1"),
+    (message(GOOD, "FP32", data=[2.5] * 48), 400, "with fractions; valid: 0..1, or whole numbers"),
+    (message(GOOD, "FP32", data=[256.0] * 48), 400, "takes uint8 (0 to 255)"),
+    (message(GOOD, "FP32", data=[1e300] * 48), 400, "NaN or infinite"),
+    (message(GOOD, "INT16", data=[-1] * 48), 400, "takes uint8 (0 to 255)"),
     (message(GOOD, parameters=[]), 400, "not an object"),
     (message(GOOD, parameters={"binary_data_size": 48}), 400, "data is there too"),
     (message(GOOD, parameters={"shared_memory_region": "/etc/passwd"}), 400, "not served"),
@@ -162,7 +167,7 @@ BAD = [
         "classification is not served",
     ),
     ({**message(GOOD), "parameters": {"binary_data_output": 1}}, 400, "not true or false"),
-    (binary(NAN, "FP32"), 400, "outside 0..1, or are not numbers"),
+    (binary(NAN, "FP32"), 400, "NaN or infinite"),
     (binary(GOOD, size=47), 400, "has 48 bytes, binary_data_size says 47"),
     (binary(GOOD, size=-1), 400, "has 48 bytes"),
     (binary(GOOD, size="48"), 400, "binary_data_size is no number"),

@@ -34,7 +34,7 @@ def unusual_files(image, encode):
     picture = Image.fromarray(image)
     turned = picture.getexif()
     turned[0x112] = 6
-    grey16 = Image.fromarray((image[..., 0].astype(np.uint16) << 8) + 7)
+    grey16 = Image.fromarray(image[..., 0].astype(np.uint16))
     return {
         "rgb.png": encode(image),
         "rgb.jpg": encode(image, "JPEG", quality=90),
@@ -110,7 +110,7 @@ BAD = {
     "cut png": (lambda i, e: e(i)[:2000], 400, "image: cannot be read as an image"),
     "cut jpeg": (lambda i, e: e(i, "JPEG")[:900], 400, "image: cannot be read as an image"),
     "cut header": (lambda i, e: e(i)[:20], 400, "cannot be read"),
-    "float": (lambda i, e: e(i[..., 0].astype(np.float32), "TIFF"), 400, "float pixels"),
+    "float": (lambda i, e: e(i[..., 0] / np.float32(2), "TIFF"), 400, "with fractions"),
     "no width": (lambda _, __: bomb(0, 5), 400, "cannot be read"),
     "large": (lambda i, e: e(np.zeros((129, 128), np.uint8)), 413, "128x129, 16512 pixels"),
     "bomb": (lambda _, __: bomb(2**31 - 1, 2**31 - 1), 413, "the limit is 16384"),

@@ -28,6 +28,8 @@ from fcnjax.data.doctor.findings import (
     some,
 )
 from fcnjax.data.doctor.names import pairs_by_name
+from fcnjax.data.doctor.orientations import several_orientations
+from fcnjax.data.doctor.pixel_types import several_types
 from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
@@ -118,14 +120,21 @@ def check(
     # Under skip a run goes on without them, up to a share.
     severity = WARNING if known.data.on_error == "skip" else ERROR
     faulty = {look.fault[1] for look in looks if look.fault}
-    findings = [f for f in findings if f.kind != UNOPENED or f.text not in faulty]
-    findings += _faults(looks, severity) + copies(looks, one_split) + unfit(looks)
+    types = several_types(looks, config.data.pixel_type)
+    findings = [
+        f
+        for f in findings
+        if f.kind != UNOPENED
+        or not (f.text in faulty or (types and f.text.startswith("config.data.pixel_type:")))
+    ]
+    findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
     findings += _turned(config, sources, pairs)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0
     tallies = {p: Tally([look for look in looks if look.part == p], classes) for p in PARTS}
     if resolved:
+        findings += several_orientations(sources, resolved.data.orientation)
         findings += of_classes(tallies, resolved, whole)
     if whole:
         findings += suggestions(tallies["train"], config, known)
@@ -153,12 +162,14 @@ def _open(
 ) -> tuple[ConfigDict | None, list[str], dict[str, Source | None], list[Finding]]:
     """The resolved config, notes and the source of each split; None, and why, where that fails.
 
-    Where it would not under `on_error=skip`, both are there nevertheless.
+    Where it would not under `on_error=skip`, or with the pixel type that all others are exact in,
+    both are there nevertheless.
     """
     findings = []
-    for on_error in dict.fromkeys((config.data.on_error, "skip")):
+    asked = (config.data.on_error, config.data.pixel_type)
+    for on_error, pixel_type in dict.fromkeys((asked, ("skip", asked[1]), ("skip", "float32"))):
         tried = config.copy_and_resolve_references()
-        tried.data.on_error = on_error
+        tried.data.on_error, tried.data.pixel_type = on_error, pixel_type
         try:
             resolved, notes = resolve(tried)
             # As they are stored: a mixture's other sets have configs of their own.
@@ -167,6 +178,8 @@ def _open(
             findings = findings or [Finding(ERROR, UNOPENED, str(error))]
         else:
             resolved.data.on_error = config.data.on_error
+            if pixel_type != asked[1]:
+                resolved.data.pixel_type = asked[1]
             return resolved, notes, sources, findings
     return None, [], dict.fromkeys(PARTS), findings
 

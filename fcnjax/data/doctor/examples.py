@@ -13,6 +13,7 @@ from fcnjax.data.doctor.stored import Stored, look_at_mask
 from fcnjax.data.mask_exif import mask_size
 from fcnjax.data.orientation import Size
 from fcnjax.data.pairs import Pair, refuse_sizes
+from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 
@@ -33,6 +34,7 @@ class Look:
         name: Its image file, or its name where it comes from no pair of files.
         fault: The kind and the text of what is wrong with it, or None.
         size: Height and width; (0, 0) where the image cannot be read.
+        pixel_type: Of the image as it is stored; "" where it cannot be read.
         mean: By channel, of pixels scaled to 0..1; `square` is the mean of their squares.
         pixels: A hash of the image's pixels; `labels` of its class ids. b"" where unread.
         dhash: 64 bits that similar pictures share; `thumb` is the picture as `THUMB**2` grey
@@ -50,6 +52,7 @@ class Look:
     name: str
     fault: tuple[str, str] | None = None
     size: tuple[int, int] = (0, 0)
+    pixel_type: str = ""
     mean: np.ndarray | None = None
     square: np.ndarray | None = None
     pixels: bytes = b""
@@ -83,6 +86,7 @@ class Looker:
         self._channels = data.channels
         self._pages = data.pages
         self._ignore = data.ignore_label
+        self._pixel_type = data.pixel_type
         self._mask_exif = data.mask_exif
         self._source = source
         self._pairs = pairs
@@ -101,6 +105,11 @@ class Looker:
             image, bad_image = (example["image"] if example else None), None
         size = None if image is None else image.shape[:2]
         stored, bad_mask = _tried(lambda: look_at_mask(pair[1], pair[0], size) if pair else None)
+        if image is not None:
+            facts["pixel_type"] = str(image.dtype)
+            name = facts["name"] if pair else str(example["name"])
+            typed, unfit = _tried(lambda: self._typed(image, name))
+            image, fault = (image, fault or unfit) if typed is None else (typed, fault)
         if bad_image or bad_mask:
             facts["fault"] = (UNREADABLE, bad_image or bad_mask)
         elif example is None and stored and (mismatch := self._mismatch(pair, size)):
@@ -111,11 +120,14 @@ class Looker:
             facts |= _of_image(image)
         if example is not None:
             facts |= self._of_label(example["label"])
-            facts["contrast"] = _contrast(example["image"], example["label"], facts["counts"])
+            facts["contrast"] = _contrast(image, example["label"], facts["counts"])
             if index >= MOST_MAPPED:
                 facts |= {"edges": b"", "borders": b""}
             facts["name"] = facts["name"] if pair else str(example["name"])
         return Look(**facts, stored=stored)
+
+    def _typed(self, image: np.ndarray, name: str) -> np.ndarray:
+        return as_pixel_type(image, self._pixel_type, name, "config.data.pixel_type is")
 
     def _mismatch(self, pair: Pair, size: Size) -> str | None:
         """The error on a mask of another size than its image, or None."""

@@ -1,9 +1,10 @@
 """Volumes as NIfTI, and masks of the same places; each slice is an example.
 
-Slices are taken along `config.data.axis` of the array as the file stores it; the first of the two
-axes left is the image's rows. Nothing is turned by the file's orientation: files of one set should
-have the same. Intensities from the low to the high of `config.data.intensity` become 0 to 65535;
-where it is (), those are the 0.5 and 99.5 percentiles of each volume.
+Volumes are brought to one orientation, `config.data.orientation`, by their affines; None takes that
+of the first volume to train on. Slices are taken along `config.data.axis` of the turned array; the
+first of the two axes left is the image's rows. Intensities from the low to the high of
+`config.data.intensity` become 0 to 65535; where it is (), those are the 0.5 and 99.5 percentiles of
+each volume.
 How files are read, and which are read fast: `fcnjax/data/volumes.py`.
 """
 
@@ -21,11 +22,11 @@ from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.masks import ClassTable, is_object
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits import stem_of
+from fcnjax.data.volume_orientation import orientation_of
 from fcnjax.data.volumes import (
     SUFFIXES,
     SliceReading,
     load_header,
-    read_label_slice,
     read_labels,
 )
 from fcnjax.data.whole_numbers import NO_DATA
@@ -43,7 +44,7 @@ class Volume:
     Attributes:
         image: The image's file.
         mask: The mask's file.
-        shape: Of the array, three axes.
+        shape: Of the turned array, three axes.
         slices: Those, in order.
     """
 
@@ -59,10 +60,14 @@ class NiftiSource:
     Args:
         volumes: The volumes.
         data: `config.data`, resolved.
+
+    Attributes:
+        images: The files of the volumes.
     """
 
     def __init__(self, volumes: Sequence[Volume], data: ConfigDict):
         self.class_names = tuple(data.class_names)
+        self.images = [volume.image for volume in volumes]
         self._volumes = list(volumes)
         self._root = Path(data.root)
         self._reading = SliceReading(data)
@@ -98,8 +103,7 @@ class NiftiSource:
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         volume, position = self._place(index)
-        axis = self._reading.axis
-        stored = read_label_slice(volume.mask, axis, position)
+        stored = self._reading.labels(volume.mask, position)
         if self._instances:
             stored = is_object(stored, self._ignored, volume.mask)
         return {
@@ -124,14 +128,14 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool]:
     Raises:
         UserError: A file is missing, or a mask does not fit its image.
     """
-    axis = SliceReading(data).axis
+    reading = SliceReading(data)
     pairs, divided = divide(data, SUFFIXES)
     volumes: dict[str, list[Volume]] = {}
     for part in PARTS:
         volumes[part] = []
         for image, mask in pairs[part]:
-            shape = _shape(image, mask)
-            slices = range(shape[axis])
+            shape = _shape(image, mask, reading)
+            slices = range(shape[reading.axis])
             if divided:
                 if len(slices) < 2:
                     raise UserError(f"{image}: has one slice, which cannot be divided")
@@ -169,21 +173,60 @@ def blocks(length: int, fraction: float) -> dict[str, list[int]]:
     }
 
 
-def _shape(image: Path, mask: Path) -> tuple[int, int, int]:
-    """The shape of a volume, which is its mask's; both lie in the same place."""
-    of_image, of_mask = load_header(image), load_header(mask)
-    shape, mask_shape = of_image.shape[:3], of_mask.shape[:3]
+def _shape(image: Path, mask: Path, reading: SliceReading) -> tuple[int, int, int]:
+    """The shape of a turned volume, which is its mask's; both lie in the same place."""
+    (shape, affine), (mask_shape, mask_affine) = (_turned(path, reading) for path in (image, mask))
     if shape != mask_shape:
         raise UserError(f"{mask}: has the shape {mask_shape}, and its image {image} has {shape}")
     # The farthest corner, which a difference in scale or angle moves most, and the nearest.
     corners = np.asarray([(0, 0, 0, 1), (*shape, 1)]).T
-    off = np.abs((of_image.affine - of_mask.affine) @ corners)[:3].max()
-    voxel = float(np.abs(np.linalg.det(of_image.affine[:3, :3])) ** (1 / 3)) or 1.0
+    off = np.abs((affine - mask_affine) @ corners)[:3].max()
+    voxel = float(np.abs(np.linalg.det(affine[:3, :3])) ** (1 / 3)) or 1.0
     if off > 0.1 * voxel:
         raise UserError(
             f"{mask}: lies elsewhere than its image {image}, by {off:.6g} mm; both need one affine"
         )
     return shape
+
+
+def _turned(path: Path, reading: SliceReading) -> tuple[tuple[int, int, int], np.ndarray]:
+    """The shape and the affine of a volume in the orientation of the set."""
+    header, turn = load_header(path), reading.turn(path)
+    return turn.shape(header.shape), turn.affine(header.affine, header.shape)
+
+
+def _first_orientation(data: ConfigDict) -> str | None:
+    """The orientation of the first volume to train on whose file says it."""
+    for image, _ in divide(data, SUFFIXES)[0]["train"]:
+        if (found := orientation_of(load_header(image), str(image))) is not None:
+            return found
+    return None
+
+
+def by_orientations(images: Sequence[Path]) -> dict[str | None, list[Path]]:
+    """The volumes by their orientation as they are stored; None: their files do not say."""
+    found: dict[str | None, list[Path]] = {}
+    for image in images:
+        found.setdefault(orientation_of(load_header(image), str(image)), []).append(image)
+    return found
+
+
+def _orientation_notes(images: Sequence[Path], data: ConfigDict) -> list[str]:
+    """Lines on the volumes that are turned, and on those whose files do not say how they lie."""
+    by_orientation = by_orientations(images)
+    unknown = by_orientation.pop(None, [])
+    by_orientation.pop(data.orientation, None)
+    lines = [
+        f"{data.root}: {len(paths)} volumes, as {paths[0].name}, are stored as {own}, and are "
+        f"turned to {data.orientation}"
+        for own, paths in by_orientation.items()
+    ]
+    if unknown and data.orientation is not None:
+        lines.append(
+            f"{data.root}: {len(unknown)} volumes, as {unknown[0].name}, do not say how they lie: "
+            f"they are taken as {data.orientation}"
+        )
+    return lines
 
 
 def _look(masks: Sequence[Path]) -> dict[int, Path]:
@@ -198,7 +241,9 @@ def _look(masks: Sequence[Path]) -> dict[int, Path]:
 
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
+    data.pixel_type = data.pixel_type or "uint16"
     SliceReading(data)  # whose errors come first
+    data.orientation = data.orientation or _first_orientation(data)
     volumes, divided = find_volumes(data)
     masks = [volume.mask for part in PARTS for volume in volumes[part]]
     note = find_values(data, lambda: _look(list(dict.fromkeys(masks))))
@@ -207,6 +252,8 @@ def _resolve(config: ConfigDict) -> list[str]:
         f"{data.root}: {len(volumes['train'])} volumes to train on in {counts[0]} slices, "
         f"{len(volumes['eval'])} held out in {counts[1]}{note}"
     ]
+    images = [volume.image for part in PARTS for volume in volumes[part]]
+    lines += _orientation_notes(list(dict.fromkeys(images)), data)
     if divided:
         who = "one subject" if len(volumes["eval"]) == 1 else "the same subjects"
         lines.append(
