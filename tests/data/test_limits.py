@@ -12,16 +12,9 @@ from PIL import Image
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.bands import read_bands, read_stored
-from fcnjax.data.decode import (
-    Encoded,
-    image_size,
-    is_colour,
-    read_colours,
-    read_image,
-    read_mask,
-    read_palette,
-)
+from fcnjax.data.decode import Encoded, image_size, read_image
 from fcnjax.data.limits import MOST_PIXELS, VARIABLE, most_pixels
+from fcnjax.data.mask_files import is_colour, read_colours, read_mask, read_palette
 from fcnjax.errors import UserError
 
 READERS = (image_size, is_colour, read_colours, read_image, read_mask, read_palette)
