@@ -9,6 +9,8 @@ NaN or infinity), a band is 0. A band that is marked as alpha is a band, and mas
 """
 
 import contextlib
+import functools
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.channels import Bands, choose_bands, combine
+from fcnjax.data.channels import CMYK, Bands, choose_bands, combine
 from fcnjax.data.limits import refuse_large
-from fcnjax.data.readers.stored import RGB
+from fcnjax.data.readers.stored import RGB, ImageHeader
+from fcnjax.data.readers.tiff import read_tiff_header
 from fcnjax.data.whole_numbers import whole_numbers
 from fcnjax.errors import UserError
 
@@ -131,28 +134,48 @@ def _read(
     pixels = raster.read(indexes, window=part, masked=not is_alpha)
     values = np.moveaxis(np.ma.getdata(pixels), 0, -1)
     valid = None if is_alpha else np.moveaxis(~np.ma.getmaskarray(pixels), 0, -1)
-    structure = raster.tags(ns="IMAGE_STRUCTURE") | raster.tags(indexes[0], ns="IMAGE_STRUCTURE")
-    bits = int(structure.get("NBITS", 8))
+    bits = int(raster.tags(indexes[0], ns="IMAGE_STRUCTURE").get("NBITS", 8))
+    marks = _marks(raster)
     bands = Bands(
         values,
         valid,
-        tuple(raster.colorinterp[index - 1].name for index in indexes),
+        tuple(marks[index - 1] for index in indexes),
         _palette(raster, indexes[0]),
         2**bits - 1 if bits % 8 else None,
-        structure.get("MINISWHITE") == "YES",
+        _is_white_zero(raster),
     )
     pixels, valid = combine(path, bands, names)
+    valid = np.ones(pixels.shape[:2], bool) if valid is None else valid
     return np.ascontiguousarray(pixels), valid
 
 
 def _choose(path: str | Path, raster: Any, names: Sequence[str]) -> list[int]:
     """The places, from 0, of the bands that the names mean."""
     descriptions = [text or "" for text in raster.descriptions]
-    return choose_bands(path, names, descriptions, [mark.name for mark in raster.colorinterp])
+    marks = _marks(raster)
+    if _is_cmyk(raster) and tuple(names) not in (("R", "G", "B"), ("L",)):
+        marks = list(CMYK)  # which GDAL has made RGB and alpha
+    return choose_bands(path, names, descriptions, marks)
+
+
+def _is_cmyk(raster: Any) -> bool:
+    return raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK"
+
+
+def _marks(raster: Any) -> list[str]:
+    """The meaning of each band, as `StoredPixels` has it."""
+    # To GDAL a grey band of which 0 is white has a palette.
+    if raster.count == 1 and _is_white_zero(raster):
+        return ["gray"]
+    return [mark.name for mark in raster.colorinterp]
+
+
+def _is_white_zero(raster: Any) -> bool:
+    return raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
 
 
 def _palette(raster: Any, index: int) -> list[RGB] | None:
-    if raster.colorinterp[index - 1].name != "palette":
+    if _marks(raster)[index - 1] != "palette":
         return None
     colours = raster.colormap(index)
     return [colours.get(value, (0, 0, 0))[:3] for value in range(max(colours) + 1)]
@@ -213,21 +236,38 @@ def _open(path: str | Path, pages: str) -> Any:
     # read by it, whatever its fourth band is taken for.
     for category in (NotGeoreferencedWarning, NodataShadowWarning):
         warnings.filterwarnings("ignore", category=category)
-    driver = "GTiff" if Path(path).suffix.lower() in _TIFF else None
-    raster = rasterio.open(path, driver=driver)
-    count = len(raster.subdatasets)
-    fault = None
+    is_tiff = Path(path).suffix.lower() in _TIFF
+    if is_tiff:
+        _refuse_tiff(path, pages)
+    raster = rasterio.open(path, driver="GTiff" if is_tiff else None)
     if not raster.count:
-        fault = "has no bands"
-    elif count > 1 and pages != "first":
-        fault = (
-            f"holds {count} pages; config.data.pages=first reads the first as a raster, or save "
-            "each page as a file"
-        )
-    if fault:
         raster.close()
-        raise UserError(f"{path}: {fault}")
+        raise UserError(f"{path}: has no bands")
+    if (colours := raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE")) == "CIELAB":
+        raster.close()
+        raise UserError(f"{path}: has colours of the kind {colours}, which cannot be read")
     return raster
+
+
+def _refuse_tiff(path: str | Path, pages: str) -> None:
+    """Raises UserError for a TIFF that GDAL would read as another picture than it is."""
+    stat = Path(path).stat()
+    header = _tiff_header(str(path), stat.st_mtime_ns, stat.st_size)
+    if header.pages > 1 and pages != "first":
+        raise UserError(
+            f"{path}: holds {header.pages} pages; config.data.pages=first reads the first as a "
+            "raster, or save each page as a file"
+        )
+    if header.orientation != 1:
+        raise UserError(
+            f"{path}: is turned by its tag Orientation, {header.orientation}, which rasters are "
+            "not read with; valid: 1"
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _tiff_header(path: str, changed: int, size: int) -> ImageHeader:
+    return read_tiff_header(path, path, sys.maxsize)
 
 
 @contextlib.contextmanager

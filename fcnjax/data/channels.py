@@ -18,7 +18,7 @@ from fcnjax.data.readers.stored import RGB, StoredPixels
 from fcnjax.errors import UserError
 
 _RGB, _GREY = ("R", "G", "B"), ("L",)
-_CMYK = ("cyan", "magenta", "yellow", "black")
+CMYK = ("cyan", "magenta", "yellow", "black")
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,14 @@ def choose_bands(
         UserError: As `find_bands`.
     """
     names, marks = tuple(names), tuple(marks)
+    if marks[:4] == CMYK and names not in (_RGB, _GREY):
+        raise UserError(f"{file}: is CMYK, and has no bands by name; valid: RGB or L")
     if (places := bands_if_any(names, descriptions, marks)) is not None:
         return places
     if names in (_RGB, _GREY):
         if marks == ("palette",):
             return [0]
-        if marks[:4] == _CMYK:
+        if marks[:4] == CMYK:
             return [0, 1, 2, 3]
         if names == _RGB and (grey := grey_of(marks)) is not None:
             return [grey]
@@ -97,21 +99,24 @@ def choose_bands(
     return find_bands(file, names, descriptions, marks)
 
 
-def combine(file: object, bands: Bands, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+def combine(
+    file: object, bands: Bands, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Makes the channels of the bands that `choose_bands` chose.
 
     Returns:
-        `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: where one of the bands has data.
+        `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: where one of the bands has data
+        (None: everywhere).
 
     Raises:
         UserError: Values cannot be converted, or float32 does not hold them.
     """
     names, values, valid = tuple(names), bands.values, bands.valid
     if names in (_RGB, _GREY):
-        white_is_zero = bands.white_is_zero and bands.marks == ("gray",)
+        white_is_zero = bands.white_is_zero and len(bands.marks) == 1
         if bands.palette is not None:
             values = _without_palette(file, values, bands.palette)
-        elif bands.marks == _CMYK:
+        elif bands.marks == CMYK:
             values = _without_inks(file, values)
         else:
             values = to_intensity(file, values, bands.full, white_is_zero)
@@ -123,7 +128,7 @@ def combine(file: object, bands: Bands, names: Sequence[str]) -> tuple[np.ndarra
             pixels = np.repeat(pixels, 3, -1)
         else:
             pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[..., None]
-    return pixels, valid.any(-1)
+    return pixels, None if valid is None else valid.any(-1)
 
 
 def _without_palette(file: object, values: np.ndarray, palette: Sequence[RGB]) -> np.ndarray:

@@ -8,21 +8,15 @@ from pathlib import Path
 
 import imagecodecs
 import numpy as np
-from PIL import Image
 
 from fcnjax.config import channel_names
 from fcnjax.data.bands import read_bands
 from fcnjax.data.channels import to_channels
-from fcnjax.data.image_file import Encoded as Encoded
-from fcnjax.data.image_file import File as File
-from fcnjax.data.image_file import content_of as _content
-from fcnjax.data.image_file import naming as _naming
-from fcnjax.data.limits import refuse_large
+from fcnjax.data.image_file import Encoded, File, content_of, naming
 from fcnjax.data.orientation import upright
 from fcnjax.data.readers import png, pnm, tiff
-from fcnjax.data.readers.pillow import orientation_of
+from fcnjax.data.readers.pillow import opened, orientation_of, pages_of
 from fcnjax.data.stored_pixels import read_image_header, read_stored_pixels, stack_pages
-from fcnjax.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".bmp"}
@@ -51,7 +45,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
     is_picture = channels in ("RGB", "L")
     if not (is_picture or isinstance(path, Encoded) or _is_image(path)):
         return read_bands(path, channel_names(channels))
-    content = _content(path)
+    content = content_of(path)
     pixels = _read_usual(path, content, channels) if is_picture else None
     if pixels is None:
         if pages == "channels":
@@ -64,19 +58,22 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
 
 def _is_image(path: str | Path) -> bool:
     """Whether a file is of a format that is read without rasterio, by its first bytes."""
-    with _naming(path), open(path, "rb") as file:  # noqa: PTH123 (a text is a file's name too)
+    with naming(path), open(path, "rb") as file:  # noqa: PTH123 (a text is a file's name too)
         return file.read(8).startswith(_MAGIC)
 
 
 def _read_usual(path: File, content: bytes, channels: str) -> np.ndarray | None:
     """Reads a usual PNG or JPEG in the channels that it has; None: it is another file."""
+    if content.startswith(png.MAGIC):
+        content = png.without_rest(content)
     if not content.startswith((png.MAGIC, _JPEG)):
         return None
-    content = png.without_rest(content) if content.startswith(png.MAGIC) else content
-    kind, mode, orientation = _header(path, content)
-    pixels = _decode_usual(content, kind) if mode == channels else None
-    if pixels is None:
-        return None
+    with naming(path), opened(path, io.BytesIO(content)) as image:
+        is_usual = image.mode == channels and pages_of(image) == 1
+        pixels = _decode_usual(content, image.format) if is_usual else None
+        if pixels is None:
+            return None
+        orientation = orientation_of(image, content)
     return upright(pixels[..., None] if pixels.ndim == 2 else pixels, orientation)
 
 
@@ -87,30 +84,6 @@ def image_size(path: File) -> tuple[int, int]:
         UserError: The file is missing, is no image, or is larger than may be decoded.
     """
     return read_image_header(path).size
-
-
-def _opened(path: File, content: bytes | None = None) -> Image.Image:
-    """Opens an image file, of which the content may be known; reads its header alone."""
-    if content is None and isinstance(path, Encoded):
-        content = path.content
-    image = Image.open(path if content is None else io.BytesIO(content))
-    try:
-        refuse_large(path, image.height, image.width)
-    except UserError:
-        image.close()
-        raise
-    return image
-
-
-def _header(path: File, content: bytes) -> tuple[str, str, int]:
-    """The file's format, Pillow's mode for it, and its EXIF orientation."""
-    with _naming(path), _opened(path, content) as image:
-        return image.format, image.mode, _orientation(image, content)
-
-
-def _orientation(image: Image.Image, content: bytes = b"") -> int:
-    # Both decoders turn a TIFF by themselves, and Pillow gives its size as turned.
-    return 1 if image.format == "TIFF" else orientation_of(image, content)
 
 
 def _decode_usual(content: bytes, kind: str) -> np.ndarray | None:

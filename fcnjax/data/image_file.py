@@ -19,6 +19,10 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
+# What decoders raise where they did not expect what a damaged file holds.
+_OF_DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+
+
 @dataclass(frozen=True)
 class Encoded:
     """An image file that a record of a larger file holds; is read as a path is.
@@ -72,4 +76,6 @@ def _reason(error: Exception) -> str:
         return "it is damaged, or of an unknown format"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    if isinstance(error, _OF_DAMAGE):
+        return "it is damaged"
     return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -9,7 +9,7 @@ EXACT = 2**24  # up to here float32 holds every whole number
 
 def as_pixels(
     file: object, values: np.ndarray, valid: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Converts values to a type of pixels, and finds those that are data.
 
     Args:
@@ -18,25 +18,26 @@ def as_pixels(
         valid: Bool of the same shape, where there is data as far as known; None: everywhere.
 
     Returns:
-        uint8, uint16 or float32, 0 where there is no data; and bool, where there is: neither NaN
-        nor infinite nor beyond float32. A float64 is rounded to the 24 bits of float32.
+        uint8, uint16 or float32, 0 where there is no data; and bool, where there is (None:
+        everywhere): neither NaN nor infinite nor beyond float32. A float64 is rounded to the 24
+        bits of float32.
 
     Raises:
         UserError: The type is no number, or a value beyond 2**24 would be another in float32.
     """
     if values.dtype.kind not in "uif":
         raise UserError(f"{file}: has {values.dtype} pixels; valid: whole or real numbers")
-    valid = np.ones(values.shape, bool) if valid is None else valid
     if values.dtype not in (np.uint8, np.uint16):
         with np.errstate(over="ignore"):
             pixels = values.astype(np.float32)
-        valid = valid & np.isfinite(pixels)
+        finite = np.isfinite(pixels)
+        valid = finite if valid is None else valid & finite
         if values.dtype.itemsize > 2 and values.dtype != np.float32:
             _refuse_inexact(file, values, pixels, valid)
         values = pixels
-    if not valid.all():
-        values = np.where(valid, values, values.dtype.type(0))
-    return values, valid
+    if valid is None or valid.all():
+        return values, None
+    return np.where(valid, values, values.dtype.type(0)), valid
 
 
 def _refuse_inexact(

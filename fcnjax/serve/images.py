@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.decode import Encoded, read_image
-from fcnjax.data.limits import TooLarge
+from fcnjax.data.limits import TooLarge, refuse_large
 from fcnjax.data.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.pictures import overlay
@@ -41,6 +41,8 @@ def decode(content: bytes, channels: str, most: int, pages: str = "") -> np.ndar
     file = Encoded(content, "image", "request")
     try:
         header = read_image_header(file, most)
+        if pages == "channels":
+            refuse_large(file, header.height, header.width, header.pages, most)
     except TooLarge as error:
         raise Refused(413, str(error).partition(";")[0]) from error
     except UserError as error:

@@ -83,6 +83,49 @@ def test_types(tmp_path, stored, read):
     np.testing.assert_array_equal(bands, pixels)
 
 
+@pytest.mark.parametrize(
+    ("stored", "value"), [("int32", 2**24 + 1), ("uint32", 2**32 - 1), ("float64", 1.7e9 + 1)]
+)
+def test_values_that_float32_changes_are_refused(tmp_path, stored, value):
+    pixels = np.full((3, 4, 2), 2**24, stored)
+    path = write(tmp_path / "a.tif", pixels)
+    np.testing.assert_array_equal(read_bands(path, ("1", "2")), pixels)
+    pixels[1, 2, 0] = value
+    refused(write(tmp_path / "b.tif", pixels), ("1", "2"), f"{stored} pixels", "not exact")
+    as_nodata = write(tmp_path / "c.tif", pixels, nodata=value)
+    assert read_bands(as_nodata, ("1", "2"))[1, 2].tolist() == [0, 2**24]
+
+
+def test_grey_and_rgb_are_made_of_each_other_as_of_pictures(tmp_path):
+    grey = write(tmp_path / "a.tif", FOUR[..., :1])
+    np.testing.assert_array_equal(read_bands(grey, tuple("RGB")), FOUR[..., [0, 0, 0]])
+    colour = write(tmp_path / "b.tif", FOUR[..., :3], photometric="RGB")
+    np.testing.assert_array_equal(read_bands(colour, ("L",)), read_image(colour, "L"))
+    refused(write(tmp_path / "c.tif", FOUR), ("L",), "has no band 'L'", "config.data.channels=1")
+
+
+def test_a_palette_gives_its_colours(tmp_path):
+    indices = RNG.integers(0, 4, (5, 6, 1)).astype(np.uint8)
+    path = write(tmp_path / "a.tif", indices, photometric="palette")
+    with rasterio.open(path, "r+") as raster:
+        raster.write_colormap(1, {i: (i * 9, 255 - i, i, 255) for i in range(4)})
+    expected = np.stack([indices * 9, 255 - indices, indices], -1)[..., 0, :]
+    np.testing.assert_array_equal(read_bands(path, tuple("RGB")), expected)
+    np.testing.assert_array_equal(read_image(path), expected)
+
+
+def test_pages_and_turned_files_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    pages = [Image.fromarray(FOUR[..., band]) for band in range(3)]
+    pages[0].save(path, save_all=True, append_images=pages[1:])
+    refused(path, ("L",), "holds 3 pages", "config.data.pages=first")
+    np.testing.assert_array_equal(read_bands(path, ("L",), None, "first"), FOUR[..., :1])
+    exif = Image.Exif()
+    exif[274] = 6
+    pages[0].save(tmp_path / "b.tif", exif=exif)
+    refused(tmp_path / "b.tif", ("L",), "Orientation, 6")
+
+
 def test_complex_pixels_are_refused(tmp_path):
     path = write(tmp_path / "a.tif", np.ones((3, 4, 2), np.complex64))
     refused(path, ("1", "2"), "has complex64 pixels")
@@ -134,7 +177,7 @@ def test_image_files(tmp_path):
     six = write(tmp_path / "six.tif", np.zeros((5, 8, 6), np.float32))
     assert image_size(six) == (5, 8)
     (tmp_path / "bad.tif").write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"bad\.tif: cannot be read as a raster: "):
+    with pytest.raises(UserError, match=r"bad\.tif: cannot be read as an image: "):
         read_image(tmp_path / "bad.tif", "B8,B4")
     with pytest.raises(UserError, match=r"bad\.tif: cannot be read"):
         image_size(tmp_path / "bad.tif")

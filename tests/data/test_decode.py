@@ -104,11 +104,13 @@ def test_colour_mask_is_refused(tmp_path):
         read_mask(path)
 
 
-def test_float_image_is_refused(tmp_path):
-    path = save(tmp_path / "a.tif", COLOUR[..., 0].astype(np.float32))
-    with pytest.raises(UserError, match=r"a\.tif: has float32 pixels; valid: 8 or 16 bits"):
-        read_image(path)
-    with pytest.raises(UserError, match=r"a\.tif: has float32 pixels"):
+def test_float_image_is_read_and_no_mask(tmp_path):
+    reals = COLOUR[..., 0].astype(np.float32) / 7 - 9
+    path = save(tmp_path / "a.tif", reals)
+    image = read_image(path)
+    assert image.dtype == np.float32
+    np.testing.assert_array_equal(image, np.dstack([reals] * 3))
+    with pytest.raises(UserError, match=r"a\.tif: has the value .* whole numbers"):
         read_mask(path)
 
 

@@ -24,7 +24,7 @@ _MARKS = {
     "RGBA": (*COLOURS, "alpha"),
     "CMYK": ("cyan", "magenta", "yellow", "black"),
 }
-_16_BITS = {1: ("gray",), 2: ("gray", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
+_PNG_MARKS = {1: ("gray",), 2: ("gray", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
 _ONE_PICTURE = ("JPEG", "MPO")  # the JPEG of some cameras, MPO, has a second view
 
 
@@ -52,7 +52,7 @@ def read_header(file: File, source: Any, most: int | None = None) -> ImageHeader
         # A PNG is decoded for its orientation only where that may stand after the pixels.
         late = image.format == "PNG" and png.has_late_metadata(image.fp)
         exif = image.getexif() if late else Image.Image.getexif(image)
-        return ImageHeader(name, image.height, image.width, _valid(exif), _pages(image))
+        return ImageHeader(name, image.height, image.width, _valid(exif), pages_of(image))
 
 
 def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixels:
@@ -61,18 +61,21 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
     Raises:
         UserError: It is too large, of a kind that cannot be read, or an animation; names it.
     """
-    content = png.without_rest(content) if content.startswith(png.MAGIC) else content
+    if content.startswith(png.MAGIC):
+        content = png.without_rest(content)
+        if not content:  # Pillow takes whatever follows for pixels
+            raise UserError(f"{file}: cannot be read as an image: it is damaged or cut off")
     with opened(file, io.BytesIO(content)) as image:
-        if (count := _pages(image)) > 1 and page is None:
+        if (count := pages_of(image)) > 1 and page is None:
             raise UserError(
                 f"{file}: holds {count} pictures, or moves; config.data.pages=first reads the first"
             )
         if page:
             image.seek(page)
         orientation = orientation_of(image, content)
-        if image.format == "PNG" and png.bits_of(content) == 16:
-            pixels = png.decode_16_bits(content)
-            marks = _16_BITS[pixels.shape[-1]]
+        if image.format == "PNG" and (png.bits_of(content) == 16 or png.has_alpha(content)):
+            pixels = png.decode(content)
+            marks = _PNG_MARKS[pixels.shape[-1]]
             return StoredPixels(pixels, "PNG", marks, orientation=orientation)
         if image.mode not in _MARKS:
             raise UserError(f"{file}: has pixels of the kind {image.mode}, which cannot be read")
@@ -109,5 +112,6 @@ def _valid(exif: Image.Exif) -> int:
     return found if found in range(1, 9) else 1
 
 
-def _pages(image: Image.Image) -> int:
+def pages_of(image: Image.Image) -> int:
+    """How many pictures a file holds."""
     return 1 if image.format in _ONE_PICTURE else getattr(image, "n_frames", 1)

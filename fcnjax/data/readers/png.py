@@ -1,4 +1,4 @@
-"""The chunks of a PNG file, and its pixels of 16 bits, which Pillow would cut to 8."""
+"""The chunks of a PNG file, and its pixels where Pillow is slower, or would cut 16 bits to 8."""
 
 import io
 import zlib
@@ -14,34 +14,39 @@ _BANDS = {0: 1, 2: 3, 4: 2, 6: 4}
 _METADATA = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
-def chunks(content: bytes) -> Iterator[tuple[bytes, bool, int]]:
-    """The chunks of a PNG, up to its last: the name, whether its checksum fits, and its end."""
+def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The whole chunks of a PNG, up to its last: the name, and where chunk and checksum begin."""
     view, start = memoryview(content), len(MAGIC)
     while start + 12 <= len(content):
         end = start + 8 + int.from_bytes(view[start : start + 4], "big")
+        if end + 4 > len(content):
+            return
         kind = bytes(view[start + 4 : start + 8])
-        fits = zlib.crc32(view[start + 4 : end]) == int.from_bytes(view[end : end + 4], "big")
-        yield kind, fits, end + 4
+        yield kind, start, end
         if kind == b"IEND":
             return
         start = end + 4
 
 
 def without_rest(content: bytes) -> bytes:
-    """The PNG without what follows its last chunk, which is no part of it."""
-    if content[-8:-4] == b"IEND":
-        return content
-    for kind, _, end in chunks(content):
+    """The PNG without what follows its last chunk, which is no part of it; b"" if it is cut off."""
+    for kind, _, end in _chunks(content):
         if kind == b"IEND":
-            return content[:end]
-    return content
+            return content if end + 4 == len(content) else content[: end + 4]
+    return b""
+
+
+def _fits(content: bytes, start: int, end: int) -> bool:
+    """Whether the checksum of a chunk is right."""
+    view = memoryview(content)
+    return zlib.crc32(view[start + 4 : end]) == int.from_bytes(view[end : end + 4], "big")
 
 
 def is_plain(content: bytes) -> bool:
     """Whether a PNG is whole, by its checksums, and has no metadata after its pixels."""
     pixels = False
-    for kind, fits, _ in chunks(content):
-        if not fits:
+    for kind, start, end in _chunks(content):
+        if not _fits(content, start, end):
             return False
         if kind == b"IEND":
             return pixels
@@ -68,15 +73,22 @@ def bits_of(content: bytes) -> int:
     return content[24]
 
 
-def decode_16_bits(content: bytes) -> np.ndarray:
-    """The pixels `[H, W, C]` uint16 of a PNG of 16 bits; a transparent colour makes no band.
+def has_alpha(content: bytes) -> bool:
+    """Whether a PNG has a band of transparency, by the header, and is not interlaced."""
+    return content[25] in (4, 6) and not content[28]
+
+
+def decode(content: bytes) -> np.ndarray:
+    """The pixels `[H, W, C]` of a PNG of 8 or 16 bits without palette.
+
+    A transparent colour makes no band.
 
     Raises:
         ValueError: It is damaged or cut off.
     """
     # libpng would print to the terminal, and fill up.
-    whole = all(fits for _, fits, _ in chunks(content)) and b"IEND" in content[-16:]
-    if not whole:
+    content = without_rest(content)
+    if not (content and all(_fits(content, start, end) for _, start, end in _chunks(content))):
         raise ValueError("it is damaged or cut off")
     pixels = imagecodecs.png_decode(content)
     bands = _BANDS[content[25]]

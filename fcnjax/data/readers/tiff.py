@@ -16,12 +16,21 @@ from fcnjax.data.image_file import File
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff_bands import bands_of
-from fcnjax.data.readers.tiff_checks import fault_of, has_mask_of, is_picture, refuse_segments
+from fcnjax.data.readers.tiff_checks import (
+    fault_of,
+    is_jpeg_of_planes,
+    is_mask_of,
+    is_picture,
+    refuse_segments,
+)
 from fcnjax.data.readers.tiff_libtiff import decode_by_libtiff
 from fcnjax.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF of either byte order
 MOST_PAGES = 10_000
+# Without these a page is no stack: ImageDescription (ImageJ, tifffile), those of MetaMorph (UIC1 to
+# UIC4), FluoView and NIH Image.
+_STACK_TAGS = (270, 33628, 33629, 33630, 33631, 34361, 34362, 43314)
 
 
 def read_tiff(file: File, content: bytes, page: int | None) -> StoredPixels:
@@ -119,7 +128,8 @@ def _count(tiff: Any, pages: list) -> int:
 
     The series of OME count planes in other files too.
     """
-    if len(pages) > 1 or tiff.is_ome or not pages[0].size:
+    may_be_stack = any(tag in pages[0].tags for tag in _STACK_TAGS)
+    if len(pages) > 1 or not may_be_stack or tiff.is_ome or not pages[0].size:
         return len(pages)
     return max(1, tiff.series[0].size // pages[0].size) if tiff.series else 1
 
@@ -128,9 +138,8 @@ def _page(file: File, tiff: Any, pages: list, page: int | None) -> Any:
     if page is None:
         if (count := _count(tiff, pages)) > 1:
             raise UserError(
-                f"{file}: holds {count} pages, and config.data.pages does not say which to read; "
-                "valid: first (the others are left out) or channels (each is a band of one image); "
-                "or save each page as a file"
+                f"{file}: holds {count} pages, and one is read; save each page as a file, or for "
+                "images say config.data.pages=first (the first alone) or channels (each a band)"
             )
         return pages[0]
     if page >= len(pages):
@@ -151,7 +160,7 @@ def _refuse_large(file: File, page: Any, most: int | None = None) -> None:
     pixel_bytes = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
     refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most)
     if page.is_tiled:
-        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes)
+        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes, most)
 
 
 def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
@@ -165,7 +174,7 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
     values = None if content is None else decode_by_libtiff(page, content)
     if values is None:
         try:
-            values = page.asarray(squeeze=False, maxworkers=1)
+            values = _by_tifffile(page)
         except imagecodecs.DelayedImportError as error:
             raise UserError(
                 f"{file}: is compressed by {page.compression.name}, which the imagecodecs that is "
@@ -178,9 +187,50 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 
+def _by_tifffile(page: Any) -> np.ndarray:
+    """The pixels `[S, D, H, W, C]` of a page."""
+    if not any(page.databytecounts):  # tifffile does not see that nothing is stored
+        return np.full(page.shaped, page.nodata, page.dtype)
+    photometric = page.photometric
+    try:
+        if is_jpeg_of_planes(page):
+            page.photometric = 1  # each plane is a grey JPEG, which tifffile takes for one of RGB
+        return page.asarray(squeeze=False, maxworkers=1)
+    except Exception as error:
+        rows = page.rowsperstrip
+        if page.is_tiled or not 0 < rows < page.imagelength or not page.imagelength % rows:
+            raise
+        try:
+            return _with_full_strips(page)
+        except Exception:
+            raise error from None
+    finally:
+        page.photometric = photometric
+
+
+def _with_full_strips(page: Any) -> np.ndarray:
+    """The pixels of a page whose last strip is as long as the others; that is no damage."""
+    import tifffile
+
+    rows = page.rowsperstrip
+    handle = page.parent.filehandle
+    handle.seek(0)
+    # Another object, since a page keeps what it has made of its length.
+    with tifffile.TiffFile(io.BytesIO(handle.read())) as tiff:
+        longer = tiff.pages[page.index]
+        stacks, depth, height, width, bands = page.shaped
+        longer.imagelength = -(-height // rows) * rows
+        longer.shaped = (stacks, depth, longer.imagelength, width, bands)
+        return longer.asarray(squeeze=False, maxworkers=1)[:, :, :height]
+
+
 def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
-    """Where the mask page that follows a page says that there is data; None: there is none."""
-    for other in tiff.pages:
-        if has_mask_of(other, page):
+    """Where the page's mask says that there is data; None: it has none."""
+    if not isinstance(page.index, int):
+        return None
+    for other in tiff.pages[page.index + 1 :]:
+        if is_picture(other):
+            break
+        if is_mask_of(other, page):
             return _decode(file, other, None)[..., 0] != 0
     return None

@@ -27,13 +27,13 @@ def bands_of(page: Any) -> dict[str, Any]:
     """The fields of `StoredPixels` that the tags of a page give."""
     orientation = page.tags.valueof(_ORIENTATION, 1)
     bits = page.bitspersample
-    kind = page.dtype.kind if page.dtype else ""
+    is_whole = page.dtype is not None and page.dtype.kind in "bu" and isinstance(bits, int)
     return {
         "marks": _metadata(page, "colorinterp", _marks(page)),
         "descriptions": _metadata(page, "description", [""] * page.samplesperpixel, exact=True),
         "palette": _palette(page) if page.photometric == 3 else None,
         # Of the samples; those of whole bytes have the greatest value of their type.
-        "full": 2**bits - 1 if kind in "bu" and isinstance(bits, int) and bits % 8 else None,
+        "full": 2**bits - 1 if is_whole and bits % 8 and bits < 64 else None,
         "white_is_zero": page.photometric == _WHITE_IS_ZERO,
         "orientation": orientation if orientation in range(1, 9) else 1,
         "nodata": _nodata(page),

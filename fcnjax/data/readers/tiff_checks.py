@@ -13,6 +13,8 @@ _GDAL_TAGS = (33922, 34264, 34735, 42112, 42113)
 # Photometric interpretations that are read, and the bands that each needs.
 _PHOTOMETRICS = {0: 1, 1: 1, 2: 3, 3: 1, 4: 1, 5: 4, 6: 3}
 _JPEG = (6, 7, 34892, 33007)
+# Left out for its decoder, which prints, and was not written for files of strangers: JPEG XR.
+_NOT_DECODED = (22610, 34934)
 # Compressions whose segments are image files of a size of their own, which Pillow knows.
 _IMAGE_FILES = (*_JPEG, 33003, 33004, 33005, 34712, 34933, 50001, 34927)
 
@@ -22,15 +24,19 @@ def is_picture(page: Any) -> bool:
     return not page.subfiletype & (_REDUCED | _MASK)
 
 
-def has_mask_of(other: Any, page: Any) -> bool:
-    """Whether a page is the mask of another of the same size, which it follows."""
-    is_mask = other.subfiletype & _MASK and not other.subfiletype & _REDUCED
+def is_mask_of(other: Any, page: Any) -> bool:
+    """Whether a page is the mask of another, by its kind and size."""
     return bool(
-        is_mask
-        and other.index == page.index + 1
+        other.subfiletype & _MASK
+        and not other.subfiletype & _REDUCED
         and other.samplesperpixel == 1
         and (other.imagelength, other.imagewidth) == (page.imagelength, page.imagewidth)
     )
+
+
+def is_jpeg_of_planes(page: Any) -> bool:
+    """Whether bands that follow each other are compressed as JPEG."""
+    return page.compression in _JPEG and page.planarconfig == 2
 
 
 def fault_of(page: Any) -> str | None:
@@ -54,10 +60,11 @@ def fault_of(page: Any) -> str | None:
         )
     if page.photometric == 3 and page.samplesperpixel > 1:
         return "has a palette and further bands, which cannot be read"
-    if page.compression != 1 and page.compression not in tifffile.TIFF.DECOMPRESSORS:
+    known = page.compression == 1 or page.compression in tifffile.TIFF.DECOMPRESSORS
+    if not known or page.compression in _NOT_DECODED:
         name = getattr(page.compression, "name", page.compression)
         return f"is compressed by {name}, which cannot be decoded"
-    if page.photometric == 6 and page.compression in _JPEG and page.planarconfig == 2:
+    if page.photometric == 6 and is_jpeg_of_planes(page):
         return "has planes of YCbCr, each compressed as JPEG, which cannot be read"
     return None
 

@@ -5,7 +5,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-_LZW, _OLD_JPEG, _JPEG = 5, 6, (6, 7, 34892, 33007)
+_LZW, _JPEG = 5, (6, 7, 34892, 33007)
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -53,6 +53,4 @@ def _is_quicker(page: Any) -> bool:
 
 
 def _is_known_by_it_alone(page: Any) -> bool:
-    return page.compression == _OLD_JPEG or (
-        page.photometric == _YCBCR and page.compression not in _JPEG
-    )
+    return page.photometric == _YCBCR and page.compression not in _JPEG
