@@ -9,7 +9,7 @@ import ast
 import importlib.util
 import re
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
         UserError: A name that is not among `defaults`, or a value of the wrong type.
     """
     values = ConfigDict(defaults)
-    for item in filter(None, (arg or "").split(",")):
+    for item in _items(arg or "", defaults):
         name, given, text = item.partition("=")
         if name not in defaults:
             raise unknown("config argument", name, defaults)
@@ -76,6 +76,19 @@ def parse_arg(arg: str | None, **defaults: Any) -> ConfigDict:
             raise UserError(f"config argument {name}: needs a value, as {name}=...")
         values[name] = _parse(text if given else "true", defaults[name], f"config argument {name}")
     return values
+
+
+def _items(arg: str, defaults: Mapping[str, Any]) -> list[str]:
+    """Split an argument at its commas, less those within a text, such as the name of a folder."""
+    items: list[str] = []
+    for item in arg.split(","):
+        name, given, _ = item.partition("=")
+        last = items[-1].partition("=")[0] if items else ""
+        if isinstance(defaults.get(last), str) and not given and name not in defaults:
+            items[-1] += f",{item}"
+        elif item:
+            items.append(item)
+    return items
 
 
 def load_config(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:

@@ -97,6 +97,11 @@ def test_config_argument():
         parse_arg("rot=/x", root="")
     with pytest.raises(UserError, match="config argument n: 'x' is not a whole number"):
         parse_arg("n=x", n=3)
+    # A folder's name may have commas; what follows the next name is not part of it.
+    parsed = parse_arg("root=/a, b,c d,n=4,cpu", root="", cpu=False, n=3)
+    assert (parsed.root, parsed.n, parsed.cpu) == ("/a, b,c d", 4, True)
+    with pytest.raises(UserError, match="rot"):
+        parse_arg("root=/a,rot=4", root="")
     with pytest.raises(UserError, match="config argument root: needs a value"):
         parse_arg("root", root="")
 

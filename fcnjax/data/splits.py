@@ -1,12 +1,13 @@
 """Images and masks in folders: paired by name, and divided into splits."""
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from fcnjax.data.decode import IMAGE_SUFFIXES
-from fcnjax.data.file_names import same_name
+from fcnjax.data.folder_files import files_below
 from fcnjax.data.layout import PARTS
 from fcnjax.data.lists import hold_out, read_names, refuse_folds
 from fcnjax.data.pairs import Pair
@@ -43,12 +44,13 @@ def divide(
         for part in PARTS:
             folders = _split_folders(data, data[f"{part}_split"])
             pairs[part] = pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
+    elif kind == "list":
+        pairs = _by_list(data, image_ends, mask_ends)
     else:
         every = all_pairs(data, image_ends, mask_ends)
-        if kind == "list":
-            pairs = _by_list(data, every, image_ends)
-        else:
-            pairs = hold_out(every, data, [image.name for image, _ in every])
+        folder = root / data.images
+        names = [image.relative_to(folder).as_posix() for image, _ in every]
+        pairs = hold_out(every, data, names)
     for part, found in pairs.items():
         if not found:
             raise UserError(f"{root}: the split {data[f'{part}_split']!r} has no image")
@@ -99,8 +101,12 @@ def _split_folders(data: ConfigDict, split: str) -> tuple[Path, Path]:
     )
 
 
-def _by_list(data: ConfigDict, pairs: Sequence[Pair], ends: Sequence[str]) -> dict[str, list[Pair]]:
-    by_stem = {same_name(stem_of(image.name, ends)): (image, mask) for image, mask in pairs}
+def _by_list(
+    data: ConfigDict, image_ends: Sequence[str], mask_ends: Sequence[str]
+) -> dict[str, list[Pair]]:
+    """Find the pairs that the lists of both splits name; files that no list names are not used."""
+    folders = Path(data.root) / data.images, Path(data.root) / data.masks
+    images, masks = _index(*folders, data.mask_suffix, image_ends, mask_ends)
     found = {}
     for part in PARTS:
         file = Path(data.root) / f"{data[f'{part}_split']}.txt"
@@ -108,12 +114,12 @@ def _by_list(data: ConfigDict, pairs: Sequence[Pair], ends: Sequence[str]) -> di
             raise UserError(f"{file}: no such list; config.data.{part}_split names it")
         found[part] = []
         for number, line in read_names(file):
-            line = same_name(line)
-            stem = line if line in by_stem else stem_of(line, ends)
-            if stem not in by_stem:
-                folder = Path(data.root) / data.images
-                raise UserError(f"{file}, line {number}: no image {line!r} in {folder}")
-            found[part].append(by_stem[stem])
+            name = unicodedata.normalize("NFC", line)
+            stem = name if name in images else stem_of(name, image_ends)
+            for files, folder, what in ((images, folders[0], "image"), (masks, folders[1], "mask")):
+                if stem not in files:
+                    raise UserError(f"{file}, line {number}: no {what} {line!r} in {folder}")
+            found[part].append((images[stem], masks[stem]))
     return found
 
 
@@ -142,11 +148,11 @@ def pair_folders(
     image_ends: Sequence[str] = IMAGE_ENDS,
     mask_ends: Sequence[str] = MASK_ENDS,
 ) -> list[Pair]:
-    """Pairs the files of two folders by name, sorted by it.
+    """Pair the files of two folders, and of their subfolders, by path below them, sorted by it.
 
     Args:
         images: Folder of images.
-        masks: Folder of masks.
+        masks: Folder of masks; may be that of the images, where the masks have a suffix.
         mask_suffix: What a mask's name has after its image's, as `.ah` in `im1.ah.ppm`.
         image_ends: As in `divide`.
         mask_ends: As in `divide`.
@@ -154,24 +160,62 @@ def pair_folders(
     Raises:
         UserError: A folder is missing or empty, or a file has no partner or a namesake.
     """
-    by_image, by_mask = _by_stem(images, "", image_ends), _by_stem(masks, mask_suffix, mask_ends)
+    by_image, by_mask = _index(images, masks, mask_suffix, image_ends, mask_ends)
     _refuse_lone(images, by_image.keys() - by_mask.keys(), f"no mask in {masks}")
     _refuse_lone(masks, by_mask.keys() - by_image.keys(), f"no image in {images}")
     return [(by_image[stem], by_mask[stem]) for stem in sorted(by_image)]
 
 
-def _by_stem(folder: Path, suffix: str, ends: Sequence[str]) -> dict[str, Path]:
+def _index(
+    images: Path,
+    masks: Path,
+    mask_suffix: str,
+    image_ends: Sequence[str],
+    mask_ends: Sequence[str],
+) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Find the image files and the mask files of two folders, by the name that pairs them."""
+    of_images = _files(images, image_ends, masks)
+    of_masks = _files(masks, mask_ends, images)
+    if images.resolve() == masks.resolve():
+        if not mask_suffix:
+            raise UserError(
+                f"{images}: is the folder of images and of masks; config.data.mask_suffix says "
+                "what the names of masks end in, as _mask"
+            )
+        of_masks = [path for path in of_masks if _has_suffix(path, mask_suffix, mask_ends)]
+        of_images = [path for path in of_images if path not in set(of_masks)]
+    return (
+        _by_name(images, of_images, "", image_ends),
+        _by_name(masks, of_masks, mask_suffix, mask_ends),
+    )
+
+
+def _files(folder: Path, ends: Sequence[str], other: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; config.data.images and .masks name them")
+    if not (files := files_below(folder, ends, excluded=[other])):
+        raise UserError(f"{folder}: has no image; valid: {', '.join(ends)}")
+    return files
+
+
+def _has_suffix(path: Path, suffix: str, ends: Sequence[str]) -> bool:
+    return stem_of(path.name, ends).endswith(suffix)
+
+
+def _by_name(
+    folder: Path, files: Sequence[Path], suffix: str, ends: Sequence[str]
+) -> dict[str, Path]:
+    """Key files by their path below the folder, without ending and suffix, in Unicode's NFC."""
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        stem = stem_of(path.name, ends)
-        if not stem or path.name.startswith("."):
+    for path in files:
+        # macOS stores some names in NFD, where an accent is a character of its own.
+        name = unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
+        name = stem_of(name, ends).removesuffix(suffix)
+        if not name.rpartition("/")[2]:
             continue
-        stem = same_name(stem).removesuffix(same_name(suffix))
-        if stem in found:
-            raise UserError(f"{path}: has the same name as {found[stem].name}")
-        found[stem] = path
+        if name in found:
+            raise UserError(f"{path}: has the same name as {found[name].name}")
+        found[name] = path
     if not found:
         raise UserError(f"{folder}: has no image; valid: {', '.join(ends)}")
     return found

@@ -5,9 +5,11 @@ import argparse
 from rich.progress import track
 
 from fcnjax.errors import UserError, choose
+from fcnjax.packages import to_stderr
 from fcnjax.predict.arguments import add_request_arguments, request_of
 from fcnjax.predict.formats import refuse_forms
-from fcnjax.predict.listing import Listing, find_files, list_files, name_by_stem, read_listing
+from fcnjax.predict.inputs import find_inputs
+from fcnjax.predict.listing import Listing, list_files, name_by_stem, read_listing
 from fcnjax.predict.tile_arguments import add_tile_arguments, tiling_of
 from fcnjax.predict.tiled import label_all
 
@@ -92,22 +94,34 @@ def _listed(args: argparse.Namespace) -> Listing:
 
 def _run_here(args: argparse.Namespace) -> int:
     tiling = tiling_of(args)
-    listing = _listed(args) if args.list else name_by_stem(find_files(args.images))
+    listing = _listed(args) if args.list else name_by_stem(find_inputs(args.images, args.out))
     predictor, count = request_of(args).load(), len(listing)
+    for note in listing.notes:
+        to_stderr(f"note: {note}")
     done = label_all(predictor, listing.items(), args.out, tiling, alone=count == 1)
+    failed = []
     for outcome in track(done, total=count, description="predict", disable=count < 2):
-        if outcome.error is not None:
+        if outcome.error is not None and count == 1:
             raise UserError(outcome.error)
-    print(f"{count} images labelled, in {args.out}")
-    return 0
+        if outcome.error is not None:
+            to_stderr(f"error: {outcome.error}")
+            failed.append(outcome.item.source)
+    print(f"{count - len(failed)} images labelled, in {args.out}")
+    if failed:
+        to_stderr(f"error: {len(failed)} of {count} could not be labelled:")
+        for source in failed:
+            to_stderr(f"  {source}")
+    return int(bool(failed))
 
 
 def _run_on_ray(args: argparse.Namespace) -> int:
     from fcnjax.predict.ray_runner import Options, predict
 
     tiling_of(args)  # refuses what is not for this runner
-    listing = _listed(args) if args.list else list_files(args.images)
+    listing = _listed(args) if args.list else list_files(args.images, args.out)
     refuse_forms(listing.sources)
+    for note in listing.notes:
+        to_stderr(f"note: {note}")
     options = Options(
         request=request_of(args),
         out=args.out,

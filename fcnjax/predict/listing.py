@@ -4,19 +4,16 @@ A list is a text file with a path or URI a line; a CSV file with a header; a JSO
 paths or of objects; or JSON lines. A path in it is relative to the list's folder.
 """
 
-import glob
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcnjax.data.decode import IMAGE_SUFFIXES
-from fcnjax.data.dicom import holds_dicom, is_series
 from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
 from fcnjax.predict.fetch import is_uri, local_path, read_bytes
-from fcnjax.predict.formats import LISTED, form_of
+from fcnjax.predict.formats import form_of
+from fcnjax.predict.inputs import Inputs, find_inputs
 from fcnjax.predict.label import Item
 from fcnjax.predict.names import name_by_path, refuse_equal, safe_name, without_ending
 from fcnjax.predict.records import Group, is_parquet, read_group, read_parquet, record_names
@@ -32,11 +29,13 @@ class Listing:
         ids: The first part of the names of each one's outputs.
         sources: Its absolute path or URI; of a record, the file and the record's number.
         groups: Where the records of Parquet files are; empty where `sources` are files.
+        notes: Lines on what was left out.
     """
 
     ids: Sequence[str]
     sources: Sequence[str]
     groups: Sequence[Group] = ()
+    notes: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -60,48 +59,8 @@ class Listing:
         return found.hexdigest()
 
 
-def find_files(arguments: Iterable[str]) -> list[Path]:
-    """What arguments name: files, folders (what is in them) and globs, in order.
-
-    A folder stands for the images, videos and NIfTI volumes in it, and for itself and each folder
-    in it that holds DICOM files: a series.
-
-    Raises:
-        UserError: One names nothing.
-    """
-    found: dict[Path, None] = {}
-    for argument in arguments:
-        path = local_path(argument)
-        if path.is_dir():
-            paths = _in_folder(path)
-        elif path.is_file() or is_series(path):
-            paths = [path]
-        else:
-            # Path.glob takes no absolute patterns.
-            paths = sorted(map(Path, glob.glob(argument, recursive=True)))  # noqa: PTH207
-            paths = [path for path in paths if not _is_folder(path) or holds_dicom(path)]
-        if not paths:
-            raise UserError(
-                f"{argument}: no image there; valid: a file, a folder or a glob of "
-                f"{', '.join(LISTED)} or DICOM"
-            )
-        found |= dict.fromkeys(paths)
-    return list(found)
-
-
-def _in_folder(folder: Path) -> list[Path]:
-    entries = sorted(folder.iterdir())
-    series = [path for path in (folder, *entries) if _is_folder(path) and holds_dicom(path)]
-    return series + [path for path in entries if path.name.lower().endswith(LISTED)]
-
-
-def _is_folder(path: Path) -> bool:
-    # Of a million pictures none is looked at.
-    return path.suffix.lower() not in IMAGE_SUFFIXES and path.is_dir()
-
-
-def name_by_stem(paths: Sequence[Path]) -> Listing:
-    """The listing of files whose outputs are named by their names alone.
+def name_by_stem(inputs: Inputs) -> Listing:
+    """Make the listing of files whose outputs are named after them, below the folder given.
 
     A video or volume beside a picture of its name keeps its ending: `clip.mp4` and `clip.jpg`.
 
@@ -110,10 +69,9 @@ def name_by_stem(paths: Sequence[Path]) -> Listing:
     """
     stems: dict[str, Path] = {}
     ids: dict[Path, str] = {}
-    has_form = {path: form_of(str(path)) is not None for path in paths}
-    for path in sorted(paths, key=has_form.__getitem__):
-        name = Path(os.path.abspath(path)).name  # noqa: PTH100 (".." has one; links stay)
-        stem = without_ending(name)
+    has_form = {path: form_of(str(path)) is not None for path in inputs.paths}
+    for path in sorted(inputs.paths, key=has_form.__getitem__):
+        stem = without_ending(name := inputs.paths[path])
         if stem in stems and has_form[path]:
             stem = name
         if stem in stems:
@@ -121,22 +79,22 @@ def name_by_stem(paths: Sequence[Path]) -> Listing:
                 f"{path}: would overwrite the output of {stems[stem]}, which has the same name"
             )
         stems[stem], ids[path] = path, stem
-    return Listing([ids[path] for path in paths], list(map(str, paths)))
+    sources = list(map(str, inputs.paths))
+    return Listing([ids[path] for path in inputs.paths], sources, notes=inputs.notes)
 
 
-def list_files(arguments: Iterable[str]) -> Listing:
-    """The listing of arguments as `find_files` takes them, or URIs of images.
+def list_files(arguments: Iterable[str], out: str = "") -> Listing:
+    """Make the listing of arguments as `find_inputs` takes them, or URIs of images.
 
     Raises:
         UserError: One names nothing.
     """
-    sources: dict[str, None] = {}
-    for argument in arguments:
-        if is_uri(argument):
-            sources[argument] = None
-        else:
-            sources |= dict.fromkeys(str(path.absolute()) for path in find_files([argument]))
-    return Listing(name_by_path(list(sources)), list(sources))
+    arguments = list(arguments)
+    found = find_inputs([word for word in arguments if not is_uri(word)], out)
+    sources = [word for word in arguments if is_uri(word)]
+    sources += [str(path.absolute()) for path in found.paths]
+    sources = list(dict.fromkeys(sources))
+    return Listing(name_by_path(sources), sources, notes=found.notes)
 
 
 def read_listing(path: str, column: str | None = None, id_column: str | None = None) -> Listing:

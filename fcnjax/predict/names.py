@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 
 from fcnjax.errors import UserError
@@ -16,6 +17,16 @@ ENDINGS = {
     "probabilities": "_probabilities.npy",
     "components": "_components.json",
 }
+
+_OUTPUT = re.compile(
+    rf"(.+)_(?:{'|'.join([*ENDINGS, 'disagreement'])})\.(?:png|npy|json|tif|mp4|mkv|nii\.gz)"
+)
+
+
+def is_output_of(name: str) -> str | None:
+    """The stem of the image that a file of this name would be an output of, or None."""
+    match = _OUTPUT.fullmatch(name)
+    return match and match[1]
 
 
 def name_by_path(sources: Sequence[str]) -> list[str]:

@@ -88,17 +88,27 @@ def label_all(
         alone: Whether there is but one, whose tiles are counted on the terminal.
 
     Yields:
-        An outcome for each image, as `label_images`.
+        An outcome for each image, as `label_images`. An option that does not suit an image is an
+        error of that image.
 
     Raises:
-        UserError: A file cannot be written, or an option does not go with an image.
+        UserError: A file of `label_images` cannot be written.
     """
     tiler = Tiler(predictor, out, tiling, alone)
-    for way, group in itertools.groupby(items, tiler.way):
-        if way is None:
+    for handler, group in itertools.groupby(items, tiler.handler):
+        if handler is None:
             yield from label_images(predictor, group, out)
         else:
-            yield from map(way, group)
+            yield from (_outcome(handler, item) for item in group)
+
+
+def _outcome(handler: Callable[[Item], Outcome], item: Item) -> Outcome:
+    """Run a handler; the error of one image does not end the prediction of the others."""
+    start = time.perf_counter()
+    try:
+        return handler(item)
+    except UserError as error:
+        return Outcome(item, None, None, str(error), time.perf_counter() - start)
 
 
 class Tiler:
@@ -108,12 +118,15 @@ class Tiler:
         self._predictor, self._out, self._tiling, self._alone = predictor, Path(out), tiling, alone
         self._reach = self._weights = None
 
-    def way(self, item: Item) -> Callable[[Item], Outcome] | None:
-        """The method that labels an image; None: it goes to the device whole.
+    def handler(self, item: Item) -> Callable[[Item], Outcome] | None:
+        """The function that labels an image; None: it goes to the device whole."""
+        try:
+            return self._handler(item)
+        except UserError as error:
+            fault = Outcome(item, None, None, str(error), 0.0)
+            return lambda item: fault
 
-        Raises:
-            UserError: An option does not go with it.
-        """
+    def _handler(self, item: Item) -> Callable[[Item], Outcome] | None:
         asked = self._tiling.tile is not None
         if item.error is not None:
             return None

@@ -7,6 +7,7 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from fcnjax.data.splits import divide
 from fcnjax.errors import UserError
 
 SIZE = (12, 10)
@@ -108,7 +109,8 @@ def test_list_split(tmp_path):
     config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["c", "a"]
     assert names(config, "eval") == ["b", "a"]
-    assert "1 images are in both splits" in notes[1]
+    assert "7 images are in neither split" in notes[1]
+    assert "1 images are in both splits" in notes[2]
     (tmp_path / "val.txt").write_text("b\nx7\n")
     refused(config_of(tmp_path), "val.txt, line 2", "'x7'")
     (tmp_path / "val.txt").write_text("\n")
@@ -298,3 +300,64 @@ def test_config_given_is_not_changed(tmp_path):
     assert resolve(resolved)[0] == resolved
     with pytest.raises(AttributeError, match="locked"):
         resolved.data.nothing = 1
+
+
+def test_images_in_subfolders_are_found(tmp_path):
+    write(tmp_path, ("a", "b", "c"))
+    for folder in ("images", "masks"):
+        for patient in ("p1", "p2"):
+            write(tmp_path, ("a", "b"), None, f"images/{patient}", f"masks/{patient}")
+        (tmp_path / folder / ".thumbs").mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / folder / ".thumbs/a.png")
+        (tmp_path / folder / "__MACOSX").mkdir()
+        Image.new("L", (4, 4)).save(tmp_path / folder / "__MACOSX/a.png")
+    # The names that groups go by have the subfolders: each patient is on one side.
+    config, notes = resolve(config_of(tmp_path, group_by=r"^(?:(p\d)/)?"))
+    assert re.search(r": \d images to train on, \d held out \(4 of them in subfolders\)", notes[0])
+    pairs = divide(config.data)
+    sides = [{image.parent for image, _ in pairs[part]} for part in ("train", "eval")]
+    assert sum(map(len, pairs.values())) == 7
+    assert list(map(len, sides)) == [2, 1]
+    (tmp_path / "masks/p2/b.png").unlink()
+    refused(config, "images: p2/b: no mask in")
+
+
+def test_masks_below_the_folder_of_images_are_no_images(tmp_path):
+    write(tmp_path, ABC, images=".", masks="masks")
+    config, _ = resolve(config_of(tmp_path, images=".", masks="masks"))
+    assert sorted(names(config, "train") + names(config, "eval")) == list(ABC)
+
+
+def test_one_folder_of_images_and_masks_with_a_suffix(tmp_path):
+    write(tmp_path, ABC)
+    for stem in ABC:
+        (tmp_path / f"masks/{stem}.png").rename(tmp_path / f"images/{stem}_mask.png")
+    config, _ = resolve(config_of(tmp_path, masks="images", mask_suffix="_mask"))
+    assert sorted(names(config, "train") + names(config, "eval")) == list(ABC)
+    refused(config_of(tmp_path, masks="images"), "config.data.mask_suffix says")
+
+
+def test_lists_may_name_only_the_images_that_have_masks(tmp_path):
+    write(tmp_path, ABC)
+    for stem in "efghij":
+        (tmp_path / f"masks/{stem}.png").unlink()
+    (tmp_path / "train.txt").write_text("a\nb.png\n")
+    (tmp_path / "val.txt").write_text("c\n")
+    config, notes = resolve(config_of(tmp_path))
+    assert names(config, "train") == ["a", "b"]
+    assert names(config, "eval") == ["c"]
+    assert notes[1:] == [f"{tmp_path}: 7 images are in neither split, and are not used"]
+    (tmp_path / "val.txt").write_text("c\ne\n")
+    refused(config, "val.txt, line 2: no mask 'e' in")
+
+
+def test_names_meet_in_any_form_of_unicode(tmp_path):
+    composed, split = "caf\u00e9", "cafe\u0301"  # NFC, and NFD as macOS stores it
+    write(tmp_path, (composed, "b", "c"))
+    (tmp_path / f"images/{composed}.png").rename(tmp_path / f"images/{split}.png")
+    (tmp_path / "train.txt").write_text(f"{split}\n")
+    (tmp_path / "val.txt").write_text("b\n")
+    config, _ = resolve(config_of(tmp_path))
+    assert names(config, "train") == [split]
+    config, _ = resolve(config_of(tmp_path, split_by="fraction"))
+    assert split in names(config, "train") + names(config, "eval")

@@ -11,7 +11,8 @@ from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.predict.fetch import as_file, read_bytes
 from fcnjax.predict.formats import VIDEO, VOLUME, form_of, refuse_forms
-from fcnjax.predict.listing import find_files, list_files, name_by_stem, read_listing
+from fcnjax.predict.inputs import find_inputs
+from fcnjax.predict.listing import list_files, name_by_stem, read_listing
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -71,28 +72,49 @@ def test_a_folder_stands_for_videos_and_volumes_too(tmp_path):
         "clip.MP4": "clip.MP4",  # the picture has the short name
         "clip.jpg": "clip",
         "eye.png": "eye",
+        "other/a.png": "other/a",
         "scan.nii.gz": "scan.nii.gz",
         "scan.png": "scan",
     }
-    found = find_files([str(tmp_path)])
-    assert [path.name for path in found] == list(expected)
+    found = find_inputs([str(tmp_path)], "")
+    assert list(found.paths.values()) == list(expected)
     listing = name_by_stem(found)
     assert list(listing.ids) == list(expected.values())
     assert listing.sources == [str(tmp_path / name) for name in expected]
     forms = [form_of(source) for source in listing.sources]
-    assert forms == [VOLUME, VOLUME, VIDEO, None, None, VOLUME, None]
+    assert forms == [VOLUME, VOLUME, VIDEO, None, None, None, VOLUME, None]
     # A series, by its folder, is one thing; by its files, several.
-    (series,) = find_files([str(tmp_path / "patient.1")])
-    assert series == tmp_path / "patient.1"
-    assert len(find_files([str(tmp_path / "patient.1" / "*")])) == 2
+    series = find_inputs([str(tmp_path / "patient.1")], "").paths
+    assert series == {tmp_path / "patient.1": "patient.1"}
+    assert len(find_inputs([str(tmp_path / "patient.1" / "*")], "").paths) == 2
     # Of a glob folders are taken that hold a series, and no others.
-    names = [path.name for path in find_files([str(tmp_path / "*")])]
-    assert names == sorted([*expected, "notes.txt"])
+    names = list(find_inputs([str(tmp_path / "*")], "").paths.values())
+    assert names == sorted([*expected.keys() - {"other/a.png"}, "notes.txt"])
     with pytest.raises(UserError, match=r"patient.1: is a volume, .* such as DIR/\*.png"):
         refuse_forms(list_files([str(tmp_path)]).sources)
     (tmp_path / "eye.tif").write_bytes(b"x")
     with pytest.raises(UserError, match=r"eye\.tif: would overwrite the output of .*eye\.png"):
-        name_by_stem(find_files([str(tmp_path)]))
+        name_by_stem(find_inputs([str(tmp_path)], ""))
+
+
+def test_a_folder_stands_for_its_subfolders_without_hidden_files_and_outputs(tmp_path):
+    inputs = ("b.png", "p1/a.png", "p1/deep/b.JPG", "p1/x_mask.png")
+    left_out = ("._b.png", ".thumbs/b.png", "__MACOSX/b.png", "@eaDir/b.png", "out/b_mask.png")
+    outputs = ("b_mask.png", "b_overlay.png", "p1/deep/b_confidence.png", "b_disagreement.png")
+    for name in (*inputs, *left_out, *outputs):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "p1/loop").symlink_to(tmp_path)
+    found = find_inputs([str(tmp_path)], str(tmp_path / "out"))
+    assert list(found.paths.values()) == list(inputs)  # nothing here is called p1/x
+    (note,) = found.notes
+    assert note.endswith("prediction: b_disagreement.png, b_mask.png, b_overlay.png and 1 more")
+    listing = name_by_stem(found)
+    assert list(listing.ids) == ["b", "p1/a", "p1/deep/b", "p1/x_mask"]
+    # Files that are named are taken, unless this run writes them.
+    files = [str(tmp_path / name) for name in ("b.png", "b_mask.png")]
+    assert len(find_inputs(files, str(tmp_path / "out")).paths) == 2
+    assert list(find_inputs(files, str(tmp_path)).paths.values()) == ["b.png"]
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "json", "jsonl", "objects.json", "objects.jsonl"])
@@ -268,8 +290,12 @@ def test_the_plain_command_labels_what_a_list_names(images, workdir, tmp_path, c
             assert found == (tmp_path / "files" / f"{name}_{ending}.png").read_bytes()
     capsys.readouterr()
     (tmp_path / "list.txt").write_text("photos/one/a.png\nphotos/none.png\n")
-    assert cli.main([*argv, f"--list={tmp_path}/list.txt", f"--out={tmp_path / 'more'}"]) == 2
-    assert capsys.readouterr().err.strip().endswith("photos/none.png: no such file")
+    assert cli.main([*argv, f"--list={tmp_path}/list.txt", f"--out={tmp_path / 'more'}"]) == 1
+    assert "photos/none.png: no such file" in capsys.readouterr().err
+    assert (tmp_path / "more/one/a_mask.png").is_file()
+    none = str(tmp_path / "photos/none.png")
+    assert cli.main([*argv, none, f"--out={tmp_path / 'more'}"]) == 2
+    assert "none.png: no image there" in capsys.readouterr().err
     for more, words in (
         ([], "give images or a list of them"),
         (["x.png", "--list=l.txt"], "give images or a list of them"),
@@ -282,3 +308,23 @@ def test_the_plain_command_labels_what_a_list_names(images, workdir, tmp_path, c
         assert cli.main([*argv, "--out=o", *more]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         assert words in line
+
+
+def test_a_damaged_file_does_not_end_the_prediction_of_the_others(
+    images, workdir, tmp_path, capsys
+):
+    folder = tmp_path / "photos"
+    for name, kept in (("one/b.png", 100), ("two/c.png", 0)):
+        (folder / name).write_bytes(images[name][:kept])
+    for name in ("bad.tif", "bad.nii.gz", "bad.mp4"):
+        (folder / name).write_bytes(b"II*\0damaged")
+    argv = ["predict", f"--workdir={workdir}", f"--out={folder}", str(folder)]
+    for _ in range(2):  # in its own folder of outputs, and once more
+        assert cli.main(argv) == 1
+        out, err = capsys.readouterr()
+        assert "3 images labelled" in out
+        bad = ("bad.mp4", "bad.nii.gz", "bad.tif", "one/b.png", "two/c.png")
+        assert err.splitlines()[-6] == "error: 5 of 8 could not be labelled:"
+        assert err.splitlines()[-5:] == [f"  {folder / name}" for name in bad]
+        masks = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*_mask*"))
+        assert masks == ["one/a_mask.png", "two/a_mask.png", "two/d_mask.png"]
