@@ -136,3 +136,15 @@ def test_orientation_after_the_pixels_of_a_png(tmp_path):
     moved = content[:start] + content[end:last] + content[start:end] + content[last:]
     (tmp_path / "a.png").write_bytes(moved)
     assert read_orientation(tmp_path / "a.png") == ((6, 9), 6)
+
+
+def test_an_assumption_on_a_set_that_was_not_resolved_is_printed_once(tmp_path, capsys):
+    config, _ = resolve(config_of(write(tmp_path / "plain", (1, 1, 1))))
+    assert config.data.mask_exif == "auto"
+    config.data.root = str(write(tmp_path / "other", (3, 3, 3)))  # as an evaluation gives it
+    source = open_source(config, "train")
+    for i in range(2):
+        example = source[i]
+        np.testing.assert_array_equal(example["image"][..., 0] > 0, example["label"] == 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "assumed: stored; --config.data.mask_exif" in line
