@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.channels import Bands, choose_bands, combine
+from fcnjax.data.channels import CMYK, Bands, choose_bands, combine
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff import read_tiff_header
@@ -152,7 +152,14 @@ def _read(
 def _choose(path: str | Path, raster: Any, names: Sequence[str]) -> list[int]:
     """The places, from 0, of the bands that the names mean."""
     descriptions = [text or "" for text in raster.descriptions]
-    return choose_bands(path, names, descriptions, _marks(raster))
+    marks = _marks(raster)
+    if _is_cmyk(raster) and tuple(names) not in (("R", "G", "B"), ("L",)):
+        marks = list(CMYK)  # which GDAL has made RGB and alpha
+    return choose_bands(path, names, descriptions, marks)
+
+
+def _is_cmyk(raster: Any) -> bool:
+    return raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK"
 
 
 def _marks(raster: Any) -> list[str]:

@@ -18,7 +18,7 @@ from fcnjax.data.readers.stored import RGB, StoredPixels
 from fcnjax.errors import UserError
 
 _RGB, _GREY = ("R", "G", "B"), ("L",)
-_CMYK = ("cyan", "magenta", "yellow", "black")
+CMYK = ("cyan", "magenta", "yellow", "black")
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,14 @@ def choose_bands(
         UserError: As `find_bands`.
     """
     names, marks = tuple(names), tuple(marks)
+    if marks[:4] == CMYK and names not in (_RGB, _GREY):
+        raise UserError(f"{file}: is CMYK, and has no bands by name; valid: RGB or L")
     if (places := bands_if_any(names, descriptions, marks)) is not None:
         return places
     if names in (_RGB, _GREY):
         if marks == ("palette",):
             return [0]
-        if marks[:4] == _CMYK:
+        if marks[:4] == CMYK:
             return [0, 1, 2, 3]
         if names == _RGB and (grey := grey_of(marks)) is not None:
             return [grey]
@@ -114,7 +116,7 @@ def combine(
         white_is_zero = bands.white_is_zero and len(bands.marks) == 1
         if bands.palette is not None:
             values = _without_palette(file, values, bands.palette)
-        elif bands.marks == _CMYK:
+        elif bands.marks == CMYK:
             values = _without_inks(file, values)
         else:
             values = to_intensity(file, values, bands.full, white_is_zero)

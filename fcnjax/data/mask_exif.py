@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +22,11 @@ from fcnjax.data.orientation import (
     upright,
 )
 from fcnjax.errors import UserError, choose
+from fcnjax.packages import to_stderr
 
 LOOKED_AT = 20_000  # pairs whose headers are read
 _THREADS = 8
+_warned: set[str] = set()  # folders, in this process
 
 
 class Turned(NamedTuple):
@@ -41,6 +44,8 @@ class Turned(NamedTuple):
 def turn_with_image(label: np.ndarray, image: File, mask: File, rule: str) -> np.ndarray:
     """Turns a label as its image was turned, where its mask was drawn on the stored pixels.
 
+    Under `auto`, of a set that `resolve_mask_exif` has not looked over, an assumption is printed.
+
     Args:
         label: `[H, W]`, turned by the mask's own orientation if it has one.
         image: The image file.
@@ -50,8 +55,22 @@ def turn_with_image(label: np.ndarray, image: File, mask: File, rule: str) -> np
     size, orientation = read_orientation(image)
     if orientation == UPRIGHT or _own_orientation(mask) != UPRIGHT:
         return label
+    if rule == "auto" and drawn_on(orientation, size, label.shape) is None:
+        _warn_once(str(Path(str(image)).parent), str(image))
     turn = mask_orientation(orientation, size, label.shape, rule)
     return np.ascontiguousarray(upright(label, turn))
+
+
+def _warn_once(folder: str, image: str) -> None:
+    """Prints a line on the first image of a folder whose mask is assumed to be of stored pixels."""
+    if folder in _warned:
+        return
+    _warned.add(folder)
+    to_stderr(
+        f"warning: {image}: has an EXIF orientation that its mask lacks, and their sizes do not "
+        "tell whether the mask is of the stored pixels or of the turned picture; assumed: stored; "
+        "--config.data.mask_exif=stored or turned decides"
+    )
 
 
 def mask_size(image: File, mask: File, rule: str) -> Size:

@@ -47,6 +47,8 @@ def whole_numbers(
     if values.dtype.kind == "f":
         void |= ~np.isfinite(values)
     kept = np.where(void, values.dtype.type(0), values)
+    if values.dtype.kind == "f":
+        kept = kept.astype(np.float64)  # float32 has no 2 ** 31 - 1
     whole = np.rint(kept) if values.dtype.kind == "f" else kept
     rounding = min(max(_ROUNDING, 0.51 * step), _MOST_ROUNDING)
     _refuse(kept, np.abs(kept - whole) > rounding, name, "and a mask has whole numbers")

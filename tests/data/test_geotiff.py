@@ -265,3 +265,15 @@ def test_changed_files_are_noticed(tmp_path):
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.tif", tmp_path / "masks/a.tif")
     parts = [open_plain(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
+
+
+@pytest.mark.parametrize("nodata", [float("nan"), -9999.0, 3.4e38])
+def test_float_masks_with_pixels_without_data(tmp_path, nodata):
+    write(tmp_path, "ab", dtype=np.uint8)
+    for name in "ab":
+        values = np.resize(np.asarray([0, 1, 2, nodata], np.float32), SIZE)
+        save(tmp_path / f"masks/{name}.tif", values, nodata=nodata)
+    config, _ = resolve(config_of(tmp_path))
+    assert config.data.mask_values == (0, 1, 2)
+    label = open_source(config, "train")[0]["label"]
+    np.testing.assert_array_equal(label.ravel()[:8], [0, 1, 2, 255, 0, 1, 2, 255])

@@ -207,3 +207,33 @@ def test_blocks_cover_all():
 def test_changed_files_are_noticed(tmp_path):
     write(tmp_path, "a", end=".nii")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.nii", tmp_path / "masks/a.nii")
+
+
+def test_labels_rounded_by_their_scale(tmp_path):
+    made = write(tmp_path, "abc")
+    for name, (_, mask) in made.items():
+        for slope, kind in ((4 / 255, np.uint8), (2 / 65535, np.uint16)):
+            stored = nibabel.Nifti1Image(np.round(mask / slope).astype(kind), np.diag([2, 2, 2, 1]))
+            stored.header.set_slope_inter(slope, 0)
+            path = tmp_path / f"masks/{name}.nii.gz"
+            nibabel.save(stored, path)
+            if kind == np.uint8:
+                np.testing.assert_array_equal(volumes.read_labels(path), mask)
+    config, _ = resolve(config_of(tmp_path))
+    assert config.data.mask_values == (0, 1, 2)
+    for example in open_source(config, "train"):
+        name, position = example["name"].split("_")
+        np.testing.assert_array_equal(example["label"], made[name][1][..., int(position)])
+
+
+def test_voxels_without_a_number_are_ignored(tmp_path):
+    made = write(tmp_path, "ab")
+    for name, (_, mask) in made.items():
+        voxels = mask.astype(np.float32)
+        voxels[0] = np.nan
+        save(tmp_path / f"masks/{name}.nii.gz", voxels)
+    config, _ = resolve(config_of(tmp_path))
+    assert config.data.mask_values == (0, 1, 2)
+    label = open_source(config, "train")[0]["label"]
+    assert (label[0] == 255).all()
+    assert (label[1:] < 3).all()

@@ -8,6 +8,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tiff_by_gdal
+import tiff_by_others
 import tiff_cases
 import tiff_grid
 import tifffile
@@ -83,6 +84,11 @@ def _assert_raster_agrees(case, path, expected):
 @pytest.mark.parametrize("case", FEATURES, ids=str)
 def test_a_file_is_read_as_it_was_written(case, tmp_path):
     assert_right(case, tmp_path / "a.tif")
+
+
+@pytest.mark.skipif(tiff_by_others.CONVERT is None, reason="ImageMagick is not installed")
+def test_imagemagick_is_one_of_the_writers():
+    assert sum(case.writer == "ImageMagick" for case in FEATURES) > 30
 
 
 @pytest.mark.slow

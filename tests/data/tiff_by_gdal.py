@@ -76,6 +76,9 @@ def rasterio_features() -> Iterator[Case]:
         yield case(f"{codec}, tiles of 16x16", "RGB", write)
     write = by_rasterio(smooth(3), compress="jpeg", photometric="YCBCR", jpeg_quality=98)
     yield case("JPEG, YCbCr", "RGB", write, 12)
+    planes = {"compress": "jpeg", "photometric": "RGB", "jpeg_quality": 98}
+    write = by_rasterio(smooth(3), interleave="band", **planes)
+    yield case("JPEG, RGB by planes", "RGB", write, 6)
     write = by_rasterio(four[..., :3], compress="webp", webp_lossless=True, photometric="RGB")
     yield case("WebP, lossless", "RGB", write)
     yield case("5 bands of float32", "1,2,3,4,5", by_rasterio(pixels("float32", 5)))

@@ -63,6 +63,7 @@ def pillow_features() -> Iterator[Case]:
     palette = picture.quantize(17)
     yield case("palette", "RGB", by_pillow(palette, np.asarray(palette.convert("RGB"))))
     inks = Image.fromarray(four, "CMYK")
+    yield case("CMYK", "1,2,3,4", by_pillow(inks, "has no bands by name"))
     yield case("CMYK", "RGB", by_pillow(inks, np.asarray(inks.convert("RGB"))), 1)
     ycbcr = Image.fromarray(smooth(3)).convert("YCbCr")
     for codec in ("raw", "tiff_lzw"):

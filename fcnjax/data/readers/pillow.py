@@ -24,7 +24,7 @@ _MARKS = {
     "RGBA": (*COLOURS, "alpha"),
     "CMYK": ("cyan", "magenta", "yellow", "black"),
 }
-_16_BITS = {1: ("gray",), 2: ("gray", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
+_PNG_MARKS = {1: ("gray",), 2: ("gray", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
 _ONE_PICTURE = ("JPEG", "MPO")  # the JPEG of some cameras, MPO, has a second view
 
 
@@ -73,9 +73,9 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
         if page:
             image.seek(page)
         orientation = orientation_of(image, content)
-        if image.format == "PNG" and png.bits_of(content) == 16:
-            pixels = png.decode_16_bits(content)
-            marks = _16_BITS[pixels.shape[-1]]
+        if image.format == "PNG" and (png.bits_of(content) == 16 or png.has_alpha(content)):
+            pixels = png.decode(content)
+            marks = _PNG_MARKS[pixels.shape[-1]]
             return StoredPixels(pixels, "PNG", marks, orientation=orientation)
         if image.mode not in _MARKS:
             raise UserError(f"{file}: has pixels of the kind {image.mode}, which cannot be read")

@@ -1,4 +1,4 @@
-"""The chunks of a PNG file, and its pixels of 16 bits, which Pillow would cut to 8."""
+"""The chunks of a PNG file, and its pixels where Pillow is slower, or would cut 16 bits to 8."""
 
 import io
 import zlib
@@ -73,8 +73,15 @@ def bits_of(content: bytes) -> int:
     return content[24]
 
 
-def decode_16_bits(content: bytes) -> np.ndarray:
-    """The pixels `[H, W, C]` uint16 of a PNG of 16 bits; a transparent colour makes no band.
+def has_alpha(content: bytes) -> bool:
+    """Whether a PNG has a band of transparency, by the header, and is not interlaced."""
+    return content[25] in (4, 6) and not content[28]
+
+
+def decode(content: bytes) -> np.ndarray:
+    """The pixels `[H, W, C]` of a PNG of 8 or 16 bits without palette.
+
+    A transparent colour makes no band.
 
     Raises:
         ValueError: It is damaged or cut off.

@@ -16,7 +16,13 @@ from fcnjax.data.image_file import File
 from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff_bands import bands_of
-from fcnjax.data.readers.tiff_checks import fault_of, is_mask_of, is_picture, refuse_segments
+from fcnjax.data.readers.tiff_checks import (
+    fault_of,
+    is_jpeg_of_planes,
+    is_mask_of,
+    is_picture,
+    refuse_segments,
+)
 from fcnjax.data.readers.tiff_libtiff import decode_by_libtiff
 from fcnjax.errors import UserError
 
@@ -185,7 +191,10 @@ def _by_tifffile(page: Any) -> np.ndarray:
     """The pixels `[S, D, H, W, C]` of a page."""
     if not any(page.databytecounts):  # tifffile does not see that nothing is stored
         return np.full(page.shaped, page.nodata, page.dtype)
+    photometric = page.photometric
     try:
+        if is_jpeg_of_planes(page):
+            page.photometric = 1  # each plane is a grey JPEG, which tifffile takes for one of RGB
         return page.asarray(squeeze=False, maxworkers=1)
     except Exception as error:
         rows = page.rowsperstrip
@@ -195,6 +204,8 @@ def _by_tifffile(page: Any) -> np.ndarray:
             return _with_full_strips(page)
         except Exception:
             raise error from None
+    finally:
+        page.photometric = photometric
 
 
 def _with_full_strips(page: Any) -> np.ndarray:

@@ -34,6 +34,11 @@ def is_mask_of(other: Any, page: Any) -> bool:
     )
 
 
+def is_jpeg_of_planes(page: Any) -> bool:
+    """Whether bands that follow each other are compressed as JPEG."""
+    return page.compression in _JPEG and page.planarconfig == 2
+
+
 def fault_of(page: Any) -> str | None:
     """What keeps the page from being read, by its header; None: nothing."""
     import tifffile
@@ -59,7 +64,7 @@ def fault_of(page: Any) -> str | None:
     if not known or page.compression in _NOT_DECODED:
         name = getattr(page.compression, "name", page.compression)
         return f"is compressed by {name}, which cannot be decoded"
-    if page.photometric == 6 and page.compression in _JPEG and page.planarconfig == 2:
+    if page.photometric == 6 and is_jpeg_of_planes(page):
         return "has planes of YCbCr, each compressed as JPEG, which cannot be read"
     return None
 

@@ -1,0 +1,150 @@
+"""Masks of images with an EXIF orientation."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config, override
+from fcnjax.data import open_source, resolve
+from fcnjax.data.doctor.check import check
+from fcnjax.data.orientation import mask_orientation, read_orientation, upright
+from fcnjax.errors import UserError
+
+STORED = np.random.default_rng(0).integers(0, 2, (6, 9)).astype(np.uint8)
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    if orientation:
+        tags[274] = orientation
+    return tags
+
+
+def write(root, orientations, mask=lambda orientation: STORED, own=0):
+    """Images of which pixel by pixel the mask tells the brightness."""
+    for folder in ("images", "masks"):
+        (root / folder).mkdir(parents=True)
+    for i, orientation in enumerate(orientations):
+        image = np.repeat(200 * STORED[..., None], 3, -1).astype(np.uint8)
+        Image.fromarray(image).save(root / f"images/{i}.png", exif=exif(orientation))
+        Image.fromarray(mask(orientation)).save(root / f"masks/{i}.png", exif=exif(own))
+    return root
+
+
+def config_of(root, *words):
+    config = default_config()
+    config.data.root = str(root)
+    for word in words:
+        override(config, f"--config.data.{word}")
+    return config
+
+
+def fits(root, *words):
+    """Whether each label lies on its image; and the notes."""
+    config, notes = resolve(config_of(root, *words))
+    sources = [open_source(config, part) for part in ("train", "eval")]
+    examples = [source[i] for source in sources for i in range(len(source))]
+    found = [np.array_equal(e["image"][..., 0] > 0, e["label"] == 1) for e in examples]
+    return all(found), notes
+
+
+def turned(orientation):
+    return np.ascontiguousarray(upright(STORED, orientation))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_of_stored_pixels_are_turned(tmp_path, orientation):
+    found, notes = fits(write(tmp_path, (orientation, 1, 1)))
+    assert found
+    assert len(notes) == 1 + (orientation != 1)
+    assert ("sizes of 1 do not tell" in notes[-1]) == (orientation in (2, 3, 4))
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_masks_of_the_turned_picture_stay(tmp_path, orientation):
+    assert fits(write(tmp_path, (orientation, 1), turned))[0]
+
+
+def test_quarter_turns_tell_of_half_turns(tmp_path):
+    found, notes = fits(write(tmp_path, (3, 6, 1), turned))
+    assert found
+    assert "by their sizes masks are of the turned picture" in notes[1]
+    assert "are assumed to be of the turned picture" in notes[1]
+
+
+def test_the_config_decides_where_sizes_do_not_tell(tmp_path):
+    root = write(tmp_path, (3, 1, 1), turned)
+    assert not fits(root)[0]
+    found, notes = fits(root, "mask_exif=turned")
+    assert found
+    assert len(notes) == 1
+    with pytest.raises(UserError, match=r"config\.data\.mask_exif: unknown 'on'"):
+        fits(root, "mask_exif=on")
+
+
+def test_a_mask_with_a_tag_of_its_own(tmp_path):
+    assert fits(write(tmp_path, (3, 3, 3), own=3)) == (True, fits(tmp_path)[1])
+    assert len(fits(tmp_path)[1]) == 1
+    write(tmp_path / "other", (1, 1), own=6)
+    with pytest.raises(UserError, match="by its EXIF orientation, 6, the mask was turned"):
+        fits(tmp_path / "other")
+
+
+def test_arrays_and_lists_alike(tmp_path):
+    root = write(tmp_path, (6, 3, 1))
+    lines = ["image,mask"]
+    for i in range(3):
+        np.save(root / f"masks/{i}.npy", STORED[None])
+        (root / f"masks/{i}.png").unlink()
+        lines.append(f"images/{i}.png,masks/{i}.npy")
+    assert fits(root)[0]
+    (root / "list.csv").write_text("\n".join(lines))
+    assert fits(root, "source=listing", "annotations=list.csv")[0]
+
+
+def test_data_check_names_the_file_and_the_key(tmp_path):
+    root = write(tmp_path, (3, 1, 1, 1))
+    (found,) = [f for f in check(config_of(root)).findings if f.kind == "EXIF orientation"]
+    assert (found.severity, found.line) == ("warning", "--config.data.mask_exif=stored")
+    assert str(root / "images/0.png") in found.text
+    (root / "images/0.png").rename(root / "images/x.png")
+    (root / "masks/0.png").rename(root / "masks/y.png")
+    findings = check(config_of(root, "mask_exif=stored")).findings
+    assert "EXIF orientation" not in {f.kind for f in findings}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_rule(orientation):
+    quarter = orientation >= 5
+    assert mask_orientation(orientation, (6, 9), (6, 9)) == orientation
+    wanted = 1 if quarter else orientation
+    assert mask_orientation(orientation, (6, 9), (9, 6)) == wanted
+    assert mask_orientation(orientation, (7, 7), (7, 7), "turned") == 1
+    assert mask_orientation(orientation, (7, 7), (7, 7), "stored") == orientation
+    # Sizes decide where they can.
+    assert mask_orientation(orientation, (6, 9), (6, 9), "turned") == (
+        orientation if quarter else 1
+    )
+
+
+def test_orientation_after_the_pixels_of_a_png(tmp_path):
+    Image.fromarray(STORED).save(tmp_path / "a.png", exif=exif(6))
+    content = (tmp_path / "a.png").read_bytes()
+    start = content.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+    last = content.index(b"IEND") - 4
+    moved = content[:start] + content[end:last] + content[start:end] + content[last:]
+    (tmp_path / "a.png").write_bytes(moved)
+    assert read_orientation(tmp_path / "a.png") == ((6, 9), 6)
+
+
+def test_an_assumption_on_a_set_that_was_not_resolved_is_printed_once(tmp_path, capsys):
+    config, _ = resolve(config_of(write(tmp_path / "plain", (1, 1, 1))))
+    assert config.data.mask_exif == "auto"
+    config.data.root = str(write(tmp_path / "other", (3, 3, 3)))  # as an evaluation gives it
+    source = open_source(config, "train")
+    for i in range(2):
+        example = source[i]
+        np.testing.assert_array_equal(example["image"][..., 0] > 0, example["label"] == 1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "assumed: stored; --config.data.mask_exif" in line
