@@ -1,6 +1,7 @@
 """Rasters in and out: windows read by several threads, and GeoTIFF files in the raster's place."""
 
 import contextlib
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from fcnjax.data.bands import BandReader, Window, read_header
+from fcnjax.data.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
 
@@ -135,10 +136,9 @@ def is_raster(path: Path, largest: int) -> bool:
 def _has_geokeys(path: Path) -> bool:
     """Whether a TIFF says where on the map it is, by the tags of GeoTIFF."""
     try:
-        with Image.open(path) as image:
-            return any(tag in image.tag_v2 for tag in _PLACING_TAGS)
-    except (OSError, AttributeError):
-        return False
+        return bool(read_image_header(path, sys.maxsize).tags.intersection(_PLACING_TAGS))
+    except UserError:
+        return False  # reading it as a picture tells why
 
 
 @contextlib.contextmanager

@@ -114,6 +114,26 @@ def test_a_palette_gives_its_colours(tmp_path):
     np.testing.assert_array_equal(read_image(path), expected)
 
 
+@pytest.mark.parametrize("mask_first", [True, False])
+def test_overviews_and_masks_are_no_pages(tmp_path, mask_first):
+    colour = RNG.integers(1, 256, (80, 96, 3), np.uint8)
+    inside = np.ones((80, 96), bool)
+    inside[:9] = False
+    path = write(tmp_path / "a.tif", colour, photometric="RGB")
+    steps = [
+        lambda raster: raster.write_mask(inside),
+        lambda raster: raster.build_overviews([2, 4], rasterio.enums.Resampling.nearest),
+    ]
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        for step in steps if mask_first else steps[::-1]:
+            with rasterio.open(path, "r+") as raster:
+                step(raster)
+    expected = colour * inside[..., None]
+    np.testing.assert_array_equal(read_image(path), expected)
+    np.testing.assert_array_equal(read_bands(path, tuple("RGB")), expected)
+    assert image_size(path) == (80, 96)
+
+
 def test_pages_and_turned_files_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     pages = [Image.fromarray(FOUR[..., band]) for band in range(3)]

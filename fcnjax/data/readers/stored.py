@@ -63,6 +63,7 @@ class ImageHeader:
         width: Columns as stored.
         orientation: By EXIF, 1 to 8.
         pages: How many pictures the file holds.
+        tags: The codes of the tags of a TIFF.
     """
 
     format: str
@@ -70,6 +71,7 @@ class ImageHeader:
     width: int
     orientation: int
     pages: int
+    tags: frozenset[int] = frozenset()
 
     @property
     def size(self) -> tuple[int, int]:

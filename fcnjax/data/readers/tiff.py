@@ -101,6 +101,7 @@ def read_tiff_header(file: File, source: Any, most: int | None = None) -> ImageH
             width=page.imagewidth,
             orientation=bands_of(page)["orientation"],
             pages=_count(tiff, pages),
+            tags=frozenset(tag.code for tag in page.tags),
         )
 
 
