@@ -26,8 +26,8 @@ class Scored:
     Attributes:
         source: The images.
         names: The name of each.
-        trained_on: The names of those that the model was trained on; None where no list of these
-            is kept.
+        trained_on: The names of those that the model is known to be trained on; None where there
+            are none, and what it was trained on is not known in full.
         notes: Lines on which images are scored.
     """
 
@@ -85,16 +85,16 @@ def open_scored(
     elif opened is None:
         opened = data.open_sets(config, ("eval",))[0]
     examples = opened.sources["eval"].examples()
-    seen: dict[str, None] | None = {}
+    seen: dict[str, None] = {}
+    unknown = []
     for workdir, split in zip(workdirs, splits, strict=True):
+        seen |= dict.fromkeys(_trained_on(examples, split, config) if split else ())
         if split is None or not split[0].from_start:
             kept = "no split" if split is None else "a split that was stored after its run began"
-            notes.append(
+            unknown.append(
                 f"{workdir}: keeps {kept}: whether the scored images were trained on is not known"
             )
-            seen = None
-        elif seen is not None:
-            seen |= dict.fromkeys(_trained_on(examples, split, config))
+    notes += unknown
     if seen:
         notes.append(
             f"warning: {len(seen)} of {len(examples)} scored images were trained on "
@@ -102,7 +102,7 @@ def open_scored(
         )
     names = tuple(example.title for example in examples)
     source = data.open_source(config, "eval", [opened])
-    return Scored(source, names, None if seen is None else tuple(seen), tuple(notes))
+    return Scored(source, names, None if unknown and not seen else tuple(seen), tuple(notes))
 
 
 def _reopened(

@@ -1,6 +1,5 @@
 """A split that a run keeps, whatever comes to its set or goes from it."""
 
-import functools
 import json
 import os
 import shutil
@@ -11,7 +10,7 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_sets, open_source, resolve
-from fcnjax.data.example import PIECE, content_digest, fingerprint, hashed_bytes
+from fcnjax.data.example import PIECE
 from fcnjax.data.opened import changes_of, reopen
 from fcnjax.data.stored_split import read_split, store, write_split
 from fcnjax.data.trained_on import as_stored, find_trained_on
@@ -344,37 +343,6 @@ def test_windows_that_overlap_were_trained_on(tmp_path):
     assert [e.box[1] for e in examples] == [(50, 70), (70, 90), (90, 100)]
     found = find_trained_on(as_stored(examples, stored), stored)
     assert found == ["images/a.tif[0:16, 50:70]"]  # up to column 60 it is
-
-
-def test_digests_of_annotations_tell_contents_alone():
-    def polygons(*values):
-        return [("cat", False, tuple(np.asarray(value, np.float64) for value in values))]
-
-    same = [content_digest(polygons([1, 2], [3])) for _ in range(2)]
-    same += [content_digest([["cat", False, [np.asarray([1.0, 2.0]), np.asarray([3.0])]]])]
-    assert len(set(same)) == 1
-    others = [polygons([1, 2, 3]), polygons([1], [2, 3]), polygons([1, 2], [4]), [], None, "cat"]
-    others += [{"counts": [1, 2]}, {"counts": [12]}, functools.partial(picture, 1)]
-    others += [functools.partial(picture, 2)]
-    assert len({same[0], *map(content_digest, others)}) == 1 + len(others)
-    with pytest.raises(TypeError, match="no digest of object"):
-        content_digest(object())
-
-
-def test_fingerprints_read_little_and_see_the_end(tmp_path):
-    assert hashed_bytes(10**6) == PIECE
-    path = tmp_path / "large"
-    content = bytearray(100 * PIECE)
-    path.write_bytes(content)
-    first = fingerprint(path, 4 * PIECE)
-    for place, seen in ((0, True), (-1, True), (50 * PIECE + 7, False)):
-        other = bytearray(content)
-        other[place] = 1
-        path.write_bytes(other)
-        assert (fingerprint(path, 4 * PIECE) != first) is seen
-        assert fingerprint(path, len(content)) != fingerprint(path, 4 * PIECE)
-    path.write_bytes(content + b"0")
-    assert fingerprint(path, PIECE) != fingerprint(tmp_path / "large", 4 * PIECE)
 
 
 def test_a_large_file_that_was_written_again_is_said(root, tmp_path, monkeypatch):
