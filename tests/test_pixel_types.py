@@ -366,3 +366,15 @@ def test_weights_of_another_type_are_told(config_of, workdirs):
     assert any("were trained on uint8 pixels (divided by 255)" in note for note in notes)
     config.model.init_from = str(workdirs["uint16"])
     assert with_normalisation(config)[1] == []
+
+
+def test_colour_that_would_clip_float_pixels_is_refused(config_of, tmp_path):
+    root = write_set(tmp_path / "set", "uint16", "float32")
+    config = config_of("uint16")
+    config.data.root, config.augment.brightness, config.augment.noise = str(root), 0.2, 0.0
+    (finding,) = (f for f in quick_check(config) if f.kind == "clipped pixels")
+    assert finding.severity == "error"
+    assert "--config.augment.brightness=0.0" in finding.overrides
+    # By value as uint16 they are scaled to 0..1.
+    config.data.pixel_type = "uint16"
+    assert not [f for f in quick_check(config) if f.kind == "clipped pixels"]

@@ -29,7 +29,7 @@ from fcnjax.data.doctor.findings import (
 )
 from fcnjax.data.doctor.names import pairs_by_name
 from fcnjax.data.doctor.orientations import several_orientations
-from fcnjax.data.doctor.pixel_types import several_types
+from fcnjax.data.doctor.pixel_types import clipped_pixels, several_types
 from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
@@ -128,7 +128,7 @@ def check(
         or not (f.text in faulty or (types and f.text.startswith("config.data.pixel_type:")))
     ]
     findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
-    findings += _turned(config, sources, pairs)
+    findings += clipped_pixels(looks, config) + _turned(config, sources, pairs)
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0

@@ -35,6 +35,7 @@ class Look:
         fault: The kind and the text of what is wrong with it, or None.
         size: Height and width; (0, 0) where the image cannot be read.
         pixel_type: Of the image as it is stored; "" where it cannot be read.
+        is_unit: Whether its pixels, as the model takes them, are in 0..1 once they are scaled.
         mean: By channel, of pixels scaled to 0..1; `square` is the mean of their squares.
         pixels: A hash of the image's pixels; `labels` of its class ids. b"" where unread.
         dhash: 64 bits that similar pictures share; `thumb` is the picture as `THUMB**2` grey
@@ -53,6 +54,7 @@ class Look:
     fault: tuple[str, str] | None = None
     size: tuple[int, int] = (0, 0)
     pixel_type: str = ""
+    is_unit: bool = True
     mean: np.ndarray | None = None
     square: np.ndarray | None = None
     pixels: bytes = b""
@@ -166,6 +168,7 @@ def _of_image(image: np.ndarray) -> dict:
     bits = np.packbits(steps[:, 1:] > steps[:, :-1])
     return {
         "size": image.shape[:2],
+        "is_unit": image.dtype.kind in "ui" or bool(image.min() >= 0 and image.max() <= 1),
         "mean": mean,
         "square": std**2 + mean**2,
         # Blank images are alike by their nature.

@@ -1,10 +1,15 @@
-"""Finds images of other pixel types than the rest of a set."""
+"""Finds images of other pixel types than the rest of a set, and pixels that would be clipped."""
 
 from collections.abc import Sequence
 
+from ml_collections import ConfigDict
+
 from fcnjax.data.doctor.examples import Look
-from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, some
+from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, override_words, some
 from fcnjax.data.pixel_type import PIXEL_TYPES
+
+# Keys of `config.augment` that keep pixels within 0..1.
+CLIPPING = ("brightness", "contrast", "saturation", "gamma", "noise")
 
 
 def several_types(looks: Sequence[Look], pixel_type: str | None) -> list[Finding]:
@@ -31,3 +36,22 @@ def several_types(looks: Sequence[Look], pixel_type: str | None) -> list[Finding
         f"({', '.join(PIXEL_TYPES)}), as which all are then taken by value"
     )
     return [Finding(ERROR, "pixel types", text)]
+
+
+def clipped_pixels(looks: Sequence[Look], asked: ConfigDict) -> list[Finding]:
+    """The finding on pixels outside 0..1 that the augmentation would clip; none without either.
+
+    Args:
+        looks: Those of both splits.
+        asked: The config as the user gave it.
+    """
+    keys = [f"augment.{key}" for key in CLIPPING if asked.augment[key]]
+    outside = [look.name for look in looks if look.part == "train" and not look.is_unit]
+    if not keys or not outside:
+        return []
+    text = (
+        f"{len(outside)} images of train have float pixels outside 0..1, as {outside[0]}, which "
+        f"config.{', config.'.join(keys)} would clip to 0..1"
+    )
+    words = override_words(asked, dict.fromkeys(keys, 0.0))
+    return [Finding(ERROR, "clipped pixels", text, words)]
