@@ -117,12 +117,7 @@ def convert(
         elif fills:
             adapted += _leave_other_classes(values, flat, fills, model.outputs)
         for path, value in values.items():
-            wanted = tuple(flat[path].shape)
-            if value.shape != wanted:
-                raise UserError(
-                    f"{source}: {fills[path]} becomes {value.shape}, and {_called(names)} takes "
-                    f"{wanted} at {'/'.join(path)}"
-                )
+            _check_shape(value, flat, path, f"{source}: {fills[path]}", names)
             filled[path] = jnp.asarray(value)
     targets = of_encoder | of_rest
     used = {name for path, name in targets.items() if path in filled}
@@ -136,6 +131,21 @@ def convert(
         prefixes=_counts(used, matches),
     )
     return unflatten_dict(flat | filled), report
+
+
+def _check_shape(
+    value: np.ndarray,
+    flat: Mapping[Path, Any],
+    path: Path,
+    tensor: str,
+    names: tuple[str, str | None],
+) -> None:
+    wanted = tuple(flat[path].shape)
+    if value.shape != wanted:
+        raise UserError(
+            f"{tensor} becomes {value.shape}, and {_called(names)} takes {wanted} at "
+            f"{'/'.join(path)}"
+        )
 
 
 def _counts(used: set[str], matches: Sequence[Match]) -> dict[str, int]:
