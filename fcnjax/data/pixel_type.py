@@ -49,6 +49,8 @@ def as_pixel_type(
     if pixel_type is None or not pixels.size:
         return pixels
     is_float = pixels.dtype.kind == "f"
+    if pixels.dtype == pixel_type and not is_float:
+        return pixels
     low, high = pixels.min(), pixels.max()
     wanted = f"{owner} {value_range(pixel_type)}"
     if is_float and not (np.isfinite(low) and np.isfinite(high)):
