@@ -18,7 +18,7 @@ from fcnjax.data.classes import find_classes
 from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.file_names import find_by_stem
 from fcnjax.data.layout import PARTS, Layout, choose_split, fixed_layout, require_root
-from fcnjax.data.lists import read_names
+from fcnjax.data.lists import file_names, read_names
 from fcnjax.data.mask_exif import resolve_mask_exif
 from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import Pair
@@ -85,6 +85,7 @@ def find_pairs(data: ConfigDict, split: str) -> list[Pair]:
         raise UserError(f"{lists}: has no list of a split, such as train.txt")
     choose_split(data, split, valid)
     path, images = lists / f"{split}.txt", folder / "JPEGImages"
+    file_names(masks)  # refuses a folder that is not there
     pairs = []
     for number, line in read_names(path):
         where, name = f"{path}, line {number}", line.strip('"')  # CVAT quotes names with spaces
