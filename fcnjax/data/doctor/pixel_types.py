@@ -51,7 +51,8 @@ def clipped_pixels(looks: Sequence[Look], asked: ConfigDict) -> list[Finding]:
         return []
     text = (
         f"{len(outside)} images of train have float pixels outside 0..1, as {outside[0]}, which "
-        f"config.{', config.'.join(keys)} would clip to 0..1"
+        f"config.{', config.'.join(keys)} would clip to 0..1; whole values from 0 on are scaled by "
+        "config.data.pixel_type=uint16"
     )
     words = override_words(asked, dict.fromkeys(keys, 0.0))
     return [Finding(ERROR, "clipped pixels", text, words)]
