@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import metrics
 from fcnjax.config import differences
-from fcnjax.data.stored_split import Key, StoredSet, read_split
+from fcnjax.data.splits.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError
 from fcnjax.evaluate import read_scores
 from fcnjax.files import write_json

@@ -13,8 +13,8 @@ from fcnjax import data
 from fcnjax.balance import with_class_weights
 from fcnjax.config import default_config, differences, flatten, load_config
 from fcnjax.data.layout import PARTS
-from fcnjax.data.opened import OpenedSet, changes_of, reopen
-from fcnjax.data.stored_split import Split, StoredSet, listed, read_split, store, write_split
+from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
+from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
 from fcnjax.errors import UserError
 from fcnjax.hosts import check_same, on_first
 from fcnjax.init_from import with_normalisation

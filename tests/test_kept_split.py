@@ -10,7 +10,7 @@ import pytest
 from fcnjax import cli, compare
 from fcnjax.config import flatten, load_config
 from fcnjax.data import open_source
-from fcnjax.data.stored_split import SPLIT_FILE, read_split
+from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
 from fcnjax.evaluate.scored import open_scored
 from fcnjax.folds import summarise

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
-from fcnjax.data.decode import read_image
+from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.files import read_json
 from fcnjax.model_file import read_variables

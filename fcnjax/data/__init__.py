@@ -5,22 +5,22 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
+from fcnjax.data.annotations.recognise import suggest_source
 from fcnjax.data.cache import cached
-from fcnjax.data.class_names import clean_config_names, refuse_similar_names
 from fcnjax.data.converted import converted, find_pixel_type
-from fcnjax.data.label_map import merge_classes
+from fcnjax.data.labels.class_names import clean_config_names, refuse_similar_names
+from fcnjax.data.labels.label_map import merge_classes
+from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import PARTS
-from fcnjax.data.lists import refuse_folds
-from fcnjax.data.masks import values_of
 from fcnjax.data.mirror import check_mirror_pairs
 from fcnjax.data.mixture import Mixture
-from fcnjax.data.opened import OpenedSet
 from fcnjax.data.pairs import MismatchedSource
-from fcnjax.data.recognise import suggest_source
 from fcnjax.data.settings import check_settings
 from fcnjax.data.skipping import guarded
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES
+from fcnjax.data.splits.lists import refuse_folds
+from fcnjax.data.splits.opened import OpenedSet
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
 

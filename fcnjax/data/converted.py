@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.classes import evenly
-from fcnjax.data.example import Example
+from fcnjax.data.labels.classes import evenly
 from fcnjax.data.pixel_type import PIXEL_TYPES, Conversion
 from fcnjax.data.source import Source, StoredSource
+from fcnjax.data.splits.example import Example
 from fcnjax.errors import UserError
 
 LOOKED_AT = 8  # images that are read to find the type of a set

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.errors import UserError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.mask_exif import resolve_mask_exif
+from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.pairs import PairSource
 from fcnjax.data.source import StoredSource
 from fcnjax.errors import UserError, choose
@@ -26,8 +26,8 @@ class Layout:
         resolve: Fills in what `config.data` leaves open (classes, stored values, colours), and
             returns lines on what was found.
         open: Opens the split `train` or `eval` of a resolved config.
-        divides: Whether it divides images itself (`fcnjax.data.lists.hold_out`), where they have
-            no splits of their own.
+        divides: Whether it divides images itself (`fcnjax.data.splits.lists.hold_out`), where they
+            have no splits of their own.
     """
 
     summary: str

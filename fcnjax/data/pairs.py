@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import image_size, read_image
-from fcnjax.data.example import Example, example_of
 from fcnjax.data.file_names import printable
-from fcnjax.data.mask_exif import mask_size, turn_with_image
-from fcnjax.data.mask_files import is_array
-from fcnjax.data.mask_set import evenly
-from fcnjax.data.masks import LabelReader
-from fcnjax.data.orientation import UPRIGHT, read_orientation
+from fcnjax.data.labels.mask_exif import mask_size, turn_with_image
+from fcnjax.data.labels.mask_files import is_array
+from fcnjax.data.labels.mask_set import evenly
+from fcnjax.data.labels.masks import LabelReader
+from fcnjax.data.labels.orientation import UPRIGHT, read_orientation
+from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.source import Source
+from fcnjax.data.splits.example import Example, example_of
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 

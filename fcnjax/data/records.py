@@ -7,15 +7,15 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.classes import find_classes
-from fcnjax.data.decode import File, image_size, read_image
-from fcnjax.data.example import Example, content_digest
+from fcnjax.data.labels.classes import find_classes
+from fcnjax.data.labels.mask_exif import resolve_mask_exif, turn_with_image
+from fcnjax.data.labels.mask_set import evenly
+from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.mask_exif import resolve_mask_exif, turn_with_image
-from fcnjax.data.mask_set import evenly
-from fcnjax.data.masks import LabelReader
 from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.readers.decode import File, image_size, read_image
 from fcnjax.data.source import Source
+from fcnjax.data.splits.example import Example, content_digest
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import stamps
 

@@ -2,7 +2,7 @@
 
 from typing import Any, Protocol
 
-from fcnjax.data.example import Example
+from fcnjax.data.splits.example import Example
 
 
 class Source(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcnjax.data.annotations import parse_json
+from fcnjax.data.annotations.json_files import parse_json
 from fcnjax.errors import UserError
 
 Entries = Iterator[tuple[str, Any]]  # the file and the line or item, and what is there

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.dicom import is_dicom, is_series
 from fcnjax.data.dicom_volume import load_dicom
+from fcnjax.data.labels.whole_numbers import whole_numbers
 from fcnjax.data.volume_orientation import Turn, check_orientation, turn_to
-from fcnjax.data.whole_numbers import whole_numbers
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from ml_collections import ConfigDict
 
 from fcnjax import data
-from fcnjax.data.example import Example
-from fcnjax.data.opened import OpenedSet, changes_of, new_images_line, reopen
-from fcnjax.data.stored_split import SPLIT_FILE, Split, listed, read_split
-from fcnjax.data.trained_on import as_stored, find_trained_on
+from fcnjax.data.splits.example import Example
+from fcnjax.data.splits.opened import OpenedSet, changes_of, new_images_line, reopen
+from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, listed, read_split
+from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 from fcnjax.evaluate.results import Results
 from fcnjax.workdir import SET_PLACES

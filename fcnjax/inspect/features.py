@@ -11,8 +11,8 @@ import numpy as np
 from flax import linen as nn
 
 from fcnjax.data.augment import normalize, to_unit
-from fcnjax.data.decode import read_image
 from fcnjax.data.pixel_type import as_pixel_type
+from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.inspect.drawing import SOFT, Canvas, check_png, heat, resized, text_width
 from fcnjax.inspect.source import add_workdir, make_parser, parse

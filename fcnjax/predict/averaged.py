@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from fcnjax.data.canvas import bucket_canvas, pad_to
-from fcnjax.data.decode import File
 from fcnjax.data.mirror import mirrored_ids
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
+from fcnjax.data.readers.decode import File
 from fcnjax.errors import UserError
 from fcnjax.predict.model import Model, Prediction
 from fcnjax.predict.views import View, enlarge, undo

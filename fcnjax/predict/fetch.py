@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from fcnjax.data.decode import Encoded, File
+from fcnjax.data.readers.decode import Encoded, File
 from fcnjax.errors import UserError
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fcnjax.data.decode import IMAGE_SUFFIXES
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.volumes import SUFFIXES, is_volume
 from fcnjax.errors import UserError
 from fcnjax.predict.clips import label_video

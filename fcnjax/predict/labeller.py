@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcnjax.data.limits import VARIABLE
+from fcnjax.data.readers.limits import VARIABLE
 from fcnjax.errors import UserError
 from fcnjax.predict.label import Item, Outcome, label_images
 from fcnjax.predict.manifest import Journal, begun_and_done

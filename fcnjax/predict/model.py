@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
 from fcnjax.data.canvas import bucket_canvas
-from fcnjax.data.decode import Encoded, File, read_image
 from fcnjax.data.pixel_type import Conversion, value_range
+from fcnjax.data.readers.decode import Encoded, File, read_image
 from fcnjax.errors import UserError
 from fcnjax.models import sampled_dropout
 

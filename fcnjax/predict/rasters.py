@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.bands import BandReader, Window, read_header
-from fcnjax.data.stored_pixels import read_image_header
+from fcnjax.data.readers.bands import BandReader, Window, read_header
+from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
 
@@ -32,7 +32,7 @@ class RasterWindows:
 
     Args:
         path: The file.
-        names: The bands, as `fcnjax/data/bands.py` takes them.
+        names: The bands, as `fcnjax/data/readers/bands.py` takes them.
         convert: `convert(pixels, path)` makes pixels the model's type, as `Model.converted`.
         pages: `config.data.pages`.
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.limits import VARIABLE
+from fcnjax.data.readers.limits import VARIABLE
 from fcnjax.errors import UserError
 from fcnjax.predict.identity import find_weights
 from fcnjax.predict.labeller import Job, Labeller

@@ -12,7 +12,7 @@ import jax
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.decode import image_size
+from fcnjax.data.readers.decode import image_size
 from fcnjax.errors import UserError, choose
 from fcnjax.files import atomic, stamps
 from fcnjax.predict.faults import naming, outputs_of

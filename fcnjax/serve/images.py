@@ -8,9 +8,9 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.decode import Encoded, read_image
-from fcnjax.data.limits import TooLarge, refuse_large
-from fcnjax.data.stored_pixels import read_image_header
+from fcnjax.data.readers.decode import Encoded, read_image
+from fcnjax.data.readers.limits import TooLarge, refuse_large
+from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.pictures import overlay
 from fcnjax.predict import Model, Prediction

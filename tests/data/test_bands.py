@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.bands import read_bands, read_bands_and_valid, read_header, read_stored
-from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.readers.bands import read_bands, read_bands_and_valid, read_header, read_stored
+from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")

@@ -7,7 +7,8 @@ from PIL import Image
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import annotated, open_source, resolve
+from fcnjax.data import open_source, resolve
+from fcnjax.data.annotations import annotated
 from fcnjax.data.sources import coco
 from fcnjax.errors import UserError
 

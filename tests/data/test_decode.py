@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.decode import image_size, read_image
-from fcnjax.data.mask_files import read_mask, read_palette
+from fcnjax.data.labels.mask_files import read_mask, read_palette
+from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fcnjax.data.decode import read_image
-from fcnjax.data.mask_files import read_colours
+from fcnjax.data.labels.mask_files import read_colours
+from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
 
 COLOUR = np.random.default_rng(0).integers(0, 256, (40, 57, 3), np.uint8)

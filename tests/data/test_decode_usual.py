@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.decode import _decode_usual, read_image
-from fcnjax.data.mask_files import read_mask
+from fcnjax.data.labels.mask_files import read_mask
+from fcnjax.data.readers.decode import _decode_usual, read_image
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (9, 12, 3), np.uint8)).resize((61, 47))

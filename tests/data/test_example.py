@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from fcnjax.data.example import PIECE, content_digest, fingerprint, hashed_bytes
+from fcnjax.data.splits.example import PIECE, content_digest, fingerprint, hashed_bytes
 
 
 def test_digests_of_annotations_tell_contents_alone():

@@ -7,7 +7,7 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.splits import divide
+from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError
 
 SIZE = (12, 10)

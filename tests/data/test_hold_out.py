@@ -5,7 +5,7 @@ import pytest
 
 from fcnjax import data
 from fcnjax.config import default_config, load_config
-from fcnjax.data.lists import hold_out
+from fcnjax.data.splits.lists import hold_out
 from fcnjax.errors import UserError
 
 

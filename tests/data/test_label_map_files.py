@@ -6,7 +6,7 @@ from PIL import Image
 
 from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
-from fcnjax.data.label_map_files import find_label_map, read_label_map
+from fcnjax.data.labels.label_map_files import find_label_map, read_label_map
 from fcnjax.errors import UserError
 
 COLOURS = {"background": (0, 0, 0), "cat": (250, 50, 83), "dog": (51, 221, 255)}

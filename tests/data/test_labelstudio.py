@@ -13,7 +13,7 @@ from annotation_files import (
     write_json,
 )
 
-from fcnjax.data.run_lengths import label_studio_mask
+from fcnjax.data.annotations.run_lengths import label_studio_mask
 from fcnjax.errors import UserError
 
 SIZE = (8, 10)

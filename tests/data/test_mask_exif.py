@@ -7,7 +7,7 @@ from PIL import Image
 from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
 from fcnjax.data.doctor.check import check
-from fcnjax.data.orientation import mask_orientation, read_orientation, upright
+from fcnjax.data.labels.orientation import mask_orientation, read_orientation, upright
 from fcnjax.errors import UserError
 
 STORED = np.random.default_rng(0).integers(0, 2, (6, 9)).astype(np.uint8)

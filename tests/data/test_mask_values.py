@@ -7,8 +7,8 @@ from PIL import Image
 
 from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
-from fcnjax.data.mask_files import read_colours, read_ids, read_mask, read_onehot
-from fcnjax.data.whole_numbers import NO_DATA, is_listable, whole_numbers
+from fcnjax.data.labels.mask_files import read_colours, read_ids, read_mask, read_onehot
+from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable, whole_numbers
 from fcnjax.errors import UserError
 
 IDS = np.random.default_rng(0).integers(0, 3, (12, 13)).astype(np.uint8)

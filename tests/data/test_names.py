@@ -10,8 +10,8 @@ from PIL import Image
 from fcnjax import cli
 from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
-from fcnjax.data.class_names import class_name
 from fcnjax.data.file_names import existing, printable
+from fcnjax.data.labels.class_names import class_name
 from fcnjax.errors import UserError
 
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.lists import listed_pairs, read_names
 from fcnjax.data.sources.samples.stare import SAMPLE as STARE
+from fcnjax.data.splits.lists import listed_pairs, read_names
 from fcnjax.errors import UserError
 from fcnjax.files import inside
 

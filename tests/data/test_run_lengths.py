@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fcnjax.data.polygons import box_corners, ellipse_mask, place_mask, polygon_mask
-from fcnjax.data.run_lengths import coco_mask, cvat_mask, fill_runs, parse_counts
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, place_mask, polygon_mask
+from fcnjax.data.annotations.run_lengths import coco_mask, cvat_mask, fill_runs, parse_counts
 
 # pycocotools 2.0.11 with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.decode import Encoded, image_size, read_image
-from fcnjax.data.stored_pixels import read_stored_pixels
+from fcnjax.data.readers.decode import Encoded, image_size, read_image
+from fcnjax.data.readers.stored_pixels import read_stored_pixels
 from fcnjax.errors import UserError
 
 RNG = np.random.default_rng(0)

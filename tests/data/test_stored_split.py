@@ -10,10 +10,10 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_sets, open_source, resolve
-from fcnjax.data.example import PIECE
-from fcnjax.data.opened import changes_of, reopen
-from fcnjax.data.stored_split import read_split, store, write_split
-from fcnjax.data.trained_on import as_stored, find_trained_on
+from fcnjax.data.splits.example import PIECE
+from fcnjax.data.splits.opened import changes_of, reopen
+from fcnjax.data.splits.stored_split import read_split, store, write_split
+from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 
 
@@ -346,7 +346,7 @@ def test_windows_that_overlap_were_trained_on(tmp_path):
 
 
 def test_a_large_file_that_was_written_again_is_said(root, tmp_path, monkeypatch):
-    monkeypatch.setattr("fcnjax.data.stored_split.hashed_bytes", lambda files: PIECE)
+    monkeypatch.setattr("fcnjax.data.splits.stored_split.hashed_bytes", lambda files: PIECE)
     name = "masks/p0_0.png"
     with (root / name).open("ab") as file:
         file.write(bytes(3 * PIECE))

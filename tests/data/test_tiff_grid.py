@@ -14,8 +14,8 @@ import tiff_grid
 import tifffile
 from PIL import Image
 
-from fcnjax.data.bands import read_bands
-from fcnjax.data.decode import image_size, read_image
+from fcnjax.data.readers.bands import read_bands
+from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.errors import UserError
 
 FEATURES = tiff_grid.features()
@@ -132,7 +132,7 @@ def test_the_folder_source_reads_four_bands(tmp_path):
 
 def test_an_alpha_mark_masks_nothing(tmp_path):
     pytest.importorskip("rasterio")
-    from fcnjax.data.bands import read_bands_and_valid
+    from fcnjax.data.readers.bands import read_bands_and_valid
 
     four = tiff_cases.pixels("uint8", 4)
     four[:10, :, 3] = 0

@@ -31,7 +31,7 @@ def features() -> list[Case]:
 
 def table() -> str:
     """What becomes of each case, as Markdown."""
-    from fcnjax.data.decode import read_image
+    from fcnjax.data.readers.decode import read_image
     from fcnjax.errors import UserError
 
     lines = ["| writer | file | channels | |", "|---|---|---|---|"]

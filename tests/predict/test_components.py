@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from fcnjax import cli, data
 from fcnjax.config import load_config
-from fcnjax.data.mask_files import read_mask
+from fcnjax.data.labels.mask_files import read_mask
 from fcnjax.predict.components import to_coco
 
 coco = pytest.importorskip("pycocotools.coco")

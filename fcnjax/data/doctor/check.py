@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import track
 
 from fcnjax.data import SOURCES, Source, open_plain, resolve
-from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.copies import NEAR, copies
 from fcnjax.data.doctor.encodings import diagnose
 from fcnjax.data.doctor.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
@@ -33,13 +32,14 @@ from fcnjax.data.doctor.pixel_types import clipped_pixels, several_types
 from fcnjax.data.doctor.places import unfit
 from fcnjax.data.doctor.stored import StoredTally
 from fcnjax.data.doctor.tally import Tally, of_classes, suggestions
+from fcnjax.data.labels.classes import evenly
+from fcnjax.data.labels.mask_exif import assume, find_turned
 from fcnjax.data.layout import PARTS
-from fcnjax.data.mask_exif import assume, find_turned
 from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
 from fcnjax.data.sources.listing import divide_list
 from fcnjax.data.sources.samples import SAMPLES
-from fcnjax.data.splits import divide
+from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError, choose
 
 UNOPENED = "cannot be opened"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.examples import Look
 from fcnjax.data.doctor.findings import ERROR, WARNING, Finding, some
+from fcnjax.data.labels.classes import evenly
 
 MOST_COMPARED = 20_000  # examples of a split that are compared with all of the other
 ROWS = 16  # of the table of distances that is made at once

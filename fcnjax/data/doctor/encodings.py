@@ -5,9 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.channel_classes import NOTICEABLE
-from fcnjax.data.class_names import is_made_up
-from fcnjax.data.classes import MOST_IN_MASK, find_classes, listed
 from fcnjax.data.doctor.findings import (
     ERROR,
     NOTE,
@@ -18,8 +15,11 @@ from fcnjax.data.doctor.findings import (
 )
 from fcnjax.data.doctor.proposals import STRAYS, how, propose
 from fcnjax.data.doctor.stored import PEAK, RGB, StoredTally
-from fcnjax.data.mask_set import MaskSet
-from fcnjax.data.masks import values_of
+from fcnjax.data.labels.channel_classes import NOTICEABLE
+from fcnjax.data.labels.class_names import is_made_up
+from fcnjax.data.labels.classes import MOST_IN_MASK, find_classes, listed
+from fcnjax.data.labels.mask_set import MaskSet
+from fcnjax.data.labels.masks import values_of
 from fcnjax.errors import UserError
 
 NEAR = 48  # grey levels around a peak, in which what JPEG makes of it lies

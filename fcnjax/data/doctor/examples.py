@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import read_image
 from fcnjax.data.doctor.stored import Stored, look_at_mask
-from fcnjax.data.mask_exif import mask_size
-from fcnjax.data.orientation import Size
+from fcnjax.data.labels.mask_exif import mask_size
+from fcnjax.data.labels.orientation import Size
 from fcnjax.data.pairs import Pair, refuse_sizes
 from fcnjax.data.pixel_type import as_pixel_type
+from fcnjax.data.readers.decode import read_image
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 

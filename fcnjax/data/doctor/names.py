@@ -5,11 +5,11 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.doctor.findings import ERROR, Finding
 from fcnjax.data.file_names import same_name
 from fcnjax.data.pairs import Pair
-from fcnjax.data.splits import MASK_ENDS
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.splits.folders import MASK_ENDS
 
 
 def affixes(images: Collection[str], masks: Collection[str]) -> tuple[str, str]:

@@ -12,10 +12,10 @@ from PIL import Image
 
 from fcnjax import __version__, pictures
 from fcnjax.data import open_plain
-from fcnjax.data.classes import evenly
 from fcnjax.data.doctor.check import Checked
 from fcnjax.data.doctor.findings import Finding, counted
 from fcnjax.data.doctor.tally import Tally, median_frequency_weights, spread
+from fcnjax.data.labels.classes import evenly
 from fcnjax.errors import UserError
 from fcnjax.files import write_text
 

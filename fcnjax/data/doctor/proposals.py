@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fcnjax.data.classes import MOST_IN_MASK
+from fcnjax.data.labels.classes import MOST_IN_MASK
 
 STRAYS = (255, 65535)  # what most sets store where there is no class, in 8 bits and in 16
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fcnjax.data.classes import MOST_IN_MASK, evenly
-from fcnjax.data.mask_files import (
+from fcnjax.data.labels.classes import MOST_IN_MASK, evenly
+from fcnjax.data.labels.mask_files import (
     is_array,
     is_colour,
     mask_kind,
@@ -16,9 +16,9 @@ from fcnjax.data.mask_files import (
     read_mask,
     read_onehot,
 )
-from fcnjax.data.orientation import Size
-from fcnjax.data.stored_pixels import read_stored_pixels
-from fcnjax.data.whole_numbers import NO_DATA
+from fcnjax.data.labels.orientation import Size
+from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.stored_pixels import read_stored_pixels
 
 LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width
 RAMP_PIXELS = 60  # pixels of borders between distant ids, below which they tell nothing

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.image_file import File
-from fcnjax.data.limits import refuse_large
 from fcnjax.data.readers import png
+from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import COLOURS, ImageHeader, StoredPixels
 from fcnjax.errors import UserError
 

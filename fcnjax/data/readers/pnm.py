@@ -4,8 +4,8 @@ import re
 
 import numpy as np
 
-from fcnjax.data.image_file import File
-from fcnjax.data.limits import refuse_large
+from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import COLOURS, StoredPixels
 from fcnjax.errors import UserError
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.image_file import File
-from fcnjax.data.limits import refuse_large
+from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff_bands import bands_of
 from fcnjax.data.readers.tiff_checks import (

@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from fcnjax.data.image_file import File
+from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError
 
 _REDUCED, _MASK = 1, 4  # bits of NewSubfileType

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.layout import choose_split, fixed_layout
 from fcnjax.data.pairs import Pair
-from fcnjax.data.splits import pair_folders
+from fcnjax.data.splits.folders import pair_folders
 from fcnjax.errors import UserError
 
 # The first name of each class in the benchmark's objectInfo150.txt, in its order; the colours are

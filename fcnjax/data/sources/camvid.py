@@ -14,10 +14,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from fcnjax.data.layout import Layout, choose_split, fixed_layout, require_root
-from fcnjax.data.lists import listed_pairs
 from fcnjax.data.pairs import Pair
 from fcnjax.data.source import Source
-from fcnjax.data.splits import pair_folders
+from fcnjax.data.splits.folders import pair_folders
+from fcnjax.data.splits.lists import listed_pairs
 from fcnjax.errors import UserError, choose
 
 SPLITS = ("train", "val", "test")

@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import image_size, read_image
-from fcnjax.data.example import Example, example_of
+from fcnjax.data.labels.mask_files import read_mask
+from fcnjax.data.labels.masks import ClassTable
 from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_root
-from fcnjax.data.lists import file_names, hold_out, read_names, refuse_folds
-from fcnjax.data.mask_files import read_mask
-from fcnjax.data.masks import ClassTable
+from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.splits.example import Example, example_of
+from fcnjax.data.splits.lists import file_names, hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import stamps
 

@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.annotated import BOX, CROWD, OBJECT, Index, Region, union_mask
-from fcnjax.data.annotated_layout import annotated_layout
-from fcnjax.data.annotations import FARTHEST, field, parse_json, read_text, whole
-from fcnjax.data.polygons import box_corners
-from fcnjax.data.run_lengths import coco_mask
+from fcnjax.data.annotations.annotated import BOX, CROWD, OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated_layout import annotated_layout
+from fcnjax.data.annotations.json_files import FARTHEST, field, parse_json, read_text, whole
+from fcnjax.data.annotations.polygons import box_corners
+from fcnjax.data.annotations.run_lengths import coco_mask
 from fcnjax.errors import UserError
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.0*)?")

@@ -16,12 +16,12 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from fcnjax.data.annotated import OBJECT, Index, Region, union_mask
-from fcnjax.data.annotated_layout import annotated_layout
-from fcnjax.data.annotations import FARTHEST, whole
-from fcnjax.data.polygons import box_corners, ellipse_mask, place_mask
-from fcnjax.data.run_lengths import cvat_mask
-from fcnjax.data.xml_files import parse_xml, text_of
+from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated_layout import annotated_layout
+from fcnjax.data.annotations.json_files import FARTHEST, whole
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, place_mask
+from fcnjax.data.annotations.run_lengths import cvat_mask
+from fcnjax.data.annotations.xml_files import parse_xml, text_of
 from fcnjax.errors import UserError
 
 UNDRAWN = ("points", "polyline", "cuboid", "skeleton")

@@ -23,21 +23,21 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
-from fcnjax.data.bands import (
+from fcnjax.data.labels.classes import evenly
+from fcnjax.data.labels.masks import ClassTable, declared_values, is_object, without_nodata
+from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable
+from fcnjax.data.layout import PARTS, Layout
+from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.readers.bands import (
     Raster,
     Window,
     read_bands_and_valid,
     read_header,
     read_stored,
 )
-from fcnjax.data.classes import evenly
-from fcnjax.data.example import Example, example_of
-from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.lists import hold_out
-from fcnjax.data.masks import ClassTable, declared_values, is_object, without_nodata
-from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.sources.whole_files import cut, divide, find_values
-from fcnjax.data.whole_numbers import NO_DATA, is_listable
+from fcnjax.data.splits.example import Example, example_of
+from fcnjax.data.splits.lists import hold_out
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 

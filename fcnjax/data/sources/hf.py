@@ -14,8 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import Encoded, File
 from fcnjax.data.layout import PARTS
+from fcnjax.data.readers.decode import Encoded, File
 from fcnjax.data.records import (
     Record,
     check_split,

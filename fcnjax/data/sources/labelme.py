@@ -23,16 +23,14 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from fcnjax.data.annotations import field, parse_json, read_text, whole
-from fcnjax.data.decode import image_size, read_image
-from fcnjax.data.drawing_size import drawing_size
-from fcnjax.data.example import Example, example_of
+from fcnjax.data.annotations.drawing_size import drawing_size
+from fcnjax.data.annotations.json_files import field, parse_json, read_text, whole
 from fcnjax.data.file_names import printable
+from fcnjax.data.labels.named import NamedClasses, name_classes
+from fcnjax.data.labels.orientation import upright
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.lists import hold_out, read_names, refuse_folds
-from fcnjax.data.named import NamedClasses, name_classes
-from fcnjax.data.orientation import upright
 from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.skipping import skips
 from fcnjax.data.sources.labelme_shapes import (
     UNDRAWN,
@@ -41,6 +39,8 @@ from fcnjax.data.sources.labelme_shapes import (
     shape_type,
 )
 from fcnjax.data.sources.labelme_xml import read_xml
+from fcnjax.data.splits.example import Example, example_of
+from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import inside, stamps
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnjax.data.annotations import FARTHEST, field
-from fcnjax.data.limits import refuse_large
+from fcnjax.data.annotations.json_files import FARTHEST, field
+from fcnjax.data.readers.limits import refuse_large
 from fcnjax.errors import UserError, choose
 
 _MANY = 1 << 30

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from fcnjax.data.xml_files import parse_xml, text_of
+from fcnjax.data.annotations.xml_files import parse_xml, text_of
 from fcnjax.errors import UserError
 
 

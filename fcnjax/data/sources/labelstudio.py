@@ -20,13 +20,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.annotated import OBJECT, Index, Region, union_mask
-from fcnjax.data.annotated_layout import annotated_layout
-from fcnjax.data.annotations import FARTHEST, field, parse_json, read_text, whole
-from fcnjax.data.decode import IMAGE_SUFFIXES
-from fcnjax.data.limits import refuse_large
-from fcnjax.data.polygons import box_corners, ellipse_mask
-from fcnjax.data.run_lengths import label_studio_mask
+from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated_layout import annotated_layout
+from fcnjax.data.annotations.json_files import FARTHEST, field, parse_json, read_text, whole
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask
+from fcnjax.data.annotations.run_lengths import label_studio_mask
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.readers.limits import refuse_large
 from fcnjax.errors import UserError
 
 Size = tuple[int, int]

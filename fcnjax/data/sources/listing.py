@@ -12,15 +12,15 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.annotations import annotations_file, field, read_text, refuse_missing
-from fcnjax.data.classes import find_classes
+from fcnjax.data.annotations.json_files import annotations_file, field, read_text, refuse_missing
 from fcnjax.data.file_names import existing
+from fcnjax.data.labels.classes import find_classes
+from fcnjax.data.labels.mask_exif import resolve_mask_exif
+from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
-from fcnjax.data.lists import hold_out, refuse_folds
-from fcnjax.data.mask_exif import resolve_mask_exif
-from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
 from fcnjax.data.skipping import skips
+from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
 from fcnjax.files import inside

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.classes import evenly
-from fcnjax.data.example import Example, example_of
+from fcnjax.data.labels.classes import evenly
+from fcnjax.data.labels.masks import ClassTable, is_object
+from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.masks import ClassTable, is_object
 from fcnjax.data.sources.whole_files import divide, find_values
-from fcnjax.data.splits import stem_of
+from fcnjax.data.splits.example import Example, example_of
+from fcnjax.data.splits.folders import stem_of
 from fcnjax.data.volume_orientation import orientation_of
 from fcnjax.data.volumes import (
     SUFFIXES,
@@ -29,7 +30,6 @@ from fcnjax.data.volumes import (
     load_header,
     read_labels,
 )
-from fcnjax.data.whole_numbers import NO_DATA
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import Encoded
 from fcnjax.data.layout import PARTS, require_root
+from fcnjax.data.readers.decode import Encoded
 from fcnjax.data.records import (
     Record,
     check_split,

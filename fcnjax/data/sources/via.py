@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.annotated import OBJECT, Index, Region, union_mask
-from fcnjax.data.annotated_layout import annotated_layout
-from fcnjax.data.annotations import FARTHEST, field, parse_json, read_text
-from fcnjax.data.polygons import box_corners, ellipse_mask
+from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated_layout import annotated_layout
+from fcnjax.data.annotations.json_files import FARTHEST, field, parse_json, read_text
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask
 from fcnjax.errors import UserError
 
 _CLASS_KEYS = ("label", "class", "name", "type")

@@ -14,15 +14,15 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.classes import find_classes
-from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.file_names import find_by_stem
+from fcnjax.data.labels.classes import find_classes
+from fcnjax.data.labels.mask_exif import resolve_mask_exif
+from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import PARTS, Layout, choose_split, fixed_layout, require_root
-from fcnjax.data.lists import file_names, read_names
-from fcnjax.data.mask_exif import resolve_mask_exif
-from fcnjax.data.mask_set import mask_set
 from fcnjax.data.pairs import Pair
-from fcnjax.data.splits import IMAGE_ENDS, stem_of
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.splits.folders import IMAGE_ENDS, stem_of
+from fcnjax.data.splits.lists import file_names, read_names
 from fcnjax.errors import UserError, choose
 from fcnjax.files import inside
 

@@ -6,12 +6,13 @@ from types import MappingProxyType
 
 from ml_collections import ConfigDict
 
-from fcnjax.data import splits
-from fcnjax.data.classes import find_classes, listed, values_of_classes
+from fcnjax.data.labels.classes import find_classes, listed, values_of_classes
+from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import PARTS, require_root
-from fcnjax.data.lists import refuse_folds
-from fcnjax.data.masks import values_of
 from fcnjax.data.pairs import Pair
+from fcnjax.data.splits import folders
+from fcnjax.data.splits.folders import SPLIT_BY, all_pairs, kind_of
+from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.errors import UserError, choose
 from fcnjax.pictures import default_palette
 
@@ -39,11 +40,11 @@ def divide(
     Raises:
         UserError: A folder, a partner or a listed file is missing, or a split is empty.
     """
-    kind = splits.kind_of(data)
-    choose(dict.fromkeys((*splits.SPLIT_BY, *within)), kind, "config.data.split_by")
+    kind = kind_of(data)
+    choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split_by")
     require_root(data)
     if kind in (*within, "fraction"):
-        pairs = splits.all_pairs(data, ends, ends)
+        pairs = all_pairs(data, ends, ends)
         if kind == "fraction" and len(pairs) == 1:
             kind = "blocks"
         if kind in within:
@@ -54,7 +55,7 @@ def divide(
                     f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1"
                 )
             return dict.fromkeys(PARTS, pairs), kind
-    return splits.divide(data, ends, ends), ""
+    return folders.divide(data, ends, ends), ""
 
 
 def cut(length: int, fraction: float, part: str) -> tuple[int, int]:

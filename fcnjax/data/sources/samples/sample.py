@@ -13,7 +13,7 @@ from PIL import Image
 from fcnjax.data.layout import Layout
 from fcnjax.data.pairs import Pair, PairSource
 from fcnjax.data.source import Source
-from fcnjax.data.splits import pair_folders
+from fcnjax.data.splits.folders import pair_folders
 from fcnjax.errors import choose
 
 # What carries a package: name of its kind, and the tool that fetches it.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fcnjax.data.pairs import Pair
 from fcnjax.data.sources.samples.sample import Sample, pairs_layout
-from fcnjax.data.splits import pair_folders
+from fcnjax.data.splits.folders import pair_folders
 from fcnjax.files import inside
 
 

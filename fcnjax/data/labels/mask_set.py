@@ -7,10 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from fcnjax.data.decode import image_size
-from fcnjax.data.image_file import File
-from fcnjax.data.mask_files import is_array
-from fcnjax.data.orientation import Size
+from fcnjax.data.labels.mask_files import is_array
+from fcnjax.data.labels.orientation import Size
+from fcnjax.data.readers.decode import image_size
+from fcnjax.data.readers.image_file import File
 
 LOOKED_AT = 200  # files read to find the classes
 MOST_IN_MASK = 64  # distinct values, above which a picture is not taken for a mask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.annotated import (
+from fcnjax.data.annotations.annotated import (
     BOX,
     CROWD,
     OBJECT,
@@ -16,11 +16,11 @@ from fcnjax.data.annotated import (
     find_image,
     read_index,
 )
-from fcnjax.data.annotations import FilesThere, annotations_file
+from fcnjax.data.annotations.json_files import FilesThere, annotations_file
+from fcnjax.data.labels.named import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.lists import hold_out, refuse_folds
-from fcnjax.data.named import name_classes
 from fcnjax.data.skipping import skips
+from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.errors import UserError
 from fcnjax.files import inside
 

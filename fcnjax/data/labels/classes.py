@@ -7,16 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.channel_classes import find_channels
-from fcnjax.data.colour_classes import find_colours
-from fcnjax.data.image_file import File
-from fcnjax.data.label_map_files import LabelMap, find_label_map
-from fcnjax.data.mask_files import mask_kind, read_colours, read_ids, read_onehot, read_palette
-from fcnjax.data.mask_set import MOST_IN_MASK, MaskSet, evenly, listed
-from fcnjax.data.masks import ENCODINGS, values_of
-from fcnjax.data.named_values import values_by_file
+from fcnjax.data.labels.channel_classes import find_channels
+from fcnjax.data.labels.colour_classes import find_colours
+from fcnjax.data.labels.label_map_files import LabelMap, find_label_map
+from fcnjax.data.labels.mask_files import (
+    mask_kind,
+    read_colours,
+    read_ids,
+    read_onehot,
+    read_palette,
+)
+from fcnjax.data.labels.mask_set import MOST_IN_MASK, MaskSet, evenly, listed
+from fcnjax.data.labels.masks import ENCODINGS, values_of
+from fcnjax.data.labels.named_values import values_by_file
+from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.image_file import File
 from fcnjax.data.skipping import readable, skips
-from fcnjax.data.whole_numbers import NO_DATA
 from fcnjax.errors import UserError, choose
 from fcnjax.pictures import default_palette
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcnjax.data.image_file import Encoded, File, content_of, naming
-from fcnjax.data.limits import refuse_large
-from fcnjax.data.orientation import Size, upright
-from fcnjax.data.stored_pixels import StoredPixels, read_stored_pixels
-from fcnjax.data.whole_numbers import is_listable, whole_numbers
+from fcnjax.data.labels.orientation import Size, upright
+from fcnjax.data.labels.whole_numbers import is_listable, whole_numbers
+from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
+from fcnjax.data.readers.limits import refuse_large
+from fcnjax.data.readers.stored_pixels import StoredPixels, read_stored_pixels
 from fcnjax.errors import UserError
 
 SHAPES = "valid: class ids [H, W], or a channel for each class [H, W, K] or [K, H, W]"

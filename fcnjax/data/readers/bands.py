@@ -1,7 +1,7 @@
 """Reads the bands of rasters: GeoTIFF and whatever else rasterio opens, whole or a window of it.
 
-`fcnjax/data/band_names.py` says which bands the names of `config.data.channels` mean, and
-`fcnjax/data/channels.py` how RGB and L are made of others.
+`fcnjax/data/readers/band_names.py` says which bands the names of `config.data.channels` mean, and
+`fcnjax/data/readers/channels.py` how RGB and L are made of others.
 
 Pixels: uint8 and uint16 stay; int8, int16 and wider become float32, not scaled, and a value beyond
 2**24 that float32 does not hold is refused. Where the file has no data (its nodata value or mask,
@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.channels import CMYK, Bands, choose_bands, combine
-from fcnjax.data.limits import refuse_large
+from fcnjax.data.labels.whole_numbers import whole_numbers
+from fcnjax.data.readers.channels import CMYK, Bands, choose_bands, combine
+from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff import read_tiff_header
-from fcnjax.data.whole_numbers import whole_numbers
 from fcnjax.errors import UserError
 
 # Row, column, height and width, in pixels.

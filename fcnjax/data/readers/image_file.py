@@ -11,7 +11,7 @@ from PIL import Image
 
 from fcnjax.errors import UserError
 
-# The limit is our own, of fcnjax.data.limits.
+# The limit is our own, of fcnjax.data.readers.limits.
 Image.MAX_IMAGE_PIXELS = None
 # A broken file is reported by us, once. (A filter of our own around each read would not do:
 # filters belong to the process, and files are read in threads.)

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.class_names import BACKGROUND
-from fcnjax.data.mask_files import read_onehot
-from fcnjax.data.mask_set import MaskSet
-from fcnjax.data.masks import set_channel, unset_channels
+from fcnjax.data.labels.class_names import BACKGROUND
+from fcnjax.data.labels.mask_files import read_onehot
+from fcnjax.data.labels.mask_set import MaskSet
+from fcnjax.data.labels.masks import set_channel, unset_channels
 from fcnjax.errors import UserError
 
 NOTICEABLE = 0.01  # the part of the pixels in no channel, from which on the config has to decide

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.label_map_files import LabelMap
-from fcnjax.data.mask_files import read_palette
-from fcnjax.data.mask_set import MaskSet, listed
+from fcnjax.data.labels.label_map_files import LabelMap
+from fcnjax.data.labels.mask_files import read_palette
+from fcnjax.data.labels.mask_set import MaskSet, listed
 from fcnjax.errors import UserError
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import IMAGE_SUFFIXES
 from fcnjax.data.file_names import same_name
 from fcnjax.data.folder_files import files_below
 from fcnjax.data.layout import PARTS
-from fcnjax.data.lists import hold_out, read_names, refuse_folds
 from fcnjax.data.pairs import Pair
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose
 
 SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split_by

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.config import default_config, tuples
-from fcnjax.data.example import Box, Example, FileRecord, file_records, hashed_bytes, title
+from fcnjax.data.splits.example import Box, Example, FileRecord, file_records, hashed_bytes, title
 from fcnjax.errors import UserError
 from fcnjax.files import read_json, write_text
 

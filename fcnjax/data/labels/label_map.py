@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.masks import values_of
+from fcnjax.data.labels.masks import values_of
 from fcnjax.data.mirror import renamed_pairs
 from fcnjax.errors import UserError, unknown
 

@@ -7,12 +7,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.data.layout import PARTS
-from fcnjax.data.matching import Match, find_keys, match
-from fcnjax.data.selected import Selected
 from fcnjax.data.skipping import LEAST_FAILED, skips
 from fcnjax.data.source import StoredSource
 from fcnjax.data.sources import SOURCES
-from fcnjax.data.stored_split import StoredExample, StoredSet, listed
+from fcnjax.data.splits.matching import Match, find_keys, match
+from fcnjax.data.splits.selected import Selected
+from fcnjax.data.splits.stored_split import StoredExample, StoredSet, listed
 from fcnjax.errors import UserError
 
 UNDIVIDED = {"folds": 0, "group_by": ""}

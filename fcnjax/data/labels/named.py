@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.class_names import BACKGROUND, class_name
+from fcnjax.data.labels.class_names import BACKGROUND, class_name
+from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import fill_in
-from fcnjax.data.masks import values_of
 from fcnjax.errors import UserError, unknown
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from fcnjax.data.annotations import read_text
+from fcnjax.data.annotations.json_files import read_text
 from fcnjax.errors import UserError
 
 MOST_BYTES = 2**30  # of a file; its elements take several times as much memory

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.band_names import bands_if_any, find_bands, grey_of
-from fcnjax.data.pixel_types import as_pixels
+from fcnjax.data.readers.band_names import bands_if_any, find_bands, grey_of
+from fcnjax.data.readers.numeric_types import as_pixels
 from fcnjax.data.readers.stored import RGB, StoredPixels
 from fcnjax.errors import UserError
 

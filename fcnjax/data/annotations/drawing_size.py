@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fcnjax.data.orientation import UPRIGHT, Size, mask_orientation, read_orientation
+from fcnjax.data.labels.orientation import UPRIGHT, Size, mask_orientation, read_orientation
 from fcnjax.errors import UserError
 
 

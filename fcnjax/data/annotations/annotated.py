@@ -17,14 +17,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.decode import image_size, read_image
-from fcnjax.data.drawing_size import drawing_size
-from fcnjax.data.example import Example, content_digest, example_of
+from fcnjax.data.annotations.drawing_size import drawing_size
+from fcnjax.data.annotations.polygons import polygon_mask
 from fcnjax.data.file_names import printable
-from fcnjax.data.named import NamedClasses
-from fcnjax.data.orientation import upright
+from fcnjax.data.labels.named import NamedClasses
+from fcnjax.data.labels.orientation import upright
 from fcnjax.data.pairs import refuse_sizes
-from fcnjax.data.polygons import polygon_mask
+from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError
 from fcnjax.files import inside, stamps
 

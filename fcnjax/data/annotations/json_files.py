@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.lists import file_names
+from fcnjax.data.splits.lists import file_names
 from fcnjax.errors import UserError
 
 FARTHEST = 1e5  # pixels; a point beyond is a slip, and takes memory to draw

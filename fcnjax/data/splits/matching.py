@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcnjax.data.example import THREADS, Box, Example, FileRecord, file_record, file_records
-from fcnjax.data.stored_split import Key, StoredExample, StoredSet
+from fcnjax.data.splits.example import THREADS, Box, Example, FileRecord, file_record, file_records
+from fcnjax.data.splits.stored_split import Key, StoredExample, StoredSet
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from fcnjax.data.class_names import class_name
+from fcnjax.data.labels.class_names import class_name
 from fcnjax.errors import UserError
 
 RGB = tuple[int, int, int]

@@ -2,8 +2,8 @@
 
 import io
 
-from fcnjax.data.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers import pillow, pnm, tiff
+from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 
 __all__ = ["ImageHeader", "StoredPixels", "read_image_header", "read_stored_pixels"]
@@ -55,7 +55,7 @@ def read_image_header(file: File, most: int | None = None) -> ImageHeader:
 
     Args:
         file: As `read_stored_pixels` takes it.
-        most: The most pixels that it may have; None: as `fcnjax/data/limits.py` says.
+        most: The most pixels that it may have; None: as `fcnjax/data/readers/limits.py` says.
 
     Raises:
         TooLarge: It has more pixels than `most`, or too many bytes for so many.

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.example import Example
 from fcnjax.data.source import StoredSource
+from fcnjax.data.splits.example import Example
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fcnjax.data.example import Box, Example, FileRecord, file_records
-from fcnjax.data.stored_split import StoredExample, StoredSet
+from fcnjax.data.splits.example import Box, Example, FileRecord, file_records
+from fcnjax.data.splits.stored_split import StoredExample, StoredSet
 
 
 def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExample]:

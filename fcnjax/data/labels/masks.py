@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.mask_files import read_colours, read_ids, read_onehot
-from fcnjax.data.orientation import Size
-from fcnjax.data.whole_numbers import NO_DATA
+from fcnjax.data.labels.mask_files import read_colours, read_ids, read_onehot
+from fcnjax.data.labels.orientation import Size
+from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.errors import UserError, choose
 
 # Name: its meaning. Each reads a file as whole numbers `[H, W]`, which `config.data.mask_values`

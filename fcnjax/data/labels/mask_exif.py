@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.image_file import File
-from fcnjax.data.mask_files import array_size, is_array
-from fcnjax.data.mask_set import evenly
-from fcnjax.data.orientation import (
+from fcnjax.data.labels.mask_files import array_size, is_array
+from fcnjax.data.labels.mask_set import evenly
+from fcnjax.data.labels.orientation import (
     MASK_EXIF,
     UPRIGHT,
     Size,
@@ -21,6 +20,7 @@ from fcnjax.data.orientation import (
     read_orientation,
     upright,
 )
+from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.class_names import name_of_colour
-from fcnjax.data.label_map_files import RGB, LabelMap
-from fcnjax.data.mask_files import read_colours
-from fcnjax.data.mask_set import MOST_IN_MASK, MaskSet
-from fcnjax.data.masks import values_of
+from fcnjax.data.labels.class_names import name_of_colour
+from fcnjax.data.labels.label_map_files import RGB, LabelMap
+from fcnjax.data.labels.mask_files import read_colours
+from fcnjax.data.labels.mask_set import MOST_IN_MASK, MaskSet
+from fcnjax.data.labels.masks import values_of
 from fcnjax.errors import UserError, unknown
 
 _BLACK = (0, 0, 0)

@@ -1,6 +1,6 @@
 """Reads image files as arrays, turned as their EXIF orientation says.
 
-Masks are read by `fcnjax/data/mask_files.py`.
+Masks are read by `fcnjax/data/labels/mask_files.py`.
 """
 
 import io
@@ -10,13 +10,13 @@ import imagecodecs
 import numpy as np
 
 from fcnjax.config import channel_names
-from fcnjax.data.bands import read_bands
-from fcnjax.data.channels import to_channels
-from fcnjax.data.image_file import Encoded, File, content_of, naming
-from fcnjax.data.orientation import upright
+from fcnjax.data.labels.orientation import upright
 from fcnjax.data.readers import png, pnm, tiff
+from fcnjax.data.readers.bands import read_bands
+from fcnjax.data.readers.channels import to_channels
+from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers.pillow import opened, orientation_of, pages_of
-from fcnjax.data.stored_pixels import read_image_header, read_stored_pixels, stack_pages
+from fcnjax.data.readers.stored_pixels import read_image_header, read_stored_pixels, stack_pages
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".bmp"}
@@ -32,7 +32,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
     Args:
         path: PNG, JPEG, TIFF, PNM or BMP, of any type of pixels that float32 holds exactly.
         channels: `RGB` or `L` (grey); what the file holds is converted. Or names of bands, with
-            commas between, as `fcnjax/data/band_names.py` finds them.
+            commas between, as `fcnjax/data/readers/band_names.py` finds them.
         pages: `config.data.pages`: "" refuses a file of several pages, `first` reads the first, and
             `channels` reads pages of one band each as the bands of one image.
 

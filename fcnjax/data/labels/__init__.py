@@ -1,0 +1,1 @@
+"""From the masks and annotations that a set stores to class ids: encodings, classes, label maps."""
