@@ -179,7 +179,7 @@ def against_first(runs: Sequence[Run]) -> Differences:
 
 
 def _same_images(one: Run, other: Run) -> bool:
-    """Whether two runs were scored on images of the same names and labels, in the same order."""
+    """Return whether two runs were scored on the same images and labels, in the same order."""
     if one.images is None or other.images is None or one.images.shape != other.images.shape:
         return False
     if one.names and other.names and one.names != other.names:
@@ -188,7 +188,7 @@ def _same_images(one: Run, other: Run) -> bool:
 
 
 def _trained_on(runs: Sequence[Run]) -> list[str]:
-    """How many of the scored images each run was trained on; [] where none was."""
+    """Count the scored images that each run was trained on; [] where none was."""
     if not any(run.trained_on for run in runs):
         return []
     return ["" if run.trained_on is None else str(run.trained_on) for run in runs]

@@ -210,7 +210,7 @@ def _with_places(resolved: ConfigDict, now: dict[str, Any], before: dict[str, An
 
 
 def _is_path_of(asked: str, found: str) -> bool:
-    """Whether a path in a resolved config is the one that was requested, made absolute."""
+    """Return whether a path in a resolved config is the one that was requested, made absolute."""
     return asked == found or bool(
         asked and Path(found).is_absolute() and found.endswith(str(Path(asked)))
     )

@@ -123,7 +123,7 @@ def load_requested_config(workdir: str | Path) -> ConfigDict | None:
 
 
 def holds_run(workdir: Path) -> bool:
-    """Whether a workdir holds a run.
+    """Return whether a workdir holds a run.
 
     A start that failed, as for want of its weights, leaves a config and a split, and no run.
     """

@@ -93,27 +93,27 @@ class Conversion:
     Args:
         pixel_type: As in `as_pixel_type`.
         owner: As in `as_pixel_type`.
-        say: Takes the line. Picklable.
+        log: Takes the line. Picklable.
     """
 
     def __init__(
         self,
         pixel_type: str | None,
         owner: str = "the model takes",
-        say: Callable[[str], None] = to_stderr,
+        log: Callable[[str], None] = to_stderr,
     ):
         self.pixel_type = pixel_type
         self._owner = owner
-        self._say = say
-        self._said: set[str] = set()
+        self._log = log
+        self._logged: set[str] = set()
 
     def __call__(self, pixels: np.ndarray, name: str) -> np.ndarray:
         """Converts pixels; as `as_pixel_type`."""
         converted = as_pixel_type(pixels, self.pixel_type, name, self._owner)
         before = str(pixels.dtype)
-        if is_wider(self.pixel_type, before) and before not in self._said:
-            self._said.add(before)
-            self._say(
+        if is_wider(self.pixel_type, before) and before not in self._logged:
+            self._logged.add(before)
+            self._log(
                 f"note: {name}: holds {before} pixels, taken by value as {self.pixel_type}; pixels "
                 f"that were scaled to {before} do not suit"
             )
@@ -121,7 +121,7 @@ class Conversion:
 
 
 def is_wider(pixel_type: str | None, other: str) -> bool:
-    """Whether a type holds more values than another of `PIXEL_TYPES`."""
+    """Return whether a type holds more values than another of `PIXEL_TYPES`."""
     if pixel_type is None or other not in PIXEL_TYPES:
         return False
     return PIXEL_TYPES.index(pixel_type) > PIXEL_TYPES.index(other)

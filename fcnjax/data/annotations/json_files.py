@@ -137,7 +137,7 @@ class FilesThere:
         self._names: dict[Path, frozenset[str]] = {}
 
     def __call__(self, path: Path) -> bool:
-        """Whether there is such a file."""
+        """Return whether there is such a file."""
         folder = path.parent
         if folder not in self._names:
             self._names[folder] = file_names(folder) if folder.is_dir() else frozenset()

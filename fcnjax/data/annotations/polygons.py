@@ -48,7 +48,7 @@ def _between(places: np.ndarray, length: int) -> np.ndarray:
 
 
 def _blocks(lengths: np.ndarray) -> np.ndarray:
-    """Where to split edges so that a block has few points: a far point has a long edge."""
+    """Indices that split edges into blocks of few points: a far point has a long edge."""
     return np.flatnonzero(np.diff(np.cumsum(lengths) // _AT_ONCE)) + 1
 
 

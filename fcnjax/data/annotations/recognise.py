@@ -32,7 +32,7 @@ def suggest_source(data: ConfigDict) -> str:
 
 
 def _is_chosen(data: ConfigDict, settings: Settings) -> bool:
-    """Whether a config has this source already, and says itself where its files are."""
+    """Return whether a config has this source already, and says itself where its files are."""
     usual = {"images": "images", "masks": "masks"}
     keys = settings.keys() & {"annotations", "masks"}
     chosen = not keys or any(data[key] != usual.get(key, "") for key in keys)

@@ -26,7 +26,7 @@ def class_name(name: str) -> str:
 
 
 def is_made_up(names: Sequence[str]) -> bool:
-    """Whether all names are those that classes without names get."""
+    """Return whether all names are those that classes without names get."""
     return all(_MADE_UP.fullmatch(name) for name in names)
 
 

@@ -58,12 +58,12 @@ class LabelMap(NamedTuple):
 
     @property
     def has_colours(self) -> bool:
-        """Whether every class has a colour."""
+        """Return whether every class has a colour."""
         return all(entry.colour for entry in self.entries)
 
     @property
     def names_background(self) -> bool:
-        """Whether the id 0 has the name of a background; other lists may count objects alone."""
+        """Return whether the id 0 is named as a background; other lists may count objects alone."""
         first = self.entries[0]
         return first.value == 0 and first.name.casefold() in _BACKGROUNDS
 

@@ -142,15 +142,15 @@ def assume(turned: Sequence[Turned]) -> tuple[str, str]:
     Returns:
         A key of `MASK_EXIF`, and the line.
     """
-    told = {one.drawn_on for one in turned} - {None}
-    rule = "turned" if told == {"turned"} else "stored"
+    evidence = {one.drawn_on for one in turned} - {None}
+    rule = "turned" if evidence == {"turned"} else "stored"
     unclear = [one.image for one in turned if one.drawn_on is None]
     of = {"stored": "the stored pixels", "turned": "the turned picture"}
     line = (
         f"{len(turned)} images have an EXIF orientation that their masks lack, as {turned[0].image}"
     )
-    if told:
-        pixels = " and of ".join(of[what] for what in sorted(told))
+    if evidence:
+        pixels = " and of ".join(of[what] for what in sorted(evidence))
         line += f"; by their sizes masks are of {pixels}"
     if unclear:
         line += (

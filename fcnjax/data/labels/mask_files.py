@@ -35,7 +35,7 @@ class Ids(NamedTuple):
 
 
 def is_array(file: File) -> bool:
-    """Whether a mask file is a NumPy array."""
+    """Return whether a mask file is a NumPy array."""
     return not isinstance(file, Encoded) and Path(file).suffix.lower() == ".npy"
 
 
@@ -124,7 +124,7 @@ def read_palette(file: File) -> list[tuple[int, int, int]] | None:
 
 
 def is_colour(file: File, stored: StoredPixels | None = None) -> bool:
-    """Whether an image file holds colours: channels that differ somewhere, and no palette.
+    """Return whether an image file holds colours: channels that differ somewhere, and no palette.
 
     Args:
         file: The file.
@@ -196,7 +196,7 @@ def read_onehot(file: File, size: Size | None = None) -> np.ndarray:
 
 
 def _has_several_levels(array: np.ndarray) -> bool:
-    """Whether there are values beside 0 and the greatest; so there are where NaN is one."""
+    """Return whether there are values beside 0 and the greatest; so there are where NaN is one."""
     return bool(((array != 0) & (array != array.max())).any())
 
 

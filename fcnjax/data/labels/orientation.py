@@ -28,7 +28,7 @@ MASK_EXIF = MappingProxyType(
 
 
 def is_quarter_turn(orientation: int) -> bool:
-    """Whether undoing an orientation (1 to 8) exchanges height and width."""
+    """Return whether undoing an orientation (1 to 8) exchanges height and width."""
     return orientation >= 5
 
 

@@ -12,7 +12,7 @@ _MOST_ROUNDING = 0.05
 
 
 def is_listable(nodata: float | None) -> bool:
-    """Whether a file's value for no data can stand in `config.data.ignore_values`."""
+    """Return whether a file's value for no data can stand in `config.data.ignore_values`."""
     return nodata is not None and 0 <= nodata < 2**16 and float(nodata).is_integer()
 
 

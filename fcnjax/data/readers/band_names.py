@@ -1,4 +1,4 @@
-"""Which bands of a file the names of `config.data.channels` mean: the first rule that applies.
+"""The bands of a file that the names of `config.data.channels` mean: the first rule that applies.
 
 1. Each name is the description of a band in the file (capitals do not matter).
 2. The names are `R,G,B` or `L`, and bands are marked as red, green and blue, or the one that is no

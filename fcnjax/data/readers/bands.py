@@ -33,7 +33,7 @@ _TIFF = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Raster:
-    """What a raster's header says.
+    """The header of a raster.
 
     Attributes:
         size: Height and width.
@@ -198,7 +198,7 @@ def read_stored(path: str | Path, window: Window | None = None) -> np.ndarray:
 
 
 def read_header(path: str | Path, pages: str = "") -> Raster:
-    """What a raster's header says; `pages` is `config.data.pages`.
+    """Read the header of a raster; `pages` is `config.data.pages`.
 
     Raises:
         UserError: The file is missing or no raster, or rasterio is not installed.

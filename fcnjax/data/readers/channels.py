@@ -145,7 +145,7 @@ def _without_inks(file: object, values: np.ndarray) -> np.ndarray:
 
 
 def _valid(stored: StoredPixels, values: np.ndarray) -> np.ndarray | None:
-    """Where there is data, of the shape of `values`; None: everywhere."""
+    """The pixels with data, of the shape of `values`; None: all."""
     valid = None
     if stored.nodata is not None and not np.isnan(stored.nodata):
         valid = values != stored.nodata

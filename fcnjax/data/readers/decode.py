@@ -57,7 +57,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
 
 
 def _is_image(path: str | Path) -> bool:
-    """Whether a file is of a format that is read without rasterio, by its first bytes."""
+    """Return whether a file is of a format that is read without rasterio, by its first bytes."""
     with naming(path), open(path, "rb") as file:  # noqa: PTH123 (a text is a file's name too)
         return file.read(8).startswith(_MAGIC)
 

@@ -113,5 +113,5 @@ def _valid(exif: Image.Exif) -> int:
 
 
 def pages_of(image: Image.Image) -> int:
-    """How many pictures a file holds."""
+    """Count the pictures that a file holds."""
     return 1 if image.format in _ONE_PICTURE else getattr(image, "n_frames", 1)

@@ -37,13 +37,13 @@ def without_rest(content: bytes) -> bytes:
 
 
 def _fits(content: bytes, start: int, end: int) -> bool:
-    """Whether the checksum of a chunk is right."""
+    """Return whether the checksum of a chunk is right."""
     view = memoryview(content)
     return zlib.crc32(view[start + 4 : end]) == int.from_bytes(view[end : end + 4], "big")
 
 
 def is_plain(content: bytes) -> bool:
-    """Whether a PNG is whole, by its checksums, and has no metadata after its pixels."""
+    """Return whether a PNG is whole, by its checksums, and has no metadata after its pixels."""
     pixels = False
     for kind, start, end in _chunks(content):
         if not _fits(content, start, end):
@@ -57,7 +57,7 @@ def is_plain(content: bytes) -> bool:
 
 
 def has_late_metadata(file: BinaryIO) -> bool:
-    """Whether an open PNG has metadata after its pixels; its place in the file stays."""
+    """Return whether an open PNG has metadata after its pixels; its place in the file stays."""
     place, seen, late = file.tell(), False, False
     file.seek(len(MAGIC))
     while not late and len(head := file.read(8)) == 8:
@@ -74,7 +74,7 @@ def bits_of(content: bytes) -> int:
 
 
 def has_alpha(content: bytes) -> bool:
-    """Whether a PNG has a band of transparency, by the header, and is not interlaced."""
+    """Return whether a PNG has a band of transparency, by the header, and is not interlaced."""
     return content[25] in (4, 6) and not content[28]
 
 

@@ -55,7 +55,7 @@ class StoredPixels:
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What the header of an image file says.
+    """The header of an image file.
 
     Attributes:
         format: As `StoredPixels` has it.

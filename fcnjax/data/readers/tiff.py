@@ -125,7 +125,7 @@ def _opened(file: File, source: Any) -> Iterator[tuple[Any, list]]:
 
 
 def _count(tiff: Any, pages: list) -> int:
-    """How many pictures there are, those included that no directory lists (ImageJ's large stacks).
+    """Count the pictures, those included that no directory lists (ImageJ's large stacks).
 
     The series of OME count planes in other files too.
     """
@@ -226,7 +226,7 @@ def _with_full_strips(page: Any) -> np.ndarray:
 
 
 def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
-    """Where the page's mask says that there is data; None: it has none."""
+    """The pixels with data, by the page's mask; None: it has no mask."""
     if not isinstance(page.index, int):
         return None
     for other in tiff.pages[page.index + 1 :]:

@@ -53,7 +53,7 @@ def _marks(page: Any) -> list[str]:
 
 
 def _metadata(page: Any, role: str, default: list[str], exact: bool = False) -> tuple[str, ...]:
-    """What GDAL's metadata say of each band, where they do."""
+    """GDAL's metadata of each band, where there are some."""
     found = list(default)
     text = page.tags.valueof(_GDAL_METADATA, "")
     for attributes, value in _ITEM.findall(text if isinstance(text, str) else ""):

@@ -20,12 +20,12 @@ _IMAGE_FILES = (*_JPEG, 33003, 33004, 33005, 34712, 34933, 50001, 34927)
 
 
 def is_picture(page: Any) -> bool:
-    """Whether a page is neither a smaller copy of another nor its mask."""
+    """Return whether a page is neither a smaller copy of another nor its mask."""
     return not page.subfiletype & (_REDUCED | _MASK)
 
 
 def is_mask_of(other: Any, page: Any) -> bool:
-    """Whether a page is the mask of another, by its kind and size."""
+    """Return whether a page is the mask of another, by its kind and size."""
     return bool(
         other.subfiletype & _MASK
         and not other.subfiletype & _REDUCED
@@ -35,12 +35,12 @@ def is_mask_of(other: Any, page: Any) -> bool:
 
 
 def is_jpeg_of_planes(page: Any) -> bool:
-    """Whether bands that follow each other are compressed as JPEG."""
+    """Return whether bands that follow each other are compressed as JPEG."""
     return page.compression in _JPEG and page.planarconfig == 2
 
 
 def fault_of(page: Any) -> str | None:
-    """What keeps the page from being read, by its header; None: nothing."""
+    """The reason why a page cannot be read, by its header; None: it can."""
     import tifffile
 
     bits = page.bitspersample

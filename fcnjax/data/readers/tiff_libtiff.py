@@ -34,7 +34,7 @@ def decode_by_libtiff(page: Any, content: bytes) -> np.ndarray | None:
 
 
 def _is_usual(page: Any) -> bool:
-    """Whether nothing about a page is such that OpenCV would change its values."""
+    """Return whether nothing about a page is such that OpenCV would change its values."""
     photometric = {1: (_GREY,), 3: (_RGB, _YCBCR)}.get(page.samplesperpixel, ())
     return (
         page.photometric in photometric

@@ -97,7 +97,7 @@ def draw_shape(canvas: Image.Image, shape: dict[str, Any], value: int, where: st
 
 
 def _is_upright(points: Sequence[tuple[float, float]]) -> bool:
-    """Whether points are two opposite corners, or all four of a rectangle that is not rotated."""
+    """Return whether points are two opposite corners, or all four of an upright rectangle."""
     if len(points) == 2:
         return True
     x, y = (sorted(side) for side in zip(*points, strict=True))

@@ -38,7 +38,7 @@ class Example(NamedTuple):
 
 
 class FileRecord(NamedTuple):
-    """What tells a file from others; a file that is not there has the size -1.
+    """The identity of a file; a file that is not there has the size -1.
 
     Attributes:
         size: Bytes.

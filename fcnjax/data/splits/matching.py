@@ -12,7 +12,7 @@ from fcnjax.data.splits.stored_split import Key, StoredExample, StoredSet
 
 @dataclass(frozen=True)
 class Match:
-    """Where the examples of a stored split are now.
+    """The places of the examples of a stored split in the set as it is now.
 
     Attributes:
         places: The place of each among the examples of now, by its stored key; one that is
@@ -150,13 +150,13 @@ class _Comparison:
         return file_record(path, self._limit)
 
     def has_image(self, one: StoredExample, example: Example) -> bool:
-        """Whether the image of an example is the stored one."""
+        """Return whether the image of an example is the stored one."""
         if not (one.files and example.files):
             return True
         return self._now[one.files[0], example.files[0]].digest == one.files[0].digest
 
     def is_absent(self, one: StoredExample, example: Example) -> bool:
-        """Whether a file of an example is not there any more."""
+        """Return whether a file of an example is not there any more."""
         return any(
             self._now[before, path].size < 0 <= before.size
             for before, path in zip(one.files, example.files, strict=False)

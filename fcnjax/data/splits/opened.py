@@ -98,7 +98,7 @@ def reopen(
 
 
 def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
-    """Whether so many missing examples are skipped, by the rule for those that cannot be read."""
+    """Return whether so many missing examples may be skipped, as unreadable ones are."""
     return not missing or (
         skips(data) and (missing < LEAST_FAILED or missing <= data.skip_most * count)
     )

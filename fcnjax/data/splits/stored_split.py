@@ -69,7 +69,7 @@ class StoredSet:
 
     @property
     def root(self) -> str:
-        """Where the set is, for messages."""
+        """The folder or name of the set, for messages."""
         return self.data.root or self.data.name or self.data.source
 
     def keys(self) -> set[Key]:

@@ -71,7 +71,7 @@ class _Parts:
         self._rest = [_Parts(rest) for rest in spans.values()]
 
     def overlap(self, box: Box) -> bool:
-        """Whether a part has something in common with one of these."""
+        """Return whether a part has something in common with one of these."""
         if not box or not self._rest:
             return True
         start, stop = box[0]

@@ -149,7 +149,7 @@ def _check_shape(
 
 
 def _counts(used: set[str], matches: Sequence[Match]) -> dict[str, int]:
-    """How many of the used tensors have a name after each prefix that there is."""
+    """Count, for each prefix, the used tensors that have a name after it."""
     counts = Counter(
         match.prefix
         for match in matches

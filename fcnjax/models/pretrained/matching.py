@@ -1,4 +1,4 @@
-"""Which published form the tensors of a file are in, and what stands before their names there."""
+"""The published form that the tensors of a file are in, and the prefix of their names there."""
 
 import math
 from collections import Counter, defaultdict
@@ -96,7 +96,7 @@ def without_foreign_norms(
 
 
 def has_shape(tensor: np.ndarray, wanted: tuple[int, ...]) -> bool:
-    """Whether a tensor has a shape, or becomes it as a linear layer or by axes of length 1."""
+    """Return whether a tensor has a shape, or takes it as a linear layer or by axes of length 1."""
     if tensor.shape == wanted:
         return True
     linear = tensor.ndim == 2 and len(wanted) == 4 and tensor.shape[0] == wanted[0]
@@ -126,7 +126,7 @@ def _refuse_rivals(best: Match, found: Iterable[Match], what: str) -> None:
 def _matches(
     forms: Iterable[Form], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
 ) -> list[Match]:
-    """What each form finds under each prefix that fits more than half of it, and under none."""
+    """The match of each form under each prefix that fits more than half of it, and under none."""
     variables, prefixes = unflatten_dict(flat), _prefixes(tensors)
     matches = []
     for form in forms:
@@ -147,7 +147,7 @@ def _matches(
 
 
 def _prefixes(tensors: Iterable[str]) -> Mapping[str, list[str]]:
-    """What stands before each name that may end a tensor's, after a dot or from its start."""
+    """The prefix before each name that may end a tensor's, after a dot or from its start."""
     found = defaultdict(list)
     for name in tensors:
         starts = [0, *(i + 1 for i, letter in enumerate(name) if letter == ".")]
