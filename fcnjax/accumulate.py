@@ -35,15 +35,13 @@ def accumulated(
     config: ConfigDict,
     mesh: Mesh,
 ) -> Any:
-    """What `slope_of` returns for a whole batch, computed in `train.accumulate` parts.
+    """Compute the losses and gradients of a whole batch in `train.accumulate` parts.
 
     A loss that is a mean over all counted pixels (`cross_entropy`, `binary_cross_entropy`, `focal`,
-    `boundary`) is that of the whole batch: each part is weighted by what its counted pixels weigh
-    (with class weights) of all. Any other is the mean over the parts of the loss of each, with the
-    same weights, and not that of the batch: Dice and the like sum over a part,
-    `ohem_cross_entropy` keeps the hardest pixels of a part, and `cross_entropy` with
-    `border_weight` divides by the weights of a part. Batch norm normalises each part by itself, and
-    its running statistics move once a part.
+    `boundary`) is exact: each part is weighted by its counted pixels (with class weights). Any
+    other is the weighted mean of the losses of the parts: Dice and the like sum over a part,
+    `ohem_cross_entropy` keeps the hardest pixels of a part, `border_weight` divides by the weights
+    of a part. Batch norm normalises each part, and its running statistics move once a part.
 
     Args:
         slope_of: `slope_of(params, variables, mixed, valid, key)` returns

@@ -119,14 +119,8 @@ def check(
     one_split = known.data.train_split == known.data.eval_split
     # Under skip a run goes on without them, up to a share.
     severity = WARNING if known.data.on_error == "skip" else ERROR
-    faulty = {look.fault[1] for look in looks if look.fault}
     types = several_types(looks, config.data.pixel_type)
-    findings = [
-        f
-        for f in findings
-        if f.kind != UNOPENED
-        or not (f.text in faulty or (types and f.text.startswith("config.data.pixel_type:")))
-    ]
+    findings = [finding for finding in findings if not _is_repeated(finding, looks, types)]
     findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
     findings += clipped_pixels(looks, config) + _turned(config, sources, pairs)
     if stored.files:
@@ -141,6 +135,15 @@ def check(
     if known.data.source in SAMPLES:
         findings = [_of_a_sample(finding) for finding in findings]
     return Checked(by_severity(findings), known, resolved is not None, tallies)
+
+
+def _is_repeated(finding: Finding, looks: Sequence[Look], types: Sequence[Finding]) -> bool:
+    """Return whether the reason why a set could not be opened is found among its examples too."""
+    if finding.kind != UNOPENED:
+        return False
+    if types and finding.text.startswith("config.data.pixel_type:"):
+        return True
+    return any(look.fault and look.fault[1] == finding.text for look in looks)
 
 
 def tally_of(config: ConfigDict, part: str) -> Tally:

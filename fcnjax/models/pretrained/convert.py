@@ -76,11 +76,10 @@ def convert(
     """Fills a model's variables from the tensors of a torch model, in whichever form it is.
 
     The encoder and what follows it are matched apart: a classifier's file fills the encoder of any
-    model. Wrappers put a prefix before the names (`module.`, `student.backbone.`): the one after
-    which the encoder's names follow is found. A first convolution made for another number of
-    channels is adapted as timm and smp do: summed for one channel, else repeated over the channels
-    and scaled by the ratio of their numbers. A last layer made for other classes is left as it was
-    drawn. All of this is reported.
+    model. A prefix of a wrapper (`module.`, `student.backbone.`) is found. A first convolution for
+    another number of channels is adapted as timm and smp do: summed for one channel, else repeated
+    and scaled by the ratio. A last layer for other classes is left as it was drawn. All of this is
+    reported.
 
     Args:
         tensors: By their names in torch, convolutions as `[out, in, height, width]`.
@@ -119,14 +118,12 @@ def convert(
         for path, value in values.items():
             _check_shape(value, flat, path, f"{source}: {fills[path]}", names)
             filled[path] = jnp.asarray(value)
-    targets = of_encoder | of_rest
-    used = {name for path, name in targets.items() if path in filled}
+    used = {name for path, name in (of_encoder | of_rest).items() if path in filled}
+    missing = [path for path in flat if path not in filled and hasattr(flat[path], "shape")]
     report = Report(
         used=tuple(name for name in tensors if name in used),
         unused=tuple(name for name in tensors if name not in used),
-        missing=tuple(
-            "/".join(path) for path in flat if path not in filled and hasattr(flat[path], "shape")
-        ),
+        missing=tuple("/".join(path) for path in missing),
         adapted=tuple(adapted),
         prefixes=_counts(used, matches),
     )
