@@ -215,6 +215,9 @@ def _reduce(rules: Rules, step: Step, index: int, need: Need) -> list[Need | Non
 
 def _slice(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     params, shape = step.params, step.inputs[0].shape
+    grows = zip(step.inputs[0].grows, step.outputs[0].grows, strict=True)
+    if any(before and not after for before, after in grows):
+        raise WholeImageError  # a fixed pixel, as the one that a norm shifts all others by
     strides = params["strides"] or (1,) * len(shape)
     read = [np.zeros(size, bool) for size in shape]
     ranges = zip(params["start_indices"], params["limit_indices"], strides, strict=True)

@@ -41,6 +41,7 @@ def of_bands(shapes, tiny_options, tmp_path_factory, make_run):
     ]
     config = load_config(f"folder:root={shapes}", options)
     config.data.palette = ((0, 0, 255), (0, 200, 0), (255, 255, 255))
+    config.data.pixel_type = "uint8"
     return make_run(tmp_path_factory.mktemp("runs") / "bands", config)
 
 
