@@ -56,6 +56,8 @@ class Partial:
         for name in layers:
             self._files[name] = (folder / name).open("ab")
             self._files[name].truncate(ends[name])
+            # Else a small block, which is buffered, would be noted behind what was cut off.
+            self._files[name].seek(ends[name])
         # A line that was cut off is written anew with the others.
         lines = "".join(json.dumps(block) + "\n" for block in self._blocks)
         (folder / JOURNAL).write_text(lines, encoding="utf-8")

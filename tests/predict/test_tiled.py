@@ -11,6 +11,7 @@ from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.predict import large, overlap, tiled
 from fcnjax.predict.overlap import Reach, parse_tile, plan_tiles, reach_of
+from fcnjax.predict.partial import Layer, partial_rows
 
 rasterio = pytest.importorskip("rasterio")
 
@@ -199,6 +200,19 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pixels(
     for name in ("mask", "probabilities", "disagreement"):
         one, other = (each / f"land_{name}.tif" for each in (folder, tmp_path / "out"))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_small_blocks_follow_what_is_kept(tmp_path):
+    layers, folder = {"mask": Layer("uint8")}, tmp_path / "tiles"
+    blocks = [np.full((2, 3), value, np.uint8) for value in (1, 2)]
+    with pytest.raises(Killed), partial_rows(folder, {}, 3, layers) as partial:
+        partial.append({"mask": blocks[0]})
+        raise Killed
+    with (folder / "mask").open("ab") as file:
+        file.write(b"half a block")
+    with partial_rows(folder, {}, 3, layers) as partial:
+        partial.append({"mask": blocks[1]})
+        np.testing.assert_array_equal(partial.whole("mask"), np.concatenate(blocks))
 
 
 def test_what_another_run_left_is_begun_anew(once, tmp_path, capsys, monkeypatch):
