@@ -204,14 +204,20 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pixels(
 
 def test_small_blocks_follow_what_is_kept(tmp_path):
     layers, folder = {"mask": Layer("uint8")}, tmp_path / "tiles"
-    blocks = [np.full((2, 3), value, np.uint8) for value in (1, 2)]
-    with pytest.raises(Killed), partial_rows(folder, {}, 3, layers) as partial:
-        partial.append({"mask": blocks[0]})
-        raise Killed
+    blocks = [np.full((2, 3), value, np.uint8) for value in (1, 2, 3)]
+
+    def killed_after_a_block():
+        with partial_rows(folder, {}, 3, layers) as partial:
+            partial.append({"mask": blocks[0]})
+            raise Killed
+
+    with pytest.raises(Killed):
+        killed_after_a_block()
     with (folder / "mask").open("ab") as file:
         file.write(b"half a block")
     with partial_rows(folder, {}, 3, layers) as partial:
-        partial.append({"mask": blocks[1]})
+        for block in blocks[1:]:
+            partial.append({"mask": block})
         np.testing.assert_array_equal(partial.whole("mask"), np.concatenate(blocks))
 
 
