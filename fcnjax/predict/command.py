@@ -50,8 +50,8 @@ def _parser() -> argparse.ArgumentParser:
         "images",
         nargs="*",
         metavar="IMAGE",
-        help="files, folders (with their subfolders) or globs: images, rasters, videos, NIfTI volumes, "
-        "DICOM series",
+        help="files, folders (with their subfolders) or globs: images, rasters, videos, NIfTI "
+        "volumes, DICOM series",
     )
     add_request_arguments(parser)
     parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from folder_config import folder_config
 from PIL import Image
 
-from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.label_map_files import find_label_map, read_label_map
 from fcnjax.errors import UserError
@@ -43,11 +43,7 @@ def write(root, save, images="images", masks="masks"):
 
 
 def read_set(root, *words):
-    config = default_config()
-    config.data.root = str(root)
-    for word in words:
-        override(config, f"--config.data.{word}")
-    config, notes = resolve(config)
+    config, notes = resolve(folder_config(root, *words))
     source = open_source(config, "train")
     return config.data, {e["name"]: e["label"] for e in map(source.__getitem__, range(3))}, notes
 

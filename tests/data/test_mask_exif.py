@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from folder_config import folder_config
 from PIL import Image
 
-from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
 from fcnjax.data.doctor.check import check
 from fcnjax.data.labels.orientation import mask_orientation, read_orientation, upright
@@ -31,17 +31,9 @@ def write(root, orientations, mask=lambda orientation: STORED, own=0):
     return root
 
 
-def config_of(root, *words):
-    config = default_config()
-    config.data.root = str(root)
-    for word in words:
-        override(config, f"--config.data.{word}")
-    return config
-
-
 def fits(root, *words):
     """Whether each label lies on its image; and the notes."""
-    config, notes = resolve(config_of(root, *words))
+    config, notes = resolve(folder_config(root, *words))
     sources = [open_source(config, part) for part in ("train", "eval")]
     examples = [source[i] for source in sources for i in range(len(source))]
     found = [np.array_equal(e["image"][..., 0] > 0, e["label"] == 1) for e in examples]
@@ -104,12 +96,12 @@ def test_arrays_and_lists_alike(tmp_path):
 
 def test_data_check_names_the_file_and_the_key(tmp_path):
     root = write(tmp_path, (3, 1, 1, 1))
-    (found,) = [f for f in check(config_of(root)).findings if f.kind == "EXIF orientation"]
+    (found,) = [f for f in check(folder_config(root)).findings if f.kind == "EXIF orientation"]
     assert (found.severity, found.line) == ("warning", "--config.data.mask_exif=stored")
     assert str(root / "images/0.png") in found.text
     (root / "images/0.png").rename(root / "images/x.png")
     (root / "masks/0.png").rename(root / "masks/y.png")
-    findings = check(config_of(root, "mask_exif=stored")).findings
+    findings = check(folder_config(root, "mask_exif=stored")).findings
     assert "EXIF orientation" not in {f.kind for f in findings}
 
 
@@ -139,7 +131,7 @@ def test_orientation_after_the_pixels_of_a_png(tmp_path):
 
 
 def test_an_assumption_on_a_set_that_was_not_resolved_is_printed_once(tmp_path, capsys):
-    config, _ = resolve(config_of(write(tmp_path / "plain", (1, 1, 1))))
+    config, _ = resolve(folder_config(write(tmp_path / "plain", (1, 1, 1))))
     assert config.data.mask_exif == "auto"
     config.data.root = str(write(tmp_path / "other", (3, 3, 3)))  # as an evaluation gives it
     source = open_source(config, "train")

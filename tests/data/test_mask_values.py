@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import tifffile
+from folder_config import folder_config
 from PIL import Image
 
-from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_mask, read_onehot
 from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable, whole_numbers
@@ -25,11 +25,7 @@ def write(root, save, count=4):
 
 
 def read_set(root, *words):
-    config = default_config()
-    config.data.root = str(root)
-    for word in words:
-        override(config, f"--config.data.{word}")
-    config, notes = resolve(config)
+    config, notes = resolve(folder_config(root, *words))
     source = open_source(config, "train")
     return config.data, source[0]["label"], notes
 

@@ -5,10 +5,10 @@ import unicodedata
 
 import numpy as np
 import pytest
+from folder_config import folder_config
 from PIL import Image
 
 from fcnjax import cli
-from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
 from fcnjax.data.file_names import existing, printable
 from fcnjax.data.labels.class_names import class_name
@@ -29,11 +29,7 @@ def write(root, image_names, mask_names):
 
 
 def read_set(root, *words):
-    config = default_config()
-    config.data.root = str(root)
-    for word in words:
-        override(config, f"--config.data.{word}")
-    config, _ = resolve(config)
+    config, _ = resolve(folder_config(root, *words))
     source = open_source(config, "train")
     return config.data, [source[i] for i in range(len(source))]
 
