@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from fcnjax.data.folder_files import is_hidden
 from fcnjax.data.layout import Layout, choose_split, fixed_layout, require_root
 from fcnjax.data.pairs import Pair
 from fcnjax.data.source import Source
@@ -56,7 +57,7 @@ def find_pairs(data: ConfigDict, split: str) -> list[Pair]:
     """
     images, masks = _folders(data, split)
     mask_end = f"_gtFine_{data.masks}.png"
-    paths = sorted(images.glob(f"*/*{IMAGE_END}"))
+    paths = sorted(p for p in images.glob(f"*/*{IMAGE_END}") if not is_hidden(p.name))
     if not paths:
         raise UserError(f"{images}: has no CITY/NAME{IMAGE_END}")
     there = set(masks.glob(f"*/*{mask_end}"))

@@ -7,7 +7,8 @@ drawn in their order, later ones over earlier ones, as LabelMe itself exports th
 `config.data.class_names` names, or all labels found, sorted. Splits are lists of names, as
 `train.txt`, or a part is held out by `config.data.eval_fraction`.
 
-The files lie in `config.data.root`, or in the folder `config.data.annotations` of it. Images lie
+The files lie in `config.data.root`, or in the folder `config.data.annotations` of it, and in
+subfolders; a list names those by their path. Images lie
 where the files say, beside them, or in the folder `config.data.images`.
 """
 
@@ -26,6 +27,7 @@ from PIL import Image
 from fcnjax.data.annotations.drawing_size import drawing_size
 from fcnjax.data.annotations.json_files import field, parse_json, read_text, whole
 from fcnjax.data.file_names import printable
+from fcnjax.data.folder_files import files_below
 from fcnjax.data.labels.named import NamedClasses, name_classes
 from fcnjax.data.labels.orientation import upright
 from fcnjax.data.layout import PARTS, Layout, require_root
@@ -196,14 +198,6 @@ def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path)
     raise UserError(f"{path}: no image: {image} is no file, and 'imageData' is empty")
 
 
-def _files_of(folder: Path, end: str) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() == end and not path.name.startswith(".")
-    )
-
-
 def find_files(data: ConfigDict) -> dict[str, list[Path]]:
     """The files of `train` and `eval`, by `config.data.split_by`: `list` or `fraction`.
 
@@ -212,16 +206,21 @@ def find_files(data: ConfigDict) -> dict[str, list[Path]]:
     """
     root = require_root(data)
     folder = inside(root, data.annotations, "config.data.annotations")
-    files = _files_of(folder, ".json") or _files_of(folder, ".xml")
+    files = files_below(folder, (".json",)) or files_below(folder, (".xml",))
     if not files:
         raise UserError(f"{folder}: has no LabelMe file; valid: NAME.json or NAME.xml")
     lists = {part: root / f"{data[f'{part}_split']}.txt" for part in PARTS}
     # One of two is a slip to be told of, not a reason to split at random.
     kinds = {"auto": any(map(Path.is_file, lists.values())), "list": True, "fraction": False}
     if not choose(kinds, data.split_by, "config.data.split_by"):
-        return hold_out(files, data, [path.name for path in files])
+        return hold_out(files, data, [path.relative_to(folder).as_posix() for path in files])
     refuse_folds(data, "by chance, and here are lists; give config.data.split_by=fraction")
-    by_name = {name: path for path in files for name in (path.stem, path.name)}
+    names = {path: path.relative_to(folder) for path in files}
+    by_name = {
+        name.as_posix(): path
+        for path, name in names.items()
+        for name in (name, name.with_suffix(""))
+    }
     found: dict[str, list[Path]] = {}
     for part, path in lists.items():
         found[part] = []
@@ -289,7 +288,7 @@ def _remarks(data: ConfigDict, undrawn: Counter) -> list[str]:
         )
         notes.append(f"{data.root}: shapes without pixels are left out: {counts}")
     folder = Path(data.root) / data.annotations
-    if (files := _files_of(folder, ".xml")) and _files_of(folder, ".json"):
+    if (files := files_below(folder, (".xml",))) and files_below(folder, (".json",)):
         notes.append(f"{folder}: has .json files, so its {len(files)} .xml files are left out")
     return notes
 
