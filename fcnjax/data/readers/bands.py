@@ -23,7 +23,7 @@ from fcnjax.data.labels.whole_numbers import whole_numbers
 from fcnjax.data.readers.channels import CMYK, Bands, choose_bands, combine
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
-from fcnjax.data.readers.tiff import read_tiff_header
+from fcnjax.data.readers.tiff.read import read_tiff_header
 from fcnjax.errors import UserError
 
 # Row, column, height and width, in pixels.

@@ -11,12 +11,13 @@ import numpy as np
 
 from fcnjax.config import channel_names
 from fcnjax.data.labels.orientation import upright
-from fcnjax.data.readers import png, pnm, tiff
+from fcnjax.data.readers import png, pnm
 from fcnjax.data.readers.bands import read_bands
 from fcnjax.data.readers.channels import to_channels
 from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers.pillow import opened, orientation_of, pages_of
 from fcnjax.data.readers.stored_pixels import read_image_header, read_stored_pixels, stack_pages
+from fcnjax.data.readers.tiff import read as tiff
 
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".bmp"}

@@ -2,9 +2,10 @@
 
 import io
 
-from fcnjax.data.readers import pillow, pnm, tiff
+from fcnjax.data.readers import pillow, pnm
 from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
+from fcnjax.data.readers.tiff import read as tiff
 
 __all__ = ["ImageHeader", "StoredPixels", "read_image_header", "read_stored_pixels"]
 

@@ -86,16 +86,15 @@ def convert(
         variables: `params` and `batch_stats`; shapes alone are enough.
         model: The `Segmenter`, the `Classifier` or the encoder whose variables they are.
         names: Of its encoder and of its decoder, in the tables; None for no decoder.
-        source: What to call the tensors in an error.
-        prefix: What the encoder's names begin with; None finds it.
+        source: Names the tensors in an error.
+        prefix: Before the encoder's names; None finds it.
 
     Returns:
         The variables, float32 where they were filled and as given elsewhere, and the report.
 
     Raises:
-        UserError: An encoder and a decoder that nobody publishes, tensors of which none belongs to
-            the model, an encoder that the tensors have less than half of or several times, or a
-            tensor of another shape; names the tensor and both shapes.
+        UserError: A pair of parts that nobody publishes, no tensor of the model, an encoder
+            in part or several times, or a tensor of another shape; names it and both shapes.
     """
     whole = hasattr(model, "encoder")
     encoder, root = (model.encoder, ("encoder",)) if whole else (model, ())
@@ -106,7 +105,7 @@ def convert(
         matches.append(match_rest(rest_forms(model, names), flat, tensors, matches[0]))
     of_encoder, *more = (without_foreign_norms(match, flat, tensors) for match in matches)
     of_rest = more[0] if more else {}
-    if not of_encoder and not of_rest:
+    if not (of_encoder or of_rest):
         _refuse(tensors, names, source)
     filled, adapted = {}, []
     for fills in (of_encoder, of_rest):

@@ -15,15 +15,15 @@ import numpy as np
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
-from fcnjax.data.readers.tiff_bands import bands_of
-from fcnjax.data.readers.tiff_checks import (
+from fcnjax.data.readers.tiff.bands import bands_of
+from fcnjax.data.readers.tiff.checks import (
     fault_of,
     is_jpeg_of_planes,
     is_mask_of,
     is_picture,
     refuse_segments,
 )
-from fcnjax.data.readers.tiff_libtiff import decode_by_libtiff
+from fcnjax.data.readers.tiff.libtiff import decode_by_libtiff
 from fcnjax.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF of either byte order
