@@ -219,6 +219,15 @@ def test_colours_of_the_mask(tmp_path):
     assert config.data.class_names == ("land", "water")
 
 
+def test_the_values_that_names_are_taken_for_are_said(tmp_path):
+    write(tmp_path, "ab", (3, 7))
+    config, notes = resolve(config_of(tmp_path, class_names=("land", "water")))
+    assert config.data.mask_values == (3, 7)
+    assert "(3 is land, 7 is water, in the order of the names" in notes[0]
+    _, notes = resolve(config_of(tmp_path, class_names=("land", "water"), mask_values=(7, 3)))
+    assert "in the order" not in notes[0]
+
+
 def test_masks_of_another_place(tmp_path):
     write(tmp_path, "ab")
     stored = np.zeros(SIZE, np.uint8)

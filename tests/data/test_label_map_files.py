@@ -164,3 +164,13 @@ def test_voc_layout_of_cvat(tmp_path, quotes):
     assert "4 images are in both splits" in notes[1]
     assert_ids(labels)
     assert "unknown 'train'; valid: default" in refused(root, "source=voc")
+
+
+def test_two_names_are_taken_for_two_values_and_that_is_said(tmp_path):
+    def save(path, ids):
+        save_ids(path, np.where(ids > 0, 255, 0))
+
+    data, labels, notes = read_set(write(tmp_path, save), "class_names=ground,vessel")
+    assert data.mask_values == (0, 255)
+    assert "(0 is ground, 255 is vessel, in the order of the names" in notes[0]
+    assert all((labels[name] == (IDS[name] > 0)).all() for name in labels)

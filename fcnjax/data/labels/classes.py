@@ -17,7 +17,13 @@ from fcnjax.data.labels.mask_files import (
     read_onehot,
     read_palette,
 )
-from fcnjax.data.labels.mask_set import MOST_IN_MASK, MaskSet, evenly, listed
+from fcnjax.data.labels.mask_set import (
+    MOST_IN_MASK,
+    MaskSet,
+    evenly,
+    listed,
+    names_of_values,
+)
 from fcnjax.data.labels.masks import ENCODINGS, values_of
 from fcnjax.data.labels.named_values import values_by_file
 from fcnjax.data.labels.whole_numbers import NO_DATA
@@ -123,6 +129,8 @@ def _find_values(data: ConfigDict, masks: MaskSet) -> str:
     note += f": {len(data.mask_values)} classes"
     if unseen := [value for value in data.mask_values if value not in found]:
         note += f" ({listed(unseen)} seen in no mask)"
+    if not used:
+        note += names_of_values(data.class_names, data.mask_values)
     return note + words
 
 

@@ -63,3 +63,16 @@ def mask_set(pairs: Sequence[tuple[File, File]]) -> MaskSet:
     """The masks of pairs of an image and a mask file."""
     arrays = {mask: image for image, mask in pairs if is_array(mask)}
     return MaskSet([mask for _, mask in pairs], arrays)
+
+
+def names_of_values(names: Sequence[str], values: Sequence[int]) -> str:
+    """Say which name is taken for each stored value; "" where nothing is assumed.
+
+    Args:
+        names: The classes that the config names; () where it names none.
+        values: The stored values that were found for them, in class order.
+    """
+    if not names or len(names) != len(values) or tuple(values) == tuple(range(len(names))):
+        return ""
+    pairs = ", ".join(f"{value} is {name}" for name, value in zip(names, values, strict=True))
+    return f" ({pairs}, in the order of the names; config.data.mask_values gives another)"

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import find_classes, listed, values_of_classes
+from fcnjax.data.labels.mask_set import names_of_values
 from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import PARTS, require_root
 from fcnjax.data.pairs import Pair
@@ -94,6 +95,7 @@ def find_values(
         rest = sorted(ignored - {*data.mask_values, *data.ignore_values})
         data.ignore_values = (*data.ignore_values, *rest)
         note = f"; masks hold {listed(sorted(found))}: {len(data.mask_values)} classes"
+        note += names_of_values(data.class_names, data.mask_values)
     first = [values_of(entry)[0] for entry in data.mask_values]
     if first and not data.palette:
         known = all(value in table for value in first)
