@@ -72,7 +72,7 @@ def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
     """The label map of the first of the folders that has a file of a known name; None: none has.
 
     Raises:
-        UserError: The file cannot be read, or has no class, or two of a name, colour or id.
+        UserError: The file cannot be read, or has two classes of a name, colour or id.
     """
     for folder in dict.fromkeys(folders):
         for name in READERS:
@@ -80,18 +80,6 @@ def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
             if path.is_file() and (label_map := _read(path)).entries:
                 return label_map
     return None
-
-
-def read_label_map(path: Path) -> LabelMap:
-    """Reads a label map file, whose name says its format.
-
-    Raises:
-        UserError: The file cannot be read, or has no class, or two of a name, colour or id.
-    """
-    label_map = _read(path)
-    if not label_map.entries:
-        raise UserError(f"{path}: lists no class")
-    return label_map
 
 
 def _read(path: Path) -> LabelMap:
