@@ -1,41 +1,30 @@
-"""Reads torch's two checkpoint formats without torch, and without running a pickle.
+"""torch's two checkpoint formats, read without torch and without executing anything in them.
 
-A pickle names functions to call. Here a name resolves only to what stands in `_ALLOWED`, all of it
-ours and harmless; names of known, inert things that checkpoints carry along become an empty object;
-any other name ends the reading before anything was built from it.
+A pickle names functions to call. Here a name resolves only to what stands in `_NAMES`, all of it
+ours and harmless; names of known packages that checkpoints carry along become an object without
+effect; any other name ends the reading before anything was built from it.
 """
 
-import collections
+import contextlib
 import io
-import math
-import pickle
+import os
 import struct
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import ml_dtypes
-import numpy as np
-
-from fcnjax.errors import UserError
+from fcnjax.models.pretrained.stored_tensors import DTYPES, Storage, rebuild_tensor, storage_of
+from fcnjax.models.pretrained.unpickler import IGNORED, Unpickler
 
 # torch.save's before version 1.6: a number, a version, sizes of types, the object, the storages.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-_DTYPES = {
-    "DoubleStorage": np.float64,
-    "FloatStorage": np.float32,
-    "HalfStorage": np.float16,
-    "BFloat16Storage": ml_dtypes.bfloat16,
-    "LongStorage": np.int64,
-    "IntStorage": np.int32,
-    "ShortStorage": np.int16,
-    "CharStorage": np.int8,
-    "ByteStorage": np.uint8,
-    "BoolStorage": np.bool_,
-}
+# Of the pickles of a file; the numbers of its tensors are outside of them.
+_MAX_PICKLE = 2**27
+# Of the list of a zip file's members: 100,000 storages take 7 MB.
+_MAX_DIRECTORY = 2**23
 # Modules of settings, loggers and trainers: what they name is left out of what is read.
-_INERT = (
+_IGNORED = (
     "argparse",
     "pathlib",
     "omegaconf",
@@ -49,127 +38,56 @@ _INERT = (
     "numpy",
     "_codecs",
 )
-# A tensor may repeat the numbers of its storage (stride 0), but not without bound.
-_MOST_REPEATED = 2**24
+ReadStorage = Callable[[Storage], bytes]
 
 
-@dataclass(slots=True)
-class _Storage:
-    dtype: np.dtype
-    numel: int
-    content: bytes = b""
+def _mapping(pairs: Any = (), *_: Any) -> dict[str, Any]:
+    """Stands for the constructors of dictionaries; Python 2's take a list of pairs."""
+    return {key: value for key, value in _list(pairs) if type(key) is str}
 
 
-@dataclass(slots=True)
-class StoredTensor:
-    """A view of a storage, of which `array` makes an array of its own."""
-
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-    def array(self) -> np.ndarray:
-        """Copies the numbers out.
-
-        Raises:
-            ValueError: The view does not lie within its storage.
-        """
-        if any(side < 0 for side in self.shape) or any(step < 0 for step in self.strides):
-            raise ValueError("a tensor has a negative size")
-        count = self.storage.numel
-        whole = np.frombuffer(self.storage.content, self.storage.dtype, count)
-        if 0 in self.shape:
-            return np.zeros(self.shape, whole.dtype)
-        reach = [(n - 1) * step for n, step in zip(self.shape, self.strides, strict=True)]
-        if self.offset < 0 or self.offset + sum(reach) >= count:
-            raise ValueError("a tensor reaches beyond its storage")
-        strides = [step * whole.itemsize for step in self.strides]
-        if math.prod(self.shape) > max(count, _MOST_REPEATED):
-            raise ValueError("a tensor is far larger than its storage")
-        view = np.lib.stride_tricks.as_strided(whole[self.offset :], self.shape, strides)
-        return view.copy()
-
-
-class _Inert:
-    """Stands for an object that is not weights; takes anything and keeps nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        pass
-
-    def append(self, value: Any) -> None:
-        pass
-
-    def __call__(self, *args: Any, **kwargs: Any) -> "_Inert":
-        return self
-
-
-def _rebuild_tensor(storage: _Storage, offset: int, shape: tuple, strides: tuple, *_: Any):
-    if not isinstance(storage, _Storage):
-        raise ValueError("a tensor has no storage")
-    return StoredTensor(storage, int(offset), tuple(map(int, shape)), tuple(map(int, strides)))
-
-
-def _defaultdict(*_: Any) -> dict:
+def _default_mapping(*_: Any) -> dict[str, Any]:
     return {}
 
 
-def _rebuild_parameter(tensor: Any, *_: Any) -> Any:
+def _list(items: Any = ()) -> list[Any]:
+    if not isinstance(items, list | tuple):
+        raise ValueError("a list that is made of something else")
+    return list(items)
+
+
+def _size(items: Any = ()) -> tuple[Any, ...]:
+    return tuple(_list(items))
+
+
+def _first(tensor: Any, *_: Any) -> Any:
+    """Stands for what wraps a tensor as a parameter."""
     return tensor
 
 
-_BUILTINS = ("builtins", "__builtin__")
-_ALLOWED = {
-    ("collections", "OrderedDict"): collections.OrderedDict,
-    ("torch._utils", "_rebuild_tensor"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch", "Size"): tuple,
-    ("torch._utils", "_rebuild_parameter_with_state"): _rebuild_parameter,
-    ("collections", "defaultdict"): _defaultdict,
-    **{(module, kind.__name__): kind for module in _BUILTINS for kind in (dict, list, set)},
-    ("torch", "device"): _Inert,
-    **{("torch", name): _Inert for name in ("float64", "float32", "float16", "bfloat16")},
-    # By name: a pickle may change the state of any object, and dtypes are everyone's.
-    **{("torch", name): name for name in _DTYPES},
+_NAMES: Mapping[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _mapping,
+    ("collections", "defaultdict"): _default_mapping,
+    ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
+    ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch", "Size"): _size,
+    **{(module, "dict"): _mapping for module in ("builtins", "__builtin__")},
+    **{
+        (module, name): _list
+        for module in ("builtins", "__builtin__")
+        for name in ("list", "set", "frozenset")
+    },
+    **{
+        ("torch", name): IGNORED for name in ("device", "float64", "float32", "float16", "bfloat16")
+    },
+    **{("torch", name): name for name in DTYPES},
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes], path: Path):
-        super().__init__(file, encoding="utf-8")
-        self.storages: dict[str, _Storage] = {}
-        self._path = path
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        if any(module == inert or module.startswith(f"{inert}.") for inert in _INERT):
-            return _Inert
-        raise UserError(
-            f"{self._path}: is refused: it asks to call {module}.{name}, which weights do not "
-            "need; nothing of it was run"
-        )
-
-    def persistent_load(self, pid: Any) -> _Storage:
-        kind, name, key, _, numel = pid[:5]
-        if kind != "storage" or name not in _DTYPES or any(pid[5:]):
-            raise ValueError("a storage of an unknown kind")
-        storage = _Storage(np.dtype(_DTYPES[name]), int(numel))
-        return self.storages.setdefault(str(key), storage)
-
-
 def is_torch_file(path: Path) -> bool:
-    """Whether the file begins as one of torch's formats."""
+    """Return whether a file begins as one of torch's formats."""
     with path.open("rb") as file:
         head = file.read(64)
     return head.startswith(b"PK\x03\x04") or _starts_as_legacy(head)
@@ -179,46 +97,126 @@ def _starts_as_legacy(head: bytes) -> bool:
     return LEGACY_MAGIC.to_bytes(10, "little") in head[:20]
 
 
-def read_torch_file(path: Path) -> Any:
-    """The object that `torch.save` wrote, with a `StoredTensor` for each tensor.
+@contextlib.contextmanager
+def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
+    """Opens what `torch.save` wrote.
 
-    Nothing in the file is executed.
+    Nothing in the file is executed. The numbers are not read yet: no storage is larger than the
+    file, and all together are not.
+
+    Yields:
+        The object, with a `StoredTensor` for each tensor, and the function that reads a storage.
 
     Raises:
         UserError: It asks for something to be called.
-        Exception: It is cut off or damaged; the caller names the file.
+        Exception: It is cut off, damaged or too large; the caller names the file.
     """
-    content = path.read_bytes()
-    read = _read_legacy if _starts_as_legacy(content[:64]) else _read_zip
-    return read(content, path)
+    with path.open("rb") as file:
+        legacy = _starts_as_legacy(file.read(64))
+    opened = _open_legacy if legacy else _open_zip
+    with opened(path) as found:
+        yield found
 
 
-def _read_zip(content: bytes, path: Path) -> Any:
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
+class _Pickles(Unpickler):
+    """The pickles of a torch file, and the storages that they name, by their keys."""
+
+    def __init__(self, file: io.BytesIO, path: Path):
+        super().__init__(file, _NAMES, str(path), ignored=_IGNORED, load_persistent=self._storage)
+        self.storages: dict[str, Storage] = {}
+
+    def _storage(self, identifier: Any) -> Storage:
+        storage = storage_of(identifier)
+        return self.storages.setdefault(storage.key, storage)
+
+
+class _Archive(io.FileIO):
+    """A file whose reads are bounded until the list of its members was read."""
+
+    bounded = True
+
+    def read(self, size: int = -1) -> bytes:
+        if self.bounded and size > _MAX_DIRECTORY:
+            raise ValueError(f"a list of members of more than {_MAX_DIRECTORY} bytes")
+        return super().read(size)
+
+
+@contextlib.contextmanager
+def _open_zip(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
+    with _Archive(path) as file, zipfile.ZipFile(file) as archive:
+        file.bounded = False
+        members = {member.filename: member for member in archive.infolist()}
+        _check_members(archive, path.stat().st_size)
+        roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
         if not roots:
             raise ValueError("a zip file without data.pkl")
         root, order = roots[0], f"{roots[0]}byteorder"
-        if order in names and archive.read(order) != b"little":
+        if order in members and archive.read(order) != b"little":
             raise ValueError("it was written by a big-endian machine")
-        unpickler = _Unpickler(io.BytesIO(archive.read(f"{root}data.pkl")), path)
-        found = unpickler.load()
-        for key, storage in unpickler.storages.items():
-            storage.content = archive.read(f"{root}data/{key}")
-    return found
+        if members[f"{root}data.pkl"].file_size > _MAX_PICKLE:
+            raise ValueError(f"a pickle of more than {_MAX_PICKLE} bytes")
+
+        def read(storage: Storage) -> bytes:
+            member = members[f"{root}data/{storage.key}"]
+            if member.file_size != storage.nbytes:
+                raise ValueError("a storage has another size than it says")
+            return archive.read(member)
+
+        content = _Pickles(io.BytesIO(archive.read(f"{root}data.pkl")), path).load()
+        yield content, read
 
 
-def _read_legacy(content: bytes, path: Path) -> Any:
-    file = io.BytesIO(content)
-    for _ in range(3):  # the number, the version, the sizes
-        _Unpickler(file, path).load()
-    unpickler = _Unpickler(file, path)
-    found = unpickler.load()
-    for key in _Unpickler(file, path).load():
-        storage = unpickler.storages[str(key)]
+def _check_members(archive: zipfile.ZipFile, size: int) -> None:
+    """Raises ValueError unless the members can be what torch writes: distinct and uncompressed."""
+    members = archive.infolist()
+    if len(archive.NameToInfo) != len(members):
+        raise ValueError("two members of one name")
+    if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+        raise ValueError("a compressed member, which torch does not write")
+    if sum(max(member.file_size, member.compress_size) for member in members) > size:
+        raise ValueError("members that are larger than the file")
+
+
+@contextlib.contextmanager
+def _open_legacy(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
+    with path.open("rb") as file:
+        head = io.BytesIO(file.read(_MAX_PICKLE))
+        pickles = _Pickles(head, path)
+        # The number, the version, the sizes of types, the object, the keys of the storages.
+        *_, content, keys = (pickles.load() for _ in range(5))
+        places = _legacy_places(file, head.tell(), _list(keys), pickles.storages)
+
+        def read(storage: Storage) -> bytes:
+            file.seek(places[storage.key])
+            return file.read(storage.nbytes)
+
+        yield content, read
+
+
+def _legacy_places(
+    file: IO[bytes], place: int, keys: Iterable[Any], storages: Mapping[str, Storage]
+) -> dict[str, int]:
+    """Finds where the numbers of each storage begin.
+
+    Args:
+        file: The file.
+        place: Of the first storage. Each is its number of elements, and the elements.
+        keys: The keys of the storages, in their order in the file.
+        storages: By their keys.
+
+    Raises:
+        ValueError: A storage is unknown, of another size than it says, or cut off.
+    """
+    size, places = file.seek(0, os.SEEK_END), {}
+    for key in keys:
+        if type(key) is not str or key not in storages:
+            raise ValueError("a storage that no tensor has")
+        file.seek(place)
         (numel,) = struct.unpack("<q", file.read(8))
-        if numel != storage.numel:
+        if numel != storages[key].numel:
             raise ValueError("a storage has another size than it says")
-        storage.content = file.read(numel * storage.dtype.itemsize)
-    return found
+        places[key] = place + 8
+        place += 8 + storages[key].nbytes
+        if place > size:
+            raise ValueError("it is cut off")
+    return places

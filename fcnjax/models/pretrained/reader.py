@@ -1,6 +1,7 @@
 """Reads weight files into `{name: array}`: torch's formats and safetensors, without torch."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import numpy as np
 import safetensors
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.pickles import StoredTensor, is_torch_file, read_torch_file
+from fcnjax.models.pretrained.pickles import is_torch_file, open_torch_file
+from fcnjax.models.pretrained.stored_tensors import StoredTensor
 
 # Where trainers keep the weights, in the order they are looked for.
 _WRAPPERS = (
@@ -79,27 +81,55 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _unwrapped(content: Any) -> dict[str, np.ndarray | StoredTensor]:
-    """The tensors by name, out of whatever a trainer put around them."""
-    if not isinstance(content, Mapping):
-        raise ValueError("it holds no dictionary")
-    for key in _WRAPPERS:
-        if isinstance(content.get(key), Mapping) and _tensors(content[key]):
-            return _unwrapped(content[key])
-    return _tensors(content)
+def _read_torch(path: Path) -> dict[str, np.ndarray]:
+    with open_torch_file(path) as (content, read_storage):
+        stored = _unwrapped(content)
+        if sum(tensor.nbytes for tensor in stored.values()) > _REPEATED + 4 * path.stat().st_size:
+            raise ValueError("its tensors are far larger than the file")
+        by_storage = defaultdict(list)
+        for name, tensor in stored.items():
+            by_storage[tensor.storage.key].append(name)
+        # In the order of their names, and one storage in memory at a time.
+        arrays: dict[str, Any] = dict.fromkeys(stored)
+        for names in by_storage.values():
+            numbers = read_storage(stored[names[0]].storage)
+            arrays.update((name, _plain(stored[name].array(numbers))) for name in names)
+    return arrays
 
 
-def _tensors(content: Mapping) -> dict[str, np.ndarray | StoredTensor]:
-    """The tensors of a dictionary and those within it, their names joined by dots."""
+def _unwrapped(content: Any) -> dict[str, StoredTensor]:
+    """The tensors by name, out of the dictionaries that a trainer put around them."""
+    for _ in range(_MAX_DEPTH):
+        if not isinstance(content, dict):
+            raise ValueError("it holds no dictionary")
+        inner = (content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
+        found = next((value for value in inner if any(_walk(value))), None)
+        if found is None:
+            break
+        content = found
     tensors = {}
-    for name, value in content.items():
-        if isinstance(name, str) and isinstance(value, np.ndarray | StoredTensor):
-            tensors[name] = value
-        elif isinstance(name, str) and isinstance(value, Mapping):
-            tensors |= {f"{name}.{inner}": tensor for inner, tensor in _tensors(value).items()}
+    for name, tensor in _walk(content):
+        tensors[".".join(name)] = tensor
+        if len(tensors) > _MAX_TENSORS:
+            raise ValueError(f"more than {_MAX_TENSORS} tensors")
     return tensors
 
 
-def _plain(tensor: np.ndarray | StoredTensor) -> np.ndarray:
-    array = tensor.array() if isinstance(tensor, StoredTensor) else tensor
-    return array.astype(np.float32) if array.dtype == ml_dtypes.bfloat16 else array
+def _walk(content: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], StoredTensor]]:
+    """Yields the tensors of a dictionary and of those in it, and the keys that lead to each."""
+    # Dictionaries may be shared, or hold themselves: the values that are looked at are counted.
+    seen, path, open_ = 0, [], [iter(content.items())]
+    while open_:
+        for name, value in open_[-1]:
+            seen += 1
+            if seen > _MAX_VALUES or len(open_) > _MAX_DEPTH:
+                raise ValueError("dictionaries that are nested too deep or hold too much")
+            if isinstance(value, StoredTensor):
+                yield (*path, name), value
+            elif isinstance(value, dict):
+                path.append(name)
+                open_.append(iter(value.items()))
+                break
+        else:
+            open_.pop()
+            del path[-1:]

@@ -1,0 +1,264 @@
+"""An interpreter of the pickle opcodes that torch and NumPy write, for files from anywhere.
+
+Python's own unpickler cannot be bounded: an index into its memo alone takes gigabytes, a nested key
+of a dictionary overflows its stack. Here `pickletools` decodes the opcodes, and this interpreter
+builds numbers, strings, bytes, tuples, lists and dictionaries from them. Names resolve to what the
+caller's table gives, and nothing else is ever called. Every opcode costs a step, the items that it
+copies cost one each, and the steps are limited; so time and memory are.
+"""
+
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import IO, Any
+
+from fcnjax.errors import UserError
+
+# A checkpoint takes about 50 steps a tensor: 2,000 tensors and their optimizer's state 300,000.
+MAX_STEPS = 2**21
+_MAX_INTEGER_BYTES = 32
+_SHOWN = 80  # characters of a refused name
+# Opcodes that push their argument.
+_PUSHED = frozenset(
+    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
+    "BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8".split()
+)
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
+
+
+class Ignored:
+    """An object that is not weights: every operation on it is accepted and has no effect."""
+
+    def __call__(self, *_: Any) -> "Ignored":
+        return self
+
+
+IGNORED = Ignored()
+
+
+class Unpickler:
+    """Interprets the pickles of a file.
+
+    A set becomes a list. A dictionary keeps its entries under strings and loses the others: weights
+    have names, and other keys may be nested or chosen to collide.
+
+    Args:
+        file: Holds the pickles, all in memory.
+        names: The value of each `(module, name)`; `refusal` is raised for any other. Functions
+            among the values are called with the arguments that the pickle gives, which may be of
+            any type. A method `set_state` of what they return takes the state of an object.
+        ignored: Packages whose names all become `IGNORED`.
+        source: Names the pickles in an error.
+        load_persistent: Takes a persistent identifier, of any type, and returns the object.
+    """
+
+    def __init__(
+        self,
+        file: IO[bytes],
+        names: Mapping[tuple[str, str], Any],
+        source: str,
+        *,
+        ignored: tuple[str, ...] = (),
+        load_persistent: Callable[[Any], Any] | None = None,
+    ):
+        self._file = file
+        self._names = names
+        self._source = source
+        self._ignored = ignored
+        self._load_persistent = load_persistent
+        self._steps = 0
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def load(self) -> Any:
+        """Returns the object of the next pickle, and leaves the file after it.
+
+        Raises:
+            UserError: It asks for a name that is not in the table.
+            Exception: It is damaged, or larger than the limits; the caller names the file.
+        """
+        self._stack, self._marks, self._memo = [], [], {}
+        for opcode, argument, _ in pickletools.genops(self._file):
+            self._spend(1)
+            if opcode.name == "STOP":
+                return self._stack.pop()
+            self._run(opcode.name, argument)
+        raise ValueError("a pickle without an end")
+
+    def _spend(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise ValueError(f"a pickle of more than {MAX_STEPS} steps")
+
+    def _run(self, name: str, argument: Any) -> None:
+        if name in _PUSHED:
+            if isinstance(argument, int) and argument.bit_length() > 8 * _MAX_INTEGER_BYTES:
+                raise ValueError(f"an integer of more than {_MAX_INTEGER_BYTES} bytes")
+            self._stack.append(argument)
+        elif name in _CONSTANTS:
+            self._stack.append(_CONSTANTS[name])
+        elif name in _EMPTY:
+            self._stack.append(_EMPTY[name]())
+        elif name in _OPERATIONS:
+            _OPERATIONS[name](self, argument)
+        else:
+            raise ValueError(f"a pickle with the opcode {name}")
+
+    def _pop_items(self) -> list[Any]:
+        """Pops what was pushed since the last mark."""
+        start = self._marks.pop()
+        items = self._stack[start:]
+        del self._stack[start:]
+        return items
+
+    def _pop(self, count: int) -> list[Any]:
+        if len(self._stack) < count:
+            raise ValueError("a pickle that takes more than it has")
+        items = self._stack[-count:]
+        del self._stack[-count:]
+        return items
+
+    def _mark(self, _: None) -> None:
+        self._marks.append(len(self._stack))
+
+    def _pop_mark(self, _: None) -> None:
+        self._pop_items()
+
+    def _pop_one(self, _: None) -> None:
+        self._pop(1)
+
+    def _ignore(self, _: int) -> None:
+        """The version and the frames, which have no effect."""
+
+    def _put(self, index: int | None) -> None:
+        self._memo[len(self._memo) if index is None else index] = self._stack[-1]
+
+    def _get(self, index: int) -> None:
+        self._stack.append(self._memo[index])
+
+    def _tuple(self, _: None) -> None:
+        self._stack.append(tuple(self._pop_items()))
+
+    def _frozen_set(self, _: None) -> None:
+        self._stack.append(self._pop_items())
+
+    def _tuple1(self, _: None) -> None:
+        self._stack.append(tuple(self._pop(1)))
+
+    def _tuple2(self, _: None) -> None:
+        self._stack.append(tuple(self._pop(2)))
+
+    def _tuple3(self, _: None) -> None:
+        self._stack.append(tuple(self._pop(3)))
+
+    def _append(self, _: None) -> None:
+        self._extend(self._pop(1))
+
+    def _appends(self, _: None) -> None:
+        self._extend(self._pop_items())
+
+    def _extend(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, list):
+            target.extend(items)
+        elif target is not IGNORED:
+            raise ValueError("a pickle that appends to what is no list")
+
+    def _set_item(self, _: None) -> None:
+        self._update(self._pop(2))
+
+    def _set_items(self, _: None) -> None:
+        self._update(self._pop_items())
+
+    def _update(self, items: list[Any]) -> None:
+        target = self._stack[-1]
+        if isinstance(target, dict):
+            pairs = zip(items[::2], items[1::2], strict=True)
+            target.update((key, value) for key, value in pairs if type(key) is str)
+        elif target is not IGNORED:
+            raise ValueError("a pickle that sets items of what is no dictionary")
+
+    def _global(self, argument: str) -> None:
+        self._stack.append(self._resolve(*argument.split(" ", 1)))
+
+    def _stack_global(self, _: None) -> None:
+        module, name = self._pop(2)
+        if type(module) is not str or type(name) is not str:
+            raise ValueError("a pickle with a name that is no string")
+        self._stack.append(self._resolve(module, name))
+
+    def _resolve(self, module: str, name: str) -> Any:
+        if (module, name) in self._names:
+            return self._names[module, name]
+        if any(module == package or module.startswith(f"{package}.") for package in self._ignored):
+            return IGNORED
+        shown = ascii(f"{module[:_SHOWN]}.{name[:_SHOWN]}")[1:-1]
+        raise UserError(
+            f"{self._source}: is refused: it asks to call {shown}, which weights do not need; "
+            "nothing of it was run"
+        )
+
+    def _reduce(self, _: None) -> None:
+        function, arguments = self._pop(2)
+        self._call(function, arguments)
+
+    def _new_object_ex(self, _: None) -> None:
+        function, arguments, _keywords = self._pop(3)
+        self._call(function, arguments)
+
+    def _call(self, function: Any, arguments: Any) -> None:
+        if not callable(function) or type(arguments) is not tuple:
+            raise ValueError("a pickle that calls what is no function")
+        # A function may copy its arguments.
+        self._spend(len(arguments) + sum(map(_length, arguments)))
+        self._stack.append(function(*arguments))
+
+    def _build(self, _: None) -> None:
+        (state,) = self._pop(1)
+        set_state = getattr(self._stack[-1], "set_state", None)
+        # The state of others is left out, as the `_metadata` of torch's state dictionaries.
+        if set_state is not None:
+            self._spend(_length(state))
+            set_state(state)
+
+    def _persistent(self, _: None) -> None:
+        (identifier,) = self._pop(1)
+        if self._load_persistent is None:
+            raise ValueError("a pickle of an object outside of it")
+        self._stack.append(self._load_persistent(identifier))
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, tuple | list | dict) else 0
+
+
+_OPERATIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
+    "PROTO": Unpickler._ignore,
+    "FRAME": Unpickler._ignore,
+    "MARK": Unpickler._mark,
+    "POP": Unpickler._pop_one,
+    "POP_MARK": Unpickler._pop_mark,
+    "BINPUT": Unpickler._put,
+    "LONG_BINPUT": Unpickler._put,
+    "MEMOIZE": Unpickler._put,
+    "BINGET": Unpickler._get,
+    "LONG_BINGET": Unpickler._get,
+    "TUPLE": Unpickler._tuple,
+    "TUPLE1": Unpickler._tuple1,
+    "TUPLE2": Unpickler._tuple2,
+    "TUPLE3": Unpickler._tuple3,
+    "FROZENSET": Unpickler._frozen_set,
+    "APPEND": Unpickler._append,
+    "APPENDS": Unpickler._appends,
+    "ADDITEMS": Unpickler._appends,
+    "SETITEM": Unpickler._set_item,
+    "SETITEMS": Unpickler._set_items,
+    "GLOBAL": Unpickler._global,
+    "STACK_GLOBAL": Unpickler._stack_global,
+    "REDUCE": Unpickler._reduce,
+    "NEWOBJ": Unpickler._reduce,
+    "NEWOBJ_EX": Unpickler._new_object_ex,
+    "BUILD": Unpickler._build,
+    "BINPERSID": Unpickler._persistent,
+}
