@@ -11,12 +11,12 @@ from typing import Any
 
 import jax
 import numpy as np
-import safetensors
 from flax.traverse_util import flatten_dict, unflatten_dict
-from safetensors.numpy import save_file
 
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
+from fcnjax.io.json_files import parse_json
+from fcnjax.io.safetensors_files import read_safetensors, write_safetensors
 
 MODEL_FILE = "model.safetensors"
 FORMAT_VERSION = 1
@@ -30,7 +30,7 @@ def save_variables(path: str | Path, variables: Mapping[str, Any], step: int) ->
     # One entry: safetensors writes several in no order, and one model should make one file.
     told = json.dumps({"format_version": FORMAT_VERSION, "step": step})
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"fcnjax": told})
+        write_safetensors(temporary, tensors, {"fcnjax": told})
 
 
 def read_variables(path: Path, like: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -48,12 +48,10 @@ def read_variables(path: Path, like: Mapping[str, Any]) -> tuple[dict[str, Any],
             that the model takes; names one.
     """
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            told = json.loads((file.metadata() or {}).get("fcnjax", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: cannot be read: it is damaged or cut off ({reason})") from error
+        tensors, metadata = read_safetensors(path)
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read: it is damaged or cut off ({error})") from error
+    told = parse_json(metadata.get("fcnjax", "null"), path)
     step = told.get("step") if isinstance(told, dict) else None
     if type(step) is not int or told.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{path}: is not a model that `fcnjax publish` wrote")

@@ -10,11 +10,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import safetensors
-from safetensors.numpy import save_file
 
 from fcnjax.errors import UserError
 from fcnjax.files import atomic, sha256
+from fcnjax.io.safetensors_files import read_safetensors, write_safetensors
 from fcnjax.models.pretrained.pickles import is_torch_file
 from fcnjax.models.pretrained.reader import read_weights
 from fcnjax.models.pretrained.sources.weights import Weights, weights_folder
@@ -50,7 +49,7 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
     tensors = read_weights(path)
     try:
         with atomic(copy) as temporary:
-            save_file(tensors, temporary, metadata=_metadata(weights.source, tensors))
+            write_safetensors(temporary, tensors, _metadata(weights.source, tensors))
     except UserError as error:
         say(f"{error}; {path} will be unpickled again next time")
     return tensors
@@ -65,14 +64,12 @@ def _read_copy(path: Path) -> dict[str, np.ndarray] | None:
     if not path.is_file():
         return None
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            told = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, ValueError):
+        tensors, metadata = read_safetensors(path)
+    except ValueError:
         return None
-    if told.get("format_version") != FORMAT_VERSION or "source" not in told:
+    if metadata.get("format_version") != FORMAT_VERSION or "source" not in metadata:
         return None
-    return tensors if told.get("sha256") == _digest(told["source"], tensors) else None
+    return tensors if metadata.get("sha256") == _digest(metadata["source"], tensors) else None
 
 
 def _digest(source: str, tensors: Mapping[str, np.ndarray]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,10 +127,11 @@ def _matches(
     forms: Iterable[Form], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
 ) -> list[Match]:
     """The match of each form under each prefix that fits more than half of it, and under none."""
-    variables, prefixes = unflatten_dict(flat), _prefixes(tensors)
+    variables = unflatten_dict(flat)
+    named = [tensor_names(variables, form) for form in forms]
+    prefixes = _prefixes(tensors, {name for names in named for name in names.values()})
     matches = []
-    for form in forms:
-        names = tensor_names(variables, form)
+    for names in named:
         shapes = {path: torch_shape(path, tuple(flat[path].shape)) for path in names}
         fitting = Counter(
             prefix
@@ -146,11 +147,12 @@ def _matches(
     return matches
 
 
-def _prefixes(tensors: Iterable[str]) -> Mapping[str, list[str]]:
-    """The prefix before each name that may end a tensor's, after a dot or from its start."""
+def _prefixes(tensors: Iterable[str], wanted: Set[str]) -> Mapping[str, list[str]]:
+    """The prefixes before each wanted name that ends a tensor's, after a dot or from its start."""
     found = defaultdict(list)
     for name in tensors:
         starts = [0, *(i + 1 for i, letter in enumerate(name) if letter == ".")]
         for start in starts:
-            found[name[start:]].append(name[:start])
+            if name[start:] in wanted:
+                found[name[start:]].append(name[:start])
     return found

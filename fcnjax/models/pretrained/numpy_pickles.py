@@ -5,14 +5,18 @@ more than keep its arguments; any other name ends the reading.
 """
 
 import io
+import itertools
 import math
-import pickle
 from typing import Any
 
 import numpy as np
 
 from fcnjax.errors import UserError
+from fcnjax.models.pretrained.nested import named_values
+from fcnjax.models.pretrained.stored_tensors import is_count
+from fcnjax.models.pretrained.unpickler import Unpickler
 
+_MAX_BYTES = 2**27
 _CODES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
 
 
@@ -24,12 +28,14 @@ class _Type:
     def __init__(self, code: Any, *_: Any):
         self.code, self.order = code, "="
 
-    def __setstate__(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         self.order = state[1]
 
     def numpy(self) -> np.dtype:
-        if self.code not in _CODES or self.order not in ("<", ">", "=", "|"):
-            raise ValueError(f"an array of type {self.order}{self.code}")
+        if type(self.code) is not str or self.code not in _CODES:
+            raise ValueError("an array of a type that is no number")
+        if type(self.order) is not str or self.order not in ("<", ">", "=", "|"):
+            raise ValueError("an array of an invalid byte order")
         return np.dtype(f"{self.order}{self.code}")
 
 
@@ -41,40 +47,31 @@ class _Array:
     def __init__(self, *_: Any):
         self.state: Any = None
 
-    def __setstate__(self, state: Any) -> None:
+    def set_state(self, state: Any) -> None:
         self.state = state
 
     def numpy(self) -> np.ndarray:
-        _, shape, kind, fortran, content = self.state
-        if not isinstance(kind, _Type) or not isinstance(content, bytes):
+        """Returns the array, which shares the memory of the bytes in the pickle."""
+        if type(self.state) is not tuple or len(self.state) != 5:
             raise ValueError("an array without numbers")
-        shape, dtype = tuple(map(int, shape)), kind.numpy()
-        if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(content):
+        _, shape, kind, fortran, content = self.state
+        if not isinstance(kind, _Type) or type(content) is not bytes:
+            raise ValueError("an array without numbers")
+        if type(shape) is not tuple or not all(map(is_count, shape)):
+            raise ValueError("an array of an invalid shape")
+        dtype = kind.numpy()
+        if math.prod(shape) * dtype.itemsize != len(content):
             raise ValueError("an array of another size than it says")
-        return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+        return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran is True else "C")
 
 
-_ALLOWED = {
+_NAMES = {
     ("numpy", "dtype"): _Type,
-    # An argument of `_reconstruct`; by name, since a class could be changed by what follows.
+    # An argument of `_reconstruct`.
     ("numpy", "ndarray"): "ndarray",
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,
 }
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, content: bytes, source: str):
-        super().__init__(io.BytesIO(content))
-        self._source = source
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise UserError(
-                f"{self._source}: is refused: it asks to call {module}.{name}, which arrays do not "
-                "need; nothing of it was run"
-            )
-        return _ALLOWED[module, name]
 
 
 def read_arrays(content: bytes, source: str) -> dict[str, np.ndarray]:
@@ -90,20 +87,16 @@ def read_arrays(content: bytes, source: str) -> dict[str, np.ndarray]:
         UserError: It asks for something to be called, or is damaged or of another kind.
     """
     try:
-        found = _Unpickler(content, source).load()
+        if len(content) > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES} bytes")
+        found = Unpickler(io.BytesIO(content), _NAMES, source).load()
         if not isinstance(found, dict):
             raise ValueError("it holds no dictionary")
-        return dict(_walk(found, ""))
+        arrays = named_values(found, _Array, "/", itertools.count())
+        return {name: array.numpy() for name, array in arrays}
     except UserError:
         raise
+    # Whatever pickletools and NumPy raise for a damaged pickle.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise UserError(f"{source}: cannot be read as a pickle of arrays: {reason}") from error
-
-
-def _walk(node: dict, prefix: str) -> Any:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _walk(value, f"{prefix}{key}/")
-        elif isinstance(value, _Array):
-            yield f"{prefix}{key}", value.numpy()

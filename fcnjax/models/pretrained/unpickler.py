@@ -19,21 +19,24 @@ _MAX_INTEGER_BYTES = 32
 _SHOWN = 80  # characters of a refused name
 # Opcodes that push their argument.
 _PUSHED = frozenset(
-    "BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8 "
-    "BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8".split()
+    """
+    BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
+    """.split()  # noqa: SIM905 - fourteen quoted words are harder to read
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
 
 
-class Ignored:
+class _Ignored:
     """An object that is not weights: every operation on it is accepted and has no effect."""
 
-    def __call__(self, *_: Any) -> "Ignored":
+    def __call__(self, *_: Any) -> "_Ignored":
+        """Returns the object itself."""
         return self
 
 
-IGNORED = Ignored()
+IGNORED = _Ignored()
 
 
 class Unpickler:

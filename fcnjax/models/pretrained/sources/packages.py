@@ -11,10 +11,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from fcnjax.errors import UserError, choose
 from fcnjax.files import locked, sha256
+from fcnjax.io.safetensors_files import write_safetensors
 from fcnjax.models.pretrained.numpy_pickles import read_arrays
 from fcnjax.models.pretrained.sources.weights import (
     IMAGENET_MEAN,
@@ -76,7 +76,7 @@ def convert_vgg16(member: Path, path: Path) -> None:
         kernel = arrays[f"{layer}/kernel"].transpose(3, 2, 0, 1)
         tensors[f"features.{place}.weight"] = np.ascontiguousarray(kernel)
         tensors[f"features.{place}.bias"] = arrays[f"{layer}/bias"]
-    save_file(tensors, path)
+    write_safetensors(path, tensors)
 
 
 PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
