@@ -22,8 +22,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
     """Reads the tensors of a file, and its metadata.
 
     Raises:
-        ValueError: It is missing, damaged, of another kind or of types that NumPy has not, or has a
-            header of more than `MAX_HEADER` bytes or an invalid name; in one line.
+        ValueError: It is missing, damaged or of another kind, or has a header of more than
+            `MAX_HEADER` bytes, an invalid name, or types that NumPy does not have; in one line.
     """
     try:
         with Path(path).open("rb") as file:
@@ -34,7 +34,9 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             names = list(file.keys())
             check_names(names)
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-    # NumPy raises exceptions of its own for types and shapes, as the library for all else.
+    except AttributeError as error:
+        raise ValueError("tensors of a type that NumPy does not have, such as float8") from error
+    # NumPy raises exceptions of its own for shapes, and the library for all else.
     except Exception as error:
         raise ValueError((str(error) or type(error).__name__).splitlines()[0][:200]) from error
 

@@ -1,11 +1,9 @@
 """`fcnjax models parity`: our models against what the torch models printed."""
 
 import argparse
-import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import Any
 
 import jax
@@ -16,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.layouts import Path
 from fcnjax.models.pretrained.names import tensor_names, torch_shape
+from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import Reference, reference
 
 TOLERANCE = 1e-4
@@ -79,25 +78,6 @@ def main(argv: list[str]) -> int:
         jax.clear_caches()
     print(f"{len(entries) - failed} of {len(entries)} equal to within {TOLERANCE:g}")
     return 1 if failed else 0
-
-
-def read_entries(path: str | FilePath) -> list[dict[str, Any]]:
-    """Reads a file of reference outputs.
-
-    Raises:
-        UserError: It is missing or not of that form; names what is wrong.
-    """
-    try:
-        entries = json.loads(FilePath(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from error
-    needed = ("name", "input", "input_seed", "outputs")
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UserError(f"{path}: is not a list of entries; see fcnjax models parity --help")
-    for i, entry in enumerate(entries):
-        if missing := [key for key in needed if key not in entry]:
-            raise UserError(f"{path}: entry {i} has no {', '.join(missing)}")
-    return entries
 
 
 def compare(entry: Mapping[str, Any]) -> Result:

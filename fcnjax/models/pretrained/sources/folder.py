@@ -1,14 +1,17 @@
 """What a folder of weights holds, on this machine or on the hub."""
 
 import contextlib
-import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import read_json
 
+MAX_JSON = 2**22  # bytes of a file beside weights; one with the names of 20,000 classes has 1 MB
+_SHOWN = 10  # names of files in an error
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 _TORCH_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt")
@@ -37,7 +40,7 @@ def choose_file(names: Iterable[str], where: str) -> str:
             return kind[0]
         if kind:
             raise UserError(
-                f"{where}: holds several files of weights; name one of: {', '.join(kind)}"
+                f"{where}: holds several files of weights; name one of: {', '.join(kind[:_SHOWN])}"
             )
     raise UserError(
         f"{where}: holds no file of weights ({', '.join(names[:5]) or 'it is empty'}); valid: "
@@ -56,16 +59,16 @@ def find_normalisation(read: Callable[[str], Any]) -> Normalisation | tuple[None
         # These are the files of others, of any form: what does not look as known tells nothing.
         with contextlib.suppress(*_UNKNOWN_FORM):
             mean, std = (tuple(map(float, part)) for part in look(content))
-            if len(mean) == len(std) > 0 and min(std) > 0:
+            if len(mean) == len(std) > 0 and min(std) > 0 and all(map(math.isfinite, mean + std)):
                 return mean, std
     return None, None
 
 
 def read_json_or_none(path: Path) -> Any:
-    """The content of a JSON file; None where it is missing or is not JSON."""
+    """The content of a JSON file; None where it is missing, too large or not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(path, MAX_JSON)
+    except UserError:
         return None
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote, unquote
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.sources.folder import (
     CONFIG_FILE,
+    MAX_JSON,
     MODEL_FILE,
     TOLD_IN,
     choose_file,
@@ -20,6 +21,7 @@ from fcnjax.workdir import is_saved_config
 
 FORM = "hf://OWNER/REPO[@REVISION][/FILE]"
 TIMEOUT = 20  # seconds for the hub to answer
+MAX_BYTES = 2**33  # of a file; the largest model here has 2.5 GB
 _SOURCE = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<file>[^@]+))?"
 )
@@ -89,6 +91,7 @@ class _Repository:
             ) from error
         self.file = match["file"]
         self._source = source
+        self._sizes: dict[str, int] = {}
         self._name = match["repo"]
         self._revision = match["revision"] and unquote(match["revision"])
         self._hub = huggingface_hub
@@ -98,8 +101,9 @@ class _Repository:
         """Its files; where the hub cannot be asked, the usual ones that were fetched before."""
         try:
             # Unlike list_repo_files it does not try for half a minute where there is no network.
-            told = self._ask(self._api.model_info, timeout=TIMEOUT)
-            return [file.rfilename for file in told.siblings]
+            told = self._ask(self._api.model_info, timeout=TIMEOUT, files_metadata=True)
+            self._sizes = {file.rfilename: file.size or 0 for file in told.siblings}
+            return list(self._sizes)
         except UserError as error:
             if isinstance(error.__cause__, self._answers()):
                 raise
@@ -110,8 +114,9 @@ class _Repository:
             return here
 
     def json(self, name: str, names: list[str]) -> Any:
-        """The content of a JSON file; None where it is not among `names`, or is not JSON."""
-        return read_json_or_none(self.download(name)) if name in names else None
+        """The content of a JSON file; None where it is not among `names`, or no such file."""
+        small = name in names and self._sizes.get(name, 0) <= MAX_JSON
+        return read_json_or_none(self.download(name)) if small else None
 
     def model(self, names: list[str]) -> Path:
         """Downloads a published model; returns its folder."""
@@ -119,7 +124,15 @@ class _Repository:
         return files[0].parent
 
     def download(self, name: str) -> Path:
-        """Downloads a file, unless it is in the cache."""
+        """Downloads a file, unless it is in the cache.
+
+        Raises:
+            UserError: It is too large, or cannot be fetched.
+        """
+        if (size := self._sizes.get(name, 0)) > MAX_BYTES:
+            raise UserError(
+                f"{self._source}: {name} has {size} bytes; at most {MAX_BYTES} are fetched"
+            )
         return Path(self._ask(self._api.hf_hub_download, filename=name))
 
     def _ask(self, ask: Callable[..., T], **what: Any) -> T:

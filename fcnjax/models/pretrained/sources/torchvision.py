@@ -24,6 +24,7 @@ from fcnjax.models.pretrained.sources.weights import (
 BASE_URL = "https://download.pytorch.org/models/"
 TIMEOUT = 30  # seconds without a byte
 _CHUNK = 2**20
+_MAX_BYTES = 2**30  # the largest of the files, of VGG19, has 575 MB
 _VOC = "COCO_WITH_VOC_LABELS_V1"
 _V1, _V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"
 
@@ -169,6 +170,8 @@ def _chunks(url: str, path: Path) -> Iterator[bytes]:
             while chunk := response.read(_CHUNK):
                 yield chunk
                 count += len(chunk)
+                if count > _MAX_BYTES:
+                    raise EOFError(f"it is larger than {_MAX_BYTES} bytes")
                 progress.update(task, completed=count)
         if total is not None and count < total:
             raise EOFError(f"cut off after {count} of {total} bytes")
