@@ -7,8 +7,27 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+MAX_LENGTH = 2000  # characters of a message
+
+
 class UserError(Exception):
-    """A mistake in what the user gave: its message names the file or key and what is valid."""
+    """A mistake in what the user gave: its message names the file or key and what is valid.
+
+    Messages quote names and values from files, which may hold line breaks, control sequences of
+    terminals, or a million characters: a message is one printable line of at most `MAX_LENGTH`.
+    """
+
+    def __init__(self, message: object):
+        super().__init__(_one_line(str(message)))
+
+
+def _one_line(text: str) -> str:
+    if len(text) > MAX_LENGTH:
+        half = MAX_LENGTH // 2 - 3
+        text = f"{text[:half]} ... {text[-half:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
