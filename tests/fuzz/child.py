@@ -16,7 +16,6 @@ from tests.fuzz.target import MAX_MEGABYTES, MAX_SECONDS, Target
 from tests.fuzz.targets import TARGETS
 
 MORE_MEMORY = 3 * 2**30  # above the start: what takes more fails in place of the machine
-MOST_LINE = 2000  # characters of an error
 READABLE = ("/proc", "/sys", "/dev/null", "/dev/urandom", "/dev/shm", "/usr", "/etc", "/lib")
 
 
@@ -91,9 +90,8 @@ def _outcome(target: Target, path: Path) -> dict[str, Any]:
     try:
         target.read(path)
     except UserError as error:
-        line = str(error)
-        if "\n" in line or len(line) > MOST_LINE or not line.strip():
-            return {"kind": "fault", "place": "UserError", "error": f"not one line: {line[:200]!r}"}
+        if not str(error).strip():  # `UserError` itself keeps to one line
+            return {"kind": "fault", "place": "UserError", "error": "an empty message"}
         return {"kind": "refused"}
     except SystemExit as error:
         return {"kind": "fault", "place": "SystemExit", "error": repr(error.code)}
