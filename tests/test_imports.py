@@ -10,7 +10,7 @@ LAYERS = [
     {"printable"},
     {"errors"},
     {"subcommands", "defaults"},
-    {"packages", "files", "config"},
+    {"io", "packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"workdir", "model_file", "hosts", "patience"},
     {"models", "data"},
