@@ -4,30 +4,21 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+from fcnjax.printable import one_line
+
 T = TypeVar("T")
-
-
-MAX_LENGTH = 2000  # characters of a message
+_MOST_COMPARED = 1000  # names, among which the nearest one is looked for
+_MOST_CHARACTERS = 100  # of such a name: the time to compare two grows faster than their lengths
 
 
 class UserError(Exception):
     """A mistake in what the user gave: its message names the file or key and what is valid.
 
-    Messages quote names and values from files, which may hold line breaks, control sequences of
-    terminals, or a million characters: a message is one printable line of at most `MAX_LENGTH`.
+    The message is one printable line, whatever text from a file is in it.
     """
 
-    def __init__(self, message: object):
-        super().__init__(_one_line(str(message)))
-
-
-def _one_line(text: str) -> str:
-    if len(text) > MAX_LENGTH:
-        half = MAX_LENGTH // 2 - 3
-        text = f"{text[:half]} ... {text[-half:]}"
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    def __init__(self, message: object = ""):
+        super().__init__(one_line(str(message)))
 
 
 def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
@@ -39,7 +30,8 @@ def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
         valid: The names that would have been right.
     """
     valid = sorted(valid)
-    near = difflib.get_close_matches(given, valid, n=1)
+    names = [name for name in valid[:_MOST_COMPARED] if len(name) <= _MOST_CHARACTERS]
+    near = difflib.get_close_matches(given[:_MOST_CHARACTERS], names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     return UserError(f"{what}: unknown {given!r}{hint}; valid: {', '.join(valid)}")
 

@@ -2,7 +2,8 @@ import pickle
 
 import pytest
 
-from fcnjax.errors import MAX_LENGTH, UserError
+from fcnjax.errors import UserError
+from fcnjax.printable import MOST_CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -21,6 +22,6 @@ def test_a_message_is_one_printable_line(message, line):
 
 def test_a_long_message_keeps_both_ends():
     line = str(UserError("a.json: " + "x" * 10**6 + "; valid: 1"))
-    assert len(line) <= MAX_LENGTH
+    assert len(line) <= MOST_CHARACTERS + 10
     assert line.startswith("a.json: xxx")
     assert line.endswith("xxx; valid: 1")
