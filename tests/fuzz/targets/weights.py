@@ -39,7 +39,13 @@ PIECES = (
     *(b"q\x00", b"r\xff\xff\xff\x7f", b"h\x00", b"j\xff\xff\xff\x7f", b"h\x00h\x00\x86q\x00"),
     *(b"}q\x00X\x01\x00\x00\x00ah\x00s", b"X\xff\xff\xff\xff", b"\x8d" + b"\xff" * 8, b"\x82\x01"),
     *(b"cos\nsystem\n", b"cbuiltins\neval\n", b"ccollections\nOrderedDict\n", b"ctorch\nSize\n"),
-    *(b"ctorch\nFloatStorage\n", b"cnumpy\nx\n", b"\x95" + b"\xff" * 8, b"\x96" + b"\xff" * 8, b"."),
+    *(
+        b"ctorch\nFloatStorage\n",
+        b"cnumpy\nx\n",
+        b"\x95" + b"\xff" * 8,
+        b"\x96" + b"\xff" * 8,
+        b".",
+    ),
     b"}" + b"X\x02\x00\x00\x00\xed\xa0" + b"N" + b"s",
 )
 
