@@ -277,7 +277,7 @@ def load_header(path: Path) -> Any:
         UserError: The file is missing, damaged or of other than three axes; or no nibabel.
     """
     try:
-        import nibabel
+        import nibabel  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"{path}: reading it needs nibabel: pip install 'fcnjax[medical]'"
