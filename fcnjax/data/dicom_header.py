@@ -184,10 +184,10 @@ def _frames(data: Values, count: int) -> tuple[Frame, ...]:
     per_frame, shared = (data.items(name) for name in _GROUPS)
     # Several frames of which the file gives but one place lie nobody knows where.
     is_placed = count == 1 or bool(per_frame)
-    of_all = _values([*shared, data], data)
+    of_all = _values(shared, data)
     found = []
     for group in per_frame[:count]:
-        own = _values([group], group)
+        own = _values([group])
         found.append(_frame(data, {**of_all, **own}, is_placed))
     rest = _frame(data, of_all, is_placed)
     return (*found, *[rest] * (count - len(found)))
@@ -205,12 +205,12 @@ _OF_A_FRAME = {
 }
 
 
-def _values(groups: list[Values], data: Values) -> dict[str, tuple[float, ...]]:
+def _values(groups: list[Values], *data: Values) -> dict[str, tuple[float, ...]]:
     """What groups, else the file itself, say of a frame."""
     found = {}
     for name, (sequence, count, most) in _OF_A_FRAME.items():
         items = (group.items(sequence) for group in groups)
-        holders = [*(one[0] for one in items if one), data]
+        holders = (*(one[0] for one in items if one), *data)
         value = next((v for one in holders if (v := one.numbers(name, count, most))), None)
         if value is not None:
             found[name] = value

@@ -20,6 +20,7 @@ from fcnjax.errors import UserError
 
 MOST_DEFLATED = 1032  # bytes that a byte of deflate, the compression of gzip, can hold
 MOST_OFFSET = 2**26  # bytes before the voxels: the header and its extensions
+FARTHEST = 1e12  # of an affine's numbers, whatever their unit
 _CHUNK = 2**24  # bytes of voxels that are scaled at a time
 _HEADER_BYTES = 540  # of NIfTI-2; NIfTI-1 has 348
 # What nibabel mends in a header, it would print.
@@ -61,8 +62,8 @@ def open_nifti(path: Path) -> Any:
         raise UserError(f"{path}: has the shape {shape}; valid: three axes")
     if dtype.kind not in "uif":
         raise UserError(f"{path}: has {dtype} voxels; valid: numbers")
-    if not np.isfinite(affine).all():
-        raise UserError(f"{path}: its affine has a number that is not finite")
+    if not (np.abs(affine) <= FARTHEST).all():  # neither is NaN
+        raise UserError(f"{path}: its affine has a number that is not finite, or above {FARTHEST}")
     _check_size(path, shape[:3], dtype, offset, slope is not None)
     with errors_of(path, "NIfTI"):
         # Beside a file that is mapped into memory, another process could end this one.

@@ -37,7 +37,8 @@ def to_pixels(
 
     Those beyond are cut off.
     """
-    scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinite values and the largest
+        scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
     most = np.iinfo(pixel_type).max
     return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * most).astype(pixel_type)
 
