@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.dicom import Header, frames_of, guarded, read_headers, refuse_undecodable
+from fcnjax.data.dicom import read_headers
+from fcnjax.data.dicom_header import Frame, Header
+from fcnjax.data.dicom_pixels import read_frames, refuse_undecodable
 from fcnjax.errors import UserError
 
 MOST_OFF = 0.1  # of the distance of slices, how far one may lie from where it should
@@ -26,23 +28,20 @@ class Slice(NamedTuple):
     Attributes:
         header: Of its file.
         frame: Its number in the file.
-        position: `[3]` mm, the middle of the first pixel; None: the file does not say.
-        directions: `[2, 3]`: that in which columns follow each other, and rows.
-        spacing: mm from row to row, and from column to column.
-        thickness: mm from this slice to the next, as its file says.
     """
 
     header: Header
     frame: int
-    position: np.ndarray | None
-    directions: np.ndarray
-    spacing: tuple[float, float]
-    thickness: float
+
+    @property
+    def of(self) -> Frame:
+        """What the file says of it."""
+        return self.header.frames[self.frame]
 
     @property
     def name(self) -> str:
         """The file's, and the frame's number where it has several."""
-        several = frames_of(self.header) > 1
+        several = len(self.header.frames) > 1
         return f"{self.header.path}" + (f", frame {self.frame}" if several else "")
 
 
@@ -69,9 +68,9 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
     for header in headers:
         _refuse_colour(header)
     refuse_undecodable(headers)
-    slices = [one for header in headers for one in guarded(header.path, lambda h=header: _cut(h))]
+    slices = [Slice(header, frame) for header in headers for frame in range(len(header.frames))]
     _refuse_unlike(slices)
-    placed = slices[0].position is not None
+    placed = slices[0].of.position is not None
     if placed:
         slices = _in_order(slices)
     elif len(headers) > 1:
@@ -82,77 +81,42 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
 
 
 def _refuse_colour(header: Header) -> None:
-    kind = str(header.data.get("PhotometricInterpretation", "MONOCHROME2"))
-    if header.data.get("SamplesPerPixel", 1) != 1 or not kind.startswith("MONOCHROME"):
+    kind = header.pixels.photometric
+    if header.pixels.samples != 1 or not kind.startswith("MONOCHROME"):
         raise UserError(f"{header.path}: is a colour image ({kind}); volumes are grey")
-
-
-def _cut(header: Header) -> list[Slice]:
-    """The frames of a file."""
-    found = []
-    for frame in range(frames_of(header)):
-
-        def of(sequence: str, key: str, frame: int = frame) -> Any:
-            return _value(header.data, frame, sequence, key)
-
-        position = of("PlanePositionSequence", "ImagePositionPatient")
-        directions = of("PlaneOrientationSequence", "ImageOrientationPatient")
-        spacing = of("PixelMeasuresSequence", "PixelSpacing")
-        spacing = spacing or header.data.get("ImagerPixelSpacing") or (1, 1)
-        thickness = header.data.get("SpacingBetweenSlices")
-        thickness = thickness or of("PixelMeasuresSequence", "SliceThickness") or 1
-        # Several frames of which the file gives but one place lie nobody knows where.
-        placed = position and directions and not (frames_of(header) > 1 and _is_shared(header))
-        found.append(
-            Slice(
-                header,
-                frame,
-                np.asarray(position, float).reshape(3) if placed else None,
-                np.asarray(directions or (1, 0, 0, 0, 1, 0), float).reshape(2, 3),
-                (float(spacing[0]), float(spacing[1])),
-                abs(float(thickness)) or 1.0,
-            )
-        )
-    return found
-
-
-def _is_shared(header: Header) -> bool:
-    return "PerFrameFunctionalGroupsSequence" not in header.data
-
-
-def _value(data: Any, frame: int, sequence: str, key: str) -> Any:
-    """What a file says of a frame: in groups of the frame, of all frames, or by itself."""
-    groups = list(data.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]
-    for group in (*groups, *(data.get("SharedFunctionalGroupsSequence") or ())):
-        items = group.get(sequence)
-        if items and items[0].get(key) is not None:
-            return items[0].get(key)
-    return data.get(key)
 
 
 def _refuse_unlike(slices: Sequence[Slice]) -> None:
     """Raises UserError unless all are of the first one's size and direction."""
     first = slices[0]
-    for one in slices[1:]:
-        size, other = ((s.header.data.Rows, s.header.data.Columns) for s in (one, first))
+    directions, spacing = (
+        np.isclose(values, values[0], rtol=rtol, atol=atol).all(1)
+        for values, rtol, atol in (
+            (np.asarray([one.of.directions for one in slices]), 0, MOST_TURNED),
+            (np.asarray([one.of.spacing for one in slices]), MOST_TURNED, 0),
+        )
+    )
+    for place, one in enumerate(slices):
+        size, other = ((s.header.pixels.rows, s.header.pixels.columns) for s in (one, first))
         if size != other:
             raise UserError(
                 f"{one.name}: has {size[1]}x{size[0]} pixels, and {first.name} "
                 f"{other[1]}x{other[0]}; slices of a series are of one size"
             )
-        if (one.position is None) != (first.position is None):
+        if (one.of.position is None) != (first.of.position is None):
             raise UserError(
-                f"{one.name if one.position is None else first.name}: has no "
+                f"{one.name if one.of.position is None else first.name}: has no "
                 "ImagePositionPatient, which others of its series have"
             )
-        if not np.allclose(one.directions, first.directions, atol=MOST_TURNED):
+        if not directions[place]:
             raise UserError(
                 f"{one.name}: lies in another direction than {first.name}; slices of a "
                 "series are parallel"
             )
-        if not np.allclose(one.spacing, first.spacing, rtol=MOST_TURNED):
+        if not spacing[place]:
             raise UserError(
-                f"{one.name}: has the PixelSpacing {one.spacing}, and {first.name} {first.spacing}"
+                f"{one.name}: has the PixelSpacing {one.of.spacing}, and {first.name} "
+                f"{first.of.spacing}"
             )
 
 
@@ -162,11 +126,11 @@ def _in_order(slices: Sequence[Slice]) -> list[Slice]:
     Raises:
         UserError: They are not evenly spaced, or two lie at one place.
     """
-    normal = np.cross(*slices[0].directions)
-    slices = sorted(slices, key=lambda one: float(one.position @ normal))
+    normal = np.cross(slices[0].of.directions[:3], slices[0].of.directions[3:])
+    slices = sorted(slices, key=lambda one: float(one.of.position @ normal))
     if len(slices) == 1:
         return slices
-    positions = np.stack([one.position for one in slices])
+    positions = np.asarray([one.of.position for one in slices])
     gaps = np.diff(positions @ normal)
     usual, least = float(np.median(gaps)), int(gaps.argmin())
     if gaps[least] <= MOST_OFF * usual:
@@ -194,39 +158,26 @@ def _line(positions: np.ndarray) -> np.ndarray:
 
 def _voxels(slices: Sequence[Slice]) -> np.ndarray:
     """Intensities `[columns, rows, slices]` float32; each file is read once."""
-    first = slices[0].header.data
-    shape = (first.Columns, first.Rows, len(slices))
-    voxels = guarded(slices[0].header.path, lambda: np.empty(shape, np.float32))
-    files: dict[Path, list[int]] = {}
-    for place, one in enumerate(slices):
-        files.setdefault(one.header.path, []).append(place)
-
-    def fill(path: Path, places: Sequence[int]) -> None:
-        import pydicom
-
-        data = pydicom.dcmread(path)
-        stored = data.pixel_array.reshape(-1, first.Rows, first.Columns)
-        for place in places:
-            frame = slices[place].frame
-            voxels[..., place] = _intensities(data, frame, stored[frame]).T
-
-    for path, places in files.items():
-        guarded(path, lambda path=path, places=places: fill(path, places))
+    first = slices[0].header.pixels
+    voxels = np.empty((first.columns, first.rows, len(slices)), np.float32)
+    places = {(one.header.path, one.frame): place for place, one in enumerate(slices)}
+    for path, header in {one.header.path: one.header for one in slices}.items():
+        for frame, stored in enumerate(read_frames(header)):
+            with np.errstate(over="ignore", invalid="ignore"):  # of values stored as floats
+                voxels[..., places[path, frame]] = _intensities(header, frame, stored).T
     return voxels
 
 
-def _intensities(data: Any, frame: int, stored: np.ndarray) -> np.ndarray:
+def _intensities(header: Header, frame: int, stored: np.ndarray) -> np.ndarray:
     """What the stored values of a frame `[H, W]` stand for, white high."""
-    from pydicom.pixels import apply_modality_lut
-
-    if data.PhotometricInterpretation == "MONOCHROME1":
-        least = -(2 ** (data.BitsStored - 1)) if data.PixelRepresentation else 0
-        stored = 2 * least + 2**data.BitsStored - 1 - stored.astype(np.int64)
-    if data.get("ModalityLUTSequence"):
-        return apply_modality_lut(stored, data)
-    slope = _value(data, frame, "PixelValueTransformationSequence", "RescaleSlope")
-    intercept = _value(data, frame, "PixelValueTransformationSequence", "RescaleIntercept")
-    return stored * float(1 if slope is None else slope) + float(intercept or 0)
+    pixels = header.pixels
+    if pixels.photometric == "MONOCHROME1":
+        least = -(2 ** (pixels.bits_stored - 1)) if pixels.is_signed else 0
+        stored = 2 * least + 2**pixels.bits_stored - 1 - stored.astype(np.int64)
+    if header.table is not None:
+        table, first = header.table
+        return table[np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)]
+    return stored * header.frames[frame].slope + header.frames[frame].intercept
 
 
 def _image(voxels: np.ndarray, slices: Sequence[Slice], placed: bool) -> Any:
@@ -237,16 +188,17 @@ def _image(voxels: np.ndarray, slices: Sequence[Slice], placed: bool) -> Any:
     header.set_data_shape(voxels.shape)
     header.set_xyzt_units("mm")
     first, last = slices[0], slices[-1]
-    rows, columns = first.spacing
+    rows, columns = first.of.spacing
     if not placed:
-        header.set_zooms((columns, rows, first.thickness))
+        header.set_zooms((columns, rows, first.of.thickness))
         return nibabel.Nifti1Image(voxels, header.get_best_affine(), header)
-    step = np.cross(*first.directions) * first.thickness
+    directions, position = np.reshape(first.of.directions, (2, 3)), np.asarray(first.of.position)
+    step = np.cross(*directions) * first.of.thickness
     if len(slices) > 1:
-        step = (last.position - first.position) / (len(slices) - 1)
+        step = (np.asarray(last.of.position) - position) / (len(slices) - 1)
     affine = np.eye(4)
-    along = np.stack([first.directions[0] * columns, first.directions[1] * rows, step], 1)
-    affine[:3, :3], affine[:3, 3] = TO_RAS @ along, TO_RAS @ first.position
+    along = np.stack([directions[0] * columns, directions[1] * rows, step], 1)
+    affine[:3, :3], affine[:3, 3] = TO_RAS @ along, TO_RAS @ position
     image = nibabel.Nifti1Image(voxels, affine, header)
     image.set_sform(affine, code="scanner")
     # The other form holds no slanted stack (of a tilted gantry).

@@ -15,6 +15,7 @@ import numpy as np
 from fcnjax.errors import UserError
 
 _OPPOSITES = ("RL", "AP", "SI")
+_LEAST_VOLUME = 1e-6  # of the parallelepiped of the axes' directions; 1 at right angles
 MOST_OBLIQUE = 40.0  # degrees off the nearest axis, above which no axis is clearly the nearest
 
 
@@ -94,7 +95,12 @@ def orientation_of(volume: Any, name: str) -> str | None:
     if not (volume.header["sform_code"] or volume.header["qform_code"]):
         return None
     _refuse_flat(volume.affine, name)
-    return "".join(nibabel.aff2axcodes(volume.affine))
+    axes = nibabel.aff2axcodes(volume.affine)
+    if None in axes:
+        raise UserError(
+            f"{name}: lies so obliquely that two of its axes are nearest to the same one"
+        )
+    return "".join(axes)
 
 
 def turn_to(orientation: str | None, volume: Any, name: str) -> Turn:
@@ -139,5 +145,13 @@ def oblique_by(affine: np.ndarray) -> float:
 
 
 def _refuse_flat(affine: np.ndarray, name: str) -> None:
-    if not np.isfinite(affine).all() or not np.linalg.det(affine[:3, :3]):
-        raise UserError(f"{name}: its affine gives an axis no length, or is not of numbers")
+    lengths = np.linalg.norm(affine[:3, :3], axis=0)
+    if (
+        not np.isfinite(affine).all()
+        or not lengths.all()
+        or abs(np.linalg.det(affine[:3, :3] / lengths)) < _LEAST_VOLUME
+    ):
+        raise UserError(
+            f"{name}: its affine gives an axis no length or two the same direction, or is not of "
+            "numbers"
+        )

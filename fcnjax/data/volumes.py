@@ -6,6 +6,9 @@ series is read whole, and the last one is kept.
 """
 
 import functools
+import stat
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,14 @@ from ml_collections import ConfigDict
 from fcnjax.data.dicom import is_dicom, is_series
 from fcnjax.data.dicom_volume import load_dicom
 from fcnjax.data.labels.whole_numbers import whole_numbers
+from fcnjax.data.library_errors import errors_of
+from fcnjax.data.nifti_file import is_sliced, open_nifti, read_voxels
 from fcnjax.data.volume_orientation import Turn, check_orientation, turn_to
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")
 KEPT = 6  # volumes, images and masks alike, that a process holds
+KEPT_BYTES = 2**31  # that they take, where they are more than two
 PERCENTILES = (0.5, 99.5)
 _SAMPLED = 2**23  # voxels, about, that percentiles are taken of
 
@@ -31,7 +37,8 @@ def to_pixels(
 
     Those beyond are cut off.
     """
-    scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinite values and the largest
+        scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
     most = np.iinfo(pixel_type).max
     return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * most).astype(pixel_type)
 
@@ -78,7 +85,7 @@ class SliceReading:
         """A slice `[H, W]` of what a mask stores, turned.
 
         Raises:
-            UserError: As `read_labels`, and `turn`.
+            UserError: As `read_slice`, and `turn`; or the values are no whole numbers.
         """
         return whole_numbers(self.stored(path, position), path, step=_step(path))
 
@@ -147,18 +154,24 @@ def read_slice(path: Path, axis: int, position: int, turn: Turn | None = None) -
     Raises:
         UserError: The file is missing or damaged, or nibabel is not installed.
     """
-    turn = turn or Turn()
-    return _guarded(path, lambda: turn.read_slice(_voxels(path), axis, position))
+    turn, voxels = turn or Turn(), _voxels(path)
+    if isinstance(voxels, np.ndarray):
+        return turn.read_slice(voxels, axis, position)
+    with errors_of(path, "NIfTI"):
+        return turn.read_slice(voxels, axis, position)
 
 
-def read_labels(path: Path) -> np.ndarray:
-    """Reads what a mask stores: its voxels, as `whole_numbers` makes them.
+def label_values(path: Path) -> list[int]:
+    """The values that a mask stores, as `whole_numbers` makes them, in order.
 
     Raises:
         UserError: As `read_slice`; or the values are no whole numbers.
     """
-    voxels = _guarded(path, lambda: np.asarray(_voxels(path)))
-    return whole_numbers(voxels, path, step=_step(path))
+    found: set[int] = set()
+    for position in range(_voxels(path).shape[2]):  # the whole would take many copies
+        labels = whole_numbers(read_slice(path, 2, position), path, step=_step(path))
+        found.update(np.unique(labels).tolist())
+    return sorted(found)
 
 
 def _step(path: Path) -> float:
@@ -168,7 +181,7 @@ def _step(path: Path) -> float:
 
 @functools.lru_cache(maxsize=1024)
 def _scale(path: Path, stamp: tuple[int, int]) -> float:
-    del stamp
+    del stamp  # a file that was written again is another
     return abs(float(getattr(load_header(path).dataobj, "slope", 0.0)))
 
 
@@ -181,11 +194,13 @@ def percentiles(path: Path) -> tuple[float, float]:
     return _percentiles(path, _stamp(path))
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _percentiles(path: Path, stamp: tuple[int, int]) -> tuple[float, float]:
-    del stamp  # a file that was written again is another
-    voxels = _guarded(path, lambda: np.asarray(_voxels(path)).reshape(-1))
-    voxels = voxels[:: max(voxels.size // _SAMPLED, 1)]
+    del stamp
+    voxels = _voxels(path)
+    if not isinstance(voxels, np.ndarray):
+        voxels = read_voxels(path, voxels)
+    voxels = voxels.flat[:: max(voxels.size // _SAMPLED, 1)]  # reshape(-1) would copy all of it
     voxels = voxels[np.isfinite(voxels)]
     if not voxels.size:
         raise UserError(f"{path}: has no finite voxel")
@@ -194,24 +209,44 @@ def _percentiles(path: Path, stamp: tuple[int, int]) -> tuple[float, float]:
 
 
 def _voxels(path: Path) -> Any:
-    if _is_nifti(path):
-        return _open_voxels(path, _stamp(path))
-    return load_header(path).dataobj
-
-
-@functools.lru_cache(maxsize=KEPT)
-def _open_voxels(path: Path, stamp: tuple[int, int]) -> Any:
     """The voxels of a volume: an array, or, of an uncompressed file, what reads parts of it."""
-    del stamp
+    if not _is_nifti(path):
+        return load_header(path).dataobj
     image = load_header(path)
-    voxels = image.dataobj
-    if len(image.shape) == 4:
-        return np.asarray(voxels)[..., 0]
-    if path.suffix.lower() != ".gz":
+    if is_sliced(image, path):
+        return image.dataobj
+    return _kept.get((path, _stamp(path)), lambda: read_voxels(path, image.dataobj))
+
+
+class _Kept:
+    """The volumes that were read last: `KEPT` at most, and of `KEPT_BYTES` unless it is but two.
+
+    Two, since the slices of an image and of its mask are read in turn.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.volumes: dict[tuple, np.ndarray] = {}
+
+    def get(self, key: tuple, read: Callable[[], np.ndarray]) -> np.ndarray:
+        """Returns the volume of a key, which `read` reads where it is not held."""
+        with self._lock:
+            voxels = self.volumes.pop(key, None)
+            if voxels is not None:
+                self.volumes[key] = voxels  # the last one used is the last to go
+                return voxels
+        voxels = read()
+        with self._lock:
+            self.volumes[key] = voxels
+            while len(self.volumes) > KEPT or (len(self.volumes) > 2 and self._size() > KEPT_BYTES):
+                del self.volumes[next(iter(self.volumes))]
         return voxels
-    if (voxels.slope, voxels.inter) == (1, 0):
-        return np.asarray(voxels)
-    return image.get_fdata(dtype=np.float32, caching="unchanged")
+
+    def _size(self) -> int:
+        return sum(voxels.nbytes for voxels in self.volumes.values())
+
+
+_kept = _Kept()
 
 
 def is_volume(path: Path) -> bool:
@@ -228,6 +263,8 @@ def _stamp(path: Path) -> tuple[int, int]:
         status = (path.parent if is_series(path) else path).stat()
     except OSError as error:
         raise UserError(f"{path}: no such file") from error
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise UserError(f"{path}: is neither a file nor a folder")  # a pipe would block for ever
     return status.st_mtime_ns, status.st_size
 
 
@@ -241,29 +278,10 @@ def load_header(path: Path) -> Any:
         UserError: The file is missing, damaged or of other than three axes; or no nibabel.
     """
     try:
-        import nibabel
+        import nibabel  # noqa: F401
     except ImportError as error:
         raise UserError(
             f"{path}: reading it needs nibabel: pip install 'fcnjax[medical]'"
         ) from error
     stamp = _stamp(path)
-    if not _is_nifti(path):
-        return load_dicom(path, stamp)
-    image = _guarded(path, lambda: nibabel.load(path))
-    shape = tuple(image.shape)
-    if len(shape) != 3 and not (len(shape) == 4 and shape[3] == 1):
-        raise UserError(f"{path}: has the shape {shape}; valid: three axes")
-    if np.dtype(image.get_data_dtype()).kind not in "uif":
-        raise UserError(f"{path}: has {image.get_data_dtype()} voxels; valid: numbers")
-    return image
-
-
-def _guarded(path: Path, read: Any) -> Any:
-    """What `read` returns; any error in it becomes a UserError that names the file."""
-    try:
-        return read()
-    except UserError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: cannot be read as NIfTI: {reason}") from error
+    return open_nifti(path) if _is_nifti(path) else load_dicom(path, stamp)

@@ -27,8 +27,8 @@ from fcnjax.data.volume_orientation import orientation_of
 from fcnjax.data.volumes import (
     SUFFIXES,
     SliceReading,
+    label_values,
     load_header,
-    read_labels,
 )
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
@@ -233,7 +233,7 @@ def _look(masks: Sequence[Path]) -> dict[int, Path]:
     """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most."""
     found: dict[int, Path] = {}
     for path in evenly(masks, LOOKED_AT):
-        for value in np.unique(read_labels(path)).tolist():
+        for value in label_values(path):
             if value != NO_DATA:
                 found.setdefault(value, path)
     return found

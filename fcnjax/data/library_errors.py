@@ -1,0 +1,45 @@
+"""Errors of libraries that read files: any of them becomes one line that names the file."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from fcnjax.errors import UserError
+
+LONGEST_REASON = 200
+
+
+@contextlib.contextmanager
+def errors_of(path: Path, kind: str) -> Iterator[None]:
+    """Turn errors of a library within the block into a UserError that names the file.
+
+    Only calls of the library belong into the block: a fault of our own would be hidden.
+
+    Args:
+        path: The file that is read.
+        kind: The format that the file should have, such as `NIfTI`.
+    """
+    try:
+        # A scale may take values beyond float32: they become infinite, which readers expect.
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except UserError:
+        raise
+    # nibabel, pydicom and decoders raise what the part of a file at hand raises: KeyError,
+    # struct.error, RecursionError, MemoryError, ...
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as {kind}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error, of printable characters."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    reason = " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))
+    return printable(reason)[:LONGEST_REASON]
+
+
+def printable(text: str) -> str:
+    """A text from a file as an error shows it: other characters than printable ones are `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
