@@ -49,7 +49,8 @@ class _Job:
 
     @property
     def bucket(self) -> tuple:
-        return self.canvas, str(self.image.dtype)
+        # Probabilities take most of the memory, so those who want none are not given any.
+        return self.canvas, str(self.image.dtype), self.probabilities
 
 
 def _worth(count: int) -> int:
@@ -164,7 +165,7 @@ class Batcher:
                 self._waiting.remove(job)
             else:
                 buckets.setdefault(job.bucket, []).append(job)
-        for (canvas, _), jobs in buckets.items():
+        for (canvas, *_), jobs in buckets.items():
             count = _worth(min(len(jobs), self._room(canvas)))
             known = self._of(jobs[:count]) in self._known
             while not new and not known and count > 1:
@@ -179,7 +180,7 @@ class Batcher:
         return max(1, min(self._most, self._pixels // (canvas[0] * canvas[1])))
 
     def _of(self, jobs: Sequence[_Job]) -> Program:
-        return self._program([job.image for job in jobs], any(job.probabilities for job in jobs))
+        return self._program([job.image for job in jobs], jobs[0].probabilities)
 
     def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
         canvas = self._model.canvas([image.shape[:2] for image in images])
@@ -198,7 +199,7 @@ class Batcher:
         images = [job.image for job in jobs]
         try:
             with self._metrics.batch(len(images)):
-                found = await self._in_thread(images, any(job.probabilities for job in jobs))
+                found = await self._in_thread(images, jobs[0].probabilities)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 self._end(jobs, error)

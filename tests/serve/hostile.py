@@ -153,7 +153,7 @@ def request(rng):
 def rude(rng, port):
     """Speaks to the server as no client should, and leaves, perhaps before the answer."""
     body, _ = infer(rng)
-    head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     parts = [
         rng.bytes(200),
         b"GET / HTTP/9.9\r\n\r\n",
@@ -161,10 +161,10 @@ def rude(rng, port):
         (head + "\r\n").encode() + body[: len(body) // 2],
         head.encode(),
         (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"zz\r\n",
-        b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\nab",
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
-        b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\nab",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20,
+        b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
     ]
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(parts[rng.integers(len(parts))])

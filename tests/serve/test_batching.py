@@ -84,7 +84,8 @@ def test_what_comes_while_the_device_works_goes_together():
     wanting = (2, 4)  # probabilities
 
     async def requests(batcher):
-        await batcher(images, probabilities=True)  # from here on no program is new
+        for probabilities in (False, True):  # from here on no program is new
+            await batcher(images, probabilities=probabilities)
         first = await busy(batcher, model, images[0])
         del model.batches[:]
         tasks = [
@@ -97,13 +98,14 @@ def test_what_comes_while_the_device_works_goes_together():
         return [found for (found,) in await asyncio.gather(*tasks)]
 
     found = run(model, requests)
-    # Six of the bucket 48x64, whatever their sizes, by four at most; one of another bucket.
+    # Four of the bucket 48x64, whatever their sizes, without those that want probabilities; two of
+    # it that want them; one of another bucket.
     sizes = [image.shape[:2] for image in images]
-    assert sorted(model.batches, key=len) == [sizes[6:], sizes[4:6], sizes[:4]]
+    usual = [sizes[i] for i in (0, 1, 3, 5)]
+    assert sorted(model.batches, key=len) == [sizes[6:], [sizes[i] for i in wanting], usual]
     for i, (image, prediction) in enumerate(zip(images, found, strict=True)):
         assert (prediction.mask == (image[..., 0] > 127)).all()
-        # The others of a batch may have them or not.
-        assert i not in wanting or prediction.probabilities.shape == (*image.shape[:2], 2)
+        assert (prediction.probabilities is not None) == (i in wanting)
 
 
 def test_little_of_a_batch_is_padding():
