@@ -64,9 +64,9 @@ def check_origin(method: str, headers: Headers, allowed: Collection[str]) -> Non
         )
     if method in _SAFE_METHODS:
         return
-    origin = headers.get("origin")
-    foreign = origin is not None and not _is_own(origin, host, allowed)
-    if foreign or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+    foreign = any(not _is_own(origin, host, allowed) for origin in headers.getlist("origin"))
+    sites = headers.getlist("sec-fetch-site")
+    if foreign or any(site not in ("none", "same-origin") for site in sites):
         raise Refused(403, "Origin: the request comes from a page of another origin")
 
 

@@ -161,7 +161,8 @@ def rude(rng, port):
         (head + "\r\n").encode() + body[: len(body) // 2],
         head.encode(),
         (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"zz\r\n",
-        b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\nab",
+        b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"FFFFFFFF\r\nab",
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20,
         b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
