@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
             service.Options(
                 batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
                 queue=args.queue,
+                programs=args.programs,
                 max_bytes=args.max_bytes,
                 max_total_bytes=args.max_total_bytes,
                 max_pixels=args.max_pixels,
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
         help="images that go to the device together, at most (8; on a CPU, which gains nothing, 1)",
     )
     _add(parser, "--queue", 64, "images that may wait; more are answered 503")
+    _add(parser, "--programs", 64, "compiled for sizes of images, that are kept")
     _add(parser, "--bucket", 0, "pad images to multiples of this (as it was trained)")
     _add(parser, "--max-pixels", 16 * 2**20, "of an image")
     _add(parser, "--max-bytes", 64 * 2**20, "of a request")

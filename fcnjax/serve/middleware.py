@@ -1,5 +1,6 @@
 """Everything that holds for each request, whatever its route."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -46,6 +47,9 @@ class RequestMiddleware:
             with self._service.budget.share() as share:
                 scope.setdefault("state", {})["share"] = share
                 await self._answer(scope, receive, send_noted)
+        except asyncio.CancelledError:
+            # The server stops, and has closed the connection; uvicorn would print a traceback.
+            status = 503
         finally:
             route = getattr(scope.get("endpoint"), "__name__", "unknown").strip("_")
             self._service.metrics.request(route, status, time.perf_counter() - start)

@@ -4,6 +4,7 @@ uvicorn waits for ever for a head that does not end, for a body that does not en
 and for a client that does not read; and it ends by the signal that stopped it.
 """
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -171,6 +172,7 @@ class Server(uvicorn.Server):
             )
         )
         self._service = service
+        self._drain_seconds = drain_seconds
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -181,10 +183,30 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Looks at the connections, once a second."""
         if counter % 10 == 0:
-            now, seconds = time.monotonic(), self._service.options.receive_seconds
-            for connection in list(self.server_state.connections):
-                connection.check(now, seconds)
+            self._check_connections()
         return await super().on_tick(counter) or self._service.fault is not None
+
+    def _check_connections(self) -> None:
+        now, seconds = time.monotonic(), self._service.options.receive_seconds
+        for connection in list(self.server_state.connections):
+            connection.check(now, seconds)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is under way; cuts off clients that are too slow, and the last at the end."""
+        watch = asyncio.create_task(self._watch_shutdown())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            watch.cancel()
+
+    async def _watch_shutdown(self) -> None:
+        end = time.monotonic() + self._drain_seconds - 0.5
+        while time.monotonic() < end:
+            self._check_connections()
+            await asyncio.sleep(min(1.0, max(0.0, end - time.monotonic())))
+        # Before uvicorn cancels their tasks, which would print a traceback for each.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

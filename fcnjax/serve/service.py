@@ -31,6 +31,7 @@ class Options:
     Attributes:
         batch: Images that go to the device together, at most.
         queue: Images that may wait, over all requests; more are refused.
+        programs: Compiled programs that are kept.
         max_bytes: Of a request's body.
         max_total_bytes: That all requests together may hold: bodies, JSON values, images,
             probabilities and answers. A batch on the device is beyond that.
@@ -44,6 +45,7 @@ class Options:
 
     batch: int = 8
     queue: int = 64
+    programs: int = 64
     max_bytes: int = 64 * 2**20
     max_total_bytes: int = 2 * 2**30
     max_pixels: int = 16 * 2**20
@@ -74,6 +76,7 @@ class Service:
         self.channels = len(channel_names(model.config.data.channels))
         self.metrics = Metrics()
         self.budget = Budget(options.max_total_bytes)
+        self.metrics.held.set_function(lambda: self.budget.held)
         self.limits = Limits(options.queue, options.max_pixels)
         self.ready = False
         self.fault: Exception | None = None
@@ -83,6 +86,7 @@ class Service:
             most=options.batch,
             pixels=options.max_pixels,
             queue=options.queue,
+            programs=options.programs,
         )
         # Decoding and encoding; apart from the device's threads, which are never to wait for it.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="images")

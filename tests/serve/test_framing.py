@@ -1,4 +1,4 @@
-"""Requests that proxies and servers read in different ways are refused; the connection is closed."""
+"""Requests that proxies and servers read in different ways are refused."""
 
 import contextlib
 import json
