@@ -1,5 +1,6 @@
 """A trained model that labels images of any size."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,10 +62,15 @@ class Model:
         self._variables = variables
         self.mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         self._predict_step = predict_step
-        self._both = jax.jit(predict_step)
-        # A function of its own, so that no probabilities are made where none are wanted.
-        self._mask_only = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
-        self._probabilities = jax.jit(lambda *args: predict_step(*args)["probabilities"])
+        self._jit()
+
+    def _jit(self) -> None:
+        step = self._predict_step
+        # Functions of their own: JAX keeps the programs of a function for as long as it lives. And
+        # no probabilities are made where none are wanted.
+        self._both = jax.jit(lambda *args: step(*args))
+        self._mask_only = jax.jit(lambda *args: {"mask": step(*args)["mask"]})
+        self._probabilities = jax.jit(lambda *args: step(*args)["probabilities"])
 
     def __call__(self, image: np.ndarray | File, *, probabilities: bool = True) -> Prediction:
         """Labels one image.
@@ -133,10 +139,11 @@ class Model:
         heights, widths = zip(*sizes, strict=True)
         return bucket_canvas((max(heights), max(widths)), self.config.eval.bucket)
 
-    def forget(self) -> None:
-        """Drops the compiled programs, and the memory that they take."""
-        for step in (self._both, self._mask_only, self._probabilities):
-            step.clear_cache()
+    def with_own_programs(self) -> "Model":
+        """Returns a model of the same weights, whose compiled programs are freed with it."""
+        model = copy.copy(self)
+        model._jit()
+        return model
 
     def read(self, image: np.ndarray | File) -> np.ndarray:
         """The pixels `[H, W, C]` of a file or an array, as `__call__` takes it, checked.

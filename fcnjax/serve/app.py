@@ -1,25 +1,26 @@
 """The server's routes, as an ASGI application."""
 
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from fcnjax.errors import UserError
 from fcnjax.serve import images, page, protocol
-from fcnjax.serve.bodies import file_of_form, read_body
+from fcnjax.serve.bodies import read_body
+from fcnjax.serve.forms import file_of_form
 from fcnjax.serve.metrics import CONTENT_TYPE
+from fcnjax.serve.middleware import RequestMiddleware
 from fcnjax.serve.openapi import describe
-from fcnjax.serve.refusal import RETRY_SECONDS, Refused
+from fcnjax.serve.refusal import Refused, error_response
 from fcnjax.serve.service import Service
 
+READ_COPIES = 3  # of a tensor, while `Model.read` checks and converts it
 # The paths of a model, with a version or without.
 MODEL = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 
@@ -57,66 +58,30 @@ def make_app(service: Service) -> ASGIApp:
     app.router.redirect_slashes = False
     app.state.service = service
     app.state.openapi = describe(service)
-    return _Counted(app, service)
-
-
-class _Counted:
-    """Counts each request, with the status of its answer; has what it holds until that is sent."""
-
-    def __init__(self, app: ASGIApp, service: Service):
-        self._app = app
-        self._metrics = service.metrics
-        self._budget = service.budget
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        start, status = time.perf_counter(), 500
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            with self._budget.share() as share:
-                scope.setdefault("state", {})["share"] = share
-                await self._app(scope, receive, noted)
-        finally:
-            route = getattr(scope.get("endpoint"), "__name__", "unknown").strip("_")
-            self._metrics.request(route, status, time.perf_counter() - start)
+    return RequestMiddleware(app, service)
 
 
 def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-def _error(status: int, message: str, **headers: str) -> JSONResponse:
-    return JSONResponse(
-        {"error": message}, status, {"X-Content-Type-Options": "nosniff", **headers}
-    )
-
-
 async def _refuse(_: Request, error: Refused) -> Response:
-    headers = {"Retry-After": str(RETRY_SECONDS)} if error.status == 503 else {}
-    if error.status in (408, 413):
-        headers["Connection"] = "close"  # the rest of the body is not read
-    return _error(error.status, error.message, **headers)
+    # 408, 413: the rest of the body is not read.
+    headers = {"Connection": "close"} if error.status in (408, 413) else {}
+    return error_response(error.status, error.message, **headers)
 
 
 async def _refuse_user(_: Request, error: UserError) -> Response:
-    return _error(400, str(error))
+    return error_response(400, str(error))
 
 
 async def _refuse_http(_: Request, error: HTTPException) -> Response:
-    return _error(error.status_code, error.detail, **(error.headers or {}))
+    return error_response(error.status_code, error.detail, **(error.headers or {}))
 
 
 async def _fail(_: Request, error: Exception) -> Response:
     # Starlette raises it again, and uvicorn prints it.
-    return _error(500, "internal error")
+    return error_response(500, "internal error")
 
 
 async def _live(_: Request) -> Response:
@@ -168,40 +133,44 @@ async def _body(request: Request) -> bytes:
     return await read_body(request, share, options.max_bytes, options.receive_seconds)
 
 
-def _hold(request: Request, image: np.ndarray, probabilities: bool) -> None:
-    """Takes from the budget what an image `[..., C]` and its probabilities (float32) hold."""
-    count = image.nbytes
-    if probabilities:
-        count += 4 * image.size // image.shape[-1] * len(_service(request).model.class_names)
-    request.state.share.take(count)
-
-
 async def _infer(request: Request) -> Response:
-    service = _named(request)
+    service, share = _named(request), request.state.share
     body = await _body(request)
     length = request.headers.get("inference-header-content-length")
-    asked = await service.in_thread(protocol.parse, body, length, service.channels, service.limits)
-    probabilities = any(name == "probabilities" for name, _ in asked.outputs)
-    _hold(request, asked.image, probabilities)
-    pixels = await service.read(asked.image)
-    found = await service.label(list(pixels), probabilities=probabilities)
-    content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
+    async with service.deadline():
+        with share.lent(protocol.JSON_OBJECTS * protocol.json_length(body, length)):
+            asked = await service.in_thread(
+                protocol.parse, body, length, service.channels, service.limits
+            )
+        probabilities = any(name == "probabilities" for name, _ in asked.outputs)
+        count, *size, _ = asked.image.shape
+        share.take(READ_COPIES * asked.image.nbytes)
+        share.take(count * service.label_bytes(size, probabilities))
+        share.take(protocol.answer_bytes(asked, len(service.model.class_names)))
+        pixels = await service.read(asked.image)
+        found = await service.label(list(pixels), probabilities=probabilities)
+        content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
     return Response(content, headers=headers)
 
 
 async def _segment(request: Request) -> Response:
-    service = _service(request)
+    service, share = _service(request), request.state.share
     render, probabilities = images.OUTPUTS[_output(request)]
     body = await _body(request)
-    if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        body = await file_of_form(request, body)
+    kind = request.headers.get("content-type", "")
     data, most = service.model.config.data, service.options.max_pixels
-    stored = await service.in_thread(images.decode, body, data.channels, most, data.pages)
-    image = await service.in_thread(service.model.converted, stored, "image")
-    _hold(request, image, probabilities)
-    (found,) = await service.label([image], probabilities=probabilities)
-    content, kind = await service.in_thread(render, service.model, image, found)
-    return Response(content, media_type=kind, headers={"X-Content-Type-Options": "nosniff"})
+    async with service.deadline():
+        if kind.lower().startswith("multipart/form-data"):
+            share.take(len(body))
+            body = await service.in_thread(file_of_form, kind, body)
+        size = await service.in_thread(images.check, body, data.pages, most)
+        share.take(images.decoded_bytes(size, service.channels))
+        share.take(service.label_bytes(size, probabilities))
+        stored = await service.in_thread(images.decode, body, data.channels, data.pages)
+        image = await service.in_thread(service.model.converted, stored, "image")
+        (found,) = await service.label([image], probabilities=probabilities)
+        content, kind = await service.in_thread(render, service.model, image, found)
+    return Response(content, media_type=kind)
 
 
 def _output(request: Request) -> str:

@@ -5,7 +5,10 @@ that is not compiled yet is compiled beside, so that an unusual size does not ho
 """
 
 import asyncio
-from collections import deque
+import contextlib
+import ctypes
+import functools
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,8 +21,6 @@ from fcnjax.predict import Model, Prediction
 from fcnjax.predict.faults import is_out_of_memory, too_large
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
-
-MOST_PROGRAMS = 64  # that are kept; when there are more, all are dropped
 
 
 class Program(NamedTuple):
@@ -49,7 +50,8 @@ class _Job:
 
     @property
     def bucket(self) -> tuple:
-        return self.canvas, str(self.image.dtype)
+        # Probabilities take most of the memory, so those who want none are not given any.
+        return self.canvas, str(self.image.dtype), self.probabilities
 
 
 def _worth(count: int) -> int:
@@ -71,16 +73,23 @@ class Batcher:
         pixels: Of a batch, padding included, unless a single image has more: what bounds the
             device's memory.
         queue: Images that may wait; more are refused.
+        programs: Compiled programs that are kept; of more, the one that was used least recently is
+            freed. So clients with ever new sizes cost time, but neither memory nor the programs of
+            usual sizes.
     """
 
-    def __init__(self, model: Model, metrics: Metrics, *, most: int, pixels: int, queue: int):
+    def __init__(
+        self, model: Model, metrics: Metrics, *, most: int, pixels: int, queue: int, programs: int
+    ):
         self._model = model
         self._metrics = metrics
         self._most = most
         self._pixels = pixels
         self._queue = queue
         self._waiting: deque[_Job] = deque()
-        self._known: set[Program] = set()
+        self._most_programs = programs
+        # Each program is of a model of its own, the least recently used first.
+        self._programs: OrderedDict[Program, Model] = OrderedDict()
         self._changed = asyncio.Condition()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="device")
         self._workers: list[asyncio.Task] = []
@@ -134,9 +143,7 @@ class Batcher:
         rows = 1
         while rows <= self._room(self._model.canvas([size])):
             for probabilities in (False, True):
-                program = self._program([image] * rows, probabilities)
-                await self._in_thread([image] * rows, probabilities)
-                self._note(program)
+                await self._label([image] * rows, probabilities)
             rows *= 2
 
     async def _tell(self) -> None:
@@ -164,13 +171,13 @@ class Batcher:
                 self._waiting.remove(job)
             else:
                 buckets.setdefault(job.bucket, []).append(job)
-        for (canvas, _), jobs in buckets.items():
+        for (canvas, *_), jobs in buckets.items():
             count = _worth(min(len(jobs), self._room(canvas)))
-            known = self._of(jobs[:count]) in self._known
+            known = self._of(jobs[:count]) in self._programs
             while not new and not known and count > 1:
                 # Fewer may have a program, while another is compiled for so many.
                 count = 1 << (count - 1).bit_length() - 1
-                known = self._of(jobs[:count]) in self._known
+                known = self._of(jobs[:count]) in self._programs
             if known != new:
                 return jobs[:count]
         return []
@@ -179,7 +186,7 @@ class Batcher:
         return max(1, min(self._most, self._pixels // (canvas[0] * canvas[1])))
 
     def _of(self, jobs: Sequence[_Job]) -> Program:
-        return self._program([job.image for job in jobs], any(job.probabilities for job in jobs))
+        return self._program([job.image for job in jobs], jobs[0].probabilities)
 
     def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
         canvas = self._model.canvas([image.shape[:2] for image in images])
@@ -187,18 +194,11 @@ class Batcher:
         rows = 1 << (len(images) - 1).bit_length()
         return Program(canvas, str(images[0].dtype), rows, padded, probabilities)
 
-    def _note(self, program: Program) -> None:
-        if len(self._known) >= MOST_PROGRAMS and program not in self._known:
-            self._model.forget()
-            self._known.clear()
-        self._known.add(program)
-        self._metrics.programs.set(len(self._known))
-
     async def _run(self, jobs: Sequence[_Job]) -> None:
         images = [job.image for job in jobs]
         try:
             with self._metrics.batch(len(images)):
-                found = await self._in_thread(images, any(job.probabilities for job in jobs))
+                found = await self._label(images, jobs[0].probabilities)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
                 self._end(jobs, error)
@@ -210,7 +210,6 @@ class Batcher:
         except Exception as error:
             self._end(jobs, error)
         else:
-            self._note(self._of(jobs))
             for job, prediction in zip(jobs, found, strict=True):
                 if not job.done.done():
                     job.done.set_result(prediction)
@@ -220,10 +219,22 @@ class Batcher:
             if not job.done.done():
                 job.done.set_exception(error)
 
-    async def _in_thread(
-        self, images: Sequence[np.ndarray], probabilities: bool
-    ) -> list[Prediction]:
-        def run() -> list[Prediction]:
-            return self._model.batch(images, probabilities=probabilities)
+    async def _label(self, images: Sequence[np.ndarray], probabilities: bool) -> list[Prediction]:
+        program = self._program(images, probabilities)
+        model = self._programs.get(program) or self._model.with_own_programs()
+        call = functools.partial(model.batch, images, probabilities=probabilities)
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, call)
+        self._programs[program] = model
+        self._programs.move_to_end(program)
+        if len(self._programs) > self._most_programs:
+            self._programs.popitem(last=False)
+            await loop.run_in_executor(self._threads, _return_free_memory)
+        self._metrics.programs.set(len(self._programs))
+        return found
 
-        return await asyncio.get_running_loop().run_in_executor(self._threads, run)
+
+def _return_free_memory() -> None:
+    """Returns the memory of freed programs to the system; glibc would keep it for itself."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

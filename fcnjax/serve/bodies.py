@@ -2,65 +2,76 @@
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import AsyncIterator, Iterator
 
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
 from fcnjax.serve.refusal import Busy, Refused
-
-# What is wrong with a form is answered; it is not the server's to tell of.
-logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 LINGER_SECONDS = 2.0  # for a body that is refused: who is cut off while sending sees no answer
 
 
 class Budget:
-    """How many bytes the server holds for its requests.
+    """The bytes that the server holds for its requests: bodies, images, results and answers.
+
+    Nothing waits for room: a request that finds none is refused, and what it held is given back.
 
     Args:
-        most: Above which more are refused.
+        most: The most bytes.
+
+    Attributes:
+        held: The bytes that requests hold now.
     """
 
     def __init__(self, most: int):
-        self._most = most
-        self._held = 0
+        self.most = most
+        self.held = 0
 
     @contextlib.contextmanager
     def share(self) -> Iterator["Share"]:
-        """What one request holds; given back when the block ends."""
+        """Yields the share of a request, which is given back when the block ends."""
         share = Share(self)
         try:
             yield share
         finally:
-            self._held -= share.held
-
-    def take(self, count: int) -> None:
-        """Adds to what is held.
-
-        Raises:
-            Busy: It would be too much for now.
-            Refused: It is too much.
-        """
-        if count > self._most:
-            raise Refused(413, f"needs {count} bytes, and the server holds {self._most}")
-        if self._held + count > self._most:
-            raise Busy("the server holds too many requests")
-        self._held += count
+            share.give(share.held)
 
 
 class Share:
-    """What one request holds of a budget."""
+    """The bytes of a budget that one request holds."""
 
     def __init__(self, budget: Budget):
         self._budget = budget
         self.held = 0
 
     def take(self, count: int) -> None:
-        """Adds to it; raises as `Budget.take`."""
-        self._budget.take(count)
+        """Holds so many bytes more.
+
+        Raises:
+            Refused: The request would hold more than there is for all.
+            Busy: Other requests hold too much for now.
+        """
+        needed, most = self.held + count, self._budget.most
+        if needed > most:
+            raise Refused(413, f"needs {needed} bytes, and the server holds {most}")
+        if self._budget.held + count > most:
+            raise Busy("the server holds too many requests")
+        self._budget.held += count
         self.held += count
+
+    def give(self, count: int) -> None:
+        """Holds so many bytes less."""
+        self._budget.held -= count
+        self.held -= count
+
+    @contextlib.contextmanager
+    def lent(self, count: int) -> Iterator[None]:
+        """Holds so many bytes more within the block; raises as `take`."""
+        self.take(count)
+        try:
+            yield
+        finally:
+            self.give(count)
 
 
 async def read_body(request: Request, share: Share, most: int, seconds: float) -> bytes:
@@ -101,7 +112,10 @@ async def _read(request: Request, share: Share, most: int) -> bytes:
             raise Refused(413, f"the body has more than {most} bytes, the limit")
         share.take(len(chunk))
         chunks.append(chunk)
-    return b"".join(chunks)
+    with share.lent(total):  # until the chunks are gone there are two of each
+        body = b"".join(chunks)
+        chunks.clear()
+    return body
 
 
 async def _discard(stream: AsyncIterator[bytes]) -> None:
@@ -109,33 +123,3 @@ async def _discard(stream: AsyncIterator[bytes]) -> None:
         async with asyncio.timeout(LINGER_SECONDS):
             async for _ in stream:
                 pass
-
-
-async def file_of_form(request: Request, body: bytes) -> bytes:
-    """The content of the one file of a form (multipart/form-data), whatever it is called.
-
-    Raises:
-        Refused: It is no such form.
-    """
-
-    async def whole() -> AsyncIterator[bytes]:
-        yield body
-
-    parser = MultiPartParser(request.headers, whole(), max_files=1, max_fields=8)
-    parser.spool_max_size = len(body) + 1  # so that nothing goes to the disk
-    try:
-        form = await parser.parse()
-    except (MultiPartException, ValueError) as error:
-        raise Refused(400, f"the form cannot be read: {_line(error)}") from error
-    files = [value for _, value in form.multi_items() if not isinstance(value, str)]
-    if len(files) != 1:
-        raise Refused(400, "the form holds no file; valid: one file")
-    try:
-        return await files[0].read()
-    finally:
-        await form.close()
-
-
-def _line(error: Exception) -> str:
-    words = getattr(error, "message", None) or str(error)
-    return next(iter(words.splitlines()), type(error).__name__)

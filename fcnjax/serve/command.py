@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import socket
 
 import jax
 
@@ -19,6 +20,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"fcnjax serve: needs {error.name}: pip install 'fcnjax[serve]'") from error
     bound = server.bind(args.host, args.port)
     with bound:
+        allowed_hosts = _allowed_hosts(args.allow_host, bound)
         model = load(args.workdir, parse_step(args.step), args.dtype)
         if args.bucket:
             model.config.eval.bucket = args.bucket
@@ -27,11 +29,14 @@ def main(argv: list[str]) -> int:
             service.Options(
                 batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
                 queue=args.queue,
+                programs=args.programs,
                 max_bytes=args.max_bytes,
+                max_total_bytes=args.max_total_bytes,
                 max_pixels=args.max_pixels,
                 receive_seconds=args.receive_seconds,
                 answer_seconds=args.answer_seconds,
                 warm=_warm(args.warm, tuple(model.config.augment.crop)),
+                allowed_hosts=allowed_hosts,
             ),
         )
         address = _address(bound)
@@ -65,6 +70,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1)")
     _add(parser, "--port", 8000, "0 takes a free one")
     parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer requests whose Host is this name, such as a proxy's; may be repeated (at a "
+        "loopback address loopback names alone, elsewhere any)",
+    )
+    parser.add_argument(
         "--warm",
         action="append",
         metavar="HxW|none",
@@ -77,9 +90,11 @@ def _parser() -> argparse.ArgumentParser:
         help="images that go to the device together, at most (8; on a CPU, which gains nothing, 1)",
     )
     _add(parser, "--queue", 64, "images that may wait; more are answered 503")
+    _add(parser, "--programs", 64, "compiled for sizes of images, that are kept")
     _add(parser, "--bucket", 0, "pad images to multiples of this (as it was trained)")
     _add(parser, "--max-pixels", 16 * 2**20, "of an image")
     _add(parser, "--max-bytes", 64 * 2**20, "of a request")
+    _add(parser, "--max-total-bytes", 2 * 2**30, "of all requests together, with their images")
     _add(parser, "--connections", 256, "at a time")
     _add(parser, "--receive-seconds", 30, "for a request to arrive")
     _add(parser, "--answer-seconds", 60, "for its images to be labelled")
@@ -100,6 +115,19 @@ def _check(args: argparse.Namespace) -> None:
     if args.port > 65535:
         raise UserError(f"--port: {args.port} is not 0 to 65535")
     _warm(args.warm, (1, 1))
+
+
+def _allowed_hosts(names: list[str], bound: socket.socket) -> tuple[str, ...] | None:
+    """Returns `Options.allowed_hosts`: None at an address that is not a loopback one."""
+    from fcnjax.serve.origins import is_loopback, parse_authority
+
+    hosts = {name: parse_authority(name) for name in names}
+    for name, authority in hosts.items():
+        if authority is None or authority.port is not None:
+            raise UserError(f"--allow-host: {name!r} is not a host's name or address without port")
+    if names or is_loopback(bound.getsockname()[0]):
+        return tuple(authority.host for authority in hosts.values())
+    return None
 
 
 def _warm(words: list[str] | None, usual: tuple[int, int]) -> tuple[tuple[int, int], ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.readers.decode import Encoded, read_image
-from fcnjax.data.readers.limits import TooLarge, refuse_large
+from fcnjax.data.readers.limits import BYTES_PER_PIXEL, TooLarge, refuse_large
 from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.pictures import overlay
@@ -18,20 +18,21 @@ from fcnjax.predict.outputs import mask_picture
 from fcnjax.serve.refusal import Refused
 
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PNM", "BMP")
+SCAN = b"\xff\xda"
+MAX_SCANS = 200  # of a JPEG: each is a pass over all pixels, and one of zeros takes some 20 bytes
 VALID = "a PNG, JPEG, TIFF, PPM or BMP file of one picture"
 
 
-def decode(content: bytes, channels: str, most: int, pages: str = "") -> np.ndarray:
-    """The pixels of an image file, as `fcnjax predict` has them.
+def check(content: bytes, pages: str, most: int) -> tuple[int, int]:
+    """Checks an image file by its header, before any pixel is decoded.
 
     Args:
         content: The file.
-        channels: As the model's `config.data.channels`.
-        most: Pixels.
         pages: As the model's `config.data.pages`.
+        most: The most pixels that it may have.
 
     Returns:
-        `[H, W, C]` uint8, uint16 or float32.
+        Height and width.
 
     Raises:
         Refused: It is too large, or no such file.
@@ -51,8 +52,32 @@ def decode(content: bytes, channels: str, most: int, pages: str = "") -> np.ndar
         raise Refused(400, f"image: cannot be read; valid: {VALID}")
     if header.pages > 1 and not pages:
         raise Refused(400, f"image: holds several pictures ({header.pages}); valid: {VALID}")
+    if content.startswith(b"\xff\xd8") and content.count(SCAN) > MAX_SCANS:
+        raise Refused(400, f"image: is a JPEG of more than {MAX_SCANS} scans")
+    return header.height, header.width
+
+
+def decoded_bytes(size: tuple[int, int], channels: int) -> int:
+    """Returns the bytes that an image of a height and width may take as it is decoded."""
+    return size[0] * size[1] * max(BYTES_PER_PIXEL, 4 * channels)
+
+
+def decode(content: bytes, channels: str, pages: str = "") -> np.ndarray:
+    """Decodes an image file that `check` passed, as `fcnjax predict` does.
+
+    Args:
+        content: The file.
+        channels: As the model's `config.data.channels`.
+        pages: As the model's `config.data.pages`.
+
+    Returns:
+        `[H, W, C]` uint8, uint16 or float32.
+
+    Raises:
+        Refused: It is damaged, or lacks the channels.
+    """
     try:
-        return read_image(file, channels, pages)
+        return read_image(Encoded(content, "image", "request"), channels, pages)
     except UserError as error:
         raise Refused(400, str(error)) from error
 

@@ -15,6 +15,7 @@ class Metrics:
 
     Attributes:
         waiting: Images in the queue.
+        held: Bytes that requests hold, of `Options.max_total_bytes`.
         programs: Compiled programs that are kept.
         ready: Whether the server takes requests: 0 or 1.
     """
@@ -41,6 +42,7 @@ class Metrics:
             "fcnjax_device_seconds", "Spent in the device's batches", registry=registry
         )
         self.waiting = Gauge("fcnjax_waiting_images", "Images in the queue", registry=registry)
+        self.held = Gauge("fcnjax_held_bytes", "Bytes that requests hold", registry=registry)
         self.programs = Gauge("fcnjax_programs", "Compiled programs kept", registry=registry)
         self.ready = Gauge("fcnjax_ready", "1: warm, and not stopping", registry=registry)
 

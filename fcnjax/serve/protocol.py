@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnjax import __version__
+from fcnjax.errors import UserError
+from fcnjax.io.json_files import parse_json
 from fcnjax.predict import Model, Prediction
 from fcnjax.serve.refusal import Refused
 
@@ -28,8 +30,10 @@ DATATYPES = {  # of the input; the model takes all by value (`Model.read`)
 }
 # Of the input, by the model's pixel type.
 OF_PIXELS = {"uint8": "UINT8", "uint16": "UINT16", "float32": "FP32"}
-MOST_JSON = 16 * 2**20  # bytes of a request's JSON: each number becomes an object of Python
+MOST_JSON = 16 * 2**20  # bytes of a request's JSON
+JSON_OBJECTS = 24  # bytes of Python's objects for a byte of JSON: "[]," takes 64
 MOST_NUMBERS = 2 * 2**20  # of an answer's JSON
+NUMBER_BYTES = 64  # of each, as a Python object and as text
 JSON, BINARY = "application/json", "application/octet-stream"
 OUTPUTS = ("mask", "probabilities")
 
@@ -104,23 +108,44 @@ def _datatype(model: Model) -> str:
     return "UINT8" if len(model.class_names) <= 256 else "UINT16"
 
 
+def json_length(body: bytes, declared: str | None) -> int:
+    """Returns the bytes of a body that are JSON.
+
+    Args:
+        body: The JSON, and what follows it.
+        declared: The header `Inference-Header-Content-Length`; None: all is JSON.
+
+    Raises:
+        Refused: The header is no number of bytes that the body has.
+    """
+    if declared is None:
+        return len(body)
+    if not (declared.isascii() and declared.isdecimal()) or int(declared[:12]) > len(body):
+        raise _bad(f"Inference-Header-Content-Length: is not a number of 0 to {len(body)}")
+    return int(declared)
+
+
+def answer_bytes(request: Inference, classes: int) -> int:
+    """Returns the bytes that the answer's numbers take as Python objects and text."""
+    pixels = int(np.prod(request.image.shape[:3], dtype=np.int64))
+    counts = {"mask": pixels, "probabilities": pixels * classes}
+    written = [counts[name] for name, binary in request.outputs if not binary]
+    return NUMBER_BYTES * sum(min(count, MOST_NUMBERS) for count in written)
+
+
 def parse(body: bytes, json_bytes: str | None, channels: int, limits: Limits) -> Inference:
     """Reads a request to infer.
 
     Args:
         body: The JSON, and what follows it.
-        json_bytes: `Inference-Header-Content-Length`, the size of the JSON; None: all is JSON.
+        json_bytes: As `json_length`'s `declared`.
         channels: Of the model.
         limits: What may be asked for.
 
     Raises:
         Refused: It is no such request.
     """
-    length = len(body)
-    if json_bytes is not None:
-        if not (json_bytes.isascii() and json_bytes.isdecimal()) or int(json_bytes[:12]) > length:
-            raise _bad(f"Inference-Header-Content-Length: is not a number of 0 to {length}")
-        length = int(json_bytes)
+    length = json_length(body, json_bytes)
     message = _load(body[:length])
     inputs = message.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -142,18 +167,14 @@ def _load(text: bytes) -> dict[str, Any]:
             413, f"the JSON has {len(text)} bytes; the limit is {MOST_JSON}; send tensors as binary"
         )
     try:
-        message = json.loads(text, parse_constant=_no_constant)
-    except RecursionError as error:
-        raise _bad("the request is not valid JSON: it is nested too deep") from error
-    except ValueError as error:
-        raise _bad(f"the request is not valid JSON: {error}") from error
+        message = parse_json(text.decode(), "the request")
+    except UnicodeDecodeError as error:
+        raise _bad("the request: is not JSON: it is not UTF-8") from error
+    except UserError as error:
+        raise _bad(str(error)) from error
     if not isinstance(message, dict):
         raise _bad("the request is not a JSON object")
     return message
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"it has {name}")
 
 
 def _parameters(of: dict[str, Any], what: str) -> dict[str, Any]:
@@ -236,15 +257,18 @@ def _from_json(data: Any, dtype: np.dtype) -> np.ndarray:
     if not isinstance(data, list):
         raise _bad("image: data is not a list of numbers")
     try:
-        found = np.asarray(data)
-    except (ValueError, OverflowError, RecursionError) as error:
+        values = np.asarray(data, object)
+        # By their types, before NumPy makes an array that is as wide as the longest text.
+        kinds = set(map(type, values.flat))
+        if not kinds <= {int, float}:
+            raise _bad("image: data is not a list of numbers, flat or nested as the shape")
+        found = values.astype(np.float64 if float in kinds else np.int64)
+    except (ValueError, OverflowError) as error:
         raise _bad("image: data is not a list of numbers, flat or nested as the shape") from error
-    if found.dtype.kind not in "iuf":
-        raise _bad("image: data is not a list of numbers")
     if dtype.kind in "iu":
         least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
         fits = not found.size or (found.min() >= least and found.max() <= most)
-        if not (fits and (found % 1 == 0).all()):
+        if not (fits and (found == np.rint(found)).all()):
             raise _bad(f"image: data has numbers that are not whole ones of {least} to {most}")
     # A number too large for float32 becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
@@ -261,20 +285,24 @@ def answer(
     """
     described, blobs = [], []
     for name, binary in request.outputs:
-        array = np.stack([getattr(prediction, name) for prediction in predictions])
+        arrays = [getattr(prediction, name) for prediction in predictions]
+        count = len(arrays) * arrays[0].size
         datatype = "FP32" if name == "probabilities" else _datatype(model)
-        tensor = {"name": name, "datatype": datatype, "shape": list(array.shape)}
+        shape = [len(arrays), *arrays[0].shape]
+        tensor = {"name": name, "datatype": datatype, "shape": shape}
         if binary:
-            blobs.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-            tensor["parameters"] = {"binary_data_size": len(blobs[-1])}
-        elif array.size > MOST_NUMBERS:
+            size = count * arrays[0].itemsize
+            tensor["parameters"] = {"binary_data_size": size}
+            # Not copied until they are joined.
+            blobs.extend(memoryview(_little_endian(array)).cast("B") for array in arrays)
+        elif count > MOST_NUMBERS:
             raise Refused(
                 413,
-                f"{name}: has {array.size} numbers, and the limit of JSON is {MOST_NUMBERS}; "
+                f"{name}: has {count} numbers, and the limit of JSON is {MOST_NUMBERS}; "
                 "ask for binary data",
             )
         else:
-            tensor["data"] = array.ravel().tolist()
+            tensor["data"] = np.stack(arrays).ravel().tolist()
         described.append(tensor)
     message = {"model_name": NAME, "model_version": str(model.step), "outputs": described}
     if request.id is not None:
@@ -284,3 +312,7 @@ def answer(
         return head, {"content-type": JSON}
     headers = {"content-type": BINARY, "inference-header-content-length": str(len(head))}
     return b"".join([head, *blobs]), headers
+
+
+def _little_endian(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

@@ -1,6 +1,13 @@
 """Answers that are not what was asked for: a status, and one plain line."""
 
+from starlette.responses import JSONResponse
+
 RETRY_SECONDS = 1  # after which one who was told that the server is busy may come again
+
+
+def printable(text: str) -> str:
+    """Returns the text in one line, with `?` for characters that a terminal may act on."""
+    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 class Refused(Exception):
@@ -22,3 +29,10 @@ class Busy(Refused):
 
     def __init__(self, message: str):
         super().__init__(503, f"{message}; try again in {RETRY_SECONDS} s")
+
+
+def error_response(status: int, message: str, **headers: str) -> JSONResponse:
+    """Returns the answer to a request that is not served: `{"error": message}`, in one line."""
+    if status == 503:
+        headers["Retry-After"] = str(RETRY_SECONDS)
+    return JSONResponse({"error": printable(message)}, status, headers)

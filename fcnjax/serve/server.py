@@ -1,12 +1,15 @@
-"""uvicorn, with what it lacks: limits of connections and of slow clients, and exit code 0.
+"""uvicorn, with what it lacks: strict framing, limits of connections and of slow clients, exit 0.
 
 uvicorn waits for ever for a head that does not end, for a body that does not end after the answer,
 and for a client that does not read; and it ends by the signal that stopped it.
 """
 
+import asyncio
 import contextlib
+import json
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,7 +19,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fcnjax.errors import UserError
 from fcnjax.serve.app import make_app
-from fcnjax.serve.refusal import RETRY_SECONDS
+from fcnjax.serve.framing import StrictConnection
+from fcnjax.serve.refusal import RETRY_SECONDS, printable
 from fcnjax.serve.service import Service
 
 LEAST_READ = 64 * 2**10  # bytes that a client reads in `receive_seconds`, or is cut off
@@ -54,6 +58,10 @@ class Connection(H11Protocol):
     _since = 0.0
     _refused = False
 
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.conn = StrictConnection()
+
     def connection_made(self, transport) -> None:
         """Refuses one too many."""
         if len(self.connections) >= self.config.app_connections:
@@ -67,6 +75,32 @@ class Connection(H11Protocol):
         """Leaves what a refused client sends."""
         if not self._refused:
             super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers a request that is not valid HTTP/1.1, and closes the connection.
+
+        Where an answer is under way already, there is none: the client sent what nobody can read.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # so that the application does not answer as well
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            words = "the request is not valid HTTP/1.1"
+            if isinstance(error := sys.exception(), h11.RemoteProtocolError):
+                words = f"{words}: {printable(str(error))[:200]}"
+            content = json.dumps({"error": words}).encode()
+            headers = [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(content))),
+                ("Connection", "close"),
+            ]
+            events = (
+                h11.Response(status_code=400, headers=headers, reason="Bad Request"),
+                h11.Data(data=content),
+                h11.EndOfMessage(),
+            )
+            self.transport.write(b"".join(self.conn.send(event) for event in events))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As uvicorn's, of one that it knows."""
@@ -138,6 +172,7 @@ class Server(uvicorn.Server):
             )
         )
         self._service = service
+        self._drain_seconds = drain_seconds
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -148,10 +183,30 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Looks at the connections, once a second."""
         if counter % 10 == 0:
-            now, seconds = time.monotonic(), self._service.options.receive_seconds
-            for connection in list(self.server_state.connections):
-                connection.check(now, seconds)
+            self._check_connections()
         return await super().on_tick(counter) or self._service.fault is not None
+
+    def _check_connections(self) -> None:
+        now, seconds = time.monotonic(), self._service.options.receive_seconds
+        for connection in list(self.server_state.connections):
+            connection.check(now, seconds)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is under way; cuts off clients that are too slow, and the last at the end."""
+        watch = asyncio.create_task(self._watch_shutdown())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            watch.cancel()
+
+    async def _watch_shutdown(self) -> None:
+        end = time.monotonic() + self._drain_seconds - 0.5
+        while time.monotonic() < end:
+            self._check_connections()
+            await asyncio.sleep(min(1.0, max(0.0, end - time.monotonic())))
+        # Before uvicorn cancels their tasks, which would print a traceback for each.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

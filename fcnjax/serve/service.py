@@ -1,7 +1,8 @@
 """What every route of the server uses: the model behind its batcher, threads, limits, counters."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -18,7 +19,9 @@ from fcnjax.serve.refusal import Busy
 
 T = TypeVar("T")
 
-BODIES = 16  # of the largest size, that all requests together may hold, decoded images included
+# Bytes a pixel of the canvas, beside the image and its probabilities: the mask as the device has it
+# and as it is answered, the overlay, and the answer's file.
+RESULT_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -28,20 +31,28 @@ class Options:
     Attributes:
         batch: Images that go to the device together, at most.
         queue: Images that may wait, over all requests; more are refused.
+        programs: Compiled programs that are kept.
         max_bytes: Of a request's body.
+        max_total_bytes: That all requests together may hold: bodies, JSON values, images,
+            probabilities and answers. A batch on the device is beyond that.
         max_pixels: Of an image.
         receive_seconds: For a request to arrive.
         answer_seconds: For its images to be labelled, from then on.
         warm: Heights and widths whose programs are compiled at the start.
+        allowed_hosts: Names in lower case that requests may be for, besides loopback names and
+            addresses; None: any name. Requests are then also answered for pages of any origin.
     """
 
     batch: int = 8
     queue: int = 64
+    programs: int = 64
     max_bytes: int = 64 * 2**20
+    max_total_bytes: int = 2 * 2**30
     max_pixels: int = 16 * 2**20
     receive_seconds: float = 30.0
     answer_seconds: float = 60.0
     warm: tuple[tuple[int, int], ...] = ()
+    allowed_hosts: tuple[str, ...] | None = None
 
 
 class Service:
@@ -64,7 +75,8 @@ class Service:
         self.options = options
         self.channels = len(channel_names(model.config.data.channels))
         self.metrics = Metrics()
-        self.budget = Budget(BODIES * options.max_bytes)
+        self.budget = Budget(options.max_total_bytes)
+        self.metrics.held.set_function(lambda: self.budget.held)
         self.limits = Limits(options.queue, options.max_pixels)
         self.ready = False
         self.fault: Exception | None = None
@@ -74,6 +86,7 @@ class Service:
             most=options.batch,
             pixels=options.max_pixels,
             queue=options.queue,
+            programs=options.programs,
         )
         # Decoding and encoding; apart from the device's threads, which are never to wait for it.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="images")
@@ -113,18 +126,35 @@ class Service:
         rows = batch.reshape(-1, *batch.shape[2:])
         return (await self.in_thread(self.model.read, rows)).reshape(batch.shape)
 
-    async def label(self, images: Sequence[np.ndarray], *, probabilities: bool) -> list[Prediction]:
-        """Labels images `[H, W, C]`, as `Batcher` does.
+    def label_bytes(self, size: Sequence[int], probabilities: bool) -> int:
+        """Returns the bytes that an image of a height and width takes until it is answered."""
+        height, width = self.model.canvas([tuple(size)])
+        pixel = 2 * self.channels * np.dtype(self.model.pixel_type or np.float32).itemsize
+        if probabilities:  # as the device has them, and as they are answered
+            pixel += 2 * 4 * len(self.model.class_names)
+        return height * width * (pixel + RESULT_BYTES)
+
+    @contextlib.asynccontextmanager
+    async def deadline(self) -> AsyncIterator[None]:
+        """Bounds the time in the block.
 
         Raises:
-            Busy: There is no room in the queue, or it took too long.
+            Busy: It took longer than `options.answer_seconds`.
         """
         seconds = self.options.answer_seconds
         try:
             async with asyncio.timeout(seconds):
-                return await self._batcher(images, probabilities=probabilities)
+                yield
         except TimeoutError as error:
             raise Busy(f"the images were not labelled within {seconds:g} s") from error
+
+    async def label(self, images: Sequence[np.ndarray], *, probabilities: bool) -> list[Prediction]:
+        """Labels images `[H, W, C]`, as `Batcher` does.
+
+        Raises:
+            Busy: There is no room in the queue.
+        """
+        return await self._batcher(images, probabilities=probabilities)
 
     async def in_thread(self, function: Callable[..., T], *args: object) -> T:
         """Calls a function that takes a while, beside the event loop."""

@@ -33,16 +33,19 @@ def test_images_of_mixed_sizes_together_are_as_alone(model, images):
         assert (found.mask == mask_only.mask).all()
 
 
-def test_few_programs_and_they_can_be_dropped(model, images):
-    model.forget()
+def test_few_programs_and_a_copy_has_its_own(model, images):
+    model(images[0])
+    before = model._both._cache_size()
+    model = model.with_own_programs()
+    assert model._both._cache_size() == 0
     for count in (1, 2, 3, 4, 3, 2):
         rng = np.random.default_rng(count)
         sizes = rng.integers(17, 32, (count, 2))
         found = model.batch([np.zeros((*size, 3), np.uint8) for size in sizes])
         assert [prediction.mask.shape for prediction in found] == [tuple(size) for size in sizes]
     assert model._both._cache_size() == 3
-    model.forget()
-    assert model._both._cache_size() == 0
+    assert model.with_own_programs()._both._cache_size() == 0
+    assert before > 0
 
 
 def test_types_are_taken_by_value_and_a_scale_is_one_for_all(model, images):

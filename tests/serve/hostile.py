@@ -1,4 +1,4 @@
-"""Requests that are good, broken and hostile, at random: what `test_hostile.py` sends."""
+"""Requests that are good, broken and hostile, at random: for tests, fuzzing and the soak."""
 
 import contextlib
 import gzip
@@ -15,7 +15,7 @@ SIZES = [(45, 53), (64, 64), (33, 20), (16, 16)]
 PATHS = ["/etc/passwd", "../../etc/passwd", "C:\\x", "file:///etc/passwd", "%2e%2e/x", "a\x00b"]
 INFER = "/v2/models/segmenter/infer"
 # Statuses that are an answer; any other is a fault.
-FINE = {200, 400, 404, 405, 408, 413, 415, 503}
+FINE = {100, 200, 400, 403, 404, 405, 408, 413, 415, 421, 503}
 
 
 def picture(rng):
@@ -153,7 +153,7 @@ def request(rng):
 def rude(rng, port):
     """Speaks to the server as no client should, and leaves, perhaps before the answer."""
     body, _ = infer(rng)
-    head = f"POST {INFER} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n"
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
     parts = [
         rng.bytes(200),
         b"GET / HTTP/9.9\r\n\r\n",
@@ -161,10 +161,11 @@ def rude(rng, port):
         (head + "\r\n").encode() + body[: len(body) // 2],
         head.encode(),
         (head + "Transfer-Encoding: chunked\r\n\r\n").encode() + b"zz\r\n",
-        b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFF\r\nab",
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 20,
-        b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+        b"POST /segment HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        b"FFFFFFFF\r\nab",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20,
+        b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
     ]
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         connection.sendall(parts[rng.integers(len(parts))])
@@ -172,3 +173,77 @@ def rude(rng, port):
             connection.settimeout(0.2)
             with contextlib.suppress(TimeoutError):
                 connection.recv(1000)
+
+
+HOSTS = [b"localhost", b"127.0.0.1:80", b"[::1]", b"evil.example", b"localhost@x", b"", b"a\rb"]
+ORIGINS = [b"http://localhost", b"http://evil.example", b"null", b"", b"http://localhost:1"]
+LINES = [
+    b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked", b"Content-Length: 3",
+    b"Content-Length: 99999999999", b"Content-Length: -1", b"Content-Length : 5", b"X: a\nY: b",
+    b"X: a\r\n folded: b", b"X:" + b"a" * 9000, b"Expect: 100-continue", b"Connection: close",
+    b"Connection: Upgrade\r\nUpgrade: websocket", b"Upgrade: h2c", b"Content-Encoding: gzip",
+    b"Inference-Header-Content-Length: 7", b"Content-Type: multipart/form-data; boundary=b",
+    b"Content-Type: multipart/form-data; boundary=", b"Accept: application/json", b"X: \x00",
+    b"Sec-Fetch-Site: cross-site", b"Host: localhost", b"\xff\xfe: \xff", b"Cookie: " + b"a" * 200,
+]  # fmt: skip
+
+
+def chunked(rng, body):
+    """The body in chunks of any sizes, some with extensions."""
+    pieces = []
+    while body:
+        size = int(rng.choice([1, 7, 1000, 10**6]))
+        piece, body = body[:size], body[size:]
+        pieces.append(b"%x%s\r\n%s\r\n" % (len(piece), rng.choice([b"", b";a=b"]), piece))
+        if len(pieces) > 500:
+            break
+    return b"".join(pieces) + b"0\r\n\r\n"
+
+
+def raw_request(rng):
+    """The bytes of a request, perhaps with some changed; as often as not a valid one."""
+    method, path, body, headers, _ = request(rng)
+    host = HOSTS[0 if rng.random() < 0.6 else rng.integers(len(HOSTS))]
+    lines = [f"{method} {path} HTTP/1.1".encode("latin-1", "replace"), b"Host: " + host]
+    lines += [f"{name}: {value}".encode("latin-1", "replace") for name, value in headers.items()]
+    if rng.random() < 0.3:
+        lines.append(b"Origin: " + ORIGINS[rng.integers(len(ORIGINS))])
+    if rng.random() < 0.3:
+        lines.append(b"Transfer-Encoding: chunked")
+        body = chunked(rng, body)
+    elif rng.random() < 0.9:
+        lines.append(b"Content-Length: %d" % (len(body) + int(rng.choice([0, 0, 0, -1, 1, 1000]))))
+    while rng.random() < 0.4:
+        lines.insert(int(rng.integers(1, len(lines) + 1)), LINES[rng.integers(len(LINES))])
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    if rng.random() < 0.4:
+        head = broken(rng, head)
+    if rng.random() < 0.1:
+        body = body[: int(rng.integers(len(body) + 1))]
+    return head + body
+
+
+def raw(rng, port, timeout):
+    """Sends one or several requests as bytes, in pieces; the last status and its content.
+
+    Raises:
+        TimeoutError: The connection is still open, and without an answer, after so many seconds.
+    """
+    content = b"".join(raw_request(rng) for _ in range(int(rng.choice([1, 1, 1, 2, 5]))))
+    said = b""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    with connection, contextlib.suppress(ConnectionError):
+        at = int(rng.integers(len(content) + 1)) if rng.random() < 0.3 else 0
+        for piece in (content[:at], content[at:]):
+            connection.sendall(piece)
+        connection.settimeout(float(rng.choice([0.05, 0.5])))
+        with contextlib.suppress(TimeoutError):
+            while piece := connection.recv(2**16):
+                said += piece
+        connection.settimeout(timeout)
+        connection.shutdown(socket.SHUT_WR)
+        while piece := connection.recv(2**16):
+            said += piece
+    answers = [part for part in said.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()]
+    worst = max(answers, key=lambda part: part[:3] == b"500", default=b"")
+    return (int(worst[:3]) if worst else "no answer"), worst

@@ -1,7 +1,9 @@
 """Images of different requests go to the device together; a full queue is told so."""
 
 import asyncio
+import copy
 import threading
+import weakref
 
 import jax
 import numpy as np
@@ -19,21 +21,23 @@ class Painter:
     Attributes:
         batches: The sizes of the images of each.
         go: Cleared, a batch waits for it.
-        dropped: How many batches there had been whenever the programs were dropped.
+        copies: Weak references to the models that it gave programs of their own.
     """
 
     pixel_type = "uint8"
 
     def __init__(self):
-        self.batches, self.dropped = [], []
+        self.batches, self.copies = [], []
         self.go = threading.Event()
         self.go.set()
 
     def canvas(self, sizes):
         return tuple(-(-max(sides) // 16) * 16 for sides in zip(*sizes, strict=True))
 
-    def forget(self):
-        self.dropped.append(len(self.batches))
+    def with_own_programs(self):
+        model = copy.copy(self)
+        self.copies.append(weakref.ref(model))
+        return model
 
     def batch(self, images, *, probabilities):
         assert len({str(image.dtype) for image in images}) == 1
@@ -48,7 +52,7 @@ class Painter:
 
 def run(model, function, **options):
     """Runs `function(batcher)` with a batcher of the model."""
-    options = {"most": 4, "pixels": 10**6, "queue": 16, **options}
+    options = {"most": 4, "pixels": 10**6, "queue": 16, "programs": 64, **options}
 
     async def main():
         batcher = Batcher(model, Metrics(), **options)
@@ -84,7 +88,8 @@ def test_what_comes_while_the_device_works_goes_together():
     wanting = (2, 4)  # probabilities
 
     async def requests(batcher):
-        await batcher(images, probabilities=True)  # from here on no program is new
+        for probabilities in (False, True):  # from here on no program is new
+            await batcher(images, probabilities=probabilities)
         first = await busy(batcher, model, images[0])
         del model.batches[:]
         tasks = [
@@ -97,13 +102,14 @@ def test_what_comes_while_the_device_works_goes_together():
         return [found for (found,) in await asyncio.gather(*tasks)]
 
     found = run(model, requests)
-    # Six of the bucket 48x64, whatever their sizes, by four at most; one of another bucket.
+    # Four of the bucket 48x64, whatever their sizes, without those that want probabilities; two of
+    # it that want them; one of another bucket.
     sizes = [image.shape[:2] for image in images]
-    assert sorted(model.batches, key=len) == [sizes[6:], sizes[4:6], sizes[:4]]
+    usual = [sizes[i] for i in (0, 1, 3, 5)]
+    assert sorted(model.batches, key=len) == [sizes[6:], [sizes[i] for i in wanting], usual]
     for i, (image, prediction) in enumerate(zip(images, found, strict=True)):
         assert (prediction.mask == (image[..., 0] > 127)).all()
-        # The others of a batch may have them or not.
-        assert i not in wanting or prediction.probabilities.shape == (*image.shape[:2], 2)
+        assert (prediction.probabilities is not None) == (i in wanting)
 
 
 def test_little_of_a_batch_is_padding():
@@ -193,24 +199,26 @@ def test_an_image_too_large_for_the_device_fails_alone():
     assert (error.status, "does not fit the device's memory" in error.message) == (413, True)
 
 
-def test_programs_are_few(monkeypatch):
-    monkeypatch.setattr("fcnjax.serve.batching.MOST_PROGRAMS", 3)
+def test_the_programs_of_unusual_sizes_are_freed_first():
     model = Painter()
 
     async def requests(batcher):
-        for size in ((16, 16), (16, 32), (16, 48), (16, 16), (16, 64)):
-            await batcher(pictures(size), probabilities=False)
+        for width in (16, 32, 48, 64, 80, 96):
+            await batcher(pictures((16, 16)), probabilities=False)  # the usual one
+            await batcher(pictures((16, width)), probabilities=False)
+        alive = [reference() is not None for reference in model.copies]
+        assert alive == [True, False, False, False, True, True]
+        return {program.canvas for program in batcher._programs}
 
-    run(model, requests)
-    assert model.dropped == [5]
+    assert run(model, requests, programs=3) == {(16, 16), (16, 80), (16, 96)}
 
 
 def test_warm_compiles_what_is_needed(model):
     async def requests(batcher):
         await batcher.warm((45, 53), 3)
-        return {(program.rows, program.probabilities) for program in batcher._known}
+        for program, own in batcher._programs.items():
+            sizes = own._both._cache_size(), own._mask_only._cache_size()
+            assert sizes == (program.probabilities, not program.probabilities)
+        return {(program.rows, program.probabilities) for program in batcher._programs}
 
-    model.forget()
-    found = run(model, requests, most=2)
-    assert found == {(n, p) for n in (1, 2) for p in (False, True)}
-    assert model._both._cache_size() == model._mask_only._cache_size() == 2
+    assert run(model, requests, most=2) == {(n, p) for n in (1, 2) for p in (False, True)}

@@ -2,6 +2,9 @@
 
 import io
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -120,11 +123,14 @@ NAN = np.full((1, 4, 4, 3), np.nan, np.float32)
 GOOD = np.zeros((1, 4, 4, 3), np.uint8)
 MIB = 2**20
 BAD = [
-    (b"", 400, "not valid JSON"),
-    (b"{", 400, "not valid JSON"),
-    (b"\xff\xfe", 400, "not valid JSON"),
+    (b"", 400, "is not JSON"),
+    (b"{", 400, "is not JSON"),
+    (b"\xff\xfe", 400, "is not UTF-8"),
     (b"[" * 100_000, 400, "nested too deep"),
     (b'{"a":' * 100_000, 400, "nested too deep"),
+    (b'{"a":' * 70 + b"1" + b"}" * 70, 400, "nested too deep"),
+    (b'{"a": ' + b"9" * 5000 + b"}", 400, "beyond 64 bits"),
+    (b'{"id": "\\ud800"}', 400, "an unpaired surrogate"),
     (b"[]", 400, "not a JSON object"),
     (b"{}", 400, "inputs: is not a list of one"),
     ({"inputs": [1]}, 400, "inputs: is not a list of one"),
@@ -140,15 +146,19 @@ BAD = [
     (message(GOOD, shape=[1, 4, 4.0, 3]), 400, "not of four numbers"),
     (message(GOOD, shape=[1, 4, 5, 3]), 400, "has 48 numbers, and the shape 60"),
     (message(GOOD, shape=[9, 4, 4, 3]), 413, "a batch of more than 8"),
-    (message(GOOD, shape=[1, 10**30, 10**30, 3]), 413, "more than 16384 pixels"),
+    (message(GOOD, shape=[1, 10**18, 10**18, 3]), 413, "more than 16384 pixels"),
     (message(GOOD, data=["a"] * 48), 400, "not a list of numbers"),
     (message(GOOD, data=[[1], 2]), 400, "not a list of numbers"),
-    (message(GOOD, data=[10**30] * 48), 400, "not a list of numbers"),
+    (message(GOOD, data=[10**30] * 48), 400, "beyond 64 bits"),
+    (message(GOOD, data=[2**64 - 1] * 48), 400, "not a list of numbers"),
+    (message(GOOD, data=[True] * 47 + [1]), 400, "not a list of numbers"),
+    (message(GOOD, data=["1"] * 47 + [1]), 400, "not a list of numbers"),
+    (message(GOOD, data=["x" * 10**5] + [""] * 10**5), 400, "not a list of numbers"),
     (message(GOOD, data={}), 400, "not a list of numbers"),
     (message(GOOD, data=[-1] * 48), 400, "whole ones of 0 to 255"),
     (message(GOOD, data=[256] * 48), 400, "whole ones of 0 to 255"),
     (message(GOOD, data=[0.5] * 48), 400, "whole ones of 0 to 255"),
-    (message(GOOD, data=[1e999] * 48), 400, "not valid JSON"),
+    (message(GOOD, data=[1e999] * 48), 400, "whole ones of 0 to 255"),
     (message(GOOD, "FP32", data=[2.5] * 48), 400, "with fractions; valid: 0..1, or whole numbers"),
     (message(GOOD, "FP32", data=[256.0] * 48), 400, "takes uint8 (0 to 255)"),
     (message(GOOD, "FP32", data=[1e300] * 48), 400, "NaN or infinite"),
@@ -216,23 +226,51 @@ def test_openapi_names_every_route(client):
             assert path[method]["responses"]["200"]
 
 
+def grey_png(height, width):
+    file = io.BytesIO()
+    Image.new("L", (width, height)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_all_requests_together_hold_so_much(make_client):
-    client = make_client(max_bytes=4000)  # 64,000 in all
+    client = make_client(max_bytes=4000, max_total_bytes=99_999)
     budget = client.service.budget
+    assert client.post(INFER, json=message(GOOD)).status_code == 200
     with budget.share() as share:
-        share.take(63_000)
+        share.take(95_000)
         answer = client.post(INFER, json=message(GOOD))
-        assert answer.status_code == 200
-        answer = client.post(INFER, json=message(np.zeros((1, 20, 20, 3), np.uint8)))
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
         assert "holds too many requests; try again in 1 s" in answer.json()["error"]
     large = np.zeros((1, 64, 64, 3), np.uint8)
     assert client.post(INFER, json=message(large)).status_code == 413  # its body
-    grey = Image.new("L", (100, 100))
-    file = io.BytesIO()
-    grey.save(file, "PNG")
-    answer = client.post("/segment?output=json", content=file.getvalue())
-    assert answer.status_code == 413
-    assert "needs 150000 bytes, and the server holds 64000" in answer.json()["error"]
-    # All was given back.
-    assert budget._held == 0
+    # 24 bytes a byte of JSON; 12 a decoded pixel; two copies of the image, of the probabilities of
+    # three classes, and 16 more, a pixel of the canvas.
+    dark, wide = grey_png(100, 100), grey_png(40, 70)
+    for path, content, needs in (
+        (INFER, f"{json.dumps(message(GOOD)):<4000}", 4000 + 24 * 4000),
+        ("/segment", dark, len(dark) + 12 * 100 * 100),
+        ("/segment?output=json", wide, len(wide) + 12 * 40 * 70 + 46 * 48 * 80),
+    ):
+        answer = client.post(path, content=content)
+        assert answer.status_code == 413, answer.text
+        assert f"needs {needs} bytes, and the server holds 99999" in answer.json()["error"]
+    assert budget.held == 0  # all was given back
+
+
+def test_large_images_that_wait_are_bounded_in_bytes(make_client, model, monkeypatch):
+    # Each takes 12 bytes a pixel, decoded, and 22 a pixel of its canvas, 112x112.
+    one = 12 * 100 * 100 + 22 * 112 * 112
+    client = make_client(max_total_bytes=3 * one - 1)
+    go, usual = threading.Event(), model.batch
+    monkeypatch.setattr(
+        model, "batch", lambda *args, **kwargs: go.wait(30) and usual(*args, **kwargs)
+    )
+    png = grey_png(100, 100)
+    with ThreadPoolExecutor(6) as pool:
+        tasks = [pool.submit(client.post, "/segment", content=png) for _ in range(6)]
+        while sum(task.done() for task in tasks) < 4:
+            time.sleep(0.01)
+        assert 2 * one <= client.service.budget.held < 3 * one
+        go.set()
+    assert sorted(task.result().status_code for task in tasks) == [200] * 2 + [503] * 4
+    assert client.service.budget.held == 0

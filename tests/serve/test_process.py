@@ -67,7 +67,7 @@ def test_it_serves_and_ends_in_order(workdir, png):
         assert (status, mask[:4]) == (200, b"\x89PNG")
 
         # Slow ones are cut off: a head, and a body, that does not end; and one that never begins.
-        head = b"POST /segment HTTP/1.1\r\nHost: x\r\n"
+        head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\n"
         sent = (b"", head, head + b"Content-Length: 100\r\n\r\nabc", head * 2)
         slow = [socket.create_connection(("127.0.0.1", port)) for _ in sent]
         for connection, part in zip(slow, sent, strict=True):

@@ -142,7 +142,7 @@ def test_other_requests_that_are_refused(client, png):
         (segment(client, b"nothing", headers=form), 400, "the form"),
         (segment(client, part, headers=form), 400, "holds no file"),
         (segment(client, b"x", headers={"Content-Type": "multipart/form-data"}), 400, "boundary"),
-        (client.post("/segment", files=[("a", ("a", png)), ("b", ("b", png))]), 400, "files"),
+        (client.post("/segment", files=[("a", ("a", png)), ("b", ("b", png))]), 400, "several"),
         (client.get("/segment"), 405, "Method Not Allowed"),
         (client.get("/segment/"), 404, "Not Found"),
         (client.get("/../../etc/passwd"), 404, "Not Found"),
