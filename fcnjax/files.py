@@ -1,7 +1,6 @@
 """Files that are whole or absent, and where downloads are kept."""
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import json
@@ -107,23 +106,6 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of `path`, a file beside it: who comes second waits for the first to end.
-
-    Raises:
-        UserError: The folder cannot be written; names `path`.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = (path.parent / f".{path.name}.lock").open("w")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def inside(folder: str | Path, name: str | Path, where: object) -> Path:

@@ -8,8 +8,8 @@ import fcnjax
 ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
     {"errors"},
-    {"subcommands", "defaults"},
-    {"io", "packages", "files", "config"},
+    {"subcommands", "defaults", "io"},
+    {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"workdir", "model_file", "hosts", "patience"},
     {"models", "data"},

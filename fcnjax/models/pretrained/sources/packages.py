@@ -14,7 +14,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fcnjax.errors import UserError, choose
-from fcnjax.files import locked, sha256
+from fcnjax.files import sha256
+from fcnjax.io.lock_file import locked
 from fcnjax.models.pretrained.numpy_pickles import read_arrays
 from fcnjax.models.pretrained.sources.weights import (
     IMAGENET_MEAN,
