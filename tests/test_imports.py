@@ -11,7 +11,7 @@ LAYERS = [
     {"subcommands", "defaults", "io"},
     {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
-    {"workdir", "model_file", "hosts", "patience"},
+    {"workdir", "model_file", "hosts", "patience", "quiet_saves", "stop_signals", "machine_faults"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},
     {"accumulate", "balance"},
