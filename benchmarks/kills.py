@@ -27,12 +27,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from same_runs import compare
 
 ISOLATED = "FCNJAX_KILLS_ISOLATED"  # set in the process that has its own mounts
 DISK_BYTES = 64 * 2**20
@@ -283,12 +284,13 @@ def _kill(runs: Trainings, moment: str, how: str, target: int) -> Row:
         time.sleep(delay / 1000)
     _signal(process, signal.SIGKILL if how == "SIGKILL" else signal.SIGTERM)
     if how == "requeue":
-        after, _ = runs.start()
+        after, later_errors = runs.start()
         process.wait(120)
-        # The new run has the workdir to itself and goes on; it is the next kill's to replace.
-        _wait(after, lambda: after.poll() is not None, 3)
+        _wait(after, lambda: False, 3)
         _signal(after, signal.SIGKILL)
         after.wait(60)
+        with errors.open("a") as file:
+            file.write(later_errors.read_text())
     process.wait(120)
     return _row(moment, how, runs, process, errors, begin)
 
@@ -355,60 +357,6 @@ def faults(row: Row) -> list[str]:
     if len(row.error_lines) > 1:
         found.append(f"{len(row.error_lines)} lines on standard error: {row.error_lines[0]}")
     return found
-
-
-def compare(killed: Path, alone: Path) -> list[str]:
-    """How two workdirs differ."""
-    found = []
-    for name in ("config.json", "split.json", "metrics.json"):
-        if (killed / name).read_text() != (alone / name).read_text():
-            found.append(f"{name} differs")
-    if _metrics(killed) != _metrics(alone):
-        found.append("metrics.jsonl differs")
-    names = [
-        sorted(path.name for path in (*workdir.iterdir(), *(workdir / "checkpoints").iterdir()))
-        for workdir in (killed, alone)
-    ]
-    names[0] = [name for name in names[0] if name != "damaged_checkpoints"]
-    if names[0] != names[1]:
-        found.append(f"the workdir has {names[0]}, not {names[1]}")
-    arrays, expected = _arrays(killed), _arrays(alone)
-    if arrays.keys() != expected.keys():
-        found.append("the checkpoint has other arrays")
-    else:
-        different = [name for name, array in arrays.items() if array != expected[name]]
-        if different:
-            found.append(f"{len(different)} of {len(arrays)} arrays differ: {different[:3]}")
-    return found
-
-
-def _metrics(workdir: Path) -> list[dict]:
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return [{**json.loads(line), "images_per_second": None} for line in lines]
-
-
-def _arrays(workdir: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Type, shape and bytes of each array of the newest checkpoint, and its progress."""
-    import orbax.checkpoint as ocp
-
-    folder = workdir / "checkpoints"
-    step = max(int(path.name) for path in folder.iterdir())
-    found = {"progress": ("", (), (folder / str(step) / "progress" / "metadata").read_bytes())}
-    for item in ("model", "training"):
-        tree = ocp.StandardCheckpointer().restore(folder / str(step) / item)
-        leaves = {} if tree is None else _flat(tree, item)
-        found |= {name: (str(a.dtype), a.shape, a.tobytes()) for name, a in leaves.items()}
-    return found
-
-
-def _flat(tree: object, name: str) -> dict[str, np.ndarray]:
-    if isinstance(tree, dict):
-        parts = tree.items()
-    elif isinstance(tree, Sequence):
-        parts = enumerate(tree)
-    else:
-        return {} if tree is None else {name: np.asarray(tree)}
-    return {key: leaf for k, part in parts for key, leaf in _flat(part, f"{name}.{k}").items()}
 
 
 def _shared_memory(isolated: bool) -> dict[str, int]:
