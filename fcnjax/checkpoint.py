@@ -8,9 +8,10 @@ passed over for the newest whole one, and kept aside, never deleted.
 """
 
 import contextlib
+import errno
 import functools
 import hashlib
-import logging
+import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -25,10 +26,8 @@ from fcnjax.files import write_json
 from fcnjax.hosts import on_first
 from fcnjax.io.json_files import read_json
 from fcnjax.metrics import lower_is_better
+from fcnjax.quiet_saves import quiet_saves
 from fcnjax.train_state import TrainState
-
-# Orbax logs each failure several times over with its traceback; we raise it, once.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 FOLDER = "checkpoints"
 MANIFEST = "manifest.json"
@@ -62,7 +61,9 @@ class Checkpoints:
         self._say = say
         self._committing: threading.Thread | None = None
         self._error: BaseException | None = None
+        self._failed = False
         if not read_only:
+            quiet_saves()
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 self._manager  # noqa: B018
@@ -152,13 +153,17 @@ class Checkpoints:
             with contextlib.suppress(Exception):
                 if "_manager" in vars(self):
                     self._manager.close()
+            if self._failed and jax.process_index() == 0:
+                # The disk may be full because of it.
+                for unfinished in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(unfinished, ignore_errors=True)
 
     def _cannot_write(self, step: int, error: BaseException) -> UserError:
+        self._failed = True
         if isinstance(error, UserError):
             return error
-        reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
         return UserError(
-            f"{self.folder / str(step)}: the checkpoint cannot be written: {reason.strip()[:300]}"
+            f"{self.folder / str(step)}: the checkpoint cannot be written: {_reason(error)}"
         )
 
     def _delete_old(self) -> None:
@@ -288,6 +293,16 @@ class Checkpoints:
         taken = len(list(place.glob(f"{step}*")))
         (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
         self._manager.reload()
+
+
+def _reason(error: BaseException) -> str:
+    """Returns the cause of a failed save in a few words."""
+    text = str(error)
+    # TensorStore puts it behind several long paths.
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
+        if os.strerror(number) in text:
+            return os.strerror(number)
+    return next((line for line in text.splitlines() if line.strip()), repr(error)).strip()[:300]
 
 
 def _model_item(state: TrainState) -> dict[str, Any]:

@@ -2,11 +2,14 @@
 
 import io
 import os
+import signal
 import sys
 
-from fcnjax import __version__, subcommands
+from fcnjax import __version__, stop_signals, subcommands
 from fcnjax.errors import UserError
 from fcnjax.files import cache_dir
+from fcnjax.io.terminal import discard
+from fcnjax.machine_faults import machine_fault
 
 COMPILED_BYTES = 4 * 2**30  # of compiled programs; the least used make room
 
@@ -42,6 +45,33 @@ def main(argv: list[str]) -> int:
     """
     _escape_output()
     try:
+        with stop_signals.raised():
+            code = _run(argv)
+            sys.stdout.flush()
+        return code
+    except UserError as error:
+        print(f"fcnjax: error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        discard(sys.stdout)  # the reader of our output left, as `head` does
+        return 0
+    except KeyboardInterrupt:
+        print("fcnjax: interrupted", file=sys.stderr)
+        return 130
+    except stop_signals.Stopped as stopped:
+        print(f"fcnjax: {stopped}", file=sys.stderr)
+        return stopped.exit_code
+    except Exception as error:
+        reason = machine_fault(error)
+        if reason is None:
+            raise
+        discard(sys.stdout)  # which may be what is full
+        print(f"fcnjax: error: {reason}", file=sys.stderr)
+        return 2
+
+
+def _run(argv: list[str]) -> int:
+    try:
         if not argv or argv[0] in ("-h", "--help"):
             print(usage())
             return 0
@@ -49,18 +79,8 @@ def main(argv: list[str]) -> int:
             print(f"fcnjax {__version__}")
             return 0
         return subcommands.run("fcnjax", COMMANDS, argv)
-    except UserError as error:
-        print(f"fcnjax: error: {error}", file=sys.stderr)
-        return 2
     except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
         return stop.code if isinstance(stop.code, int) else 2
-    except BrokenPipeError:
-        # The reader of our output left, as `head` does; keep Python from saying so at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        print("fcnjax: interrupted", file=sys.stderr)
-        return 130
 
 
 def _escape_output() -> None:
@@ -83,7 +103,11 @@ def keep_compiled() -> None:
 def console() -> None:
     """The entry point of the installed `fcnjax` command."""
     keep_compiled()
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    if code > 128:
+        # It ends already; another Ctrl-C would be a traceback of Python's own ending.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Files that are whole or absent, and where downloads are kept."""
 
 import contextlib
-import fcntl
 import functools
+import glob
 import hashlib
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnjax.errors import UserError
+from fcnjax.io.lock_file import try_lock
 
 
 @contextlib.contextmanager
@@ -24,23 +25,35 @@ def atomic(path: str | Path) -> Iterator[Path]:
         UserError: The file cannot be written (disk full, no permission); names it.
     """
     path = Path(path)
-    temporary = None
+    temporary = descriptor = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # The suffix stays last: image writers choose the format by it.
         descriptor, name = tempfile.mkstemp(
             prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
         )
-        os.close(descriptor)
         temporary = Path(name)
+        try_lock(descriptor)  # for `remove_leftovers`
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
+        if descriptor is not None:
+            os.close(descriptor)
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the error that ended the block counts
+                temporary.unlink()
+
+
+def remove_leftovers(paths: Iterable[Path]) -> None:
+    """Removes the temporary files of these paths whose writers were killed inside `atomic`."""
+    for path in paths:
+        for leftover in path.parent.glob(f".{glob.escape(path.stem)}-????????{path.suffix}"):
+            with contextlib.suppress(OSError), leftover.open("ab") as file:
+                if try_lock(file):
+                    leftover.unlink()
 
 
 def check_free(folder: str | Path) -> None:
@@ -107,23 +120,6 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Holds the lock of `path`, a file beside it: who comes second waits for the first to end.
-
-    Raises:
-        UserError: The folder cannot be written; names `path`.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = (path.parent / f".{path.name}.lock").open("w")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def inside(folder: str | Path, name: str | Path, where: object) -> Path:

@@ -11,12 +11,15 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+
 from fcnjax.errors import UserError
 from fcnjax.files import write_text
+from fcnjax.io.terminal import optional_output
 from fcnjax.metrics import EXTRA_PER_CLASS, PER_CLASS
 
 METRICS_FILE = "metrics.jsonl"
@@ -147,6 +150,17 @@ def _keep_until(path: Path, start_step: int) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
+def mean_metrics(window: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of each metric over some steps, the losses first; values as `float` takes them."""
+    names = sorted(window[0], key=lambda name: (not name.startswith("loss"), name))
+    return {name: float(np.mean([float(step[name]) for step in window])) for name in names}
+
+
+def as_floats(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics of a step as JSON takes them."""
+    return {name: float(value) for name, value in metrics.items()}
+
+
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Turns a failed write into an error that names the path."""
@@ -214,6 +228,10 @@ class _Terminal:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Shows the values of training and, on a line of their own, those of an evaluation."""
+        with optional_output(self._stream):
+            self._write(step, values)
+
+    def _write(self, step: int, values: Mapping[str, float]) -> None:
         head = f"step {step:>{len(str(self._total))}}/{self._total}"
         shown = {name: f"{value:.4g}" for name, value in values.items() if not _per_class(name)}
         # A narrow terminal cuts off what comes last.
@@ -257,7 +275,8 @@ class _Terminal:
 
     def close(self) -> None:
         if self._live is not None and self._live.is_started:
-            self._live.stop()
+            with optional_output(self._stream):
+                self._live.stop()
 
 
 def _rank(name: str) -> int:

@@ -6,13 +6,11 @@ import math
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
@@ -26,8 +24,11 @@ from fcnjax.data import pipeline
 from fcnjax.data.doctor import ERROR, WARNING, quick_check
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Evaluator, Results, with_split, write_results
+from fcnjax.files import remove_leftovers
 from fcnjax.hosts import add_host_arguments, check_alike, joined, reached_preemption
 from fcnjax.init_from import initial_variables
+from fcnjax.io.lock_file import lock_workdir
+from fcnjax.io.terminal import print_progress
 from fcnjax.mesh import (
     check_batch_size,
     check_height,
@@ -38,13 +39,14 @@ from fcnjax.mesh import (
     replicated,
     state_shardings,
 )
-from fcnjax.metric_writer import MetricWriter
+from fcnjax.metric_writer import MetricWriter, as_floats, mean_metrics
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.patience import Patience
 from fcnjax.resume import prepare_run
 from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
+from fcnjax.stop_signals import collected
 from fcnjax.train_state import (
     ONCE,
     TrainState,
@@ -53,6 +55,7 @@ from fcnjax.train_state import (
     param_shapes,
     state_shapes,
 )
+from fcnjax.workdir import WRITTEN
 
 
 class TrainingStopped(Exception):
@@ -75,7 +78,29 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """
     workdir = Path(workdir)
     main_process = jax.process_index() == 0
-    say = print if main_process else lambda line: None
+    say = print_progress if main_process else lambda line: None
+    lock = lock_workdir(workdir, say) if main_process else contextlib.nullcontext()
+    with lock as held:
+        return _train(config, workdir, say, held.mark_ending if held else lambda: None)
+
+
+def _train(
+    config: ConfigDict,
+    workdir: Path,
+    say: Callable[[str], None],
+    mark_ending: Callable[[], None],
+) -> dict[str, float]:
+    """Trains in a workdir that this process, or process 0 of several, has locked.
+
+    Args:
+        config: As of `train`.
+        workdir: As of `train`.
+        say: Takes the lines for the user.
+        mark_ending: Called when a signal came and the state is about to be saved.
+    """
+    main_process = jax.process_index() == 0
+    if main_process:
+        remove_leftovers(workdir / name for name in WRITTEN)
     run = prepare_run(config, workdir)
     config = run.config
     check_config(config)
@@ -122,6 +147,8 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
                     checkpoints,
                     writer,
                     patience,
+                    progress.get("window", ()),
+                    mark_ending,
                 )
         else:
             results = evaluator(state.inference_variables)
@@ -143,15 +170,21 @@ def loop(
     checkpoints: Checkpoints,
     writer: MetricWriter,
     patience: Patience,
+    window: Sequence[dict[str, float]],
+    mark_ending: Callable[[], None],
 ) -> tuple[Results, int]:
     """Steps from the state's own step to the last, or to the end of the patience.
+
+    A run that was stopped by a signal logs the same lines as one that was not: the metrics of the
+    steps since its last line are in the checkpoint, as `window`.
 
     Returns:
         The evaluation of the state there, and its step.
     """
     schedule, wait, alone = make_schedule(config), must_wait(mesh), jax.process_count() == 1
-    window, since = [], time.perf_counter()
-    with catch_signals() as caught:
+    window, since, logged = list(window), time.perf_counter(), int(state.step)
+    # With several processes JAX catches SIGTERM, and finds the step at which all of them stop.
+    with collected(mark_ending) if alone else contextlib.nullcontext([]) as caught:
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = train_step(state, next(batches))
             window.append(jax.block_until_ready(metrics) if wait else metrics)
@@ -159,27 +192,36 @@ def loop(
             # Read once: a signal that comes later in this step is met in the next.
             stop = bool(caught) if alone else reached_preemption(step)
             evaluate = last or (config.eval.every and step % config.eval.every == 0)
-            save = evaluate or stop or step % config.train.save_every == 0
-            if not save and step % config.train.log_every:
+            due = evaluate or step % config.train.save_every == 0
+            log = due or step % config.train.log_every == 0
+            if not (log or stop):
                 continue
 
             # Reading the metrics waits for the devices: only now and then.
+            window = jax.device_get(window)
             values = mean_metrics(window)
             stop_on_nan(values, step)
-            seconds = max(time.perf_counter() - since, 1e-9)
-            values["lr"] = float(schedule(step - 1))
-            values["images_per_second"] = len(window) * config.train.batch_size / seconds
             results = evaluator(state.inference_variables) if evaluate else None
             if results is not None:
-                values |= {f"eval/{name}": value for name, value in results.summary.items()}
                 patience.see(results.summary)
-            writer.write(step, values)
-            if save:
+            if log:
+                seconds = max(time.perf_counter() - since, 1e-9)
+                values["lr"] = float(schedule(step - 1))
+                images = (step - logged) * config.train.batch_size
+                values["images_per_second"] = images / seconds
+                if results is not None:
+                    values |= {f"eval/{name}": v for name, v in results.summary.items()}
+                writer.write(step, values)
+                window, logged = [], step
+            if due or stop:
                 progress = {"batches": step, **patience.as_progress}
+                if window:
+                    progress["window"] = [as_floats(one) for one in window]
                 checkpoints.save(state, progress, results.summary if results else None)
             if patience.is_over:
                 break
             if stop and not last:
+                mark_ending()
                 checkpoints.wait()
                 number = caught[0] if caught else signal.SIGTERM  # perhaps another process's
                 raise TrainingStopped(
@@ -187,7 +229,7 @@ def loop(
                     "the same command goes on from it",
                     128 + number,
                 )
-            window, since = [], time.perf_counter()
+            since = time.perf_counter()
     return results, step
 
 
@@ -272,13 +314,6 @@ def device_batches(
         yield {**batch, **cache}
 
 
-def mean_metrics(window: list[dict[str, jax.Array]]) -> dict[str, float]:
-    """The mean of each metric over some steps, the losses first."""
-    values = jax.device_get(window)
-    names = sorted(values[0], key=lambda name: (not name.startswith("loss"), name))
-    return {name: float(np.mean([step[name] for step in values])) for name in names}
-
-
 def stop_on_nan(values: dict[str, float], step: int) -> None:
     """Raises TrainingStopped where the loss or the gradient is not finite."""
     for name, value in values.items():
@@ -289,31 +324,6 @@ def stop_on_nan(values: dict[str, float], step: int) -> None:
                 "config.optim.warmup_steps.",
                 1,
             )
-
-
-@contextlib.contextmanager
-def catch_signals() -> Iterator[list[signal.Signals]]:
-    """Collects SIGTERM and SIGINT in a list, in place of dying of them at once."""
-    caught = []
-    if threading.current_thread() is not threading.main_thread() or jax.process_count() > 1:
-        # Python lets only the main thread handle signals; with several processes JAX catches
-        # SIGTERM, and finds the step at which all of them stop.
-        yield caught
-        return
-
-    def handler(number: int, frame: object) -> None:
-        if caught and number == signal.SIGINT:
-            # A second Ctrl-C: the user will not wait for the save.
-            raise KeyboardInterrupt
-        caught.append(signal.Signals(number))
-
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    previous = [signal.signal(number, handler) for number in numbers]
-    try:
-        yield caught
-    finally:
-        for number, old in zip(numbers, previous, strict=True):
-            signal.signal(number, old)
 
 
 def describe(

@@ -15,6 +15,8 @@ FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 REQUESTED = "requested"  # section of the file: the config before it was resolved
 BEFORE_A_RUN = (CONFIG_FILE, "split.json")  # files that are written before the first step
+# All files of a run, outside `checkpoints/` and `tensorboard/`.
+WRITTEN = (*BEFORE_A_RUN, "metrics.jsonl", "metrics.json", "images.npz", "report.html")
 # Where the data are: these may differ on resume if the files there are the same.
 SET_PLACES = ("root", "images", "masks", "annotations", "name")  # of one set, in config.data
 PLACES = (*(f"data.{key}" for key in SET_PLACES), "data.mix")

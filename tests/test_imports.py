@@ -9,10 +9,10 @@ ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
     {"printable"},
     {"errors"},
-    {"subcommands", "defaults"},
-    {"io", "packages", "files", "config"},
+    {"subcommands", "defaults", "io"},
+    {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
-    {"workdir", "model_file", "hosts", "patience"},
+    {"workdir", "model_file", "hosts", "patience", "quiet_saves", "stop_signals", "machine_faults"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},
     {"accumulate", "balance"},

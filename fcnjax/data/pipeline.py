@@ -1,4 +1,4 @@
-"""From a source to batches on the host. The only file that imports Grain.
+"""From a source to batches on the host, with Grain.
 
 Which example comes when, and how it is cropped, are functions of `(seed, k)`, where `k` counts the
 examples of the whole run: resuming is starting at another `k`, and neither workers nor processes
@@ -8,10 +8,6 @@ change what the k-th example is.
 import collections
 import contextlib
 import functools
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +15,6 @@ from typing import Any
 
 import grain
 import numpy as np
-from absl import flags
 from ml_collections import ConfigDict
 
 from fcnjax.data.canvas import bucket_canvas, canvas_size, pad_to
@@ -27,10 +22,10 @@ from fcnjax.data.crops import crop_canvas
 from fcnjax.data.mixture import Mixture
 from fcnjax.data.skipping import Unreadable
 from fcnjax.data.source import Source
+from fcnjax.data.workers import worker_batches
 from fcnjax.errors import UserError
 
 READ_THREADS = 4  # a process; decoding frees the interpreter's lock
-GRACE_S = 20.0  # for which a worker outlives SIGTERM
 
 
 class _Order:
@@ -150,39 +145,10 @@ def train_batches(
     threads = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_THREADS)
     stream = batches.to_iter_dataset(threads)
     if config.data.workers > 0:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()  # Grain's workers ask for flags that nobody parsed
-        options = grain.MultiprocessingOptions(num_workers=config.data.workers)
-        stream = stream.mp_prefetch(options, worker_init_fn=_start_worker)
-    iterator = iter(stream)
-    try:
-        while True:
-            yield next(iterator)
-    finally:
-        iterator.close()
-
-
-def _start_worker(index: int, count: int) -> None:
-    """Makes a worker leave signals to its parent, and end when the parent is killed.
-
-    Ctrl-C, and SLURM's SIGTERM, go to the whole group: the parent still wants batches until it has
-    saved. A worker that nobody closes ends by itself some time after.
-    """
-    del index, count
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end_later(number: int, frame: object) -> None:
-        timer = threading.Timer(GRACE_S, os._exit, (1,))
-        timer.daemon = True
-        timer.start()
-
-    signal.signal(signal.SIGTERM, end_later)
-
-    def watch() -> None:
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+        yield from worker_batches(stream, config.data.workers)
+        return
+    with contextlib.closing(iter(stream)) as iterator:
+        yield from iterator
 
 
 def index_batches(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fcnjax.errors import UserError
-from fcnjax.files import cache_dir, locked
+from fcnjax.files import cache_dir
+from fcnjax.io.lock_file import locked
 from fcnjax.packages import to_stderr, why_pip_failed
 
 _READY = "ready.txt"  # written last

@@ -16,7 +16,8 @@ from fcnjax.data.sources.samples import colin27, landsat8, nuclei, stare
 from fcnjax.data.sources.samples.debian import download_deb
 from fcnjax.data.sources.samples.sample import Sample
 from fcnjax.errors import UserError, choose
-from fcnjax.files import cache_dir, locked, sha256
+from fcnjax.files import cache_dir, sha256
+from fcnjax.io.lock_file import locked
 from fcnjax.packages import download, to_stderr
 
 SAMPLES = {

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 
 from fcnjax.errors import UserError, choose
-from fcnjax.files import locked, sha256
+from fcnjax.files import sha256
+from fcnjax.io.lock_file import locked
 from fcnjax.io.safetensors_files import write_safetensors
 from fcnjax.models.pretrained.numpy_pickles import read_arrays
 from fcnjax.models.pretrained.sources.weights import (

@@ -1,0 +1,41 @@
+"""Suppression of what Orbax and TensorStore print about a failed save beside the error they raise.
+
+A save writes hundreds of arrays at once. When the disk is full, each of them fails, and all but the
+first are reported by the event loop, which nobody waits for any more: by asyncio's logger, by
+`sys.unraisablehook` (from TensorStore's threads, which call the closed loop), and as a warning.
+"""
+
+import functools
+import logging
+import sys
+import warnings
+from typing import Any
+
+# Orbax logs each failure several times with its traceback.
+logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+
+
+@functools.cache
+def quiet_saves() -> None:
+    """Suppresses these reports for the rest of the process; other errors are reported as before."""
+    # The message holds the path of the coroutine's file.
+    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+    warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)
+    report = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if not _is_closed_loop(unraisable):
+            report(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def _is_closed_loop(unraisable: Any) -> bool:
+    """Whether C++ called an event loop that is closed: Python's own callers have a frame above."""
+    error, frames = unraisable.exc_value, unraisable.exc_traceback
+    return (
+        isinstance(error, RuntimeError)
+        and str(error) == "Event loop is closed"
+        and frames is not None
+        and frames.tb_frame.f_code.co_name == "call_soon_threadsafe"
+    )
