@@ -14,7 +14,7 @@ LAYERS = [
     {"workdir", "model_file", "hosts", "patience"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},
-    {"accumulate", "balance"},
+    {"accumulate", "balance", "checkpoint_manifest"},
     {"steps", "checkpoint", "report"},
     {"predict"},
     {"evaluate", "init_from", "model_card"},
