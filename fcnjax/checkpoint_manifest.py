@@ -1,4 +1,4 @@
-"""The manifest of a checkpoint: its step, its scores, and a SHA-256 hash of every file and of itself.
+"""The manifest of a checkpoint: its step, its scores, and the SHA-256 of its files and of itself.
 
 A checkpoint is parsed only after its files were compared with the manifest.
 """
