@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fcnjax.errors import UserError
-from fcnjax.files import read_json, sha256, write_json
+from fcnjax.files import sha256, write_json
+from fcnjax.io.json_files import read_json
 
 MANIFEST = "manifest.json"
 OWN_HASH = "sha256"  # key of the manifest: the hash of its other keys

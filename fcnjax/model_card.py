@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names, default_config, flatten
 from fcnjax.losses import LOSSES
 from fcnjax.metrics import OVERALL, PER_CLASS, percent
+from fcnjax.pictures import default_palette
 
 TAGS = ("fcnjax", "jax", "flax", "semantic-segmentation")
 _TITLES = {"iou": "IoU", "fw_iou": "frequency-weighted IoU"}
@@ -178,13 +179,14 @@ def _pixels(pixel_type: str | None) -> str:
 
 def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -> list[str]:
     names, values = config.data.class_names, metrics["metrics"] if metrics else {}
+    palette = config.data.palette or default_palette(len(names))
     columns = PER_CLASS if metrics else ()
     header = ["id", "class", "colour", *map(_title, columns)]
     rows = [
         [
             str(number),
             _text(name),
-            "#" + "".join(f"{part:02x}" for part in config.data.palette[number]),
+            "#" + "".join(f"{part:02x}" for part in palette[number]),
             *(percent(values.get(f"{column}/{name}")) for column in columns),
         ]
         for number, name in enumerate(names)

@@ -132,7 +132,7 @@ def test_a_folder_without_config_is_not_a_workdir(tmp_path):
     with pytest.raises(UserError, match="format_version is 99"):
         load_saved_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
+    with pytest.raises(UserError, match="is not JSON"):
         load_saved_config(tmp_path)
 
 
