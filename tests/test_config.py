@@ -109,8 +109,10 @@ def test_config_argument():
 def test_saved_config_reads_back_the_same(tmp_path):
     config = default_config()
     config.model.widths = (8, 16)
+    config.data.class_names = ("ground", "vessel")
     config.data.palette = ((0, 0, 0), (255, 0, 0))
     config.data.cache = "device"
+    config.optim.lr = 1
     save_config(tmp_path, config)
     read = load_saved_config(tmp_path)
     assert flatten(read) == flatten(config)
