@@ -103,13 +103,17 @@ def _result(card: Card, config: ConfigDict, metrics: Mapping[str, Any]) -> dict[
     values = metrics["metrics"]
     return {
         "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
-        "dataset": {"type": dataset, "name": dataset, "split": metrics["split"]},
+        "dataset": {"type": dataset, "name": dataset, "split": _split(config, metrics)},
         "metrics": [
             {"type": name, "name": _title(name), "value": round(values[name], 4)}
             for name in names
             if values.get(name) is not None
         ],
     }
+
+
+def _split(config: ConfigDict, metrics: Mapping[str, Any]) -> str:
+    return metrics.get("split", config.data.eval_split)
 
 
 def _json(value: Any) -> str:
@@ -200,8 +204,8 @@ def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -
         *lines,
         *_table(["over all classes", "%"], overall),
         "",
-        f"In percent, on the split `{metrics['split']}`{where}, pixels of all images counted "
-        "together, by `fcnjax evaluate`; `-` stands for what no pixel tells.",
+        f"In percent, on the split `{_split(config, metrics)}`{where}, pixels of all images "
+        "counted together, by `fcnjax evaluate`; `-` stands for what no pixel tells.",
         "",
     ]
 
