@@ -2,8 +2,11 @@
 
 import contextlib
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -113,7 +116,7 @@ def _predict(path: Path) -> None:
 
 
 def _describe(path: Path) -> None:
-    _command("models", f"--workdir={path.parent}")
+    _command("models", "show", f"--workdir={path.parent}")
 
 
 def _report(path: Path) -> None:
@@ -133,13 +136,52 @@ def _resume(path: Path) -> None:
     prepare_run(_config(path.parents[1]), path.parent)
 
 
+NUMBERS = (0, 1, 2, 3, 5, 7, 16, 32, 64, 100, 1000, 4096, 65536, 10**6, 2**31 - 1, -1, -2)
+FRACTIONS = (0.0, 1.0, 0.5, -0.5, 1e-9, 1e9, 1e30, 1e300)
+NAMES = (
+    *("resnet18", "vgg16", "mit_b0", "vanilla", "fcdensenet_tiny", "unet", "unetplusplus", "fpn"),
+    *("deeplabv3", "group", "batch", "none", "sigmoid", "softmax", "L", "B1,B2,B3,B4,B5", "valid"),
+    *("bfloat16", "float32", "uint16", "fcn8s", "conv", "add", "(a+)+$", "adamw", "dice/class_1"),
+)
+
+
+def _mutate_config(rng: Random, content: bytes) -> bytes:
+    """Sets a key of a config to another value of its type, as far as JSON tells the type."""
+    try:
+        saved = json.loads(content)
+        section = rng.choice(list(saved["config"].values()))
+        key = rng.choice(list(section))
+        value = section[key]
+        section[key] = _other(rng, value)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+        return content
+    return json.dumps(saved).encode()
+
+
+def _other(rng: Random, value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return rng.choice(NUMBERS)
+    if isinstance(value, float):
+        return rng.choice(FRACTIONS)
+    if isinstance(value, str):
+        return rng.choice(NAMES)
+    if isinstance(value, list):
+        kind = rng.choice((NUMBERS, FRACTIONS, NAMES)) if not value else None
+        entries = [rng.choice(kind)] if kind else [_other(rng, entry) for entry in value]
+        return rng.choice((entries, value + entries, entries * 9, entries * 2000, []))
+    return rng.choice((*NUMBERS, *FRACTIONS, *NAMES, True, [1, 2], [64, 64, 64]))
+
+
+CONFIG = (*JSON, *[_mutate_config] * 12)
 MANIFESTS = ("checkpoints/4/manifest.json", "checkpoints/2/manifest.json")
 TARGETS = [
-    Target("config", _make_published, _predict, JSON),
-    Target("config-models", _make("config.json"), _describe, JSON),
+    Target("config", _make_published, _predict, CONFIG),
+    Target("config-models", _make("config.json"), _describe, CONFIG),
     Target("metrics", _make("metrics.json"), _report, JSON),
     Target("metric-lines", _make("metrics.jsonl"), _report, TEXT),
     Target("npz", _make("images.npz"), _report, BYTES),
     Target("manifest", _make(*MANIFESTS), _manifest, JSON),
-    Target("split", _make("split.json", "config.json"), _resume, JSON),
+    Target("split", _make("split.json", "config.json"), _resume, CONFIG),
 ]
