@@ -6,7 +6,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax import __version__
-from fcnjax.checkpoint import FOLDER, MANIFEST, Checkpoints
+from fcnjax.checkpoint import FOLDER, Checkpoints
+from fcnjax.checkpoint_manifest import MANIFEST
 from fcnjax.errors import UserError, choose
 from fcnjax.files import sha256
 from fcnjax.io.json_files import read_json
