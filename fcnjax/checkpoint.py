@@ -21,8 +21,9 @@ import jax
 import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
-from fcnjax.files import read_json, write_json
+from fcnjax.files import write_json
 from fcnjax.hosts import on_first
+from fcnjax.io.json_files import read_json
 from fcnjax.metrics import lower_is_better
 from fcnjax.train_state import TrainState
 

@@ -91,20 +91,6 @@ def _no_nan(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        UserError: It is missing or is not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise UserError(f"{path}: is not valid JSON: {error}") from error
-
-
 def stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
     """Name, bytes and time of change of each file: other files have others. -1: it is not there."""
     found = []

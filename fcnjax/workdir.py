@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from fcnjax import __version__
 from fcnjax.config import default_config, differences, tuples
 from fcnjax.errors import UserError
-from fcnjax.files import read_json, write_json
+from fcnjax.files import write_json
+from fcnjax.io.json_files import read_json
 
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"

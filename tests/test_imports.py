@@ -7,9 +7,10 @@ import fcnjax
 
 ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
+    {"printable"},
     {"errors"},
     {"subcommands", "defaults"},
-    {"packages", "files", "config"},
+    {"io", "packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"workdir", "model_file", "hosts", "patience"},
     {"models", "data"},

@@ -17,7 +17,7 @@ from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
-from fcnjax.files import read_json
+from fcnjax.io.json_files import read_json
 from fcnjax.model_file import read_variables
 from fcnjax.models.pretrained.sources import fetch_weights
 from fcnjax.predict import load_variables

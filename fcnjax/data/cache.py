@@ -23,7 +23,8 @@ from fcnjax.data import tiles
 from fcnjax.data.skipping import skips
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.errors import UserError
-from fcnjax.files import atomic, cache_dir, locked, read_json, sha256, write_json
+from fcnjax.files import atomic, cache_dir, locked, sha256, write_json
+from fcnjax.io.json_files import read_json
 
 PER_SHARD = 128  # examples
 THREADS = 4  # that decode

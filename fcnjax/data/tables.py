@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from fcnjax.data.annotations.json_files import parse_json
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import parse_json
 
 Entries = Iterator[tuple[str, Any]]  # the file and the line or item, and what is there
 

@@ -14,7 +14,8 @@ from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
 from fcnjax.errors import UserError
-from fcnjax.files import atomic, read_json, write_json
+from fcnjax.files import atomic, write_json
+from fcnjax.io.json_files import read_json
 from fcnjax.packages import to_stderr
 from fcnjax.report import write_report
 

@@ -21,8 +21,9 @@ from fcnjax.accumulate import check_accumulate
 from fcnjax.config import channel_names
 from fcnjax.data.canvas import canvas_size
 from fcnjax.errors import UserError
-from fcnjax.files import cache_dir, read_json, write_json
+from fcnjax.files import cache_dir, write_json
 from fcnjax.inspect.text import size
+from fcnjax.io.json_files import read_json
 from fcnjax.mesh import (
     batch_sharding,
     batch_shards,

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from fcnjax import __version__
 from fcnjax.checkpoint import FOLDER, MANIFEST, Checkpoints
 from fcnjax.errors import UserError, choose
-from fcnjax.files import read_json, sha256
+from fcnjax.files import sha256
+from fcnjax.io.json_files import read_json
 from fcnjax.model_file import MODEL_FILE
 from fcnjax.models import DTYPES
 from fcnjax.models.pretrained.sources import fetch_hub_model

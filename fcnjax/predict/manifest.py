@@ -21,7 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.files import atomic, read_json, write_json
+from fcnjax.files import atomic, write_json
+from fcnjax.io.json_files import read_json
 from fcnjax.predict.label import Outcome
 from fcnjax.predict.names import ENDINGS
 

@@ -16,7 +16,7 @@ from fcnjax.data.annotations.annotated import (
     find_image,
     read_index,
 )
-from fcnjax.data.annotations.json_files import FilesThere, annotations_file
+from fcnjax.data.annotations.annotation_files import FilesThere, annotations_file
 from fcnjax.data.labels.named import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.skipping import skips

@@ -3,8 +3,8 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-from fcnjax.data.annotations.json_files import read_text
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import read_text
 
 MOST_BYTES = 2**30  # of a file; its elements take several times as much memory
 

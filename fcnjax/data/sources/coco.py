@@ -23,10 +23,11 @@ import numpy as np
 
 from fcnjax.data.annotations.annotated import BOX, CROWD, OBJECT, Index, Region, union_mask
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.json_files import FARTHEST, field, parse_json, read_text, whole
+from fcnjax.data.annotations.annotation_files import FARTHEST
 from fcnjax.data.annotations.polygons import box_corners
 from fcnjax.data.annotations.run_lengths import coco_mask
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import field, parse_json, read_text, whole
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.0*)?")
 EXAMPLE = "annotations/instances_{split}2017.json"

@@ -18,11 +18,12 @@ import numpy as np
 
 from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.json_files import FARTHEST, whole
+from fcnjax.data.annotations.annotation_files import FARTHEST
 from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, place_mask
 from fcnjax.data.annotations.run_lengths import cvat_mask
 from fcnjax.data.annotations.xml_files import parse_xml, text_of
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import whole
 
 UNDRAWN = ("points", "polyline", "cuboid", "skeleton")
 _NO_CLASS = ("tag", "points", "skeleton")  # types of labels that no area can have

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnjax.data.annotations.json_files import FARTHEST, field
+from fcnjax.data.annotations.annotation_files import FARTHEST
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.errors import UserError, choose
+from fcnjax.io.json_files import field
 
 _MANY = 1 << 30
 # Shape type: the valid numbers of its points.

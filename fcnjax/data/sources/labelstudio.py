@@ -22,12 +22,13 @@ from PIL import Image
 
 from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.json_files import FARTHEST, field, parse_json, read_text, whole
+from fcnjax.data.annotations.annotation_files import FARTHEST
 from fcnjax.data.annotations.polygons import box_corners, ellipse_mask
 from fcnjax.data.annotations.run_lengths import label_studio_mask
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import field, parse_json, read_text, whole
 
 Size = tuple[int, int]
 

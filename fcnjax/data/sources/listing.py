@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.annotations.json_files import annotations_file, field, read_text, refuse_missing
+from fcnjax.data.annotations.annotation_files import annotations_file, refuse_missing
 from fcnjax.data.file_names import existing
 from fcnjax.data.labels.classes import find_classes
 from fcnjax.data.labels.mask_exif import resolve_mask_exif
@@ -24,6 +24,7 @@ from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
 from fcnjax.files import inside
+from fcnjax.io.json_files import field, read_text
 
 
 class Row(NamedTuple):

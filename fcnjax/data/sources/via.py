@@ -16,9 +16,10 @@ import numpy as np
 
 from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.json_files import FARTHEST, field, parse_json, read_text
+from fcnjax.data.annotations.annotation_files import FARTHEST
 from fcnjax.data.annotations.polygons import box_corners, ellipse_mask
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import field, parse_json, read_text
 
 _CLASS_KEYS = ("label", "class", "name", "type")
 

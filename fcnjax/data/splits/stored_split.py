@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 from fcnjax.config import default_config, tuples
 from fcnjax.data.splits.example import Box, Example, FileRecord, file_records, hashed_bytes, title
 from fcnjax.errors import UserError
-from fcnjax.files import read_json, write_text
+from fcnjax.files import write_text
+from fcnjax.io.json_files import read_json
 
 SPLIT_FILE = "split.json"
 FORMAT_VERSION = 1

@@ -1,0 +1,1 @@
+"""Files: checked readers of what may be damaged or hostile."""
