@@ -9,7 +9,7 @@ from fcnjax import __version__
 from fcnjax.checkpoint import FOLDER, MANIFEST, Checkpoints
 from fcnjax.errors import UserError, choose
 from fcnjax.files import sha256
-from fcnjax.io.json_files import read_json
+from fcnjax.io.json_files import field, read_json
 from fcnjax.model_file import MODEL_FILE
 from fcnjax.models import DTYPES
 from fcnjax.models.pretrained.sources import fetch_hub_model
@@ -19,7 +19,8 @@ EXPORT_VERSION = 1
 EXPORT_SECTION = "exported"  # of the config.json of an exported model
 PROGRAM_FILE = "model.stablehlo"
 HUB = "hf://"
-_TOLD = {"format_version", "format", "step", "dtype", "sha256"}  # what is read of that section
+# The keys of that section that are read, and their types.
+_EXPORT_KEYS = {"format_version": int, "format": str, "step": int, "dtype": str, "sha256": dict}
 
 
 def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
@@ -80,8 +81,9 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
     told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
     if told is None:
         return None
-    if not isinstance(told, dict) or not set(told) >= _TOLD:
-        raise UserError(f"{folder / CONFIG_FILE}: is damaged; export the model again")
+    where = f"{folder / CONFIG_FILE}: {EXPORT_SECTION}"
+    for key, kind in _EXPORT_KEYS.items():
+        field(told, key, kind, where)
     return folder, told
 
 
