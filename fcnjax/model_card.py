@@ -24,7 +24,6 @@ _SHOWN = (
     "model.encoder",
     "model.decoder",
     "model.head",
-    "model.init_from",
     "data.source",
     "data.channels",
     "data.pixel_type",

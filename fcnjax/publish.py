@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import jax
@@ -15,6 +15,18 @@ from fcnjax.predict import load_variables, parse_step
 from fcnjax.workdir import save_config, without_places
 
 CARD_FILE = "README.md"
+# Of metrics.json, in its order.
+_PUBLISHED_SCORES = (
+    "step",
+    "split",
+    "class_names",
+    "metrics",
+    "intervals",
+    "left_out",
+    "trained_on",
+    "reliability",
+    "confusion",
+)
 
 
 def publish(
@@ -29,9 +41,8 @@ def publish(
 ) -> Path:
     """Writes a model as `model.safetensors`, `config.json`, a model card and its scores.
 
-    The folder serves wherever a workdir does to predict, evaluate or start from. Nothing of the
-    machine that trained it stands in it: the folder of the images and the path of the weights that
-    training started from are left out.
+    The folder serves wherever a workdir does to predict, evaluate or start from. It names no path,
+    URL or set of the machine that trained the model: `fcnjax.workdir.OF_MACHINE`.
 
     Args:
         workdir: A folder that `fcnjax train` made.
@@ -66,19 +77,22 @@ def publish(
 
 
 def _scores(workdir: Path, step: int, say: Callable[[str], None]) -> dict[str, Any] | None:
-    """What the workdir's last evaluation found, if it was of this step."""
+    """Returns the scores of the workdir's last evaluation, if it was a plain one of this step."""
     path = workdir / METRICS_FILE
     if not path.is_file():
         say(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
         return None
     metrics = read_scores(workdir)
+    again = f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
     if metrics["step"] != step:
-        say(
-            f"no scores: {path} is of step {metrics['step']}, and this is {step}; "
-            f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
-        )
+        say(f"no scores: {path} is of step {metrics['step']}, and this is {step}; {again}")
         return None
-    return metrics
+    if "predicted" in metrics:
+        say(f"no scores: {path} is of more than a plain prediction; {again}")
+        return None
+    scores = {key: metrics[key] for key in _PUBLISHED_SCORES if key in metrics}
+    # A split may be the path of a list.
+    return scores | {"split": PurePath(str(metrics.get("split", ""))).name}
 
 
 def main(argv: list[str]) -> int:

@@ -21,6 +21,20 @@ WRITTEN = (*BEFORE_A_RUN, "metrics.jsonl", "metrics.json", "images.npz", "report
 # Where the data are: these may differ on resume if the files there are the same.
 SET_PLACES = ("root", "images", "masks", "annotations", "name")  # of one set, in config.data
 PLACES = (*(f"data.{key}" for key in SET_PLACES), "data.mix")
+# Keys that name files, URLs or sets of the machine that trained, or say how it works. A published
+# model has their defaults, and those of another author's model are not used.
+OF_MACHINE = (
+    "data.root",
+    "data.name",
+    "data.annotations",
+    "data.mix",
+    "data.cache",
+    "data.workers",
+    "model.init_from",
+    "model.init_prefix",
+)
+# The same, unless it is the plain name of a folder, a column or a split, which describes the set.
+OF_MACHINE_IF_PATH = ("data.images", "data.masks", "data.train_split", "data.eval_split")
 # What may differ when a run is resumed; a larger `train.steps` too.
 MAY_DIFFER = (
     "data.cache",
@@ -54,16 +68,21 @@ def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> Non
 
 
 def without_places(config: ConfigDict) -> ConfigDict:
-    """The config without paths of the machine that trained: they are nobody else's business."""
-    config = config.copy_and_resolve_references()
-    config.data.root, config.data.mix = "", ()
-    defaults = default_config().data
-    for key in ("images", "masks", "annotations", "name"):
-        if Path(config.data[key]).is_absolute():
-            config.data[key] = defaults[key]
-    if "://" not in (config.model.init_from or ""):
-        config.model.update({"init_from": None, "init_prefix": None})
+    """Returns the config with the defaults of the keys that belong to the machine that trained.
+
+    These are `OF_MACHINE`, and the keys of `OF_MACHINE_IF_PATH` whose value is no plain name.
+    """
+    config, defaults = config.copy_and_resolve_references(), default_config()
+    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+        section, leaf = key.split(".")
+        if key in OF_MACHINE or not _is_plain_name(config[section][leaf]):
+            config[section].update({leaf: defaults[section][leaf]})
     return config
+
+
+def _is_plain_name(name: str) -> bool:
+    # Dots alone lead to the folder or out of it, also once they are put in for `{split}`.
+    return bool(name.strip(".")) and not set("/\\") & set(name)
 
 
 def load_saved_config(workdir: str | Path) -> ConfigDict:

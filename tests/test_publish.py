@@ -102,7 +102,7 @@ def test_it_evaluates_the_same_where_the_images_are(published, workdir, shapes, 
     assert read_json(tmp_path / "metrics.json") == read_json(workdir / "metrics.json")
     assert (tmp_path / "report.html").is_file()
     for more, words in (
-        ([], "config.data.root: '' is not a folder"),
+        ([], "names no images to score; give their folder"),
         (["--config.data.mean=0,0,0"], "unknown argument '--config.data.mean=0,0,0'"),
         (["--config.data.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
         (["--step=20"], "holds step 10 alone; valid: best, 10"),

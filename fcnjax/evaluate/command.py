@@ -16,6 +16,7 @@ from fcnjax.hosts import add_host_arguments, check_alike, joined
 from fcnjax.mesh import make_mesh, replicated
 from fcnjax.predict import Request, load_variables, parse_step
 from fcnjax.predict.arguments import add_request_arguments, request_of
+from fcnjax.predict.identity import is_published
 
 # Keys of config.data that say where the images are and what is done where one cannot be read;
 # others would make it another model.
@@ -92,7 +93,7 @@ def _plainly(args: argparse.Namespace, overrides: list[str]) -> tuple[ConfigDict
     )
     saved, config = config, config.copy_and_resolve_references()
     config.mesh = here.mesh
-    _override(config, overrides)
+    _override(config, overrides, workdir)
     check_alike(config, workdir)
     scored = open_scored(config, saved, args.workdir, args.new_images)
     _show(scored)
@@ -116,7 +117,7 @@ def _as_asked(
     predictor = request.load()
     saved, step = predictor.model.config, predictor.model.step
     config = saved.copy_and_resolve_references()
-    _override(config, overrides)
+    _override(config, overrides, args.workdir[0])
     scored = open_scored(config, saved, args.workdir, args.new_images)
     _show(scored)
     return config, scored.add_to(evaluate_predictor(predictor, config, scored.source)), step
@@ -128,14 +129,32 @@ def _show(scored: Scored) -> None:
             print(note)
 
 
-def _override(config: ConfigDict, overrides: list[str]) -> None:
+def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
+    """Changes the config as the command line says, and prints which images it names."""
     for word in overrides:
         override(config, word)
-    if len(config.data.mask_values) != len(config.data.class_names):
+    data = config.data
+    if len(data.mask_values) != len(data.class_names):
         raise UserError(
-            f"--config.data.mask_values: has {len(config.data.mask_values)} values, and the model "
-            f"has {len(config.data.class_names)} classes"
+            f"--config.data.mask_values: has {len(data.mask_values)} values, and the model "
+            f"has {len(data.class_names)} classes"
         )
+    if not (data.root or data.name or data.annotations):
+        raise UserError(
+            f"--config.data.root: {workdir} names no images to score; give their folder, or "
+            "--config.data.name for the sources hf and tfds"
+        )
+    key = "--config.data.group_by"
+    is_given = any(word.startswith(f"{key}=") for word in overrides)
+    # A regular expression of another author may take hours for a name.
+    if data.group_by and is_published(workdir) and not is_given:
+        raise UserError(
+            f"{key}: {workdir} divides images by the regular expression {data.group_by!r}; give "
+            "this option, with the same or with another one"
+        )
+    if jax.process_index() == 0:
+        places = filter(None, (data.root, data.name, data.annotations))
+        print(f"images: {', '.join(places)}", flush=True)
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:

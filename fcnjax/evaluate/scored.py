@@ -12,6 +12,7 @@ from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, listed, read_spli
 from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 from fcnjax.evaluate.results import Results
+from fcnjax.predict.identity import is_published
 from fcnjax.workdir import SET_PLACES
 
 # Keys by which images are divided otherwise than the run divided them.
@@ -78,7 +79,8 @@ def open_scored(
     Raises:
         UserError: The images are not there, or an image that was held out is missing.
     """
-    splits = [read_split(workdir) for workdir in workdirs]
+    # A published model has no split: one that lies there is of someone else.
+    splits = [None if is_published(workdir) else read_split(workdir) for workdir in workdirs]
     opened, notes = _reopened(config, saved, splits[0]) if splits[0] else (None, [])
     if new:
         opened, notes = _new_images(opened, workdirs[0]), []

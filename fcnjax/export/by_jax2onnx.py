@@ -1,4 +1,4 @@
-"""ONNX, by jax2onnx, in an environment of its own: it wants an older Orbax than fcnjax does."""
+"""ONNX, by jax2onnx, in an environment of its own: it needs an older Orbax than fcnjax does."""
 
 import tempfile
 from pathlib import Path
@@ -8,12 +8,13 @@ from fcnjax.export.program import Source
 from fcnjax.model_file import MODEL_FILE, save_variables
 from fcnjax.workdir import save_config
 
-PACKAGES = ("jax2onnx==0.17.1", "onnxruntime>=1.24")
+# Made of `onnx_requirements.in`, which says how.
+REQUIREMENTS = Path(__file__).with_name("onnx_requirements.txt")
 
 
 def onnx_python() -> Path:
-    """The interpreter of the environment that has jax2onnx and ONNX Runtime; made if need be."""
-    return environment("onnx", PACKAGES)
+    """Returns the interpreter of the environment that has jax2onnx and ONNX Runtime."""
+    return environment("onnx", REQUIREMENTS)
 
 
 def write_onnx(source: Source, folder: Path) -> None:

@@ -9,7 +9,7 @@ from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError, choose
 from fcnjax.export.check import BOUNDS, differences
 from fcnjax.export.formats import FORMATS, Format
-from fcnjax.export.program import Source, input_type
+from fcnjax.export.program import Source, input_type, without_source_paths
 from fcnjax.files import check_free, new_folder, sha256
 from fcnjax.models import build_model
 from fcnjax.predict import load_variables, parse_step
@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
         with new_folder(args.out) as folder:
             # Computed in 8 bits is what a runtime makes of a program in float32.
             given = exact if dtype == "int8" else _computing_in(dtype, exact)
-            form.write[dtype](given, folder)
+            with without_source_paths():
+                form.write[dtype](given, folder)
             _describe(folder, given, args.format, dtype)
             _check(folder, exact, args.format, dtype)
     except _Differs as differs:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 
 from fcnjax.errors import UserError
@@ -18,35 +19,39 @@ from fcnjax.packages import to_stderr, why_pip_failed
 _READY = "ready.txt"  # written last
 
 
-def environment(name: str, packages: Sequence[str]) -> Path:
-    """The interpreter of an environment that has some packages, made the first time.
+def environment(name: str, requirements: Path) -> Path:
+    """Returns the interpreter of an environment with pinned packages, which is made the first time.
 
-    It sees what this process's environment has, but for what the packages want in other versions:
-    JAX is the same there. It is kept in the cache folder, one for each set of packages and
-    environment.
+    The packages stand before those of this process's environment, which supplies fcnjax, the rest,
+    and what it has in the pinned version. The environment is kept in the cache folder, one for each
+    set of packages and state of the outer environment.
 
     Args:
-        name: The first part of its folder's name.
-        packages: As pip takes them.
+        name: The first part of the folder's name.
+        requirements: A pip requirements file that pins every package, dependencies included, by
+            version and hash.
 
     Raises:
         UserError: pip is missing or failed; holds its last line.
     """
-    own = site.getsitepackages()
-    key = hashlib.sha256("\n".join([sys.executable, *own, *packages]).encode()).hexdigest()[:12]
+    own, pinned = site.getsitepackages(), requirements.read_text(encoding="utf-8")
+    # What the outer environment has in the pinned version is not installed again.
+    outer = sorted(f"{found.name}=={found.version}" for found in metadata.distributions())
+    content = "\n".join([sys.executable, *own, *outer, pinned])
+    key = hashlib.sha256(content.encode()).hexdigest()[:12]
     folder = cache_dir() / "environments" / f"{name}-{key}"
     python = folder / "bin" / "python"
     with locked(folder):
         if not (folder / _READY).is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            to_stderr(f"making an environment with {', '.join(packages)} in {folder}")
+            to_stderr(f"making an environment for {name} in {folder}")
             venv.create(folder, with_pip=False, symlinks=True)
             (inner,) = folder.glob("lib/python*/site-packages")
             # Behind its own packages, these; with what their .pth files add.
             lines = [f"import site; site.addsitedir({path!r})\n" for path in own]
             (inner / "outer.pth").write_text("".join(lines), encoding="utf-8")
-            _install(python, packages)
-            (folder / _READY).write_text("\n".join(packages) + "\n", encoding="utf-8")
+            _install(name, python, requirements)
+            (folder / _READY).write_text(pinned, encoding="utf-8")
     return python
 
 
@@ -63,11 +68,15 @@ def run_script(command: Sequence[str | Path], what: str) -> None:
         raise UserError(f"{what}: {(errors or lines)[-1]}")
 
 
-def _install(python: Path, packages: Sequence[str]) -> None:
-    options = ["--quiet", "--disable-pip-version-check"]
-    command = [sys.executable, "-m", "pip", "--python", python, "install", *options, *packages]
+# Every file has a known hash. No source package is built: a build fetches others without hashes.
+_PIP_OPTIONS = ("--require-hashes", "--no-deps", "--only-binary=:all:")
+
+
+def _install(name: str, python: Path, requirements: Path) -> None:
+    options = [*_PIP_OPTIONS, "--quiet", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "--python", python, "install", *options]
     done = subprocess.run(
-        command,
+        [*command, "-r", requirements],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -75,4 +84,4 @@ def _install(python: Path, packages: Sequence[str]) -> None:
         check=False,
     )
     if done.returncode:
-        raise UserError(f"{packages[0]}: {why_pip_failed(done.stderr)}")
+        raise UserError(f"packages for {name}: {why_pip_failed(done.stderr)}")

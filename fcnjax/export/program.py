@@ -1,6 +1,7 @@
 """What is exported: one pure function from images as stored to masks and probabilities."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,3 +108,19 @@ def of_any_size(program: Program) -> Program:
         return {name: value[:, :height, :width] for name, value in out.items()}
 
     return padded
+
+
+@contextlib.contextmanager
+def without_source_paths() -> Iterator[None]:
+    """Leaves the paths of source files out of the programs that are lowered in the block.
+
+    Without it each operation of a program names the lines of Python that made it, by the paths of
+    this machine.
+    """
+    option = "jax_traceback_in_locations_limit"
+    before = jax.config.values[option]
+    jax.config.update(option, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(option, before)

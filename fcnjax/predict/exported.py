@@ -1,4 +1,8 @@
-"""A model that `fcnjax export` wrote, called as one of a workdir is."""
+"""A model that `fcnjax export` wrote, called as one of a workdir is.
+
+A program is code: it may hold any operation that the device runs. Its hash finds damage, and does
+not say who wrote it.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +14,15 @@ import numpy as np
 from jax import export
 
 from fcnjax.data.augment import to_unit
+from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError
 from fcnjax.files import sha256
+from fcnjax.predict.fetch import unreadable
 from fcnjax.predict.identity import PROGRAM_FILE, check_exported
 from fcnjax.predict.model import Model
-from fcnjax.workdir import load_saved_config
+from fcnjax.workdir import load_saved_config, without_places
+
+_IMAGES = [(4, pixel_type) for pixel_type in PIXEL_TYPES]
 
 
 def load_exported(
@@ -34,14 +42,30 @@ def load_exported(
     check_exported(folder, told, dtype)
     if step not in ("best", "latest", told["step"]):
         raise UserError(f"--step: {folder} holds step {told['step']} alone")
-    file, config = folder / PROGRAM_FILE, load_saved_config(folder)
-    if not file.is_file() or sha256(file) != told["sha256"][PROGRAM_FILE]:
+    file, config = folder / PROGRAM_FILE, without_places(load_saved_config(folder))
+    if not file.is_file() or sha256(file) != told["sha256"].get(PROGRAM_FILE):
         raise UserError(f"{file}: is missing or damaged; export the model again")
-    program = export.deserialize(bytearray(file.read_bytes()))
+    program = _read_program(file)
     if (taken := program.in_avals[0].dtype) != np.float32:
         # What it takes decides; the model in it may be of a wider type.
         config.data.pixel_type = str(taken)
     return Model(config, _predict_step(program), {}, told["step"])
+
+
+def _read_program(file: Path) -> export.Exported:
+    """Reads a program of `image [B, H, W, C]` and `extent [B, 2]`.
+
+    Raises:
+        UserError: It is no program that this version of JAX reads, or it takes something else.
+    """
+    try:
+        program = export.deserialize(bytearray(file.read_bytes()))
+        taken = [(len(aval.shape), str(aval.dtype)) for aval in program.in_avals]
+    except Exception as error:  # JAX checks nothing: errors of flatbuffers, MLIR and Python
+        raise unreadable(file, error) from error
+    if len(taken) != 2 or taken[0] not in _IMAGES or taken[1] != (2, "int32"):
+        raise UserError(f"{file}: is no program of images and their extents; export it again")
+    return program
 
 
 def _predict_step(program: export.Exported) -> Callable[..., dict[str, jax.Array]]:

@@ -10,16 +10,18 @@ from fcnjax.checkpoint import FOLDER, Checkpoints
 from fcnjax.checkpoint_manifest import MANIFEST
 from fcnjax.errors import UserError, choose
 from fcnjax.files import sha256
-from fcnjax.io.json_files import read_json
+from fcnjax.io.json_files import field, read_json
 from fcnjax.model_file import MODEL_FILE
 from fcnjax.models import DTYPES
 from fcnjax.models.pretrained.sources import fetch_hub_model
-from fcnjax.workdir import CONFIG_FILE, load_saved_config
+from fcnjax.workdir import CONFIG_FILE, load_saved_config, without_places
 
 EXPORT_VERSION = 1
 EXPORT_SECTION = "exported"  # of the config.json of an exported model
 PROGRAM_FILE = "model.stablehlo"
-_TOLD = {"format_version", "format", "step", "dtype", "sha256"}  # what is read of that section
+HUB = "hf://"
+# The keys of that section that are read, and their types.
+_EXPORT_KEYS = {"format_version": int, "format": str, "step": int, "dtype": str, "sha256": dict}
 
 
 def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
@@ -39,15 +41,25 @@ def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict
     if found := find_exported(workdir):
         folder, told = found
         check_exported(folder, told, dtype)
-        return folder, load_saved_config(folder), folder / PROGRAM_FILE
-    on_hub = str(workdir).startswith("hf://")
+        return folder, without_places(load_saved_config(folder)), folder / PROGRAM_FILE
+    published = is_published(workdir)
+    on_hub = str(workdir).startswith(HUB)
     folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
     config = load_saved_config(folder)
+    if published:  # by another author: nothing that it names is read
+        config = without_places(config)
     if dtype is not None:
         choose(DTYPES, dtype, "dtype")
         config.model.dtype = dtype
-    file = folder / MODEL_FILE
-    return folder, config, file if file.is_file() and not (folder / FOLDER).is_dir() else None
+    return folder, config, folder / MODEL_FILE if published else None
+
+
+def is_published(workdir: str | Path) -> bool:
+    """Returns whether `workdir` is a published model, not the folder of a training."""
+    folder = Path(workdir)
+    return str(workdir).startswith(HUB) or (
+        (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir()
+    )
 
 
 def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
@@ -70,8 +82,9 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
     told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
     if told is None:
         return None
-    if not isinstance(told, dict) or not set(told) >= _TOLD:
-        raise UserError(f"{folder / CONFIG_FILE}: is damaged; export the model again")
+    where = f"{folder / CONFIG_FILE}: {EXPORT_SECTION}"
+    for key, kind in _EXPORT_KEYS.items():
+        field(told, key, kind, where)
     return folder, told
 
 

@@ -1,5 +1,6 @@
 """An environment for packages of other versions: over this one, made once."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,9 @@ import pytest
 
 import fcnjax
 from fcnjax.errors import UserError
+from fcnjax.export.by_jax2onnx import REQUIREMENTS
 from fcnjax.export.environment import _READY, environment, run_script
+from fcnjax.files import sha256
 
 
 def wheel(folder, name, version):
@@ -32,23 +35,57 @@ def said_by(python, code):
     return done.stdout.strip()
 
 
+def pinned(folder, name, version, digest=None):
+    """A requirements file for such a package, with the hash of its file or another one."""
+    file = wheel(folder, name, version)
+    path = folder / "requirements.txt"
+    path.write_text(f"{name} @ file://{file} --hash=sha256:{digest or sha256(file)}\n")
+    return path
+
+
 def test_its_own_packages_stand_before_those_of_this_one(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
-    packages = (wheel(tmp_path, "optax", "99.0"),)
-    python = environment("test", packages)
-    assert "making an environment with" in capsys.readouterr().err
+    requirements = pinned(tmp_path, "optax", "99.0")
+    python = environment("test", requirements)
+    assert "making an environment for test" in capsys.readouterr().err
     # Nothing but the version is in that one; fcnjax and JAX are this environment's.
     code = "import optax, jax, fcnjax; print(optax.version, jax.__file__, fcnjax.__file__)"
     assert said_by(python, code).split() == ["99.0", jax.__file__, fcnjax.__file__]
-    assert environment("test", packages) == python
+    assert environment("test", requirements) == python
     assert capsys.readouterr().err == ""
 
 
-def test_one_that_could_not_be_made_is_not_used(tmp_path, monkeypatch):
+def test_a_package_with_another_hash_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(UserError, match=r"missing-1.0-py3-none-any.whl: pip could not"):
-        environment("test", (str(tmp_path / "missing-1.0-py3-none-any.whl"),))
+    with pytest.raises(UserError, match="packages for test: the package that came is not the"):
+        environment("test", pinned(tmp_path, "optax", "99.0", "0" * 64))
+    assert not list(tmp_path.rglob("optax*.py"))
     assert not list(tmp_path.rglob(_READY))
+
+
+def test_a_package_without_a_hash_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text(f"optax @ file://{wheel(tmp_path, 'optax', '99.0')}\n")
+    with pytest.raises(UserError, match="packages for test: "):
+        environment("test", requirements)
+    assert not list(tmp_path.rglob("optax*.py"))
+
+
+def test_every_package_for_onnx_is_pinned_by_version_and_hash():
+    text = REQUIREMENTS.read_text(encoding="utf-8").replace("\\\n", " ")
+    form = r"([a-z0-9-]+==[0-9.]+)( ; .*?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    pins = set()
+    for entry in text.splitlines():
+        match = re.fullmatch(form, entry)
+        assert match, entry
+        pins.add(match[1])
+    names = {pin.partition("==")[0] for pin in pins}
+    assert names >= {"jax2onnx", "onnx", "onnxruntime", "jax", "orbax-checkpoint", "protobuf"}
+    wanted = REQUIREMENTS.with_suffix(".in").read_text(encoding="utf-8").splitlines()
+    exact = {line.split()[0] for line in wanted if line[0] != "#" and "==" in line}
+    assert exact
+    assert exact <= pins
 
 
 def test_the_error_of_a_script_is_one_line(tmp_path):
