@@ -11,7 +11,7 @@ _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 def printable(text: str) -> str:
-    """Replace characters that must not reach a terminal by escapes: ESC becomes a backslash and `x1b`."""
+    """Replace characters that must not reach a terminal: ESC becomes a backslash and `x1b`."""
     return _UNPRINTABLE.sub(_escape, text)
 
 
