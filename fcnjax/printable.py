@@ -11,13 +11,12 @@ _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u20
 
 
 def printable(text: str) -> str:
-    """Replace characters that must not reach a terminal: ESC becomes a backslash and `x1b`."""
+    """Replace characters that must not reach a terminal by Python's escapes of them."""
     return _UNPRINTABLE.sub(_escape, text)
 
 
 def _escape(found: re.Match) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+    return found[0].encode("unicode_escape").decode()
 
 
 def one_line(text: str) -> str:
