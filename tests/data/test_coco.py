@@ -237,7 +237,7 @@ def test_copies_are_small_and_parse_once(tmp_path, monkeypatch):
         ([[]], ["annotations[0]: is not an object"]),
         ([region(7, [[0, 0, 3, 0, 3]])], ["annotations[0]: a polygon is no list of x, y"]),
         ([region(7, [["a", 0, 3, 0, 3, 3]])], ["annotations[0]: a polygon cannot be used"]),
-        ([region(7, [box(0, 0, 1e9, 2)])], ["annotations[0]: no number below 100000"]),
+        ([region(7, [box(0, 0, 1e9, 2)])], ["annotations[0]: a polygon cannot be used"]),
         ([region(7, "none")], ["'segmentation' is 'none'; valid: a list or an object"]),
         ([region(7, {"size": [6, 8]})], ["annotations[0]: has no 'counts'"]),
         ([region(7, {"size": [8, 6], "counts": [48]})], ["is of size [8, 6], and its image [6, 8"]),
