@@ -247,7 +247,7 @@ def test_splits(tmp_path):
     assert len(names(config, "train")) == 3
     assert sorted(names(config, "train") + names(config, "eval")) == list("abcde")
     (tmp_path / "train.txt").write_text("c\n\na.json\n")
-    refused(config_of(tmp_path), "val.txt: no such list")
+    refused(config_of(tmp_path), "val.txt: no such file")
     (tmp_path / "val.txt").write_text("e\nc\n")
     config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["c", "a"]
