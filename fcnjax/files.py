@@ -149,6 +149,20 @@ def inside(folder: str | Path, name: str | Path, where: object) -> Path:
     raise UserError(f"{where}: {str(name)!r} is no path inside the folder {folder}")
 
 
+def find_inside(places: Iterable[tuple[str | Path, str]]) -> Path | None:
+    """The first file among names in folders, each of which must lie in its folder; None: no file.
+
+    Args:
+        places: Folders, each with a name that `inside` checks.
+    """
+    for folder, name in places:
+        with contextlib.suppress(UserError, OSError):  # such a name, or a folder that is closed
+            path = inside(folder, name, "")
+            if path.is_file():
+                return path
+    return None
+
+
 def _refuse_invalid(path: Path) -> None:
     """Raises OSError or ValueError for a name that no file can have."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):

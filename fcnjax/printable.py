@@ -21,6 +21,11 @@ def _escape(found: re.Match) -> str:
 
 def one_line(text: str) -> str:
     """Return a message as one printable line of at most `MOST_CHARACTERS`; a longer one is cut."""
-    if len(text) > MOST_CHARACTERS:
-        text = f"{text[: MOST_CHARACTERS - _ENDING]} ... {text[-_ENDING:]}"
-    return printable(text)
+    return _cut(printable(_cut(text)))  # escapes make it longer
+
+
+def _cut(text: str) -> str:
+    if len(text) <= MOST_CHARACTERS:
+        return text
+    gap = " ... "
+    return f"{text[: MOST_CHARACTERS - len(gap) - _ENDING]}{gap}{text[-_ENDING:]}"

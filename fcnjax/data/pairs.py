@@ -13,6 +13,7 @@ from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.labels.orientation import UPRIGHT, read_orientation
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.image_file import File
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.errors import UserError
@@ -128,7 +129,7 @@ def check_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
             refuse_sizes(image, image_size(image), mask, mask_size(image, mask, rule))
 
 
-def refuse_sizes(image: Path, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
+def refuse_sizes(image: File, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
     """Raises UserError where a mask's height and width are not its image's."""
     if size != mask_size:
         of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
@@ -138,7 +139,7 @@ def refuse_sizes(image: Path, size: tuple[int, int], mask: Path, mask_size: tupl
         )
 
 
-def _exif_of(image: Path, mask: Path) -> str:
+def _exif_of(image: File, mask: Path) -> str:
     """The words on the EXIF orientations of an image and its mask; "" where both have none."""
     texts = []
     for what, file in (("image", image), ("mask", mask)):

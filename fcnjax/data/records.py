@@ -14,10 +14,12 @@ from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.readers.decode import File, image_size, read_image
+from fcnjax.data.readers.image_file import content_of
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, content_digest
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import stamps
+from fcnjax.printable import printable
 
 # What sets call the mask of an image; the first that one has is taken.
 MASK_NAMES = (
@@ -115,8 +117,8 @@ class RecordSource:
     def _digest(self, index: int) -> str:
         try:
             record = self._records[index]
-            return content_digest([_bytes_of(record.image), _bytes_of(record.mask)])
-        except (UserError, OSError):
+            return content_digest([content_of(record.image), content_of(record.mask)])
+        except UserError:
             return "unreadable"
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -125,11 +127,7 @@ class RecordSource:
         label: np.ndarray = self._read_label(mask, image.shape[:2])
         label = turn_with_image(label, image_file, mask, self._mask_exif)
         refuse_sizes(image_file, image.shape[:2], mask, label.shape)
-        return {"image": image, "label": label, "name": name}
-
-
-def _bytes_of(file: File) -> bytes:
-    return file.read_bytes() if isinstance(file, Path) else file.content
+        return {"image": image, "label": label, "name": printable(name)}
 
 
 class _Masks(Sequence):

@@ -33,6 +33,13 @@ def grid(text, **values):
     )
 
 
+def filled(runs, size):
+    """The mask `[H, W]` bool of the runs of an image's pixels."""
+    pixels = np.zeros(size[0] * size[1], bool)
+    runs.paint(pixels, True)
+    return pixels.reshape(size[::-1]).T
+
+
 def config_of(source, root, **data):
     config = default_config()
     config.data.update(source=source, root=str(root), **data)

@@ -351,9 +351,9 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
     [
         ({"image_id": 1, "segments_info": []}, "COCO's panoptic form"),
         (annotation(1, 1, iscrowd="x"), "'iscrowd' is 'x'; valid: 0, 1"),
-        (annotation(1, 1, segmentation=[], bbox="1,2"), "'bbox' is no list of"),
+        (annotation(1, 1, segmentation=[], bbox="1,2"), "'bbox' cannot be used"),
         (annotation(1, 1, segmentation=[], bbox=[1, 2]), "valid: left, top"),
-        (annotation(1.5, 1), "'image_id' is 1.5; valid: a whole number"),
+        (annotation(1.5, 1), "'image_id' is '1.5'; valid: a whole number"),
         (annotation(None, 1), "'image_id' is 'None'; valid: "),
         (
             annotation(1, 1, segmentation={"size": [8], "counts": [80]}),

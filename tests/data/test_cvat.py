@@ -101,11 +101,11 @@ def test_a_project_is_divided_by_its_subsets(tmp_path):
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        ('<polygon label="cat" points="1,2;3,4"/>', "a polygon has 2 points; valid: 3 or more"),
-        ('<polygon label="cat" points="1,2;x,4;5,6"/>', "image 'a.png': the points of a polygon"),
+        ('<polygon label="cat" points="1,2;3,4"/>', "it has 2 points; valid: 3 or more"),
+        ('<polygon label="cat" points="1,2;x,4;5,6"/>', "image 'a.png': a polygon, x,y"),
         ('<polygon points="1,2;3,4;5,6"/>', "image 'a.png': a polygon has no 'label'"),
-        ('<box label="cat" xtl="nan" ytl="1" xbr="2" ybr="3"/>', "a box has xtl='nan'; valid: a"),
-        ('<box label="cat" xtl="1" ytl="1" xbr="2"/>', "a box has ybr=None; valid: a number"),
+        ('<box label="cat" xtl="nan" ytl="1" xbr="2" ybr="3"/>', "a box: 'xtl' is 'nan'; valid: a"),
+        ('<box label="cat" xtl="1" ytl="1" xbr="2"/>', "a box: 'ybr' is 'None'; valid: a number"),
         ('<mask label="cat" rle="1, 2" left="0" top="0" width="2" height="2"/>', "sum to 3, not 4"),
         (
             '<mask label="cat" rle="-1, 5" left="0" top="0" width="2" height="2"/>',
@@ -117,7 +117,7 @@ def test_a_project_is_divided_by_its_subsets(tmp_path):
         ),
         (
             '<mask label="cat" rle="1" left="0" top="0" width="99999" height="99999"/>',
-            "more than its image",
+            "99999x99999 pixels, and its image",
         ),
     ],
 )

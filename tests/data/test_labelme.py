@@ -247,7 +247,7 @@ def test_splits(tmp_path):
     assert len(names(config, "train")) == 3
     assert sorted(names(config, "train") + names(config, "eval")) == list("abcde")
     (tmp_path / "train.txt").write_text("c\n\na.json\n")
-    refused(config_of(tmp_path), "val.txt: no such list")
+    refused(config_of(tmp_path), "val.txt: no such file")
     (tmp_path / "val.txt").write_text("e\nc\n")
     config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["c", "a"]
@@ -265,9 +265,9 @@ def test_splits(tmp_path):
         (shape("cat", "rectangle", (1, 1)), ["shape 1: the rectangle has 1 points; valid: 2 or 4"]),
         (shape("cat", "polygon", (1, 1), (2, 2)), ["the polygon has 2 points; valid: 3 or more"]),
         (shape("cat", "star", (1, 1)), ["shape 1: shape_type: unknown 'star'", "linestrip"]),
-        (shape("cat", "point", (1, 1e9)), ["shape 1: 'points' are no pairs x, y"]),
-        (shape("cat", "point", (1, 2, 3)), ["shape 1: 'points' are no pairs x, y"]),
-        (shape("cat", "point", ("x", 2)), ["shape 1: 'points' are no pairs x, y"]),
+        (shape("cat", "point", (1, 1e9)), ["shape 1: 'points' cannot be used"]),
+        (shape("cat", "point", (1, 2, 3)), ["shape 1: 'points' cannot be used"]),
+        (shape("cat", "point", ("x", 2)), ["shape 1: 'points' cannot be used"]),
         ({"label": "cat"}, ["a.json, shape 1: has no 'points'"]),
         ({"points": []}, ["a.json, shape 1: has no 'label'"]),
         (shape("cat", "mask", (1, 1), (2, 2)), ["a.json, shape 1: has no 'mask'"]),

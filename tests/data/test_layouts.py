@@ -396,7 +396,7 @@ def test_celebamask_fraction(tmp_path):
     assert len({tuple(names(opened(config)[1])) for config in seeds}) > 3
     refused(config_of("celebamask", tmp_path, eval_fraction=1.0), "config.data.eval_fraction: 1.0")
     (tmp_path / "train.txt").write_text("1\n")
-    refused(config_of("celebamask", tmp_path), "val.txt: no such list")
+    refused(config_of("celebamask", tmp_path), "val.txt: no such file")
     opened(config_of("celebamask", tmp_path, split_by="fraction"))
     refused(config_of("celebamask", tmp_path, split_by="folder"), "config.data.split_by", "auto")
     one = write_celebamask(tmp_path / "one", (4,))

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from annotation_files import filled
 
-from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, place_mask, polygon_mask
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, polygon_mask
 from fcnjax.data.annotations.run_lengths import coco_mask, cvat_mask, fill_runs, parse_counts
+from fcnjax.data.annotations.runs import from_mask
 
 # pycocotools 2.0.11 with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -28,13 +30,13 @@ def test_polygons_are_those_of_cocos_tools(tools):
             points = np.round(points * 2) / 2  # on pixels' borders and centres
         if case % 50 == 0:
             points *= 500
-        found = polygon_mask(points, size)
+        found = filled(polygon_mask(points, size), size)
         np.testing.assert_array_equal(found, coco_polygon(tools, points, size))
 
 
 def test_far_polygons_in_several_blocks(tools):
     points = np.random.default_rng(0).uniform(-9e4, 9e4, (9, 2))
-    found = polygon_mask(points, (40, 50))
+    found = filled(polygon_mask(points, (40, 50)), (40, 50))
     np.testing.assert_array_equal(found, coco_polygon(tools, points, (40, 50)))
 
 
@@ -44,7 +46,7 @@ def test_run_lengths_are_those_of_cocos_tools(tools):
         for density in (0, 0.02, 0.5, 1):
             mask = rng.random(size) < density
             runs = tools.encode(np.asfortranarray(mask.astype(np.uint8)))["counts"].decode()
-            np.testing.assert_array_equal(coco_mask(runs, size), mask)
+            np.testing.assert_array_equal(filled(coco_mask(runs, size), size), mask)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_run_lengths_are_those_of_cocos_tools(tools):
         ([2.5, 3.5], "not a whole number"),
         ([float("nan"), 6], "not a whole number"),
         ([1e300, 1e300], "sum to"),
-        (["a", 6], "could not convert"),
+        (["a", 6], "not a number"),
     ],
 )
 def test_damaged_run_lengths(counts, words):
@@ -75,7 +77,7 @@ def test_random_texts_are_refused_or_read():
     for _ in range(300):
         text = "".join(map(chr, rng.integers(48, 112, int(rng.integers(1, 12)))))
         try:
-            assert coco_mask(text, (4, 5)).shape == (4, 5)
+            assert 0 <= coco_mask(text, (4, 5)).area <= 20
         except ValueError:
             continue
 
@@ -97,17 +99,19 @@ def test_rotated_boxes_keep_their_centre_or_corner():
 
 def test_a_rotated_ellipse():
     # A quarter turn exchanges the radii.
-    turned = ellipse_mask((5, 4), (3, 1.5), 90, (9, 11))
-    np.testing.assert_array_equal(turned, ellipse_mask((5, 4), (1.5, 3), 0, (9, 11)))
+    turned = filled(ellipse_mask((5, 4), (3, 1.5), 90, (9, 11)), (9, 11))
+    np.testing.assert_array_equal(
+        turned, filled(ellipse_mask((5, 4), (1.5, 3), 0, (9, 11)), (9, 11))
+    )
     assert turned.sum() == 12  # two columns of six
-    assert not ellipse_mask((5, 4), (0, 3), 0, (9, 11)).any()
-    assert not ellipse_mask((50, 4), (3, 3), 0, (9, 11)).any()
+    assert not filled(ellipse_mask((5, 4), (0, 3), 0, (9, 11)), (9, 11)).any()
+    assert not filled(ellipse_mask((50, 4), (3, 3), 0, (9, 11)), (9, 11)).any()
 
 
 def test_masks_are_cut_at_each_edge():
     mask = np.arange(6).reshape(2, 3) > 0
-    assert place_mask(mask, -1, -1, (4, 5))[0, :2].tolist() == [True, True]
-    assert place_mask(mask, -1, -1, (4, 5)).sum() == 2
-    assert place_mask(mask, 4, 3, (4, 5)).sum() == 0
-    assert place_mask(mask, 1, 1, (4, 5))[1:3, 1:4].tolist() == mask.tolist()
-    assert not place_mask(mask, 9, 9, (4, 5)).any()
+    assert filled(from_mask(mask, -1, -1, (4, 5)), (4, 5))[0, :2].tolist() == [True, True]
+    assert filled(from_mask(mask, -1, -1, (4, 5)), (4, 5)).sum() == 2
+    assert filled(from_mask(mask, 4, 3, (4, 5)), (4, 5)).sum() == 0
+    assert filled(from_mask(mask, 1, 1, (4, 5)), (4, 5))[1:3, 1:4].tolist() == mask.tolist()
+    assert not filled(from_mask(mask, 9, 9, (4, 5)), (4, 5)).any()

@@ -9,27 +9,29 @@ import functools
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.annotations.drawing_size import drawing_size
-from fcnjax.data.annotations.polygons import polygon_mask
+from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.runs import Runs
 from fcnjax.data.labels.named import NamedClasses
 from fcnjax.data.labels.orientation import upright
-from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError
-from fcnjax.files import inside, stamps
+from fcnjax.files import find_inside, inside, stamps
 from fcnjax.printable import printable
 
 # Roles of a region.
 OBJECT, CROWD, BOX = "object", "crowd", "box"
+_MOST_FOLDERS = 16  # of a name, which are tried without the first ones
 _UPLOADED = re.compile(r"^[0-9a-f]{8}-")
 _LOCK = threading.Lock()
 
@@ -41,14 +43,14 @@ class Region(NamedTuple):
         place: Its number in the file.
         category: Its category's name.
         role: `OBJECT`; `CROWD`, a region with `iscrowd` of COCO; or `BOX`, a box without a shape.
-        draw: Draws its pixels `[H, W]` bool, given the image's height and width. Raises ValueError
-            where the file's description of it is damaged.
+        draw: Finds its pixels, given the image's height and width. Raises ValueError where the
+            file's description of it is damaged.
     """
 
     place: int
     category: str
     role: str
-    draw: Callable[[tuple[int, int]], np.ndarray]
+    draw: Callable[[tuple[int, int]], Runs]
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,6 @@ def read_index(parse: Parser, path: Path) -> Index:
 def _parsed(parse: Parser, path: Path, changed: int) -> Index:
     del changed  # part of the cache's key
     return parse(path)
-
-
-def union_mask(polygons: Iterable[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """The pixels `[H, W]` bool inside any of the polygons, each `[N, 2]`."""
-    mask = np.zeros(size, bool)
-    for points in polygons:
-        mask |= polygon_mask(points, size)
-    return mask
 
 
 class AnnotatedSource:
@@ -180,36 +174,39 @@ class AnnotatedSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         known, row, path = self._index, self._rows[index], self._image(index)
         image = read_image(path, self._channels, self._pages)
-        size, orientation = drawing_size(path, image.shape[:2], known.sizes[row], self._rule)
+        size, orientation = drawing_size(
+            path, image.shape[:2], self._file, known.sizes[row], self._rule
+        )
         label = upright(self._draw(known, known.regions[row], size), orientation)
-        refuse_sizes(path, image.shape[:2], self._file, label.shape)
         return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, known: Index, regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
-        label = np.zeros(size, self._classes.dtype)
+        # Column after column, as the runs of the regions are.
+        pixels = np.zeros(size[0] * size[1], self._classes.dtype)
+        work = DrawingWork(size)
         objects = []
         for region in regions:
             # A category that is no class is background.
             value = self._classes.get(region.category) or 0
-            pixels = self._pixels(known, region, size)
-            if region.role in self._ignored:
-                if value:
-                    label[pixels] = self._classes.ignore
-            else:
-                # Packed: an image may be large, and have hundreds of objects.
-                objects.append((np.packbits(pixels), int(pixels.sum()), value))
+            runs = self._runs(known, region, size, work)
+            if region.role not in self._ignored:
+                objects.append((runs, value))
+            elif value:
+                runs.paint(pixels, self._classes.ignore)
         if known.smaller_on_top:
-            objects.sort(key=lambda item: -item[1])
-        for packed, _, value in objects:
-            label[np.unpackbits(packed, count=label.size).astype(bool).reshape(size)] = value
-        return label
+            objects.sort(key=lambda item: -item[0].area)
+        for runs, value in objects:
+            runs.paint(pixels, value)
+        return cv2.transpose(pixels.reshape(size[1], size[0]))
 
-    def _pixels(self, known: Index, region: Region, size: tuple[int, int]) -> np.ndarray:
+    def _runs(self, known: Index, region: Region, size: tuple[int, int], work: DrawingWork) -> Runs:
         try:
-            return region.draw(size)
-        except (ValueError, TypeError, OverflowError) as error:
+            runs = region.draw(size)
+            work.add(runs.steps, runs.area)
+        except ValueError as error:
             where = f"{self._file}, {known.entry.format(region.place)}"
             raise UserError(f"{where}: cannot be drawn: {error}") from error
+        return runs
 
 
 def ignored_roles(data: ConfigDict) -> frozenset[str]:
@@ -239,11 +236,10 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
         UserError: The name leads out of the folder.
     """
     first = inside(folder, name, file)
-    if first.is_file():
-        return first
-    parts = name.split("/")
+    parts = name.split("/")[-_MOST_FOLDERS:]
     shorter = ["/".join(parts[start:]) for start in range(1, len(parts))]
     bare = _UPLOADED.sub("", parts[-1])
     subset = f"{file.stem.rpartition('_')[2]}/{name}"
-    candidates = [file.parent / name, *(folder / item for item in (subset, *shorter, bare))]
-    return next((path for path in candidates if path.is_file()), first)
+    places = [(folder, name), (file.parent, name)]
+    places += [(folder, other) for other in (subset, *shorter, bare)]
+    return find_inside(places) or first

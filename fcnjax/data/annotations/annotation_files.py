@@ -9,8 +9,6 @@ from ml_collections import ConfigDict
 from fcnjax.data.splits.lists import file_names
 from fcnjax.errors import UserError
 
-FARTHEST = 1e5  # pixels; a point beyond is a slip, and takes memory to draw
-
 
 def annotations_file(data: ConfigDict, split: str, example: str) -> Path:
     """The file that `config.data.annotations` names: absolute, or relative to `.root`.

@@ -1,36 +1,44 @@
-"""Shapes of annotations as pixels: polygons by COCO's rule, rotated boxes, ellipses, pasted masks.
+"""Shapes of annotations as pixels: polygons by COCO's rule, rotated boxes and ellipses.
 
 Coordinates are continuous pixels, x before y: the first pixel reaches from 0 to 1. What lies
 outside the image is cut off.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from fcnjax.data.annotations.drawing_work import most_steps
+from fcnjax.data.annotations.runs import Runs, from_changes, union
+
 FINER = 5  # COCO follows a polygon's border on a grid that is finer by this
+_LEAST_RADIUS = 1e-6  # pixels
+_ROUNDING = 1e-9  # a pixel whose centre lies on the border of an ellipse is inside
 _AT_ONCE = 1 << 20  # points of a border that are computed together
 
 
-def polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The pixels inside a polygon, bit for bit as COCO's own tools draw it.
+def polygon_mask(points: np.ndarray, size: tuple[int, int]) -> Runs:
+    """The pixels inside a polygon, exactly those that COCO's own tools draw.
 
     The border is followed on a grid five times as fine. Down each column of pixels, a pixel whose
     centre lies below an odd number of crossings is inside.
 
     Args:
         points: `[N, 2]`, three or more.
-        size: Height and width of the mask.
+        size: Height and width of the image.
 
-    Returns:
-        Bool `[H, W]`.
+    Raises:
+        ValueError: Its border is too long to be followed.
     """
     height, width = size
     fine = np.trunc(FINER * np.asarray(points, np.float64) + 0.5).astype(np.int64)
     fine = np.concatenate([fine, fine[:1]])
     crossings = []
     lengths = np.abs(np.diff(fine, axis=0)).max(1) + 1
+    steps = int(lengths.sum())
+    if steps > most_steps(size):
+        raise ValueError(f"its border has {steps} steps; valid: at most {most_steps(size)}")
     before = None
     for edges in np.split(np.arange(len(lengths)), _blocks(lengths)):
         border = _border(fine[edges], fine[edges + 1], lengths[edges])
@@ -38,13 +46,12 @@ def polygon_mask(points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
             border = np.concatenate([before, border])
         before = border[-1:]
         crossings.append(_crossings(border, height, width))
-    return _between(np.concatenate(crossings), height * width).reshape(width, height).T
+    return from_changes(np.concatenate(crossings), height * width, steps)
 
 
-def _between(places: np.ndarray, length: int) -> np.ndarray:
-    """Bool `[length]`, which changes from False to True, or back, at each of the places."""
-    bounds = np.concatenate([[0], np.sort(places), [length]])
-    return np.repeat(np.arange(len(bounds) - 1) % 2 == 1, np.diff(bounds))
+def union_mask(polygons: Iterable[np.ndarray], size: tuple[int, int]) -> Runs:
+    """The pixels inside any of the polygons, one or more, each `[N, 2]`."""
+    return union([polygon_mask(points, size) for points in polygons])
 
 
 def _blocks(lengths: np.ndarray) -> np.ndarray:
@@ -76,7 +83,7 @@ def _border(starts: np.ndarray, ends: np.ndarray, lengths: np.ndarray) -> np.nda
 def _crossings(border: np.ndarray, height: int, width: int) -> np.ndarray:
     """The pixels, by their number down the columns, above which the border crosses a centre line.
 
-    A number that is the mask's length stands for a crossing below the last pixel.
+    A number that is the image's length stands for a crossing below the last pixel.
     """
     (x0, y0), (x1, y1) = border[:-1].T, border[1:].T
     column = (np.where(x1 < x0, x1, x1 - 1) + 0.5) / FINER - 0.5
@@ -106,45 +113,38 @@ def box_corners(
 
 def ellipse_mask(
     centre: Sequence[float], radii: Sequence[float], degrees: float, size: tuple[int, int]
-) -> np.ndarray:
-    """The pixels `[H, W]` bool whose centres lie in an ellipse.
+) -> Runs:
+    """The pixels whose centres lie in an ellipse.
 
     Args:
         centre: x and y.
         radii: Along x and y, before it is rotated.
         degrees: By how much it is rotated about its centre, clockwise as seen.
-        size: Height and width of the mask.
+        size: Height and width of the image.
     """
-    mask = np.zeros(size, bool)
-    if min(radii) <= 0:
-        return mask
-    reach = max(radii)
-    # Only about the ellipse: an image is large.
-    left, right = (_within(centre[0] + sign * reach, size[1]) for sign in (-1, 1))
-    top, bottom = (_within(centre[1] + sign * reach, size[0]) for sign in (-1, 1))
-    y, x = np.mgrid[top:bottom, left:right] + 0.5
-    offsets = np.stack([x - centre[0], y - centre[1]], -1) @ _rotation(degrees)
-    mask[top:bottom, left:right] = ((offsets / radii) ** 2).sum(-1) <= 1
-    return mask
-
-
-def _within(value: float, length: int) -> int:
-    return int(min(max(round(value), 0), length))
+    height, width = size
+    left, right = (
+        int(min(max(round(centre[0] + sign * max(radii)), 0), width)) for sign in (-1, 1)
+    )
+    if min(radii) <= _LEAST_RADIUS or left >= right:
+        return Runs(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
+    column = np.arange(left, right)
+    x = column + 0.5 - centre[0]
+    # In each column, the two solutions of (u / across)^2 + (v / down)^2 = 1 for y.
+    (cos, _), (sin, _) = _rotation(degrees)
+    across, down = radii
+    a = (sin / across) ** 2 + (cos / down) ** 2
+    b = 2 * x * cos * sin * (across**-2 - down**-2)
+    c = (x * cos / across) ** 2 + (x * sin / down) ** 2 - 1
+    inside = b**2 - 4 * a * c >= -_ROUNDING
+    column, b, c = column[inside], b[inside], c[inside]
+    half = np.sqrt(np.maximum(b**2 - 4 * a * c, 0))
+    first = np.ceil(centre[1] + (-b - half) / (2 * a) - 0.5 - _ROUNDING)
+    end = np.floor(centre[1] + (-b + half) / (2 * a) - 0.5 + _ROUNDING) + 1
+    rows = np.stack([first, np.maximum(end, first)]).clip(0, height).astype(np.int64)
+    return from_changes((column * height + rows).T.ravel(), height * width, len(column))
 
 
 def _rotation(degrees: float) -> np.ndarray:
     turn = math.radians(degrees)
     return np.asarray([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-
-
-def place_mask(mask: np.ndarray, left: int, top: int, size: tuple[int, int]) -> np.ndarray:
-    """A mask `[h, w]` laid into one of `[H, W]` bool with its corner at `left`, `top`."""
-    whole = np.zeros(size, bool)
-    height, width = mask.shape
-    first_row, first_column = max(top, 0), max(left, 0)
-    end_row, end_column = min(top + height, size[0]), min(left + width, size[1])
-    if first_row < end_row and first_column < end_column:
-        whole[first_row:end_row, first_column:end_column] = mask[
-            first_row - top : end_row - top, first_column - left : end_column - left
-        ]
-    return whole

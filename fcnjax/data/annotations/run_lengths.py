@@ -7,23 +7,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fcnjax.data.annotations.runs import Runs, from_lengths
+
 _HEADER = 32 + 5 + 4 * 4  # bits of Label Studio's header
 
 
 def fill_runs(counts: Sequence | np.ndarray, length: int) -> np.ndarray:
-    """The pixels of runs that alternate between 0 and 1, from 0 on.
+    """The pixels, bool `[length]`, of runs that alternate between 0 and 1, from 0 on."""
+    lengths = check_lengths(counts, length)
+    return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
+
+
+def check_lengths(counts: Sequence | np.ndarray, length: int) -> np.ndarray:
+    """Return the lengths of runs as int64 `[N]`.
 
     Args:
         counts: Length of each run; whole numbers, which may be stored as floats or texts.
-        length: Their sum.
-
-    Returns:
-        Bool `[length]`.
+        length: What their sum must be.
     """
     lengths = np.asarray(counts)
     if lengths.dtype.kind not in "iu":
-        # Texts and floats; what is neither raises ValueError or TypeError.
-        exact = np.asarray([float(count) for count in counts], np.float64)
+        try:
+            exact = np.asarray([float(count) for count in counts], np.float64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError("a run length is not a number") from error
         if not np.isfinite(exact).all() or (exact != np.floor(exact)).any():
             raise ValueError("a run length is not a whole number")
         lengths = exact
@@ -32,8 +39,7 @@ def fill_runs(counts: Sequence | np.ndarray, length: int) -> np.ndarray:
     total = lengths.sum(dtype=np.float64)
     if total != length:
         raise ValueError(f"the run lengths sum to {total:.0f}, not {length}")
-    values = np.arange(len(lengths)) % 2 == 1
-    return np.repeat(values, lengths.astype(np.int64))
+    return lengths.astype(np.int64)
 
 
 def parse_counts(text: str) -> np.ndarray:
@@ -71,11 +77,10 @@ def parse_counts(text: str) -> np.ndarray:
     return numbers
 
 
-def coco_mask(counts: str | Sequence, size: tuple[int, int]) -> np.ndarray:
-    """The mask `[H, W]` bool of COCO's run lengths, compressed or a list, down the columns."""
-    height, width = size
+def coco_mask(counts: str | Sequence, size: tuple[int, int]) -> Runs:
+    """The pixels of COCO's run lengths, compressed or a list, down the columns."""
     lengths = parse_counts(counts) if isinstance(counts, str) else counts
-    return fill_runs(lengths, height * width).reshape(width, height).T
+    return from_lengths(check_lengths(lengths, size[0] * size[1]))
 
 
 def cvat_mask(text: str, size: tuple[int, int]) -> np.ndarray:
@@ -108,7 +113,7 @@ def label_studio_mask(values: Sequence[int], size: tuple[int, int]) -> np.ndarra
             f"the run lengths hold {count} values, not 4 for each of {width}x{height} pixels"
         )
     sizes = [int(text[37 + 4 * i : 41 + 4 * i], 2) + 1 for i in range(4)]
-    out = np.zeros(count, np.uint32)
+    out = np.zeros(count, bool)
     at, done = _HEADER, 0
     while done < count:
         bits_of_run = sizes[int(text[at + 1 : at + 3] or "0", 2)]
@@ -120,7 +125,6 @@ def label_studio_mask(values: Sequence[int], size: tuple[int, int]) -> np.ndarra
         at = start + words * word
         if at > len(text) or done + run > count:
             raise ValueError("the run lengths end before the last value, or hold more")
-        powers = 1 << np.arange(word - 1, -1, -1, dtype=np.uint32)
-        out[done : done + run] = bits[start:at].reshape(words, word) @ powers
+        out[done : done + run] = bits[start:at].reshape(words, word).any(1)
         done += run
-    return out.reshape(height, width, 4)[..., 3] > 0
+    return out.reshape(height, width, 4)[..., 3]

@@ -1,31 +1,43 @@
 """XML files of annotation tools, parsed so that a hostile one can do no harm."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 from fcnjax.errors import UserError
-from fcnjax.io.json_files import read_text
+from fcnjax.io.regular_files import read_file
 
-MOST_BYTES = 2**30  # of a file; its elements take several times as much memory
+MAX_BYTES = 2**30
+MAX_MARKS = 5 * 10**6  # tags and attributes: each takes some 100 bytes of memory
+MAX_ATTRIBUTES = 1000  # of a tag
+_UTF8_MARK = b"\xef\xbb\xbf"
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """The root element of an XML file.
+    """The root element of an XML file in UTF-8, whatever encoding it declares.
 
     Declarations of a document type are refused: entities, which may expand without end or name
     other files, are declared there. Annotation tools write none.
 
     Raises:
-        UserError: It cannot be read, is larger than `MOST_BYTES`, declares a document type, or is
+        UserError: It cannot be read, is larger than `MAX_BYTES`, has more than `MAX_MARKS` tags
+            and attributes, or more than `MAX_ATTRIBUTES` in a tag, declares a document type, or is
             not XML; names the line.
     """
-    if path.is_file() and (size := path.stat().st_size) > MOST_BYTES:
-        raise UserError(f"{path}: has {size} bytes; XML of more than {MOST_BYTES} is not read")
-    text = read_text(path)  # decoded, so that no encoding hides the declaration
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
+    content = read_file(path, MAX_BYTES)
+    if b"\0" in content:  # the parser takes UTF-16 for what it is, whatever encoding is set
+        raise UserError(f"{path}: is not XML in UTF-8: has a NUL")
+    if b"<!DOCTYPE" in content:
         raise UserError(f"{path}: declares a document type, which is not read in annotations")
+    if (count := content.count(b"<") + content.count(b"=")) > MAX_MARKS:
+        raise UserError(f"{path}: has {count} tags and attributes; valid: at most {MAX_MARKS}")
+    if any(tag[0].count(b"=") > MAX_ATTRIBUTES for tag in re.finditer(b"<[^<]*", content)):
+        raise UserError(f"{path}: has a tag with more than {MAX_ATTRIBUTES} attributes")
+    # In an encoding that the file chose, the declaration of a document type could look different.
+    parser = ElementTree.XMLParser(encoding="utf-8")
     try:
-        return ElementTree.fromstring(text)
+        parser.feed(content.removeprefix(_UTF8_MARK))
+        return parser.close()
     except ElementTree.ParseError as error:
         line = error.position[0]
         reason = str(error).partition(":")[0]

@@ -114,8 +114,9 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _colour(parts: object) -> RGB:
-    if not isinstance(parts, Sequence) or len(parts) != 3:
-        raise ValueError(f"{str(parts)[:40]} is no RGB colour")
+    if not isinstance(parts, list) or len(parts) != 3:
+        words = ",".join(map(str, parts[:5])) if isinstance(parts, list) else str(parts)
+        raise ValueError(f"{words[:40]} is no RGB colour")
     return tuple(_whole(part, 255) for part in parts)
 
 

@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.annotations.annotated import BOX, CROWD, OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated import BOX, CROWD, OBJECT, Index, Region
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.annotation_files import FARTHEST
-from fcnjax.data.annotations.polygons import box_corners
+from fcnjax.data.annotations.points import coordinates
+from fcnjax.data.annotations.polygons import box_corners, union_mask
 from fcnjax.data.annotations.run_lengths import coco_mask
+from fcnjax.data.annotations.runs import Runs
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, parse_json, read_text, whole
 
@@ -97,9 +98,9 @@ def parse(path: Path) -> Index:
 def _smaller(entry: dict[str, Any]) -> dict[str, Any]:
     """An object of the file in less memory: lists of numbers take most of it."""
     polygons = entry.get("segmentation")
-    if isinstance(polygons, list) and polygons:
+    if isinstance(polygons, list) and all(isinstance(polygon, list) for polygon in polygons):
         # What is no list of numbers stays, for the error that names its place.
-        with contextlib.suppress(TypeError, ValueError):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             entry["segmentation"] = [np.asarray(polygon, np.float64) for polygon in polygons]
     return entry
 
@@ -203,7 +204,7 @@ def _runs(shape: dict[str, Any], where: str) -> functools.partial:
     return functools.partial(_draw_runs, counts, (height, width))
 
 
-def _draw_runs(counts: Any, stated: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def _draw_runs(counts: Any, stated: tuple[int, int], size: tuple[int, int]) -> Runs:
     if stated != size:
         raise ValueError(f"it is of size {list(stated)}, and its image {list(size)}")
     return coco_mask(counts, size)
@@ -216,15 +217,13 @@ def _polygons(segmentation: list, where: str) -> tuple[np.ndarray, ...]:
     polygons = []
     for points in segmentation:
         try:
-            polygon = np.asarray(points, np.float64)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{where}: a polygon is no list of numbers") from error
+            polygon = coordinates(points)
+        except ValueError as error:
+            raise UserError(f"{where}: a polygon cannot be used: {error}") from error
         if polygon.ndim == 2 and polygon.shape[1] == 2:  # pairs x, y
             polygon = polygon.ravel()
         if polygon.ndim != 1 or len(polygon) % 2:
             raise UserError(f"{where}: a polygon is no list of x, y, x, y, ...")
-        if not (np.abs(polygon) < FARTHEST).all():
-            raise UserError(f"{where}: a polygon has a point more than {FARTHEST:.0f} pixels away")
         if len(polygon) >= 6:  # fewer than three points have no area
             polygons.append(polygon.reshape(-1, 2))
     return tuple(polygons)
@@ -233,10 +232,10 @@ def _polygons(segmentation: list, where: str) -> tuple[np.ndarray, ...]:
 def _box(entry: dict[str, Any], where: str) -> np.ndarray | None:
     """The corners `[4, 2]` of an annotation's box; None where it has none of any area."""
     try:
-        box = np.asarray(entry.get("bbox") or (0, 0, 0, 0), np.float64)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: 'bbox' is no list of numbers") from error
-    if box.shape != (4,) or not (np.abs(box) < FARTHEST).all():
+        box = coordinates(entry.get("bbox") or (0, 0, 0, 0))
+    except ValueError as error:
+        raise UserError(f"{where}: 'bbox' cannot be used: {error}") from error
+    if box.shape != (4,):
         raise UserError(f"{where}: 'bbox' is {entry['bbox']}; valid: left, top, width, height")
     return box_corners(*box) if (box[2:] > 0).all() else None
 

@@ -14,13 +14,12 @@ from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-
-from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated import OBJECT, Index, Region
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.annotation_files import FARTHEST
-from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, place_mask
+from fcnjax.data.annotations.points import number_of, points_of
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, union_mask
 from fcnjax.data.annotations.run_lengths import cvat_mask
+from fcnjax.data.annotations.runs import Runs, from_mask
 from fcnjax.data.annotations.xml_files import parse_xml, text_of
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import whole
@@ -92,15 +91,9 @@ def _name(image: ElementTree.Element, where: str) -> str:
 
 def _number(shape: ElementTree.Element, key: str, where: str) -> float:
     try:
-        value = float(shape.get(key, ""))
-        if not abs(value) < FARTHEST:
-            raise ValueError
+        return number_of(shape.attrib, key)
     except ValueError as error:
-        raise UserError(
-            f"{where}: a {shape.tag} has {key}={shape.get(key)!r}; valid: a number below "
-            f"{FARTHEST:.0f}"
-        ) from error
-    return value
+        raise UserError(f"{where}: a {shape.tag}: {error}") from error
 
 
 def _region(shape: ElementTree.Element, place: int, where: str) -> Region:
@@ -111,15 +104,11 @@ def _region(shape: ElementTree.Element, place: int, where: str) -> Region:
 
 
 def _polygon(shape: ElementTree.Element, where: str) -> functools.partial:
+    pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
     try:
-        pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
-        points = np.asarray(pairs, np.float64)
-        if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
-            raise ValueError
+        points = points_of(pairs, least=3)
     except ValueError as error:
-        raise UserError(f"{where}: the points of a polygon are no pairs x,y;x,y;...") from error
-    if len(points) < 3:
-        raise UserError(f"{where}: a polygon has {len(points)} points; valid: 3 or more")
+        raise UserError(f"{where}: a polygon, x,y;x,y;..., is damaged: {error}") from error
     return functools.partial(union_mask, (points,))
 
 
@@ -147,10 +136,10 @@ def _mask(shape: ElementTree.Element, where: str) -> functools.partial:
 
 def _draw_mask(
     runs: str, corner: tuple[int, int], own: tuple[int, int], size: tuple[int, int]
-) -> np.ndarray:
-    if own[0] > size[0] or own[1] > size[1]:
-        raise ValueError(f"the mask is {own[1]}x{own[0]} pixels, more than its image")
-    return place_mask(cvat_mask(runs, own), *corner, size)
+) -> Runs:
+    if not (0 <= own[0] <= size[0] and 0 <= own[1] <= size[1]):
+        raise ValueError(f"the mask is {own[1]}x{own[0]} pixels, and its image {size[1]}x{size[0]}")
+    return from_mask(cvat_mask(runs, own), *corner, size)
 
 
 _DRAWN = {"polygon": _polygon, "box": _box, "ellipse": _ellipse, "mask": _mask}

@@ -12,11 +12,8 @@ subfolders; a list names those by their path. Images lie
 where the files say, beside them, or in the folder `config.data.images`.
 """
 
-import base64
-import contextlib
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +22,14 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax.data.annotations.drawing_size import drawing_size
+from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.embedded import from_base64
 from fcnjax.data.folder_files import files_below
 from fcnjax.data.labels.named import NamedClasses, name_classes
 from fcnjax.data.labels.orientation import upright
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.image_file import Encoded, File
 from fcnjax.data.skipping import skips
 from fcnjax.data.sources.labelme_shapes import (
     UNDRAWN,
@@ -42,7 +41,7 @@ from fcnjax.data.sources.labelme_xml import read_xml
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, unknown
-from fcnjax.files import inside, stamps
+from fcnjax.files import find_inside, inside, stamps
 from fcnjax.io.json_files import field, parse_json, read_text, whole
 from fcnjax.printable import printable
 
@@ -86,8 +85,7 @@ class LabelmeSource:
     def size(self, index: int) -> tuple[int, int]:
         """Height and width of an example, from the image's header."""
         path = self._files[index]
-        with image_file(path, read_annotation(path), self._root, self._images) as image:
-            return image_size(image)
+        return image_size(image_file(path, read_annotation(path), self._root, self._images))
 
     def stamps(self) -> list[tuple]:
         """Of the JSON files and the images beside them."""
@@ -110,25 +108,25 @@ class LabelmeSource:
     def __getitem__(self, index: int) -> dict[str, Any]:
         path = self._files[index]
         content = read_annotation(path)
-        with image_file(path, content, self._root, self._images) as image_path:
-            image = read_image(image_path, self._channels, self._pages)
-            stated = _stated_size(content, path)
-            size, turn = drawing_size(image_path, image.shape[:2], stated, self._rule)
-            label = upright(self._draw(content["shapes"], size, path), turn)
-            refuse_sizes(image_path, image.shape[:2], path, label.shape)
+        file = image_file(path, content, self._root, self._images)
+        image = read_image(file, self._channels, self._pages)
+        stated = _stated_size(content, path)
+        size, turn = drawing_size(file, image.shape[:2], path, stated, self._rule)
+        label = upright(self._draw(content["shapes"], size, path), turn)
         return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, shapes: list, size: tuple[int, int], path: Path) -> np.ndarray:
         canvas = Image.new("I", size[::-1], 0)
+        work = DrawingWork(size)
         for number, shape in enumerate(shapes, start=1):
-            if shape_type(shape) in UNDRAWN:
-                continue
             where = f"{path}, shape {number}"
+            if shape_type(shape, where) in UNDRAWN:
+                continue
             name = field(shape, "label", str, where)
             value = self._classes.ignore if name == IGNORE else self._classes.get(name)
             if value is None:
                 raise unknown(f"{where}: label", name, [*self.class_names, IGNORE])
-            draw_shape(canvas, shape, value, where)
+            draw_shape(canvas, shape, value, where, work)
         return np.asarray(canvas).astype(self._classes.dtype)
 
 
@@ -139,9 +137,8 @@ def _stated_size(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
     return tuple(whole(content, key, str(path)) for key in keys)
 
 
-@contextlib.contextmanager
-def image_file(path: Path, content: dict[str, Any], root: Path, images: Path) -> Iterator[Path]:
-    """The image of a LabelMe file: that of `imagePath`, or else `imageData` in a temporary file.
+def image_file(path: Path, content: dict[str, Any], root: Path, images: Path) -> File:
+    """The image of a LabelMe file: that of `imagePath`, or else `imageData`.
 
     Args:
         path: The LabelMe file.
@@ -154,18 +151,11 @@ def image_file(path: Path, content: dict[str, Any], root: Path, images: Path) ->
     """
     image = _image_beside(path, content, root, images)
     if image is not None:
-        yield image
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        temporary = Path(folder) / "imageData"
-        try:
-            temporary.write_bytes(base64.b64decode(content["imageData"]))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path}: 'imageData' is not an image in base64") from error
-        try:
-            yield temporary
-        except UserError as error:
-            raise UserError(str(error).replace(str(temporary), f"{path}: imageData")) from error
+        return image
+    try:
+        return Encoded(from_base64(content["imageData"]), f"{path}: imageData", str(path))
+    except ValueError as error:
+        raise UserError(f"{path}: 'imageData' is not an image in base64") from error
 
 
 def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path) -> Path | None:
@@ -175,7 +165,8 @@ def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path)
     lies beside the file, or in `images`.
     """
     # LabelMe on Windows writes the separators of its system.
-    name = str(content.get("imagePath") or "").replace("\\", "/")
+    stored = field(content, "imagePath", str, str(path)) if content.get("imagePath") else ""
+    name = stored.replace("\\", "/")
     image = path.parent / name
     try:
         inside(root, image, f"{path}: 'imagePath'")
@@ -183,11 +174,11 @@ def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path)
     except UserError as error:
         outside = error
     last = name.rpartition("/")[-1]
-    candidates = [*([] if outside else [image]), path.parent / last, images / last]
+    candidates = [(root, str(image)), (path.parent, last), (images, last)]
     if content.get("imageData"):
         # Without folders the name may be that of another image, and the data is this one.
         candidates = candidates[:-2]
-    found = next((file for file in candidates if last and file.is_file()), None)
+    found = find_inside(candidates) if last else None
     if found or content.get("imageData"):
         return found
     if outside:
@@ -236,7 +227,7 @@ def find_files(data: ConfigDict) -> dict[str, list[Path]]:
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     parts = find_files(data)
-    shapes: list[tuple[str, dict[str, Any]]] = []
+    shapes: list[tuple[str, str, str]] = []  # place, label and type of each
     skipped = []
     for path in dict.fromkeys(path for files in parts.values() for path in files):
         try:
@@ -249,18 +240,17 @@ def _resolve(config: ConfigDict) -> list[str]:
             continue
         for number, shape in enumerate(content["shapes"], start=1):
             where = f"{path}, shape {number}"
-            field(shape, "label", str, where)
             # Points and masks take memory, and are read again with their image.
-            shapes.append((where, {key: shape.get(key) for key in ("label", "shape_type")}))
+            shapes.append((where, field(shape, "label", str, where), shape_type(shape, where)))
     if skipped and not shapes:
         raise UserError(skipped[0])
-    refuse_unknown_types(shapes)
+    refuse_unknown_types((where, kind) for where, _, kind in shapes)
     labels, undrawn = {}, Counter()
-    for where, shape in shapes:
-        if shape_type(shape) in UNDRAWN:
-            undrawn[shape["label"], shape_type(shape)] += 1
+    for where, label, kind in shapes:
+        if kind in UNDRAWN:
+            undrawn[label, kind] += 1
         else:
-            labels.setdefault(shape["label"], where)
+            labels.setdefault(label, where)
     labels.pop(IGNORE, None)
     data.class_names = tuple(name for name in data.class_names if name != IGNORE)
     name_classes(data, sorted(labels))

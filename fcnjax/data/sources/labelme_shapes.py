@@ -1,22 +1,23 @@
 """Shapes of LabelMe and of tools that write its files, drawn as LabelMe itself exports them."""
 
-import base64
-import io
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnjax.data.annotations.annotation_files import FARTHEST
-from fcnjax.data.readers.limits import refuse_large
+from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.embedded import from_base64, read_embedded
+from fcnjax.data.annotations.points import points_of
 from fcnjax.errors import UserError, choose
 from fcnjax.io.json_files import field
+from fcnjax.io.regular_files import read_file
 
 _MANY = 1 << 30
+_PILLOW_IS_FASTER = 20
+_CIRCLE = 8  # the outline of a circle, and the rows that it fills, in radii
 # Shape type: the valid numbers of its points.
 POINTS: dict[str, Collection[int]] = {
     "polygon": range(3, _MANY),
@@ -34,21 +35,26 @@ POINTS: dict[str, Collection[int]] = {
 UNDRAWN = ("cuboid", "points", "3d")
 
 
-def shape_type(shape: dict[str, Any]) -> str:
-    """The type of a shape; old files do not say it of polygons."""
-    return shape.get("shape_type") or "polygon"
+def shape_type(shape: Any, where: str) -> str:
+    """The type of a shape; old files do not say it of polygons.
+
+    Raises:
+        UserError: The shape is no object, or its type no text; names the place.
+    """
+    if isinstance(shape, dict) and not shape.get("shape_type"):
+        return "polygon"
+    return field(shape, "shape_type", str, where)
 
 
-def refuse_unknown_types(shapes: Iterable[tuple[str, dict[str, Any]]]) -> None:
+def refuse_unknown_types(shapes: Iterable[tuple[str, str]]) -> None:
     """Raises UserError where shapes have a type that is not known; names the first, and how many.
 
     Args:
-        shapes: Each after its place in the files.
+        shapes: The place of each in the files, and its type.
     """
     counts: Counter = Counter()
     first: dict[str, str] = {}
-    for where, shape in shapes:
-        kind = shape_type(shape)
+    for where, kind in shapes:
         if kind not in POINTS and kind not in UNDRAWN:
             counts[kind] += 1
             first.setdefault(kind, where)
@@ -57,7 +63,9 @@ def refuse_unknown_types(shapes: Iterable[tuple[str, dict[str, Any]]]) -> None:
         choose(POINTS, kind, f"{where}: shape_type{many}")
 
 
-def draw_shape(canvas: Image.Image, shape: dict[str, Any], value: int, where: str) -> None:
+def draw_shape(
+    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingWork
+) -> None:
     """Draws a shape; what lies outside the canvas is cut off.
 
     Lines are one pixel wide and a point is one pixel.
@@ -67,16 +75,21 @@ def draw_shape(canvas: Image.Image, shape: dict[str, Any], value: int, where: st
         shape: An entry of `shapes`.
         value: What its pixels become.
         where: Names the shape in an error.
+        work: Of the canvas; the shape is added to it.
 
     Raises:
-        UserError: A type, points or a mask that LabelMe does not write.
+        UserError: A type, points or a mask that LabelMe does not write, or too much work.
     """
-    kind = shape_type(shape)
+    kind = shape_type(shape, where)
     valid = choose(POINTS, kind, f"{where}: shape_type")
     points = _points(shape, where)
     if len(points) not in valid:
         need = f"{valid[0]} or more" if len(valid) > 2 else " or ".join(map(str, valid))
         raise UserError(f"{where}: the {kind} has {len(points)} points; valid: {need}")
+    try:
+        work.add(*_work(kind, points, canvas.size))
+    except ValueError as error:
+        raise UserError(f"{where}: cannot be drawn: {error}") from error
     draw = ImageDraw.Draw(canvas)
     if kind == "circle":
         (x, y), edge = points
@@ -107,21 +120,35 @@ def _is_upright(points: Sequence[tuple[float, float]]) -> bool:
 
 def _points(shape: dict[str, Any], where: str) -> list[tuple[float, float]]:
     try:
-        points = np.asarray(field(shape, "points", list, where), np.float64)
-        if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
-            raise ValueError
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{where}: 'points' are no pairs x, y of less than {FARTHEST:.0f} pixels"
-        ) from error
+        points = points_of(field(shape, "points", list, where))
+    except ValueError as error:
+        raise UserError(f"{where}: 'points' cannot be used: {error}") from error
     return [tuple(point) for point in points.tolist()]
+
+
+def _work(
+    kind: str, points: Sequence[tuple[float, float]], size: tuple[int, int]
+) -> tuple[float, float]:
+    """The steps and the pixels that Pillow takes to draw a shape, as `DrawingWork` counts them.
+
+    Pillow follows an outline wherever it leads, and looks at every edge for every row.
+    """
+    closed = np.asarray([*points, points[0]])
+    outline = np.abs(np.diff(closed, axis=0)).max(1).sum()
+    low, high = closed.min(0), closed.max(0)
+    if kind == "circle":
+        radius = math.dist(*points)
+        outline, low, high = _CIRCLE * radius, closed[0] - radius, closed[0] + radius
+    sides = np.minimum(high, size) - np.maximum(low, 0) + 1
+    area = 0.0 if kind in ("line", "linestrip") else np.prod(np.maximum(sides, 0))
+    return (outline + len(points) * size[1]) / _PILLOW_IS_FASTER, float(area)
 
 
 def _paste_mask(
     canvas: Image.Image, shape: dict[str, Any], points: Sequence, value: int, where: str
 ) -> None:
     (left, top), (right, bottom) = ((int(x), int(y)) for x, y in points)
-    mask = _read_mask(shape, where)
+    mask = _read_mask(shape, where, (canvas.height, canvas.width))
     span = (right - left + 1, bottom - top + 1)
     if "mask_file" in shape and mask.shape[::-1] == canvas.size:
         left = top = 0
@@ -133,21 +160,15 @@ def _paste_mask(
     canvas.paste(value, (left, top), Image.fromarray(mask))
 
 
-def _read_mask(shape: dict[str, Any], where: str) -> np.ndarray:
+def _read_mask(shape: dict[str, Any], where: str, most: tuple[int, int]) -> np.ndarray:
     """The mask `[h, w]` bool: a PNG in base64, or the file that an XML file names."""
     file = shape.get("mask_file")
     try:
-        encoded = Path(file).read_bytes() if file else field(shape, "mask", str, where)
-        content = encoded if file else base64.b64decode(encoded)
-        with Image.open(io.BytesIO(content)) as image:
-            refuse_large(f"{where}: mask", image.height, image.width)
-            pixels = np.asarray(image)
-    except (OSError, ValueError, SyntaxError) as error:  # a broken PNG is Pillow's SyntaxError
+        content = read_file(file) if file else from_base64(field(shape, "mask", str, where))
+        mask = read_embedded(content, most)
+    except ValueError as error:
         found = f"{file} cannot be read as a mask" if file else "'mask' is not a PNG in base64"
-        raise UserError(f"{where}: {found}") from error
-    if pixels.ndim == 2:
-        return pixels > 0
-    colours, alpha = pixels[..., :3], pixels[..., 3:]
-    if alpha.size and alpha.min() != alpha.max():
-        return alpha[..., 0] > 0
-    return (colours > 0).any(-1)
+        raise UserError(f"{where}: {found}: {error}") from error
+    if mask.alpha is not None and mask.alpha.min() != mask.alpha.max():
+        return mask.alpha > 0
+    return mask.coloured

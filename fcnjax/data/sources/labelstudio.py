@@ -9,24 +9,22 @@ Of several annotations of a task the one marked as ground truth counts, else the
 nobody annotated are left out. Regions that have no area, as key points, are left out, and counted.
 """
 
-import base64
 import functools
-import io
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import numpy as np
-from PIL import Image
 
-from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated import OBJECT, Index, Region
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.annotation_files import FARTHEST
-from fcnjax.data.annotations.polygons import box_corners, ellipse_mask
+from fcnjax.data.annotations.embedded import from_base64, read_embedded
+from fcnjax.data.annotations.points import coordinates, number_of, points_of
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, union_mask
 from fcnjax.data.annotations.run_lengths import label_studio_mask
+from fcnjax.data.annotations.runs import Runs, from_mask
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
-from fcnjax.data.readers.limits import refuse_large
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, parse_json, read_text, whole
 
@@ -116,8 +114,11 @@ _ENDS = tuple(IMAGE_SUFFIXES)
 
 
 def _path_of(address: str) -> str:
-    parts = urlsplit(address)
-    local = parse_qs(parts.query).get("d")  # /data/local-files/?d=photos/a.png
+    try:
+        parts = urlsplit(address)
+        local = parse_qs(parts.query).get("d")  # /data/local-files/?d=photos/a.png
+    except ValueError:  # no address that can be
+        return ""
     return (local[0] if local else unquote(parts.path)).replace("\\", "/")
 
 
@@ -129,8 +130,8 @@ def _regions_of(results: list) -> list[dict[str, Any]]:
     """
     found = [r for r in results if isinstance(r, dict) and isinstance(r.get("value"), dict)]
     found = [r for r in found if "original_width" in r and _KINDS & r["value"].keys()]
-    labelled = {r.get("id") for r in found if _labels(r["value"])}
-    return [r for r in found if _labels(r["value"]) or r.get("id") not in labelled]
+    labelled = {str(r.get("id")) for r in found if _labels(r["value"])}
+    return [r for r in found if _labels(r["value"]) or str(r.get("id")) not in labelled]
 
 
 _KINDS = {"points", "rle", "x", "imageDataURL", "vertices"}
@@ -162,7 +163,7 @@ def _region(result: dict[str, Any], where: str, remarks: Counter) -> Region | tu
         )
     try:
         draw = _drawing(value, size)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{where}: a region of {labels[0]!r} is damaged: {error}") from error
     if draw is None:
         return f"drawn as {result.get('type')}, without an area,", labels[0]
@@ -171,49 +172,41 @@ def _region(result: dict[str, Any], where: str, remarks: Counter) -> Region | tu
 
 def _drawing(value: dict[str, Any], size: Size) -> functools.partial | None:
     """Draws a region; None where it has no area."""
+
+    def pair(*keys: str) -> np.ndarray:
+        return coordinates([number_of(value, key) for key in keys] * percent)
+
     if "rle" in value:
         return functools.partial(_draw_brush, value["rle"], size)
     if "imageDataURL" in value:
         return functools.partial(_draw_bitmask, value["imageDataURL"], size)
     percent = np.asarray(size[::-1], np.float64) / 100  # coordinates are in percent
     if "points" in value:
-        points = np.asarray(value["points"], np.float64)
-        if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
-            raise ValueError("its points are no pairs x, y")
-        return functools.partial(union_mask, (points * percent,)) if len(points) >= 3 else None
-    turn = float(value.get("rotation") or 0)
+        points = points_of(points_of(value["points"]) * percent)
+        return functools.partial(union_mask, (points,)) if len(points) >= 3 else None
+    turn = number_of(value, "rotation") if value.get("rotation") else 0.0
     if "radiusX" in value:
-        centre = np.asarray([value["x"], value["y"]], np.float64) * percent
-        radii = np.asarray([value["radiusX"], value["radiusY"]], np.float64) * percent
+        centre, radii = pair("x", "y"), pair("radiusX", "radiusY")
         return functools.partial(ellipse_mask, tuple(centre), tuple(radii), turn)
     if "width" in value and "height" in value:
-        corner = np.asarray([value["x"], value["y"]], np.float64) * percent
-        sides = np.asarray([value["width"], value["height"]], np.float64) * percent
-        corners = box_corners(*corner, *sides, turn, about="corner")
-        if not (np.abs(corners) < FARTHEST).all():
-            raise ValueError("it lies too far away")
-        return functools.partial(union_mask, (corners,))
+        corners = box_corners(*pair("x", "y"), *pair("width", "height"), turn, about="corner")
+        return functools.partial(union_mask, (coordinates(corners),))
     return None
 
 
-def _draw_brush(values: list, own: Size, size: Size) -> np.ndarray:
+def _draw_brush(values: list, own: Size, size: Size) -> Runs:
     _refuse_other_size(own, size)
-    return label_studio_mask(values, size)
+    return from_mask(label_studio_mask(values, size), 0, 0, size)
 
 
-def _draw_bitmask(address: str, own: Size, size: Size) -> np.ndarray:
+def _draw_bitmask(address: str, own: Size, size: Size) -> Runs:
     """The pixels of a PNG in a data address that are not black or clear."""
     _refuse_other_size(own, size)
-    try:
-        content = base64.b64decode(str(address).partition("base64,")[2])
-        with Image.open(io.BytesIO(content)) as image:
-            refuse_large("a bitmask", image.height, image.width)
-            pixels = np.asarray(image.convert("RGBA"))
-    except (OSError, SyntaxError) as error:
-        raise ValueError("its bitmask is not a PNG in base64") from error
-    if pixels.shape[:2] != size:
-        raise ValueError(f"its bitmask is {pixels.shape[1]}x{pixels.shape[0]} pixels")
-    return (pixels[..., :3] > 0).any(-1) & (pixels[..., 3] > 0)
+    mask = read_embedded(from_base64(str(address).partition("base64,")[2]), size)
+    if mask.coloured.shape != size:
+        raise ValueError(f"its bitmask is {mask.coloured.shape[1]}x{mask.coloured.shape[0]} pixels")
+    visible = True if mask.alpha is None else mask.alpha > 0
+    return from_mask(mask.coloured & visible, 0, 0, size)
 
 
 def _refuse_other_size(own: Size, size: Size) -> None:

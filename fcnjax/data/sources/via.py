@@ -12,12 +12,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from fcnjax.data.annotations.annotated import OBJECT, Index, Region, union_mask
+from fcnjax.data.annotations.annotated import OBJECT, Index, Region
 from fcnjax.data.annotations.annotated_layout import annotated_layout
-from fcnjax.data.annotations.annotation_files import FARTHEST
-from fcnjax.data.annotations.polygons import box_corners, ellipse_mask
+from fcnjax.data.annotations.points import coordinates, number_of, points_of
+from fcnjax.data.annotations.polygons import box_corners, ellipse_mask, union_mask
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, parse_json, read_text
 
@@ -49,7 +47,7 @@ def parse(path: Path) -> Index:
             category = _category(field(entry, "region_attributes", dict, where), where)
             try:
                 draw = _drawing(kind, shape)
-            except (KeyError, TypeError, ValueError) as error:
+            except ValueError as error:
                 raise UserError(f"{where}: the {kind} is damaged: {error}") from error
             if draw is None:
                 left_out[f"drawn as {kind}, without an area,", category] += 1
@@ -91,16 +89,11 @@ def _drawing(kind: str, shape: dict[str, Any]) -> functools.partial | None:
     """Draws a region; None where its kind has no area."""
 
     def numbers(*keys: str) -> list[float]:
-        values = [float(shape[key]) for key in keys]
-        if not all(abs(value) < FARTHEST for value in values):
-            raise ValueError("it lies too far away")
-        return values
+        return [number_of(shape, key) for key in keys]
 
     if kind == "polygon":
-        points = np.asarray([shape["all_points_x"], shape["all_points_y"]], np.float64).T
-        if points.ndim != 2 or len(points) < 3 or not (np.abs(points) < FARTHEST).all():
-            raise ValueError("its points are not three or more pairs")
-        return functools.partial(union_mask, (points,))
+        both = coordinates([shape.get("all_points_x"), shape.get("all_points_y")])
+        return functools.partial(union_mask, (points_of(both.T, least=3),))
     if kind == "rect":
         return functools.partial(union_mask, (box_corners(*numbers("x", "y", "width", "height")),))
     if kind == "circle":
@@ -108,7 +101,7 @@ def _drawing(kind: str, shape: dict[str, Any]) -> functools.partial | None:
         return functools.partial(ellipse_mask, (x, y), (radius, radius), 0.0)
     if kind == "ellipse":
         x, y, across, down = numbers("cx", "cy", "rx", "ry")
-        turn = math.degrees(float(shape.get("theta") or 0))
+        turn = math.degrees(number_of(shape, "theta")) if shape.get("theta") else 0.0
         return functools.partial(ellipse_mask, (x, y), (across, down), turn)
     if kind in ("polyline", "point"):
         return None

@@ -1,5 +1,6 @@
 """Identity of examples: the names, files and contents by which a later run finds them again."""
 
+import errno
 import functools
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -121,6 +122,8 @@ def fingerprint(path: Path, limit: int) -> str:
             if file.is_file():
                 digest.update(f"{file.relative_to(path)} {fingerprint(file, limit)}\n".encode())
         return digest.hexdigest()
+    if not path.is_file():  # a FIFO would block, a device never end
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
     size = path.stat().st_size
     digest.update(str(size).encode())
     with path.open("rb") as file:

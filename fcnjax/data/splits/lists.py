@@ -12,6 +12,7 @@ from fcnjax.data.file_names import existing
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError
 from fcnjax.files import inside
+from fcnjax.io.json_files import read_text
 
 T = TypeVar("T")
 
@@ -22,12 +23,7 @@ def read_names(path: Path) -> list[tuple[int, str]]:
     Raises:
         UserError: The file is missing, no text, or has no name, or one that leaves its folder.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such list of names") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot be read as text: {error}") from error
+    lines = read_text(path).splitlines()
     names = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
     if not names:
         raise UserError(f"{path}: names no image")
