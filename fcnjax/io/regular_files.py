@@ -1,8 +1,11 @@
 """Read files that must be regular: a FIFO or a device would block for ever or never end."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from fcnjax.errors import UserError
 
@@ -17,16 +20,25 @@ def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
     Raises:
         UserError: It is missing, not a regular file, larger than `max_bytes`, or cannot be read.
     """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if max_bytes is not None and size > max_bytes:
+            raise UserError(f"{path}: has {size} bytes; the largest that is read is {max_bytes}")
+        return file.read()  # a number of bytes would be allocated, however small the file is
+
+
+@contextlib.contextmanager
+def open_regular(path: str | Path) -> Iterator[BinaryIO]:
+    """Opens a regular file for reading.
+
+    Raises:
+        UserError: It is missing, not a regular file, or cannot be read.
+    """
     try:
         with open(path, "rb", opener=_open_without_waiting) as file:  # noqa: PTH123 (opener)
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError(f"{path}: is not a regular file")
-            if max_bytes is not None and status.st_size > max_bytes:
-                raise UserError(
-                    f"{path}: has {status.st_size} bytes; the largest that is read is {max_bytes}"
-                )
-            return file.read(-1 if max_bytes is None else max_bytes)
+            yield file
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
