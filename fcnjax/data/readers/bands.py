@@ -25,6 +25,7 @@ from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff.read import read_tiff_header
 from fcnjax.errors import UserError
+from fcnjax.io.regular_files import open_regular
 
 # Row, column, height and width, in pixels.
 Window = tuple[int, int, int, int]
@@ -267,7 +268,8 @@ def _refuse_tiff(path: str | Path, pages: str) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _tiff_header(path: str, changed: int, size: int) -> ImageHeader:
-    return read_tiff_header(path, path, sys.maxsize)
+    with open_regular(path) as file:
+        return read_tiff_header(path, file, sys.maxsize)
 
 
 @contextlib.contextmanager
