@@ -35,7 +35,7 @@ def open_regular(path: str | Path) -> Iterator[BinaryIO]:
         UserError: It is missing, not a regular file, or cannot be read.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:  # noqa: PTH123 (opener)
+        with open(path, "rb", opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UserError(f"{path}: is not a regular file")
             yield file

@@ -1,7 +1,8 @@
 """Check of the directories (IFDs) of a TIFF before tifffile makes objects of them.
 
-tifffile takes some microseconds for each tag, and makes a Python object of each number in some tags.
-Directories may overlap and share values, so that a file of kilobytes can list gigabytes of both.
+tifffile takes some microseconds for each tag, and makes a Python object of each number in some of
+them. Directories may overlap and share values, so that a file of kilobytes can list gigabytes of
+both.
 """
 
 import struct
@@ -18,7 +19,7 @@ _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
 
 
 class _Layout(NamedTuple):
-    """The struct formats of a kind of TIFF: tags in a directory, a tag without its value, offset."""
+    """The struct formats of a count of tags, of a tag without its value, and of an offset."""
 
     count: str
     tag: str
@@ -59,8 +60,8 @@ def refuse_directories(file: File, source: BinaryIO) -> None:
             values += loaded
             if tags > MOST_TAGS or values > size + _MOST_SHARED:
                 raise UserError(
-                    f"{file}: has {tags} tags with {values} bytes of values in {pages} pages; valid: "
-                    f"up to {MOST_TAGS} tags, and no more bytes than the file"
+                    f"{file}: has {tags} tags with {values} bytes of values in {pages} pages; "
+                    f"valid: up to {MOST_TAGS} tags, and no more bytes than the file"
                 )
     except (struct.error, OverflowError, OSError):
         pass

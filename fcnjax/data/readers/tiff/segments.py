@@ -1,7 +1,7 @@
 """Refusals of strips and tiles that are not all there, or that claim more than their size.
 
-Decoders of general compression (deflate, LZW, ZSTD, ...) stop at the size of the strip or tile. Those
-of image formats take the size from the segment's own header, and what it claims is checked here.
+Decoders of general compression (deflate, LZW, ZSTD, ...) stop at the size of the strip or tile.
+Those of image formats take the size from the segment's own header, which is checked here.
 """
 
 import io
