@@ -1,8 +1,11 @@
 """Read files that must be regular: a FIFO or a device would block for ever or never end."""
 
+import contextlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from fcnjax.errors import UserError
 
@@ -17,22 +20,38 @@ def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
     Raises:
         UserError: It is missing, not a regular file, larger than `max_bytes`, or cannot be read.
     """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if max_bytes is not None and size > max_bytes:
+            raise UserError(f"{path}: has {size} bytes; the largest that is read is {max_bytes}")
+        with _naming(path):
+            return file.read()  # a number of bytes would be allocated, however small the file is
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """Opens a regular file for reading.
+
+    Raises:
+        UserError: It is missing, not a regular file, or cannot be opened.
+    """
+    with _naming(path):
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UserError(f"{path}: is not a regular file")
+    return file
+
+
+@contextlib.contextmanager
+def _naming(path: str | Path) -> Iterator[None]:
+    """Turns an error of the file system into one line that names the file."""
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UserError(f"{path}: is not a regular file")
-            if max_bytes is not None and status.st_size > max_bytes:
-                raise UserError(
-                    f"{path}: has {status.st_size} bytes; the largest that is read is {max_bytes}"
-                )
-            return file.read(-1 if max_bytes is None else max_bytes)
+        yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise UserError(
-            f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read: {reason}") from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -150,20 +150,6 @@ def little_cached() -> Iterator[None]:
         yield
 
 
-def place_of(path: str | Path) -> dict[str, Any]:
-    """What places a raster on the map, as `write_raster` takes it."""
-    import rasterio
-
-    with rasterio.open(path) as raster:
-        points, of_points = raster.gcps
-        return {
-            "crs": raster.crs,
-            "transform": None if raster.transform.is_identity else raster.transform,
-            "gcps": (points, of_points) if points else None,
-            "rpcs": raster.rpcs,
-        }
-
-
 def write_raster(
     path: Path,
     blocks: Iterable[tuple[int, np.ndarray]],
@@ -183,7 +169,7 @@ def write_raster(
         blocks: The first row of each block of rows, and the rows: `[rows, W]` or
             `[rows, W, bands]`.
         size: Height and width.
-        place: From `place_of`.
+        place: From `fcnjax/data/readers/bands.py`.
         dtype: Of the pixels.
         bands: The description of each.
         nodata: The value of pixels without data.

@@ -12,6 +12,7 @@ import jax
 from PIL import Image
 
 from fcnjax.config import channel_names
+from fcnjax.data.readers.bands import place_of
 from fcnjax.data.readers.decode import image_size
 from fcnjax.errors import UserError, choose
 from fcnjax.files import atomic, stamps
@@ -33,7 +34,6 @@ from fcnjax.predict.rasters import (
     Unreadable,
     is_raster,
     little_cached,
-    place_of,
     write_raster,
 )
 from fcnjax.predict.request import Predictor

@@ -134,5 +134,5 @@ def test_other_files_are_named(tmp_path):
         with pytest.raises(UserError, match=r"b\.png: no such file"):
             read(tmp_path / "b.png")
     (tmp_path / "c.png").mkdir()
-    with pytest.raises(UserError, match=r"c\.png: cannot be read as an image: Is a directory"):
+    with pytest.raises(UserError, match=r"c\.png: cannot be read: Is a directory"):
         read_image(tmp_path / "c.png")

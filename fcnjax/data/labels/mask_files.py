@@ -12,8 +12,9 @@ import numpy as np
 
 from fcnjax.data.labels.orientation import Size, upright
 from fcnjax.data.labels.whole_numbers import is_listable, whole_numbers
+from fcnjax.data.readers.channels import to_intensity
 from fcnjax.data.readers.image_file import Encoded, File, content_of
-from fcnjax.data.readers.limits import refuse_large
+from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.stored_pixels import StoredPixels, read_stored_pixels
 from fcnjax.errors import UserError
 from fcnjax.io.numpy_files import parse_array, read_header
@@ -95,6 +96,7 @@ def read_ids(file: File, size: Size | None = None) -> Ids:
             "levels, a palette PNG, two values such as 0 and 255, or a colour for each class "
             "(--config.data.encoding=rgb)"
         )
+    _refuse_converted(file, pixels, 1)
     values = whole_numbers(pixels[..., 0], file, stored.nodata)
     nodata = int(stored.nodata) if is_listable(stored.nodata) else None
     return Ids(np.ascontiguousarray(upright(values, stored.orientation)), nodata)
@@ -153,12 +155,13 @@ def read_colours(file: File, size: Size | None = None) -> np.ndarray:
         return _eight_bits(array, file)
     stored = read_stored_pixels(file)
     pixels = _without_alpha(stored.ids, stored)
+    _refuse_converted(file, pixels, 3)
     if stored.palette is not None:
         table = np.zeros((max(len(stored.palette), int(pixels.max()) + 1), 3), np.uint8)
         table[: len(stored.palette)] = stored.palette
         pixels = table[pixels[..., 0]]
     elif stored.full and stored.full < _LARGEST_COLOUR:
-        pixels = np.rint(pixels * (_LARGEST_COLOUR / stored.full)).astype(np.uint8)
+        pixels = to_intensity(file, pixels, stored.full, white_is_zero=False)
     pixels = _eight_bits(pixels, file)
     if pixels.shape[-1] not in (1, 3):
         raise UserError(f"{file}: has {pixels.shape[-1]} bands, and colours have three")
@@ -214,6 +217,13 @@ def _is_extra(pixels: np.ndarray, marks: tuple[str, ...], band: int) -> bool:
 
 def _is_grey(pixels: np.ndarray) -> bool:
     return pixels.shape[-1] == 1 or not (pixels != pixels[..., :1]).any()
+
+
+def _refuse_converted(file: File, pixels: np.ndarray, bands: int) -> None:
+    """Raises `TooLarge` where whole numbers of this many bands take too much memory."""
+    value_bytes = 1 if pixels.dtype == np.uint8 else 4
+    size = max(bands, pixels.shape[-1]) * value_bytes if bands > 1 else value_bytes
+    refuse_large(file, *pixels.shape[:2], size, file_bytes=file_size(file))
 
 
 def _eight_bits(pixels: np.ndarray, file: File) -> np.ndarray:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_onehot
 from fcnjax.data.labels.orientation import Size
 from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.row_blocks import map_rows, row_blocks
 from fcnjax.errors import UserError, choose
 
 # Name: its meaning. Each reads a file as whole numbers `[H, W]`, which `config.data.mask_values`
@@ -97,9 +98,11 @@ def without_nodata(values: np.ndarray, nodata: float | None, declared: Iterable[
         nodata: The value for no data, or None.
         declared: Values of classes: such a one stays.
     """
-    if nodata is None or nodata in declared or not (void := values == nodata).any():
+    if nodata is None or nodata in declared or not (values == nodata).any():
         return values
-    return np.where(void, np.int32(NO_DATA), values.astype(np.int32))
+    return map_rows(
+        lambda rows: np.where(rows == nodata, np.int32(NO_DATA), rows.astype(np.int32)), values
+    )
 
 
 def is_object(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.ndarray:
@@ -108,6 +111,10 @@ def is_object(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.n
     Raises:
         UserError: A number is negative; names it and `name`.
     """
+    return map_rows(lambda rows: _is_object(rows, ignored, name), numbers)
+
+
+def _is_object(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.ndarray:
     void = (numbers == NO_DATA) | np.isin(numbers, ignored)
     negative = (numbers < 0) & ~void
     if negative.any():
@@ -150,6 +157,9 @@ class ClassTable:
             table = self._table[-self._low :][:256]
             if not cv2.LUT(stored, (table < 0).astype(np.uint8)).any():
                 return cv2.LUT(stored, table.astype(np.uint8))
+        return map_rows(lambda rows: self._look_up(rows, name), stored)
+
+    def _look_up(self, stored: np.ndarray, name: object) -> np.ndarray:
         place = stored.astype(np.int64) - self._low
         label = self._table[np.clip(place, 0, len(self._table) - 1)]
         wrong = (place < 0) | (place >= len(self._table)) | (label < 0)
@@ -196,15 +206,22 @@ class ColourTable:
         Raises:
             UserError: It cannot be read, or has a colour that is not listed.
         """
-        codes = _code(read_colours(path, size))
+        colours = read_colours(path, size)
+        return map_rows(lambda rows: self._places(rows, colours, path), colours)
+
+    def _places(self, rows: np.ndarray, colours: np.ndarray, path: Path) -> np.ndarray:
+        codes = _code(rows)
         ordered = self._codes[self._order]
         near = np.minimum(np.searchsorted(ordered, codes), len(ordered) - 1)
         known = ordered[near] == codes
         if not known.all():
             strange = int(codes[~known][0])
             colour = (strange >> 16, strange >> 8 & 255, strange & 255)
+            count = sum(
+                int((_code(colours[block]) == strange).sum()) for block in row_blocks(colours)
+            )
             raise UserError(
-                f"{path}: has the colour {colour}, in {int((codes == strange).sum())} pixels, "
+                f"{path}: has the colour {colour}, in {count} pixels, "
                 "which config.data.mask_colours does not list; a mask that was resized, or saved "
                 "as JPEG, has such"
             )

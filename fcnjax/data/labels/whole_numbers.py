@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fcnjax.data.readers.row_blocks import row_blocks
 from fcnjax.errors import UserError
 
 # The value of pixels without data, in an int32 mask. It is ignored, and no file can declare it.
@@ -9,6 +10,7 @@ NO_DATA = int(np.iinfo(np.int32).min)
 _MOST = int(np.iinfo(np.int32).max)
 _ROUNDING = 1e-3  # by which a whole number stored as float may be off
 _MOST_ROUNDING = 0.05
+_REASONS = ("and a mask has whole numbers", f"and those of a mask are below {_MOST + 1}")
 
 
 def is_listable(nodata: float | None) -> bool:
@@ -40,31 +42,50 @@ def whole_numbers(
         return values
     if values.dtype.kind not in "uif":
         raise UserError(f"{name}: has {values.dtype} values, and a mask has whole numbers")
-    if nodata is None or is_listable(nodata):
-        void = np.zeros(values.shape, bool)
-    else:
-        void = values == _as_type(nodata, values.dtype)
+    absent = None if nodata is None or is_listable(nodata) else _as_type(nodata, values.dtype)
+    rounding = min(max(_ROUNDING, 0.51 * step), _MOST_ROUNDING)
+    result = np.empty(values.shape, np.int32)
+    for rows in row_blocks(values):
+        result[rows], fractions, large = _convert(values[rows], absent, rounding)
+        if fractions.any() or large.any():
+            raise _not_whole(values, name, absent, rounding)
+    return result
+
+
+def _not_whole(
+    values: np.ndarray, name: object, absent: float | np.generic | None, rounding: float
+) -> UserError:
+    """The error for values that are not whole or, where all are, too large; counts them."""
+    counts, firsts = [0, 0], [None, None]
+    for rows in row_blocks(values):
+        for of, wrong in enumerate(_convert(values[rows], absent, rounding)[1:]):
+            counts[of] += int(wrong.sum())
+            if firsts[of] is None and wrong.any():
+                firsts[of] = values[rows][wrong][0].item()
+    of = 0 if counts[0] else 1
+    first = firsts[of]
+    text = f"{first:.7g}" if isinstance(first, float) else str(first)
+    return UserError(f"{name}: has the value {text}, in {counts[of]} pixels, {_REASONS[of]}")
+
+
+def _convert(
+    values: np.ndarray, absent: float | np.generic | None, rounding: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The values as int32, and which of them are not whole and which are too large."""
+    void = np.zeros(values.shape, bool) if absent is None else values == absent
     if values.dtype.kind == "f":
         void |= ~np.isfinite(values)
     kept = np.where(void, values.dtype.type(0), values)
     if values.dtype.kind == "f":
         kept = kept.astype(np.float64)  # float32 has no 2 ** 31 - 1
     whole = np.rint(kept) if values.dtype.kind == "f" else kept
-    rounding = min(max(_ROUNDING, 0.51 * step), _MOST_ROUNDING)
-    _refuse(kept, np.abs(kept - whole) > rounding, name, "and a mask has whole numbers")
     large = (whole > _MOST) if values.dtype.kind == "u" else (whole > _MOST) | (whole <= NO_DATA)
-    _refuse(kept, large, name, f"and those of a mask are below {_MOST + 1}")
-    return np.where(void, np.int32(NO_DATA), whole.astype(np.int32))
+    fits = np.where(large, whole.dtype.type(0), whole).astype(np.int32)
+    fits[void] = NO_DATA
+    return fits, np.abs(kept - whole) > rounding, large
 
 
 def _as_type(nodata: float, dtype: np.dtype) -> float | np.generic:
     """The value as a file of this type stores it: of float32, the nearest float32."""
     with np.errstate(over="ignore"):
         return dtype.type(nodata) if dtype.kind == "f" else nodata
-
-
-def _refuse(values: np.ndarray, wrong: np.ndarray, name: object, why: str) -> None:
-    if wrong.any():
-        first = values[wrong][0].item()
-        text = f"{first:.7g}" if isinstance(first, float) else str(first)
-        raise UserError(f"{name}: has the value {text}, in {int(wrong.sum())} pixels, {why}")

@@ -11,7 +11,6 @@ NaN or infinity), a band is 0. A band that is marked as alpha is a band, and mas
 import contextlib
 import functools
 import sys
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,12 @@ import numpy as np
 
 from fcnjax.data.labels.whole_numbers import whole_numbers
 from fcnjax.data.readers.channels import CMYK, Bands, choose_bands, combine
+from fcnjax.data.readers.gdal import gdal_options, open_raster, transform_of
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff.read import read_tiff_header
 from fcnjax.errors import UserError
+from fcnjax.io.regular_files import open_regular
 
 # Row, column, height and width, in pixels.
 Window = tuple[int, int, int, int]
@@ -205,16 +206,32 @@ def read_header(path: str | Path, pages: str = "") -> Raster:
     """
     with _opened(path, pages) as raster:
         palette = _palette(raster, 1)
-        placed = not raster.transform.is_identity
+        transform = transform_of(path, raster)
         return Raster(
             size=raster.shape,
             bands=raster.count,
-            transform=np.reshape(raster.transform, (3, 3)) if placed else None,
+            transform=None if transform is None else np.reshape(transform, (3, 3)),
             crs=raster.crs,
             points=bool(raster.gcps[0]),
             nodata=raster.nodatavals[0],
             palette=None if palette is None else dict(enumerate(palette)),
         )
+
+
+def place_of(path: str | Path) -> dict[str, Any]:
+    """The place of a raster on the map, as `write_raster` takes it.
+
+    Raises:
+        UserError: As `read_header`.
+    """
+    with _opened(path, "first") as raster:
+        points, of_points = raster.gcps
+        return {
+            "crs": raster.crs,
+            "transform": transform_of(path, raster),
+            "gcps": (points, of_points) if points else None,
+            "rpcs": raster.rpcs,
+        }
 
 
 @contextlib.contextmanager
@@ -225,24 +242,11 @@ def _opened(path: str | Path, pages: str = "") -> Iterator[Any]:
 
 
 def _open(path: str | Path, pages: str) -> Any:
-    try:
-        import rasterio
-        from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning
-    except ImportError as error:
-        raise UserError(f"{path}: reading it needs rasterio: pip install 'fcnjax[geo]'") from error
     if not Path(path).is_file():
-        raise UserError(f"{path}: no such file")
-    # A picture without a place on the map is as welcome; and a file that has a nodata value is
-    # read by it, whatever its fourth band is taken for.
-    for category in (NotGeoreferencedWarning, NodataShadowWarning):
-        warnings.filterwarnings("ignore", category=category)
-    is_tiff = Path(path).suffix.lower() in _TIFF
-    if is_tiff:
+        raise UserError(f"{path}: no such file, or not a regular one")
+    if Path(path).suffix.lower() in _TIFF:
         _refuse_tiff(path, pages)
-    raster = rasterio.open(path, driver="GTiff" if is_tiff else None)
-    if not raster.count:
-        raster.close()
-        raise UserError(f"{path}: has no bands")
+    raster = open_raster(path)
     if (colours := raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE")) == "CIELAB":
         raster.close()
         raise UserError(f"{path}: has colours of the kind {colours}, which cannot be read")
@@ -267,14 +271,20 @@ def _refuse_tiff(path: str | Path, pages: str) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _tiff_header(path: str, changed: int, size: int) -> ImageHeader:
-    return read_tiff_header(path, path, sys.maxsize)
+    with open_regular(path) as file:
+        return read_tiff_header(path, file, sys.maxsize)
 
 
 @contextlib.contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Turns any error within into a UserError that names the raster."""
+    """Sets GDAL's options, and turns any error within into a UserError that names the raster."""
     try:
-        yield
+        import rasterio  # noqa: F401
+    except ImportError as error:
+        raise UserError(f"{path}: reading it needs rasterio: pip install 'fcnjax[geo]'") from error
+    try:
+        with gdal_options():
+            yield
     except UserError:
         raise
     except Exception as error:

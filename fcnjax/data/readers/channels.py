@@ -13,7 +13,9 @@ from PIL import Image
 
 from fcnjax.config import channel_names
 from fcnjax.data.readers.band_names import bands_if_any, find_bands, grey_of
+from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.numeric_types import as_pixels
+from fcnjax.data.readers.row_blocks import map_rows
 from fcnjax.data.readers.stored import RGB, StoredPixels
 from fcnjax.errors import UserError
 
@@ -58,17 +60,41 @@ def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray
     """
     names, marks = channel_names(channels), stored.marks
     places = choose_bands(file, names, stored.descriptions or ("",) * len(marks), marks)
-    values = stored.pixels
-    values = values if places == list(range(len(marks))) else values[..., places]
-    bands = Bands(
-        values,
-        _valid(stored, values),
-        tuple(marks[place] for place in places),
-        stored.palette,
-        stored.full,
-        stored.white_is_zero,
+    pixels = stored.pixels
+    in_order = places == list(range(len(marks)))
+    if in_order and _is_as_stored(stored, names):
+        return pixels
+    value_bytes = pixels.itemsize if pixels.dtype in (np.uint8, np.uint16) else 4
+    size = (*pixels.shape[:2], len(names) * value_bytes)
+    refuse_large(file, *size, file_bytes=file_size(file))
+
+    def convert(values: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
+        values = values if in_order else values[..., places]
+        bands = Bands(
+            values,
+            _valid(stored.nodata, inside, values),
+            tuple(marks[place] for place in places),
+            stored.palette,
+            stored.full,
+            stored.white_is_zero,
+        )
+        return combine(file, bands, names)[0]
+
+    return map_rows(convert, pixels, stored.valid)
+
+
+def _is_as_stored(stored: StoredPixels, names: Sequence[str]) -> bool:
+    """Return whether channels of the stored bands, in order, are the stored pixels themselves."""
+    return (
+        len(names) == len(stored.marks)
+        and stored.pixels.dtype in (np.uint8, np.uint16)
+        and stored.marks[:4] != CMYK
+        and stored.palette is None
+        and stored.full is None
+        and stored.nodata is None
+        and stored.valid is None
+        and not stored.white_is_zero
     )
-    return combine(file, bands, names)[0]
 
 
 def choose_bands(
@@ -144,13 +170,15 @@ def _without_inks(file: object, values: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(np.ascontiguousarray(values), "CMYK").convert("RGB"))
 
 
-def _valid(stored: StoredPixels, values: np.ndarray) -> np.ndarray | None:
-    """The pixels with data, of the shape of `values`; None: all."""
+def _valid(
+    nodata: float | None, inside: np.ndarray | None, values: np.ndarray
+) -> np.ndarray | None:
+    """The values that are data, by the value for no data and the mask; None: all."""
     valid = None
-    if stored.nodata is not None and not np.isnan(stored.nodata):
-        valid = values != stored.nodata
-    if stored.valid is not None:
-        inside = np.broadcast_to(stored.valid[..., None], values.shape)
+    if nodata is not None and not np.isnan(nodata):
+        valid = values != nodata
+    if inside is not None:
+        inside = np.broadcast_to(inside[..., None], values.shape)
         valid = inside if valid is None else valid & inside
     return valid
 
@@ -179,6 +207,6 @@ def to_intensity(
     most = np.iinfo(values.dtype).max
     if full is not None:
         # Rounded to the nearest, without a float: 65535 * 65535 fits uint32.
-        wide = values.astype(np.uint64)
-        values = ((wide * most * 2 + full) // (2 * full)).astype(values.dtype)
+        scaled = (np.arange(most + 1, dtype=np.uint64) * most * 2 + full) // (2 * full)
+        values = scaled.astype(values.dtype)[values]
     return most - values if white_is_zero else values

@@ -14,8 +14,8 @@ from fcnjax.data.labels.orientation import upright
 from fcnjax.data.readers import png, pnm
 from fcnjax.data.readers.bands import read_bands
 from fcnjax.data.readers.channels import to_channels
-from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
-from fcnjax.data.readers.pillow import opened, orientation_of, pages_of
+from fcnjax.data.readers.image_file import Encoded, File, content_of, naming, start_of
+from fcnjax.data.readers.pillow import opened, orientation_of, pages_of, refuse_costly
 from fcnjax.data.readers.stored_pixels import read_image_header, read_stored_pixels, stack_pages
 from fcnjax.data.readers.tiff import read as tiff
 
@@ -59,8 +59,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
 
 def _is_image(path: str | Path) -> bool:
     """Return whether a file is of a format that is read without rasterio, by its first bytes."""
-    with naming(path), open(path, "rb") as file:  # noqa: PTH123 (a text is a file's name too)
-        return file.read(8).startswith(_MAGIC)
+    return start_of(path, 8).startswith(_MAGIC)
 
 
 def _read_usual(path: File, content: bytes, channels: str) -> np.ndarray | None:
@@ -70,6 +69,7 @@ def _read_usual(path: File, content: bytes, channels: str) -> np.ndarray | None:
     if not content.startswith((png.MAGIC, _JPEG)):
         return None
     with naming(path), opened(path, io.BytesIO(content)) as image:
+        refuse_costly(path, image, content)
         is_usual = image.mode == channels and pages_of(image) == 1
         pixels = _decode_usual(content, image.format) if is_usual else None
         if pixels is None:

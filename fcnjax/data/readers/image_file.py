@@ -9,7 +9,11 @@ from pathlib import Path
 import cv2
 from PIL import Image
 
+from fcnjax.data.readers.limits import BYTES_PER_PIXEL, most_pixels
 from fcnjax.errors import UserError
+from fcnjax.io.regular_files import open_regular, read_file
+
+MOST_METADATA = 2**26  # bytes of a file beside its pixels
 
 # The limit is our own, of fcnjax.data.readers.limits.
 Image.MAX_IMAGE_PIXELS = None
@@ -53,8 +57,20 @@ def content_of(file: File) -> bytes:
     """
     if isinstance(file, Encoded):
         return file.content
-    with naming(file):
-        return Path(file).read_bytes()
+    # No format is larger than its pixels and some metadata.
+    return read_file(file, most_pixels() * BYTES_PER_PIXEL + MOST_METADATA)
+
+
+def start_of(file: File, count: int) -> bytes:
+    """The first bytes of an image file.
+
+    Raises:
+        UserError: It is missing, not a regular file, or cannot be read.
+    """
+    if isinstance(file, Encoded):
+        return file.content[:count]
+    with naming(file), open_regular(file) as opened:
+        return opened.read(count)
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.readers import png
+from fcnjax.data.readers import jpeg, png
 from fcnjax.data.readers.image_file import File
-from fcnjax.data.readers.limits import refuse_large
+from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.stored import COLOURS, ImageHeader, StoredPixels
 from fcnjax.errors import UserError
 
@@ -26,6 +26,12 @@ _MARKS = {
 }
 _PNG_MARKS = {1: ("gray",), 2: ("gray", "alpha"), 3: COLOURS, 4: (*COLOURS, "alpha")}
 _ONE_PICTURE = ("JPEG", "MPO")  # the JPEG of some cameras, MPO, has a second view
+# Pillow knows more: for EPS it starts Ghostscript, and others open further files.
+FORMATS = ("PNG", "JPEG", "BMP", "PPM", "GIF", "WEBP")
+# Bytes that Pillow keeps of a pixel, by mode, or by format where its decoder has copies.
+_PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2}
+_DECODER_BYTES = {"WEBP": 12}
+_STRIP_PIXELS = 2**22  # that are converted at a time
 
 
 @contextlib.contextmanager
@@ -40,8 +46,11 @@ def opened(file: File, source: Any, most: int | None = None) -> Iterator[Image.I
     Raises:
         TooLarge: It is too large.
     """
-    with Image.open(source) as image:
-        refuse_large(file, image.height, image.width, most=most)
+    with Image.open(source, formats=FORMATS) as image:
+        size = _DECODER_BYTES.get(image.format, _PIXEL_BYTES.get(image.mode, 4))
+        if image.format in _ONE_PICTURE:
+            size = len(image.getbands())
+        refuse_large(file, image.height, image.width, size, most, file_size(file))
         yield image
 
 
@@ -66,9 +75,12 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
         if not content:  # Pillow takes whatever follows for pixels
             raise UserError(f"{file}: cannot be read as an image: it is damaged or cut off")
     with opened(file, io.BytesIO(content)) as image:
+        refuse_costly(file, image, content)
         if (count := pages_of(image)) > 1 and page is None:
+            number = count if image.format != "GIF" else "several"
             raise UserError(
-                f"{file}: holds {count} pictures, or moves; config.data.pages=first reads the first"
+                f"{file}: holds {number} pictures, or moves; config.data.pages=first reads the "
+                "first"
             )
         if page:
             image.seek(page)
@@ -87,16 +99,45 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
         )
 
 
+def refuse_costly(file: File, image: Image.Image, content: bytes) -> None:
+    """Raises `TooLarge` for what decoding takes by more than the size of the image.
+
+    These are samples of 16 bits in a PNG, and the scans of a progressive JPEG, each of which goes
+    over all of its coefficients.
+    """
+    if image.format == "PNG":
+        pixel_bytes = png.pixel_bytes(content)
+    elif image.format in _ONE_PICTURE:
+        pixel_bytes = jpeg.pixel_bytes(file, content, len(image.getbands()))
+    else:
+        return
+    refuse_large(file, image.height, image.width, pixel_bytes, file_bytes=len(content))
+
+
 def _pixels(image: Image.Image, content: bytes) -> tuple[np.ndarray, int | None]:
     """The pixels `[H, W, C]` uint8 as stored, and the greatest value that a sample can have."""
-    pixels = np.asarray(image)
-    pixels = np.ascontiguousarray(pixels[..., None] if pixels.ndim == 2 else pixels)
-    if pixels.dtype == bool:
-        return pixels.astype(np.uint8), 1
-    if image.format == "PNG" and image.mode == "L" and (bits := png.bits_of(content)) < 8:
+    full, step = None, 1
+    if image.mode == "1":
+        full = 1
+    elif image.format == "PNG" and image.mode == "L" and (bits := png.bits_of(content)) < 8:
         full = 2**bits - 1
-        return pixels // (255 // full), full  # Pillow has scaled them
-    return pixels, None
+        step = 255 // full  # Pillow has scaled them
+    width, height = image.size
+    rows = max(_STRIP_PIXELS // width, 1)
+    if rows >= height:
+        return _strip(image, step), full
+    # Pillow makes several copies of what it converts.
+    pixels = np.empty((height, width, len(image.getbands())), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = _strip(image.crop((0, top, width, bottom)), step)
+    return pixels, full
+
+
+def _strip(image: Image.Image, step: int) -> np.ndarray:
+    pixels = np.asarray(image)
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    return np.ascontiguousarray(pixels // step if step > 1 else pixels, np.uint8)
 
 
 def orientation_of(image: Image.Image, content: bytes = b"") -> int:
@@ -113,5 +154,7 @@ def _valid(exif: Image.Exif) -> int:
 
 
 def pages_of(image: Image.Image) -> int:
-    """Count the pictures that a file holds."""
+    """Count the pictures that a file holds; 2 for a GIF of several, whose frames are not read."""
+    if image.format == "GIF":
+        return 2 if image.is_animated else 1
     return 1 if image.format in _ONE_PICTURE else getattr(image, "n_frames", 1)

@@ -73,6 +73,11 @@ def bits_of(content: bytes) -> int:
     return content[24]
 
 
+def pixel_bytes(content: bytes) -> int:
+    """The bytes of a decoded pixel, by the header."""
+    return _BANDS.get(content[25], 1) * (2 if content[24] == 16 else 1)
+
+
 def has_alpha(content: bytes) -> bool:
     """Return whether a PNG has a band of transparency, by the header, and is not interlaced."""
     return content[25] in (4, 6) and not content[28]

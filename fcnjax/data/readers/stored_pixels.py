@@ -1,11 +1,13 @@
 """The pixels of an image file as they are stored, whatever its format."""
 
 import io
+from typing import BinaryIO
 
 from fcnjax.data.readers import pillow, pnm
 from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff import read as tiff
+from fcnjax.io.regular_files import open_regular
 
 __all__ = ["ImageHeader", "StoredPixels", "read_image_header", "read_stored_pixels"]
 
@@ -62,11 +64,15 @@ def read_image_header(file: File, most: int | None = None) -> ImageHeader:
         TooLarge: It has more pixels than `most`, or too many bytes for so many.
         UserError: The file is missing, or is no image.
     """
+    if isinstance(file, Encoded):
+        return _read_header(file, io.BytesIO(file.content), most)
+    with open_regular(file) as opened:
+        return _read_header(file, opened, most)
+
+
+def _read_header(file: File, source: BinaryIO, most: int | None) -> ImageHeader:
     with naming(file):
-        if isinstance(file, Encoded):
-            start, source = file.content[:4], io.BytesIO(file.content)
-        else:
-            with open(file, "rb") as opened:  # noqa: PTH123 (a text is a file's name too)
-                start, source = opened.read(4), file
-        read = tiff.read_tiff_header if start.startswith(tiff.MAGIC) else pillow.read_header
+        is_tiff = source.read(4).startswith(tiff.MAGIC)
+        source.seek(0)
+        read = tiff.read_tiff_header if is_tiff else pillow.read_header
         return read(file, source, most)

@@ -7,13 +7,14 @@ those of the colours are bands; nothing is done by them, whatever they are marke
 import contextlib
 import io
 import logging
+import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from fcnjax.data.readers.image_file import File
-from fcnjax.data.readers.limits import refuse_large
+from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff.bands import bands_of
 from fcnjax.data.readers.tiff.checks import (
@@ -21,13 +22,13 @@ from fcnjax.data.readers.tiff.checks import (
     is_jpeg_of_planes,
     is_mask_of,
     is_picture,
-    refuse_segments,
 )
+from fcnjax.data.readers.tiff.directories import refuse_directories
 from fcnjax.data.readers.tiff.libtiff import decode_by_libtiff
+from fcnjax.data.readers.tiff.segments import refuse_segments
 from fcnjax.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF of either byte order
-MOST_PAGES = 10_000
 # Without these a page is no stack: ImageDescription (ImageJ, tifffile), those of MetaMorph (UIC1 to
 # UIC4), FluoView and NIH Image.
 _STACK_TAGS = (270, 33628, 33629, 33630, 33631, 34361, 34362, 43314)
@@ -71,7 +72,8 @@ def stack_tiff(file: File, content: bytes) -> StoredPixels:
                     f"{file}: page {number} has another size or type than the first; they cannot "
                     "be the bands of one image (config.data.pages=channels)"
                 )
-        refuse_large(file, *shape, len(pages) * (first.dtype.itemsize if first.dtype else 1))
+        pixel_bytes = len(pages) * (first.dtype.itemsize if first.dtype else 1)
+        refuse_large(file, *shape, pixel_bytes, file_bytes=file_size(file))
         bands = [_decode(file, page, None) for page in pages]
         about = bands_of(first)
         if len(pages) > 1:
@@ -81,12 +83,12 @@ def stack_tiff(file: File, content: bytes) -> StoredPixels:
         return StoredPixels(np.concatenate(bands, -1), "TIFF", valid=valid, **about)
 
 
-def read_tiff_header(file: File, source: Any, most: int | None = None) -> ImageHeader:
+def read_tiff_header(file: File, source: BinaryIO, most: int | None = None) -> ImageHeader:
     """The header of a TIFF file; of the first page, where there are several.
 
     Args:
         file: What errors name.
-        source: A path, or an open file.
+        source: An open file.
         most: The most pixels, as `refuse_large` takes it.
 
     Raises:
@@ -106,17 +108,16 @@ def read_tiff_header(file: File, source: Any, most: int | None = None) -> ImageH
 
 
 @contextlib.contextmanager
-def _opened(file: File, source: Any) -> Iterator[tuple[Any, list]]:
+def _opened(file: File, source: BinaryIO) -> Iterator[tuple[Any, list]]:
     """Opens a TIFF file, and lists the pages that are pictures."""
     import tifffile  # takes a while, and many sets have no TIFF
 
     # Damage is reported by us, once.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
+    refuse_directories(file, source)
     with tifffile.TiffFile(source) as tiff:
         if not len(tiff.pages):
             raise UserError(f"{file}: cannot be read as an image: it has no page")
-        if len(tiff.pages) > MOST_PAGES:
-            raise UserError(f"{file}: has more than {MOST_PAGES} pages, the most that are read")
         pages = [page for page in tiff.pages if is_picture(page)]
         if not pages and tiff.pages[0].subifds:
             # A raw photograph has its thumbnail in front.
@@ -127,10 +128,11 @@ def _opened(file: File, source: Any) -> Iterator[tuple[Any, list]]:
 def _count(tiff: Any, pages: list) -> int:
     """Count the pictures, those included that no directory lists (ImageJ's large stacks).
 
-    The series of OME count planes in other files too.
+    tifffile opens the other files that the series of OME, Micro-Manager and NDTiff name.
     """
     may_be_stack = any(tag in pages[0].tags for tag in _STACK_TAGS)
-    if len(pages) > 1 or not may_be_stack or tiff.is_ome or not pages[0].size:
+    names_files = tiff.is_ome or tiff.is_mmstack or tiff.is_ndtiff
+    if len(pages) > 1 or not may_be_stack or names_files or not pages[0].size:
         return len(pages)
     return max(1, tiff.series[0].size // pages[0].size) if tiff.series else 1
 
@@ -159,9 +161,11 @@ def _refuse_virtual(file: File, tiff: Any, pages: list) -> None:
 
 def _refuse_large(file: File, page: Any, most: int | None = None) -> None:
     pixel_bytes = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
-    refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most)
+    size = file_size(file) if most != sys.maxsize else None
+    refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most, size)
     if page.is_tiled:
-        refuse_large(f"{file}, a tile", page.tilelength, page.tilewidth, pixel_bytes, most)
+        tile = (page.tilelength, page.tilewidth, pixel_bytes)
+        refuse_large(f"{file}, a tile", *tile, None if most == sys.maxsize else most, size)
 
 
 def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
@@ -184,7 +188,7 @@ def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
         # [S, D, H, W, C]: bands that follow each other, or lie beside each other.
         values = values[:, 0]
         values = values[0] if len(values) == 1 else np.moveaxis(values[..., 0], 0, -1)
-    values = values.astype(np.uint8) if values.dtype == bool else values
+    values = values.view(np.uint8) if values.dtype == bool else values
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 

@@ -1,0 +1,45 @@
+"""The cost of decoding a JPEG, by its segments."""
+
+from fcnjax.data.readers.image_file import File
+from fcnjax.errors import UserError
+
+MOST_SCANS = 100  # encoders write up to about 15
+_START_OF_SCAN = 0xDA
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_COEFFICIENT_BYTES = 2
+
+
+def pixel_bytes(file: File, content: bytes, bands: int) -> int:
+    """The bytes that decoding takes for each pixel.
+
+    A decoder keeps the coefficients of the whole image where there are several scans.
+
+    Raises:
+        UserError: There are more than `MOST_SCANS` scans, each of which takes as long as an image.
+    """
+    first, is_progressive = _first_scan(content)
+    scans = content.count(b"\xff\xda", first)
+    if scans > MOST_SCANS:
+        raise UserError(f"{file}: has {scans} scans; the most that are read is {MOST_SCANS}")
+    several = is_progressive or scans > 1
+    return bands * (1 + _COEFFICIENT_BYTES if several else 1)
+
+
+def _first_scan(content: bytes) -> tuple[int, bool]:
+    """Where the first scan begins, and whether a frame header before it is progressive.
+
+    Segments before it may hold other JPEGs, as thumbnails are.
+    """
+    at, is_progressive = 2, False
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:
+            at += 1
+            continue
+        marker = content[at + 1]
+        if marker == _START_OF_SCAN:
+            break
+        is_progressive |= marker in _PROGRESSIVE
+        # Fill bytes, stuffed zeros and markers without a length.
+        alone = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9
+        at += 1 if alone else 2 + max(int.from_bytes(content[at + 2 : at + 4], "big"), 2)
+    return at, is_progressive
