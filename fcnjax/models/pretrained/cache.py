@@ -18,6 +18,7 @@ from fcnjax.models.pretrained.pickles import is_torch_file
 from fcnjax.models.pretrained.reader import read_weights
 from fcnjax.models.pretrained.sources.weights import Weights, weights_folder
 from fcnjax.packages import to_stderr
+from fcnjax.printable import printable
 
 FORMAT_VERSION = "2"
 
@@ -49,7 +50,7 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
     tensors = read_weights(path)
     try:
         with atomic(copy) as temporary:
-            write_safetensors(temporary, tensors, _metadata(weights.source, tensors))
+            write_safetensors(temporary, tensors, _metadata(printable(weights.source), tensors))
     except UserError as error:
         say(f"{error}; {path} will be unpickled again next time")
     return tensors
