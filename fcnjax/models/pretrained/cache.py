@@ -40,9 +40,12 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
         UserError: The file is missing, damaged, of another kind, or hostile; names it.
     """
     path = weights.path
-    if not path.is_file() or not is_torch_file(path):
+    try:
+        digest = sha256(path) if path.is_file() and is_torch_file(path) else None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if digest is None:
         return read_weights(path)
-    digest = sha256(path)
     copy = weights_folder() / f"{digest}.safetensors"
     tensors = _read_copy(copy)
     if tensors is not None:

@@ -21,8 +21,8 @@ _SHOWN = 80  # characters of a refused name
 _PUSHED = frozenset(
     """
     BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
-    """.split()  # noqa: SIM905 - fourteen quoted words are harder to read
+    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
+    """.split()  # noqa: SIM905 - fifteen quoted words are harder to read
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}

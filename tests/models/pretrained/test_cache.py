@@ -145,6 +145,15 @@ def test_a_full_disk_is_told(folder, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
+def test_a_file_that_may_not_be_read_is_one_line(monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(cache, "sha256", refuse)
+    with pytest.raises(UserError, match=r"tiny_zip\.pth: cannot be read: Permission denied"):
+        read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")))
+
+
 def test_a_path_that_is_not_utf_8_is_kept(tmp_path, folder, unpickled):
     path = tmp_path / os.fsdecode(b"\xff.pth")
     shutil.copy(FILES / "tiny_zip.pth", path)

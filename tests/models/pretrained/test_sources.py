@@ -52,7 +52,9 @@ def test_a_file_stays_where_it_is(name, monkeypatch):
     assert (weights.is_model, weights.mean, weights.std) == (False, None, None)
 
 
-@pytest.mark.parametrize("source", ["", "nothing.pth", "s3://x/y.pth", "http://x/y.pth"])
+@pytest.mark.parametrize(
+    "source", ["", "nothing.pth", "s3://x/y.pth", "http://x/y.pth", "x" * 5000, "a\0b"]
+)
 def test_what_is_no_source_is_told_the_valid_forms(source):
     with pytest.raises(UserError, match=r"config\.model\.init_from: .* is not there; ") as error:
         fetch_weights(source)
