@@ -47,9 +47,9 @@ class Unpickler:
 
     Args:
         file: Holds the pickles, all in memory.
-        names: The value of each `(module, name)`; `refusal` is raised for any other. Functions
-            among the values are called with the arguments that the pickle gives, which may be of
-            any type. A method `set_state` of what they return takes the state of an object.
+        names: The value of each `(module, name)`. Functions among the values are called with the
+            arguments that the pickle has for them, which may be of any type. A method `set_state`
+            of what they return takes the state of an object.
         ignored: Packages whose names all become `IGNORED`.
         source: Names the pickles in an error.
         load_persistent: Takes a persistent identifier, of any type, and returns the object.
