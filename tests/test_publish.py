@@ -246,6 +246,8 @@ def test_arrays_that_do_not_fit_are_named(published, tmp_path, change, words):
         (None, "damaged or cut off"),
         ({}, "is not a model that `fcnjax publish` wrote"),
         ({"fcnjax": "3"}, "damaged|not a model"),
+        ({"fcnjax": "[" * 10_000}, "nested too deeply"),
+        ({"fcnjax": "9" * 5000}, "beyond 64 bits"),
         ({"fcnjax": '{"format_version": 2}'}, "is not a model that `fcnjax publish` wrote"),
     ],
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fcnjax import cli
+from fcnjax.errors import UserError
 from fcnjax.models import ENCODERS, Target, traced_for
 from fcnjax.models.pretrained.parity import TOLERANCE, compare, read_entries
 from fcnjax.models.pretrained.references import reference
@@ -88,7 +89,8 @@ def test_the_command_fails_on_what_is_not_equal(tmp_path, capsys, changes, words
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "is not JSON"),
+        ("[" * 10_000, "nested too deeply"),
         ("{}", "is not a list of entries"),
         ('[{"name": "timm/resnet18"}]', "entry 0 has no input, input_seed, outputs"),
     ],
@@ -99,3 +101,34 @@ def test_other_files_are_refused(tmp_path, capsys, text, words):
     assert cli.main(["models", "parity", str(path)]) == 2
     assert words in capsys.readouterr().err
     assert cli.main(["models", "parity", str(path) + "x"]) == 2
+
+
+OUTPUT = {"shape": [1, 2], "std": 1.0, "flat_index": [0], "value": [0.5]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": 3}, "'name' is '3'; valid: a text"),
+        ({"salt": None}, "'salt' is 'None'; valid: a text"),
+        ({"params": "x"}, "'params' is 'x'; valid: a whole number"),
+        ({"input": [1, 3, 75]}, "'input' is .* valid: 4 sides"),
+        ({"input": [1, 3, 0, 75]}, "'input' is .* valid: 4 sides"),
+        ({"input": [1, 3, 2**31, 2**31]}, "of at most 1048576 numbers"),
+        ({"input_seed": -1}, "'input_seed' is negative"),
+        ({"options": {"output_stride": "x"}}, "option 'output_stride' is 'x'; valid: the keys of"),
+        ({"options": {"other": 1}}, "option 'other' is '1'; valid: the keys of config.model"),
+        ({"options": {"a.b": 1}}, "option 'a.b' is '1'; valid: the keys of config.model"),
+        ({"options": {"decoder_width": 10**9}}, "valid: names and whole numbers up to 4096"),
+        ({"outputs": []}, "'outputs' is empty"),
+        ({"outputs": [3]}, "is not an object"),
+        ({"outputs": [OUTPUT | {"std": 0}]}, "'std' is 0; valid: a number above 0"),
+        ({"outputs": [OUTPUT | {"flat_index": [2]}]}, "an index outside of the output"),
+        ({"outputs": [OUTPUT | {"flat_index": [True]}]}, "an index outside of the output"),
+        ({"outputs": [OUTPUT | {"value": [1, 2]}]}, "'value' is not a number for each index"),
+        ({"outputs": [OUTPUT | {"flat_index": [], "value": []}]}, "'flat_index' is empty"),
+    ],
+)
+def test_entries_of_another_form_are_refused(tmp_path, changes, words):
+    with pytest.raises(UserError, match=f"entry 0.*{words}"):
+        read_entries(first(tmp_path, **changes))

@@ -18,6 +18,7 @@ from fcnjax.models.pretrained.pickles import is_torch_file
 from fcnjax.models.pretrained.reader import read_weights
 from fcnjax.models.pretrained.sources.weights import Weights, weights_folder
 from fcnjax.packages import to_stderr
+from fcnjax.printable import printable
 
 FORMAT_VERSION = "2"
 
@@ -39,9 +40,12 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
         UserError: The file is missing, damaged, of another kind, or hostile; names it.
     """
     path = weights.path
-    if not path.is_file() or not is_torch_file(path):
+    try:
+        digest = sha256(path) if path.is_file() and is_torch_file(path) else None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if digest is None:
         return read_weights(path)
-    digest = sha256(path)
     copy = weights_folder() / f"{digest}.safetensors"
     tensors = _read_copy(copy)
     if tensors is not None:
@@ -49,7 +53,7 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
     tensors = read_weights(path)
     try:
         with atomic(copy) as temporary:
-            write_safetensors(temporary, tensors, _metadata(weights.source, tensors))
+            write_safetensors(temporary, tensors, _metadata(printable(weights.source), tensors))
     except UserError as error:
         say(f"{error}; {path} will be unpickled again next time")
     return tensors

@@ -109,7 +109,9 @@ def convert(
         _refuse(tensors, names, source)
     filled, adapted = {}, []
     for fills in (of_encoder, of_rest):
-        values = {path: _native(tensors[name], flat[path], path) for path, name in fills.items()}
+        values = {}
+        for path, name in fills.items():
+            values[path] = _native(tensors[name], flat[path], path, f"{source}: {name}")
         if fills is of_encoder:
             adapted += _fit_image_channels(values, flat, fills)
         elif fills:
@@ -169,7 +171,7 @@ def _called(names: tuple[str, str | None]) -> str:
     return f"encoder {names[0]}" + (f" with decoder {names[1]}" if names[1] else "")
 
 
-def _native(tensor: np.ndarray, variable: Any, path: Path) -> np.ndarray:
+def _native(tensor: np.ndarray, variable: Any, path: Path, what: str) -> np.ndarray:
     """In our layout: `[height, width, in, out]` for a kernel; as it is where it cannot fit."""
     wanted = torch_shape(path, tuple(variable.shape))
     # Linear layers are convolutions here: over a pixel, or over the grid that torch flattens.
@@ -178,7 +180,11 @@ def _native(tensor: np.ndarray, variable: Any, path: Path) -> np.ndarray:
     if tensor.ndim == 4:
         order = (2, 3, 0, 1) if path[-1] == "transposed_kernel" else (2, 3, 1, 0)
         tensor = tensor.transpose(order)
-    return tensor.astype(np.float32)
+    try:
+        with np.errstate(over="raise"):
+            return tensor.astype(np.float32)
+    except FloatingPointError as error:
+        raise UserError(f"{what} has numbers beyond those of float32") from error
 
 
 def _fit_image_channels(

@@ -150,9 +150,10 @@ def _matches(
 def _prefixes(tensors: Iterable[str], wanted: Set[str]) -> Mapping[str, list[str]]:
     """The prefixes before each wanted name that ends a tensor's, after a dot or from its start."""
     found = defaultdict(list)
+    lengths = {len(name) for name in wanted}  # few; a hostile name has hundreds of dots
     for name in tensors:
-        starts = [0, *(i + 1 for i, letter in enumerate(name) if letter == ".")]
-        for start in starts:
-            if name[start:] in wanted:
+        for length in lengths:
+            start = len(name) - length
+            if start >= 0 and name[start:] in wanted and (start == 0 or name[start - 1] == "."):
                 found[name[start:]].append(name[:start])
     return found

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from fcnjax.config import default_config
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, read_json
 
 _MAX_BYTES = 2**24
-_MAX_COUNT = 2**24  # of the numbers of an input or an output
-_MAX_OPTION = 4096
+_MAX_COUNT = 2**20  # of the numbers of an input; one of 3 channels and 512 x 512 has 786,432
+_MAX_OUTPUT = 2**23
+_MAX_OPTION = 4096  # and of a side of an input
 
 
 def read_entries(path: str | Path) -> list[dict[str, Any]]:
@@ -34,7 +35,7 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
     field(entry, "name", str, where)
     field({"salt": "", **entry}, "salt", str, where)
     field({"params": 0, **entry}, "params", int, where)
-    _check_shape(entry, "input", (4,), where)
+    _check_shape(entry, "input", (4,), _MAX_COUNT, where)
     if field(entry, "input_seed", int, where) < 0:
         raise UserError(f"{where}: 'input_seed' is negative; valid: a whole number from 0")
     _check_options(field({"options": {}, **entry}, "options", dict, where), where)
@@ -45,20 +46,20 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
         _check_output(output, where)
 
 
-def _check_shape(entry: Any, key: str, axes: tuple[int, ...], where: str) -> int:
+def _check_shape(entry: Any, key: str, axes: tuple[int, ...], most: int, where: str) -> int:
     """Checks `entry[key]`, a shape with one of some numbers of axes; returns its elements."""
     shape = field(entry, key, list, where)
-    whole = len(shape) in axes and all(type(side) is int and side > 0 for side in shape)
-    if not whole or math.prod(shape) > _MAX_COUNT:
+    valid = all(type(side) is int and 0 < side <= _MAX_OPTION for side in shape)
+    if len(shape) not in axes or not valid or math.prod(shape) > most:
         raise UserError(
-            f"{where}: {key!r} is {str(shape)[:40]}; valid: {' or '.join(map(str, axes))} sides, "
-            f"of at most {_MAX_COUNT} numbers"
+            f"{where}: {key!r} is {str(shape)[:40]}; valid: {' or '.join(map(str, axes))} sides of "
+            f"1 to {_MAX_OPTION}, of at most {most} numbers in all"
         )
     return math.prod(shape)
 
 
 def _check_output(output: Any, where: str) -> None:
-    count = _check_shape(output, "shape", (2, 4), where)
+    count = _check_shape(output, "shape", (2, 4), _MAX_OUTPUT, where)
     if field(output, "std", (int, float), where) <= 0:
         raise UserError(f"{where}: 'std' is {output['std']}; valid: a number above 0")
     indices = field(output, "flat_index", list, where)
@@ -72,15 +73,20 @@ def _check_output(output: Any, where: str) -> None:
 
 
 def _check_options(options: dict[str, Any], where: str) -> None:
-    """Checks that options are keys of `config.model`, of the type of their default."""
-    known = default_config().model.to_dict()
+    """Checks that options are keys of `config.model`, of their types and not too large."""
+    model = default_config().model
     for key, value in options.items():
-        default = choose(known, key, f"{where}: option")
-        numbers = value if isinstance(value, list) else [value]
-        kind = tuple if isinstance(value, list) else type(value)
-        if default is not None and kind is not type(default):
+        try:
+            model[key] = tuple(value) if isinstance(value, list) else value
+        except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"{where}: option {key!r} is {str(value)[:40]!r}; its default: {default!r}"
+                f"{where}: option {key!r} is {str(value)[:40]!r}; valid: the keys of config.model "
+                "and values of their types"
+            ) from error
+        numbers = value if isinstance(value, list) else [value]
+        whole = all(type(number) in (int, bool) for number in numbers)
+        if not isinstance(value, str) and not (whole and all(n <= _MAX_OPTION for n in numbers)):
+            raise UserError(
+                f"{where}: option {key!r} is {str(value)[:40]}; valid: names and whole numbers up "
+                f"to {_MAX_OPTION}"
             )
-        if any(isinstance(n, int | float) and not abs(n) <= _MAX_OPTION for n in numbers):
-            raise UserError(f"{where}: option {key!r} is beyond {_MAX_OPTION}")

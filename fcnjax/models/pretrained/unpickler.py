@@ -21,8 +21,8 @@ _SHOWN = 80  # characters of a refused name
 _PUSHED = frozenset(
     """
     BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8
-    """.split()  # noqa: SIM905 - fourteen quoted words are harder to read
+    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
+    """.split()  # noqa: SIM905 - fifteen quoted words are harder to read
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
@@ -47,9 +47,9 @@ class Unpickler:
 
     Args:
         file: Holds the pickles, all in memory.
-        names: The value of each `(module, name)`; `refusal` is raised for any other. Functions
-            among the values are called with the arguments that the pickle gives, which may be of
-            any type. A method `set_state` of what they return takes the state of an object.
+        names: The value of each `(module, name)`. Functions among the values are called with the
+            arguments that the pickle has for them, which may be of any type. A method `set_state`
+            of what they return takes the state of an object.
         ignored: Packages whose names all become `IGNORED`.
         source: Names the pickles in an error.
         load_persistent: Takes a persistent identifier, of any type, and returns the object.

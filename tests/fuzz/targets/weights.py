@@ -1,6 +1,9 @@
 """Files of weights: torch's two formats, safetensors, pickles of NumPy arrays, published models."""
 
 import io
+import json
+import math
+import os
 import pickle
 import pickletools
 import shutil
@@ -17,8 +20,10 @@ from safetensors.numpy import save_file
 from fcnjax.config import default_config
 from fcnjax.model_file import save_variables
 from fcnjax.models import build_model
-from fcnjax.models.pretrained import read_weights
+from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.numpy_pickles import read_arrays
+from fcnjax.models.pretrained.reference_outputs import read_entries
+from fcnjax.models.pretrained.sources import fetch_weights
 from fcnjax.predict.load import load_variables
 from fcnjax.train_state import init_variables
 from fcnjax.workdir import save_config
@@ -28,8 +33,15 @@ from tests.fuzz.target import Target
 TINY = Path(__file__).parents[2] / "models" / "pretrained" / "files"
 FILES = (
     *("tiny_zip.pth", "tiny_legacy.pth", "tiny_wrapped_ddp.pth", "tiny_lightning_fp16.ckpt"),
-    *("tiny.safetensors", "evil_zip.pth"),
+    "tiny.safetensors",
 )
+REFERENCES = Path(__file__).parents[2] / "models" / "goldens" / "more.json"
+TRANSFORM = {"__class_fullname__": "a.Normalize", "mean": [0.5], "std": [0.2]}
+BESIDE = {
+    "config.json": {"pretrained_cfg": {"mean": [0.5], "std": [0.2], "input_range": [0, 1]}},
+    "preprocessor_config.json": {"image_mean": [0.5], "image_std": [0.2]},
+    "albumentations_config_eval.json": {"transform": {"transforms": [TRANSFORM]}},
+}
 # Opcodes with their arguments: containers, calls, memo indices, sizes beyond the file.
 PIECES = (
     *(b"}", b"]", b")", b"(", b"t", b"\x85", b"\x86", b"\x87", b"s", b"u", b"a", b"e", b"b"),
@@ -51,7 +63,7 @@ PIECES = (
 
 
 def _make_weights(folder: Path) -> list[Path]:
-    for name in FILES[:-1]:
+    for name in FILES:
         shutil.copy(TINY / name, folder)
     save_file({"a.b": np.ones((2, 3), ml_dtypes.bfloat16)}, folder / "half.safetensors")
     arrays = {"a": {"kernel": np.ones((3, 2), np.float32), "bias": np.zeros(2)}, "b": np.arange(3)}
@@ -60,11 +72,15 @@ def _make_weights(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+def _set_cache(seeds: Path) -> None:
+    os.environ["FCNJAX_CACHE"] = str(seeds.parent / "weights-cache")
+
+
 def _read_weights(path: Path) -> None:
     if path.suffix == ".pickle":
         arrays = read_arrays(path.read_bytes(), path.name)
     else:
-        arrays = read_weights(path)
+        arrays = read_tensors(fetch_weights(str(path)))
     assert all(isinstance(array, np.ndarray) for array in arrays.values())
 
 
@@ -128,6 +144,12 @@ def mutate_header(rng: Random, content: bytes) -> bytes:
     return struct.pack("<Q", len(header)) + header + content[8 + length :]
 
 
+def mutate_part(rng: Random, content: bytes) -> bytes:
+    """Changes a JSON file, or the header of a safetensors file."""
+    is_json = content[:1] == b"{" and content[8:9] != b"{"
+    return (mutate_json if is_json else mutate_header)(rng, content)
+
+
 def _make_published(folder: Path) -> list[Path]:
     config = default_config()
     config.data.class_names = ("background", "thing")
@@ -144,12 +166,35 @@ def _read_published(path: Path) -> None:
     load_variables(path.parent)
 
 
+def _make_normalisation(folder: Path) -> list[Path]:
+    shutil.copy(TINY / "tiny.safetensors", folder)
+    for name, content in BESIDE.items():
+        (folder / name).write_text(json.dumps(content))
+    return [folder / name for name in BESIDE]
+
+
+def _read_normalisation(path: Path) -> None:
+    for name in BESIDE.keys() - {path.name}:  # or another file tells it
+        (path.parent / name).unlink(missing_ok=True)
+    weights = fetch_weights(str(path.parent))
+    assert weights.mean is None or all(map(math.isfinite, weights.mean + weights.std))
+
+
+def _make_references(folder: Path) -> list[Path]:
+    entries = json.loads(REFERENCES.read_text())[:2]
+    (folder / "outputs.json").write_text(json.dumps(entries))
+    return [folder / "outputs.json"]
+
+
 TARGETS = (
     Target(
         "weights",
         _make_weights,
         _read_weights,
         (*BYTES, mutate_opcodes, mutate_opcodes, mutate_opcodes, mutate_header),
+        _set_cache,
     ),
-    Target("published", _make_published, _read_published, (*BYTES, mutate_header, *JSON)),
+    Target("normalisation", _make_normalisation, _read_normalisation, JSON),
+    Target("references", _make_references, read_entries, JSON),
+    Target("published", _make_published, _read_published, (*BYTES, *[mutate_part] * 4)),
 )

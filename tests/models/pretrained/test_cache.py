@@ -1,5 +1,6 @@
 """Copies of torch's files as safetensors."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import safetensors
 
 from fcnjax.errors import UserError
 from fcnjax.files import sha256
+from fcnjax.io import safetensors_files
 from fcnjax.models.pretrained import cache, read_weights
 from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.sources import Weights, fetch_weights
@@ -126,6 +128,38 @@ def test_safetensors_are_read_where_they_are(folder, unpickled):
     assert_equal(tensors, read_weights(FILES / "tiny.safetensors"))
     assert unpickled == ["tiny.safetensors"]
     assert not folder.exists()
+
+
+def test_a_full_disk_is_told(folder, monkeypatch):
+    """safetensors raises an exception of its own, which is no OSError."""
+
+    def save(*_, **__):
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors_files, "save_file", save)
+    said = []
+    tensors = read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")), said.append)
+    assert_equal(tensors, read_weights(FILES / "tiny_zip.pth"))
+    assert len(said) == 1
+    assert "cannot be written: I/O error: No space left" in said[0]
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_may_not_be_read_is_one_line(monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(cache, "sha256", refuse)
+    with pytest.raises(UserError, match=r"tiny_zip\.pth: cannot be read: Permission denied"):
+        read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")))
+
+
+def test_a_path_that_is_not_utf_8_is_kept(tmp_path, folder, unpickled):
+    path = tmp_path / os.fsdecode(b"\xff.pth")
+    shutil.copy(FILES / "tiny_zip.pth", path)
+    for _ in range(2):
+        assert_equal(read_tensors(fetch_weights(str(path))), read_weights(path))
+    assert unpickled == [path.name]
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """The names of torch models among ours, on made tensors; test_parity.py compares numbers."""
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import jax
@@ -16,6 +17,7 @@ from fcnjax.models.classifier import build_classifier
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.layouts import DECODER_LAYOUTS, STYLES, encoder_layouts
+from fcnjax.models.pretrained.matching import _prefixes
 from fcnjax.models.pretrained.names import encoder_form, rest_form, tensor_names, torch_shape
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
@@ -118,6 +120,27 @@ def test_any_prefix_is_found_and_said(prefix):
     assert report.prefix_lines == [f"prefix {prefix!r} taken off 100 names"]
     assert not report.missing
     assert not other.keys() & set(report.used)
+
+
+def test_names_of_hundreds_of_dots_cost_no_memory():
+    """60,000 of them took 10 GB: every end of a name was kept."""
+    tensors = tensors_of("tv_resnet18.txt", "a.b.")
+    others = [f"{'.' * 240}{i}{'.' * 240}" for i in range(2000)]
+    wanted = {name.removeprefix("a.b.") for name in tensors}
+    tracemalloc.start()
+    prefixes = _prefixes([*others, *tensors], wanted)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(found[0] == "a.b." for found in prefixes.values())
+    assert prefixes.keys() == wanted
+    assert peak < 2**20
+
+
+def test_numbers_beyond_float32_are_refused():
+    tensors = tensors_of("tv_resnet18.txt")
+    tensors["bn1.bias"] = np.full(64, 1e300)
+    with pytest.raises(UserError, match=r"x\.pth: bn1\.bias has numbers beyond those of float32"):
+        filled_encoder(tensors, "resnet18", source="x.pth")
 
 
 def test_an_encoder_that_is_there_twice_is_chosen_by_its_prefix():

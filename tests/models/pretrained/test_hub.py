@@ -15,6 +15,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.sources import fetch_hub_model, fetch_weights
+from fcnjax.models.pretrained.sources import hub as hub_source
 from fcnjax.workdir import save_config
 
 FILES = Path(__file__).parent / "files"
@@ -42,7 +43,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
         elif revision not in ("main", "v1", COMMIT):
             self.refuse(404, "RevisionNotFound")
         elif api:
-            siblings = [{"rfilename": file} for file in repository]
+            siblings = [{"rfilename": f, "size": len(repository[f])} for f in repository]
             told = {"id": f"{owner}/{name}", "sha": COMMIT, "siblings": siblings}
             self.send(json.dumps(told).encode(), True, {"Content-Type": "application/json"})
         elif "gated" in name:
@@ -129,6 +130,27 @@ def test_a_file_in_a_folder_and_no_config(hub):
         weights = fetch_weights(source)
         assert weights.path.read_bytes() == content("tiny_zip.pth")
         assert weights.mean is None
+
+
+def test_files_that_are_too_large_are_not_fetched(hub, monkeypatch):
+    hub.repositories["a/b"] = {
+        "config.json": json.dumps(TIMM).encode() + b" " * 2**22,
+        "model.safetensors": content("tiny.safetensors"),
+    }
+    assert fetch_weights("hf://a/b").mean is None
+    assert not any("config.json" in line for line in hub.asked)
+    monkeypatch.setattr(hub_source, "MAX_BYTES", 1000)
+    with pytest.raises(UserError, match=r"model\.safetensors has 1792 bytes; at most 1000 are"):
+        fetch_weights("hf://a/b")
+
+
+def test_a_name_that_leads_out_of_the_repository_is_refused(hub, tmp_path):
+    out = "../../../../../out.safetensors"
+    hub.repositories["a/b"] = {out: content("tiny.safetensors")}
+    before = set(tmp_path.rglob("*.safetensors"))
+    with pytest.raises(UserError, match="cannot be fetched"):
+        fetch_weights("hf://a/b")
+    assert set(tmp_path.rglob("*.safetensors")) == before
 
 
 def published(tmp_path):

@@ -73,15 +73,15 @@ class Pickler(pickle.Pickler):
         return None
 
 
-def pickled(value):
+def pickled(value, protocol=2):
     file = io.BytesIO()
-    Pickler(file, protocol=2).dump(value)
+    Pickler(file, protocol).dump(value)
     return file.getvalue()
 
 
-def write_zip(path, value, storages):
+def write_zip(path, value, storages, protocol=2):
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("w/data.pkl", pickled(value))
+        archive.writestr("w/data.pkl", pickled(value, protocol))
         archive.writestr("w/byteorder", "little")
         for storage in storages:
             archive.writestr(f"w/data/{storage.key}", storage.array.tobytes())
@@ -152,6 +152,28 @@ def test_every_type_of_number(tmp_path, torch_names, write, kind):
     read = read_weights(tmp_path / "w.pth")["x"]
     assert read.dtype == (np.float32 if kind == "bfloat16" else dtype)
     np.testing.assert_array_equal(read.ravel().astype(dtype), numbers)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_every_protocol_of_pickle(tmp_path, torch_names, protocol):
+    """torch.save takes any; beside the weights lies what trainers keep."""
+    rebuild, types_ = torch_names
+    storage = Storage(0, np.arange(6, dtype=np.float32), types_["FloatStorage"])
+    view = View(rebuild, storage, 0, (2, 3), (3, 1))
+    recursive = ([],)
+    recursive[0].append(recursive)
+    beside = {
+        **{"set": {1, 2}, "frozen": frozenset("ab"), "bytes": b"x" * 300, "large": 2**70},
+        **{"recursive": recursive, "numbers": (-1, 300, 70_000, 1.5, True, None)},
+        **{"text": "\u00e9" * 300, "args": argparse.Namespace(rate=1), "scalar": np.float64(1)},
+        "scores": np.arange(3.0),
+    }
+    content = beside | {"state_dict": collections.OrderedDict(a=view, b=view)}
+    write_zip(tmp_path / "w.pth", content, [storage], protocol)
+    tensors = read_weights(tmp_path / "w.pth")
+    assert list(tensors) == ["a", "b"]
+    for array in tensors.values():
+        np.testing.assert_array_equal(array, [[0, 1, 2], [3, 4, 5]])
 
 
 def test_bfloat16_safetensors(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import http.server
 import json
+import math
 import pickle
 import re
 import shutil
@@ -51,7 +52,9 @@ def test_a_file_stays_where_it_is(name, monkeypatch):
     assert (weights.is_model, weights.mean, weights.std) == (False, None, None)
 
 
-@pytest.mark.parametrize("source", ["", "nothing.pth", "s3://x/y.pth", "http://x/y.pth"])
+@pytest.mark.parametrize(
+    "source", ["", "nothing.pth", "s3://x/y.pth", "http://x/y.pth", "x" * 5000, "a\0b"]
+)
 def test_what_is_no_source_is_told_the_valid_forms(source):
     with pytest.raises(UserError, match=r"config\.model\.init_from: .* is not there; ") as error:
         fetch_weights(source)
@@ -129,6 +132,9 @@ def test_a_folder_that_leaves_it_open(names, words):
         ),
         ("config.json", {"mean": "x", "std": None}, None),
         ("config.json", {"mean": [0.5], "std": [0]}, None),
+        ("config.json", {"mean": [0.5], "std": [math.inf]}, None),
+        ("config.json", {"mean": [math.nan], "std": [1]}, None),
+        ("config.json", {"mean": [10**400], "std": [1]}, None),
         ("config.json", {"model_type": "x", "pretrained_cfg": 3}, None),
         ("config.json", [1, 2], None),
         ("albumentations_config_eval.json", {"transform": {"transforms": [3]}}, None),
@@ -139,6 +145,15 @@ def test_a_folder_that_leaves_it_open(names, words):
 )
 def test_normalisation_beside_published_weights(name, content, mean):
     assert find_normalisation({name: content}.get)[0] == mean
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 10_000, b"\xff", b"9" * 5000, b" " * (2**22 + 1) + b"{}"]
+)
+def test_json_beside_weights_that_cannot_be_read_tells_nothing(tmp_path, content):
+    shutil.copy(FILES / "tiny.safetensors", tmp_path)
+    (tmp_path / "config.json").write_bytes(content)
+    assert fetch_weights(str(tmp_path)).mean is None
 
 
 # torchvision
@@ -221,6 +236,15 @@ def test_a_download_that_fails_leaves_nothing(server, made, cache, change, words
     with pytest.raises(UserError, match=words) as error:
         fetch_weights("torchvision://resnet18/DEFAULT", lambda line: None)
     assert f"{torchvision_source.BASE_URL}{name}" in one_line(error)
+    assert [p.suffix for p in cache.iterdir()] == [".lock"]
+
+
+def test_a_download_that_does_not_end_is_cut_off(server, made, cache, monkeypatch):
+    name, content = made
+    server.files[name] = content
+    monkeypatch.setattr(torchvision_source, "_MAX_BYTES", 1000)
+    with pytest.raises(UserError, match="it is larger than 1000 bytes"):
+        fetch_weights("torchvision://resnet18/DEFAULT", lambda line: None)
     assert [p.suffix for p in cache.iterdir()] == [".lock"]
 
 

@@ -48,9 +48,16 @@ def fetch_weights(source: str, say: Callable[[str], None] = to_stderr) -> Weight
     if separator and scheme in SCHEMES:
         return SCHEMES[scheme](source, say)
     path = Path(source)
-    if separator or not source or not path.exists():
+    if separator or not source or not _exists(path):
         raise UserError(f"config.model.init_from: {source!r} is not there; valid: {_VALID}")
     return _local(source, path.absolute())
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a name, or a NUL in it
+        return False
 
 
 def _local(source: str, path: Path) -> Weights:
