@@ -25,6 +25,7 @@ PIXEL_KEYWORDS = {
 }
 FARTHEST = 1e6  # mm: no position or distance of pixels is greater
 LARGEST = 1e28  # of a scale, so that what it is applied to stays finite
+LONGEST_GROUPS = 2**23  # bytes of the groups of all frames, of some hundred bytes each
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _TAGS = (
     "SOPClassUID",
@@ -181,7 +182,8 @@ def _pixels(data: Values) -> Pixels | None:
 def _frames(data: Values, count: int) -> tuple[Frame, ...]:
     if count > LONGEST_AXIS:
         return ()  # too many: `refuse_undecodable` refuses the file
-    per_frame, shared = (data.items(name) for name in _GROUPS)
+    per_frame = data.items(_GROUPS[0], LONGEST_GROUPS)
+    shared = data.items(_GROUPS[1])
     # Several frames of which the file gives but one place lie nobody knows where.
     is_placed = count == 1 or bool(per_frame)
     of_all = _values(shared, data)
