@@ -15,7 +15,7 @@ from fcnjax.errors import UserError
 
 MAGIC_AT, MAGIC = 128, b"DICM"
 # An element takes one read or two, of 3 microseconds; the groups of 10,000 frames about 500,000.
-MOST_READS = 1_200_000
+MOST_READS = 800_000
 
 
 class Elements(NamedTuple):
