@@ -146,14 +146,14 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
                 if not may_skip:
                     raise
                 failed[image] = error
-        if not volumes[part]:
-            raise UserError(f"{next(iter(failed.values()))} (and no other volume can be read)")
     count = len({image for part in PARTS for image, _ in pairs[part]})
     if len(failed) >= LEAST_FAILED and len(failed) > data.skip_most * count:
         raise UserError(
             f"config.data.skip_most: {len(failed)} of {count} volumes cannot be read, more than "
             f"{data.skip_most:g} of them; the first: {next(iter(failed.values()))}"
         )
+    if not all(volumes.values()):
+        raise UserError(f"{next(iter(failed.values()))} (and no other of its split can be read)")
     return volumes, bool(divided), list(failed.values())
 
 
