@@ -108,8 +108,13 @@ def read_frames(header: Header) -> Iterator[np.ndarray]:
     if is_encapsulated:
         _refuse_codestreams(header, content, options.get("extended_offsets"))
     with errors_of(header.path, "DICOM"):
-        # One after another: to find one by its number, all before it are looked at.
-        images = decoder.iter_array(content, raw=True, **options)
+        if header.pixels.bits_allocated == 1 and not is_encapsulated:
+            # pydicom misplaces one image of those that begin within a byte.
+            every, _ = decoder.as_array(content, raw=True, **options)
+            images = ((image, None) for image in every.reshape(-1, *every.shape[-2:]))
+        else:
+            # One after another: to find one by its number, all before it are looked at.
+            images = decoder.iter_array(content, raw=True, **options)
     expected = (header.pixels.rows, header.pixels.columns)
     for number in range(header.pixels.frames):
         with errors_of(header.path, "DICOM"):

@@ -16,6 +16,7 @@ LONGEST_TABLE = 2**18  # bytes, of a look-up table of 65536 values of 16 bits
 # Bytes and items of a sequence. An element has 8 bytes or more, and takes 500 in memory.
 LONGEST_SEQUENCE, MOST_ITEMS = 2**20, 2**18
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # begin an item, in either byte order
+_LONGEST_TEXT = 64  # letters, as of the types UI and LO
 _SHOWN = 40  # letters of a value that an error shows
 
 
@@ -42,7 +43,7 @@ class Values:
             return ""
         parts = [value] if isinstance(value, str) else value
         if isinstance(parts, MutableSequence) and all(isinstance(p, str) for p in parts):
-            return printable("\\".join(map(str, parts))).strip()
+            return printable("\\".join(map(str, parts))).strip()[:_LONGEST_TEXT]
         raise self._wrong(name, value, "a text")
 
     def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
