@@ -23,8 +23,9 @@ PIXEL_KEYWORDS = {
     "FloatPixelData": (32,),
     "DoubleFloatPixelData": (64,),
 }
-FARTHEST = 1e6  # mm: no position or distance of pixels is greater
+FARTHEST, NEAREST = 1e6, 1e-6  # mm: of positions, and the least distance of pixels and slices
 LARGEST = 1e28  # of a scale, so that what it is applied to stays finite
+LONGEST_GROUPS = 2**23  # bytes of the groups of all frames, of some hundred bytes each
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 _TAGS = (
     "SOPClassUID",
@@ -75,8 +76,8 @@ class Pixels(NamedTuple):
     """The format of the pixels of a file.
 
     Attributes:
-        rows: Of an image, 1 to 65535.
-        columns: Of an image, 1 to 65535.
+        rows: Of an image.
+        columns: Of an image.
         frames: Images of the file, 1 or more.
         samples: Values of a pixel.
         photometric: Meaning of the values, such as `MONOCHROME2`.
@@ -181,7 +182,8 @@ def _pixels(data: Values) -> Pixels | None:
 def _frames(data: Values, count: int) -> tuple[Frame, ...]:
     if count > LONGEST_AXIS:
         return ()  # too many: `refuse_undecodable` refuses the file
-    per_frame, shared = (data.items(name) for name in _GROUPS)
+    per_frame = data.items(_GROUPS[0], LONGEST_GROUPS)
+    shared = data.items(_GROUPS[1])
     # Several frames of which the file gives but one place lie nobody knows where.
     is_placed = count == 1 or bool(per_frame)
     of_all = _values(shared, data)
@@ -224,8 +226,10 @@ def _frame(data: Values, values: dict[str, tuple[float, ...]], is_placed: bool) 
         _refuse_flat(data.path, directions)
     spacing = values.get("PixelSpacing") or data.numbers("ImagerPixelSpacing", 2, FARTHEST)
     spacing = spacing or (1.0, 1.0)
-    if min(spacing) <= 0:
-        raise UserError(f"{data.path}: PixelSpacing is {spacing}; valid: two numbers above 0")
+    if min(spacing) < NEAREST:
+        raise UserError(
+            f"{data.path}: PixelSpacing is {spacing}; valid: two numbers of at least {NEAREST}"
+        )
     thickness = data.numbers("SpacingBetweenSlices", 1, FARTHEST) or (0.0,)
     if not thickness[0]:
         thickness = values.get("SliceThickness", (0.0,))
@@ -233,7 +237,7 @@ def _frame(data: Values, values: dict[str, tuple[float, ...]], is_placed: bool) 
         position if position and directions and is_placed else None,
         directions or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
         (spacing[0], spacing[1]),
-        abs(thickness[0]) or 1.0,
+        abs(thickness[0]) if abs(thickness[0]) >= NEAREST else 1.0,
         values.get("RescaleSlope", (1.0,))[0],
         values.get("RescaleIntercept", (0.0,))[0],
     )

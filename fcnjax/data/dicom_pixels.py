@@ -11,13 +11,13 @@ from fcnjax.data.dicom_header import PIXEL_KEYWORDS, Header
 from fcnjax.data.dicom_values import Values
 from fcnjax.data.library_errors import errors_of
 from fcnjax.data.readers.codestream import codestream_size
-from fcnjax.data.volume_limits import MOST_RATIO, refuse_large_volume
+from fcnjax.data.volume_limits import refuse_large_volume
 from fcnjax.errors import UserError
 
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-# An image of this many pixels is decoded from a codestream of any size: decoders take several times
-# the memory of their result. A larger one is to have a byte for each `MOST_RATIO` pixels.
-UNPROVEN_PIXELS = 2**25
+# An image of this many pixels is decoded from a codestream of any size, a larger one of at least a
+# byte for so many pixels: decoders take several times the memory of their result.
+UNPROVEN_PIXELS, MOST_PIXELS_OF_BYTE = 2**25, 20
 
 
 def refuse_undecodable(headers: Sequence[Header]) -> None:
@@ -108,8 +108,13 @@ def read_frames(header: Header) -> Iterator[np.ndarray]:
     if is_encapsulated:
         _refuse_codestreams(header, content, options.get("extended_offsets"))
     with errors_of(header.path, "DICOM"):
-        # One after another: to find one by its number, all before it are looked at.
-        images = decoder.iter_array(content, raw=True, **options)
+        if header.pixels.bits_allocated == 1 and not is_encapsulated:
+            # pydicom misplaces one image of those that begin within a byte.
+            every, _ = decoder.as_array(content, raw=True, **options)
+            images = ((image, None) for image in every.reshape(-1, *every.shape[-2:]))
+        else:
+            # One after another: to find one by its number, all before it are looked at.
+            images = decoder.iter_array(content, raw=True, **options)
     expected = (header.pixels.rows, header.pixels.columns)
     for number in range(header.pixels.frames):
         with errors_of(header.path, "DICOM"):
@@ -172,7 +177,7 @@ def _refuse_codestreams(
                 f"{header.path}: holds a compressed image of {width}x{height} pixels of {samples} "
                 f"values, and its header says {pixels.columns}x{pixels.rows} of 1"
             )
-        if pixels.rows * pixels.columns > max(UNPROVEN_PIXELS, MOST_RATIO * len(frame)):
+        if pixels.rows * pixels.columns > max(UNPROVEN_PIXELS, MOST_PIXELS_OF_BYTE * len(frame)):
             raise UserError(
                 f"{header.path}: holds an image of {pixels.columns}x{pixels.rows} pixels in "
                 f"{len(frame)} bytes, which is too few"

@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.library_errors import errors_of, printable
+from fcnjax.data.library_errors import errors_of
 from fcnjax.errors import UserError
+from fcnjax.printable import printable
 
 LONGEST_VALUE = 1024  # bytes, of numbers and of texts that are shown
 LONGEST_TABLE = 2**18  # bytes, of a look-up table of 65536 values of 16 bits
-# Bytes of a sequence whose length is given: its elements, of 8 bytes or more, take memory and time.
-LONGEST_SEQUENCE = 2**24
+# Bytes and items of a sequence. An element has 8 bytes or more, and takes 500 in memory.
+LONGEST_SEQUENCE, MOST_ITEMS = 2**20, 2**18
+_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # begin an item, in either byte order
+_LONGEST_TEXT = 64  # letters, as of the types UI and LO
 _SHOWN = 40  # letters of a value that an error shows
 
 
@@ -40,7 +43,7 @@ class Values:
             return ""
         parts = [value] if isinstance(value, str) else value
         if isinstance(parts, MutableSequence) and all(isinstance(p, str) for p in parts):
-            return printable("\\".join(map(str, parts))).strip()
+            return printable("\\".join(map(str, parts))).strip()[:_LONGEST_TEXT]
         raise self._wrong(name, value, "a text")
 
     def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
@@ -138,16 +141,20 @@ class Values:
             raise self._wrong(name, value, "bytes")
         return value
 
-    def items(self, name: str) -> list["Values"]:
+    def items(self, name: str, longest: int = LONGEST_SEQUENCE) -> list["Values"]:
         """The items of a sequence; none where it is absent.
 
+        Args:
+            name: Keyword of the element.
+            longest: The most bytes that it may have where its length is given.
+
         Raises:
-            UserError: It is no sequence.
+            UserError: It is no sequence, or too long.
         """
         from pydicom.dataset import Dataset
         from pydicom.sequence import Sequence
 
-        value = self._value(name, LONGEST_SEQUENCE)
+        value = self._value(name, longest)
         if value is None:
             return []
         if not isinstance(value, Sequence):
@@ -166,6 +173,9 @@ class Values:
             length = len(stored) if isinstance(stored, bytes) else 0
         if longest is not None and length > longest:
             raise UserError(f"{self.path}: {name} has {length} bytes; valid: at most {longest}")
+        may_have = length // 8 if longest is not None else 0  # bytes of pixels may look like items
+        if may_have > MOST_ITEMS and max(map(stored.count, _ITEMS)) > MOST_ITEMS:
+            raise UserError(f"{self.path}: {name} has more than {MOST_ITEMS} items")
         if element is None:
             return None
         with errors_of(self.path, "DICOM"):

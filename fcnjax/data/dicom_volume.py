@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnjax.data.dicom import read_headers
-from fcnjax.data.dicom_header import Frame, Header
+from fcnjax.data.dicom_header import NEAREST, Frame, Header
 from fcnjax.data.dicom_pixels import read_frames, refuse_undecodable
 from fcnjax.errors import UserError
 
 MOST_OFF = 0.1  # of the distance of slices, how far one may lie from where it should
 MOST_TURNED = 1e-3  # of a direction's parts, between slices
+_AT_ONCE = 2**20  # pixels that are scaled at a time
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -133,7 +134,7 @@ def _in_order(slices: Sequence[Slice]) -> list[Slice]:
     positions = np.asarray([one.of.position for one in slices])
     gaps = np.diff(positions @ normal)
     usual, least = float(np.median(gaps)), int(gaps.argmin())
-    if gaps[least] <= MOST_OFF * usual:
+    if gaps[least] <= max(MOST_OFF * usual, NEAREST):
         raise UserError(
             f"{slices[least + 1].name}: lies where {slices[least].name} does; a series of several "
             "volumes (times, echoes) is not read"
@@ -160,16 +161,20 @@ def _voxels(slices: Sequence[Slice]) -> np.ndarray:
     """Intensities `[columns, rows, slices]` float32; each file is read once."""
     first = slices[0].header.pixels
     voxels = np.empty((first.columns, first.rows, len(slices)), np.float32)
+    step = max(_AT_ONCE // first.columns, 1)
     places = {(one.header.path, one.frame): place for place, one in enumerate(slices)}
     for path, header in {one.header.path: one.header for one in slices}.items():
         for frame, stored in enumerate(read_frames(header)):
-            with np.errstate(over="ignore", invalid="ignore"):  # of values stored as floats
-                voxels[..., places[path, frame]] = _intensities(header, frame, stored).T
+            to = voxels[..., places[path, frame]].T
+            for row in range(0, first.rows, step):  # float64 of all at once would be much
+                part = np.s_[row : row + step]
+                with np.errstate(over="ignore", invalid="ignore"):  # of values stored as floats
+                    to[part] = _intensities(header, frame, stored[part])
     return voxels
 
 
 def _intensities(header: Header, frame: int, stored: np.ndarray) -> np.ndarray:
-    """What the stored values of a frame `[H, W]` stand for, white high."""
+    """What stored values of a frame stand for, white high."""
     pixels = header.pixels
     if pixels.photometric == "MONOCHROME1":
         least = -(2 ** (pixels.bits_stored - 1)) if pixels.is_signed else 0

@@ -34,12 +34,6 @@ def errors_of(path: Path, kind: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of an error, of printable characters."""
+    """The first line of an error, and the second where the first announces it."""
     lines = (str(error).strip() or type(error).__name__).splitlines()
-    reason = " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))
-    return printable(reason)[:LONGEST_REASON]
-
-
-def printable(text: str) -> str:
-    """A text from a file as an error shows it: other characters than printable ones are `?`."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))[:LONGEST_REASON]

@@ -57,6 +57,7 @@ def open_nifti(path: Path) -> Any:
         dtype = np.dtype(header.get_data_dtype())
         offset = int(header.get_data_offset())
         slope, inter = header.get_slope_inter()
+        scale = (slope or 1.0, inter or 0.0)
         affine = np.asarray(header.get_best_affine(), float)
     if len(shape) != 3 and not (len(shape) == 4 and shape[3] == 1):
         raise UserError(f"{path}: has the shape {shape}; valid: three axes")
@@ -64,12 +65,10 @@ def open_nifti(path: Path) -> Any:
         raise UserError(f"{path}: has {dtype} voxels; valid: numbers")
     if not (np.abs(affine) <= FARTHEST).all():  # neither is NaN
         raise UserError(f"{path}: its affine has a number that is not finite, or above {FARTHEST}")
-    _check_size(path, shape[:3], dtype, offset, slope is not None)
+    _check_size(path, shape[:3], dtype, offset, scale != (1, 0))
     with errors_of(path, "NIfTI"):
         # Beside a file that is mapped into memory, another process could end this one.
-        voxels = nibabel.arrayproxy.ArrayProxy(
-            path, (shape, dtype, offset, slope or 1.0, inter or 0.0), mmap=False
-        )
+        voxels = nibabel.arrayproxy.ArrayProxy(path, (shape, dtype, offset, *scale), mmap=False)
         return kind(voxels, affine, header)
 
 
@@ -80,13 +79,13 @@ def _check_size(
     if not 0 <= offset <= MOST_OFFSET:
         raise UserError(f"{path}: its voxels begin at byte {offset}; valid: 0 to {MOST_OFFSET}")
     stored, is_compressed = path.stat().st_size, _is_compressed(path)
-    refuse_large_volume(path, shape, max(4 if is_scaled else 0, dtype.itemsize), stored)
     needed = offset + math.prod(shape) * dtype.itemsize
-    if needed > (stored * MOST_DEFLATED if is_compressed else stored):
+    if needed > (stored * MOST_DEFLATED if is_compressed else stored) and min(shape) > 0:
         raise UserError(
             f"{path}: cannot be read as NIfTI: was cut off: its header and voxels take {needed} "
             f"bytes, and the file has {stored}{' compressed ones' if is_compressed else ''}"
         )
+    refuse_large_volume(path, shape, max(4 if is_scaled else 0, dtype.itemsize), stored)
 
 
 def is_sliced(image: Any, path: Path) -> bool:

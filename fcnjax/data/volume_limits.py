@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from fcnjax.data.readers.limits import BYTES_PER_PIXEL, VARIABLE, TooLarge, most_pixels
 from fcnjax.errors import UserError
 
-# DICOM stores lengths of axes in 16 bits, NIfTI-1 in 15.
-LONGEST_AXIS = 2**16 - 1
+# Masks are written as NIfTI-1, which stores the lengths of axes in 15 bits.
+LONGEST_AXIS = 2**15 - 1
 # A mask of few labels is compressed to a hundredth or less, so a high ratio alone is no fault: a
 # volume of this many bytes is read from a file of any size. 512 slices of 512x512 float32.
 UNPROVEN_BYTES = 2**29
 MOST_RATIO = 100  # bytes in memory to bytes of the file, of larger volumes
-# Of the raw values of a DICOM file that is deflated, which are held beside the volume.
-UNPROVEN_INFLATED_BYTES = 2**27
+# A deflated DICOM file is held beside its volume, and twice while it is decompressed.
+UNPROVEN_INFLATED_BYTES, MOST_INFLATED_RATIO = 2**27, 20
 
 
 def refuse_large_volume(
@@ -45,7 +45,7 @@ def refuse_large_volume(
             f"{name}: has {size} voxels, which take {held} bytes, and the limit is {most}; the "
             f"environment variable {VARIABLE}={needed} raises it"
         )
-    if held > inflated_limit(file_bytes, UNPROVEN_BYTES):
+    if held > _believed(file_bytes, UNPROVEN_BYTES, MOST_RATIO):
         raise TooLarge(
             f"{name}: has {size} voxels, which take {held} bytes, in {file_bytes} bytes of file; "
             f"more than {MOST_RATIO} times as many are read where the environment variable "
@@ -53,14 +53,13 @@ def refuse_large_volume(
         )
 
 
-def inflated_limit(file_bytes: int, unproven_bytes: int = UNPROVEN_INFLATED_BYTES) -> int:
-    """The bytes that compressed content may be decompressed to.
+def inflated_limit(file_bytes: int) -> int:
+    """The bytes that a deflated DICOM file of this size may be decompressed to."""
+    return _believed(file_bytes, UNPROVEN_INFLATED_BYTES, MOST_INFLATED_RATIO)
 
-    Args:
-        file_bytes: The size of the compressed content.
-        unproven_bytes: What content of any size may be decompressed to.
-    """
+
+def _believed(file_bytes: int, unproven: int, ratio: int) -> int:
     most = most_pixels() * BYTES_PER_PIXEL
     if os.environ.get(VARIABLE):  # the user knows the data
         return most
-    return min(most, max(unproven_bytes, MOST_RATIO * file_bytes))
+    return min(most, max(unproven, ratio * file_bytes))

@@ -95,12 +95,7 @@ def orientation_of(volume: Any, name: str) -> str | None:
     if not (volume.header["sform_code"] or volume.header["qform_code"]):
         return None
     _refuse_flat(volume.affine, name)
-    axes = nibabel.aff2axcodes(volume.affine)
-    if None in axes:
-        raise UserError(
-            f"{name}: lies so obliquely that two of its axes are nearest to the same one"
-        )
-    return "".join(axes)
+    return "".join(nibabel.aff2axcodes(volume.affine))
 
 
 def turn_to(orientation: str | None, volume: Any, name: str) -> Turn:
@@ -146,11 +141,9 @@ def oblique_by(affine: np.ndarray) -> float:
 
 def _refuse_flat(affine: np.ndarray, name: str) -> None:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
-    if (
-        not np.isfinite(affine).all()
-        or not lengths.all()
-        or abs(np.linalg.det(affine[:3, :3] / lengths)) < _LEAST_VOLUME
-    ):
+    is_flat = not np.isfinite(affine).all() or not lengths.all()
+    # nibabel has no letter for an axis without a direction of its own.
+    if is_flat or abs(np.linalg.det(affine[:3, :3] / lengths)) < _LEAST_VOLUME:
         raise UserError(
             f"{name}: its affine gives an axis no length or two the same direction, or is not of "
             "numbers"

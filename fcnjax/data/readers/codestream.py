@@ -33,7 +33,7 @@ def _jpeg_2000_size(content: bytes) -> tuple[int, int, int]:
     # Readers differ in where they look, so that all that could be sizes have to agree. Within
     # compressed values these markers do not occur.
     found = {_siz(content, match.start()) for match in re.finditer(re.escape(_JPEG_2000), content)}
-    if content.startswith(_JP2):
+    if found and content.startswith(_JP2):
         places = [match.end() for match in re.finditer(b"ihdr", content)]
         found |= {struct.unpack_from(">LLH", content, place) for place in places}
     if len(found) != 1:

