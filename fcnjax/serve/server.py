@@ -192,7 +192,7 @@ class Server(uvicorn.Server):
             connection.check(now, seconds)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answers what is under way; cuts off clients that are too slow, and the last at the end."""
+        """Answers what is under way; cuts off slow clients, and all that is left at the end."""
         watch = asyncio.create_task(self._watch_shutdown())
         try:
             await super().shutdown(sockets)
