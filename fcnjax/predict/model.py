@@ -64,15 +64,10 @@ class Model:
         self._variables = variables
         self.mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         self._predict_step = predict_step
-        self._jit()
-
-    def _jit(self) -> None:
-        step = self._predict_step
-        # Functions of their own: JAX keeps the programs of a function for as long as it lives. And
-        # no probabilities are made where none are wanted.
-        self._both = jax.jit(lambda *args: step(*args))
-        self._mask_only = jax.jit(lambda *args: {"mask": step(*args)["mask"]})
-        self._probabilities = jax.jit(lambda *args: step(*args)["probabilities"])
+        self._both = jax.jit(predict_step)
+        # A function of its own, so that no probabilities are made where none are wanted.
+        self._mask_only = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
+        self._probabilities = jax.jit(lambda *args: predict_step(*args)["probabilities"])
 
     def __call__(self, image: np.ndarray | File, *, probabilities: bool = True) -> Prediction:
         """Labels one image.
@@ -113,6 +108,22 @@ class Model:
         Raises:
             UserError: As `__call__`; or some are scaled to 0..1 and others not.
         """
+        array, extent, sizes = self._padded(images)
+        step = self._both if probabilities else self._mask_only
+        # Cut here and not on the device, where each size would be a program.
+        out = jax.device_get(step(self._variables, array, extent))
+        return [
+            Prediction(
+                out["mask"][row, :height, :width].astype(self.mask_dtype),
+                out["probabilities"][row, :height, :width].copy() if probabilities else None,
+            )
+            for row, (height, width) in enumerate(sizes)
+        ]
+
+    def _padded(
+        self, images: Sequence[np.ndarray | File]
+    ) -> tuple[np.ndarray, np.ndarray | None, list[tuple[int, int]]]:
+        """Returns images as one array, their valid extents (None: all of it), and their sizes."""
         pixels = [self.read(image) for image in images]
         if len(dtypes := {str(image.dtype) for image in pixels}) > 1:
             raise UserError(f"images: have types {', '.join(sorted(dtypes))}; valid: one for all")
@@ -125,27 +136,32 @@ class Model:
         extent = None
         if any(size != canvas for size in sizes):
             extent = np.asarray([*sizes, *[canvas] * (rows - len(sizes))], np.int32)
-        step = self._both if probabilities else self._mask_only
-        # Cut here and not on the device, where each size would be a program.
-        out = jax.device_get(step(self._variables, array, extent))
-        return [
-            Prediction(
-                out["mask"][row, :height, :width].astype(self.mask_dtype),
-                out["probabilities"][row, :height, :width].copy() if probabilities else None,
-            )
-            for row, (height, width) in enumerate(sizes)
-        ]
+        return array, extent, sizes
+
+    def with_program(self, images: Sequence[np.ndarray], *, probabilities: bool) -> "Model":
+        """Compiles the program of such a batch.
+
+        Args:
+            images: As `batch` takes them; other images that it pads alike have the same program.
+            probabilities: Whether it is to return those too.
+
+        Returns:
+            A model of the same weights, for such batches alone. Its program is freed with it, and
+            is not in JAX's caches.
+        """
+        array, extent, _ = self._padded(images)
+        model = copy.copy(self)
+        name = "_both" if probabilities else "_mask_only"
+        step = getattr(self, name).__wrapped__
+        # A function of its own, whose traces are freed with it.
+        program = jax.jit(lambda *args: step(*args)).lower(self._variables, array, extent)
+        setattr(model, name, program.compile())
+        return model
 
     def canvas(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         """The height and width that images of these sizes are padded to."""
         heights, widths = zip(*sizes, strict=True)
         return bucket_canvas((max(heights), max(widths)), self.config.eval.bucket)
-
-    def with_own_programs(self) -> "Model":
-        """Returns a model of the same weights, whose compiled programs are freed with it."""
-        model = copy.copy(self)
-        model._jit()
-        return model
 
     def read(self, image: np.ndarray | File) -> np.ndarray:
         """The pixels `[H, W, C]` of a file or an array, as `__call__` takes it, checked.

@@ -19,7 +19,7 @@ from fcnjax.serve.refusal import Refused
 
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PNM", "BMP")
 SCAN = b"\xff\xda"
-MAX_SCANS = 200  # of a JPEG: each is a pass over all pixels, and one of zeros takes some 20 bytes
+MAX_SCANS = 100  # of a JPEG: each is a pass over all pixels, and one of zeros takes some 20 bytes
 VALID = "a PNG, JPEG, TIFF, PPM or BMP file of one picture"
 
 

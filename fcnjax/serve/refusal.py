@@ -2,12 +2,9 @@
 
 from starlette.responses import JSONResponse
 
+from fcnjax.printable import one_line
+
 RETRY_SECONDS = 1  # after which one who was told that the server is busy may come again
-
-
-def printable(text: str) -> str:
-    """Returns the text in one line, with `?` for characters that a terminal may act on."""
-    return "".join(c if c.isprintable() else "?" for c in " ".join(text.split()))
 
 
 class Refused(Exception):
@@ -35,4 +32,4 @@ def error_response(status: int, message: str, **headers: str) -> JSONResponse:
     """Returns the answer to a request that is not served: `{"error": message}`, in one line."""
     if status == 503:
         headers["Retry-After"] = str(RETRY_SECONDS)
-    return JSONResponse({"error": printable(message)}, status, headers)
+    return JSONResponse({"error": one_line(message)}, status, headers)

@@ -18,9 +18,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from fcnjax.errors import UserError
+from fcnjax.printable import one_line
 from fcnjax.serve.app import make_app
 from fcnjax.serve.framing import StrictConnection
-from fcnjax.serve.refusal import RETRY_SECONDS, printable
+from fcnjax.serve.refusal import RETRY_SECONDS
 from fcnjax.serve.service import Service
 
 LEAST_READ = 64 * 2**10  # bytes that a client reads in `receive_seconds`, or is cut off
@@ -87,7 +88,7 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             words = "the request is not valid HTTP/1.1"
             if isinstance(error := sys.exception(), h11.RemoteProtocolError):
-                words = f"{words}: {printable(str(error))[:200]}"
+                words = f"{words}: {one_line(str(error)[:200])}"
             content = json.dumps({"error": words}).encode()
             headers = [
                 ("Content-Type", "application/json"),
@@ -192,7 +193,7 @@ class Server(uvicorn.Server):
             connection.check(now, seconds)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answers what is under way; cuts off clients that are too slow, and the last at the end."""
+        """Answers what is under way; cuts off slow clients, and all that is left at the end."""
         watch = asyncio.create_task(self._watch_shutdown())
         try:
             await super().shutdown(sockets)

@@ -1,5 +1,6 @@
 """Several images in one call of the device."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,19 +34,29 @@ def test_images_of_mixed_sizes_together_are_as_alone(model, images):
         assert (found.mask == mask_only.mask).all()
 
 
-def test_few_programs_and_a_copy_has_its_own(model, images):
-    model(images[0])
+def test_few_programs(model, images):
     before = model._both._cache_size()
-    model = model.with_own_programs()
-    assert model._both._cache_size() == 0
     for count in (1, 2, 3, 4, 3, 2):
         rng = np.random.default_rng(count)
         sizes = rng.integers(17, 32, (count, 2))
         found = model.batch([np.zeros((*size, 3), np.uint8) for size in sizes])
         assert [prediction.mask.shape for prediction in found] == [tuple(size) for size in sizes]
-    assert model._both._cache_size() == 3
-    assert model.with_own_programs()._both._cache_size() == 0
-    assert before > 0
+    assert model._both._cache_size() <= before + 3
+
+
+def test_a_program_of_its_own(model, images):
+    for probabilities in (False, True):
+        own = model.with_program(images[:2], probabilities=probabilities)
+        jax.clear_caches()
+        usual = model.batch(images[:2], probabilities=probabilities)
+        for one, other in zip(
+            own.batch(images[:2], probabilities=probabilities), usual, strict=True
+        ):
+            np.testing.assert_array_equal(one.mask, other.mask)
+            if probabilities:
+                np.testing.assert_array_equal(one.probabilities, other.probabilities)
+        with pytest.raises(TypeError, match="compiled"):  # it is not for another size
+            own.batch([np.zeros((90, 90, 3), np.uint8)], probabilities=probabilities)
 
 
 def test_types_are_taken_by_value_and_a_scale_is_one_for_all(model, images):

@@ -241,7 +241,8 @@ def raw(rng, port, timeout):
             while piece := connection.recv(2**16):
                 said += piece
         connection.settimeout(timeout)
-        connection.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):  # it is closed already
+            connection.shutdown(socket.SHUT_WR)
         while piece := connection.recv(2**16):
             said += piece
     answers = [part for part in said.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()]

