@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import re
 import secrets
+import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker, shared_memory, util
 from pathlib import Path
@@ -31,6 +32,7 @@ def segment_names() -> Iterator[str | None]:
 
     Segments of dead processes are removed too. None where segments are not files (macOS).
     """
+    _start_tracker()
     token = _claim_token()
     if token is None:
         yield None
@@ -52,6 +54,16 @@ def use_prefix(prefix: str) -> None:
     """Names the segments that this process makes; called in a data worker."""
     _hold(FOLDER / f"{prefix.rpartition('-')[0]}.lock")
     shared_memory._make_filename = lambda: f"/{prefix}-{secrets.token_hex(4)}"
+
+
+def _start_tracker() -> None:
+    """Starts Python's tracker of shared memory, so that a closed terminal does not end it."""
+    # It ignores SIGINT and SIGTERM by itself, and keeps the mask that it is started with.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache
