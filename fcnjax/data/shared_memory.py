@@ -15,7 +15,6 @@ import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker, shared_memory, util
 from pathlib import Path
-from typing import IO
 
 from grain.multiprocessing import SharedMemoryArray
 
@@ -23,7 +22,7 @@ from fcnjax.io.lock_file import open_locked
 
 FOLDER = Path("/dev/shm")
 _MARKER = re.compile(r"(fcnjax-[0-9a-f]{8})\.lock")
-_held: list[IO[bytes]] = []  # the locks of this process, which end with it
+_held: list[int] = []  # descriptors of the locks of this process, which end with it
 
 
 @contextlib.contextmanager
@@ -90,7 +89,8 @@ def _claim_token() -> str | None:
 def _hold(marker: Path) -> None:
     file = open_locked(marker, shared=True)
     if file is not None:
-        _held.append(file)
+        with file:
+            _held.append(os.dup(file.fileno()))
 
 
 def _release(token: str, pid: int) -> None:
