@@ -64,7 +64,7 @@ class Row:
             `disk full`, or `none`.
         step: The last that it logged.
         exit_code: As Python has it: -9 for SIGKILL.
-        seconds: For which it ran.
+        seconds: How long it ran.
         tracebacks: On its standard error.
         error_lines: Of its standard error.
         left: Bytes in /dev/shm when it had ended.
@@ -222,7 +222,9 @@ def run(args: argparse.Namespace, root: Path, disk: Path, isolated: bool) -> dic
         rows.append(row)
         print(_line(len(rows), row), flush=True)
         failures += [f"kill {len(rows)}: {fault}" for fault in faults(row)]
-    row = _finish(killed)
+    begin, (process, errors) = time.monotonic(), killed.start()
+    process.wait(600)
+    row = _row("end", "none", killed, process, errors, begin)
     rows.append(row)
     print(_line(len(rows), row), flush=True)
     failures += [f"the last run: {fault}" for fault in faults(row)]
@@ -316,12 +318,6 @@ def _fill_disk(runs: Trainings, disk: Path, alone: Path, target: int, isolated: 
     process.wait(120)
     ballast.unlink(missing_ok=True)
     return _row("save", "disk full", runs, process, errors, begin)
-
-
-def _finish(runs: Trainings) -> Row:
-    begin, (process, errors) = time.monotonic(), runs.start()
-    process.wait(600)
-    return _row("end", "none", runs, process, errors, begin)
 
 
 def _row(

@@ -112,6 +112,9 @@ class Checkpoints:
         """
         self.wait()
         step = int(state.step)
+        if not self.folder.is_dir():
+            # Orbax would make a workdir that has nothing but this checkpoint.
+            raise UserError(f"{self.folder}: is gone; was the workdir moved or removed?")
         try:
             self._manager.save(
                 step,

@@ -6,12 +6,10 @@ import signal
 import sys
 
 from fcnjax import __version__, stop_signals, subcommands
+from fcnjax.compile_cache import prepare_compile_cache, warn_in_one_line
 from fcnjax.errors import UserError
-from fcnjax.files import cache_dir
 from fcnjax.io.terminal import discard
 from fcnjax.machine_faults import machine_fault
-
-COMPILED_BYTES = 4 * 2**30  # of compiled programs; the least used make room
 
 COMMANDS = {
     "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),
@@ -89,20 +87,10 @@ def _escape_output() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def keep_compiled() -> None:
-    """Keeps compiled programs in the user's cache folder, for the next start to be quick.
-
-    JAX reads these variables when it is imported; whichever the user has set stands. On a GPU what
-    XLA found by timing kernels is kept there too.
-    """
-    settings = {"DIR": str(cache_dir() / "compiled"), "MAX_SIZE": str(COMPILED_BYTES)}
-    for name, value in settings.items():
-        os.environ.setdefault(f"JAX_COMPILATION_CACHE_{name}", value)
-
-
 def console() -> None:
     """The entry point of the installed `fcnjax` command."""
-    keep_compiled()
+    prepare_compile_cache(os.environ)
+    warn_in_one_line()
     code = main(sys.argv[1:])
     if code > 128:
         # It ends already; another Ctrl-C would be a traceback of Python's own ending.

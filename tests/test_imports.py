@@ -13,7 +13,7 @@ LAYERS = [
     {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
     {"stored_types", "model_folder", "model_file", "hosts", "patience"},
-    {"quiet_saves", "stop_signals", "machine_faults"},
+    {"quiet_saves", "stop_signals", "machine_faults", "compile_cache"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},
     {"workdir", "accumulate", "checkpoint_manifest"},

@@ -11,10 +11,10 @@ import multiprocessing
 import os
 import re
 import secrets
+import signal
 from collections.abc import Iterator
 from multiprocessing import resource_tracker, shared_memory, util
 from pathlib import Path
-from typing import IO
 
 from grain.multiprocessing import SharedMemoryArray
 
@@ -22,7 +22,7 @@ from fcnjax.io.lock_file import open_locked
 
 FOLDER = Path("/dev/shm")
 _MARKER = re.compile(r"(fcnjax-[0-9a-f]{8})\.lock")
-_held: list[IO[bytes]] = []  # the locks of this process, which end with it
+_held: list[int] = []  # descriptors of the locks of this process, which end with it
 
 
 @contextlib.contextmanager
@@ -31,6 +31,7 @@ def segment_names() -> Iterator[str | None]:
 
     Segments of dead processes are removed too. None where segments are not files (macOS).
     """
+    _start_tracker()
     token = _claim_token()
     if token is None:
         yield None
@@ -52,6 +53,16 @@ def use_prefix(prefix: str) -> None:
     """Names the segments that this process makes; called in a data worker."""
     _hold(FOLDER / f"{prefix.rpartition('-')[0]}.lock")
     shared_memory._make_filename = lambda: f"/{prefix}-{secrets.token_hex(4)}"
+
+
+def _start_tracker() -> None:
+    """Starts Python's tracker of shared memory, so that a closed terminal does not end it."""
+    # It ignores SIGINT and SIGTERM by itself, and keeps the mask that it is started with.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache
@@ -78,7 +89,8 @@ def _claim_token() -> str | None:
 def _hold(marker: Path) -> None:
     file = open_locked(marker, shared=True)
     if file is not None:
-        _held.append(file)
+        with file:
+            _held.append(os.dup(file.fileno()))
 
 
 def _release(token: str, pid: int) -> None:

@@ -1,0 +1,79 @@
+"""Segments of data workers that are killed."""
+
+import contextlib
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from fcnjax import data
+from fcnjax.config import load_config
+from fcnjax.data import pipeline, shared_memory
+from fcnjax.errors import UserError
+
+pytestmark = pytest.mark.skipif(not shared_memory.FOLDER.is_dir(), reason="segments are no files")
+
+OWNER = """
+import time
+from multiprocessing.shared_memory import SharedMemory
+from fcnjax.data import shared_memory
+with shared_memory.segment_names() as prefix:
+    shared_memory.use_prefix(prefix)
+    segment = SharedMemory(create=True, size=1000)
+    print(segment.name, flush=True)
+    time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def owner():
+    """A process with a segment, in a group of its own, and the segment's file."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        name = process.stdout.readline().strip()
+        assert re.fullmatch(r"fcnjax-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}", name)
+        yield process, shared_memory.FOLDER / name
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_segments_of_a_killed_group_go_and_those_of_others_stay():
+    foreign = shared_memory.FOLDER / f"psm_{os.getpid()}"
+    foreign.write_bytes(b"another program's")
+    try:
+        with owner() as (dead, lost), owner() as (_, used):
+            os.killpg(dead.pid, signal.SIGKILL)
+            dead.wait()
+            assert lost.exists()
+            shared_memory._remove_dead()
+            token = lost.name[: len("fcnjax-") + 8]
+            assert not list(shared_memory.FOLDER.glob(f"*{token}*"))
+            assert used.exists()
+            assert foreign.exists()
+        shared_memory._remove_dead()
+        assert not used.exists()
+    finally:
+        foreign.unlink()
+
+
+def test_a_killed_worker_is_one_line_and_leaves_nothing(shapes, tiny_options):
+    config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.data.workers=2"])
+    config, _ = data.resolve(config)
+    source = data.open_source(config, "train")
+    batches = pipeline.train_batches(source, config, 0)
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    os.kill(workers[0].pid, signal.SIGKILL)
+    with pytest.raises(UserError, match=r"a data worker was killed by SIGKILL; the memory"):
+        list(batches)
+    token = shared_memory._claim_token()
+    assert not list(shared_memory.FOLDER.glob(f"{token}-*"))

@@ -1,0 +1,86 @@
+"""Signals and faults of the machine that end a command."""
+
+import errno
+import os
+import signal
+
+import pytest
+
+from fcnjax import cli, stop_signals
+
+
+def run(monkeypatch, action):
+    """The exit code of a command that does this."""
+
+    def command(*_):
+        action()
+        return 0
+
+    monkeypatch.setattr(cli.subcommands, "run", command)
+    return cli.main(["train"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_command_in_order(monkeypatch, capsys, number):
+    cleaned = []
+
+    def work():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            cleaned.append(True)
+
+    assert run(monkeypatch, work) == 128 + number
+    assert cleaned
+    assert capsys.readouterr().err == f"fcnjax: stopped by {number.name}\n"
+    assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert run(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
+        with stop_signals.collected(lambda: None) as caught:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert caught == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_the_first_signal_is_collected_and_a_second_interrupt_raised():
+    told = []
+    with stop_signals.collected(lambda: told.append(True)) as caught:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert caught == [signal.SIGINT, signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert told == [True]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space"), "the output: cannot be written: No space left"),
+        (OSError(errno.EROFS, "Read-only", "/w/x"), "/w/x: cannot be written: Read-only file"),
+        (MemoryError(), "memory ran out; try smaller batches"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes\nmore"), "9 bytes"),
+    ],
+)
+def test_a_fault_of_the_machine_is_one_line(monkeypatch, capsys, error, words):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(cli, "discard", lambda stream: None)
+    assert run(monkeypatch, fail) == 2
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch):
+    def fail():
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        run(monkeypatch, fail)
