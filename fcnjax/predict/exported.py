@@ -35,10 +35,15 @@ def load_exported(
     if step not in ("best", "latest", told["step"]):
         raise UserError(f"--step: {folder} holds step {told['step']} alone")
     file, config = folder / PROGRAM_FILE, load_saved_config(folder)
-    if not file.is_file() or sha256(file) != told["sha256"][PROGRAM_FILE]:
+    if not file.is_file() or sha256(file) != told["sha256"].get(PROGRAM_FILE):
         raise UserError(f"{file}: is missing or damaged; export the model again")
-    program = export.deserialize(bytearray(file.read_bytes()))
-    if (taken := program.in_avals[0].dtype) != np.float32:
+    try:
+        program = export.deserialize(bytearray(file.read_bytes()))
+        taken = program.in_avals[0].dtype
+    except Exception as error:  # JAX raises all kinds for programs that it did not write
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{file}: is not a program that JAX runs: {reason[:200]}") from error
+    if taken != np.float32:
         # What it takes decides; the model in it may be of a wider type.
         config.data.pixel_type = str(taken)
     return Model(config, _predict_step(program), {}, told["step"])

@@ -10,16 +10,17 @@ from fcnjax.checkpoint import FOLDER, Checkpoints
 from fcnjax.checkpoint_manifest import MANIFEST
 from fcnjax.errors import UserError, choose
 from fcnjax.files import sha256
-from fcnjax.io.json_files import read_json
 from fcnjax.model_file import MODEL_FILE
+from fcnjax.model_folder import CONFIG_FILE, read_config_file
 from fcnjax.models import DTYPES
 from fcnjax.models.pretrained.sources import fetch_hub_model
-from fcnjax.workdir import CONFIG_FILE, load_saved_config
+from fcnjax.workdir import load_saved_config
 
 EXPORT_VERSION = 1
 EXPORT_SECTION = "exported"  # of the config.json of an exported model
 PROGRAM_FILE = "model.stablehlo"
-_TOLD = {"format_version", "format", "step", "dtype", "sha256"}  # what is read of that section
+# What is read of that section, and its types.
+_TOLD = {"format_version": int, "format": str, "step": int, "dtype": str, "sha256": dict}
 
 
 def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
@@ -66,11 +67,11 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
     folder = path.parent if path.name == PROGRAM_FILE else path
     if not (folder / CONFIG_FILE).is_file():
         return None
-    content = read_json(folder / CONFIG_FILE)
+    content = read_config_file(folder)
     told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
     if told is None:
         return None
-    if not isinstance(told, dict) or not set(told) >= _TOLD:
+    if not isinstance(told, dict) or any(type(told.get(key)) is not _TOLD[key] for key in _TOLD):
         raise UserError(f"{folder / CONFIG_FILE}: is damaged; export the model again")
     return folder, told
 

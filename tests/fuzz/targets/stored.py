@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
@@ -18,9 +19,13 @@ from fcnjax.config import channel_names, load_config
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Results, write_results
 from fcnjax.metric_writer import MetricWriter
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
 from fcnjax.predict import load
 from fcnjax.publish import publish
 from fcnjax.resume import prepare_run
+from fcnjax.train_state import init_state, init_variables, param_shapes
+from fcnjax.workdir import load_saved_config
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 
@@ -53,12 +58,6 @@ def _config(folder: Path) -> ConfigDict:
 
 def make_workdir(folder: Path) -> Path:
     """Writes a set of images and the workdir of a run on it, with drawn weights."""
-    import jax
-
-    from fcnjax.models import build_model
-    from fcnjax.optim import make_optimizer
-    from fcnjax.train_state import init_state, init_variables
-
     _make_images(folder / "set")
     workdir = folder / "run"
     run = prepare_run(_config(folder), workdir)
@@ -115,8 +114,9 @@ def _predict(path: Path) -> None:
     model(np.zeros((5, 7, len(channel_names(model.config.data.channels))), np.uint8))
 
 
-def _describe(path: Path) -> None:
-    _command("models", "show", f"--workdir={path.parent}")
+def _shapes(path: Path) -> None:
+    config = load_saved_config(path.parent)
+    param_shapes(build_model(config), config)
 
 
 def _report(path: Path) -> None:
@@ -153,7 +153,7 @@ def _mutate_config(rng: Random, content: bytes) -> bytes:
         key = rng.choice(list(section))
         value = section[key]
         section[key] = _other(rng, value)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return content
     return json.dumps(saved).encode()
 
@@ -178,7 +178,7 @@ CONFIG = (*JSON, *[_mutate_config] * 12)
 MANIFESTS = ("checkpoints/4/manifest.json", "checkpoints/2/manifest.json")
 TARGETS = [
     Target("config", _make_published, _predict, CONFIG),
-    Target("config-models", _make("config.json"), _describe, CONFIG),
+    Target("config-shapes", _make("config.json"), _shapes, CONFIG),
     Target("metrics", _make("metrics.json"), _report, JSON),
     Target("metric-lines", _make("metrics.jsonl"), _report, TEXT),
     Target("npz", _make("images.npz"), _report, BYTES),
