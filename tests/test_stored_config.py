@@ -77,7 +77,7 @@ def test_a_value_that_no_training_takes_is_refused(tmp_path, key, value, words):
 
 
 def test_a_requested_config_has_its_types_checked(tmp_path):
-    with pytest.raises(UserError, match="train.steps: is 'x'; valid: a whole number"):
+    with pytest.raises(UserError, match=r"train\.steps: is 'x'; valid: a whole number"):
         load_requested_config(workdir_with(tmp_path, "train.steps", "x", "requested"))
 
 
@@ -86,11 +86,9 @@ def test_a_requested_config_has_its_types_checked(tmp_path):
 )
 def test_a_file_that_is_no_config_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
-    for read in (load_saved_config, load_requested_config):
-        with pytest.raises(UserError) as error:
-            if read(tmp_path) is None:
-                raise UserError("it has none")
-        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=r"config\.json") as error:
+        load_saved_config(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 def test_training_checks_the_same_ranges():
