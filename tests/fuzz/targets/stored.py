@@ -122,6 +122,10 @@ def _shapes(path: Path) -> None:
 
 def _report(path: Path) -> None:
     _command("report", path.parent, f"--out={path.parent / 'page.html'}")
+
+
+def _scores(path: Path) -> None:
+    _report(path)
     _command("folds", path.parent)
     _command("publish", f"--workdir={path.parent}", f"--out={path.parents[1] / 'out'}", "--step=4")
 
@@ -192,7 +196,7 @@ MANIFESTS = ("checkpoints/4/manifest.json", "checkpoints/2/manifest.json")
 TARGETS = [
     Target("config", _make_published, _predict, CONFIG),
     Target("config-shapes", _make("config.json"), _shapes, CONFIG),
-    Target("metrics", _make("metrics.json"), _report, JSON),
+    Target("metrics", _make("metrics.json"), _scores, JSON),
     Target("metric-lines", _make("metrics.jsonl"), _report, TEXT),
     Target("npz", _make("images.npz"), _report, BYTES),
     Target("manifest", _make(*MANIFESTS), _manifest, JSON),
