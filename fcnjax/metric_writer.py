@@ -29,7 +29,6 @@ EVAL = "eval/"  # how the names of an evaluation begin
 LONGEST_LINE = 4 * 2**20  # characters: the scores of 2,000 classes
 MOST_VALUES = 5_000_000  # of a file that is read into memory
 LARGEST_STEP = 2**31 - 1
-_LARGEST = 1.8e308  # the largest number that is finite as a float
 
 
 class MetricWriter:
@@ -171,7 +170,7 @@ def _values(line: str, path: Path) -> dict[str, Any]:
     if type(step) is not int or not 0 <= step <= LARGEST_STEP:
         raise UserError(f"{path}: has no step")
     for value in values.values():
-        if value is not None and not (type(value) in (int, float) and abs(value) <= _LARGEST):
+        if value is not None and not (type(value) in (int, float) and math.isfinite(value)):
             raise UserError(f"{path}: {str(value)[:40]} is no number")
     return values
 

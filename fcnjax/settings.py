@@ -11,6 +11,7 @@ from fcnjax.metrics import check_eval
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.patience import check_patience
+from fcnjax.patterns import check_pattern
 
 # The least and the greatest value. A canvas is a multiple of the bucket, so it may not be huge.
 _RANGES = {
@@ -62,3 +63,8 @@ def check_resolved(config: ConfigDict) -> None:
     make_loss(config)
     make_optimizer(config)
     build_model(config)
+    check_pattern(config.data.group_by, "config.data.group_by")
+    for pattern in config.optim.freeze:
+        check_pattern(pattern, "config.optim.freeze")
+    for pattern, _ in config.optim.multipliers:
+        check_pattern(pattern, "config.optim.multipliers")

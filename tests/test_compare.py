@@ -1,5 +1,6 @@
 """`fcnjax report`: runs side by side."""
 
+import json
 import math
 import re
 
@@ -126,3 +127,41 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
         assert words in refused(one, other)
     (two_runs[1] / "metrics.json").unlink()
     assert f"`fcnjax evaluate --workdir={other}` is to write it" in refused(one, other)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("step", "4", "'step' is 4; valid: a whole number"),
+        ("step", True, "'step' is True; valid: a whole number"),
+        ("metrics", {"mean_iou": "high"}, "valid: an object of numbers and null"),
+        ("metrics", {"mean_iou": float("inf")}, "valid: an object of numbers and null"),
+        ("intervals", {"mean_iou": [0.1]}, "valid: an object of pairs of numbers"),
+        ("intervals", [], "valid: an object of pairs of numbers"),
+        ("confusion", [[1, 2], [3]], "a row and a column for each class"),
+        ("confusion", [[1, -1]] * 3, "valid: rows of counts"),
+        ("confusion", [[0.5] * 3] * 3, "valid: rows of counts"),
+        ("confusion", [[2**52] * 3] * 3, "counts more pixels than"),
+        ("class_names", ["a", "b", "c"], "its scores are of other classes than its config has"),
+        ("class_names", [1, 2, 3], "valid: a list of texts"),
+        ("trained_on", -1, "valid: a whole number"),
+        ("reliability", [{"confidence": 1}], "valid: bins with a confidence and an accuracy"),
+    ],
+)
+def test_scores_of_other_types_are_a_line(two_runs, capsys, key, value, words):
+    file = two_runs[1] / "metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    assert cli.main(["report", *map(str, two_runs)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_names_from_files_reach_no_terminal_or_page_as_they_are(two_runs, tmp_path, capsys):
+    for folder in two_runs:
+        file = folder / "metrics.json"
+        saved = json.loads(file.read_text())
+        saved["metrics"]["<script>\x1b[2J"] = 0.5
+        file.write_text(json.dumps(saved))
+    assert cli.main(["report", *map(str, two_runs), f"--out={tmp_path / 'page.html'}"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert "<script" not in (tmp_path / "page.html").read_text()

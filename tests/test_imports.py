@@ -12,7 +12,7 @@ LAYERS = [
     {"subcommands", "defaults", "io"},
     {"packages", "files", "config"},
     {"losses", "metrics", "optim", "mesh", "pictures", "charts"},
-    {"stored_types", "model_folder", "model_file", "hosts", "patience"},
+    {"stored_types", "patterns", "model_folder", "model_file", "hosts", "patience"},
     {"quiet_saves", "stop_signals", "machine_faults", "compile_cache"},
     {"models", "data"},
     {"train_state", "metric_writer", "settings", "tracing"},

@@ -1,6 +1,7 @@
 import io
 import json
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -90,6 +91,45 @@ def test_a_spoilt_last_line_is_dropped(tmp_path, cut):
 def test_a_spoilt_line_in_the_middle_is_an_error(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\noops\n{"step": 3}\n')
     with pytest.raises(UserError, match=r"metrics\.jsonl: line 2"):
+        read_metrics(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": "2", "loss": 1}',
+        '{"step": true}',
+        '{"step": -1}',
+        '{"step": 1e3}',
+        '{"loss": 1}',
+        '{"step": 2, "loss": "low"}',
+        '{"step": 2, "loss": [1]}',
+        '{"step": 2, "loss": 1e999}',
+        '{"step": 2, "loss": NaN}',
+        '{"step": 99999999999999999999}',
+        "[" * 10**5,
+        "9" * 5000,
+        "x" * (5 * 2**20),
+    ],
+)
+def test_a_line_of_other_types_is_an_error(tmp_path, line):
+    (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n{{"step": 3}}\n')
+    for read in (read_metrics, lambda folder: open_writer(folder, start_step=50)):
+        with pytest.raises(UserError, match=r"metrics\.jsonl: line 2 is not a line of metrics"):
+            read(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text().endswith('{"step": 3}\n')
+
+
+def test_a_file_of_too_many_values_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("fcnjax.metric_writer.MOST_VALUES", 5)
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n' * 3)
+    with pytest.raises(UserError, match="has more than 5 values"):
+        read_metrics(tmp_path)
+
+
+def test_a_pipe_in_place_of_the_file_is_an_error(tmp_path):
+    os.mkfifo(tmp_path / "metrics.jsonl")
+    with pytest.raises(UserError, match="is not a regular file"):
         read_metrics(tmp_path)
 
 

@@ -217,6 +217,27 @@ def test_chart_points_stay_inside_and_bad_ones_are_left_out():
     assert charts.line_chart({}) == ""
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1e308, -1e308),
+        (5e-324, 0.0),
+        (5e-324, 5e-324),
+        (1e99, 1e99 * (1 + 1e-16)),
+        (1e-200, 1e-201),
+    ],
+)
+def test_values_of_any_size_are_drawn_or_left_out(values):
+    chart = charts.line_chart({"a": list(enumerate(values))})
+    assert "nan" not in chart
+    assert "inf" not in chart
+
+
+def test_a_chart_draws_fifty_lines_at_most():
+    chart = charts.line_chart({f"loss/{i}": [(0, i), (1, i)] for i in range(5000)})
+    assert chart.count('line" d="') == 50
+
+
 def test_numbers():
     numbers = [0.25, 1500, 20000, 2e-5, 12345.6]
     assert [charts.number(n) for n in numbers] == ["0.25", "1500", "20k", "2e-05", "1.235e+04"]

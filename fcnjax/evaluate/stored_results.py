@@ -8,7 +8,7 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.evaluate.results import IMAGES_FILE, METRICS_FILE
-from fcnjax.io.json_files import field, read_json
+from fcnjax.io.json_files import read_json
 from fcnjax.io.numpy_files import TEXTS, read_arrays
 
 LARGEST_METRICS = 40 * 2**20  # bytes: the confusion matrix of 2,000 classes
@@ -80,8 +80,12 @@ def read_scores(workdir: str | Path) -> dict[str, Any]:
             f"--workdir={workdir}` is to write it"
         )
     found = read_json(path, LARGEST_METRICS)
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: is not an object with the scores of an evaluation")
     for key, (fits, words) in _FIELDS.items():
-        if not fits(field(found, key, object, str(path))):
+        if key not in found:
+            raise UserError(f"{path}: has no {key!r}")
+        if not fits(found[key]):
             raise UserError(f"{path}: {key!r} is {str(found[key])[:40]}; valid: {words}")
     for key, (fits, words) in _OPTIONAL_FIELDS.items():
         if key in found and not fits(found[key]):

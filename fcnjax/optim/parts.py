@@ -172,7 +172,8 @@ def _check_patterns(key: str, patterns: Iterable[Any]) -> None:
         require(isinstance(pattern, str) and pattern, key, repr(pattern), "the path of a part")
         try:
             re.compile(pattern)
-        except re.error as error:
+        # The others are of a repetition beyond 32 bits and of thousands of brackets.
+        except (re.error, OverflowError, RecursionError) as error:
             raise UserError(
                 f"config.{key}: {pattern!r} is no regular expression: {error}"
             ) from None

@@ -1,5 +1,6 @@
 """A training step compiled for devices that need not be there, and what it takes of each."""
 
+import contextlib
 import hashlib
 import importlib.metadata
 import math
@@ -125,10 +126,11 @@ class Planner:
         lowered = make_train_step(model, optimizer, config, self.mesh).lower(state, images)
         path = cache_dir() / "plans" / f"{_key(lowered.as_text(), self.topology)}.json"
         if path.is_file():
-            kept = read_json(path)
-            if kept["moved"] is not None:
-                kept["moved"] = tuple(map(tuple, kept["moved"]))
-            return Footprint(**kept)
+            with contextlib.suppress(UserError, KeyError, TypeError):  # a damaged one is made anew
+                kept = read_json(path)
+                if kept["moved"] is not None:
+                    kept["moved"] = tuple(map(tuple, kept["moved"]))
+                return Footprint(**kept)
         to_stderr(f"compiling {batch} images for {self.topology} ...")
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:

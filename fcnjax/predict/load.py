@@ -11,13 +11,13 @@ from fcnjax.checkpoint import Checkpoints
 from fcnjax.errors import UserError
 from fcnjax.model_file import read_variables
 from fcnjax.models import build_model, make_fold
-from fcnjax.optim import make_optimizer
+from fcnjax.optim import has_average
 from fcnjax.packages import to_stderr
 from fcnjax.predict.exported import load_exported
 from fcnjax.predict.identity import PROGRAM_FILE, find_exported, find_model
 from fcnjax.predict.model import Model
 from fcnjax.steps import make_predict_step
-from fcnjax.train_state import init_variables, state_shapes
+from fcnjax.train_state import TrainState, init_variables
 
 
 def make_model(config: ConfigDict, model: nn.Module, variables: dict[str, Any], step: int) -> Model:
@@ -74,10 +74,12 @@ def _restore(
     step: str | int,
     sharding: jax.sharding.Sharding,
 ) -> tuple[dict[str, Any], int]:
-    like = jax.tree.map(
+    variables = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        state_shapes(model, make_optimizer(config), config),
+        jax.eval_shape(lambda: init_variables(model, config)),
     )
+    average = variables if has_average(config) else None
+    like = TrainState(step=None, variables=variables, opt_state=None, ema=average)
     checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
     try:
         return checkpoints.restore_inference(like, step)

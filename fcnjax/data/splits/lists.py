@@ -146,7 +146,7 @@ def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.nda
         raise UserError(f"{key}: the source {data.source} has no names to group by; valid: ''")
     try:
         pattern = re.compile(data.group_by)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise UserError(f"{key}: {data.group_by!r} is no regular expression: {error}") from None
     found: dict[str, int] = {}
     groups = []

@@ -8,19 +8,25 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax import cli
 from fcnjax.checkpoint import Checkpoints
+from fcnjax.checkpoint_manifest import MANIFEST, write_manifest
 from fcnjax.config import channel_names, load_config
 from fcnjax.errors import UserError
 from fcnjax.evaluate import Results, write_results
 from fcnjax.metric_writer import MetricWriter
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
 from fcnjax.predict import load
 from fcnjax.publish import publish
 from fcnjax.resume import prepare_run
+from fcnjax.train_state import init_state, init_variables, param_shapes
+from fcnjax.workdir import load_saved_config
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 
@@ -53,12 +59,6 @@ def _config(folder: Path) -> ConfigDict:
 
 def make_workdir(folder: Path) -> Path:
     """Writes a set of images and the workdir of a run on it, with drawn weights."""
-    import jax
-
-    from fcnjax.models import build_model
-    from fcnjax.optim import make_optimizer
-    from fcnjax.train_state import init_state, init_variables
-
     _make_images(folder / "set")
     workdir = folder / "run"
     run = prepare_run(_config(folder), workdir)
@@ -115,12 +115,17 @@ def _predict(path: Path) -> None:
     model(np.zeros((5, 7, len(channel_names(model.config.data.channels))), np.uint8))
 
 
-def _describe(path: Path) -> None:
-    _command("models", "show", f"--workdir={path.parent}")
+def _shapes(path: Path) -> None:
+    config = load_saved_config(path.parent)
+    param_shapes(build_model(config), config)
 
 
 def _report(path: Path) -> None:
     _command("report", path.parent, f"--out={path.parent / 'page.html'}")
+
+
+def _scores(path: Path) -> None:
+    _report(path)
     _command("folds", path.parent)
     _command("publish", f"--workdir={path.parent}", f"--out={path.parents[1] / 'out'}", "--step=4")
 
@@ -130,6 +135,18 @@ def _manifest(path: Path) -> None:
     load(workdir)
     checkpoints = Checkpoints(workdir, keep=1, best_metric="mean_iou", say=lambda line: None)
     checkpoints._delete_old()
+
+
+def _make_checkpoint(folder: Path) -> list[Path]:
+    return [file for file in (make_workdir(folder) / "checkpoints/4").rglob("*") if file.is_file()]
+
+
+def _forged(path: Path) -> None:
+    """Loads a checkpoint whose manifest fits its files: all that Orbax parses is a stranger's."""
+    folder = next(parent for parent in path.parents if parent.name == "4")
+    if path.name != MANIFEST:
+        write_manifest(folder, 4, {"mean_iou": 0.9})
+    load(folder.parents[1])
 
 
 def _resume(path: Path) -> None:
@@ -153,7 +170,7 @@ def _mutate_config(rng: Random, content: bytes) -> bytes:
         key = rng.choice(list(section))
         value = section[key]
         section[key] = _other(rng, value)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return content
     return json.dumps(saved).encode()
 
@@ -178,10 +195,11 @@ CONFIG = (*JSON, *[_mutate_config] * 12)
 MANIFESTS = ("checkpoints/4/manifest.json", "checkpoints/2/manifest.json")
 TARGETS = [
     Target("config", _make_published, _predict, CONFIG),
-    Target("config-models", _make("config.json"), _describe, CONFIG),
-    Target("metrics", _make("metrics.json"), _report, JSON),
+    Target("config-shapes", _make("config.json"), _shapes, CONFIG),
+    Target("metrics", _make("metrics.json"), _scores, JSON),
     Target("metric-lines", _make("metrics.jsonl"), _report, TEXT),
     Target("npz", _make("images.npz"), _report, BYTES),
     Target("manifest", _make(*MANIFESTS), _manifest, JSON),
+    Target("checkpoint", _make_checkpoint, _forged, BYTES),
     Target("split", _make("split.json", "config.json"), _resume, CONFIG),
 ]
