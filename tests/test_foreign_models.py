@@ -21,7 +21,8 @@ from fcnjax.workdir import OF_MACHINE, OF_MACHINE_IF_PATH, PLACES, load_saved_co
 # Keys of texts that name no place: a choice of a table, a part of the model, a name of a class.
 NAMES = {
     "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
-    "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths atrous_rates",
+    "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
+    "atrous_rates",
     "data": "source mask_suffix split_by group_by encoding mask_values mask_colours mask_names "
     "ignore_values mask_exif mirror_pairs label_map crowd boxes window orientation intensity "
     "class_names palette channels pages pixel_type mean std on_error",
