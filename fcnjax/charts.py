@@ -1,6 +1,7 @@
 """Line charts as inline SVG, in colours that the page around them sets."""
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -9,6 +10,8 @@ Series = Mapping[str, Sequence[tuple[float, float]]]
 WIDTH, HEIGHT = 440, 230
 LEFT, RIGHT, TOP, BOTTOM = 52, 18, 10, 26
 MOST_POINTS = 400
+MOST_SERIES = 50
+LARGEST, SMALLEST = 1e100, 1e-100  # beyond them the arithmetic of ticks overflows
 
 
 def line_chart(series: Series) -> str:
@@ -17,13 +20,14 @@ def line_chart(series: Series) -> str:
     The colours are the page's: classes `c0`, `c1`, ... for the lines, `grid` and `axis`.
 
     Args:
-        series: `{name: [(step, value), ...]}`, by rising step; values that are not finite are
-            left out.
+        series: `{name: [(step, value), ...]}`, by rising step; values that are not finite, or
+            beyond `LARGEST`, are left out, and so are series beyond `MOST_SERIES`.
 
     Returns:
         An `<svg>` element, or an empty string where no value is finite.
     """
-    known = {name: [p for p in points if math.isfinite(p[1])] for name, points in series.items()}
+    shown = itertools.islice(series.items(), MOST_SERIES)
+    known = {name: [p for p in points if abs(p[1]) < LARGEST] for name, points in shown}
     points = [point for line in known.values() for point in line]
     if not points:
         return ""
@@ -79,8 +83,9 @@ def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]
 
 def ticks(low: float, high: float, about: int = 4) -> list[float]:
     """Round numbers, 1, 2 or 5 times a power of ten apart, from below `low` to above `high`."""
-    if high <= low:
-        low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+    if high - low < SMALLEST:
+        half = abs(low) / 2 if abs(low) > SMALLEST else 0.5
+        low, high = low - half, high + half
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)

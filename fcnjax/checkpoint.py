@@ -4,12 +4,12 @@ The only file that imports orbax. A checkpoint is `workdir/checkpoints/STEP/` wi
 (what inference needs), `training` (the rest of the state) and `progress` (JSON). Orbax does not
 notice a byte that changed in an array file. So, once a checkpoint is committed, `manifest.json` is
 written into it with the hash of every file; one without a manifest, or that differs from it, is
-passed over for the newest whole one, and kept aside, never deleted.
+passed over for the newest whole one, and kept aside, never deleted. Nothing of a checkpoint is
+parsed before its files were compared with the manifest.
 """
 
 import contextlib
 import functools
-import hashlib
 import logging
 import shutil
 import threading
@@ -20,10 +20,15 @@ from typing import Any
 import jax
 import orbax.checkpoint as ocp
 
+from fcnjax.checkpoint_manifest import (
+    Manifest,
+    find_fault,
+    read_manifest,
+    step_of,
+    write_manifest,
+)
 from fcnjax.errors import UserError
-from fcnjax.files import write_json
 from fcnjax.hosts import on_first
-from fcnjax.io.json_files import read_json
 from fcnjax.metrics import lower_is_better
 from fcnjax.train_state import TrainState
 
@@ -31,7 +36,6 @@ from fcnjax.train_state import TrainState
 logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
 
 FOLDER = "checkpoints"
-MANIFEST = "manifest.json"
 
 
 class Checkpoints:
@@ -65,28 +69,34 @@ class Checkpoints:
         if not read_only:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                self._manager  # noqa: B018
             except OSError as error:
                 raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
-        # Made when it is needed: it takes the accelerators, and who only looks which steps there
-        # are may run beside those that use them.
+        """What saves; reading takes a `Checkpointer` of one step, which looks at no other.
+
+        It lists the steps as it is made: at the first save, after damaged ones were set aside.
+        """
         options = ocp.CheckpointManagerOptions(
-            read_only=self._read_only,
             create=False,
             # Deleting is ours (no max_to_keep): only after the new checkpoint's manifest stands.
-            save_interval_steps=0 if self._read_only else 1,
-            cleanup_tmp_directories=not self._read_only,
+            save_interval_steps=1,
+            cleanup_tmp_directories=True,
+            # Otherwise it parses the metadata of every step, before their hashes were checked.
+            lightweight_initialize=True,
         )
         return ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
-        """The steps that have a folder here, oldest first, whole or not."""
+        """The steps that have a folder here, oldest first, damaged or not.
+
+        What is named otherwise, and a file or a link, is passed over.
+        """
         if not self.folder.is_dir():
             return []
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdigit())
+        found = map(step_of, self.folder.iterdir())
+        return sorted(step for step in found if step is not None)
 
     def save(self, state: TrainState, progress: dict, metrics: dict | None = None) -> None:
         """Starts to save a checkpoint; returns once the state is copied from the devices.
@@ -109,6 +119,8 @@ class Checkpoints:
                     training=ocp.args.StandardSave(_training_item(state)),
                     progress=ocp.args.JsonSave(progress),
                 ),
+                # Otherwise nothing is saved where a stranger's folder has a greater number.
+                force=True,
             )
         except Exception as error:
             raise self._cannot_write(step, error) from error
@@ -170,22 +182,22 @@ class Checkpoints:
                 # Orbax's own way waits for the other processes, which do not come here.
                 shutil.rmtree(self.folder / str(step))
 
-    def _manifest(self, step: int) -> dict | None:
-        path = self.folder / str(step) / MANIFEST
+    def _manifest(self, step: int) -> Manifest | None:
+        """The manifest of a step; None where it is missing or damaged."""
         try:
-            return read_json(path) if path.is_file() else None
+            return read_manifest(self.folder / str(step))
         except UserError:
             return None
 
     def best_step(self) -> int | None:
         """The step with the best `best_metric`; the newest where none was evaluated."""
         manifests = [m for m in map(self._manifest, self.steps()) if m]
-        scored = [m for m in manifests if m["metrics"].get(self._best_metric) is not None]
+        scored = [m for m in manifests if m.metrics.get(self._best_metric) is not None]
         if scored:
             sign = -1 if lower_is_better(self._best_metric) else 1
-            best = max(scored, key=lambda m: (sign * m["metrics"][self._best_metric], m["step"]))
-            return best["step"]
-        return manifests[-1]["step"] if manifests else None
+            best = max(scored, key=lambda m: (sign * m.metrics[self._best_metric], m.step))
+            return best.step
+        return manifests[-1].step if manifests else None
 
     def newest_whole(self) -> int | None:
         """The newest step whose files all match its manifest; says which it passed over."""
@@ -208,7 +220,6 @@ class Checkpoints:
         step = on_first(self._choose)
         if step < 0:
             return None
-        self._manager.reload()
         items = self._restore(
             step,
             model=ocp.args.StandardRestore(_model_item(like)),
@@ -216,6 +227,8 @@ class Checkpoints:
             progress=ocp.args.JsonRestore(),
         )
         state = TrainState(**items["training"], **items["model"])
+        if not isinstance(items["progress"], dict):
+            raise UserError(f"{self.folder / str(step)}: its progress is not a JSON object")
         return state, items["progress"]
 
     def _choose(self) -> int:
@@ -273,21 +286,24 @@ class Checkpoints:
         return ", ".join(["best", "latest", *map(str, self.steps())])
 
     def _restore(self, step: int, **items: Any) -> Any:
-        try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
-        except (ValueError, KeyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"{self.folder / str(step)}: does not fit the model that the config describes: "
-                f"{reason[:300]}"
-            ) from error
+        folder = self.folder / str(step)
+        with contextlib.closing(ocp.Checkpointer(ocp.CompositeCheckpointHandler())) as reader:
+            try:
+                return reader.restore(folder, args=ocp.args.Composite(**items))
+            except Exception as error:  # Orbax raises all kinds for files that it did not write
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                raise UserError(
+                    f"{folder}: does not fit the model that the config describes: {lines[0][:300]}"
+                ) from error
 
     def _set_aside(self, step: int) -> None:
         place = self.folder.parent / "damaged_checkpoints"
-        place.mkdir(exist_ok=True)
-        taken = len(list(place.glob(f"{step}*")))
-        (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
-        self._manager.reload()
+        try:
+            place.mkdir(exist_ok=True)
+            taken = len(list(place.glob(f"{step}*")))
+            (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
+        except OSError as error:
+            raise UserError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
 def _model_item(state: TrainState) -> dict[str, Any]:
@@ -296,41 +312,3 @@ def _model_item(state: TrainState) -> dict[str, Any]:
 
 def _training_item(state: TrainState) -> dict[str, Any]:
     return {"step": state.step, "opt_state": state.opt_state}
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    hashes = {}
-    for path in files:
-        with path.open("rb") as file:
-            hashes[path.relative_to(folder).as_posix()] = hashlib.file_digest(
-                file, "sha256"
-            ).hexdigest()
-    return hashes
-
-
-def write_manifest(folder: Path, step: int, metrics: dict) -> None:
-    """Writes the manifest of a committed checkpoint, whole or not at all."""
-    write_json(
-        folder / MANIFEST, {"step": step, "metrics": dict(metrics), "files": _hashes(folder)}
-    )
-
-
-def find_fault(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, in a few words; None where it matches its manifest."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        return f"{MANIFEST} is missing"
-    try:
-        expected = read_json(path)["files"]
-    except (UserError, KeyError, TypeError):
-        return f"{MANIFEST} cannot be read"
-    found = _hashes(folder)
-    for name in sorted(expected.keys() | found.keys()):
-        if name not in found:
-            return f"{name} is missing"
-        if name not in expected:
-            return f"{name} does not belong to it"
-        if expected[name] != found[name]:
-            return f"{name} has changed"
-    return None

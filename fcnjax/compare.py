@@ -17,6 +17,7 @@ from fcnjax.evaluate import read_image_counts, read_image_names, read_scores
 from fcnjax.files import write_text
 from fcnjax.metric_writer import EVAL, read_metrics
 from fcnjax.metrics import differences, lower_is_better, number
+from fcnjax.printable import one_line
 from fcnjax.report.page import between, chart_card, page
 from fcnjax.workdir import load_saved_config
 
@@ -111,6 +112,8 @@ def _short(names: Sequence[str]) -> str:
 def _read(workdir: Path, name: str) -> Run:
     config = load_saved_config(workdir)
     found = read_scores(workdir)
+    if tuple(found["class_names"]) != tuple(config.data.class_names):
+        raise UserError(f"{workdir}: its scores are of other classes than its config has")
     scores = {key: _figure(value) for key, value in found["metrics"].items()}
     intervals = {key: tuple(map(_figure, pair)) for key, pair in found.get("intervals", {}).items()}
     images = read_image_counts(workdir, len(config.data.class_names))
@@ -219,6 +222,7 @@ def as_table(runs: Sequence[Run], found: Differences) -> str:
     if trained_on := _trained_on(runs):
         rows.append(["scored images trained on", *trained_on])
     rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
+    rows = [list(map(one_line, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
     lines = []
     for name, *cells in rows:
@@ -234,7 +238,7 @@ def as_page(runs: Sequence[Run], found: Differences) -> str:
     by_class = {
         key: [f"{key}/{name}" for name in classes]
         for key in ("iou", "dice")
-        if all(f"{key}/{classes[0]}" in run.scores for run in runs)
+        if all(f"{key}/{name}" in run.scores for run in runs for name in classes)
     }
     sections = [
         f"<h1>{html.escape(title)}</h1>",

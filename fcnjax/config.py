@@ -23,6 +23,7 @@ CONFIG_FOLDERS = (
     Path(__file__).parent / "configs",
     Path(__file__).parent.parent / "configs",
 )
+MOST_CHANNELS = 1024  # of an image; hyperspectral ones have some hundreds
 
 
 def load_given(what: str, overrides: Sequence[str], command: str) -> ConfigDict:
@@ -54,7 +55,7 @@ def channel_names(channels: str) -> tuple[str, ...]:
     if channels in ("RGB", "L"):
         return tuple(channels)
     names = tuple(name.strip() for name in channels.split(","))
-    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+    if not 2 <= len(names) <= MOST_CHANNELS or not all(names) or len(set(names)) < len(names):
         raise UserError(
             f"config.data.channels: {channels!r} is not RGB, L (grey) or different bands, as B2,B3"
         )

@@ -14,6 +14,7 @@ from fcnjax.data.splits.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError
 from fcnjax.evaluate import read_scores
 from fcnjax.files import write_json
+from fcnjax.printable import one_line
 from fcnjax.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
 
 OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
@@ -62,7 +63,7 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
         )
     )
     found = {}
-    for name in scores[0]:
+    for name in (name for name in scores[0] if all(name in each for each in scores)):
         of_each = [float("nan") if s[name] is None else s[name] for s in scores]
         known = np.asarray([value for value in of_each if not np.isnan(value)])
         found[name] = {
@@ -84,6 +85,8 @@ def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
             f"{workdir}: its last evaluation scored {trained_on} images that it was trained on; "
             f"`fcnjax evaluate --workdir={workdir}` scores the fold that it held out"
         )
+    if tuple(scores["class_names"]) != tuple(config.data.class_names):
+        raise UserError(f"{workdir}: its scores are of other classes than its config has")
     return workdir, config, scores
 
 
@@ -122,11 +125,12 @@ def _check_splits(splits: Mapping[Path, StoredSet]) -> None:
 
 def as_table(found: dict[str, Any]) -> str:
     """The scores as lines of text, in percent; one that is nan shows as `-`."""
-    folds, width = found["folds"], max(map(len, found["scores"]))
+    folds = found["folds"]
+    width = max((len(one_line(name)) for name in found["scores"]), default=0)
     heads = [*(f"fold {fold}" for fold in folds), "mean", "+-", "pooled"]
     lines = ["".join([f"{'':<{width}}", *(f"{head:>9}" for head in heads)])]
     for name, score in found["scores"].items():
         values = [*score["of_each"], score["mean"], score["deviation"], score["pooled"]]
         cells = "".join(f"{'-':>9}" if np.isnan(v) else f"{100 * v:>9.2f}" for v in values)
-        lines.append(f"{name:<{width}}{cells}")
+        lines.append(f"{one_line(name):<{width}}{cells}")
     return "\n".join(lines)

@@ -16,12 +16,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from fcnjax.errors import UserError
-from fcnjax.files import write_text
+from fcnjax.files import atomic
+from fcnjax.io.json_files import parse_json
 from fcnjax.metrics import EXTRA_PER_CLASS, PER_CLASS
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 EVAL = "eval/"  # how the names of an evaluation begin
+LONGEST_LINE = 4 * 2**20  # characters: the scores of 2,000 classes
+MOST_VALUES = 5_000_000  # of a file that is read into memory
+LARGEST_STEP = 2**31 - 1
+_LARGEST = 1.8e308  # the largest number that is finite as a float
 
 
 class MetricWriter:
@@ -107,44 +112,76 @@ def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
     A last line that is half-written is left out. No file gives an empty list.
 
     Raises:
-        UserError: A line before the last is not a JSON object with a step; names the line.
+        UserError: A line before the last is not a JSON object with a step and numbers; names the
+            line. Or the file holds more than `MOST_VALUES` values.
     """
-    path = Path(workdir) / METRICS_FILE
-    return [
-        {name: math.nan if value is None else value for name, value in json.loads(line).items()}
-        for line in _whole_lines(path)
-    ]
+    path, found, count = Path(workdir) / METRICS_FILE, [], 0
+    for _, values in _lines(path):
+        count += len(values)
+        if count > MOST_VALUES:
+            raise UserError(f"{path}: has more than {MOST_VALUES} values")
+        # The names of millions of values are few.
+        found.append({sys.intern(k): math.nan if v is None else v for k, v in values.items()})
+    return found
 
 
-def _whole_lines(path: Path) -> list[str]:
-    """The lines of the file that are whole and hold a step."""
+def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields the lines of the file and their values, less a last one that is half-written."""
+    fault = None
+    for number, line in enumerate(_read_lines(path), 1):
+        if fault is not None:
+            raise fault
+        # What follows the last line feed was cut off, even where it happens to parse.
+        if not line.endswith("\n") and len(line) <= LONGEST_LINE:
+            return
+        try:
+            values = _values(line, path)
+        except UserError:
+            # Wrong only if another line follows it.
+            fault = UserError(f"{path}: line {number} is not a line of metrics")
+        else:
+            yield line, values
+
+
+def _read_lines(path: Path) -> Iterator[str]:
+    if not path.exists():
+        return
+    if not path.is_file():
+        raise UserError(f"{path}: is not a regular file")
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
+        # Line by line: a file may be larger than the memory.
+        with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
+            while line := file.readline(LONGEST_LINE + 1):
+                yield line
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
-    # What follows the last line feed was cut off, even where it happens to parse.
-    lines = text.split("\n")[:-1]
-    for number, line in enumerate(lines, 1):
-        try:
-            json.loads(line)["step"] + 0
-        except (ValueError, KeyError, TypeError):
-            if number == len(lines):
-                return lines[:-1]
-            raise UserError(f"{path}: line {number} is not a line of metrics") from None
-    return lines
+
+
+def _values(line: str, path: Path) -> dict[str, Any]:
+    """The values of a line.
+
+    Raises:
+        UserError: It is not an object with a step and numbers.
+    """
+    values = parse_json(line, path) if len(line) <= LONGEST_LINE else None
+    step = values.get("step") if isinstance(values, dict) else None
+    if type(step) is not int or not 0 <= step <= LARGEST_STEP:
+        raise UserError(f"{path}: has no step")
+    for value in values.values():
+        if value is not None and not (type(value) in (int, float) and abs(value) <= _LARGEST):
+            raise UserError(f"{path}: {str(value)[:40]} is no number")
+    return values
 
 
 def _keep_until(path: Path, start_step: int) -> None:
     """Drops what a run that starts at `start_step` will write again."""
     if not path.exists():
         return
-    # A new run also writes its step 0 again.
-    lines = [
-        line for line in _whole_lines(path) if start_step and json.loads(line)["step"] <= start_step
-    ]
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        # A new run also writes its step 0 again.
+        for line, values in _lines(path) if start_step else ():
+            if values["step"] <= start_step:
+                file.write(line)
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names, default_config, flatten
 from fcnjax.losses import LOSSES
 from fcnjax.metrics import OVERALL, PER_CLASS, percent
+from fcnjax.pictures import default_palette
 
 TAGS = ("fcnjax", "jax", "flax", "semantic-segmentation")
 _TITLES = {"iou": "IoU", "fw_iou": "frequency-weighted IoU"}
@@ -101,13 +102,17 @@ def _result(card: Card, config: ConfigDict, metrics: Mapping[str, Any]) -> dict[
     values = metrics["metrics"]
     return {
         "task": {"type": "image-segmentation", "name": "Semantic segmentation"},
-        "dataset": {"type": dataset, "name": dataset, "split": metrics["split"]},
+        "dataset": {"type": dataset, "name": dataset, "split": _split(config, metrics)},
         "metrics": [
             {"type": name, "name": _title(name), "value": round(values[name], 4)}
             for name in names
             if values.get(name) is not None
         ],
     }
+
+
+def _split(config: ConfigDict, metrics: Mapping[str, Any]) -> str:
+    return metrics.get("split", config.data.eval_split)
 
 
 def _json(value: Any) -> str:
@@ -177,13 +182,14 @@ def _pixels(pixel_type: str | None) -> str:
 
 def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -> list[str]:
     names, values = config.data.class_names, metrics["metrics"] if metrics else {}
+    palette = config.data.palette or default_palette(len(names))
     columns = PER_CLASS if metrics else ()
     header = ["id", "class", "colour", *map(_title, columns)]
     rows = [
         [
             str(number),
             _text(name),
-            "#" + "".join(f"{part:02x}" for part in config.data.palette[number]),
+            "#" + "".join(f"{part:02x}" for part in palette[number]),
             *(percent(values.get(f"{column}/{name}")) for column in columns),
         ]
         for number, name in enumerate(names)
@@ -197,8 +203,8 @@ def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -
         *lines,
         *_table(["over all classes", "%"], overall),
         "",
-        f"In percent, on the split `{metrics['split']}`{where}, pixels of all images counted "
-        "together, by `fcnjax evaluate`; `-` stands for what no pixel tells.",
+        f"In percent, on the split `{_split(config, metrics)}`{where}, pixels of all images "
+        "counted together, by `fcnjax evaluate`; `-` stands for what no pixel tells.",
         "",
     ]
 

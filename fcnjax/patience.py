@@ -17,14 +17,24 @@ class Patience:
         config: The whole config; `train.patience` evaluations without a better
             `eval.best_metric` are one too many, 0 is patience without end.
         progress: What a checkpoint holds beside the state: `as_progress` of an earlier run.
+
+    Raises:
+        UserError: The progress is none that an earlier run wrote.
     """
 
     def __init__(self, config: ConfigDict, progress: Mapping[str, Any]):
         self._most = config.train.patience
         self._metric = config.eval.best_metric
         kept = progress.get("patience", {})
-        self._best: float | None = kept.get("best")
-        self._since: int = kept.get("since", 0)
+        best, since = (kept.get("best"), kept.get("since", 0)) if isinstance(kept, dict) else (0, 0)
+        is_score = best is None or (type(best) in (int, float) and abs(best) < 1e300)
+        if not isinstance(kept, dict) or not is_score or type(since) is not int or since < 0:
+            raise UserError(
+                f"the checkpoint's progress: {str(kept)[:100]} is not its patience; valid: "
+                '{"best": a number or null, "since": a whole number}'
+            )
+        self._best: float | None = best
+        self._since: int = since
 
     @property
     def is_over(self) -> bool:

@@ -115,6 +115,11 @@ def _new_run(requested: ConfigDict, workdir: Path) -> Run:
 
 def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Split) -> Run:
     resolved = stored_config(config, requested, load_saved_config(workdir), workdir)
+    if len(split) != 1 + len(resolved.data.mix):
+        raise UserError(
+            f"{workdir}: keeps a split of {len(split)} sets, and its config.data.mix has "
+            f"{len(resolved.data.mix)} beside the run's own"
+        )
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
     sets = [_reopened(each, stored) for each, stored in zip(configs, split, strict=True)]
     notes = []

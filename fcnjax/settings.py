@@ -2,24 +2,63 @@
 
 from ml_collections import ConfigDict
 
+from fcnjax.data import check_classes, check_settings
 from fcnjax.data.augment import check_augment
 from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
+from fcnjax.losses import make_loss
 from fcnjax.metrics import check_eval
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
 from fcnjax.patience import check_patience
+
+# The least and the greatest value. A canvas is a multiple of the bucket, so it may not be huge.
+_RANGES = {
+    "train": {
+        "steps": (1, 2**31 - 1),
+        "log_every": (1, 2**31 - 1),
+        "save_every": (1, 2**31 - 1),
+        "keep": (1, 2**31 - 1),
+        "batch_size": (1, 2**20),
+        "accumulate": (1, 2**20),
+        "seed": (0, 2**32 - 1),
+    },
+    "eval": {
+        "batch_size": (1, 2**16),
+        "bucket": (1, 4096),
+        "every": (0, 2**31 - 1),
+        "examples": (0, 1000),
+    },
+    "data": {"workers": (0, 1024), "axis": (0, 2), "folds": (0, 10_000), "fold": (0, 9_999)},
+    "mesh": {"data": (-1, 2**20), "fsdp": (1, 2**20), "spatial": (1, 2**20)},
+}
 
 
 def check_config(config: ConfigDict) -> None:
     """Raises UserError for a value that no other part checks."""
-    for key in ("steps", "log_every", "save_every", "keep"):
-        if config.train[key] < 1:
-            raise UserError(f"config.train.{key}: {config.train[key]} is below 1")
-    for key in ("batch_size", "bucket"):
-        if config.eval[key] < 1:
-            raise UserError(f"config.eval.{key}: {config.eval[key]} is below 1")
-    if config.eval.every < 0 or config.eval.examples < 0:
-        raise UserError("config.eval.every and config.eval.examples: may not be below 0")
+    for section, ranges in _RANGES.items():
+        for key, (low, high) in ranges.items():
+            if not low <= config[section][key] <= high:
+                raise UserError(
+                    f"config.{section}.{key}: {config[section][key]} is not in {low}..{high}"
+                )
     check_eval(config)
     check_patience(config)
     check_normalisation(config.data)
     check_augment(config.augment)
+
+
+def check_resolved(config: ConfigDict) -> None:
+    """Checks all that a training checks of a resolved config, without its data and devices.
+
+    For a config that comes from a folder, which a stranger may have written: types were checked.
+
+    Raises:
+        UserError: A value that no training would accept; names the key.
+    """
+    check_settings(config)
+    check_classes(config.data)
+    check_config(config)
+    make_loss(config)
+    make_optimizer(config)
+    build_model(config)

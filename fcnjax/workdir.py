@@ -6,13 +6,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax import __version__
-from fcnjax.config import default_config, differences, tuples
+from fcnjax.config import default_config, differences
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
-from fcnjax.io.json_files import read_json
+from fcnjax.model_folder import CONFIG_FILE, read_config_file
+from fcnjax.settings import check_resolved
+from fcnjax.stored_types import fill_section
 
 FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
 REQUESTED = "requested"  # section of the file: the config before it was resolved
 BEFORE_A_RUN = (CONFIG_FILE, "split.json")  # files that are written before the first step
 # Where the data are: these may differ on resume if the files there are the same.
@@ -83,10 +84,11 @@ def _is_plain_name(name: str) -> bool:
 
 
 def load_saved_config(workdir: str | Path) -> ConfigDict:
-    """Reads the config that `save_config` wrote.
+    """Reads the config that `save_config` wrote, and checks it as a training checks its own.
 
     Raises:
-        UserError: The folder is not a workdir, or its format is another one.
+        UserError: The folder is not a workdir, its format is another one, or its config is none
+            that a training would take; names the key.
     """
     path = Path(workdir) / CONFIG_FILE
     if not path.is_file():
@@ -94,41 +96,30 @@ def load_saved_config(workdir: str | Path) -> ConfigDict:
             f"--workdir: {workdir} is not a workdir (it has no {CONFIG_FILE}); "
             "`fcnjax train --workdir` makes one"
         )
-    saved = read_json(path)
+    saved = read_config_file(workdir)
     version = saved.get("format_version") if isinstance(saved, dict) else None
     if version != FORMAT_VERSION:
         raise UserError(
-            f"{path}: format_version is {version}, and fcnjax {__version__} reads {FORMAT_VERSION}"
+            f"{path}: format_version is {str(version)[:40]}, and fcnjax {__version__} reads "
+            f"{FORMAT_VERSION}"
         )
+    config = _filled(saved.get("config"), path)
     try:
-        return _filled(saved["config"], path)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: is not a config that fcnjax wrote: {reason}") from error
-
-
-def _filled(saved: dict, path: Path) -> ConfigDict:
-    config = default_config()
-    for section, values in saved.items():
-        for key, value in values.items():
-            if section not in config or key not in config[section]:
-                raise UserError(f"{path}: {section}.{key} is unknown to fcnjax {__version__}")
-            config[section][key] = tuples(value)
+        check_resolved(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return config
 
 
-def is_saved_config(content: Any) -> bool:
-    """Whether the content of a JSON file is a config that `save_config` wrote."""
-    return isinstance(content, dict) and {"format_version", "fcnjax_version"} <= content.keys()
-
-
-def is_model_folder(folder: str | Path) -> bool:
-    """Whether a folder is a workdir, or a model that `fcnjax publish` wrote."""
-    path = Path(folder) / CONFIG_FILE
-    try:
-        return path.is_file() and is_saved_config(read_json(path))
-    except UserError:
-        return False
+def _filled(saved: Any, path: Path) -> ConfigDict:
+    if not isinstance(saved, dict):
+        raise UserError(f"{path}: is not a config that fcnjax wrote: it has no config")
+    config = default_config()
+    for section, values in saved.items():
+        if section not in config:
+            raise UserError(f"{path}: {section[:60]} is unknown to fcnjax {__version__}")
+        fill_section(config[section], values, f"{path}: {section}")
+    return config
 
 
 def load_requested_config(workdir: str | Path) -> ConfigDict | None:
@@ -136,10 +127,13 @@ def load_requested_config(workdir: str | Path) -> ConfigDict | None:
 
     Returns:
         The config; None where the workdir keeps none, as one of an earlier version.
+
+    Raises:
+        UserError: The file is damaged.
     """
-    path = Path(workdir) / CONFIG_FILE
-    saved = read_json(path).get(REQUESTED)
-    return None if saved is None else _filled(saved, path)
+    saved = read_config_file(workdir)
+    requested = saved.get(REQUESTED) if isinstance(saved, dict) else None
+    return None if requested is None else _filled(requested, Path(workdir) / CONFIG_FILE)
 
 
 def holds_run(workdir: Path) -> bool:

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 
 import jax
@@ -6,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.checkpoint import MANIFEST, Checkpoints, find_fault
+from fcnjax.checkpoint import Checkpoints
+from fcnjax.checkpoint_manifest import MANIFEST, find_fault, read_manifest
 from fcnjax.errors import UserError
 from fcnjax.train_state import TrainState
 
@@ -97,14 +99,43 @@ DAMAGES = {
     "manifest missing": (lambda folder: (folder / MANIFEST).unlink(), "manifest.json is missing"),
     "manifest cut": (lambda folder: (folder / MANIFEST).write_text('{"step"'), "cannot be read"),
     "file added": (lambda folder: (folder / "x").write_text("?"), "does not belong"),
+    "a letter of the manifest": (lambda folder: in_manifest(folder, "files", "filez"), "no step"),
+    "a score of the manifest": (lambda folder: in_manifest(folder, "0.5", "0.9"), "has changed"),
+    "a key of the manifest": (lambda folder: in_manifest(folder, "sha256", "sha257"), "changed"),
+    "its step is text": (lambda folder: in_manifest(folder, "20,", '"20",'), "has changed"),
+    "its content nests": (lambda folder: (folder / MANIFEST).write_text("[" * 10**5), "be read"),
+    "an array is a pipe": (lambda folder: replace(folder, os.mkfifo), "is no plain file"),
+    "an array is a link": (
+        lambda folder: replace(folder, lambda file: file.symlink_to("/dev/zero")),
+        "is no plain file",
+    ),
+    "an array is sparse": (lambda folder: os.truncate(array_file(folder), 2**42), "sparse"),
+    "metadata nests": (
+        lambda folder: (folder / "_CHECKPOINT_METADATA").write_text("[" * 10**5),
+        "_CHECKPOINT_METADATA has changed",
+    ),
 }
+
+
+def in_manifest(folder, old, new):
+    text = (folder / MANIFEST).read_text()
+    assert text.count(old) == 1
+    (folder / MANIFEST).write_text(text.replace(old, new))
+
+
+def replace(folder, make):
+    file = array_file(folder)
+    file.unlink()
+    make(file)
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_falls_back_to_the_newest_whole_one(tmp_path, damage):
-    write(tmp_path, [(10, None), (20, None)])
+    write(tmp_path, [(10, {"mean_iou": 0.25}), (20, {"mean_iou": 0.5})])
     harm, words = DAMAGES[damage]
     harm(tmp_path / "checkpoints" / "20")
+    reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True, say=lambda line: None)
+    assert reader.find("best") == reader.find("latest") == 10
     lines = []
     state, progress = restore(tmp_path, lines)
     assert int(state.step) == progress["batches"] == 10
@@ -174,6 +205,40 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_pa
     assert "\n" not in str(caught.value)
     assert not caplog.records  # Orbax's tracebacks are not for the user
     assert restore(tmp_path)[1] == {"batches": 10}
+
+
+def test_what_is_no_folder_of_a_step_is_passed_over(tmp_path):
+    write(tmp_path, [(10, {"mean_iou": 0.5})])
+    folder = tmp_path / "checkpoints"
+    for name in ("007", "\u00b2", "1" + "0" * 30, "\u0661", "-3", "12x"):
+        (folder / name).mkdir()
+    (folder / "30").write_text("no folder")
+    (folder / "40").symlink_to("10")
+    assert Checkpoints(tmp_path, read_only=True).steps() == [10]
+    state, _ = restore(tmp_path)
+    assert int(state.step) == 10
+    write(tmp_path, [(20, {"mean_iou": 0.25})], best_metric="mean_iou")
+    reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True)
+    assert (reader.steps(), reader.best_step()) == ([10, 20], 10)
+
+
+def test_a_manifest_without_a_hash_of_its_own_is_read(tmp_path):
+    write(tmp_path, [(10, {"mean_iou": 0.5})])
+    file = tmp_path / "checkpoints" / "10" / MANIFEST
+    content = json.loads(file.read_text())
+    del content["sha256"]
+    file.write_text(json.dumps(content))
+    assert Checkpoints(tmp_path, read_only=True).find("latest") == 10
+    for wrong in ({"step": 11}, {"metrics": {"x": "1"}}, {"metrics": 3}, {"files": {"x": 1}}):
+        file.write_text(json.dumps(content | wrong))
+        assert "not the manifest of this checkpoint" in find_fault(file.parent)
+
+
+def test_a_score_that_is_not_finite_is_none_in_the_manifest(tmp_path):
+    write(tmp_path, [(10, {"a": float("inf"), "b": float("nan"), "c": 1.5})])
+    folder = tmp_path / "checkpoints" / "10"
+    assert read_manifest(folder).metrics == {"a": None, "b": None, "c": 1.5}
+    assert find_fault(folder) is None
 
 
 def test_manifest_holds_metrics_and_is_strict_json(tmp_path):

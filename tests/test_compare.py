@@ -78,6 +78,10 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     for content in (b"PK no archive", b"", (tmp_path / "other.npy").read_bytes()):
         (two_runs[1] / "images.npz").write_bytes(content)
         assert cli.main(["report", *map(str, two_runs)]) == 2
+        assert "images.npz: is not an .npz file" in capsys.readouterr().err
+    for counts in (images[:, :, :2], -images, images * 2**45, images[None]):
+        np.savez(two_runs[1] / "images.npz", counts=counts)
+        assert cli.main(["report", *map(str, two_runs)]) == 2
         assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
 
 
@@ -114,9 +118,9 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
     assert refused(one, "--out=page.pdf").startswith("--out: 'page.pdf' does not end in .html")
     assert "config.json" in refused(one, str(tmp_path / "nowhere"))
     for text, words in {
-        "{": "is not valid JSON",
-        "[1]": "no step",
-        '{"step": 1}': "no metrics",
+        "{": "is not JSON",
+        "[1]": "is not an object",
+        '{"step": 1}': "has no 'class_names'",
     }.items():
         (two_runs[1] / "metrics.json").write_text(text)
         assert words in refused(one, other)

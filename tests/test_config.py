@@ -109,8 +109,10 @@ def test_config_argument():
 def test_saved_config_reads_back_the_same(tmp_path):
     config = default_config()
     config.model.widths = (8, 16)
+    config.data.class_names = ("ground", "vessel")
     config.data.palette = ((0, 0, 0), (255, 0, 0))
     config.data.cache = "device"
+    config.optim.lr = 1
     save_config(tmp_path, config)
     read = load_saved_config(tmp_path)
     assert flatten(read) == flatten(config)
@@ -132,7 +134,7 @@ def test_a_folder_without_config_is_not_a_workdir(tmp_path):
     with pytest.raises(UserError, match="format_version is 99"):
         load_saved_config(tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(UserError, match="not valid JSON"):
+    with pytest.raises(UserError, match="is not JSON"):
         load_saved_config(tmp_path)
 
 

@@ -252,8 +252,10 @@ def test_a_model_without_a_split_says_so(root, tmp_path):
 
 
 def write_scores(workdir, **more):
-    content = {"step": 1, "metrics": {"mean_iou": 0.5}, "confusion": [[1, 0], [0, 1]], **more}
-    (workdir / "metrics.json").write_text(json.dumps({"class_names": ["a", "b"], **content}))
+    names = list(load_saved_config(workdir).data.class_names)
+    confusion = np.eye(len(names), dtype=int).tolist()
+    content = {"step": 1, "metrics": {"mean_iou": 0.5}, "confusion": confusion, **more}
+    (workdir / "metrics.json").write_text(json.dumps({"class_names": names, **content}))
 
 
 def test_folds_of_other_images_are_refused(root, tmp_path):

@@ -103,3 +103,11 @@ def test_a_run_stops_where_its_patience_ends_and_stays_so(tiny, tmp_path, monkey
     assert "trained already, to step 8" in out
     assert "stopped early, at step 8 of 12" in out
     assert [line["step"] for line in read_metrics(workdir)][-1] == 8
+
+
+@pytest.mark.parametrize(
+    "kept", [3, [], {"best": "x"}, {"best": None, "since": "1"}, {"since": -1}, {"best": 10**400}]
+)
+def test_progress_that_no_run_wrote_is_a_line(kept):
+    with pytest.raises(UserError, match="is not its patience"):
+        Patience(config_with(train__patience=2, eval__every=1), {"patience": kept})

@@ -145,21 +145,21 @@ def test_the_card_is_of_the_hubs_form_and_its_figures_were_measured(published, w
     assert "step 10" in text
 
 
-@pytest.mark.parametrize("metric", ["iou/disc", "mean_iou"])
+@pytest.mark.parametrize("metric", ["iou/ground", "mean_iou"])
 def test_the_metric_that_chose_the_best_is_among_the_figures(workdir, tmp_path, metric):
     shutil.copytree(workdir, tmp_path / "run")
     saved = read_json(tmp_path / "run" / "config.json")
     saved["config"]["eval"]["best_metric"] = metric
     (tmp_path / "run" / "config.json").write_text(json.dumps(saved))
     scores = read_json(tmp_path / "run" / "metrics.json")
-    scores["metrics"] |= {"iou/disc": 1e-5, "mean_dice": None}
+    scores["metrics"] |= {"iou/ground": 1e-5, "mean_dice": None}
     (tmp_path / "run" / "metrics.json").write_text(json.dumps({**scores, "step": 20}))
     publish(tmp_path / "run", tmp_path / "out", 20, name='odd: "name" #1\n---')
     front = (tmp_path / "out" / "README.md").read_text().split("---\n")[1]
     (model,) = yaml.safe_load(front)["model-index"]
     assert model["name"] == 'odd: "name" #1\n---'
     figures = {m["type"]: m["value"] for m in model["results"][0]["metrics"]}
-    assert (figures.get("iou/disc") == 0.0) == (metric == "iou/disc")
+    assert (figures.get("iou/ground") == 0.0) == (metric == "iou/ground")
     assert "mean_dice" not in figures
     assert model["results"][0]["dataset"] == {"type": "folder", "name": "folder", "split": "val"}
 
@@ -262,19 +262,18 @@ def test_a_file_that_is_no_model(published, tmp_path, content, words):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("config", "words"),
     [
-        {"format_version": 1, "fcnjax_version": "0"},
-        {"format_version": 1, "fcnjax_version": "0", "config": 3},
-        {"format_version": 1, "fcnjax_version": "0", "config": {"train": {"steps": "many"}}},
+        ({}, "is not a config that fcnjax wrote"),
+        ({"config": 3}, "is not a config that fcnjax wrote"),
+        ({"config": {"train": {"steps": "many"}}}, "train.steps: is 'many'; valid: a whole number"),
     ],
 )
-def test_a_damaged_config_is_told_in_one_line(published, tmp_path, content):
+def test_a_damaged_config_is_told_in_one_line(published, tmp_path, config, words):
     shutil.copytree(published, tmp_path / "model")
+    content = {"format_version": 1, "fcnjax_version": "0", **config}
     (tmp_path / "model" / "config.json").write_text(json.dumps(content))
-    with pytest.raises(
-        UserError, match=r"config\.json: is not a config that fcnjax wrote"
-    ) as error:
+    with pytest.raises(UserError, match=rf"config\.json: {words}") as error:
         fcnjax.load(tmp_path / "model")
     assert "\n" not in str(error.value)
 

@@ -25,11 +25,16 @@ from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
 from fcnjax.printable import one_line
 
+# Of a model: counts of pixels are a matrix of classes by classes.
+MOST_CLASSES = 2048
+
 __all__ = [
     "SOURCES",
     "OpenedSet",
     "Source",
     "StoredSource",
+    "check_classes",
+    "check_settings",
     "mixed_config",
     "open_plain",
     "open_sets",
@@ -60,7 +65,8 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     _check_lengths(data)
     if data.label_map:
         merge_classes(data)
-    _check_classes(data)
+    refuse_similar_names(data.class_names)
+    check_classes(data)
     check_mirror_pairs(data)
     if data.pixel_type is None:
         data.pixel_type = find_pixel_type(open_plain(config, "train"))
@@ -68,6 +74,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
 
 
 def _check_lengths(data: ConfigDict) -> None:
+    """Raises UserError where a resolved `config.data` has not an entry for each class."""
     count = len(data.mask_values)
     for key in ("class_names", "palette"):
         if len(data[key]) != count:
@@ -77,14 +84,18 @@ def _check_lengths(data: ConfigDict) -> None:
             )
 
 
-def _check_classes(data: ConfigDict) -> None:
+def check_classes(data: ConfigDict) -> None:
     """Raises UserError where the classes of a resolved `config.data` contradict each other."""
-    count = len(data.mask_values)
+    count = len(data.class_names)
+    if count > MOST_CLASSES:
+        raise UserError(f"config.data.class_names: {count} classes; at most {MOST_CLASSES}")
+    for key in ("mask_values", "palette"):
+        if data[key] and len(data[key]) != count:
+            raise UserError(f"config.data.{key}: has {len(data[key])} entries for {count} classes")
     values = [value for entry in data.mask_values for value in values_of(entry)]
     for key, entries in (("class_names", data.class_names), ("mask_values", values)):
         if len(set(entries)) < len(entries):
             raise UserError(f"config.data.{key}: {data[key]} has an entry twice")
-    refuse_similar_names(data.class_names)
     if both := set(values) & set(data.ignore_values):
         raise UserError(
             f"config.data.ignore_values: {min(both)} is a class, by config.data.mask_values"

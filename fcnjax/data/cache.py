@@ -9,6 +9,7 @@ import functools
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,12 +25,13 @@ from fcnjax.data.skipping import skips
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.errors import UserError
 from fcnjax.files import atomic, cache_dir, locked, sha256, write_json
-from fcnjax.io.json_files import read_json
+from fcnjax.io.json_files import field, parse_json, read_json
 
 PER_SHARD = 128  # examples
 THREADS = 4  # that decode
 INDEX = "index.json"
 FORMAT = 2
+MOST_BANDS = 4096  # of an image
 # Of `config.data`, what changes neither image nor label as they are stored.
 _BESIDE = (
     *("cache", "workers", "check", "mean", "std", "palette", "class_crop", "foreground_crop"),
@@ -69,7 +71,7 @@ class Shards:
     """
 
     def __init__(self, folder: Path):
-        index = read_json(folder / INDEX)
+        index = _checked(folder / INDEX, ("class_names", "sizes", "firsts"))
         if index.get("format") != FORMAT:
             raise UserError(f"{folder}: is of another version of fcnjax; remove it")
         self.class_names = tuple(index["class_names"])
@@ -103,14 +105,26 @@ class Shards:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """An example whose image and label are read as far as they are asked for."""
         self.size(index)
-        header = json.loads(self._read(index, [0])[0])
-        example, start = {"name": header["name"]}, 1
+        where = f"{shard_path(self._folder, index // PER_SHARD)}: example {index}"
+        line = self._read(index, [0])[0].decode("utf-8", "replace")
+        header, start = parse_json(line, where), 1
+        example = {"name": field(header, "name", str, where)}
         for key in ("image", "label"):
-            dtype, shape = np.dtype(header[key][0]), header[key][1]
+            dtype, shape = self._array(index, field(header, key, list, where), where)
             read = functools.partial(self._read, index, start=start)
             example[key] = tiles.Tiled(read, dtype, shape)
             start += tiles.count(dtype, shape)
         return example
+
+    def _array(self, index: int, entry: list[Any], where: str) -> tuple[np.dtype, list[int]]:
+        """The type and shape of an array, as a header has them, of the height and width known."""
+        text, shape = entry if len(entry) == 2 else (None, None)
+        is_array = (
+            _NUMBERS.fullmatch(str(text)) and isinstance(shape, list) and len(shape) in (2, 3)
+        )
+        if not is_array or shape[:2] != self._sizes[index] or not _are_whole(shape[2:], MOST_BANDS):
+            raise UserError(f"{where}: is damaged; remove the folder")
+        return np.dtype(text), shape
 
     def _read(self, index: int, places: list[int], start: int = 0) -> Sequence[bytes]:
         """Records of an example."""
@@ -200,7 +214,7 @@ def build(
             for shard, part in zip(missing, parts, strict=True):
                 examples = pool.map(read, part)
                 _write_shard(folder, shard, examples, lambda: progress.advance(bar))
-        sidecars = [read_json(_sidecar(folder, i)) for i in range(len(starts))]
+        sidecars = [_read_sidecar(folder, i) for i in range(len(starts))]
         index = {"format": FORMAT, "class_names": list(source.class_names)}
         for key in ("sizes", "firsts"):
             index[key] = [value for sidecar in sidecars for value in sidecar[key]]
@@ -212,13 +226,54 @@ def _sidecar(folder: Path, shard: int) -> Path:
     return shard_path(folder, shard).with_suffix(".json")
 
 
+def _read_sidecar(folder: Path, shard: int) -> dict[str, Any]:
+    return _checked(_sidecar(folder, shard), ("sizes", "firsts", "sha256"))
+
+
+def _checked(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Reads an index or a sidecar.
+
+    Raises:
+        UserError: It is missing or damaged.
+    """
+    content = read_json(path)
+    for key in keys:
+        if not _FIELDS[key](field(content, key, (list, str), str(path))):
+            raise UserError(f"{path}: is damaged: {key!r}; remove the folder")
+    if len(content["sizes"]) != len(content["firsts"]):
+        raise UserError(f"{path}: is damaged: 'sizes' and 'firsts' differ; remove the folder")
+    return content
+
+
+def _are_whole(values: Sequence[Any], most: int) -> bool:
+    return all(type(value) is int and 0 <= value <= most for value in values)
+
+
+def _is_size(value: Any) -> bool:
+    """Return whether this is the height and width of an example, or the error that it gave."""
+    is_pair = isinstance(value, list) and len(value) == 2 and _are_whole(value, 2**31)
+    return is_pair or isinstance(value, str)
+
+
+_NUMBERS = re.compile("[<>|=][biuf][1248]")
+_FIELDS: dict[str, Callable[[Any], bool]] = {
+    "class_names": lambda names: all(isinstance(name, str) for name in names),
+    "sizes": lambda sizes: isinstance(sizes, list) and all(map(_is_size, sizes)),
+    "firsts": lambda firsts: isinstance(firsts, list) and _are_whole(firsts, 2**48),
+    "sha256": lambda digest: isinstance(digest, str),
+}
+
+
 def _is_whole(folder: Path, shard: int, verify: bool) -> bool:
     path, sidecar = shard_path(folder, shard), _sidecar(folder, shard)
     if not (path.is_file() and sidecar.is_file()):
         return False
+    try:
+        known = _read_sidecar(folder, shard)
+    except UserError:
+        return False
     if not verify:
         return True
-    known = read_json(sidecar)
     failed = any(isinstance(size, str) for size in known["sizes"])
     return not failed and known["sha256"] == sha256(path)
 

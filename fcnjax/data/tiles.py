@@ -1,9 +1,12 @@
 """Arrays stored in tiles, so that a crop reads little more than itself."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+
+from fcnjax.errors import UserError
 
 SIDES = (256, 128, 64)  # of a tile, in pixels; the first whose tile is small enough
 # Records up to this size lie in memory that the allocator keeps; larger ones are asked of the
@@ -58,7 +61,7 @@ class Tiled:
         found = np.empty((max(bottom - top, 0), max(right - left, 0), *self.shape[2:]), self.dtype)
         if not found.size:
             return found
-        side = side_of(self.dtype, self.shape)
+        side, pixel = side_of(self.dtype, self.shape), found.itemsize * math.prod(self.shape[2:])
         columns = -(-self.shape[1] // side)
         places = [
             (y, x)
@@ -69,6 +72,8 @@ class Tiled:
         for (y, x), record in zip(places, records, strict=True):
             y, x = y * side, x * side
             height, width = min(side, self.shape[0] - y), min(side, self.shape[1] - x)
+            if len(record) != height * width * pixel:
+                raise UserError("the cache of decoded examples is damaged: remove its folder")
             tile = np.frombuffer(record, self.dtype).reshape(height, width, *self.shape[2:])
             rows = slice(max(top, y), min(bottom, y + height))
             cells = slice(max(left, x), min(right, x + width))

@@ -1,15 +1,9 @@
 """Scores of a checkpoint on images with labels."""
 
 from fcnjax.evaluate.evaluator import Evaluator
-from fcnjax.evaluate.results import (
-    METRICS_FILE,
-    Results,
-    read_image_counts,
-    read_image_names,
-    read_scores,
-    write_results,
-)
+from fcnjax.evaluate.results import METRICS_FILE, Results, write_results
 from fcnjax.evaluate.scored import with_split
+from fcnjax.evaluate.stored_results import read_image_counts, read_image_names, read_scores
 
 __all__ = [
     "METRICS_FILE",

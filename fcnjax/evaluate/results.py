@@ -1,8 +1,6 @@
 """What an evaluation counts and finds, and its files."""
 
 import math
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
-from fcnjax.errors import UserError
 from fcnjax.files import atomic, write_json
-from fcnjax.io.json_files import read_json
 from fcnjax.packages import to_stderr
 from fcnjax.report import write_report
 
@@ -182,53 +178,3 @@ def write_results(
         f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR",
         intervals=results.intervals,
     )
-
-
-def read_scores(workdir: str | Path) -> dict[str, Any]:
-    """What `write_results` wrote in a workdir.
-
-    Raises:
-        UserError: It is not there, or is no such file.
-    """
-    path = Path(workdir) / METRICS_FILE
-    if not path.is_file():
-        raise UserError(
-            f"{path}: is not there: the run has not ended, or `fcnjax evaluate "
-            f"--workdir={workdir}` is to write it"
-        )
-    found = read_json(path)
-    kinds = {"step": int, "metrics": dict, "class_names": list, "confusion": list}
-    for key, kind in kinds.items():
-        if not isinstance(found, dict) or not isinstance(found.get(key), kind):
-            raise UserError(f"{path}: has no scores of an evaluation: no {key}")
-    return found
-
-
-def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
-    """`Results.images` as `write_results` wrote it; None where it is not there.
-
-    Raises:
-        UserError: It is no such file.
-    """
-    path = Path(workdir) / IMAGES_FILE
-    if not path.is_file():
-        return None
-    counts = _read_array(path, "counts")
-    if counts.ndim != 3 or counts.shape[1:] != (3, classes) or counts.dtype != np.int64:
-        raise UserError(f"{path}: has no counts of {classes} classes; `fcnjax evaluate` writes it")
-    return counts
-
-
-def read_image_names(workdir: str | Path) -> tuple[str, ...]:
-    """`Results.names` as `write_results` wrote them; () where they are not there."""
-    path = Path(workdir) / IMAGES_FILE
-    return tuple(_read_array(path, "names").tolist()) if path.is_file() else ()
-
-
-def _read_array(path: Path, key: str) -> np.ndarray:
-    """An array of a file; an empty one where it has none of the name, or is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[key]
-    except (OSError, TypeError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-        return np.zeros(0)

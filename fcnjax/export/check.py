@@ -13,6 +13,7 @@ from fcnjax.errors import UserError
 from fcnjax.export.environment import run_script
 from fcnjax.export.formats import Format
 from fcnjax.export.program import Source
+from fcnjax.io.numpy_files import read_arrays
 from fcnjax.predict import make_model
 
 # Batch, height and width of the images where sizes are free: odd, and less than the deepest stride.
@@ -129,5 +130,4 @@ def _run(
         # -P: the modules beside the script are not packages of those names.
         command = [python, "-P", script, format_name, folder, inputs, outputs]
         run_script(command, f"--format: {format_name}'s own runtime refuses the file")
-        with np.load(outputs) as found:
-            return {name: found[name] for name in found.files}
+        return read_arrays(outputs)

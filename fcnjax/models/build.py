@@ -42,6 +42,11 @@ _OPTIONS = tuple(
     )
 )
 
+# A model beyond these would take all memory, or minutes to trace.
+MOST_CHANNELS = 2**16
+MOST_STAGES = 16  # entries of an option that is a list
+MOST_LAYERS = 64  # of a stage
+
 # The options that an auxiliary head shares with the decoder.
 _AUX_HEAD_OPTIONS = ("dropout", "align_corners")
 
@@ -126,13 +131,14 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
                     f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
                 )
         elif type(value) is int:
-            if value < 1 and not (key == "fc_width" and value == 0):
-                raise UserError(f"{where}: {value} is not a whole number above 0")
+            if not (key == "fc_width" and value == 0) and not 1 <= value <= MOST_CHANNELS:
+                raise UserError(f"{where}: {value} is not a whole number in 1..{MOST_CHANNELS}")
         elif key in ("dropout", "drop_path"):
             if not 0 <= value < 1:
                 raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
         else:
-            options[key] = _widths(value, where)
+            most = MOST_LAYERS if key == "decoder_depths" else MOST_CHANNELS
+            options[key] = _widths(value, where, most)
     if options.get("padding") == "valid":
         _require_both("padding", model, encoder, decoder)
     return options
@@ -148,10 +154,12 @@ def _require_both(key: str, model: ConfigDict, encoder: Entry, decoder: Entry) -
             )
 
 
-def _widths(value: Any, where: str) -> tuple[int, ...]:
+def _widths(value: Any, where: str, most: int) -> tuple[int, ...]:
     widths = tuple(value)
-    if not widths or not all(type(width) is int and width > 0 for width in widths):
+    fits = all(type(width) is int and 0 < width <= most for width in widths)
+    if not 0 < len(widths) <= MOST_STAGES or not fits:
         raise UserError(
-            f"{where}: {widths} is not a list of whole numbers above 0, such as 16,32,64"
+            f"{where}: {widths} is not a list of at most {MOST_STAGES} whole numbers in 1..{most}, "
+            "such as 16,32,64"
         )
     return widths

@@ -6,14 +6,16 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax import __version__
-from fcnjax.checkpoint import FOLDER, MANIFEST, Checkpoints
+from fcnjax.checkpoint import FOLDER, Checkpoints
+from fcnjax.checkpoint_manifest import MANIFEST
 from fcnjax.errors import UserError, choose
 from fcnjax.files import sha256
-from fcnjax.io.json_files import field, read_json
+from fcnjax.io.json_files import field
 from fcnjax.model_file import MODEL_FILE
+from fcnjax.model_folder import CONFIG_FILE, read_config_file
 from fcnjax.models import DTYPES
 from fcnjax.models.pretrained.sources import fetch_hub_model
-from fcnjax.workdir import CONFIG_FILE, load_saved_config, without_places
+from fcnjax.workdir import load_saved_config, without_places
 
 EXPORT_VERSION = 1
 EXPORT_SECTION = "exported"  # of the config.json of an exported model
@@ -77,7 +79,7 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
     folder = path.parent if path.name == PROGRAM_FILE else path
     if not (folder / CONFIG_FILE).is_file():
         return None
-    content = read_json(folder / CONFIG_FILE)
+    content = read_config_file(folder)
     told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
     if told is None:
         return None

@@ -22,12 +22,13 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.files import atomic, write_json
-from fcnjax.io.json_files import read_json
+from fcnjax.io.json_files import parse_json, read_json
 from fcnjax.predict.label import Outcome
 from fcnjax.predict.names import ENDINGS
 
 PLAN, PARTS, MANIFEST = "predict.json", "manifest.parts", "manifest.jsonl"
 FORMAT_VERSION = 1
+LONGEST_LINE = 2**20  # bytes
 CHUNK = 100_000  # lines that are in memory at a time
 _TEMPORARY = re.compile(r"\.(?P<name>.+)-[a-z0-9_]{8}(?P<suffix>\.png|\.npy)")
 
@@ -71,7 +72,7 @@ def _check(out: str, folder: Path, plan: Mapping[str, Mapping[str, Any]]) -> Non
             )
         write_json(folder / PLAN, plan)
         return
-    there = read_json(folder / PLAN)
+    there = read_json(folder / PLAN, LONGEST_LINE)
     for part, wanted in plan.items():
         found = there.get(part) if isinstance(there, dict) else None
         if found != wanted:
@@ -131,16 +132,37 @@ class Journal:
             raise UserError(f"{self._path}: cannot be written: {error.strerror}") from error
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The records of a file and where each starts, less a line that was cut off."""
-    offset = 0
-    for line in file:
-        # A file system may leave zeros where a machine was cut off.
-        with contextlib.suppress(ValueError):
-            record = json.loads(line) if line.endswith(b"\n") else None
-            if isinstance(record, dict):
-                yield offset, record
-        offset += len(line)
+def _lines(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """The records of a file and where each starts; None for a line that is no record.
+
+    Such a line was cut off or damaged: its image is labelled again.
+    """
+    start = 0
+    while line := file.readline(LONGEST_LINE):
+        yield start, _record(line)
+        while line and not line.endswith(b"\n"):  # the rest of a line that is too long
+            line = file.readline(LONGEST_LINE)
+        start = file.tell()
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record that a line holds, None if none: a file system may leave zeros at a crash."""
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        record = parse_json(line.decode("utf-8"), MANIFEST)
+    except (UserError, UnicodeDecodeError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    if "begun" in record:
+        return record if _is_index(record["begun"]) else None
+    fits = record.get("status") in ("ok", "failed") and _is_index(record.get("index", 0))
+    return record if fits else None
+
+
+def _is_index(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def begun_and_done(folder: Path, session: str) -> tuple[dict[int, int], dict[int, bool]]:
@@ -151,14 +173,18 @@ def begun_and_done(folder: Path, session: str) -> tuple[dict[int, int], dict[int
     """
     begun: dict[int, int] = defaultdict(int)
     done: dict[int, bool] = {}
-    for path in (folder / PARTS).glob(f"{session}-*.jsonl"):
+    for path in _files(folder, f"{session}-*.jsonl"):
         with path.open("rb") as file:
             for _, record in _lines(file):
-                if "begun" in record:
+                if record and "begun" in record:
                     begun[record["begun"]] += 1
-                else:
+                elif record and "index" in record:
                     done[record["index"]] = record["status"] == "ok"
     return begun, done
+
+
+def _files(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in (folder / PARTS).glob(pattern) if path.is_file())
 
 
 class Results:
@@ -177,7 +203,7 @@ class Results:
         self._folder = folder
         self.found, self.ok = np.zeros(count, bool), np.zeros(count, bool)
         self._file, self._offset = np.zeros(count, np.int32), np.zeros(count, np.int64)
-        self._paths = [folder / MANIFEST, *sorted((folder / PARTS).glob("*.jsonl"))]
+        self._paths = [folder / MANIFEST, *_files(folder, "*.jsonl")]
         for number, path in enumerate(self._paths):
             if path.is_file():
                 with path.open("rb") as file:
@@ -185,8 +211,10 @@ class Results:
 
     def _read(self, number: int, file: BinaryIO) -> None:
         for line, (offset, record) in enumerate(_lines(file)):
+            if record is None or "begun" in record:
+                continue
             index = line if number == 0 else record.get("index")
-            if index is None or not 0 <= index < len(self.found):
+            if index is None or index >= len(self.found):
                 continue
             ok = record["status"] == "ok"
             # Two processes may have done it; one that labelled it counts.
@@ -220,7 +248,7 @@ class Results:
             with self._paths[number].open("rb") as file:
                 for i in order[self._file[start:stop][order] == number]:
                     file.seek(self._offset[start + i])
-                    records[i] = json.loads(file.readline())
+                    records[i] = _record(file.readline(LONGEST_LINE))
         return records
 
 

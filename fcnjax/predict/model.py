@@ -14,6 +14,7 @@ from fcnjax.data.pixel_type import Conversion, value_range
 from fcnjax.data.readers.decode import Encoded, File, read_image
 from fcnjax.errors import UserError
 from fcnjax.models import sampled_dropout
+from fcnjax.pictures import default_palette
 
 
 @dataclass
@@ -55,7 +56,8 @@ class Model:
         self.config = config
         self.step = step
         self.class_names = tuple(config.data.class_names)
-        self.palette = np.asarray(config.data.palette, np.uint8)
+        colours = config.data.palette or default_palette(len(self.class_names))
+        self.palette = np.asarray(colours, np.uint8)
         self.pixel_type = config.data.pixel_type
         self._convert = Conversion(self.pixel_type)
         self._variables = variables

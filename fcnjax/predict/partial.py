@@ -2,26 +2,31 @@
 
 Beside the outputs lies a hidden folder, which the end takes away: a file for each layer, to which
 rows are appended compressed, and a journal with a line for each block of rows, written once their
-bytes are there. What follows the last line is cut off at a restart.
+bytes are there, with a checksum of them. What follows the last undamaged block is cut off at a
+restart.
 """
 
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import imagecodecs
 import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
+from fcnjax.io.json_files import parse_json, read_json
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
+LARGEST_PLAN = 2**20  # bytes
 LEVEL = 1  # of the compression, which is to be quick
 
 
@@ -48,6 +53,7 @@ class Partial:
 
     def __init__(self, folder: Path, width: int, layers: Mapping[str, Layer]):
         self._folder, self._width, self._layers = folder, width, dict(layers)
+        _refuse_links(folder, (*layers, JOURNAL))
         self._blocks = _read_journal(folder, self._layers)
         self.done = self._blocks[-1]["stop"] if self._blocks else 0
         self.resumed = bool(self._blocks)
@@ -76,13 +82,15 @@ class Partial:
 
     def _append(self, arrays: Mapping[str, np.ndarray]) -> None:
         (rows,) = {len(array) for array in arrays.values()}
-        ends = {}
+        ends, checksums, stop = {}, {}, self.done + rows
         for name, file in self._files.items():
             array = np.ascontiguousarray(arrays[name], self._layers[name].dtype)
-            file.write(imagecodecs.zstd_encode(array.reshape(-1).view(np.uint8), level=LEVEL))
+            content = imagecodecs.zstd_encode(array.reshape(-1).view(np.uint8), level=LEVEL)
+            file.write(content)
             ends[name] = file.tell()
+            checksums[name] = zlib.crc32(content, _seed(self.done, stop))
             _to_disk(file)
-        block = {"start": self.done, "stop": self.done + rows, "ends": ends}
+        block = {"start": self.done, "stop": stop, "ends": ends, "crc32": checksums}
         self._journal.write(json.dumps(block) + "\n")
         _to_disk(self._journal)
         self._blocks.append(block)
@@ -93,10 +101,10 @@ class Partial:
         layer, begin = self._layers[name], 0
         with (self._folder / name).open("rb") as file:
             for block in self._blocks:
-                content = imagecodecs.zstd_decode(file.read(block["ends"][name] - begin))
+                content = file.read(block["ends"][name] - begin)
                 begin = block["ends"][name]
                 shape = (block["stop"] - block["start"], self._width, layer.bands or 1)
-                array = np.frombuffer(content, layer.dtype).reshape(shape)
+                array = _decode(content, np.dtype(layer.dtype), shape, self._folder / name)
                 yield block["start"], array if layer.bands else array[..., 0]
 
     def whole(self, name: str) -> np.ndarray:
@@ -114,29 +122,82 @@ def _to_disk(file: Any) -> None:
     os.fsync(file.fileno())
 
 
+def _decode(content: bytes, dtype: np.dtype, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        # Into a buffer of the size that is due: the content may claim any.
+        decoded = imagecodecs.zstd_decode(content, out=size)
+        return np.frombuffer(decoded, dtype).reshape(shape)
+    except (imagecodecs.ZstdError, ValueError, MemoryError) as error:
+        raise UserError(f"{path}: is damaged; remove its folder to label the image anew") from error
+
+
+def _refuse_links(folder: Path, names: Iterable[str]) -> None:
+    """Raises UserError for a link or a pipe, through which another file would be overwritten."""
+    for name in names:
+        path = folder / name
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            raise UserError(f"{path}: is no regular file; remove its folder")
+
+
 def _read_journal(folder: Path, layers: Mapping[str, Layer]) -> list[dict[str, Any]]:
-    """The blocks whose bytes are there."""
+    """The blocks whose bytes are there and undamaged, up to the first that is not so."""
     blocks: list[dict[str, Any]] = []
-    sizes = {name: _size(folder / name) for name in layers}
-    for line in _lines(folder / JOURNAL):
-        block = None
-        # A file system may leave zeros where a machine was cut off.
-        with contextlib.suppress(ValueError):
-            block = json.loads(line) if line.endswith("\n") else None
-        if block is None or any(block["ends"][name] > size for name, size in sizes.items()):
-            break
-        blocks.append(block)
+    if not (folder / JOURNAL).is_file():
+        return blocks
+    with contextlib.ExitStack() as stack:
+        files = {}
+        for name in layers:
+            (folder / name).touch()
+            files[name] = stack.enter_context((folder / name).open("rb"))
+        for line in (folder / JOURNAL).read_bytes().splitlines(keepends=True):
+            block = _block(line, layers, blocks[-1] if blocks else None)
+            if block is None or not all(
+                _has_bytes(file, block, name) for name, file in files.items()
+            ):
+                break
+            blocks.append(block)
     return blocks
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+def _block(
+    line: bytes, layers: Mapping[str, Layer], before: Mapping[str, Any] | None
+) -> dict[str, Any] | None:
+    """The block of a line of the journal; None if it does not follow the one before it."""
+    try:
+        # A file system may leave zeros where a machine was cut off.
+        block = parse_json(line.decode(), JOURNAL) if line.endswith(b"\n") else None
+    except (UserError, UnicodeDecodeError):
+        return None
+    if not isinstance(block, dict):
+        return None
+    start, ends = (before["stop"], before["ends"]) if before else (0, dict.fromkeys(layers, 0))
+    numbers = [block.get("start"), block.get("stop")]
+    for key in ("ends", "crc32"):
+        entry = block.get(key)
+        if not isinstance(entry, dict) or entry.keys() != layers.keys():
+            return None
+        numbers += entry.values()
+    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
+        return None
+    follows = block["start"] == start < block["stop"]
+    return block if follows and all(block["ends"][name] >= ends[name] for name in ends) else None
 
 
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        return []
-    return path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+def _seed(start: int, stop: int) -> int:
+    """The checksum of the rows of a block, from which that of its bytes goes on."""
+    return zlib.crc32(f"{start} {stop}".encode())
+
+
+def _has_bytes(file: BinaryIO, block: Mapping[str, Any], name: str) -> bool:
+    """Return whether the bytes from where the file stands up to the block's end are its own."""
+    end, found = block["ends"][name], _seed(block["start"], block["stop"])
+    while (left := end - file.tell()) > 0:
+        piece = file.read(min(left, 2**20))
+        if not piece:
+            return False
+        found = zlib.crc32(piece, found)
+    return found == block["crc32"][name]
 
 
 @contextlib.contextmanager
@@ -190,6 +251,6 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 def _plan_in(folder: Path) -> Any:
     try:
-        return json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / PLAN, LARGEST_PLAN)
+    except UserError:
         return None

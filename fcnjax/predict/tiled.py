@@ -260,6 +260,8 @@ class Tiler:
         identity = self._identity(item, plan, layers)
         print(f"{item.source}: {width}x{height} pixels, {plan.words}")
         with partial_rows(folder, identity, width, layers) as partial:
+            if partial.done > height:
+                raise UserError(f"{folder}: is of another image; remove it")
             if partial.resumed:
                 print(f"{item.source}: goes on at row {partial.done}, where it was stopped")
             with Tally(plan.count, unit="tiles", bar=self._alone) as tally:

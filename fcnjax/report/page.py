@@ -3,6 +3,7 @@
 import html
 from collections.abc import Sequence
 
+from fcnjax.charts import MOST_SERIES
 from fcnjax.metric_writer import EVAL
 from fcnjax.metrics import percent
 
@@ -77,7 +78,7 @@ def chart_card(title: str, names: Sequence[str], chart: str) -> str:
 
 def line_legend(names: Sequence[str]) -> str:
     """The names of the lines of a chart, with their colours."""
-    shown = (name.removeprefix(EVAL).removeprefix("loss/") for name in names)
+    shown = (name.removeprefix(EVAL).removeprefix("loss/") for name in names[:MOST_SERIES])
     entries = (
         f'<span><i class="c{index % 8}"></i>{html.escape(name)}</span>'
         for index, name in enumerate(shown)

@@ -363,8 +363,14 @@ def test_damaged_files_are_the_users_error(tmp_path, root):
     text = path.read_text()
     for other, words in (
         (text.replace('"format_version": 1', '"format_version": 9'), "format_version is 9"),
-        (text.replace('"files"', '"fils"'), "is not a split that fcnjax wrote: 'files'"),
-        (text[:-9], "is not valid JSON"),
+        (text.replace('"files"', '"fils"'), "is not a split that fcnjax wrote: has no 'files'"),
+        (text.replace('"train"', '"trained"'), "has no 'train'"),
+        (text.replace('"eval"', '"evaluated"'), "its first set has no 'eval'"),
+        (text.replace("[0, 1]]", "[0, 999]]"), "is not an example"),
+        (text.replace("[0, 1]]", "[0, -1]]"), "is not an example"),
+        (text.replace('"hashed_bytes": ', '"hashed_bytes": -'), "'hashed_bytes' is -"),
+        (text.replace('"folds": 0', '"folds": "0"'), "data.folds: is '0'; valid: a whole number"),
+        (text[:-9], "is not JSON"),
         ("[]", "format_version is None"),
     ):
         path.write_text(other)

@@ -1,6 +1,7 @@
 """What a run over many images leaves, and how another start takes it up."""
 
 import json
+import os
 import threading
 
 import numpy as np
@@ -108,6 +109,34 @@ def test_the_manifest_has_a_line_an_image_in_order(tmp_path, monkeypatch, chunk)
     Results(tmp_path, 20).write()
     assert [line["error"] for line in read(tmp_path)[5:11:5]] == [None, "x: still bad"]
     assert len(read(tmp_path)) == 20
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"[" * 100_000, b'{"status": 1}', b'{"status": ["ok"]}', b"3", b"null", b"x" * 2**21, b"\xff"],
+)
+def test_a_damaged_line_of_the_manifest_is_of_one_image_alone(tmp_path, line):
+    journal = Journal(tmp_path, "s")
+    for i in range(4):
+        journal.end(outcome(i, "x: bad" if i == 3 else None))
+    Results(tmp_path, 4).write()
+    lines = (tmp_path / "manifest.jsonl").read_bytes().splitlines()
+    (tmp_path / "manifest.jsonl").write_bytes(b"\n".join([lines[0], line, *lines[2:], b""]))
+    results = Results(tmp_path, 4)
+    assert results.found.tolist() == [True, False, True, True]
+    assert results.ok.tolist() == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "record", ['{"begun": "0"}', '{"begun": null}', '{"index": -1, "status": "ok"}', "[]", "{}"]
+)
+def test_records_of_other_types_are_passed_over(tmp_path, record):
+    journal = Journal(tmp_path, "s")
+    journal.end(outcome(1))
+    (tmp_path / "manifest.parts" / "s-x.jsonl").write_text(record + "\n")
+    os.mkfifo(tmp_path / "manifest.parts" / "s-pipe.jsonl")
+    assert begun_and_done(tmp_path, "s") == ({}, {1: True})
+    assert Results(tmp_path, 3).found.tolist() == [False, True, False]
 
 
 def test_half_written_outputs_of_these_images_are_removed(tmp_path):

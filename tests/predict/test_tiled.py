@@ -1,5 +1,6 @@
 """Pictures and rasters in tiles, as a user calls it: against the whole image, and after a kill."""
 
+import contextlib
 import json
 
 import jax
@@ -9,6 +10,7 @@ from PIL import Image
 
 from fcnjax import cli, data
 from fcnjax.config import load_config
+from fcnjax.errors import UserError
 from fcnjax.predict import large, overlap, tiled
 from fcnjax.predict.overlap import Reach, parse_tile, plan_tiles, reach_of
 from fcnjax.predict.partial import Layer, partial_rows
@@ -219,6 +221,50 @@ def test_small_blocks_follow_what_is_kept(tmp_path):
         for block in blocks[1:]:
             partial.append({"mask": block})
         np.testing.assert_array_equal(partial.whole("mask"), np.concatenate(blocks))
+
+
+def append_and_die(folder, blocks):
+    with contextlib.suppress(Killed), partial_rows(folder, {}, 3, {"mask": Layer("uint8")}) as part:
+        for block in blocks:
+            part.append({"mask": block})
+        raise Killed
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "kept"),
+    [
+        ("mask", b"\x02", b"\x07", 2),  # a pixel of the second block
+        ("journal.jsonl", b'"stop": 4', b'"stop": 9', 2),
+        ("journal.jsonl", b'"stop": 4', b'"stop": "4"', 2),
+        ("journal.jsonl", b'"start": 0', b'"start": null', 0),
+        ("journal.jsonl", b'"crc32"', b'"crc"', 0),
+        ("journal.jsonl", b"{", b"[" * 5000, 0),
+    ],
+)
+def test_blocks_are_kept_up_to_the_first_that_is_damaged(tmp_path, name, old, new, kept):
+    layers, folder = {"mask": Layer("uint8")}, tmp_path / "tiles"
+    blocks = [np.full((2, 3), value, np.uint8) for value in (1, 2, 3)]
+    append_and_die(folder, blocks)
+    content = (folder / name).read_bytes()
+    assert old in content
+    (folder / name).write_bytes(content.replace(old, new))
+    with partial_rows(folder, {}, 3, layers) as partial:
+        assert partial.done == kept
+        for block in blocks[kept // 2 :]:
+            partial.append({"mask": block})
+        np.testing.assert_array_equal(partial.whole("mask"), np.concatenate(blocks))
+
+
+def test_a_link_among_the_blocks_is_refused(tmp_path):
+    folder, other = tmp_path / "tiles", tmp_path / "mine"
+    other.write_text("mine")
+    append_and_die(folder, [np.ones((1, 3), np.uint8)])
+    (folder / "mask").unlink()
+    (folder / "mask").symlink_to(other)
+    opened = partial_rows(folder, {}, 3, {"mask": Layer("uint8")})
+    with pytest.raises(UserError, match="mask: is no regular file"), opened:
+        pass
+    assert other.read_text() == "mine"
 
 
 def test_what_another_run_left_is_begun_anew(once, tmp_path, capsys, monkeypatch):

@@ -18,13 +18,17 @@ _RANGES = {
     "hue": (0, 0.5),
     "blur": (0, 8),
 }
+LARGEST_CROP = 2**14  # pixels of a side
 _MIXINGS = ("mixup", "cutmix", "classmix", "mosaic")
 
 
 def check_augment(augment: ConfigDict) -> None:
     """Raises UserError for a setting of `config.augment` out of its range."""
-    if len(augment.crop) != 2 or not all(isinstance(n, int) and n > 0 for n in augment.crop):
-        raise UserError(f"config.augment.crop: {augment.crop} is not a height and width over 0")
+    sides = augment.crop
+    if len(sides) != 2 or not all(isinstance(n, int) and 0 < n <= LARGEST_CROP for n in sides):
+        raise UserError(
+            f"config.augment.crop: {sides} is not a height and width in 1..{LARGEST_CROP}"
+        )
     are_numbers = all(isinstance(zoom, int | float) for zoom in augment.scale)
     if (
         len(augment.scale) != 2

@@ -5,7 +5,6 @@ A mask is an image file, or a NumPy array in a `.npy` file: class ids `[H, W]`, 
 image tells which axis of an array holds the channels.
 """
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,10 +12,11 @@ import numpy as np
 
 from fcnjax.data.labels.orientation import Size, upright
 from fcnjax.data.labels.whole_numbers import is_listable, whole_numbers
-from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
+from fcnjax.data.readers.image_file import Encoded, File, content_of
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored_pixels import StoredPixels, read_stored_pixels
 from fcnjax.errors import UserError
+from fcnjax.io.numpy_files import parse_array, read_header
 
 SHAPES = "valid: class ids [H, W], or a channel for each class [H, W, K] or [K, H, W]"
 _LARGEST_COLOUR = 255
@@ -110,8 +110,7 @@ def array_size(file: File, size: Size) -> Size:
     Raises:
         UserError: The file is missing or damaged, or of a shape that no mask of the image has.
     """
-    with naming(file):
-        shape = np.load(Path(str(file)), mmap_mode="r").shape
+    shape = read_header(str(file)).shape
     if len(shape) == 3:
         axis = _channel_axis(shape, file, size)
         shape = shape[:axis] + shape[axis + 1 :]
@@ -231,10 +230,7 @@ def _eight_bits(pixels: np.ndarray, file: File) -> np.ndarray:
 
 def _load_array(file: File, size: Size | None) -> np.ndarray:
     """The array of a `.npy` file as `[H, W]` or `[H, W, K]` with K over 1."""
-    with naming(file):
-        array = np.load(io.BytesIO(content_of(file)), allow_pickle=False)
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif":
-        raise UserError(f"{file}: is not an array of numbers; {SHAPES}")
+    array = parse_array(bytearray(content_of(file)), file)
     while array.ndim > 3 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim not in (2, 3) or not array.size:

@@ -16,7 +16,8 @@ from fcnjax.config import default_config, tuples
 from fcnjax.data.splits.example import Box, Example, FileRecord, file_records, hashed_bytes, title
 from fcnjax.errors import UserError
 from fcnjax.files import write_text
-from fcnjax.io.json_files import read_json
+from fcnjax.io.json_files import field, read_json
+from fcnjax.stored_types import fill_section
 
 SPLIT_FILE = "split.json"
 FORMAT_VERSION = 1
@@ -150,28 +151,57 @@ def read_split(workdir: str | Path) -> Split | None:
     saved = read_json(path)
     version = saved.get("format_version") if isinstance(saved, dict) else None
     if version != FORMAT_VERSION:
-        raise UserError(f"{path}: format_version is {version}; this fcnjax reads {FORMAT_VERSION}")
-    try:
-        return tuple(map(_read_set, saved["sets"]))
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: is not a split that fcnjax wrote: {reason}") from error
-
-
-def _read_set(saved: Mapping[str, Any]) -> StoredSet:
-    data = default_config().data
-    for key, value in saved["data"].items():
-        data[key] = tuples(value)
-    files = [FileRecord(*record) for record in saved["files"]]
-    parts = {
-        part: tuple(
-            StoredExample(tuple(names), tuples(box), digest, tuple(files[i] for i in places))
-            for names, box, digest, places in saved[part]
+        raise UserError(
+            f"{path}: format_version is {str(version)[:40]}; this fcnjax reads {FORMAT_VERSION}"
         )
+    sets = tuple(_read_set(one, str(path)) for one in field(saved, "sets", list, str(path)))
+    if not sets or "eval" not in sets[0].parts:
+        raise UserError(f"{path}: is not a split that fcnjax wrote: its first set has no 'eval'")
+    return sets
+
+
+def _read_set(saved: Any, path: str) -> StoredSet:
+    where = f"{path}: is not a split that fcnjax wrote"
+    data = default_config().data
+    fill_section(data, field(saved, "data", dict, where), f"{path}: data")
+    limit = field(saved, "hashed_bytes", int, where)
+    if not 0 < limit < 2**40:
+        raise UserError(f"{where}: 'hashed_bytes' is {limit}")
+    files = [_read_record(record, where) for record in field(saved, "files", list, where)]
+    parts = {
+        part: tuple(_read_example(one, files, where) for one in field(saved, part, list, where))
         for part in ("train", "eval")
-        if part in saved
+        if part == "train" or part in saved
     }
-    return StoredSet(saved["spec"], data, saved["hashed_bytes"], saved["from_start"], parts)
+    spec, from_start = field(saved, "spec", str, where), field(saved, "from_start", bool, where)
+    return StoredSet(spec, data, limit, from_start, parts)
+
+
+def _read_record(record: Any, where: str) -> FileRecord:
+    kinds = [type(value) for value in record] if isinstance(record, list) else []
+    if kinds not in ([int, int], [int, int, str]):
+        raise UserError(f"{where}: {str(record)[:60]} is not the record of a file")
+    return FileRecord(*record)
+
+
+def _read_example(saved: Any, files: Sequence[FileRecord], where: str) -> StoredExample:
+    fits = isinstance(saved, list) and len(saved) == 4
+    names, box, digest, places = saved if fits else ([], [], "", [])
+    if not (
+        _is_list_of(str, names)
+        and names
+        and isinstance(box, list)
+        and all(_is_list_of(int, span) and len(span) == 2 for span in box)
+        and isinstance(digest, str)
+        and _is_list_of(int, places)
+        and all(0 <= place < len(files) for place in places)
+    ):
+        raise UserError(f"{where}: {str(saved)[:60]} is not an example")
+    return StoredExample(tuple(names), tuples(box), digest, tuple(files[i] for i in places))
+
+
+def _is_list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(type(entry) is kind for entry in value)
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:

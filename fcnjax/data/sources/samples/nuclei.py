@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.sources.samples.sample import SPLIT_FOLDERS, Sample, write_halves, write_tiles
+from fcnjax.io.numpy_files import NUMBERS, parse_arrays
 
 
 def _unpack_he(package: Path, folder: Path) -> None:
     with zipfile.ZipFile(package) as archive:
         image = Image.open(io.BytesIO(archive.read("histolytics/data/hgsc_nest.jpg")))
         mask = archive.read("histolytics/data/hgsc_nest_type_mask.npz")
-    with np.load(io.BytesIO(mask), allow_pickle=False) as arrays:
-        label = arrays["nuc_raster"].astype(np.uint8)
+    label = parse_arrays(mask, package, {"nuc_raster": NUMBERS})["nuc_raster"].astype(np.uint8)
     # A half of it has a kind of tissue that the other has not.
     write_tiles(folder, np.asarray(image.convert("RGB")), label)
 

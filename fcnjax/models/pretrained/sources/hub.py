@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from fcnjax.errors import UserError
+from fcnjax.model_folder import is_saved_config
 from fcnjax.models.pretrained.sources.folder import (
     CONFIG_FILE,
     MODEL_FILE,
@@ -16,7 +17,6 @@ from fcnjax.models.pretrained.sources.folder import (
     read_json_or_none,
 )
 from fcnjax.models.pretrained.sources.weights import Weights
-from fcnjax.workdir import is_saved_config
 
 FORM = "hf://OWNER/REPO[@REVISION][/FILE]"
 TIMEOUT = 20  # seconds for the hub to answer
