@@ -175,15 +175,18 @@ def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path)
         image = str(work / "shapes" / "images" / "picture00.jpg")
         argvs.append(["predict", f"--workdir={work / 'model'}", image, f"--out={work / 'out'}"])
         argvs.append(["publish", f"--workdir={work / 'model'}", f"--out={work / 'again'}"])
+        config = f"--config=folder:root={work / 'shapes'}"
+        argvs.append(["train", config, f"--workdir={work / 'model'}"])
         found, errors = run_watched(work, argvs)
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
     assert found["seen"] == []
-    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0]
+    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
     lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
-    assert len(lines) == 4
-    assert all("names no images to score; give their folder" in line for line in lines)
+    assert len(lines) == 5
+    assert all("names no images to score; give their folder" in line for line in lines[:4])
+    assert "holds a published model, not a run" in lines[4]
 
 
 def test_a_regular_expression_of_another_author_is_not_used(workdir, shapes, tmp_path, capsys):
