@@ -18,6 +18,7 @@ from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split
 from fcnjax.errors import UserError
 from fcnjax.hosts import check_same, on_first
 from fcnjax.init_from import with_normalisation
+from fcnjax.predict.identity import is_published
 from fcnjax.workdir import (
     MAY_DIFFER,
     PLACES,
@@ -82,9 +83,15 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> Run:
     from its workdir, and does not look at the data again.
 
     Raises:
-        UserError: The config or the data cannot be used; or the workdir holds another run.
+        UserError: The config or the data cannot be used; or the workdir holds another run, or a
+            published model.
     """
     workdir = Path(workdir)
+    if is_published(workdir):
+        raise UserError(
+            f"--workdir: {workdir} holds a published model, not a run; training starts from it by "
+            f"--config.model.init_from={workdir}, in another workdir"
+        )
     if not on_first(lambda: int(holds_run(workdir))):
         return _new_run(config, workdir)
     requested, split = load_requested_config(workdir), read_split(workdir)

@@ -21,7 +21,8 @@ from fcnjax.workdir import OF_MACHINE, OF_MACHINE_IF_PATH, PLACES, load_saved_co
 # Keys of texts that name no place: a choice of a table, a part of the model, a name of a class.
 NAMES = {
     "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
-    "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths atrous_rates",
+    "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
+    "atrous_rates",
     "data": "source mask_suffix split_by group_by encoding mask_values mask_colours mask_names "
     "ignore_values mask_exif mirror_pairs label_map crowd boxes window orientation intensity "
     "class_names palette channels pages pixel_type mean std on_error",
@@ -174,15 +175,18 @@ def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path)
         image = str(work / "shapes" / "images" / "picture00.jpg")
         argvs.append(["predict", f"--workdir={work / 'model'}", image, f"--out={work / 'out'}"])
         argvs.append(["publish", f"--workdir={work / 'model'}", f"--out={work / 'again'}"])
+        config = f"--config=folder:root={work / 'shapes'}"
+        argvs.append(["train", config, f"--workdir={work / 'model'}"])
         found, errors = run_watched(work, argvs)
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
     assert found["seen"] == []
-    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0]
+    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
     lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
-    assert len(lines) == 4
-    assert all("names no images to score; give their folder" in line for line in lines)
+    assert len(lines) == 5
+    assert all("names no images to score; give their folder" in line for line in lines[:4])
+    assert "holds a published model, not a run" in lines[4]
 
 
 def test_a_regular_expression_of_another_author_is_not_used(workdir, shapes, tmp_path, capsys):

@@ -36,7 +36,7 @@ def environment(name: str, requirements: Path) -> Path:
     """
     own, pinned = site.getsitepackages(), requirements.read_text(encoding="utf-8")
     # What the outer environment has in the pinned version is not installed again.
-    outer = sorted(f"{found.name}=={found.version}" for found in metadata.distributions())
+    outer = sorted(f"{found.name}=={found.version}" for found in metadata.distributions(path=own))
     content = "\n".join([sys.executable, *own, *outer, pinned])
     key = hashlib.sha256(content.encode()).hexdigest()[:12]
     folder = cache_dir() / "environments" / f"{name}-{key}"

@@ -210,6 +210,27 @@ def test_files_beside_the_table(tmp_path):
     refused(config, "mask1.png: no such file")
 
 
+@pytest.mark.parametrize("name", ["{folder}/image.png", "../image.png"])
+def test_files_elsewhere_are_not_opened(tmp_path, name):
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "set").mkdir()
+    image, mask = picture(0)
+    (tmp_path / "image.png").write_bytes(png(image))
+    path = name.format(folder=tmp_path)
+    rows = {"image": [{"bytes": None, "path": path}] * 2}
+    rows["mask"] = [{"bytes": png(mask), "path": None}] * 2
+    pyarrow.parquet.write_table(pyarrow.table(rows), tmp_path / "set" / "set.parquet")
+    config = config_of(
+        tmp_path / "set" / "set.parquet",
+        root=str(tmp_path / "cache"),
+        train_split="train[:1]",
+        eval_split="train[1:]",
+    )
+    refused(config, "column image: names the file", "which is not in the set's folder")
+
+
 def test_sums_and_overlaps_of_splits(saved):
     config, notes = resolve(config_of(saved, train_split="train[-2:]+validation[:1]"))
     assert_pictures(config, [4, 5, 6])

@@ -4,15 +4,20 @@
 `export`, ONNX a network the first time.
 """
 
+import os
+import sys
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
 
+import fcnjax
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.export.check import BOUNDS, differences
 from fcnjax.export.formats import FORMATS
-from fcnjax.export.program import Source
+from fcnjax.export.program import Source, without_source_paths
 from fcnjax.models import build_model
 from fcnjax.train_state import init_variables
 
@@ -78,7 +83,11 @@ def test_a_format_says_what_the_model_says(name, model, tmp_path):
         with pytest.raises(UserError, match="refuses the model: "):
             FORMATS[name].write["float32"](source, tmp_path)
         return
-    FORMATS[name].write["float32"](source, tmp_path)
+    with without_source_paths():
+        FORMATS[name].write["float32"](source, tmp_path)
+    content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert os.fsencode(Path(fcnjax.__file__).parent) not in content
+    assert os.fsencode(sys.prefix) not in content
     for found in differences(source, name, FORMATS[name], tmp_path):
         print(f"{name} {model}: {found}")
         assert found.within(BOUNDS["float32"])

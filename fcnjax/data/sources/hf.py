@@ -7,7 +7,8 @@ as `train-00000-of-00002.parquet`; or one such file, which is the split `train`.
 `config.data.images` and `.masks` are columns. Splits may be cut, as `train[:80%]`.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from fcnjax.data.records import (
     record_layout,
 )
 from fcnjax.errors import UserError
+from fcnjax.files import inside
 
 SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` writes
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
@@ -39,6 +41,7 @@ class HfRecords:
         name: The set's name.
         split: The split expression that says so.
         columns: Those of the image and the mask.
+        folders: Where files lie that rows name instead of holding their bytes.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class HfRecords:
         name: str,
         split: str,
         columns: tuple[str, str],
+        folders: Sequence[Path],
     ):
         pieces = [splits[key].select(range(start, stop)) for key, start, stop in spans]
         # Its rows stay on disk, and so its pickle holds file names.
@@ -58,6 +62,7 @@ class HfRecords:
         self._set = name
         self._split = split
         self._columns = columns
+        self._folders = folders
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -80,8 +85,14 @@ class HfRecords:
         if content is not None:
             return Encoded(content, where, self._set)
         if isinstance(cell, Mapping) and cell.get("path"):
-            return Path(cell["path"])
+            return self._named(cell["path"], where)
         raise UserError(f"{where}: is empty")
+
+    def _named(self, path: str, where: str) -> Path:
+        for folder in self._folders:
+            with contextlib.suppress(UserError):
+                return inside(folder, path, where)
+        raise UserError(f"{where}: names the file {path!r}, which is not in the set's folder")
 
 
 def _files_of(rows: Any) -> tuple[Path, ...]:
@@ -138,6 +149,20 @@ def _load(data: ConfigDict) -> dict[str, Any]:
     return dict(found) if isinstance(found, dict) else {str(found.split or "train"): found}
 
 
+def _folders(data: ConfigDict) -> list[Path]:
+    """The folders of a set's own files: where it lies, or where the libraries keep what they fetch.
+
+    A row may name any file of this machine; those of other folders are not the set's.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    path = Path(data.name)
+    if path.exists():
+        return [path if path.is_dir() else path.parent]
+    fetched = (data.root, _library().config.HF_DATASETS_CACHE, HF_HUB_CACHE)
+    return [Path(folder) for folder in fetched if folder]
+
+
 def _load_file(library: ModuleType, path: Path, cache: str) -> Any:
     if path.suffix not in BUILDERS:
         raise UserError(f"{path}: is no set of images; valid: {', '.join(BUILDERS)}, or a folder")
@@ -182,7 +207,7 @@ def _open_parts(data: ConfigDict) -> dict[str, HfRecords]:
             raise no_expression(data, part) from error
         spans = [(piece.splitname, piece.from_, piece.to) for piece in pieces]
         used = {name: _only(splits[name], columns) for name, _, _ in spans}
-        parts[part] = HfRecords(used, spans, data.name, split, columns)
+        parts[part] = HfRecords(used, spans, data.name, split, columns, _folders(data))
     return parts
 
 
