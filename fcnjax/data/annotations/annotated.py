@@ -241,5 +241,5 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
     shorter = ["/".join(parts[start:]) for start in range(1, len(parts))][-_MOST_FOLDERS:]
     bare = _UPLOADED.sub("", parts[-1])
     subset = f"{file.stem.rpartition('_')[2]}/{name}"
-    others = (folder / other for other in (subset, *shorter, bare))
-    return first_file([first, file.parent / name, *others]) or first
+    others = (f"{folder}/{other}" for other in (subset, *shorter, bare))
+    return first_file([first, f"{file.parent}/{name}", *others]) or first
