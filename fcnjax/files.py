@@ -139,28 +139,23 @@ def inside(folder: str | Path, name: str | Path, where: object) -> Path:
     path = Path(folder) / name
     with contextlib.suppress(OSError, ValueError):  # too long, or with a NUL
         _refuse_invalid(path)
+        inner = Path(name)
+        if not inner.is_absolute() and ".." not in inner.parts:
+            return path
         plain, top = (Path(os.path.normpath(Path(p).absolute())) for p in (path, folder))
         if plain.is_relative_to(top):
             return path
         # An absolute name may have the folder by another of its names.
         top, real = _real(str(top)), Path(_real(str(plain.parent)), plain.name)
-        if Path(name).is_absolute() and (plain.is_relative_to(top) or real.is_relative_to(top)):
+        if inner.is_absolute() and (plain.is_relative_to(top) or real.is_relative_to(top)):
             return path
     raise UserError(f"{where}: {str(name)!r} is no path inside the folder {folder}")
 
 
-def find_inside(places: Iterable[tuple[str | Path, str]]) -> Path | None:
-    """The first file among names in folders, each of which must lie in its folder; None: no file.
-
-    Args:
-        places: Folders, each with a name that `inside` checks.
-    """
-    for folder, name in places:
-        with contextlib.suppress(UserError, OSError):  # such a name, or a folder that is closed
-            path = inside(folder, name, "")
-            if path.is_file():
-                return path
-    return None
+def first_file(paths: Iterable[str | Path]) -> Path | None:
+    """The first path of a file, or None; a name that no file can have is passed over."""
+    # Path.is_file() raises an exception for a name that is too long, or in a closed folder.
+    return next((Path(path) for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
 
 
 def _refuse_invalid(path: Path) -> None:

@@ -26,7 +26,7 @@ from fcnjax.data.labels.orientation import upright
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError
-from fcnjax.files import find_inside, inside, stamps
+from fcnjax.files import first_file, inside, stamps
 from fcnjax.printable import printable
 
 # Roles of a region.
@@ -236,10 +236,10 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
         UserError: The name leads out of the folder.
     """
     first = inside(folder, name, file)
-    parts = name.split("/")[-_MOST_FOLDERS:]
-    shorter = ["/".join(parts[start:]) for start in range(1, len(parts))]
+    if ".." in (parts := name.split("/")):
+        return first  # a part of the name could lead out
+    shorter = ["/".join(parts[start:]) for start in range(1, len(parts))][-_MOST_FOLDERS:]
     bare = _UPLOADED.sub("", parts[-1])
     subset = f"{file.stem.rpartition('_')[2]}/{name}"
-    places = [(folder, name), (file.parent, name)]
-    places += [(folder, other) for other in (subset, *shorter, bare)]
-    return find_inside(places) or first
+    others = (f"{folder}/{other}" for other in (subset, *shorter, bare))
+    return first_file([first, f"{file.parent}/{name}", *others]) or first

@@ -224,12 +224,10 @@ def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[s
     there, missing = FilesThere(), []
     found: dict[Path, str] = {}
     for name in index.names:
-        path = inside(folder, name, file)
-        if not there(path):
-            path = find_image(name, folder, file)
-            if not there(path):
-                missing.append(path)
-                continue
+        named = path = inside(folder, name, file)
+        if not there(named) and (path := find_image(name, folder, file)) == named:
+            missing.append(path)
+            continue
         if path in found:
             raise UserError(f"{file}: {found[path]!r} and {name!r} both lead to the image {path}")
         found[path] = name

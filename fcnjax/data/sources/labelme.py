@@ -41,7 +41,7 @@ from fcnjax.data.sources.labelme_xml import read_xml
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, unknown
-from fcnjax.files import find_inside, inside, stamps
+from fcnjax.files import first_file, inside, stamps
 from fcnjax.io.json_files import field, parse_json, read_text, whole
 from fcnjax.printable import printable
 
@@ -174,11 +174,11 @@ def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path)
     except UserError as error:
         outside = error
     last = name.rpartition("/")[-1]
-    candidates = [(root, str(image)), (path.parent, last), (images, last)]
+    candidates = [*([] if outside else [image]), path.parent / last, images / last]
     if content.get("imageData"):
         # Without folders the name may be that of another image, and the data is this one.
         candidates = candidates[:-2]
-    found = find_inside(candidates) if last else None
+    found = first_file(candidates) if last else None
     if found or content.get("imageData"):
         return found
     if outside:

@@ -17,7 +17,7 @@ from fcnjax.io.regular_files import read_file
 
 _MANY = 1 << 30
 _PILLOW_IS_FASTER = 20
-_CIRCLE = 8  # the outline of a circle, and the rows that it fills, in radii
+_CIRCLE = 40  # the steps of a circle, in radii
 # Shape type: the valid numbers of its points.
 POINTS: dict[str, Collection[int]] = {
     "polygon": range(3, _MANY),
