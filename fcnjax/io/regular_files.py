@@ -1,9 +1,7 @@
 """Read files that must be regular: a FIFO or a device would block for ever or never end."""
 
-import contextlib
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,27 +22,30 @@ def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if max_bytes is not None and size > max_bytes:
             raise UserError(f"{path}: has {size} bytes; the largest that is read is {max_bytes}")
-        return file.read()  # a number of bytes would be allocated, however small the file is
+        try:
+            return file.read()  # a number of bytes would be allocated, however small the file is
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-@contextlib.contextmanager
-def open_regular(path: str | Path) -> Iterator[BinaryIO]:
+def open_regular(path: str | Path) -> BinaryIO:
     """Opens a regular file for reading.
 
     Raises:
-        UserError: It is missing, not a regular file, or cannot be read.
+        UserError: It is missing, not a regular file, or cannot be opened.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise UserError(f"{path}: is not a regular file")
-            yield file
+        file = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (is returned)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise UserError(
             f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}"
         ) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UserError(f"{path}: is not a regular file")
+    return file
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
