@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.io.regular_files import open_regular
+from fcnjax.predict.mp4 import refuse_samples
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # H.264 that looks as the original does; MPEG-4 has no times finer than 1/65535 s.
@@ -271,8 +271,7 @@ def _open(path: str | Path) -> Any:
         UserError: It is missing, not a regular file, or of another format than `DEMUXERS`.
     """
     av = _pyav(path)
-    with open_regular(path):
-        pass
+    refuse_samples(path)
     options = {
         "protocol_whitelist": "file",
         "format_whitelist": DEMUXERS,
