@@ -62,6 +62,9 @@ class VideoReader:
             self.close()
             raise UserError(f"{path}: has no video in it")
         stream = self._stream = self._container.streams.video[0]
+        if stream.codec_context is None:
+            self.close()
+            raise UserError(f"{path}: has video of an unknown codec")
         if stream.width * stream.height > LARGE_PIXELS:
             stream.thread_count = 1
         else:
@@ -287,7 +290,7 @@ def _open(path: str | Path) -> Any:
 def _naming(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:  # what PyAV raises is one of the two, or both
+    except (OSError, ValueError, EOFError) as error:  # what PyAV raises is one or two of them
         raise UserError(f"{path}: cannot be read as video: {_reason(error)}") from error
 
 
