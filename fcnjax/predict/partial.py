@@ -8,6 +8,7 @@ bytes are there. What follows the last line is cut off at a restart.
 import contextlib
 import fcntl
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,7 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
+from fcnjax.io.json_files import field, parse_json, read_json
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 LEVEL = 1  # of the compression, which is to be quick
@@ -93,15 +95,26 @@ class Partial:
         layer, begin = self._layers[name], 0
         with (self._folder / name).open("rb") as file:
             for block in self._blocks:
-                content = imagecodecs.zstd_decode(file.read(block["ends"][name] - begin))
+                content = file.read(block["ends"][name] - begin)
                 begin = block["ends"][name]
                 shape = (block["stop"] - block["start"], self._width, layer.bands or 1)
-                array = np.frombuffer(content, layer.dtype).reshape(shape)
+                size = math.prod(shape) * np.dtype(layer.dtype).itemsize
+                try:
+                    decoded = imagecodecs.zstd_decode(content, out=size)
+                    array = np.frombuffer(decoded, layer.dtype).reshape(shape)
+                except Exception as error:  # of the decoder, or another number of bytes
+                    raise UserError(
+                        f"{self._folder}: is damaged in {name}; remove it, and predict again"
+                    ) from error
                 yield block["start"], array if layer.bands else array[..., 0]
 
     def whole(self, name: str) -> np.ndarray:
         """All of a layer."""
         return np.concatenate([array for _, array in self.read(name)])
+
+    def discard(self) -> None:
+        """Removes what is done, where it cannot be continued."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         """Closes the files."""
@@ -119,14 +132,33 @@ def _read_journal(folder: Path, layers: Mapping[str, Layer]) -> list[dict[str, A
     blocks: list[dict[str, Any]] = []
     sizes = {name: _size(folder / name) for name in layers}
     for line in _lines(folder / JOURNAL):
-        block = None
         # A file system may leave zeros where a machine was cut off.
-        with contextlib.suppress(ValueError):
-            block = json.loads(line) if line.endswith("\n") else None
-        if block is None or any(block["ends"][name] > size for name, size in sizes.items()):
+        last = blocks[-1] if blocks else {"stop": 0, "ends": dict.fromkeys(layers, 0)}
+        try:
+            block = _block(line, folder / JOURNAL, layers)
+        except UserError:
+            break
+        ends = [(last["ends"][name], block["ends"][name], size) for name, size in sizes.items()]
+        in_order = block["start"] == last["stop"] < block["stop"]
+        if not in_order or not all(before <= end <= size for before, end, size in ends):
             break
         blocks.append(block)
     return blocks
+
+
+def _block(line: str, path: Path, layers: Mapping[str, Layer]) -> dict[str, Any]:
+    """The block that a line of the journal describes.
+
+    Raises:
+        UserError: It was cut off, or is not such a line.
+    """
+    block = parse_json(line if line.endswith("\n") else "", path)
+    ends = field(block, "ends", dict, str(path))
+    return {
+        "start": field(block, "start", int, str(path)),
+        "stop": field(block, "stop", int, str(path)),
+        "ends": {name: field(ends, name, int, str(path)) for name in layers},
+    }
 
 
 def _size(path: Path) -> int:
@@ -190,6 +222,6 @@ def _unwritable(folder: Path, error: OSError) -> UserError:
 
 def _plan_in(folder: Path) -> Any:
     try:
-        return json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_json(folder / PLAN)
+    except UserError:
         return None

@@ -290,7 +290,7 @@ def _open(path: str | Path) -> Any:
 def _naming(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError, EOFError) as error:  # what PyAV raises is one or two of them
+    except _errors() as error:
         raise UserError(f"{path}: cannot be read as video: {_reason(error)}") from error
 
 
@@ -298,8 +298,15 @@ def _naming(path: str | Path) -> Iterator[None]:
 def _writing(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except _errors() as error:
         raise UserError(f"{path}: cannot be written as video: {_reason(error)}") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """The errors that PyAV raises."""
+    import av
+
+    return av.FFmpegError, OSError, ValueError, EOFError
 
 
 def _reason(error: Exception) -> str:

@@ -47,8 +47,9 @@ def _read_raster(path: Path) -> None:
     rasters = [path] if path.suffix != ".pgw" else [path.with_suffix(".png")]
     if path.name == "plain.tif":
         rasters.append(path.with_name("virtual.vrt"))
-    readers = (_read_windows, place_of, read_stored, lambda file: is_raster(file, 100))
+    readers = (_read_windows, place_of, read_stored)
     for raster in rasters:
+        is_raster(raster, 100)
         read_with_all(readers, raster)
 
 
