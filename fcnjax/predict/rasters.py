@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fcnjax.data.readers.bands import BandReader, Window, read_header
+from fcnjax.data.readers.limits import file_size, most_pixels, refuse_large
 from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
@@ -20,6 +21,8 @@ SUFFIXES = (".vrt", ".jp2", ".img")
 _PLACING_TAGS = (33922, 34264, 34735)  # a tiepoint, a transformation, the keys
 TIFF = (".tif", ".tiff")
 BLOCK = 256  # pixels a side of the blocks of a GeoTIFF, and of the rows written at a time
+MOST_IMAGES = 100  # by how much a raster may have more pixels than an image that is read whole
+MOST_SIDE = 2**18  # pixels of a raster in a small file; rows of tiles are held over all its width
 GDAL_CACHE = 2**27  # bytes of decoded blocks; by itself it takes a twentieth of the memory
 
 
@@ -53,6 +56,7 @@ class RasterWindows:
         self._path, self._names, self._pages, self._convert = path, tuple(names), pages, convert
         self._own, self._readers, self._lock = threading.local(), [], threading.Lock()
         self.size = read_header(path, pages).size
+        _refuse_vast(path, self.size)
         self._reader()  # whose errors come before all work
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
@@ -79,6 +83,18 @@ class RasterWindows:
         """Closes the file."""
         for reader in self._readers:
             reader.close()
+
+
+def _refuse_vast(path: str | Path, size: tuple[int, int]) -> None:
+    """Raises UserError where a raster that is read in windows claims to be too large for that."""
+    height, width = size
+    refuse_large(path, height, width, 0, MOST_IMAGES * most_pixels())
+    most = max(MOST_SIDE, file_size(path))
+    if max(size) > most:
+        raise UserError(
+            f"{path}: is {width}x{height}; the longest side of a raster in a file of its size is "
+            f"{most} pixels"
+        )
 
 
 @dataclass(frozen=True)

@@ -266,8 +266,12 @@ class Tiler:
                 print(f"{item.source}: goes on at row {partial.done}, where it was stopped")
             with Tally(plan.count, unit="tiles", bar=self._alone) as tally:
                 label = (self._predictor, windows, plan, partial, layers)
-                with naming(item.source):
-                    label_tiles(*label, lambda count: tally.add(count, 0))
+                try:
+                    with naming(item.source):
+                        label_tiles(*label, lambda count: tally.add(count, 0))
+                except Unreadable:
+                    partial.discard()  # the file has to change, and another file begins anew
+                    raise
             write(partial, layers)
 
     def _plan(self, size: tuple[int, int]) -> TilePlan:

@@ -10,12 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnjax.errors import UserError
+from fcnjax.predict.mp4 import refuse_samples
 
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 # H.264 that looks as the original does; MPEG-4 has no times finer than 1/65535 s.
 H264 = {"crf": "18", "preset": "fast"}
 MPEG4_FINEST = Fraction(1, 60000)
 BT709, LIMITED = 1, 1  # FFmpeg's numbers: the colours that players take untold, and their range
+# FFmpeg finds the format by the content. Playlists (HLS, concat, DASH) and image sequences would
+# open other files and URLs.
+DEMUXERS = "avi,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mpeg,mpegvideo,mpegts,asf"
+MOST_PIXELS = 7680 * 4320  # of a frame: decoders keep up to some 17 of them
+LARGE_PIXELS = 4096 * 2304  # above which frames are decoded one at a time
 CUT_OFF = Fraction(1, 2)  # seconds by which a video may be shorter than its file says
 
 
@@ -51,13 +57,18 @@ class VideoReader:
     def __init__(self, path: str | Path):
         self.path = path
         av = _pyav(path)
-        with _naming(path):
-            self._container = av.open(str(path))
+        self._container = _open(path)
         if not self._container.streams.video:
             self.close()
             raise UserError(f"{path}: has no video in it")
         stream = self._stream = self._container.streams.video[0]
-        stream.thread_type = "AUTO"
+        if stream.codec_context is None:
+            self.close()
+            raise UserError(f"{path}: has video of an unknown codec")
+        if stream.width * stream.height > LARGE_PIXELS:
+            stream.thread_count = 1
+        else:
+            stream.thread_type = "AUTO"
         self.rate = stream.average_rate or stream.guessed_rate or Fraction(25)
         self.time_base = stream.time_base or 1 / self.rate
         self.count, self.start = stream.frames, 0
@@ -135,8 +146,7 @@ class Sound:
     def __init__(self, like: VideoReader, path: Path, container: Any):
         self._path, self._container = like.path, container
         self._start = like.start * like.time_base
-        with _naming(like.path):
-            self._input = _pyav(like.path).open(str(like.path))
+        self._input = _open(like.path)
         self._copies = {}
         for stream in self._input.streams.audio:
             try:
@@ -257,11 +267,30 @@ def _pyav(path: str | Path) -> ModuleType:
     return av
 
 
+def _open(path: str | Path) -> Any:
+    """Opens a video file, and nothing else because of its content.
+
+    Raises:
+        UserError: It is missing, not a regular file, or of another format than `DEMUXERS`.
+    """
+    av = _pyav(path)
+    refuse_samples(path)
+    options = {
+        "protocol_whitelist": "file",
+        "format_whitelist": DEMUXERS,
+        "max_pixels": str(MOST_PIXELS),
+        "max_streams": "100",
+    }
+    with _naming(path):
+        # A name such as concat:a.mp4 would be a protocol.
+        return av.open(f"file:{Path(path).absolute()}", options=options)
+
+
 @contextlib.contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:  # what PyAV raises is one of the two, or both
+    except _errors() as error:
         raise UserError(f"{path}: cannot be read as video: {_reason(error)}") from error
 
 
@@ -269,8 +298,15 @@ def _naming(path: str | Path) -> Iterator[None]:
 def _writing(path: str | Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:
+    except _errors() as error:
         raise UserError(f"{path}: cannot be written as video: {_reason(error)}") from error
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """The errors that PyAV raises."""
+    import av
+
+    return av.FFmpegError, OSError, ValueError, EOFError
 
 
 def _reason(error: Exception) -> str:

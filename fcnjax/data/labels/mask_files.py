@@ -15,6 +15,7 @@ from fcnjax.data.labels.whole_numbers import is_listable, whole_numbers
 from fcnjax.data.readers.channels import to_intensity
 from fcnjax.data.readers.image_file import Encoded, File, content_of
 from fcnjax.data.readers.limits import file_size, refuse_large
+from fcnjax.data.readers.row_blocks import row_blocks
 from fcnjax.data.readers.stored_pixels import StoredPixels, read_stored_pixels
 from fcnjax.errors import UserError
 from fcnjax.io.numpy_files import parse_array, read_header
@@ -216,7 +217,11 @@ def _is_extra(pixels: np.ndarray, marks: tuple[str, ...], band: int) -> bool:
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
-    return pixels.shape[-1] == 1 or not (pixels != pixels[..., :1]).any()
+    return not any(
+        (pixels[rows][..., band] != pixels[rows][..., 0]).any()
+        for rows in row_blocks(pixels)
+        for band in range(1, pixels.shape[-1])
+    )
 
 
 def _refuse_converted(file: File, pixels: np.ndarray, bands: int) -> None:

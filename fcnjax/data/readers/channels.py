@@ -161,7 +161,12 @@ def _without_palette(file: object, values: np.ndarray, palette: Sequence[RGB]) -
     table = np.asarray(palette, np.uint8)
     if (most := int(values.max())) >= len(table):
         raise UserError(f"{file}: has the palette index {most}, and {len(table)} colours")
-    return table[values[..., 0]]
+    if values.dtype != np.uint8:
+        return table[values[..., 0]]
+    # Many times as quick as NumPy's indexing.
+    table = np.concatenate([table, np.zeros((256 - len(table), 3), np.uint8)])
+    indices = np.ascontiguousarray(values[..., 0])
+    return cv2.merge([cv2.LUT(indices, np.ascontiguousarray(table[:, i])) for i in range(3)])
 
 
 def _without_inks(file: object, values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Opens rasters with GDAL so that a file selects no driver and opens no other file or URL.
 
-By itself GDAL tries all of its drivers, among them those of web services and databases. It opens what
-a file and the files beside it name: `OVERVIEW_FILE` in the metadata of a TIFF, `NAME.aux.xml`, and
+By itself GDAL tries all of its drivers, among them those of web services and databases. It opens
+what a file and those beside it name: `OVERVIEW_FILE` in the metadata of a TIFF, `NAME.aux.xml`, and
 `NAME.ovr` and `NAME.msk` of any format. Here the driver follows from the file's ending and first
 bytes, and no file beside it is opened, except for a world file, which is read by us.
 """

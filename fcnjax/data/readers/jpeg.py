@@ -3,24 +3,32 @@
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError
 
-MOST_SCANS = 100  # encoders write up to about 15
+MOST_SCANS, USUAL_SCANS = 100, 15
+MOST_SCANNED = 2_000_000_000  # pixels of all scans together, beyond the usual number of scans
 _START_OF_SCAN = 0xDA
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _COEFFICIENT_BYTES = 2
 
 
-def pixel_bytes(file: File, content: bytes, bands: int) -> int:
+def pixel_bytes(file: File, content: bytes, bands: int, pixels: int) -> int:
     """The bytes that decoding takes for each pixel.
 
     A decoder keeps the coefficients of the whole image where there are several scans.
 
+    Args:
+        file: What the error names.
+        content: The file, or a strip or tile of a TIFF.
+        bands: Of the image.
+        pixels: Of the image, its height times its width.
+
     Raises:
-        UserError: There are more than `MOST_SCANS` scans, each of which takes as long as an image.
+        UserError: There are too many scans, each of which goes over all coefficients.
     """
     first, is_progressive = _first_scan(content)
     scans = content.count(b"\xff\xda", first)
-    if scans > MOST_SCANS:
-        raise UserError(f"{file}: has {scans} scans; the most that are read is {MOST_SCANS}")
+    most = min(MOST_SCANS, max(MOST_SCANNED // max(pixels, 1), USUAL_SCANS))
+    if scans > most:
+        raise UserError(f"{file}: has {scans} scans; the most that are read of its size is {most}")
     several = is_progressive or scans > 1
     return bands * (1 + _COEFFICIENT_BYTES if several else 1)
 

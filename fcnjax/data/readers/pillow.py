@@ -93,6 +93,8 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
             raise UserError(f"{file}: has pixels of the kind {image.mode}, which cannot be read")
         pixels, full = _pixels(image, content)
         flat = image.getpalette("RGB") if image.mode == "P" else None
+        if image.mode == "P" and not flat:
+            raise UserError(f"{file}: cannot be read as an image: its palette is empty")
         palette = flat and [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
         return StoredPixels(
             pixels, image.format, _MARKS[image.mode], (), palette, full, orientation=orientation
@@ -108,7 +110,8 @@ def refuse_costly(file: File, image: Image.Image, content: bytes) -> None:
     if image.format == "PNG":
         pixel_bytes = png.pixel_bytes(content)
     elif image.format in _ONE_PICTURE:
-        pixel_bytes = jpeg.pixel_bytes(file, content, len(image.getbands()))
+        pixels = image.height * image.width
+        pixel_bytes = jpeg.pixel_bytes(file, content, len(image.getbands()), pixels)
     else:
         return
     refuse_large(file, image.height, image.width, pixel_bytes, file_bytes=len(content))

@@ -1,6 +1,7 @@
 """Reads PBM, PGM and PPM files (Netpbm), as text or binary, of up to 16 bits a sample."""
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from fcnjax.errors import UserError
 
 MAGIC = tuple(b"P%d" % kind for kind in range(1, 7))
 _SPACE = rb"(?:[ \t\n\v\f\r]|#[^\r\n]*[\r\n])+"
+_PART = 2**20  # bytes
 _BITS, _COLOUR, _BINARY = (1, 4), (3, 6), (4, 5, 6)
 
 
@@ -32,7 +34,7 @@ def read_pnm(file: File, content: bytes) -> StoredPixels:
     bands = 3 if kind in _COLOUR else 1
     if not (width and height and 0 < full < 65536):
         raise UserError(f"{file}: cannot be read as an image: its header is damaged")
-    refuse_large(file, height, width, 2 * bands)
+    refuse_large(file, height, width, 2 * bands, file_bytes=len(content))
     shape = (height, width, bands)
     if kind in _BINARY:
         pixels, end = _from_bytes(content, header.end(), shape, kind, full)
@@ -76,13 +78,30 @@ def _from_bytes(
 def _from_text(
     content: bytes, start: int, shape: tuple[int, int, int], kind: int, full: int
 ) -> tuple[np.ndarray | None, int]:
-    text = re.sub(rb"#[^\r\n]*", b" ", content[start:])
-    # Bits need no space between them.
-    words = re.findall(rb"[01]" if kind in _BITS else rb"\d+", text)
     count = int(np.prod(shape))
-    if len(words) < count or re.search(rb"[^\d\s]", text):
+    if len(content) - start < count:  # a digit for each, and no memory for what is not there
         return None, len(content)
-    values = np.array(words[:count], dtype="S8").astype(np.int64)
-    if values.max() > full:
+    text = re.sub(rb"#[^\r\n]*", b" ", content[start:])
+    if re.search(rb"[^\d\s]", text):
         return None, len(content)
-    return values.astype(np.uint8 if full < 256 else np.uint16).reshape(shape), len(content)
+    pixels = np.empty(count, np.uint8 if full < 256 else np.uint16)
+    done = 0
+    for part in _parts(text):
+        # Bits need no space between them.
+        words = re.findall(rb"[01]" if kind in _BITS else rb"\d+", part)[: count - done]
+        values = np.array(words, dtype="S8").astype(np.int64)
+        if values.max(initial=0) > full:
+            return None, len(content)
+        pixels[done : done + len(values)] = values
+        done += len(values)
+    return (pixels.reshape(shape) if done == count else None), len(content)
+
+
+def _parts(text: bytes) -> Iterator[bytes]:
+    """Parts of a text that end at a space: each word becomes an object of Python."""
+    start = 0
+    while start < len(text):
+        space = re.compile(rb"\s").search(text, start + _PART)
+        end = space.end() if space else len(text)
+        yield text[start:end]
+        start = end

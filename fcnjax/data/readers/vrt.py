@@ -88,8 +88,9 @@ def _source(path: Path, element: ElementTree.Element) -> Path:
     if len(element) or not name or _SPECIAL.search(name) or relative not in ("0", "1"):
         raise UserError(f"{path}: names {name[:100]!r}, which is not the path of a file")
     source = path.parent / name if relative == "1" else Path(name).absolute()
-    folder = os.path.realpath(path.parent)
-    if not Path(os.path.realpath(source)).is_relative_to(folder):
+    # Symbolic links are followed, as those of images are.
+    folder = os.path.abspath(path.parent)  # noqa: PTH100 (resolve follows links)
+    if not Path(os.path.abspath(source)).is_relative_to(folder):  # noqa: PTH100
         raise UserError(f"{path}: names {name}, which is not in its folder or below")
     if source.suffix.lower() == ".vrt":
         raise UserError(f"{path}: names {name}, another VRT, which is not read")

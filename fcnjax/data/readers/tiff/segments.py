@@ -70,8 +70,8 @@ def _sizes(file: File, page: Any, segment: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _image_size(file: File, page: Any, segment: bytes) -> tuple[int, int] | None:
-    if page.compression in _JPEG:
-        jpeg.pixel_bytes(file, segment, page.samplesperpixel)  # refuses many scans
+    if page.compression in _JPEG:  # many scans are refused
+        jpeg.pixel_bytes(file, segment, page.samplesperpixel, math.prod(page.chunks))
     try:
         with Image.open(io.BytesIO(segment), formats=(*FORMATS, "JPEG2000")) as image:
             return image.size
