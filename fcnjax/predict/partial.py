@@ -111,6 +111,10 @@ class Partial:
         """All of a layer."""
         return np.concatenate([array for _, array in self.read(name)])
 
+    def discard(self) -> None:
+        """Removes what is done, where it cannot be continued."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def close(self) -> None:
         """Closes the files."""
         for file in (*self._files.values(), self._journal):
