@@ -171,7 +171,12 @@ def _refuse_codestreams(
             frame = next(frames, None)
         if frame is None:
             return
-        if (claimed := codestream_size(frame)) not in (None, size):
+        if (claimed := codestream_size(frame)) == (0, 0, 0):
+            raise UserError(
+                f"{header.path}: holds a compressed image without a clear size, or of far too many "
+                "tiles, precincts or blocks"
+            )
+        if claimed not in (None, size):
             height, width, samples = claimed
             raise UserError(
                 f"{header.path}: holds a compressed image of {width}x{height} pixels of {samples} "

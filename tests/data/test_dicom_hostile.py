@@ -293,6 +293,38 @@ def test_sizes_of_codestreams():
     )
 
 
+def test_an_image_of_many_parts_is_refused(tmp_path):
+    # 100 kB took 8.5 GB: a precinct for each pixel, of which no value was stored.
+    content = io.BytesIO()
+    pixels = np.zeros((600, 600), np.uint8)
+    Image.fromarray(pixels).save(content, "JPEG2000", no_jp2=True, num_resolutions=1)
+    content = content.getvalue()
+    at = content.index(b"\xff\x52")
+    style = bytearray(content[at + 4 : at + 14])
+    assert codestream_size(content) == (600, 600, 1)
+
+    def with_style(changed, in_tile=False):
+        segment = b"\xff\x52" + struct.pack(">H", 2 + len(changed)) + bytes(changed)
+        if not in_tile:
+            return content[:at] + segment + content[at + 14 :]
+        tile = content.index(b"\xff\x90")
+        (length,) = struct.unpack_from(">L", content, tile + 6)
+        length = struct.pack(">L", length + len(segment) if length else 0)
+        begin = content[: tile + 6] + length + content[tile + 10 : tile + 12]
+        return begin + segment + content[tile + 12 :]
+
+    for precinct, size in ((0x00, (0, 0, 0)), (0x44, (600, 600, 1)), (0xFF, (600, 600, 1))):
+        changed = bytes([style[0] | 1]) + style[1:] + bytes([precinct])
+        assert codestream_size(with_style(changed)) == size
+        assert codestream_size(with_style(changed, in_tile=True)) == size
+    component = struct.pack(">HHBBBBBBBB", 0xFF53, 10, 0, 1, 0, 4, 4, 0, 1, 0)
+    assert codestream_size(content[:at] + component + content[at:]) == (0, 0, 0)
+    data = image_of(pixels, PixelData=encapsulate([with_style(bytes([1]) + style[1:] + b"\0")]))
+    data["PixelData"].VR, data["PixelData"].is_undefined_length = "OB", True
+    data.file_meta.TransferSyntaxUID = uid.JPEG2000Lossless
+    refused(save(tmp_path / "a.dcm", data), "a.dcm: holds a compressed image without a clear size")
+
+
 def test_frames_that_are_not_there(tmp_path):
     data = image_of(np.zeros((3, 8, 9), np.uint8))
     data.compress(uid.RLELossless)
@@ -339,6 +371,6 @@ def test_bits_and_floats(tmp_path):
     del data.PixelData
     found = np.asarray(load_header(save(tmp_path / "floats.dcm", data)).dataobj)[..., 0].T
     assert np.isinf(found[0, 0])
-    np.testing.assert_array_equal(found.ravel()[1:], values.astype(np.float32).ravel()[1:])
+    np.testing.assert_array_equal(found.ravel()[1:], values.ravel()[1:].astype(np.float32))
     data.PhotometricInterpretation = "MONOCHROME1"
     refused(save(tmp_path / "white.dcm", data), "DoubleFloatPixelData is MONOCHROME2 without a")

@@ -1,5 +1,6 @@
 """NIfTI volumes and DICOM series in, NIfTI out: against each slice as an array."""
 
+import gzip
 import json
 import sys
 
@@ -137,6 +138,33 @@ def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, 
     found = fcnjax.load(with_window)(image)
     np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], found.mask)
     assert len(np.unique(found.mask)) > 1
+
+
+def test_a_damaged_volume_stops_no_other(with_window, tmp_path, capsys):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    content = bytearray(gzip.decompress(write_volume(folder / "b.nii.gz").read_bytes()))
+    content[108:112] = np.float32(5000).tobytes()  # where voxels begin
+    (folder / "c.nii").write_bytes(content[:352] + bytes(5000 - 352) + content[352:])
+    whole = (folder / "b.nii.gz").read_bytes()
+    (folder / "a.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (folder / "d.dcm").write_bytes(bytes(128) + b"DICM" + bytes(99))
+    out = tmp_path / "out"
+    outputs = "--outputs=mask,components"
+    assert predict(folder, f"--workdir={with_window}", f"--out={out}", outputs) == 1
+    failed = capsys.readouterr()
+    for name, words in (("a.nii.gz", "ended before the end-of-stream"), ("d.dcm", "was cut off")):
+        (line,) = [line for line in (failed.out + failed.err).splitlines() if words in line]
+        assert f"{folder / name}: " in line
+    volumes = {file.name for file in out.iterdir() if file.name.endswith("_mask.nii.gz")}
+    assert volumes == {"b_mask.nii.gz", "c_mask.nii.gz"}
+    assert {file.name for file in out.glob("*_components.json")} == {
+        "b_components.json",
+        "c_components.json",
+    }
+    given, same = (nibabel.load(out / name) for name in sorted(volumes))
+    np.testing.assert_array_equal(np.asarray(given.dataobj), np.asarray(same.dataobj))
+    assert len(gzip.decompress((out / "c_mask.nii.gz").read_bytes())) == 352 + np.prod(SHAPE)
 
 
 def test_a_dicom_series_that_is_no_volume_is_one_line(with_window, dicom_files, tmp_path, capsys):
