@@ -24,7 +24,6 @@ from fcnjax.serve.framing import StrictConnection
 from fcnjax.serve.refusal import RETRY_SECONDS
 from fcnjax.serve.service import Service
 
-LEAST_READ = 64 * 2**10  # bytes that a client reads in `receive_seconds`, or is cut off
 WORDS = b'{"error": "too many connections"}'
 FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: %d\r\n"
@@ -58,6 +57,7 @@ class Connection(H11Protocol):
     _state: tuple | None = None
     _since = 0.0
     _refused = False
+    _parts_read = 0
 
     def __init__(self, *args, **options):
         super().__init__(*args, **options)
@@ -108,6 +108,11 @@ class Connection(H11Protocol):
         if not self._refused:
             super().connection_lost(exc)
 
+    def resume_writing(self) -> None:
+        """Counts the parts of an answer that the client has read."""
+        self._parts_read += 1
+        super().resume_writing()
+
     def check(self, now: float, seconds: float) -> None:
         """Cuts the connection off where nothing changed for `seconds`; to be called often."""
         state = self._waits_for()
@@ -119,7 +124,8 @@ class Connection(H11Protocol):
     def _waits_for(self) -> tuple | None:
         """What the client is to do: another tuple where it has made progress; None: nothing."""
         if left := self.transport.get_write_buffer_size():
-            return "read", left // LEAST_READ
+            # In `seconds` it is to read most of a part of the answer, or a half of what is left.
+            return "read", self._parts_read, left.bit_length()
         if self.transport.is_closing():
             return ("close",)
         if self.timeout_keep_alive_task is not None:  # uvicorn's own limit
