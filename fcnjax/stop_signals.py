@@ -50,21 +50,24 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 def raised() -> Iterator[None]:
     """Raises `Stopped` in the block at the first SIGTERM or SIGHUP, so that files are cleaned up.
 
-    A second one ends the process at once.
+    The first Ctrl-C raises KeyboardInterrupt, as ever. The second signal of a kind ends the process
+    at once.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if number in _raised:
+            os.write(2, b"fcnjax: interrupted\n" if number == signal.SIGINT else b"")
+            os._exit(128 + number)
         if _is_swallowed(frame):
             timer = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
             timer.daemon = True
             timer.start()
             return
-        signal.signal(number, signal.SIG_DFL)
         _raised.append(signal.Signals(number))
-        raise Stopped(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
     _raised.clear()
-    with handled(stop, signal.SIGTERM, signal.SIGHUP):
+    with handled(stop, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         yield
 
 
@@ -92,6 +95,7 @@ def collected(on_first: Callable[[], None]) -> Iterator[list[signal.Signals]]:
     def collect(number: int, frame: FrameType | None) -> None:
         if caught and number == signal.SIGINT:
             # The user will not wait for the save.
+            _raised.append(signal.SIGINT)
             raise KeyboardInterrupt
         caught.append(signal.Signals(number))
         if len(caught) == 1:
