@@ -1,5 +1,7 @@
 """`fcnjax COMMAND`: picks the module of a command and imports only that one."""
 
+import atexit
+import contextlib
 import io
 import os
 import signal
@@ -53,12 +55,12 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         discard(sys.stdout)  # the reader of our output left, as `head` does
         return 0
-    except KeyboardInterrupt:
-        print("fcnjax: interrupted", file=sys.stderr)
-        return 130
     except stop_signals.Stopped as stopped:
         print(f"fcnjax: {stopped}", file=sys.stderr)
         return stopped.exit_code
+    except KeyboardInterrupt:
+        print("fcnjax: interrupted", file=sys.stderr)
+        return 130
     except Exception as error:
         reason = machine_fault(error)
         if reason is None:
@@ -93,9 +95,21 @@ def console() -> None:
     warn_in_one_line()
     code = main(sys.argv[1:])
     if code > 128:
-        # It ends already; another Ctrl-C would be a traceback of Python's own ending.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        _end_at_once(code)
     sys.exit(code)
+
+
+def _end_at_once(code: int) -> None:
+    """Ends a process that was interrupted while libraries were at work in threads of their own.
+
+    Python's ordinary end waits for some of them, and others crash when the modules are taken apart.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

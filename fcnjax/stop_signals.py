@@ -1,16 +1,20 @@
 """Signals that ask a process to end: Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed."""
 
 import contextlib
+import gc
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
+RETRY_S = 0.05  # a finalizer takes less
+_raised: list[signal.Signals] = []  # by `raised`, also where a library dropped it
 Handler = Callable[[int, FrameType | None], None]
 
 
-class Stopped(BaseException):
-    """A signal asked the process to end; derived as KeyboardInterrupt is, and for the same reason.
+class Stopped(KeyboardInterrupt):
+    """A signal asked the process to end. An event loop logs and drops any other exception.
 
     Attributes:
         exit_code: 128 and the signal's number, as a shell has it.
@@ -46,29 +50,52 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 def raised() -> Iterator[None]:
     """Raises `Stopped` in the block at the first SIGTERM or SIGHUP, so that files are cleaned up.
 
-    A second one ends the process at once.
+    The first Ctrl-C raises KeyboardInterrupt, as ever. The second signal of a kind ends the process
+    at once.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        raise Stopped(number)
+        if number in _raised:
+            os.write(2, b"fcnjax: interrupted\n" if number == signal.SIGINT else b"")
+            os._exit(128 + number)
+        if _is_swallowed(frame):
+            timer = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
+            timer.daemon = True
+            timer.start()
+            return
+        _raised.append(signal.Signals(number))
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
-    with handled(stop, signal.SIGTERM, signal.SIGHUP):
+    _raised.clear()
+    with handled(stop, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         yield
+
+
+def _is_swallowed(frame: FrameType | None) -> bool:
+    """Whether Python prints and drops an exception that is raised here: in a finalizer."""
+    callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    while frame is not None:
+        if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextlib.contextmanager
 def collected(on_first: Callable[[], None]) -> Iterator[list[signal.Signals]]:
     """Collects SIGTERM, SIGHUP and SIGINT in a list; a second Ctrl-C raises KeyboardInterrupt.
 
+    The list begins with those of `raised` around this block, if a library dropped the exception.
+
     Args:
         on_first: Called at the first.
     """
-    caught = []
+    caught = list(_raised)
 
     def collect(number: int, frame: FrameType | None) -> None:
         if caught and number == signal.SIGINT:
             # The user will not wait for the save.
+            _raised.append(signal.SIGINT)
             raise KeyboardInterrupt
         caught.append(signal.Signals(number))
         if len(caught) == 1:

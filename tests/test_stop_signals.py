@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import time
 
 import pytest
 
@@ -34,6 +35,24 @@ def test_a_signal_ends_a_command_in_order(monkeypatch, capsys, number):
     assert cleaned
     assert capsys.readouterr().err == f"fcnjax: stopped by {number.name}\n"
     assert signal.getsignal(number) == signal.SIG_DFL
+
+
+def test_a_signal_inside_a_finalizer_is_not_lost(monkeypatch, capsys):
+    """Python drops what is raised there, and JAX collects garbage by such a callback."""
+
+    class Dying:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)  # the handler runs between two instructions
+
+    def work():
+        Dying()
+        time.sleep(10)
+
+    begin = time.monotonic()
+    assert run(monkeypatch, work) == 128 + signal.SIGTERM
+    assert time.monotonic() - begin < 5
+    assert capsys.readouterr().err == "fcnjax: stopped by SIGTERM\n"
 
 
 def test_under_nohup_a_closed_terminal_ends_nothing(monkeypatch):
