@@ -56,6 +56,7 @@ def open_nifti(path: Path) -> Any:
         shape = tuple(map(int, header.get_data_shape()))
         dtype = np.dtype(header.get_data_dtype())
         offset = int(header.get_data_offset())
+        header["vox_offset"] = 0  # a file that is written with this header has no extensions
         slope, inter = header.get_slope_inter()
         scale = (slope or 1.0, inter or 0.0)
         affine = np.asarray(header.get_best_affine(), float)

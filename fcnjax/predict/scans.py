@@ -125,7 +125,6 @@ def _write(path: Path, voxels: np.ndarray, like: Any) -> None:
     header = like.header.copy()
     header.set_data_dtype(voxels.dtype)
     header["cal_min"] = header["cal_max"] = 0
-    header["vox_offset"] = 0  # the extensions that the input may have are not written
     image = type(like)(voxels, like.affine, header)
     with atomic(path) as temporary:
         temporary.write_bytes(gzip.compress(image.to_bytes(), LEVEL, mtime=0))
