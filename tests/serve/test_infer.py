@@ -243,11 +243,11 @@ def test_all_requests_together_hold_so_much(make_client):
         assert "holds too many requests; try again in 1 s" in answer.json()["error"]
     large = np.zeros((1, 64, 64, 3), np.uint8)
     assert client.post(INFER, json=message(large)).status_code == 413  # its body
-    # 24 bytes a byte of JSON; 12 a decoded pixel; two copies of the image, of the probabilities of
+    # 40 bytes a byte of JSON; 12 a decoded pixel; two copies of the image, of the probabilities of
     # three classes, and 16 more, a pixel of the canvas.
     dark, wide = grey_png(100, 100), grey_png(40, 70)
     for path, content, needs in (
-        (INFER, f"{json.dumps(message(GOOD)):<4000}", 4000 + 24 * 4000),
+        (INFER, f"{json.dumps(message(GOOD)):<2500}", 2500 + 40 * 2500),
         ("/segment", dark, len(dark) + 12 * 100 * 100),
         ("/segment?output=json", wide, len(wide) + 12 * 40 * 70 + 46 * 48 * 80),
     ):
