@@ -28,10 +28,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from kill_report import Row, faults, line, summary
 from PIL import Image
 from same_runs import compare
 
@@ -54,32 +55,6 @@ OPTIONS = (
 )
 
 
-@dataclass
-class Row:
-    """What happened to one run.
-
-    Attributes:
-        moment: `start`, `step` or `save`: where it was to be stopped; `end` for the last.
-        how: `SIGKILL`, `SIGTERM`, `requeue` (SIGTERM, and the next run starts at once),
-            `disk full`, or `none`.
-        step: The last that it logged.
-        exit_code: As Python has it: -9 for SIGKILL.
-        seconds: How long it ran.
-        tracebacks: On its standard error.
-        error_lines: Of its standard error.
-        left: Bytes in /dev/shm when it had ended.
-    """
-
-    moment: str
-    how: str
-    step: int = 0
-    exit_code: int = 0
-    seconds: float = 0.0
-    tracebacks: int = 0
-    error_lines: list[str] = field(default_factory=list)
-    left: int = 0
-
-
 class Trainings:
     """The runs of one workdir, by one command.
 
@@ -93,6 +68,7 @@ class Trainings:
         self.workdir = workdir
         self._root = root
         self._count = 0
+        self._running: list[subprocess.Popen] = []
         argv = ["train", f"--config=folder:root={root / 'images'}", f"--workdir={workdir}"]
         self._command = [sys.executable, "-m", "fcnjax.cli", *argv, *OPTIONS]
         self._command.append(f"--config.train.steps={steps}")
@@ -128,7 +104,14 @@ class Trainings:
                 start_new_session=True,
                 preexec_fn=limit,
             )
+        self._running.append(process)
         return process, errors
+
+    def end(self) -> None:
+        """Kills the runs that are not over."""
+        for process in self._running:
+            if process.poll() is None:
+                _signal(process, signal.SIGKILL)
 
     def logged(self) -> int:
         """The last step in metrics.jsonl; 0 where there is none."""
@@ -161,7 +144,7 @@ def main() -> int:
             report = run(args, root, disk, isolated)
         finally:
             if isolated:
-                subprocess.run(["umount", str(disk)], check=False)
+                subprocess.run(["umount", "--lazy", str(disk)], check=False)
     report["seconds"] = round(time.monotonic() - begin, 1)
     print(summary(report))
     if args.out:
@@ -175,7 +158,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("--kills", type=int, default=30, help="how many (30)")
     parser.add_argument("--full-disks", type=int, default=2, help="how many of them (2)")
-    parser.add_argument("--steps", type=int, default=600, help="of the training (600)")
+    parser.add_argument("--steps", type=int, default=800, help="of the training (800)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (0)")
     parser.add_argument("--out", metavar="FILE", help="for the figures, as JSON")
     return parser.parse_args()
@@ -212,22 +195,11 @@ def run(args: argparse.Namespace, root: Path, disk: Path, isolated: bool) -> dic
     if process.wait():
         raise SystemExit(f"the undisturbed run failed: {errors.read_text()[-2000:]}")
     killed = Trainings(root, disk / "killed", args.steps)
-    rows, failures = [], []
-    for moment, how, target in plan(args):
-        if how == "disk full":
-            row = _fill_disk(killed, disk, alone.workdir, target, isolated)
-        else:
-            row = _kill(killed, moment, how, target)
-        row.left = sum(_shared_memory(isolated).values())
-        rows.append(row)
-        print(_line(len(rows), row), flush=True)
-        failures += [f"kill {len(rows)}: {fault}" for fault in faults(row)]
-    begin, (process, errors) = time.monotonic(), killed.start()
-    process.wait(600)
-    row = _row("end", "none", killed, process, errors, begin)
-    rows.append(row)
-    print(_line(len(rows), row), flush=True)
-    failures += [f"the last run: {fault}" for fault in faults(row)]
+    try:
+        rows = _killed_runs(args, killed, disk, alone, isolated)
+    finally:
+        killed.end()
+    failures = [f"run {i}: {fault}" for i, row in enumerate(rows, 1) for fault in faults(row)]
     failures += compare(killed.workdir, alone.workdir)
     if left := sorted(_shared_memory(isolated).keys() - before.keys()):
         failures.append(f"left in {SHM}: {', '.join(left[:5])}")
@@ -243,12 +215,32 @@ def run(args: argparse.Namespace, root: Path, disk: Path, isolated: bool) -> dic
     }
 
 
+def _killed_runs(
+    args: argparse.Namespace, killed: Trainings, disk: Path, alone: Trainings, isolated: bool
+) -> list[Row]:
+    """Kills a training as planned, lets it end, and prints a line for each run."""
+    rows = []
+    for moment, how, target in [*plan(args), ("end", "none", 0)]:
+        if how == "disk full":
+            row = _fill_disk(killed, disk, alone.workdir, target, isolated)
+        elif how == "none":
+            begin, (process, errors) = time.monotonic(), killed.start()
+            process.wait(600)
+            row = _row(moment, how, killed, process, errors, begin)
+        else:
+            row = _kill(killed, moment, how, target)
+        row.left = sum(_shared_memory(isolated).values())
+        rows.append(row)
+        print(line(len(rows), row), flush=True)
+    return rows
+
+
 def plan(args: argparse.Namespace) -> list[tuple[str, str, int]]:
     """The kills: moment, how, and the step from which on; steps ascend."""
     rng = random.Random(args.seed)
     full = set(rng.sample(range(args.kills), args.full_disks))
-    # Not the last tenth, where a run could end before it is killed.
-    targets = sorted(rng.randrange(2, args.steps * 9 // 10) for _ in range(args.kills))
+    # Not the last steps, where a run could end before it is killed.
+    targets = sorted(rng.randrange(2, args.steps * 8 // 10) for _ in range(args.kills))
     kills = []
     for index, target in enumerate(targets):
         moment = rng.choices(["start", "step", "save"], [2, 5, 3])[0]
@@ -277,7 +269,7 @@ def _kill(runs: Trainings, moment: str, how: str, target: int) -> Row:
     begin, (process, errors) = time.monotonic(), runs.start()
     step, delay = divmod(target, 1000)
     if moment == "start":
-        time.sleep(6 * delay / 1000)
+        time.sleep(4 * delay / 1000)
     else:
         _wait(process, lambda: runs.logged() >= step, 120)
         if moment == "save":
@@ -312,9 +304,10 @@ def _fill_disk(runs: Trainings, disk: Path, alone: Path, target: int, isolated: 
     ballast = disk / "ballast"
     if isolated:
         _wait(process, lambda: runs.logged() >= step, 120)
-        free = shutil.disk_usage(disk).free - int(share * 0.8 * sum(sizes))
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(free, 1))
+        # Less than a checkpoint has; the run may take some of it meanwhile.
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while shutil.disk_usage(disk).free > share * 0.8 * sum(sizes):
+                file.write(bytes(2**14))
     process.wait(120)
     ballast.unlink(missing_ok=True)
     return _row("save", "disk full", runs, process, errors, begin)
@@ -333,26 +326,6 @@ def _row(
         tracebacks=text.count("Traceback (most recent call last)"),
         error_lines=text.splitlines()[:50],
     )
-
-
-def faults(row: Row) -> list[str]:
-    """What is wrong with the end of a run."""
-    # Python itself dies of SIGTERM before our handler is there.
-    valid = {
-        "SIGKILL": [-signal.SIGKILL],
-        "SIGTERM": [128 + signal.SIGTERM, -signal.SIGTERM],
-        "requeue": [128 + signal.SIGTERM, -signal.SIGTERM],
-        "disk full": [2],
-        "none": [0],
-    }[row.how]
-    found = []
-    if row.exit_code not in valid:
-        found.append(f"exit code {row.exit_code}, not {valid[0]}: {row.error_lines[-1:]}")
-    if row.tracebacks:
-        found.append(f"{row.tracebacks} tracebacks on standard error")
-    if len(row.error_lines) > 1:
-        found.append(f"{len(row.error_lines)} lines on standard error: {row.error_lines[0]}")
-    return found
 
 
 def _shared_memory(isolated: bool) -> dict[str, int]:
@@ -375,24 +348,6 @@ def _draw_images(root: Path) -> None:
         )
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "images" / f"{index}.png")
         Image.fromarray(mask).save(root / "masks" / f"{index}.png")
-
-
-def _line(number: int, row: Row) -> str:
-    return (
-        f"{number:>3}  {row.moment:<6} {row.how:<10} step {row.step:>5}  exit {row.exit_code:>4}  "
-        f"{row.seconds:>5.1f} s  tracebacks {row.tracebacks}  /dev/shm {row.left:>7} B"
-    )
-
-
-def summary(report: dict) -> str:
-    """The last lines of the output."""
-    tracebacks = sum(row["tracebacks"] for row in report["rows"])
-    head = (
-        f"{report['kills']} kills in {report['seconds']:.0f} s: {tracebacks} tracebacks, "
-        f"{report['unfinished_saves_set_aside']} saves cut off before their manifest and set aside"
-    )
-    end = report["failures"] or ["bit-identical; nothing left"]
-    return "\n".join([head, *end])
 
 
 if __name__ == "__main__":
