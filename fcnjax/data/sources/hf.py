@@ -150,17 +150,16 @@ def _load(data: ConfigDict) -> dict[str, Any]:
 
 
 def _folders(data: ConfigDict) -> list[Path]:
-    """The folders of a set's own files: where it lies, or where the libraries keep what they fetch.
+    """The folders of a set's own files: its own, and those of what was fetched or unpacked.
 
     A row may name any file of this machine; those of other folders are not the set's.
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 
-    path = Path(data.name)
-    if path.exists():
-        return [path if path.is_dir() else path.parent]
-    fetched = (data.root, _library().config.HF_DATASETS_CACHE, HF_HUB_CACHE)
-    return [Path(folder) for folder in fetched if folder]
+    config, path = _library().config, Path(data.name)
+    own = path if path.is_dir() else path.parent if path.exists() else data.root
+    caches = (config.DOWNLOADED_DATASETS_PATH, config.EXTRACTED_DATASETS_PATH, HF_HUB_CACHE)
+    return [Path(folder) for folder in (own, data.root, *caches) if folder]
 
 
 def _load_file(library: ModuleType, path: Path, cache: str) -> Any:
