@@ -148,7 +148,7 @@ def test_what_is_no_coordinate(tmp_path, value):
 
 
 def test_the_work_of_drawing_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(drawing_work, "MOST_STEPS", 10**6)  # in less time
+    monkeypatch.setattr(drawing_work, "MOST_STEPS", 3 * 10**6)  # in less time
     far = [[-9e4, -9e4, 9e4, -9e4, 9e4, 9e4, -9e4, 9e4] * 50]
     refused(coco(tmp_path / "far", far), "its border has", "steps; valid: at most")
     many = [[[-9e4, -9e4, 9e4, -9e4, 9e4, 9e4]]] * 100
