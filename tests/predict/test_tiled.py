@@ -9,7 +9,8 @@ from PIL import Image
 
 from fcnjax import cli, data
 from fcnjax.config import load_config
-from fcnjax.predict import large, overlap, tiled
+from fcnjax.errors import UserError
+from fcnjax.predict import large, overlap, rasters, tiled
 from fcnjax.predict.overlap import Reach, parse_tile, plan_tiles, reach_of
 from fcnjax.predict.partial import Layer, partial_rows
 
@@ -219,6 +220,55 @@ def test_small_blocks_follow_what_is_kept(tmp_path):
         for block in blocks[1:]:
             partial.append({"mask": block})
         np.testing.assert_array_equal(partial.whole("mask"), np.concatenate(blocks))
+
+
+def test_a_damaged_raster_leaves_no_folder(once, tmp_path, monkeypatch, capsys):
+    _, options, _ = once
+    read, calls = rasters.RasterWindows.read, []
+
+    def fails(self, window):
+        calls.append(window)
+        if len(calls) > 3:
+            raise rasters.Unreadable("land.tif: is damaged")
+        return read(self, window)
+
+    monkeypatch.setattr(rasters.RasterWindows, "read", fails)
+    assert predict(*options, f"--out={tmp_path / 'out'}") == 1
+    assert "land.tif: is damaged" in "".join(capsys.readouterr())
+    assert not (tmp_path / "out" / ".land.tiles").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[]",
+        "[" * 3000,
+        '{"start": 2, "stop": 4}',
+        '{"start": 2, "stop": "4", "ends": {"mask": 30}}',
+        '{"start": 2, "stop": 4, "ends": {"mask": -1}}',
+        '{"start": 0, "stop": 4, "ends": {"mask": 20}}',
+    ],
+)
+def test_a_damaged_journal_is_read_up_to_the_damage(tmp_path, line):
+    layers, folder = {"mask": Layer("uint8")}, tmp_path / "tiles"
+    block = np.full((2, 3), 1, np.uint8)
+
+    def killed_after_a_block():
+        with partial_rows(folder, {}, 3, layers) as partial:
+            partial.append({"mask": block})
+            raise Killed
+
+    with pytest.raises(Killed):
+        killed_after_a_block()
+    with (folder / "journal.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    with partial_rows(folder, {}, 3, layers) as partial:
+        assert partial.done == 2
+        partial.append({"mask": block})
+        assert partial.whole("mask").shape == (4, 3)
+        (folder / "mask").write_bytes(bytes((folder / "mask").stat().st_size))
+        with pytest.raises(UserError, match="tiles: is damaged in mask; remove it"):
+            partial.whole("mask")
 
 
 def test_what_another_run_left_is_begun_anew(once, tmp_path, capsys, monkeypatch):
