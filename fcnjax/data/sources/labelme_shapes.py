@@ -139,8 +139,8 @@ def _read_mask(shape: dict[str, Any], where: str) -> np.ndarray:
     try:
         encoded = Path(file).read_bytes() if file else field(shape, "mask", str, where)
         content = encoded if file else base64.b64decode(encoded)
-        with Image.open(io.BytesIO(content)) as image:
-            refuse_large(f"{where}: mask", image.height, image.width)
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            refuse_large(f"{where}: mask", *image.size[::-1], 4, file_bytes=len(content))
             pixels = np.asarray(image)
     except (OSError, ValueError, SyntaxError) as error:  # a broken PNG is Pillow's SyntaxError
         found = f"{file} cannot be read as a mask" if file else "'mask' is not a PNG in base64"

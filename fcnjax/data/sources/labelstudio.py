@@ -206,8 +206,8 @@ def _draw_bitmask(address: str, own: Size, size: Size) -> np.ndarray:
     _refuse_other_size(own, size)
     try:
         content = base64.b64decode(str(address).partition("base64,")[2])
-        with Image.open(io.BytesIO(content)) as image:
-            refuse_large("a bitmask", image.height, image.width)
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            refuse_large("a bitmask", *image.size[::-1], 8, file_bytes=len(content))
             pixels = np.asarray(image.convert("RGBA"))
     except (OSError, SyntaxError) as error:
         raise ValueError("its bitmask is not a PNG in base64") from error
