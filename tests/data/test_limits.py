@@ -122,3 +122,19 @@ def test_a_made_picture_is_as_its_header_says():
     buffer = io.BytesIO(bomb(10, 20))
     with Image.open(buffer) as image:
         assert (image.size, np.asarray(image).max()) == ((10, 20), 0)
+
+
+def test_a_sparse_raster_is_limited_by_its_file(tmp_path, monkeypatch):
+    rasterio = pytest.importorskip("rasterio")
+    path, place = tmp_path / "a.tif", rasterio.Affine(10, 0, 0, 0, -10, 0)
+    options = {"height": 9000, "width": 9000, "count": 4, "dtype": "uint16", "transform": place}
+    tiles = {"tiled": True, "blockxsize": 512, "blockysize": 512, "sparse_ok": True}
+    with rasterio.open(path, "w", driver="GTiff", **options, **tiles):
+        pass
+    assert path.stat().st_size < 20_000
+    monkeypatch.delenv(VARIABLE, raising=False)
+    words = ("a.tif: is 9000x9000 pixels of", "for a file of", VARIABLE)
+    refused(lambda: read_bands(path, ("1", "2", "3", "4")), *words)
+    refused(lambda: read_image(path, "1,2,3,4"), *words)
+    refused(lambda: image_size(path), *words)
+    assert not read_bands(path, ("1", "2", "3", "4"), (8000, 8000, 10, 10)).any()

@@ -11,7 +11,7 @@ from PIL import Image
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.predict import large, overlap, tiled
+from fcnjax.predict import large, overlap, rasters, tiled
 from fcnjax.predict.overlap import Reach, parse_tile, plan_tiles, reach_of
 from fcnjax.predict.partial import Layer, partial_rows
 
@@ -265,6 +265,22 @@ def test_a_link_among_the_blocks_is_refused(tmp_path):
     with pytest.raises(UserError, match="mask: is no regular file"), opened:
         pass
     assert other.read_text() == "mine"
+
+
+def test_a_damaged_raster_leaves_no_folder(once, tmp_path, monkeypatch, capsys):
+    _, options, _ = once
+    read, calls = rasters.RasterWindows.read, []
+
+    def fails(self, window):
+        calls.append(window)
+        if len(calls) > 3:
+            raise rasters.Unreadable("land.tif: is damaged")
+        return read(self, window)
+
+    monkeypatch.setattr(rasters.RasterWindows, "read", fails)
+    assert predict(*options, f"--out={tmp_path / 'out'}") == 1
+    assert "land.tif: is damaged" in "".join(capsys.readouterr())
+    assert not (tmp_path / "out" / ".land.tiles").exists()
 
 
 def test_what_another_run_left_is_begun_anew(once, tmp_path, capsys, monkeypatch):

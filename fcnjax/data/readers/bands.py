@@ -21,7 +21,7 @@ import numpy as np
 from fcnjax.data.labels.whole_numbers import whole_numbers
 from fcnjax.data.readers.channels import CMYK, Bands, choose_bands, combine
 from fcnjax.data.readers.gdal import gdal_options, open_raster, transform_of
-from fcnjax.data.readers.limits import refuse_large
+from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff.read import read_tiff_header
 from fcnjax.errors import UserError
@@ -298,7 +298,9 @@ def _window(
 ) -> Any:
     pixel_bytes = sum(np.dtype(raster.dtypes[index - 1]).itemsize for index in indexes)
     if window is None:
-        refuse_large(path, raster.height, raster.width, pixel_bytes)
+        # The mask of what is data takes a byte for each band.
+        size = (raster.height, raster.width, pixel_bytes + len(indexes))
+        refuse_large(path, *size, file_bytes=file_size(path))
         return None
     from rasterio.windows import Window as Part
 

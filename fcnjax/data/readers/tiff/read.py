@@ -96,6 +96,8 @@ def read_tiff_header(file: File, source: BinaryIO, most: int | None = None) -> I
     """
     with _opened(file, source) as (tiff, pages):
         page = pages[0]
+        if not page.imagelength or not page.imagewidth:
+            raise UserError(f"{file}: cannot be read as an image: it has no pixels")
         _refuse_large(file, page, most)
         return ImageHeader(
             format="TIFF",

@@ -1,0 +1,264 @@
+"""Image files that claim more than they hold, or are not what their name says."""
+
+import io
+import os
+import struct
+import zlib
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from fcnjax.data.labels.mask_files import read_colours, read_mask
+from fcnjax.data.labels.whole_numbers import NO_DATA, whole_numbers
+from fcnjax.data.readers import jpeg, limits, row_blocks
+from fcnjax.data.readers.channels import to_intensity
+from fcnjax.data.readers.decode import Encoded, image_size, read_image
+from fcnjax.data.readers.tiff import directories, jpegxl
+from fcnjax.errors import UserError
+
+READERS = (read_image, read_mask, image_size)
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) (w) file\n%%EOF\n"
+
+
+def refused(read, words):
+    with pytest.raises(UserError, match=words) as raised:
+        read()
+    assert "\n" not in str(raised.value)
+
+
+def saved(image, form, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def encoded(content):
+    return Encoded(content, "x.png", "a set")
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_postscript_named_png_starts_no_ghostscript(tmp_path, monkeypatch, read):
+    def started(*args, **kwargs):
+        raise AssertionError(args)
+
+    monkeypatch.setattr("subprocess.Popen", started)
+    (tmp_path / "a.png").write_bytes(EPS)
+    refused(lambda: read(tmp_path / "a.png"), "damaged, or of an unknown format")
+
+
+@pytest.mark.parametrize("form", ["ICO", "TGA", "PCX", "JPEG2000"])
+def test_only_documented_formats_are_decoded(form):
+    content = saved(Image.new("RGB", (16, 16)), form)
+    refused(lambda: read_image(encoded(content)), "cannot be read as an image")
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "a.png")
+    for path in (tmp_path / "a.png", "/dev/zero"):
+        refused(lambda path=path: read(path), "is not a regular file")
+
+
+def test_the_limit_in_bytes_grows_with_the_file(monkeypatch):
+    monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 1000)
+    monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 64)
+    monkeypatch.delenv(limits.VARIABLE, raising=False)
+    limits.refuse_large("a", 10, 100, 1, file_bytes=10)
+    refused(lambda: limits.refuse_large("a", 10, 101, 1, file_bytes=10), "1010 bytes, .* is 1000 ")
+    limits.refuse_large("a", 10, 128, 1, file_bytes=20)
+    refused(
+        lambda: limits.refuse_large("a", 10, 129, 1, file_bytes=20),
+        "1290 bytes, and the limit is 1280 for a file of 20 bytes; .*=1290 raises it",
+    )
+    monkeypatch.setenv(limits.VARIABLE, "1290")
+    limits.refuse_large("a", 10, 129, 8, file_bytes=20)
+
+
+@pytest.mark.parametrize(
+    ("form", "mode", "options", "pixel_bytes"),
+    [
+        ("PNG", "L", {}, 1),
+        ("PNG", "RGB", {}, 4),  # as Pillow keeps it
+        ("PNG", "I;16", {}, 2),
+        ("JPEG", "RGB", {}, 3),
+        ("JPEG", "RGB", {"progressive": True}, 9),
+        ("WEBP", "RGB", {"lossless": True}, 12),
+        ("TIFF", "RGB", {"compression": "tiff_lzw"}, 3),
+    ],
+)
+def test_the_bytes_of_a_decoded_pixel(monkeypatch, form, mode, options, pixel_bytes):
+    content = saved(Image.new(mode, (64, 64)), form, **options)
+    monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 0)
+    channels = "RGB" if mode == "RGB" else "L"
+    monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64 * pixel_bytes)
+    assert read_image(encoded(content), channels).shape[:2] == (64, 64)
+    monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64 * pixel_bytes - 1)
+    refused(lambda: read_image(encoded(content), channels), f"of {pixel_bytes} bytes, ")
+
+
+def test_channels_and_classes_are_counted_too(monkeypatch):
+    content = saved(Image.new("L", (64, 64), 7), "PNG")
+    monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 0)
+    monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64)
+    assert (read_mask(encoded(content)) == 7).all()
+    refused(lambda: read_image(encoded(content), "RGB"), "pixels of 3 bytes")
+    refused(lambda: read_colours(encoded(content)), "pixels of 3 bytes")
+
+
+def test_a_jpeg_of_many_scans(monkeypatch):
+    content = saved(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
+    last = content.rfind(b"\xff\xda")
+    many = content[:-2] + content[last:-2] * 100 + content[-2:]
+    refused(lambda: read_image(encoded(many)), "scans; the most that are read of its size is 100")
+    monkeypatch.setattr(jpeg, "MOST_SCANNED", 64 * 64 * 20)
+    assert read_image(encoded(content)).shape == (64, 64, 3)
+    more = content[:-2] + content[last:-2] * 15 + content[-2:]
+    refused(lambda: read_image(encoded(more)), "25 scans; the most that are read of its size is 20")
+
+
+def test_the_thumbnail_of_a_jpeg_is_no_scan_of_it():
+    thumbnail = saved(Image.new("RGB", (8, 8)), "JPEG", progressive=True)
+    content = saved(Image.new("RGB", (64, 64)), "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
+    content = content[:2] + segment + content[2:]
+    assert content.count(b"\xff\xda") > 5
+    assert jpeg.pixel_bytes("a", content, 3, 64 * 64) == 3
+
+
+def tiff_of(entries, following=0):
+    tags = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return struct.pack("<H", len(entries)) + tags + struct.pack("<I", following)
+
+
+def test_directories_that_overlap_are_refused(monkeypatch):
+    monkeypatch.setattr(directories, "MOST_TAGS", 2000)
+    count = 60
+    body = b"".join(tiff_of([(65000 + i, 3, 1, 0)] * 40, 8 + 486 * (i + 1)) for i in range(count))
+    content = b"II*\0" + struct.pack("<I", 8) + body
+    refused(lambda: image_size(encoded(content)), "has 2040 tags with")
+
+
+def test_values_that_pages_share_are_refused():
+    # The offsets of 2**20 strips, which each of 30 pages would make objects of.
+    values = bytes(2**18 * 4)
+    pages = b""
+    start = 8 + len(values)
+    for number in range(30):
+        pages += tiff_of([(273, 4, 2**18, 8)], start + 18 * (number + 1) if number < 29 else 0)
+    content = b"II*\0" + struct.pack("<I", start) + values + pages
+    refused(lambda: image_size(encoded(content)), "bytes of values in 3 pages")
+
+
+def test_a_circle_of_directories_ends():
+    content = b"II*\0" + struct.pack("<I", 8) + tiff_of([(65000, 3, 1, 0)], 8)
+    refused(lambda: image_size(encoded(content)), "it has no pixels")
+
+
+def test_strips_that_share_their_bytes_are_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", noise, compression="zlib", rowsperstrip=600)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    tifffile.imwrite(tmp_path / "b.tif", noise, compression="zlib", rowsperstrip=1)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        offsets, counts = (file.pages[0].tags[code] for code in (273, 279))
+    content = bytearray((tmp_path / "b.tif").read_bytes())
+    size = len(content)
+    for number in range(600):
+        struct.pack_into("<I", content, offsets.valueoffset + 4 * number, 8)
+        width = 2 if counts.dtype == 3 else 4
+        struct.pack_into("<H" if width == 2 else "<I", content, counts.valueoffset + width * number,
+                         min(size - 8, 65535))  # fmt: skip
+    refused(lambda: read_image(encoded(bytes(content)), "L"), "strips or tiles have")
+
+
+@pytest.mark.parametrize("size", [(8, 8), (24, 31), (300, 200), (257, 1030), (16, 32), (600, 900)])
+def test_the_size_of_jpeg_xl(size):
+    content = imagecodecs.jpegxl_encode(np.zeros(size, np.uint8))
+    assert jpegxl.size_of(content) == size[::-1]
+    assert jpegxl.size_of(content[:2]) is None
+    assert jpegxl.size_of(b"") is None
+
+
+@pytest.mark.parametrize(
+    ("compression", "encode"),
+    [("jpegxl", imagecodecs.jpegxl_encode), ("lerc", imagecodecs.lerc_encode)],
+)
+def test_a_strip_that_claims_another_size(tmp_path, compression, encode):
+    small, large = np.zeros((16, 16), np.uint8), np.zeros((600, 700), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", small, compression=compression)
+    assert not read_image(tmp_path / "a.tif", "L").any()
+    content, segment = (tmp_path / "a.tif").read_bytes(), bytes(encode(large))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        tags = file.pages[0].tags
+    content = bytearray(content + segment)
+    struct.pack_into("<I", content, tags[273].offset + 8, len(content) - len(segment))
+    struct.pack_into("<I", content, tags[279].offset + 8, len(segment))
+    words = "a part of it claims to be 700x600 pixels"
+    refused(lambda: read_image(encoded(bytes(content)), "L"), words)
+
+
+def test_compressions_that_are_not_decoded(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16), np.uint8))
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        place = file.pages[0].tags[259].offset + 8
+    for code in (48124, 50013, 65000):
+        content = bytearray((tmp_path / "a.tif").read_bytes())
+        struct.pack_into("<H", content, place, code)
+        refused(
+            lambda content=content: read_image(encoded(bytes(content)), "L"), "is compressed by"
+        )
+
+
+def test_metadata_that_names_other_files_opens_none(tmp_path, monkeypatch):
+    stack = np.zeros((3, 8, 8), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack[0], description="x", software="Micro-Manager")
+    monkeypatch.setattr(tifffile.TiffFile, "is_mmstack", True)
+    monkeypatch.setattr(
+        tifffile.TiffFile, "series", property(lambda self: pytest.fail("reads the series"))
+    )
+    assert image_size(tmp_path / "a.tif") == (8, 8)
+
+
+def test_blocks_of_rows_give_what_the_whole_gives(monkeypatch):
+    values = np.random.default_rng(0).integers(-9, 9, (50, 7)).astype(np.int16)
+    whole = whole_numbers(values, "a", -3.0)
+    monkeypatch.setattr(row_blocks, "_VALUES", 40)
+    assert [rows.stop - rows.start for rows in row_blocks.row_blocks(values)] == [5] * 10
+    np.testing.assert_array_equal(whole_numbers(values, "a", -3.0), whole)
+    assert (whole == NO_DATA).sum() == (values == -3).sum() > 0
+    halves = values + np.float32(0.5)
+    with pytest.raises(UserError, match=r"the value .*\.5, in 350 pixels"):
+        whole_numbers(halves, "a")
+
+
+def test_intensities_by_table_are_rounded_to_the_nearest():
+    for bits in range(1, 8):
+        values = np.arange(2**bits, dtype=np.uint8)
+        exact = np.rint(values * (255 / (2**bits - 1)))
+        np.testing.assert_array_equal(to_intensity("a", values, 2**bits - 1, False), exact)
+    twelve = np.arange(4096, dtype=np.uint16)
+    scaled = to_intensity("a", twelve, 4095, True)
+    np.testing.assert_array_equal(scaled, 65535 - np.floor(twelve * (65535 / 4095) + 0.5))
+
+
+@pytest.mark.slow
+def test_a_constant_mask_of_400_megapixels(tmp_path):
+    side = 20_000
+    rows = zlib.compressobj(9)
+    data = b"".join(rows.compress(bytes(side + 1)) for _ in range(side)) + rows.flush()
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", data), (b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d))
+            for k, d in parts
+        )
+    )
+    assert (tmp_path / "a.png").stat().st_size < 400_000
+    mask = read_mask(tmp_path / "a.png")
+    assert mask.shape == (side, side)
+    assert not mask.any()
