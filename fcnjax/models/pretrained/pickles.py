@@ -114,8 +114,8 @@ def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
     with path.open("rb") as file:
         legacy = _starts_as_legacy(file.read(64))
     opened = _open_legacy if legacy else _open_zip
-    with opened(path) as found:
-        yield found
+    with opened(path) as content_and_reader:
+        yield content_and_reader
 
 
 class _Pickles(Unpickler):
