@@ -14,6 +14,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 MAX_HEADER = 2**24  # bytes; 10,000 tensors take one million
+MAX_TENSORS = 2**16
 MAX_NAME = 500  # characters of a tensor's name
 _RESERVED = "__metadata__"  # the entry of the header that is no tensor
 
@@ -23,7 +24,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
 
     Raises:
         ValueError: It is missing, damaged or of another kind, or has a header of more than
-            `MAX_HEADER` bytes, an invalid name, or types that NumPy does not have; in one line.
+            `MAX_HEADER` bytes, more than `MAX_TENSORS` tensors, an invalid name, or types that
+            NumPy does not have; in one line.
     """
     try:
         with Path(path).open("rb") as file:
@@ -32,6 +34,8 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
                 raise ValueError(f"a header of {length} bytes")
         with safetensors.safe_open(path, framework="np") as file:
             names = list(file.keys())
+            if len(names) > MAX_TENSORS:
+                raise ValueError(f"more than {MAX_TENSORS} tensors")
             check_names(names)
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except AttributeError as error:

@@ -54,9 +54,14 @@ def test_what_is_written_is_read(tmp_path):
         (made({"a": entry("F8_E4M3")}, b"x"), "a type that NumPy does not have"),
         (made({"a": entry("X")}, b"x"), "unknown variant"),
         (made({"a" * 501: entry()}, b"x"), "invalid name 'aaa"),
+        (
+            made({str(i): entry("U8", (0,), (0, 0)) for i in range(65_537)}),
+            "more than 65536 tensors",
+        ),
         (made({"a\x1b[2J": entry()}, b"x"), r"invalid name 'a\\x1b"),
         (made({"a\nb": entry()}, b"x"), r"invalid name 'a\\nb'"),
     ],
+    ids=lambda value: "file" if isinstance(value, bytes) else value,
 )
 def test_others_are_refused(tmp_path, content, words):
     (tmp_path / "w").write_bytes(content)

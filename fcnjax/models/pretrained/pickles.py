@@ -21,8 +21,8 @@ from fcnjax.models.pretrained.unpickler import IGNORED, Unpickler
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 # Of the pickles of a file; the numbers of its tensors are outside of them.
 _MAX_PICKLE = 2**26
-# Of the list of a zip file's members: 100,000 storages take 7 MB.
-_MAX_DIRECTORY = 2**23
+# Of the list of a zip file's members: 50,000 storages take 4 MB.
+_MAX_DIRECTORY = 2**22
 # Modules of settings, loggers and trainers: what they name is left out of what is read.
 _IGNORED = (
     "argparse",
@@ -114,8 +114,8 @@ def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
     with path.open("rb") as file:
         legacy = _starts_as_legacy(file.read(64))
     opened = _open_legacy if legacy else _open_zip
-    with opened(path) as found:
-        yield found
+    with opened(path) as content_and_reader:
+        yield content_and_reader
 
 
 class _Pickles(Unpickler):

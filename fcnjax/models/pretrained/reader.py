@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.io.safetensors_files import check_names, read_safetensors
+from fcnjax.io.safetensors_files import MAX_TENSORS, check_names, read_safetensors
 from fcnjax.models.pretrained.nested import named_values
 from fcnjax.models.pretrained.pickles import is_torch_file, open_torch_file
 from fcnjax.models.pretrained.stored_tensors import StoredTensor
@@ -24,7 +24,6 @@ _WRAPPERS = (
     "model",
     "network_weights",
 )
-_MAX_TENSORS = 2**16
 # Tied weights are one storage and several tensors, and a stride of 0 repeats numbers. All tensors
 # of a file together may be so many times larger than it, and so many bytes.
 _TIMES_LARGER, _BYTES_LARGER = 4, 2**24
@@ -100,8 +99,8 @@ def _unwrapped(content: Any) -> dict[str, StoredTensor]:
         content = inner
     for name, tensor in _tensors(content, seen):
         tensors[name] = tensor
-        if len(tensors) > _MAX_TENSORS:
-            raise ValueError(f"more than {_MAX_TENSORS} tensors")
+        if len(tensors) > MAX_TENSORS:
+            raise ValueError(f"more than {MAX_TENSORS} tensors")
     return tensors
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any
 from fcnjax.errors import UserError
 
 # A checkpoint takes about 50 steps a tensor: 2,000 tensors and their optimizer's state 300,000.
-MAX_STEPS = 2**21
+MAX_STEPS = 2**20
 _MAX_INTEGER_BYTES = 32
 _SHOWN = 80  # characters of a refused name
 # Opcodes that push their argument.

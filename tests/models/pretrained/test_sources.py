@@ -148,7 +148,9 @@ def test_normalisation_beside_published_weights(name, content, mean):
 
 
 @pytest.mark.parametrize(
-    "content", [b"[" * 10_000, b"\xff", b"9" * 5000, b" " * (2**22 + 1) + b"{}"]
+    "content",
+    [b"[" * 10_000, b"\xff", b"9" * 5000, b" " * (2**22 + 1) + b"{}"],
+    ids=["nested", "bytes", "digits", "large"],
 )
 def test_json_beside_weights_that_cannot_be_read_tells_nothing(tmp_path, content):
     shutil.copy(FILES / "tiny.safetensors", tmp_path)
