@@ -174,7 +174,7 @@ def _refuse_codestreams(
         if (claimed := codestream_size(frame)) == (0, 0, 0):
             raise UserError(
                 f"{header.path}: holds a compressed image without a clear size, or of far too many "
-                "tiles, precincts or blocks"
+                "tiles, precincts, blocks or scans"
             )
         if claimed not in (None, size):
             height, width, samples = claimed

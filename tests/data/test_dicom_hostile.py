@@ -278,6 +278,10 @@ def test_sizes_of_codestreams():
     for content in (jpeg[:20], jpeg[:2] + b"\0\0", bare[:20], boxed[:80]):
         assert codestream_size(content) == (0, 0, 0)
     assert codestream_size(b"\x89PNG") is None
+    progressive = encoded("JPEG", progressive=True)
+    scan = progressive[progressive.rindex(b"\xff\xda") : -2]
+    assert codestream_size(progressive[:-2] + scan * 150 + progressive[-2:]) == (30, 40, 1)
+    assert codestream_size(progressive[:-2] + scan * 200 + progressive[-2:]) == (0, 0, 0)
     # A size that one reader takes, and another in a box that others do.
     at = boxed.index(b"ihdr") + 4
     assert codestream_size(boxed[:at] + b"\0\0\xff\xff" + boxed[at + 4 :]) == (0, 0, 0)

@@ -13,6 +13,8 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}
 # Of JPEG 2000: decoders take kilobytes for each tile, and 500 bytes for each precinct and block
 # that an image is divided into, whether it is stored or not.
 MOST_TILES, MOST_PARTS = 4096, 2**18
+# Of a progressive JPEG, whose whole image a decoder passes through for each; usual are ten.
+MOST_SCANS, _SCAN = 200, b"\xff\xda"
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 
 
@@ -105,6 +107,9 @@ def _refuse_parts(content: bytes, at: int, marker: int, size: tuple[int, int, in
 
 
 def _jpeg_size(content: bytes) -> tuple[int, int, int]:
+    # Within compressed values the marker does not occur.
+    if content.count(_SCAN) > MOST_SCANS:
+        raise ValueError("too many scans")
     at = 2
     while True:
         if content[at] != 0xFF:
