@@ -5,8 +5,6 @@ that is not compiled yet is compiled beside, so that an unusual size does not ho
 """
 
 import asyncio
-import contextlib
-import ctypes
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ import numpy as np
 
 from fcnjax.predict import Model, Prediction
 from fcnjax.predict.faults import is_out_of_memory, too_large
+from fcnjax.serve.memory import free_traces
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
 
@@ -232,13 +231,6 @@ class Batcher:
         self._programs.move_to_end(program)
         if len(self._programs) > self._most_programs:
             self._programs.popitem(last=False)
-            await loop.run_in_executor(self._threads, _free_memory)
+            await loop.run_in_executor(self._threads, free_traces)
         self._metrics.programs.set(len(self._programs))
         return found
-
-
-def _free_memory() -> None:
-    """Frees what JAX keeps of programs that were compiled, and returns it to the system."""
-    jax.clear_caches()  # some 1.5 MB of traces a program; the programs themselves are not there
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)  # glibc would keep it for itself

@@ -15,9 +15,10 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
     try:
-        from fcnjax.serve import server, service
+        from fcnjax.serve import memory, server, service
     except ImportError as error:
         raise UserError(f"fcnjax serve: needs {error.name}: pip install 'fcnjax[serve]'") from error
+    memory.limit_arenas()
     bound = server.bind(args.host, args.port)
     with bound:
         allowed_hosts = _allowed_hosts(args.allow_host, bound)
