@@ -5,6 +5,7 @@ that is not compiled yet is compiled beside, so that an unusual size does not ho
 """
 
 import asyncio
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,8 @@ from fcnjax.predict.faults import is_out_of_memory, too_large
 from fcnjax.serve.memory import free_traces
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
+
+END_SECONDS = 5.0  # for a batch or a compilation that nobody waits for any more
 
 
 class Program(NamedTuple):
@@ -96,14 +99,14 @@ class Batcher:
         """Starts to work; to be called in the event loop."""
         self._workers = [asyncio.create_task(self._work(new)) for new in (False, True)]
 
-    async def stop(self) -> None:
-        """Ends the work; what still waits is not labelled."""
+    async def stop(self) -> bool:
+        """Ends the work; what still waits is not labelled. Returns as `ended` does."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         for job in self._waiting:
             job.done.cancel()
-        self._threads.shutdown(wait=True)
+        return await ended(self._threads)
 
     async def __call__(
         self, images: Sequence[np.ndarray], *, probabilities: bool
@@ -234,3 +237,11 @@ class Batcher:
             await loop.run_in_executor(self._threads, free_traces)
         self._metrics.programs.set(len(self._programs))
         return found
+
+
+async def ended(threads: ThreadPoolExecutor) -> bool:
+    """Ends threads; returns False where one still works after `END_SECONDS`."""
+    end = threading.Thread(target=threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    end.start()
+    await asyncio.to_thread(end.join, END_SECONDS)
+    return not end.is_alive()

@@ -1,6 +1,7 @@
 """`fcnjax serve`: a model behind HTTP."""
 
 import argparse
+import os
 import re
 import socket
 
@@ -50,6 +51,9 @@ def main(argv: list[str]) -> int:
     if served.fault is not None:
         raise served.fault
     print("stopped", flush=True)
+    if not served.ended:
+        # XLA cannot be interrupted, and Python waits for its threads: a compilation takes minutes.
+        os._exit(0)
     return 0
 
 
