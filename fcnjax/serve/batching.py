@@ -5,8 +5,7 @@ that is not compiled yet is compiled beside, so that an unusual size does not ho
 """
 
 import asyncio
-import contextlib
-import ctypes
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,8 +17,11 @@ import numpy as np
 
 from fcnjax.predict import Model, Prediction
 from fcnjax.predict.faults import is_out_of_memory, too_large
+from fcnjax.serve.memory import free_traces
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
+
+END_SECONDS = 5.0  # for a batch or a compilation that nobody waits for any more
 
 
 class Program(NamedTuple):
@@ -97,14 +99,14 @@ class Batcher:
         """Starts to work; to be called in the event loop."""
         self._workers = [asyncio.create_task(self._work(new)) for new in (False, True)]
 
-    async def stop(self) -> None:
-        """Ends the work; what still waits is not labelled."""
+    async def stop(self) -> bool:
+        """Ends the work; what still waits is not labelled. Returns as `ended` does."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         for job in self._waiting:
             job.done.cancel()
-        self._threads.shutdown(wait=True)
+        return await ended(self._threads)
 
     async def __call__(
         self, images: Sequence[np.ndarray], *, probabilities: bool
@@ -232,13 +234,14 @@ class Batcher:
         self._programs.move_to_end(program)
         if len(self._programs) > self._most_programs:
             self._programs.popitem(last=False)
-            await loop.run_in_executor(self._threads, _free_memory)
+            await loop.run_in_executor(self._threads, free_traces)
         self._metrics.programs.set(len(self._programs))
         return found
 
 
-def _free_memory() -> None:
-    """Frees what JAX keeps of programs that were compiled, and returns it to the system."""
-    jax.clear_caches()  # some 1.5 MB of traces a program; the programs themselves are not there
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)  # glibc would keep it for itself
+async def ended(threads: ThreadPoolExecutor) -> bool:
+    """Ends threads; returns False where one still works after `END_SECONDS`."""
+    end = threading.Thread(target=threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
+    end.start()
+    await asyncio.to_thread(end.join, END_SECONDS)
+    return not end.is_alive()

@@ -1,6 +1,7 @@
 """`fcnjax serve`: a model behind HTTP."""
 
 import argparse
+import os
 import re
 import socket
 
@@ -15,9 +16,10 @@ def main(argv: list[str]) -> int:
     args = _parser().parse_args(argv)
     _check(args)
     try:
-        from fcnjax.serve import server, service
+        from fcnjax.serve import memory, server, service
     except ImportError as error:
         raise UserError(f"fcnjax serve: needs {error.name}: pip install 'fcnjax[serve]'") from error
+    memory.limit_arenas()
     bound = server.bind(args.host, args.port)
     with bound:
         allowed_hosts = _allowed_hosts(args.allow_host, bound)
@@ -49,6 +51,9 @@ def main(argv: list[str]) -> int:
     if served.fault is not None:
         raise served.fault
     print("stopped", flush=True)
+    if not served.ended:
+        # XLA cannot be interrupted, and Python waits for its threads: a compilation takes minutes.
+        os._exit(0)
     return 0
 
 

@@ -100,7 +100,9 @@ class Connection(H11Protocol):
                 h11.Data(data=content),
                 h11.EndOfMessage(),
             )
-            self.transport.write(b"".join(self.conn.send(event) for event in events))
+            # An answer to HEAD has no body, which h11 says.
+            with contextlib.suppress(h11.LocalProtocolError):
+                self.transport.write(b"".join(self.conn.send(event) for event in events))
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

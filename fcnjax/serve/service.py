@@ -11,7 +11,7 @@ import numpy as np
 
 from fcnjax.config import channel_names
 from fcnjax.predict import Model, Prediction
-from fcnjax.serve.batching import Batcher
+from fcnjax.serve.batching import Batcher, ended
 from fcnjax.serve.bodies import Budget
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.protocol import Limits
@@ -67,6 +67,7 @@ class Service:
         budget: The bytes that requests hold.
         limits: What a request may ask for.
         ready: Whether the programs of `options.warm` are there.
+        ended: Whether no thread works any more, after `stop`.
         fault: What went wrong as they were compiled, if so.
     """
 
@@ -79,6 +80,7 @@ class Service:
         self.metrics.held.set_function(lambda: self.budget.held)
         self.limits = Limits(options.queue, options.max_pixels)
         self.ready = False
+        self.ended = False
         self.fault: Exception | None = None
         self._batcher = Batcher(
             model,
@@ -101,8 +103,8 @@ class Service:
         """Ends the work, once no request is left."""
         self._warming.cancel()
         await asyncio.gather(self._warming, return_exceptions=True)
-        await self._batcher.stop()
-        self._threads.shutdown(wait=True)
+        stopped = [await self._batcher.stop(), await ended(self._threads)]
+        self.ended = all(stopped)
 
     async def _warm(self) -> None:
         try:

@@ -4,13 +4,14 @@ import asyncio
 import copy
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
 import pytest
 
 from fcnjax.predict import Prediction
-from fcnjax.serve.batching import Batcher
+from fcnjax.serve.batching import Batcher, ended
 from fcnjax.serve.metrics import Metrics
 from fcnjax.serve.refusal import Busy, Refused
 
@@ -219,3 +220,15 @@ def test_warm_compiles_what_is_needed(model):
         return {(program.rows, program.probabilities) for program in batcher._programs}
 
     assert run(model, requests, most=2) == {(n, p) for n in (1, 2) for p in (False, True)}
+
+
+def test_threads_that_do_not_end_are_left(monkeypatch):
+    monkeypatch.setattr("fcnjax.serve.batching.END_SECONDS", 0.05)
+    go, pool, idle = threading.Event(), ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    pool.submit(go.wait, 30)
+    try:
+        assert not asyncio.run(ended(pool))
+        assert asyncio.run(ended(idle))
+    finally:
+        go.set()
+        pool.shutdown()

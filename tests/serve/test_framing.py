@@ -177,5 +177,8 @@ def test_garbage_behind_an_answer_is_not_answered(port, capfd):
     assert said.count(b"HTTP/1.1 ") == 1
     said = exchange(port, head + b"zz\r\n" + SECOND)
     assert said.count(b"HTTP/1.1 ") == 1
+    # An answer to HEAD has no body.
+    said = exchange(port, head.replace(b"POST", b"HEAD") + b"zz\r\n" + SECOND)
+    assert said.count(b"HTTP/1.1 ") <= 1
     assert exchange(port, GOOD + b"Connection: close\r\n\r\n").startswith(b"HTTP/1.1 200 ")
     assert capfd.readouterr() == ("", "")
