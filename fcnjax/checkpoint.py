@@ -8,10 +8,8 @@ passed over for the newest whole one, and kept aside, never deleted.
 """
 
 import contextlib
-import errno
 import functools
 import hashlib
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -24,6 +22,7 @@ import orbax.checkpoint as ocp
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
 from fcnjax.hosts import on_first
+from fcnjax.io.disk_faults import disk_fault
 from fcnjax.io.json_files import read_json
 from fcnjax.metrics import lower_is_better
 from fcnjax.quiet_saves import quiet_saves
@@ -300,11 +299,10 @@ class Checkpoints:
 
 def _reason(error: BaseException) -> str:
     """Returns the cause of a failed save in a few words."""
-    text = str(error)
     # TensorStore puts it behind several long paths.
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
-        if os.strerror(number) in text:
-            return os.strerror(number)
+    if reason := disk_fault(error):
+        return reason
+    text = str(error)
     return next((line for line in text.splitlines() if line.strip()), repr(error)).strip()[:300]
 
 

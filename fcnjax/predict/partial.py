@@ -6,7 +6,6 @@ bytes are there. What follows the last line is cut off at a restart.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -20,6 +19,7 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
+from fcnjax.io.lock_file import try_lock
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 LEVEL = 1  # of the compression, which is to be quick
@@ -171,15 +171,13 @@ def partial_rows(
 
 def _opened(folder: Path, lock: int, plan: Any, width: int, layers: Mapping[str, Layer]) -> Partial:
     try:
-        # Let go when the process ends, however it does.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(lock) is False:
+            raise UserError(f"{folder}: is being written to by another run")
         if _plan_in(folder) != plan:
             for path in folder.iterdir():
                 path.unlink()
             write_json(folder / PLAN, plan)
         return Partial(folder, width, layers)
-    except BlockingIOError as error:
-        raise UserError(f"{folder}: is being written to by another run") from error
     except OSError as error:
         raise _unwritable(folder, error) from error
 
