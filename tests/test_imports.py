@@ -7,6 +7,7 @@ import fcnjax
 
 ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
+    {"printable"},
     {"errors"},
     {"subcommands", "defaults", "io"},
     {"packages", "files", "config"},

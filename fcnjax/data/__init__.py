@@ -8,7 +8,7 @@ from fcnjax.config import load_config
 from fcnjax.data.annotations.recognise import suggest_source
 from fcnjax.data.cache import cached
 from fcnjax.data.converted import converted, find_pixel_type
-from fcnjax.data.labels.class_names import clean_config_names, refuse_similar_names
+from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
 from fcnjax.data.labels.label_map import merge_classes
 from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import PARTS
@@ -23,6 +23,7 @@ from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.data.splits.opened import OpenedSet
 from fcnjax.errors import UserError, choose
 from fcnjax.packages import to_stderr
+from fcnjax.printable import one_line
 
 __all__ = [
     "SOURCES",
@@ -54,6 +55,8 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         notes = layout.resolve(config)
     except UserError as error:
         raise UserError(f"{error}{suggest_source(config.data)}") from error
+    clean_config_names(data)  # those that the layout found
+    check_names(data.class_names, "config.data.class_names")
     _check_lengths(data)
     if data.label_map:
         merge_classes(data)
@@ -61,7 +64,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     check_mirror_pairs(data)
     if data.pixel_type is None:
         data.pixel_type = find_pixel_type(open_plain(config, "train"))
-    return config, notes
+    return config, list(map(one_line, notes))
 
 
 def _check_lengths(data: ConfigDict) -> None:

@@ -66,8 +66,3 @@ def _stems(folder: Path, changed: int) -> dict[str, list[Path]]:
     for name, path in sorted(_files(folder, changed).items()):
         found.setdefault(name.removesuffix(path.suffix), []).append(path)
     return found
-
-
-def printable(name: str) -> str:
-    """The name with an escape such as `udce9` after a backslash for each byte not of UTF-8."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.file_names import printable
 from fcnjax.data.labels.mask_exif import mask_size, turn_with_image
 from fcnjax.data.labels.mask_files import is_array
 from fcnjax.data.labels.mask_set import evenly
@@ -18,6 +17,7 @@ from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.errors import UserError
 from fcnjax.files import stamps
+from fcnjax.printable import printable
 
 Pair = tuple[Path, Path]
 

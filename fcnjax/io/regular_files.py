@@ -18,7 +18,7 @@ def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
         UserError: It is missing, not a regular file, larger than `max_bytes`, or cannot be read.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:  # noqa: PTH123 (opener)
+        with open(path, "rb", opener=_open_without_waiting) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path}: is not a regular file")

@@ -19,7 +19,6 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.annotations.drawing_size import drawing_size
 from fcnjax.data.annotations.polygons import polygon_mask
-from fcnjax.data.file_names import printable
 from fcnjax.data.labels.named import NamedClasses
 from fcnjax.data.labels.orientation import upright
 from fcnjax.data.pairs import refuse_sizes
@@ -27,6 +26,7 @@ from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError
 from fcnjax.files import inside, stamps
+from fcnjax.printable import printable
 
 # Roles of a region.
 OBJECT, CROWD, BOX = "object", "crowd", "box"

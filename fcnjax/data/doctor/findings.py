@@ -1,5 +1,6 @@
 """What the doctor finds, and how it is told."""
 
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from fcnjax.config import tuples
+from fcnjax.printable import one_line, printable
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
 SHOWN = 3  # names listed in a finding
@@ -33,15 +35,19 @@ class Finding:
     text: str
     overrides: tuple[str, ...] = ()
 
+    def __post_init__(self):
+        # Names of files and classes may hold anything.
+        object.__setattr__(self, "text", one_line(self.text))
+
     @property
     def line(self) -> str:
         """The overrides as a line to paste into a shell; "" where there are none."""
-        return " ".join(map(_quoted, self.overrides))
+        return printable(" ".join(map(_quoted, self.overrides)))
 
 
 def _quoted(word: str) -> str:
     key, _, value = word.partition("=")
-    return word if set(value) <= _PLAIN else f"{key}='{value}'"
+    return word if set(value) <= _PLAIN else f"{key}={shlex.quote(value)}"
 
 
 def override_words(config: ConfigDict, wanted: dict[str, Any]) -> tuple[str, ...]:

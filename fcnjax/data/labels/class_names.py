@@ -1,28 +1,58 @@
 """Class names from a config, an annotation or a file: written in one form, and compared."""
 
 import re
+import shlex
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
+from fcnjax.printable import printable
 
 BACKGROUND = "background"
+MOST_CLASSES = 10_000
+MOST_CHARACTERS = 200  # of a class name
 _INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero-width space, word joiner
 _MADE_UP = re.compile(r"class_\d+|rgb_\d+_\d+_\d+")
 
 
 def clean_name(name: str) -> str:
-    """A name in Unicode's composed form (NFC), with single spaces and none at its ends."""
+    """A name in Unicode's composed form (NFC), with single spaces and none at its ends.
+
+    Control characters are escaped: names are printed on terminals and written into reports.
+    """
     text = unicodedata.normalize("NFC", name.strip(_INVISIBLE))
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
 
 
 def class_name(name: str) -> str:
     """The name of a class, given one in an annotation; LabelMe's `_background_` has two names."""
     name = clean_name(name)
     return BACKGROUND if name == f"_{BACKGROUND}_" else name
+
+
+def check_names(names: Collection[str], where: object) -> None:
+    """Check that class names from a file are usable.
+
+    Args:
+        names: As `class_name` returns them.
+        where: The file, for the error.
+
+    Raises:
+        UserError: There are more than `MOST_CLASSES`, or one is empty or longer than
+            `MOST_CHARACTERS`.
+    """
+    if len(names) > MOST_CLASSES:
+        raise UserError(f"{where}: has {len(names)} classes; valid: at most {MOST_CLASSES}")
+    for name in names:
+        if not name:
+            raise UserError(f"{where}: a class has an empty name")
+        if len(name) > MOST_CHARACTERS:
+            raise UserError(
+                f"{where}: the class name {name[:20]!r}... has {len(name)} characters; valid: at "
+                f"most {MOST_CHARACTERS}"
+            )
 
 
 def is_made_up(names: Sequence[str]) -> bool:
@@ -57,8 +87,8 @@ def refuse_similar_names(names: Sequence[str]) -> None:
             merged.append((name, kept))
     if merged:
         name, kept = merged[0]
-        pairs = "".join(f'("{old}","{new}"),' for old, new in merged)
+        pairs = shlex.quote("(" + "".join(f'("{old}","{new}"),' for old, new in merged) + ")")
         raise UserError(
             f"config.data.class_names: {kept!r} and {name!r} differ only in case; "
-            f"--config.data.label_map='({pairs})' merges them, and can rename one instead"
+            f"--config.data.label_map={pairs} merges them, and can rename one instead"
         )

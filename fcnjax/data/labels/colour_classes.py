@@ -1,5 +1,6 @@
 """Finds the classes of masks that have a colour for each class."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -68,10 +69,10 @@ def _take_colours(data: ConfigDict, found: dict[RGB, Path], label_map: LabelMap)
     names = data.class_names or tuple(colours)
     for name, colour in colours.items():
         if name not in names and colour in found:
+            ignoring = shlex.quote(f'(("{name}",""),)')
             raise UserError(
                 f"config.data.class_names: leaves out {name!r} of {label_map.path}, and masks have "
-                f'its colour; name it too, and --config.data.label_map=\'(("{name}",""),)\' '
-                "ignores it"
+                f"its colour; name it too, and --config.data.label_map={ignoring} ignores it"
             )
     data.class_names = tuple(names)
     data.mask_colours = tuple(colours[name] for name in names)

@@ -11,21 +11,23 @@
 | `labels.txt`, `classes.txt`, `class_names.txt` | a name a line, in order of the ids | LabelMe |
 """
 
-import csv
-import io
-import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from fcnjax.data.labels.class_names import class_name
+from fcnjax.data.labels.class_names import check_names, class_name
+from fcnjax.data.tables import csv_entries
 from fcnjax.errors import UserError
+from fcnjax.io.json_files import field, parse_json, read_text
 
 RGB = tuple[int, int, int]
 _IGNORE = "__ignore__"  # LabelMe's first line: the ids start after it
 _BACKGROUNDS = ("background", "unlabeled", "unlabelled", "void", "none", "ground", "other")
+_MOST_BYTES = 2**24
+_MOST_VALUE = 2**31 - 1  # masks are read as int32
 _HEX = re.compile(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
 
 
@@ -83,20 +85,21 @@ def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
 
 
 def _read(path: Path) -> LabelMap:
+    text = read_text(path, _MOST_BYTES)
     try:
-        rows = list(READERS[path.name](path.read_text(encoding="utf-8-sig")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as a list of classes: {reason}") from error
+        rows = list(READERS[path.name](text, path))
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as a list of classes: {error}") from error
     entries = [
         LabelEntry(class_name(name), colour, place if value is None else value)
         for place, (name, colour, value) in enumerate(rows)
     ]
+    check_names([entry.name for entry in entries], path)
     for what in LabelEntry._fields:
-        found = [getattr(entry, what) for entry in entries]
-        twice = [one for one in found if one is not None and found.count(one) > 1]
-        if twice:
-            raise UserError(f"{path}: has two classes of the {what} {twice[0]}")
+        counts = Counter(getattr(entry, what) for entry in entries)
+        for one, count in counts.items():
+            if one is not None and count > 1:
+                raise UserError(f"{path}: has two classes of the {what} {one}")
     has_values = any(value is not None for _, _, value in rows)
     return LabelMap(path, tuple(sorted(entries, key=lambda entry: entry.value)), has_values)
 
@@ -110,67 +113,85 @@ def _lines(text: str) -> Iterator[str]:
             yield line
 
 
-def _colour(parts: Sequence[Any]) -> RGB:
-    colour = tuple(int(part) for part in parts)
-    if len(colour) != 3 or not all(0 <= part <= 255 for part in colour):
-        raise ValueError(f"{','.join(map(str, parts))} is no RGB colour")
-    return colour
+def _colour(parts: object) -> RGB:
+    if not isinstance(parts, Sequence) or len(parts) != 3:
+        raise ValueError(f"{str(parts)[:40]} is no RGB colour")
+    return tuple(_whole(part, 255) for part in parts)
 
 
-def _read_labelmap(text: str) -> Iterator[Row]:
+def _whole(text: object, most: int) -> int:
+    """A number from 0 to `most` that a file holds, as a text or as a number."""
+    digits = str(text).strip()
+    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > most:
+        raise ValueError(f"{digits[:40]!r} is no whole number from 0 to {most}")
+    return int(digits)
+
+
+def _read_labelmap(text: str, path: Path) -> Iterator[Row]:
+    del path
     for line in _lines(text):
         name, *rest = line.split(":")
         colour = rest[0].strip() if rest else ""
         yield name, _colour(colour.split(",")) if colour else None, None
 
 
-def _read_label_colors(text: str) -> Iterator[Row]:
+def _read_label_colors(text: str, path: Path) -> Iterator[Row]:
+    del path
     for line in _lines(text):
-        red, green, blue, name = line.split(maxsplit=3)
-        yield name, _colour((red, green, blue)), None
-
-
-def _read_csv(text: str) -> Iterator[Row]:
-    rows = csv.reader(io.StringIO(text), skipinitialspace=True)
-    header = [name.strip().lower() for name in next(rows, [])]
-    name_column = _column(header, ("name", "class", "label"))
-    colours = [_column(header, names) for names in (("r", "red"), ("g", "green"), ("b", "blue"))]
-    values = _column(header, ("pixel value", "value", "id", "index"))
-    if name_column is None or (None in colours and values is None):
-        raise ValueError(f"its columns are {', '.join(header)}; valid: name,r,g,b")
-    for row in filter(any, rows):
-        colour = None if None in colours else _colour([row[i].strip() for i in colours])
-        yield row[name_column], colour, None if values is None else int(row[values])
-
-
-def _column(header: Sequence[str], names: Sequence[str]) -> int | None:
-    return next((header.index(name) for name in names if name in header), None)
-
-
-def _read_colours_json(text: str) -> Iterator[Row]:
-    for name, colour in json.loads(text).items():
+        *colour, name = line.split(maxsplit=3)
         yield name, _colour(colour), None
 
 
-def _read_meta_json(text: str) -> Iterator[Row]:
-    content = json.loads(text)
+def _read_csv(text: str, path: Path) -> Iterator[Row]:
+    for where, entry in csv_entries(text, path):
+        row = {key.lower(): cell.strip() for key, cell in entry.items()}
+        name = _cell(row, ("name", "class", "label"))
+        colour = [_cell(row, names) for names in (("r", "red"), ("g", "green"), ("b", "blue"))]
+        value = _cell(row, ("pixel value", "value", "id", "index"))
+        if name is None or (None in colour and value is None):
+            raise UserError(f"{where}: its columns are {', '.join(row)}; valid: name,r,g,b")
+        yield (
+            name,
+            None if None in colour else _colour(colour),
+            None if value is None else _whole(value, _MOST_VALUE),
+        )
+
+
+def _cell(row: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((row[name] for name in names if name in row), None)
+
+
+def _read_colours_json(text: str, path: Path) -> Iterator[Row]:
+    content = parse_json(text, path)
+    if not isinstance(content, dict):
+        raise ValueError("it is no object with a colour for each name")
+    for name, colour in content.items():
+        yield name, _colour(colour), None
+
+
+def _read_meta_json(text: str, path: Path) -> Iterator[Row]:
+    content = parse_json(text, path)
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not all(isinstance(c, dict) for c in classes):
         return  # other tools call other things meta.json
-    for entry in classes:
-        parts = _HEX.fullmatch(entry["color"])
+    for number, entry in enumerate(classes, start=1):
+        where = f"{path}, class {number}"
+        colour = field(entry, "color", str, where)
+        parts = _HEX.fullmatch(colour)
         if parts is None:
-            raise ValueError(f"{entry['color']!r} is no colour such as #FF0000")
-        yield entry["title"], _colour([int(part, 16) for part in parts.groups()]), None
+            raise UserError(f"{where}: {colour[:40]!r} is no colour such as #FF0000")
+        title = field(entry, "title", str, where)
+        yield title, tuple(int(part, 16) for part in parts.groups()), None
 
 
-def _read_names(text: str) -> Iterator[Row]:
-    lines = [line for line in _lines(text) if line != _IGNORE]
-    for line in lines:
-        yield line, None, None
+def _read_names(text: str, path: Path) -> Iterator[Row]:
+    del path
+    for line in _lines(text):
+        if line != _IGNORE:
+            yield line, None, None
 
 
-READERS: MappingProxyType[str, Callable[[str], Iterable[Row]]] = MappingProxyType(
+READERS: MappingProxyType[str, Callable[[str, Path], Iterable[Row]]] = MappingProxyType(
     {
         "labelmap.txt": _read_labelmap,
         "label_colors.txt": _read_label_colors,

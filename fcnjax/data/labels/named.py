@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.class_names import BACKGROUND, class_name
+from fcnjax.data.labels.class_names import BACKGROUND, check_names, class_name
 from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import fill_in
 from fcnjax.errors import UserError, unknown
@@ -30,7 +30,8 @@ def name_classes(data: ConfigDict, found: Iterable[str], known: bool = False) ->
     if data.mask_values:
         fill_in(data, {})
         return
-    names = list(dict.fromkeys([BACKGROUND, *map(class_name, found)]))
+    names = dict.fromkeys([BACKGROUND, *map(class_name, found)])
+    check_names(names, data.annotations or data.root)
     chosen = [class_name(name) for name in data.class_names or names]
     if known:
         for name in chosen:

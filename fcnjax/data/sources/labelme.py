@@ -25,7 +25,6 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax.data.annotations.drawing_size import drawing_size
-from fcnjax.data.file_names import printable
 from fcnjax.data.folder_files import files_below
 from fcnjax.data.labels.named import NamedClasses, name_classes
 from fcnjax.data.labels.orientation import upright
@@ -45,6 +44,7 @@ from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, unknown
 from fcnjax.files import inside, stamps
 from fcnjax.io.json_files import field, parse_json, read_text, whole
+from fcnjax.printable import printable
 
 IGNORE = "__ignore__"
 
