@@ -9,9 +9,7 @@ parsed before its files were compared with the manifest.
 """
 
 import contextlib
-import errno
 import functools
-import os
 import shutil
 import threading
 from collections.abc import Callable
@@ -30,6 +28,7 @@ from fcnjax.checkpoint_manifest import (
 )
 from fcnjax.errors import UserError
 from fcnjax.hosts import on_first
+from fcnjax.io.disk_faults import disk_fault
 from fcnjax.metrics import lower_is_better
 from fcnjax.quiet_saves import quiet_saves
 from fcnjax.train_state import TrainState
@@ -316,11 +315,10 @@ class Checkpoints:
 
 def _reason(error: BaseException) -> str:
     """Returns the cause of a failed save in a few words."""
-    text = str(error)
     # TensorStore puts it behind several long paths.
-    for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO):
-        if os.strerror(number) in text:
-            return os.strerror(number)
+    if reason := disk_fault(error):
+        return reason
+    text = str(error)
     return next((line for line in text.splitlines() if line.strip()), repr(error)).strip()[:300]
 
 

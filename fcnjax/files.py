@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fcnjax.errors import UserError
+from fcnjax.io.disk_faults import disk_fault
 from fcnjax.io.lock_file import try_lock
 
 
@@ -37,8 +38,13 @@ def atomic(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except UserError:
+        raise
+    except Exception as error:  # writers in C++ or Rust have exceptions of their own
+        reason = disk_fault(error)
+        if reason is None and not isinstance(error, OSError):
+            raise
+        raise UserError(f"{path}: cannot be written: {reason or error}") from error
     finally:
         if descriptor is not None:
             os.close(descriptor)

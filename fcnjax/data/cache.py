@@ -199,7 +199,6 @@ def build(
     read = functools.partial(_or_error, source) if skip else source.__getitem__
     if (folder / INDEX).is_file() and not verify:
         return Shards(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         folder.mkdir(exist_ok=True)
         starts = range(0, len(source), PER_SHARD)

@@ -6,7 +6,6 @@ an image in the order of the listing; `predict.json` says what the run is of.
 """
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import numpy as np
 from fcnjax.errors import UserError
 from fcnjax.files import atomic, write_json
 from fcnjax.io.json_files import parse_json, read_json
+from fcnjax.io.lock_file import try_lock
 from fcnjax.predict.label import Outcome
 from fcnjax.predict.names import ENDINGS
 
@@ -53,12 +53,10 @@ def claimed(out: str, plan: Mapping[str, Mapping[str, Any]]) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"--out: {out} cannot be written: {error.strerror}") from error
     try:
-        # Let go when the process ends, however it does.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(lock) is False:
+            raise UserError(f"--out: {out} is being written to by another run")
         _check(out, folder, plan)
         yield folder
-    except BlockingIOError as error:
-        raise UserError(f"--out: {out} is being written to by another run") from error
     finally:
         os.close(lock)
 

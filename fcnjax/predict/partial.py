@@ -7,7 +7,6 @@ restart.
 """
 
 import contextlib
-import fcntl
 import json
 import math
 import os
@@ -24,6 +23,7 @@ import numpy as np
 from fcnjax.errors import UserError
 from fcnjax.files import write_json
 from fcnjax.io.json_files import parse_json, read_json
+from fcnjax.io.lock_file import try_lock
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 LARGEST_PLAN = 2**20  # bytes
@@ -236,15 +236,13 @@ def partial_rows(
 
 def _opened(folder: Path, lock: int, plan: Any, width: int, layers: Mapping[str, Layer]) -> Partial:
     try:
-        # Let go when the process ends, however it does.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if try_lock(lock) is False:
+            raise UserError(f"{folder}: is being written to by another run")
         if _plan_in(folder) != plan:
             for path in folder.iterdir():
                 path.unlink()
             write_json(folder / PLAN, plan)
         return Partial(folder, width, layers)
-    except BlockingIOError as error:
-        raise UserError(f"{folder}: is being written to by another run") from error
     except OSError as error:
         raise _unwritable(folder, error) from error
 
