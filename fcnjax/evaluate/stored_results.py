@@ -131,8 +131,5 @@ def read_image_names(workdir: str | Path) -> tuple[str, ...]:
     path = Path(workdir) / IMAGES_FILE
     if not path.is_file():
         return ()
-    try:
-        names = read_arrays(path, {"names": TEXTS}).get("names")
-        return () if names is None or names.ndim != 1 else tuple(names.tolist())
-    except ValueError as error:  # a character beyond Unicode
-        raise UserError(f"{path}: its names are no text") from error
+    names = read_arrays(path, {"names": TEXTS}).get("names")
+    return () if names is None or names.ndim != 1 else tuple(names.tolist())

@@ -6,6 +6,7 @@ NumPy itself allocates what a header claims, and inflates what an archive claims
 import io
 import math
 import struct
+import sys
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -61,6 +62,10 @@ def parse_array(content: bytes | bytearray, path: object, kinds: str = NUMBERS) 
     header = _parse_header(content[:_LONGEST_HEADER], len(content), path, kinds)
     count = math.prod(header.shape)
     array = np.frombuffer(content, header.dtype, count, header.start if count else 0)
+    if header.dtype.kind == "U":
+        codes = array.view(np.dtype(np.uint32).newbyteorder(header.dtype.byteorder))
+        if codes.max(initial=0) > sys.maxunicode:  # NumPy fails to make a text of it
+            raise UserError(f"{path}: has text that is not Unicode")
     array = array.reshape(header.shape, order="F" if header.fortran else "C")
     # The bytes of booleans may be others than 0 and 1, with which NumPy counts wrongly.
     return array.view(np.uint8) != 0 if array.dtype == bool else array

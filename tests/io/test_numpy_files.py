@@ -77,6 +77,15 @@ def test_what_is_no_array_is_one_line(tmp_path, number):
         read_header(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_text_beyond_unicode_is_one_line(order):
+    content = bytearray(npy(np.asarray(["ab", "\U0010ffff"], f"{order}U2")))
+    assert parse_array(content, "x.npy", TEXTS).tolist() == ["ab", "\U0010ffff"]
+    struct.pack_into(f"{order}I", content, len(content) - 8, 0x110000)
+    with pytest.raises(UserError, match=r"x\.npy: has text that is not Unicode"):
+        parse_array(content, "x.npy", TEXTS)
+
+
 def npz(members, compression=zipfile.ZIP_DEFLATED):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", compression) as archive:
