@@ -210,6 +210,23 @@ def test_files_beside_the_table(tmp_path):
     refused(config, "mask1.png: no such file")
 
 
+def test_a_table_names_no_file_outside_of_its_folder(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "set").mkdir()
+    (tmp_path / "secret.png").write_bytes(png(picture(0)[0]))
+    cells = [{"bytes": None, "path": str(tmp_path / "secret.png")}] * 2
+    column = pyarrow.array(
+        cells, pyarrow.struct({"bytes": pyarrow.binary(), "path": pyarrow.string()})
+    )
+    table = pyarrow.table({"image": column, "mask": column})
+    pyarrow.parquet.write_table(table, tmp_path / "set" / "set.parquet")
+    splits = {"train_split": "train[:1]", "eval_split": "train[1:]"}
+    config = config_of(tmp_path / "set" / "set.parquet", root=str(tmp_path / "cache"), **splits)
+    refused(config, "row 0, column mask: names a file that is not in the set's folder")
+
+
 def test_sums_and_overlaps_of_splits(saved):
     config, notes = resolve(config_of(saved, train_split="train[-2:]+validation[:1]"))
     assert_pictures(config, [4, 5, 6])

@@ -7,7 +7,8 @@ as `train-00000-of-00002.parquet`; or one such file, which is the split `train`.
 `config.data.images` and `.masks` are columns. Splits may be cut, as `train[:80%]`.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,7 @@ from fcnjax.data.records import (
     record_layout,
 )
 from fcnjax.errors import UserError
+from fcnjax.files import inside
 
 SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` writes
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}
@@ -39,6 +41,7 @@ class HfRecords:
         name: The set's name.
         split: The split expression that says so.
         columns: Those of the image and the mask.
+        folders: Those in which the files lie that a cell may name.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class HfRecords:
         name: str,
         split: str,
         columns: tuple[str, str],
+        folders: Sequence[Path],
     ):
         pieces = [splits[key].select(range(start, stop)) for key, start, stop in spans]
         # Its rows stay on disk, and so its pickle holds file names.
@@ -58,6 +62,7 @@ class HfRecords:
         self._set = name
         self._split = split
         self._columns = columns
+        self._folders = tuple(folders)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -79,9 +84,12 @@ class HfRecords:
         content = cell.get("bytes") if isinstance(cell, Mapping) else cell
         if content is not None:
             return Encoded(content, where, self._set)
-        if isinstance(cell, Mapping) and cell.get("path"):
-            return Path(cell["path"])
-        raise UserError(f"{where}: is empty")
+        if not isinstance(cell, Mapping) or not cell.get("path"):
+            raise UserError(f"{where}: is empty")
+        for folder in self._folders:
+            with contextlib.suppress(UserError):
+                return inside(folder, cell["path"], where)
+        raise UserError(f"{where}: names a file that is not in the set's folder: {cell['path']}")
 
 
 def _files_of(rows: Any) -> tuple[Path, ...]:
@@ -158,6 +166,15 @@ def _image_columns(features: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _folders(data: ConfigDict) -> list[Path]:
+    """The folders in which files of the set may lie: its own, and the caches of the library."""
+    path = Path(data.name)
+    config = _library().config
+    caches = [data.root, config.HF_CACHE_HOME, config.HF_DATASETS_CACHE]
+    own = [path if path.is_dir() else path.parent] if path.exists() else []
+    return [*own, *(Path(cache) for cache in caches if cache)]
+
+
 def _only(rows: Any, columns: tuple[str, str]) -> Any:
     """A `datasets.Dataset` with the files of two columns, not decoded."""
     library = _library()
@@ -182,7 +199,7 @@ def _open_parts(data: ConfigDict) -> dict[str, HfRecords]:
             raise no_expression(data, part) from error
         spans = [(piece.splitname, piece.from_, piece.to) for piece in pieces]
         used = {name: _only(splits[name], columns) for name, _, _ in spans}
-        parts[part] = HfRecords(used, spans, data.name, split, columns)
+        parts[part] = HfRecords(used, spans, data.name, split, columns, _folders(data))
     return parts
 
 
