@@ -224,7 +224,7 @@ def test_a_table_names_no_file_outside_of_its_folder(tmp_path):
     pyarrow.parquet.write_table(table, tmp_path / "set" / "set.parquet")
     splits = {"train_split": "train[:1]", "eval_split": "train[1:]"}
     config = config_of(tmp_path / "set" / "set.parquet", root=str(tmp_path / "cache"), **splits)
-    refused(config, "row 0, column mask: names a file that is not in the set's folder")
+    refused(config, "row 0, column image: names a file that is not in the set's folder")
 
 
 def test_sums_and_overlaps_of_splits(saved):
