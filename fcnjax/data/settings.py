@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,6 +14,9 @@ from fcnjax.errors import UserError, choose
 
 TREATMENTS = ("ignore", "object")  # config.data.crowd and .boxes
 CACHES = ("device", "disk", "host")  # config.data.cache
+# Keys with the name of a file or folder, or a part of one.
+_PATHS = ("root", "images", "masks", "annotations", "mask_suffix", "train_split", "eval_split")
+MOST_BYTES = 1000  # of such a name: three of them and a file's name make a path
 PAGES = ("", "channels", "first")  # config.data.pages
 
 
@@ -61,6 +65,8 @@ _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
 def check_settings(config: ConfigDict) -> None:
     """Raises UserError for a value of `config.data`, or a seed, that cannot be; names the key."""
     data = config.data
+    for key in _PATHS:
+        _check_path(data, key)
     for key, (fits, words) in _ENTRIES.items():
         for entry in data[key]:
             if not fits(entry):
@@ -100,3 +106,18 @@ def check_normalisation(data: ConfigDict) -> None:
         )
     if not all(data.std):
         raise UserError(f"config.data.std: {data.std} has a 0")
+
+
+def _check_path(data: ConfigDict, key: str) -> None:
+    """Refuses a name that no file can have, or one in a folder that is closed."""
+    name = data[key]
+    if "\0" in name or len(name.encode(errors="replace")) > MOST_BYTES:
+        raise UserError(
+            f"config.data.{key}: {name!r} is no name of a file; valid: at most {MOST_BYTES} bytes, "
+            "none of them NUL"
+        )
+    try:
+        # Of the names that are left this one test tells: it is False for a name that is not there.
+        Path(data.root or ".", name).is_dir()
+    except OSError as error:
+        raise UserError(f"config.data.{key}: {name!r}: {error.strerror}") from error

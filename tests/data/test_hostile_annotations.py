@@ -217,6 +217,12 @@ def test_no_other_image_is_opened(tmp_path):
             find_image(name, folder, file)
     refused(labelme(tmp_path / "labelme", imagePath="x" * 5000), "is no path inside")
     refused(labelme(tmp_path / "labelme", imagePath=["a.png"]), "valid: a text")
+    segment = f"<object><name>cat</name><segm><mask>{'x' * 5000}</mask></segm></object>"
+    picture(tmp_path / "xml" / "a.png")
+    for name in "ab":
+        head = f"<filename>{name}.png</filename>"
+        (tmp_path / f"xml/{name}.xml").write_text(f"<annotation>{head}{segment}</annotation>")
+    refused(config_of("labelme", tmp_path / "xml"), "shape 1: no mask 'xxx")
 
 
 XML_HEAD = '<?xml version="1.0" encoding="{}"?>'

@@ -20,6 +20,9 @@ BAD = {
     "mirror_pairs=(('a',),)": "pairs of two classes",
     "cache=ram": "unknown 'ram'",
     "class_crop=2": "probabilities",
+    f"images={'a' * 300}": "File name too long",
+    f"annotations={'a/' * 600}": "is no name of a file",
+    "train_split=a\0b": "none of them NUL",
 }
 
 

@@ -211,7 +211,7 @@ def _listed(path: Path, root: Path, names: frozenset[str]) -> list[int]:
     found = []
     for line, name in read_names(path):
         number = name.removesuffix(".jpg")
-        if not number.isdecimal():
+        if not re.fullmatch("[0-9]{1,9}", number):
             raise UserError(f"{path}, line {line}: {name!r} is no number of an image")
         if f"{int(number)}.jpg" not in names:
             raise UserError(f"{path}, line {line}: no image {int(number)}.jpg in {root / IMAGES}")

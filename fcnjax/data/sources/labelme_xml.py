@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from fcnjax.data.annotations.xml_files import parse_xml, text_of
 from fcnjax.errors import UserError
+from fcnjax.files import first_file
 
 
 def read_xml(path: Path) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def _mask_file(path: Path, name: str, where: str) -> Path:
     """The PNG of a mask: in the folder `Masks` beside the XML, or beside its folder."""
     folders = (path.parent / "Masks", path.parent.parent / "Masks" / path.parent.name)
     # The name alone: CVAT and LabelMe write no folders.
-    found = [folder / Path(name).name for folder in folders if (folder / Path(name).name).is_file()]
-    if not name or not found:
+    found = first_file(folder / Path(name).name for folder in folders) if name else None
+    if found is None:
         raise UserError(f"{where}: no mask {name!r} in {folders[0]}")
-    return found[0]
+    return found
