@@ -14,8 +14,9 @@ from fcnjax.data.volume_limits import inflated_limit
 from fcnjax.errors import UserError
 
 MAGIC_AT, MAGIC = 128, b"DICM"
-# An element takes one read or two, of 3 microseconds; the groups of 10,000 frames about 500,000.
-MOST_READS = 800_000
+# An element takes one read or two, of 3 microseconds. Of the groups of frames, where no length is
+# given, it is some 100 a frame.
+MOST_READS = 1_200_000
 
 
 class Elements(NamedTuple):
