@@ -233,7 +233,7 @@ def test_a_damaged_raster_leaves_no_folder(once, tmp_path, monkeypatch, capsys):
         return read(self, window)
 
     monkeypatch.setattr(rasters.RasterWindows, "read", fails)
-    assert predict(*options, f"--out={tmp_path / 'out'}") == 1
+    assert predict(*options, f"--out={tmp_path / 'out'}") == 2
     assert "land.tif: is damaged" in "".join(capsys.readouterr())
     assert not (tmp_path / "out" / ".land.tiles").exists()
 
