@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+import tifffile
 
 from fcnjax.data.readers.bands import place_of, read_bands, read_header, read_stored
 from fcnjax.errors import UserError
@@ -215,3 +216,26 @@ def test_a_block_of_a_small_file(tmp_path, monkeypatch):
     monkeypatch.setattr("fcnjax.data.readers.limits.BYTES_PER_FILE_BYTE", 1)
     with pytest.raises(UserError, match="a block: is 256x256 pixels of 1 bytes"):
         read(path)
+
+
+def test_tens_of_thousands_of_bands(tmp_path):
+    path = write(tmp_path / "a.tif", count=1, interleave="band")
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[277].offset + 8
+    content = bytearray(path.read_bytes())
+    content[place : place + 2] = (32767).to_bytes(2, "little")
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="has 32767 bands; the most that are read is 4096"):
+        read(path)
+
+
+def test_the_code_stream_of_a_jpeg_2000_is_not_walked(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.jp2", driver="JP2OpenJPEG", REVERSIBLE="YES", QUALITY=100)
+    tags = rasterio.DatasetReader.tags
+
+    def of_bands(self, bidx=0, ns=None):
+        assert bidx or ns != "IMAGE_STRUCTURE"
+        return tags(self, bidx, ns)
+
+    monkeypatch.setattr("rasterio.DatasetReader.tags", of_bands, raising=False)
+    assert (read(path) == 7).all()

@@ -20,7 +20,7 @@ import numpy as np
 
 from fcnjax.data.labels.whole_numbers import whole_numbers
 from fcnjax.data.readers.channels import CMYK, Bands, choose_bands, combine
-from fcnjax.data.readers.gdal import gdal_options, open_raster, transform_of
+from fcnjax.data.readers.gdal import gdal_options, image_structure, open_raster, transform_of
 from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.stored import RGB, ImageHeader
 from fcnjax.data.readers.tiff.read import read_tiff_header
@@ -160,7 +160,7 @@ def _choose(path: str | Path, raster: Any, names: Sequence[str]) -> list[int]:
 
 
 def _is_cmyk(raster: Any) -> bool:
-    return raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE") == "CMYK"
+    return image_structure(raster).get("SOURCE_COLOR_SPACE") == "CMYK"
 
 
 def _marks(raster: Any) -> list[str]:
@@ -172,7 +172,7 @@ def _marks(raster: Any) -> list[str]:
 
 
 def _is_white_zero(raster: Any) -> bool:
-    return raster.tags(ns="IMAGE_STRUCTURE").get("MINISWHITE") == "YES"
+    return image_structure(raster).get("MINISWHITE") == "YES"
 
 
 def _palette(raster: Any, index: int) -> list[RGB] | None:
@@ -247,7 +247,7 @@ def _open(path: str | Path, pages: str) -> Any:
     if Path(path).suffix.lower() in _TIFF:
         _refuse_tiff(path, pages)
     raster = open_raster(path)
-    if (colours := raster.tags(ns="IMAGE_STRUCTURE").get("SOURCE_COLOR_SPACE")) == "CIELAB":
+    if (colours := image_structure(raster).get("SOURCE_COLOR_SPACE")) == "CIELAB":
         raster.close()
         raise UserError(f"{path}: has colours of the kind {colours}, which cannot be read")
     return raster

@@ -48,6 +48,7 @@ _OPTIONS = {
     "GDAL_HTTP_MAX_RETRY": "0",
 }
 _WORLD_FILE_BYTES = 4096
+MOST_BANDS = 4096  # GDAL takes long for tens of thousands
 
 
 @contextlib.contextmanager
@@ -114,6 +115,10 @@ def _checked(path: Path, driver: str) -> Any:
         raster = stack.enter_context(rasterio.open(path, driver=driver))
         if not raster.count:
             raise UserError(f"{path}: has no bands")
+        if raster.count > MOST_BANDS:
+            raise UserError(
+                f"{path}: has {raster.count} bands; the most that are read is {MOST_BANDS}"
+            )
         if raster.tags(ns="OVERVIEWS"):
             raise UserError(f"{path}: has overviews in another file (OVERVIEW_FILE), not read here")
         # The files of a VRT are checked before. An image of ERDAS may have one with its pixels.
@@ -134,16 +139,19 @@ def _refuse_blocks(path: Path, raster: Any) -> None:
     ]
     if raster.driver == "JP2OpenJPEG":
         sizes = [4] * raster.count
-    together = raster.profile.get("interleave") == "pixel"
-    for (height, width), size in zip(raster.block_shapes, sizes, strict=True):
-        refuse_large(
-            f"{path}, a block",
-            height,
-            width,
-            sum(sizes) if together else size,
-            max(most_pixels(), MOST_PIXELS),
-            file_size(path),
-        )
+    if image_structure(raster).get("INTERLEAVE") == "PIXEL":
+        sizes = [sum(sizes)] * raster.count
+    most, file_bytes = max(most_pixels(), MOST_PIXELS), file_size(path)
+    for shape, size in set(zip(raster.block_shapes, sizes, strict=True)):
+        refuse_large(f"{path}, a block", *shape, size, most, file_bytes)
+
+
+def image_structure(raster: Any) -> dict[str, str]:
+    """The metadata of a raster on the arrangement of its pixels; nothing for a JPEG 2000.
+
+    For those GDAL walks through the whole code stream, in a damaged file without end.
+    """
+    return {} if raster.driver == "JP2OpenJPEG" else raster.tags(ns="IMAGE_STRUCTURE")
 
 
 def transform_of(path: str | Path, raster: Any) -> Any:
