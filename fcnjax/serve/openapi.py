@@ -62,10 +62,12 @@ def _answer(words: str, schema: dict[str, Any], kind: str = protocol.JSON) -> di
 def _refusals(*statuses: int) -> dict[str, Any]:
     words = {
         400: "The request is not valid; the message says why",
+        403: "The request comes from a page of another origin",
         404: "The model is another",
         408: "The body did not arrive in time",
         413: "The body or the image is too large",
         415: "The body is compressed",
+        421: "The header Host names another server",
         503: "The server is busy, or warming up",
     }
     answers = {str(status): _answer(words[status], _ref("Error")) for status in statuses}
@@ -110,7 +112,7 @@ def _segment() -> dict[str, Any]:
                 "multipart/form-data": {"schema": form},
             },
         },
-        "responses": {"200": answer, **_refusals(400, 408, 413, 415, 503)},
+        "responses": {"200": answer, **_refusals(400, 403, 408, 413, 415, 421, 503)},
     }
 
 
@@ -133,7 +135,7 @@ def _infer() -> dict[str, Any]:
         "summary": "Labels a batch of images",
         "parameters": [length],
         "requestBody": {"required": True, "content": body},
-        "responses": {"200": answer, **_refusals(400, 404, 408, 413, 415, 503)},
+        "responses": {"200": answer, **_refusals(400, 403, 404, 408, 413, 415, 421, 503)},
     }
 
 
