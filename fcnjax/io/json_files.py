@@ -115,8 +115,9 @@ def field(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> An
     if key not in entry:
         raise UserError(f"{where}: has no {key!r}")
     value = entry[key]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        kinds = kind if isinstance(kind, tuple) else (kind,)
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    # A bool is an int to Python.
+    if not isinstance(value, kind) or (isinstance(value, bool) and not {bool, object} & {*kinds}):
         words = " or ".join(_WORDS[k] for k in kinds)
         raise UserError(f"{where}: {key!r} is {str(value)[:40]!r}; valid: {words}")
     return value

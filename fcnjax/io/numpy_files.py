@@ -29,7 +29,12 @@ _LONGEST_DIRECTORY = 2**10 * MAX_MEMBERS  # bytes
 _END_MARK, _END_64_MARK = b"PK\5\6", b"PK\6\7"
 _END = struct.Struct("<4s4H2LH")
 _HIGHEST_RATIO = 1100  # of deflate: 1032
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_HEADERS = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+    # As 2.0, but for names of fields, which arrays of numbers do not have.
+    (3, 0): npy.read_array_header_2_0,
+}
 
 
 class Header(NamedTuple):

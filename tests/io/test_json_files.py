@@ -3,7 +3,7 @@ import os
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.io.json_files import MAX_DEPTH, parse_json, read_json
+from fcnjax.io.json_files import MAX_DEPTH, field, parse_json, read_json
 from fcnjax.io.regular_files import read_file
 
 
@@ -78,3 +78,22 @@ def test_no_wait_for_fifos_and_devices(tmp_path):
     for path in (tmp_path / "fifo", "/dev/zero"):
         with pytest.raises(UserError, match="is not a regular file"):
             read_file(path)
+
+
+def test_fields():
+    entry = {"a": True, "b": 1, "c": "x" * 100}
+    assert field(entry, "a", bool, "f") is True
+    assert field(entry, "a", object, "f") is True
+    assert field(entry, "b", (int, str), "f") == 1
+    for key, kind, words in (
+        ("a", int, "'a' is 'True'; valid: a whole number"),
+        ("a", (int, str), "'a' is 'True'; valid: a whole number or a text"),
+        ("b", bool, "'b' is '1'; valid: true or false"),
+        ("c", list, f"'c' is {'x' * 40!r}; valid: a list"),
+        ("d", int, "has no 'd'"),
+    ):
+        with pytest.raises(UserError) as error:
+            field(entry, key, kind, "f")
+        assert str(error.value) == f"f: {words}"
+    with pytest.raises(UserError, match="f: is not an object with keys such as 'a'"):
+        field([], "a", int, "f")
