@@ -30,7 +30,7 @@ from fcnjax.errors import UserError
 from fcnjax.hosts import on_first
 from fcnjax.io.disk_faults import disk_fault
 from fcnjax.metrics import lower_is_better
-from fcnjax.quiet_saves import quiet_saves
+from fcnjax.runtime.quiet_saves import quiet_saves
 from fcnjax.train_state import TrainState
 
 FOLDER = "checkpoints"

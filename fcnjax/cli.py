@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 
-from fcnjax import __version__, stop_signals, subcommands
-from fcnjax.compile_cache import prepare_compile_cache, warn_in_one_line
+from fcnjax import __version__, subcommands
 from fcnjax.errors import UserError
 from fcnjax.io.terminal import discard
-from fcnjax.machine_faults import machine_fault
+from fcnjax.runtime import stop_signals
+from fcnjax.runtime.compile_cache import prepare_compile_cache, warn_in_one_line
+from fcnjax.runtime.machine_faults import machine_fault
 
 COMMANDS = {
     "train": ("fcnjax.train", "train a model, or go on with a run that was stopped"),

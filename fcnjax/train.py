@@ -44,9 +44,9 @@ from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.patience import Patience
 from fcnjax.resume import prepare_run
+from fcnjax.runtime.stop_signals import collected
 from fcnjax.settings import check_config
 from fcnjax.steps import make_train_step
-from fcnjax.stop_signals import collected
 from fcnjax.train_state import (
     ONCE,
     TrainState,

@@ -10,8 +10,8 @@ import pytest
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.doctor import check
-from fcnjax.data.volume_orientation import Turn, check_orientation, oblique_by, turn_to
-from fcnjax.data.volumes import load_header
+from fcnjax.data.volumes.orientation import Turn, check_orientation, oblique_by, turn_to
+from fcnjax.data.volumes.read import load_header
 from fcnjax.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")

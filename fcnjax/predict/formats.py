@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
-from fcnjax.data.volumes import SUFFIXES, is_volume
+from fcnjax.data.volumes.read import SUFFIXES, is_volume
 from fcnjax.errors import UserError
 from fcnjax.predict.clips import label_video
 from fcnjax.predict.label import Item, Outcome

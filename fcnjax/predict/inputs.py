@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcnjax.data.dicom import holds_dicom, is_series
 from fcnjax.data.folder_files import folders_below
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.volumes.dicom import holds_dicom, is_series
 from fcnjax.errors import UserError
 from fcnjax.predict.fetch import local_path
 from fcnjax.predict.formats import LISTED

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.volume_orientation import Turn, orientation_of
-from fcnjax.data.volumes import SliceReading, load_header
+from fcnjax.data.volumes.orientation import Turn, orientation_of
+from fcnjax.data.volumes.read import SliceReading, load_header
 from fcnjax.errors import UserError
 from fcnjax.files import atomic
 from fcnjax.predict.batches import label_in_batches

@@ -6,8 +6,9 @@ import pytest
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import open_source, resolve, volumes
+from fcnjax.data import open_source, resolve
 from fcnjax.data.sources import nifti
+from fcnjax.data.volumes import read as volumes
 from fcnjax.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")

@@ -5,7 +5,7 @@ of the first volume to train on. Slices are taken along `config.data.axis` of th
 first of the two axes left is the image's rows. Intensities from the low to the high of
 `config.data.intensity` become 0 to 65535; where it is (), those are the 0.5 and 99.5 percentiles of
 each volume.
-How files are read, and which are read fast: `fcnjax/data/volumes.py`.
+How files are read, and which are read fast: `fcnjax/data/volumes/read.py`.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ from fcnjax.data.skipping import LEAST_FAILED, readable, skips
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.folders import stem_of
-from fcnjax.data.volume_orientation import orientation_of
-from fcnjax.data.volumes import (
+from fcnjax.data.volumes.orientation import orientation_of
+from fcnjax.data.volumes.read import (
     SUFFIXES,
     SliceReading,
     label_values,

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from fcnjax.data.library_errors import errors_of
-from fcnjax.data.volume_limits import refuse_large_volume
+from fcnjax.data.volumes.library_errors import errors_of
+from fcnjax.data.volumes.limits import refuse_large_volume
 from fcnjax.errors import UserError
 
 MOST_DEFLATED = 1032  # bytes that a byte of deflate, the compression of gzip, can hold

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.dicom_elements import read_elements
-from fcnjax.data.dicom_header import PIXEL_KEYWORDS, Header
-from fcnjax.data.dicom_values import Values
-from fcnjax.data.library_errors import errors_of
 from fcnjax.data.readers.codestream import codestream_size
-from fcnjax.data.volume_limits import refuse_large_volume
+from fcnjax.data.volumes.dicom_elements import read_elements
+from fcnjax.data.volumes.dicom_header import PIXEL_KEYWORDS, Header
+from fcnjax.data.volumes.dicom_values import Values
+from fcnjax.data.volumes.library_errors import errors_of
+from fcnjax.data.volumes.limits import refuse_large_volume
 from fcnjax.errors import UserError
 
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")

@@ -6,7 +6,7 @@ import zlib
 import pytest
 from jax._src.lru_cache import LRUCache
 
-from fcnjax.compile_cache import prepare_compile_cache, repair, warn_in_one_line
+from fcnjax.runtime.compile_cache import prepare_compile_cache, repair, warn_in_one_line
 
 ENTRY = zlib.compress(b"program" * 100)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.library_errors import errors_of
+from fcnjax.data.volumes.library_errors import errors_of
 from fcnjax.errors import UserError
 from fcnjax.printable import printable
 

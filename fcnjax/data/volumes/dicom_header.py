@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcnjax.data.dicom_elements import read_elements
-from fcnjax.data.dicom_values import Values
-from fcnjax.data.library_errors import errors_of
-from fcnjax.data.volume_limits import LONGEST_AXIS
+from fcnjax.data.volumes.dicom_elements import read_elements
+from fcnjax.data.volumes.dicom_values import Values
+from fcnjax.data.volumes.library_errors import errors_of
+from fcnjax.data.volumes.limits import LONGEST_AXIS
 from fcnjax.errors import UserError
 
 # Of pixels by their keyword: the bits that a value may take.

@@ -9,9 +9,9 @@ import re
 import warnings
 from pathlib import Path
 
-from fcnjax.data.dicom_elements import MAGIC, MAGIC_AT
-from fcnjax.data.dicom_header import Header, read_header
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.volumes.dicom_elements import MAGIC, MAGIC_AT
+from fcnjax.data.volumes.dicom_header import Header, read_header
 from fcnjax.errors import UserError
 
 DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")

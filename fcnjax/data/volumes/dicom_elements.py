@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from fcnjax.data.dicom_values import Values
-from fcnjax.data.library_errors import errors_of
 from fcnjax.data.readers.limits import VARIABLE, TooLarge
-from fcnjax.data.volume_limits import inflated_limit
+from fcnjax.data.volumes.dicom_values import Values
+from fcnjax.data.volumes.library_errors import errors_of
+from fcnjax.data.volumes.limits import inflated_limit
 from fcnjax.errors import UserError
 
 MAGIC_AT, MAGIC = 128, b"DICM"

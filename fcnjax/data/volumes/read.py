@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.dicom import is_dicom, is_series
-from fcnjax.data.dicom_volume import load_dicom
 from fcnjax.data.labels.whole_numbers import whole_numbers
-from fcnjax.data.library_errors import errors_of
-from fcnjax.data.nifti_file import is_sliced, open_nifti, read_voxels
-from fcnjax.data.volume_orientation import Turn, check_orientation, turn_to
+from fcnjax.data.volumes.dicom import is_dicom, is_series
+from fcnjax.data.volumes.dicom_volume import load_dicom
+from fcnjax.data.volumes.library_errors import errors_of
+from fcnjax.data.volumes.nifti_file import is_sliced, open_nifti, read_voxels
+from fcnjax.data.volumes.orientation import Turn, check_orientation, turn_to
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")

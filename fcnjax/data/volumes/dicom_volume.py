@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.dicom import read_headers
-from fcnjax.data.dicom_header import NEAREST, Frame, Header
-from fcnjax.data.dicom_pixels import read_frames, refuse_undecodable
+from fcnjax.data.volumes.dicom import read_headers
+from fcnjax.data.volumes.dicom_header import NEAREST, Frame, Header
+from fcnjax.data.volumes.dicom_pixels import read_frames, refuse_undecodable
 from fcnjax.errors import UserError
 
 MOST_OFF = 0.1  # of the distance of slices, how far one may lie from where it should
@@ -48,7 +48,7 @@ class Slice(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
-    """Reads a source as `fcnjax/data/dicom.py` has them; the last one is kept.
+    """Reads a source as `fcnjax/data/volumes/dicom.py` has them; the last one is kept.
 
     Args:
         source: The source.

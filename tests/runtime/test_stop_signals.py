@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from fcnjax import cli, stop_signals
+from fcnjax import cli
+from fcnjax.runtime import stop_signals
 
 
 def run(monkeypatch, action):
