@@ -11,7 +11,7 @@ _M_ARENA_MAX = -8  # of <malloc.h>
 def limit_arenas(count: int = 2) -> None:
     """Has glibc's threads share so many heaps, before they are started; elsewhere does nothing.
 
-    By default there are eight for each core, and each keeps the most that it ever held.
+    By default there may be eight for each core, and each keeps freed memory of its own.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
