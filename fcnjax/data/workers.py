@@ -17,6 +17,7 @@ from fcnjax.data import shared_memory
 from fcnjax.errors import UserError
 
 GRACE_S = 20.0  # for which a worker outlives SIGTERM
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _KILLED = re.compile(r"Worker process was terminated unexpectedly with exit code (-?\d+)")
 
 
@@ -33,15 +34,34 @@ def worker_batches(stream: "grain.IterDataset", count: int) -> Iterator[dict[str
         start = functools.partial(_start_worker, prefix)
         stream = stream.mp_prefetch(options, worker_init_fn=start)
         with contextlib.closing(iter(stream)) as iterator:
+            with _blocked_signals():  # the workers start with the first batch
+                batch = _next(iterator)
             while True:
-                try:
-                    batch = next(iterator)
-                except RuntimeError as error:
-                    # Grain has no class of its own for it.
-                    if killed := _KILLED.search(str(error)):
-                        raise _killed_worker(int(killed[1])) from error
-                    raise
                 yield batch
+                batch = _next(iterator)
+
+
+@contextlib.contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Blocks signals that ask to end, here and in the processes that are started in the block.
+
+    A worker unblocks them once it can handle them: one that comes before would end it.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _next(iterator: Iterator[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    try:
+        return next(iterator)
+    except RuntimeError as error:
+        # Grain has no class of its own for it.
+        if killed := _KILLED.search(str(error)):
+            raise _killed_worker(int(killed[1])) from error
+        raise
 
 
 def _killed_worker(exit_code: int) -> UserError:
@@ -75,6 +95,7 @@ def _start_worker(prefix: str | None, index: int, count: int) -> None:
         timer.start()
 
     signal.signal(signal.SIGTERM, end_later)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
     def watch() -> None:
         multiprocessing.parent_process().join()

@@ -1,12 +1,15 @@
 """Segments of data workers that are killed."""
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -77,3 +80,23 @@ def test_a_killed_worker_is_one_line_and_leaves_nothing(shapes, tiny_options):
         list(batches)
     token = shared_memory._claim_token()
     assert not list(shared_memory.FOLDER.glob(f"{token}-*"))
+
+
+def test_workers_that_are_not_ready_outlive_a_signal_to_the_group(shapes, tiny_options):
+    config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.data.workers=2"])
+    config, _ = data.resolve(config)
+    signalled = []
+
+    def signal_starting():
+        while len(signalled) < 2:
+            for worker in multiprocessing.active_children():
+                if worker.pid not in signalled:
+                    os.kill(worker.pid, signal.SIGTERM)
+                    signalled.append(worker.pid)
+            time.sleep(0.001)
+
+    threading.Thread(target=signal_starting, daemon=True).start()
+    batches = pipeline.train_batches(data.open_source(config, "train"), config, 0)
+    with contextlib.closing(batches):
+        assert len(list(itertools.islice(batches, 3))) == 3
+    assert len(signalled) == 2
