@@ -42,11 +42,13 @@ def model(channels, pages):
 
 
 def by_serve(path, case):
-    from fcnjax.serve.images import decode
+    from fcnjax.serve.images import check, decode
     from fcnjax.serve.refusal import Refused
 
     try:
-        return decode(path.read_bytes(), case.channels, 10**6, case.pages)
+        content = path.read_bytes()
+        check(content, case.pages, 10**6)
+        return decode(content, case.channels, case.pages)
     except Refused as error:
         raise UserError(error.message) from error
 

@@ -159,9 +159,9 @@ def test_a_model_of_grey_pictures_and_one_of_bands(
     from fcnjax.serve.refusal import Refused
 
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
-    assert (decode(encode(pixels), "L", 100)[..., 0] == pixels).all()
+    assert (decode(encode(pixels), "L")[..., 0] == pixels).all()
     with pytest.raises(Refused, match="has no band 'B2'"):
-        decode(encode(pixels), "B2,B3", 100)
+        decode(encode(pixels), "B2,B3")
 
 
 def test_the_page_loads_nothing_from_elsewhere(client):

@@ -17,7 +17,7 @@ from fcnjax.data.labels.mask_files import (
     read_palette,
 )
 from fcnjax.data.readers.decode import image_size, read_image
-from fcnjax.serve.images import decode
+from fcnjax.serve.images import check, decode
 from fcnjax.serve.refusal import Refused
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, TEXT
@@ -55,7 +55,9 @@ def _make_images(folder: Path) -> list[Path]:
 def _read_image(path: Path) -> None:
     image_size(path)
     try:
-        decode(path.read_bytes(), "RGB", 2**24)
+        content = path.read_bytes()
+        check(content, "", 2**24)
+        decode(content, "RGB")
     except Refused as error:
         if "\n" in str(error):
             raise ValueError("not one line") from error
