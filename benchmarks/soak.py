@@ -235,13 +235,13 @@ def check_rest(args, process, port: int, clients: Clients, before: dict, curve: 
     time.sleep(args.receive_seconds + 6)  # uvicorn keeps an idle connection for 5 s
     at_rest = observe(process, port, 0)
     curve.append({**at_rest, "seconds": curve[-1]["seconds"]})
-    print("at rest: ", {"before": before, "after": at_rest}, flush=True)
+    print("idle: ", {"before": before, "after": at_rest}, flush=True)
     if at_rest["files"] > before["files"] + 2:
         clients.record.fault(
-            "files at rest:", before["files"], "before,", at_rest["files"], "after"
+            "files while idle:", before["files"], "before,", at_rest["files"], "after"
         )
     if at_rest["held_bytes"] or at_rest["waiting_images"]:
-        clients.record.fault("held at rest:", at_rest)
+        clients.record.fault("held while idle:", at_rest)
     clients.go()
 
 

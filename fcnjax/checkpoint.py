@@ -74,7 +74,7 @@ class Checkpoints:
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
-        """What saves; reading takes a `Checkpointer` of one step, which looks at no other.
+        """The manager that saves; reading takes a `Checkpointer` of one step, which opens no other.
 
         It lists the steps as it is made: at the first save, after damaged ones were set aside.
         """

@@ -43,7 +43,7 @@ def segment_names() -> Iterator[str | None]:
         for path in FOLDER.glob(f"{prefix}-*"):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-            # The tracker warns at exit of what it was not told to forget, and prints a traceback
+            # The tracker warns at exit of what was not unregistered, and prints a traceback
             # for a name that it does not know: the worker may have died before it registered it.
             resource_tracker.register(f"/{path.name}", "shared_memory")
             resource_tracker.unregister(f"/{path.name}", "shared_memory")

@@ -19,7 +19,7 @@ from fcnjax.errors import UserError
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 POLL_S = 0.2
-# A training that was told to end may not have heard it yet when the next one starts.
+# A training may get its signal to end a little after the next one starts.
 GRACE_S = 10.0
 # A save of tens of gigabytes to a slow disk takes minutes.
 ENDING_S = 300.0
@@ -160,7 +160,7 @@ def lock_workdir(
 
 def _wait(path: Path, workdir: Path, log: Callable[[str], None], may_wait: bool) -> IO[bytes]:
     """Opens the lock file of a workdir, once no other training has it."""
-    start, told = time.monotonic(), False
+    start, logged = time.monotonic(), False
     while True:
         file = open_locked(path)
         holder = _holder(path)
@@ -175,9 +175,9 @@ def _wait(path: Path, workdir: Path, log: Callable[[str], None], may_wait: bool)
                 f"--workdir: {workdir} is being trained in by {who}; one training at a time "
                 "writes to a workdir: stop that one, or give another --workdir"
             )
-        if not told:
+        if not logged:
             log(f"{workdir} is in use by {who}; waiting up to {limit:.0f} s for it to end")
-            told = True
+            logged = True
         time.sleep(POLL_S)
 
 
@@ -207,7 +207,7 @@ def _words(holder: dict[str, Any]) -> str:
 
 
 def _is_alive(holder: dict[str, Any]) -> bool:
-    """Whether the process of a record runs, as far as this host can know."""
+    """Return whether the process of a record runs, as far as this host can know."""
     pid, started = holder.get("pid"), holder.get("started")
     if holder.get("host") != socket.gethostname() or pid == os.getpid() or started is None:
         return False

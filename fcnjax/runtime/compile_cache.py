@@ -61,7 +61,7 @@ def repair(folder: Path) -> None:
 
 
 def _is_complete(entry: Path) -> bool:
-    """Whether an entry can be decompressed."""
+    """Return whether an entry can be decompressed."""
     content = entry.read_bytes()
     # A decoder may raise whatever it likes; its module may be missing.
     with contextlib.suppress(Exception):

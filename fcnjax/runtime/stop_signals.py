@@ -72,7 +72,7 @@ def raised() -> Iterator[None]:
 
 
 def _is_swallowed(frame: FrameType | None) -> bool:
-    """Whether Python prints and drops an exception that is raised here: in a finalizer."""
+    """Return whether Python prints and drops an exception that is raised here: in a finalizer."""
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:

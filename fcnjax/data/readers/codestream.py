@@ -53,7 +53,7 @@ def _jpeg_2000_size(content: bytes) -> tuple[int, int, int]:
 
 
 def _siz(content: bytes, at: int) -> tuple[int, int, int]:
-    """What a codestream says: its segment SIZ is the first."""
+    """Reads the size of a codestream, whose segment SIZ is the first."""
     right, lower, left, upper, *tile, samples = struct.unpack_from(">8LH", content, at + 8)
     tile_width, tile_height, tile_left, tile_upper = tile
     tiles = -(-(right - tile_left) // tile_width) * -(-(lower - tile_upper) // tile_height)

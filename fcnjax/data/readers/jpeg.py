@@ -34,7 +34,7 @@ def pixel_bytes(file: File, content: bytes, bands: int, pixels: int) -> int:
 
 
 def _first_scan(content: bytes) -> tuple[int, bool]:
-    """Where the first scan begins, and whether a frame header before it is progressive.
+    """Finds the start of the first scan, and whether a frame header before it is progressive.
 
     Segments before it may hold other JPEGs, as thumbnails are.
     """

@@ -53,7 +53,7 @@ _TAGS = (
 
 
 class Frame(NamedTuple):
-    """What a file says of one of its images.
+    """The checked values of one image of a file.
 
     Attributes:
         position: `(x, y, z)` mm, the middle of the first pixel; None: the file does not say.
@@ -208,7 +208,7 @@ _OF_A_FRAME = {
 
 
 def _values(groups: list[Values], *data: Values) -> dict[str, tuple[float, ...]]:
-    """What groups, else the file itself, say of a frame."""
+    """Reads the values of a frame from its groups, or else from the file itself."""
     found = {}
     for name, (sequence, count, most) in _OF_A_FRAME.items():
         items = (group.items(sequence) for group in groups)

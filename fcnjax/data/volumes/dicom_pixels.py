@@ -72,7 +72,7 @@ def _packages(missing: Sequence[str]) -> str:
 
 
 def _least_bytes(header: Header, syntax: Any) -> int:
-    """How many bytes the pixels take at least."""
+    """The least number of bytes that the pixels take."""
     pixels = header.pixels
     if syntax.is_compressed or syntax.is_deflated:
         return pixels.frames

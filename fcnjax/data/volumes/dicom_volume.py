@@ -36,7 +36,7 @@ class Slice(NamedTuple):
 
     @property
     def of(self) -> Frame:
-        """What the file says of it."""
+        """The file's header of the image."""
         return self.header.frames[self.frame]
 
     @property
@@ -174,7 +174,7 @@ def _voxels(slices: Sequence[Slice]) -> np.ndarray:
 
 
 def _intensities(header: Header, frame: int, stored: np.ndarray) -> np.ndarray:
-    """What stored values of a frame stand for, white high."""
+    """Converts the stored values of a frame to those that they stand for, white high."""
     pixels = header.pixels
     if pixels.photometric == "MONOCHROME1":
         least = -(2 ** (pixels.bits_stored - 1)) if pixels.is_signed else 0
