@@ -31,7 +31,7 @@ def quiet_saves() -> None:
 
 
 def _is_closed_loop(unraisable: Any) -> bool:
-    """Return whether C++ called an event loop that is closed: Python's own callers have a frame above."""
+    """Return whether C++ called an event loop that is closed; Python's calls have a frame above."""
     error, frames = unraisable.exc_value, unraisable.exc_traceback
     return (
         isinstance(error, RuntimeError)
