@@ -152,6 +152,5 @@ def test_a_config_to_publish_names_no_path(tmp_path):
     config.model.init_from = "/secret/weights"
     save_config(tmp_path, without_places(config))
     assert "secret" not in (tmp_path / "config.json").read_text()
-    config.data.images, config.data.name = "photos", "owner/set"
+    config.data.images = "photos"
     assert without_places(config).data.images == "photos"
-    assert without_places(config).data.name == "owner/set"

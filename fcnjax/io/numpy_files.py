@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from fcnjax.errors import UserError
 from fcnjax.io.regular_files import read_file
 
+_WORDS = {"b": "booleans", "i": "integers", "u": "unsigned integers", "f": "floats", "U": "text"}
 NUMBERS = "biuf"  # kinds of dtypes, as `numpy.dtype.kind` has them
 TEXTS = "U"
 MAX_BYTES = 512 * 2**20  # of all arrays of an archive together
@@ -187,7 +188,8 @@ def _parse_header(start: bytes | bytearray, size: int, path: object, kinds: str)
     except Exception as error:  # the header is a Python literal, which is parsed as such
         raise UserError(f"{path}: is not a NumPy array: {_reason(error)}") from error
     if dtype.kind not in kinds or dtype.hasobject or not dtype.itemsize:
-        raise UserError(f"{path}: is an array of {dtype}; valid kinds: {', '.join(kinds)}")
+        valid = ", ".join(words for kind, words in _WORDS.items() if kind in kinds)
+        raise UserError(f"{path}: is an array of {dtype}; valid: {valid}")
     if len(shape) > _MAX_DIMENSIONS or not all(0 <= side < 2**62 for side in shape):
         raise UserError(f"{path}: has the shape {shape}; valid: at most {_MAX_DIMENSIONS} axes")
     need, there = math.prod(shape) * dtype.itemsize, size - file.tell()

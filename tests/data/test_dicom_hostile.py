@@ -162,7 +162,7 @@ def test_deep_nesting(tmp_path, tag):
     at = content.index(b"\x28\x00\x02\x00")
     path = tmp_path / "a.dcm"
     path.write_bytes(content[:at] + nested(5000, tag) + content[at:])
-    refused(path, "cannot be read as DICOM: maximum recursion depth exceeded")
+    refused(path, "cannot be read as DICOM: ")
     # Of a given length it is converted when it is accessed.
     inner = b""
     for _ in range(1500):

@@ -271,7 +271,10 @@ def test_splits(tmp_path):
         ({"label": "cat"}, ["a.json, shape 1: has no 'points'"]),
         ({"points": []}, ["a.json, shape 1: has no 'label'"]),
         (shape("cat", "mask", (1, 1), (2, 2)), ["a.json, shape 1: has no 'mask'"]),
-        (shape("cat", "mask", (1, 1), (2, 2), mask="AAAA"), ["'mask' is not a PNG in base64"]),
+        (
+            shape("cat", "mask", (1, 1), (2, 2), mask="AAAA"),
+            ["'mask' cannot be read: it is"],
+        ),
         (
             shape("cat", "mask", (1, 1), (2, 2), mask=png(np.ones((3, 2), bool))),
             ["shape 1: the mask is 2x3 pixels, and its points span 2x2"],
@@ -393,7 +396,7 @@ def test_xml_of_labelme_3(tmp_path):
     refused(config_of(tmp_path), "b.xml: declares a document type")
     (tmp_path / "Masks/a_mask_0.png").write_bytes(b"x")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=objects[0]))
-    refused(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read as a mask")
+    refused(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read: it is not a PNG")
     (tmp_path / "Masks/a_mask_0.png").unlink()
     refused(config_of(tmp_path), "a.xml, shape 2: no mask 'a_mask_0.png' in")
     write(tmp_path, [CAT])

@@ -103,7 +103,7 @@ def test_a_mask_in_a_labelme_file(tmp_path):
     config = default_config()
     config.data.update(source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
-    refused(lambda: source[0], "json, shape 1: mask: is 40000x40000", VARIABLE)
+    refused(lambda: source[0], "json, shape 1: 'mask' cannot be read: is 40000x40000", VARIABLE)
 
 
 def test_an_image_in_a_labelme_file(tmp_path):

@@ -167,8 +167,8 @@ def _read_mask(shape: dict[str, Any], where: str, most: tuple[int, int]) -> np.n
         content = read_file(file) if file else from_base64(field(shape, "mask", str, where))
         mask = read_embedded(content, most)
     except ValueError as error:
-        found = f"{file} cannot be read as a mask" if file else "'mask' is not a PNG in base64"
-        raise UserError(f"{where}: {found}: {error}") from error
+        name = file or "'mask'"
+        raise UserError(f"{where}: {name} cannot be read: {error}") from error
     if mask.alpha is not None and mask.alpha.min() != mask.alpha.max():
         return mask.alpha > 0
     return mask.coloured
