@@ -17,6 +17,7 @@ from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
+from fcnjax.evaluate.command import _override
 from fcnjax.io.json_files import read_json
 from fcnjax.model_file import read_variables
 from fcnjax.models.pretrained.sources import fetch_weights
@@ -295,3 +296,8 @@ def test_models_of_the_hub_are_loaded_by_name(published, shapes, tmp_path, monke
     assert asked == ["hf://me/model"] * 3
     assert cli.main(["evaluate", argv[0], f"--config.data.root={shapes}"]) == 2
     assert "--out: say where the scores of hf://me/model go" in capsys.readouterr().err
+
+
+def test_a_sample_set_needs_no_folder_to_be_scored(capsys):
+    _override(load_config("biomedical_stare"), [], "runs/stare")
+    assert capsys.readouterr().out == "images: stare\n"

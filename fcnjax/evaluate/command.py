@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import metrics
 from fcnjax.config import default_config, override
+from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError
 from fcnjax.evaluate.averaged import evaluate_predictor
 from fcnjax.evaluate.evaluator import Evaluator
@@ -139,7 +140,8 @@ def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
             f"--config.data.mask_values: has {len(data.mask_values)} values, and the model "
             f"has {len(data.class_names)} classes"
         )
-    if not (data.root or data.name or data.annotations):
+    # Sample sets are fetched by their own names.
+    if not (data.root or data.name or data.annotations or data.source in SAMPLES):
         raise UserError(
             f"--config.data.root: {workdir} names no images to score; give their folder, or "
             "--config.data.name for the sources hf and tfds"
@@ -153,8 +155,8 @@ def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
             "this option, with the same or with another one"
         )
     if jax.process_index() == 0:
-        places = filter(None, (data.root, data.name, data.annotations))
-        print(f"images: {', '.join(places)}", flush=True)
+        places = list(filter(None, (data.root, data.name, data.annotations)))
+        print(f"images: {', '.join(places or [data.source])}", flush=True)
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
