@@ -31,7 +31,6 @@ _RANGES = {
         "examples": (0, 1000),
     },
     "data": {"workers": (0, 1024), "axis": (0, 2), "folds": (0, 10_000), "fold": (0, 9_999)},
-    "mesh": {"data": (-1, 2**20), "fsdp": (1, 2**20), "spatial": (1, 2**20)},
 }
 
 

@@ -142,9 +142,11 @@ def holds_run(workdir: Path) -> bool:
     """Return whether a workdir holds a run.
 
     A start that failed, as for want of its weights, leaves a config and a split, and no run.
+    Hidden files, such as the lock, are none of a run.
     """
     return (workdir / CONFIG_FILE).is_file() and any(
-        path.is_file() and path.name not in BEFORE_A_RUN for path in workdir.rglob("*")
+        path.is_file() and path.name not in BEFORE_A_RUN and not path.name.startswith(".")
+        for path in workdir.rglob("*")
     )
 
 

@@ -9,9 +9,16 @@
 #   bash launch/fuzz.sh all 2000
 #   bash launch/fuzz.sh coco 1 --first=17   one case again
 #
-# Exit code 1 where a case is at fault; `--help` lists the readers.
+# Exit code 1 where a case is at fault. `.venv/bin/python -m tests.fuzz --help` lists the readers.
 
 set -euo pipefail
+
+case " $* " in
+*" -h "* | *" --help "*)
+  sed -n '2,/^$/s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+  exit 0
+  ;;
+esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 bash launch/setup.sh dev
