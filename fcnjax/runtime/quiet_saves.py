@@ -8,6 +8,7 @@ first are reported by the event loop, which nobody waits for any more: by asynci
 import functools
 import logging
 import sys
+import traceback
 import warnings
 from typing import Any
 
@@ -18,8 +19,7 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 @functools.cache
 def quiet_saves() -> None:
     """Suppresses these reports for the rest of the process; other errors are reported as before."""
-    # The message holds the path of the coroutine's file.
-    logging.getLogger("asyncio").addFilter(lambda record: "orbax" not in record.getMessage())
+    logging.getLogger("asyncio").addFilter(lambda record: not _is_of_orbax(record))
     warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)
     report = sys.unraisablehook
 
@@ -28,6 +28,14 @@ def quiet_saves() -> None:
             report(unraisable)
 
     sys.unraisablehook = hook
+
+
+def _is_of_orbax(record: logging.LogRecord) -> bool:
+    """Return whether a report is of a task or future of Orbax, which raises the error itself."""
+    # The message on a task holds the path of its coroutine's file, that on a future none.
+    frames = traceback.walk_tb(record.exc_info[2]) if record.exc_info else ()
+    paths = [frame.f_code.co_filename for frame, _ in frames]
+    return any("orbax" in text for text in (record.getMessage(), *paths))
 
 
 def _is_closed_loop(unraisable: Any) -> bool:
