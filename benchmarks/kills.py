@@ -304,10 +304,13 @@ def _fill_disk(runs: Trainings, disk: Path, alone: Path, target: int, isolated: 
     ballast = disk / "ballast"
     if isolated:
         _wait(process, lambda: runs.logged() >= step, 120)
-        # Less than a checkpoint has; the run may take some of it meanwhile.
-        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
-            while shutil.disk_usage(disk).free > share * 0.8 * sum(sizes):
-                file.write(bytes(2**14))
+        # Less than a checkpoint has. The run frees some where it removes an old checkpoint.
+        with ballast.open("wb", buffering=0) as file:
+            while process.poll() is None:
+                with contextlib.suppress(OSError):
+                    while shutil.disk_usage(disk).free > share * 0.8 * sum(sizes):
+                        file.write(bytes(2**14))
+                time.sleep(0.01)
     process.wait(120)
     ballast.unlink(missing_ok=True)
     return _row("save", "disk full", runs, process, errors, begin)
