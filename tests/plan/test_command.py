@@ -42,7 +42,7 @@ def test_one_batch_alone(plan, here):
         (["--topology=cpu:1", "--batch=0"], "--batch: 0 does not divide over 1 device"),
         (
             ["--topology=cpu:1", "--config.train.batch_size=0"],
-            "config.train.batch_size: 0 does not",
+            "config.train.batch_size: 0 is not in",
         ),
         (["--topology=cpu:1", "--config.data.class_names=()"], "give --config.data.class_names="),
         (["--topology=cpu:1", "--config.data.cache=device"], "config.data.cache: device keeps"),
