@@ -11,6 +11,20 @@ from fcnjax import cli
 from fcnjax.runtime import stop_signals
 
 
+@pytest.fixture(autouse=True)
+def usual_handlers():
+    """The handlers of a process in a terminal; `nohup bash launch/test.sh &` ignores signals."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def run(monkeypatch, action):
     """The exit code of a command that does this."""
 
