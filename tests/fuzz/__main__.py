@@ -130,6 +130,13 @@ def table(results: dict[str, Result]) -> str:
     return "\n".join(lines)
 
 
+def _temporary_folder() -> Path:
+    """A folder in memory where there is room: copying folders takes most of the time of a case."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
+    return Path(tempfile.mkdtemp(prefix="fcnjax-fuzz-", dir=memory if roomy else None))
+
+
 def main(argv: list[str] | None = None) -> int:
     """Returns 0 where each case was read or refused in one line, in time and in memory, else 1."""
     parser = argparse.ArgumentParser(
@@ -144,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first case (0)")
     parser.add_argument("--work", type=Path, help="a folder for files at fault (a temporary one)")
     args = parser.parse_args(argv)
-    work = (args.work or Path(tempfile.mkdtemp(prefix="fcnjax-fuzz-"))).absolute()
+    work = (args.work or _temporary_folder()).absolute()
     work.mkdir(parents=True, exist_ok=True)
     names = list(TARGETS) if args.reader == "all" else [args.reader]
     # A process that aborts writes no memory to the disk.
