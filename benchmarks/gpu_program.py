@@ -81,11 +81,11 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
     from jax.experimental import topologies
     from subjects import our_config
 
-    from fcnjax.mesh import batch_sharding, mesh_of, replicated
     from fcnjax.models import build_model, make_fold, traced_for
     from fcnjax.optim import make_optimizer
-    from fcnjax.steps import make_predict_step, make_train_step, target_of
-    from fcnjax.train_state import init_state, init_variables
+    from fcnjax.parallel.mesh import batch_sharding, mesh_of, replicated
+    from fcnjax.training.state import init_state, init_variables
+    from fcnjax.training.step import make_predict_step, make_train_step, target_of
 
     topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
     mesh = mesh_of(topology.devices, 1)

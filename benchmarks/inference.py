@@ -68,7 +68,7 @@ def our_contender(peer, config, data, args):
     from timing import Contender, warmed
 
     from fcnjax.models import make_fold
-    from fcnjax.steps import make_predict_step
+    from fcnjax.training.step import make_predict_step
 
     model, variables = peers.our_model(peer, config)
     variables = make_fold(model)(variables)

@@ -82,7 +82,7 @@ def config_of(root: Path, kind: str, cache: str | None, workers: int):
 def our_batches(root: Path, kind: str, cache: str | None, workers: int) -> Iterator[dict]:
     """Our batches, without end."""
     from fcnjax.data import open_source
-    from fcnjax.data.pipeline import train_batches
+    from fcnjax.data.loading.pipeline import train_batches
 
     config = config_of(root, kind, cache, workers)
     return train_batches(open_source(config, "train"), config, 0)
@@ -150,7 +150,7 @@ def in_turn(
     makers: dict[str, Callable], workers: int, seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
     """Images a second, and a second of processor time, of each chunk; the contenders in turn."""
-    from fcnjax.data.pipeline import READ_THREADS
+    from fcnjax.data.loading.pipeline import READ_THREADS
 
     found = {name: [] for name in makers}
     for _ in range(CHUNKS):
@@ -222,8 +222,8 @@ def augmentation() -> dict[str, dict]:
     import jax
     import numpy as np
 
-    from fcnjax.data.augment import augment_batch
-    from fcnjax.data.canvas import canvas_size
+    from fcnjax.augment import augment_batch
+    from fcnjax.data.loading.canvas import canvas_size
 
     device = jax.devices()[0].device_kind
     print(f"\naugmentation of {AUGMENTED} of {CROP[0]}x{CROP[1]} on {device}")

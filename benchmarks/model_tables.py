@@ -15,13 +15,13 @@ from typing import Any
 
 import jax
 
-from fcnjax.inspect.describe import SIDE, describe_decoder, describe_encoder
-from fcnjax.inspect.multiply_adds import multiply_adds
-from fcnjax.inspect.text import millions, products
+from fcnjax.cli.models.parity import compare, read_entries
+from fcnjax.inspection.summaries.describe import SIDE, describe_decoder, describe_encoder
+from fcnjax.inspection.summaries.multiply_adds import multiply_adds
+from fcnjax.inspection.summaries.text import millions, products
+from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import DECODERS, ENCODERS, Segmenter
-from fcnjax.models.pretrained.parity import compare, read_entries
 from fcnjax.models.pretrained.references import reference
-from fcnjax.tracing.program import trace
 
 
 def measured(entry: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import nn
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.names import LEAVES
-from fcnjax.train_state import init_variables
+from fcnjax.training.state import init_variables
 
 
 class UNet(nn.Module):

@@ -3,9 +3,9 @@
 from ml_collections import ConfigDict
 
 from fcnjax.config import default_config
-from fcnjax.inspect.multiply_adds import multiply_adds
+from fcnjax.inspection.summaries.multiply_adds import multiply_adds
+from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import Segmenter
-from fcnjax.tracing.program import trace
 
 CLASSES = 21
 IGNORED = 255

@@ -82,12 +82,12 @@ def make_raster(path: Path, size: int) -> None:
 
 def make_workdir(folder: str, widths: str) -> None:
     """Writes a workdir with a U-Net's first weights."""
-    from fcnjax.checkpoint import Checkpoints
     from fcnjax.config import load_config
     from fcnjax.models import build_model
     from fcnjax.optim import make_optimizer
-    from fcnjax.train_state import init_state, init_variables
-    from fcnjax.workdir import save_config
+    from fcnjax.training.checkpoint import Checkpoints
+    from fcnjax.training.state import init_state, init_variables
+    from fcnjax.training.workdir import save_config
 
     options = {
         "model.widths": widths,

@@ -59,10 +59,10 @@ def our_contender(peer, config, data, args):
     import subjects
     from timing import Contender, warmed
 
-    from fcnjax.mesh import batch_sharding, make_mesh
     from fcnjax.optim import make_optimizer
-    from fcnjax.steps import make_train_step
-    from fcnjax.train_state import init_state
+    from fcnjax.parallel.mesh import batch_sharding, make_mesh
+    from fcnjax.training.state import init_state
+    from fcnjax.training.step import make_train_step
 
     model, variables = peers.our_model(peer, config)
     image, _, label = data

@@ -10,14 +10,14 @@ __version__ = "0.1.0"
 __all__ = ["build_model", "load"]
 
 if TYPE_CHECKING:
+    from fcnjax.inference import load
     from fcnjax.models import build_model
-    from fcnjax.predict import load
 
 
 def __getattr__(name: str):
     # Imported on first use, so that `import fcnjax` and `fcnjax --help` do not wait for JAX.
     if name == "load":
-        from fcnjax.predict import load
+        from fcnjax.inference import load
 
         return load
     if name == "build_model":

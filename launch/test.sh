@@ -5,7 +5,7 @@
 #
 #   bash launch/test.sh                     all but the slow ones and those that fetch something
 #   bash launch/test.sh -m slow             the slow ones
-#   bash launch/test.sh tests/test_cli.py   one file
+#   bash launch/test.sh tests/cli/test_cli.py   one file
 #
 # Options go to pytest, -m included.
 

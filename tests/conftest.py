@@ -80,11 +80,11 @@ def make_run():
         # Not at the top: JAX reads the variables above as it is imported.
         import jax
 
-        from fcnjax.checkpoint import Checkpoints
         from fcnjax.models import build_model
         from fcnjax.optim import make_optimizer
-        from fcnjax.train_state import init_state, init_variables
-        from fcnjax.workdir import save_config
+        from fcnjax.training.checkpoint import Checkpoints
+        from fcnjax.training.state import init_state, init_variables
+        from fcnjax.training.workdir import save_config
 
         save_config(folder, config)
         model, optimizer = build_model(config), make_optimizer(config)

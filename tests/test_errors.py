@@ -2,8 +2,7 @@ import pickle
 
 import pytest
 
-from fcnjax.errors import UserError
-from fcnjax.printable import MOST_CHARACTERS
+from fcnjax.errors import MOST_CHARACTERS, UserError
 
 
 @pytest.mark.parametrize(

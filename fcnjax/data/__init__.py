@@ -6,24 +6,23 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.data.annotations.recognise import suggest_source
-from fcnjax.data.cache import cached
 from fcnjax.data.converted import converted, find_pixel_type
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
 from fcnjax.data.labels.label_map import merge_classes
 from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import PARTS
+from fcnjax.data.loading.cache import cached
+from fcnjax.data.loading.mixture import Mixture
+from fcnjax.data.loading.skipping import guarded
 from fcnjax.data.mirror import check_mirror_pairs
-from fcnjax.data.mixture import Mixture
 from fcnjax.data.pairs import MismatchedSource
 from fcnjax.data.settings import check_settings
-from fcnjax.data.skipping import guarded
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.data.splits.opened import OpenedSet
-from fcnjax.errors import UserError, choose
-from fcnjax.packages import to_stderr
-from fcnjax.printable import one_line
+from fcnjax.errors import UserError, choose, one_line
+from fcnjax.runtime.packages import to_stderr
 
 # Of a model: counts of pixels are a matrix of classes by classes.
 MOST_CLASSES = 2048

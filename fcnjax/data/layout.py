@@ -12,7 +12,7 @@ from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.pairs import PairSource
 from fcnjax.data.source import StoredSource
 from fcnjax.errors import UserError, choose
-from fcnjax.pictures import default_palette
+from fcnjax.io.pictures import default_palette
 
 PARTS = ("train", "eval")
 

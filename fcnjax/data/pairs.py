@@ -16,9 +16,8 @@ from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, example_of
-from fcnjax.errors import UserError
-from fcnjax.files import stamps
-from fcnjax.printable import printable
+from fcnjax.errors import UserError, printable
+from fcnjax.io.atomic_files import stamps
 
 Pair = tuple[Path, Path]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fcnjax.errors import UserError, choose
-from fcnjax.packages import to_stderr
+from fcnjax.runtime.packages import to_stderr
 
 # Valid values of `config.data.pixel_type`; each holds all values of those before it.
 PIXEL_TYPES = ("uint8", "uint16", "float32")

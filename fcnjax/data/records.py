@@ -17,9 +17,8 @@ from fcnjax.data.readers.decode import File, image_size, read_image
 from fcnjax.data.readers.image_file import content_of
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, content_digest
-from fcnjax.errors import UserError, choose, unknown
-from fcnjax.files import stamps
-from fcnjax.printable import printable
+from fcnjax.errors import UserError, choose, printable, unknown
+from fcnjax.io.atomic_files import stamps
 
 # What sets call the mask of an image; the first that one has is taken.
 MASK_NAMES = (

@@ -8,8 +8,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
+from fcnjax.data.loading.skipping import skips
 from fcnjax.data.pixel_type import check_pixel_type
-from fcnjax.data.skipping import skips
 from fcnjax.errors import UserError, choose
 
 TREATMENTS = ("ignore", "object")  # config.data.crowd and .boxes

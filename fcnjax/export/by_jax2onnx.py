@@ -5,8 +5,8 @@ from pathlib import Path
 
 from fcnjax.export.environment import environment, run_script
 from fcnjax.export.program import Source
-from fcnjax.model_file import MODEL_FILE, save_variables
-from fcnjax.workdir import save_config
+from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
+from fcnjax.training.workdir import save_config
 
 # Made of `onnx_requirements.in`, which says how.
 REQUIREMENTS = Path(__file__).with_name("onnx_requirements.txt")

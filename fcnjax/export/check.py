@@ -13,8 +13,8 @@ from fcnjax.errors import UserError
 from fcnjax.export.environment import run_script
 from fcnjax.export.formats import Format
 from fcnjax.export.program import Source
+from fcnjax.inference import make_model
 from fcnjax.io.numpy_files import read_arrays
-from fcnjax.predict import make_model
 
 # Batch, height and width of the images where sizes are free: odd, and less than the deepest stride.
 FREE = ((1, 64, 96), (2, 97, 65), (3, 130, 161), (1, 7, 5))

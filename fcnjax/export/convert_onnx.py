@@ -7,10 +7,10 @@ import jax
 from jax2onnx import to_onnx
 
 from fcnjax.export.program import Source, make_program
-from fcnjax.model_file import MODEL_FILE, read_variables
 from fcnjax.models import build_model
-from fcnjax.train_state import init_variables
-from fcnjax.workdir import load_saved_config
+from fcnjax.models.pretrained.model_file import MODEL_FILE, read_variables
+from fcnjax.training.state import init_variables
+from fcnjax.training.workdir import load_saved_config
 
 OUTPUTS = ("mask", "probabilities")
 

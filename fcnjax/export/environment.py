@@ -12,9 +12,9 @@ from importlib import metadata
 from pathlib import Path
 
 from fcnjax.errors import UserError
-from fcnjax.files import cache_dir
+from fcnjax.io.atomic_files import cache_dir
 from fcnjax.io.lock_file import locked
-from fcnjax.packages import to_stderr, why_pip_failed
+from fcnjax.runtime.packages import to_stderr, why_pip_failed
 
 _READY = "ready.txt"  # written last
 

@@ -14,7 +14,7 @@ from fcnjax.config import channel_names
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError, unknown
 from fcnjax.models import Target, make_fold, traced_for
-from fcnjax.steps import make_predict_step
+from fcnjax.training.step import make_predict_step
 
 # Sides are rounded up to a multiple of this inside a program of any size: of every model's strides,
 # so that the sizes of its maps are simple terms. What is added is outside the extent.

@@ -6,7 +6,7 @@ import jax
 from jax import export
 
 from fcnjax.export.program import Source, make_program, of_any_size
-from fcnjax.predict.identity import PROGRAM_FILE
+from fcnjax.inference.identity import PROGRAM_FILE
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 

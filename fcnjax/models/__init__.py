@@ -3,9 +3,9 @@
 from fcnjax.models.build import DTYPES, build_model
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.entry import Entry
 from fcnjax.models.fold import make_fold
 from fcnjax.models.layers import Target, norms_at_rest, sampled_dropout, traced_for
+from fcnjax.models.model_spec import Entry
 from fcnjax.models.segmenter import Segmenter
 
 __all__ = [

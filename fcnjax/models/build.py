@@ -16,8 +16,8 @@ from fcnjax.models.decoders.unet import SKIPS
 from fcnjax.models.encoders import resnet
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.encoders.vanilla import DOWNSAMPLES, PADDINGS
-from fcnjax.models.entry import Entry
 from fcnjax.models.layers import ACTIVATIONS, ATTENTIONS, NORMS
+from fcnjax.models.model_spec import Entry
 from fcnjax.models.segmenter import Segmenter
 
 DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})

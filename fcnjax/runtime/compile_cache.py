@@ -15,7 +15,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
-from fcnjax.files import cache_dir
+from fcnjax.io.atomic_files import cache_dir
 
 LIMIT = 4 * 2**30  # bytes of compiled programs; the least used make room
 _ZSTD = b"\x28\xb5\x2f\xfd"

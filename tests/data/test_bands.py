@@ -6,8 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.readers.bands import read_bands, read_bands_and_valid, read_header, read_stored
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.raster.bands import (
+    read_bands,
+    read_bands_and_valid,
+    read_header,
+    read_stored,
+)
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")

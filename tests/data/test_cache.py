@@ -6,8 +6,8 @@ from PIL import Image
 
 from fcnjax import data
 from fcnjax.config import default_config
-from fcnjax.data import cache
-from fcnjax.data.pipeline import train_batches
+from fcnjax.data.loading import cache
+from fcnjax.data.loading.pipeline import train_batches
 from fcnjax.errors import UserError
 
 

@@ -9,7 +9,7 @@ from stamped import assert_stamped
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.annotations import annotated
-from fcnjax.data.sources import coco
+from fcnjax.data.sources.annotation_tools import coco
 from fcnjax.errors import UserError
 
 SIZE = (6, 8)

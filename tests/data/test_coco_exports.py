@@ -8,8 +8,8 @@ from annotation_files import config_of, examples, labels, picture, write_json
 from PIL import Image
 
 from fcnjax.data import open_plain, resolve
-from fcnjax.data.doctor import check
 from fcnjax.errors import UserError
+from fcnjax.validate import check
 
 CATEGORIES = [{"id": 1, "name": "cat", "supercategory": ""}, {"id": 2, "name": "dog"}]
 

@@ -20,7 +20,7 @@ from dicom_files import (  # noqa: E402
     write_series,
 )
 
-from fcnjax.data.volumes.read import is_volume, load_header, percentiles, read_slice  # noqa: E402
+from fcnjax.data.readers.volumes.read import is_volume, load_header, percentiles, read_slice  # noqa: E402
 from fcnjax.errors import UserError  # noqa: E402
 
 OBLIQUE = turned(0.4, -0.3, 0.7)

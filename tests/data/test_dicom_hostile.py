@@ -17,10 +17,10 @@ from PIL import Image  # noqa: E402
 from pydicom import uid  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
 
-from fcnjax.data.readers.codestream import codestream_size  # noqa: E402
-from fcnjax.data.volumes import dicom_elements, dicom_pixels, dicom_values  # noqa: E402
-from fcnjax.data.volumes import limits as volume_limits  # noqa: E402
-from fcnjax.data.volumes.read import load_header  # noqa: E402
+from fcnjax.data.readers.formats.codestream import codestream_size  # noqa: E402
+from fcnjax.data.readers.volumes import dicom_elements, dicom_pixels, dicom_values  # noqa: E402
+from fcnjax.data.readers.volumes import limits as volume_limits  # noqa: E402
+from fcnjax.data.readers.volumes.read import load_header  # noqa: E402
 from fcnjax.errors import UserError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from fcnjax.data.readers.bands import place_of, read_bands, read_header, read_stored
+from fcnjax.data.readers.raster.bands import place_of, read_bands, read_header, read_stored
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")

@@ -13,9 +13,10 @@ from PIL import Image
 
 from fcnjax.data.labels.mask_files import read_colours, read_mask
 from fcnjax.data.labels.whole_numbers import NO_DATA, whole_numbers
-from fcnjax.data.readers import jpeg, limits, row_blocks
+from fcnjax.data.readers import limits, row_blocks
 from fcnjax.data.readers.channels import to_intensity
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
+from fcnjax.data.readers.formats import jpeg
 from fcnjax.data.readers.tiff import directories, jpegxl
 from fcnjax.errors import UserError
 

@@ -12,9 +12,9 @@ from PIL import Image
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_files import is_colour, read_colours, read_mask, read_palette
-from fcnjax.data.readers.bands import read_bands, read_stored
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
 from fcnjax.data.readers.limits import MOST_PIXELS, VARIABLE, most_pixels
+from fcnjax.data.readers.raster.bands import read_bands, read_stored
 from fcnjax.errors import UserError
 
 READERS = (image_size, is_colour, read_colours, read_image, read_mask, read_palette)

@@ -6,9 +6,9 @@ from folder_config import folder_config
 from PIL import Image
 
 from fcnjax.data import open_source, resolve
-from fcnjax.data.doctor.check import check
 from fcnjax.data.labels.orientation import mask_orientation, read_orientation, upright
 from fcnjax.errors import UserError
+from fcnjax.validate.check import check
 
 STORED = np.random.default_rng(0).integers(0, 2, (6, 9)).astype(np.uint8)
 

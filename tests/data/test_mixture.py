@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fcnjax import data
+from fcnjax.augment import augment_batch
 from fcnjax.config import default_config
-from fcnjax.data import pipeline
-from fcnjax.data.augment import augment_batch
-from fcnjax.data.mixture import PERIOD, Mixture, pattern
+from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.mixture import PERIOD, Mixture, pattern
 from fcnjax.errors import UserError
 
 

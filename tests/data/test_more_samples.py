@@ -3,13 +3,13 @@ import subprocess
 import numpy as np
 import pytest
 
-from fcnjax import packages
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.sources import samples
 from fcnjax.data.sources.samples import colin27, debian, landsat8
 from fcnjax.data.sources.samples.sample import SPLIT_FOLDERS, write_halves, write_tiles
 from fcnjax.errors import UserError
+from fcnjax.runtime import packages
 
 
 def opened(name, **data):

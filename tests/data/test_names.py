@@ -10,10 +10,9 @@ from PIL import Image
 
 from fcnjax import cli
 from fcnjax.data import open_source, resolve
-from fcnjax.data.file_names import existing
+from fcnjax.data.files.file_names import existing
 from fcnjax.data.labels.class_names import class_name
-from fcnjax.errors import UserError
-from fcnjax.printable import printable
+from fcnjax.errors import UserError, printable
 
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 

@@ -7,8 +7,8 @@ from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from fcnjax.data.readers.volumes import read as volumes
 from fcnjax.data.sources import nifti
-from fcnjax.data.volumes import read as volumes
 from fcnjax.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")

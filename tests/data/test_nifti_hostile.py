@@ -12,10 +12,10 @@ import pytest
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.whole_numbers import NO_DATA
-from fcnjax.data.volumes import limits as volume_limits
-from fcnjax.data.volumes import nifti_file
-from fcnjax.data.volumes import read as volumes
-from fcnjax.data.volumes.orientation import orientation_of
+from fcnjax.data.readers.volumes import limits as volume_limits
+from fcnjax.data.readers.volumes import nifti_file
+from fcnjax.data.readers.volumes import read as volumes
+from fcnjax.data.readers.volumes.orientation import orientation_of
 from fcnjax.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")

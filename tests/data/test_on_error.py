@@ -8,18 +8,18 @@ import pytest
 from PIL import Image
 
 from fcnjax import data
+from fcnjax.cli.data import build as build_command
+from fcnjax.cli.evaluate import WHERE
 from fcnjax.config import default_config, differences, load_config
-from fcnjax.data import build as build_command
-from fcnjax.data import cache, pipeline
-from fcnjax.data.doctor.check import check
-from fcnjax.data.skipping import Skipping, Unreadable
+from fcnjax.data.loading import cache, pipeline
+from fcnjax.data.loading.skipping import Skipping, Unreadable
 from fcnjax.errors import UserError
-from fcnjax.evaluate import Evaluator, write_results
-from fcnjax.evaluate.command import WHERE
-from fcnjax.mesh import make_mesh
+from fcnjax.evaluation import Evaluator, write_results
 from fcnjax.models import build_model
-from fcnjax.train_state import init_variables
-from fcnjax.workdir import MAY_DIFFER
+from fcnjax.parallel.mesh import make_mesh
+from fcnjax.training.state import init_variables
+from fcnjax.training.workdir import MAY_DIFFER
+from fcnjax.validate.check import check
 
 COUNT = 12
 SIDE = 16

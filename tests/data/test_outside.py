@@ -15,7 +15,7 @@ from fcnjax.data import open_source, resolve
 from fcnjax.data.sources.samples.stare import SAMPLE as STARE
 from fcnjax.data.splits.lists import listed_pairs, read_names
 from fcnjax.errors import UserError
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 
 SIZE = (6, 8)
 

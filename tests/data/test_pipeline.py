@@ -16,8 +16,9 @@ from PIL import Image
 
 import fcnjax
 from fcnjax.config import default_config
-from fcnjax.data import open_source, pipeline, resolve
-from fcnjax.data.canvas import canvas_size
+from fcnjax.data import open_source, resolve
+from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.canvas import canvas_size
 from fcnjax.errors import UserError
 
 

@@ -18,8 +18,8 @@ from fcnjax.config import load_config
 from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
-from fcnjax.settings import check_config
-from fcnjax.train import train
+from fcnjax.training.config_checks import check_config
+from fcnjax.training.loop import train
 
 SIZE = (72, 96)
 RNG = np.random.default_rng(0)

@@ -8,8 +8,8 @@ from annotation_files import config_of, ls_task, picture, write_cvat, write_json
 from PIL import Image
 
 from fcnjax.data import resolve
-from fcnjax.data.doctor import check
 from fcnjax.errors import UserError
+from fcnjax.validate import check
 
 POLYGON = [1, 1, 5, 1, 5, 4, 1, 4]
 COCO = {

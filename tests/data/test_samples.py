@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from fcnjax import data
+from fcnjax.cli import data as command
 from fcnjax.config import default_config
-from fcnjax.data import command
 from fcnjax.data.sources import samples
 from fcnjax.errors import UserError
 
@@ -199,7 +199,7 @@ def test_command(fake_pip, capsys):
 
 
 def test_command_starts_without_jax_and_grain():
-    code = "import sys, fcnjax.data.command; print({'jax', 'grain', 'flax'} & set(sys.modules))"
+    code = "import sys, fcnjax.cli.data; print({'jax', 'grain', 'flax'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 

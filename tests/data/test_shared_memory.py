@@ -15,7 +15,7 @@ import pytest
 
 from fcnjax import data
 from fcnjax.config import load_config
-from fcnjax.data import pipeline, shared_memory
+from fcnjax.data.loading import pipeline, shared_memory
 from fcnjax.errors import UserError
 
 pytestmark = pytest.mark.skipif(not shared_memory.FOLDER.is_dir(), reason="segments are no files")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fcnjax.cli import data as command
 from fcnjax.config import default_config
-from fcnjax.data import command, open_source, resolve
+from fcnjax.data import open_source, resolve
 from fcnjax.data.sources import tfds as source_module
 from fcnjax.errors import UserError
 

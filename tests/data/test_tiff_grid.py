@@ -16,11 +16,11 @@ import tifffile
 from PIL import Image
 
 from fcnjax.config import default_config
-from fcnjax.data.readers.bands import read_bands
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.raster.bands import read_bands
 from fcnjax.errors import UserError
-from fcnjax.predict import Model
-from fcnjax.predict.fetch import as_file
+from fcnjax.inference import Model
+from fcnjax.inference.inputs.fetch import as_file
 
 FEATURES = tiff_grid.features()
 
@@ -42,8 +42,8 @@ def model(channels, pages):
 
 
 def by_serve(path, case):
-    from fcnjax.serve.images import check, decode
-    from fcnjax.serve.refusal import Refused
+    from fcnjax.serving.http.refusal import Refused
+    from fcnjax.serving.images import check, decode
 
     try:
         content = path.read_bytes()
@@ -140,7 +140,7 @@ def test_the_folder_source_reads_four_bands(tmp_path):
 
 def test_an_alpha_mark_masks_nothing(tmp_path):
     pytest.importorskip("rasterio")
-    from fcnjax.data.readers.bands import read_bands_and_valid
+    from fcnjax.data.readers.raster.bands import read_bands_and_valid
 
     four = tiff_cases.pixels("uint8", 4)
     four[:10, :, 3] = 0

@@ -8,8 +8,9 @@ import pytest
 
 import fcnjax
 from fcnjax import cli
+from fcnjax.cli import export as command
 from fcnjax.errors import UserError
-from fcnjax.export import check, command
+from fcnjax.export import check
 from fcnjax.export.check import Bound
 
 

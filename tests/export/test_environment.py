@@ -12,7 +12,7 @@ import fcnjax
 from fcnjax.errors import UserError
 from fcnjax.export.by_jax2onnx import REQUIREMENTS
 from fcnjax.export.environment import _READY, environment, run_script
-from fcnjax.files import sha256
+from fcnjax.io.atomic_files import sha256
 
 
 def wheel(folder, name, version):

@@ -19,7 +19,7 @@ from fcnjax.export.check import BOUNDS, differences
 from fcnjax.export.formats import FORMATS
 from fcnjax.export.program import Source, without_source_paths
 from fcnjax.models import build_model
-from fcnjax.train_state import init_variables
+from fcnjax.training.state import init_variables
 
 WIDTHS = {"widths": (16, 32, 64)}
 NARROW = {"decoder_widths": (64, 48, 32, 16)}

@@ -17,7 +17,7 @@ import fcnjax
 from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.export import check
-from fcnjax.predict.identity import find_weights
+from fcnjax.inference.identity import find_weights
 
 SIZES = ((33, 65), (16, 48), (5, 7))
 

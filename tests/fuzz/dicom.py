@@ -13,7 +13,7 @@ import numpy as np
 from tests.fuzz.mutations import BYTES, INTEGERS
 from tests.fuzz.target import Mutate
 
-sys.path.append(str(Path(__file__).parents[1] / "data"))  # what the tests of data share
+sys.path.append(str(Path(__file__).parents[1] / "helpers"))  # files shared with other tests
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.files import atomic, remove_leftovers
+from fcnjax.io.atomic_files import atomic, remove_leftovers
 from fcnjax.io.disk_faults import disk_fault
 
 

@@ -9,7 +9,7 @@ from fcnjax import cli, data, metrics
 from fcnjax.config import default_config, load_config
 from fcnjax.errors import UserError
 from fcnjax.metrics.boundaries import boundary_scores
-from fcnjax.settings import check_config
+from fcnjax.training.config_checks import check_config
 
 NAMES = ("boundary_f1", "hausdorff95", "surface_distance", "calibration_error")
 

@@ -13,7 +13,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import DECODERS, ENCODERS, build_model
 from fcnjax.models.layers import FeatureMap
-from fcnjax.workdir import load_saved_config, save_config
+from fcnjax.training.workdir import load_saved_config, save_config
 
 
 def config_of(**model) -> ConfigDict:

@@ -16,8 +16,8 @@ import pytest
 from test_every_pair import SLOW_PAIRS, built
 
 import fcnjax
-from fcnjax.data.canvas import bucket_canvas, pad_to
-from fcnjax.files import cache_dir, write_text
+from fcnjax.data.loading.canvas import bucket_canvas, pad_to
+from fcnjax.io.atomic_files import cache_dir, write_text
 
 BUCKET = 64
 # Half of a canvas of 64x64, half of one of 128x128: each pair compiles 14 programs.

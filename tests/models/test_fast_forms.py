@@ -12,10 +12,10 @@ from small_models import CLASSES, SMALL, jit
 from fcnjax.models import DECODERS, Segmenter, Target, traced_for
 from fcnjax.models.encoders import resnet
 from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, with_phases
-from fcnjax.models.layers.dilated import dilated_conv, plain_conv
+from fcnjax.models.layers.convolution.dilated import dilated_conv, plain_conv
+from fcnjax.models.layers.convolution.transposed import transposed_conv
 from fcnjax.models.layers.norm import batch_normed
-from fcnjax.models.layers.pool import max_of_cells
-from fcnjax.models.layers.transposed import transposed_conv
+from fcnjax.models.layers.pooling.pool import max_of_cells
 
 
 def random(*shape, seed=0):

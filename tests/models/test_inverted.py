@@ -18,7 +18,7 @@ from fcnjax.models.encoders.efficientnet import efficientnet
 from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
 from fcnjax.models.encoders.mobilenet import MobileNetV3Small, mobilenet_v2
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.layers.depthwise import depthwise, sum_of_shifts
+from fcnjax.models.layers.convolution.depthwise import depthwise, sum_of_shifts
 
 # Parameters of the whole classifier with 1000 classes, as timm counts them.
 COUNTS = {

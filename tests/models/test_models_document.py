@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from fcnjax.cli.models.parity import TOLERANCE, read_entries
 from fcnjax.models import DECODERS, ENCODERS
-from fcnjax.models.pretrained.parity import TOLERANCE, read_entries
 
 GOLDENS = Path(__file__).parent / "goldens"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from fcnjax import cli
+from fcnjax.cli.models.parity import TOLERANCE, compare, read_entries
 from fcnjax.errors import UserError
 from fcnjax.models import ENCODERS, Target, traced_for
-from fcnjax.models.pretrained.parity import TOLERANCE, compare, read_entries
 from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from fcnjax.cli.models.parity import TOLERANCE, redrawn
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import DECODERS, Segmenter, build_model
@@ -25,7 +26,6 @@ from fcnjax.models.encoders.fcdensenet import FCDenseNet
 from fcnjax.models.encoders.vanilla import Vanilla
 from fcnjax.models.layers import FeatureMap, max_pool, unpool_like
 from fcnjax.models.pretrained.names import Form
-from fcnjax.models.pretrained.parity import TOLERANCE, redrawn
 
 ENTRIES = json.loads((Path(__file__).parent / "goldens" / "mirrors.json").read_text())
 SMALL = {

@@ -10,7 +10,7 @@ from fcnjax.errors import UserError
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, rate_factors
 from fcnjax.optim.parts import paths_of
-from fcnjax.train_state import param_shapes
+from fcnjax.training.state import param_shapes
 
 
 def config_with(**changes):

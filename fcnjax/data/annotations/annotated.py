@@ -25,9 +25,8 @@ from fcnjax.data.labels.named import NamedClasses
 from fcnjax.data.labels.orientation import upright
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.splits.example import Example, content_digest, example_of
-from fcnjax.errors import UserError
-from fcnjax.files import first_file, inside, stamps
-from fcnjax.printable import printable
+from fcnjax.errors import UserError, printable
+from fcnjax.io.atomic_files import first_file, inside, stamps
 
 # Roles of a region.
 OBJECT, CROWD, BOX = "object", "crowd", "box"

@@ -19,10 +19,10 @@ from fcnjax.data.annotations.annotated import (
 from fcnjax.data.annotations.annotation_files import FilesThere, annotations_file
 from fcnjax.data.labels.named import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.skipping import skips
+from fcnjax.data.loading.skipping import skips
 from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.errors import UserError
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 
 MOST_CROWDS = 0.1  # the share of annotations with iscrowd up to which they are crowds, as in COCO
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcnjax.data.readers import png
+from fcnjax.data.readers.formats import png
 from fcnjax.data.readers.image_file import Encoded
 from fcnjax.data.readers.stored_pixels import read_image_header, read_stored_pixels
 from fcnjax.errors import UserError

@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.errors import UserError
-from fcnjax.printable import printable
+from fcnjax.errors import UserError, printable
 
 BACKGROUND = "background"
 MOST_CLASSES = 10_000

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
+from fcnjax.data.files.tables import csv_entries
 from fcnjax.data.labels.class_names import check_names, class_name
-from fcnjax.data.tables import csv_entries
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, parse_json, read_text
 

@@ -22,7 +22,7 @@ from fcnjax.data.labels.orientation import (
 )
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
-from fcnjax.packages import to_stderr
+from fcnjax.runtime.packages import to_stderr
 
 LOOKED_AT = 20_000  # pairs whose headers are read
 _THREADS = 8

@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.readers.band_names import bands_if_any, find_bands, grey_of
 from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.numeric_types import as_pixels
+from fcnjax.data.readers.raster.band_names import bands_if_any, find_bands, grey_of
 from fcnjax.data.readers.row_blocks import map_rows
 from fcnjax.data.readers.stored import RGB, StoredPixels
 from fcnjax.errors import UserError

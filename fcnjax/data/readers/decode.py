@@ -11,11 +11,11 @@ import numpy as np
 
 from fcnjax.config import channel_names
 from fcnjax.data.labels.orientation import upright
-from fcnjax.data.readers import png, pnm
-from fcnjax.data.readers.bands import read_bands
 from fcnjax.data.readers.channels import to_channels
+from fcnjax.data.readers.formats import png, pnm
+from fcnjax.data.readers.formats.pillow import opened, orientation_of, pages_of, refuse_costly
 from fcnjax.data.readers.image_file import Encoded, File, content_of, naming, start_of
-from fcnjax.data.readers.pillow import opened, orientation_of, pages_of, refuse_costly
+from fcnjax.data.readers.raster.bands import read_bands
 from fcnjax.data.readers.stored_pixels import read_image_header, read_stored_pixels, stack_pages
 from fcnjax.data.readers.tiff import read as tiff
 
@@ -33,7 +33,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
     Args:
         path: PNG, JPEG, TIFF, PNM or BMP, of any type of pixels that float32 holds exactly.
         channels: `RGB` or `L` (grey); what the file holds is converted. Or names of bands, with
-            commas between, as `fcnjax/data/readers/band_names.py` finds them.
+            commas between, as `fcnjax/data/readers/raster/band_names.py` finds them.
         pages: `config.data.pages`: "" refuses a file of several pages, `first` reads the first, and
             `channels` reads pages of one band each as the bands of one image.
 

@@ -3,7 +3,7 @@
 import io
 from typing import BinaryIO
 
-from fcnjax.data.readers import pillow, pnm
+from fcnjax.data.readers.formats import pillow, pnm
 from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff import read as tiff

@@ -8,20 +8,16 @@ from fcnjax.data.sources import (
     camvid,
     celebamask,
     cityscapes,
-    coco,
-    cvat,
     folder,
     geotiff,
     hf,
-    labelme,
-    labelstudio,
     listing,
     nifti,
     samples,
     tfds,
-    via,
     voc,
 )
+from fcnjax.data.sources.annotation_tools import coco, cvat, labelme, labelstudio, via
 
 SOURCES: Mapping[str, Layout] = {
     "folder": folder.LAYOUT,

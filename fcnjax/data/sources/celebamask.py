@@ -23,7 +23,7 @@ from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import file_names, hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, unknown
-from fcnjax.files import stamps
+from fcnjax.io.atomic_files import stamps
 
 SPLITS = ("train", "val", "test")
 IMAGES = "CelebA-HQ-img"

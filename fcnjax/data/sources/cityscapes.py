@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.folder_files import is_hidden
+from fcnjax.data.files.folder_files import is_hidden
 from fcnjax.data.layout import Layout, choose_split, fixed_layout, require_root
 from fcnjax.data.pairs import Pair
 from fcnjax.data.source import Source

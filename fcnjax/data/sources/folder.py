@@ -4,13 +4,13 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.folder_files import files_below
+from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.labels.classes import find_classes
 from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import Layout, require_root
+from fcnjax.data.loading.skipping import skips
 from fcnjax.data.pairs import PairSource, check_sizes
-from fcnjax.data.skipping import skips
 from fcnjax.data.splits.folders import IMAGE_ENDS, divide, kind_of, stem_of
 
 

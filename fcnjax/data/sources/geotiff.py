@@ -28,7 +28,7 @@ from fcnjax.data.labels.masks import ClassTable, declared_values, is_object, wit
 from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import refuse_sizes
-from fcnjax.data.readers.bands import (
+from fcnjax.data.readers.raster.bands import (
     Raster,
     Window,
     read_bands_and_valid,
@@ -39,7 +39,7 @@ from fcnjax.data.sources.whole_files import cut, divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import hold_out
 from fcnjax.errors import UserError
-from fcnjax.files import stamps
+from fcnjax.io.atomic_files import stamps
 
 SUFFIXES = (".tif", ".tiff", ".vrt", ".jp2", ".img", ".png")
 WINDOW = (512, 512)

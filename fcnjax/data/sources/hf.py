@@ -26,7 +26,7 @@ from fcnjax.data.records import (
     record_layout,
 )
 from fcnjax.errors import UserError
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 
 SAVED = ("dataset_dict.json", "state.json")  # what `save_to_disk` writes
 BUILDERS = {".parquet": "parquet", ".arrow": "arrow"}

@@ -13,17 +13,17 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.data.annotations.annotation_files import annotations_file, refuse_missing
-from fcnjax.data.file_names import existing
+from fcnjax.data.files.file_names import existing
+from fcnjax.data.files.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.data.labels.classes import find_classes
 from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
+from fcnjax.data.loading.skipping import skips
 from fcnjax.data.pairs import Pair, PairSource, check_sizes
-from fcnjax.data.skipping import skips
 from fcnjax.data.splits.lists import hold_out, refuse_folds
-from fcnjax.data.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.errors import UserError, choose
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 from fcnjax.io.json_files import field, read_text
 
 

@@ -5,7 +5,7 @@ of the first volume to train on. Slices are taken along `config.data.axis` of th
 first of the two axes left is the image's rows. Intensities from the low to the high of
 `config.data.intensity` become 0 to 65535; where it is (), those are the 0.5 and 99.5 percentiles of
 each volume.
-How files are read, and which are read fast: `fcnjax/data/volumes/read.py`.
+How files are read, and which are read fast: `fcnjax/data/readers/volumes/read.py`.
 """
 
 from collections.abc import Sequence
@@ -20,19 +20,14 @@ from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import ClassTable, is_object
 from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.skipping import LEAST_FAILED, readable, skips
+from fcnjax.data.loading.skipping import LEAST_FAILED, readable, skips
+from fcnjax.data.readers.volumes.orientation import orientation_of
+from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReading, label_values, load_header
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.folders import stem_of
-from fcnjax.data.volumes.orientation import orientation_of
-from fcnjax.data.volumes.read import (
-    SUFFIXES,
-    SliceReading,
-    label_values,
-    load_header,
-)
 from fcnjax.errors import UserError
-from fcnjax.files import stamps
+from fcnjax.io.atomic_files import stamps
 
 LOOKED_AT = 32  # masks read to find the classes
 BLOCK = 12  # slices that go together where a volume is divided

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.file_names import find_by_stem
+from fcnjax.data.files.file_names import find_by_stem
 from fcnjax.data.labels.classes import find_classes
 from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.labels.mask_set import mask_set
@@ -24,7 +24,7 @@ from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.folders import IMAGE_ENDS, stem_of
 from fcnjax.data.splits.lists import file_names, read_names
 from fcnjax.errors import UserError, choose
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 
 NAME_FILES = ("labelmap.txt", "class_names.txt")  # in which an export names its own classes
 # As the development kit names them.

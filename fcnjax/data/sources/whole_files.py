@@ -15,7 +15,7 @@ from fcnjax.data.splits import folders
 from fcnjax.data.splits.folders import SPLIT_BY, all_pairs, kind_of
 from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.errors import UserError, choose
-from fcnjax.pictures import default_palette
+from fcnjax.io.pictures import default_palette
 
 ENCODINGS = ("ids", "instances")  # that these sources read
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.file_names import same_name
-from fcnjax.data.folder_files import files_below
+from fcnjax.data.files.file_names import same_name
+from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES

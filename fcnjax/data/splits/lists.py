@@ -8,10 +8,10 @@ from typing import TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.file_names import existing
+from fcnjax.data.files.file_names import existing
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 from fcnjax.io.json_files import read_text
 
 T = TypeVar("T")

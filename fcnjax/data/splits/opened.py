@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.data.layout import PARTS
-from fcnjax.data.skipping import LEAST_FAILED, skips
+from fcnjax.data.loading.skipping import LEAST_FAILED, skips
 from fcnjax.data.source import StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.matching import Match, find_keys, match

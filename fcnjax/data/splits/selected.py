@@ -8,7 +8,7 @@ import numpy as np
 from fcnjax.data.source import StoredSource
 from fcnjax.data.splits.example import Example
 from fcnjax.errors import UserError
-from fcnjax.files import stamps
+from fcnjax.io.atomic_files import stamps
 
 
 class Selected:

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.config import default_config, tuples
+from fcnjax.config.stored_types import fill_section
 from fcnjax.data.splits.example import Box, Example, FileRecord, file_records, hashed_bytes, title
 from fcnjax.errors import UserError
-from fcnjax.files import write_text
+from fcnjax.io.atomic_files import write_text
 from fcnjax.io.json_files import field, read_json
-from fcnjax.stored_types import fill_section
 
 SPLIT_FILE = "split.json"
 FORMAT_VERSION = 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.decoders.steps_up import bare_likes, require_skips, skip_indices
+from fcnjax.models.decoders.upsampling_steps import bare_likes, require_skips, skip_indices
 from fcnjax.models.layers import (
     NORMS,
     ConvNormAct,

@@ -17,7 +17,7 @@ from fcnjax.models.decoders.segnet import make_segnet
 from fcnjax.models.decoders.unet import SMP_UPSAMPLES, make_smp_unet, make_unet
 from fcnjax.models.decoders.unetplusplus import make_unetplusplus
 from fcnjax.models.decoders.upernet import make_upernet
-from fcnjax.models.entry import Entry
+from fcnjax.models.model_spec import Entry
 
 _DROPOUT_OPTION = MappingProxyType({"dropout": "dropout"})
 _FCN32_OPTIONS = MappingProxyType({"fc_width": "fc_width", **_DROPOUT_OPTION})

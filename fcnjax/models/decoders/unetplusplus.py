@@ -6,8 +6,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.steps_up import bare_likes, checked_widths, skip_indices
 from fcnjax.models.decoders.unet import UpBlock
+from fcnjax.models.decoders.upsampling_steps import bare_likes, checked_widths, skip_indices
 from fcnjax.models.layers import Conv, FeatureMap, SpatialDropout
 
 

@@ -6,15 +6,7 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers import (
-    NORMS,
-    Conv,
-    ConvNormAct,
-    FeatureMap,
-    concat,
-    max_pool,
-    mean_pool,
-)
+from fcnjax.models.layers import NORMS, Conv, ConvNormAct, FeatureMap, concat, max_pool, mean_pool
 
 STEM_WIDTH = 64
 FORMS = MappingProxyType(

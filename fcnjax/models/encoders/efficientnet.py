@@ -5,13 +5,7 @@ import math
 from types import MappingProxyType
 from typing import Any
 
-from fcnjax.models.encoders.inverted import (
-    Block,
-    InvertedNet,
-    check_form,
-    divisible,
-    first_blocks,
-)
+from fcnjax.models.encoders.inverted import Block, InvertedNet, check_form, divisible, first_blocks
 
 # Kernel, expansion, width, blocks and stride of each stage of B0 (Tan and Le 2019, table 1).
 _STAGES = (

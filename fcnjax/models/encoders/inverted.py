@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.models.layers import ConvNormAct, DropPath, FeatureMap, SqueezeExcite, add
-from fcnjax.models.layers.conv import tap_init
+from fcnjax.models.layers.convolution.conv import tap_init
 from fcnjax.models.layers.norm import EPSILON
 
 

@@ -3,13 +3,7 @@
 import functools
 from types import MappingProxyType
 
-from fcnjax.models.encoders.inverted import (
-    Block,
-    InvertedNet,
-    check_form,
-    divisible,
-    first_blocks,
-)
+from fcnjax.models.encoders.inverted import Block, InvertedNet, check_form, divisible, first_blocks
 
 # Expansion, width, blocks and stride of each stage (Sandler et al. 2018, table 2).
 _V2 = (

@@ -17,7 +17,7 @@ from fcnjax.models.encoders import (
     vgg,
 )
 from fcnjax.models.encoders.vanilla import Vanilla
-from fcnjax.models.entry import Entry
+from fcnjax.models.model_spec import Entry
 
 _NO_OPTIONS = MappingProxyType({})
 _RESNET_OPTIONS = MappingProxyType(

@@ -4,16 +4,22 @@ All of them take and give a `FeatureMap`, whose optional extent makes padding in
 on padded examples gives, inside each one's extent, what it gives for the bare image.
 """
 
-from fcnjax.models.layers.adaptive_pool import adaptive_mean
-from fcnjax.models.layers.at_rest import norms_at_rest
 from fcnjax.models.layers.attention import ReducedAttention, linear_init
-from fcnjax.models.layers.conv import (
+from fcnjax.models.layers.convolution.conv import (
     FOLDED,
     Conv,
     ConvNormAct,
     he_normal,
     normed,
     tap_init,
+)
+from fcnjax.models.layers.convolution.separable import SeparableConv
+from fcnjax.models.layers.convolution.space_to_batch import phases_of, with_phases
+from fcnjax.models.layers.convolution.transposed import (
+    BilinearConvTranspose,
+    ConvTranspose2x,
+    ConvTranspose3x3,
+    ConvTranspose4x4,
 )
 from fcnjax.models.layers.drop_path import DropPath
 from fcnjax.models.layers.dropout import SpatialDropout, dropout, sampled_dropout
@@ -25,30 +31,17 @@ from fcnjax.models.layers.feature_map import (
     map_data,
     zero_outside,
 )
+from fcnjax.models.layers.frozen_norms import norms_at_rest
 from fcnjax.models.layers.mirror import crop_edges, mirror_pad
-from fcnjax.models.layers.norm import (
-    ACTIVATIONS,
-    NORMS,
-    BatchNorm,
-    GroupNorm,
-    LayerNorm,
-    activated,
-)
-from fcnjax.models.layers.phases import phases_of, with_phases
-from fcnjax.models.layers.pool import global_mean, max_pool, mean_pool
+from fcnjax.models.layers.norm import ACTIVATIONS, NORMS, BatchNorm, GroupNorm, LayerNorm, activated
+from fcnjax.models.layers.platform import Target, target, traced_for
+from fcnjax.models.layers.pooling.adaptive_pool import adaptive_mean
+from fcnjax.models.layers.pooling.pool import global_mean, max_pool, mean_pool
+from fcnjax.models.layers.pooling.unpool import unpool_like
 from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
 from fcnjax.models.layers.resize import resize_like
 from fcnjax.models.layers.scse import ATTENTIONS, SCSE
-from fcnjax.models.layers.separable import SeparableConv
 from fcnjax.models.layers.squeeze import SqueezeExcite
-from fcnjax.models.layers.target import Target, target, traced_for
-from fcnjax.models.layers.transposed import (
-    BilinearConvTranspose,
-    ConvTranspose2x,
-    ConvTranspose3x3,
-    ConvTranspose4x4,
-)
-from fcnjax.models.layers.unpool import unpool_like
 
 __all__ = [
     "ACTIVATIONS",

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers.conv import Conv, he_normal
+from fcnjax.models.layers.convolution.conv import Conv, he_normal
 from fcnjax.models.layers.feature_map import FeatureMap, inside, zero_outside
 from fcnjax.models.layers.norm import LayerNorm
 

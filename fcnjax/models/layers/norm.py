@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax import lax
 
-from fcnjax.models.layers.at_rest import is_at_rest
 from fcnjax.models.layers.feature_map import FeatureMap, inside, map_data
-from fcnjax.models.layers.target import target
+from fcnjax.models.layers.frozen_norms import is_at_rest
+from fcnjax.models.layers.platform import target
 
 ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap
-from fcnjax.models.layers.target import target
+from fcnjax.models.layers.platform import target
 
 
 def resize_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:

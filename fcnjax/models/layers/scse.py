@@ -5,7 +5,7 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers.conv import Conv
+from fcnjax.models.layers.convolution.conv import Conv
 from fcnjax.models.layers.feature_map import FeatureMap, map_data
 from fcnjax.models.layers.squeeze import SqueezeExcite
 

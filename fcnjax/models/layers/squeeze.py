@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers.conv import Conv
+from fcnjax.models.layers.convolution.conv import Conv
 from fcnjax.models.layers.feature_map import FeatureMap, map_data
 from fcnjax.models.layers.norm import activated
-from fcnjax.models.layers.pool import global_mean
+from fcnjax.models.layers.pooling.pool import global_mean
 
 GATES: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {"sigmoid": nn.sigmoid, "hard_sigmoid": nn.hard_sigmoid}

@@ -11,14 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fcnjax.errors import UserError
-from fcnjax.files import atomic, sha256
+from fcnjax.errors import UserError, printable
+from fcnjax.io.atomic_files import atomic, sha256
 from fcnjax.io.safetensors_files import read_safetensors, write_safetensors
-from fcnjax.models.pretrained.pickles import is_torch_file
 from fcnjax.models.pretrained.reader import read_weights
 from fcnjax.models.pretrained.sources.weights import Weights, weights_folder
-from fcnjax.packages import to_stderr
-from fcnjax.printable import printable
+from fcnjax.models.pretrained.torch_files.pickles import is_torch_file
+from fcnjax.runtime.packages import to_stderr
 
 FORMAT_VERSION = "2"
 

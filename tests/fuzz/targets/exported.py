@@ -8,9 +8,9 @@ from jax import export
 
 import fcnjax
 from fcnjax.config import default_config
-from fcnjax.files import sha256
-from fcnjax.predict.identity import EXPORT_SECTION, EXPORT_VERSION, PROGRAM_FILE
-from fcnjax.workdir import CONFIG_FILE, save_config
+from fcnjax.inference.identity import EXPORT_SECTION, EXPORT_VERSION, PROGRAM_FILE
+from fcnjax.io.atomic_files import sha256
+from fcnjax.training.workdir import CONFIG_FILE, save_config
 from tests.fuzz.mutations import BYTES, JSON
 from tests.fuzz.target import Target
 

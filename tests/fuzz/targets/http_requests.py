@@ -77,8 +77,8 @@ class _Live:
             time.sleep(0.01)
 
     async def _serve(self) -> None:
-        from fcnjax.serve.server import Server, bind
-        from fcnjax.serve.service import Options, Service
+        from fcnjax.serving.http.server import Server, bind
+        from fcnjax.serving.service import Options, Service
 
         options = Options(
             batch=1, max_bytes=2**20, max_pixels=2**16, allowed_hosts=(), warm=((24, 31), (4, 5))
@@ -113,7 +113,7 @@ class _Live:
         return said
 
     async def _connect(self, there: socket.socket) -> None:
-        from fcnjax.serve.server import Connection
+        from fcnjax.serving.http.server import Connection
 
         def connection() -> Connection:
             server = self._server
@@ -127,7 +127,7 @@ def _model():
     import jax.numpy as jnp
 
     from fcnjax.config import load_config
-    from fcnjax.predict import Model
+    from fcnjax.inference import Model
 
     config = load_config("folder:root=none", [])
     config.data.class_names = ("a", "b<\x1b", "c")

@@ -17,8 +17,8 @@ from fcnjax.data.labels.mask_files import (
     read_palette,
 )
 from fcnjax.data.readers.decode import image_size, read_image
-from fcnjax.serve.images import check, decode
-from fcnjax.serve.refusal import Refused
+from fcnjax.serving.http.refusal import Refused
+from fcnjax.serving.images import check, decode
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, TEXT
 from tests.fuzz.several import read_with_all

@@ -14,19 +14,19 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax import cli
-from fcnjax.checkpoint import Checkpoints
-from fcnjax.checkpoint_manifest import MANIFEST, write_manifest
 from fcnjax.config import channel_names, load_config
 from fcnjax.errors import UserError
-from fcnjax.evaluate import Results, write_results
-from fcnjax.metric_writer import MetricWriter
+from fcnjax.evaluation import Results, write_results
+from fcnjax.inference import load
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
-from fcnjax.predict import load
-from fcnjax.publish import publish
-from fcnjax.resume import prepare_run
-from fcnjax.train_state import init_state, init_variables, param_shapes
-from fcnjax.workdir import load_saved_config
+from fcnjax.publishing.publish import publish
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.checkpoint_manifest import MANIFEST, write_manifest
+from fcnjax.training.metric_writer import MetricWriter
+from fcnjax.training.resume import prepare_run
+from fcnjax.training.state import init_state, init_variables, param_shapes
+from fcnjax.training.workdir import load_saved_config
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 

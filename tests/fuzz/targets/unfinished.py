@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fcnjax.predict.label import Item, Outcome
-from fcnjax.predict.manifest import Journal, Results, begun_and_done, claimed
-from fcnjax.predict.partial import Layer, partial_rows
+from fcnjax.inference.outputs.manifest import Journal, Results, begun_and_done, claimed
+from fcnjax.inference.outputs.partial import Layer, partial_rows
+from fcnjax.inference.runners.local import Item, Outcome
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.predict import scans
-from fcnjax.predict.label import Item
+from fcnjax.inference.media import scans
+from fcnjax.inference.runners.local import Item
 from tests.fuzz import dicom
 from tests.fuzz.mutations import BYTES, FLOATS, INTEGERS
 from tests.fuzz.read_set import set_reader

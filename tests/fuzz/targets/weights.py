@@ -18,15 +18,15 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fcnjax.config import default_config
-from fcnjax.model_file import save_variables
+from fcnjax.inference.load import load_variables
 from fcnjax.models import build_model
 from fcnjax.models.pretrained.cache import read_tensors
-from fcnjax.models.pretrained.numpy_pickles import read_arrays
+from fcnjax.models.pretrained.model_file import save_variables
 from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.sources import fetch_weights
-from fcnjax.predict.load import load_variables
-from fcnjax.train_state import init_variables
-from fcnjax.workdir import save_config
+from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
+from fcnjax.training.state import init_variables
+from fcnjax.training.workdir import save_config
 from tests.fuzz.mutations import BYTES, JSON, mutate_json
 from tests.fuzz.target import Target
 

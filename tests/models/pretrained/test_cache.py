@@ -9,8 +9,8 @@ import pytest
 import safetensors
 
 from fcnjax.errors import UserError
-from fcnjax.files import sha256
 from fcnjax.io import safetensors_files
+from fcnjax.io.atomic_files import sha256
 from fcnjax.models.pretrained import cache, read_weights
 from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.sources import Weights, fetch_weights

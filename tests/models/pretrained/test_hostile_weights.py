@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained import nested, read_weights, reader, unpickler
-from fcnjax.models.pretrained.numpy_pickles import read_arrays
-from fcnjax.models.pretrained.pickles import LEGACY_MAGIC
+from fcnjax.models.pretrained import read_weights, reader
+from fcnjax.models.pretrained.torch_files import nested, unpickler
+from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
+from fcnjax.models.pretrained.torch_files.pickles import LEGACY_MAGIC
 
 FOUR = {"0": np.arange(4, dtype=np.float32).tobytes()}
 

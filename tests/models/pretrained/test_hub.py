@@ -16,7 +16,7 @@ from fcnjax.errors import UserError
 from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.sources import fetch_hub_model, fetch_weights
 from fcnjax.models.pretrained.sources import hub as hub_source
-from fcnjax.workdir import save_config
+from fcnjax.training.workdir import save_config
 
 FILES = Path(__file__).parent / "files"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.numpy_pickles import read_arrays
+from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
 
 
 def test_arrays_by_their_keys():

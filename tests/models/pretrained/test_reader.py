@@ -16,7 +16,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained import read_weights
-from fcnjax.models.pretrained.pickles import LEGACY_MAGIC
+from fcnjax.models.pretrained.torch_files.pickles import LEGACY_MAGIC
 
 WEIGHTS = Path(__file__).parent / "files"
 EXPECTED = dict(np.load(WEIGHTS / "tiny_expected.npz"))

@@ -25,7 +25,7 @@ from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_
 from fcnjax.models.pretrained.sources import packages as package_source
 from fcnjax.models.pretrained.sources import torchvision as torchvision_source
 from fcnjax.models.pretrained.sources.folder import choose_file, find_normalisation
-from fcnjax.workdir import save_config
+from fcnjax.training.workdir import save_config
 
 FILES = Path(__file__).parent / "files"
 

@@ -17,12 +17,7 @@ from fcnjax.data.readers.image_file import File
 from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.stored import ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff.bands import bands_of
-from fcnjax.data.readers.tiff.checks import (
-    fault_of,
-    is_jpeg_of_planes,
-    is_mask_of,
-    is_picture,
-)
+from fcnjax.data.readers.tiff.checks import fault_of, is_jpeg_of_planes, is_mask_of, is_picture
 from fcnjax.data.readers.tiff.directories import refuse_directories
 from fcnjax.data.readers.tiff.libtiff import decode_by_libtiff
 from fcnjax.data.readers.tiff.segments import refuse_segments

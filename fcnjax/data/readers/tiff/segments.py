@@ -12,9 +12,9 @@ from typing import Any
 
 from PIL import Image
 
-from fcnjax.data.readers import jpeg
+from fcnjax.data.readers.formats import jpeg
+from fcnjax.data.readers.formats.pillow import FORMATS
 from fcnjax.data.readers.image_file import File
-from fcnjax.data.readers.pillow import FORMATS
 from fcnjax.data.readers.tiff import jpegxl
 from fcnjax.errors import UserError
 

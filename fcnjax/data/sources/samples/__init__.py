@@ -16,9 +16,9 @@ from fcnjax.data.sources.samples import colin27, landsat8, nuclei, stare
 from fcnjax.data.sources.samples.debian import download_deb
 from fcnjax.data.sources.samples.sample import Sample
 from fcnjax.errors import UserError, choose
-from fcnjax.files import cache_dir, sha256
+from fcnjax.io.atomic_files import cache_dir, sha256
 from fcnjax.io.lock_file import locked
-from fcnjax.packages import download, to_stderr
+from fcnjax.runtime.packages import download, to_stderr
 
 SAMPLES = {
     "stare": stare.SAMPLE,

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from fcnjax.data.sources.nifti import LAYOUT
 from fcnjax.data.sources.samples.sample import Sample
 from fcnjax.errors import UserError
-from fcnjax.pictures import default_palette
+from fcnjax.io.pictures import default_palette
 
 # Each of these is a region of the left half (_L) and one of the right (_R); then the vermis.
 _BOTH_SIDES = """

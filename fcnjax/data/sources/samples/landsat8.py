@@ -16,7 +16,7 @@ import numpy as np
 from fcnjax.data.sources.geotiff import LAYOUT
 from fcnjax.data.sources.samples.sample import Sample
 from fcnjax.errors import UserError
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 
 BANDS = tuple(f"B{number}" for number in range(1, 12))
 _MARKS = {"B4": "red", "B3": "green", "B2": "blue"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from fcnjax.data.pairs import Pair
 from fcnjax.data.sources.samples.sample import Sample, pairs_layout
 from fcnjax.data.splits.folders import pair_folders
-from fcnjax.files import inside
+from fcnjax.io.atomic_files import inside
 
 
 def _unpack(package: Path, folder: Path) -> None:

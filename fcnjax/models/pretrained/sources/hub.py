@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from fcnjax.errors import UserError
-from fcnjax.model_folder import is_saved_config
+from fcnjax.models.pretrained.model_folder import is_saved_config
 from fcnjax.models.pretrained.sources.folder import (
     CONFIG_FILE,
     MAX_JSON,

@@ -13,17 +13,17 @@ from types import MappingProxyType
 import numpy as np
 
 from fcnjax.errors import UserError, choose
-from fcnjax.files import sha256
+from fcnjax.io.atomic_files import sha256
 from fcnjax.io.lock_file import locked
 from fcnjax.io.safetensors_files import write_safetensors
-from fcnjax.models.pretrained.numpy_pickles import read_arrays
 from fcnjax.models.pretrained.sources.weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     Weights,
     weights_folder,
 )
-from fcnjax.packages import download
+from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
+from fcnjax.runtime.packages import download
 
 # Of the 13 convolutions of VGG16 among torchvision's `features`.
 _VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)

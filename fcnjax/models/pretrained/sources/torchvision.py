@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
 
 from fcnjax.errors import UserError, choose
-from fcnjax.files import atomic, sha256
+from fcnjax.io.atomic_files import atomic, sha256
 from fcnjax.io.lock_file import locked
 from fcnjax.models.pretrained.sources.weights import (
     IMAGENET_MEAN,

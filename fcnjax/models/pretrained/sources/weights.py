@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcnjax.files import cache_dir
+from fcnjax.io.atomic_files import cache_dir
 
 # Of nearly all weights trained on ImageNet; of pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -1,0 +1,41 @@
+"""`fcnjax publish`: write a trained model as a folder to share."""
+
+import argparse
+
+from fcnjax.inference import parse_step
+from fcnjax.publishing.publish import publish
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax publish`."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax publish",
+        description="Write a trained model as a folder to share: weights as safetensors, config, "
+        "scores and a model card. It serves wherever a workdir does, also from the Hugging Face "
+        "hub, as --workdir=hf://OWNER/NAME.",
+        epilog="example: fcnjax publish --workdir=runs/stare --out=vessels --license=apache-2.0",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train made")
+    parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument(
+        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
+    )
+    parser.add_argument("--name", help="of the model, in its card (the folder's name)")
+    parser.add_argument("--license", metavar="ID", help="as the hub names it: apache-2.0, mit, ...")
+    parser.add_argument(
+        "--dataset", metavar="NAME", help="that it was trained on; OWNER/NAME if on the hub"
+    )
+    args = parser.parse_args(argv)
+    out = publish(
+        args.workdir,
+        args.out,
+        parse_step(args.step),
+        name=args.name,
+        license_id=args.license,
+        dataset=args.dataset,
+    )
+    files = ", ".join(sorted(path.name for path in out.iterdir()))
+    print(f"{out}: {files}")
+    print(f"to upload it (pip install huggingface_hub; hf auth login): hf upload OWNER/NAME {out}")
+    return 0

@@ -1,0 +1,148 @@
+"""`fcnjax serve`: a model behind HTTP."""
+
+import argparse
+import os
+import re
+import socket
+
+import jax
+
+from fcnjax.cli.predict_arguments import add_model_arguments
+from fcnjax.errors import UserError
+from fcnjax.inference import load, parse_step
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax serve`."""
+    args = _parser().parse_args(argv)
+    _check(args)
+    try:
+        from fcnjax.serving import memory, service
+        from fcnjax.serving.http import server
+    except ImportError as error:
+        raise UserError(f"fcnjax serve: needs {error.name}: pip install 'fcnjax[serve]'") from error
+    memory.limit_arenas()
+    bound = server.bind(args.host, args.port)
+    with bound:
+        allowed_hosts = _allowed_hosts(args.allow_host, bound)
+        model = load(args.workdir, parse_step(args.step), args.dtype)
+        if args.bucket:
+            model.config.eval.bucket = args.bucket
+        served = service.Service(
+            model,
+            service.Options(
+                batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
+                queue=args.queue,
+                programs=args.programs,
+                max_bytes=args.max_bytes,
+                max_total_bytes=args.max_total_bytes,
+                max_pixels=args.max_pixels,
+                receive_seconds=args.receive_seconds,
+                answer_seconds=args.answer_seconds,
+                warm=_warm(args.warm, tuple(model.config.augment.crop)),
+                allowed_hosts=allowed_hosts,
+            ),
+        )
+        address = _address(bound)
+        server.Server(
+            served,
+            connections=args.connections,
+            drain_seconds=args.drain_seconds,
+            on_start=lambda: print(f"serving {args.workdir} on {address}", flush=True),
+        ).run([bound])
+    if served.fault is not None:
+        raise served.fault
+    print("stopped", flush=True)
+    if not served.ended:
+        # XLA cannot be interrupted, and Python waits for its threads: a compilation takes minutes.
+        os._exit(0)
+    return 0
+
+
+def _address(bound) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fcnjax serve",
+        usage="fcnjax serve --workdir=DIR [OPTIONS]",
+        description="Serve a model over HTTP: the Open Inference Protocol v2, POST /segment for "
+        "image files, /metrics, and a page at /. SIGTERM ends it once all are answered.",
+        epilog="example: fcnjax serve --workdir=runs/stare --port=8000",
+        allow_abbrev=False,
+    )
+    add_model_arguments(parser)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1)")
+    _add(parser, "--port", 8000, "0 takes a free one")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer requests whose Host is this name, such as a proxy's; may be repeated (at a "
+        "loopback address loopback names alone, elsewhere any)",
+    )
+    parser.add_argument(
+        "--warm",
+        action="append",
+        metavar="HxW|none",
+        help="compile for images of this size at the start; may be repeated (the training's crop)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=int,
+        metavar="N",
+        help="images that go to the device together, at most (8; on a CPU, which gains nothing, 1)",
+    )
+    _add(parser, "--queue", 64, "images that may wait; more are answered 503")
+    _add(parser, "--programs", 64, "compiled for sizes of images, that are kept")
+    _add(parser, "--bucket", 0, "pad images to multiples of this (as it was trained)")
+    _add(parser, "--max-pixels", 16 * 2**20, "of an image")
+    _add(parser, "--max-bytes", 64 * 2**20, "of a request")
+    _add(parser, "--max-total-bytes", 2 * 2**30, "of all requests together, with their images")
+    _add(parser, "--connections", 256, "at a time")
+    _add(parser, "--receive-seconds", 30, "for a request to arrive")
+    _add(parser, "--answer-seconds", 60, "for its images to be labelled")
+    _add(parser, "--drain-seconds", 30, "for what is under way at SIGTERM")
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, name: str, default: int, text: str) -> None:
+    known = "" if name == "--bucket" else f" ({default})"
+    parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text}{known}")
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name, value in vars(args).items():
+        least = 0 if name in ("port", "bucket") else 1
+        if isinstance(value, int) and value < least:
+            raise UserError(f"--{name.replace('_', '-')}: {value} is not {least} or more")
+    if args.port > 65535:
+        raise UserError(f"--port: {args.port} is not 0 to 65535")
+    _warm(args.warm, (1, 1))
+
+
+def _allowed_hosts(names: list[str], bound: socket.socket) -> tuple[str, ...] | None:
+    """Returns `Options.allowed_hosts`: None at an address that is not a loopback one."""
+    from fcnjax.serving.http.origins import is_loopback, parse_authority
+
+    hosts = {name: parse_authority(name) for name in names}
+    for name, authority in hosts.items():
+        if authority is None or authority.port is not None:
+            raise UserError(f"--allow-host: {name!r} is not a host's name or address without port")
+    if names or is_loopback(bound.getsockname()[0]):
+        return tuple(authority.host for authority in hosts.values())
+    return None
+
+
+def _warm(words: list[str] | None, usual: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+    if words is None:
+        return (usual,)
+    if words == ["none"]:
+        return ()
+    for word in words:
+        if not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", word, re.ASCII):
+            raise UserError(f"--warm: {word!r} is not a size; valid: HxW, such as 480x640, or none")
+    return tuple(tuple(map(int, word.split("x"))) for word in words)

@@ -1,0 +1,52 @@
+"""`fcnjax train`: train a model or resume a stopped run."""
+
+import argparse
+import os
+import sys
+
+from fcnjax.config import load_config
+from fcnjax.errors import UserError
+from fcnjax.parallel.processes import add_host_arguments, check_alike, joined
+from fcnjax.training.loop import TrainingStopped, train
+
+
+def main(argv: list[str]) -> int:
+    """`fcnjax train`."""
+    parser = argparse.ArgumentParser(
+        prog="fcnjax train",
+        description="Train a model, or go on with a run that was stopped. "
+        "--config.SECTION.KEY=VALUE changes a key of the config.",
+        epilog="example: fcnjax train --config=folder:root=DIR --workdir=runs/mine "
+        "--config.optim.lr=3e-3",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE[:ARG]",
+        help="a config file, or the name of one that ships with fcnjax",
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="where checkpoints, metrics and report go"
+    )
+    add_host_arguments(parser)
+    args, overrides = parser.parse_known_args(argv)
+    for word in overrides:
+        if not word.startswith("--config."):
+            raise UserError(f"fcnjax train: unknown argument {word!r}; see fcnjax train --help")
+    config = load_config(args.config, overrides)
+    if config.train.deterministic:
+        # Read when the backend starts, which it has not yet.
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    stopped = None
+    with joined(args):
+        try:
+            check_alike(config, args.workdir)
+            train(config, args.workdir)
+        except TrainingStopped as error:
+            stopped = error
+    if stopped is None:
+        return 0
+    print(f"fcnjax: {stopped}", file=sys.stderr)
+    return stopped.code

@@ -1,0 +1,78 @@
+"""Changes to a config from the command line: `--config.section.key=value`."""
+
+import ast
+import re
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from fcnjax.config.schema import default_config
+from fcnjax.errors import UserError, unknown
+
+
+def override(config: ConfigDict, word: str) -> None:
+    """Changes a key of the config by a word of the form `--config.section.key=value`.
+
+    Raises:
+        UserError: An unknown key, or a value of the wrong type.
+    """
+    key, given, text = word.removeprefix("--config.").partition("=")
+    *sections, leaf = key.split(".")
+    node = config
+    for depth, section in enumerate(sections):
+        if not isinstance(node, ConfigDict) or section not in node:
+            raise unknown("--" + ".".join(["config", *sections[:depth]]), section, node)
+        node = node[section]
+    where = ".".join(["config", *sections])
+    if not isinstance(node, ConfigDict):
+        raise UserError(f"--config.{key}: {where} is a value, not a section")
+    if leaf not in node:
+        raise unknown(f"--{where}", leaf, node)
+    if isinstance(node[leaf], ConfigDict):
+        raise UserError(f"--config.{key}: is a section; its keys: {', '.join(sorted(node[leaf]))}")
+    if not given:
+        raise UserError(f"--config.{key}: needs a value, as --config.{key}=VALUE")
+    set_value(config, key, text)
+
+
+def set_value(config: ConfigDict, key: str, text: str) -> None:
+    """Sets `section.key` of a config from text, by the type that the key has."""
+    section, _, leaf = key.rpartition(".")
+    node = config[section]
+    # What may be None by default may be set back to it.
+    may_be_none = default_config()[section][leaf] is None
+    like = node.get_type(leaf) if may_be_none else node[leaf]
+    node[leaf] = parse_value(text, like, f"--config.{key}")
+
+
+def parse_value(text: str, like: Any, what: str) -> Any:
+    """Parses text to the type of `like`, which is a value or a type."""
+    kind = like if isinstance(like, type) else type(like)
+    if text == "None" and isinstance(like, type):
+        return None
+    if kind is str:
+        return text
+    if kind is bool:
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise UserError(f"{what}: {text!r} is not true or false")
+    if kind is tuple:
+        return _parse_tuple(text, what)
+    try:
+        return kind(text)
+    except ValueError:
+        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise UserError(f"{what}: {text!r} is not {noun}") from None
+
+
+def _parse_tuple(text: str, what: str) -> tuple:
+    try:
+        value = ast.literal_eval(text if text.startswith(("(", "[")) else f"({text},)")
+        return tuple(value)
+    except (ValueError, SyntaxError, TypeError):
+        pass
+    words = tuple(word.strip() for word in text.strip("()[]").split(","))
+    # The path of a part of a model is a word too, with the signs of a simple pattern.
+    if not all(re.fullmatch(r"[\w -]+|[a-zA-Z.][\w/.*+-]*", word) for word in words):
+        raise UserError(f"{what}: {text!r} is not a list such as 1,2,3 or vessel,background")
+    return words

@@ -1,0 +1,1 @@
+"""Lists of files and tables written by people."""

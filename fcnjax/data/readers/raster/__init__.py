@@ -1,0 +1,1 @@
+"""Readers of georeferenced rasters and band stacks."""

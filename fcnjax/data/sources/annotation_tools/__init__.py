@@ -1,0 +1,1 @@
+"""Exports of annotation tools: COCO, CVAT, LabelMe, Label Studio and VIA."""

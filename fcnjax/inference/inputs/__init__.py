@@ -1,0 +1,1 @@
+"""Images to predict: files, folders, lists and Parquet records."""

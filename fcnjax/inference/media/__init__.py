@@ -1,0 +1,1 @@
+"""Prediction of videos and volumes."""

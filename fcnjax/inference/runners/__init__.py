@@ -1,0 +1,1 @@
+"""Prediction of many images: in this process, or on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Prediction of images that are larger than the device can take at once."""

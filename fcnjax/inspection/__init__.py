@@ -1,0 +1,1 @@
+"""Descriptions of models: summaries, receptive fields, traces and plans for absent devices."""

@@ -1,0 +1,1 @@
+"""Theoretical and effective receptive fields of a model."""

@@ -1,0 +1,168 @@
+"""Tables and drawings of receptive fields."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from rich.progress import track
+
+from fcnjax.errors import UserError
+from fcnjax.inspection.receptive_fields.effective_field import (
+    SHARE,
+    Effective,
+    gradient_of,
+    measure,
+)
+from fcnjax.inspection.summaries.drawing import SOFT, Canvas, heat, resized
+from fcnjax.inspection.summaries.source import Source
+from fcnjax.inspection.summaries.text import table
+from fcnjax.inspection.summaries.weights import Loaded, calibrated
+from fcnjax.inspection.tracing.program import Path, encode, trace
+from fcnjax.inspection.tracing.receptive_field import Field, receptive_fields
+from fcnjax.models import Segmenter, build_model
+from fcnjax.reports.charts import ticks
+
+LARGEST = 512  # pixels a side of the image that is measured, where no size is given
+_SIDE = 640  # of the heat map in the picture
+_DECADES = 4  # of the heat map's scale
+_THEORETICAL, _BOX, _CIRCLE = (86, 180, 233), (255, 255, 255), (0, 220, 130)
+
+
+def print_theoretical(source: Source, size: tuple[int, int] | None) -> tuple[Field, Field]:
+    """Prints the fields of the encoder's features and of the logits; returns that of the logits.
+
+    Returns:
+        Along the rows and along the columns.
+    """
+    model = build_model(source.config)
+    shape = (1, *(size or (LARGEST, LARGEST)), model.in_channels)
+    rows = [("receptive field of", "stride", "pixels, height x width", "")]
+    for name, module, run in (("feature", model.encoder, encode), ("logit", model, _logits)):
+        program = trace(module, run, shape)
+        try:
+            fields = [receptive_fields(module, run, shape, axis, program) for axis in (1, 2)]
+        except NotImplementedError as error:
+            name = f"{source.config.model.decoder} over {source.config.model.encoder}"
+            raise UserError(f"{name}: {error}") from error
+        strides = model.encoder.strides if name == "feature" else (1,)
+        for i, (stride, *both) in enumerate(zip(strides, *fields, strict=True), start=1):
+            label = f"{name} {i}" if name == "feature" else f"{name} in the middle"
+            sizes = f"{both[0].size}x{both[1].size}"
+            rows.append((label, str(stride), sizes, _whole(both[0].whole)))
+    model_name = f"{source.config.model.decoder} over {source.config.model.encoder}"
+    print(f"{model_name}\n\n{table(rows, right=(1, 2))}")
+    return both[0], both[1]
+
+
+def _logits(model: Segmenter, image: jax.Array) -> jax.Array:
+    return model(image)["logits"]
+
+
+def _whole(modules: Sequence[Path]) -> str:
+    if not modules:
+        return ""
+    more = f" and {len(modules) - 1} more" if modules[1:] else ""
+    return f"and the whole image, by {'.'.join(modules[0]) or 'the model'}{more}"
+
+
+def measured(loaded: Loaded, size: tuple[int, int], samples: int) -> Effective:
+    """Measure the effective receptive field of a logit on `samples` images of noise."""
+    gradient = gradient_of(loaded.model, _logits, (1, *size, loaded.model.in_channels))
+    variables = calibrated(loaded) if loaded.random else loaded.variables
+    return measure(gradient, variables, track(range(samples), description="measure"))
+
+
+def summary(loaded: Loaded, effective: Effective, rows: Field, columns: Field, samples: int) -> str:
+    """Describe a measured field as a table of text."""
+    height, width = effective.weights.shape
+    share = effective.box**2 / (rows.size * columns.size)
+    beyond = rows.size > height or columns.size > width
+    lines = [
+        ("weights", loaded.weights),
+        ("measured on", f"{samples} images of noise of {height}x{width}"),
+        (
+            f"{SHARE:.0%} of |gradient|",
+            f"in {effective.box}x{effective.box} around the pixel: {share:.1%} of the "
+            "theoretical field",
+        ),
+        (
+            "Gaussian",
+            f"sigma {effective.sigma:.1f}; the circle of two sigma is {4 * effective.sigma:.0f} "
+            "across",
+        ),
+    ]
+    if beyond:
+        lines.append(("", "the field is larger than the images; --size measures larger ones"))
+    return table(lines)
+
+
+def draw(path: str, loaded: Loaded, effective: Effective, rows: Field, columns: Field) -> None:
+    """Draws the weights, the theoretical box, the box of 95 % and the circle of two sigma."""
+    height, width = effective.weights.shape
+    zoom = _SIDE / max(height, width)
+    high, wide = round(height * zoom), round(width * zoom)
+    left, top = 24, 76
+    canvas = Canvas(left + wide + 330, top + max(high, 420) + 60)
+    config = loaded.config.model
+    canvas.text(
+        (left, 16), f"Receptive field of a logit: {config.decoder} over {config.encoder}", 22
+    )
+    canvas.text((left, 46), f"weights {loaded.weights}", 14, SOFT)
+    canvas.picture((left, top), resized(heat(_logarithmic(effective.weights)), high, wide))
+
+    def corners(before: float, after: float, up: float, down: float) -> list[float]:
+        row, column = effective.middle
+        places = (column + before, row + up, column + after, row + down)
+        limits = (wide, high, wide, high)
+        starts = (left, top, left, top)
+        clipped = (min(max(p * zoom, 0), most) for p, most in zip(places, limits, strict=True))
+        return [start + place for start, place in zip(starts, clipped, strict=True)]
+
+    canvas.rectangle(corners(columns.before, columns.after, rows.before, rows.after), _THEORETICAL)
+    half = effective.box / 2
+    canvas.rectangle(corners(0.5 - half, 0.5 + half, 0.5 - half, 0.5 + half), _BOX)
+    reach = 2 * effective.sigma
+    canvas.circle(corners(0.5 - reach, 0.5 + reach, 0.5 - reach, 0.5 + reach), _CIRCLE)
+    _scale_bar(canvas, left, top + high + 16, zoom, width)
+    _legend(canvas, left + wide + 28, top, effective, rows, columns)
+    canvas.save(path)
+
+
+def _logarithmic(weights: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return 1 + np.log10(weights / weights.max()) / _DECADES
+
+
+def _scale_bar(canvas: Canvas, left: int, top: int, zoom: float, width: int) -> None:
+    length = next(tick for tick in ticks(0, width / 3) if tick > 0)
+    canvas.line((left, top, left + length * zoom, top), (27, 31, 39), 4)
+    canvas.text((left, top + 8), f"{length:g} pixels of {width}", 14, SOFT)
+
+
+def _legend(
+    canvas: Canvas, left: int, top: int, effective: Effective, rows: Field, columns: Field
+) -> None:
+    height, width = effective.weights.shape
+    beyond = rows.size > height or columns.size > width
+    whole = "and the whole image, by means" if rows.whole else ""
+    box = f"{effective.box}x{effective.box} pixels"
+    items = [
+        (_THEORETICAL, "theoretical field", f"{rows.size}x{columns.size} pixels", whole),
+        (_BOX, f"{SHARE:.0%} of the gradient", box, ""),
+        (_CIRCLE, "two sigma of the Gaussian", f"{4 * effective.sigma:.0f} pixels across", ""),
+    ]
+    if beyond:
+        items[0] = (*items[0][:2], f"{items[0][2]}, cut off here", whole)
+    for i, (colour, name, size, more) in enumerate(items):
+        y = top + 72 * i
+        canvas.picture((left, y), np.full((26, 26, 3), (27, 31, 39), np.uint8))
+        canvas.rectangle((left + 4, y + 4, left + 21, y + 21), colour)
+        canvas.text((left + 38, y - 2), name)
+        canvas.text((left + 38, y + 18), size, 14, SOFT)
+        canvas.text((left + 38, y + 36), more, 14, SOFT)
+    y = top + 72 * len(items) + 8
+    canvas.text((left, y), "|gradient|, of its greatest")
+    ramp = np.repeat(np.linspace(1, 0, 160)[:, None], 26, 1)
+    canvas.picture((left, y + 28), heat(ramp))
+    for i in range(_DECADES + 1):
+        canvas.text((left + 38, y + 20 + 160 * i / _DECADES), f"{10.0**-i:g}", 14, SOFT)

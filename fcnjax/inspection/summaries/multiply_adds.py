@@ -1,0 +1,57 @@
+"""Multiply-adds: the products that a model's convolutions and matrix products sum for an image."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+from fcnjax.inspection.tracing.program import Path, Program, Step
+from fcnjax.models.layers.convolution.depthwise import sum_of_shifts
+
+
+def multiply_adds(program: Program) -> Mapping[Path, int]:
+    """Multiply-adds by the module that does them, without those of the modules inside it.
+
+    Counted as published figures are (a torchvision weight's "GFLOPS" are these): the products of
+    convolutions, linear layers and attention. Not counted: biases, norms, activations, pools, and
+    the resizes that are written as products with a constant matrix.
+
+    Raises:
+        NotImplementedError: The model loops; the times round are not known.
+    """
+    counts: Counter[Path] = Counter()
+    for step in program.steps:
+        if program.moving.isdisjoint(step.inputs):
+            continue
+        if step.name in ("scan", "while", "cond"):
+            raise NotImplementedError(f"multiply-adds of the primitive {step.name}")
+        if step.name == "dot_general" and not program.constant.isdisjoint(step.inputs):
+            continue
+        if count := _count(step):
+            counts[step.module] += count
+    return counts
+
+
+def _count(step: Step) -> int:
+    result = math.prod(step.outputs[0].shape)
+    if step.name == "dot_general":
+        (axes, _), _ = step.params["dimension_numbers"]
+        return result * math.prod(step.inputs[0].shape[axis] for axis in axes)
+    if step.name == "conv_general_dilated":
+        return _count_conv(step, result)
+    # The form of a depthwise convolution on CPU: one product of arrays for each tap.
+    if step.name == "mul" and sum_of_shifts.__name__ in step.functions:
+        return result
+    return 0
+
+
+def _count_conv(step: Step, result: int) -> int:
+    image, kernel = (value.shape for value in step.inputs)
+    numbers = step.params["dimension_numbers"]
+    _, inner, *window = numbers.rhs_spec
+    taps = math.prod(kernel[axis] for axis in (inner, *window))
+    if max(step.params["lhs_dilation"]) > 1:
+        # Transposed: each pixel of the input meets each tap; the zeros between them do not count.
+        batch, _, *space = numbers.lhs_spec
+        result = math.prod(image[axis] for axis in (batch, *space))
+        result *= kernel[numbers.rhs_spec[0]]
+    return result * taps

@@ -1,0 +1,345 @@
+"""Which part of a step's inputs a part of its outputs is computed from.
+
+The rules go from a box of a step's output back to the boxes of its inputs, and are exact, but for
+weights that happen to be zero.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+
+import numpy as np
+
+from fcnjax.inspection.tracing.needs import Need, narrowed, reshaped
+from fcnjax.inspection.tracing.program import Program, Step, Value
+
+# A larger constant is taken to have no zeros.
+_LARGEST_CONSTANT = 2**26
+
+
+class WholeImageError(Exception):
+    """A step joins what lies anywhere in the image, as a global mean does."""
+
+
+class Rules:
+    """The rules, for one program, whose constants they compute where they ask for one.
+
+    Attributes:
+        cut: Whether more would be needed if the image were larger: a window reached over the edge
+            of an axis that grows with it.
+    """
+
+    def __init__(self, program: Program):
+        self.cut = False
+        self._constants = program.constant
+        self._makers = {v: step for step in program.steps for v in step.outputs}
+        self._array = functools.cache(self._computed)
+
+    def inputs(self, step: Step, index: int, need: Need) -> list[list[Need]]:
+        """What a part of output number `index` of a step needs of each input, in boxes.
+
+        Raises:
+            WholeImageError: All of the image, whatever its size.
+            NotImplementedError: There is no rule for this primitive.
+        """
+        if step.name == "reshape":
+            return [reshaped(need, step.inputs[0].shape, step.outputs[0].shape)]
+        rule = _RULES.get(step.name)
+        if rule is None:
+            raise NotImplementedError(f"receptive field: no rule for the primitive {step.name}")
+        parts = rule(self, step, index, need)
+        return [[part] if part is not None and all(map(np.any, part)) else [] for part in parts]
+
+    def elementwise(self, step: Step, index: int, need: Need) -> list[Need | None]:
+        """The same place in each input; nothing where a constant factor is zero."""
+        if step.name == "mul":
+            for factor in step.inputs:
+                if factor in self._constants and factor.shape:
+                    # An axis of size one stands for all of the other factor's.
+                    need = tuple(a & b for a, b in zip(need, self._support(factor), strict=True))
+        return [narrowed(need, value.shape) for value in step.inputs]
+
+    def window(
+        self,
+        value: Value,
+        axis: int,
+        need: np.ndarray,
+        taps: int,
+        stride: int,
+        before: int,
+        dilation: int,
+        spread: int,
+    ) -> np.ndarray:
+        """What a sliding window reads of an axis.
+
+        Args:
+            value: What it slides over.
+            axis: The axis.
+            need: `[out]`, which results are needed.
+            taps: Of the window.
+            stride: Its step.
+            before: Padding before the axis.
+            dilation: Distance between the taps.
+            spread: Distance at which the axis's own pixels are laid out for it.
+
+        Returns:
+            `[in]`.
+        """
+        places = np.flatnonzero(need)[:, None] * stride - before + np.arange(taps) * dilation
+        places = places[places % spread == 0] // spread
+        read = np.zeros(value.shape[axis], bool)
+        there = (places >= 0) & (places < len(read))
+        self.cut |= value.grows[axis] and not there.all()
+        read[places[there]] = True
+        return read
+
+    def dot(self, step: Step, index: int, need: Need) -> list[Need | None]:
+        """The contracted axes whole, or where the matrix is constant those with a weight."""
+        contracted, batch = step.params["dimension_numbers"]
+        free = [
+            [axis for axis in range(len(value.shape)) if axis not in (*c, *b)]
+            for value, c, b in zip(step.inputs, contracted, batch, strict=True)
+        ]
+        starts = len(batch[0]), len(batch[0]) + len(free[0])
+        needs = []
+        for side, value in enumerate(step.inputs):
+            axes = dict(zip(batch[side], need, strict=False))
+            axes |= dict(zip(free[side], need[starts[side] :], strict=False))
+            needs.append((value, axes))
+        result: list[Need | None] = []
+        for side, (value, axes) in enumerate(needs):
+            other, other_axes = needs[1 - side]
+            weights = self._weights(other, contracted[1 - side], other_axes)
+            if value in self._constants:
+                result.append(None)
+                continue
+            if any(value.grows[axis] for axis in contracted[side]):
+                # A resize has as many results as its size asks for; a mean over cells has not.
+                outer = [other.grows[axis] for axis in other_axes]
+                if weights is None or not any(outer):
+                    raise WholeImageError
+            for k, axis in enumerate(contracted[side]):
+                axes[axis] = np.ones(value.shape[axis], bool) if weights is None else weights[k]
+            result.append(tuple(axes[axis] for axis in range(len(value.shape))))
+        return result
+
+    def constant(self, value: Value) -> np.ndarray | None:
+        """A constant's array; None where the value is none, or is too large."""
+        return self._array(value) if value in self._constants else None
+
+    def _weights(
+        self, matrix: Value, contracted: Sequence[int], need: Mapping[int, np.ndarray]
+    ) -> list[np.ndarray] | None:
+        """Which contracted indices of a constant matrix have a weight; None for another matrix."""
+        array = self.constant(matrix)
+        if array is None:
+            return None
+        for axis, kept in need.items():
+            array = array.compress(kept, axis)
+        array = array != 0
+        rest = range(array.ndim)
+        return [array.any(tuple(k for k in rest if k != axis)) for axis in contracted]
+
+    def _support(self, value: Value) -> Need:
+        """Where a constant is not zero, by axis."""
+        step = self._makers.get(value)
+        if step is not None and step.name == "broadcast_in_dim":
+            inner = self._support(step.inputs[0])
+            need = [np.ones(size, bool) for size in value.shape]
+            for axis, kept in zip(step.params["broadcast_dimensions"], inner, strict=True):
+                need[axis] = need[axis] & kept
+            return tuple(need)
+        array = self._array(value)
+        if array is None:
+            return tuple(np.ones(size, bool) for size in value.shape)
+        others = [tuple(k for k in range(array.ndim) if k != axis) for axis in range(array.ndim)]
+        return tuple((array != 0).any(axes) for axes in others)
+
+    def _computed(self, value: Value) -> np.ndarray | None:
+        if math.prod(value.shape) > _LARGEST_CONSTANT:
+            return None
+        if value.constant is not None:
+            return np.asarray(value.constant)
+        step = self._makers[value]
+        inputs = [self._array(each) for each in step.inputs]
+        if any(array is None for array in inputs):
+            return None
+        results = step.primitive.bind(*inputs, **step.params)
+        results = results if step.primitive.multiple_results else [results]
+        return np.asarray(results[step.outputs.index(value)])
+
+
+def _conv(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    params, numbers = step.params, step.params["dimension_numbers"]
+    image, kernel = (value.shape for value in step.inputs)
+    axes: dict[int, np.ndarray] = {numbers.lhs_spec[0]: need[numbers.out_spec[0]]}
+    groups, channels = params["feature_group_count"], image[numbers.lhs_spec[1]]
+    used = need[numbers.out_spec[1]].reshape(groups, -1).any(1)
+    axes[numbers.lhs_spec[1]] = np.repeat(used, channels // groups)
+    for k, axis in enumerate(numbers.lhs_spec[2:]):
+        axes[axis] = rules.window(
+            step.inputs[0],
+            axis,
+            need[numbers.out_spec[2 + k]],
+            kernel[numbers.rhs_spec[2 + k]],
+            params["window_strides"][k],
+            params["padding"][k][0],
+            params["rhs_dilation"][k],
+            params["lhs_dilation"][k],
+        )
+    return [tuple(axes[axis] for axis in range(len(image))), None]
+
+
+def _reduce_window(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    params = step.params
+    keys = ("window_dimensions", "window_strides", "window_dilation", "base_dilation")
+    taps, strides, dilations, spreads = (params[key] for key in keys)
+    padding = [before for before, _ in params["padding"]]
+    options = enumerate(zip(need, taps, strides, padding, dilations, spreads, strict=True))
+    return [tuple(rules.window(step.inputs[0], axis, *each) for axis, each in options)]
+
+
+def _reduce(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    value, kept = step.inputs[0], iter(need)
+    axes = step.params["axes"]
+    if any(value.grows[axis] for axis in axes):
+        raise WholeImageError
+    return [
+        tuple(
+            np.ones(size, bool) if axis in axes else next(kept)
+            for axis, size in enumerate(value.shape)
+        )
+    ]
+
+
+def _slice(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    params, shape = step.params, step.inputs[0].shape
+    grows = zip(step.inputs[0].grows, step.outputs[0].grows, strict=True)
+    if any(before and not after for before, after in grows):
+        raise WholeImageError  # a fixed pixel, as the one that a norm shifts all others by
+    strides = params["strides"] or (1,) * len(shape)
+    read = [np.zeros(size, bool) for size in shape]
+    ranges = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
+    for axis, (start, stop, stride) in enumerate(ranges):
+        read[axis][start:stop:stride] = need[axis]
+    return [tuple(read)]
+
+
+def _pad(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    value = step.inputs[0]
+    read = []
+    for axis, (kept, (before, _, inner)) in enumerate(
+        zip(need, step.params["padding_config"], strict=True)
+    ):
+        places = before + np.arange(value.shape[axis]) * (inner + 1)
+        there = (places >= 0) & (places < len(kept))
+        read.append(there & kept[np.clip(places, 0, len(kept) - 1)])
+        rules.cut |= value.grows[axis] and not inner and read[-1].sum() < kept.sum()
+    return [tuple(read), ()]
+
+
+def _concatenate(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axis = step.params["dimension"]
+    ends = np.cumsum([value.shape[axis] for value in step.inputs])[:-1]
+    parts = np.split(need[axis], ends)
+    return [(*need[:axis], part, *need[axis + 1 :]) for part in parts]
+
+
+def _split(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axis, sizes = step.params["axis"], step.params["sizes"]
+    read = np.zeros(sum(sizes), bool)
+    start = sum(sizes[:index])
+    read[start : start + sizes[index]] = need[axis]
+    return [(*need[:axis], read, *need[axis + 1 :])]
+
+
+def _stack(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axis = step.params["axis"]
+    rest = (*need[:axis], *need[axis + 1 :])
+    return [rest if kept else None for kept in need[axis]]
+
+
+def _unstack(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axis = step.params["axis"]
+    return [(*need[:axis], np.arange(len(step.outputs)) == index, *need[axis:])]
+
+
+def _tile(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    return [tuple(k.reshape(n, -1).any(0) for k, n in zip(need, step.params["reps"], strict=True))]
+
+
+def _broadcast(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    placed = tuple(need[axis] for axis in step.params["broadcast_dimensions"])
+    return [narrowed(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
+
+
+def _gather(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    """Of the rows (or columns) that constant indices name, as a mirrored edge takes them."""
+    value, indices = step.inputs
+    numbers, sizes = step.params["dimension_numbers"], step.params["slice_sizes"]
+    taken = rules.constant(indices)
+    axes = numbers.start_index_map
+    if taken is None or taken.ndim != 2 or len(axes) != 1 or numbers.collapsed_slice_dims != axes:
+        raise NotImplementedError("receptive field: no rule for this form of the primitive gather")
+    (axis,), whole = axes, iter(numbers.offset_dims)
+    (place,) = set(range(len(need))) - set(numbers.offset_dims)
+    read = []
+    for k, size in enumerate(value.shape):
+        part = np.zeros(size, bool)
+        if k == axis:
+            part[taken[need[place], 0]] = True
+            rules.cut |= value.grows[axis] and part.sum() < need[place].sum()
+        else:
+            part[: sizes[k]] = need[next(whole)]
+        read.append(part)
+    return [tuple(read), None]
+
+
+def _transpose(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    order = step.params["permutation"]
+    return [tuple(need[order.index(axis)] for axis in range(len(order)))]
+
+
+def _reverse(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axes = step.params["dimensions"]
+    return [tuple(kept[::-1] if axis in axes else kept for axis, kept in enumerate(need))]
+
+
+def _squeeze(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
+    axes, kept = step.params["dimensions"], iter(need)
+    sizes = range(len(step.inputs[0].shape))
+    return [tuple(np.ones(1, bool) if axis in axes else next(kept) for axis in sizes)]
+
+
+_ELEMENTWISE = (  # noqa: SIM905 (a line a word)
+    "abs add add_any and ceil clamp convert_element_type copy copy_p cos div eq erf erf_inv erfc "
+    "exp exp2 expm1 floor ge gt integer_pow is_finite le log log1p logistic lt max min mul ne neg "
+    "not optimization_barrier or pow reduce_precision rem round rsqrt select_n sign sin sqrt "
+    "square stop_gradient sub tan tanh xor"
+).split()
+_RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = MappingProxyType(
+    {
+        **dict.fromkeys(_ELEMENTWISE, Rules.elementwise),
+        "argmax": _reduce,
+        "broadcast_in_dim": _broadcast,
+        "concatenate": _concatenate,
+        "conv_general_dilated": _conv,
+        "dot_general": Rules.dot,
+        "gather": _gather,
+        "pad": _pad,
+        "reduce_max": _reduce,
+        "reduce_min": _reduce,
+        "reduce_sum": _reduce,
+        "reduce_window_max": _reduce_window,
+        "reduce_window_sum": _reduce_window,
+        "rev": _reverse,
+        "slice": _slice,
+        "split": _split,
+        "squeeze": _squeeze,
+        "stack": _stack,
+        "tile": _tile,
+        "transpose": _transpose,
+        "unstack": _unstack,
+    }
+)

@@ -1,0 +1,1 @@
+"""Convolutions that honour the extent of a feature map."""

@@ -1,0 +1,1 @@
+"""Pooling that honours the extent of a feature map."""

@@ -1,0 +1,1 @@
+"""Publication of trained models: a folder of weights, config and model card."""

@@ -1,5 +1,0 @@
-"""Pages on runs."""
-
-from fcnjax.report.run import REPORT_FILE, write_report
-
-__all__ = ["REPORT_FILE", "write_report"]

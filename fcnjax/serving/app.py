@@ -1,0 +1,191 @@
+"""The server's routes, as an ASGI application."""
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from fcnjax.errors import UserError
+from fcnjax.serving import images, page
+from fcnjax.serving import open_inference as protocol
+from fcnjax.serving.http.bodies import read_body
+from fcnjax.serving.http.forms import file_of_form
+from fcnjax.serving.http.middleware import RequestMiddleware
+from fcnjax.serving.http.refusal import Refused, error_response
+from fcnjax.serving.metrics import CONTENT_TYPE
+from fcnjax.serving.openapi import describe
+from fcnjax.serving.service import Service
+
+READ_COPIES = 3  # of a tensor, while `Model.read` checks and converts it
+# The paths of a model, with a version or without.
+MODEL = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+
+
+def make_app(service: Service) -> ASGIApp:
+    """The application that serves a model."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        await service.start()
+        yield
+        await service.stop()
+
+    handlers = {
+        Refused: _refuse,
+        UserError: _refuse_user,
+        HTTPException: _refuse_http,
+        Exception: _fail,
+    }
+    routes = [
+        Route("/v2/health/live", _live),
+        Route("/v2/health/ready", _ready),
+        Route("/v2", _server),
+        *(Route(path, _model) for path in MODEL),
+        *(Route(f"{path}/ready", _model_ready) for path in MODEL),
+        *(Route(f"{path}/config", _model_config) for path in MODEL),
+        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in MODEL),
+        Route("/segment", _segment, methods=["POST"]),
+        Route("/metrics", _metrics),
+        Route("/openapi.json", _openapi),
+        *page.routes(),
+    ]
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    # A path with a slash too many is unknown, and leads nowhere else.
+    app.router.redirect_slashes = False
+    app.state.service = service
+    app.state.openapi = describe(service)
+    return RequestMiddleware(app, service)
+
+
+def _service(request: Request) -> Service:
+    return request.app.state.service
+
+
+async def _refuse(_: Request, error: Refused) -> Response:
+    # 408, 413: the rest of the body is not read.
+    headers = {"Connection": "close"} if error.status in (408, 413) else {}
+    return error_response(error.status, error.message, **headers)
+
+
+async def _refuse_user(_: Request, error: UserError) -> Response:
+    return error_response(400, str(error))
+
+
+async def _refuse_http(_: Request, error: HTTPException) -> Response:
+    return error_response(error.status_code, error.detail, **(error.headers or {}))
+
+
+async def _fail(_: Request, error: Exception) -> Response:
+    # Starlette raises it again, and uvicorn prints it.
+    return error_response(500, "internal error")
+
+
+async def _live(_: Request) -> Response:
+    return JSONResponse({"live": True})
+
+
+async def _ready(request: Request) -> Response:
+    if not _service(request).ready:
+        raise Refused(503, "the model is warming up")
+    return JSONResponse({"ready": True})
+
+
+async def _server(_: Request) -> Response:
+    return JSONResponse(protocol.server_metadata())
+
+
+def _named(request: Request) -> Service:
+    """The service, where the path names its model.
+
+    Raises:
+        Refused: It names another.
+    """
+    service = _service(request)
+    valid = {"name": protocol.NAME, "version": str(service.model.step)}
+    for key, value in request.path_params.items():
+        if value != valid[key]:
+            raise Refused(404, f"the model's {key} is unknown; valid: {valid[key]}")
+    return service
+
+
+async def _model(request: Request) -> Response:
+    service = _named(request)
+    return JSONResponse(protocol.model_metadata(service.model, service.channels))
+
+
+async def _model_config(request: Request) -> Response:
+    service = _named(request)
+    return JSONResponse(protocol.model_config(service.model, service.channels))
+
+
+async def _model_ready(request: Request) -> Response:
+    _named(request)
+    return await _ready(request)
+
+
+async def _body(request: Request) -> bytes:
+    options = _service(request).options
+    share = request.state.share
+    return await read_body(request, share, options.max_bytes, options.receive_seconds)
+
+
+async def _infer(request: Request) -> Response:
+    service, share = _named(request), request.state.share
+    body = await _body(request)
+    length = request.headers.get("inference-header-content-length")
+    async with service.deadline():
+        with share.lent(protocol.JSON_OBJECTS * protocol.json_length(body, length)):
+            asked = await service.in_thread(
+                protocol.parse, body, length, service.channels, service.limits
+            )
+        probabilities = any(name == "probabilities" for name, _ in asked.outputs)
+        count, *size, _ = asked.image.shape
+        share.take(READ_COPIES * asked.image.nbytes)
+        share.take(count * service.label_bytes(size, probabilities))
+        share.take(protocol.answer_bytes(asked, len(service.model.class_names)))
+        pixels = await service.read(asked.image)
+        found = await service.label(list(pixels), probabilities=probabilities)
+        content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
+    return Response(content, headers=headers)
+
+
+async def _segment(request: Request) -> Response:
+    service, share = _service(request), request.state.share
+    render, probabilities = images.OUTPUTS[_output(request)]
+    body = await _body(request)
+    kind = request.headers.get("content-type", "")
+    data, most = service.model.config.data, service.options.max_pixels
+    async with service.deadline():
+        if kind.lower().startswith("multipart/form-data"):
+            share.take(len(body))
+            body = await service.in_thread(file_of_form, kind, body)
+        size = await service.in_thread(images.check, body, data.pages, most)
+        share.take(images.decoded_bytes(size, service.channels))
+        share.take(service.label_bytes(size, probabilities))
+        stored = await service.in_thread(images.decode, body, data.channels, data.pages)
+        image = await service.in_thread(service.model.converted, stored, "image")
+        (found,) = await service.label([image], probabilities=probabilities)
+        content, kind = await service.in_thread(render, service.model, image, found)
+    return Response(content, media_type=kind)
+
+
+def _output(request: Request) -> str:
+    """Which of `images.OUTPUTS` is asked for: by the query, or else by the header `Accept`."""
+    if "output" not in request.query_params:
+        return "json" if protocol.JSON in request.headers.get("accept", "") else "mask"
+    if (name := request.query_params["output"]) not in images.OUTPUTS:
+        raise Refused(400, f"output: is unknown; valid: {', '.join(images.OUTPUTS)}")
+    return name
+
+
+async def _metrics(request: Request) -> Response:
+    return Response(_service(request).metrics.text(), media_type=CONTENT_TYPE)
+
+
+async def _openapi(request: Request) -> Response:
+    return JSONResponse(request.app.state.openapi)

@@ -1,0 +1,1 @@
+"""The HTTP layer of the server: framing, bodies, origins and limits."""

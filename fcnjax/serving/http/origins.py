@@ -1,0 +1,81 @@
+"""Refuses requests that a foreign web page makes a browser send.
+
+A server on a loopback address is reached by every page in the user's browser: by a form or script
+that posts to it from another origin, or under a foreign name that resolves to 127.0.0.1 (DNS
+rebinding), where the browser even lets the page read the answer.
+"""
+
+import ipaddress
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from starlette.datastructures import Headers
+
+from fcnjax.serving.http.refusal import Refused
+
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
+_ORIGIN = re.compile(r"(https?)://([^/?#@\\\s]+)")
+_PORTS = {"http": 80, "https": 443}
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Authority(NamedTuple):
+    """A host's name or address, in lower case and without brackets, and its port, if any."""
+
+    host: str
+    port: int | None
+
+
+def parse_authority(text: str) -> Authority | None:
+    """Parses `host[:port]`; None: it is something else, such as `user@host`."""
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
+        return None
+    host = match[1].strip("[]").rstrip(".").lower()
+    return Authority(host, int(match[2]) if match[2] else None)
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether a name or an address, without brackets, is this machine's for sure."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def check_origin(method: str, headers: Headers, allowed: Collection[str]) -> None:
+    """Checks who a request is for and, unless it only reads, which page it comes from.
+
+    Args:
+        method: Of the request.
+        headers: Of the request.
+        allowed: Names in lower case that clients may use besides loopback names and addresses.
+
+    Raises:
+        Refused: 421 for a foreign `Host`, 403 for a page of another origin.
+    """
+    host = parse_authority(headers.get("host", ""))
+    if host is None or not (is_loopback(host.host) or host.host in allowed):
+        raise Refused(
+            421,
+            "Host: is not a name of this server; valid: localhost, loopback addresses and the "
+            "names of --allow-host",
+        )
+    if method in _SAFE_METHODS:
+        return
+    foreign = any(not _is_own(origin, host, allowed) for origin in headers.getlist("origin"))
+    sites = headers.getlist("sec-fetch-site")
+    if foreign or any(site not in ("none", "same-origin") for site in sites):
+        raise Refused(403, "Origin: the request comes from a page of another origin")
+
+
+def _is_own(origin: str, host: Authority, allowed: Collection[str]) -> bool:
+    """Returns whether an origin is the server's own, or that of a proxy of an allowed name."""
+    match = _ORIGIN.fullmatch(origin)
+    authority = parse_authority(match[2]) if match else None
+    if authority is None:
+        return False
+    usual = _PORTS[match[1]]
+    same_port = (authority.port or usual) == (host.port or usual)
+    return authority.host in allowed or (authority.host == host.host and same_port)

@@ -1,0 +1,229 @@
+"""uvicorn, with what it lacks: strict framing, limits of connections and of slow clients, exit 0.
+
+uvicorn waits for ever for a head that does not end, for a body that does not end after the answer,
+and for a client that does not read; and it ends by the signal that stopped it.
+"""
+
+import asyncio
+import contextlib
+import json
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from fcnjax.errors import UserError, one_line
+from fcnjax.serving.app import make_app
+from fcnjax.serving.http.framing import StrictConnection
+from fcnjax.serving.http.refusal import RETRY_SECONDS
+from fcnjax.serving.service import Service
+
+WORDS = b'{"error": "too many connections"}'
+FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: %d\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (RETRY_SECONDS, len(WORDS), WORDS)
+)
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        UserError: The address is taken, or not this machine's.
+    """
+    with contextlib.ExitStack() as on_error:
+        try:
+            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+            bound = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except OSError as error:
+            where = f"--host={host} --port={port}"
+            reason = error.strerror or error
+            raise UserError(f"{where}: cannot listen there: {reason}") from error
+        on_error.pop_all()
+    return bound
+
+
+class Connection(H11Protocol):
+    """A connection that is cut off where its client takes too long."""
+
+    _state: tuple | None = None
+    _since = 0.0
+    _refused = False
+    _parts_read = 0
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.conn = StrictConnection()
+
+    def connection_made(self, transport) -> None:
+        """Refuses one too many."""
+        if len(self.connections) >= self.config.app_connections:
+            self._refused = True
+            transport.write(FULL)
+            transport.close()
+            return
+        super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Leaves what a refused client sends."""
+        if not self._refused:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers a request that is not valid HTTP/1.1, and closes the connection.
+
+        Where an answer is under way already, there is none: the client sent what nobody can read.
+        """
+        if self.cycle is not None:
+            self.cycle.disconnected = True  # so that the application does not answer as well
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            words = "the request is not valid HTTP/1.1"
+            if isinstance(error := sys.exception(), h11.RemoteProtocolError):
+                words = f"{words}: {one_line(str(error)[:200])}"
+            content = json.dumps({"error": words}).encode()
+            headers = [
+                ("Content-Type", "application/json"),
+                ("Content-Length", str(len(content))),
+                ("Connection", "close"),
+            ]
+            events = (
+                h11.Response(status_code=400, headers=headers, reason="Bad Request"),
+                h11.Data(data=content),
+                h11.EndOfMessage(),
+            )
+            # An answer to HEAD has no body, which h11 says.
+            with contextlib.suppress(h11.LocalProtocolError):
+                self.transport.write(b"".join(self.conn.send(event) for event in events))
+        self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """As uvicorn's, of one that it knows."""
+        if not self._refused:
+            super().connection_lost(exc)
+
+    def resume_writing(self) -> None:
+        """Counts the parts of an answer that the client has read."""
+        self._parts_read += 1
+        super().resume_writing()
+
+    def check(self, now: float, seconds: float) -> None:
+        """Cuts the connection off where nothing changed for `seconds`; to be called often."""
+        state = self._waits_for()
+        if state != self._state:
+            self._state, self._since = state, now
+        elif state is not None and now - self._since > seconds:
+            self.transport.abort()
+
+    def _waits_for(self) -> tuple | None:
+        """What the client is to do: another tuple where it has made progress; None: nothing."""
+        if left := self.transport.get_write_buffer_size():
+            # In `seconds` it is to read most of a part of the answer, or a half of what is left.
+            return "read", self._parts_read, left.bit_length()
+        if self.transport.is_closing():
+            return ("close",)
+        if self.timeout_keep_alive_task is not None:  # uvicorn's own limit
+            return None
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            # Each request has a cycle of its own: its head may take so long, and its body.
+            return "send", id(self.cycle)
+        return None
+
+
+class Config(uvicorn.Config):
+    """uvicorn's, with `app_connections`: how many there may be."""
+
+    def __init__(self, *args, app_connections: int, **options):
+        super().__init__(*args, **options)
+        self.app_connections = app_connections
+
+
+class Server(uvicorn.Server):
+    """Serves until SIGTERM or SIGINT; then ends what is under way, and returns.
+
+    Args:
+        service: What answers.
+        connections: How many there may be.
+        drain_seconds: For what is under way, at the end.
+        on_start: Called when it listens.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        connections: int,
+        drain_seconds: int,
+        on_start: Callable[[], None],
+    ):
+        super().__init__(
+            Config(
+                make_app(service),
+                app_connections=connections,
+                http=Connection,
+                loop="asyncio",
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                log_level="error",
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=drain_seconds,
+            )
+        )
+        self._service = service
+        self._drain_seconds = drain_seconds
+        self._on_start = on_start
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says that it listens."""
+        await super().startup(sockets)
+        self._on_start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Looks at the connections, once a second."""
+        if counter % 10 == 0:
+            self._check_connections()
+        return await super().on_tick(counter) or self._service.fault is not None
+
+    def _check_connections(self) -> None:
+        now, seconds = time.monotonic(), self._service.options.receive_seconds
+        for connection in list(self.server_state.connections):
+            connection.check(now, seconds)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is under way; cuts off slow clients, and all that is left at the end."""
+        watch = asyncio.create_task(self._watch_shutdown())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            watch.cancel()
+
+    async def _watch_shutdown(self) -> None:
+        end = time.monotonic() + self._drain_seconds - 0.5
+        while time.monotonic() < end:
+            self._check_connections()
+            await asyncio.sleep(min(1.0, max(0.0, end - time.monotonic())))
+        # Before uvicorn cancels their tasks, which would print a traceback for each.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Takes the signals, and does not raise them again."""
+        before = {
+            name: signal.signal(name, self.handle_exit) for name in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)

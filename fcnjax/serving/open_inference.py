@@ -1,0 +1,318 @@
+"""The Open Inference Protocol, version 2, over HTTP: its messages as values and back.
+
+Tensors are in the JSON, or behind it as bytes (the binary tensor extension), as Triton's clients
+send them. https://github.com/kserve/open-inference-protocol,
+https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol/extension_binary_data.html
+"""
+
+import json
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fcnjax import __version__
+from fcnjax.errors import UserError
+from fcnjax.inference import Model, Prediction
+from fcnjax.io.json_files import parse_json
+from fcnjax.serving.http.refusal import Refused
+
+NAME = "segmenter"
+DATATYPES = {  # of the input; the model takes all by value (`Model.read`)
+    "UINT8": "u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "INT8": "i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FP32": "<f4",
+    "FP64": "<f8",
+}
+# Of the input, by the model's pixel type.
+OF_PIXELS = {"uint8": "UINT8", "uint16": "UINT16", "float32": "FP32"}
+MOST_JSON = 16 * 2**20  # bytes of a request's JSON
+JSON_OBJECTS = 40  # bytes of objects for a byte of JSON: a list of empty lists takes 37
+MOST_NUMBERS = 2 * 2**20  # of an answer's JSON
+NUMBER_BYTES = 64  # of each, as a Python object and as text
+JSON, BINARY = "application/json", "application/octet-stream"
+OUTPUTS = ("mask", "probabilities")
+
+
+class Limits(NamedTuple):
+    """What a request may ask for.
+
+    Attributes:
+        images: Of a request.
+        pixels: Of an image.
+    """
+
+    images: int
+    pixels: int
+
+
+class Inference(NamedTuple):
+    """A request to infer.
+
+    Attributes:
+        image: `[B, H, W, C]` of one of `DATATYPES`, as it was sent.
+        outputs: Name of each output that is wanted, and whether as bytes.
+        id: What the client calls it; None: nothing.
+    """
+
+    image: np.ndarray
+    outputs: list[tuple[str, bool]]
+    id: str | None
+
+
+def server_metadata() -> dict[str, Any]:
+    """What `GET /v2` answers."""
+    extensions = ["binary_tensor_data", "model_configuration"]
+    return {"name": "fcnjax", "version": __version__, "extensions": extensions}
+
+
+def model_metadata(model: Model, channels: int) -> dict[str, Any]:
+    """What `GET /v2/models/segmenter` answers. `-1`: any."""
+    types = {"mask": _datatype(model), "probabilities": "FP32"}
+    shapes = {"mask": [-1] * 3, "probabilities": [-1] * 3 + [len(model.class_names)]}
+    return {
+        "name": NAME,
+        "versions": [str(model.step)],
+        "platform": "jax",
+        "inputs": [
+            {
+                "name": "image",
+                "datatype": OF_PIXELS[model.pixel_type or "uint8"],
+                "shape": [-1, -1, -1, channels],
+            }
+        ],
+        "outputs": [
+            {"name": name, "datatype": types[name], "shape": shapes[name]} for name in OUTPUTS
+        ],
+    }
+
+
+def model_config(model: Model, channels: int) -> dict[str, Any]:
+    """What `GET /v2/models/segmenter/config` answers: the same in Triton's terms."""
+    metadata = model_metadata(model, channels)
+    parts = {
+        name: [
+            {"name": x["name"], "data_type": f"TYPE_{x['datatype']}", "dims": x["shape"]}
+            for x in metadata[f"{name}s"]
+        ]
+        for name in ("input", "output")
+    }
+    return {"name": NAME, "platform": "jax", "backend": "fcnjax", "max_batch_size": 0, **parts}
+
+
+def _datatype(model: Model) -> str:
+    return "UINT8" if len(model.class_names) <= 256 else "UINT16"
+
+
+def json_length(body: bytes, declared: str | None) -> int:
+    """Returns the bytes of a body that are JSON.
+
+    Args:
+        body: The JSON, and what follows it.
+        declared: The header `Inference-Header-Content-Length`; None: all is JSON.
+
+    Raises:
+        Refused: The header is no number of bytes that the body has.
+    """
+    if declared is None:
+        return len(body)
+    if not (declared.isascii() and declared.isdecimal()) or int(declared[:12]) > len(body):
+        raise _bad(f"Inference-Header-Content-Length: is not a number of 0 to {len(body)}")
+    return int(declared)
+
+
+def answer_bytes(request: Inference, classes: int) -> int:
+    """Returns the bytes that the answer's numbers take as Python objects and text."""
+    pixels = int(np.prod(request.image.shape[:3], dtype=np.int64))
+    counts = {"mask": pixels, "probabilities": pixels * classes}
+    written = [counts[name] for name, binary in request.outputs if not binary]
+    return NUMBER_BYTES * sum(min(count, MOST_NUMBERS) for count in written)
+
+
+def parse(body: bytes, json_bytes: str | None, channels: int, limits: Limits) -> Inference:
+    """Reads a request to infer.
+
+    Args:
+        body: The JSON, and what follows it.
+        json_bytes: As `json_length`'s `declared`.
+        channels: Of the model.
+        limits: What may be asked for.
+
+    Raises:
+        Refused: It is no such request.
+    """
+    length = json_length(body, json_bytes)
+    message = _load(body[:length])
+    inputs = message.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise _bad("inputs: is not a list of one object; valid: the input 'image'")
+    name = message.get("id")
+    if name is not None and not isinstance(name, str):
+        raise _bad("id: is not a string")
+    image = _image(inputs[0], body[length:], channels, limits)
+    return Inference(image, _outputs(message), name)
+
+
+def _bad(message: str) -> Refused:
+    return Refused(400, message)
+
+
+def _load(text: bytes) -> dict[str, Any]:
+    if len(text) > MOST_JSON:
+        raise Refused(
+            413, f"the JSON has {len(text)} bytes; the limit is {MOST_JSON}; send tensors as binary"
+        )
+    try:
+        message = parse_json(text.decode(), "the request")
+    except UnicodeDecodeError as error:
+        raise _bad("the request: is not JSON: it is not UTF-8") from error
+    except UserError as error:
+        raise _bad(str(error)) from error
+    if not isinstance(message, dict):
+        raise _bad("the request is not a JSON object")
+    return message
+
+
+def _parameters(of: dict[str, Any], what: str) -> dict[str, Any]:
+    found = of.get("parameters", {})
+    if not isinstance(found, dict):
+        raise _bad(f"{what}.parameters: is not an object")
+    if any(key.startswith("shared_memory") for key in found):
+        raise _bad(f"{what}.parameters: shared memory is not served; send the tensor")
+    return found
+
+
+def _outputs(message: dict[str, Any]) -> list[tuple[str, bool]]:
+    usual = _flag(_parameters(message, "request"), "binary_data_output", False)
+    wanted = message.get("outputs")
+    if wanted is None:
+        return [(name, usual) for name in OUTPUTS]
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(x, dict) for x in wanted):
+        raise _bad("outputs: is not a list of objects")
+    found = {}
+    for one in wanted:
+        name = one.get("name")
+        if name not in OUTPUTS or name in found:
+            raise _bad(f"outputs: a name is unknown or there twice; valid: {', '.join(OUTPUTS)}")
+        parameters = _parameters(one, name)
+        if parameters.get("classification"):
+            raise _bad(f"{name}.parameters: classification is not served")
+        found[name] = _flag(parameters, "binary_data", usual)
+    return list(found.items())
+
+
+def _flag(parameters: dict[str, Any], name: str, usual: bool) -> bool:
+    value = parameters.get(name, usual)
+    if not isinstance(value, bool):
+        raise _bad(f"{name}: is not true or false")
+    return value
+
+
+def _image(tensor: dict[str, Any], tail: bytes, channels: int, limits: Limits) -> np.ndarray:
+    if tensor.get("name") != "image":
+        raise _bad("inputs: the name is unknown; valid: image")
+    datatype = tensor.get("datatype")
+    if not isinstance(datatype, str) or datatype not in DATATYPES:
+        raise _bad(f"image: the datatype is unknown; valid: {', '.join(DATATYPES)}")
+    shape = _shape(tensor.get("shape"), channels, limits)
+    size = _parameters(tensor, "image").get("binary_data_size")
+    dtype = np.dtype(DATATYPES[datatype])
+    count = int(np.prod(shape, dtype=np.int64))
+    if size is None:
+        if tail:
+            raise _bad("image: bytes follow the JSON, and no binary_data_size says so")
+        pixels = _from_json(tensor.get("data"), dtype)
+    elif type(size) is not int or "data" in tensor:
+        raise _bad("image: binary_data_size is no number, or data is there too")
+    elif not size == len(tail) == count * dtype.itemsize:
+        raise _bad(
+            f"image: has {len(tail)} bytes, binary_data_size says {size}, and the shape "
+            f"{count * dtype.itemsize}"
+        )
+    else:
+        pixels = np.frombuffer(tail, dtype)
+    if pixels.size != count:
+        raise _bad(f"image: has {pixels.size} numbers, and the shape {count}")
+    return pixels.reshape(shape)
+
+
+def _shape(shape: Any, channels: int, limits: Limits) -> list[int]:
+    valid = f"[B, H, W, {channels}]"
+    if not isinstance(shape, list) or len(shape) != 4 or not all(type(x) is int for x in shape):
+        raise _bad(f"image: the shape is not of four numbers; valid: {valid}")
+    if min(shape) < 1 or shape[3] != channels:
+        raise _bad(f"image: has shape {str(shape)[:100]}; valid: {valid}")
+    if shape[0] > limits.images:
+        raise Refused(413, f"image: a batch of more than {limits.images}, the limit")
+    if shape[1] * shape[2] > limits.pixels:
+        raise Refused(413, f"image: has more than {limits.pixels} pixels, the limit")
+    return shape
+
+
+def _from_json(data: Any, dtype: np.dtype) -> np.ndarray:
+    if not isinstance(data, list):
+        raise _bad("image: data is not a list of numbers")
+    try:
+        values = np.asarray(data, object)
+        # By their types, before NumPy makes an array that is as wide as the longest text.
+        kinds = set(map(type, values.flat))
+        if not kinds <= {int, float}:
+            raise _bad("image: data is not a list of numbers, flat or nested as the shape")
+        found = values.astype(np.float64 if float in kinds else np.int64)
+    except (ValueError, OverflowError) as error:
+        raise _bad("image: data is not a list of numbers, flat or nested as the shape") from error
+    if dtype.kind in "iu":
+        least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
+        fits = not found.size or (found.min() >= least and found.max() <= most)
+        if not (fits and (found == np.rint(found)).all()):
+            raise _bad(f"image: data has numbers that are not whole ones of {least} to {most}")
+    # A number too large for float32 becomes infinite, and is refused as such.
+    with np.errstate(over="ignore"):
+        return found.astype(dtype)
+
+
+def answer(
+    request: Inference, predictions: list[Prediction], model: Model
+) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers that answer a request.
+
+    Raises:
+        Refused: So many numbers are not written as JSON.
+    """
+    described, blobs = [], []
+    for name, binary in request.outputs:
+        arrays = [getattr(prediction, name) for prediction in predictions]
+        count = len(arrays) * arrays[0].size
+        datatype = "FP32" if name == "probabilities" else _datatype(model)
+        shape = [len(arrays), *arrays[0].shape]
+        tensor = {"name": name, "datatype": datatype, "shape": shape}
+        if binary:
+            size = count * arrays[0].itemsize
+            tensor["parameters"] = {"binary_data_size": size}
+            # Not copied until they are joined.
+            blobs.extend(memoryview(_little_endian(array)).cast("B") for array in arrays)
+        elif count > MOST_NUMBERS:
+            raise Refused(
+                413,
+                f"{name}: has {count} numbers, and the limit of JSON is {MOST_NUMBERS}; "
+                "ask for binary data",
+            )
+        else:
+            tensor["data"] = np.stack(arrays).ravel().tolist()
+        described.append(tensor)
+    message = {"model_name": NAME, "model_version": str(model.step), "outputs": described}
+    if request.id is not None:
+        message["id"] = request.id
+    head = json.dumps(message).encode()
+    if not blobs:
+        return head, {"content-type": JSON}
+    headers = {"content-type": BINARY, "inference-header-content-length": str(len(head))}
+    return b"".join([head, *blobs]), headers
+
+
+def _little_endian(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

@@ -1,0 +1,150 @@
+import pytest
+
+from fcnjax.config import default_config, differences, flatten, load_config, parse_arg
+from fcnjax.errors import UserError
+from fcnjax.training.workdir import load_saved_config, save_config, without_places
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    def write(body):
+        path = tmp_path / "experiment.py"
+        path.write_text(
+            "from fcnjax.config import default_config\n"
+            f"def get_config(arg=None):\n    config = default_config()\n    {body}\n"
+            "    return config\n"
+        )
+        return str(path)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("word", "section", "key", "value"),
+    [
+        ("--config.optim.lr=3e-3", "optim", "lr", 0.003),
+        ("--config.train.steps=7", "train", "steps", 7),
+        ("--config.data.shuffle_labels=true", "data", "shuffle_labels", True),
+        ("--config.data.root=/a b/c,d", "data", "root", "/a b/c,d"),
+        ("--config.augment.crop=64,32", "augment", "crop", (64, 32)),
+        ("--config.augment.crop=(64,32)", "augment", "crop", (64, 32)),
+        ("--config.data.class_names=sky,tall tree", "data", "class_names", ("sky", "tall tree")),
+        ("--config.data.palette=(0,0,0),(9,9,9)", "data", "palette", ((0, 0, 0), (9, 9, 9))),
+        ("--config.data.cache=device", "data", "cache", "device"),
+        ("--config.data.cache=None", "data", "cache", None),
+        ("--config.model.widths=8,16", "model", "widths", (8, 16)),
+    ],
+)
+def test_override_takes_the_keys_type(config_file, word, section, key, value):
+    config = load_config(config_file("pass"), [word])
+    assert config[section][key] == value
+    assert type(config[section][key]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("--config.optim.lrr=1", r"--config\.optim: unknown 'lrr' \(did you mean 'lr'\?\); valid:"),
+        ("--config.otpim.lr=1", r"--config: unknown 'otpim' \(did you mean 'optim'\?\)"),
+        ("--config.train.steps=1.5", r"--config\.train\.steps: '1\.5' is not a whole number"),
+        ("--config.optim.lr=fast", r"--config\.optim\.lr: 'fast' is not a number"),
+        ("--config.data.shuffle_labels=yes", r"'yes' is not true or false"),
+        ("--config.optim=3", r"--config\.optim: is a section; its keys: average_last,"),
+        ("--config.optim.lr.x=3", r"config\.optim\.lr is a value, not a section"),
+        ("--config.optim.lr", r"--config\.optim\.lr: needs a value"),
+        ("--config.augment.crop=(1,", r"is not a list"),
+    ],
+)
+def test_bad_override_is_one_line_that_names_the_key(config_file, word, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load_config(config_file("pass"), [word])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("body", ["config.optim.lrr = 1", "config.train.steps = 'many'", "oops"])
+def test_a_faulty_config_file_is_named(config_file, body):
+    path = config_file(body)
+    with pytest.raises(UserError) as caught:
+        load_config(path)
+    assert str(caught.value).startswith(f"{path}:4: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_config_lists_those_that_ship():
+    with pytest.raises(UserError, match=r"no file 'biomedical_star'.*biomedical_stare"):
+        load_config("biomedical_star")
+
+
+@pytest.mark.parametrize("spec", ["biomedical_stare", "configs/biomedical_stare.py"])
+def test_shipped_configs_are_found_from_any_folder(spec, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_config(spec).data.source == "stare"
+
+
+def test_config_argument():
+    assert parse_arg("root=/x,cpu", root="", cpu=False, n=3).to_dict() == {
+        "root": "/x",
+        "cpu": True,
+        "n": 3,
+    }
+    with pytest.raises(UserError, match=r"config argument: unknown 'rot' .*'root'"):
+        parse_arg("rot=/x", root="")
+    with pytest.raises(UserError, match="config argument n: 'x' is not a whole number"):
+        parse_arg("n=x", n=3)
+    # A folder's name may have commas; what follows the next name is not part of it.
+    parsed = parse_arg("root=/a, b,c d,n=4,cpu", root="", cpu=False, n=3)
+    assert (parsed.root, parsed.n, parsed.cpu) == ("/a, b,c d", 4, True)
+    with pytest.raises(UserError, match="rot"):
+        parse_arg("root=/a,rot=4", root="")
+    with pytest.raises(UserError, match="config argument root: needs a value"):
+        parse_arg("root", root="")
+
+
+def test_saved_config_reads_back_the_same(tmp_path):
+    config = default_config()
+    config.model.widths = (8, 16)
+    config.data.class_names = ("ground", "vessel")
+    config.data.palette = ((0, 0, 0), (255, 0, 0))
+    config.data.cache = "device"
+    config.optim.lr = 1
+    save_config(tmp_path, config)
+    read = load_saved_config(tmp_path)
+    assert flatten(read) == flatten(config)
+    assert differences(config, read) == []
+
+
+def test_differences_names_keys_and_leaves_out_the_allowed():
+    one, other = default_config(), default_config()
+    other.optim.lr = 1.0
+    other.mesh.data = 2
+    assert differences(one, other) == ["mesh.data", "optim.lr"]
+    assert differences(one, other, may_differ=("mesh.",)) == ["optim.lr"]
+
+
+def test_a_folder_without_config_is_not_a_workdir(tmp_path):
+    with pytest.raises(UserError, match="is not a workdir"):
+        load_saved_config(tmp_path)
+    (tmp_path / "config.json").write_text('{"format_version": 99}')
+    with pytest.raises(UserError, match="format_version is 99"):
+        load_saved_config(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        load_saved_config(tmp_path)
+
+
+def test_what_a_config_has_set_can_be_unset():
+    config = load_config("driving_cityscapes", ["--config.model.init_from=None"])
+    assert config.model.init_from is None
+    assert load_config("driving_cityscapes", []).model.init_from is not None
+
+
+def test_a_config_to_publish_names_no_path(tmp_path):
+    config = default_config()
+    for key in ("root", "images", "masks", "annotations", "name"):
+        config.data[key] = f"/secret/{key}"
+    config.data.mix = (("folder:root=/secret/mix", 0.5),)
+    config.model.init_from = "/secret/weights"
+    save_config(tmp_path, without_places(config))
+    assert "secret" not in (tmp_path / "config.json").read_text()
+    config.data.images = "photos"
+    assert without_places(config).data.images == "photos"

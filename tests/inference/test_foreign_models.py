@@ -1,0 +1,216 @@
+"""A published model names nothing of its author's machine, and nothing that it names is read."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fcnjax import cli, data
+from fcnjax.config import default_config, flatten, load_config
+from fcnjax.errors import UserError
+from fcnjax.inference.identity import find_model
+from fcnjax.io.json_files import read_json
+from fcnjax.publishing.publish import publish
+from fcnjax.training.workdir import (
+    OF_MACHINE,
+    OF_MACHINE_IF_PATH,
+    PLACES,
+    load_saved_config,
+    save_config,
+)
+
+# Keys of texts that name no place: a choice of a table, a part of the model, a name of a class.
+NAMES = {
+    "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
+    "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
+    "atrous_rates",
+    "data": "source mask_suffix split_by group_by encoding mask_values mask_colours mask_names "
+    "ignore_values mask_exif mirror_pairs label_map crowd boxes window orientation intensity "
+    "class_names palette channels pages pixel_type mean std on_error",
+    "augment": "crop scale",
+    "loss": "class_weights balance",
+    "optim": "name schedule milestones freeze multipliers",
+    "eval": "metrics spacing best_metric",
+}
+SECRET = "alices-secret"
+
+
+def test_every_key_that_may_hold_a_text_is_known_to_name_a_place_or_none():
+    config = default_config()
+    texts = {
+        f"{section}.{key}"
+        for section in config
+        for key in config[section]
+        if config[section].get_type(key) in (str, tuple)
+    }
+    names = {f"{section}.{key}" for section, keys in NAMES.items() for key in keys.split()}
+    places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.workers"}
+    assert not names & places
+    assert texts == names | places
+    assert {*PLACES} <= places
+
+
+@pytest.fixture(scope="module")
+def workdir(shapes, tiny_options, tmp_path_factory, make_run):
+    folder = tmp_path_factory.mktemp("runs") / "shapes"
+    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
+    make_run(folder, config)
+    assert cli.main(["evaluate", f"--workdir={folder}"]) == 0
+    return folder
+
+
+def name_places(config, folder):
+    """Sets every key that may name a place to one below a folder, and those of the machine."""
+    others = {"mix": ((f"{folder}/config.py", 1.0),), "cache": "disk", "workers": 3}
+    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+        section, leaf = key.split(".")
+        config[section].update({leaf: others.get(leaf, f"{folder}/{leaf}")})
+    return config
+
+
+def test_nothing_of_the_machine_is_published(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "run")
+    config = name_places(load_saved_config(workdir), f"/home/{SECRET}")
+    config.data.annotations = f"https://{SECRET}.example/list.json"
+    save_config(tmp_path / "run", config, requested=config.to_dict())
+    scores = read_json(workdir / "metrics.json")
+    scores |= {"split": f"/home/{SECRET}/lists/val", "images": [f"/home/{SECRET}/a.png"]}
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(scores))
+    for file in ("split.json", "images.npz", "report.html"):
+        (tmp_path / "run" / file).write_text(SECRET)
+    publish(tmp_path / "run", tmp_path / "out")
+    content = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())
+    for word in (SECRET, str(tmp_path), str(workdir.parent)):
+        assert word.encode() not in content
+    saved, defaults = (flatten(c) for c in (load_saved_config(tmp_path / "out"), default_config()))
+    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+        assert saved[key] == defaults[key]
+    assert read_json(tmp_path / "out" / "metrics.json")["split"] == "val"
+
+
+def test_plain_names_of_folders_and_splits_are_published(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "run")
+    config = load_saved_config(workdir)
+    config.data.update(images="im", masks="labels-ah", train_split="train[:80%]", eval_split="..")
+    save_config(tmp_path / "run", config)
+    publish(tmp_path / "run", tmp_path / "out")
+    saved = load_saved_config(tmp_path / "out").data
+    assert (saved.images, saved.masks) == ("im", "labels-ah")
+    assert (saved.train_split, saved.eval_split) == ("train[:80%]", "val")
+
+
+def test_scores_of_more_than_a_plain_prediction_are_not_published(workdir, tmp_path):
+    shutil.copytree(workdir, tmp_path / "run")
+    scores = read_json(workdir / "metrics.json")
+    scores["predicted"] = {"tta": ["hflip"], "workdirs": [f"/home/{SECRET}"]}
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(scores))
+    said = []
+    publish(tmp_path / "run", tmp_path / "out", say=said.append)
+    assert len(said) == 1
+    assert "is of more than a plain prediction" in said[0]
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+@pytest.fixture(scope="module")
+def hostile(workdir, tmp_path_factory):
+    """A published model whose config and split name a folder, FIFOs and a server."""
+    root = tmp_path_factory.mktemp("hostile")
+    publish(workdir, root / "model", say=lambda line: None)
+    secret = root / SECRET
+    secret.mkdir()
+    for name in ("images", "masks", "root", "init_from", "list.json", "config.py", "val.txt"):
+        os.mkfifo(secret / name)
+    config = name_places(load_saved_config(root / "model"), secret)
+    save_config(root / "model", config, requested=config.to_dict())
+    stored = {"spec": f"{secret}/config.py", "data": config.data.to_dict(), "hashed_bytes": 9}
+    stored |= {"from_start": True, "train": [], "eval": [], "files": []}
+    split = {"format_version": 1, "sets": [stored]}
+    (root / "model" / "split.json").write_text(json.dumps(split))
+    return root
+
+
+# Runs commands and prints what was opened outside, connected to, started, or of the hostile name.
+CHILD = """
+import json, sys
+from pathlib import Path
+from fcnjax import cli
+from tests.fuzz.child import _Outside
+work, secret, argvs = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
+outside = _Outside(work)
+seen = []
+def audit(event, args):
+    if secret in repr(args) or event in ("socket.connect", "socket.getaddrinfo"):
+        seen.append(f"{event} {args!r}")
+sys.addaudithook(audit)
+codes = [cli.main(argv) for argv in argvs]
+print(json.dumps({"codes": codes, "seen": seen + outside.found}))
+"""
+
+
+def run_watched(work, argvs):
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", CHILD, str(work), SECRET, json.dumps(argvs)]
+    environment = {**os.environ, "HOME": str(work), "TMPDIR": str(work)}
+    done = subprocess.run(
+        command, cwd=root, env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    return json.loads(done.stdout.splitlines()[-1]), done.stderr
+
+
+def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path):
+    model, work = hostile / "model", tmp_path / "work"
+    shutil.copytree(model, work / "model")
+    shutil.copytree(shapes, work / "shapes")
+    config = load_saved_config(model)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}"
+        argvs = []
+        for source, name in (("folder", ""), ("hf", url), ("coco", ""), ("listing", "")):
+            config.data.update(source=source, name=name, annotations=f"{url}/list.json")
+            save_config(work / source, config)
+            for file in ("model.safetensors", "split.json"):
+                shutil.copy(model / file, work / source / file)
+            argvs.append(["evaluate", f"--workdir={work / source}"])
+        root = f"--config.data.root={work / 'shapes'}"
+        argvs.append(["evaluate", f"--workdir={work / 'model'}", root])
+        image = str(work / "shapes" / "images" / "picture00.jpg")
+        argvs.append(["predict", f"--workdir={work / 'model'}", image, f"--out={work / 'out'}"])
+        argvs.append(["publish", f"--workdir={work / 'model'}", f"--out={work / 'again'}"])
+        config = f"--config=folder:root={work / 'shapes'}"
+        argvs.append(["train", config, f"--workdir={work / 'model'}"])
+        found, errors = run_watched(work, argvs)
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert found["seen"] == []
+    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
+    lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
+    assert len(lines) == 5
+    assert all("names no images to score; give their folder" in line for line in lines[:4])
+    assert "holds a published model, not a run" in lines[4]
+
+
+def test_a_regular_expression_of_another_author_is_not_used(workdir, shapes, tmp_path, capsys):
+    publish(workdir, tmp_path / "model", say=lambda line: None)
+    config = load_saved_config(tmp_path / "model")
+    config.data.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
+    save_config(tmp_path / "model", config)
+    argv = ["evaluate", f"--workdir={tmp_path / 'model'}", f"--config.data.root={shapes}"]
+    assert cli.main(argv) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--config.data.group_by: " in line
+    assert "divides images by the regular expression" in line
+    assert cli.main([*argv, r"--config.data.group_by=(\d+)"]) == 0
+
+
+def test_a_folder_with_checkpoints_is_a_workdir(workdir):
+    _, config, file = find_model(workdir, None)
+    assert file is None
+    assert config.data.root == load_saved_config(workdir).data.root
+    with pytest.raises(UserError, match="is not a workdir"):
+        find_model(workdir.parent, None)

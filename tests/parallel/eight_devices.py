@@ -1,0 +1,229 @@
+"""Cases that need eight devices: `test_eight_devices.py` runs this file in its own process."""
+
+import contextlib
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from fcnjax import data, losses
+from fcnjax.config import load_config
+from fcnjax.evaluation import Evaluator
+from fcnjax.models import Target, build_model, layers, traced_for
+from fcnjax.models.layers import FeatureMap, phases_of, with_phases
+from fcnjax.optim import make_optimizer
+from fcnjax.parallel.mesh import batch_sharding, make_mesh, mesh_of, replicated
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.loop import device_batches, fresh_state, train
+from fcnjax.training.state import init_state, init_variables
+from fcnjax.training.step import make_train_step
+
+MOVES = r" (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+
+
+@pytest.fixture(scope="module")
+def config(shapes, tiny_options):
+    config = load_config(f"folder:root={shapes}", tiny_options)
+    config.model.widths = (8, 16)
+    config.optim.name = "sgd"  # adam divides rounding errors by their own size
+    config.optim.lr = 0.1
+    config.optim.warmup_steps = 0
+    config.train.steps = 6
+    config.train.batch_size = 16
+    return data.resolve(config)[0]
+
+
+def with_devices(config, count):
+    config = config.copy_and_resolve_references()
+    config.mesh.data = count
+    return config
+
+
+def some_steps(config, count, steps):
+    config = with_devices(config, count)
+    mesh = make_mesh(config)
+    model, optimizer = build_model(config), make_optimizer(config)
+    step = make_train_step(model, optimizer, config, mesh)
+    source = data.open_source(config, "train")
+    with contextlib.closing(device_batches(source, config, mesh, 0)) as batches:
+        state = started(config, mesh)
+        losses = []
+        for _ in range(steps):
+            state, metrics = step(state, next(batches))
+            losses.append(float(metrics["loss"]))  # and so waits, as CPU devices need
+    return jax.device_get(state), losses
+
+
+def started(config, mesh):
+    return fresh_state(build_model(config), make_optimizer(config), config, mesh)
+
+
+def assert_close(one, other, tolerance):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance), one, other
+    )
+
+
+def test_there_are_eight_devices():
+    assert jax.device_count() == 8
+
+
+@pytest.mark.parametrize("cache", [None, "device"])
+def test_training_on_eight_devices_equals_training_on_one(config, cache):
+    config = config.copy_and_resolve_references()
+    config.data.cache = cache
+    one, one_losses = some_steps(config, 1, 4)
+    eight, eight_losses = some_steps(config, 8, 4)
+    np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
+    assert_close(one.variables, eight.variables, 1e-3)
+
+
+def test_parts_of_a_batch_are_the_same_on_eight_devices(config):
+    """Batch norm and all: which examples make a part does not depend on the devices."""
+    config = config.copy_and_resolve_references()
+    config.train.accumulate = 2
+    one, one_losses = some_steps(config, 1, 2)
+    eight, eight_losses = some_steps(config, 8, 2)
+    np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
+    assert_close(one.variables, eight.variables, 1e-3)
+
+
+@pytest.mark.parametrize("cache", [None, "device"])
+def test_only_sums_pass_between_devices(config, cache):
+    """Whole images or features would be more than a network carries; phases keep to theirs."""
+    config = with_devices(config, 8)
+    config.data.cache = cache
+    keys = ("widths", "upsample")
+    config.model.update(dict.fromkeys(keys, None))
+    config.model.update({"encoder": "resnet18", "decoder": "deeplabv3", "output_stride": 8})
+    mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
+    state = jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config))
+    shape = (16, *config.augment.crop)
+    batch = {
+        "image": jax.ShapeDtypeStruct((*shape, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct(shape, np.uint8),
+    }
+    if cache:
+        batch = {
+            "images": batch["image"],
+            "labels": batch["label"],
+            "row": jax.ShapeDtypeStruct((16,), np.int32),
+            "corner": jax.ShapeDtypeStruct((16, 2), np.int32),
+        }
+    batch["bounds"] = jax.ShapeDtypeStruct((16, 4), np.int32)
+    batch["valid"] = jax.ShapeDtypeStruct((16,), bool)
+    text = make_train_step(model, optimizer, config, mesh).lower(state, batch).compile().as_text()
+    assert set(re.findall(MOVES, text)) == {"all-reduce"}
+
+
+def test_batch_norm_over_eight_devices_equals_one(config):
+    """Statistics are those of the whole batch: two images a device here, sixteen there."""
+    mesh = make_mesh(with_devices(config, 8))
+    model = build_model(config)
+    image = np.random.default_rng(0).normal(3, 2, (16, 32, 32, 3)).astype(np.float32)
+    # Each device's part has a mean of its own, so that local statistics would differ.
+    image += np.arange(16)[:, None, None, None]
+    variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
+
+    def apply(variables, image):
+        return model.apply(variables, image, train=True, mutable=["batch_stats"])
+
+    alone = jax.jit(apply)(variables, image)
+    spread = jax.jit(apply, in_shardings=(replicated(mesh), batch_sharding(mesh)))(variables, image)
+    assert_close(jax.device_get(alone), jax.device_get(spread), 1e-4)
+
+
+def test_evaluation_is_exact_on_any_number_of_devices(config):
+    found = []
+    for count in (1, 8):
+        own = with_devices(config, count)
+        mesh = make_mesh(own)
+        evaluator = Evaluator(build_model(own), own, mesh, data.open_source(own, "train"))
+        found.append(evaluator(started(own, mesh).variables).confusion)
+    assert found[0].sum() > 0
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_run_goes_on_with_another_number_of_devices(config, tmp_path):
+    whole = train(with_devices(config, 8), tmp_path / "whole")
+    part = with_devices(config, 8)
+    part.optim.schedule = "constant"
+    longer = with_devices(config, 2)
+    longer.optim.schedule = "constant"
+    part.train.steps = 3
+    train(part, tmp_path / "moved")
+    train(longer, tmp_path / "moved")
+    assert set(whole) == set(train(longer, tmp_path / "moved"))
+    checkpoints = Checkpoints(tmp_path / "moved", read_only=True)
+    assert checkpoints.newest_whole() == 6
+    checkpoints.close()
+
+
+def like(height, width):
+    return FeatureMap(jnp.zeros((2, height, width, 1)))
+
+
+def applied(module, *args):
+    """The module as a function of a map, with variables of its own."""
+
+    def run(data):
+        variables = module.init(jax.random.key(0), FeatureMap(data), *args)
+        return module.apply(variables, FeatureMap(data), *args, mutable=["batch_stats"])[0].data
+
+    return run
+
+
+def phased(data, dilation=2):
+    """A dilated convolution as ResNets have it."""
+    x = FeatureMap(data)
+    x = with_phases(x, phases_of(x, (dilation,), train=True))
+    conv = layers.Conv(8, dilation=dilation)
+    return with_phases(conv.apply(conv.init(jax.random.key(0), x), x), 1).data
+
+
+LABELS = np.random.default_rng(1).integers(0, 8, (2, 40, 24)).astype(np.uint8)
+LAYERS = {
+    "convolution": applied(layers.Conv(8)),
+    "strided": applied(layers.Conv(8, 7, stride=2, padding=3)),
+    "dilated": applied(layers.Conv(8, dilation=4)),
+    "phases": phased,
+    "phases_that_do_not_fit": functools.partial(phased, dilation=4),
+    "depthwise": applied(layers.Conv(8, groups=8)),
+    "batch_norm": applied(layers.BatchNorm(activation="relu"), True),
+    "group_norm": applied(layers.GroupNorm(), True),
+    "transposed_2x2": applied(layers.ConvTranspose2x(4)),
+    "transposed_4x4": applied(layers.ConvTranspose4x4(4)),
+    "bilinear": applied(layers.BilinearConvTranspose()),
+    "max_pool": lambda x: layers.max_pool(FeatureMap(x)).data,
+    "max_pool_3x3": lambda x: layers.max_pool(FeatureMap(x), 3, 2, 1).data,
+    "mean_pool": lambda x: layers.mean_pool(FeatureMap(x)).data,
+    "global_mean": lambda x: layers.global_mean(FeatureMap(x)),
+    "resize": lambda x: layers.resize_like(FeatureMap(x), like(160, 96)).data,
+    "cross_entropy": lambda x: losses.cross_entropy(x, LABELS, ignore_label=255),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_rows_on_several_devices_pass_their_edges_alone(name):
+    """On two by four devices a layer and its gradient are as on one, and no map is gathered."""
+    layer, mesh = LAYERS[name], mesh_of(jax.devices(), data=2, spatial=4)
+    divided = NamedSharding(mesh, P("data", "spatial"))
+    data = np.random.default_rng(0).standard_normal((2, 40, 24, 8)).astype(np.float32)
+
+    def slope(data):
+        return jax.grad(lambda data: (layer(data) ** 3).sum())(data)
+
+    @traced_for(Target("cpu", spatial=4))
+    def divided_slope(data):
+        return slope(data)
+
+    step = jax.jit(divided_slope, in_shardings=divided, out_shardings=divided)
+    compiled = step.lower(data).compile()
+    alone, together = jax.jit(slope)(data), compiled(jax.device_put(data, divided))
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5 * np.abs(alone).max())
+    assert set(re.findall(MOVES, compiled.as_text())) <= {"all-reduce", "collective-permute"}

@@ -1,0 +1,250 @@
+"""One step and more over meshes of eight devices; `test_eight_devices.py` runs this file."""
+
+import contextlib
+import functools
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from fcnjax import data
+from fcnjax.config import load_config
+from fcnjax.errors import UserError
+from fcnjax.evaluation import Evaluator
+from fcnjax.losses import make_loss
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
+from fcnjax.parallel.mesh import AXES, data_place, image_sharding, make_mesh, state_shardings
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.loop import device_batches, fresh_state, train
+from fcnjax.training.state import state_shapes
+from fcnjax.training.step import make_train_step
+
+MESHES = {"one": (1, 1, 1), "data": (8, 1, 1), "fsdp": (2, 4, 1), "spatial": (2, 1, 4)}
+MODELS = {
+    "unet": {"widths": (16, 32, 64)},
+    "deeplabv3": {
+        "encoder": "resnet18",
+        "decoder": "deeplabv3",
+        "output_stride": 8,
+        "widths": None,
+        "upsample": None,
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def config(shapes, tiny_options):
+    config = load_config(f"folder:root={shapes}", tiny_options)
+    config.optim.update({"name": "sgd", "lr": 0.1, "warmup_steps": 0, "schedule": "constant"})
+    config.train.update({"steps": 4, "batch_size": 8})
+    config.augment.crop = (64, 32)
+    return data.resolve(config)[0]
+
+
+def over(config, mesh, **model):
+    config = config.copy_and_resolve_references()
+    config.mesh.update(dict(zip(AXES, MESHES[mesh], strict=True)))
+    config.model.update(model)
+    return config
+
+
+def compiled(config, batch_size, height, width):
+    """The training step for images of this size, and the shapes of its state."""
+    mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
+    config.augment.crop = (height, width)
+    batch = {
+        "image": jax.ShapeDtypeStruct((batch_size, height, width, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((batch_size, height, width), np.uint8),
+        "bounds": jax.ShapeDtypeStruct((batch_size, 4), np.int32),
+        "valid": jax.ShapeDtypeStruct((batch_size,), bool),
+    }
+    state = state_shapes(model, optimizer, config)
+    return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile(), state
+
+
+def moved(step):
+    """What a compiled step moves between devices: kind and shapes."""
+    pattern = (
+        r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    )
+    return [(kind, shapes) for shapes, kind in re.findall(pattern, step.as_text())]
+
+
+def started(config):
+    return fresh_state(build_model(config), make_optimizer(config), config, make_mesh(config))
+
+
+@pytest.fixture(scope="module")
+def one_step(config):
+    """`one_step(mesh, model)`: the variables before and after a step, and its loss."""
+
+    @functools.cache
+    def run(mesh, model):
+        own = over(config, mesh, **MODELS[model])
+        place, state = make_mesh(own), started(own)
+        before = jax.device_get(state.variables)
+        step = make_train_step(build_model(own), make_optimizer(own), own, place)
+        source = data.open_source(own, "train")
+        with contextlib.closing(device_batches(source, own, place, 0)) as batches:
+            state, metrics = step(state, next(batches))
+        return before, jax.device_get(state.variables), float(metrics["loss"])
+
+    return run
+
+
+def length(tree):
+    return np.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in jax.tree.leaves(tree)))
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("mesh", ["data", "fsdp", "spatial"])
+def test_a_step_is_the_same_however_it_is_divided(one_step, mesh, model):
+    before, one, one_loss = one_step("one", model)
+    start, other, loss = one_step(mesh, model)
+    jax.tree.map(np.testing.assert_array_equal, before, start)
+    assert loss == pytest.approx(one_loss, rel=1e-5)
+    for stat in zip(*map(jax.tree.leaves, (one["batch_stats"], other["batch_stats"])), strict=True):
+        np.testing.assert_allclose(*stat, rtol=1e-4, atol=1e-5)
+    # As lengths: a ReLU at 1e-7 may open on one side alone, and changes a channel's gradient.
+    update = jax.tree.map(np.subtract, one["params"], before["params"])
+    apart = jax.tree.map(np.subtract, one["params"], other["params"])
+    assert length(apart) < 2e-2 * length(update)
+
+
+def test_losses_of_neighbouring_pixels_are_the_same_where_rows_are_divided(config):
+    config = over(config, "spatial")
+    config.loss.update({"cldice": 1.0, "boundary": 1.0, "border_weight": 10.0, "border_sigma": 1.0})
+    config.loss.cldice_iterations = 2
+    loss, rng = make_loss(config), np.random.default_rng(0)
+    logits = rng.normal(size=(4, 16, 12, 3)).astype(np.float32)
+    labels = rng.integers(0, 3, logits.shape[:3])
+    slope = jax.jit(jax.grad(lambda z, y: loss({"logits": z, "aux": {}}, y)[0]))
+    mesh = make_mesh(config)
+    divided = slope(
+        jax.device_put(logits, image_sharding(mesh)), jax.device_put(labels, image_sharding(mesh))
+    )
+    np.testing.assert_allclose(divided, slope(logits, labels), atol=1e-6)
+
+
+def test_fsdp_divides_what_a_device_holds(config):
+    own = over(config, "fsdp", **MODELS["deeplabv3"])
+    state = started(own)
+    held, whole = (
+        sum(of(leaf) for leaf in jax.tree.leaves((state.variables["params"], state.opt_state)))
+        for of in (lambda leaf: leaf.addressable_shards[0].data.nbytes, lambda leaf: leaf.nbytes)
+    )
+    assert held == pytest.approx(whole / 4, rel=0.01)
+    step, shapes = compiled(own, 8, 64, 32)
+    kinds = moved(step)
+    # Parameters are gathered, and nothing else: no feature.
+    params = {leaf.shape for leaf in jax.tree.leaves(shapes.variables["params"])}
+    gathered = [dims(text) for kind, text in kinds if kind == "all-gather"]
+    assert gathered
+    assert set().union(*gathered) <= params
+    assert {kind for kind, _ in kinds} <= {"all-gather", "all-reduce", "reduce-scatter"}
+
+
+def dims(text):
+    """The shapes in HLO's text of a type."""
+    return {tuple(map(int, found.split(","))) for found in re.findall(r"\[([\d,]+)\]", text)}
+
+
+@pytest.mark.parametrize(("model", "height"), [("unet", 512), ("deeplabv3", 1280)])
+def test_rows_on_several_devices_gather_no_feature(config, model, height):
+    """Edges of the rows pass, and sums; what a device needs at once falls."""
+    alone, _ = compiled(over(config, "one", **MODELS[model]), 1, height, 64)
+    own = over(config, "spatial", **MODELS[model])
+    own.mesh.data = 1
+    divided, shapes = compiled(own, 1, height, 64)
+    kinds = {kind for kind, _ in moved(divided)}
+    assert kinds == {"all-reduce", "collective-permute"}
+    # Gradients are as large on each device.
+    params = sum(leaf.size * 4 for leaf in jax.tree.leaves(shapes.variables["params"]))
+    one, four = (step.memory_analysis().temp_size_in_bytes for step in (alone, divided))
+    assert four - 2 * params < 0.4 * one
+
+
+def test_evaluation_is_exact_over_any_mesh(config):
+    found = []
+    for mesh in MESHES:
+        own = over(config, mesh)
+        evaluator = Evaluator(build_model(own), own, make_mesh(own), data.open_source(own, "train"))
+        found.append(evaluator(started(own).variables).confusion)
+    assert found[0].sum() > 0
+    for other in found[1:]:
+        np.testing.assert_array_equal(found[0], other)
+
+
+def test_a_run_goes_on_over_another_mesh(config, tmp_path):
+    """Checkpoints of one mesh are read onto another."""
+    for steps, mesh in ((1, "fsdp"), (2, "spatial"), (3, "data"), (4, "one")):
+        own = over(config, mesh)
+        own.train.steps = steps
+        summary = train(own, tmp_path / "moved")
+    whole = over(config, "one")
+    assert summary["mean_iou"] == pytest.approx(
+        train(whole, tmp_path / "whole")["mean_iou"], abs=0.02
+    )
+    for folder in ("moved", "whole"):
+        checkpoints = Checkpoints(tmp_path / folder, read_only=True)
+        assert checkpoints.newest_whole() == 4
+        checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ((-1, 3, 1), "config.mesh: fsdp 3 x spatial 1 does not go into 8 devices"),
+        ((4, 4, 1), "config.mesh: data 4 x fsdp 4 x spatial 1 does not go into 8 devices"),
+        ((-1, 1, 0), "config.mesh.spatial: is 0; valid: 1, 2, ..."),
+        ((-2, 1, 1), "config.mesh.data: is -2; valid: -1"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_refused(config, sizes, words):
+    config = config.copy_and_resolve_references()
+    config.mesh.update(dict(zip(AXES, sizes, strict=True)))
+    with pytest.raises(UserError, match=re.escape(words)):
+        make_mesh(config)
+
+
+def test_the_crop_must_divide(config, tmp_path):
+    config = over(config, "spatial")
+    config.augment.crop = (66, 32)
+    with pytest.raises(UserError, match=r"config\.augment\.crop: the height 66 does not divide"):
+        train(config, tmp_path / "run")
+
+
+def test_small_and_odd_arrays_are_on_every_device(config):
+    mesh = make_mesh(over(config, "fsdp"))
+    shapes = {"odd": (333, 333, 3), "small": (8, 8), "kernel": (3, 3, 64, 128), "scalar": ()}
+    arrays = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
+    found = {name: tuple(of.spec) for name, of in state_shardings(arrays, mesh).items()}
+    assert found == {"odd": (), "small": (), "kernel": (None, None, None, "fsdp"), "scalar": ()}
+
+
+class Device:
+    def __init__(self, process_index):
+        self.process_index = process_index
+
+
+class Grid:
+    """As much of a mesh as `data_place` reads."""
+
+    def __init__(self, processes, spatial):
+        self.devices = np.asarray([Device(index) for index in processes])
+        self.shape = {"data": len(processes) // spatial, "fsdp": 1, "spatial": spatial}
+
+
+@pytest.mark.parametrize(
+    ("processes", "spatial", "count"),
+    [([0, 0, 1, 1], 1, 2), ([0, 0, 1, 1], 2, 2), ([0, 1], 2, 1), ([0, 1, 2, 3], 2, 2)],
+)
+def test_processes_of_the_same_rows_read_the_same(processes, spatial, count):
+    assert data_place(Grid(processes, spatial)) == {"process_index": 0, "process_count": count}
+
+
+def test_processes_that_share_rows_in_part_are_refused():
+    with pytest.raises(UserError, match=r"config\.mesh\.spatial: 4 divides images over processes"):
+        data_place(Grid([0, 0, 0, 1, 1, 1, 2, 2], 4))

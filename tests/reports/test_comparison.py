@@ -1,0 +1,168 @@
+"""`fcnjax report`: runs side by side."""
+
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+from fcnjax import cli, data
+from fcnjax.config import load_config
+from fcnjax.evaluation import Results, write_results
+from fcnjax.reports import comparison as compare
+from fcnjax.training.metric_writer import MetricWriter
+from fcnjax.training.workdir import save_config
+
+
+@pytest.fixture
+def two_runs(shapes, tiny_options, tmp_path):
+    """Workdirs that differ in the rate; the second is better."""
+    folders = []
+    for name, lr, right in (("slow", 1e-3, 50), ("quick", 1e-2, 80)):
+        config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
+        config.optim.lr, config.train.steps = lr, 40
+        folder = tmp_path / name
+        save_config(folder, config)
+        writer = MetricWriter(folder, 40, tensorboard=False)
+        for step in (20, 40):
+            writer.write(step, {"loss": 1 / step, "lr": lr, "eval/mean_iou": right / 200})
+        writer.close()
+        matrix = np.full((3, 3), 10) + np.diag([right] * 3)
+        names = tuple(config.data.class_names)
+        extra = {
+            "hausdorff95": dict.fromkeys(names, 100.0 / right),
+            "mean_hausdorff95": 100 / right,
+        }
+        results = Results(matrix, names, extra=extra, intervals={"mean_iou": (0.25, 0.75)})
+        write_results(folder, config, results, 40)
+        folders.append(folder)
+    return folders
+
+
+def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
+    assert cli.main(["report", *map(str, two_runs)]) == 0
+    lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
+    assert lines["slow"] == ["quick"]
+    iou = [100 * (10 + right) / (50 + right) for right in (50, 80)]
+    assert lines["mean_iou"] == [f"{iou[0]:.2f}", f"{iou[1]:.2f}*"]
+    # Of a distance the least is the best.
+    assert lines["mean_hausdorff95"] == ["2.00", "1.25*"]
+    assert lines["optim.lr"] == ["0.001", "0.01"]
+    assert "optim.name" not in lines
+    assert "data.root" not in lines
+
+
+def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    names = tuple(compare.load_saved_config(two_runs[0]).data.class_names)
+    labelled = rng.integers(100, 200, (12, 3))
+    hits = rng.integers(20, 60, (12, 3))
+    for folder, better in zip(two_runs, (0, 30), strict=True):
+        images = np.stack([hits + better, labelled, labelled], 1)
+        np.savez(folder / "images.npz", counts=images)
+
+    def lines():
+        assert cli.main(["report", *map(str, two_runs), f"--out={tmp_path / 'page.html'}"]) == 0
+        return capsys.readouterr().out
+
+    total = [(hits + better).sum(0) for better in (0, 30)]
+    iou = [np.mean(hit / (2 * labelled.sum(0) - hit)) for hit in total]
+    found = next(line for line in lines().splitlines() if line.startswith("mean_iou, less slow"))
+    difference, low, high = re.findall(r"[+-][\d.]+", found)
+    assert difference == f"{100 * (iou[1] - iou[0]):+.2f}"
+    assert 0 < float(low) < float(difference) < float(high)
+    assert difference in (tmp_path / "page.html").read_text()
+    # Of other images nothing is said.
+    np.savez(two_runs[1] / "images.npz", counts=images + np.asarray([0, 1, 0])[:, None])
+    assert "less slow" not in lines()
+    np.save(tmp_path / "other.npy", images)
+    for content in (b"PK no archive", b"", (tmp_path / "other.npy").read_bytes()):
+        (two_runs[1] / "images.npz").write_bytes(content)
+        assert cli.main(["report", *map(str, two_runs)]) == 2
+        assert "images.npz: is not an .npz file" in capsys.readouterr().err
+    for counts in (images[:, :, :2], -images, images * 2**45, images[None]):
+        np.savez(two_runs[1] / "images.npz", counts=counts)
+        assert cli.main(["report", *map(str, two_runs)]) == 2
+        assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
+
+
+def test_the_page_has_both(two_runs, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    assert cli.main(["report", *map(str, two_runs), f"--out={out}"]) == 0
+    text = out.read_text()
+    assert text.count("<svg") == 3  # loss, mean IoU, rate
+    assert "25.00 to 75.00" in text
+    assert "<b>69.23</b>" in text
+    for name in ("slow", "quick", "class_2", "optim.lr"):
+        assert name in text
+    capsys.readouterr()
+
+
+def test_a_score_that_is_none_is_no_best():
+    def run(value):
+        return compare.Run("r", None, 1, {"mean_iou": value}, {}, [])
+
+    nan = math.nan
+    assert compare.best_of([run(nan), run(0.5), run(0.4)], "mean_iou") == [False, True, False]
+    assert compare.best_of([run(nan), run(nan)], "mean_iou") == [False, False]
+    assert compare.best_of([run(0.5), run(0.5)], "mean_iou") == [False, False]
+
+
+def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
+    def refused(*words):
+        assert cli.main(["report", *words]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line.removeprefix("fcnjax: error: ")
+
+    one, other = map(str, two_runs)
+    assert "is there twice" in refused(one, one)
+    assert refused(one, "--out=page.pdf").startswith("--out: 'page.pdf' does not end in .html")
+    assert "config.json" in refused(one, str(tmp_path / "nowhere"))
+    for text, words in {
+        "{": "is not JSON",
+        "[1]": "is not an object",
+        '{"step": 1}': "has no 'class_names'",
+    }.items():
+        (two_runs[1] / "metrics.json").write_text(text)
+        assert words in refused(one, other)
+    (two_runs[1] / "metrics.json").unlink()
+    assert f"`fcnjax evaluate --workdir={other}` is to write it" in refused(one, other)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("step", "4", "'step' is 4; valid: a whole number"),
+        ("step", True, "'step' is True; valid: a whole number"),
+        ("metrics", {"mean_iou": "high"}, "valid: an object of numbers and null"),
+        ("metrics", {"mean_iou": float("inf")}, "valid: an object of numbers and null"),
+        ("intervals", {"mean_iou": [0.1]}, "valid: an object of pairs of numbers"),
+        ("intervals", [], "valid: an object of pairs of numbers"),
+        ("confusion", [[1, 2], [3]], "a row and a column for each class"),
+        ("confusion", [[1, -1]] * 3, "valid: rows of counts"),
+        ("confusion", [[0.5] * 3] * 3, "valid: rows of counts"),
+        ("confusion", [[2**52] * 3] * 3, "counts more pixels than"),
+        ("class_names", ["a", "b", "c"], "its scores are of other classes than its config has"),
+        ("class_names", [1, 2, 3], "valid: a list of texts"),
+        ("trained_on", -1, "valid: a whole number"),
+        ("reliability", [{"confidence": 1}], "valid: bins with a confidence and an accuracy"),
+    ],
+)
+def test_scores_of_other_types_are_a_line(two_runs, capsys, key, value, words):
+    file = two_runs[1] / "metrics.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
+    assert cli.main(["report", *map(str, two_runs)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_names_from_files_reach_no_terminal_or_page_as_they_are(two_runs, tmp_path, capsys):
+    for folder in two_runs:
+        file = folder / "metrics.json"
+        saved = json.loads(file.read_text())
+        saved["metrics"]["<script>\x1b[2J"] = 0.5
+        file.write_text(json.dumps(saved))
+    assert cli.main(["report", *map(str, two_runs), f"--out={tmp_path / 'page.html'}"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    assert "<script" not in (tmp_path / "page.html").read_text()

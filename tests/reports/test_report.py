@@ -1,0 +1,243 @@
+import base64
+import html.parser
+import io
+import math
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fcnjax.config import default_config
+from fcnjax.io import pictures
+from fcnjax.metrics import compute
+from fcnjax.reports import charts, write_report
+from fcnjax.training.metric_writer import MetricWriter
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that elements nest, and keeps what the tests look at."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.images, self.texts, self.tags = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag == "img":
+            self.images.append(dict(attrs)["src"])
+        if tag not in ("img", "meta"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def config_with(*names):
+    config = default_config()
+    config.data.class_names = names
+    return config
+
+
+def example(classes, shape=(40, 50), name="im0001.png"):
+    random = np.random.default_rng(0)
+    label = random.integers(0, classes, shape).astype(np.uint8)
+    prediction = label.copy()
+    label[0] = 255
+    prediction[5, :10] = (prediction[5, :10] + 1) % classes
+    image = random.integers(0, 256, (*shape, 3)).astype(np.uint8)
+    return {"image": image, "label": label, "prediction": prediction, "name": name}
+
+
+def picture(source):
+    head, data = source.split(",", 1)
+    return head, Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def test_the_report_of_a_binary_run(tmp_path):
+    with MetricWriter(tmp_path, 100, False, stream=io.StringIO()) as writer:
+        for step in range(10, 101, 10):
+            writer.write(step, {"loss": math.nan if step == 50 else 1 / step, "lr": 0.1})
+        writer.write(100, {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4, "grad_norm": 3.0})
+    confusion = np.array([[900, 20], [30, 50]])
+    config = config_with("background", "vessel")
+    command = "fcnjax train --workdir='a b' && echo <done>"
+    shown = [example(2, name="<script>.png"), example(2)]
+    metrics = compute(confusion, ["background", "vessel"]) | {"best_step": 1234}
+    path = write_report(tmp_path, config, metrics, confusion, shown, command)
+    assert path == tmp_path / "report.html"
+    text = path.read_text()
+    page = Page(text)
+    words = " ".join(page.texts)
+    assert "50.00" in words  # IoU of vessel: 50 / 100
+    assert "66.67" in words  # Dice: 100 / 150
+    assert "Dice, vessel" in words
+    assert "1,234" in words
+    assert "grad_norm" not in words
+    assert "900" in words
+    assert command in words
+    assert '"encoder": "vanilla"' in words
+    assert page.tags.count("svg") == 3
+    assert len(page.images) == 8
+    assert "nan" not in words
+    # Nothing to fetch and nothing to run.
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|http", text)
+
+
+def test_the_report_of_many_classes_without_curves_or_examples(tmp_path):
+    names = [f"class {index}" for index in range(40)]
+    confusion = np.diag(np.arange(40))
+    page = Page(write_report(tmp_path, config_with(*names), {}, confusion).read_text())
+    assert page.images == []
+    assert "svg" not in page.tags
+    words = " ".join(page.texts)
+    assert "The 25 most frequent of 40 classes" in words
+    assert "mean Dice" in words
+    assert "-" in page.texts  # class 0 is absent
+
+
+def test_pictures_of_the_report(tmp_path):
+    config = config_with("a", "b", "c")
+    config.data.palette = ((10, 0, 0), (0, 20, 0), (0, 0, 30))
+    confusion = np.eye(3, dtype=int)
+    shown = [example(3, shape=(300, 1400))]
+    page = Page(write_report(tmp_path, config, {}, confusion, shown).read_text())
+    heads, images = zip(*map(picture, page.images), strict=True)
+    assert [head.split(";")[0] for head in heads] == ["data:image/jpeg"] + ["data:image/png"] * 3
+    assert {image.size for image in images} == {(700, 150)}
+    colours = {tuple(c) for c in np.asarray(images[1].convert("RGB")).reshape(-1, 3).tolist()}
+    # Masks are downscaled by nearest: no colour comes up that is no class.
+    assert colours <= {*config.data.palette, pictures.IGNORED}
+
+
+@pytest.mark.parametrize("bands", [1, 2, 4])
+def test_images_of_any_bands(tmp_path, bands):
+    shown = example(2)
+    shown["image"] = np.zeros((40, 50, bands), np.uint8)
+    page = Page(write_report(tmp_path, config_with("a", "b"), {}, np.eye(2), [shown]).read_text())
+    assert picture(page.images[0])[1].size == (50, 40)
+
+
+def test_images_of_other_types_are_stretched_to_their_range():
+    image = np.array([[[100], [300]], [[500], [100]]], np.uint16)
+    assert pictures.to_rgb(image)[..., 2].tolist() == [[0, 128], [255, 0]]
+    assert pictures.to_rgb(np.full((2, 2, 3), np.nan)).tolist() == np.zeros((2, 2, 3)).tolist()
+
+
+def test_names_are_escaped(tmp_path):
+    page = Page(
+        write_report(
+            tmp_path, config_with("<b>bold", 'a"&b'), {"<i>": 1}, np.eye(2), [example(2)]
+        ).read_text()
+    )
+    assert "<b>bold" in page.texts
+    assert 'a"&b' in page.texts
+    assert "<i>" in page.texts
+
+
+@pytest.mark.parametrize("classes", [1, 2, 8, 9, 21, 150, 255])
+def test_palette_colours_differ(classes):
+    palette = pictures.default_palette(classes)
+    assert len(set(palette)) == classes
+    assert all(0 <= part <= 255 for colour in palette for part in colour)
+    assert palette == pictures.default_palette(255)[:classes]
+
+
+def test_colorize():
+    got = pictures.colorize(np.array([[0, 1, 255, -1, 2]]), ((1, 2, 3), (4, 5, 6)))
+    grey = list(pictures.IGNORED)
+    assert got.dtype == np.uint8
+    assert got.tolist() == [[[1, 2, 3], [4, 5, 6], grey, grey, grey]]
+
+
+def test_overlay_leaves_background_and_ignored_pixels():
+    image = np.full((1, 3, 3), 100, np.uint8)
+    mask = np.array([[0, 1, 255]], np.uint8)
+    palette = ((0, 0, 0), (200, 0, 50))
+    got = pictures.overlay(image, mask, palette, 0.25)
+    assert got.tolist() == [[[100, 100, 100], [125, 75, 88], [100, 100, 100]]]
+    assert (pictures.overlay(image, mask, palette, 0) == image).all()
+    assert pictures.overlay(image[..., :1], mask, palette, 1)[0, 1].tolist() == [200, 0, 50]
+
+
+def test_difference_of_two_classes():
+    label, prediction = np.array([[1, 1, 0, 0, 255]]), np.array([[1, 0, 1, 0, 1]])
+    got = pictures.difference(label, prediction, 2, 255)
+    names = ("found", "missed", "false alarm", "background", "ignored")
+    assert got.tolist() == [[list(pictures.BINARY_LEGEND[name]) for name in names]]
+
+
+def test_difference_of_many_classes():
+    label, prediction = np.array([[2, 1, 7, 0]]), np.array([[2, 0, 7, 0]])
+    got = pictures.difference(label, prediction, 3, 0)
+    names = ("correct", "wrong", "ignored", "ignored")
+    assert got.tolist() == [[list(pictures.MULTI_LEGEND[name]) for name in names]]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.5, 1]),
+        (0.12, 0.48, [0.1, 0.2, 0.3, 0.4, 0.5]),
+        (20, 1000, [0, 500, 1000]),
+        (-3, 4, [-4, -2, 0, 2, 4]),
+    ],
+)
+def test_ticks(low, high, expected):
+    assert charts.ticks(low, high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-9, -3.0, 1e9])
+def test_ticks_around_one_value(value):
+    ticks = charts.ticks(value, value)
+    assert ticks[0] <= value <= ticks[-1]
+    assert 2 <= len(ticks) <= 7
+
+
+def test_chart_points_stay_inside_and_bad_ones_are_left_out():
+    line = [(step, math.sin(step)) for step in range(3000)] + [(3000, math.inf)]
+    svg = charts.line_chart({"a<b": line, "c": [(5, 0.5)]})
+    path = re.search(r'class="c0 line" d="M([^"]*)"', svg).group(1)
+    places = np.array([point.split() for point in path.split("L")], float)
+    assert len(places) <= charts.MOST_POINTS
+    assert (places >= 0).all()
+    assert (places <= [charts.WIDTH, charts.HEIGHT]).all()
+    assert "a&lt;b" in svg
+    assert charts.line_chart({"a": [(1, math.nan)]}) == ""
+    assert charts.line_chart({}) == ""
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        (1e308, -1e308),
+        (5e-324, 0.0),
+        (5e-324, 5e-324),
+        (1e99, 1e99 * (1 + 1e-16)),
+        (1e-200, 1e-201),
+    ],
+)
+def test_values_of_any_size_are_drawn_or_left_out(values):
+    chart = charts.line_chart({"a": list(enumerate(values))})
+    assert "nan" not in chart
+    assert "inf" not in chart
+
+
+def test_a_chart_draws_fifty_lines_at_most():
+    chart = charts.line_chart({f"loss/{i}": [(0, i), (1, i)] for i in range(5000)})
+    assert chart.count('line" d="') == 50
+
+
+def test_numbers():
+    numbers = [0.25, 1500, 20000, 2e-5, 12345.6]
+    assert [charts.number(n) for n in numbers] == ["0.25", "1500", "20k", "2e-05", "1.235e+04"]

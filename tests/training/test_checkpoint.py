@@ -1,0 +1,264 @@
+import json
+import os
+import resource
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fcnjax.errors import UserError
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.checkpoint_manifest import MANIFEST, find_fault, read_manifest
+from fcnjax.training.state import TrainState
+
+
+def make_state(step, ema=True):
+    kernel = jnp.arange(600.0).reshape(20, 30) + step
+    variables = {"params": {"kernel": kernel}, "batch_stats": {"mean": jnp.ones(3) * step}}
+    return TrainState(
+        step=jnp.asarray(step, jnp.int32),
+        variables=variables,
+        opt_state=({"mu": kernel * 2}, jnp.asarray(step, jnp.int32)),
+        ema=jax.tree.map(lambda x: x + 0.5, variables) if ema else None,
+    )
+
+
+def abstract(state):
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state)
+
+
+def write(workdir, steps, **options):
+    checkpoints = Checkpoints(workdir, **options)
+    for step, metrics in steps:
+        checkpoints.save(make_state(step), {"batches": step}, metrics)
+    checkpoints.close()
+
+
+def restore(workdir, lines=None):
+    checkpoints = Checkpoints(workdir, say=(lines if lines is not None else []).append)
+    try:
+        return checkpoints.restore(abstract(make_state(0)))
+    finally:
+        checkpoints.close()
+
+
+def test_what_is_restored_is_what_was_saved(tmp_path):
+    write(tmp_path, [(10, None), (20, None)])
+    state, progress = restore(tmp_path)
+    assert progress == {"batches": 20}
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(20))
+    assert jax.tree.structure(state) == jax.tree.structure(make_state(20))
+
+
+def test_an_empty_workdir_restores_nothing(tmp_path):
+    assert restore(tmp_path) is None
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    scores = [(1, 0.2), (2, 0.9), (3, 0.5), (4, 0.4), (5, 0.1)]
+    steps = [(step, {"mean_iou": score}) for step, score in scores]
+    write(tmp_path, steps, keep=2, best_metric="mean_iou")
+    checkpoints = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True)
+    assert checkpoints.steps() == [2, 4, 5]
+    assert checkpoints.best_step() == 2
+    like = abstract(make_state(0))
+    for which, step in (("best", 2), ("latest", 5), (4, 4)):
+        variables, found = checkpoints.restore_inference(like, which)
+        assert found == step
+        np.testing.assert_array_equal(
+            variables["params"]["kernel"], make_state(step).ema["params"]["kernel"]
+        )
+    with pytest.raises(UserError, match="no checkpoint 3; valid: best, latest, 2, 4, 5"):
+        checkpoints.restore_inference(like, 3)
+    checkpoints.close()
+
+
+def array_file(folder):
+    files = [p for p in folder.rglob("*") if p.is_file() and "/d/" in p.as_posix()]
+    return max(files, key=lambda p: p.stat().st_size)
+
+
+def truncate(folder):
+    file = array_file(folder)
+    file.write_bytes(file.read_bytes()[:-7])
+
+
+def flip(folder):
+    file = array_file(folder)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGES = {
+    "truncated": (truncate, "has changed"),
+    "one bit flipped": (flip, "has changed"),
+    "file missing": (lambda folder: array_file(folder).unlink(), "is missing"),
+    "manifest missing": (lambda folder: (folder / MANIFEST).unlink(), "manifest.json is missing"),
+    "manifest cut": (lambda folder: (folder / MANIFEST).write_text('{"step"'), "cannot be read"),
+    "file added": (lambda folder: (folder / "x").write_text("?"), "does not belong"),
+    "a letter of the manifest": (lambda folder: in_manifest(folder, "files", "filez"), "no step"),
+    "a score of the manifest": (lambda folder: in_manifest(folder, "0.5", "0.9"), "has changed"),
+    "a key of the manifest": (lambda folder: in_manifest(folder, "sha256", "sha257"), "changed"),
+    "its step is text": (lambda folder: in_manifest(folder, "20,", '"20",'), "has changed"),
+    "its content nests": (lambda folder: (folder / MANIFEST).write_text("[" * 10**5), "be read"),
+    "an array is a pipe": (lambda folder: replace(folder, os.mkfifo), "is no plain file"),
+    "an array is a link": (
+        lambda folder: replace(folder, lambda file: file.symlink_to("/dev/zero")),
+        "is no plain file",
+    ),
+    "an array is sparse": (lambda folder: os.truncate(array_file(folder), 2**42), "sparse"),
+    "metadata nests": (
+        lambda folder: (folder / "_CHECKPOINT_METADATA").write_text("[" * 10**5),
+        "_CHECKPOINT_METADATA has changed",
+    ),
+}
+
+
+def in_manifest(folder, old, new):
+    text = (folder / MANIFEST).read_text()
+    assert text.count(old) == 1
+    (folder / MANIFEST).write_text(text.replace(old, new))
+
+
+def replace(folder, make):
+    file = array_file(folder)
+    file.unlink()
+    make(file)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_falls_back_to_the_newest_whole_one(tmp_path, damage):
+    write(tmp_path, [(10, {"mean_iou": 0.25}), (20, {"mean_iou": 0.5})])
+    harm, words = DAMAGES[damage]
+    harm(tmp_path / "checkpoints" / "20")
+    reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True, say=lambda line: None)
+    assert reader.find("best") == reader.find("latest") == 10
+    lines = []
+    state, progress = restore(tmp_path, lines)
+    assert int(state.step) == progress["batches"] == 10
+    jax.tree.map(np.testing.assert_array_equal, state, make_state(10))
+    assert len(lines) == 1
+    assert "checkpoint 20 is damaged" in lines[0]
+    assert words in lines[0]
+    # It is kept aside, and the step can be saved again.
+    assert (tmp_path / "damaged_checkpoints" / "20").is_dir()
+    write(tmp_path, [(20, None)])
+    assert restore(tmp_path)[1] == {"batches": 20}
+
+
+def test_reading_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
+    write(tmp_path, [(10, None), (20, None)])
+    flip(tmp_path / "checkpoints" / "20")
+    checkpoints = Checkpoints(tmp_path, read_only=True, say=lambda line: None)
+    _, step = checkpoints.restore_inference(abstract(make_state(0)), "latest")
+    assert step == 10
+    with pytest.raises(UserError, match=r"20: is damaged: .* has changed"):
+        checkpoints.restore_inference(abstract(make_state(0)), 20)
+    checkpoints.close()
+    assert (tmp_path / "checkpoints" / "20").is_dir()
+
+
+def test_no_whole_checkpoint_is_an_error_for_inference(tmp_path):
+    write(tmp_path, [(10, None)])
+    flip(tmp_path / "checkpoints" / "10")
+    checkpoints = Checkpoints(tmp_path, read_only=True, say=lambda line: None)
+    with pytest.raises(UserError, match="has no whole checkpoint"):
+        checkpoints.restore_inference(abstract(make_state(0)))
+    checkpoints.close()
+
+
+def test_a_failed_save_is_one_line_and_keeps_the_earlier_ones(tmp_path, monkeypatch):
+    write(tmp_path, [(10, None)])
+    checkpoints = Checkpoints(tmp_path)
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints._manager, "save", full)
+    with pytest.raises(UserError, match=r"20: the checkpoint cannot be written.*No space left"):
+        checkpoints.save(make_state(20), {"batches": 20})
+    checkpoints.close()
+    assert find_fault(tmp_path / "checkpoints" / "10") is None
+    assert restore(tmp_path)[1] == {"batches": 10}
+
+
+def test_a_workdir_that_was_removed_is_not_made_again(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run")
+    with pytest.raises(UserError, match="is gone; was the workdir moved or removed"):
+        checkpoints.save(make_state(10), {"batches": 10})
+    checkpoints.close()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_path, caplog):
+    """Files may not grow beyond a limit, which fails Orbax's own writes as a full disk does."""
+    write(tmp_path, [(10, None)])
+    checkpoints = Checkpoints(tmp_path)
+    noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
+    large = make_state(20).replace(opt_state=(jnp.asarray(noise), jnp.asarray(20, jnp.int32)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        checkpoints.save(large, {"batches": 20})
+        with pytest.raises(UserError, match="20: the checkpoint cannot be written: File too"):
+            checkpoints.wait()
+        checkpoints.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["10"]
+    assert not caplog.records  # Orbax's tracebacks are not for the user
+    assert restore(tmp_path)[1] == {"batches": 10}
+
+
+def test_what_is_no_folder_of_a_step_is_passed_over(tmp_path):
+    write(tmp_path, [(10, {"mean_iou": 0.5})])
+    folder = tmp_path / "checkpoints"
+    for name in ("007", "\u00b2", "1" + "0" * 30, "\u0661", "-3", "12x"):
+        (folder / name).mkdir()
+    (folder / "30").write_text("no folder")
+    (folder / "40").symlink_to("10")
+    assert Checkpoints(tmp_path, read_only=True).steps() == [10]
+    state, _ = restore(tmp_path)
+    assert int(state.step) == 10
+    write(tmp_path, [(20, {"mean_iou": 0.25})], best_metric="mean_iou")
+    reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True)
+    assert (reader.steps(), reader.best_step()) == ([10, 20], 10)
+
+
+def test_a_manifest_without_a_hash_of_its_own_is_read(tmp_path):
+    write(tmp_path, [(10, {"mean_iou": 0.5})])
+    file = tmp_path / "checkpoints" / "10" / MANIFEST
+    content = json.loads(file.read_text())
+    del content["sha256"]
+    file.write_text(json.dumps(content))
+    assert Checkpoints(tmp_path, read_only=True).find("latest") == 10
+    for wrong in ({"step": 11}, {"metrics": {"x": "1"}}, {"metrics": 3}, {"files": {"x": 1}}):
+        file.write_text(json.dumps(content | wrong))
+        assert "not the manifest of this checkpoint" in find_fault(file.parent)
+
+
+def test_a_score_that_is_not_finite_is_none_in_the_manifest(tmp_path):
+    write(tmp_path, [(10, {"a": float("inf"), "b": float("nan"), "c": 1.5})])
+    folder = tmp_path / "checkpoints" / "10"
+    assert read_manifest(folder).metrics == {"a": None, "b": None, "c": 1.5}
+    assert find_fault(folder) is None
+
+
+def test_manifest_holds_metrics_and_is_strict_json(tmp_path):
+    write(tmp_path, [(10, {"mean_iou": float("nan"), "dice/vessel": 0.5})])
+    text = (tmp_path / "checkpoints" / "10" / MANIFEST).read_text()
+    assert json.loads(text)["metrics"] == {"mean_iou": None, "dice/vessel": 0.5}
+
+
+def test_a_state_of_another_shape_is_refused(tmp_path):
+    write(tmp_path, [(10, None)])
+    checkpoints = Checkpoints(tmp_path, read_only=True)
+    like = abstract(make_state(0, ema=False))
+    with pytest.raises(UserError, match="does not fit the model that the config describes"):
+        checkpoints.restore_inference(like)
+    checkpoints.close()

@@ -1,0 +1,307 @@
+"""A run that goes on, and its evaluation, by the split that its workdir keeps."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from fcnjax import cli
+from fcnjax.config import flatten, load_config
+from fcnjax.data import open_source
+from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
+from fcnjax.errors import UserError
+from fcnjax.evaluation.scored import open_scored
+from fcnjax.reports import comparison as compare
+from fcnjax.reports.folds import summarise
+from fcnjax.training.resume import prepare_run
+from fcnjax.training.workdir import CONFIG_FILE, load_saved_config
+
+
+@pytest.fixture
+def root(shapes, tmp_path):
+    return shutil.copytree(shapes, tmp_path / "set")
+
+
+def begin(config, workdir):
+    """Begins a run, and takes no step; its workdir."""
+    run = prepare_run(config, workdir)
+    assert run.is_new
+    run.claim()
+    (workdir / "metrics.jsonl").write_text("")
+    return run
+
+
+def add(root, *names):
+    for folder, end in (("images", "jpg"), ("masks", "png")):
+        for number, name in enumerate(names):
+            source = (root / folder / f"picture{number:02}.{end}").read_bytes()
+            (root / folder / f"{name}.{end}").write_bytes(source + b"0")  # another file
+
+
+def names(run, part):
+    return [e["name"] for e in open_source(run.config, part, run.sets)]
+
+
+def test_a_run_goes_on_with_what_it_found(root, tmp_path):
+    config = load_config(f"folder:root={root}")
+    run = begin(config, tmp_path / "run")
+    held_out = names(run, "eval")
+    assert read_split(tmp_path / "run")[0].parts["eval"][0].names[0] == f"images/{held_out[0]}.jpg"
+    # A new class in a mask that came, and fewer values than before in all that look.
+    add(root, "a", "b")
+    from PIL import Image
+
+    Image.fromarray(np.full((45, 53), 7, np.uint8)).save(root / "masks/a.png")
+    config.train.steps += 1
+    config.data.on_error = "skip"
+    again = prepare_run(config, tmp_path / "run")
+    assert not again.is_new
+    assert (names(again, "train"), names(again, "eval")) == (names(run, "train"), held_out)
+    assert again.notes[0] == (
+        f"{root}: 8 images to train on, 2 held out: the split that the run began with"
+    )
+    assert "2 new images (images/a.jpg, images/b.jpg) are not used" in again.notes[1]
+    differing = {
+        key for key, value in flatten(run.config).items() if flatten(again.config)[key] != value
+    }
+    assert differing == {"train.steps", "data.on_error"}
+    # A new run takes them.
+    config.data.mask_values = (0, 1, 2, 7)
+    assert len(names(begin(config, tmp_path / "new"), "train")) == 10
+
+
+def test_another_config_names_the_key(root, tmp_path):
+    config = load_config(f"folder:root={root}")
+    run = begin(config, tmp_path / "run")
+    prepare_run(run.config, tmp_path / "run")  # the resolved one is the same
+    for key, value in (("data.split_seed", 3), ("train.steps", 1), ("data.mask_values", (0, 1))):
+        other = config.copy_and_resolve_references()
+        section, leaf = key.split(".")
+        other[section][leaf] = value
+        with pytest.raises(UserError, match=rf"holds a run with config.{key} = .* has"):
+            prepare_run(other, tmp_path / "run")
+
+
+def test_a_start_that_failed_keeps_nothing(root, tmp_path):
+    config = load_config(f"folder:root={root}")
+    begin(config, tmp_path / "run")
+    (tmp_path / "run/metrics.jsonl").unlink()
+    add(root, "a", "b")
+    again = prepare_run(config, tmp_path / "run")
+    assert again.is_new
+    assert len(names(again, "train")) == 10
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    shutil.move(root, "set")
+    given = "set" if relative else str(tmp_path / "here/set")
+    run = begin(load_config(f"folder:root={given}"), tmp_path / "run")
+    before = names(run, "train")
+    shutil.copytree("set", tmp_path / "there/set", copy_function=shutil.copy)
+    shutil.rmtree("set")
+    monkeypatch.chdir(tmp_path / "there")
+    config = load_config("folder:root=set")
+    again = prepare_run(config, tmp_path / "run")
+    assert again.config.data.root == str(tmp_path / "there/set")
+    assert names(again, "train") == before
+    again.claim()
+    assert load_saved_config(tmp_path / "run").data.root == str(tmp_path / "there/set")
+    mask = read_split(tmp_path / "run")[0].parts["train"][0].names[1]
+    # At another place files of other contents are another set.
+    (tmp_path / "third").mkdir()
+    shutil.copytree("set", tmp_path / "third/set")
+    path = tmp_path / "third/set" / mask
+    path.write_bytes(path.read_bytes()[:-1] + b"1")
+    with pytest.raises(UserError, match=rf"config.data.root: .*third/set holds other .* {mask} d"):
+        prepare_run(load_config(f"folder:root={tmp_path}/third/set"), tmp_path / "run")
+    with pytest.raises(UserError, match=r"config.data.root: '.*there/nowhere' is not a folder"):
+        prepare_run(load_config("folder:root=nowhere"), tmp_path / "run")
+
+
+def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
+    config = load_config(f"folder:root={root}", [f"--config.data.images={root}/images"])
+    before = names(begin(config, tmp_path / "run"), "train")
+    shutil.move(root / "images", tmp_path / "photos")
+    config.data.images = str(tmp_path / "photos")
+    again = prepare_run(config, tmp_path / "run")
+    assert names(again, "train") == before
+    # A list without a root lies beside its files.
+    rows = [f"{p},masks/{p.stem}.png" for p in sorted((tmp_path / "photos").iterdir())]
+    (tmp_path / "photos").rename(root / "images")
+    rows = [row.replace(str(tmp_path / "photos"), "images") for row in rows]
+    (root / "list.csv").write_text("\n".join(["image,mask", *rows]))
+    monkeypatch.chdir(root)
+    config = load_config("folder:root=.", ["--config.data.source=listing"])
+    config.data.update(root="", annotations="list.csv")
+    before = names(begin(config, tmp_path / "listed"), "train")
+    monkeypatch.chdir(tmp_path)
+    root.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    again = prepare_run(config, tmp_path / "listed")
+    assert again.config.data.root == str(tmp_path / "moved")
+    assert names(again, "train") == before
+
+
+def test_mixed_sets_keep_their_images(root, tmp_path):
+    shutil.copytree(root, tmp_path / "more")
+    config = load_config(f"folder:root={root}")
+    config.data.mix = ((f"folder:root={tmp_path}/more", 0.5),)
+    before = names(begin(config, tmp_path / "run"), "train")
+    assert len(before) == 16
+    add(tmp_path / "more", "a", "b")
+    again = prepare_run(config, tmp_path / "run")
+    assert names(again, "train") == before
+    assert any("more: has changed since the run began: 2 new" in note for note in again.notes)
+    (tmp_path / "more").rename(tmp_path / "moved")
+    config.data.mix = ((f"folder:root={tmp_path}/moved", 0.5),)
+    again = prepare_run(config, tmp_path / "run")
+    assert names(again, "train") == before
+    config.data.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
+    with pytest.raises(UserError, match=r"holds a run with config.data.mix"):
+        prepare_run(config, tmp_path / "run")
+
+
+def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
+    config = load_config(f"folder:root={root}")
+    begin(config, tmp_path / "run")
+    (tmp_path / "run" / SPLIT_FILE).unlink()
+    saved = json.loads((tmp_path / "run" / CONFIG_FILE).read_text())
+    del saved["requested"]
+    (tmp_path / "run" / CONFIG_FILE).write_text(json.dumps(saved))
+    again = prepare_run(config, tmp_path / "run")
+    assert not again.is_new
+    assert "keeps no split, as runs of earlier versions" in again.notes[-1]
+    again.claim()
+    assert scored(tmp_path / "run")[1] is None  # nor is it known later
+    assert "that the run began with" in prepare_run(config, tmp_path / "run").notes[0]
+
+
+def scored(workdir, *overrides, **options):
+    """What is scored of a run: names, those trained on, and all notes as one text."""
+    from fcnjax.config import override
+
+    saved = load_saved_config(workdir)
+    config = saved.copy_and_resolve_references()
+    for word in overrides:
+        override(config, f"--config.data.{word}")
+    found = open_scored(config, saved, [str(workdir)], **options)
+    assert len(found.source) == len(found.names)
+    return found.names, found.trained_on, "\n".join(found.notes)
+
+
+def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
+    workdir = tmp_path / "run"
+    run = begin(load_config(f"folder:root={root}"), workdir)
+    held_out = tuple(f"images/{name}.jpg" for name in names(run, "eval"))
+    trained = tuple(f"images/{name}.jpg" for name in names(run, "train"))
+    assert scored(workdir) == (held_out, (), "")
+    add(root, "a", "b", "c")
+    found, seen, notes = scored(workdir)
+    assert (found, seen) == (held_out, ())
+    assert "has changed since the run began: 3 new images" in notes
+    assert "--new-images scores these" in notes
+    assert scored(workdir, new=True)[:2] == (("images/a.jpg", "images/b.jpg", "images/c.jpg"), ())
+    # Divided otherwise, the images that were trained on are counted.
+    found, seen, notes = scored(workdir, "split_seed=1")
+    assert seen == tuple(name for name in found if name in trained)
+    assert seen
+    assert f"warning: {len(seen)} of {len(found)} scored images were trained on" in notes
+    # The same files elsewhere are the same part; other files are another set.
+    other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
+    found, seen, notes = scored(workdir, f"root={other}")
+    assert (found, seen) == (held_out, ())
+    assert f"{other}: the images that the run held out are scored, which are those of" in notes
+    # So they are with the masks of another expert.
+    shutil.copytree(root / "masks", root / "second")
+    found, seen, notes = scored(workdir, "masks=second")
+    assert (found, seen) == (held_out, ())
+    assert "contents" not in notes
+    shutil.rmtree(root / "second")
+    (other / held_out[0]).unlink()
+    (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
+    found, seen, notes = scored(workdir, f"root={other}")
+    assert seen == tuple(name for name in found if name in trained)
+    assert f"{other}: is another set than the run's ({root})" in notes
+
+
+def test_members_of_an_ensemble_know_what_each_was_trained_on(root, tmp_path):
+    workdirs = []
+    for fold in range(2):
+        options = ["--config.data.folds=2", f"--config.data.fold={fold}"]
+        workdirs.append(tmp_path / f"fold{fold}")
+        begin(load_config(f"folder:root={root}", options), workdirs[-1])
+    saved = load_saved_config(workdirs[0])
+    found = open_scored(saved, saved, list(map(str, workdirs)))
+    assert found.trained_on == found.names  # by the other one
+
+
+def test_a_model_without_a_split_says_so(root, tmp_path):
+    begin(load_config(f"folder:root={root}"), tmp_path / "run")
+    (tmp_path / "run" / SPLIT_FILE).unlink()
+    found, seen, notes = scored(tmp_path / "run")
+    assert len(found) == 2
+    assert seen is None
+    assert "keeps no split" in notes
+    with pytest.raises(UserError, match="--new-images: is for a run that keeps its split"):
+        scored(tmp_path / "run", new=True)
+
+
+def write_scores(workdir, **more):
+    names = list(load_saved_config(workdir).data.class_names)
+    confusion = np.eye(len(names), dtype=int).tolist()
+    content = {"step": 1, "metrics": {"mean_iou": 0.5}, "confusion": confusion, **more}
+    (workdir / "metrics.json").write_text(json.dumps({"class_names": names, **content}))
+
+
+def test_folds_of_other_images_are_refused(root, tmp_path):
+    workdirs = [tmp_path / f"fold{fold}" for fold in range(2)]
+    for fold, workdir in enumerate(workdirs):
+        options = ["--config.data.folds=2", f"--config.data.fold={fold}"]
+        begin(load_config(f"folder:root={root}", options), workdir)
+        write_scores(workdir, trained_on=0)
+    assert summarise(workdirs)["folds"] == [0, 1]
+    write_scores(workdirs[1], trained_on=3)
+    with pytest.raises(UserError, match="scored 3 images that it was trained on"):
+        summarise(workdirs)
+    add(root, "a", "b")
+    shutil.rmtree(workdirs[1])
+    begin(load_config(f"folder:root={root}", options), workdirs[1])
+    write_scores(workdirs[1])
+    with pytest.raises(UserError, match=r"fold1: divided other images than .*fold0"):
+        summarise(workdirs)
+
+
+def test_train_and_evaluate_write_names_and_what_was_trained_on(
+    root, tiny_options, tmp_path, capsys
+):
+    workdir, out = tmp_path / "run", tmp_path / "out"
+    options = [*tiny_options, "--config.model.widths=4,8", "--config.optim.warmup_steps=0"]
+    argv = ["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options]
+    assert cli.main([*argv, "--config.train.steps=2"]) == 0
+    assert json.loads((workdir / "metrics.json").read_text())["trained_on"] == 0
+    held_out = [one.title for one in read_split(workdir)[0].parts["eval"]]
+    with np.load(workdir / "images.npz") as arrays:
+        assert arrays["names"].tolist() == held_out
+    os.utime(root / held_out[0], ns=(1, 1))
+    argv = ["evaluate", f"--workdir={workdir}"]
+    assert cli.main([*argv, f"--out={out}", "--config.data.folds=2"]) == 0
+    captured = capsys.readouterr()
+    assert "scored images were trained on" in captured.out
+    content = json.loads((out / "metrics.json").read_text())
+    assert content["trained_on"] == 5 - sum(
+        name in held_out for name in np.load(out / "images.npz")["names"].tolist()
+    )
+    # A difference of runs is one on the same images.
+    shutil.copy(workdir / CONFIG_FILE, out)
+    runs = compare.read_runs([workdir, out])
+    assert compare.against_first(runs) == {}
+    assert "scored images trained on" in compare.as_table(runs, {})
+    assert cli.main([*argv, "--new-images"]) == 2
+    assert cli.main([*argv, "--new-images", f"--out={out}"]) == 2
+    assert "has no image that the run did not" in capsys.readouterr().err

@@ -1,0 +1,210 @@
+"""A run killed at any moment and started again ends bit for bit as one left alone."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from fcnjax.models import build_model
+from fcnjax.optim import make_optimizer
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.metric_writer import read_metrics
+from fcnjax.training.state import init_state, init_variables
+from fcnjax.training.workdir import load_saved_config
+
+STEPS = 60
+
+
+def start(root, workdir, options):
+    argv = ["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options]
+    return subprocess.Popen(
+        [sys.executable, "-m", "fcnjax.cli", *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "FCNJAX_CACHE": str(root.parent / "cache")},
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    out, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, out[-3000:]
+    return out
+
+
+def final_state(workdir):
+    config = load_saved_config(workdir)
+    model, optimizer = build_model(config), make_optimizer(config)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+        jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config)),
+    )
+    checkpoints = Checkpoints(workdir, read_only=True)
+    try:
+        return jax.device_get(checkpoints.restore(like))
+    finally:
+        checkpoints.close()
+
+
+def losses(workdir):
+    return [(line["step"], line["loss"]) for line in read_metrics(workdir)]
+
+
+def children(pid):
+    """The processes started by `pid`, such as Grain's workers."""
+    found = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in found.stdout.split()]
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def wait_for(condition, seconds, process):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and process.poll() is None:
+        if condition():
+            return True
+        time.sleep(0.002)
+    return False
+
+
+def saving(workdir):
+    """Whether an asynchronous save is under way: Orbax's temporary folder is there."""
+    folder = workdir / "checkpoints"
+    return folder.is_dir() and any("tmp" in path.name for path in folder.iterdir())
+
+
+def logged(workdir, step):
+    file = workdir / "metrics.jsonl"
+    return file.is_file() and f'"step": {step}' in file.read_text()
+
+
+@pytest.fixture(scope="module")
+def options(tiny_options):
+    return [
+        *tiny_options,
+        "--config.data.workers=2",
+        "--config.optim.ema_decay=0.99",
+        "--config.train.log_every=2",
+        "--config.train.save_every=6",
+        "--config.model.dropout=0.1",
+        f"--config.train.steps={STEPS}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(shapes, options, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("resume") / "alone"
+    finish(start(shapes, workdir, options))
+    return workdir
+
+
+def kill_and_check(shapes, workdir, options, condition, seconds=120):
+    process = start(shapes, workdir, options)
+    reached = wait_for(condition, seconds, process)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    end = time.monotonic() + 30
+    while any(alive(pid) for pid in workers) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in workers), "data workers outlived the killed run"
+    return reached
+
+
+def check_same(workdir, alone, steps=STEPS):
+    (state, progress), (expected, expected_progress) = final_state(workdir), final_state(alone)
+    assert progress == expected_progress == {"batches": steps}
+    jax.tree.map(np.testing.assert_array_equal, state, expected)
+    assert losses(workdir) == losses(alone)
+    assert (workdir / "metrics.json").read_text() == (alone / "metrics.json").read_text()
+
+
+def test_killed_once_and_restarted(shapes, options, alone, tmp_path):
+    workdir = tmp_path / "killed"
+    assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 20))
+    assert "resuming at step" in finish(start(shapes, workdir, options))
+    check_same(workdir, alone)
+
+
+def test_killed_and_restarted_where_the_set_moved_and_grew(shapes, options, alone, tmp_path):
+    """The run keeps its split: what came since is not used, and changes nothing."""
+    before, after, workdir = tmp_path / "before", tmp_path / "after", tmp_path / "killed"
+    shutil.copytree(shapes, before)
+    assert kill_and_check(before, workdir, options, lambda: logged(workdir, 20))
+    shutil.copytree(before, after, copy_function=shutil.copy)  # which does not keep times
+    shutil.rmtree(before)
+    for folder, end in (("images", "jpg"), ("masks", "png")):
+        for name in ("a", "picture04b", "z"):
+            shutil.copy(after / folder / f"picture01.{end}", after / folder / f"{name}.{end}")
+    out = finish(start(after, workdir, options))
+    assert "3 new images (images/a.jpg, images/picture04b.jpg, images/z.jpg) are not used" in out
+    assert "resuming at step" in out
+    check_same(workdir, alone)
+
+
+def test_sigterm_to_the_whole_group_saves_with_workers_at_work(shapes, options, alone, tmp_path):
+    """As SLURM sends it: to the data workers too, whose batches the last step still needs."""
+    workdir = tmp_path / "stopped"
+    process = start(shapes, workdir, options)
+    assert wait_for(lambda: logged(workdir, 10), 120, process)
+    os.killpg(process.pid, signal.SIGTERM)
+    requeued = start(shapes, workdir, options)  # while the other saves
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, out[-3000:]
+    assert "stopped by SIGTERM at step" in out
+    assert "leaked" not in out
+    assert "resuming at step" in finish(requeued)
+    check_same(workdir, alone)
+
+
+@pytest.mark.slow
+def test_killed_ten_times_once_inside_a_save(shapes, options, tmp_path):
+    """Every one of the ten finds the run alive: in a save, while it starts, and while it steps."""
+    options = [*options, "--config.train.steps=600"]
+    alone, workdir = tmp_path / "alone", tmp_path / "killed"
+    finish(start(shapes, alone, options))
+    rng = random.Random(0)
+
+    def after(seconds):
+        end = time.monotonic() + seconds
+        return lambda: time.monotonic() > end
+
+    def stepping(seconds):
+        """So long after the run has logged something new."""
+        lines, end = len(losses(workdir)), []
+
+        def reached():
+            if not end and len(losses(workdir)) != lines:
+                end.append(time.monotonic() + seconds)
+            return bool(end) and time.monotonic() > end[0]
+
+        return reached
+
+    moments = [lambda: logged(workdir, 8), lambda: saving(workdir)]
+    for condition in moments:
+        assert kill_and_check(shapes, workdir, options, condition)
+    for _ in range(2):
+        assert kill_and_check(shapes, workdir, options, after(rng.uniform(0.5, 5)))
+    for _ in range(6):
+        assert kill_and_check(shapes, workdir, options, stepping(rng.uniform(0, 1)))
+    assert losses(workdir)[-1][0] < 600
+    finish(start(shapes, workdir, options))
+    check_same(workdir, alone, 600)
