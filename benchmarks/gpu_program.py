@@ -81,11 +81,11 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
     from jax.experimental import topologies
     from subjects import our_config
 
-    from fcnjax.models import build_model, make_fold, traced_for
+    from fcnjax.models import build_model, compile_for, make_fold
     from fcnjax.optim import make_optimizer
     from fcnjax.parallel.mesh import batch_sharding, mesh_of, replicated
     from fcnjax.training.state import init_state, init_variables
-    from fcnjax.training.step import make_predict_step, make_train_step, target_of
+    from fcnjax.training.step import make_predict_step, make_train_step, mesh_platform
 
     topology = topologies.get_topology_desc(platform="cuda", target_config=H100, topology="1x1x1")
     mesh = mesh_of(topology.devices, 1)
@@ -104,10 +104,10 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
             "valid": jax.ShapeDtypeStruct(shape[:1], bool),
         }
         return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile()
-    stated, step = target_of(mesh), make_predict_step(model, config)
-    variables = jax.eval_shape(make_fold(model, stated), variables)
+    platform, step = mesh_platform(mesh), make_predict_step(model, config)
+    variables = jax.eval_shape(make_fold(model, platform), variables)
 
-    @traced_for(stated)
+    @compile_for(platform)
     def mask_of(*given):
         return step(*given)["mask"].astype(jnp.uint8)
 

@@ -8,6 +8,6 @@ mixed (`mixing`).
 from fcnjax.augment.batch import augment_batch
 from fcnjax.augment.checks import check_augment
 from fcnjax.augment.colour import normalize, to_unit
-from fcnjax.augment.mixing import Mixed, mix_batch
+from fcnjax.augment.mixing import MixedBatch, mix_batch
 
-__all__ = ["Mixed", "augment_batch", "check_augment", "mix_batch", "normalize", "to_unit"]
+__all__ = ["MixedBatch", "augment_batch", "check_augment", "mix_batch", "normalize", "to_unit"]

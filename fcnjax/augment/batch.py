@@ -43,7 +43,7 @@ def augment_batch(
         bounds = jnp.broadcast_to(jnp.asarray((0, 0, *canvas)), (batch, 4))
     if rows is None:
         corners = jnp.zeros((batch, 2), jnp.int32)
-    other_side = mirrored_ids(config.data)
+    flip_permutation = mirrored_ids(config.data)
 
     def one(
         key: jax.Array,
@@ -56,10 +56,10 @@ def augment_batch(
         place, colour = jax.random.split(key)
         ys, xs = coordinates(place, canvas, config.augment)
         image, label, inside = sample(images, labels, row, corner, bounds, ys, xs, config)
-        if other_side is not None:
+        if flip_permutation is not None:
             # Mirrored both ways is turned by half: left stays left.
             mirrored = jnp.logical_xor(*flips(place, config.augment))
-            label = jnp.where(mirrored, _exchanged(label, other_side), label)
+            label = jnp.where(mirrored, _exchanged(label, flip_permutation), label)
         image = normalize(jitter(colour, image, config.augment), config.data)
         return cut_out(colour, image * inside[..., None], label, config)
 

@@ -17,7 +17,7 @@ from fcnjax.augment.keys import named_key
 from fcnjax.errors import UserError
 
 
-class Mixed(NamedTuple):
+class MixedBatch(NamedTuple):
     """A batch to train on, and what its loss is.
 
     Attributes:
@@ -59,7 +59,9 @@ def _times(share: jax.Array | None, values: Any) -> Any:
     return values if share is None else jax.tree.map(lambda value: share * value, values)
 
 
-def mix_batch(key: jax.Array, images: jax.Array, labels: jax.Array, config: ConfigDict) -> Mixed:
+def mix_batch(
+    key: jax.Array, images: jax.Array, labels: jax.Array, config: ConfigDict
+) -> MixedBatch:
     """Mixes the examples of a batch, each in one way at most.
 
     Args:
@@ -75,7 +77,7 @@ def mix_batch(key: jax.Array, images: jax.Array, labels: jax.Array, config: Conf
     augment = config.augment
     ways = [name for name in ("cutmix", "classmix", "mosaic", "mixup") if augment[name]]
     if not ways:
-        return Mixed(images, labels)
+        return MixedBatch(images, labels)
     least = 4 if augment.mosaic else 2
     if len(images) < least:
         raise UserError(
@@ -103,7 +105,7 @@ def mix_batch(key: jax.Array, images: jax.Array, labels: jax.Array, config: Conf
     other_image, other_label = before[0]
     blends = chosen["mixup"][:, None, None]
     blended = weight * images + (1 - weight) * other_image
-    return Mixed(
+    return MixedBatch(
         jnp.where(blends[..., None], blended, mixed.image),
         mixed.label,
         jnp.where(blends, other_label, mixed.label),
@@ -118,7 +120,7 @@ def _paste(
     before: list[tuple[jax.Array, jax.Array]],
     chosen: dict[str, jax.Array],
     classes: int,
-) -> Mixed:
+) -> MixedBatch:
     """Each pixel from the example itself or one before it, image and label alike."""
     batch, height, width = labels.shape
     # How many places before it in the batch a pixel's example is.
@@ -139,7 +141,7 @@ def _paste(
         from_there = back == places
         image = jnp.where(from_there[..., None], image_there, image)
         label = jnp.where(from_there, label_there, label)
-    return Mixed(image, label)
+    return MixedBatch(image, label)
 
 
 def _rectangle(key: jax.Array, height: int, width: int) -> jax.Array:

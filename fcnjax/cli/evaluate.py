@@ -17,7 +17,7 @@ from fcnjax.evaluation.scored import Scored, open_scored
 from fcnjax.inference import Request, load_variables, parse_step
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.mesh import make_mesh, replicated
-from fcnjax.parallel.processes import add_host_arguments, check_alike, joined
+from fcnjax.parallel.processes import add_host_arguments, check_alike, distributed_context
 
 # Keys of config.data that say where the images are and what is done where one cannot be read;
 # others would make it another model.
@@ -56,7 +56,7 @@ WHERE = (
 def main(argv: list[str]) -> int:
     """`fcnjax evaluate`."""
     args, overrides = _parse(argv)
-    with joined(args):
+    with distributed_context(args):
         _evaluate(args, overrides)
     return 0
 

@@ -6,7 +6,7 @@ import sys
 
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import add_host_arguments, check_alike, joined
+from fcnjax.parallel.processes import add_host_arguments, check_alike, distributed_context
 from fcnjax.training.loop import TrainingStopped, train
 
 
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     stopped = None
-    with joined(args):
+    with distributed_context(args):
         try:
             check_alike(config, args.workdir)
             train(config, args.workdir)

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
 from fcnjax.data.loading.skipping import Unreadable
-from fcnjax.evaluation.results import Results, Tally
+from fcnjax.evaluation.results import Accumulator, Results
 from fcnjax.inference import Predictor
 
 
@@ -22,7 +22,7 @@ def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.So
     """
     metrics.check_eval(config)
     classes, ignore = len(config.data.class_names), config.data.ignore_label
-    tally = Tally(config, len(source))
+    tally = Accumulator(config, len(source))
     for place in range(len(source)):
         with contextlib.suppress(Unreadable):
             example = source[place]

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
 from fcnjax.data.loading import pipeline
-from fcnjax.evaluation.results import Results, Tally
+from fcnjax.evaluation.results import Accumulator, Results
 from fcnjax.models import make_fold
-from fcnjax.parallel.mesh import batch_shards, data_place, gathered, to_devices, to_host
-from fcnjax.training.step import make_eval_step, target_of
+from fcnjax.parallel.mesh import batch_shards, gathered, process_shard, to_devices, to_host
+from fcnjax.training.step import make_eval_step, mesh_platform
 
 
 class Evaluator:
@@ -30,7 +30,7 @@ class Evaluator:
         self._config.eval.bucket = math.lcm(config.eval.bucket, mesh.shape["spatial"])
         self._mesh = mesh
         self._source = source
-        self._fold = make_fold(model, target_of(mesh))
+        self._fold = make_fold(model, mesh_platform(mesh))
         self._step = make_eval_step(model, config, mesh)
 
     def __call__(self, variables: dict[str, Any]) -> Results:
@@ -39,8 +39,8 @@ class Evaluator:
         Under `config.data.on_error=skip`, less the examples that cannot be read; says how many.
         """
         variables = self._fold(gathered(variables, self._mesh))
-        tally = Tally(self._config, len(self._source))
-        for batch in pipeline.eval_batches(self._source, self._config, **data_place(self._mesh)):
+        tally = Accumulator(self._config, len(self._source))
+        for batch in pipeline.eval_batches(self._source, self._config, **process_shard(self._mesh)):
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
             counts, mask = self._step(variables, arrays)

@@ -58,7 +58,7 @@ class Results:
         return metrics.flat(self.metrics)
 
 
-class Tally:
+class Accumulator:
     """Counts the images of an evaluation, and keeps the predictions that were scored worst.
 
     Attributes:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError, unknown
-from fcnjax.models import Target, make_fold, traced_for
+from fcnjax.models import Platform, compile_for, make_fold
 from fcnjax.training.step import make_predict_step
 
 # Sides are rounded up to a multiple of this inside a program of any size: of every model's strides,
@@ -78,15 +78,15 @@ def make_program(source: Source, platform: str) -> Program:
 
     Args:
         source: The model.
-        platform: As `Target` has it: for what it is traced.
+        platform: As `Platform` has it: for what it is traced.
     """
-    stated = Target(platform)
+    platform = Platform(platform)
     step = make_predict_step(source.model, source.config)
-    variables = make_fold(source.model, stated)(source.variables)
+    variables = make_fold(source.model, platform)(source.variables)
 
     pixel_type = source.config.data.pixel_type
 
-    @traced_for(stated)
+    @compile_for(platform)
     def program(image: jax.Array, extent: jax.Array | None = None) -> dict[str, jax.Array]:
         if pixel_type is not None and jnp.issubdtype(image.dtype, jnp.integer):
             image = image.astype(pixel_type)  # by value: the scale is that of the model's type

@@ -18,7 +18,7 @@ from fcnjax.inference.views import View, enlarge, undo
 SHARED = ("data.class_names", "data.channels", "model.head")
 
 
-class Averaged:
+class Ensemble:
     """A model that says the mean of what its members say; it is called as a `Model` is.
 
     The probabilities are averaged, then the most probable class is taken.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fcnjax.errors import UserError, choose
-from fcnjax.inference.ensemble import Averaged
+from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.load import load
 from fcnjax.inference.model import Model, Prediction
 from fcnjax.inference.outputs.table import OUTPUTS
@@ -78,7 +78,7 @@ class Request:
         model = models[0]
         if len(models) > 1 or views != (View(),) or self.dropout_samples:
             names = [workdir for workdir, _ in self.models]
-            model = Averaged(models, views, self.dropout_samples, names)
+            model = Ensemble(models, views, self.dropout_samples, names)
         return Predictor(self, model)
 
 
@@ -91,7 +91,7 @@ class Predictor:
         takes_probabilities: Whether an output is made of them.
     """
 
-    def __init__(self, request: Request, model: Model | Averaged):
+    def __init__(self, request: Request, model: Model | Ensemble):
         self.request = request
         self.model = model
         self._thresholds = parse_thresholds(request.thresholds, model.class_names)

@@ -87,14 +87,14 @@ def enlarge(
     return resize_like(FeatureMap(to_unit(image), extent), like).data
 
 
-@functools.partial(jax.jit, static_argnames=("view", "canvas", "other_side"))
+@functools.partial(jax.jit, static_argnames=("view", "canvas", "flip_permutation"))
 def undo(
     probabilities: jax.Array,
     extent: jax.Array,
     size: jax.Array,
     view: View,
     canvas: tuple[int, int],
-    other_side: tuple[int, ...] | None = None,
+    flip_permutation: tuple[int, ...] | None = None,
 ) -> jax.Array:
     """What was found in a view, brought back to where it is in the image.
 
@@ -104,7 +104,7 @@ def undo(
         size: int32 `[B, 2]`, the images' own height and width.
         view: The view.
         canvas: Height and width of the result.
-        other_side: What each class is in a mirrored image; None: all stay what they are.
+        flip_permutation: What each class is in a mirrored image; None: all stay what they are.
 
     Returns:
         `[B, *canvas, C]`; what lies outside `size` means nothing.
@@ -117,8 +117,8 @@ def undo(
         x = resize_like(FeatureMap(x, extent), like).data
     if view.mirrored:
         x = _reversed(x, size, 2)
-        if other_side is not None:
-            x = x[..., jnp.asarray(other_side)]
+        if flip_permutation is not None:
+            x = x[..., jnp.asarray(flip_permutation)]
     if view.turns == 2:
         x = _reversed(_reversed(x, size, 1), size, 2)
     elif view.turns:

@@ -12,7 +12,7 @@ from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohe
 from fcnjax.losses.distance import distance_to
 from fcnjax.losses.focal import focal
 from fcnjax.losses.lovasz import lovasz
-from fcnjax.losses.pixels import class_weighted, is_counted
+from fcnjax.losses.pixels import class_weighted, valid_mask
 from fcnjax.losses.probabilities import HEADS, predicted_classes, probabilities
 from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
 from fcnjax.losses.table import LOSSES, OPTIONS, Loss, make_loss
@@ -33,7 +33,6 @@ __all__ = [
     "focal",
     "focal_tversky",
     "generalised_dice",
-    "is_counted",
     "jaccard",
     "lovasz",
     "make_loss",
@@ -42,4 +41,5 @@ __all__ = [
     "probabilities",
     "soft_skeleton",
     "tversky",
+    "valid_mask",
 ]

@@ -13,12 +13,12 @@ def counted_only(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Logits that are 0 where nothing counts, int32 labels, and bool [B, H, W] of what counts."""
     labels = labels.astype(jnp.int32)  # a uint8 label cannot be compared with an ignore of -1
-    counted = is_counted(labels, num_classes, ignore_label, valid)
+    counted = valid_mask(labels, num_classes, ignore_label, valid)
     # A product with 0 would let a NaN through.
     return jnp.where(counted[..., None], logits, 0), labels, counted
 
 
-def is_counted(
+def valid_mask(
     labels: jax.Array, num_classes: int, ignore_label: int, valid: jax.Array | None
 ) -> jax.Array:
     """Bool [B, H, W]: which int32 labels are a class, not ignored, and of a valid example."""

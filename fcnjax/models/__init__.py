@@ -4,20 +4,20 @@ from fcnjax.models.build import DTYPES, build_model
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.fold import make_fold
-from fcnjax.models.layers import Target, norms_at_rest, sampled_dropout, traced_for
-from fcnjax.models.model_spec import Entry
+from fcnjax.models.layers import Platform, batch_norm_inference, compile_for, sampled_dropout
+from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
 
 __all__ = [
     "DECODERS",
     "DTYPES",
     "ENCODERS",
-    "Entry",
+    "ModelSpec",
+    "Platform",
     "Segmenter",
-    "Target",
+    "batch_norm_inference",
     "build_model",
+    "compile_for",
     "make_fold",
-    "norms_at_rest",
     "sampled_dropout",
-    "traced_for",
 ]

@@ -17,7 +17,7 @@ from fcnjax.models.encoders import resnet
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.encoders.vanilla import DOWNSAMPLES, PADDINGS
 from fcnjax.models.layers import ACTIVATIONS, ATTENTIONS, NORMS
-from fcnjax.models.model_spec import Entry
+from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
 
 DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
@@ -103,12 +103,12 @@ def build_model(config: ConfigDict) -> Segmenter:
     return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head, model.remat)
 
 
-def _arguments(entry: Entry, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+def _arguments(entry: ModelSpec, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     given = {entry.options[key]: value for key, value in options.items() if key in entry.options}
     return {name: common[name] for name in entry.common} | given
 
 
-def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[str, Any]:
+def _checked_options(model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> dict[str, Any]:
     """The options that are set, each known to be of use and in range."""
     options = {key: model[key] for key in _OPTIONS if model[key] is not None}
     own = {*encoder.options, *decoder.options, *(("dropout",) if model.aux_head else ())}
@@ -144,7 +144,7 @@ def _checked_options(model: ConfigDict, encoder: Entry, decoder: Entry) -> dict[
     return options
 
 
-def _require_both(key: str, model: ConfigDict, encoder: Entry, decoder: Entry) -> None:
+def _require_both(key: str, model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> None:
     """Refuses an option of encoder and decoder together that only one of the two takes."""
     for kind, entry, table in (("encoder", encoder, ENCODERS), ("decoder", decoder, DECODERS)):
         if key not in entry.options:

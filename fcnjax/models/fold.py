@@ -6,13 +6,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from fcnjax.models.layers import FOLDED, Target, target, traced_for
+from fcnjax.models.layers import FOLDED, Platform, compile_for, current_platform
 from fcnjax.models.segmenter import Segmenter
 
 SIDE = 32  # of an image that the model is traced with; the weights do not depend on it
 
 
-def make_fold(model: Segmenter, stated: Target | None = None) -> Callable[[dict], dict[str, Any]]:
+def make_fold(
+    model: Segmenter, platform: Platform | None = None
+) -> Callable[[dict], dict[str, Any]]:
     """`fold(variables)`: the variables, and beside them the collection `folded`.
 
     That holds kernels and biases as inference uses them: batch norm in them, cast, and in the order
@@ -22,16 +24,16 @@ def make_fold(model: Segmenter, stated: Target | None = None) -> Callable[[dict]
 
     Args:
         model: The model.
-        stated: What it will run on; None: a device of JAX's default kind.
+        platform: What it will run on; None: a device of JAX's default kind.
     """
-    stated = stated or target()
-    if stated.is_cpu:
+    platform = platform or current_platform()
+    if platform.is_cpu:
         return lambda variables: variables
 
     @jax.jit
     def weights(variables: dict[str, Any]) -> dict[str, Any]:
         image = jnp.zeros((1, SIDE, SIDE, model.in_channels), jnp.float32)
-        with traced_for(stated):
+        with compile_for(platform):
             _, made = model.apply(variables, image, train=False, mutable=[FOLDED])
         return made[FOLDED]
 

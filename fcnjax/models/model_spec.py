@@ -8,7 +8,7 @@ from flax import linen as nn
 
 
 @dataclass(frozen=True)
-class Entry:
+class ModelSpec:
     """A row of the tables below.
 
     Attributes:

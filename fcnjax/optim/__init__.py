@@ -2,7 +2,7 @@
 
 from fcnjax.optim.averages import ema_update, has_average, mean_update, update_average
 from fcnjax.optim.optimizers import OPTIMIZERS, decay_mask, make_optimizer
-from fcnjax.optim.parts import check_parts, make_at_rest, make_moving, rate_factors
+from fcnjax.optim.parts import check_parts, make_frozen_norms, make_trainable_mask, rate_factors
 from fcnjax.optim.schedules import SCHEDULES, make_schedule
 
 __all__ = [
@@ -12,10 +12,10 @@ __all__ = [
     "decay_mask",
     "ema_update",
     "has_average",
-    "make_at_rest",
-    "make_moving",
+    "make_frozen_norms",
     "make_optimizer",
     "make_schedule",
+    "make_trainable_mask",
     "mean_update",
     "rate_factors",
     "update_average",

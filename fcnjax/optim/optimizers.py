@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from fcnjax.errors import choose
 from fcnjax.optim.averages import check_averages
 from fcnjax.optim.checks import require
-from fcnjax.optim.parts import make_moving, scale_by_part
+from fcnjax.optim.parts import make_trainable_mask, scale_by_part
 from fcnjax.optim.schedules import make_schedule
 
 # By which an orthogonal update has the root mean square of AdamW's usual one, so that one rate
@@ -39,9 +39,9 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     check_averages(config)
     clip = [optax.clip_by_global_norm(optim.clip_norm)] if optim.clip_norm else []
     steps = [*clip, update(optim, make_schedule(config))]
-    moving = make_moving(config)
-    if moving is not None:
-        steps = [optax.masked(optax.chain(*steps), moving)]
+    trainable_mask = make_trainable_mask(config)
+    if trainable_mask is not None:
+        steps = [optax.masked(optax.chain(*steps), trainable_mask)]
     return optax.chain(*steps, *scale_by_part(config))
 
 

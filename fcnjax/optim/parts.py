@@ -40,7 +40,7 @@ def is_frozen(config: ConfigDict, path: str) -> bool:
     return any(_matches(pattern, path) for pattern in config.optim.freeze)
 
 
-def make_moving(config: ConfigDict) -> Callable[[Tree], Tree] | None:
+def make_trainable_mask(config: ConfigDict) -> Callable[[Tree], Tree] | None:
     """What says for each parameter whether it is trained; None where all are.
 
     Raises:
@@ -50,15 +50,15 @@ def make_moving(config: ConfigDict) -> Callable[[Tree], Tree] | None:
     if not config.optim.freeze:
         return None
 
-    def moving(params: Tree) -> Tree:
+    def trainable_mask(params: Tree) -> Tree:
         return jax.tree_util.tree_map_with_path(
             lambda path, _: not is_frozen(config, path_of(path)), params
         )
 
-    return moving
+    return trainable_mask
 
 
-def make_at_rest(config: ConfigDict) -> Callable[[str], bool] | None:
+def make_frozen_norms(config: ConfigDict) -> Callable[[str], bool] | None:
     """What says of the path of a batch norm whether it stays in inference mode; None: of none.
 
     All do under `optim.freeze_norm`; else those whose scale and bias are frozen.

@@ -56,18 +56,20 @@ def _check_end(optim: ConfigDict) -> None:
 
 
 def _check_milestones(optim: ConfigDict, steps: int) -> None:
-    key, stones, warmup = "optim.milestones", tuple(optim.milestones), optim.warmup_steps
+    key, milestones, warmup = "optim.milestones", tuple(optim.milestones), optim.warmup_steps
     if optim.schedule != "step":
-        require(not stones, key, stones, f"for the schedule {optim.schedule}; valid: () or step")
+        require(
+            not milestones, key, milestones, f"for the schedule {optim.schedule}; valid: () or step"
+        )
         return
     factor = optim.step_factor
     require(0 < factor < math.inf, "optim.step_factor", factor, "above 0")
-    whole = bool(stones) and all(type(stone) is int for stone in stones)
-    require(whole, key, stones, "a list of steps, such as 600,900")
-    rising = all(one < other for one, other in itertools.pairwise(stones))
-    require(rising, key, stones, "a list of steps that increase")
+    whole = bool(milestones) and all(type(stone) is int for stone in milestones)
+    require(whole, key, milestones, "a list of steps, such as 600,900")
+    rising = all(one < other for one, other in itertools.pairwise(milestones))
+    require(rising, key, milestones, "a list of steps that increase")
     within = f"after the warm-up and before the last step: in {warmup + 1}..{steps - 1}"
-    require(warmup < stones[0] and stones[-1] < steps, key, stones, within)
+    require(warmup < milestones[0] and milestones[-1] < steps, key, milestones, within)
 
 
 def _constant(optim: ConfigDict, steps: int) -> optax.Schedule:

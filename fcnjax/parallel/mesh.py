@@ -115,7 +115,7 @@ def check_height(height: int, mesh: Mesh) -> None:
         )
 
 
-def data_place(mesh: Mesh) -> dict[str, int]:
+def process_shard(mesh: Mesh) -> dict[str, int]:
     """Which part of each global batch this process reads: `process_index` of `process_count`.
 
     Processes whose devices hold rows of the same images read the same part.
@@ -139,7 +139,7 @@ def data_place(mesh: Mesh) -> dict[str, int]:
 
 def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Joins each process's part of a batch into arrays sharded over the mesh."""
-    sharding, count = batch_sharding(mesh), data_place(mesh)["process_count"]
+    sharding, count = batch_sharding(mesh), process_shard(mesh)["process_count"]
     return {
         name: jax.make_array_from_process_local_data(
             sharding, value, (count * len(value), *value.shape[1:])
@@ -158,7 +158,7 @@ def prefetch(batches: Iterable[dict], mesh: Mesh, ahead: int = 2) -> Iterator[di
     yield from queue
 
 
-def must_wait(mesh: Mesh) -> bool:
+def needs_sync(mesh: Mesh) -> bool:
     """Whether each step must end before the next is started.
 
     Several CPU devices share one pool of threads: steps started ahead can hold all of them, each

@@ -28,7 +28,7 @@ LOST = re.compile(r"gloo|nccl|connection (closed|reset)|socket closed|coordinati
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessInfo:
     """One process among several.
 
     Attributes:
@@ -62,7 +62,7 @@ def add_host_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def find_place(args: argparse.Namespace, environ: Mapping[str, str]) -> Place | None:
+def find_process_info(args: argparse.Namespace, environ: Mapping[str, str]) -> ProcessInfo | None:
     """Where this process stands among others; None where it is alone.
 
     Raises:
@@ -74,7 +74,7 @@ def find_place(args: argparse.Namespace, environ: Mapping[str, str]) -> Place | 
         "--process": args.process or environ.get("FCNJAX_PROCESS"),
     }
     if given["--coordinator"] == "auto":
-        return Place(None)
+        return ProcessInfo(None)
     if any(value is not None for value in given.values()):
         return _given(given)
     if int(environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environ:
@@ -82,11 +82,11 @@ def find_place(args: argparse.Namespace, environ: Mapping[str, str]) -> Place | 
     if int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:
         return _open_mpi(environ)
     if "," in environ.get("TPU_WORKER_HOSTNAMES", ""):
-        return Place(None)
+        return ProcessInfo(None)
     return None
 
 
-def _given(given: Mapping[str, str | None]) -> Place | None:
+def _given(given: Mapping[str, str | None]) -> ProcessInfo | None:
     for name, value in given.items():
         if value is None:
             variable = "FCNJAX_" + name[2:].upper()
@@ -97,7 +97,7 @@ def _given(given: Mapping[str, str | None]) -> Place | None:
         raise UserError(f"--process: {index} is not below --processes, {count}")
     if not re.fullmatch(r".+:\d+", given["--coordinator"]):
         raise UserError(f"--coordinator: {given['--coordinator']!r} is not HOST:PORT")
-    return Place(given["--coordinator"], count, index) if count > 1 else None
+    return ProcessInfo(given["--coordinator"], count, index) if count > 1 else None
 
 
 def _whole_number(name: str, text: str, least: int) -> int:
@@ -106,7 +106,7 @@ def _whole_number(name: str, text: str, least: int) -> int:
     return int(text)
 
 
-def _slurm(environ: Mapping[str, str]) -> Place:
+def _slurm(environ: Mapping[str, str]) -> ProcessInfo:
     nodes = environ.get("SLURM_STEP_NODELIST", environ.get("SLURM_JOB_NODELIST", ""))
     # Of `node[003-007,9]-ib,other` the first is `node003-ib`.
     found = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
@@ -115,7 +115,7 @@ def _slurm(environ: Mapping[str, str]) -> Place:
     port = FIRST_PORT + int(environ.get("SLURM_JOB_ID", 0)) % PORTS
     # As `2(x3),1`: this process shares its host's accelerators with others of it.
     shared = environ.get("SLURM_STEP_TASKS_PER_NODE", "1")[:1] != "1"
-    return Place(
+    return ProcessInfo(
         f"{''.join(part or '' for part in found.groups())}:{port}",
         int(environ["SLURM_NTASKS"]),
         int(environ["SLURM_PROCID"]),
@@ -123,7 +123,7 @@ def _slurm(environ: Mapping[str, str]) -> Place:
     )
 
 
-def _open_mpi(environ: Mapping[str, str]) -> Place:
+def _open_mpi(environ: Mapping[str, str]) -> ProcessInfo:
     count = int(environ["OMPI_COMM_WORLD_SIZE"])
     if environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") != str(count):
         raise UserError(
@@ -134,11 +134,11 @@ def _open_mpi(environ: Mapping[str, str]) -> Place:
     # All are children of one mpirun.
     coordinator = f"127.0.0.1:{FIRST_PORT + os.getppid() % PORTS}"
     own = int(environ["OMPI_COMM_WORLD_LOCAL_RANK"])
-    return Place(coordinator, count, int(environ["OMPI_COMM_WORLD_RANK"]), (own,))
+    return ProcessInfo(coordinator, count, int(environ["OMPI_COMM_WORLD_RANK"]), (own,))
 
 
 @contextlib.contextmanager
-def joined(args: argparse.Namespace) -> Iterator[None]:
+def distributed_context(args: argparse.Namespace) -> Iterator[None]:
     """Joins the other processes, if there are any, before JAX is used.
 
     Any error, also that another process is lost, then ends this one at once, in a line: the others,
@@ -147,7 +147,7 @@ def joined(args: argparse.Namespace) -> Iterator[None]:
     Raises:
         UserError: What says where the others are is incomplete.
     """
-    place = find_place(args, os.environ)
+    place = find_process_info(args, os.environ)
     if place is None:
         yield
         return
@@ -178,7 +178,7 @@ def _end(message: str, code: int) -> None:
     os._exit(code)
 
 
-def join(place: Place, timeout: int) -> None:
+def join(place: ProcessInfo, timeout: int) -> None:
     """Waits until all processes are there, and ends this one after `timeout` seconds.
 
     Raises:
@@ -237,7 +237,7 @@ def check_same(values: Mapping[str, Any]) -> None:
         )
 
 
-def on_first(choose: Callable[[], int]) -> int:
+def broadcast_from_primary(choose: Callable[[], int]) -> int:
     """What the function returns on process 0, which alone calls it, on every process."""
     if jax.process_count() == 1:
         return choose()

@@ -36,7 +36,7 @@ def publish(
     name: str | None = None,
     license_id: str | None = None,
     dataset: str | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> Path:
     """Writes a model as `model.safetensors`, `config.json`, a model card and its scores.
 
@@ -50,7 +50,7 @@ def publish(
         name: Of the model; the folder's by default.
         license_id: As the Hugging Face hub names licences: `apache-2.0`.
         dataset: That it was trained on: a name, or `OWNER/NAME` on the hub.
-        say: Takes a line on scores that are left out.
+        log: Takes a line on scores that are left out.
 
     Returns:
         The folder.
@@ -63,7 +63,7 @@ def publish(
     check_free(out)
     config, _, variables, found = load_variables(workdir, step)
     config = without_places(config)
-    metrics = _scores(Path(workdir), found, say)
+    metrics = _scores(Path(workdir), found, log)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     card = Card(name or out.absolute().name, found, parameters, license_id, dataset)
     with new_folder(out) as made:
@@ -75,19 +75,19 @@ def publish(
     return out
 
 
-def _scores(workdir: Path, step: int, say: Callable[[str], None]) -> dict[str, Any] | None:
+def _scores(workdir: Path, step: int, log: Callable[[str], None]) -> dict[str, Any] | None:
     """Returns the scores of the workdir's last evaluation, if it was a plain one of this step."""
     path = workdir / METRICS_FILE
     if not path.is_file():
-        say(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
+        log(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
         return None
     metrics = read_scores(workdir)
     again = f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
     if metrics["step"] != step:
-        say(f"no scores: {path} is of step {metrics['step']}, and this is {step}; {again}")
+        log(f"no scores: {path} is of step {metrics['step']}, and this is {step}; {again}")
         return None
     if "predicted" in metrics:
-        say(f"no scores: {path} is of more than a plain prediction; {again}")
+        log(f"no scores: {path} is of more than a plain prediction; {again}")
         return None
     scores = {key: metrics[key] for key in _PUBLISHED_SCORES if key in metrics}
     # A split may be the path of a list.

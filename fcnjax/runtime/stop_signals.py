@@ -82,13 +82,13 @@ def _is_swallowed(frame: FrameType | None) -> bool:
 
 
 @contextlib.contextmanager
-def collected(on_first: Callable[[], None]) -> Iterator[list[signal.Signals]]:
+def collected(on_first_signal: Callable[[], None]) -> Iterator[list[signal.Signals]]:
     """Collects SIGTERM, SIGHUP and SIGINT in a list; a second Ctrl-C raises KeyboardInterrupt.
 
     The list begins with those of `raised` around this block, if a library dropped the exception.
 
     Args:
-        on_first: Called at the first.
+        on_first_signal: Called at the first.
     """
     caught = list(_raised)
 
@@ -99,7 +99,7 @@ def collected(on_first: Callable[[], None]) -> Iterator[list[signal.Signals]]:
             raise KeyboardInterrupt
         caught.append(signal.Signals(number))
         if len(caught) == 1:
-            on_first()
+            on_first_signal()
 
     with handled(collect, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         yield caught

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from fcnjax.augment import Mixed
+from fcnjax.augment import MixedBatch
 from fcnjax.errors import UserError
-from fcnjax.losses import class_weighted, is_counted
+from fcnjax.losses import class_weighted, valid_mask
 from fcnjax.parallel.mesh import batch_shards
 
 
@@ -26,10 +26,10 @@ def check_accumulate(config: ConfigDict, mesh: Mesh, size: int) -> None:
 
 
 def accumulated(
-    slope_of: Callable[..., Any],
+    grad_fn: Callable[..., Any],
     params: Any,
     variables: dict[str, Any],
-    mixed: Mixed,
+    mixed: MixedBatch,
     valid: jax.Array,
     key: jax.Array,
     config: ConfigDict,
@@ -44,7 +44,7 @@ def accumulated(
     of a part. Batch norm normalises each part, and its running statistics move once a part.
 
     Args:
-        slope_of: `slope_of(params, variables, mixed, valid, key)` returns
+        grad_fn: `grad_fn(params, variables, mixed, valid, key)` returns
             `((loss, (terms, batch_stats)), gradients)`.
         params: The parameters.
         variables: The variables, `batch_stats` among them.
@@ -67,7 +67,7 @@ def accumulated(
         total = weights.sum()
         return weights / jnp.where(total > 0, total, 1)
 
-    stacked = Mixed(split(mixed.image), split(mixed.label), share=shares(mixed.label))
+    stacked = MixedBatch(split(mixed.image), split(mixed.label), share=shares(mixed.label))
     if mixed.other is not None:
         stacked = stacked._replace(
             other=split(mixed.other),
@@ -78,11 +78,11 @@ def accumulated(
 
     def add(carry: tuple, part: tuple) -> tuple[tuple, None]:
         stats, sums = carry
-        (loss, (terms, stats)), grads = slope_of(params, {**variables, "batch_stats": stats}, *part)
+        (loss, (terms, stats)), grads = grad_fn(params, {**variables, "batch_stats": stats}, *part)
         return (stats, jax.tree.map(jnp.add, sums, (loss, terms, grads))), None
 
     first = jax.tree.map(lambda array: array[0], given)
-    (loss, (terms, _)), grads = jax.eval_shape(slope_of, params, variables, *first)
+    (loss, (terms, _)), grads = jax.eval_shape(grad_fn, params, variables, *first)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (loss, terms, grads))
     (stats, (loss, terms, grads)), _ = jax.lax.scan(add, (variables["batch_stats"], zeros), given)
     return (loss, (terms, stats)), grads
@@ -96,5 +96,5 @@ def image_weights(labels: jax.Array, valid: jax.Array, config: ConfigDict) -> ja
         valid: Bool `[B]`.
         config: The whole config.
     """
-    counted = is_counted(labels, len(config.data.class_names), config.data.ignore_label, valid)
+    counted = valid_mask(labels, len(config.data.class_names), config.data.ignore_label, valid)
     return class_weighted(labels, counted, config.loss.class_weights).sum((1, 2))

@@ -22,7 +22,7 @@ import orbax.checkpoint as ocp
 from fcnjax.errors import UserError
 from fcnjax.io.disk_faults import disk_fault
 from fcnjax.metrics import lower_is_better
-from fcnjax.parallel.processes import on_first
+from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.runtime.quiet_saves import quiet_saves
 from fcnjax.training.checkpoint_manifest import (
     Manifest,
@@ -45,7 +45,7 @@ class Checkpoints:
         best_metric: The metric whose greatest value (of a distance or an error, the least)
             marks the best; "" for none.
         read_only: Writes, renames and deletes nothing.
-        say: Takes the lines that tell of a damaged checkpoint.
+        log: Takes the lines that tell of a damaged checkpoint.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Checkpoints:
         keep: int = 2,
         best_metric: str = "",
         read_only: bool = False,
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
     ):
         self.folder = Path(workdir).absolute() / FOLDER
         self._keep = max(keep, 1)
         self._best_metric = best_metric
         self._read_only = read_only
-        self._say = say
+        self._log = log
         self._committing: threading.Thread | None = None
         self._error: BaseException | None = None
         self._failed = False
@@ -212,7 +212,7 @@ class Checkpoints:
             fault = find_fault(self.folder / str(step))
             if fault is None:
                 return step
-            self._say(f"checkpoint {step} is damaged ({fault}); trying the one before it")
+            self._log(f"checkpoint {step} is damaged ({fault}); trying the one before it")
         return None
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
@@ -224,7 +224,7 @@ class Checkpoints:
         Returns:
             The state, and the `progress` saved with it.
         """
-        step = on_first(self._choose)
+        step = broadcast_from_primary(self._choose)
         if step < 0:
             return None
         items = self._restore(
@@ -283,7 +283,7 @@ class Checkpoints:
             fault = find_fault(self.folder / str(best))
             if fault is None:
                 return best
-            self._say(f"the best checkpoint, {best}, is damaged ({fault}); taking the newest")
+            self._log(f"the best checkpoint, {best}, is damaged ({fault}); taking the newest")
         step = self.newest_whole()
         if step is None:
             raise UserError(f"{self.folder}: has no whole checkpoint; `fcnjax train` writes them")

@@ -10,10 +10,16 @@ from ml_collections import ConfigDict
 from fcnjax.config import differences
 from fcnjax.errors import UserError, choose
 from fcnjax.training.workdir import CONFIG_FILE, MAY_DIFFER, load_saved_config
-from fcnjax.validate import Tally, inverse_weights, median_frequency_weights, rounded, tally_of
+from fcnjax.validate import (
+    DatasetStatistics,
+    dataset_statistics,
+    inverse_weights,
+    median_frequency_weights,
+    rounded,
+)
 
 # The names are the values of `config.loss.balance`.
-BALANCES: Mapping[str, Callable[[Tally], np.ndarray] | None] = {
+BALANCES: Mapping[str, Callable[[DatasetStatistics], np.ndarray] | None] = {
     "none": None,
     "median": median_frequency_weights,  # Eigen and Fergus 2015, arXiv:1411.4734
     "inverse": inverse_weights,
@@ -42,7 +48,7 @@ def with_class_weights(config: ConfigDict, workdir: str | Path) -> tuple[ConfigD
         )
     config = config.copy_and_resolve_references()
     kept = _kept(config, workdir)
-    config.loss.class_weights = kept or rounded(weigh(tally_of(config, "train")))
+    config.loss.class_weights = kept or rounded(weigh(dataset_statistics(config, "train")))
     names = zip(config.data.class_names, config.loss.class_weights, strict=True)
     weights = ", ".join(f"{name} {weight:g}" for name, weight in names)
     found = "as counted before" if kept else "by the training images"

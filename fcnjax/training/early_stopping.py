@@ -46,7 +46,7 @@ class Patience:
         """What a checkpoint is to hold, so that a run that goes on counts on; empty without end."""
         return {"patience": {"best": self._best, "since": self._since}} if self._most else {}
 
-    def see(self, summary: Mapping[str, float]) -> None:
+    def update(self, summary: Mapping[str, float]) -> None:
         """Counts an evaluation, given all its figures; a score that is not finite is no better."""
         if not self._most:
             return

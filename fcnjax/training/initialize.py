@@ -71,13 +71,13 @@ def _scale_notes(source: str, pixel_type: str | None, own: str | None) -> list[s
 
 
 def initial_variables(
-    config: ConfigDict, variables: dict[str, Any], say: Callable[[str], None]
+    config: ConfigDict, variables: dict[str, Any], log: Callable[[str], None]
 ) -> dict[str, Any]:
     """Fills a model's drawn variables from `config.model.init_from`.
 
     Weights of torch fill the encoder, and the decoder and heads where they are of the same model. A
     workdir or a published model fills all that has the same name and shape. What scores other
-    classes stays as drawn. All is reported through `say`, tensor by tensor where one was changed,
+    classes stays as drawn. All is reported through `log`, tensor by tensor where one was changed,
     not used or not filled.
 
     Raises:
@@ -85,7 +85,7 @@ def initial_variables(
     """
     weights = fetch_weights(config.model.init_from)
     if weights.is_model:
-        return _from_model(weights.path, variables, say)
+        return _from_model(weights.path, variables, log)
     source, names = weights.source, (config.model.encoder, config.model.decoder)
     tensors = read_tensors(weights)
     variables, report = convert(
@@ -102,19 +102,19 @@ def initial_variables(
     alone = len(unfilled) == len(rest)
     missing = [name for name in report.missing if not alone or name not in unfilled]
     what = "encoder" if alone else f"decoder {names[1]} and encoder"
-    say(f"{source}: {len(report.used)} tensors fill {what} {names[0]}")
+    log(f"{source}: {len(report.used)} tensors fill {what} {names[0]}")
     for line in (*report.prefix_lines, *report.adapted):
-        say(f"{source}: {line}")
+        log(f"{source}: {line}")
     counters = "num_batches_tracked"  # of torch's batch norms; nothing here needs them
     unused = [name for name in report.unused if not name.endswith(counters)]
     for what, left in (("not used", unused), ("left as drawn", missing)):
         if left:
-            say(f"{source}: {len(left)} {what}: {', '.join(left)}")
+            log(f"{source}: {len(left)} {what}: {', '.join(left)}")
     return variables
 
 
 def _from_model(
-    source: Path, variables: dict[str, Any], say: Callable[[str], None]
+    source: Path, variables: dict[str, Any], log: Callable[[str], None]
 ) -> dict[str, Any]:
     _, _, found, step = load_variables(source)
     found = traverse_util.flatten_dict(jax.device_get(found), sep="/")
@@ -126,11 +126,11 @@ def _from_model(
     }
     if not fits:
         raise UserError(f"config.model.init_from: nothing in {source} fits this model")
-    say(f"{source}: {len(fits)} arrays of step {step} used")
+    log(f"{source}: {len(fits)} arrays of step {step} used")
     for what, names in (
         ("not used", found.keys() - fits.keys()),
         ("left as drawn", flat.keys() - fits.keys()),
     ):
         if names:
-            say(f"{source}: {len(names)} {what}: {', '.join(sorted(names))}")
+            log(f"{source}: {len(names)} {what}: {', '.join(sorted(names))}")
     return traverse_util.unflatten_dict(flat | fits, sep="/")

@@ -25,10 +25,10 @@ from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.parallel.mesh import (
     check_batch_size,
     check_height,
-    data_place,
     make_mesh,
-    must_wait,
+    needs_sync,
     prefetch,
+    process_shard,
     replicated,
     state_shardings,
 )
@@ -42,7 +42,7 @@ from fcnjax.training.initialize import initial_variables
 from fcnjax.training.metric_writer import MetricWriter, as_floats, mean_metrics
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.state import (
-    ONCE,
+    FAST_COMPILE_OPTIONS,
     TrainState,
     init_state,
     init_variables,
@@ -74,16 +74,16 @@ def train(config: ConfigDict, workdir: str | Path) -> dict[str, float]:
     """
     workdir = Path(workdir)
     main_process = jax.process_index() == 0
-    say = print_progress if main_process else lambda line: None
-    lock = lock_workdir(workdir, say) if main_process else contextlib.nullcontext()
+    log = print_progress if main_process else lambda line: None
+    lock = lock_workdir(workdir, log) if main_process else contextlib.nullcontext()
     with lock as held:
-        return _train(config, workdir, say, held.mark_ending if held else lambda: None)
+        return _train(config, workdir, log, held.mark_ending if held else lambda: None)
 
 
 def _train(
     config: ConfigDict,
     workdir: Path,
-    say: Callable[[str], None],
+    log: Callable[[str], None],
     mark_ending: Callable[[], None],
 ) -> dict[str, float]:
     """Trains in a workdir that this process, or process 0 of several, has locked.
@@ -91,7 +91,7 @@ def _train(
     Args:
         config: As of `train`.
         workdir: As of `train`.
-        say: Takes the lines for the user.
+        log: Takes the lines for the user.
         mark_ending: Called when a signal came and the state is about to be saved.
     """
     main_process = jax.process_index() == 0
@@ -110,19 +110,19 @@ def _train(
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval", run.sets))
     train_step = make_train_step(model, optimizer, config, mesh)
     for note in run.notes:
-        say(note)
+        log(note)
     if config.data.check and run.is_new and main_process:
-        refuse_faults(config, say)
+        refuse_faults(config, log)
 
     split = run.claim()
     checkpoints = Checkpoints(
-        workdir, keep=config.train.keep, best_metric=config.eval.best_metric, say=say
+        workdir, keep=config.train.keep, best_metric=config.eval.best_metric, log=log
     )
     with contextlib.closing(checkpoints):
-        state, progress = restore_or_init(checkpoints, model, optimizer, config, mesh, say)
+        state, progress = restore_or_init(checkpoints, model, optimizer, config, mesh, log)
         patience, step = Patience(config, progress), int(state.step)
         done = step >= config.train.steps or patience.is_over
-        say(describe(config, mesh, state, source, workdir, parts, done))
+        log(describe(config, mesh, state, source, workdir, parts, done))
         if not done:
             batches = device_batches(source, config, mesh, int(state.step))
             writer = MetricWriter(
@@ -149,7 +149,7 @@ def _train(
         else:
             results = evaluator(state.inference_variables)
         if patience.is_over and step < config.train.steps:
-            say(f"stopped early, at step {step} of {config.train.steps}: {patience}")
+            log(f"stopped early, at step {step} of {config.train.steps}: {patience}")
     if main_process:
         results = with_split(results, split, config, run.sets[0].sources["eval"])
         write_results(workdir, config, results, step)
@@ -177,7 +177,7 @@ def loop(
     Returns:
         The evaluation of the state there, and its step.
     """
-    schedule, wait, alone = make_schedule(config), must_wait(mesh), jax.process_count() == 1
+    schedule, wait, alone = make_schedule(config), needs_sync(mesh), jax.process_count() == 1
     window, since, logged = list(window), time.perf_counter(), int(state.step)
     # With several processes JAX catches SIGTERM, and finds the step at which all of them stop.
     with collected(mark_ending) if alone else contextlib.nullcontext([]) as caught:
@@ -189,8 +189,8 @@ def loop(
             stop = bool(caught) if alone else reached_preemption(step)
             evaluate = last or (config.eval.every and step % config.eval.every == 0)
             due = evaluate or step % config.train.save_every == 0
-            log = due or step % config.train.log_every == 0
-            if not (log or stop):
+            log_due = due or step % config.train.log_every == 0
+            if not (log_due or stop):
                 continue
 
             # Reading the metrics waits for the devices: only now and then.
@@ -199,8 +199,8 @@ def loop(
             stop_on_nan(values, step)
             results = evaluator(state.inference_variables) if evaluate else None
             if results is not None:
-                patience.see(results.summary)
-            if log:
+                patience.update(results.summary)
+            if log_due:
                 seconds = max(time.perf_counter() - since, 1e-9)
                 values["lr"] = float(schedule(step - 1))
                 images = (step - logged) * config.train.batch_size
@@ -229,7 +229,7 @@ def loop(
     return results, step
 
 
-def refuse_faults(config: ConfigDict, say: Callable[[str], None]) -> None:
+def refuse_faults(config: ConfigDict, log: Callable[[str], None]) -> None:
     """Looks at some of the examples and says what is wrong with them.
 
     Raises:
@@ -243,7 +243,7 @@ def refuse_faults(config: ConfigDict, say: Callable[[str], None]) -> None:
                 "trains nevertheless)"
             )
         if finding.severity == WARNING:
-            say(f"warning: {line}")
+            log(f"warning: {line}")
 
 
 def restore_or_init(
@@ -252,7 +252,7 @@ def restore_or_init(
     optimizer: optax.GradientTransformation,
     config: ConfigDict,
     mesh: Mesh,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> tuple[TrainState, dict]:
     """The newest whole checkpoint's state, else a fresh one, laid on the mesh; and its progress."""
     shapes = state_shapes(model, optimizer, config)
@@ -263,7 +263,7 @@ def restore_or_init(
     )
     restored = checkpoints.restore(like)
     if restored is None:
-        return fresh_state(model, optimizer, config, mesh, say), {}
+        return fresh_state(model, optimizer, config, mesh, log), {}
     return restored
 
 
@@ -272,10 +272,10 @@ def fresh_state(
     optimizer: optax.GradientTransformation,
     config: ConfigDict,
     mesh: Mesh,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> TrainState:
     """The state before the first step, laid on the mesh."""
-    whole, once = replicated(mesh), dict(ONCE)
+    whole, once = replicated(mesh), dict(FAST_COMPILE_OPTIONS)
     placed = state_shardings(state_shapes(model, optimizer, config), mesh)
     draw = jax.jit(
         lambda: init_variables(model, config), out_shardings=whole, compiler_options=once
@@ -287,7 +287,7 @@ def fresh_state(
     )
     variables = draw()
     if config.model.init_from is not None:
-        variables = initial_variables(config, jax.device_get(variables), say)
+        variables = initial_variables(config, jax.device_get(variables), log)
     return start(jax.device_put(variables, whole))
 
 
@@ -295,7 +295,7 @@ def device_batches(
     source: data.Source, config: ConfigDict, mesh: Mesh, start: int
 ) -> Iterator[dict[str, jax.Array]]:
     """Yields training batches on the devices, from global batch `start` on."""
-    place = data_place(mesh)
+    place = process_shard(mesh)
     if config.data.cache != "device":
         batches = pipeline.train_batches(source, config, start, **place)
         with contextlib.closing(batches):

@@ -16,7 +16,7 @@ from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
 from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import is_published
-from fcnjax.parallel.processes import check_same, on_first
+from fcnjax.parallel.processes import broadcast_from_primary, check_same
 from fcnjax.training.class_weights import with_class_weights
 from fcnjax.training.initialize import with_normalisation
 from fcnjax.training.workdir import (
@@ -92,7 +92,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> Run:
             f"--workdir: {workdir} holds a published model, not a run; training starts from it by "
             f"--config.model.init_from={workdir}, in another workdir"
         )
-    if not on_first(lambda: int(holds_run(workdir))):
+    if not broadcast_from_primary(lambda: int(holds_run(workdir))):
         return _new_run(config, workdir)
     requested, split = load_requested_config(workdir), read_split(workdir)
     if requested is None or split is None:

@@ -14,7 +14,7 @@ from fcnjax.config import channel_names
 from fcnjax.optim import has_average
 
 # Compiler options for what runs once: the drawing of a U-Net takes longer to optimise than to run.
-ONCE = MappingProxyType({"xla_backend_optimization_level": 0})
+FAST_COMPILE_OPTIONS = MappingProxyType({"xla_backend_optimization_level": 0})
 
 
 class TrainState(struct.PyTreeNode):

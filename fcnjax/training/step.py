@@ -10,11 +10,11 @@ from jax.experimental.layout import Format, Layout
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from fcnjax.augment import Mixed, augment_batch, mix_batch, normalize, to_unit
+from fcnjax.augment import MixedBatch, augment_batch, mix_batch, normalize, to_unit
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.metrics import confusion_matrices, device_counts, image_counts
-from fcnjax.models import Target, norms_at_rest, sampled_dropout, traced_for
-from fcnjax.optim import make_at_rest, make_moving, update_average
+from fcnjax.models import Platform, batch_norm_inference, compile_for, sampled_dropout
+from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
 from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.training.accumulate import accumulated
 from fcnjax.training.state import TrainState, state_shapes
@@ -34,13 +34,13 @@ def make_train_step(
     The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`, of the parts
     that are not frozen.
     """
-    stated, whole = target_of(mesh), replicated(mesh)
+    platform, whole = mesh_platform(mesh), replicated(mesh)
     divided = mesh.shape["fsdp"] > 1
     of_state = state_shardings(state_shapes(model, optimizer, config), mesh) if divided else whole
-    moving = make_moving(config)
-    slope_of = _make_slope(model, config, mesh, of_state.variables["params"] if divided else None)
+    trainable_mask = make_trainable_mask(config)
+    grad_fn = make_grad_fn(model, config, mesh, of_state.variables["params"] if divided else None)
 
-    @traced_for(stated)
+    @compile_for(platform)
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
@@ -48,15 +48,15 @@ def make_train_step(
         params = state.variables["params"]
         given = (params, state.variables, mixed, batch["valid"], dropout_key)
         if config.train.accumulate > 1:
-            (loss, (terms, batch_stats)), grads = accumulated(slope_of, *given, config, mesh)
+            (loss, (terms, batch_stats)), grads = accumulated(grad_fn, *given, config, mesh)
         else:
-            (loss, (terms, batch_stats)), grads = slope_of(*given)
+            (loss, (terms, batch_stats)), grads = grad_fn(*given)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         moved = optax.apply_updates(params, updates)
-        if moving is not None:
+        if trainable_mask is not None:
             # Taken over, not added to: to the last bit.
             moved = jax.tree.map(
-                lambda moves, new, old: new if moves else old, moving(params), moved, params
+                lambda moves, new, old: new if moves else old, trainable_mask(params), moved, params
             )
         variables = {"params": moved, "batch_stats": batch_stats}
         ema = state.ema
@@ -71,7 +71,7 @@ def make_train_step(
     sharded = batch_sharding(mesh)
     shardings = dict.fromkeys((*names, "bounds", "valid"), sharded)
     shardings |= {name: whole for name in CACHE_KEYS if on_device}
-    own = stated.is_gpu
+    own = platform.is_gpu
     placed = jax.tree.map(lambda of: Format(Layout.AUTO, of), of_state) if own else of_state
     step = jax.jit(
         train_step,
@@ -79,10 +79,10 @@ def make_train_step(
         out_shardings=(placed, whole),
         donate_argnums=0,
     )
-    return OwnLayout(step) if own else step
+    return AutoLayoutStep(step) if own else step
 
 
-def augmented(key: jax.Array, batch: dict, config: ConfigDict) -> Mixed:
+def augmented(key: jax.Array, batch: dict, config: ConfigDict) -> MixedBatch:
     """The crops that a step is to see: augmented, and mixed with each other."""
     places = {"bounds": batch["bounds"]}
     if "row" in batch:
@@ -94,10 +94,10 @@ def augmented(key: jax.Array, batch: dict, config: ConfigDict) -> Mixed:
     return mix_batch(key, image, label, config)
 
 
-def _make_slope(
+def make_grad_fn(
     model: nn.Module, config: ConfigDict, mesh: Mesh, of_params: Any
 ) -> Callable[..., tuple[tuple[jax.Array, tuple[dict, Any]], Any]]:
-    """`slope_of(params, variables, mixed, valid, key)`: `((loss, (terms, batch_stats)), grads)`.
+    """`grad_fn(params, variables, mixed, valid, key)`: `((loss, (terms, batch_stats)), grads)`.
 
     Args:
         model: The model.
@@ -106,24 +106,24 @@ def _make_slope(
         of_params: How the devices divide the parameters; None where each has them whole.
     """
     loss_fn = make_loss(config)
-    moving, at_rest = make_moving(config), make_at_rest(config)
+    trainable_mask, frozen_norms = make_trainable_mask(config), make_frozen_norms(config)
 
     def loss_of(
-        params: Any, variables: dict, mixed: Mixed, valid: jax.Array, key: jax.Array
+        params: Any, variables: dict, mixed: MixedBatch, valid: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, tuple[dict, Any]]:
         if of_params is not None:
             # Gathered here, and not where the compiler finds it cheaper to move features.
             params = jax.lax.with_sharding_constraint(params, replicated(mesh))
-        if moving is not None:
+        if trainable_mask is not None:
             params = jax.tree.map(
                 lambda moves, leaf: leaf if moves else jax.lax.stop_gradient(leaf),
-                moving(params),
+                trainable_mask(params),
                 params,
             )
-        with norms_at_rest(at_rest):
+        with batch_norm_inference(frozen_norms):
             outputs, updated = model.apply(
                 {**variables, "params": params},
-                over_devices(mixed.image, mesh),
+                shard_height(mixed.image, mesh),
                 train=True,
                 rngs={"dropout": key},
                 mutable=["batch_stats"],
@@ -131,24 +131,24 @@ def _make_slope(
         loss, terms = mixed.loss(loss_fn, outputs, valid)
         return loss, (terms, updated.get("batch_stats", {}))
 
-    def slope_of(params: Any, *rest: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
+    def grad_fn(params: Any, *rest: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
         values, grads = jax.value_and_grad(loss_of, has_aux=True)(params, *rest)
         if of_params is not None:
             # Each device updates its own part.
             grads = jax.lax.with_sharding_constraint(grads, of_params)
         return values, grads
 
-    return slope_of
+    return grad_fn
 
 
-def over_devices(image: jax.Array, mesh: Mesh) -> jax.Array:
+def shard_height(image: jax.Array, mesh: Mesh) -> jax.Array:
     """An image `[B, H, W, C]` that the model is about to see, its height divided over `spatial`."""
     if mesh.shape["spatial"] == 1:
         return image
     return jax.lax.with_sharding_constraint(image, image_sharding(mesh))
 
 
-class OwnLayout:
+class AutoLayoutStep:
     """A jitted step whose state lies in memory as the compiler wants it.
 
     XLA has the kernel of a convolution `[O, h, w, I]` on a GPU. Were the state laid out as its
@@ -171,9 +171,9 @@ class OwnLayout:
         return self._compiled(state, batch)
 
 
-def target_of(mesh: Mesh) -> Target:
+def mesh_platform(mesh: Mesh) -> Platform:
     """What a program over the mesh is traced for."""
-    return Target(mesh.devices.flat[0].platform, mesh.shape["spatial"])
+    return Platform(mesh.devices.flat[0].platform, mesh.shape["spatial"])
 
 
 def make_predict_step(
@@ -197,7 +197,7 @@ def make_predict_step(
     ) -> dict[str, jax.Array]:
         image = normalize(to_unit(image), config.data)
         if mesh is not None:
-            image = over_devices(image, mesh)
+            image = shard_height(image, mesh)
         if key is None:
             outputs = model.apply(variables, image, train=False, extent=extent)
         else:
@@ -225,11 +225,11 @@ def make_eval_step(
     some are padded, `extent`; an example that is not valid, and a pixel whose label is ignored, is
     not counted.
     """
-    predict_step, stated = make_predict_step(model, config, mesh), target_of(mesh)
+    predict_step, platform = make_predict_step(model, config, mesh), mesh_platform(mesh)
     classes, ignore = len(config.data.class_names), config.data.ignore_label
     extra = tuple(config.eval.metrics)
 
-    @traced_for(stated)
+    @compile_for(platform)
     def eval_step(variables: dict, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
         outputs = predict_step(variables, batch["image"], batch.get("extent"))
         label, mask, valid = batch["label"], outputs["mask"], batch["valid"]

@@ -39,7 +39,7 @@ from fcnjax.validate.findings import (
     override_words,
     some,
 )
-from fcnjax.validate.statistics import Tally, of_classes, suggestions
+from fcnjax.validate.statistics import DatasetStatistics, of_classes, suggestions
 from fcnjax.validate.stored import StoredTally
 
 UNOPENED = "cannot be opened"
@@ -60,7 +60,7 @@ class Checked:
     findings: list[Finding]
     config: ConfigDict
     resolved: bool
-    tallies: dict[str, Tally]
+    tallies: dict[str, DatasetStatistics]
 
 
 def quick_check(config: ConfigDict) -> list[Finding]:
@@ -126,7 +126,9 @@ def check(
     if stored.files:
         findings += diagnose(stored, config, resolved)
     classes = len(known.data.class_names) if resolved else 0
-    tallies = {p: Tally([look for look in looks if look.part == p], classes) for p in PARTS}
+    tallies = {
+        p: DatasetStatistics([look for look in looks if look.part == p], classes) for p in PARTS
+    }
     if resolved:
         findings += several_orientations(sources, resolved.data.orientation)
         findings += of_classes(tallies, resolved, whole)
@@ -146,7 +148,7 @@ def _is_repeated(finding: Finding, looks: Sequence[Look], types: Sequence[Findin
     return any(look.fault and look.fault[1] == finding.text for look in looks)
 
 
-def tally_of(config: ConfigDict, part: str) -> Tally:
+def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
     """The numbers of all labels of a split of a resolved config.
 
     Raises:
@@ -157,7 +159,7 @@ def tally_of(config: ConfigDict, part: str) -> Tally:
     fault = next((look.fault[1] for look in looks if look.fault), None)
     if fault and config.data.on_error == "raise":
         raise UserError(fault)
-    return Tally(looks, len(config.data.class_names))
+    return DatasetStatistics(looks, len(config.data.class_names))
 
 
 def _open(

@@ -18,7 +18,7 @@ from fcnjax.io import pictures
 from fcnjax.io.atomic_files import write_text
 from fcnjax.validate.check import Checked
 from fcnjax.validate.findings import Finding, counted
-from fcnjax.validate.statistics import Tally, median_frequency_weights, spread
+from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights, spread
 
 PAGE_FILE = "index.html"
 ON_SHEET = {"train": 8, "eval": 4}  # images shown of each split
@@ -99,7 +99,7 @@ def _finding(finding: Finding) -> str:
     )
 
 
-def _classes(tallies: Mapping[str, Tally], data: ConfigDict) -> str:
+def _classes(tallies: Mapping[str, DatasetStatistics], data: ConfigDict) -> str:
     """A table of how often classes are seen."""
     head = "".join(f"<th>{part} pixels</th><th>images</th>" for part in tallies)
     weights = median_frequency_weights(tallies["train"])

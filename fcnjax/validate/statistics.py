@@ -13,7 +13,7 @@ STEP, MOST_CROP = 32, 512  # a suggested crop is a multiple of the one, and at m
 MUCH = 0.5  # share of ignored pixels, from which on they are warned of
 
 
-class Tally:
+class DatasetStatistics:
     """The looks at a split, added up.
 
     Attributes:
@@ -62,7 +62,7 @@ def _moments(looks: Sequence[Look]) -> tuple[np.ndarray | None, np.ndarray | Non
     return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
 
-def median_frequency_weights(tally: Tally) -> np.ndarray:
+def median_frequency_weights(tally: DatasetStatistics) -> np.ndarray:
     """Class weights by median frequency balancing (Eigen and Fergus, ICCV 2015).
 
     The frequency of a class is its share of the pixels of the images that have it; its weight is
@@ -80,7 +80,7 @@ def median_frequency_weights(tally: Tally) -> np.ndarray:
     return weights
 
 
-def inverse_weights(tally: Tally, power: float = 1.0) -> np.ndarray:
+def inverse_weights(tally: DatasetStatistics, power: float = 1.0) -> np.ndarray:
     """Class weights by the share of all pixels, to the power of `-power`.
 
     Those of the classes that there are have the mean 1; a class that is in no image gets 1.
@@ -110,7 +110,9 @@ def suggest_crop(sizes: np.ndarray) -> tuple[int, int]:
     return tuple(int(side) for side in np.minimum(steps * STEP, MOST_CROP))
 
 
-def of_classes(tallies: Mapping[str, Tally], config: ConfigDict, whole: bool) -> list[Finding]:
+def of_classes(
+    tallies: Mapping[str, DatasetStatistics], config: ConfigDict, whole: bool
+) -> list[Finding]:
     """Findings on classes and ignored pixels.
 
     Args:
@@ -146,7 +148,7 @@ def of_classes(tallies: Mapping[str, Tally], config: ConfigDict, whole: bool) ->
     return findings
 
 
-def suggestions(train: Tally, asked: ConfigDict, config: ConfigDict) -> list[Finding]:
+def suggestions(train: DatasetStatistics, asked: ConfigDict, config: ConfigDict) -> list[Finding]:
     """What the training images suggest for a config: normalisation, class weights and the crop.
 
     Args:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from fcnjax.validate.statistics import Tally, median_frequency_weights, spread
+from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights, spread
 
 MOST_CLASSES = 40  # rows that a terminal can show
 
 
-def table(tallies: Mapping[str, Tally], names: Sequence[str]) -> Table:
+def table(tallies: Mapping[str, DatasetStatistics], names: Sequence[str]) -> Table:
     """A row for each class: its share of the pixels and its images, by split, and its weight."""
     shown = Table(box=None, pad_edge=False, caption_justify="left")
     shown.caption = "; ".join(

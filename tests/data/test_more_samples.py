@@ -84,7 +84,7 @@ def test_without_apt(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
     monkeypatch.setattr(debian.shutil, "which", lambda tool: None)
     with pytest.raises(UserError, match=r"mricron-data: is a Debian package.*needs apt-get"):
-        samples.fetch("colin27_aal", say=lambda line: None)
+        samples.fetch("colin27_aal", log=lambda line: None)
     assert not samples.sample_folder("colin27_aal").exists()
 
 

@@ -10,7 +10,7 @@ from jax import export
 from small_models import PAIRS, make, variables_of
 
 from fcnjax.export.program import of_any_size
-from fcnjax.models import Target, traced_for
+from fcnjax.models import Platform, compile_for
 
 SHAPES = ((2, 33, 65), (1, 5, 7), (3, 64, 32))
 
@@ -21,7 +21,7 @@ def test_symbols_give_what_each_shape_gives(pair):
     model = make(pair)
     variables = variables_of(model)
 
-    @traced_for(Target("any"))
+    @compile_for(Platform("any"))
     def program(image, extent):
         return {"logits": model.apply(variables, image, extent=extent)["logits"]}
 

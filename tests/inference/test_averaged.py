@@ -12,7 +12,7 @@ from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.loading.canvas import bucket_canvas, pad_to
 from fcnjax.errors import UserError
-from fcnjax.inference.ensemble import Averaged
+from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.request import Request
 from fcnjax.inference.views import View, enlarge, make_views, undo
 
@@ -84,20 +84,20 @@ def test_the_mean_of_views_by_hand(model, image):
         found = model(view.of(image)).probabilities
         found = found[:, ::-1] if view.mirrored else found
         expected += np.rot90(found, -view.turns) / len(views)
-    found = Averaged([model], views)(image)
+    found = Ensemble([model], views)(image)
     np.testing.assert_allclose(found.probabilities, expected, atol=2e-6)
     np.testing.assert_array_equal(found.mask, found.probabilities.argmax(-1))
     # A turned image gets the turned answer.
-    turned = Averaged([model], views)(np.rot90(image))
+    turned = Ensemble([model], views)(np.rot90(image))
     np.testing.assert_allclose(turned.probabilities, np.rot90(found.probabilities), atol=2e-6)
 
 
 def test_an_ensemble_is_the_mean_of_its_models(model, workdir, image):
     other = fcnjax.load(workdir, 20)
-    found = Averaged([model, other])(image)
+    found = Ensemble([model, other])(image)
     expected = (model(image).probabilities + other(image).probabilities) / 2
     np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
-    assert Averaged([model, other])(image, probabilities=False).probabilities is None
+    assert Ensemble([model, other])(image, probabilities=False).probabilities is None
 
 
 def test_dropout_is_drawn_anew_each_time_and_alike_each_run(
@@ -106,16 +106,16 @@ def test_dropout_is_drawn_anew_each_time_and_alike_each_run(
     options = [*tiny_options, "--config.model.dropout=0.5"]
     config, _ = data.resolve(load_config(f"folder:root={shapes}", options))
     dropping = fcnjax.load(make_run(tmp_path / "dropping", config), 10)
-    once, many = (Averaged([dropping], draws=draws)(image).probabilities for draws in (1, 16))
-    again = Averaged([dropping], draws=16)(image).probabilities
+    once, many = (Ensemble([dropping], draws=draws)(image).probabilities for draws in (1, 16))
+    again = Ensemble([dropping], draws=16)(image).probabilities
     np.testing.assert_array_equal(many, again)
     plain = dropping(image).probabilities
     assert np.abs(once - plain).max() > 1e-3
     # More draws come nearer to their mean.
-    far = Averaged([dropping], draws=64)(image).probabilities
+    far = Ensemble([dropping], draws=64)(image).probabilities
     assert np.abs(many - far).mean() < np.abs(once - far).mean()
     with pytest.raises(UserError, match="--dropout-samples: the model has no dropout"):
-        Averaged([model], draws=2)
+        Ensemble([model], draws=2)
 
 
 def test_buckets_are_few_and_hardly_too_large():

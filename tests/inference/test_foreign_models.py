@@ -110,7 +110,7 @@ def test_scores_of_more_than_a_plain_prediction_are_not_published(workdir, tmp_p
     scores["predicted"] = {"tta": ["hflip"], "workdirs": [f"/home/{SECRET}"]}
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(scores))
     said = []
-    publish(tmp_path / "run", tmp_path / "out", say=said.append)
+    publish(tmp_path / "run", tmp_path / "out", log=said.append)
     assert len(said) == 1
     assert "is of more than a plain prediction" in said[0]
     assert not (tmp_path / "out" / "metrics.json").exists()
@@ -120,7 +120,7 @@ def test_scores_of_more_than_a_plain_prediction_are_not_published(workdir, tmp_p
 def hostile(workdir, tmp_path_factory):
     """A published model whose config and split name a folder, FIFOs and a server."""
     root = tmp_path_factory.mktemp("hostile")
-    publish(workdir, root / "model", say=lambda line: None)
+    publish(workdir, root / "model", log=lambda line: None)
     secret = root / SECRET
     secret.mkdir()
     for name in ("images", "masks", "root", "init_from", "list.json", "config.py", "val.txt"):
@@ -196,7 +196,7 @@ def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path)
 
 
 def test_a_regular_expression_of_another_author_is_not_used(workdir, shapes, tmp_path, capsys):
-    publish(workdir, tmp_path / "model", say=lambda line: None)
+    publish(workdir, tmp_path / "model", log=lambda line: None)
     config = load_saved_config(tmp_path / "model")
     config.data.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
     save_config(tmp_path / "model", config)

@@ -150,7 +150,7 @@ def test_who_stands_for_a_process_that_died_does_what_is_left(
     (part,) = (tmp_path / "first" / "manifest.parts").iterdir()
     part.rename(tmp_path / "out" / "manifest.parts" / part.name)
     together = []
-    real = label.label_images
+    real = label.predict_images
 
     def noted(predictor, items, *args):
         items = list(items)

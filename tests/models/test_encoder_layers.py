@@ -128,8 +128,8 @@ def test_drop_path_drops_whole_examples_and_keeps_the_mean():
 
 
 def test_drop_path_drops_the_phases_of_an_example_together():
-    x = layers.with_phases(FeatureMap(jnp.ones((40, 4, 4, 2))), 2)
+    x = layers.space_to_batch(FeatureMap(jnp.ones((40, 4, 4, 2))), 2)
     key = {"dropout": jax.random.key(0)}
-    dropped = layers.with_phases(layers.DropPath(0.5).apply({}, x, True, rngs=key), 1).data
+    dropped = layers.space_to_batch(layers.DropPath(0.5).apply({}, x, True, rngs=key), 1).data
     assert all(len(np.unique(example)) == 1 for example in np.asarray(dropped))
     np.testing.assert_array_equal(np.unique(dropped), [0, 2])

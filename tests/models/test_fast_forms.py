@@ -9,9 +9,9 @@ import pytest
 from jax import lax
 from small_models import CLASSES, SMALL, jit
 
-from fcnjax.models import DECODERS, Segmenter, Target, traced_for
+from fcnjax.models import DECODERS, Platform, Segmenter, compile_for
 from fcnjax.models.encoders import resnet
-from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, with_phases
+from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, space_to_batch
 from fcnjax.models.layers.convolution.dilated import dilated_conv, plain_conv
 from fcnjax.models.layers.convolution.transposed import transposed_conv
 from fcnjax.models.layers.norm import batch_normed
@@ -66,7 +66,7 @@ def test_batch_norm_and_activation(activation, platform):
         return (normed[0] * seen).sum(), normed
 
     args = (data, scale, bias)
-    with traced_for(Target(platform)):
+    with compile_for(Platform(platform)):
         ours = jax.value_and_grad(
             lambda *given: seen_of(batch_normed(*given, 1e-5, activation, jnp.float32)),
             (0, 1, 2),
@@ -105,21 +105,30 @@ def test_batch_norm_is_folded_into_the_convolution(use_bias):
     conv = conv + params["conv"].get("bias", 0)
     normed = (conv - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
     plain = jax.nn.relu(normed * params["norm"]["scale"] + params["norm"]["bias"])
-    with traced_for(Target("gpu")):
+    with compile_for(Platform("gpu")):
         assert_close(block.apply(variables, x, False).data, plain)
         program = jax.make_jaxpr(lambda x: block.apply(variables, x, False).data)(x)
     after = [str(e.primitive) for e in program.eqns if e.outvars[0].aval.shape == (2, 6, 7, 5)]
     assert not {"mul", "sub", "div"} & set(after)
 
 
-@pytest.mark.parametrize("phases", [2, 3, 6])
-def test_phases_there_and_back(phases):
+@pytest.mark.parametrize("batch_factor", [2, 3, 6])
+def test_phases_there_and_back(batch_factor):
     x = FeatureMap(random(2, 12, 18, 3))
-    split = with_phases(x, phases)
-    assert split.data.shape == (2 * phases**2, 12 // phases, 18 // phases, 3)
-    np.testing.assert_array_equal(split.data[phases + 1], x.data[0, 1::phases, 1::phases])
-    np.testing.assert_array_equal(with_phases(split, 1).data, x.data)
-    np.testing.assert_array_equal(with_phases(with_phases(x, 2), phases).data, split.data)
+    split = space_to_batch(x, batch_factor)
+    assert split.data.shape == (
+        2 * batch_factor**2,
+        12 // batch_factor,
+        18 // batch_factor,
+        3,
+    )
+    np.testing.assert_array_equal(
+        split.data[batch_factor + 1], x.data[0, 1::batch_factor, 1::batch_factor]
+    )
+    np.testing.assert_array_equal(space_to_batch(split, 1).data, x.data)
+    np.testing.assert_array_equal(
+        space_to_batch(space_to_batch(x, 2), batch_factor).data, split.data
+    )
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97)])
@@ -133,9 +142,9 @@ def test_dilated_stages_in_phases(rule, size, monkeypatch):
     variables = jax.jit(model.init)(jax.random.key(0), image)
     used = []
 
-    def counted(x, phases):
-        used.append(phases)
-        return with_phases(x, phases)
+    def counted(x, batch_factor):
+        used.append(batch_factor)
+        return space_to_batch(x, batch_factor)
 
     def loss(params):
         outputs, updated = model.apply(
@@ -148,10 +157,10 @@ def test_dilated_stages_in_phases(rule, size, monkeypatch):
             variables["params"]
         )
 
-    monkeypatch.setattr(resnet, "with_phases", counted)
+    monkeypatch.setattr(resnet, "space_to_batch", counted)
     (_, updated), slopes = run()
     assert (max(used) > 1) == (size == (64, 96))
-    monkeypatch.setattr(resnet, "with_phases", lambda x, phases: x)
+    monkeypatch.setattr(resnet, "space_to_batch", lambda x, batch_factor: x)
     (_, plain_updated), plain_slopes = run()
     assert_close(updated, plain_updated)
     # Of the greatest gradient anywhere: biases that cancel have none but rounding.
@@ -161,9 +170,9 @@ def test_dilated_stages_in_phases(rule, size, monkeypatch):
 
 
 def test_a_map_in_phases_is_for_its_dilation_alone():
-    x = with_phases(FeatureMap(random(1, 8, 8, 3)), 2)
+    x = space_to_batch(FeatureMap(random(1, 8, 8, 3)), 2)
     block = ConvNormAct(3, dilation=3, norm="none")
-    with pytest.raises(ValueError, match="2 phases"):
+    with pytest.raises(ValueError, match="space_to_batch by 2"):
         block.init(jax.random.key(0), x, True)
 
 

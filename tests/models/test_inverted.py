@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from fcnjax.models import ENCODERS, Target, layers, traced_for
+from fcnjax.models import ENCODERS, Platform, compile_for, layers
 from fcnjax.models.classifier import Classifier, build_classifier
 from fcnjax.models.encoders.efficientnet import efficientnet
 from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
@@ -264,7 +264,7 @@ def test_depthwise_equals_the_plain_convolution(kernel, stride, dilation, paddin
 def test_depthwise_leaves_other_devices_their_own_convolution():
     data, taps = random(1, 6, 7, 4), random(3, 3, 1, 4, seed=1)
     here = depthwise(data, taps)
-    with traced_for(Target("gpu")):
+    with compile_for(Platform("gpu")):
         assert "conv_general_dilated" in str(jax.make_jaxpr(depthwise)(data, taps))
         np.testing.assert_allclose(depthwise(data, taps), here, rtol=1e-4, atol=1e-5)
 

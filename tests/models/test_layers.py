@@ -105,7 +105,7 @@ def test_padding_is_invisible_to_resizing(canvas):
     ]
     like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
     wanted = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
-    for resize in map(jit, (layers.resize_like, layers.crop_or_extend)):
+    for resize in map(jit, (layers.resize_like, layers.crop_or_pad_like)):
         result = resize(x, like)
         assert result.size == canvas
         pairs = zip(bare, wanted, strict=True)
@@ -271,7 +271,7 @@ def test_crop_or_extend_by_hand():
     x = FeatureMap(jnp.asarray([1.0, 2.0]).reshape(1, 1, 2, 1))
     for width, expected in ((1, [1]), (2, [1, 2]), (4, [1, 2, 2, 2])):
         like = FeatureMap(jnp.zeros((1, 1, width, 1)))
-        assert layers.crop_or_extend(x, like).data.ravel().tolist() == expected
+        assert layers.crop_or_pad_like(x, like).data.ravel().tolist() == expected
 
 
 def test_concat_add_and_activations():

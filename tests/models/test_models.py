@@ -18,7 +18,7 @@ from small_models import (
     variables_of,
 )
 
-from fcnjax.models import Target, make_fold, traced_for
+from fcnjax.models import Platform, compile_for, make_fold
 from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.layers import FeatureMap
 
@@ -136,7 +136,7 @@ def test_training_differs_by_norms_and_dropout_alone(pair):
 
 @pytest.mark.parametrize("pair", TRAINED)
 def test_folded_weights_change_nothing(pair):
-    model, gpu = make(pair), Target("gpu")
+    model, gpu = make(pair), Platform("gpu")
     variables = redrawn_norms(variables_of(model))
     image = images()[:, :33, :20]
     plain = jit(lambda v: model.apply(v, image)["logits"])(variables)
@@ -144,7 +144,7 @@ def test_folded_weights_change_nothing(pair):
     kernels = [path for path in flatten_dict(folded["folded"]) if path[-1] == "kernel"]
     assert len(kernels) > 5
 
-    @traced_for(gpu)
+    @compile_for(gpu)
     def logits_of(variables):
         return model.apply(variables, image)["logits"]
 

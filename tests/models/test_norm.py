@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.models import Target, traced_for
+from fcnjax.models import Platform, compile_for
 from fcnjax.models.layers import BatchNorm, ConvNormAct, FeatureMap, GroupNorm
 from fcnjax.models.layers.norm import batch_normed
 
@@ -44,7 +44,7 @@ def with_gradient(normed_of, data, seen):
 def test_batch_norm_far_from_zero(mean, most, platform):
     data, seen = far_data(mean), far_data(0, seed=1)
     ones, zeros = jnp.ones(8), jnp.zeros(8)
-    with traced_for(Target(platform)):
+    with compile_for(Platform(platform)):
         found = with_gradient(
             lambda x: batch_normed(x, ones, zeros, 1e-5, None, jnp.float32)[0], data, seen
         )
@@ -71,7 +71,7 @@ def test_batch_norm_folded_into_a_convolution_far_from_zero(mean, most):
     variables = block.init(jax.random.key(0), FeatureMap(data), False)
     params = {**variables["params"], "conv": {"kernel": jnp.eye(8)[None, None]}}
     mean, var = data.mean(OVER_BATCH, np.float64), data.var(OVER_BATCH, np.float64)
-    with traced_for(Target("gpu")):
+    with compile_for(Platform("gpu")):
         variables = {"params": params, "batch_stats": {"norm": {"mean": mean, "var": var}}}
         found = block.apply(variables, FeatureMap(data), False).data
     assert np.abs(found - exact(data, data, OVER_BATCH)[0]).max() < most

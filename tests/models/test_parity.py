@@ -15,7 +15,7 @@ import pytest
 from fcnjax import cli
 from fcnjax.cli.models.parity import TOLERANCE, compare, read_entries
 from fcnjax.errors import UserError
-from fcnjax.models import ENCODERS, Target, traced_for
+from fcnjax.models import ENCODERS, Platform, compile_for
 from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -48,7 +48,7 @@ def test_model_equals_torch(entry):
 @pytest.mark.parametrize("name", ["smp/DeepLabV3Plus/efficientnet-b0", "timm/vgg11_bn"])
 def test_model_equals_torch_with_batch_norm_folded(name):
     (entry,) = (e for e in read_entries(GOLDENS / "more.json") if e["name"] == name)
-    with traced_for(Target("gpu")):
+    with compile_for(Platform("gpu")):
         assert compare(entry).wrong == ""
 
 

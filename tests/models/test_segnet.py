@@ -25,7 +25,7 @@ from fcnjax.models.encoders import vgg
 from fcnjax.models.encoders.fcdensenet import FCDenseNet
 from fcnjax.models.encoders.vanilla import Vanilla
 from fcnjax.models.layers import FeatureMap, max_pool, unpool_like
-from fcnjax.models.pretrained.names import Form
+from fcnjax.models.pretrained.names import PublishedLayout
 
 ENTRIES = json.loads((Path(__file__).parent / "goldens" / "mirrors.json").read_text())
 SMALL = {
@@ -50,7 +50,9 @@ def test_small_models_equal_torch(entry):
     image = np.random.default_rng(entry["input_seed"]).standard_normal(entry["input"])
     image = jnp.asarray(image.astype(np.float32).transpose(0, 2, 3, 1))
     wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
-    form = Form(False, lambda path: ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])]))
+    form = PublishedLayout(
+        False, lambda path: ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])])
+    )
     variables = redrawn(SimpleNamespace(forms=(form,)), wanted)
     with jax.default_matmul_precision("highest"):
         logits = jax.jit(model.apply)(variables, image)["logits"].transpose(0, 3, 1, 2)

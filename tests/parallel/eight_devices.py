@@ -14,8 +14,8 @@ from jax.sharding import PartitionSpec as P
 from fcnjax import data, losses
 from fcnjax.config import load_config
 from fcnjax.evaluation import Evaluator
-from fcnjax.models import Target, build_model, layers, traced_for
-from fcnjax.models.layers import FeatureMap, phases_of, with_phases
+from fcnjax.models import Platform, build_model, compile_for, layers
+from fcnjax.models.layers import FeatureMap, batch_factor_of, space_to_batch
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import batch_sharding, make_mesh, mesh_of, replicated
 from fcnjax.training.checkpoint import Checkpoints
@@ -181,9 +181,9 @@ def applied(module, *args):
 def phased(data, dilation=2):
     """A dilated convolution as ResNets have it."""
     x = FeatureMap(data)
-    x = with_phases(x, phases_of(x, (dilation,), train=True))
+    x = space_to_batch(x, batch_factor_of(x, (dilation,), train=True))
     conv = layers.Conv(8, dilation=dilation)
-    return with_phases(conv.apply(conv.init(jax.random.key(0), x), x), 1).data
+    return space_to_batch(conv.apply(conv.init(jax.random.key(0), x), x), 1).data
 
 
 LABELS = np.random.default_rng(1).integers(0, 8, (2, 40, 24)).astype(np.uint8)
@@ -218,7 +218,7 @@ def test_rows_on_several_devices_pass_their_edges_alone(name):
     def slope(data):
         return jax.grad(lambda data: (layer(data) ** 3).sum())(data)
 
-    @traced_for(Target("cpu", spatial=4))
+    @compile_for(Platform("cpu", spatial=4))
     def divided_slope(data):
         return slope(data)
 

@@ -15,7 +15,7 @@ from fcnjax.evaluation import Evaluator
 from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
-from fcnjax.parallel.mesh import AXES, data_place, image_sharding, make_mesh, state_shardings
+from fcnjax.parallel.mesh import AXES, image_sharding, make_mesh, process_shard, state_shardings
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.loop import device_batches, fresh_state, train
 from fcnjax.training.state import state_shapes
@@ -230,7 +230,7 @@ class Device:
 
 
 class Grid:
-    """As much of a mesh as `data_place` reads."""
+    """As much of a mesh as `process_shard` reads."""
 
     def __init__(self, processes, spatial):
         self.devices = np.asarray([Device(index) for index in processes])
@@ -242,9 +242,9 @@ class Grid:
     [([0, 0, 1, 1], 1, 2), ([0, 0, 1, 1], 2, 2), ([0, 1], 2, 1), ([0, 1, 2, 3], 2, 2)],
 )
 def test_processes_of_the_same_rows_read_the_same(processes, spatial, count):
-    assert data_place(Grid(processes, spatial)) == {"process_index": 0, "process_count": count}
+    assert process_shard(Grid(processes, spatial)) == {"process_index": 0, "process_count": count}
 
 
 def test_processes_that_share_rows_in_part_are_refused():
     with pytest.raises(UserError, match=r"config\.mesh\.spatial: 4 divides images over processes"):
-        data_place(Grid([0, 0, 0, 1, 1, 1, 2, 2], 4))
+        process_shard(Grid([0, 0, 0, 1, 1, 1, 2, 2], 4))

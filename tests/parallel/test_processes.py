@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import Place, find_place
+from fcnjax.parallel.processes import ProcessInfo, find_process_info
 
 STEPS = 12
 OPTIONS = (
@@ -230,7 +230,7 @@ MPI = {
 
 def place_of(environ, **given):
     keys = ("coordinator", "processes", "process")
-    return find_place(argparse.Namespace(**{**dict.fromkeys(keys), **given}), environ)
+    return find_process_info(argparse.Namespace(**{**dict.fromkeys(keys), **given}), environ)
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ def place_of(environ, **given):
 )
 def test_slurm_says_it(nodes, tasks, host, devices):
     environ = {**SLURM, "SLURM_STEP_NODELIST": nodes, "SLURM_STEP_TASKS_PER_NODE": tasks}
-    assert place_of(environ) == Place(f"{host}:{61440 + 70001 % 4096}", 4, 2, devices)
+    assert place_of(environ) == ProcessInfo(f"{host}:{61440 + 70001 % 4096}", 4, 2, devices)
 
 
 def test_one_task_of_slurm_is_alone():
@@ -262,13 +262,15 @@ def test_open_mpi_says_it():
 
 
 def test_cloud_tpu_says_it():
-    assert place_of({"TPU_WORKER_HOSTNAMES": "a,b"}) == Place(None)
+    assert place_of({"TPU_WORKER_HOSTNAMES": "a,b"}) == ProcessInfo(None)
     assert place_of({"TPU_WORKER_HOSTNAMES": "localhost"}) is None
-    assert place_of({"FCNJAX_COORDINATOR": "auto"}) == Place(None)
+    assert place_of({"FCNJAX_COORDINATOR": "auto"}) == ProcessInfo(None)
 
 
 def test_flags_come_first_and_must_be_whole():
-    assert place_of(SLURM, coordinator="h:1", processes="3", process="1") == Place("h:1", 3, 1)
+    assert place_of(SLURM, coordinator="h:1", processes="3", process="1") == ProcessInfo(
+        "h:1", 3, 1
+    )
     assert place_of({}, coordinator="h:1", processes="1", process="0") is None
     for given, words in (
         ({"coordinator": "h:1"}, "--processes: is missing beside the others"),

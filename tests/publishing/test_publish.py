@@ -167,7 +167,7 @@ def test_the_metric_that_chose_the_best_is_among_the_figures(workdir, tmp_path, 
 
 def test_figures_of_another_step_are_left_out(workdir, tmp_path):
     said = []
-    publish(workdir, tmp_path / "out", "latest", say=said.append)
+    publish(workdir, tmp_path / "out", "latest", log=said.append)
     assert not (tmp_path / "out" / "metrics.json").exists()
     assert len(said) == 1
     assert "is of step 10, and this is 20; `fcnjax evaluate" in said[0]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.augment import Mixed
+from fcnjax.augment import MixedBatch
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.losses import make_loss
@@ -191,7 +191,7 @@ def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():
     image = jnp.arange(4.0).reshape(4, 1, 1, 1) * jnp.ones((4, 2, 2, 1))
     config = config_with(train__accumulate=2)
 
-    def slope_of(params, variables, mixed, valid, key):
+    def grad_fn(params, variables, mixed, valid, key):
         mean = mixed.image.mean()
         stats = 10 * variables["batch_stats"] + mean
         loss = jnp.square(params - mean) * mixed.share
@@ -200,10 +200,10 @@ def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():
 
     variables = {"batch_stats": jnp.float32(0)}
     (loss, (terms, stats)), grad = accumulated(
-        slope_of,
+        grad_fn,
         jnp.float32(0),
         variables,
-        Mixed(image, label),
+        MixedBatch(image, label),
         jnp.ones(4, bool),
         jax.random.key(0),
         config,

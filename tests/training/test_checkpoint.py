@@ -38,7 +38,7 @@ def write(workdir, steps, **options):
 
 
 def restore(workdir, lines=None):
-    checkpoints = Checkpoints(workdir, say=(lines if lines is not None else []).append)
+    checkpoints = Checkpoints(workdir, log=(lines if lines is not None else []).append)
     try:
         return checkpoints.restore(abstract(make_state(0)))
     finally:
@@ -135,7 +135,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_newest_whole_one(tmp_path, damag
     write(tmp_path, [(10, {"mean_iou": 0.25}), (20, {"mean_iou": 0.5})])
     harm, words = DAMAGES[damage]
     harm(tmp_path / "checkpoints" / "20")
-    reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True, say=lambda line: None)
+    reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True, log=lambda line: None)
     assert reader.find("best") == reader.find("latest") == 10
     lines = []
     state, progress = restore(tmp_path, lines)
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_newest_whole_one(tmp_path, damag
 def test_reading_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
     write(tmp_path, [(10, None), (20, None)])
     flip(tmp_path / "checkpoints" / "20")
-    checkpoints = Checkpoints(tmp_path, read_only=True, say=lambda line: None)
+    checkpoints = Checkpoints(tmp_path, read_only=True, log=lambda line: None)
     _, step = checkpoints.restore_inference(abstract(make_state(0)), "latest")
     assert step == 10
     with pytest.raises(UserError, match=r"20: is damaged: .* has changed"):
@@ -165,7 +165,7 @@ def test_reading_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
 def test_no_whole_checkpoint_is_an_error_for_inference(tmp_path):
     write(tmp_path, [(10, None)])
     flip(tmp_path / "checkpoints" / "10")
-    checkpoints = Checkpoints(tmp_path, read_only=True, say=lambda line: None)
+    checkpoints = Checkpoints(tmp_path, read_only=True, log=lambda line: None)
     with pytest.raises(UserError, match="has no whole checkpoint"):
         checkpoints.restore_inference(abstract(make_state(0)))
     checkpoints.close()

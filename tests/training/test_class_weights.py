@@ -8,7 +8,7 @@ from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.training.class_weights import with_class_weights
 from fcnjax.training.workdir import save_config
-from fcnjax.validate import tally_of
+from fcnjax.validate import dataset_statistics
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance)
     assert (counts > 0).all() or balance != "median"
     np.testing.assert_allclose(found.loss.class_weights, expected, rtol=1e-3)
     assert notes[0].startswith(f"class weights ({balance}, by the training images): class_0 ")
-    np.testing.assert_array_equal(tally_of(resolved, "train").counts, counts.sum(0))
+    np.testing.assert_array_equal(dataset_statistics(resolved, "train").counts, counts.sum(0))
     # What a workdir keeps is taken from there, and the saved config holds both.
     found.loss.class_weights = (1.0, 2.0, 3.0)
     save_config(tmp_path, found)

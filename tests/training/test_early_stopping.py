@@ -29,7 +29,7 @@ def test_patience_counts_from_the_best_and_goes_on_from_a_checkpoint():
     kept, over = {}, []
     for score in scores:
         own = Patience(config, json.loads(json.dumps(kept)))  # as after a restart
-        own.see({"mean_iou": score})
+        own.update({"mean_iou": score})
         kept = own.as_progress
         over.append(own.is_over)
     assert over == [False, False, False, False, True]
@@ -42,15 +42,15 @@ def test_a_distance_is_better_the_less_it_is():
     )
     own = Patience(config, {})
     for score in (9.0, 4.0):
-        own.see({"mean_hausdorff95": score})
+        own.update({"mean_hausdorff95": score})
         assert not own.is_over
-    own.see({"mean_hausdorff95": 5.0})
+    own.update({"mean_hausdorff95": 5.0})
     assert own.is_over
 
 
 def test_patience_without_end_keeps_nothing():
     own = Patience(config_with(), {})
-    own.see({})
+    own.update({})
     assert own.as_progress == {}
     assert not own.is_over
 

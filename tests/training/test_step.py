@@ -8,7 +8,7 @@ from jax.experimental.layout import Format, Layout
 from fcnjax import data
 from fcnjax.config import load_config
 from fcnjax.evaluation import Evaluator
-from fcnjax.models import Target, build_model
+from fcnjax.models import Platform, build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
 from fcnjax.training import step as steps
@@ -53,9 +53,11 @@ def test_a_step_in_its_own_layout_is_the_same_step(config, monkeypatch):
     batches.close()
     results = []
     for platform in ("cpu", "gpu"):
-        monkeypatch.setattr(steps, "target_of", lambda mesh, platform=platform: Target(platform))
+        monkeypatch.setattr(
+            steps, "mesh_platform", lambda mesh, platform=platform: Platform(platform)
+        )
         step, state = steps.make_train_step(model, optimizer, config, mesh), fresh(config)
-        assert isinstance(step, steps.OwnLayout) == (platform == "gpu")
+        assert isinstance(step, steps.AutoLayoutStep) == (platform == "gpu")
         for batch in given:
             state, metrics = step(state, batch)
         results.append((state, metrics))

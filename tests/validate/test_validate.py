@@ -23,7 +23,7 @@ from fcnjax.config import load_config
 from fcnjax.data import resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import ERROR, NOTE, WARNING, check, quick_check
-from fcnjax.validate.statistics import Tally, median_frequency_weights, suggest_crop
+from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights, suggest_crop
 from fcnjax.validate.stored import look_at_mask
 
 RGB = np.asarray([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
@@ -350,7 +350,7 @@ def test_suggestions(tmp_path):
 
 
 def test_median_frequency_is_of_the_images_that_have_a_class():
-    tally = Tally([], 3)
+    tally = DatasetStatistics([], 3)
     tally.counts, tally.beside = np.asarray([60, 20, 0]), np.asarray([100, 40, 0])
     # Frequencies 0.6 and 0.5, their median 0.55; the third is never seen.
     np.testing.assert_allclose(median_frequency_weights(tally), [0.55 / 0.6, 1.1, 1.0])

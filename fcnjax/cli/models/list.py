@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from fcnjax.errors import unknown
 from fcnjax.inspection.summaries.listing import _decoder_table, _described, _print_encoders
 from fcnjax.models import DECODERS, ENCODERS
-from fcnjax.models.model_spec import Entry
+from fcnjax.models.model_spec import ModelSpec
 
 _EXAMPLES = """\
 examples:
@@ -47,5 +47,5 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _chosen(entries: Mapping[str, Entry], names: Sequence[str]) -> list[str]:
+def _chosen(entries: Mapping[str, ModelSpec], names: Sequence[str]) -> list[str]:
     return [each for each in entries if not names or any(name in each for name in names)]

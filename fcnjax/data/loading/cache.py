@@ -176,7 +176,7 @@ def build(
     verify: bool = False,
     skip: bool = False,
     show: bool = True,
-    say: Callable[[str], None] = lambda line: None,
+    log: Callable[[str], None] = lambda line: None,
 ) -> Shards:
     """Decodes every example once, into a folder of shards, and opens them.
 
@@ -191,7 +191,7 @@ def build(
         skip: Whether an example that cannot be read is kept as its error, which the shards then
             raise, and does not end the build.
         show: Whether a progress bar is shown.
-        say: Takes a line on what is being done.
+        log: Takes a line on what is being done.
 
     Raises:
         UserError: An example cannot be read, or a file cannot be written.
@@ -204,7 +204,7 @@ def build(
         starts = range(0, len(source), PER_SHARD)
         missing = [i for i in range(len(starts)) if not _is_whole(folder, i, verify)]
         if missing:
-            say(f"decoding {len(source)} images into {folder}")
+            log(f"decoding {len(source)} images into {folder}")
         parts = [range(starts[i], min(starts[i] + PER_SHARD, len(source))) for i in missing]
         with (
             ThreadPoolExecutor(THREADS) as pool,
@@ -309,12 +309,12 @@ def _write_shard(
 
 
 def cached(
-    config: ConfigDict, part: str, source: StoredSource, say: Callable[[str], None]
+    config: ConfigDict, part: str, source: StoredSource, log: Callable[[str], None]
 ) -> Source:
     """The source, kept as `config.data.cache` says (`device` is the training step's own)."""
     if config.data.cache == "host":
         return InMemory(source)
     if config.data.cache == "disk":
         folder = folder_of(config, part, source)
-        return build(source, folder, skip=skips(config.data), say=say)
+        return build(source, folder, skip=skips(config.data), log=log)
     return source

@@ -31,7 +31,7 @@ class Unreadable(UserError):
     """An example that an evaluation leaves out."""
 
 
-class Tally:
+class SkipLog:
     """Which rows were read and which failed, in files that copies in other processes share.
 
     A copy outlives its files where the process that made them has ended; it counts alone then.
@@ -90,18 +90,18 @@ class Skipping:
         most: Share of those seen that may fail, where `LEAST_FAILED` or more did.
         replace: Whether the next row that can be read stands for one that cannot; else
             `Unreadable` is raised.
-        say: Takes a line on each that failed. Picklable.
+        log: Takes a line on each that failed. Picklable.
     """
 
     def __init__(
-        self, source: Source, most: float, replace: bool, say: Callable[[str], None] = to_stderr
+        self, source: Source, most: float, replace: bool, log: Callable[[str], None] = to_stderr
     ):
         self.class_names = source.class_names
         self._source = source
         self._most = most
         self._replace = replace
-        self._say = say
-        self._tally = Tally(len(source))
+        self._log = log
+        self._tally = SkipLog(len(source))
 
     def __len__(self) -> int:
         return len(self._source)
@@ -138,7 +138,7 @@ class Skipping:
     def _count(self, row: int, reason: str) -> None:
         news, failed, seen = self._tally.fail(row, reason)
         if news:
-            self._say(f"warning: skipped: {reason}")
+            self._log(f"warning: skipped: {reason}")
         if len(failed) >= LEAST_FAILED and len(failed) > self._most * seen:
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""

@@ -19,7 +19,7 @@ from fcnjax.inference.outputs.table import share_of_16_bits
 from fcnjax.inference.postprocess import confidence, entropy
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import Item, Outcome
-from fcnjax.inference.runners.progress import Tally
+from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.pictures import overlay
 
@@ -100,7 +100,7 @@ def _label(
             for name, path in paths.items()
             if name in VIDEO_OUTPUTS
         }
-        tally = files.enter_context(Tally(video.count, unit="frames", bar=alone))
+        tally = files.enter_context(ProgressBar(video.count, unit="frames", bar=alone))
 
         def write(frame: Frame, found: Prediction) -> None:
             nonlocal size, count

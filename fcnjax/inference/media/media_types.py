@@ -14,7 +14,7 @@ from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import Item, Outcome
 
 
-class Form(NamedTuple):
+class MediaType(NamedTuple):
     """A form of file.
 
     Attributes:
@@ -26,13 +26,13 @@ class Form(NamedTuple):
     label: Callable[[Predictor, Item, Path, bool], Outcome]
 
 
-VIDEO = Form("a video", label_video)
-VOLUME = Form("a volume", label_volume)
+VIDEO = MediaType("a video", label_video)
+VOLUME = MediaType("a volume", label_volume)
 # What a folder stands for, beside the DICOM series in it.
 LISTED = (*sorted(IMAGE_SUFFIXES), *VIDEO_SUFFIXES, *SUFFIXES)
 
 
-def form_of(source: str) -> Form | None:
+def form_of(source: str) -> MediaType | None:
     """The form of a file, or of a folder with a DICOM series; None: a picture or a raster."""
     suffix = Path(source).suffix.lower()
     if suffix in VIDEO_SUFFIXES:

@@ -20,7 +20,7 @@ from fcnjax.inference.outputs.names import ENDINGS
 from fcnjax.inference.postprocess import confidence, entropy
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import Item, Outcome
-from fcnjax.inference.runners.progress import Tally
+from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.io.atomic_files import atomic
 
 LEVEL = 6  # of the compression
@@ -94,7 +94,7 @@ def _label(
     positions = range(turn.shape(shape)[reading.axis])
     slices = ((position, reading.image(Path(source), position)) for position in positions)
 
-    with Tally(len(positions), unit="slices", bar=alone) as tally:
+    with ProgressBar(len(positions), unit="slices", bar=alone) as tally:
 
         def keep(one: tuple[int, np.ndarray], found: Prediction) -> None:
             for name, voxels in layers.items():

@@ -17,7 +17,7 @@ from fcnjax.io.atomic_files import atomic
 from fcnjax.io.pictures import overlay
 
 
-class Labelled(NamedTuple):
+class PredictedImage(NamedTuple):
     """An image and what is known of it.
 
     Attributes:
@@ -35,7 +35,7 @@ class Labelled(NamedTuple):
     class_names: Sequence[str]
 
 
-Write = Callable[[Path, Labelled], None]
+Write = Callable[[Path, PredictedImage], None]
 
 
 class Output(NamedTuple):
@@ -50,27 +50,27 @@ class Output(NamedTuple):
     takes_probabilities: bool
 
 
-def _write_mask(path: Path, of: Labelled) -> None:
+def _write_mask(path: Path, of: PredictedImage) -> None:
     mask_picture(of.prediction.mask, of.palette).save(path)
 
 
-def _write_overlay(path: Path, of: Labelled) -> None:
+def _write_overlay(path: Path, of: PredictedImage) -> None:
     Image.fromarray(overlay(of.image, of.prediction.mask, of.palette)).save(path)
 
 
-def _write_confidence(path: Path, of: Labelled) -> None:
+def _write_confidence(path: Path, of: PredictedImage) -> None:
     _save_share(path, confidence(of.prediction.probabilities, of.prediction.mask))
 
 
-def _write_entropy(path: Path, of: Labelled) -> None:
+def _write_entropy(path: Path, of: PredictedImage) -> None:
     _save_share(path, entropy(of.prediction.probabilities))
 
 
-def _write_probabilities(path: Path, of: Labelled) -> None:
+def _write_probabilities(path: Path, of: PredictedImage) -> None:
     np.save(path, of.prediction.probabilities)
 
 
-def _write_components(path: Path, of: Labelled) -> None:
+def _write_components(path: Path, of: PredictedImage) -> None:
     found = to_coco(of.prediction.mask, of.class_names, Path(of.source).name)
     path.write_text(json.dumps(found), encoding="utf-8")
 
@@ -106,7 +106,7 @@ def mask_picture(mask: np.ndarray, palette: np.ndarray) -> Image.Image:
 
 
 def write_outputs(
-    folder: str | Path, stem: str, labelled: Labelled, outputs: Sequence[str]
+    folder: str | Path, stem: str, labelled: PredictedImage, outputs: Sequence[str]
 ) -> None:
     """Writes a file for each of the outputs, its name the stem and the ending in `ENDINGS`.
 

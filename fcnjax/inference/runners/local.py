@@ -13,7 +13,7 @@ from fcnjax.errors import UserError
 from fcnjax.inference.errors import is_out_of_memory, naming, too_large
 from fcnjax.inference.inputs.fetch import as_file
 from fcnjax.inference.outputs.names import ENDINGS
-from fcnjax.inference.outputs.table import Labelled, write_outputs
+from fcnjax.inference.outputs.table import PredictedImage, write_outputs
 from fcnjax.inference.request import Predictor
 
 READERS = 2  # images that are read ahead
@@ -56,7 +56,7 @@ class Outcome(NamedTuple):
     seconds: float
 
 
-def label_images(predictor: Predictor, items: Iterable[Item], out: str) -> Iterator[Outcome]:
+def predict_images(predictor: Predictor, items: Iterable[Item], out: str) -> Iterator[Outcome]:
     """Labels images and writes the outputs that are asked for, in order.
 
     Args:
@@ -122,7 +122,7 @@ def _write(predictor, item, image, prediction, error, seconds, out) -> Outcome:
         return Outcome(item, None, None, error, seconds)
     start = time.perf_counter()
     outputs, model = predictor.request.outputs, predictor.model
-    labelled = Labelled(item.source, image, prediction, model.palette, model.class_names)
+    labelled = PredictedImage(item.source, image, prediction, model.palette, model.class_names)
     write_outputs(out, item.id, labelled, outputs)
     mask = f"{item.id}{ENDINGS['mask']}" if "mask" in outputs else None
     return Outcome(item, image.shape[:2], mask, None, seconds + time.perf_counter() - start)

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 EVERY = 30  # seconds between lines
 
 
-class Tally:
+class ProgressBar:
     """Counts images (or others) that are done, and shows it.
 
     Args:
@@ -33,7 +33,7 @@ class Tally:
         )
         self._task = self._bar.add_task("predict", total=total or None, completed=done, note="")
 
-    def __enter__(self) -> "Tally":
+    def __enter__(self) -> "ProgressBar":
         self._bar.start()
         return self
 

@@ -28,7 +28,7 @@ from fcnjax.inference.identity import find_weights
 from fcnjax.inference.inputs.listing import Listing
 from fcnjax.inference.outputs.manifest import MANIFEST, Results, claimed, remove_temporaries
 from fcnjax.inference.request import Request
-from fcnjax.inference.runners.progress import Tally
+from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.inference.runners.worker import Job, Labeller
 
 BATCH = 32  # images that an actor takes at a time
@@ -136,7 +136,7 @@ def _run(listing: Listing, left: np.ndarray, job: Job, options: Options) -> None
             compute=ray.data.ActorPoolStrategy(size=actors),
             **needs,
         )
-        with Tally(len(listing), done=len(listing) - len(left)) as tally:
+        with ProgressBar(len(listing), done=len(listing) - len(left)) as tally:
             for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow"):
                 for row in batch.to_pylist():
                     if row["fatal"]:

@@ -10,7 +10,7 @@ from fcnjax.data.readers.limits import VARIABLE
 from fcnjax.errors import UserError
 from fcnjax.inference.outputs.manifest import Journal, begun_and_done
 from fcnjax.inference.request import Request
-from fcnjax.inference.runners.local import Item, Outcome, label_images
+from fcnjax.inference.runners.local import Item, Outcome, predict_images
 
 MOST_DEATHS = 2  # of processes that an image may cause before it is given up
 
@@ -90,7 +90,7 @@ class Labeller:
                 self._journal.begin(item.index)
                 yield item
 
-        for outcome in label_images(self._predictor, noted(), self._job.out):
+        for outcome in predict_images(self._predictor, noted(), self._job.out):
             yield self._end(outcome)
 
     def _end(self, outcome: Outcome) -> bool:

@@ -30,11 +30,11 @@ from fcnjax.inference.outputs.rasters import (
     little_cached,
     write_raster,
 )
-from fcnjax.inference.outputs.table import Labelled, write_outputs
+from fcnjax.inference.outputs.table import PredictedImage, write_outputs
 from fcnjax.inference.outputs.vectors import DRIVERS, require_vectors, write_vectors
 from fcnjax.inference.request import Predictor
-from fcnjax.inference.runners.local import Item, Outcome, label_images
-from fcnjax.inference.runners.progress import Tally
+from fcnjax.inference.runners.local import Item, Outcome, predict_images
+from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.inference.tiling.large import Windows, label_tiles, layers_of, no_data
 from fcnjax.inference.tiling.overlap import TilePlan, joined, plan_tiles, reach_of
 from fcnjax.inference.tiling.tiles import BLENDS
@@ -79,7 +79,7 @@ class Tiling:
 def label_all(
     predictor: Predictor, items: Iterable[Item], out: str, tiling: Tiling, *, alone: bool
 ) -> Iterator[Outcome]:
-    """Labels images: as `label_images` does, in tiles (rasters, large ones), or by their form.
+    """Labels images: as `predict_images` does, in tiles (rasters, large ones), or by their form.
 
     Args:
         predictor: What labels, and knows which outputs.
@@ -89,16 +89,16 @@ def label_all(
         alone: Whether there is but one, whose tiles are counted on the terminal.
 
     Yields:
-        An outcome for each image, as `label_images`. An option that does not suit an image is an
+        An outcome for each image, as `predict_images`. An option that does not suit an image is an
         error of that image.
 
     Raises:
-        UserError: A file of `label_images` cannot be written.
+        UserError: A file of `predict_images` cannot be written.
     """
     tiler = Tiler(predictor, out, tiling, alone)
     for handler, group in itertools.groupby(items, tiler.handler):
         if handler is None:
-            yield from label_images(predictor, group, out)
+            yield from predict_images(predictor, group, out)
         else:
             yield from (_outcome(handler, item) for item in group)
 
@@ -166,7 +166,7 @@ class Tiler:
             mask = self._predictor.cleaned(partial.whole("mask")).astype(model.mask_dtype)
             prediction = Prediction(mask, partial.whole("probabilities") if kept else None)
             about = (item.source, image, prediction, model.palette, model.class_names)
-            write_outputs(self._out, item.id, Labelled(*about), request.outputs)
+            write_outputs(self._out, item.id, PredictedImage(*about), request.outputs)
             with atomic(self._out / f"{item.id}_disagreement.png") as path:
                 Image.fromarray(partial.whole("disagreement")).save(path)
 
@@ -264,7 +264,7 @@ class Tiler:
                 raise UserError(f"{folder}: is of another image; remove it")
             if partial.resumed:
                 print(f"{item.source}: goes on at row {partial.done}, where it was stopped")
-            with Tally(plan.count, unit="tiles", bar=self._alone) as tally:
+            with ProgressBar(plan.count, unit="tiles", bar=self._alone) as tally:
                 label = (self._predictor, windows, plan, partial, layers)
                 try:
                     with naming(item.source):

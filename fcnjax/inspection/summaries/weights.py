@@ -13,7 +13,7 @@ from fcnjax.inspection.summaries.source import Source
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.layers import BatchNorm
 from fcnjax.training.initialize import initial_variables, with_normalisation
-from fcnjax.training.state import ONCE, init_variables
+from fcnjax.training.state import FAST_COMPILE_OPTIONS, init_variables
 
 _CALIBRATION_SIDE = 128
 
@@ -54,7 +54,9 @@ def load(source: Source, step: str) -> Loaded:
     for note in notes:
         print(note)
     model = build_model(config)
-    draw = jax.jit(lambda: init_variables(model, config), compiler_options=dict(ONCE))
+    draw = jax.jit(
+        lambda: init_variables(model, config), compiler_options=dict(FAST_COMPILE_OPTIONS)
+    )
     drawn = draw()
     if config.model.init_from is None:
         return Loaded(config, model, drawn, "random: nothing is trained", True)
@@ -95,5 +97,5 @@ def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
         # What a first step adds to statistics of zero.
         return jax.tree.map(lambda leaf: leaf / (1 - BatchNorm.momentum), updated["batch_stats"])
 
-    measured = jax.jit(measured, compiler_options=dict(ONCE))
+    measured = jax.jit(measured, compiler_options=dict(FAST_COMPILE_OPTIONS))
     return {**loaded.variables, "batch_stats": measured(loaded.variables)}

@@ -89,7 +89,7 @@ class Program:
     calls: tuple[Call, ...]
     variables: Mapping[str, Any]
     constant: Set[Value]
-    moving: Set[Value]
+    trainable_mask: Set[Value]
 
 
 def encode(encoder: nn.Module, image: jax.Array) -> tuple[jax.Array, ...]:
@@ -137,8 +137,8 @@ def trace(
     values = _flatten(closed.jaxpr, closed.consts, [key, image], steps, (), ())
     leaves, structure = jax.tree.flatten(outputs)
     outputs = jax.tree.unflatten(structure, values[: len(leaves)])
-    constant, moving = _sorted_values(steps, image, drawn=set(values[len(leaves) :]))
-    return Program(tuple(steps), image, outputs, tuple(calls), variables, constant, moving)
+    constant, trainable_mask = _sorted_values(steps, image, drawn=set(values[len(leaves) :]))
+    return Program(tuple(steps), image, outputs, tuple(calls), variables, constant, trainable_mask)
 
 
 def _sorted_values(
@@ -146,13 +146,13 @@ def _sorted_values(
 ) -> tuple[Set[Value], Set[Value]]:
     """The values that nothing changes and those that the image changes; `drawn` are variables."""
     constant = {v for step in steps for v in step.inputs if v.constant is not None} - drawn
-    moving = {image}
+    trainable_mask = {image}
     for step in steps:
-        if not moving.isdisjoint(step.inputs):
-            moving.update(step.outputs)
+        if not trainable_mask.isdisjoint(step.inputs):
+            trainable_mask.update(step.outputs)
         elif constant.issuperset(step.inputs):
             constant.update(set(step.outputs) - drawn)
-    return constant, moving
+    return constant, trainable_mask
 
 
 def _flatten(

@@ -122,6 +122,6 @@ def _needed(
                     whole[step.module] = None
                     continue
                 for each, parts in zip(step.inputs, inputs, strict=True):
-                    if each in program.moving:
+                    if each in program.trainable_mask:
                         needs[each] = functools.reduce(united, parts, needs.get(each, []))
     return needs.get(program.image, []), tuple(reversed(whole))

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from fcnjax.errors import UserError
 from fcnjax.models.encoders.fcdensenet import DROPOUT, DenseBlock, FCDenseNet
-from fcnjax.models.layers import Conv, ConvTranspose3x3, FeatureMap, concat, crop_or_extend
+from fcnjax.models.layers import Conv, ConvTranspose3x3, FeatureMap, concat, crop_or_pad_like
 
 # Over encoders that give nothing to mirror: those of FC-DenseNet67.
 DEPTH, GROWTH = 5, 16
@@ -62,7 +62,7 @@ class FCDenseNetUp(nn.Module):
             # A dilated encoder's neighbours have one size.
             enlarge = ConvTranspose3x3 if doubles else Conv
             up = enlarge(width, dtype=self.dtype, name=f"up{i}")(new)
-            x = concat([crop_or_extend(up, skip), skip])
+            x = concat([crop_or_pad_like(up, skip), skip])
             new = DenseBlock(depth, self.growth, name=f"block{i}", **common)(x, train)
             width = new.channels
             x = concat([x, new])

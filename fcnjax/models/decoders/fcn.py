@@ -14,7 +14,7 @@ from fcnjax.models.layers import (
     SpatialDropout,
     activated,
     add,
-    crop_or_extend,
+    crop_or_pad_like,
     dropout,
     map_data,
     max_pool,
@@ -108,7 +108,7 @@ class FCN(nn.Module):
         if self.upsample == "bilinear":
             return resize_like(x, like)
         x = BilinearConvTranspose(dtype=self.dtype, name=f"upsample{stride}")(x)
-        return crop_or_extend(x, like)
+        return crop_or_pad_like(x, like)
 
 
 def make_fcn(

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.decoders.upsampling_steps import bare_likes, require_skips, skip_indices
+from fcnjax.models.decoders.upsampling_steps import require_skips, size_templates, skip_indices
 from fcnjax.models.layers import (
     NORMS,
     ConvNormAct,
@@ -13,7 +13,7 @@ from fcnjax.models.layers import (
     FeatureMap,
     SpatialDropout,
     add,
-    crop_or_extend,
+    crop_or_pad_like,
 )
 
 
@@ -50,7 +50,7 @@ class LinkNet(nn.Module):
             doubles = self.strides[i] < self.strides[i + 1]
             x = self._step(x, features[i], features[i].channels, n, doubles, train)
             x = add(x, features[i])
-        for n, like in enumerate(bare_likes(image, self.strides), start=len(skips)):
+        for n, like in enumerate(size_templates(image, self.strides), start=len(skips)):
             x = self._step(x, like, self.width, n, True, train)
         return SpatialDropout(self.dropout)(x, train)
 
@@ -64,7 +64,7 @@ class LinkNet(nn.Module):
             x = ConvTranspose4x4(narrow, dtype=self.dtype, name=f"block{n}_up")(x)
             options = {"dtype": self.dtype, "activation": self.activation}
             x = NORMS[self.norm](**options, name=f"block{n}_up_norm")(x, train)
-            x = crop_or_extend(x, like)
+            x = crop_or_pad_like(x, like)
         else:  # a dilated encoder's neighbours have one size
             x = ConvNormAct(narrow, 3, name=f"block{n}_keep", **block)(x, train)
         return ConvNormAct(width, 1, name=f"block{n}_widen", **block)(x, train)

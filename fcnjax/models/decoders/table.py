@@ -17,7 +17,7 @@ from fcnjax.models.decoders.segnet import make_segnet
 from fcnjax.models.decoders.unet import SMP_UPSAMPLES, make_smp_unet, make_unet
 from fcnjax.models.decoders.unetplusplus import make_unetplusplus
 from fcnjax.models.decoders.upernet import make_upernet
-from fcnjax.models.model_spec import Entry
+from fcnjax.models.model_spec import ModelSpec
 
 _DROPOUT_OPTION = MappingProxyType({"dropout": "dropout"})
 _FCN32_OPTIONS = MappingProxyType({"fc_width": "fc_width", **_DROPOUT_OPTION})
@@ -48,8 +48,8 @@ _FCDENSENET_OPTIONS = MappingProxyType(
 _SMP_UPSAMPLES = MappingProxyType({"upsample": SMP_UPSAMPLES})
 
 
-def _fcn(stride: int, summary: str, options: Mapping[str, str] = _FCN_OPTIONS) -> Entry:
-    return Entry(functools.partial(make_fcn, stride), summary, options, ("dtype",))
+def _fcn(stride: int, summary: str, options: Mapping[str, str] = _FCN_OPTIONS) -> ModelSpec:
+    return ModelSpec(functools.partial(make_fcn, stride), summary, options, ("dtype",))
 
 
 DECODERS = MappingProxyType(
@@ -57,59 +57,63 @@ DECODERS = MappingProxyType(
         "fcn32s": _fcn(32, "Long et al. 2015: scores at stride 32, enlarged", _FCN32_OPTIONS),
         "fcn16s": _fcn(16, "Long et al. 2015: sum of the scores at strides 32 and 16"),
         "fcn8s": _fcn(8, "Long et al. 2015: sum of the scores at strides 32, 16 and 8"),
-        "unet": Entry(make_unet, "Ronneberger et al. 2015: up through every skip", _UNET_OPTIONS),
-        "unet_smp": Entry(
+        "unet": ModelSpec(
+            make_unet, "Ronneberger et al. 2015: up through every skip", _UNET_OPTIONS
+        ),
+        "unet_smp": ModelSpec(
             make_smp_unet,
             "segmentation_models.pytorch's U-Net: on to stride 1, nearest upsampling",
             _SMP_UNET_OPTIONS,
             choices=_SMP_UPSAMPLES,
         ),
-        "unetplusplus": Entry(
+        "unetplusplus": ModelSpec(
             make_unetplusplus,
             "Zhou et al. 2018: U-Net, its skips filled",
             _UNETPLUSPLUS_OPTIONS,
             choices=_SMP_UPSAMPLES,
         ),
-        "segnet": Entry(
+        "segnet": ModelSpec(
             make_segnet,
             "Badrinarayanan et al. 2017: poolings undone, over vgg and vanilla",
             _DROPOUT_OPTION,
         ),
-        "fcdensenet": Entry(
+        "fcdensenet": ModelSpec(
             make_fcdensenet, "Jegou et al. 2017: a dense block a step", _FCDENSENET_OPTIONS
         ),
-        "linknet": Entry(
+        "linknet": ModelSpec(
             make_linknet, "Chaurasia and Culurciello 2017: skips added", _DROPOUT_OPTION
         ),
-        "fpn": Entry(
+        "fpn": ModelSpec(
             make_fpn,
             "Kirillov et al. 2019: a feature pyramid, its levels merged",
             _FPN_OPTIONS,
             ("activation", "dtype"),
             _SMP_UPSAMPLES,
         ),
-        "pspnet": Entry(make_pspnet, "Zhao et al. 2017: means over grids", _PSPNET_OPTIONS),
-        "deeplabv3": Entry(
+        "pspnet": ModelSpec(make_pspnet, "Zhao et al. 2017: means over grids", _PSPNET_OPTIONS),
+        "deeplabv3": ModelSpec(
             make_deeplabv3,
             "Chen et al. 2017: dilated convolutions, as torchvision",
             _DEEPLAB_OPTIONS,
         ),
-        "deeplabv3plus": Entry(
+        "deeplabv3plus": ModelSpec(
             make_deeplabv3plus, "Chen et al. 2018: and detail from stride 4", _DEEPLAB_OPTIONS
         ),
-        "upernet": Entry(
+        "upernet": ModelSpec(
             make_upernet, "Xiao et al. 2018: means over grids begin a pyramid", _PSPNET_OPTIONS
         ),
-        "segformer": Entry(
+        "segformer": ModelSpec(
             make_segformer,
             "Xie et al. 2021: every feature at stride 4, fused",
             _SEGFORMER_OPTIONS,
         ),
-        "lraspp": Entry(
+        "lraspp": ModelSpec(
             make_lraspp,
             "Howard et al. 2019: scores at stride 8 and, gated, of the deepest, as torchvision",
             MappingProxyType({"decoder_width": "width"}),
         ),
-        "fcn_head": Entry(make_fcn_head, "torchvision's FCN: two convolutions", _DROPOUT_OPTION),
+        "fcn_head": ModelSpec(
+            make_fcn_head, "torchvision's FCN: two convolutions", _DROPOUT_OPTION
+        ),
     }
 )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.upsampling_steps import bare_likes, checked_widths, skip_indices
+from fcnjax.models.decoders.upsampling_steps import checked_widths, size_templates, skip_indices
 from fcnjax.models.layers import (
     ATTENTIONS,
     Conv,
@@ -18,7 +18,7 @@ from fcnjax.models.layers import (
     add,
     concat,
     crop_edges,
-    crop_or_extend,
+    crop_or_pad_like,
     resize_like,
     resize_nearest_like,
 )
@@ -90,14 +90,14 @@ class UNet(nn.Module):
             x = ConvNormAct(width, name=f"stage{i}_conv2", **conv)(x, train)
             x = attend(self.attention, x, f"stage{i}_attention2")
         x = SpatialDropout(self.dropout)(x, train)
-        return crop_or_extend(x, image) if valid else x
+        return crop_or_pad_like(x, image) if valid else x
 
     def _upsampled(self, x: FeatureMap, like: FeatureMap, i: int) -> FeatureMap:
         if self.upsample == "bilinear":
             return resize_like(x, like)
         features = max(x.channels // 2, 1)
         x = ConvTranspose2x(features, dtype=self.dtype, name=f"upsample{i}")(x)
-        return crop_or_extend(x, like)
+        return crop_or_pad_like(x, like)
 
     def _joined(self, x: FeatureMap, skip: FeatureMap, i: int) -> FeatureMap:
         if self.skip == "concat":
@@ -225,7 +225,7 @@ class SmpUNet(nn.Module):
             x = ConvNormAct(x.channels, name="center1", **block)(x, train)
             x = ConvNormAct(x.channels, name="center2", **block)(x, train)
         steps = [(features[i], [features[i]]) for i in skip_indices(self.strides)]
-        steps += [(like, []) for like in bare_likes(image, self.strides)]
+        steps += [(like, []) for like in size_templates(image, self.strides)]
         for i, (width, (like, skips)) in enumerate(zip(self.widths, steps, strict=True)):
             up = UpBlock(width, self.upsample, self.attention, name=f"block{i}", **block)
             x = up(x, like, skips, train)

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from fcnjax.errors import UserError
 from fcnjax.models.decoders.unet import UpBlock
-from fcnjax.models.decoders.upsampling_steps import bare_likes, checked_widths, skip_indices
+from fcnjax.models.decoders.upsampling_steps import checked_widths, size_templates, skip_indices
 from fcnjax.models.layers import Conv, FeatureMap, SpatialDropout
 
 
@@ -67,7 +67,7 @@ class UNetPlusPlus(nn.Module):
                 up = UpBlock(width, name=f"x_{i}_{j}", **block)
                 nodes[i, j] = up(x, skip, [*made, skip], train)
         x = nodes[0, len(skips) - 1]
-        for j, like in enumerate(bare_likes(image, self.strides), start=len(skips)):
+        for j, like in enumerate(size_templates(image, self.strides), start=len(skips)):
             x = UpBlock(self.widths[j], name=f"x_0_{j}", **block)(x, like, [], train)
         x = SpatialDropout(self.dropout)(x, train)
         if not self.side_outputs:

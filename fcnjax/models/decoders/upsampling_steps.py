@@ -11,7 +11,7 @@ def skip_indices(strides: Sequence[int]) -> tuple[int, ...]:
     return tuple(i for i in reversed(range(len(strides) - 1)) if strides[i] > 1)
 
 
-def bare_likes(image: FeatureMap, strides: Sequence[int]) -> list[FeatureMap]:
+def size_templates(image: FeatureMap, strides: Sequence[int]) -> list[FeatureMap]:
     """Maps of the sizes of the last steps, which have no skip; what they hold means nothing."""
     return [
         FeatureMap(

@@ -13,10 +13,10 @@ from fcnjax.models.layers import (
     FeatureMap,
     activated,
     add,
+    batch_factor_of,
     max_pool,
     mean_pool,
-    phases_of,
-    with_phases,
+    space_to_batch,
 )
 
 WIDTHS = (64, 128, 256, 512)
@@ -180,13 +180,13 @@ class ResNet(nn.Module):
                 options = common | (first if j == 0 else {})
                 whole = j == 0 and (step > 1 or first["shortcut_pool"])
                 dilations = (dilation, first["first_dilation"]) if j == 0 else (dilation,)
-                x = with_phases(x, 1 if whole else phases_of(x, dilations, train))
+                x = space_to_batch(x, 1 if whole else batch_factor_of(x, dilations, train))
                 block = BLOCKS[self.block](
                     width, dilation=dilation, drop_path=next(rates), name=f"layer{i}_{j}", **options
                 )
                 x = block(x, train)
             previous = dilation
-            features.append(with_phases(x, 1))
+            features.append(space_to_batch(x, 1))
         return tuple(features)
 
     def _stem(self, x: FeatureMap, train: bool, common: dict) -> FeatureMap:

@@ -17,7 +17,7 @@ from fcnjax.models.encoders import (
     vgg,
 )
 from fcnjax.models.encoders.vanilla import Vanilla
-from fcnjax.models.model_spec import Entry
+from fcnjax.models.model_spec import ModelSpec
 
 _NO_OPTIONS = MappingProxyType({})
 _RESNET_OPTIONS = MappingProxyType(
@@ -25,44 +25,46 @@ _RESNET_OPTIONS = MappingProxyType(
 )
 
 
-def _vgg(make: Callable[..., nn.Module]) -> Entry:
-    return Entry(make, "Simonyan and Zisserman 2015, as torchvision", _NO_OPTIONS)
+def _vgg(make: Callable[..., nn.Module]) -> ModelSpec:
+    return ModelSpec(make, "Simonyan and Zisserman 2015, as torchvision", _NO_OPTIONS)
 
 
-def _densenet(make: Callable[..., nn.Module]) -> Entry:
+def _densenet(make: Callable[..., nn.Module]) -> ModelSpec:
     options = MappingProxyType({"encoder_form": "form"})
     choices = MappingProxyType({"encoder_form": densenet.FORMS})
-    return Entry(make, "Huang et al. 2017, as torchvision", options, choices=choices)
+    return ModelSpec(make, "Huang et al. 2017, as torchvision", options, choices=choices)
 
 
-def _fcdensenet(make: Callable[..., nn.Module]) -> Entry:
-    return Entry(make, "Jegou et al. 2017: dense blocks", MappingProxyType({"dropout": "dropout"}))
+def _fcdensenet(make: Callable[..., nn.Module]) -> ModelSpec:
+    return ModelSpec(
+        make, "Jegou et al. 2017: dense blocks", MappingProxyType({"dropout": "dropout"})
+    )
 
 
-def _convnext(make: Callable[..., nn.Module]) -> Entry:
+def _convnext(make: Callable[..., nn.Module]) -> ModelSpec:
     options = MappingProxyType({"drop_path": "drop_path"})
-    return Entry(make, "Liu et al. 2022, as timm", options, ("dtype",))
+    return ModelSpec(make, "Liu et al. 2022, as timm", options, ("dtype",))
 
 
-def _mit(make: Callable[..., nn.Module]) -> Entry:
+def _mit(make: Callable[..., nn.Module]) -> ModelSpec:
     options = MappingProxyType({"drop_path": "drop_path"})
-    return Entry(make, "Xie et al. 2021, as smp", options, ("dtype",))
+    return ModelSpec(make, "Xie et al. 2021, as smp", options, ("dtype",))
 
 
-def _mobilenet(make: Callable[..., nn.Module], source: str, forms: Mapping[str, str]) -> Entry:
+def _mobilenet(make: Callable[..., nn.Module], source: str, forms: Mapping[str, str]) -> ModelSpec:
     options = MappingProxyType({"encoder_form": "form", **_RESNET_OPTIONS})
     choices = MappingProxyType({"encoder_form": forms})
-    return Entry(make, f"{source}, as torchvision", options, ("norm", "dtype"), choices)
+    return ModelSpec(make, f"{source}, as torchvision", options, ("norm", "dtype"), choices)
 
 
 def _efficientnet(
     make: Callable[..., nn.Module], forms: Mapping[str, str] = efficientnet.FORMS
-) -> Entry:
+) -> ModelSpec:
     options = MappingProxyType(
         {"encoder_form": "form", "drop_path": "drop_path", **_RESNET_OPTIONS}
     )
     choices = MappingProxyType({"encoder_form": forms})
-    return Entry(make, "Tan and Le 2019, as timm", options, ("norm", "dtype"), choices)
+    return ModelSpec(make, "Tan and Le 2019, as timm", options, ("norm", "dtype"), choices)
 
 
 _lite = functools.partial(_efficientnet, forms=efficientnet.LITE_FORMS)
@@ -70,13 +72,13 @@ _lite = functools.partial(_efficientnet, forms=efficientnet.LITE_FORMS)
 
 def _resnet(
     make: Callable[..., nn.Module], summary: str = "He et al. 2016, as torchvision"
-) -> Entry:
-    return Entry(make, summary, MappingProxyType({"drop_path": "drop_path", **_RESNET_OPTIONS}))
+) -> ModelSpec:
+    return ModelSpec(make, summary, MappingProxyType({"drop_path": "drop_path", **_RESNET_OPTIONS}))
 
 
 ENCODERS = MappingProxyType(
     {
-        "vanilla": Entry(
+        "vanilla": ModelSpec(
             Vanilla,
             "U-Net's contracting path, of any widths",
             MappingProxyType(

@@ -14,7 +14,7 @@ from fcnjax.models.layers.convolution.conv import (
     tap_init,
 )
 from fcnjax.models.layers.convolution.separable import SeparableConv
-from fcnjax.models.layers.convolution.space_to_batch import phases_of, with_phases
+from fcnjax.models.layers.convolution.space_to_batch import batch_factor_of, space_to_batch
 from fcnjax.models.layers.convolution.transposed import (
     BilinearConvTranspose,
     ConvTranspose2x,
@@ -27,14 +27,14 @@ from fcnjax.models.layers.feature_map import (
     FeatureMap,
     add,
     concat,
-    crop_or_extend,
+    crop_or_pad_like,
     map_data,
     zero_outside,
 )
-from fcnjax.models.layers.frozen_norms import norms_at_rest
+from fcnjax.models.layers.frozen_norms import batch_norm_inference
 from fcnjax.models.layers.mirror import crop_edges, mirror_pad
 from fcnjax.models.layers.norm import ACTIVATIONS, NORMS, BatchNorm, GroupNorm, LayerNorm, activated
-from fcnjax.models.layers.platform import Target, target, traced_for
+from fcnjax.models.layers.platform import Platform, compile_for, current_platform
 from fcnjax.models.layers.pooling.adaptive_pool import adaptive_mean
 from fcnjax.models.layers.pooling.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.pooling.unpool import unpool_like
@@ -60,17 +60,21 @@ __all__ = [
     "FeatureMap",
     "GroupNorm",
     "LayerNorm",
+    "Platform",
     "ReducedAttention",
     "SeparableConv",
     "SpatialDropout",
     "SqueezeExcite",
-    "Target",
     "activated",
     "adaptive_mean",
     "add",
+    "batch_factor_of",
+    "batch_norm_inference",
+    "compile_for",
     "concat",
     "crop_edges",
-    "crop_or_extend",
+    "crop_or_pad_like",
+    "current_platform",
     "dropout",
     "global_mean",
     "he_normal",
@@ -80,16 +84,12 @@ __all__ = [
     "mean_pool",
     "mirror_pad",
     "normed",
-    "norms_at_rest",
-    "phases_of",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
     "sampled_dropout",
+    "space_to_batch",
     "tap_init",
-    "target",
-    "traced_for",
     "unpool_like",
-    "with_phases",
     "zero_outside",
 ]

@@ -18,8 +18,8 @@ class DropPath(nn.Module):
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Drops in training, does nothing in inference; `[B, H, W, C]` as given."""
         drop = nn.Dropout(self.rate, broadcast_dims=(1, 2, 3), deterministic=not train)
-        if x.phases == 1:
+        if x.batch_factor == 1:
             return map_data(drop, x)
         # The phases of an example are dropped together.
-        together = (-1, x.phases**2 * x.size[0], x.size[1], x.channels)
+        together = (-1, x.batch_factor**2 * x.size[0], x.size[1], x.channels)
         return map_data(lambda data: drop(data.reshape(together)).reshape(data.shape), x)

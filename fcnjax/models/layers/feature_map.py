@@ -18,13 +18,13 @@ class FeatureMap:
         extent: int32 `[B, 2]`, the true height and width of each example, which lies in the upper
             left corner of `data`; what is outside means nothing. None: all of `data` is true, and
             no masking is emitted.
-        phases: As in `with_phases`: 1 but for dilated stages in training, whose convolutions alone
-            know of it.
+        batch_factor: Of `space_to_batch`; 1 except in dilated stages in training, where only the
+            convolutions depend on it.
     """
 
     data: jax.Array
     extent: jax.Array | None = None
-    phases: int = struct.field(pytree_node=False, default=1)
+    batch_factor: int = struct.field(pytree_node=False, default=1)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,7 +79,7 @@ def concat(maps: Sequence[FeatureMap]) -> FeatureMap:
     return maps[0].replace(data=jnp.concatenate([x.data for x in maps], axis=-1))
 
 
-def crop_or_extend(x: FeatureMap, like: FeatureMap) -> FeatureMap:
+def crop_or_pad_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
     """Cuts or extends the lower and right edges to the size and extent of `like`.
 
     What is missing repeats the last row or column. For upsampled maps, whose size may differ from

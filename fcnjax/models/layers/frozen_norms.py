@@ -4,11 +4,11 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterator, Sequence
 
-_which = contextvars.ContextVar("at_rest", default=None)
+_which = contextvars.ContextVar("frozen_norms", default=None)
 
 
 @contextlib.contextmanager
-def norms_at_rest(which: Callable[[str], bool] | None) -> Iterator[None]:
+def batch_norm_inference(which: Callable[[str], bool] | None) -> Iterator[None]:
     """Within it, a model applied with `train=True` leaves some batch norms in inference mode.
 
     They normalise by their running statistics, and do not update them.

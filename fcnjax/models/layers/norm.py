@@ -12,7 +12,7 @@ from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap, inside, map_data
 from fcnjax.models.layers.frozen_norms import is_at_rest
-from fcnjax.models.layers.platform import target
+from fcnjax.models.layers.platform import current_platform
 
 ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {
@@ -55,7 +55,7 @@ class BatchNorm(nn.Module):
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Normalises by the batch (`train`) or by the running statistics.
 
-        Within `norms_at_rest`, by the running statistics in training too.
+        Within `batch_norm_inference`, by the running statistics in training too.
 
         Raises:
             ValueError: An extent in training, where padding would count in the statistics.
@@ -170,12 +170,12 @@ def _pixel(data: jax.Array) -> jax.Array:
     where rows are divided over devices, so that these exchange the pixel and no row.
     """
     _, height, width, _ = data.shape
-    return data[0, height // (2 * target().spatial), width // 2]
+    return data[0, height // (2 * current_platform().spatial), width // 2]
 
 
 def _sums(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The sums `[C]` of two `[B, H, W, C]`."""
-    if not target().is_gpu:
+    if not current_platform().is_gpu:
         return one.sum((0, 1, 2)), other.sum((0, 1, 2))
     # One reduction of both is half as many kernels.
     zero = jnp.zeros((), one.dtype)

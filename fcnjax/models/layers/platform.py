@@ -9,7 +9,7 @@ import jax
 
 
 @dataclass(frozen=True)
-class Target:
+class Platform:
     """The devices that a program will run on.
 
     Attributes:
@@ -32,24 +32,24 @@ class Target:
         return self.platform in ("gpu", "cuda", "rocm")
 
 
-_stated = contextvars.ContextVar("target", default=None)
+_platform = contextvars.ContextVar("current_platform", default=None)
 
 
-def target() -> Target:
-    """What is traced for: what `traced_for` says, else one device of JAX's default kind."""
-    return _stated.get() or Target(jax.default_backend())
+def current_platform() -> Platform:
+    """What is traced for: what `compile_for` says, else one device of JAX's default kind."""
+    return _platform.get() or Platform(jax.default_backend())
 
 
 @contextlib.contextmanager
-def traced_for(stated: Target) -> Iterator[None]:
+def compile_for(platform: Platform) -> Iterator[None]:
     """States what the model calls inside it are traced for.
 
     It matters where that is not this process's own devices (a program compiled ahead for others),
     and where maps are divided. As a context or, on the function that is traced, as a decorator:
     gradients are traced after the model.
     """
-    token = _stated.set(stated)
+    token = _platform.set(platform)
     try:
         yield
     finally:
-        _stated.reset(token)
+        _platform.reset(token)

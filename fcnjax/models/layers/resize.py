@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap
-from fcnjax.models.layers.platform import target
+from fcnjax.models.layers.platform import current_platform
 
 
 def resize_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
@@ -55,7 +55,7 @@ def _lerp_axis(data: jax.Array, factor: int, axis: int) -> jax.Array:
 def _neighbours(data: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
     """What lies before and after each place of an axis; beyond the edge, the edge itself."""
     last = data.shape[axis] - 1
-    if target().spatial == 1:
+    if current_platform().spatial == 1:
         cuts = ((0, 1), (0, last), (1, last + 1), (last, last + 1))
         first, but_last, but_first, last = (lax.slice_in_dim(data, *cut, axis=axis) for cut in cuts)
         return tuple(

@@ -22,7 +22,7 @@ from fcnjax.runtime.packages import to_stderr
 FORMAT_VERSION = "2"
 
 
-def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> dict[str, np.ndarray]:
+def read_tensors(weights: Weights, log: Callable[[str], None] = to_stderr) -> dict[str, np.ndarray]:
     """Reads the tensors of a file of weights, as `read_weights` does, from its copy if it has one.
 
     A file of torch is copied as safetensors first; a file that cannot be read or is hostile leaves
@@ -30,7 +30,7 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
 
     Args:
         weights: From `fetch_weights`; not a model of fcnjax.
-        say: Takes a line where no copy can be written.
+        log: Takes a line where no copy can be written.
 
     Returns:
         The arrays by their names.
@@ -54,7 +54,7 @@ def read_tensors(weights: Weights, say: Callable[[str], None] = to_stderr) -> di
         with atomic(copy) as temporary:
             write_safetensors(temporary, tensors, _metadata(printable(weights.source), tensors))
     except UserError as error:
-        say(f"{error}; {path} will be unpickled again next time")
+        log(f"{error}; {path} will be unpickled again next time")
     return tensors
 
 

@@ -11,7 +11,7 @@ from flax.traverse_util import unflatten_dict
 
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.layouts import Path
-from fcnjax.models.pretrained.names import Form, tensor_names, torch_shape
+from fcnjax.models.pretrained.names import PublishedLayout, tensor_names, torch_shape
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Match:
 
 
 def match_encoder(
-    forms: Iterable[Form],
+    forms: Iterable[PublishedLayout],
     flat: Mapping[Path, Any],
     tensors: Mapping[str, np.ndarray],
     chosen: str | None,
@@ -70,7 +70,7 @@ def match_encoder(
 
 
 def match_rest(
-    forms: Iterable[Form],
+    forms: Iterable[PublishedLayout],
     flat: Mapping[Path, Any],
     tensors: Mapping[str, np.ndarray],
     encoder: Match,
@@ -124,7 +124,7 @@ def _refuse_rivals(best: Match, found: Iterable[Match], what: str) -> None:
 
 
 def _matches(
-    forms: Iterable[Form], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
+    forms: Iterable[PublishedLayout], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
 ) -> list[Match]:
     """The match of each form under each prefix that fits more than half of it, and under none."""
     variables = unflatten_dict(flat)

@@ -30,7 +30,7 @@ LEAVES = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Form:
+class PublishedLayout:
     """A published form of a part of a model.
 
     Attributes:
@@ -49,7 +49,7 @@ def encoder_form(
     style: str = "whole",
     prefix: str = "",
     root: Path = (),
-) -> Form:
+) -> PublishedLayout:
     """A published form of an encoder.
 
     Args:
@@ -73,10 +73,12 @@ def encoder_form(
         leaf = layout.leaves.get(leaf, LEAVES.get(leaf, leaf))
         return f"{prefix}{STYLES[style](found)}.{leaf}"
 
-    return Form(True, of)
+    return PublishedLayout(True, of)
 
 
-def rest_form(model: nn.Module, names: tuple[str, str | None], form: str, prefix: str = "") -> Form:
+def rest_form(
+    model: nn.Module, names: tuple[str, str | None], form: str, prefix: str = ""
+) -> PublishedLayout:
     """A published form of what follows a model's encoder: a decoder and heads, or a classifier.
 
     Args:
@@ -100,17 +102,17 @@ def rest_form(model: nn.Module, names: tuple[str, str | None], form: str, prefix
         found = layer(model, tuple(inner))
         return found and f"{prefix}{found}.{LEAVES.get(leaf, leaf)}"
 
-    return Form(False, of)
+    return PublishedLayout(False, of)
 
 
-def encoder_forms(encoder: nn.Module, name: str, root: Path = ()) -> Iterator[Form]:
+def encoder_forms(encoder: nn.Module, name: str, root: Path = ()) -> Iterator[PublishedLayout]:
     """Every form in which an encoder is published."""
     for form in encoder_layouts(name):
         for style in STYLES:
             yield encoder_form(encoder, name, form, style, root=root)
 
 
-def rest_forms(model: nn.Module, names: tuple[str, str | None]) -> Iterator[Form]:
+def rest_forms(model: nn.Module, names: tuple[str, str | None]) -> Iterator[PublishedLayout]:
     """Every form in which what follows an encoder is published."""
     if isinstance(model, Classifier):
         forms = encoder_layouts(names[0])
@@ -120,7 +122,7 @@ def rest_forms(model: nn.Module, names: tuple[str, str | None]) -> Iterator[Form
         yield rest_form(model, names, form)
 
 
-def tensor_names(variables: Mapping[str, Any], form: Form) -> dict[Path, str]:
+def tensor_names(variables: Mapping[str, Any], form: PublishedLayout) -> dict[Path, str]:
     """The torch name of each variable that the form has, by the variable's path."""
     named = ((path, form.name(path)) for path in flatten_dict(dict(variables)))
     return {path: name for path, name in named if name is not None}

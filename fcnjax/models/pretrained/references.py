@@ -16,7 +16,7 @@ from fcnjax.models.build import build_model
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.pretrained.names import Form, encoder_form, rest_form
+from fcnjax.models.pretrained.names import PublishedLayout, encoder_form, rest_form
 from fcnjax.models.segmenter import Segmenter
 
 _TIMM_NAMES = MappingProxyType(
@@ -62,7 +62,7 @@ class Reference:
 
     model: nn.Module
     encoder: str
-    forms: tuple[Form, ...]
+    forms: tuple[PublishedLayout, ...]
     run: Callable[[Mapping[str, Any], jax.Array], list[jax.Array]]
     init: Callable[[jax.Array], Mapping[str, Any]]
     unused: int = 0

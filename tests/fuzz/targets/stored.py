@@ -106,7 +106,7 @@ def _make(*names: str) -> Callable[[Path], list[Path]]:
 
 
 def _make_published(folder: Path) -> list[Path]:
-    out = publish(make_workdir(folder), folder / "model", 4, say=lambda line: None)
+    out = publish(make_workdir(folder), folder / "model", 4, log=lambda line: None)
     return [out / "config.json"]
 
 
@@ -133,7 +133,7 @@ def _scores(path: Path) -> None:
 def _manifest(path: Path) -> None:
     workdir = path.parents[2]
     load(workdir)
-    checkpoints = Checkpoints(workdir, keep=1, best_metric="mean_iou", say=lambda line: None)
+    checkpoints = Checkpoints(workdir, keep=1, best_metric="mean_iou", log=lambda line: None)
     checkpoints._delete_old()
 
 

@@ -7,7 +7,7 @@ from flax import linen as nn
 
 from fcnjax.inspection.summaries.multiply_adds import multiply_adds
 from fcnjax.inspection.tracing.program import encode, trace
-from fcnjax.models import ENCODERS, Target, traced_for
+from fcnjax.models import ENCODERS, Platform, compile_for
 from fcnjax.models.layers import (
     Conv,
     ConvTranspose2x,
@@ -57,7 +57,7 @@ BY_HAND = {
 def test_a_tiny_net_is_counted_by_hand():
     assert multiply_adds(trace(Tiny(), encode, (1, 8, 10, 3))) == BY_HAND
     # On other devices a depthwise convolution is written as one.
-    with traced_for(Target("gpu")):
+    with compile_for(Platform("gpu")):
         assert multiply_adds(trace(Tiny(), encode, (1, 8, 10, 3))) == BY_HAND
 
 

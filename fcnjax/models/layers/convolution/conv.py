@@ -9,7 +9,7 @@ from fcnjax.models.layers.convolution.depthwise import depthwise
 from fcnjax.models.layers.convolution.dilated import dilated_conv
 from fcnjax.models.layers.feature_map import FeatureMap, at_least, zero_outside
 from fcnjax.models.layers.norm import EPSILON, NORMS, BatchNorm, activated
-from fcnjax.models.layers.platform import target
+from fcnjax.models.layers.platform import current_platform
 
 # He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its relu nets.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -60,7 +60,7 @@ class Conv(nn.Module):
             affine: A factor and a shift `[features]` that the result is mapped by; None: neither.
         """
         kernel, bias, order = self._weights(x.channels, affine)
-        dilation, padding = self._over(x.phases)
+        dilation, padding = self._over(x.batch_factor)
         reach = dilation * (self.kernel - 1)
         padding = reach // 2 if padding is None else padding
         before, after = padding if isinstance(padding, tuple) else (padding, padding)
@@ -98,7 +98,7 @@ class Conv(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None, str]:
         """The kernel and the bias as they are used, and the order of the kernel's axes."""
         # cuDNN wants the outputs first, and would be given a transposed copy at each call.
-        order = "OHWI" if target().is_gpu and not self._is_depthwise(channels) else "HWIO"
+        order = "OHWI" if current_platform().is_gpu and not self._is_depthwise(channels) else "HWIO"
         if folded := kept_folded(self):
             return *folded, order
         shape = (self.kernel, self.kernel, channels // self.groups, self.features)
@@ -113,14 +113,16 @@ class Conv(nn.Module):
         keep_folded(self, kernel.transpose(3, 0, 1, 2) if order == "OHWI" else kernel, bias)
         return kernel, bias, "HWIO"
 
-    def _over(self, phases: int) -> tuple[int, int | tuple[int, int] | None]:
+    def _over(self, batch_factor: int) -> tuple[int, int | tuple[int, int] | None]:
         """Dilation and padding over a map in phases."""
-        if phases == 1 or self.kernel == self.stride == 1:
+        if batch_factor == 1 or self.kernel == self.stride == 1:
             return self.dilation, self.padding
         kept = self.padding in (None, self.dilation * (self.kernel - 1) // 2)
-        if self.stride > 1 or self.dilation % phases or not kept:
-            raise ValueError(f"a map in {phases} phases is for convolutions of such a dilation")
-        return self.dilation // phases, None
+        if self.stride > 1 or self.dilation % batch_factor or not kept:
+            raise ValueError(
+                f"space_to_batch by {batch_factor} is for convolutions of such a dilation"
+            )
+        return self.dilation // batch_factor, None
 
 
 def kept_folded(module: nn.Module) -> tuple[jax.Array, jax.Array | None] | None:
@@ -188,6 +190,6 @@ def normed(conv: nn.Module, norm: nn.Module, x: FeatureMap, train: bool) -> Feat
     Where batch norm's statistics are known, it is part of the convolution's kernel and bias, and a
     GPU's convolution adds the bias and activates by itself. On a CPU that gains nothing.
     """
-    if train or not isinstance(norm, BatchNorm) or target().is_cpu:
+    if train or not isinstance(norm, BatchNorm) or current_platform().is_cpu:
         return norm(conv(x), train)
     return activated(norm.activation, conv(x, norm.affine(conv.features)))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fcnjax.models.layers.platform import target
+from fcnjax.models.layers.platform import current_platform
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
@@ -37,9 +37,9 @@ def depthwise(
     options = {"stride": stride, "dilation": dilation, "padding": padding}
     shifts = functools.partial(sum_of_shifts, **options)
     grouped = functools.partial(_grouped, **options)
-    if target().platform == "any":
+    if current_platform().platform == "any":
         return lax.platform_dependent(data, kernel, cpu=shifts, default=grouped)
-    return (shifts if target().is_cpu else grouped)(data, kernel)
+    return (shifts if current_platform().is_cpu else grouped)(data, kernel)
 
 
 def _grouped(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import lax
 
 
-def cells(data: jax.Array, side: int) -> list[jax.Array]:
+def space_to_depth(data: jax.Array, side: int) -> list[jax.Array]:
     """The first pixel of each cell of `side * side`, the second, ..., by rows.
 
     Args:
@@ -24,13 +24,13 @@ def cells(data: jax.Array, side: int) -> list[jax.Array]:
 
 
 def interleave(pixels: Sequence[jax.Array], side: int) -> jax.Array:
-    """The map of which `cells` gives these: `[B, h, w, C]` each, `[B, h side, w side, C]`."""
+    """Inverse of `space_to_depth`: maps `[B, h, w, C]` to one `[B, h side, w side, C]`."""
     batch, height, width, channels = pixels[0].shape
     rows = [jnp.stack(pixels[i : i + side], 3) for i in range(0, side * side, side)]
     return jnp.stack(rows, 2).reshape(batch, height * side, width * side, channels)
 
 
-def winners(pixels: Sequence[jax.Array], greatest: jax.Array) -> Iterator[jax.Array]:
+def first_argmax(pixels: Sequence[jax.Array], greatest: jax.Array) -> Iterator[jax.Array]:
     """For each pixel of the cells, where it is their greatest: of equal ones the first alone."""
     taken = jnp.zeros(greatest.shape, bool)
     for pixel in pixels:

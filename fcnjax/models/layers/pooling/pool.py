@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fcnjax.models.layers.convolution.space_to_depth import cells, interleave, winners
+from fcnjax.models.layers.convolution.space_to_depth import first_argmax, interleave, space_to_depth
 from fcnjax.models.layers.feature_map import FeatureMap, at_least, fill_outside, zero_outside
 
 
@@ -73,7 +73,7 @@ def max_of_cells(data: jax.Array, side: int) -> jax.Array:
         data: `[B, H, W, C]`, whose sides `side` divides.
         side: Of the cells.
     """
-    return functools.reduce(jnp.maximum, cells(data, side))
+    return functools.reduce(jnp.maximum, space_to_depth(data, side))
 
 
 def _max_of_cells_forward(data, side):
@@ -83,7 +83,9 @@ def _max_of_cells_forward(data, side):
 
 def _max_of_cells_backward(side, saved, slope):
     data, greatest = saved
-    slopes = [jnp.where(wins, slope, 0) for wins in winners(cells(data, side), greatest)]
+    slopes = [
+        jnp.where(wins, slope, 0) for wins in first_argmax(space_to_depth(data, side), greatest)
+    ]
     return (interleave(slopes, side),)
 
 

