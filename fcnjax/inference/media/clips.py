@@ -19,9 +19,9 @@ from fcnjax.inference.outputs.table import share_of_16_bits
 from fcnjax.inference.postprocess import confidence, entropy
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import Item, Outcome
-from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.pictures import overlay
+from fcnjax.io.progress import ProgressBar
 
 # Of each output the ending, and the picture of a frame.
 Picture = Callable[[Frame, Prediction, np.ndarray], np.ndarray]

@@ -20,8 +20,8 @@ from fcnjax.inference.outputs.names import ENDINGS
 from fcnjax.inference.postprocess import confidence, entropy
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import Item, Outcome
-from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.io.atomic_files import atomic
+from fcnjax.io.progress import ProgressBar
 
 LEVEL = 6  # of the compression
 # What of a slice is written.

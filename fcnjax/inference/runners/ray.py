@@ -28,8 +28,8 @@ from fcnjax.inference.identity import find_weights
 from fcnjax.inference.inputs.listing import Listing
 from fcnjax.inference.outputs.manifest import MANIFEST, Results, claimed, remove_temporaries
 from fcnjax.inference.request import Request
-from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.inference.runners.worker import Job, Labeller
+from fcnjax.io.progress import ProgressBar
 
 BATCH = 32  # images that an actor takes at a time
 REACHED_IN = 10  # seconds

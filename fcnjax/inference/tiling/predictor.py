@@ -34,11 +34,11 @@ from fcnjax.inference.outputs.table import PredictedImage, write_outputs
 from fcnjax.inference.outputs.vectors import DRIVERS, require_vectors, write_vectors
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import Item, Outcome, predict_images
-from fcnjax.inference.runners.progress import ProgressBar
 from fcnjax.inference.tiling.large import Windows, label_tiles, layers_of, no_data
 from fcnjax.inference.tiling.overlap import TilePlan, joined, plan_tiles, reach_of
 from fcnjax.inference.tiling.tiles import BLENDS
 from fcnjax.io.atomic_files import atomic, stamps
+from fcnjax.io.progress import ProgressBar
 
 LARGEST = 4096 * 4096  # pixels of a picture that goes to the device whole
 FORMAT_VERSION = 1  # of what a run that was killed leaves
