@@ -15,9 +15,10 @@ LAYERS = [
     {"augment"},
     {
         "training.state",
-        "training.metric_writer",
+        "training.writers",
         "training.config_checks",
         "training.workdir_lock",
+        "training.batches",
         "inspection.tracing",
     },
     {"training.workdir", "training.accumulate", "training.checkpoint_manifest", "validate"},

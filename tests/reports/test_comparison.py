@@ -11,8 +11,8 @@ from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.evaluation import Results, write_results
 from fcnjax.reports import comparison as compare
-from fcnjax.training.metric_writer import MetricWriter
 from fcnjax.training.workdir import save_config
+from fcnjax.training.writers import JsonlWriter
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def two_runs(shapes, tiny_options, tmp_path):
         config.optim.lr, config.train.steps = lr, 40
         folder = tmp_path / name
         save_config(folder, config)
-        writer = MetricWriter(folder, 40, tensorboard=False)
+        writer = JsonlWriter(folder)
         for step in (20, 40):
             writer.write(step, {"loss": 1 / step, "lr": lr, "eval/mean_iou": right / 200})
         writer.close()

@@ -28,7 +28,7 @@ def begin(config, workdir):
     """Begins a run, and takes no step; its workdir."""
     run = prepare_run(config, workdir)
     assert run.is_new
-    run.claim()
+    run.save()
     (workdir / "metrics.jsonl").write_text("")
     return run
 
@@ -60,7 +60,7 @@ def test_a_run_goes_on_with_what_it_found(root, tmp_path):
     assert not again.is_new
     assert (names(again, "train"), names(again, "eval")) == (names(run, "train"), held_out)
     assert again.notes[0] == (
-        f"{root}: 8 images to train on, 2 held out: the split that the run began with"
+        f"{root}: 8 training images, 2 held out: the split with which the run began"
     )
     assert "2 new images (images/a.jpg, images/b.jpg) are not used" in again.notes[1]
     differing = {
@@ -80,7 +80,7 @@ def test_another_config_names_the_key(root, tmp_path):
         other = config.copy_and_resolve_references()
         section, leaf = key.split(".")
         other[section][leaf] = value
-        with pytest.raises(UserError, match=rf"holds a run with config.{key} = .* has"):
+        with pytest.raises(UserError, match=rf"contains a run with config.{key} = .* has"):
             prepare_run(other, tmp_path / "run")
 
 
@@ -110,7 +110,7 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
     again = prepare_run(config, tmp_path / "run")
     assert again.config.data.root == str(tmp_path / "there/set")
     assert names(again, "train") == before
-    again.claim()
+    again.save()
     assert load_saved_config(tmp_path / "run").data.root == str(tmp_path / "there/set")
     mask = read_split(tmp_path / "run")[0].parts["train"][0].names[1]
     # At another place files of other contents are another set.
@@ -118,7 +118,9 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
     shutil.copytree("set", tmp_path / "third/set")
     path = tmp_path / "third/set" / mask
     path.write_bytes(path.read_bytes()[:-1] + b"1")
-    with pytest.raises(UserError, match=rf"config.data.root: .*third/set holds other .* {mask} d"):
+    with pytest.raises(
+        UserError, match=rf"config.data.root: .*third/set contains other .* {mask} d"
+    ):
         prepare_run(load_config(f"folder:root={tmp_path}/third/set"), tmp_path / "run")
     with pytest.raises(UserError, match=r"config.data.root: '.*there/nowhere' is not a folder"):
         prepare_run(load_config("folder:root=nowhere"), tmp_path / "run")
@@ -163,7 +165,7 @@ def test_mixed_sets_keep_their_images(root, tmp_path):
     again = prepare_run(config, tmp_path / "run")
     assert names(again, "train") == before
     config.data.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
-    with pytest.raises(UserError, match=r"holds a run with config.data.mix"):
+    with pytest.raises(UserError, match=r"contains a run with config.data.mix"):
         prepare_run(config, tmp_path / "run")
 
 
@@ -176,10 +178,10 @@ def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
     (tmp_path / "run" / CONFIG_FILE).write_text(json.dumps(saved))
     again = prepare_run(config, tmp_path / "run")
     assert not again.is_new
-    assert "keeps no split, as runs of earlier versions" in again.notes[-1]
-    again.claim()
+    assert "contains no split, as runs of earlier versions" in again.notes[-1]
+    again.save()
     assert scored(tmp_path / "run")[1] is None  # nor is it known later
-    assert "that the run began with" in prepare_run(config, tmp_path / "run").notes[0]
+    assert "with which the run began" in prepare_run(config, tmp_path / "run").notes[0]
 
 
 def scored(workdir, *overrides, **options):

@@ -17,7 +17,7 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 
 
 @functools.cache
-def quiet_saves() -> None:
+def suppress_save_warnings() -> None:
     """Suppresses these reports for the rest of the process; other errors are reported as before."""
     logging.getLogger("asyncio").addFilter(lambda record: not _is_of_orbax(record))
     warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)

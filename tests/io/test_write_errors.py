@@ -5,14 +5,14 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic, remove_leftovers
-from fcnjax.io.disk_faults import disk_fault
+from fcnjax.io.write_errors import write_error_reason
 
 
 def test_the_words_of_native_writers_are_known():
     rust = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
-    assert disk_fault(rust) == "No space left on device"
-    assert disk_fault(OSError(errno.EDQUOT, "Disk quota exceeded")) == "Disk quota exceeded"
-    assert disk_fault(ValueError("shape (3, 4)")) is None
+    assert write_error_reason(rust) == "No space left on device"
+    assert write_error_reason(OSError(errno.EDQUOT, "Disk quota exceeded")) == "Disk quota exceeded"
+    assert write_error_reason(ValueError("shape (3, 4)")) is None
 
 
 def test_a_native_writer_that_fails_keeps_the_old_file(tmp_path):

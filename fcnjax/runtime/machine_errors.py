@@ -1,14 +1,13 @@
-"""Errors that come of the machine and not of our code: no memory, or no space on a disk."""
+"""Errors caused by the machine, not by the code: no memory left, or no space on a disk."""
 
-import errno
 import os
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+from fcnjax.io.write_errors import DISK_ERRORS
 
 
-def machine_fault(error: Exception) -> str | None:
-    """Returns a line on an error that the machine is the cause of; None for any other."""
-    if isinstance(error, OSError) and error.errno in _DISK:
+def machine_error(error: Exception) -> str | None:
+    """Return a one-line message if the machine caused the error, otherwise None."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
         return f"{error.filename or 'the output'}: cannot be written: {os.strerror(error.errno)}"
     text = str(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:

@@ -3,7 +3,7 @@ import gc
 
 import pytest
 
-from fcnjax.runtime.quiet_saves import quiet_saves
+from fcnjax.runtime.save_warnings import suppress_save_warnings
 
 
 def raised_in(path):
@@ -18,7 +18,7 @@ def raised_in(path):
     ("path", "reports"), [("/lib/orbax/checkpoint/async_path.py", 0), ("/home/me/loop.py", 1)]
 )
 def test_futures_that_nobody_waits_for(path, reports, caplog):
-    quiet_saves()
+    suppress_save_warnings()
     loop = asyncio.new_event_loop()
     future = loop.create_future()
     future.set_exception(raised_in(path))
