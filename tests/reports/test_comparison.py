@@ -84,7 +84,10 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     for counts in (images[:, :, :2], -images, images * 2**45, images[None]):
         np.savez(two_runs[1] / "images.npz", counts=counts)
         assert cli.main(["report", *map(str, two_runs)]) == 2
-        assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
+        assert (
+            f"images.npz: does not contain counts of {len(names)} classes"
+            in capsys.readouterr().err
+        )
 
 
 def test_the_page_has_both(two_runs, tmp_path, capsys):

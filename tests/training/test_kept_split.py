@@ -12,7 +12,7 @@ from fcnjax.config import flatten, load_config
 from fcnjax.data import open_source
 from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
-from fcnjax.evaluation.scored import open_scored
+from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.reports import comparison as compare
 from fcnjax.reports.folds import summarise
 from fcnjax.training.resume import prepare_run
@@ -218,7 +218,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
     found, seen, notes = scored(workdir, f"root={other}")
     assert (found, seen) == (held_out, ())
-    assert f"{other}: the images that the run held out are scored, which are those of" in notes
+    assert f"{other}: the images that the run held out are scored (they are those of" in notes
     # So they are with the masks of another expert.
     shutil.copytree(root / "masks", root / "second")
     found, seen, notes = scored(workdir, "masks=second")
@@ -229,7 +229,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
     found, seen, notes = scored(workdir, f"root={other}")
     assert seen == tuple(name for name in found if name in trained)
-    assert f"{other}: is another set than the run's ({root})" in notes
+    assert f"{other}: is not the dataset of the run ({root})" in notes
 
 
 def test_members_of_an_ensemble_know_what_each_was_trained_on(root, tmp_path):
@@ -250,7 +250,7 @@ def test_a_model_without_a_split_says_so(root, tmp_path):
     assert len(found) == 2
     assert seen is None
     assert "keeps no split" in notes
-    with pytest.raises(UserError, match="--new-images: is for a run that keeps its split"):
+    with pytest.raises(UserError, match="--new-images: needs a run with a split"):
         scored(tmp_path / "run", new=True)
 
 
@@ -306,4 +306,4 @@ def test_train_and_evaluate_write_names_and_what_was_trained_on(
     assert "scored images trained on" in compare.as_table(runs, {})
     assert cli.main([*argv, "--new-images"]) == 2
     assert cli.main([*argv, "--new-images", f"--out={out}"]) == 2
-    assert "has no image that the run did not" in capsys.readouterr().err
+    assert "has no images that were added" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Readers of the files that an evaluation wrote: `metrics.json` and `images.npz`."""
+"""Read the files of an evaluation, `metrics.json` and `images.npz`, which may be damaged."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +11,9 @@ from fcnjax.evaluation.results import IMAGES_FILE, METRICS_FILE
 from fcnjax.io.json_files import read_json
 from fcnjax.io.numpy_files import TEXTS, read_arrays
 
-LARGEST_METRICS = 40 * 2**20  # bytes: the confusion matrix of 2,000 classes
-_LARGEST_COUNT = 2**53  # pixels; sums of a thousand such counts stay within int64
-_LARGEST_SCORE = 1e15  # a distance in the smallest unit
+MAX_BYTES = 40 * 2**20  # of metrics.json: the confusion matrix of 2,000 classes
+_MAX_COUNT = 2**53  # pixels; sums of a thousand such counts stay within int64
+_MAX_SCORE = 1e15  # a distance
 
 
 def _is_text(value: Any) -> bool:
@@ -21,11 +21,11 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST_COUNT
+    return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
 def _is_score(value: Any) -> bool:
-    return value is None or (type(value) in (int, float) and abs(value) < _LARGEST_SCORE)
+    return value is None or (type(value) in (int, float) and abs(value) < _MAX_SCORE)
 
 
 def _is_interval(value: Any) -> bool:
@@ -47,15 +47,15 @@ def _dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
 
 
-# Key of `metrics.json`: what its value must be, and the words for that.
+# For each key of `metrics.json` a check of its value, and a description of the valid values.
 _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "step": (_is_count, "a whole number"),
-    "class_names": (_list_of(_is_text), "a list of texts"),
+    "class_names": (_list_of(_is_text), "a list of strings"),
     "metrics": (_dict_of(_is_score), "an object of numbers and null"),
     "confusion": (_list_of(_list_of(_is_count)), "rows of counts"),
 }
 _OPTIONAL_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "split": (_is_text, "a text"),
+    "split": (_is_text, "a string"),
     "intervals": (_dict_of(_is_interval), "an object of pairs of numbers"),
     "predicted": (lambda value: isinstance(value, dict), "an object"),
     "left_out": (_is_count, "a whole number"),
@@ -65,44 +65,44 @@ _OPTIONAL_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def read_scores(workdir: str | Path) -> dict[str, Any]:
-    """Reads what `write_results` wrote in a workdir.
+    """Read the `metrics.json` of a workdir.
 
     Returns:
-        The content of `metrics.json`; null is None.
+        Its content, with None for null.
 
     Raises:
-        UserError: It is not there, or is no such file; names the key.
+        UserError: It is missing or damaged; names the key.
     """
     path = Path(workdir) / METRICS_FILE
     if not path.is_file():
         raise UserError(
-            f"{path}: is not there: the run has not ended, or `fcnjax evaluate "
-            f"--workdir={workdir}` is to write it"
+            f"{path}: does not exist; the training has not ended, or run `fcnjax evaluate "
+            f"--workdir={workdir}`"
         )
-    found = read_json(path, LARGEST_METRICS)
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: is not an object with the scores of an evaluation")
+    content = read_json(path, MAX_BYTES)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not an object with the metrics of an evaluation")
     for key, (fits, words) in _FIELDS.items():
-        if key not in found:
+        if key not in content:
             raise UserError(f"{path}: has no {key!r}")
-        if not fits(found[key]):
-            raise UserError(f"{path}: {key!r} is {str(found[key])[:40]}; valid: {words}")
+        if not fits(content[key]):
+            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {words}")
     for key, (fits, words) in _OPTIONAL_FIELDS.items():
-        if key in found and not fits(found[key]):
-            raise UserError(f"{path}: {key!r} is {str(found[key])[:40]}; valid: {words}")
-    classes, rows = len(found["class_names"]), found["confusion"]
+        if key in content and not fits(content[key]):
+            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {words}")
+    classes, rows = len(content["class_names"]), content["confusion"]
     if [len(row) for row in rows] != [classes] * classes:
-        raise UserError(f"{path}: 'confusion' has not a row and a column for each class")
-    if sum(map(sum, rows)) > _LARGEST_COUNT:
-        raise UserError(f"{path}: 'confusion' counts more pixels than {_LARGEST_COUNT}")
-    return found
+        raise UserError(f"{path}: 'confusion' does not have a row and a column for each class")
+    if sum(map(sum, rows)) > _MAX_COUNT:
+        raise UserError(f"{path}: 'confusion' counts more pixels than {_MAX_COUNT}")
+    return content
 
 
 def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
-    """Reads `Results.images` as `write_results` wrote it; None where it is not there.
+    """Read `Results.images` of a workdir; None if there is no `images.npz`.
 
     Raises:
-        UserError: It is no such file.
+        UserError: The file is damaged.
     """
     path = Path(workdir) / IMAGES_FILE
     if not path.is_file():
@@ -110,20 +110,22 @@ def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
     counts = read_arrays(path, {"counts": "i"}).get("counts")
     fits = counts is not None and counts.ndim == 3 and counts.shape[1:] == (3, classes)
     if not fits or not _are_counts(counts):
-        raise UserError(f"{path}: has no counts of {classes} classes; `fcnjax evaluate` writes it")
+        raise UserError(
+            f"{path}: does not contain counts of {classes} classes; `fcnjax evaluate` writes them"
+        )
     return counts.astype(np.int64)
 
 
 def _are_counts(counts: np.ndarray) -> bool:
-    """Return whether no hits are more than the labels or the predictions, `[N, 3, C]`."""
+    """Return whether counts `[N, 3, C]` have no more hits than labels and predictions."""
     hits, others = counts[:, 0], counts[:, 1:]
-    if hits.min(initial=0) < 0 or counts.sum(dtype=np.float64) > _LARGEST_COUNT:
+    if hits.min(initial=0) < 0 or counts.sum(dtype=np.float64) > _MAX_COUNT:
         return False
     return bool((hits[:, None] <= others).all())
 
 
 def read_image_names(workdir: str | Path) -> tuple[str, ...]:
-    """Reads `Results.names` as `write_results` wrote them; () where they are not there.
+    """Read `Results.names` of a workdir; () if it has none.
 
     Raises:
         UserError: The file is damaged.
