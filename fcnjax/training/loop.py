@@ -18,7 +18,6 @@ from fcnjax.data.loading import pipeline
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
-from fcnjax.io.lock_file import lock_workdir
 from fcnjax.io.terminal import print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
@@ -27,7 +26,7 @@ from fcnjax.parallel.mesh import (
     check_height,
     make_mesh,
     needs_sync,
-    prefetch,
+    prefetch_to_devices,
     process_shard,
     replicated,
     state_shardings,
@@ -51,6 +50,7 @@ from fcnjax.training.state import (
 )
 from fcnjax.training.step import make_train_step
 from fcnjax.training.workdir import WRITTEN
+from fcnjax.training.workdir_lock import lock_workdir
 from fcnjax.validate import ERROR, WARNING, quick_check
 
 
@@ -299,14 +299,16 @@ def device_batches(
     if config.data.cache != "device":
         batches = pipeline.train_batches(source, config, start, **place)
         with contextlib.closing(batches):
-            yield from prefetch(batches, mesh)
+            yield from prefetch_to_devices(batches, mesh)
         return
     whole = pipeline.load_all(source, config.data.ignore_label)
     cache = {
         f"{name}s": jax.device_put(whole[name], replicated(mesh)) for name in ("image", "label")
     }
     places = (whole["label"], whole["extent"])
-    for batch in prefetch(pipeline.index_batches(source, config, start, *places, **place), mesh):
+    for batch in prefetch_to_devices(
+        pipeline.index_batches(source, config, start, *places, **place), mesh
+    ):
         yield {**batch, **cache}
 
 
