@@ -1,4 +1,4 @@
-"""`fcnjax evaluate`: score a checkpoint."""
+"""`fcnjax evaluate`: score a checkpoint on labelled images."""
 
 import argparse
 from functools import partial
@@ -6,14 +6,14 @@ from functools import partial
 import jax
 
 from fcnjax import metrics
-from fcnjax.cli.predict_arguments import add_request_arguments, request_of
+from fcnjax.cli.predict_arguments import add_request_arguments, parse_request
 from fcnjax.errors import UserError
 from fcnjax.evaluation.evaluate_model import evaluate_request, write_evaluation
 from fcnjax.evaluation.results import METRICS_FILE
 from fcnjax.parallel.processes import add_host_arguments, distributed_context
 
-# Keys of config.data that say where the images are and what is done where one cannot be read;
-# others would make it another model.
+# Keys of config.data that locate the images and say how errors in them are handled. Other keys
+# belong to the model.
 WHERE = (
     "source",
     "root",
@@ -47,7 +47,7 @@ WHERE = (
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax evaluate`."""
+    """Run `fcnjax evaluate`."""
     args, overrides = _parse(argv)
     with distributed_context(args):
         _evaluate(args, overrides)
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
 
 
 def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
-    request, workdir = request_of(args), args.workdir[0]
+    request, workdir = parse_request(args), args.workdir[0]
     if args.out is None and not request.is_plain:
         raise UserError("--out: give a folder; the workdir has the metrics of a plain prediction")
     evaluation = evaluate_request(
@@ -74,25 +74,24 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The arguments, and words that change keys of the config."""
+    """Return the arguments, and the overrides of config keys."""
     parser = argparse.ArgumentParser(
         prog="fcnjax evaluate",
         description="Score a checkpoint on the images that its run held out; print the table, and "
         "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
-        "report.html. "
-        "--config.data.KEY=VALUE says where other images are, with KEY one of "
-        f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
+        "report.html. --config.data.KEY=VALUE selects other images, with KEY one of "
+        f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE sets the device mesh.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
         "--workdir=runs/b --tta=hflip,vflip --out=scores",
         allow_abbrev=False,
     )
     add_request_arguments(parser, outputs="probabilities")
-    parser.add_argument("--out", metavar="DIR", help="where the files go (the workdir)")
+    parser.add_argument("--out", metavar="DIR", help="output folder (the workdir)")
     parser.add_argument(
         "--new-images",
         action="store_true",
-        help="score the images that were added to the set since the run began, which no split of "
-        "the run has",
+        help="score the images added to the dataset since the run began, which are in none of its "
+        "splits",
     )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
@@ -103,7 +102,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
             )
     if args.out is None and args.new_images:
-        raise UserError("--out: say where the scores of the new images go")
+        raise UserError("--out: is needed for the scores of new images")
     if args.out is None and "://" in args.workdir[0]:
-        raise UserError(f"--out: say where the scores of {args.workdir[0]} go")
+        raise UserError(f"--out: is needed for the scores of {args.workdir[0]}")
     return args, overrides

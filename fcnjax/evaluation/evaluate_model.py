@@ -114,7 +114,7 @@ def evaluate_request(
         saved, step = predictor.model.config, predictor.model.step
         config = saved.copy_and_resolve_references()
         _override(config, overrides, workdirs[0], log)
-        predicted = {key: value for key, value in request.plan.items() if key != "outputs"}
+        predicted = {key: value for key, value in request.options.items() if key != "outputs"}
         predicted["workdirs"] = workdirs
     scored = open_scored(config, saved, workdirs, new_images)
     for note in scored.notes:

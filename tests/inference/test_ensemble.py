@@ -14,7 +14,7 @@ from fcnjax.data.loading.canvas import bucket_canvas, pad_to
 from fcnjax.errors import UserError
 from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.request import Request
-from fcnjax.inference.views import View, enlarge, make_views, undo
+from fcnjax.inference.tta import View, scale_images, make_views, invert_view
 
 ALL_TURNS = [
     View(turns, mirrored) for turns, mirrored in itertools.product(range(4), (False, True))
@@ -38,7 +38,7 @@ def test_a_view_is_undone_exactly(view, image):
     true = np.asarray([seen.shape[:2]], np.int32)
     padded = pad_to(seen.astype(np.float32), (48, 64), np.nan)[None]
     canvas = (64, 48) if view.turns % 2 else (48, 64)
-    back = undo(padded, true, np.asarray([image.shape[:2]], np.int32), view, canvas)
+    back = invert_view(padded, true, np.asarray([image.shape[:2]], np.int32), view, canvas)
     np.testing.assert_array_equal(np.asarray(back)[0, :21, :34], image)
 
 
@@ -61,8 +61,8 @@ def test_a_mirrored_view_names_the_other_side(view):
     found = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
     size = np.asarray([[7, 5] if view.turns % 2 else [5, 7]], np.int32)
     canvas = tuple(size[0].tolist())
-    back = undo(found, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
-    plain = undo(found, np.asarray([[5, 7]], np.int32), size, view, canvas)
+    back = invert_view(found, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
+    plain = invert_view(found, np.asarray([[5, 7]], np.int32), size, view, canvas)
     np.testing.assert_array_equal(back, plain[..., [0, 2, 1]] if view.mirrored else plain)
 
 
@@ -71,8 +71,8 @@ def test_scaling_there_and_back_keeps_a_smooth_picture():
     smooth = (rows / 80 + columns / 60)[None, ..., None]
     size, wanted = np.asarray([[40, 30]], np.int32), np.asarray([[60, 45]], np.int32)
     padded = pad_to(smooth[0], (64, 64), np.nan)[None]
-    large = enlarge(padded, size, wanted, (64, 64))
-    back = undo(large, wanted, size, View(scale=1.5), (48, 48))
+    large = scale_images(padded, size, wanted, (64, 64))
+    back = invert_view(large, wanted, size, View(scale=1.5), (48, 48))
     inner = np.s_[0, 2:38, 2:28, 0]
     np.testing.assert_allclose(np.asarray(back)[inner], smooth[inner], atol=1e-5)
 

@@ -11,7 +11,7 @@ import pytest
 import fcnjax
 from fcnjax import cli
 from fcnjax.inference.media import batches, video
-from fcnjax.inference.media.video import VideoReader
+from fcnjax.inference.media.video_reader import VideoReader
 from fcnjax.io.pictures import overlay
 
 av = pytest.importorskip("av")

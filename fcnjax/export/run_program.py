@@ -1,6 +1,7 @@
-"""Runs an exported model in its own runtime, without fcnjax: `run_file.py FORMAT FOLDER IN OUT`.
+"""Script that runs an exported model in its own runtime, without importing fcnjax.
 
-IN is an .npz of images `[B, H, W, C]`; OUT gets `NAME/mask` and `NAME/probabilities` for each.
+`run_program.py FORMAT FOLDER IN OUT`: IN is an .npz file of batches of images `[B, H, W, C]`. OUT
+gets `NAME/mask` and `NAME/probabilities` for each.
 """
 
 import sys
@@ -64,7 +65,7 @@ RUNTIMES = {"stablehlo": _stablehlo, "savedmodel": _savedmodel, "tflite": _tflit
 
 
 def main(format_name: str, folder: str, inputs: str, outputs: str) -> None:
-    """Runs all images of IN."""
+    """Run the model on all batches."""
     run, results = RUNTIMES[format_name](Path(folder)), {}
     with np.load(inputs) as images:
         for name in images.files:

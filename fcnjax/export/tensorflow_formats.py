@@ -1,4 +1,4 @@
-"""What TensorFlow makes of a program: SavedModel and, of given sizes, TFLite."""
+"""SavedModel, and TFLite of fixed sizes, by TensorFlow."""
 
 import contextlib
 import os
@@ -9,31 +9,32 @@ from types import ModuleType
 from typing import Any
 
 from fcnjax.errors import UserError
-from fcnjax.export.program import Program, Source, make_program, of_any_size
+from fcnjax.export.program import ExportSource, Program, make_program, with_symbolic_sizes
 from fcnjax.export.stablehlo import PLATFORMS
 
 SAVED_MODEL = "saved_model"
 
 
-def write_saved_model(source: Source, folder: Path) -> None:
-    """Writes `saved_model/`, whose `serving_default` takes `image [B, H, W, C]` of any size.
+def write_saved_model(source: ExportSource, folder: Path) -> None:
+    """Write `saved_model/`, whose `serving_default` takes `image [B, H, W, C]` of any size.
 
     Raises:
         UserError: TensorFlow is not installed.
     """
     with _tensorflow("savedmodel") as tf:
-        program = of_any_size(make_program(source, "any"))
-        module = _signature(tf, program, source, (None, None, None), PLATFORMS)
+        program = with_symbolic_sizes(make_program(source, "any"))
+        module = _make_module(tf, program, source, (None, None, None), PLATFORMS)
         tf.saved_model.save(module, folder / SAVED_MODEL, {"serving_default": module.run})
 
 
-def write_tflite(source: Source, folder: Path, *, int8: bool = False) -> None:
-    """Writes `model_HxW.tflite` for each size, of one image.
+def write_tflite(source: ExportSource, folder: Path, *, int8: bool = False) -> None:
+    """Write `model_HxW.tflite` for each size, for a batch of one image.
 
     Args:
         source: The model.
-        folder: Where they go.
-        int8: Whether weights are stored in 8 bits, and what they meet is put in 8 bits as it comes.
+        folder: The output folder.
+        int8: Whether to use dynamic-range quantization: weights in 8 bits, and activations
+            quantized at run time.
 
     Raises:
         UserError: TensorFlow is not installed, or refuses the model.
@@ -41,25 +42,25 @@ def write_tflite(source: Source, folder: Path, *, int8: bool = False) -> None:
     with _tensorflow("tflite") as tf:
         program = make_program(source, "tflite")
         for height, width in source.sizes:
-            module = _signature(tf, program, source, (1, height, width), ("cpu",))
+            module = _make_module(tf, program, source, (1, height, width), ("cpu",))
             concrete = module.run.get_concrete_function()
             converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
             if int8:
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             try:
                 content = converter.convert()
-            except Exception as error:  # it has a kind of its own, in a module that is private
-                said = (str(error).strip() or type(error).__name__).splitlines()[0]
-                raise UserError(f"--format: TensorFlow refuses the model: {said}") from error
+            except Exception as error:  # ConverterError, which is in a private module
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise UserError(f"--format: TensorFlow refuses the model: {reason}") from error
             (folder / f"model_{height}x{width}.tflite").write_bytes(content)
 
 
 @contextlib.contextmanager
 def _tensorflow(format_name: str) -> Iterator[ModuleType]:
-    """TensorFlow, while what its C++ says of devices it does not find is kept off the terminal."""
+    """Yield TensorFlow, and hide what its C++ code prints about missing devices."""
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
+    with tempfile.TemporaryFile() as output:
+        os.dup2(output.fileno(), 2)
         try:
             import tensorflow as tf
 
@@ -73,19 +74,19 @@ def _tensorflow(format_name: str) -> Iterator[ModuleType]:
             os.close(stderr)
 
 
-def _signature(
+def _make_module(
     tf: ModuleType,
     program: Program,
-    source: Source,
+    source: ExportSource,
     sizes: tuple[int | None, int | None, int | None],
     platforms: tuple[str, ...],
 ) -> Any:
-    """A `tf.Module` whose `run(image)` is the program, for this batch, height and width."""
+    """Return a `tf.Module` whose `run(image)` is the program for this batch, height and width."""
     from jax.experimental import jax2tf
 
     names = zip(("batch", "height", "width"), sizes, strict=True)
     shape = ", ".join(name if size is None else str(size) for name, size in names)
-    # Without gradients, which symbolic sizes do not have.
+    # Without gradients, which symbolic sizes do not support.
     converted = jax2tf.convert(
         lambda image: program(image),
         polymorphic_shapes=[f"({shape}, _)"],

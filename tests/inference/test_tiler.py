@@ -12,10 +12,10 @@ from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.inference.outputs import rasters
-from fcnjax.inference.outputs.partial import Layer, partial_rows
+from fcnjax.inference.outputs.row_store import Layer, open_row_store
 from fcnjax.inference.tiling import large, overlap
 from fcnjax.inference.tiling import predictor as tiled
-from fcnjax.inference.tiling.overlap import Reach, parse_tile, plan_tiles, reach_of
+from fcnjax.inference.tiling.plan import ReceptiveField, parse_tile, plan_tiles, measure_receptive_field
 
 rasterio = pytest.importorskip("rasterio")
 
@@ -211,7 +211,7 @@ def test_small_blocks_follow_what_is_kept(tmp_path):
     blocks = [np.full((2, 3), value, np.uint8) for value in (1, 2, 3)]
 
     def killed_after_a_block():
-        with partial_rows(folder, {}, 3, layers) as partial:
+        with open_row_store(folder, {}, 3, layers) as partial:
             partial.append({"mask": blocks[0]})
             raise Killed
 
@@ -219,14 +219,14 @@ def test_small_blocks_follow_what_is_kept(tmp_path):
         killed_after_a_block()
     with (folder / "mask").open("ab") as file:
         file.write(b"half a block")
-    with partial_rows(folder, {}, 3, layers) as partial:
+    with open_row_store(folder, {}, 3, layers) as partial:
         for block in blocks[1:]:
             partial.append({"mask": block})
         np.testing.assert_array_equal(partial.whole("mask"), np.concatenate(blocks))
 
 
 def append_and_die(folder, blocks):
-    with contextlib.suppress(Killed), partial_rows(folder, {}, 3, {"mask": Layer("uint8")}) as part:
+    with contextlib.suppress(Killed), open_row_store(folder, {}, 3, {"mask": Layer("uint8")}) as part:
         for block in blocks:
             part.append({"mask": block})
         raise Killed
@@ -250,7 +250,7 @@ def test_blocks_are_kept_up_to_the_first_that_is_damaged(tmp_path, name, old, ne
     content = (folder / name).read_bytes()
     assert old in content
     (folder / name).write_bytes(content.replace(old, new))
-    with partial_rows(folder, {}, 3, layers) as partial:
+    with open_row_store(folder, {}, 3, layers) as partial:
         assert partial.done == kept
         for block in blocks[kept // 2 :]:
             partial.append({"mask": block})
@@ -263,7 +263,7 @@ def test_a_link_among_the_blocks_is_refused(tmp_path):
     append_and_die(folder, [np.ones((1, 3), np.uint8)])
     (folder / "mask").unlink()
     (folder / "mask").symlink_to(other)
-    opened = partial_rows(folder, {}, 3, {"mask": Layer("uint8")})
+    opened = open_row_store(folder, {}, 3, {"mask": Layer("uint8")})
     with pytest.raises(UserError, match="mask: is no regular file"), opened:
         pass
     assert other.read_text() == "mine"
@@ -276,7 +276,7 @@ def test_a_damaged_raster_leaves_no_folder(once, tmp_path, monkeypatch, capsys):
     def fails(self, window):
         calls.append(window)
         if len(calls) > 3:
-            raise rasters.Unreadable("land.tif: is damaged")
+            raise rasters.RasterReadError("land.tif: is damaged")
         return read(self, window)
 
     monkeypatch.setattr(rasters.RasterWindows, "read", fails)
@@ -315,8 +315,8 @@ def test_all_tiles_of_an_image_are_one_program_or_two(workdir, picture, tmp_path
 
     options = (f"--out={tmp_path}", "--tile=80x80", "--overlap=16")
     with monkeypatch.context() as patch:
-        patch.setattr(overlap, "reach_of", None)
-        patch.setattr(tiled, "reach_of", lambda *args: Reach(26, 4))
+        patch.setattr(overlap, "measure_receptive_field", None)
+        patch.setattr(tiled, "measure_receptive_field", lambda *args: ReceptiveField(26, 4))
         patch.setattr(Segmenter, "__call__", counted)
         assert predict(picture, f"--workdir={workdir}", *options) == 0
     # Whole tiles, and those that reach over the edge; weights are folded by a trace of their own.
@@ -335,15 +335,15 @@ def test_a_rasters_mask_as_polygons(of_bands, tmp_path):
 
 
 def test_overlap_is_chosen_by_the_field():
-    reach = Reach(50, 8)
+    reach = ReceptiveField(50, 8)
     plan = plan_tiles((3000, 3000), reach, 3, 64)
     assert plan.rows.margin == 50
     assert plan.rows.overlap == 1024 - (1024 - 100) // 8 * 8
     assert "as without tiles" in plan.words
-    whole = plan_tiles((3000, 3000), Reach(None, 32), 3, 64)
+    whole = plan_tiles((3000, 3000), ReceptiveField(None, 32), 3, 64)
     assert (whole.rows.overlap, whole.rows.margin) == (256, 0)
     assert "sees the whole image" in whole.words
-    large_field = plan_tiles((3000, 3000), Reach(300, 32), 3, 64)
+    large_field = plan_tiles((3000, 3000), ReceptiveField(300, 32), 3, 64)
     assert (large_field.rows.overlap, large_field.rows.margin) == (256, 0)
     assert "600 pixels, is more than half" in large_field.words
     # One axis alone makes it a quarter of both.
@@ -354,21 +354,21 @@ def test_overlap_is_chosen_by_the_field():
 
 
 def test_tiles_are_less_high_where_rows_would_take_much():
-    plan = plan_tiles((30_000, 30_000), Reach(30, 32), 19, 64)
+    plan = plan_tiles((30_000, 30_000), ReceptiveField(30, 32), 19, 64)
     assert (plan.rows.tile, plan.columns.tile) == (256, 1024)
-    assert plan_tiles((30_000, 30_000), Reach(30, 32), 2, 64).rows.tile == 1024
+    assert plan_tiles((30_000, 30_000), ReceptiveField(30, 32), 2, 64).rows.tile == 1024
     # One tile holds a small image, padded as any other.
-    small = plan_tiles((30, 700), Reach(30, 32), 2, 64)
+    small = plan_tiles((30, 700), ReceptiveField(30, 32), 2, 64)
     assert (small.rows.tile, small.count) == (64, 1)
 
 
 def test_a_models_reach_by_its_trace(shapes, tiny_options):
     config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
-    assert reach_of(config) == Reach(26, 4)
-    assert reach_of(config, scale=0.5) == Reach(52, 4)
+    assert measure_receptive_field(config) == ReceptiveField(26, 4)
+    assert measure_receptive_field(config, scale=0.5) == ReceptiveField(52, 4)
     options = ["--config.data.class_names=a,b", "--config.model.decoder=pspnet"]
     config = load_config(f"folder:root={shapes},encoder=resnet18", options)
-    assert reach_of(config) == Reach(None, 32)
+    assert measure_receptive_field(config) == ReceptiveField(None, 32)
 
 
 @pytest.mark.parametrize("text", ["512", "512x", "0x512", "8x512", "ax512", "-64x64", "64x64x3"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.inference.tiling.tiles import BLENDS, RowBlend, axis_weights, disagreement, plan_axis
+from fcnjax.inference.tiling.blend import BLENDS, RowBlender, axis_weights, disagreement, plan_axis
 
 
 def test_an_axis_by_hand():
@@ -86,7 +86,7 @@ def test_disagreement_by_hand():
 
 def blended(image, rows, columns, blend, noise, top=0, block=16):
     """The blocks from `top` on; each tile says what is in the image, and noise of its own."""
-    held = RowBlend(rows, columns, image.shape[-1], blend, block, top)
+    held = RowBlender(rows, columns, image.shape[-1], blend, block, top)
     blocks = []
     for row in range(rows.first_for(top), len(rows.starts)):
         for column in range(len(columns.starts)):
@@ -126,7 +126,7 @@ def test_a_restart_at_any_block_gives_the_same_bits():
 
 def test_pixels_without_data_are_told_and_tiles_of_them_left_out():
     rows, columns = plan_axis(20, 20, 4, 4), plan_axis(36, 20, 4, 4)
-    held = RowBlend(rows, columns, 2, "linear", 16)
+    held = RowBlender(rows, columns, 2, "linear", 16)
     valid = np.zeros((20, 20), bool)
     valid[:, :5] = True
     held.add(0, 0, valid, np.full((20, 20, 2), 0.5, np.float32))

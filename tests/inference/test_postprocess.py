@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.inference.postprocess import classes_by_threshold, confidence, entropy, parse_thresholds
+from fcnjax.inference.postprocess import apply_thresholds, confidence, entropy, parse_thresholds
 
 NAMES = ("ground", "disc", "bar")
 
@@ -15,24 +15,24 @@ def pixels(*rows):
 
 def test_a_class_is_given_from_its_threshold_on():
     two = pixels([0.7, 0.3], [0.71, 0.29], [0.2, 0.8])
-    assert classes_by_threshold(two, {1: 0.3}).tolist() == [[1, 0, 1]]
+    assert apply_thresholds(two, {1: 0.3}).tolist() == [[1, 0, 1]]
     # Where it does not reach it, the most probable other one is given, though it is less probable.
-    assert classes_by_threshold(two, {1: 0.9}).tolist() == [[0, 0, 0]]
+    assert apply_thresholds(two, {1: 0.9}).tolist() == [[0, 0, 0]]
 
 
 def test_of_several_that_reach_theirs_the_one_that_exceeds_it_most_is_given():
     found = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2], [0.4, 0.35, 0.25])
-    assert classes_by_threshold(found, {1: 0.4, 2: 0.2}).tolist() == [[2, 2, 2]]
-    assert classes_by_threshold(found, {1: 0.3, 2: 0.3}).tolist() == [[1, 0, 1]]
+    assert apply_thresholds(found, {1: 0.4, 2: 0.2}).tolist() == [[2, 2, 2]]
+    assert apply_thresholds(found, {1: 0.3, 2: 0.3}).tolist() == [[1, 0, 1]]
     # All have one and none is reached: the nearest.
-    assert classes_by_threshold(found, {0: 1, 1: 1, 2: 1}).tolist() == [[1, 0, 0]]
+    assert apply_thresholds(found, {0: 1, 1: 1, 2: 1}).tolist() == [[1, 0, 0]]
 
 
 def test_a_threshold_of_a_half_changes_nothing_between_two_classes():
     rng = np.random.default_rng(0)
     vessel = rng.uniform(size=(20, 30)).astype(np.float32)
     both = np.stack([1 - vessel, vessel], -1)
-    np.testing.assert_array_equal(classes_by_threshold(both, {1: 0.5}), both.argmax(-1))
+    np.testing.assert_array_equal(apply_thresholds(both, {1: 0.5}), both.argmax(-1))
 
 
 def test_confidence_is_of_the_class_that_was_given():

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from fcnjax import cli
-from fcnjax.inference.identity import find_weights
-from fcnjax.inference.outputs.manifest import Journal, Results
+from fcnjax.inference.identity import identify_weights
+from fcnjax.inference.outputs.manifest import Journal, RecordIndex
 from fcnjax.inference.request import Request
 from fcnjax.inference.runners import local as label
-from fcnjax.inference.runners.worker import Job, Labeller
+from fcnjax.inference.runners.worker import Job, PredictionWorker
 
 pa = pytest.importorskip("pyarrow")
 
@@ -53,7 +53,7 @@ def table(photos, **contents):
 
 
 def records(out):
-    Results(out, 6).write()
+    RecordIndex(out, 6).write()
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
 
@@ -64,10 +64,10 @@ def test_masks_are_the_plain_commands_byte_for_byte(workdir, photos, tmp_path):
     assert cli.main([*argv, f"--out={tmp_path / 'plain'}"]) == 0
     (photos / "p3.png").unlink()  # its record holds it
     request = Request(((str(workdir), 10),), outputs=("mask", "overlay", "probabilities"))
-    labeller = Labeller(job(workdir, tmp_path / "out", request=request))
+    worker = PredictionWorker(job(workdir, tmp_path / "out", request=request))
     # The model stays for one table after another.
     for part in (table(photos, p3=content)[:4], table(photos)[4:]):
-        found = labeller(part)
+        found = worker(part)
         assert found == {"labelled": [len(part)], "failed": [0], "fatal": [""]}
     lines = records(tmp_path / "out")
     assert [line["size"] for line in lines] == [[15 + i, 17] for i in range(6)]
@@ -84,8 +84,8 @@ def test_bad_images_are_recorded_and_leave_no_files(workdir, photos, tmp_path, m
     (photos / "p2.png").write_text("a text")
     Image.new("RGB", (40, 30)).save(photos / "p3.png")
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "")
-    labeller = Labeller(job(workdir, tmp_path / "out", most_pixels="1000"))
-    assert labeller(table(photos)) == {"labelled": [2], "failed": [4], "fatal": [""]}
+    worker = PredictionWorker(job(workdir, tmp_path / "out", most_pixels="1000"))
+    assert worker(table(photos)) == {"labelled": [2], "failed": [4], "fatal": [""]}
     lines = records(tmp_path / "out")
     for i, words in enumerate(("no such file", "cannot be read", "cannot be read", "is 40x30")):
         assert lines[i]["status"] == "failed"
@@ -101,8 +101,8 @@ def test_bad_images_are_recorded_and_leave_no_files(workdir, photos, tmp_path, m
 def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
     workdir, photos, tmp_path, monkeypatch
 ):
-    labeller = Labeller(job(workdir, tmp_path / "out"))
-    model, words = labeller._predictor.model, ["RESOURCE_EXHAUSTED: out of memory"]
+    worker = PredictionWorker(job(workdir, tmp_path / "out"))
+    model, words = worker._predictor.model, ["RESOURCE_EXHAUSTED: out of memory"]
 
     class Failing:
         config, palette, class_names = model.config, model.palette, model.class_names
@@ -113,27 +113,27 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
                 raise jax.errors.JaxRuntimeError(words[0])
             return model(image, **options)
 
-    labeller._predictor.model = Failing()
-    assert labeller(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
+    worker._predictor.model = Failing()
+    assert worker(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
     assert records(tmp_path / "out")[2]["error"].endswith(
         "p2.png: is 17x17, which does not fit the device's memory"
     )
     words[0] = "INTERNAL: the device is lost"
     with pytest.raises(jax.errors.JaxRuntimeError, match="is lost"):
-        labeller(table(photos))
+        worker(table(photos))
 
 
 def test_what_ends_a_run_is_returned(workdir, photos, tmp_path, monkeypatch):
-    bad = Labeller(job(tmp_path / "nowhere", tmp_path / "out"))(table(photos))
+    bad = PredictionWorker(job(tmp_path / "nowhere", tmp_path / "out"))(table(photos))
     assert "nowhere is not a workdir" in bad["fatal"][0]
 
     def no_space(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fcnjax.inference.outputs.table.overlay", no_space)
-    bad = Labeller(job(workdir, tmp_path / "out"))(table(photos))
+    monkeypatch.setattr("fcnjax.inference.outputs.image_outputs.overlay", no_space)
+    bad = PredictionWorker(job(workdir, tmp_path / "out"))(table(photos))
     assert bad["fatal"][0].endswith("_overlay.png: cannot be written: No space left on device")
-    assert not Results(tmp_path / "out", 6).found.any()
+    assert not RecordIndex(tmp_path / "out", 6).found.any()
 
 
 def test_who_stands_for_a_process_that_died_does_what_is_left(
@@ -145,8 +145,8 @@ def test_who_stands_for_a_process_that_died_does_what_is_left(
         dead = Journal(tmp_path / "out", "s")
         for index in indexes:
             dead.begin(index)
-    labeller = Labeller(job(workdir, tmp_path / "first"))
-    assert labeller(table(photos)[:1])["labelled"] == [1]
+    worker = PredictionWorker(job(workdir, tmp_path / "first"))
+    assert worker(table(photos)[:1])["labelled"] == [1]
     (part,) = (tmp_path / "first" / "manifest.parts").iterdir()
     part.rename(tmp_path / "out" / "manifest.parts" / part.name)
     together = []
@@ -158,19 +158,19 @@ def test_who_stands_for_a_process_that_died_does_what_is_left(
         return real(predictor, items, *args)
 
     monkeypatch.setattr("fcnjax.inference.runners.worker.label_images", noted)
-    labeller = Labeller(job(workdir, tmp_path / "out"))
-    assert labeller(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
+    worker = PredictionWorker(job(workdir, tmp_path / "out"))
+    assert worker(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
     assert together == [["p1"], ["p3", "p4", "p5"]]
     assert "given up: the process that read it died" in records(tmp_path / "out")[2]["error"]
     # Of a run that was killed and started again, none is suspected.
-    other = Labeller(job(workdir, tmp_path / "out", session="t"))
+    other = PredictionWorker(job(workdir, tmp_path / "out", session="t"))
     assert not other._begun
 
 
 def test_weights_are_known_without_loading_them(workdir, tmp_path):
-    best, latest = (find_weights(str(workdir), step, None) for step in ("best", "latest"))
+    best, latest = (identify_weights(str(workdir), step, None) for step in ("best", "latest"))
     assert (best["step"], latest["step"]) == (10, 20)
     assert best["sha256"] != latest["sha256"]
-    assert best == find_weights(str(workdir), 10, "float32")
+    assert best == identify_weights(str(workdir), 10, "float32")
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'model'}"]) == 0
-    assert find_weights(str(tmp_path / "model"), "best", None)["sha256"] != best["sha256"]
+    assert identify_weights(str(tmp_path / "model"), "best", None)["sha256"] != best["sha256"]
