@@ -152,9 +152,9 @@ def _override(
     for word in overrides:
         override(config, word)
     data = config.data
-    if len(data.mask_values) != len(data.class_names):
+    if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(
-            f"--config.data.mask_values: has {len(data.mask_values)} values, and the model "
+            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and the model "
             f"has {len(data.class_names)} classes"
         )
     # Sample datasets are fetched by their names.
@@ -163,12 +163,12 @@ def _override(
             f"--config.data.root: {workdir} names no images to score; give their folder, or "
             "--config.data.name for the sources hf and tfds"
         )
-    key = "--config.data.group_by"
+    key = "--config.data.split.group_by"
     is_overridden = any(word.startswith(f"{key}=") for word in overrides)
     # A regular expression from someone else could take hours to match.
-    if data.group_by and is_published(workdir) and not is_overridden:
+    if data.split.group_by and is_published(workdir) and not is_overridden:
         raise UserError(
-            f"{key}: {workdir} groups images by the regular expression {data.group_by!r}; give "
+            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; give "
             "this option, with the same expression or another one"
         )
     locations = list(filter(None, (data.root, data.name, data.annotations)))

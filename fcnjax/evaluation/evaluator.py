@@ -36,7 +36,7 @@ class Evaluator:
     def __call__(self, variables: dict[str, Any]) -> Results:
         """Return the exact counts over all images, independent of batches and devices.
 
-        With `config.data.on_error=skip`, unreadable examples are left out, with a warning.
+        With `config.data.loading.on_error=skip`, unreadable examples are left out, with a warning.
         """
         variables = self._fold(gathered(variables, self._mesh))
         accumulator = Accumulator(self._config, len(self._source))

@@ -157,7 +157,7 @@ def write_results(
         out / METRICS_FILE,
         {
             "step": step,
-            "split": config.data.eval_split,
+            "split": config.data.split.eval,
             **({"predicted": dict(predicted)} if predicted else {}),
             "class_names": results.class_names,
             "metrics": results.summary,

@@ -16,8 +16,15 @@ from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import SET_PLACES
 
 # Keys of config.data that change which images are held out.
-SPLIT_KEYS = ("source", "split_by", "eval_split", "eval_fraction", "split_seed", "folds", "fold")
-SPLIT_KEYS += ("group_by", "window", "axis")
+SPLIT_KEYS = (
+    "source",
+    *(
+        f"split.{key}"
+        for key in ("by", "eval", "eval_fraction", "seed", "folds", "fold", "group_by")
+    ),
+    "geotiff.window",
+    "nifti.axis",
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +136,7 @@ def _reopen(
         root = config.data.root or config.data.name or config.data.source
         note = (
             f"{root}: is not the dataset of the run ({stored.root}); its part "
-            f"{config.data.eval_split!r} is scored, as the config splits it"
+            f"{config.data.split.eval!r} is scored, as the config splits it"
         )
         return None, [note]
     note = f"{opened.stored.root}: the images that the run held out are scored"

@@ -17,11 +17,11 @@ def device_batches(
 ) -> Iterator[dict[str, jax.Array]]:
     """Yield training batches on the devices, from global batch `start` on.
 
-    With `config.data.cache=device` a batch holds the indices of its examples and the whole dataset,
+    With `config.data.loading.cache=device` a batch holds the indices of its examples and the whole dataset,
     which is copied to every device once.
     """
     shard = process_shard(mesh)
-    if config.data.cache != "device":
+    if config.data.loading.cache != "device":
         batches = pipeline.train_batches(source, config, start, **shard)
         with contextlib.closing(batches):
             yield from prefetch_to_devices(batches, mesh)

@@ -41,7 +41,7 @@ class PreparedRun:
         workdir: Its folder.
         config: Its resolved config.
         requested: The config before it was resolved.
-        sets: Its dataset and those of `config.data.mix`.
+        sets: Its dataset and those of `config.data.sampling.mix`.
         notes: Lines about them for the user.
         is_new: Whether the run has not started before.
     """
@@ -125,10 +125,10 @@ def _resumed_run(
     config: ConfigDict, workdir: Path, requested: ConfigDict, split: Split
 ) -> PreparedRun:
     resolved = resumed_config(config, requested, load_saved_config(workdir), workdir)
-    if len(split) != 1 + len(resolved.data.mix):
+    if len(split) != 1 + len(resolved.data.sampling.mix):
         raise UserError(
-            f"{workdir}: contains a split of {len(split)} datasets, and its config.data.mix has "
-            f"{len(resolved.data.mix)} beside the run's own"
+            f"{workdir}: contains a split of {len(split)} datasets, and its config.data.sampling.mix has "
+            f"{len(resolved.data.sampling.mix)} beside the run's own"
         )
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
     sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
@@ -145,7 +145,7 @@ def _resumed_run(
         )
     new_requested = requested.copy_and_resolve_references()
     for key in PLACES:
-        _set(new_requested, key, flatten(config)[key])
+        new_requested.update_from_flattened_dict({key: flatten(config)[key]})
     return PreparedRun(workdir, resolved, new_requested, sets, notes, False)
 
 
@@ -186,17 +186,17 @@ def resumed_config(
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
     weights, weights_before = (
-        [weight for _, weight in values["data.mix"]] for values in (now, resolved_before)
+        [weight for _, weight in values["data.sampling.mix"]] for values in (now, resolved_before)
     )
     if weights != weights_before:
-        wrong.append("data.mix")
+        wrong.append("data.sampling.mix")
     if wrong:
         key = wrong[0]
         raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
     resolved = saved.copy_and_resolve_references()
     for key, value in now.items():
-        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.mix"):
-            _set(resolved, key, value)
+        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.sampling.mix"):
+            resolved.update_from_flattened_dict({key: value})
     return _with_data_paths(resolved, now, before)
 
 
@@ -240,21 +240,16 @@ def _is_same_path(requested: str, resolved: str) -> bool:
 def _mixed_configs(
     config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
 ) -> list[ConfigDict]:
-    """Return the resolved configs of the datasets of `config.data.mix` as the run stored them."""
+    """Return the resolved configs of the datasets of `config.data.sampling.mix` as the run stored them."""
     configs = []
-    for (spec, _), dataset in zip(config.data.mix, stored, strict=True):
+    for (spec, _), dataset in zip(config.data.sampling.mix, stored, strict=True):
         mixed = default_config()
         mixed.data = dataset.data
         mixed = data.mixed_config(mixed, config)
         if spec != dataset.spec:
             now, before = load_config(spec), load_config(dataset.spec)
             if differences(now, before, PLACES):
-                raise config_mismatch(workdir, "data.mix", dataset.spec, spec, [])
+                raise config_mismatch(workdir, "data.sampling.mix", dataset.spec, spec, [])
             mixed = _with_data_paths(mixed, flatten(now), flatten(before))
         configs.append(mixed)
     return configs
-
-
-def _set(config: ConfigDict, key: str, value: Any) -> None:
-    section, _, leaf = key.partition(".")
-    config[section][leaf] = value

@@ -90,7 +90,7 @@ def make_train_step(
 
 def _batch_shardings(config: ConfigDict, mesh: Mesh) -> dict[str, jax.sharding.Sharding]:
     """Return the sharding of each array of a training batch."""
-    on_device = config.data.cache == "device"
+    on_device = config.data.loading.cache == "device"
     names = ("row", "corner", *CACHE_KEYS) if on_device else ("image", "label")
     shardings = dict.fromkeys((*names, "bounds", "valid"), batch_sharding(mesh))
     return shardings | {name: replicated(mesh) for name in CACHE_KEYS if on_device}

@@ -14,7 +14,7 @@ from fcnjax.data.loading.canvas import bucket_canvas, pad_to
 from fcnjax.errors import UserError
 from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.request import Request
-from fcnjax.inference.tta import View, scale_images, make_views, invert_view
+from fcnjax.inference.tta import View, invert_view, make_views, scale_images
 
 ALL_TURNS = [
     View(turns, mirrored) for turns, mirrored in itertools.product(range(4), (False, True))

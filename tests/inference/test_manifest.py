@@ -12,8 +12,8 @@ from fcnjax.inference.outputs import manifest
 from fcnjax.inference.outputs.manifest import (
     Journal,
     RecordIndex,
-    read_session,
     claim_folder,
+    read_session,
     remove_temporaries,
 )
 from fcnjax.inference.runners.local import InputItem, ItemResult

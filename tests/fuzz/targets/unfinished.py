@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fcnjax.inference.outputs.manifest import Journal, RecordIndex, read_session, claim_folder
+from fcnjax.inference.outputs.manifest import Journal, RecordIndex, claim_folder, read_session
 from fcnjax.inference.outputs.row_store import Layer, open_row_store
 from fcnjax.inference.runners.local import InputItem, ItemResult
 from tests.fuzz.mutations import BYTES, JSON, TEXT
