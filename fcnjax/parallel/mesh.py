@@ -1,7 +1,6 @@
 """The device mesh, and how batches and states lie on it."""
 
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
+from fcnjax.io.prefetch import look_ahead
 
 # Examples of a batch lie on `data` and `fsdp`; parameters and what the optimizer keeps of them are
 # divided over `fsdp`; the height of images and features over `spatial`.
@@ -148,14 +148,12 @@ def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]
     }
 
 
-def prefetch(batches: Iterable[dict], mesh: Mesh, ahead: int = 2) -> Iterator[dict[str, Any]]:
-    """Yields the batches as device arrays, starting the transfer of `ahead` of them early."""
-    queue = deque()
-    for batch in batches:
-        queue.append(to_devices(batch, mesh))
-        if len(queue) > ahead:
-            yield queue.popleft()
-    yield from queue
+def prefetch_to_devices(
+    batches: Iterable[dict], mesh: Mesh, ahead: int = 2
+) -> Iterator[dict[str, Any]]:
+    """Yield the batches as device arrays, and start the transfer of `ahead` later ones."""
+    # Transfers are asynchronous, so that no thread is needed.
+    return look_ahead((to_devices(batch, mesh) for batch in batches), ahead)
 
 
 def needs_sync(mesh: Mesh) -> bool:

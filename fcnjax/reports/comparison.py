@@ -15,8 +15,8 @@ from fcnjax.evaluation import read_image_counts, read_image_names, read_scores
 from fcnjax.metrics import differences, lower_is_better, number
 from fcnjax.reports.charts import line_chart
 from fcnjax.reports.page import between, chart_card, page
-from fcnjax.training.metric_writer import EVAL, read_metrics
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers import EVAL_PREFIX, read_metrics
 
 FIRST = ("mean_iou", "mean_dice", "pixel_accuracy")
 # By score, a value a run: the difference to the first run, and between what it lies.
@@ -282,10 +282,10 @@ def _curves(runs: Sequence[Run]) -> str:
     classes = runs[0].config.data.class_names
     scores = [f"dice/{classes[1]}", "mean_iou"] if len(classes) == 2 else ["mean_iou", "mean_dice"]
     cards = ""
-    for name in ("loss", *(EVAL + score for score in scores), "lr"):
+    for name in ("loss", *(EVAL_PREFIX + score for score in scores), "lr"):
         lines = {
             run.name: [(line["step"], line[name]) for line in run.lines if name in line]
             for run in runs
         }
-        cards += chart_card(name.removeprefix(EVAL), list(lines), line_chart(lines))
+        cards += chart_card(name.removeprefix(EVAL_PREFIX), list(lines), line_chart(lines))
     return f'<h2>Learning curves</h2><div class="charts">{cards}</div>' if cards else ""

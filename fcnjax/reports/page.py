@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from fcnjax.metrics import percent
 from fcnjax.reports.charts import MOST_SERIES
-from fcnjax.training.metric_writer import EVAL
+from fcnjax.training.writers import EVAL_PREFIX
 
 _STYLE = """
 :root{--page:#f6f7f9;--card:#fff;--text:#1b1f27;--soft:#667085;--line:#e3e6ec;--heat:37,99,235;
@@ -78,7 +78,7 @@ def chart_card(title: str, names: Sequence[str], chart: str) -> str:
 
 def line_legend(names: Sequence[str]) -> str:
     """The names of the lines of a chart, with their colours."""
-    shown = (name.removeprefix(EVAL).removeprefix("loss/") for name in names[:MOST_SERIES])
+    shown = (name.removeprefix(EVAL_PREFIX).removeprefix("loss/") for name in names[:MOST_SERIES])
     entries = (
         f'<span><i class="c{index % 8}"></i>{html.escape(name)}</span>'
         for index, name in enumerate(shown)

@@ -19,7 +19,7 @@ from fcnjax.io.atomic_files import write_text
 from fcnjax.metrics import EXTRA, PER_CLASS, compute, confusion_matrix, flat, number, percent
 from fcnjax.reports.charts import line_chart
 from fcnjax.reports.page import between, chart_card, page, swatch
-from fcnjax.training.metric_writer import EVAL, read_metrics
+from fcnjax.training.writers import EVAL_PREFIX, read_metrics
 
 REPORT_FILE = "report.html"
 LONGEST_SIDE = 700  # pixels of a picture in the report
@@ -123,7 +123,7 @@ def _curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> str:
         scores = [f"dice/{names[1]}", f"iou/{names[1]}", "mean_iou", "pixel_accuracy"]
     groups = {
         "Training loss": [name for name in series if name.split("/")[0] == "loss"],
-        "Held-out scores": [EVAL + name for name in scores if EVAL + name in series],
+        "Held-out scores": [EVAL_PREFIX + name for name in scores if EVAL_PREFIX + name in series],
         "Learning rate": [name for name in series if name == "lr"],
     }
     shown = "".join(

@@ -353,7 +353,7 @@ def test_a_workdir_that_does_not_say_its_type_is_read_as_before(workdirs, tmp_pa
     config.data.pixel_type = None
     save_config(tmp_path / "old", config)
     model = fcnjax.load(tmp_path / "old")
-    assert "does not say on which pixel type it was trained" in capsys.readouterr().err
+    assert "does not record the pixel type that it was trained on" in capsys.readouterr().err
     assert model.read(np.zeros((4, 4, 3), np.uint8)).dtype == np.uint8
     with pytest.raises(UserError, match=r"type int16; valid: uint8, uint16, or float in 0..1"):
         model(np.zeros((4, 4, 3), np.int16))

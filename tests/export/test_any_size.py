@@ -9,7 +9,7 @@ import pytest
 from jax import export
 from small_models import PAIRS, make, variables_of
 
-from fcnjax.export.program import of_any_size
+from fcnjax.export.program import with_symbolic_sizes
 from fcnjax.models import Platform, compile_for
 
 SHAPES = ((2, 33, 65), (1, 5, 7), (3, 64, 32))
@@ -27,7 +27,7 @@ def test_symbols_give_what_each_shape_gives(pair):
 
     shape = export.symbolic_shape("batch, height, width, 3")
     like = jax.ShapeDtypeStruct(shape, np.float32)
-    exported = export.export(jax.jit(of_any_size(program)))(like)
+    exported = export.export(jax.jit(with_symbolic_sizes(program)))(like)
     for seed, size in enumerate(SHAPES):
         image = np.random.default_rng(seed).standard_normal((*size, 3), np.float32)
         found = exported.call(image)["logits"]

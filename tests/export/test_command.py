@@ -11,7 +11,7 @@ from fcnjax import cli
 from fcnjax.cli import export as command
 from fcnjax.errors import UserError
 from fcnjax.export import check
-from fcnjax.export.check import Bound
+from fcnjax.export.check import Tolerance
 
 
 def run(workdir, out, *more):
@@ -28,7 +28,7 @@ def test_the_difference_at_each_size_is_printed(export_run):
 
 
 def test_what_differs_is_not_kept_and_ends_with_1(workdir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "BOUNDS", {"bfloat16": Bound(1e-6, 0.0)})
+    monkeypatch.setattr(command, "TOLERANCES", {"bfloat16": Tolerance(1e-6, 0.0)})
     monkeypatch.setattr(check, "FREE", ((1, 16, 24),))
     assert run(workdir, tmp_path / "out", "--format=stablehlo", "--dtype=bfloat16") == 1
     assert "too far: at most 1e-06 and 0 % are allowed; nothing is kept" in capsys.readouterr().out
@@ -74,7 +74,7 @@ def test_an_exported_model_is_predicted_with_and_no_more(exported, tmp_path, cap
     ):
         assert cli.main(argv) == 2
         err = capsys.readouterr().err
-        assert f"{exported}: is an exported program, without weights to take" in err
+        assert f"{exported}: is an exported program, which has no weights" in err
     for options, words in (
         ({"step": 20}, "--step: .* holds step 10"),
         ({"dtype": "bfloat16"}, "float32"),

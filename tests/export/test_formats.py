@@ -15,7 +15,7 @@ import pytest
 import fcnjax
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.export.check import BOUNDS, differences
+from fcnjax.export.check import TOLERANCES, compare_with_workdir
 from fcnjax.export.formats import FORMATS
 from fcnjax.export.program import Source, without_source_paths
 from fcnjax.models import build_model
@@ -88,6 +88,6 @@ def test_a_format_says_what_the_model_says(name, model, tmp_path):
     content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert os.fsencode(Path(fcnjax.__file__).parent) not in content
     assert os.fsencode(sys.prefix) not in content
-    for found in differences(source, name, FORMATS[name], tmp_path):
+    for found in compare_with_workdir(source, name, FORMATS[name], tmp_path):
         print(f"{name} {model}: {found}")
-        assert found.within(BOUNDS["float32"])
+        assert found.within(TOLERANCES["float32"])

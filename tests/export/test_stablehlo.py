@@ -17,7 +17,7 @@ import fcnjax
 from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.export import check
-from fcnjax.inference.identity import find_weights
+from fcnjax.inference.identity import identify_weights
 
 SIZES = ((33, 65), (16, 48), (5, 7))
 
@@ -104,7 +104,7 @@ def test_predict_takes_it(workdir, exported, tmp_path):
     masks = [(tmp_path / n / "photo_mask.png").read_bytes() for n in ("one", "other")]
     assert masks[0] == masks[1]
     assert (
-        find_weights(str(exported), "best", None)["sha256"]
+        identify_weights(str(exported), "best", None)["sha256"]
         == (
             json.loads((exported / "config.json").read_text())["exported"]["sha256"][
                 "model.stablehlo"

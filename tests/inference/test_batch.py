@@ -46,7 +46,7 @@ def test_few_programs(model, images):
 
 def test_a_program_of_its_own(model, images):
     for probabilities in (False, True):
-        own = model.with_program(images[:2], probabilities=probabilities)
+        own = model.compile(images[:2], probabilities=probabilities)
         jax.clear_caches()
         usual = model.batch(images[:2], probabilities=probabilities)
         for one, other in zip(

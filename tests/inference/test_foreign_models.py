@@ -205,7 +205,7 @@ def test_a_regular_expression_of_another_author_is_not_used(workdir, shapes, tmp
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--config.data.split.group_by: " in line
-    assert "divides images by the regular expression" in line
+    assert "groups images by the regular expression" in line
     assert cli.main([*argv, r"--config.data.split.group_by=(\d+)"]) == 0
 
 

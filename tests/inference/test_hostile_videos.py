@@ -9,7 +9,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.inference.media import video
-from fcnjax.inference.media.video import VideoReader
+from fcnjax.inference.media.video_reader import VideoReader
 
 av = pytest.importorskip("av")
 PLAYLISTS = {

@@ -12,7 +12,7 @@ from fcnjax.errors import UserError
 from fcnjax.inference.inputs.arguments import find_inputs
 from fcnjax.inference.inputs.fetch import as_file, read_bytes
 from fcnjax.inference.inputs.listing import list_files, name_by_stem, read_listing
-from fcnjax.inference.media.media_types import VIDEO, VOLUME, form_of, refuse_forms
+from fcnjax.inference.media.media_types import VIDEO, VOLUME, detect_media_type, reject_media
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -81,7 +81,7 @@ def test_a_folder_stands_for_videos_and_volumes_too(tmp_path):
     listing = name_by_stem(found)
     assert list(listing.ids) == list(expected.values())
     assert listing.sources == [str(tmp_path / name) for name in expected]
-    forms = [form_of(source) for source in listing.sources]
+    forms = [detect_media_type(source) for source in listing.sources]
     assert forms == [VOLUME, VOLUME, VIDEO, None, None, None, VOLUME, None]
     # A series, by its folder, is one thing; by its files, several.
     series = find_inputs([str(tmp_path / "patient.1")], "").paths
@@ -91,7 +91,7 @@ def test_a_folder_stands_for_videos_and_volumes_too(tmp_path):
     names = list(find_inputs([str(tmp_path / "*")], "").paths.values())
     assert names == sorted([*expected.keys() - {"other/a.png"}, "notes.txt"])
     with pytest.raises(UserError, match=r"patient.1: is a volume, .* such as DIR/\*.png"):
-        refuse_forms(list_files([str(tmp_path)]).sources)
+        reject_media(list_files([str(tmp_path)]).sources)
     (tmp_path / "eye.tif").write_bytes(b"x")
     with pytest.raises(UserError, match=r"eye\.tif: would overwrite the output of .*eye\.png"):
         name_by_stem(find_inputs([str(tmp_path)], ""))

@@ -11,19 +11,19 @@ from fcnjax.errors import UserError
 from fcnjax.inference.outputs import manifest
 from fcnjax.inference.outputs.manifest import (
     Journal,
-    Results,
-    begun_and_done,
-    claimed,
+    RecordIndex,
+    claim_folder,
+    read_session,
     remove_temporaries,
 )
-from fcnjax.inference.runners.local import Item, Outcome
+from fcnjax.inference.runners.local import InputItem, ItemResult
 
 PLAN = {"listing": {"images": 3, "first": "a"}, "checkpoint": {"step": 10}}
 
 
 def outcome(index, error=None):
-    item = Item(index, f"n{index}", f"/x/{index}.png")
-    return Outcome(item, (4, 5), None if error else f"n{index}_mask.png", error, 0.25)
+    item = InputItem(index, f"n{index}", f"/x/{index}.png")
+    return ItemResult(item, (4, 5), None if error else f"n{index}_mask.png", error, 0.25)
 
 
 def read(folder):
@@ -32,21 +32,21 @@ def read(folder):
 
 def test_a_folder_is_of_one_run(tmp_path):
     out = str(tmp_path / "out")
-    with claimed(out, PLAN) as folder:
+    with claim_folder(out, PLAN) as folder:
         (folder / "n0_mask.png").touch()
         with (
             pytest.raises(UserError, match="is being written to by another run"),
-            claimed(out, PLAN),
+            claim_folder(out, PLAN),
         ):
             pass
-    with claimed(out, PLAN):
+    with claim_folder(out, PLAN):
         pass
     for part, change, words in (
         ("listing", {"images": 4}, "another listing: images 3, first a, and this one is images 4,"),
         ("checkpoint", {"step": 20}, "another checkpoint: step 10, and this one is step 20"),
     ):
         other = {**PLAN, part: {**PLAN[part], **change}}
-        with pytest.raises(UserError, match=words) as error, claimed(out, other):
+        with pytest.raises(UserError, match=words) as error, claim_folder(out, other):
             pass
         assert "\n" not in str(error.value)
     (tmp_path / "mine").mkdir()
@@ -56,7 +56,7 @@ def test_a_folder_is_of_one_run(tmp_path):
         (tmp_path / "mine" / "thesis.txt", "cannot be written"),
         ("s3://bucket/out", "is a URI; valid: a folder"),
     ):
-        with pytest.raises(UserError, match=words), claimed(str(bad), PLAN):
+        with pytest.raises(UserError, match=words), claim_folder(str(bad), PLAN):
             pass
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
@@ -72,13 +72,13 @@ def test_records_are_found_whoever_wrote_them_and_those_cut_off_are_not(tmp_path
     with parts[0].open("ab") as file:
         file.write(b'{"index": 1, "id": "n1", "status": "o')
     (tmp_path / "manifest.parts" / "z.jsonl").write_bytes(b"\0" * 9 + b'\n{"index": 77}\n')
-    results = Results(tmp_path, 5)
+    results = RecordIndex(tmp_path, 5)
     assert results.found.tolist() == [True, False, True, False, False]
     assert results.ok.tolist() == [False, False, True, False, False]
-    begun, done = begun_and_done(tmp_path, "s")
+    begun, done = read_session(tmp_path, "s")
     assert begun == {0: 1, 2: 1, 4: 1}
     assert done == {0: False, 2: True}
-    assert begun_and_done(tmp_path, "another") == ({}, {})
+    assert read_session(tmp_path, "another") == ({}, {})
     assert not (tmp_path / "manifest.jsonl").exists()
 
 
@@ -90,7 +90,7 @@ def test_the_manifest_has_a_line_an_image_in_order(tmp_path, monkeypatch, chunk)
     for i in rng.permutation(20):
         for journal in rng.choice(journals, 2, replace=False):  # two processes did each
             journal.end(outcome(int(i), "x: bad" if i % 5 == 0 else None))
-    Results(tmp_path, 20).write()
+    RecordIndex(tmp_path, 20).write()
     lines = read(tmp_path)
     assert [line["id"] for line in lines] == [f"n{i}" for i in range(20)]
     assert lines[1] == {
@@ -106,13 +106,13 @@ def test_the_manifest_has_a_line_an_image_in_order(tmp_path, monkeypatch, chunk)
     assert lines[5]["mask"] is None
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.jsonl"]
     # What failed is tried again, and one of them is labelled now.
-    results = Results(tmp_path, 20)
+    results = RecordIndex(tmp_path, 20)
     assert results.found.all()
     assert not results.is_resumed
     again = Journal(tmp_path, "t")
     again.end(outcome(5))
     again.end(outcome(10, "x: still bad"))
-    Results(tmp_path, 20).write()
+    RecordIndex(tmp_path, 20).write()
     assert [line["error"] for line in read(tmp_path)[5:11:5]] == [None, "x: still bad"]
     assert len(read(tmp_path)) == 20
 
@@ -125,10 +125,10 @@ def test_a_damaged_line_of_the_manifest_is_of_one_image_alone(tmp_path, line):
     journal = Journal(tmp_path, "s")
     for i in range(4):
         journal.end(outcome(i, "x: bad" if i == 3 else None))
-    Results(tmp_path, 4).write()
+    RecordIndex(tmp_path, 4).write()
     lines = (tmp_path / "manifest.jsonl").read_bytes().splitlines()
     (tmp_path / "manifest.jsonl").write_bytes(b"\n".join([lines[0], line, *lines[2:], b""]))
-    results = Results(tmp_path, 4)
+    results = RecordIndex(tmp_path, 4)
     assert results.found.tolist() == [True, False, True, True]
     assert results.ok.tolist() == [True, False, True, False]
 
@@ -141,8 +141,8 @@ def test_records_of_other_types_are_passed_over(tmp_path, record):
     journal.end(outcome(1))
     (tmp_path / "manifest.parts" / "s-x.jsonl").write_text(record + "\n")
     os.mkfifo(tmp_path / "manifest.parts" / "s-pipe.jsonl")
-    assert begun_and_done(tmp_path, "s") == ({}, {1: True})
-    assert Results(tmp_path, 3).found.tolist() == [False, True, False]
+    assert read_session(tmp_path, "s") == ({}, {1: True})
+    assert RecordIndex(tmp_path, 3).found.tolist() == [False, True, False]
 
 
 def test_half_written_outputs_of_these_images_are_removed(tmp_path):
@@ -166,4 +166,4 @@ def test_lines_of_many_writers_do_not_mix(tmp_path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert Results(tmp_path, 400).ok.all()
+    assert RecordIndex(tmp_path, 400).ok.all()

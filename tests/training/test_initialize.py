@@ -165,4 +165,4 @@ def test_a_start_without_its_weights_leaves_the_workdir_free(
     assert cli.main(argv) == 0
     # Now it holds a run.
     assert cli.main([*argv, "--config.optim.lr=0.5"]) == 2
-    assert "holds a run with config.optim.lr" in capsys.readouterr().err
+    assert "contains a run with config.optim.lr" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from fcnjax.config import flatten, load_config
 from fcnjax.data import open_source
 from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
-from fcnjax.evaluation.scored import open_scored
+from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.reports import comparison as compare
 from fcnjax.reports.folds import summarise
 from fcnjax.training.resume import prepare_run
@@ -29,7 +29,7 @@ def begin(config, workdir):
     """Begins a run, and takes no step; its workdir."""
     run = prepare_run(config, workdir)
     assert run.is_new
-    run.claim()
+    run.save()
     (workdir / "metrics.jsonl").write_text("")
     return run
 
@@ -61,7 +61,7 @@ def test_a_run_goes_on_with_what_it_found(root, tmp_path):
     assert not again.is_new
     assert (names(again, "train"), names(again, "eval")) == (names(run, "train"), held_out)
     assert again.notes[0] == (
-        f"{root}: 8 images to train on, 2 held out: the split that the run began with"
+        f"{root}: 8 training images, 2 held out: the split with which the run began"
     )
     assert "2 new images (images/a.jpg, images/b.jpg) are not used" in again.notes[1]
     differing = {
@@ -84,7 +84,7 @@ def test_another_config_names_the_key(root, tmp_path):
     ):
         other = config.copy_and_resolve_references()
         other.update_from_flattened_dict({key: value})
-        with pytest.raises(UserError, match=rf"holds a run with config.{key} = .* has"):
+        with pytest.raises(UserError, match=rf"contains a run with config.{key} = .* has"):
             prepare_run(other, tmp_path / "run")
 
 
@@ -114,7 +114,7 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
     again = prepare_run(config, tmp_path / "run")
     assert again.config.data.root == str(tmp_path / "there/set")
     assert names(again, "train") == before
-    again.claim()
+    again.save()
     assert load_saved_config(tmp_path / "run").data.root == str(tmp_path / "there/set")
     mask = read_split(tmp_path / "run")[0].parts["train"][0].names[1]
     # At another place files of other contents are another set.
@@ -122,7 +122,9 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
     shutil.copytree("set", tmp_path / "third/set")
     path = tmp_path / "third/set" / mask
     path.write_bytes(path.read_bytes()[:-1] + b"1")
-    with pytest.raises(UserError, match=rf"config.data.root: .*third/set holds other .* {mask} d"):
+    with pytest.raises(
+        UserError, match=rf"config.data.root: .*third/set contains other .* {mask} d"
+    ):
         prepare_run(load_config(f"folder:root={tmp_path}/third/set"), tmp_path / "run")
     with pytest.raises(UserError, match=r"config.data.root: '.*there/nowhere' is not a folder"):
         prepare_run(load_config("folder:root=nowhere"), tmp_path / "run")
@@ -167,7 +169,7 @@ def test_mixed_sets_keep_their_images(root, tmp_path):
     again = prepare_run(config, tmp_path / "run")
     assert names(again, "train") == before
     config.data.sampling.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
-    with pytest.raises(UserError, match=r"holds a run with config.data.sampling.mix"):
+    with pytest.raises(UserError, match=r"contains a run with config.data.sampling.mix"):
         prepare_run(config, tmp_path / "run")
 
 
@@ -180,10 +182,10 @@ def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
     (tmp_path / "run" / CONFIG_FILE).write_text(json.dumps(saved))
     again = prepare_run(config, tmp_path / "run")
     assert not again.is_new
-    assert "keeps no split, as runs of earlier versions" in again.notes[-1]
-    again.claim()
+    assert "contains no split, as runs of earlier versions" in again.notes[-1]
+    again.save()
     assert scored(tmp_path / "run")[1] is None  # nor is it known later
-    assert "that the run began with" in prepare_run(config, tmp_path / "run").notes[0]
+    assert "with which the run began" in prepare_run(config, tmp_path / "run").notes[0]
 
 
 def scored(workdir, *overrides, **options):
@@ -220,7 +222,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
     found, seen, notes = scored(workdir, f"root={other}")
     assert (found, seen) == (held_out, ())
-    assert f"{other}: the images that the run held out are scored, which are those of" in notes
+    assert f"{other}: the images that the run held out are scored (they are those of" in notes
     # So they are with the masks of another expert.
     shutil.copytree(root / "masks", root / "second")
     found, seen, notes = scored(workdir, "masks=second")
@@ -231,7 +233,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
     found, seen, notes = scored(workdir, f"root={other}")
     assert seen == tuple(name for name in found if name in trained)
-    assert f"{other}: is another set than the run's ({root})" in notes
+    assert f"{other}: is not the dataset of the run ({root})" in notes
 
 
 def test_members_of_an_ensemble_know_what_each_was_trained_on(root, tmp_path):
@@ -252,7 +254,7 @@ def test_a_model_without_a_split_says_so(root, tmp_path):
     assert len(found) == 2
     assert seen is None
     assert "keeps no split" in notes
-    with pytest.raises(UserError, match="--new-images: is for a run that keeps its split"):
+    with pytest.raises(UserError, match="--new-images: needs a run with a split"):
         scored(tmp_path / "run", new=True)
 
 
@@ -308,4 +310,4 @@ def test_train_and_evaluate_write_names_and_what_was_trained_on(
     assert "scored images trained on" in compare.as_table(runs, {})
     assert cli.main([*argv, "--new-images"]) == 2
     assert cli.main([*argv, "--new-images", f"--out={out}"]) == 2
-    assert "has no image that the run did not" in capsys.readouterr().err
+    assert "has no images that were added" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from fcnjax import cli
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.training.loop import TrainingStopped, train
-from fcnjax.training.metric_writer import read_metrics
+from fcnjax.training.writers import read_metrics
 
 ALL = "--outputs=mask,overlay,probabilities"
 
@@ -281,7 +281,7 @@ def test_a_loss_that_is_not_finite_stops_training(shapes, tmp_path, tiny_options
     options = [*tiny_options, "--config.optim.name=sgd", "--config.optim.lr=1e38"]
     assert run_train(shapes, tmp_path / "run", *options) == 1
     err = capsys.readouterr().err
-    assert "training cannot go on" in err
+    assert "training cannot continue" in err
     assert "config.optim.lr" in err
     assert not any((tmp_path / "run" / "checkpoints").iterdir())
 

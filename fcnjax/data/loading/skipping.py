@@ -4,7 +4,6 @@ Under `skip` a training example that cannot be read is replaced by the next one 
 round, which depends on its row alone; in an evaluation it is left out.
 """
 
-import fcntl
 import json
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError, choose
+from fcnjax.io.lock_file import lock
 from fcnjax.runtime.packages import to_stderr
 
 ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.loading.on_error
@@ -73,7 +73,7 @@ class SkipLog:
             self._start()
         self.see(row)
         with (self._folder / "failed").open("r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # by open file: threads wait as processes do
+            lock(file)  # held by the open file, so threads wait as processes do
             failed = dict(map(json.loads, file))
             news = row not in failed
             if news:

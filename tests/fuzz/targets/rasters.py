@@ -4,10 +4,10 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
+from fcnjax.inference.outputs.rasters import is_raster
 
 from fcnjax.data.readers.raster.bands import BandReader, place_of, read_header, read_stored
-from fcnjax.inference.media.video import VideoReader
-from fcnjax.inference.outputs.rasters import is_raster
+from fcnjax.inference.media.video_reader import VideoReader
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, insert_token
 from tests.fuzz.several import read_with_all

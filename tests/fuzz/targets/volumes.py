@@ -15,7 +15,7 @@ import numpy as np
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inference.media import scans
-from fcnjax.inference.runners.local import Item
+from fcnjax.inference.runners.local import InputItem
 from tests.fuzz import dicom
 from tests.fuzz.mutations import BYTES, FLOATS, INTEGERS
 from tests.fuzz.read_set import set_reader
@@ -122,8 +122,8 @@ def _read_nifti(path: Path) -> None:
 def _predict(source: Path) -> None:
     """Reads and writes as `predict` does, with a model that finds class 0."""
     out = source.parent / "out"
-    with mock.patch.object(scans, "label_in_batches", _label):
-        outcome = scans.label_volume(_predictor(), Item(0, "x", str(source)), out, alone=False)
+    with mock.patch.object(scans, "predict_in_batches", _label):
+        outcome = scans.predict_volume(_predictor(), InputItem(0, "x", str(source)), out, alone=False)
     written = sorted(path.name for path in out.iterdir()) if out.exists() else []
     assert len(written) == (0 if outcome.error else 2), written
     if outcome.error:
