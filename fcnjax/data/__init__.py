@@ -6,16 +6,16 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.data.annotations.recognise import suggest_source
-from fcnjax.data.converted import converted, find_pixel_type
+from fcnjax.data.converted_source import convert_source, find_pixel_type
+from fcnjax.data.flip_pairs import check_flip_pairs
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
 from fcnjax.data.labels.label_map import merge_classes
 from fcnjax.data.labels.masks import values_of
 from fcnjax.data.layout import PARTS
-from fcnjax.data.loading.cache import cached
+from fcnjax.data.loading.cache import open_cached
 from fcnjax.data.loading.mixture import Mixture
-from fcnjax.data.loading.skipping import guarded
-from fcnjax.data.mirror import check_mirror_pairs
-from fcnjax.data.pairs import MismatchedSource
+from fcnjax.data.loading.skipping import skip_unreadable
+from fcnjax.data.pairs import ShuffledLabelSource
 from fcnjax.data.settings import check_settings
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES
@@ -35,9 +35,9 @@ __all__ = [
     "check_classes",
     "check_settings",
     "mixed_config",
-    "open_plain",
     "open_sets",
     "open_source",
+    "open_stored",
     "resolve",
 ]
 
@@ -53,7 +53,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     check_settings(config)
     clean_config_names(data)
     layout = choose(SOURCES, data.source, "config.data.source")
-    if not layout.divides:
+    if not layout.can_split:
         refuse_folds(data, f"by chance, and config.data.source={data.source} has splits of its own")
     try:
         notes = layout.resolve(config)
@@ -66,9 +66,9 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         merge_classes(data)
     refuse_similar_names(data.class_names)
     check_classes(data)
-    check_mirror_pairs(data)
+    check_flip_pairs(data)
     if data.pixel_type is None:
-        data.pixel_type = find_pixel_type(open_plain(config, "train"))
+        data.pixel_type = find_pixel_type(open_stored(config, "train"))
     return config, list(map(one_line, notes))
 
 
@@ -108,18 +108,18 @@ def check_classes(data: ConfigDict) -> None:
         )
 
 
-def open_plain(config: ConfigDict, part: str) -> StoredSource:
+def open_stored(config: ConfigDict, part: str) -> StoredSource:
     """Opens a split of a resolved config as it is stored: no cache, no mixture, no conversion."""
     return choose(SOURCES, config.data.source, "config.data.source").open(config, part)
 
 
 def open_sets(config: ConfigDict, parts: Sequence[str] = PARTS) -> list[OpenedSet]:
     """Opens the sets of a new run: its own, divided as the config says, and those of the mix."""
-    sets = [OpenedSet("", config, {part: open_plain(config, part) for part in parts})]
+    sets = [OpenedSet("", config, {part: open_stored(config, part) for part in parts})]
     for spec, _ in config.data.mix if "train" in parts else ():
         other, _ = resolve(mixed_config(load_config(spec), config))
         # Its `eval` is not used; that it is there tells images that come later from it.
-        sets.append(OpenedSet(spec, other, {part: open_plain(other, part) for part in PARTS}))
+        sets.append(OpenedSet(spec, other, {part: open_stored(other, part) for part in PARTS}))
     return sets
 
 
@@ -136,8 +136,8 @@ def mixed_config(other: ConfigDict, config: ConfigDict) -> ConfigDict:
 def _open_kept(opened: OpenedSet, part: str) -> Source:
     """A part of a set, kept and guarded as its config says."""
     config = opened.config
-    source = converted(opened.sources[part], config.data)
-    return guarded(config, part, cached(config, part, source, to_stderr))
+    source = convert_source(opened.sources[part], config.data)
+    return skip_unreadable(config, part, open_cached(config, part, source, to_stderr))
 
 
 def _mixed(sets: Sequence[OpenedSet], config: ConfigDict) -> Mixture:
@@ -171,5 +171,5 @@ def open_source(config: ConfigDict, part: str, sets: Sequence[OpenedSet] = ()) -
     else:
         source = _open_kept(sets[0], part)
     if config.data.shuffle_labels and part == "train":
-        return MismatchedSource(source, config.data.split_seed, config.data.ignore_label)
+        return ShuffledLabelSource(source, config.data.split_seed, config.data.ignore_label)
     return source

@@ -33,7 +33,7 @@ class Layout:
     summary: str
     resolve: Callable[[ConfigDict], list[str]]
     open: Callable[[ConfigDict, str], StoredSource]
-    divides: bool = False
+    can_split: bool = False
 
 
 def fixed_layout(
@@ -56,7 +56,7 @@ def fixed_layout(
     def resolve(config: ConfigDict) -> list[str]:
         data = config.data
         require_root(data)
-        fill_in(data, fixed)
+        set_defaults(data, fixed)
         pairs = [list_pairs(data, data[f"{part}_split"]) for part in PARTS]
         note = f"{data.root}: {len(pairs[0])} images to train on, {len(pairs[1])} held out"
         if read_label:
@@ -71,7 +71,7 @@ def fixed_layout(
     return Layout(summary, resolve, open_part)
 
 
-def fill_in(data: ConfigDict, fixed: Mapping[str, Any]) -> None:
+def set_defaults(data: ConfigDict, fixed: Mapping[str, Any]) -> None:
     """Sets keys of `config.data` that the config leaves empty."""
     # Names of the user's own are for classes of the user's own.
     own = bool(data.class_names) and "class_names" in fixed

@@ -74,11 +74,11 @@ class PairSource:
         label = self._read_label(mask, image.shape[:2])
         if self._mask_exif:
             label = turn_with_image(label, image_path, mask, self._mask_exif)
-        refuse_sizes(image_path, image.shape[:2], mask, label.shape)
+        check_same_size(image_path, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(image_path.stem)}
 
 
-class MismatchedSource:
+class ShuffledLabelSource:
     """A control experiment: each image with the mask of another, cut or padded to its size.
 
     A score that stays high with it does not come from the labels.
@@ -111,7 +111,7 @@ class MismatchedSource:
         return {**example, "label": label}
 
 
-def check_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
+def check_pair_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
     """Compares the sizes of images and masks by their headers, of a part of many pairs.
 
     Arrays are left to their reader.
@@ -125,10 +125,10 @@ def check_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
     """
     for image, mask in evenly(pairs):
         if not is_array(mask):
-            refuse_sizes(image, image_size(image), mask, mask_size(image, mask, rule))
+            check_same_size(image, image_size(image), mask, mask_size(image, mask, rule))
 
 
-def refuse_sizes(image: File, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
+def check_same_size(image: File, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
     """Raises UserError where a mask's height and width are not its image's."""
     if size != mask_size:
         of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))

@@ -111,7 +111,7 @@ class Conversion:
         """Converts pixels; as `as_pixel_type`."""
         converted = as_pixel_type(pixels, self.pixel_type, name, self._owner)
         before = str(pixels.dtype)
-        if is_wider(self.pixel_type, before) and before not in self._logged:
+        if holds_more_values(self.pixel_type, before) and before not in self._logged:
             self._logged.add(before)
             self._log(
                 f"note: {name}: holds {before} pixels, taken by value as {self.pixel_type}; pixels "
@@ -120,7 +120,7 @@ class Conversion:
         return converted
 
 
-def is_wider(pixel_type: str | None, other: str) -> bool:
+def holds_more_values(pixel_type: str | None, other: str) -> bool:
     """Return whether a type holds more values than another of `PIXEL_TYPES`."""
     if pixel_type is None or other not in PIXEL_TYPES:
         return False

@@ -12,7 +12,7 @@ from fcnjax.data.labels.mask_exif import resolve_mask_exif, turn_with_image
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.pairs import check_same_size
 from fcnjax.data.readers.decode import File, image_size, read_image
 from fcnjax.data.readers.image_file import content_of
 from fcnjax.data.source import Source
@@ -125,7 +125,7 @@ class RecordSource:
         image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
         label = turn_with_image(label, image_file, mask, self._mask_exif)
-        refuse_sizes(image_file, image.shape[:2], mask, label.shape)
+        check_same_size(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(name)}
 
 
@@ -238,7 +238,7 @@ def check_split(data: ConfigDict, part: str, valid: Sequence[str]) -> str:
     return data[key]
 
 
-def no_expression(data: ConfigDict, part: str) -> UserError:
+def split_error(data: ConfigDict, part: str) -> UserError:
     """The error for a split whose slice cannot be read."""
     return UserError(
         f"config.data.{part}_split: {data[f'{part}_split']!r} is no part of a split; valid: as "

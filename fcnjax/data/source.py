@@ -24,7 +24,7 @@ class Source(Protocol):
             `image` `[H, W, C]` uint8, uint16 or float32, `label` `[H, W]` class ids (uint8, or
             int32 for more than 255 classes; the ignore label as it is) and `name`. The two are
             arrays, or have `shape`, `dtype` and slices `[a:b, c:d]`, and are read by these or whole
-            by `np.asarray` (`fcnjax.data.loading.stored_tiles`).
+            by `np.asarray` (`fcnjax.data.loading.tiles`).
 
         Raises:
             UserError: A file cannot be read or does not fit; names it.

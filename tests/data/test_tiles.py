@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fcnjax.data.loading import stored_tiles as tiles
+from fcnjax.data.loading import tiles as tiles
 
 SHAPES = [((1, 1), "u1"), ((256, 512), "u1"), ((300, 270, 3), "u1"), ((130, 70, 5), "f4")]
 

@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from fcnjax.data.flip_pairs import rename_flip_pairs
 from fcnjax.data.labels.masks import values_of
-from fcnjax.data.mirror import renamed_pairs
 from fcnjax.errors import UserError, unknown
 
 
@@ -36,5 +36,5 @@ def merge_classes(data: ConfigDict) -> None:
     data.mask_values = tuple(v[0] if len(v) == 1 else tuple(v) for v in merged.values())
     data.palette = tuple(colours.values())
     data.ignore_values = (*data.ignore_values, *dropped)
-    data.mirror_pairs = renamed_pairs(data.mirror_pairs, new_names)
+    data.mirror_pairs = rename_flip_pairs(data.mirror_pairs, new_names)
     data.label_map = ()

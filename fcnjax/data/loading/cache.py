@@ -20,8 +20,8 @@ from ml_collections import ConfigDict
 from rich.progress import Progress
 
 from fcnjax.config import flatten
-from fcnjax.data.loading import stored_tiles as tiles
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading import tiles as tiles
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic, cache_dir, sha256, write_json
@@ -40,7 +40,7 @@ _BESIDE = (
 )
 
 
-class InMemory:
+class MemoryCache:
     """A source whose examples are kept once they were read."""
 
     def __init__(self, source: Source):
@@ -61,8 +61,8 @@ class InMemory:
         return self._kept[index]
 
 
-class Shards:
-    """A source of decoded examples in ArrayRecord files, which `build` wrote.
+class ShardCache:
+    """A source of decoded examples in ArrayRecord files, which `build_cache` wrote.
 
     Args:
         folder: Of the files.
@@ -153,7 +153,7 @@ def shard_path(folder: Path, shard: int) -> Path:
     return folder / f"shard-{shard:05}.arrayrecord"
 
 
-def records_of(example: dict[str, Any]) -> list[bytes]:
+def encode_records(example: dict[str, Any]) -> list[bytes]:
     """An example as records: a line of JSON, the tiles of the image, and those of the label."""
     arrays = {key: np.asarray(example[key]) for key in ("image", "label")}
     header = {key: [array.dtype.str, list(array.shape)] for key, array in arrays.items()}
@@ -161,7 +161,7 @@ def records_of(example: dict[str, Any]) -> list[bytes]:
     return [line, *itertools.chain.from_iterable(map(tiles.cut, arrays.values()))]
 
 
-def folder_of(config: ConfigDict, part: str, source: StoredSource) -> Path:
+def cache_folder(config: ConfigDict, part: str, source: StoredSource) -> Path:
     """Where the examples of a split are kept, by all that they are made of."""
     made_of = {key: v for key, v in flatten(config.data).items() if key not in _BESIDE}
     text = json.dumps([FORMAT, part, made_of, len(source), source.stamps()], default=str)
@@ -169,7 +169,7 @@ def folder_of(config: ConfigDict, part: str, source: StoredSource) -> Path:
     return cache_dir() / "decoded" / f"{config.data.source}-{part}-{digest}"
 
 
-def build(
+def build_cache(
     source: Source,
     folder: Path,
     *,
@@ -177,7 +177,7 @@ def build(
     skip: bool = False,
     show: bool = True,
     log: Callable[[str], None] = lambda line: None,
-) -> Shards:
+) -> ShardCache:
     """Decodes every example once, into a folder of shards, and opens them.
 
     Shards that are there already stay; a build that was stopped goes on. Two processes may build
@@ -198,7 +198,7 @@ def build(
     """
     read = functools.partial(_or_error, source) if skip else source.__getitem__
     if (folder / INDEX).is_file() and not verify:
-        return Shards(folder)
+        return ShardCache(folder)
     with locked(folder):
         folder.mkdir(exist_ok=True)
         starts = range(0, len(source), PER_SHARD)
@@ -219,7 +219,7 @@ def build(
         for key in ("sizes", "firsts"):
             index[key] = [value for sidecar in sidecars for value in sidecar[key]]
         write_json(folder / INDEX, index)
-    return Shards(folder)
+    return ShardCache(folder)
 
 
 def _sidecar(folder: Path, shard: int) -> Path:
@@ -296,7 +296,7 @@ def _write_shard(
         writer = ArrayRecordWriter(str(path), "group_size:1,uncompressed")
         for example in examples:
             failed = isinstance(example, str)  # its error, in a place of its own
-            records = [example.encode()] if failed else records_of(example)
+            records = [example.encode()] if failed else encode_records(example)
             for record in records:
                 writer.write(record)
             sizes.append(example if failed else list(example["label"].shape))
@@ -308,13 +308,13 @@ def _write_shard(
     write_json(_sidecar(folder, shard), {"sha256": digest, "sizes": sizes, "firsts": firsts})
 
 
-def cached(
+def open_cached(
     config: ConfigDict, part: str, source: StoredSource, log: Callable[[str], None]
 ) -> Source:
     """The source, kept as `config.data.cache` says (`device` is the training step's own)."""
     if config.data.cache == "host":
-        return InMemory(source)
+        return MemoryCache(source)
     if config.data.cache == "disk":
-        folder = folder_of(config, part, source)
-        return build(source, folder, skip=skips(config.data), log=log)
+        folder = cache_folder(config, part, source)
+        return build_cache(source, folder, skip=skips_unreadable(config.data), log=log)
     return source

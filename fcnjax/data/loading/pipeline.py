@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from fcnjax.data.loading.canvas import bucket_canvas, canvas_size, pad_to
 from fcnjax.data.loading.crops import crop_canvas
 from fcnjax.data.loading.mixture import Mixture
-from fcnjax.data.loading.skipping import Unreadable
+from fcnjax.data.loading.skipping import UnreadableExample
 from fcnjax.data.loading.workers import worker_batches
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
@@ -241,7 +241,7 @@ def eval_plan(source: Source, config: ConfigDict) -> list[EvalBatch]:
     """
 
     def size_of(row: int) -> tuple[int, int] | None:
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(UnreadableExample):
             return source.size(row)
         return None
 
@@ -264,7 +264,7 @@ def eval_plan(source: Source, config: ConfigDict) -> list[EvalBatch]:
 def _first(source: Source) -> dict[str, Any]:
     """The first example that is not left out."""
     for row in range(len(source) - 1):
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(UnreadableExample):
             return source[row]
     return source[len(source) - 1]
 
@@ -290,7 +290,7 @@ def eval_batches(
     def read(batch: EvalBatch, row: int) -> dict[str, Any]:
         canvas, example = batch.canvas, None
         if row >= 0:
-            with contextlib.suppress(Unreadable):
+            with contextlib.suppress(UnreadableExample):
                 example = _padded(source, row, canvas, ignore)
         if example is None:
             row, image, label = -1, like["image"], like["label"]

@@ -22,12 +22,12 @@ from fcnjax.errors import UserError, choose
 from fcnjax.runtime.packages import to_stderr
 
 ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.on_error
-LEAST_FAILED = 3  # below which no share is taken
+MIN_FAILED = 3  # below which no share is taken
 NAMED = 3  # of them, in an error
 T = TypeVar("T")
 
 
-class Unreadable(UserError):
+class UnreadableExample(UserError):
     """An example that an evaluation leaves out."""
 
 
@@ -82,14 +82,14 @@ class SkipLog:
             return news, list(failed.values()), int(np.count_nonzero(self._seen))
 
 
-class Skipping:
+class SkippingSource:
     """A source whose examples that cannot be read are skipped, each told of once.
 
     Args:
         source: The examples.
-        most: Share of those seen that may fail, where `LEAST_FAILED` or more did.
+        most: Share of those seen that may fail, where `MIN_FAILED` or more did.
         replace: Whether the next row that can be read stands for one that cannot; else
-            `Unreadable` is raised.
+            `UnreadableExample` is raised.
         log: Takes a line on each that failed. Picklable.
     """
 
@@ -110,7 +110,7 @@ class Skipping:
         """Height and width of an example.
 
         Raises:
-            UserError: Too many failed, or it has to be left out (`Unreadable`).
+            UserError: Too many failed, or it has to be left out (`UnreadableExample`).
         """
         return self._tried(self._source.size, index)
 
@@ -133,13 +133,13 @@ class Skipping:
                 return found
         if self._replace:
             raise UserError(f"{last} (and no other example of the split can be read)")
-        raise Unreadable(str(last)) from last
+        raise UnreadableExample(str(last)) from last
 
     def _count(self, row: int, reason: str) -> None:
         news, failed, seen = self._tally.fail(row, reason)
         if news:
             self._log(f"warning: skipped: {reason}")
-        if len(failed) >= LEAST_FAILED and len(failed) > self._most * seen:
+        if len(failed) >= MIN_FAILED and len(failed) > self._most * seen:
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
@@ -148,7 +148,7 @@ class Skipping:
             )
 
 
-def skips(data: ConfigDict) -> bool:
+def skips_unreadable(data: ConfigDict) -> bool:
     """Whether `config.data.on_error` says to skip.
 
     Raises:
@@ -159,14 +159,14 @@ def skips(data: ConfigDict) -> bool:
     return choose(ON_ERROR, data.on_error, "config.data.on_error")
 
 
-def guarded(config: ConfigDict, part: str, source: Source) -> Source:
+def skip_unreadable(config: ConfigDict, part: str, source: Source) -> Source:
     """The source of a split, as `config.data.on_error` says."""
-    if not skips(config.data):
+    if not skips_unreadable(config.data):
         return source
-    return Skipping(source, config.data.skip_most, replace=part == "train")
+    return SkippingSource(source, config.data.skip_most, replace=part == "train")
 
 
-def readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
+def filter_readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
     """Those of the files that can be read.
 
     Raises:

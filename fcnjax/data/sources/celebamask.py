@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_files import read_mask
 from fcnjax.data.labels.masks import ClassTable
-from fcnjax.data.layout import PARTS, Layout, choose_split, fill_in, require_root
+from fcnjax.data.layout import PARTS, Layout, choose_split, require_root, set_defaults
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import file_names, hold_out, read_names, refuse_folds
@@ -249,7 +249,7 @@ def _parts_of(number: int, parts: dict[int, list[int]], root: Path) -> tuple[int
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     require_root(data)
-    fill_in(data, FIXED)
+    set_defaults(data, FIXED)
     faces = find_faces(data)
     return [f"{data.root}: {len(faces['train'])} images to train on, {len(faces['eval'])} held out"]
 
@@ -258,5 +258,5 @@ LAYOUT = Layout(
     "CelebAMask-HQ: CelebA-HQ-img, CelebAMask-HQ-mask-anno; train.txt and val.txt, or a fraction",
     _resolve,
     lambda config, part: FaceSource(find_faces(config.data)[part], config.data),
-    divides=True,
+    can_split=True,
 )

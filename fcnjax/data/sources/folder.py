@@ -9,8 +9,8 @@ from fcnjax.data.labels.classes import find_classes
 from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import Layout, require_root
-from fcnjax.data.loading.skipping import skips
-from fcnjax.data.pairs import PairSource, check_sizes
+from fcnjax.data.loading.skipping import skips_unreadable
+from fcnjax.data.pairs import PairSource, check_pair_sizes
 from fcnjax.data.splits.folders import IMAGE_ENDS, divide, kind_of, stem_of
 
 
@@ -20,8 +20,8 @@ def _resolve(config: ConfigDict) -> list[str]:
     folder = require_root(data) / data.images
     everything = [pair for part in pairs.values() for pair in part]
     turned = resolve_mask_exif(data, everything)
-    if not skips(data):  # else it is left to reading
-        check_sizes(everything, data.mask_exif)
+    if not skips_unreadable(data):  # else it is left to reading
+        check_pair_sizes(everything, data.mask_exif)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
     below = sum(image.parent.absolute() != folder for image, _ in everything)
     if below and kind_of(data) != "folder":
@@ -55,5 +55,5 @@ LAYOUT = Layout(
     "two folders, config.data.images and .masks, files paired by name",
     _resolve,
     lambda config, part: PairSource(divide(config.data)[part], config.data),
-    divides=True,
+    can_split=True,
 )

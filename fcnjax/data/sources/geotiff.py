@@ -27,7 +27,7 @@ from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import ClassTable, declared_values, is_object, without_nodata
 from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.pairs import check_same_size
 from fcnjax.data.readers.raster.bands import (
     Raster,
     Window,
@@ -35,7 +35,7 @@ from fcnjax.data.readers.raster.bands import (
     read_header,
     read_stored,
 )
-from fcnjax.data.sources.whole_files import cut, divide, find_values
+from fcnjax.data.sources.multi_example_files import cut, divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import hold_out
 from fcnjax.errors import UserError
@@ -153,7 +153,7 @@ class GeotiffSource:
         return self._classes(stored, area.mask)
 
 
-def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
+def find_rasters(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
     """The rasters of `train` and `eval`, and whether each was divided by `blocks` or `windows`.
 
     Raises:
@@ -165,7 +165,7 @@ def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
         areas[part] = []
         for image, mask in pairs[part]:
             header, of_mask = read_header(image, data.pages), read_header(mask)
-            refuse_another_place(image, header, mask, of_mask)
+            check_same_location(image, header, mask, of_mask)
             height, width = header.size
             start, stop = 0, width
             if divided == "blocks":
@@ -193,12 +193,12 @@ def _drawn(areas: Sequence[Area], data: ConfigDict, part: str) -> list[Area]:
     return [replace(area, chosen=tuple(numbers)) for area, numbers in chosen.items()]
 
 
-def refuse_another_place(image: Path, header: Raster, mask: Path, of_mask: Raster) -> None:
+def check_same_location(image: Path, header: Raster, mask: Path, of_mask: Raster) -> None:
     """Raises UserError where a mask has another size or place on the map than its image.
 
     A file without georeference is taken to be in the place of the other.
     """
-    refuse_sizes(image, header.size, mask, of_mask.size)
+    check_same_size(image, header.size, mask, of_mask.size)
     if header.crs and of_mask.crs and header.crs != of_mask.crs:
         raise UserError(f"{mask}: is in {of_mask.crs}, and its image {image} in {header.crs}")
     if header.transform is None or of_mask.transform is None:
@@ -235,7 +235,7 @@ def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     window = _window_of(data)
-    areas, divided = find_areas(data)
+    areas, divided = find_rasters(data)
     everything = [area for part in PARTS for area in areas[part]]
     void = {int(area.nodata) for area in everything if is_listable(area.nodata)}
     table = read_header(everything[0].mask).palette or {}
@@ -260,12 +260,12 @@ def _resolve(config: ConfigDict) -> list[str]:
 
 
 def _open(config: ConfigDict, part: str) -> GeotiffSource:
-    return GeotiffSource(find_areas(config.data)[0][part], config.data)
+    return GeotiffSource(find_rasters(config.data)[0][part], config.data)
 
 
 LAYOUT = Layout(
     "rasters as GeoTIFF of any size in config.data.images and .masks, read in windows",
     _resolve,
     _open,
-    divides=True,
+    can_split=True,
 )

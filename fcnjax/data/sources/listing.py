@@ -19,8 +19,8 @@ from fcnjax.data.labels.classes import find_classes
 from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
-from fcnjax.data.loading.skipping import skips
-from fcnjax.data.pairs import Pair, PairSource, check_sizes
+from fcnjax.data.loading.skipping import skips_unreadable
+from fcnjax.data.pairs import Pair, PairSource, check_pair_sizes
 from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import inside
@@ -102,7 +102,7 @@ def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
     return found
 
 
-def divide_list(data: ConfigDict) -> dict[str, list[Pair]]:
+def split_list(data: ConfigDict) -> dict[str, list[Pair]]:
     """The pairs of `train` and `eval`.
 
     Raises:
@@ -126,8 +126,8 @@ def _resolve(config: ConfigDict) -> list[str]:
     refuse_missing((file, row.where) for row in everything for file in (row.image, row.mask))
     pairs = _pairs(everything)
     turned = resolve_mask_exif(data, pairs)
-    if not skips(data):  # else it is left to reading
-        check_sizes(pairs, data.mask_exif)
+    if not skips_unreadable(data):  # else it is left to reading
+        check_pair_sizes(pairs, data.mask_exif)
     note = f"{path}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
     notes = [note + find_classes(data, mask_set(pairs)), *turned]
     if both := len(set(_pairs(parts["train"])) & set(_pairs(parts["eval"]))):
@@ -138,6 +138,6 @@ def _resolve(config: ConfigDict) -> list[str]:
 LAYOUT = Layout(
     "a CSV or JSON list of images and masks, config.data.annotations",
     _resolve,
-    lambda config, part: PairSource(divide_list(config.data)[part], config.data),
-    divides=True,
+    lambda config, part: PairSource(split_list(config.data)[part], config.data),
+    can_split=True,
 )

@@ -20,10 +20,10 @@ from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import ClassTable, is_object
 from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.loading.skipping import LEAST_FAILED, readable, skips
+from fcnjax.data.loading.skipping import MIN_FAILED, filter_readable, skips_unreadable
 from fcnjax.data.readers.volumes.orientation import orientation_of
 from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReading, label_values, load_header
-from fcnjax.data.sources.whole_files import divide, find_values
+from fcnjax.data.sources.multi_example_files import divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.folders import stem_of
 from fcnjax.errors import UserError
@@ -128,7 +128,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
     Raises:
         UserError: A file is missing, or a mask does not fit its image; or too many are left out.
     """
-    reading, may_skip = SliceReading(data), skips(data)
+    reading, may_skip = SliceReading(data), skips_unreadable(data)
     pairs, divided = divide(data, SUFFIXES)
     volumes: dict[str, list[Volume]] = {}
     failed: dict[Path, UserError] = {}
@@ -142,7 +142,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
                     raise
                 failed[image] = error
     count = len({image for part in PARTS for image, _ in pairs[part]})
-    if len(failed) >= LEAST_FAILED and len(failed) > data.skip_most * count:
+    if len(failed) >= MIN_FAILED and len(failed) > data.skip_most * count:
         raise UserError(
             f"config.data.skip_most: {len(failed)} of {count} volumes cannot be read, more than "
             f"{data.skip_most:g} of them; the first: {next(iter(failed.values()))}"
@@ -220,7 +220,7 @@ def _first_orientation(data: ConfigDict) -> str | None:
         try:
             found = orientation_of(load_header(image), str(image))
         except UserError:
-            if not skips(data):
+            if not skips_unreadable(data):
                 raise
             continue
         if found is not None:
@@ -228,7 +228,7 @@ def _first_orientation(data: ConfigDict) -> str | None:
     return None
 
 
-def by_orientations(images: Sequence[Path]) -> dict[str | None, list[Path]]:
+def group_by_orientation(images: Sequence[Path]) -> dict[str | None, list[Path]]:
     """The volumes by their orientation as they are stored; None: their files do not say."""
     found: dict[str | None, list[Path]] = {}
     for image in images:
@@ -238,7 +238,7 @@ def by_orientations(images: Sequence[Path]) -> dict[str | None, list[Path]]:
 
 def _orientation_notes(images: Sequence[Path], data: ConfigDict) -> list[str]:
     """Lines on the volumes that are turned, and on those whose files do not say how they lie."""
-    by_orientation = by_orientations(images)
+    by_orientation = group_by_orientation(images)
     unknown = by_orientation.pop(None, [])
     by_orientation.pop(data.orientation, None)
     lines = [
@@ -258,7 +258,7 @@ def _look(masks: Sequence[Path], data: ConfigDict) -> dict[int, Path]:
     """The values that masks store, each with a file that has it; reads `LOOKED_AT` at most."""
     found: dict[int, Path] = {}
     paths = evenly(masks, LOOKED_AT)
-    for path in readable(paths, label_values) if skips(data) else paths:
+    for path in filter_readable(paths, label_values) if skips_unreadable(data) else paths:
         for value in label_values(path):
             if value != NO_DATA:
                 found.setdefault(value, path)
@@ -298,5 +298,5 @@ LAYOUT = Layout(
     "volumes as .nii or .nii.gz in config.data.images and .masks, read in slices",
     _resolve,
     _open,
-    divides=True,
+    can_split=True,
 )

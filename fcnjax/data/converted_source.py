@@ -50,7 +50,7 @@ class ConvertedSource:
         return {**example, "image": self._convert(np.asarray(example["image"]), name)}
 
 
-def converted(source: StoredSource, data: ConfigDict) -> StoredSource:
+def convert_source(source: StoredSource, data: ConfigDict) -> StoredSource:
     """The source with its images in `config.data.pixel_type`.
 
     Args:

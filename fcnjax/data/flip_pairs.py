@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from fcnjax.errors import UserError, unknown
 
 
-def check_mirror_pairs(data: ConfigDict) -> None:
+def check_flip_pairs(data: ConfigDict) -> None:
     """Raises UserError where `config.data.mirror_pairs` names no class, or one twice."""
     key = "config.data.mirror_pairs"
     seen = set()
@@ -20,7 +20,7 @@ def check_mirror_pairs(data: ConfigDict) -> None:
         seen.add(name)
 
 
-def renamed_pairs(
+def rename_flip_pairs(
     pairs: tuple[tuple[str, str], ...], new_names: Mapping[str, str]
 ) -> tuple[tuple[str, str], ...]:
     """The pairs after classes were renamed, merged or (by the name "") ignored."""
@@ -30,7 +30,7 @@ def renamed_pairs(
     return tuple(dict.fromkeys(kept))
 
 
-def mirrored_ids(data: ConfigDict) -> np.ndarray | None:
+def flip_permutation(data: ConfigDict) -> np.ndarray | None:
     """What each class id is in a mirrored image, int32 `[classes]`; None: all stay what they are.
 
     The same table leads back.
