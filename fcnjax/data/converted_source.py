@@ -1,4 +1,4 @@
-"""Sets of one pixel type: the type is found by looking, and every image is converted to it."""
+"""Conversion of the images of a dataset to one pixel type, which is detected or configured."""
 
 from typing import Any
 
@@ -7,41 +7,33 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.pixel_type import PIXEL_TYPES, Conversion
-from fcnjax.data.source import Source, StoredSource
+from fcnjax.data.source import Source, SourceWrapper, StoredSource
 from fcnjax.data.splits.example import Example
 from fcnjax.errors import UserError
 
-LOOKED_AT = 8  # images that are read to find the type of a set
+SAMPLED = 8  # images that are read to detect the pixel type of a dataset
 
 
-class ConvertedSource:
-    """A source whose images are of one pixel type.
+class ConvertedSource(SourceWrapper):
+    """A source whose images have one pixel type.
 
     Args:
         source: The examples.
         pixel_type: As in `as_pixel_type`.
-        root: Where they are, for errors.
+        root: The location of the dataset, for errors.
     """
 
     def __init__(self, source: StoredSource, pixel_type: str, root: str):
-        self.class_names = source.class_names
-        self._source = source
+        super().__init__(source)
         self._root = root
         self._convert = Conversion(pixel_type, "config.data.pixel_type is")
 
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example."""
-        return self._source.size(index)
-
     def stamps(self) -> list[tuple]:
-        """Of the files."""
+        """Return the identity of the files."""
         return self._source.stamps()
 
     def examples(self) -> list[Example]:
-        """The identity of each example."""
+        """Return the identity of each example."""
         return self._source.examples()
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -51,11 +43,11 @@ class ConvertedSource:
 
 
 def convert_source(source: StoredSource, data: ConfigDict) -> StoredSource:
-    """The source with its images in `config.data.pixel_type`.
+    """Return the source with its images converted to `config.data.pixel_type`.
 
     Args:
         source: The examples as they are stored.
-        data: `config.data`, resolved; of a workdir of before the key, images stay as they are.
+        data: `config.data`, resolved. Images stay as they are in workdirs older than the key.
     """
     if data.pixel_type is None:
         return source
@@ -63,29 +55,29 @@ def convert_source(source: StoredSource, data: ConfigDict) -> StoredSource:
 
 
 def find_pixel_type(source: Source) -> str | None:
-    """The pixel type of a set: that of some of its images, the first and the last among them.
+    """Detect the pixel type of a dataset from some of its images, the first and last among them.
 
     Args:
         source: The examples as they are stored.
 
     Returns:
-        The type; None where no image that was looked at can be read.
+        The type; None if none of these images can be read.
 
     Raises:
-        UserError: They are of several types; names an example of each.
+        UserError: The images have several types; names an example of each.
     """
-    found: dict[str, str] = {}
-    for row in evenly(range(len(source)), LOOKED_AT):
+    names: dict[str, str] = {}  # of an example of each type
+    for row in evenly(range(len(source)), SAMPLED):
         try:
             example = source[row]
         except UserError:
-            continue  # reading it tells
-        found.setdefault(str(example["image"].dtype), str(example["name"]))
-    if len(found) > 1:
-        words = ", ".join(f"{pixel_type} (as {name})" for pixel_type, name in found.items())
+            continue  # reported when training reads the example
+        names.setdefault(str(example["image"].dtype), str(example["name"]))
+    if len(names) > 1:
+        types = ", ".join(f"{pixel_type} (as {name})" for pixel_type, name in names.items())
         raise UserError(
-            f"config.data.pixel_type: the images have pixels of several types: {words}; store them "
-            f"alike, or give one of {', '.join(PIXEL_TYPES)}, as which all are taken by value "
+            f"config.data.pixel_type: the images have pixels of several types: {types}; store them "
+            f"alike, or give one of {', '.join(PIXEL_TYPES)}, to which all are converted by value "
             "(`fcnjax data check` names the images)"
         )
-    return next(iter(found), None)
+    return next(iter(names), None)

@@ -12,6 +12,7 @@ from fcnjax.cli.data import build as build_command
 from fcnjax.cli.evaluate import WHERE
 from fcnjax.config import default_config, differences, load_config
 from fcnjax.data.loading import cache, pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.loading.skipping import SkippingSource, UnreadableExample
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, write_results
@@ -126,7 +127,7 @@ def test_copies_count_together(capsys):
     assert second[5]["name"] == first[5]["name"] == "p6"
     err = capsys.readouterr().err
     assert err == "".join(f"warning: skipped: p{i}.png: cannot be read\n" for i in (1, 5))
-    with pytest.raises(UserError, match=r"3 of 5 examples seen.*: p1\.png, p5\.png, p9\.png;"):
+    with pytest.raises(UserError, match=r"3 of 5 examples tried.*: p1\.png, p5\.png, p9\.png;"):
         third[9]
 
 
@@ -146,7 +147,7 @@ def test_too_many_are_an_error():
 def test_two_are_never_too_many():
     source = SkippingSource(Numbered(4, broken=(0, 1)), 0.0, True, quiet)
     assert names(source) == [2, 2, 2, 3]
-    with pytest.raises(UserError, match="3 of 3 examples seen") as raised:
+    with pytest.raises(UserError, match="3 of 3 examples tried") as raised:
         names(SkippingSource(Numbered(4, broken=(0, 1, 2)), 0.0, True, quiet))
     for word in ("p0.png, p1.png, p2.png", "the first: p0.png: cannot be read", "more than 0"):
         assert word in str(raised.value)
@@ -157,14 +158,14 @@ def test_none_that_can_be_read():
         SkippingSource(Numbered(2, broken=(0, 1)), 1.0, True, quiet)[0]
     source = SkippingSource(Numbered(2, broken=(0, 1)), 1.0, False, quiet)
     with pytest.raises(UserError, match=r"p1\.png: cannot be read"):
-        take(1, pipeline.eval_batches(source, config_of("")))
+        take(1, eval_batches(source, config_of("")))
 
 
 def test_a_copy_outlives_its_maker():
     source = SkippingSource(Numbered(5, broken=(2,)), 0.9, True, quiet)
     used, fresh = (pickle.loads(pickle.dumps(source)) for _ in range(2))
     used[0]
-    folder = source._tally._folder
+    folder = source._skip_log._folder
     del source
     assert not folder.exists()
     assert names(used) == names(fresh) == [0, 1, 3, 3, 4]
@@ -230,7 +231,7 @@ def test_eval_batches_have_each_other_example_once(broken, headless, processes):
     found, counts = [], np.zeros(2, int)
     for index in range(processes):
         place = (index, processes)
-        for batch in take(99, pipeline.eval_batches(source, config_of(""), *place)):
+        for batch in take(99, eval_batches(source, config_of(""), *place)):
             np.testing.assert_array_equal(batch["valid"], batch["index"] >= 0)
             assert (batch["label"][~batch["valid"]] == 255).all()
             for row in np.flatnonzero(batch["valid"]):
@@ -260,7 +261,7 @@ def test_caches_hold_the_same(tmp_path, monkeypatch):
         config.data.cache = kept
         assert names(data.open_source(config, "train")) == expected
         held_out = data.open_source(config, "eval")
-        batches = take(99, pipeline.eval_batches(held_out, config))
+        batches = take(99, eval_batches(held_out, config))
         assert sum(int(batch["valid"].sum()) for batch in batches) == COUNT - 3
     config.data.cache = "device"
     whole = pipeline.load_all(data.open_source(config, "train"))
