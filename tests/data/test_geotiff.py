@@ -6,7 +6,7 @@ from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, open_stored, resolve
-from fcnjax.data.sources import multi_example_files
+from fcnjax.data.sources.multi_example_files import split_columns
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -90,7 +90,7 @@ def test_windows_hold_each_pixel_once(tmp_path):
 
 def test_one_raster_is_divided_by_columns(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "a"), eval_fraction=0.25))
-    assert "the columns up to 40 of a.tif train, those from there on are held out" in notes[1]
+    assert "columns before 40 of a.tif train, and the rest is held out" in notes[1]
     columns = {}
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -256,9 +256,7 @@ def test_bad_settings_and_files(tmp_path):
 def test_blocks_of_columns_cover_all():
     for length in range(2, 40):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            train, held_out = (
-                multi_example_files.cut(length, fraction, part) for part in ("train", "eval")
-            )
+            train, held_out = (split_columns(length, fraction, part) for part in ("train", "eval"))
             assert train[0] == 0 < train[1] == held_out[0] < held_out[1] == length
 
 

@@ -8,7 +8,7 @@ from stamped import assert_stamped
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.flip_pairs import flip_permutation
-from fcnjax.data.sources import ade20k, camvid, celebamask, cityscapes, voc
+from fcnjax.data.sources.benchmarks import ade20k, camvid, celebamask, cityscapes, voc
 from fcnjax.errors import UserError
 
 SIZE = (4, 6)
