@@ -12,8 +12,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="fcnjax folds",
         description="Print the mean and the standard deviation of the scores over the runs of a "
-        "cross-validation (config.data.folds), each of which was trained with another "
-        "config.data.fold; and the score of all their confusion matrices added up.",
+        "cross-validation (config.data.split.folds), each of which was trained with another "
+        "config.data.split.fold; and the score of all their confusion matrices added up.",
         epilog="example: fcnjax folds runs/fold*; the ensemble of them: fcnjax predict IMAGES "
         "--workdir=runs/fold0 --workdir=runs/fold1 ... --out=DIR",
         allow_abbrev=False,

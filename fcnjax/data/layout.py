@@ -49,7 +49,7 @@ def variant_layout(
     def resolve(config: ConfigDict) -> list[str]:
         require_root(config.data)
         # Stored, so that a copy of the dataset with other masks is not read as this variant.
-        config.data[key] = choose_variant(config.data)
+        config.data.update_from_flattened_dict({key: choose_variant(config.data)})
         return variants[config.data[key]].resolve(config)
 
     def open_part(config: ConfigDict, part: str) -> StoredSource:
@@ -66,12 +66,12 @@ def set_defaults(data: ConfigDict, defaults: Mapping[str, Any]) -> None:
     for key, value in defaults.items():
         if has_names and key == "palette" and len(value) != len(data.class_names):
             continue
-        if has_names and key == "mirror_pairs":
+        if has_names and key == "labels.mirror_pairs":
             continue
         if data[key] in (None, "", ()):
-            data[key] = value
+            data.update_from_flattened_dict({key: value})
     if not data.palette:
-        data.palette = default_palette(len(data.mask_values))
+        data.palette = default_palette(len(data.labels.mask_values))
 
 
 def require_root(data: ConfigDict) -> Path:
@@ -100,12 +100,12 @@ def choose_split(data: ConfigDict, split: str, valid: Sequence[str]) -> str:
     Raises:
         UserError: It is not among the valid names; names the key.
     """
-    part = "train" if split == data.train_split else "eval"
-    return choose(dict.fromkeys(valid, split), split, f"config.data.{part}_split")
+    part = "train" if split == data.split.train else "eval"
+    return choose(dict.fromkeys(valid, split), split, f"config.data.split.{part}")
 
 
 def splits_by_list(data: ConfigDict, has_lists: bool, where: str = "here are lists") -> bool:
-    """Return whether splits are listed, by `config.data.split_by`: `auto`, `list` or `fraction`.
+    """Return whether splits are listed, by `config.data.split.by`: `auto`, `list` or `fraction`.
 
     Args:
         data: `config.data`.
@@ -113,12 +113,12 @@ def splits_by_list(data: ConfigDict, has_lists: bool, where: str = "here are lis
         where: Says so in the error for keys that a listed split ignores.
 
     Raises:
-        UserError: Another value, or `config.data.folds` or `.group_by` with listed splits.
+        UserError: Another value, or `config.data.split.folds` or `.group_by` with listed splits.
     """
     values = {"auto": has_lists, "list": True, "fraction": False}
-    if not choose(values, data.split_by, "config.data.split_by"):
+    if not choose(values, data.split.by, "config.data.split.by"):
         return False
-    refuse_folds(data, f"by chance, and {where}; give config.data.split_by=fraction")
+    refuse_folds(data, f"by chance, and {where}; give config.data.split.by=fraction")
     return True
 
 

@@ -43,7 +43,7 @@ def fixed_layout(
     """
 
     def list_part(data: ConfigDict, part: str) -> Sequence[tuple[Path, Any]]:
-        return list_pairs(data, data[f"{part}_split"])
+        return list_pairs(data, data.split[part])
 
     def resolve(config: ConfigDict) -> list[str]:
         data = config.data
@@ -77,8 +77,8 @@ def resolve_pairs(
         parts: The pairs of `train` and `eval`.
         name: The dataset, for the lines.
         detail: Follows the numbers of images.
-        check_sizes: Whether sizes are compared here; with `config.data.on_error=skip` reading
-            compares them.
+        check_sizes: Whether sizes are compared. With `config.data.loading.on_error=skip` they are
+            compared on reading.
 
     Returns:
         Lines about what was found.
@@ -89,7 +89,7 @@ def resolve_pairs(
     pairs = [pair for part in parts.values() for pair in part]
     exif_notes = resolve_mask_exif(data, pairs)
     if check_sizes and not skips_unreadable(data):
-        check_pair_sizes(pairs, data.mask_exif)
+        check_pair_sizes(pairs, data.labels.mask_exif)
     note = count_note(name, parts) + detail + find_classes(data, mask_set(pairs))
     shared = {*parts["train"]} & {*parts["eval"]}
     return [note, *exif_notes, *overlap_notes(name, len(shared))]

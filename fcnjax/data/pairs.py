@@ -48,7 +48,7 @@ class PairSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
-        self._mask_exif = None if read_label else data.mask_exif
+        self._mask_exif = None if read_label else data.labels.mask_exif
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -88,7 +88,9 @@ class ShuffledLabelSource(SourceWrapper):
         super().__init__(source)
         self._ignore_label = ignore_label
         if len(source) < 2:
-            raise UserError("config.data.shuffle_labels: needs at least two training images")
+            raise UserError(
+                "config.data.sampling.shuffle_labels: needs two training images or more"
+            )
         order = np.random.default_rng(seed).permutation(len(source))
         # The next one in a random cycle, so that no image keeps its own mask.
         self._partner = np.empty(len(source), int)
@@ -110,7 +112,7 @@ def check_pair_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
 
     Args:
         pairs: Image and mask files.
-        rule: `config.data.mask_exif`.
+        rule: `config.data.labels.mask_exif`.
 
     Raises:
         UserError: The size of a mask differs from its image's; names both.

@@ -78,7 +78,7 @@ class RecordSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = LabelReader(data)
-        self._mask_exif = data.mask_exif
+        self._mask_exif = data.labels.mask_exif
 
     def __len__(self) -> int:
         return len(self._records)
@@ -154,13 +154,11 @@ def record_layout(
         parts = open_parts(data)
         for part, records in parts.items():
             if not len(records):
-                raise UserError(
-                    f"config.data.{part}_split: {data[f'{part}_split']!r} has no example"
-                )
-        if data.encoding in (None, "ids"):
+                raise UserError(f"config.data.split.{part}: {data.split[part]!r} has no example")
+        if data.labels.encoding in (None, "ids"):
             for key, value in known_classes(data).items():
-                data.encoding = "ids"
-                data[key] = data[key] or value
+                data.labels.encoding = "ids"
+                data.update_from_flattened_dict({key: data[key] or value})
         masks = _Masks(list(parts.values()))
         notes = [count_note(data.name or data.root, parts) + find_classes(data, masks)]
         # Only some records, since a record has to be read completely.
@@ -219,16 +217,16 @@ def check_split(data: ConfigDict, part: str, valid: Sequence[str]) -> str:
     Raises:
         UserError: It names an unknown split.
     """
-    key = f"{part}_split"
-    for term in data[key].split("+"):
-        choose(dict.fromkeys(valid), term.partition("[")[0].strip(), f"config.data.{key}")
-    return data[key]
+    split = data.split[part]
+    for term in split.split("+"):
+        choose(dict.fromkeys(valid), term.partition("[")[0].strip(), f"config.data.split.{part}")
+    return split
 
 
 def split_error(data: ConfigDict, part: str) -> UserError:
     """Return the error for a split expression that cannot be parsed."""
     return UserError(
-        f"config.data.{part}_split: {data[f'{part}_split']!r} is not a split expression; valid: as "
+        f"config.data.split.{part}: {data.split[part]!r} is not a split expression; valid: as "
         "train, train[:80%] or train[10:20]+test"
     )
 

@@ -14,7 +14,7 @@ from fcnjax.errors import UserError, one_line
 from fcnjax.evaluation import read_scores
 from fcnjax.training.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
 
-OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
+OF_ONE = ("data.split.fold", "loss.class_weights")  # what differs between the runs by its nature
 
 
 def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
         UserError: A workdir has no scores, is no fold, is one twice, is of another config, or
             divided other images.
     """
-    runs = sorted(map(_read, map(Path, workdirs)), key=lambda run: run[1].data.fold)
+    runs = sorted(map(_read, map(Path, workdirs)), key=lambda run: run[1].data.split.fold)
     _check_alike(runs)
     scores = [run[2]["metrics"] for run in runs]
     pooled = metrics.flat(
@@ -48,13 +48,13 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
             "deviation": float(known.std(ddof=1)) if known.size > 1 else float("nan"),
             "pooled": pooled.get(name, float("nan")),
         }
-    return {"folds": [run[1].data.fold for run in runs], "scores": found}
+    return {"folds": [run[1].data.split.fold for run in runs], "scores": found}
 
 
 def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
     config = load_saved_config(workdir)
-    if not config.data.folds:
-        raise UserError(f"{workdir}: is no run of a fold: its config.data.folds is 0")
+    if not config.data.split.folds:
+        raise UserError(f"{workdir}: is no run of a fold: its config.data.split.folds is 0")
     scores = read_scores(workdir)
     if trained_on := scores.get("trained_on"):
         raise UserError(
@@ -76,7 +76,7 @@ def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> Non
             raise UserError(
                 f"{workdir}: differs from {first} in config.{keys[0]}, not by fold alone"
             )
-    folds = [run[1].data.fold for run in runs]
+    folds = [run[1].data.split.fold for run in runs]
     for one, other, workdir in zip(folds, folds[1:], [run[0] for run in runs[1:]], strict=False):
         if one == other:
             raise UserError(f"{workdir}: is fold {other} too; give each fold once")

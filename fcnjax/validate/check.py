@@ -116,9 +116,9 @@ def check(
     whole = most is None and seconds is None
     if whole:  # a run prints them itself
         findings += [Finding(NOTE, "data", note) for note in notes[1:]]
-    one_split = known.data.train_split == known.data.eval_split
+    one_split = known.data.split.train == known.data.split.eval
     # Under skip a run goes on without them, up to a share.
-    severity = WARNING if known.data.on_error == "skip" else ERROR
+    severity = WARNING if known.data.loading.on_error == "skip" else ERROR
     types = several_types(looks, config.data.pixel_type)
     findings = [finding for finding in findings if not _is_repeated(finding, looks, types)]
     findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
@@ -130,7 +130,7 @@ def check(
         p: DatasetStatistics([look for look in looks if look.part == p], classes) for p in PARTS
     }
     if resolved:
-        findings += several_orientations(sources, resolved.data.orientation)
+        findings += several_orientations(sources, resolved.data.nifti.orientation)
         findings += of_classes(tallies, resolved, whole)
     if whole:
         findings += suggestions(tallies["train"], config, known)
@@ -152,12 +152,12 @@ def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
     """The numbers of all labels of a split of a resolved config.
 
     Raises:
-        UserError: An example cannot be read, under `config.data.on_error=raise`.
+        UserError: An example cannot be read, under `config.data.loading.on_error=raise`.
     """
     looker = Looker(part, config.data, open_stored(config, part), None)
     looks = list(_in_threads(looker, range(len(looker)), None))
     fault = next((look.fault[1] for look in looks if look.fault), None)
-    if fault and config.data.on_error == "raise":
+    if fault and config.data.loading.on_error == "raise":
         raise UserError(fault)
     return DatasetStatistics(looks, len(config.data.class_names))
 
@@ -171,10 +171,10 @@ def _open(
     both are there nevertheless.
     """
     findings = []
-    asked = (config.data.on_error, config.data.pixel_type)
+    asked = (config.data.loading.on_error, config.data.pixel_type)
     for on_error, pixel_type in dict.fromkeys((asked, ("skip", asked[1]), ("skip", "float32"))):
         tried = config.copy_and_resolve_references()
-        tried.data.on_error, tried.data.pixel_type = on_error, pixel_type
+        tried.data.loading.on_error, tried.data.pixel_type = on_error, pixel_type
         try:
             resolved, notes = resolve(tried)
             # As they are stored: a mixture's other sets have configs of their own.
@@ -182,7 +182,7 @@ def _open(
         except UserError as error:
             findings = findings or [Finding(ERROR, UNOPENED, str(error))]
         else:
-            resolved.data.on_error = config.data.on_error
+            resolved.data.loading.on_error = config.data.loading.on_error
             if pixel_type != asked[1]:
                 resolved.data.pixel_type = asked[1]
             return resolved, notes, sources, findings
@@ -195,7 +195,7 @@ def _turned(
     pairs: Mapping[str, Sequence[Pair]] | None,
 ) -> list[Finding]:
     """A finding on images with an EXIF orientation that their masks lack."""
-    if asked.data.mask_exif != "auto":
+    if asked.data.labels.mask_exif != "auto":
         return []
     found: list[Pair] = []
     for part in PARTS:
@@ -205,7 +205,7 @@ def _turned(
         return []
     rule, text = assume(turned)
     unclear = any(one.drawn_on is None for one in turned)
-    words = override_words(asked, {"data.mask_exif": rule})
+    words = override_words(asked, {"data.labels.mask_exif": rule})
     return [Finding(WARNING if unclear else NOTE, "EXIF orientation", text, words)]
 
 

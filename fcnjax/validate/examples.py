@@ -89,7 +89,7 @@ class Looker:
         self._pages = data.pages
         self._ignore = data.ignore_label
         self._pixel_type = data.pixel_type
-        self._mask_exif = data.mask_exif
+        self._mask_exif = data.labels.mask_exif
         self._source = source
         self._pairs = pairs
 

@@ -59,8 +59,7 @@ def override_words(config: ConfigDict, wanted: dict[str, Any]) -> tuple[str, ...
     """
     words = []
     for key, value in wanted.items():
-        section, leaf = key.split(".")
-        if tuples(config[section][leaf]) != value:
+        if tuples(config[key]) != value:
             words.append(f"--config.{key}={_written(value)}")
     return tuple(words)
 

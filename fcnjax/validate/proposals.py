@@ -60,7 +60,7 @@ def is_far(values: Sequence[int]) -> bool:
 def how(better: tuple[tuple[int, ...], tuple[int, ...]] | None, values: Sequence[int]) -> str:
     """What the proposed values mean, in words."""
     if better is None:
-        return "; declare config.data.mask_values, in class order"
+        return "; declare config.data.labels.mask_values, in class order"
     classes, ignored = better
     if classes == (0, 255):
         grey = f", and the grey {ignored[0]} is what is ignored" if ignored else ""

@@ -35,8 +35,8 @@ FORMAT = 2
 MAX_BANDS = 4096  # of an image
 # Keys of `config.data` that change neither image nor label as they are stored.
 _IRRELEVANT = (
-    *("cache", "workers", "check", "mean", "std", "palette", "class_crop", "foreground_crop"),
-    *("mix", "skip_most", "shuffle_labels"),
+    *("loading.cache", "loading.workers", "loading.skip_most", "check", "mean", "std", "palette"),
+    *("sampling.class_crop", "sampling.foreground_crop", "sampling.mix", "sampling.shuffle_labels"),
 )
 
 
@@ -301,10 +301,10 @@ def _write_shard(
 def open_cached(
     config: ConfigDict, part: str, source: StoredSource, log: Callable[[str], None]
 ) -> Source:
-    """Wrap a source in the cache of `config.data.cache` (`device` is handled by training)."""
-    if config.data.cache == "host":
+    """Wrap a source in its cache, `config.data.loading.cache`; training handles `device`."""
+    if config.data.loading.cache == "host":
         return MemoryCache(source)
-    if config.data.cache == "disk":
+    if config.data.loading.cache == "disk":
         folder = cache_folder(config, part, source)
         return build_cache(source, folder, skip=skips_unreadable(config.data), log=log)
     return source

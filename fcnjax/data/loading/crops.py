@@ -43,15 +43,15 @@ def sample_class_crop(label: np.ndarray, config: ConfigDict, k: int) -> tuple[in
     uniform.
     """
     data = config.data
-    if not (data.class_crop or data.foreground_crop):
+    if not (data.sampling.class_crop or data.sampling.foreground_crop):
         return None
     rng = np.random.default_rng((config.train.seed, k, 2))
     draw = rng.random()
-    if draw >= data.class_crop + data.foreground_crop:
+    if draw >= data.sampling.class_crop + data.sampling.foreground_crop:
         return None
     label = np.asarray(label)
     valid = label != data.ignore_label
-    if draw < data.class_crop:
+    if draw < data.sampling.class_crop:
         classes = np.unique(label[valid])
         pixels = np.flatnonzero(label == rng.choice(classes)) if len(classes) else []
     else:

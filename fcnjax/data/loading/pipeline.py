@@ -125,8 +125,8 @@ def train_batches(
     batches = examples.batch(size, batch_fn=stack_examples)
     threads = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_THREADS)
     stream = batches.to_iter_dataset(threads)
-    if config.data.workers > 0:
-        yield from worker_batches(stream, config.data.workers)
+    if config.data.loading.workers > 0:
+        yield from worker_batches(stream, config.data.loading.workers)
         return
     with contextlib.closing(iter(stream)) as iterator:
         yield from iterator

@@ -1,4 +1,4 @@
-"""Handling of examples that cannot be read, as set by `config.data.on_error`.
+"""Handling of examples that cannot be read, as set by `config.data.loading.on_error`.
 
 With `skip`, an unreadable training example is replaced by the next readable row, cyclically, so
 that the replacement depends on the row only. An evaluation leaves unreadable examples out.
@@ -21,8 +21,8 @@ from fcnjax.errors import UserError, choose
 from fcnjax.io.lock_file import locked
 from fcnjax.runtime.packages import to_stderr
 
-ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.on_error
-MIN_FAILED = 3  # `config.data.skip_most` applies from this number of failures on
+ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.loading.on_error
+MIN_FAILED = 3  # `config.data.loading.skip_most` applies from this number of failures on
 NAMED = 3  # failed examples that an error lists
 T = TypeVar("T")
 
@@ -143,27 +143,29 @@ class SkippingSource(SourceWrapper):
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
-                f"config.data.skip_most: {len(failed)} of {read} examples tried cannot be read, "
-                f"more than {self._max_share:g} of them: {names}{more}; the first: {failed[0]}"
+                f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot be "
+                f"read, more than {self._max_share:g} of them: {names}{more}; the first: {failed[0]}"
             )
 
 
 def skips_unreadable(data: ConfigDict) -> bool:
-    """Return whether `config.data.on_error` is `skip`.
+    """Return whether `config.data.loading.on_error` is `skip`.
 
     Raises:
-        UserError: It, or `config.data.skip_most`, has no valid value.
+        UserError: It, or `config.data.loading.skip_most`, has no valid value.
     """
-    if not 0 <= data.skip_most <= 1:
-        raise UserError(f"config.data.skip_most: {data.skip_most} is not between 0 and 1")
-    return choose(ON_ERROR, data.on_error, "config.data.on_error")
+    if not 0 <= data.loading.skip_most <= 1:
+        raise UserError(
+            f"config.data.loading.skip_most: {data.loading.skip_most} is not between 0 and 1"
+        )
+    return choose(ON_ERROR, data.loading.on_error, "config.data.loading.on_error")
 
 
 def skip_unreadable(config: ConfigDict, part: str, source: Source) -> Source:
-    """Wrap the source of a split as `config.data.on_error` requires."""
+    """Wrap the source of a split as `config.data.loading.on_error` requires."""
     if not skips_unreadable(config.data):
         return source
-    return SkippingSource(source, config.data.skip_most, replace=part == "train")
+    return SkippingSource(source, config.data.loading.skip_most, replace=part == "train")
 
 
 def filter_readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
@@ -172,14 +174,14 @@ def filter_readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
     Raises:
         UserError: None of them can be read; the error of the first.
     """
-    readable, first_error = [], None
+    filter_readable, first_error = [], None
     for file in files:
         try:
             read(file)
         except UserError as error:
             first_error = first_error or error
         else:
-            readable.append(file)
-    if first_error and not readable:
+            filter_readable.append(file)
+    if first_error and not filter_readable:
         raise first_error
-    return readable
+    return filter_readable

@@ -1,17 +1,17 @@
 """GeoTIFF rasters of any size with masks of the same area; each window is an example.
 
-A raster is cut into windows of `config.data.window` from its upper left corner. Windows at the
-right and lower edge are smaller, so that each pixel is in exactly one window. Only the requested
-window of a file is read. Windows without labels are kept, since finding them would require reading
-all masks.
+A raster is cut into windows of `config.data.geotiff.window` from its upper left corner. Windows at
+the right and lower edge are smaller, so that each pixel is in exactly one window. Only the
+requested window of a file is read. Windows without labels are kept, since finding them would
+require reading all masks.
 
-Full rasters are held out. If there is one only, or with `config.data.split_by=blocks`, the columns
+Full rasters are held out. If there is one only, or with `config.data.split.by=blocks`, the columns
 on the right are held out, so that training and evaluation windows touch along one line only. With
-`split_by=windows`, windows drawn by `config.data.split_seed` are held out: each land cover is then
+`split.by=windows`, windows drawn by `config.data.split.seed` are held out: each land cover is then
 in both splits, but so are objects across the edge of a window.
 
-The nodata value of a mask is ignored unless `config.data.mask_values` declares it as a class.
-Pixels where the image has no data in any band are ignored too.
+The nodata value of a mask is ignored unless `config.data.labels.mask_values` declares it as a
+class. Pixels where the image has no data in any band are ignored too.
 """
 
 from collections.abc import Sequence
@@ -153,7 +153,7 @@ def find_rasters(data: ConfigDict) -> tuple[dict[str, list[MaskedRaster]], str]:
             height, width = header.size
             start, stop = 0, width
             if divided == "blocks":
-                start, stop = split_columns(width, data.eval_fraction, part)
+                start, stop = split_columns(width, data.split.eval_fraction, part)
             if start == stop:
                 raise UserError(f"{image}: is {width} pixels wide, which is too narrow to divide")
             rasters[part].append(MaskedRaster(image, mask, height, start, stop, mask_header.nodata))
@@ -169,7 +169,7 @@ def _split_windows(rasters: Sequence[MaskedRaster], data: ConfigDict, part: str)
     if len(windows) < 2:
         raise UserError(
             f"{rasters[0].image}: is one window of {window[1]}x{window[0]}, which cannot be "
-            "divided; give a smaller config.data.window"
+            "divided; give a smaller config.data.geotiff.window"
         )
     names = [raster.image.name for raster, _ in windows]
     chosen: dict[MaskedRaster, list[int]] = {}
@@ -200,9 +200,9 @@ def check_same_location(image: Path, header: Raster, mask: Path, mask_header: Ra
 
 
 def _window_size(data: ConfigDict) -> tuple[int, int]:
-    window = tuple(data.window) or WINDOW
+    window = tuple(data.geotiff.window) or WINDOW
     if len(window) != 2 or not all(isinstance(size, int) and size > 0 for size in window):
-        raise UserError(f"config.data.window: {window} is not a height and width over 0")
+        raise UserError(f"config.data.geotiff.window: {window} is not a height and width over 0")
     return window
 
 
@@ -233,7 +233,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     ]
     if divided == "windows":
         lines.append(
-            f"{data.root}: windows of each raster, drawn by config.data.split_seed, are held out"
+            f"{data.root}: windows of each raster, drawn by config.data.split.seed, are held out"
         )
     if divided == "blocks":
         first = parts["eval"][0]

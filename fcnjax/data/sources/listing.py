@@ -3,7 +3,7 @@
 `config.data.annotations` is the list. A CSV file has a header with the columns `image`, `mask` and
 optionally `split`; a JSON file is a list of objects with these keys, and JSON lines are one object
 per line. Paths are relative to `config.data.root`, or to the folder of the list if that is empty,
-and must stay inside it. Without `split`, `config.data.eval_fraction` is held out.
+and must stay inside it. Without `split`, `config.data.split.eval_fraction` is held out.
 """
 
 from collections.abc import Callable
@@ -88,11 +88,11 @@ def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
     if not splits_by_list(data, has_split, "this list has a 'split'"):
         return hold_out(rows, data, [row.image.name for row in rows])
     if not has_split:
-        raise UserError(f"{path}: has no 'split', which config.data.split_by='list' needs")
+        raise UserError(f"{path}: has no 'split', which config.data.split.by='list' needs")
     valid = list(dict.fromkeys(row.split for row in rows))
     parts = {}
     for part in PARTS:
-        split = choose_split(data, data[f"{part}_split"], valid)
+        split = choose_split(data, data.split[part], valid)
         parts[part] = [row for row in rows if row.split == split]
     return parts
 

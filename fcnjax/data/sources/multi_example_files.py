@@ -47,8 +47,8 @@ class MultiExampleSource:
         self._files = list(files)
         self._ends = np.cumsum(counts)
         self._root = Path(data.root)
-        self._has_instances = data.encoding == "instances"
-        self._ignore_values = tuple(data.ignore_values)
+        self._has_instances = data.labels.encoding == "instances"
+        self._ignore_values = tuple(data.labels.ignore_values)
         self._classes = ClassTable(data)
 
     def __len__(self) -> int:
@@ -76,14 +76,14 @@ def split_files(
 ) -> tuple[dict[str, list[Pair]], str]:
     """Pair the files of `config.data.images` and `.masks`, and divide them into splits.
 
-    This works as in the folder source, except that some values of `config.data.split_by` divide
+    This works as in the folder source, except that some values of `config.data.split.by` divide
     each file: both splits then have all files, and the caller takes a part of each. `blocks` is one
     of them, and is used if `auto` or `fraction` finds a single file.
 
     Args:
         data: `config.data`.
         ends: Lower-case endings of the files, longer ones before their own endings.
-        within: The values of `split_by` that divide each file.
+        within: The values of `split.by` that divide each file.
 
     Returns:
         Image and mask files of `train` and `eval`, and the value of `within` that divides each
@@ -93,7 +93,7 @@ def split_files(
         UserError: A folder, a partner or a listed file is missing, or a split is empty.
     """
     kind = kind_of(data)
-    choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split_by")
+    choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split.by")
     require_root(data)
     if kind in (*within, "fraction"):
         pairs = all_pairs(data, ends, ends)
@@ -102,9 +102,10 @@ def split_files(
         if kind in within:
             if kind == "blocks":
                 refuse_folds(data, "by chance, and here each file is divided by blocks")
-            if not 0 < data.eval_fraction < 1:
+            if not 0 < data.split.eval_fraction < 1:
                 raise UserError(
-                    f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1"
+                    f"config.data.split.eval_fraction: {data.split.eval_fraction} is not between 0 "
+                    "and 1"
                 )
             return dict.fromkeys(PARTS, pairs), kind
     return folders.divide(data, ends, ends), ""
@@ -136,18 +137,18 @@ def find_mask_values(
     Raises:
         UserError: The encoding is not supported, or the values cannot be classes.
     """
-    data.encoding = data.encoding or "ids"
-    choose(dict.fromkeys(ENCODINGS), data.encoding, "config.data.encoding")
+    data.labels.encoding = data.labels.encoding or "ids"
+    choose(dict.fromkeys(ENCODINGS), data.labels.encoding, "config.data.labels.encoding")
     note = ""
-    if data.encoding == "ids" and not data.mask_values:
-        ignored = {*data.ignore_values, *nodata}
+    if data.labels.encoding == "ids" and not data.labels.mask_values:
+        ignored = {*data.labels.ignore_values, *nodata}
         values = read_values()
-        data.mask_values = _class_values(values, ignored, data)
-        rest = sorted(ignored - {*data.mask_values, *data.ignore_values})
-        data.ignore_values = (*data.ignore_values, *rest)
-        note = f"; masks hold {listed(sorted(values))}: {len(data.mask_values)} classes"
-        note += names_of_values(data.class_names, data.mask_values)
-    first = [values_of(entry)[0] for entry in data.mask_values]
+        data.labels.mask_values = _class_values(values, ignored, data)
+        rest = sorted(ignored - {*data.labels.mask_values, *data.labels.ignore_values})
+        data.labels.ignore_values = (*data.labels.ignore_values, *rest)
+        note = f"; masks hold {listed(sorted(values))}: {len(data.labels.mask_values)} classes"
+        note += names_of_values(data.class_names, data.labels.mask_values)
+    first = [values_of(entry)[0] for entry in data.labels.mask_values]
     if first and not data.palette:
         has_colours = all(value in palette for value in first)
         data.palette = (

@@ -1,9 +1,10 @@
 """NIfTI volumes with masks of the same space; each slice is an example.
 
-Volumes are reoriented to `config.data.orientation` by their affines; None takes the orientation of
-the first training volume. Slices are taken along `config.data.axis` of the reoriented array. The
-first of the other two axes gives the rows of the image. Intensities between the two values of
-`config.data.intensity` become 0 to 65535; () takes the 0.5 and 99.5 percentiles of each volume.
+Volumes are reoriented to `config.data.nifti.orientation` by their affines; None takes the
+orientation of the first training volume. Slices are taken along `config.data.nifti.axis` of the
+reoriented array. The first of the other two axes gives the rows of the image. Intensities between
+the two values of `config.data.nifti.intensity` become 0 to 65535; () takes the 0.5 and 99.5
+percentiles of each volume.
 `fcnjax/data/readers/volumes/read.py` describes how files are read.
 """
 
@@ -104,7 +105,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
 
     Returns:
         The volumes by split; whether each was divided by blocks of slices; and the errors of
-        volumes that are left out, as `config.data.on_error=skip` allows.
+        volumes that are left out, as `config.data.loading.on_error=skip` allows.
 
     Raises:
         UserError: A file is missing, a mask does not fit its image, or too many are left out.
@@ -123,10 +124,10 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
                     raise
                 failed[image] = error
     count = len({image for part in PARTS for image, _ in pairs[part]})
-    if len(failed) >= MIN_FAILED and len(failed) > data.skip_most * count:
+    if len(failed) >= MIN_FAILED and len(failed) > data.loading.skip_most * count:
         raise UserError(
-            f"config.data.skip_most: {len(failed)} of {count} volumes cannot be read, more than "
-            f"{data.skip_most:g} of them; the first: {next(iter(failed.values()))}"
+            f"config.data.loading.skip_most: {len(failed)} of {count} volumes cannot be read, more "
+            f"than {data.loading.skip_most:g} of them; the first: {next(iter(failed.values()))}"
         )
     if not all(volumes.values()):
         raise UserError(f"{next(iter(failed.values()))} (and no other of its split can be read)")
@@ -140,7 +141,7 @@ def _volume(image: Path, mask: Path, reading: SliceReading, part: str, data: Con
     if part:
         if len(slices) < 2:
             raise UserError(f"{image}: has one slice, which cannot be divided")
-        slices = split_slices(len(slices), data.eval_fraction)[part]
+        slices = split_slices(len(slices), data.split.eval_fraction)[part]
     return Volume(image, mask, shape, tuple(slices))
 
 
@@ -224,16 +225,16 @@ def _orientation_notes(images: Sequence[Path], data: ConfigDict) -> list[str]:
     """Return lines on volumes that are reoriented, and on those without an orientation."""
     groups = group_by_orientation(images)
     unknown = groups.pop(None, [])
-    groups.pop(data.orientation, None)
+    groups.pop(data.nifti.orientation, None)
     lines = [
         f"{data.root}: {len(paths)} volumes, as {paths[0].name}, are stored as {stored}, and are "
-        f"turned to {data.orientation}"
+        f"turned to {data.nifti.orientation}"
         for stored, paths in groups.items()
     ]
-    if unknown and data.orientation is not None:
+    if unknown and data.nifti.orientation is not None:
         lines.append(
             f"{data.root}: {len(unknown)} volumes, as {unknown[0].name}, do not state their "
-            f"orientation: they are taken as {data.orientation}"
+            f"orientation: they are taken as {data.nifti.orientation}"
         )
     return lines
 
@@ -253,7 +254,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     data.pixel_type = data.pixel_type or "uint16"
     SliceReading(data)  # checks its keys before any file is read
-    data.orientation = data.orientation or _first_orientation(data)
+    data.nifti.orientation = data.nifti.orientation or _first_orientation(data)
     parts, divided, failed = find_volumes(data)
     volumes = [volume for part in PARTS for volume in parts[part]]
     masks = list(dict.fromkeys(volume.mask for volume in volumes))

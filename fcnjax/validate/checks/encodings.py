@@ -47,9 +47,9 @@ def diagnose(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
         return findings + _by_palette_colour(stored, asked, data)
     if stored.numbers_objects and not _declared(stored, asked):
         return findings + _instances(stored, asked, data)
-    if data is not None and data.encoding == "rgb":
+    if data is not None and data.labels.encoding == "rgb":
         return findings + _colours(stored, asked, data)
-    if data is not None and data.encoding not in (None, "ids"):
+    if data is not None and data.labels.encoding not in (None, "ids"):
         return findings
     return findings + _values(stored, asked, data)
 
@@ -61,7 +61,7 @@ def _found_in(stored: StoredTally, asked: ConfigDict) -> ConfigDict | None:
         find_classes(data, MaskSet(stored.sound, stored.images))
     except UserError:
         return None
-    return data if len(data.class_names) == len(data.mask_values) else None
+    return data if len(data.class_names) == len(data.labels.mask_values) else None
 
 
 def _blended(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None) -> list[Finding]:
@@ -96,8 +96,8 @@ def _blended(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
 
 def _known(data: ConfigDict) -> set[int]:
     """The stored values that a class or the ignore label is made of."""
-    classes = (value for entry in data.mask_values for value in values_of(entry))
-    return {*classes, *data.ignore_values, data.ignore_label}
+    classes = (value for entry in data.labels.mask_values for value in values_of(entry))
+    return {*classes, *data.labels.ignore_values, data.ignore_label}
 
 
 def _in_alpha(stored: StoredTally) -> Finding:
@@ -111,7 +111,7 @@ def _in_alpha(stored: StoredTally) -> Finding:
 
 def _declared(stored: StoredTally, asked: ConfigDict) -> bool:
     """Whether the user named more than two classes, and each value is one of them."""
-    names = max(len(_own_names(asked)), len(asked.data.mask_values))
+    names = max(len(_own_names(asked)), len(asked.data.labels.mask_values))
     return names > 2 and len(stored.pixels) <= names
 
 
@@ -155,7 +155,7 @@ def _colours(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) ->
     text = f"the masks hold {len(found)} colours"
     if stored.names_single:
         text += ", and most of them one mask alone, as colours drawn for each object do; "
-        text += "write objects as numbers, for config.data.encoding=instances"
+        text += "write objects as numbers, for config.data.labels.encoding=instances"
         return [Finding(WARNING, KIND, text)]
     return _coded_by_colour(found, text, asked, data)
 
@@ -165,11 +165,13 @@ def _coded_by_colour(
 ) -> list[Finding]:
     """Findings on masks whose classes are told by colour."""
     colours = tuple(sorted(found))
-    rgb = data is not None and data.encoding == "rgb"
-    known = set(map(tuple, data.mask_colours)) if rgb else set()
+    rgb = data is not None and data.labels.encoding == "rgb"
+    known = set(map(tuple, data.labels.mask_colours)) if rgb else set()
     unknown = [colour for colour in colours if colour not in known]
     if not unknown:
-        words = _words(asked, encoding="rgb", mask_colours=tuple(map(tuple, data.mask_colours)))
+        words = _words(
+            asked, encoding="rgb", mask_colours=tuple(map(tuple, data.labels.mask_colours))
+        )
         return [Finding(NOTE, KIND, f"{text}, a class each", words)]
     if len(colours) > MOST_IN_MASK:
         return [Finding(ERROR, KIND, f"{text}: too many to be classes")]
@@ -186,10 +188,11 @@ def _coded_by_colour(
     elif names and len(colours) != names:
         return [Finding(ERROR, KIND, f"{text}, and config.data.class_names has {names} names")]
     if known:
-        text += f"; config.data.mask_colours lacks {some(unknown)}, which are put at its end below"
-        colours = (*map(tuple, data.mask_colours), *unknown)
+        text += f"; config.data.labels.mask_colours lacks {some(unknown)}, which are put at its end"
+        text += " below"
+        colours = (*map(tuple, data.labels.mask_colours), *unknown)
     elif names:
-        text += "; config.data.mask_colours has to list them in the order of the names: "
+        text += "; config.data.labels.mask_colours has to list them in the order of the names: "
         return [Finding(ERROR, KIND, text + ", ".join(map(str, colours)))]
     else:
         text += "; below in ascending order: put them in that of your classes"
@@ -222,7 +225,7 @@ def _instances(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) 
         f"the masks seem to number objects: each value is one region, and masks have "
         f"{min(stored.regions)} to {max(stored.regions)} of them"
     )
-    if data is not None and data.encoding == "instances":
+    if data is not None and data.labels.encoding == "instances":
         return [Finding(NOTE, KIND, text)]
     words = _words(asked, encoding="instances", mask_values=(), ignore_values=())
     return [Finding(WARNING if data is not None else ERROR, KIND, text, words)]
@@ -242,7 +245,7 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
     if data is None:
         text = f"{what}, which the config does not tell the classes of"
         return [Finding(ERROR, KIND, text + how(better, values), words)]
-    classes = [values_of(entry) for entry in data.mask_values]
+    classes = [values_of(entry) for entry in data.labels.mask_values]
     outside = [value for value in values if value not in _known(data)]
     seen = [entry for entry in classes if any(value in stored.pixels for value in entry)]
     if outside:
@@ -263,7 +266,7 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
         text = f"{what}, and of the {len(classes)} classes only {len(seen)} are seen"
         return [Finding(WARNING, KIND, text + how(better, values), words)]
     pinned = tuple(entry[0] if len(entry) == 1 else entry for entry in classes)
-    if data.label_map or asked.data.label_map:
+    if data.labels.label_map or asked.data.labels.label_map:
         return [Finding(NOTE, KIND, what)]
     return [
         Finding(NOTE, KIND, f"{what}: {len(classes)} classes", _words(asked, mask_values=pinned))
@@ -282,10 +285,10 @@ def _channels(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | Non
     text = f"{share:.2%} of the pixels are in none of the {count} channels"
     if resolved is None:
         text += "; as a class of their own, the background, below; or ignore them by "
-        text += f"config.data.ignore_values={count}"
+        text += f"config.data.labels.ignore_values={count}"
         words = _words(asked, encoding="onehot", mask_values=(count, *range(count)))
         return [Finding(ERROR, "pixels in no channel", text, words)]
-    if count in resolved.data.ignore_values:
+    if count in resolved.data.labels.ignore_values:
         severity = WARNING if share >= NOTICEABLE else NOTE
         text += ", and ignored; a model is free to give such pixels any class"
         return [Finding(severity, "pixels in no channel", text)]
@@ -298,8 +301,8 @@ def _negative(stored: StoredTally, values: Sequence[int], asked: ConfigDict) -> 
         f"{max(stored.masks_with[value] for value in low)} of {stored.files} masks hold "
         f"{listed(low)}, which is no class; ignored below"
     )
-    ignored = (*asked.data.ignore_values, *low)
-    severity = NOTE if {*low} <= {*asked.data.ignore_values} else ERROR
+    ignored = (*asked.data.labels.ignore_values, *low)
+    severity = NOTE if {*low} <= {*asked.data.labels.ignore_values} else ERROR
     words = _words(asked, ignore_values=tuple(dict.fromkeys(ignored)))
     return Finding(severity, "values outside the classes", text, words)
 
@@ -319,13 +322,15 @@ def _outside(
     # Beside classes that are seen, 255 or 65535 stands for no class, as in most sets; and who
     # declared the values of all classes, and has them, has some more, unless they count from 1.
     stray = len(outside) == 1 and outside[0] in STRAYS and len(seen) > 1
-    declared = asked.data.mask_values and len(seen) == len(classes) and values[-1] != len(classes)
-    names = len(_own_names(asked)) or len(asked.data.mask_values)
+    declared = (
+        asked.data.labels.mask_values and len(seen) == len(classes) and values[-1] != len(classes)
+    )
+    names = len(_own_names(asked)) or len(asked.data.labels.mask_values)
     better = propose(values, names, asked.data.ignore_label)
     if better and not stray and not declared:
         words = _words(asked, mask_values=better[0], ignore_values=better[1])
         return Finding(ERROR, kind, text + how(better, values), words)
-    words = _words(asked, ignore_values=(*asked.data.ignore_values, *outside))
+    words = _words(asked, ignore_values=(*asked.data.labels.ignore_values, *outside))
     return Finding(ERROR, kind, f"{text} ({share:.2%} of the pixels); ignored below", words)
 
 
@@ -338,6 +343,6 @@ def _own_names(asked: ConfigDict) -> tuple[str, ...]:
 def _words(asked: ConfigDict, **wanted: object) -> tuple[str, ...]:
     """Overrides for `config.data`; the encoding `ids` where another one was declared."""
     data: Mapping[str, object] = wanted
-    if "encoding" not in wanted and asked.data.encoding not in (None, "ids"):
+    if "encoding" not in wanted and asked.data.labels.encoding not in (None, "ids"):
         data = {"encoding": "ids", **wanted}
-    return override_words(asked, {f"data.{key}": value for key, value in data.items()})
+    return override_words(asked, {f"data.labels.{key}": value for key, value in data.items()})

@@ -14,7 +14,7 @@ def several_orientations(
 
     Args:
         sources: Those of both splits.
-        orientation: `config.data.orientation`, resolved.
+        orientation: `config.data.nifti.orientation`, resolved.
     """
     volumes = [source for source in sources.values() if isinstance(source, NiftiSource)]
     images = dict.fromkeys(image for source in volumes for image in source.images)

@@ -84,9 +84,9 @@ def _first_folder(root: Path, names: tuple[str, ...]) -> Path:
 
 def _find_encoding(data: ConfigDict) -> str:
     """Return the encoding of the masks, which differs between the two layouts."""
-    if data.encoding:
-        choose(_VARIANTS, data.encoding, "config.data.encoding")
-        return data.encoding
+    if data.labels.encoding:
+        choose(_VARIANTS, data.labels.encoding, "config.data.labels.encoding")
+        return data.labels.encoding
     root = Path(data.root)
     if any((root / f"{split}annot").is_dir() for split in SPLITS):
         return "ids"
@@ -101,11 +101,11 @@ _VARIANTS = {
         _SUMMARY,
         find_coloured,
         {
-            "mask_colours": tuple(COLOURS.values()),
+            "labels.mask_colours": tuple(COLOURS.values()),
             "class_names": tuple(CLASSES),
             "palette": tuple(CLASSES.values()),
-            "mask_values": tuple(i for i, name in enumerate(COLOURS) if name != "Void"),
-            "ignore_values": tuple(i for i, name in enumerate(COLOURS) if name == "Void"),
+            "labels.mask_values": tuple(i for i, name in enumerate(COLOURS) if name != "Void"),
+            "labels.ignore_values": tuple(i for i, name in enumerate(COLOURS) if name == "Void"),
         },
         reference="Brostow et al., Pattern Recognition Letters 2009",
     ),
@@ -115,9 +115,9 @@ _VARIANTS = {
         {
             "class_names": tuple(TUTORIAL),
             "palette": tuple(TUTORIAL.values()),
-            "mask_values": tuple(range(len(TUTORIAL))),
-            "ignore_values": (len(TUTORIAL),),
+            "labels.mask_values": tuple(range(len(TUTORIAL))),
+            "labels.ignore_values": (len(TUTORIAL),),
         },
     ),
 }
-LAYOUT = variant_layout("encoding", _find_encoding, _VARIANTS)
+LAYOUT = variant_layout("labels.encoding", _find_encoding, _VARIANTS)

@@ -3,7 +3,7 @@
 `CelebA-HQ-img/N.jpg` (1024x1024) and `CelebAMask-HQ-mask-anno/{N//2000}/{N:05d}_PART.png`
 (512x512), a file for each visible part (Lee, Liu, Wu, Luo, CVPR 2020). Masks keep their size, and
 images are scaled to it. Splits are lists of numbers in the root, `train.txt` and so on; without
-them, `config.data.eval_fraction` of the faces is held out.
+them, `config.data.split.eval_fraction` of the faces is held out.
 """
 
 import os
@@ -51,12 +51,12 @@ CLASSES = parse_palette(
 NAMES = tuple(CLASSES)
 FACE_PARTS = {name: number for number, name in enumerate(NAMES) if number}
 FIXED = {
-    "encoding": "ids",
+    "labels.encoding": "ids",
     "class_names": NAMES,
     "palette": tuple(CLASSES.values()),
-    "mask_values": tuple(range(len(NAMES))),
+    "labels.mask_values": tuple(range(len(NAMES))),
     # u_lip and l_lip are the upper and the lower lip, and neck_l is a necklace.
-    "mirror_pairs": (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
+    "labels.mirror_pairs": (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
 }
 
 
@@ -184,7 +184,7 @@ def find_faces(data: ConfigDict) -> dict[str, list[Face]]:
         UserError: A split is unknown, or a folder, a list, an image or all its masks are missing.
     """
     root = Path(data.root)
-    splits = {part: data[f"{part}_split"] for part in PARTS}
+    splits = {part: data.split[part] for part in PARTS}
     paths = {
         part: root / f"{choose_split(data, split, SPLITS)}.txt" for part, split in splits.items()
     }

@@ -82,7 +82,7 @@ def _find_masks(data: ConfigDict) -> str:
     if data.masks != "masks":  # the config's default
         choose(STORED, data.masks, "config.data.masks")
         return data.masks
-    _, masks = _split_folders(data, data.train_split)
+    _, masks = _split_folders(data, data.split.train)
     for kind in STORED:
         if any(masks.glob(f"*/*_gtFine_{kind}.png")):
             return kind
@@ -95,11 +95,11 @@ def _layout(kind: str) -> Layout:
         "Cityscapes: leftImg8bit/train/CITY, gtFine/train/CITY, .../val, .../test",
         find_pairs,
         {
-            "encoding": "ids",
+            "labels.encoding": "ids",
             "class_names": tuple(CLASSES),
             "palette": tuple(colour for _, colour in CLASSES.values()),
-            "mask_values": mask_values,
-            "ignore_values": ignore_values,
+            "labels.mask_values": mask_values,
+            "labels.ignore_values": ignore_values,
         },
         reference="Cordts et al., CVPR 2016",
     )

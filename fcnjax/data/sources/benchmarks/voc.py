@@ -95,11 +95,11 @@ _FIXED = fixed_layout(
     _SUMMARY,
     find_pairs,
     {
-        "encoding": "ids",
+        "labels.encoding": "ids",
         "class_names": CLASS_NAMES,
         "palette": voc_palette(len(CLASS_NAMES)),
-        "mask_values": tuple(range(len(CLASS_NAMES))),
-        "ignore_values": (255,),
+        "labels.mask_values": tuple(range(len(CLASS_NAMES))),
+        "labels.ignore_values": (255,),
     },
     reference="Everingham et al., IJCV 2015",
 )
@@ -110,9 +110,9 @@ def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     folder = _folder(require_root(data))
     is_export = any((folder / name).is_file() for name in NAME_FILES)
-    if not is_export or data.mask_values:
+    if not is_export or data.labels.mask_values:
         return _FIXED.resolve(config)
-    parts = {part: find_pairs(data, data[f"{part}_split"]) for part in PARTS}
+    parts = {part: find_pairs(data, data.split[part]) for part in PARTS}
     return resolve_pairs(data, parts, data.root, check_sizes=False)
 
 
