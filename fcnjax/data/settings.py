@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.pixel_type import check_pixel_type
 from fcnjax.errors import UserError, choose
 
@@ -77,7 +77,7 @@ def check_settings(config: ConfigDict) -> None:
     channel_names(data.channels)
     check_pixel_type(data.pixel_type)
     choose(dict.fromkeys(PAGES), data.pages, "config.data.pages")
-    skips(data)  # says whether its keys are valid
+    skips_unreadable(data)  # says whether its keys are valid
     for key in ("coco.crowd", "coco.boxes"):
         if data[key] is not None:
             choose(dict.fromkeys(TREATMENTS), data[key], f"config.data.{key}")

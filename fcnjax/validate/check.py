@@ -13,13 +13,13 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.progress import track
 
-from fcnjax.data import SOURCES, Source, open_plain, resolve
+from fcnjax.data import SOURCES, Source, open_stored, resolve
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.mask_exif import assume, find_turned
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
-from fcnjax.data.sources.listing import divide_list
+from fcnjax.data.sources.listing import split_list
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError, choose
@@ -154,7 +154,7 @@ def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
     Raises:
         UserError: An example cannot be read, under `config.data.loading.on_error=raise`.
     """
-    looker = Looker(part, config.data, open_plain(config, part), None)
+    looker = Looker(part, config.data, open_stored(config, part), None)
     looks = list(_in_threads(looker, range(len(looker)), None))
     fault = next((look.fault[1] for look in looks if look.fault), None)
     if fault and config.data.loading.on_error == "raise":
@@ -178,7 +178,7 @@ def _open(
         try:
             resolved, notes = resolve(tried)
             # As they are stored: a mixture's other sets have configs of their own.
-            sources = {part: open_plain(resolved, part) for part in PARTS}
+            sources = {part: open_stored(resolved, part) for part in PARTS}
         except UserError as error:
             findings = findings or [Finding(ERROR, UNOPENED, str(error))]
         else:
@@ -222,7 +222,7 @@ def _pairs_of(
     """The files of a `folder` or `listing`, by split; those that are there where some are not."""
     if data.source == "listing":
         with contextlib.suppress(UserError):  # was told of by opening it
-            pairs = divide_list(data)
+            pairs = split_list(data)
             there = {part: [p for p in pairs[part] if all(map(Path.is_file, p))] for part in PARTS}
             return there, []
     if data.source != "folder":

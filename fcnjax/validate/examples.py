@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_exif import mask_size
 from fcnjax.data.labels.orientation import Size
-from fcnjax.data.pairs import Pair, refuse_sizes
+from fcnjax.data.pairs import Pair, check_same_size
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.readers.decode import read_image
 from fcnjax.data.source import Source
@@ -135,7 +135,7 @@ class Looker:
         """The error on a mask of another size than its image, or None."""
         image, mask = pair
         of_mask = mask_size(image, mask, self._mask_exif)
-        return _tried(lambda: refuse_sizes(image, size, mask, of_mask))[1]
+        return _tried(lambda: check_same_size(image, size, mask, of_mask))[1]
 
     def _of_label(self, label: np.ndarray) -> dict:
         count = len(self._source.class_names)

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax import __version__
-from fcnjax.data import open_plain
+from fcnjax.data import open_stored
 from fcnjax.data.labels.classes import evenly
 from fcnjax.errors import UserError
 from fcnjax.io import pictures
@@ -143,7 +143,7 @@ def _sheet(config: ConfigDict) -> str:
 def _figures(config: ConfigDict) -> Iterator[str]:
     for part, count in ON_SHEET.items():
         try:
-            source = open_plain(config, part)
+            source = open_stored(config, part)
         except UserError:
             continue  # a finding tells of it
         for index in evenly(range(len(source)), count):

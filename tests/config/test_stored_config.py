@@ -43,7 +43,7 @@ WRONG = [
     ("data.channels", ",".join(map(str, range(1025))), "is not RGB, L"),
     ("data.class_names", ["a"], "has 2 entries for 1 classes"),
     ("data.palette", [[0, 0, 0]] * 3, "has 3 entries for 2 classes"),
-    ("data.ignore_label", 1, "1 is no label beside the class ids"),
+    ("data.ignore_label", 1, "1 cannot be used with the class ids"),
     ("data.split.group_by", "(a+)+b", "may take for ever"),
     ("optim.freeze", ["(a+)+b"], "may take for ever"),
     ("optim.freeze", ["a{99999999999}"], "is no regular expression"),

@@ -7,7 +7,7 @@ import pytest
 from annotation_files import config_of, examples, labels, picture, write_json
 from PIL import Image
 
-from fcnjax.data import open_plain, resolve
+from fcnjax.data import open_stored, resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import check
 
@@ -107,9 +107,9 @@ def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
     write(tmp_path / "other", [brushed(2), annotation(2, 1)])
     trained.data.root = str(tmp_path / "other")
     with pytest.raises(UserError, match=r"config.data.coco.crowd: .* valid: ignore, .* or object"):
-        open_plain(trained, "eval")
+        open_stored(trained, "eval")
     trained.data.coco.crowd = "object"
-    assert len(open_plain(trained, "train")) == 1
+    assert len(open_stored(trained, "train")) == 1
 
 
 def test_data_check_says_what_is_treated_specially(tmp_path):

@@ -6,8 +6,8 @@ from data_keys import set_data
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import open_plain, open_source, resolve
-from fcnjax.data.sources import whole_files
+from fcnjax.data import open_source, open_stored, resolve
+from fcnjax.data.sources.multi_example_files import split_columns
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -91,7 +91,7 @@ def test_windows_hold_each_pixel_once(tmp_path):
 
 def test_one_raster_is_divided_by_columns(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "a"), eval_fraction=0.25))
-    assert "the columns up to 40 of a.tif train, those from there on are held out" in notes[1]
+    assert "columns before 40 of a.tif train, and the rest is held out" in notes[1]
     columns = {}
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -128,7 +128,7 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
     folds = [places(folds=3, fold=fold)[1][1] for fold in range(3)]
     assert [len(fold) for fold in folds] == [6, 6, 6]
     assert set.union(*folds) == train | held_out
-    parts = [open_plain(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
     refused(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
     asked["window"] = (64, 64)
@@ -259,9 +259,7 @@ def test_bad_settings_and_files(tmp_path):
 def test_blocks_of_columns_cover_all():
     for length in range(2, 40):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            train, held_out = (
-                whole_files.cut(length, fraction, part) for part in ("train", "eval")
-            )
+            train, held_out = (split_columns(length, fraction, part) for part in ("train", "eval"))
             assert train[0] == 0 < train[1] == held_out[0] < held_out[1] == length
 
 
@@ -275,7 +273,7 @@ def test_an_index_beyond_the_last(tmp_path):
 def test_changed_files_are_noticed(tmp_path):
     write(tmp_path, "a")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.tif", tmp_path / "masks/a.tif")
-    parts = [open_plain(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
 
 

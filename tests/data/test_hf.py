@@ -288,7 +288,7 @@ def test_columns(tmp_path, saved):
     )
     refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not pictures
     odd = save(tmp_path / "odd", both_splits(image="view", mask="ids"))
-    refused(config_of(odd), "config.data.images: which one is not known by its name", "ids, view")
+    refused(config_of(odd), "config.data.images: no column has a usual name", "ids, view")
     config, _ = resolve(config_of(odd, images="view", masks="ids"))
     assert_pictures(config)
     save(tmp_path / "none", {"train": datasets.Dataset.from_dict({"x": [1, 2]})})

@@ -8,8 +8,8 @@ from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.mirror import mirrored_ids
-from fcnjax.data.sources import ade20k, camvid, celebamask, cityscapes, voc
+from fcnjax.data.flip_pairs import flip_permutation
+from fcnjax.data.sources.benchmarks import ade20k, camvid, celebamask, cityscapes, voc
 from fcnjax.errors import UserError
 
 SIZE = (4, 6)
@@ -370,7 +370,7 @@ def test_celebamask_classes_merged(tmp_path):
 def test_celebamask_knows_left_from_right(tmp_path):
     write_celebamask(tmp_path)
     config, _ = resolve(config_of("celebamask", tmp_path))
-    ids = mirrored_ids(config.data)
+    ids = flip_permutation(config.data)
     exchanged = {config.data.class_names[i] for i in np.flatnonzero(ids != np.arange(len(ids)))}
     assert exchanged == {"l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"}
     np.testing.assert_array_equal(ids[ids], np.arange(len(ids)))

@@ -175,7 +175,7 @@ def test_bad_csv(tmp_path, text, words):
             '{"image": "x/b.png", "mask": "y/b_m.png"}',
             ["list.jsonl, line 2: has no 'split'"],
         ),
-        ("list.txt", "", ["list.txt: the file's ending: unknown '.txt'", ".csv, .json, .jsonl"]),
+        ("list.txt", "", ["list.txt: the file's suffix: unknown '.txt'", ".csv, .json, .jsonl"]),
     ],
 )
 def test_bad_json(tmp_path, name, text, words):

@@ -10,7 +10,7 @@ from fcnjax import data
 from fcnjax.augment import augment_batch
 from fcnjax.config import default_config
 from fcnjax.data.loading import pipeline
-from fcnjax.data.loading.mixture import PERIOD, Mixture, pattern
+from fcnjax.data.loading.mixture import PERIOD, Mixture, draw_pattern
 from fcnjax.errors import UserError
 
 
@@ -69,9 +69,9 @@ def test_the_pattern_goes_on_over_its_period():
 
 
 def test_weights_by_hand():
-    which, before = pattern((1, 1))
-    assert which[:4].tolist() == [0, 1, 0, 1]
-    assert before[:4].tolist() == [0, 0, 1, 1]
+    numbers, earlier_draws = draw_pattern((1, 1))
+    assert numbers[:4].tolist() == [0, 1, 0, 1]
+    assert earlier_draws[:4].tolist() == [0, 0, 1, 1]
     with pytest.raises(UserError, match="weights"):
         Mixture([Tagged(0, 1), Tagged(1, 1)], (1, 0))
 

@@ -13,6 +13,7 @@ import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.errors import UserError
 from fcnjax.inference import Request
@@ -192,7 +193,7 @@ def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
             config.data.loading.cache = cache
             source = data.open_source(config, "train")
             batch = next(pipeline.train_batches(source, config, 0))
-            scored = next(pipeline.eval_batches(data.open_source(config, "eval"), config))
+            scored = next(eval_batches(data.open_source(config, "eval"), config))
             assert batch["image"].dtype == scored["image"].dtype == pixel_type
             wanted = wanted or (batch, scored)
             for one, other in zip((batch, scored), wanted, strict=True):

@@ -18,10 +18,10 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from fcnjax.data.sources.benchmarks.voc import CLASS_NAMES
 from fcnjax.data.sources.samples import SAMPLES, fetch
 from fcnjax.data.sources.samples.debian import download_deb
 from fcnjax.data.sources.samples.landsat8 import BANDS
-from fcnjax.data.sources.voc import CLASS_NAMES
 from fcnjax.runtime.packages import download
 from fcnjax.validate import ERROR, NOTE, check
 

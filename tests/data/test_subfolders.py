@@ -9,7 +9,7 @@ from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.sources.cityscapes import LAYOUT
+from fcnjax.data.sources.benchmarks.cityscapes import LAYOUT
 from fcnjax.errors import UserError
 
 SQUARE = {"label": "cat", "points": [[1, 1], [6, 6]], "shape_type": "rectangle"}

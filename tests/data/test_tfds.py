@@ -332,7 +332,7 @@ def test_features_of_no_usual_name(tmp_path):
     write_set(tmp_path, "odd", image_features("photo", "drawing"), examples)
     refused(
         config_of(tmp_path, name="odd", split_eval="train"),
-        "config.data.images: which one is not known by its name",
+        "config.data.images: no column has a usual name",
         "drawing, photo",
     )
     config = config_of(

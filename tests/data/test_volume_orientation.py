@@ -142,7 +142,7 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert finding.severity == "warning"
     assert "of no known orientation: v1.nii.gz" in finding.text
     _, notes = data.resolve(config_of(root))
-    assert any("1 volumes, as v1.nii.gz, do not say how they lie" in note for note in notes)
+    assert any("1 volumes, as v1.nii.gz, do not state their orientation" in note for note in notes)
 
 
 def test_oblique_volumes_count_as_the_nearest_unless_none_is(tmp_path):

@@ -44,12 +44,8 @@ def test_no_small_region_is_left(seed, classes):
 
 def test_holes_are_filled_up_to_their_size():
     mask = drawn("1111110 1001110 1001010 1111110 0000000")
-    assert (
-        fill_holes(mask, 1).tolist() == drawn("1111110 1001110 1001110 1111110 0000000").tolist()
-    )
-    assert (
-        fill_holes(mask, 4).tolist() == drawn("1111110 1111110 1111110 1111110 0000000").tolist()
-    )
+    assert fill_holes(mask, 1).tolist() == drawn("1111110 1001110 1001110 1111110 0000000").tolist()
+    assert fill_holes(mask, 4).tolist() == drawn("1111110 1111110 1111110 1111110 0000000").tolist()
 
 
 def test_what_is_no_hole_stays():

@@ -231,7 +231,10 @@ def test_small_blocks_follow_what_is_kept(tmp_path):
 
 
 def append_and_die(folder, blocks):
-    with contextlib.suppress(Killed), open_row_store(folder, {}, 3, {"mask": Layer("uint8")}) as part:
+    with (
+        contextlib.suppress(Killed),
+        open_row_store(folder, {}, 3, {"mask": Layer("uint8")}) as part,
+    ):
         for block in blocks:
             part.append({"mask": block})
         raise Killed

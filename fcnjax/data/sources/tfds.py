@@ -21,8 +21,8 @@ from fcnjax.data.records import (
     check_split,
     choose_column,
     first_line,
-    no_expression,
     record_layout,
+    split_error,
 )
 from fcnjax.errors import UserError
 
@@ -161,7 +161,7 @@ def _open_parts(data: ConfigDict) -> dict[str, TfdsRecords]:
         try:
             parts[part] = TfdsRecords(builder, split, images, masks)
         except ValueError as error:
-            raise no_expression(data, part) from error
+            raise split_error(data, part) from error
     return parts
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from fcnjax.data.source import Source
-from fcnjax.data.sources.nifti import NiftiSource, by_orientations
+from fcnjax.data.sources.nifti import NiftiSource, group_by_orientation
 from fcnjax.validate.findings import NOTE, WARNING, Finding, some
 
 
@@ -18,7 +18,7 @@ def several_orientations(
     """
     volumes = [source for source in sources.values() if isinstance(source, NiftiSource)]
     images = dict.fromkeys(image for source in volumes for image in source.images)
-    found = by_orientations(list(images))
+    found = group_by_orientation(list(images))
     if set(found) <= {orientation}:
         return []
     words = "; ".join(

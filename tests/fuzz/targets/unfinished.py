@@ -25,7 +25,9 @@ def _make_run(folder: Path) -> list[Path]:
         for index in range(6):
             journal.begin(index)
             error = "x: damaged" if index == 2 else None
-            journal.end(ItemResult(InputItem(index, f"n{index}", f"/x/{index}.png"), (4, 5), "m", error, 1))
+            journal.end(
+                ItemResult(InputItem(index, f"n{index}", f"/x/{index}.png"), (4, 5), "m", error, 1)
+            )
         RecordIndex(out, 6).write()
         journal = Journal(out, "s")
         journal.begin(2)

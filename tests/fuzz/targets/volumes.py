@@ -123,7 +123,9 @@ def _predict(source: Path) -> None:
     """Reads and writes as `predict` does, with a model that finds class 0."""
     out = source.parent / "out"
     with mock.patch.object(scans, "predict_in_batches", _label):
-        outcome = scans.predict_volume(_predictor(), InputItem(0, "x", str(source)), out, alone=False)
+        outcome = scans.predict_volume(
+            _predictor(), InputItem(0, "x", str(source)), out, alone=False
+        )
     written = sorted(path.name for path in out.iterdir()) if out.exists() else []
     assert len(written) == (0 if outcome.error else 2), written
     if outcome.error:

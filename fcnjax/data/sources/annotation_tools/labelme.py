@@ -28,7 +28,7 @@ from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.labels.named import NamedClasses, name_classes
 from fcnjax.data.labels.orientation import upright
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.readers.image_file import Encoded, File
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (
@@ -233,7 +233,7 @@ def _resolve(config: ConfigDict) -> list[str]:
             content = read_annotation(path)
             _image_beside(path, content, Path(data.root), Path(data.root) / data.images)
         except UserError as error:
-            if not skips(data):
+            if not skips_unreadable(data):
                 raise
             skipped.append(str(error))
             continue
@@ -286,5 +286,5 @@ LAYOUT = Layout(
     "a folder of LabelMe's JSON or XML files, with the images beside or in them",
     _resolve,
     lambda config, part: LabelmeSource(find_files(config.data)[part], config.data),
-    divides=True,
+    can_split=True,
 )
