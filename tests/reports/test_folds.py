@@ -68,5 +68,5 @@ def test_runs_that_are_no_folds_of_one_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"metrics.json: is not there"):
         summarise([zero])
     save_config(tmp_path / "4", config_with())
-    with pytest.raises(UserError, match="is no run of a fold"):
+    with pytest.raises(UserError, match="is not a fold of a cross-validation"):
         summarise([tmp_path / "4"])
