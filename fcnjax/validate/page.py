@@ -76,8 +76,7 @@ def _class_rows(
     weights = median_frequency_weights(statistics["train"])
     for label, (name, colour) in enumerate(zip(data.class_names, data.palette, strict=True)):
         splits = [
-            (float(each.share[label]), int(each.images_with[label]))
-            for each in statistics.values()
+            (float(each.share[label]), int(each.images_with[label])) for each in statistics.values()
         ]
         weight = f"{weights[label]:.3g}"
         yield {"name": name, "colour": colour, "splits": splits, "weight": weight}
