@@ -11,7 +11,7 @@ _PACKAGE = Path(__file__).parent.parent
 _ESCAPED = (".html.j2", ".svg.j2")
 
 
-def render(template: str, **values: Any) -> Markup:
+def render(template: str, **values: Any) -> str:
     """Fill in a template.
 
     Values are escaped in HTML and SVG templates, unless they are `Markup` already. In templates of
@@ -22,9 +22,11 @@ def render(template: str, **values: Any) -> Markup:
         **values: What the template reads. A missing value is an error.
 
     Returns:
-        The text, marked as safe to include in another template.
+        The text; that of an HTML or SVG template is `Markup`, which another template does not
+        escape again.
     """
-    return Markup(_environment().get_template(template).render(values))
+    text = _environment().get_template(template).render(values)
+    return Markup(text) if template.endswith(_ESCAPED) else text
 
 
 @functools.cache
