@@ -71,10 +71,10 @@ def config_of(root: Path, kind: str, cache: str | None, workers: int):
     from fcnjax.data import resolve
 
     config = default_config()
-    config.data.root, config.data.split_by = str(root / kind), "folder"
+    config.data.root, config.data.split.by = str(root / kind), "folder"
     names = tuple(f"class {i}" for i in range(street_pictures.CLASSES))
-    config.data.class_names, config.data.mask_values = names, tuple(range(len(names)))
-    config.data.cache, config.data.workers = cache, workers
+    config.data.class_names, config.data.labels.mask_values = names, tuple(range(len(names)))
+    config.data.loading.cache, config.data.loading.workers = cache, workers
     config.augment.crop, config.train.batch_size = CROP, BATCH
     return resolve(config)[0]
 

@@ -29,27 +29,27 @@ WHERE = (
     "mask_suffix",
     "name",
     "annotations",
-    "crowd",
-    "boxes",
-    "encoding",
-    "mask_values",
-    "mask_colours",
-    "mask_names",
-    "ignore_values",
-    "mask_exif",
-    "window",
-    "axis",
-    "intensity",
-    "split_by",
-    "eval_split",
-    "eval_fraction",
-    "split_seed",
-    "folds",
-    "fold",
-    "group_by",
+    "coco.crowd",
+    "coco.boxes",
+    "labels.encoding",
+    "labels.mask_values",
+    "labels.mask_colours",
+    "labels.mask_names",
+    "labels.ignore_values",
+    "labels.mask_exif",
+    "geotiff.window",
+    "nifti.axis",
+    "nifti.intensity",
+    "split.by",
+    "split.eval",
+    "split.eval_fraction",
+    "split.seed",
+    "split.folds",
+    "split.fold",
+    "split.group_by",
     "pages",
-    "on_error",
-    "skip_most",
+    "loading.on_error",
+    "loading.skip_most",
 )
 
 
@@ -135,10 +135,10 @@ def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
     for word in overrides:
         override(config, word)
     data = config.data
-    if len(data.mask_values) != len(data.class_names):
+    if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(
-            f"--config.data.mask_values: has {len(data.mask_values)} values, and the model "
-            f"has {len(data.class_names)} classes"
+            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and "
+            f"the model has {len(data.class_names)} classes"
         )
     # Sample sets are fetched by their own names.
     if not (data.root or data.name or data.annotations or data.source in SAMPLES):
@@ -146,13 +146,13 @@ def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
             f"--config.data.root: {workdir} names no images to score; give their folder, or "
             "--config.data.name for the sources hf and tfds"
         )
-    key = "--config.data.group_by"
+    key = "--config.data.split.group_by"
     is_given = any(word.startswith(f"{key}=") for word in overrides)
     # A regular expression of another author may take hours for a name.
-    if data.group_by and is_published(workdir) and not is_given:
+    if data.split.group_by and is_published(workdir) and not is_given:
         raise UserError(
-            f"{key}: {workdir} divides images by the regular expression {data.group_by!r}; give "
-            "this option, with the same or with another one"
+            f"{key}: {workdir} divides images by the regular expression {data.split.group_by!r}; "
+            "give this option, with the same or with another one"
         )
     if jax.process_index() == 0:
         places = list(filter(None, (data.root, data.name, data.annotations)))
@@ -165,8 +165,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         prog="fcnjax evaluate",
         description="Score a checkpoint on the images that its run held out; print the table, and "
         "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
-        "report.html. "
-        "--config.data.KEY=VALUE says where other images are, with KEY one of "
+        "report.html. --config.data.KEY=VALUE says where other images are, with KEY one of "
         f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
         "--workdir=runs/b --tta=hflip,vflip --out=scores",

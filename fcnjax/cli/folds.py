@@ -12,8 +12,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="fcnjax folds",
         description="Print the mean and standard deviation of the scores over the runs of a "
-        "cross-validation (config.data.folds), each trained with another config.data.fold, and "
-        "the scores of the sum of their confusion matrices.",
+        "cross-validation (config.data.split.folds), each trained with another "
+        "config.data.split.fold, and the scores of the sum of their confusion matrices.",
         epilog="example: fcnjax folds runs/fold*; to predict with their ensemble: fcnjax predict "
         "IMAGES --workdir=runs/fold0 --workdir=runs/fold1 ... --out=DIR",
         allow_abbrev=False,

@@ -62,7 +62,7 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     clean_config_names(data)  # those that the layout found
     check_names(data.class_names, "config.data.class_names")
     _check_lengths(data)
-    if data.label_map:
+    if data.labels.label_map:
         merge_classes(data)
     refuse_similar_names(data.class_names)
     check_classes(data)
@@ -74,12 +74,12 @@ def resolve(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
 
 def _check_lengths(data: ConfigDict) -> None:
     """Raises UserError where a resolved `config.data` has not an entry for each class."""
-    count = len(data.mask_values)
+    count = len(data.labels.mask_values)
     for key in ("class_names", "palette"):
         if len(data[key]) != count:
             raise UserError(
                 f"config.data.{key}: has {len(data[key])} entries for {count} classes (stored as "
-                f"{', '.join(map(str, data.mask_values))})"
+                f"{', '.join(map(str, data.labels.mask_values))})"
             )
 
 
@@ -88,16 +88,17 @@ def check_classes(data: ConfigDict) -> None:
     count = len(data.class_names)
     if count > MOST_CLASSES:
         raise UserError(f"config.data.class_names: {count} classes; at most {MOST_CLASSES}")
-    for key in ("mask_values", "palette"):
+    for key in ("labels.mask_values", "palette"):
         if data[key] and len(data[key]) != count:
             raise UserError(f"config.data.{key}: has {len(data[key])} entries for {count} classes")
-    values = [value for entry in data.mask_values for value in values_of(entry)]
-    for key, entries in (("class_names", data.class_names), ("mask_values", values)):
+    values = [value for entry in data.labels.mask_values for value in values_of(entry)]
+    for key, entries in (("class_names", data.class_names), ("labels.mask_values", values)):
         if len(set(entries)) < len(entries):
             raise UserError(f"config.data.{key}: {data[key]} has an entry twice")
-    if both := set(values) & set(data.ignore_values):
+    if both := set(values) & set(data.labels.ignore_values):
         raise UserError(
-            f"config.data.ignore_values: {min(both)} is a class, by config.data.mask_values"
+            f"config.data.labels.ignore_values: {min(both)} is a class, by "
+            "config.data.labels.mask_values"
         )
     # The label arrays hold class ids and the ignore label side by side, in 8 bits if they can.
     most = 255 if count <= 255 else 2**31 - 1
@@ -116,7 +117,7 @@ def open_plain(config: ConfigDict, part: str) -> StoredSource:
 def open_sets(config: ConfigDict, parts: Sequence[str] = PARTS) -> list[OpenedSet]:
     """Opens the sets of a new run: its own, divided as the config says, and those of the mix."""
     sets = [OpenedSet("", config, {part: open_plain(config, part) for part in parts})]
-    for spec, _ in config.data.mix if "train" in parts else ():
+    for spec, _ in config.data.sampling.mix if "train" in parts else ():
         other, _ = resolve(mixed_config(load_config(spec), config))
         # Its `eval` is not used; that it is there tells images that come later from it.
         sets.append(OpenedSet(spec, other, {part: open_plain(other, part) for part in PARTS}))
@@ -124,12 +125,13 @@ def open_sets(config: ConfigDict, parts: Sequence[str] = PARTS) -> list[OpenedSe
 
 
 def mixed_config(other: ConfigDict, config: ConfigDict) -> ConfigDict:
-    """The config of a set of `config.data.mix`, read as the run's own set is."""
+    """The config of a set of `config.data.sampling.mix`, read as the run's own set is."""
     for key in ("cache", "on_error", "skip_most"):
-        other.data[key] = config.data[key]
-    for key in ("pixel_type", "orientation"):
-        if other.data[key] is None:
-            other.data[key] = config.data[key]
+        other.data.loading[key] = config.data.loading[key]
+    if other.data.pixel_type is None:
+        other.data.pixel_type = config.data.pixel_type
+    if other.data.nifti.orientation is None:
+        other.data.nifti.orientation = config.data.nifti.orientation
     return other
 
 
@@ -141,16 +143,17 @@ def _open_kept(opened: OpenedSet, part: str) -> Source:
 
 
 def _mixed(sets: Sequence[OpenedSet], config: ConfigDict) -> Mixture:
-    """The training images of a run's own set and those of `config.data.mix`, by weight."""
+    """The training images of a run's own set and those of `config.data.sampling.mix`, by weight."""
     for other in sets[1:]:
         for key in ("class_names", "channels", "ignore_label", "pixel_type"):
             if other.config.data[key] != config.data[key]:
                 raise UserError(
-                    f"config.data.mix: {other.spec} has the {key} {other.config.data[key]}, and "
+                    f"config.data.sampling.mix: {other.spec} has the {key} "
+                    f"{other.config.data[key]}, and "
                     f"this config {config.data[key]}; they must be equal (see "
-                    "config.data.label_map)"
+                    "config.data.labels.label_map)"
                 )
-    weights = [1.0, *(weight for _, weight in config.data.mix)]
+    weights = [1.0, *(weight for _, weight in config.data.sampling.mix)]
     return Mixture([_open_kept(each, "train") for each in sets], weights)
 
 
@@ -166,10 +169,10 @@ def open_source(config: ConfigDict, part: str, sets: Sequence[OpenedSet] = ()) -
         UserError: The data is not there any more.
     """
     sets = sets or open_sets(config, (part,))
-    if part == "train" and config.data.mix:
+    if part == "train" and config.data.sampling.mix:
         source = _mixed(sets, config)
     else:
         source = _open_kept(sets[0], part)
-    if config.data.shuffle_labels and part == "train":
-        return MismatchedSource(source, config.data.split_seed, config.data.ignore_label)
+    if config.data.sampling.shuffle_labels and part == "train":
+        return MismatchedSource(source, config.data.split.seed, config.data.ignore_label)
     return source

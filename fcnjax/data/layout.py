@@ -57,7 +57,7 @@ def fixed_layout(
         data = config.data
         require_root(data)
         fill_in(data, fixed)
-        pairs = [list_pairs(data, data[f"{part}_split"]) for part in PARTS]
+        pairs = [list_pairs(data, data.split[part]) for part in PARTS]
         note = f"{data.root}: {len(pairs[0])} images to train on, {len(pairs[1])} held out"
         if read_label:
             return [note]
@@ -65,7 +65,7 @@ def fixed_layout(
 
     def open_part(config: ConfigDict, part: str) -> StoredSource:
         data = config.data
-        pairs = list_pairs(data, data[f"{part}_split"])
+        pairs = list_pairs(data, data.split[part])
         return PairSource(pairs, data, read_label(data) if read_label else None)
 
     return Layout(summary, resolve, open_part)
@@ -78,12 +78,12 @@ def fill_in(data: ConfigDict, fixed: Mapping[str, Any]) -> None:
     for key, value in fixed.items():
         if own and key == "palette" and len(value) != len(data.class_names):
             continue
-        if own and key == "mirror_pairs":
+        if own and key == "labels.mirror_pairs":
             continue
         if data[key] in (None, "", ()):
-            data[key] = value
+            data.update_from_flattened_dict({key: value})
     if not data.palette:
-        data.palette = default_palette(len(data.mask_values))
+        data.palette = default_palette(len(data.labels.mask_values))
 
 
 def require_root(data: ConfigDict) -> Path:
@@ -105,5 +105,5 @@ def choose_split(data: ConfigDict, split: str, valid: Sequence[str]) -> str:
     Raises:
         UserError: It is not among the valid ones; names the key.
     """
-    part = "train" if split == data.train_split else "eval"
-    return choose(dict.fromkeys(valid, split), split, f"config.data.{part}_split")
+    part = "train" if split == data.split.train else "eval"
+    return choose(dict.fromkeys(valid, split), split, f"config.data.split.{part}")

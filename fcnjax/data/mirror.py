@@ -9,10 +9,10 @@ from fcnjax.errors import UserError, unknown
 
 
 def check_mirror_pairs(data: ConfigDict) -> None:
-    """Raises UserError where `config.data.mirror_pairs` names no class, or one twice."""
-    key = "config.data.mirror_pairs"
+    """Raises UserError where `config.data.labels.mirror_pairs` names no class, or one twice."""
+    key = "config.data.labels.mirror_pairs"
     seen = set()
-    for name in (name for pair in data.mirror_pairs for name in pair):
+    for name in (name for pair in data.labels.mirror_pairs for name in pair):
         if name not in data.class_names:
             raise unknown(key, name, data.class_names)
         if name in seen:
@@ -35,10 +35,10 @@ def mirrored_ids(data: ConfigDict) -> np.ndarray | None:
 
     The same table leads back.
     """
-    if not data.mirror_pairs:
+    if not data.labels.mirror_pairs:
         return None
     names = list(data.class_names)
     ids = np.arange(len(names), dtype=np.int32)
-    for one, other in data.mirror_pairs:
+    for one, other in data.labels.mirror_pairs:
         ids[names.index(one)], ids[names.index(other)] = names.index(other), names.index(one)
     return ids

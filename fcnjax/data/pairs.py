@@ -48,7 +48,7 @@ class PairSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
-        self._mask_exif = None if read_label else data.mask_exif
+        self._mask_exif = None if read_label else data.labels.mask_exif
 
     def __len__(self) -> int:
         return len(self._pairs)
@@ -89,7 +89,9 @@ class MismatchedSource:
         self._source = source
         self._ignore = ignore_label
         if len(source) < 2:
-            raise UserError("config.data.shuffle_labels: needs two images or more to train on")
+            raise UserError(
+                "config.data.sampling.shuffle_labels: needs two images or more to train on"
+            )
         order = np.random.default_rng(seed).permutation(len(source))
         # The next in a random circle: nobody gets their own.
         self._other = np.empty(len(source), int)
@@ -118,7 +120,7 @@ def check_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
 
     Args:
         pairs: Image and mask files.
-        rule: `config.data.mask_exif`.
+        rule: `config.data.labels.mask_exif`.
 
     Raises:
         UserError: A mask has another size than its image; names both.

@@ -86,7 +86,7 @@ class RecordSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = LabelReader(data)
-        self._mask_exif = data.mask_exif
+        self._mask_exif = data.labels.mask_exif
 
     def __len__(self) -> int:
         return len(self._records)
@@ -169,13 +169,11 @@ def record_layout(
         parts = open_parts(data)
         for part, records in parts.items():
             if not len(records):
-                raise UserError(
-                    f"config.data.{part}_split: {data[f'{part}_split']!r} has no example"
-                )
-        if data.encoding in (None, "ids"):
+                raise UserError(f"config.data.split.{part}: {data.split[part]!r} has no example")
+        if data.labels.encoding in (None, "ids"):
             for key, value in known_classes(data).items():
-                data.encoding = "ids"
-                data[key] = data[key] or value
+                data.labels.encoding = "ids"
+                data.update_from_flattened_dict({key: data[key] or value})
         counts = [len(parts[part]) for part in PARTS]
         note = f"{data.name or data.root}: {counts[0]} images to train on, {counts[1]} held out"
         notes = [note + find_classes(data, _Masks(list(parts.values())))]
@@ -232,16 +230,16 @@ def check_split(data: ConfigDict, part: str, valid: Sequence[str]) -> str:
     Raises:
         UserError: It names a split that there is not.
     """
-    key = f"{part}_split"
-    for term in data[key].split("+"):
-        choose(dict.fromkeys(valid), term.partition("[")[0].strip(), f"config.data.{key}")
-    return data[key]
+    split = data.split[part]
+    for term in split.split("+"):
+        choose(dict.fromkeys(valid), term.partition("[")[0].strip(), f"config.data.split.{part}")
+    return split
 
 
 def no_expression(data: ConfigDict, part: str) -> UserError:
     """The error for a split whose slice cannot be read."""
     return UserError(
-        f"config.data.{part}_split: {data[f'{part}_split']!r} is no part of a split; valid: as "
+        f"config.data.split.{part}: {data.split[part]!r} is no part of a split; valid: as "
         "train, train[:80%] or train[10:20]+test"
     )
 

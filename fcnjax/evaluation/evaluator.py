@@ -36,7 +36,8 @@ class Evaluator:
     def __call__(self, variables: dict[str, Any]) -> Results:
         """Returns the exact counts over the whole split, whatever the batches and devices.
 
-        Under `config.data.on_error=skip`, less the examples that cannot be read; says how many.
+        Under `config.data.loading.on_error=skip`, less the examples that cannot be read; says how
+        many.
         """
         variables = self._fold(gathered(variables, self._mesh))
         tally = Accumulator(self._config, len(self._source))

@@ -153,7 +153,7 @@ def write_results(
         out / METRICS_FILE,
         {
             "step": step,
-            "split": config.data.eval_split,
+            "split": config.data.split.eval,
             **({"predicted": dict(asked)} if asked else {}),
             "class_names": results.class_names,
             "metrics": results.summary,

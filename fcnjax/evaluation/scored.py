@@ -16,8 +16,15 @@ from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import SET_PLACES
 
 # Keys by which images are divided otherwise than the run divided them.
-DIVISION = ("source", "split_by", "eval_split", "eval_fraction", "split_seed", "folds", "fold")
-DIVISION += ("group_by", "window", "axis")
+DIVISION = (
+    "source",
+    *(
+        f"split.{key}"
+        for key in ("by", "eval", "eval_fraction", "seed", "folds", "fold", "group_by")
+    ),
+    "geotiff.window",
+    "nifti.axis",
+)
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ def _reopened(
         root = config.data.root or config.data.name or config.data.source
         note = (
             f"{root}: is another set than the run's ({stored.root}): the part "
-            f"{config.data.eval_split!r} of it is scored, as the config divides it"
+            f"{config.data.split.eval!r} of it is scored, as the config divides it"
         )
         return None, [note]
     note = f"{opened.stored.root}: the images that the run held out are scored"

@@ -157,8 +157,7 @@ class Ensemble:
 
 def _check_alike(first: Model, other: Model) -> None:
     for key in SHARED:
-        section, name = key.split(".")
-        values = [model.config[section][name] for model in (first, other)]
+        values = [model.config[key] for model in (first, other)]
         if values[0] != values[1]:
             raise UserError(
                 f"--workdir: models of one ensemble must share config.{key}: "

@@ -119,7 +119,7 @@ def _result(card: Card, config: ConfigDict, metrics: Mapping[str, Any]) -> dict[
 
 
 def _split(config: ConfigDict, metrics: Mapping[str, Any]) -> str:
-    return metrics.get("split", config.data.eval_split)
+    return metrics.get("split", config.data.split.eval)
 
 
 def _json(value: Any) -> str:

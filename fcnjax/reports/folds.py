@@ -16,7 +16,7 @@ from fcnjax.errors import UserError, one_line
 from fcnjax.reports.scored_runs import read_matching_scores
 from fcnjax.training.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
 
-FOLD_KEYS = ("data.fold", "loss.class_weights")  # keys that differ between folds by design
+FOLD_KEYS = ("data.split.fold", "loss.class_weights")  # keys that differ between folds by design
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class _Fold:
 
     @property
     def number(self) -> int:
-        return self.config.data.fold
+        return self.config.data.split.fold
 
 
 def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
@@ -63,8 +63,10 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
 
 def _read_fold(workdir: Path) -> _Fold:
     config = load_saved_config(workdir)
-    if not config.data.folds:
-        raise UserError(f"{workdir}: is not a fold of a cross-validation: config.data.folds is 0")
+    if not config.data.split.folds:
+        raise UserError(
+            f"{workdir}: is not a fold of a cross-validation: config.data.split.folds is 0"
+        )
     results = read_matching_scores(workdir, config)
     if trained_on := results.get("trained_on"):
         raise UserError(

@@ -30,7 +30,9 @@ _RANGES = {
         "every": (0, 2**31 - 1),
         "examples": (0, 1000),
     },
-    "data": {"workers": (0, 1024), "axis": (0, 2), "folds": (0, 10_000), "fold": (0, 9_999)},
+    "data.loading": {"workers": (0, 1024)},
+    "data.nifti": {"axis": (0, 2)},
+    "data.split": {"folds": (0, 10_000), "fold": (0, 9_999)},
 }
 
 
@@ -62,7 +64,7 @@ def check_resolved(config: ConfigDict) -> None:
     make_loss(config)
     make_optimizer(config)
     build_model(config)
-    check_pattern(config.data.group_by, "config.data.group_by")
+    check_pattern(config.data.split.group_by, "config.data.split.group_by")
     for pattern in config.optim.freeze:
         check_pattern(pattern, "config.optim.freeze")
     for pattern, _ in config.optim.multipliers:

@@ -296,7 +296,7 @@ def device_batches(
 ) -> Iterator[dict[str, jax.Array]]:
     """Yields training batches on the devices, from global batch `start` on."""
     place = process_shard(mesh)
-    if config.data.cache != "device":
+    if config.data.loading.cache != "device":
         batches = pipeline.train_batches(source, config, start, **place)
         with contextlib.closing(batches):
             yield from prefetch(batches, mesh)

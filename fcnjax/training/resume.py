@@ -41,7 +41,7 @@ class Run:
         workdir: Its folder.
         config: Its resolved config.
         requested: The config before it was resolved.
-        sets: Its images: its own set and those of `config.data.mix`.
+        sets: Its images: its own set and those of `config.data.sampling.mix`.
         notes: Lines on what was found.
         is_new: Whether it has not begun yet.
     """
@@ -122,10 +122,10 @@ def _new_run(requested: ConfigDict, workdir: Path) -> Run:
 
 def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Split) -> Run:
     resolved = stored_config(config, requested, load_saved_config(workdir), workdir)
-    if len(split) != 1 + len(resolved.data.mix):
+    if len(split) != 1 + len(resolved.data.sampling.mix):
         raise UserError(
-            f"{workdir}: keeps a split of {len(split)} sets, and its config.data.mix has "
-            f"{len(resolved.data.mix)} beside the run's own"
+            f"{workdir}: keeps a split of {len(split)} sets, and its config.data.sampling.mix has "
+            f"{len(resolved.data.sampling.mix)} beside the run's own"
         )
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
     sets = [_reopened(each, stored) for each, stored in zip(configs, split, strict=True)]
@@ -142,7 +142,7 @@ def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Sp
         )
     kept = requested.copy_and_resolve_references()
     for key in PLACES:
-        _set(kept, key, flatten(config)[key])
+        kept.update_from_flattened_dict({key: flatten(config)[key]})
     return Run(workdir, resolved, kept, sets, notes, False)
 
 
@@ -182,14 +182,16 @@ def stored_config(
     ]
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
-    if [weight for _, weight in now["data.mix"]] != [weight for _, weight in kept["data.mix"]]:
-        wrong.append("data.mix")
+    if [weight for _, weight in now["data.sampling.mix"]] != [
+        weight for _, weight in kept["data.sampling.mix"]
+    ]:
+        wrong.append("data.sampling.mix")
     if wrong:
         raise other_run(workdir, wrong[0], kept[wrong[0]], now[wrong[0]], wrong[1:])
     resolved = saved.copy_and_resolve_references()
     for key, value in now.items():
-        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.mix"):
-            _set(resolved, key, value)
+        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.sampling.mix"):
+            resolved.update_from_flattened_dict({key: value})
     return _with_places(resolved, now, before)
 
 
@@ -231,21 +233,16 @@ def _is_path_of(asked: str, found: str) -> bool:
 def _mixed_configs(
     config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
 ) -> list[ConfigDict]:
-    """The resolved configs of the sets of `config.data.mix`, as the run found them."""
+    """The resolved configs of the sets of `config.data.sampling.mix`, as the run found them."""
     configs = []
-    for (spec, _), one in zip(config.data.mix, stored, strict=True):
+    for (spec, _), one in zip(config.data.sampling.mix, stored, strict=True):
         other = default_config()
         other.data = one.data
         other = data.mixed_config(other, config)
         if spec != one.spec:
             now, before = load_config(spec), load_config(one.spec)
             if differences(now, before, PLACES):
-                raise other_run(workdir, "data.mix", one.spec, spec, [])
+                raise other_run(workdir, "data.sampling.mix", one.spec, spec, [])
             other = _with_places(other, flatten(now), flatten(before))
         configs.append(other)
     return configs
-
-
-def _set(config: ConfigDict, key: str, value: Any) -> None:
-    section, _, leaf = key.partition(".")
-    config[section][leaf] = value

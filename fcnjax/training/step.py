@@ -66,7 +66,7 @@ def make_train_step(
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
-    on_device = config.data.cache == "device"
+    on_device = config.data.loading.cache == "device"
     names = ("row", "corner", *CACHE_KEYS) if on_device else ("image", "label")
     sharded = batch_sharding(mesh)
     shardings = dict.fromkeys((*names, "bounds", "valid"), sharded)

@@ -20,28 +20,28 @@ BEFORE_A_RUN = (CONFIG_FILE, "split.json")  # files that are written before the 
 WRITTEN = (*BEFORE_A_RUN, "metrics.jsonl", "metrics.json", "images.npz", "report.html")
 # Where the data are: these may differ on resume if the files there are the same.
 SET_PLACES = ("root", "images", "masks", "annotations", "name")  # of one set, in config.data
-PLACES = (*(f"data.{key}" for key in SET_PLACES), "data.mix")
+PLACES = (*(f"data.{key}" for key in SET_PLACES), "data.sampling.mix")
 # Keys that name files, URLs or sets of the machine that trained, or say how it works. A published
 # model has their defaults, and those of another author's model are not used.
 OF_MACHINE = (
     "data.root",
     "data.name",
     "data.annotations",
-    "data.mix",
-    "data.cache",
-    "data.workers",
+    "data.sampling.mix",
+    "data.loading.cache",
+    "data.loading.workers",
     "model.init_from",
     "model.init_prefix",
 )
 # The same, unless it is the plain name of a folder, a column or a split, which describes the set.
-OF_MACHINE_IF_PATH = ("data.images", "data.masks", "data.train_split", "data.eval_split")
+OF_MACHINE_IF_PATH = ("data.images", "data.masks", "data.split.train", "data.split.eval")
 # What may differ when a run is resumed; a larger `train.steps` too.
 MAY_DIFFER = (
-    "data.cache",
+    "data.loading.cache",
     "data.check",
-    "data.on_error",
-    "data.skip_most",
-    "data.workers",
+    "data.loading.on_error",
+    "data.loading.skip_most",
+    "data.loading.workers",
     "mesh.",
     "eval.batch_size",
     "eval.bucket",
@@ -74,9 +74,8 @@ def without_places(config: ConfigDict) -> ConfigDict:
     """
     config, defaults = config.copy_and_resolve_references(), default_config()
     for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
-        section, leaf = key.split(".")
-        if key in OF_MACHINE or not _is_plain_name(config[section][leaf]):
-            config[section].update({leaf: defaults[section][leaf]})
+        if key in OF_MACHINE or not _is_plain_name(config[key]):
+            config.update_from_flattened_dict({key: defaults[key]})
     return config
 
 
@@ -175,10 +174,9 @@ def refuse_other_run(config: ConfigDict, workdir: Path) -> None:
     """
     saved = load_saved_config(workdir)
     # A run of before these keys has None for them.
-    new = [f"data.{key}" for key in ("pixel_type", "orientation") if saved.data[key] is None]
+    new = [key for key in ("data.pixel_type", "data.nifti.orientation") if saved[key] is None]
     keys = differences(saved, config, (*MAY_DIFFER, *new))
     if "train.steps" in keys and config.train.steps > saved.train.steps:
         keys.remove("train.steps")
     if keys:
-        section, key = keys[0].split(".")
-        raise other_run(workdir, keys[0], saved[section][key], config[section][key], keys[1:])
+        raise other_run(workdir, keys[0], saved[keys[0]], config[keys[0]], keys[1:])

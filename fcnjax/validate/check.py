@@ -129,12 +129,12 @@ def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
     """Return the statistics of all labels of a split of a resolved config.
 
     Raises:
-        UserError: An example cannot be read and `config.data.on_error` is `raise`.
+        UserError: An example cannot be read and `config.data.loading.on_error` is `raise`.
     """
     reader = ExampleReader(part, config.data, open_plain(config, part), None)
     examples = list(_read_in_threads(reader, range(len(reader)), None))
     fault = next((example.fault[1] for example in examples if example.fault), None)
-    if fault and config.data.on_error == "raise":
+    if fault and config.data.loading.on_error == "raise":
         raise UserError(fault)
     return DatasetStatistics(examples, len(config.data.class_names))
 
@@ -154,10 +154,10 @@ def _open(
     findings = []
     data = config.data
     for on_error, pixel_type in dict.fromkeys(
-        ((data.on_error, data.pixel_type), ("skip", data.pixel_type), ("skip", "float32"))
+        ((data.loading.on_error, data.pixel_type), ("skip", data.pixel_type), ("skip", "float32"))
     ):
         attempt = config.copy_and_resolve_references()
-        attempt.data.on_error, attempt.data.pixel_type = on_error, pixel_type
+        attempt.data.loading.on_error, attempt.data.pixel_type = on_error, pixel_type
         try:
             resolved, notes = resolve(attempt)
             # Opened as stored: the other datasets of a mixture have configs of their own.
@@ -165,7 +165,7 @@ def _open(
         except UserError as error:
             findings = findings or [Finding(ERROR, CANNOT_OPEN, str(error))]
         else:
-            resolved.data.on_error = data.on_error
+            resolved.data.loading.on_error = data.loading.on_error
             if pixel_type != data.pixel_type:
                 resolved.data.pixel_type = data.pixel_type
             return resolved, notes, sources, findings

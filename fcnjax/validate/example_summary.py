@@ -134,7 +134,7 @@ class ExampleReader:
     def _size_mismatch(self, pair: Pair, size: Size) -> str | None:
         """Return the error about a mask of another size than its image, or None."""
         image, mask = pair
-        size_of_mask = mask_size(image, mask, self._data.mask_exif)
+        size_of_mask = mask_size(image, mask, self._data.labels.mask_exif)
         return _catch(lambda: refuse_sizes(image, size, mask, size_of_mask))[1]
 
     def _summarise_label(self, label: np.ndarray) -> dict:

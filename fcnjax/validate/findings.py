@@ -55,12 +55,11 @@ def make_overrides(config: ConfigDict, values: dict[str, Any]) -> tuple[str, ...
 
     Args:
         config: The config that the words are for.
-        values: Values by `section.key`.
+        values: Values by the path of the key: `data.labels.encoding`.
     """
     words = []
     for key, value in values.items():
-        section, leaf = key.split(".")
-        if tuples(config[section][leaf]) != value:
+        if tuples(config[key]) != value:
             words.append(f"--config.{key}={_format_value(value)}")
     return tuple(words)
 

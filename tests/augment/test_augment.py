@@ -235,7 +235,7 @@ def test_sides_change_places_where_an_example_is_mirrored(flip):
     images = np.zeros((1, 2, 4, 3), np.uint8)
     config = make_config(crop=(2, 4), **{flip: 1.0})
     config.data.class_names = ("ground", "left", "right", "nose")
-    config.data.mirror_pairs = (("left", "right"),)
+    config.data.labels.mirror_pairs = (("left", "right"),)
     _, found = run(config, images, labels)
     axis = {"hflip": 2, "vflip": 1}[flip]
     expected = np.asarray([0, 2, 1, 3])[np.where(labels == IGNORE, 0, labels)]
@@ -251,7 +251,7 @@ def test_flips_at_random_exchange_the_sides_of_those_that_were_mirrored():
     images, _ = coordinate_picture(4, 6)
     labels = np.full((1, 4, 6), 1, np.uint8)
     config = make_config(crop=(4, 6), hflip=0.5, vflip=0.5, rotation=20.0)
-    config.data.class_names, config.data.mirror_pairs = ("a", "b", "c"), (("b", "c"),)
+    config.data.class_names, config.data.labels.mirror_pairs = ("a", "b", "c"), (("b", "c"),)
     image, label = run(config, *(np.repeat(array, 64, 0) for array in (images, labels)))
     rows, columns = image[..., 0] * 256, image[..., 1] * 256
     # The sense of turning from rows to columns in the middle of the crop.

@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -119,7 +120,7 @@ def folder(tmp_path, make_folder, monkeypatch):
 
 def config_of(root, **keys):
     config = default_config()
-    config.data.update({"root": str(root), **keys})
+    set_data(config, {"root": str(root), **keys})
     return data.resolve(config)[0]
 
 

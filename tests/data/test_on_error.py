@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -72,7 +73,7 @@ def write(root, broken=(), headless=(), start=0):
 
 def config_of(root, **more):
     config = default_config()
-    config.data.update(root=str(root), on_error="skip", skip_most=0.5, **more)
+    set_data(config, root=str(root), on_error="skip", skip_most=0.5, **more)
     config.train.batch_size, config.eval.batch_size, config.eval.bucket = 4, 4, 16
     config.augment.crop = (8, 8)
     return config
@@ -138,7 +139,7 @@ def test_too_many_are_an_error():
                 source[i]
 
     read_all(10, 20, 30)  # 3 of 31 is no more than a tenth
-    with pytest.raises(UserError, match=r"^config\.data\.skip_most: 3 of 29 ") as raised:
+    with pytest.raises(UserError, match=r"^config\.data\.loading\.skip_most: 3 of 29 ") as raised:
         read_all(10, 20, 28)
     assert "\n" not in str(raised.value)
 
@@ -180,7 +181,7 @@ def test_values_are_checked(tmp_path, key, value):
 
 def test_raise_names_the_file(tmp_path):
     config, _ = data.resolve(config_of(write(tmp_path, broken=(3,))))
-    config.data.on_error = "raise"
+    config.data.loading.on_error = "raise"
     for part, split in (("train", "train"), ("eval", "val")):
         with pytest.raises(UserError, match=rf"images/{split}/p03\.png"):
             names(data.open_source(config, part))
@@ -192,10 +193,10 @@ def test_broken_files_do_not_stop_a_config_from_being_resolved(tmp_path):
         path = tmp_path / f"masks/train/p{i:02}.png"
         path.write_bytes(path.read_bytes()[:40])
     config, notes = data.resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1)
+    assert config.data.labels.mask_values == (0, 1)
     assert "12 images to train on" in notes[0]
     assert names(data.open_source(config, "train")) == [1, 1, 2, 3, 4, 6, 6, 8, 8, 9, 10, 11]
-    config.data.on_error = "raise"
+    config.data.loading.on_error = "raise"
     with pytest.raises(UserError, match=r"p0\d\.png"):
         data.resolve(config)
 
@@ -204,7 +205,7 @@ def test_workers_change_nothing_and_tell_once(tmp_path, capfd):
     config, _ = data.resolve(config_of(write(tmp_path, broken=(3, 8))))
     alone = take(9, pipeline.train_batches(data.open_source(config, "train"), config, 0))
     assert capfd.readouterr().err.count("warning: skipped:") == 2
-    config.data.workers = 2
+    config.data.loading.workers = 2
     shared = take(9, pipeline.train_batches(data.open_source(config, "train"), config, 0))
     assert capfd.readouterr().err.count("warning: skipped:") == 2
     seen = set()
@@ -216,9 +217,11 @@ def test_workers_change_nothing_and_tell_once(tmp_path, capfd):
 
 def test_too_many_in_a_worker_is_the_users_error(tmp_path):
     config = config_of(write(tmp_path, broken=range(6)), workers=2)
-    config.data.skip_most = 0.1
+    config.data.loading.skip_most = 0.1
     config, _ = data.resolve(config)
-    with pytest.raises(UserError, match=r"config\.data\.skip_most: \d of \d+ examples") as raised:
+    with pytest.raises(
+        UserError, match=r"config\.data\.loading\.skip_most: \d of \d+ examples"
+    ) as raised:
         take(30, pipeline.train_batches(data.open_source(config, "train"), config, 0))
     assert "\n" not in str(raised.value)
 
@@ -245,7 +248,7 @@ def test_eval_batches_have_each_other_example_once(broken, headless, processes):
 
 def test_a_run_may_go_on_with_other_values(tmp_path):
     one, other = config_of(tmp_path), config_of(tmp_path)
-    other.data.update(on_error="raise", skip_most=0.2)
+    set_data(other, on_error="raise", skip_most=0.2)
     assert differences(one, other, MAY_DIFFER) == []
     assert {"on_error", "skip_most"} <= set(WHERE)
 
@@ -257,15 +260,15 @@ def test_caches_hold_the_same(tmp_path, monkeypatch):
     (tmp_path / "set/images/train/p08.png").symlink_to("nowhere")
     expected = [0, 1, 2, 4, 4, 5, 6, 7, 9, 9, 10, 0]
     for kept in (None, "host", "disk", "disk"):
-        config.data.cache = kept
+        config.data.loading.cache = kept
         assert names(data.open_source(config, "train")) == expected
         held_out = data.open_source(config, "eval")
         batches = take(99, pipeline.eval_batches(held_out, config))
         assert sum(int(batch["valid"].sum()) for batch in batches) == COUNT - 3
-    config.data.cache = "device"
+    config.data.loading.cache = "device"
     whole = pipeline.load_all(data.open_source(config, "train"))
     assert whole["image"][:, 0, 0, 0].tolist() == expected
-    config.data.update(cache="disk", on_error="raise")
+    set_data(config, cache="disk", on_error="raise")
     with pytest.raises(UserError, match=r"p03\.png"):
         data.open_source(config, "train")
 
@@ -288,7 +291,7 @@ def test_a_build_keeps_errors_and_verifying_tries_again(tmp_path, monkeypatch):
 def test_the_command_builds_and_tells(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
     root = write(tmp_path / "set", broken=(3,))
-    assert build_command.main([str(root), "--config.data.on_error=skip"]) == 0
+    assert build_command.main([str(root), "--config.data.loading.on_error=skip"]) == 0
     out, err = capsys.readouterr()
     assert "train: 12 examples" in out
     assert err.count("warning: skipped:") == 2
@@ -307,7 +310,7 @@ def test_a_mixture_replaces_within_each_set(tmp_path):
 
 def test_an_evaluation_says_how_many_it_left_out(tmp_path, tiny_options, capsys):
     config = load_config(f"folder:root={write(tmp_path / 'set', (3,), (8,))}", tiny_options)
-    config.data.update(on_error="skip", skip_most=0.5, mask_values=(0, 1))
+    set_data(config, on_error="skip", skip_most=0.5, mask_values=(0, 1))
     config.model.widths, config.mesh.data = (8, 16), 1
     config, _ = data.resolve(config)
     model = build_model(config)
@@ -333,6 +336,6 @@ def test_the_doctor_tells_of_all_and_warns(tmp_path):
     findings = [f for f in check(config).findings if f.kind == "unreadable files"]
     assert [f.severity for f in findings] == ["warning"]
     assert findings[0].text.startswith("2 of 24 examples")
-    config.data.on_error, config.data.mask_values = "raise", (0, 1)
+    config.data.loading.on_error, config.data.labels.mask_values = "raise", (0, 1)
     findings = [f for f in check(config).findings if f.kind == "unreadable files"]
     assert [f.severity for f in findings] == ["error"]

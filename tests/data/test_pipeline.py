@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 import fcnjax
@@ -46,7 +47,7 @@ def make_config(batch_size=4, crop=(16, 20), scale=(1.0, 1.0), rotation=0.0, **d
     config = default_config()
     config.train.batch_size = batch_size
     config.augment.update({"crop": crop, "scale": scale, "rotation": rotation})
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
@@ -293,7 +294,7 @@ def without_workers(opened):
 def test_workers_change_nothing(opened, without_workers, workers):
     source, config = opened
     config = config.copy_and_resolve_references()
-    config.data.workers = workers
+    config.data.loading.workers = workers
     assert_same(without_workers, take(4, pipeline.train_batches(source, config, 3)))
     assert multiprocessing.active_children() == []
 
@@ -318,7 +319,7 @@ import pickle, sys, time
 from fcnjax.data import pipeline
 if __name__ == "__main__":
     source, config = pickle.loads(open(sys.argv[1], "rb").read())
-    config.data.workers = 2
+    config.data.loading.workers = 2
     batches = pipeline.train_batches(source, config, 0)
     next(batches)
     print("ready", flush=True)

@@ -76,7 +76,7 @@ def test_there_are_eight_devices():
 @pytest.mark.parametrize("cache", [None, "device"])
 def test_training_on_eight_devices_equals_training_on_one(config, cache):
     config = config.copy_and_resolve_references()
-    config.data.cache = cache
+    config.data.loading.cache = cache
     one, one_losses = some_steps(config, 1, 4)
     eight, eight_losses = some_steps(config, 8, 4)
     np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
@@ -97,7 +97,7 @@ def test_parts_of_a_batch_are_the_same_on_eight_devices(config):
 def test_only_sums_pass_between_devices(config, cache):
     """Whole images or features would be more than a network carries; phases keep to theirs."""
     config = with_devices(config, 8)
-    config.data.cache = cache
+    config.data.loading.cache = cache
     keys = ("widths", "upsample")
     config.model.update(dict.fromkeys(keys, None))
     config.model.update({"encoder": "resnet18", "decoder": "deeplabv3", "output_stride": 8})

@@ -105,7 +105,7 @@ def test_it_evaluates_the_same_where_the_images_are(published, workdir, shapes, 
     for more, words in (
         ([], "names no images to score; give their folder"),
         (["--config.data.mean=0,0,0"], "unknown argument '--config.data.mean=0,0,0'"),
-        (["--config.data.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
+        (["--config.data.labels.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
         (["--step=20"], "holds step 10 alone; valid: best, 10"),
     ):
         assert cli.main([*argv, *more]) == 2

@@ -6,6 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -50,7 +51,7 @@ def make_config(root, tmp_path, monkeypatch):
     def make(name):
         augment, crops = AUGMENTS[name]
         config = default_config()
-        config.data.update({"root": str(root), "class_names": ("a", "b", "c"), **crops})
+        set_data(config, {"root": str(root), "class_names": ("a", "b", "c"), **crops})
         config.augment.update({"crop": (24, 32), **augment})
         config.model.update({"widths": (4, 8), "dropout": 0.2})
         config.train.update({"batch_size": 4, "seed": 5})
@@ -61,7 +62,7 @@ def make_config(root, tmp_path, monkeypatch):
 
 
 def batches_of(config, cache, count, mesh):
-    config.data.cache = cache
+    config.data.loading.cache = cache
     source = data.open_source(config, "train")
     with contextlib.closing(device_batches(source, config, mesh, 2)) as batches:
         return list(itertools.islice(batches, count))

@@ -40,7 +40,7 @@ def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance)
     again, notes = with_class_weights(resolved, tmp_path)
     assert again.loss.class_weights == (1.0, 2.0, 3.0)
     assert "as counted before" in notes[0]
-    resolved.data.split_seed = 5
+    resolved.data.split.seed = 5
     other, _ = with_class_weights(resolved, tmp_path)
     assert other.loss.class_weights != (1.0, 2.0, 3.0)
 

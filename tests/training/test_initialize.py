@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from data_keys import set_data
 from flax import traverse_util
 from safetensors.numpy import save_file
 
@@ -44,7 +45,7 @@ def config_of(source, *options, **data):
         "folder:encoder=resnet18", [f"--config.model.init_from={source}", *options]
     )
     config.data.class_names = ("ground", "disc", "bar")
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 

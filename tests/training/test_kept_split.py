@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax import cli
 from fcnjax.config import flatten, load_config
@@ -56,7 +57,7 @@ def test_a_run_goes_on_with_what_it_found(root, tmp_path):
 
     Image.fromarray(np.full((45, 53), 7, np.uint8)).save(root / "masks/a.png")
     config.train.steps += 1
-    config.data.on_error = "skip"
+    config.data.loading.on_error = "skip"
     again = prepare_run(config, tmp_path / "run")
     assert not again.is_new
     assert (names(again, "train"), names(again, "eval")) == (names(run, "train"), held_out)
@@ -67,9 +68,9 @@ def test_a_run_goes_on_with_what_it_found(root, tmp_path):
     differing = {
         key for key, value in flatten(run.config).items() if flatten(again.config)[key] != value
     }
-    assert differing == {"train.steps", "data.on_error"}
+    assert differing == {"train.steps", "data.loading.on_error"}
     # A new run takes them.
-    config.data.mask_values = (0, 1, 2, 7)
+    config.data.labels.mask_values = (0, 1, 2, 7)
     assert len(names(begin(config, tmp_path / "new"), "train")) == 10
 
 
@@ -77,10 +78,13 @@ def test_another_config_names_the_key(root, tmp_path):
     config = load_config(f"folder:root={root}")
     run = begin(config, tmp_path / "run")
     prepare_run(run.config, tmp_path / "run")  # the resolved one is the same
-    for key, value in (("data.split_seed", 3), ("train.steps", 1), ("data.mask_values", (0, 1))):
+    for key, value in (
+        ("data.split.seed", 3),
+        ("train.steps", 1),
+        ("data.labels.mask_values", (0, 1)),
+    ):
         other = config.copy_and_resolve_references()
-        section, leaf = key.split(".")
-        other[section][leaf] = value
+        other.update_from_flattened_dict({key: value})
         with pytest.raises(UserError, match=rf"holds a run with config.{key} = .* has"):
             prepare_run(other, tmp_path / "run")
 
@@ -139,7 +143,7 @@ def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
     (root / "list.csv").write_text("\n".join(["image,mask", *rows]))
     monkeypatch.chdir(root)
     config = load_config("folder:root=.", ["--config.data.source=listing"])
-    config.data.update(root="", annotations="list.csv")
+    set_data(config, root="", annotations="list.csv")
     before = names(begin(config, tmp_path / "listed"), "train")
     monkeypatch.chdir(tmp_path)
     root.rename(tmp_path / "moved")
@@ -152,7 +156,7 @@ def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
 def test_mixed_sets_keep_their_images(root, tmp_path):
     shutil.copytree(root, tmp_path / "more")
     config = load_config(f"folder:root={root}")
-    config.data.mix = ((f"folder:root={tmp_path}/more", 0.5),)
+    config.data.sampling.mix = ((f"folder:root={tmp_path}/more", 0.5),)
     before = names(begin(config, tmp_path / "run"), "train")
     assert len(before) == 16
     add(tmp_path / "more", "a", "b")
@@ -160,11 +164,11 @@ def test_mixed_sets_keep_their_images(root, tmp_path):
     assert names(again, "train") == before
     assert any("more: has changed since the run began: 2 new" in note for note in again.notes)
     (tmp_path / "more").rename(tmp_path / "moved")
-    config.data.mix = ((f"folder:root={tmp_path}/moved", 0.5),)
+    config.data.sampling.mix = ((f"folder:root={tmp_path}/moved", 0.5),)
     again = prepare_run(config, tmp_path / "run")
     assert names(again, "train") == before
-    config.data.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
-    with pytest.raises(UserError, match=r"holds a run with config.data.mix"):
+    config.data.sampling.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
+    with pytest.raises(UserError, match=r"holds a run with config.data.sampling.mix"):
         prepare_run(config, tmp_path / "run")
 
 
@@ -209,7 +213,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     assert "--new-images scores these" in notes
     assert scored(workdir, new=True)[:2] == (("images/a.jpg", "images/b.jpg", "images/c.jpg"), ())
     # Divided otherwise, the images that were trained on are counted.
-    found, seen, notes = scored(workdir, "split_seed=1")
+    found, seen, notes = scored(workdir, "split.seed=1")
     assert seen == tuple(name for name in found if name in trained)
     assert seen
     assert f"warning: {len(seen)} of {len(found)} scored images were trained on" in notes
@@ -234,7 +238,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
 def test_members_of_an_ensemble_know_what_each_was_trained_on(root, tmp_path):
     workdirs = []
     for fold in range(2):
-        options = ["--config.data.folds=2", f"--config.data.fold={fold}"]
+        options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
         workdirs.append(tmp_path / f"fold{fold}")
         begin(load_config(f"folder:root={root}", options), workdirs[-1])
     saved = load_saved_config(workdirs[0])
@@ -263,7 +267,7 @@ def write_scores(workdir, **more):
 def test_folds_of_other_images_are_refused(root, tmp_path):
     workdirs = [tmp_path / f"fold{fold}" for fold in range(2)]
     for fold, workdir in enumerate(workdirs):
-        options = ["--config.data.folds=2", f"--config.data.fold={fold}"]
+        options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
         begin(load_config(f"folder:root={root}", options), workdir)
         write_scores(workdir, trained_on=0)
     assert summarise(workdirs)["folds"] == [0, 1]
@@ -291,7 +295,7 @@ def test_train_and_evaluate_write_names_and_what_was_trained_on(
         assert arrays["names"].tolist() == held_out
     os.utime(root / held_out[0], ns=(1, 1))
     argv = ["evaluate", f"--workdir={workdir}"]
-    assert cli.main([*argv, f"--out={out}", "--config.data.folds=2"]) == 0
+    assert cli.main([*argv, f"--out={out}", "--config.data.split.folds=2"]) == 0
     captured = capsys.readouterr()
     assert "scored images were trained on" in captured.out
     content = json.loads((out / "metrics.json").read_text())

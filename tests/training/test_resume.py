@@ -100,7 +100,7 @@ def logged(workdir, step):
 def options(tiny_options):
     return [
         *tiny_options,
-        "--config.data.workers=2",
+        "--config.data.loading.workers=2",
         "--config.optim.ema_decay=0.99",
         "--config.train.log_every=2",
         "--config.train.save_every=6",

@@ -87,7 +87,7 @@ def test_few_or_many_objects_in_each_mask(tmp_path, most):
     rng = np.random.default_rng(3)
     write(tmp_path, lambda label: objects(rng, most))
     found = find(check(config_of(tmp_path)).findings, "encoding", WARNING)
-    assert found.overrides == ("--config.data.encoding=instances",)
+    assert found.overrides == ("--config.data.labels.encoding=instances",)
     for name, label in labels_of(pasted(tmp_path, found)).items():
         (file,) = tmp_path.glob(f"masks/*/{name}.png")
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
@@ -101,7 +101,7 @@ def test_codes_of_land_cover_are_no_objects(tmp_path):
         return np.repeat(drawn.astype(np.uint16).repeat(80 // len(drawn) + 1)[None, :80], 64, 0)
 
     found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", ERROR)
-    assert "--config.data.mask_values=111,151," in found.line
+    assert "--config.data.labels.mask_values=111,151," in found.line
 
 
 @pytest.mark.parametrize("name", [lambda i, mask: i + 26000, lambda i, mask: i * 3 + mask * 100])
@@ -114,7 +114,7 @@ def test_names_of_objects_that_do_not_count_from_one(tmp_path, name):
 
     write(tmp_path, encode)
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
-    assert found.overrides == ("--config.data.encoding=instances",)
+    assert found.overrides == ("--config.data.labels.encoding=instances",)
     for name, label in labels_of(pasted(tmp_path, found)).items():
         (file,) = tmp_path.glob(f"masks/*/{name}.png")
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
@@ -222,7 +222,7 @@ def test_65535_stands_for_no_class(tmp_path, names):
     options = ["--config.data.class_names=ground,disc,bar"] if names else []
     kind = "values outside the classes" if names else "encoding"
     found = find(check(config_of(tmp_path, *options)).findings, kind, ERROR)
-    assert "--config.data.ignore_values=65535" in found.overrides
+    assert "--config.data.labels.ignore_values=65535" in found.overrides
     label = labels_of(pasted(tmp_path, found, *options))["p2"]
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
@@ -235,7 +235,7 @@ def test_values_below_nought_are_ignored(tmp_path):
     options = ["--config.data.class_names=a,b,c"]
     found = find(check(config_of(tmp_path, *options)).findings, "values outside the classes", ERROR)
     assert "10 of 10 masks hold -1" in found.text
-    assert found.overrides == ("--config.data.ignore_values=-1",)
+    assert found.overrides == ("--config.data.labels.ignore_values=-1",)
     label = labels_of(pasted(tmp_path, found, *options))["p2"]
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
@@ -246,7 +246,7 @@ def test_grey_levels_from_black_to_white(tmp_path, names):
     options = ["--config.data.class_names=ground,disc,bar"] if names else []
     kind = "values outside the classes" if names else "encoding"
     found = find(check(config_of(tmp_path, *options)).findings, kind, ERROR)
-    assert found.overrides == ("--config.data.mask_values=0,128,255",)
+    assert found.overrides == ("--config.data.labels.mask_values=0,128,255",)
     assert_right(pasted(tmp_path, found, *options))
 
 

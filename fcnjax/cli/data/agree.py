@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     print(metrics.format_table(scores))
     if args.out is not None:
         content = {
-            "split": config.data.eval_split,
+            "split": config.data.split.eval,
             "other": others,
             "class_names": tuple(config.data.class_names),
             "metrics": metrics.flat(scores),

@@ -20,8 +20,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="fcnjax data build",
         description="Decode every example of a data set once, into ArrayRecord files in the cache "
-        "folder; a run with --config.data.cache=disk reads those. Stopped, it goes on where it "
-        "was. --config.SECTION.KEY=VALUE changes a key.",
+        "folder; a run with --config.data.loading.cache=disk reads those. Stopped, it goes on "
+        "where it was. --config.SECTION.KEY=VALUE changes a key.",
         epilog="example: fcnjax data build driving_cityscapes --config.data.root=/data/cityscapes",
         allow_abbrev=False,
     )

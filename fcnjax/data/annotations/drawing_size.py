@@ -28,7 +28,8 @@ def drawing_size(
         size: Height and width of the image as it is read: turned.
         file: The annotations, for the error.
         stated: Height and width by the annotations; None where they state none.
-        rule: `config.data.mask_exif`, for images of which the sizes do not tell; `auto` stands for
+        rule: `config.data.labels.mask_exif`, for images of which the sizes do not tell; `auto`
+        stands for
             `turned`.
 
     Raises:

@@ -35,8 +35,8 @@ FORMAT = 2
 MOST_BANDS = 4096  # of an image
 # Of `config.data`, what changes neither image nor label as they are stored.
 _BESIDE = (
-    *("cache", "workers", "check", "mean", "std", "palette", "class_crop", "foreground_crop"),
-    *("mix", "skip_most", "shuffle_labels"),
+    *("loading.cache", "loading.workers", "loading.skip_most", "check", "mean", "std", "palette"),
+    *("sampling.class_crop", "sampling.foreground_crop", "sampling.mix", "sampling.shuffle_labels"),
 )
 
 
@@ -311,10 +311,10 @@ def _write_shard(
 def cached(
     config: ConfigDict, part: str, source: StoredSource, log: Callable[[str], None]
 ) -> Source:
-    """The source, kept as `config.data.cache` says (`device` is the training step's own)."""
-    if config.data.cache == "host":
+    """The source, kept by `config.data.loading.cache` (`device` is the training step's own)."""
+    if config.data.loading.cache == "host":
         return InMemory(source)
-    if config.data.cache == "disk":
+    if config.data.loading.cache == "disk":
         folder = folder_of(config, part, source)
         return build(source, folder, skip=skips(config.data), log=log)
     return source

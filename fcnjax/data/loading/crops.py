@@ -42,15 +42,15 @@ def _class_corner(label: np.ndarray, config: ConfigDict, k: int) -> tuple[int, i
     with `foreground_crop`, any that is not of class 0. It may be anywhere in the crop.
     """
     data = config.data
-    if not (data.class_crop or data.foreground_crop):
+    if not (data.sampling.class_crop or data.sampling.foreground_crop):
         return None
     rng = np.random.default_rng((config.train.seed, k, 2))
     draw = rng.random()
-    if draw >= data.class_crop + data.foreground_crop:
+    if draw >= data.sampling.class_crop + data.sampling.foreground_crop:
         return None
     label = np.asarray(label)
     counted = label != data.ignore_label
-    if draw < data.class_crop:
+    if draw < data.sampling.class_crop:
         classes = np.unique(label[counted])
         places = np.flatnonzero(label == rng.choice(classes)) if len(classes) else []
     else:

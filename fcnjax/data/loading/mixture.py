@@ -25,7 +25,9 @@ class Mixture:
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float]):
         if not all(0 < weight < float("inf") for weight in weights):
-            raise UserError(f"config.data.mix: the weights {tuple(weights)} are not all above 0")
+            raise UserError(
+                f"config.data.sampling.mix: the weights {tuple(weights)} are not all above 0"
+            )
         self.class_names = sources[0].class_names
         self._sources = list(sources)
         self._lengths = [len(source) for source in sources]

@@ -144,8 +144,8 @@ def train_batches(
     batches = positions.map(_Examples(source, config)).batch(own, batch_fn=_stack)
     threads = grain.ReadOptions(num_threads=READ_THREADS, prefetch_buffer_size=READ_THREADS)
     stream = batches.to_iter_dataset(threads)
-    if config.data.workers > 0:
-        yield from worker_batches(stream, config.data.workers)
+    if config.data.loading.workers > 0:
+        yield from worker_batches(stream, config.data.loading.workers)
         return
     with contextlib.closing(iter(stream)) as iterator:
         yield from iterator

@@ -1,4 +1,4 @@
-"""Examples that cannot be read: `config.data.on_error` says whether they stop the run.
+"""Examples that cannot be read: `config.data.loading.on_error` says whether they stop the run.
 
 Under `skip` a training example that cannot be read is replaced by the next one that can, counted
 round, which depends on its row alone; in an evaluation it is left out.
@@ -21,7 +21,7 @@ from fcnjax.data.source import Source
 from fcnjax.errors import UserError, choose
 from fcnjax.runtime.packages import to_stderr
 
-ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.on_error
+ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.loading.on_error
 LEAST_FAILED = 3  # below which no share is taken
 NAMED = 3  # of them, in an error
 T = TypeVar("T")
@@ -143,27 +143,29 @@ class Skipping:
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
-                f"config.data.skip_most: {len(failed)} of {seen} examples seen cannot be read, "
-                f"more than {self._most:g} of them: {names}{more}; the first: {failed[0]}"
+                f"config.data.loading.skip_most: {len(failed)} of {seen} examples seen cannot be "
+                f"read, more than {self._most:g} of them: {names}{more}; the first: {failed[0]}"
             )
 
 
 def skips(data: ConfigDict) -> bool:
-    """Whether `config.data.on_error` says to skip.
+    """Whether `config.data.loading.on_error` says to skip.
 
     Raises:
-        UserError: It, or `config.data.skip_most`, has no valid value.
+        UserError: It, or `config.data.loading.skip_most`, has no valid value.
     """
-    if not 0 <= data.skip_most <= 1:
-        raise UserError(f"config.data.skip_most: {data.skip_most} is not between 0 and 1")
-    return choose(ON_ERROR, data.on_error, "config.data.on_error")
+    if not 0 <= data.loading.skip_most <= 1:
+        raise UserError(
+            f"config.data.loading.skip_most: {data.loading.skip_most} is not between 0 and 1"
+        )
+    return choose(ON_ERROR, data.loading.on_error, "config.data.loading.on_error")
 
 
 def guarded(config: ConfigDict, part: str, source: Source) -> Source:
-    """The source of a split, as `config.data.on_error` says."""
+    """The source of a split, as `config.data.loading.on_error` says."""
     if not skips(config.data):
         return source
-    return Skipping(source, config.data.skip_most, replace=part == "train")
+    return Skipping(source, config.data.loading.skip_most, replace=part == "train")
 
 
 def readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:

@@ -70,11 +70,11 @@ def _killed_worker(exit_code: int) -> UserError:
     how = f"was killed by {names[-exit_code]}" if -exit_code in names else f"ended ({exit_code})"
     reason = {
         -signal.SIGKILL: "; the memory of this machine or container may have run out: try a lower "
-        "config.data.workers",
+        "config.data.loading.workers",
         -signal.SIGBUS: f"; {shared_memory.FOLDER} may be full: enlarge it (`docker run "
-        "--shm-size=8g`), or try a lower config.data.workers",
+        "--shm-size=8g`), or try a lower config.data.loading.workers",
     }
-    return UserError(f"config.data.workers: a data worker {how}{reason.get(exit_code, '')}")
+    return UserError(f"config.data.loading.workers: a data worker {how}{reason.get(exit_code, '')}")
 
 
 def _start_worker(prefix: str | None, index: int, count: int) -> None:

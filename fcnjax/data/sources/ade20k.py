@@ -195,10 +195,10 @@ LAYOUT = fixed_layout(
     "ADE20K, SceneParse150: images/training, annotations/training, .../validation",
     find_pairs,
     {
-        "encoding": "ids",
+        "labels.encoding": "ids",
         "class_names": tuple(CLASSES),
         "palette": tuple(CLASSES.values()),
-        "mask_values": tuple(range(1, 151)),
-        "ignore_values": (0,),
+        "labels.mask_values": tuple(range(1, 151)),
+        "labels.ignore_values": (0,),
     },
 )

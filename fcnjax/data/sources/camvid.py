@@ -115,9 +115,9 @@ def _first(root: Path, names: tuple[str, ...]) -> Path:
 
 def _encoding(data: ConfigDict) -> str:
     """How the masks are stored, which tells the two forms apart."""
-    if data.encoding:
-        choose(_LAYOUTS, data.encoding, "config.data.encoding")
-        return data.encoding
+    if data.labels.encoding:
+        choose(_LAYOUTS, data.labels.encoding, "config.data.labels.encoding")
+        return data.labels.encoding
     root = Path(data.root)
     if any((root / f"{split}annot").is_dir() for split in SPLITS):
         return "ids"
@@ -131,11 +131,11 @@ _LAYOUTS = {
         SUMMARY,
         find_coloured,
         {
-            "mask_colours": tuple(COLOURS.values()),
+            "labels.mask_colours": tuple(COLOURS.values()),
             "class_names": tuple(name for name in COLOURS if name != "Void"),
             "palette": tuple(colour for name, colour in COLOURS.items() if name != "Void"),
-            "mask_values": tuple(i for i, name in enumerate(COLOURS) if name != "Void"),
-            "ignore_values": tuple(i for i, name in enumerate(COLOURS) if name == "Void"),
+            "labels.mask_values": tuple(i for i, name in enumerate(COLOURS) if name != "Void"),
+            "labels.ignore_values": tuple(i for i, name in enumerate(COLOURS) if name == "Void"),
         },
     ),
     "ids": fixed_layout(
@@ -144,8 +144,8 @@ _LAYOUTS = {
         {
             "class_names": tuple(TUTORIAL),
             "palette": tuple(TUTORIAL.values()),
-            "mask_values": tuple(range(len(TUTORIAL))),
-            "ignore_values": (len(TUTORIAL),),
+            "labels.mask_values": tuple(range(len(TUTORIAL))),
+            "labels.ignore_values": (len(TUTORIAL),),
         },
     ),
 }
@@ -153,12 +153,12 @@ _LAYOUTS = {
 
 def _resolve(config: ConfigDict) -> list[str]:
     require_root(config.data)
-    config.data.encoding = _encoding(config.data)
-    return _LAYOUTS[config.data.encoding].resolve(config)
+    config.data.labels.encoding = _encoding(config.data)
+    return _LAYOUTS[config.data.labels.encoding].resolve(config)
 
 
 def _open(config: ConfigDict, part: str) -> Source:
-    return _LAYOUTS[config.data.encoding].open(config, part)
+    return _LAYOUTS[config.data.labels.encoding].open(config, part)
 
 
 LAYOUT = Layout(SUMMARY, _resolve, _open)

@@ -3,7 +3,7 @@
 `CelebA-HQ-img/N.jpg` (1024x1024) and `CelebAMask-HQ-mask-anno/{N//2000}/{N:05d}_PART.png`
 (512x512), a file for each part that is to be seen (Lee, Liu, Wu, Luo, CVPR 2020). Masks keep their
 size; the image is brought to it. Splits are lists of numbers in the root, `train.txt` and so on;
-where there is none, `config.data.eval_fraction` of the faces is held out.
+where there is none, `config.data.split.eval_fraction` of the faces is held out.
 """
 
 import os
@@ -55,12 +55,12 @@ CLASSES = {
 NAMES = tuple(CLASSES)
 FACE_PARTS = {name: place for place, name in enumerate(NAMES) if place}
 FIXED = {
-    "encoding": "ids",
+    "labels.encoding": "ids",
     "class_names": NAMES,
     "palette": tuple(CLASSES.values()),
-    "mask_values": tuple(range(len(NAMES))),
+    "labels.mask_values": tuple(range(len(NAMES))),
     # u_lip and l_lip are the upper and the lower one, neck_l is a necklace.
-    "mirror_pairs": (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
+    "labels.mirror_pairs": (("l_eye", "r_eye"), ("l_brow", "r_brow"), ("l_ear", "r_ear")),
 }
 
 
@@ -190,14 +190,14 @@ def find_faces(data: ConfigDict) -> dict[str, list[Face]]:
         UserError: A folder, a list, an image or all masks of one are missing, or an unknown split.
     """
     root = Path(data.root)
-    splits = {part: data[f"{part}_split"] for part in PARTS}
+    splits = {part: data.split[part] for part in PARTS}
     paths = {
         part: root / f"{choose_split(data, split, SPLITS)}.txt" for part, split in splits.items()
     }
     names = file_names(root / IMAGES)
     kinds = {"list": True, "fraction": False, "auto": any(p.is_file() for p in paths.values())}
-    if choose(kinds, data.split_by, "config.data.split_by"):
-        refuse_folds(data, "by chance, and here are lists; give config.data.split_by=fraction")
+    if choose(kinds, data.split.by, "config.data.split.by"):
+        refuse_folds(data, "by chance, and here are lists; give config.data.split.by=fraction")
         numbers = {part: _listed(path, root, names) for part, path in paths.items()}
     else:
         numbers = hold_out(sorted(int(n[:-4]) for n in names if re.fullmatch(r"\d+\.jpg", n)), data)

@@ -88,7 +88,7 @@ def _kind(data: ConfigDict) -> str:
     if data.masks != "masks":  # the config's default
         choose(STORED, data.masks, "config.data.masks")
         return data.masks
-    _, masks = _folders(data, data.train_split)
+    _, masks = _folders(data, data.split.train)
     for kind in STORED:
         if any(masks.glob(f"*/*_gtFine_{kind}.png")):
             return kind
@@ -98,11 +98,11 @@ def _kind(data: ConfigDict) -> str:
 def _layout(kind: str) -> Layout:
     mask_values, ignore_values = STORED[kind]
     fixed = {
-        "encoding": "ids",
+        "labels.encoding": "ids",
         "class_names": tuple(CLASSES),
         "palette": tuple(colour for _, colour in CLASSES.values()),
-        "mask_values": mask_values,
-        "ignore_values": ignore_values,
+        "labels.mask_values": mask_values,
+        "labels.ignore_values": ignore_values,
     }
     return fixed_layout(SUMMARY, find_pairs, fixed)
 

@@ -21,7 +21,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     everything = [pair for part in pairs.values() for pair in part]
     turned = resolve_mask_exif(data, everything)
     if not skips(data):  # else it is left to reading
-        check_sizes(everything, data.mask_exif)
+        check_sizes(everything, data.labels.mask_exif)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
     below = sum(image.parent.absolute() != folder for image, _ in everything)
     if below and kind_of(data) != "folder":

@@ -1,16 +1,18 @@
 """Rasters of any size, as GeoTIFF, and masks of the same places; each window is an example.
 
-A raster is cut into windows of `config.data.window` from its upper left corner on; those at the
+A raster is cut into windows of `config.data.geotiff.window` from its upper left corner on; those
+at the
 right and lower edge are smaller, so that each pixel is in one window and one only. Windows are
 read when they are asked for, and nothing else of the file is. Windows without a label stay: to
 know them, the whole mask would have to be read.
 
-Whole rasters are held out; of one alone, or with `config.data.split_by=blocks`, the columns on the
+Whole rasters are held out; of one alone, or with `config.data.split.by=blocks`, the columns on the
 right are: nothing that is held out has then more than one neighbour that trains. With
-`split_by=windows` it is windows drawn by `config.data.split_seed`, as tiles of one scene often are:
+`split.by=windows` it is windows drawn by `config.data.split.seed`, as tiles of one scene often are:
 each kind of ground is then on both sides, and so is what lies across the edge of a window.
 
-The mask's nodata value is ignored, unless `config.data.mask_values` has it as a class; so are
+The mask's nodata value is ignored, unless `config.data.labels.mask_values` has it as a class; so
+are
 pixels where the image has no data in any band.
 """
 
@@ -100,11 +102,11 @@ class GeotiffSource:
         self._window = _window_of(data)
         self._names = channel_names(data.channels)
         self._pages = data.pages
-        self._instances = data.encoding == "instances"
+        self._instances = data.labels.encoding == "instances"
         self._classes = ClassTable(data)
         self._ignore = data.ignore_label
         self._declared = declared_values(data)
-        self._ignored = tuple(data.ignore_values)
+        self._ignored = tuple(data.labels.ignore_values)
         self._ends = np.cumsum([area.count(self._window) for area in areas])
 
     def __len__(self) -> int:
@@ -169,7 +171,7 @@ def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
             height, width = header.size
             start, stop = 0, width
             if divided == "blocks":
-                start, stop = cut(width, data.eval_fraction, part)
+                start, stop = cut(width, data.split.eval_fraction, part)
             if start == stop:
                 raise UserError(f"{image}: is {width} pixels wide, which is too little to divide")
             areas[part].append(Area(image, mask, height, start, stop, of_mask.nodata))
@@ -185,7 +187,7 @@ def _drawn(areas: Sequence[Area], data: ConfigDict, part: str) -> list[Area]:
     if len(every) < 2:
         raise UserError(
             f"{areas[0].image}: is one window of {window[1]}x{window[0]}, which cannot be divided; "
-            "give a smaller config.data.window"
+            "give a smaller config.data.geotiff.window"
         )
     chosen: dict[Area, list[int]] = {}
     for area, number in hold_out(every, data, [area.image.name for area, _ in every])[part]:
@@ -215,9 +217,9 @@ def refuse_another_place(image: Path, header: Raster, mask: Path, of_mask: Raste
 
 
 def _window_of(data: ConfigDict) -> tuple[int, int]:
-    window = tuple(data.window) or WINDOW
+    window = tuple(data.geotiff.window) or WINDOW
     if len(window) != 2 or not all(isinstance(size, int) and size > 0 for size in window):
-        raise UserError(f"config.data.window: {window} is not a height and width over 0")
+        raise UserError(f"config.data.geotiff.window: {window} is not a height and width over 0")
     return window
 
 
@@ -248,7 +250,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     ]
     if divided == "windows":
         lines.append(
-            f"{data.root}: windows of each raster, drawn by config.data.split_seed, are held out"
+            f"{data.root}: windows of each raster, drawn by config.data.split.seed, are held out"
         )
     if divided == "blocks":
         first = areas["eval"][0]

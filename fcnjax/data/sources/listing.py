@@ -3,7 +3,7 @@
 `config.data.annotations` is the list. A CSV file has a header with the columns `image`, `mask` and,
 if wanted, `split`; a JSON file is a list of objects with these keys, and JSON lines are an object a
 line. Paths are relative to `config.data.root`, or to the list's folder where that is empty; none
-may lead out of it. Without `split` a part is held out by `config.data.eval_fraction`.
+may lead out of it. Without `split` a part is held out by `config.data.split.eval_fraction`.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ READERS: dict[str, Callable[[str, Path], Entries]] = {
 
 
 def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
-    """The rows of `train` and `eval`, by the list's `split` or `config.data.eval_fraction`.
+    """The rows of `train` and `eval`, by the list's `split` or `config.data.split.eval_fraction`.
 
     Raises:
         UserError: The list cannot be read, or names no such split.
@@ -89,15 +89,15 @@ def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
     rows = read_rows(path, Path(data.root or path.parent))
     has_split = rows[0].split is not None
     kinds = {"auto": has_split, "list": True, "fraction": False}
-    if not choose(kinds, data.split_by, "config.data.split_by"):
+    if not choose(kinds, data.split.by, "config.data.split.by"):
         return hold_out(rows, data, [row.image.name for row in rows])
-    refuse_folds(data, "by chance, and this list has a 'split'; give config.data.split_by=fraction")
+    refuse_folds(data, "by chance, and this list has a 'split'; give config.data.split.by=fraction")
     if not has_split:
-        raise UserError(f"{path}: has no 'split', which config.data.split_by='list' goes by")
+        raise UserError(f"{path}: has no 'split', which config.data.split.by='list' goes by")
     valid = list(dict.fromkeys(row.split for row in rows))
     found = {}
     for part in PARTS:
-        split = choose_split(data, data[f"{part}_split"], valid)
+        split = choose_split(data, data.split[part], valid)
         found[part] = [row for row in rows if row.split == split]
     return found
 
@@ -127,7 +127,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     pairs = _pairs(everything)
     turned = resolve_mask_exif(data, pairs)
     if not skips(data):  # else it is left to reading
-        check_sizes(pairs, data.mask_exif)
+        check_sizes(pairs, data.labels.mask_exif)
     note = f"{path}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
     notes = [note + find_classes(data, mask_set(pairs)), *turned]
     if both := len(set(_pairs(parts["train"])) & set(_pairs(parts["eval"]))):

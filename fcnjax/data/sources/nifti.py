@@ -1,9 +1,12 @@
 """Volumes as NIfTI, and masks of the same places; each slice is an example.
 
-Volumes are brought to one orientation, `config.data.orientation`, by their affines; None takes that
-of the first volume to train on. Slices are taken along `config.data.axis` of the turned array; the
+Volumes are brought to one orientation, `config.data.nifti.orientation`, by their affines; None
+takes that
+of the first volume to train on. Slices are taken along `config.data.nifti.axis` of the turned
+array; the
 first of the two axes left is the image's rows. Intensities from the low to the high of
-`config.data.intensity` become 0 to 65535; where it is (), those are the 0.5 and 99.5 percentiles of
+`config.data.nifti.intensity` become 0 to 65535; where it is (), those are the 0.5 and 99.5
+percentiles of
 each volume.
 How files are read, and which are read fast: `fcnjax/data/readers/volumes/read.py`.
 """
@@ -67,8 +70,8 @@ class NiftiSource:
         self._volumes = list(volumes)
         self._root = Path(data.root)
         self._reading = SliceReading(data)
-        self._instances = data.encoding == "instances"
-        self._ignored = tuple(data.ignore_values)
+        self._instances = data.labels.encoding == "instances"
+        self._ignored = tuple(data.labels.ignore_values)
         self._classes = ClassTable(data)
         self._ends = np.cumsum([len(volume.slices) for volume in volumes])
 
@@ -123,7 +126,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
 
     Returns:
         The volumes by part; whether each was divided by blocks of slices; and the errors of
-        volumes that are left out, as `config.data.on_error=skip` allows.
+        volumes that are left out, as `config.data.loading.on_error=skip` allows.
 
     Raises:
         UserError: A file is missing, or a mask does not fit its image; or too many are left out.
@@ -142,10 +145,11 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
                     raise
                 failed[image] = error
     count = len({image for part in PARTS for image, _ in pairs[part]})
-    if len(failed) >= LEAST_FAILED and len(failed) > data.skip_most * count:
+    if len(failed) >= LEAST_FAILED and len(failed) > data.loading.skip_most * count:
         raise UserError(
-            f"config.data.skip_most: {len(failed)} of {count} volumes cannot be read, more than "
-            f"{data.skip_most:g} of them; the first: {next(iter(failed.values()))}"
+            f"config.data.loading.skip_most: {len(failed)} of {count} volumes cannot be read, "
+            "more than "
+            f"{data.loading.skip_most:g} of them; the first: {next(iter(failed.values()))}"
         )
     if not all(volumes.values()):
         raise UserError(f"{next(iter(failed.values()))} (and no other of its split can be read)")
@@ -159,7 +163,7 @@ def _volume(image: Path, mask: Path, reading: SliceReading, part: str, data: Con
     if part:
         if len(slices) < 2:
             raise UserError(f"{image}: has one slice, which cannot be divided")
-        slices = blocks(len(slices), data.eval_fraction)[part]
+        slices = blocks(len(slices), data.split.eval_fraction)[part]
     return Volume(image, mask, shape, tuple(slices))
 
 
@@ -240,16 +244,16 @@ def _orientation_notes(images: Sequence[Path], data: ConfigDict) -> list[str]:
     """Lines on the volumes that are turned, and on those whose files do not say how they lie."""
     by_orientation = by_orientations(images)
     unknown = by_orientation.pop(None, [])
-    by_orientation.pop(data.orientation, None)
+    by_orientation.pop(data.nifti.orientation, None)
     lines = [
         f"{data.root}: {len(paths)} volumes, as {paths[0].name}, are stored as {own}, and are "
-        f"turned to {data.orientation}"
+        f"turned to {data.nifti.orientation}"
         for own, paths in by_orientation.items()
     ]
-    if unknown and data.orientation is not None:
+    if unknown and data.nifti.orientation is not None:
         lines.append(
             f"{data.root}: {len(unknown)} volumes, as {unknown[0].name}, do not say how they lie: "
-            f"they are taken as {data.orientation}"
+            f"they are taken as {data.nifti.orientation}"
         )
     return lines
 
@@ -269,7 +273,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     data.pixel_type = data.pixel_type or "uint16"
     SliceReading(data)  # whose errors come first
-    data.orientation = data.orientation or _first_orientation(data)
+    data.nifti.orientation = data.nifti.orientation or _first_orientation(data)
     volumes, divided, failed = find_volumes(data)
     masks = [volume.mask for part in PARTS for volume in volumes[part]]
     note = find_values(data, lambda: _look(list(dict.fromkeys(masks)), data))

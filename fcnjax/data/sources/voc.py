@@ -116,11 +116,11 @@ _FIXED = fixed_layout(
     _SUMMARY,
     find_pairs,
     {
-        "encoding": "ids",
+        "labels.encoding": "ids",
         "class_names": CLASS_NAMES,
         "palette": voc_palette(len(CLASS_NAMES)),
-        "mask_values": tuple(range(len(CLASS_NAMES))),
-        "ignore_values": (255,),
+        "labels.mask_values": tuple(range(len(CLASS_NAMES))),
+        "labels.ignore_values": (255,),
     },
 )
 
@@ -130,9 +130,9 @@ def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     root = require_root(data)
     names = [path for path in (_folder(root) / name for name in NAME_FILES) if path.is_file()]
-    if not names or data.mask_values:
+    if not names or data.labels.mask_values:
         return _FIXED.resolve(config)
-    parts = [find_pairs(data, data[f"{part}_split"]) for part in PARTS]
+    parts = [find_pairs(data, data.split[part]) for part in PARTS]
     pairs = [pair for part in parts for pair in part]
     turned = resolve_mask_exif(data, pairs)
     note = f"{data.root}: {len(parts[0])} images to train on, {len(parts[1])} held out"

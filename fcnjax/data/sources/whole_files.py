@@ -25,14 +25,14 @@ def divide(
 ) -> tuple[dict[str, list[Pair]], str]:
     """Pairs the files of `config.data.images` and `.masks`, and divides them into splits.
 
-    As the folder source does; but some values of `config.data.split_by` divide each file: both
+    As the folder source does; but some values of `config.data.split.by` divide each file: both
     splits have all files, and the caller takes a part of each. `blocks` is one of them, and is what
     is done where `auto` or `fraction` finds one file alone.
 
     Args:
         data: `config.data`.
         ends: Endings of the files, small letters, longer ones first where one ends another.
-        within: The values of `split_by` that divide each file.
+        within: The values of `split.by` that divide each file.
 
     Returns:
         Image and mask files of `train` and `eval`, and which of `within` each file is to be divided
@@ -42,7 +42,7 @@ def divide(
         UserError: A folder, a partner or a listed file is missing, or a split is empty.
     """
     kind = kind_of(data)
-    choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split_by")
+    choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split.by")
     require_root(data)
     if kind in (*within, "fraction"):
         pairs = all_pairs(data, ends, ends)
@@ -51,9 +51,10 @@ def divide(
         if kind in within:
             if kind == "blocks":
                 refuse_folds(data, "by chance, and here each file is divided by blocks")
-            if not 0 < data.eval_fraction < 1:
+            if not 0 < data.split.eval_fraction < 1:
                 raise UserError(
-                    f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1"
+                    f"config.data.split.eval_fraction: {data.split.eval_fraction} is not between "
+                    "0 and 1"
                 )
             return dict.fromkeys(PARTS, pairs), kind
     return folders.divide(data, ends, ends), ""
@@ -85,18 +86,18 @@ def find_values(
     Raises:
         UserError: An encoding that these sources lack, or values that are no classes.
     """
-    data.encoding = data.encoding or "ids"
-    choose(dict.fromkeys(ENCODINGS), data.encoding, "config.data.encoding")
+    data.labels.encoding = data.labels.encoding or "ids"
+    choose(dict.fromkeys(ENCODINGS), data.labels.encoding, "config.data.labels.encoding")
     note = ""
-    if data.encoding == "ids" and not data.mask_values:
-        ignored = {*data.ignore_values, *void}
+    if data.labels.encoding == "ids" and not data.labels.mask_values:
+        ignored = {*data.labels.ignore_values, *void}
         found = look()
-        data.mask_values = _classes(found, ignored, data)
-        rest = sorted(ignored - {*data.mask_values, *data.ignore_values})
-        data.ignore_values = (*data.ignore_values, *rest)
-        note = f"; masks hold {listed(sorted(found))}: {len(data.mask_values)} classes"
-        note += names_of_values(data.class_names, data.mask_values)
-    first = [values_of(entry)[0] for entry in data.mask_values]
+        data.labels.mask_values = _classes(found, ignored, data)
+        rest = sorted(ignored - {*data.labels.mask_values, *data.labels.ignore_values})
+        data.labels.ignore_values = (*data.labels.ignore_values, *rest)
+        note = f"; masks hold {listed(sorted(found))}: {len(data.labels.mask_values)} classes"
+        note += names_of_values(data.class_names, data.labels.mask_values)
+    first = [values_of(entry)[0] for entry in data.labels.mask_values]
     if first and not data.palette:
         known = all(value in table for value in first)
         data.palette = tuple(table[v] for v in first) if known else default_palette(len(first))

@@ -33,9 +33,9 @@ VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
 
 
 def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Outcome:
-    """Labels the slices of a NIfTI file, or a DICOM series, along `config.data.axis`.
+    """Labels the slices of a NIfTI file, or a DICOM series, along `config.data.nifti.axis`.
 
-    They are read as in training, the volume turned to `config.data.orientation`. Writes
+    They are read as in training, the volume turned to `config.data.nifti.orientation`. Writes
     `NAME_OUTPUT.nii.gz` for each output that is asked for and is in `VOLUME_OUTPUTS`, of the shape,
     affine and units of the volume as it is stored; `components` are one file, whose images are the
     slices of the turned volume, numbered from 0.
@@ -60,7 +60,7 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
         path = out / f"{item.id}{ENDINGS['components']}"
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     data = predictor.model.config.data
-    reading, orientation = SliceReading(data), data.orientation
+    reading, orientation = SliceReading(data), data.nifti.orientation
     try:
         header = load_header(Path(item.source))
         turn = reading.turn(Path(item.source))

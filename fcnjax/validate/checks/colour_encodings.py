@@ -22,7 +22,7 @@ def check_colours(
     if masks.has_unique_values:
         text += (
             ", most of them in one mask only, like random colours of objects; write objects as "
-            "numbers, for config.data.encoding=instances"
+            "numbers, for config.data.labels.encoding=instances"
         )
         return [Finding(WARNING, KIND, text)]
     return _compare_colours(colours, text, config, data)
@@ -53,8 +53,8 @@ def _compare_colours(
     mask_colours: Iterable[RGB], text: str, config: ConfigDict, data: ConfigDict | None
 ) -> list[Finding]:
     colours = tuple(sorted(mask_colours))
-    is_rgb = data is not None and data.encoding == "rgb"
-    known = tuple(map(tuple, data.mask_colours)) if is_rgb else ()
+    is_rgb = data is not None and data.labels.encoding == "rgb"
+    known = tuple(map(tuple, data.labels.mask_colours)) if is_rgb else ()
     unknown = [colour for colour in colours if colour not in known]
     if not unknown:
         overrides = encoding_overrides(config, encoding="rgb", mask_colours=known)
@@ -75,10 +75,10 @@ def _compare_colours(
         text += f", and config.data.class_names has {num_names} names"
         return [Finding(ERROR, KIND, text)]
     if known:
-        text += f"; config.data.mask_colours lacks {abbreviate(unknown)}, appended below"
+        text += f"; config.data.labels.mask_colours lacks {abbreviate(unknown)}, appended below"
         colours = (*known, *unknown)
     elif num_names:
-        text += "; config.data.mask_colours must list them in the order of the names: "
+        text += "; config.data.labels.mask_colours must list them in the order of the names: "
         return [Finding(ERROR, KIND, text + ", ".join(map(str, colours)))]
     else:
         text += "; below in ascending order: put them in that of your classes"

@@ -23,7 +23,7 @@ _BIT_COUNTS = np.asarray([bin(value).count("1") for value in range(2**16)], np.u
 def check_duplicates(dataset: DatasetSummary) -> list[Finding]:
     """Report images with the same pixels, equal masks, and near duplicates over both splits."""
     # A config that names one split for both does so on purpose.
-    one_split = dataset.data.train_split == dataset.data.eval_split
+    one_split = dataset.data.split.train == dataset.data.split.eval
     by_pixels: dict[bytes, list[ExampleSummary]] = defaultdict(list)
     for example in dataset.examples:
         if example.pixels:

@@ -49,9 +49,9 @@ def check_encodings(dataset: DatasetSummary) -> list[Finding]:
         return findings + check_palettes(masks, config, data)
     if masks.numbers_objects and not _is_declared(masks, config):
         return findings + _instances(masks, config, data)
-    if data is not None and data.encoding == "rgb":
+    if data is not None and data.labels.encoding == "rgb":
         return findings + check_colours(masks, config, data)
-    if data is not None and data.encoding not in (None, "ids"):
+    if data is not None and data.labels.encoding not in (None, "ids"):
         return findings
     return findings + _ids(masks, config, data)
 
@@ -63,7 +63,7 @@ def _find_classes(masks: MaskStatistics, config: ConfigDict) -> ConfigDict | Non
         find_classes(data, MaskSet(masks.sound, masks.images))
     except UserError:
         return None
-    return data if len(data.class_names) == len(data.mask_values) else None
+    return data if len(data.class_names) == len(data.labels.mask_values) else None
 
 
 def _mixed_kinds(masks: MaskStatistics) -> list[Finding]:
@@ -85,7 +85,7 @@ def _alpha(masks: MaskStatistics) -> Finding:
 
 def _is_declared(masks: MaskStatistics, config: ConfigDict) -> bool:
     """Return whether the user named more than two classes, enough for all values."""
-    num_classes = max(len(given_names(config)), len(config.data.mask_values))
+    num_classes = max(len(given_names(config)), len(config.data.labels.mask_values))
     return num_classes > 2 and len(masks.pixels) <= num_classes
 
 
@@ -94,7 +94,7 @@ def _instances(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | Non
         f"the masks seem to number objects: each value is one region, and masks have "
         f"{min(masks.regions)} to {max(masks.regions)} of them"
     )
-    if data is not None and data.encoding == "instances":
+    if data is not None and data.labels.encoding == "instances":
         return [Finding(NOTE, KIND, text)]
     overrides = encoding_overrides(config, encoding="instances", mask_values=(), ignore_values=())
     return [Finding(WARNING if data is not None else ERROR, KIND, text, overrides)]
@@ -117,7 +117,7 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
     if data is None:
         text = f"{content}, whose classes the config does not declare{meaning}"
         return [Finding(ERROR, KIND, text, overrides)]
-    classes = [values_of(entry) for entry in data.mask_values]
+    classes = [values_of(entry) for entry in data.labels.mask_values]
     outside = [value for value in values if value not in known_values(data)]
     present = [entry for entry in classes if any(value in masks.pixels for value in entry)]
     if outside:
@@ -138,7 +138,7 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
     if fits and (is_shifted or len(present) < len(classes) / 2):
         text = f"{content}, which are only {len(present)} of the {len(classes)} classes{meaning}"
         return [Finding(WARNING, KIND, text, overrides)]
-    if data.label_map or config.data.label_map:
+    if data.labels.label_map or config.data.labels.label_map:
         return [Finding(NOTE, KIND, content)]
     mask_values = tuple(entry[0] if len(entry) == 1 else entry for entry in classes)
     overrides = encoding_overrides(config, mask_values=mask_values)
@@ -159,11 +159,11 @@ def _channels(
     text = f"{share:.2%} of the pixels are in none of the {count} channels"
     if resolved is None:
         text += "; as a class of their own, the background, below; or ignore them by "
-        text += f"config.data.ignore_values={count}"
+        text += f"config.data.labels.ignore_values={count}"
         classes = (count, *range(count))
         overrides = encoding_overrides(config, encoding="onehot", mask_values=classes)
         return [Finding(ERROR, NO_CHANNEL, text, overrides)]
-    if count in resolved.data.ignore_values:
+    if count in resolved.data.labels.ignore_values:
         severity = WARNING if share >= NOTICEABLE else NOTE
         text += ", and ignored; a model is free to give such pixels any class"
         return [Finding(severity, NO_CHANNEL, text)]
@@ -176,7 +176,7 @@ def _negative_values(masks: MaskStatistics, values: Sequence[int], config: Confi
         f"{max(masks.masks_with[value] for value in negative)} of {masks.files} masks hold "
         f"{listed(negative)}, which is no class; ignored below"
     )
-    ignored = config.data.ignore_values
+    ignored = config.data.labels.ignore_values
     severity = NOTE if {*negative} <= {*ignored} else ERROR
     overrides = encoding_overrides(
         config, ignore_values=tuple(dict.fromkeys((*ignored, *negative)))
@@ -200,14 +200,14 @@ def _outside(
     # values of all classes and all occur, other values are not classes either, unless the values
     # count from 1.
     is_stray = len(outside) == 1 and outside[0] in STRAYS and len(present) > 1
-    is_declared = (
-        config.data.mask_values and len(present) == len(classes) and values[-1] != len(classes)
-    )
-    num_names = len(given_names(config)) or len(config.data.mask_values)
+    labels = config.data.labels
+    all_present = labels.mask_values and len(present) == len(classes)
+    is_declared = all_present and values[-1] != len(classes)
+    num_names = len(given_names(config)) or len(labels.mask_values)
     proposal = propose_encoding(values, num_names, config.data.ignore_label)
     if proposal and not is_stray and not is_declared:
         overrides = encoding_overrides(config, mask_values=proposal[0], ignore_values=proposal[1])
         return Finding(ERROR, OUTSIDE, text + describe_proposal(proposal), overrides)
-    overrides = encoding_overrides(config, ignore_values=(*config.data.ignore_values, *outside))
+    overrides = encoding_overrides(config, ignore_values=(*labels.ignore_values, *outside))
     text += f" ({share:.2%} of the pixels); ignored below"
     return Finding(ERROR, OUTSIDE, text, overrides)

@@ -8,7 +8,7 @@ from fcnjax.validate.findings import ERROR, WARNING, Finding, abbreviate
 def check_faults(dataset: DatasetSummary) -> list[Finding]:
     """Report unreadable files, sizes that differ and unusable examples."""
     # With on_error=skip a run skips such examples, up to a limit.
-    severity = WARNING if dataset.data.on_error == "skip" else ERROR
+    severity = WARNING if dataset.data.loading.on_error == "skip" else ERROR
     findings = []
     for kind in (UNREADABLE, MISMATCH, UNUSABLE):
         faults = (example.fault for example in dataset.examples if example.fault)

@@ -9,7 +9,7 @@ from fcnjax.validate.findings import NOTE, WARNING, Finding, abbreviate, make_ov
 
 def check_exif(dataset: DatasetSummary) -> list[Finding]:
     """Report images with an EXIF orientation that their masks lack."""
-    if dataset.config.data.mask_exif != "auto":
+    if dataset.config.data.labels.mask_exif != "auto":
         return []
     pairs = []
     for part in PARTS:
@@ -21,7 +21,7 @@ def check_exif(dataset: DatasetSummary) -> list[Finding]:
         return []
     rule, text = assume(turned)
     severity = WARNING if any(image.drawn_on is None for image in turned) else NOTE
-    overrides = make_overrides(dataset.config, {"data.mask_exif": rule})
+    overrides = make_overrides(dataset.config, {"data.labels.mask_exif": rule})
     return [Finding(severity, "EXIF orientation", text, overrides)]
 
 
@@ -29,7 +29,7 @@ def check_orientations(dataset: DatasetSummary) -> list[Finding]:
     """Report volumes that are stored in other orientations than the rest."""
     if dataset.resolved is None:
         return []
-    orientation = dataset.data.orientation
+    orientation = dataset.data.nifti.orientation
     sources = [each for each in dataset.sources.values() if isinstance(each, NiftiSource)]
     images = dict.fromkeys(image for source in sources for image in source.images)
     files_by_orientation = by_orientations(list(images))

@@ -66,7 +66,7 @@ def is_far(values: Sequence[int]) -> bool:
 def describe_proposal(proposal: Proposal | None) -> str:
     """Say in words what the proposed values mean."""
     if proposal is None:
-        return "; declare config.data.mask_values, in class order"
+        return "; declare config.data.labels.mask_values, in class order"
     classes, ignored = proposal
     if classes == (0, 255):
         grey = f", and the grey {ignored[0]} is ignored" if ignored else ""
@@ -92,13 +92,13 @@ def given_names(config: ConfigDict) -> tuple[str, ...]:
 
 def known_values(data: ConfigDict) -> set[int]:
     """Return the stored values that a class or the ignore label is made of."""
-    classes = (value for entry in data.mask_values for value in values_of(entry))
-    return {*classes, *data.ignore_values, data.ignore_label}
+    classes = (value for entry in data.labels.mask_values for value in values_of(entry))
+    return {*classes, *data.labels.ignore_values, data.ignore_label}
 
 
 def encoding_overrides(config: ConfigDict, **values: object) -> tuple[str, ...]:
     """Return overrides for `config.data`, with `encoding=ids` if another one was declared."""
     changes: Mapping[str, object] = values
-    if "encoding" not in values and config.data.encoding not in (None, "ids"):
+    if "encoding" not in values and config.data.labels.encoding not in (None, "ids"):
         changes = {"encoding": "ids", **values}
-    return make_overrides(config, {f"data.{key}": value for key, value in changes.items()})
+    return make_overrides(config, {f"data.labels.{key}": value for key, value in changes.items()})

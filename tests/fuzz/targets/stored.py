@@ -33,8 +33,8 @@ from tests.fuzz.target import Target
 OPTIONS = (
     "model.widths=4",
     "model.norm=none",
-    "data.folds=2",
-    "data.split_by=fraction",
+    "data.split.folds=2",
+    "data.split.by=fraction",
     "augment.crop=8,8",
     "train.steps=4",
     "optim.warmup_steps=1",

@@ -111,8 +111,8 @@ def layout(name: str) -> Layout:
         places = {"root": str(fetch(name)), "images": "images", "masks": masks}
         inside.data.update(places)
         # Where the package has no split of its own and the layout makes one.
-        if inside.data.split_by == "auto":
-            inside.data.split_by = "blocks"
+        if inside.data.split.by == "auto":
+            inside.data.split.by = "blocks"
         return inside
 
     def resolve(config: ConfigDict) -> list[str]:
