@@ -113,7 +113,7 @@ def test_scores_of_more_than_a_plain_prediction_are_not_published(workdir, tmp_p
     said = []
     publish(tmp_path / "run", tmp_path / "out", log=said.append)
     assert len(said) == 1
-    assert "is of more than a plain prediction" in said[0]
+    assert "is not of a plain prediction" in said[0]
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 

@@ -10,9 +10,9 @@ import pytest
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.evaluation import Results, write_results
-from fcnjax.reports import comparison as compare
-from fcnjax.training.workdir import save_config
-from fcnjax.training.writers import JsonlWriter
+from fcnjax.reports.comparison import mark_best
+from fcnjax.reports.scored_runs import ScoredRun
+from fcnjax.training.workdir import load_saved_config, save_config
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
 
 def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     rng = np.random.default_rng(0)
-    names = tuple(compare.load_saved_config(two_runs[0]).data.class_names)
+    names = tuple(load_saved_config(two_runs[0]).data.class_names)
     labelled = rng.integers(100, 200, (12, 3))
     hits = rng.integers(20, 60, (12, 3))
     for folder, better in zip(two_runs, (0, 30), strict=True):
@@ -104,12 +104,12 @@ def test_the_page_has_both(two_runs, tmp_path, capsys):
 
 def test_a_score_that_is_none_is_no_best():
     def run(value):
-        return compare.Run("r", None, 1, {"mean_iou": value}, {}, [])
+        return ScoredRun("r", None, 1, {"mean_iou": value}, {}, [])
 
     nan = math.nan
-    assert compare.best_of([run(nan), run(0.5), run(0.4)], "mean_iou") == [False, True, False]
-    assert compare.best_of([run(nan), run(nan)], "mean_iou") == [False, False]
-    assert compare.best_of([run(0.5), run(0.5)], "mean_iou") == [False, False]
+    assert mark_best([run(nan), run(0.5), run(0.4)], "mean_iou") == [False, True, False]
+    assert mark_best([run(nan), run(nan)], "mean_iou") == [False, False]
+    assert mark_best([run(0.5), run(0.5)], "mean_iou") == [False, False]
 
 
 def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
@@ -119,7 +119,7 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
         return line.removeprefix("fcnjax: error: ")
 
     one, other = map(str, two_runs)
-    assert "is there twice" in refused(one, one)
+    assert "is given twice" in refused(one, one)
     assert refused(one, "--out=page.pdf").startswith("--out: 'page.pdf' does not end in .html")
     assert "config.json" in refused(one, str(tmp_path / "nowhere"))
     for text, words in {
@@ -146,7 +146,11 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
         ("confusion", [[1, -1]] * 3, "valid: rows of counts"),
         ("confusion", [[0.5] * 3] * 3, "valid: rows of counts"),
         ("confusion", [[2**52] * 3] * 3, "counts more pixels than"),
-        ("class_names", ["a", "b", "c"], "its scores are of other classes than its config has"),
+        (
+            "class_names",
+            ["a", "b", "c"],
+            "the classes of its scores differ from those of",
+        ),
         ("class_names", [1, 2, 3], "valid: a list of texts"),
         ("trained_on", -1, "valid: a whole number"),
         ("reliability", [{"confidence": 1}], "valid: bins with a confidence and an accuracy"),

@@ -210,7 +210,7 @@ def test_chart_points_stay_inside_and_bad_ones_are_left_out():
     svg = charts.line_chart({"a<b": line, "c": [(5, 0.5)]})
     path = re.search(r'class="c0 line" d="M([^"]*)"', svg).group(1)
     places = np.array([point.split() for point in path.split("L")], float)
-    assert len(places) <= charts.MOST_POINTS
+    assert len(places) <= charts.MAX_POINTS
     assert (places >= 0).all()
     assert (places <= [charts.WIDTH, charts.HEIGHT]).all()
     assert "a&lt;b" in svg
