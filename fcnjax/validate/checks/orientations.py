@@ -2,7 +2,7 @@
 
 from fcnjax.data.labels.mask_exif import assume, find_turned
 from fcnjax.data.layout import PARTS
-from fcnjax.data.sources.nifti import NiftiSource, by_orientations
+from fcnjax.data.sources.nifti import NiftiSource, group_by_orientation
 from fcnjax.validate.dataset import DatasetSummary
 from fcnjax.validate.findings import NOTE, WARNING, Finding, abbreviate, make_overrides
 
@@ -32,7 +32,7 @@ def check_orientations(dataset: DatasetSummary) -> list[Finding]:
     orientation = dataset.data.nifti.orientation
     sources = [each for each in dataset.sources.values() if isinstance(each, NiftiSource)]
     images = dict.fromkeys(image for source in sources for image in source.images)
-    files_by_orientation = by_orientations(list(images))
+    files_by_orientation = group_by_orientation(list(images))
     if set(files_by_orientation) <= {orientation}:
         return []
     counts = "; ".join(
