@@ -154,8 +154,8 @@ def _override(
     data = config.data
     if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(
-            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and the model "
-            f"has {len(data.class_names)} classes"
+            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and "
+            f"the model has {len(data.class_names)} classes"
         )
     # Sample datasets are fetched by their names.
     if not (data.root or data.name or data.annotations or data.source in SAMPLES):
@@ -168,8 +168,8 @@ def _override(
     # A regular expression from someone else could take hours to match.
     if data.split.group_by and is_published(workdir) and not is_overridden:
         raise UserError(
-            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; give "
-            "this option, with the same expression or another one"
+            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; "
+            "give this option, with the same expression or another one"
         )
     locations = list(filter(None, (data.root, data.name, data.annotations)))
     log(f"images: {', '.join(locations or [data.source])}")

@@ -127,8 +127,8 @@ def _resumed_run(
     resolved = resumed_config(config, requested, load_saved_config(workdir), workdir)
     if len(split) != 1 + len(resolved.data.sampling.mix):
         raise UserError(
-            f"{workdir}: contains a split of {len(split)} datasets, and its config.data.sampling.mix has "
-            f"{len(resolved.data.sampling.mix)} beside the run's own"
+            f"{workdir}: contains a split of {len(split)} datasets, and its "
+            f"config.data.sampling.mix has {len(resolved.data.sampling.mix)} beside the run's own"
         )
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
     sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
@@ -240,7 +240,7 @@ def _is_same_path(requested: str, resolved: str) -> bool:
 def _mixed_configs(
     config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
 ) -> list[ConfigDict]:
-    """Return the resolved configs of the datasets of `config.data.sampling.mix` as the run stored them."""
+    """Return the resolved configs of the mixed datasets, as the run stored them."""
     configs = []
     for (spec, _), dataset in zip(config.data.sampling.mix, stored, strict=True):
         mixed = default_config()
