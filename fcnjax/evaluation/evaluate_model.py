@@ -18,7 +18,7 @@ from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.inference import Request, load_variables
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.mesh import make_mesh, replicated
-from fcnjax.parallel.processes import check_alike
+from fcnjax.parallel.processes import check_same_command
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def evaluate_request(
         config = saved.copy_and_resolve_references()
         config.mesh = mesh_config.mesh
         _override(config, overrides, workdir, log)
-        check_alike(config, workdir)
+        check_same_command(config, workdir)
         predicted = None
     else:
         _check_one_device(overrides)
