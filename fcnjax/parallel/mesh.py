@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 from fcnjax.errors import UserError
 from fcnjax.io.prefetch import look_ahead
 
-# A batch is divided over `data` and `fsdp`, parameters and the optimizer's state over `fsdp`, and the
-# height of images and features over `spatial`.
+# A batch is divided over `data` and `fsdp`, parameters and the optimizer's state over `fsdp`, and
+# the height of images and features over `spatial`.
 AXES = ("data", "fsdp", "spatial")
 MIN_SHARDED_SIZE = 2**14  # smaller arrays are not worth dividing
 

@@ -94,7 +94,7 @@ def wait_for(path, process, seconds=200):
 
 
 @pytest.fixture(scope="module")
-def two_process_run(shapes, tmp_path_factory):
+def run_of_two(shapes, tmp_path_factory):
     """An undisturbed run of two processes."""
     workdir = tmp_path_factory.mktemp("runs") / "two"
     texts, codes = end(train(shapes, workdir, 2))
@@ -105,44 +105,42 @@ def two_process_run(shapes, tmp_path_factory):
     return workdir
 
 
-def test_two_processes_train_like_one(shapes, two_process_run, tmp_path):
+def test_two_processes_train_like_one(shapes, run_of_two, tmp_path):
     texts, codes = end(train(shapes, tmp_path / "alone"))
     assert codes == [0], texts
     step, alone = arrays(tmp_path / "alone")
     assert step == STEPS
-    for one, other in zip(alone, arrays(two_process_run)[1], strict=True):
+    for one, other in zip(alone, arrays(run_of_two)[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-3)
     # Two processes count each image once, too.
-    assert confusion(two_process_run).sum() == confusion(tmp_path / "alone").sum()
+    assert confusion(run_of_two).sum() == confusion(tmp_path / "alone").sum()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("count", "mesh"), [(4, "data=4"), (2, "fsdp=2"), (2, "spatial=2"), (4, "spatial=2")]
 )
-def test_run_on_a_shared_mesh_continues_on_one_process(
-    shapes, two_process_run, tmp_path, count, mesh
-):
+def test_run_on_a_shared_mesh_continues_on_one_process(shapes, run_of_two, tmp_path, count, mesh):
     options = [f"--config.mesh.{mesh}"]
     texts, codes = end(train(shapes, tmp_path / "run", count, options))
     assert codes == [0] * count, texts
-    for one, other in zip(arrays(two_process_run)[1], arrays(tmp_path / "run")[1], strict=True):
+    for one, other in zip(arrays(run_of_two)[1], arrays(tmp_path / "run")[1], strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-3)
-    assert confusion(two_process_run).sum() == confusion(tmp_path / "run").sum()
+    assert confusion(run_of_two).sum() == confusion(tmp_path / "run").sum()
     more = ["--config.train.steps=14", "--config.optim.schedule=cosine"]
     texts, codes = end(train(shapes, tmp_path / "run", 1, more))
     assert codes == [0], texts
     assert "resuming at step 12" in texts[0]
 
 
-def test_two_processes_under_slurm_evaluate_exactly(two_process_run, tmp_path):
+def test_two_processes_under_slurm_evaluate_exactly(run_of_two, tmp_path):
     def environ(index):
         return {**SLURM, **ids, "SLURM_PROCID": str(index)}
 
     ids = {"SLURM_JOB_ID": str(free_port()), "SLURM_NTASKS": "2"}
     ids["SLURM_STEP_NODELIST"] = "127.0.0.1"
     for count in (1, 2):
-        options = [f"--workdir={two_process_run}", f"--out={tmp_path / str(count)}"]
+        options = [f"--workdir={run_of_two}", f"--out={tmp_path / str(count)}"]
         options += ["--config.eval.metrics=hausdorff95,calibration_error"]
         texts, codes = end(start("evaluate", options, count, environ if count > 1 else None))
         assert codes == [0] * count, texts
@@ -153,7 +151,7 @@ def test_two_processes_under_slurm_evaluate_exactly(two_process_run, tmp_path):
     assert one["metrics"]["mean_hausdorff95"] > 0
 
 
-def test_lost_process_ends_the_others_and_the_job_resumes(shapes, two_process_run, tmp_path):
+def test_lost_process_ends_the_others_and_the_job_resumes(shapes, run_of_two, tmp_path):
     first, second = train(shapes, tmp_path / "run", 2)
     wait_for(tmp_path / "run/checkpoints/4/manifest.json", first)
     second.kill()
@@ -165,11 +163,11 @@ def test_lost_process_ends_the_others_and_the_job_resumes(shapes, two_process_ru
     texts, codes = end(train(shapes, tmp_path / "run", 2))
     assert codes == [0, 0], texts
     assert re.search(r"resuming at step (4|8)\b", texts[0])
-    for one, other in zip(arrays(two_process_run)[1], arrays(tmp_path / "run")[1], strict=True):
+    for one, other in zip(arrays(run_of_two)[1], arrays(tmp_path / "run")[1], strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_all_processes_save_and_end_if_one_receives_sigterm(shapes, two_process_run, tmp_path):
+def test_all_processes_save_and_end_if_one_receives_sigterm(shapes, run_of_two, tmp_path):
     processes = train(shapes, tmp_path / "run", 2, ["--config.train.steps=4000"])
     wait_for(tmp_path / "run/checkpoints/4/manifest.json", processes[0])
     processes[1].send_signal(signal.SIGTERM)
@@ -270,7 +268,7 @@ def test_cloud_tpu_environment():
     assert find({"FCNJAX_COORDINATOR": "auto"}) == ProcessInfo(None)
 
 
-def test_flags_come_first_and_must_be_two_process_run():
+def test_flags_take_precedence_and_must_be_complete():
     assert find(SLURM, coordinator="h:1", processes="3", process="1") == ProcessInfo("h:1", 3, 1)
     assert find({}, coordinator="h:1", processes="1", process="0") is None
     for flags, words in (
@@ -279,7 +277,7 @@ def test_flags_come_first_and_must_be_two_process_run():
         ({"coordinator": "h:1", "processes": "2", "process": "2"}, "2 is not below --processes"),
         (
             {"coordinator": "h:1", "processes": "two", "process": "2"},
-            "'two' is no two_process_run number",
+            "'two' is not a whole number",
         ),
     ):
         with pytest.raises(UserError, match=re.escape(words)):
