@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax.config import default_config, override
+from fcnjax.config import default_config, override, refuse_unread_keys
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError
 from fcnjax.evaluation.evaluator import Evaluator
@@ -151,6 +151,8 @@ def _override(
     """Apply the overrides to the config, check them, and log which images it names."""
     for word in overrides:
         override(config, word)
+    changed = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+    refuse_unread_keys(config, changed)
     data = config.data
     if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(

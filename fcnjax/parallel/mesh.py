@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from fcnjax.config import check_section
 from fcnjax.errors import UserError
 from fcnjax.io.prefetch import look_ahead
 
@@ -29,10 +30,7 @@ def make_mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -
         UserError: The axes do not divide the devices, or leave out devices of another process.
     """
     devices, sizes = jax.devices() if devices is None else devices, config.mesh
-    for axis in AXES:
-        if sizes[axis] < 1 and (axis, sizes[axis]) != ("data", -1):
-            valid = "-1 (the rest), 1, 2, ..." if axis == "data" else "1, 2, ..."
-            raise UserError(f"config.mesh.{axis}: is {sizes[axis]}; valid: {valid}")
+    check_section(sizes, "mesh")
     others = sizes.fsdp * sizes.spatial
     data = len(devices) // others if sizes.data == -1 else sizes.data
     count = data * others

@@ -19,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import Progress
 
-from fcnjax.config import flatten
+from fcnjax.config import Scope, flatten, keys_with
 from fcnjax.data.loading import stored_tiles as tiles
 from fcnjax.data.loading.skipping import skips
 from fcnjax.data.source import Source, StoredSource
@@ -33,11 +33,6 @@ THREADS = 4  # that decode
 INDEX = "index.json"
 FORMAT = 2
 MOST_BANDS = 4096  # of an image
-# Of `config.data`, what changes neither image nor label as they are stored.
-_BESIDE = (
-    *("loading.cache", "loading.workers", "loading.skip_most", "check", "mean", "std", "palette"),
-    *("sampling.class_crop", "sampling.foreground_crop", "sampling.mix", "sampling.shuffle_labels"),
-)
 
 
 class InMemory:
@@ -163,7 +158,8 @@ def records_of(example: dict[str, Any]) -> list[bytes]:
 
 def folder_of(config: ConfigDict, part: str, source: StoredSource) -> Path:
     """Where the examples of a split are kept, by all that they are made of."""
-    made_of = {key: v for key, v in flatten(config.data).items() if key not in _BESIDE}
+    unused = keys_with(Scope.NOT_DECODED)
+    made_of = {key: v for key, v in flatten(config.data).items() if f"data.{key}" not in unused}
     text = json.dumps([FORMAT, part, made_of, len(source), source.stamps()], default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return cache_dir() / "decoded" / f"{config.data.source}-{part}-{digest}"

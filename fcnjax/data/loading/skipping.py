@@ -10,18 +10,16 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.source import Source
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.io.lock_file import lock
 from fcnjax.runtime.packages import to_stderr
 
-ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.loading.on_error
 LEAST_FAILED = 3  # below which no share is taken
 NAMED = 3  # of them, in an error
 T = TypeVar("T")
@@ -149,16 +147,8 @@ class Skipping:
 
 
 def skips(data: ConfigDict) -> bool:
-    """Whether `config.data.loading.on_error` says to skip.
-
-    Raises:
-        UserError: It, or `config.data.loading.skip_most`, has no valid value.
-    """
-    if not 0 <= data.loading.skip_most <= 1:
-        raise UserError(
-            f"config.data.loading.skip_most: {data.loading.skip_most} is not between 0 and 1"
-        )
-    return choose(ON_ERROR, data.loading.on_error, "config.data.loading.on_error")
+    """Return whether examples that cannot be read are skipped."""
+    return data.loading.on_error == "skip"
 
 
 def guarded(config: ConfigDict, part: str, source: Source) -> Source:
