@@ -59,7 +59,7 @@ def test_invalid_part_is_an_error_with_the_valid_ones(changes, words):
     assert "\n" not in str(error.value)
 
 
-def test_what_is_frozen_and_multiplied_is_describe():
+def test_frozen_and_multiplied_parts_are_described():
     config = config_with(
         **SMALL,
         freeze=("encoder/stage1.*",),
