@@ -50,7 +50,7 @@ def main(argv: list[str]) -> int:
     """
     _escape_output()
     try:
-        with stop_signals.raised():
+        with stop_signals.raise_stop_signals():
             code = _run(argv)
             sys.stdout.flush()
         return code

@@ -7,43 +7,15 @@ import jax
 
 from fcnjax import metrics
 from fcnjax.cli.predict_arguments import add_request_arguments, parse_request
+from fcnjax.config import Scope, keys_with
+from fcnjax.config.migrate import refuse_earlier_name
 from fcnjax.errors import UserError
 from fcnjax.evaluation.evaluate_model import evaluate_request, write_evaluation
 from fcnjax.evaluation.results import METRICS_FILE
 from fcnjax.parallel.processes import add_host_arguments, distributed_context
 
-# Keys of config.data that locate the images and say how errors in them are handled. Other keys
-# belong to the model.
-WHERE = (
-    "source",
-    "root",
-    "images",
-    "masks",
-    "mask_suffix",
-    "name",
-    "annotations",
-    "coco.crowd",
-    "coco.boxes",
-    "labels.encoding",
-    "labels.mask_values",
-    "labels.mask_colours",
-    "labels.mask_names",
-    "labels.ignore_values",
-    "labels.mask_exif",
-    "geotiff.window",
-    "nifti.axis",
-    "nifti.intensity",
-    "split.by",
-    "split.eval",
-    "split.eval_fraction",
-    "split.seed",
-    "split.folds",
-    "split.fold",
-    "split.group_by",
-    "pages",
-    "loading.on_error",
-    "loading.skip_most",
-)
+# Keys that locate the images and say how they are read. Other keys belong to the model.
+EVALUATION_KEYS = keys_with(Scope.EVALUATE)
 
 
 def main(argv: list[str]) -> int:
@@ -73,6 +45,14 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
     print(f"step {evaluation.step}: {out}/{METRICS_FILE}, {out}/report.html")
 
 
+def _data_keys() -> list[str]:
+    return [key.removeprefix("data.") for key in EVALUATION_KEYS if key.startswith("data.")]
+
+
+def _data_keys() -> list[str]:
+    return [key.removeprefix("data.") for key in EVALUATION_KEYS if key.startswith("data.")]
+
+
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the arguments, and the overrides of config keys."""
     parser = argparse.ArgumentParser(
@@ -80,7 +60,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         description="Score a checkpoint on the images that its run held out; print the table, and "
         "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
         "report.html. --config.data.KEY=VALUE selects other images, with KEY one of "
-        f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE sets the device mesh.",
+        f"{', '.join(_data_keys())}; --config.mesh.KEY=VALUE sets the device mesh.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
         "--workdir=runs/b --tta=hflip,vflip --out=scores",
         allow_abbrev=False,
@@ -95,8 +75,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
-    known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)
+    known = ("--config.eval.", "--config.mesh.", *(f"--config.{key}=" for key in EVALUATION_KEYS))
     for word in overrides:
+        refuse_earlier_name(word)
         if not word.startswith(known):
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"

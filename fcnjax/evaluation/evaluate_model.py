@@ -8,7 +8,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax.config import default_config, override
+from fcnjax.config import default_config, override, refuse_unread_keys
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError
 from fcnjax.evaluation.evaluator import Evaluator
@@ -18,7 +18,7 @@ from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.inference import Request, load_variables
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.mesh import make_mesh, replicated
-from fcnjax.parallel.processes import check_alike
+from fcnjax.parallel.processes import check_same_command
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def evaluate_request(
         config = saved.copy_and_resolve_references()
         config.mesh = mesh_config.mesh
         _override(config, overrides, workdir, log)
-        check_alike(config, workdir)
+        check_same_command(config, workdir)
         predicted = None
     else:
         _check_one_device(overrides)
@@ -151,11 +151,13 @@ def _override(
     """Apply the overrides to the config, check them, and log which images it names."""
     for word in overrides:
         override(config, word)
+    changed = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+    refuse_unread_keys(config, changed)
     data = config.data
     if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(
-            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and the model "
-            f"has {len(data.class_names)} classes"
+            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and "
+            f"the model has {len(data.class_names)} classes"
         )
     # Sample datasets are fetched by their names.
     if not (data.root or data.name or data.annotations or data.source in SAMPLES):
@@ -168,8 +170,8 @@ def _override(
     # A regular expression from someone else could take hours to match.
     if data.split.group_by and is_published(workdir) and not is_overridden:
         raise UserError(
-            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; give "
-            "this option, with the same expression or another one"
+            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; "
+            "give this option, with the same expression or another one"
         )
     locations = list(filter(None, (data.root, data.name, data.annotations)))
     log(f"images: {', '.join(locations or [data.source])}")

@@ -14,7 +14,7 @@ from fcnjax import data, metrics
 from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.evaluation.results import Accumulator, Results
 from fcnjax.models import make_fold
-from fcnjax.parallel.mesh import batch_shards, gathered, process_shard, to_devices, to_host
+from fcnjax.parallel.mesh import batch_shards, gather, process_shard, to_devices, to_host
 from fcnjax.training.step import make_eval_step, mesh_platform
 
 
@@ -38,7 +38,7 @@ class Evaluator:
 
         With `config.data.loading.on_error=skip`, unreadable examples are left out, with a warning.
         """
-        variables = self._fold(gathered(variables, self._mesh))
+        variables = self._fold(gather(variables, self._mesh))
         accumulator = Accumulator(self._config, len(self._source))
         for batch in eval_batches(self._source, self._config, **process_shard(self._mesh)):
             arrays = to_devices(batch, self._mesh)

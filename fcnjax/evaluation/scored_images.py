@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ml_collections import ConfigDict
 
 from fcnjax import data
+from fcnjax.config import Scope, keys_with
 from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.opened import OpenedSet, changes_of, new_images_line, reopen
 from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, listed, read_split
@@ -14,17 +15,6 @@ from fcnjax.errors import UserError
 from fcnjax.evaluation.results import Results
 from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import SET_PLACES
-
-# Keys of config.data that change which images are held out.
-SPLIT_KEYS = (
-    "source",
-    *(
-        f"split.{key}"
-        for key in ("by", "eval", "eval_fraction", "seed", "folds", "fold", "group_by")
-    ),
-    "geotiff.window",
-    "nifti.axis",
-)
 
 
 @dataclass(frozen=True)
@@ -122,7 +112,7 @@ def _reopen(
 ) -> tuple[OpenedSet | None, list[str]]:
     """Open the part that a run held out; None if the config asks for another."""
     stored = split[0]
-    if any(config.data[key] != saved.data[key] for key in SPLIT_KEYS):
+    if any(config[key] != saved[key] for key in keys_with(Scope.SPLIT)):
         return None, []
     if all(config.data[key] == saved.data[key] for key in SET_PLACES):
         opened = reopen(config, stored, ("eval",))

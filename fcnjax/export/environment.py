@@ -14,7 +14,7 @@ from pathlib import Path
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import cache_dir
 from fcnjax.io.lock_file import locked
-from fcnjax.runtime.packages import to_stderr, why_pip_failed
+from fcnjax.runtime.packages import pip_failure, to_stderr
 
 _READY = "ready.txt"  # written last
 
@@ -86,4 +86,4 @@ def _install(name: str, python: Path, requirements: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise UserError(f"packages for {name}: {why_pip_failed(done.stderr)}")
+        raise UserError(f"packages for {name}: {pip_failure(done.stderr)}")

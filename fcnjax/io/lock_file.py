@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from fcnjax.errors import UserError
+from fcnjax.io.write_errors import writing
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 POLL_S = 0.2
@@ -80,11 +80,9 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         UserError: The folder cannot be written; names `path`.
     """
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         while (file := open_locked(path.parent / f".{path.name}.lock")) is None:
             time.sleep(POLL_S)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     with file:
         yield

@@ -1,8 +1,8 @@
-"""Suppression of what Orbax and TensorStore print about a failed save beside the error they raise.
+"""Suppression of the messages that Orbax and TensorStore print in addition to raising an error.
 
-A save writes hundreds of arrays at once. When the disk is full, each of them fails, and all but the
-first are reported by the event loop, which nobody waits for any more: by asyncio's logger, by
-`sys.unraisablehook` (from TensorStore's threads, which call the closed loop), and as a warning.
+A save writes hundreds of arrays at once. If the disk is full, each of them fails. Orbax raises the
+first error. The others are reported by asyncio's logger, by `sys.unraisablehook` (TensorStore's
+threads call the closed event loop), and as a warning.
 """
 
 import functools
@@ -18,7 +18,7 @@ logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathnam
 
 @functools.cache
 def suppress_save_warnings() -> None:
-    """Suppresses these reports for the rest of the process; other errors are reported as before."""
+    """Suppress these messages for the rest of the process; other errors are still reported."""
     logging.getLogger("asyncio").addFilter(lambda record: not _is_of_orbax(record))
     warnings.filterwarnings("ignore", "coroutine 'async_serialize", RuntimeWarning)
     report = sys.unraisablehook
@@ -31,15 +31,15 @@ def suppress_save_warnings() -> None:
 
 
 def _is_of_orbax(record: logging.LogRecord) -> bool:
-    """Return whether a report is of a task or future of Orbax, which raises the error itself."""
-    # The message on a task holds the path of its coroutine's file, that on a future none.
+    """Return whether a message is about a task or future of Orbax, which raises its error."""
+    # The message about a task contains the path of its file; that about a future does not.
     frames = traceback.walk_tb(record.exc_info[2]) if record.exc_info else ()
     paths = [frame.f_code.co_filename for frame, _ in frames]
     return any("orbax" in text for text in (record.getMessage(), *paths))
 
 
 def _is_closed_loop(unraisable: Any) -> bool:
-    """Return whether C++ called an event loop that is closed; Python's calls have a frame above."""
+    """Return whether C++ called a closed event loop; calls from Python have a frame above."""
     error, frames = unraisable.exc_value, unraisable.exc_traceback
     return (
         isinstance(error, RuntimeError)

@@ -17,8 +17,8 @@ def device_batches(
 ) -> Iterator[dict[str, jax.Array]]:
     """Yield training batches on the devices, from global batch `start` on.
 
-    With `config.data.loading.cache=device` a batch holds the indices of its examples and the whole dataset,
-    which is copied to every device once.
+    With `config.data.loading.cache=device`, a batch contains the indices of its examples and the
+    entire dataset, which is copied to every device once.
     """
     shard = process_shard(mesh)
     if config.data.loading.cache != "device":

@@ -67,8 +67,6 @@ class EarlyStopping:
 def check_patience(config: ConfigDict) -> None:
     """Raise UserError if `train.patience` is not valid."""
     patience = config.train.patience
-    if patience < 0:
-        raise UserError(f"config.train.patience: {patience} is below 0")
     if patience and not config.eval.every:
         raise UserError(
             f"config.train.patience: {patience} needs evaluations during training, and "

@@ -23,7 +23,7 @@ from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.parallel.mesh import check_batch_size, check_height, make_mesh, needs_sync
 from fcnjax.parallel.processes import reached_preemption
-from fcnjax.runtime.stop_signals import collected
+from fcnjax.runtime.stop_signals import collect_stop_signals
 from fcnjax.training.accumulate import check_accumulate
 from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
@@ -186,7 +186,7 @@ def loop(run: Run) -> tuple[Results, int]:
     schedule, sync, alone = make_schedule(config), needs_sync(run.mesh), jax.process_count() == 1
     since, logged = time.perf_counter(), int(state.step)
     # With several processes JAX handles SIGTERM and finds a step at which all of them stop.
-    with collected(run.mark_ending) if alone else contextlib.nullcontext([]) as signals:
+    with collect_stop_signals(run.mark_ending) if alone else contextlib.nullcontext([]) as signals:
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = run.train_step(state, next(run.batches))
             window.append(jax.block_until_ready(metrics) if sync else metrics)

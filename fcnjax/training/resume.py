@@ -10,7 +10,14 @@ import jax
 from ml_collections import ConfigDict
 
 from fcnjax import data
-from fcnjax.config import default_config, differences, flatten, load_config
+from fcnjax.config import (
+    default_config,
+    differences,
+    flatten,
+    is_read,
+    load_config,
+    refuse_unread_keys,
+)
 from fcnjax.data.layout import PARTS
 from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
 from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
@@ -92,6 +99,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
             f"--workdir: {workdir} contains a published model, not a run; to train from it, use "
             f"--config.model.init_from={workdir} and another workdir"
         )
+    refuse_unread_keys(config)
     if not broadcast_from_primary(lambda: int(contains_run(workdir))):
         return _new_run(config, workdir)
     requested, split = load_requested_config(workdir), read_split(workdir)
@@ -127,8 +135,8 @@ def _resumed_run(
     resolved = resumed_config(config, requested, load_saved_config(workdir), workdir)
     if len(split) != 1 + len(resolved.data.sampling.mix):
         raise UserError(
-            f"{workdir}: contains a split of {len(split)} datasets, and its config.data.sampling.mix has "
-            f"{len(resolved.data.sampling.mix)} beside the run's own"
+            f"{workdir}: contains a split of {len(split)} datasets, and its "
+            f"config.data.sampling.mix has {len(resolved.data.sampling.mix)} beside the run's own"
         )
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
     sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
@@ -181,7 +189,8 @@ def resumed_config(
         key
         for key, value in sorted(now.items())
         if value not in (before[key], resolved_before[key])
-        and not key.startswith((*MAY_DIFFER, *PLACES, "train.steps"))
+        and key not in (*MAY_DIFFER, *PLACES, "train.steps")
+        and is_read(key, saved.data.source)
     ]
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
@@ -195,7 +204,7 @@ def resumed_config(
         raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
     resolved = saved.copy_and_resolve_references()
     for key, value in now.items():
-        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.sampling.mix"):
+        if key in MAY_DIFFER or key in ("train.steps", "data.sampling.mix"):
             resolved.update_from_flattened_dict({key: value})
     return _with_data_paths(resolved, now, before)
 
@@ -240,7 +249,7 @@ def _is_same_path(requested: str, resolved: str) -> bool:
 def _mixed_configs(
     config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
 ) -> list[ConfigDict]:
-    """Return the resolved configs of the datasets of `config.data.sampling.mix` as the run stored them."""
+    """Return the resolved configs of the mixed datasets, as the run stored them."""
     configs = []
     for (spec, _), dataset in zip(config.data.sampling.mix, stored, strict=True):
         mixed = default_config()

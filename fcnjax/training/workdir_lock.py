@@ -12,6 +12,7 @@ from typing import IO, Any
 
 from fcnjax.errors import UserError
 from fcnjax.io.lock_file import POLL_S, open_locked, try_lock
+from fcnjax.io.write_errors import writing
 
 # How long to wait for another training on the workdir to end.
 GRACE_S = 10.0  # it may receive its signal a little after this training starts
@@ -67,11 +68,9 @@ def lock_workdir(
     new_folders = [folder for folder in (workdir, *workdir.parents) if not folder.exists()]
     path = workdir / ".lock"
     try:
-        try:
+        with writing(workdir):
             workdir.mkdir(parents=True, exist_ok=True)
             file = _wait_for_lock(path, log, may_wait)
-        except OSError as error:
-            raise UserError(f"{workdir}: cannot be written: {error.strerror or error}") from error
         with file:
             try:
                 if try_lock(file) is None:

@@ -63,7 +63,7 @@ def test_mistakes(workdir, tmp_path, capsys, options, words):
 def test_a_folder_that_is_there_stays(workdir, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert run(workdir, tmp_path, "--format=stablehlo") == 2
-    assert "is there and not empty" in capsys.readouterr().err
+    assert "exists and is not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 

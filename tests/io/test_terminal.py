@@ -1,9 +1,11 @@
+"""Progress on standard output."""
+
 from pathlib import Path
 
 from fcnjax.io.terminal import optional_output
 
 
-def test_an_output_that_takes_no_more_is_said_once_and_ends_nothing(capsys):
+def test_full_output_is_reported_once_and_does_not_raise(capsys):
     with Path("/dev/full").open("w", encoding="utf-8") as stream:
         for _ in range(3):
             with optional_output(stream):

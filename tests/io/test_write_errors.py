@@ -1,3 +1,5 @@
+"""Errors of files that cannot be written."""
+
 import errno
 import os
 
@@ -8,14 +10,14 @@ from fcnjax.io.atomic_files import atomic, remove_leftovers
 from fcnjax.io.write_errors import write_error_reason
 
 
-def test_the_words_of_native_writers_are_known():
+def test_reason_is_found_in_messages_of_native_libraries():
     rust = RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
     assert write_error_reason(rust) == "No space left on device"
     assert write_error_reason(OSError(errno.EDQUOT, "Disk quota exceeded")) == "Disk quota exceeded"
     assert write_error_reason(ValueError("shape (3, 4)")) is None
 
 
-def test_a_native_writer_that_fails_keeps_the_old_file(tmp_path):
+def test_failed_native_writer_keeps_the_old_file(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(b"old")
     words = "safetensors: cannot be written: Read-only file system"
@@ -27,7 +29,7 @@ def test_a_native_writer_that_fails_keeps_the_old_file(tmp_path):
         raise ValueError("a bug")
 
 
-def test_what_a_killed_writer_left_is_removed_and_a_live_ones_is_not(tmp_path):
+def test_leftovers_of_killed_writers_are_removed(tmp_path):
     path = tmp_path / "config.json"
     dead = tmp_path / ".config-abcd1234.json"
     other = tmp_path / ".settings-abcd1234.json"

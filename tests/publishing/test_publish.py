@@ -184,7 +184,7 @@ def test_a_folder_in_use_is_left_alone(workdir, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     for name in ("out", "file"):
         assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / name}"]) == 2
-        assert f"--out: {tmp_path / name} is there and not empty" in capsys.readouterr().err
+        assert f"--out: {tmp_path / name} exists and is not empty" in capsys.readouterr().err
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'empty'}"]) == 0

@@ -1,3 +1,5 @@
+"""Suppression of messages about failed saves."""
+
 import asyncio
 import gc
 
@@ -7,7 +9,7 @@ from fcnjax.runtime.save_warnings import suppress_save_warnings
 
 
 def raised_in(path):
-    """An error of a full disk, raised by code of a file."""
+    """Return the error of a full disk, raised by code in a file."""
     try:
         exec(compile("raise OSError(28, 'No space left on device')", path, "exec"))
     except OSError as error:
@@ -17,7 +19,7 @@ def raised_in(path):
 @pytest.mark.parametrize(
     ("path", "reports"), [("/lib/orbax/checkpoint/async_path.py", 0), ("/home/me/loop.py", 1)]
 )
-def test_futures_that_nobody_waits_for(path, reports, caplog):
+def test_only_errors_of_orbax_futures_are_suppressed(path, reports, caplog):
     suppress_save_warnings()
     loop = asyncio.new_event_loop()
     future = loop.create_future()
@@ -25,5 +27,5 @@ def test_futures_that_nobody_waits_for(path, reports, caplog):
     del future
     gc.collect()
     loop.close()
-    found = [record for record in caplog.records if record.name == "asyncio"]
-    assert ["never retrieved" in record.getMessage() for record in found] == [True] * reports
+    records = [record for record in caplog.records if record.name == "asyncio"]
+    assert ["never retrieved" in record.getMessage() for record in records] == [True] * reports

@@ -212,7 +212,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     found, seen, notes = scored(workdir)
     assert (found, seen) == (held_out, ())
     assert "has changed since the run began: 3 new images" in notes
-    assert "--new-images scores these" in notes
+    assert "--new-images scores only them" in notes
     assert scored(workdir, new=True)[:2] == (("images/a.jpg", "images/b.jpg", "images/c.jpg"), ())
     # Divided otherwise, the images that were trained on are counted.
     found, seen, notes = scored(workdir, "split.seed=1")
@@ -254,7 +254,7 @@ def test_a_model_without_a_split_says_so(root, tmp_path):
     found, seen, notes = scored(tmp_path / "run")
     assert len(found) == 2
     assert seen is None
-    assert "keeps no split" in notes
+    assert "contains no split" in notes
     with pytest.raises(UserError, match="--new-images: needs a run with a split"):
         scored(tmp_path / "run", new=True)
 

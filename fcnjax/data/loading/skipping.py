@@ -10,18 +10,16 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.source import Source, SourceWrapper
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.io.lock_file import lock
 from fcnjax.runtime.packages import to_stderr
 
-ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.loading.on_error
 MIN_FAILED = 3  # `config.data.loading.skip_most` applies from this number of failures on
 NAMED = 3  # failed examples that an error lists
 T = TypeVar("T")
@@ -143,22 +141,14 @@ class SkippingSource(SourceWrapper):
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
-                f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot be "
-                f"read, more than {self._max_share:g} of them: {names}{more}; the first: {failed[0]}"
+                f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot "
+                f"be read, more than {self._max_share:g} of them: {names}{more}; the first: {failed[0]}"
             )
 
 
 def skips_unreadable(data: ConfigDict) -> bool:
-    """Return whether `config.data.loading.on_error` is `skip`.
-
-    Raises:
-        UserError: It, or `config.data.loading.skip_most`, has no valid value.
-    """
-    if not 0 <= data.loading.skip_most <= 1:
-        raise UserError(
-            f"config.data.loading.skip_most: {data.loading.skip_most} is not between 0 and 1"
-        )
-    return choose(ON_ERROR, data.loading.on_error, "config.data.loading.on_error")
+    """Return whether examples that cannot be read are skipped."""
+    return data.loading.on_error == "skip"
 
 
 def skip_unreadable(config: ConfigDict, part: str, source: Source) -> Source:
@@ -174,14 +164,14 @@ def filter_readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
     Raises:
         UserError: None of them can be read; the error of the first.
     """
-    filter_readable, first_error = [], None
+    readable, first_error = [], None
     for file in files:
         try:
             read(file)
         except UserError as error:
             first_error = first_error or error
         else:
-            filter_readable.append(file)
-    if first_error and not filter_readable:
+            readable.append(file)
+    if first_error and not readable:
         raise first_error
-    return filter_readable
+    return readable

@@ -29,7 +29,7 @@ from fcnjax.data.annotations.polygons import box_corners, union_mask
 from fcnjax.data.annotations.run_lengths import coco_mask
 from fcnjax.data.annotations.runs import Runs
 from fcnjax.errors import UserError
-from fcnjax.io.json_files import field, parse_json, read_text, whole
+from fcnjax.io.json_files import field, int_field, parse_json, read_text
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}(\.0*)?")
 EXAMPLE = "annotations/instances_{split}2017.json"
@@ -119,7 +119,7 @@ def _key(entry: Any, key: str, where: str) -> int | str:
         return value
     if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return value
-    return whole(entry, key, where)
+    return int_field(entry, key, where)
 
 
 def _categories(content: Any, path: Path) -> tuple[dict[int | str, str], frozenset[str], list[str]]:
@@ -158,7 +158,7 @@ def _images(content: Any, path: Path) -> Images:
         images.rows[key] = len(images.names)
         images.names.append(name)
         stated = [
-            whole(entry, side, where) if entry.get(side) else 0 for side in ("height", "width")
+            int_field(entry, side, where) if entry.get(side) else 0 for side in ("height", "width")
         ]
         images.sizes.append(tuple(stated) if all(stated) else None)
     if not images.names:
@@ -198,7 +198,7 @@ def _runs(shape: dict[str, Any], where: str) -> functools.partial:
     size = field(shape, "size", list, where)
     if len(size) != 2:
         raise UserError(f"{where}: 'size' is {size}; valid: height and width")
-    height, width = (whole({"size": side}, "size", where) for side in size)
+    height, width = (int_field({"size": side}, "size", where) for side in size)
     if isinstance(counts, list):
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             counts = np.asarray(counts, np.int64) if set(map(type, counts)) == {int} else counts

@@ -22,7 +22,7 @@ from fcnjax.data.annotations.run_lengths import cvat_mask
 from fcnjax.data.annotations.runs import Runs, from_mask
 from fcnjax.data.annotations.xml_files import parse_xml, text_of
 from fcnjax.errors import UserError
-from fcnjax.io.json_files import whole
+from fcnjax.io.json_files import int_field
 
 UNDRAWN = ("points", "polyline", "cuboid", "skeleton")
 _NO_CLASS = ("tag", "points", "skeleton")  # types of labels that no area can have
@@ -50,7 +50,7 @@ def parse(path: Path) -> Index:
     for image in images:
         where = f"{path}, image {image.get('name')!r}"
         names.append(_name(image, where))
-        sizes.append(tuple(whole(image.attrib, side, where) for side in ("height", "width")))
+        sizes.append(tuple(int_field(image.attrib, side, where) for side in ("height", "width")))
         drawn = []
         for shape in image:
             place += 1
@@ -129,7 +129,8 @@ def _ellipse(shape: ElementTree.Element, where: str) -> functools.partial:
 
 def _mask(shape: ElementTree.Element, where: str) -> functools.partial:
     left, top, width, height = (
-        whole(shape.attrib, key, f"{where}: a mask") for key in ("left", "top", "width", "height")
+        int_field(shape.attrib, key, f"{where}: a mask")
+        for key in ("left", "top", "width", "height")
     )
     return functools.partial(_draw_mask, shape.get("rle", ""), (left, top), (height, width))
 

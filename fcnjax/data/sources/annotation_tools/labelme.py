@@ -42,7 +42,7 @@ from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose, printable, unknown
 from fcnjax.io.atomic_files import first_file, inside, stamps
-from fcnjax.io.json_files import field, parse_json, read_text, whole
+from fcnjax.io.json_files import field, int_field, parse_json, read_text
 
 IGNORE = "__ignore__"
 
@@ -133,7 +133,7 @@ def _stated_size(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
     keys = ("imageHeight", "imageWidth")
     if not all(content.get(key) for key in keys):
         return None
-    return tuple(whole(content, key, str(path)) for key in keys)
+    return tuple(int_field(content, key, str(path)) for key in keys)
 
 
 def image_file(path: Path, content: dict[str, Any], root: Path, images: Path) -> File:

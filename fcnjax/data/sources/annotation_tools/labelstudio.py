@@ -26,7 +26,7 @@ from fcnjax.data.annotations.run_lengths import label_studio_mask
 from fcnjax.data.annotations.runs import Runs, from_mask
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.errors import UserError
-from fcnjax.io.json_files import field, parse_json, read_text, whole
+from fcnjax.io.json_files import field, int_field, parse_json, read_text
 
 Size = tuple[int, int]
 
@@ -145,7 +145,7 @@ def _labels(value: dict[str, Any]) -> list[str]:
 
 
 def _size(result: dict[str, Any], where: str) -> Size:
-    return tuple(whole(result, f"original_{side}", where) for side in ("height", "width"))
+    return tuple(int_field(result, f"original_{side}", where) for side in ("height", "width"))
 
 
 def _region(result: dict[str, Any], where: str, remarks: Counter) -> Region | tuple[str, str]:
