@@ -108,9 +108,7 @@ def _run_local(args: argparse.Namespace) -> int:
     predictor, count = parse_request(args).load(), len(listing)
     for note in listing.notes:
         to_stderr(f"note: {note}")
-    results = predict_files(
-        predictor, listing.items(), args.out, tiling, show_progress=count == 1
-    )
+    results = predict_files(predictor, listing.items(), args.out, tiling, show_progress=count == 1)
     failed = []
     for result in track(results, "predict", count, show=count > 1):
         if result.error is not None and count == 1:

@@ -63,9 +63,7 @@ def _run(handler: Handler, item: InputItem) -> ItemResult:
 class Dispatcher:
     """Selects the handler of each input. The arguments are those of `predict_files`."""
 
-    def __init__(
-        self, predictor: Predictor, out: Path, tiling: TilingOptions, show_progress: bool
-    ):
+    def __init__(self, predictor: Predictor, out: Path, tiling: TilingOptions, show_progress: bool):
         self._predictor, self._out, self._tiling = predictor, out, tiling
         self._show_progress = show_progress
         self._tiler = Tiler(predictor, out, tiling, show_progress)
@@ -92,9 +90,7 @@ class Dispatcher:
         if (media := detect_media_type(item.source)) is not None:
             if needs_tiles or self._tiling.vectors:
                 raise UserError(f"{path}: is {media.name}, which --tile and --vectors do not take")
-            return lambda item: media.predict(
-                self._predictor, item, self._out, self._show_progress
-            )
+            return lambda item: media.predict(self._predictor, item, self._out, self._show_progress)
         if is_raster(path, MAX_WHOLE_PIXELS):
             return self._tiler.predict_raster
         if self._tiling.vectors:

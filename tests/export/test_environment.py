@@ -10,8 +10,8 @@ import pytest
 
 import fcnjax
 from fcnjax.errors import UserError
-from fcnjax.export.onnx_format import REQUIREMENTS
 from fcnjax.export.environment import _READY, environment, run_script
+from fcnjax.export.onnx_format import REQUIREMENTS
 from fcnjax.io.atomic_files import sha256
 
 

@@ -1,4 +1,4 @@
-"""Connected regions as COCO's JSON, read back by pycocotools and by our own source."""
+"""Regions as COCO JSON, decoded by pycocotools and by the source `coco`."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ NAMES = ("ground", "disc", "bar")
 
 
 def read_back(path):
-    """For each annotation its category, area, box and pixels, as pycocotools has them."""
+    """Return the category, area, box and pixels of each annotation."""
     with contextlib.redirect_stdout(io.StringIO()):
         file = coco.COCO(str(path))
     return [
@@ -31,7 +31,7 @@ def read_back(path):
 
 
 def check(mask, found):
-    """Each region of each class is there once, with its own pixels."""
+    """Check that each region of each class occurs once with its exact pixels."""
     drawn = np.zeros_like(mask)
     for category, area, (x, y, width, height), pixels in found:
         rows, columns = np.nonzero(pixels)
@@ -49,7 +49,7 @@ def check(mask, found):
 
 
 @pytest.mark.parametrize("coarse", [1, 2, 7])
-def test_any_mask_is_read_back_exactly(coarse, tmp_path):
+def test_random_masks_are_decoded_exactly(coarse, tmp_path):
     rng = np.random.default_rng(coarse)
     for share in (0.2, 0.5, 0.8):
         small = rng.choice(3, (40, 33), p=(1 - share, share / 2, share / 2)).astype(np.uint8)
@@ -60,10 +60,10 @@ def test_any_mask_is_read_back_exactly(coarse, tmp_path):
         check(mask, read_back(tmp_path / "a.json"))
 
 
-def test_only_what_has_holes_is_run_lengths():
+def test_only_regions_with_holes_are_run_length_encoded():
     mask = np.zeros((9, 12), np.uint8)
     mask[1:5, 1:5], mask[2, 2] = 1, 0  # a hole
-    mask[6, 6], mask[7, 7] = 2, 2  # of one region, by a corner
+    mask[6, 6], mask[7, 7] = 2, 2  # one region, joined at a corner
     ring, pair = to_coco(mask, NAMES, "a.png")["annotations"]
     assert ring["segmentation"]["counts"][:5] == [10, 4, 5, 1, 1]
     assert (ring["area"], ring["bbox"]) == (15, [1, 1, 4, 4])
@@ -75,7 +75,7 @@ def test_only_what_has_holes_is_run_lengths():
     assert to_coco(0 * mask, NAMES, "a.png")["annotations"] == []
 
 
-def test_what_predict_writes_is_a_set_of_ours(workdir, shapes, tmp_path):
+def test_predicted_components_are_a_coco_dataset(workdir, shapes, tmp_path):
     image = shapes / "images" / "picture00.jpg"
     options = (f"--workdir={workdir}", f"--out={tmp_path}", "--outputs=mask,components")
     assert cli.main(["predict", str(image), *options]) == 0

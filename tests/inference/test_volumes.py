@@ -57,7 +57,7 @@ def predict(*arguments):
 
 
 @pytest.mark.parametrize("axis", [0, 2])
-def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
+def test_volume_keeps_its_geometry_and_slices_are_predicted_alone(
     of_slices, tmp_path, axis, capsys
 ):
     shape = SHAPE if axis else (*SHAPE, 1)
@@ -65,19 +65,19 @@ def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
     workdir = of_slices(f"along{axis}", axis=axis, intensity=(-40, 60))
     outputs = "--outputs=mask,overlay,confidence,components"
     assert predict(path, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
-    assert f"scan.nii.gz: {SHAPE[axis]} slices labelled, " in capsys.readouterr().out
+    assert f"scan.nii.gz: {SHAPE[axis]} slices predicted, " in capsys.readouterr().out
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["scan_components.json", "scan_confidence.nii.gz", "scan_mask.nii.gz"]
-    given = nibabel.load(path)
+    stored = nibabel.load(path)
     mask = nibabel.load(tmp_path / "out" / "scan_mask.nii.gz")
     assert mask.shape == shape
     assert mask.get_data_dtype() == np.uint8
-    np.testing.assert_array_equal(mask.affine, given.affine)
+    np.testing.assert_array_equal(mask.affine, stored.affine)
     assert mask.header.get_xyzt_units() == ("mm", "sec")
     for key in ("qform_code", "sform_code", "pixdim", "descrip"):
-        np.testing.assert_array_equal(mask.header[key], given.header[key])
+        np.testing.assert_array_equal(mask.header[key], stored.header[key])
     assert mask.header["cal_max"] == 0
-    voxels, model = given.get_fdata().reshape(SHAPE), fcnjax.load(workdir)
+    voxels, model = stored.get_fdata().reshape(SHAPE), fcnjax.load(workdir)
     masks = np.asarray(mask.dataobj).reshape(SHAPE)
     sure = nibabel.load(tmp_path / "out" / "scan_confidence.nii.gz").get_fdata().reshape(SHAPE)
     for position in range(SHAPE[axis]):
@@ -105,7 +105,7 @@ def with_window(of_slices):
     return of_slices("window", axis=2, intensity=(-40, 60))
 
 
-def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, tmp_path, capsys):
+def test_dicom_series_is_predicted_as_its_nifti_file(with_window, dicom_files, tmp_path, capsys):
     shape = (6, 34, 21)  # slices, rows, columns
     stored = np.random.default_rng(0).integers(-100, 101, shape).astype(np.int16)
     directions = dicom_files.turned(0.3, 0.2, -0.5)
@@ -123,7 +123,7 @@ def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, 
     out = tmp_path / "out"
     assert predict(tmp_path, f"--workdir={with_window}", f"--out={out}") == 0
     said = capsys.readouterr().out
-    assert "patient.1: 6 slices labelled, " in said
+    assert "patient.1: 6 slices predicted, " in said
     assert "; axes to L, P, S" in said
     assert sorted(file.name for file in out.iterdir()) == [
         "patient.1_mask.nii.gz",
@@ -140,7 +140,7 @@ def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, 
     assert len(np.unique(found.mask)) > 1
 
 
-def test_a_damaged_volume_stops_no_other(with_window, tmp_path, capsys):
+def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
     folder = tmp_path / "scans"
     folder.mkdir()
     content = bytearray(gzip.decompress(write_volume(folder / "b.nii.gz").read_bytes()))
@@ -170,7 +170,7 @@ def test_a_damaged_volume_stops_no_other(with_window, tmp_path, capsys):
     assert len(gzip.decompress((out / "c_mask.nii.gz").read_bytes())) == 352 + np.prod(SHAPE)
 
 
-def test_a_dicom_series_that_is_no_volume_is_one_line(with_window, dicom_files, tmp_path, capsys):
+def test_invalid_dicom_series_is_a_one_line_error(with_window, dicom_files, tmp_path, capsys):
     paths = dicom_files.write_series(tmp_path / "series", np.zeros((5, 8, 8), np.int16))
     paths[2].unlink()
     common = (f"--workdir={with_window}", f"--out={tmp_path / 'out'}")
@@ -187,7 +187,7 @@ def test_a_dicom_series_that_is_no_volume_is_one_line(with_window, dicom_files, 
     assert "series: is a volume, which needs --runner=local" in capsys.readouterr().err
 
 
-def test_what_is_no_volume_is_one_line(of_slices, tmp_path, capsys, monkeypatch):
+def test_invalid_volumes_are_one_line_errors(of_slices, tmp_path, capsys, monkeypatch):
     path = write_volume(tmp_path / "scan.nii.gz")
     workdir = of_slices("percentiles", intensity=())
     common = (f"--workdir={workdir}", f"--out={tmp_path / 'out'}")

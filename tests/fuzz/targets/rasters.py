@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from fcnjax.data.readers.raster.bands import BandReader, place_of, read_header, read_stored
+from fcnjax.inference.inputs.raster_windows import is_raster
 from fcnjax.inference.media.video_reader import VideoReader
-from fcnjax.inference.outputs.rasters import is_raster
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, insert_token
 from tests.fuzz.several import read_with_all
