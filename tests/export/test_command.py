@@ -22,8 +22,6 @@ def test_difference_at_each_size_is_printed(export_run):
     out = export_run[1].splitlines()
     header = "stablehlo, computing in float32, compared with the workdir's model in float32:"
     assert out[0] == header
-        out[0] == "stablehlo, computing in float32, compared with the workdir's model in float32:"
-    )
     assert [line.split(":")[0].strip() for line in out[1:5]] == [
         f"{batch} x {height}x{width}" for batch, height, width in check.TEST_SHAPES
     ]
