@@ -1,10 +1,10 @@
-"""The ranges of `config.augment`."""
+"""Validation of `config.augment`."""
 
 import math
 
 from ml_collections import ConfigDict
 
-from fcnjax.augment.geometry import FOLDS_AT
+from fcnjax.augment.geometry import MAX_ELASTIC_RATIO
 from fcnjax.errors import UserError
 
 # The two sides of a range; what is left out is checked by itself.
@@ -23,7 +23,7 @@ _MIXINGS = ("mixup", "cutmix", "classmix", "mosaic")
 
 
 def check_augment(augment: ConfigDict) -> None:
-    """Raises UserError for a setting of `config.augment` out of its range."""
+    """Raise UserError if a value of `config.augment` is out of range."""
     sides = augment.crop
     if len(sides) != 2 or not all(isinstance(n, int) and 0 < n <= LARGEST_CROP for n in sides):
         raise UserError(
@@ -50,7 +50,7 @@ def check_augment(augment: ConfigDict) -> None:
             f"config.augment.cutout_size: {augment.cutout_size} is not a part of a side, "
             "above 0 and up to 1"
         )
-    most = FOLDS_AT * augment.elastic_sigma
+    most = MAX_ELASTIC_RATIO * augment.elastic_sigma
     if augment.elastic > most:
         raise UserError(
             f"config.augment.elastic: {augment.elastic} pixels may fold the picture; valid: 0 to "

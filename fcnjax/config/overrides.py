@@ -40,7 +40,7 @@ def set_value(config: ConfigDict, key: str, text: str) -> None:
     section, _, leaf = key.rpartition(".")
     node = config[section]
     # What may be None by default may be set back to it.
-    may_be_none = default_config()[section][leaf] is None
+    may_be_none = default_config()[key] is None
     like = node.get_type(leaf) if may_be_none else node[leaf]
     node[leaf] = parse_value(text, like, f"--config.{key}")
 

@@ -54,41 +54,8 @@ def default_config() -> ConfigDict:
                 "images": "images",
                 "masks": "masks",  # stare: or one expert's, labels-ah (usual) or labels-vk
                 "mask_suffix": "",  # folder: what a mask's name has after its image's, as _mask
-                # list, folder or fraction; geotiff, nifti: blocks; geotiff: windows; auto takes
-                # what is there.
-                "split_by": "auto",
-                "train_split": "train",
-                "eval_split": "val",
-                "eval_fraction": 0.2,  # split_by=fraction, blocks, windows: the part held out
-                "split_seed": 0,
-                "folds": 0,  # split_by=fraction, windows: as many parts; 0 does not divide so
-                "fold": 0,  # of them, from 0: the part held out
-                # Finds in a file's name what may not be divided, as a patient: r"(p\d+)_".
-                "group_by": "",
-                "encoding": config_dict.placeholder(str),  # ids, rgb, onehot, instances; None looks
-                # Stored values in class order, as (0, 255), several as a tuple; () finds them.
-                "mask_values": (),
-                "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
-                "mask_names": (),  # annotations by name: one a stored value; () finds them
-                "ignore_values": (),  # stored values that are ignored, as (0,) or (-1,)
-                # (left, right) pairs of classes that change places where an image is mirrored.
-                # Masks without the EXIF orientation of their images are of "stored" pixels or of
-                # the "turned" picture; "auto" looks. Sizes decide where they can.
-                "mask_exif": "auto",
-                "mirror_pairs": (),
-                "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
                 # listing, coco, cvat, labelstudio, via: the file of them; labelme: their folder
                 "annotations": "",
-                # coco: annotations with iscrowd=1: ignore or object (labels); None decides by how
-                # many there are.
-                "crowd": config_dict.placeholder(str),
-                "boxes": "ignore",  # coco: boxes without a shape: ignore, or object fills them
-                "window": (),  # geotiff: height and width of an example; () is 512, 512
-                "axis": 2,  # nifti: along which slices are examples: 0, 1 or 2
-                # nifti: the directions that all volumes are turned to, as RAS; None is that of the
-                # first volume to train on.
-                "orientation": config_dict.placeholder(str),
-                "intensity": (),  # nifti: low and high of the grey scale; () looks at each volume
                 "class_names": (),  # () finds them by looking at the masks
                 "palette": (),  # an RGB triple a class; () picks one
                 "ignore_label": 255,
@@ -101,16 +68,63 @@ def default_config() -> ConfigDict:
                 "pixel_type": config_dict.placeholder(str),
                 "mean": (0.485, 0.456, 0.406),  # of pixels scaled to 0..1; float32: not scaled
                 "std": (0.229, 0.224, 0.225),
-                # Where examples are kept decoded: device (the whole set), host (memory), disk.
-                "cache": config_dict.placeholder(str),
-                "class_crop": 0.0,  # part of the crops that lie about a pixel of a drawn class
-                "foreground_crop": 0.0,  # part about a pixel that is not class 0
-                "mix": (),  # (CONFIG[:ARG], weight) pairs: sets to train on beside this one (1)
-                "workers": 0,  # processes that read and decode
-                "on_error": "raise",  # an example that cannot be read: raise or skip
-                "skip_most": 0.1,  # on_error=skip: the share that may fail, of examples seen
                 "check": True,  # whether a run first looks at some of the set, as `data check`
-                "shuffle_labels": False,  # control: each image gets another one's mask
+                "split": {
+                    # list, folder or fraction; geotiff, nifti: blocks; geotiff: windows; auto takes
+                    # what is there.
+                    "by": "auto",
+                    "train": "train",
+                    "eval": "val",
+                    "eval_fraction": 0.2,  # by=fraction, blocks, windows: the part held out
+                    "seed": 0,
+                    "folds": 0,  # by=fraction, windows: as many parts; 0 does not divide so
+                    "fold": 0,  # of them, from 0: the part held out
+                    # Finds in a file's name what may not be divided, as a patient: r"(p\d+)_".
+                    "group_by": "",
+                },
+                "labels": {
+                    "encoding": config_dict.placeholder(str),  # ids, rgb, onehot, instances
+                    # Stored values in class order, as (0, 255), several as a tuple; () finds them.
+                    "mask_values": (),
+                    "mask_colours": (),  # encoding=rgb: an RGB triple a stored value
+                    "mask_names": (),  # annotations by name: one a stored value; () finds them
+                    "ignore_values": (),  # stored values that are ignored, as (0,) or (-1,)
+                    # Masks without the EXIF orientation of their images are of "stored" pixels or
+                    # of the "turned" picture; "auto" looks. Sizes decide where they can.
+                    "mask_exif": "auto",
+                    "label_map": (),  # (class, new name) pairs: renames, merges, "" ignores
+                    # (left, right) pairs of classes that change places where an image is mirrored.
+                    "mirror_pairs": (),
+                },
+                "loading": {
+                    # Where examples are kept decoded: device (the whole set), host, disk.
+                    "cache": config_dict.placeholder(str),
+                    "workers": 0,  # processes that read and decode
+                    "on_error": "raise",  # an example that cannot be read: raise or skip
+                    "skip_most": 0.1,  # on_error=skip: the share that may fail, of examples seen
+                },
+                "sampling": {
+                    "class_crop": 0.0,  # part of the crops that lie about a pixel of a drawn class
+                    "foreground_crop": 0.0,  # part about a pixel that is not class 0
+                    "mix": (),  # (CONFIG[:ARG], weight) pairs: sets to train on beside this one (1)
+                    "shuffle_labels": False,  # control: each image gets another one's mask
+                },
+                "coco": {
+                    # Annotations with iscrowd=1: ignore or object (labels); None decides by how
+                    # many there are.
+                    "crowd": config_dict.placeholder(str),
+                    "boxes": "ignore",  # boxes without a shape: ignore, or object fills them
+                },
+                "geotiff": {
+                    "window": (),  # height and width of an example; () is 512, 512
+                },
+                "nifti": {
+                    "axis": 2,  # along which slices are examples: 0, 1 or 2
+                    # The directions that all volumes are turned to, as RAS; None is that of the
+                    # first volume to train on.
+                    "orientation": config_dict.placeholder(str),
+                    "intensity": (),  # low and high of the grey scale; () looks at each volume
+                },
             },
             "augment": {
                 "crop": (256, 256),  # height and width that the step trains on

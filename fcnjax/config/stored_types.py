@@ -39,6 +39,9 @@ def fill_section(section: ConfigDict, values: Any, where: str) -> None:
         if key not in section:
             raise unknown(where, key, section)
         name = f"{where}.{key}"
+        if isinstance(section[key], ConfigDict):
+            fill_section(section[key], value, name)
+            continue
         kind = section.get_type(key)
         if value is None:
             if section[key] is not None:

@@ -8,14 +8,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.pixel_type import check_pixel_type
 from fcnjax.errors import UserError, choose
 
-TREATMENTS = ("ignore", "object")  # config.data.crowd and .boxes
-CACHES = ("device", "disk", "host")  # config.data.cache
+TREATMENTS = ("ignore", "object")  # config.data.coco.crowd and .boxes
+CACHES = ("device", "disk", "host")  # config.data.loading.cache
 # Keys with the name of a file or folder, or a part of one.
-_PATHS = ("root", "images", "masks", "annotations", "mask_suffix", "train_split", "eval_split")
+_PATHS = ("root", "images", "masks", "annotations", "mask_suffix", "split.train", "split.eval")
 MOST_BYTES = 1000  # of such a name: three of them and a file's name make a path
 PAGES = ("", "channels", "first")  # config.data.pages
 
@@ -49,14 +49,14 @@ def _is_pair(first: Callable[[Any], bool], second: Callable[[Any], bool]) -> Cal
 # Key: what each of its entries must be, and how that is said.
 _ENTRIES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "class_names": (_is_text, "texts"),
-    "mask_names": (_is_text, "texts"),
-    "mask_values": (_is_value, "whole numbers from 0 on, or several of them as a tuple"),
-    "ignore_values": (lambda v: isinstance(v, int), "whole numbers, as 0 or -1"),
-    "mask_colours": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
+    "labels.mask_names": (_is_text, "texts"),
+    "labels.mask_values": (_is_value, "whole numbers from 0 on, or several of them as a tuple"),
+    "labels.ignore_values": (lambda v: isinstance(v, int), "whole numbers, as 0 or -1"),
+    "labels.mask_colours": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
     "palette": (_is_colour, "RGB triples in 0..255, as (128,0,0)"),
-    "label_map": (_is_pair(_is_text, _is_text), "pairs of a class and its new name"),
-    "mirror_pairs": (_is_pair(_is_text, _is_text), "pairs of two classes"),
-    "mix": (_is_pair(_is_text, _is_number), "pairs of a config and its weight"),
+    "labels.label_map": (_is_pair(_is_text, _is_text), "pairs of a class and its new name"),
+    "labels.mirror_pairs": (_is_pair(_is_text, _is_text), "pairs of two classes"),
+    "sampling.mix": (_is_pair(_is_text, _is_number), "pairs of a config and its weight"),
     "mean": (_is_number, "numbers"),
     "std": (_is_number, "numbers"),
 }
@@ -71,28 +71,28 @@ def check_settings(config: ConfigDict) -> None:
         for entry in data[key]:
             if not fits(entry):
                 raise UserError(f"config.data.{key}: {entry!r} does not fit; valid: {words}")
-    for key, seed in (("train.seed", config.train.seed), ("data.split_seed", data.split_seed)):
+    for key, seed in (("train.seed", config.train.seed), ("data.split.seed", data.split.seed)):
         if seed < 0:
             raise UserError(f"config.{key}: {seed} is below 0")
     channel_names(data.channels)
     check_pixel_type(data.pixel_type)
     choose(dict.fromkeys(PAGES), data.pages, "config.data.pages")
-    skips(data)  # says whether its keys are valid
-    for key in ("crowd", "boxes"):
+    skips_unreadable(data)  # says whether its keys are valid
+    for key in ("coco.crowd", "coco.boxes"):
         if data[key] is not None:
             choose(dict.fromkeys(TREATMENTS), data[key], f"config.data.{key}")
-    if data.cache is not None:
-        choose(dict.fromkeys(CACHES), data.cache, "config.data.cache")
-    if data.cache == "host" and data.workers:
+    if data.loading.cache is not None:
+        choose(dict.fromkeys(CACHES), data.loading.cache, "config.data.loading.cache")
+    if data.loading.cache == "host" and data.loading.workers:
         raise UserError(
-            "config.data.cache: host keeps the set in the memory of one process; it needs "
-            "config.data.workers=0 (disk serves any number)"
+            "config.data.loading.cache: host keeps the set in the memory of one process; it needs "
+            "config.data.loading.workers=0 (disk serves any number)"
         )
-    crops = (data.class_crop, data.foreground_crop)
+    crops = (data.sampling.class_crop, data.sampling.foreground_crop)
     if not (min(crops) >= 0 and sum(crops) <= 1):
         raise UserError(
-            f"config.data.class_crop and .foreground_crop: {crops[0]} and {crops[1]} are not "
-            "probabilities that sum to at most 1"
+            f"config.data.sampling.class_crop and .foreground_crop: {crops[0]} and {crops[1]} "
+            "are not probabilities that sum to at most 1"
         )
 
 

@@ -16,7 +16,7 @@ from fcnjax.models.pretrained.model_file import read_variables
 from fcnjax.optim import has_average
 from fcnjax.runtime.packages import to_stderr
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.state import TrainState, init_variables
+from fcnjax.training.state import init_variables
 from fcnjax.training.step import make_predict_step
 
 
@@ -74,15 +74,13 @@ def _restore(
     step: str | int,
     sharding: jax.sharding.Sharding,
 ) -> tuple[dict[str, Any], int]:
-    variables = jax.tree.map(
+    shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(lambda: init_variables(model, config)),
     )
-    average = variables if has_average(config) else None
-    like = TrainState(step=None, variables=variables, opt_state=None, ema=average)
     checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
     try:
-        return checkpoints.restore_inference(like, step)
+        return checkpoints.restore_variables(shapes, average=has_average(config), step=step)
     finally:
         checkpoints.close()
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from fcnjax.errors import UserError
-from fcnjax.io.disk_faults import disk_fault
 from fcnjax.io.lock_file import try_lock
+from fcnjax.io.write_errors import write_error_reason
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     except UserError:
         raise
     except Exception as error:  # writers in C++ or Rust have exceptions of their own
-        reason = disk_fault(error)
+        reason = write_error_reason(error)
         if reason is None and not isinstance(error, OSError):
             raise
         raise UserError(f"{path}: cannot be written: {reason or error}") from error

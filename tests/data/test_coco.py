@@ -3,6 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 from stamped import assert_stamped
 
@@ -72,8 +73,8 @@ def both(root, annotations, **more):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="coco", root=str(root), annotations="{split}.json", images="{split}")
-    config.data.update(data)
+    set_data(config, source="coco", root=str(root), annotations="{split}.json", images="{split}")
+    set_data(config, data)
     return config
 
 
@@ -278,9 +279,9 @@ def test_bad_files(tmp_path):
 def test_bad_settings(tmp_path):
     both(tmp_path, [])
     refused(config_of(tmp_path, annotations=""), "annotations: names no file", "{split}2017.json")
-    refused(config_of(tmp_path, eval_split="test"), "test: no such folder; config.data.images")
+    refused(config_of(tmp_path, split_eval="test"), "test: no such folder; config.data.images")
     (tmp_path / "test").mkdir()
-    refused(config_of(tmp_path, eval_split="test"), "test.json: no such file")
+    refused(config_of(tmp_path, split_eval="test"), "test.json: no such file")
     refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
 
 

@@ -7,7 +7,7 @@ import pytest
 from annotation_files import config_of, examples, labels, picture, write_json
 from PIL import Image
 
-from fcnjax.data import open_plain, resolve
+from fcnjax.data import open_stored, resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import check
 
@@ -72,18 +72,18 @@ def brushed(category, **more):
 def test_masks_that_cvat_painted_are_labels(tmp_path):
     config, notes, found = examples(write(tmp_path, [brushed(2), annotation(2, 1)]))
     np.testing.assert_array_equal(found["a"]["label"], 2 * square())
-    assert config.data.crowd == "object"
+    assert config.data.coco.crowd == "object"
     assert notes[1:] == [
         "annotations with iscrowd=1 (1 of dog) are labels, as they are 50% of all; "
-        "config.data.crowd=ignore ignores them, as COCO means crowds"
+        "config.data.coco.crowd=ignore ignores them, as COCO means crowds"
     ]
     # The decision is kept.
     config, notes = resolve(config)
-    assert config.data.crowd == "object"
+    assert config.data.coco.crowd == "object"
     config, notes, found = examples(
         write(tmp_path, [brushed(2), annotation(2, 1)]).copy_and_resolve_references()
     )
-    config.data.crowd = "ignore"
+    config.data.coco.crowd = "ignore"
     np.testing.assert_array_equal(labels(config)["a"], 255 * square())
 
 
@@ -92,24 +92,24 @@ def test_few_crowds_are_ignored_as_coco_means_them(tmp_path):
     few, many = entries[:10], entries
     config, notes, found = examples(write(tmp_path, few))
     np.testing.assert_array_equal(found["a"]["label"], 255 * square())
-    assert config.data.crowd == "ignore"
+    assert config.data.coco.crowd == "ignore"
     assert "iscrowd=1 (1 of dog) are ignored, as COCO means crowds" in notes[1]
-    assert "config.data.crowd=object makes them labels" in notes[1]
-    assert resolve(write(tmp_path, many))[0].data.crowd == "object"
+    assert "config.data.coco.crowd=object makes them labels" in notes[1]
+    assert resolve(write(tmp_path, many))[0].data.coco.crowd == "object"
     config = write(tmp_path, few)
-    config.data.crowd = "objects"
-    refused(config, "config.data.crowd: unknown 'objects' (did you mean 'object'?)")
+    config.data.coco.crowd = "objects"
+    refused(config, "config.data.coco.crowd: unknown 'objects' (did you mean 'object'?)")
 
 
 def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
     trained, _ = resolve(write(tmp_path / "train", [annotation(1, 2), annotation(2, 1)]))
-    assert trained.data.crowd is None
+    assert trained.data.coco.crowd is None
     write(tmp_path / "other", [brushed(2), annotation(2, 1)])
     trained.data.root = str(tmp_path / "other")
-    with pytest.raises(UserError, match=r"config.data.crowd: .* valid: ignore, .* or object"):
-        open_plain(trained, "eval")
-    trained.data.crowd = "object"
-    assert len(open_plain(trained, "train")) == 1
+    with pytest.raises(UserError, match=r"config.data.coco.crowd: .* valid: ignore, .* or object"):
+        open_stored(trained, "eval")
+    trained.data.coco.crowd = "object"
+    assert len(open_stored(trained, "train")) == 1
 
 
 def test_data_check_says_what_is_treated_specially(tmp_path):
@@ -129,15 +129,15 @@ def test_boxes_without_a_shape(tmp_path, segmentation):
     _, notes, found = examples(config)
     np.testing.assert_array_equal(found["a"]["label"], expected)
     assert notes[1:] == [
-        "boxes without a shape (1 of cat) are ignored; config.data.boxes=object fills them"
+        "boxes without a shape (1 of cat) are ignored; config.data.coco.boxes=object fills them"
     ]
-    config.data.boxes = "object"
+    config.data.coco.boxes = "object"
     assert labels(config)["a"][1, 1] == 1
     del shapeless["segmentation"]
     np.testing.assert_array_equal(labels(write(tmp_path, entries))["a"], expected)
     config = write(tmp_path, [shapeless, {**shapeless, "image_id": 2}])
-    refused(config, "has boxes only", "config.data.boxes=object")
-    config.data.boxes = "object"
+    refused(config, "has boxes only", "config.data.coco.boxes=object")
+    config.data.coco.boxes = "object"
     np.testing.assert_array_equal(labels(config)["a"], square())
 
 
@@ -176,7 +176,7 @@ def roboflow(root, used=(1,)):
 
 def test_roboflow(tmp_path):
     roboflow(tmp_path)
-    options = {"annotations": "{split}/_annotations.coco.json", "eval_split": "valid"}
+    options = {"annotations": "{split}/_annotations.coco.json", "split.eval": "valid"}
     for images in ("{split}", "images"):
         config, notes, found = examples(config_of("coco", tmp_path, images=images, **options))
         assert config.data.class_names == ("background", "cat", "dog")
@@ -194,7 +194,7 @@ def test_roboflow(tmp_path):
     )
     roboflow(tmp_path, used=(0, 1))
     config, notes = resolve(
-        config_of("coco", tmp_path, annotations=options["annotations"], eval_split="valid")
+        config_of("coco", tmp_path, annotations=options["annotations"], split_eval="valid")
     )
     assert config.data.class_names == ("background", "objects-x1", "cat", "dog")
     assert not any("groups others" in note for note in notes)
@@ -260,7 +260,7 @@ def test_the_folders_of_cvat(tmp_path):
     for subset in ("Train", "Val"):
         file, names = f"annotations/instances_{subset}.json", [f"{subset}_a", f"{subset}_b"]
         write(tmp_path, [annotation(1, 1)], f"images/{subset}", file, names)
-    options = {"train_split": "Train", "eval_split": "Val"}
+    options = {"split.train": "Train", "split.eval": "Val"}
     config = config_of(
         "coco", tmp_path, annotations="annotations/instances_{split}.json", **options
     )
@@ -297,7 +297,7 @@ def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
     (tmp_path / "images/n3.png").unlink()
     (tmp_path / "images/n7.png").unlink()
     refused(config, "no such file", "n3.png (nor 1 others)")
-    config.data.on_error, config.data.skip_most = "skip", 0.5
+    config.data.loading.on_error, config.data.loading.skip_most = "skip", 0.5
     _, notes = resolve(config)
     assert "2 of 12 images are missing, as" in notes[1]
     for name in names:
@@ -338,7 +338,7 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
         pixels[1:3, 1:4] = 255
     picture(tmp_path / "images/a.png")
     Image.fromarray(pixels).save(tmp_path / "images/a.png", exif=exif)
-    config.data.mask_exif = drawn_on  # for those of which the sizes do not tell
+    config.data.labels.mask_exif = drawn_on  # for those of which the sizes do not tell
     example = examples(config)[2]["a"]
     if drawn_on == "stored":  # the label has turned with its image
         np.testing.assert_array_equal(example["label"], example["image"][..., 0] // 255)

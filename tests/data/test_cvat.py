@@ -89,7 +89,7 @@ def test_a_project_is_divided_by_its_subsets(tmp_path):
     write_cvat(tmp_path, text, subset=("Train", "Train", "Val"))
     file = tmp_path / "annotations.xml"
     file.write_text(file.read_text().replace('" a.png"', '"a.png"'))
-    config = config_of("cvat", tmp_path, train_split="Train", eval_split="Val")
+    config = config_of("cvat", tmp_path, split_train="Train", split_eval="Val")
     _, notes, found = examples(config)
     assert notes[0].endswith("2 images to train on, 1 held out")
     assert found["a"]["image"].max() == 7

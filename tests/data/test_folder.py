@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -29,7 +30,7 @@ def write(root, stems, mask=None, images="images", masks="masks"):
 def config_of(root, **data):
     config = default_config()
     config.data.root = str(root)
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
@@ -116,7 +117,7 @@ def test_list_split(tmp_path):
     (tmp_path / "val.txt").write_text("\n")
     refused(config_of(tmp_path), "val.txt: names no image")
     (tmp_path / "val.txt").unlink()
-    refused(config_of(tmp_path), "val.txt: no such list", "config.data.eval_split")
+    refused(config_of(tmp_path), "val.txt: no such list", "config.data.split.eval")
     resolve(config_of(tmp_path, split_by="fraction"))
 
 
@@ -128,7 +129,7 @@ def test_folder_split(tmp_path, layout):
     config, _ = resolve(config_of(tmp_path))
     assert names(config, "train") == ["a", "b", "c"]
     assert names(config, "eval") == ["d", "e"]
-    refused(config_of(tmp_path, eval_split="test"), "neither images/test and masks/test")
+    refused(config_of(tmp_path, split_eval="test"), "neither images/test and masks/test")
 
 
 def test_missing_partners_are_named(tmp_path):
@@ -164,11 +165,11 @@ def test_sizes_must_agree(tmp_path):
 
 def test_bad_settings(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, split_by="lists"), "config.data.split_by", "did you mean 'list'")
+    refused(config_of(tmp_path, split_by="lists"), "config.data.split.by", "did you mean 'list'")
     refused(config_of(tmp_path, source="folders"), "config.data.source", "did you mean 'folder'")
     refused(config_of(tmp_path, channels="BGR"), "config.data.channels: 'BGR' is not RGB")
-    refused(config_of(tmp_path, eval_fraction=1.0), "config.data.eval_fraction")
-    refused(config_of(tmp_path, split_seed=-1), "config.data.split_seed: -1")
+    refused(config_of(tmp_path, eval_fraction=1.0), "config.data.split.eval_fraction")
+    refused(config_of(tmp_path, split_seed=-1), "config.data.split.seed: -1")
     refused(config_of(write(tmp_path / "one", "a")), "1 image cannot be split")
 
 
@@ -187,7 +188,7 @@ def test_bad_settings(tmp_path):
 )
 def test_finds_the_classes(tmp_path, stored, values):
     config, notes = resolve(config_of(write(tmp_path, "abc", stored)))
-    assert config.data.mask_values == values
+    assert config.data.labels.mask_values == values
     assert len(config.data.class_names) == len(config.data.palette) == len(values)
     label = open_source(config, "train")[0]["label"]
     expected = {255 if value not in values else values.index(value) for value in stored}
@@ -206,7 +207,9 @@ def test_many_classes_in_a_few_a_mask(tmp_path):
 
 
 def test_masks_that_are_no_masks(tmp_path):
-    refused(config_of(write(tmp_path / "one", "ab", (0,))), "hold only 0", "mask_values=0,255")
+    refused(
+        config_of(write(tmp_path / "one", "ab", (0,))), "hold only 0", "labels.mask_values=0,255"
+    )
     refused(config_of(write(tmp_path / "void", "ab", (3, 255))), "hold only 3, 255")
     refused(config_of(write(tmp_path / "odd", "ab", (0, 100, 200))), "values 0, 100, 200, which")
     refused(config_of(write(tmp_path / "jpeg", "ab", range(120))), "120 distinct values", ".png")
@@ -224,14 +227,14 @@ def test_declared_values(tmp_path):
     np.testing.assert_array_equal(label[stored == 0], 1)
     np.testing.assert_array_equal(label[stored == 255], 255)
     message = refused(config_of(tmp_path, mask_values=(0, 200)), "has the value 128", "no class")
-    assert message.endswith("config.data.mask_values: 0, 200, and 255 for what is ignored")
-    refused(config_of(tmp_path, mask_values=(0, 0)), "config.data.mask_values", "twice")
+    assert message.endswith("config.data.labels.mask_values: 0, 200, and 255 for what is ignored")
+    refused(config_of(tmp_path, mask_values=(0, 0)), "config.data.labels.mask_values", "twice")
 
 
 def test_named_classes(tmp_path):
     write(tmp_path, "ab", (0, 1))
     config, _ = resolve(config_of(tmp_path, class_names=("sky", "road", "car")))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     refused(
         config_of(tmp_path, mask_values=(0, 1), class_names=("a", "b", "c")),
         "config.data.class_names: has 3 entries for 2 classes",

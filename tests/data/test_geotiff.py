@@ -2,11 +2,12 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import open_plain, open_source, resolve
-from fcnjax.data.sources import whole_files
+from fcnjax.data import open_source, open_stored, resolve
+from fcnjax.data.sources.multi_example_files import split_columns
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -43,8 +44,8 @@ def write(root, stems, values=(0, 1, 2), size=SIZE, **mask):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update({"source": "geotiff", "root": str(root), "window": (16, 20)})
-    config.data.update({"channels": ",".join(BANDS), **data})
+    set_data(config, {"source": "geotiff", "root": str(root), "window": (16, 20)})
+    set_data(config, {"channels": ",".join(BANDS), **data})
     return config
 
 
@@ -90,7 +91,7 @@ def test_windows_hold_each_pixel_once(tmp_path):
 
 def test_one_raster_is_divided_by_columns(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "a"), eval_fraction=0.25))
-    assert "the columns up to 40 of a.tif train, those from there on are held out" in notes[1]
+    assert "columns before 40 of a.tif train, and the rest is held out" in notes[1]
     columns = {}
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -100,13 +101,13 @@ def test_one_raster_is_divided_by_columns(tmp_path):
     assert columns == {"train": set(range(40)), "eval": set(range(40, 53))}
     two, notes = resolve(config_of(write(tmp_path, "ab"), split_by="blocks"))
     assert len(open_source(two, "eval")) == 2 * 3
-    refused(config_of(tmp_path, split_by="block"), "config.data.split_by", "did you mean 'blocks'")
+    refused(config_of(tmp_path, split_by="block"), "config.data.split.by", "did you mean 'blocks'")
     refused(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
 
 
 def test_windows_of_each_raster_are_held_out(tmp_path):
     write(tmp_path, "ab")
-    asked = {"split_by": "windows", "eval_fraction": 0.25}
+    asked = {"split.by": "windows", "eval_fraction": 0.25}
 
     def places(**data):
         config, notes = resolve(config_of(tmp_path, **asked, **data))
@@ -115,7 +116,7 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
 
     notes, (train, held_out) = places()
     assert (
-        f"{tmp_path}: windows of each raster, drawn by config.data.split_seed, are held out"
+        f"{tmp_path}: windows of each raster, drawn by config.data.split.seed, are held out"
         in notes
     )
     assert not train & held_out
@@ -127,12 +128,12 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
     folds = [places(folds=3, fold=fold)[1][1] for fold in range(3)]
     assert [len(fold) for fold in folds] == [6, 6, 6]
     assert set.union(*folds) == train | held_out
-    parts = [open_plain(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
     refused(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
     asked["window"] = (64, 64)
     (tmp_path / "images/b.tif").unlink(), (tmp_path / "masks/b.tif").unlink()
-    refused(config_of(tmp_path, **asked), "give a smaller config.data.window")
+    refused(config_of(tmp_path, **asked), "give a smaller config.data.geotiff.window")
 
 
 def test_splits_of_whole_rasters(tmp_path):
@@ -182,7 +183,7 @@ def test_pixels_without_data_are_ignored(tmp_path):
 def test_nodata_of_the_mask_is_ignored(tmp_path, nodata, dtype):
     values = (nodata, 1, 2)
     config, _ = resolve(config_of(write(tmp_path, "ab", values, nodata=nodata, dtype=dtype)))
-    assert [v for v in config.data.mask_values if v] == [1, 2]
+    assert [v for v in config.data.labels.mask_values if v] == [1, 2]
     label = open_source(config, "eval")[0]["label"]
     with rasterio.open(tmp_path / "masks/a.tif") as mask:
         first = mask.read(1)[:16, :20]
@@ -222,7 +223,7 @@ def test_colours_of_the_mask(tmp_path):
 def test_the_values_that_names_are_taken_for_are_said(tmp_path):
     write(tmp_path, "ab", (3, 7))
     config, notes = resolve(config_of(tmp_path, class_names=("land", "water")))
-    assert config.data.mask_values == (3, 7)
+    assert config.data.labels.mask_values == (3, 7)
     assert "(3 is land, 7 is water, in the order of the names" in notes[0]
     _, notes = resolve(config_of(tmp_path, class_names=("land", "water"), mask_values=(7, 3)))
     assert "in the order" not in notes[0]
@@ -242,9 +243,11 @@ def test_masks_of_another_place(tmp_path):
 
 def test_bad_settings_and_files(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, window=(0, 5)), "config.data.window: (0, 5) is not a height")
-    refused(config_of(tmp_path, window=(5,)), "config.data.window")
-    refused(config_of(tmp_path, encoding="rgb"), "config.data.encoding", "ids, instances")
+    refused(
+        config_of(tmp_path, window=(0, 5)), "config.data.geotiff.window: (0, 5) is not a height"
+    )
+    refused(config_of(tmp_path, window=(5,)), "config.data.geotiff.window")
+    refused(config_of(tmp_path, encoding="rgb"), "config.data.labels.encoding", "ids, instances")
     refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
     refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
     (tmp_path / "masks/b.tif").write_bytes(b"II*\0")
@@ -256,9 +259,7 @@ def test_bad_settings_and_files(tmp_path):
 def test_blocks_of_columns_cover_all():
     for length in range(2, 40):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            train, held_out = (
-                whole_files.cut(length, fraction, part) for part in ("train", "eval")
-            )
+            train, held_out = (split_columns(length, fraction, part) for part in ("train", "eval"))
             assert train[0] == 0 < train[1] == held_out[0] < held_out[1] == length
 
 
@@ -272,7 +273,7 @@ def test_an_index_beyond_the_last(tmp_path):
 def test_changed_files_are_noticed(tmp_path):
     write(tmp_path, "a")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.tif", tmp_path / "masks/a.tif")
-    parts = [open_plain(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
 
 
@@ -283,6 +284,6 @@ def test_float_masks_with_pixels_without_data(tmp_path, nodata):
         values = np.resize(np.asarray([0, 1, 2, nodata], np.float32), SIZE)
         save(tmp_path / f"masks/{name}.tif", values, nodata=nodata)
     config, _ = resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     label = open_source(config, "train")[0]["label"]
     np.testing.assert_array_equal(label.ravel()[:8], [0, 1, 2, 255, 0, 1, 2, 255])

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -87,8 +88,8 @@ def saved(tmp_path):
 
 def config_of(name, **data):
     config = default_config()
-    config.data.update(source="hf", name=str(name), eval_split="validation")
-    config.data.update(data)
+    set_data(config, source="hf", name=str(name), split_eval="validation")
+    set_data(config, data)
     return config
 
 
@@ -139,7 +140,7 @@ def test_saved_to_disk(saved):
 def test_one_table_saved_to_disk(tmp_path):
     table(range(COUNT)).save_to_disk(tmp_path / "one")
     config, _ = resolve(
-        config_of(tmp_path / "one", train_split="train[:50%]", eval_split="train[50%:]")
+        config_of(tmp_path / "one", split_train="train[:50%]", split_eval="train[50%:]")
     )
     assert_pictures(config, range(3), range(3, 6))
 
@@ -152,7 +153,7 @@ def test_parquet_folder_and_file(tmp_path):
     one = folder / "train-00000-of-00001.parquet"
     config, _ = resolve(
         config_of(
-            one, root=str(tmp_path / "cache"), train_split="train[1:]", eval_split="train[:1]"
+            one, root=str(tmp_path / "cache"), split_train="train[1:]", split_eval="train[:1]"
         )
     )
     assert_pictures(config, range(1, 6), range(1))
@@ -172,8 +173,8 @@ def test_bytes_without_a_schema_of_images(tmp_path):
         config_of(
             tmp_path / "plain.parquet",
             root=str(tmp_path / "cache"),
-            train_split="train[:3]",
-            eval_split="train[3:]",
+            split_train="train[:3]",
+            split_eval="train[3:]",
         )
     )
     assert (config.data.images, config.data.masks) == ("img", "mask")
@@ -200,8 +201,8 @@ def test_files_beside_the_table(tmp_path):
         config_of(
             tmp_path / "set.parquet",
             root=str(tmp_path / "cache"),
-            train_split="train[:1]",
-            eval_split="train[1:]",
+            split_train="train[:1]",
+            split_eval="train[1:]",
         )
     )
     assert_pictures(config, range(1), range(1, 2))
@@ -225,20 +226,20 @@ def test_files_elsewhere_are_not_opened(tmp_path, name):
     config = config_of(
         tmp_path / "set" / "set.parquet",
         root=str(tmp_path / "cache"),
-        train_split="train[:1]",
-        eval_split="train[1:]",
+        split_train="train[:1]",
+        split_eval="train[1:]",
     )
     refused(config, "column image: names the file", "which is not in the set's folder")
 
 
 def test_sums_and_overlaps_of_splits(saved):
-    config, notes = resolve(config_of(saved, train_split="train[-2:]+validation[:1]"))
+    config, notes = resolve(config_of(saved, split_train="train[-2:]+validation[:1]"))
     assert_pictures(config, [4, 5, 6])
     assert "1 images are in both splits" in notes[1]
-    refused(config_of(saved, eval_split="val"), "config.data.eval_split: unknown 'val'")
-    refused(config_of(saved, eval_split="validation[:x]"), "config.data.eval_split", "[:x]'")
-    refused(config_of(saved, train_split="train[:120%]"), "config.data.train_split", "120%")
-    refused(config_of(saved, train_split="train[2:2]"), "'train[2:2]' has no example")
+    refused(config_of(saved, split_eval="val"), "config.data.split.eval: unknown 'val'")
+    refused(config_of(saved, split_eval="validation[:x]"), "config.data.split.eval", "[:x]'")
+    refused(config_of(saved, split_train="train[:120%]"), "config.data.split.train", "120%")
+    refused(config_of(saved, split_train="train[2:2]"), "'train[2:2]' has no example")
 
 
 def test_pickles_without_the_data(tmp_path):
@@ -249,7 +250,7 @@ def test_pickles_without_the_data(tmp_path):
     }
     features = datasets.Features({kind: datasets.Image() for kind in rows})
     save(tmp_path / "big", {"train": datasets.Dataset.from_dict(rows, features=features)})
-    config = config_of(tmp_path / "big", train_split="train[1:]", eval_split="train[:1]")
+    config = config_of(tmp_path / "big", split_train="train[1:]", split_eval="train[:1]")
     source = open_source(resolve(config)[0], "train")
     source[0]
     pickled = pickle.dumps(source)
@@ -270,7 +271,7 @@ from fcnjax.config import default_config
 from fcnjax.data.sources import hf
 assert "datasets" not in sys.modules
 config = default_config()
-config.data.update(source="hf", name={str(saved)!r}, eval_split="validation")
+config.data.update(source="hf", name={str(saved)!r}, split={{"eval": "validation"}})
 hf.LAYOUT.resolve(config)
 shape = hf.LAYOUT.open(config, "train")[0]["image"].shape
 print(shape[2], [name for name in ("jax", "tensorflow", "torch") if name in sys.modules])
@@ -287,7 +288,7 @@ def test_columns(tmp_path, saved):
     )
     refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not pictures
     odd = save(tmp_path / "odd", both_splits(image="view", mask="ids"))
-    refused(config_of(odd), "config.data.images: which one is not known by its name", "ids, view")
+    refused(config_of(odd), "config.data.images: no column has a usual name", "ids, view")
     config, _ = resolve(config_of(odd, images="view", masks="ids"))
     assert_pictures(config)
     save(tmp_path / "none", {"train": datasets.Dataset.from_dict({"x": [1, 2]})})

@@ -57,14 +57,17 @@ def test_groups_are_not_divided(pattern):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"folds": 1}, r"config.data.folds: 1 is not in 2..20, the images"),
-        ({"folds": 21}, r"config.data.folds: 21 is not in 2..20"),
-        ({"folds": -1}, "config.data.folds: -1"),
-        ({"folds": 4, "fold": 4}, r"config.data.fold: 4 is not in 0..3"),
-        ({"folds": 6, "group_by": r"p\d+"}, r"config.data.folds: 6 is not in 2..5, the groups"),
-        ({"group_by": "("}, "config.data.group_by.*no regular expression"),
-        ({"group_by": r"q\d+"}, "config.data.group_by.*finds nothing in p0_0.png"),
-        ({"group_by": "p"}, "config.data.group_by.*finds 'p' in all names"),
+        ({"folds": 1}, r"config.data.split.folds: 1 is not in 2..20, the images"),
+        ({"folds": 21}, r"config.data.split.folds: 21 is not in 2..20"),
+        ({"folds": -1}, "config.data.split.folds: -1"),
+        ({"folds": 4, "fold": 4}, r"config.data.split.fold: 4 is not in 0..3"),
+        (
+            {"folds": 6, "group_by": r"p\d+"},
+            r"config.data.split.folds: 6 is not in 2..5, the groups",
+        ),
+        ({"group_by": "("}, "config.data.split.group_by.*no regular expression"),
+        ({"group_by": r"q\d+"}, "config.data.split.group_by.*finds nothing in p0_0.png"),
+        ({"group_by": "p"}, "config.data.split.group_by.*finds 'p' in all names"),
     ],
 )
 def test_bad_values_name_the_key(changes, words):
@@ -73,27 +76,31 @@ def test_bad_values_name_the_key(changes, words):
 
 
 def test_a_source_without_names_has_no_groups():
-    with pytest.raises(UserError, match=r"config.data.group_by: the source folder has no names"):
+    with pytest.raises(
+        UserError, match=r"config.data.split.group_by: the source folder has no names"
+    ):
         held(20, group_by="x")
 
 
 def test_a_folder_is_divided_into_folds_and_lists_are_not(shapes, tmp_path, make_folder):
-    config = load_config(f"folder:root={shapes}", ["--config.data.folds=5", "--config.data.fold=2"])
+    config = load_config(
+        f"folder:root={shapes}", ["--config.data.split.folds=5", "--config.data.split.fold=2"]
+    )
     resolved, _ = data.resolve(config)
     assert len(data.open_source(resolved, "eval")) == 2
     root = make_folder(tmp_path, 4)
     for split in ("train", "val"):
         (root / f"{split}.txt").write_text("picture00\npicture01\n")
-    listed = load_config(f"folder:root={root}", ["--config.data.folds=2"])
+    listed = load_config(f"folder:root={root}", ["--config.data.split.folds=2"])
     with pytest.raises(
-        UserError, match=r"config.data.folds: 2 is for .*split_by is list; give fra"
+        UserError, match=r"config.data.split.folds: 2 is for .*split_by is list; give fra"
     ):
         data.resolve(listed)
-    listed.data.split_by = "fraction"
+    listed.data.split.by = "fraction"
     assert len(data.open_source(data.resolve(listed)[0], "train")) == 2
 
 
 def test_a_set_with_splits_of_its_own_has_no_folds():
-    config = load_config("driving_cityscapes", ["--config.data.folds=5"])
-    with pytest.raises(UserError, match=r"config.data.folds.*cityscapes has splits of its own"):
+    config = load_config("driving_cityscapes", ["--config.data.split.folds=5"])
+    with pytest.raises(UserError, match=r"config.data.split.folds.*cityscapes has its own splits"):
         data.resolve(config)

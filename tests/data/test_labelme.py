@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 from stamped import assert_stamped
 
@@ -49,8 +50,8 @@ def write(root, shapes=(), stem="a", value=1, **content):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="labelme", root=str(root))
-    config.data.update(data)
+    set_data(config, source="labelme", root=str(root))
+    set_data(config, data)
     return config
 
 
@@ -256,7 +257,7 @@ def test_splits(tmp_path):
     assert len(names(resolve(config_of(tmp_path, split_by="fraction"))[0], "train")) == 4
     (tmp_path / "val.txt").write_text("e\nx\n")
     refused(config_of(tmp_path), "val.txt, line 2: no file x.json")
-    refused(config_of(tmp_path, split_by="folder"), "config.data.split_by", "auto, fraction, list")
+    refused(config_of(tmp_path, split_by="folder"), "config.data.split.by", "auto, fraction, list")
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,14 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.mirror import mirrored_ids
-from fcnjax.data.sources import ade20k, camvid, celebamask, cityscapes, voc
+from fcnjax.data.flip_pairs import flip_permutation
+from fcnjax.data.sources.benchmarks import ade20k, camvid, celebamask, cityscapes, voc
 from fcnjax.errors import UserError
 
 SIZE = (4, 6)
@@ -33,7 +34,7 @@ def stored(*values, size=SIZE):
 
 def config_of(source, root, **data):
     config = default_config()
-    config.data.update(source=source, root=str(root), **data)
+    set_data(config, source=source, root=str(root), **data)
     return config
 
 
@@ -122,7 +123,7 @@ def test_voc(tmp_path):
     np.testing.assert_array_equal(train[0]["label"], stored(20, 15))
     np.testing.assert_array_equal(train[1]["label"], stored(0, 1, 255))
     assert train.class_names[15] == "person"
-    config, _ = resolve(config_of("voc", tmp_path, train_split="trainval"))
+    config, _ = resolve(config_of("voc", tmp_path, split_train="trainval"))
     assert config.data.palette == voc.voc_palette(21)
     assert len(open_source(config, "train")) == 3
 
@@ -135,7 +136,7 @@ def test_voc_augmented(tmp_path):
         save(root / f"SegmentationClassAug/2007_{name}.png", stored(9, 255))
     save(root / "SegmentationClassAug/unlabelled.png", stored(3))
     (root / "ImageSets/Segmentation/train_aug.txt").write_text("unlabelled\n2007_a\n")
-    augmented.data.train_split = "train_aug"
+    augmented.data.split.train = "train_aug"
     train, _ = opened(augmented)
     np.testing.assert_array_equal(train[0]["label"], stored(3))
     np.testing.assert_array_equal(train[1]["label"], stored(9, 255))
@@ -153,7 +154,7 @@ def test_voc_classes_merged(tmp_path):
 
 def test_voc_mistakes(tmp_path):
     root = write_voc(tmp_path)
-    refused(config_of("voc", root, eval_split="vall"), "config.data.eval_split", "did you mean")
+    refused(config_of("voc", root, split_eval="vall"), "config.data.split.eval", "did you mean")
     save(root / "SegmentationClass/2007_c.png", stored(21))
     refused(config_of("voc", root), "2007_c.png: has the value 21", "no class")
     save(root / "SegmentationClass/2007_c.png", stored(1, size=(4, 5)))
@@ -195,7 +196,7 @@ def test_cityscapes_ids(tmp_path):
     np.testing.assert_array_equal(train[0]["label"], classes[stored(*range(34))])
     np.testing.assert_array_equal(train[1]["label"], classes[stored(*np.roll(range(34), -1))])
     assert train.class_names[classes[26]] == "car"
-    assert len(opened(config_of("cityscapes", tmp_path, eval_split="test"))[1]) == 2
+    assert len(opened(config_of("cityscapes", tmp_path, split_eval="test"))[1]) == 2
 
 
 def test_cityscapes_train_ids(tmp_path):
@@ -215,7 +216,7 @@ def test_cityscapes_mistakes(tmp_path):
     root = write_cityscapes(tmp_path, {"color": (1,)})
     refused(config_of("cityscapes", root), "gtFine/train", "labelIds.png or _gtFine_labelTrainIds")
     refused(config_of("cityscapes", root, masks="label"), "config.data.masks", "labelTrainIds")
-    refused(config_of("cityscapes", root, train_split="trai"), "config.data.train_split", "'train'")
+    refused(config_of("cityscapes", root, split_train="trai"), "config.data.split.train", "'train'")
     write_cityscapes(root, {"labelIds": (1, 7, 34)})
     refused(config_of("cityscapes", root), "labelIds.png: has the value 34")
     lone = root / "gtFine/val/bonn/bonn_000001_000019_gtFine_labelIds.png"
@@ -223,7 +224,7 @@ def test_cityscapes_mistakes(tmp_path):
     refused(config_of("cityscapes", root), "leftImg8bit/val/bonn", f"has no mask {lone}")
     (root / "leftImg8bit/test").mkdir()
     (root / "gtFine/test").mkdir()
-    refused(config_of("cityscapes", root, eval_split="test"), "test: has no CITY/NAME_leftImg8bit")
+    refused(config_of("cityscapes", root, split_eval="test"), "test: has no CITY/NAME_leftImg8bit")
 
 
 def write_camvid(root, images, masks):
@@ -258,9 +259,9 @@ def test_camvid(tmp_path, folders):
 def test_camvid_mistakes(tmp_path):
     refused(config_of("camvid", tmp_path), "neither trainannot nor LabeledApproved_full")
     root = write_camvid(tmp_path, "images", "labels")
-    refused(config_of("camvid", root, eval_split="test"), "test.txt: no such list", "splits")
-    refused(config_of("camvid", root, eval_split="dev"), "config.data.eval_split", "test, train")
-    refused(config_of("camvid", root, encoding="onehot"), "config.data.encoding", "ids, rgb")
+    refused(config_of("camvid", root, split_eval="test"), "test.txt: no such list", "splits")
+    refused(config_of("camvid", root, split_eval="dev"), "config.data.split.eval", "test, train")
+    refused(config_of("camvid", root, encoding="onehot"), "config.data.labels.encoding", "ids, rgb")
     save(root / "labels/0002_c_L.png", np.full((4, 8, 3), (1, 2, 3)))
     refused(config_of("camvid", root), "0002_c_L.png: has the colour (1, 2, 3), in 32 pixels")
     (root / "labels/0002_c_L.png").unlink()
@@ -277,12 +278,12 @@ def test_camvid_of_the_tutorial(tmp_path):
     (tmp_path / "train.txt").write_text(
         "/SegNet/CamVid/train/a.png /SegNet/CamVid/trainannot/a.png"
     )
-    train, held_out = opened(config_of("camvid", tmp_path, eval_split="test"))
+    train, held_out = opened(config_of("camvid", tmp_path, split_eval="test"))
     assert names(train) == ["a", "b"]
     assert names(held_out) == ["d"]
     np.testing.assert_array_equal(train[0]["label"], stored(*range(11), 255))
     assert train.class_names[3:5] == ("Road", "Pavement")
-    refused(config_of("camvid", tmp_path, eval_split="dev"), "config.data.eval_split")
+    refused(config_of("camvid", tmp_path, split_eval="dev"), "config.data.split.eval")
     save(tmp_path / "valannot/c.png", stored(12))
     refused(config_of("camvid", tmp_path), "c.png: has the value 12", "no class")
     (tmp_path / "valannot/c.png").rename(tmp_path / "valannot/e.png")
@@ -305,13 +306,13 @@ def test_ade20k(tmp_path):
     assert names(held_out) == ["ADE_0", "ADE_1"]
     np.testing.assert_array_equal(train[2]["label"], stored(255, 2, 148, 149))
     assert train.class_names[2] == "sky"
-    long = config_of("ade20k", tmp_path, train_split="validation", eval_split="training")
+    long = config_of("ade20k", tmp_path, split_train="validation", split_eval="training")
     assert list(map(len, opened(long))) == [2, 3]
 
 
 def test_ade20k_mistakes(tmp_path):
     root = write_ade20k(tmp_path)
-    refused(config_of("ade20k", root, eval_split="test"), "config.data.eval_split", "validation")
+    refused(config_of("ade20k", root, split_eval="test"), "config.data.split.eval", "validation")
     save(root / "annotations/validation/ADE_1.png", stored(151))
     refused(config_of("ade20k", root), "ADE_1.png: has the value 151")
     (root / "annotations/validation/ADE_1.png").unlink()
@@ -369,19 +370,19 @@ def test_celebamask_classes_merged(tmp_path):
 def test_celebamask_knows_left_from_right(tmp_path):
     write_celebamask(tmp_path)
     config, _ = resolve(config_of("celebamask", tmp_path))
-    ids = mirrored_ids(config.data)
+    ids = flip_permutation(config.data)
     exchanged = {config.data.class_names[i] for i in np.flatnonzero(ids != np.arange(len(ids)))}
     assert exchanged == {"l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"}
     np.testing.assert_array_equal(ids[ids], np.arange(len(ids)))
     # Sides that become one class, or that are ignored, are no sides any more.
     merged = (("l_eye", "eyes"), ("r_eye", "eyes"), ("l_ear", ""), ("l_brow", "left brow"))
     config, _ = resolve(config_of("celebamask", tmp_path, label_map=merged))
-    assert config.data.mirror_pairs == (("left brow", "r_brow"),)
+    assert config.data.labels.mirror_pairs == (("left brow", "r_brow"),)
     for pairs, words in {
         (("l_eye", "eye"),): "unknown 'eye'",
         (("l_eye", "r_eye"), ("r_eye", "nose")): "'r_eye' is there twice",
     }.items():
-        with pytest.raises(UserError, match=f"^config.data.mirror_pairs: {words}"):
+        with pytest.raises(UserError, match=f"^config.data.labels.mirror_pairs: {words}"):
             resolve(config_of("celebamask", tmp_path, mirror_pairs=pairs))
 
 
@@ -394,18 +395,20 @@ def test_celebamask_fraction(tmp_path):
     assert list(again) == [train, held_out]
     seeds = [config_of("celebamask", tmp_path, split_seed=seed) for seed in range(6)]
     assert len({tuple(names(opened(config)[1])) for config in seeds}) > 3
-    refused(config_of("celebamask", tmp_path, eval_fraction=1.0), "config.data.eval_fraction: 1.0")
+    refused(
+        config_of("celebamask", tmp_path, eval_fraction=1.0), "config.data.split.eval_fraction: 1.0"
+    )
     (tmp_path / "train.txt").write_text("1\n")
     refused(config_of("celebamask", tmp_path), "val.txt: no such file")
     opened(config_of("celebamask", tmp_path, split_by="fraction"))
-    refused(config_of("celebamask", tmp_path, split_by="folder"), "config.data.split_by", "auto")
+    refused(config_of("celebamask", tmp_path, split_by="folder"), "config.data.split.by", "auto")
     one = write_celebamask(tmp_path / "one", (4,))
     refused(config_of("celebamask", one), "1 image cannot be split")
 
 
 def test_celebamask_mistakes(tmp_path):
     root = write_celebamask(tmp_path)
-    refused(config_of("celebamask", root, eval_split="vl"), "config.data.eval_split", "'val'")
+    refused(config_of("celebamask", root, split_eval="vl"), "config.data.split.eval", "'val'")
     (root / "train.txt").write_text("0\n")
     for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is no number")):
         (root / "val.txt").write_text(line)

@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -101,7 +102,7 @@ def test_a_mask_in_a_labelme_file(tmp_path):
         content = {"shapes": [shape], "imagePath": f"{stem}.png"}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
     config = default_config()
-    config.data.update(source="labelme", root=str(tmp_path))
+    set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     refused(lambda: source[0], "json, shape 1: 'mask' cannot be read: is 40000x40000", VARIABLE)
 
@@ -112,7 +113,7 @@ def test_an_image_in_a_labelme_file(tmp_path):
         content = {"shapes": [{"label": "cat", "points": [[0, 0]]}], "imageData": data}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
     config = default_config()
-    config.data.update(source="labelme", root=str(tmp_path))
+    set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     for read in (source.size, source.__getitem__):
         refused(lambda read=read: read(0), "json: imageData: is 40000x40000", VARIABLE)

@@ -3,6 +3,7 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -40,7 +41,7 @@ def config_of(root, annotations="list.csv", **data):
     config.data.source = "listing"
     config.data.root = str(root)
     config.data.annotations = annotations
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
@@ -84,7 +85,7 @@ def test_fraction_is_that_of_a_folder(tmp_path):
     for seed in range(4):
         listing = config_of(tmp_path, split_seed=seed, eval_fraction=0.4)
         folder = config_of(tmp_path, split_seed=seed, eval_fraction=0.4)
-        folder.data.update(source="folder", images="x", masks="y")
+        set_data(folder, source="folder", images="x", masks="y")
         assert names(resolve(listing)[0], "eval") == names(resolve(folder)[0], "eval")
 
 
@@ -103,9 +104,9 @@ def test_splits_of_the_list(tmp_path, kind):
     config, _ = resolve(config_of(tmp_path, f"list.{kind}"))
     assert names(config, "train") == ["b", "d"]
     assert names(config, "eval") == ["a", "e"]
-    config, _ = resolve(config_of(tmp_path, f"list.{kind}", eval_split="test"))
+    config, _ = resolve(config_of(tmp_path, f"list.{kind}", split_eval="test"))
     assert names(config, "eval") == ["c"]
-    refused(config_of(tmp_path, f"list.{kind}", eval_split="tst"), "eval_split", "'test'?")
+    refused(config_of(tmp_path, f"list.{kind}", split_eval="tst"), "eval_split", "'test'?")
     config, _ = resolve(config_of(tmp_path, f"list.{kind}", split_by="fraction"))
     assert len(names(config, "train")) == 4
 
@@ -174,7 +175,7 @@ def test_bad_csv(tmp_path, text, words):
             '{"image": "x/b.png", "mask": "y/b_m.png"}',
             ["list.jsonl, line 2: has no 'split'"],
         ),
-        ("list.txt", "", ["list.txt: the file's ending: unknown '.txt'", ".csv, .json, .jsonl"]),
+        ("list.txt", "", ["list.txt: the file's suffix: unknown '.txt'", ".csv, .json, .jsonl"]),
     ],
 )
 def test_bad_json(tmp_path, name, text, words):
@@ -188,7 +189,7 @@ def test_bad_settings(tmp_path):
     refused(config_of(tmp_path, "no.csv"), "no.csv: no such file; config.data.annotations")
     refused(config_of(tmp_path / "no"), "no/list.csv: no such file")
     refused(config_of(tmp_path, split_by="list"), "list.csv: has no 'split'")
-    refused(config_of(tmp_path, split_by="folder"), "config.data.split_by", "auto, fraction, list")
+    refused(config_of(tmp_path, split_by="folder"), "config.data.split.by", "auto, fraction, list")
     (tmp_path / "list.csv").write_bytes(b"image,mask\n\xff\xfe\n")
     refused(config_of(tmp_path), "list.csv: cannot be read as text")
     write_csv(tmp_path, "image,mask\n" + ROWS)

@@ -74,7 +74,7 @@ FORMS = {
 def test_the_same_ids_in_every_form(tmp_path, form):
     data, label, _ = read_set(write(tmp_path, FORMS[form]))
     np.testing.assert_array_equal(label, IDS)
-    assert data.mask_values == (0, 1, 2)
+    assert data.labels.mask_values == (0, 1, 2)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint64", "float16", "float64"])
@@ -134,7 +134,7 @@ def test_pixels_without_data_are_ignored(tmp_path, nodata):
     expected = IDS.copy()
     expected[0, :5] = 255
     np.testing.assert_array_equal(label, expected)
-    assert data.mask_values == (0, 1, 2)
+    assert data.labels.mask_values == (0, 1, 2)
     assert ("no data" in notes[0]) == (nodata == 99)
 
 
@@ -144,8 +144,10 @@ def test_no_data_of_0_is_the_background_only_if_the_config_says_so(tmp_path):
         tifffile.imwrite(f"{path}.tif", (ids > 0).astype(np.uint8), extratags=tags)
 
     root = write(tmp_path, save)
-    assert "--config.data.mask_values=0,1 if it is a class" in refused(root).replace("give ", "")
-    _, label, _ = read_set(root, "mask_values=0,1")
+    assert "--config.data.labels.mask_values=0,1 if it is a class" in refused(root).replace(
+        "give ", ""
+    )
+    _, label, _ = read_set(root, "labels.mask_values=0,1")
     np.testing.assert_array_equal(label, IDS > 0)
 
 
@@ -156,11 +158,11 @@ def test_negative_ids_are_refused_or_ignored(tmp_path):
     root = write(tmp_path, save)
     message = refused(root)
     assert "has the value -1" in message
-    assert "--config.data.ignore_values=-1" in message
-    data, label, _ = read_set(root, "ignore_values=-1")
+    assert "--config.data.labels.ignore_values=-1" in message
+    data, label, _ = read_set(root, "labels.ignore_values=-1")
     np.testing.assert_array_equal(label, np.where(IDS == 2, 255, IDS))
-    assert data.mask_values == (0, 1)
-    assert "has the value -1, which is no class" in refused(root, "mask_values=0,1")
+    assert data.labels.mask_values == (0, 1)
+    assert "has the value -1, which is no class" in refused(root, "labels.mask_values=0,1")
 
 
 def test_numbers_of_objects_that_are_ignored(tmp_path):
@@ -170,7 +172,7 @@ def test_numbers_of_objects_that_are_ignored(tmp_path):
         )
 
     root = write(tmp_path, save)
-    _, label, _ = read_set(root, "encoding=instances", "ignore_values=65535")
+    _, label, _ = read_set(root, "labels.encoding=instances", "labels.ignore_values=65535")
     np.testing.assert_array_equal(label, np.asarray([0, 1, 255])[IDS])
 
 
@@ -191,7 +193,9 @@ def test_numbers_of_objects_that_are_ignored(tmp_path):
 )
 def test_arrays_that_are_no_masks(tmp_path, array, words):
     root = write(tmp_path, save_npy(lambda ids: array))
-    assert words in refused(root, "encoding=onehot" if words == "channels" else "on_error=raise")
+    assert words in refused(
+        root, "labels.encoding=onehot" if words == "channels" else "loading.on_error=raise"
+    )
 
 
 def test_the_axis_of_channels_may_not_be_guessed(tmp_path):
@@ -228,23 +232,23 @@ def test_a_channel_for_each_object_and_none_for_the_ground(tmp_path):
     share = (IDS == 0).mean()
     message = refused(root)
     assert f"{share:.2%} of the pixels are in none of the channels" in message
-    assert "mask_values=2,0,1" in message
-    assert "ignore_values=2" in message
-    data, label, _ = read_set(root, "mask_values=2,0,1")
+    assert "labels.mask_values=2,0,1" in message
+    assert "labels.ignore_values=2" in message
+    data, label, _ = read_set(root, "labels.mask_values=2,0,1")
     np.testing.assert_array_equal(label, IDS)
     assert data.class_names == ("background", "class_1", "class_2")
-    data, label, notes = read_set(root, "ignore_values=2")
+    data, label, notes = read_set(root, "labels.ignore_values=2")
     np.testing.assert_array_equal(label, np.asarray([255, 0, 1])[IDS])
     assert data.class_names == ("class_0", "class_1")
     assert f"{share:.2%} of the pixels, in none of them, are ignored" in notes[0]
     data, label, _ = read_set(root, "class_names=background,cat,dog")
     np.testing.assert_array_equal(label, IDS)
-    assert "in none of the channels" in refused(root, "mask_values=0,1")
+    assert "in none of the channels" in refused(root, "labels.mask_values=0,1")
 
 
 def test_two_values_without_0_have_no_background(tmp_path):
     root = write(tmp_path, save_npy(lambda ids: ids + 1))
-    data, _, _ = read_set(root, "mask_values=(1,(2,3))")
+    data, _, _ = read_set(root, "labels.mask_values=(1,(2,3))")
     assert data.class_names == ("class_0", "class_1")
-    data, _, _ = read_set(root, "mask_values=((1,2,3),0)")
+    data, _, _ = read_set(root, "labels.mask_values=((1,2,3),0)")
     assert data.class_names == ("foreground", "background")

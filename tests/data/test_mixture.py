@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax import data
 from fcnjax.augment import augment_batch
 from fcnjax.config import default_config
 from fcnjax.data.loading import pipeline
-from fcnjax.data.loading.mixture import PERIOD, Mixture, pattern
+from fcnjax.data.loading.mixture import PERIOD, Mixture, draw_pattern
 from fcnjax.errors import UserError
 
 
@@ -68,9 +69,9 @@ def test_the_pattern_goes_on_over_its_period():
 
 
 def test_weights_by_hand():
-    which, before = pattern((1, 1))
-    assert which[:4].tolist() == [0, 1, 0, 1]
-    assert before[:4].tolist() == [0, 0, 1, 1]
+    numbers, earlier_draws = draw_pattern((1, 1))
+    assert numbers[:4].tolist() == [0, 1, 0, 1]
+    assert earlier_draws[:4].tolist() == [0, 0, 1, 1]
     with pytest.raises(UserError, match="weights"):
         Mixture([Tagged(0, 1), Tagged(1, 1)], (1, 0))
 
@@ -84,7 +85,7 @@ def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
     roots = [make_folder(tmp_path / name, count=n) for name, n in (("one", 5), ("two", 10))]
     config = default_config()
     config.data.root = str(roots[0])
-    config.data.mix = ((f"folder:root={roots[1]}", 3.0),)
+    config.data.sampling.mix = ((f"folder:root={roots[1]}", 3.0),)
     config, _ = data.resolve(config)
     source = data.open_source(config, "train")
     assert len(source) == 4 + 8
@@ -99,7 +100,7 @@ def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
             "class_names",
         ),
     ):
-        config.data.mix = mix
+        config.data.sampling.mix = mix
         with pytest.raises(UserError, match=words):
             data.open_source(data.resolve(config)[0], "train")
 
@@ -108,7 +109,7 @@ def corner_config(**keys):
     config = default_config()
     config.augment.crop = (8, 8)
     config.augment.hflip = 0.0
-    config.data.update(keys)
+    set_data(config, keys)
     config.train.batch_size = 4
     return config
 
@@ -167,8 +168,8 @@ def test_crop_probabilities_are_checked(shapes, tmp_path, tiny_options, capsys):
 
     argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
     for option, words in (
-        ("--config.data.class_crop=1.5", "are not probabilities"),
-        ("--config.data.cache=ram", "config.data.cache: unknown 'ram'"),
+        ("--config.data.sampling.class_crop=1.5", "are not probabilities"),
+        ("--config.data.loading.cache=ram", "config.data.loading.cache: unknown 'ram'"),
     ):
         assert cli.main([*argv, *tiny_options, option]) == 2
         assert words in capsys.readouterr().err

@@ -2,6 +2,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
@@ -14,7 +15,7 @@ from fcnjax.runtime import packages
 
 def opened(name, **data):
     config = default_config()
-    config.data.update({"source": name, "eval_split": "test", **data})
+    set_data(config, {"source": name, "split.eval": "test", **data})
     config, notes = resolve(config)
     assert config.data.root == ""
     return config, notes, [open_source(config, part) for part in ("train", "eval")]
@@ -33,8 +34,8 @@ def test_halves(tmp_path):
     label = np.arange(54, dtype=np.uint8).reshape(6, 9) % 2
     write_halves(tmp_path, image, label)
     config = default_config()
-    config.data.update({"root": str(tmp_path), "mask_values": (0, 1), "class_names": ("a", "b")})
-    config.data.eval_split = "test"
+    set_data(config, {"root": str(tmp_path), "mask_values": (0, 1), "class_names": ("a", "b")})
+    config.data.split.eval = "test"
     for part, columns in (("train", slice(0, 4)), ("eval", slice(4, 9))):
         example = SPLIT_FOLDERS.open(config, part)[0]
         np.testing.assert_array_equal(example["image"], image[:, columns])
@@ -49,8 +50,8 @@ def test_tiles(tmp_path):
     label = np.arange(600, dtype=np.int64).reshape(20, 30).astype(np.uint8)
     write_tiles(tmp_path, image, label)
     config = default_config()
-    config.data.update({"root": str(tmp_path), "mask_values": tuple(range(256))})
-    config.data.update({"class_names": tuple(map(str, range(256))), "eval_split": "test"})
+    set_data(config, {"root": str(tmp_path), "mask_values": tuple(range(256))})
+    set_data(config, {"class_names": tuple(map(str, range(256))), "split.eval": "test"})
     seen, held_out = np.zeros((20, 30), int), np.zeros((5, 5), int)
     for part in ("train", "eval"):
         source = SPLIT_FOLDERS.open(config, part)
@@ -159,7 +160,7 @@ def test_real_landsat(cache, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(cache))
     bands = ",".join(landsat8.BANDS)
     config, notes, (train, test) = opened("landsat8_cloud", channels=bands, window=(256, 256))
-    assert "the columns up to 502 of landsat8.tif train" in notes[1]
+    assert "columns before 502 of landsat8.tif train" in notes[1]
     assert sum(label.size for label in labels(train)) == 603 * 502
     assert sum(label.size for label in labels(test)) == 603 * 125
     pixels = [label.ravel() for source in (train, test) for label in labels(source)]
@@ -182,7 +183,7 @@ def test_real_landsat(cache, monkeypatch):
 def test_real_colin27(cache, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(cache))
     config, notes, (train, test) = opened("colin27_aal", channels="L")
-    assert "it is one subject on either side" in notes[1]
+    assert "the same subject is in both splits" in notes[1]
     assert len(train) + len(test) == 181
     assert len(test) == 36
     assert len(config.data.class_names) == 117

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -38,7 +39,7 @@ def refused(read, *words):
 
 def config_of(source, root, **data):
     config = default_config()
-    config.data.update(source=source, root=str(root), **data)
+    set_data(config, source=source, root=str(root), **data)
     return config
 
 

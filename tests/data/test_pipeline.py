@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 import fcnjax
@@ -19,6 +20,7 @@ from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.loading import pipeline
 from fcnjax.data.loading.canvas import canvas_size
+from fcnjax.data.loading.eval_batches import eval_batches, plan_eval_batches
 from fcnjax.errors import UserError
 
 
@@ -46,7 +48,7 @@ def make_config(batch_size=4, crop=(16, 20), scale=(1.0, 1.0), rotation=0.0, **d
     config = default_config()
     config.train.batch_size = batch_size
     config.augment.update({"crop": crop, "scale": scale, "rotation": rotation})
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
@@ -135,7 +137,7 @@ def test_processes_share_the_global_batch():
             for n in range(3)
         ]
         assert_same(expected, together)
-    with pytest.raises(UserError, match=r"config\.train\.batch_size: 6 does not divide over 4"):
+    with pytest.raises(UserError, match=r"config\.train\.batch_size: 6 is not divisible by 4"):
         take(1, pipeline.train_batches(source, config, 0, 0, 4))
 
 
@@ -199,9 +201,9 @@ def test_source_of_two_depths_is_refused():
     for read in (
         lambda: take(1, pipeline.train_batches(source, config, 0)),
         lambda: pipeline.load_all(source),
-        lambda: take(1, pipeline.eval_batches(source, config)),
+        lambda: take(1, eval_batches(source, config)),
     ):
-        with pytest.raises(UserError, match="uint16 and uint8 images side by side"):
+        with pytest.raises(UserError, match="mixes uint16 and uint8 images"):
             read()
 
 
@@ -234,8 +236,8 @@ SIZES = [(30, 40), (31, 33), (64, 64), (65, 10), (30, 40), (2, 2), (64, 33), (33
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
 def test_evaluation_has_each_example_once(batch_size):
     source, config = Numbered(SIZES), eval_config(batch_size, 32)
-    batches = take(99, pipeline.eval_batches(source, config))
-    assert len(batches) == len(pipeline.eval_plan(source, config))
+    batches = take(99, eval_batches(source, config))
+    assert len(batches) == len(plan_eval_batches(source, config))
     index = np.concatenate([batch["index"] for batch in batches])
     valid = np.concatenate([batch["valid"] for batch in batches])
     assert sorted(index[valid]) == list(range(len(SIZES)))
@@ -265,15 +267,15 @@ def test_evaluation_has_each_example_once(batch_size):
 
 def test_processes_share_the_evaluation():
     source, config = Numbered(SIZES), eval_config(4, 32)
-    whole = take(99, pipeline.eval_batches(source, config))
-    parts = [take(99, pipeline.eval_batches(source, config, i, 2)) for i in range(2)]
+    whole = take(99, eval_batches(source, config))
+    parts = [take(99, eval_batches(source, config, i, 2)) for i in range(2)]
     together = [
         {key: np.concatenate([one[key], two[key]]) for key in one}
         for one, two in zip(*parts, strict=True)
     ]
     assert_same(whole, together)
-    with pytest.raises(UserError, match=r"config\.eval\.batch_size: 4 does not divide over 3"):
-        take(1, pipeline.eval_batches(source, config, 0, 3))
+    with pytest.raises(UserError, match=r"config\.eval\.batch_size: 4 is not divisible by 3"):
+        take(1, eval_batches(source, config, 0, 3))
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +295,7 @@ def without_workers(opened):
 def test_workers_change_nothing(opened, without_workers, workers):
     source, config = opened
     config = config.copy_and_resolve_references()
-    config.data.workers = workers
+    config.data.loading.workers = workers
     assert_same(without_workers, take(4, pipeline.train_batches(source, config, 3)))
     assert multiprocessing.active_children() == []
 
@@ -318,7 +320,7 @@ import pickle, sys, time
 from fcnjax.data import pipeline
 if __name__ == "__main__":
     source, config = pickle.loads(open(sys.argv[1], "rb").read())
-    config.data.workers = 2
+    config.data.loading.workers = 2
     batches = pipeline.train_batches(source, config, 0)
     next(batches)
     print("ready", flush=True)

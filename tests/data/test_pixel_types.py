@@ -13,6 +13,7 @@ import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.errors import UserError
 from fcnjax.inference import Request
@@ -189,10 +190,10 @@ def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
             config_of(pixel_type, stored, f"--config.data.pixel_type={pixel_type}")
         )
         for cache in (None, "host"):
-            config.data.cache = cache
+            config.data.loading.cache = cache
             source = data.open_source(config, "train")
             batch = next(pipeline.train_batches(source, config, 0))
-            scored = next(pipeline.eval_batches(data.open_source(config, "eval"), config))
+            scored = next(eval_batches(data.open_source(config, "eval"), config))
             assert batch["image"].dtype == scored["image"].dtype == pixel_type
             wanted = wanted or (batch, scored)
             for one, other in zip((batch, scored), wanted, strict=True):
@@ -303,7 +304,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
     assert "p11.tif" in finding.text
-    config.data.split_by = "fraction"
+    config.data.split.by = "fraction"
     for name in sorted(file.name for file in (root / "images").iterdir()):
         i = int(name[1:-4])
         if i % 2:
@@ -337,11 +338,11 @@ def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, s
 
 def test_sets_that_are_mixed_have_the_type_of_the_first(config_of, sets):
     mixed = f'(("folder:root={sets("uint8", "float32")}",1.0),)'
-    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={mixed}"))
+    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={mixed}"))
     source = data.open_source(config, "train")
     assert {str(source[i]["image"].dtype) for i in range(len(source))} == {"uint8"}
     wrong = f'(("folder:root={sets("uint16", "uint16")}",1.0),)'
-    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={wrong}"))
+    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={wrong}"))
     source = data.open_source(config, "train")
     with pytest.raises(UserError, match=r"uint16_as_uint16: p\d: holds uint16 pixels"):
         [source[i] for i in range(len(source))]

@@ -136,7 +136,7 @@ FETCHED = {
 def config_of(spec, root):
     name, _, words = spec.partition(":")
     config = load_config(f"{name}:root={root}" + (words and f",{words}"))
-    config.data.eval_fraction = 0.5
+    config.data.split.eval_fraction = 0.5
     return config
 
 
@@ -180,7 +180,7 @@ def run(config, folder):
     """Two steps of the recipe's own model on small crops, from fresh weights."""
     config.model.init_from = None
     config.augment.crop = (64, 64)
-    config.data.workers = 0
+    config.data.loading.workers = 0
     config.data.check = False
     config.train.steps, config.train.batch_size = 2, 2
     config.train.tensorboard = False

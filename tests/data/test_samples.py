@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -163,11 +164,11 @@ def test_failing_pip_is_explained(tmp_path, monkeypatch, stderr, message):
 
 def test_stare_as_a_source(fake_pip):
     config = default_config()
-    config.data.update({"source": "stare", "train_split": "train", "eval_split": "test"})
+    set_data(config, {"source": "stare", "split.train": "train", "split.eval": "test"})
     config, notes = data.resolve(config)
     assert notes == []
     assert config.data.class_names == ("background", "vessel")
-    assert config.data.mask_values == (0, 255)
+    assert config.data.labels.mask_values == (0, 255)
     train, test = (data.open_source(config, part) for part in ("train", "eval"))
     assert [train[i]["name"] for i in range(len(train))] == [f"im{i:04}" for i in range(10)]
     assert [test[i]["name"] for i in range(len(test))] == [f"im{i:04}" for i in range(10, 20)]
@@ -178,8 +179,8 @@ def test_stare_as_a_source(fake_pip):
     second.data.masks = "labels-xy"
     with pytest.raises(UserError, match=r"config\.data\.masks: unknown 'labels-xy'.*labels-ah"):
         data.open_source(second, "eval")
-    config.data.eval_split = "val"
-    with pytest.raises(UserError, match=r"config\.data\.eval_split: unknown 'val'.*test, train"):
+    config.data.split.eval = "val"
+    with pytest.raises(UserError, match=r"config\.data\.split\.eval: unknown 'val'.*test, train"):
         data.open_source(config, "eval")
 
 
@@ -208,7 +209,7 @@ def test_command_starts_without_jax_and_grain():
 def test_real_stare(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
     config = default_config()
-    config.data.update({"source": "stare", "train_split": "train", "eval_split": "test"})
+    set_data(config, {"source": "stare", "split.train": "train", "split.eval": "test"})
     config, _ = data.resolve(config)
     for part in ("train", "eval"):
         source = data.open_source(config, part)

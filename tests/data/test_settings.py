@@ -6,23 +6,23 @@ from PIL import Image
 from fcnjax import cli
 
 BAD = {
-    "label_map=car,bus": "pairs of a class and its new name",
-    "label_map=((1,2),)": "pairs of a class and its new name",
-    "mask_colours=((0,0),(1,1))": "RGB triples",
+    "labels.label_map=car,bus": "pairs of a class and its new name",
+    "labels.label_map=((1,2),)": "pairs of a class and its new name",
+    "labels.mask_colours=((0,0),(1,1))": "RGB triples",
     "palette=1,2,3": "RGB triples",
-    "mask_values=a,b,c": "whole numbers from 0 on",
-    "mask_values=(0,(1,'y'),2)": "whole numbers from 0 on",
-    "ignore_values=x": "whole numbers, as 0 or -1",
+    "labels.mask_values=a,b,c": "whole numbers from 0 on",
+    "labels.mask_values=(0,(1,'y'),2)": "whole numbers from 0 on",
+    "labels.ignore_values=x": "whole numbers, as 0 or -1",
     "class_names=1,2,3": "texts",
-    "mix=((1,2),)": "pairs of a config and its weight",
-    "mix=(('folder','x'),)": "pairs of a config and its weight",
+    "sampling.mix=((1,2),)": "pairs of a config and its weight",
+    "sampling.mix=(('folder','x'),)": "pairs of a config and its weight",
     "mean=a,b,c": "numbers",
-    "mirror_pairs=(('a',),)": "pairs of two classes",
-    "cache=ram": "unknown 'ram'",
-    "class_crop=2": "probabilities",
+    "labels.mirror_pairs=(('a',),)": "pairs of two classes",
+    "loading.cache=ram": "unknown 'ram'",
+    "sampling.class_crop=2": "probabilities",
     f"images={'a' * 300}": "File name too long",
     f"annotations={'a/' * 600}": "is no name of a file",
-    "train_split=a\0b": "none of them NUL",
+    "split.train=a\0b": "none of them NUL",
 }
 
 
@@ -69,6 +69,6 @@ def test_sources_are_listed(capsys):
 
 
 def test_a_mixture_is_checked_by_its_own_set(shapes, capsys):
-    mix = f"--config.data.mix=(('folder:root={shapes}',1.0),)"
+    mix = f"--config.data.sampling.mix=(('folder:root={shapes}',1.0),)"
     assert cli.main(["data", "check", str(shapes), mix]) == 0
     assert "train: 8 examples" in capsys.readouterr().out

@@ -68,7 +68,9 @@ def test_segments_of_a_killed_group_go_and_those_of_others_stay():
 
 
 def test_a_killed_worker_is_one_line_and_leaves_nothing(shapes, tiny_options):
-    config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.data.workers=2"])
+    config = load_config(
+        f"folder:root={shapes}", [*tiny_options, "--config.data.loading.workers=2"]
+    )
     config, _ = data.resolve(config)
     source = data.open_source(config, "train")
     batches = pipeline.train_batches(source, config, 0)
@@ -83,7 +85,9 @@ def test_a_killed_worker_is_one_line_and_leaves_nothing(shapes, tiny_options):
 
 
 def test_workers_that_are_not_ready_outlive_a_signal_to_the_group(shapes, tiny_options):
-    config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.data.workers=2"])
+    config = load_config(
+        f"folder:root={shapes}", [*tiny_options, "--config.data.loading.workers=2"]
+    )
     config, _ = data.resolve(config)
     signalled = []
 

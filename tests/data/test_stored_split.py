@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -43,7 +44,7 @@ def root(tmp_path):
 
 def config_of(root, **changes):
     config = default_config()
-    config.data.update(root=str(root), **changes)
+    set_data(config, root=str(root), **changes)
     return config
 
 
@@ -76,9 +77,9 @@ KINDS = {
     "fraction": {},
     "folds": {"folds": 3, "fold": 1},
     "groups": {"group_by": r"(p\d+)_", "eval_fraction": 0.4},
-    "list": {"split_by": "list"},
+    "list": {"split.by": "list"},
     "auto list": {},
-    "seed": {"split_seed": 5},
+    "seed": {"split.seed": 5},
 }
 
 
@@ -127,7 +128,7 @@ def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
         (root / name).unlink()
     with pytest.raises(UserError, match=rf"1 of the 10 examples of .* {gone[0]}; put"):
         reopen(config, stored)
-    config.data.on_error = "skip"
+    config.data.loading.on_error = "skip"
     opened = reopen(config, stored)
     found = contents(config, [opened])
     assert found["eval"] == before["eval"]
@@ -142,7 +143,7 @@ def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
         path.unlink()
         (root / "images" / path.name).unlink()
     with pytest.raises(UserError, match=r"of the 10 examples of the run's split are not there"):
-        reopen(config, stored)  # more than config.data.skip_most
+        reopen(config, stored)  # more than config.data.loading.skip_most
 
 
 def test_a_renamed_file_is_known_by_its_contents(root, tmp_path):
@@ -209,7 +210,7 @@ def test_a_copy_elsewhere_has_the_same_files(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stems", "changes"), [("a", {}), ("ab", {"split_by": "windows"}), ("abc", {})]
+    ("stems", "changes"), [("a", {}), ("ab", {"split.by": "windows"}), ("abc", {})]
 )
 def test_windows_of_rasters_are_kept(tmp_path, stems, changes):
     pytest.importorskip("rasterio")
@@ -298,7 +299,7 @@ def test_rows_of_a_table_are_kept(tmp_path):
 
     datasets.disable_progress_bars()
     table(range(6)).save_to_disk(tmp_path / "set")
-    changes = {"train_split": "train[:4]", "eval_split": "train[4:]"}
+    changes = {"split.train": "train[:4]", "split.eval": "train[4:]"}
     config, stored, before = begin(config_of(tmp_path / "set", **changes), tmp_path)
     assert [one.title for one in stored.parts["eval"]] == ["train[4]", "train[5]"]
     table(range(9)).save_to_disk(tmp_path / "more")
@@ -369,7 +370,10 @@ def test_damaged_files_are_the_users_error(tmp_path, root):
         (text.replace("[0, 1]]", "[0, 999]]"), "is not an example"),
         (text.replace("[0, 1]]", "[0, -1]]"), "is not an example"),
         (text.replace('"hashed_bytes": ', '"hashed_bytes": -'), "'hashed_bytes' is -"),
-        (text.replace('"folds": 0', '"folds": "0"'), "data.folds: is '0'; valid: a whole number"),
+        (
+            text.replace('"folds": 0', '"folds": "0"'),
+            "data.split.folds: is '0'; valid: a whole number",
+        ),
         (text[:-9], "is not JSON"),
         ("[]", "format_version is None"),
     ):

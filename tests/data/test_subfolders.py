@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.sources.cityscapes import LAYOUT
+from fcnjax.data.sources.benchmarks.cityscapes import LAYOUT
 from fcnjax.errors import UserError
 
 SQUARE = {"label": "cat", "points": [[1, 1], [6, 6]], "shape_type": "rectangle"}
@@ -25,7 +26,7 @@ def write_labelme(root, *stems):
 
 def labelme_config(root, **data):
     config = default_config()
-    config.data.update(source="labelme", root=str(root), **data)
+    set_data(config, source="labelme", root=str(root), **data)
     return config
 
 
@@ -55,5 +56,5 @@ def test_cityscapes_without_hidden_files(tmp_path):
             Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
             (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
     config = default_config()
-    config.data.update(source="cityscapes", root=str(tmp_path), masks="labelTrainIds")
+    set_data(config, source="cityscapes", root=str(tmp_path), masks="labelTrainIds")
     assert "1 images to train on, 1 held out" in LAYOUT.resolve(config)[0]

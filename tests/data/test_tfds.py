@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.cli import data as command
@@ -38,8 +39,8 @@ def roads(prepared, tmp_path):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="tfds", root=str(root), name="tiny_roads", eval_split="test")
-    config.data.update(data)
+    set_data(config, source="tfds", root=str(root), name="tiny_roads", split_eval="test")
+    set_data(config, data)
     return config
 
 
@@ -132,7 +133,7 @@ def test_reads_every_pixel_of_what_the_library_prepared(prepared):
     assert config.data.images == "image"
     assert config.data.masks == "segmentation_mask"
     assert config.data.class_names == ("field", "road", "car")
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     seen = []
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -163,15 +164,15 @@ def test_same_as_the_librarys_own_reading(prepared):
 def test_parts_of_splits(prepared):
     everything = names(resolve(config_of(prepared))[0], "train")
     config, notes = resolve(
-        config_of(prepared, train_split="train[:60%]", eval_split="train[60%:]+test[1:2]")
+        config_of(prepared, split_train="train[:60%]", split_eval="train[60%:]+test[1:2]")
     )
     assert len(notes) == 1
     assert names(config, "train") == everything[:3]
     assert names(config, "eval")[:2] == everything[3:]
     assert len(names(config, "eval")) == 3
-    _, notes = resolve(config_of(prepared, train_split="train[:4]", eval_split="train[2:]"))
+    _, notes = resolve(config_of(prepared, split_train="train[:4]", split_eval="train[2:]"))
     assert "2 images are in both splits" in notes[1]
-    assert len(names(resolve(config_of(prepared, train_split="all"))[0], "train")) == 8
+    assert len(names(resolve(config_of(prepared, split_train="all"))[0], "train")) == 8
 
 
 def test_pickles_without_the_data(prepared):
@@ -196,7 +197,8 @@ from fcnjax.config import default_config
 from fcnjax.data.sources import tfds
 assert "tensorflow_datasets" not in sys.modules
 config = default_config()
-config.data.update(source="tfds", root={str(prepared)!r}, name="tiny_roads", eval_split="test")
+config.data.update(source="tfds", root={str(prepared)!r}, name="tiny_roads")
+config.data.split.eval = "test"
 tfds.LAYOUT.resolve(config)
 shape = tfds.LAYOUT.open(config, "train")[0]["image"].shape
 print(shape[2], [name for name in ("jax", "tensorflow") if name in sys.modules])
@@ -228,12 +230,12 @@ def test_unknown_features_and_splits(prepared):
     )
     refused(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not a picture
     refused(
-        config_of(prepared, eval_split="val"),
-        "config.data.eval_split: unknown 'val'",
+        config_of(prepared, split_eval="val"),
+        "config.data.split.eval: unknown 'val'",
         "valid: all, test, train",
     )
-    refused(config_of(prepared, train_split="train[:x]"), "config.data.train_split: 'train[:x]'")
-    refused(config_of(prepared, train_split="train[:0]"), "'train[:0]' has no example")
+    refused(config_of(prepared, split_train="train[:x]"), "config.data.split.train: 'train[:x]'")
+    refused(config_of(prepared, split_train="train[:0]"), "'train[:0]' has no example")
 
 
 def test_another_format(roads):
@@ -260,17 +262,17 @@ def test_pets_are_known(tmp_path):
     features = image_features("image", "segmentation_mask")
     write_set(tmp_path, "oxford_iiit_pet", features, pictures(masks))
     config, _ = resolve(
-        config_of(tmp_path, name="oxford_iiit_pet:1.*.*", eval_split="train[1:]", train_split="all")
+        config_of(tmp_path, name="oxford_iiit_pet:1.*.*", split_eval="train[1:]", split_train="all")
     )
     assert config.data.class_names == ("foreground", "background", "border")
-    assert config.data.mask_values == (1, 2, 3)
+    assert config.data.labels.mask_values == (1, 2, 3)
     example = open_source(config, "train")[0]
     np.testing.assert_array_equal(example["label"], masks[0] - 1)
     np.testing.assert_array_equal(example["image"], np.zeros((6, 7, 3)))
     assert example["name"] == "all 0"
     own = ("pet", "ground", "edge")
     config, _ = resolve(
-        config_of(tmp_path, name="oxford_iiit_pet", eval_split="train", class_names=own)
+        config_of(tmp_path, name="oxford_iiit_pet", split_eval="train", class_names=own)
     )
     assert config.data.class_names == own
 
@@ -278,8 +280,8 @@ def test_pets_are_known(tmp_path):
 def test_classes_are_looked_for(tmp_path):
     masks = [np.resize(np.uint8([0, 255]), (5, 5)), np.zeros((5, 5), np.uint8)]
     write_set(tmp_path, "cells", image_features("image", "segmentation_mask"), pictures(masks))
-    config, notes = resolve(config_of(tmp_path, name="cells", eval_split="train"))
-    assert config.data.mask_values == (0, 255)
+    config, notes = resolve(config_of(tmp_path, name="cells", split_eval="train"))
+    assert config.data.labels.mask_values == (0, 255)
     assert "masks hold 0, 255: 2 classes" in notes[0]
     label = open_source(config, "train")[0]["label"]
     np.testing.assert_array_equal(label, masks[0] // 255)
@@ -290,14 +292,16 @@ def test_colours_and_numbers_without_names(tmp_path):
     places = np.resize([0, 1, 2, 2], (5, 6))
     features = image_features("image", "segmentation_mask")
     write_set(tmp_path, "coloured", features, pictures([colours[places]]))
-    config, _ = resolve(config_of(tmp_path, name="coloured", eval_split="train"))
-    assert config.data.encoding == "rgb"
+    config, _ = resolve(config_of(tmp_path, name="coloured", split_eval="train"))
+    assert config.data.labels.encoding == "rgb"
     label = open_source(config, "train")[0]["label"]
-    np.testing.assert_array_equal(np.asarray(config.data.mask_colours)[label], colours[places])
+    np.testing.assert_array_equal(
+        np.asarray(config.data.labels.mask_colours)[label], colours[places]
+    )
     numbered = image_features("image", labels=4)
     write_set(tmp_path, "numbered", numbered, pictures([places.astype(np.uint8)]))
-    config, _ = resolve(config_of(tmp_path, name="numbered", eval_split="train"))
-    assert config.data.mask_values == (0, 1, 2, 3)
+    config, _ = resolve(config_of(tmp_path, name="numbered", split_eval="train"))
+    assert config.data.labels.mask_values == (0, 1, 2, 3)
     assert config.data.class_names == ("class_0", "class_1", "class_2", "class_3")
 
 
@@ -307,11 +311,11 @@ def test_masks_that_are_no_masks(tmp_path):
     write_set(tmp_path, "photo", features, pictures([photograph]))
     where = "photo/1.0.0, train, example 0, segmentation_mask: "
     refused(
-        config_of(tmp_path, name="photo", eval_split="train"), where + "has 100 distinct values"
+        config_of(tmp_path, name="photo", split_eval="train"), where + "has 100 distinct values"
     )
     examples = [{"image": png(np.zeros((4, 4), np.uint8)), "segmentation_mask": b"nothing"}]
     write_set(tmp_path, "broken", features, examples)
-    refused(config_of(tmp_path, name="broken", eval_split="train"), "cannot be read as an image")
+    refused(config_of(tmp_path, name="broken", split_eval="train"), "cannot be read as an image")
     examples = [
         {
             "image": png(np.zeros((4, 4), np.uint8)),
@@ -319,7 +323,7 @@ def test_masks_that_are_no_masks(tmp_path):
         }
     ]
     write_set(tmp_path, "sizes", features, examples)
-    refused(config_of(tmp_path, name="sizes", eval_split="train"), "is 5x4 pixels", "is 4x4")
+    refused(config_of(tmp_path, name="sizes", split_eval="train"), "is 5x4 pixels", "is 4x4")
 
 
 def test_features_of_no_usual_name(tmp_path):
@@ -327,12 +331,12 @@ def test_features_of_no_usual_name(tmp_path):
     examples = [{"photo": png(mask * 9), "drawing": png(mask)}]
     write_set(tmp_path, "odd", image_features("photo", "drawing"), examples)
     refused(
-        config_of(tmp_path, name="odd", eval_split="train"),
-        "config.data.images: which one is not known by its name",
+        config_of(tmp_path, name="odd", split_eval="train"),
+        "config.data.images: no column has a usual name",
         "drawing, photo",
     )
     config = config_of(
-        tmp_path, name="odd", eval_split="train", images="photo", masks="drawing", channels="L"
+        tmp_path, name="odd", split_eval="train", images="photo", masks="drawing", channels="L"
     )
     example = open_source(resolve(config)[0], "train")[0]
     np.testing.assert_array_equal(example["image"][..., 0], mask * 9)

@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -88,7 +89,7 @@ def pets(tmp_path_factory):
 
 def test_pets(pets):
     config = default_config()
-    config.data.update(source="tfds", root=str(pets), name="oxford_iiit_pet", eval_split="test")
+    set_data(config, source="tfds", root=str(pets), name="oxford_iiit_pet", split_eval="test")
     config, notes = resolve(config)
     assert config.data.class_names == ("foreground", "background", "border")
     assert config.data.masks == "segmentation_mask"
@@ -110,11 +111,12 @@ def test_pets(pets):
 
 def test_the_border_can_be_ignored(pets):
     config = default_config()
-    config.data.update(
+    set_data(
+        config,
         source="tfds",
         root=str(pets),
         name="oxford_iiit_pet",
-        eval_split="test",
+        split_eval="test",
         label_map=(("border", ""),),
     )
     config, _ = resolve(config)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fcnjax.data.loading import stored_tiles as tiles
+from fcnjax.data.loading import tiles
 
 SHAPES = [((1, 1), "u1"), ((256, 512), "u1"), ((300, 270, 3), "u1"), ((130, 70, 5), "f4")]
 
@@ -9,14 +9,14 @@ SHAPES = [((1, 1), "u1"), ((256, 512), "u1"), ((300, 270, 3), "u1"), ((130, 70, 
 def stored(shape, dtype):
     """A random array, its tiles as an array-like, and the places that were read."""
     array = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
-    records, seen = list(tiles.cut(array)), []
+    records, seen = list(tiles.split_tiles(array)), []
 
     def read(places):
         seen.extend(places)
         return [records[place] for place in places]
 
-    assert len(records) == tiles.count(array.dtype, array.shape)
-    return array, tiles.Tiled(read, array.dtype, array.shape), seen
+    assert len(records) == tiles.tile_count(array.dtype, array.shape)
+    return array, tiles.TiledArray(read, array.dtype, array.shape), seen
 
 
 @pytest.mark.parametrize(("shape", "dtype"), SHAPES)
@@ -49,4 +49,4 @@ def test_a_window_reads_its_tiles_alone():
     ("shape", "side"), [((9, 9), 256), ((9, 9, 1), 256), ((9, 9, 3), 128), ((9, 9, 40), 64)]
 )
 def test_tiles_are_small(shape, side):
-    assert tiles.side_of(np.dtype("u1"), shape) == side
+    assert tiles.tile_side(np.dtype("u1"), shape) == side

@@ -88,8 +88,8 @@ def test_predicted_components_are_a_coco_dataset(workdir, shapes, tmp_path):
             "--config.data.source=coco",
             "--config.data.annotations={split}_components.json",
             f"--config.data.images={shapes / 'images'}",
-            "--config.data.train_split=picture00",
-            "--config.data.eval_split=picture00",
+            "--config.data.split.train=picture00",
+            "--config.data.split.eval=picture00",
         ],
     )
     config, _ = data.resolve(config)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from data_keys import set_data
 
 from fcnjax import cli, data
 from fcnjax.config import default_config, flatten, load_config
@@ -49,7 +50,7 @@ def test_every_text_key_is_classified():
         if config[section].get_type(key) in (str, tuple)
     }
     names = {f"{section}.{key}" for section, keys in NAMES.items() for key in keys.split()}
-    places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.workers"}
+    places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.loading.workers"}
     assert not names & places
     assert texts == names | places
     assert {*PLACES} <= places
@@ -68,8 +69,8 @@ def name_places(config, folder):
     """Set every key that may be a path to one below a folder, and the keys of the machine."""
     others = {"mix": ((f"{folder}/config.py", 1.0),), "cache": "disk", "workers": 3}
     for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
-        section, leaf = key.split(".")
-        config[section].update({leaf: others.get(leaf, f"{folder}/{leaf}")})
+        leaf = key.rpartition(".")[2]
+        config.update_from_flattened_dict({key: others.get(leaf, f"{folder}/{leaf}")})
     return config
 
 
@@ -96,12 +97,12 @@ def test_published_model_contains_nothing_of_the_machine(workdir, tmp_path):
 def test_relative_names_of_folders_and_splits_are_published(workdir, tmp_path):
     shutil.copytree(workdir, tmp_path / "run")
     config = load_saved_config(workdir)
-    config.data.update(images="im", masks="labels-ah", train_split="train[:80%]", eval_split="..")
+    set_data(config, images="im", masks="labels-ah", split_train="train[:80%]", split_eval="..")
     save_config(tmp_path / "run", config)
     publish(tmp_path / "run", tmp_path / "out")
     saved = load_saved_config(tmp_path / "out").data
     assert (saved.images, saved.masks) == ("im", "labels-ah")
-    assert (saved.train_split, saved.eval_split) == ("train[:80%]", "val")
+    assert (saved.split.train, saved.split.eval) == ("train[:80%]", "val")
 
 
 def test_scores_of_averaged_predictions_are_not_published(workdir, tmp_path):
@@ -112,7 +113,7 @@ def test_scores_of_averaged_predictions_are_not_published(workdir, tmp_path):
     said = []
     publish(tmp_path / "run", tmp_path / "out", log=said.append)
     assert len(said) == 1
-    assert "is of more than a plain prediction" in said[0]
+    assert "is not of a plain prediction" in said[0]
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
@@ -171,7 +172,7 @@ def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
         url = f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}"
         argvs = []
         for source, name in (("folder", ""), ("hf", url), ("coco", ""), ("listing", "")):
-            config.data.update(source=source, name=name, annotations=f"{url}/list.json")
+            set_data(config, source=source, name=name, annotations=f"{url}/list.json")
             save_config(work / source, config)
             for file in ("model.safetensors", "split.json"):
                 shutil.copy(model / file, work / source / file)
@@ -198,14 +199,14 @@ def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
 def test_regular_expression_in_a_published_model_is_not_used(workdir, shapes, tmp_path, capsys):
     publish(workdir, tmp_path / "model", log=lambda line: None)
     config = load_saved_config(tmp_path / "model")
-    config.data.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
+    config.data.split.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
     save_config(tmp_path / "model", config)
     argv = ["evaluate", f"--workdir={tmp_path / 'model'}", f"--config.data.root={shapes}"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--config.data.group_by: " in line
+    assert "--config.data.split.group_by: " in line
     assert "groups images by the regular expression" in line
-    assert cli.main([*argv, r"--config.data.group_by=(\d+)"]) == 0
+    assert cli.main([*argv, r"--config.data.split.group_by=(\d+)"]) == 0
 
 
 def test_folder_with_checkpoints_is_a_workdir(workdir):

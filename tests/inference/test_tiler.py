@@ -48,8 +48,8 @@ def four_band_run(shapes, tiny_options, tmp_path_factory, make_run):
         "--config.data.mean=0.5,0.5,0.5,0.5",
         "--config.data.std=0.2,0.2,0.2,0.2",
         "--config.data.class_names=water,land,cloud",
-        "--config.data.mask_values=0,1,2",
-        "--config.data.encoding=ids",
+        "--config.data.labels.mask_values=0,1,2",
+        "--config.data.labels.encoding=ids",
     ]
     config = load_config(f"folder:root={shapes}", options)
     config.data.palette = ((0, 0, 255), (0, 200, 0), (255, 255, 255))

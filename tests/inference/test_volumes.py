@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 import fcnjax
 from fcnjax import cli, data
@@ -46,7 +47,7 @@ def of_slices(shapes, tiny_options, tmp_path_factory, make_run):
         options = [*tiny_options, "--config.data.channels=L"]
         options += ["--config.data.mean=0.5", "--config.data.std=0.25"]
         config, _ = data.resolve(load_config(f"folder:root={shapes}", options))
-        config.data.update(settings)
+        set_data(config, settings)
         return make_run(tmp_path_factory.mktemp("runs") / name, config)
 
     return make

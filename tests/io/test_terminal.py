@@ -10,4 +10,4 @@ def test_an_output_that_takes_no_more_is_said_once_and_ends_nothing(capsys):
                 print("step 1", file=stream, flush=True)
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "No space left on device; the training goes on" in err
+    assert "No space left on device; training continues" in err

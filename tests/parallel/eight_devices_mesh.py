@@ -16,8 +16,10 @@ from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import AXES, image_sharding, make_mesh, process_shard, state_shardings
+from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.loop import device_batches, fresh_state, train
+from fcnjax.training.initialize import new_state
+from fcnjax.training.loop import train
 from fcnjax.training.state import state_shapes
 from fcnjax.training.step import make_train_step
 
@@ -73,7 +75,7 @@ def moved(step):
 
 
 def started(config):
-    return fresh_state(build_model(config), make_optimizer(config), config, make_mesh(config))
+    return new_state(build_model(config), make_optimizer(config), config, make_mesh(config))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +191,7 @@ def test_a_run_goes_on_over_another_mesh(config, tmp_path):
     )
     for folder in ("moved", "whole"):
         checkpoints = Checkpoints(tmp_path / folder, read_only=True)
-        assert checkpoints.newest_whole() == 4
+        assert checkpoints.newest_intact() == 4
         checkpoints.close()
 
 

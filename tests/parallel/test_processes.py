@@ -28,7 +28,8 @@ OPTIONS = (
     "--config.optim.warmup_steps=2",
     "--config.eval.bucket=16",
     "--config.eval.batch_size=4",
-    "--config.data.eval_fraction=0.3",  # three images: not a multiple of any number of processes
+    # Three images: not a multiple of any number of processes.
+    "--config.data.split.eval_fraction=0.3",
     "--config.data.check=false",
 )
 

@@ -105,7 +105,7 @@ def test_it_evaluates_the_same_where_the_images_are(published, workdir, shapes, 
     for more, words in (
         ([], "names no images to score; give their folder"),
         (["--config.data.mean=0,0,0"], "unknown argument '--config.data.mean=0,0,0'"),
-        (["--config.data.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
+        (["--config.data.labels.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
         (["--step=20"], "holds step 10 alone; valid: best, 10"),
     ):
         assert cli.main([*argv, *more]) == 2
@@ -166,11 +166,11 @@ def test_the_metric_that_chose_the_best_is_among_the_figures(workdir, tmp_path, 
 
 
 def test_figures_of_another_step_are_left_out(workdir, tmp_path):
-    said = []
-    publish(workdir, tmp_path / "out", "latest", log=said.append)
+    lines = []
+    publish(workdir, tmp_path / "out", "latest", log=lines.append)
     assert not (tmp_path / "out" / "metrics.json").exists()
-    assert len(said) == 1
-    assert "is of step 10, and this is 20; `fcnjax evaluate" in said[0]
+    assert len(lines) == 1
+    assert "is of step 10, but this is 20; `fcnjax evaluate" in lines[0]
     text = (tmp_path / "out" / "README.md").read_text()
     assert "model-index" not in text
     assert "license" not in text

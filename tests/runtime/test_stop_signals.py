@@ -8,6 +8,7 @@ import time
 import pytest
 
 from fcnjax import cli
+from fcnjax.cli import command_line
 from fcnjax.runtime import stop_signals
 
 
@@ -105,7 +106,7 @@ def test_a_fault_of_the_machine_is_one_line(monkeypatch, capsys, error, words):
     def fail():
         raise error
 
-    monkeypatch.setattr(cli, "discard", lambda stream: None)
+    monkeypatch.setattr(command_line, "discard", lambda stream: None)
     assert run(monkeypatch, fail) == 2
     err = capsys.readouterr().err
     assert words in err

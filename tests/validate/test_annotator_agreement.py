@@ -34,8 +34,8 @@ def agree(folder, *words):
             "data",
             "agree",
             str(folder),
-            "--config.data.mask_values=0,1",
-            "--config.data.ignore_values=255",
+            "--config.data.labels.mask_values=0,1",
+            "--config.data.labels.ignore_values=255",
             *words,
         ]
     )

@@ -10,7 +10,7 @@ COMMANDS = {
         "fcnjax.cli.data.agree",
         "score one annotator's masks against another's",
     ),
-    "build": ("fcnjax.cli.data.build", "decode a set once, for config.data.cache=disk"),
+    "build": ("fcnjax.cli.data.build", "decode a set once, for config.data.loading.cache=disk"),
     "list": ("fcnjax.cli.data.get:samples", "the sample sets that can be fetched"),
     "fetch": ("fcnjax.cli.data.get:fetch_sample", "fetch one of them"),
     "prepare": ("fcnjax.cli.data.get:prepare_tfds", "download a set for config.data.source=tfds"),

@@ -11,7 +11,7 @@ from fcnjax.data import open_source, resolve
 from fcnjax.data.settings import check_settings
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_json
-from fcnjax.validate.annotator_agreement import AGREEMENT_FILE, agreement, check_agree
+from fcnjax.validate.annotator_agreement import AGREEMENT_FILE, agreement, check_metrics
 
 
 def main(argv: list[str]) -> int:
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
     others = [word for word in words if word.startswith("--other.")]
     overrides = [word for word in words if word not in others]
     config, notes = resolve(load_given(args.what, overrides, "fcnjax data agree"))
-    check_agree(config)
+    check_metrics(config)
     other = _of_other(config, others)
     for note in notes:
         print(note)
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     print(metrics.format_table(scores))
     if args.out is not None:
         content = {
-            "split": config.data.eval_split,
+            "split": config.data.split.eval,
             "other": others,
             "class_names": tuple(config.data.class_names),
             "metrics": metrics.flat(scores),

@@ -3,11 +3,11 @@
 import argparse
 
 from fcnjax.config import load_given
-from fcnjax.data import open_plain, resolve
-from fcnjax.data.converted import converted
+from fcnjax.data import open_stored, resolve
+from fcnjax.data.converted_source import convert_source
 from fcnjax.data.layout import PARTS
-from fcnjax.data.loading.cache import build, folder_of
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.cache import build_cache, cache_folder
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.runtime.packages import to_stderr
 
 
@@ -20,8 +20,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="fcnjax data build",
         description="Decode every example of a data set once, into ArrayRecord files in the cache "
-        "folder; a run with --config.data.cache=disk reads those. Stopped, it goes on where it "
-        "was. --config.SECTION.KEY=VALUE changes a key.",
+        "folder; a run with --config.data.loading.cache=disk reads those. Stopped, it goes on "
+        "where it was. --config.SECTION.KEY=VALUE changes a key.",
         epilog="example: fcnjax data build driving_cityscapes --config.data.root=/data/cityscapes",
         allow_abbrev=False,
     )
@@ -36,9 +36,9 @@ def main(argv: list[str]) -> int:
     for note in notes:
         print(note)
     for part in PARTS:
-        source = converted(open_plain(config, part), config.data)
-        folder = folder_of(config, part, source)
-        shards = build(source, folder, verify=args.verify, skip=skips(config.data))
+        source = convert_source(open_stored(config, part), config.data)
+        folder = cache_folder(config, part, source)
+        shards = build_cache(source, folder, verify=args.verify, skip=skips_unreadable(config.data))
         size = sum(path.stat().st_size for path in folder.iterdir())
         print(f"{part}: {len(shards)} examples, {size / 1e6:.1f} MB in {folder}")
         for error in shards.failed:

@@ -6,9 +6,9 @@ from rich.console import Console
 
 from fcnjax.config import load_given
 from fcnjax.validate.check import check
-from fcnjax.validate.findings import ERROR, counted, tell
+from fcnjax.validate.findings import ERROR, count_by_severity, print_findings
 from fcnjax.validate.page import write_page
-from fcnjax.validate.terminal import table
+from fcnjax.validate.terminal import class_table
 
 
 def main(argv: list[str]) -> int:
@@ -30,12 +30,13 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--out", metavar="DIR", help="where a page with pictures goes, index.html")
     args, overrides = parser.parse_known_args(argv)
-    checked = check(load_given(args.what, overrides, "fcnjax data check"), show=True)
+    result = check(load_given(args.what, overrides, "fcnjax data check"), show_progress=True)
     console = Console(highlight=False)
-    if checked.resolved:
-        console.print(table(checked.tallies, checked.config.data.class_names))
-    tell(checked.findings, console)
-    console.print(f"{args.what}: {counted(checked.findings)}", soft_wrap=True, markup=False)
+    if result.is_resolved:
+        console.print(class_table(result.statistics, result.config.data.class_names))
+    print_findings(result.findings, console)
+    summary = count_by_severity(result.findings)
+    console.print(f"{args.what}: {summary}", soft_wrap=True, markup=False)
     if args.out:
-        console.print(f"{write_page(args.out, args.what, checked)}", soft_wrap=True, markup=False)
-    return int(any(finding.severity == ERROR for finding in checked.findings))
+        console.print(f"{write_page(args.out, args.what, result)}", soft_wrap=True, markup=False)
+    return int(any(finding.severity == ERROR for finding in result.findings))

@@ -71,8 +71,10 @@ def augmented(config: ConfigDict, count: int) -> tuple[np.ndarray, np.ndarray]:
         `[N, h, w]`.
     """
     config = config.copy_and_resolve_references()
-    config.data.cache = None  # the host crops, as it does for a set that is not on the device
-    config.data.workers = 0  # one batch: they would take longer to start than to read
+    config.data.loading.cache = (
+        None  # the host crops, as it does for a set that is not on the device
+    )
+    config.data.loading.workers = 0  # one batch: they would take longer to start than to read
     config.train.batch_size = count
     batches = pipeline.train_batches(open_source(config, "train"), config, 0)
     with contextlib.closing(batches):

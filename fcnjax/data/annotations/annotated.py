@@ -134,7 +134,7 @@ class AnnotatedSource:
         self._pages = data.pages
         self._classes = NamedClasses(data)
         self._ignored = ignored_roles(data)
-        self._rule = data.mask_exif
+        self._rule = data.labels.mask_exif
         rows = range(len(self._index.names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
 
@@ -209,8 +209,8 @@ class AnnotatedSource:
 
 
 def ignored_roles(data: ConfigDict) -> frozenset[str]:
-    """The roles whose regions are ignored, by `config.data.crowd` and `.boxes`."""
-    treated = {CROWD: data.crowd, BOX: data.boxes}
+    """The roles whose regions are ignored, by `config.data.coco.crowd` and `.boxes`."""
+    treated = {CROWD: data.coco.crowd, BOX: data.coco.boxes}
     return frozenset(role for role, how in treated.items() if how != OBJECT)
 
 

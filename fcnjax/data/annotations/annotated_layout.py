@@ -19,7 +19,7 @@ from fcnjax.data.annotations.annotated import (
 from fcnjax.data.annotations.annotation_files import FilesThere, annotations_file
 from fcnjax.data.labels.named import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import inside
@@ -62,7 +62,7 @@ def annotated_layout(summary: str, parse: Parser, example: str, usual: Sequence[
         first = f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"
         return [first, *notes, *_unused_splits(data, indices)]
 
-    return Layout(summary, resolve, open_part, divides=True)
+    return Layout(summary, resolve, open_part, can_split=True)
 
 
 def _usual(root: Path, patterns: Sequence[str]) -> str:
@@ -75,7 +75,7 @@ def _usual(root: Path, patterns: Sequence[str]) -> str:
 
 def _files(data: ConfigDict, part: str, example: str) -> tuple[Path, Path]:
     """The annotations and the folder of images of `train` or `eval`."""
-    split = data[f"{part}_split"]
+    split = data.split[part]
     folder = Path(data.root) / data.images.replace("{split}", split)
     if not folder.is_dir() and data.images != "images":
         raise UserError(f"{folder}: no such folder; config.data.images names it")
@@ -93,26 +93,25 @@ def _rows(data: ConfigDict, index: Index) -> dict[str, list[int]] | None:
     if _has_splits(data, index):
         refuse_folds(data, "by chance, and the annotations have the split of each image")
         return {
-            part: [row for row in rows if index.splits[row] == data[f"{part}_split"]]
-            for part in PARTS
+            part: [row for row in rows if index.splits[row] == data.split[part]] for part in PARTS
         }
     return hold_out(rows, data, index.names)
 
 
 def _has_splits(data: ConfigDict, index: Index) -> bool:
-    wanted = {data[f"{part}_split"] for part in PARTS}
-    return data.split_by != "fraction" and wanted <= set(index.splits)
+    wanted = {data.split[part] for part in PARTS}
+    return data.split.by != "fraction" and wanted <= set(index.splits)
 
 
 def _unused_splits(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
     return [
         f"{file}: the images have the splits {', '.join(sorted(set(index.splits)))}, and are held "
-        "out by chance; config.data.train_split and .eval_split name two of them to be used"
+        "out by chance; config.data.split.train and .split.eval name two of them to be used"
         for file, index in indices.items()
         if len(set(index.splits)) > 1
         and not _has_splits(data, index)
         and "{split}" not in data.annotations
-        and data.split_by != "fraction"
+        and data.split.by != "fraction"
     ]
 
 
@@ -132,7 +131,7 @@ def _name_classes(data: ConfigDict, indices: Iterable[Index]) -> None:
 
 
 def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
-    """Fills in `config.data.crowd`; notes on what is left out or treated specially, by class."""
+    """Fills in `config.data.coco.crowd`; notes, by class, on what is left out."""
     roles: Counter = Counter()
     for file, index in indices.items():
         found = Counter((r.role, r.category) for regions in index.regions for r in regions)
@@ -143,10 +142,10 @@ def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
     if crowds:
         notes.append(_treat_crowds(data, crowds, sum(roles.values())))
     if boxes := _of(roles, BOX):
-        how = "are filled" if data.boxes == OBJECT else "are ignored"
-        other = "ignore ignores" if data.boxes == OBJECT else "object fills"
+        how = "are filled" if data.coco.boxes == OBJECT else "are ignored"
+        other = "ignore ignores" if data.coco.boxes == OBJECT else "object fills"
         notes.append(
-            f"boxes without a shape ({_counted(boxes)}) {how}; config.data.boxes={other} them"
+            f"boxes without a shape ({_counted(boxes)}) {how}; config.data.coco.boxes={other} them"
         )
     for file, index in indices.items():
         reasons = dict.fromkeys(reason for reason, _ in index.left_out)
@@ -169,10 +168,10 @@ def _without_shapes(file: Path, index: Index) -> list[str]:
 
 def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index) -> None:
     """Raises UserError where a file has annotations, and no shape to learn from."""
-    if roles and data.boxes != OBJECT and all(role == BOX for role, _ in roles):
+    if roles and data.coco.boxes != OBJECT and all(role == BOX for role, _ in roles):
         raise UserError(
             f"{file}: has boxes only, and no shape to learn from; each annotation needs a shape, "
-            "or config.data.boxes=object fills the boxes"
+            "or config.data.coco.boxes=object fills the boxes"
         )
     if index.left_out and not roles:
         reasons = ", ".join(dict.fromkeys(reason for reason, _ in index.left_out))
@@ -182,27 +181,29 @@ def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index
 
 def _refuse_undecided(data: ConfigDict, index: Index, file: Path) -> None:
     """Raises UserError where another set was trained on, which did not decide about crowds."""
-    if data.crowd is None and any(r.role == CROWD for regions in index.regions for r in regions):
+    if data.coco.crowd is None and any(
+        r.role == CROWD for regions in index.regions for r in regions
+    ):
         raise UserError(
-            f"config.data.crowd: {file} has annotations with iscrowd=1; valid: ignore, as COCO "
-            "means crowds, or object, where they are masks that were painted"
+            f"config.data.coco.crowd: {file} has annotations with iscrowd=1; valid: ignore, as "
+            "COCO means crowds, or object, where they are masks that were painted"
         )
 
 
 def _treat_crowds(data: ConfigDict, crowds: Counter, total: int) -> str:
     share = crowds.total() / total
     text = f"annotations with iscrowd=1 ({_counted(crowds)}) are "
-    if data.crowd is None:
-        data.crowd = OBJECT if share > MOST_CROWDS else "ignore"
-        text += "labels" if data.crowd == OBJECT else "ignored, as COCO means crowds"
-        text += f", as they are {share:.0%} of all" if data.crowd == OBJECT else ""
+    if data.coco.crowd is None:
+        data.coco.crowd = OBJECT if share > MOST_CROWDS else "ignore"
+        text += "labels" if data.coco.crowd == OBJECT else "ignored, as COCO means crowds"
+        text += f", as they are {share:.0%} of all" if data.coco.crowd == OBJECT else ""
     else:
-        text += "labels" if data.crowd == OBJECT else "ignored"
-    if data.crowd == OBJECT:
-        return f"{text}; config.data.crowd=ignore ignores them, as COCO means crowds"
+        text += "labels" if data.coco.crowd == OBJECT else "ignored"
+    if data.coco.crowd == OBJECT:
+        return f"{text}; config.data.coco.crowd=ignore ignores them, as COCO means crowds"
     return (
         f"{text}; where they are masks that were painted, as CVAT writes them, "
-        "config.data.crowd=object makes them labels"
+        "config.data.coco.crowd=object makes them labels"
     )
 
 
@@ -220,7 +221,7 @@ def _counted(counts: Counter) -> str:
 
 
 def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[str]:
-    """Refuses an image that is not there; with `config.data.on_error=skip` counts them instead."""
+    """Refuses missing images; `config.data.loading.on_error=skip` counts them instead."""
     there, missing = FilesThere(), []
     found: dict[Path, str] = {}
     for name in index.names:
@@ -233,7 +234,7 @@ def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[s
         found[path] = name
     if not missing:
         return []
-    if not skips(data) or not found:
+    if not skips_unreadable(data) or not found:
         more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
         raise UserError(f"{file}: no such file: {missing[0]}{more}")
     return [f"{file}: {len(missing)} of {len(index.names)} images are missing, as {missing[0]}"]

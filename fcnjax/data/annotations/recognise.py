@@ -77,10 +77,10 @@ def _recognise(file: Path, root: Path) -> tuple[str, Settings] | None:
         return "Roboflow's list of mask values", {
             "source": "folder",
             **place,
-            **({"eval_split": "valid"} if below else {}),
+            **({"split.eval": "valid"} if below else {}),
         }
     if file.name == "_annotations.coco.json" and below:
-        settings = {"source": "coco", "images": "{split}", "eval_split": "valid"}
+        settings = {"source": "coco", "images": "{split}", "split.eval": "valid"}
         return "Roboflow's COCO export", {**settings, "annotations": f"{{split}}/{file.name}"}
     try:
         with file.open("rb") as opened:

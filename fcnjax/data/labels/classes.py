@@ -21,14 +21,14 @@ from fcnjax.data.labels.mask_set import MOST_IN_MASK, MaskSet, evenly, listed, n
 from fcnjax.data.labels.masks import ENCODINGS, values_of
 from fcnjax.data.labels.named_values import values_by_file
 from fcnjax.data.labels.whole_numbers import NO_DATA
-from fcnjax.data.loading.skipping import readable, skips
+from fcnjax.data.loading.skipping import filter_readable, skips_unreadable
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
 
 __all__ = ["MOST_IN_MASK", "evenly", "find_classes", "listed"]
 
-DECLARE = "declare the stored values in class order, as --config.data.mask_values=0,255"
+DECLARE = "declare the stored values in class order, as --config.data.labels.mask_values=0,255"
 
 
 def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
@@ -45,25 +45,25 @@ def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
         UserError: The masks are none, or of classes that cannot be told by looking.
     """
     masks = masks if isinstance(masks, MaskSet) else MaskSet(masks)
-    if skips(data) and len(masks):
-        files = readable(evenly(masks.files), lambda mask: _read(mask, masks))
+    if skips_unreadable(data) and len(masks):
+        files = filter_readable(evenly(masks.files), lambda mask: _read(mask, masks))
         masks = MaskSet(files, masks.images)
-    if data.encoding is None:
-        data.encoding = encoding_of(masks)
-    choose(ENCODINGS, data.encoding, "config.data.encoding")
-    if data.encoding == "rgb":
+    if data.labels.encoding is None:
+        data.labels.encoding = encoding_of(masks)
+    choose(ENCODINGS, data.labels.encoding, "config.data.labels.encoding")
+    if data.labels.encoding == "rgb":
         note = find_colours(data, masks, _label_map(data, masks))
-    elif data.encoding == "onehot":
+    elif data.labels.encoding == "onehot":
         note = find_channels(data, masks)
-    elif data.encoding == "instances":
+    elif data.labels.encoding == "instances":
         note = _two_values(data)
     else:
         note = _find_values(data, masks)
-    count = len(data.mask_values)
+    count = len(data.labels.mask_values)
     if not data.class_names:
-        data.class_names = _default_names(data.mask_values)
-    if not data.palette and data.encoding == "ids" and len(masks):
-        data.palette = palette_of(masks.files, data.mask_values) or ()
+        data.class_names = _default_names(data.labels.mask_values)
+    if not data.palette and data.labels.encoding == "ids" and len(masks):
+        data.palette = palette_of(masks.files, data.labels.mask_values) or ()
     if not data.palette:
         data.palette = default_palette(count)
     return note
@@ -108,23 +108,26 @@ def _label_map(data: ConfigDict, masks: MaskSet) -> LabelMap | None:
 
 
 def _find_values(data: ConfigDict, masks: MaskSet) -> str:
-    if data.mask_values:
+    if data.labels.mask_values:
         return ""
     looked = look_at_masks(masks)
     found = dict(looked.found)
     note = f"; masks hold {listed(sorted(found))}"
-    if void := looked.nodata - {*data.ignore_values}:
+    if void := looked.nodata - {*data.labels.ignore_values}:
         note += f", of which {listed(sorted(void))} is the files' value for no data, and ignored"
-    left = {v: path for v, path in found.items() if v not in {*data.ignore_values, *void}}
+    left = {v: path for v, path in found.items() if v not in {*data.labels.ignore_values, *void}}
     _refuse_none_beside(left, void & found.keys(), data)
     used, words = values_by_file(data, left, masks, _label_map)
-    data.mask_values = used or _values(left, found, data)
-    data.ignore_values = (*data.ignore_values, *sorted(void - {*data.mask_values}))
-    note += f": {len(data.mask_values)} classes"
-    if unseen := [value for value in data.mask_values if value not in found]:
+    data.labels.mask_values = used or _values(left, found, data)
+    data.labels.ignore_values = (
+        *data.labels.ignore_values,
+        *sorted(void - {*data.labels.mask_values}),
+    )
+    note += f": {len(data.labels.mask_values)} classes"
+    if unseen := [value for value in data.labels.mask_values if value not in found]:
         note += f" ({listed(unseen)} seen in no mask)"
     if not used:
-        note += names_of_values(data.class_names, data.mask_values)
+        note += names_of_values(data.class_names, data.labels.mask_values)
     return note + words
 
 
@@ -158,7 +161,7 @@ def _values(
 
 
 def _two_values(data: ConfigDict) -> str:
-    data.mask_values = data.mask_values or (0, 1)
+    data.labels.mask_values = data.labels.mask_values or (0, 1)
     return "; masks hold numbers of objects: any is the foreground"
 
 
@@ -190,7 +193,7 @@ def look_at_masks(masks: MaskSet) -> Looked:
             raise UserError(
                 f"{path}: has {len(values)} distinct values, as a photograph, a mask saved as "
                 f"JPEG or the numbers of instances have, not a mask of classes; {DECLARE}, "
-                "or --config.data.encoding=instances"
+                "or --config.data.labels.encoding=instances"
             )
         for value in values:
             found.setdefault(value, path)
@@ -210,7 +213,7 @@ def values_of_classes(found: Mapping[int, Path], ignore: int) -> tuple[int, ...]
     if values and values[0] < 0:
         raise UserError(
             f"{found[values[0]]}: has the value {values[0]}, which is no class id; "
-            f"--config.data.ignore_values={values[0]} ignores it"
+            f"--config.data.labels.ignore_values={values[0]} ignores it"
         )
     if len(values) == 2 and values[0] == 0:
         return tuple(values)

@@ -33,7 +33,7 @@ def find_colours(data: ConfigDict, masks: MaskSet, label_map: LabelMap | None) -
     note = ""
     if label_map is not None and not label_map.has_colours:
         label_map = None
-    if not data.mask_colours:
+    if not data.labels.mask_colours:
         found = look_at_colours(masks)
         note = f"; masks hold {len(found)} colours"
         if label_map is not None:
@@ -42,11 +42,13 @@ def find_colours(data: ConfigDict, masks: MaskSet, label_map: LabelMap | None) -
         elif data.class_names:
             raise _names_without_colours(data, found)
         else:
-            data.mask_colours = tuple(sorted(found))
+            data.labels.mask_colours = tuple(sorted(found))
             note += ": a class each"
-    if not data.mask_values:
-        data.mask_values = tuple(range(len(data.mask_colours)))
-    colours = [tuple(data.mask_colours[values_of(entry)[0]]) for entry in data.mask_values]
+    if not data.labels.mask_values:
+        data.labels.mask_values = tuple(range(len(data.labels.mask_colours)))
+    colours = [
+        tuple(data.labels.mask_colours[values_of(entry)[0]]) for entry in data.labels.mask_values
+    ]
     if not data.class_names:
         data.class_names = _names(colours, label_map)
     if not data.palette:
@@ -61,7 +63,7 @@ def _take_colours(data: ConfigDict, found: dict[RGB, Path], label_map: LabelMap)
         if colour not in colours.values():
             raise UserError(
                 f"{path}: has the colour {colour}, which {label_map.path} does not list; give all "
-                "colours in class order, as --config.data.mask_colours='((0,0,0),(128,0,0))'"
+                "colours in class order, as --config.data.labels.mask_colours='((0,0,0),(128,0,0))'"
             )
     for name in data.class_names:
         if name not in colours:
@@ -72,10 +74,10 @@ def _take_colours(data: ConfigDict, found: dict[RGB, Path], label_map: LabelMap)
             ignoring = shlex.quote(f'(("{name}",""),)')
             raise UserError(
                 f"config.data.class_names: leaves out {name!r} of {label_map.path}, and masks have "
-                f"its colour; name it too, and --config.data.label_map={ignoring} ignores it"
+                f"its colour; name it too, and --config.data.labels.label_map={ignoring} ignores it"
             )
     data.class_names = tuple(names)
-    data.mask_colours = tuple(colours[name] for name in names)
+    data.labels.mask_colours = tuple(colours[name] for name in names)
 
 
 def _names_without_colours(data: ConfigDict, found: dict[RGB, Path]) -> UserError:
@@ -83,7 +85,7 @@ def _names_without_colours(data: ConfigDict, found: dict[RGB, Path]) -> UserErro
     return UserError(
         f"config.data.class_names: the masks hold {len(found)} colours, and names alone do not say "
         f"which is which; give the colours in the order of the {len(data.class_names)} names, as "
-        f"--config.data.mask_colours='({example},...)', or a file labelmap.txt with lines "
+        f"--config.data.labels.mask_colours='({example},...)', or a file labelmap.txt with lines "
         f"name:r,g,b:: in {data.root}"
     )
 
@@ -108,7 +110,7 @@ def look_at_colours(masks: MaskSet) -> dict[RGB, Path]:
             raise UserError(
                 f"{path}: has {len(colours)} distinct colours, as a photograph, or a mask that was "
                 "resized or saved as JPEG, has, not a mask of classes; declare the colours in "
-                "class order, as --config.data.mask_colours='((0,0,0),(128,0,0))'"
+                "class order, as --config.data.labels.mask_colours='((0,0,0),(128,0,0))'"
             )
         for colour in colours.tolist():
             found.setdefault(tuple(colour), path)

@@ -50,7 +50,7 @@ def turn_with_image(label: np.ndarray, image: File, mask: File, rule: str) -> np
         label: `[H, W]`, turned by the mask's own orientation if it has one.
         image: The image file.
         mask: The mask file.
-        rule: `config.data.mask_exif`.
+        rule: `config.data.labels.mask_exif`.
     """
     size, orientation = read_orientation(image)
     if orientation == UPRIGHT or _own_orientation(mask) != UPRIGHT:
@@ -69,7 +69,7 @@ def _warn_once(folder: str, image: str) -> None:
     to_stderr(
         f"warning: {image}: has an EXIF orientation that its mask lacks, and their sizes do not "
         "tell whether the mask is of the stored pixels or of the turned picture; assumed: stored; "
-        "--config.data.mask_exif=stored or turned decides"
+        "--config.data.labels.mask_exif=stored or turned decides"
     )
 
 
@@ -114,7 +114,7 @@ def _size_and_orientation(mask: File, size: Size) -> tuple[Size, int]:
 
 
 def resolve_mask_exif(data: ConfigDict, pairs: Sequence[tuple[File, File]]) -> list[str]:
-    """Fills in `config.data.mask_exif` where images have an orientation that their masks lack.
+    """Fill in `config.data.labels.mask_exif` where masks lack the orientation of their images.
 
     Returns:
         Lines on what was found or assumed.
@@ -122,14 +122,14 @@ def resolve_mask_exif(data: ConfigDict, pairs: Sequence[tuple[File, File]]) -> l
     Raises:
         UserError: The key has another value than those of `MASK_EXIF`.
     """
-    choose(MASK_EXIF, data.mask_exif, "config.data.mask_exif")
-    if data.mask_exif != "auto":
+    choose(MASK_EXIF, data.labels.mask_exif, "config.data.labels.mask_exif")
+    if data.labels.mask_exif != "auto":
         return []
     turned = find_turned(pairs)
     if not turned:
         return []
     rule, line = assume(turned)
-    data.mask_exif = rule
+    data.labels.mask_exif = rule
     return [f"{data.root or data.name}: {line}"]
 
 
@@ -155,6 +155,6 @@ def assume(turned: Sequence[Turned]) -> tuple[str, str]:
     if unclear:
         line += (
             f"; the sizes of {len(unclear)} do not tell, as of {unclear[0]}: their masks are "
-            f"assumed to be of {of[rule]}; --config.data.mask_exif=stored or turned decides"
+            f"assumed to be of {of[rule]}; --config.data.labels.mask_exif=stored or turned decides"
         )
     return rule, line

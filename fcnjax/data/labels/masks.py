@@ -14,12 +14,13 @@ from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.readers.row_blocks import map_rows, row_blocks
 from fcnjax.errors import UserError, choose
 
-# Name: its meaning. Each reads a file as whole numbers `[H, W]`, which `config.data.mask_values`
+# Name: its meaning. Each reads a file as whole numbers `[H, W]`, which
+# `config.data.labels.mask_values`
 # then says the classes of.
 ENCODINGS = MappingProxyType(
     {
         "ids": "class ids, grey levels such as 0 and 255, or palette indices",
-        "rgb": "a colour a class: config.data.mask_colours; the value is its place there",
+        "rgb": "a colour a class: config.data.labels.mask_colours; the value is its place there",
         "onehot": "a channel a class, in a .npy file [H, W, K] or [K, H, W]; the value is the "
         "channel, and K where none is set",
         "instances": "a number an object, 0 for none; the value is 1 for any object",
@@ -52,10 +53,10 @@ class LabelReader:
 
 
 def _reader(data: ConfigDict) -> Callable[[Path, Size], np.ndarray]:
-    encoding = data.encoding or "ids"
-    choose(ENCODINGS, encoding, "config.data.encoding")
+    encoding = data.labels.encoding or "ids"
+    choose(ENCODINGS, encoding, "config.data.labels.encoding")
     if encoding == "rgb":
-        return ColourTable(data.mask_colours).read
+        return ColourTable(data.labels.mask_colours).read
     if encoding == "onehot":
         return _Channels(data)
     if encoding == "instances":
@@ -78,7 +79,7 @@ class _Objects:
     """Reads numbers of objects as 1."""
 
     def __init__(self, data: ConfigDict):
-        self._ignored = tuple(data.ignore_values)
+        self._ignored = tuple(data.labels.ignore_values)
 
     def __call__(self, path: Path, size: Size) -> np.ndarray:
         values, nodata = read_ids(path, size)
@@ -87,7 +88,7 @@ class _Objects:
 
 def declared_values(data: ConfigDict) -> frozenset[int]:
     """The stored values of all classes."""
-    return frozenset(value for entry in data.mask_values for value in values_of(entry))
+    return frozenset(value for entry in data.labels.mask_values for value in values_of(entry))
 
 
 def without_nodata(values: np.ndarray, nodata: float | None, declared: Iterable[int]) -> np.ndarray:
@@ -120,7 +121,7 @@ def _is_object(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.
     if negative.any():
         raise UserError(
             f"{name}: has the value {int(numbers[negative][0])}, and objects are numbered from 1; "
-            "config.data.ignore_values ignores a number"
+            "config.data.labels.ignore_values ignores a number"
         )
     return np.where(void, np.int32(NO_DATA), (numbers > 0).astype(np.int32))
 
@@ -133,9 +134,9 @@ class ClassTable:
     """
 
     def __init__(self, data: ConfigDict):
-        self._values = [values_of(entry) for entry in data.mask_values]
+        self._values = [values_of(entry) for entry in data.labels.mask_values]
         self._ignore = data.ignore_label
-        self._ignored = {self._ignore, *data.ignore_values}
+        self._ignored = {self._ignore, *data.labels.ignore_values}
         every = [value for values in self._values for value in values]
         self._low = min([*every, *self._ignored, 0])
         size = max([*every, *self._ignored, 255]) + 1 - self._low
@@ -175,7 +176,7 @@ class ClassTable:
             valid += f", and {', '.join(map(str, ignored))} for what is ignored"
         return UserError(
             f"{name}: has the value {value}, which is no class; valid, by "
-            f"config.data.mask_values: {valid}"
+            f"config.data.labels.mask_values: {valid}"
         )
 
 
@@ -191,8 +192,8 @@ class ColourTable:
         self._codes = np.asarray([_code(np.asarray(colour)) for colour in colours], np.int64)
         if not len(self._codes):
             raise UserError(
-                "config.data.mask_colours: is empty; an RGB triple for each stored class, as "
-                "((0,0,0),(128,0,0))"
+                "config.data.labels.mask_colours: is empty; an RGB triple for each stored class, "
+                "as ((0,0,0),(128,0,0))"
             )
         self._order = np.argsort(self._codes)
 
@@ -222,8 +223,8 @@ class ColourTable:
             )
             raise UserError(
                 f"{path}: has the colour {colour}, in {count} pixels, "
-                "which config.data.mask_colours does not list; a mask that was resized, or saved "
-                "as JPEG, has such"
+                "which config.data.labels.mask_colours does not list; a mask that was resized, "
+                "or saved as JPEG, has such"
             )
         return self._order[near].astype(np.int32)
 
@@ -237,7 +238,7 @@ class _Channels:
     """Reads the set channel of each pixel; refuses pixels of none, unless the config says."""
 
     def __init__(self, data: ConfigDict):
-        self._known = declared_values(data) | {*data.ignore_values}
+        self._known = declared_values(data) | {*data.labels.ignore_values}
 
     def __call__(self, path: Path, size: Size) -> np.ndarray:
         channels = read_onehot(path, size)
@@ -257,8 +258,8 @@ def unset_channels(share: float, count: int) -> str:
     channels = ",".join(map(str, range(count)))
     return (
         f"{share:.2%} of the pixels are in none of the channels; give "
-        f"--config.data.mask_values={count},{channels} to make them a class, the background, or "
-        f"--config.data.ignore_values={count} to ignore them"
+        f"--config.data.labels.mask_values={count},{channels} to make them a class, the "
+        f"background, or --config.data.labels.ignore_values={count} to ignore them"
     )
 
 

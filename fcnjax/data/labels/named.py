@@ -1,7 +1,9 @@
 """Classes that annotations give by name and not as a number.
 
-A name's stored value, in `config.data.mask_values`, is its place in `config.data.mask_names`:
-`config.data.label_map` then renames and merges these classes as any others, and a name is the same
+A name's stored value, in `config.data.labels.mask_values`, is its place in
+`config.data.labels.mask_names`:
+`config.data.labels.label_map` then renames and merges these classes as any others, and a name is
+the same
 class in another file.
 """
 
@@ -12,7 +14,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.class_names import BACKGROUND, check_names, class_name
 from fcnjax.data.labels.masks import values_of
-from fcnjax.data.layout import fill_in
+from fcnjax.data.layout import set_defaults
 from fcnjax.errors import UserError, unknown
 
 
@@ -27,8 +29,8 @@ def name_classes(data: ConfigDict, found: Iterable[str], known: bool = False) ->
     Raises:
         UserError: There is no class beside the background, or the config names one that is not.
     """
-    if data.mask_values:
-        fill_in(data, {})
+    if data.labels.mask_values:
+        set_defaults(data, {})
         return
     names = dict.fromkeys([BACKGROUND, *map(class_name, found)])
     check_names(names, data.annotations or data.root)
@@ -41,8 +43,8 @@ def name_classes(data: ConfigDict, found: Iterable[str], known: bool = False) ->
     if not chosen:
         where = data.annotations or data.root
         raise UserError(f"{where}: has no class beside the background")
-    data.class_names = data.mask_names = (BACKGROUND, *chosen)
-    fill_in(data, {"mask_values": tuple(range(len(data.class_names)))})
+    data.class_names = data.labels.mask_names = (BACKGROUND, *chosen)
+    set_defaults(data, {"labels.mask_values": tuple(range(len(data.class_names)))})
 
 
 class NamedClasses:
@@ -55,13 +57,13 @@ class NamedClasses:
 
     def __init__(self, data: ConfigDict):
         self.ignore = data.ignore_label
-        self.dtype = np.uint8 if len(data.mask_values) <= 255 else np.int32
+        self.dtype = np.uint8 if len(data.labels.mask_values) <= 255 else np.int32
         # A model's classes may be from another source: then they are known by their own names.
         self._ids = {name: label for label, name in enumerate(data.class_names)}
-        labels = dict.fromkeys(data.ignore_values, data.ignore_label)
-        for label, entry in enumerate(data.mask_values):
+        labels = dict.fromkeys(data.labels.ignore_values, data.ignore_label)
+        for label, entry in enumerate(data.labels.mask_values):
             labels.update(dict.fromkeys(values_of(entry), label))
-        for value, name in enumerate(data.mask_names):
+        for value, name in enumerate(data.labels.mask_names):
             self._ids[name] = labels.get(value)
 
     def get(self, name: str) -> int | None:

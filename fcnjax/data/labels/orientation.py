@@ -4,7 +4,7 @@ Images are turned as their EXIF orientation says. A mask often has no such tag, 
 are possible: it was drawn on the stored pixels, by a tool that ignores the tag, and has to be
 turned with its image; or it was drawn on the turned picture, and is right as it is. After a quarter
 turn the sizes tell the two apart. After half a turn, after a mirror, and of a square image, they do
-not: `config.data.mask_exif` decides.
+not: `config.data.labels.mask_exif` decides.
 """
 
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from fcnjax.errors import choose
 
 Size = tuple[int, int]  # height and width
 UPRIGHT = 1
-# config.data.mask_exif, where sizes do not tell.
+# config.data.labels.mask_exif, where sizes do not tell.
 MASK_EXIF = MappingProxyType(
     {
         "auto": "as the quarter-turned images of the set show; stored where there are none",
@@ -60,7 +60,7 @@ def mask_orientation(
     Raises:
         UserError: An unknown rule.
     """
-    choose(MASK_EXIF, rule, "config.data.mask_exif")
+    choose(MASK_EXIF, rule, "config.data.labels.mask_exif")
     evidence = drawn_on(image_orientation, stored_size, mask_size)
     return UPRIGHT if (evidence or rule) == "turned" else image_orientation
 

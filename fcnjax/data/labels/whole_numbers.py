@@ -14,7 +14,7 @@ _REASONS = ("and a mask has whole numbers", f"and those of a mask are below {_MO
 
 
 def is_listable(nodata: float | None) -> bool:
-    """Return whether a file's value for no data can stand in `config.data.ignore_values`."""
+    """Return whether a file's value for no data can stand in `config.data.labels.ignore_values`."""
     return nodata is not None and 0 <= nodata < 2**16 and float(nodata).is_integer()
 
 

@@ -22,8 +22,8 @@ from fcnjax.data.records import (
     check_split,
     choose_column,
     first_line,
-    no_expression,
     record_layout,
+    split_error,
 )
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import inside
@@ -203,7 +203,7 @@ def _open_parts(data: ConfigDict) -> dict[str, HfRecords]:
         try:
             pieces = _library().ReadInstruction.from_spec(split).to_absolute(lengths)
         except (ValueError, AssertionError) as error:
-            raise no_expression(data, part) from error
+            raise split_error(data, part) from error
         spans = [(piece.splitname, piece.from_, piece.to) for piece in pieces]
         used = {name: _only(splits[name], columns) for name, _, _ in spans}
         parts[part] = HfRecords(used, spans, data.name, split, columns, _folders(data))

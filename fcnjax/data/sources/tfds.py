@@ -21,8 +21,8 @@ from fcnjax.data.records import (
     check_split,
     choose_column,
     first_line,
-    no_expression,
     record_layout,
+    split_error,
 )
 from fcnjax.errors import UserError
 
@@ -31,7 +31,7 @@ KNOWN = MappingProxyType(
     {
         # The trimaps' README: 1 foreground, 2 background, 3 not classified, which is the border.
         "oxford_iiit_pet": {
-            "mask_values": (1, 2, 3),
+            "labels.mask_values": (1, 2, 3),
             "class_names": ("foreground", "background", "border"),
         },
     }
@@ -161,7 +161,7 @@ def _open_parts(data: ConfigDict) -> dict[str, TfdsRecords]:
         try:
             parts[part] = TfdsRecords(builder, split, images, masks)
         except ValueError as error:
-            raise no_expression(data, part) from error
+            raise split_error(data, part) from error
     return parts
 
 
@@ -174,8 +174,8 @@ def _known_classes(data: ConfigDict) -> Mapping[str, Any]:
     names = tuple(feature.names)
     # The library's stand-ins for names that there are not.
     if names == tuple(map(str, range(count))):
-        return {"mask_values": tuple(range(count))}
-    return {"mask_values": tuple(range(count)), "class_names": names}
+        return {"labels.mask_values": tuple(range(count))}
+    return {"labels.mask_values": tuple(range(count)), "class_names": names}
 
 
 def prepare(name: str, folder: Path | None = None) -> Path:

@@ -13,7 +13,7 @@ from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose
 
-SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split_by
+SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split.by
 SHOWN = 3  # names listed in an error
 IMAGE_ENDS = tuple(sorted(IMAGE_SUFFIXES))
 MASK_ENDS = (*IMAGE_ENDS, ".npy")
@@ -24,7 +24,7 @@ def divide(
     image_ends: Sequence[str] = IMAGE_ENDS,
     mask_ends: Sequence[str] = MASK_ENDS,
 ) -> dict[str, list[Pair]]:
-    """The pairs of `train` and `eval`, by `config.data.split_by`.
+    """The pairs of `train` and `eval`, by `config.data.split.by`.
 
     Args:
         data: `config.data`.
@@ -36,13 +36,13 @@ def divide(
     """
     root = Path(data.root)
     kind = kind_of(data)
-    choose(dict.fromkeys(SPLIT_BY), kind, "config.data.split_by")
+    choose(dict.fromkeys(SPLIT_BY), kind, "config.data.split.by")
     if kind != "fraction":
-        refuse_folds(data, f"by chance, and config.data.split_by is {kind}; give fraction")
+        refuse_folds(data, f"by chance, and config.data.split.by is {kind}; give fraction")
     if kind == "folder":
         pairs = {}
         for part in PARTS:
-            folders = _split_folders(data, data[f"{part}_split"])
+            folders = _split_folders(data, data.split[part])
             pairs[part] = pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
     elif kind == "list":
         pairs = _by_list(data, image_ends, mask_ends)
@@ -53,12 +53,12 @@ def divide(
         pairs = hold_out(every, data, names)
     for part, found in pairs.items():
         if not found:
-            raise UserError(f"{root}: the split {data[f'{part}_split']!r} has no image")
+            raise UserError(f"{root}: the split {data.split[part]!r} has no image")
     return pairs
 
 
 def kind_of(data: ConfigDict) -> str:
-    """`config.data.split_by`; where that is `auto`, what is there: lists, folders, or neither.
+    """`config.data.split.by`; where that is `auto`, what is there: lists, folders, or neither.
 
     Raises:
         UserError: `config.data.root` is no folder.
@@ -69,9 +69,9 @@ def kind_of(data: ConfigDict) -> str:
             f"config.data.root: {data.root!r} is not a folder; give one that holds "
             f"{data.images!r} and {data.masks!r}"
         )
-    if data.split_by != "auto":
-        return data.split_by
-    splits = [data[f"{part}_split"] for part in PARTS]
+    if data.split.by != "auto":
+        return data.split.by
+    splits = [data.split[part] for part in PARTS]
     # One of two is a slip to be told of, not a reason to split at random.
     if any((root / f"{split}.txt").is_file() for split in splits):
         return "list"
@@ -109,9 +109,9 @@ def _by_list(
     images, masks = _index(*folders, data.mask_suffix, image_ends, mask_ends)
     found = {}
     for part in PARTS:
-        file = Path(data.root) / f"{data[f'{part}_split']}.txt"
+        file = Path(data.root) / f"{data.split[part]}.txt"
         if not file.is_file():
-            raise UserError(f"{file}: no such list; config.data.{part}_split names it")
+            raise UserError(f"{file}: no such list; config.data.split.{part} names it")
         found[part] = []
         for number, line in read_names(file):
             name = same_name(line)

@@ -84,30 +84,34 @@ def hold_out(
 ) -> dict[str, list[T]]:
     """Divides items into `train` and `eval`, always alike for a seed, one or more on each side.
 
-    With `config.data.folds` they are divided into so many parts, of which `config.data.fold` is
-    held out; the parts do not overlap and hold all. With `config.data.group_by`, items of whose
+    With `config.data.split.folds` they are divided into so many parts, of which
+    `config.data.split.fold` is
+    held out; the parts do not overlap and hold all. With `config.data.split.group_by`, items of
+    whose
     names it finds the same are on one side.
 
     Args:
         items: Two or more.
-        data: `config.data`, for `eval_fraction`, `split_seed`, `folds`, `fold` and `group_by`.
+        data: `config.data`, for `split.eval_fraction`, `.seed`, `.folds`, `.fold` and `.group_by`.
         names: The name of each item, which groups go by; None where items have none.
 
     Raises:
         UserError: A key is out of range, there are too few items or groups, or a name without one.
     """
-    if not 0 < data.eval_fraction < 1:
-        raise UserError(f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1")
+    if not 0 < data.split.eval_fraction < 1:
+        raise UserError(
+            f"config.data.split.eval_fraction: {data.split.eval_fraction} is not between 0 and 1"
+        )
     if len(items) < 2:
         raise UserError(f"{data.root}: {len(items)} image cannot be split; give two or more")
     groups = _groups(len(items), data, names)
     count = int(groups.max()) + 1
-    order = np.random.default_rng(data.split_seed).permutation(count)
-    if data.folds:
+    order = np.random.default_rng(data.split.seed).permutation(count)
+    if data.split.folds:
         _check_folds(data, count)
-        held_out = set(order[data.fold :: data.folds].tolist())
+        held_out = set(order[data.split.fold :: data.split.folds].tolist())
     else:
-        held = min(max(round(count * data.eval_fraction), 1), count - 1)
+        held = min(max(round(count * data.split.eval_fraction), 1), count - 1)
         held_out = set(order[:held].tolist())
     of_eval = [group in held_out for group in groups.tolist()]
     return {
@@ -117,8 +121,8 @@ def hold_out(
 
 
 def refuse_folds(data: ConfigDict, why: str) -> None:
-    """Raises UserError where `config.data.folds` or `.group_by` would be of no effect."""
-    for key in ("folds", "group_by"):
+    """Raises UserError where `config.data.split.folds` or `.group_by` would be of no effect."""
+    for key in ("split.folds", "split.group_by"):
         if data[key]:
             raise UserError(
                 f"config.data.{key}: {data[key]!r} is for images that are divided {why}"
@@ -126,36 +130,40 @@ def refuse_folds(data: ConfigDict, why: str) -> None:
 
 
 def _check_folds(data: ConfigDict, count: int) -> None:
-    if not 2 <= data.folds <= count:
-        what = "groups" if data.group_by else "images"
+    if not 2 <= data.split.folds <= count:
+        what = "groups" if data.split.group_by else "images"
         raise UserError(
-            f"config.data.folds: {data.folds} is not in 2..{count}, the {what} there are"
+            f"config.data.split.folds: {data.split.folds} is not in 2..{count}, the {what} there "
+            "are"
         )
-    if not 0 <= data.fold < data.folds:
+    if not 0 <= data.split.fold < data.split.folds:
         raise UserError(
-            f"config.data.fold: {data.fold} is not in 0..{data.folds - 1} (config.data.folds)"
+            f"config.data.split.fold: {data.split.fold} is not in 0..{data.split.folds - 1} "
+            "(config.data.split.folds)"
         )
 
 
 def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.ndarray:
     """The group of each item, int `[count]`: itself alone where nothing groups."""
-    if not data.group_by:
+    if not data.split.group_by:
         return np.arange(count)
-    key = "config.data.group_by"
+    key = "config.data.split.group_by"
     if names is None:
         raise UserError(f"{key}: the source {data.source} has no names to group by; valid: ''")
     try:
-        pattern = re.compile(data.group_by)
+        pattern = re.compile(data.split.group_by)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"{key}: {data.group_by!r} is no regular expression: {error}") from None
+        raise UserError(
+            f"{key}: {data.split.group_by!r} is no regular expression: {error}"
+        ) from None
     found: dict[str, int] = {}
     groups = []
     for name in names:
         match = pattern.search(name)
         if match is None:
-            raise UserError(f"{key}: {data.group_by!r} finds nothing in {name}")
+            raise UserError(f"{key}: {data.split.group_by!r} finds nothing in {name}")
         # The first part in parentheses, or all that is found.
         groups.append(found.setdefault(match[min(pattern.groups, 1)] or "", len(found)))
     if len(found) < 2:
-        raise UserError(f"{key}: {data.group_by!r} finds {next(iter(found))!r} in all names")
+        raise UserError(f"{key}: {data.split.group_by!r} finds {next(iter(found))!r} in all names")
     return np.asarray(groups)

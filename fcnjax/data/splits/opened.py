@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.data.layout import PARTS
-from fcnjax.data.loading.skipping import LEAST_FAILED, skips
+from fcnjax.data.loading.skipping import MIN_FAILED, skips_unreadable
 from fcnjax.data.source import StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.matching import Match, find_keys, match
@@ -15,7 +15,7 @@ from fcnjax.data.splits.selected import Selected
 from fcnjax.data.splits.stored_split import StoredExample, StoredSet, listed
 from fcnjax.errors import UserError
 
-UNDIVIDED = {"folds": 0, "group_by": ""}
+UNDIVIDED = {"split.folds": 0, "split.group_by": ""}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def reopen(
         stored: The split.
         parts: Those that are read.
         may_miss: Whether examples may be missing, which then cannot be read, even where
-            `config.data.on_error` does not allow it.
+            `config.data.loading.on_error` does not allow it.
 
     Raises:
         UserError: The set cannot be opened, or an example is missing.
@@ -66,7 +66,8 @@ def reopen(
         raise UserError(
             f"{config.data.root or stored.root}: {len(found.missing)} of the {len(wanted)} "
             f"examples of the run's split are not there any more: {listed(found.missing)}; put "
-            "them back, leave them out by --config.data.on_error=skip (config.data.skip_most is "
+            "them back, leave them out by --config.data.loading.on_error=skip "
+            "(config.data.loading.skip_most is "
             "the most), or start a new run in another workdir"
         )
     if found.moved_rows and not may_miss:
@@ -100,7 +101,8 @@ def reopen(
 def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
     """Return whether so many missing examples may be skipped, as unreadable ones are."""
     return not missing or (
-        skips(data) and (missing < LEAST_FAILED or missing <= data.skip_most * count)
+        skips_unreadable(data)
+        and (missing < MIN_FAILED or missing <= data.loading.skip_most * count)
     )
 
 
@@ -136,7 +138,7 @@ def _open_all(
     first, error = 0, None
     for changes in _divisions(config):
         other = config.copy_and_resolve_references()
-        other.data.update(changes)
+        other.data.update_from_flattened_dict(changes)
         try:
             opened = [SOURCES[config.data.source].open(other, part) for part in PARTS]
             more = [example for source in opened for example in source.examples()]
@@ -155,10 +157,10 @@ def _open_all(
 
 def _divisions(config: ConfigDict) -> Iterator[dict[str, Any]]:
     yield {}
-    if SOURCES[config.data.source].divides:
+    if SOURCES[config.data.source].can_split:
         yield UNDIVIDED
         for kind in ("fraction", "list", "folder", "blocks", "windows"):
-            yield {**UNDIVIDED, "split_by": kind}
+            yield {**UNDIVIDED, "split.by": kind}
 
 
 def new_images_line(opened: OpenedSet, consequence: str) -> list[str]:

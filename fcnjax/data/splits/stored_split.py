@@ -52,10 +52,10 @@ class StoredExample(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredSet:
-    """A set of images of a run, its own or one of `config.data.mix`, and how it is divided.
+    """A set of images of a run, its own or one of `config.data.sampling.mix`, and its split.
 
     Attributes:
-        spec: Of `config.data.mix`; "" is the run's own set.
+        spec: Of `config.data.sampling.mix`; "" is the run's own set.
         data: Its resolved `config.data`.
         limit: Bytes of each file that were hashed; larger files in pieces.
         from_start: Whether this is what the run began with; else it was stored later, and what the

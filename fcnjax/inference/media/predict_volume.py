@@ -34,9 +34,9 @@ VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
 def predict_volume(
     predictor: Predictor, item: InputItem, out: Path, show_progress: bool
 ) -> ItemResult:
-    """Predict the slices of a NIfTI file or a DICOM series along `config.data.axis`.
+    """Predict the slices of a NIfTI file or a DICOM series along `config.data.nifti.axis`.
 
-    Slices are read as in training, from the volume in `config.data.orientation`. Each requested
+    Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each requested
     output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine and units
     of the stored volume. `components` is one file, whose images are the slices of the reoriented
     volume, numbered from 0.
@@ -61,7 +61,7 @@ def predict_volume(
         path = out / f"{item.id}{OUTPUTS['components'].suffix}"
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     data = predictor.model.config.data
-    reading, orientation = SliceReading(data), data.orientation
+    reading, orientation = SliceReading(data), data.nifti.orientation
     try:
         header = load_header(Path(item.source))
         turn = reading.turn(Path(item.source))

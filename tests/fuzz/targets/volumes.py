@@ -21,6 +21,7 @@ from tests.fuzz import dicom
 from tests.fuzz.mutations import BYTES, FLOATS, INTEGERS
 from tests.fuzz.read_set import set_reader
 from tests.fuzz.target import Mutate, Target
+from tests.helpers.data_keys import set_data
 
 SHAPE = (5, 6, 7)
 # Fields by place: of NIfTI-1, then of NIfTI-2.
@@ -134,7 +135,7 @@ def _predict(source: Path) -> None:
 
 def _predictor() -> Any:
     config = default_config()
-    config.data.update(channels="L", axis=2)
+    set_data(config, channels="L", axis=2)
     model = SimpleNamespace(config=config, class_names=("a", "b"), mask_dtype=np.uint8)
     request = Request((), outputs=("mask", "confidence"))
     return SimpleNamespace(model=model, request=request)

@@ -305,7 +305,7 @@ def _window(
     from rasterio.windows import Window as Part
 
     row, column, height, width = window
-    refuse_large(f"{path}, a window (config.data.window)", height, width, pixel_bytes)
+    refuse_large(f"{path}, a window (config.data.geotiff.window)", height, width, pixel_bytes)
     inside = 0 <= row < row + height <= raster.height and 0 <= column < column + width
     if not inside or column + width > raster.width:
         raise UserError(

@@ -75,8 +75,8 @@ def check_orientation(orientation: str | None) -> None:
     found = sorted(pair for letter in orientation for pair in _OPPOSITES if letter in pair)
     if len(orientation) != 3 or found != sorted(_OPPOSITES):
         raise UserError(
-            f"config.data.orientation: {orientation!r} is not one letter each of R or L, A or P, "
-            "and S or I, as RAS"
+            f"config.data.nifti.orientation: {orientation!r} is not one letter each of R or L, A "
+            "or P, and S or I, as RAS"
         )
 
 
@@ -118,7 +118,7 @@ def turn_to(orientation: str | None, volume: Any, name: str) -> Turn:
         raise UserError(
             f"{name}: lies obliquely, {degrees:.0f} degrees off the axes of the body, so that its "
             f"nearest orientation ({own}) is not clear; it has to be {orientation}, by "
-            "config.data.orientation"
+            "config.data.nifti.orientation"
         )
     turn = orientations.ornt_transform(
         orientations.axcodes2ornt(own), orientations.axcodes2ornt(orientation)

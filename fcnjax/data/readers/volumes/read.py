@@ -59,14 +59,14 @@ class SliceReading:
 
     def __init__(self, data: ConfigDict):
         self.axis = _axis(data)
-        check_orientation(data.orientation)
-        self._orientation = data.orientation
+        check_orientation(data.nifti.orientation)
+        self._orientation = data.nifti.orientation
         self._pixel_type = _pixel_type(data)
         self._window = _intensity(data)
         self._channels = _channels(data)
 
     def turn(self, path: Path) -> Turn:
-        """The turn that brings a volume to `config.data.orientation`.
+        """The turn that brings a volume to `config.data.nifti.orientation`.
 
         Raises:
             UserError: As `load_header`, and `turn_to`.
@@ -101,9 +101,9 @@ class SliceReading:
 
 
 def _axis(data: ConfigDict) -> int:
-    if data.axis not in (0, 1, 2):
-        raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
-    return data.axis
+    if data.nifti.axis not in (0, 1, 2):
+        raise UserError(f"config.data.nifti.axis: {data.nifti.axis} is not 0, 1 or 2")
+    return data.nifti.axis
 
 
 def _pixel_type(data: ConfigDict) -> str:
@@ -112,7 +112,7 @@ def _pixel_type(data: ConfigDict) -> str:
     if pixel_type not in ("uint8", "uint16"):
         raise UserError(
             f"config.data.pixel_type: slices of volumes are uint8 or uint16, and not {pixel_type}: "
-            "config.data.intensity becomes all values of the type"
+            "config.data.nifti.intensity becomes all values of the type"
         )
     return pixel_type
 
@@ -124,12 +124,12 @@ def _turn(path: Path, stamp: tuple[int, int], orientation: str | None) -> Turn:
 
 
 def _intensity(data: ConfigDict) -> tuple[float, float] | None:
-    window = tuple(data.intensity)
+    window = tuple(data.nifti.intensity)
     if not window:
         return None
     numbers = all(isinstance(value, int | float) for value in window)
     if len(window) != 2 or not numbers or window[0] >= window[1]:
-        raise UserError(f"config.data.intensity: {window} is not a low and a higher number")
+        raise UserError(f"config.data.nifti.intensity: {window} is not a low and a higher number")
     return window
 
 

@@ -3,11 +3,12 @@
 `config.data.annotations` and `.images` may have `{split}` in them, as
 `annotations/instances_{split}2017.json` and `{split}2017`, or, as Roboflow exports it,
 `{split}/_annotations.coco.json` and `{split}`. An annotations file without it holds all images, and
-a part is held out by `config.data.eval_fraction`. Class 0 is the background, then come the
+a part is held out by `config.data.split.eval_fraction`. Class 0 is the background, then come the
 categories by their id, or those that `config.data.class_names` names; others are background.
 
 The label is drawn when it is read, smaller objects over larger ones. Annotations with `iscrowd` and
-boxes without a shape are treated as `config.data.crowd` and `.boxes` say, and lie below the others.
+boxes without a shape are treated as `config.data.coco.crowd` and `.boxes` say, and lie below the
+others.
 The file's areas are not used.
 """
 

@@ -6,7 +6,7 @@ Class 0 is the background, then come the labels of the task in their order.
 
 Shapes are drawn by their `z_order`, and as they follow in the file. Points, polylines, cuboids and
 skeletons have no area: they are counted and left out. The images of a project are divided by their
-subsets where these are those of `config.data.train_split` and `.eval_split`.
+subsets where these are those of `config.data.split.train` and `.split.eval`.
 """
 
 import functools

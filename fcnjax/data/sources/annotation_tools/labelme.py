@@ -5,7 +5,7 @@ drawn in their order, later ones over earlier ones, as LabelMe itself exports th
 (`fcnjax.data.sources.annotation_tools.labelme_shapes`). What has the label `__ignore__` is ignored;
 `_background_`, and what no shape covers, is class 0. The other classes are those that
 `config.data.class_names` names, or all labels found, sorted. Splits are lists of names, as
-`train.txt`, or a part is held out by `config.data.eval_fraction`.
+`train.txt`, or a part is held out by `config.data.split.eval_fraction`.
 
 The files lie in `config.data.root`, or in the folder `config.data.annotations` of it, and in
 subfolders; a list names those by their path. Images lie
@@ -28,7 +28,7 @@ from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.labels.named import NamedClasses, name_classes
 from fcnjax.data.labels.orientation import upright
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.readers.image_file import Encoded, File
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (
@@ -73,7 +73,7 @@ class LabelmeSource:
         self._files = list(files)
         self._root = Path(data.root)
         self._images = self._root / data.images
-        self._rule = data.mask_exif
+        self._rule = data.labels.mask_exif
         self._channels = data.channels
         self._pages = data.pages
         self._classes = NamedClasses(data)
@@ -189,7 +189,7 @@ def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path)
 
 
 def find_files(data: ConfigDict) -> dict[str, list[Path]]:
-    """The files of `train` and `eval`, by `config.data.split_by`: `list` or `fraction`.
+    """The files of `train` and `eval`, by `config.data.split.by`: `list` or `fraction`.
 
     Raises:
         UserError: There are none, or a list is missing or names a stranger.
@@ -199,12 +199,12 @@ def find_files(data: ConfigDict) -> dict[str, list[Path]]:
     files = files_below(folder, (".json",)) or files_below(folder, (".xml",))
     if not files:
         raise UserError(f"{folder}: has no LabelMe file; valid: NAME.json or NAME.xml")
-    lists = {part: root / f"{data[f'{part}_split']}.txt" for part in PARTS}
+    lists = {part: root / f"{data.split[part]}.txt" for part in PARTS}
     # One of two is a slip to be told of, not a reason to split at random.
     kinds = {"auto": any(map(Path.is_file, lists.values())), "list": True, "fraction": False}
-    if not choose(kinds, data.split_by, "config.data.split_by"):
+    if not choose(kinds, data.split.by, "config.data.split.by"):
         return hold_out(files, data, [path.relative_to(folder).as_posix() for path in files])
-    refuse_folds(data, "by chance, and here are lists; give config.data.split_by=fraction")
+    refuse_folds(data, "by chance, and here are lists; give config.data.split.by=fraction")
     names = {path: path.relative_to(folder) for path in files}
     by_name = {
         name.as_posix(): path
@@ -233,7 +233,7 @@ def _resolve(config: ConfigDict) -> list[str]:
             content = read_annotation(path)
             _image_beside(path, content, Path(data.root), Path(data.root) / data.images)
         except UserError as error:
-            if not skips(data):
+            if not skips_unreadable(data):
                 raise
             skipped.append(str(error))
             continue
@@ -286,5 +286,5 @@ LAYOUT = Layout(
     "a folder of LabelMe's JSON or XML files, with the images beside or in them",
     _resolve,
     lambda config, part: LabelmeSource(find_files(config.data)[part], config.data),
-    divides=True,
+    can_split=True,
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.layout import Layout, fill_in
+from fcnjax.data.layout import Layout, set_defaults
 from fcnjax.data.source import Source
 from fcnjax.data.sources.samples import colin27, landsat8, nuclei, stare
 from fcnjax.data.sources.samples.debian import download_deb
@@ -111,12 +111,12 @@ def layout(name: str) -> Layout:
         places = {"root": str(fetch(name)), "images": "images", "masks": masks}
         inside.data.update(places)
         # Where the package has no split of its own and the layout makes one.
-        if inside.data.split_by == "auto":
-            inside.data.split_by = "blocks"
+        if inside.data.split.by == "auto":
+            inside.data.split.by = "blocks"
         return inside
 
     def resolve(config: ConfigDict) -> list[str]:
-        fill_in(config.data, sample.fixed)
+        set_defaults(config.data, sample.fixed)
         return sample.inner.resolve(there(config))
 
     def open_part(config: ConfigDict, part: str) -> Source:

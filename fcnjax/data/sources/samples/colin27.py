@@ -89,10 +89,10 @@ SAMPLE = Sample(
     inner=LAYOUT,
     fixed={
         "class_names": ("background", *REGIONS),
-        "mask_values": tuple(range(len(REGIONS) + 1)),
+        "labels.mask_values": tuple(range(len(REGIONS) + 1)),
         "palette": default_palette(len(REGIONS) + 1),
-        "encoding": "ids",
-        "mirror_pairs": tuple((f"{name}_L", f"{name}_R") for name in _BOTH_SIDES.split()),
+        "labels.encoding": "ids",
+        "labels.mirror_pairs": tuple((f"{name}_L", f"{name}_R") for name in _BOTH_SIDES.split()),
     },
     kind="deb",
 )

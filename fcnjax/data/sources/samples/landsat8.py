@@ -122,9 +122,9 @@ SAMPLE = Sample(
     inner=LAYOUT,
     fixed={
         "class_names": ("clear", "cloud"),
-        "mask_values": (0, 1),
+        "labels.mask_values": (0, 1),
         "palette": ((30, 90, 160), (255, 255, 255)),
-        "encoding": "ids",
+        "labels.encoding": "ids",
     },
     check=_check,
 )

@@ -42,9 +42,9 @@ HE = Sample(
     inner=SPLIT_FOLDERS,
     fixed={
         "class_names": ("background", "connective", "inflammatory", "neoplastic"),
-        "mask_values": (0, 1, 2, 3),
+        "labels.mask_values": (0, 1, 2, 3),
         "palette": ((0, 0, 0), (80, 220, 100), (255, 225, 25), (230, 40, 40)),
-        "encoding": "ids",
+        "labels.encoding": "ids",
     },
     kind="wheel",
 )
@@ -60,9 +60,9 @@ FLUORESCENCE = Sample(
     inner=SPLIT_FOLDERS,
     fixed={
         "class_names": ("background", "nucleus"),
-        "mask_values": (0, 1),
+        "labels.mask_values": (0, 1),
         "palette": ((0, 0, 0), (60, 230, 255)),
-        "encoding": "instances",
+        "labels.encoding": "instances",
     },
     kind="wheel",
     tag="cp311-cp311-manylinux_2_28_x86_64",

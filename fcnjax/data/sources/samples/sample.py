@@ -70,8 +70,8 @@ def pairs_layout(list_pairs: Callable[[Path, str], dict[str, list[Pair]]]) -> La
 
     def open_part(config: ConfigDict, part: str) -> Source:
         splits = list_pairs(Path(config.data.root), config.data.masks)
-        split = config.data[f"{part}_split"]
-        return PairSource(choose(splits, split, f"config.data.{part}_split"), config.data)
+        split = config.data.split[part]
+        return PairSource(choose(splits, split, f"config.data.split.{part}"), config.data)
 
     return Layout("", lambda config: [], open_part)
 

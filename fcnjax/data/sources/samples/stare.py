@@ -40,7 +40,7 @@ SAMPLE = Sample(
     masks=("labels-ah", "labels-vk"),
     fixed={
         "class_names": ("background", "vessel"),
-        "mask_values": (0, 255),
+        "labels.mask_values": (0, 255),
         "palette": ((0, 0, 0), (60, 230, 255)),  # seen well on an orange retina
     },
 )
