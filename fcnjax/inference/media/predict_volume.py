@@ -36,10 +36,10 @@ def predict_volume(
 ) -> ItemResult:
     """Predict the slices of a NIfTI file or a DICOM series along `config.data.nifti.axis`.
 
-    Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each requested
-    output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine and units
-    of the stored volume. `components` is one file, whose images are the slices of the reoriented
-    volume, numbered from 0.
+    Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each
+    requested output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine
+    and units of the stored volume. `components` is one file, whose images are the slices of the
+    reoriented volume, numbered from 0.
 
     Args:
         predictor: The predictor.

@@ -4,7 +4,6 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
-from fcnjax.inference.outputs.rasters import is_raster
 
 from fcnjax.data.readers.raster.bands import BandReader, place_of, read_header, read_stored
 from fcnjax.inference.inputs.raster_windows import is_raster
