@@ -16,8 +16,7 @@ from fcnjax.inference.items import InputItem, ItemResult, failed
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import coco_file
-from fcnjax.inference.outputs.image_outputs import OUTPUTS
-from fcnjax.inference.postprocess import confidence, entropy
+from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES
 from fcnjax.inference.request import Predictor
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.progress import ProgressBar
@@ -26,8 +25,7 @@ GZIP_LEVEL = 6
 # The function that makes a slice of each output.
 VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
     "mask": lambda prediction: prediction.mask,
-    "confidence": lambda prediction: confidence(prediction.probabilities, prediction.mask),
-    "entropy": lambda prediction: entropy(prediction.probabilities),
+    **SCORES,
 }
 
 
