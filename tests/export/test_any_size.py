@@ -30,8 +30,8 @@ def test_symbolic_sizes_equal_fixed_sizes(pair):
     exported = export.export(jax.jit(with_symbolic_sizes(program)))(like)
     for seed, size in enumerate(SHAPES):
         image = np.random.default_rng(seed).standard_normal((*size, 3), np.float32)
-        found = exported.call(image)["logits"]
+        actual = exported.call(image)["logits"]
         expected = model.apply(variables, image)["logits"]
-        assert found.shape == expected.shape
-        assert np.abs(found - expected).max() <= 1e-4 * np.std(expected)
+        assert actual.shape == expected.shape
+        assert np.abs(actual - expected).max() <= 1e-4 * np.std(expected)
     jax.clear_caches()

@@ -51,9 +51,9 @@ def test_any_batch_height_and_width_equals_the_model(model, program, batch, size
 def test_images_of_several_sizes_share_a_batch(model, program):
     images = noise(3, 40, 70, 3)
     out = program.call(images, np.asarray(SIZES, np.int32))
-    for image, found, (height, width) in zip(images, out["probabilities"], SIZES, strict=True):
+    for image, predicted, (height, width) in zip(images, out["probabilities"], SIZES, strict=True):
         expected = model(image[:height, :width]).probabilities
-        np.testing.assert_allclose(found[:height, :width], expected, atol=1e-5)
+        np.testing.assert_allclose(predicted[:height, :width], expected, atol=1e-5)
 
 
 def test_loaded_export_is_called_like_a_model(model, exported):
@@ -62,10 +62,10 @@ def test_loaded_export_is_called_like_a_model(model, exported):
     np.testing.assert_array_equal(loaded.palette, model.palette)
     image = noise(33, 65, 3)
     for options in ({}, {"probabilities": False}):
-        found, expected = loaded(image, **options), model(image, **options)
-        np.testing.assert_array_equal(found.mask, expected.mask)
-        assert found.mask.dtype == expected.mask.dtype
-    assert found.probabilities is None
+        predicted, expected = loaded(image, **options), model(image, **options)
+        np.testing.assert_array_equal(predicted.mask, expected.mask)
+        assert predicted.mask.dtype == expected.mask.dtype
+    assert predicted.probabilities is None
     with pytest.raises(UserError, match=r"image: has type float32.*exported for uint8.*--input"):
         loaded(image.astype(np.float32) / 255)
     with pytest.raises(UserError, match=r"image: has shape \(33, 65, 2\)"):
@@ -120,9 +120,9 @@ def test_float_pixels_and_bfloat16(workdir, model, tmp_path, monkeypatch, capsys
     loaded, image = fcnjax.load(tmp_path / "f"), noise(33, 65, 3)
     expected = model(image).probabilities
     for pixels in (image, image.astype(np.float32) / 255, image.astype(np.uint16)):
-        found = loaded(pixels).probabilities
-        np.testing.assert_allclose(found, expected, atol=0.05)
-    assert np.abs(found - expected).max() > 1e-5
+        predicted = loaded(pixels).probabilities
+        np.testing.assert_allclose(predicted, expected, atol=0.05)
+    assert np.abs(predicted - expected).max() > 1e-5
 
 
 def test_export_contains_no_paths_of_the_machine(exported, shapes):

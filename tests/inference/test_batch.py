@@ -23,15 +23,17 @@ def images():
 
 def test_batch_equals_single_predictions(model, images):
     together = model.batch(images)
-    for image, found in zip(images, together, strict=True):
+    for image, predicted in zip(images, together, strict=True):
         alone = model(image)
-        assert found.probabilities.dtype == np.float32
-        np.testing.assert_allclose(found.probabilities, alone.probabilities, atol=1e-5)
+        assert predicted.probabilities.dtype == np.float32
+        np.testing.assert_allclose(predicted.probabilities, alone.probabilities, atol=1e-5)
         gap = np.abs(np.diff(np.sort(alone.probabilities, -1)[..., -2:])[..., 0])
-        assert ((found.mask == alone.mask) | (gap < 1e-5)).all()
-    for found, mask_only in zip(together, model.batch(images, probabilities=False), strict=True):
+        assert ((predicted.mask == alone.mask) | (gap < 1e-5)).all()
+    for predicted, mask_only in zip(
+        together, model.batch(images, probabilities=False), strict=True
+    ):
         assert mask_only.probabilities is None
-        assert (found.mask == mask_only.mask).all()
+        assert (predicted.mask == mask_only.mask).all()
 
 
 def test_batches_compile_few_programs(model, images):
@@ -39,8 +41,10 @@ def test_batches_compile_few_programs(model, images):
     for count in (1, 2, 3, 4, 3, 2):
         rng = np.random.default_rng(count)
         sizes = rng.integers(17, 32, (count, 2))
-        found = model.batch([np.zeros((*size, 3), np.uint8) for size in sizes])
-        assert [prediction.mask.shape for prediction in found] == [tuple(size) for size in sizes]
+        predicted = model.batch([np.zeros((*size, 3), np.uint8) for size in sizes])
+        assert [prediction.mask.shape for prediction in predicted] == [
+            tuple(size) for size in sizes
+        ]
     assert model._predict._cache_size() <= before + 3
 
 

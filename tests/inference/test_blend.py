@@ -131,6 +131,6 @@ def test_pixels_and_tiles_without_data():
     valid[:, :5] = True
     blender.add(0, 0, valid, np.full((20, 20, 2), 0.5, np.float32))
     blender.add(0, 1, np.zeros((20, 20), bool), None)
-    found = np.concatenate([part.valid.copy() for part in blender.pop_finished(0)])
-    assert found[:, :5].all()
-    assert not found[:, 5:].any()
+    valid_rows = np.concatenate([part.valid.copy() for part in blender.pop_finished(0)])
+    assert valid_rows[:, :5].all()
+    assert not valid_rows[:, 5:].any()

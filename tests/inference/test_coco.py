@@ -30,10 +30,10 @@ def read_back(path):
     ]
 
 
-def check(mask, found):
+def check(mask, annotations):
     """Check that each region of each class occurs once with its exact pixels."""
     drawn = np.zeros_like(mask)
-    for category, area, (x, y, width, height), pixels in found:
+    for category, area, (x, y, width, height), pixels in annotations:
         rows, columns = np.nonzero(pixels)
         assert area == len(rows)
         assert (x, y) == (columns.min(), rows.min())
@@ -45,7 +45,7 @@ def check(mask, found):
     touching = np.ones((3, 3))
     for value in set(np.unique(mask)) - {0}:
         count = ndimage.label(mask == value, touching)[1]
-        assert count == sum(category == value for category, *_ in found)
+        assert count == sum(category == value for category, *_ in annotations)
 
 
 @pytest.mark.parametrize("coarse", [1, 2, 7])
@@ -93,7 +93,7 @@ def test_predicted_components_are_a_coco_dataset(workdir, shapes, tmp_path):
         ],
     )
     config, _ = data.resolve(config)
-    found = data.open_source(config, "train")[0]
-    assert found["name"] == "picture00"
+    example = data.open_source(config, "train")[0]
+    assert example["name"] == "picture00"
     assert len(config.data.class_names) == 3
-    np.testing.assert_array_equal(found["label"], mask)
+    np.testing.assert_array_equal(example["label"], mask)

@@ -57,11 +57,11 @@ def test_views_by_name():
 
 @pytest.mark.parametrize("view", ALL_TURNS)
 def test_mirrored_view_exchanges_paired_classes(view):
-    found = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
+    predicted = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
     size = np.asarray([[7, 5] if view.turns % 2 else [5, 7]], np.int32)
     canvas = tuple(size[0].tolist())
-    back = invert_view(found, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
-    plain = invert_view(found, np.asarray([[5, 7]], np.int32), size, view, canvas)
+    back = invert_view(predicted, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
+    plain = invert_view(predicted, np.asarray([[5, 7]], np.int32), size, view, canvas)
     np.testing.assert_array_equal(back, plain[..., [0, 2, 1]] if view.mirrored else plain)
 
 
@@ -80,22 +80,22 @@ def test_mean_of_views_by_hand(model, image):
     views = make_views(["hflip", "rot90"])
     expected = np.zeros((*image.shape[:2], 3))
     for view in views:
-        found = model(view.rotate_and_mirror(image)).probabilities
-        found = found[:, ::-1] if view.mirrored else found
-        expected += np.rot90(found, -view.turns) / len(views)
-    found = Ensemble([model], views)(image)
-    np.testing.assert_allclose(found.probabilities, expected, atol=2e-6)
-    np.testing.assert_array_equal(found.mask, found.probabilities.argmax(-1))
+        predicted = model(view.rotate_and_mirror(image)).probabilities
+        predicted = predicted[:, ::-1] if view.mirrored else predicted
+        expected += np.rot90(predicted, -view.turns) / len(views)
+    predicted = Ensemble([model], views)(image)
+    np.testing.assert_allclose(predicted.probabilities, expected, atol=2e-6)
+    np.testing.assert_array_equal(predicted.mask, predicted.probabilities.argmax(-1))
     # The prediction is equivariant.
     turned = Ensemble([model], views)(np.rot90(image))
-    np.testing.assert_allclose(turned.probabilities, np.rot90(found.probabilities), atol=2e-6)
+    np.testing.assert_allclose(turned.probabilities, np.rot90(predicted.probabilities), atol=2e-6)
 
 
 def test_ensemble_is_the_mean_of_its_models(model, workdir, image):
     other = fcnjax.load(workdir, 20)
-    found = Ensemble([model, other])(image)
+    predicted = Ensemble([model, other])(image)
     expected = (model(image).probabilities + other(image).probabilities) / 2
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(predicted.probabilities, expected, atol=1e-6)
     assert Ensemble([model, other])(image, probabilities=False).probabilities is None
 
 
@@ -121,8 +121,8 @@ def test_buckets_are_few_and_tight():
     sides = {bucket_canvas((side, 1), 64)[0] for side in range(1, 4097)}
     assert len(sides) == 8 + 4 + 4 + 4
     for side in (1, 64, 65, 511, 512, 513, 700, 1025, 3000):
-        (found, _) = bucket_canvas((side, 1), 64)
-        assert side <= found <= max(64 * -(-side // 64), side * 1.25)
+        (predicted, _) = bucket_canvas((side, 1), 64)
+        assert side <= predicted <= max(64 * -(-side // 64), side * 1.25)
 
 
 def test_many_sizes_compile_one_program_per_bucket(workdir):
@@ -150,9 +150,9 @@ def test_command_equals_the_python_api(workdir, image, tmp_path, capsys):
     read = {path.stem[6:]: path for path in (tmp_path / "out").iterdir()}
     assert set(read) == {"mask", "confidence", "entropy", "probabilities"}
     np.testing.assert_array_equal(np.asarray(Image.open(read["mask"])), expected.mask)
-    found = np.load(read["probabilities"])
-    np.testing.assert_allclose(found, expected.probabilities, atol=1e-6)
-    expected_confidence = np.take_along_axis(found, expected.mask[..., None].astype(int), -1)[
+    predicted = np.load(read["probabilities"])
+    np.testing.assert_allclose(predicted, expected.probabilities, atol=1e-6)
+    expected_confidence = np.take_along_axis(predicted, expected.mask[..., None].astype(int), -1)[
         ..., 0
     ]
     shown = np.asarray(Image.open(read["confidence"])) / 65535

@@ -184,12 +184,12 @@ def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
         argvs.append(["publish", f"--workdir={work / 'model'}", f"--out={work / 'again'}"])
         config = f"--config=folder:root={work / 'shapes'}"
         argvs.append(["train", config, f"--workdir={work / 'model'}"])
-        found, errors = run_watched(work, argvs)
+        report, errors = run_watched(work, argvs)
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
-    assert found["seen"] == []
-    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
+    assert report["seen"] == []
+    assert report["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
     lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
     assert len(lines) == 5
     assert all("names no images to score; give their folder" in line for line in lines[:4])

@@ -76,9 +76,9 @@ def test_folder_includes_videos_and_volumes(tmp_path):
         "scan.nii.gz": "scan.nii.gz",
         "scan.png": "scan",
     }
-    found = find_inputs([str(tmp_path)], "")
-    assert list(found.paths.values()) == list(expected)
-    listing = list_by_stem(found)
+    inputs = find_inputs([str(tmp_path)], "")
+    assert list(inputs.paths.values()) == list(expected)
+    listing = list_by_stem(inputs)
     assert list(listing.ids) == list(expected.values())
     assert listing.sources == [str(tmp_path / name) for name in expected]
     forms = [detect_media_type(source) for source in listing.sources]
@@ -98,18 +98,18 @@ def test_folder_includes_videos_and_volumes(tmp_path):
 
 
 def test_folder_includes_subfolders_but_no_hidden_files_and_outputs(tmp_path):
-    inputs = ("b.png", "p1/a.png", "p1/deep/b.JPG", "p1/x_mask.png")
+    kept = ("b.png", "p1/a.png", "p1/deep/b.JPG", "p1/x_mask.png")
     left_out = ("._b.png", ".thumbs/b.png", "__MACOSX/b.png", "@eaDir/b.png", "out/b_mask.png")
     outputs = ("b_mask.png", "b_overlay.png", "p1/deep/b_confidence.png", "b_disagreement.png")
-    for name in (*inputs, *left_out, *outputs):
+    for name in (*kept, *left_out, *outputs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "p1/loop").symlink_to(tmp_path)
-    found = find_inputs([str(tmp_path)], str(tmp_path / "out"))
-    assert list(found.paths.values()) == list(inputs)  # there is no image p1/x
-    (note,) = found.notes
+    inputs = find_inputs([str(tmp_path)], str(tmp_path / "out"))
+    assert list(inputs.paths.values()) == list(kept)  # there is no image p1/x
+    (note,) = inputs.notes
     assert note.endswith("prediction: b_disagreement.png, b_mask.png, b_overlay.png and 1 more")
-    listing = list_by_stem(found)
+    listing = list_by_stem(inputs)
     assert list(listing.ids) == ["b", "p1/a", "p1/deep/b", "p1/x_mask"]
     # Named files are included, unless this run writes them.
     files = [str(tmp_path / name) for name in ("b.png", "b_mask.png")]
@@ -286,8 +286,8 @@ def test_local_runner_predicts_a_list(images, workdir, tmp_path, capsys):
     assert cli.main([*argv, *files, f"--out={tmp_path / 'files'}"]) == 0
     for i, name in enumerate(("a", "b")):
         for ending in ("mask", "overlay"):
-            found = (tmp_path / "records" / "made" / f"{i}_{ending}.png").read_bytes()
-            assert found == (tmp_path / "files" / f"{name}_{ending}.png").read_bytes()
+            content = (tmp_path / "records" / "made" / f"{i}_{ending}.png").read_bytes()
+            assert content == (tmp_path / "files" / f"{name}_{ending}.png").read_bytes()
     capsys.readouterr()
     (tmp_path / "list.txt").write_text("photos/one/a.png\nphotos/none.png\n")
     assert cli.main([*argv, f"--list={tmp_path}/list.txt", f"--out={tmp_path / 'more'}"]) == 1

@@ -21,11 +21,11 @@ def test_class_is_predicted_from_its_threshold_on():
 
 
 def test_greatest_ratio_to_the_threshold_wins():
-    found = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2], [0.4, 0.35, 0.25])
-    assert apply_thresholds(found, {1: 0.4, 2: 0.2}).tolist() == [[2, 2, 2]]
-    assert apply_thresholds(found, {1: 0.3, 2: 0.3}).tolist() == [[1, 0, 1]]
+    probabilities = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2], [0.4, 0.35, 0.25])
+    assert apply_thresholds(probabilities, {1: 0.4, 2: 0.2}).tolist() == [[2, 2, 2]]
+    assert apply_thresholds(probabilities, {1: 0.3, 2: 0.3}).tolist() == [[1, 0, 1]]
     # No threshold is reached: the greatest ratio wins.
-    assert apply_thresholds(found, {0: 1, 1: 1, 2: 1}).tolist() == [[1, 0, 0]]
+    assert apply_thresholds(probabilities, {0: 1, 1: 1, 2: 1}).tolist() == [[1, 0, 0]]
 
 
 def test_threshold_of_half_equals_argmax_for_two_classes():
@@ -36,9 +36,9 @@ def test_threshold_of_half_equals_argmax_for_two_classes():
 
 
 def test_confidence_is_the_probability_of_the_predicted_class():
-    found = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2])
+    probabilities = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2])
     mask = np.asarray([[2, 0]], np.uint8)
-    np.testing.assert_allclose(confidence(found, mask), [[0.4, 0.6]])
+    np.testing.assert_allclose(confidence(probabilities, mask), [[0.4, 0.6]])
 
 
 def test_entropy_by_hand():

@@ -71,10 +71,10 @@ def descendants(pid):
             continue
         if fields[0] != "Z":
             parents[int(path.parent.name)] = int(fields[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family - {pid}
 
 
 def alive(pids):
@@ -114,14 +114,14 @@ def finish(process):
 
 def done_so_far(out):
     """Return the ids with a record, and their mask files."""
-    found = {}
+    masks = {}
     for path in (out / "manifest.parts").glob("*.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             record = json.loads(line)
             if "status" in record:
-                assert record["id"] not in found, "done twice"
-                found[record["id"]] = record["mask"]
-    return found
+                assert record["id"] not in masks, "recorded twice"
+                masks[record["id"]] = record["mask"]
+    return masks
 
 
 def read_manifest(out):
@@ -183,7 +183,7 @@ def kill_and_resume(start, argv, out, at):
     said = finish(process)
     assert len(workers) > 2
     until(lambda: not alive(workers), 30)
-    assert {mask: (out / mask).stat().st_mtime_ns for mask in times} == times, "done twice"
+    assert {mask: (out / mask).stat().st_mtime_ns for mask in times} == times, "predicted twice"
     return before, said
 
 
@@ -255,14 +255,14 @@ def options(**changes):
 
 def test_actor_takes_an_accelerator_if_available(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    for resources, actors, found in (
+    for resources, actors, expected in (
         ({"CPU": 8.0, "GPU": 4.0}, None, (4, {"num_gpus": 1})),
         ({"CPU": 8.0, "GPU": 4.0}, 2, (2, {"num_gpus": 1})),
         ({"CPU": 8.0, "TPU": 4.0}, None, (4, {"resources": {"TPU": 1}})),
         ({"CPU": 8.0}, None, (1, {"num_cpus": 1})),
         ({"CPU": 8.0}, 8, (8, {"num_cpus": 1})),
     ):
-        assert ray_runner._choose_actors(resources, options(actors=actors)) == found
+        assert ray_runner._choose_actors(resources, options(actors=actors)) == expected
     with pytest.raises(UserError, match="--actors=5: Ray sees 4 GPUs"):
         ray_runner._choose_actors({"CPU": 8.0, "GPU": 4.0}, options(actors=5))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")

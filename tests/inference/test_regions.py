@@ -36,9 +36,9 @@ def test_regions_are_8_connected():
 def test_no_small_region_remains(seed, classes):
     mask = np.random.default_rng(seed).integers(0, classes, (23, 31)).astype(np.uint8)
     min_size = 9
-    found = remove_small_regions(mask, min_size)
-    for value in np.unique(found):
-        labels, _ = ndimage.label(found == value, CONNECTIVITY)
+    cleaned = remove_small_regions(mask, min_size)
+    for value in np.unique(cleaned):
+        labels, _ = ndimage.label(cleaned == value, CONNECTIVITY)
         assert (np.bincount(labels.ravel())[1:] >= min_size).all()
 
 

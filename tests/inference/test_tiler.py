@@ -111,21 +111,21 @@ def test_tiled_image_equals_whole_image(workdir, image, tmp_path, capsys):
                 np.asarray(Image.open(each / f"wide_{name}")) for each in (tmp_path / "whole", out)
             )
             np.testing.assert_array_equal(*pair)
-        whole, found = (
+        whole, tiled = (
             np.load(each / "wide_probabilities.npy") for each in (tmp_path / "whole", out)
         )
-        np.testing.assert_allclose(found, whole, atol=1e-5)
+        np.testing.assert_allclose(tiled, whole, atol=1e-5)
         assert np.asarray(Image.open(out / "wide_disagreement.png")).max() <= 1
 
 
 def test_small_overlap_shows_as_disagreement(workdir, image, tmp_path):
     options = (f"--out={tmp_path}", "--tile=64x64", "--overlap=8")
     assert predict(image, f"--workdir={workdir}", *options) == 0
-    found = np.asarray(Image.open(tmp_path / "wide_disagreement.png"))
-    assert found.shape == (150, 171)
-    assert found.max() > 1
+    disagreement = np.asarray(Image.open(tmp_path / "wide_disagreement.png"))
+    assert disagreement.shape == (150, 171)
+    assert disagreement.max() > 1
     # A single tile cannot disagree.
-    assert found[:50, :50].max() == 0
+    assert disagreement[:50, :50].max() == 0
 
 
 def test_raster_outputs_keep_georeference_and_nodata(four_band_run, tmp_path, capsys):
@@ -135,15 +135,15 @@ def test_raster_outputs_keep_georeference_and_nodata(four_band_run, tmp_path, ca
     assert "283x310 pixels, 4 x 4 tiles of 128x128" in capsys.readouterr().out
     pixels, source = read(path)
     valid = (pixels != 0).any(0)
-    found = {}
+    layers = {}
     for name in ("mask", "probabilities", "confidence", "entropy", "disagreement"):
-        found[name], raster = read(tmp_path / "out" / f"land_{name}.tif")
+        layers[name], raster = read(tmp_path / "out" / f"land_{name}.tif")
         for key in ("crs", "transform", "height", "width"):
             assert raster[key] == source[key]
         assert raster["tiled"]
         assert raster["compress"] == "deflate"
         nodata = raster["nodata"]
-        void = np.isnan(found[name]) if np.isnan(nodata) else found[name] == nodata
+        void = np.isnan(layers[name]) if np.isnan(nodata) else layers[name] == nodata
         np.testing.assert_array_equal(void, np.broadcast_to(~valid, void.shape))
         assert raster["tags"]["classes"] == "0 water, 1 land, 2 cloud"
         if name == "mask":
@@ -156,10 +156,10 @@ def test_raster_outputs_keep_georeference_and_nodata(four_band_run, tmp_path, ca
     from fcnjax.inference import load
 
     whole = load(four_band_run)(np.moveaxis(pixels, 0, -1)).probabilities
-    probabilities = np.moveaxis(found["probabilities"], 0, -1)
+    probabilities = np.moveaxis(layers["probabilities"], 0, -1)
     np.testing.assert_allclose(probabilities[valid], whole[valid], atol=1e-5)
-    np.testing.assert_array_equal(found["mask"][0][valid], probabilities[valid].argmax(-1))
-    np.testing.assert_allclose(found["confidence"][0][valid], probabilities[valid].max(-1))
+    np.testing.assert_array_equal(layers["mask"][0][valid], probabilities[valid].argmax(-1))
+    np.testing.assert_allclose(layers["confidence"][0][valid], probabilities[valid].max(-1))
 
 
 class Killed(Exception):

@@ -160,12 +160,12 @@ def packets(path):
     """Return the start, duration (s) and bytes of each audio packet, and the codec."""
     with av.open(str(path)) as container:
         (stream,) = container.streams.audio
-        found = [
+        audio = [
             (packet.pts * packet.time_base, packet.duration * packet.time_base, bytes(packet))
             for packet in container.demux(stream)
             if packet.size
         ]
-        return found, stream.codec_context.name
+        return audio, stream.codec_context.name
 
 
 def copied(clip, out):

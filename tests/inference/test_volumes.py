@@ -84,19 +84,19 @@ def test_volume_keeps_its_geometry_and_slices_are_predicted_alone(
     for position in range(SHAPE[axis]):
         part = voxels.take(position, axis)
         image = np.round(np.clip((part + 40) / 100, 0, 1) * 255).astype(np.uint8)
-        found = model(image)
-        np.testing.assert_array_equal(masks.take(position, axis), found.mask)
+        predicted = model(image)
+        np.testing.assert_array_equal(masks.take(position, axis), predicted.mask)
         np.testing.assert_allclose(
-            sure.take(position, axis), found.probabilities.max(-1), atol=1e-5
+            sure.take(position, axis), predicted.probabilities.max(-1), atol=1e-5
         )
     assert len(np.unique(masks)) > 1
     content = json.loads((tmp_path / "out" / "scan_components.json").read_text())
     sizes = [(one["id"], one["height"], one["width"]) for one in content["images"]]
     assert sizes == [(i, *masks.take(0, axis).shape) for i in range(SHAPE[axis])]
-    found = np.zeros((SHAPE[axis], len(np.unique(masks)) + 1), int)
+    total_areas = np.zeros((SHAPE[axis], len(np.unique(masks)) + 1), int)
     for one in content["annotations"]:
-        found[one["image_id"], one["category_id"]] += one["area"]
-    for position, areas in enumerate(found):
+        total_areas[one["image_id"], one["category_id"]] += one["area"]
+    for position, areas in enumerate(total_areas):
         for value in range(1, len(areas)):
             assert areas[value] == np.count_nonzero(masks.take(position, axis) == value)
 
@@ -123,9 +123,9 @@ def test_dicom_series_is_predicted_as_its_nifti_file(with_window, dicom_files, t
 
     out = tmp_path / "out"
     assert predict(tmp_path, f"--workdir={with_window}", f"--out={out}") == 0
-    said = capsys.readouterr().out
-    assert "patient.1: 6 slices predicted, " in said
-    assert "; axes to L, P, S" in said
+    printed = capsys.readouterr().out
+    assert "patient.1: 6 slices predicted, " in printed
+    assert "; axes to L, P, S" in printed
     assert sorted(file.name for file in out.iterdir()) == [
         "patient.1_mask.nii.gz",
         "same_mask.nii.gz",
@@ -136,9 +136,9 @@ def test_dicom_series_is_predicted_as_its_nifti_file(with_window, dicom_files, t
     assert mask.header.get_xyzt_units()[0] == "mm"
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(same.dataobj))
     image = np.round(np.clip((voxels[..., 2] + 40) / 100, 0, 1) * 255).astype(np.uint8)
-    found = fcnjax.load(with_window)(image)
-    np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], found.mask)
-    assert len(np.unique(found.mask)) > 1
+    predicted = fcnjax.load(with_window)(image)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], predicted.mask)
+    assert len(np.unique(predicted.mask)) > 1
 
 
 def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
