@@ -24,11 +24,11 @@ def images():
 def test_batch_equals_single_predictions(model, images):
     together = model.batch(images)
     for image, predicted in zip(images, together, strict=True):
-        alone = model(image)
+        single = model(image)
         assert predicted.probabilities.dtype == np.float32
-        np.testing.assert_allclose(predicted.probabilities, alone.probabilities, atol=1e-5)
-        gap = np.abs(np.diff(np.sort(alone.probabilities, -1)[..., -2:])[..., 0])
-        assert ((predicted.mask == alone.mask) | (gap < 1e-5)).all()
+        np.testing.assert_allclose(predicted.probabilities, single.probabilities, atol=1e-5)
+        gap = np.abs(np.diff(np.sort(single.probabilities, -1)[..., -2:])[..., 0])
+        assert ((predicted.mask == single.mask) | (gap < 1e-5)).all()
     for predicted, mask_only in zip(
         together, model.batch(images, probabilities=False), strict=True
     ):

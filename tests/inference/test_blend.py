@@ -91,9 +91,9 @@ def blended(image, rows, columns, blend, noise, top=0, block=16):
     for row in range(rows.first_tile(top), len(rows.starts)):
         for column in range(len(columns.starts)):
             (a, b), (c, d) = rows.span(row), columns.span(column)
-            own = np.random.default_rng((row, column)).normal(0, noise, (b - a, d - c, 1))
+            perturbation = np.random.default_rng((row, column)).normal(0, noise, (b - a, d - c, 1))
             valid = np.ones((b - a, d - c), bool)
-            blender.add(row, column, valid, image[a:b, c:d] + own.astype(np.float32))
+            blender.add(row, column, valid, image[a:b, c:d] + perturbation.astype(np.float32))
         for part in blender.pop_finished(row):
             blocks.append((part.top, part.probabilities.copy(), part.disagreement.copy()))
             assert part.valid.all()
@@ -115,10 +115,10 @@ def test_resuming_at_any_block_gives_the_same_bits():
     image = np.random.default_rng(0).random((150, 91, 3), np.float32)
     for margin in (0, 6):
         rows, columns = plan_axis(150, 48, 13, 4, margin), plan_axis(91, 40, 13, 4, margin)
-        whole = blended(image, rows, columns, "gaussian", 0.1)
-        for k, (top, *_) in enumerate(whole):
+        blocks = blended(image, rows, columns, "gaussian", 0.1)
+        for k, (top, *_) in enumerate(blocks):
             for one, other in zip(
-                whole[k:], blended(image, rows, columns, "gaussian", 0.1, top), strict=True
+                blocks[k:], blended(image, rows, columns, "gaussian", 0.1, top), strict=True
             ):
                 for a, b in zip(one, other, strict=True):
                     np.testing.assert_array_equal(a, b)

@@ -33,9 +33,9 @@ def model(workdir):
 
 @pytest.mark.parametrize("view", ALL_TURNS)
 def test_view_is_inverted_exactly(view, image):
-    seen = view.rotate_and_mirror(image)
-    extent = np.asarray([seen.shape[:2]], np.int32)
-    padded = pad_to(seen.astype(np.float32), (48, 64), np.nan)[None]
+    transformed = view.rotate_and_mirror(image)
+    extent = np.asarray([transformed.shape[:2]], np.int32)
+    padded = pad_to(transformed.astype(np.float32), (48, 64), np.nan)[None]
     canvas = (64, 48) if view.turns % 2 else (48, 64)
     back = invert_view(padded, extent, np.asarray([image.shape[:2]], np.int32), view, canvas)
     np.testing.assert_array_equal(np.asarray(back)[0, :21, :34], image)
@@ -45,8 +45,8 @@ def test_views_by_name():
     assert make_views() == (View(),)
     assert set(make_views(["hflip"])) == {View(), View(0, True)}
     upside_down = View(2, True)
-    picture = np.arange(6).reshape(2, 3, 1)
-    np.testing.assert_array_equal(upside_down.rotate_and_mirror(picture), picture[::-1])
+    pixels = np.arange(6).reshape(2, 3, 1)
+    np.testing.assert_array_equal(upside_down.rotate_and_mirror(pixels), pixels[::-1])
     assert set(make_views(["vflip"])) == {View(), upside_down}
     assert len(make_views(["hflip", "vflip"])) == 4
     assert set(make_views(["rot90"])) == {View(turns) for turns in range(4)}

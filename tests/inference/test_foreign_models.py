@@ -110,10 +110,10 @@ def test_scores_of_averaged_predictions_are_not_published(workdir, tmp_path):
     scores = read_json(workdir / "metrics.json")
     scores["predicted"] = {"tta": ["hflip"], "workdirs": [f"/home/{SECRET}"]}
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(scores))
-    said = []
-    publish(tmp_path / "run", tmp_path / "out", log=said.append)
-    assert len(said) == 1
-    assert "is not of a plain prediction" in said[0]
+    lines = []
+    publish(tmp_path / "run", tmp_path / "out", log=lines.append)
+    assert len(lines) == 1
+    assert "is not of a plain prediction" in lines[0]
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
@@ -143,13 +143,13 @@ from fcnjax import cli
 from tests.fuzz.child import _Outside
 work, secret, argvs = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 outside = _Outside(work)
-seen = []
+accesses = []
 def audit(event, args):
     if secret in repr(args) or event in ("socket.connect", "socket.getaddrinfo"):
-        seen.append(f"{event} {args!r}")
+        accesses.append(f"{event} {args!r}")
 sys.addaudithook(audit)
 codes = [cli.main(argv) for argv in argvs]
-print(json.dumps({"codes": codes, "seen": seen + outside.found}))
+print(json.dumps({"codes": codes, "accesses": accesses + outside.found}))
 """
 
 
@@ -188,7 +188,7 @@ def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
-    assert report["seen"] == []
+    assert report["accesses"] == []
     assert report["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
     lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
     assert len(lines) == 5

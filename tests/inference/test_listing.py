@@ -161,13 +161,13 @@ def test_parquet_of_paths(images, tmp_path):
 @pytest.mark.parametrize("struct", [False, True])
 def test_parquet_of_images(images, tmp_path, struct):
     rows = [
-        {"picture": {"bytes": content, "path": name} if struct else content, "key": name}
+        {"pixels": {"bytes": content, "path": name} if struct else content, "key": name}
         for name, content in images.items()
     ]
     folder = tmp_path / "set"
     write_parquet(folder / "part-0.parquet", rows[:3], row_group_size=2)
     write_parquet(folder / "more" / "part-1.parquet", rows[3:])
-    listing = read_listing(str(folder), "picture")
+    listing = read_listing(str(folder), "pixels")
     # Files are sorted by name.
     expected = [*list(images.values())[3:], *list(images.values())[:3]]
     assert contents(listing) == expected
@@ -177,11 +177,11 @@ def test_parquet_of_images(images, tmp_path, struct):
     ]
     assert [group.rows for group in listing.groups] == [2, 2, 1]
     assert listing.sources[-1] == f"{folder}/part-0.parquet#2"
-    named = read_listing(str(folder), "picture", "key")
+    named = read_listing(str(folder), "pixels", "key")
     assert named.ids == [*list(images)[3:], *list(images)[:3]]
     assert contents(named) == expected
     assert named.sha256() != listing.sha256()
-    assert read_listing(str(folder), "picture").sha256() == listing.sha256()
+    assert read_listing(str(folder), "pixels").sha256() == listing.sha256()
 
 
 def test_records_without_image_and_damaged_row_groups_are_errors(images, tmp_path):
@@ -198,10 +198,10 @@ def test_records_without_image_and_damaged_row_groups_are_errors(images, tmp_pat
     ]
     # A damaged row group affects only its own rows.
     listing = read_listing(path)
-    whole = bytearray((tmp_path / "set.parquet").read_bytes())
+    damaged_content = bytearray((tmp_path / "set.parquet").read_bytes())
     start = pq.read_metadata(path).row_group(1).column(0).data_page_offset
-    whole[start : start + 20] = b"\xff" * 20
-    (tmp_path / "set.parquet").write_bytes(whole)
+    damaged_content[start : start + 20] = b"\xff" * 20
+    (tmp_path / "set.parquet").write_bytes(damaged_content)
     damaged = list(listing.items())
     assert damaged[:2] == items[:2]
     assert [item.index for item in damaged] == [0, 1, 2, 3]
@@ -238,7 +238,7 @@ def test_invalid_lists_are_one_line_errors(tmp_path, name, text, words):
 def test_missing_and_mistyped_columns_of_parquet(tmp_path):
     path = write_parquet(tmp_path / "set.parquet", [{"image": 3, "id": None, "text": "x.png"}])
     for column, id_column, words in (
-        ("picture", None, "has no column 'picture'; has image, id, text"),
+        ("pixels", None, "has no column 'pixels'; has image, id, text"),
         ("text", "key", "has no column 'key'"),
         ("image", "text", "'image' is of type int64; valid: image files"),
         ("text", None, "row 0: 'id' is None; valid: a text"),

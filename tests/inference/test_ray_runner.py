@@ -180,11 +180,11 @@ def kill_and_resume(start, argv, out, at):
     while process.poll() is None:
         workers |= descendants(process.pid)
         time.sleep(0.2)
-    said = finish(process)
+    output = finish(process)
     assert len(workers) > 2
     until(lambda: not alive(workers), 30)
     assert {mask: (out / mask).stat().st_mtime_ns for mask in times} == times, "predicted twice"
-    return before, said
+    return before, output
 
 
 def check(out, paths, bad, plain, folder):
@@ -213,10 +213,10 @@ def check(out, paths, bad, plain, folder):
 def run_case(start, workdir, tmp_path, paths, bad, at, *options):
     out, plain = tmp_path / "out", tmp_path / "plain"
     argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}", *options]
-    before, (said, err) = kill_and_resume(start, argv, out, at)
+    before, (output, err) = kill_and_resume(start, argv, out, at)
     assert len(before) < len(paths)
     # A slow machine prints lines of progress before.
-    assert said.strip().splitlines()[-1] == (
+    assert output.strip().splitlines()[-1] == (
         f"{len(paths) - len(bad)} images predicted, {len(bad)} failed, in {out}/manifest.jsonl"
     )
     assert err == ""
@@ -325,8 +325,8 @@ def test_records_of_parquet_and_two_actors_killed_half_way(start, workdir, tmp_p
     ]
     failed = {line["id"] for line in lines if line["status"] == "failed"}
     assert failed == {str(paths.index(path)) for path in bad}
-    said, _ = finish(start(*argv, "--retry-failed"))
-    assert f"{400 - len(bad)} images predicted, {len(bad)} failed" in said
+    output, _ = finish(start(*argv, "--retry-failed"))
+    assert f"{400 - len(bad)} images predicted, {len(bad)} failed" in output
     again = read_manifest(out)
     for old, new in zip(lines, again, strict=True):
         assert old == new or old["status"] == "failed"

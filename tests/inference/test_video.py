@@ -50,9 +50,9 @@ def read(path):
     reader = VideoReader(path)
     frames = list(reader)
     times = [frame.time * reader.time_base for frame in frames]
-    about = (reader.rate, reader.time_base, reader.count)
+    metadata = (reader.rate, reader.time_base, reader.count)
     reader.close()
-    return [frame.pixels for frame in frames], times, about
+    return [frame.pixels for frame in frames], times, metadata
 
 
 def read_grey(path, form="gray"):
@@ -71,26 +71,26 @@ def test_outputs_have_the_frames_rate_and_masks_of_the_clip(workdir, tmp_path, c
     assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
     assert "11 frames of 62x46 predicted, " in (out := capsys.readouterr().out)
     assert "frames/s" in out
-    frames, times, about = read(clip)
-    assert about == (NTSC, Fraction(1, 30000), 11)
-    seen, seen_times, seen_about = read(tmp_path / "out" / "clip_overlay.mp4")
-    assert seen_about == about
-    assert seen_times == times
+    frames, times, metadata = read(clip)
+    assert metadata == (NTSC, Fraction(1, 30000), 11)
+    written, written_times, written_metadata = read(tmp_path / "out" / "clip_overlay.mp4")
+    assert written_metadata == metadata
+    assert written_times == times
     masks = read_grey(tmp_path / "out" / "clip_mask.mkv")
     sure = read_grey(tmp_path / "out" / "clip_confidence.mkv", "gray16le")
-    assert len(frames) == len(seen) == len(masks) == len(sure) == 11
+    assert len(frames) == len(written) == len(masks) == len(sure) == 11
     model = fcnjax.load(workdir)
-    painted = []
+    expected_overlays = []
     for frame, mask, share in zip(frames, masks, sure, strict=True):
-        alone = model(frame)
-        np.testing.assert_array_equal(mask, alone.mask)
-        np.testing.assert_allclose(share / 65535, alone.probabilities.max(-1), atol=2e-5)
-        painted.append(overlay(frame, alone.mask, model.palette))
+        expected = model(frame)
+        np.testing.assert_array_equal(mask, expected.mask)
+        np.testing.assert_allclose(share / 65535, expected.probabilities.max(-1), atol=2e-5)
+        expected_overlays.append(overlay(frame, expected.mask, model.palette))
     # Chroma has half the resolution, so single pixels differ.
-    seen, painted = (np.stack(pictures) @ LUMA for pictures in (seen, painted))
-    apart = np.abs(seen[:, None] - painted).mean((2, 3))
-    assert apart.diagonal().max() < 6
-    assert (apart.argmin(1) == np.arange(11)).all()
+    written, expected = (np.stack(frames) @ LUMA for frames in (written, expected_overlays))
+    difference = np.abs(written[:, None] - expected).mean((2, 3))
+    assert difference.diagonal().max() < 6
+    assert (difference.argmin(1) == np.arange(11)).all()
     assert len({mask.tobytes() for mask in masks}) > 5  # the frames differ
     check_regions(tmp_path / "out" / "clip_components.json", masks, times)
 
@@ -119,10 +119,10 @@ def test_uneven_times_and_odd_sizes(workdir, tmp_path):
     assert predict(*command) == 0
     frames, times, _ = read(clip)
     assert times == [time * MILLISECONDS for time in UNEVEN]
-    seen, seen_times, _ = read(tmp_path / "odd_overlay.mp4")
-    assert seen_times == times
+    written, written_times, _ = read(tmp_path / "odd_overlay.mp4")
+    assert written_times == times
     # H.264 needs even sides: the last row and column are repeated.
-    assert (frames[0].shape, seen[0].shape) == ((45, 61, 3), (46, 62, 3))
+    assert (frames[0].shape, written[0].shape) == ((45, 61, 3), (46, 62, 3))
     masks = read_grey(tmp_path / "odd_mask.mkv")
     assert len(masks) == 11
     assert masks[0].shape == (45, 61)
@@ -188,9 +188,9 @@ def test_sound_is_copied_without_encoding(workdir, tmp_path):
     assert copy == source
     assert len(source) > 80
     assert float(sum(duration for _, duration, _ in source)) == pytest.approx(2, abs=0.05)
-    frames, times, about = read(clip)
-    seen, seen_times, seen_about = read(tmp_path / "out" / "tone_overlay.mp4")
-    assert (len(seen), seen_times, seen_about) == (len(frames), times, about)
+    frames, times, metadata = read(clip)
+    written, written_times, written_metadata = read(tmp_path / "out" / "tone_overlay.mp4")
+    assert (len(written), written_times, written_metadata) == (len(frames), times, metadata)
     with av.open(str(tmp_path / "out" / "tone_mask.mkv")) as container:
         assert not container.streams.audio
     # A tone of 440 Hz has 880 zero crossings per second.
@@ -204,8 +204,10 @@ def test_sound_stays_in_sync(tmp_path):
     clip = write_sounding(tmp_path / "late.mkv", "libmp3lame", starts=0.4)
     (source, _), (copy, _) = packets(clip), packets(copied(clip, tmp_path / "out.mp4"))
     assert [content for *_, content in copy] == [content for *_, content in source]
-    apart = [float(old - new) for (old, *_), (new, *_) in zip(source, copy, strict=True)]
-    assert apart == pytest.approx([0.4] * len(apart), abs=0.002)  # Matroska counts milliseconds
+    difference = [float(old - new) for (old, *_), (new, *_) in zip(source, copy, strict=True)]
+    assert difference == pytest.approx(
+        [0.4] * len(difference), abs=0.002
+    )  # Matroska counts milliseconds
 
 
 def test_unsupported_sound_is_left_out_with_a_message(tmp_path, capsys):
@@ -227,9 +229,9 @@ def test_mpeg4_is_the_fallback_for_h264(tmp_path, monkeypatch):
     with VideoWriter(tmp_path / "out.mp4", reader, frames[0].pixels) as writer:
         for frame in frames:
             writer.write(*frame)
-    seen, times, about = read(tmp_path / "out.mp4")
-    assert about == (NTSC, Fraction(1, 30000), 11)
-    assert seen[0].shape == (45, 61, 3)
+    written, times, metadata = read(tmp_path / "out.mp4")
+    assert metadata == (NTSC, Fraction(1, 30000), 11)
+    assert written[0].shape == (45, 61, 3)
     assert times == [frame.time * reader.time_base for frame in frames]
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
@@ -256,14 +258,14 @@ def test_rotated_clip_is_read_upright(tmp_path):
 
 
 def test_damaged_videos_are_one_line_errors(workdir, tmp_path, capsys):
-    whole = write_clip(tmp_path / "whole.mp4", count=60, movflags="+faststart").read_bytes()
+    faststart = write_clip(tmp_path / "whole.mp4", count=60, movflags="+faststart").read_bytes()
     plain = write_clip(tmp_path / "plain.mp4").read_bytes()
     mkv = write_clip(tmp_path / "whole.mkv", count=60).read_bytes()
     cases = {
         "empty.mp4": (b"", "cannot be read as video: Invalid data"),
         "text.mkv": (b"not a video at all\n" * 99, "cannot be read as video"),
         "cut.mp4": (plain[: len(plain) // 2], "cannot be read as video: Invalid data"),
-        "cut_later.mp4": (whole[: len(whole) // 2], "was cut off"),
+        "cut_later.mp4": (faststart[: len(faststart) // 2], "was cut off"),
         "cut.mkv": (mkv[: len(mkv) // 2], "was cut off: ends at"),
     }
     for name, (content, words) in cases.items():

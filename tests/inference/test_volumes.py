@@ -147,8 +147,8 @@ def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
     content = bytearray(gzip.decompress(write_volume(folder / "b.nii.gz").read_bytes()))
     content[108:112] = np.float32(5000).tobytes()  # where voxels begin
     (folder / "c.nii").write_bytes(content[:352] + bytes(5000 - 352) + content[352:])
-    whole = (folder / "b.nii.gz").read_bytes()
-    (folder / "a.nii.gz").write_bytes(whole[: len(whole) // 2])
+    content_b = (folder / "b.nii.gz").read_bytes()
+    (folder / "a.nii.gz").write_bytes(content_b[: len(content_b) // 2])
     (folder / "d.dcm").write_bytes(b"DICM".rjust(132, b"\0") + b"\2\0\x10\0US")
     out = tmp_path / "out"
     outputs = "--outputs=mask,components"
@@ -166,8 +166,8 @@ def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
         "b_components.json",
         "c_components.json",
     }
-    given, same = (nibabel.load(out / name) for name in sorted(volumes))
-    np.testing.assert_array_equal(np.asarray(given.dataobj), np.asarray(same.dataobj))
+    one, other = (nibabel.load(out / name) for name in sorted(volumes))
+    np.testing.assert_array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
     assert len(gzip.decompress((out / "c_mask.nii.gz").read_bytes())) == 352 + np.prod(SHAPE)
 
 
