@@ -174,7 +174,7 @@ def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
         nibabel.save(oriented(image, orientation), files[-1])
     argv = ["predict", f"--workdir={workdir}", *map(str, files), f"--out={tmp_path / 'out'}"]
     assert cli.main([*argv, "--outputs=mask,confidence"]) == 0
-    assert "AIL.nii.gz: 9 slices labelled" in (printed := capsys.readouterr().out)
+    assert "AIL.nii.gz: 9 slices predicted" in (printed := capsys.readouterr().out)
     assert "axes to A, I, L, turned to R, A, S and back" in printed
     wanted = {
         output: nibabel.load(tmp_path / "out" / f"RAS_{output}.nii.gz")

@@ -295,7 +295,7 @@ def test_models_of_the_hub_are_loaded_by_name(published, shapes, tmp_path, monke
     assert cli.main(["evaluate", *argv, f"--config.data.root={shapes}"]) == 0
     assert asked == ["hf://me/model"] * 3
     assert cli.main(["evaluate", argv[0], f"--config.data.root={shapes}"]) == 2
-    assert "--out: say where the scores of hf://me/model go" in capsys.readouterr().err
+    assert "--out: is needed for the scores of hf://me/model" in capsys.readouterr().err
 
 
 def test_a_sample_set_needs_no_folder_to_be_scored(capsys):

@@ -16,8 +16,7 @@ from fcnjax.inference.items import InputItem, ItemResult, failed
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import coco_file
-from fcnjax.inference.outputs.image_outputs import OUTPUTS
-from fcnjax.inference.postprocess import confidence, entropy
+from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES
 from fcnjax.inference.request import Predictor
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.progress import ProgressBar
@@ -26,8 +25,7 @@ GZIP_LEVEL = 6
 # The function that makes a slice of each output.
 VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
     "mask": lambda prediction: prediction.mask,
-    "confidence": lambda prediction: confidence(prediction.probabilities, prediction.mask),
-    "entropy": lambda prediction: entropy(prediction.probabilities),
+    **SCORES,
 }
 
 
@@ -37,9 +35,9 @@ def predict_volume(
     """Predict the slices of a NIfTI file or a DICOM series along `config.data.nifti.axis`.
 
     Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each
-    requested output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine and units
-    of the stored volume. `components` is one file, whose images are the slices of the reoriented
-    volume, numbered from 0.
+    requested output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine
+    and units of the stored volume. `components` is one file, whose images are the slices of the
+    reoriented volume, numbered from 0.
 
     Args:
         predictor: The predictor.
