@@ -236,7 +236,7 @@ def test_copies_are_small_and_parse_once(tmp_path, monkeypatch):
         ([region(8, [box(0, 0, 2, 2)])], ["annotations[0]: has the category 8, which"]),
         ([{"image_id": 1}], ["train.json, annotations[0]: has no 'category_id'"]),
         ([[]], ["annotations[0]: is not an object"]),
-        ([region(7, [[0, 0, 3, 0, 3]])], ["annotations[0]: a polygon is no list of x, y"]),
+        ([region(7, [[0, 0, 3, 0, 3]])], ["annotations[0]: a polygon is not a list of x, y"]),
         ([region(7, [["a", 0, 3, 0, 3, 3]])], ["annotations[0]: a polygon cannot be used"]),
         ([region(7, [box(0, 0, 1e9, 2)])], ["annotations[0]: a polygon cannot be used"]),
         ([region(7, "none")], ["'segmentation' is 'none'; valid: a list or an object"]),

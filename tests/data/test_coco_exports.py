@@ -349,7 +349,7 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"image_id": 1, "segments_info": []}, "COCO's panoptic form"),
+        ({"image_id": 1, "segments_info": []}, "COCO's panoptic format"),
         (annotation(1, 1, iscrowd="x"), "'iscrowd' is 'x'; valid: 0, 1"),
         (annotation(1, 1, segmentation=[], bbox="1,2"), "'bbox' cannot be used"),
         (annotation(1, 1, segmentation=[], bbox=[1, 2]), "valid: left, top"),

@@ -135,7 +135,7 @@ def test_files_that_are_refused(two, tmp_path):
         (text.replace("<annotations>", "<!DOCTYPE a [<!ENTITY b 'c'>]><annotations>"), "document"),
         (text.replace("</meta>", ""), "line 7: is not XML: mismatched tag"),
         (text.replace("<image ", "<track ").replace("</image>", "</track>"), "'CVAT for video'"),
-        ("<annotation></annotation>", "is not CVAT's XML: it starts with <annotation>"),
+        ("<annotation></annotation>", "is not CVAT XML: it starts with <annotation>"),
         ("<annotations></annotations>", "lists no image"),
         (text.replace('name="b.png"', 'name="a.png"'), "lists the image 'a.png' twice"),
         (text.replace('width="10"', 'width="9"'), "is 9x8 pixels"),

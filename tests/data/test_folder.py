@@ -110,8 +110,8 @@ def test_list_split(tmp_path):
     config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["c", "a"]
     assert names(config, "eval") == ["b", "a"]
-    assert "7 images are in neither split" in notes[1]
-    assert "1 images are in both splits" in notes[2]
+    assert "7 images are in neither split" in notes[2]
+    assert "1 images are in both splits" in notes[1]
     (tmp_path / "val.txt").write_text("b\nx7\n")
     refused(config_of(tmp_path), "val.txt, line 2", "'x7'")
     (tmp_path / "val.txt").write_text("\n")

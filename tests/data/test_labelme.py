@@ -392,7 +392,7 @@ def test_xml_of_labelme_3(tmp_path):
     config, _ = resolve(config_of(tmp_path))
     assert config.data.class_names == ("background", "cat", "dog")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=web_object("x", "<bndbox/>")))
-    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (boxes alone, as Pa")
+    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (only boxes, as in Pa")
     (tmp_path / "b.xml").write_text("<!DOCTYPE a []><annotation/>")
     refused(config_of(tmp_path), "b.xml: declares a document type")
     (tmp_path / "Masks/a_mask_0.png").write_bytes(b"x")

@@ -90,7 +90,7 @@ def test_of_several_annotations_one_counts(tmp_path):
     ]
     _, notes, found = examples(export(tmp_path, task))
     assert found["a"]["label"].sum() == 9
-    assert "1 tasks have several annotations: the ground truth counts, else the newest" in notes[1]
+    assert "1 tasks have several annotations: the ground truth is used, or the newest" in notes[1]
     task["annotations"][0]["ground_truth"] = True
     assert labels(export(tmp_path, task))["a"].sum() == 16
 

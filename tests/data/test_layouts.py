@@ -410,7 +410,7 @@ def test_celebamask_mistakes(tmp_path):
     root = write_celebamask(tmp_path)
     refused(config_of("celebamask", root, split_eval="vl"), "config.data.split.eval", "'val'")
     (root / "train.txt").write_text("0\n")
-    for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is no number")):
+    for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is not the number")):
         (root / "val.txt").write_text(line)
         refused(config_of("celebamask", root), "val.txt", words)
     (root / "val.txt").write_text("2000")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not shared_memory.FOLDER.is_dir(), reason="segme
 OWNER = """
 import time
 from multiprocessing.shared_memory import SharedMemory
-from fcnjax.data import shared_memory
+from fcnjax.data.loading import shared_memory
 with shared_memory.segment_names() as prefix:
     shared_memory.use_prefix(prefix)
     segment = SharedMemory(create=True, size=1000)

@@ -355,7 +355,7 @@ def test_prepare(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=r"needs TensorFlow.*pip install 'fcnjax\[tfds\]'"):
         command.main(["prepare", "oxford_iiit_pet"])
     monkeypatch.setattr(source_module.importlib.util, "find_spec", lambda name: name)
-    with pytest.raises(UserError, match="no such set; did you mean oxford_iiit_pet") as raised:
+    with pytest.raises(UserError, match="no such dataset; did you mean oxford_iiit_pet") as raised:
         command.main(["prepare", "oxford_iiit_pets:3.*.*", f"--data-dir={tmp_path}"])
     assert "\n" not in str(raised.value)
     asked = {}
@@ -376,5 +376,5 @@ def test_prepare(tmp_path, monkeypatch, capsys):
     assert asked["file_format"] == "array_record"
     assert asked["data_dir"] == tmp_path
     assert capsys.readouterr().out == f"{Builder.data_dir}\n"
-    with pytest.raises(UserError, match=r"^down: could not be prepared: no network$"):
+    with pytest.raises(UserError, match=r"^down: cannot be prepared: no network$"):
         command.main(["prepare", "down"])

@@ -60,7 +60,7 @@ def test_shapes_without_area_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (region({"name": "star"}), "a.png, region 1: the star is damaged: its shape is not known"),
+        (region({"name": "star"}), "a.png, region 1: the star is damaged: its shape is unknown"),
         (region({"name": "rect", "x": 1}), "region 1: the rect is damaged: 'y'"),
         (region({**SQUARE, "x": 1e9}), "valid: a number below 100000"),
         ({"shape_attributes": SQUARE, "region_attributes": {}}, "which attribute is the class"),

@@ -144,7 +144,8 @@ class SkippingSource(SourceWrapper):
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
                 f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot be "
-                f"read, more than {self._max_share:g} of them: {names}{more}; the first: {failed[0]}"
+                f"read, more than {self._max_share:g} of them: {names}{more}; the first: "
+                f"{failed[0]}"
             )
 
 
