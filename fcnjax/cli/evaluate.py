@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from fcnjax import metrics
 from fcnjax.cli.predict_arguments import add_request_arguments, request_of
-from fcnjax.config import default_config, override
+from fcnjax.config import Scope, default_config, keys_with, override, refuse_unread_keys
+from fcnjax.config.migrate import refuse_earlier_name
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError
 from fcnjax.evaluation.ensemble import evaluate_predictor
@@ -19,38 +20,8 @@ from fcnjax.inference.identity import is_published
 from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import add_host_arguments, check_alike, distributed_context
 
-# Keys of config.data that say where the images are and what is done where one cannot be read;
-# others would make it another model.
-WHERE = (
-    "source",
-    "root",
-    "images",
-    "masks",
-    "mask_suffix",
-    "name",
-    "annotations",
-    "coco.crowd",
-    "coco.boxes",
-    "labels.encoding",
-    "labels.mask_values",
-    "labels.mask_colours",
-    "labels.mask_names",
-    "labels.ignore_values",
-    "labels.mask_exif",
-    "geotiff.window",
-    "nifti.axis",
-    "nifti.intensity",
-    "split.by",
-    "split.eval",
-    "split.eval_fraction",
-    "split.seed",
-    "split.folds",
-    "split.fold",
-    "split.group_by",
-    "pages",
-    "loading.on_error",
-    "loading.skip_most",
-)
+# Keys that say where the images are and how they are read; others would make it another model.
+EVALUATION_KEYS = keys_with(Scope.EVALUATE)
 
 
 def main(argv: list[str]) -> int:
@@ -134,6 +105,8 @@ def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
     """Changes the config as the command line says, and prints which images it names."""
     for word in overrides:
         override(config, word)
+    changed = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+    refuse_unread_keys(config, changed)
     data = config.data
     if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(
@@ -159,6 +132,10 @@ def _override(config: ConfigDict, overrides: list[str], workdir: str) -> None:
         print(f"images: {', '.join(places or [data.source])}", flush=True)
 
 
+def _data_keys() -> list[str]:
+    return [key.removeprefix("data.") for key in EVALUATION_KEYS if key.startswith("data.")]
+
+
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The arguments, and words that change keys of the config."""
     parser = argparse.ArgumentParser(
@@ -166,7 +143,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         description="Score a checkpoint on the images that its run held out; print the table, and "
         "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
         "report.html. --config.data.KEY=VALUE says where other images are, with KEY one of "
-        f"{', '.join(WHERE)}; --config.mesh.KEY=VALUE how devices share the work.",
+        f"{', '.join(_data_keys())}; --config.mesh.KEY=VALUE how devices share the work.",
         epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
         "--workdir=runs/b --tta=hflip,vflip --out=scores",
         allow_abbrev=False,
@@ -181,8 +158,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
-    known = "--config.eval.", "--config.mesh.", *(f"--config.data.{key}=" for key in WHERE)
+    known = ("--config.eval.", "--config.mesh.", *(f"--config.{key}=" for key in EVALUATION_KEYS))
     for word in overrides:
+        refuse_earlier_name(word)
         if not word.startswith(known):
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"

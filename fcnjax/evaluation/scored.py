@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ml_collections import ConfigDict
 
 from fcnjax import data
+from fcnjax.config import Scope, keys_with
 from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.opened import OpenedSet, changes_of, new_images_line, reopen
 from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, listed, read_split
@@ -14,17 +15,6 @@ from fcnjax.errors import UserError
 from fcnjax.evaluation.results import Results
 from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import SET_PLACES
-
-# Keys by which images are divided otherwise than the run divided them.
-DIVISION = (
-    "source",
-    *(
-        f"split.{key}"
-        for key in ("by", "eval", "eval_fraction", "seed", "folds", "fold", "group_by")
-    ),
-    "geotiff.window",
-    "nifti.axis",
-)
 
 
 @dataclass(frozen=True)
@@ -119,7 +109,7 @@ def _reopened(
 ) -> tuple[OpenedSet | None, list[str]]:
     """The part that a run held out; None where the config asks for another."""
     stored = split[0]
-    if any(config.data[key] != saved.data[key] for key in DIVISION):
+    if any(config[key] != saved[key] for key in keys_with(Scope.SPLIT)):
         return None, []
     if all(config.data[key] == saved.data[key] for key in SET_PLACES):
         opened = reopen(config, stored, ("eval",))

@@ -18,7 +18,6 @@ def has_average(config: ConfigDict) -> bool:
 def check_averages(config: ConfigDict) -> None:
     """Raises UserError for an average that cannot be; names the key."""
     optim, steps = config.optim, config.train.steps
-    require(0 <= optim.ema_decay < 1, "optim.ema_decay", optim.ema_decay, "in 0..1, and below 1")
     last = optim.average_last
     require(0 <= last <= steps, "optim.average_last", last, f"in 0..{steps} (train.steps)")
     if optim.ema_decay and last:

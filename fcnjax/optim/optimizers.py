@@ -1,6 +1,5 @@
 """The optimiser: how gradients become updates."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,9 +7,8 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from fcnjax.errors import choose
+from fcnjax.config import check_section
 from fcnjax.optim.averages import check_averages
-from fcnjax.optim.checks import require
 from fcnjax.optim.parts import make_trainable_mask, scale_by_part
 from fcnjax.optim.schedules import make_schedule
 
@@ -30,12 +28,8 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
         UserError: An unknown optimiser or schedule, or a value out of range; names the key.
     """
     optim = config.optim
-    update = choose(OPTIMIZERS, optim.name, "config.optim.name")
-    require(0 <= optim.clip_norm < math.inf, "optim.clip_norm", optim.clip_norm, "0 or more")
-    decay = optim.weight_decay
-    require(0 <= decay < math.inf, "optim.weight_decay", decay, "0 or more")
-    for key in ("momentum", "b1", "b2"):
-        require(0 <= optim[key] < 1, f"optim.{key}", optim[key], "in 0..1, and below 1")
+    check_section(optim, "optim")
+    update = OPTIMIZERS[optim.name]
     check_averages(config)
     clip = [optax.clip_by_global_norm(optim.clip_norm)] if optim.clip_norm else []
     steps = [*clip, update(optim, make_schedule(config))]

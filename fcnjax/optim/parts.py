@@ -4,7 +4,6 @@ A part is named by a regular expression that matches a path, as `encoder/layer1_
 from its start to the end of one of its names: `encoder`, `encoder/layer[12]_.*`, `.*/norm`.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -78,10 +77,8 @@ def scale_by_part(config: ConfigDict) -> list[optax.GradientTransformation]:
     Raises:
         UserError: A value of the two that cannot be; names the key.
     """
-    _check_multipliers(config.optim.multipliers)
-    decay = config.optim.layer_decay
-    require(0 < decay <= 1, "optim.layer_decay", decay, "above 0, and at most 1")
-    if decay == 1 and not config.optim.multipliers:
+    _check_patterns("optim.multipliers", [pattern for pattern, _ in config.optim.multipliers])
+    if config.optim.layer_decay == 1 and not config.optim.multipliers:
         return []
 
     def scaled(updates: Tree, params: Tree) -> Tree:
@@ -177,14 +174,3 @@ def _check_patterns(key: str, patterns: Iterable[Any]) -> None:
             raise UserError(
                 f"config.{key}: {pattern!r} is no regular expression: {error}"
             ) from None
-
-
-def _check_multipliers(pairs: Sequence[Any]) -> None:
-    key = "optim.multipliers"
-    for pair in pairs:
-        is_pair = isinstance(pair, list | tuple) and len(pair) == 2
-        require(is_pair, key, repr(pair), "a pair of a part and a factor, as ('encoder', 0.1)")
-        factor = pair[1]
-        good = isinstance(factor, int | float) and 0 < factor < math.inf
-        require(good, key, repr(factor), "a factor above 0 (optim.freeze is for 0)")
-    _check_patterns(key, [pair[0] for pair in pairs])

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from fcnjax.config import check_section
 from fcnjax.errors import UserError
 
 # Examples of a batch lie on `data` and `fsdp`; parameters and what the optimizer keeps of them are
@@ -25,10 +26,7 @@ def make_mesh(config: ConfigDict, devices: Sequence[jax.Device] | None = None) -
         UserError: It does not divide the devices, or leaves out those of another process.
     """
     devices, sizes = jax.devices() if devices is None else devices, config.mesh
-    for axis in AXES:
-        if sizes[axis] < 1 and (axis, sizes[axis]) != ("data", -1):
-            valid = "-1 (what is left), 1, 2, ..." if axis == "data" else "1, 2, ..."
-            raise UserError(f"config.mesh.{axis}: is {sizes[axis]}; valid: {valid}")
+    check_section(sizes, "mesh")
     within = sizes.fsdp * sizes.spatial
     data = len(devices) // within if sizes.data == -1 else sizes.data
     asked = data * within

@@ -65,8 +65,6 @@ class Patience:
 def check_patience(config: ConfigDict) -> None:
     """Raises UserError for a patience that cannot be; names the key."""
     patience = config.train.patience
-    if patience < 0:
-        raise UserError(f"config.train.patience: {patience} is below 0")
     if patience and not config.eval.every:
         raise UserError(
             f"config.train.patience: is {patience} evaluations, and config.eval.every=0 has one at "

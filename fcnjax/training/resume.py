@@ -10,7 +10,14 @@ import jax
 from ml_collections import ConfigDict
 
 from fcnjax import data
-from fcnjax.config import default_config, differences, flatten, load_config
+from fcnjax.config import (
+    default_config,
+    differences,
+    flatten,
+    is_read,
+    load_config,
+    refuse_unread_keys,
+)
 from fcnjax.data.layout import PARTS
 from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
 from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
@@ -92,6 +99,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> Run:
             f"--workdir: {workdir} holds a published model, not a run; training starts from it by "
             f"--config.model.init_from={workdir}, in another workdir"
         )
+    refuse_unread_keys(config)
     if not broadcast_from_primary(lambda: int(holds_run(workdir))):
         return _new_run(config, workdir)
     requested, split = load_requested_config(workdir), read_split(workdir)
@@ -178,7 +186,8 @@ def stored_config(
         key
         for key, value in sorted(now.items())
         if value not in (before[key], kept[key])
-        and not key.startswith((*MAY_DIFFER, *PLACES, "train.steps"))
+        and key not in (*MAY_DIFFER, *PLACES, "train.steps")
+        and is_read(key, saved.data.source)
     ]
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
@@ -190,7 +199,7 @@ def stored_config(
         raise other_run(workdir, wrong[0], kept[wrong[0]], now[wrong[0]], wrong[1:])
     resolved = saved.copy_and_resolve_references()
     for key, value in now.items():
-        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.sampling.mix"):
+        if key in MAY_DIFFER or key in ("train.steps", "data.sampling.mix"):
             resolved.update_from_flattened_dict({key: value})
     return _with_places(resolved, now, before)
 

@@ -6,52 +6,28 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax import __version__
-from fcnjax.config import default_config, differences
+from fcnjax.config import Scope, default_config, differences, keys_with
+from fcnjax.config.migrate import FORMAT_VERSION, check_format_version, migrate_config
 from fcnjax.config.stored_types import fill_section
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_json
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, read_config_file
 from fcnjax.training.config_checks import check_resolved
 
-FORMAT_VERSION = 1
 REQUESTED = "requested"  # section of the file: the config before it was resolved
 BEFORE_A_RUN = (CONFIG_FILE, "split.json")  # files that are written before the first step
 # All files of a run, outside `checkpoints/` and `tensorboard/`.
 WRITTEN = (*BEFORE_A_RUN, "metrics.jsonl", "metrics.json", "images.npz", "report.html")
-# Where the data are: these may differ on resume if the files there are the same.
-SET_PLACES = ("root", "images", "masks", "annotations", "name")  # of one set, in config.data
-PLACES = (*(f"data.{key}" for key in SET_PLACES), "data.sampling.mix")
+# Keys that say where the data are: these may differ on resume if the files there are the same.
+SET_PLACES = tuple(key.removeprefix("data.") for key in keys_with(Scope.PLACE))  # of one set
+PLACES = (*keys_with(Scope.PLACE), "data.sampling.mix")
 # Keys that name files, URLs or sets of the machine that trained, or say how it works. A published
 # model has their defaults, and those of another author's model are not used.
-OF_MACHINE = (
-    "data.root",
-    "data.name",
-    "data.annotations",
-    "data.sampling.mix",
-    "data.loading.cache",
-    "data.loading.workers",
-    "model.init_from",
-    "model.init_prefix",
-)
+OF_MACHINE = keys_with(Scope.MACHINE)
 # The same, unless it is the plain name of a folder, a column or a split, which describes the set.
-OF_MACHINE_IF_PATH = ("data.images", "data.masks", "data.split.train", "data.split.eval")
-# What may differ when a run is resumed; a larger `train.steps` too.
-MAY_DIFFER = (
-    "data.loading.cache",
-    "data.check",
-    "data.loading.on_error",
-    "data.loading.skip_most",
-    "data.loading.workers",
-    "mesh.",
-    "eval.batch_size",
-    "eval.bucket",
-    "eval.examples",
-    "eval.metrics",
-    "train.keep",
-    "train.log_every",
-    "train.save_every",
-    "train.tensorboard",
-)
+OF_MACHINE_IF_PATH = keys_with(Scope.MACHINE_IF_PATH)
+# Keys that may differ when a run is resumed; `train.steps` may be larger too.
+MAY_DIFFER = keys_with(Scope.RESUME)
 
 
 def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> None:
@@ -98,13 +74,8 @@ def load_saved_config(workdir: str | Path) -> ConfigDict:
             "`fcnjax train --workdir` makes one"
         )
     saved = read_config_file(workdir)
-    version = saved.get("format_version") if isinstance(saved, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: format_version is {str(version)[:40]}, and fcnjax {__version__} reads "
-            f"{FORMAT_VERSION}"
-        )
-    config = _filled(saved.get("config"), path)
+    version = check_format_version(saved, str(path))
+    config = _filled(migrate_config(saved.get("config"), version), path)
     try:
         check_resolved(config)
     except UserError as error:
@@ -132,9 +103,12 @@ def load_requested_config(workdir: str | Path) -> ConfigDict | None:
     Raises:
         UserError: The file is damaged.
     """
+    path = Path(workdir) / CONFIG_FILE
     saved = read_config_file(workdir)
-    requested = saved.get(REQUESTED) if isinstance(saved, dict) else None
-    return None if requested is None else _filled(requested, Path(workdir) / CONFIG_FILE)
+    if not isinstance(saved, dict) or saved.get(REQUESTED) is None:
+        return None
+    version = check_format_version(saved, str(path))
+    return _filled(migrate_config(saved[REQUESTED], version), path)
 
 
 def holds_run(workdir: Path) -> bool:

@@ -48,7 +48,7 @@ WRONG = [
     ("optim.freeze", ["(a+)+b"], "may take for ever"),
     ("optim.freeze", ["a{99999999999}"], "is no regular expression"),
     ("optim.name", "x", "config.optim.name: unknown 'x'"),
-    ("loss.dice", -1.0, "is not a weight of 0 or more"),
+    ("loss.dice", -1.0, "is not a number of 0 or more"),
     # Models.
     ("model.widths", [8, 10**9], "is not a list of at most 16 whole numbers in 1..65536"),
     ("model.widths", [8] * 17, "is not a list of at most 16"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax import data
 from fcnjax.config import default_config, load_config
@@ -10,10 +11,10 @@ from fcnjax.errors import UserError
 
 
 def settings(**changes):
-    config = default_config().data
-    config.root = "set"
-    config.update(changes)
-    return config
+    config = default_config()
+    config.data.root = "set"
+    set_data(config, changes)
+    return config.data
 
 
 def held(count, names=None, **changes):

@@ -106,7 +106,7 @@ def test_splits_of_the_list(tmp_path, kind):
     assert names(config, "eval") == ["a", "e"]
     config, _ = resolve(config_of(tmp_path, f"list.{kind}", split_eval="test"))
     assert names(config, "eval") == ["c"]
-    refused(config_of(tmp_path, f"list.{kind}", split_eval="tst"), "eval_split", "'test'?")
+    refused(config_of(tmp_path, f"list.{kind}", split_eval="tst"), "split.eval", "'test'?")
     config, _ = resolve(config_of(tmp_path, f"list.{kind}", split_by="fraction"))
     assert len(names(config, "train")) == 4
 

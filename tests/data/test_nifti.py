@@ -173,7 +173,7 @@ def test_masks_that_do_not_fit(tmp_path):
 
 def test_bad_settings_and_files(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, axis=3), "config.data.nifti.axis: 3 is not 0, 1 or 2")
+    refused(config_of(tmp_path, axis=3), "config.data.nifti.axis: 3 is not in 0..2")
     refused(
         config_of(tmp_path, intensity=(5, 5)), "config.data.nifti.intensity: (5, 5) is not a low"
     )

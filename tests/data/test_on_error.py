@@ -10,8 +10,7 @@ from PIL import Image
 
 from fcnjax import data
 from fcnjax.cli.data import build as build_command
-from fcnjax.cli.evaluate import WHERE
-from fcnjax.config import default_config, differences, load_config
+from fcnjax.config import Scope, default_config, differences, keys_with, load_config
 from fcnjax.data.loading import cache, pipeline
 from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.loading.skipping import SkippingSource, UnreadableExample
@@ -175,8 +174,8 @@ def test_a_copy_outlives_its_maker():
 @pytest.mark.parametrize(("key", "value"), [("on_error", "ignore"), ("skip_most", 1.5)])
 def test_values_are_checked(tmp_path, key, value):
     config = config_of(write(tmp_path))
-    config.data[key] = value
-    with pytest.raises(UserError, match=rf"config\.data\.{key}: .*{value}"):
+    config.data.loading[key] = value
+    with pytest.raises(UserError, match=rf"config\.data\.loading\.{key}: .*{value}"):
         data.resolve(config)
 
 
@@ -251,7 +250,8 @@ def test_a_run_may_go_on_with_other_values(tmp_path):
     one, other = config_of(tmp_path), config_of(tmp_path)
     set_data(other, on_error="raise", skip_most=0.2)
     assert differences(one, other, MAY_DIFFER) == []
-    assert {"on_error", "skip_most"} <= set(WHERE)
+    loading = {"data.loading.on_error", "data.loading.skip_most"}
+    assert loading <= set(keys_with(Scope.EVALUATE))
 
 
 def test_caches_hold_the_same(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ BAD = {
     "loading.cache=ram": "unknown 'ram'",
     "sampling.class_crop=2": "probabilities",
     f"images={'a' * 300}": "File name too long",
-    f"annotations={'a/' * 600}": "is no name of a file",
+    f"annotations={'a/' * 600}": "is not a file name of at most",
     "split.train=a\0b": "none of them NUL",
 }
 

@@ -363,10 +363,10 @@ def test_damaged_files_are_the_users_error(tmp_path, root):
     path = tmp_path / "split.json"
     text = path.read_text()
     for other, words in (
-        (text.replace('"format_version": 1', '"format_version": 9'), "format_version is 9"),
+        (text.replace('"format_version": 2', '"format_version": 9'), "format_version is 9"),
         (text.replace('"files"', '"fils"'), "is not a split that fcnjax wrote: has no 'files'"),
-        (text.replace('"train"', '"trained"'), "has no 'train'"),
-        (text.replace('"eval"', '"evaluated"'), "its first set has no 'eval'"),
+        (text.replace('"train": [', '"trained": ['), "has no 'train'"),
+        (text.replace('"eval": [', '"evaluated": ['), "its first set has no 'eval'"),
         (text.replace("[0, 1]]", "[0, 999]]"), "is not an example"),
         (text.replace("[0, 1]]", "[0, -1]]"), "is not an example"),
         (text.replace('"hashed_bytes": ', '"hashed_bytes": -'), "'hashed_bytes' is -"),

@@ -218,8 +218,14 @@ def test_muon_decays_kernels_of_both_kinds_alike():
         ({"layer_decay": 1.5}, "config.optim.layer_decay"),
         ({"freeze": (3,)}, "config.optim.freeze: 3 is not the path"),
         ({"freeze": ("enc(",)}, "config.optim.freeze.*no regular expression"),
-        ({"multipliers": ("encoder", 0.1)}, "config.optim.multipliers: 'encoder' is not a pair"),
-        ({"multipliers": (("encoder", -1),)}, "config.optim.multipliers: -1 is not a factor"),
+        (
+            {"multipliers": ("encoder", 0.1)},
+            "config.optim.multipliers: 'encoder' does not fit; valid: pairs",
+        ),
+        (
+            {"multipliers": (("encoder", -1),)},
+            r"config.optim.multipliers: \('encoder', -1\) does not fit",
+        ),
         ({"multipliers": (("enc(", 1),)}, "config.optim.multipliers.*no regular expression"),
     ],
 )

@@ -198,8 +198,8 @@ def test_a_run_goes_on_over_another_mesh(config, tmp_path):
     [
         ((-1, 3, 1), "config.mesh: fsdp 3 x spatial 1 does not go into 8 devices"),
         ((4, 4, 1), "config.mesh: data 4 x fsdp 4 x spatial 1 does not go into 8 devices"),
-        ((-1, 1, 0), "config.mesh.spatial: is 0; valid: 1, 2, ..."),
-        ((-2, 1, 1), "config.mesh.data: is -2; valid: -1"),
+        ((-1, 1, 0), "config.mesh.spatial: 0 is not a number of 1 or more"),
+        ((-2, 1, 1), "config.mesh.data: -2 is not -1"),
     ],
 )
 def test_a_mesh_that_does_not_fit_is_refused(config, sizes, words):

@@ -203,7 +203,7 @@ def test_another_config_does_not_go_on_in_the_workdir(
         ("--config.data.loading.cache=ram", "config.data.loading.cache"),
         ("--config.data.channels=L", "config.data.mean"),
         ("--config.mesh.data=99", "config.mesh: data 99 x fsdp 1 x spatial 1"),
-        ("--config.mesh.fsdp=0", "config.mesh.fsdp: is 0; valid: 1, 2"),
+        ("--config.mesh.fsdp=0", "config.mesh.fsdp: 0 is not a number of 1 or more"),
         ("--config.data.source=folders", "folder"),
         ("--config.loss.dice=-1", "config.loss.dice"),
         ("--config.augment.scale=2,1", "config.augment.scale"),

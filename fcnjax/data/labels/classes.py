@@ -138,8 +138,9 @@ def _refuse_none_beside(left: Mapping[int, Path], void: set[int], data: ConfigDi
         values = sorted({*classes, *void})
         raise UserError(
             f"{next(iter(left.values())).parent}: the masks hold {listed(values)}, and "
-            f"{listed(sorted(void))} is the files' value for no data; give --config.data."
-            f"mask_values={','.join(map(str, values))} if it is a class, the background"
+            f"{listed(sorted(void))} is the files' value for no data; give "
+            f"--config.data.labels.mask_values={','.join(map(str, values))} if it is a class, the "
+            "background"
         )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from ml_collections import ConfigDict
 from rich.progress import Progress
 
-from fcnjax.config import flatten
+from fcnjax.config import Scope, flatten, keys_with
 from fcnjax.data.loading import tiles
 from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.source import Source, SourceWrapper, StoredSource
@@ -33,11 +33,6 @@ THREADS = 4  # that decode
 INDEX = "index.json"
 FORMAT = 2
 MAX_BANDS = 4096  # of an image
-# Keys of `config.data` that change neither image nor label as they are stored.
-_IRRELEVANT = (
-    *("loading.cache", "loading.workers", "loading.skip_most", "check", "mean", "std", "palette"),
-    *("sampling.class_crop", "sampling.foreground_crop", "sampling.mix", "sampling.shuffle_labels"),
-)
 
 
 class MemoryCache(SourceWrapper):
@@ -153,7 +148,8 @@ def encode_records(example: dict[str, Any]) -> list[bytes]:
 
 def cache_folder(config: ConfigDict, part: str, source: StoredSource) -> Path:
     """Return the cache folder of a split, named by a hash of all that its examples depend on."""
-    relevant = {key: v for key, v in flatten(config.data).items() if key not in _IRRELEVANT}
+    unused = keys_with(Scope.NOT_DECODED)
+    relevant = {key: v for key, v in flatten(config.data).items() if f"data.{key}" not in unused}
     text = json.dumps([FORMAT, part, relevant, len(source), source.stamps()], default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return cache_dir() / "decoded" / f"{config.data.source}-{part}-{digest}"

@@ -10,18 +10,16 @@ import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.source import Source, SourceWrapper
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.io.lock_file import locked
 from fcnjax.runtime.packages import to_stderr
 
-ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.loading.on_error
 MIN_FAILED = 3  # `config.data.loading.skip_most` applies from this number of failures on
 NAMED = 3  # failed examples that an error lists
 T = TypeVar("T")
@@ -150,16 +148,8 @@ class SkippingSource(SourceWrapper):
 
 
 def skips_unreadable(data: ConfigDict) -> bool:
-    """Return whether `config.data.loading.on_error` is `skip`.
-
-    Raises:
-        UserError: It, or `config.data.loading.skip_most`, has no valid value.
-    """
-    if not 0 <= data.loading.skip_most <= 1:
-        raise UserError(
-            f"config.data.loading.skip_most: {data.loading.skip_most} is not between 0 and 1"
-        )
-    return choose(ON_ERROR, data.loading.on_error, "config.data.loading.on_error")
+    """Return whether examples that cannot be read are skipped."""
+    return data.loading.on_error == "skip"
 
 
 def skip_unreadable(config: ConfigDict, part: str, source: Source) -> Source:
