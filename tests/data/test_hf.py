@@ -229,7 +229,7 @@ def test_files_elsewhere_are_not_opened(tmp_path, name):
         split_train="train[:1]",
         split_eval="train[1:]",
     )
-    refused(config, "column image: names the file", "which is not in the set's folder")
+    refused(config, "column image: names the file", "which is not in the dataset's folder")
 
 
 def test_sums_and_overlaps_of_splits(saved):
@@ -311,7 +311,7 @@ def test_masks_that_are_no_masks(tmp_path):
 
 def test_sets_that_are_not_there(tmp_path):
     refused(config_of(""), "config.data.name: is empty")
-    refused(config_of("nobody/nothing"), "'nobody/nothing': is no file or folder here")
+    refused(config_of("nobody/nothing"), "'nobody/nothing': is not a local file or folder")
     (tmp_path / "empty").mkdir()
     refused(config_of(tmp_path / "empty"), "config.data.name", "empty")
     (tmp_path / "x.txt").write_text("")

@@ -63,7 +63,7 @@ def test_shapes_without_area_are_counted(tmp_path):
         (region({"name": "star"}), "a.png, region 1: the star is damaged: its shape is unknown"),
         (region({"name": "rect", "x": 1}), "region 1: the rect is damaged: 'y'"),
         (region({**SQUARE, "x": 1e9}), "valid: a number below 100000"),
-        ({"shape_attributes": SQUARE, "region_attributes": {}}, "which attribute is the class"),
+        ({"shape_attributes": SQUARE, "region_attributes": {}}, "no attribute is clearly the class"),
         (
             {"shape_attributes": SQUARE, "region_attributes": {"colour": "red", "size": "big"}},
             "it has colour, size; valid: one, or one of label, class",
