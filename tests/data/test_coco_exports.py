@@ -69,7 +69,7 @@ def brushed(category, **more):
     return annotation(1, category, segmentation=runs(square() > 0), iscrowd=1, **more)
 
 
-def test_masks_that_cvat_painted_are_labels(tmp_path):
+def test_masks_painted_in_cvat_are_labels(tmp_path):
     config, notes, found = examples(write(tmp_path, [brushed(2), annotation(2, 1)]))
     np.testing.assert_array_equal(found["a"]["label"], 2 * square())
     assert config.data.coco.crowd == "object"
@@ -87,7 +87,7 @@ def test_masks_that_cvat_painted_are_labels(tmp_path):
     np.testing.assert_array_equal(labels(config)["a"], 255 * square())
 
 
-def test_few_crowds_are_ignored_as_coco_means_them(tmp_path):
+def test_few_crowds_are_ignored(tmp_path):
     entries = [brushed(2), *[annotation(2, 1) for _ in range(9)], brushed(1)]
     few, many = entries[:10], entries
     config, notes, found = examples(write(tmp_path, few))
@@ -101,7 +101,7 @@ def test_few_crowds_are_ignored_as_coco_means_them(tmp_path):
     refused(config, "config.data.coco.crowd: unknown 'objects' (did you mean 'object'?)")
 
 
-def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
+def test_evaluation_of_another_dataset_requires_crowd(tmp_path):
     trained, _ = resolve(write(tmp_path / "train", [annotation(1, 2), annotation(2, 1)]))
     assert trained.data.coco.crowd is None
     write(tmp_path / "other", [brushed(2), annotation(2, 1)])
@@ -112,7 +112,7 @@ def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
     assert len(open_stored(trained, "train")) == 1
 
 
-def test_data_check_says_what_is_treated_specially(tmp_path):
+def test_data_check_reports_special_annotations(tmp_path):
     entries = [brushed(2), annotation(2, 1), annotation(1, 1, left=5, segmentation=[])]
     texts = [finding.text for finding in check(write(tmp_path, entries)).findings]
     assert any("iscrowd=1 (1 of dog)" in text for text in texts)
@@ -141,7 +141,7 @@ def test_boxes_without_a_shape(tmp_path, segmentation):
     np.testing.assert_array_equal(labels(config)["a"], square())
 
 
-def test_what_is_left_out_is_counted_by_class(tmp_path):
+def test_left_out_annotations_are_counted_by_class(tmp_path):
     entries = [
         annotation(1, 1),
         annotation(1, 2, segmentation=[box(20, 1, 25, 5)]),
@@ -200,7 +200,7 @@ def test_roboflow(tmp_path):
     assert not any("groups others" in note for note in notes)
 
 
-def test_numbers_may_be_floats_and_texts(tmp_path):
+def test_numbers_may_be_floats_or_texts(tmp_path):
     images = [
         {"id": "1", "file_name": "a.png", "height": 8.0, "width": "10"},
         {"id": 2.0, "file_name": "b.png", "height": 0, "width": None},
@@ -238,7 +238,7 @@ def test_ids_may_be_words(tmp_path):
         ("/datasets/x/a.png", None),
     ],
 )
-def test_names_of_other_folders_and_systems(tmp_path, name, at):
+def test_image_names_with_other_folders_and_separators(tmp_path, name, at):
     config = write(tmp_path, [annotation(1, 1)])
     content = json.loads((tmp_path / "annotations.json").read_text())
     content["images"][0]["file_name"] = name
@@ -253,7 +253,7 @@ def test_names_of_other_folders_and_systems(tmp_path, name, at):
     np.testing.assert_array_equal(found["a"]["label"], square())
 
 
-def test_the_folders_of_cvat(tmp_path):
+def test_folders_of_cvat(tmp_path):
     """`images/SUBSET` beside `annotations/instances_SUBSET.json`, which is found by itself."""
     write(tmp_path, [annotation(1, 1)], "images/default", "annotations/instances_default.json")
     np.testing.assert_array_equal(labels(config_of("coco", tmp_path))["a"], square())
@@ -267,7 +267,7 @@ def test_the_folders_of_cvat(tmp_path):
     assert sorted(labels(config)) == ["Train_a", "Train_b", "Val_a", "Val_b"]
 
 
-def test_two_names_of_one_file(tmp_path):
+def test_two_names_of_one_file_are_refused(tmp_path):
     config = write(tmp_path, [annotation(1, 1)], names=("a", "b"))
     content = json.loads((tmp_path / "annotations.json").read_text())
     content["images"][1]["file_name"] = "moved/a.png"
@@ -283,7 +283,7 @@ def test_two_names_of_one_file(tmp_path):
     assert sorted(labels(config)) == ["a", "b"]
 
 
-def test_links_of_the_users_own_are_followed(tmp_path):
+def test_symbolic_links_are_followed(tmp_path):
     config = write(tmp_path / "set", [annotation(1, 1)])
     image = tmp_path / "set/images/a.png"
     image.rename(tmp_path / "elsewhere.png")
@@ -291,7 +291,7 @@ def test_links_of_the_users_own_are_followed(tmp_path):
     np.testing.assert_array_equal(labels(config)["a"], square())
 
 
-def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
+def test_missing_images_are_skipped_with_on_error(tmp_path):
     names = [f"n{i}" for i in range(12)]
     config = write(tmp_path, [annotation(1, 1)], names=names)
     (tmp_path / "images/n3.png").unlink()
@@ -305,7 +305,7 @@ def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
     refused(config, "no such file")
 
 
-def test_categories_of_one_name_are_one_class(tmp_path):
+def test_categories_of_equal_names_are_one_class(tmp_path):
     categories = [*CATEGORIES, CATEGORIES[0], {"id": 9, "name": "cat"}]
     entries = [annotation(1, 9), annotation(2, 1)]
     config, notes, found = examples(write(tmp_path, entries, categories=categories))
@@ -366,5 +366,5 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
         (annotation(9, 1), "none of its 1 annotations can be drawn"),
     ],
 )
-def test_files_that_are_refused(tmp_path, entry, words):
+def test_invalid_files(tmp_path, entry, words):
     refused(write(tmp_path, [entry]), words)

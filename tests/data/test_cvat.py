@@ -53,7 +53,7 @@ def test_painted_masks(two):
     np.testing.assert_array_equal(labels(config_of("cvat", two(mask(array, 2, 3))))["a"], expected)
 
 
-def test_masks_over_the_edge_are_cut(two):
+def test_masks_are_clipped_at_the_border(two):
     root = two(mask(np.ones((3, 4), bool), 8, 6))
     expected = np.zeros((8, 10), int)
     expected[6:, 8:] = 1
@@ -82,7 +82,7 @@ def test_shapes_without_area_are_counted(two):
     assert "drawn as polyline, without an area, (2 of dog): left out" in by_lines
 
 
-def test_a_project_is_divided_by_its_subsets(tmp_path):
+def test_project_is_split_by_its_subsets(tmp_path):
     for subset, stem in (("Train", "a"), ("Train", "b"), ("Val", "a")):
         picture(tmp_path / f"images/{subset}/{stem}.png", value=7 if subset == "Val" else 1)
     text = {"a.png": BOX, "b.png": BOX, " a.png": POLYGON}
@@ -128,7 +128,7 @@ def test_damaged_shapes(two, shapes, words):
     assert "\n" not in str(raised.value)
 
 
-def test_files_that_are_refused(two, tmp_path):
+def test_invalid_files(two, tmp_path):
     file = two(BOX) / "annotations.xml"
     text = file.read_text()
     for content, words in (
@@ -148,7 +148,7 @@ def test_files_that_are_refused(two, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_changed_files_are_noticed(two):
+def test_changed_files_are_detected(two):
     root = two(BOX)
     config = config_of("cvat", root)
     train = resolve(config)[0]

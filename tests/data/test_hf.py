@@ -137,7 +137,7 @@ def test_saved_to_disk(saved):
     assert resolve(config)[0] == config
 
 
-def test_one_table_saved_to_disk(tmp_path):
+def test_single_table_saved_to_disk(tmp_path):
     table(range(COUNT)).save_to_disk(tmp_path / "one")
     config, _ = resolve(
         config_of(tmp_path / "one", split_train="train[:50%]", split_eval="train[50%:]")
@@ -159,7 +159,7 @@ def test_parquet_folder_and_file(tmp_path):
     assert_pictures(config, range(1, 6), range(1))
 
 
-def test_bytes_without_a_schema_of_images(tmp_path):
+def test_bytes_without_an_image_schema(tmp_path):
     import pyarrow
     import pyarrow.parquet
 
@@ -212,7 +212,7 @@ def test_files_beside_the_table(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["{folder}/image.png", "../image.png"])
-def test_files_elsewhere_are_not_opened(tmp_path, name):
+def test_files_outside_the_dataset_are_refused(tmp_path, name):
     import pyarrow
     import pyarrow.parquet
 
@@ -295,7 +295,7 @@ def test_columns(tmp_path, saved):
     refused(config_of(tmp_path / "none"), "it has no image files")
 
 
-def test_masks_that_are_no_masks(tmp_path):
+def test_images_that_are_not_masks(tmp_path):
     photograph = png(np.arange(100, dtype=np.uint8).reshape(10, 10))
     folder = save(tmp_path / "photo", both_splits(masks=photograph))
     refused(config_of(folder), "row 0, column annotation: has 100 distinct values")
@@ -309,7 +309,7 @@ def test_masks_that_are_no_masks(tmp_path):
     refused(config_of(folder), "train, row 0, column annotation: is empty")
 
 
-def test_sets_that_are_not_there(tmp_path):
+def test_missing_datasets(tmp_path):
     refused(config_of(""), "config.data.name: is empty")
     refused(config_of("nobody/nothing"), "'nobody/nothing': is not a local file or folder")
     (tmp_path / "empty").mkdir()
@@ -324,6 +324,6 @@ def test_sets_that_are_not_there(tmp_path):
     refused(config_of(folder), "cut'")
 
 
-def test_library_is_missing(saved, monkeypatch):
+def test_missing_library(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     refused(config_of(saved), "pip install 'fcnjax[hf]'")

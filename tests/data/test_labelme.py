@@ -176,7 +176,7 @@ def test_shapes(tmp_path, name):
     np.testing.assert_array_equal(drawn(tmp_path, entry), picture(text))
 
 
-def test_later_shapes_lie_over_earlier_ones(tmp_path):
+def test_later_shapes_are_drawn_over_earlier_ones(tmp_path):
     label = drawn(
         tmp_path,
         shape("dog", "rectangle", (0, 0), (6, 5)),
@@ -191,7 +191,7 @@ def test_later_shapes_lie_over_earlier_ones(tmp_path):
     )
 
 
-def test_classes_are_the_labels_sorted(tmp_path):
+def test_classes_are_the_sorted_labels(tmp_path):
     zoo = [shape(name, "point", (0, 0)) for name in ("zebra", "__ignore__", "_background_", "ant")]
     write(tmp_path, zoo)
     write(tmp_path, [CAT], "b")
@@ -214,14 +214,14 @@ def test_chosen_and_merged_classes(tmp_path):
     )
 
 
-def test_classes_of_another_source_go_by_their_names(tmp_path):
+def test_classes_of_another_source_are_matched_by_name(tmp_path):
     write(tmp_path, [CAT])
     write(tmp_path, [CAT], "b")
     row = read(tmp_path, class_names=("background", "dog", "cat"), mask_values=(0, 100, 200))
     assert row["label"][1].tolist() == [0, 2, 2, 0, 0, 0, 0, 0, 0]
 
 
-def test_images_beside_and_within(tmp_path):
+def test_images_beside_the_file_and_embedded(tmp_path):
     (tmp_path / "images").mkdir()
     for stem, value in zip("abc", (10, 20, 30), strict=True):
         write(tmp_path, [CAT], stem, value)
@@ -288,7 +288,7 @@ def test_bad_shapes(tmp_path, entry, words):
     refused(config_of(tmp_path), *words)
 
 
-def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
+def test_rectangle_of_four_corners_equals_that_of_two(tmp_path):
     rng = np.random.default_rng(0)
     for _ in range(6):
         (x0, x1), (y0, y1) = rng.uniform(0, 9, 2), rng.uniform(0, 7, 2)
@@ -297,7 +297,7 @@ def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
         np.testing.assert_array_equal(drawn(tmp_path, shape("cat", "rectangle", *corners)), two)
 
 
-def test_shapes_without_pixels_are_counted(tmp_path):
+def test_shapes_without_area_are_counted(tmp_path):
     cuboid = shape("car", "cuboid", *[(1, 1)] * 8)
     write(tmp_path, [CAT, cuboid, cuboid])
     write(tmp_path, [CAT, shape("cat", "points", (1, 1), (2, 2))], "b")
@@ -320,7 +320,7 @@ def test_files_of_other_tools_and_versions(tmp_path):
     assert read(tmp_path, "b")["label"].sum() == 4
 
 
-def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
+def test_missing_images_are_skipped_with_on_error(tmp_path):
     for stem in "abcdefgh":
         write(tmp_path, [CAT], stem)
     (tmp_path / "c.png").unlink()
@@ -429,7 +429,7 @@ def test_bad_files(tmp_path):
     refused(config_of(tmp_path), "has no class beside the background")
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     for stem in "abc":
         write(tmp_path, [shape("car", "rectangle", (0, 0), (3, 3))], stem)
     config = config_of(tmp_path, eval_fraction=0.3)

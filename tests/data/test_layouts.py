@@ -72,7 +72,7 @@ LAYOUTS = ("voc", "cityscapes", "camvid", "ade20k", "celebamask")
 
 
 @pytest.mark.parametrize("source", LAYOUTS)
-def test_root_that_is_no_set(source, tmp_path):
+def test_root_without_a_dataset(source, tmp_path):
     refused(config_of(source, tmp_path / "no"), "config.data.root", "is not a folder")
     refused(config_of(source, tmp_path), str(tmp_path))
 
@@ -367,7 +367,7 @@ def test_celebamask_classes_merged(tmp_path):
             assert (source[i]["label"][0, 1:] == 13).all()
 
 
-def test_celebamask_knows_left_from_right(tmp_path):
+def test_celebamask_flip_pairs(tmp_path):
     write_celebamask(tmp_path)
     config, _ = resolve(config_of("celebamask", tmp_path))
     ids = flip_permutation(config.data)
@@ -431,7 +431,7 @@ def test_celebamask_mistakes(tmp_path):
     refused(config_of("celebamask", root), "CelebAMask-HQ-mask-anno: no such folder")
 
 
-def test_changed_faces_are_noticed(tmp_path):
+def test_changed_faces_are_detected(tmp_path):
     write_celebamask(tmp_path)
     config = config_of("celebamask", tmp_path)
     train, _ = opened(config)

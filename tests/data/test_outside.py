@@ -161,7 +161,7 @@ def labelme(folder, image, **more):
         (folder / f"{stem}.json").write_text(json.dumps(content))
 
 
-def test_labelme_has_its_images_anywhere_in_the_root(tmp_path):
+def test_labelme_images_anywhere_in_the_root(tmp_path):
     for number, stem in enumerate("ab"):
         picture(tmp_path / f"images/{stem}.png", number)
     for image in ("../images/{}.png", "..\\images\\{}.png", f"{tmp_path}/images/{{}}.png"):
@@ -177,7 +177,7 @@ def test_labelme_has_its_images_anywhere_in_the_root(tmp_path):
     refused(lambda: resolve(config), "config.data.annotations: '..'", "no path inside the folder")
 
 
-def test_labelme_takes_the_data_where_the_path_is_another_machines(tmp_path):
+def test_labelme_uses_embedded_data_for_foreign_paths(tmp_path):
     picture(tmp_path / "x.png")
     data = base64.b64encode((tmp_path / "x.png").read_bytes()).decode()
     labelme(tmp_path / "json", "../x.png", imageData=data)
@@ -207,7 +207,7 @@ def test_lists_of_pairs(places, name, words):
     refused(lambda: listed_pairs(*read), "train.txt, line 2", *words)
 
 
-def test_a_folders_list(places):
+def test_list_of_a_folder(places):
     for kind, stem in ((kind, stem) for kind in ("images", "masks") for stem in "ab"):
         picture(places / f"{kind}/{stem}.png")
     (places / "train.txt").write_text("a\n")
@@ -218,7 +218,7 @@ def test_a_folders_list(places):
 
 
 @pytest.mark.parametrize("name", ["stare-images/../../evil.ppm", "labels-ah/../../../evil.ppm"])
-def test_an_archive_with_a_member_outside(tmp_path, name):
+def test_archive_with_a_member_outside(tmp_path, name):
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr(name, b"P6")

@@ -223,7 +223,7 @@ def test_numbers_of_nuclei(histolytics, tmp_path):
         ("colin27_aal", "L"),
     ],
 )
-def test_the_doctor_has_only_notes_on_sample_sets(samples, name, channels):
+def test_data_check_has_only_notes_on_sample_datasets(samples, name, channels):
     config = default_config()
     set_data(config, source=name, split_eval="test", channels=channels)
     findings = check(config).findings

@@ -156,17 +156,17 @@ def check(config, classes):
 
 
 @pytest.mark.parametrize("spec", RECIPES)
-def test_a_recipe_goes_with_its_layout(spec, tmp_path):
+def test_recipe_resolves_with_its_layout(spec, tmp_path):
     write, classes = RECIPES[spec]
     write(tmp_path)
     check(config_of(spec, tmp_path), classes)
 
 
-def test_the_recipe_for_pets(pets):  # noqa: F811
+def test_recipe_of_pets_resolves(pets):  # noqa: F811
     check(load_config(f"pets_tfds:root={pets}"), 3)
 
 
-def test_no_recipe_is_left_out():
+def test_every_recipe_is_tested():
     paths = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
     names = {path.stem for path in paths}
     assert names == {spec.partition(":")[0] for spec in RECIPES} | FETCHED | {"pets_tfds"}
@@ -194,11 +194,11 @@ def run(config, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", RECIPES)
-def test_a_recipe_trains(spec, tmp_path):
+def test_recipe_trains(spec, tmp_path):
     RECIPES[spec][0](tmp_path / "set")
     run(config_of(spec, tmp_path / "set"), tmp_path / "run")
 
 
 @pytest.mark.slow
-def test_the_recipe_for_pets_trains(pets, tmp_path):  # noqa: F811
+def test_recipe_of_pets_trains(pets, tmp_path):  # noqa: F811
     run(load_config(f"pets_tfds:root={pets}"), tmp_path / "run")

@@ -109,7 +109,7 @@ def test_pets(pets):
             number += 1
 
 
-def test_the_border_can_be_ignored(pets):
+def test_border_can_be_ignored(pets):
     config = default_config()
     set_data(
         config,

@@ -27,7 +27,7 @@ def export(root, *regions, project=False, **more):
 
 
 @pytest.mark.parametrize("project", [False, True])
-def test_shapes_in_their_order(tmp_path, project):
+def test_shapes_are_drawn_in_order(tmp_path, project):
     polygon = {"name": "polygon", "all_points_x": [2, 7, 7, 2], "all_points_y": [1, 1, 3, 3]}
     config, notes, found = examples(
         export(tmp_path, region(SQUARE), region(polygon, "dog"), project=project)
@@ -80,6 +80,6 @@ def test_damaged_regions(tmp_path, entry, words):
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_ticked_is_the_class(tmp_path):
+def test_ticked_checkbox_is_the_class(tmp_path):
     entry = region(SQUARE, {"cat": False, "dog": True}, note="far")
     assert examples(export(tmp_path, entry))[0].data.class_names == ("background", "cat", "dog")
