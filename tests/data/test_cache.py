@@ -13,7 +13,7 @@ from fcnjax.errors import UserError
 
 
 class Numbered:
-    """Examples that say who they are, and how often they were read."""
+    """Examples that encode their index and count their reads."""
 
     class_names = ("ground", "thing")
 
@@ -69,7 +69,7 @@ def test_shards_contain_the_examples(tmp_path):
         assert_same(copy[index], Numbered(10)[index])
         assert copy.size(index) == source.size(index)
     crop = copy[0]["image"][1:3, 2:4]
-    crop[:] = 7  # may be written to, as a fresh one may
+    crop[:] = 7  # writable, as a decoded array is
     assert (copy[0]["image"][:, :] == 0).all()
 
 
@@ -144,7 +144,7 @@ def test_training_batches_from_the_cache_are_equal(folder, crops):
     seen = {}
     for kept in (None, "host", "disk"):
         config = config_of(folder, cache=kept, **crops)
-        config.augment.crop, config.train.batch_size = (40, 150), 3  # the width hangs over
+        config.augment.crop, config.train.batch_size = (40, 150), 3  # wider than the image
         batches = train_batches(data.open_source(config, "train"), config, 1)
         seen[kept] = [next(batches) for _ in range(4)]
         batches.close()

@@ -18,12 +18,12 @@ CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 0, "name": "dog"}, {"id": 90, "na
 
 
 def box(left, top, right, bottom):
-    """A polygon that covers the pixels from left, top to before right, bottom."""
+    """Return a polygon that covers the pixels from left, top up to right, bottom (exclusive)."""
     return [left, top, right, top, right, bottom, left, bottom]
 
 
 def runs(mask):
-    """Uncompressed run lengths of a mask, down its columns, from 0 on."""
+    """Return the uncompressed run lengths of a mask in column order, starting with 0."""
     flat = mask.T.ravel()
     ends = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff([0, *ends, flat.size]).tolist()
@@ -31,7 +31,7 @@ def runs(mask):
 
 
 def compress(counts):
-    """COCO's text of run lengths, written from its description."""
+    """Encode run lengths as COCO's compressed text, implemented from its description."""
     text = []
     for place, count in enumerate(counts):
         value = count - counts[place - 2] if place > 2 else count
@@ -49,7 +49,7 @@ def region(category, segmentation, image=1, **more):
 
 
 def write(root, annotations, split="train", count=3, **content):
-    """Images 1, 2, ... of a split, in a folder of its name, and its annotations."""
+    """Write images 1, 2, ... of a split in a folder of its name, and its annotations."""
     (root / split).mkdir(parents=True, exist_ok=True)
     images = []
     for number in range(1, count + 1):
@@ -104,7 +104,7 @@ def test_smaller_objects_are_drawn_over_larger_ones(tmp_path):
     both(
         tmp_path,
         [
-            region(0, [box(2, 2, 4, 4)], area=1e9),  # areas of the file are not believed
+            region(0, [box(2, 2, 4, 4)], area=1e9),  # the areas in the file are not used
             region(7, [box(0, 0, 6, 5)], area=1),
             region(90, [box(5, 4, 8, 6), box(7, 0, 8, 1)]),
         ],
@@ -153,7 +153,7 @@ def test_crowds_are_ignored_outside_objects(tmp_path):
     expected[3:5, 3:5] = 2
     both(tmp_path, objects)
     np.testing.assert_array_equal(label_of(tmp_path, ignore_label=200, crowd="ignore"), expected)
-    # The crowd of what is no class is background, as its objects are.
+    # A crowd of a category that is no class is background, as its objects are.
     np.testing.assert_array_equal(label_of(tmp_path, class_names=("cat",)), expected == 2)
 
 
@@ -167,7 +167,7 @@ def test_polygons_are_clipped_at_the_border(tmp_path):
 def test_annotations_without_area_are_left_out(tmp_path):
     annotations = [
         region(7, []),
-        region(7, [[1, 1, 4, 4]]),  # two points, which pycocotools takes for a box
+        region(7, [[1, 1, 4, 4]]),  # two points, which pycocotools reads as a box
         region(7, [box(0, 0, 2, 2), [1, 1, 4, 4]]),
         region(0, [box(4, 4, 6, 6)], image=99),  # of an image that the file does not list
     ]

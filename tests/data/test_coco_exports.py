@@ -1,4 +1,4 @@
-"""COCO files as CVAT, Roboflow, Label Studio and coco-annotator write them."""
+"""COCO files as written by CVAT, Roboflow, Label Studio and coco-annotator."""
 
 import json
 
@@ -19,7 +19,7 @@ def box(left, top, right, bottom):
 
 
 def annotation(image, category, left=1, top=1, **more):
-    """An object of 3x2 pixels."""
+    """Return an object of 3x2 pixels."""
     polygon = box(left, top, left + 3, top + 2)
     entry = {"image_id": image, "category_id": category, "iscrowd": 0, "segmentation": [polygon]}
     return {**entry, "bbox": [left, top, 3, 2], "area": 6, **more}
@@ -42,7 +42,7 @@ def runs(mask):
 
 
 def write(root, annotations, folder="images", file="annotations.json", names=("a", "b"), **content):
-    """A file of annotations for the images 1, 2, ..."""
+    """Write a file of annotations for the images 1, 2, ..."""
     images = []
     for number, name in enumerate(names, start=1):
         picture(root / folder / f"{name}.png")
@@ -77,7 +77,7 @@ def test_masks_painted_in_cvat_are_labels(tmp_path):
         "annotations with iscrowd=1 (1 of dog) are labels, as they are 50% of all; "
         "config.data.coco.crowd=ignore ignores them, as COCO means crowds"
     ]
-    # The decision is kept.
+    # The decision is stored.
     config, notes = resolve(config)
     assert config.data.coco.crowd == "object"
     config, notes, found = examples(
@@ -125,7 +125,7 @@ def test_boxes_without_a_shape(tmp_path, segmentation):
     entries = [shapeless, annotation(1, 2, left=3), annotation(2, 1)]
     config = write(tmp_path, entries)
     expected = 255 * square()
-    expected[1:3, 3:6] = 2  # an object lies over the box
+    expected[1:3, 3:6] = 2  # objects are drawn over the box
     _, notes, found = examples(config)
     np.testing.assert_array_equal(found["a"]["label"], expected)
     assert notes[1:] == [
@@ -162,7 +162,7 @@ def test_left_out_annotations_are_counted_by_class(tmp_path):
 
 
 def roboflow(root, used=(1,)):
-    """One folder for each split, with its images and annotations, and a category that groups."""
+    """Write a folder for each split with images and annotations, and a grouping category."""
     categories = [
         {"id": 0, "name": "objects-x1", "supercategory": "none"},
         {"id": 1, "name": "cat", "supercategory": "objects-x1"},
@@ -254,7 +254,7 @@ def test_image_names_with_other_folders_and_separators(tmp_path, name, at):
 
 
 def test_folders_of_cvat(tmp_path):
-    """`images/SUBSET` beside `annotations/instances_SUBSET.json`, which is found by itself."""
+    """`images/SUBSET` beside `annotations/instances_SUBSET.json`, which is found by default."""
     write(tmp_path, [annotation(1, 1)], "images/default", "annotations/instances_default.json")
     np.testing.assert_array_equal(labels(config_of("coco", tmp_path))["a"], square())
     for subset in ("Train", "Val"):
@@ -276,7 +276,7 @@ def test_two_names_of_one_file_are_refused(tmp_path):
     content["images"][1]["file_name"] = "a.png"
     write_json(tmp_path / "annotations.json", content)
     refused(config, "images[1]: lists 'a.png', which", "images[0] lists under another id")
-    # The same entry twice says nothing new.
+    # An identical second entry is accepted.
     content["images"].append(content["images"][0])
     content["images"][1]["file_name"] = "b.png"
     write_json(tmp_path / "annotations.json", content)
@@ -338,9 +338,9 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
         pixels[1:3, 1:4] = 255
     picture(tmp_path / "images/a.png")
     Image.fromarray(pixels).save(tmp_path / "images/a.png", exif=exif)
-    config.data.labels.mask_exif = drawn_on  # for those of which the sizes do not tell
+    config.data.labels.mask_exif = drawn_on  # for images whose sizes do not decide
     example = examples(config)[2]["a"]
-    if drawn_on == "stored":  # the label has turned with its image
+    if drawn_on == "stored":  # the label was rotated with its image
         np.testing.assert_array_equal(example["label"], example["image"][..., 0] // 255)
     else:
         np.testing.assert_array_equal(example["label"], square())

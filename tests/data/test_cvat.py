@@ -22,7 +22,7 @@ def mask(array, left, top, label="cat"):
 
 @pytest.fixture
 def two(tmp_path):
-    """A task of two images, as CVAT lays them out."""
+    """Write a task of two images in the layout of CVAT."""
 
     def make(first, second=POLYGON, **more):
         for stem in "ab":
@@ -34,7 +34,7 @@ def two(tmp_path):
 
 
 def test_boxes_and_polygons_by_z_order(two):
-    # The polygon comes first in the file, and lies above.
+    # The polygon is first in the file, and drawn above.
     config, notes, found = examples(config_of("cvat", two(POLYGON + BOX)))
     expected = grid(
         ".......... .2222..... .2211111.. .2211111.. ...11111.. ...11111.. .......... .........."
@@ -47,7 +47,7 @@ def test_boxes_and_polygons_by_z_order(two):
 
 def test_painted_masks(two):
     array = np.random.default_rng(0).random((4, 5)) < 0.5
-    array[0, 0] = True  # the run of 0 before it has no length
+    array[0, 0] = True  # the first run, of 0, is empty
     expected = np.zeros((8, 10), int)
     expected[3:7, 2:7] = array
     np.testing.assert_array_equal(labels(config_of("cvat", two(mask(array, 2, 3))))["a"], expected)
@@ -65,7 +65,7 @@ def test_rotated_boxes_and_ellipses(two):
     ellipse = '<ellipse label="dog" cx="5.0" cy="4.0" rx="4.0" ry="2.0" z_order="0"/>'
     found = labels(config_of("cvat", two(turned, ellipse)))
     expected = np.zeros((8, 10), int)
-    expected[1:7, 4:6] = 1  # 6 wide and 2 high about (5, 4), turned by a quarter
+    expected[1:7, 4:6] = 1  # 6 wide and 2 high around (5, 4), rotated by 90 degrees
     np.testing.assert_array_equal(found["a"], expected)
     y, x = np.mgrid[:8, :10] + 0.5
     inside = ((x - 5) / 4) ** 2 + ((y - 4) / 2) ** 2 <= 1

@@ -15,7 +15,7 @@ SIZE = (12, 10)
 
 
 def write(root, stems, mask=None, images="images", masks="masks"):
-    """Writes an image and a mask for each stem; the mask cycles through the values given."""
+    """Write an image and a mask for each stem; the mask cycles through the values."""
     values = np.asarray(mask if mask is not None else (0, 1), np.uint8)
     for folder in (images, masks):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def read_all(config):
 
 
 def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
+    """Assert that opening or reading the data raises a one-line error."""
     with pytest.raises(UserError) as raised:
         read_all(config)
     message = str(raised.value)
@@ -198,7 +198,7 @@ def test_classes_are_detected(tmp_path, stored, values):
 
 def test_many_classes_with_few_in_each_mask(tmp_path):
     write(tmp_path, ABC)
-    for i, stem in enumerate(ABC):  # as ADE20K: 150 classes, some of them in each mask
+    for i, stem in enumerate(ABC):  # like ADE20K: 150 classes, few of them in each mask
         stored = np.resize(np.arange(i * 15, i * 15 + 15, dtype=np.uint8), SIZE)
         Image.fromarray(stored).save(tmp_path / f"masks/{stem}.png")
     config, _ = resolve(config_of(tmp_path))
@@ -213,7 +213,7 @@ def test_images_that_are_not_masks(tmp_path):
     refused(config_of(write(tmp_path / "void", "ab", (3, 255))), "hold only 3, 255")
     refused(config_of(write(tmp_path / "odd", "ab", (0, 100, 200))), "values 0, 100, 200, which")
     refused(config_of(write(tmp_path / "jpeg", "ab", range(120))), "120 distinct values", ".png")
-    near = (*range(12), *range(244, 256))  # what JPEG makes of 0 and 255
+    near = (*range(12), *range(244, 256))  # JPEG artefacts of 0 and 255
     refused(config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are no class ids")
 
 
@@ -274,7 +274,7 @@ def test_palette_of_the_masks(tmp_path):
 
 def test_shuffled_labels_belong_to_other_images(tmp_path):
     write(tmp_path, ABC[:6])
-    for i, stem in enumerate(ABC[:6]):  # a mask of its own size that tells whose it is
+    for i, stem in enumerate(ABC[:6]):  # a mask with a size of its own identifies its image
         size = (9 + i, 12 - i)
         Image.fromarray(np.full((*size, 3), i, np.uint8)).save(tmp_path / f"images/{stem}.png")
         Image.fromarray(np.full(size, i, np.uint8)).save(tmp_path / f"masks/{stem}.png")
@@ -314,7 +314,7 @@ def test_images_in_subfolders(tmp_path):
         Image.new("L", (4, 4)).save(tmp_path / folder / ".thumbs/a.png")
         (tmp_path / folder / "__MACOSX").mkdir()
         Image.new("L", (4, 4)).save(tmp_path / folder / "__MACOSX/a.png")
-    # The names that groups go by have the subfolders: each patient is on one side.
+    # Groups use names with subfolders: each patient is in one split.
     config, notes = resolve(config_of(tmp_path, group_by=r"^(?:(p\d)/)?"))
     assert re.search(r": \d images to train on, \d held out \(4 of them in subfolders\)", notes[0])
     pairs = divide(config.data)

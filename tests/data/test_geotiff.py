@@ -30,7 +30,7 @@ def save(path, pixels, **options):
 
 
 def write(root, stems, values=(0, 1, 2), size=SIZE, **mask):
-    """Writes rasters whose bands tell the place of each pixel, and masks of the values given."""
+    """Write rasters whose bands encode the position of each pixel, and masks of these values."""
     y, x = np.mgrid[: size[0], : size[1]]
     for number, name in enumerate(stems):
         pixels = np.stack([y + 1, x + 1, np.full(size, number + 1), y * 0 + 7], -1)
@@ -85,7 +85,7 @@ def test_windows_contain_each_pixel_once(tmp_path):
             assert example["name"] == f"{stem}_y{y[0, 0]}_x{x[0, 0]}"
     both = seen["train"] + seen["eval"]
     assert (both[1:] == 1).all()
-    # Whole rasters are held out.
+    # Full rasters are held out.
     assert sorted(seen["eval"].mean((1, 2))) == [0, 0, 0, 0, 0, 1]
 
 
@@ -171,7 +171,7 @@ def test_rgb_is_found_by_colour_interpretation(tmp_path):
 def test_pixels_without_data_are_ignored(tmp_path):
     write(tmp_path, "ab")
     pixels = np.ones((*SIZE, 4), np.uint16)
-    pixels[3, 4], pixels[5, 6, :3] = 0, 0  # all of the bands, and some
+    pixels[3, 4], pixels[5, 6, :3] = 0, 0  # all bands, and some of them
     for name in "ab":
         save(tmp_path / f"images/{name}.tif", pixels, nodata=0)
     config, _ = resolve(config_of(tmp_path))

@@ -19,7 +19,7 @@ COUNT, HELD_OUT = 6, 3
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """No network, and no bars."""
+    """Disable the network and progress bars."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     datasets.disable_progress_bars()
     yield
@@ -33,14 +33,14 @@ def png(array):
 
 
 def picture(i):
-    """An image `[H, W, 3]` and its mask `[H, W]` of classes 0 to 2."""
+    """Return an image `[H, W, 3]` and its mask `[H, W]` of classes 0 to 2."""
     ys, xs = np.mgrid[: 7 + i, : 9 - i % 2]
     image = np.stack([ys * 9 + i, xs * 7, ys + xs], -1).astype(np.uint8)
     return image, ((ys + xs + i) % 3).astype(np.uint8)
 
 
 def table(numbers, image="image", mask="annotation", masks=None):
-    """A set with an image, a mask and a class a row."""
+    """Return a dataset with an image, a mask and a class in each row."""
     rows = [picture(i) for i in numbers]
     files = [png(row[1]) if masks is None else masks for row in rows]
     return datasets.Dataset.from_dict(
@@ -102,7 +102,7 @@ def read_all(config):
 
 
 def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
+    """Assert that opening or reading the data raises a one-line error."""
     with pytest.raises(UserError) as raised:
         read_all(config)
     message = str(raised.value)
@@ -113,7 +113,7 @@ def refused(config, *words):
 
 
 def assert_pictures(config, train=range(COUNT), held_out=range(COUNT, COUNT + HELD_OUT)):
-    """Every pixel of both splits is as it was made."""
+    """Assert that every pixel of both splits is as written."""
     for part, numbers in (("train", train), ("eval", held_out)):
         source = open_source(config, part)
         assert len(source) == len(numbers)
@@ -286,7 +286,7 @@ def test_columns(tmp_path, saved):
         "config.data.masks: unknown 'mask'",
         "valid: annotation, image",
     )
-    refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not pictures
+    refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not images
     odd = save(tmp_path / "odd", both_splits(image="view", mask="ids"))
     refused(config_of(odd), "config.data.images: no column has a usual name", "ids, view")
     config, _ = resolve(config_of(odd, images="view", masks="ids"))

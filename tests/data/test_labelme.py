@@ -17,7 +17,7 @@ SIZE = (7, 9)
 
 
 def png(array):
-    """An array as a PNG in base64."""
+    """Encode an array as a PNG in base64."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -31,7 +31,7 @@ CAT = shape("cat", "rectangle", (1, 1), (2, 2))
 
 
 def write(root, shapes=(), stem="a", value=1, **content):
-    """A LabelMe file and its image, full of a value."""
+    """Write a LabelMe file and its image of one value."""
     image = np.full((*SIZE, 3), value, np.uint8)
     Image.fromarray(image).save(root / f"{stem}.png")
     content = {
@@ -56,7 +56,7 @@ def config_of(root, **data):
 
 
 def read(root, stem="a", **data):
-    """The example of a name, whichever split it is in."""
+    """Return the example of a name from either split."""
     config, _ = resolve(config_of(root, **data))
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -93,7 +93,7 @@ def refused(config, *words):
 
 
 def picture(text):
-    """A mask drawn in a text: a line a row, `.` for 0, `i` for 255."""
+    """Parse a mask from text: a line for each row, `.` for 0, `i` for 255."""
     rows = text.split()
     return np.array([[255 if c == "i" else int(c.replace(".", "0")) for c in row] for row in rows])
 
@@ -123,7 +123,7 @@ PICTURES = {
         shape("cat", "oriented_rectangle", (4, 1), (6, 3), (4, 5), (2, 3)),
         "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
     ),
-    "rectangle of four corners": (  # of X-AnyLabeling, and as LabelMe's own of two
+    "rectangle of four corners": (  # of X-AnyLabeling; equals LabelMe's of two corners
         shape("cat", "rectangle", (2, 1), (5, 1), (5, 3), (2, 3)),
         "......... ..1111... ..1111... ..1111... ......... ......... .........",
     ),
@@ -335,7 +335,7 @@ def test_missing_images_are_skipped_with_on_error(tmp_path):
 
 @pytest.mark.parametrize("drawn_on", ["stored", "turned"])
 def test_photographs_with_an_exif_orientation(tmp_path, drawn_on):
-    """Sizes tell on which pixels it was drawn; LabelMe shows the turned picture."""
+    """The sizes reveal the pixels it was drawn on; LabelMe shows the rotated image."""
     exif = Image.Exif()
     exif[0x112] = 6  # stored as 7x9, and shown as 9x7
     write(tmp_path, [CAT], "b")

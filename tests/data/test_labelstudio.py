@@ -20,7 +20,7 @@ SIZE = (8, 10)
 
 
 def polygon(label, *points):
-    """A polygon, whose points are in pixels and written in percent."""
+    """Return a polygon given in pixels and written in percent."""
     return ls_result(
         "polygonlabels", {"points": [[x * 10, y * 12.5] for x, y in points], "closed": True}, label
     )
@@ -38,7 +38,7 @@ def export(root, *tasks):
 
 def test_polygons_and_rectangles_are_drawn_in_order(tmp_path):
     rectangle = {"x": 10, "y": 25, "width": 30, "height": 25, "rotation": 0}
-    turned = {"x": 80, "y": 25, "width": 40, "height": 25, "rotation": 90}  # about its corner
+    turned = {"x": 80, "y": 25, "width": 40, "height": 25, "rotation": 90}  # around its corner
     task = ls_task(
         "/data/upload/1/89abcdef-a.png",
         SQUARE,
@@ -51,7 +51,7 @@ def test_polygons_and_rectangles_are_drawn_in_order(tmp_path):
     )
     expected[2:4, 6:8] = 0
     expected[2:7, 6:8] = 0
-    # 4 wide and 2 high, turned clockwise about (8, 2): x from 6 to 8 and y from 2 to 5.2.
+    # 4 wide and 2 high, rotated clockwise around (8, 2): x from 6 to 8 and y from 2 to 5.2.
     expected[2:6, 6:8] = 1
     np.testing.assert_array_equal(found["a"]["label"], expected)
     assert config.data.class_names == ("background", "cat", "dog")
@@ -97,7 +97,7 @@ def test_one_of_several_annotations_is_used(tmp_path):
 
 def test_tasks_without_annotations_are_left_out(tmp_path):
     nobody = {"id": 3, "annotations": [], "data": {"image": "c.png"}}
-    empty = ls_task("a.png")  # somebody looked, and found nothing
+    empty = ls_task("a.png")  # annotated, without any object
     _, notes, found = examples(export(tmp_path, empty, nobody))
     assert sorted(found) == ["a", "b"]
     assert not found["a"]["label"].any()

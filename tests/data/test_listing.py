@@ -14,7 +14,7 @@ SIZE = (6, 5)
 
 
 def write(root, stems="abcde"):
-    """Images `x/STEM.png` full of their number; masks `y/STEM_m.png` with 1 in the row of it."""
+    """Write images `x/STEM.png` of one value and masks `y/STEM_m.png` with 1 in that row."""
     for folder in ("x", "y"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number, stem in enumerate(stems):

@@ -48,7 +48,7 @@ def test_sources_are_drawn_by_weight_without_repetition_in_an_epoch():
     rows = rows_of(mixture, 400)
     names = [mixture[row]["name"] for row in rows]
     assert collections.Counter(name[0] for name in names) == {"0": 200, "1": 100, "2": 100}
-    # Evenly on the way too.
+    # Evenly in every prefix too.
     assert collections.Counter(name[0] for name in names[:20]) == {"0": 10, "1": 5, "2": 5}
     for tag, count in (("0", 5), ("1", 3), ("2", 7)):
         own = [name for name in names if name[0] == tag]
@@ -115,7 +115,7 @@ def corner_config(**keys):
 
 
 class Rare(Tagged):
-    """A map of 64 by 64 with one pixel of class 2, some of class 1 and some that are ignored."""
+    """Return a 64x64 label with one pixel of class 2, some of class 1 and some ignored."""
 
     def size(self, index):
         return (64, 64)
@@ -176,7 +176,7 @@ def test_crop_probabilities_are_checked(shapes, tmp_path, tiny_options, capsys):
 
 
 def test_class_crops_with_device_cache():
-    """The host draws the place; the crop is the same as where the host cuts it."""
+    """The host draws the position; the crop equals that of the host."""
     config = corner_config(class_crop=0.6, foreground_crop=0.2)
     whole = pipeline.load_all(Rare(0, 3), 255)
     batches = pipeline.index_batches(Rare(0, 3), config, 0, whole["label"], whole["extent"])

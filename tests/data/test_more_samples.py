@@ -138,7 +138,7 @@ def test_real_he_nuclei(cache, monkeypatch):
     found = [[share(source, value) for value in range(4)] for source in (train, test)]
     expected = [[0.8098, 0.0429, 0.0613, 0.0859], [0.8354, 0.0530, 0.0547, 0.0569]]
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    # Nuclei are darker than what is around them.
+    # Nuclei are darker than their surroundings.
     image, label = train[0]["image"], train[0]["label"]
     assert image[label > 0].mean() < image[label == 0].mean() - 40
 
@@ -170,9 +170,9 @@ def test_real_landsat(cache, monkeypatch):
     image, label = train[0]["image"], train[0]["label"]
     assert image.shape == (256, 256, 11)
     assert image.dtype == np.uint16
-    assert image[..., 7].min() > 5000  # the panchromatic band, on the grid of the others
+    assert image[..., 7].min() > 5000  # the resampled panchromatic band
     near = np.corrcoef(image[..., 7].ravel(), image[..., 3].ravel())[0, 1]
-    assert near > 0.9  # it holds the light of red; clouds lie a little apart, by parallax
+    assert near > 0.9  # it contains red light; clouds are shifted slightly by parallax
     config.data.channels = "RGB"
     rgb = open_source(config, "train")[0]["image"]
     np.testing.assert_array_equal(rgb, image[..., [3, 2, 1]])
@@ -192,7 +192,7 @@ def test_real_colin27(cache, monkeypatch):
     assert len(seen[1]) > 80
     example = train[90]
     assert example["image"].shape == (181, 217, 1)
-    # The atlas lies on the head and not beside it.
+    # The atlas is aligned with the head.
     brain = example["label"] > 0
     assert example["image"][..., 0][brain].mean() > 2 * example["image"][..., 0][~brain].mean()
     # Left is left: the first axis runs to the right, from -90 mm.

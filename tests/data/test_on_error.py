@@ -28,7 +28,7 @@ CLASSES = {"mask_values": (0, 1), "class_names": ("background", "foreground")}
 
 
 class Numbered:
-    """Examples that say who they are; some cannot be read, or not even their size."""
+    """Examples that encode their index; some cannot be read, or not even their size."""
 
     class_names = ("ground", "thing")
 
@@ -53,7 +53,7 @@ class Numbered:
 
 
 def write(root, broken=(), headless=(), start=0):
-    """A folder with the splits train and val, alike: image i is full of start + i; some are cut.
+    """Write splits train and val; image i has the value start + i, and some are truncated.
 
     Cut off in the pixels, or, headless, before the size.
     """
@@ -80,7 +80,7 @@ def config_of(root, **more):
 
 
 def quiet(line):
-    """For copies in tests that do not look at what is said."""
+    """Ignore a line; picklable."""
 
 
 def names(source):
@@ -96,7 +96,7 @@ def test_next_row_replaces_an_unreadable_one():
     source = SkippingSource(Numbered(8, broken=(2, 3, 7)), 0.9, True, quiet)
     expected = [0, 1, 4, 4, 4, 5, 6, 0]
     assert names(source) == expected
-    # Of the row alone: another order of reading gives the same.
+    # It depends on the row only: another order of reading gives the same.
     assert [source[i]["image"][0, 0, 0] for i in reversed(range(8))] == expected[::-1]
     assert source.size(1) == (SIDE, SIDE + 1)
     headless = SkippingSource(Numbered(8, headless=(2,)), 0.9, True, quiet)
@@ -138,7 +138,7 @@ def test_too_many_failures_raise():
             with contextlib.suppress(UnreadableExample):
                 source[i]
 
-    read_all(10, 20, 30)  # 3 of 31 is no more than a tenth
+    read_all(10, 20, 30)  # 3 of 31 is less than a tenth
     with pytest.raises(UserError, match=r"^config\.data\.loading\.skip_most: 3 of 29 ") as raised:
         read_all(10, 20, 28)
     assert "\n" not in str(raised.value)
@@ -287,7 +287,7 @@ def test_build_stores_errors_and_verify_retries(tmp_path, monkeypatch):
     mended = cache.build_cache(
         Numbered(10, broken=(0, 9)), tmp_path / "set", verify=True, **options
     )
-    # The other shards are whole, and not read again.
+    # The other shards are complete, and not decoded again.
     assert (mended.failed, names(mended)) == ([], list(range(10)))
 
 
@@ -325,7 +325,7 @@ def test_evaluation_reports_the_number_left_out(tmp_path, tiny_options, capsys):
     assert "2 of 12 examples of the evaluation could not be read" in capsys.readouterr().err
     write_results(tmp_path / "out", config, results, 0)
     assert json.loads((tmp_path / "out/metrics.json").read_text())["left_out"] == 2
-    # The same files without those two score the same.
+    # The dataset without these two files has the same scores.
     for kind, i in itertools.product(("images", "masks"), (3, 8)):
         (tmp_path / f"set/{kind}/val/p{i:02}.png").unlink()
     evaluator = Evaluator(model, config, make_mesh(config), data.open_source(config, "eval"))

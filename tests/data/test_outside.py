@@ -1,4 +1,4 @@
-"""Names in lists, annotations and archives that lead out of their folder."""
+"""Names in lists, annotations and archives that lead outside their folder."""
 
 import base64
 import io
@@ -50,7 +50,7 @@ def read_all(config):
 
 @pytest.fixture
 def places(tmp_path):
-    """A folder `set` with `in.png`, `outside.png` beside it, and links of all kinds."""
+    """Write a folder `set` with `in.png`, `outside.png` beside it, and all kinds of links."""
     folder = tmp_path / "set"
     for path in (folder / "in.png", folder / "deep/in.png", tmp_path / "outside.png"):
         picture(path)
@@ -70,7 +70,7 @@ def places(tmp_path):
         "deep/in.png",
         "deep/../in.png",
         "link_in.png",
-        "link_out.png",  # links are the user's own
+        "link_out.png",  # links are trusted
         "folder_out/outside.png",
         "folder_out/not_there.png",
         "not/there.png",
@@ -83,7 +83,7 @@ def test_inside(places, name):
     assert inside(places, name, "list") == places / name
     alias = places.parent / "alias"
     assert inside(alias, name, "list") == alias / name
-    # By the folder's own name or by the link's, an absolute path leads to the same place.
+    # An absolute path by the name of the folder or of the link leads to the same file.
     assert inside(alias, places / name, "list") == places / name
 
 
@@ -117,7 +117,7 @@ def test_listing(places, name, column):
     refused(lambda: read_all(config), "list.json, item 2", repr(name), "no path inside the folder")
     lines = ["image,mask", *(f"{row['image']},{row['mask']}" for row in rows)]
     (places / "list.csv").write_text("\n".join(lines))
-    # The list's own folder is the root where none is named.
+    # Without a root, the folder of the list is the root.
     config = config_of("listing", "", annotations=str(places / "list.csv"))
     refused(lambda: read_all(config), "list.csv, line 3", repr(name))
 
@@ -143,7 +143,7 @@ def test_coco(places, name):
     (places / "coco.json").write_text(json.dumps(content))
     config = config_of("coco", places, annotations="coco.json", images=".")
     refused(lambda: resolve(config), "coco.json", repr(name), "no path inside the folder")
-    # A config that was resolved before, as a workdir keeps it, is held to the same.
+    # The same holds for a resolved config, as in a workdir.
     images[1]["file_name"] = "deep/in.png"
     (places / "coco.json").write_text(json.dumps(content))
     config, _ = resolve(config)

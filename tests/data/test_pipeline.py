@@ -25,7 +25,7 @@ from fcnjax.errors import UserError
 
 
 class Numbered:
-    """Examples of given sizes; pixel (y, x) of example i holds (i, y, x)."""
+    """Examples of given sizes; pixel (y, x) of example i is (i, y, x)."""
 
     class_names = ("a", "b")
 
@@ -67,7 +67,7 @@ def assert_same(some, others):
 
 
 def indexed(length, config, start, **place):
-    """The batches of a set on the device, all of whose images are 30x40."""
+    """Return the batches of a dataset on the device with images of 30x40."""
     labels, extents = np.zeros((length, 30, 40), np.uint8), np.full((length, 2), (30, 40))
     return pipeline.index_batches(range(length), config, start, labels, extents, **place)
 
@@ -174,10 +174,10 @@ def test_canvas_never_cuts_a_crop(crop, rotation, scale):
     height, width = (side - 1 for side in crop)
     for side, length in zip(canvas, crop, strict=True):
         assert side >= length
-        assert (side - length) % 2 == 0  # one centre
+        assert (side - length) % 2 == 0  # the same centre
     for degrees in np.linspace(-rotation, rotation, 61):
         cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
-        # The outermost pixels and, but where nothing is turned or scaled, their neighbours.
+        # The outermost pixels and, unless nothing is rotated or scaled, their neighbours.
         assert (height * cos + width * sin) / scale[0] <= canvas[0] - 1
         assert (width * cos + height * sin) / scale[0] <= canvas[1] - 1
     if rotation == 0 and scale == (1.0, 1.0):
@@ -254,7 +254,7 @@ def test_eval_batches_have_each_example_once(batch_size):
             height, width = SIZES[number]
             if not exact:
                 assert batch["extent"][row].tolist() == [height, width]
-            # No larger than need be.
+            # No larger than necessary.
             assert batch["image"].shape[1] - height < 32
             assert batch["image"].shape[2] - width < 32
             example = source[number]
@@ -280,7 +280,7 @@ def test_processes_share_the_eval_batches():
 
 @pytest.fixture(scope="module")
 def opened(shapes):
-    """The train split of made pictures, with a config for it."""
+    """Return the train split of synthetic images, and its config."""
     config = make_config(root=str(shapes), rotation=20.0, scale=(0.8, 1.2))
     config, _ = resolve(config)
     return open_source(config, "train"), config
@@ -350,11 +350,11 @@ def test_workers_exit_when_their_parent_is_killed(opened, tmp_path):
 
 
 def in_session(session):
-    """The process ids of a session that are not zombies."""
+    """Return the process ids of a session that are not zombies."""
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name in brackets: state, parent, group, session.
+            # The fields after the name in brackets are state, parent, group, session.
             state, _, _, number = file.read_text().rpartition(")")[2].split()[:4]
             if int(number) == session and state != "Z":
                 found.append(file.parent.name)

@@ -1,4 +1,4 @@
-"""The pixel type of a model: equal values stored as any type are equal pixels, or are refused."""
+"""The pixel type of a model: equal values of any stored type become equal pixels, or raise."""
 
 import itertools
 import json
@@ -29,14 +29,14 @@ MOST = {"uint8": 255, "uint16": 10_000}
 
 
 def values_of(pixel_type, seed=0, size=(21, 30)):
-    """Whole values `[H, W, 3]` that the type holds, int64, with an edge in them."""
+    """Return integers `[H, W, 3]` in the range of a type, int64, with an edge."""
     values = np.random.default_rng(seed).integers(0, MOST[pixel_type] + 1, (*size, 3))
     values[:, size[1] // 2 :] //= 3
     return values
 
 
 def write_set(root, pixel_type, stored, count=6):
-    """A folder of TIFF files of the same values, whatever they are stored as, and masks."""
+    """Write TIFF files of equal values in any stored type, and masks."""
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True)
     for i in range(count):
@@ -49,7 +49,7 @@ def write_set(root, pixel_type, stored, count=6):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """`sets(pixel_type, stored)`: the folder of `write_set`, made once."""
+    """`sets(pixel_type, stored)`: the folder of `write_set`, written once."""
     made = {}
 
     def find(pixel_type, stored):
@@ -66,7 +66,7 @@ def config_of(sets, tiny_options):
     def make(pixel_type, stored=None, *overrides):
         root = sets(pixel_type, stored or pixel_type)
         options = ["--config.model.widths=4,8", "--config.augment.crop=16,16", *overrides]
-        # As much of the range as the values have.
+        # The part of the range that the values cover.
         mean = 0.5 * MOST[pixel_type] / np.iinfo(pixel_type).max
         options += [f"--config.data.{key}={mean},{mean},{mean}" for key in ("mean", "std")]
         return load_config(f"folder:root={root}", [*tiny_options, *options])
@@ -76,7 +76,7 @@ def config_of(sets, tiny_options):
 
 @pytest.fixture(scope="module")
 def workdirs(config_of, make_run, tmp_path_factory):
-    """A workdir for each type, of made weights."""
+    """Return a workdir for each type, with random weights."""
     return {
         pixel_type: make_run(
             tmp_path_factory.mktemp("runs") / pixel_type, data.resolve(config_of(pixel_type))[0]
@@ -173,7 +173,7 @@ def test_published_and_exported_models_keep_the_type(
         assert cli.main([*argv, f"--out={tmp_path / 'wide'}", "--input=uint16"]) == 2
         assert "--input: uint16 has values that the model's uint8" in capsys.readouterr().err
     else:
-        # Of 8 bits, taken by value: the scale stays that of the model.
+        # 8-bit values are converted: the scale remains that of the model.
         assert cli.main([*argv, f"--out={tmp_path / 'narrow'}", "--input=uint8"]) == 0
         image = values_of("uint8").astype(np.uint8)
         found = fcnjax.load(tmp_path / "narrow")(image)
@@ -299,7 +299,7 @@ def test_dataset_of_several_types_raises(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint8", "uint8", count=30)
     config = config_of("uint8")
     config.data.root = str(root)
-    # Scaled to 16 bits, in a place that is not among those that are looked at first.
+    # Scaled to 16 bits, at a position outside the sample.
     rewrite(root, "p11.tif", (values_of("uint8", 11) * 257).astype(np.uint16))
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
@@ -311,7 +311,7 @@ def test_dataset_of_several_types_raises(config_of, tmp_path):
             rewrite(root, name, (values_of("uint8", i) * 257).astype(np.uint16))
     with pytest.raises(UserError, match=r"several types: uint(8|16) \(as p\d+\), uint(16|8)"):
         data.resolve(config)
-    # As the type that holds all values, they can be taken: the user says so.
+    # A type that holds all values can be set.
     config.data.pixel_type = "uint16"
     resolved, _ = data.resolve(config)
     source = data.open_source(resolved, "train")
@@ -376,6 +376,6 @@ def test_colour_options_that_clip_float_pixels_raise(config_of, tmp_path):
     (finding,) = (f for f in quick_check(config) if f.kind == "clipped pixels")
     assert finding.severity == "error"
     assert "--config.augment.brightness=0.0" in finding.overrides
-    # By value as uint16 they are scaled to 0..1.
+    # Converted to uint16 they are scaled to 0..1.
     config.data.pixel_type = "uint16"
     assert not [f for f in quick_check(config) if f.kind == "clipped pixels"]

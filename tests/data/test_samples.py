@@ -26,7 +26,7 @@ def picture(colour, text="ppm"):
 
 
 def made_package(path):
-    """A package of the real layout, with twenty small pictures; returns its hash."""
+    """Write a package in the original layout with twenty small images; return its hash."""
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         for i in range(20):
@@ -43,7 +43,7 @@ def made_package(path):
 
 @pytest.fixture
 def fake_pip(tmp_path, monkeypatch):
-    """Puts a made package in the place of the network; holds the number of downloads."""
+    """Replace the network by a synthetic package; the value counts downloads."""
     package = tmp_path / "made.tar.gz"
     digest = made_package(package)
     real = samples.SAMPLES["stare"]
@@ -91,7 +91,7 @@ def test_interrupted_fetch_starts_clean(fake_pip, monkeypatch):
     monkeypatch.setitem(samples.SAMPLES, "stare", whole)
     assert not folder.exists()
     assert left_over(folder) == []
-    # What a process that was killed leaves behind.
+    # Files that a killed process leaves behind.
     (folder.parent / ".stare-abc/images").mkdir(parents=True)
     samples.fetch("stare")
     assert left_over(folder) == []

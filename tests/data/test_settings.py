@@ -1,4 +1,4 @@
-"""Values of `config.data` that cannot be: one line each, whichever command meets them."""
+"""Invalid values of `config.data`: one line each, in every command."""
 
 import pytest
 from PIL import Image
@@ -42,7 +42,7 @@ def test_data_show(shapes, tmp_path, capsys):
     argv = ["data", "show", str(shapes), f"--out={out}", "--count=5"]
     assert cli.main([*argv, "--config.augment.crop=32,40"]) == 0
     assert f"5 examples in {out}" in capsys.readouterr().out
-    # Four pairs of 40 by 32 beside each other, and a row for the fifth.
+    # Four pairs of 40x32 in a row, and a second row for the fifth.
     with Image.open(out) as sheet:
         assert sheet.size == (4 * (80 + 6) + 6, 2 * (32 + 6) + 6)
     assert cli.main([*argv, "--config.data.channels=L"]) == 2

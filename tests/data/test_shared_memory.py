@@ -1,4 +1,4 @@
-"""Segments of data workers that are killed."""
+"""Shared memory of data workers that are killed."""
 
 import contextlib
 import itertools
@@ -34,7 +34,7 @@ with shared_memory.segment_names() as prefix:
 
 @contextlib.contextmanager
 def owner():
-    """A process with a segment, in a group of its own, and the segment's file."""
+    """Start a process with a segment, in its own group; yield it and the segment's file."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -1,4 +1,4 @@
-"""Annotations and images in subfolders, and files that a system leaves beside them."""
+"""Annotations and images in subfolders, and files of operating systems beside them."""
 
 import json
 

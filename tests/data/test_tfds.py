@@ -23,7 +23,7 @@ GOLDEN = Path(__file__).parent / "goldens/tiny_roads.zip"  # made by tiny_roads.
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A folder of the set `tiny_roads`, as TensorFlow Datasets prepared it."""
+    """Return a folder with `tiny_roads` as prepared by TensorFlow Datasets."""
     root = tmp_path_factory.mktemp("tfds")
     with zipfile.ZipFile(GOLDEN) as archive:
         archive.extractall(root)
@@ -32,7 +32,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def roads(prepared, tmp_path):
-    """A copy of it, to break."""
+    """Return a copy that a test may damage."""
     shutil.copytree(prepared, tmp_path / "sets")
     return tmp_path / "sets"
 
@@ -45,7 +45,7 @@ def config_of(root, **data):
 
 
 def road(i):
-    """The image and the mask of an example, as `tiny_roads.py` makes them."""
+    """Return the image and the mask of an example as `tiny_roads.py` draws them."""
     ys, xs = np.mgrid[: 12 + i, : 10 + i % 2]
     image = np.stack([ys * 9 + i, xs * 7, (ys + xs) * 5], -1).astype(np.uint8)
     return image, (ys // 3 + xs // 4 + i) % 3
@@ -58,7 +58,7 @@ def read_all(config):
 
 
 def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
+    """Assert that opening or reading the data raises a one-line error."""
     with pytest.raises(UserError) as raised:
         read_all(config)
     message = str(raised.value)
@@ -80,7 +80,7 @@ def png(array):
 
 
 def write_set(root, name, features, examples):
-    """Writes a prepared set of one split, `train`, without TensorFlow.
+    """Write a prepared dataset of one split, `train`, without TensorFlow.
 
     `features` as Feature objects by name; `examples` as bytes by feature.
     """
@@ -111,7 +111,7 @@ def write_set(root, name, features, examples):
 
 
 def pictures(masks):
-    """Examples of grey images and these masks."""
+    """Return examples of grey images with these masks."""
     return [
         {"image": png(np.full(np.shape(mask)[:2], i, np.uint8)), "segmentation_mask": png(mask)}
         for i, mask in enumerate(masks)
@@ -187,7 +187,7 @@ def test_pickles_without_the_data(prepared):
         copy[5]
     stamps = copy.stamps()
     assert stamps == source.stamps()
-    assert len({stamp[0] for stamp in stamps}) == 4  # two shards, as what is read and as files
+    assert len({stamp[0] for stamp in stamps}) == 4  # two shards, as spans and as files
 
 
 def test_needs_neither_tensorflow_nor_jax(prepared):
@@ -228,7 +228,7 @@ def test_unknown_features_and_splits(prepared):
         "config.data.masks: unknown 'segmentation'",
         "valid: image, segmentation_mask",
     )
-    refused(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not a picture
+    refused(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not an image
     refused(
         config_of(prepared, split_eval="val"),
         "config.data.split.eval: unknown 'val'",

@@ -7,7 +7,7 @@ SHAPES = [((1, 1), "u1"), ((256, 512), "u1"), ((300, 270, 3), "u1"), ((130, 70, 
 
 
 def stored(shape, dtype):
-    """A random array, its tiles as an array-like, and the places that were read."""
+    """Return a random array, its tiled form, and the list of tiles that were read."""
     array = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
     records, seen = list(tiles.split_tiles(array)), []
 

@@ -19,7 +19,7 @@ def export(root, *regions, project=False, **more):
         picture(root / f"images/{stem}.png")
     images = {
         "a.png123": {"filename": "a.png", "size": 123, "regions": list(regions), **more},
-        # Version 1 has an object in place of the list.
+        # Version 1 has an object instead of the list.
         "b.png123": {"filename": "b.png", "size": 123, "regions": {"0": region(SQUARE)}},
     }
     write_json(root / "via.json", {"_via_img_metadata": images} if project else images)
@@ -63,7 +63,10 @@ def test_shapes_without_area_are_counted(tmp_path):
         (region({"name": "star"}), "a.png, region 1: the star is damaged: its shape is unknown"),
         (region({"name": "rect", "x": 1}), "region 1: the rect is damaged: 'y'"),
         (region({**SQUARE, "x": 1e9}), "valid: a number below 100000"),
-        ({"shape_attributes": SQUARE, "region_attributes": {}}, "no attribute is clearly the class"),
+        (
+            {"shape_attributes": SQUARE, "region_attributes": {}},
+            "no attribute is clearly the class",
+        ),
         (
             {"shape_attributes": SQUARE, "region_attributes": {"colour": "red", "size": "big"}},
             "it has colour, size; valid: one, or one of label, class",
