@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
     args, words = parser.parse_known_args(argv)
     other_words = [word for word in words if word.startswith("--other.")]
     overrides = [word for word in words if word not in other_words]
-    config = load_resolved(args.what, overrides, "agree")
+    config = load_resolved(args.dataset, overrides, "agree")
     check_agree(config)
     other = _other_config(config, other_words)
     confusion, scores = agreement(open_source(config, "eval"), open_source(other, "eval"), config)

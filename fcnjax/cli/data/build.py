@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         "--verify", action="store_true", help="compare existing files with their hashes"
     )
     args, overrides = parser.parse_known_args(argv)
-    config = load_resolved(args.what, overrides, "build")
+    config = load_resolved(args.dataset, overrides, "build")
     for part in PARTS:
         source = convert_source(open_stored(config, part), config.data)
         folder = cache_folder(config, part, source)

@@ -24,12 +24,14 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--out", metavar="DIR", help="folder for a page with pictures, index.html")
     args, overrides = parser.parse_known_args(argv)
-    checked = check(load_given(args.what, overrides, "fcnjax data check"), show=True)
+    checked = check(load_given(args.dataset, overrides, "fcnjax data check"), show=True)
     console = Console(highlight=False)
     if checked.resolved:
         console.print(table(checked.tallies, checked.config.data.class_names))
     tell(checked.findings, console)
-    console.print(f"{args.what}: {counted(checked.findings)}", soft_wrap=True, markup=False)
+    console.print(f"{args.dataset}: {counted(checked.findings)}", soft_wrap=True, markup=False)
     if args.out:
-        console.print(f"{write_page(args.out, args.what, checked)}", soft_wrap=True, markup=False)
+        console.print(
+            f"{write_page(args.out, args.dataset, checked)}", soft_wrap=True, markup=False
+        )
     return int(any(finding.severity == ERROR for finding in checked.findings))

@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--out: {args.out!r} does not end in .png")
     if args.count < 1:
         raise UserError(f"--count: {args.count} is below 1")
-    config = load_resolved(args.what, overrides, "show")
+    config = load_resolved(args.dataset, overrides, "show")
     check_normalisation(config.data)
     check_augment(config.augment)
     images, labels = augment_first_examples(config, args.count)

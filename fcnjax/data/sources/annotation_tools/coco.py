@@ -144,7 +144,7 @@ def _categories(content: Any, path: Path) -> tuple[dict[int | str, str], frozens
 
 def _images(content: Any, path: Path) -> Images:
     images = Images({}, [], [])
-    seen: dict[str, str] = {}
+    listed: dict[str, str] = {}
     for entry, where in _entries(content, "images", path):
         key = _key(entry, "id", where)
         name = portable_path(field(entry, "file_name", str, where))
@@ -152,9 +152,9 @@ def _images(content: Any, path: Path) -> Images:
             if images.names[images.rows[key]] != name:
                 raise UserError(f"{where}: has the id {key} of another image")
             continue
-        if name in seen:
-            raise UserError(f"{where}: lists {name!r}, which {seen[name]} lists under another id")
-        seen[name] = where
+        if name in listed:
+            raise UserError(f"{where}: lists {name!r}, which {listed[name]} lists under another id")
+        listed[name] = where
         images.rows[key] = len(images.names)
         images.names.append(name)
         size = tuple(

@@ -117,9 +117,9 @@ class LabelmeSource:
         content = read_annotation(path)
         file = image_file(path, content, self._root, self._images)
         image = read_image(file, self._channels, self._pages)
-        stated = _stated_size(content, path)
-        size, turn = drawing_size(file, image.shape[:2], path, stated, self._rule)
-        label = upright(self._draw(content["shapes"], size, path), turn)
+        stated_size = _stated_size(content, path)
+        size, orientation = drawing_size(file, image.shape[:2], path, stated_size, self._rule)
+        label = upright(self._draw(content["shapes"], size, path), orientation)
         return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, shapes: list, size: tuple[int, int], path: Path) -> np.ndarray:
