@@ -315,7 +315,7 @@ def test_missing_datasets(tmp_path):
     (tmp_path / "empty").mkdir()
     refused(config_of(tmp_path / "empty"), "config.data.name", "empty")
     (tmp_path / "x.txt").write_text("")
-    refused(config_of(tmp_path / "x.txt"), "x.txt: is no set of images; valid: .parquet, .arrow")
+    refused(config_of(tmp_path / "x.txt"), "x.txt: is not a dataset; valid: .parquet, .arrow")
     (tmp_path / "x.parquet").write_text("not one")
     refused(config_of(tmp_path / "x.parquet", root=str(tmp_path / "cache")), "x.parquet'")
     folder = save(tmp_path / "cut", both_splits())

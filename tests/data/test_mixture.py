@@ -168,7 +168,7 @@ def test_crop_probabilities_are_checked(shapes, tmp_path, tiny_options, capsys):
 
     argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
     for option, words in (
-        ("--config.data.sampling.class_crop=1.5", "are not probabilities"),
+        ("--config.data.sampling.class_crop=1.5", "1.5 is not in 0..1"),
         ("--config.data.loading.cache=ram", "config.data.loading.cache: unknown 'ram'"),
     ):
         assert cli.main([*argv, *tiny_options, option]) == 2

@@ -317,7 +317,7 @@ def test_worker_error_is_a_user_error(tmp_path):
 
 ORPHANS = """
 import pickle, sys, time
-from fcnjax.data import pipeline
+from fcnjax.data.loading import pipeline
 if __name__ == "__main__":
     source, config = pickle.loads(open(sys.argv[1], "rb").read())
     config.data.loading.workers = 2
