@@ -54,8 +54,8 @@ def augment_batch(
         labels: jax.Array,
     ) -> tuple[jax.Array, jax.Array]:
         geometry_key, colour_key = jax.random.split(key)
-        ys, xs = crop_coordinates(geometry_key, canvas, config.augment)
-        image, label, inside = sample(images, labels, row, corner, bounds, ys, xs, config)
+        coordinates = crop_coordinates(geometry_key, canvas, config.augment)
+        image, label, inside = sample(images, labels, row, corner, bounds, coordinates, config)
         if permutation is not None:
             # Two flips are a rotation by 180 degrees, which keeps left and right.
             flipped = jnp.logical_xor(*sample_flips(geometry_key, config.augment))

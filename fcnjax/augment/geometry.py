@@ -161,8 +161,7 @@ def sample(
     row: jax.Array | int,
     corner: jax.Array,
     bounds: jax.Array,
-    ys: jax.Array,
-    xs: jax.Array,
+    coordinates: tuple[jax.Array, jax.Array],
     config: ConfigDict,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Sample an image bilinearly and its label by nearest neighbour.
@@ -173,14 +172,14 @@ def sample(
         row: The index of the image.
         corner: `[2]` int, the upper left corner of the canvas in the image.
         bounds: `[4]` int, the position of the image in the canvas, as returned by `crop_canvas`.
-        ys: `[h, w]` float32 rows in the canvas.
-        xs: `[h, w]` float32 columns in the canvas.
+        coordinates: `[h, w]` float32 rows and columns in the canvas.
         config: The full config.
 
     Returns:
         Pixels `[h, w, C]` in 0..1, int32 labels `[h, w]`, ignored outside the image, and a bool
         mask `[h, w]` of the positions inside the image.
     """
+    ys, xs = coordinates
     top, left, bottom, right = bounds
     inside = (ys >= top - 0.5) & (ys <= bottom - 0.5) & (xs >= left - 0.5) & (xs <= right - 0.5)
 

@@ -11,13 +11,13 @@ from fcnjax.errors import UserError, unknown
 def check_flip_pairs(data: ConfigDict) -> None:
     """Raise UserError if `config.data.labels.mirror_pairs` names an unknown class, or one twice."""
     key = "config.data.labels.mirror_pairs"
-    seen = set()
+    paired = set()
     for name in (name for pair in data.labels.mirror_pairs for name in pair):
         if name not in data.class_names:
             raise unknown(key, name, data.class_names)
-        if name in seen:
+        if name in paired:
             raise UserError(f"{key}: {name!r} is there twice; a class can be in one pair only")
-        seen.add(name)
+        paired.add(name)
 
 
 def rename_flip_pairs(

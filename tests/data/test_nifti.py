@@ -208,7 +208,7 @@ def test_blocks_cover_all():
     assert held_out == [*range(48, 60), *range(108, 120), *range(168, 180)]
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     write(tmp_path, "a", end=".nii")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.nii", tmp_path / "masks/a.nii")
 

@@ -148,8 +148,8 @@ def encode_records(example: dict[str, Any]) -> list[bytes]:
 
 def cache_folder(config: ConfigDict, part: str, source: StoredSource) -> Path:
     """Return the cache folder of a split, named by a hash of all that its examples depend on."""
-    irrelevant = keys_with(Scope.NOT_DECODED)
-    relevant = {k: v for k, v in flatten(config.data).items() if f"data.{k}" not in irrelevant}
+    unused = keys_with(Scope.NOT_DECODED)
+    relevant = {key: v for key, v in flatten(config.data).items() if f"data.{key}" not in unused}
     text = json.dumps([FORMAT, part, relevant, len(source), source.stamps()], default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
     return cache_dir() / "decoded" / f"{config.data.source}-{part}-{digest}"

@@ -141,8 +141,8 @@ class SkippingSource(SourceWrapper):
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
-                f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot "
-                f"be read, more than {self._max_share:g} of them: {names}{more}; the first: "
+                f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot be "
+                f"read, more than {self._max_share:g} of them: {names}{more}; the first: "
                 f"{failed[0]}"
             )
 

@@ -14,33 +14,21 @@ from fcnjax.data.files.folder_files import is_hidden
 from fcnjax.data.layout import Layout, choose_split, require_folders, variant_layout
 from fcnjax.data.pair_layout import fixed_layout
 from fcnjax.data.pairs import Pair
+from fcnjax.data.sources.benchmarks.palette import parse_palette
 from fcnjax.errors import UserError, choose
 
 SPLITS = ("train", "val", "test")
 IMAGE_END = "_leftImg8bit.png"
-# The evaluated classes: id and colour, as in cityscapesscripts.helpers.labels.
-CLASSES = {
-    "road": (7, (128, 64, 128)),
-    "sidewalk": (8, (244, 35, 232)),
-    "building": (11, (70, 70, 70)),
-    "wall": (12, (102, 102, 156)),
-    "fence": (13, (190, 153, 153)),
-    "pole": (17, (153, 153, 153)),
-    "traffic light": (19, (250, 170, 30)),
-    "traffic sign": (20, (220, 220, 0)),
-    "vegetation": (21, (107, 142, 35)),
-    "terrain": (22, (152, 251, 152)),
-    "sky": (23, (70, 130, 180)),
-    "person": (24, (220, 20, 60)),
-    "rider": (25, (255, 0, 0)),
-    "car": (26, (0, 0, 142)),
-    "truck": (27, (0, 0, 70)),
-    "bus": (28, (0, 60, 100)),
-    "train": (31, (0, 80, 100)),
-    "motorcycle": (32, (0, 0, 230)),
-    "bicycle": (33, (119, 11, 32)),
-}
-_IDS = tuple(number for number, _ in CLASSES.values())
+# The evaluated classes with their colours and ids, as in cityscapesscripts.helpers.labels.
+CLASSES = parse_palette(
+    """
+    road 804080, sidewalk f423e8, building 464646, wall 66669c, fence be9999, pole 999999,
+    traffic light faaa1e, traffic sign dcdc00, vegetation 6b8e23, terrain 98fb98, sky 4682b4,
+    person dc143c, rider ff0000, car 00008e, truck 000046, bus 003c64, train 005064,
+    motorcycle 0000e6, bicycle 770b20
+    """
+)
+_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 # The stored values of the classes and of ignored pixels, for each kind of mask.
 STORED = {
     "labelIds": (_IDS, tuple(number for number in range(34) if number not in _IDS)),
@@ -97,7 +85,7 @@ def _layout(kind: str) -> Layout:
         {
             "labels.encoding": "ids",
             "class_names": tuple(CLASSES),
-            "palette": tuple(colour for _, colour in CLASSES.values()),
+            "palette": tuple(CLASSES.values()),
             "labels.mask_values": mask_values,
             "labels.ignore_values": ignore_values,
         },
