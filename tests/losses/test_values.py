@@ -20,7 +20,7 @@ def batch(classes, channels=None, seed=0, shape=(2, 5, 7)):
 def call(name, logits, labels, **options):
     head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
     options = {"ignore_label": 255, "head": head} | options
-    function = jax.jit(lambda z, y: losses.LOSSES[name](z, y, **options))
+    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, **options))
     return function(jnp.asarray(logits), jnp.asarray(labels))
 
 
