@@ -14,7 +14,7 @@ from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.readers.decode import File, image_size, read_image
-from fcnjax.data.readers.image_file import content_of
+from fcnjax.data.readers.image_file import read_content
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, content_digest
 from fcnjax.errors import UserError, choose, printable, unknown
@@ -116,7 +116,7 @@ class RecordSource:
     def _digest(self, index: int) -> str:
         try:
             record = self._records[index]
-            return content_digest([content_of(record.image), content_of(record.mask)])
+            return content_digest([read_content(record.image), read_content(record.mask)])
         except UserError:
             return "unreadable"
 

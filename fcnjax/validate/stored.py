@@ -17,8 +17,8 @@ from fcnjax.data.labels.mask_files import (
     read_onehot,
 )
 from fcnjax.data.labels.orientation import Size
-from fcnjax.data.labels.whole_numbers import NO_DATA
-from fcnjax.data.readers.stored_pixels import read_stored_pixels
+from fcnjax.data.readers.conversion import NO_DATA
+from fcnjax.data.readers.decode import read_stored_pixels
 
 LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width
 RAMP_PIXELS = 60  # pixels of borders between distant ids, below which they tell nothing
@@ -95,7 +95,7 @@ def look_at_mask(path: Path, image: Path | None = None, size: Size | None = None
         return _of_colours(path, read_colours(path), lossy)
     one = _of_values(path, read_mask(path), lossy)
     palette = stored.palette or []
-    alpha = stored.pixels[..., -1] if "alpha" in stored.marks else None
+    alpha = stored.pixels[..., -1] if "alpha" in stored.colorinterp else None
     return replace(
         one,
         kind="palette" if palette else "ids",

@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image
 
 from fcnjax.data.labels.mask_files import read_colours, read_mask
-from fcnjax.data.labels.whole_numbers import NO_DATA, whole_numbers
 from fcnjax.data.readers import limits, row_blocks
 from fcnjax.data.readers.channels import to_intensity
+from fcnjax.data.readers.conversion import NO_DATA, to_integers
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
 from fcnjax.data.readers.formats import jpeg
 from fcnjax.data.readers.tiff import directories, jpegxl
@@ -113,11 +113,11 @@ def test_a_jpeg_of_many_scans(monkeypatch):
     content = saved(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
     last = content.rfind(b"\xff\xda")
     many = content[:-2] + content[last:-2] * 100 + content[-2:]
-    refused(lambda: read_image(encoded(many)), "scans; the most that are read of its size is 100")
-    monkeypatch.setattr(jpeg, "MOST_SCANNED", 64 * 64 * 20)
+    refused(lambda: read_image(encoded(many)), "scans; the limit for an image of its size is 100")
+    monkeypatch.setattr(jpeg, "MAX_SCANNED", 64 * 64 * 20)
     assert read_image(encoded(content)).shape == (64, 64, 3)
     more = content[:-2] + content[last:-2] * 15 + content[-2:]
-    refused(lambda: read_image(encoded(more)), "25 scans; the most that are read of its size is 20")
+    refused(lambda: read_image(encoded(more)), "25 scans; the limit for an image of its size is 20")
 
 
 def test_the_thumbnail_of_a_jpeg_is_no_scan_of_it():
@@ -135,7 +135,7 @@ def tiff_of(entries, following=0):
 
 
 def test_directories_that_overlap_are_refused(monkeypatch):
-    monkeypatch.setattr(directories, "MOST_TAGS", 2000)
+    monkeypatch.setattr(directories, "MAX_TAGS", 2000)
     count = 60
     body = b"".join(tiff_of([(65000 + i, 3, 1, 0)] * 40, 8 + 486 * (i + 1)) for i in range(count))
     content = b"II*\0" + struct.pack("<I", 8) + body
@@ -178,9 +178,9 @@ def test_strips_that_share_their_bytes_are_refused(tmp_path):
 @pytest.mark.parametrize("size", [(8, 8), (24, 31), (300, 200), (257, 1030), (16, 32), (600, 900)])
 def test_the_size_of_jpeg_xl(size):
     content = imagecodecs.jpegxl_encode(np.zeros(size, np.uint8))
-    assert jpegxl.size_of(content) == size[::-1]
-    assert jpegxl.size_of(content[:2]) is None
-    assert jpegxl.size_of(b"") is None
+    assert jpegxl.read_size(content) == size[::-1]
+    assert jpegxl.read_size(content[:2]) is None
+    assert jpegxl.read_size(b"") is None
 
 
 @pytest.mark.parametrize(
@@ -225,14 +225,14 @@ def test_metadata_that_names_other_files_opens_none(tmp_path, monkeypatch):
 
 def test_blocks_of_rows_give_what_the_whole_gives(monkeypatch):
     values = np.random.default_rng(0).integers(-9, 9, (50, 7)).astype(np.int16)
-    whole = whole_numbers(values, "a", -3.0)
-    monkeypatch.setattr(row_blocks, "_VALUES", 40)
+    whole = to_integers(values, "a", -3.0)
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 40)
     assert [rows.stop - rows.start for rows in row_blocks.row_blocks(values)] == [5] * 10
-    np.testing.assert_array_equal(whole_numbers(values, "a", -3.0), whole)
+    np.testing.assert_array_equal(to_integers(values, "a", -3.0), whole)
     assert (whole == NO_DATA).sum() == (values == -3).sum() > 0
     halves = values + np.float32(0.5)
     with pytest.raises(UserError, match=r"the value .*\.5, in 350 pixels"):
-        whole_numbers(halves, "a")
+        to_integers(halves, "a")
 
 
 def test_intensities_by_table_are_rounded_to_the_nearest():

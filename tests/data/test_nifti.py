@@ -112,8 +112,8 @@ def test_stored_scale_is_applied(tmp_path, end):
 
 def test_odd_intensities():
     values = np.asarray([np.nan, np.inf, -np.inf, 5])
-    assert volumes.to_pixels(values, 0, 10).tolist() == [0, 65535, 0, 32768]
-    assert volumes.to_pixels(np.full(2, 3.0), 3, 3).tolist() == [0, 0]
+    assert volumes.scale_intensities(values, 0, 10).tolist() == [0, 65535, 0, 32768]
+    assert volumes.scale_intensities(np.full(2, 3.0), 3, 3).tolist() == [0, 0]
 
 
 def test_one_volume_is_divided_by_slices(tmp_path):
@@ -138,7 +138,7 @@ def test_few_volumes_are_kept(tmp_path):
     source = open_source(config, "train")
     for i in range(len(source)):
         source[i]
-    assert 0 < len(volumes._kept.volumes) <= volumes.KEPT
+    assert 0 < len(volumes._cache.volumes) <= volumes.CACHED
 
 
 def test_a_file_that_was_written_again(tmp_path):
@@ -220,7 +220,7 @@ def test_labels_rounded_by_their_scale(tmp_path):
             nibabel.save(stored, path)
             if kind == np.uint8:
                 assert volumes.label_values(path) == [0, 1, 2]
-                labels = volumes.whole_numbers(volumes.read_slice(path, 2, 3), path, step=slope)
+                labels = volumes.to_integers(volumes.read_slice(path, 2, 3), path, step=slope)
                 np.testing.assert_array_equal(labels, mask[..., 3])
     config, _ = resolve(config_of(tmp_path))
     assert config.data.mask_values == (0, 1, 2)

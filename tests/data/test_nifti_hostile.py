@@ -11,7 +11,7 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.volumes import limits as volume_limits
 from fcnjax.data.readers.volumes import nifti_file
 from fcnjax.data.readers.volumes import read as volumes
@@ -48,8 +48,8 @@ def changed(content, *fields):
 
 def read_all(path):
     """All that is read of a volume: its header, voxels, labels and turn."""
-    header = volumes.load_header(path)
-    volumes.turn_to("RAS", header, str(path))
+    header = volumes.open_volume(path)
+    volumes.reorient_to("RAS", header, str(path))
     values = [volumes.read_slice(path, 2, place) for place in range(header.shape[2])]
     volumes.percentiles(path)
     return np.stack(values, -1)
@@ -83,8 +83,8 @@ def test_limits_are_those_of_bytes(tmp_path, monkeypatch):
         write(tmp_path / f"{name}.nii.gz", content_of(np.zeros((9, 10, 10), np.uint8), scale=scale))
         for name, scale in (("stored", None), ("scaled", (0.5, 0)))
     )
-    monkeypatch.setattr(volume_limits, "UNPROVEN_BYTES", 900)
-    monkeypatch.setattr(volume_limits, "MOST_RATIO", 1)
+    monkeypatch.setattr(volume_limits, "SMALL_VOLUME_BYTES", 900)
+    monkeypatch.setattr(volume_limits, "MAX_RATIO", 1)
     assert read_all(stored).shape == (9, 10, 10)  # 900 bytes, held as they are
     refused(scaled, "which take 3600 bytes", "more than 1 times as many", "FCNJAX_MAX_PIXELS=450")
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "450")
@@ -140,7 +140,7 @@ def test_scales_that_are_no_fault(tmp_path, field, scale):
 def test_values_beyond_float32_are_infinite(tmp_path):
     for end in (".nii", ".nii.gz"):
         path = write(tmp_path / f"a{end}", content_of(scale=(3e38, 0)))
-        pixels = volumes.to_pixels(read_all(path), -1e38, 1e38)
+        pixels = volumes.scale_intensities(read_all(path), -1e38, 1e38)
         assert set(pixels[VOXELS > 1]) == {65535}
         assert set(pixels[VOXELS < -1]) == {0}
 
@@ -152,7 +152,7 @@ def test_extensions_are_not_read(tmp_path):
         for end in (".nii", ".nii.gz"):
             path = write(tmp_path / f"a{end}", content)
             np.testing.assert_array_equal(read_all(path), VOXELS)
-            assert not volumes.load_header(path).header.extensions
+            assert not volumes.open_volume(path).header.extensions
 
 
 def test_no_other_file_is_opened(tmp_path):
@@ -173,7 +173,7 @@ def test_damaged_compression(tmp_path):
 
     def with_bytes(changed):
         path.write_bytes(changed)
-        volumes._kept.volumes.clear()
+        volumes._cache.volumes.clear()
         return path
 
     refused(with_bytes(b""), "has no header")
@@ -188,7 +188,7 @@ def test_damaged_compression(tmp_path):
 
 
 def test_a_large_volume_is_read_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(nifti_file, "_CHUNK", 14)
+    monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 14)
     for scale in (None, (0.25, 3)):
         path = write(tmp_path / "a.nii.gz", content_of(VOXELS.astype(">i2"), scale=scale))
         image = nibabel.load(path)
@@ -200,13 +200,13 @@ def test_a_large_volume_is_read_in_parts(tmp_path, monkeypatch):
 
 def test_volumes_are_kept_by_their_bytes(tmp_path, monkeypatch):
     paths = [write(tmp_path / f"{n}.nii.gz", content_of(VOXELS + n)) for n in range(5)]
-    monkeypatch.setattr(volumes, "KEPT_BYTES", 3 * VOXELS.nbytes)
-    monkeypatch.setattr(volumes, "_kept", kept := volumes._Kept())
+    monkeypatch.setattr(volumes, "CACHED_BYTES", 3 * VOXELS.nbytes)
+    monkeypatch.setattr(volumes, "_cache", kept := volumes._VolumeCache())
     for number, path in enumerate(paths):
         np.testing.assert_array_equal(volumes.read_slice(path, 2, 1), VOXELS[..., 1] + number)
     assert [key[0] for key in kept.volumes] == paths[2:]
     volumes.read_slice(paths[2], 2, 0)
-    monkeypatch.setattr(volumes, "KEPT_BYTES", 0)
+    monkeypatch.setattr(volumes, "CACHED_BYTES", 0)
     volumes.read_slice(paths[0], 2, 0)
     assert [key[0] for key in kept.volumes] == [paths[2], paths[0]]
 
@@ -215,9 +215,9 @@ def test_volumes_are_kept_by_their_bytes(tmp_path, monkeypatch):
     ("axes", "words"),
     [
         ([[1, 0, 0], [0, 0, 0], [0, 0, 1]], "its affine gives an axis no length"),
-        ([[1, 1, 0], [0, 0, 0], [0, 0, 1]], "or two the same direction"),
-        ([[1, 1, 0], [1, 1 + 1e-9, 0], [0, 0, 1]], "or two the same direction"),
-        ([[1, 0, 0], [0, np.nan, 0], [0, 0, 1]], "or is not of numbers"),
+        ([[1, 1, 0], [0, 0, 0], [0, 0, 1]], "gives two axes the same direction"),
+        ([[1, 1, 0], [1, 1 + 1e-9, 0], [0, 0, 1]], "gives two axes the same direction"),
+        ([[1, 0, 0], [0, np.nan, 0], [0, 0, 1]], "values that are not finite numbers"),
     ],
 )
 def test_axes_without_directions(axes, words):

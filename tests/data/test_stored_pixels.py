@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.readers.decode import Encoded, image_size, read_image
-from fcnjax.data.readers.stored_pixels import read_stored_pixels
+from fcnjax.data.readers.decode import Encoded, image_size, read_image, read_stored_pixels
 from fcnjax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -76,7 +75,7 @@ def test_palettes_give_indices_and_colours():
     palette = Image.fromarray(COLOUR).quantize(13)
     stored = read_stored_pixels(file_of(saved(palette, bits=4)))
     np.testing.assert_array_equal(stored.pixels[..., 0], np.asarray(palette))
-    assert stored.marks == ("palette",)
+    assert stored.colorinterp == ("palette",)
     assert stored.palette[:13] == [tuple(c) for c in np.reshape(palette.getpalette(), (-1, 3))[:13]]
 
 
@@ -87,7 +86,7 @@ def test_few_bits_are_ids_in_masks_and_intensities_in_pictures(bits):
     content = png(16, 5, bits, 0, [row.tobytes() for row in np.packbits(packed, axis=-1)])
     stored = read_stored_pixels(file_of(content))
     np.testing.assert_array_equal(stored.ids[..., 0], values)
-    assert stored.full == 2**bits - 1
+    assert stored.max_value == 2**bits - 1
     expected = values * (255 // (2**bits - 1))
     np.testing.assert_array_equal(read_image(file_of(content), "L")[..., 0], expected)
 
@@ -112,7 +111,7 @@ def test_interlaced_png(bits, bands):
 def test_an_animation_is_refused():
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     content = saved(frames[0], save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match="holds 2 pictures"):
+    with pytest.raises(UserError, match="holds 2 pages or frames"):
         read_image(file_of(content))
     np.testing.assert_array_equal(read_image(file_of(content), pages="first"), COLOUR)
 
@@ -166,7 +165,7 @@ def test_pbm_is_white_where_the_bit_is_0(plain):
         (b"P5 0 4 255 ", "header is damaged"),
         (b"P5 5", "header is damaged"),
         (b"P5 2 1 9 \x01\x0a", "has pixels of 10"),
-        (b"P5 1 1 255 \x01P5 1 1 255 \x02", "several pictures"),
+        (b"P5 1 1 255 \x01P5 1 1 255 \x02", "several images"),
         (b"P5 100000 100000 255 ", "10000000000 pixels"),
     ],
 )

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fcnjax.data.readers.decode import read_image_header, read_stored_pixels
 from fcnjax.data.readers.formats import png
 from fcnjax.data.readers.image_file import Encoded
-from fcnjax.data.readers.stored_pixels import read_image_header, read_stored_pixels
 from fcnjax.errors import UserError
 
 _NAME = "the mask"
@@ -58,6 +58,7 @@ def read_embedded(content: bytes, most: tuple[int, int]) -> Embedded:
         stored = read_stored_pixels(file)
     except UserError as error:
         raise ValueError(str(error).removeprefix(f"{_NAME}: ")) from error
-    bands = [band for band, mark in enumerate(stored.marks) if mark != "alpha"]
-    alpha = stored.pixels[..., stored.marks.index("alpha")] if "alpha" in stored.marks else None
+    roles = stored.colorinterp
+    bands = [band for band, role in enumerate(roles) if role != "alpha"]
+    alpha = stored.pixels[..., roles.index("alpha")] if "alpha" in roles else None
     return Embedded((stored.pixels[..., bands] > 0).any(-1), alpha)

@@ -20,8 +20,8 @@ from fcnjax.data.labels.mask_files import (
 from fcnjax.data.labels.mask_set import MOST_IN_MASK, MaskSet, evenly, listed, names_of_values
 from fcnjax.data.labels.masks import ENCODINGS, values_of
 from fcnjax.data.labels.named_values import values_by_file
-from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.loading.skipping import readable, skips
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette

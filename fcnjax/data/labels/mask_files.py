@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnjax.data.labels.orientation import Size, upright
-from fcnjax.data.labels.whole_numbers import is_listable, whole_numbers
 from fcnjax.data.readers.channels import to_intensity
-from fcnjax.data.readers.image_file import Encoded, File, content_of
+from fcnjax.data.readers.conversion import is_class_value, to_integers
+from fcnjax.data.readers.decode import read_stored_pixels
+from fcnjax.data.readers.image_file import Encoded, File, read_content
 from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.row_blocks import row_blocks
-from fcnjax.data.readers.stored_pixels import StoredPixels, read_stored_pixels
+from fcnjax.data.readers.stored_pixels import StoredPixels
 from fcnjax.errors import UserError
 from fcnjax.io.numpy_files import parse_array, read_header
 
@@ -88,7 +89,7 @@ def read_ids(file: File, size: Size | None = None) -> Ids:
                 f"{file}: has {array.shape[-1]} channels, and class ids have one; a channel for "
                 "each class is --config.data.encoding=onehot"
             )
-        return Ids(whole_numbers(array, file))
+        return Ids(to_integers(array, file))
     stored = read_stored_pixels(file)
     pixels = _without_alpha(stored.ids, stored)
     if not _is_grey(pixels):
@@ -98,8 +99,8 @@ def read_ids(file: File, size: Size | None = None) -> Ids:
             "(--config.data.encoding=rgb)"
         )
     _refuse_converted(file, pixels, 1)
-    values = whole_numbers(pixels[..., 0], file, stored.nodata)
-    nodata = int(stored.nodata) if is_listable(stored.nodata) else None
+    values = to_integers(pixels[..., 0], file, stored.nodata)
+    nodata = int(stored.nodata) if is_class_value(stored.nodata) else None
     return Ids(np.ascontiguousarray(upright(values, stored.orientation)), nodata)
 
 
@@ -161,8 +162,8 @@ def read_colours(file: File, size: Size | None = None) -> np.ndarray:
         table = np.zeros((max(len(stored.palette), int(pixels.max()) + 1), 3), np.uint8)
         table[: len(stored.palette)] = stored.palette
         pixels = table[pixels[..., 0]]
-    elif stored.full and stored.full < _LARGEST_COLOUR:
-        pixels = to_intensity(file, pixels, stored.full, white_is_zero=False)
+    elif stored.max_value and stored.max_value < _LARGEST_COLOUR:
+        pixels = to_intensity(file, pixels, stored.max_value, white_is_zero=False)
     pixels = _eight_bits(pixels, file)
     if pixels.shape[-1] not in (1, 3):
         raise UserError(f"{file}: has {pixels.shape[-1]} bands, and colours have three")
@@ -206,14 +207,14 @@ def _has_several_levels(array: np.ndarray) -> bool:
 def _without_alpha(pixels: np.ndarray, stored: StoredPixels) -> np.ndarray:
     """The bands that hold the mask: neither alpha, nor an extra band of one value."""
     count = pixels.shape[-1]
-    kept = [i for i in range(count) if not _is_extra(pixels, stored.marks, i)]
+    kept = [i for i in range(count) if not _is_extra(pixels, stored.colorinterp, i)]
     return pixels if len(kept) in (0, count) else pixels[..., kept]
 
 
-def _is_extra(pixels: np.ndarray, marks: tuple[str, ...], band: int) -> bool:
-    if marks[band] == "undefined" and band in (1, 3):
+def _is_extra(pixels: np.ndarray, colorinterp: tuple[str, ...], band: int) -> bool:
+    if colorinterp[band] == "undefined" and band in (1, 3):
         return bool((pixels[..., band] == pixels[0, 0, band]).all())
-    return marks[band] == "alpha"
+    return colorinterp[band] == "alpha"
 
 
 def _is_grey(pixels: np.ndarray) -> bool:
@@ -235,7 +236,7 @@ def _eight_bits(pixels: np.ndarray, file: File) -> np.ndarray:
     """Colours as uint8; those of 16 bits are 8 bits stored twice, or 8 bits in a wider type."""
     if pixels.dtype == np.uint8:
         return pixels
-    values = whole_numbers(pixels, file)
+    values = to_integers(pixels, file)
     if pixels.dtype == np.uint16 and values.max() > _LARGEST_COLOUR and not (values % 257).any():
         values = values // 257
     if values.min() < 0 or values.max() > _LARGEST_COLOUR:
@@ -245,7 +246,7 @@ def _eight_bits(pixels: np.ndarray, file: File) -> np.ndarray:
 
 def _load_array(file: File, size: Size | None) -> np.ndarray:
     """The array of a `.npy` file as `[H, W]` or `[H, W, K]` with K over 1."""
-    array = parse_array(bytearray(content_of(file)), file)
+    array = parse_array(bytearray(read_content(file)), file)
     while array.ndim > 3 and 1 in (array.shape[0], array.shape[-1]):
         array = array[0] if array.shape[0] == 1 else array[..., 0]
     if array.ndim not in (2, 3) or not array.size:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_onehot
 from fcnjax.data.labels.orientation import Size
-from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.row_blocks import map_rows, row_blocks
 from fcnjax.errors import UserError, choose
 

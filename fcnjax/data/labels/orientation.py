@@ -11,8 +11,8 @@ from types import MappingProxyType
 
 import numpy as np
 
+from fcnjax.data.readers.decode import read_image_header
 from fcnjax.data.readers.image_file import File
-from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import choose
 
 Size = tuple[int, int]  # height and width

@@ -25,15 +25,15 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import ClassTable, declared_values, is_object, without_nodata
-from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.readers.conversion import NO_DATA, is_class_value
 from fcnjax.data.readers.raster.bands import (
     Raster,
     Window,
     read_bands_and_valid,
     read_header,
-    read_stored,
+    read_mask_values,
 )
 from fcnjax.data.sources.whole_files import cut, divide, find_values
 from fcnjax.data.splits.example import Example, example_of
@@ -147,7 +147,7 @@ class GeotiffSource:
         return area, area.window(index - first, self._window)
 
     def _label(self, area: Area, window: Window) -> np.ndarray:
-        stored = without_nodata(read_stored(area.mask, window), area.nodata, self._declared)
+        stored = without_nodata(read_mask_values(area.mask, window), area.nodata, self._declared)
         if self._instances:
             stored = is_object(stored, self._ignored, area.mask)
         return self._classes(stored, area.mask)
@@ -226,7 +226,7 @@ def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
     every = [(area, i) for area in areas for i in range(area.count(window))]
     found: dict[int, Path] = {}
     for area, index in evenly(every):
-        for value in np.unique(read_stored(area.mask, area.window(index, window))).tolist():
+        for value in np.unique(read_mask_values(area.mask, area.window(index, window))).tolist():
             if value not in (area.nodata, NO_DATA):
                 found.setdefault(value, area.mask)
     return found
@@ -237,7 +237,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     window = _window_of(data)
     areas, divided = find_areas(data)
     everything = [area for part in PARTS for area in areas[part]]
-    void = {int(area.nodata) for area in everything if is_listable(area.nodata)}
+    void = {int(area.nodata) for area in everything if is_class_value(area.nodata)}
     table = read_header(everything[0].mask).palette or {}
     note = find_values(data, lambda: _look(everything, window), void, table)
     counts = [sum(area.count(window) for area in areas[part]) for part in PARTS]

@@ -18,11 +18,11 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import ClassTable, is_object
-from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.loading.skipping import LEAST_FAILED, readable, skips
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.volumes.orientation import orientation_of
-from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReading, label_values, load_header
+from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReader, label_values, open_volume
 from fcnjax.data.sources.whole_files import divide, find_values
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.folders import stem_of
@@ -66,7 +66,7 @@ class NiftiSource:
         self.images = [volume.image for volume in volumes]
         self._volumes = list(volumes)
         self._root = Path(data.root)
-        self._reading = SliceReading(data)
+        self._reading = SliceReader(data)
         self._instances = data.encoding == "instances"
         self._ignored = tuple(data.ignore_values)
         self._classes = ClassTable(data)
@@ -128,7 +128,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
     Raises:
         UserError: A file is missing, or a mask does not fit its image; or too many are left out.
     """
-    reading, may_skip = SliceReading(data), skips(data)
+    reading, may_skip = SliceReader(data), skips(data)
     pairs, divided = divide(data, SUFFIXES)
     volumes: dict[str, list[Volume]] = {}
     failed: dict[Path, UserError] = {}
@@ -152,7 +152,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
     return volumes, bool(divided), list(failed.values())
 
 
-def _volume(image: Path, mask: Path, reading: SliceReading, part: str, data: ConfigDict) -> Volume:
+def _volume(image: Path, mask: Path, reading: SliceReader, part: str, data: ConfigDict) -> Volume:
     """A volume with all its slices, or those of a part."""
     shape = _shape(image, mask, reading)
     slices = range(shape[reading.axis])
@@ -192,7 +192,7 @@ def blocks(length: int, fraction: float) -> dict[str, list[int]]:
     }
 
 
-def _shape(image: Path, mask: Path, reading: SliceReading) -> tuple[int, int, int]:
+def _shape(image: Path, mask: Path, reading: SliceReader) -> tuple[int, int, int]:
     """The shape of a turned volume, which is its mask's; both lie in the same place."""
     (shape, affine), (mask_shape, mask_affine) = (_turned(path, reading) for path in (image, mask))
     if shape != mask_shape:
@@ -208,9 +208,9 @@ def _shape(image: Path, mask: Path, reading: SliceReading) -> tuple[int, int, in
     return shape
 
 
-def _turned(path: Path, reading: SliceReading) -> tuple[tuple[int, int, int], np.ndarray]:
+def _turned(path: Path, reading: SliceReader) -> tuple[tuple[int, int, int], np.ndarray]:
     """The shape and the affine of a volume in the orientation of the set."""
-    header, turn = load_header(path), reading.turn(path)
+    header, turn = open_volume(path), reading.reorientation(path)
     return turn.shape(header.shape), turn.affine(header.affine, header.shape)
 
 
@@ -218,7 +218,7 @@ def _first_orientation(data: ConfigDict) -> str | None:
     """The orientation of the first volume to train on whose file says it."""
     for image, _ in divide(data, SUFFIXES)[0]["train"]:
         try:
-            found = orientation_of(load_header(image), str(image))
+            found = orientation_of(open_volume(image), str(image))
         except UserError:
             if not skips(data):
                 raise
@@ -232,7 +232,7 @@ def by_orientations(images: Sequence[Path]) -> dict[str | None, list[Path]]:
     """The volumes by their orientation as they are stored; None: their files do not say."""
     found: dict[str | None, list[Path]] = {}
     for image in images:
-        found.setdefault(orientation_of(load_header(image), str(image)), []).append(image)
+        found.setdefault(orientation_of(open_volume(image), str(image)), []).append(image)
     return found
 
 
@@ -268,7 +268,7 @@ def _look(masks: Sequence[Path], data: ConfigDict) -> dict[int, Path]:
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     data.pixel_type = data.pixel_type or "uint16"
-    SliceReading(data)  # whose errors come first
+    SliceReader(data)  # whose errors come first
     data.orientation = data.orientation or _first_orientation(data)
     volumes, divided, failed = find_volumes(data)
     masks = [volume.mask for part in PARTS for volume in volumes[part]]

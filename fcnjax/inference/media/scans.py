@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.volumes.orientation import Turn, orientation_of
-from fcnjax.data.readers.volumes.read import SliceReading, load_header
+from fcnjax.data.readers.volumes.orientation import Reorientation, orientation_of
+from fcnjax.data.readers.volumes.read import SliceReader, open_volume
 from fcnjax.errors import UserError
 from fcnjax.inference.errors import outputs_of
 from fcnjax.inference.media.batches import label_in_batches
@@ -60,10 +60,10 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
         path = out / f"{item.id}{ENDINGS['components']}"
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     data = predictor.model.config.data
-    reading, orientation = SliceReading(data), data.orientation
+    reading, orientation = SliceReader(data), data.orientation
     try:
-        header = load_header(Path(item.source))
-        turn = reading.turn(Path(item.source))
+        header = open_volume(Path(item.source))
+        turn = reading.reorientation(Path(item.source))
         with regions as add_regions:
             layers = _label(predictor, item.source, reading, header.shape, add_regions, alone)
     except UserError as error:
@@ -81,7 +81,7 @@ def label_volume(predictor: Predictor, item: Item, out: Path, alone: bool) -> Ou
 def _label(
     predictor: Predictor,
     source: str,
-    reading: SliceReading,
+    reading: SliceReader,
     shape: tuple[int, ...],
     add_regions: Callable[[int, np.ndarray], None] | None,
     alone: bool,
@@ -90,7 +90,7 @@ def _label(
     outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
     types = dict.fromkeys(outputs, np.float32) | {"mask": predictor.model.mask_dtype}
     layers = {name: np.zeros(shape, types[name]) for name in outputs}
-    turn = reading.turn(Path(source))
+    turn = reading.reorientation(Path(source))
     positions = range(turn.shape(shape)[reading.axis])
     slices = ((position, reading.image(Path(source), position)) for position in positions)
 
@@ -100,7 +100,7 @@ def _label(
             for name, voxels in layers.items():
                 # Views, without the fourth axis of one that some files have: what is written to
                 # the turned volume is where it belongs in the file's own.
-                view = np.moveaxis(turn.of(voxels.reshape(shape[:3])), reading.axis, 0)
+                view = np.moveaxis(turn.apply(voxels.reshape(shape[:3])), reading.axis, 0)
                 view[one[0]] = VOLUME_OUTPUTS[name](found)
             if add_regions is not None:
                 add_regions(one[0], found.mask)
@@ -110,13 +110,13 @@ def _label(
     return layers
 
 
-def _axes(volume: Any, turn: Turn, orientation: str | None) -> str:
+def _axes(volume: Any, turn: Reorientation, orientation: str | None) -> str:
     """The directions of the axes of a volume, and how it was turned."""
     own = orientation_of(volume, "")
     if own is None:
         taken = f", and is taken as {orientation}" if orientation else ""
         return f"it does not say where it lies{taken}"
-    turned = f", turned to {', '.join(orientation)} and back" if turn != Turn() else ""
+    turned = f", turned to {', '.join(orientation)} and back" if turn != Reorientation() else ""
     return f"axes to {', '.join(own)}{turned}"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.limits import file_size, most_pixels, refuse_large
+from fcnjax.data.readers.decode import read_image_header
+from fcnjax.data.readers.limits import file_size, max_pixels, refuse_large
 from fcnjax.data.readers.raster.bands import BandReader, Window, read_header
-from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic
 
@@ -88,7 +88,7 @@ class RasterWindows:
 def _refuse_vast(path: str | Path, size: tuple[int, int]) -> None:
     """Raises UserError where a raster that is read in windows claims to be too large for that."""
     height, width = size
-    refuse_large(path, height, width, 0, MOST_IMAGES * most_pixels())
+    refuse_large(path, height, width, 0, MOST_IMAGES * max_pixels())
     most = max(MOST_SIDE, file_size(path))
     if max(size) > most:
         raise UserError(

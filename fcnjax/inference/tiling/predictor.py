@@ -13,7 +13,7 @@ from PIL import Image
 
 from fcnjax.config import channel_names
 from fcnjax.data.readers.decode import image_size
-from fcnjax.data.readers.raster.bands import place_of
+from fcnjax.data.readers.raster.bands import read_georeference
 from fcnjax.errors import UserError, choose
 from fcnjax.inference.errors import naming, outputs_of
 from fcnjax.inference.identity import find_weights
@@ -184,7 +184,7 @@ class Tiler:
             )
         except UserError as error:
             return Outcome(item, None, None, str(error), time.perf_counter() - start)
-        place = place_of(item.source)
+        place = read_georeference(item.source)
         if self._tiling.vectors and not place["crs"]:
             raise UserError(f"{item.source}: has no coordinate system (CRS), which --vectors takes")
 
