@@ -8,8 +8,8 @@ from fcnjax.config import load_config
 from fcnjax.data.annotations.recognise import suggest_source
 from fcnjax.data.converted import converted, find_pixel_type
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
-from fcnjax.data.labels.label_map import merge_classes
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.masks import stored_values
+from fcnjax.data.labels.merge_classes import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.cache import cached
 from fcnjax.data.loading.mixture import Mixture
@@ -91,7 +91,7 @@ def check_classes(data: ConfigDict) -> None:
     for key in ("mask_values", "palette"):
         if data[key] and len(data[key]) != count:
             raise UserError(f"config.data.{key}: has {len(data[key])} entries for {count} classes")
-    values = [value for entry in data.mask_values for value in values_of(entry)]
+    values = [value for entry in data.mask_values for value in stored_values(entry)]
     for key, entries in (("class_names", data.class_names), ("mask_values", values)):
         if len(set(entries)) < len(entries):
             raise UserError(f"config.data.{key}: {data[key]} has an entry twice")

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import find_classes
-from fcnjax.data.labels.mask_exif import resolve_mask_exif, turn_with_image
+from fcnjax.data.labels.mask_exif import orient_label, resolve_mask_exif
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import PARTS, Layout
@@ -124,7 +124,7 @@ class RecordSource:
         image_file, mask, name = self._records[index]
         image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
-        label = turn_with_image(label, image_file, mask, self._mask_exif)
+        label = orient_label(label, image_file, mask, self._mask_exif)
         refuse_sizes(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(name)}
 

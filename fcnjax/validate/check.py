@@ -15,7 +15,7 @@ from rich.progress import track
 
 from fcnjax.data import SOURCES, Source, open_plain, resolve
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.mask_exif import assume, find_turned
+from fcnjax.data.labels.mask_exif import choose_rule, find_untagged_masks
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
@@ -200,11 +200,11 @@ def _turned(
     found: list[Pair] = []
     for part in PARTS:
         found += pairs[part] if pairs else getattr(sources[part], "pairs", [])
-    turned = find_turned(found)
+    turned = find_untagged_masks(found)
     if not turned:
         return []
-    rule, text = assume(turned)
-    unclear = any(one.drawn_on is None for one in turned)
+    rule, text = choose_rule(turned)
+    unclear = any(one.frame is None for one in turned)
     words = override_words(asked, {"data.mask_exif": rule})
     return [Finding(WARNING if unclear else NOTE, "EXIF orientation", text, words)]
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.mask_exif import mask_size
+from fcnjax.data.labels.mask_exif import label_size
 from fcnjax.data.labels.orientation import Size
 from fcnjax.data.pairs import Pair, refuse_sizes
 from fcnjax.data.pixel_type import as_pixel_type
@@ -134,7 +134,7 @@ class Looker:
     def _mismatch(self, pair: Pair, size: Size) -> str | None:
         """The error on a mask of another size than its image, or None."""
         image, mask = pair
-        of_mask = mask_size(image, mask, self._mask_exif)
+        of_mask = label_size(image, mask, self._mask_exif)
         return _tried(lambda: refuse_sizes(image, size, mask, of_mask))[1]
 
     def _of_label(self, label: np.ndarray) -> dict:

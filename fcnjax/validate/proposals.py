@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from fcnjax.data.labels.classes import MOST_IN_MASK
+from fcnjax.data.labels.classes import MAX_MASK_VALUES
 
 STRAYS = (255, 65535)  # what most sets store where there is no class, in 8 bits and in 16
 
@@ -30,7 +30,7 @@ def propose(
         return values, ()
     strays = tuple(value for value in classes if value in STRAYS) if len(classes) > 2 else ()
     classes = tuple(value for value in classes if value not in strays)
-    if len(classes) < 2 or classes[0] < 0 or (len(classes) > MOST_IN_MASK and not names):
+    if len(classes) < 2 or classes[0] < 0 or (len(classes) > MAX_MASK_VALUES and not names):
         return None
     if not names:
         if is_far(classes):
@@ -54,7 +54,7 @@ def is_ramp(values: Sequence[int]) -> bool:
 def is_far(values: Sequence[int]) -> bool:
     """Whether the last value is far above others that count from 0, as 0, 1, 2 and 254."""
     last = len(values) - 1
-    return last > 1 and tuple(values[:-1]) == tuple(range(last)) and values[-1] >= MOST_IN_MASK
+    return last > 1 and tuple(values[:-1]) == tuple(range(last)) and values[-1] >= MAX_MASK_VALUES
 
 
 def how(better: tuple[tuple[int, ...], tuple[int, ...]] | None, values: Sequence[int]) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fcnjax.data.labels.classes import MOST_IN_MASK, evenly
+from fcnjax.data.labels.classes import MAX_MASK_VALUES, evenly
 from fcnjax.data.labels.mask_files import (
+    guess_encoding,
     is_array,
     is_colour,
-    mask_kind,
     read_colours,
     read_mask,
     read_onehot,
@@ -105,7 +105,7 @@ def look_at_mask(path: Path, image: Path | None = None, size: Size | None = None
 
 
 def _of_array(path: Path, size: Size | None) -> Stored:
-    kind = mask_kind(path, size)
+    kind = guess_encoding(path, size)
     if kind == "rgb":
         return _of_colours(path, read_colours(path, size), False)
     if kind == "ids":
@@ -356,7 +356,7 @@ class StoredTally:
     @property
     def names_single(self) -> bool:
         """Whether values are high and many or in a row, or too many and mostly in one mask each."""
-        many = len(self.pixels) > MOST_IN_MASK
+        many = len(self.pixels) > MAX_MASK_VALUES
         numbers = [value for value in self.pixels if isinstance(value, int) and value]
         if any(255 < value < 65535 for value in numbers):
             return many or max(numbers) - min(numbers) == len(numbers) - 1

@@ -211,7 +211,11 @@ def test_deflated_files(tmp_path, monkeypatch):
     np.testing.assert_array_equal(voxels, stored.transpose(2, 1, 0))
     monkeypatch.setattr(volume_limits, "SMALL_INFLATED_BYTES", 50_000)
     os.utime(path, (1, 1))
-    refused(path, "inflates to more than 50000 bytes from", "FCNJAX_MAX_PIXELS is set")
+    refused(
+        path,
+        "inflates to more than 50000 bytes from",
+        "set the environment variable FCNJAX_MAX_PIXELS",
+    )
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "200000")
     assert open_volume(path).shape == (200, 200, 3)
     path.write_bytes(path.read_bytes()[:-8])

@@ -137,7 +137,7 @@ def test_pixels_without_data_are_ignored(tmp_path, nodata):
     expected[0, :5] = 255
     np.testing.assert_array_equal(label, expected)
     assert data.mask_values == (0, 1, 2)
-    assert ("no data" in notes[0]) == (nodata == 99)
+    assert ("nodata" in notes[0]) == (nodata == 99)
 
 
 def test_no_data_of_0_is_the_background_only_if_the_config_says_so(tmp_path):
@@ -198,7 +198,7 @@ def test_arrays_that_are_no_masks(tmp_path, array, words):
 
 def test_the_axis_of_channels_may_not_be_guessed(tmp_path):
     np.save(tmp_path / "m.npy", np.zeros((4, 4, 4), bool))
-    with pytest.raises(UserError, match="the first axis or the last may hold the channels"):
+    with pytest.raises(UserError, match="the first or the last axis may hold the channels"):
         read_onehot(tmp_path / "m.npy", (4, 4))
     np.save(tmp_path / "t.npy", np.zeros((3, 13, 12), bool))  # of an image that was turned
     assert read_onehot(tmp_path / "t.npy", (12, 13)).shape == (13, 12, 3)

@@ -27,7 +27,7 @@ TYPES = {
 MOST = {"uint8": 255, "uint16": 10_000}
 
 
-def values_of(pixel_type, seed=0, size=(21, 30)):
+def stored_values(pixel_type, seed=0, size=(21, 30)):
     """Whole values `[H, W, 3]` that the type holds, int64, with an edge in them."""
     values = np.random.default_rng(seed).integers(0, MOST[pixel_type] + 1, (*size, 3))
     values[:, size[1] // 2 :] //= 3
@@ -39,7 +39,7 @@ def write_set(root, pixel_type, stored, count=6):
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True)
     for i in range(count):
-        values = values_of(pixel_type, i)
+        values = stored_values(pixel_type, i)
         tifffile.imwrite(root / "images" / f"p{i}.tif", values.astype(stored), photometric="rgb")
         mask = (values[..., 0] > MOST[pixel_type] // 4).astype(np.uint8)
         Image.fromarray(mask).save(root / "masks" / f"p{i}.png")
@@ -91,7 +91,7 @@ def models(workdirs):
 
 @pytest.mark.parametrize("pixel_type", TYPES)
 def test_arrays_of_equal_values_have_one_mask(models, pixel_type):
-    model, values = models[pixel_type], values_of(pixel_type)
+    model, values = models[pixel_type], stored_values(pixel_type)
     assert model.pixel_type == pixel_type
     wanted = model(values.astype(pixel_type))
     assert len(np.unique(wanted.mask)) > 1
@@ -111,7 +111,7 @@ def test_files_of_equal_values_have_one_mask(workdirs, sets, models, pixel_type,
     folder.mkdir()
     for stored, file in zip(TYPES[pixel_type], files, strict=True):
         (folder / f"{stored}.tif").write_bytes(file.read_bytes())
-    wanted = models[pixel_type](values_of(pixel_type).astype(pixel_type)).mask
+    wanted = models[pixel_type](stored_values(pixel_type).astype(pixel_type)).mask
     for options in ((), ("--tile=16x16",)):
         out = tmp_path / f"out{len(options)}"
         argv = ["predict", f"--workdir={workdir}", str(folder), f"--out={out}", "--outputs=mask"]
@@ -126,7 +126,7 @@ def test_files_of_equal_values_have_one_mask(workdirs, sets, models, pixel_type,
 @pytest.mark.parametrize("stored", ["int16", "float32"])
 def test_rasters_of_equal_values_have_one_mask(workdirs, stored, tmp_path):
     rasterio = pytest.importorskip("rasterio")
-    values, empty = values_of("uint16"), np.zeros((21, 30), bool)
+    values, empty = stored_values("uint16"), np.zeros((21, 30), bool)
     empty[3:9, 4:12] = True
     nodata = {"uint16": 65535, "int16": -9999, "float32": np.nan}
     for name in ("uint16", stored):
@@ -153,7 +153,7 @@ def test_published_and_exported_models_keep_the_type(
     from fcnjax.export import check as exported_check
 
     monkeypatch.setattr(exported_check, "FREE", ((1, 8, 12),))
-    workdir, values = workdirs[pixel_type], values_of(pixel_type)
+    workdir, values = workdirs[pixel_type], stored_values(pixel_type)
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'published'}"]) == 0
     card = (tmp_path / "published" / "README.md").read_text()
     assert f"It was trained on {pixel_type} pixels" in card
@@ -174,7 +174,7 @@ def test_published_and_exported_models_keep_the_type(
     else:
         # Of 8 bits, taken by value: the scale stays that of the model.
         assert cli.main([*argv, f"--out={tmp_path / 'narrow'}", "--input=uint8"]) == 0
-        image = values_of("uint8").astype(np.uint8)
+        image = stored_values("uint8").astype(np.uint8)
         found = fcnjax.load(tmp_path / "narrow")(image)
         np.testing.assert_allclose(
             found.probabilities, models["uint16"](image).probabilities, atol=1e-5
@@ -218,7 +218,7 @@ def test_a_server_takes_all_types_by_value(models, sets):
     from fcnjax.serving.app import make_app
     from fcnjax.serving.service import Options, Service
 
-    model, values = models["uint16"], values_of("uint16")
+    model, values = models["uint16"], stored_values("uint16")
     wanted = model(values.astype(np.uint16)).mask
     infer = "/v2/models/segmenter/infer"
     with TestClient(make_app(Service(model, Options(max_pixels=10_000)))) as client:
@@ -248,7 +248,7 @@ def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
     names = [str(workdirs[pixel_type]) for pixel_type in ("uint16", "uint8")]
     both = Request(models=tuple((name, "best") for name in names)).load()
     assert both.model.pixel_type == both.model.config.data.pixel_type == "uint8"
-    values = values_of("uint8")
+    values = stored_values("uint8")
     parts = [model(values).probabilities for model in models.values()]
     found = both.model(values.astype(np.int32)).probabilities
     np.testing.assert_allclose(found, (parts[0] + parts[1]) / 2, atol=1e-5)
@@ -279,7 +279,7 @@ def test_what_is_not_exact_is_refused_by_name(pixels, pixel_type, words):
 
 def test_what_is_exact_is_converted():
     for stored, pixel_type in itertools.product(TYPES["uint8"], ("uint8", "uint16", "float32")):
-        values = values_of("uint8")
+        values = stored_values("uint8")
         converted = as_pixel_type(values.astype(stored), pixel_type, "x")
         assert converted.dtype == pixel_type
         np.testing.assert_array_equal(converted, values)
@@ -299,7 +299,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
     config = config_of("uint8")
     config.data.root = str(root)
     # Scaled to 16 bits, in a place that is not among those that are looked at first.
-    rewrite(root, "p11.tif", (values_of("uint8", 11) * 257).astype(np.uint16))
+    rewrite(root, "p11.tif", (stored_values("uint8", 11) * 257).astype(np.uint16))
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
     assert "p11.tif" in finding.text
@@ -307,7 +307,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
     for name in sorted(file.name for file in (root / "images").iterdir()):
         i = int(name[1:-4])
         if i % 2:
-            rewrite(root, name, (values_of("uint8", i) * 257).astype(np.uint16))
+            rewrite(root, name, (stored_values("uint8", i) * 257).astype(np.uint16))
     with pytest.raises(UserError, match=r"several types: uint(8|16) \(as p\d+\), uint(16|8)"):
         data.resolve(config)
     # As the type that holds all values, they can be taken: the user says so.

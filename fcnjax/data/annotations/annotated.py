@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 from fcnjax.data.annotations.drawing_size import drawing_size
 from fcnjax.data.annotations.drawing_work import DrawingWork
 from fcnjax.data.annotations.runs import Runs
-from fcnjax.data.labels.named import NamedClasses
-from fcnjax.data.labels.orientation import upright
+from fcnjax.data.labels.named_classes import NamedClasses
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import upright
 from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError, printable
 from fcnjax.io.atomic_files import first_file, inside, stamps

@@ -17,7 +17,7 @@ from fcnjax.data.annotations.annotated import (
     read_index,
 )
 from fcnjax.data.annotations.annotation_files import FilesThere, annotations_file
-from fcnjax.data.labels.named import name_classes
+from fcnjax.data.labels.named_classes import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.loading.skipping import skips
 from fcnjax.data.splits.lists import hold_out, refuse_folds
@@ -128,7 +128,7 @@ def _name_classes(data: ConfigDict, indices: Iterable[Index]) -> None:
         for category in index.categories
         if category in named or category not in index.groups
     )
-    name_classes(data, categories, known=True)
+    name_classes(data, categories, complete=True)
 
 
 def _treat(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:

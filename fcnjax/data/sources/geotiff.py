@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.masks import ClassTable, declared_values, is_object, without_nodata
+from fcnjax.data.labels.masks import ClassTable, declared_values, replace_nodata, to_foreground
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import refuse_sizes
 from fcnjax.data.readers.conversion import NO_DATA, is_class_value
@@ -147,9 +147,9 @@ class GeotiffSource:
         return area, area.window(index - first, self._window)
 
     def _label(self, area: Area, window: Window) -> np.ndarray:
-        stored = without_nodata(read_mask_values(area.mask, window), area.nodata, self._declared)
+        stored = replace_nodata(read_mask_values(area.mask, window), area.nodata, self._declared)
         if self._instances:
-            stored = is_object(stored, self._ignored, area.mask)
+            stored = to_foreground(stored, self._ignored, area.mask)
         return self._classes(stored, area.mask)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.masks import ClassTable, is_object
+from fcnjax.data.labels.masks import ClassTable, to_foreground
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.loading.skipping import LEAST_FAILED, readable, skips
 from fcnjax.data.readers.conversion import NO_DATA
@@ -101,7 +101,7 @@ class NiftiSource:
         volume, position = self._place(index)
         stored = self._reading.labels(volume.mask, position)
         if self._instances:
-            stored = is_object(stored, self._ignored, volume.mask)
+            stored = to_foreground(stored, self._ignored, volume.mask)
         return {
             "image": self._reading.image(volume.image, position),
             "label": self._classes(stored, volume.mask),

@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.classes import find_classes, listed, values_of_classes
-from fcnjax.data.labels.mask_set import names_of_values
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.classes import find_classes, infer_class_values, join_values
+from fcnjax.data.labels.mask_set import describe_values
+from fcnjax.data.labels.masks import stored_values
 from fcnjax.data.layout import PARTS, require_root
 from fcnjax.data.pairs import Pair
 from fcnjax.data.splits import folders
@@ -94,9 +94,9 @@ def find_values(
         data.mask_values = _classes(found, ignored, data)
         rest = sorted(ignored - {*data.mask_values, *data.ignore_values})
         data.ignore_values = (*data.ignore_values, *rest)
-        note = f"; masks hold {listed(sorted(found))}: {len(data.mask_values)} classes"
-        note += names_of_values(data.class_names, data.mask_values)
-    first = [values_of(entry)[0] for entry in data.mask_values]
+        note = f"; masks hold {join_values(sorted(found))}: {len(data.mask_values)} classes"
+        note += describe_values(data.class_names, data.mask_values)
+    first = [stored_values(entry)[0] for entry in data.mask_values]
     if first and not data.palette:
         known = all(value in table for value in first)
         data.palette = tuple(table[v] for v in first) if known else default_palette(len(first))
@@ -113,4 +113,4 @@ def _classes(found: Mapping[int, Path], ignored: set[int], data: ConfigDict) -> 
         return tuple(sorted(set(found) - {data.ignore_label}))
     if names and len(found) != names:
         return tuple(range(names))
-    return tuple(v for v in values_of_classes(found, data.ignore_label) if v not in ignored)
+    return tuple(v for v in infer_class_values(found, data.ignore_label) if v not in ignored)

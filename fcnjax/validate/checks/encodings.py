@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.channel_classes import NOTICEABLE
-from fcnjax.data.labels.class_names import is_made_up
-from fcnjax.data.labels.classes import MOST_IN_MASK, find_classes, listed
+from fcnjax.data.labels.channel_classes import MAX_UNSET_SHARE
+from fcnjax.data.labels.class_names import are_default_names
+from fcnjax.data.labels.classes import MAX_MASK_VALUES, find_classes, join_values
 from fcnjax.data.labels.mask_set import MaskSet
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.masks import stored_values
 from fcnjax.errors import UserError
 from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, override_words, some
 from fcnjax.validate.proposals import STRAYS, how, propose
@@ -96,7 +96,7 @@ def _blended(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None
 
 def _known(data: ConfigDict) -> set[int]:
     """The stored values that a class or the ignore label is made of."""
-    classes = (value for entry in data.mask_values for value in values_of(entry))
+    classes = (value for entry in data.mask_values for value in stored_values(entry))
     return {*classes, *data.ignore_values, data.ignore_label}
 
 
@@ -171,7 +171,7 @@ def _coded_by_colour(
     if not unknown:
         words = _words(asked, encoding="rgb", mask_colours=tuple(map(tuple, data.mask_colours)))
         return [Finding(NOTE, KIND, f"{text}, a class each", words)]
-    if len(colours) > MOST_IN_MASK:
+    if len(colours) > MAX_MASK_VALUES:
         return [Finding(ERROR, KIND, f"{text}: too many to be classes")]
     names, wanted = len(_own_names(asked)), {"mask_values": (), "ignore_values": ()}
     if names and len(known) == names:
@@ -231,7 +231,7 @@ def _instances(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) 
 def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> list[Finding]:
     """Findings on masks that store a whole number for each class."""
     values = sorted(stored.pixels)
-    what = f"{'palette masks' if stored.kinds['palette'] else 'masks'} hold {listed(values)}"
+    what = f"{'palette masks' if stored.kinds['palette'] else 'masks'} hold {join_values(values)}"
     if values[0] < 0:
         return [_negative(stored, values, asked)]
     if len(values) < 2:
@@ -242,7 +242,7 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
     if data is None:
         text = f"{what}, which the config does not tell the classes of"
         return [Finding(ERROR, KIND, text + how(better, values), words)]
-    classes = [values_of(entry) for entry in data.mask_values]
+    classes = [stored_values(entry) for entry in data.mask_values]
     outside = [value for value in values if value not in _known(data)]
     seen = [entry for entry in classes if any(value in stored.pixels for value in entry)]
     if outside:
@@ -273,7 +273,9 @@ def _values(stored: StoredTally, asked: ConfigDict, data: ConfigDict | None) -> 
 def _channels(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | None) -> list[Finding]:
     """Findings on masks with a channel for each class: pixels that are in none of them."""
     if len(stored.channels) > 1:
-        text = f"the masks differ in their number of channels: {listed(sorted(stored.channels))}"
+        text = (
+            f"the masks differ in their number of channels: {join_values(sorted(stored.channels))}"
+        )
         return [Finding(ERROR, KIND, text)]
     (count,) = stored.channels
     share = stored.pixels[count] / max(stored.pixels.total(), 1)
@@ -286,7 +288,7 @@ def _channels(stored: StoredTally, asked: ConfigDict, resolved: ConfigDict | Non
         words = _words(asked, encoding="onehot", mask_values=(count, *range(count)))
         return [Finding(ERROR, "pixels in no channel", text, words)]
     if count in resolved.data.ignore_values:
-        severity = WARNING if share >= NOTICEABLE else NOTE
+        severity = WARNING if share >= MAX_UNSET_SHARE else NOTE
         text += ", and ignored; a model is free to give such pixels any class"
         return [Finding(severity, "pixels in no channel", text)]
     return [Finding(NOTE, "pixels in no channel", f"{text}: a class of their own")]
@@ -296,7 +298,7 @@ def _negative(stored: StoredTally, values: Sequence[int], asked: ConfigDict) -> 
     low = [value for value in values if value < 0]
     text = (
         f"{max(stored.masks_with[value] for value in low)} of {stored.files} masks hold "
-        f"{listed(low)}, which is no class; ignored below"
+        f"{join_values(low)}, which is no class; ignored below"
     )
     ignored = (*asked.data.ignore_values, *low)
     severity = NOTE if {*low} <= {*asked.data.ignore_values} else ERROR
@@ -315,7 +317,7 @@ def _outside(
     kind, values = "values outside the classes", sorted(stored.pixels)
     share = sum(stored.pixels[value] for value in outside) / stored.pixels.total()
     masks = max(stored.masks_with[value] for value in outside)
-    text = f"{masks} of {stored.files} masks hold {listed(outside)}, which is no class"
+    text = f"{masks} of {stored.files} masks hold {join_values(outside)}, which is no class"
     # Beside classes that are seen, 255 or 65535 stands for no class, as in most sets; and who
     # declared the values of all classes, and has them, has some more, unless they count from 1.
     stray = len(outside) == 1 and outside[0] in STRAYS and len(seen) > 1
@@ -332,7 +334,7 @@ def _outside(
 def _own_names(asked: ConfigDict) -> tuple[str, ...]:
     """The names that the user gave, not those that `resolve` makes up."""
     names = tuple(asked.data.class_names)
-    return () if is_made_up(names) else names
+    return () if are_default_names(names) else names
 
 
 def _words(asked: ConfigDict, **wanted: object) -> tuple[str, ...]:

@@ -25,11 +25,11 @@ from fcnjax.data.annotations.drawing_size import drawing_size
 from fcnjax.data.annotations.drawing_work import DrawingWork
 from fcnjax.data.annotations.embedded import from_base64
 from fcnjax.data.files.folder_files import files_below
-from fcnjax.data.labels.named import NamedClasses, name_classes
-from fcnjax.data.labels.orientation import upright
+from fcnjax.data.labels.named_classes import NamedClasses, name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
 from fcnjax.data.loading.skipping import skips
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import upright
 from fcnjax.data.readers.image_file import Encoded, File
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (
     UNDRAWN,
