@@ -20,7 +20,7 @@ from fcnjax.data.settings import check_settings
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.lists import refuse_folds
-from fcnjax.data.splits.opened import OpenedSet
+from fcnjax.data.splits.opened_set import OpenedSet
 from fcnjax.errors import UserError, choose, one_line
 from fcnjax.runtime.packages import to_stderr
 

@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.config import default_config, differences, flatten, load_config
+from fcnjax.data.files.file_names import join_names
 from fcnjax.data.layout import PARTS
-from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
-from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
+from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, reopen
+from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store, write_split
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same
@@ -137,7 +138,7 @@ def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Sp
             f"{each.stored.root}: {counts['train']} images to train on{held_out}: the split that "
             "the run began with"
         )
-        notes += changes_of(
+        notes += describe_changes(
             each, "are not used: this run keeps its split, and a new run takes them"
         )
     kept = requested.copy_and_resolve_references()
@@ -153,7 +154,7 @@ def _reopened(config: ConfigDict, stored: StoredSet) -> OpenedSet:
     if moved and opened.match.changed:
         raise UserError(
             f"config.data.{moved[0]}: {config.data[moved[0]]} holds other files than the run "
-            f"was trained on: {listed(opened.match.changed)} differ from those of "
+            f"was trained on: {join_names(opened.match.changed)} differ from those of "
             f"{stored.root}; give a copy of the same files, or another workdir"
         )
     return opened

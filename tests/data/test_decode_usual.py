@@ -42,7 +42,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_pixels_are_pillows(name, tmp_path):
+def test_pixels_equal_those_of_pillow(name, tmp_path):
     content = USUAL[name]
     image = Image.open(io.BytesIO(content))
     expected = np.asarray(image)
@@ -58,12 +58,12 @@ def test_pixels_are_pillows(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_files_are_left_to_the_others(name):
+def test_other_files_are_left_to_slower_decoders(name):
     assert _decode_fast(OTHERS[name], "PNG") is None
 
 
 @pytest.mark.parametrize("name", USUAL)
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.99])
-def test_cut_off_files_are_left_to_the_others(name, part):
+def test_truncated_files_are_left_to_slower_decoders(name, part):
     kind = "PNG" if "png" in name else "JPEG"
     assert _decode_fast(USUAL[name][: int(part * len(USUAL[name]))], kind) is None

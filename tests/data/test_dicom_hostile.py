@@ -105,7 +105,7 @@ def plain(**tags):
         ((0x02, 0x10, b"UI", b"1.2.3\0"), "has no transfer syntax of DICOM"),
     ],
 )
-def test_a_value_of_another_type_is_one_line(tmp_path, change, words):
+def test_value_of_wrong_type_gives_one_line_error(tmp_path, change, words):
     content = with_element(content_of(plain()), *change)
     path = tmp_path / "a.dcm"
     path.write_bytes(content)
@@ -123,7 +123,7 @@ def test_a_value_of_another_type_is_one_line(tmp_path, change, words):
         ({"LUTData": None}, "LUTData holds no whole numbers"),
     ],
 )
-def test_damaged_lookup_tables(tmp_path, change, words):
+def test_damaged_lookup_tables_are_refused(tmp_path, change, words):
     table = pydicom.Dataset()
     for name, value in {"LUTDescriptor": [4, 0, 16], "LUTData": [1, 3, 2, 900], **change}.items():
         table.add_new(name, "US", value)
@@ -144,7 +144,7 @@ def test_lookup_tables_are_applied_as_pydicom_does(tmp_path, syntax, kind):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_text_of_other_letters_is_no_fault_of_an_image(tmp_path):
+def test_undecodable_text_does_not_refuse_the_image(tmp_path):
     for kind, value in ((b"LO", b"\xff\xfe\x1b[2Jx"), (b"US", b"\1\0"), (b"LO", b"a" * 2000)):
         content = with_element(content_of(plain()), 0x08, 0x103E, kind, value)
         path = tmp_path / "a.dcm"
@@ -157,7 +157,7 @@ def nested(depth, tag=b"\x00\x52\x30\x92"):
 
 
 @pytest.mark.parametrize("tag", [b"\x00\x52\x30\x92", b"\x09\x00\x10\x10"], ids=["read", "private"])
-def test_deep_nesting(tmp_path, tag):
+def test_deeply_nested_sequences(tmp_path, tag):
     content = content_of(plain())
     at = content.index(b"\x28\x00\x02\x00")
     path = tmp_path / "a.dcm"
@@ -172,7 +172,7 @@ def test_deep_nesting(tmp_path, tag):
     assert open_volume(path).shape == (9, 8, 1)
 
 
-def test_elements_and_items_are_bounded(tmp_path, monkeypatch):
+def test_number_of_elements_and_items_is_limited(tmp_path, monkeypatch):
     content, path = content_of(plain()), tmp_path / "a.dcm"
     at = content.index(PIXELS)
     groups = (ITEM + b"\0\0\0\0") * 900
@@ -190,7 +190,7 @@ def test_elements_and_items_are_bounded(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [b"OB", b"UT", b"OW"])
-def test_a_claimed_length_takes_no_memory(tmp_path, kind):
+def test_claimed_length_allocates_no_memory(tmp_path, kind):
     content = content_of(plain())
     at = content.index(b"\x28\x00\x04\x00")
     claim = content[at : at + 4] + kind + b"\0\0" + struct.pack("<I", 2**32 - 2)
@@ -222,7 +222,7 @@ def test_deflated_files(tmp_path, monkeypatch):
     refused(path, "a.dcm: was cut off: its deflated elements do not end")
 
 
-def test_a_deflate_bomb_is_counted_while_it_is_read(tmp_path):
+def test_deflate_bomb_is_limited_while_it_is_read(tmp_path):
     content = content_of(plain(), uid.DeflatedExplicitVRLittleEndian)
     engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     at = 144 + int.from_bytes(content[140:144], "little")
@@ -252,7 +252,7 @@ def encoded(pixels, kind, shape=None, frames=(), **options):
     [("JPEG", {"quality": 98}), ("JPEG2000", {"no_jp2": True}), ("JPEG2000", {"no_jp2": False})],
     ids=["jpeg", "codestream", "jp2"],
 )
-def test_a_compressed_image_has_the_size_of_its_header(tmp_path, monkeypatch, kind, options):
+def test_compressed_image_must_have_the_size_of_its_header(tmp_path, monkeypatch, kind, options):
     pixels = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40).astype(np.uint8)
     pixels = np.sort(pixels, 1)
     voxels = open_volume(save(tmp_path / "a.dcm", encoded(pixels, kind, **options))).dataobj
@@ -302,7 +302,7 @@ def test_sizes_of_codestreams():
     )
 
 
-def test_an_image_of_many_parts_is_refused(tmp_path):
+def test_image_of_many_precincts_is_refused(tmp_path):
     # 100 kB took 8.5 GB: a precinct for each pixel, of which no value was stored.
     content = io.BytesIO()
     pixels = np.zeros((600, 600), np.uint8)
@@ -334,7 +334,7 @@ def test_an_image_of_many_parts_is_refused(tmp_path):
     refused(save(tmp_path / "a.dcm", data), "a.dcm: holds a compressed image without a clear size")
 
 
-def test_frames_that_are_not_there(tmp_path):
+def test_missing_frames_are_refused(tmp_path):
     data = image_of(np.zeros((3, 8, 9), np.uint8))
     data.compress(uid.RLELossless)
     data.NumberOfFrames = 40_000
@@ -348,7 +348,7 @@ def test_frames_that_are_not_there(tmp_path):
     refused(save(tmp_path / "long.dcm", frames), "has 1x1x33000 voxels; valid: 1 to 32767 along")
 
 
-def test_a_series_is_limited_as_a_whole(tmp_path, monkeypatch):
+def test_limit_applies_to_the_whole_series(tmp_path, monkeypatch):
     write_series(tmp_path, np.zeros((6, 30, 40), np.uint8))
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "3600")
     assert open_volume(tmp_path).shape == (40, 30, 6)
@@ -358,7 +358,7 @@ def test_a_series_is_limited_as_a_whole(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
-def test_other_encodings_have_the_same_values(tmp_path, syntax):
+def test_all_encodings_give_the_same_values(tmp_path, syntax):
     data = plain(RescaleSlope="2", RescaleIntercept="-5")
     pixels = STORED.astype(">i2" if syntax == uid.ExplicitVRBigEndian else "<i2")
     data.PixelData = pixels.tobytes()
@@ -368,7 +368,7 @@ def test_other_encodings_have_the_same_values(tmp_path, syntax):
     assert image.header.get_zooms()[:2] == (0.5, np.float32(0.8))
 
 
-def test_bits_and_floats(tmp_path):
+def test_pixels_of_bits_and_floats(tmp_path):
     bits = np.random.default_rng(1).integers(0, 2, (3, 5, 7), np.uint8)
     data = image_of(bits, PixelData=np.packbits(bits, bitorder="little").tobytes() + b"\0")
     data.BitsAllocated, data.BitsStored, data.HighBit = 1, 1, 0

@@ -56,7 +56,7 @@ def assert_labels(found, table=(0, 1, 2)):
         np.testing.assert_array_equal(found[name], np.asarray(table)[classes])
 
 
-def test_colours_are_found_and_declared(tmp_path):
+def test_colours_are_detected_or_declared(tmp_path):
     root = write(tmp_path, colours)
     data, found = labels(config_of(root))
     assert data.encoding == "rgb"
@@ -70,7 +70,7 @@ def test_colours_are_found_and_declared(tmp_path):
     assert_labels(found, (2, 1, 0))
 
 
-def test_a_colour_that_is_not_listed(tmp_path):
+def test_unlisted_colour_is_refused(tmp_path):
     root = write(tmp_path, colours)
     some = tuple(map(tuple, COLOURS[:2].tolist()))
     wrong = int((CLASSES["a"] == 2).sum())
@@ -83,7 +83,7 @@ def test_a_colour_that_is_not_listed(tmp_path):
     assert_labels(found, (0, 1, 255))
 
 
-def test_a_mask_of_many_colours_is_a_photograph(tmp_path):
+def test_mask_of_many_colours_is_refused(tmp_path):
     def photograph(path, classes):
         picture = np.random.default_rng(1).integers(0, 256, (*classes.shape, 3)).astype(np.uint8)
         Image.fromarray(picture).save(f"{path}.png")
@@ -93,7 +93,7 @@ def test_a_mask_of_many_colours_is_a_photograph(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8])
-def test_a_channel_a_class(tmp_path, dtype):
+def test_one_channel_per_class(tmp_path, dtype):
     def onehot(path, classes):
         channels = np.eye(3, dtype=dtype)[classes]
         channels[0, 0] = 0  # of no class: ignored
@@ -114,7 +114,7 @@ def test_a_channel_a_class(tmp_path, dtype):
     refused(config_of(tmp_path), "has a channel for each class", message)
 
 
-def test_numbers_of_objects(tmp_path):
+def test_instance_numbers_are_foreground(tmp_path):
     def instances(path, classes):
         numbers = np.where(classes > 0, np.arange(classes.size).reshape(classes.shape) + 1000, 0)
         Image.fromarray(numbers.astype(np.uint16)).save(f"{path}.png")
@@ -125,7 +125,7 @@ def test_numbers_of_objects(tmp_path):
     assert_labels(found, (0, 1, 1))
 
 
-def test_one_based_with_nought_ignored(tmp_path):
+def test_one_based_ids_with_0_ignored(tmp_path):
     root = write(tmp_path, lambda path, classes: Image.fromarray(classes).save(f"{path}.png"))
     config = config_of(root)
     override(config, "--config.data.mask_values=1,2")
@@ -161,7 +161,7 @@ def test_label_maps_rename_merge_and_ignore(tmp_path):
     assert_labels(found, (255, 0, 1))
 
 
-def test_a_resolved_label_map_resolves_to_itself(tmp_path):
+def test_resolving_a_label_map_twice_changes_nothing(tmp_path):
     keys = {"class_names": ("sky", "car", "bus"), "label_map": (("bus", "car"),)}
     config, _ = resolve(config_of(ids(tmp_path), **keys))
     again, _ = resolve(config)
@@ -170,7 +170,7 @@ def test_a_resolved_label_map_resolves_to_itself(tmp_path):
     assert_labels(found, (0, 1, 1))
 
 
-def test_label_maps_that_cannot_be(tmp_path):
+def test_impossible_label_maps_are_refused(tmp_path):
     names = ("sky", "car", "bus")
     config = config_of(ids(tmp_path), class_names=names, label_map=(("cat", "car"),))
     refused(config, "config.data.label_map: unknown 'cat'", "bus, car, sky")

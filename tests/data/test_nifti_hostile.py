@@ -62,7 +62,7 @@ def refused(path, *words, read=read_all):
         assert word in str(raised.value)
 
 
-def test_a_claimed_size_takes_no_memory(tmp_path):
+def test_claimed_size_allocates_no_memory(tmp_path):
     claim = changed(content_of()[:352], (40, "8h", 3, 700, 700, 700, 1, 1, 1, 1))
     tracemalloc.start()
     for name in ("a.nii", "a.nii.gz"):
@@ -78,7 +78,7 @@ def test_a_claimed_size_takes_no_memory(tmp_path):
     tracemalloc.stop()
 
 
-def test_limits_are_those_of_bytes(tmp_path, monkeypatch):
+def test_limits_count_bytes(tmp_path, monkeypatch):
     stored, scaled = (
         write(tmp_path / f"{name}.nii.gz", content_of(np.zeros((9, 10, 10), np.uint8), scale=scale))
         for name, scale in (("stored", None), ("scaled", (0.5, 0)))
@@ -117,7 +117,7 @@ def test_limits_are_those_of_bytes(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("end", [".nii", ".nii.gz"])
-def test_fields_of_the_header(tmp_path, end, field, words):
+def test_invalid_header_fields_are_refused(tmp_path, end, field, words):
     content = changed(content_of(), field)
     if field[0] == 80:  # counts where no form of the affine has a code
         content = changed(content, (252, "hh", 0, 0))
@@ -130,7 +130,7 @@ def test_fields_of_the_header(tmp_path, end, field, words):
     ("field", "scale"),
     [((112, "f", 0), 1), ((112, "f", float("nan")), 1), ((112, "ff", -2, 1), -2)],
 )
-def test_scales_that_are_no_fault(tmp_path, field, scale):
+def test_unusual_scales_are_read(tmp_path, field, scale):
     expected = VOXELS * scale + (scale < 0)
     for end in (".nii", ".nii.gz"):
         path = write(tmp_path / f"a{end}", changed(content_of(), field))
@@ -155,7 +155,7 @@ def test_extensions_are_not_read(tmp_path):
             assert not volumes.open_volume(path).header.extensions
 
 
-def test_no_other_file_is_opened(tmp_path):
+def test_other_files_are_not_opened(tmp_path):
     # A header of two files, and another format that nibabel reads.
     write(tmp_path / "a.img", bytes(VOXELS.nbytes))
     path = write(tmp_path / "a.nii", changed(content_of(), (344, "4s", b"ni1\0")))
@@ -166,7 +166,7 @@ def test_no_other_file_is_opened(tmp_path):
     refused(tmp_path / "c.nii", "is neither a file nor a folder")
 
 
-def test_damaged_compression(tmp_path):
+def test_damaged_compression_is_refused(tmp_path):
     content = content_of()
     packed = gzip.compress(content, mtime=0)
     path = tmp_path / "a.nii.gz"
@@ -187,7 +187,7 @@ def test_damaged_compression(tmp_path):
     np.testing.assert_array_equal(read_all(with_bytes(packed + bytes(40))), VOXELS)
 
 
-def test_a_large_volume_is_read_in_parts(tmp_path, monkeypatch):
+def test_large_volume_is_read_in_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 14)
     for scale in (None, (0.25, 3)):
         path = write(tmp_path / "a.nii.gz", content_of(VOXELS.astype(">i2"), scale=scale))
@@ -198,7 +198,7 @@ def test_a_large_volume_is_read_in_parts(tmp_path, monkeypatch):
         np.testing.assert_array_equal(voxels, expected)
 
 
-def test_volumes_are_kept_by_their_bytes(tmp_path, monkeypatch):
+def test_cache_is_limited_in_bytes(tmp_path, monkeypatch):
     paths = [write(tmp_path / f"{n}.nii.gz", content_of(VOXELS + n)) for n in range(5)]
     monkeypatch.setattr(volumes, "CACHED_BYTES", 3 * VOXELS.nbytes)
     monkeypatch.setattr(volumes, "_cache", kept := volumes._VolumeCache())
@@ -220,7 +220,7 @@ def test_volumes_are_kept_by_their_bytes(tmp_path, monkeypatch):
         ([[1, 0, 0], [0, np.nan, 0], [0, 0, 1]], "values that are not finite numbers"),
     ],
 )
-def test_axes_without_directions(axes, words):
+def test_singular_affines_are_refused(axes, words):
     affine = np.eye(4)
     affine[:3, :3] = axes
     header = nibabel.Nifti1Image(VOXELS, AFFINE).header
@@ -252,7 +252,7 @@ def config_of(root, **data):
     return config
 
 
-def test_a_damaged_volume_stops_no_other(tmp_path):
+def test_damaged_volume_does_not_stop_others(tmp_path):
     labels = np.random.default_rng(1).integers(0, 3, SHAPE, np.uint8)
     for name in "abcdefgh":
         write(tmp_path / f"images/{name}.nii.gz", content_of())

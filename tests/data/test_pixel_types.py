@@ -90,7 +90,7 @@ def models(workdirs):
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_arrays_of_equal_values_have_one_mask(models, pixel_type):
+def test_equal_values_in_arrays_give_equal_masks(models, pixel_type):
     model, values = models[pixel_type], stored_values(pixel_type)
     assert model.pixel_type == pixel_type
     wanted = model(values.astype(pixel_type))
@@ -104,7 +104,7 @@ def test_arrays_of_equal_values_have_one_mask(models, pixel_type):
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_files_of_equal_values_have_one_mask(workdirs, sets, models, pixel_type, tmp_path):
+def test_equal_values_in_files_give_equal_masks(workdirs, sets, models, pixel_type, tmp_path):
     workdir = workdirs[pixel_type]
     files = [sets(pixel_type, stored) / "images" / "p0.tif" for stored in TYPES[pixel_type]]
     folder = tmp_path / "in"
@@ -124,7 +124,7 @@ def test_files_of_equal_values_have_one_mask(workdirs, sets, models, pixel_type,
 
 
 @pytest.mark.parametrize("stored", ["int16", "float32"])
-def test_rasters_of_equal_values_have_one_mask(workdirs, stored, tmp_path):
+def test_equal_values_in_rasters_give_equal_masks(workdirs, stored, tmp_path):
     rasterio = pytest.importorskip("rasterio")
     values, empty = stored_values("uint16"), np.zeros((21, 30), bool)
     empty[3:9, 4:12] = True
@@ -200,7 +200,7 @@ def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
                     np.testing.assert_array_equal(one[key], other[key], err_msg=f"{stored} {key}")
 
 
-def test_a_scored_set_is_taken_as_the_model_takes_it(workdirs, sets, tmp_path):
+def test_scored_dataset_is_converted_to_the_model_type(workdirs, sets, tmp_path):
     scores = []
     for stored in ("uint8", "int16"):
         out = tmp_path / stored
@@ -210,7 +210,7 @@ def test_a_scored_set_is_taken_as_the_model_takes_it(workdirs, sets, tmp_path):
     assert scores[0] == scores[1]
 
 
-def test_a_server_takes_all_types_by_value(models, sets):
+def test_server_converts_types_by_value(models, sets):
     pytest.importorskip("starlette")
     from starlette.testclient import TestClient
 
@@ -244,7 +244,7 @@ def test_a_server_takes_all_types_by_value(models, sets):
             )
 
 
-def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
+def test_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
     names = [str(workdirs[pixel_type]) for pixel_type in ("uint16", "uint8")]
     both = Request(models=tuple((name, "best") for name in names)).load()
     assert both.model.pixel_type == both.model.config.data.pixel_type == "uint8"
@@ -272,12 +272,12 @@ def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
         (np.full((2, 2, 3), 2**24 + 1, np.int32), "float32", r"int32 pixels that float32 cannot"),
     ],
 )
-def test_what_is_not_exact_is_refused_by_name(pixels, pixel_type, words):
+def test_inexact_values_are_refused(pixels, pixel_type, words):
     with pytest.raises(UserError, match=rf"^x\.tif: .*{words}"):
         as_pixel_type(pixels, pixel_type, "x.tif")
 
 
-def test_what_is_exact_is_converted():
+def test_exact_values_are_converted():
     for stored, pixel_type in itertools.product(TYPES["uint8"], ("uint8", "uint16", "float32")):
         values = stored_values("uint8")
         converted = as_pixel_type(values.astype(stored), pixel_type, "x")
@@ -294,7 +294,7 @@ def rewrite(root, name, values):
     tifffile.imwrite(root / "images" / name, values, photometric="rgb")
 
 
-def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
+def test_dataset_of_several_types_is_refused(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint8", "uint8", count=30)
     config = config_of("uint8")
     config.data.root = str(root)
@@ -327,7 +327,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
         data.resolve(config)
 
 
-def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, sets, capsys):
+def test_unscaled_values_of_a_narrower_type_are_noted(config_of, sets, capsys):
     config, _ = data.resolve(config_of("uint8", "uint8", "--config.data.pixel_type=uint16"))
     source = data.open_source(config, "train")
     np.testing.assert_array_equal(source[0]["image"], source[0]["image"].astype(np.uint8))
@@ -335,7 +335,7 @@ def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, s
     assert "holds uint8 pixels, taken by value as uint16" in line
 
 
-def test_sets_that_are_mixed_have_the_type_of_the_first(config_of, sets):
+def test_mixed_datasets_use_the_type_of_the_first(config_of, sets):
     mixed = f'(("folder:root={sets("uint8", "float32")}",1.0),)'
     config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={mixed}"))
     source = data.open_source(config, "train")
@@ -347,7 +347,7 @@ def test_sets_that_are_mixed_have_the_type_of_the_first(config_of, sets):
         [source[i] for i in range(len(source))]
 
 
-def test_a_workdir_that_does_not_say_its_type_is_read_as_before(workdirs, tmp_path, capsys):
+def test_workdir_without_pixel_type_is_read_as_before(workdirs, tmp_path, capsys):
     shutil.copytree(workdirs["uint16"], tmp_path / "old")
     config = load_saved_config(tmp_path / "old")
     config.data.pixel_type = None
@@ -359,7 +359,7 @@ def test_a_workdir_that_does_not_say_its_type_is_read_as_before(workdirs, tmp_pa
         model(np.zeros((4, 4, 3), np.int16))
 
 
-def test_weights_of_another_type_are_told(config_of, workdirs):
+def test_weights_of_another_type_are_reported(config_of, workdirs):
     config, _ = data.resolve(config_of("uint16"))
     config.model.init_from = str(workdirs["uint8"])
     _, notes = with_normalisation(config)
@@ -368,7 +368,7 @@ def test_weights_of_another_type_are_told(config_of, workdirs):
     assert with_normalisation(config)[1] == []
 
 
-def test_colour_that_would_clip_float_pixels_is_refused(config_of, tmp_path):
+def test_colour_augmentation_that_clips_float_pixels_is_refused(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint16", "float32")
     config = config_of("uint16")
     config.data.root, config.augment.brightness, config.augment.noise = str(root), 0.2, 0.0

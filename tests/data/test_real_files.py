@@ -192,7 +192,7 @@ def tiles(histolytics, name, root, dtype):
     return mask
 
 
-def test_types_of_nuclei(histolytics, tmp_path):
+def test_labelled_nuclei_types(histolytics, tmp_path):
     mask = tiles(histolytics, "type", tmp_path, np.uint8)
     config, sources = opened("folder", tmp_path, eval_fraction=0.25)
     assert config.data.mask_values == (0, 1, 2, 3)
@@ -201,7 +201,7 @@ def test_types_of_nuclei(histolytics, tmp_path):
     np.testing.assert_array_equal(joined, mask)
 
 
-def test_numbers_of_nuclei(histolytics, tmp_path):
+def test_numbered_nuclei(histolytics, tmp_path):
     mask = tiles(histolytics, "inst", tmp_path, np.uint16)
     assert mask.max() > 500
     _, sources = opened("folder", tmp_path, eval_fraction=0.25, encoding="instances")
@@ -222,7 +222,7 @@ def test_numbers_of_nuclei(histolytics, tmp_path):
         ("colin27_aal", "L"),
     ],
 )
-def test_the_doctor_has_only_notes_on_sample_sets(samples, name, channels):
+def test_dataset_check_has_only_notes_on_sample_sets(samples, name, channels):
     config = default_config()
     config.data.update(source=name, eval_split="test", channels=channels)
     findings = check(config).findings

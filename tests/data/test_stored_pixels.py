@@ -40,7 +40,7 @@ def png(width, height, bits, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def test_what_follows_a_png_is_no_part_of_it():
+def test_data_after_a_png_is_ignored():
     for image in (Image.fromarray(COLOUR), Image.fromarray(COLOUR16[..., 0])):
         content = saved(image)
         whole = read_image(file_of(content))
@@ -50,7 +50,7 @@ def test_what_follows_a_png_is_no_part_of_it():
                 read_image(file_of(content[:-30] + rest[:10]))
 
 
-def test_colours_under_transparency_are_as_stored():
+def test_colours_under_transparency_are_kept():
     both = np.concatenate([COLOUR, ALPHA], -1)
     both16 = np.concatenate([COLOUR16, COLOUR16[..., :1]], -1)
     of16 = cv2.imencode(".png", both16[..., [2, 1, 0, 3]])[1].tobytes()
@@ -71,7 +71,7 @@ def test_colours_under_transparency_are_as_stored():
     np.testing.assert_array_equal(read_image(file_of(clear)), np.asarray(palette.convert("RGB")))
 
 
-def test_palettes_give_indices_and_colours():
+def test_palette_files_give_indices_and_colours():
     palette = Image.fromarray(COLOUR).quantize(13)
     stored = read_stored_pixels(file_of(saved(palette, bits=4)))
     np.testing.assert_array_equal(stored.pixels[..., 0], np.asarray(palette))
@@ -80,7 +80,7 @@ def test_palettes_give_indices_and_colours():
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_few_bits_are_ids_in_masks_and_intensities_in_pictures(bits):
+def test_few_bits_are_ids_in_masks_and_intensities_in_images(bits):
     values = RNG.integers(0, 2**bits, (5, 16)).astype(np.uint8)
     packed = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(5, -1)
     content = png(16, 5, bits, 0, [row.tobytes() for row in np.packbits(packed, axis=-1)])
@@ -108,7 +108,7 @@ def test_interlaced_png(bits, bands):
     np.testing.assert_array_equal(found, pixels)
 
 
-def test_an_animation_is_refused():
+def test_animation_is_refused():
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     content = saved(frames[0], save_all=True, append_images=frames[1:])
     with pytest.raises(UserError, match="holds 2 pages or frames"):
@@ -119,7 +119,7 @@ def test_an_animation_is_refused():
 @pytest.mark.parametrize("full", [1, 7, 100, 255, 256, 1023, 4095, 65535])
 @pytest.mark.parametrize("bands", [1, 3])
 @pytest.mark.parametrize("plain", [False, True])
-def test_pnm_of_any_greatest_value(full, bands, plain):
+def test_pnm_of_any_maximum_value(full, bands, plain):
     dtype = np.uint8 if full < 256 else np.uint16
     values = RNG.integers(0, full, (4, 5, bands), np.uint16, endpoint=True)
     kind = (2 if plain else 5) + (bands == 3)
@@ -175,7 +175,7 @@ def test_damaged_pnm_is_refused(content, words):
     assert "\n" not in str(raised.value)
 
 
-def test_other_formats_are_known_by_their_content():
+def test_other_formats_are_detected_by_content():
     for kind, options in (("WEBP", {"lossless": True}), ("BMP", {}), ("GIF", {})):
         picture = Image.fromarray(COLOUR)
         if kind == "GIF":

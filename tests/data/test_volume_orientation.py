@@ -65,7 +65,7 @@ def config_of(root, *overrides):
 
 
 @pytest.mark.parametrize("orientation", ALL)
-def test_a_turn_is_nibabels(orientation):
+def test_reorientation_equals_that_of_nibabel(orientation):
     image, _ = made()
     turn = reorient_to(orientation, image, "v")
     wanted = oriented(image, orientation)
@@ -88,7 +88,7 @@ def examples(config, part):
 
 
 @pytest.mark.parametrize(("axis", "suffix"), [(0, ".nii.gz"), (2, ".nii")])
-def test_a_set_of_several_orientations_has_the_slices_of_one(tmp_path, axis, suffix):
+def test_several_orientations_give_slices_of_one(tmp_path, axis, suffix):
     one = write(tmp_path / "one", ["RAS"] * 4, suffix=suffix)
     several = write(tmp_path / "several", ["RAS", "LPS", "AIL", "PSR"], suffix=suffix)
     # A mask may be stored in another orientation than its image: both are turned.
@@ -115,7 +115,7 @@ def test_a_set_of_several_orientations_has_the_slices_of_one(tmp_path, axis, suf
     assert wanted[0]["image"].shape[:2] == tuple(np.delete(SHAPE, axis))
 
 
-def test_the_orientation_may_be_given(tmp_path):
+def test_orientation_can_be_configured(tmp_path):
     root = write(tmp_path / "set", ["RAS", "RAS"])
     config, notes = data.resolve(config_of(root, "--config.data.orientation=LPI"))
     assert any("2 volumes, as v0.nii.gz, are stored as RAS" in note for note in notes)
@@ -147,7 +147,7 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert any("1 volumes, as v1.nii.gz, do not say how they lie" in note for note in notes)
 
 
-def test_oblique_volumes_count_as_the_nearest_unless_none_is(tmp_path):
+def test_oblique_volumes_use_the_nearest_axes(tmp_path):
     def turned(degrees):
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         return np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0]]) @ AFFINE
@@ -168,7 +168,7 @@ def workdir(tmp_path_factory, make_run, tiny_options):
     return make_run(tmp_path_factory.mktemp("runs") / "ras", config)
 
 
-def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
+def test_predicted_mask_has_the_orientation_of_its_volume(workdir, tmp_path, capsys):
     image, _ = made(7)
     files = []
     for orientation in ("RAS", "LPS", "AIL", "SPR"):
@@ -193,7 +193,7 @@ def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
             np.testing.assert_array_equal(np.asarray(back.dataobj), np.asarray(of_ras.dataobj))
 
 
-def test_a_dicom_series_is_turned_as_its_volume(workdir, tmp_path):
+def test_dicom_series_is_reoriented_like_its_volume(workdir, tmp_path):
     pytest.importorskip("pydicom")
     import dicom_files
 

@@ -61,12 +61,12 @@ class LabelMap(NamedTuple):
 
     @property
     def has_colours(self) -> bool:
-        """Whether every class has a colour."""
+        """True if every class has a colour."""
         return all(entry.colour for entry in self.entries)
 
     @property
     def names_background(self) -> bool:
-        """Whether id 0 is named as a background; other lists may contain only objects."""
+        """True if id 0 is named as a background; other lists may contain only objects."""
         first = self.entries[0]
         return first.value == 0 and first.name.casefold() in _BACKGROUNDS
 

@@ -11,7 +11,7 @@ from fcnjax.data.labels.mask_set import mask_set
 from fcnjax.data.layout import Layout, require_root
 from fcnjax.data.loading.skipping import skips
 from fcnjax.data.pairs import PairSource, check_sizes
-from fcnjax.data.splits.folders import IMAGE_ENDS, divide, kind_of, stem_of
+from fcnjax.data.splits.folders import IMAGE_ENDS, divide, split_method, stem_of
 
 
 def _resolve(config: ConfigDict) -> list[str]:
@@ -24,7 +24,7 @@ def _resolve(config: ConfigDict) -> list[str]:
         check_sizes(everything, data.mask_exif)
     note = f"{data.root}: {len(pairs['train'])} images to train on, {len(pairs['eval'])} held out"
     below = sum(image.parent.absolute() != folder for image, _ in everything)
-    if below and kind_of(data) != "folder":
+    if below and split_method(data) != "folder":
         note += f" ({below} of them in subfolders)"
     notes = [note + find_classes(data, mask_set(everything)), *turned]
     if unused := _unused(data, {image.absolute() for image, _ in everything}):
@@ -37,7 +37,7 @@ def _resolve(config: ConfigDict) -> list[str]:
 
 def _unused(data: ConfigDict, used: set[Path]) -> int:
     """Count the images that lie beside those of the splits, where lists or folders divide them."""
-    if kind_of(data) == "fraction":
+    if split_method(data) == "fraction":
         return 0
     root = Path(data.root)
     masks = [root / data.masks, *root.glob(f"*/{data.masks}")]

@@ -12,7 +12,7 @@ from fcnjax.data.labels.masks import stored_values
 from fcnjax.data.layout import PARTS, require_root
 from fcnjax.data.pairs import Pair
 from fcnjax.data.splits import folders
-from fcnjax.data.splits.folders import SPLIT_BY, all_pairs, kind_of
+from fcnjax.data.splits.folders import SPLIT_BY, all_pairs, split_method
 from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
@@ -41,7 +41,7 @@ def divide(
     Raises:
         UserError: A folder, a partner or a listed file is missing, or a split is empty.
     """
-    kind = kind_of(data)
+    kind = split_method(data)
     choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split_by")
     require_root(data)
     if kind in (*within, "fraction"):

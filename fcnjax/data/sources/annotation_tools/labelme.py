@@ -21,8 +21,8 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from fcnjax.data.annotations.drawing_size import drawing_size
-from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.drawing_budget import DrawingBudget
+from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.embedded import from_base64
 from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.labels.named_classes import NamedClasses, name_classes
@@ -110,13 +110,13 @@ class LabelmeSource:
         file = image_file(path, content, self._root, self._images)
         image = read_image(file, self._channels, self._pages)
         stated = _stated_size(content, path)
-        size, turn = drawing_size(file, image.shape[:2], path, stated, self._rule)
+        size, turn = drawing_frame(file, image.shape[:2], path, stated, self._rule)
         label = upright(self._draw(content["shapes"], size, path), turn)
         return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, shapes: list, size: tuple[int, int], path: Path) -> np.ndarray:
         canvas = Image.new("I", size[::-1], 0)
-        work = DrawingWork(size)
+        work = DrawingBudget(size)
         for number, shape in enumerate(shapes, start=1):
             where = f"{path}, shape {number}"
             if shape_type(shape, where) in UNDRAWN:

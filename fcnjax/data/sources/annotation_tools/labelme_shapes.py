@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.drawing_budget import DrawingBudget
 from fcnjax.data.annotations.embedded import from_base64, read_embedded
 from fcnjax.data.annotations.points import points_of
 from fcnjax.errors import UserError, choose
@@ -64,7 +64,7 @@ def refuse_unknown_types(shapes: Iterable[tuple[str, str]]) -> None:
 
 
 def draw_shape(
-    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingWork
+    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingBudget
 ) -> None:
     """Draws a shape; what lies outside the canvas is cut off.
 
@@ -129,7 +129,7 @@ def _points(shape: dict[str, Any], where: str) -> list[tuple[float, float]]:
 def _work(
     kind: str, points: Sequence[tuple[float, float]], size: tuple[int, int]
 ) -> tuple[float, float]:
-    """The steps and the pixels that Pillow takes to draw a shape, as `DrawingWork` counts them.
+    """The steps and the pixels that Pillow takes to draw a shape, as `DrawingBudget` counts them.
 
     Pillow follows an outline wherever it leads, and looks at every edge for every row.
     """

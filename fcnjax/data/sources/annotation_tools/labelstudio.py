@@ -56,7 +56,7 @@ def parse(path: Path) -> Index:
         for result in results:
             found = _region(result, where, remarks)
             if isinstance(found, Region):
-                regions[-1].append(found._replace(place=place))
+                regions[-1].append(found._replace(number=place))
             else:
                 left_out[found] += 1
     if not names:
@@ -218,5 +218,5 @@ LAYOUT = annotated_layout(
     "Label Studio's JSON export, and images in config.data.images",
     parse,
     "project.json",
-    usual=("*.json",),
+    default_files=("*.json",),
 )

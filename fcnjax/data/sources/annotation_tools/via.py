@@ -93,7 +93,7 @@ def _drawing(kind: str, shape: dict[str, Any]) -> functools.partial | None:
 
     if kind == "polygon":
         both = coordinates([shape.get("all_points_x"), shape.get("all_points_y")])
-        return functools.partial(union_mask, (points_of(both.T, least=3),))
+        return functools.partial(union_mask, (points_of(both.T, min_count=3),))
     if kind == "rect":
         return functools.partial(union_mask, (box_corners(*numbers("x", "y", "width", "height")),))
     if kind == "circle":
@@ -114,5 +114,5 @@ LAYOUT = annotated_layout(
     "VGG Image Annotator's JSON, and images in config.data.images",
     parse,
     "via_project.json",
-    usual=("*.json",),
+    default_files=("*.json",),
 )
