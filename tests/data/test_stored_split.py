@@ -141,7 +141,7 @@ def test_missing_file_is_refused_or_skipped(root, tmp_path):
     for path in sorted((root / "masks").iterdir())[:3]:
         path.unlink()
         (root / "images" / path.name).unlink()
-    with pytest.raises(UserError, match=r"of the 10 examples of the run's split are not there"):
+    with pytest.raises(UserError, match=r"of the 10 examples of the run's split are missing"):
         reopen(config, stored)  # more than config.data.skip_most
 
 
