@@ -1,5 +1,6 @@
 """Conversion of the stored values of masks to class ids."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -57,32 +58,29 @@ def _reader(data: ConfigDict) -> Callable[[Path, Size], np.ndarray]:
     if encoding == "rgb":
         return ColourTable(data.mask_colours).read
     if encoding == "onehot":
-        return _Channels(data)
+        return functools.partial(_read_channels, declared_values(data) | {*data.ignore_values})
     if encoding == "instances":
-        return _Objects(data)
-    return _Ids(data)
+        return functools.partial(_read_objects, tuple(data.ignore_values))
+    return functools.partial(_read_ids, declared_values(data))
 
 
-class _Ids:
-    """Reader of class ids; a nodata value that is not a class becomes `NO_DATA`."""
-
-    def __init__(self, data: ConfigDict):
-        self._declared = declared_values(data)
-
-    def __call__(self, path: Path, size: Size) -> np.ndarray:
-        values, nodata = read_ids(path, size)
-        return replace_nodata(values, nodata, self._declared)
+def _read_ids(declared: frozenset[int], path: Path, size: Size) -> np.ndarray:
+    """Read class ids; a nodata value that is not a class becomes `NO_DATA`."""
+    return replace_nodata(*read_ids(path, size), declared)
 
 
-class _Objects:
-    """Reader of instance numbers, all of which become 1."""
+def _read_objects(ignored: Sequence[int], path: Path, size: Size) -> np.ndarray:
+    """Read instance numbers, all of which become 1."""
+    return to_foreground(replace_nodata(*read_ids(path, size), {0}), ignored, path)
 
-    def __init__(self, data: ConfigDict):
-        self._ignored = tuple(data.ignore_values)
 
-    def __call__(self, path: Path, size: Size) -> np.ndarray:
-        values, nodata = read_ids(path, size)
-        return to_foreground(replace_nodata(values, nodata, {0}), self._ignored, path)
+def _read_channels(declared: frozenset[int], path: Path, size: Size) -> np.ndarray:
+    """Read the active channel of each pixel; refuse pixels of none, unless declared."""
+    channels = read_onehot(path, size)
+    stored, count = active_channel(channels, path), channels.shape[-1]
+    if count not in declared and (stored == count).any():
+        raise UserError(f"{path}: {describe_unset((stored == count).mean(), count)}")
+    return stored
 
 
 def declared_values(data: ConfigDict) -> frozenset[int]:
@@ -231,20 +229,6 @@ class ColourTable:
 def _code(colours: np.ndarray) -> np.ndarray:
     red, green, blue = (colours[..., i].astype(np.int64) for i in range(3))
     return red << 16 | green << 8 | blue
-
-
-class _Channels:
-    """Reader of the active channel of each pixel; refuses pixels of none, unless declared."""
-
-    def __init__(self, data: ConfigDict):
-        self._declared = declared_values(data) | {*data.ignore_values}
-
-    def __call__(self, path: Path, size: Size) -> np.ndarray:
-        channels = read_onehot(path, size)
-        stored, count = active_channel(channels, path), channels.shape[-1]
-        if count not in self._declared and (stored == count).any():
-            raise UserError(f"{path}: {describe_unset((stored == count).mean(), count)}")
-        return stored
 
 
 def describe_unset(share: float, count: int) -> str:

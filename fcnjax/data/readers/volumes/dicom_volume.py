@@ -98,11 +98,11 @@ def _refuse_unlike(slices: Sequence[Slice]) -> None:
         )
     )
     for index, one in enumerate(slices):
-        size, other = ((s.header.pixels.rows, s.header.pixels.columns) for s in (one, first))
+        size, other = (f"{s.header.pixels.columns}x{s.header.pixels.rows}" for s in (one, first))
         if size != other:
             raise UserError(
-                f"{one.name}: has {size[1]}x{size[0]} pixels, and {first.name} "
-                f"{other[1]}x{other[0]}; slices of a series are of one size"
+                f"{one.name}: has {size} pixels, and {first.name} {other}; slices of a series are "
+                "of one size"
             )
         if (one.values.position is None) != (first.values.position is None):
             raise UserError(

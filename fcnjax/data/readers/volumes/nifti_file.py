@@ -135,10 +135,8 @@ def _is_compressed(path: Path) -> bool:
 
 
 def _opened(path: Path) -> BinaryIO:
-    try:
+    with decode_errors(path, "NIfTI"):
         return gzip.open(path) if _is_compressed(path) else path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _read(path: Path, file: BinaryIO, count: int) -> bytes:
