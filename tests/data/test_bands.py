@@ -22,7 +22,7 @@ PLACE = rasterio.Affine(10, 0, 500000, 0, -10, 4000000)
 
 
 def write(path, pixels, names=None, marks=None, **options):
-    """Writes `[H, W, C]` pixels as a raster with a place on the map."""
+    """Write `[H, W, C]` pixels as a georeferenced raster."""
     height, width, count = pixels.shape
     options = {"driver": "GTiff", "crs": "EPSG:32633", "transform": PLACE, **options}
     with rasterio.open(
@@ -48,7 +48,7 @@ def refused(path, names, *words, window=None):
 def test_bands_by_description(tmp_path):
     path = write(tmp_path / "a.tif", FOUR, ("B2", "B3", "B4", "B8"))
     np.testing.assert_array_equal(read_bands(path, ("b8", "B2")), FOUR[..., [3, 0]])
-    # A name among those described is a description, and never another's number.
+    # A name that is a description never counts as a band number.
     path = write(tmp_path / "b.tif", FOUR, ("4", "3", "2", "1"))
     np.testing.assert_array_equal(read_bands(path, ("4", "1")), FOUR[..., [0, 3]])
     refused(path, ("4", "NIR"), "has no band 'NIR'", "config.data.channels", "1 (4), 2 (3)")

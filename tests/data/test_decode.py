@@ -9,7 +9,7 @@ from fcnjax.errors import UserError
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (19, 31, 3), np.uint8)
 GREY16 = RNG.integers(0, 65536, (19, 31), np.uint16)
-# Each corner differs, so that every one of the eight orientations gives another picture.
+# All corners differ, so that each of the eight orientations gives a different picture.
 CORNERS = np.zeros((16, 40), np.uint8)
 CORNERS[:8, :8], CORNERS[:8, 24:] = 255, 100
 
@@ -54,7 +54,7 @@ def test_orientation_applies_to_images_and_masks(tmp_path, suffix, orientation):
     exif = Image.Exif()
     exif[0x112] = orientation
     save(path, CORNERS, exif=exif, **({"quality": 100} if suffix == "jpg" else {}))
-    # By the EXIF standard: where row 0 and column 0 of the file are in the picture.
+    # The position of row 0 and column 0 of the file in the picture, by the EXIF standard.
     turned = {
         1: CORNERS,
         2: CORNERS[:, ::-1],

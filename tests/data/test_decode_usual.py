@@ -1,4 +1,4 @@
-"""Usual PNG and JPEG files are decoded by another library: to the same pixels as Pillow's."""
+"""Plain PNG and JPEG files are decoded by a faster library, to the same pixels as by Pillow."""
 
 import io
 

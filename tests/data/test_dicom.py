@@ -1,4 +1,4 @@
-"""DICOM series as volumes: places by DICOM's own formula, and what is refused."""
+"""DICOM series as volumes: positions by DICOM's formula, and refusals."""
 
 import sys
 
@@ -28,13 +28,13 @@ TILTED = (0, 0.9, 0)  # mm a slice, as of a tilted gantry
 
 
 def all_different(count=6, size=(7, 5)):
-    """Slices of which no two pixels are alike."""
+    """Slices in which all pixels differ."""
     values = np.random.default_rng(1).permutation(count * size[0] * size[1])
     return (values.reshape(count, *size) - 90).astype(np.int16)
 
 
 def check_places(image, stored, positions, directions, slope=1, intercept=0):
-    """Each pixel is in the volume where DICOM says it is (PS3.3, equation C.7.6.2.1-1)."""
+    """Check the position of each pixel by DICOM (PS3.3, equation C.7.6.2.1-1)."""
     voxels = np.asarray(image.dataobj)
     assert voxels.shape == (stored.shape[2], stored.shape[1], stored.shape[0])
     along_row, along_column = np.asarray(directions, float)
@@ -123,7 +123,7 @@ def test_lookup_table_is_applied(tmp_path):
 
 
 def many_frames(stored, directions, positions):
-    """An enhanced CT: places and scales frame by frame, orientation and spacing of all."""
+    """An enhanced CT: positions and scales for each frame, orientation and spacing for all."""
 
     def group(**sequences):
         found = pydicom.Dataset()
@@ -175,7 +175,7 @@ def test_dicom_files_are_detected_by_content(tmp_path):
     (tmp_path / "notes").write_bytes(b"text" * 99)
     assert is_volume(path)
     assert not is_volume(tmp_path / "notes")
-    # What lies beside a series, without its ending: a picture, a note, the index of a disc.
+    # Other files beside a series: a picture, a note, the index of a disc.
     (tmp_path / "series" / "README").write_text("of the scanner")
     (tmp_path / "series" / "thumb.png").write_bytes(path.read_bytes())
     (tmp_path / "series" / "._IM0001.dcm").write_bytes(b"left by a system")

@@ -1,4 +1,4 @@
-"""DICOM files that claim what is not there, and values of other types: one line, little memory."""
+"""Hostile DICOM files give a one-line error and take little memory."""
 
 import io
 import os
@@ -50,7 +50,7 @@ def element(group, number, kind, value):
 
 
 def with_element(content, group, number, kind, value):
-    """The file with an element in place of the one that it has, or before its pixels."""
+    """Return a file with an element replaced, or added before its pixels."""
     at = content.find(struct.pack("<HH", group, number), 132)
     length = 8 + struct.unpack_from("<H", content, at + 6)[0] if at >= 0 else 0
     at = at if at >= 0 else content.index(PIXELS)
@@ -163,7 +163,7 @@ def test_deeply_nested_sequences(tmp_path, tag):
     path = tmp_path / "a.dcm"
     path.write_bytes(content[:at] + nested(5000, tag) + content[at:])
     refused(path, "cannot be read as DICOM: ")
-    # Of a given length it is converted when it is accessed.
+    # With a stated length it is converted on access.
     inner = b""
     for _ in range(1500):
         item = ITEM + struct.pack("<I", len(inner)) + inner
@@ -287,7 +287,7 @@ def test_sizes_of_codestreams():
     scan = progressive[progressive.rindex(b"\xff\xda") : -2]
     assert codestream_size(progressive[:-2] + scan * 150 + progressive[-2:]) == (30, 40, 1)
     assert codestream_size(progressive[:-2] + scan * 200 + progressive[-2:]) == (0, 0, 0)
-    # A size that one reader takes, and another in a box that others do.
+    # Readers differ in whether they use the size of the box.
     at = boxed.index(b"ihdr") + 4
     assert codestream_size(boxed[:at] + b"\0\0\xff\xff" + boxed[at + 4 :]) == (0, 0, 0)
     assert codestream_size(bare + bare.replace(b"\0\0\0\x28", b"\0\0\x28\0")) == (0, 0, 0)
@@ -303,7 +303,7 @@ def test_sizes_of_codestreams():
 
 
 def test_image_of_many_precincts_is_refused(tmp_path):
-    # 100 kB took 8.5 GB: a precinct for each pixel, of which no value was stored.
+    # 100 kB took 8.5 GB: a precinct for each pixel, without stored values.
     content = io.BytesIO()
     pixels = np.zeros((600, 600), np.uint8)
     Image.fromarray(pixels).save(content, "JPEG2000", no_jp2=True, num_resolutions=1)

@@ -1,4 +1,4 @@
-"""Digests by which examples and their files are known again."""
+"""Digests that identify examples and their files."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Rasters that name other files, URLs or drivers: nothing else is opened because of them."""
+"""Rasters that name other files, URLs or drivers open none of them."""
 
 import shutil
 import socket
@@ -40,7 +40,7 @@ def vrt(path, name, relative=1, attribute="", more="", kind="", source="SimpleSo
 
 
 def read(path):
-    """Reads a raster in each way that there is, and returns its pixels."""
+    """Read a raster by every reader, and return its pixels."""
     read_header(path), read_georeference(path), read_mask_values(path)
     return read_bands(path, ("1",))
 

@@ -1,4 +1,4 @@
-"""Splits by chance: folds, and groups that are not divided."""
+"""Random splits: folds, and groups that stay together."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Annotations, lists and label maps that are hostile: one line of error, in bounded time."""
+"""Hostile annotations, lists and label maps give a one-line error in bounded time."""
 
 import base64
 import contextlib
@@ -31,7 +31,7 @@ NO_COORDINATES = (
 
 
 def refused(config, *words):
-    """The error of reading a set, which is one short line and comes in time."""
+    """Check that reading a dataset gives a one-line error in time."""
     begun = time.monotonic()
     with pytest.raises(UserError) as raised:
         labels(config)
@@ -49,7 +49,7 @@ def read_or_refused(config):
 
 
 def coco(root, *shapes, **image):
-    """COCO's JSON of two images, of which the first has these shapes."""
+    """COCO's JSON of two images; the first has these shapes."""
     names = ("a.png", "b.png")
     for name in names:
         picture(root / "images" / name)
@@ -112,7 +112,7 @@ def test_stated_size_allocates_no_memory(tmp_path, side):
 
 @pytest.mark.parametrize("value", NO_COORDINATES, ids=lambda value: str(value)[:9])
 def test_invalid_coordinates_are_refused(tmp_path, value):
-    """Every tool's places for a coordinate, with what is none."""
+    """Invalid values in every coordinate of every tool."""
     points = [[value, 1], *SQUARE[1:]]
     read_or_refused(coco(tmp_path / "coco", [[value, 1, 6, 1, 6, 5]]))
     read_or_refused(coco(tmp_path / "coco", {"size": [value, 10], "counts": [80]}))
@@ -168,7 +168,7 @@ def test_long_empty_runs(tmp_path):
 
 
 def bomb(height, width):
-    """A PNG in base64 whose header claims a size, and that holds one row."""
+    """A PNG in base64 whose header claims a size, with one row of pixels."""
 
     def chunk(kind, content):
         checksum = struct.pack(">I", zlib.crc32(kind + content))
@@ -190,7 +190,7 @@ def test_embedded_mask_larger_than_its_image_is_refused(tmp_path):
     eps = base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 8\n").decode()
     shape["points"] = [[0, 0], [9, 7]]
     refused(labelme(tmp_path / "eps", {**shape, "mask": eps}), "it is not a PNG")
-    # A mask that fits is read, whichever kind of PNG it is.
+    # A mask of a valid size is read from any kind of PNG.
     inside = np.zeros((2, 3), np.uint8)
     inside[0] = 200
     shape["points"] = [[1, 1], [3, 2]]
@@ -201,7 +201,7 @@ def test_embedded_mask_larger_than_its_image_is_refused(tmp_path):
 
 
 def test_images_outside_the_folder_are_not_opened(tmp_path):
-    """Without its first folders, a name could lead out of the folder of images."""
+    """A name without its first folders could lead out of the folder of images."""
     for path in (tmp_path / "secret.png", tmp_path / "set" / "images" / "a.png"):
         picture(path)
     folder, file = tmp_path / "set" / "images", tmp_path / "set" / "coco.json"
@@ -210,7 +210,7 @@ def test_images_outside_the_folder_are_not_opened(tmp_path):
     with pytest.raises(UserError, match="no path inside"):
         find_image("x/../../../secret.png", folder, file)
     assert find_image("elsewhere/a.png", folder, file) == folder / "a.png"
-    # Names that no file can have are missing, and not an exception.
+    # Impossible file names count as missing.
     assert find_image("x/" * 1000 + "a.png", folder, file) == folder / "a.png"
     for name in ("a" * 5000, "a\0b", "\ud800"):
         with pytest.raises(UserError, match="no path inside"):
@@ -295,14 +295,14 @@ def test_invalid_label_maps_are_refused(tmp_path, name, text, words):
 
 
 def test_control_characters_in_class_names_are_escaped(tmp_path):
-    """Printed on a terminal, `ESC [ 2 J` would clear it."""
+    """On a terminal, `ESC [ 2 J` would clear the screen."""
     config = coco(tmp_path, [[1, 1, 6, 1, 6, 5]])
     text = (tmp_path / "coco.json").read_text().replace('"cat"', '"\\u001b[2J\\u202ecat"')
     (tmp_path / "coco.json").write_text(text)
     resolved, notes = resolve(config)
     assert resolved.data.class_names == ("background", "\\x1b[2J\\u202ecat")
     assert all(note.isprintable() for note in notes)
-    # The class is found again by the name in the file.
+    # The name in the file still finds the class.
     assert labels(config)["b"].any()
     (tmp_path / "classes.txt").write_text("none\n\x1b]0;title\x07cat\n")
     assert find_label_map([tmp_path]).entries[1].name == "\\x1b]0;title\\x07cat"

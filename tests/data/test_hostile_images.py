@@ -1,4 +1,4 @@
-"""Image files that claim more than they hold, or are not what their name says."""
+"""Image files with false claims in their header or name."""
 
 import io
 import os
@@ -143,7 +143,7 @@ def test_overlapping_directories_are_refused(monkeypatch):
 
 
 def test_values_shared_by_pages_are_refused():
-    # The offsets of 2**20 strips, which each of 30 pages would make objects of.
+    # Each of 30 pages would make objects of the offsets of 2**20 strips.
     values = bytes(2**18 * 4)
     pages = b""
     start = 8 + len(values)

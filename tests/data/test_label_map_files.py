@@ -1,4 +1,4 @@
-"""Files of names and colours beside masks, and the classes that they give."""
+"""Classes from files of names and colours beside masks."""
 
 import numpy as np
 import pytest

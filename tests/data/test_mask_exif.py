@@ -22,7 +22,7 @@ def exif(orientation):
 
 
 def write(root, orientations, mask=lambda orientation: STORED, own=0):
-    """Images of which pixel by pixel the mask tells the brightness."""
+    """Write images whose brightness equals the mask at each pixel."""
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for i, orientation in enumerate(orientations):
@@ -33,7 +33,7 @@ def write(root, orientations, mask=lambda orientation: STORED, own=0):
 
 
 def fits(root, *words):
-    """Whether each label lies on its image; and the notes."""
+    """Return whether each label matches its image, and the notes."""
     config, notes = resolve(folder_config(root, *words))
     sources = [open_source(config, part) for part in ("train", "eval")]
     examples = [source[i] for source in sources for i in range(len(source))]
@@ -114,7 +114,7 @@ def test_mask_orientation_follows_the_rule(orientation):
     assert mask_orientation(orientation, (6, 9), (9, 6)) == wanted
     assert mask_orientation(orientation, (7, 7), (7, 7), "turned") == 1
     assert mask_orientation(orientation, (7, 7), (7, 7), "stored") == orientation
-    # Sizes decide where they can.
+    # The sizes decide if they tell.
     assert mask_orientation(orientation, (6, 9), (6, 9), "turned") == (
         orientation if quarter else 1
     )

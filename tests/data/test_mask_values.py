@@ -1,4 +1,4 @@
-"""Stored values of masks: the same class ids from every type, shape and format."""
+"""Masks of every type, shape and format give the same class ids."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ IDS = np.random.default_rng(0).integers(0, 3, (12, 13)).astype(np.uint8)
 
 
 def write(root, save, count=4):
-    """Writes images, and masks of `IDS` by `save(path without ending, ids)`."""
+    """Write images, and masks of `IDS` by `save(path without ending, ids)`."""
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for i in range(count):
@@ -114,7 +114,7 @@ def test_nodata_is_removed_before_values_are_checked():
     lowest = float(np.finfo(np.float32).min)
     found = to_integers(np.asarray([2, lowest], np.float32), "m", lowest)
     np.testing.assert_array_equal(found, [2, NO_DATA])
-    # What may be a class stays.
+    # A value that may be a class is kept.
     np.testing.assert_array_equal(to_integers(np.asarray([0, 1], np.int16), "m", 0.0), [0, 1])
     assert [is_class_value(v) for v in (0, 255.0, -1, 0.5, 2**16, None)] == [True, True] + [
         False

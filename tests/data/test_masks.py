@@ -1,4 +1,4 @@
-"""Encodings of masks, and label maps: what is stored, and what becomes of it."""
+"""Encodings of masks, and label maps."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ CLASSES = {name: RNG.integers(0, 3, (12, 13)).astype(np.uint8) for name in "abcd
 
 
 def write(root, save):
-    """Writes four images, and their masks by `save(path without suffix, classes)`."""
+    """Write four images, and their masks by `save(path without suffix, classes)`."""
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for name, classes in CLASSES.items():
@@ -76,7 +76,7 @@ def test_unlisted_colour_is_refused(tmp_path):
     wrong = int((CLASSES["a"] == 2).sum())
     assert wrong
     refused(config_of(root, mask_colours=some), "has the colour (128, 0, 0), in ", "mask_colours")
-    # Ignored by its place in the list.
+    # Ignored by its index in the list.
     table = tuple(map(tuple, COLOURS.tolist()))
     keys = {"mask_colours": table, "mask_values": (0, 1), "ignore_values": (2,)}
     _, found = labels(config_of(root, **keys))

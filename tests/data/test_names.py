@@ -1,4 +1,4 @@
-"""Names of classes and files that are written differently in different places."""
+"""Names of classes and files in different Unicode forms and spellings."""
 
 import os
 import unicodedata

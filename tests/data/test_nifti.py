@@ -23,7 +23,7 @@ def save(path, voxels, affine=None):
 
 
 def write(root, stems, end=".nii.gz", shape=SHAPE):
-    """Writes volumes from -100 to 100, and masks of 0, 1 and 2; returns both by name."""
+    """Write volumes from -100 to 100, and masks of 0, 1 and 2; returns both by name."""
     made = {}
     for name in stems:
         image = RNG.integers(-100, 101, shape, np.int16)
@@ -95,7 +95,7 @@ def test_percentiles_of_each_volume(tmp_path):
     low, high = np.percentile(made["a"][0], (0.5, 99.5))
     expected = np.clip((made["a"][0][..., 4] - low) / (high - low), 0, 1) * 65535
     np.testing.assert_allclose(images["a_004"][..., 0], expected, atol=1)
-    # The scale and shift of one volume do not show.
+    # The scale and offset of a volume have no effect.
     np.testing.assert_allclose(images["b_004"], images["a_004"], atol=1)
 
 

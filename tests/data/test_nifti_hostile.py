@@ -1,4 +1,4 @@
-"""NIfTI files whose headers claim what is not there, and damaged ones: one line, little memory."""
+"""Hostile and damaged NIfTI files give a one-line error and take little memory."""
 
 import gzip
 import os
@@ -47,7 +47,7 @@ def changed(content, *fields):
 
 
 def read_all(path):
-    """All that is read of a volume: its header, voxels, labels and turn."""
+    """Read everything of a volume: header, voxels, labels and reorientation."""
     header = volumes.open_volume(path)
     volumes.reorient_to("RAS", header, str(path))
     values = [volumes.read_slice(path, 2, place) for place in range(header.shape[2])]
@@ -67,7 +67,7 @@ def test_claimed_size_allocates_no_memory(tmp_path):
     tracemalloc.start()
     for name in ("a.nii", "a.nii.gz"):
         refused(write(tmp_path / name, claim), "was cut off: its header and voxels take 686000352")
-    # The bytes are there, all of them zero: 100 times the file's own are believed beyond the limit.
+    # All bytes exist, as zeros: beyond the limit, up to 100 times the file's own are read.
     zeros = changed(content_of()[:352], (40, "8h", 3, 500, 500, 600, 1, 1, 1, 1), (112, "f", 2))
     path = tmp_path / "zeros.nii.gz"
     path.write_bytes(gzip.compress(zeros) + bytes(300_000))
@@ -156,7 +156,7 @@ def test_extensions_are_not_read(tmp_path):
 
 
 def test_other_files_are_not_opened(tmp_path):
-    # A header of two files, and another format that nibabel reads.
+    # A header for two files, and another format that nibabel reads.
     write(tmp_path / "a.img", bytes(VOXELS.nbytes))
     path = write(tmp_path / "a.nii", changed(content_of(), (344, "4s", b"ni1\0")))
     np.testing.assert_array_equal(read_all(path), VOXELS)
@@ -265,7 +265,7 @@ def test_damaged_volume_does_not_stop_others(tmp_path):
     assert f"warning: skipped: {damaged}: cannot be read as NIfTI" in notes[1]
     read = {e["name"][0] for part in ("train", "eval") for e in open_source(config, part)}
     assert read == set("abdefgh")
-    # A mask of which the voxels are damaged is found when it is read.
+    # A mask with damaged voxels is noticed when it is read.
     mask = tmp_path / "masks/d.nii.gz"
     packed = mask.read_bytes()
     mask.write_bytes(packed[:-8] + bytes(8))

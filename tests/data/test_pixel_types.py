@@ -1,4 +1,4 @@
-"""The pixel type of a model: equal values stored as any type are equal pixels, or are refused."""
+"""Equal values stored in any type are equal pixels for a model, or are refused."""
 
 import itertools
 import json
@@ -28,14 +28,14 @@ MOST = {"uint8": 255, "uint16": 10_000}
 
 
 def stored_values(pixel_type, seed=0, size=(21, 30)):
-    """Whole values `[H, W, 3]` that the type holds, int64, with an edge in them."""
+    """Return integers `[H, W, 3]` within the type, as int64, with an edge."""
     values = np.random.default_rng(seed).integers(0, MOST[pixel_type] + 1, (*size, 3))
     values[:, size[1] // 2 :] //= 3
     return values
 
 
 def write_set(root, pixel_type, stored, count=6):
-    """A folder of TIFF files of the same values, whatever they are stored as, and masks."""
+    """Write a folder of TIFF files of equal values in any type, and masks."""
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True)
     for i in range(count):
@@ -48,7 +48,7 @@ def write_set(root, pixel_type, stored, count=6):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """`sets(pixel_type, stored)`: the folder of `write_set`, made once."""
+    """Return `sets(pixel_type, stored)`: the folder of `write_set`, written once."""
     made = {}
 
     def find(pixel_type, stored):
@@ -65,7 +65,7 @@ def config_of(sets, tiny_options):
     def make(pixel_type, stored=None, *overrides):
         root = sets(pixel_type, stored or pixel_type)
         options = ["--config.model.widths=4,8", "--config.augment.crop=16,16", *overrides]
-        # As much of the range as the values have.
+        # The range of the values.
         mean = 0.5 * MOST[pixel_type] / np.iinfo(pixel_type).max
         options += [f"--config.data.{key}={mean},{mean},{mean}" for key in ("mean", "std")]
         return load_config(f"folder:root={root}", [*tiny_options, *options])
@@ -75,7 +75,7 @@ def config_of(sets, tiny_options):
 
 @pytest.fixture(scope="module")
 def workdirs(config_of, make_run, tmp_path_factory):
-    """A workdir for each type, of made weights."""
+    """Return a workdir with random weights for each type."""
     return {
         pixel_type: make_run(
             tmp_path_factory.mktemp("runs") / pixel_type, data.resolve(config_of(pixel_type))[0]
@@ -172,7 +172,7 @@ def test_published_and_exported_models_keep_the_type(
         assert cli.main([*argv, f"--out={tmp_path / 'wide'}", "--input=uint16"]) == 2
         assert "--input: uint16 has values that the model's uint8" in capsys.readouterr().err
     else:
-        # Of 8 bits, taken by value: the scale stays that of the model.
+        # 8-bit values are converted by value: the scale stays that of the model.
         assert cli.main([*argv, f"--out={tmp_path / 'narrow'}", "--input=uint8"]) == 0
         image = stored_values("uint8").astype(np.uint8)
         found = fcnjax.load(tmp_path / "narrow")(image)
@@ -298,7 +298,7 @@ def test_dataset_of_several_types_is_refused(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint8", "uint8", count=30)
     config = config_of("uint8")
     config.data.root = str(root)
-    # Scaled to 16 bits, in a place that is not among those that are looked at first.
+    # Scaled to 16 bits, in an image outside the sample.
     rewrite(root, "p11.tif", (stored_values("uint8", 11) * 257).astype(np.uint16))
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
@@ -310,7 +310,7 @@ def test_dataset_of_several_types_is_refused(config_of, tmp_path):
             rewrite(root, name, (stored_values("uint8", i) * 257).astype(np.uint16))
     with pytest.raises(UserError, match=r"several types: uint(8|16) \(as p\d+\), uint(16|8)"):
         data.resolve(config)
-    # As the type that holds all values, they can be taken: the user says so.
+    # The user can choose the type that holds all values.
     config.data.pixel_type = "uint16"
     resolved, _ = data.resolve(config)
     source = data.open_source(resolved, "train")

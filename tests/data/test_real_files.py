@@ -73,7 +73,7 @@ def examples(sources):
 
 
 def worst_part(label, exported):
-    """The least overlap of a class over the two labels."""
+    """Return the smallest overlap of a class between the two labels."""
     classes = np.union1d(label, exported)
     return min(
         ((label == c) & (exported == c)).sum() / ((label == c) | (exported == c)).sum()
@@ -109,7 +109,7 @@ def test_labelme_with_void(labelme_examples):
 
 
 def laid_out_as_voc(examples_folder, root):
-    """The palette masks that LabelMe exported, in the folders of VOC 2012 and with its lists."""
+    """Copy the palette masks that LabelMe exported to the folders and lists of VOC 2012."""
     exported = examples_folder / "semantic_segmentation/data_dataset_voc"
     shutil.copytree(exported / "JPEGImages", root / "JPEGImages")
     shutil.copytree(exported / "SegmentationClassPNG", root / "SegmentationClass")
@@ -208,7 +208,7 @@ def test_numbered_nuclei(histolytics, tmp_path):
     found = examples(sources)
     joined = np.block([[found[f"t{2 * y + x}"]["label"] for x in range(2)] for y in range(2)])
     np.testing.assert_array_equal(joined, mask > 0)
-    # Both archives are of the same nuclei.
+    # Both archives show the same nuclei.
     np.testing.assert_allclose((mask > 0).mean(), (histolytics[1]["type"] > 0).mean(), atol=0.01)
 
 
@@ -228,6 +228,6 @@ def test_dataset_check_has_only_notes_on_sample_sets(samples, name, channels):
     findings = check(config).findings
     assert {finding.severity for finding in findings} == {NOTE}
     told = {finding.kind for finding in findings}
-    # Blocks of one head: neighbours on both sides, and regions that lie in one block alone.
+    # Blocks of one head have neighbours on both sides, and regions in one block only.
     assert ({"near duplicates", "empty class"} <= told) == (name == "colin27_aal")
     assert ("ignored pixels" in told) == (name == "landsat8_cloud")

@@ -1,4 +1,4 @@
-"""Errors about a folder that holds an annotation tool's export say how to read it."""
+"""Errors about a folder with an annotation tool's export suggest arguments that read it."""
 
 import json
 
@@ -60,7 +60,7 @@ def via(root):
 
 
 def follow(message, root):
-    """The config of the line at the end of an error."""
+    """Return the config of the arguments at the end of an error."""
     line = message.rpartition(": ")[2].rstrip(")").split()
     assert line[0].startswith("--config.data.source=")
     config = config_of("folder", root)

@@ -1,4 +1,4 @@
-"""Run lengths and polygons of COCO, against the tools of its authors."""
+"""Run lengths and polygons, compared with pycocotools."""
 
 import numpy as np
 import pytest
@@ -98,7 +98,7 @@ def test_rotated_boxes_keep_their_centre_or_corner():
 
 
 def test_rotated_ellipse():
-    # A quarter turn exchanges the radii.
+    # A quarter turn swaps the radii.
     turned = filled(ellipse_mask((5, 4), (3, 1.5), 90, (9, 11)), (9, 11))
     np.testing.assert_array_equal(
         turned, filled(ellipse_mask((5, 4), (1.5, 3), 0, (9, 11)), (9, 11))

@@ -1,4 +1,4 @@
-"""Runs of pixels down the columns, against masks."""
+"""Run of pixels down the columns, against masks."""
 
 import numpy as np
 from annotation_files import filled

@@ -1,4 +1,4 @@
-"""PNG, PNM and other files are read as they are stored, for pictures and for masks."""
+"""PNG, PNM and other files are read as stored, for images and for masks."""
 
 import io
 import struct
@@ -29,7 +29,7 @@ def saved(image, kind="PNG", **options):
 
 
 def png(width, height, bits, colour, rows):
-    """A PNG of rows of bytes as they are packed."""
+    """A PNG of rows of packed bytes."""
     header = struct.pack(">2I5B", width, height, bits, colour, 0, 0, 0)
     packed = zlib.compress(b"".join(b"\0" + row for row in rows))
     parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))

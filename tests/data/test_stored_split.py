@@ -1,4 +1,4 @@
-"""A split that a run keeps, whatever comes to its set or goes from it."""
+"""The split of a run stays the same when files are added or removed."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from fcnjax.errors import UserError
 
 
 def picture(number, size=(6, 8)):
-    """An image whose pixels tell its number, and a mask of two classes."""
+    """An image whose pixels encode its number, and a mask of two classes."""
     image = np.full((*size, 3), number, np.uint8)
     mask = np.zeros(size, np.uint8)
     mask[: 1 + number % 5] = 1
@@ -26,7 +26,7 @@ def picture(number, size=(6, 8)):
 
 
 def add(root, *names, start=0):
-    """Writes images and masks of the names, each of another content."""
+    """Write images and masks of different contents."""
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names, start):
@@ -48,7 +48,7 @@ def config_of(root, **changes):
 
 
 def begin(config, folder):
-    """The resolved config, the split as a workdir keeps it, and the examples of both parts."""
+    """Return the resolved config, the stored split, and the examples of both parts."""
     config, _ = resolve(config)
     sets = open_sets(config)
     stored = [
@@ -62,7 +62,7 @@ def begin(config, folder):
 
 
 def contents(config, sets):
-    """The examples of both parts, in order."""
+    """Return the examples of both parts, in order."""
     found = {}
     for part in ("train", "eval"):
         source = open_source(config, part, sets)
@@ -111,7 +111,7 @@ def test_list_added_later_does_not_change_the_split(root, tmp_path):
 
 
 def test_unchanged_dataset_is_opened_without_selection(root, tmp_path):
-    """So that what is kept decoded of it, by its files, serves a run that goes on."""
+    """A cache of its decoded files then serves a resumed run."""
     config, stored, _ = begin(config_of(root), tmp_path)
     opened = reopen(config, stored)
     plain = open_sets(config)[0]
@@ -131,7 +131,7 @@ def test_missing_file_is_refused_or_skipped(root, tmp_path):
     opened = reopen(config, stored)
     found = contents(config, [opened])
     assert found["eval"] == before["eval"]
-    # The next one stands for it, and all others keep their place.
+    # The next one replaces it, and all others keep their position.
     expected = list(before["train"])
     expected[2] = expected[3]
     assert found["train"] == expected
@@ -172,7 +172,7 @@ def test_renumbered_files_are_found_by_their_contents(tmp_path):
     assert opened.match.changed == []
     assert opened.new == ["images/frame04.png"]
     assert reopen(config, stored, ("eval",)).new == ["images/frame04.png"]
-    # One went, and the next has its name: it is not taken in its place.
+    # One was removed, and the next has its name, but does not replace it.
     for folder in ("images", "masks"):
         (root / folder / "frame01.png").unlink()
         (root / folder / "frame02.png").rename(root / folder / "frame01.png")
@@ -193,7 +193,7 @@ def test_corrected_mask_is_reported(root, tmp_path):
     found = contents(config, [opened])
     assert found["train"][0][1] == np.eye(6, 8, dtype=int).tolist()
     assert found["train"][1:] == before["train"][1:]
-    # What is stored then is the file of now: it is said once.
+    # The current file is then stored: the change is reported once.
     assert describe_changes(reopen(config, opened.stored), "") == []
 
 

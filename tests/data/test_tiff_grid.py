@@ -1,4 +1,4 @@
-"""TIFF files of many kinds are read as they were written, or refused by name; never otherwise."""
+"""TIFF files of many kinds are read as written, or refused with their name."""
 
 import functools
 import io
@@ -35,7 +35,7 @@ def by_predict(path, case):
 
 @functools.cache
 def model(channels, pages):
-    """A model that reads files and predicts nothing; it takes pixels of every type."""
+    """Return a model that reads files of every pixel type and predicts nothing."""
     config = default_config()
     config.data.update(channels=channels, pages=pages)
     return Model(config, lambda *args: {}, {}, 0)
@@ -78,7 +78,7 @@ def assert_right(case, path):
 
 
 def _assert_raster_agrees(case, path, expected):
-    """Rasterio reads the same, or the file is refused."""
+    """Check that rasterio reads the same, or that the file is refused."""
     pytest.importorskip("rasterio")
     names = tuple(case.channels) if case.channels == "RGB" else tuple(case.channels.split(","))
     try:
@@ -154,7 +154,7 @@ def test_alpha_band_masks_nothing(tmp_path):
 
 
 def write_tags(path, tags, data=b""):
-    """Writes a TIFF of one directory: (code, type 3 or 4, value) tags, then the data."""
+    """Write a TIFF of one directory: (code, type 3 or 4, value) tags, then the data."""
     start = 8 + 2 + 12 * len(tags) + 4
     body = b"".join(
         struct.pack("<HHI", code, kind, 1) + struct.pack("<HH" if kind == 3 else "<I", *value)

@@ -1,4 +1,4 @@
-"""Volumes of a set in several orientations: turned to one, and what is predicted turned back."""
+"""Volumes of several orientations are reoriented to one, and predictions back."""
 
 import itertools
 
@@ -19,7 +19,7 @@ from fcnjax.validate import check
 
 nibabel = pytest.importorskip("nibabel")
 SHAPE = (12, 9, 7)
-# The stored axes go to the left, the back and the head: LPS.
+# The stored axes point to the left, the back and the head: LPS.
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, -0.8, 0, 30], [0, 0, 3, -40], [0, 0, 0, 1.0]])
 ALL = [
     "".join(letters)
@@ -91,7 +91,7 @@ def examples(config, part):
 def test_several_orientations_give_slices_of_one(tmp_path, axis, suffix):
     one = write(tmp_path / "one", ["RAS"] * 4, suffix=suffix)
     several = write(tmp_path / "several", ["RAS", "LPS", "AIL", "PSR"], suffix=suffix)
-    # A mask may be stored in another orientation than its image: both are turned.
+    # A mask may have another orientation than its image: both are reoriented.
     crossed = write(
         tmp_path / "crossed", ["RAS", "LPS", "AIL", "PSR"], ["LPS", "RAS", "SAR", "PSR"], suffix
     )
@@ -135,7 +135,7 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert finding.severity == "note"
     assert "3 RAS" in finding.text
     assert "1 AIL: v2.nii.gz; all are turned to RAS" in finding.text
-    # Without a place in the patient.
+    # Without a position in the patient.
     for folder, image in zip(("images", "masks"), made(1), strict=True):
         image = nibabel.Nifti1Image(np.asarray(image.dataobj), None)
         image.header.set_zooms((1.5, 0.8, 3))

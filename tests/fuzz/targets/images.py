@@ -1,4 +1,4 @@
-"""Image files, masks, TIFF and arrays, as training, prediction and requests read them."""
+"""Image files, masks, TIFF and arrays, read as in training, prediction and requests."""
 
 import io
 from pathlib import Path

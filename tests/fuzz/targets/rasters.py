@@ -1,4 +1,4 @@
-"""Rasters as the source `geotiff` and the prediction of large images read them; videos."""
+"""Rasters, read as by the source `geotiff` and the prediction of large images; videos."""
 
 import contextlib
 from pathlib import Path
