@@ -1,4 +1,4 @@
-"""Run of pixels down the columns, against masks."""
+"""Runs of pixels down the columns, compared with masks."""
 
 import numpy as np
 from annotation_files import filled
