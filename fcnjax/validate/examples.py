@@ -9,10 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_exif import label_size
-from fcnjax.data.labels.orientation import Size
 from fcnjax.data.pairs import Pair, refuse_sizes
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.readers.decode import read_image
+from fcnjax.data.readers.exif import Size
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 from fcnjax.validate.stored import Stored, look_at_mask

@@ -16,9 +16,9 @@ from fcnjax.data.labels.mask_files import (
     read_mask,
     read_onehot,
 )
-from fcnjax.data.labels.orientation import Size
 from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.decode import read_stored_pixels
+from fcnjax.data.readers.exif import Size
 
 LINE = 3  # of 3x3 pixels: itself and two neighbours, a line of one pixel's width
 RAMP_PIXELS = 60  # pixels of borders between distant ids, below which they tell nothing

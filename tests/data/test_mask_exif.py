@@ -6,7 +6,7 @@ from folder_config import folder_config
 from PIL import Image
 
 from fcnjax.data import open_source, resolve
-from fcnjax.data.labels.orientation import mask_orientation, read_orientation
+from fcnjax.data.labels.mask_exif import mask_orientation, read_orientation
 from fcnjax.data.readers.exif import upright
 from fcnjax.errors import UserError
 from fcnjax.validate.check import check

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from fcnjax.data.labels.orientation import Size, mask_orientation, read_orientation
+from fcnjax.data.labels.mask_exif import mask_orientation, read_orientation
 from fcnjax.data.pairs import refuse_sizes
-from fcnjax.data.readers.exif import UPRIGHT, is_quarter_turn
+from fcnjax.data.readers.exif import UPRIGHT, Size, is_quarter_turn
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError
 

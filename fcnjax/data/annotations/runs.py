@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-Size = tuple[int, int]  # height and width
+from fcnjax.data.readers.exif import Size
 
 
 class Runs(NamedTuple):

@@ -9,8 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.channel_classes import find_channels
 from fcnjax.data.labels.colour_classes import find_colours
-from fcnjax.data.labels.label_map_files import LabelMap, find_label_map
-from fcnjax.data.labels.label_map_match import match_label_map
+from fcnjax.data.labels.label_map_match import dataset_label_map, match_label_map
 from fcnjax.data.labels.mask_files import (
     guess_encoding,
     read_colours,
@@ -56,7 +55,7 @@ def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
         data.encoding = find_encoding(masks)
     choose(ENCODINGS, data.encoding, "config.data.encoding")
     if data.encoding == "rgb":
-        note = find_colours(data, masks, _label_map(data, masks))
+        note = find_colours(data, masks, dataset_label_map(data, masks))
     elif data.encoding == "onehot":
         note = find_channels(data, masks)
     elif data.encoding == "instances":
@@ -107,11 +106,6 @@ def _default_names(mask_values: Sequence[int | Sequence[int]]) -> tuple[str, ...
     return tuple(f"class_{i}" for i in range(len(values)))
 
 
-def _label_map(data: ConfigDict, masks: MaskSet) -> LabelMap | None:
-    root = [Path(data.root)] if data.root and Path(data.root).is_dir() else []
-    return find_label_map([*masks.folders(), *root])
-
-
 def _find_values(data: ConfigDict, masks: MaskSet) -> str:
     if data.mask_values:
         return ""
@@ -122,7 +116,7 @@ def _find_values(data: ConfigDict, masks: MaskSet) -> str:
         note += f", of which {join_values(sorted(void))} is the files' nodata value, and ignored"
     candidates = {v: path for v, path in files.items() if v not in {*data.ignore_values, *void}}
     _refuse_single_class(candidates, void & files.keys(), data)
-    used, map_note = match_label_map(data, candidates, masks, _label_map)
+    used, map_note = match_label_map(data, candidates, masks)
     data.mask_values = used or _class_values(candidates, files, data)
     data.ignore_values = (*data.ignore_values, *sorted(void - {*data.mask_values}))
     note += f": {len(data.mask_values)} classes"

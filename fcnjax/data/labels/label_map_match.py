@@ -1,21 +1,24 @@
 """Names of class ids from a label map file beside the masks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.label_map_files import LabelMap
+from fcnjax.data.labels.label_map_files import LabelMap, find_label_map
 from fcnjax.data.labels.mask_files import read_palette
 from fcnjax.data.labels.mask_set import MaskSet, join_values
 from fcnjax.errors import UserError
 
 
+def dataset_label_map(data: ConfigDict, masks: MaskSet) -> LabelMap | None:
+    """Return the label map beside the masks or in `config.data.root`, or None."""
+    root = [Path(data.root)] if data.root and Path(data.root).is_dir() else []
+    return find_label_map([*masks.folders(), *root])
+
+
 def match_label_map(
-    data: ConfigDict,
-    candidates: Mapping[int, Path],
-    masks: MaskSet,
-    find: Callable[[ConfigDict, MaskSet], LabelMap | None],
+    data: ConfigDict, candidates: Mapping[int, Path], masks: MaskSet
 ) -> tuple[tuple[int, ...], str]:
     """Return the stored values of the classes in a label map file, and a note.
 
@@ -25,7 +28,6 @@ def match_label_map(
         data: `config.data`; names and palette are filled in if the file is used.
         candidates: The values in masks that may be classes.
         masks: The masks.
-        find: Finds the file.
 
     Returns:
         The values, () if no file is used; and the note, as the end of a line.
@@ -33,7 +35,7 @@ def match_label_map(
     if data.class_names or not len(masks):
         return (), ""
     try:
-        label_map = find(data, masks)
+        label_map = dataset_label_map(data, masks)
     except UserError as error:
         return (), f"; not used: {error}"
     if label_map is None:

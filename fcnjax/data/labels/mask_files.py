@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcnjax.data.labels.orientation import Size
 from fcnjax.data.readers.channels import to_intensity
 from fcnjax.data.readers.conversion import is_class_value, to_integers
 from fcnjax.data.readers.decode import read_stored_pixels
-from fcnjax.data.readers.exif import upright
+from fcnjax.data.readers.exif import Size, upright
 from fcnjax.data.readers.image_file import Encoded, File, read_content
 from fcnjax.data.readers.limits import file_size, refuse_large
 from fcnjax.data.readers.row_blocks import row_blocks

@@ -8,8 +8,8 @@ from typing import TypeVar
 import numpy as np
 
 from fcnjax.data.labels.mask_files import is_array
-from fcnjax.data.labels.orientation import Size
 from fcnjax.data.readers.decode import image_size
+from fcnjax.data.readers.exif import Size
 from fcnjax.data.readers.image_file import File
 
 SAMPLE_SIZE = 200  # masks that are read to detect the classes

@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_onehot
-from fcnjax.data.labels.orientation import Size
 from fcnjax.data.readers.conversion import NO_DATA
+from fcnjax.data.readers.exif import Size
 from fcnjax.data.readers.row_blocks import map_rows, row_blocks
 from fcnjax.errors import UserError, choose
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+Size = tuple[int, int]  # height and width
 UPRIGHT = 1
 
 

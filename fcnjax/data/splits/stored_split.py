@@ -118,12 +118,7 @@ def write_split(workdir: Path, split: Split) -> None:
         files: dict[FileRecord, int] = {}
         parts = {
             part: [
-                [
-                    example.names,
-                    example.box,
-                    example.digest,
-                    [files.setdefault(record, len(files)) for record in example.files],
-                ]
+                [*example[:3], [files.setdefault(record, len(files)) for record in example.files]]
                 for example in examples
             ]
             for part, examples in one.parts.items()
