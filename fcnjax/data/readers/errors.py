@@ -10,13 +10,12 @@ from PIL import Image
 from fcnjax.errors import UserError
 
 MAX_REASON = 200  # characters
+DAMAGE = "it is damaged or cut off"
 # Exceptions that decoders raise when a damaged file holds something unexpected.
-_DAMAGE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
+_UNEXPECTED = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError)
 
 
-def decode_error(
-    file: object, reason: str = "it is damaged or cut off", kind: str = "an image"
-) -> UserError:
+def decode_error(file: object, reason: str = DAMAGE, kind: str = "an image") -> UserError:
     """Return the error for a file that cannot be decoded.
 
     Args:
@@ -58,7 +57,7 @@ def _reason(error: Exception) -> str:
         return "it is damaged, or of an unknown format"  # Pillow's message names a memory buffer
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, _DAMAGE):
+    if isinstance(error, _UNEXPECTED):
         return "it is damaged"
     lines = (str(error).strip() or type(error).__name__).splitlines()
     return " ".join(map(str.strip, lines[: 1 + lines[0].endswith(":")]))[:MAX_REASON]

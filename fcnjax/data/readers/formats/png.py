@@ -8,6 +8,8 @@ from typing import BinaryIO
 import imagecodecs
 import numpy as np
 
+from fcnjax.data.readers.errors import DAMAGE
+
 MAGIC = b"\x89PNG\r\n\x1a\n"
 # Number of bands by the header's colour type.
 _BANDS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -95,7 +97,7 @@ def decode(content: bytes) -> np.ndarray:
     content = strip_trailing_data(content)
     chunks = list(_chunks(content))
     if not (content and all(_has_valid_checksum(content, *span) for _, *span in chunks)):
-        raise ValueError("it is damaged or cut off")
+        raise ValueError(DAMAGE)
     pixels = imagecodecs.png_decode(content)
     bands = _BANDS[content[25]]
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels

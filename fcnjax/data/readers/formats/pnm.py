@@ -1,11 +1,12 @@
 """Reading of PBM, PGM and PPM files (Netpbm), text or binary, of up to 16 bits a sample."""
 
+import math
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from fcnjax.data.readers.errors import decode_error
+from fcnjax.data.readers.errors import DAMAGE, decode_error
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.readers.limits import refuse_large
 from fcnjax.data.readers.stored_pixels import COLOURS, StoredPixels
@@ -37,10 +38,12 @@ def read_pnm(file: File, content: bytes) -> StoredPixels:
     if not (width and height and 0 < max_value < 65536):
         raise decode_error(file, "its header is damaged")
     refuse_large(file, height, width, 2 * bands, file_bytes=len(content))
-    read = _read_binary if kind in _BINARY else _read_text
-    pixels, end = read(content, header.end(), (height, width, bands), kind, max_value)
-    if pixels is None:
-        raise decode_error(file)
+    shape = (height, width, bands)
+    end = len(content)
+    if kind in _BINARY:
+        pixels, end = _read_binary(content, header.end(), shape, kind, max_value)
+    else:
+        pixels = _read_text(content, header.end(), shape, kind, max_value)
     if pixels.max() > max_value:
         raise UserError(
             f"{file}: has pixels of {pixels.max()}, and its largest value is {max_value}"
@@ -58,33 +61,26 @@ def read_pnm(file: File, content: bytes) -> StoredPixels:
 
 def _read_binary(
     content: bytes, start: int, shape: Shape, kind: int, max_value: int
-) -> tuple[np.ndarray | None, int]:
+) -> tuple[np.ndarray, int]:
+    """Return the pixels, and where they end in the file."""
     height, width, bands = shape
-    if kind in _BITS:
-        row = (width + 7) // 8
-        end = start + height * row
-        if end > len(content):
-            return None, end
-        packed = np.frombuffer(content, np.uint8, height * row, start).reshape(height, row)
-        return np.unpackbits(packed, axis=1, count=width)[..., None], end
     dtype = np.dtype(">u2" if max_value > 255 else np.uint8)
-    count = height * width * bands
-    end = start + count * dtype.itemsize
+    row = (width + 7) // 8 if kind in _BITS else width * bands
+    end = start + height * row * dtype.itemsize
     if end > len(content):
-        return None, end
-    pixels = np.frombuffer(content, dtype, count, start).reshape(shape)
-    return pixels.astype(dtype.newbyteorder("=")), end
+        raise ValueError(DAMAGE)
+    pixels = np.frombuffer(content, dtype, height * row, start)
+    if kind in _BITS:
+        return np.unpackbits(pixels.reshape(height, row), axis=1, count=width)[..., None], end
+    return pixels.reshape(shape).astype(dtype.newbyteorder("=")), end
 
 
-def _read_text(
-    content: bytes, start: int, shape: Shape, kind: int, max_value: int
-) -> tuple[np.ndarray | None, int]:
-    count = int(np.prod(shape))
-    if len(content) - start < count:  # each value has a digit: allocate nothing for missing ones
-        return None, len(content)
+def _read_text(content: bytes, start: int, shape: Shape, kind: int, max_value: int) -> np.ndarray:
+    count = math.prod(shape)
     text = re.sub(rb"#[^\r\n]*", b" ", content[start:])
-    if re.search(rb"[^\d\s]", text):
-        return None, len(content)
+    # Each value has a digit: allocate nothing for missing ones.
+    if len(content) - start < count or re.search(rb"[^\d\s]", text):
+        raise ValueError(DAMAGE)
     pixels = np.empty(count, np.uint8 if max_value < 256 else np.uint16)
     done = 0
     for block in _text_blocks(text):
@@ -92,10 +88,12 @@ def _read_text(
         words = re.findall(rb"[01]" if kind in _BITS else rb"\d+", block)[: count - done]
         values = np.array(words, dtype="S8").astype(np.int64)
         if values.max(initial=0) > max_value:
-            return None, len(content)
+            raise ValueError(DAMAGE)
         pixels[done : done + len(values)] = values
         done += len(values)
-    return (pixels.reshape(shape) if done == count else None), len(content)
+    if done < count:
+        raise ValueError(DAMAGE)
+    return pixels.reshape(shape)
 
 
 def _text_blocks(text: bytes) -> Iterator[bytes]:

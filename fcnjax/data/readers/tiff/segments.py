@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from fcnjax.data.readers.errors import decode_error
+from fcnjax.data.readers.errors import DAMAGE, decode_error
 from fcnjax.data.readers.formats import jpeg
 from fcnjax.data.readers.formats.pillow import FORMATS
 from fcnjax.data.readers.image_file import File
@@ -31,16 +31,15 @@ def refuse_segments(file: File, page: Any) -> None:
     needed = math.prod(page.chunked)
     offsets, counts = page.dataoffsets, page.databytecounts
     handle = page.parent.filehandle
-    damage = "it is damaged or cut off"
     if not len(offsets) == len(counts) == needed:
-        raise decode_error(file, f"{damage}: has {len(offsets)} strips or tiles of {needed}")
+        raise decode_error(file, f"{DAMAGE}: has {len(offsets)} strips or tiles of {needed}")
     # GDAL leaves out those without data.
     may_lack = any(tag in page.tags for tag in GDAL_TAGS)
     for offset, count in zip(offsets, counts, strict=True):
         if offset + count > handle.size or (not (offset and count) and not may_lack):
             raise decode_error(file)
     if (total := sum(counts)) > 16 * handle.size + _MAX_SHARED:
-        reason = f"{damage}: its strips or tiles have {total} bytes of {handle.size}"
+        reason = f"{DAMAGE}: its strips or tiles have {total} bytes of {handle.size}"
         raise decode_error(file, reason)
     if page.compression not in (*_IMAGE_FILES, *_JPEG_XL, _LERC):
         return
@@ -51,7 +50,7 @@ def refuse_segments(file: File, page: Any) -> None:
         segment = handle.read(count) if count else b""
         size = _claimed_size(file, page, segment)
         if size is not None and size[0] * size[1] > limit:
-            reason = f"{damage}: a part of it claims to be {size[0]}x{size[1]} pixels"
+            reason = f"{DAMAGE}: a part of it claims to be {size[0]}x{size[1]} pixels"
             raise decode_error(file, reason)
 
 

@@ -27,6 +27,16 @@ MAX_POSITION, MIN_SPACING = 1e6, 1e-6  # mm
 MAX_SLOPE = 1e28  # keeps scaled values finite
 MAX_GROUPS_BYTES = 2**23  # of the groups of all frames, some hundred bytes each
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+# Values of a frame: the sequence that holds each in groups, its count of numbers, and the largest
+# valid number.
+_FRAME_VALUES = {
+    "ImagePositionPatient": ("PlanePositionSequence", 3, MAX_POSITION),
+    "ImageOrientationPatient": ("PlaneOrientationSequence", 6, 2),
+    "PixelSpacing": ("PixelMeasuresSequence", 2, MAX_POSITION),
+    "SliceThickness": ("PixelMeasuresSequence", 1, MAX_POSITION),
+    "RescaleSlope": ("PixelValueTransformationSequence", 1, MAX_SLOPE),
+    "RescaleIntercept": ("PixelValueTransformationSequence", 1, MAX_SLOPE),
+}
 _TAGS = (
     "SOPClassUID",
     "SeriesInstanceUID",
@@ -39,15 +49,10 @@ _TAGS = (
     "BitsAllocated",
     "BitsStored",
     "PixelRepresentation",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
     "ImagerPixelSpacing",
-    "SliceThickness",
     "SpacingBetweenSlices",
-    "RescaleSlope",
-    "RescaleIntercept",
     "ModalityLUTSequence",
+    *_FRAME_VALUES,
     *_GROUPS,
 )
 
@@ -194,18 +199,6 @@ def _frames(data: Values, count: int) -> tuple[Frame, ...]:
     ]
     rest = _frame(data, shared, has_positions)
     return (*frames, *[rest] * (count - len(frames)))
-
-
-# Values of a frame: the sequence that holds each in groups, its count of numbers, and the largest
-# valid number.
-_FRAME_VALUES = {
-    "ImagePositionPatient": ("PlanePositionSequence", 3, MAX_POSITION),
-    "ImageOrientationPatient": ("PlaneOrientationSequence", 6, 2),
-    "PixelSpacing": ("PixelMeasuresSequence", 2, MAX_POSITION),
-    "SliceThickness": ("PixelMeasuresSequence", 1, MAX_POSITION),
-    "RescaleSlope": ("PixelValueTransformationSequence", 1, MAX_SLOPE),
-    "RescaleIntercept": ("PixelValueTransformationSequence", 1, MAX_SLOPE),
-}
 
 
 def _frame_values(groups: list[Values], *data: Values) -> dict[str, tuple[float, ...]]:

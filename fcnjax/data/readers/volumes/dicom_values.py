@@ -1,5 +1,6 @@
 """Checked values of DICOM elements: the only code that accesses pydicom's datasets."""
 
+import contextlib
 import math
 from collections.abc import MutableSequence
 from pathlib import Path
@@ -94,18 +95,14 @@ class Values:
             return None
         parts = [value] if isinstance(value, int | float | str) else value
         valid = f"{count} {'number' if count == 1 else 'numbers'} of at most {limit:g}"
-        if isinstance(parts, bytes) or not hasattr(parts, "__len__") or len(parts) != count:
-            raise self._invalid(name, value, valid)
-        if not all(isinstance(part, int | float) for part in parts):
-            raise self._invalid(name, value, valid)
-        try:
-            numbers = tuple(float(part) for part in parts)
-        except OverflowError:
-            raise self._invalid(name, value, valid) from None
-        # Any comparison with NaN is false.
-        if not all(math.isfinite(number) and abs(number) <= limit for number in numbers):
-            raise self._invalid(name, value, valid)
-        return numbers
+        is_list = hasattr(parts, "__len__") and not isinstance(parts, bytes)
+        if is_list and len(parts) == count and all(isinstance(p, int | float) for p in parts):
+            with contextlib.suppress(OverflowError):
+                numbers = tuple(map(float, parts))
+                # Any comparison with NaN is false.
+                if all(math.isfinite(number) and abs(number) <= limit for number in numbers):
+                    return numbers
+        raise self._invalid(name, value, valid)
 
     def table(self, name: str, length: int, bits: int) -> np.ndarray:
         """Return the values of a look-up table, uint8 or uint16.
