@@ -69,14 +69,16 @@ def test_import_is_quick_and_takes_no_heavy_package():
 
 def test_a_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
     cache = tmp_path / "cache"
-    everything = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {**os.environ, "FCNJAX_CACHE": str(cache)}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    del environment["JAX_COMPILATION_CACHE_DIR"]
     short = ["--config.train.steps=2", "--config.optim.warmup_steps=0"]
     kept = []
     for name in ("first", "second"):
         argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / name}"]
         subprocess.run(
             [sys.executable, "-m", "fcnjax.cli", *argv, *tiny_options, *short],
-            env={**os.environ, **everything, "FCNJAX_CACHE": str(cache)},
+            env=environment,
             check=True,
             capture_output=True,
         )
