@@ -142,7 +142,7 @@ def test_a_host_trains_with_the_words_given_and_once_at_a_time(pod, project, odd
 
     refused = project.paste(script)
     assert refused.returncode == 2
-    assert "it trains already" in refused.stderr
+    assert "training is already running" in refused.stderr
 
     status, _ = command_on(pod(*COMMANDS["status"]))
     assert project.paste(status).stdout.splitlines()[0] == "trains"
