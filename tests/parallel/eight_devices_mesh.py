@@ -100,8 +100,17 @@ def length(tree):
     return np.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in jax.tree.leaves(tree)))
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("mesh", ["data", "fsdp", "spatial"])
+@pytest.mark.parametrize(
+    ("mesh", "model"),
+    [
+        ("data", "unet"),
+        ("fsdp", "unet"),
+        ("spatial", "unet"),
+        ("spatial", "deeplabv3"),
+        pytest.param("data", "deeplabv3", marks=pytest.mark.slow),
+        pytest.param("fsdp", "deeplabv3", marks=pytest.mark.slow),
+    ],
+)
 def test_a_step_is_the_same_however_it_is_divided(one_step, mesh, model):
     before, one, one_loss = one_step("one", model)
     start, other, loss = one_step(mesh, model)
@@ -153,7 +162,10 @@ def dims(text):
     return {tuple(map(int, found.split(","))) for found in re.findall(r"\[([\d,]+)\]", text)}
 
 
-@pytest.mark.parametrize(("model", "height"), [("unet", 512), ("deeplabv3", 1280)])
+@pytest.mark.parametrize(
+    ("model", "height"),
+    [("unet", 512), pytest.param("deeplabv3", 1280, marks=pytest.mark.slow)],
+)
 def test_rows_on_several_devices_gather_no_feature(config, model, height):
     """Edges of the rows pass, and sums; what a device needs at once falls."""
     alone, _ = compiled(over(config, "one", **MODELS[model]), 1, height, 64)
