@@ -9,6 +9,7 @@ ROOT = Path(fcnjax.__file__).parent
 LAYERS = [
     {"errors"},
     {"io", "config"},
+    {"metrics.valid_mask"},
     {"losses", "metrics", "optim", "parallel"},
     {"runtime", "training.early_stopping"},
     {"models", "data"},

@@ -9,8 +9,8 @@ from fcnjax.data.annotations.recognise import suggest_source
 from fcnjax.data.converted_source import convert_source, find_pixel_type
 from fcnjax.data.flip_pairs import check_flip_pairs
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
-from fcnjax.data.labels.label_map import merge_classes
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.masks import stored_values
+from fcnjax.data.labels.merge_classes import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.cache import open_cached
 from fcnjax.data.loading.mixture import Mixture
@@ -20,7 +20,7 @@ from fcnjax.data.settings import check_settings
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.lists import refuse_folds
-from fcnjax.data.splits.opened import OpenedSet
+from fcnjax.data.splits.opened_set import OpenedSet
 from fcnjax.errors import UserError, choose, one_line
 from fcnjax.runtime.packages import to_stderr
 
@@ -90,7 +90,7 @@ def check_classes(data: ConfigDict) -> None:
     for key in ("labels.mask_values", "palette"):
         if data[key] and len(data[key]) != count:
             raise UserError(f"config.data.{key}: has {len(data[key])} entries for {count} classes")
-    values = [value for entry in data.labels.mask_values for value in values_of(entry)]
+    values = [value for entry in data.labels.mask_values for value in stored_values(entry)]
     for key, entries in (("class_names", data.class_names), ("labels.mask_values", values)):
         if len(set(entries)) < len(entries):
             raise UserError(f"config.data.{key}: {data[key]} has an entry twice")

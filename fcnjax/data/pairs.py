@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.mask_exif import mask_size, turn_with_image
+from fcnjax.data.labels.mask_exif import label_size, orient_label, read_orientation
 from fcnjax.data.labels.mask_files import is_array
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
-from fcnjax.data.labels.orientation import UPRIGHT, read_orientation
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import UPRIGHT
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.source import Source, SourceWrapper
 from fcnjax.data.splits.example import Example, example_of
@@ -73,7 +73,7 @@ class PairSource:
         image = read_image(image_path, self._channels, self._pages)
         label = self._read_label(mask, image.shape[:2])
         if self._mask_exif:
-            label = turn_with_image(label, image_path, mask, self._mask_exif)
+            label = orient_label(label, image_path, mask, self._mask_exif)
         check_same_size(image_path, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(image_path.stem)}
 
@@ -119,16 +119,16 @@ def check_pair_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
     """
     for image, mask in evenly(pairs):
         if not is_array(mask):
-            check_same_size(image, image_size(image), mask, mask_size(image, mask, rule))
+            check_same_size(image, image_size(image), mask, label_size(image, mask, rule))
 
 
-def check_same_size(image: File, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
+def check_same_size(image: File, size: tuple[int, int], mask: Path, label_size: tuple) -> None:
     """Raise UserError if the height and width of a mask differ from its image's."""
-    if size != mask_size:
-        image_text, mask_text = (f"{width}x{height}" for height, width in (size, mask_size))
+    if size != label_size:
+        image_text, mask_text = (f"{width}x{height}" for height, width in (size, label_size))
         raise UserError(
             f"{mask}: is {mask_text} pixels, and its image {image} is {image_text}"
-            + (_exif_hint(image, mask) if size == mask_size[::-1] else "")
+            + (_exif_hint(image, mask) if size == label_size[::-1] else "")
         )
 
 

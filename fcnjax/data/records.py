@@ -8,13 +8,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import find_classes
-from fcnjax.data.labels.mask_exif import resolve_mask_exif, turn_with_image
+from fcnjax.data.labels.mask_exif import orient_label, resolve_mask_exif
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import Layout, count_note, overlap_notes
 from fcnjax.data.pairs import check_same_size
 from fcnjax.data.readers.decode import File, image_size, read_image
-from fcnjax.data.readers.image_file import content_of
+from fcnjax.data.readers.image_file import read_content
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, content_digest
 from fcnjax.errors import UserError, choose, printable, unknown
@@ -108,7 +108,7 @@ class RecordSource:
     def _digest(self, index: int) -> str:
         try:
             record = self._records[index]
-            return content_digest([content_of(record.image), content_of(record.mask)])
+            return content_digest([read_content(record.image), read_content(record.mask)])
         except UserError:
             return "unreadable"
 
@@ -116,7 +116,7 @@ class RecordSource:
         image_file, mask, name = self._records[index]
         image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
-        label = turn_with_image(label, image_file, mask, self._mask_exif)
+        label = orient_label(label, image_file, mask, self._mask_exif)
         check_same_size(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(name)}
 

@@ -9,7 +9,7 @@ import numpy as np
 from fcnjax.config import flatten
 from fcnjax.errors import one_line
 from fcnjax.io.jinja import render
-from fcnjax.metrics import differences, lower_is_better, number
+from fcnjax.metrics import differences, lower_is_better, metric_of, number
 from fcnjax.reports.page import Chart, draw_charts, interval_text
 from fcnjax.reports.scored_runs import ScoredRun
 from fcnjax.training.writers import EVAL_PREFIX
@@ -96,8 +96,7 @@ def _signed(difference: tuple[float, float, float] | None) -> str:
 
 
 def _score_text(run: ScoredRun, name: str) -> str:
-    metric = name.split("/")[0].removeprefix("mean_")
-    return number(run.scores[name], metric)
+    return number(run.scores[name], metric_of(name))
 
 
 def as_table(runs: Sequence[ScoredRun], to_first: Differences) -> str:

@@ -13,7 +13,7 @@ from fcnjax import __version__
 from fcnjax.io import pictures
 from fcnjax.io.atomic_files import write_text
 from fcnjax.io.jinja import render
-from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, number, percent
+from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, metric_of, number, percent
 from fcnjax.reports.examples import describe_example
 from fcnjax.reports.page import Chart, Intervals, draw_charts, interval_text
 from fcnjax.training.writers import EVAL_PREFIX, read_metrics
@@ -105,7 +105,7 @@ def _tiles(
     for name, value in metrics.items():
         if name in values or not isinstance(value, int | float) or name.endswith("_bound"):
             continue
-        metric = name.removeprefix("mean_")
+        metric = metric_of(name)
         text = number(value, metric) if metric in EXTRA else f"{value:,.6g}"
         tiles[name.replace("_", " ")] = text
     return tiles

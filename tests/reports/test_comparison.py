@@ -41,7 +41,7 @@ def two_runs(shapes, tiny_options, tmp_path):
     return folders
 
 
-def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
+def test_table_marks_best_and_lists_differing_settings(two_runs, capsys):
     assert cli.main(["report", *map(str, two_runs)]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     assert lines["slow"] == ["quick"]
@@ -91,7 +91,7 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
         )
 
 
-def test_the_page_has_both(two_runs, tmp_path, capsys):
+def test_page_has_all_runs_and_curves(two_runs, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert cli.main(["report", *map(str, two_runs), f"--out={out}"]) == 0
     text = out.read_text()
@@ -103,7 +103,7 @@ def test_the_page_has_both(two_runs, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_a_score_that_is_none_is_no_best():
+def test_undefined_scores_are_never_best():
     def run(value):
         return ScoredRun("r", None, 1, {"mean_iou": value}, {}, [])
 
@@ -113,7 +113,7 @@ def test_a_score_that_is_none_is_no_best():
     assert mark_best([run(0.5), run(0.5)], "mean_iou") == [False, False]
 
 
-def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
+def test_invalid_runs_are_one_line_errors(two_runs, tmp_path, capsys):
     def refused(*words):
         assert cli.main(["report", *words]) == 2
         (line,) = capsys.readouterr().err.splitlines()
@@ -157,7 +157,7 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
         ("reliability", [{"confidence": 1}], "valid: bins with a confidence and an accuracy"),
     ],
 )
-def test_scores_of_other_types_are_a_line(two_runs, capsys, key, value, words):
+def test_invalid_scores_are_one_line_errors(two_runs, capsys, key, value, words):
     file = two_runs[1] / "metrics.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     assert cli.main(["report", *map(str, two_runs)]) == 2
@@ -165,7 +165,7 @@ def test_scores_of_other_types_are_a_line(two_runs, capsys, key, value, words):
     assert words in line
 
 
-def test_names_from_files_reach_no_terminal_or_page_as_they_are(two_runs, tmp_path, capsys):
+def test_names_from_files_are_escaped(two_runs, tmp_path, capsys):
     for folder in two_runs:
         file = folder / "metrics.json"
         saved = json.loads(file.read_text())

@@ -31,7 +31,7 @@ def made_fold(folder, fold, confusion, changes=()):
     return folder
 
 
-def test_folds_are_summed_up(tmp_path, capsys):
+def test_folds_are_summarised(tmp_path, capsys):
     one = made_fold(tmp_path / "1", 1, [[8, 2], [0, 10]])
     zero = made_fold(tmp_path / "0", 0, [[30, 0], [0, 0]])
     found = summarise([one, zero])
@@ -54,7 +54,7 @@ def test_folds_are_summed_up(tmp_path, capsys):
     assert json.loads(out.read_text())["scores"]["iou/b"]["of_each"][0] is None
 
 
-def test_runs_that_are_no_folds_of_one_are_refused(tmp_path):
+def test_runs_of_different_cross_validations_are_refused(tmp_path):
     zero = made_fold(tmp_path / "0", 0, [[30, 0], [0, 0]])
     twin = made_fold(tmp_path / "2", 0, [[30, 0], [0, 0]])
     other = made_fold(tmp_path / "3", 1, [[30, 0], [0, 0]], {"optim.lr": 0.5})

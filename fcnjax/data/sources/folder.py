@@ -8,7 +8,7 @@ from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.layout import Layout, require_root
 from fcnjax.data.pair_layout import resolve_pairs
 from fcnjax.data.pairs import PairSource
-from fcnjax.data.splits.folders import IMAGE_ENDS, divide, kind_of, stem_of
+from fcnjax.data.splits.folders import IMAGE_ENDS, divide, split_method, stem_of
 
 
 def _resolve(config: ConfigDict) -> list[str]:
@@ -18,7 +18,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     images = [image.absolute() for pairs in parts.values() for image, _ in pairs]
     in_subfolders = sum(image.parent != folder for image in images)
     detail = ""
-    if in_subfolders and kind_of(data) != "folder":
+    if in_subfolders and split_method(data) != "folder":
         detail = f" ({in_subfolders} of them in subfolders)"
     notes = resolve_pairs(data, parts, data.root, detail=detail)
     if unused := _count_unused(data, set(images)):
@@ -28,7 +28,7 @@ def _resolve(config: ConfigDict) -> list[str]:
 
 def _count_unused(data: ConfigDict, used: set[Path]) -> int:
     """Count the images that lists or folders of splits leave out."""
-    if kind_of(data) == "fraction":
+    if split_method(data) == "fraction":
         return 0
     root = Path(data.root)
     masks = [root / data.masks, *root.glob(f"*/{data.masks}")]

@@ -25,16 +25,16 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.masks import declared_values, without_nodata
-from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable
+from fcnjax.data.labels.masks import declared_values, replace_nodata
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import check_same_size
+from fcnjax.data.readers.conversion import NO_DATA, is_class_value
 from fcnjax.data.readers.raster.bands import (
     Raster,
     Window,
     read_bands_and_valid,
     read_header,
-    read_stored,
+    read_mask_values,
 )
 from fcnjax.data.sources.multi_example_files import (
     MultiExampleSource,
@@ -130,7 +130,9 @@ class GeotiffSource(MultiExampleSource):
         raster, number = self._locate(index)
         window = raster.window(number, self._window)
         image, valid = read_bands_and_valid(raster.image, self._channels, window, self._pages)
-        stored = without_nodata(read_stored(raster.mask, window), raster.nodata, self._declared)
+        stored = replace_nodata(
+            read_mask_values(raster.mask, window), raster.nodata, self._declared
+        )
         label = self._class_ids(stored, raster.mask)
         label[~valid] = self._ignore_label
         row, column = window[:2]
@@ -208,7 +210,9 @@ def _read_values(rasters: Sequence[MaskedRaster], window: tuple[int, int]) -> di
     windows = [(raster, i) for raster in rasters for i in range(raster.count(window))]
     values: dict[int, Path] = {}
     for raster, number in evenly(windows):
-        for value in np.unique(read_stored(raster.mask, raster.window(number, window))).tolist():
+        for value in np.unique(
+            read_mask_values(raster.mask, raster.window(number, window))
+        ).tolist():
             if value not in (raster.nodata, NO_DATA):
                 values.setdefault(value, raster.mask)
     return values
@@ -219,7 +223,7 @@ def _resolve(config: ConfigDict) -> list[str]:
     window = _window_size(data)
     parts, divided = find_rasters(data)
     rasters = [raster for part in PARTS for raster in parts[part]]
-    nodata = {int(raster.nodata) for raster in rasters if is_listable(raster.nodata)}
+    nodata = {int(raster.nodata) for raster in rasters if is_class_value(raster.nodata)}
     palette = read_header(rasters[0].mask).palette or {}
     note = find_mask_values(data, lambda: _read_values(rasters, window), nodata, palette)
     counts = [sum(raster.count(window) for raster in parts[part]) for part in PARTS]

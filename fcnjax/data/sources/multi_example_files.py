@@ -8,13 +8,13 @@ from typing import Protocol, TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.classes import find_classes, listed, values_of_classes
-from fcnjax.data.labels.mask_set import names_of_values
-from fcnjax.data.labels.masks import ClassTable, is_object, values_of
+from fcnjax.data.labels.classes import find_classes, infer_class_values, join_values
+from fcnjax.data.labels.mask_set import describe_values
+from fcnjax.data.labels.masks import ClassTable, stored_values, to_foreground
 from fcnjax.data.layout import PARTS, require_root
 from fcnjax.data.pairs import Pair
 from fcnjax.data.splits import folders
-from fcnjax.data.splits.folders import SPLIT_BY, all_pairs, kind_of
+from fcnjax.data.splits.folders import SPLIT_BY, all_pairs, split_method
 from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import stamps
@@ -67,7 +67,7 @@ class MultiExampleSource:
 
     def _class_ids(self, stored: np.ndarray, mask: Path) -> np.ndarray:
         if self._has_instances:
-            stored = is_object(stored, self._ignore_values, mask)
+            stored = to_foreground(stored, self._ignore_values, mask)
         return self._classes(stored, mask)
 
 
@@ -90,9 +90,9 @@ def split_files(
         file; "" if files are not divided.
 
     Raises:
-        UserError: A folder, a partner or a listed file is missing, or a split is empty.
+        UserError: A folder, a partner or a join_values file is missing, or a split is empty.
     """
-    kind = kind_of(data)
+    kind = split_method(data)
     choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split.by")
     require_root(data)
     if kind in (*within, "fraction"):
@@ -146,9 +146,9 @@ def find_mask_values(
         data.labels.mask_values = _class_values(values, ignored, data)
         rest = sorted(ignored - {*data.labels.mask_values, *data.labels.ignore_values})
         data.labels.ignore_values = (*data.labels.ignore_values, *rest)
-        note = f"; masks hold {listed(sorted(values))}: {len(data.labels.mask_values)} classes"
-        note += names_of_values(data.class_names, data.labels.mask_values)
-    first = [values_of(entry)[0] for entry in data.labels.mask_values]
+        note = f"; masks hold {join_values(sorted(values))}: {len(data.labels.mask_values)} classes"
+        note += describe_values(data.class_names, data.labels.mask_values)
+    first = [stored_values(entry)[0] for entry in data.labels.mask_values]
     if first and not data.palette:
         has_colours = all(value in palette for value in first)
         data.palette = (
@@ -170,4 +170,4 @@ def _class_values(
         return tuple(sorted(values))
     if names and len(stored) != names:
         return tuple(range(names))
-    return tuple(v for v in values_of_classes(stored, data.ignore_label) if v not in ignored)
+    return tuple(v for v in infer_class_values(stored, data.ignore_label) if v not in ignored)

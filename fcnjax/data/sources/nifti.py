@@ -17,11 +17,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.whole_numbers import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.loading.skipping import MIN_FAILED, filter_readable, skips_unreadable
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.volumes.orientation import orientation_of
-from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReading, label_values, load_header
+from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReader, label_values, open_volume
 from fcnjax.data.sources.multi_example_files import (
     MultiExampleSource,
     find_mask_values,
@@ -66,7 +66,7 @@ class NiftiSource(MultiExampleSource):
     def __init__(self, volumes: Sequence[Volume], data: ConfigDict):
         super().__init__(volumes, [len(volume.slices) for volume in volumes], data)
         self.images = [volume.image for volume in volumes]
-        self._reading = SliceReading(data)
+        self._reading = SliceReader(data)
 
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of a slice."""
@@ -110,7 +110,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
     Raises:
         UserError: A file is missing, a mask does not fit its image, or too many are left out.
     """
-    reading, may_skip = SliceReading(data), skips_unreadable(data)
+    reading, may_skip = SliceReader(data), skips_unreadable(data)
     pairs, divided = split_files(data, SUFFIXES)
     volumes: dict[str, list[Volume]] = {}
     failed: dict[Path, UserError] = {}
@@ -134,7 +134,7 @@ def find_volumes(data: ConfigDict) -> tuple[dict[str, list[Volume]], bool, list[
     return volumes, bool(divided), list(failed.values())
 
 
-def _volume(image: Path, mask: Path, reading: SliceReading, part: str, data: ConfigDict) -> Volume:
+def _volume(image: Path, mask: Path, reading: SliceReader, part: str, data: ConfigDict) -> Volume:
     """Return a volume with all its slices or, with a part, the slices of that split."""
     shape = _check_shapes(image, mask, reading)
     slices = range(shape[reading.axis])
@@ -174,7 +174,7 @@ def split_slices(length: int, fraction: float) -> dict[str, list[int]]:
     }
 
 
-def _check_shapes(image: Path, mask: Path, reading: SliceReading) -> tuple[int, int, int]:
+def _check_shapes(image: Path, mask: Path, reading: SliceReader) -> tuple[int, int, int]:
     """Return the shape of a reoriented volume; its mask must have the same shape and location."""
     (shape, affine), (mask_shape, mask_affine) = (
         _reoriented(path, reading) for path in (image, mask)
@@ -193,9 +193,9 @@ def _check_shapes(image: Path, mask: Path, reading: SliceReading) -> tuple[int, 
     return shape
 
 
-def _reoriented(path: Path, reading: SliceReading) -> tuple[tuple[int, int, int], np.ndarray]:
+def _reoriented(path: Path, reading: SliceReader) -> tuple[tuple[int, int, int], np.ndarray]:
     """Return the shape and the affine of a volume in the orientation of the dataset."""
-    header, turn = load_header(path), reading.turn(path)
+    header, turn = open_volume(path), reading.reorientation(path)
     return turn.shape(header.shape), turn.affine(header.affine, header.shape)
 
 
@@ -203,7 +203,7 @@ def _first_orientation(data: ConfigDict) -> str | None:
     """Return the orientation of the first training volume whose file states it."""
     for image, _ in split_files(data, SUFFIXES)[0]["train"]:
         try:
-            orientation = orientation_of(load_header(image), str(image))
+            orientation = orientation_of(open_volume(image), str(image))
         except UserError:
             if not skips_unreadable(data):
                 raise
@@ -217,7 +217,7 @@ def group_by_orientation(images: Sequence[Path]) -> dict[str | None, list[Path]]
     """Group volumes by their stored orientation; None if a file does not state it."""
     groups: dict[str | None, list[Path]] = {}
     for image in images:
-        groups.setdefault(orientation_of(load_header(image), str(image)), []).append(image)
+        groups.setdefault(orientation_of(open_volume(image), str(image)), []).append(image)
     return groups
 
 
@@ -253,7 +253,7 @@ def _read_values(masks: Sequence[Path], data: ConfigDict) -> dict[int, Path]:
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
     data.pixel_type = data.pixel_type or "uint16"
-    SliceReading(data)  # checks its keys before any file is read
+    SliceReader(data)  # checks its keys before any file is read
     data.nifti.orientation = data.nifti.orientation or _first_orientation(data)
     parts, divided, failed = find_volumes(data)
     volumes = [volume for part in PARTS for volume in parts[part]]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.volumes.orientation import Turn, orientation_of
-from fcnjax.data.readers.volumes.read import SliceReading, load_header
+from fcnjax.data.readers.volumes.orientation import Reorientation, orientation_of
+from fcnjax.data.readers.volumes.read import SliceReader, open_volume
 from fcnjax.errors import UserError
 from fcnjax.inference.items import InputItem, ItemResult, failed
 from fcnjax.inference.media.batches import predict_in_batches
@@ -59,10 +59,10 @@ def predict_volume(
         path = out / f"{item.id}{OUTPUTS['components'].suffix}"
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     data = predictor.model.config.data
-    reading, orientation = SliceReading(data), data.nifti.orientation
+    reading, orientation = SliceReader(data), data.nifti.orientation
     try:
-        header = load_header(Path(item.source))
-        turn = reading.turn(Path(item.source))
+        header = open_volume(Path(item.source))
+        turn = reading.reorientation(Path(item.source))
         with regions as add_regions:
             volumes = _predict(
                 predictor, item.source, reading, header.shape, add_regions, show_progress
@@ -82,7 +82,7 @@ def predict_volume(
 def _predict(
     predictor: Predictor,
     source: str,
-    reading: SliceReading,
+    reading: SliceReader,
     shape: tuple[int, ...],
     add_regions: Callable[[int, np.ndarray], None] | None,
     show_progress: bool,
@@ -91,7 +91,7 @@ def _predict(
     outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
     types = dict.fromkeys(outputs, np.float32) | {"mask": predictor.model.mask_dtype}
     volumes = {name: np.zeros(shape, types[name]) for name in outputs}
-    turn = reading.turn(Path(source))
+    turn = reading.reorientation(Path(source))
     positions = range(turn.shape(shape)[reading.axis])
     slices = ((position, reading.image(Path(source), position)) for position in positions)
 
@@ -102,7 +102,7 @@ def _predict(
             for name, voxels in volumes.items():
                 # A view of the reoriented volume, so that the slice is stored in the file's own
                 # orientation. Some files have a fourth axis, which the view lacks.
-                view = np.moveaxis(turn.of(voxels.reshape(shape[:3])), reading.axis, 0)
+                view = np.moveaxis(turn.apply(voxels.reshape(shape[:3])), reading.axis, 0)
                 view[position] = VOLUME_OUTPUTS[name](prediction)
             if add_regions is not None:
                 add_regions(position, prediction.mask)
@@ -112,13 +112,13 @@ def _predict(
     return volumes
 
 
-def _describe_axes(volume: Any, turn: Turn, orientation: str | None) -> str:
+def _describe_axes(volume: Any, turn: Reorientation, orientation: str | None) -> str:
     """Describe the directions of the axes of a volume, and its reorientation."""
     axes = orientation_of(volume, "")
     if axes is None:
         taken = f", and is taken as {orientation}" if orientation else ""
         return f"its orientation is not recorded{taken}"
-    turned = f", turned to {', '.join(orientation)} and back" if turn != Turn() else ""
+    turned = f", turned to {', '.join(orientation)} and back" if turn != Reorientation() else ""
     return f"axes to {', '.join(axes)}{turned}"
 
 

@@ -11,7 +11,7 @@ import jax
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.readers.raster.bands import place_of
+from fcnjax.data.readers.raster.bands import read_georeference
 from fcnjax.errors import UserError, choose
 from fcnjax.inference.errors import errors_named
 from fcnjax.inference.identity import identify_weights
@@ -136,7 +136,7 @@ class Tiler:
             )
         except UserError as error:
             return failed(item, error, time.perf_counter() - start)
-        georeference = place_of(item.source)
+        georeference = read_georeference(item.source)
         if self.options.vectors and not georeference["crs"]:
             raise UserError(f"{item.source}: has no coordinate system (CRS), which --vectors takes")
 

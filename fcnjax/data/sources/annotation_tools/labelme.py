@@ -21,12 +21,11 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from fcnjax.data.annotations.drawing_size import drawing_size
-from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.drawing_budget import DrawingBudget
+from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.embedded import from_base64
 from fcnjax.data.files.folder_files import files_below
-from fcnjax.data.labels.named import NamedClasses, name_classes
-from fcnjax.data.labels.orientation import upright
+from fcnjax.data.labels.named_classes import NamedClasses, name_classes
 from fcnjax.data.layout import (
     PARTS,
     Layout,
@@ -37,6 +36,7 @@ from fcnjax.data.layout import (
 )
 from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import upright
 from fcnjax.data.readers.image_file import Encoded, File
 from fcnjax.data.sources.annotation_tools.image_names import portable_path
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (
@@ -118,13 +118,13 @@ class LabelmeSource:
         file = image_file(path, content, self._root, self._images)
         image = read_image(file, self._channels, self._pages)
         stated_size = _stated_size(content, path)
-        size, orientation = drawing_size(file, image.shape[:2], path, stated_size, self._rule)
+        size, orientation = drawing_frame(file, image.shape[:2], path, stated_size, self._rule)
         label = upright(self._draw(content["shapes"], size, path), orientation)
         return {"image": image, "label": label, "name": printable(path.stem)}
 
     def _draw(self, shapes: list, size: tuple[int, int], path: Path) -> np.ndarray:
         canvas = Image.new("I", size[::-1], 0)
-        work = DrawingWork(size)
+        work = DrawingBudget(size)
         for number, shape in enumerate(shapes, start=1):
             where = f"{path}, shape {number}"
             if shape_type(shape, where) in UNDRAWN:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.drawing_budget import DrawingBudget
 from fcnjax.data.annotations.embedded import from_base64, read_embedded
 from fcnjax.data.annotations.points import points_of
 from fcnjax.errors import UserError, choose
@@ -65,7 +65,7 @@ def check_shape_types(shapes: Iterable[tuple[str, str]]) -> None:
 
 
 def draw_shape(
-    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingWork
+    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingBudget
 ) -> None:
     """Draw a shape, clipped at the canvas. Lines are one pixel wide, and a point is one pixel.
 
@@ -128,7 +128,7 @@ def _points(shape: dict[str, Any], where: str) -> list[tuple[float, float]]:
 def _work(
     kind: str, points: Sequence[tuple[float, float]], size: tuple[int, int]
 ) -> tuple[float, float]:
-    """Return the steps and pixels of drawing a shape with Pillow, as `DrawingWork` counts them.
+    """Return the steps and pixels of drawing a shape with Pillow, as `DrawingBudget` counts them.
 
     Pillow follows an outline outside the canvas too, and tests every edge for every row.
     """
