@@ -120,7 +120,9 @@ def redrawn(model: Reference, wanted: Mapping[str, Any], salt: str = "") -> dict
         UserError: A variable without a torch name.
     """
     flat = flatten_dict(dict(wanted))
-    names = {path: n for form in model.forms for path, n in tensor_names(wanted, form).items()}
+    names = {}
+    for layout in model.layouts:
+        names |= tensor_names(wanted, layout)
     if bare := ["/".join(path) for path in flat if path not in names]:
         raise UserError(f"{len(bare)} variables have no name in the reference: {bare[0]}, ...")
     drawn = {path: _drawn(path, leaf.shape, salt + names[path]) for path, leaf in flat.items()}
