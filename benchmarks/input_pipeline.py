@@ -150,7 +150,7 @@ def in_turn(
     makers: dict[str, Callable], workers: int, seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
     """Images a second, and a second of processor time, of each chunk; the contenders in turn."""
-    from fcnjax.data.loading.pipeline import READ_THREADS
+    from fcnjax.data.loading.collate import READ_THREADS
 
     found = {name: [] for name in makers}
     for _ in range(CHUNKS):

@@ -14,7 +14,7 @@ a rate of 0.0001 in place of 0). Not measured here: for eight accelerators of 16
 """
 
 from fcnjax.config import default_config, parse_arg
-from fcnjax.data.sources.cityscapes import CLASSES
+from fcnjax.data.sources.benchmarks.cityscapes import CLASSES
 
 
 def get_config(arg=None):

@@ -30,6 +30,7 @@ COMMANDS = {
         "write a trained model as a folder to share, with its card",
     ),
     "export": ("fcnjax.cli.export", "write a trained model as a program for other runtimes"),
+    "config": ("fcnjax.cli.config", "print the keys of a config and what they mean"),
     "data": ("fcnjax.cli.data", "check, show and build data sets; fetch sample sets"),
     "models": ("fcnjax.cli.models", "list encoders and decoders, or size up a config's model"),
     "plan": ("fcnjax.cli.plan", "what a config needs of devices that need not be there"),

@@ -125,7 +125,7 @@ def _check(folder: Path, source: ExportSource, name: str, dtype: str) -> None:
         print(f"  {difference}", flush=True)
     if not passed:
         raise _CheckFailed(
-            f"too far: at most {tolerance.probability:g} and {100 * tolerance.labels:g} % are "
+            f"too far: at most {tolerance.probability:g} and {100 * tolerance.mask:g} % are "
             "allowed; nothing is kept"
         )
 

@@ -22,7 +22,8 @@ def add_tile_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tile",
         metavar="HxW",
-        help=f"size of tiles, for images of any size ({DEFAULT_TILE}x{DEFAULT_TILE}, large ones)",
+        help="predict images of any size in tiles of this size (large ones in "
+        f"{DEFAULT_TILE}x{DEFAULT_TILE})",
     )
     group.add_argument(
         "--overlap",

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
-from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.evaluation.results import Accumulator, Results
 from fcnjax.models import make_fold
 from fcnjax.parallel.mesh import batch_shards, gather, process_shard, to_devices, to_host
@@ -40,7 +40,7 @@ class Evaluator:
         """
         variables = self._fold(gather(variables, self._mesh))
         accumulator = Accumulator(self._config, len(self._source))
-        for batch in pipeline.eval_batches(self._source, self._config, **process_shard(self._mesh)):
+        for batch in eval_batches(self._source, self._config, **process_shard(self._mesh)):
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
             counts, mask = self._step(variables, arrays)

@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
-from fcnjax.data.loading.skipping import Unreadable
+from fcnjax.data.loading.skipping import UnreadableExample
 from fcnjax.evaluation.results import Accumulator, Results
 from fcnjax.inference import Predictor
 
@@ -24,7 +24,7 @@ def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.So
     classes, ignore = len(config.data.class_names), config.data.ignore_label
     accumulator = Accumulator(config, len(source))
     for index in range(len(source)):
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(UnreadableExample):
             example = source[index]
             label = np.asarray(example["label"])
             prediction = predictor(np.asarray(example["image"]))

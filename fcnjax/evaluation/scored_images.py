@@ -8,8 +8,9 @@ from ml_collections import ConfigDict
 from fcnjax import data
 from fcnjax.config import Scope, keys_with
 from fcnjax.data.splits.example import Example
-from fcnjax.data.splits.opened import OpenedSet, changes_of, new_images_line, reopen
-from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, listed, read_split
+from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, describe_new_images, reopen
+from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, read_split
+from fcnjax.data.files.file_names import join_names
 from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 from fcnjax.evaluation.results import Results
@@ -98,7 +99,7 @@ def open_scored(
     if trained_on:
         notes.append(
             f"warning: {len(trained_on)} of {len(examples)} scored images were trained on "
-            f"({listed(trained_on)}), so the score is too high"
+            f"({join_names(trained_on)}), so the score is too high"
         )
     names = tuple(example.title for example in examples)
     source = data.open_source(config, "eval", [opened])
@@ -116,7 +117,7 @@ def _reopen(
         return None, []
     if all(config.data[key] == saved.data[key] for key in SET_PLACES):
         opened = reopen(config, stored, ("eval",))
-        return opened, changes_of(opened, _NEW)
+        return opened, describe_changes(opened, _NEW)
     try:
         opened = reopen(config, stored, ("eval",), may_miss=True)
     except UserError:
@@ -132,7 +133,7 @@ def _reopen(
     note = f"{opened.stored.root}: the images that the run held out are scored"
     if opened.stored.root != stored.root:
         note += f" (they are those of {stored.root})"
-    return opened, [note, *new_images_line(opened, _NEW)]
+    return opened, [note, *describe_new_images(opened, _NEW)]
 
 
 _NEW = "are not scored, because they are not in the run's split; --new-images scores only them"

@@ -26,11 +26,11 @@ class Tolerance:
 
     Attributes:
         probability: Largest absolute difference of a probability.
-        labels: Largest share of pixels whose class differs.
+        mask: Largest share of pixels whose class differs.
     """
 
     probability: float
-    labels: float
+    mask: float
 
 
 # By computation type. The workdir's model computes in float32.
@@ -50,23 +50,23 @@ class Difference:
     Attributes:
         batch, height, width: Shape of the batch.
         probability: Largest absolute difference of a probability.
-        labels: Share of pixels whose class differs.
+        mask: Share of pixels whose class differs.
     """
 
     batch: int
     height: int
     width: int
     probability: float
-    labels: float
+    mask: float
 
     def is_within(self, tolerance: Tolerance) -> bool:
         """Return whether the difference is small enough, which NaN is not."""
-        return self.probability <= tolerance.probability and self.labels <= tolerance.labels
+        return self.probability <= tolerance.probability and self.mask <= tolerance.mask
 
     def __str__(self) -> str:
         return (
             f"{self.batch} x {self.height}x{self.width}: probabilities differ by at most "
-            f"{self.probability:.1e}, classes in {100 * self.labels:.3f} % of the pixels"
+            f"{self.probability:.1e}, classes in {100 * self.mask:.3f} % of the pixels"
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import cache_dir
 from fcnjax.io.lock_file import locked
-from fcnjax.runtime.packages import to_stderr, pip_failure
+from fcnjax.runtime.packages import pip_failure, to_stderr
 
 _READY = "ready.txt"  # written last
 

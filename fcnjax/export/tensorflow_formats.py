@@ -1,8 +1,6 @@
 """SavedModel, and TFLite of fixed sizes, by TensorFlow."""
 
 import contextlib
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +9,7 @@ from typing import Any
 from fcnjax.errors import UserError
 from fcnjax.export.program import ExportSource, Program, make_program, with_symbolic_sizes
 from fcnjax.export.stablehlo import PLATFORMS
+from fcnjax.io.terminal import hidden_stderr
 
 SAVED_MODEL = "saved_model"
 
@@ -58,20 +57,15 @@ def write_tflite(source: ExportSource, folder: Path, *, int8: bool = False) -> N
 @contextlib.contextmanager
 def _tensorflow(format_name: str) -> Iterator[ModuleType]:
     """Yield TensorFlow, and hide what its C++ code prints about missing devices."""
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as output:
-        os.dup2(output.fileno(), 2)
-        try:
+    try:
+        with hidden_stderr():
             import tensorflow as tf
 
             yield tf
-        except ImportError as error:
-            raise UserError(
-                f"--format: {format_name} needs TensorFlow: pip install 'fcnjax[export]'"
-            ) from error
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    except ImportError as error:
+        raise UserError(
+            f"--format: {format_name} needs TensorFlow: pip install 'fcnjax[export]'"
+        ) from error
 
 
 def _make_module(

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from fcnjax.data.readers.decode import image_size
@@ -10,7 +11,7 @@ from fcnjax.errors import UserError
 from fcnjax.inference.inputs.fetch import is_uri
 from fcnjax.inference.inputs.raster_windows import is_raster
 from fcnjax.inference.items import InputItem, ItemResult, failed
-from fcnjax.inference.media.media_types import detect_media_type
+from fcnjax.inference.media.media_types import MediaType, detect_media_type
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import predict_images
 from fcnjax.inference.tiling.tiler import Tiler, TilingOptions
@@ -43,8 +44,19 @@ def predict_files(
     Raises:
         UserError: An output of `predict_images` cannot be written.
     """
-    dispatcher = Dispatcher(predictor, Path(out), tiling, show_progress)
-    for handler, group in itertools.groupby(items, dispatcher.handler):
+    tiler = Tiler(predictor, Path(out), tiling, show_progress)
+
+    def predict_media(media: MediaType, item: InputItem) -> ItemResult:
+        return media.predict(predictor, item, Path(out), show_progress)
+
+    def select(item: InputItem) -> Handler | None:
+        try:
+            return _select_handler(item, tiler, predict_media)
+        except UserError as error:
+            result = failed(item, error)
+            return lambda item: result
+
+    for handler, group in itertools.groupby(items, select):
         if handler is None:
             yield from predict_images(predictor, group, out)
         else:
@@ -60,48 +72,29 @@ def _run(handler: Handler, item: InputItem) -> ItemResult:
         return failed(item, error, time.perf_counter() - start)
 
 
-class Dispatcher:
-    """Selects the handler of each input. The arguments are those of `predict_files`."""
-
-    def __init__(
-        self, predictor: Predictor, out: Path, tiling: TilingOptions, show_progress: bool
-    ):
-        self._predictor, self._out, self._tiling = predictor, out, tiling
-        self._show_progress = show_progress
-        self._tiler = Tiler(predictor, out, tiling, show_progress)
-
-    def handler(self, item: InputItem) -> Handler | None:
-        """Return the function that predicts an input, or None for whole-image prediction."""
-        try:
-            return self._handler(item)
-        except UserError as error:
-            result = failed(item, error)
-            return lambda item: result
-
-    def _handler(self, item: InputItem) -> Handler | None:
-        needs_tiles = self._tiling.tile is not None
-        if item.error is not None:
-            return None
-        if item.content is not None or is_uri(item.source):
-            if needs_tiles or self._tiling.vectors:
-                raise UserError(
-                    f"{item.source}: --tile and --vectors are for files on this machine"
-                )
-            return None
-        path = Path(item.source)
-        if (media := detect_media_type(item.source)) is not None:
-            if needs_tiles or self._tiling.vectors:
-                raise UserError(f"{path}: is {media.name}, which --tile and --vectors do not take")
-            return lambda item: media.predict(
-                self._predictor, item, self._out, self._show_progress
-            )
-        if is_raster(path, MAX_WHOLE_PIXELS):
-            return self._tiler.predict_raster
-        if self._tiling.vectors:
-            raise UserError(f"{path}: --vectors is for georeferenced rasters")
-        try:
-            height, width = image_size(path)
-        except UserError:
-            return None  # whole-image prediction reports the error
-        is_large = height * width > MAX_WHOLE_PIXELS
-        return self._tiler.predict_image if needs_tiles or is_large else None
+def _select_handler(
+    item: InputItem, tiler: Tiler, predict_media: Callable[[MediaType, InputItem], ItemResult]
+) -> Handler | None:
+    """Return the function that predicts an input, or None for whole-image prediction."""
+    needs_tiles, needs_vectors = tiler.options.tile is not None, tiler.options.vectors
+    if item.error is not None:
+        return None
+    if item.content is not None or is_uri(item.source):
+        if needs_tiles or needs_vectors:
+            raise UserError(f"{item.source}: --tile and --vectors are for files on this machine")
+        return None
+    path = Path(item.source)
+    if (media := detect_media_type(item.source)) is not None:
+        if needs_tiles or needs_vectors:
+            raise UserError(f"{path}: is {media.name}, which --tile and --vectors do not take")
+        return partial(predict_media, media)
+    if is_raster(path, MAX_WHOLE_PIXELS):
+        return tiler.predict_raster
+    if needs_vectors:
+        raise UserError(f"{path}: --vectors is for georeferenced rasters")
+    try:
+        height, width = image_size(path)
+    except UserError:
+        return None  # whole-image prediction reports the error
+    is_large = height * width > MAX_WHOLE_PIXELS
+    return tiler.predict_image if needs_tiles or is_large else None

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcnjax.data.flip_pairs import flip_permutation
 from fcnjax.data.loading.canvas import bucket_canvas, pad_to
-from fcnjax.data.mirror import mirrored_ids
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.data.readers.decode import File
 from fcnjax.errors import UserError
@@ -73,7 +73,7 @@ class Ensemble:
         self.configs = tuple(model.config for model in models)
         self.mask_dtype = first.mask_dtype
         self._bucket = first.config.eval.bucket
-        ids = mirrored_ids(first.config.data)
+        ids = flip_permutation(first.config.data)
         self._flip_permutation = None if ids is None else tuple(ids.tolist())
         self._add = jax.jit(jnp.add, donate_argnums=0)
 

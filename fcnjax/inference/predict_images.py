@@ -6,8 +6,8 @@ from pathlib import Path
 from fcnjax.inference.dispatch import predict_files
 from fcnjax.inference.inputs.arguments import find_inputs
 from fcnjax.inference.inputs.listing import list_by_stem
+from fcnjax.inference.items import ItemResult
 from fcnjax.inference.request import Request
-from fcnjax.inference.runners.local import ItemResult
 from fcnjax.inference.tiling.tiler import TilingOptions
 
 

@@ -121,7 +121,9 @@ class Predictor:
         self.request = request
         self.model = model
         self._thresholds = parse_thresholds(request.thresholds, model.class_names)
-        self.needs_probabilities = any(OUTPUTS[name].needs_probabilities for name in request.outputs)
+        self.needs_probabilities = any(
+            OUTPUTS[name].needs_probabilities for name in request.outputs
+        )
         self._probabilities = self.needs_probabilities or bool(self._thresholds)
 
     def __call__(self, image: np.ndarray) -> Prediction:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from fcnjax.errors import UserError
 from fcnjax.io.write_errors import writing
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
@@ -86,3 +87,25 @@ def locked(path: Path) -> Iterator[None]:
             time.sleep(POLL_S)
     with file:
         yield
+
+
+@contextlib.contextmanager
+def locked_folder(folder: Path, name: object) -> Iterator[None]:
+    """Create a folder if necessary, and hold a lock on it; do not wait for another holder.
+
+    Args:
+        folder: The folder.
+        name: Its name in errors.
+
+    Raises:
+        UserError: The folder cannot be created, or another process holds the lock.
+    """
+    with writing(name):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if try_lock(descriptor) is False:
+            raise UserError(f"{name}: is being written to by another run")
+        yield
+    finally:
+        os.close(descriptor)

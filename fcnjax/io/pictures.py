@@ -1,9 +1,13 @@
 """RGB images of masks: pure functions of NumPy arrays."""
 
+import base64
 import colorsys
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 Palette = Sequence[Sequence[int]]
 
@@ -128,3 +132,17 @@ def difference(
 def difference_legend(num_classes: int) -> list[tuple[str, tuple[int, int, int]]]:
     """Return the names and RGB colours of `difference`."""
     return list((BINARY_LEGEND if num_classes == 2 else MULTI_LEGEND).items())
+
+
+def data_uri(image: Image.Image, encoding: str, **options: Any) -> str:
+    """Return an image as a data URI for an HTML page.
+
+    Args:
+        image: The image.
+        encoding: `JPEG` or `PNG`.
+        **options: Options of Pillow's encoder, such as `quality`.
+    """
+    data = io.BytesIO()
+    image.save(data, encoding, **options)
+    text = base64.b64encode(data.getvalue()).decode()
+    return f"data:image/{encoding.lower()};base64,{text}"

@@ -37,3 +37,17 @@ def print_progress(line: str) -> None:
     """Print a line to standard output; continue if that fails."""
     with optional_output(sys.stdout):
         print(line, flush=True)
+
+
+@contextlib.contextmanager
+def hidden_stderr() -> Iterator[None]:
+    """Discard what native code writes to standard error in the block."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -126,7 +126,12 @@ class Batcher:
             raise Busy("the queue is full")
         loop = asyncio.get_running_loop()
         jobs = [
-            _Job(image, self._model.canvas_size([image.shape[:2]]), probabilities, loop.create_future())
+            _Job(
+                image,
+                self._model.canvas_size([image.shape[:2]]),
+                probabilities,
+                loop.create_future(),
+            )
             for image in images
         ]
         self._waiting.extend(jobs)

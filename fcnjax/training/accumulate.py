@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.augment import MixedBatch
 from fcnjax.errors import UserError
-from fcnjax.losses import class_weighted, valid_mask
+from fcnjax.losses import class_weighted
+from fcnjax.metrics.valid_mask import valid_mask
 from fcnjax.parallel.mesh import batch_shards
 
 GradFn = Callable[..., tuple[tuple[jax.Array, tuple[dict, Any]], Any]]

@@ -19,8 +19,9 @@ from fcnjax.config import (
     refuse_unread_keys,
 )
 from fcnjax.data.layout import PARTS
-from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
-from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
+from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, reopen
+from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store, write_split
+from fcnjax.data.files.file_names import join_names
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same
@@ -148,7 +149,7 @@ def _resumed_run(
             f"{dataset.stored.root}: {counts['train']} training images{held_out}: the split with "
             "which the run began"
         )
-        notes += changes_of(
+        notes += describe_changes(
             dataset, "are not used: this run keeps its split, and a new run would use them"
         )
     new_requested = requested.copy_and_resolve_references()
@@ -164,7 +165,7 @@ def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:
     if changed and opened.match.changed:
         raise UserError(
             f"config.data.{changed[0]}: {config.data[changed[0]]} contains other files than the "
-            f"run was trained on: {listed(opened.match.changed)} differ from those in "
+            f"run was trained on: {join_names(opened.match.changed)} differ from those in "
             f"{stored.root}; use a copy of the same files, or another workdir"
         )
     return opened

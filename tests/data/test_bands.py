@@ -7,12 +7,7 @@ import pytest
 from PIL import Image
 
 from fcnjax.data.readers.decode import image_size, read_image
-from fcnjax.data.readers.raster.bands import (
-    read_bands,
-    read_bands_and_valid,
-    read_header,
-    read_stored,
-)
+from fcnjax.data.readers.raster.bands import read_bands, read_bands_and_valid, read_header, read_mask_values
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -222,12 +217,12 @@ def test_masks(tmp_path):
     values = np.arange(12).reshape(3, 4, 1)
     for kind in (np.uint8, np.int32, np.float32):
         path = write(tmp_path / f"{kind.__name__}.tif", values.astype(kind))
-        np.testing.assert_array_equal(read_stored(path, (1, 1, 2, 3)), values[1:, 1:, 0])
+        np.testing.assert_array_equal(read_mask_values(path, (1, 1, 2, 3)), values[1:, 1:, 0])
     path = write(tmp_path / "half.tif", (values / 2).astype(np.float32))
     with pytest.raises(UserError, match=r"half\.tif: has the value 0\.5, in 6 pixels"):
-        read_stored(path)
+        read_mask_values(path)
     with pytest.raises(UserError, match="has 2 bands, and a mask has one"):
-        read_stored(write(tmp_path / "two.tif", FOUR[..., :2]))
+        read_mask_values(write(tmp_path / "two.tif", FOUR[..., :2]))
 
 
 def test_header(tmp_path):

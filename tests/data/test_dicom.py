@@ -20,7 +20,7 @@ from dicom_files import (  # noqa: E402
     write_series,
 )
 
-from fcnjax.data.readers.volumes.read import is_volume, load_header, percentiles, read_slice  # noqa: E402
+from fcnjax.data.readers.volumes.read import is_volume, open_volume, percentiles, read_slice  # noqa: E402
 from fcnjax.errors import UserError  # noqa: E402
 
 OBLIQUE = turned(0.4, -0.3, 0.7)
@@ -63,7 +63,7 @@ def test_each_pixel_is_where_dicom_says(tmp_path, directions, slant, tags):
     stored = all_different()
     positions = positions_of(directions, slant=slant)
     write_series(tmp_path, stored, directions, positions, **tags)
-    image = load_header(tmp_path)
+    image = open_volume(tmp_path)
     slope = float(tags.get("RescaleSlope", 1)), float(tags.get("RescaleIntercept", 0))
     check_places(image, stored, positions, directions, *slope)
     codes = int(image.header["sform_code"]), int(image.header["qform_code"])
@@ -85,7 +85,7 @@ def test_it_is_what_itk_makes_of_it(tmp_path):
         reader = itk.ImageSeriesReader()
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / name)))
         itk.WriteImage(reader.Execute(), str(tmp_path / "itk.nii.gz"))
-        itks, ours = nibabel.load(tmp_path / "itk.nii.gz"), load_header(tmp_path / name)
+        itks, ours = nibabel.load(tmp_path / "itk.nii.gz"), open_volume(tmp_path / name)
         np.testing.assert_allclose(ours.affine, itks.affine, atol=1e-5)
         np.testing.assert_array_equal(np.asarray(ours.dataobj), itks.get_fdata())
 
@@ -97,7 +97,7 @@ def test_slices_may_have_scales_of_their_own(tmp_path):
         data = pydicom.dcmread(path)
         data.RescaleSlope, data.RescaleIntercept = str(slope), "7"
         data.save_as(path)
-    voxels = np.asarray(load_header(tmp_path).dataobj)
+    voxels = np.asarray(open_volume(tmp_path).dataobj)
     expected = stored * np.asarray([1, 3, 0.5])[:, None, None] + 7
     np.testing.assert_array_equal(voxels, expected.transpose(2, 1, 0))
     assert percentiles(tmp_path) == pytest.approx(np.percentile(expected, (0.5, 99.5)), rel=1e-6)
@@ -108,7 +108,7 @@ def test_white_is_high(tmp_path, dtype, ends):
     stored = np.array([[ends[0], 5, ends[1]]], dtype)
     data = image_of(stored, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11)
     data.RescaleSlope, data.RescaleIntercept = "2", "1"
-    image = load_header(save(tmp_path / "xray", data))
+    image = open_volume(save(tmp_path / "xray", data))
     expected = np.array([ends[1], ends[0] + ends[1] - 5, ends[0]]) * 2 + 1
     np.testing.assert_array_equal(np.asarray(image.dataobj)[:, 0, 0], expected)
 
@@ -118,7 +118,7 @@ def test_a_lookup_table_is_applied(tmp_path):
     table.add_new("LUTDescriptor", "US", [4, 0, 16])
     table.add_new("LUTData", "US", [100, 300, 200, 900])
     data = image_of(np.array([[3, 0, 1]], np.uint16), ModalityLUTSequence=[table])
-    voxels = np.asarray(load_header(save(tmp_path / "a.dcm", data)).dataobj)
+    voxels = np.asarray(open_volume(save(tmp_path / "a.dcm", data)).dataobj)
     np.testing.assert_array_equal(voxels[:, 0, 0], [900, 100, 300])
 
 
@@ -156,14 +156,14 @@ def test_frames_of_one_file_are_slices(tmp_path):
     positions = positions_of(OBLIQUE)
     order = [3, 0, 5, 1, 4, 2]
     data = many_frames(stored[order], OBLIQUE, positions[order])
-    image = load_header(save(tmp_path / "enhanced.dcm", data))
+    image = open_volume(save(tmp_path / "enhanced.dcm", data))
     check_places(image, stored, positions, OBLIQUE, 4, -8)
 
 
 def test_what_says_no_place_has_none(tmp_path):
     stored = all_different()
     data = image_of(stored, PixelSpacing=numbers(SPACING), SpacingBetweenSlices="3")
-    image = load_header(save(tmp_path / "frames.dcm", data))
+    image = open_volume(save(tmp_path / "frames.dcm", data))
     assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (0, 0)
     np.testing.assert_allclose(image.header.get_zooms(), (0.5, 0.8, 3))
     np.testing.assert_array_equal(np.asarray(image.dataobj), stored.transpose(2, 1, 0))
@@ -171,7 +171,7 @@ def test_what_says_no_place_has_none(tmp_path):
 
 def test_a_file_is_known_by_what_it_holds(tmp_path):
     (path, *_) = write_series(tmp_path / "series", all_different(2))
-    assert load_header(path).shape == (5, 7, 1)
+    assert open_volume(path).shape == (5, 7, 1)
     (tmp_path / "notes").write_bytes(b"text" * 99)
     assert is_volume(path)
     assert not is_volume(tmp_path / "notes")
@@ -184,7 +184,7 @@ def test_a_file_is_known_by_what_it_holds(tmp_path):
         del index[key]
     index.SOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
     save(tmp_path / "series" / "DICOMDIR", index)
-    assert load_header(tmp_path / "series").shape == (5, 7, 2)
+    assert open_volume(tmp_path / "series").shape == (5, 7, 2)
 
 
 def test_one_series_of_several_is_chosen_by_its_uid(tmp_path):
@@ -193,19 +193,19 @@ def test_one_series_of_several_is_chosen_by_its_uid(tmp_path):
     for path in write_series(tmp_path / "b", second, uid="1.2.4"):
         path.rename(tmp_path / "a" / f"more{path.name}")
     with pytest.raises(UserError) as error:
-        load_header(tmp_path / "a")
+        open_volume(tmp_path / "a")
     assert "holds 2 series: 1.2.3 (4 files, axial); 1.2.4 (3 files). Give one as" in str(
         error.value
     )
-    assert load_header(tmp_path / "a" / "1.2.4").shape == (5, 7, 3)
-    assert np.asarray(load_header(tmp_path / "a" / "1.2.3").dataobj).max() < 400
+    assert open_volume(tmp_path / "a" / "1.2.4").shape == (5, 7, 3)
+    assert np.asarray(open_volume(tmp_path / "a" / "1.2.3").dataobj).max() < 400
     with pytest.raises(UserError, match=r"holds no series 1\.2\.5; valid: 1\.2\.3 \(4 files"):
-        load_header(tmp_path / "a" / "1.2.5")
+        open_volume(tmp_path / "a" / "1.2.5")
 
 
 def refused(source, *words):
     with pytest.raises(UserError) as error:
-        load_header(source)
+        open_volume(source)
     assert "\n" not in str(error.value)
     for word in words:
         assert str(word) in str(error.value)
@@ -288,7 +288,7 @@ def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
 
 def test_what_is_compressed_without_loss_is_the_same(tmp_path):
     data = image_of(all_different(1)[0])
-    plain = np.asarray(load_header(save(tmp_path / "plain.dcm", data)).dataobj)
+    plain = np.asarray(open_volume(save(tmp_path / "plain.dcm", data)).dataobj)
     data.compress(pydicom.uid.RLELossless)
-    packed = load_header(save(tmp_path / "packed.dcm", data))
+    packed = open_volume(save(tmp_path / "packed.dcm", data))
     np.testing.assert_array_equal(np.asarray(packed.dataobj), plain)

@@ -15,7 +15,7 @@ SIZE = (12, 10)
 
 
 def write(root, stems, mask=None, images="images", masks="masks"):
-    """Writes an image and a mask for each stem; the mask cycles through the values given."""
+    """Write an image and a mask for each stem; the mask cycles through the values."""
     values = np.asarray(mask if mask is not None else (0, 1), np.uint8)
     for folder in (images, masks):
         (root / folder).mkdir(parents=True, exist_ok=True)
@@ -46,7 +46,7 @@ def read_all(config):
 
 
 def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
+    """Assert that opening or reading the data raises a one-line error."""
     with pytest.raises(UserError) as raised:
         read_all(config)
     message = str(raised.value)
@@ -59,7 +59,7 @@ def refused(config, *words):
 ABC = tuple("abcdefghij")
 
 
-def test_reads_pairs_of_any_suffix(tmp_path):
+def test_pairs_of_any_suffix(tmp_path):
     write(tmp_path, ABC)
     Image.open(tmp_path / "images/a.png").save(tmp_path / "images/a.JPG")
     (tmp_path / "images/a.png").unlink()
@@ -86,7 +86,7 @@ def test_example_and_source(tmp_path):
     assert open_source(config, "train")[0]["image"].shape == (*SIZE, 1)
 
 
-def test_fraction_is_fixed_by_its_seed(tmp_path):
+def test_fraction_depends_on_the_seed(tmp_path):
     write(tmp_path, ABC)
     first, _ = resolve(config_of(tmp_path, eval_fraction=0.3))
     assert len(names(first, "eval")) == 3
@@ -97,7 +97,7 @@ def test_fraction_is_fixed_by_its_seed(tmp_path):
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.99])
-def test_fraction_leaves_one_on_either_side(tmp_path, fraction):
+def test_fraction_leaves_one_in_each_split(tmp_path, fraction):
     config, _ = resolve(config_of(write(tmp_path, "abc"), eval_fraction=fraction))
     assert len(names(config, "train")) >= 1
     assert len(names(config, "eval")) >= 1
@@ -110,8 +110,8 @@ def test_list_split(tmp_path):
     config, notes = resolve(config_of(tmp_path))
     assert names(config, "train") == ["c", "a"]
     assert names(config, "eval") == ["b", "a"]
-    assert "7 images are in neither split" in notes[1]
-    assert "1 images are in both splits" in notes[2]
+    assert "7 images are in neither split" in notes[2]
+    assert "1 images are in both splits" in notes[1]
     (tmp_path / "val.txt").write_text("b\nx7\n")
     refused(config_of(tmp_path), "val.txt, line 2", "'x7'")
     (tmp_path / "val.txt").write_text("\n")
@@ -142,7 +142,7 @@ def test_missing_partners_are_named(tmp_path):
     refused(config_of(tmp_path), "masks: a, b: no image in")
 
 
-def test_folders_that_are_not_there_or_empty(tmp_path):
+def test_missing_or_empty_folders(tmp_path):
     refused(config_of(""), "config.data.root: ''", "'images'", "'masks'")
     refused(config_of(tmp_path / "no"), "is not a folder")
     refused(config_of(tmp_path), "images: no such folder")
@@ -186,7 +186,7 @@ def test_bad_settings(tmp_path):
         ((1, 2, 3), (0, 1, 2, 3)),
     ],
 )
-def test_finds_the_classes(tmp_path, stored, values):
+def test_classes_are_detected(tmp_path, stored, values):
     config, notes = resolve(config_of(write(tmp_path, "abc", stored)))
     assert config.data.labels.mask_values == values
     assert len(config.data.class_names) == len(config.data.palette) == len(values)
@@ -196,9 +196,9 @@ def test_finds_the_classes(tmp_path, stored, values):
     assert ("seen in no mask" in notes[0]) == (not set(values) <= set(stored))
 
 
-def test_many_classes_in_a_few_a_mask(tmp_path):
+def test_many_classes_with_few_in_each_mask(tmp_path):
     write(tmp_path, ABC)
-    for i, stem in enumerate(ABC):  # as ADE20K: 150 classes, some of them in each mask
+    for i, stem in enumerate(ABC):  # like ADE20K: 150 classes, few of them in each mask
         stored = np.resize(np.arange(i * 15, i * 15 + 15, dtype=np.uint8), SIZE)
         Image.fromarray(stored).save(tmp_path / f"masks/{stem}.png")
     config, _ = resolve(config_of(tmp_path))
@@ -206,14 +206,14 @@ def test_many_classes_in_a_few_a_mask(tmp_path):
     assert len(set(config.data.palette)) == 150
 
 
-def test_masks_that_are_no_masks(tmp_path):
+def test_images_that_are_not_masks(tmp_path):
     refused(
         config_of(write(tmp_path / "one", "ab", (0,))), "hold only 0", "labels.mask_values=0,255"
     )
     refused(config_of(write(tmp_path / "void", "ab", (3, 255))), "hold only 3, 255")
     refused(config_of(write(tmp_path / "odd", "ab", (0, 100, 200))), "values 0, 100, 200, which")
     refused(config_of(write(tmp_path / "jpeg", "ab", range(120))), "120 distinct values", ".png")
-    near = (*range(12), *range(244, 256))  # what JPEG makes of 0 and 255
+    near = (*range(12), *range(244, 256))  # JPEG artefacts of 0 and 255
     refused(config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are no class ids")
 
 
@@ -243,7 +243,7 @@ def test_named_classes(tmp_path):
     refused(config_of(tmp_path, palette=((0, 0, 0),)), "config.data.palette: has 1 entries")
 
 
-def test_ignore_label_is_no_class(tmp_path):
+def test_ignore_label_cannot_be_a_class(tmp_path):
     write(tmp_path, "ab", (0, 1, 2))
     refused(config_of(tmp_path, ignore_label=0), "config.data.ignore_label: 0", "valid: 3 to 255")
     refused(config_of(tmp_path, ignore_label=-1), "config.data.ignore_label: -1")
@@ -272,9 +272,9 @@ def test_palette_of_the_masks(tmp_path):
     assert config.data.palette == ((0, 0, 0), (10, 20, 30), (200, 0, 0))
 
 
-def test_shuffled_labels_are_anothers(tmp_path):
+def test_shuffled_labels_belong_to_other_images(tmp_path):
     write(tmp_path, ABC[:6])
-    for i, stem in enumerate(ABC[:6]):  # a mask of its own size that tells whose it is
+    for i, stem in enumerate(ABC[:6]):  # a mask with a size of its own identifies its image
         size = (9 + i, 12 - i)
         Image.fromarray(np.full((*size, 3), i, np.uint8)).save(tmp_path / f"images/{stem}.png")
         Image.fromarray(np.full(size, i, np.uint8)).save(tmp_path / f"masks/{stem}.png")
@@ -295,7 +295,7 @@ def test_shuffled_labels_are_anothers(tmp_path):
     assert (open_source(config, "eval")[0]["label"] == 5).all()
 
 
-def test_config_given_is_not_changed(tmp_path):
+def test_resolve_does_not_change_its_argument(tmp_path):
     config = config_of(write(tmp_path, "ab"))
     before = config.to_json()
     resolved, _ = resolve(config)
@@ -305,7 +305,7 @@ def test_config_given_is_not_changed(tmp_path):
         resolved.data.nothing = 1
 
 
-def test_images_in_subfolders_are_found(tmp_path):
+def test_images_in_subfolders(tmp_path):
     write(tmp_path, ("a", "b", "c"))
     for folder in ("images", "masks"):
         for patient in ("p1", "p2"):
@@ -314,7 +314,7 @@ def test_images_in_subfolders_are_found(tmp_path):
         Image.new("L", (4, 4)).save(tmp_path / folder / ".thumbs/a.png")
         (tmp_path / folder / "__MACOSX").mkdir()
         Image.new("L", (4, 4)).save(tmp_path / folder / "__MACOSX/a.png")
-    # The names that groups go by have the subfolders: each patient is on one side.
+    # Groups use names with subfolders: each patient is in one split.
     config, notes = resolve(config_of(tmp_path, group_by=r"^(?:(p\d)/)?"))
     assert re.search(r": \d images to train on, \d held out \(4 of them in subfolders\)", notes[0])
     pairs = divide(config.data)
@@ -325,7 +325,7 @@ def test_images_in_subfolders_are_found(tmp_path):
     refused(config, "images: p2/b: no mask in")
 
 
-def test_masks_below_the_folder_of_images_are_no_images(tmp_path):
+def test_masks_inside_the_image_folder_are_not_images(tmp_path):
     write(tmp_path, ABC, images=".", masks="masks")
     config, _ = resolve(config_of(tmp_path, images=".", masks="masks"))
     assert sorted(names(config, "train") + names(config, "eval")) == list(ABC)
@@ -340,7 +340,7 @@ def test_one_folder_of_images_and_masks_with_a_suffix(tmp_path):
     refused(config_of(tmp_path, masks="images"), "config.data.mask_suffix says")
 
 
-def test_lists_may_name_only_the_images_that_have_masks(tmp_path):
+def test_images_outside_the_lists_need_no_mask(tmp_path):
     write(tmp_path, ABC)
     for stem in "efghij":
         (tmp_path / f"masks/{stem}.png").unlink()
@@ -354,7 +354,7 @@ def test_lists_may_name_only_the_images_that_have_masks(tmp_path):
     refused(config, "val.txt, line 2: no mask 'e' in")
 
 
-def test_names_meet_in_any_form_of_unicode(tmp_path):
+def test_names_pair_in_any_unicode_form(tmp_path):
     composed, split = "caf\u00e9", "cafe\u0301"  # NFC, and NFD as macOS stores it
     write(tmp_path, (composed, "b", "c"))
     (tmp_path / f"images/{composed}.png").rename(tmp_path / f"images/{split}.png")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from fcnjax.data.readers.raster.bands import place_of, read_bands, read_header, read_stored
+from fcnjax.data.readers.raster.bands import read_georeference, read_bands, read_header, read_mask_values
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -36,7 +36,7 @@ def vrt(path, name, relative=1, attribute="", more="", kind="", source="SimpleSo
 
 def read(path):
     """Reads a raster in each way that there is, and returns its pixels."""
-    read_header(path), place_of(path), read_stored(path)
+    read_header(path), read_georeference(path), read_mask_values(path)
     return read_bands(path, ("1",))
 
 
@@ -72,7 +72,7 @@ def test_text_of_another_driver_is_not_opened(tmp_path, url, name):
         texts.append(vrt(tmp_path / "b.vrt", "other.tif").read_text())
     for text in texts:
         path.write_text(text)
-        for reader in (read_header, place_of, read_stored, lambda file: read_bands(file, ("1",))):
+        for reader in (read_header, read_georeference, read_mask_values, lambda file: read_bands(file, ("1",))):
             with pytest.raises(UserError, match=name):
                 reader(path)
 
@@ -119,7 +119,7 @@ def test_a_world_file_is_read(tmp_path):
     (tmp_path / "a.tfw").write_text("2\n0.5\n-0.25\n-3\n100\n200\n")
     expected = [[2, -0.25, 100 - 1.75 / 2], [0.5, -3, 200 + 2.5 / 2], [0, 0, 1]]
     np.testing.assert_allclose(read_header(path).transform, expected)
-    np.testing.assert_allclose(np.reshape(place_of(path)["transform"], (3, 3)), expected)
+    np.testing.assert_allclose(np.reshape(read_georeference(path)["transform"], (3, 3)), expected)
     for text in ("1 2 3", "1 2 3 4 5 x", "a" * 5000):
         (tmp_path / "a.tfw").write_text(text)
         with pytest.raises(UserError, match=r"a\.tfw"):

@@ -6,8 +6,8 @@ from data_keys import set_data
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import open_plain, open_source, resolve
-from fcnjax.data.sources import whole_files
+from fcnjax.data import open_source, open_stored, resolve
+from fcnjax.data.sources.multi_example_files import split_columns
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -30,7 +30,7 @@ def save(path, pixels, **options):
 
 
 def write(root, stems, values=(0, 1, 2), size=SIZE, **mask):
-    """Writes rasters whose bands tell the place of each pixel, and masks of the values given."""
+    """Write rasters whose bands encode the position of each pixel, and masks of these values."""
     y, x = np.mgrid[: size[0], : size[1]]
     for number, name in enumerate(stems):
         pixels = np.stack([y + 1, x + 1, np.full(size, number + 1), y * 0 + 7], -1)
@@ -64,7 +64,7 @@ def refused(config, *words):
         assert word in message, message
 
 
-def test_windows_hold_each_pixel_once(tmp_path):
+def test_windows_contain_each_pixel_once(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "abcde")))
     assert notes == [
         f"{tmp_path}: 4 rasters to train on in 36 windows of 20x16, 1 held out in 9; masks hold "
@@ -85,13 +85,13 @@ def test_windows_hold_each_pixel_once(tmp_path):
             assert example["name"] == f"{stem}_y{y[0, 0]}_x{x[0, 0]}"
     both = seen["train"] + seen["eval"]
     assert (both[1:] == 1).all()
-    # Whole rasters are held out.
+    # Full rasters are held out.
     assert sorted(seen["eval"].mean((1, 2))) == [0, 0, 0, 0, 0, 1]
 
 
-def test_one_raster_is_divided_by_columns(tmp_path):
+def test_single_raster_is_split_by_columns(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "a"), eval_fraction=0.25))
-    assert "the columns up to 40 of a.tif train, those from there on are held out" in notes[1]
+    assert "columns before 40 of a.tif train, and the rest is held out" in notes[1]
     columns = {}
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -105,7 +105,7 @@ def test_one_raster_is_divided_by_columns(tmp_path):
     refused(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
 
 
-def test_windows_of_each_raster_are_held_out(tmp_path):
+def test_split_by_windows(tmp_path):
     write(tmp_path, "ab")
     asked = {"split.by": "windows", "eval_fraction": 0.25}
 
@@ -128,7 +128,7 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
     folds = [places(folds=3, fold=fold)[1][1] for fold in range(3)]
     assert [len(fold) for fold in folds] == [6, 6, 6]
     assert set.union(*folds) == train | held_out
-    parts = [open_plain(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
     refused(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
     asked["window"] = (64, 64)
@@ -136,7 +136,7 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
     refused(config_of(tmp_path, **asked), "give a smaller config.data.geotiff.window")
 
 
-def test_splits_of_whole_rasters(tmp_path):
+def test_split_by_rasters(tmp_path):
     write(tmp_path, "abc")
     (tmp_path / "train.txt").write_text("c\n\na.tif\n")
     (tmp_path / "val.txt").write_text("b\n")
@@ -156,7 +156,7 @@ def test_splits_of_whole_rasters(tmp_path):
     assert len(open_source(config, "train")) == 2 * len(open_source(config, "eval"))
 
 
-def test_rgb_is_found_by_its_marks(tmp_path):
+def test_rgb_is_found_by_colour_interpretation(tmp_path):
     write(tmp_path, "ab")
     for name in "ab":
         with rasterio.open(tmp_path / f"images/{name}.tif", "r+") as raster:
@@ -171,7 +171,7 @@ def test_rgb_is_found_by_its_marks(tmp_path):
 def test_pixels_without_data_are_ignored(tmp_path):
     write(tmp_path, "ab")
     pixels = np.ones((*SIZE, 4), np.uint16)
-    pixels[3, 4], pixels[5, 6, :3] = 0, 0  # all of the bands, and some
+    pixels[3, 4], pixels[5, 6, :3] = 0, 0  # all bands, and some of them
     for name in "ab":
         save(tmp_path / f"images/{name}.tif", pixels, nodata=0)
     config, _ = resolve(config_of(tmp_path))
@@ -203,7 +203,7 @@ def test_nodata_that_is_declared_a_class(tmp_path):
     assert set(np.unique(open_source(config, "train")[0]["label"])) == {0, 1}
 
 
-def test_colours_of_the_mask(tmp_path):
+def test_palette_of_the_mask(tmp_path):
     write(tmp_path, "ab", (0, 1))
     for name in "ab":
         path = tmp_path / f"masks/{name}.tif"
@@ -220,7 +220,7 @@ def test_colours_of_the_mask(tmp_path):
     assert config.data.class_names == ("land", "water")
 
 
-def test_the_values_that_names_are_taken_for_are_said(tmp_path):
+def test_values_of_named_classes_are_reported(tmp_path):
     write(tmp_path, "ab", (3, 7))
     config, notes = resolve(config_of(tmp_path, class_names=("land", "water")))
     assert config.data.labels.mask_values == (3, 7)
@@ -229,7 +229,7 @@ def test_the_values_that_names_are_taken_for_are_said(tmp_path):
     assert "in the order" not in notes[0]
 
 
-def test_masks_of_another_place(tmp_path):
+def test_masks_at_another_location(tmp_path):
     write(tmp_path, "ab")
     stored = np.zeros(SIZE, np.uint8)
     moved = rasterio.Affine(10, 0, 500020, 0, -10, 4000000)
@@ -256,26 +256,24 @@ def test_bad_settings_and_files(tmp_path):
     refused(config_of(tmp_path), "images: b: no mask in")
 
 
-def test_blocks_of_columns_cover_all():
+def test_split_columns_covers_all():
     for length in range(2, 40):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            train, held_out = (
-                whole_files.cut(length, fraction, part) for part in ("train", "eval")
-            )
+            train, held_out = (split_columns(length, fraction, part) for part in ("train", "eval"))
             assert train[0] == 0 < train[1] == held_out[0] < held_out[1] == length
 
 
-def test_an_index_beyond_the_last(tmp_path):
+def test_index_out_of_range(tmp_path):
     config, _ = resolve(config_of(write(tmp_path, "ab")))
     source = open_source(config, "train")
     with pytest.raises(IndexError):
         source[len(source)]
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     write(tmp_path, "a")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.tif", tmp_path / "masks/a.tif")
-    parts = [open_plain(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
 
 

@@ -19,7 +19,7 @@ COUNT, HELD_OUT = 6, 3
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """No network, and no bars."""
+    """Disable the network and progress bars."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     datasets.disable_progress_bars()
     yield
@@ -33,14 +33,14 @@ def png(array):
 
 
 def picture(i):
-    """An image `[H, W, 3]` and its mask `[H, W]` of classes 0 to 2."""
+    """Return an image `[H, W, 3]` and its mask `[H, W]` of classes 0 to 2."""
     ys, xs = np.mgrid[: 7 + i, : 9 - i % 2]
     image = np.stack([ys * 9 + i, xs * 7, ys + xs], -1).astype(np.uint8)
     return image, ((ys + xs + i) % 3).astype(np.uint8)
 
 
 def table(numbers, image="image", mask="annotation", masks=None):
-    """A set with an image, a mask and a class a row."""
+    """Return a dataset with an image, a mask and a class in each row."""
     rows = [picture(i) for i in numbers]
     files = [png(row[1]) if masks is None else masks for row in rows]
     return datasets.Dataset.from_dict(
@@ -102,7 +102,7 @@ def read_all(config):
 
 
 def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
+    """Assert that opening or reading the data raises a one-line error."""
     with pytest.raises(UserError) as raised:
         read_all(config)
     message = str(raised.value)
@@ -113,7 +113,7 @@ def refused(config, *words):
 
 
 def assert_pictures(config, train=range(COUNT), held_out=range(COUNT, COUNT + HELD_OUT)):
-    """Every pixel of both splits is as it was made."""
+    """Assert that every pixel of both splits is as written."""
     for part, numbers in (("train", train), ("eval", held_out)):
         source = open_source(config, part)
         assert len(source) == len(numbers)
@@ -137,7 +137,7 @@ def test_saved_to_disk(saved):
     assert resolve(config)[0] == config
 
 
-def test_one_table_saved_to_disk(tmp_path):
+def test_single_table_saved_to_disk(tmp_path):
     table(range(COUNT)).save_to_disk(tmp_path / "one")
     config, _ = resolve(
         config_of(tmp_path / "one", split_train="train[:50%]", split_eval="train[50%:]")
@@ -159,7 +159,7 @@ def test_parquet_folder_and_file(tmp_path):
     assert_pictures(config, range(1, 6), range(1))
 
 
-def test_bytes_without_a_schema_of_images(tmp_path):
+def test_bytes_without_an_image_schema(tmp_path):
     import pyarrow
     import pyarrow.parquet
 
@@ -212,7 +212,7 @@ def test_files_beside_the_table(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["{folder}/image.png", "../image.png"])
-def test_files_elsewhere_are_not_opened(tmp_path, name):
+def test_files_outside_the_dataset_are_refused(tmp_path, name):
     import pyarrow
     import pyarrow.parquet
 
@@ -229,7 +229,7 @@ def test_files_elsewhere_are_not_opened(tmp_path, name):
         split_train="train[:1]",
         split_eval="train[1:]",
     )
-    refused(config, "column image: names the file", "which is not in the set's folder")
+    refused(config, "column image: names the file", "which is not in the dataset's folder")
 
 
 def test_sums_and_overlaps_of_splits(saved):
@@ -286,16 +286,16 @@ def test_columns(tmp_path, saved):
         "config.data.masks: unknown 'mask'",
         "valid: annotation, image",
     )
-    refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not pictures
+    refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not images
     odd = save(tmp_path / "odd", both_splits(image="view", mask="ids"))
-    refused(config_of(odd), "config.data.images: which one is not known by its name", "ids, view")
+    refused(config_of(odd), "config.data.images: no column has a usual name", "ids, view")
     config, _ = resolve(config_of(odd, images="view", masks="ids"))
     assert_pictures(config)
     save(tmp_path / "none", {"train": datasets.Dataset.from_dict({"x": [1, 2]})})
     refused(config_of(tmp_path / "none"), "it has no image files")
 
 
-def test_masks_that_are_no_masks(tmp_path):
+def test_images_that_are_not_masks(tmp_path):
     photograph = png(np.arange(100, dtype=np.uint8).reshape(10, 10))
     folder = save(tmp_path / "photo", both_splits(masks=photograph))
     refused(config_of(folder), "row 0, column annotation: has 100 distinct values")
@@ -309,13 +309,13 @@ def test_masks_that_are_no_masks(tmp_path):
     refused(config_of(folder), "train, row 0, column annotation: is empty")
 
 
-def test_sets_that_are_not_there(tmp_path):
+def test_missing_datasets(tmp_path):
     refused(config_of(""), "config.data.name: is empty")
-    refused(config_of("nobody/nothing"), "'nobody/nothing': is no file or folder here")
+    refused(config_of("nobody/nothing"), "'nobody/nothing': is not a local file or folder")
     (tmp_path / "empty").mkdir()
     refused(config_of(tmp_path / "empty"), "config.data.name", "empty")
     (tmp_path / "x.txt").write_text("")
-    refused(config_of(tmp_path / "x.txt"), "x.txt: is no set of images; valid: .parquet, .arrow")
+    refused(config_of(tmp_path / "x.txt"), "x.txt: is not a dataset; valid: .parquet, .arrow")
     (tmp_path / "x.parquet").write_text("not one")
     refused(config_of(tmp_path / "x.parquet", root=str(tmp_path / "cache")), "x.parquet'")
     folder = save(tmp_path / "cut", both_splits())
@@ -324,6 +324,6 @@ def test_sets_that_are_not_there(tmp_path):
     refused(config_of(folder), "cut'")
 
 
-def test_library_is_missing(saved, monkeypatch):
+def test_missing_library(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     refused(config_of(saved), "pip install 'fcnjax[hf]'")

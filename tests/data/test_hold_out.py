@@ -94,7 +94,7 @@ def test_a_folder_is_divided_into_folds_and_lists_are_not(shapes, tmp_path, make
         (root / f"{split}.txt").write_text("picture00\npicture01\n")
     listed = load_config(f"folder:root={root}", ["--config.data.split.folds=2"])
     with pytest.raises(
-        UserError, match=r"config.data.split.folds: 2 is for .*split_by is list; give fra"
+        UserError, match=r"config.data.split.folds: 2 is for .*split.by is list; give fra"
     ):
         data.resolve(listed)
     listed.data.split.by = "fraction"
@@ -103,7 +103,5 @@ def test_a_folder_is_divided_into_folds_and_lists_are_not(shapes, tmp_path, make
 
 def test_a_set_with_splits_of_its_own_has_no_folds():
     config = load_config("driving_cityscapes", ["--config.data.split.folds=5"])
-    with pytest.raises(
-        UserError, match=r"config.data.split.folds.*cityscapes has splits of its own"
-    ):
+    with pytest.raises(UserError, match=r"config.data.split.folds.*cityscapes has its own splits"):
         data.resolve(config)

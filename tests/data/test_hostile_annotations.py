@@ -16,7 +16,7 @@ from fcnjax.data import resolve
 from fcnjax.data.annotations import drawing_work
 from fcnjax.data.annotations.annotated import find_image
 from fcnjax.data.annotations.xml_files import MAX_ATTRIBUTES, parse_xml
-from fcnjax.data.labels.class_names import MOST_CLASSES
+from fcnjax.data.labels.class_names import MAX_CLASSES
 from fcnjax.data.labels.label_map_files import find_label_map
 from fcnjax.data.splits.example import file_record
 from fcnjax.data.splits.lists import read_names
@@ -282,7 +282,7 @@ def test_other_encodings_that_a_file_declares_are_not_used(tmp_path):
         ("meta.json", '{"classes": [{"title": "a", "color": null}]}', "valid: a text"),
         ("classes.txt", "a\n" * 2, "two classes of the name a"),
         ("classes.txt", "a" * 300, "has 300 characters; valid: at most"),
-        ("classes.txt", "\n".join(map(str, range(10**5))), f"valid: at most {MOST_CLASSES}"),
+        ("classes.txt", "\n".join(map(str, range(10**5))), f"valid: at most {MAX_CLASSES}"),
     ],
 )
 def test_label_maps_that_are_refused(tmp_path, name, text, words):

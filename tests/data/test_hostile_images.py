@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from fcnjax.data.labels.mask_files import read_colours, read_mask
-from fcnjax.data.labels.whole_numbers import NO_DATA, whole_numbers
+from fcnjax.data.readers.conversion import NO_DATA, to_integers
 from fcnjax.data.readers import limits, row_blocks
 from fcnjax.data.readers.channels import to_intensity
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
@@ -225,14 +225,14 @@ def test_metadata_that_names_other_files_opens_none(tmp_path, monkeypatch):
 
 def test_blocks_of_rows_give_what_the_whole_gives(monkeypatch):
     values = np.random.default_rng(0).integers(-9, 9, (50, 7)).astype(np.int16)
-    whole = whole_numbers(values, "a", -3.0)
+    whole = to_integers(values, "a", -3.0)
     monkeypatch.setattr(row_blocks, "_VALUES", 40)
     assert [rows.stop - rows.start for rows in row_blocks.row_blocks(values)] == [5] * 10
-    np.testing.assert_array_equal(whole_numbers(values, "a", -3.0), whole)
+    np.testing.assert_array_equal(to_integers(values, "a", -3.0), whole)
     assert (whole == NO_DATA).sum() == (values == -3).sum() > 0
     halves = values + np.float32(0.5)
     with pytest.raises(UserError, match=r"the value .*\.5, in 350 pixels"):
-        whole_numbers(halves, "a")
+        to_integers(halves, "a")
 
 
 def test_intensities_by_table_are_rounded_to_the_nearest():

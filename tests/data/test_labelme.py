@@ -17,7 +17,7 @@ SIZE = (7, 9)
 
 
 def png(array):
-    """An array as a PNG in base64."""
+    """Encode an array as a PNG in base64."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -31,7 +31,7 @@ CAT = shape("cat", "rectangle", (1, 1), (2, 2))
 
 
 def write(root, shapes=(), stem="a", value=1, **content):
-    """A LabelMe file and its image, full of a value."""
+    """Write a LabelMe file and its image of one value."""
     image = np.full((*SIZE, 3), value, np.uint8)
     Image.fromarray(image).save(root / f"{stem}.png")
     content = {
@@ -56,7 +56,7 @@ def config_of(root, **data):
 
 
 def read(root, stem="a", **data):
-    """The example of a name, whichever split it is in."""
+    """Return the example of a name from either split."""
     config, _ = resolve(config_of(root, **data))
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -93,7 +93,7 @@ def refused(config, *words):
 
 
 def picture(text):
-    """A mask drawn in a text: a line a row, `.` for 0, `i` for 255."""
+    """Parse a mask from text: a line for each row, `.` for 0, `i` for 255."""
     rows = text.split()
     return np.array([[255 if c == "i" else int(c.replace(".", "0")) for c in row] for row in rows])
 
@@ -123,7 +123,7 @@ PICTURES = {
         shape("cat", "oriented_rectangle", (4, 1), (6, 3), (4, 5), (2, 3)),
         "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
     ),
-    "rectangle of four corners": (  # of X-AnyLabeling, and as LabelMe's own of two
+    "rectangle of four corners": (  # of X-AnyLabeling; equals LabelMe's of two corners
         shape("cat", "rectangle", (2, 1), (5, 1), (5, 3), (2, 3)),
         "......... ..1111... ..1111... ..1111... ......... ......... .........",
     ),
@@ -176,7 +176,7 @@ def test_shapes(tmp_path, name):
     np.testing.assert_array_equal(drawn(tmp_path, entry), picture(text))
 
 
-def test_later_shapes_lie_over_earlier_ones(tmp_path):
+def test_later_shapes_are_drawn_over_earlier_ones(tmp_path):
     label = drawn(
         tmp_path,
         shape("dog", "rectangle", (0, 0), (6, 5)),
@@ -191,7 +191,7 @@ def test_later_shapes_lie_over_earlier_ones(tmp_path):
     )
 
 
-def test_classes_are_the_labels_sorted(tmp_path):
+def test_classes_are_the_sorted_labels(tmp_path):
     zoo = [shape(name, "point", (0, 0)) for name in ("zebra", "__ignore__", "_background_", "ant")]
     write(tmp_path, zoo)
     write(tmp_path, [CAT], "b")
@@ -214,14 +214,14 @@ def test_chosen_and_merged_classes(tmp_path):
     )
 
 
-def test_classes_of_another_source_go_by_their_names(tmp_path):
+def test_classes_of_another_source_are_matched_by_name(tmp_path):
     write(tmp_path, [CAT])
     write(tmp_path, [CAT], "b")
     row = read(tmp_path, class_names=("background", "dog", "cat"), mask_values=(0, 100, 200))
     assert row["label"][1].tolist() == [0, 2, 2, 0, 0, 0, 0, 0, 0]
 
 
-def test_images_beside_and_within(tmp_path):
+def test_images_beside_the_file_and_embedded(tmp_path):
     (tmp_path / "images").mkdir()
     for stem, value in zip("abc", (10, 20, 30), strict=True):
         write(tmp_path, [CAT], stem, value)
@@ -288,7 +288,7 @@ def test_bad_shapes(tmp_path, entry, words):
     refused(config_of(tmp_path), *words)
 
 
-def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
+def test_rectangle_of_four_corners_equals_that_of_two(tmp_path):
     rng = np.random.default_rng(0)
     for _ in range(6):
         (x0, x1), (y0, y1) = rng.uniform(0, 9, 2), rng.uniform(0, 7, 2)
@@ -297,7 +297,7 @@ def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
         np.testing.assert_array_equal(drawn(tmp_path, shape("cat", "rectangle", *corners)), two)
 
 
-def test_shapes_without_pixels_are_counted(tmp_path):
+def test_shapes_without_area_are_counted(tmp_path):
     cuboid = shape("car", "cuboid", *[(1, 1)] * 8)
     write(tmp_path, [CAT, cuboid, cuboid])
     write(tmp_path, [CAT, shape("cat", "points", (1, 1), (2, 2))], "b")
@@ -320,7 +320,7 @@ def test_files_of_other_tools_and_versions(tmp_path):
     assert read(tmp_path, "b")["label"].sum() == 4
 
 
-def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
+def test_missing_images_are_skipped_with_on_error(tmp_path):
     for stem in "abcdefgh":
         write(tmp_path, [CAT], stem)
     (tmp_path / "c.png").unlink()
@@ -335,7 +335,7 @@ def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
 
 @pytest.mark.parametrize("drawn_on", ["stored", "turned"])
 def test_photographs_with_an_exif_orientation(tmp_path, drawn_on):
-    """Sizes tell on which pixels it was drawn; LabelMe shows the turned picture."""
+    """The sizes reveal the pixels it was drawn on; LabelMe shows the rotated image."""
     exif = Image.Exif()
     exif[0x112] = 6  # stored as 7x9, and shown as 9x7
     write(tmp_path, [CAT], "b")
@@ -392,7 +392,7 @@ def test_xml_of_labelme_3(tmp_path):
     config, _ = resolve(config_of(tmp_path))
     assert config.data.class_names == ("background", "cat", "dog")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=web_object("x", "<bndbox/>")))
-    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (boxes alone, as Pa")
+    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (only boxes, as in Pa")
     (tmp_path / "b.xml").write_text("<!DOCTYPE a []><annotation/>")
     refused(config_of(tmp_path), "b.xml: declares a document type")
     (tmp_path / "Masks/a_mask_0.png").write_bytes(b"x")
@@ -429,7 +429,7 @@ def test_bad_files(tmp_path):
     refused(config_of(tmp_path), "has no class beside the background")
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     for stem in "abc":
         write(tmp_path, [shape("car", "rectangle", (0, 0), (3, 3))], stem)
     config = config_of(tmp_path, eval_fraction=0.3)

@@ -8,8 +8,8 @@ from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.mirror import mirrored_ids
-from fcnjax.data.sources import ade20k, camvid, celebamask, cityscapes, voc
+from fcnjax.data.flip_pairs import flip_permutation
+from fcnjax.data.sources.benchmarks import ade20k, camvid, celebamask, cityscapes, voc
 from fcnjax.errors import UserError
 
 SIZE = (4, 6)
@@ -28,7 +28,7 @@ def picture(path, size=SIZE):
 
 
 def stored(*values, size=SIZE):
-    """A mask whose pixels run through the values."""
+    """Return a mask whose pixels cycle through the values."""
     return np.resize(np.asarray(values, np.uint8), size)
 
 
@@ -39,7 +39,7 @@ def config_of(source, root, **data):
 
 
 def opened(config):
-    """The sources `train` and `eval` of a config, as a worker gets them."""
+    """Return the sources `train` and `eval` of a config, pickled as for a worker."""
     config, notes = resolve(config)
     assert len(notes) == 1
     assert resolve(config)[0] == config
@@ -72,7 +72,7 @@ LAYOUTS = ("voc", "cityscapes", "camvid", "ade20k", "celebamask")
 
 
 @pytest.mark.parametrize("source", LAYOUTS)
-def test_root_that_is_no_set(source, tmp_path):
+def test_root_without_a_dataset(source, tmp_path):
     refused(config_of(source, tmp_path / "no"), "config.data.root", "is not a folder")
     refused(config_of(source, tmp_path), str(tmp_path))
 
@@ -94,7 +94,7 @@ def test_classes():
     assert len(camvid.TUTORIAL) == 11
     ade = list(ade20k.CLASSES)
     assert len(ade) == 150
-    # Ids of the benchmark, from 1 on.
+    # Ids of the benchmark start at 1.
     at = {1: "wall", 13: "person", 50: "fireplace", 91: "airplane", 128: "bicycle", 150: "flag"}
     assert {place: ade[place - 1] for place in at} == at
     assert len(celebamask.FACE_PARTS) == 18
@@ -204,7 +204,7 @@ def test_cityscapes_train_ids(tmp_path):
     config, _ = resolve(config_of("cityscapes", tmp_path))
     train, _ = opened(config)
     np.testing.assert_array_equal(train[0]["label"], stored(18, 255, 0))
-    # Other masks that appear later are not read by the values of these.
+    # Masks of another kind that appear later are not read with these values.
     write_cityscapes(tmp_path, {"labelIds": (7,)})
     np.testing.assert_array_equal(open_source(config, "train")[0]["label"], stored(18, 255, 0))
     train, _ = opened(config_of("cityscapes", tmp_path))
@@ -246,7 +246,7 @@ def test_camvid(tmp_path, folders):
     assert names(held_out) == ["0002_c"]
     assert len(train.class_names) == 31
     assert "Void" not in train.class_names
-    # The order of the set: Void is the last but one.
+    # In the order of the dataset, Void is the last but one.
     classes = np.asarray([*range(30), 255, 30], np.uint8)
     np.testing.assert_array_equal(train[1]["label"], classes.reshape(4, 8))
     np.testing.assert_array_equal(train[0]["label"], np.roll(classes, -1).reshape(4, 8))
@@ -321,7 +321,7 @@ def test_ade20k_mistakes(tmp_path):
 
 
 def write_celebamask(root, numbers=(0, 1, 1999, 2000, 2001)):
-    """Faces of 8x8 pixels with masks of 4x4: skin in all, hair over it, a hat in odd ones."""
+    """Write faces of 8x8 pixels with masks of 4x4: skin and hair in all, a hat in odd ones."""
     for number in numbers:
         pixels = np.arange(64 * 3).reshape(8, 8, 3)
         save(root / f"CelebA-HQ-img/{number}.png", pixels)
@@ -349,7 +349,7 @@ def test_celebamask(tmp_path):
     np.testing.assert_array_equal(train[1]["label"], even)
     np.testing.assert_array_equal(train[0]["label"], odd)
     assert [train.class_names[i] for i in (1, 13, 14)] == ["skin", "hair", "hat"]
-    # Each pixel is the mean of four; the value of (y, x, c) was 24 y + 3 x + c.
+    # Each pixel is the mean of four; the value at (y, x, c) was 24 y + 3 x + c.
     y, x, c = np.mgrid[:4, :4, :3]
     mean = 24 * (2 * y + 0.5) + 3 * (2 * x + 0.5) + c
     assert np.abs(train[0]["image"] - mean).max() <= 0.5
@@ -367,14 +367,14 @@ def test_celebamask_classes_merged(tmp_path):
             assert (source[i]["label"][0, 1:] == 13).all()
 
 
-def test_celebamask_knows_left_from_right(tmp_path):
+def test_celebamask_flip_pairs(tmp_path):
     write_celebamask(tmp_path)
     config, _ = resolve(config_of("celebamask", tmp_path))
-    ids = mirrored_ids(config.data)
+    ids = flip_permutation(config.data)
     exchanged = {config.data.class_names[i] for i in np.flatnonzero(ids != np.arange(len(ids)))}
     assert exchanged == {"l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"}
     np.testing.assert_array_equal(ids[ids], np.arange(len(ids)))
-    # Sides that become one class, or that are ignored, are no sides any more.
+    # Pairs that are merged, or partly ignored, are removed.
     merged = (("l_eye", "eyes"), ("r_eye", "eyes"), ("l_ear", ""), ("l_brow", "left brow"))
     config, _ = resolve(config_of("celebamask", tmp_path, label_map=merged))
     assert config.data.labels.mirror_pairs == (("left brow", "r_brow"),)
@@ -410,7 +410,7 @@ def test_celebamask_mistakes(tmp_path):
     root = write_celebamask(tmp_path)
     refused(config_of("celebamask", root, split_eval="vl"), "config.data.split.eval", "'val'")
     (root / "train.txt").write_text("0\n")
-    for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is no number")):
+    for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is not the number")):
         (root / "val.txt").write_text(line)
         refused(config_of("celebamask", root), "val.txt", words)
     (root / "val.txt").write_text("2000")
@@ -431,7 +431,7 @@ def test_celebamask_mistakes(tmp_path):
     refused(config_of("celebamask", root), "CelebAMask-HQ-mask-anno: no such folder")
 
 
-def test_changed_faces_are_noticed(tmp_path):
+def test_changed_faces_are_detected(tmp_path):
     write_celebamask(tmp_path)
     config = config_of("celebamask", tmp_path)
     train, _ = opened(config)

@@ -14,8 +14,8 @@ from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_files import is_colour, read_colours, read_mask, read_palette
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
-from fcnjax.data.readers.limits import MOST_PIXELS, VARIABLE, most_pixels
-from fcnjax.data.readers.raster.bands import read_bands, read_stored
+from fcnjax.data.readers.limits import MAX_PIXELS, VARIABLE, max_pixels
+from fcnjax.data.readers.raster.bands import read_bands, read_mask_values
 from fcnjax.errors import UserError
 
 READERS = (image_size, is_colour, read_colours, read_image, read_mask, read_palette)
@@ -49,7 +49,7 @@ def test_a_header_that_claims_a_billion_pixels(tmp_path, read):
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(40000, 40000))
     tracemalloc.start()
-    words = ("40000x40000", "1600000000 pixels", f"limit is {MOST_PIXELS}", VARIABLE)
+    words = ("40000x40000", "1600000000 pixels", f"limit is {MAX_PIXELS}", VARIABLE)
     refused(lambda: read(path), str(path), *words)
     refused(lambda: read(Encoded(path.read_bytes(), "row 3", "set")), "row 3: is", *words)
     _, peak = tracemalloc.get_traced_memory()
@@ -72,12 +72,12 @@ def test_the_limit_is_what_the_variable_says(tmp_path, monkeypatch, suffix):
 @pytest.mark.parametrize("text", ["0", "-5", "many", "1e9", "²"])
 def test_the_variable_is_checked(monkeypatch, text):
     monkeypatch.setenv(VARIABLE, text)
-    refused(most_pixels, f"{VARIABLE}: {text!r}", "whole number")
+    refused(max_pixels, f"{VARIABLE}: {text!r}", "whole number")
 
 
 def test_an_empty_variable_says_nothing(monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
-    assert most_pixels() == MOST_PIXELS == 500_000_000
+    assert max_pixels() == MAX_PIXELS == 500_000_000
 
 
 def test_a_raster_is_limited_by_its_window(tmp_path, monkeypatch):
@@ -88,8 +88,8 @@ def test_a_raster_is_limited_by_its_window(tmp_path, monkeypatch):
         raster.write(np.arange(600, dtype=np.uint32).astype(np.uint8).reshape(1, 20, 30))
     monkeypatch.setenv(VARIABLE, "48")
     assert read_bands(path, ("1",), (2, 3, 6, 8)).shape == (6, 8, 1)
-    assert read_stored(path, (2, 3, 6, 8))[0, 0] == 63
-    for read in (lambda window: read_bands(path, ("1",), window), lambda w: read_stored(path, w)):
+    assert read_mask_values(path, (2, 3, 6, 8))[0, 0] == 63
+    for read in (lambda window: read_bands(path, ("1",), window), lambda w: read_mask_values(path, w)):
         refused(lambda read=read: read((0, 0, 7, 7)), str(path), "window", "7x7", f"{VARIABLE}=49")
         refused(lambda read=read: read(None), str(path), "30x20", f"{VARIABLE}=600")
 

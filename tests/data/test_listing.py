@@ -14,7 +14,7 @@ SIZE = (6, 5)
 
 
 def write(root, stems="abcde"):
-    """Images `x/STEM.png` full of their number; masks `y/STEM_m.png` with 1 in the row of it."""
+    """Write images `x/STEM.png` of one value and masks `y/STEM_m.png` with 1 in that row."""
     for folder in ("x", "y"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number, stem in enumerate(stems):
@@ -59,7 +59,7 @@ def refused(config, *words):
         assert word in message, message
 
 
-def test_labels_are_those_of_the_images(tmp_path):
+def test_labels_match_the_images(tmp_path):
     write_csv(write(tmp_path), "\ufeffimage, mask ,note\r\n" + ROWS.replace("\n", ",hi\r\n"))
     config, notes = resolve(config_of(tmp_path))
     assert "4 images to train on, 1 held out; masks hold 0, 1: 2 classes" in notes[0]
@@ -77,7 +77,7 @@ def test_labels_are_those_of_the_images(tmp_path):
     assert resolve(config)[0] == config
 
 
-def test_fraction_is_that_of_a_folder(tmp_path):
+def test_fraction_equals_that_of_the_folder_source(tmp_path):
     write_csv(write(tmp_path), "image,mask\n" + ROWS)
     for stem in "abcde":
         (tmp_path / f"y/{stem}_m.png").rename(tmp_path / f"y/{stem}.png")
@@ -90,7 +90,7 @@ def test_fraction_is_that_of_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
-def test_splits_of_the_list(tmp_path, kind):
+def test_splits_in_the_list(tmp_path, kind):
     write(tmp_path)
     splits = {"a": "val", "b": "train", "c": "test", "d": "train", "e": "val"}
     rows = [{"image": f"x/{s}.png", "mask": f"y/{s}_m.png", "split": v} for s, v in splits.items()]
@@ -127,7 +127,7 @@ def test_paths_without_a_root(tmp_path, monkeypatch):
     assert len(names(config, "train")) == 4
 
 
-def test_an_image_in_both_splits_is_told(tmp_path):
+def test_image_in_both_splits_is_reported(tmp_path):
     write_csv(
         write(tmp_path),
         "image,mask,split\nx/a.png,y/a_m.png,train\nx/b.png,y/b_m.png,train\n"
@@ -175,7 +175,7 @@ def test_bad_csv(tmp_path, text, words):
             '{"image": "x/b.png", "mask": "y/b_m.png"}',
             ["list.jsonl, line 2: has no 'split'"],
         ),
-        ("list.txt", "", ["list.txt: the file's ending: unknown '.txt'", ".csv, .json, .jsonl"]),
+        ("list.txt", "", ["list.txt: the file's suffix: unknown '.txt'", ".csv, .json, .jsonl"]),
     ],
 )
 def test_bad_json(tmp_path, name, text, words):

@@ -6,7 +6,8 @@ from folder_config import folder_config
 from PIL import Image
 
 from fcnjax.data import open_source, resolve
-from fcnjax.data.labels.orientation import mask_orientation, read_orientation, upright
+from fcnjax.data.labels.mask_exif import mask_orientation, read_orientation
+from fcnjax.data.readers.exif import upright
 from fcnjax.errors import UserError
 from fcnjax.validate.check import check
 
@@ -78,7 +79,7 @@ def test_a_mask_with_a_tag_of_its_own(tmp_path):
     assert fits(write(tmp_path, (3, 3, 3), own=3)) == (True, fits(tmp_path)[1])
     assert len(fits(tmp_path)[1]) == 1
     write(tmp_path / "other", (1, 1), own=6)
-    with pytest.raises(UserError, match="by its EXIF orientation, 6, the mask was turned"):
+    with pytest.raises(UserError, match="the mask was rotated by its EXIF orientation, 6"):
         fits(tmp_path / "other")
 
 

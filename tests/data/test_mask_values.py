@@ -8,7 +8,7 @@ from PIL import Image
 
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_mask, read_onehot
-from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable, whole_numbers
+from fcnjax.data.readers.conversion import NO_DATA, is_class_value, to_integers
 from fcnjax.errors import UserError
 
 IDS = np.random.default_rng(0).integers(0, 3, (12, 13)).astype(np.uint8)
@@ -80,43 +80,43 @@ def test_the_same_ids_in_every_form(tmp_path, form):
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint64", "float16", "float64"])
 def test_whole_numbers_of_any_type(dtype):
     values = np.asarray([[0, 1], [2, 200]], dtype)
-    found = whole_numbers(values, "m")
+    found = to_integers(values, "m")
     assert found.dtype == (np.uint8 if dtype == "uint8" else np.int32)
     np.testing.assert_array_equal(found, [[0, 1], [2, 200]])
 
 
 def test_whole_numbers_within_the_rounding_of_their_scale():
-    np.testing.assert_array_equal(whole_numbers(np.asarray([1.00001526, 2.9999]), "m"), [1, 3])
+    np.testing.assert_array_equal(to_integers(np.asarray([1.00001526, 2.9999]), "m"), [1, 3])
     eight_bits = np.asarray([64, 128, 191]) * (4 / 255)  # labels of 0 to 4 in 8 bits
-    np.testing.assert_array_equal(whole_numbers(eight_bits, "m", step=4 / 255), [1, 2, 3])
+    np.testing.assert_array_equal(to_integers(eight_bits, "m", step=4 / 255), [1, 2, 3])
     for wrong in (1.3, 1.01):
         with pytest.raises(UserError, match=rf"m: has the value {wrong}, in 1 pixels"):
-            whole_numbers(np.asarray([1.0, wrong]), "m")
+            to_integers(np.asarray([1.0, wrong]), "m")
     with pytest.raises(UserError, match=r"1\.3"):  # a coarse scale does not excuse it
-        whole_numbers(np.asarray([1.3]), "m", step=2.0)
+        to_integers(np.asarray([1.3]), "m", step=2.0)
 
 
 def test_values_that_do_not_fit_into_32_bits():
     for value in (2**31, -(2**31)):
         with pytest.raises(UserError, match=f"has the value {value}"):
-            whole_numbers(np.asarray([value], np.int64), "m")
-    np.testing.assert_array_equal(whole_numbers(np.asarray([2**40]), "m", 2.0**40), [NO_DATA])
+            to_integers(np.asarray([value], np.int64), "m")
+    np.testing.assert_array_equal(to_integers(np.asarray([2**40]), "m", 2.0**40), [NO_DATA])
     with pytest.raises(UserError, match=r"has the value 2\.147484e"):
-        whole_numbers(np.asarray([2.0**31], np.float32), "m")
+        to_integers(np.asarray([2.0**31], np.float32), "m")
     with pytest.raises(UserError, match="complex64"):
-        whole_numbers(np.zeros(2, np.complex64), "m")
+        to_integers(np.zeros(2, np.complex64), "m")
 
 
 def test_no_data_is_set_aside_before_numbers_are_looked_at():
     values = np.asarray([1, np.nan, -9999, np.inf, 0.5], np.float32)
-    found = whole_numbers(np.delete(values, 4), "m", -9999.0)
+    found = to_integers(np.delete(values, 4), "m", -9999.0)
     np.testing.assert_array_equal(found, [1, NO_DATA, NO_DATA, NO_DATA])
     lowest = float(np.finfo(np.float32).min)
-    found = whole_numbers(np.asarray([2, lowest], np.float32), "m", lowest)
+    found = to_integers(np.asarray([2, lowest], np.float32), "m", lowest)
     np.testing.assert_array_equal(found, [2, NO_DATA])
     # What may be a class stays.
-    np.testing.assert_array_equal(whole_numbers(np.asarray([0, 1], np.int16), "m", 0.0), [0, 1])
-    assert [is_listable(v) for v in (0, 255.0, -1, 0.5, 2**16, None)] == [True, True] + [False] * 4
+    np.testing.assert_array_equal(to_integers(np.asarray([0, 1], np.int16), "m", 0.0), [0, 1])
+    assert [is_class_value(v) for v in (0, 255.0, -1, 0.5, 2**16, None)] == [True, True] + [False] * 4
 
 
 NODATA = 42113  # the tag of GDAL

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcnjax import cli
 from fcnjax.data import open_source, resolve
-from fcnjax.data.files.file_names import existing
+from fcnjax.data.files.file_names import find_existing
 from fcnjax.data.labels.class_names import class_name
 from fcnjax.errors import UserError, printable
 
@@ -69,8 +69,8 @@ def test_files_pair_in_either_form(tmp_path):
     )
     words = ("source=listing", "annotations=list.csv", "split.eval_fraction=0.5")
     assert len(read_set(root, *words)[1]) == 1
-    assert existing(root / f"images/{NFC}.png").name == f"{NFD}.png"
-    assert existing(root / f"images/{NFC}x.png").name == f"{NFC}x.png"
+    assert find_existing(root / f"images/{NFC}.png").name == f"{NFD}.png"
+    assert find_existing(root / f"images/{NFC}x.png").name == f"{NFC}x.png"
 
 
 def test_names_that_are_not_utf_8(tmp_path, capsys):

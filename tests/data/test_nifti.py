@@ -120,7 +120,7 @@ def test_odd_intensities():
 def test_one_volume_is_divided_by_slices(tmp_path):
     write(tmp_path, "a")
     config, notes = resolve(config_of(tmp_path, eval_fraction=0.25))
-    assert "by blocks of slices: it is one subject on either side" in notes[1]
+    assert "by blocks of slices: the same subject is in both splits" in notes[1]
     source = open_source(config, "eval")
     assert [source[i]["name"] for i in range(len(source))] == ["a_003", "a_007", "a_011"]
     assert len(open_source(config, "train")) == 10
@@ -199,16 +199,16 @@ def test_without_nibabel(tmp_path, monkeypatch):
 def test_blocks_cover_all():
     for length in range(2, 200):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            parts = nifti.blocks(length, fraction)
+            parts = nifti.split_slices(length, fraction)
             assert sorted(parts["train"] + parts["eval"]) == list(range(length))
             assert parts["train"]
             assert parts["eval"]
-    held_out = nifti.blocks(181, 0.2)["eval"]
+    held_out = nifti.split_slices(181, 0.2)["eval"]
     # Blocks of twelve slices, the fifth, tenth and fifteenth of sixteen.
     assert held_out == [*range(48, 60), *range(108, 120), *range(168, 180)]
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     write(tmp_path, "a", end=".nii")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.nii", tmp_path / "masks/a.nii")
 

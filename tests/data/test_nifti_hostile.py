@@ -12,7 +12,7 @@ from data_keys import set_data
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.volumes import limits as volume_limits
 from fcnjax.data.readers.volumes import nifti_file
 from fcnjax.data.readers.volumes import read as volumes

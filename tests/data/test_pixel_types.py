@@ -1,4 +1,4 @@
-"""The pixel type of a model: equal values stored as any type are equal pixels, or are refused."""
+"""The pixel type of a model: equal values of any stored type become equal pixels, or raise."""
 
 import itertools
 import json
@@ -13,6 +13,7 @@ import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.errors import UserError
 from fcnjax.inference import Request
@@ -28,14 +29,14 @@ MOST = {"uint8": 255, "uint16": 10_000}
 
 
 def values_of(pixel_type, seed=0, size=(21, 30)):
-    """Whole values `[H, W, 3]` that the type holds, int64, with an edge in them."""
+    """Return integers `[H, W, 3]` in the range of a type, int64, with an edge."""
     values = np.random.default_rng(seed).integers(0, MOST[pixel_type] + 1, (*size, 3))
     values[:, size[1] // 2 :] //= 3
     return values
 
 
 def write_set(root, pixel_type, stored, count=6):
-    """A folder of TIFF files of the same values, whatever they are stored as, and masks."""
+    """Write TIFF files of equal values in any stored type, and masks."""
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True)
     for i in range(count):
@@ -48,7 +49,7 @@ def write_set(root, pixel_type, stored, count=6):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """`sets(pixel_type, stored)`: the folder of `write_set`, made once."""
+    """`sets(pixel_type, stored)`: the folder of `write_set`, written once."""
     made = {}
 
     def find(pixel_type, stored):
@@ -65,7 +66,7 @@ def config_of(sets, tiny_options):
     def make(pixel_type, stored=None, *overrides):
         root = sets(pixel_type, stored or pixel_type)
         options = ["--config.model.widths=4,8", "--config.augment.crop=16,16", *overrides]
-        # As much of the range as the values have.
+        # The part of the range that the values cover.
         mean = 0.5 * MOST[pixel_type] / np.iinfo(pixel_type).max
         options += [f"--config.data.{key}={mean},{mean},{mean}" for key in ("mean", "std")]
         return load_config(f"folder:root={root}", [*tiny_options, *options])
@@ -75,7 +76,7 @@ def config_of(sets, tiny_options):
 
 @pytest.fixture(scope="module")
 def workdirs(config_of, make_run, tmp_path_factory):
-    """A workdir for each type, of made weights."""
+    """Return a workdir for each type, with random weights."""
     return {
         pixel_type: make_run(
             tmp_path_factory.mktemp("runs") / pixel_type, data.resolve(config_of(pixel_type))[0]
@@ -152,7 +153,7 @@ def test_published_and_exported_models_keep_the_type(
 ):
     from fcnjax.export import check as exported_check
 
-    monkeypatch.setattr(exported_check, "FREE", ((1, 8, 12),))
+    monkeypatch.setattr(exported_check, "TEST_SHAPES", ((1, 8, 12),))
     workdir, values = workdirs[pixel_type], values_of(pixel_type)
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'published'}"]) == 0
     card = (tmp_path / "published" / "README.md").read_text()
@@ -172,7 +173,7 @@ def test_published_and_exported_models_keep_the_type(
         assert cli.main([*argv, f"--out={tmp_path / 'wide'}", "--input=uint16"]) == 2
         assert "--input: uint16 has values that the model's uint8" in capsys.readouterr().err
     else:
-        # Of 8 bits, taken by value: the scale stays that of the model.
+        # 8-bit values are converted: the scale remains that of the model.
         assert cli.main([*argv, f"--out={tmp_path / 'narrow'}", "--input=uint8"]) == 0
         image = values_of("uint8").astype(np.uint8)
         found = fcnjax.load(tmp_path / "narrow")(image)
@@ -182,7 +183,7 @@ def test_published_and_exported_models_keep_the_type(
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
+def test_datasets_of_equal_values_train_and_evaluate_alike(config_of, pixel_type):
     wanted = None
     for stored in TYPES[pixel_type]:
         config, _ = data.resolve(
@@ -192,7 +193,7 @@ def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
             config.data.loading.cache = cache
             source = data.open_source(config, "train")
             batch = next(pipeline.train_batches(source, config, 0))
-            scored = next(pipeline.eval_batches(data.open_source(config, "eval"), config))
+            scored = next(eval_batches(data.open_source(config, "eval"), config))
             assert batch["image"].dtype == scored["image"].dtype == pixel_type
             wanted = wanted or (batch, scored)
             for one, other in zip((batch, scored), wanted, strict=True):
@@ -200,7 +201,7 @@ def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
                     np.testing.assert_array_equal(one[key], other[key], err_msg=f"{stored} {key}")
 
 
-def test_a_scored_set_is_taken_as_the_model_takes_it(workdirs, sets, tmp_path):
+def test_evaluated_dataset_is_converted_to_the_model_type(workdirs, sets, tmp_path):
     scores = []
     for stored in ("uint8", "int16"):
         out = tmp_path / stored
@@ -210,7 +211,7 @@ def test_a_scored_set_is_taken_as_the_model_takes_it(workdirs, sets, tmp_path):
     assert scores[0] == scores[1]
 
 
-def test_a_server_takes_all_types_by_value(models, sets):
+def test_server_converts_all_types_by_value(models, sets):
     pytest.importorskip("starlette")
     from starlette.testclient import TestClient
 
@@ -244,7 +245,7 @@ def test_a_server_takes_all_types_by_value(models, sets):
             )
 
 
-def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
+def test_ensemble_converts_for_each_model(workdirs, models, tmp_path):
     names = [str(workdirs[pixel_type]) for pixel_type in ("uint16", "uint8")]
     both = Request(models=tuple((name, "best") for name in names)).load()
     assert both.model.pixel_type == both.model.config.data.pixel_type == "uint8"
@@ -272,12 +273,12 @@ def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
         (np.full((2, 2, 3), 2**24 + 1, np.int32), "float32", r"int32 pixels that float32 cannot"),
     ],
 )
-def test_what_is_not_exact_is_refused_by_name(pixels, pixel_type, words):
+def test_inexact_conversion_raises(pixels, pixel_type, words):
     with pytest.raises(UserError, match=rf"^x\.tif: .*{words}"):
         as_pixel_type(pixels, pixel_type, "x.tif")
 
 
-def test_what_is_exact_is_converted():
+def test_exact_conversion():
     for stored, pixel_type in itertools.product(TYPES["uint8"], ("uint8", "uint16", "float32")):
         values = values_of("uint8")
         converted = as_pixel_type(values.astype(stored), pixel_type, "x")
@@ -294,11 +295,11 @@ def rewrite(root, name, values):
     tifffile.imwrite(root / "images" / name, values, photometric="rgb")
 
 
-def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
+def test_dataset_of_several_types_raises(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint8", "uint8", count=30)
     config = config_of("uint8")
     config.data.root = str(root)
-    # Scaled to 16 bits, in a place that is not among those that are looked at first.
+    # Scaled to 16 bits, at a position outside the sample.
     rewrite(root, "p11.tif", (values_of("uint8", 11) * 257).astype(np.uint16))
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
@@ -310,7 +311,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
             rewrite(root, name, (values_of("uint8", i) * 257).astype(np.uint16))
     with pytest.raises(UserError, match=r"several types: uint(8|16) \(as p\d+\), uint(16|8)"):
         data.resolve(config)
-    # As the type that holds all values, they can be taken: the user says so.
+    # A type that holds all values can be set.
     config.data.pixel_type = "uint16"
     resolved, _ = data.resolve(config)
     source = data.open_source(resolved, "train")
@@ -327,7 +328,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
         data.resolve(config)
 
 
-def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, sets, capsys):
+def test_narrower_type_is_reported_once(config_of, sets, capsys):
     config, _ = data.resolve(config_of("uint8", "uint8", "--config.data.pixel_type=uint16"))
     source = data.open_source(config, "train")
     np.testing.assert_array_equal(source[0]["image"], source[0]["image"].astype(np.uint8))
@@ -335,7 +336,7 @@ def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, s
     assert "holds uint8 pixels, taken by value as uint16" in line
 
 
-def test_sets_that_are_mixed_have_the_type_of_the_first(config_of, sets):
+def test_mixed_datasets_have_the_type_of_the_first(config_of, sets):
     mixed = f'(("folder:root={sets("uint8", "float32")}",1.0),)'
     config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={mixed}"))
     source = data.open_source(config, "train")
@@ -347,7 +348,7 @@ def test_sets_that_are_mixed_have_the_type_of_the_first(config_of, sets):
         [source[i] for i in range(len(source))]
 
 
-def test_a_workdir_that_does_not_say_its_type_is_read_as_before(workdirs, tmp_path, capsys):
+def test_workdir_without_pixel_type(workdirs, tmp_path, capsys):
     shutil.copytree(workdirs["uint16"], tmp_path / "old")
     config = load_saved_config(tmp_path / "old")
     config.data.pixel_type = None
@@ -359,7 +360,7 @@ def test_a_workdir_that_does_not_say_its_type_is_read_as_before(workdirs, tmp_pa
         model(np.zeros((4, 4, 3), np.int16))
 
 
-def test_weights_of_another_type_are_told(config_of, workdirs):
+def test_weights_of_another_type_are_reported(config_of, workdirs):
     config, _ = data.resolve(config_of("uint16"))
     config.model.init_from = str(workdirs["uint8"])
     _, notes = with_normalisation(config)
@@ -368,13 +369,13 @@ def test_weights_of_another_type_are_told(config_of, workdirs):
     assert with_normalisation(config)[1] == []
 
 
-def test_colour_that_would_clip_float_pixels_is_refused(config_of, tmp_path):
+def test_colour_options_that_clip_float_pixels_raise(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint16", "float32")
     config = config_of("uint16")
     config.data.root, config.augment.brightness, config.augment.noise = str(root), 0.2, 0.0
     (finding,) = (f for f in quick_check(config) if f.kind == "clipped pixels")
     assert finding.severity == "error"
     assert "--config.augment.brightness=0.0" in finding.overrides
-    # By value as uint16 they are scaled to 0..1.
+    # Converted to uint16 they are scaled to 0..1.
     config.data.pixel_type = "uint16"
     assert not [f for f in quick_check(config) if f.kind == "clipped pixels"]

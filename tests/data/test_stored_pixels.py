@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
-from fcnjax.data.readers.stored_pixels import read_stored_pixels
+from fcnjax.data.readers.decode import read_stored_pixels
 from fcnjax.errors import UserError
 
 RNG = np.random.default_rng(0)

@@ -12,7 +12,7 @@ from PIL import Image
 from fcnjax.config import default_config
 from fcnjax.data import open_sets, open_source, resolve
 from fcnjax.data.splits.example import PIECE
-from fcnjax.data.splits.opened import changes_of, reopen
+from fcnjax.data.splits.opened_set import describe_changes, reopen
 from fcnjax.data.splits.stored_split import read_split, store, write_split
 from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
@@ -95,7 +95,7 @@ def test_what_comes_to_a_folder_is_not_used(root, tmp_path, kind):
         (root / "val.txt").write_text("p3_7\np1_2\n")
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
-    (line,) = changes_of(opened, "are not used")
+    (line,) = describe_changes(opened, "are not used")
     new = 1 if "list" in kind else 4
     assert f"{root}: has changed since the run began: {new} new image" in line
     assert line.startswith(f"{root}:")
@@ -118,7 +118,7 @@ def test_an_unchanged_set_is_opened_as_it_is(root, tmp_path):
     plain = open_sets(config)[0]
     for part in ("train", "eval"):
         assert opened.sources[part].stamps() == plain.sources[part].stamps()
-    assert changes_of(opened, "") == []
+    assert describe_changes(opened, "") == []
 
 
 def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
@@ -136,7 +136,7 @@ def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
     expected = list(before["train"])
     expected[2] = expected[3]
     assert found["train"] == expected
-    assert f"are skipped: {gone[0]}" in changes_of(opened, "")[-1]
+    assert f"are skipped: {gone[0]}" in describe_changes(opened, "")[-1]
     with pytest.raises(UserError, match=f"{gone[0]}: is not there any more"):
         opened.sources["train"][2]
     for path in sorted((root / "masks").iterdir())[:3]:
@@ -155,7 +155,7 @@ def test_a_renamed_file_is_known_by_its_contents(root, tmp_path):
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
     assert opened.match.renamed == [(old, f"images/zz_{stem}")]
-    assert f"with the same contents: {old} is images/zz_{stem}" in changes_of(opened, "")[0]
+    assert f"with the same contents: {old} is images/zz_{stem}" in describe_changes(opened, "")[0]
     assert not opened.new
 
 
@@ -185,17 +185,17 @@ def test_a_mask_that_was_corrected_is_said(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     name = stored.parts["train"][0].names[1]
     os.utime(root / name, ns=(1, 1))
-    assert changes_of(reopen(config, stored), "") == []  # another time, the same contents
+    assert describe_changes(reopen(config, stored), "") == []  # another time, the same contents
     Image.fromarray(np.eye(6, 8, dtype=np.uint8)).save(root / name)
     opened = reopen(config, stored)
     assert not opened.match.images_changed
-    (line,) = changes_of(opened, "")
+    (line,) = describe_changes(opened, "")
     assert f"the contents of 1 of the run's files changed since it began ({name})" in line
     found = contents(config, [opened])
     assert found["train"][0][1] == np.eye(6, 8, dtype=int).tolist()
     assert found["train"][1:] == before["train"][1:]
     # What is stored then is the file of now: it is said once.
-    assert changes_of(reopen(config, opened.stored), "") == []
+    assert describe_changes(reopen(config, opened.stored), "") == []
 
 
 def test_a_copy_elsewhere_has_the_same_files(root, tmp_path):
@@ -205,7 +205,7 @@ def test_a_copy_elsewhere_has_the_same_files(root, tmp_path):
     config.data.root = str(tmp_path / "copy")
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
-    assert changes_of(opened, "") == []
+    assert describe_changes(opened, "") == []
     assert opened.stored.root == str(tmp_path / "copy")
 
 
@@ -353,7 +353,7 @@ def test_a_large_file_that_was_written_again_is_said(root, tmp_path, monkeypatch
         file.write(bytes(3 * PIECE))
     config, stored, _ = begin(config_of(root), tmp_path)
     os.utime(root / name, ns=(1, 1))
-    (line,) = changes_of(reopen(config, stored), "")
+    (line,) = describe_changes(reopen(config, stored), "")
     assert f"1 large files were written again since the run began ({name}); samples" in line
 
 

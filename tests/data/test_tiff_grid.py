@@ -116,7 +116,7 @@ def test_every_combination(grid, tmp_path):
 
 
 def test_the_folder_source_reads_four_bands(tmp_path):
-    from fcnjax.data import open_plain, resolve
+    from fcnjax.data import open_stored, resolve
 
     for number in range(5):
         image, mask = (tmp_path / f"{kind}/{number}" for kind in ("images", "masks"))
@@ -130,7 +130,7 @@ def test_the_folder_source_reads_four_bands(tmp_path):
         Image.fromarray(classes).save(mask.with_suffix(".png"))
     config = default_config()
     set_data(config, root=str(tmp_path), channels="4,1,2,3", mean=(0.5,) * 4, std=(0.2,) * 4)
-    source = open_plain(resolve(config)[0], "train")
+    source = open_stored(resolve(config)[0], "train")
     for example in source:
         four = tiff_cases.pixels("uint16", 4, int(example["name"]))
         np.testing.assert_array_equal(example["image"], four[..., [3, 0, 1, 2]])

@@ -7,8 +7,8 @@ import pytest
 
 from fcnjax import cli, data
 from fcnjax.config import load_config
-from fcnjax.data.readers.volumes.orientation import Turn, check_orientation, oblique_by, turn_to
-from fcnjax.data.readers.volumes.read import load_header
+from fcnjax.data.readers.volumes.orientation import Reorientation, check_orientation, oblique_degrees, reorient_to
+from fcnjax.data.readers.volumes.read import open_volume
 from fcnjax.errors import UserError
 from fcnjax.validate import check
 
@@ -62,13 +62,13 @@ def config_of(root, *overrides):
 @pytest.mark.parametrize("orientation", ALL)
 def test_a_turn_is_nibabels(orientation):
     image, _ = made()
-    turn = turn_to(orientation, image, "v")
+    turn = reorient_to(orientation, image, "v")
     wanted = oriented(image, orientation)
     voxels = np.asarray(image.dataobj)
     np.testing.assert_array_equal(turn.of(voxels), wanted.dataobj)
     np.testing.assert_allclose(turn.affine(image.affine, SHAPE), wanted.affine)
     assert turn.shape(SHAPE) == wanted.shape
-    assert (turn == Turn()) == (orientation == "LPS")
+    assert (turn == Reorientation()) == (orientation == "LPS")
     for axis, position in ((0, 1), (1, 2), (2, 3)):
         for stored in (voxels, image.dataobj):
             found = turn.read_slice(stored, axis, position)
@@ -142,7 +142,7 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert finding.severity == "warning"
     assert "of no known orientation: v1.nii.gz" in finding.text
     _, notes = data.resolve(config_of(root))
-    assert any("1 volumes, as v1.nii.gz, do not say how they lie" in note for note in notes)
+    assert any("1 volumes, as v1.nii.gz, do not state their orientation" in note for note in notes)
 
 
 def test_oblique_volumes_count_as_the_nearest_unless_none_is(tmp_path):
@@ -151,11 +151,11 @@ def test_oblique_volumes_count_as_the_nearest_unless_none_is(tmp_path):
         return np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0]]) @ AFFINE
 
     near, far = (made(0, np.vstack([turned(degrees), [0, 0, 0, 1]]))[0] for degrees in (30, 44))
-    assert oblique_by(near.affine) == pytest.approx(30)
-    assert turn_to("RAS", near, "v") == turn_to("RAS", made()[0], "v")
-    assert turn_to("LPS", far, "v") == Turn()
+    assert oblique_degrees(near.affine) == pytest.approx(30)
+    assert reorient_to("RAS", near, "v") == reorient_to("RAS", made()[0], "v")
+    assert reorient_to("LPS", far, "v") == Reorientation()
     with pytest.raises(UserError, match=r"v: lies obliquely, 44 degrees off .*has to be RAS"):
-        turn_to("RAS", far, "v")
+        reorient_to("RAS", far, "v")
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +174,7 @@ def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
         nibabel.save(oriented(image, orientation), files[-1])
     argv = ["predict", f"--workdir={workdir}", *map(str, files), f"--out={tmp_path / 'out'}"]
     assert cli.main([*argv, "--outputs=mask,confidence"]) == 0
-    assert "AIL.nii.gz: 9 slices labelled" in (printed := capsys.readouterr().out)
+    assert "AIL.nii.gz: 9 slices predicted" in (printed := capsys.readouterr().out)
     assert "axes to A, I, L, turned to R, A, S and back" in printed
     wanted = {
         output: nibabel.load(tmp_path / "out" / f"RAS_{output}.nii.gz")
@@ -198,7 +198,7 @@ def test_a_dicom_series_is_turned_as_its_volume(workdir, tmp_path):
     stored = np.random.default_rng(0).integers(0, 800, (6, 14, 11)).astype(np.int16)
     directions = np.array([[1, 0, 0], [0, 1, 0]], float)
     dicom_files.write_series(tmp_path / "patient", stored, directions)
-    volume = load_header(tmp_path / "patient")
+    volume = open_volume(tmp_path / "patient")
     assert nibabel.aff2axcodes(volume.affine) == ("L", "P", "S")
     nibabel.save(
         oriented(nibabel.Nifti1Image(volume.dataobj, volume.affine), "RAS"), tmp_path / "ras.nii.gz"

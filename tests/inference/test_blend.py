@@ -1,4 +1,4 @@
-"""Tiles by hand computations: where they lie, what weight each has, and what is blended."""
+"""Positions, weights and blending of tiles, compared with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -7,23 +7,23 @@ from fcnjax.errors import UserError
 from fcnjax.inference.tiling.blend import BLENDS, RowBlender, axis_weights, disagreement, plan_axis
 
 
-def test_an_axis_by_hand():
+def test_axis_by_hand():
     axis = plan_axis(size=100, tile=40, overlap=10, stride=8)
     # Steps of 30 become 24; the last starts at the multiple of 8 at or after 60.
     assert axis.starts == (0, 24, 48, 64)
     assert axis.overlap == 16
     assert [axis.span(i) for i in range(4)] == [(0, 40), (24, 64), (48, 88), (64, 100)]
-    assert [axis.done(i) for i in range(4)] == [24, 48, 64, 100]
+    assert [axis.finished(i) for i in range(4)] == [24, 48, 64, 100]
     assert plan_axis(40, 40, 10, 8).starts == (0,)
     assert plan_axis(41, 40, 10, 8).starts == (0, 8)
 
 
-def test_what_a_restart_needs_by_hand():
+def test_first_tile_of_a_resumed_run_by_hand():
     axis = plan_axis(size=100, tile=40, overlap=16, stride=8, margin=4)
     assert axis.starts == (0, 24, 48, 64)
-    assert [axis.done(i) for i in range(4)] == [28, 52, 68, 100]
+    assert [axis.finished(i) for i in range(4)] == [28, 52, 68, 100]
     # The first tile counts to pixel 36, the second to 60, the third to 84.
-    assert [axis.first_for(pixel) for pixel in (0, 35, 36, 59, 60, 83, 84, 99)] == [
+    assert [axis.first_tile(pixel) for pixel in (0, 35, 36, 59, 60, 83, 84, 99)] == [
         *(0, 0, 1, 1, 2, 2, 3, 3)
     ]
 
@@ -50,7 +50,7 @@ def test_gaussian_weights_by_hand():
 @pytest.mark.parametrize("blend", list(BLENDS))
 @pytest.mark.parametrize("size", [5, 64, 65, 97, 200, 331])
 @pytest.mark.parametrize(("tile", "overlap", "stride", "margin"), [(64, 20, 8, 0), (64, 32, 4, 16)])
-def test_weights_sum_to_one_and_every_pixel_is_covered(blend, size, tile, overlap, stride, margin):
+def test_weights_sum_to_one_at_every_pixel(blend, size, tile, overlap, stride, margin):
     axis = plan_axis(size, tile, overlap, stride, margin)
     assert all(start % stride == 0 for start in axis.starts)
     assert axis.starts[-1] + tile - stride < size or len(axis.starts) == 1
@@ -63,14 +63,14 @@ def test_weights_sum_to_one_and_every_pixel_is_covered(blend, size, tile, overla
             assert (weights[: axis.margin] == 0).all()
         if stop < size:
             assert (weights[len(weights) - axis.margin :] == 0).all()
-            # What is done has no weight in what comes.
+            # Later tiles have no weight at finished pixels.
             later = axis_weights(axis, blend)[index + 1 :]
             first = [axis.starts[index + 1 + k] + np.flatnonzero(w)[0] for k, w in enumerate(later)]
-            assert min(first) >= axis.done(index)
+            assert min(first) >= axis.finished(index)
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
-def test_a_tile_must_be_larger_than_its_overlap():
+def test_tile_must_exceed_its_overlap():
     with pytest.raises(UserError, match=r"--tile, --overlap: .* valid: an overlap to 56"):
         plan_axis(100, 64, 60, 8)
 
@@ -85,24 +85,24 @@ def test_disagreement_by_hand():
 
 
 def blended(image, rows, columns, blend, noise, top=0, block=16):
-    """The blocks from `top` on; each tile says what is in the image, and noise of its own."""
-    held = RowBlender(rows, columns, image.shape[-1], blend, block, top)
+    """Return the blocks from `top` on; each tile predicts the image with noise of its own."""
+    blender = RowBlender(rows, columns, image.shape[-1], blend, block, top)
     blocks = []
-    for row in range(rows.first_for(top), len(rows.starts)):
+    for row in range(rows.first_tile(top), len(rows.starts)):
         for column in range(len(columns.starts)):
             (a, b), (c, d) = rows.span(row), columns.span(column)
-            own = np.random.default_rng((row, column)).normal(0, noise, (b - a, d - c, 1))
+            perturbation = np.random.default_rng((row, column)).normal(0, noise, (b - a, d - c, 1))
             valid = np.ones((b - a, d - c), bool)
-            held.add(row, column, valid, image[a:b, c:d] + own.astype(np.float32))
-        for part in held.take(row):
-            blocks.append((part.top, part.probabilities.copy(), part.spread.copy()))
+            blender.add(row, column, valid, image[a:b, c:d] + perturbation.astype(np.float32))
+        for part in blender.pop_finished(row):
+            blocks.append((part.top, part.probabilities.copy(), part.disagreement.copy()))
             assert part.valid.all()
     return blocks
 
 
 @pytest.mark.parametrize("blend", list(BLENDS))
 @pytest.mark.parametrize("margin", [0, 6])
-def test_what_tiles_agree_on_comes_out_as_it_was(blend, margin):
+def test_equal_tiles_are_blended_exactly(blend, margin):
     image = np.random.default_rng(0).random((150, 91, 3), np.float32)
     rows, columns = plan_axis(150, 48, 13, 4, margin), plan_axis(91, 40, 13, 4, margin)
     blocks = blended(image, rows, columns, blend, 0)
@@ -111,26 +111,26 @@ def test_what_tiles_agree_on_comes_out_as_it_was(blend, margin):
     assert np.concatenate([b[2] for b in blocks]).max() < 2e-3
 
 
-def test_a_restart_at_any_block_gives_the_same_bits():
+def test_resuming_at_any_block_gives_the_same_bits():
     image = np.random.default_rng(0).random((150, 91, 3), np.float32)
     for margin in (0, 6):
         rows, columns = plan_axis(150, 48, 13, 4, margin), plan_axis(91, 40, 13, 4, margin)
-        whole = blended(image, rows, columns, "gaussian", 0.1)
-        for k, (top, *_) in enumerate(whole):
+        blocks = blended(image, rows, columns, "gaussian", 0.1)
+        for k, (top, *_) in enumerate(blocks):
             for one, other in zip(
-                whole[k:], blended(image, rows, columns, "gaussian", 0.1, top), strict=True
+                blocks[k:], blended(image, rows, columns, "gaussian", 0.1, top), strict=True
             ):
                 for a, b in zip(one, other, strict=True):
                     np.testing.assert_array_equal(a, b)
 
 
-def test_pixels_without_data_are_told_and_tiles_of_them_left_out():
+def test_pixels_and_tiles_without_data():
     rows, columns = plan_axis(20, 20, 4, 4), plan_axis(36, 20, 4, 4)
-    held = RowBlender(rows, columns, 2, "linear", 16)
+    blender = RowBlender(rows, columns, 2, "linear", 16)
     valid = np.zeros((20, 20), bool)
     valid[:, :5] = True
-    held.add(0, 0, valid, np.full((20, 20, 2), 0.5, np.float32))
-    held.add(0, 1, np.zeros((20, 20), bool), None)
-    found = np.concatenate([part.valid.copy() for part in held.take(0)])
-    assert found[:, :5].all()
-    assert not found[:, 5:].any()
+    blender.add(0, 0, valid, np.full((20, 20, 2), 0.5, np.float32))
+    blender.add(0, 1, np.zeros((20, 20), bool), None)
+    valid_rows = np.concatenate([part.valid.copy() for part in blender.pop_finished(0)])
+    assert valid_rows[:, :5].all()
+    assert not valid_rows[:, 5:].any()

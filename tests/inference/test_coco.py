@@ -1,4 +1,4 @@
-"""Connected regions as COCO's JSON, read back by pycocotools and by our own source."""
+"""Regions as COCO JSON, decoded by pycocotools and by the source `coco`."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ NAMES = ("ground", "disc", "bar")
 
 
 def read_back(path):
-    """For each annotation its category, area, box and pixels, as pycocotools has them."""
+    """Return the category, area, box and pixels of each annotation."""
     with contextlib.redirect_stdout(io.StringIO()):
         file = coco.COCO(str(path))
     return [
@@ -30,10 +30,10 @@ def read_back(path):
     ]
 
 
-def check(mask, found):
-    """Each region of each class is there once, with its own pixels."""
+def check(mask, annotations):
+    """Check that each region of each class occurs once with its exact pixels."""
     drawn = np.zeros_like(mask)
-    for category, area, (x, y, width, height), pixels in found:
+    for category, area, (x, y, width, height), pixels in annotations:
         rows, columns = np.nonzero(pixels)
         assert area == len(rows)
         assert (x, y) == (columns.min(), rows.min())
@@ -45,11 +45,11 @@ def check(mask, found):
     touching = np.ones((3, 3))
     for value in set(np.unique(mask)) - {0}:
         count = ndimage.label(mask == value, touching)[1]
-        assert count == sum(category == value for category, *_ in found)
+        assert count == sum(category == value for category, *_ in annotations)
 
 
 @pytest.mark.parametrize("coarse", [1, 2, 7])
-def test_any_mask_is_read_back_exactly(coarse, tmp_path):
+def test_random_masks_are_decoded_exactly(coarse, tmp_path):
     rng = np.random.default_rng(coarse)
     for share in (0.2, 0.5, 0.8):
         small = rng.choice(3, (40, 33), p=(1 - share, share / 2, share / 2)).astype(np.uint8)
@@ -60,10 +60,10 @@ def test_any_mask_is_read_back_exactly(coarse, tmp_path):
         check(mask, read_back(tmp_path / "a.json"))
 
 
-def test_only_what_has_holes_is_run_lengths():
+def test_only_regions_with_holes_are_run_length_encoded():
     mask = np.zeros((9, 12), np.uint8)
     mask[1:5, 1:5], mask[2, 2] = 1, 0  # a hole
-    mask[6, 6], mask[7, 7] = 2, 2  # of one region, by a corner
+    mask[6, 6], mask[7, 7] = 2, 2  # one region, joined at a corner
     ring, pair = to_coco(mask, NAMES, "a.png")["annotations"]
     assert ring["segmentation"]["counts"][:5] == [10, 4, 5, 1, 1]
     assert (ring["area"], ring["bbox"]) == (15, [1, 1, 4, 4])
@@ -75,7 +75,7 @@ def test_only_what_has_holes_is_run_lengths():
     assert to_coco(0 * mask, NAMES, "a.png")["annotations"] == []
 
 
-def test_what_predict_writes_is_a_set_of_ours(workdir, shapes, tmp_path):
+def test_predicted_components_are_a_coco_dataset(workdir, shapes, tmp_path):
     image = shapes / "images" / "picture00.jpg"
     options = (f"--workdir={workdir}", f"--out={tmp_path}", "--outputs=mask,components")
     assert cli.main(["predict", str(image), *options]) == 0
@@ -93,7 +93,7 @@ def test_what_predict_writes_is_a_set_of_ours(workdir, shapes, tmp_path):
         ],
     )
     config, _ = data.resolve(config)
-    found = data.open_source(config, "train")[0]
-    assert found["name"] == "picture00"
+    example = data.open_source(config, "train")[0]
+    assert example["name"] == "picture00"
     assert len(config.data.class_names) == 3
-    np.testing.assert_array_equal(found["label"], mask)
+    np.testing.assert_array_equal(example["label"], mask)

@@ -1,4 +1,4 @@
-"""Views and their way back, ensembles, draws of dropout, and buckets."""
+"""Test-time augmentation, ensembles, dropout samples and buckets."""
 
 import itertools
 import json
@@ -32,13 +32,12 @@ def model(workdir):
 
 
 @pytest.mark.parametrize("view", ALL_TURNS)
-def test_a_view_is_undone_exactly(view, image):
-    """Whatever lies in the padding."""
-    seen = view.of(image)
-    true = np.asarray([seen.shape[:2]], np.int32)
-    padded = pad_to(seen.astype(np.float32), (48, 64), np.nan)[None]
+def test_view_is_inverted_exactly(view, image):
+    transformed = view.rotate_and_mirror(image)
+    extent = np.asarray([transformed.shape[:2]], np.int32)
+    padded = pad_to(transformed.astype(np.float32), (48, 64), np.nan)[None]
     canvas = (64, 48) if view.turns % 2 else (48, 64)
-    back = invert_view(padded, true, np.asarray([image.shape[:2]], np.int32), view, canvas)
+    back = invert_view(padded, extent, np.asarray([image.shape[:2]], np.int32), view, canvas)
     np.testing.assert_array_equal(np.asarray(back)[0, :21, :34], image)
 
 
@@ -46,8 +45,8 @@ def test_views_by_name():
     assert make_views() == (View(),)
     assert set(make_views(["hflip"])) == {View(), View(0, True)}
     upside_down = View(2, True)
-    picture = np.arange(6).reshape(2, 3, 1)
-    np.testing.assert_array_equal(upside_down.of(picture), picture[::-1])
+    pixels = np.arange(6).reshape(2, 3, 1)
+    np.testing.assert_array_equal(upside_down.rotate_and_mirror(pixels), pixels[::-1])
     assert set(make_views(["vflip"])) == {View(), upside_down}
     assert len(make_views(["hflip", "vflip"])) == 4
     assert set(make_views(["rot90"])) == {View(turns) for turns in range(4)}
@@ -57,50 +56,50 @@ def test_views_by_name():
 
 
 @pytest.mark.parametrize("view", ALL_TURNS)
-def test_a_mirrored_view_names_the_other_side(view):
-    found = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
+def test_mirrored_view_exchanges_paired_classes(view):
+    predicted = np.random.default_rng(0).random((1, 5, 7, 3), np.float32)
     size = np.asarray([[7, 5] if view.turns % 2 else [5, 7]], np.int32)
     canvas = tuple(size[0].tolist())
-    back = invert_view(found, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
-    plain = invert_view(found, np.asarray([[5, 7]], np.int32), size, view, canvas)
+    back = invert_view(predicted, np.asarray([[5, 7]], np.int32), size, view, canvas, (0, 2, 1))
+    plain = invert_view(predicted, np.asarray([[5, 7]], np.int32), size, view, canvas)
     np.testing.assert_array_equal(back, plain[..., [0, 2, 1]] if view.mirrored else plain)
 
 
-def test_scaling_there_and_back_keeps_a_smooth_picture():
+def test_scaling_is_inverted_for_a_smooth_image():
     rows, columns = np.mgrid[:40, :30].astype(np.float32)
     smooth = (rows / 80 + columns / 60)[None, ..., None]
-    size, wanted = np.asarray([[40, 30]], np.int32), np.asarray([[60, 45]], np.int32)
+    size, scaled = np.asarray([[40, 30]], np.int32), np.asarray([[60, 45]], np.int32)
     padded = pad_to(smooth[0], (64, 64), np.nan)[None]
-    large = scale_images(padded, size, wanted, (64, 64))
-    back = invert_view(large, wanted, size, View(scale=1.5), (48, 48))
+    large = scale_images(padded, size, scaled, (64, 64))
+    back = invert_view(large, scaled, size, View(scale=1.5), (48, 48))
     inner = np.s_[0, 2:38, 2:28, 0]
     np.testing.assert_allclose(np.asarray(back)[inner], smooth[inner], atol=1e-5)
 
 
-def test_the_mean_of_views_by_hand(model, image):
+def test_mean_of_views_by_hand(model, image):
     views = make_views(["hflip", "rot90"])
     expected = np.zeros((*image.shape[:2], 3))
     for view in views:
-        found = model(view.of(image)).probabilities
-        found = found[:, ::-1] if view.mirrored else found
-        expected += np.rot90(found, -view.turns) / len(views)
-    found = Ensemble([model], views)(image)
-    np.testing.assert_allclose(found.probabilities, expected, atol=2e-6)
-    np.testing.assert_array_equal(found.mask, found.probabilities.argmax(-1))
-    # A turned image gets the turned answer.
+        predicted = model(view.rotate_and_mirror(image)).probabilities
+        predicted = predicted[:, ::-1] if view.mirrored else predicted
+        expected += np.rot90(predicted, -view.turns) / len(views)
+    predicted = Ensemble([model], views)(image)
+    np.testing.assert_allclose(predicted.probabilities, expected, atol=2e-6)
+    np.testing.assert_array_equal(predicted.mask, predicted.probabilities.argmax(-1))
+    # The prediction is equivariant.
     turned = Ensemble([model], views)(np.rot90(image))
-    np.testing.assert_allclose(turned.probabilities, np.rot90(found.probabilities), atol=2e-6)
+    np.testing.assert_allclose(turned.probabilities, np.rot90(predicted.probabilities), atol=2e-6)
 
 
-def test_an_ensemble_is_the_mean_of_its_models(model, workdir, image):
+def test_ensemble_is_the_mean_of_its_models(model, workdir, image):
     other = fcnjax.load(workdir, 20)
-    found = Ensemble([model, other])(image)
+    predicted = Ensemble([model, other])(image)
     expected = (model(image).probabilities + other(image).probabilities) / 2
-    np.testing.assert_allclose(found.probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(predicted.probabilities, expected, atol=1e-6)
     assert Ensemble([model, other])(image, probabilities=False).probabilities is None
 
 
-def test_dropout_is_drawn_anew_each_time_and_alike_each_run(
+def test_dropout_samples_differ_and_are_reproducible(
     shapes, tiny_options, make_run, tmp_path, image, model
 ):
     options = [*tiny_options, "--config.model.dropout=0.5"]
@@ -111,23 +110,23 @@ def test_dropout_is_drawn_anew_each_time_and_alike_each_run(
     np.testing.assert_array_equal(many, again)
     plain = dropping(image).probabilities
     assert np.abs(once - plain).max() > 1e-3
-    # More draws come nearer to their mean.
+    # More samples are closer to the mean.
     far = Ensemble([dropping], draws=64)(image).probabilities
     assert np.abs(many - far).mean() < np.abs(once - far).mean()
     with pytest.raises(UserError, match="--dropout-samples: the model has no dropout"):
         Ensemble([model], draws=2)
 
 
-def test_buckets_are_few_and_hardly_too_large():
+def test_buckets_are_few_and_tight():
     sides = {bucket_canvas((side, 1), 64)[0] for side in range(1, 4097)}
     assert len(sides) == 8 + 4 + 4 + 4
     for side in (1, 64, 65, 511, 512, 513, 700, 1025, 3000):
-        (found, _) = bucket_canvas((side, 1), 64)
-        assert side <= found <= max(64 * -(-side // 64), side * 1.25)
+        (predicted, _) = bucket_canvas((side, 1), 64)
+        assert side <= predicted <= max(64 * -(-side // 64), side * 1.25)
 
 
-def test_many_sizes_compile_once_a_bucket(workdir):
-    """100 sizes; one that fills its bucket is a program of its own."""
+def test_many_sizes_compile_one_program_per_bucket(workdir):
+    """100 sizes. An image that fills its bucket has a separate program."""
     model = fcnjax.load(workdir, 10)
     rng = np.random.default_rng(0)
     sizes = {tuple(map(int, size)) for size in rng.integers(1, 70, (100, 2))}
@@ -135,10 +134,10 @@ def test_many_sizes_compile_once_a_bucket(workdir):
     for size in sorted(sizes):
         assert model(np.zeros((*size, 3), np.uint8), probabilities=False).mask.shape == size
     buckets = {(bucket_canvas(size, 16), bucket_canvas(size, 16) == size) for size in sizes}
-    assert model._mask_only._cache_size() == len(buckets) <= 25 + 2
+    assert model._predict_mask._cache_size() == len(buckets) <= 25 + 2
 
 
-def test_the_command_does_what_its_parts_do(workdir, image, tmp_path, capsys):
+def test_command_equals_the_python_api(workdir, image, tmp_path, capsys):
     Image.fromarray(image).save(tmp_path / "photo.png")
     argv = ["predict", str(tmp_path / "photo.png"), f"--workdir={workdir}", "--step=10"]
     argv += [f"--workdir={workdir}", "--tta=hflip", "--scales=1,1.5", "--smallest-region=5"]
@@ -151,11 +150,13 @@ def test_the_command_does_what_its_parts_do(workdir, image, tmp_path, capsys):
     read = {path.stem[6:]: path for path in (tmp_path / "out").iterdir()}
     assert set(read) == {"mask", "confidence", "entropy", "probabilities"}
     np.testing.assert_array_equal(np.asarray(Image.open(read["mask"])), expected.mask)
-    found = np.load(read["probabilities"])
-    np.testing.assert_allclose(found, expected.probabilities, atol=1e-6)
-    given = np.take_along_axis(found, expected.mask[..., None].astype(int), -1)[..., 0]
+    predicted = np.load(read["probabilities"])
+    np.testing.assert_allclose(predicted, expected.probabilities, atol=1e-6)
+    expected_confidence = np.take_along_axis(predicted, expected.mask[..., None].astype(int), -1)[
+        ..., 0
+    ]
     shown = np.asarray(Image.open(read["confidence"])) / 65535
-    np.testing.assert_allclose(shown, given, atol=1e-5)
+    np.testing.assert_allclose(shown, expected_confidence, atol=1e-5)
     assert np.asarray(Image.open(read["entropy"])).dtype == np.uint16
 
 
@@ -171,7 +172,7 @@ def test_the_command_does_what_its_parts_do(workdir, image, tmp_path, capsys):
         (["--threshold=disc:0.3"], "--threshold: unknown 'disc'; valid: class_0, class_1"),
     ],
 )
-def test_wrong_words_are_one_line(workdir, image, tmp_path, capsys, words, message):
+def test_invalid_options_are_one_line_errors(workdir, image, tmp_path, capsys, words, message):
     Image.fromarray(image).save(tmp_path / "photo.png")
     argv = ["predict", str(tmp_path / "photo.png"), f"--workdir={workdir}", *words]
     assert cli.main([*argv, f"--out={tmp_path / 'out'}"]) == 2
@@ -181,8 +182,7 @@ def test_wrong_words_are_one_line(workdir, image, tmp_path, capsys, words, messa
     assert not (tmp_path / "out").exists()
 
 
-def test_models_that_do_not_go_together(workdir, tmp_path, image, capsys):
-    """Another order of classes would average the one with the other."""
+def test_incompatible_models_are_refused(workdir, tmp_path, image, capsys):
     folder = tmp_path / "other"
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={folder}"]) == 0
     config = json.loads((folder / "config.json").read_text())

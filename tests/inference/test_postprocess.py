@@ -1,4 +1,4 @@
-"""Thresholds, and how sure a model is: by hand."""
+"""Thresholds, confidence and entropy, compared with values computed by hand."""
 
 import numpy as np
 import pytest
@@ -13,32 +13,32 @@ def pixels(*rows):
     return np.asarray([rows], np.float32)
 
 
-def test_a_class_is_given_from_its_threshold_on():
+def test_class_is_predicted_from_its_threshold_on():
     two = pixels([0.7, 0.3], [0.71, 0.29], [0.2, 0.8])
     assert apply_thresholds(two, {1: 0.3}).tolist() == [[1, 0, 1]]
-    # Where it does not reach it, the most probable other one is given, though it is less probable.
+    # Below its threshold, the most probable other class is predicted, even if less probable.
     assert apply_thresholds(two, {1: 0.9}).tolist() == [[0, 0, 0]]
 
 
-def test_of_several_that_reach_theirs_the_one_that_exceeds_it_most_is_given():
-    found = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2], [0.4, 0.35, 0.25])
-    assert apply_thresholds(found, {1: 0.4, 2: 0.2}).tolist() == [[2, 2, 2]]
-    assert apply_thresholds(found, {1: 0.3, 2: 0.3}).tolist() == [[1, 0, 1]]
-    # All have one and none is reached: the nearest.
-    assert apply_thresholds(found, {0: 1, 1: 1, 2: 1}).tolist() == [[1, 0, 0]]
+def test_greatest_ratio_to_the_threshold_wins():
+    probabilities = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2], [0.4, 0.35, 0.25])
+    assert apply_thresholds(probabilities, {1: 0.4, 2: 0.2}).tolist() == [[2, 2, 2]]
+    assert apply_thresholds(probabilities, {1: 0.3, 2: 0.3}).tolist() == [[1, 0, 1]]
+    # No threshold is reached: the greatest ratio wins.
+    assert apply_thresholds(probabilities, {0: 1, 1: 1, 2: 1}).tolist() == [[1, 0, 0]]
 
 
-def test_a_threshold_of_a_half_changes_nothing_between_two_classes():
+def test_threshold_of_half_equals_argmax_for_two_classes():
     rng = np.random.default_rng(0)
     vessel = rng.uniform(size=(20, 30)).astype(np.float32)
     both = np.stack([1 - vessel, vessel], -1)
     np.testing.assert_array_equal(apply_thresholds(both, {1: 0.5}), both.argmax(-1))
 
 
-def test_confidence_is_of_the_class_that_was_given():
-    found = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2])
+def test_confidence_is_the_probability_of_the_predicted_class():
+    probabilities = pixels([0.1, 0.5, 0.4], [0.6, 0.2, 0.2])
     mask = np.asarray([[2, 0]], np.uint8)
-    np.testing.assert_allclose(confidence(found, mask), [[0.4, 0.6]])
+    np.testing.assert_allclose(confidence(probabilities, mask), [[0.4, 0.6]])
 
 
 def test_entropy_by_hand():
@@ -46,7 +46,7 @@ def test_entropy_by_hand():
     half = [0.5, 0.5, 0]
     expected = [0, 1, np.log(2) / np.log(3)]
     np.testing.assert_allclose(entropy(pixels(sure, even, half))[0], expected, atol=1e-6)
-    # Each class of its own: the mean over the classes of each one's entropy in bits.
+    # Independent classes: the mean binary entropy in bits.
     np.testing.assert_allclose(entropy(pixels([0.5, 0.5, 1], [0, 0, 0]))[0], [2 / 3, 0], atol=1e-6)
 
 
@@ -59,7 +59,7 @@ def test_entropy_by_hand():
         ("dics:0.5", "--threshold: unknown 'dics' (did you mean 'disc'?); valid: bar, disc, groun"),
     ],
 )
-def test_wrong_thresholds(word, words):
+def test_invalid_thresholds(word, words):
     with pytest.raises(UserError) as error:
         parse_thresholds([word], NAMES)
     assert words in str(error.value)

@@ -1,4 +1,4 @@
-"""Video in and out, as a user calls it: frames, times and masks against the frames alone."""
+"""Prediction of videos by the command: frames, times, masks and sound."""
 
 import contextlib
 import io
@@ -10,8 +10,9 @@ import pytest
 
 import fcnjax
 from fcnjax import cli
-from fcnjax.inference.media import batches, video
+from fcnjax.inference.media import batches
 from fcnjax.inference.media.video_reader import VideoReader
+from fcnjax.inference.media.video_writer import VideoWriter
 from fcnjax.io.pictures import overlay
 
 av = pytest.importorskip("av")
@@ -25,7 +26,7 @@ UNEVEN = (0, 40, 70, 150, 151, 400, 440, 480, 520, 1000, 1040)
 
 
 def write_clip(path, size=(46, 62), count=11, rate=NTSC, codec="libx264", times=None, **options):
-    """A disc that wanders; `times` in milliseconds."""
+    """Write a video of a moving disc; `times` are in milliseconds."""
     rng = np.random.default_rng(0)
     ys, xs = np.mgrid[: size[0], : size[1]]
     with av.open(str(path), "w", options=options) as container:
@@ -45,13 +46,13 @@ def write_clip(path, size=(46, 62), count=11, rate=NTSC, codec="libx264", times=
 
 
 def read(path):
-    """The frames, their times in seconds, and what the file says of itself."""
+    """Return the frames, their times in seconds, and the metadata of the file."""
     reader = VideoReader(path)
     frames = list(reader)
     times = [frame.time * reader.time_base for frame in frames]
-    about = (reader.rate, reader.time_base, reader.count)
+    metadata = (reader.rate, reader.time_base, reader.count)
     reader.close()
-    return [frame.pixels for frame in frames], times, about
+    return [frame.pixels for frame in frames], times, metadata
 
 
 def read_grey(path, form="gray"):
@@ -63,39 +64,39 @@ def predict(*arguments):
     return cli.main(["predict", *map(str, arguments)])
 
 
-def test_frames_rate_and_masks_are_those_of_the_clip(workdir, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(batches, "MOST_IMAGES", 4)  # 11 frames: the last batch is not full
+def test_outputs_have_the_frames_rate_and_masks_of_the_clip(workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(batches, "MAX_IMAGES", 4)  # 11 frames: the last batch is not full
     clip = write_clip(tmp_path / "clip.mp4")
     outputs = "--outputs=mask,overlay,confidence,components"
     assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
-    assert "11 frames of 62x46 labelled, " in (out := capsys.readouterr().out)
+    assert "11 frames of 62x46 predicted, " in (out := capsys.readouterr().out)
     assert "frames/s" in out
-    frames, times, about = read(clip)
-    assert about == (NTSC, Fraction(1, 30000), 11)
-    seen, seen_times, seen_about = read(tmp_path / "out" / "clip_overlay.mp4")
-    assert seen_about == about
-    assert seen_times == times
+    frames, times, metadata = read(clip)
+    assert metadata == (NTSC, Fraction(1, 30000), 11)
+    written, written_times, written_metadata = read(tmp_path / "out" / "clip_overlay.mp4")
+    assert written_metadata == metadata
+    assert written_times == times
     masks = read_grey(tmp_path / "out" / "clip_mask.mkv")
     sure = read_grey(tmp_path / "out" / "clip_confidence.mkv", "gray16le")
-    assert len(frames) == len(seen) == len(masks) == len(sure) == 11
+    assert len(frames) == len(written) == len(masks) == len(sure) == 11
     model = fcnjax.load(workdir)
-    painted = []
+    expected_overlays = []
     for frame, mask, share in zip(frames, masks, sure, strict=True):
-        alone = model(frame)
-        np.testing.assert_array_equal(mask, alone.mask)
-        np.testing.assert_allclose(share / 65535, alone.probabilities.max(-1), atol=2e-5)
-        painted.append(overlay(frame, alone.mask, model.palette))
-    # Colours are stored for two pixels by two, and these masks have other ones in each.
-    seen, painted = (np.stack(pictures) @ LUMA for pictures in (seen, painted))
-    apart = np.abs(seen[:, None] - painted).mean((2, 3))
-    assert apart.diagonal().max() < 6
-    assert (apart.argmin(1) == np.arange(11)).all()
-    assert len({mask.tobytes() for mask in masks}) > 5  # each frame's own
+        expected = model(frame)
+        np.testing.assert_array_equal(mask, expected.mask)
+        np.testing.assert_allclose(share / 65535, expected.probabilities.max(-1), atol=2e-5)
+        expected_overlays.append(overlay(frame, expected.mask, model.palette))
+    # Chroma has half the resolution, so single pixels differ.
+    written, expected = (np.stack(frames) @ LUMA for frames in (written, expected_overlays))
+    difference = np.abs(written[:, None] - expected).mean((2, 3))
+    assert difference.diagonal().max() < 6
+    assert (difference.argmin(1) == np.arange(11)).all()
+    assert len({mask.tobytes() for mask in masks}) > 5  # the frames differ
     check_regions(tmp_path / "out" / "clip_components.json", masks, times)
 
 
 def check_regions(path, masks, times):
-    """Each frame is an image, whose regions give its mask, as pycocotools reads them."""
+    """Check that pycocotools decodes the regions of each frame to its mask."""
     coco = pytest.importorskip("pycocotools.coco")
     with contextlib.redirect_stdout(io.StringIO()):
         file = coco.COCO(str(path))
@@ -118,10 +119,10 @@ def test_uneven_times_and_odd_sizes(workdir, tmp_path):
     assert predict(*command) == 0
     frames, times, _ = read(clip)
     assert times == [time * MILLISECONDS for time in UNEVEN]
-    seen, seen_times, _ = read(tmp_path / "odd_overlay.mp4")
-    assert seen_times == times
-    # H.264 stores colours for two pixels by two: the last row and column are there twice.
-    assert (frames[0].shape, seen[0].shape) == ((45, 61, 3), (46, 62, 3))
+    written, written_times, _ = read(tmp_path / "odd_overlay.mp4")
+    assert written_times == times
+    # H.264 needs even sides: the last row and column are repeated.
+    assert (frames[0].shape, written[0].shape) == ((45, 61, 3), (46, 62, 3))
     masks = read_grey(tmp_path / "odd_mask.mkv")
     assert len(masks) == 11
     assert masks[0].shape == (45, 61)
@@ -131,7 +132,7 @@ def test_uneven_times_and_odd_sizes(workdir, tmp_path):
 
 
 def write_sounding(path, codec="aac", count=50, rate=25, starts=0.0):
-    """A clip with a tone of 440 Hz; the first frame is shown at `starts` seconds."""
+    """Write a clip with a tone of 440 Hz; the first frame is shown at `starts` seconds."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=rate)
         stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
@@ -156,22 +157,22 @@ def write_sounding(path, codec="aac", count=50, rate=25, starts=0.0):
 
 
 def packets(path):
-    """Of each packet of sound when it begins, how long it is (s) and its bytes; and the codec."""
+    """Return the start, duration (s) and bytes of each audio packet, and the codec."""
     with av.open(str(path)) as container:
         (stream,) = container.streams.audio
-        found = [
+        audio = [
             (packet.pts * packet.time_base, packet.duration * packet.time_base, bytes(packet))
             for packet in container.demux(stream)
             if packet.size
         ]
-        return found, stream.codec_context.name
+        return audio, stream.codec_context.name
 
 
 def copied(clip, out):
     reader = VideoReader(clip)
     frames = iter(reader)
     first = next(frames)
-    with video.VideoWriter(out, reader, first.pixels) as writer:
+    with VideoWriter(out, reader, first.pixels) as writer:
         writer.write(*first)
         for frame in frames:
             writer.write(*frame)
@@ -179,60 +180,64 @@ def copied(clip, out):
     return out
 
 
-def test_the_sound_is_copied_as_it_is(workdir, tmp_path):
+def test_sound_is_copied_without_encoding(workdir, tmp_path):
     clip = write_sounding(tmp_path / "tone.mp4")
     assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}") == 0
-    (given, codec), (found, found_codec) = packets(clip), packets(tmp_path / "out/tone_overlay.mp4")
-    assert found_codec == codec == "aac"
-    assert found == given
-    assert len(given) > 80
-    assert float(sum(duration for _, duration, _ in given)) == pytest.approx(2, abs=0.05)
-    frames, times, about = read(clip)
-    seen, seen_times, seen_about = read(tmp_path / "out" / "tone_overlay.mp4")
-    assert (len(seen), seen_times, seen_about) == (len(frames), times, about)
+    (source, codec), (copy, copy_codec) = packets(clip), packets(tmp_path / "out/tone_overlay.mp4")
+    assert copy_codec == codec == "aac"
+    assert copy == source
+    assert len(source) > 80
+    assert float(sum(duration for _, duration, _ in source)) == pytest.approx(2, abs=0.05)
+    frames, times, metadata = read(clip)
+    written, written_times, written_metadata = read(tmp_path / "out" / "tone_overlay.mp4")
+    assert (len(written), written_times, written_metadata) == (len(frames), times, metadata)
     with av.open(str(tmp_path / "out" / "tone_mask.mkv")) as container:
         assert not container.streams.audio
-    # Heard again: a tone of 440 Hz, which is 880 changes of sign a second.
+    # A tone of 440 Hz has 880 zero crossings per second.
     with av.open(str(tmp_path / "out" / "tone_overlay.mp4")) as container:
         wave = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
     changes = np.count_nonzero(np.diff(np.signbit(wave[4410:-4410])))
     assert changes / (len(wave) - 8820) * 44100 == pytest.approx(880, rel=0.01)
 
 
-def test_sound_keeps_to_its_frame(tmp_path):
+def test_sound_stays_in_sync(tmp_path):
     clip = write_sounding(tmp_path / "late.mkv", "libmp3lame", starts=0.4)
-    (given, _), (found, _) = packets(clip), packets(copied(clip, tmp_path / "out.mp4"))
-    assert [content for *_, content in found] == [content for *_, content in given]
-    apart = [float(old - new) for (old, *_), (new, *_) in zip(given, found, strict=True)]
-    assert apart == pytest.approx([0.4] * len(apart), abs=0.002)  # Matroska counts milliseconds
+    (source, _), (copy, _) = packets(clip), packets(copied(clip, tmp_path / "out.mp4"))
+    assert [content for *_, content in copy] == [content for *_, content in source]
+    difference = [float(old - new) for (old, *_), (new, *_) in zip(source, copy, strict=True)]
+    assert difference == pytest.approx(
+        [0.4] * len(difference), abs=0.002
+    )  # Matroska counts milliseconds
 
 
-def test_sound_that_mp4_does_not_take_is_told(tmp_path, capsys):
+def test_unsupported_sound_is_left_out_with_a_message(tmp_path, capsys):
     clip = write_sounding(tmp_path / "tone.wmv", "wmav2")
     out = copied(clip, tmp_path / "out.mp4")
-    assert "tone.wmv: its sound (wmav2) is left out: .mp4 takes none" in capsys.readouterr().out
+    assert (
+        "tone.wmv: its sound (wmav2) is left out: .mp4 does not support" in capsys.readouterr().out
+    )
     assert len(read(out)[0]) == 50
     with av.open(str(out)) as container:
         assert not container.streams.audio
 
 
-def test_without_h264_it_is_mpeg4(tmp_path, monkeypatch):
+def test_mpeg4_is_the_fallback_for_h264(tmp_path, monkeypatch):
     clip = write_clip(tmp_path / "clip.mp4", (45, 61), codec="mpeg4")
     reader = VideoReader(clip)
     frames = list(reader)
     monkeypatch.setattr(av, "codecs_available", {"mpeg4"})
-    with video.VideoWriter(tmp_path / "out.mp4", reader, frames[0].pixels) as writer:
+    with VideoWriter(tmp_path / "out.mp4", reader, frames[0].pixels) as writer:
         for frame in frames:
             writer.write(*frame)
-    seen, times, about = read(tmp_path / "out.mp4")
-    assert about == (NTSC, Fraction(1, 30000), 11)
-    assert seen[0].shape == (45, 61, 3)
+    written, times, metadata = read(tmp_path / "out.mp4")
+    assert metadata == (NTSC, Fraction(1, 30000), 11)
+    assert written[0].shape == (45, 61, 3)
     assert times == [frame.time * reader.time_base for frame in frames]
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "mpeg4"
 
 
-def test_a_turned_clip_is_read_upright(tmp_path):
+def test_rotated_clip_is_read_upright(tmp_path):
     path = tmp_path / "turned.mp4"
     pixels = np.zeros((32, 64, 3), np.uint8)
     pixels[:16, :32] = 250
@@ -252,15 +257,15 @@ def test_a_turned_clip_is_read_upright(tmp_path):
     assert bright.sum() == 32 * 16
 
 
-def test_what_is_no_whole_video_is_one_line(workdir, tmp_path, capsys):
-    whole = write_clip(tmp_path / "whole.mp4", count=60, movflags="+faststart").read_bytes()
+def test_damaged_videos_are_one_line_errors(workdir, tmp_path, capsys):
+    faststart = write_clip(tmp_path / "whole.mp4", count=60, movflags="+faststart").read_bytes()
     plain = write_clip(tmp_path / "plain.mp4").read_bytes()
     mkv = write_clip(tmp_path / "whole.mkv", count=60).read_bytes()
     cases = {
         "empty.mp4": (b"", "cannot be read as video: Invalid data"),
         "text.mkv": (b"not a video at all\n" * 99, "cannot be read as video"),
         "cut.mp4": (plain[: len(plain) // 2], "cannot be read as video: Invalid data"),
-        "cut_later.mp4": (whole[: len(whole) // 2], "was cut off"),
+        "cut_later.mp4": (faststart[: len(faststart) // 2], "was cut off"),
         "cut.mkv": (mkv[: len(mkv) // 2], "was cut off: ends at"),
     }
     for name, (content, words) in cases.items():
@@ -273,7 +278,7 @@ def test_what_is_no_whole_video_is_one_line(workdir, tmp_path, capsys):
         assert not out.exists() or not list(out.iterdir())
 
 
-def test_what_does_not_go_with_a_video(workdir, tmp_path, capsys, monkeypatch):
+def test_options_that_do_not_apply_to_a_video(workdir, tmp_path, capsys, monkeypatch):
     clip = write_clip(tmp_path / "clip.mp4", count=2)
     common = (clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
     for option, words in {

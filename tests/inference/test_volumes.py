@@ -58,7 +58,7 @@ def predict(*arguments):
 
 
 @pytest.mark.parametrize("axis", [0, 2])
-def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
+def test_volume_keeps_its_geometry_and_slices_are_predicted_alone(
     of_slices, tmp_path, axis, capsys
 ):
     shape = SHAPE if axis else (*SHAPE, 1)
@@ -66,37 +66,37 @@ def test_a_volume_stays_in_its_place_and_slices_are_labelled_alone(
     workdir = of_slices(f"along{axis}", axis=axis, intensity=(-40, 60))
     outputs = "--outputs=mask,overlay,confidence,components"
     assert predict(path, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
-    assert f"scan.nii.gz: {SHAPE[axis]} slices labelled, " in capsys.readouterr().out
+    assert f"scan.nii.gz: {SHAPE[axis]} slices predicted, " in capsys.readouterr().out
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["scan_components.json", "scan_confidence.nii.gz", "scan_mask.nii.gz"]
-    given = nibabel.load(path)
+    stored = nibabel.load(path)
     mask = nibabel.load(tmp_path / "out" / "scan_mask.nii.gz")
     assert mask.shape == shape
     assert mask.get_data_dtype() == np.uint8
-    np.testing.assert_array_equal(mask.affine, given.affine)
+    np.testing.assert_array_equal(mask.affine, stored.affine)
     assert mask.header.get_xyzt_units() == ("mm", "sec")
     for key in ("qform_code", "sform_code", "pixdim", "descrip"):
-        np.testing.assert_array_equal(mask.header[key], given.header[key])
+        np.testing.assert_array_equal(mask.header[key], stored.header[key])
     assert mask.header["cal_max"] == 0
-    voxels, model = given.get_fdata().reshape(SHAPE), fcnjax.load(workdir)
+    voxels, model = stored.get_fdata().reshape(SHAPE), fcnjax.load(workdir)
     masks = np.asarray(mask.dataobj).reshape(SHAPE)
     sure = nibabel.load(tmp_path / "out" / "scan_confidence.nii.gz").get_fdata().reshape(SHAPE)
     for position in range(SHAPE[axis]):
         part = voxels.take(position, axis)
         image = np.round(np.clip((part + 40) / 100, 0, 1) * 255).astype(np.uint8)
-        found = model(image)
-        np.testing.assert_array_equal(masks.take(position, axis), found.mask)
+        predicted = model(image)
+        np.testing.assert_array_equal(masks.take(position, axis), predicted.mask)
         np.testing.assert_allclose(
-            sure.take(position, axis), found.probabilities.max(-1), atol=1e-5
+            sure.take(position, axis), predicted.probabilities.max(-1), atol=1e-5
         )
     assert len(np.unique(masks)) > 1
     content = json.loads((tmp_path / "out" / "scan_components.json").read_text())
     sizes = [(one["id"], one["height"], one["width"]) for one in content["images"]]
     assert sizes == [(i, *masks.take(0, axis).shape) for i in range(SHAPE[axis])]
-    found = np.zeros((SHAPE[axis], len(np.unique(masks)) + 1), int)
+    total_areas = np.zeros((SHAPE[axis], len(np.unique(masks)) + 1), int)
     for one in content["annotations"]:
-        found[one["image_id"], one["category_id"]] += one["area"]
-    for position, areas in enumerate(found):
+        total_areas[one["image_id"], one["category_id"]] += one["area"]
+    for position, areas in enumerate(total_areas):
         for value in range(1, len(areas)):
             assert areas[value] == np.count_nonzero(masks.take(position, axis) == value)
 
@@ -106,7 +106,7 @@ def with_window(of_slices):
     return of_slices("window", axis=2, intensity=(-40, 60))
 
 
-def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, tmp_path, capsys):
+def test_dicom_series_is_predicted_as_its_nifti_file(with_window, dicom_files, tmp_path, capsys):
     shape = (6, 34, 21)  # slices, rows, columns
     stored = np.random.default_rng(0).integers(-100, 101, shape).astype(np.int16)
     directions = dicom_files.turned(0.3, 0.2, -0.5)
@@ -123,9 +123,9 @@ def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, 
 
     out = tmp_path / "out"
     assert predict(tmp_path, f"--workdir={with_window}", f"--out={out}") == 0
-    said = capsys.readouterr().out
-    assert "patient.1: 6 slices labelled, " in said
-    assert "; axes to L, P, S" in said
+    printed = capsys.readouterr().out
+    assert "patient.1: 6 slices predicted, " in printed
+    assert "; axes to L, P, S" in printed
     assert sorted(file.name for file in out.iterdir()) == [
         "patient.1_mask.nii.gz",
         "same_mask.nii.gz",
@@ -136,19 +136,19 @@ def test_a_dicom_series_is_labelled_as_its_nifti_file(with_window, dicom_files, 
     assert mask.header.get_xyzt_units()[0] == "mm"
     np.testing.assert_array_equal(np.asarray(mask.dataobj), np.asarray(same.dataobj))
     image = np.round(np.clip((voxels[..., 2] + 40) / 100, 0, 1) * 255).astype(np.uint8)
-    found = fcnjax.load(with_window)(image)
-    np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], found.mask)
-    assert len(np.unique(found.mask)) > 1
+    predicted = fcnjax.load(with_window)(image)
+    np.testing.assert_array_equal(np.asarray(mask.dataobj)[..., 2], predicted.mask)
+    assert len(np.unique(predicted.mask)) > 1
 
 
-def test_a_damaged_volume_stops_no_other(with_window, tmp_path, capsys):
+def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
     folder = tmp_path / "scans"
     folder.mkdir()
     content = bytearray(gzip.decompress(write_volume(folder / "b.nii.gz").read_bytes()))
     content[108:112] = np.float32(5000).tobytes()  # where voxels begin
     (folder / "c.nii").write_bytes(content[:352] + bytes(5000 - 352) + content[352:])
-    whole = (folder / "b.nii.gz").read_bytes()
-    (folder / "a.nii.gz").write_bytes(whole[: len(whole) // 2])
+    content_b = (folder / "b.nii.gz").read_bytes()
+    (folder / "a.nii.gz").write_bytes(content_b[: len(content_b) // 2])
     (folder / "d.dcm").write_bytes(b"DICM".rjust(132, b"\0") + b"\2\0\x10\0US")
     out = tmp_path / "out"
     outputs = "--outputs=mask,components"
@@ -166,12 +166,12 @@ def test_a_damaged_volume_stops_no_other(with_window, tmp_path, capsys):
         "b_components.json",
         "c_components.json",
     }
-    given, same = (nibabel.load(out / name) for name in sorted(volumes))
-    np.testing.assert_array_equal(np.asarray(given.dataobj), np.asarray(same.dataobj))
+    one, other = (nibabel.load(out / name) for name in sorted(volumes))
+    np.testing.assert_array_equal(np.asarray(one.dataobj), np.asarray(other.dataobj))
     assert len(gzip.decompress((out / "c_mask.nii.gz").read_bytes())) == 352 + np.prod(SHAPE)
 
 
-def test_a_dicom_series_that_is_no_volume_is_one_line(with_window, dicom_files, tmp_path, capsys):
+def test_invalid_dicom_series_is_a_one_line_error(with_window, dicom_files, tmp_path, capsys):
     paths = dicom_files.write_series(tmp_path / "series", np.zeros((5, 8, 8), np.int16))
     paths[2].unlink()
     common = (f"--workdir={with_window}", f"--out={tmp_path / 'out'}")
@@ -188,7 +188,7 @@ def test_a_dicom_series_that_is_no_volume_is_one_line(with_window, dicom_files, 
     assert "series: is a volume, which needs --runner=local" in capsys.readouterr().err
 
 
-def test_what_is_no_volume_is_one_line(of_slices, tmp_path, capsys, monkeypatch):
+def test_invalid_volumes_are_one_line_errors(of_slices, tmp_path, capsys, monkeypatch):
     path = write_volume(tmp_path / "scan.nii.gz")
     workdir = of_slices("percentiles", intensity=())
     common = (f"--workdir={workdir}", f"--out={tmp_path / 'out'}")

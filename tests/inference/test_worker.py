@@ -1,4 +1,4 @@
-"""What one worker does, without Ray: the plain command's files, and a record of each image."""
+"""The Ray worker without Ray: the files of the local runner, and a record of each image."""
 
 import json
 import os
@@ -10,9 +10,10 @@ from PIL import Image
 
 from fcnjax import cli
 from fcnjax.inference.identity import identify_weights
-from fcnjax.inference.outputs.manifest import Journal, RecordIndex
+from fcnjax.inference.outputs.journal import Journal
+from fcnjax.inference.outputs.manifest import RecordIndex
 from fcnjax.inference.request import Request
-from fcnjax.inference.runners import local as label
+from fcnjax.inference.runners import local
 from fcnjax.inference.runners.worker import Job, PredictionWorker
 
 pa = pytest.importorskip("pyarrow")
@@ -34,7 +35,7 @@ def job(workdir, out, **changes):
         "request": Request(((str(workdir), 10),)),
         "out": str(out),
         "session": "s",
-        "most_pixels": None,
+        "max_pixels": None,
     }
     return Job(**{**values, **changes})
 
@@ -53,22 +54,21 @@ def table(photos, **contents):
 
 
 def records(out):
-    RecordIndex(out, 6).write()
+    RecordIndex(out, 6).write_manifest()
     return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
 
 
-def test_masks_are_the_plain_commands_byte_for_byte(workdir, photos, tmp_path):
+def test_files_equal_those_of_the_local_runner(workdir, photos, tmp_path):
     content = (photos / "p3.png").read_bytes()
     argv = ["predict", str(photos), f"--workdir={workdir}", "--step=10"]
     argv.append("--outputs=mask,overlay,probabilities")
     assert cli.main([*argv, f"--out={tmp_path / 'plain'}"]) == 0
-    (photos / "p3.png").unlink()  # its record holds it
+    (photos / "p3.png").unlink()  # its record contains it
     request = Request(((str(workdir), 10),), outputs=("mask", "overlay", "probabilities"))
     worker = PredictionWorker(job(workdir, tmp_path / "out", request=request))
-    # The model stays for one table after another.
+    # One worker predicts several tables.
     for part in (table(photos, p3=content)[:4], table(photos)[4:]):
-        found = worker(part)
-        assert found == {"labelled": [len(part)], "failed": [0], "fatal": [""]}
+        assert worker(part) == {"predicted": [len(part)], "failed": [0], "fatal": [""]}
     lines = records(tmp_path / "out")
     assert [line["size"] for line in lines] == [[15 + i, 17] for i in range(6)]
     assert all(line["seconds"] > 0 for line in lines)
@@ -78,14 +78,14 @@ def test_masks_are_the_plain_commands_byte_for_byte(workdir, photos, tmp_path):
         assert (tmp_path / "out" / name).read_bytes() == content
 
 
-def test_bad_images_are_recorded_and_leave_no_files(workdir, photos, tmp_path, monkeypatch):
+def test_failed_images_are_recorded_without_files(workdir, photos, tmp_path, monkeypatch):
     (photos / "p0.png").unlink()
     (photos / "p1.png").write_bytes((photos / "p1.png").read_bytes()[:60])
     (photos / "p2.png").write_text("a text")
     Image.new("RGB", (40, 30)).save(photos / "p3.png")
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "")
-    worker = PredictionWorker(job(workdir, tmp_path / "out", most_pixels="1000"))
-    assert worker(table(photos)) == {"labelled": [2], "failed": [4], "fatal": [""]}
+    worker = PredictionWorker(job(workdir, tmp_path / "out", max_pixels="1000"))
+    assert worker(table(photos)) == {"predicted": [2], "failed": [4], "fatal": [""]}
     lines = records(tmp_path / "out")
     for i, words in enumerate(("no such file", "cannot be read", "cannot be read", "is 40x30")):
         assert lines[i]["status"] == "failed"
@@ -98,7 +98,7 @@ def test_bad_images_are_recorded_and_leave_no_files(workdir, photos, tmp_path, m
     }
 
 
-def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
+def test_out_of_memory_fails_one_image_and_other_device_errors_end_the_run(
     workdir, photos, tmp_path, monkeypatch
 ):
     worker = PredictionWorker(job(workdir, tmp_path / "out"))
@@ -114,7 +114,7 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
             return model(image, **options)
 
     worker._predictor.model = Failing()
-    assert worker(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
+    assert worker(table(photos)) == {"predicted": [5], "failed": [1], "fatal": [""]}
     assert records(tmp_path / "out")[2]["error"].endswith(
         "p2.png: is 17x17, which does not fit the device's memory"
     )
@@ -123,7 +123,7 @@ def test_an_image_too_large_for_the_device_is_bad_and_another_fault_is_not(
         worker(table(photos))
 
 
-def test_what_ends_a_run_is_returned(workdir, photos, tmp_path, monkeypatch):
+def test_fatal_errors_are_returned(workdir, photos, tmp_path, monkeypatch):
     bad = PredictionWorker(job(tmp_path / "nowhere", tmp_path / "out"))(table(photos))
     assert "nowhere is not a workdir" in bad["fatal"][0]
 
@@ -133,41 +133,39 @@ def test_what_ends_a_run_is_returned(workdir, photos, tmp_path, monkeypatch):
     monkeypatch.setattr("fcnjax.inference.outputs.image_outputs.overlay", no_space)
     bad = PredictionWorker(job(workdir, tmp_path / "out"))(table(photos))
     assert bad["fatal"][0].endswith("_overlay.png: cannot be written: No space left on device")
-    assert not RecordIndex(tmp_path / "out", 6).found.any()
+    assert not RecordIndex(tmp_path / "out", 6).recorded.any()
 
 
-def test_who_stands_for_a_process_that_died_does_what_is_left(
-    workdir, photos, tmp_path, monkeypatch
-):
-    """It labelled p0, and died with p1 and p2; another died with p2 before."""
+def test_replacement_of_a_dead_process_predicts_the_rest(workdir, photos, tmp_path, monkeypatch):
+    """The dead process predicted p0 and died during p1 and p2. Another died during p2 before."""
     (tmp_path / "out").mkdir()
     for indexes in ((2,), (0, 1, 2)):
         dead = Journal(tmp_path / "out", "s")
         for index in indexes:
             dead.begin(index)
     worker = PredictionWorker(job(workdir, tmp_path / "first"))
-    assert worker(table(photos)[:1])["labelled"] == [1]
+    assert worker(table(photos)[:1])["predicted"] == [1]
     (part,) = (tmp_path / "first" / "manifest.parts").iterdir()
     part.rename(tmp_path / "out" / "manifest.parts" / part.name)
     together = []
-    real = label.predict_images
+    real = local.predict_images
 
-    def noted(predictor, items, *args):
+    def recording(predictor, items, *args):
         items = list(items)
         together.append([item.id for item in items])
         return real(predictor, items, *args)
 
-    monkeypatch.setattr("fcnjax.inference.runners.worker.label_images", noted)
+    monkeypatch.setattr("fcnjax.inference.runners.worker.predict_images", recording)
     worker = PredictionWorker(job(workdir, tmp_path / "out"))
-    assert worker(table(photos)) == {"labelled": [5], "failed": [1], "fatal": [""]}
+    assert worker(table(photos)) == {"predicted": [5], "failed": [1], "fatal": [""]}
     assert together == [["p1"], ["p3", "p4", "p5"]]
     assert "given up: the process that read it died" in records(tmp_path / "out")[2]["error"]
-    # Of a run that was killed and started again, none is suspected.
+    # A new session has no crashed images.
     other = PredictionWorker(job(workdir, tmp_path / "out", session="t"))
     assert not other._begun
 
 
-def test_weights_are_known_without_loading_them(workdir, tmp_path):
+def test_weights_are_identified_without_loading(workdir, tmp_path):
     best, latest = (identify_weights(str(workdir), step, None) for step in ("best", "latest"))
     assert (best["step"], latest["step"]) == (10, 20)
     assert best["sha256"] != latest["sha256"]

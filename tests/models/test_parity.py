@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from fcnjax import cli
-from fcnjax.cli.models.parity import TOLERANCE, compare, read_entries
 from fcnjax.errors import UserError
+from fcnjax.inspection.parity import TOLERANCE, compare
 from fcnjax.models import ENCODERS, Platform, compile_for
+from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -42,14 +43,14 @@ def test_model_equals_torch(entry):
     print(f"{entry['name']}: {result.error:.1e} of the standard deviation")
     assert result.params == entry["params"]
     assert result.error <= TOLERANCE
-    assert result.wrong == ""
+    assert result.problem == ""
 
 
 @pytest.mark.parametrize("name", ["smp/DeepLabV3Plus/efficientnet-b0", "timm/vgg11_bn"])
 def test_model_equals_torch_with_batch_norm_folded(name):
     (entry,) = (e for e in read_entries(GOLDENS / "more.json") if e["name"] == name)
     with compile_for(Platform("gpu")):
-        assert compare(entry).wrong == ""
+        assert compare(entry).problem == ""
 
 
 def first(tmp_path, **changes):

@@ -220,11 +220,11 @@ def test_muon_decays_all_kernels_alike():
         ({"freeze": ("enc(",)}, "config.optim.freeze.*not a regular expression"),
         (
             {"multipliers": ("encoder", 0.1)},
-            "config.optim.multipliers: 'encoder' does not fit; valid: pairs",
+            "multipliers: 'encoder' does not fit; valid: pairs",
         ),
         (
             {"multipliers": (("encoder", -1),)},
-            r"config.optim.multipliers: \('encoder', -1\) does not fit",
+            r"multipliers: \('encoder', -1\) does not fit",
         ),
         ({"multipliers": (("enc(", 1),)}, "config.optim.multipliers.*not a regular expression"),
     ],

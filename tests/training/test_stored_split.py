@@ -7,15 +7,16 @@ import shutil
 import numpy as np
 import pytest
 from data_keys import set_data
+from fcnjax.evaluation.scored import open_scored
 
 from fcnjax import cli
 from fcnjax.config import flatten, load_config
 from fcnjax.data import open_source
 from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
-from fcnjax.evaluation.scored_images import open_scored
-from fcnjax.reports import comparison as compare
+from fcnjax.reports.comparison import as_table, differences_to_first
 from fcnjax.reports.folds import summarise
+from fcnjax.reports.scored_runs import read_runs
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.workdir import CONFIG_FILE, load_saved_config
 
@@ -303,9 +304,9 @@ def test_train_and_evaluate_write_names_and_training_images(root, tiny_options, 
     )
     # A difference of runs is one on the same images.
     shutil.copy(workdir / CONFIG_FILE, out)
-    runs = compare.read_runs([workdir, out])
-    assert compare.against_first(runs) == {}
-    assert "scored images trained on" in compare.as_table(runs, {})
+    runs = read_runs([workdir, out])
+    assert differences_to_first(runs) == {}
+    assert "scored images trained on" in as_table(runs, {})
     assert cli.main([*argv, "--new-images"]) == 2
     assert cli.main([*argv, "--new-images", f"--out={out}"]) == 2
     assert "has no images that were added" in capsys.readouterr().err

@@ -107,7 +107,8 @@ MODEL = {
     ),
     "upsample": Key(
         None,
-        "How the decoder enlarges features. `unet_smp` and `unetplusplus` take `nearest` too.",
+        "How the decoder enlarges features. `unet_smp`, `unetplusplus` and `fpn` take `nearest` or "
+        "`bilinear`, the others `bilinear` or `transposed`.",
         one_of("bilinear", "transposed", "nearest"),
         str,
         ("fcn16s", "fcn8s", *_UNETS, "fpn"),
@@ -122,9 +123,10 @@ MODEL = {
     "dropout": Key(None, "Dropout rate of the decoder and of the auxiliary head.", below(1), float),
     "encoder_form": Key(
         None,
-        "The library whose variant of the encoder is built: `torchvision`, `timm`, `smp` or one "
-        "that `fcnjax models show` lists.",
-        kind=str,
+        "The library whose variant of the encoder is built. `fcnjax models show` lists those of an "
+        "encoder.",
+        one_of("torchvision", "timm", "smp", "smp_timm"),
+        str,
         used_by=("densenet", "mobilenet", "efficientnet"),
     ),
     "drop_path": Key(

@@ -19,7 +19,7 @@ from fcnjax.data.annotations.annotated import (
 from fcnjax.data.annotations.annotation_files import FilesThere, annotations_file
 from fcnjax.data.labels.named import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import inside
@@ -62,7 +62,7 @@ def annotated_layout(summary: str, parse: Parser, example: str, usual: Sequence[
         first = f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"
         return [first, *notes, *_unused_splits(data, indices)]
 
-    return Layout(summary, resolve, open_part, divides=True)
+    return Layout(summary, resolve, open_part, can_split=True)
 
 
 def _usual(root: Path, patterns: Sequence[str]) -> str:
@@ -234,7 +234,7 @@ def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[s
         found[path] = name
     if not missing:
         return []
-    if not skips(data) or not found:
+    if not skips_unreadable(data) or not found:
         more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
         raise UserError(f"{file}: no such file: {missing[0]}{more}")
     return [f"{file}: {len(missing)} of {len(index.names)} images are missing, as {missing[0]}"]

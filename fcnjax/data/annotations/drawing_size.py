@@ -9,7 +9,7 @@ from fcnjax.data.labels.orientation import (
     mask_orientation,
     read_orientation,
 )
-from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.pairs import check_same_size
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError
 
@@ -44,5 +44,5 @@ def drawing_size(
     if stated is None:
         stated = stored if rule == "stored" else size
     orientation = mask_orientation(orientation, stored, stated, rule)
-    refuse_sizes(image, size, file, stated[::-1] if is_quarter_turn(orientation) else stated)
+    check_same_size(image, size, file, stated[::-1] if is_quarter_turn(orientation) else stated)
     return stated, orientation

@@ -21,7 +21,7 @@ from fcnjax.data.labels.mask_set import MOST_IN_MASK, MaskSet, evenly, listed, n
 from fcnjax.data.labels.masks import ENCODINGS, values_of
 from fcnjax.data.labels.named_values import values_by_file
 from fcnjax.data.labels.whole_numbers import NO_DATA
-from fcnjax.data.loading.skipping import readable, skips
+from fcnjax.data.loading.skipping import filter_readable, skips_unreadable
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
@@ -45,8 +45,8 @@ def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
         UserError: The masks are none, or of classes that cannot be told by looking.
     """
     masks = masks if isinstance(masks, MaskSet) else MaskSet(masks)
-    if skips(data) and len(masks):
-        files = readable(evenly(masks.files), lambda mask: _read(mask, masks))
+    if skips_unreadable(data) and len(masks):
+        files = filter_readable(evenly(masks.files), lambda mask: _read(mask, masks))
         masks = MaskSet(files, masks.images)
     if data.labels.encoding is None:
         data.labels.encoding = encoding_of(masks)

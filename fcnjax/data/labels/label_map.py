@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from fcnjax.data.flip_pairs import rename_flip_pairs
 from fcnjax.data.labels.masks import values_of
-from fcnjax.data.mirror import renamed_pairs
 from fcnjax.errors import UserError, unknown
 
 
@@ -38,5 +38,5 @@ def merge_classes(data: ConfigDict) -> None:
     data.labels.mask_values = tuple(v[0] if len(v) == 1 else tuple(v) for v in merged.values())
     data.palette = tuple(colours.values())
     data.labels.ignore_values = (*data.labels.ignore_values, *dropped)
-    data.labels.mirror_pairs = renamed_pairs(data.labels.mirror_pairs, new_names)
+    data.labels.mirror_pairs = rename_flip_pairs(data.labels.mirror_pairs, new_names)
     data.labels.label_map = ()

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.class_names import BACKGROUND, check_names, class_name
 from fcnjax.data.labels.masks import values_of
-from fcnjax.data.layout import fill_in
+from fcnjax.data.layout import set_defaults
 from fcnjax.errors import UserError, unknown
 
 
@@ -30,7 +30,7 @@ def name_classes(data: ConfigDict, found: Iterable[str], known: bool = False) ->
         UserError: There is no class beside the background, or the config names one that is not.
     """
     if data.labels.mask_values:
-        fill_in(data, {})
+        set_defaults(data, {})
         return
     names = dict.fromkeys([BACKGROUND, *map(class_name, found)])
     check_names(names, data.annotations or data.root)
@@ -44,7 +44,7 @@ def name_classes(data: ConfigDict, found: Iterable[str], known: bool = False) ->
         where = data.annotations or data.root
         raise UserError(f"{where}: has no class beside the background")
     data.class_names = data.labels.mask_names = (BACKGROUND, *chosen)
-    fill_in(data, {"labels.mask_values": tuple(range(len(data.class_names)))})
+    set_defaults(data, {"labels.mask_values": tuple(range(len(data.class_names)))})
 
 
 class NamedClasses:

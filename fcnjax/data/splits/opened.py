@@ -7,7 +7,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.data.layout import PARTS
-from fcnjax.data.loading.skipping import LEAST_FAILED, skips
+from fcnjax.data.loading.skipping import MIN_FAILED, skips_unreadable
 from fcnjax.data.source import StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.matching import Match, find_keys, match
@@ -101,7 +101,8 @@ def reopen(
 def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
     """Return whether so many missing examples may be skipped, as unreadable ones are."""
     return not missing or (
-        skips(data) and (missing < LEAST_FAILED or missing <= data.loading.skip_most * count)
+        skips_unreadable(data)
+        and (missing < MIN_FAILED or missing <= data.loading.skip_most * count)
     )
 
 
@@ -156,7 +157,7 @@ def _open_all(
 
 def _divisions(config: ConfigDict) -> Iterator[dict[str, Any]]:
     yield {}
-    if SOURCES[config.data.source].divides:
+    if SOURCES[config.data.source].can_split:
         yield UNDIVIDED
         for kind in ("fraction", "list", "folder", "blocks", "windows"):
             yield {**UNDIVIDED, "split.by": kind}

@@ -45,7 +45,7 @@ def find_inputs(arguments: Iterable[str], out: str) -> Inputs:
     Raises:
         UserError: An argument matches nothing.
     """
-    found: dict[Path, str] = {}
+    inputs: dict[Path, str] = {}
     from_folders: set[Path] = set()
     for argument in arguments:
         path = local_path(argument)
@@ -67,8 +67,8 @@ def find_inputs(arguments: Iterable[str], out: str) -> Inputs:
                 f"{argument}: no image there; valid: a file, a folder or a glob of "
                 f"{', '.join(INPUT_SUFFIXES)} or DICOM"
             )
-        found |= paths
-    return _skip_outputs(found, from_folders, out)
+        inputs |= paths
+    return _skip_outputs(inputs, from_folders, out)
 
 
 def _name(path: Path) -> str:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fcnjax.data.readers.limits import file_size, most_pixels, refuse_large
+from fcnjax.data.readers.limits import file_size, max_pixels, refuse_large
 from fcnjax.data.readers.raster.bands import BandReader, Window, read_header
-from fcnjax.data.readers.stored_pixels import read_image_header
+from fcnjax.data.readers.decode import read_image_header
 from fcnjax.errors import UserError
 
 RASTER_SUFFIXES = (".vrt", ".jp2", ".img")  # always read as rasters
@@ -82,7 +82,7 @@ class RasterWindows:
 def _check_size(path: str | Path, size: tuple[int, int]) -> None:
     """Raise UserError if a raster is too large to be read in windows."""
     height, width = size
-    refuse_large(path, height, width, 0, MAX_PIXEL_RATIO * most_pixels())
+    refuse_large(path, height, width, 0, MAX_PIXEL_RATIO * max_pixels())
     longest = max(MAX_SIDE, file_size(path))
     if max(size) > longest:
         raise UserError(

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,41 +14,39 @@ from fcnjax.inference.media.video_reader import Frame, VideoReader
 from fcnjax.inference.media.video_writer import VideoWriter
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import coco_file
-from fcnjax.inference.outputs.image_outputs import OUTPUTS, to_uint16
-from fcnjax.inference.postprocess import confidence, entropy
+from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES, to_uint16
 from fcnjax.inference.request import Predictor
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.pictures import overlay
 from fcnjax.io.progress import ProgressBar
 
-MakeImage = Callable[[Frame, Prediction, np.ndarray], np.ndarray]
-# Suffix of each output, and the function that makes the image of a frame, with the palette.
-VIDEO_OUTPUTS: dict[str, tuple[str, MakeImage]] = {
-    "mask": ("_mask.mkv", lambda frame, prediction, palette: prediction.mask),
-    "overlay": (
-        "_overlay.mp4",
-        lambda frame, prediction, palette: overlay(frame.pixels, prediction.mask, palette),
-    ),
-    "confidence": (
-        "_confidence.mkv",
-        lambda frame, prediction, palette: to_uint16(
-            confidence(prediction.probabilities, prediction.mask)
-        ),
-    ),
-    "entropy": (
-        "_entropy.mkv",
-        lambda frame, prediction, palette: to_uint16(entropy(prediction.probabilities)),
-    ),
+# Suffix of each output; all but components are videos.
+OUTPUT_SUFFIXES = {
+    "mask": "_mask.mkv",
+    "overlay": "_overlay.mp4",
+    "confidence": "_confidence.mkv",
+    "entropy": "_entropy.mkv",
+    "components": OUTPUTS["components"].suffix,
 }
-COMPONENTS_SUFFIX = OUTPUTS["components"].suffix
+
+
+def _frame_image(
+    name: str, frame: Frame, prediction: Prediction, palette: np.ndarray
+) -> np.ndarray:
+    """Return the image of an output for one frame."""
+    if name == "mask":
+        return prediction.mask
+    if name == "overlay":
+        return overlay(frame.pixels, prediction.mask, palette)
+    return to_uint16(SCORES[name](prediction))
 
 
 def predict_video(
     predictor: Predictor, item: InputItem, out: Path, show_progress: bool
 ) -> ItemResult:
-    """Predict a video and write one for each requested output in `VIDEO_OUTPUTS`.
+    """Predict a video and write a file for each requested output in `OUTPUT_SUFFIXES`.
 
-    `components` is one file, whose images are the frames, numbered from 0.
+    The images of `components` are the frames, numbered from 0.
 
     Args:
         predictor: The predictor.
@@ -64,14 +61,11 @@ def predict_video(
         UserError: A file cannot be written, or an option does not apply to videos.
     """
     start = time.perf_counter()
-    valid = (*VIDEO_OUTPUTS, "components")
-    outputs = predictor.request.select_outputs(item.source, "a video", valid)
+    outputs = predictor.request.select_outputs(item.source, "a video", tuple(OUTPUT_SUFFIXES))
     channels = predictor.model.config.data.channels
     if channels not in ("RGB", "L"):
         raise UserError(f"{item.source}: video is RGB, and the model takes the bands {channels}")
-    suffixes = {name: suffix for name, (suffix, _) in VIDEO_OUTPUTS.items()}
-    suffixes["components"] = COMPONENTS_SUFFIX
-    paths = {name: out / f"{item.id}{suffixes[name]}" for name in outputs}
+    paths = {name: out / f"{item.id}{OUTPUT_SUFFIXES[name]}" for name in outputs}
     try:
         size, count = _predict(predictor, item, paths, show_progress)
     except UserError as error:
@@ -106,14 +100,14 @@ def _predict(
         temporary = {
             name: files.enter_context(atomic(path))
             for name, path in paths.items()
-            if name in VIDEO_OUTPUTS
+            if name != "components"
         }
         progress = files.enter_context(ProgressBar(video.count, unit="frames", bar=show_progress))
 
         def write(frame: Frame, prediction: Prediction) -> None:
             nonlocal size, count
             for name, path in temporary.items():
-                image = VIDEO_OUTPUTS[name][1](frame, prediction, palette)
+                image = _frame_image(name, frame, prediction, palette)
                 if name not in writers:
                     writers[name] = files.enter_context(VideoWriter(path, video, image))
                 writers[name].write(image, frame.time)

@@ -9,15 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.volumes.orientation import Turn, orientation_of
-from fcnjax.data.readers.volumes.read import SliceReading, load_header
+from fcnjax.data.readers.volumes.orientation import Reorientation, orientation_of
+from fcnjax.data.readers.volumes.read import SliceReader, open_volume
 from fcnjax.errors import UserError
 from fcnjax.inference.items import InputItem, ItemResult, failed
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import coco_file
-from fcnjax.inference.outputs.image_outputs import OUTPUTS
-from fcnjax.inference.postprocess import confidence, entropy
+from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES
 from fcnjax.inference.request import Predictor
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.progress import ProgressBar
@@ -26,8 +25,7 @@ GZIP_LEVEL = 6
 # The function that makes a slice of each output.
 VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
     "mask": lambda prediction: prediction.mask,
-    "confidence": lambda prediction: confidence(prediction.probabilities, prediction.mask),
-    "entropy": lambda prediction: entropy(prediction.probabilities),
+    **SCORES,
 }
 
 
@@ -36,10 +34,10 @@ def predict_volume(
 ) -> ItemResult:
     """Predict the slices of a NIfTI file or a DICOM series along `config.data.nifti.axis`.
 
-    Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each requested
-    output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine and units
-    of the stored volume. `components` is one file, whose images are the slices of the reoriented
-    volume, numbered from 0.
+    Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each
+    requested output in `VOLUME_OUTPUTS` is written to `NAME_OUTPUT.nii.gz` with the shape, affine
+    and units of the stored volume. `components` is one file, whose images are the slices of the
+    reoriented volume, numbered from 0.
 
     Args:
         predictor: The predictor.
@@ -61,10 +59,10 @@ def predict_volume(
         path = out / f"{item.id}{OUTPUTS['components'].suffix}"
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     data = predictor.model.config.data
-    reading, orientation = SliceReading(data), data.nifti.orientation
+    reading, orientation = SliceReader(data), data.nifti.orientation
     try:
-        header = load_header(Path(item.source))
-        turn = reading.turn(Path(item.source))
+        header = open_volume(Path(item.source))
+        turn = reading.reorientation(Path(item.source))
         with regions as add_regions:
             volumes = _predict(
                 predictor, item.source, reading, header.shape, add_regions, show_progress
@@ -84,7 +82,7 @@ def predict_volume(
 def _predict(
     predictor: Predictor,
     source: str,
-    reading: SliceReading,
+    reading: SliceReader,
     shape: tuple[int, ...],
     add_regions: Callable[[int, np.ndarray], None] | None,
     show_progress: bool,
@@ -93,7 +91,7 @@ def _predict(
     outputs = [name for name in predictor.request.outputs if name in VOLUME_OUTPUTS]
     types = dict.fromkeys(outputs, np.float32) | {"mask": predictor.model.mask_dtype}
     volumes = {name: np.zeros(shape, types[name]) for name in outputs}
-    turn = reading.turn(Path(source))
+    turn = reading.reorientation(Path(source))
     positions = range(turn.shape(shape)[reading.axis])
     slices = ((position, reading.image(Path(source), position)) for position in positions)
 
@@ -114,13 +112,13 @@ def _predict(
     return volumes
 
 
-def _describe_axes(volume: Any, turn: Turn, orientation: str | None) -> str:
+def _describe_axes(volume: Any, turn: Reorientation, orientation: str | None) -> str:
     """Describe the directions of the axes of a volume, and its reorientation."""
     axes = orientation_of(volume, "")
     if axes is None:
         taken = f", and is taken as {orientation}" if orientation else ""
         return f"its orientation is not recorded{taken}"
-    turned = f", turned to {', '.join(orientation)} and back" if turn != Turn() else ""
+    turned = f", turned to {', '.join(orientation)} and back" if turn != Reorientation() else ""
     return f"axes to {', '.join(axes)}{turned}"
 
 

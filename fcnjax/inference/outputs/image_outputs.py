@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -48,6 +49,15 @@ class OutputSpec(NamedTuple):
     needs_probabilities: bool = False
 
 
+# Scores `[H, W]` in 0..1 of a prediction.
+SCORES: Mapping[str, Callable[[Prediction], np.ndarray]] = MappingProxyType(
+    {
+        "confidence": lambda prediction: confidence(prediction.probabilities, prediction.mask),
+        "entropy": lambda prediction: entropy(prediction.probabilities),
+    }
+)
+
+
 def mask_image(mask: np.ndarray, palette: np.ndarray) -> Image.Image:
     """Return the image that is saved for a mask `[H, W]`: class ids, with a palette if uint8."""
     image = Image.fromarray(mask)
@@ -71,13 +81,8 @@ def _write_overlay(path: Path, predicted: PredictedImage) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def _write_confidence(path: Path, predicted: PredictedImage) -> None:
-    mask, probabilities = predicted.prediction.mask, predicted.prediction.probabilities
-    Image.fromarray(to_uint16(confidence(probabilities, mask))).save(path)
-
-
-def _write_entropy(path: Path, predicted: PredictedImage) -> None:
-    Image.fromarray(to_uint16(entropy(predicted.prediction.probabilities))).save(path)
+def _write_score(path: Path, predicted: PredictedImage, name: str) -> None:
+    Image.fromarray(to_uint16(SCORES[name](predicted.prediction))).save(path)
 
 
 def _write_probabilities(path: Path, predicted: PredictedImage) -> None:
@@ -94,8 +99,12 @@ OUTPUTS: Mapping[str, OutputSpec] = MappingProxyType(
     {
         "mask": OutputSpec("_mask.png", _write_mask),
         "overlay": OutputSpec("_overlay.png", _write_overlay),
-        "confidence": OutputSpec("_confidence.png", _write_confidence, needs_probabilities=True),
-        "entropy": OutputSpec("_entropy.png", _write_entropy, needs_probabilities=True),
+        "confidence": OutputSpec(
+            "_confidence.png", partial(_write_score, name="confidence"), needs_probabilities=True
+        ),
+        "entropy": OutputSpec(
+            "_entropy.png", partial(_write_score, name="entropy"), needs_probabilities=True
+        ),
         "probabilities": OutputSpec(
             "_probabilities.npy", _write_probabilities, needs_probabilities=True
         ),

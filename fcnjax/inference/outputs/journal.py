@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 from fcnjax.errors import UserError
 from fcnjax.inference.items import ItemResult
 from fcnjax.io.json_files import parse_json
+from fcnjax.io.write_errors import writing
 
 PARTS = "manifest.parts"
 MAX_LINE_BYTES = 2**20
@@ -58,10 +59,8 @@ class Journal:
         )
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        try:
+        with writing(self._path):
             self._file.write(json.dumps(record).encode() + b"\n")
-        except OSError as error:
-            raise UserError(f"{self._path}: cannot be written: {error.strerror}") from error
 
 
 def read_records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None]]:
@@ -74,16 +73,20 @@ def read_records(file: BinaryIO) -> Iterator[tuple[int, dict[str, Any] | None]]:
         start = file.tell()
 
 
-def parse_record(line: bytes) -> dict[str, Any] | None:
-    """Parse a line of a journal or manifest; return None if it is invalid."""
-    if not line.endswith(b"\n"):
-        return None
+def parse_object(line: bytes) -> dict[str, Any] | None:
+    """Parse a line of JSON; return None unless it is a complete object."""
     try:
         # A file system may leave zeros after a crash of the machine.
-        record = parse_json(line.decode("utf-8"), PARTS)
+        value = parse_json(line.decode(), "line") if line.endswith(b"\n") else None
     except (UserError, UnicodeDecodeError):
         return None
-    if not isinstance(record, dict):
+    return value if isinstance(value, dict) else None
+
+
+def parse_record(line: bytes) -> dict[str, Any] | None:
+    """Parse a line of a journal or manifest; return None if it is invalid."""
+    record = parse_object(line)
+    if record is None:
         return None
     if "begun" in record:
         return record if _is_index(record["begun"]) else None

@@ -6,7 +6,6 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
 from collections import defaultdict
@@ -27,7 +26,7 @@ from fcnjax.inference.outputs.journal import (
 from fcnjax.inference.outputs.names import SUFFIXES
 from fcnjax.io.atomic_files import atomic, write_json
 from fcnjax.io.json_files import read_json
-from fcnjax.io.lock_file import try_lock
+from fcnjax.io.lock_file import locked_folder
 
 PLAN, MANIFEST = "predict.json", "manifest.jsonl"
 FORMAT_VERSION = 1
@@ -49,18 +48,9 @@ def claim_folder(out: str, plan: Mapping[str, Mapping[str, Any]]) -> Iterator[Pa
     folder = Path(out).absolute()
     if "://" in out:
         raise UserError(f"--out: {out} is a URI; valid: a folder, which all machines share")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UserError(f"--out: {out} cannot be written: {error.strerror}") from error
-    try:
-        if try_lock(lock) is False:
-            raise UserError(f"--out: {out} is being written to by another run")
+    with locked_folder(folder, f"--out: {out}"):
         _check_plan(out, folder, plan)
         yield folder
-    finally:
-        os.close(lock)
 
 
 def _check_plan(out: str, folder: Path, plan: Mapping[str, Mapping[str, Any]]) -> None:

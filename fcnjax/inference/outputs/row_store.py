@@ -21,9 +21,11 @@ import imagecodecs
 import numpy as np
 
 from fcnjax.errors import UserError
+from fcnjax.inference.outputs.journal import parse_object
 from fcnjax.io.atomic_files import write_json
-from fcnjax.io.json_files import parse_json, read_json
-from fcnjax.io.lock_file import try_lock
+from fcnjax.io.json_files import read_json
+from fcnjax.io.lock_file import locked_folder
+from fcnjax.io.write_errors import writing
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 MAX_PLAN_BYTES = 2**20
@@ -75,10 +77,8 @@ class RowStore:
         Raises:
             UserError: The rows cannot be written.
         """
-        try:
+        with writing(self._folder):
             self._append(arrays)
-        except OSError as error:
-            raise _write_error(self._folder, error) from error
 
     def _append(self, arrays: Mapping[str, np.ndarray]) -> None:
         (rows,) = {len(array) for array in arrays.values()}
@@ -172,12 +172,8 @@ def _parse_block(
     line: bytes, layers: Mapping[str, Layer], previous: Mapping[str, Any] | None
 ) -> dict[str, Any] | None:
     """Parse a line of the journal; return None unless its block follows the previous one."""
-    try:
-        # A file system may leave zeros after a crash of the machine.
-        block = parse_json(line.decode(), JOURNAL) if line.endswith(b"\n") else None
-    except (UserError, UnicodeDecodeError):
-        return None
-    if not isinstance(block, dict):
+    block = parse_object(line)
+    if block is None:
         return None
     start, ends = 0, dict.fromkeys(layers, 0)
     if previous:
@@ -226,34 +222,16 @@ def open_row_store(
         UserError: The folder cannot be written, or another process writes to it.
     """
     plan = json.loads(json.dumps(dict(plan)))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise _write_error(folder, error) from error
-    try:
-        with contextlib.closing(_open(folder, lock, plan, width, layers)) as store:
+    with locked_folder(folder, folder):
+        with writing(folder):
+            if _read_plan(folder) != plan:
+                for path in folder.iterdir():
+                    path.unlink()
+                write_json(folder / PLAN, plan)
+            store = RowStore(folder, width, layers)
+        with contextlib.closing(store):
             yield store
         shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(lock)
-
-
-def _open(folder: Path, lock: int, plan: Any, width: int, layers: Mapping[str, Layer]) -> RowStore:
-    try:
-        if try_lock(lock) is False:
-            raise UserError(f"{folder}: is being written to by another run")
-        if _read_plan(folder) != plan:
-            for path in folder.iterdir():
-                path.unlink()
-            write_json(folder / PLAN, plan)
-        return RowStore(folder, width, layers)
-    except OSError as error:
-        raise _write_error(folder, error) from error
-
-
-def _write_error(folder: Path, error: OSError) -> UserError:
-    return UserError(f"{folder}: cannot be written: {error.strerror or error}")
 
 
 def _read_plan(folder: Path) -> Any:

@@ -5,11 +5,11 @@ import logging
 import os
 import re
 import socket
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 from fcnjax.errors import UserError
+from fcnjax.io.terminal import hidden_stderr
 
 CONNECT_TIMEOUT_S = 10
 _ERROR = re.compile(r"[\w.]*(Error|Exception): ")
@@ -63,7 +63,8 @@ def _start(ray: Any, address: str, actors: int) -> None:
         options |= {"num_cpus": cpus, "include_dashboard": False}
     _check_reachable(address)
     try:
-        with _no_stderr():
+        # Ray's C++ code prints the errors that it raises.
+        with hidden_stderr():
             ray.init(**options, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = next(iter(str(error).splitlines()), "")
@@ -82,20 +83,6 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"--ray-address={address}: cannot be reached: {error}") from error
-
-
-@contextlib.contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Hide the output of Ray's C++ code, whose errors are also raised."""
-    sys.stderr.flush()
-    saved, devnull = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(devnull)
 
 
 def _silence(ray: Any) -> None:

@@ -18,7 +18,7 @@ MAX_CRASHES = 2  # of processes during an image, before the image is given up
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker does with every image.
+    """Task of a worker, the same for every image.
 
     Attributes:
         request: The request. Workdirs are absolute or `hf://OWNER/REPO`, the same on all machines.
@@ -37,7 +37,7 @@ class PredictionWorker:
     """A loaded model that predicts the images of one table after another.
 
     Args:
-        job: What to do with every image.
+        job: The task.
     """
 
     def __init__(self, job: Job):

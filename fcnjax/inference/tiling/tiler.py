@@ -11,7 +11,7 @@ import jax
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.readers.raster.bands import place_of
+from fcnjax.data.readers.raster.bands import read_georeference
 from fcnjax.errors import UserError, choose
 from fcnjax.inference.errors import errors_named
 from fcnjax.inference.identity import identify_weights
@@ -80,12 +80,15 @@ class Tiler:
         out: The output folder.
         options: Options of tiled prediction.
         show_progress: Whether to show the number of tiles on a terminal.
+
+    Attributes:
+        options: As given.
     """
 
     def __init__(
         self, predictor: Predictor, out: Path, options: TilingOptions, show_progress: bool
     ):
-        self._predictor, self._out, self._options = predictor, out, options
+        self._predictor, self._out, self.options = predictor, out, options
         self._show_progress = show_progress
         self._field = self._weights = None
 
@@ -133,20 +136,20 @@ class Tiler:
             )
         except UserError as error:
             return failed(item, error, time.perf_counter() - start)
-        georeference = place_of(item.source)
-        if self._options.vectors and not georeference["crs"]:
+        georeference = read_georeference(item.source)
+        if self.options.vectors and not georeference["crs"]:
             raise UserError(f"{item.source}: has no coordinate system (CRS), which --vectors takes")
 
         def write(store: RowStore, layers: dict[str, Layer]) -> None:
             for name, layer in layers.items():
                 if name in (*outputs, "disagreement"):
                     self._write_layer(item, store, name, layer, windows.size, georeference)
-            if self._options.vectors:
+            if self.options.vectors:
                 write_vectors(
                     self._out / f"{item.id}_mask.tif",
-                    self._out / f"{item.id}_mask.{self._options.vectors}",
+                    self._out / f"{item.id}_mask.{self.options.vectors}",
                     model.class_names,
-                    self._options.simplify,
+                    self.options.simplify,
                 )
 
         try:
@@ -167,7 +170,7 @@ class Tiler:
                 )
         hint = "--vectors=geojson or gpkg writes its regions as polygons"
         outputs = request.select_outputs(item.source, "a raster", RASTER_OUTPUTS, hint)
-        if self._options.vectors and "mask" not in outputs:
+        if self.options.vectors and "mask" not in outputs:
             raise UserError("--vectors: are made of the mask, which --outputs leaves out")
         return outputs
 
@@ -228,9 +231,9 @@ class Tiler:
             self._field,
             len(model.class_names),
             model.config.eval.bucket,
-            tile=self._options.tile,
-            overlap=self._options.overlap,
-            blend=self._options.blend,
+            tile=self.options.tile,
+            overlap=self.options.overlap,
+            blend=self.options.blend,
         )
 
     def _identity(

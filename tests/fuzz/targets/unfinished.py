@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fcnjax.inference.outputs.manifest import Journal, RecordIndex, claim_folder, read_session
+from fcnjax.inference.items import InputItem, ItemResult
+from fcnjax.inference.outputs.journal import Journal, read_session
+from fcnjax.inference.outputs.manifest import RecordIndex, claim_folder
 from fcnjax.inference.outputs.row_store import Layer, open_row_store
-from fcnjax.inference.runners.local import InputItem, ItemResult
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 
@@ -25,8 +26,10 @@ def _make_run(folder: Path) -> list[Path]:
         for index in range(6):
             journal.begin(index)
             error = "x: damaged" if index == 2 else None
-            journal.end(ItemResult(InputItem(index, f"n{index}", f"/x/{index}.png"), (4, 5), "m", error, 1))
-        RecordIndex(out, 6).write()
+            journal.end(
+                ItemResult(InputItem(index, f"n{index}", f"/x/{index}.png"), (4, 5), "m", error, 1)
+            )
+        RecordIndex(out, 6).write_manifest()
         journal = Journal(out, "s")
         journal.begin(2)
         journal.end(ItemResult(InputItem(2, "n2", "/x/2.png"), (4, 5), "m", None, 1))
@@ -38,8 +41,8 @@ def _read_run(path: Path) -> None:
     with claim_folder(str(folder), PLAN) as out:
         read_session(out, "s")
         results = RecordIndex(out, 6)
-        if results.found.all():  # others would be labelled first
-            results.write()
+        if results.recorded.all():  # others would be labelled first
+            results.write_manifest()
 
 
 def _make_rows(folder: Path) -> list[Path]:
@@ -56,8 +59,8 @@ def _make_rows(folder: Path) -> list[Path]:
 def _read_rows(path: Path) -> None:
     with open_row_store(path.parent, PLAN, 5, LAYERS) as partial:
         for name in LAYERS:
-            if partial.done:
-                partial.whole(name)
+            if partial.rows:
+                partial.read_all(name)
 
 
 TARGETS = [

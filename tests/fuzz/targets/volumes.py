@@ -14,8 +14,9 @@ import numpy as np
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.inference.media import scans
-from fcnjax.inference.runners.local import InputItem
+from fcnjax.inference.items import InputItem
+from fcnjax.inference.media import predict_volume
+from fcnjax.inference.request import Request
 from tests.fuzz import dicom
 from tests.fuzz.mutations import BYTES, FLOATS, INTEGERS
 from tests.fuzz.read_set import set_reader
@@ -122,8 +123,10 @@ def _read_nifti(path: Path) -> None:
 def _predict(source: Path) -> None:
     """Reads and writes as `predict` does, with a model that finds class 0."""
     out = source.parent / "out"
-    with mock.patch.object(scans, "predict_in_batches", _label):
-        outcome = scans.predict_volume(_predictor(), InputItem(0, "x", str(source)), out, alone=False)
+    with mock.patch.object(predict_volume, "predict_in_batches", _label):
+        outcome = predict_volume.predict_volume(
+            _predictor(), InputItem(0, "x", str(source)), out, False
+        )
     written = sorted(path.name for path in out.iterdir()) if out.exists() else []
     assert len(written) == (0 if outcome.error else 2), written
     if outcome.error:
@@ -134,7 +137,7 @@ def _predictor() -> Any:
     config = default_config()
     set_data(config, channels="L", axis=2)
     model = SimpleNamespace(config=config, class_names=("a", "b"), mask_dtype=np.uint8)
-    request = SimpleNamespace(outputs=("mask", "confidence"))
+    request = Request((), outputs=("mask", "confidence"))
     return SimpleNamespace(model=model, request=request)
 
 
