@@ -18,10 +18,10 @@ from fcnjax.config import (
     load_config,
     refuse_unread_keys,
 )
+from fcnjax.data.files.file_names import join_names
 from fcnjax.data.layout import PARTS
 from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, reopen
 from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store, write_split
-from fcnjax.data.files.file_names import join_names
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same

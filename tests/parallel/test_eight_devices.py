@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.parametrize("name", ["eight_devices", "eight_devices_mesh", "eight_devices_plan"])
 def test_eight_devices(name):
-    """Runs a file on eight CPU devices, which must be asked for before JAX starts."""
+    """Run a file on eight CPU devices, which must be requested before JAX starts."""
     env = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
