@@ -9,8 +9,8 @@ from fcnjax.data.annotations.recognise import suggest_source
 from fcnjax.data.converted_source import convert_source, find_pixel_type
 from fcnjax.data.flip_pairs import check_flip_pairs
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
-from fcnjax.data.labels.merge_classes import merge_classes
 from fcnjax.data.labels.masks import stored_values
+from fcnjax.data.labels.merge_classes import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.cache import open_cached
 from fcnjax.data.loading.mixture import Mixture

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.mask_exif import label_size, orient_label
+from fcnjax.data.labels.mask_exif import label_size, orient_label, read_orientation
 from fcnjax.data.labels.mask_files import is_array
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
-from fcnjax.data.readers.exif import UPRIGHT
-from fcnjax.data.labels.mask_exif import read_orientation
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import UPRIGHT
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.source import Source, SourceWrapper
 from fcnjax.data.splits.example import Example, example_of

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import find_classes
-from fcnjax.data.labels.mask_exif import resolve_mask_exif, orient_label
+from fcnjax.data.labels.mask_exif import orient_label, resolve_mask_exif
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import Layout, count_note, overlap_notes

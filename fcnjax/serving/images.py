@@ -8,9 +8,8 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.readers.decode import Encoded, read_image
+from fcnjax.data.readers.decode import Encoded, read_image, read_image_header
 from fcnjax.data.readers.limits import BYTES_PER_PIXEL, TooLarge, refuse_large
-from fcnjax.data.readers.decode import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.inference import Model, Prediction
 from fcnjax.inference.outputs.image_outputs import mask_image

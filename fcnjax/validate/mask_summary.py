@@ -8,10 +8,17 @@ import cv2
 import numpy as np
 
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.mask_files import is_array, is_colour, guess_encoding, read_colours, read_mask, read_onehot
-from fcnjax.data.readers.exif import Size
+from fcnjax.data.labels.mask_files import (
+    guess_encoding,
+    is_array,
+    is_colour,
+    read_colours,
+    read_mask,
+    read_onehot,
+)
 from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.decode import read_stored_pixels
+from fcnjax.data.readers.exif import Size
 from fcnjax.validate.blending import is_blended, ramp_share
 
 MAX_COMPONENTS = 12  # values of a mask whose connected components are counted

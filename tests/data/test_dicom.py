@@ -1,4 +1,4 @@
-"""DICOM series as volumes: places by DICOM's own formula, and what is refused."""
+"""DICOM series as volumes: positions by DICOM's formula, and refusals."""
 
 import sys
 
@@ -28,13 +28,13 @@ TILTED = (0, 0.9, 0)  # mm a slice, as of a tilted gantry
 
 
 def all_different(count=6, size=(7, 5)):
-    """Slices of which no two pixels are alike."""
+    """Slices in which all pixels differ."""
     values = np.random.default_rng(1).permutation(count * size[0] * size[1])
     return (values.reshape(count, *size) - 90).astype(np.int16)
 
 
 def check_places(image, stored, positions, directions, slope=1, intercept=0):
-    """Each pixel is in the volume where DICOM says it is (PS3.3, equation C.7.6.2.1-1)."""
+    """Check the position of each pixel by DICOM (PS3.3, equation C.7.6.2.1-1)."""
     voxels = np.asarray(image.dataobj)
     assert voxels.shape == (stored.shape[2], stored.shape[1], stored.shape[0])
     along_row, along_column = np.asarray(directions, float)
@@ -59,7 +59,7 @@ def check_places(image, stored, positions, directions, slope=1, intercept=0):
     ],
     ids=["axial", "rescaled", "sagittal", "oblique", "tilted"],
 )
-def test_each_pixel_is_where_dicom_says(tmp_path, directions, slant, tags):
+def test_pixel_positions_follow_the_dicom_formula(tmp_path, directions, slant, tags):
     stored = all_different()
     positions = positions_of(directions, slant=slant)
     write_series(tmp_path, stored, directions, positions, **tags)
@@ -77,7 +77,7 @@ def test_each_pixel_is_where_dicom_says(tmp_path, directions, slant, tags):
     )
 
 
-def test_it_is_what_itk_makes_of_it(tmp_path):
+def test_volume_equals_that_of_itk(tmp_path):
     itk = pytest.importorskip("SimpleITK", reason="the extra dev leaves its 50 MB out")
     for name, directions in {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": OBLIQUE}.items():
         tags = {"RescaleSlope": "2", "RescaleIntercept": "-10"}
@@ -90,7 +90,7 @@ def test_it_is_what_itk_makes_of_it(tmp_path):
         np.testing.assert_array_equal(np.asarray(ours.dataobj), itks.get_fdata())
 
 
-def test_slices_may_have_scales_of_their_own(tmp_path):
+def test_scale_is_read_for_each_slice(tmp_path):
     stored = all_different(3)
     paths = write_series(tmp_path, stored)
     for path, slope in zip(paths, (1, 3, 0.5), strict=True):
@@ -113,7 +113,7 @@ def test_white_is_high(tmp_path, dtype, ends):
     np.testing.assert_array_equal(np.asarray(image.dataobj)[:, 0, 0], expected)
 
 
-def test_a_lookup_table_is_applied(tmp_path):
+def test_lookup_table_is_applied(tmp_path):
     table = pydicom.Dataset()
     table.add_new("LUTDescriptor", "US", [4, 0, 16])
     table.add_new("LUTData", "US", [100, 300, 200, 900])
@@ -123,7 +123,7 @@ def test_a_lookup_table_is_applied(tmp_path):
 
 
 def many_frames(stored, directions, positions):
-    """An enhanced CT: places and scales frame by frame, orientation and spacing of all."""
+    """An enhanced CT: positions and scales for each frame, orientation and spacing for all."""
 
     def group(**sequences):
         found = pydicom.Dataset()
@@ -160,7 +160,7 @@ def test_frames_of_one_file_are_slices(tmp_path):
     check_places(image, stored, positions, OBLIQUE, 4, -8)
 
 
-def test_what_says_no_place_has_none(tmp_path):
+def test_volume_without_positions_has_unknown_orientation(tmp_path):
     stored = all_different()
     data = image_of(stored, PixelSpacing=numbers(SPACING), SpacingBetweenSlices="3")
     image = open_volume(save(tmp_path / "frames.dcm", data))
@@ -169,13 +169,13 @@ def test_what_says_no_place_has_none(tmp_path):
     np.testing.assert_array_equal(np.asarray(image.dataobj), stored.transpose(2, 1, 0))
 
 
-def test_a_file_is_known_by_what_it_holds(tmp_path):
+def test_dicom_files_are_detected_by_content(tmp_path):
     (path, *_) = write_series(tmp_path / "series", all_different(2))
     assert open_volume(path).shape == (5, 7, 1)
     (tmp_path / "notes").write_bytes(b"text" * 99)
     assert is_volume(path)
     assert not is_volume(tmp_path / "notes")
-    # What lies beside a series, without its ending: a picture, a note, the index of a disc.
+    # Other files beside a series: a picture, a note, the index of a disc.
     (tmp_path / "series" / "README").write_text("of the scanner")
     (tmp_path / "series" / "thumb.png").write_bytes(path.read_bytes())
     (tmp_path / "series" / "._IM0001.dcm").write_bytes(b"left by a system")
@@ -187,7 +187,7 @@ def test_a_file_is_known_by_what_it_holds(tmp_path):
     assert open_volume(tmp_path / "series").shape == (5, 7, 2)
 
 
-def test_one_series_of_several_is_chosen_by_its_uid(tmp_path):
+def test_series_is_chosen_by_its_uid(tmp_path):
     first, second = all_different(4), all_different(3) + 500
     write_series(tmp_path / "a", first, uid="1.2.3", SeriesDescription="axial")
     for path in write_series(tmp_path / "b", second, uid="1.2.4"):
@@ -211,7 +211,7 @@ def refused(source, *words):
         assert str(word) in str(error.value)
 
 
-def test_slices_that_are_no_volume(tmp_path):
+def test_slices_that_form_no_volume_are_refused(tmp_path):
     stored = all_different()
 
     def write(name, **changes):
@@ -227,7 +227,7 @@ def test_slices_that_are_no_volume(tmp_path):
     twice = positions_of(AXIAL)
     twice[4] = twice[3]
     write("twice", positions=twice)
-    refused(tmp_path / "twice", "lies where", "several volumes")
+    refused(tmp_path / "twice", "has the position of", "several volumes")
     beside = positions_of(AXIAL)
     beside[2, 0] += 3
     refused_path = write("beside", positions=beside)[2]
@@ -247,7 +247,7 @@ def test_slices_that_are_no_volume(tmp_path):
         refused(tmp_path / name, "IM000", words)
 
 
-def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
+def test_files_other_than_grey_images_are_refused(tmp_path, monkeypatch):
     values = all_different(1)[0]
     grey = image_of(values)
     whole = save(tmp_path / "whole.dcm", grey).read_bytes()
@@ -256,13 +256,13 @@ def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 
-    sizes = {100: "is no DICOM file", len(whole) - 9: "bytes of pixel data is less"}
+    sizes = {100: "is not a DICOM file", len(whole) - 9: "bytes of pixel data is less"}
     for size, words in sizes.items():
         refused(written(f"cut{size}.dcm", whole[:size]), f"cut{size}.dcm: ", words)
     at_rows = whole.index(b"\x28\x00\x10\x00")
     refused(written("header.dcm", whole[:at_rows]), "header.dcm: was cut off")
     refused(written("meta.dcm", whole[:200]), "meta.dcm: ")
-    refused(written("text.dcm", b"text\n" * 99), "text.dcm: is no DICOM file: there is no DICM")
+    refused(written("text.dcm", b"text\n" * 99), "text.dcm: is not a DICOM file: there is no DICM")
     grey.NumberOfFrames = 2**31 - 1
     refused(save(tmp_path / "bomb.dcm", grey), "bomb.dcm: was cut off: its pixels take 1503")
     del grey.NumberOfFrames
@@ -279,14 +279,14 @@ def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
     monkeypatch.setattr(decoders.JPEGLSLosslessDecoder, "_unavailable", {"gdcm": ("gdcm>=3",)})
     refused(path, "jpegls.dcm: is stored as JPEG-LS Lossless", "pip install python-gdcm")
     grey.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
-    refused(save(tmp_path / "film.dcm", grey), "film.dcm: is stored as MPEG2", "is not read")
+    refused(save(tmp_path / "film.dcm", grey), "film.dcm: is stored as MPEG2", "not supported")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty: holds no DICOM file")
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    refused(path, "jpegls.dcm: reading DICOM needs pydicom: pip install 'fcnjax[medical]'")
+    refused(path, "jpegls.dcm: reading it needs pydicom: pip install 'fcnjax[medical]'")
 
 
-def test_what_is_compressed_without_loss_is_the_same(tmp_path):
+def test_lossless_compression_keeps_the_values(tmp_path):
     data = image_of(all_different(1)[0])
     plain = np.asarray(open_volume(save(tmp_path / "plain.dcm", data)).dataobj)
     data.compress(pydicom.uid.RLELossless)

@@ -74,7 +74,7 @@ def examples(sources):
 
 
 def worst_part(label, exported):
-    """Return the smallest IoU of a class between two labels."""
+    """Return the smallest overlap of a class between the two labels."""
     classes = np.union1d(label, exported)
     return min(
         ((label == c) & (exported == c)).sum() / ((label == c) | (exported == c)).sum()
@@ -110,7 +110,7 @@ def test_labelme_with_void(labelme_examples):
 
 
 def laid_out_as_voc(examples_folder, root):
-    """Write the palette masks that LabelMe exported in the layout of VOC 2012."""
+    """Copy the palette masks that LabelMe exported to the folders and lists of VOC 2012."""
     exported = examples_folder / "semantic_segmentation/data_dataset_voc"
     shutil.copytree(exported / "JPEGImages", root / "JPEGImages")
     shutil.copytree(exported / "SegmentationClassPNG", root / "SegmentationClass")
@@ -193,7 +193,7 @@ def tiles(histolytics, name, root, dtype):
     return mask
 
 
-def test_types_of_nuclei(histolytics, tmp_path):
+def test_labelled_nuclei_types(histolytics, tmp_path):
     mask = tiles(histolytics, "type", tmp_path, np.uint8)
     config, sources = opened("folder", tmp_path, eval_fraction=0.25)
     assert config.data.labels.mask_values == (0, 1, 2, 3)
@@ -202,14 +202,14 @@ def test_types_of_nuclei(histolytics, tmp_path):
     np.testing.assert_array_equal(joined, mask)
 
 
-def test_numbers_of_nuclei(histolytics, tmp_path):
+def test_numbered_nuclei(histolytics, tmp_path):
     mask = tiles(histolytics, "inst", tmp_path, np.uint16)
     assert mask.max() > 500
     _, sources = opened("folder", tmp_path, eval_fraction=0.25, encoding="instances")
     found = examples(sources)
     joined = np.block([[found[f"t{2 * y + x}"]["label"] for x in range(2)] for y in range(2)])
     np.testing.assert_array_equal(joined, mask > 0)
-    # Both archives have the same nuclei.
+    # Both archives show the same nuclei.
     np.testing.assert_allclose((mask > 0).mean(), (histolytics[1]["type"] > 0).mean(), atol=0.01)
 
 
@@ -223,12 +223,12 @@ def test_numbers_of_nuclei(histolytics, tmp_path):
         ("colin27_aal", "L"),
     ],
 )
-def test_data_check_has_only_notes_on_sample_datasets(samples, name, channels):
+def test_dataset_check_has_only_notes_on_sample_sets(samples, name, channels):
     config = default_config()
     set_data(config, source=name, split_eval="test", channels=channels)
     findings = check(config).findings
     assert {finding.severity for finding in findings} == {NOTE}
     told = {finding.kind for finding in findings}
-    # Blocks of one head: adjacent slices in both splits, and regions in one block only.
+    # Blocks of one head have neighbours on both sides, and regions in one block only.
     assert ({"near duplicates", "empty class"} <= told) == (name == "colin27_aal")
     assert ("ignored pixels" in told) == (name == "landsat8_cloud")

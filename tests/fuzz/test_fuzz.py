@@ -1,4 +1,4 @@
-"""The fuzzing itself, and 100 cases of every reader."""
+"""Tests of the fuzzer, and 100 cases of every reader."""
 
 import json
 import os
@@ -56,7 +56,7 @@ def test_outcomes(read, kind, place):
     ("last", "error"),
     [("os.abort()", "the process ended with -6"), ("time.sleep(60)", "ended with no answer")],
 )
-def test_a_process_that_dies_or_hangs_is_a_fault_of_its_case(tmp_path, monkeypatch, last, error):
+def test_process_that_dies_or_hangs_is_a_fault_of_its_case(tmp_path, monkeypatch, last, error):
     (tmp_path / "a-case").mkdir()
     (tmp_path / "a-case" / "file").write_text("x")
     cases = [
@@ -90,7 +90,7 @@ def test_mutations_repeat_and_change(mutate):
     assert isinstance(mutate(Random(0), b""), bytes)
 
 
-def test_files_outside_are_seen(tmp_path):
+def test_opening_files_outside_is_recorded(tmp_path):
     (tmp_path / "in").write_text("")
     work = tmp_path / "work"
     work.mkdir()

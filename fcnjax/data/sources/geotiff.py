@@ -26,10 +26,16 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.masks import declared_values, replace_nodata
-from fcnjax.data.readers.conversion import NO_DATA, is_class_value
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.pairs import check_same_size
-from fcnjax.data.readers.raster.bands import Raster, Window, read_bands_and_valid, read_header, read_mask_values
+from fcnjax.data.readers.conversion import NO_DATA, is_class_value
+from fcnjax.data.readers.raster.bands import (
+    Raster,
+    Window,
+    read_bands_and_valid,
+    read_header,
+    read_mask_values,
+)
 from fcnjax.data.sources.multi_example_files import (
     MultiExampleSource,
     find_mask_values,
@@ -124,7 +130,9 @@ class GeotiffSource(MultiExampleSource):
         raster, number = self._locate(index)
         window = raster.window(number, self._window)
         image, valid = read_bands_and_valid(raster.image, self._channels, window, self._pages)
-        stored = replace_nodata(read_mask_values(raster.mask, window), raster.nodata, self._declared)
+        stored = replace_nodata(
+            read_mask_values(raster.mask, window), raster.nodata, self._declared
+        )
         label = self._class_ids(stored, raster.mask)
         label[~valid] = self._ignore_label
         row, column = window[:2]
@@ -205,7 +213,9 @@ def _read_values(rasters: Sequence[MaskedRaster], window: tuple[int, int]) -> di
     windows = [(raster, i) for raster in rasters for i in range(raster.count(window))]
     values: dict[int, Path] = {}
     for raster, number in evenly(windows):
-        for value in np.unique(read_mask_values(raster.mask, raster.window(number, window))).tolist():
+        for value in np.unique(
+            read_mask_values(raster.mask, raster.window(number, window))
+        ).tolist():
             if value not in (raster.nodata, NO_DATA):
                 values.setdefault(value, raster.mask)
     return values

@@ -8,9 +8,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.classes import find_classes, join_values, infer_class_values
+from fcnjax.data.labels.classes import find_classes, infer_class_values, join_values
 from fcnjax.data.labels.mask_set import describe_values
-from fcnjax.data.labels.masks import ClassTable, to_foreground, stored_values
+from fcnjax.data.labels.masks import ClassTable, stored_values, to_foreground
 from fcnjax.data.layout import PARTS, require_root
 from fcnjax.data.pairs import Pair
 from fcnjax.data.splits import folders

@@ -17,9 +17,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.layout import PARTS, Layout
 from fcnjax.data.loading.skipping import MIN_FAILED, filter_readable, skips_unreadable
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.volumes.orientation import orientation_of
 from fcnjax.data.readers.volumes.read import SUFFIXES, SliceReader, label_values, open_volume
 from fcnjax.data.sources.multi_example_files import (
@@ -195,7 +195,7 @@ def _check_shapes(image: Path, mask: Path, reading: SliceReader) -> tuple[int, i
 
 def _reoriented(path: Path, reading: SliceReader) -> tuple[tuple[int, int, int], np.ndarray]:
     """Return the shape and the affine of a volume in the orientation of the dataset."""
-    header, turn = open_volume(path), reading.turn(path)
+    header, turn = open_volume(path), reading.reorientation(path)
     return turn.shape(header.shape), turn.affine(header.affine, header.shape)
 
 

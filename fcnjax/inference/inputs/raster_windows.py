@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from fcnjax.data.readers.decode import read_image_header
 from fcnjax.data.readers.limits import file_size, max_pixels, refuse_large
 from fcnjax.data.readers.raster.bands import BandReader, Window, read_header
-from fcnjax.data.readers.decode import read_image_header
 from fcnjax.errors import UserError
 
 RASTER_SUFFIXES = (".vrt", ".jp2", ".img")  # always read as rasters

@@ -102,7 +102,7 @@ def _predict(
             for name, voxels in volumes.items():
                 # A view of the reoriented volume, so that the slice is stored in the file's own
                 # orientation. Some files have a fourth axis, which the view lacks.
-                view = np.moveaxis(turn.of(voxels.reshape(shape[:3])), reading.axis, 0)
+                view = np.moveaxis(turn.apply(voxels.reshape(shape[:3])), reading.axis, 0)
                 view[position] = VOLUME_OUTPUTS[name](prediction)
             if add_regions is not None:
                 add_regions(position, prediction.mask)

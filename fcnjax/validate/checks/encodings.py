@@ -150,7 +150,9 @@ def _channels(
 ) -> list[Finding]:
     """Check masks with a channel for each class: pixels that are in none of them."""
     if len(masks.channels) > 1:
-        text = f"the masks differ in their number of channels: {join_values(sorted(masks.channels))}"
+        text = (
+            f"the masks differ in their number of channels: {join_values(sorted(masks.channels))}"
+        )
         return [Finding(ERROR, KIND, text)]
     (count,) = masks.channels
     share = masks.pixels[count] / max(masks.pixels.total(), 1)

@@ -1,4 +1,4 @@
-"""Files of a workdir, as the commands that take one read them."""
+"""Files of a workdir, read as by the commands."""
 
 import contextlib
 import io
@@ -58,7 +58,7 @@ def _config(folder: Path) -> ConfigDict:
 
 
 def make_workdir(folder: Path) -> Path:
-    """Writes a set of images and the workdir of a run on it, with drawn weights."""
+    """Write a dataset and the workdir of a run on it, with random weights."""
     _make_images(folder / "set")
     workdir = folder / "run"
     run = prepare_run(_config(folder), workdir)
@@ -88,7 +88,7 @@ def make_workdir(folder: Path) -> Path:
 
 
 def _command(*words: object) -> None:
-    """Runs a command; raises its one line."""
+    """Run a command; raise its error."""
     err = io.StringIO()
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
         code = cli.main(list(map(str, words)))
@@ -141,7 +141,7 @@ def _make_checkpoint(folder: Path) -> list[Path]:
 
 
 def _forged(path: Path) -> None:
-    """Loads a checkpoint whose manifest fits its files: all that Orbax parses is a stranger's."""
+    """Load a checkpoint with a valid manifest: Orbax then parses untrusted files."""
     folder = next(parent for parent in path.parents if parent.name == "4")
     if path.name != MANIFEST:
         write_manifest(folder, 4, {"mean_iou": 0.9})
@@ -162,7 +162,7 @@ NAMES = (
 
 
 def _mutate_config(rng: Random, content: bytes) -> bytes:
-    """Sets a key of a config to another value of its type, as far as JSON tells the type."""
+    """Set a key of a config to another value of its JSON type."""
     try:
         saved = json.loads(content)
         section = rng.choice(list(saved["config"].values()))

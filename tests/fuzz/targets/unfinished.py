@@ -1,4 +1,4 @@
-"""What an unfinished `fcnjax predict` leaves, as the next start reads it."""
+"""Files of an unfinished `fcnjax predict`, read as by the next start."""
 
 import contextlib
 from pathlib import Path

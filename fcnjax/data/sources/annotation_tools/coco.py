@@ -245,5 +245,5 @@ LAYOUT = annotated_layout(
     "COCO JSON: config.data.annotations and .images; {split} in them is the split's name",
     parse,
     EXAMPLE,
-    usual=("_annotations.coco.json", "result.json", "annotations/instances_default.json"),
+    default_files=("_annotations.coco.json", "result.json", "annotations/instances_default.json"),
 )

@@ -104,7 +104,7 @@ def _region(shape: ElementTree.Element, number: int, where: str) -> Region:
 def _polygon(shape: ElementTree.Element, where: str) -> functools.partial:
     pairs = [pair.split(",") for pair in shape.get("points", "").split(";")]
     try:
-        points = points_of(pairs, least=3)
+        points = points_of(pairs, min_count=3)
     except ValueError as error:
         raise UserError(f"{where}: a polygon, x,y;x,y;..., is damaged: {error}") from error
     return functools.partial(union_mask, (points,))
@@ -148,5 +148,5 @@ LAYOUT = annotated_layout(
     "CVAT XML, 'CVAT for images 1.1': annotations.xml, and images in config.data.images",
     parse,
     "annotations.xml",
-    usual=("annotations.xml", "*.xml"),
+    default_files=("annotations.xml", "*.xml"),
 )

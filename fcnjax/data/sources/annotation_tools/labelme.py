@@ -21,12 +21,11 @@ import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
 
-from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.drawing_budget import DrawingBudget
+from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.embedded import from_base64
 from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.labels.named_classes import NamedClasses, name_classes
-from fcnjax.data.readers.exif import upright
 from fcnjax.data.layout import (
     PARTS,
     Layout,
@@ -37,6 +36,7 @@ from fcnjax.data.layout import (
 )
 from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import upright
 from fcnjax.data.readers.image_file import Encoded, File
 from fcnjax.data.sources.annotation_tools.image_names import portable_path
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (

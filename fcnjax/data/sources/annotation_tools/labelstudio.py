@@ -223,5 +223,5 @@ LAYOUT = annotated_layout(
     "Label Studio JSON, and images in config.data.images",
     parse,
     "project.json",
-    usual=("*.json",),
+    default_files=("*.json",),
 )

@@ -108,5 +108,5 @@ LAYOUT = annotated_layout(
     "VGG Image Annotator JSON, and images in config.data.images",
     parse,
     "via_project.json",
-    usual=("*.json",),
+    default_files=("*.json",),
 )

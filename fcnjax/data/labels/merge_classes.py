@@ -1,20 +1,20 @@
-"""Applies `config.data.labels.label_map`: classes are renamed, merged and ignored."""
+"""Application of `config.data.labels.label_map`: renames, merges and ignores classes."""
 
 from ml_collections import ConfigDict
 
 from fcnjax.data.flip_pairs import rename_flip_pairs
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.masks import stored_values
 from fcnjax.errors import UserError, unknown
 
 
 def merge_classes(data: ConfigDict) -> None:
-    """Applies `config.data.labels.label_map` to the classes, and empties it.
+    """Apply `config.data.labels.label_map` to the classes, and empty it.
 
-    It holds pairs of a class and the name that it is to have. Classes of one new name become one,
-    in the place of the first; those of the name "" are ignored; others stay as they are.
+    It holds pairs of a class and its new name. Classes of the same new name are merged, in the
+    position of the first; those with the new name "" are ignored; others are unchanged.
 
     Raises:
-        UserError: A class that there is not, or fewer than two that are left.
+        UserError: A class does not exist, or fewer than two remain.
     """
     new_names = dict(data.labels.label_map)
     for old in new_names:
@@ -28,9 +28,9 @@ def merge_classes(data: ConfigDict) -> None:
     ):
         new = new_names.get(name, name)
         if not new:
-            dropped += values_of(entry)
+            dropped += stored_values(entry)
             continue
-        merged.setdefault(new, []).extend(values_of(entry))
+        merged.setdefault(new, []).extend(stored_values(entry))
         colours.setdefault(new, colour)
     if len(merged) < 2:
         raise UserError(f"config.data.labels.label_map: leaves {len(merged)} class; two are needed")

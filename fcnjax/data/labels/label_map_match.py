@@ -1,44 +1,46 @@
-"""Names of class ids from a label map file that lies beside the masks."""
+"""Names of class ids from a label map file beside the masks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.label_map_files import LabelMap
+from fcnjax.data.labels.label_map_files import LabelMap, find_label_map
 from fcnjax.data.labels.mask_files import read_palette
-from fcnjax.data.labels.mask_set import MaskSet, listed
+from fcnjax.data.labels.mask_set import MaskSet, join_values
 from fcnjax.errors import UserError
 
 
-def values_by_file(
-    data: ConfigDict,
-    found: Mapping[int, Path],
-    masks: MaskSet,
-    find: Callable[[ConfigDict, MaskSet], LabelMap | None],
-) -> tuple[tuple[int, ...], str]:
-    """The stored values of the classes that a label map file lists, and their names.
+def dataset_label_map(data: ConfigDict, masks: MaskSet) -> LabelMap | None:
+    """Return the label map beside the masks or in `config.data.root`, or None."""
+    root = [Path(data.root)] if data.root and Path(data.root).is_dir() else []
+    return find_label_map([*masks.folders(), *root])
 
-    A file that does not fit the masks is not used; the note says why.
+
+def match_label_map(
+    data: ConfigDict, candidates: Mapping[int, Path], masks: MaskSet
+) -> tuple[tuple[int, ...], str]:
+    """Return the stored values of the classes in a label map file, and a note.
+
+    A file that does not fit the masks is not used, and the note says why.
 
     Args:
-        data: `config.data`; names and palette are filled in where the file is used.
-        found: The values that masks hold, and that may be classes.
+        data: `config.data`; names and palette are filled in if the file is used.
+        candidates: The values in masks that may be classes.
         masks: The masks.
-        find: Finds the file.
 
     Returns:
-        The values, () where no file is used; and a note, as the end of a line.
+        The values, () if no file is used; and the note, as the end of a line.
     """
     if data.class_names or not len(masks):
         return (), ""
     try:
-        label_map = find(data, masks)
+        label_map = dataset_label_map(data, masks)
     except UserError as error:
         return (), f"; not used: {error}"
     if label_map is None:
         return (), ""
-    values, reason = _values(label_map, {*found}, data.ignore_label, masks)
+    values, reason = _values(label_map, {*candidates}, data.ignore_label, masks)
     if reason:
         return (), f"; {label_map.path.name} is not used: {reason}"
     data.class_names = tuple(entry.name for entry in label_map.entries)
@@ -48,9 +50,9 @@ def values_by_file(
 
 
 def _values(
-    label_map: LabelMap, found: set[int], ignore: int, masks: MaskSet
+    label_map: LabelMap, candidates: set[int], ignore: int, masks: MaskSet
 ) -> tuple[tuple[int, ...], str]:
-    """The value of each entry, or the reason why the file does not fit."""
+    """Return the value of each entry, or the reason why the file does not fit."""
     entries = label_map.entries
     if len(entries) < 2:
         return (), "it lists one class"
@@ -64,9 +66,9 @@ def _values(
         values = [entry.value for entry in entries]
         if not (label_map.has_colours or label_map.has_values or label_map.names_background):
             return (), "its first class is not a background; give config.data.class_names"
-    if len(entries) == 2 and len(found) == 2 and 0 in found and values == [0, 1]:
-        values = sorted(found)
-    outside = sorted(found - {*values} - {ignore})
+    if len(entries) == 2 and len(candidates) == 2 and 0 in candidates and values == [0, 1]:
+        values = sorted(candidates)
+    outside = sorted(candidates - {*values} - {ignore})
     if outside:
-        return (), f"it has no class for the value {listed(outside)}"
+        return (), f"it has no class for the value {join_values(outside)}"
     return tuple(values), ""
