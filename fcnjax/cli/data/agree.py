@@ -6,7 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from fcnjax import metrics
-from fcnjax.config import differences, load_given, override
+from fcnjax.config import differences, load_command_config, override
 from fcnjax.data import open_source, resolve
 from fcnjax.data.settings import check_settings
 from fcnjax.errors import UserError
@@ -35,7 +35,7 @@ def main(argv: list[str]) -> int:
     args, words = parser.parse_known_args(argv)
     others = [word for word in words if word.startswith("--other.")]
     overrides = [word for word in words if word not in others]
-    config, notes = resolve(load_given(args.what, overrides, "fcnjax data agree"))
+    config, notes = resolve(load_command_config(args.what, overrides, "fcnjax data agree"))
     check_agree(config)
     other = _of_other(config, others)
     for note in notes:

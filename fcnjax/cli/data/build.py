@@ -2,7 +2,7 @@
 
 import argparse
 
-from fcnjax.config import load_given
+from fcnjax.config import load_command_config
 from fcnjax.data import open_plain, resolve
 from fcnjax.data.converted import converted
 from fcnjax.data.layout import PARTS
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> int:
         "--verify", action="store_true", help="compare the files that are there with their hashes"
     )
     args, overrides = parser.parse_known_args(argv)
-    config, notes = resolve(load_given(args.what, overrides, "fcnjax data build"))
+    config, notes = resolve(load_command_config(args.what, overrides, "fcnjax data build"))
     for note in notes:
         print(note)
     for part in PARTS:

@@ -4,7 +4,7 @@ import argparse
 
 from rich.console import Console
 
-from fcnjax.config import load_given
+from fcnjax.config import load_command_config
 from fcnjax.validate.check import check
 from fcnjax.validate.findings import ERROR, counted, tell
 from fcnjax.validate.page import write_page
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--out", metavar="DIR", help="where a page with pictures goes, index.html")
     args, overrides = parser.parse_known_args(argv)
-    checked = check(load_given(args.what, overrides, "fcnjax data check"), show=True)
+    checked = check(load_command_config(args.what, overrides, "fcnjax data check"), show=True)
     console = Console(highlight=False)
     if checked.resolved:
         console.print(table(checked.tallies, checked.config.data.class_names))

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax.augment import augment_batch, check_augment, mix_batch
-from fcnjax.config import channel_names, load_given
+from fcnjax.config import channel_names, load_command_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.loading import pipeline
 from fcnjax.data.settings import check_normalisation
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--out: {args.out!r} does not end in .png")
     if args.count < 1:
         raise UserError(f"--count: {args.count} is below 1")
-    config, notes = resolve(load_given(args.what, overrides, "fcnjax data show"))
+    config, notes = resolve(load_command_config(args.what, overrides, "fcnjax data show"))
     for note in notes:
         print(note)
     check_normalisation(config.data)
