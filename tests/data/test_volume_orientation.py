@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from fcnjax import cli, data
-from fcnjax.config import load_config
-from fcnjax.data.readers.volumes.orientation import Turn, check_orientation, oblique_by, turn_to
+from fcnjax.config import check_value, load_config
+from fcnjax.data.readers.volumes.orientation import Turn, oblique_by, turn_to
 from fcnjax.data.readers.volumes.read import load_header
 from fcnjax.errors import UserError
 from fcnjax.validate import check
@@ -124,7 +124,7 @@ def test_the_orientation_may_be_given(tmp_path):
         with pytest.raises(
             UserError, match=f"config.data.nifti.orientation: '{wrong}' is not one letter"
         ):
-            check_orientation(wrong)
+            check_value("data.nifti.orientation", wrong)
 
 
 def test_data_check_names_volumes_of_other_orientations(tmp_path):

@@ -99,7 +99,7 @@ class GeotiffSource:
         self.class_names = tuple(data.class_names)
         self._areas = list(areas)
         self._root = Path(data.root)
-        self._window = _window_of(data)
+        self._window = tuple(data.geotiff.window) or WINDOW
         self._names = channel_names(data.channels)
         self._pages = data.pages
         self._instances = data.labels.encoding == "instances"
@@ -182,7 +182,7 @@ def find_areas(data: ConfigDict) -> tuple[dict[str, list[Area]], str]:
 
 def _drawn(areas: Sequence[Area], data: ConfigDict, part: str) -> list[Area]:
     """The rasters of which a split has windows, each with those."""
-    window = _window_of(data)
+    window = tuple(data.geotiff.window) or WINDOW
     every = [(area, number) for area in areas for number in range(area.count(window))]
     if len(every) < 2:
         raise UserError(
@@ -216,13 +216,6 @@ def refuse_another_place(image: Path, header: Raster, mask: Path, of_mask: Raste
             )
 
 
-def _window_of(data: ConfigDict) -> tuple[int, int]:
-    window = tuple(data.geotiff.window) or WINDOW
-    if len(window) != 2 or not all(isinstance(size, int) and size > 0 for size in window):
-        raise UserError(f"config.data.geotiff.window: {window} is not a height and width over 0")
-    return window
-
-
 def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
     """The values that masks store, less nodata, each with a file; reads a part of many windows."""
     every = [(area, i) for area in areas for i in range(area.count(window))]
@@ -236,7 +229,7 @@ def _look(areas: Sequence[Area], window: tuple[int, int]) -> dict[int, Path]:
 
 def _resolve(config: ConfigDict) -> list[str]:
     data = config.data
-    window = _window_of(data)
+    window = tuple(data.geotiff.window) or WINDOW
     areas, divided = find_areas(data)
     everything = [area for part in PARTS for area in areas[part]]
     void = {int(area.nodata) for area in everything if is_listable(area.nodata)}

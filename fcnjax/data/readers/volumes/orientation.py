@@ -68,18 +68,6 @@ class Turn:
         return part[tuple(steps)]
 
 
-def check_orientation(orientation: str | None) -> None:
-    """Raises UserError unless it is None or an orientation such as `RAS`."""
-    if orientation is None:
-        return
-    found = sorted(pair for letter in orientation for pair in _OPPOSITES if letter in pair)
-    if len(orientation) != 3 or found != sorted(_OPPOSITES):
-        raise UserError(
-            f"config.data.nifti.orientation: {orientation!r} is not one letter each of R or L, A "
-            "or P, and S or I, as RAS"
-        )
-
-
 def orientation_of(volume: Any, name: str) -> str | None:
     """The orientation of a volume as it is stored; None where its file does not say.
 

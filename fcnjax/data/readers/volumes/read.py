@@ -20,7 +20,7 @@ from fcnjax.data.readers.volumes.dicom import is_dicom, is_series
 from fcnjax.data.readers.volumes.dicom_volume import load_dicom
 from fcnjax.data.readers.volumes.library_errors import errors_of
 from fcnjax.data.readers.volumes.nifti_file import is_sliced, open_nifti, read_voxels
-from fcnjax.data.readers.volumes.orientation import Turn, check_orientation, turn_to
+from fcnjax.data.readers.volumes.orientation import Turn, turn_to
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -53,16 +53,14 @@ class SliceReading:
         axis: Along which slices of the turned volume are taken.
 
     Raises:
-        UserError: `axis`, `orientation`, `intensity`, `channels` or `pixel_type` is none that
-            volumes have.
+        UserError: `channels` or `pixel_type` is none that volumes have.
     """
 
     def __init__(self, data: ConfigDict):
-        self.axis = _axis(data)
-        check_orientation(data.nifti.orientation)
+        self.axis = data.nifti.axis
         self._orientation = data.nifti.orientation
         self._pixel_type = _pixel_type(data)
-        self._window = _intensity(data)
+        self._window = tuple(data.nifti.intensity)
         self._channels = _channels(data)
 
     def turn(self, path: Path) -> Turn:
@@ -100,12 +98,6 @@ class SliceReading:
         return np.repeat(image[..., None], self._channels, -1)
 
 
-def _axis(data: ConfigDict) -> int:
-    if data.nifti.axis not in (0, 1, 2):
-        raise UserError(f"config.data.nifti.axis: {data.nifti.axis} is not 0, 1 or 2")
-    return data.nifti.axis
-
-
 def _pixel_type(data: ConfigDict) -> str:
     # A window scales intensities to a whole type, so that both have the same meaning.
     pixel_type = data.pixel_type or "uint16"
@@ -121,16 +113,6 @@ def _pixel_type(data: ConfigDict) -> str:
 def _turn(path: Path, stamp: tuple[int, int], orientation: str | None) -> Turn:
     del stamp
     return turn_to(orientation, load_header(path), str(path))
-
-
-def _intensity(data: ConfigDict) -> tuple[float, float] | None:
-    window = tuple(data.nifti.intensity)
-    if not window:
-        return None
-    numbers = all(isinstance(value, int | float) for value in window)
-    if len(window) != 2 or not numbers or window[0] >= window[1]:
-        raise UserError(f"config.data.nifti.intensity: {window} is not a low and a higher number")
-    return window
 
 
 def _channels(data: ConfigDict) -> int:
