@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fcnjax.config.key import TYPE_NAMES
 from fcnjax.config.migrate import refuse_earlier_name
 from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError, unknown
@@ -56,14 +57,13 @@ def parse_value(text: str, like: Any, what: str) -> Any:
     if kind is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        raise UserError(f"{what}: {text!r} is not true or false")
+        raise UserError(f"{what}: {text!r} is not {TYPE_NAMES[bool]}")
     if kind is tuple:
         return _parse_tuple(text, what)
     try:
         return kind(text)
     except ValueError:
-        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise UserError(f"{what}: {text!r} is not {noun}") from None
+        raise UserError(f"{what}: {text!r} is not {TYPE_NAMES[kind]}") from None
 
 
 def _parse_tuple(text: str, what: str) -> tuple:

@@ -7,18 +7,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import tuples
+from fcnjax.config.key import TYPE_NAMES
 from fcnjax.errors import UserError, unknown
 
 LONGEST_TEXT = 4096  # characters; a path has as many at most
 MOST_ENTRIES = 4096  # of a list
 DEEPEST = 4  # lists within lists
-TYPE_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    tuple: "a list",
-}
 
 
 def fill_section(section: ConfigDict, values: Any, where: str) -> None:
