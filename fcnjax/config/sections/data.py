@@ -24,12 +24,7 @@ _SET = {
         "How the data set is stored. `fcnjax data sources` lists the sources.",
         scope=_SPLIT,
     ),
-    "root": Key(
-        "",
-        "The folder of the data set.",
-        PATH,
-        scope=_HERE | Scope.PLACE | Scope.MACHINE,
-    ),
+    "root": Key("", "The folder of the data set.", PATH, scope=_HERE | Scope.PLACE | Scope.MACHINE),
     "name": Key(
         "",
         "The name of the data set, as in its library.",

@@ -83,10 +83,7 @@ LABELS = {
         scope=_HERE,
     ),
     "ignore_values": Key(
-        (),
-        "Stored values that are ignored, as (0,) or (-1,).",
-        IGNORED_VALUES,
-        scope=_HERE,
+        (), "Stored values that are ignored, as (0,) or (-1,).", IGNORED_VALUES, scope=_HERE
     ),
     "mask_exif": Key(
         "auto",
@@ -157,9 +154,7 @@ SAMPLING = {
         scope=Scope.MACHINE | _DECODED,
     ),
     "shuffle_labels": Key(
-        False,
-        "Give each image the mask of another one, as a control experiment.",
-        scope=_DECODED,
+        False, "Give each image the mask of another one, as a control experiment.", scope=_DECODED
     ),
 }
 
