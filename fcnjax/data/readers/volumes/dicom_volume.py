@@ -90,13 +90,10 @@ def _refuse_colour(header: Header) -> None:
 def _refuse_unlike(slices: Sequence[Slice]) -> None:
     """Raise UserError unless all slices have the size and direction of the first."""
     first = slices[0]
-    directions, spacing = (
-        np.isclose(values, values[0], rtol=rtol, atol=atol).all(1)
-        for values, rtol, atol in (
-            (np.asarray([one.values.directions for one in slices]), 0, MAX_DEVIATION),
-            (np.asarray([one.values.spacing for one in slices]), MAX_DEVIATION, 0),
-        )
-    )
+    directions = np.asarray([one.values.directions for one in slices])
+    spacing = np.asarray([one.values.spacing for one in slices])
+    is_parallel = np.isclose(directions, directions[0], rtol=0, atol=MAX_DEVIATION).all(1)
+    is_alike = np.isclose(spacing, spacing[0], rtol=MAX_DEVIATION, atol=0).all(1)
     for index, one in enumerate(slices):
         size, other = (f"{s.header.pixels.columns}x{s.header.pixels.rows}" for s in (one, first))
         if size != other:
@@ -109,12 +106,12 @@ def _refuse_unlike(slices: Sequence[Slice]) -> None:
                 f"{one.name if one.values.position is None else first.name}: has no "
                 "ImagePositionPatient, which others of its series have"
             )
-        if not directions[index]:
+        if not is_parallel[index]:
             raise UserError(
                 f"{one.name}: lies in another direction than {first.name}; slices of a "
                 "series are parallel"
             )
-        if not spacing[index]:
+        if not is_alike[index]:
             raise UserError(
                 f"{one.name}: has the PixelSpacing {one.values.spacing}, and {first.name} "
                 f"{first.values.spacing}"
