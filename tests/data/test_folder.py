@@ -211,7 +211,7 @@ def test_masks_that_are_no_masks(tmp_path):
     refused(config_of(write(tmp_path / "odd", "ab", (0, 100, 200))), "values 0, 100, 200, which")
     refused(config_of(write(tmp_path / "jpeg", "ab", range(120))), "120 distinct values", ".png")
     near = (*range(12), *range(244, 256))  # what JPEG makes of 0 and 255
-    refused(config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are no class ids")
+    refused(config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are not class ids")
 
 
 def test_declared_values(tmp_path):
@@ -223,7 +223,7 @@ def test_declared_values(tmp_path):
     np.testing.assert_array_equal(label[stored == 128], 0)
     np.testing.assert_array_equal(label[stored == 0], 1)
     np.testing.assert_array_equal(label[stored == 255], 255)
-    message = refused(config_of(tmp_path, mask_values=(0, 200)), "has the value 128", "no class")
+    message = refused(config_of(tmp_path, mask_values=(0, 200)), "has the value 128", "not a class")
     assert message.endswith("config.data.mask_values: 0, 200, and 255 for what is ignored")
     refused(config_of(tmp_path, mask_values=(0, 0)), "config.data.mask_values", "twice")
 

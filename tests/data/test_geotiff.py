@@ -245,7 +245,7 @@ def test_bad_settings_and_files(tmp_path):
     refused(config_of(tmp_path, window=(0, 5)), "config.data.window: (0, 5) is not a height")
     refused(config_of(tmp_path, window=(5,)), "config.data.window")
     refused(config_of(tmp_path, encoding="rgb"), "config.data.encoding", "ids, instances")
-    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
+    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
     refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
     (tmp_path / "masks/b.tif").write_bytes(b"II*\0")
     refused(config_of(tmp_path), "masks/b.tif: cannot be read as a raster")

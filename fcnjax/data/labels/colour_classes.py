@@ -61,7 +61,7 @@ def _use_label_map(data: ConfigDict, files: dict[RGB, Path], label_map: LabelMap
         if colour not in colours.values():
             raise UserError(
                 f"{path}: has the colour {colour}, which {label_map.path} does not list; give all "
-                "colours in class order, as --config.data.mask_colours='((0,0,0),(128,0,0))'"
+                "colours in class order, such as --config.data.mask_colours='((0,0,0),(128,0,0))'"
             )
     for name in data.class_names:
         if name not in colours:
@@ -108,7 +108,7 @@ def collect_colours(masks: MaskSet) -> dict[RGB, Path]:
             raise UserError(
                 f"{path}: has {len(colours)} distinct colours, like a photograph, or a mask that "
                 "was resized or saved as JPEG, not like a mask of classes; declare the colours in "
-                "class order, as --config.data.mask_colours='((0,0,0),(128,0,0))'"
+                "class order, such as --config.data.mask_colours='((0,0,0),(128,0,0))'"
             )
         for colour in colours.tolist():
             files.setdefault(tuple(colour), path)

@@ -112,7 +112,7 @@ Row = tuple[str, RGB | None, int | None]
 def _colour(parts: object) -> RGB:
     if not isinstance(parts, list) or len(parts) != 3:
         words = ",".join(map(str, parts[:5])) if isinstance(parts, list) else str(parts)
-        raise ValueError(f"{words[:40]} is no RGB colour")
+        raise ValueError(f"{words[:40]} is not an RGB colour")
     return tuple(_parse_integer(part, 255) for part in parts)
 
 
@@ -120,7 +120,7 @@ def _parse_integer(text: object, high: int) -> int:
     """Return an integer from 0 to `high`, given as a text or a number."""
     digits = str(text).strip()
     if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > high:
-        raise ValueError(f"{digits[:40]!r} is no whole number from 0 to {high}")
+        raise ValueError(f"{digits[:40]!r} is not a whole number from 0 to {high}")
     return int(digits)
 
 
@@ -169,7 +169,7 @@ def _cell(row: Mapping[str, str], names: Sequence[str]) -> str | None:
 def _read_colours_json(text: str, path: Path) -> Iterator[Row]:
     content = parse_json(text, path)
     if not isinstance(content, dict):
-        raise ValueError("it is no object with a colour for each name")
+        raise ValueError("it is not an object with a colour for each name")
     for name, colour in content.items():
         yield name, _colour(colour), None
 
@@ -184,7 +184,7 @@ def _read_meta_json(text: str, path: Path) -> Iterator[Row]:
         colour = field(entry, "color", str, where)
         parts = _HEX.fullmatch(colour)
         if parts is None:
-            raise UserError(f"{where}: {colour[:40]!r} is no colour such as #FF0000")
+            raise UserError(f"{where}: {colour[:40]!r} is not a colour such as #FF0000")
         title = field(entry, "title", str, where)
         yield title, tuple(int(part, 16) for part in parts.groups()), None
 

@@ -147,7 +147,7 @@ def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.nda
     try:
         pattern = re.compile(data.group_by)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"{key}: {data.group_by!r} is no regular expression: {error}") from None
+        raise UserError(f"{key}: {data.group_by!r} is not a regular expression: {error}") from None
     numbers: dict[str, int] = {}
     groups = []
     for name in names:

@@ -76,7 +76,7 @@ def check_orientation(orientation: str | None) -> None:
     if len(orientation) != 3 or pairs != sorted(_OPPOSITES):
         raise UserError(
             f"config.data.orientation: {orientation!r} is not one letter each of R or L, A or P, "
-            "and S or I, as RAS"
+            "and S or I, such as RAS"
         )
 
 
