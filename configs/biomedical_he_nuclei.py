@@ -18,10 +18,10 @@ def get_config(arg=None):
     arg = parse_arg(arg, encoder="mobilenet_v2", pretrained=True)
     config = default_config()
     config.data.source = "he_nuclei"
-    config.data.train_split = "train"
-    config.data.eval_split = "test"
-    config.data.cache = "device"
-    config.data.class_crop = 0.5  # a third of the tissue's nuclei are of the rarer types
+    config.data.split.train = "train"
+    config.data.split.eval = "test"
+    config.data.loading.cache = "device"
+    config.data.sampling.class_crop = 0.5  # a third of the tissue's nuclei are of the rarer types
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.decoder_widths = (64, 48, 32, 24, 16)

@@ -25,11 +25,11 @@ def get_config(arg=None):
     config.data.channels = "L"
     config.data.mean = (0.26,)
     config.data.std = (0.26,)
-    config.data.cache = "device"
+    config.data.loading.cache = "device"
     config.model.widths = (16, 32, 64, 128, 192)
     config.model.upsample = "transposed"
     # Whole slices: where in the head a pixel lies says much of its region. A mirrored head is as
-    # likely, its regions' sides exchanged (config.data.mirror_pairs, which the set knows).
+    # likely, its regions' sides exchanged (config.data.labels.mirror_pairs, which the set knows).
     config.augment.crop = (192, 224)
     config.augment.hflip = 0.0
     config.augment.vflip = 0.5  # the rows of a slice run from left to right

@@ -8,7 +8,7 @@ Small form, for a CPU:
   fcnjax train --config=configs/biomedical_stare.py:cpu --workdir=runs/stare
   Measured on 2 cores (with XLA_FLAGS=--xla_force_host_platform_device_count=2, as
   launch/quickstart.sh sets it): vessel Dice 0.8160, 0.8253 and 0.8149 for seeds 0, 1 and 2, in 2
-  to 3 minutes. With train.seed 0 and data.shuffle_labels=true, a control: 0.0000.
+  to 3 minutes. With train.seed 0 and data.sampling.shuffle_labels=true, a control: 0.0000.
 
 Small form with an encoder that has seen ImageNet:
   fcnjax train --config=configs/biomedical_stare.py:cpu,encoder=mobilenet_v2 --workdir=runs/stare
@@ -28,9 +28,9 @@ def get_config(arg=None):
     arg = parse_arg(arg, cpu=False, encoder="vanilla")
     config = default_config()
     config.data.source = "stare"
-    config.data.train_split = "train"
-    config.data.eval_split = "test"
-    config.data.cache = "device"
+    config.data.split.train = "train"
+    config.data.split.eval = "test"
+    config.data.loading.cache = "device"
     config.augment.crop = (256, 256)
     config.augment.scale = (0.75, 1.33)
     config.augment.rotation = 180.0

@@ -5,7 +5,7 @@ Command: fcnjax train --config=configs/driving_camvid.py:root=DIR --workdir=runs
 DIR holds the set as the SegNet tutorial shares it, 367 images 480x360 to train on: `train`,
 `trainannot`, `val`, `valannot`, `test`, `testannot`. As the set itself comes
 (`701_StillsRaw_full`, 960x720, 32 classes) it needs train.txt, val.txt and test.txt of your own.
-The checkpoint is chosen on `val`; `fcnjax evaluate --config.data.eval_split=test` scores it.
+The checkpoint is chosen on `val`; `fcnjax evaluate --config.data.split.eval=test` scores it.
 
 Not measured here: the set cannot be had here. A test trains it on made images in this layout.
 """
@@ -18,7 +18,7 @@ def get_config(arg=None):
     config = default_config()
     config.data.root = arg.root
     config.data.source = "camvid"
-    config.data.class_crop = 0.25  # poles, signs and riders are rare
+    config.data.sampling.class_crop = 0.25  # poles, signs and riders are rare
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.dtype = "bfloat16"

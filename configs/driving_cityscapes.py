@@ -4,7 +4,8 @@ Command: fcnjax train --config=configs/driving_cityscapes.py:root=DIR --workdir=
 
 DIR holds `leftImg8bit` and `gtFine` as they are downloaded from cityscapes-dataset.com.
 `fcnjax data check driving_cityscapes:root=DIR` looks at them, and
-`fcnjax data build driving_cityscapes:root=DIR` decodes them once, for --config.data.cache=disk.
+`fcnjax data build driving_cityscapes:root=DIR` decodes them once, for
+--config.data.loading.cache=disk.
 
 Schedule: MMSegmentation's `deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024`: crops of 512x1024
 out of images scaled by 0.5 to 2, batches of 8, SGD from a rate of 0.01 by a polynomial of 0.9, an
@@ -13,7 +14,7 @@ a rate of 0.0001 in place of 0). Not measured here: for eight accelerators of 16
 """
 
 from fcnjax.config import default_config, parse_arg
-from fcnjax.data.sources.cityscapes import CLASSES
+from fcnjax.data.sources.benchmarks.cityscapes import CLASSES
 
 
 def get_config(arg=None):
@@ -22,7 +23,7 @@ def get_config(arg=None):
     config.data.root = arg.root
     config.data.source = "cityscapes"
     config.data.class_names = tuple(CLASSES)  # of use without the data, as for `models show`
-    config.data.workers = 4
+    config.data.loading.workers = 4
     config.model.encoder = "resnet50"
     config.model.decoder = "deeplabv3plus"
     config.model.output_stride = 8

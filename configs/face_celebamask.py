@@ -4,7 +4,8 @@ Command: fcnjax train --config=configs/face_celebamask.py:root=DIR --workdir=run
 
 DIR holds `CelebA-HQ-img` and `CelebAMask-HQ-mask-anno` as they are downloaded; with train.txt and
 val.txt beside them for the published split, else a twentieth of the faces is held out. Faces are
-mirrored, and then the left eye, brow and ear are the right ones (config.data.mirror_pairs, which
+mirrored, and then the left eye, brow and ear are the right ones (config.data.labels.mirror_pairs,
+which
 the set knows).
 
 Not measured here: the set cannot be had here. A test trains it on made faces in this layout.
@@ -18,8 +19,8 @@ def get_config(arg=None):
     config = default_config()
     config.data.root = arg.root
     config.data.source = "celebamask"
-    config.data.eval_fraction = 0.05
-    config.data.workers = 4
+    config.data.split.eval_fraction = 0.05
+    config.data.loading.workers = 4
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.dtype = "bfloat16"

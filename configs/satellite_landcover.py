@@ -5,7 +5,8 @@ Command: fcnjax train --config=configs/satellite_landcover.py:root=DIR --workdir
 DIR holds `images/NAME.tif` and `masks/NAME.tif` of the same places (needs
 `pip install 'fcnjax[geo]'`), of any size: they are read in windows. A fifth of the rasters is held
 out. The form is that of LandCover.ai: orthophotos in RGB, and a band of class ids 0 to 4.
-Other classes: `--config.data.class_names=forest,field --config.data.mask_values=1,2`; other bands:
+Other classes: `--config.data.class_names=forest,field --config.data.labels.mask_values=1,2`; other
+bands:
 `--config.data.channels=B2,B3,B4,B8` with a `mean` and a `std` for each, and no `init_from`.
 
 Whole rasters, with their coordinates, and polygons:
@@ -23,7 +24,7 @@ def get_config(arg=None):
     config.data.root = arg.root
     config.data.source = "geotiff"
     config.data.class_names = ("other", "building", "woodland", "water", "road")
-    config.data.mask_values = (0, 1, 2, 3, 4)
+    config.data.labels.mask_values = (0, 1, 2, 3, 4)
     config.data.palette = (
         (200, 190, 150),
         (200, 60, 60),
@@ -31,8 +32,8 @@ def get_config(arg=None):
         (50, 100, 200),
         (90, 90, 90),
     )
-    config.data.class_crop = 0.5
-    config.data.workers = 4
+    config.data.sampling.class_crop = 0.5
+    config.data.loading.workers = 4
     config.model.encoder = arg.encoder
     config.model.decoder = "deeplabv3plus"
     config.model.dtype = "bfloat16"

@@ -22,8 +22,8 @@ def get_config(arg=None):
     config.data.source = "voc"
     if arg.augmented:
         config.data.masks = "SegmentationClassAug"
-        config.data.train_split = "trainaug"
-    config.data.workers = 4
+        config.data.split.train = "trainaug"
+    config.data.loading.workers = 4
     config.model.encoder = "resnet50"
     config.model.decoder = "deeplabv3plus"
     config.model.output_stride = 8

@@ -6,7 +6,7 @@ import sys
 
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import add_host_arguments, check_alike, distributed_context
+from fcnjax.parallel.processes import add_host_arguments, check_same_command, distributed_context
 from fcnjax.training.loop import TrainingStopped, train
 
 
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     stopped = None
     with distributed_context(args):
         try:
-            check_alike(config, args.workdir)
+            check_same_command(config, args.workdir)
             train(config, args.workdir)
         except TrainingStopped as error:
             stopped = error

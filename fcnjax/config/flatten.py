@@ -26,10 +26,10 @@ def tuples(value: Any) -> Any:
 
 
 def differences(one: ConfigDict, other: ConfigDict, may_differ: Sequence[str] = ()) -> list[str]:
-    """Keys whose values differ, as `section.key`, less those that start with a `may_differ`."""
+    """Return the full names of the keys whose values differ, less those in `may_differ`."""
     one, other = flatten(one), flatten(other)
     return [
         key
         for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key) and not key.startswith(tuple(may_differ))
+        if one.get(key) != other.get(key) and key not in may_differ
     ]

@@ -6,6 +6,7 @@ exist is a one-line error that lists what is valid.
 """
 
 import importlib.util
+import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from fcnjax.config.checks import refuse_unread_keys
+from fcnjax.config.migrate import MOVED
 from fcnjax.config.overrides import override, parse_value
 from fcnjax.errors import UserError, unknown
 
@@ -99,6 +102,7 @@ def load_config(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
         raise UserError(_fault_in(path, error)) from error
     for word in overrides:
         override(config, word)
+    refuse_unread_keys(config)
     return config
 
 
@@ -107,6 +111,9 @@ def _fault_in(path: Path, error: Exception) -> str:
     where = f"{path}:{lines[-1]}" if lines else f"{path}"
     # ConfigDict's own messages run over several lines and repeat themselves.
     reason = (str(error).strip().splitlines() or [""])[0][:300]
+    named = re.search(r"[\"'](\w+)[\"']", reason)
+    if isinstance(error, AttributeError | KeyError) and named and named[1] in MOVED:
+        return f"{where}: config.data.{named[1]}: is now config.data.{MOVED[named[1]]}"
     return f"{where}: {type(error).__name__}: {reason}"
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.config.schema import default_config
+from fcnjax.config.migrate import refuse_earlier_name
+from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError, unknown
 
 
@@ -16,6 +17,7 @@ def override(config: ConfigDict, word: str) -> None:
     Raises:
         UserError: An unknown key, or a value of the wrong type.
     """
+    refuse_earlier_name(word)
     key, given, text = word.removeprefix("--config.").partition("=")
     *sections, leaf = key.split(".")
     node = config
@@ -39,9 +41,8 @@ def set_value(config: ConfigDict, key: str, text: str) -> None:
     """Sets `section.key` of a config from text, by the type that the key has."""
     section, _, leaf = key.rpartition(".")
     node = config[section]
-    # What may be None by default may be set back to it.
-    may_be_none = default_config()[section][leaf] is None
-    like = node.get_type(leaf) if may_be_none else node[leaf]
+    # A key that is None by default may be set back to it.
+    like = node.get_type(leaf) if KEYS[key].default is None else node[leaf]
     node[leaf] = parse_value(text, like, f"--config.{key}")
 
 

@@ -12,7 +12,7 @@ from fcnjax.errors import UserError, unknown
 LONGEST_TEXT = 4096  # characters; a path has as many at most
 MOST_ENTRIES = 4096  # of a list
 DEEPEST = 4  # lists within lists
-_WORDS = {
+TYPE_NAMES = {
     bool: "true or false",
     int: "a whole number",
     float: "a number",
@@ -39,16 +39,19 @@ def fill_section(section: ConfigDict, values: Any, where: str) -> None:
         if key not in section:
             raise unknown(where, key, section)
         name = f"{where}.{key}"
+        if isinstance(section[key], ConfigDict):
+            fill_section(section[key], value, name)
+            continue
         kind = section.get_type(key)
         if value is None:
             if section[key] is not None:
-                raise UserError(f"{name}: is null; valid: {_WORDS[kind]}")
+                raise UserError(f"{name}: is null; valid: {TYPE_NAMES[kind]}")
             continue
         if isinstance(value, list):
             value = tuples(value)
         fits = isinstance(value, (int, float) if kind is float else kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
-            raise UserError(f"{name}: is {_short(value)}; valid: {_WORDS[kind]}")
+            raise UserError(f"{name}: is {_short(value)}; valid: {TYPE_NAMES[kind]}")
         _check_size(value, name, DEEPEST)
         section[key] = float(value) if kind is float else value
 

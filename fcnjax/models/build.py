@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fcnjax.config import channel_names
+from fcnjax.config import channel_names, check_section
 from fcnjax.errors import UserError, choose
 from fcnjax.models.decoders.fcn import UPSAMPLES
 from fcnjax.models.decoders.fcn_head import make_fcn_head
@@ -16,7 +16,7 @@ from fcnjax.models.decoders.unet import SKIPS
 from fcnjax.models.encoders import resnet
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.encoders.vanilla import DOWNSAMPLES, PADDINGS
-from fcnjax.models.layers import ACTIVATIONS, ATTENTIONS, NORMS
+from fcnjax.models.layers import ATTENTIONS
 from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
 
@@ -42,11 +42,6 @@ _OPTIONS = tuple(
     )
 )
 
-# A model beyond these would take all memory, or minutes to trace.
-MOST_CHANNELS = 2**16
-MOST_STAGES = 16  # entries of an option that is a list
-MOST_LAYERS = 64  # of a stage
-
 # The options that an auxiliary head shares with the decoder.
 _AUX_HEAD_OPTIONS = ("dropout", "align_corners")
 
@@ -62,8 +57,7 @@ def build_model(config: ConfigDict) -> Segmenter:
     names = (model.encoder, model.decoder)
     encoder_entry = choose(ENCODERS, model.encoder, "config.model.encoder")
     decoder_entry = choose(DECODERS, model.decoder, "config.model.decoder")
-    choose(NORMS, model.norm, "config.model.norm")
-    choose(ACTIVATIONS, model.activation, "config.model.activation")
+    check_section(model, "model")
     outputs_of = choose(HEADS, model.head, "config.model.head")
     common = {
         "norm": model.norm,
@@ -75,7 +69,6 @@ def build_model(config: ConfigDict) -> Segmenter:
         raise UserError(f"config.data.class_names: {classes} classes; a model needs two or more")
     options = _checked_options(model, encoder_entry, decoder_entry)
     encoder_norm = model.norm if model.encoder_norm is None else model.encoder_norm
-    choose(NORMS, encoder_norm, "config.model.encoder_norm")
     if model.encoder_norm is not None and "norm" not in encoder_entry.common:
         raise UserError(
             f"config.model.encoder_norm: {model.encoder_norm} cannot be set for encoder "
@@ -123,22 +116,8 @@ def _checked_options(model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) 
             )
         if key in named:
             choose(named[key], value, where)
-        elif type(value) is bool:
-            pass
-        elif key == "output_stride":
-            if value not in resnet.OUTPUT_STRIDES:
-                raise UserError(
-                    f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
-                )
-        elif type(value) is int:
-            if not (key == "fc_width" and value == 0) and not 1 <= value <= MOST_CHANNELS:
-                raise UserError(f"{where}: {value} is not a whole number in 1..{MOST_CHANNELS}")
-        elif key in ("dropout", "drop_path"):
-            if not 0 <= value < 1:
-                raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
-        else:
-            most = MOST_LAYERS if key == "decoder_depths" else MOST_CHANNELS
-            options[key] = _widths(value, where, most)
+        elif isinstance(value, list):
+            options[key] = tuple(value)
     if options.get("padding") == "valid":
         _require_both("padding", model, encoder, decoder)
     return options
@@ -152,14 +131,3 @@ def _require_both(key: str, model: ConfigDict, encoder: ModelSpec, decoder: Mode
             raise UserError(
                 f"config.model.{key}: {model[key]} is not for {kind} {model[kind]}; valid: {valid}"
             )
-
-
-def _widths(value: Any, where: str, most: int) -> tuple[int, ...]:
-    widths = tuple(value)
-    fits = all(type(width) is int and 0 < width <= most for width in widths)
-    if not 0 < len(widths) <= MOST_STAGES or not fits:
-        raise UserError(
-            f"{where}: {widths} is not a list of at most {MOST_STAGES} whole numbers in 1..{most}, "
-            "such as 16,32,64"
-        )
-    return widths

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax import data
 from fcnjax.config import default_config, load_config
@@ -10,10 +11,10 @@ from fcnjax.errors import UserError
 
 
 def settings(**changes):
-    config = default_config().data
-    config.root = "set"
-    config.update(changes)
-    return config
+    config = default_config()
+    config.data.root = "set"
+    set_data(config, changes)
+    return config.data
 
 
 def held(count, names=None, **changes):
@@ -57,17 +58,17 @@ def test_groups_stay_together(pattern):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"folds": 1}, r"config.data.folds: 1 is not in 2..20, the number of images"),
-        ({"folds": 21}, r"config.data.folds: 21 is not in 2..20"),
-        ({"folds": -1}, "config.data.folds: -1"),
-        ({"folds": 4, "fold": 4}, r"config.data.fold: 4 is not in 0..3"),
+        ({"folds": 1}, r"config.data.split.folds: 1 is not in 2..20, the number of images"),
+        ({"folds": 21}, r"config.data.split.folds: 21 is not in 2..20"),
+        ({"folds": -1}, "config.data.split.folds: -1"),
+        ({"folds": 4, "fold": 4}, r"config.data.split.fold: 4 is not in 0..3"),
         (
             {"folds": 6, "group_by": r"p\d+"},
-            r"config.data.folds: 6 is not in 2..5, the number of groups",
+            r"config.data.split.folds: 6 is not in 2..5, the number of groups",
         ),
-        ({"group_by": "("}, "config.data.group_by.*not a regular expression"),
-        ({"group_by": r"q\d+"}, "config.data.group_by.*finds nothing in p0_0.png"),
-        ({"group_by": "p"}, "config.data.group_by.*finds 'p' in all names"),
+        ({"group_by": "("}, "config.data.split.group_by.*not a regular expression"),
+        ({"group_by": r"q\d+"}, "config.data.split.group_by.*finds nothing in p0_0.png"),
+        ({"group_by": "p"}, "config.data.split.group_by.*finds 'p' in all names"),
     ],
 )
 def test_error_names_the_invalid_key(changes, words):
@@ -76,27 +77,33 @@ def test_error_names_the_invalid_key(changes, words):
 
 
 def test_group_by_needs_names():
-    with pytest.raises(UserError, match=r"config.data.group_by: the source folder has no names"):
+    with pytest.raises(
+        UserError, match=r"config.data.split.group_by: the source folder has no names"
+    ):
         held(20, group_by="x")
 
 
 def test_folders_allow_folds_and_lists_do_not(shapes, tmp_path, make_folder):
-    config = load_config(f"folder:root={shapes}", ["--config.data.folds=5", "--config.data.fold=2"])
+    config = load_config(
+        f"folder:root={shapes}", ["--config.data.split.folds=5", "--config.data.split.fold=2"]
+    )
     resolved, _ = data.resolve(config)
     assert len(data.open_source(resolved, "eval")) == 2
     root = make_folder(tmp_path, 4)
     for split in ("train", "val"):
         (root / f"{split}.txt").write_text("picture00\npicture01\n")
-    listed = load_config(f"folder:root={root}", ["--config.data.folds=2"])
+    listed = load_config(f"folder:root={root}", ["--config.data.split.folds=2"])
     with pytest.raises(
-        UserError, match=r"config.data.folds: 2 is for .*split_by is list; give fra"
+        UserError, match=r"config.data.split.folds: 2 is for .*split.by is list; give fra"
     ):
         data.resolve(listed)
-    listed.data.split_by = "fraction"
+    listed.data.split.by = "fraction"
     assert len(data.open_source(data.resolve(listed)[0], "train")) == 2
 
 
 def test_dataset_with_splits_allows_no_folds():
-    config = load_config("driving_cityscapes", ["--config.data.folds=5"])
-    with pytest.raises(UserError, match=r"config.data.folds.*cityscapes has splits of its own"):
+    config = load_config("driving_cityscapes", ["--config.data.split.folds=5"])
+    with pytest.raises(
+        UserError, match=r"config.data.split.folds.*cityscapes has splits of its own"
+    ):
         data.resolve(config)

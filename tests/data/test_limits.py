@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -104,7 +105,7 @@ def test_limit_applies_to_masks_in_labelme_files(tmp_path):
         content = {"shapes": [shape], "imagePath": f"{stem}.png"}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
     config = default_config()
-    config.data.update(source="labelme", root=str(tmp_path))
+    set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     refused(lambda: source[0], "json, shape 1: 'mask' cannot be read: is 40000x40000", VARIABLE)
 
@@ -115,7 +116,7 @@ def test_limit_applies_to_images_in_labelme_files(tmp_path):
         content = {"shapes": [{"label": "cat", "points": [[0, 0]]}], "imageData": data}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
     config = default_config()
-    config.data.update(source="labelme", root=str(tmp_path))
+    set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     for read in (source.size, source.__getitem__):
         refused(lambda read=read: read(0), "json: imageData: is 40000x40000", VARIABLE)

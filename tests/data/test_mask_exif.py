@@ -68,18 +68,18 @@ def test_quarter_turns_decide_about_half_turns(tmp_path):
 def test_config_decides_if_sizes_do_not_tell(tmp_path):
     root = write(tmp_path, (3, 1, 1), turned)
     assert not fits(root)[0]
-    found, notes = fits(root, "mask_exif=turned")
+    found, notes = fits(root, "labels.mask_exif=turned")
     assert found
     assert len(notes) == 1
-    with pytest.raises(UserError, match=r"config\.data\.mask_exif: unknown 'on'"):
-        fits(root, "mask_exif=on")
+    with pytest.raises(UserError, match=r"config\.data\.labels\.mask_exif: unknown 'on'"):
+        fits(root, "labels.mask_exif=on")
 
 
 def test_mask_with_its_own_orientation(tmp_path):
     assert fits(write(tmp_path, (3, 3, 3), own=3)) == (True, fits(tmp_path)[1])
     assert len(fits(tmp_path)[1]) == 1
     write(tmp_path / "other", (1, 1), own=6)
-    with pytest.raises(UserError, match="by its EXIF orientation, 6, the mask was turned"):
+    with pytest.raises(UserError, match="the mask was rotated by its EXIF orientation, 6"):
         fits(tmp_path / "other")
 
 
@@ -98,11 +98,11 @@ def test_arrays_and_lists_are_turned_too(tmp_path):
 def test_data_check_names_the_file_and_the_key(tmp_path):
     root = write(tmp_path, (3, 1, 1, 1))
     (found,) = [f for f in check(folder_config(root)).findings if f.kind == "EXIF orientation"]
-    assert (found.severity, found.line) == ("warning", "--config.data.mask_exif=stored")
+    assert (found.severity, found.line) == ("warning", "--config.data.labels.mask_exif=stored")
     assert str(root / "images/0.png") in found.text
     (root / "images/0.png").rename(root / "images/x.png")
     (root / "masks/0.png").rename(root / "masks/y.png")
-    findings = check(folder_config(root, "mask_exif=stored")).findings
+    findings = check(folder_config(root, "labels.mask_exif=stored")).findings
     assert "EXIF orientation" not in {f.kind for f in findings}
 
 
@@ -133,11 +133,11 @@ def test_png_orientation_after_the_pixels(tmp_path):
 
 def test_assumption_on_unresolved_dataset_is_printed_once(tmp_path, capsys):
     config, _ = resolve(folder_config(write(tmp_path / "plain", (1, 1, 1))))
-    assert config.data.mask_exif == "auto"
+    assert config.data.labels.mask_exif == "auto"
     config.data.root = str(write(tmp_path / "other", (3, 3, 3)))  # as an evaluation gives it
     source = open_source(config, "train")
     for i in range(2):
         example = source[i]
         np.testing.assert_array_equal(example["image"][..., 0] > 0, example["label"] == 1)
     (line,) = capsys.readouterr().err.splitlines()
-    assert "assumed: stored; --config.data.mask_exif" in line
+    assert "assumed: stored; --config.data.labels.mask_exif" in line

@@ -74,7 +74,7 @@ FORMS = {
 def test_all_encodings_give_the_same_ids(tmp_path, form):
     data, label, _ = read_set(write(tmp_path, FORMS[form]))
     np.testing.assert_array_equal(label, IDS)
-    assert data.mask_values == (0, 1, 2)
+    assert data.labels.mask_values == (0, 1, 2)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint64", "float16", "float64"])
@@ -136,7 +136,7 @@ def test_pixels_without_data_are_ignored(tmp_path, nodata):
     expected = IDS.copy()
     expected[0, :5] = 255
     np.testing.assert_array_equal(label, expected)
-    assert data.mask_values == (0, 1, 2)
+    assert data.labels.mask_values == (0, 1, 2)
     assert ("nodata" in notes[0]) == (nodata == 99)
 
 
@@ -146,8 +146,10 @@ def test_nodata_of_0_is_background_only_if_declared(tmp_path):
         tifffile.imwrite(f"{path}.tif", (ids > 0).astype(np.uint8), extratags=tags)
 
     root = write(tmp_path, save)
-    assert "--config.data.mask_values=0,1 if it is a class" in refused(root).replace("give ", "")
-    _, label, _ = read_set(root, "mask_values=0,1")
+    assert "--config.data.labels.mask_values=0,1 if it is a class" in refused(root).replace(
+        "give ", ""
+    )
+    _, label, _ = read_set(root, "labels.mask_values=0,1")
     np.testing.assert_array_equal(label, IDS > 0)
 
 
@@ -158,11 +160,11 @@ def test_negative_ids_are_refused_or_ignored(tmp_path):
     root = write(tmp_path, save)
     message = refused(root)
     assert "has the value -1" in message
-    assert "--config.data.ignore_values=-1" in message
-    data, label, _ = read_set(root, "ignore_values=-1")
+    assert "--config.data.labels.ignore_values=-1" in message
+    data, label, _ = read_set(root, "labels.ignore_values=-1")
     np.testing.assert_array_equal(label, np.where(IDS == 2, 255, IDS))
-    assert data.mask_values == (0, 1)
-    assert "has the value -1, which is not a class" in refused(root, "mask_values=0,1")
+    assert data.labels.mask_values == (0, 1)
+    assert "has the value -1, which is not a class" in refused(root, "labels.mask_values=0,1")
 
 
 def test_ignored_instance_numbers(tmp_path):
@@ -172,7 +174,7 @@ def test_ignored_instance_numbers(tmp_path):
         )
 
     root = write(tmp_path, save)
-    _, label, _ = read_set(root, "encoding=instances", "ignore_values=65535")
+    _, label, _ = read_set(root, "labels.encoding=instances", "labels.ignore_values=65535")
     np.testing.assert_array_equal(label, np.asarray([0, 1, 255])[IDS])
 
 
@@ -193,7 +195,9 @@ def test_ignored_instance_numbers(tmp_path):
 )
 def test_invalid_arrays_are_refused(tmp_path, array, words):
     root = write(tmp_path, save_npy(lambda ids: array))
-    assert words in refused(root, "encoding=onehot" if words == "channels" else "on_error=raise")
+    assert words in refused(
+        root, "labels.encoding=onehot" if words == "channels" else "loading.on_error=raise"
+    )
 
 
 def test_ambiguous_channel_axis_is_refused(tmp_path):
@@ -230,23 +234,23 @@ def test_channels_without_one_for_the_background(tmp_path):
     share = (IDS == 0).mean()
     message = refused(root)
     assert f"{share:.2%} of the pixels are in none of the channels" in message
-    assert "mask_values=2,0,1" in message
-    assert "ignore_values=2" in message
-    data, label, _ = read_set(root, "mask_values=2,0,1")
+    assert "labels.mask_values=2,0,1" in message
+    assert "labels.ignore_values=2" in message
+    data, label, _ = read_set(root, "labels.mask_values=2,0,1")
     np.testing.assert_array_equal(label, IDS)
     assert data.class_names == ("background", "class_1", "class_2")
-    data, label, notes = read_set(root, "ignore_values=2")
+    data, label, notes = read_set(root, "labels.ignore_values=2")
     np.testing.assert_array_equal(label, np.asarray([255, 0, 1])[IDS])
     assert data.class_names == ("class_0", "class_1")
     assert f"{share:.2%} of the pixels, in none of them, are ignored" in notes[0]
     data, label, _ = read_set(root, "class_names=background,cat,dog")
     np.testing.assert_array_equal(label, IDS)
-    assert "in none of the channels" in refused(root, "mask_values=0,1")
+    assert "in none of the channels" in refused(root, "labels.mask_values=0,1")
 
 
 def test_two_values_without_0_have_no_background(tmp_path):
     root = write(tmp_path, save_npy(lambda ids: ids + 1))
-    data, _, _ = read_set(root, "mask_values=(1,(2,3))")
+    data, _, _ = read_set(root, "labels.mask_values=(1,(2,3))")
     assert data.class_names == ("class_0", "class_1")
-    data, _, _ = read_set(root, "mask_values=((1,2,3),0)")
+    data, _, _ = read_set(root, "labels.mask_values=((1,2,3),0)")
     assert data.class_names == ("foreground", "background")

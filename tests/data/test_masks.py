@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config, override
@@ -29,7 +30,7 @@ def colours(path, classes):
 
 def config_of(root, **keys):
     config = default_config()
-    config.data.update({"root": str(root), **keys})
+    set_data(config, {"root": str(root), **keys})
     return config
 
 
@@ -59,11 +60,11 @@ def assert_labels(found, table=(0, 1, 2)):
 def test_colours_are_detected_or_declared(tmp_path):
     root = write(tmp_path, colours)
     data, found = labels(config_of(root))
-    assert data.encoding == "rgb"
-    assert data.mask_colours == data.palette == tuple(map(tuple, COLOURS.tolist()))
+    assert data.labels.encoding == "rgb"
+    assert data.labels.mask_colours == data.palette == tuple(map(tuple, COLOURS.tolist()))
     assert_labels(found)
     declared = config_of(root)
-    override(declared, "--config.data.mask_colours=((128,0,0),(0,128,0),(0,0,0))")
+    override(declared, "--config.data.labels.mask_colours=((128,0,0),(0,128,0),(0,0,0))")
     override(declared, "--config.data.class_names=red,green,black")
     data, found = labels(declared)
     assert data.class_names == ("red", "green", "black")
@@ -100,7 +101,7 @@ def test_one_channel_per_class(tmp_path, dtype):
         np.save(f"{path}.npy", channels)
 
     data, found = labels(config_of(write(tmp_path, onehot)))
-    assert (data.encoding, data.mask_values) == ("onehot", (0, 1, 2))
+    assert (data.labels.encoding, data.labels.mask_values) == ("onehot", (0, 1, 2))
     for name, classes in CLASSES.items():
         expected = classes.copy()
         expected[0, 0] = 255
@@ -128,13 +129,13 @@ def test_instance_numbers_are_foreground(tmp_path):
 def test_one_based_ids_with_0_ignored(tmp_path):
     root = write(tmp_path, lambda path, classes: Image.fromarray(classes).save(f"{path}.png"))
     config = config_of(root)
-    override(config, "--config.data.mask_values=1,2")
-    override(config, "--config.data.ignore_values=0")
+    override(config, "--config.data.labels.mask_values=1,2")
+    override(config, "--config.data.labels.ignore_values=0")
     _, found = labels(config)
     assert_labels(found, (255, 0, 1))
     config = config_of(root, ignore_values=(0,), class_names=("one", "two"))
     data, found = labels(config)
-    assert data.mask_values == (1, 2)
+    assert data.labels.mask_values == (1, 2)
     assert_labels(found, (255, 0, 1))
     refused(
         config_of(root, mask_values=(0, 1), ignore_values=(1, 2)), "ignore_values: 1 is a class"
@@ -153,8 +154,8 @@ def test_label_maps_rename_merge_and_ignore(tmp_path):
     )
     assert data.class_names == ("sky", "vehicle")
     assert data.palette == ((1, 1, 1), (2, 2, 2))
-    assert data.mask_values == (0, (1, 2))
-    assert data.label_map == ()
+    assert data.labels.mask_values == (0, (1, 2))
+    assert data.labels.label_map == ()
     assert_labels(found, (0, 1, 1))
     data, found = labels(config_of(root, **keys, label_map=(("sky", ""), ("bus", "coach"))))
     assert data.class_names == ("car", "coach")
@@ -173,7 +174,7 @@ def test_resolving_a_label_map_twice_changes_nothing(tmp_path):
 def test_impossible_label_maps_are_refused(tmp_path):
     names = ("sky", "car", "bus")
     config = config_of(ids(tmp_path), class_names=names, label_map=(("cat", "car"),))
-    refused(config, "config.data.label_map: unknown 'cat'", "bus, car, sky")
-    config.data.label_map = (("car", ""), ("bus", ""))
+    refused(config, "config.data.labels.label_map: unknown 'cat'", "bus, car, sky")
+    config.data.labels.label_map = (("car", ""), ("bus", ""))
     refused(config, "leaves 1 class")
-    refused(config_of(tmp_path, encoding="colour"), "config.data.encoding", "ids, instances")
+    refused(config_of(tmp_path, encoding="colour"), "config.data.labels.encoding", "ids, instances")

@@ -45,14 +45,14 @@ def test_names_are_normalised():
 
 def test_config_names_are_normalised_and_compared(tmp_path):
     root = write(tmp_path, "abc", "abc")
-    data, _ = read_set(root, "class_names=('ground ',' cat')", "label_map=(('cat ','dog'),)")
+    data, _ = read_set(root, "class_names=('ground ',' cat')", "labels.label_map=(('cat ','dog'),)")
     assert data.class_names == ("ground", "dog")
     with pytest.raises(UserError) as raised:
         read_set(root, "class_names=('cat','Cat','dog')")
     message = str(raised.value)
     assert "'cat' and 'Cat' differ only in case" in message
-    assert """--config.data.label_map='(("Cat","cat"),)'""" in message
-    data, _ = read_set(root, "class_names=('cat','Cat','dog')", 'label_map=(("Cat","cat"),)')
+    assert """--config.data.labels.label_map='(("Cat","cat"),)'""" in message
+    data, _ = read_set(root, "class_names=('cat','Cat','dog')", 'labels.label_map=(("Cat","cat"),)')
     assert data.class_names == ("cat", "dog")
     with pytest.raises(UserError, match="has an entry twice"):
         read_set(root, "class_names=('cat','cat ')")
@@ -67,7 +67,7 @@ def test_files_pair_across_unicode_forms(tmp_path):
         f"image,mask\nimages/{NFC}.png,masks/{NFD}.png\nimages/b.png,masks/b.png\n",
         encoding="utf-8",
     )
-    words = ("source=listing", "annotations=list.csv", "eval_fraction=0.5")
+    words = ("source=listing", "annotations=list.csv", "split.eval_fraction=0.5")
     assert len(read_set(root, *words)[1]) == 1
     assert find_existing(root / f"images/{NFC}.png").name == f"{NFD}.png"
     assert find_existing(root / f"images/{NFC}x.png").name == f"{NFC}x.png"

@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
@@ -36,8 +37,8 @@ def write(root, stems, end=".nii.gz", shape=SHAPE):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update({"source": "nifti", "root": str(root), "channels": "L"})
-    config.data.update({"intensity": (-50, 50), **data})
+    set_data(config, {"source": "nifti", "root": str(root), "channels": "L"})
+    set_data(config, {"intensity": (-50, 50), **data})
     return config
 
 
@@ -119,7 +120,7 @@ def test_intensities_of_nan_infinity_and_constant_volumes():
 def test_single_volume_is_split_by_slices(tmp_path):
     write(tmp_path, "a")
     config, notes = resolve(config_of(tmp_path, eval_fraction=0.25))
-    assert "by blocks of slices: it is one subject on either side" in notes[1]
+    assert "by blocks of slices: the same subject is in both splits" in notes[1]
     source = open_source(config, "eval")
     assert [source[i]["name"] for i in range(len(source))] == ["a_003", "a_007", "a_011"]
     assert len(open_source(config, "train")) == 10
@@ -172,9 +173,11 @@ def test_masks_of_other_shapes_are_refused(tmp_path):
 
 def test_invalid_settings_and_files_are_refused(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, axis=3), "config.data.axis: 3 is not 0, 1 or 2")
-    refused(config_of(tmp_path, intensity=(5, 5)), "config.data.intensity: (5, 5) is not a low")
-    refused(config_of(tmp_path, intensity=("a", "b")), "config.data.intensity")
+    refused(config_of(tmp_path, axis=3), "config.data.nifti.axis: 3 is not in 0..2")
+    refused(
+        config_of(tmp_path, intensity=(5, 5)), "config.data.nifti.intensity: (5, 5) is not a low"
+    )
+    refused(config_of(tmp_path, intensity=("a", "b")), "config.data.nifti.intensity")
     refused(config_of(tmp_path, channels="a,b"), "config.data.channels: 'a,b'")
     refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
     path = tmp_path / "masks/b.nii.gz"
@@ -196,16 +199,16 @@ def test_without_nibabel(tmp_path, monkeypatch):
 def test_blocks_cover_all_slices():
     for length in range(2, 200):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            parts = nifti.blocks(length, fraction)
+            parts = nifti.split_slices(length, fraction)
             assert sorted(parts["train"] + parts["eval"]) == list(range(length))
             assert parts["train"]
             assert parts["eval"]
-    held_out = nifti.blocks(181, 0.2)["eval"]
+    held_out = nifti.split_slices(181, 0.2)["eval"]
     # Blocks of twelve slices, the fifth, tenth and fifteenth of sixteen.
     assert held_out == [*range(48, 60), *range(108, 120), *range(168, 180)]
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     write(tmp_path, "a", end=".nii")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.nii", tmp_path / "masks/a.nii")
 
@@ -223,7 +226,7 @@ def test_labels_within_rounding_of_their_scale(tmp_path):
                 labels = volumes.to_integers(volumes.read_slice(path, 2, 3), path, step=slope)
                 np.testing.assert_array_equal(labels, mask[..., 3])
     config, _ = resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     for example in open_source(config, "train"):
         name, position = example["name"].split("_")
         np.testing.assert_array_equal(example["label"], made[name][1][..., int(position)])
@@ -236,7 +239,7 @@ def test_nan_voxels_are_ignored(tmp_path):
         voxels[0] = np.nan
         save(tmp_path / f"masks/{name}.nii.gz", voxels)
     config, _ = resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     label = open_source(config, "train")[0]["label"]
     assert (label[0] == 255).all()
     assert (label[1:] < 3).all()

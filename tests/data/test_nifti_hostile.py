@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
@@ -248,7 +249,7 @@ def test_labels(tmp_path, values, words):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="nifti", root=str(root), channels="L", intensity=(-50, 50), **data)
+    set_data(config, source="nifti", root=str(root), channels="L", intensity=(-50, 50), **data)
     return config
 
 
@@ -270,8 +271,10 @@ def test_damaged_volume_does_not_stop_others(tmp_path):
     packed = mask.read_bytes()
     mask.write_bytes(packed[:-8] + bytes(8))
     config, _ = resolve(config_of(tmp_path, on_error="skip"))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     for name in "ef":
         (tmp_path / f"images/{name}.nii.gz").write_bytes(b"")
-    with pytest.raises(UserError, match=r"config\.data\.skip_most: 4 of 8 volumes cannot be read"):
+    with pytest.raises(
+        UserError, match=r"config\.data\.loading\.skip_most: 4 of 8 volumes cannot be read"
+    ):
         resolve(config_of(tmp_path, on_error="skip"))

@@ -13,6 +13,7 @@ import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.errors import UserError
 from fcnjax.inference import Request
@@ -182,17 +183,17 @@ def test_published_and_exported_models_keep_the_type(
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
+def test_datasets_of_equal_values_train_and_evaluate_alike(config_of, pixel_type):
     wanted = None
     for stored in TYPES[pixel_type]:
         config, _ = data.resolve(
             config_of(pixel_type, stored, f"--config.data.pixel_type={pixel_type}")
         )
         for cache in (None, "host"):
-            config.data.cache = cache
+            config.data.loading.cache = cache
             source = data.open_source(config, "train")
             batch = next(pipeline.train_batches(source, config, 0))
-            scored = next(pipeline.eval_batches(data.open_source(config, "eval"), config))
+            scored = next(eval_batches(data.open_source(config, "eval"), config))
             assert batch["image"].dtype == scored["image"].dtype == pixel_type
             wanted = wanted or (batch, scored)
             for one, other in zip((batch, scored), wanted, strict=True):
@@ -303,7 +304,7 @@ def test_dataset_of_several_types_is_refused(config_of, tmp_path):
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
     assert "p11.tif" in finding.text
-    config.data.split_by = "fraction"
+    config.data.split.by = "fraction"
     for name in sorted(file.name for file in (root / "images").iterdir()):
         i = int(name[1:-4])
         if i % 2:
@@ -337,11 +338,11 @@ def test_unscaled_values_of_a_narrower_type_are_noted(config_of, sets, capsys):
 
 def test_mixed_datasets_use_the_type_of_the_first(config_of, sets):
     mixed = f'(("folder:root={sets("uint8", "float32")}",1.0),)'
-    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={mixed}"))
+    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={mixed}"))
     source = data.open_source(config, "train")
     assert {str(source[i]["image"].dtype) for i in range(len(source))} == {"uint8"}
     wrong = f'(("folder:root={sets("uint16", "uint16")}",1.0),)'
-    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={wrong}"))
+    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={wrong}"))
     source = data.open_source(config, "train")
     with pytest.raises(UserError, match=r"uint16_as_uint16: p\d: holds uint16 pixels"):
         [source[i] for i in range(len(source))]
@@ -353,7 +354,7 @@ def test_workdir_without_pixel_type_is_read_as_before(workdirs, tmp_path, capsys
     config.data.pixel_type = None
     save_config(tmp_path / "old", config)
     model = fcnjax.load(tmp_path / "old")
-    assert "does not say on which pixel type it was trained" in capsys.readouterr().err
+    assert "does not record the pixel type that it was trained on" in capsys.readouterr().err
     assert model.read(np.zeros((4, 4, 3), np.uint8)).dtype == np.uint8
     with pytest.raises(UserError, match=r"type int16; valid: uint8, uint16, or float in 0..1"):
         model(np.zeros((4, 4, 3), np.int16))
@@ -375,6 +376,6 @@ def test_colour_augmentation_that_clips_float_pixels_is_refused(config_of, tmp_p
     (finding,) = (f for f in quick_check(config) if f.kind == "clipped pixels")
     assert finding.severity == "error"
     assert "--config.augment.brightness=0.0" in finding.overrides
-    # By value as uint16 they are scaled to 0..1.
+    # Converted to uint16 they are scaled to 0..1.
     config.data.pixel_type = "uint16"
     assert not [f for f in quick_check(config) if f.kind == "clipped pixels"]

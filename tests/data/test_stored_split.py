@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -43,7 +44,7 @@ def root(tmp_path):
 
 def config_of(root, **changes):
     config = default_config()
-    config.data.update(root=str(root), **changes)
+    set_data(config, root=str(root), **changes)
     return config
 
 
@@ -76,9 +77,9 @@ KINDS = {
     "fraction": {},
     "folds": {"folds": 3, "fold": 1},
     "groups": {"group_by": r"(p\d+)_", "eval_fraction": 0.4},
-    "list": {"split_by": "list"},
+    "list": {"split.by": "list"},
     "auto list": {},
-    "seed": {"split_seed": 5},
+    "seed": {"split.seed": 5},
 }
 
 
@@ -127,7 +128,7 @@ def test_missing_file_is_refused_or_skipped(root, tmp_path):
         (root / name).unlink()
     with pytest.raises(UserError, match=rf"1 of the 10 examples of .* {gone[0]}; put"):
         reopen(config, stored)
-    config.data.on_error = "skip"
+    config.data.loading.on_error = "skip"
     opened = reopen(config, stored)
     found = contents(config, [opened])
     assert found["eval"] == before["eval"]
@@ -142,7 +143,7 @@ def test_missing_file_is_refused_or_skipped(root, tmp_path):
         path.unlink()
         (root / "images" / path.name).unlink()
     with pytest.raises(UserError, match=r"of the 10 examples of the run's split are missing"):
-        reopen(config, stored)  # more than config.data.skip_most
+        reopen(config, stored)  # more than config.data.loading.skip_most
 
 
 def test_renamed_file_is_found_by_its_contents(root, tmp_path):
@@ -209,7 +210,7 @@ def test_copy_of_the_dataset_has_the_same_files(root, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("stems", "changes"), [("a", {}), ("ab", {"split_by": "windows"}), ("abc", {})]
+    ("stems", "changes"), [("a", {}), ("ab", {"split.by": "windows"}), ("abc", {})]
 )
 def test_split_keeps_windows_of_rasters(tmp_path, stems, changes):
     pytest.importorskip("rasterio")
@@ -298,7 +299,7 @@ def test_split_keeps_rows_of_a_table(tmp_path):
 
     datasets.disable_progress_bars()
     table(range(6)).save_to_disk(tmp_path / "set")
-    changes = {"train_split": "train[:4]", "eval_split": "train[4:]"}
+    changes = {"split.train": "train[:4]", "split.eval": "train[4:]"}
     config, stored, before = begin(config_of(tmp_path / "set", **changes), tmp_path)
     assert [one.title for one in stored.parts["eval"]] == ["train[4]", "train[5]"]
     table(range(9)).save_to_disk(tmp_path / "more")
@@ -362,14 +363,17 @@ def test_damaged_split_files_are_refused(tmp_path, root):
     path = tmp_path / "split.json"
     text = path.read_text()
     for other, words in (
-        (text.replace('"format_version": 1', '"format_version": 9'), "format_version is 9"),
+        (text.replace('"format_version": 2', '"format_version": 9'), "format_version is 9"),
         (text.replace('"files"', '"fils"'), "is not a split that fcnjax wrote: has no 'files'"),
-        (text.replace('"train"', '"trained"'), "has no 'train'"),
-        (text.replace('"eval"', '"evaluated"'), "its first set has no 'eval'"),
+        (text.replace('"train": [', '"trained": ['), "has no 'train'"),
+        (text.replace('"eval": [', '"evaluated": ['), "its first set has no 'eval'"),
         (text.replace("[0, 1]]", "[0, 999]]"), "is not an example"),
         (text.replace("[0, 1]]", "[0, -1]]"), "is not an example"),
         (text.replace('"hashed_bytes": ', '"hashed_bytes": -'), "'hashed_bytes' is -"),
-        (text.replace('"folds": 0', '"folds": "0"'), "data.folds: is '0'; valid: a whole number"),
+        (
+            text.replace('"folds": 0', '"folds": "0"'),
+            "data.split.folds: is '0'; valid: a whole number",
+        ),
         (text[:-9], "is not JSON"),
         ("[]", "format_version is None"),
     ):

@@ -13,6 +13,7 @@ import tiff_by_others
 import tiff_cases
 import tiff_grid
 import tifffile
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -37,7 +38,7 @@ def by_predict(path, case):
 def model(channels, pages):
     """Return a model that reads files of every pixel type and predicts nothing."""
     config = default_config()
-    config.data.update(channels=channels, pages=pages)
+    set_data(config, channels=channels, pages=pages)
     return Model(config, lambda *args: {}, {}, 0)
 
 
@@ -115,7 +116,7 @@ def test_every_combination(grid, tmp_path):
 
 
 def test_the_folder_source_reads_four_bands(tmp_path):
-    from fcnjax.data import open_plain, resolve
+    from fcnjax.data import open_stored, resolve
 
     for number in range(5):
         image, mask = (tmp_path / f"{kind}/{number}" for kind in ("images", "masks"))
@@ -128,8 +129,8 @@ def test_the_folder_source_reads_four_bands(tmp_path):
         classes = (four[..., 0] > 30000).astype(np.uint8)
         Image.fromarray(classes).save(mask.with_suffix(".png"))
     config = default_config()
-    config.data.update(root=str(tmp_path), channels="4,1,2,3", mean=(0.5,) * 4, std=(0.2,) * 4)
-    source = open_plain(resolve(config)[0], "train")
+    set_data(config, root=str(tmp_path), channels="4,1,2,3", mean=(0.5,) * 4, std=(0.2,) * 4)
+    source = open_stored(resolve(config)[0], "train")
     for example in source:
         four = tiff_cases.pixels("uint16", 4, int(example["name"]))
         np.testing.assert_array_equal(example["image"], four[..., [3, 0, 1, 2]])

@@ -60,7 +60,7 @@ def write(root, orientations, masks=None, suffix=".nii.gz"):
 def config_of(root, *overrides):
     options = [f"--config.data.root={root}", "--config.data.source=nifti"]
     options += ["--config.data.channels=L", "--config.data.mean=0.5", "--config.data.std=0.25"]
-    options += ["--config.data.intensity=0,800", *overrides]
+    options += ["--config.data.nifti.intensity=0,800", *overrides]
     return load_config("folder", options)
 
 
@@ -96,13 +96,16 @@ def test_several_orientations_give_slices_of_one(tmp_path, axis, suffix):
         tmp_path / "crossed", ["RAS", "LPS", "AIL", "PSR"], ["LPS", "RAS", "SAR", "PSR"], suffix
     )
     configs, notes = zip(
-        *(data.resolve(config_of(root, f"--config.data.axis={axis}")) for root in (one, several)),
+        *(
+            data.resolve(config_of(root, f"--config.data.nifti.axis={axis}"))
+            for root in (one, several)
+        ),
         strict=True,
     )
-    assert [config.data.orientation for config in configs] == ["RAS", "RAS"]
+    assert [config.data.nifti.orientation for config in configs] == ["RAS", "RAS"]
     assert not any("turned" in note for note in notes[0])
     assert any("1 volumes, as v1" in note and "turned to RAS" in note for note in notes[1])
-    of_crossed, _ = data.resolve(config_of(crossed, f"--config.data.axis={axis}"))
+    of_crossed, _ = data.resolve(config_of(crossed, f"--config.data.nifti.axis={axis}"))
     for part in ("train", "eval"):
         wanted = examples(configs[0], part)
         for config in (configs[1], of_crossed):
@@ -117,14 +120,14 @@ def test_several_orientations_give_slices_of_one(tmp_path, axis, suffix):
 
 def test_orientation_can_be_configured(tmp_path):
     root = write(tmp_path / "set", ["RAS", "RAS"])
-    config, notes = data.resolve(config_of(root, "--config.data.orientation=LPI"))
+    config, notes = data.resolve(config_of(root, "--config.data.nifti.orientation=LPI"))
     assert any("2 volumes, as v0.nii.gz, are stored as RAS" in note for note in notes)
     wanted = np.asarray(oriented(made(0)[0], "LPI").dataobj)[..., 3]
     image = examples(config, "train")[3]["image"][..., 0]
     np.testing.assert_array_equal(image, np.round(np.clip(wanted / 800, 0, 1) * 65535))
     for wrong in ("RAR", "RA", "xyz", "RASL"):
         with pytest.raises(
-            UserError, match=f"config.data.orientation: '{wrong}' is not one letter"
+            UserError, match=f"config.data.nifti.orientation: '{wrong}' is not one letter"
         ):
             check_orientation(wrong)
 
@@ -144,7 +147,7 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert finding.severity == "warning"
     assert "of no known orientation: v1.nii.gz" in finding.text
     _, notes = data.resolve(config_of(root))
-    assert any("1 volumes, as v1.nii.gz, do not say how they lie" in note for note in notes)
+    assert any("1 volumes, as v1.nii.gz, do not state their orientation" in note for note in notes)
 
 
 def test_oblique_volumes_use_the_nearest_axes(tmp_path):
@@ -163,8 +166,8 @@ def test_oblique_volumes_use_the_nearest_axes(tmp_path):
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory, make_run, tiny_options):
     root = write(tmp_path_factory.mktemp("set") / "set", ["RAS", "RAS", "RAS"])
-    config, _ = data.resolve(config_of(root, *tiny_options, "--config.data.axis=1"))
-    assert config.data.orientation == "RAS"
+    config, _ = data.resolve(config_of(root, *tiny_options, "--config.data.nifti.axis=1"))
+    assert config.data.nifti.orientation == "RAS"
     return make_run(tmp_path_factory.mktemp("runs") / "ras", config)
 
 
@@ -176,7 +179,7 @@ def test_predicted_mask_has_the_orientation_of_its_volume(workdir, tmp_path, cap
         nibabel.save(oriented(image, orientation), files[-1])
     argv = ["predict", f"--workdir={workdir}", *map(str, files), f"--out={tmp_path / 'out'}"]
     assert cli.main([*argv, "--outputs=mask,confidence"]) == 0
-    assert "AIL.nii.gz: 9 slices labelled" in (printed := capsys.readouterr().out)
+    assert "AIL.nii.gz: 9 slices predicted" in (printed := capsys.readouterr().out)
     assert "axes to A, I, L, turned to R, A, S and back" in printed
     wanted = {
         output: nibabel.load(tmp_path / "out" / f"RAS_{output}.nii.gz")

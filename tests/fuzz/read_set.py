@@ -8,6 +8,7 @@ import numpy as np
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from tests.helpers.data_keys import set_data
 
 
 def set_reader(source: str, depth: int = 1, **data: Any) -> Callable[[Path], None]:
@@ -21,7 +22,7 @@ def set_reader(source: str, depth: int = 1, **data: Any) -> Callable[[Path], Non
 
     def read(path: Path) -> None:
         config = default_config()
-        config.data.update(source=source, root=str(path.parents[depth - 1]), **data)
+        set_data(config, source=source, root=str(path.parents[depth - 1]), **data)
         config, _ = resolve(config)
         for part in ("train", "eval"):
             examples = open_source(config, part)

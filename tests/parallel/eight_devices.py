@@ -18,8 +18,10 @@ from fcnjax.models import Platform, build_model, compile_for, layers
 from fcnjax.models.layers import FeatureMap, batch_factor_of, space_to_batch
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import batch_sharding, make_mesh, mesh_of, replicated
+from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.loop import device_batches, fresh_state, train
+from fcnjax.training.initialize import new_state
+from fcnjax.training.loop import train
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.step import make_train_step
 
@@ -60,7 +62,7 @@ def some_steps(config, count, steps):
 
 
 def started(config, mesh):
-    return fresh_state(build_model(config), make_optimizer(config), config, mesh)
+    return new_state(build_model(config), make_optimizer(config), config, mesh)
 
 
 def assert_close(one, other, tolerance):
@@ -76,7 +78,7 @@ def test_there_are_eight_devices():
 @pytest.mark.parametrize("cache", [None, "device"])
 def test_training_on_eight_devices_equals_training_on_one(config, cache):
     config = config.copy_and_resolve_references()
-    config.data.cache = cache
+    config.data.loading.cache = cache
     one, one_losses = some_steps(config, 1, 4)
     eight, eight_losses = some_steps(config, 8, 4)
     np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
@@ -97,7 +99,7 @@ def test_parts_of_a_batch_are_the_same_on_eight_devices(config):
 def test_only_sums_pass_between_devices(config, cache):
     """Whole images or features would be more than a network carries; phases keep to theirs."""
     config = with_devices(config, 8)
-    config.data.cache = cache
+    config.data.loading.cache = cache
     keys = ("widths", "upsample")
     config.model.update(dict.fromkeys(keys, None))
     config.model.update({"encoder": "resnet18", "decoder": "deeplabv3", "output_stride": 8})
@@ -160,7 +162,7 @@ def test_a_run_goes_on_with_another_number_of_devices(config, tmp_path):
     train(longer, tmp_path / "moved")
     assert set(whole) == set(train(longer, tmp_path / "moved"))
     checkpoints = Checkpoints(tmp_path / "moved", read_only=True)
-    assert checkpoints.newest_whole() == 6
+    assert checkpoints.newest_intact() == 6
     checkpoints.close()
 
 

@@ -14,7 +14,7 @@ from fcnjax.inspection.planning.compile_plan import Planner
 from fcnjax.inspection.planning.search import largest_batch
 from fcnjax.inspection.planning.topology import parse_topology
 from fcnjax.models import build_model
-from fcnjax.parallel.mesh import AXES, SMALL
+from fcnjax.parallel.mesh import AXES, MIN_SHARDED_SIZE
 from fcnjax.training.state import init_variables
 
 
@@ -110,12 +110,12 @@ def test_parts_by_hand(plan, shapes):
 def test_fsdp_divides_the_state(compiled, shapes):
     found = planner(fsdp=4).footprint(8)
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes["params"])]
-    held = sum(size // 4 if size >= SMALL else size for size in sizes)
+    held = sum(size // 4 if size >= MIN_SHARDED_SIZE else size for size in sizes)
     assert held < 0.6 * sum(sizes)
     assert found.memory["parameters"] == 4 * (held + count(shapes["batch_stats"]))
     assert found.memory["optimizer state"] == 4 * (held + 1)
     gathered = {row[0]: row[2] for row in found.moved}["all-gather"]
-    assert gathered >= 4 * sum(size for size in sizes if size >= SMALL)
+    assert gathered >= 4 * sum(size for size in sizes if size >= MIN_SHARDED_SIZE)
 
 
 def test_rows_on_several_devices_pass_their_edges(compiled):
@@ -139,7 +139,7 @@ def test_what_was_compiled_is_not_compiled_again(plan, compiled, capsys):
 def test_what_does_not_divide_is_refused(compiled):
     with pytest.raises(UserError, match="--batch: 12 does not divide over 8 devices; valid: 8, 16"):
         planner().footprint(12)
-    with pytest.raises(UserError, match=r"config\.mesh: fsdp 3 x spatial 1 does not go into 8"):
+    with pytest.raises(UserError, match=r"config\.mesh: fsdp 3 x spatial 1 does not fit 8"):
         planner(fsdp=3)
     with pytest.raises(UserError, match=r"config\.mesh\.data: 2 leaves out 6 devices of cpu:8"):
         planner(data=2)

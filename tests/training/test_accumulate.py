@@ -12,7 +12,7 @@ from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
-from fcnjax.training.accumulate import accumulated, check_accumulate, image_weights
+from fcnjax.training.accumulate import accumulate_gradients, check_accumulate, image_weights
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.step import make_train_step
 
@@ -199,16 +199,9 @@ def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():
         return (loss, (terms, stats)), 2 * (params - mean) * mixed.share
 
     variables = {"batch_stats": jnp.float32(0)}
-    (loss, (terms, stats)), grad = accumulated(
-        grad_fn,
-        jnp.float32(0),
-        variables,
-        MixedBatch(image, label),
-        jnp.ones(4, bool),
-        jax.random.key(0),
-        config,
-        make_mesh(config),
-    )
+    mixed = MixedBatch(image, label)
+    args = jnp.float32(0), variables, mixed, jnp.ones(4, bool), jax.random.key(0)
+    (loss, (terms, stats)), grad = accumulate_gradients(grad_fn, args, config, make_mesh(config))
     shares = np.asarray([5 / 7, 2 / 7])
     means = np.asarray([1.0, 2.0])
     assert float(loss) == pytest.approx((shares * means**2).sum(), rel=1e-6)

@@ -6,6 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from data_keys import set_data
 from flax import traverse_util
 from safetensors.numpy import save_file
 
@@ -44,7 +45,7 @@ def config_of(source, *options, **data):
         "folder:encoder=resnet18", [f"--config.model.init_from={source}", *options]
     )
     config.data.class_names = ("ground", "disc", "bar")
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
@@ -164,4 +165,4 @@ def test_a_start_without_its_weights_leaves_the_workdir_free(
     assert cli.main(argv) == 0
     # Now it holds a run.
     assert cli.main([*argv, "--config.optim.lr=0.5"]) == 2
-    assert "holds a run with config.optim.lr" in capsys.readouterr().err
+    assert "contains a run with config.optim.lr" in capsys.readouterr().err

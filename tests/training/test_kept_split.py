@@ -6,15 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from fcnjax.evaluation.scored import open_scored
 
 from fcnjax import cli
 from fcnjax.config import flatten, load_config
 from fcnjax.data import open_source
 from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
-from fcnjax.evaluation.scored import open_scored
-from fcnjax.reports import comparison as compare
+from fcnjax.reports.comparison import as_table, differences_to_first
 from fcnjax.reports.folds import summarise
+from fcnjax.reports.scored_runs import read_runs
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.workdir import CONFIG_FILE, load_saved_config
 
@@ -28,7 +30,7 @@ def begin(config, workdir):
     """Begins a run, and takes no step; its workdir."""
     run = prepare_run(config, workdir)
     assert run.is_new
-    run.claim()
+    run.save()
     (workdir / "metrics.jsonl").write_text("")
     return run
 
@@ -55,20 +57,20 @@ def test_a_run_goes_on_with_what_it_found(root, tmp_path):
 
     Image.fromarray(np.full((45, 53), 7, np.uint8)).save(root / "masks/a.png")
     config.train.steps += 1
-    config.data.on_error = "skip"
+    config.data.loading.on_error = "skip"
     again = prepare_run(config, tmp_path / "run")
     assert not again.is_new
     assert (names(again, "train"), names(again, "eval")) == (names(run, "train"), held_out)
     assert again.notes[0] == (
-        f"{root}: 8 images to train on, 2 held out: the split that the run began with"
+        f"{root}: 8 training images, 2 held out: the split with which the run began"
     )
     assert "2 new images (images/a.jpg, images/b.jpg) are not used" in again.notes[1]
     differing = {
         key for key, value in flatten(run.config).items() if flatten(again.config)[key] != value
     }
-    assert differing == {"train.steps", "data.on_error"}
+    assert differing == {"train.steps", "data.loading.on_error"}
     # A new run takes them.
-    config.data.mask_values = (0, 1, 2, 7)
+    config.data.labels.mask_values = (0, 1, 2, 7)
     assert len(names(begin(config, tmp_path / "new"), "train")) == 10
 
 
@@ -76,11 +78,14 @@ def test_another_config_names_the_key(root, tmp_path):
     config = load_config(f"folder:root={root}")
     run = begin(config, tmp_path / "run")
     prepare_run(run.config, tmp_path / "run")  # the resolved one is the same
-    for key, value in (("data.split_seed", 3), ("train.steps", 1), ("data.mask_values", (0, 1))):
+    for key, value in (
+        ("data.split.seed", 3),
+        ("train.steps", 1),
+        ("data.labels.mask_values", (0, 1)),
+    ):
         other = config.copy_and_resolve_references()
-        section, leaf = key.split(".")
-        other[section][leaf] = value
-        with pytest.raises(UserError, match=rf"holds a run with config.{key} = .* has"):
+        other.update_from_flattened_dict({key: value})
+        with pytest.raises(UserError, match=rf"contains a run with config.{key} = .* has"):
             prepare_run(other, tmp_path / "run")
 
 
@@ -110,7 +115,7 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
     again = prepare_run(config, tmp_path / "run")
     assert again.config.data.root == str(tmp_path / "there/set")
     assert names(again, "train") == before
-    again.claim()
+    again.save()
     assert load_saved_config(tmp_path / "run").data.root == str(tmp_path / "there/set")
     mask = read_split(tmp_path / "run")[0].parts["train"][0].names[1]
     # At another place files of other contents are another set.
@@ -118,7 +123,9 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
     shutil.copytree("set", tmp_path / "third/set")
     path = tmp_path / "third/set" / mask
     path.write_bytes(path.read_bytes()[:-1] + b"1")
-    with pytest.raises(UserError, match=rf"config.data.root: .*third/set holds other .* {mask} d"):
+    with pytest.raises(
+        UserError, match=rf"config.data.root: .*third/set contains other .* {mask} d"
+    ):
         prepare_run(load_config(f"folder:root={tmp_path}/third/set"), tmp_path / "run")
     with pytest.raises(UserError, match=r"config.data.root: '.*there/nowhere' is not a folder"):
         prepare_run(load_config("folder:root=nowhere"), tmp_path / "run")
@@ -138,7 +145,7 @@ def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
     (root / "list.csv").write_text("\n".join(["image,mask", *rows]))
     monkeypatch.chdir(root)
     config = load_config("folder:root=.", ["--config.data.source=listing"])
-    config.data.update(root="", annotations="list.csv")
+    set_data(config, root="", annotations="list.csv")
     before = names(begin(config, tmp_path / "listed"), "train")
     monkeypatch.chdir(tmp_path)
     root.rename(tmp_path / "moved")
@@ -151,7 +158,7 @@ def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
 def test_mixed_sets_keep_their_images(root, tmp_path):
     shutil.copytree(root, tmp_path / "more")
     config = load_config(f"folder:root={root}")
-    config.data.mix = ((f"folder:root={tmp_path}/more", 0.5),)
+    config.data.sampling.mix = ((f"folder:root={tmp_path}/more", 0.5),)
     before = names(begin(config, tmp_path / "run"), "train")
     assert len(before) == 16
     add(tmp_path / "more", "a", "b")
@@ -159,11 +166,11 @@ def test_mixed_sets_keep_their_images(root, tmp_path):
     assert names(again, "train") == before
     assert any("more: has changed since the run began: 2 new" in note for note in again.notes)
     (tmp_path / "more").rename(tmp_path / "moved")
-    config.data.mix = ((f"folder:root={tmp_path}/moved", 0.5),)
+    config.data.sampling.mix = ((f"folder:root={tmp_path}/moved", 0.5),)
     again = prepare_run(config, tmp_path / "run")
     assert names(again, "train") == before
-    config.data.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
-    with pytest.raises(UserError, match=r"holds a run with config.data.mix"):
+    config.data.sampling.mix = ((f"folder:root={tmp_path}/moved", 0.25),)
+    with pytest.raises(UserError, match=r"contains a run with config.data.sampling.mix"):
         prepare_run(config, tmp_path / "run")
 
 
@@ -176,10 +183,10 @@ def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
     (tmp_path / "run" / CONFIG_FILE).write_text(json.dumps(saved))
     again = prepare_run(config, tmp_path / "run")
     assert not again.is_new
-    assert "keeps no split, as runs of earlier versions" in again.notes[-1]
-    again.claim()
+    assert "contains no split, as runs of earlier versions" in again.notes[-1]
+    again.save()
     assert scored(tmp_path / "run")[1] is None  # nor is it known later
-    assert "that the run began with" in prepare_run(config, tmp_path / "run").notes[0]
+    assert "with which the run began" in prepare_run(config, tmp_path / "run").notes[0]
 
 
 def scored(workdir, *overrides, **options):
@@ -205,10 +212,10 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     found, seen, notes = scored(workdir)
     assert (found, seen) == (held_out, ())
     assert "has changed since the run began: 3 new images" in notes
-    assert "--new-images scores these" in notes
+    assert "--new-images scores only them" in notes
     assert scored(workdir, new=True)[:2] == (("images/a.jpg", "images/b.jpg", "images/c.jpg"), ())
     # Divided otherwise, the images that were trained on are counted.
-    found, seen, notes = scored(workdir, "split_seed=1")
+    found, seen, notes = scored(workdir, "split.seed=1")
     assert seen == tuple(name for name in found if name in trained)
     assert seen
     assert f"warning: {len(seen)} of {len(found)} scored images were trained on" in notes
@@ -216,7 +223,7 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
     found, seen, notes = scored(workdir, f"root={other}")
     assert (found, seen) == (held_out, ())
-    assert f"{other}: the images that the run held out are scored, which are those of" in notes
+    assert f"{other}: the images that the run held out are scored (they are those of" in notes
     # So they are with the masks of another expert.
     shutil.copytree(root / "masks", root / "second")
     found, seen, notes = scored(workdir, "masks=second")
@@ -227,13 +234,13 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
     found, seen, notes = scored(workdir, f"root={other}")
     assert seen == tuple(name for name in found if name in trained)
-    assert f"{other}: is another set than the run's ({root})" in notes
+    assert f"{other}: is not the dataset of the run ({root})" in notes
 
 
 def test_members_of_an_ensemble_know_what_each_was_trained_on(root, tmp_path):
     workdirs = []
     for fold in range(2):
-        options = ["--config.data.folds=2", f"--config.data.fold={fold}"]
+        options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
         workdirs.append(tmp_path / f"fold{fold}")
         begin(load_config(f"folder:root={root}", options), workdirs[-1])
     saved = load_saved_config(workdirs[0])
@@ -247,8 +254,8 @@ def test_a_model_without_a_split_says_so(root, tmp_path):
     found, seen, notes = scored(tmp_path / "run")
     assert len(found) == 2
     assert seen is None
-    assert "keeps no split" in notes
-    with pytest.raises(UserError, match="--new-images: is for a run that keeps its split"):
+    assert "contains no split" in notes
+    with pytest.raises(UserError, match="--new-images: needs a run with a split"):
         scored(tmp_path / "run", new=True)
 
 
@@ -262,7 +269,7 @@ def write_scores(workdir, **more):
 def test_folds_of_other_images_are_refused(root, tmp_path):
     workdirs = [tmp_path / f"fold{fold}" for fold in range(2)]
     for fold, workdir in enumerate(workdirs):
-        options = ["--config.data.folds=2", f"--config.data.fold={fold}"]
+        options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
         begin(load_config(f"folder:root={root}", options), workdir)
         write_scores(workdir, trained_on=0)
     assert summarise(workdirs)["folds"] == [0, 1]
@@ -290,7 +297,7 @@ def test_train_and_evaluate_write_names_and_what_was_trained_on(
         assert arrays["names"].tolist() == held_out
     os.utime(root / held_out[0], ns=(1, 1))
     argv = ["evaluate", f"--workdir={workdir}"]
-    assert cli.main([*argv, f"--out={out}", "--config.data.folds=2"]) == 0
+    assert cli.main([*argv, f"--out={out}", "--config.data.split.folds=2"]) == 0
     captured = capsys.readouterr()
     assert "scored images were trained on" in captured.out
     content = json.loads((out / "metrics.json").read_text())
@@ -299,9 +306,9 @@ def test_train_and_evaluate_write_names_and_what_was_trained_on(
     )
     # A difference of runs is one on the same images.
     shutil.copy(workdir / CONFIG_FILE, out)
-    runs = compare.read_runs([workdir, out])
-    assert compare.against_first(runs) == {}
-    assert "scored images trained on" in compare.as_table(runs, {})
+    runs = read_runs([workdir, out])
+    assert differences_to_first(runs) == {}
+    assert "scored images trained on" in as_table(runs, {})
     assert cli.main([*argv, "--new-images"]) == 2
     assert cli.main([*argv, "--new-images", f"--out={out}"]) == 2
-    assert "has no image that the run did not" in capsys.readouterr().err
+    assert "has no images that were added" in capsys.readouterr().err

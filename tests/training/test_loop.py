@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -15,7 +16,7 @@ from fcnjax import cli
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.training.loop import TrainingStopped, train
-from fcnjax.training.metric_writer import read_metrics
+from fcnjax.training.writers import read_metrics
 
 ALL = "--outputs=mask,overlay,probabilities"
 
@@ -25,11 +26,13 @@ def run_train(root, workdir, *options):
 
 
 @pytest.fixture(scope="session")
-def trained(shapes, tiny_options, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("runs") / "shapes"
+def trained(shapes, tiny_options, tmp_path_factory, write_once):
     options = [*tiny_options, "--config.train.steps=60", "--config.train.tensorboard=true"]
-    assert run_train(shapes, workdir, "--config.train.save_every=30", *options) == 0
-    return workdir
+
+    def write(workdir):
+        assert run_train(shapes, workdir, "--config.train.save_every=30", *options) == 0
+
+    return shutil.copytree(write_once("trained", write), tmp_path_factory.mktemp("runs") / "shapes")
 
 
 def test_a_run_leaves_what_its_users_need(trained):
@@ -157,7 +160,7 @@ def test_four_images_are_learnt_by_heart(tmp_path, tiny_options, head, make_fold
     config.augment.update(
         crop=(48, 56), scale=(1.0, 1.0), rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0
     )
-    config.data.cache = "device"
+    config.data.loading.cache = "device"
     config.data.check = False  # the lists are the same on purpose
     config.optim.ema_decay = 0.9
     metrics = train(config, tmp_path / "run")
@@ -200,10 +203,10 @@ def test_another_config_does_not_go_on_in_the_workdir(
         ("--config.model.decoder=unett", "unet"),
         ("--config.optim.name=adam", "adamw, lamb, lion, muon, sgd"),
         ("--config.optim.schedule=cos", "cosine"),
-        ("--config.data.cache=ram", "config.data.cache"),
+        ("--config.data.loading.cache=ram", "config.data.loading.cache"),
         ("--config.data.channels=L", "config.data.mean"),
         ("--config.mesh.data=99", "config.mesh: data 99 x fsdp 1 x spatial 1"),
-        ("--config.mesh.fsdp=0", "config.mesh.fsdp: is 0; valid: 1, 2"),
+        ("--config.mesh.fsdp=0", "config.mesh.fsdp: 0 is not a number of 1 or more"),
         ("--config.data.source=folders", "folder"),
         ("--config.loss.dice=-1", "config.loss.dice"),
         ("--config.augment.scale=2,1", "config.augment.scale"),
@@ -258,8 +261,8 @@ def test_bad_data_ends_in_one_line_that_names_the_file(
     named = harm(root)
     options = [
         *tiny_options,
-        f"--config.data.workers={workers}",
-        "--config.data.mask_values=0,1,2",
+        f"--config.data.loading.workers={workers}",
+        "--config.data.labels.mask_values=0,1,2",
         "--config.train.steps=6",
     ]
     assert run_train(root, tmp_path / "run", *options) == 2
@@ -281,7 +284,7 @@ def test_a_loss_that_is_not_finite_stops_training(shapes, tmp_path, tiny_options
     options = [*tiny_options, "--config.optim.name=sgd", "--config.optim.lr=1e38"]
     assert run_train(shapes, tmp_path / "run", *options) == 1
     err = capsys.readouterr().err
-    assert "training cannot go on" in err
+    assert "training cannot continue" in err
     assert "config.optim.lr" in err
     assert not any((tmp_path / "run" / "checkpoints").iterdir())
 

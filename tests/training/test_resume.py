@@ -16,9 +16,9 @@ import pytest
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.metric_writer import read_metrics
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers import read_metrics
 
 STEPS = 60
 
@@ -100,7 +100,7 @@ def logged(workdir, step):
 def options(tiny_options):
     return [
         *tiny_options,
-        "--config.data.workers=2",
+        "--config.data.loading.workers=2",
         "--config.optim.ema_decay=0.99",
         "--config.train.log_every=2",
         "--config.train.save_every=6",

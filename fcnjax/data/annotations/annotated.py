@@ -133,7 +133,7 @@ class AnnotatedSource:
         self._pages = data.pages
         self._classes = NamedClasses(data)
         self._ignored = ignored_roles(data)
-        self._rule = data.mask_exif
+        self._rule = data.labels.mask_exif
         rows = range(len(self._index.names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
 
@@ -206,8 +206,8 @@ class AnnotatedSource:
 
 
 def ignored_roles(data: ConfigDict) -> frozenset[str]:
-    """Return the roles whose regions are ignored, by `config.data.crowd` and `.boxes`."""
-    settings = {CROWD: data.crowd, BOX: data.boxes}
+    """Return the roles whose regions are ignored, by `config.data.coco.crowd` and `.boxes`."""
+    settings = {CROWD: data.coco.crowd, BOX: data.coco.boxes}
     return frozenset(role for role, setting in settings.items() if setting != OBJECT)
 
 

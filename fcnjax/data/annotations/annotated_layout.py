@@ -19,7 +19,7 @@ from fcnjax.data.annotations.annotated import (
 from fcnjax.data.annotations.annotation_files import ExistingFiles, annotations_file
 from fcnjax.data.labels.named_classes import name_classes
 from fcnjax.data.layout import PARTS, Layout, require_root
-from fcnjax.data.loading.skipping import skips
+from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.splits.lists import hold_out, refuse_folds
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import inside
@@ -64,7 +64,7 @@ def annotated_layout(
         first = f"{data.root}: {counts[0]} images to train on, {counts[1]} held out"
         return [first, *notes, *_unused_splits(data, indices)]
 
-    return Layout(summary, resolve, open_part, divides=True)
+    return Layout(summary, resolve, open_part, can_split=True)
 
 
 def _default_file(root: Path, patterns: Sequence[str]) -> str:
@@ -95,26 +95,25 @@ def _rows(data: ConfigDict, index: Index) -> dict[str, list[int]] | None:
     if _has_splits(data, index):
         refuse_folds(data, "by chance, and the annotations have the split of each image")
         return {
-            part: [row for row in rows if index.splits[row] == data[f"{part}_split"]]
-            for part in PARTS
+            part: [row for row in rows if index.splits[row] == data.split[part]] for part in PARTS
         }
     return hold_out(rows, data, index.names)
 
 
 def _has_splits(data: ConfigDict, index: Index) -> bool:
     splits = {data[f"{part}_split"] for part in PARTS}
-    return data.split_by != "fraction" and splits <= set(index.splits)
+    return data.split.by != "fraction" and splits <= set(index.splits)
 
 
 def _unused_splits(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
     return [
         f"{file}: the images have the splits {', '.join(sorted(set(index.splits)))}, and are held "
-        "out by chance; config.data.train_split and .eval_split name two of them to be used"
+        "out by chance; config.data.split.train and .split.eval name two of them to be used"
         for file, index in indices.items()
         if len(set(index.splits)) > 1
         and not _has_splits(data, index)
         and "{split}" not in data.annotations
-        and data.split_by != "fraction"
+        and data.split.by != "fraction"
     ]
 
 
@@ -134,7 +133,7 @@ def _name_classes(data: ConfigDict, indices: Iterable[Index]) -> None:
 
 
 def _resolve_roles(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
-    """Fill in `config.data.crowd`, and return notes on annotations that are special or unused."""
+    """Fill in `config.data.coco.crowd`; return notes on special and unused annotations."""
     roles: Counter = Counter()
     for file, index in indices.items():
         counts = Counter((r.role, r.category) for regions in index.regions for r in regions)
@@ -144,10 +143,11 @@ def _resolve_roles(data: ConfigDict, indices: dict[Path, Index]) -> list[str]:
     if crowds := _by_category(roles, CROWD):
         notes.append(_resolve_crowds(data, crowds, sum(roles.values())))
     if boxes := _by_category(roles, BOX):
-        state = "are filled" if data.boxes == OBJECT else "are ignored"
-        other = "ignore ignores" if data.boxes == OBJECT else "object fills"
+        state = "are filled" if data.coco.boxes == OBJECT else "are ignored"
+        other = "ignore ignores" if data.coco.boxes == OBJECT else "object fills"
         notes.append(
-            f"boxes without a shape ({_describe(boxes)}) {state}; config.data.boxes={other} them"
+            f"boxes without a shape ({_describe(boxes)}) {state}; "
+            f"config.data.coco.boxes={other} them"
         )
     for file, index in indices.items():
         reasons = dict.fromkeys(reason for reason, _ in index.left_out)
@@ -170,10 +170,10 @@ def _without_shapes(file: Path, index: Index) -> list[str]:
 
 def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index) -> None:
     """Raise UserError if a file has annotations, but no shape to learn from."""
-    if roles and data.boxes != OBJECT and all(role == BOX for role, _ in roles):
+    if roles and data.coco.boxes != OBJECT and all(role == BOX for role, _ in roles):
         raise UserError(
             f"{file}: has boxes only, and no shape to learn from; each annotation needs a shape, "
-            "or config.data.boxes=object fills the boxes"
+            "or config.data.coco.boxes=object fills the boxes"
         )
     if index.left_out and not roles:
         reasons = ", ".join(dict.fromkeys(reason for reason, _ in index.left_out))
@@ -183,27 +183,29 @@ def _refuse_shapeless(data: ConfigDict, file: Path, roles: Counter, index: Index
 
 def _refuse_undecided(data: ConfigDict, index: Index, file: Path) -> None:
     """Raise UserError if the model was trained on another dataset, and crowds are undecided."""
-    if data.crowd is None and any(r.role == CROWD for regions in index.regions for r in regions):
+    if data.coco.crowd is None and any(
+        r.role == CROWD for regions in index.regions for r in regions
+    ):
         raise UserError(
-            f"config.data.crowd: {file} has annotations with iscrowd=1; valid: ignore, as COCO "
-            "means crowds, or object, if they are masks that were painted"
+            f"config.data.coco.crowd: {file} has annotations with iscrowd=1; valid: ignore, as "
+            "COCO means crowds, or object, if they are masks that were painted"
         )
 
 
 def _resolve_crowds(data: ConfigDict, crowds: Counter, total: int) -> str:
     share = crowds.total() / total
     text = f"annotations with iscrowd=1 ({_describe(crowds)}) are "
-    if data.crowd is None:
-        data.crowd = OBJECT if share > MAX_CROWD_SHARE else "ignore"
-        text += "labels" if data.crowd == OBJECT else "ignored, as COCO means crowds"
-        text += f", as they are {share:.0%} of all" if data.crowd == OBJECT else ""
+    if data.coco.crowd is None:
+        data.coco.crowd = OBJECT if share > MAX_CROWD_SHARE else "ignore"
+        text += "labels" if data.coco.crowd == OBJECT else "ignored, as COCO means crowds"
+        text += f", as they are {share:.0%} of all" if data.coco.crowd == OBJECT else ""
     else:
-        text += "labels" if data.crowd == OBJECT else "ignored"
-    if data.crowd == OBJECT:
-        return f"{text}; config.data.crowd=ignore ignores them, as COCO means crowds"
+        text += "labels" if data.coco.crowd == OBJECT else "ignored"
+    if data.coco.crowd == OBJECT:
+        return f"{text}; config.data.coco.crowd=ignore ignores them, as COCO means crowds"
     return (
         f"{text}; if they are masks that were painted, as CVAT writes them, "
-        "config.data.crowd=object makes them labels"
+        "config.data.coco.crowd=object makes them labels"
     )
 
 
@@ -221,7 +223,7 @@ def _describe(counts: Counter) -> str:
 
 
 def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[str]:
-    """Refuse missing images; with `config.data.on_error=skip`, return a note on them instead."""
+    """Refuse missing images; if unreadable ones are skipped, return a note instead."""
     exists, missing = ExistingFiles(), []
     images: dict[Path, str] = {}
     for name in index.names:
@@ -234,7 +236,7 @@ def _missing(data: ConfigDict, index: Index, file: Path, folder: Path) -> list[s
         images[path] = name
     if not missing:
         return []
-    if not skips(data) or not images:
+    if not skips_unreadable(data) or not images:
         more = f" (nor {len(missing) - 1} others)" if len(missing) > 1 else ""
         raise UserError(f"{file}: no such file: {missing[0]}{more}")
     return [f"{file}: {len(missing)} of {len(index.names)} images are missing, as {missing[0]}"]

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fcnjax.data.labels.mask_exif import mask_orientation, read_orientation
-from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.pairs import check_same_size
 from fcnjax.data.readers.exif import UPRIGHT, Size, is_quarter_turn
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError
@@ -23,7 +23,7 @@ def drawing_frame(
         size: Height and width of the upright image.
         file: The annotations, for the error.
         annotated_size: Height and width in the annotations; None if they have none.
-        rule: `config.data.mask_exif`, used if the sizes do not tell; `auto` stands for `turned`.
+        rule: `config.data.labels.mask_exif`, used if the sizes do not tell; `auto` is `turned`.
 
     Raises:
         UserError: The size in the annotations is not the image's. It is refused before an array of
@@ -36,5 +36,5 @@ def drawing_frame(
     rule = "turned" if rule == "auto" else rule
     drawn = annotated_size or (stored if rule == "stored" else size)
     orientation = mask_orientation(orientation, stored, drawn, rule)
-    refuse_sizes(image, size, file, drawn[::-1] if is_quarter_turn(orientation) else drawn)
+    check_same_size(image, size, file, drawn[::-1] if is_quarter_turn(orientation) else drawn)
     return drawn, orientation

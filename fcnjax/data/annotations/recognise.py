@@ -78,7 +78,7 @@ def _recognise(file: Path, root: Path) -> tuple[str, Settings] | None:
             {"eval_split": "valid"} if below else {}
         )
     if file.name == "_annotations.coco.json" and below:
-        settings = {"source": "coco", "images": "{split}", "eval_split": "valid"}
+        settings = {"source": "coco", "images": "{split}", "split.eval": "valid"}
         return "Roboflow's COCO export", {**settings, "annotations": f"{{split}}/{file.name}"}
     try:
         with file.open("rb") as opened:

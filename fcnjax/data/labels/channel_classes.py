@@ -24,22 +24,22 @@ def find_channels(data: ConfigDict, masks: MaskSet) -> str:
         UserError: Many pixels are in no channel, and the config does not decide about them; or the
             masks differ in their number of channels.
     """
-    if data.mask_values:
+    if data.labels.mask_values:
         _name_classes(data, read_onehot(masks.files[0], masks.size(masks.files[0])).shape[-1])
         return ""
     count, shares = _unset_shares(masks)
     share = float(np.mean(list(shares.values())))
     note = f"; masks hold {count} channels: a class each"
     if len(data.class_names) == count + 1 and data.class_names[0].casefold() == BACKGROUND:
-        data.mask_values = (count, *range(count))
+        data.labels.mask_values = (count, *range(count))
         note += f", and {share:.2%} of the pixels in none of them: {data.class_names[0]}"
     else:
-        if count not in data.ignore_values and share >= MAX_UNSET_SHARE:
+        if count not in data.labels.ignore_values and share >= MAX_UNSET_SHARE:
             path = max(shares, key=shares.__getitem__)
             raise UserError(f"{path}: {describe_unset(shares[path], count)}")
-        data.mask_values = tuple(range(count))
-        if count not in data.ignore_values:
-            data.ignore_values = (*data.ignore_values, count)
+        data.labels.mask_values = tuple(range(count))
+        if count not in data.labels.ignore_values:
+            data.labels.ignore_values = (*data.labels.ignore_values, count)
         if share:
             note += f"; {share:.2%} of the pixels, in none of them, are ignored"
     _name_classes(data, count)
@@ -63,5 +63,5 @@ def _name_classes(data: ConfigDict, count: int) -> None:
     if not data.class_names:
         data.class_names = tuple(
             BACKGROUND if value == count else f"class_{i}"
-            for i, value in enumerate(data.mask_values)
+            for i, value in enumerate(data.labels.mask_values)
         )

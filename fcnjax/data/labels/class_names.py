@@ -66,10 +66,11 @@ def colour_name(colour: Sequence[int]) -> str:
 
 def clean_config_names(data: ConfigDict) -> None:
     """Normalise the class names in `config.data`."""
-    for key in ("class_names", "mask_names"):
-        data[key] = tuple(map(clean_name, data[key]))
+    data.class_names = tuple(map(clean_name, data.class_names))
+    labels = data.labels
+    labels.mask_names = tuple(map(clean_name, labels.mask_names))
     for key in ("label_map", "mirror_pairs"):
-        data[key] = tuple(tuple(map(clean_name, pair)) for pair in data[key])
+        labels[key] = tuple(tuple(map(clean_name, pair)) for pair in labels[key])
 
 
 def refuse_similar_names(names: Sequence[str]) -> None:
@@ -89,5 +90,5 @@ def refuse_similar_names(names: Sequence[str]) -> None:
         pairs = shlex.quote("(" + "".join(f'("{old}","{new}"),' for old, new in merged) + ")")
         raise UserError(
             f"config.data.class_names: {first_name!r} and {name!r} differ only in case; "
-            f"--config.data.label_map={pairs} merges them, and can rename one instead"
+            f"--config.data.labels.label_map={pairs} merges them, and can rename one instead"
         )

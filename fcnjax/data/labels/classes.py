@@ -25,13 +25,13 @@ from fcnjax.data.labels.mask_set import (
     join_values,
 )
 from fcnjax.data.labels.masks import ENCODINGS, stored_values
-from fcnjax.data.loading.skipping import readable, skips
+from fcnjax.data.loading.skipping import filter_readable, skips_unreadable
 from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
 
-DECLARE = "declare the stored values in class order, such as --config.data.mask_values=0,255"
+DECLARE = "declare the stored values in class order, such as --config.data.labels.mask_values=0,255"
 
 
 def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
@@ -48,26 +48,26 @@ def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
         UserError: There are no masks, or their classes cannot be detected.
     """
     masks = masks if isinstance(masks, MaskSet) else MaskSet(masks)
-    if skips(data) and len(masks):
-        files = readable(evenly(masks.files), lambda mask: _read(mask, masks))
+    if skips_unreadable(data) and len(masks):
+        files = filter_readable(evenly(masks.files), lambda mask: _read(mask, masks))
         masks = MaskSet(files, masks.images)
-    if data.encoding is None:
-        data.encoding = find_encoding(masks)
-    choose(ENCODINGS, data.encoding, "config.data.encoding")
-    if data.encoding == "rgb":
+    if data.labels.encoding is None:
+        data.labels.encoding = find_encoding(masks)
+    choose(ENCODINGS, data.labels.encoding, "config.data.labels.encoding")
+    if data.labels.encoding == "rgb":
         note = find_colours(data, masks, dataset_label_map(data, masks))
-    elif data.encoding == "onehot":
+    elif data.labels.encoding == "onehot":
         note = find_channels(data, masks)
-    elif data.encoding == "instances":
-        data.mask_values = data.mask_values or (0, 1)
+    elif data.labels.encoding == "instances":
+        data.labels.mask_values = data.labels.mask_values or (0, 1)
         note = "; masks hold numbers of objects: any is the foreground"
     else:
         note = _find_values(data, masks)
-    count = len(data.mask_values)
+    count = len(data.labels.mask_values)
     if not data.class_names:
-        data.class_names = _default_names(data.mask_values)
-    if not data.palette and data.encoding == "ids" and len(masks):
-        data.palette = _palette_colours(masks.files, data.mask_values) or ()
+        data.class_names = _default_names(data.labels.mask_values)
+    if not data.palette and data.labels.encoding == "ids" and len(masks):
+        data.palette = _palette_colours(masks.files, data.labels.mask_values) or ()
     if not data.palette:
         data.palette = default_palette(count)
     return note
@@ -107,23 +107,28 @@ def _default_names(mask_values: Sequence[int | Sequence[int]]) -> tuple[str, ...
 
 
 def _find_values(data: ConfigDict, masks: MaskSet) -> str:
-    if data.mask_values:
+    if data.labels.mask_values:
         return ""
     sample = collect_values(masks)
     files = sample.files
     note = f"; masks hold {join_values(sorted(files))}"
-    if void := sample.nodata - {*data.ignore_values}:
+    if void := sample.nodata - {*data.labels.ignore_values}:
         note += f", of which {join_values(sorted(void))} is the files' nodata value, and ignored"
-    candidates = {v: path for v, path in files.items() if v not in {*data.ignore_values, *void}}
+    candidates = {
+        v: path for v, path in files.items() if v not in {*data.labels.ignore_values, *void}
+    }
     _refuse_single_class(candidates, void & files.keys(), data)
     used, map_note = match_label_map(data, candidates, masks)
-    data.mask_values = used or _class_values(candidates, files, data)
-    data.ignore_values = (*data.ignore_values, *sorted(void - {*data.mask_values}))
-    note += f": {len(data.mask_values)} classes"
-    if absent := [value for value in data.mask_values if value not in files]:
+    data.labels.mask_values = used or _class_values(candidates, files, data)
+    data.labels.ignore_values = (
+        *data.labels.ignore_values,
+        *sorted(void - {*data.labels.mask_values}),
+    )
+    note += f": {len(data.labels.mask_values)} classes"
+    if absent := [value for value in data.labels.mask_values if value not in files]:
         note += f" ({join_values(absent)} seen in no mask)"
     if not used:
-        note += describe_values(data.class_names, data.mask_values)
+        note += describe_values(data.class_names, data.labels.mask_values)
     return note + map_note
 
 
@@ -185,7 +190,7 @@ def collect_values(masks: MaskSet) -> MaskValues:
             raise UserError(
                 f"{path}: has {len(values)} distinct values, like a photograph, a mask saved as "
                 f"JPEG or numbers of instances, not like a mask of classes; {DECLARE}, "
-                "or --config.data.encoding=instances"
+                "or --config.data.labels.encoding=instances"
             )
         for value in values:
             files.setdefault(value, path)
@@ -209,7 +214,7 @@ def infer_class_values(files: Mapping[int, Path], ignore: int) -> tuple[int, ...
     if values and values[0] < 0:
         raise UserError(
             f"{files[values[0]]}: has the value {values[0]}, which is not a class id; "
-            f"--config.data.ignore_values={values[0]} ignores it"
+            f"--config.data.labels.ignore_values={values[0]} ignores it"
         )
     if len(values) == 2 and values[0] == 0:
         return tuple(values)

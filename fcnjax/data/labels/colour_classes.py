@@ -14,6 +14,7 @@ from fcnjax.data.labels.masks import stored_values
 from fcnjax.errors import UserError, unknown
 
 _BLACK = (0, 0, 0)
+_EXAMPLE = "--config.data.labels.mask_colours='((0,0,0),(128,0,0))'"
 
 
 def find_colours(data: ConfigDict, masks: MaskSet, label_map: LabelMap | None) -> str:
@@ -33,7 +34,7 @@ def find_colours(data: ConfigDict, masks: MaskSet, label_map: LabelMap | None) -
     note = ""
     if label_map is not None and not label_map.has_colours:
         label_map = None
-    if not data.mask_colours:
+    if not data.labels.mask_colours:
         files = collect_colours(masks)
         note = f"; masks hold {len(files)} colours"
         if label_map is not None:
@@ -42,11 +43,14 @@ def find_colours(data: ConfigDict, masks: MaskSet, label_map: LabelMap | None) -
         elif data.class_names:
             raise _names_without_colours(data, files)
         else:
-            data.mask_colours = tuple(sorted(files))
+            data.labels.mask_colours = tuple(sorted(files))
             note += ": a class each"
-    if not data.mask_values:
-        data.mask_values = tuple(range(len(data.mask_colours)))
-    colours = [tuple(data.mask_colours[stored_values(entry)[0]]) for entry in data.mask_values]
+    if not data.labels.mask_values:
+        data.labels.mask_values = tuple(range(len(data.labels.mask_colours)))
+    colours = [
+        tuple(data.labels.mask_colours[stored_values(entry)[0]])
+        for entry in data.labels.mask_values
+    ]
     if not data.class_names:
         data.class_names = _names(colours, label_map)
     if not data.palette:
@@ -61,7 +65,7 @@ def _use_label_map(data: ConfigDict, files: dict[RGB, Path], label_map: LabelMap
         if colour not in colours.values():
             raise UserError(
                 f"{path}: has the colour {colour}, which {label_map.path} does not list; give all "
-                "colours in class order, such as --config.data.mask_colours='((0,0,0),(128,0,0))'"
+                f"colours in class order, such as {_EXAMPLE}"
             )
     for name in data.class_names:
         if name not in colours:
@@ -72,10 +76,10 @@ def _use_label_map(data: ConfigDict, files: dict[RGB, Path], label_map: LabelMap
             ignoring = shlex.quote(f'(("{name}",""),)')
             raise UserError(
                 f"config.data.class_names: leaves out {name!r} of {label_map.path}, and masks have "
-                f"its colour; name it too, and --config.data.label_map={ignoring} ignores it"
+                f"its colour; name it too, and --config.data.labels.label_map={ignoring} ignores it"
             )
     data.class_names = tuple(names)
-    data.mask_colours = tuple(colours[name] for name in names)
+    data.labels.mask_colours = tuple(colours[name] for name in names)
 
 
 def _names_without_colours(data: ConfigDict, files: dict[RGB, Path]) -> UserError:
@@ -83,7 +87,7 @@ def _names_without_colours(data: ConfigDict, files: dict[RGB, Path]) -> UserErro
     return UserError(
         f"config.data.class_names: the masks hold {len(files)} colours, and names alone do not say "
         f"which is which; give the colours in the order of the {len(data.class_names)} names, as "
-        f"--config.data.mask_colours='({example},...)', or a file labelmap.txt with lines "
+        f"--config.data.labels.mask_colours='({example},...)', or a file labelmap.txt with lines "
         f"name:r,g,b:: in {data.root}"
     )
 
@@ -108,7 +112,7 @@ def collect_colours(masks: MaskSet) -> dict[RGB, Path]:
             raise UserError(
                 f"{path}: has {len(colours)} distinct colours, like a photograph, or a mask that "
                 "was resized or saved as JPEG, not like a mask of classes; declare the colours in "
-                "class order, such as --config.data.mask_colours='((0,0,0),(128,0,0))'"
+                f"class order, such as {_EXAMPLE}"
             )
         for colour in colours.tolist():
             files.setdefault(tuple(colour), path)

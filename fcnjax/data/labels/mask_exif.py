@@ -4,7 +4,7 @@ Images are turned upright by their EXIF orientation. A mask often has no such ta
 drawn on the stored pixels, by a tool that ignores the tag, and has to be turned with its image; or
 it was drawn on the turned picture, and is upright already. After a quarter turn the sizes tell the
 two apart. After half a turn, a mirroring, and for square images they do not: then
-`config.data.mask_exif` decides.
+`config.data.labels.mask_exif` decides.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.runtime.packages import to_stderr
 
-# Values of config.data.mask_exif, for masks whose sizes do not tell.
+# Values of config.data.labels.mask_exif, for masks whose sizes do not tell.
 MASK_EXIF = MappingProxyType(
     {
         "auto": "as the quarter-turned images of the set show; stored where there are none",
@@ -55,7 +55,7 @@ def mask_orientation(
     Raises:
         UserError: An unknown rule.
     """
-    choose(MASK_EXIF, rule, "config.data.mask_exif")
+    choose(MASK_EXIF, rule, "config.data.labels.mask_exif")
     frame = mask_frame(image_orientation, stored_size, mask_size) or rule
     return UPRIGHT if frame == "turned" else image_orientation
 
@@ -99,7 +99,7 @@ def orient_label(label: np.ndarray, image: File, mask: File, rule: str) -> np.nd
         label: `[H, W]`, upright by the mask's own orientation if it has one.
         image: The image file.
         mask: The mask file.
-        rule: `config.data.mask_exif`.
+        rule: `config.data.labels.mask_exif`.
     """
     size, orientation = read_orientation(image)
     if orientation == UPRIGHT or _own_orientation(mask) != UPRIGHT:
@@ -118,7 +118,7 @@ def _warn_once(folder: str, image: str) -> None:
     to_stderr(
         f"warning: {image}: has an EXIF orientation that its mask lacks, and their sizes do not "
         "tell whether the mask is of the stored pixels or of the turned picture; assumed: stored; "
-        "--config.data.mask_exif=stored or turned decides"
+        "--config.data.labels.mask_exif=stored or turned decides"
     )
 
 
@@ -165,7 +165,7 @@ def _size_and_orientation(mask: File, size: Size) -> tuple[Size, int]:
 
 
 def resolve_mask_exif(data: ConfigDict, pairs: Sequence[tuple[File, File]]) -> list[str]:
-    """Fill in `config.data.mask_exif` if images have an orientation that their masks lack.
+    """Fill in `config.data.labels.mask_exif` if images have an orientation that their masks lack.
 
     Returns:
         Lines on what was found or assumed.
@@ -173,14 +173,14 @@ def resolve_mask_exif(data: ConfigDict, pairs: Sequence[tuple[File, File]]) -> l
     Raises:
         UserError: The key has an invalid value.
     """
-    choose(MASK_EXIF, data.mask_exif, "config.data.mask_exif")
-    if data.mask_exif != "auto":
+    choose(MASK_EXIF, data.labels.mask_exif, "config.data.labels.mask_exif")
+    if data.labels.mask_exif != "auto":
         return []
     masks = find_untagged_masks(pairs)
     if not masks:
         return []
     rule, line = choose_rule(masks)
-    data.mask_exif = rule
+    data.labels.mask_exif = rule
     return [f"{data.root or data.name}: {line}"]
 
 
@@ -205,6 +205,7 @@ def choose_rule(masks: Sequence[UntaggedMask]) -> tuple[str, str]:
     if unclear:
         line += (
             f"; the sizes of {len(unclear)} do not tell, as of {unclear[0]}: their masks are "
-            f"assumed to be of {_FRAMES[rule]}; --config.data.mask_exif=stored or turned decides"
+            f"assumed to be of {_FRAMES[rule]}; --config.data.labels.mask_exif=stored or turned "
+            "decides"
         )
     return rule, line

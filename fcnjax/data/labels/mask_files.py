@@ -87,7 +87,7 @@ def read_ids(file: File, size: Size | None = None) -> Ids:
         if array.ndim == 3:
             raise UserError(
                 f"{file}: has {array.shape[-1]} channels, and class ids have one; a channel for "
-                "each class is --config.data.encoding=onehot"
+                "each class is --config.data.labels.encoding=onehot"
             )
         return Ids(to_integers(array, file))
     stored = read_stored_pixels(file)
@@ -96,7 +96,7 @@ def read_ids(file: File, size: Size | None = None) -> Ids:
         raise UserError(
             f"{file}: is a colour picture, not a mask of class ids; valid: class ids as grey "
             "levels, a palette PNG, two values such as 0 and 255, or a colour for each class "
-            "(--config.data.encoding=rgb)"
+            "(--config.data.labels.encoding=rgb)"
         )
     _refuse_large_result(file, pixels, 1)
     values = to_integers(pixels[..., 0], file, stored.nodata)

@@ -75,4 +75,4 @@ def describe_values(names: Sequence[str], values: Sequence[int]) -> str:
     if not names or len(names) != len(values) or tuple(values) == tuple(range(len(names))):
         return ""
     pairs = ", ".join(f"{value} is {name}" for name, value in zip(names, values, strict=True))
-    return f" ({pairs}, in the order of the names; config.data.mask_values gives another)"
+    return f" ({pairs}, in the order of the names; config.data.labels.mask_values gives another)"

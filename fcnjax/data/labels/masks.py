@@ -16,11 +16,11 @@ from fcnjax.data.readers.row_blocks import map_rows, row_blocks
 from fcnjax.errors import UserError, choose
 
 # Names of encodings, with their meaning. Each mask is read as integers `[H, W]`, whose classes
-# `config.data.mask_values` lists.
+# `config.data.labels.mask_values` lists.
 ENCODINGS = MappingProxyType(
     {
         "ids": "class ids, grey levels such as 0 and 255, or palette indices",
-        "rgb": "a colour a class: config.data.mask_colours; the value is its index there",
+        "rgb": "a colour a class: config.data.labels.mask_colours; the value is its index there",
         "onehot": "a channel a class, in a .npy file [H, W, K] or [K, H, W]; the value is the "
         "channel, and K where none is set",
         "instances": "a number an object, 0 for none; the value is 1 for any object",
@@ -53,14 +53,16 @@ class LabelReader:
 
 
 def _reader(data: ConfigDict) -> Callable[[Path, Size], np.ndarray]:
-    encoding = data.encoding or "ids"
-    choose(ENCODINGS, encoding, "config.data.encoding")
+    encoding = data.labels.encoding or "ids"
+    choose(ENCODINGS, encoding, "config.data.labels.encoding")
     if encoding == "rgb":
-        return ColourTable(data.mask_colours).read
+        return ColourTable(data.labels.mask_colours).read
     if encoding == "onehot":
-        return functools.partial(_read_channels, declared_values(data) | {*data.ignore_values})
+        return functools.partial(
+            _read_channels, declared_values(data) | {*data.labels.ignore_values}
+        )
     if encoding == "instances":
-        return functools.partial(_read_objects, tuple(data.ignore_values))
+        return functools.partial(_read_objects, tuple(data.labels.ignore_values))
     return functools.partial(_read_ids, declared_values(data))
 
 
@@ -85,7 +87,7 @@ def _read_channels(declared: frozenset[int], path: Path, size: Size) -> np.ndarr
 
 def declared_values(data: ConfigDict) -> frozenset[int]:
     """Return the stored values of all classes."""
-    return frozenset(value for entry in data.mask_values for value in stored_values(entry))
+    return frozenset(value for entry in data.labels.mask_values for value in stored_values(entry))
 
 
 def replace_nodata(values: np.ndarray, nodata: float | None, declared: Iterable[int]) -> np.ndarray:
@@ -118,7 +120,7 @@ def _to_foreground(numbers: np.ndarray, ignored: Sequence[int], name: object) ->
     if negative.any():
         raise UserError(
             f"{name}: has the value {int(numbers[negative][0])}, and objects are numbered from 1; "
-            "config.data.ignore_values ignores a number"
+            "config.data.labels.ignore_values ignores a number"
         )
     return np.where(void, np.int32(NO_DATA), (numbers > 0).astype(np.int32))
 
@@ -131,9 +133,9 @@ class ClassTable:
     """
 
     def __init__(self, data: ConfigDict):
-        self._values = [stored_values(entry) for entry in data.mask_values]
+        self._values = [stored_values(entry) for entry in data.labels.mask_values]
         self._ignore = data.ignore_label
-        self._ignored = {self._ignore, *data.ignore_values}
+        self._ignored = {self._ignore, *data.labels.ignore_values}
         every = [value for values in self._values for value in values]
         self._low = min([*every, *self._ignored, 0])
         size = max([*every, *self._ignored, 255]) + 1 - self._low
@@ -173,7 +175,7 @@ class ClassTable:
             valid += f", and {', '.join(map(str, ignored))} for what is ignored"
         return UserError(
             f"{name}: has the value {value}, which is not a class; valid, by "
-            f"config.data.mask_values: {valid}"
+            f"config.data.labels.mask_values: {valid}"
         )
 
 
@@ -189,8 +191,8 @@ class ColourTable:
         self._codes = np.asarray([_code(np.asarray(colour)) for colour in colours], np.int64)
         if not len(self._codes):
             raise UserError(
-                "config.data.mask_colours: is empty; an RGB triple for each stored class, as "
-                "((0,0,0),(128,0,0))"
+                "config.data.labels.mask_colours: is empty; an RGB triple for each stored class, "
+                "as ((0,0,0),(128,0,0))"
             )
         self._order = np.argsort(self._codes)
 
@@ -220,8 +222,8 @@ class ColourTable:
             )
             raise UserError(
                 f"{path}: has the colour {colour}, in {count} pixels, "
-                "which config.data.mask_colours does not list; it may come from a mask that was "
-                "resized or saved as JPEG"
+                "which config.data.labels.mask_colours does not list; it may come from a mask that "
+                "was resized or saved as JPEG"
             )
         return self._order[near].astype(np.int32)
 
@@ -241,8 +243,8 @@ def describe_unset(share: float, count: int) -> str:
     channels = ",".join(map(str, range(count)))
     return (
         f"{share:.2%} of the pixels are in none of the channels; give "
-        f"--config.data.mask_values={count},{channels} to make them a class, the background, or "
-        f"--config.data.ignore_values={count} to ignore them"
+        f"--config.data.labels.mask_values={count},{channels} to make them a class, the "
+        f"background, or --config.data.labels.ignore_values={count} to ignore them"
     )
 
 

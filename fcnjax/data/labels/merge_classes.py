@@ -1,14 +1,14 @@
-"""Application of `config.data.label_map`: renames, merges and ignores classes."""
+"""Application of `config.data.labels.label_map`: renames, merges and ignores classes."""
 
 from ml_collections import ConfigDict
 
+from fcnjax.data.flip_pairs import rename_flip_pairs
 from fcnjax.data.labels.masks import stored_values
-from fcnjax.data.mirror import renamed_pairs
 from fcnjax.errors import UserError, unknown
 
 
 def merge_classes(data: ConfigDict) -> None:
-    """Apply `config.data.label_map` to the classes, and empty it.
+    """Apply `config.data.labels.label_map` to the classes, and empty it.
 
     It holds pairs of a class and its new name. Classes of the same new name are merged, in the
     position of the first; those with the new name "" are ignored; others are unchanged.
@@ -16,14 +16,16 @@ def merge_classes(data: ConfigDict) -> None:
     Raises:
         UserError: A class does not exist, or fewer than two remain.
     """
-    new_names = dict(data.label_map)
+    new_names = dict(data.labels.label_map)
     for old in new_names:
         if old not in data.class_names:
-            raise unknown("config.data.label_map", old, dict.fromkeys(data.class_names))
+            raise unknown("config.data.labels.label_map", old, dict.fromkeys(data.class_names))
     merged: dict[str, list[int]] = {}
     colours: dict[str, tuple] = {}
     dropped = []
-    for name, entry, colour in zip(data.class_names, data.mask_values, data.palette, strict=True):
+    for name, entry, colour in zip(
+        data.class_names, data.labels.mask_values, data.palette, strict=True
+    ):
         new = new_names.get(name, name)
         if not new:
             dropped += stored_values(entry)
@@ -31,10 +33,10 @@ def merge_classes(data: ConfigDict) -> None:
         merged.setdefault(new, []).extend(stored_values(entry))
         colours.setdefault(new, colour)
     if len(merged) < 2:
-        raise UserError(f"config.data.label_map: leaves {len(merged)} class; two are needed")
+        raise UserError(f"config.data.labels.label_map: leaves {len(merged)} class; two are needed")
     data.class_names = tuple(merged)
-    data.mask_values = tuple(v[0] if len(v) == 1 else tuple(v) for v in merged.values())
+    data.labels.mask_values = tuple(v[0] if len(v) == 1 else tuple(v) for v in merged.values())
     data.palette = tuple(colours.values())
-    data.ignore_values = (*data.ignore_values, *dropped)
-    data.mirror_pairs = renamed_pairs(data.mirror_pairs, new_names)
-    data.label_map = ()
+    data.labels.ignore_values = (*data.labels.ignore_values, *dropped)
+    data.labels.mirror_pairs = rename_flip_pairs(data.labels.mirror_pairs, new_names)
+    data.labels.label_map = ()

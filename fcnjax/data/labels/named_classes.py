@@ -1,8 +1,8 @@
 """Classes that annotations give by name rather than by number.
 
-The stored value of a name, in `config.data.mask_values`, is its index in `config.data.mask_names`.
-`config.data.label_map` can then rename and merge these classes like any others, and a name is the
-same class in another file.
+The stored value of a name, in `config.data.labels.mask_values`, is its index in
+`config.data.labels.mask_names`. `config.data.labels.label_map` can then rename and merge these
+classes like any others, and a name is the same class in another file.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.labels.class_names import BACKGROUND, check_names, class_name
 from fcnjax.data.labels.masks import stored_values
-from fcnjax.data.layout import fill_in
+from fcnjax.data.layout import set_defaults
 from fcnjax.errors import UserError, unknown
 
 
@@ -27,8 +27,8 @@ def name_classes(data: ConfigDict, names: Iterable[str], complete: bool = False)
     Raises:
         UserError: There is no class besides the background, or the config names an unknown one.
     """
-    if data.mask_values:
-        fill_in(data, {})
+    if data.labels.mask_values:
+        set_defaults(data, {})
         return
     names = dict.fromkeys([BACKGROUND, *map(class_name, names)])
     check_names(names, data.annotations or data.root)
@@ -41,8 +41,8 @@ def name_classes(data: ConfigDict, names: Iterable[str], complete: bool = False)
     if not chosen:
         where = data.annotations or data.root
         raise UserError(f"{where}: has no class beside the background")
-    data.class_names = data.mask_names = (BACKGROUND, *chosen)
-    fill_in(data, {"mask_values": tuple(range(len(data.class_names)))})
+    data.class_names = data.labels.mask_names = (BACKGROUND, *chosen)
+    set_defaults(data, {"labels.mask_values": tuple(range(len(data.class_names)))})
 
 
 class NamedClasses:
@@ -55,13 +55,13 @@ class NamedClasses:
 
     def __init__(self, data: ConfigDict):
         self.ignore = data.ignore_label
-        self.dtype = np.uint8 if len(data.mask_values) <= 255 else np.int32
+        self.dtype = np.uint8 if len(data.labels.mask_values) <= 255 else np.int32
         # The classes of a model may come from another source, and are then found by name.
         self._ids = {name: label for label, name in enumerate(data.class_names)}
-        labels = dict.fromkeys(data.ignore_values, data.ignore_label)
-        for label, entry in enumerate(data.mask_values):
+        labels = dict.fromkeys(data.labels.ignore_values, data.ignore_label)
+        for label, entry in enumerate(data.labels.mask_values):
             labels.update(dict.fromkeys(stored_values(entry), label))
-        for value, name in enumerate(data.mask_names):
+        for value, name in enumerate(data.labels.mask_names):
             self._ids[name] = labels.get(value)
 
     def get(self, name: str) -> int | None:

@@ -67,7 +67,7 @@ def _refuse_inexact(
 
 
 def is_class_value(nodata: float | None) -> bool:
-    """Return whether a nodata value can be a class or stand in `config.data.ignore_values`."""
+    """Return whether a nodata value can be a class or one of `data.labels.ignore_values`."""
     return nodata is not None and 0 <= nodata < 2**16 and float(nodata).is_integer()
 
 

@@ -13,7 +13,7 @@ from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
 from fcnjax.errors import UserError, choose
 
-SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split_by
+SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split.by
 IMAGE_ENDS = tuple(sorted(IMAGE_SUFFIXES))
 MASK_ENDS = (*IMAGE_ENDS, ".npy")
 
@@ -23,7 +23,7 @@ def divide(
     image_ends: Sequence[str] = IMAGE_ENDS,
     mask_ends: Sequence[str] = MASK_ENDS,
 ) -> dict[str, list[Pair]]:
-    """Return the pairs of `train` and `eval`, by `config.data.split_by`.
+    """Return the pairs of `train` and `eval`, by `config.data.split.by`.
 
     Args:
         data: `config.data`.
@@ -36,13 +36,13 @@ def divide(
     """
     root = Path(data.root)
     method = split_method(data)
-    choose(dict.fromkeys(SPLIT_BY), method, "config.data.split_by")
+    choose(dict.fromkeys(SPLIT_BY), method, "config.data.split.by")
     if method != "fraction":
-        refuse_folds(data, f"by chance, and config.data.split_by is {method}; give fraction")
+        refuse_folds(data, f"by chance, and config.data.split.by is {method}; give fraction")
     if method == "folder":
         pairs = {}
         for part in PARTS:
-            folders = _split_folders(data, data[f"{part}_split"])
+            folders = _split_folders(data, data.split[part])
             pairs[part] = pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
     elif method == "list":
         pairs = _by_list(data, image_ends, mask_ends)
@@ -58,7 +58,7 @@ def divide(
 
 
 def split_method(data: ConfigDict) -> str:
-    """Return `config.data.split_by`; if it is `auto`, by whether there are lists or folders.
+    """Return `config.data.split.by`; if it is `auto`, by whether there are lists or folders.
 
     Raises:
         UserError: `config.data.root` is not a folder.
@@ -69,8 +69,8 @@ def split_method(data: ConfigDict) -> str:
             f"config.data.root: {data.root!r} is not a folder; give one that holds "
             f"{data.images!r} and {data.masks!r}"
         )
-    if data.split_by != "auto":
-        return data.split_by
+    if data.split.by != "auto":
+        return data.split.by
     splits = [data[f"{part}_split"] for part in PARTS]
     # If only one of the two exists, that is a mistake to report, not a reason to split by chance.
     if any((root / f"{split}.txt").is_file() for split in splits):
@@ -109,7 +109,7 @@ def _by_list(
     images, masks = _index(*folders, data.mask_suffix, image_ends, mask_ends)
     pairs = {}
     for part in PARTS:
-        file = Path(data.root) / f"{data[f'{part}_split']}.txt"
+        file = Path(data.root) / f"{data.split[part]}.txt"
         if not file.is_file():
             raise UserError(f"{file}: no such list; config.data.{part}_split names it")
         pairs[part] = []

@@ -84,9 +84,9 @@ def hold_out(
 ) -> dict[str, list[T]]:
     """Divide items into `train` and `eval`, by a seed, with at least one on each side.
 
-    With `config.data.folds` they are divided into that many disjoint parts, and part
-    `config.data.fold` is held out. With `config.data.group_by`, items in whose names the pattern
-    finds the same text are on one side.
+    With `config.data.split.folds` they are divided into that many disjoint parts, and part
+    `config.data.split.fold` is held out. With `config.data.split.group_by`, items in
+    whose names the pattern finds the same text are on one side.
 
     Args:
         items: Two or more.
@@ -96,18 +96,20 @@ def hold_out(
     Raises:
         UserError: A key is out of range, there are too few items or groups, or a name without one.
     """
-    if not 0 < data.eval_fraction < 1:
-        raise UserError(f"config.data.eval_fraction: {data.eval_fraction} is not between 0 and 1")
+    if not 0 < data.split.eval_fraction < 1:
+        raise UserError(
+            f"config.data.split.eval_fraction: {data.split.eval_fraction} is not between 0 and 1"
+        )
     if len(items) < 2:
         raise UserError(f"{data.root}: {len(items)} image cannot be split; give two or more")
     groups = _groups(len(items), data, names)
     count = int(groups.max()) + 1
-    order = np.random.default_rng(data.split_seed).permutation(count)
-    if data.folds:
+    order = np.random.default_rng(data.split.seed).permutation(count)
+    if data.split.folds:
         _check_folds(data, count)
-        held_out = set(order[data.fold :: data.folds].tolist())
+        held_out = set(order[data.split.fold :: data.split.folds].tolist())
     else:
-        held = min(max(round(count * data.eval_fraction), 1), count - 1)
+        held = min(max(round(count * data.split.eval_fraction), 1), count - 1)
         held_out = set(order[:held].tolist())
     is_eval = [group in held_out for group in groups.tolist()]
     return {
@@ -117,7 +119,7 @@ def hold_out(
 
 
 def refuse_folds(data: ConfigDict, division: str) -> None:
-    """Raise UserError if `config.data.folds` or `.group_by` would have no effect."""
+    """Raise UserError if `config.data.split.folds` or `.group_by` would have no effect."""
     for key in ("folds", "group_by"):
         if data[key]:
             raise UserError(
@@ -126,36 +128,42 @@ def refuse_folds(data: ConfigDict, division: str) -> None:
 
 
 def _check_folds(data: ConfigDict, count: int) -> None:
-    if not 2 <= data.folds <= count:
-        items = "groups" if data.group_by else "images"
+    if not 2 <= data.split.folds <= count:
+        items = "groups" if data.split.group_by else "images"
         raise UserError(
-            f"config.data.folds: {data.folds} is not in 2..{count}, the number of {items}"
+            f"config.data.split.folds: {data.split.folds} is not in 2..{count}, the number of "
+            f"{items}"
         )
-    if not 0 <= data.fold < data.folds:
+    if not 0 <= data.split.fold < data.split.folds:
         raise UserError(
-            f"config.data.fold: {data.fold} is not in 0..{data.folds - 1} (config.data.folds)"
+            f"config.data.split.fold: {data.split.fold} is not in 0..{data.split.folds - 1} "
+            "(config.data.split.folds)"
         )
 
 
 def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.ndarray:
     """Return the group of each item, int `[count]`; each item is its own without `group_by`."""
-    if not data.group_by:
+    if not data.split.group_by:
         return np.arange(count)
-    key = "config.data.group_by"
+    key = "config.data.split.group_by"
     if names is None:
         raise UserError(f"{key}: the source {data.source} has no names to group by; valid: ''")
     try:
-        pattern = re.compile(data.group_by)
+        pattern = re.compile(data.split.group_by)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"{key}: {data.group_by!r} is not a regular expression: {error}") from None
+        raise UserError(
+            f"{key}: {data.split.group_by!r} is not a regular expression: {error}"
+        ) from None
     numbers: dict[str, int] = {}
     groups = []
     for name in names:
         match = pattern.search(name)
         if match is None:
-            raise UserError(f"{key}: {data.group_by!r} finds nothing in {name}")
+            raise UserError(f"{key}: {data.split.group_by!r} finds nothing in {name}")
         # The first group of the pattern, or the whole match.
         groups.append(numbers.setdefault(match[min(pattern.groups, 1)] or "", len(numbers)))
     if len(numbers) < 2:
-        raise UserError(f"{key}: {data.group_by!r} finds {next(iter(numbers))!r} in all names")
+        raise UserError(
+            f"{key}: {data.split.group_by!r} finds {next(iter(numbers))!r} in all names"
+        )
     return np.asarray(groups)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.files.file_names import join_names
 from fcnjax.data.layout import PARTS
-from fcnjax.data.loading.skipping import LEAST_FAILED, skips
+from fcnjax.data.loading.skipping import MIN_FAILED, skips_unreadable
 from fcnjax.data.source import StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.matching import Match, find_keys, match
@@ -54,7 +54,7 @@ def reopen(
         stored: The split.
         parts: The parts to read.
         may_miss: Whether examples may be missing (reading them fails), even if
-            `config.data.on_error` does not allow it.
+            `config.data.loading.on_error` does not allow it.
 
     Raises:
         UserError: The dataset cannot be opened, or an example is missing.
@@ -68,8 +68,8 @@ def reopen(
         raise UserError(
             f"{config.data.root or stored.root}: {len(matched.missing)} of the {len(required)} "
             f"examples of the run's split are missing: {join_names(matched.missing)}; put "
-            "them back, leave them out by --config.data.on_error=skip (up to "
-            "config.data.skip_most), or start a new run in another workdir"
+            "them back, leave them out by --config.data.loading.on_error=skip (up to "
+            "config.data.loading.skip_most), or start a new run in another workdir"
         )
     if matched.moved_rows and not may_miss:
         raise UserError(
@@ -100,7 +100,8 @@ def reopen(
 def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
     """Return whether so many missing examples may be skipped, like unreadable ones."""
     return not missing or (
-        skips(data) and (missing < LEAST_FAILED or missing <= data.skip_most * count)
+        skips_unreadable(data)
+        and (missing < MIN_FAILED or missing <= data.loading.skip_most * count)
     )
 
 

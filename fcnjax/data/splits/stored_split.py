@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.config import default_config, tuples
+from fcnjax.config.migrate import FORMAT_VERSION, check_format_version, migrate_data
 from fcnjax.config.stored_types import fill_section
 from fcnjax.data.splits.example import (
     Box,
@@ -27,7 +28,6 @@ from fcnjax.io.atomic_files import write_text
 from fcnjax.io.json_files import field, read_json
 
 SPLIT_FILE = "split.json"
-FORMAT_VERSION = 1
 Key = tuple[tuple[str, ...], Box]
 
 
@@ -59,10 +59,10 @@ class StoredExample(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredSet:
-    """A dataset of a run, its own or one of `config.data.mix`, and its division.
+    """A dataset of a run, its own or one of `config.data.sampling.mix`, and its division.
 
     Attributes:
-        spec: Its entry in `config.data.mix`; "" for the run's own dataset.
+        spec: Its entry in `config.data.sampling.mix`; "" for the run's own dataset.
         data: Its resolved `config.data`.
         limit: Bytes of each file that were hashed; larger files in pieces.
         from_start: Whether the run began with it; otherwise it was stored later, and the images of
@@ -151,21 +151,19 @@ def read_split(workdir: str | Path) -> Split | None:
     if not path.is_file():
         return None
     saved = read_json(path)
-    version = saved.get("format_version") if isinstance(saved, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: format_version is {str(version)[:40]}; this fcnjax reads {FORMAT_VERSION}"
-        )
-    sets = tuple(_read_set(item, str(path)) for item in field(saved, "sets", list, str(path)))
+    version = check_format_version(saved, str(path))
+    entries = field(saved, "sets", list, str(path))
+    sets = tuple(_read_set(entry, str(path), version) for entry in entries)
     if not sets or "eval" not in sets[0].parts:
         raise UserError(f"{path}: is not a split that fcnjax wrote: its first set has no 'eval'")
     return sets
 
 
-def _read_set(saved: Any, path: str) -> StoredSet:
+def _read_set(saved: Any, path: str, version: int) -> StoredSet:
     where = f"{path}: is not a split that fcnjax wrote"
     data = default_config().data
-    fill_section(data, field(saved, "data", dict, where), f"{path}: data")
+    values = migrate_data(field(saved, "data", dict, where), version)
+    fill_section(data, values, f"{path}: data")
     limit = field(saved, "hashed_bytes", int, where)
     if not 0 < limit < 2**40:
         raise UserError(f"{where}: 'hashed_bytes' is {limit}")

@@ -152,14 +152,14 @@ def check_plannable(config: ConfigDict) -> None:
     """Raises UserError for a config that does not say what a plan needs without the data."""
     check_config(config)
     data = config.data
-    if data.cache == "device":
+    if data.loading.cache == "device":
         raise UserError(
-            "config.data.cache: device keeps the whole set in the memory of each device, and a "
-            "plan looks at no data; give --config.data.cache=None"
+            "config.data.loading.cache: device keeps the whole set in the memory of each device, "
+            "and a plan looks at no data; give --config.data.loading.cache=None"
         )
-    if not data.class_names or data.label_map:
-        which = "data.label_map" if data.label_map else "data.class_names"
-        clear = " --config.data.label_map=()" if data.label_map else ""
+    if not data.class_names or data.labels.label_map:
+        which = "data.labels.label_map" if data.labels.label_map else "data.class_names"
+        clear = " --config.data.labels.label_map=()" if data.labels.label_map else ""
         raise UserError(
             f"config.{which}: the classes are found by looking at the data, and a plan looks at "
             f"none; give --config.data.class_names=background,road{clear}"

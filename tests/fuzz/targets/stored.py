@@ -23,18 +23,18 @@ from fcnjax.optim import make_optimizer
 from fcnjax.publishing.publish import publish
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST, write_manifest
-from fcnjax.training.metric_writer import MetricWriter
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.state import init_state, init_variables, param_shapes
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers import JsonlWriter
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 
 OPTIONS = (
     "model.widths=4",
     "model.norm=none",
-    "data.folds=2",
-    "data.split_by=fraction",
+    "data.split.folds=2",
+    "data.split.by=fraction",
     "augment.crop=8,8",
     "train.steps=4",
     "optim.warmup_steps=1",
@@ -62,7 +62,7 @@ def make_workdir(folder: Path) -> Path:
     _make_images(folder / "set")
     workdir = folder / "run"
     run = prepare_run(_config(folder), workdir)
-    run.claim()
+    run.save()
     config = run.config
     model, optimizer = build_model(config), make_optimizer(config)
     draw = jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))
@@ -71,11 +71,10 @@ def make_workdir(folder: Path) -> Path:
         state = draw().replace(step=np.int32(step))
         checkpoints.save(state, {"batches": step}, {"mean_iou": 1 / step})
     checkpoints.close()
-    with contextlib.redirect_stdout(io.StringIO()):
-        writer = MetricWriter(workdir, 4, tensorboard=False)
-        for step in (2, 4):
-            writer.write(step, {"loss": 1 / step, "lr": 1e-3, "eval/mean_iou": step / 5})
-        writer.close()
+    writer = JsonlWriter(workdir)
+    for step in (2, 4):
+        writer.write(step, {"loss": 1 / step, "lr": 1e-3, "eval/mean_iou": step / 5})
+    writer.close()
     counts = np.full((2, 3, 3), 12) + np.eye(3, dtype=int)[None, 1] * 3
     results = Results(
         np.full((3, 3), 10),

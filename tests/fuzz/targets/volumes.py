@@ -13,13 +13,14 @@ from unittest import mock
 import numpy as np
 
 from fcnjax.config import default_config
-from fcnjax.errors import UserError
-from fcnjax.inference.media import scans
-from fcnjax.inference.runners.local import Item
+from fcnjax.inference.items import InputItem
+from fcnjax.inference.media import predict_volume
+from fcnjax.inference.request import Request
 from tests.fuzz import dicom
 from tests.fuzz.mutations import BYTES, FLOATS, INTEGERS
 from tests.fuzz.read_set import set_reader
 from tests.fuzz.target import Mutate, Target
+from tests.helpers.data_keys import set_data
 
 SHAPE = (5, 6, 7)
 # Offsets of fields: of NIfTI-1, then of NIfTI-2.
@@ -120,20 +121,22 @@ def _read_nifti(path: Path) -> None:
 
 def _predict(source: Path) -> None:
     """Read and write as `predict` does, with a model that predicts class 0."""
-    out = source.parent / "out"
-    with mock.patch.object(scans, "label_in_batches", _label):
-        outcome = scans.label_volume(_predictor(), Item(0, "x", str(source)), out, alone=False)
-    written = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    assert len(written) == (0 if outcome.error else 2), written
-    if outcome.error:
-        raise UserError(outcome.error)
+    out, expected = source.parent / "out", 0
+    try:
+        with mock.patch.object(predict_volume, "predict_in_batches", _label):
+            item = InputItem(0, "x", str(source))
+            predict_volume.predict_volume(_predictor(), item, out, show_progress=False)
+        expected = 2
+    finally:
+        written = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        assert len(written) == expected, written
 
 
 def _predictor() -> Any:
     config = default_config()
-    config.data.update(channels="L", axis=2)
+    set_data(config, channels="L", axis=2)
     model = SimpleNamespace(config=config, class_names=("a", "b"), mask_dtype=np.uint8)
-    request = SimpleNamespace(outputs=("mask", "confidence"))
+    request = Request((), outputs=("mask", "confidence"))
     return SimpleNamespace(model=model, request=request)
 
 

@@ -45,7 +45,10 @@ def test_one_batch_alone(plan, here):
             "config.train.batch_size: 0 is not in",
         ),
         (["--topology=cpu:1", "--config.data.class_names=()"], "give --config.data.class_names="),
-        (["--topology=cpu:1", "--config.data.cache=device"], "config.data.cache: device keeps"),
+        (
+            ["--topology=cpu:1", "--config.data.loading.cache=device"],
+            "config.data.loading.cache: device keeps",
+        ),
         (["--topology=v7:2"], "--topology: unknown 'v7:2'; valid: such as v5e:4x4, v5p:2x2x1"),
         (["--topology=cpu:2,cpu:4"], "--topology: names several; --table compares them"),
         ([], "--topology: is missing; valid: such as v5e:4x4"),

@@ -292,7 +292,7 @@ def _check_window(
     from rasterio import windows
 
     row, column, height, width = window
-    refuse_large(f"{path}, a window (config.data.window)", height, width, pixel_bytes)
+    refuse_large(f"{path}, a window (config.data.geotiff.window)", height, width, pixel_bytes)
     inside = 0 <= row < row + height <= raster.height and 0 <= column < column + width
     if not inside or column + width > raster.width:
         raise UserError(

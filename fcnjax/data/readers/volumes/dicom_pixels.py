@@ -172,13 +172,13 @@ def _refuse_codestreams(
             frame = next(frames, None)
         if frame is None:
             return
-        if (claimed := codestream_size(frame)) == (0, 0, 0):
+        if (claim_folder := codestream_size(frame)) == (0, 0, 0):
             raise UserError(
                 f"{header.path}: holds a compressed image without a clear size, or of too many "
                 "tiles, precincts, blocks or scans"
             )
-        if claimed not in (None, size):
-            height, width, samples = claimed
+        if claim_folder not in (None, size):
+            height, width, samples = claim_folder
             raise UserError(
                 f"{header.path}: holds a compressed image of {width}x{height} pixels of {samples} "
                 f"values, and its header claims {pixels.columns}x{pixels.rows} of 1"

@@ -75,8 +75,8 @@ def check_orientation(orientation: str | None) -> None:
     pairs = sorted(pair for letter in orientation for pair in _OPPOSITES if letter in pair)
     if len(orientation) != 3 or pairs != sorted(_OPPOSITES):
         raise UserError(
-            f"config.data.orientation: {orientation!r} is not one letter each of R or L, A or P, "
-            "and S or I, such as RAS"
+            f"config.data.nifti.orientation: {orientation!r} is not one letter each of R or L, A "
+            "or P, and S or I, such as RAS"
         )
 
 
@@ -118,7 +118,7 @@ def reorient_to(orientation: str | None, volume: Any, name: str) -> Reorientatio
         raise UserError(
             f"{name}: lies obliquely, {degrees:.0f} degrees off the axes of the body, so that its "
             f"nearest orientation ({stored}) is not clear; it has to be {orientation}, by "
-            "config.data.orientation"
+            "config.data.nifti.orientation"
         )
     transform = orientations.ornt_transform(
         orientations.axcodes2ornt(stored), orientations.axcodes2ornt(orientation)

@@ -56,14 +56,14 @@ class SliceReader:
 
     def __init__(self, data: ConfigDict):
         self.axis = _axis(data)
-        check_orientation(data.orientation)
-        self._orientation = data.orientation
+        check_orientation(data.nifti.orientation)
+        self._orientation = data.nifti.orientation
         self._pixel_type = _pixel_type(data)
         self._window = _intensity(data)
         self._channels = _channels(data)
 
     def reorientation(self, path: Path) -> Reorientation:
-        """Return the reorientation of a volume to `config.data.orientation`.
+        """Return the reorientation of a volume to `config.data.nifti.orientation`.
 
         Raises:
             UserError: As `open_volume` and `reorient_to`.
@@ -98,9 +98,9 @@ class SliceReader:
 
 
 def _axis(data: ConfigDict) -> int:
-    if data.axis not in (0, 1, 2):
-        raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
-    return data.axis
+    if data.nifti.axis not in (0, 1, 2):
+        raise UserError(f"config.data.nifti.axis: {data.nifti.axis} is not 0, 1 or 2")
+    return data.nifti.axis
 
 
 def _pixel_type(data: ConfigDict) -> str:
@@ -109,7 +109,7 @@ def _pixel_type(data: ConfigDict) -> str:
     if pixel_type not in ("uint8", "uint16"):
         raise UserError(
             f"config.data.pixel_type: slices of volumes are uint8 or uint16, not {pixel_type}: "
-            "config.data.intensity is scaled to the range of the type"
+            "config.data.nifti.intensity is scaled to the range of the type"
         )
     return pixel_type
 
@@ -121,12 +121,12 @@ def _reorientation(path: Path, stamp: tuple[int, int], orientation: str | None) 
 
 
 def _intensity(data: ConfigDict) -> tuple[float, float] | None:
-    window = tuple(data.intensity)
+    window = tuple(data.nifti.intensity)
     if not window:
         return None
     numbers = all(isinstance(value, int | float) for value in window)
     if len(window) != 2 or not numbers or window[0] >= window[1]:
-        raise UserError(f"config.data.intensity: {window} is not a low and a higher number")
+        raise UserError(f"config.data.nifti.intensity: {window} is not a low and a higher number")
     return window
 
 
