@@ -75,10 +75,10 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
-    known = ("--config.eval.", "--config.mesh.", *(f"--config.{key}=" for key in EVALUATION_KEYS))
+    valid = ("--config.eval.", "--config.mesh.", *(f"--config.{key}=" for key in EVALUATION_KEYS))
     for word in overrides:
         refuse_earlier_name(word)
-        if not word.startswith(known):
+        if not word.startswith(valid):
             raise UserError(
                 f"fcnjax evaluate: unknown argument {word!r}; see fcnjax evaluate --help"
             )

@@ -39,12 +39,12 @@ def _is_bin(value: Any) -> bool:
     )
 
 
-def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(fits, value))
+def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
 
 
-def _dict_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, dict) and all(map(fits, value.values()))
+def _dict_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
 
 
 # For each key of `metrics.json` a check of its value, and a description of the valid values.
@@ -82,14 +82,14 @@ def read_scores(workdir: str | Path) -> dict[str, Any]:
     content = read_json(path, MAX_BYTES)
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not an object with the metrics of an evaluation")
-    for key, (fits, words) in _FIELDS.items():
+    for key, (is_valid, description) in _FIELDS.items():
         if key not in content:
             raise UserError(f"{path}: has no {key!r}")
-        if not fits(content[key]):
-            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {words}")
-    for key, (fits, words) in _OPTIONAL_FIELDS.items():
-        if key in content and not fits(content[key]):
-            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {words}")
+        if not is_valid(content[key]):
+            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {description}")
+    for key, (is_valid, description) in _OPTIONAL_FIELDS.items():
+        if key in content and not is_valid(content[key]):
+            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {description}")
     classes, rows = len(content["class_names"]), content["confusion"]
     if [len(row) for row in rows] != [classes] * classes:
         raise UserError(f"{path}: 'confusion' does not have a row and a column for each class")
@@ -108,8 +108,8 @@ def read_image_counts(workdir: str | Path, classes: int) -> np.ndarray | None:
     if not path.is_file():
         return None
     counts = read_arrays(path, {"counts": "i"}).get("counts")
-    fits = counts is not None and counts.ndim == 3 and counts.shape[1:] == (3, classes)
-    if not fits or not _are_counts(counts):
+    has_shape = counts is not None and counts.ndim == 3 and counts.shape[1:] == (3, classes)
+    if not has_shape or not _are_counts(counts):
         raise UserError(
             f"{path}: does not contain counts of {classes} classes; `fcnjax evaluate` writes them"
         )

@@ -126,7 +126,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def inside(folder: str | Path, name: str | Path, where: object) -> Path:
+def inside(folder: str | Path, name: str | Path, origin: object) -> Path:
     """Return the path of a name from a list or an archive, which must be inside the folder.
 
     The name must not lead out of the folder by `..` or as an absolute path. Symbolic links may:
@@ -135,7 +135,7 @@ def inside(folder: str | Path, name: str | Path, where: object) -> Path:
     Args:
         folder: The folder. An absolute name inside it is valid as well.
         name: The name of a file, which need not exist.
-        where: The list or archive, for the error.
+        origin: The list or archive, for the error.
 
     Raises:
         UserError: The path is outside, or no file can have this name.
@@ -153,7 +153,7 @@ def inside(folder: str | Path, name: str | Path, where: object) -> Path:
         top, real = _real(str(top)), Path(_real(str(plain.parent)), plain.name)
         if inner.is_absolute() and (plain.is_relative_to(top) or real.is_relative_to(top)):
             return path
-    raise UserError(f"{where}: {str(name)!r} is no path inside the folder {folder}")
+    raise UserError(f"{origin}: {str(name)!r} is not a path inside the folder {folder}")
 
 
 def first_file(paths: Iterable[str | Path]) -> Path | None:

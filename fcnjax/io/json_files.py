@@ -55,7 +55,7 @@ def parse_json(
         UserError: It is not JSON, is nested deeper than `MAX_DEPTH`, or contains an integer beyond
             64 bits or an unpaired surrogate.
     """
-    where = f"{path}, line {line}" if line > 1 else f"{path}"
+    location = f"{path}, line {line}" if line > 1 else f"{path}"
     # Floats may have as many digits, so the slower parser decides which numbers are integers.
     parse_int = _parse_int if _LONG_NUMBER.search(text) else None
     try:
@@ -66,14 +66,14 @@ def parse_json(
             # File names that are not UTF-8 are stored with surrogateescape.
             json.dumps(json.loads(text), ensure_ascii=False).encode("utf-8", "surrogateescape")
     except json.JSONDecodeError as error:
-        where = f"{path}, line {line + error.lineno - 1}"
-        raise UserError(f"{where}: is not JSON: {error.msg}") from error
+        location = f"{path}, line {line + error.lineno - 1}"
+        raise UserError(f"{location}: is not JSON: {error.msg}") from error
     except RecursionError as error:
-        raise UserError(f"{where}: is nested too deeply; the limit is {MAX_DEPTH}") from error
+        raise UserError(f"{location}: is nested too deeply; the limit is {MAX_DEPTH}") from error
     except _LargeInteger as error:
-        raise UserError(f"{where}: has {error}") from error
+        raise UserError(f"{location}: has {error}") from error
     except UnicodeEncodeError as error:
-        raise UserError(f"{where}: has an unpaired surrogate, which is not text") from error
+        raise UserError(f"{location}: has an unpaired surrogate, which is not text") from error
     return value
 
 
@@ -104,26 +104,26 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def field(entry: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
+def field(entry: Any, key: str, kind: type | tuple[type, ...], location: str) -> Any:
     """Return `entry[key]`.
 
     Raises:
         UserError: The entry is not an object, or the key is missing or of another type.
     """
     if not isinstance(entry, dict):
-        raise UserError(f"{where}: is not an object with keys such as {key!r}")
+        raise UserError(f"{location}: is not an object with keys such as {key!r}")
     if key not in entry:
-        raise UserError(f"{where}: has no {key!r}")
+        raise UserError(f"{location}: has no {key!r}")
     value = entry[key]
     kinds = kind if isinstance(kind, tuple) else (kind,)
     # In Python a bool is an int.
     if not isinstance(value, kind) or (isinstance(value, bool) and not {bool, object} & {*kinds}):
-        words = " or ".join(_WORDS[k] for k in kinds)
-        raise UserError(f"{where}: {key!r} is {str(value)[:40]!r}; valid: {words}")
+        names = " or ".join(_TYPE_NAMES[k] for k in kinds)
+        raise UserError(f"{location}: {key!r} is {str(value)[:40]!r}; valid: {names}")
     return value
 
 
-_WORDS = {
+_TYPE_NAMES = {
     str: "a text",
     int: "a whole number",
     float: "a number",
@@ -133,13 +133,13 @@ _WORDS = {
 }
 
 
-def int_field(entry: Any, key: str, where: str) -> int:
+def int_field(entry: Any, key: str, location: str) -> int:
     """Return `entry[key]` as an int; some tools write 48 as `48.0` or `"48"`.
 
     Raises:
         UserError: It is missing or not a whole number.
     """
-    value = field(entry, key, (int, float, str), where)
+    value = field(entry, key, (int, float, str), location)
     try:
         number = float(value)
         if not number.is_integer():
@@ -147,5 +147,5 @@ def int_field(entry: Any, key: str, where: str) -> int:
         return value if isinstance(value, int) else int(number)
     except (ValueError, OverflowError) as error:
         raise UserError(
-            f"{where}: {key!r} is {str(value)[:40]!r}; valid: a whole number"
+            f"{location}: {key!r} is {str(value)[:40]!r}; valid: a whole number"
         ) from error

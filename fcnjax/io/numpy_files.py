@@ -18,7 +18,13 @@ from numpy.lib import format as npy
 from fcnjax.errors import UserError
 from fcnjax.io.regular_files import read_file
 
-_WORDS = {"b": "booleans", "i": "integers", "u": "unsigned integers", "f": "floats", "U": "text"}
+_KIND_NAMES = {
+    "b": "booleans",
+    "i": "integers",
+    "u": "unsigned integers",
+    "f": "floats",
+    "U": "text",
+}
 NUMBERS = "biuf"  # kinds as in `numpy.dtype.kind`
 TEXTS = "U"
 MAX_BYTES = 512 * 2**20  # of all arrays of an archive together
@@ -188,7 +194,7 @@ def _parse_header(start: bytes | bytearray, size: int, path: object, kinds: str)
     except Exception as error:  # the header is parsed as a Python literal
         raise UserError(f"{path}: is not a NumPy array: {_reason(error)}") from error
     if dtype.kind not in kinds or dtype.hasobject or not dtype.itemsize:
-        valid = ", ".join(words for kind, words in _WORDS.items() if kind in kinds)
+        valid = ", ".join(name for kind, name in _KIND_NAMES.items() if kind in kinds)
         raise UserError(f"{path}: is an array of {dtype}; valid: {valid}")
     if len(shape) > _MAX_DIMENSIONS or not all(0 <= side < 2**62 for side in shape):
         raise UserError(f"{path}: has the shape {shape}; valid: at most {_MAX_DIMENSIONS} axes")

@@ -1,9 +1,10 @@
 """Progress bars, and lines of progress where standard output is not a terminal."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeVar
 
+import rich.progress
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -26,8 +27,8 @@ def track(
     *,
     show: bool = True,
     to_stderr: bool = False,
-) -> Iterator[T]:
-    """Yield the items while a bar shows how many are done.
+) -> Iterable[T]:
+    """Return the items, with a bar that shows how many are done.
 
     Args:
         items: The items.
@@ -37,8 +38,9 @@ def track(
         to_stderr: Show it on standard error, and remove it at the end.
     """
     console = Console(stderr=to_stderr)
-    with Progress(console=console, transient=to_stderr, disable=not show) as progress:
-        yield from progress.track(items, total=total, description=description)
+    return rich.progress.track(
+        items, description, total, console=console, transient=to_stderr, disable=not show
+    )
 
 
 def download_bar() -> Progress:

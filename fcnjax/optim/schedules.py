@@ -64,7 +64,7 @@ def _check_milestones(optim: ConfigDict, steps: int) -> None:
         )
         return
     require(bool(milestones), key, milestones, "a list of steps, such as 600,900")
-    increasing = all(one < other for one, other in itertools.pairwise(milestones))
+    increasing = all(step < later for step, later in itertools.pairwise(milestones))
     require(increasing, key, milestones, "a list of steps that increase")
     valid = f"after the warm-up and before the last step: in {warmup + 1}..{steps - 1}"
     require(warmup < milestones[0] and milestones[-1] < steps, key, milestones, valid)

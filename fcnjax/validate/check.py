@@ -1,17 +1,14 @@
 """Checks of a dataset: reading it, and running every check on what was read."""
 
-import collections
 import contextlib
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ml_collections import ConfigDict
-from rich.console import Console
-from rich.progress import track
 
 from fcnjax.data import SOURCES, Source, open_stored, resolve
 from fcnjax.data.labels.classes import evenly
@@ -21,6 +18,8 @@ from fcnjax.data.sources.listing import split_list
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError, choose
+from fcnjax.io.prefetch import prefetch
+from fcnjax.io.progress import track
 from fcnjax.validate.checks import CHECKS, NEAR_DUPLICATES, PIXEL_TYPES
 from fcnjax.validate.checks.mask_names import pair_by_affix
 from fcnjax.validate.dataset import DatasetSummary, Pairs
@@ -217,31 +216,15 @@ def _read(
     rows = list(range(len(reader)))
     rows = evenly(rows, max_examples) if max_examples and rows else rows
     deadline = time.monotonic() + seconds if seconds else None
-    return track(
-        _read_in_threads(reader, rows, deadline),
-        description=part,
-        total=len(rows),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not show_progress,
-    )
+    summaries = _read_in_threads(reader, rows, deadline)
+    return track(summaries, part, len(rows), show=show_progress, to_stderr=True)
 
 
 def _read_in_threads(
     reader: ExampleReader, rows: Sequence[int], deadline: float | None
 ) -> Iterator[ExampleSummary]:
-    """Yield the summaries of the rows in order, and stop at the deadline.
-
-    Few rows are in flight at once, since an image is large and its summary small.
-    """
+    """Return the summaries of the rows in order, until the deadline."""
+    in_time = itertools.takewhile(lambda _: not deadline or time.monotonic() <= deadline, rows)
     threads = min(os.cpu_count() or 1, 16)
-    pending: collections.deque = collections.deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for row in rows:
-            if deadline and time.monotonic() > deadline:
-                break
-            pending.append(pool.submit(reader, row))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    # Few images are in memory at once, as an image is large and its summary small.
+    return prefetch(reader, in_time, threads=threads, ahead=2 * threads)

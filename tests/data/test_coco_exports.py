@@ -246,7 +246,7 @@ def test_image_names_with_other_folders_and_separators(tmp_path, name, at):
     (tmp_path / "images/a.png").unlink()
     picture(tmp_path / (at or "images/a.png"), value=9)
     if at is None:
-        refused(config, "'/datasets/x/a.png' is no path inside")
+        refused(config, "'/datasets/x/a.png' is not a path inside")
         return
     _, _, found = examples(config)
     assert found["a"]["image"].max() == 9

@@ -215,7 +215,7 @@ def test_images_outside_the_folder_are_not_opened(tmp_path):
     for name in ("a" * 5000, "a\0b", "\ud800"):
         with pytest.raises(UserError, match="no path inside"):
             find_image(name, folder, file)
-    refused(labelme(tmp_path / "labelme", imagePath="x" * 5000), "is no path inside")
+    refused(labelme(tmp_path / "labelme", imagePath="x" * 5000), "is not a path inside")
     refused(labelme(tmp_path / "labelme", imagePath=["a.png"]), "valid: a text")
     segment = f"<object><name>cat</name><segm><mask>{'x' * 5000}</mask></segm></object>"
     picture(tmp_path / "xml" / "a.png")

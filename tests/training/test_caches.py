@@ -1,4 +1,4 @@
-"""The same seed gives the same run, wherever the examples are kept."""
+"""The same seed gives the same run with each cache of examples."""
 
 import contextlib
 import itertools
@@ -70,7 +70,7 @@ def batches_of(config, cache, count, mesh):
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
-def test_augmented_examples_are_the_same_from_each_cache(make_config, name):
+def test_augmented_examples_are_the_same_with_each_cache(make_config, name):
     config = make_config(name)
     mesh = make_mesh(config)
     see = jax.jit(lambda key, batch: augment(key, batch, config))
@@ -89,7 +89,7 @@ def test_augmented_examples_are_the_same_from_each_cache(make_config, name):
         assert (images[labels == 255] == 0).all()
 
 
-def test_losses_are_the_same_from_each_cache(make_config):
+def test_losses_are_the_same_with_each_cache(make_config):
     config = make_config("everything")
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     losses = {}

@@ -17,7 +17,7 @@ def tiny(shapes, tiny_options):
 
 
 @pytest.mark.parametrize("balance", ["inverse", "sqrt", "median"])
-def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance):
+def test_class_weights_come_from_the_training_pixels(tiny, tmp_path, balance):
     tiny.loss.balance = balance
     resolved, _ = data.resolve(tiny)
     found, notes = with_class_weights(resolved, tmp_path)
@@ -45,7 +45,7 @@ def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance)
     assert other.loss.class_weights != (1.0, 2.0, 3.0)
 
 
-def test_weights_beside_a_balance_are_refused(tiny, tmp_path):
+def test_class_weights_together_with_a_balance_are_an_error(tiny, tmp_path):
     tiny.loss.balance, tiny.loss.class_weights = "sqrt", (1.0, 2.0)
     with pytest.raises(UserError, match=r"config.loss.class_weights: is set, and"):
         with_class_weights(tiny, tmp_path)

@@ -1,6 +1,5 @@
 """Batches of an evaluation: examples grouped by the size that they are padded to."""
 
-import collections
 import contextlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from fcnjax.data.loading.collate import (
 )
 from fcnjax.data.loading.skipping import UnreadableExample
 from fcnjax.data.source import Source
+from fcnjax.io.prefetch import prefetch
 
 PREFETCH = 2  # batches read ahead
 
@@ -107,11 +107,9 @@ def eval_batches(
             del example["extent"]
         return {**example, "valid": np.bool_(row >= 0), "index": np.int32(row)}
 
-    with ThreadPoolExecutor(READ_THREADS) as pool:
-        pending = collections.deque()
+    rows = ((batch, row) for batch in plan for row in batch.rows[own_rows])
+    ahead = PREFETCH * own_size
+    examples = prefetch(lambda pair: read(*pair), rows, threads=READ_THREADS, ahead=ahead)
+    with contextlib.closing(examples):
         for batch in plan:
-            pending.append([pool.submit(read, batch, row) for row in batch.rows[own_rows]])
-            if len(pending) > PREFETCH:
-                yield stack_examples([job.result() for job in pending.popleft()])
-        for jobs in pending:
-            yield stack_examples([job.result() for job in jobs])
+            yield stack_examples([next(examples) for _ in batch.rows[own_rows]])

@@ -48,8 +48,8 @@ class TerminalWriter:
         training.sort(key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
         if training:
             labels = (name.replace("images_per_second", "images/s") for name in training)
-            words = (f"{label} {shown[n]}" for label, n in zip(labels, training, strict=True))
-            self._update("  ".join([prefix, f"ETA {self._eta(step)}", *words]))
+            pairs = (f"{label} {shown[n]}" for label, n in zip(labels, training, strict=True))
+            self._update("  ".join([prefix, f"ETA {self._eta(step)}", *pairs]))
         evaluation = [
             f"{name.removeprefix(EVAL_PREFIX)} {value}"
             for name, value in shown.items()

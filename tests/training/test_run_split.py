@@ -1,4 +1,4 @@
-"""A run that goes on, and its evaluation, by the split that its workdir keeps."""
+"""The split stored in a workdir: resuming and evaluating a run."""
 
 import json
 import os
@@ -26,8 +26,8 @@ def root(shapes, tmp_path):
     return shutil.copytree(shapes, tmp_path / "set")
 
 
-def begin(config, workdir):
-    """Begins a run, and takes no step; its workdir."""
+def start_run(config, workdir):
+    """Start a run without taking a step."""
     run = prepare_run(config, workdir)
     assert run.is_new
     run.save()
@@ -35,7 +35,7 @@ def begin(config, workdir):
     return run
 
 
-def add(root, *names):
+def add_images(root, *names):
     for folder, end in (("images", "jpg"), ("masks", "png")):
         for number, name in enumerate(names):
             source = (root / folder / f"picture{number:02}.{end}").read_bytes()
@@ -46,13 +46,13 @@ def names(run, part):
     return [e["name"] for e in open_source(run.config, part, run.sets)]
 
 
-def test_a_run_goes_on_with_what_it_found(root, tmp_path):
+def test_resumed_run_keeps_its_split_and_resolved_config(root, tmp_path):
     config = load_config(f"folder:root={root}")
-    run = begin(config, tmp_path / "run")
+    run = start_run(config, tmp_path / "run")
     held_out = names(run, "eval")
     assert read_split(tmp_path / "run")[0].parts["eval"][0].names[0] == f"images/{held_out[0]}.jpg"
     # A new class in a mask that came, and fewer values than before in all that look.
-    add(root, "a", "b")
+    add_images(root, "a", "b")
     from PIL import Image
 
     Image.fromarray(np.full((45, 53), 7, np.uint8)).save(root / "masks/a.png")
@@ -71,12 +71,12 @@ def test_a_run_goes_on_with_what_it_found(root, tmp_path):
     assert differing == {"train.steps", "data.loading.on_error"}
     # A new run takes them.
     config.data.labels.mask_values = (0, 1, 2, 7)
-    assert len(names(begin(config, tmp_path / "new"), "train")) == 10
+    assert len(names(start_run(config, tmp_path / "new"), "train")) == 10
 
 
-def test_another_config_names_the_key(root, tmp_path):
+def test_other_config_is_an_error_with_the_key(root, tmp_path):
     config = load_config(f"folder:root={root}")
-    run = begin(config, tmp_path / "run")
+    run = start_run(config, tmp_path / "run")
     prepare_run(run.config, tmp_path / "run")  # the resolved one is the same
     for key, value in (
         ("data.split.seed", 3),
@@ -89,24 +89,24 @@ def test_another_config_names_the_key(root, tmp_path):
             prepare_run(other, tmp_path / "run")
 
 
-def test_a_start_that_failed_keeps_nothing(root, tmp_path):
+def test_failed_start_stores_nothing(root, tmp_path):
     config = load_config(f"folder:root={root}")
-    begin(config, tmp_path / "run")
+    start_run(config, tmp_path / "run")
     (tmp_path / "run/metrics.jsonl").unlink()
-    add(root, "a", "b")
+    add_images(root, "a", "b")
     again = prepare_run(config, tmp_path / "run")
     assert again.is_new
     assert len(names(again, "train")) == 10
 
 
 @pytest.mark.parametrize("relative", [False, True])
-def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
+def test_moved_dataset_of_the_same_files_is_accepted(root, tmp_path, monkeypatch, relative):
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     shutil.move(root, "set")
     given = "set" if relative else str(tmp_path / "here/set")
-    run = begin(load_config(f"folder:root={given}"), tmp_path / "run")
+    run = start_run(load_config(f"folder:root={given}"), tmp_path / "run")
     before = names(run, "train")
     shutil.copytree("set", tmp_path / "there/set", copy_function=shutil.copy)
     shutil.rmtree("set")
@@ -131,9 +131,9 @@ def test_a_set_that_moved_is_the_same(root, tmp_path, monkeypatch, relative):
         prepare_run(load_config("folder:root=nowhere"), tmp_path / "run")
 
 
-def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
+def test_moved_folders_and_lists_are_accepted(root, tmp_path, monkeypatch):
     config = load_config(f"folder:root={root}", [f"--config.data.images={root}/images"])
-    before = names(begin(config, tmp_path / "run"), "train")
+    before = names(start_run(config, tmp_path / "run"), "train")
     shutil.move(root / "images", tmp_path / "photos")
     config.data.images = str(tmp_path / "photos")
     again = prepare_run(config, tmp_path / "run")
@@ -146,7 +146,7 @@ def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     config = load_config("folder:root=.", ["--config.data.source=listing"])
     set_data(config, root="", annotations="list.csv")
-    before = names(begin(config, tmp_path / "listed"), "train")
+    before = names(start_run(config, tmp_path / "listed"), "train")
     monkeypatch.chdir(tmp_path)
     root.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path / "moved")
@@ -155,13 +155,13 @@ def test_folders_and_lists_that_moved(root, tmp_path, monkeypatch):
     assert names(again, "train") == before
 
 
-def test_mixed_sets_keep_their_images(root, tmp_path):
+def test_mixed_datasets_keep_their_images(root, tmp_path):
     shutil.copytree(root, tmp_path / "more")
     config = load_config(f"folder:root={root}")
     config.data.sampling.mix = ((f"folder:root={tmp_path}/more", 0.5),)
-    before = names(begin(config, tmp_path / "run"), "train")
+    before = names(start_run(config, tmp_path / "run"), "train")
     assert len(before) == 16
-    add(tmp_path / "more", "a", "b")
+    add_images(tmp_path / "more", "a", "b")
     again = prepare_run(config, tmp_path / "run")
     assert names(again, "train") == before
     assert any("more: has changed since the run began: 2 new" in note for note in again.notes)
@@ -174,9 +174,9 @@ def test_mixed_sets_keep_their_images(root, tmp_path):
         prepare_run(config, tmp_path / "run")
 
 
-def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
+def test_run_of_an_earlier_version_is_resumed(root, tmp_path):
     config = load_config(f"folder:root={root}")
-    begin(config, tmp_path / "run")
+    start_run(config, tmp_path / "run")
     (tmp_path / "run" / SPLIT_FILE).unlink()
     saved = json.loads((tmp_path / "run" / CONFIG_FILE).read_text())
     del saved["requested"]
@@ -190,7 +190,7 @@ def test_a_run_of_an_earlier_version_goes_on(root, tmp_path):
 
 
 def scored(workdir, *overrides, **options):
-    """What is scored of a run: names, those trained on, and all notes as one text."""
+    """Return the names of the scored images, those trained on, and the notes as one text."""
     from fcnjax.config import override
 
     saved = load_saved_config(workdir)
@@ -202,13 +202,13 @@ def scored(workdir, *overrides, **options):
     return found.names, found.trained_on, "\n".join(found.notes)
 
 
-def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
+def test_evaluation_scores_the_held_out_images(root, tmp_path):
     workdir = tmp_path / "run"
-    run = begin(load_config(f"folder:root={root}"), workdir)
+    run = start_run(load_config(f"folder:root={root}"), workdir)
     held_out = tuple(f"images/{name}.jpg" for name in names(run, "eval"))
     trained = tuple(f"images/{name}.jpg" for name in names(run, "train"))
     assert scored(workdir) == (held_out, (), "")
-    add(root, "a", "b", "c")
+    add_images(root, "a", "b", "c")
     found, seen, notes = scored(workdir)
     assert (found, seen) == (held_out, ())
     assert "has changed since the run began: 3 new images" in notes
@@ -237,19 +237,19 @@ def test_an_evaluation_scores_what_the_run_held_out(root, tmp_path):
     assert f"{other}: is not the dataset of the run ({root})" in notes
 
 
-def test_members_of_an_ensemble_know_what_each_was_trained_on(root, tmp_path):
+def test_training_images_of_all_ensemble_members_count(root, tmp_path):
     workdirs = []
     for fold in range(2):
         options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
         workdirs.append(tmp_path / f"fold{fold}")
-        begin(load_config(f"folder:root={root}", options), workdirs[-1])
+        start_run(load_config(f"folder:root={root}", options), workdirs[-1])
     saved = load_saved_config(workdirs[0])
     found = open_scored(saved, saved, list(map(str, workdirs)))
     assert found.trained_on == found.names  # by the other one
 
 
-def test_a_model_without_a_split_says_so(root, tmp_path):
-    begin(load_config(f"folder:root={root}"), tmp_path / "run")
+def test_model_without_a_split_has_a_note(root, tmp_path):
+    start_run(load_config(f"folder:root={root}"), tmp_path / "run")
     (tmp_path / "run" / SPLIT_FILE).unlink()
     found, seen, notes = scored(tmp_path / "run")
     assert len(found) == 2
@@ -266,27 +266,25 @@ def write_scores(workdir, **more):
     (workdir / "metrics.json").write_text(json.dumps({"class_names": names, **content}))
 
 
-def test_folds_of_other_images_are_refused(root, tmp_path):
+def test_folds_of_other_images_are_an_error(root, tmp_path):
     workdirs = [tmp_path / f"fold{fold}" for fold in range(2)]
     for fold, workdir in enumerate(workdirs):
         options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
-        begin(load_config(f"folder:root={root}", options), workdir)
+        start_run(load_config(f"folder:root={root}", options), workdir)
         write_scores(workdir, trained_on=0)
     assert summarise(workdirs)["folds"] == [0, 1]
     write_scores(workdirs[1], trained_on=3)
     with pytest.raises(UserError, match="scored 3 images that it was trained on"):
         summarise(workdirs)
-    add(root, "a", "b")
+    add_images(root, "a", "b")
     shutil.rmtree(workdirs[1])
-    begin(load_config(f"folder:root={root}", options), workdirs[1])
+    start_run(load_config(f"folder:root={root}", options), workdirs[1])
     write_scores(workdirs[1])
     with pytest.raises(UserError, match=r"fold1: divided other images than .*fold0"):
         summarise(workdirs)
 
 
-def test_train_and_evaluate_write_names_and_what_was_trained_on(
-    root, tiny_options, tmp_path, capsys
-):
+def test_train_and_evaluate_write_names_and_training_images(root, tiny_options, tmp_path, capsys):
     workdir, out = tmp_path / "run", tmp_path / "out"
     options = [*tiny_options, "--config.model.widths=4,8", "--config.optim.warmup_steps=0"]
     argv = ["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options]
