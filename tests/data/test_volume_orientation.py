@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from fcnjax import cli, data
-from fcnjax.config import load_config
+from fcnjax.config import check_value, load_config
 from fcnjax.data.readers.volumes.orientation import (
     Reorientation,
-    check_orientation,
     oblique_degrees,
     reorient_to,
 )
@@ -129,7 +128,7 @@ def test_orientation_can_be_configured(tmp_path):
         with pytest.raises(
             UserError, match=f"config.data.nifti.orientation: '{wrong}' is not one letter"
         ):
-            check_orientation(wrong)
+            check_value("data.nifti.orientation", wrong)
 
 
 def test_data_check_names_volumes_of_other_orientations(tmp_path):

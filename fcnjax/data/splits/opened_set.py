@@ -16,7 +16,7 @@ from fcnjax.data.splits.selected import SelectedSource
 from fcnjax.data.splits.stored_split import StoredExample, StoredSet
 from fcnjax.errors import UserError
 
-UNDIVIDED = {"folds": 0, "group_by": ""}
+UNDIVIDED = {"split.folds": 0, "split.group_by": ""}
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _open_all(
     first, error = 0, None
     for changes in _divisions(config):
         other = config.copy_and_resolve_references()
-        other.data.update(changes)
+        other.data.update_from_flattened_dict(changes)
         try:
             opened = [SOURCES[config.data.source].open(other, part) for part in PARTS]
             more = [example for source in opened for example in source.examples()]
@@ -167,7 +167,7 @@ def _divisions(config: ConfigDict) -> Iterator[dict[str, Any]]:
     if SOURCES[config.data.source].divides:
         yield UNDIVIDED
         for method in ("fraction", "list", "folder", "blocks", "windows"):
-            yield {**UNDIVIDED, "split_by": method}
+            yield {**UNDIVIDED, "split.by": method}
 
 
 def describe_new_images(opened: OpenedSet, consequence: str) -> list[str]:

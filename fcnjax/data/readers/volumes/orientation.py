@@ -14,7 +14,6 @@ import numpy as np
 
 from fcnjax.errors import UserError
 
-_OPPOSITES = ("RL", "AP", "SI")
 _MIN_DETERMINANT = 1e-6  # of the axes' directions; 1 at right angles
 MAX_OBLIQUE = 40.0  # degrees off the nearest axis; beyond, no axis is clearly the nearest
 
@@ -66,18 +65,6 @@ class Reorientation:
             plane = plane.T
         steps = (slice(None, None, -1 if self.flips[other] else 1) for other in (first, second))
         return plane[tuple(steps)]
-
-
-def check_orientation(orientation: str | None) -> None:
-    """Raise UserError unless `orientation` is None or valid, such as `RAS`."""
-    if orientation is None:
-        return
-    pairs = sorted(pair for letter in orientation for pair in _OPPOSITES if letter in pair)
-    if len(orientation) != 3 or pairs != sorted(_OPPOSITES):
-        raise UserError(
-            f"config.data.nifti.orientation: {orientation!r} is not one letter each of R or L, A "
-            "or P, and S or I, such as RAS"
-        )
 
 
 def orientation_of(volume: Any, name: str) -> str | None:
