@@ -7,11 +7,7 @@ import pytest
 
 from fcnjax import cli, data
 from fcnjax.config import check_value, load_config
-from fcnjax.data.readers.volumes.orientation import (
-    Reorientation,
-    oblique_degrees,
-    reorient_to,
-)
+from fcnjax.data.readers.volumes.orientation import Reorientation, oblique_degrees, reorient_to
 from fcnjax.data.readers.volumes.read import open_volume
 from fcnjax.errors import UserError
 from fcnjax.validate import check

@@ -13,6 +13,7 @@ from data_keys import set_data
 
 from fcnjax import cli, data
 from fcnjax.config import default_config, flatten, load_config
+from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import find_model
 from fcnjax.io.json_files import read_json
@@ -30,9 +31,14 @@ NAMES = {
     "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
     "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
     "atrous_rates",
-    "data": "source mask_suffix split_by group_by encoding mask_values mask_colours mask_names "
-    "ignore_values mask_exif mirror_pairs label_map crowd boxes window orientation intensity "
-    "class_names palette channels pages pixel_type mean std on_error",
+    "data": "source mask_suffix class_names palette channels pages pixel_type mean std",
+    "data.split": "by group_by",
+    "data.labels": "encoding mask_values mask_colours mask_names ignore_values mask_exif label_map "
+    "mirror_pairs",
+    "data.loading": "on_error",
+    "data.coco": "crowd boxes",
+    "data.geotiff": "window",
+    "data.nifti": "orientation intensity",
     "augment": "crop scale",
     "loss": "class_weights balance",
     "optim": "name schedule milestones freeze multipliers",
@@ -42,13 +48,7 @@ SECRET = "alices-secret"
 
 
 def test_every_text_key_is_classified():
-    config = default_config()
-    texts = {
-        f"{section}.{key}"
-        for section in config
-        for key in config[section]
-        if config[section].get_type(key) in (str, tuple)
-    }
+    texts = {name for name, key in KEYS.items() if key.value_type in (str, tuple)}
     names = {f"{section}.{key}" for section, keys in NAMES.items() for key in keys.split()}
     places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.loading.workers"}
     assert not names & places
