@@ -140,7 +140,8 @@ def _refuse_single_class(candidates: Mapping[int, Path], void: set[int], data: C
         raise UserError(
             f"{next(iter(candidates.values())).parent}: the masks hold {join_values(values)}, and "
             f"{join_values(sorted(void))} is the files' nodata value; give "
-            f"--config.data.labels.mask_values={','.join(map(str, values))} if it is a class, the background"
+            f"--config.data.labels.mask_values={','.join(map(str, values))} if it is a class, the "
+            "background"
         )
 
 
