@@ -7,7 +7,7 @@ from fcnjax.config.key import Scope
 from fcnjax.config.schema import KEYS, SECTIONS, keys_with
 from fcnjax.config.sections.data import OF_SOURCES
 from fcnjax.data import SOURCES
-from fcnjax.data.labels.orientation import MASK_EXIF
+from fcnjax.data.labels.mask_exif import MASK_EXIF
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError
 from fcnjax.losses.table import LOSSES, OPTIONS
