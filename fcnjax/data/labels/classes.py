@@ -31,7 +31,7 @@ from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
 
-DECLARE = "declare the stored values in class order, as --config.data.labels.mask_values=0,255"
+DECLARE = "declare the stored values in class order, such as --config.data.labels.mask_values=0,255"
 
 
 def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
@@ -213,7 +213,7 @@ def infer_class_values(files: Mapping[int, Path], ignore: int) -> tuple[int, ...
     values = sorted(files)
     if values and values[0] < 0:
         raise UserError(
-            f"{files[values[0]]}: has the value {values[0]}, which is no class id; "
+            f"{files[values[0]]}: has the value {values[0]}, which is not a class id; "
             f"--config.data.labels.ignore_values={values[0]} ignores it"
         )
     if len(values) == 2 and values[0] == 0:
@@ -228,7 +228,7 @@ def infer_class_values(files: Mapping[int, Path], ignore: int) -> tuple[int, ...
     high = classes[-1]
     if high > 255 or (high >= MAX_MASK_VALUES and len(classes) <= high / 2):
         raise UserError(
-            f"{files[high].parent}: the masks hold the values {join_values(values)}, which are no "
+            f"{files[high].parent}: the masks hold the values {join_values(values)}, which are not "
             f"class ids from 0 on; {DECLARE}"
         )
     # A class may be absent from the sample; its id is not reused.
