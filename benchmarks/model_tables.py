@@ -1,9 +1,9 @@
-"""Writes the tables of docs/models.md: sizes, and the parity with torch that is measured here.
+"""Write the tables of docs/models.md: sizes, and parity with torch, measured again.
 
     python benchmarks/model_tables.py docs/models.md tests/models/goldens/*.json
 
-The files are reference outputs, as `fcnjax models parity` takes them. Each table stands between
-`<!-- table NAME -->` and `<!-- end -->`. Takes about 15 minutes on two cores.
+The files are reference outputs, as for `fcnjax models parity`. Each table is between
+`<!-- table NAME -->` and `<!-- end -->`. This takes about 15 minutes on two cores.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from fcnjax.models import DECODERS, ENCODERS, Segmenter
 from fcnjax.models.pretrained.references import reference
 
 
-def measured(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry's parity, its encoder here, and for a whole model its multiply-adds."""
+def measure(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry with its parity, its encoder, and a segmenter's multiply-adds."""
     result = compare(entry)
     jax.clear_caches()
     shapes = [output["shape"] for output in entry["outputs"]]
@@ -36,7 +36,7 @@ def measured(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         **entry,
         "encoder": model.encoder,
-        "whole": program is not None,
+        "is_segmenter": program is not None,
         "cost": sum(multiply_adds(program).values()) if program is not None else None,
         "error": result.error,
         "params": result.params,
@@ -45,18 +45,18 @@ def measured(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """Rows as a table of Markdown; the columns of numbers end below each other."""
+    """Return rows as a Markdown table; columns of numbers are right-aligned."""
     rule = ["---:" if i in numbers else "---" for i in range(len(heading))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
 
 
 def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
-    """Each encoder's size, and the largest error of all entries that it takes part in."""
+    """Return each encoder's size, and the largest error of all entries with it."""
     rows = []
     for row in map(describe_encoder, ENCODERS):
         name = row["name"]
         entries = [entry for entry in parity if entry["encoder"] == name]
-        names = {f"{entry['name'].partition('/')[0]}" for entry in entries}
+        libraries = {entry["name"].partition("/")[0] for entry in entries}
         rows.append(
             (
                 f"`{name}`",
@@ -64,7 +64,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
                 products(row["multiply_adds"]),
                 f"{row['receptive_field']}{', image' if row['whole_image'] else ''}",
                 f"{max(entry['error'] for entry in entries):.1e}" if entries else "-",
-                f"{', '.join(sorted(names))} ({len(entries)})" if entries else "-",
+                f"{', '.join(sorted(libraries))} ({len(entries)})" if entries else "-",
             )
         )
     heading = ("encoder", "parameters", "multiply-adds", "field", "error", "against")
@@ -72,7 +72,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
 
 
 def decoder_table() -> str:
-    """Each decoder's size over one encoder, with its options."""
+    """Return each decoder's size over one encoder, and its options."""
     rows = []
     for row in map(describe_decoder, DECODERS):
         known = row["parameters"] is not None
@@ -85,15 +85,15 @@ def decoder_table() -> str:
                 ", ".join(f"`{option}`" for option in row["options"]),
             )
         )
-    heading = ("decoder", "what", "parameters", "multiply-adds", "options")
+    heading = ("decoder", "summary", "parameters", "multiply-adds", "options")
     return markdown(heading, rows, (2, 3))
 
 
-def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
-    """Each entry of whole models, or of encoders and classifiers: its error."""
+def parity_table(parity: Sequence[dict[str, Any]], segmenters: bool) -> str:
+    """Return the error of each segmenter, or of each encoder and classifier."""
     rows = []
     for entry in parity:
-        if entry["whole"] != whole:
+        if entry["is_segmenter"] != segmenters:
             continue
         options = ", ".join(
             f"{key} {str(value).replace('[', '').replace(']', '')}"
@@ -102,35 +102,35 @@ def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
         )
         cells = [f"`{entry['name']}`", options, "x".join(map(str, entry["input"][2:]))]
         cells += [f"{entry['params']:,}"]
-        cells += [products(entry["cost"])] if whole else []
+        cells += [products(entry["cost"])] if segmenters else []
         rows.append((*cells, f"{entry['error']:.1e}{'' if entry['equal'] else ' DIFFERS'}"))
     heading = ["model of the reference", "options", "input", "parameters"]
-    heading += ["multiply-adds"] if whole else []
-    return markdown((*heading, "error"), rows, range(3, 3 + 2 + whole))
+    heading += ["multiply-adds"] if segmenters else []
+    return markdown((*heading, "error"), rows, range(3, 3 + 2 + segmenters))
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("document", type=Path)
     parser.add_argument("files", nargs="+", metavar="FILE", help="reference outputs, as JSON")
     args = parser.parse_args()
-    parity = [measured(entry) for file in args.files for entry in read_entries(file)]
+    parity = [measure(entry) for file in args.files for entry in read_entries(file)]
     parity.sort(key=lambda entry: (entry["name"], json.dumps(entry.get("options", {}))))
     text = args.document.read_text(encoding="utf-8")
     tables = {
         "encoders": encoder_table(parity),
         "decoders": decoder_table(),
-        "whole models": parity_table(parity, whole=True),
-        "features and classifiers": parity_table(parity, whole=False),
+        "whole models": parity_table(parity, segmenters=True),
+        "features and classifiers": parity_table(parity, segmenters=False),
     }
     for name, table in tables.items():
-        place = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text, found = place.subn(rf"\g<1>\n{table}\n\n\g<2>", text)
-        if found != 1:
-            parser.error(f"{args.document}: has {found} places for table {name}")
+        pattern = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, count = pattern.subn(rf"\g<1>\n{table}\n\n\g<2>", text)
+        if count != 1:
+            parser.error(f"{args.document}: has {count} places for table {name}")
     args.document.write_text(text, encoding="utf-8")
     if not all(entry["equal"] for entry in parity):
         raise SystemExit("some entries differ")

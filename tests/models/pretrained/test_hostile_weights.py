@@ -114,7 +114,7 @@ HOSTILE = {
     ),
     "a nested identifier": (
         zipped(b"\x80\x02" + TUPLES + b"Q."),
-        "invalid description of a storage",
+        "invalid description",
     ),
     "steps": (zipped(b"\x80\x02" + b"}" * 20_001 + b"."), "more than 20000 steps"),
     "a size copied": (zipped(COPIED % b"ctorch\nSize\n"), "more than 20000 steps"),

@@ -229,7 +229,7 @@ def test_torchvision_file_is_downloaded_once(server, made, cache, weights):
         ({"content": b"other"}, "the download is not the expected file .*, and was deleted"),
         (
             {"most": 100},
-            r"cannot be downloaded \(incomplete after 100 of \d+ bytes\); download it by",
+            r"cannot be downloaded \(incomplete after 100 of \d+ bytes\); download",
         ),
         ({"content": None}, r"cannot be downloaded \(HTTP 404\); download it by hand and put it"),
     ],
@@ -268,7 +268,7 @@ def test_file_put_there_by_hand_is_used_and_checked(made, cache, monkeypatch):
     assert fetch_weights("torchvision://resnet18/DEFAULT").path == cache / name
     (cache / name).write_bytes(content[:-1])
     with pytest.raises(
-        UserError, match=r"is damaged or another file: .* does not begin with .*; delete"
+        UserError, match=r"damaged or another file: .* does not begin with .*; delete"
     ):
         fetch_weights("torchvision://resnet18/DEFAULT")
 
