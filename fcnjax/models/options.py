@@ -76,8 +76,9 @@ def _checked_value(key: str, value: Any, where: str) -> Any:
                 f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
             )
     elif type(value) is int:
-        if not (key == "fc_width" and value == 0) and not 1 <= value <= MAX_CHANNELS:
-            raise UserError(f"{where}: {value}; valid: an integer in 1..{MAX_CHANNELS}")
+        least = 0 if key == "fc_width" else 1  # 0 stands for no fully connected layers
+        if not least <= value <= MAX_CHANNELS:
+            raise UserError(f"{where}: {value}; valid: an integer in {least}..{MAX_CHANNELS}")
     elif key in ("dropout", "drop_path"):
         if not 0 <= value < 1:
             raise UserError(f"{where}: {value}; valid: a probability, from 0 to below 1")

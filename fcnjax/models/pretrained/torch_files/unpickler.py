@@ -125,13 +125,7 @@ class Unpickler:
     def _mark(self, _: None) -> None:
         self._marks.append(len(self._stack))
 
-    def _pop_mark(self, _: None) -> None:
-        self._pop_items()
-
-    def _pop_one(self, _: None) -> None:
-        self._pop(1)
-
-    def _ignore(self, _: int) -> None:
+    def _skip(self, _: int) -> None:
         """Skip the version and the frames, which have no effect."""
 
     def _put(self, index: int | None) -> None:
@@ -146,20 +140,8 @@ class Unpickler:
     def _frozen_set(self, _: None) -> None:
         self._stack.append(self._pop_items())
 
-    def _tuple1(self, _: None) -> None:
-        self._stack.append(tuple(self._pop(1)))
-
-    def _tuple2(self, _: None) -> None:
-        self._stack.append(tuple(self._pop(2)))
-
-    def _tuple3(self, _: None) -> None:
-        self._stack.append(tuple(self._pop(3)))
-
-    def _append(self, _: None) -> None:
-        self._extend(self._pop(1))
-
-    def _appends(self, _: None) -> None:
-        self._extend(self._pop_items())
+    def _make_tuple(self, count: int) -> None:
+        self._stack.append(tuple(self._pop(count)))
 
     def _extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
@@ -167,12 +149,6 @@ class Unpickler:
             target.extend(items)
         elif target is not IGNORED:
             raise ValueError("a pickle that appends to something other than a list")
-
-    def _set_item(self, _: None) -> None:
-        self._update(self._pop(2))
-
-    def _set_items(self, _: None) -> None:
-        self._update(self._pop_items())
 
     def _update(self, items: list[Any]) -> None:
         target = self._stack[-1]
@@ -237,26 +213,26 @@ def _length(value: Any) -> int:
 
 
 _OPERATIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
-    "PROTO": Unpickler._ignore,
-    "FRAME": Unpickler._ignore,
+    "PROTO": Unpickler._skip,
+    "FRAME": Unpickler._skip,
     "MARK": Unpickler._mark,
-    "POP": Unpickler._pop_one,
-    "POP_MARK": Unpickler._pop_mark,
+    "POP": lambda unpickler, _: unpickler._pop(1),
+    "POP_MARK": lambda unpickler, _: unpickler._pop_items(),
     "BINPUT": Unpickler._put,
     "LONG_BINPUT": Unpickler._put,
     "MEMOIZE": Unpickler._put,
     "BINGET": Unpickler._get,
     "LONG_BINGET": Unpickler._get,
     "TUPLE": Unpickler._tuple,
-    "TUPLE1": Unpickler._tuple1,
-    "TUPLE2": Unpickler._tuple2,
-    "TUPLE3": Unpickler._tuple3,
+    "TUPLE1": lambda unpickler, _: unpickler._make_tuple(1),
+    "TUPLE2": lambda unpickler, _: unpickler._make_tuple(2),
+    "TUPLE3": lambda unpickler, _: unpickler._make_tuple(3),
     "FROZENSET": Unpickler._frozen_set,
-    "APPEND": Unpickler._append,
-    "APPENDS": Unpickler._appends,
-    "ADDITEMS": Unpickler._appends,
-    "SETITEM": Unpickler._set_item,
-    "SETITEMS": Unpickler._set_items,
+    "APPEND": lambda unpickler, _: unpickler._extend(unpickler._pop(1)),
+    "APPENDS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
+    "ADDITEMS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
+    "SETITEM": lambda unpickler, _: unpickler._update(unpickler._pop(2)),
+    "SETITEMS": lambda unpickler, _: unpickler._update(unpickler._pop_items()),
     "GLOBAL": Unpickler._global,
     "STACK_GLOBAL": Unpickler._stack_global,
     "REDUCE": Unpickler._reduce,
