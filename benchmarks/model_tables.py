@@ -1,8 +1,8 @@
-"""Write the tables of docs/models.md: sizes, and parity with torch, measured again.
+"""Write the tables of docs/models.md: model sizes and measured parity with torch models.
 
     python benchmarks/model_tables.py docs/models.md tests/models/goldens/*.json
 
-The files are reference outputs, as for `fcnjax models parity`. Each table is between
+The files are reference outputs for `fcnjax models parity`. Each table is written between
 `<!-- table NAME -->` and `<!-- end -->`. This takes about 15 minutes on two cores.
 """
 
@@ -15,17 +15,18 @@ from typing import Any
 
 import jax
 
-from fcnjax.cli.models.parity import compare, read_entries
+from fcnjax.inspection.parity import compare
 from fcnjax.inspection.summaries.describe import SIDE, describe_decoder, describe_encoder
 from fcnjax.inspection.summaries.multiply_adds import multiply_adds
 from fcnjax.inspection.summaries.text import millions, products
 from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import DECODERS, ENCODERS, Segmenter
+from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 
-def measure(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return an entry with its parity, its encoder, and a segmenter's multiply-adds."""
+def measured(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return an entry with its parity, our encoder and the multiply-adds of a full model."""
     result = compare(entry)
     jax.clear_caches()
     shapes = [output["shape"] for output in entry["outputs"]]
@@ -40,18 +41,18 @@ def measure(entry: dict[str, Any]) -> dict[str, Any]:
         "cost": sum(multiply_adds(program).values()) if program is not None else None,
         "error": result.error,
         "params": result.params,
-        "equal": not result.wrong,
+        "equal": not result.problem,
     }
 
 
 def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """Return rows as a Markdown table; columns of numbers are right-aligned."""
+    """Format rows as a Markdown table with right-aligned columns of numbers."""
     rule = ["---:" if i in numbers else "---" for i in range(len(heading))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
 
 
 def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
-    """Return each encoder's size, and the largest error of all entries with it."""
+    """Format the size of each encoder and the largest error of its entries."""
     rows = []
     for row in map(describe_encoder, ENCODERS):
         name = row["name"]
@@ -72,7 +73,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
 
 
 def decoder_table() -> str:
-    """Return each decoder's size over one encoder, and its options."""
+    """Format the size of each decoder on one encoder, and its options."""
     rows = []
     for row in map(describe_decoder, DECODERS):
         known = row["parameters"] is not None
@@ -90,7 +91,7 @@ def decoder_table() -> str:
 
 
 def parity_table(parity: Sequence[dict[str, Any]], segmenters: bool) -> str:
-    """Return the error of each segmenter, or of each encoder and classifier."""
+    """Format the error of each entry, for full models or for encoders and classifiers."""
     rows = []
     for entry in parity:
         if entry["is_segmenter"] != segmenters:
@@ -110,14 +111,14 @@ def parity_table(parity: Sequence[dict[str, Any]], segmenters: bool) -> str:
 
 
 def main() -> None:
-    """Measure, and write the tables."""
+    """Measure the models and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("document", type=Path)
     parser.add_argument("files", nargs="+", metavar="FILE", help="reference outputs, as JSON")
     args = parser.parse_args()
-    parity = [measure(entry) for file in args.files for entry in read_entries(file)]
+    parity = [measured(entry) for file in args.files for entry in read_entries(file)]
     parity.sort(key=lambda entry: (entry["name"], json.dumps(entry.get("options", {}))))
     text = args.document.read_text(encoding="utf-8")
     tables = {
@@ -127,10 +128,10 @@ def main() -> None:
         "features and classifiers": parity_table(parity, segmenters=False),
     }
     for name, table in tables.items():
-        pattern = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        text, count = pattern.subn(rf"\g<1>\n{table}\n\n\g<2>", text)
-        if count != 1:
-            parser.error(f"{args.document}: has {count} places for table {name}")
+        place = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text, found = place.subn(rf"\g<1>\n{table}\n\n\g<2>", text)
+        if found != 1:
+            parser.error(f"{args.document}: has {found} places for table {name}")
     args.document.write_text(text, encoding="utf-8")
     if not all(entry["equal"] for entry in parity):
         raise SystemExit("some entries differ")

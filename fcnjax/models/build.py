@@ -5,12 +5,11 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fcnjax.config import channel_names
+from fcnjax.config import channel_names, check_section
 from fcnjax.errors import UserError, choose
 from fcnjax.models.decoders.fcn_head import FCNHead
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.layers import ACTIVATIONS, NORMS
 from fcnjax.models.options import checked_options
 from fcnjax.models.segmenter import Segmenter
 
@@ -34,8 +33,7 @@ def build_model(config: ConfigDict) -> Segmenter:
     names = (model.encoder, model.decoder)
     encoder_spec = choose(ENCODERS, model.encoder, "config.model.encoder")
     decoder_spec = choose(DECODERS, model.decoder, "config.model.decoder")
-    choose(NORMS, model.norm, "config.model.norm")
-    choose(ACTIVATIONS, model.activation, "config.model.activation")
+    check_section(model, "model")
     logits_for = choose(HEADS, model.head, "config.model.head")
     common = {
         "norm": model.norm,
@@ -47,7 +45,6 @@ def build_model(config: ConfigDict) -> Segmenter:
         raise UserError(f"config.data.class_names: {classes} classes; a model needs two or more")
     options = checked_options(model, encoder_spec, decoder_spec)
     encoder_norm = model.norm if model.encoder_norm is None else model.encoder_norm
-    choose(NORMS, encoder_norm, "config.model.encoder_norm")
     if model.encoder_norm is not None and "norm" not in encoder_spec.common:
         raise UserError(
             f"config.model.encoder_norm: {model.encoder_norm} cannot be set for encoder "

@@ -131,8 +131,15 @@ def test_space_to_batch_round_trip(batch_factor):
     )
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
-@pytest.mark.parametrize("rule", resnet.DILATION_RULES)
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [
+        ("torchvision", (64, 96)),
+        ("smp", (65, 97)),
+        pytest.param("torchvision", (65, 97), marks=pytest.mark.slow),
+        pytest.param("smp", (64, 96), marks=pytest.mark.slow),
+    ],
+)
 def test_training_dilated_stages_with_space_to_batch(rule, size, monkeypatch):
     """Training with space_to_batch equals training without; odd sizes do not use it."""
     encoder = SMALL["resnet_dilated"](dilation_rule=rule)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.cli.models.parity import TOLERANCE, redrawn
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
+from fcnjax.inspection.parity import TOLERANCE, draw_variables
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
 from fcnjax.models.decoders.segnet import SegNet, mirrored_widths
 from fcnjax.models.encoders import vgg
@@ -47,7 +47,7 @@ def test_small_models_equal_torch(entry):
     def tensor_name(path):
         return ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])])
 
-    variables = redrawn(SimpleNamespace(layouts=(tensor_name,)), shapes)
+    variables = draw_variables(SimpleNamespace(layouts=(tensor_name,)), shapes)
     with jax.default_matmul_precision("highest"):
         logits = jax.jit(model.apply)(variables, image)["logits"].transpose(0, 3, 1, 2)
     (golden,) = entry["outputs"]

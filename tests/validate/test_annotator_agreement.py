@@ -34,8 +34,8 @@ def agree(folder, *words):
             "data",
             "agree",
             str(folder),
-            "--config.data.mask_values=0,1",
-            "--config.data.ignore_values=255",
+            "--config.data.labels.mask_values=0,1",
+            "--config.data.labels.ignore_values=255",
             *words,
         ]
     )
@@ -55,7 +55,7 @@ def test_the_second_is_scored_against_the_first(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "--other: nothing differs"),
+        ((), "--other: both annotators are the same"),
         (("--other.data.masks=nobody",), "nobody"),
         (("--other.optim.lr=1",), "--other.optim.lr=1: only keys of data may differ"),
         (("--other.data.class_names=a,b",), "--other.data.class_names: must be that of the first"),

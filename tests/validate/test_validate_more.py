@@ -15,7 +15,10 @@ def test_a_grey_between_black_and_white_is_ignored(tmp_path):
     write(tmp_path, encode, classes=2)
     options = ["--config.data.class_names=ground,disc"]
     found = find(check(config_of(tmp_path, *options)).findings, "values outside the classes", ERROR)
-    assert found.line == "--config.data.mask_values=0,255 --config.data.ignore_values=128"
+    assert (
+        found.line
+        == "--config.data.labels.mask_values=0,255 --config.data.labels.ignore_values=128"
+    )
     label = labels_of(pasted(tmp_path, found, *options))["p2"]
     np.testing.assert_array_equal(label == 1, draw(2, 2)[1] == 1)
 
@@ -58,7 +61,7 @@ def listed(root, *more):
 def test_a_list_is_looked_at_as_folders_are(tmp_path):
     options = listed(write(tmp_path, lambda label: label + 1))
     found = find(check(config_of(tmp_path, *options)).findings, "encoding", WARNING)
-    assert found.overrides == ("--config.data.mask_values=1,2,3",)
+    assert found.overrides == ("--config.data.labels.mask_values=1,2,3",)
     assert_right(pasted(tmp_path, found, *options))
     options = listed(tmp_path, "images/gone.png,masks/train/p1.png,train")
     findings = check(config_of(tmp_path, *options)).findings

@@ -102,7 +102,6 @@ class Bottleneck(BasicBlock):
 
 
 BLOCKS = MappingProxyType({"basic": BasicBlock, "bottleneck": Bottleneck})
-OUTPUT_STRIDES = (8, 16, 32)
 DILATION_RULES = MappingProxyType(
     {
         "torchvision": "a dilated stage's first 3x3 keeps the dilation before it; timm's too",

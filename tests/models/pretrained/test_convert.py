@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from test_every_pair import by_family
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
@@ -333,7 +334,7 @@ def test_decoder_of_other_widths_raises():
         convert(tensors, variables, model, names)
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODERS if encoder_layouts(name)])
+@pytest.mark.parametrize("name", by_family(filter(encoder_layouts, ENCODERS)))
 def test_every_variable_has_one_name_in_every_layout(name):
     """Those of the classifier too, in each published layout."""
     model = build_classifier(name)
