@@ -74,7 +74,7 @@ def test_defaults_depend_on_encoder():
     model = build_model(config_of(decoder="fcn32s", **options))
     assert (model.decoder.fc_width, model.decoder.dropout) == (64, 0.1)
     assert params_of(model)["decoder"]["fc6"]["kernel"].shape == (7, 7, 512, 64)
-    with pytest.raises(UserError, match=r"config\.model\.fc_width: -1; valid: an integer in 0"):
+    with pytest.raises(UserError, match=r"config\.model\.fc_width: -1 is not in 0"):
         build_model(config_of(decoder="fcn8s", fc_width=-1))
 
 
