@@ -11,10 +11,10 @@ from fcnjax.training.loop import TrainingStopped, train
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax train`."""
+    """Run `fcnjax train`."""
     parser = argparse.ArgumentParser(
         prog="fcnjax train",
-        description="Train a model, or go on with a run that was stopped. "
+        description="Train a model, or resume a stopped run. "
         "--config.SECTION.KEY=VALUE changes a key of the config.",
         epilog="example: fcnjax train --config=folder:root=DIR --workdir=runs/mine "
         "--config.optim.lr=3e-3",
@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
             raise UserError(f"fcnjax train: unknown argument {word!r}; see fcnjax train --help")
     config = load_config(args.config, overrides)
     if config.train.deterministic:
-        # Read when the backend starts, which it has not yet.
+        # XLA reads the flags when the backend starts, which is later.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     stopped = None

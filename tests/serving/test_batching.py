@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fcnjax.inference import Prediction
-from fcnjax.serving.batching import Batcher, ended
+from fcnjax.serving.batching import Batcher, shut_down
 from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.metrics import Metrics
 
@@ -53,7 +53,7 @@ class Painter:
 
 def run(model, function, **options):
     """Runs `function(batcher)` with a batcher of the model."""
-    options = {"most": 4, "pixels": 10**6, "queue": 16, "programs": 64, **options}
+    options = {"max_images": 4, "max_pixels": 10**6, "queue": 16, "programs": 64, **options}
 
     async def main():
         batcher = Batcher(model, Metrics(), **options)
@@ -125,7 +125,7 @@ def test_little_of_a_batch_is_padding():
         del model.batches[:]
         await requests(batcher)
 
-    run(model, known, most=8)
+    run(model, known, max_images=8)
     assert sorted(map(len, model.batches)) == [1, 3, 4, 6, 7, 8]
 
 
@@ -136,7 +136,7 @@ def test_a_batch_has_no_more_pixels_than_one_image_may():
     async def request(batcher):
         return await batcher(images, probabilities=False)
 
-    assert len(run(model, request, pixels=2 * 48 * 64)) == 4
+    assert len(run(model, request, max_pixels=2 * 48 * 64)) == 4
     assert [len(batch) for batch in model.batches] == [2, 2]
 
 
@@ -219,16 +219,16 @@ def test_warm_compiles_what_is_needed(model):
         await batcher.warm((45, 53), 3)
         return {(program.rows, program.probabilities) for program in batcher._programs}
 
-    assert run(model, requests, most=2) == {(n, p) for n in (1, 2) for p in (False, True)}
+    assert run(model, requests, max_images=2) == {(n, p) for n in (1, 2) for p in (False, True)}
 
 
 def test_threads_that_do_not_end_are_left(monkeypatch):
-    monkeypatch.setattr("fcnjax.serving.batching.END_SECONDS", 0.05)
+    monkeypatch.setattr("fcnjax.serving.batching.SHUTDOWN_SECONDS", 0.05)
     go, pool, idle = threading.Event(), ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     pool.submit(go.wait, 30)
     try:
-        assert not asyncio.run(ended(pool))
-        assert asyncio.run(ended(idle))
+        assert not asyncio.run(shut_down(pool))
+        assert asyncio.run(shut_down(idle))
     finally:
         go.set()
         pool.shutdown()

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fcnjax.serving.http.middleware import PART, RequestMiddleware
+from fcnjax.serving.http.middleware import PART_BYTES, RequestMiddleware
 from fcnjax.serving.service import Options, Service
 
 HOST = (b"host", b"localhost")
@@ -31,7 +31,9 @@ def answer(service, app, scope=None):
     return sent, held
 
 
-@pytest.mark.parametrize("size", [0, 1, PART, PART + 1, 3 * PART, 3 * PART + 7])
+@pytest.mark.parametrize(
+    "size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES, 3 * PART_BYTES + 7]
+)
 def test_answers_are_sent_in_parts(service, size):
     body = bytes(range(256)) * (size // 256) + bytes(size % 256)
 
@@ -43,7 +45,7 @@ def test_answers_are_sent_in_parts(service, size):
     sent, held = answer(service, app)
     assert set(held) == {1000}
     assert b"".join(message["body"] for message in sent[1:]) == body
-    assert max(len(message["body"]) for message in sent[1:]) <= PART
+    assert max(len(message["body"]) for message in sent[1:]) <= PART_BYTES
     more = [message.get("more_body", False) for message in sent[1:]]
     assert more == [True] * (len(more) - 1) + [False]
 
