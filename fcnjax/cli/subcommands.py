@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from fcnjax.errors import unknown
 
-# By subcommand: its function, as `module` (for `main`) or `module:function`, which takes the arguments
-# and returns the exit code; and its line in the help.
+# By subcommand: its function, as `module` (for `main`) or `module:function`, which takes the
+# arguments and returns the exit code; and its line in the help.
 Table = Mapping[str, tuple[str, str]]
 
 

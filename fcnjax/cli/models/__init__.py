@@ -5,7 +5,7 @@ from fcnjax.cli import subcommands
 COMMANDS = {
     "list": (
         "fcnjax.cli.models.list",
-        "list encoders and decoders: sizes, receptive fields, weights",
+        "list encoders and decoders, with sizes and weights",
     ),
     "show": ("fcnjax.cli.models.show", "show the layers of a config's model"),
     "receptive-field": (
