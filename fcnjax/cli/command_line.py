@@ -13,7 +13,7 @@ from fcnjax.errors import UserError
 from fcnjax.io.terminal import discard
 from fcnjax.runtime import stop_signals
 from fcnjax.runtime.compile_cache import prepare_compile_cache, warn_in_one_line
-from fcnjax.runtime.machine_faults import machine_fault
+from fcnjax.runtime.machine_errors import machine_error
 
 COMMANDS = {
     "train": ("fcnjax.cli.train", "train a model, or resume a stopped run"),
@@ -30,6 +30,7 @@ COMMANDS = {
         "write a trained model as a folder to share, with a model card",
     ),
     "export": ("fcnjax.cli.export", "export a trained model for other runtimes"),
+    "config": ("fcnjax.cli.config", "print the keys of a config and what they mean"),
     "data": ("fcnjax.cli.data", "check, show and build datasets; fetch sample datasets"),
     "models": ("fcnjax.cli.models", "list encoders and decoders, and inspect models"),
     "plan": ("fcnjax.cli.plan", "plan memory and batch size for absent devices"),
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     """
     _escape_output()
     try:
-        with stop_signals.raised():
+        with stop_signals.raise_stop_signals():
             code = _run(argv)
             sys.stdout.flush()
         return code
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> int:
         print("fcnjax: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        reason = machine_fault(error)
+        reason = machine_error(error)
         if reason is None:
             raise
         discard(sys.stdout)  # the disk that it is written to may be full

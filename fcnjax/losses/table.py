@@ -1,13 +1,12 @@
 """The table of losses, and the weighted sum of them that a config declares."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from fcnjax.config import check_section
 from fcnjax.errors import UserError, choose
 from fcnjax.losses.boundary import boundary
 from fcnjax.losses.cldice import cldice
@@ -102,19 +101,6 @@ LOSSES: Mapping[str, LossSpec] = {
         cldice, "Dice of centrelines", "Shit et al. 2021", {"iterations": "cldice_iterations"}
     ),
 }
-# Key: what a value must be, and how that is said.
-_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "label_smoothing": (lambda v: 0 <= v < 1, "0 to below 1"),
-    "border_weight": (lambda v: 0 <= v < math.inf, "0 (none) or more; U-Net's is 10"),
-    "border_sigma": (lambda v: 0 < v <= 100, "pixels above 0, to 100"),
-    "ohem_fraction": (lambda v: 0 < v <= 1, "above 0, to 1 (all pixels)"),
-    "ohem_threshold": (lambda v: 0 <= v < 1, "a probability: 0 (none) to below 1"),
-    "focal_gamma": (lambda v: 0 <= v <= 100, "0 to 100"),
-    "tversky_alpha": (lambda v: 0 <= v < math.inf, "0 or more"),
-    "tversky_beta": (lambda v: 0 < v < math.inf, "above 0"),
-    "tversky_gamma": (lambda v: 0.1 <= v <= 10, "0.1 to 10"),
-    "cldice_iterations": (lambda v: 1 <= v <= 100, "1 to 100"),
-}
 
 
 def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
@@ -136,9 +122,8 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
     """
     head = config.model.head
     choose(dict.fromkeys(HEADS), head, "config.model.head")
+    check_section(config.loss, "loss")
     weights = _weights(config.loss)
-    if not 0 <= config.loss.aux < float("inf"):
-        raise UserError(f"config.loss.aux: {config.loss.aux} is not a weight of 0 or more")
     for name in weights:
         if LOSSES[name].head not in (None, head):
             raise UserError(
@@ -175,16 +160,10 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
 
 
 def _weights(section: ConfigDict) -> dict[str, float]:
-    """Return the weights of the losses in use, after a check of all numbers of the section."""
+    """Return the weights of the losses in use."""
     weights = {name: float(section[name]) for name in LOSSES}
-    for name, weight in weights.items():
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"config.loss.{name}: {weight} is not a weight of 0 or more")
     if not any(weights.values()):
         raise UserError(f"config.loss: all weights are 0; set one of: {', '.join(sorted(LOSSES))}")
-    for key, (fits, words) in _RANGES.items():
-        if not fits(section[key]):
-            raise UserError(f"config.loss.{key}: is {section[key]}; valid: {words}")
     return {name: weight for name, weight in weights.items() if weight}
 
 

@@ -1,6 +1,5 @@
 """The optional metrics that `config.eval.metrics` adds to those of the confusion matrix."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.config import check_section
 from fcnjax.errors import UserError, unknown
 from fcnjax.metrics.boundaries import boundary_scores
 from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_known
@@ -92,6 +92,7 @@ def metric_of(score: str) -> str:
 def check_eval(config: ConfigDict) -> None:
     """Raise UserError for invalid metrics in a resolved `config.eval`."""
     section, classes = config.eval, tuple(config.data.class_names)
+    check_section(section, "eval")
     for name in section.metrics:
         if name not in EXTRA:
             raise unknown("config.eval.metrics", str(name), EXTRA)
@@ -99,18 +100,6 @@ def check_eval(config: ConfigDict) -> None:
             raise UserError(
                 f"config.eval.metrics: {name} needs two classes, but there are {len(classes)}"
             )
-    if not 0 < section.boundary_tolerance < math.inf:
-        raise UserError(
-            f"config.eval.boundary_tolerance: is {section.boundary_tolerance}; valid: a share of "
-            "the image's diagonal below 1, or pixels from 1 on"
-        )
-    spacing = section.spacing
-    fits = all(isinstance(v, int | float) and 0 < v < math.inf for v in spacing)
-    if len(spacing) not in (0, 2) or not fits:
-        raise UserError(
-            f"config.eval.spacing: is {tuple(spacing)}; valid: height and width of a pixel, as "
-            "0.5,0.5; () for pixels"
-        )
     _check_best(section, classes)
 
 

@@ -12,7 +12,7 @@ from fcnjax.io.jinja import render
 from fcnjax.metrics import differences, lower_is_better, metric_of, number
 from fcnjax.reports.page import Chart, draw_charts, interval_text
 from fcnjax.reports.scored_runs import ScoredRun
-from fcnjax.training.metric_writer import EVAL
+from fcnjax.training.writers import EVAL_PREFIX
 
 FIRST_SCORES = ("mean_iou", "mean_dice", "pixel_accuracy")
 # By score, one value per run: the difference to the first run and the ends of its interval.
@@ -196,8 +196,8 @@ def _learning_curves(runs: Sequence[ScoredRun]) -> list[Chart]:
     classes = runs[0].config.data.class_names
     scores = [f"dice/{classes[1]}", "mean_iou"] if len(classes) == 2 else ["mean_iou", "mean_dice"]
     groups = {}
-    for name in ("loss", *(EVAL + score for score in scores), "lr"):
-        groups[name.removeprefix(EVAL)] = {
+    for name in ("loss", *(EVAL_PREFIX + score for score in scores), "lr"):
+        groups[name.removeprefix(EVAL_PREFIX)] = {
             run.name: [(line["step"], line[name]) for line in run.lines if name in line]
             for run in runs
         }

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fcnjax.metrics import percent
 from fcnjax.reports.charts import MAX_SERIES, Series, line_chart
-from fcnjax.training.metric_writer import EVAL
+from fcnjax.training.writers import EVAL_PREFIX
 
 Intervals = Mapping[str, tuple[float, float]]
 
@@ -32,7 +32,7 @@ def draw_charts(groups: Mapping[str, Series]) -> list[Chart]:
     """
     charts = []
     for title, series in groups.items():
-        names = [name.removeprefix(EVAL).removeprefix("loss/") for name in series]
+        names = [name.removeprefix(EVAL_PREFIX).removeprefix("loss/") for name in series]
         charts.append(Chart(title, names[:MAX_SERIES], line_chart(series)))
     return [chart for chart in charts if chart.svg]
 

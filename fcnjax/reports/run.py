@@ -16,7 +16,7 @@ from fcnjax.io.jinja import render
 from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, metric_of, number, percent
 from fcnjax.reports.examples import describe_example
 from fcnjax.reports.page import Chart, Intervals, draw_charts, interval_text
-from fcnjax.training.metric_writer import EVAL, read_metrics
+from fcnjax.training.writers import EVAL_PREFIX, read_metrics
 
 REPORT_FILE = "report.html"
 MAX_CLASSES = 25  # rows and columns of the confusion matrix that a page can show
@@ -122,7 +122,7 @@ def _learning_curves(lines: Sequence[Mapping[str, float]], names: Sequence[str])
         scores = [f"dice/{names[1]}", f"iou/{names[1]}", "mean_iou", "pixel_accuracy"]
     groups = {
         "Training loss": [name for name in series if name.split("/")[0] == "loss"],
-        "Held-out scores": [EVAL + name for name in scores if EVAL + name in series],
+        "Held-out scores": [EVAL_PREFIX + name for name in scores if EVAL_PREFIX + name in series],
         "Learning rate": [name for name in series if name == "lr"],
     }
     return draw_charts({t: {name: series[name] for name in group} for t, group in groups.items()})

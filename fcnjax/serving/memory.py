@@ -20,7 +20,7 @@ def limit_arenas(count: int = 2) -> None:
 def free_traces() -> None:
     """Free JAX's caches of discarded programs, and return free memory to the system.
 
-    The caches hold about 1.5 MB of traces per program. The programs of `Model.with_program` are not
+    The caches hold about 1.5 MB of traces per program. The programs of `Model.compile` are not
     in them.
     """
     jax.clear_caches()

@@ -130,7 +130,7 @@ class Service:
 
     def prediction_bytes(self, size: Sequence[int], probabilities: bool) -> int:
         """Return the bytes that an image of a height and width holds until it is answered."""
-        height, width = self.model.canvas([tuple(size)])
+        height, width = self.model.canvas_size([tuple(size)])
         pixel = 2 * self.channels * np.dtype(self.model.pixel_type or np.float32).itemsize
         if probabilities:  # on the device and in the response
             pixel += 2 * 4 * len(self.model.class_names)

@@ -1,26 +1,25 @@
 """Checks of a dataset: reading it, and running every check on what was read."""
 
-import collections
 import contextlib
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ml_collections import ConfigDict
-from rich.console import Console
-from rich.progress import track
 
-from fcnjax.data import SOURCES, Source, open_plain, resolve
+from fcnjax.data import SOURCES, Source, open_stored, resolve
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.layout import PARTS
 from fcnjax.data.settings import check_settings
-from fcnjax.data.sources.listing import divide_list
+from fcnjax.data.sources.listing import split_list
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError, choose
+from fcnjax.io.prefetch import prefetch
+from fcnjax.io.progress import track
 from fcnjax.validate.checks import CHECKS, NEAR_DUPLICATES, PIXEL_TYPES
 from fcnjax.validate.checks.mask_names import pair_by_affix
 from fcnjax.validate.dataset import DatasetSummary, Pairs
@@ -131,7 +130,7 @@ def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
     Raises:
         UserError: An example cannot be read and `config.data.loading.on_error` is `raise`.
     """
-    reader = ExampleReader(part, config.data, open_plain(config, part), None)
+    reader = ExampleReader(part, config.data, open_stored(config, part), None)
     examples = list(_read_in_threads(reader, range(len(reader)), None))
     fault = next((example.fault[1] for example in examples if example.fault), None)
     if fault and config.data.loading.on_error == "raise":
@@ -161,7 +160,7 @@ def _open(
         try:
             resolved, notes = resolve(attempt)
             # Opened as stored: the other datasets of a mixture have configs of their own.
-            sources = {part: open_plain(resolved, part) for part in PARTS}
+            sources = {part: open_stored(resolved, part) for part in PARTS}
         except UserError as error:
             findings = findings or [Finding(ERROR, CANNOT_OPEN, str(error))]
         else:
@@ -176,7 +175,7 @@ def _find_pairs(data: ConfigDict) -> tuple[Pairs | None, list[Finding]]:
     """Return the files of a `folder` or `listing` by split, without those that are missing."""
     if data.source == "listing":
         with contextlib.suppress(UserError):  # reported when the source was opened
-            pairs = divide_list(data)
+            pairs = split_list(data)
             return {
                 part: [p for p in pairs[part] if all(map(Path.is_file, p))] for part in PARTS
             }, []
@@ -217,31 +216,15 @@ def _read(
     rows = list(range(len(reader)))
     rows = evenly(rows, max_examples) if max_examples and rows else rows
     deadline = time.monotonic() + seconds if seconds else None
-    return track(
-        _read_in_threads(reader, rows, deadline),
-        description=part,
-        total=len(rows),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not show_progress,
-    )
+    summaries = _read_in_threads(reader, rows, deadline)
+    return track(summaries, part, len(rows), show=show_progress, to_stderr=True)
 
 
 def _read_in_threads(
     reader: ExampleReader, rows: Sequence[int], deadline: float | None
 ) -> Iterator[ExampleSummary]:
-    """Yield the summaries of the rows in order, and stop at the deadline.
-
-    Few rows are in flight at once, since an image is large and its summary small.
-    """
+    """Return the summaries of the rows in order, until the deadline."""
+    in_time = itertools.takewhile(lambda _: not deadline or time.monotonic() <= deadline, rows)
     threads = min(os.cpu_count() or 1, 16)
-    pending: collections.deque = collections.deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for row in rows:
-            if deadline and time.monotonic() > deadline:
-                break
-            pending.append(pool.submit(reader, row))
-            if len(pending) > 2 * threads:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
+    # Few images are in memory at once, as an image is large and its summary small.
+    return prefetch(reader, in_time, threads=threads, ahead=2 * threads)

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.mask_exif import mask_size
-from fcnjax.data.labels.orientation import Size
-from fcnjax.data.pairs import Pair, refuse_sizes
+from fcnjax.data.labels.mask_exif import label_size
+from fcnjax.data.pairs import Pair, check_same_size
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.readers.decode import read_image
+from fcnjax.data.readers.exif import Size
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 from fcnjax.validate.mask_summary import MaskSummary, summarise_mask
@@ -134,8 +134,8 @@ class ExampleReader:
     def _size_mismatch(self, pair: Pair, size: Size) -> str | None:
         """Return the error about a mask of another size than its image, or None."""
         image, mask = pair
-        size_of_mask = mask_size(image, mask, self._data.labels.mask_exif)
-        return _catch(lambda: refuse_sizes(image, size, mask, size_of_mask))[1]
+        size_of_mask = label_size(image, mask, self._data.labels.mask_exif)
+        return _catch(lambda: check_same_size(image, size, mask, size_of_mask))[1]
 
     def _summarise_label(self, label: np.ndarray) -> dict:
         num_classes = len(self._source.class_names)

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from fcnjax.data.labels.classes import MOST_IN_MASK
+from fcnjax.data.labels.classes import MAX_MASK_VALUES
 from fcnjax.validate.blending import NO_RAMP
 from fcnjax.validate.mask_summary import MANY_OBJECTS, RGB, MaskSummary
 
@@ -122,7 +122,7 @@ class MaskStatistics:
     @property
     def has_unique_values(self) -> bool:
         """Whether the values are too many or too high for classes, and mostly in one mask each."""
-        many = len(self.pixels) > MOST_IN_MASK
+        many = len(self.pixels) > MAX_MASK_VALUES
         numbers = [value for value in self.pixels if isinstance(value, int) and value]
         if any(255 < value < 65535 for value in numbers):
             return many or max(numbers) - min(numbers) == len(numbers) - 1

@@ -9,16 +9,16 @@ import numpy as np
 
 from fcnjax.data.labels.classes import evenly
 from fcnjax.data.labels.mask_files import (
+    guess_encoding,
     is_array,
     is_colour,
-    mask_kind,
     read_colours,
     read_mask,
     read_onehot,
 )
-from fcnjax.data.labels.orientation import Size
-from fcnjax.data.labels.whole_numbers import NO_DATA
-from fcnjax.data.readers.stored_pixels import read_stored_pixels
+from fcnjax.data.readers.conversion import NO_DATA
+from fcnjax.data.readers.decode import read_stored_pixels
+from fcnjax.data.readers.exif import Size
 from fcnjax.validate.blending import is_blended, ramp_share
 
 MAX_COMPONENTS = 12  # values of a mask whose connected components are counted
@@ -94,7 +94,7 @@ def summarise_mask(path: Path, image: Path | None = None, size: Size | None = No
 
 
 def _summarise_array(path: Path, size: Size | None) -> MaskSummary:
-    kind = mask_kind(path, size)
+    kind = guess_encoding(path, size)
     if kind == "rgb":
         return _summarise_colours(path, read_colours(path, size), False)
     if kind == "ids":

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from fcnjax import __version__
-from fcnjax.data import open_plain
+from fcnjax.data import open_stored
 from fcnjax.data.labels.classes import evenly
 from fcnjax.errors import UserError
 from fcnjax.io import pictures
@@ -86,7 +86,7 @@ def _pictures(config: ConfigDict) -> Iterator[dict[str, str]]:
     """Yield some images of each split, without and with their labels, as data URIs."""
     for part, count in SHEET_IMAGES.items():
         try:
-            source = open_plain(config, part)
+            source = open_stored(config, part)
         except UserError:
             continue  # reported by a finding
         for index in evenly(range(len(source)), count):

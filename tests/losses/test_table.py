@@ -141,7 +141,10 @@ def test_make_loss_with_one_sigmoid():
             "cldice, lovasz scores? each",
         ),
         ({"ohem_cross_entropy": 1.0, "head": "sigmoid"}, "config.loss.ohem_cross_entropy"),
-        ({"dice": 1.0, "label_smoothing": 1.0}, "config.loss.label_smoothing: is 1.0; valid: 0 to"),
+        (
+            {"dice": 1.0, "label_smoothing": 1.0},
+            "label_smoothing: 1.0 is not a number from 0 to",
+        ),
         ({"dice": 1.0, "border_weight": -1.0}, "config.loss.border_weight"),
         ({"dice": 1.0, "border_sigma": 0.0}, "config.loss.border_sigma"),
         ({"dice": 1.0, "ohem_fraction": 0.0}, "config.loss.ohem_fraction"),

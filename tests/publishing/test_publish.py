@@ -184,7 +184,7 @@ def test_non_empty_folder_is_refused(workdir, tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     for name in ("out", "file"):
         assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / name}"]) == 2
-        assert f"--out: {tmp_path / name} is there and not empty" in capsys.readouterr().err
+        assert f"--out: {tmp_path / name} exists and is not empty" in capsys.readouterr().err
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'empty'}"]) == 0
@@ -295,7 +295,7 @@ def test_hub_models_are_loaded_by_name(published, shapes, tmp_path, monkeypatch,
     assert cli.main(["evaluate", *argv, f"--config.data.root={shapes}"]) == 0
     assert asked == ["hf://me/model"] * 3
     assert cli.main(["evaluate", argv[0], f"--config.data.root={shapes}"]) == 2
-    assert "--out: say where the scores of hf://me/model go" in capsys.readouterr().err
+    assert "--out: is needed for the scores of hf://me/model" in capsys.readouterr().err
 
 
 def test_sample_dataset_needs_no_folder(capsys):

@@ -12,8 +12,8 @@ from fcnjax.config import load_config
 from fcnjax.evaluation import Results, write_results
 from fcnjax.reports.comparison import mark_best
 from fcnjax.reports.scored_runs import ScoredRun
-from fcnjax.training.metric_writer import MetricWriter
 from fcnjax.training.workdir import load_saved_config, save_config
+from fcnjax.training.writers import JsonlWriter
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def two_runs(shapes, tiny_options, tmp_path):
         config.optim.lr, config.train.steps = lr, 40
         folder = tmp_path / name
         save_config(folder, config)
-        writer = MetricWriter(folder, 40, tensorboard=False)
+        writer = JsonlWriter(folder)
         for step in (20, 40):
             writer.write(step, {"loss": 1 / step, "lr": lr, "eval/mean_iou": right / 200})
         writer.close()
@@ -85,7 +85,10 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     for counts in (images[:, :, :2], -images, images * 2**45, images[None]):
         np.savez(two_runs[1] / "images.npz", counts=counts)
         assert cli.main(["report", *map(str, two_runs)]) == 2
-        assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
+        assert (
+            f"images.npz: does not contain counts of {len(names)} classes"
+            in capsys.readouterr().err
+        )
 
 
 def test_page_has_all_runs_and_curves(two_runs, tmp_path, capsys):

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import html.parser
 import io
 import math
@@ -12,7 +13,7 @@ from fcnjax.config import default_config
 from fcnjax.io import pictures
 from fcnjax.metrics import compute
 from fcnjax.reports import charts, write_report
-from fcnjax.training.metric_writer import MetricWriter
+from fcnjax.training.writers import JsonlWriter
 
 
 class Page(html.parser.HTMLParser):
@@ -63,7 +64,7 @@ def picture(source):
 
 
 def test_report_of_a_binary_run(tmp_path):
-    with MetricWriter(tmp_path, 100, False, stream=io.StringIO()) as writer:
+    with contextlib.closing(JsonlWriter(tmp_path)) as writer:
         for step in range(10, 101, 10):
             writer.write(step, {"loss": math.nan if step == 50 else 1 / step, "lr": 0.1})
         writer.write(100, {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4, "grad_norm": 3.0})

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from rich.progress import track
 
 from fcnjax.errors import UserError
 from fcnjax.inspection.receptive_fields.effective_field import (
@@ -19,6 +18,7 @@ from fcnjax.inspection.summaries.text import table
 from fcnjax.inspection.summaries.weights import Loaded, calibrated
 from fcnjax.inspection.tracing.program import Path, encode, trace
 from fcnjax.inspection.tracing.receptive_field import Field, receptive_fields
+from fcnjax.io.progress import track
 from fcnjax.models import Segmenter, build_model
 from fcnjax.reports.charts import ticks
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.classes import MOST_IN_MASK
+from fcnjax.data.labels.classes import MAX_MASK_VALUES
 from fcnjax.validate.checks.proposals import KIND, encoding_overrides, given_names
 from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, abbreviate
 from fcnjax.validate.mask_statistics import MaskStatistics
@@ -59,7 +59,7 @@ def _compare_colours(
     if not unknown:
         overrides = encoding_overrides(config, encoding="rgb", mask_colours=known)
         return [Finding(NOTE, KIND, f"{text}, a class each", overrides)]
-    if len(colours) > MOST_IN_MASK:
+    if len(colours) > MAX_MASK_VALUES:
         return [Finding(ERROR, KIND, f"{text}: too many to be classes")]
     num_names, values = len(given_names(config)), {"mask_values": (), "ignore_values": ()}
     if num_names and len(set(known)) == num_names:

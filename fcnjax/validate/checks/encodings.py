@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.channel_classes import NOTICEABLE
-from fcnjax.data.labels.classes import find_classes, listed
+from fcnjax.data.labels.channel_classes import MAX_UNSET_SHARE
+from fcnjax.data.labels.classes import find_classes, join_values
 from fcnjax.data.labels.mask_set import MaskSet
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.masks import stored_values
 from fcnjax.errors import UserError
 from fcnjax.validate.checks.blended_masks import check_blending
 from fcnjax.validate.checks.colour_encodings import check_colours, check_palettes, palettes_differ
@@ -103,7 +103,7 @@ def _instances(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | Non
 def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> list[Finding]:
     """Check masks that store an integer for each class."""
     values = sorted(masks.pixels)
-    content = f"{'palette masks' if masks.kinds['palette'] else 'masks'} hold {listed(values)}"
+    content = f"{'palette masks' if masks.kinds['palette'] else 'masks'} hold {join_values(values)}"
     if values[0] < 0:
         return [_negative_values(masks, values, config)]
     if len(values) < 2:
@@ -117,7 +117,7 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
     if data is None:
         text = f"{content}, whose classes the config does not declare{meaning}"
         return [Finding(ERROR, KIND, text, overrides)]
-    classes = [values_of(entry) for entry in data.labels.mask_values]
+    classes = [stored_values(entry) for entry in data.labels.mask_values]
     outside = [value for value in values if value not in known_values(data)]
     present = [entry for entry in classes if any(value in masks.pixels for value in entry)]
     if outside:
@@ -150,7 +150,9 @@ def _channels(
 ) -> list[Finding]:
     """Check masks with a channel for each class: pixels that are in none of them."""
     if len(masks.channels) > 1:
-        text = f"the masks differ in their number of channels: {listed(sorted(masks.channels))}"
+        text = (
+            f"the masks differ in their number of channels: {join_values(sorted(masks.channels))}"
+        )
         return [Finding(ERROR, KIND, text)]
     (count,) = masks.channels
     share = masks.pixels[count] / max(masks.pixels.total(), 1)
@@ -164,7 +166,7 @@ def _channels(
         overrides = encoding_overrides(config, encoding="onehot", mask_values=classes)
         return [Finding(ERROR, NO_CHANNEL, text, overrides)]
     if count in resolved.data.labels.ignore_values:
-        severity = WARNING if share >= NOTICEABLE else NOTE
+        severity = WARNING if share >= MAX_UNSET_SHARE else NOTE
         text += ", and ignored; a model is free to give such pixels any class"
         return [Finding(severity, NO_CHANNEL, text)]
     return [Finding(NOTE, NO_CHANNEL, f"{text}: a class of their own")]
@@ -174,7 +176,7 @@ def _negative_values(masks: MaskStatistics, values: Sequence[int], config: Confi
     negative = [value for value in values if value < 0]
     text = (
         f"{max(masks.masks_with[value] for value in negative)} of {masks.files} masks hold "
-        f"{listed(negative)}, which is no class; ignored below"
+        f"{join_values(negative)}, which is no class; ignored below"
     )
     ignored = config.data.labels.ignore_values
     severity = NOTE if {*negative} <= {*ignored} else ERROR
@@ -195,7 +197,7 @@ def _outside(
     values = sorted(masks.pixels)
     share = sum(masks.pixels[value] for value in outside) / masks.pixels.total()
     files = max(masks.masks_with[value] for value in outside)
-    text = f"{files} of {masks.files} masks hold {listed(outside)}, which is no class"
+    text = f"{files} of {masks.files} masks hold {join_values(outside)}, which is no class"
     # With other classes present, 255 or 65535 usually means no class. If the user declared the
     # values of all classes and all occur, other values are not classes either, unless the values
     # count from 1.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import same_name
+from fcnjax.data.files.file_names import normalize_name
 from fcnjax.data.pairs import Pair
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.folders import MASK_ENDS
@@ -71,5 +71,5 @@ def _files_by_folder(
             if path.suffix.lower() in suffixes and not path.name.startswith("."):
                 inner = path.parent.relative_to(folder)
                 place = str(folder.parent.relative_to(root) / inner)
-                files.setdefault(place, {})[same_name(path.stem)] = path
+                files.setdefault(place, {})[normalize_name(path.stem)] = path
     return files

@@ -1,8 +1,8 @@
 """Checks of orientations: EXIF tags that masks lack, and volumes stored in several orientations."""
 
-from fcnjax.data.labels.mask_exif import assume, find_turned
+from fcnjax.data.labels.mask_exif import choose_rule, find_untagged_masks
 from fcnjax.data.layout import PARTS
-from fcnjax.data.sources.nifti import NiftiSource, by_orientations
+from fcnjax.data.sources.nifti import NiftiSource, group_by_orientation
 from fcnjax.validate.dataset import DatasetSummary
 from fcnjax.validate.findings import NOTE, WARNING, Finding, abbreviate, make_overrides
 
@@ -16,10 +16,10 @@ def check_exif(dataset: DatasetSummary) -> list[Finding]:
         pairs += (
             dataset.pairs[part] if dataset.pairs else getattr(dataset.sources[part], "pairs", [])
         )
-    turned = find_turned(pairs)
+    turned = find_untagged_masks(pairs)
     if not turned:
         return []
-    rule, text = assume(turned)
+    rule, text = choose_rule(turned)
     severity = WARNING if any(image.drawn_on is None for image in turned) else NOTE
     overrides = make_overrides(dataset.config, {"data.labels.mask_exif": rule})
     return [Finding(severity, "EXIF orientation", text, overrides)]
@@ -32,7 +32,7 @@ def check_orientations(dataset: DatasetSummary) -> list[Finding]:
     orientation = dataset.data.nifti.orientation
     sources = [each for each in dataset.sources.values() if isinstance(each, NiftiSource)]
     images = dict.fromkeys(image for source in sources for image in source.images)
-    files_by_orientation = by_orientations(list(images))
+    files_by_orientation = group_by_orientation(list(images))
     if set(files_by_orientation) <= {orientation}:
         return []
     counts = "; ".join(

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.class_names import is_made_up
-from fcnjax.data.labels.classes import MOST_IN_MASK
-from fcnjax.data.labels.masks import values_of
+from fcnjax.data.labels.class_names import are_default_names
+from fcnjax.data.labels.classes import MAX_MASK_VALUES
+from fcnjax.data.labels.masks import stored_values
 from fcnjax.validate.findings import make_overrides
 
 KIND = "encoding"  # of the findings on encodings
@@ -36,7 +36,7 @@ def propose_encoding(values: Sequence[int], num_names: int, ignore_label: int) -
         return values, ()
     strays = tuple(value for value in classes if value in STRAYS) if len(classes) > 2 else ()
     classes = tuple(value for value in classes if value not in strays)
-    if len(classes) < 2 or classes[0] < 0 or (len(classes) > MOST_IN_MASK and not num_names):
+    if len(classes) < 2 or classes[0] < 0 or (len(classes) > MAX_MASK_VALUES and not num_names):
         return None
     if not num_names:
         if is_far(classes):
@@ -60,7 +60,7 @@ def is_ramp(values: Sequence[int]) -> bool:
 def is_far(values: Sequence[int]) -> bool:
     """Return whether the last value is far above others that count from 0: 0, 1, 2, 254."""
     last = len(values) - 1
-    return last > 1 and tuple(values[:-1]) == tuple(range(last)) and values[-1] >= MOST_IN_MASK
+    return last > 1 and tuple(values[:-1]) == tuple(range(last)) and values[-1] >= MAX_MASK_VALUES
 
 
 def describe_proposal(proposal: Proposal | None) -> str:
@@ -87,12 +87,12 @@ def describe_proposal(proposal: Proposal | None) -> str:
 def given_names(config: ConfigDict) -> tuple[str, ...]:
     """Return the class names that the user gave, without those that `resolve` makes up."""
     names = tuple(config.data.class_names)
-    return () if is_made_up(names) else names
+    return () if are_default_names(names) else names
 
 
 def known_values(data: ConfigDict) -> set[int]:
     """Return the stored values that a class or the ignore label is made of."""
-    classes = (value for entry in data.labels.mask_values for value in values_of(entry))
+    classes = (value for entry in data.labels.mask_values for value in stored_values(entry))
     return {*classes, *data.labels.ignore_values, data.ignore_label}
 
 
