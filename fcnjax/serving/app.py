@@ -170,7 +170,7 @@ async def _segment(request: Request) -> Response:
         share.take(images.decoded_bytes(size, service.channels))
         share.take(service.prediction_bytes(size, probabilities))
         stored = await service.in_thread(images.decode, body, data.channels, data.pages)
-        image = await service.in_thread(service.model.converted, stored, "image")
+        image = await service.in_thread(service.model.convert, stored, "image")
         (prediction,) = await service.predict([image], probabilities=probabilities)
         content, kind = await service.in_thread(render, service.model, image, prediction)
     return Response(content, media_type=kind)
