@@ -17,7 +17,7 @@ def service(model):
 
 
 def answer(service, app, scope=None):
-    """What `app` sends through the middleware, and the bytes held at each message."""
+    """Return what `app` sends through the middleware, and the bytes held at each message."""
     sent, held = [], []
 
     async def send(message):
@@ -34,7 +34,7 @@ def answer(service, app, scope=None):
 @pytest.mark.parametrize(
     "size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES, 3 * PART_BYTES + 7]
 )
-def test_answers_are_sent_in_parts(service, size):
+def test_responses_are_sent_in_parts(service, size):
     body = bytes(range(256)) * (size // 256) + bytes(size % 256)
 
     async def app(scope, receive, send):
@@ -50,7 +50,7 @@ def test_answers_are_sent_in_parts(service, size):
     assert more == [True] * (len(more) - 1) + [False]
 
 
-def test_a_share_is_given_back_where_the_answer_fails(service):
+def test_share_is_released_when_sending_fails(service):
     async def app(scope, receive, send):
         scope["state"]["share"].take(1000)
         raise KeyError("x")
@@ -60,7 +60,7 @@ def test_a_share_is_given_back_where_the_answer_fails(service):
     assert service.budget.held == 0
 
 
-def test_images_are_decoded_and_labelled_within_the_time(make_client, png, monkeypatch):
+def test_decoding_and_prediction_have_a_time_limit(make_client, png, monkeypatch):
     client = make_client(answer_seconds=0.2)
     monkeypatch.setattr("fcnjax.serving.images.decode", lambda *args: time.sleep(1))
     answer = client.post("/segment", content=png)
