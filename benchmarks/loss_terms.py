@@ -1,4 +1,4 @@
-"""Times each loss and its gradient by itself, and the distances that two of them need.
+"""Times each loss with its gradient, and the distance maps that two of the losses need.
 
 python benchmarks/loss_terms.py --batch=8 --size=256 --classes=2
 """
@@ -15,7 +15,7 @@ from fcnjax import losses
 
 
 def main() -> None:
-    """Prints the median of five calls of each, in milliseconds."""
+    """Print the median time of five calls for each loss, in milliseconds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def report(name: str, function, *given) -> None:
-    """Compiles a function, and prints its time."""
+    """Compile a function and print its time."""
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*given).compile()
     compilation = time.perf_counter() - start

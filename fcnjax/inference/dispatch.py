@@ -10,7 +10,7 @@ from fcnjax.data.readers.decode import image_size
 from fcnjax.errors import UserError
 from fcnjax.inference.inputs.fetch import is_uri
 from fcnjax.inference.inputs.raster_windows import is_raster
-from fcnjax.inference.items import InputItem, ItemResult, failed
+from fcnjax.inference.items import InputItem, ItemResult, Written, failed
 from fcnjax.inference.media.media_types import MediaType, detect_media_type
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import predict_images
@@ -18,7 +18,7 @@ from fcnjax.inference.tiling.tiler import Tiler, TilingOptions
 
 MAX_WHOLE_PIXELS = 4096 * 4096  # of an image that is predicted without tiles
 
-Handler = Callable[[InputItem], ItemResult]
+Handler = Callable[[InputItem], Written]
 
 
 def predict_files(
@@ -46,15 +46,14 @@ def predict_files(
     """
     tiler = Tiler(predictor, Path(out), tiling, show_progress)
 
-    def predict_media(media: MediaType, item: InputItem) -> ItemResult:
+    def predict_media(media: MediaType, item: InputItem) -> Written:
         return media.predict(predictor, item, Path(out), show_progress)
 
     def select(item: InputItem) -> Handler | None:
         try:
             return _select_handler(item, tiler, predict_media)
         except UserError as error:
-            result = failed(item, error)
-            return lambda item: result
+            return partial(_refuse, error)
 
     for handler, group in itertools.groupby(items, select):
         if handler is None:
@@ -67,13 +66,18 @@ def _run(handler: Handler, item: InputItem) -> ItemResult:
     """Run a handler; an error of one input does not end the prediction of the others."""
     start = time.perf_counter()
     try:
-        return handler(item)
+        size, mask = handler(item)
+        return ItemResult(item, size, mask, None, time.perf_counter() - start)
     except UserError as error:
         return failed(item, error, time.perf_counter() - start)
 
 
+def _refuse(error: UserError, _: InputItem) -> Written:
+    raise error
+
+
 def _select_handler(
-    item: InputItem, tiler: Tiler, predict_media: Callable[[MediaType, InputItem], ItemResult]
+    item: InputItem, tiler: Tiler, predict_media: Callable[[MediaType, InputItem], Written]
 ) -> Handler | None:
     """Return the function that predicts an input, or None for whole-image prediction."""
     needs_tiles, needs_vectors = tiler.options.tile is not None, tiler.options.vectors

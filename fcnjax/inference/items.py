@@ -39,6 +39,9 @@ class ItemResult(NamedTuple):
     seconds: float
 
 
+Written = tuple[tuple[int, int], str | None]  # `size` and `mask` of an `ItemResult`
+
+
 def failed(item: InputItem, error: object, seconds: float = 0.0) -> ItemResult:
     """Return the result of an input that could not be predicted."""
     return ItemResult(item, None, None, str(error), seconds)

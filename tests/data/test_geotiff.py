@@ -3,12 +3,12 @@ import pickle
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, open_stored, resolve
 from fcnjax.data.sources.multi_example_files import split_columns
-from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
 PLACE = rasterio.Affine(10, 0, 500000, 0, -10, 4000000)
@@ -49,21 +49,6 @@ def config_of(root, **data):
     return config
 
 
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        list(open_source(config, part))
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
 def test_windows_contain_each_pixel_once(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "abcde")))
     assert notes == [
@@ -101,8 +86,10 @@ def test_single_raster_is_split_by_columns(tmp_path):
     assert columns == {"train": set(range(40)), "eval": set(range(40, 53))}
     two, notes = resolve(config_of(write(tmp_path, "ab"), split_by="blocks"))
     assert len(open_source(two, "eval")) == 2 * 3
-    refused(config_of(tmp_path, split_by="block"), "config.data.split.by", "did you mean 'blocks'")
-    refused(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
+    assert_error(
+        config_of(tmp_path, split_by="block"), "config.data.split.by", "did you mean 'blocks'"
+    )
+    assert_error(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
 
 
 def test_split_by_windows(tmp_path):
@@ -130,10 +117,10 @@ def test_split_by_windows(tmp_path):
     assert set.union(*folds) == train | held_out
     parts = [open_stored(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
-    refused(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
+    assert_error(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
     asked["window"] = (64, 64)
     (tmp_path / "images/b.tif").unlink(), (tmp_path / "masks/b.tif").unlink()
-    refused(config_of(tmp_path, **asked), "give a smaller config.data.geotiff.window")
+    assert_error(config_of(tmp_path, **asked), "give a smaller config.data.geotiff.window")
 
 
 def test_split_by_rasters(tmp_path):
@@ -144,7 +131,7 @@ def test_split_by_rasters(tmp_path):
     source = open_source(config, "train")
     assert [source[i]["name"][0] for i in (0, 9)] == ["c", "a"]
     (tmp_path / "val.txt").write_text("b\nz\n")
-    refused(config_of(tmp_path), "val.txt, line 2: no image 'z'")
+    assert_error(config_of(tmp_path), "val.txt, line 2: no image 'z'")
     for split, names in (("train", "ab"), ("val", "c")):
         for folder in ("images", "masks"):
             (tmp_path / "by" / folder / split).mkdir(parents=True)
@@ -165,7 +152,7 @@ def test_rgb_is_found_by_colour_interpretation(tmp_path):
     config, _ = resolve(config_of(tmp_path, channels="RGB"))
     image = open_source(config, "train")[0]["image"]
     np.testing.assert_array_equal(image[..., 2], np.mgrid[1:17, 1:21][0])
-    refused(config_of(tmp_path, channels="B2,B11"), "has no band 'B11'", "1 (B2), 2 (B3)")
+    assert_error(config_of(tmp_path, channels="B2,B11"), "has no band 'B11'", "1 (B2), 2 (B3)")
 
 
 def test_pixels_without_data_are_ignored(tmp_path):
@@ -234,26 +221,28 @@ def test_masks_at_another_location(tmp_path):
     stored = np.zeros(SIZE, np.uint8)
     moved = rasterio.Affine(10, 0, 500020, 0, -10, 4000000)
     save(tmp_path / "masks/b.tif", stored, transform=moved)
-    refused(config_of(tmp_path), "masks/b.tif: lies elsewhere", "off by 2 columns and 0 rows")
+    assert_error(config_of(tmp_path), "masks/b.tif: lies elsewhere", "off by 2 columns and 0 rows")
     save(tmp_path / "masks/b.tif", stored, crs="EPSG:32634")
-    refused(config_of(tmp_path), "masks/b.tif: is in EPSG:32634", "in EPSG:32633")
+    assert_error(config_of(tmp_path), "masks/b.tif: is in EPSG:32634", "in EPSG:32633")
     save(tmp_path / "masks/b.tif", stored[:-1])
-    refused(config_of(tmp_path), "masks/b.tif: is 53x36 pixels", "is 53x37")
+    assert_error(config_of(tmp_path), "masks/b.tif: is 53x36 pixels", "is 53x37")
 
 
 def test_bad_settings_and_files(tmp_path):
     write(tmp_path, "ab")
-    refused(
+    assert_error(
         config_of(tmp_path, window=(0, 5)), "config.data.geotiff.window: (0, 5) is not a height"
     )
-    refused(config_of(tmp_path, window=(5,)), "config.data.geotiff.window")
-    refused(config_of(tmp_path, encoding="rgb"), "config.data.labels.encoding", "ids, instances")
-    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
-    refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
+    assert_error(config_of(tmp_path, window=(5,)), "config.data.geotiff.window")
+    assert_error(
+        config_of(tmp_path, encoding="rgb"), "config.data.labels.encoding", "ids, instances"
+    )
+    assert_error(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
+    assert_error(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
     (tmp_path / "masks/b.tif").write_bytes(b"II*\0")
-    refused(config_of(tmp_path), "masks/b.tif: cannot be read as a raster")
+    assert_error(config_of(tmp_path), "masks/b.tif: cannot be read as a raster")
     (tmp_path / "masks/b.tif").unlink()
-    refused(config_of(tmp_path), "images: b: no mask in")
+    assert_error(config_of(tmp_path), "images: b: no mask in")
 
 
 def test_split_columns_covers_all():

@@ -6,12 +6,12 @@ import pickle
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error, read_names
 from PIL import Image
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.errors import UserError
 
 SIZE = (7, 9)
 
@@ -70,26 +70,6 @@ def drawn(tmp_path, *shapes, **data):
     write(tmp_path, shapes)
     write(tmp_path, [CAT], "b")
     return read(tmp_path, **data)["label"]
-
-
-def names(config, part):
-    source = open_source(config, part)
-    return [source[i]["name"] for i in range(len(source))]
-
-
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        names(config, part)
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def picture(text):
@@ -208,7 +188,7 @@ def test_chosen_and_merged_classes(tmp_path):
     merged = (("dog", "pet"), ("cat", "pet"), ("cow", ""))
     row = drawn(tmp_path, *shapes, label_map=merged, ignore_label=9)[0]
     assert row[:4].tolist() == [1, 1, 9, 0]
-    refused(
+    assert_error(
         config_of(tmp_path, class_names=("cat", "dogs", "cow")),
         "a.json, shape 1: label: unknown 'dog' (did you mean 'dogs'?); valid: __ignore__, back",
     )
@@ -245,19 +225,21 @@ def test_splits(tmp_path):
     for stem in "abcde":
         write(tmp_path, [CAT], stem)
     config, _ = resolve(config_of(tmp_path, eval_fraction=0.4))
-    assert len(names(config, "train")) == 3
-    assert sorted(names(config, "train") + names(config, "eval")) == list("abcde")
+    assert len(read_names(config, "train")) == 3
+    assert sorted(read_names(config, "train") + read_names(config, "eval")) == list("abcde")
     (tmp_path / "train.txt").write_text("c\n\na.json\n")
-    refused(config_of(tmp_path), "val.txt: no such file")
+    assert_error(config_of(tmp_path), "val.txt: no such file")
     (tmp_path / "val.txt").write_text("e\nc\n")
     config, notes = resolve(config_of(tmp_path))
-    assert names(config, "train") == ["c", "a"]
-    assert names(config, "eval") == ["e", "c"]
+    assert read_names(config, "train") == ["c", "a"]
+    assert read_names(config, "eval") == ["e", "c"]
     assert "1 images are in both splits" in notes[1]
-    assert len(names(resolve(config_of(tmp_path, split_by="fraction"))[0], "train")) == 4
+    assert len(read_names(resolve(config_of(tmp_path, split_by="fraction"))[0], "train")) == 4
     (tmp_path / "val.txt").write_text("e\nx\n")
-    refused(config_of(tmp_path), "val.txt, line 2: no file x.json")
-    refused(config_of(tmp_path, split_by="folder"), "config.data.split.by", "auto, fraction, list")
+    assert_error(config_of(tmp_path), "val.txt, line 2: no file x.json")
+    assert_error(
+        config_of(tmp_path, split_by="folder"), "config.data.split.by", "auto, fraction, list"
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,7 +267,7 @@ def test_splits(tmp_path):
 def test_bad_shapes(tmp_path, entry, words):
     write(tmp_path, [entry])
     write(tmp_path, [CAT], "b")
-    refused(config_of(tmp_path), *words)
+    assert_error(config_of(tmp_path), *words)
 
 
 def test_rectangle_of_four_corners_equals_that_of_two(tmp_path):
@@ -306,7 +288,9 @@ def test_shapes_without_area_are_counted(tmp_path):
     assert "shapes without pixels are left out: 2 of car (cuboid), 1 of cat (points)" in notes[1]
     assert read(tmp_path)["label"].sum() == 4
     write(tmp_path, [CAT, shape("cat", "ellipse", (1, 1), (2, 2))] * 3, "b")
-    refused(config_of(tmp_path), "b.json, shape 2: shape_type (3 shapes have this type): unknown")
+    assert_error(
+        config_of(tmp_path), "b.json, shape 2: shape_type (3 shapes have this type): unknown"
+    )
 
 
 def test_files_of_other_tools_and_versions(tmp_path):
@@ -330,7 +314,7 @@ def test_missing_images_are_skipped_with_on_error(tmp_path):
     assert "2 cannot be read and will be skipped:" in notes[1]
     for path in tmp_path.glob("*.png"):
         path.unlink()
-    refused(config_of(tmp_path, **options), "no image")
+    assert_error(config_of(tmp_path, **options), "no image")
 
 
 @pytest.mark.parametrize("drawn_on", ["stored", "turned"])
@@ -392,14 +376,16 @@ def test_xml_of_labelme_3(tmp_path):
     config, _ = resolve(config_of(tmp_path))
     assert config.data.class_names == ("background", "cat", "dog")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=web_object("x", "<bndbox/>")))
-    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (only boxes, as in Pa")
+    assert_error(
+        config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (only boxes, as in Pa"
+    )
     (tmp_path / "b.xml").write_text("<!DOCTYPE a []><annotation/>")
-    refused(config_of(tmp_path), "b.xml: declares a document type")
+    assert_error(config_of(tmp_path), "b.xml: declares a document type")
     (tmp_path / "Masks/a_mask_0.png").write_bytes(b"x")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=objects[0]))
-    refused(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read: it is not a PNG")
+    assert_error(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read: it is not a PNG")
     (tmp_path / "Masks/a_mask_0.png").unlink()
-    refused(config_of(tmp_path), "a.xml, shape 2: no mask 'a_mask_0.png' in")
+    assert_error(config_of(tmp_path), "a.xml, shape 2: no mask 'a_mask_0.png' in")
     write(tmp_path, [CAT])
     write(tmp_path, [CAT], "b")
     _, notes = resolve(config_of(tmp_path))
@@ -407,33 +393,35 @@ def test_xml_of_labelme_3(tmp_path):
 
 
 def test_bad_files(tmp_path):
-    refused(config_of(""), "config.data.root: '' is not a folder")
-    refused(config_of(tmp_path), "has no LabelMe file")
+    assert_error(config_of(""), "config.data.root: '' is not a folder")
+    assert_error(config_of(tmp_path), "has no LabelMe file")
     write(tmp_path, [CAT])
-    refused(config_of(tmp_path), "1 image cannot be split")
+    assert_error(config_of(tmp_path), "1 image cannot be split")
     write(tmp_path, [CAT], "b")
     (tmp_path / "b.png").unlink()
-    refused(config_of(tmp_path), "b.json: no image:", "b.png is no file, and 'imageData' is empty")
+    assert_error(
+        config_of(tmp_path), "b.json: no image:", "b.png is no file, and 'imageData' is empty"
+    )
     write(tmp_path, [CAT], "b", imageHeight=3)
-    refused(config_of(tmp_path), "b.json: is 9x3 pixels", "b.png is 9x7")
+    assert_error(config_of(tmp_path), "b.json: is 9x3 pixels", "b.png is 9x7")
     write(tmp_path, [CAT], "b", imageData="AAAA", imagePath="")
-    refused(config_of(tmp_path), "b.json: imageData: cannot be read as an image")
+    assert_error(config_of(tmp_path), "b.json: imageData: cannot be read as an image")
     write(tmp_path, [CAT], "b", imageData="A", imagePath="")
-    refused(config_of(tmp_path), "b.json: 'imageData' is not an image in base64")
+    assert_error(config_of(tmp_path), "b.json: 'imageData' is not an image in base64")
     (tmp_path / "b.json").write_text('{"shapes": [],\n\n "imagePath" 3}')
-    refused(config_of(tmp_path), "b.json, line 3: is not JSON: Expecting ':'")
+    assert_error(config_of(tmp_path), "b.json, line 3: is not JSON: Expecting ':'")
     (tmp_path / "b.json").write_text("{}")
-    refused(config_of(tmp_path), "b.json: has no 'shapes'")
+    assert_error(config_of(tmp_path), "b.json: has no 'shapes'")
     write(tmp_path)
     write(tmp_path, [], "b")
-    refused(config_of(tmp_path), "has no class beside the background")
+    assert_error(config_of(tmp_path), "has no class beside the background")
 
 
 def test_changed_files_are_detected(tmp_path):
     for stem in "abc":
         write(tmp_path, [shape("car", "rectangle", (0, 0), (3, 3))], stem)
     config = config_of(tmp_path, eval_fraction=0.3)
-    (held_out,) = names(resolve(config)[0], "eval")
+    (held_out,) = read_names(resolve(config)[0], "eval")
     stem = next(stem for stem in "abc" if stem != held_out)
     (image,) = (path for path in tmp_path.rglob(f"{stem}.*") if path.suffix != ".json")
     assert_stamped(config, tmp_path / f"{stem}.json", image)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error, read_names
 from PIL import Image
 
 from fcnjax.cli import data as command
@@ -49,28 +50,6 @@ def road(i):
     ys, xs = np.mgrid[: 12 + i, : 10 + i % 2]
     image = np.stack([ys * 9 + i, xs * 7, (ys + xs) * 5], -1).astype(np.uint8)
     return image, (ys // 3 + xs // 4 + i) % 3
-
-
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        names(config, part)
-
-
-def refused(config, *words):
-    """Assert that opening or reading the data raises a one-line error."""
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
-
-
-def names(config, part):
-    source = open_source(config, part)
-    return [source[i]["name"] for i in range(len(source))]
 
 
 def png(array):
@@ -162,17 +141,17 @@ def test_examples_equal_the_library_data_source(prepared):
 
 
 def test_slices_of_splits(prepared):
-    everything = names(resolve(config_of(prepared))[0], "train")
+    everything = read_names(resolve(config_of(prepared))[0], "train")
     config, notes = resolve(
         config_of(prepared, split_train="train[:60%]", split_eval="train[60%:]+test[1:2]")
     )
     assert len(notes) == 1
-    assert names(config, "train") == everything[:3]
-    assert names(config, "eval")[:2] == everything[3:]
-    assert len(names(config, "eval")) == 3
+    assert read_names(config, "train") == everything[:3]
+    assert read_names(config, "eval")[:2] == everything[3:]
+    assert len(read_names(config, "eval")) == 3
     _, notes = resolve(config_of(prepared, split_train="train[:4]", split_eval="train[2:]"))
     assert "2 images are in both splits" in notes[1]
-    assert len(names(resolve(config_of(prepared, split_train="all"))[0], "train")) == 8
+    assert len(read_names(resolve(config_of(prepared, split_train="all"))[0], "train")) == 8
 
 
 def test_pickles_without_the_data(prepared):
@@ -212,36 +191,40 @@ def test_root_may_be_the_dataset_folder(prepared):
     assert len(open_source(config, "train")) == 5
     assert resolve(config)[0] == config
     assert len(open_source(resolve(config_of(prepared, name="tiny_roads:1.*.*"))[0], "eval")) == 3
-    refused(config_of(prepared, name="tiny_roads:2.*.*"), "'tiny_roads:2.*.*' is not prepared")
+    assert_error(config_of(prepared, name="tiny_roads:2.*.*"), "'tiny_roads:2.*.*' is not prepared")
 
 
 def test_unprepared_datasets(tmp_path):
-    message = refused(config_of(tmp_path, name="oxford_iiit_pet"), "is not prepared", str(tmp_path))
+    message = assert_error(
+        config_of(tmp_path, name="oxford_iiit_pet"), "is not prepared", str(tmp_path)
+    )
     assert message.endswith(f"`fcnjax data prepare oxford_iiit_pet --data-dir={tmp_path}`")
-    refused(config_of(tmp_path, name=""), "config.data.name: is empty")
-    refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
+    assert_error(config_of(tmp_path, name=""), "config.data.name: is empty")
+    assert_error(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
 
 
 def test_unknown_features_and_splits(prepared):
-    refused(
+    assert_error(
         config_of(prepared, masks="segmentation"),
         "config.data.masks: unknown 'segmentation'",
         "valid: image, segmentation_mask",
     )
-    refused(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not an image
-    refused(
+    assert_error(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not an image
+    assert_error(
         config_of(prepared, split_eval="val"),
         "config.data.split.eval: unknown 'val'",
         "valid: all, test, train",
     )
-    refused(config_of(prepared, split_train="train[:x]"), "config.data.split.train: 'train[:x]'")
-    refused(config_of(prepared, split_train="train[:0]"), "'train[:0]' has no example")
+    assert_error(
+        config_of(prepared, split_train="train[:x]"), "config.data.split.train: 'train[:x]'"
+    )
+    assert_error(config_of(prepared, split_train="train[:0]"), "'train[:0]' has no example")
 
 
 def test_formats_without_random_access(roads):
     info = roads / "tiny_roads/1.0.0/dataset_info.json"
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
-    refused(config_of(roads), "is prepared as tfrecord", "fcnjax data prepare tiny_roads")
+    assert_error(config_of(roads), "is prepared as tfrecord", "fcnjax data prepare tiny_roads")
 
 
 def test_damaged_datasets(roads):
@@ -250,11 +233,11 @@ def test_damaged_datasets(roads):
     shard = next(folder.glob("*train*"))
     content = shard.read_bytes()
     shard.write_bytes(content[:100])
-    refused(config, "tiny_roads/1.0.0, train, example", "cannot be read")
+    assert_error(config, "tiny_roads/1.0.0, train, example", "cannot be read")
     shard.unlink()
-    refused(config_of(roads), "cannot be read")
+    assert_error(config_of(roads), "cannot be read")
     (folder / "dataset_info.json").write_text("{")
-    refused(config_of(roads), "tiny_roads: ")
+    assert_error(config_of(roads), "tiny_roads: ")
 
 
 def test_classes_of_pets_are_known(tmp_path):
@@ -310,12 +293,14 @@ def test_images_that_are_not_masks(tmp_path):
     photograph = np.arange(100, dtype=np.uint8).reshape(10, 10)
     write_set(tmp_path, "photo", features, pictures([photograph]))
     where = "photo/1.0.0, train, example 0, segmentation_mask: "
-    refused(
+    assert_error(
         config_of(tmp_path, name="photo", split_eval="train"), where + "has 100 distinct values"
     )
     examples = [{"image": png(np.zeros((4, 4), np.uint8)), "segmentation_mask": b"nothing"}]
     write_set(tmp_path, "broken", features, examples)
-    refused(config_of(tmp_path, name="broken", split_eval="train"), "cannot be read as an image")
+    assert_error(
+        config_of(tmp_path, name="broken", split_eval="train"), "cannot be read as an image"
+    )
     examples = [
         {
             "image": png(np.zeros((4, 4), np.uint8)),
@@ -323,14 +308,14 @@ def test_images_that_are_not_masks(tmp_path):
         }
     ]
     write_set(tmp_path, "sizes", features, examples)
-    refused(config_of(tmp_path, name="sizes", split_eval="train"), "is 5x4 pixels", "is 4x4")
+    assert_error(config_of(tmp_path, name="sizes", split_eval="train"), "is 5x4 pixels", "is 4x4")
 
 
 def test_features_without_a_usual_name(tmp_path):
     mask = np.resize(np.uint8([0, 1]), (4, 4))
     examples = [{"photo": png(mask * 9), "drawing": png(mask)}]
     write_set(tmp_path, "odd", image_features("photo", "drawing"), examples)
-    refused(
+    assert_error(
         config_of(tmp_path, name="odd", split_eval="train"),
         "config.data.images: no column has a usual name",
         "drawing, photo",
@@ -345,7 +330,7 @@ def test_features_without_a_usual_name(tmp_path):
 
 def test_missing_library(prepared, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    refused(config_of(prepared), "pip install 'fcnjax[tfds]'")
+    assert_error(config_of(prepared), "pip install 'fcnjax[tfds]'")
 
 
 def test_prepare(tmp_path, monkeypatch, capsys):

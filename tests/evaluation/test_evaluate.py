@@ -7,16 +7,14 @@ import pytest
 from PIL import Image
 
 from fcnjax import cli, data, metrics
-from fcnjax.config import load_config
 from fcnjax.evaluation import Evaluator, read_image_counts
 from fcnjax.inference import load_variables
 from fcnjax.parallel.mesh import make_mesh
 
 
 @pytest.fixture(scope="module")
-def workdir(shapes, tiny_options, tmp_path_factory, make_run):
-    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
-    return make_run(tmp_path_factory.mktemp("runs") / "shapes", config)
+def workdir(copy_of_run):
+    return copy_of_run()
 
 
 def scored(workdir, out, *words):

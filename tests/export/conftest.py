@@ -5,15 +5,13 @@ import io
 
 import pytest
 
-from fcnjax import cli, data
-from fcnjax.config import load_config
+from fcnjax import cli
 
 
 @pytest.fixture(scope="session")
-def workdir(shapes, tiny_options, tmp_path_factory, make_run):
+def workdir(copy_of_run):
     """A workdir with two checkpoints, of which the first is better."""
-    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
-    return make_run(tmp_path_factory.mktemp("runs") / "shapes", config)
+    return copy_of_run()
 
 
 @pytest.fixture(scope="session")

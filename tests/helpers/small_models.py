@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from fcnjax.models import DECODERS, Segmenter
 from fcnjax.models.encoders.convnext import ConvNeXt
@@ -169,6 +170,41 @@ TRAINED = (
     "mit-segformer",
     "inverted-unet",
 )
+# The pairs tested by default: every encoder and every decoder, those of TRAINED within TRAINED.
+COVER = {
+    "vanilla-unet-valid",
+    "vanilla-fcn8s",
+    "vanilla-pspnet",
+    "vanilla-unet-none",
+    "vanilla-unet_smp",
+    "vanilla-unetplusplus-supervised",
+    "vgg-fcn32s",
+    "vgg-fcn16s",
+    "vgg-fcn8s-transposed",
+    "vgg-segnet",
+    "vgg-linknet",
+    "vgg-deeplabv3-separable",
+    "resnet_basic-unet-scse",
+    "resnet_basic-fpn",
+    "resnet_basic-deeplabv3plus",
+    "resnet_basic-upernet",
+    "resnet_bottleneck-fcn8s",
+    "resnet_deep-unet",
+    "resnet_dilated-fcn_head",
+    "densenet-unet",
+    "fcdensenet-fcdensenet",
+    "convnext-unet",
+    "mit-segformer",
+    "inverted-lraspp",
+    "inverted_static-fpn",
+}
+
+
+def cover(pairs):
+    """Return the pairs as parameters of a test, those outside `COVER` marked as slow."""
+    return [pytest.param(pair, marks=() if pair in COVER else pytest.mark.slow) for pair in pairs]
+
+
 # Half of these tests is compilation.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 # Odd, a pixel more than multiples of 32, and less than the deepest stride.

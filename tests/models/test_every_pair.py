@@ -1,4 +1,4 @@
-"""Every encoder with every decoder: traced here, and by a slow test compiled and run.
+"""Every encoder with every decoder: traced (one encoder of a family), and if slow also run.
 
 bash launch/test.sh -m slow tests/models/test_every_pair.py
 """
@@ -97,7 +97,14 @@ def checked(decoder, model):
         assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
+def by_family(encoders):
+    """Return the encoders as parameters of a test: beside one of each family they are slow."""
+    return [
+        pytest.param(name, marks=() if name in FAMILIES else pytest.mark.slow) for name in encoders
+    ]
+
+
+@pytest.mark.parametrize("encoder", by_family(ENCODERS))
 def test_every_pair_builds_or_says_why_not(encoder):
     for decoder in DECODERS:
         if model := built(encoder, decoder):

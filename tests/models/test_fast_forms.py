@@ -131,8 +131,15 @@ def test_phases_there_and_back(batch_factor):
     )
 
 
-@pytest.mark.parametrize("size", [(64, 96), (65, 97)])
-@pytest.mark.parametrize("rule", resnet.DILATION_RULES)
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [
+        ("torchvision", (64, 96)),
+        ("smp", (65, 97)),
+        pytest.param("torchvision", (65, 97), marks=pytest.mark.slow),
+        pytest.param("smp", (64, 96), marks=pytest.mark.slow),
+    ],
+)
 def test_dilated_stages_in_phases(rule, size, monkeypatch):
     """Training in phases is training in the plain layout; odd sizes keep to that."""
     encoder = SMALL["resnet_dilated"](dilation_rule=rule)

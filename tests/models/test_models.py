@@ -8,10 +8,12 @@ from flax.traverse_util import flatten_dict
 from small_models import (
     CANVAS,
     CLASSES,
+    COVER,
     PAIRS,
     SIZES,
     SMALL,
     TRAINED,
+    cover,
     images,
     jit,
     make,
@@ -23,7 +25,14 @@ from fcnjax.models.decoders.fcn_head import make_fcn_head
 from fcnjax.models.layers import FeatureMap
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pairs", [PAIRS, TRAINED])
+@pytest.mark.parametrize("part", [0, 1])
+def test_cover_has_every_encoder_and_every_decoder(pairs, part):
+    covered = {PAIRS[pair][part] for pair in COVER & set(pairs)}
+    assert covered == {PAIRS[pair][part] for pair in pairs}
+
+
+@pytest.mark.parametrize("pair", cover(PAIRS))
 def test_padding_batches_and_repetition_change_nothing(pair):
     """Any size works, and gives inside a padded, mixed batch what it gives alone."""
     model = make(pair)
@@ -61,7 +70,7 @@ def cancelled(params, path) -> bool:
     return leaf == "bias" and layer == "conv" and "norm" in node
 
 
-@pytest.mark.parametrize("pair", TRAINED)
+@pytest.mark.parametrize("pair", cover(TRAINED))
 def test_every_parameter_is_trained(pair):
     """The gradient is finite everywhere, and not zero where the parameter has a say."""
     model = make(pair)
@@ -98,7 +107,7 @@ def test_every_parameter_is_trained(pair):
         )
 
 
-@pytest.mark.parametrize("pair", TRAINED)
+@pytest.mark.parametrize("pair", cover(TRAINED))
 def test_one_image_of_few_pixels_can_be_trained_on(pair):
     model = make(pair)
     variables = variables_of(model)
@@ -134,7 +143,7 @@ def test_training_differs_by_norms_and_dropout_alone(pair):
     assert programs[0] == programs[1]
 
 
-@pytest.mark.parametrize("pair", TRAINED)
+@pytest.mark.parametrize("pair", cover(TRAINED))
 def test_folded_weights_change_nothing(pair):
     model, gpu = make(pair), Platform("gpu")
     variables = redrawn_norms(variables_of(model))
@@ -170,7 +179,7 @@ def spoil(path, leaf):
     return leaf * jnp.nan if path[-1].key == "kernel" else leaf
 
 
-@pytest.mark.parametrize("pair", TRAINED)
+@pytest.mark.parametrize("pair", cover(TRAINED))
 def test_bfloat16_is_close(pair):
     variables = variables_of(make(pair))
     image = images()[:, :33, :20]

@@ -3,11 +3,13 @@
 `goldens/torch.json` was printed by torchvision 0.29.1, timm 1.0.31, segmentation_models_pytorch
 0.6.0 and torch 2.13.0, on CPU in float32; the other files by `benchmarks/reference_outputs.py` with
 the same (torchvision 0.28 and 0.29.2): `more.json` has other sizes, options and pairs, and
-`members.json` the members of the families that neither has (`bash launch/test.sh -m slow`). Their
+`members.json` the members of the families that neither has. By default one entry of each family is
+compared, with -m slow all. Their
 parameter counts include what the references keep and do not use.
 """
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -20,12 +22,26 @@ from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"
-FILES = {"torch.json": (), "more.json": (), "members.json": pytest.mark.slow}
-ENTRIES = [
-    pytest.param(entry, id=f"{entry['name']}-{i}", marks=marks)
-    for file, marks in FILES.items()
-    for i, entry in enumerate(read_entries(GOLDENS / file))
-]
+FILES = ("torch.json", "more.json", "members.json")
+
+
+def traits(entry):
+    """Return the library's decoder, its family of encoders and the options of an entry."""
+    library, *decoder, encoder = entry["name"].split("/")
+    family = re.sub(r"\d", "", encoder)
+    return {(library, *decoder), (library, family), *entry.get("options", {})}
+
+
+def parity_cases():
+    """Return the entries of all files; one that shows nothing new is slow, as all members are."""
+    cases, shown = [], set()
+    for file in FILES:
+        for i, entry in enumerate(read_entries(GOLDENS / file)):
+            slow = file == "members.json" or traits(entry) <= shown
+            shown |= traits(entry)
+            marks = pytest.mark.slow if slow else ()
+            cases.append(pytest.param(entry, id=f"{entry['name']}-{i}", marks=marks))
+    return cases
 
 
 def test_every_encoder_with_a_reference_is_compared():
@@ -37,7 +53,7 @@ def test_every_encoder_with_a_reference_is_compared():
     assert set(ENCODERS) - compared == {"vanilla", "fcdensenet56", "fcdensenet67", "fcdensenet103"}
 
 
-@pytest.mark.parametrize("entry", ENTRIES)
+@pytest.mark.parametrize("entry", parity_cases())
 def test_model_equals_torch(entry):
     result = compare(entry)
     print(f"{entry['name']}: {result.error:.1e} of the standard deviation")

@@ -100,8 +100,17 @@ def length(tree):
     return np.sqrt(sum((leaf.astype(np.float64) ** 2).sum() for leaf in jax.tree.leaves(tree)))
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("mesh", ["data", "fsdp", "spatial"])
+@pytest.mark.parametrize(
+    ("mesh", "model"),
+    [
+        ("data", "unet"),
+        ("fsdp", "unet"),
+        ("spatial", "unet"),
+        ("spatial", "deeplabv3"),
+        pytest.param("data", "deeplabv3", marks=pytest.mark.slow),
+        pytest.param("fsdp", "deeplabv3", marks=pytest.mark.slow),
+    ],
+)
 def test_step_is_the_same_over_each_mesh(one_step, mesh, model):
     before, one, one_loss = one_step("one", model)
     start, other, loss = one_step(mesh, model)
@@ -153,7 +162,10 @@ def dims(text):
     return {tuple(map(int, found.split(","))) for found in re.findall(r"\[([\d,]+)\]", text)}
 
 
-@pytest.mark.parametrize(("model", "height"), [("unet", 512), ("deeplabv3", 1280)])
+@pytest.mark.parametrize(
+    ("model", "height"),
+    [("unet", 512), pytest.param("deeplabv3", 1280, marks=pytest.mark.slow)],
+)
 def test_divided_rows_gather_no_feature_map(config, model, height):
     # Only edges of rows and sums are exchanged, and a device needs less memory.
     alone, _ = compiled(over(config, "one", **MODELS[model]), 1, height, 64)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -25,11 +26,13 @@ def run_train(root, workdir, *options):
 
 
 @pytest.fixture(scope="session")
-def trained(shapes, tiny_options, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("runs") / "shapes"
+def trained(shapes, tiny_options, tmp_path_factory, write_once):
     options = [*tiny_options, "--config.train.steps=60", "--config.train.tensorboard=true"]
-    assert run_train(shapes, workdir, "--config.train.save_every=30", *options) == 0
-    return workdir
+
+    def write(workdir):
+        assert run_train(shapes, workdir, "--config.train.save_every=30", *options) == 0
+
+    return shutil.copytree(write_once("trained", write), tmp_path_factory.mktemp("runs") / "shapes")
 
 
 def test_run_writes_metrics_checkpoints_and_report(trained):

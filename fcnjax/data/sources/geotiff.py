@@ -202,10 +202,7 @@ def check_same_location(image: Path, header: Raster, mask: Path, mask_header: Ra
 
 
 def _window_size(data: ConfigDict) -> tuple[int, int]:
-    window = tuple(data.geotiff.window) or WINDOW
-    if len(window) != 2 or not all(isinstance(size, int) and size > 0 for size in window):
-        raise UserError(f"config.data.geotiff.window: {window} is not a height and width over 0")
-    return window
+    return tuple(data.geotiff.window) or WINDOW
 
 
 def _read_values(rasters: Sequence[MaskedRaster], window: tuple[int, int]) -> dict[int, Path]:

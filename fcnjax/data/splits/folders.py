@@ -71,7 +71,7 @@ def split_method(data: ConfigDict) -> str:
         )
     if data.split.by != "auto":
         return data.split.by
-    splits = [data[f"{part}_split"] for part in PARTS]
+    splits = [data.split[part] for part in PARTS]
     # If only one of the two exists, that is a mistake to report, not a reason to split by chance.
     if any((root / f"{split}.txt").is_file() for split in splits):
         return "list"

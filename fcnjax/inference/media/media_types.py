@@ -7,7 +7,7 @@ from typing import NamedTuple
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.readers.volumes.read import SUFFIXES, is_volume
 from fcnjax.errors import UserError
-from fcnjax.inference.items import InputItem, ItemResult
+from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.media.predict_video import predict_video
 from fcnjax.inference.media.predict_volume import predict_volume
 from fcnjax.inference.media.video_reader import VIDEO_SUFFIXES
@@ -23,7 +23,7 @@ class MediaType(NamedTuple):
     """
 
     name: str
-    predict: Callable[[Predictor, InputItem, Path, bool], ItemResult]
+    predict: Callable[[Predictor, InputItem, Path, bool], Written]
 
 
 VIDEO = MediaType("a video", predict_video)

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.errors import UserError
-from fcnjax.inference.items import InputItem, ItemResult, failed
+from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.media.video_reader import Frame, VideoReader
 from fcnjax.inference.media.video_writer import VideoWriter
@@ -41,9 +41,7 @@ def _frame_image(
     return to_uint16(SCORES[name](prediction))
 
 
-def predict_video(
-    predictor: Predictor, item: InputItem, out: Path, show_progress: bool
-) -> ItemResult:
+def predict_video(predictor: Predictor, item: InputItem, out: Path, show_progress: bool) -> Written:
     """Predict a video and write a file for each requested output in `OUTPUT_SUFFIXES`.
 
     The images of `components` are the frames, numbered from 0.
@@ -54,11 +52,9 @@ def predict_video(
         out: The output folder.
         show_progress: Whether to show the number of frames on a terminal.
 
-    Returns:
-        The result, with an error and no files if the video cannot be read.
-
     Raises:
-        UserError: A file cannot be written, or an option does not apply to videos.
+        UserError: The video cannot be read, a file cannot be written, or an option does not apply
+            to videos. No files are written.
     """
     start = time.perf_counter()
     outputs = predictor.request.select_outputs(item.source, "a video", tuple(OUTPUT_SUFFIXES))
@@ -66,16 +62,13 @@ def predict_video(
     if channels not in ("RGB", "L"):
         raise UserError(f"{item.source}: video is RGB, and the model takes the bands {channels}")
     paths = {name: out / f"{item.id}{OUTPUT_SUFFIXES[name]}" for name in outputs}
-    try:
-        size, count = _predict(predictor, item, paths, show_progress)
-    except UserError as error:
-        return failed(item, error, time.perf_counter() - start)
+    size, count = _predict(predictor, item, paths, show_progress)
     seconds = time.perf_counter() - start
     print(
         f"{item.source}: {count} frames of {size[1]}x{size[0]} predicted, "
         f"{count / seconds:.1f} frames/s"
     )
-    return ItemResult(item, size, paths["mask"].name if "mask" in paths else None, None, seconds)
+    return size, paths["mask"].name if "mask" in paths else None
 
 
 def _predict(

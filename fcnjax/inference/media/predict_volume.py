@@ -11,8 +11,7 @@ import numpy as np
 
 from fcnjax.data.readers.volumes.orientation import Reorientation, orientation_of
 from fcnjax.data.readers.volumes.read import SliceReader, open_volume
-from fcnjax.errors import UserError
-from fcnjax.inference.items import InputItem, ItemResult, failed
+from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import coco_file
@@ -31,7 +30,7 @@ VOLUME_OUTPUTS: dict[str, Callable[[Prediction], np.ndarray]] = {
 
 def predict_volume(
     predictor: Predictor, item: InputItem, out: Path, show_progress: bool
-) -> ItemResult:
+) -> Written:
     """Predict the slices of a NIfTI file or a DICOM series along `config.data.nifti.axis`.
 
     Slices are read as in training, from the volume in `config.data.nifti.orientation`. Each
@@ -46,10 +45,11 @@ def predict_volume(
         show_progress: Whether to show the number of slices on a terminal.
 
     Returns:
-        The result, with the size of a slice, or an error if the volume cannot be read.
+        The size of a slice, and the mask file.
 
     Raises:
-        UserError: A file cannot be written, or an option or the model does not apply to volumes.
+        UserError: The volume cannot be read, a file cannot be written, or an option or the model
+            does not apply to volumes.
     """
     start = time.perf_counter()
     valid = (*VOLUME_OUTPUTS, "components")
@@ -60,23 +60,19 @@ def predict_volume(
         regions = coco_file(path, predictor.model.class_names, item.id.rpartition("/")[-1])
     data = predictor.model.config.data
     reading, orientation = SliceReader(data), data.nifti.orientation
-    try:
-        header = open_volume(Path(item.source))
-        turn = reading.reorientation(Path(item.source))
-        with regions as add_regions:
-            volumes = _predict(
-                predictor, item.source, reading, header.shape, add_regions, show_progress
-            )
-    except UserError as error:
-        return failed(item, error, time.perf_counter() - start)
+    header = open_volume(Path(item.source))
+    turn = reading.reorientation(Path(item.source))
+    with regions as add_regions:
+        volumes = _predict(
+            predictor, item.source, reading, header.shape, add_regions, show_progress
+        )
     for name, voxels in volumes.items():
         _write(out / f"{item.id}_{name}.nii.gz", voxels, header)
     size = list(turn.shape(header.shape))
-    count, seconds = size.pop(reading.axis), time.perf_counter() - start
-    speed = f"{count} slices predicted, {count / seconds:.1f} slices/s"
+    count = size.pop(reading.axis)
+    speed = f"{count} slices predicted, {count / (time.perf_counter() - start):.1f} slices/s"
     print(f"{item.source}: {speed}; {_describe_axes(header, turn, orientation)}")
-    mask = f"{item.id}_mask.nii.gz" if "mask" in outputs else None
-    return ItemResult(item, tuple(size), mask, None, seconds)
+    return tuple(size), f"{item.id}_mask.nii.gz" if "mask" in outputs else None
 
 
 def _predict(

@@ -1,7 +1,6 @@
 """Tiled prediction of one image or raster, from reading to its output files."""
 
 import contextlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from fcnjax.errors import UserError, choose
 from fcnjax.inference.errors import errors_named
 from fcnjax.inference.identity import identify_weights
 from fcnjax.inference.inputs.raster_windows import ImageWindows, RasterReadError, RasterWindows
-from fcnjax.inference.items import InputItem, ItemResult, failed
+from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.geotiff import RasterFormat, limit_gdal_cache, write_raster
 from fcnjax.inference.outputs.image_outputs import PredictedImage, write_outputs
@@ -92,18 +91,14 @@ class Tiler:
         self._show_progress = show_progress
         self._field = self._weights = None
 
-    def predict_image(self, item: InputItem) -> ItemResult:
+    def predict_image(self, item: InputItem) -> Written:
         """Predict an image in tiles; write its usual outputs and the disagreement.
 
         Raises:
-            UserError: A file cannot be written.
+            UserError: The image cannot be read, or a file cannot be written.
         """
-        start = time.perf_counter()
         model, request = self._predictor.model, self._predictor.request
-        try:
-            image = model.read(Path(item.source))
-        except UserError as error:
-            return failed(item, error, time.perf_counter() - start)
+        image = model.read(Path(item.source))
         layers = ("probabilities",) if self._predictor.needs_probabilities else ()
         mask_file = None
 
@@ -119,23 +114,20 @@ class Tiler:
                 Image.fromarray(store.read_all("disagreement")).save(path)
 
         self._run(item, ImageWindows(image), layers, write)
-        return ItemResult(item, image.shape[:2], mask_file, None, time.perf_counter() - start)
+        return image.shape[:2], mask_file
 
-    def predict_raster(self, item: InputItem) -> ItemResult:
+    def predict_raster(self, item: InputItem) -> Written:
         """Predict a raster in tiles; write GeoTIFF files with its georeference, and polygons.
 
         Raises:
-            UserError: A file cannot be written, or an option does not apply to the raster.
+            UserError: The raster cannot be read, a file cannot be written, or an option does not
+                apply to the raster.
         """
-        start = time.perf_counter()
         model, outputs = self._predictor.model, self._raster_outputs(item)
         data = model.config.data
-        try:
-            windows = RasterWindows(
-                item.source, channel_names(data.channels), model.convert, data.pages
-            )
-        except UserError as error:
-            return failed(item, error, time.perf_counter() - start)
+        windows = RasterWindows(
+            item.source, channel_names(data.channels), model.convert, data.pages
+        )
         georeference = read_georeference(item.source)
         if self.options.vectors and not georeference["crs"]:
             raise UserError(f"{item.source}: has no coordinate system (CRS), which --vectors takes")
@@ -152,13 +144,9 @@ class Tiler:
                     self.options.simplify,
                 )
 
-        try:
-            with contextlib.closing(windows), limit_gdal_cache():
-                self._run(item, windows, outputs, write)
-        except RasterReadError as error:
-            return failed(item, error, time.perf_counter() - start)
-        mask = f"{item.id}_mask.tif" if "mask" in outputs else None
-        return ItemResult(item, windows.size, mask, None, time.perf_counter() - start)
+        with contextlib.closing(windows), limit_gdal_cache():
+            self._run(item, windows, outputs, write)
+        return windows.size, f"{item.id}_mask.tif" if "mask" in outputs else None
 
     def _raster_outputs(self, item: InputItem) -> tuple[str, ...]:
         request = self._predictor.request

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from test_every_pair import by_family
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
@@ -329,7 +330,7 @@ def test_a_decoder_of_other_widths_is_an_error():
         convert(tensors, variables, model, names)
 
 
-@pytest.mark.parametrize("name", [name for name in ENCODERS if encoder_layouts(name)])
+@pytest.mark.parametrize("name", by_family(filter(encoder_layouts, ENCODERS)))
 def test_every_variable_has_one_name_in_every_form(name):
     """The classifier's too, for each of the forms in which it is published."""
     model = build_classifier(name)

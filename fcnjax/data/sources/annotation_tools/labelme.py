@@ -23,7 +23,6 @@ from PIL import Image
 
 from fcnjax.data.annotations.drawing_budget import DrawingBudget
 from fcnjax.data.annotations.drawing_frame import drawing_frame
-from fcnjax.data.annotations.embedded import from_base64
 from fcnjax.data.files.folder_files import files_below
 from fcnjax.data.labels.named_classes import NamedClasses, name_classes
 from fcnjax.data.layout import (
@@ -37,8 +36,7 @@ from fcnjax.data.layout import (
 from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.readers.decode import image_size, read_image
 from fcnjax.data.readers.exif import upright
-from fcnjax.data.readers.image_file import Encoded, File
-from fcnjax.data.sources.annotation_tools.image_names import portable_path
+from fcnjax.data.sources.annotation_tools.labelme_images import image_beside, image_file
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (
     UNDRAWN,
     check_shape_types,
@@ -49,7 +47,7 @@ from fcnjax.data.sources.annotation_tools.labelme_xml import read_xml
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.data.splits.lists import hold_out, read_names
 from fcnjax.errors import UserError, printable, unknown
-from fcnjax.io.atomic_files import first_file, inside, stamps
+from fcnjax.io.atomic_files import inside, stamps
 from fcnjax.io.json_files import field, int_field, parse_json, read_text
 
 IGNORE = "__ignore__"
@@ -108,7 +106,7 @@ class LabelmeSource:
     def _image_of(self, path: Path) -> Path | None:
         """Return the image beside a file; None if it is embedded or the file cannot be read."""
         try:
-            return _image_beside(path, read_annotation(path), self._root, self._images)
+            return image_beside(path, read_annotation(path), self._root, self._images)
         except UserError:  # raised again when the example is read
             return None
 
@@ -142,57 +140,6 @@ def _stated_size(content: dict[str, Any], path: Path) -> tuple[int, int] | None:
     if not all(content.get(key) for key in keys):
         return None
     return tuple(int_field(content, key, str(path)) for key in keys)
-
-
-def image_file(path: Path, content: dict[str, Any], root: Path, images: Path) -> File:
-    """Return the image of a LabelMe file: that of `imagePath`, or of `imageData`.
-
-    Args:
-        path: The LabelMe file.
-        content: Its content.
-        root: The folder that `imagePath` must not leave.
-        images: A folder that is searched for the image by its name.
-
-    Raises:
-        UserError: The file has neither.
-    """
-    image = _image_beside(path, content, root, images)
-    if image is not None:
-        return image
-    try:
-        return Encoded(from_base64(content["imageData"]), f"{path}: imageData", str(path))
-    except ValueError as error:
-        raise UserError(f"{path}: 'imageData' is not an image in base64") from error
-
-
-def _image_beside(path: Path, content: dict[str, Any], root: Path, images: Path) -> Path | None:
-    """Return the file that `imagePath` names; None if there is `imageData` instead.
-
-    Files that were moved may name missing folders. The image is then searched by its name beside
-    the file and in `images`.
-    """
-    stored = field(content, "imagePath", str, str(path)) if content.get("imagePath") else ""
-    name = portable_path(stored)
-    image = path.parent / name
-    try:
-        inside(root, image, f"{path}: 'imagePath'")
-        outside_error = None
-    except UserError as error:
-        outside_error = error
-    last = name.rpartition("/")[-1]
-    candidates = [*([] if outside_error else [image]), path.parent / last, images / last]
-    if content.get("imageData"):
-        # A file of the same name in another folder may be another image; the data is certain.
-        candidates = candidates[:-2]
-    file = first_file(candidates) if last else None
-    if file or content.get("imageData"):
-        return file
-    if outside_error:
-        raise UserError(
-            f"{outside_error}; give a config.data.root that holds both, and the folder of the "
-            "LabelMe files in it as config.data.annotations"
-        )
-    raise UserError(f"{path}: no image: {image} is no file, and 'imageData' is empty")
 
 
 def find_files(data: ConfigDict) -> dict[str, list[Path]]:
@@ -270,7 +217,7 @@ def _read_shapes(data: ConfigDict, files: Sequence[Path]) -> tuple[list[ShapeEnt
     for path in dict.fromkeys(files):
         try:
             content = read_annotation(path)
-            _image_beside(path, content, Path(data.root), Path(data.root) / data.images)
+            image_beside(path, content, Path(data.root), Path(data.root) / data.images)
         except UserError as error:
             if not skips_unreadable(data):
                 raise
