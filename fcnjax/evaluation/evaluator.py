@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax import data, metrics
 from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.evaluation.results import Accumulator, Results
-from fcnjax.models import make_fold
+from fcnjax.models import make_fold_fn
 from fcnjax.parallel.mesh import batch_shards, gather, process_shard, to_devices, to_host
 from fcnjax.training.step import make_eval_step, mesh_platform
 
@@ -30,7 +30,7 @@ class Evaluator:
         self._config.eval.bucket = math.lcm(config.eval.bucket, mesh.shape["spatial"])
         self._mesh = mesh
         self._source = source
-        self._fold = make_fold(model, mesh_platform(mesh))
+        self._fold = make_fold_fn(model, mesh_platform(mesh))
         self._step = make_eval_step(model, config, mesh)
 
     def __call__(self, variables: dict[str, Any]) -> Results:

@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError, unknown
-from fcnjax.models import Platform, compile_for, make_fold
+from fcnjax.models import Platform, compile_for, make_fold_fn
 from fcnjax.training.step import make_predict_step
 
 # A program of any size pads images to multiples of this, which all strides of all models divide, so
@@ -83,7 +83,7 @@ def make_program(source: ExportSource, platform: str) -> Program:
     """
     platform = Platform(platform)
     step = make_predict_step(source.model, source.config)
-    variables = make_fold(source.model, platform)(source.variables)
+    variables = make_fold_fn(source.model, platform)(source.variables)
 
     pixel_type = source.config.data.pixel_type
 

@@ -11,7 +11,7 @@ from fcnjax.errors import UserError
 from fcnjax.inference.exported import load_exported
 from fcnjax.inference.identity import PROGRAM_FILE, find_exported, find_model
 from fcnjax.inference.model import Model
-from fcnjax.models import build_model, make_fold
+from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_file import read_variables
 from fcnjax.optim import has_average
 from fcnjax.runtime.packages import to_stderr
@@ -22,7 +22,7 @@ from fcnjax.training.step import make_predict_step
 
 def make_model(config: ConfigDict, model: nn.Module, variables: dict[str, Any], step: int) -> Model:
     """Return a model of a module and its variables, on the first device."""
-    variables = make_fold(model)(jax.device_put(variables, jax.local_devices()[0]))
+    variables = make_fold_fn(model)(jax.device_put(variables, jax.local_devices()[0]))
     return Model(config, make_predict_step(model, config), variables, step)
 
 

@@ -78,7 +78,7 @@ def draw_variables(
         UserError: A variable has no torch name.
     """
     flat = flatten_dict(dict(variables))
-    names = {path: n for form in model.forms for path, n in tensor_names(variables, form).items()}
+    names = {p: n for layout in model.layouts for p, n in tensor_names(variables, layout).items()}
     if unnamed := ["/".join(path) for path in flat if path not in names]:
         raise UserError(
             f"{len(unnamed)} variables have no name in the reference: {unnamed[0]}, ..."

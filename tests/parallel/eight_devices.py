@@ -15,7 +15,7 @@ from fcnjax import data, losses
 from fcnjax.config import load_config
 from fcnjax.evaluation import Evaluator
 from fcnjax.models import Platform, build_model, compile_for, layers
-from fcnjax.models.layers import FeatureMap, batch_factor_of, space_to_batch
+from fcnjax.models.layers import FeatureMap, space_to_batch, space_to_batch_factor
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import batch_sharding, make_mesh, mesh_of, replicated
 from fcnjax.training.batches import device_batches
@@ -183,7 +183,7 @@ def as_function(module, *args):
 def space_to_batch_conv(data, dilation=2):
     """Return a dilated convolution as in a ResNet."""
     x = FeatureMap(data)
-    x = space_to_batch(x, batch_factor_of(x, (dilation,), train=True))
+    x = space_to_batch(x, space_to_batch_factor(x, (dilation,), train=True))
     conv = layers.Conv(8, dilation=dilation)
     return space_to_batch(conv.apply(conv.init(jax.random.key(0), x), x), 1).data
 

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from data_keys import set_data
-from fcnjax.evaluation.scored import open_scored
+from fcnjax.evaluation.scored_images import open_scored
 
 from fcnjax import cli
 from fcnjax.config import flatten, load_config

@@ -13,8 +13,8 @@ FILE is a JSON list. An entry has `name` (torchvision/MODEL, timm/MODEL or
 smp/ARCHITECTURE/ENCODER), `input` (its shape, NCHW), `input_seed`, `salt` (of the weights'
 seeds), `params` and `outputs`, each with `shape`, `std`, `flat_index` and `value`; and
 `options`, keys of config.model, if the model is not the library's default. NumPy draws the
-weights with seeds from the names of their tensors. benchmarks/reference_outputs.py prints such
-files.
+weights with seeds from the names of their tensors. benchmarks/reference_outputs.py
+prints such files.
 
 examples:
   fcnjax models parity tests/models/goldens/torch.json

@@ -22,7 +22,7 @@ def model_header(
             ("parameters", millions(count_parameters(program))),
             ("multiply-adds", f"{products(sum(multiply_adds(program).values()))} an image"),
             ("image", f"{height}x{width}x{model.in_channels} ({config.data.channels})"),
-            ("logits", f"{model.outputs} a pixel ({config.model.head}{note})"),
+            ("logits", f"{model.out_channels} a pixel ({config.model.head}{note})"),
             ("encoder strides", numbers(encoder.strides)),
             ("encoder channels", numbers(encoder.channels)),
             ("decoder stride", f"{decoder.stride}{', resized to 1' * (decoder.stride > 1)}"),

@@ -1,4 +1,4 @@
-"""What is written for speed equals what it stands for, gradients included."""
+"""Layers written for speed equal plain implementations, and so do their gradients."""
 
 import re
 
@@ -14,8 +14,8 @@ from fcnjax.models.encoders import resnet
 from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, space_to_batch
 from fcnjax.models.layers.convolution.dilated import dilated_conv, plain_conv
 from fcnjax.models.layers.convolution.transposed import transposed_conv
-from fcnjax.models.layers.norm import batch_normed
-from fcnjax.models.layers.pooling.pool import max_of_cells
+from fcnjax.models.layers.norm import batch_norm_train
+from fcnjax.models.layers.pooling.pool import max_pool_blocks
 
 
 def random(*shape, seed=0):
@@ -23,7 +23,7 @@ def random(*shape, seed=0):
 
 
 def assert_close(ours, plain, tolerance=2e-5):
-    """Equal to within a part of the greatest value."""
+    """Assert equality within a fraction of the largest value."""
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
         assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
 
@@ -40,11 +40,11 @@ def assert_close(ours, plain, tolerance=2e-5):
 )
 def test_dilated_convolution(size, kernel, dilation, padding):
     data, weights = random(2, *size, 3), random(kernel, kernel, 3, 4, seed=1)
-    seen = random(*plain_conv(data, weights, dilation, padding).shape, seed=2)
+    cotangent = random(*plain_conv(data, weights, dilation, padding).shape, seed=2)
     results = [
-        jax.value_and_grad(lambda *given, f=f: (f(*given, dilation, padding) * seen).sum(), (0, 1))(
-            data, weights
-        )
+        jax.value_and_grad(
+            lambda *args, f=f: (f(*args, dilation, padding) * cotangent).sum(), (0, 1)
+        )(data, weights)
         for f in (dilated_conv, plain_conv)
     ]
     assert_close(*results)
@@ -60,20 +60,20 @@ def plain_batch_norm(data, scale, bias, epsilon, activation):
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_batch_norm_and_activation(activation, platform):
     data = 2 * random(3, 5, 7, 6) + 1
-    scale, bias, seen = 1 + random(6, seed=1), random(6, seed=2), random(*data.shape, seed=3)
+    scale, bias, cotangent = 1 + random(6, seed=1), random(6, seed=2), random(*data.shape, seed=3)
 
-    def seen_of(normed):
-        return (normed[0] * seen).sum(), normed
+    def weigh(normed):
+        return (normed[0] * cotangent).sum(), normed
 
     args = (data, scale, bias)
     with compile_for(Platform(platform)):
         ours = jax.value_and_grad(
-            lambda *given: seen_of(batch_normed(*given, 1e-5, activation, jnp.float32)),
+            lambda *args: weigh(batch_norm_train(*args, 1e-5, activation, jnp.float32)),
             (0, 1, 2),
             has_aux=True,
         )(*args)
     plain = jax.value_and_grad(
-        lambda *given: seen_of(plain_batch_norm(*given, 1e-5, activation)),
+        lambda *args: weigh(plain_batch_norm(*args, 1e-5, activation)),
         (0, 1, 2),
         has_aux=True,
     )(*args)
@@ -81,14 +81,14 @@ def test_batch_norm_and_activation(activation, platform):
     assert_close(ours[0][1], plain[0][1])
 
 
-def test_batch_norm_keeps_its_input_alone():
+def test_batch_norm_saves_only_its_input():
     data = random(2, 4, 4, 3).astype(jnp.bfloat16)
-    _, pull = jax.vjp(
-        lambda data: batch_normed(data, jnp.ones(3), jnp.zeros(3), 1e-5, "relu", data.dtype)[0],
+    _, vjp = jax.vjp(
+        lambda data: batch_norm_train(data, jnp.ones(3), jnp.zeros(3), 1e-5, "relu", data.dtype)[0],
         data,
     )
-    kept = [leaf for leaf in jax.tree.leaves(pull) if leaf.size == data.size]
-    assert [leaf.dtype for leaf in kept] == [jnp.bfloat16]
+    saved = [leaf for leaf in jax.tree.leaves(vjp) if leaf.size == data.size]
+    assert [leaf.dtype for leaf in saved] == [jnp.bfloat16]
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
@@ -113,7 +113,7 @@ def test_batch_norm_is_folded_into_the_convolution(use_bias):
 
 
 @pytest.mark.parametrize("batch_factor", [2, 3, 6])
-def test_phases_there_and_back(batch_factor):
+def test_space_to_batch_round_trip(batch_factor):
     x = FeatureMap(random(2, 12, 18, 3))
     split = space_to_batch(x, batch_factor)
     assert split.data.shape == (
@@ -140,46 +140,46 @@ def test_phases_there_and_back(batch_factor):
         pytest.param("smp", (64, 96), marks=pytest.mark.slow),
     ],
 )
-def test_dilated_stages_in_phases(rule, size, monkeypatch):
-    """Training in phases is training in the plain layout; odd sizes keep to that."""
+def test_training_dilated_stages_with_space_to_batch(rule, size, monkeypatch):
+    """Training with space_to_batch equals training without; odd sizes do not use it."""
     encoder = SMALL["resnet_dilated"](dilation_rule=rule)
     decoder = DECODERS["fcn_head"].make(encoder, CLASSES, ("resnet_dilated", "fcn_head"))
     model = Segmenter(encoder, decoder.clone(dropout=0.0), CLASSES, 3)
-    image, seen = random(2, *size, 3), random(2, *size, CLASSES, seed=5)
+    image, cotangent = random(2, *size, 3), random(2, *size, CLASSES, seed=5)
     variables = jax.jit(model.init)(jax.random.key(0), image)
-    used = []
+    factors = []
 
-    def counted(x, batch_factor):
-        used.append(batch_factor)
+    def record(x, batch_factor):
+        factors.append(batch_factor)
         return space_to_batch(x, batch_factor)
 
     def loss(params):
         outputs, updated = model.apply(
             {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
         )
-        return (outputs["logits"] * seen).mean(), updated
+        return (outputs["logits"] * cotangent).mean(), updated
 
     def run():
         return jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(
             variables["params"]
         )
 
-    monkeypatch.setattr(resnet, "space_to_batch", counted)
-    (_, updated), slopes = run()
-    assert (max(used) > 1) == (size == (64, 96))
+    monkeypatch.setattr(resnet, "space_to_batch", record)
+    (_, updated), grads = run()
+    assert (max(factors) > 1) == (size == (64, 96))
     monkeypatch.setattr(resnet, "space_to_batch", lambda x, batch_factor: x)
-    (_, plain_updated), plain_slopes = run()
+    (_, plain_updated), plain_grads = run()
     assert_close(updated, plain_updated)
-    # Of the greatest gradient anywhere: biases that cancel have none but rounding.
-    bound = 1e-5 * max(np.abs(leaf).max() for leaf in jax.tree.leaves(plain_slopes))
-    for one, other in zip(jax.tree.leaves(slopes), jax.tree.leaves(plain_slopes), strict=True):
+    # Relative to the largest gradient: biases before a norm have only rounding errors.
+    bound = 1e-5 * max(np.abs(leaf).max() for leaf in jax.tree.leaves(plain_grads))
+    for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(plain_grads), strict=True):
         assert np.abs(one - other).max() <= bound
 
 
-def test_a_map_in_phases_is_for_its_dilation_alone():
+def test_space_to_batch_with_another_dilation_raises():
     x = space_to_batch(FeatureMap(random(1, 8, 8, 3)), 2)
     block = ConvNormAct(3, dilation=3, norm="none")
-    with pytest.raises(ValueError, match="space_to_batch by 2"):
+    with pytest.raises(ValueError, match="space_to_batch by 2 needs"):
         block.init(jax.random.key(0), x, True)
 
 
@@ -201,11 +201,11 @@ def plain_transposed_conv(data, kernel, stride, padding):
 )
 def test_transposed_convolution(side, stride, padding):
     data, kernel = random(2, 4, 5, 3), random(side, side, 3, 2, seed=1)
-    seen = random(*plain_transposed_conv(data, kernel, stride, padding).shape, seed=2)
+    cotangent = random(*plain_transposed_conv(data, kernel, stride, padding).shape, seed=2)
     results = [
-        jax.value_and_grad(lambda *given, f=f: (f(*given, stride, padding) * seen).sum(), (0, 1))(
-            data, kernel
-        )
+        jax.value_and_grad(
+            lambda *args, f=f: (f(*args, stride, padding) * cotangent).sum(), (0, 1)
+        )(data, kernel)
         for f in (transposed_conv, plain_transposed_conv)
     ]
     assert_close(*results)
@@ -214,18 +214,18 @@ def test_transposed_convolution(side, stride, padding):
 
 
 @pytest.mark.parametrize("side", [2, 3])
-def test_maximum_of_cells(side):
-    """As torch, of equal values the first has the gradient; reduce_window's has that rule too."""
+def test_max_pool_blocks(side):
+    """Of equal values the first gets the gradient, as in torch and in reduce_window."""
     data = jnp.round(random(2, 2 * side, 3 * side, 4))
-    seen = random(2, 2, 3, 4, seed=1)
+    cotangent = random(2, 2, 3, 4, seed=1)
     window = (1, side, side, 1)
 
     def plain(data, side):
         return lax.reduce_window(data, -jnp.inf, lax.max, window, window, "VALID")
 
     ours, theirs = (
-        jax.value_and_grad(lambda data, f=f: (f(data, side) * seen).sum())(data)
-        for f in (max_of_cells, plain)
+        jax.value_and_grad(lambda data, f=f: (f(data, side) * cotangent).sum())(data)
+        for f in (max_pool_blocks, plain)
     )
     assert len(np.unique(data)) < data.size / 2
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
