@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax.config import load_given
+from fcnjax.config import load_command_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.planning import text
 from fcnjax.inspection.planning.compile_plan import Planner, check_plannable
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
         # JAX reads them when it starts, and here it may have started for other devices.
         command = [sys.executable, "-m", "fcnjax.cli", "plan", *argv]
         return subprocess.run(command, env=env, check=False).returncode
-    config = load_given(args.config, overrides, "fcnjax plan")
+    config = load_command_config(args.config, overrides, "fcnjax plan")
     check_plannable(config)
     print(text.describe_config(config, count_parameters(config)), flush=True)
     if args.table:

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
-    """The config as `{"section.key": value}`, lists as tuples."""
+    """Return a config as `{"section.key": value}`, with tuples in place of lists."""
     return dict(_walk(config, ""))
 
 
@@ -21,7 +21,7 @@ def _walk(node: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def tuples(value: Any) -> Any:
-    """Turns lists, and those within, into tuples: configs that are equal compare so."""
+    """Return a value with tuples in place of all lists, so that equal configs compare equal."""
     return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
 
 

@@ -3,10 +3,9 @@
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from fcnjax.config.key import Key, Scope
+from fcnjax.config.key import TYPE_NAMES, Key, Scope
 from fcnjax.config.migrate import new_name
 from fcnjax.config.schema import KEYS
-from fcnjax.config.stored_types import TYPE_NAMES
 from fcnjax.errors import UserError, unknown
 
 WIDTH = 100  # characters of a line

@@ -9,17 +9,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.runtime.packages import to_stderr
 
 # Valid values of `config.data.pixel_type`; each holds all values of those before it.
 PIXEL_TYPES = ("uint8", "uint16", "float32")
-
-
-def check_pixel_type(pixel_type: str | None) -> None:
-    """Raise UserError unless the type is None or one of `PIXEL_TYPES`."""
-    if pixel_type is not None:
-        choose(dict.fromkeys(PIXEL_TYPES), pixel_type, "config.data.pixel_type")
 
 
 def value_range(pixel_type: str) -> str:

@@ -102,7 +102,7 @@ def rate_factors(config: ConfigDict, paths: Sequence[str]) -> dict[str, float]:
     """Return the factor of each parameter's learning rate.
 
     Args:
-        config: The whole config.
+        config: The config.
         paths: The paths of all parameters of the model.
 
     Raises:
@@ -121,7 +121,7 @@ def check_parts(config: ConfigDict, shapes: Callable[[], Tree]) -> list[str]:
     """Check the parts that are frozen or have other learning rates, and describe them.
 
     Args:
-        config: The whole config.
+        config: The config.
         shapes: Returns the shapes of the parameters; called only if needed, as it takes a moment.
 
     Returns:

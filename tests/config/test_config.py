@@ -2,7 +2,7 @@ import pytest
 
 from fcnjax.config import default_config, differences, flatten, load_config, parse_arg
 from fcnjax.errors import UserError
-from fcnjax.training.workdir import load_saved_config, save_config, without_places
+from fcnjax.training.workdir import load_saved_config, save_config, without_machine_keys
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def config_file(tmp_path):
         ("--config.model.widths=8,16", "model.widths", (8, 16)),
     ],
 )
-def test_override_takes_the_keys_type(config_file, word, key, value):
+def test_override_has_the_type_of_the_key(config_file, word, key, value):
     config = load_config(config_file("pass"), [word])
     assert config[key] == value
     assert type(config[key]) is type(value)
@@ -62,7 +62,7 @@ def test_bad_override_is_one_line_that_names_the_key(config_file, word, message)
 
 
 @pytest.mark.parametrize("body", ["config.optim.lrr = 1", "config.train.steps = 'many'", "oops"])
-def test_a_faulty_config_file_is_named(config_file, body):
+def test_error_in_a_config_file_names_file_and_line(config_file, body):
     path = config_file(body)
     with pytest.raises(UserError) as caught:
         load_config(path)
@@ -70,7 +70,7 @@ def test_a_faulty_config_file_is_named(config_file, body):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_config_lists_those_that_ship():
+def test_unknown_config_lists_the_shipped_ones():
     with pytest.raises(UserError, match=r"no file 'biomedical_star'.*biomedical_stare"):
         load_config("biomedical_star")
 
@@ -113,7 +113,7 @@ def test_saved_config_reads_back_the_same(tmp_path):
     assert differences(config, read) == []
 
 
-def test_differences_names_keys_and_leaves_out_the_allowed():
+def test_differences_lists_keys_except_those_that_may_differ():
     one, other = default_config(), default_config()
     other.optim.lr = 1.0
     other.mesh.data = 2
@@ -132,19 +132,19 @@ def test_a_folder_without_config_is_not_a_workdir(tmp_path):
         load_saved_config(tmp_path)
 
 
-def test_what_a_config_has_set_can_be_unset():
+def test_override_resets_a_key_to_none():
     config = load_config("driving_cityscapes", ["--config.model.init_from=None"])
     assert config.model.init_from is None
     assert load_config("driving_cityscapes", []).model.init_from is not None
 
 
-def test_a_config_to_publish_names_no_path(tmp_path):
+def test_published_config_has_no_paths(tmp_path):
     config = default_config()
     for key in ("root", "images", "masks", "annotations", "name"):
         config.data[key] = f"/secret/{key}"
     config.data.sampling.mix = (("folder:root=/secret/mix", 0.5),)
     config.model.init_from = "/secret/weights"
-    save_config(tmp_path, without_places(config))
+    save_config(tmp_path, without_machine_keys(config))
     assert "secret" not in (tmp_path / "config.json").read_text()
     config.data.images = "photos"
-    assert without_places(config).data.images == "photos"
+    assert without_machine_keys(config).data.images == "photos"

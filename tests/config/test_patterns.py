@@ -23,7 +23,7 @@ def test_usual_patterns_are_valid(pattern):
 
 
 @pytest.mark.parametrize("pattern", BAD)
-def test_patterns_that_may_take_for_ever_are_refused(pattern):
+def test_patterns_with_unbounded_backtracking_are_refused(pattern):
     with pytest.raises(UserError, match=BAD[pattern]) as error:
         check_pattern(pattern, "config.data.split.group_by")
     assert str(error.value).startswith("config.data.split.group_by: ")

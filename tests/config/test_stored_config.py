@@ -1,4 +1,4 @@
-"""Configs from folders that a stranger may have written: checked as a training checks its own."""
+"""Configs from untrusted folders are checked as those of a training run."""
 
 import functools
 import json
@@ -71,14 +71,14 @@ def workdir_with(folder, key, value, section="config"):
 
 
 @pytest.mark.parametrize(("key", "value", "words"), WRONG)
-def test_a_value_that_no_training_takes_is_refused(tmp_path, key, value, words):
+def test_invalid_value_is_refused(tmp_path, key, value, words):
     with pytest.raises(UserError) as error:
         load_saved_config(workdir_with(tmp_path, key, value))
     assert words in str(error.value)
     assert str(error.value).startswith(f"{tmp_path}/config.json: ")
 
 
-def test_a_requested_config_has_its_types_checked(tmp_path):
+def test_types_of_a_requested_config_are_checked(tmp_path):
     with pytest.raises(UserError, match=r"train\.steps: is 'x'; valid: a whole number"):
         load_requested_config(workdir_with(tmp_path, "train.steps", "x", "requested"))
 
@@ -86,7 +86,7 @@ def test_a_requested_config_has_its_types_checked(tmp_path):
 @pytest.mark.parametrize(
     "content", ["[" * 10**5, "9" * 5000, '"\\ud800"', "3", "", "{" + " " * 2**22]
 )
-def test_a_file_that_is_no_config_is_refused(tmp_path, content):
+def test_file_without_a_config_is_refused(tmp_path, content):
     (tmp_path / "config.json").write_text(content)
     with pytest.raises(UserError, match=r"config\.json") as error:
         load_saved_config(tmp_path)

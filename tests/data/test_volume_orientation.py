@@ -6,13 +6,8 @@ import numpy as np
 import pytest
 
 from fcnjax import cli, data
-from fcnjax.config import load_config
-from fcnjax.data.readers.volumes.orientation import (
-    Reorientation,
-    check_orientation,
-    oblique_degrees,
-    reorient_to,
-)
+from fcnjax.config import check_value, load_config
+from fcnjax.data.readers.volumes.orientation import Reorientation, oblique_degrees, reorient_to
 from fcnjax.data.readers.volumes.read import open_volume
 from fcnjax.errors import UserError
 from fcnjax.validate import check
@@ -129,7 +124,7 @@ def test_orientation_can_be_configured(tmp_path):
         with pytest.raises(
             UserError, match=f"config.data.nifti.orientation: '{wrong}' is not one letter"
         ):
-            check_orientation(wrong)
+            check_value("data.nifti.orientation", wrong)
 
 
 def test_data_check_names_volumes_of_other_orientations(tmp_path):

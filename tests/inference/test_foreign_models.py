@@ -13,14 +13,15 @@ from data_keys import set_data
 
 from fcnjax import cli, data
 from fcnjax.config import default_config, flatten, load_config
+from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import find_model
 from fcnjax.io.json_files import read_json
 from fcnjax.publishing.publish import publish
 from fcnjax.training.workdir import (
-    OF_MACHINE,
-    OF_MACHINE_IF_PATH,
-    PLACES,
+    LOCATION_KEYS,
+    MACHINE_KEYS,
+    MACHINE_KEYS_IF_PATH,
     load_saved_config,
     save_config,
 )
@@ -30,9 +31,14 @@ NAMES = {
     "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
     "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
     "atrous_rates",
-    "data": "source mask_suffix split_by group_by encoding mask_values mask_colours mask_names "
-    "ignore_values mask_exif mirror_pairs label_map crowd boxes window orientation intensity "
-    "class_names palette channels pages pixel_type mean std on_error",
+    "data": "source mask_suffix class_names palette channels pages pixel_type mean std",
+    "data.split": "by group_by",
+    "data.labels": "encoding mask_values mask_colours mask_names ignore_values mask_exif label_map "
+    "mirror_pairs",
+    "data.loading": "on_error",
+    "data.coco": "crowd boxes",
+    "data.geotiff": "window",
+    "data.nifti": "orientation intensity",
     "augment": "crop scale",
     "loss": "class_weights balance",
     "optim": "name schedule milestones freeze multipliers",
@@ -42,18 +48,12 @@ SECRET = "alices-secret"
 
 
 def test_every_text_key_is_classified():
-    config = default_config()
-    texts = {
-        f"{section}.{key}"
-        for section in config
-        for key in config[section]
-        if config[section].get_type(key) in (str, tuple)
-    }
+    texts = {name for name, key in KEYS.items() if key.value_type in (str, tuple)}
     names = {f"{section}.{key}" for section, keys in NAMES.items() for key in keys.split()}
-    places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.loading.workers"}
+    places = {*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH} - {"data.loading.workers"}
     assert not names & places
     assert texts == names | places
-    assert {*PLACES} <= places
+    assert {*LOCATION_KEYS} <= places
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def workdir(shapes, tiny_options, tmp_path_factory, make_run):
 def name_places(config, folder):
     """Set every key that may be a path to one below a folder, and the keys of the machine."""
     others = {"mix": ((f"{folder}/config.py", 1.0),), "cache": "disk", "workers": 3}
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
         leaf = key.rpartition(".")[2]
         config.update_from_flattened_dict({key: others.get(leaf, f"{folder}/{leaf}")})
     return config
@@ -89,7 +89,7 @@ def test_published_model_contains_nothing_of_the_machine(workdir, tmp_path):
     for word in (SECRET, str(tmp_path), str(workdir.parent)):
         assert word.encode() not in content
     saved, defaults = (flatten(c) for c in (load_saved_config(tmp_path / "out"), default_config()))
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
         assert saved[key] == defaults[key]
     assert read_json(tmp_path / "out" / "metrics.json")["split"] == "val"
 

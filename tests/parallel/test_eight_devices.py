@@ -18,6 +18,7 @@ import pytest
     ],
 )
 def test_eight_devices(name, marked):
+    """Run a file on eight CPU devices, which must be requested before JAX starts."""
     env = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",

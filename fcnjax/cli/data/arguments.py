@@ -4,7 +4,7 @@ import argparse
 
 from ml_collections import ConfigDict
 
-from fcnjax.config import load_given
+from fcnjax.config import load_command_config
 from fcnjax.data import resolve
 
 
@@ -30,7 +30,7 @@ def load_resolved(dataset: str, overrides: list[str], command: str) -> ConfigDic
     Raises:
         UserError: There is no such config or folder, or the data cannot be used.
     """
-    config, notes = resolve(load_given(dataset, overrides, f"fcnjax data {command}"))
+    config, notes = resolve(load_command_config(dataset, overrides, f"fcnjax data {command}"))
     for note in notes:
         print(note)
     return config

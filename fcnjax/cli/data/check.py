@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from fcnjax.cli.data.arguments import dataset_parser
-from fcnjax.config import load_given
+from fcnjax.config import load_command_config
 from fcnjax.validate.check import check
 from fcnjax.validate.findings import ERROR, count_by_severity, print_findings
 from fcnjax.validate.page import write_page
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--out", metavar="DIR", help="folder for a page with pictures, index.html")
     args, overrides = parser.parse_known_args(argv)
     dataset = args.dataset
-    result = check(load_given(dataset, overrides, "fcnjax data check"), show_progress=True)
+    result = check(load_command_config(dataset, overrides, "fcnjax data check"), show_progress=True)
     console = Console(highlight=False)
     if result.is_resolved:
         console.print(class_table(result.statistics, result.config.data.class_names))

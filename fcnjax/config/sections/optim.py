@@ -55,10 +55,7 @@ OPTIM = {
         (),
         "Pairs of a regular expression of paths and the factor of their learning rate; the last "
         "that matches counts.",
-        each(
-            _is_multiplier,
-            "pairs of a part and a factor above 0, as ('encoder',0.1)",
-        ),
+        each(_is_multiplier, "pairs of a part and a factor above 0, as ('encoder',0.1)"),
     ),
     "layer_decay": Key(
         1.0,

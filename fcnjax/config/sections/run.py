@@ -75,12 +75,7 @@ EVAL = {
     "best_metric": Key(
         "mean_iou", 'The score that the best checkpoint has; "" takes the last.', scope=_EVALUATE
     ),
-    "examples": Key(
-        4,
-        "Images that the report shows.",
-        within(0, 1000),
-        scope=_RESUME | _EVALUATE,
-    ),
+    "examples": Key(4, "Images that the report shows.", within(0, 1000), scope=_RESUME | _EVALUATE),
 }
 
 _AXIS = at_least(1)

@@ -167,8 +167,10 @@ def _mutate_config(rng: Random, content: bytes) -> bytes:
         saved = json.loads(content)
         section = rng.choice(list(saved["config"].values()))
         key = rng.choice(list(section))
-        value = section[key]
-        section[key] = _other(rng, value)
+        while isinstance(section[key], dict):
+            section = section[key]
+            key = rng.choice(list(section))
+        section[key] = _other(rng, section[key])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return content
     return json.dumps(saved).encode()

@@ -68,18 +68,6 @@ class Reorientation:
         return plane[tuple(steps)]
 
 
-def check_orientation(orientation: str | None) -> None:
-    """Raise UserError unless `orientation` is None or valid, such as `RAS`."""
-    if orientation is None:
-        return
-    pairs = sorted(pair for letter in orientation for pair in _OPPOSITES if letter in pair)
-    if len(orientation) != 3 or pairs != sorted(_OPPOSITES):
-        raise UserError(
-            f"config.data.nifti.orientation: {orientation!r} is not one letter each of R or L, A "
-            "or P, and S or I, as RAS"
-        )
-
-
 def orientation_of(volume: Any, name: str) -> str | None:
     """Return the orientation of a volume as stored; None if its file does not state it.
 

@@ -20,7 +20,7 @@ from fcnjax.data.readers.errors import decode_errors, require_package
 from fcnjax.data.readers.volumes.dicom import is_dicom, is_series
 from fcnjax.data.readers.volumes.dicom_volume import load_dicom
 from fcnjax.data.readers.volumes.nifti_file import is_sliced, open_nifti, read_voxels
-from fcnjax.data.readers.volumes.orientation import Reorientation, check_orientation, reorient_to
+from fcnjax.data.readers.volumes.orientation import Reorientation, reorient_to
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")
@@ -50,16 +50,14 @@ class SliceReader:
         axis: Axis of the reoriented volume along which slices are taken.
 
     Raises:
-        UserError: `axis`, `orientation`, `intensity`, `channels` or `pixel_type` is invalid for
-            volumes.
+        UserError: `channels` or `pixel_type` is invalid for volumes.
     """
 
     def __init__(self, data: ConfigDict):
-        self.axis = _axis(data)
-        check_orientation(data.nifti.orientation)
+        self.axis = data.nifti.axis
         self._orientation = data.nifti.orientation
         self._pixel_type = _pixel_type(data)
-        self._window = _intensity(data)
+        self._window = tuple(data.nifti.intensity)
         self._channels = _channels(data)
 
     def reorientation(self, path: Path) -> Reorientation:
@@ -97,12 +95,6 @@ class SliceReader:
         return np.repeat(pixels[..., None], self._channels, -1)
 
 
-def _axis(data: ConfigDict) -> int:
-    if data.nifti.axis not in (0, 1, 2):
-        raise UserError(f"config.data.nifti.axis: {data.nifti.axis} is not 0, 1 or 2")
-    return data.nifti.axis
-
-
 def _pixel_type(data: ConfigDict) -> str:
     # An intensity window is scaled to an integer type, so that both types have the same meaning.
     pixel_type = data.pixel_type or "uint16"
@@ -118,16 +110,6 @@ def _pixel_type(data: ConfigDict) -> str:
 def _reorientation(path: Path, stamp: tuple[int, int], orientation: str | None) -> Reorientation:
     del stamp  # part of the cache key: a file that was written again differs
     return reorient_to(orientation, open_volume(path), str(path))
-
-
-def _intensity(data: ConfigDict) -> tuple[float, float] | None:
-    window = tuple(data.nifti.intensity)
-    if not window:
-        return None
-    numbers = all(isinstance(value, int | float) for value in window)
-    if len(window) != 2 or not numbers or window[0] >= window[1]:
-        raise UserError(f"config.data.nifti.intensity: {window} is not a low and a higher number")
-    return window
 
 
 def _channels(data: ConfigDict) -> int:
