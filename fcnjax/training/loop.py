@@ -184,18 +184,10 @@ def loop(run: Run) -> tuple[Results, int]:
         The last evaluation and its step.
     """
     config, state, window = run.config, run.state, list(run.window)
-    schedule, sync, is_single = (
-        make_schedule(config),
-        needs_sync(run.mesh),
-        jax.process_count() == 1,
-    )
+    schedule, sync, single = make_schedule(config), needs_sync(run.mesh), jax.process_count() == 1
     since, logged = time.perf_counter(), int(state.step)
     # With several processes JAX handles SIGTERM and finds a step at which all of them stop.
-    with (
-        collect_stop_signals(run.mark_ending)
-        if is_single
-        else contextlib.nullcontext([]) as signals
-    ):
+    with collect_stop_signals(run.mark_ending) if single else nullcontext([]) as signals:
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = run.train_step(state, next(run.batches))
             window.append(jax.block_until_ready(metrics) if sync else metrics)
