@@ -62,10 +62,10 @@ def losses(workdir):
 
 def children(pid):
     """Return the processes that `pid` started, such as Grain's workers."""
-    found = subprocess.run(
+    listing = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
-    return [int(line) for line in found.stdout.split()]
+    return [int(line) for line in listing.stdout.split()]
 
 
 def alive(pid):

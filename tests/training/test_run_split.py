@@ -105,8 +105,8 @@ def test_moved_dataset_of_the_same_files_is_accepted(root, tmp_path, monkeypatch
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     shutil.move(root, "set")
-    given = "set" if relative else str(tmp_path / "here/set")
-    run = start_run(load_config(f"folder:root={given}"), tmp_path / "run")
+    root_argument = "set" if relative else str(tmp_path / "here/set")
+    run = start_run(load_config(f"folder:root={root_argument}"), tmp_path / "run")
     before = names(run, "train")
     shutil.copytree("set", tmp_path / "there/set", copy_function=shutil.copy)
     shutil.rmtree("set")
@@ -197,9 +197,9 @@ def scored(workdir, *overrides, **options):
     config = saved.copy_and_resolve_references()
     for word in overrides:
         override(config, f"--config.data.{word}")
-    found = open_scored(config, saved, [str(workdir)], **options)
-    assert len(found.source) == len(found.names)
-    return found.names, found.trained_on, "\n".join(found.notes)
+    images = open_scored(config, saved, [str(workdir)], **options)
+    assert len(images.source) == len(images.names)
+    return images.names, images.trained_on, "\n".join(images.notes)
 
 
 def test_evaluation_scores_the_held_out_images(root, tmp_path):
@@ -209,31 +209,33 @@ def test_evaluation_scores_the_held_out_images(root, tmp_path):
     trained = tuple(f"images/{name}.jpg" for name in names(run, "train"))
     assert scored(workdir) == (held_out, (), "")
     add_images(root, "a", "b", "c")
-    found, seen, notes = scored(workdir)
-    assert (found, seen) == (held_out, ())
+    names_scored, trained_on, notes = scored(workdir)
+    assert (names_scored, trained_on) == (held_out, ())
     assert "has changed since the run began: 3 new images" in notes
     assert "--new-images scores only them" in notes
     assert scored(workdir, new=True)[:2] == (("images/a.jpg", "images/b.jpg", "images/c.jpg"), ())
     # Divided otherwise, the images that were trained on are counted.
-    found, seen, notes = scored(workdir, "split.seed=1")
-    assert seen == tuple(name for name in found if name in trained)
-    assert seen
-    assert f"warning: {len(seen)} of {len(found)} scored images were trained on" in notes
+    names_scored, trained_on, notes = scored(workdir, "split.seed=1")
+    assert trained_on == tuple(name for name in names_scored if name in trained)
+    assert trained_on
+    assert (
+        f"warning: {len(trained_on)} of {len(names_scored)} scored images were trained on" in notes
+    )
     # The same files elsewhere are the same part; other files are another set.
     other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
-    found, seen, notes = scored(workdir, f"root={other}")
-    assert (found, seen) == (held_out, ())
+    names_scored, trained_on, notes = scored(workdir, f"root={other}")
+    assert (names_scored, trained_on) == (held_out, ())
     assert f"{other}: the images that the run held out are scored (they are those of" in notes
     # So they are with the masks of another expert.
     shutil.copytree(root / "masks", root / "second")
-    found, seen, notes = scored(workdir, "masks=second")
-    assert (found, seen) == (held_out, ())
+    names_scored, trained_on, notes = scored(workdir, "masks=second")
+    assert (names_scored, trained_on) == (held_out, ())
     assert "contents" not in notes
     shutil.rmtree(root / "second")
     (other / held_out[0]).unlink()
     (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
-    found, seen, notes = scored(workdir, f"root={other}")
-    assert seen == tuple(name for name in found if name in trained)
+    names_scored, trained_on, notes = scored(workdir, f"root={other}")
+    assert trained_on == tuple(name for name in names_scored if name in trained)
     assert f"{other}: is not the dataset of the run ({root})" in notes
 
 
@@ -244,16 +246,16 @@ def test_training_images_of_all_ensemble_members_count(root, tmp_path):
         workdirs.append(tmp_path / f"fold{fold}")
         start_run(load_config(f"folder:root={root}", options), workdirs[-1])
     saved = load_saved_config(workdirs[0])
-    found = open_scored(saved, saved, list(map(str, workdirs)))
-    assert found.trained_on == found.names  # by the other one
+    images = open_scored(saved, saved, list(map(str, workdirs)))
+    assert images.trained_on == images.names  # by the other member
 
 
 def test_model_without_a_split_has_a_note(root, tmp_path):
     start_run(load_config(f"folder:root={root}"), tmp_path / "run")
     (tmp_path / "run" / SPLIT_FILE).unlink()
-    found, seen, notes = scored(tmp_path / "run")
-    assert len(found) == 2
-    assert seen is None
+    names_scored, trained_on, notes = scored(tmp_path / "run")
+    assert len(names_scored) == 2
+    assert trained_on is None
     assert "contains no split" in notes
     with pytest.raises(UserError, match="--new-images: needs a run with a split"):
         scored(tmp_path / "run", new=True)
