@@ -132,7 +132,7 @@ def test_four_parts_of_two_equal_a_batch_of_eight_with_less_memory():
         (in_parts.variables, part_metrics),
     )
     assert memory[1] < 0.6 * memory[0]
-    # A batch without a counted pixel moves nothing: no part of it is divided by 0.
+    # A batch without valid pixels changes nothing, and nothing is divided by 0.
     none = batch_of(8) | {"valid": jnp.zeros(8, bool)}
     still, metrics = step(
         in_parts.replace(opt_state=jax.tree.map(jnp.zeros_like, in_parts.opt_state)), none
@@ -171,7 +171,7 @@ def test_loss_is_exact_in_parts(exact, head, options):
     config.loss.update(options)
     loss_fn, batch = make_loss(config), batch_of(8)
     rng = np.random.default_rng(3)
-    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # examples as hard as unlike
+    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # examples of different difficulty
     logits = spread * rng.standard_normal((8, 16, 16, 3)).astype(np.float32)
     label, valid = batch["label"].astype(jnp.int32), batch["valid"]
 

@@ -34,7 +34,7 @@ def test_class_weights_come_from_the_training_pixels(tiny, tmp_path, balance):
     np.testing.assert_allclose(weighted.loss.class_weights, expected, rtol=1e-3)
     assert notes[0].startswith(f"class weights ({balance}, from the training images): class_0 ")
     np.testing.assert_array_equal(dataset_statistics(resolved, "train").counts, counts.sum(0))
-    # What a workdir keeps is taken from there, and the saved config holds both.
+    # Weights in the workdir are used again; the saved config contains both keys.
     weighted.loss.class_weights = (1.0, 2.0, 3.0)
     save_config(tmp_path, weighted)
     again, notes = with_class_weights(resolved, tmp_path)
