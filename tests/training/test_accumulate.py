@@ -171,7 +171,7 @@ def test_loss_is_exact_in_parts(exact, head, options):
     config.loss.update(options)
     loss_fn, batch = make_loss(config), batch_of(8)
     rng = np.random.default_rng(3)
-    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # examples of different difficulty
+    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # of different difficulty
     logits = spread * rng.standard_normal((8, 16, 16, 3)).astype(np.float32)
     label, valid = batch["label"].astype(jnp.int32), batch["valid"]
 
