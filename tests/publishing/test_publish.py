@@ -62,7 +62,7 @@ def test_the_folder_holds_what_is_needed_and_no_more(published, workdir):
     assert [path.name for path in published.parent.iterdir()] == ["a-model"]
     assert read_json(published / "metrics.json") == read_json(workdir / "metrics.json")
     config, trained = load_saved_config(published), load_saved_config(workdir)
-    for key in ("class_names", "palette", "mean", "std", "mask_values", "channels"):
+    for key in ("class_names", "palette", "mean", "std", "labels.mask_values", "channels"):
         assert config.data[key] == trained.data[key]
     assert config.model.encoder == trained.model.encoder
     # Nothing of the machine that trained it.

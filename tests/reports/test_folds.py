@@ -17,13 +17,12 @@ def config_with(**changes):
     config = default_config()
     config.data.class_names = ("a", "b")
     for name, value in changes.items():
-        section, key = name.split("__")
-        config[section][key] = value
+        config.update_from_flattened_dict({name.replace("__", "."): value})
     return config
 
 
 def made_fold(folder, fold, confusion, **changes):
-    config = config_with(data__folds=2, data__fold=fold, **changes)
+    config = config_with(data__split__folds=2, data__split__fold=fold, **changes)
     save_config(folder, config)
     confusion = np.asarray(confusion)
     summary = Results(confusion, ("a", "b")).summary
