@@ -120,7 +120,7 @@ def test_options_reach_the_modules():
         ({"downsample": "avg"}, "config.model.downsample: .*conv, max_pool"),
         ({"attention": "se"}, "config.model.attention: .*scse"),
         ({"decoder": "fpn", "merge": "cat"}, "config.model.merge: .*add, concat"),
-        ({"decoder": "fpn", "decoder_width": 0}, "config.model.decoder_width: 0 .*whole number"),
+        ({"decoder": "fpn", "decoder_width": 0}, "config.model.decoder_width: 0 is not in 1..65536"),
         ({"decoder": "fpn", "upsample": "transposed"}, "config.model.upsample: .*nearest"),
         ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
         (
