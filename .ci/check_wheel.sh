@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the wheel and checks that it works away from the repository. Needs `launch/setup.sh dev`.
+# Builds the wheel and checks that it works outside the repository. Needs `launch/setup.sh dev`.
 #
 # Usage: bash .ci/check_wheel.sh [BUILD OPTION...]
 #
-# Options go to `python -m build`. The wheel is built from the source archive, so that what either
-# lacks shows.
+# Options go to `python -m build`. The wheel is built from the source archive, so that a file
+# missing from either is noticed.
 
 set -euo pipefail
 
@@ -27,8 +27,9 @@ if ! "$python" -m build --outdir "$temporary/dist" "$@" >"$temporary/log" 2>&1; 
   exit 1
 fi
 
-# A fresh environment with the wheel. Its dependencies are those of .venv, by a .pth file: the
-# editable fcnjax of .venv is itself a .pth file, and one that is reached by another is not read.
+# Install the wheel in a new environment, with the dependencies of .venv on its path by a .pth file.
+# The editable fcnjax of .venv stays hidden: it is a .pth file too, and those are not read
+# recursively.
 site='import sysconfig; print(sysconfig.get_path("purelib"))'
 "$python" -m venv --without-pip "$temporary/venv"
 new=$temporary/venv/bin/python
@@ -54,7 +55,8 @@ assert package.is_relative_to(sys.prefix), f"{package} is not the wheel's"
 assert any(path.name == "LICENSE" for path in files("fcnjax")), "the wheel has no LICENSE"
 missing = [
     path.relative_to(root)
-    for path in root.glob("fcnjax/**/*.py")
+    for suffix in ("py", "j2", "css", "html", "js")
+    for path in root.glob(f"fcnjax/**/*.{suffix}")
     if not (package / path.relative_to(root / "fcnjax")).is_file()
 ]
 assert not missing, f"not in the wheel: {missing}"

@@ -1,11 +1,11 @@
-"""Times fcnjax against torch on the CPU: a training step and masks of a small U-Net.
+"""Compares fcnjax with PyTorch on the CPU: training and inference of a small U-Net.
 
     python benchmarks/cpu.py
     python benchmarks/cpu.py --out=cpu.json --batch=4
 
-Runs train_step.py and inference.py, each in a process of its own, since the number of host devices
-that XLA makes of the cores is fixed when a process starts: one, and as many as divide the batch.
-Other options go to both. Needs torch and torchvision beside fcnjax.
+Runs train_step.py and inference.py in separate processes, since XLA fixes the number of host
+devices at the start of a process. Training is timed with one host device and with the largest
+number that divides the batch. Other options go to both scripts. Needs torch and torchvision.
 """
 
 import argparse
@@ -21,12 +21,12 @@ DEVICES = "--xla_force_host_platform_device_count="
 
 
 def main() -> int:
-    """Runs the rows and prints their table."""
+    """Run the benchmarks and print their table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--batch", type=int, default=8, help="images a call")
-    parser.add_argument("--out", help="a file for the figures, as JSON")
+    parser.add_argument("--batch", type=int, default=8, help="batch size (8)")
+    parser.add_argument("--out", help="write the results to this JSON file")
     args, more = parser.parse_known_args()
     more.append(f"--batch={args.batch}")
     cores = os.cpu_count() or 1
@@ -54,7 +54,7 @@ def main() -> int:
 
 
 def _run(script: str, devices: int, options: list[str]) -> dict | None:
-    """The report of one benchmark over so many host devices, or None where it failed."""
+    """Return the report of one benchmark with a number of host devices, or None if it failed."""
     flags = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}{devices}".strip()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "report.json"

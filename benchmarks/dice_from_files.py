@@ -1,10 +1,10 @@
-"""Dice of masks that `fcnjax predict` wrote, by an expert's own files: a check from outside.
+"""Computes the Dice score of masks from `fcnjax predict` against reference files.
 
 Usage: python benchmarks/dice_from_files.py MASKS TRUTH [--value=1]
 
-It imports nothing of fcnjax and reads both folders afresh, so that a fault in fcnjax's reading,
-resizing or counting would show as another figure. The counts of all images are pooled:
-2 TP / (2 TP + FP + FN). For STARE:
+This is an independent check: it imports nothing from fcnjax, so an error in how fcnjax reads,
+resizes or counts would change the score. The counts of all images are pooled: 2 TP / (2 TP + FP +
+FN). For STARE:
 
     fcnjax predict --workdir=runs/quickstart IMAGES... --out=masks
     python benchmarks/dice_from_files.py masks STARE/labels-ah
@@ -19,24 +19,24 @@ from PIL import Image
 
 
 class Mistake(Exception):
-    """Something in the folders that makes the figure meaningless."""
+    """An error in the folders that makes the score meaningless."""
 
 
 def read(path: Path) -> np.ndarray:
-    """The stored values `[H, W]`: of a palette image its ids, not its colours."""
+    """Return the stored values `[H, W]`; for a palette image these are the class ids."""
     with Image.open(path) as image:
         values = np.asarray(image)
     if values.ndim != 2:
-        raise Mistake(f"{path}: has {values.shape[-1]} channels, and a mask has one")
+        raise Mistake(f"{path}: has {values.shape[-1]} channels; a mask must have one")
     return values
 
 
 def pairs(masks: Path, truth: Path) -> list[tuple[Path, Path]]:
-    """Each `STEM_mask.png` (or, where there are none, `STEM.png`) with its `STEM.*` in `truth`."""
+    """Match each `STEM_mask.png` (or `STEM.png`, if there are none) to `STEM.*` in `truth`."""
     found = sorted(masks.glob("*_mask.png"))
     found = found or [p for p in sorted(masks.glob("*.png")) if not p.stem.endswith("_overlay")]
     if not found:
-        raise Mistake(f"{masks}: no masks there, *_mask.png or *.png")
+        raise Mistake(f"{masks}: no masks there; valid: *_mask.png or *.png")
     result = []
     for path in found:
         stem = path.stem.removesuffix("_mask")
@@ -48,7 +48,7 @@ def pairs(masks: Path, truth: Path) -> list[tuple[Path, Path]]:
 
 
 def count(mask: Path, truth: Path, value: int) -> np.ndarray:
-    """True positives, false positives and false negatives of one image."""
+    """Count the true positives, false positives and false negatives of one image."""
     ids, drawn = read(mask), read(truth)
     if ids.shape != drawn.shape:
         raise Mistake(f"{mask}: is {ids.shape}, and {truth} is {drawn.shape} (height, width)")
@@ -65,11 +65,11 @@ def count(mask: Path, truth: Path, value: int) -> np.ndarray:
 
 
 def main() -> int:
-    """Prints the Dice; returns 0, or 2 for a mistake."""
+    """Print the Dice score; return 0, or 2 for an error."""
     parser = argparse.ArgumentParser(description="Dice of class-id masks against 0/255 files.")
     parser.add_argument("masks", type=Path, help="folder of NAME_mask.png or NAME.png, class ids")
-    parser.add_argument("truth", type=Path, help="folder of NAME.*, 0 and 255")
-    parser.add_argument("--value", type=int, default=1, help="the class that 255 stands for (1)")
+    parser.add_argument("truth", type=Path, help="folder with NAME.*, values 0 and 255")
+    parser.add_argument("--value", type=int, default=1, help="class id that corresponds to 255 (1)")
     args = parser.parse_args()
     try:
         matched = pairs(args.masks, args.truth)

@@ -1,15 +1,15 @@
-"""Shows what XLA makes of a step for an H100, on a machine without a GPU.
+"""Shows the kernels that XLA compiles for an H100, on a machine without a GPU.
 
     pip install "jax[cuda12]"                                  XLA's compiler for GPUs, 5 GB
     python benchmarks/gpu_program.py                           training steps, 16 of 512x512
     python benchmarks/gpu_program.py --infer --batch=1
-    python benchmarks/gpu_program.py --models=unet --top=30    its 30 costliest kernels
+    python benchmarks/gpu_program.py --models=unet --top=30    list the 30 slowest kernels
 
-Compiled ahead of time, nothing is run and nothing timed: it counts the kernels, the bytes that they
-read and write and the operations of the convolutions. `floor` is the time that these take at the
-rates of the device, with each kernel at the rate that binds it; `started` adds what starting a
-kernel takes. It tells one form of a program from another, where a GPU is not at hand. XLA cannot
-try out kernels here, and so may pick others than it would there.
+Programs are compiled ahead of time; nothing is run or timed. The table counts the kernels, the
+bytes that they read and write, and the operations of the convolutions. `floor` is a roofline
+estimate: each kernel takes the larger of its compute time and its memory time. `started` adds the
+launch overhead. Use it to compare versions of a program without a GPU. XLA cannot autotune here, so
+it may choose other kernels than on the device.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import os
 import re
 from collections import defaultdict
 
-# An H100 SXM5 as XLA describes devices (openxla/xla, pull request 25919), with the rates measured
-# on one: a bfloat16 matrix product, and a copy.
+# XLA's description of an H100 SXM5 (openxla/xla, pull request 25919). The rates below were measured
+# on one, by a bfloat16 matrix product and a copy.
 H100 = """
 gpu_device_info {
   threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
@@ -36,23 +36,23 @@ dnn_version_info { major: 9 minor: 12 }
 runtime_version { major: 12 minor: 8 patch: 0 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
-OPERATIONS, BYTES = 795e12, 3.0e12  # a second
-START = 2e-6  # seconds from one small kernel to the next, assumed
+OPERATIONS, BYTES = 795e12, 3.0e12  # per second
+START = 2e-6  # assumed seconds from one small kernel to the next
 
 
 def main() -> None:
-    """Prints a table for each model."""
+    """Print a table for each model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--models", default="fcn_resnet50,deeplabv3_resnet50,unet")
-    parser.add_argument("--size", default="512x512", help="of the images, HEIGHTxWIDTH")
+    parser.add_argument("--size", default="512x512", help="image size as HEIGHTxWIDTH (512x512)")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--infer", action="store_true", help="the masks in place of the step")
-    parser.add_argument("--top", type=int, default=0, help="how many kernels to list")
+    parser.add_argument("--infer", action="store_true", help="compile inference, not training")
+    parser.add_argument("--top", type=int, default=0, help="number of kernels to list (0)")
     args = parser.parse_args()
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", args.size) or args.batch < 1:
-        parser.error("--size: is as 512x512; --batch: is 1 or more")
+        parser.error("--size: valid: HEIGHTxWIDTH, such as 512x512; --batch: valid: 1 or more")
     args.size = tuple(map(int, args.size.split("x")))
     if not importlib.util.find_spec("jax_cuda12_plugin"):
         parser.error("XLA's compiler for GPUs is missing; pip install 'jax[cuda12]'")
@@ -75,13 +75,13 @@ def main() -> None:
 
 
 def compiled_for_h100(name: str, args: argparse.Namespace):
-    """The step of a model, compiled."""
+    """Compile the step of a model."""
     import jax
     import jax.numpy as jnp
     from jax.experimental import topologies
     from subjects import our_config
 
-    from fcnjax.models import build_model, compile_for, make_fold
+    from fcnjax.models import build_model, compile_for, make_fold_fn
     from fcnjax.optim import make_optimizer
     from fcnjax.parallel.mesh import batch_sharding, mesh_of, replicated
     from fcnjax.training.state import init_state, init_variables
@@ -105,7 +105,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
         }
         return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile()
     platform, step = mesh_platform(mesh), make_predict_step(model, config)
-    variables = jax.eval_shape(make_fold(model, platform), variables)
+    variables = jax.eval_shape(make_fold_fn(model, platform), variables)
 
     @compile_for(platform)
     def mask_of(*given):
@@ -116,7 +116,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
 
 
 def table(found: list, top: int) -> str:
-    """Sums by kind, and the costliest kernels."""
+    """Format the totals by kind of kernel, and the slowest kernels."""
     kinds = defaultdict(list)
     for kernel in found:
         kinds[kernel.kind].append(kernel)
@@ -138,7 +138,7 @@ def table(found: list, top: int) -> str:
 
 
 def least(kernel) -> float:
-    """Seconds of a kernel on an H100, at the least."""
+    """Return the least time of a kernel on an H100, in seconds."""
     return kernel.seconds(OPERATIONS, BYTES)
 
 

@@ -1,9 +1,9 @@
-"""What a model holds for its gradient between the way forward and back, without and with remat.
+"""Prints the memory of the activations that a model keeps for its gradient, with and without remat.
 
     python benchmarks/held_for_gradient.py --config.model.decoder=fpn
 
-Nothing is computed: the step is traced. Two images of 256x256 and three classes of the default
-config, as changed by the words given.
+The step is traced, not run, for two images of 256x256 and three classes. Options override the
+default config.
 """
 
 import sys
@@ -16,7 +16,7 @@ from fcnjax.models import build_model
 
 
 def held(config) -> int:
-    """Bytes of what the gradient reads, the parameters apart."""
+    """Return the bytes that the backward pass reads, without the parameters."""
     model, image = build_model(config), jnp.zeros((2, 256, 256, 3))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     stats = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes.get("batch_stats", {}))
@@ -36,7 +36,7 @@ def held(config) -> int:
 
 
 def main(words: list[str]) -> None:
-    """Prints the two figures and their ratio."""
+    """Print the two sizes and their ratio."""
     config = default_config()
     config.data.class_names = ("a", "b", "c")
     for word in words:

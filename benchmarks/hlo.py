@@ -1,4 +1,4 @@
-"""What a program compiled for a GPU consists of, read from its text."""
+"""Reads the kernels of a program compiled for a GPU from its HLO text."""
 
 import math
 import re
@@ -9,20 +9,20 @@ _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2}
 _BYTES |= {"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8}
 _SHAPE = re.compile(r"\b(pred|bf16|[suf]\d+)\[([\d,]*)\]")
 _LINE = re.compile(r"\s*(?:ROOT )?%(\S+) = (\([^()]*(?:\([^()]*\)[^()]*)*\)|\S+) ([\w-]+)\((.*)")
-# These start nothing on the device.
+# These operations launch no kernel.
 _FREE = {"parameter", "tuple", "get-tuple-element", "bitcast", "constant", "after-all"}
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """Something that the device is started on.
+    """A kernel launch.
 
     Attributes:
-        kind: Of fusion, copy, or library call.
-        name: Of the part of the model that it comes from, where XLA still knows it.
-        result: Its types and shapes.
-        moved: Bytes that it reads and writes.
-        operations: Of a convolution, two for a multiply-add; 0 of others.
+        kind: Its operation: fusion, copy or library call.
+        name: The part of the model that it comes from, if XLA has kept it.
+        result: Types and shapes of the result.
+        moved: Bytes read and written.
+        operations: Operations of a convolution, two per multiply-add; otherwise 0.
     """
 
     kind: str
@@ -32,12 +32,12 @@ class Kernel:
     operations: float
 
     def seconds(self, operations: float, moved: float) -> float:
-        """At the least, on a device of so many operations and bytes a second."""
+        """Return the least time on a device with these operations and bytes per second."""
         return max(self.operations / operations, self.moved / moved)
 
 
 def kernels(text: str) -> list[Kernel]:
-    """The kernels of a compiled program, in the order that they are started in."""
+    """Return the kernels of a compiled program in launch order."""
     found, results = [], {}
     for line in text[text.index("\nENTRY ") :].splitlines()[1:]:
         match = _LINE.match(line)
@@ -49,9 +49,9 @@ def kernels(text: str) -> list[Kernel]:
             continue
         inputs = [results.get(word, "") for word in re.findall(r"%([\w.\-]+)", _arguments(rest))]
         if "calls=%wrapped_slice" in line:
-            inputs = [result]  # the rest of the operand is not read
+            inputs = [result]  # only this part of the operand is read
         kind = _kind(opcode, line)
-        # A library's workspace is u8; it is no part of what has to be moved.
+        # The workspace of a library call is u8 and need not be moved.
         outputs = re.sub(r"\bu8\[\d+\]", "", result) if opcode == "custom-call" else result
         moved = sum(map(_bytes, [outputs, *inputs]))
         work = _operations(kind, result, inputs) if "conv" in kind else 0
@@ -85,7 +85,7 @@ def _bytes(text: str) -> int:
 
 
 def _operations(kind: str, result: str, inputs: list[str]) -> float:
-    """Of a cuDNN convolution, NHWC with kernels OHWI: pixels of the smaller map times weights."""
+    """Count the operations of a cuDNN convolution from its NHWC maps and OHWI kernel."""
     (_, out), *_ = _shapes(result)
     one, other = (next(iter(_shapes(text)))[1] for text in inputs[:2])
     pixels, weights = out, other

@@ -1,16 +1,16 @@
-"""Times masks by fcnjax against torch's, on the same weights, images and device.
+"""Compares the inference time of fcnjax and PyTorch for the same weights, images and device.
 
     python benchmarks/inference.py                          on the GPU: 16 of 512x512, bfloat16
     python benchmarks/inference.py --batch=1                latency
     python benchmarks/inference.py --device=cpu             small, in float32
 
-Needs torch and torchvision beside fcnjax. From an image on the device to the class of each of its
-pixels there: fcnjax reads uint8 and normalises, torch is given images normalised before. First both
-must give the same masks, but for pixels that rounding decides. Forms of torch: eager, compile,
-frozen (compiled, its weights constants) and graphs (compiled into CUDA graphs).
+Needs torch and torchvision. A call starts with an image on the device and ends with the class of
+each pixel on the device. fcnjax reads uint8 images and normalizes them; torch receives normalized
+images. Before the timing, both must predict the same masks up to rounding. Modes of torch: eager,
+compile, frozen (compiled with constant weights) and graphs (compiled into CUDA graphs).
 
---command-buffers lets XLA capture convolutions into CUDA graphs too, which it does not by itself:
-some of cuDNN's cannot be captured, and then the run fails.
+--command-buffers lets XLA capture convolutions into CUDA graphs, which it does not do by default,
+since some cuDNN convolutions cannot be captured and then fail.
 """
 
 import argparse
@@ -18,12 +18,12 @@ import sys
 
 import options
 
-# XLA's own list, and CONVOLUTION.
+# XLA's default list and CONVOLUTION.
 CAPTURED = "FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONVOLUTION"
 
 
 def main() -> None:
-    """Compares each model and prints a table for each."""
+    """Compare the models and print a table for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
-    """The table of one model, and its rows."""
+    """Return the table of one model and its rows."""
     import peers
     import subjects
     from timing import table, time_in_turn
@@ -52,7 +52,7 @@ def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
 
 
 def check_masks(ours, theirs, name: str) -> None:
-    """Stops where the two do not compute the same."""
+    """Exit if the predicted masks differ."""
     share = (ours == theirs).mean()
     print(f"  {share:.3%} of the pixels as {name}")
     if share < 0.97:
@@ -60,18 +60,18 @@ def check_masks(ours, theirs, name: str) -> None:
 
 
 def our_contender(peer, config, data, args):
-    """Our jitted mask, the first of them, and the operations of a call."""
+    """Return fcnjax as a contender, its first masks and the operations per call."""
     import jax
     import numpy as np
     import peers
     import subjects
     from timing import Contender, warmed
 
-    from fcnjax.models import make_fold
+    from fcnjax.models import make_fold_fn
     from fcnjax.training.step import make_predict_step
 
     model, variables = peers.our_model(peer, config)
-    variables = make_fold(model)(variables)
+    variables = make_fold_fn(model)(variables)
     step = make_predict_step(model, config)
     captured = {"xla_gpu_enable_command_buffer": CAPTURED} if args.command_buffers else None
     predict = jax.jit(
@@ -94,7 +94,7 @@ def our_contender(peer, config, data, args):
 
 
 def torch_contender(name, form, data, args):
-    """A form of torch's mask, and the first of them."""
+    """Return a mode of torch as a contender, and its first masks."""
     import peers
     import torch
     import torch._inductor.config as inductor

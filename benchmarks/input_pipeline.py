@@ -1,16 +1,16 @@
-"""Times reading, decoding and cropping, beside a DataLoader of PyTorch doing the same work.
+"""Compares the speed of reading, decoding and cropping with that of a PyTorch DataLoader.
 
     python benchmarks/input_pipeline.py
     python benchmarks/input_pipeline.py --images=48 --seconds=20 --out=input.json
     python benchmarks/input_pipeline.py --torch=off          without torch and albumentations
 
-Made pictures of 1024x2048 (PNG, JPEG; masks PNG) are cropped at random to 512x512. The DataLoader
-reads them by OpenCV, and crops and mirrors by albumentations; fcnjax mirrors on the device. Then
-fcnjax reads its cache on disk, which the DataLoader has none of. The two are timed in turn, chunk
-by chunk, each chunk with a fresh stream whose first batches are not counted; medians. `a core` is
-images for each second of processor time of this process, which other processes hardly change; it is
-known without workers. First comes the memory of the process over an epoch, last the augmentation of
-a batch on the device that JAX has.
+Generated images of 1024x2048 (PNG or JPEG, with PNG masks) are cropped at random to 512x512. The
+DataLoader reads with OpenCV, and crops and flips with albumentations; fcnjax flips on the device. A
+further row reads fcnjax's disk cache, for which the DataLoader has no equivalent. The two alternate
+in chunks. Each chunk opens a new stream and skips its first batches, and the table shows medians.
+`a core` is images per second of CPU time, which is hardly affected by other processes and known
+only without workers. The first table shows the memory of the process over an epoch, the last one
+the time to augment a batch on JAX's device.
 """
 
 import argparse
@@ -30,24 +30,24 @@ from timing import Contender, time_in_turn, warmed, write_report
 SIZE, CROP = (1024, 2048), (512, 512)
 BATCH = 4
 CHUNKS = 3
-AUGMENTED = 16  # images a batch of the augmentation
-PASSES = 4  # over the set, in the epoch whose memory is watched
+AUGMENTED = 16  # batch size of the augmentation
+PASSES = 4  # over the data set, while the memory is measured
 PEERS = {"torch": "torch", "albumentations": "albumentations", "cv2": "opencv-python-headless"}
 MIB = 2**20
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--images", type=int, default=24, help="pictures a set")
-    parser.add_argument("--seconds", type=float, default=9.0, help="that each row is timed for")
+    parser.add_argument("--images", type=int, default=24, help="images per data set (24)")
+    parser.add_argument("--seconds", type=float, default=9.0, help="duration of each row (9)")
     parser.add_argument("--torch", choices=("on", "off"), default="on")
-    parser.add_argument("--out", help="a file for the figures, as JSON")
+    parser.add_argument("--out", help="write the results to this JSON file")
     args = parser.parse_args()
     if args.images < BATCH or args.seconds <= 0:
-        parser.error(f"--images: at least {BATCH}; --seconds: above 0")
+        parser.error(f"--images: valid: {BATCH} or more; --seconds: valid: above 0")
     missing = [pip for name, pip in PEERS.items() if not importlib.util.find_spec(name)]
     if args.torch == "on" and missing:
         print(f"without the DataLoader: pip install {' '.join(missing)}")
@@ -57,7 +57,7 @@ def main() -> None:
         sizes = street_pictures.write_sets(Path(folder), args.images, SIZE)
         print(", ".join(f"{kind} {size / 1e3:.0f} kB" for kind, size in sizes.items()))
         results = {"bytes_a_file": sizes}
-        # First: what other rows have freed would hide its growth.
+        # This comes first, since memory freed by other rows would hide its growth.
         results["memory"] = memory(Path(folder), args.images * PASSES)
         results["rates"] = rates(Path(folder), args)
     results["augmentation"] = augmentation()
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def config_of(root: Path, kind: str, cache: str | None, workers: int):
-    """A resolved config that reads a set."""
+    """Return a resolved config for a data set."""
     from fcnjax.config import default_config
     from fcnjax.data import resolve
 
@@ -80,7 +80,7 @@ def config_of(root: Path, kind: str, cache: str | None, workers: int):
 
 
 def our_batches(root: Path, kind: str, cache: str | None, workers: int) -> Iterator[dict]:
-    """Our batches, without end."""
+    """Yield batches of fcnjax forever."""
     from fcnjax.data import open_source
     from fcnjax.data.loading.pipeline import train_batches
 
@@ -89,7 +89,7 @@ def our_batches(root: Path, kind: str, cache: str | None, workers: int) -> Itera
 
 
 class TheirSet:
-    """The same examples by OpenCV and albumentations, for a DataLoader; without end, nearly."""
+    """The same examples read with OpenCV and albumentations, nearly without end."""
 
     def __init__(self, root: Path, kind: str):
         import albumentations
@@ -112,14 +112,14 @@ class TheirSet:
 
 
 def their_batches(root: Path, kind: str, workers: int) -> Iterator[dict]:
-    """Batches of a DataLoader, without end."""
+    """Yield batches of a DataLoader forever."""
     from torch.utils.data import DataLoader
 
     return iter(DataLoader(TheirSet(root, kind), BATCH, num_workers=workers))
 
 
 def rates(root: Path, args: argparse.Namespace) -> list[dict]:
-    """Prints images a second of each row, and gives them."""
+    """Print and return the images per second of each row."""
     print(
         f"\n{'images/s':<22}{'fcnjax':>10}{'DataLoader':>12}{'over it':>9}"
         f"{'a core':>10}{'DataLoader':>12}{'over it':>9}"
@@ -139,7 +139,7 @@ def rates(root: Path, args: argparse.Namespace) -> list[dict]:
 
 
 def cells(found: list[float]) -> str:
-    """Ours, theirs, and ours over it; what is not known is a dash."""
+    """Format fcnjax's rate, the other rate and their ratio; unknown values are dashes."""
     ours, theirs = [*found, None, None][:2]
     ratio = ours / theirs if ours and theirs else None
     shown = (f"{ours:.1f}" if ours else "-", f"{theirs:.1f}" if theirs else "-")
@@ -149,20 +149,21 @@ def cells(found: list[float]) -> str:
 def in_turn(
     makers: dict[str, Callable], workers: int, seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
-    """Images a second, and a second of processor time, of each chunk; the contenders in turn."""
-    from fcnjax.data.loading.pipeline import READ_THREADS
+    """Return the images per second and per CPU second of each chunk, alternating contenders."""
+    from fcnjax.data.loading.collate import READ_THREADS
 
     found = {name: [] for name in makers}
     for _ in range(CHUNKS):
         for name, make in makers.items():
-            # Batches that are read side by side come together: whole rounds of them are counted.
+            # Batches that are read in parallel arrive together, so count in multiples of their
+            # number.
             side_by_side = max(workers, 1) * (READ_THREADS if name == "fcnjax" else 1)
             found[name].append(rate_of(make(), side_by_side, seconds))
     return found
 
 
 def rate_of(stream: Iterator[dict], side_by_side: int, seconds: float) -> tuple[float, float]:
-    """Images a second of a stream, and a second of processor time, after a first round."""
+    """Return a stream's images per second and per CPU second, after a warm-up."""
     for _ in range(side_by_side):
         next(stream)
     start, busy, count = time.perf_counter(), time.process_time(), 0
@@ -176,10 +177,10 @@ def rate_of(stream: Iterator[dict], side_by_side: int, seconds: float) -> tuple[
 
 
 def memory(root: Path, images: int) -> dict[str, tuple[float, float]]:
-    """Prints the resident memory after a fifth of so many images, and after all."""
+    """Print the resident memory after a fifth of the images, and after all."""
     page = Path("/proc/self/statm")
     if not page.is_file():
-        print("\nresident memory: not known on this system")
+        print("\nresident memory: unknown on this system")
         return {}
     found = {}
     for cache in (None, "disk"):
@@ -202,7 +203,7 @@ def memory(root: Path, images: int) -> dict[str, tuple[float, float]]:
 
 
 def augmentations() -> dict:
-    """Configs of the augmentation, by name."""
+    """Return configs of the augmentation by name."""
     from fcnjax.config import default_config, load_config
 
     driving, everything = load_config("driving_cityscapes"), default_config()
@@ -218,7 +219,7 @@ def augmentations() -> dict:
 
 
 def augmentation() -> dict[str, dict]:
-    """Prints the time of augmenting a batch on the device, and gives it."""
+    """Print and return the time to augment a batch on the device."""
     import jax
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""The table of `kills.py`."""
+"""The table that `kills.py` prints."""
 
 import signal
 from dataclasses import dataclass, field
@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Row:
-    """What happened to one run.
+    """The outcome of one run.
 
     Attributes:
-        moment: `start`, `step` or `save`: where it was to be stopped; `end` for the last.
+        moment: Planned moment of the kill: `start`, `step`, `save`, or `end` for the last run.
         how: `SIGKILL`, `SIGTERM`, `requeue` (SIGTERM, and the next run starts at once),
-            `disk full`, or `none`.
-        step: The last that it logged.
-        exit_code: As Python has it: -9 for SIGKILL.
-        seconds: How long it ran.
-        tracebacks: On its standard error.
-        error_lines: Of its standard error.
-        left: Bytes in /dev/shm when it had ended.
+            `disk full` or `none`.
+        step: The last logged step.
+        exit_code: Exit code as in Python: -9 for SIGKILL.
+        seconds: Duration of the run.
+        tracebacks: Number of tracebacks on standard error.
+        error_lines: Lines of standard error.
+        left: Bytes in /dev/shm after the run.
     """
 
     moment: str
@@ -31,8 +31,8 @@ class Row:
 
 
 def faults(row: Row) -> list[str]:
-    """What is wrong with the end of a run."""
-    # Python itself dies of SIGTERM before our handler is there.
+    """Return the faults in the outcome of a run."""
+    # SIGTERM ends Python itself before our handler is installed.
     valid = {
         "SIGKILL": [-signal.SIGKILL],
         "SIGTERM": [128 + signal.SIGTERM, -signal.SIGTERM],
@@ -51,7 +51,7 @@ def faults(row: Row) -> list[str]:
 
 
 def line(number: int, row: Row) -> str:
-    """A line of the table."""
+    """Format a row of the table."""
     return (
         f"{number:>3}  {row.moment:<6} {row.how:<10} step {row.step:>5}  exit {row.exit_code:>4}  "
         f"{row.seconds:>5.1f} s  tracebacks {row.tracebacks}  /dev/shm {row.left:>7} B"
@@ -59,7 +59,7 @@ def line(number: int, row: Row) -> str:
 
 
 def summary(report: dict) -> str:
-    """The last lines of the output."""
+    """Format the last lines of the output."""
     tracebacks = sum(row["tracebacks"] for row in report["rows"])
     head = (
         f"{report['kills']} kills in {report['seconds']:.0f} s: {tracebacks} tracebacks, "

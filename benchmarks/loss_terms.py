@@ -1,4 +1,4 @@
-"""Times each loss and its gradient by itself, and the distances that two of them need.
+"""Times each loss with its gradient, and the distance maps that two of the losses need.
 
 python benchmarks/loss_terms.py --batch=8 --size=256 --classes=2
 """
@@ -15,7 +15,7 @@ from fcnjax import losses
 
 
 def main() -> None:
-    """Prints the median of five calls of each, in milliseconds."""
+    """Print the median time of five calls for each loss, in milliseconds."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,11 +28,10 @@ def main() -> None:
     edges = np.quantile(smooth, np.linspace(0, 1, args.classes + 1)[1:-1])
     labels = jnp.asarray(np.digitize(smooth, edges).astype(np.int32))
     logits = jnp.asarray(random.normal(size=(*shape, args.classes)).astype(np.float32))
-    for name, function in losses.LOSSES.items():
-        head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
+    for name, spec in losses.LOSSES.items():
 
-        def loss(z, y, function=function, head=head):
-            return function(z, y, ignore_label=255, head=head)
+        def loss(z, y, spec=spec):
+            return spec.function(z, y, ignore_label=255, head=spec.head or "softmax")
 
         report(name, jax.value_and_grad(loss), logits, labels)
     report("distance_to", losses.distance_to, labels == 1)
@@ -40,7 +39,7 @@ def main() -> None:
 
 
 def report(name: str, function, *given) -> None:
-    """Compiles a function, and prints its time."""
+    """Compile a function and print its time."""
     start = time.perf_counter()
     compiled = jax.jit(function).lower(*given).compile()
     compilation = time.perf_counter() - start

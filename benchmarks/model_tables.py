@@ -1,9 +1,9 @@
-"""Writes the tables of docs/models.md: sizes, and the parity with torch that is measured here.
+"""Writes the tables of docs/models.md: model sizes and measured parity with torch models.
 
     python benchmarks/model_tables.py docs/models.md tests/models/goldens/*.json
 
-The files are reference outputs, as `fcnjax models parity` takes them. Each table stands between
-`<!-- table NAME -->` and `<!-- end -->`. Takes about 15 minutes on two cores.
+The files are reference outputs for `fcnjax models parity`. Each table is written between
+`<!-- table NAME -->` and `<!-- end -->`. This takes about 15 minutes on two cores.
 """
 
 import argparse
@@ -15,17 +15,18 @@ from typing import Any
 
 import jax
 
-from fcnjax.cli.models.parity import compare, read_entries
+from fcnjax.inspection.parity import compare
 from fcnjax.inspection.summaries.describe import SIDE, describe_decoder, describe_encoder
 from fcnjax.inspection.summaries.multiply_adds import multiply_adds
 from fcnjax.inspection.summaries.text import millions, products
 from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import DECODERS, ENCODERS, Segmenter
+from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 
 def measured(entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry's parity, its encoder here, and for a whole model its multiply-adds."""
+    """Return an entry with its parity, our encoder and the multiply-adds of a full model."""
     result = compare(entry)
     jax.clear_caches()
     shapes = [output["shape"] for output in entry["outputs"]]
@@ -40,18 +41,18 @@ def measured(entry: dict[str, Any]) -> dict[str, Any]:
         "cost": sum(multiply_adds(program).values()) if program is not None else None,
         "error": result.error,
         "params": result.params,
-        "equal": not result.wrong,
+        "equal": not result.problem,
     }
 
 
 def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """Rows as a table of Markdown; the columns of numbers end below each other."""
+    """Format rows as a Markdown table with right-aligned columns of numbers."""
     rule = ["---:" if i in numbers else "---" for i in range(len(heading))]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *rows))
 
 
 def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
-    """Each encoder's size, and the largest error of all entries that it takes part in."""
+    """Format the size of each encoder and the largest error of its entries."""
     rows = []
     for row in map(describe_encoder, ENCODERS):
         name = row["name"]
@@ -72,7 +73,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
 
 
 def decoder_table() -> str:
-    """Each decoder's size over one encoder, with its options."""
+    """Format the size of each decoder on one encoder, and its options."""
     rows = []
     for row in map(describe_decoder, DECODERS):
         known = row["parameters"] is not None
@@ -90,7 +91,7 @@ def decoder_table() -> str:
 
 
 def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
-    """Each entry of whole models, or of encoders and classifiers: its error."""
+    """Format the error of each entry, for full models or for encoders and classifiers."""
     rows = []
     for entry in parity:
         if entry["whole"] != whole:
@@ -110,7 +111,7 @@ def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
 
 
 def main() -> None:
-    """Measures and writes."""
+    """Measure the models and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

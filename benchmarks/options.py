@@ -1,4 +1,4 @@
-"""The command line of the benchmarks, and the run over their models."""
+"""Command line of the model benchmarks, and the loop over the models."""
 
 import argparse
 import importlib.util
@@ -11,30 +11,30 @@ MODELS = {"cpu": "unet_small", "cuda": "fcn_resnet50,deeplabv3_resnet50,unet"}
 
 
 def parse(parser: argparse.ArgumentParser, forms: Mapping[str, str]) -> argparse.Namespace:
-    """Reads the command line; what it leaves out is as the device has it.
+    """Parse the command line; defaults depend on the device.
 
     Args:
-        parser: With the options that it has beside these.
-        forms: Of torch, comma-separated, by device.
+        parser: Parser with the specific options of the benchmark.
+        forms: Comma-separated modes of torch by device.
     """
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument("--models", help=f"comma-separated; GPU: {MODELS['cuda']}")
-    parser.add_argument("--size", help="of the images, as 512x512")
-    parser.add_argument("--batch", type=int, help="images a call")
+    parser.add_argument("--models", help=f"comma-separated names (GPU: {MODELS['cuda']})")
+    parser.add_argument("--size", help="image size as HEIGHTxWIDTH")
+    parser.add_argument("--batch", type=int, help="batch size")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"))
-    parser.add_argument("--torch", help=f"forms of torch: {forms['cuda']}")
-    parser.add_argument("--chunks", type=int, default=6, help="that each is timed for")
-    parser.add_argument("--peak-tflops", type=float, help="of the device, for the utilisation")
-    parser.add_argument("--out", help="a file for the figures, as JSON")
+    parser.add_argument("--torch", help=f"modes of torch: {forms['cuda']}")
+    parser.add_argument("--chunks", type=int, default=6, help="number of timed chunks (6)")
+    parser.add_argument("--peak-tflops", type=float, help="peak of the device, for its utilization")
+    parser.add_argument("--out", help="write the results to this JSON file")
     args = parser.parse_args()
     if missing := [name for name in ("torch", "torchvision") if not importlib.util.find_spec(name)]:
         parser.error(f"{' and '.join(missing)} cannot be imported; pip install torch torchvision")
     if args.size and not re.fullmatch(r"\d+x\d+", args.size):
-        parser.error(f"--size: {args.size!r} is not HEIGHTxWIDTH, as 512x512")
+        parser.error(f"--size: {args.size!r} is not HEIGHTxWIDTH, such as 512x512")
     cpu = args.device == "cpu"
     if cpu:
         os.environ["JAX_PLATFORMS"] = "cpu"
-    # Both share the device: XLA takes memory as it needs it.
+    # Both libraries share the device, so XLA must not preallocate its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     args.models = (args.models or MODELS[args.device]).split(",")
     args.size = tuple(map(int, (args.size or ("128x128" if cpu else "512x512")).split("x")))
@@ -48,7 +48,7 @@ def run(
     args: argparse.Namespace,
     compare: Callable[[str, argparse.Namespace], tuple[str, list[dict]]],
 ) -> None:
-    """Compares each model, prints its table, and writes the figures where `--out` says."""
+    """Compare each model, print its table and write the results to `--out`."""
     from subjects import MODELS as KNOWN
 
     if unknown := set(args.models) - set(KNOWN):

@@ -1,4 +1,4 @@
-"""The torch models that fcnjax is timed against, and the same models here with the same weights."""
+"""The torch models of the benchmarks, and the same models in fcnjax with the same weights."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from fcnjax.training.state import init_variables
 
 
 class UNet(nn.Module):
-    """U-Net with batch norm and transposed convolutions, its layers named as fcnjax names them."""
+    """U-Net with batch norm and transposed convolutions, with fcnjax's names of layers."""
 
     def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class UNet(nn.Module):
         return part[f"stage{i}_conv2"](part[f"stage{i}_conv1"](x))
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Maps `[B, 3, H, W]` to the logits `out`, `[B, classes, H, W]`."""
+        """Map `[B, 3, H, W]` to the logits `out`, `[B, classes, H, W]`."""
         skips = [self._stage(self.encoder, 1, x)]
         for i in range(2, self.depth + 1):
             skips.append(self._stage(self.encoder, i, F.max_pool2d(skips[-1], 2)))
@@ -59,14 +59,14 @@ class UNet(nn.Module):
 
 
 class Loss(nn.Module):
-    """The model and its loss: what is compiled for training."""
+    """A model with its loss, compiled as one for training."""
 
     def __init__(self, model: nn.Module, bfloat16: bool) -> None:
         super().__init__()
         self.model, self.bfloat16 = model, bfloat16
 
     def forward(self, image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        """The loss of images `[B, 3, H, W]` with labels `[B, H, W]`."""
+        """Return the loss of images `[B, 3, H, W]` with labels `[B, H, W]`."""
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bfloat16):
             outputs = self.model(image)
         loss = F.cross_entropy(outputs["out"].float(), label, ignore_index=IGNORED)
@@ -77,7 +77,7 @@ class Loss(nn.Module):
 
 
 class Mask(nn.Module):
-    """The model and the classes of its pixels: what is compiled for inference."""
+    """A model with argmax, compiled as one for inference."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -86,12 +86,12 @@ class Mask(nn.Module):
             model.aux_classifier = None
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """The classes `[B, H, W]` uint8 of images `[B, 3, H, W]`."""
+        """Return the classes `[B, H, W]` uint8 of images `[B, 3, H, W]`."""
         return self.model(image)["out"].argmax(1).to(torch.uint8)
 
 
 def torch_model(name: str) -> nn.Module:
-    """The peer of that name in `MODELS`, drawn with seed 0, without dropout."""
+    """Return the torch model of a name in `MODELS`, with seed 0 and without dropout."""
     torch.manual_seed(0)
     if name.startswith("unet"):
         return UNet(MODELS[name]["widths"])
@@ -107,10 +107,10 @@ def torch_model(name: str) -> nn.Module:
 
 
 def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str, Any]]:
-    """The same model here, with the peer's weights.
+    """Return the same model in fcnjax with the weights of the torch model.
 
     Raises:
-        ValueError: Some variable has no weight in the peer.
+        ValueError: A variable has no weight in the torch model.
     """
     model = build_model(config)
     wanted = jax.eval_shape(lambda: init_variables(model, config))
@@ -133,7 +133,7 @@ def our_model(peer: nn.Module, config: ConfigDict) -> tuple[Segmenter, dict[str,
 
 
 def optimizer_of(model: nn.Module, config: ConfigDict) -> torch.optim.Optimizer:
-    """SGD as fcnjax has it: no decay of norms and biases."""
+    """Return SGD as in fcnjax, without decay of norms and biases."""
     parameters = list(model.parameters())
     groups = [
         {
@@ -149,7 +149,7 @@ def optimizer_of(model: nn.Module, config: ConfigDict) -> torch.optim.Optimizer:
 def examples(
     size: tuple[int, int], batch: int, config: ConfigDict, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images `[B, H, W, 3]` uint8, the same normalised as float32, labels `[B, H, W]` uint8."""
+    """Return images `[B, H, W, 3]` uint8, the same as normalized float32, and uint8 labels."""
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (batch, *size, 3)).astype(np.uint8)
     label = rng.integers(0, CLASSES, (batch, *size)).astype(np.uint8)

@@ -1,14 +1,14 @@
-"""What a random forest on pixels scores where a recipe is scored: the floor a network must clear.
+"""Evaluates a random forest on pixels on the data of a recipe, as a baseline for networks.
 
     pip install scikit-learn scikit-image
     python benchmarks/pixel_forest.py biomedical_he_nuclei
     python benchmarks/pixel_forest.py satellite_landsat8_cloud --bare
 
-Takes the recipe's training examples and its held-out ones, as `fcnjax train` does. A pixel is told
-by its channels, and by what scikit-image's `multiscale_basic_features` computes about it:
-Gaussians, edges and the eigenvalues of the Hessian, at scales of 0.5 to 8 pixels; with `--bare` by
-its channels alone, which is best where labels come from a rule on single pixels. The forest has 100
-trees and sees as many pixels of each class as there are, up to an equal share of `--pixels`.
+Uses the training and held-out examples of the recipe, as `fcnjax train` does. The features of a
+pixel are its channels and scikit-image's `multiscale_basic_features`: Gaussians, edges and
+eigenvalues of the Hessian at scales of 0.5 to 8 pixels. With `--bare` they are the channels only,
+which is best for labels that follow a rule on single pixels. The forest has 100 trees and is
+trained on up to an equal share of `--pixels` for each class.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from fcnjax.data.source import Source
 
 
 def features(image: np.ndarray, bare: bool) -> np.ndarray:
-    """What is known of each pixel of an image `[H, W, C]`: float32 `[H, W, F]`."""
+    """Return the features `[H, W, F]` float32 of the pixels of an image `[H, W, C]`."""
     image = np.asarray(image, np.float32)
     if bare:
         return image
@@ -33,7 +33,7 @@ def features(image: np.ndarray, bare: bool) -> np.ndarray:
 
 
 def drawn(source: Source, pixels: int, classes: int, bare: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Features `[N, F]` and labels `[N]` of pixels of a source, at most so many."""
+    """Sample features `[N, F]` and labels `[N]` of at most `pixels` pixels of a source."""
     rng = np.random.default_rng(0)
     most = max(pixels // classes // len(source), 1)
     rows, labels = [], []
@@ -52,13 +52,13 @@ def drawn(source: Source, pixels: int, classes: int, bare: bool) -> tuple[np.nda
 
 
 def main() -> int:
-    """Trains the forest, and prints the table of its scores."""
+    """Train the forest and print the table of its scores."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", help="as --config of fcnjax train")
-    parser.add_argument("--pixels", type=int, default=50_000, help="that the forest sees (50000)")
-    parser.add_argument("--bare", action="store_true", help="pixels by their channels alone")
+    parser.add_argument("config", help="name or file, as in fcnjax train --config")
+    parser.add_argument("--pixels", type=int, default=50_000, help="training pixels (50000)")
+    parser.add_argument("--bare", action="store_true", help="use only the channels as features")
     args = parser.parse_args()
     config, _ = data.resolve(load_config(args.config))
     names = tuple(config.data.class_names)

@@ -1,12 +1,12 @@
-"""Prints what the torch models give on weights that seeded NumPy draws, for `fcnjax models parity`.
+"""Prints outputs of torch models with weights drawn by NumPy, for `fcnjax models parity`.
 
-Needs torch, torchvision, timm and segmentation_models_pytorch, which fcnjax itself does not:
+Needs torch, torchvision, timm and segmentation_models_pytorch:
 
     python benchmarks/reference_outputs.py smp/Unet/resnet34 timm/convnext_tiny > outputs.json
     fcnjax models parity outputs.json
 
-A name is torchvision/MODEL, timm/MODEL (its features; timm-classifier/MODEL: its classes) or
-smp/ARCHITECTURE/ENCODER. timm's and smp's take options, as in timm/resnet50?output_stride=8.
+A name is torchvision/MODEL, timm/MODEL (features), timm-classifier/MODEL (class logits) or
+smp/ARCHITECTURE/ENCODER. Names of timm and smp take options, as in timm/resnet50?output_stride=8.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 
 
 def make(name: str, channels: int, classes: int) -> torch.nn.Module:
-    """The model of that name, with undrawn weights."""
+    """Return the model of a name, before its weights are drawn."""
     name, _, query = name.partition("?")
     options = dict(pair.split("=") for pair in query.split("&") if pair)
     options = {key: ast.literal_eval(value) for key, value in options.items()}
@@ -46,7 +46,7 @@ def make(name: str, channels: int, classes: int) -> torch.nn.Module:
 
 
 def draw(model: torch.nn.Module, salt: str) -> None:
-    """Fills the model from the names and shapes of its tensors."""
+    """Draw the weights of the model from the names and shapes of its tensors."""
     state = model.state_dict()
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked"):
@@ -64,8 +64,8 @@ def draw(model: torch.nn.Module, salt: str) -> None:
     model.load_state_dict(state)
 
 
-def outputs_of(model: torch.nn.Module, image: np.ndarray, count: int) -> list[dict]:
-    """Shape, mean, deviation and `count` sampled values of each map that the model returns."""
+def select_outputs(model: torch.nn.Module, image: np.ndarray, count: int) -> list[dict]:
+    """Return the shape, mean, deviation and `count` sampled values of each output."""
     with torch.no_grad():
         found = model(torch.from_numpy(image))
     if isinstance(found, dict):
@@ -88,17 +88,17 @@ def outputs_of(model: torch.nn.Module, image: np.ndarray, count: int) -> list[di
 
 
 def main() -> None:
-    """Prints the entries as a JSON list, one a line."""
+    """Print the entries as a JSON list, one per line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--size", default="96x128", help="height x width of the input")
-    parser.add_argument("--channels", type=int, default=3, help="of the input, for timm and smp")
-    parser.add_argument("--classes", type=int, default=3, help="of smp's models")
-    parser.add_argument("--seed", type=int, default=0, help="of the input")
-    parser.add_argument("--salt", default="", help="put before the names that seed the weights")
-    parser.add_argument("--values", type=int, default=64, help="sampled of each output")
+    parser.add_argument("--channels", type=int, default=3, help="channels, for timm and smp (3)")
+    parser.add_argument("--classes", type=int, default=3, help="classes, for smp (3)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the input (0)")
+    parser.add_argument("--salt", default="", help="prefix of the names that seed the weights")
+    parser.add_argument("--values", type=int, default=64, help="sampled values per output (64)")
     args = parser.parse_args()
     shape = (1, args.channels, *map(int, args.size.split("x")))
     image = np.random.default_rng(args.seed).standard_normal(shape).astype(np.float32)
@@ -109,7 +109,7 @@ def main() -> None:
         entry = {"name": name.partition("?")[0].replace("timm-classifier", "timm")}
         entry |= {"input": list(shape), "input_seed": args.seed, "salt": args.salt}
         entry["params"] = sum(p.numel() for p in model.parameters())
-        entry["outputs"] = outputs_of(model, image, args.values)
+        entry["outputs"] = select_outputs(model, image, args.values)
         entries.append(json.dumps(entry))
     print("[\n" + ",\n".join(entries) + "\n]")
 

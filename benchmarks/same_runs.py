@@ -1,4 +1,4 @@
-"""Comparison of two workdirs, bit for bit."""
+"""Bitwise comparison of two workdirs."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 
 def compare(killed: Path, alone: Path) -> list[str]:
-    """How two workdirs differ."""
+    """Return the differences between two workdirs."""
     found = []
     for name in ("config.json", "split.json", "metrics.json"):
         if (killed / name).read_text() != (alone / name).read_text():
@@ -38,7 +38,7 @@ def _metrics(workdir: Path) -> list[dict]:
 
 
 def _arrays(workdir: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Type, shape and bytes of each array of the newest checkpoint, and its progress."""
+    """Return the type, shape and bytes of each array of the newest checkpoint."""
     import orbax.checkpoint as ocp
 
     folder = workdir / "checkpoints"

@@ -1,12 +1,13 @@
-"""Requests a second of `fcnjax serve`, and how long they take, by the number of clients.
+"""Measures the throughput and latency of `fcnjax serve` by number of clients.
 
     python benchmarks/serve.py --workdir=runs/quickstart
     python benchmarks/serve.py --workdir=runs/quickstart --size=512x512 --out=serve.json
 
-Starts the server on this machine, with --batch=8 and with --batch=1: what the first does more is
-the gain from joining the images of different requests. Each client sends the next request when the
-last is answered, over one connection: a made image as uint8 behind JSON (the binary extension), the
-mask back as bytes. The two servers take turns, so that what changes on the machine meets both.
+Starts two servers on this machine, with --batch=8 and with --batch=1. Their difference is the gain
+from batching the images of different requests. Each client uses one connection and sends the next
+request after the answer to the last: a generated uint8 image in the binary extension of the
+protocol, with the mask returned as bytes. The two servers alternate, so that changes on the machine
+affect both.
 """
 
 import argparse
@@ -28,7 +29,7 @@ PATH = "/v2/models/segmenter/infer"
 
 
 def main() -> None:
-    """Measures each number of clients and prints the table."""
+    """Measure each number of clients and print the table."""
     args = _parse()
     height, width = map(int, args.size.split("x"))
     body, headers = request(np.random.default_rng(0), height, width)
@@ -50,22 +51,22 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="of a trained model")
-    parser.add_argument("--size", default="256x256", metavar="HxW", help="of the image (256x256)")
-    parser.add_argument("--batch", type=int, default=8, help="against 1 (8)")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="workdir of a model")
+    parser.add_argument("--size", default="256x256", metavar="HxW", help="image size (256x256)")
+    parser.add_argument("--batch", type=int, default=8, help="batch size to compare with 1 (8)")
     parser.add_argument(
         "--clients", default="1,8,32", type=lambda text: [int(n) for n in text.split(",")]
     )
-    parser.add_argument("--seconds", type=float, default=8, help="of a chunk, at most (8)")
+    parser.add_argument("--seconds", type=float, default=8, help="maximum duration of a chunk (8)")
     parser.add_argument("--requests", type=int, default=2000, help="of a chunk, at most (2000)")
-    parser.add_argument("--chunks", type=int, default=3, help="of each (3); their median is told")
-    parser.add_argument("--out", metavar="FILE", help="a JSON file of all that was measured")
+    parser.add_argument("--chunks", type=int, default=3, help="number of chunks for the median (3)")
+    parser.add_argument("--out", metavar="FILE", help="write the results to this JSON file")
     return parser.parse_args()
 
 
 @contextlib.contextmanager
 def serving(args: argparse.Namespace, batch: int) -> Iterator[int]:
-    """The port of a server that is warm."""
+    """Start a server, warm it up and yield its port."""
     command = [sys.executable, "-m", "fcnjax.cli", "serve", f"--workdir={args.workdir}"]
     options = [f"--batch={batch}", f"--warm={args.size}", "--port=0", "--queue=256"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
@@ -80,7 +81,7 @@ def serving(args: argparse.Namespace, batch: int) -> Iterator[int]:
 
 
 def request(rng: np.random.Generator, height: int, width: int) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers that ask for the mask of an image."""
+    """Return the body and the headers of a request for the mask of an image."""
     image = rng.integers(0, 256, (1, height, width, 3), np.uint8)
     tensor = {"name": "image", "shape": list(image.shape), "datatype": "UINT8"}
     tensor["parameters"] = {"binary_data_size": image.nbytes}
@@ -90,7 +91,7 @@ def request(rng: np.random.Generator, height: int, width: int) -> tuple[bytes, d
 
 
 def ask(connection: http.client.HTTPConnection, *what) -> int:
-    """Sends a request; the status of its answer."""
+    """Send a request and return the status of the answer."""
     connection.request(*what)
     answer = connection.getresponse()
     answer.read()
@@ -98,7 +99,7 @@ def ask(connection: http.client.HTTPConnection, *what) -> int:
 
 
 def measure(port: int, body: bytes, headers: dict, clients: int, args) -> tuple[float, list]:
-    """Requests a second, and the seconds of each, with so many clients at a time."""
+    """Return the requests per second and all latencies for a number of clients."""
     seconds, lock = [], threading.Lock()
     start = time.perf_counter()
     until = start + args.seconds
@@ -125,7 +126,7 @@ def measure(port: int, body: bytes, headers: dict, clients: int, args) -> tuple[
 
 
 def summary(clients: int, batch: int, found: list[tuple[float, list]]) -> dict:
-    """A row of the table: the median chunk's rate, and quantiles over all requests."""
+    """Return a row: the rate of the median chunk and quantiles over all requests."""
     rates = [rate for rate, _ in found]
     times = np.concatenate([seconds for _, seconds in found])
     return {
@@ -140,7 +141,7 @@ def summary(clients: int, batch: int, found: list[tuple[float, list]]) -> dict:
 
 
 def table(rows: list[dict], batch: int) -> str:
-    """The rows as text; the gain is the rate over that without batches."""
+    """Format the rows; the gain is the rate relative to that without batching."""
     lines = [
         f"{'clients':>8}{'batch':>7}{'req/s':>9}{'min..max':>17}{'p50 ms':>9}{'p99 ms':>9}  gain"
     ]

@@ -1,13 +1,18 @@
-"""Runs `fcnjax serve` for long under good, hostile and slow clients, and checks what it does.
+"""Soak test of `fcnjax serve` with good, hostile and slow clients.
 
     python benchmarks/soak.py --seconds=3600 --out=soak.json
     python benchmarks/soak.py --workdir=runs/quickstart --seconds=3600
 
-Checked are: every good answer equals that of `fcnjax predict` and `fcnjax.load`; good requests are
-never refused but by 503 with Retry-After; there is no 500 and no hang; the memory of the server
-grows by 5 % at most from the second tenth of the time to the last; file descriptors, threads
-and held bytes are as before when the clients rest; at SIGTERM under load what is under way is
-answered, and the exit code is 0. Without --workdir it trains a small model first. Linux only.
+It checks that:
+
+- every good answer equals that of `fcnjax predict` and `fcnjax.load`;
+- good requests are rejected only by 503 with Retry-After;
+- there is no status 500 and no hang;
+- the memory of the server grows by at most 5 % from the second tenth of the time to the last;
+- file descriptors, threads and held bytes return to their values when the clients pause;
+- on SIGTERM under load, started requests are answered and the exit code is 0.
+
+Without --workdir it trains a small model first. Linux only.
 """
 
 import argparse
@@ -47,7 +52,7 @@ COMMAND = [sys.executable, "-m", "fcnjax.cli"]
 
 
 def main() -> int:
-    """Runs all of it; the exit code is 1 where anything is wrong."""
+    """Run the soak test; return 1 if a check fails."""
     args = _parse()
     record = Record()
     with contextlib.ExitStack() as stack:
@@ -71,23 +76,25 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", metavar="DIR", help="of a trained model of RGB pictures")
-    parser.add_argument("--seconds", type=float, default=3600, help="under load (3600)")
+    parser.add_argument("--workdir", metavar="DIR", help="workdir of a model for RGB images")
+    parser.add_argument("--seconds", type=float, default=3600, help="duration of the load (3600)")
     parser.add_argument("--good", type=int, default=3, help="clients of each kind (3)")
     parser.add_argument("--hostile", type=int, default=3)
     parser.add_argument("--slow", type=int, default=3)
-    parser.add_argument("--new-sizes", type=int, default=1, help="clients of ever new sizes (1)")
-    parser.add_argument("--sizes", type=int, default=len(SIZES), help="of the good images (7)")
-    parser.add_argument("--programs", type=int, default=32, help="that the server keeps (32)")
-    parser.add_argument("--receive-seconds", type=int, default=10, help="of the server (10)")
-    parser.add_argument("--growth", type=float, default=5, help="of the memory, percent (5)")
+    parser.add_argument("--new-sizes", type=int, default=1, help="clients that send new sizes (1)")
+    parser.add_argument("--sizes", type=int, default=len(SIZES), help="sizes of good images (7)")
+    parser.add_argument("--programs", type=int, default=32, help="programs kept by the server (32)")
+    parser.add_argument("--receive-seconds", type=int, default=10, help="option of the server (10)")
+    parser.add_argument(
+        "--growth", type=float, default=5, help="allowed growth of memory, percent (5)"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", metavar="FILE", help="a JSON file of all that was measured")
+    parser.add_argument("--out", metavar="FILE", help="write the results to this JSON file")
     return parser.parse_args()
 
 
 def train(folder: Path) -> Path:
-    """Trains a small model for ten steps."""
+    """Train a small model for ten steps."""
     rng = np.random.default_rng(0)
     for name in ("images", "masks"):
         (folder / "set" / name).mkdir(parents=True)
@@ -114,7 +121,7 @@ def train(folder: Path) -> Path:
 
 
 def make_examples(folder: Path, workdir: Path, args: argparse.Namespace) -> list[Example]:
-    """Writes images of several sizes and formats, and labels them by `predict` and `load`."""
+    """Write images of several sizes and formats, and predict their masks in two ways."""
     import fcnjax
 
     rng = np.random.default_rng(args.seed)
@@ -153,7 +160,7 @@ def make_examples(folder: Path, workdir: Path, args: argparse.Namespace) -> list
 
 @contextlib.contextmanager
 def serving(args: argparse.Namespace, workdir: Path, log) -> Iterator[tuple]:
-    """A server's process and its port."""
+    """Start a server and yield its process and port."""
     options = [
         f"--workdir={workdir}",
         "--port=0",
@@ -177,7 +184,7 @@ def serving(args: argparse.Namespace, workdir: Path, log) -> Iterator[tuple]:
 
 
 def observe(process: subprocess.Popen, port: int, start: float) -> dict[str, float]:
-    """The server's memory (MiB), file descriptors and threads, programs and held bytes."""
+    """Return the server's memory (MiB), descriptors, threads, programs and held bytes."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     metrics = ask(port, "GET", "/metrics").content.decode()
     found = {name: re.search(rf"^fcnjax_{name} (.*)$", metrics, re.M) for name in GAUGES}
@@ -194,9 +201,9 @@ GAUGES = ("programs", "held_bytes", "waiting_images")
 
 
 def soak(args, process, port: int, examples: list[Example], record: Record) -> list[dict]:
-    """Runs the clients for the time, then lets them rest, and stops the server under load."""
+    """Run the clients, pause them, and stop the server under load."""
     clients = Clients(port, examples, record, args.seed, args.receive_seconds)
-    for example in examples:  # so that the programs of the usual sizes are there
+    for example in examples:  # compiles the programs of the usual sizes
         for output in ("mask", "json"):
             clients.served("warm-up", "POST", f"/segment?output={output}", example.content)
     record.seconds.clear()
@@ -230,7 +237,7 @@ def _line(row: dict, record: Record) -> str:
 
 
 def check_rest(args, process, port: int, clients: Clients, before: dict, curve: list) -> None:
-    """Notes a fault where the server holds anything while its clients rest."""
+    """Record a fault if the server still holds resources while its clients pause."""
     clients.rest(4 * args.receive_seconds + 120)
     time.sleep(args.receive_seconds + 6)  # uvicorn keeps an idle connection for 5 s
     at_rest = observe(process, port, 0)
@@ -246,14 +253,14 @@ def check_rest(args, process, port: int, clients: Clients, before: dict, curve: 
 
 
 def check_drain(args, process, port, clients: Clients, examples, record: Record) -> None:
-    """Stops the server while requests arrive; those that it has begun must be answered."""
+    """Stop the server while requests arrive; started requests must be answered."""
     rng = np.random.default_rng(args.seed)
     begun = [
         threading.Thread(target=_late, args=(clients, rng, examples[i], record)) for i in range(4)
     ]
     for thread in begun:
         thread.start()
-    time.sleep(args.receive_seconds / 8)  # a half of each is sent in this time
+    time.sleep(args.receive_seconds / 8)  # half of each request is sent in this time
     record.stopped_at = time.monotonic()
     process.send_signal(signal.SIGTERM)
     try:
@@ -280,7 +287,7 @@ def _late(clients: Clients, rng, example: Example, record: Record) -> None:
 
 
 def summarize(curve: list[dict], record: Record, args: argparse.Namespace) -> dict:
-    """The figures and the faults; adds that of a memory that grows."""
+    """Return the results and the faults, among them memory growth."""
     tenth = args.seconds / 10
     medians = {}
     for name, first in (("second", tenth), ("last", 9 * tenth)):
@@ -292,7 +299,7 @@ def summarize(curve: list[dict], record: Record, args: argparse.Namespace) -> di
     growth = medians["last"]["memory_mib"] / medians["second"]["memory_mib"]
     if growth > 1 + args.growth / 100:
         record.fault(f"the memory grew by {100 * (growth - 1):.1f} %, {medians}")
-    for name in ("threads", "files"):  # XLA starts and ends threads as it compiles
+    for name in ("threads", "files"):  # XLA starts and ends threads while it compiles
         if medians["last"][name] > medians["second"][name] + SLACK:
             record.fault(name, "grew:", medians)
     if not any(key.endswith(" 200") for key in record.counts):
@@ -310,7 +317,7 @@ def summarize(curve: list[dict], record: Record, args: argparse.Namespace) -> di
 
 
 def table(results: dict) -> str:
-    """The results as text."""
+    """Format the results."""
     lines = [f"{count:>9}  {name}" for name, count in results["counts"].items()]
     lines += [f"good requests: {results['good_ms']} ms"]
     for name, row in results["medians"].items():

@@ -1,4 +1,4 @@
-"""Clients of `benchmarks/soak.py`: good ones, whose answers are compared, hostile and slow ones."""
+"""Clients of `benchmarks/soak.py`: good clients with checked answers, hostile and slow ones."""
 
 import base64
 import collections
@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 INFER = "/v2/models/segmenter/infer"
-PATIENCE = 120.0  # seconds in which a good request that is refused with 503 has to be served
-MOST_DRAIN = 25.0  # seconds in which what is under way at SIGTERM has to be answered
-TIMEOUT = 90.0  # seconds for any answer; a server that takes longer hangs
+PATIENCE = 120.0  # seconds within which a good request must be served after a 503
+MOST_DRAIN = 25.0  # seconds within which started requests must be answered after SIGTERM
+TIMEOUT = 90.0  # seconds after which a missing answer counts as a hang
 
 
 def _hostile_requests():
-    path = Path(__file__).parents[1] / "tests" / "serve" / "hostile.py"
+    path = Path(__file__).parents[1] / "tests" / "serving" / "hostile.py"
     spec = importlib.util.spec_from_file_location("hostile", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -35,15 +35,15 @@ hostile = _hostile_requests()
 
 @dataclass
 class Example:
-    """An image file and the answers that are right for it.
+    """An image file and its correct answers.
 
     Attributes:
-        content: The file.
-        pixels: `[H, W, C]` uint8.
-        mask: `[H, W]`, as `fcnjax.load(workdir)` labels it.
-        probabilities: `[H, W, classes]` float32, as it does.
-        mask_file: The file that `fcnjax predict` writes.
-        overlay_file: The other file that it writes.
+        content: Content of the image file.
+        pixels: Pixels `[H, W, C]` uint8.
+        mask: Mask `[H, W]` predicted by `fcnjax.load(workdir)`.
+        probabilities: Its probabilities `[H, W, classes]` float32.
+        mask_file: Content of the mask file of `fcnjax predict`.
+        overlay_file: Content of its overlay file.
     """
 
     name: str
@@ -62,26 +62,26 @@ class Record:
     counts: collections.Counter = field(default_factory=collections.Counter)
     seconds: list[float] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
-    stopped_at: float | None = None  # when the server was sent SIGTERM
+    stopped_at: float | None = None  # time of SIGTERM
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def count(self, kind: str, status: object, seconds: float | None = None) -> None:
-        """Counts a request, and its time where that is of interest."""
+        """Count a request and record its latency, if given."""
         with self.lock:
             self.counts[f"{kind} {status}"] += 1
             if seconds is not None:
                 self.seconds.append(seconds)
 
     def fault(self, *words: object) -> None:
-        """Notes something that must not be."""
+        """Record a fault."""
         with self.lock:
             self.faults.append(" ".join(map(str, words))[:1000])
 
     def is_late(self, start: float) -> bool:
-        """Returns whether a request of this start may go unanswered, as the server was stopping."""
+        """Return whether a request may go unanswered because the server was stopping."""
         if self.stopped_at is None:
             return False
-        # On a busy machine a new size may take longer to compile than the server has to stop.
+        # On a busy machine, compiling for a new size can take longer than the server has to stop.
         return start > self.stopped_at - 1 or time.monotonic() > self.stopped_at + MOST_DRAIN
 
 
@@ -91,7 +91,7 @@ Answer = collections.namedtuple("Answer", "status headers content")
 def ask(
     port: int, method: str, path: str, body: bytes = b"", headers: dict | None = None
 ) -> Answer:
-    """Sends a request on a connection of its own."""
+    """Send a request on a new connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     try:
         connection.request(method, path, body, headers or {})
@@ -105,11 +105,11 @@ class Clients:
     """Threads that send requests until they are stopped.
 
     Args:
-        port: Of the server.
-        examples: The good images.
-        record: Where they count.
-        seed: Of what they draw.
-        receive_seconds: The server's option.
+        port: Port of the server.
+        examples: Good images.
+        record: Counts of all clients.
+        seed: Seed of the random choices.
+        receive_seconds: Option of the server.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Clients:
         self._resting = 0
 
     def start(self, turn: Callable[["Clients", np.random.Generator], None], count: int) -> None:
-        """Starts so many clients that call `turn` again and again."""
+        """Start `count` clients that call `turn` repeatedly."""
         for _ in range(count):
             self._number += 1
             rng = np.random.default_rng((self._seed, self._number))
@@ -151,7 +151,7 @@ class Clients:
                 time.sleep(0.2)
 
     def rest(self, seconds: float) -> None:
-        """Lets all finish what they do; they send nothing more until `go`."""
+        """Pause all clients after their current requests, until `go`."""
         self._go.clear()
         until = time.monotonic() + seconds
         while self._resting < len(self._threads):
@@ -161,22 +161,22 @@ class Clients:
             time.sleep(0.1)
 
     def go(self) -> None:
-        """Lets them send again."""
+        """Resume all clients."""
         self._go.set()
 
     def stop(self) -> None:
-        """Ends them."""
+        """Stop all clients."""
         self._end.set()
         self._go.set()
         for thread in self._threads:
             thread.join()
 
     def example(self, rng: np.random.Generator) -> Example:
-        """Draws one of the good images."""
+        """Choose one of the good images at random."""
         return self.examples[rng.integers(len(self.examples))]
 
     def served(self, kind: str, *request) -> Answer | None:
-        """Sends a good request until it is served; None: the server was stopped before."""
+        """Send a good request until it is served; return None if the server stopped first."""
         start = time.monotonic()
         while True:
             sent = time.monotonic()
@@ -198,13 +198,13 @@ class Clients:
         return answer if answer.status == 200 else None
 
     def compare(self, kind: str, example: Example, equal: bool) -> None:
-        """Notes a wrong answer."""
+        """Record a wrong answer."""
         if not equal:
             self.record.fault(kind, "another answer than predict's for", example.name)
 
 
 def good(clients: Clients, rng: np.random.Generator) -> None:
-    """Sends a good request and compares its answer."""
+    """Send a good request and compare its answer."""
     GOOD[rng.integers(len(GOOD))](clients, rng, clients.example(rng))
 
 
@@ -233,7 +233,7 @@ def _json(clients: Clients, rng: np.random.Generator, example: Example) -> None:
 
 
 def infer_request(rng: np.random.Generator, pixels: np.ndarray) -> tuple[bytes, dict]:
-    """The body and headers of a request for both outputs, as JSON or binary."""
+    """Return the body and headers of a request for both outputs, as JSON or binary."""
     tensor = {"name": "image", "shape": [1, *pixels.shape], "datatype": "UINT8"}
     request = {"inputs": [tensor], "parameters": {"binary_data_output": bool(rng.random() < 0.7)}}
     if rng.random() < 0.3:
@@ -245,7 +245,7 @@ def infer_request(rng: np.random.Generator, pixels: np.ndarray) -> tuple[bytes, 
 
 
 def check_inference(clients: Clients, kind: str, example: Example, answer: Answer) -> None:
-    """Compares both outputs of an answer to `infer_request`."""
+    """Compare both outputs of an answer to `infer_request`."""
     length = int(answer.headers.get("Inference-Header-Content-Length", len(answer.content)))
     tail, arrays = answer.content[length:], {}
     for output in json.loads(answer.content[:length])["outputs"]:
@@ -282,7 +282,7 @@ GOOD = (_file, _file, _json, _infer, _infer, _get)
 
 
 def new_size(clients: Clients, rng: np.random.Generator) -> None:
-    """Sends an image of a size that is hardly ever asked for, so that a program is compiled."""
+    """Send an image of a rare size, so that a program is compiled."""
     height, width = (int(side) for side in rng.integers(8, 400, 2))
     pixels = np.zeros((height, width, 3), np.uint8)
     answer = clients.served("new size", "POST", INFER, *infer_request(rng, pixels))
@@ -292,7 +292,7 @@ def new_size(clients: Clients, rng: np.random.Generator) -> None:
 
 
 def hostile_client(clients: Clients, rng: np.random.Generator) -> None:
-    """Sends what a good client would not."""
+    """Send a malformed or abusive request."""
     if rng.random() < 0.5:
         status, content = hostile.raw(rng, clients.port, TIMEOUT)
         good_one = False
@@ -301,7 +301,8 @@ def hostile_client(clients: Clients, rng: np.random.Generator) -> None:
         try:
             status, _, content = ask(clients.port, method, path, body, headers)
         except (ConnectionError, http.client.HTTPException) as error:
-            # Where a body is not read, the connection may be gone before its answer is.
+            # If the server does not read the body, the connection can close before the answer
+            # arrives.
             status, content = type(error).__name__, b""
     clients.record.count("hostile", status)
     known = hostile.FINE if not good_one else {200, 503}
@@ -310,7 +311,7 @@ def hostile_client(clients: Clients, rng: np.random.Generator) -> None:
 
 
 def slow_client(clients: Clients, rng: np.random.Generator) -> None:
-    """Sends or reads slowly: so slowly that the server cuts it off, or not quite."""
+    """Send or read slowly, at a rate just above or below the limit of the server."""
     SLOW[rng.integers(len(SLOW))](clients, rng, clients.example(rng))
 
 
@@ -323,7 +324,7 @@ def _connect(clients: Clients) -> socket.socket:
 
 
 def _drip(clients: Clients, connection: socket.socket, rng: np.random.Generator) -> None:
-    """Sends a byte now and then until the server has closed the connection."""
+    """Send single bytes until the server closes the connection."""
     start = time.monotonic()
     try:
         while time.monotonic() - start < 3 * clients.receive_seconds + 10:
@@ -350,7 +351,7 @@ def _slow_body(clients: Clients, rng: np.random.Generator, example: Example) -> 
 
 
 def _slow_reader(clients: Clients, rng: np.random.Generator, example: Example) -> None:
-    """Reads nothing for long: the server closes the connection, or had sent all."""
+    """Read nothing for a long time: the server closes the connection or has sent all."""
     body, headers = infer_request(rng, np.tile(example.pixels, (2, 2, 1)))
     with _connect(clients) as connection:
         _send(connection, body, headers)
@@ -371,9 +372,9 @@ def _send(
 
 
 def slow_but_good(clients: Clients, rng: np.random.Generator, example: Example) -> int | None:
-    """Sends and reads slowly, and must be answered all the same; the status.
+    """Send and read slowly, but within the limits, and return the status.
 
-    None: the connection was lost as the server was stopping.
+    Return None if the connection was lost because the server was stopping.
     """
     body, headers = infer_request(rng, example.pixels)
     start = time.monotonic()

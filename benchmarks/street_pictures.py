@@ -1,7 +1,7 @@
-"""Made street-like pictures with masks: smooth shapes under fine texture, to be read as a set.
+"""Generates a data set of street-like images: smooth shapes under fine texture, with masks.
 
-At 1024x2048 a PNG takes about 1.8 MB and a JPEG of quality 90 about 0.3 MB, and so cost what
-photographs cost to decode.
+At 1024x2048 a PNG has about 1.8 MB and a JPEG of quality 90 about 0.3 MB, so decoding takes as long
+as for photographs.
 """
 
 from pathlib import Path
@@ -12,12 +12,12 @@ from PIL import Image
 
 CLASSES = 19
 JPEG_QUALITY = 90
-_SHAPES = 90  # a picture
-_GRAINS = ((64, 8.0), (16, 6.0), (4, 4.0))  # pixels between the knots of a texture; its deviation
+_SHAPES = 90  # per image
+_GRAINS = ((64, 8.0), (16, 6.0), (4, 4.0))  # pixels between knots, standard deviation
 
 
 def picture(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """A picture `[H, W, 3]` uint8 and its class ids `[H, W]` uint8."""
+    """Draw an image `[H, W, 3]` uint8 and its class ids `[H, W]` uint8."""
     rng = np.random.default_rng(seed)
     height, width = size
     image = np.empty((height, width, 3), np.float32)
@@ -45,10 +45,10 @@ def picture(seed: int, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_sets(root: Path, count: int, size: tuple[int, int]) -> dict[str, float]:
-    """Writes the sets `root/png` and `root/jpg`: `{images,masks}/{train,val}`, one picture in val.
+    """Write the data sets `root/png` and `root/jpg`, each with one image in val.
 
     Returns:
-        Mean bytes of a file, by kind: `png`, `jpg`, and `mask`.
+        Mean file size in bytes by kind: `png`, `jpg` and `mask`.
     """
     total = dict.fromkeys(("png", "jpg", "mask"), 0)
     for kind in ("png", "jpg"):

@@ -1,4 +1,4 @@
-"""The models that the benchmarks time, without torch: peers.py has those of torch."""
+"""The fcnjax models of the benchmarks; the torch models are in peers.py."""
 
 from ml_collections import ConfigDict
 
@@ -11,7 +11,7 @@ CLASSES = 21
 IGNORED = 255
 AUX_WEIGHT = 0.5
 _RESNET = {"encoder": "resnet50", "aux_head": True, "output_stride": 8}
-# config.model of each; without dropout, that both compute the same.
+# config.model of each, without dropout, so that both libraries compute the same.
 MODELS = {
     "unet": {"upsample": "transposed", "widths": (64, 128, 256, 512, 1024)},
     "unet_small": {"upsample": "transposed", "widths": (16, 32, 64, 128, 256)},
@@ -21,7 +21,7 @@ MODELS = {
 
 
 def our_config(name: str, size: tuple[int, int], batch: int, bfloat16: bool) -> ConfigDict:
-    """The config of the same model, trained as the peer is: SGD, no augmentation."""
+    """Return the config of a model, trained like its torch peer: SGD, no augmentation."""
     config = default_config()
     config.model.update({**MODELS[name], "dropout": 0.0})
     config.model.dtype = "bfloat16" if bfloat16 else "float32"
@@ -35,5 +35,5 @@ def our_config(name: str, size: tuple[int, int], batch: int, bfloat16: bool) -> 
 
 
 def forward_products(model: Segmenter, size: tuple[int, int]) -> int:
-    """Multiply-adds of one image."""
+    """Count the multiply-adds for one image."""
     return sum(multiply_adds(trace(model, Segmenter.__call__, (1, *size, 3))).values())

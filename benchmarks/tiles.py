@@ -1,11 +1,11 @@
-"""Times `fcnjax predict` on a made GeoTIFF, in tiles: megapixels a second, and its peak memory.
+"""Measures the speed and peak memory of tiled `fcnjax predict` on a generated GeoTIFF.
 
     python benchmarks/tiles.py                                 8192x8192, a small U-Net
-    python benchmarks/tiles.py --size=20000 --widths=2,4       a tiny one
-    python benchmarks/tiles.py --tile=512x512 --overlap=64     as predict takes them
+    python benchmarks/tiles.py --size=20000 --widths=2,4       a tiny U-Net
+    python benchmarks/tiles.py --tile=512x512 --overlap=64     options of predict
 
-The raster has four bands of uint16; the weights are made, not trained, which changes no time. The
-whole command is timed, from its start to the last file, in a process of its own.
+The raster has four uint16 bands. The weights are random, which does not affect the time. The
+command is timed in its own process, from its start to the last file.
 """
 
 import argparse
@@ -20,16 +20,16 @@ from pathlib import Path
 import numpy as np
 
 BANDS = ("B2", "B3", "B4", "B8")
-SIDE = 512  # of the raster's blocks
+SIDE = 512  # block size of the raster
 
 
 def main() -> None:
-    """Makes a raster and a model, labels the one with the other, and prints the figures."""
+    """Write a raster and a model, predict, and print the results."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--size", type=int, default=8192, help="pixels a side (8192)")
-    parser.add_argument("--widths", default="16,32,64,128,256", help="of the U-Net")
+    parser.add_argument("--size", type=int, default=8192, help="side in pixels (8192)")
+    parser.add_argument("--widths", default="16,32,64,128,256", help="widths of the U-Net")
     args, more = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
         raster, workdir = Path(folder, "made.tif"), Path(folder, "run")
@@ -40,7 +40,7 @@ def main() -> None:
         command = [sys.executable, "-m", "fcnjax.cli", "predict", raster, *options]
         subprocess.run(command, check=True)
         seconds = time.perf_counter() - start
-    # The largest of the children: making the model takes less.
+    # This is the maximum over all children; writing the model takes less than predicting.
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     print(
         f"{args.size}x{args.size}, widths {args.widths}, {os.cpu_count()} cores: {seconds:.1f} s, "
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def make_raster(path: Path, size: int) -> None:
-    """Writes noise of coarse grains, with a border that has no data."""
+    """Write coarse-grained noise with a no-data border."""
     import rasterio
     from rasterio.windows import Window
 
@@ -81,7 +81,7 @@ def make_raster(path: Path, size: int) -> None:
 
 
 def make_workdir(folder: str, widths: str) -> None:
-    """Writes a workdir with a U-Net's first weights."""
+    """Write a workdir with the initial weights of a U-Net."""
     from fcnjax.config import load_config
     from fcnjax.models import build_model
     from fcnjax.optim import make_optimizer

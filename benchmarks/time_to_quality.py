@@ -1,11 +1,11 @@
-"""Times a whole run, from the start of the process until the held-out score is reached.
+"""Measures the time from the start of a run until it reaches a held-out score.
 
     python benchmarks/time_to_quality.py                       on an accelerator: STARE, Dice 0.8284
-    python benchmarks/time_to_quality.py --cold                nothing compiled before
+    python benchmarks/time_to_quality.py --cold                without cached programs
     python benchmarks/time_to_quality.py --config=biomedical_stare:cpu --target=0.80
 
-0.8284 is the best that MMSegmentation publishes for STARE (a U-Net with a PSPNet head, 40,000
-iterations). The data are fetched before the clock starts. Other options go to `fcnjax train`.
+0.8284 is the best result that MMSegmentation publishes for STARE (a U-Net with a PSPNet head,
+40,000 iterations). The data are downloaded before the timing. Other options go to `fcnjax train`.
 """
 
 import argparse
@@ -21,14 +21,14 @@ METRIC = "dice/vessel"
 
 
 def main() -> int:
-    """Runs the training and prints when each score was known; 1 if the target was not reached."""
+    """Train, print the time of each score, and return 1 if the target was not reached."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--config", default="biomedical_stare")
     parser.add_argument("--target", type=float, default=0.8284)
     parser.add_argument("--every", type=int, default=100, help="steps between scores")
-    parser.add_argument("--cold", action="store_true", help="without programs compiled before")
+    parser.add_argument("--cold", action="store_true", help="start without cached programs")
     args, more = parser.parse_known_args()
     fcnjax = [sys.executable, "-m", "fcnjax.cli"]
     subprocess.run([*fcnjax, "data", "fetch", "stare"], check=True, stdout=subprocess.DEVNULL)
@@ -69,12 +69,12 @@ def _watch(run: subprocess.Popen, log: Path, start: float, target: float) -> int
 
 
 def _scores(log: Path):
-    """The steps and scores that the run has written."""
+    """Return the steps and scores that the run has written."""
     if not log.exists():
         return
     for line in log.read_text(encoding="utf-8").splitlines(keepends=True):
         if not line.endswith("\n"):
-            return  # being written
+            return  # incomplete line
         row = json.loads(line)
         for key, value in row.items():
             if key.endswith(METRIC):

@@ -1,4 +1,4 @@
-"""Timing of contenders in turn, and the table and JSON that tell of it."""
+"""Times contenders alternately, and reports the results as a table and as JSON."""
 
 import json
 import statistics
@@ -9,20 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-SECONDS_A_CHUNK = 0.5  # at least, but for slow machines a single call
+SECONDS_A_CHUNK = 0.5  # at least; on slow machines one call
 
 
 @dataclass
 class Contender:
-    """Something to be timed.
+    """A function to time.
 
     Attributes:
-        name: What the table calls it.
-        call: Starts one call of it; need not wait for the end.
-        wait: Waits for the end of all that was started.
-        first_seconds: What the first call took, compilation included.
-        peak_bytes: Of the device's memory, where it is known.
-        seconds: Of one call, in each chunk.
+        name: Name in the table.
+        call: Starts one call without waiting for its end.
+        wait: Waits for the end of all started calls.
+        first_seconds: Duration of the first call with compilation.
+        peak_bytes: Peak device memory, if known.
+        seconds: Duration of a call, for each chunk.
     """
 
     name: str
@@ -34,12 +34,12 @@ class Contender:
 
     @property
     def median(self) -> float:
-        """Seconds a call."""
+        """Return the median duration of a call in seconds."""
         return statistics.median(self.seconds)
 
 
 def warmed(contender: Contender, calls: int = 3) -> Contender:
-    """Runs the first calls, and notes how long the very first took."""
+    """Run the first calls and record the duration of the very first one."""
     start = time.perf_counter()
     contender.call()
     contender.wait()
@@ -51,7 +51,7 @@ def warmed(contender: Contender, calls: int = 3) -> Contender:
 
 
 def time_in_turn(contenders: Sequence[Contender], chunks: int) -> None:
-    """Times chunks of calls of each in turn: what changes on the machine meets all alike."""
+    """Time chunks of calls alternately, so that changes on the machine affect all alike."""
     calls = {}
     for contender in contenders:
         calls[contender.name] = max(1, round(SECONDS_A_CHUNK / _seconds(contender, 1)))
@@ -71,13 +71,13 @@ def _seconds(contender: Contender, calls: int) -> float:
 def table(
     contenders: Sequence[Contender], batch: int, operations: float, peak_tflops: float | None
 ) -> tuple[str, list[dict[str, Any]]]:
-    """The table of a comparison, the first against each other, and its rows.
+    """Return the table that compares the first contender with the others, and its rows.
 
     Args:
-        contenders: Ours first.
-        batch: Images a call.
-        operations: Of one call, counted analytically, two a multiply-add.
-        peak_tflops: What the device can do, in 1e12 operations a second; None: unknown.
+        contenders: Contenders, fcnjax first.
+        batch: Images per call.
+        operations: Analytical count of operations per call, two per multiply-add.
+        peak_tflops: Peak of the device in 1e12 operations per second, or None if unknown.
     """
     ours = contenders[0].median
     lines = [
@@ -111,7 +111,7 @@ def table(
 
 
 def write_report(path: str, settings: Mapping[str, Any], results: Mapping[str, Any]) -> None:
-    """Writes what was measured, where and when, as JSON."""
+    """Write the results with machine and date as JSON."""
     report = {
         "measured": datetime.now(UTC).isoformat(timespec="seconds"),
         "settings": dict(settings),

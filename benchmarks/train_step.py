@@ -1,14 +1,13 @@
-"""Times a training step of fcnjax against torch's, on the same weights, images and device.
+"""Compares the training step of fcnjax and PyTorch for the same weights, images and device.
 
     python benchmarks/train_step.py                          on the GPU: 16 of 512x512, bfloat16
     python benchmarks/train_step.py --device=cpu             small, in float32
     python benchmarks/train_step.py --models=unet --out=unet.json
 
-Needs torch and torchvision beside fcnjax. A step is what a user's run does: fcnjax reads uint8
-images, normalises them on the device, computes the cross-entropy at full resolution (with half of
-an auxiliary head's), its gradient, and updates by SGD; torch is given images normalised before.
-First both must give the same loss of the same weights. They are timed in turn, chunk by chunk, and
-the medians are compared.
+Needs torch and torchvision. A step is that of a real run: fcnjax reads uint8 images, normalizes
+them on the device, computes the cross-entropy at full resolution (plus half of that of an auxiliary
+head) and its gradient, and updates with SGD. torch receives normalized images. Before the timing,
+both must compute the same loss. They are timed alternately in chunks, and the medians are compared.
 """
 
 import argparse
@@ -18,7 +17,7 @@ import options
 
 
 def main() -> None:
-    """Compares each model and prints a table for each."""
+    """Compare the models and print a table for each."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -27,7 +26,7 @@ def main() -> None:
 
 
 def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
-    """The table of one model, and its rows."""
+    """Return the table of one model and its rows."""
     import peers
     import subjects
     from timing import table, time_in_turn
@@ -45,7 +44,7 @@ def compare(name: str, args: argparse.Namespace) -> tuple[str, list[dict]]:
 
 
 def check_loss(ours: float, theirs: float, name: str, dtype: str) -> None:
-    """Stops where the two do not compute the same."""
+    """Exit if the losses differ."""
     bound = 2e-2 if dtype == "bfloat16" else 1e-4
     print(f"  first loss {ours:.6f}, {name} {theirs:.6f}")
     if not abs(ours - theirs) <= bound * abs(theirs):
@@ -53,7 +52,7 @@ def check_loss(ours: float, theirs: float, name: str, dtype: str) -> None:
 
 
 def our_contender(peer, config, data, args):
-    """Our jitted step, its loss of the first batch, and the operations of a step."""
+    """Return fcnjax as a contender, its first loss and the operations per step."""
     import jax
     import peers
     import subjects
@@ -83,13 +82,13 @@ def our_contender(peer, config, data, args):
     contender = warmed(Contender("fcnjax", call, lambda: jax.block_until_ready(losses[-1])))
     stats = jax.local_devices()[0].memory_stats() or {}
     contender.peak_bytes = stats.get("peak_bytes_in_use")
-    # A gradient costs two products where the result costs one.
+    # The backward pass has two matrix products for each one of the forward pass.
     products = 3 * args.batch * subjects.forward_products(model, args.size)
     return contender, float(losses[0]), 2 * products
 
 
 def torch_contender(name, form, config, data, args):
-    """A form of torch's step, and its loss of the first batch."""
+    """Return a mode of torch as a contender, and its first loss."""
     import peers
     import torch
     from timing import Contender, warmed

@@ -15,7 +15,7 @@ or more.
 """
 
 from fcnjax.config import default_config, parse_arg
-from fcnjax.data.sources.cityscapes import CLASSES
+from fcnjax.data.sources.benchmarks.cityscapes import CLASSES
 
 
 def get_config(arg=None):

@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What scripts of this folder share. They source it; it is not run by itself.
+# Functions that the scripts of this folder share by sourcing this file.
 
-# Prints words as they can be pasted into a shell.
+# Prints words so that they can be pasted into a shell.
 quoted() {
   printf '%q ' "$@" | sed 's/ $//'
   echo
 }
 
-# Runs a command; where $dry_run is set, prints it.
+# Runs a command, or prints it if $dry_run is set.
 run() {
   if [[ -n ${dry_run-} ]]; then
     quoted "$@"
@@ -16,8 +16,8 @@ run() {
   fi
 }
 
-# The devices of a CPU: as many as there are cores, a power of two up to 8. Eight examples a batch,
-# shared by host devices, are faster than one device with as many threads.
+# Prints the number of CPU devices to use: the largest power of two up to 8 that the cores allow. A
+# batch of eight runs faster on several host devices than on one device with as many threads.
 count_host_devices() {
   local cores devices=1
   cores=$(nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Reads mutated files with every reader: each must be read, or refused with one line of error,
-# within 10 s and 1 GB of memory above the start.
+# Fuzzes every reader: each mutated file must be read or rejected with a one-line error, within 10 s
+# and 1 GB of additional memory.
 #
 # Usage: bash launch/fuzz.sh [READER] [COUNT] [--first=NUMBER] [--work=DIR]
 #
-#   bash launch/fuzz.sh                  100 cases of every reader
-#   bash launch/fuzz.sh coco 2000        2,000 of one
-#   bash launch/fuzz.sh all 2000
-#   bash launch/fuzz.sh coco 1 --first=17   one case again
+#   bash launch/fuzz.sh                     100 cases for every reader
+#   bash launch/fuzz.sh coco 2000           2,000 cases for one reader
+#   bash launch/fuzz.sh all 2000            2,000 cases for every reader
+#   bash launch/fuzz.sh coco 1 --first=17   repeat one case
 #
-# Exit code 1 where a case is at fault. `.venv/bin/python -m tests.fuzz --help` lists the readers.
+# Exits with 1 if a case fails. `.venv/bin/python -m tests.fuzz --help` lists the readers.
 
 set -euo pipefail
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on Kubernetes, as on GKE, with TPUs or GPUs: fills in launch/gke_jobset.yaml and applies it.
+# Trains on Kubernetes (GKE) with TPUs or GPUs: fills in launch/gke_jobset.yaml and applies it.
 #
 # Usage: bash launch/gke.sh COMMAND NAME [OPTION...] [TRAIN OPTION...]
 #
@@ -11,28 +11,28 @@
 #   bash launch/gke.sh delete city
 #
 # Commands:
-#   run       starts the JobSet NAME. All options that are not named here go to `fcnjax train`
-#     --image=IMAGE        an image with fcnjax in it (docs/scale.md has its Dockerfile)
-#     --claim=CLAIM        a PersistentVolumeClaim that all nodes may write (ReadWriteMany); it is
-#                          mounted at /mnt/fcnjax, where the workdir must be
+#   run       start the JobSet NAME. Options not listed here go to `fcnjax train`
+#     --image=IMAGE        an image with fcnjax installed (docs/scale.md has a Dockerfile)
+#     --claim=CLAIM        a PersistentVolumeClaim that all nodes can write (ReadWriteMany). It is
+#                          mounted at /mnt/fcnjax, which must contain the workdir
 #     --topology=CHIP:AxB  TPUs: v4:2x2x2, v5e:4x4, v5p:2x2x4, v6e:4x4, ...
-#     --gpu=KIND:N         or GPUs: their kind as GKE labels nodes, and how many a node has
-#     --replicas=R         how many TPU slices of the topology, or nodes with GPUs; without it, 1
-#     --chips-per-host=N   of a TPU, where the machine type is not the usual one
-#     --restarts=N         how often all processes are started again; without it, 20
-#     --spot               nodes that are cheaper, and taken away at any time
-#   logs      shows what the first process prints, and what comes; Ctrl-C leaves it alone
-#   status    shows the JobSet and its pods
-#   delete    deletes the JobSet and its pods; not the claim, nor the nodes, which your cluster
-#             takes away or you do
+#     --gpu=KIND:N         or GPUs: the accelerator label of GKE, and the number per node
+#     --replicas=R         number of TPU slices or GPU nodes (default 1)
+#     --chips-per-host=N   TPU chips per host, if the machine type is not the usual one
+#     --restarts=N         maximum number of restarts of all processes (default 20)
+#     --spot               use spot nodes: cheaper, but preempted at any time
+#   logs      follow the output of the first process; Ctrl-C stops only the display
+#   status    show the JobSet and its pods
+#   delete    delete the JobSet and its pods. The claim stays; the nodes are removed by the
+#             cluster's autoscaler or by you
 #
-#   --namespace=NAMESPACE  another than kubectl's own
-#   --dry-run              only print the commands
+#   --namespace=NAMESPACE  default: the namespace of kubectl's context
+#   --dry-run              print the commands without running them
 #
-# kubectl must be installed and know the cluster, which must have JobSet. A run that was deleted or
-# preempted goes on with the same command.
+# kubectl must be configured for the cluster, and JobSet installed there. Repeat the command to
+# resume a run that was deleted or preempted.
 
-# What Kubernetes is to expand stays in single quotes:
+# Variables in single quotes are expanded by Kubernetes:
 # shellcheck disable=SC2016
 
 set -euo pipefail
@@ -47,7 +47,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=launch/common.bash
 source "$root/launch/common.bash"
 commands='run, logs, status, delete'
-port=55527 # of the first process, where the others find it
+port=55527 # of the coordinator, the first process
 
 fail() {
   printf 'gke: error: %s\n' "$*" >&2
@@ -56,7 +56,7 @@ fail() {
 
 kube() { run kubectl ${namespace:+"--namespace=$namespace"} "$@"; }
 
-# Prints words as JSON strings, commas between them.
+# Prints words as JSON strings, separated by commas.
 json() {
   local word comma=''
   for word in "$@"; do
@@ -69,11 +69,11 @@ json() {
   done
 }
 
-# TPU: each replica is a slice, a Job with a pod a host. GKE tells each process its place.
+# TPU: each replica is a slice, a Job with one pod per host. GKE provides each process's index.
 plan_tpu() {
   local chip=${topology%%:*} shape=${topology#*:} side chips=1 label
   [[ $topology =~ ^v[0-9]+[a-z]?:[1-9][0-9]*(x[1-9][0-9]*){1,2}$ ]] ||
-    fail "run: --topology: '$topology' is no chip and its topology; valid: v5e:4x4, v5p:2x2x4, ..."
+    fail "run: --topology: '$topology' is not CHIP:TOPOLOGY; valid: v5e:4x4, v5p:2x2x4, ..."
   case $chip in
   v4) label=tpu-v4-podslice ;;
   v5e) label=tpu-v5-lite-podslice ;;
@@ -85,14 +85,14 @@ plan_tpu() {
     chips=$((chips * side))
   done
   if [[ -z $per_host ]]; then
-    # Up to eight chips of v5e and v6e are in one host; larger slices have four in each.
+    # Slices of v5e and v6e with up to eight chips are on one host; larger ones have four per host.
     per_host=4
     [[ $chip != v5e && $chip != v6e ]] || ((chips > 8)) || per_host=$chips
   fi
   [[ $per_host =~ ^[1-9]$ && $((chips % per_host)) == 0 ]] ||
     fail "run: --chips-per-host: $per_host does not divide the $chips chips of $topology"
   jobs=$replicas hosts=$((chips / per_host))
-  # Each slice has a node pool of its own.
+  # Each slice needs its own node pool.
   annotations='{"alpha.jobset.sigs.k8s.io/exclusive-topology": "cloud.google.com/gke-nodepool"}'
   selector="\"cloud.google.com/gke-tpu-accelerator\": \"$label\""
   selector+=", \"cloud.google.com/gke-tpu-topology\": \"$shape\""
@@ -101,11 +101,11 @@ plan_tpu() {
   ((jobs * hosts == 1)) || env='[{"name": "FCNJAX_COORDINATOR", "value": "auto"}]'
 }
 
-# GPUs: one Job with a pod a node. Each process is told its place by what JobSet says of its pod.
+# GPUs: one Job with one pod per node. Each process gets its index from the labels of its pod.
 plan_gpu() {
   local kind=${gpu%:*} count=${gpu##*:}
   [[ $gpu =~ ^[a-z0-9-]+:[1-9][0-9]*$ ]] ||
-    fail "run: --gpu: '$gpu' is no kind and number; valid: nvidia-h100-80gb:8, nvidia-l4:1, ..."
+    fail "run: --gpu: '$gpu' is not KIND:N; valid: nvidia-h100-80gb:8, nvidia-l4:1, ..."
   jobs=1 hosts=$replicas
   annotations='{}'
   selector="\"cloud.google.com/gke-accelerator\": \"$kind\""
@@ -128,22 +128,22 @@ check_run() {
     *) fail "run: --$option is missing" ;;
     esac
   done
-  [[ -n $image ]] || fail "run: --image is missing: an image with fcnjax in it"
-  [[ -n $claim ]] || fail "run: --claim is missing: the PersistentVolumeClaim that holds the workdir"
+  [[ -n $image ]] || fail "run: --image is missing: an image with fcnjax installed"
+  [[ -n $claim ]] || fail "run: --claim is missing: the PersistentVolumeClaim of the workdir"
   [[ -n $topology$gpu ]] || fail "run: --topology=v5e:4x4 or --gpu=nvidia-h100-80gb:8 is missing"
-  [[ -z $topology || -z $gpu ]] || fail "run: --topology and --gpu: give one of them"
+  [[ -z $topology || -z $gpu ]] || fail "run: --topology and --gpu: give only one of them"
   [[ $replicas =~ ^[1-9][0-9]*$ ]] || fail "run: --replicas: '$replicas'; valid: 1, 2, 3, ..."
   [[ $restarts =~ ^[0-9]+$ ]] || fail "run: --restarts: '$restarts'; valid: 0, 1, 2, ..."
   case " ${words[*]} " in
   *" --workdir=/mnt/fcnjax/"* | *" --workdir /mnt/fcnjax/"*) ;;
-  *) fail "run: --workdir: must be in /mnt/fcnjax, where the claim is: all else ends with its pod" ;;
+  *) fail "run: --workdir: must be in /mnt/fcnjax, on the claim; the rest is lost with the pod" ;;
   esac
 }
 
 # Prints the manifest.
 fill_in() {
   local text args=()
-  # Kubernetes makes $$ a $, and $(NAME) a variable's value.
+  # Kubernetes replaces $$ by $, and $(NAME) by the value of a variable.
   for word in "${words[@]}"; do
     args+=("${word//\$/\$\$}")
   done
@@ -165,7 +165,7 @@ fill_in() {
   text=${text//__ENV__/"$env"}
   text=${text//__LIMITS__/"$limits"}
   text=${text//__CLAIM__/"$(json "$claim")"}
-  # The last, since it holds the user's own words.
+  # Last, since the arguments can contain any text.
   text=${text//__ARGS__/"[$(json "${args[@]}")]"}
   printf '%s\n' "$text"
 }
@@ -184,8 +184,8 @@ start() {
     return
   fi
   kube apply -f - <<<"$manifest"
-  echo "gke: $name runs until it is trained, or: bash launch/gke.sh delete $name" \
-    "${namespace:+--namespace=$namespace}; its nodes cost money as long as your cluster keeps them" >&2
+  echo "gke: $name runs until training ends, or until: bash launch/gke.sh delete $name" \
+    "${namespace:+--namespace=$namespace}; its nodes cost money while the cluster keeps them" >&2
 }
 
 command=${1-}
@@ -195,9 +195,9 @@ run | logs | status | delete) shift ;;
 *) fail "unknown command '$command'; valid: $commands" ;;
 esac
 name=${1-}
-# Names of pods are longer by up to 20 letters, and end at 63.
+# Pod names add up to 20 characters and are limited to 63.
 [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] ||
-  fail "$command: the NAME of the JobSet comes next: up to 40 small letters, digits and -," \
+  fail "$command: the NAME of the JobSet comes next: up to 40 lowercase letters, digits and -," \
     "not '$name'"
 shift
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on all devices of this machine: sets up .venv once, then runs `fcnjax train`.
+# Trains on all devices of this machine: installs fcnjax in .venv once, then runs `fcnjax train`.
 #
 # Usage: bash launch/local.sh [OPTION...] --config=CONFIG --workdir=DIR [TRAIN OPTION...]
 #
@@ -8,15 +8,15 @@
 #   bash launch/local.sh --dry-run --config=folder:root=DIR --workdir=runs/mine --config.train.seed=1
 #
 # Options:
-#   --extra=NAME         which JAX to install: cuda12, cuda13, tpu or cpu; without it, the one for
-#                        what is there: cuda12 where nvidia-smi finds a GPU, else tpu, else cpu
-#   --host-devices[=N]   compute on the CPU as N devices that share the batch; without N, one for
-#                        each core: 1, 2, 4 or 8. N must divide the batch. Sets JAX_PLATFORMS, and
-#                        adds to XLA_FLAGS
-#   --dry-run            only print the commands
+#   --extra=NAME         the JAX to install: cuda12, cuda13, tpu or cpu. Default: cuda12 if
+#                        nvidia-smi finds a GPU, tpu if there is a TPU, otherwise cpu
+#   --host-devices[=N]   split the batch over N CPU devices. Default for N: 1, 2, 4 or 8 devices,
+#                        depending on the number of cores. N must divide the batch size. Sets
+#                        JAX_PLATFORMS and adds to XLA_FLAGS
+#   --dry-run            print the commands without running them
 #
-# All else goes to `fcnjax train`, which runs in the folder that you are in. Kill it when you like:
-# the same command goes on from the newest whole checkpoint.
+# All other options go to `fcnjax train`, which runs in the current folder. You can interrupt it at
+# any time: the same command resumes from the newest complete checkpoint.
 
 set -euo pipefail
 
@@ -40,7 +40,8 @@ find_extra() {
     echo cuda12
   elif [[ -e /dev/accel0 ]] ||
     { [[ -e /dev/vfio/0 ]] && grep -qs 0x1ae0 /sys/bus/pci/devices/*/vendor; }; then
-    # Where a Cloud TPU VM has its chips; others may have that of VFIO too, but no device of Google's.
+    # Paths of the chips on a Cloud TPU VM. Other machines can have VFIO devices as well, but none
+    # with Google's vendor ID.
     echo tpu
   else
     echo cpu
@@ -65,11 +66,11 @@ for word in "$@"; do
 done
 
 [[ -n $config ]] || fail "--config is missing: a file, or a name such as biomedical_stare"
-[[ -n $workdir ]] || fail "--workdir is missing: the folder for checkpoints, metrics and report"
+[[ -n $workdir ]] || fail "--workdir is missing: the folder for checkpoints, metrics and the report"
 [[ -z $host_devices || $host_devices =~ ^[1-9][0-9]*$ ]] ||
-  fail "--host-devices: $host_devices is not a number of devices; valid: 1, 2, 3, ..."
+  fail "--host-devices: '$host_devices' is not a positive integer; valid: 1, 2, 3, ..."
 [[ -z $host_devices || ${extra:-cpu} == cpu ]] ||
-  fail "--host-devices: is for the CPU, and --extra=$extra is not; give one of them"
+  fail "--host-devices: applies to the CPU only; remove it or --extra=$extra"
 [[ -z $host_devices ]] || extra=cpu
 extra=${extra:-$(find_extra)}
 case $extra in
@@ -87,7 +88,7 @@ fi
 command=(${environment[@]+"${environment[@]}"} "$root/.venv/bin/fcnjax" train "${words[@]}")
 run bash "$root/launch/setup.sh" ${extras[@]+"${extras[@]}"}
 if [[ -z $dry_run ]]; then
-  # In place of this shell, so that a signal to it reaches the training.
+  # exec replaces this shell, so that signals reach the training.
   exec "${command[@]}"
 fi
 run "${command[@]}"

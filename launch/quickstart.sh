@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# From nothing to a trained model: sets up, fetches the STARE retina photographs, trains a small
-# U-Net on their vessels, scores it on the ten held-out photographs and labels two of them.
+# Installs fcnjax, downloads the STARE retina photographs, trains a small U-Net to segment vessels,
+# evaluates it on the ten held-out photographs and predicts masks for two of them.
 #
 # Usage: bash launch/quickstart.sh [TRAIN OPTION...]
 #
 #   bash launch/quickstart.sh
 #   WORKDIR=runs/short bash launch/quickstart.sh --config.train.steps=100
 #
-# Options go to `fcnjax train`; another set of options needs another WORKDIR (runs/quickstart;
-# a relative one counts from the project). Run it again to go on where it stopped; a finished run
-# is only scored again. XLA_FLAGS is set to use the cores of the CPU, unless you set it.
+# Options go to `fcnjax train`. Use another WORKDIR for other options; the default is
+# runs/quickstart, and relative paths start at the project folder. Repeat the command to resume; a
+# finished run is only evaluated again. Unless you set XLA_FLAGS, it is set to use all cores of the
+# CPU.
 
 set -euo pipefail
 

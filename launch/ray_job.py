@@ -8,11 +8,10 @@ Usage: python launch/ray_job.py [OPTION...] --config=CONFIG --workdir=DIR [TRAIN
   python launch/ray_job.py --address=auto --topology=v5e:4x4 \
       --config=driving_cityscapes --workdir=/shared/runs/city
 
-Options that are not named below go to `fcnjax train`. Needs the extra ray here and on all nodes,
-which must all see the workdir. A worker that is lost, or whose node is taken away, ends the others;
-Ray starts them all again, and they go on from the newest whole checkpoint. What Ray notes of the
-job goes to WORKDIR-ray, beside the workdir. Nodes are not given back by this script: a cluster that
-you started costs money until you stop it (ray down, or what started it).
+Options not listed below go to `fcnjax train`. Install the extra ray here and on all nodes, all of
+which must see the workdir. If a worker or its node is lost, Ray restarts all workers, which resume
+from the newest complete checkpoint. Ray stores its records of the job in WORKDIR-ray. This script
+does not release nodes: a cluster that you started costs money until you stop it (ray down).
 """
 
 import argparse
@@ -27,8 +26,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-MISTAKE = 2  # the exit code of `fcnjax train` for a user's mistake: trying again is of no use
-# It is to end with the worker that started it, were this killed: 1 is PR_SET_PDEATHSIG.
+MISTAKE = 2  # the exit code of `fcnjax train` for a user error, which a restart would only repeat
+# Ends with the worker that started it, even if that is killed: 1 is PR_SET_PDEATHSIG.
 TRAINING = """import ctypes, signal
 ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 from fcnjax import cli
@@ -37,13 +36,13 @@ TPUS = {"v4": "TPU-V4", "v5e": "TPU-V5LITEPOD", "v5p": "TPU-V5P", "v6e": "TPU-V6
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Prints one line, and ends."""
+    """Print a one-line error and exit."""
     print(f"ray_job: error: {message}", file=sys.stderr)
     sys.exit(code)
 
 
 def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """The options of this script, and the words for `fcnjax train`."""
+    """Return the options of this script and the arguments for `fcnjax train`."""
     parser = argparse.ArgumentParser(
         prog="ray_job",
         usage=argparse.SUPPRESS,
@@ -54,19 +53,19 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--address",
         default=os.environ.get("RAY_ADDRESS") or "local",
-        help="of the cluster; auto: the one of this machine; without it, RAY_ADDRESS, else a Ray "
-        "of its own is started on this machine",
+        help="address of the cluster; auto: the cluster of this machine. Default: RAY_ADDRESS, "
+        "otherwise a new Ray instance on this machine",
     )
-    parser.add_argument("--workers", type=int, help="processes, one a node as a rule (1)")
+    parser.add_argument("--workers", type=int, help="number of processes, usually one per node (1)")
     parser.add_argument("--cpus-per-worker", type=int, default=1, metavar="N", help="(1)")
     parser.add_argument("--gpus-per-worker", type=int, default=0, metavar="N", help="(0)")
     parser.add_argument(
-        "--topology", default="", metavar="CHIP:AxB", help="of one TPU slice, as v5e:4x4"
+        "--topology", default="", metavar="CHIP:AxB", help="a TPU slice, such as v5e:4x4"
     )
     parser.add_argument(
-        "--max-failures", type=int, default=3, metavar="N", help="times it starts again (3)"
+        "--max-failures", type=int, default=3, metavar="N", help="maximum restarts (3)"
     )
-    parser.add_argument("--dry-run", action="store_true", help="only print what it would do")
+    parser.add_argument("--dry-run", action="store_true", help="print the command and stop")
     options, words = parser.parse_known_args(argv)
     for name in ("--config", "--workdir"):
         if value_of(name, words) is None:
@@ -80,7 +79,7 @@ def parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
 
 
 def value_of(name: str, words: list[str]) -> str | None:
-    """The value of an option among the words, or None."""
+    """Return the value of an option among the words, or None."""
     for index, word in enumerate(words):
         if word == name:
             return words[index + 1] if words[index + 1 :] else None
@@ -90,7 +89,7 @@ def value_of(name: str, words: list[str]) -> str | None:
 
 
 def plan(options: argparse.Namespace) -> dict:
-    """The arguments of Ray's ScalingConfig."""
+    """Return the arguments of Ray's ScalingConfig."""
     if not options.topology:
         resources = {"CPU": options.cpus_per_worker}
         if options.gpus_per_worker:
@@ -101,12 +100,12 @@ def plan(options: argparse.Namespace) -> dict:
             "resources_per_worker": resources,
         }
     if options.gpus_per_worker:
-        fail("--topology and --gpus-per-worker: give one of them")
+        fail("--topology and --gpus-per-worker: give only one of them")
     match = re.fullmatch(r"(\w+):(\d+(?:x\d+){1,2})", options.topology)
     if not match or match[1] not in TPUS:
         fail(f"--topology: {options.topology!r}; valid: v5e:4x4, with a chip of {', '.join(TPUS)}")
     chips = math.prod(map(int, match[2].split("x")))
-    # Up to eight chips of v5e and v6e are in one host; larger slices have four in each.
+    # Slices of v5e and v6e with up to eight chips are on one host; larger ones have four per host.
     per_host = chips if match[1] in ("v5e", "v6e") and chips <= 8 else 4
     if chips % per_host or options.workers not in (None, chips // per_host):
         fail(f"--topology: {options.topology} has {chips / per_host:g} hosts, one worker each")
@@ -120,10 +119,10 @@ def plan(options: argparse.Namespace) -> dict:
 
 
 def on_worker(job: dict) -> None:
-    """Trains, as one of the processes of the job; Ray calls it on each worker.
+    """Train as one process of the job; Ray calls this on each worker.
 
     Raises:
-        RuntimeError: The training failed; Ray starts all of them again.
+        RuntimeError: Training failed. Ray then restarts all workers.
     """
     import ray
     import ray.train
@@ -140,8 +139,8 @@ def on_worker(job: dict) -> None:
                 mine = f"{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
         place["FCNJAX_COORDINATOR"] = broadcast_from_rank_zero(mine)
         place["FCNJAX_PROCESSES"], place["FCNJAX_PROCESS"] = str(count), str(rank)
-    # A process of its own, whose exit code counts. Ray starts workers in a folder of its own;
-    # relative paths count from where the user is.
+    # A separate process, since its exit code is needed. Ray starts workers in its own folder, but
+    # relative paths start at the user's.
     command = [sys.executable, "-c", TRAINING, "train", *job["words"]]
     code = subprocess.run(
         command, cwd=job["folder"], env={**os.environ, **place}, check=False
@@ -150,15 +149,15 @@ def on_worker(job: dict) -> None:
     if code == MISTAKE or (code == 0 and rank == 0):
         verdict.write_text(str(code), encoding="utf-8")
     if code not in (0, MISTAKE):
-        # A mistake that one process alone meets ends the others as lost.
+        # A user error in one process makes the others fail too: wait for its verdict.
         time.sleep(5)
         if not verdict.exists():
             raise RuntimeError(f"fcnjax train ended with {code} on worker {rank}")
 
 
 def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
-    """Runs the job to its end; returns the exit code."""
-    # Ray's present API of training, where an older Ray has another one too.
+    """Run the job to its end and return the exit code."""
+    # Older versions of Ray have two training APIs; this selects the current one.
     os.environ.setdefault("RAY_TRAIN_V2_ENABLED", "1")
     try:
         import ray
@@ -166,10 +165,10 @@ def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
         from ray.train.v2.api.exceptions import ControllerError, WorkerGroupError
         from ray.train.v2.jax import JaxConfig, JaxTrainer
     except ImportError as error:
-        fail(f"{error.name or error}: is missing: pip install 'fcnjax[ray]'")
+        fail(f"{error.name or error}: is not installed: pip install 'fcnjax[ray]'")
     started = {}
     if options.address == "local":
-        # As many as the workers ask for, or they would wait for ever.
+        # With fewer CPUs than requested, the workers would wait forever.
         cpus = scaling["num_workers"] * options.cpus_per_worker
         started = {"num_cpus": max(cpus, os.cpu_count() or 1)}
     try:
@@ -183,8 +182,8 @@ def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
     trainer = JaxTrainer(
         on_worker,
         train_loop_config={"words": words, "folder": str(Path.cwd()), "verdict": str(verdict)},
-        # Ray is not to initialise jax.distributed: fcnjax does, and ends in bounded time where
-        # another process is lost.
+        # This config does not let Ray initialize jax.distributed. fcnjax does so itself, and exits
+        # within a bounded time if another process is lost.
         jax_config=JaxConfig(),
         scaling_config=ScalingConfig(**scaling),
         run_config=RunConfig(
@@ -201,7 +200,7 @@ def fit(options: argparse.Namespace, words: list[str], scaling: dict) -> int:
 
 
 def main(argv: list[str]) -> int:
-    """Runs the script; returns its exit code."""
+    """Run the script and return its exit code."""
     options, words = parse(argv)
     scaling = plan(options)
     if options.dry_run:

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes .venv in the project and installs fcnjax there, editable.
+# Creates .venv in the project and installs fcnjax there in editable mode.
 #
 # Usage: bash launch/setup.sh [EXTRA...]
 #
-#   bash launch/setup.sh           what training and prediction need
-#   bash launch/setup.sh dev       and what the tests need
-#   bash launch/setup.sh cuda12    and JAX for NVIDIA GPUs (cuda12 or cuda13), or for TPUs (tpu)
+#   bash launch/setup.sh           dependencies of training and prediction
+#   bash launch/setup.sh dev       also those of the tests
+#   bash launch/setup.sh cuda12    also JAX for NVIDIA GPUs (cuda12 or cuda13) or TPUs (tpu)
 #
-# Uses uv where it is installed, else venv and pip. Takes the first Python from 3.11 up that it
-# finds, or $PYTHON. It may be interrupted and run again; once done, it returns at once and needs
-# no network. To start afresh, remove .venv.
+# Uses uv if it is installed, otherwise venv and pip, with $PYTHON or the first Python of version
+# 3.11 or newer. You can interrupt it and run it again. Once complete, it returns at once and needs
+# no network. To start over, remove .venv.
 
 set -euo pipefail
 
@@ -20,15 +20,15 @@ case " $* " in
   ;;
 esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# Without this, an interrupted pip would be taken for one that failed and cleaned up after itself.
+# Without this trap, an interrupted pip would look like one that failed and cleaned up.
 trap 'exit 130' INT TERM
 
 log=.venv/setup.log
-stamp=.venv/setup.done            # what is installed: the key below, then one extra a line
-unfinished=.venv/setup.unfinished # there while .venv may hold half a package
+stamp=.venv/setup.done            # the key below, then one installed extra per line
+unfinished=.venv/setup.unfinished # exists while a package may be partly installed
 
-# Prints the Python's version, and what else must be as it was for .venv to be up to date. The
-# folder is part of it, since a copied .venv goes on pointing at the code it was copied from.
+# Prints a key that changes when .venv is out of date. The folder is part of it, since a copied
+# .venv still refers to the code in the original folder.
 key='import hashlib, os, platform, sys
 assert sys.version_info >= (3, 11)
 pyproject = hashlib.sha256(open("pyproject.toml", "rb").read()).hexdigest()
@@ -41,7 +41,7 @@ fail() {
 
 has_uv() { command -v uv >/dev/null; }
 
-# Prints the key of the Python in .venv; fails where that is missing, broken or not as asked for.
+# Prints the key of the Python in .venv. Fails if it is missing, broken or differs from $PYTHON.
 venv_key() {
   local found
   [[ ! -e $unfinished ]] || return 1
@@ -52,8 +52,8 @@ venv_key() {
   printf '%s\n' "$found"
 }
 
-# Prints the path of a Python that will do. Each is run, since a name on the PATH may be an empty
-# shim; and ensurepip is imported, since Debian packs it apart and venv needs it.
+# Prints the path of a suitable Python. Each candidate is run, since a name on the PATH can be an
+# empty shim, and imports ensurepip, which venv needs and Debian packages separately.
 find_python() {
   local name names=(python3.13 python3.12 python3.11 python3 python)
   local code='import sys; assert sys.version_info >= (3, 11); print(sys.executable)'
@@ -65,7 +65,7 @@ find_python() {
   return 1
 }
 
-# Runs a command, its chatter in the log; where it fails, shows the end of the log.
+# Runs a command with its output in the log. If it fails, shows the end of the log.
 logged() {
   "$@" </dev/null >>"$log" 2>&1 && return
   grep -v 'is ignored: it is neither' "$log" | tail -n 15 >&2
@@ -77,20 +77,20 @@ make_venv() {
   python=$(find_python) ||
     fail "no Python of 3.11 or newer with venv ${PYTHON:+at }${PYTHON:-on the PATH} (on Debian and" \
       "Ubuntu: apt install python3-venv); PYTHON=/path/to/python names one"
-  echo "setup: making .venv with $python"
+  echo "setup: creating .venv with $python"
   rm -rf .venv
   mkdir .venv
   touch "$unfinished"
   if has_uv; then
-    # pip comes with it (--seed): `fcnjax data fetch` downloads with pip.
+    # --seed installs pip, which `fcnjax data fetch` uses for downloads.
     logged uv venv --seed --allow-existing --python "$python" .venv
   else
     logged "$python" -m venv .venv
-  fi || fail "$python made no .venv; the whole log: $PWD/$log"
+  fi || fail "$python did not create .venv; full log: $PWD/$log"
   rm "$unfinished"
 }
 
-# pip only warns of an extra that does not exist.
+# pip only warns about an unknown extra.
 check_extras() {
   .venv/bin/python - "$@" <<'END'
 import sys, tomllib
@@ -103,7 +103,7 @@ for extra in sys.argv[1:]:
 END
 }
 
-# Whether the stamp has this key and all these extras.
+# Succeeds if the stamp has this key and all these extras.
 is_done() {
   local extra
   [[ -f $stamp && $(head -n 1 "$stamp") == "$1" ]] || return 1
@@ -124,9 +124,9 @@ install() {
     logged .venv/bin/python -m pip install --no-input --disable-pip-version-check -e ".$extras"
   fi || {
     rm "$unfinished"
-    fail "fcnjax$extras was not installed; the whole log: $PWD/$log"
+    fail "fcnjax$extras was not installed; full log: $PWD/$log"
   }
-  # Installing takes nothing away, so that extras of before are still there.
+  # An installation removes nothing, so earlier extras are still installed.
   ! is_done "$wanted" || before=("$(tail -n +2 "$stamp")")
   printf '%s\n' "$wanted" ${before[@]+"${before[@]}"} "$@" >"$stamp.new"
   mv "$stamp.new" "$stamp"
@@ -135,7 +135,7 @@ install() {
 
 if ! wanted=$(venv_key); then
   make_venv
-  wanted=$(venv_key) || fail "the Python in .venv does not run; the log: $PWD/$log"
+  wanted=$(venv_key) || fail "the Python in .venv does not run; log: $PWD/$log"
 fi
 if ! is_done "$wanted" "$@"; then
   check_extras "$@"

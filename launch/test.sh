@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Sets up with what the tests need, and runs them.
+# Installs the test dependencies and runs the tests.
 #
 # Usage: bash launch/test.sh [PYTEST OPTION...]
 #
-#   bash launch/test.sh                     all but the slow ones and those that fetch something
-#   bash launch/test.sh -m slow             the slow ones
+#   bash launch/test.sh                         all tests except those marked slow or network
+#   bash launch/test.sh -m slow                 only the slow tests
 #   bash launch/test.sh tests/cli/test_cli.py   one file
 #
-# Options go to pytest, -m included.
+# Options go to pytest. Compiled programs are kept in .pytest_cache/compiled_programs, so that a
+# second run is faster.
 
 set -euo pipefail
 
@@ -25,5 +26,6 @@ case " $*" in
 *" -m"*) ;;
 *) set -- -m "not slow and not network" "$@" ;;
 esac
-# A worker that is done takes from the other's rest: some files take minutes.
+# Files take between a second and minutes: a worker that finishes takes tests from the other's
+# queue.
 exec .venv/bin/python -m pytest -n 2 --dist worksteal "$@"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains on a Cloud TPU: makes the TPU VM, installs there, runs on all its hosts, and deletes it.
+# Trains on a Cloud TPU: creates the TPU VM, installs fcnjax, runs on all hosts and deletes the VM.
 #
 # Usage: bash launch/tpu_pod.sh COMMAND NAME --zone=ZONE [OPTION...] [TRAIN OPTION...]
 #
@@ -11,29 +11,28 @@
 #   bash launch/tpu_pod.sh delete pod --zone=us-west4-a
 #
 # Commands:
-#   create    makes the TPU VM; from then on it costs money, until delete
-#     --type=TYPE          what kind and how many cores: v5litepod-16, v5p-8, v6e-8, v4-8, ...
-#     --version=VERSION    its software; without it, the one for the type
-#     --spot               cheaper, and taken away at any time
-#   install   copies this project to all hosts, and sets it up
-#     --nfs=HOST:/SHARE    mounts this at /mnt/fcnjax. With several hosts the workdir must be on it
-#   run       trains on all hosts, in the background: all options that are not named here go to
-#             `fcnjax train`. Run it again to go on where a run stopped
-#   logs      shows what is printed, and what comes; Ctrl-C leaves the training alone
-#     --worker=I           of which host; without it, of the first
-#   stop      has the training save and end
-#   status    says what the TPU VM does, and whether it trains
-#   delete    deletes the TPU VM, and what is on its disks
+#   create    create the TPU VM, which costs money until delete
+#     --type=TYPE          accelerator type: v5litepod-16, v5p-8, v6e-8, v4-8, ...
+#     --version=VERSION    software version; default: the one for the type
+#     --spot               use a spot VM: cheaper, but preempted at any time
+#   install   copy this project to all hosts and install it
+#     --nfs=HOST:/SHARE    mount this at /mnt/fcnjax. With several hosts it must hold the workdir
+#   run       train on all hosts in the background. Options not listed here go to `fcnjax train`.
+#             Repeat it to resume a run that stopped
+#   logs      follow the output; Ctrl-C stops only the display
+#     --worker=I           index of the host (default 0)
+#   stop      save a checkpoint and stop training
+#   status    show the state of the TPU VM and of the training
+#   delete    delete the TPU VM and its disks
 #
-#   --project=PROJECT      another than gcloud's own
-#   --dry-run              only print the commands
+#   --project=PROJECT      default: the project of gcloud's configuration
+#   --dry-run              print the commands without running them
 #
-# gcloud must be installed and logged in, and with several hosts know your key: ssh-add
-# ~/.ssh/google_compute_engine. Nothing is deleted but by delete. A spot TPU VM that was
-# taken away still has its name: delete it, create it, install, run, and the run goes on, where its
-# workdir is on --nfs.
+# gcloud must be installed and logged in. With several hosts, add your key first: ssh-add
+# ~/.ssh/google_compute_engine. Only delete deletes anything. A preempted spot TPU VM keeps its
+# name: run delete, create, install and run, and the run resumes if its workdir is on --nfs.
 
-# What a host is to expand stays in single quotes:
+# Variables in single quotes are expanded on the host:
 # shellcheck disable=SC2016
 
 set -euo pipefail
@@ -54,13 +53,13 @@ fail() {
   exit 2
 }
 
-# gcloud's words for this TPU VM: tpu VERB [OPTION...]
+# Runs gcloud for this TPU VM: tpu VERB [OPTION...]
 tpu() { run gcloud compute tpus tpu-vm "$1" "$name" "${place[@]}" "${@:2}"; }
 
-# Runs a script on a host, or on all of them.
+# Runs a script on one host or on all hosts.
 on_worker() { tpu ssh "--worker=$1" "--command=$2"; }
 
-# The last thing said, whether the command went well or not.
+# Printed last, whether the command succeeded or not.
 still_costs() {
   echo "tpu_pod: $name costs money until: bash launch/tpu_pod.sh delete $name ${place[*]}" >&2
 }
@@ -71,14 +70,14 @@ default_version() {
   v5p-*) echo v2-alpha-tpuv5 ;;
   v6e-*) echo v2-alpha-tpuv6e ;;
   v2-* | v3-* | v4-*) echo tpu-ubuntu2204-base ;;
-  *) fail "--type: $1 has no --version that is known here; give one (gcloud compute tpus tpu-vm" \
+  *) fail "--type: no default --version for $1; give one (gcloud compute tpus tpu-vm" \
     "versions list)" ;;
   esac
 }
 
 create() {
   local options
-  [[ -n $type ]] || fail "create: --type is missing, as v5litepod-16"
+  [[ -n $type ]] || fail "create: --type is missing, such as v5litepod-16"
   version=${version:-$(default_version "$type")}
   options=("--accelerator-type=$type" "--version=$version")
   [[ -z $spot ]] || options+=(--spot)
@@ -93,8 +92,8 @@ install() {
     code=$?
   run rm "$archive"
   ((code == 0)) || return "$code"
-  # The images have an older Python than we need; uv brings one. Their pip may be told to leave the
-  # system's packages alone.
+  # The images have an older Python than fcnjax needs, so uv installs one. Their pip can be
+  # configured to refuse changes to system packages.
   script='set -e
 mkdir -p fcnjax
 tar -xzf fcnjax.tar.gz -C fcnjax
@@ -123,15 +122,15 @@ check_train() {
   done
 }
 
-# The hosts find one another by what Cloud TPU says of them. Training outlives the connection. Its
-# number is kept, so that a second run on the same chips, which would fail in odd ways, is refused,
-# and so that stop finds it.
+# The hosts find each other through Cloud TPU's metadata. nohup keeps training alive after the
+# connection ends. The process ID is stored, so that stop finds it and a second run on the same
+# chips is refused.
 train() {
   local training
   training=$(quoted .venv/bin/fcnjax train "${words[@]}")
   on_worker all "cd fcnjax || exit 1
 if [ -f train.pid ] && kill -0 \"\$(cat train.pid)\" 2>/dev/null; then
-  echo 'tpu_pod: error: it trains already; see logs, or stop it' >&2
+  echo 'tpu_pod: error: training is already running; see logs, or stop it' >&2
   exit 2
 fi
 FCNJAX_COORDINATOR=auto nohup $training >>train.log 2>&1 </dev/null &
@@ -141,7 +140,8 @@ echo \$! >train.pid"
 logs() { on_worker "$worker" 'tail -n 100 -F fcnjax/train.log'; }
 
 stop() {
-  # SIGTERM has it save first. Waits for that, so that a delete which follows loses nothing.
+  # On SIGTERM, training saves a checkpoint first. Wait for it, so that a following delete loses
+  # nothing.
   on_worker all 'cd fcnjax && [ -f train.pid ] || exit 0
 pid=$(cat train.pid)
 kill -TERM "$pid" 2>/dev/null
@@ -166,7 +166,7 @@ create | install | run | logs | stop | status | delete) shift ;;
 esac
 name=${1-}
 [[ $name =~ ^[a-z]([-a-z0-9]*[a-z0-9])?$ ]] ||
-  fail "$command: the NAME of the TPU VM comes next: small letters, digits and -, not '$name'"
+  fail "$command: the NAME of the TPU VM comes next: lowercase letters, digits and -, not '$name'"
 shift
 
 dry_run='' zone='' project='' type='' version='' spot='' nfs='' worker=0 words=()
@@ -184,7 +184,7 @@ for word in "$@"; do
   *) fail "$command: unknown option '$word'; see --help" ;;
   esac
 done
-[[ -n $zone ]] || fail "--zone is missing, as us-west4-a"
+[[ -n $zone ]] || fail "--zone is missing, such as us-west4-a"
 place=("--zone=$zone")
 [[ -z $project ]] || place+=("--project=$project")
 [[ -n $dry_run ]] || command -v gcloud >/dev/null ||

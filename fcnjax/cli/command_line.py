@@ -13,7 +13,7 @@ from fcnjax.errors import UserError
 from fcnjax.io.terminal import discard
 from fcnjax.runtime import stop_signals
 from fcnjax.runtime.compile_cache import prepare_compile_cache, warn_in_one_line
-from fcnjax.runtime.machine_faults import machine_fault
+from fcnjax.runtime.machine_errors import machine_error
 
 COMMANDS = {
     "train": ("fcnjax.cli.train", "train a model, or go on with a run that was stopped"),
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     """
     _escape_output()
     try:
-        with stop_signals.raised():
+        with stop_signals.raise_stop_signals():
             code = _run(argv)
             sys.stdout.flush()
         return code
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> int:
         print("fcnjax: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
-        reason = machine_fault(error)
+        reason = machine_error(error)
         if reason is None:
             raise
         discard(sys.stdout)  # which may be what is full

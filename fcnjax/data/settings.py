@@ -1,4 +1,4 @@
-"""Checks of `config.data` that look at two keys at once, or at the file system."""
+"""Checks of `config.data` that involve two keys or the file system."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names, check_section, check_value
 from fcnjax.errors import UserError
 
-# Keys with the name of a file or folder below the root, or a part of one.
+# Keys with the name of a file or folder in the root, or a part of one.
 _PATHS = ("root", "images", "masks", "annotations", "mask_suffix", "split.train", "split.eval")
 
 
 def check_settings(config: ConfigDict) -> None:
-    """Raise UserError for a value of `config.data`, or a seed, that is not valid; name the key."""
+    """Raise UserError if a value of `config.data` or a seed is not valid; name the key."""
     data = config.data
     check_section(data, "data")
     check_value("train.seed", config.train.seed)
@@ -21,8 +21,8 @@ def check_settings(config: ConfigDict) -> None:
     channel_names(data.channels)
     if data.loading.cache == "host" and data.loading.workers:
         raise UserError(
-            "config.data.loading.cache: host keeps the set in the memory of one process; it needs "
-            "config.data.loading.workers=0 (disk serves any number)"
+            "config.data.loading.cache: host keeps the dataset in the memory of one process, and "
+            "needs config.data.loading.workers=0 (disk works with any number)"
         )
     crops = (data.sampling.class_crop, data.sampling.foreground_crop)
     if sum(crops) > 1:
@@ -33,7 +33,7 @@ def check_settings(config: ConfigDict) -> None:
 
 
 def check_normalisation(data: ConfigDict) -> None:
-    """Raises UserError where `config.data.mean` and `.std` do not fit the channels."""
+    """Raise UserError if `config.data.mean` and `.std` do not match the channels."""
     channels = channel_names(data.channels)
     if not len(data.mean) == len(data.std) == len(channels):
         raise UserError(
@@ -45,9 +45,9 @@ def check_normalisation(data: ConfigDict) -> None:
 
 
 def _check_path(data: ConfigDict, key: str) -> None:
-    """Refuse a name that is too long for the file system, or one in a folder that is closed."""
+    """Raise UserError for a name that is too long, or in a folder without permission."""
     try:
-        # For all other names this is False where there is no such folder.
+        # For all other names `is_dir` returns False if there is no such folder.
         Path(data.root or ".", data[key]).is_dir()
     except OSError as error:
         raise UserError(f"config.data.{key}: {data[key]!r}: {error.strerror}") from error

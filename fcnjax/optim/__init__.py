@@ -1,4 +1,4 @@
-"""The learning rate, the optimiser, which parts it moves, and the average of the weights."""
+"""Optimizers, learning rate schedules, frozen parts and averages of the weights."""
 
 from fcnjax.optim.averages import ema_update, has_average, mean_update, update_average
 from fcnjax.optim.optimizers import OPTIMIZERS, decay_mask, make_optimizer

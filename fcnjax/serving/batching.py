@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from fcnjax.inference import Model, Prediction
-from fcnjax.inference.errors import is_out_of_memory, too_large
+from fcnjax.inference.errors import is_out_of_memory, out_of_memory_message
 from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.memory import free_traces
 from fcnjax.serving.metrics import Metrics
@@ -126,7 +126,12 @@ class Batcher:
             raise Busy("the queue is full")
         loop = asyncio.get_running_loop()
         jobs = [
-            _Job(image, self._model.canvas([image.shape[:2]]), probabilities, loop.create_future())
+            _Job(
+                image,
+                self._model.canvas_size([image.shape[:2]]),
+                probabilities,
+                loop.create_future(),
+            )
             for image in images
         ]
         self._waiting.extend(jobs)
@@ -142,7 +147,7 @@ class Batcher:
         """Compiles the programs for images of one size, in every number."""
         image = np.zeros((*size, channels), self._model.pixel_type or np.uint8)
         rows = 1
-        while rows <= self._room(self._model.canvas([size])):
+        while rows <= self._room(self._model.canvas_size([size])):
             for probabilities in (False, True):
                 await self._label([image] * rows, probabilities)
             rows *= 2
@@ -190,7 +195,7 @@ class Batcher:
         return self._program([job.image for job in jobs], jobs[0].probabilities)
 
     def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
-        canvas = self._model.canvas([image.shape[:2] for image in images])
+        canvas = self._model.canvas_size([image.shape[:2] for image in images])
         padded = any(image.shape[:2] != canvas for image in images)
         rows = 1 << (len(images) - 1).bit_length()
         return Program(canvas, str(images[0].dtype), rows, padded, probabilities)
@@ -204,7 +209,7 @@ class Batcher:
             if not is_out_of_memory(error):
                 self._end(jobs, error)
             elif len(jobs) == 1:
-                self._end(jobs, Refused(413, too_large("image", images[0].shape[:2])))
+                self._end(jobs, Refused(413, out_of_memory_message("image", images[0].shape[:2])))
             else:
                 for job in jobs:
                     await self._run([job])
@@ -225,7 +230,7 @@ class Batcher:
         known = self._programs.get(program)
 
         def run() -> tuple[Model, list[Prediction]]:
-            model = known or self._model.with_program(images, probabilities=probabilities)
+            model = known or self._model.compile(images, probabilities=probabilities)
             return model, model.batch(images, probabilities=probabilities)
 
         loop = asyncio.get_running_loop()

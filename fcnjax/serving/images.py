@@ -8,12 +8,11 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from fcnjax.data.readers.decode import Encoded, read_image
+from fcnjax.data.readers.decode import Encoded, read_image, read_image_header
 from fcnjax.data.readers.limits import BYTES_PER_PIXEL, TooLarge, refuse_large
-from fcnjax.data.readers.stored_pixels import read_image_header
 from fcnjax.errors import UserError
 from fcnjax.inference import Model, Prediction
-from fcnjax.inference.outputs.table import mask_picture
+from fcnjax.inference.outputs.image_outputs import mask_image
 from fcnjax.io.pictures import overlay
 from fcnjax.serving.http.refusal import Refused
 
@@ -80,7 +79,7 @@ def decode(content: bytes, channels: str, pages: str = "") -> np.ndarray:
 
 def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
     """The mask as a PNG of class ids with the palette, and its media type."""
-    return _png(mask_picture(prediction.mask, model.palette)), "image/png"
+    return _png(mask_image(prediction.mask, model.palette)), "image/png"
 
 
 def overlay_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:

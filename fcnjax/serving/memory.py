@@ -21,7 +21,7 @@ def free_traces() -> None:
     """Frees what JAX keeps of programs that are gone, and returns free memory to the system.
 
     JAX's caches hold some 1.5 MB of traces for each program. The programs of
-    `Model.with_program` are not in them.
+    `Model.compile` are not in them.
     """
     jax.clear_caches()
     with contextlib.suppress(OSError, AttributeError):

@@ -130,7 +130,7 @@ class Service:
 
     def label_bytes(self, size: Sequence[int], probabilities: bool) -> int:
         """Returns the bytes that an image of a height and width takes until it is answered."""
-        height, width = self.model.canvas([tuple(size)])
+        height, width = self.model.canvas_size([tuple(size)])
         pixel = 2 * self.channels * np.dtype(self.model.pixel_type or np.float32).itemsize
         if probabilities:  # as the device has them, and as they are answered
             pixel += 2 * 4 * len(self.model.class_names)

@@ -25,12 +25,12 @@ def check_config(config: ConfigDict) -> None:
 
 
 def check_resolved(config: ConfigDict) -> None:
-    """Checks all that a training checks of a resolved config, without its data and devices.
+    """Check a resolved config as training does, except what depends on the data and devices.
 
-    For a config that comes from a folder, which a stranger may have written: types were checked.
+    For a config from a folder that someone else may have written. Its types were checked before.
 
     Raises:
-        UserError: A value that no training would accept; names the key.
+        UserError: Training would not accept a value; names the key.
     """
     check_settings(config)
     check_classes(config.data)

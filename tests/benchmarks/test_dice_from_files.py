@@ -1,3 +1,5 @@
+"""benchmarks/dice_from_files.py: counts by hand, file names and errors."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "dice_from_files.py"
 
 def write_mask(path, ids):
     image = Image.fromarray(np.asarray(ids, np.uint8)).convert("P")
-    # A palette in which id 1 is dark and id 0 bright: reading colours would turn the figure round.
+    # In this palette class 1 is dark and class 0 bright: reading colours would swap the classes.
     image.putpalette([255, 255, 255, 0, 0, 10, 0, 255, 0])
     image.save(path)
 
@@ -42,23 +44,23 @@ def test_counts_are_pooled_over_the_images(folders):
     assert done.returncode == 0
 
 
-def test_another_class_may_be_scored(folders):
+def test_another_class_can_be_evaluated(folders):
     # Class 2: TP 1 (in b), FP 1 (in a), FN 3 + 2.
     assert run(*folders, "--value=2").stdout == "Dice 0.2500 over 2 images\n"
 
 
-def test_plain_names_are_read_where_there_are_no_others(folders):
+def test_plain_names_are_read_without_masks_by_suffix(folders):
     masks, _ = folders
     for path in masks.glob("*_mask.png"):
         path.rename(masks / path.name.replace("_mask", ""))
     assert run(*folders).stdout == "Dice 0.6000 over 2 images\n"
 
 
-def no_partner(masks, truth):
+def no_reference(masks, truth):
     (truth / "a.ah.ppm").unlink()
 
 
-def two_partners(masks, truth):
+def two_references(masks, truth):
     (truth / "a.vk.ppm").write_bytes((truth / "a.ah.ppm").read_bytes())
 
 
@@ -86,8 +88,8 @@ def empty(masks, truth):
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        (no_partner, ["a_mask.png", "0 files a.*"]),
-        (two_partners, ["a_mask.png", "2 files a.*"]),
+        (no_reference, ["a_mask.png", "0 files a.*"]),
+        (two_references, ["a_mask.png", "2 files a.*"]),
         (other_size, ["a_mask.png", "(2, 2)", "(2, 3)"]),
         (other_values, ["a.ah.ppm", "value 7"]),
         (colours, ["a_mask.png", "3 channels"]),
@@ -95,7 +97,7 @@ def empty(masks, truth):
         (empty, ["no masks there"]),
     ],
 )
-def test_a_mistake_ends_in_one_line_and_exit_code_2(folders, spoil, words):
+def test_user_error_is_one_line_with_exit_code_2(folders, spoil, words):
     spoil(*folders)
     done = run(*folders)
     assert (done.returncode, done.stdout) == (2, "")
@@ -103,7 +105,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(folders, spoil, words):
     assert all(word in done.stderr for word in words), done.stderr
 
 
-def test_a_class_that_is_nowhere_has_no_figure(tmp_path):
+def test_absent_class_has_no_dice(tmp_path):
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     done = run(tmp_path, tmp_path)
     assert done.returncode == 2

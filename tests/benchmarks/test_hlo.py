@@ -1,4 +1,4 @@
-"""benchmarks/hlo.py, on a program written by hand as XLA prints it."""
+"""benchmarks/hlo.py on a hand-written program in the format that XLA prints."""
 
 import pytest
 from hlo import kernels
@@ -41,14 +41,14 @@ def test_kernels_bytes_and_operations_by_hand():
     ]
     image, weights, out = 2 * 8 * 8 * 16, 32 * 3 * 3 * 16, 2 * 8 * 8 * 32
     assert [kernel.moved for kernel in found[:3]] == [2 * (image + weights + out)] * 3
-    # A slice reads what it writes, and the sum a whole array.
+    # A slice reads as much as it writes, and the sum reads a whole array.
     assert [kernel.moved for kernel in found[3:]] == [2 * 4 * 8, 2 * 4 * 64]
     products = 2 * 8 * 8 * 32 * 9 * 16
     assert [kernel.operations for kernel in found] == [2 * products] * 3 + [0, 0]
     assert [kernel.name for kernel in found] == ["jit(step)/conv", "", "", "", "jit(step)/add"]
 
 
-def test_a_kernel_takes_what_binds_it():
+def test_kernel_time_is_the_larger_of_compute_and_memory():
     *_, last = found = kernels(PROGRAM)
     assert last.seconds(operations=1e12, moved=512) == 1
     assert found[0].seconds(operations=found[0].operations / 3, moved=1e18) == pytest.approx(3)

@@ -1,4 +1,4 @@
-"""The short form of `benchmarks/kills.py`."""
+"""A short run of `benchmarks/kills.py`."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_a_training_killed_four_times_ends_as_one_that_was_not():
+def test_training_killed_four_times_ends_bit_identical():
     command = [sys.executable, str(REPOSITORY / "benchmarks" / "kills.py")]
     options = ["--kills=4", "--full-disks=1", "--steps=150", "--seed=1"]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)

@@ -1,3 +1,5 @@
+"""The command line: help, errors, imports and the cache of compiled programs."""
+
 import os
 import subprocess
 import sys
@@ -15,13 +17,13 @@ def test_help_names_every_command(capsys):
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_each_command_has_a_short_help(command, capsys):
-    # Twice, since main may be called again in one process.
+    # Twice, since main can be called again in one process.
     for _ in range(2):
         assert cli.main([command, "--help"]) == 0
         out = capsys.readouterr().out
         assert f"usage: fcnjax {command}" in out
         assert "example" in out
-        # Two screens for those that do most, one for the others.
+        # At most two screens for the longest commands, one for the others.
         assert len(out.splitlines()) < (70 if command in ("predict", "evaluate") else 40)
 
 
@@ -47,7 +49,7 @@ def test_each_command_has_a_short_help(command, capsys):
         ),
     ],
 )
-def test_a_mistake_ends_in_one_line_and_exit_code_2(argv, words, capsys, tmp_path, monkeypatch):
+def test_user_error_is_one_line_with_exit_code_2(argv, words, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(argv) == 2
     err = capsys.readouterr().err.strip()
@@ -55,7 +57,7 @@ def test_a_mistake_ends_in_one_line_and_exit_code_2(argv, words, capsys, tmp_pat
     assert all(word in err for word in words), err
 
 
-def test_import_is_quick_and_takes_no_heavy_package():
+def test_import_is_fast_and_loads_no_heavy_package():
     code = (
         "import sys, time; start = time.perf_counter(); import fcnjax;"
         "seconds = time.perf_counter() - start;"
@@ -67,19 +69,21 @@ def test_import_is_quick_and_takes_no_heavy_package():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
+def test_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
     cache = tmp_path / "cache"
-    everything = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = {**os.environ, "FCNJAX_CACHE": str(cache)}
+    environment["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    del environment["JAX_COMPILATION_CACHE_DIR"]
     short = ["--config.train.steps=2", "--config.optim.warmup_steps=0"]
-    kept = []
+    cached = []
     for name in ("first", "second"):
         argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / name}"]
         subprocess.run(
             [sys.executable, "-m", "fcnjax.cli", *argv, *tiny_options, *short],
-            env={**os.environ, **everything, "FCNJAX_CACHE": str(cache)},
+            env=environment,
             check=True,
             capture_output=True,
         )
-        kept.append({path.name for path in (cache / "compiled").glob("*-cache")})
-    assert any("train_step" in name for name in kept[0])
-    assert kept[1] == kept[0]
+        cached.append({path.name for path in (cache / "compiled").glob("*-cache")})
+    assert any("train_step" in name for name in cached[0])
+    assert cached[1] == cached[0]

@@ -34,8 +34,8 @@ WRONG = [
     ("optim.lr", float("inf"), "is out of range"),
     ("optim.lr", float("nan"), "is out of range"),
     # Ranges.
-    ("eval.bucket", 0, "config.eval.bucket: 0 is not in 1..4096"),
-    ("eval.bucket", 10**9, "config.eval.bucket: 1000000000 is not in 1..4096"),
+    ("eval.bucket", 0, "config.eval.bucket: 0 is not in 1..1024"),
+    ("eval.bucket", 10**9, "config.eval.bucket: 1000000000 is not in 1..1024"),
     ("augment.crop", [32, 10**6], "is not a height and width in 1..16384"),
     ("train.batch_size", 0, "config.train.batch_size: 0 is not in 1.."),
     ("data.loading.workers", 10**9, "config.data.loading.workers: 1000000000 is not in 0..1024"),
@@ -43,7 +43,7 @@ WRONG = [
     ("data.channels", ",".join(map(str, range(1025))), "is not RGB, L"),
     ("data.class_names", ["a"], "has 2 entries for 1 classes"),
     ("data.palette", [[0, 0, 0]] * 3, "has 3 entries for 2 classes"),
-    ("data.ignore_label", 1, "1 is no label beside the class ids"),
+    ("data.ignore_label", 1, "1 cannot be used with the class ids"),
     ("data.split.group_by", "(a+)+b", "may take for ever"),
     ("optim.freeze", ["(a+)+b"], "may take for ever"),
     ("optim.freeze", ["a{99999999999}"], "is no regular expression"),
@@ -98,5 +98,5 @@ def test_training_checks_the_same_ranges():
     config.data.class_names = ("ground", "vessel")
     check_config(config)
     config.eval.bucket = 2**20
-    with pytest.raises(UserError, match=r"config.eval.bucket: 1048576 is not in 1\.\.4096"):
+    with pytest.raises(UserError, match=r"config.eval.bucket: 1048576 is not in 1\.\.1024"):
         check_config(config)

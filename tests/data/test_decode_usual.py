@@ -1,4 +1,4 @@
-"""Usual PNG and JPEG files are decoded by another library: to the same pixels as Pillow's."""
+"""Plain PNG and JPEG files are decoded by a faster library, to the same pixels as by Pillow."""
 
 import io
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fcnjax.data.labels.mask_files import read_mask
-from fcnjax.data.readers.decode import _decode_usual, read_image
+from fcnjax.data.readers.decode import _decode_fast, read_image
 
 RNG = np.random.default_rng(0)
 SMOOTH = Image.fromarray(RNG.integers(0, 256, (9, 12, 3), np.uint8)).resize((61, 47))
@@ -42,11 +42,11 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", USUAL)
-def test_pixels_are_pillows(name, tmp_path):
+def test_pixels_equal_those_of_pillow(name, tmp_path):
     content = USUAL[name]
     image = Image.open(io.BytesIO(content))
     expected = np.asarray(image)
-    np.testing.assert_array_equal(_decode_usual(content, image.format), expected)
+    np.testing.assert_array_equal(_decode_fast(content, image.format), expected)
     path = tmp_path / f"a.{image.format.lower()}"
     path.write_bytes(content)
     found = read_image(path, image.mode)
@@ -58,12 +58,12 @@ def test_pixels_are_pillows(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_other_files_are_left_to_the_others(name):
-    assert _decode_usual(OTHERS[name], "PNG") is None
+def test_other_files_are_left_to_slower_decoders(name):
+    assert _decode_fast(OTHERS[name], "PNG") is None
 
 
 @pytest.mark.parametrize("name", USUAL)
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.99])
-def test_cut_off_files_are_left_to_the_others(name, part):
+def test_truncated_files_are_left_to_slower_decoders(name, part):
     kind = "PNG" if "png" in name else "JPEG"
-    assert _decode_usual(USUAL[name][: int(part * len(USUAL[name]))], kind) is None
+    assert _decode_fast(USUAL[name][: int(part * len(USUAL[name]))], kind) is None

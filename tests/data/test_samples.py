@@ -26,7 +26,7 @@ def picture(colour, text="ppm"):
 
 
 def made_package(path):
-    """A package of the real layout, with twenty small pictures; returns its hash."""
+    """Write a package in the original layout with twenty small images; return its hash."""
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         for i in range(20):
@@ -43,7 +43,7 @@ def made_package(path):
 
 @pytest.fixture
 def fake_pip(tmp_path, monkeypatch):
-    """Puts a made package in the place of the network; holds the number of downloads."""
+    """Replace the network by a synthetic package; the value counts downloads."""
     package = tmp_path / "made.tar.gz"
     digest = made_package(package)
     real = samples.SAMPLES["stare"]
@@ -77,7 +77,7 @@ def test_fetches_once(fake_pip, capfd):
     assert err.startswith("fetching stare (deepdraw==1.5.0, 24 MB): public research data")
 
 
-def test_fetch_that_was_cut_off_starts_clean(fake_pip, monkeypatch):
+def test_interrupted_fetch_starts_clean(fake_pip, monkeypatch):
     folder, whole = samples.sample_folder("stare"), samples.SAMPLES["stare"]
 
     def cut_off(package, images):
@@ -91,14 +91,14 @@ def test_fetch_that_was_cut_off_starts_clean(fake_pip, monkeypatch):
     monkeypatch.setitem(samples.SAMPLES, "stare", whole)
     assert not folder.exists()
     assert left_over(folder) == []
-    # What a process that was killed leaves behind.
+    # Files that a killed process leaves behind.
     (folder.parent / ".stare-abc/images").mkdir(parents=True)
     samples.fetch("stare")
     assert left_over(folder) == []
     assert len(list((folder / "labels-ah").iterdir())) == 20
 
 
-def test_another_package_is_refused(fake_pip, monkeypatch):
+def test_package_with_wrong_hash_is_refused(fake_pip, monkeypatch):
     real = samples.SAMPLES["stare"]
     monkeypatch.setitem(samples.SAMPLES, "stare", dataclasses.replace(real, sha256="0" * 64))
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_another_package_is_refused(fake_pip, monkeypatch):
     assert left_over(samples.sample_folder("stare")) == []
 
 
-def test_two_fetches_at_once(fake_pip):
+def test_concurrent_fetches(fake_pip):
     found = []
     threads = [threading.Thread(target=lambda: found.append(samples.fetch("stare"))) for _ in "abc"]
     for thread in threads:
@@ -120,7 +120,7 @@ def test_two_fetches_at_once(fake_pip):
     assert len(fake_pip) == 1
 
 
-def test_cache_that_cannot_be_written(fake_pip, tmp_path, monkeypatch):
+def test_unwritable_cache(fake_pip, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="stare: cannot be written: "):
@@ -145,13 +145,13 @@ def test_full_disk(fake_pip, monkeypatch):
         (
             "WARNING: Retrying\nERROR: Could not find a version\n"
             "ERROR: No matching distribution found for deepdraw==1.5.0\n",
-            "fetching needs a network, once",
+            "the download needs a network",
         ),
         ("ERROR: OSError: [Errno 28] No space left\n", "could not download it: OSError: .* space"),
-        ("", "could not download it: it ended without a word"),
+        ("", "could not download it: it printed nothing"),
     ],
 )
-def test_failing_pip_is_explained(tmp_path, monkeypatch, stderr, message):
+def test_failing_pip_is_reported(tmp_path, monkeypatch, stderr, message):
     def run(command, **options):
         assert command[1:4] == ["-m", "pip", "download"]
         return subprocess.CompletedProcess(command, 1, "", stderr)
@@ -189,7 +189,7 @@ def test_command(fake_pip, capsys):
     listed = capsys.readouterr().out
     assert "stare: 20 retina photographs" in listed
     assert "licence: public research data" in listed
-    assert "not here: fcnjax data fetch stare" in listed
+    assert "to get it: fcnjax data fetch stare" in listed
     assert command.main(["fetch", "stare"]) == 0
     folder = str(samples.sample_folder("stare"))
     assert capsys.readouterr().out == f"{folder}\n"

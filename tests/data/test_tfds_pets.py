@@ -1,4 +1,4 @@
-"""The Oxford-IIIT pets as TensorFlow Datasets prepares them, without TensorFlow.
+"""Oxford-IIIT Pet as prepared by TensorFlow Datasets, written without TensorFlow.
 
 The library's `mock_data` makes examples of its own (images and masks of different sizes) and reads
 no file, so the files are written here, by the features that the library declares.
@@ -20,7 +20,7 @@ BREEDS, SPLITS = ("Abyssinian_3", "pug_12", "Bengal_7", "boxer_1"), {"train": 3,
 
 
 def pet(i):
-    """The image of a pet, smooth as JPEG keeps it, and its trimap: 1 pet, 2 ground, 3 border."""
+    """Return a smooth image of a pet and its trimap: 1 pet, 2 background, 3 border."""
     ys, xs = np.mgrid[: 40 + 8 * i, : 48 - 8 * i]
     far = np.hypot(ys - 18, xs - 14 - i)
     trimap = np.where(far < 8, 1, np.where(far < 10, 3, 2)).astype(np.uint8)
@@ -35,7 +35,7 @@ def encoded(array, kind, **options):
 
 
 def example_of(i):
-    """An example in TensorFlow's form, as the library writes it."""
+    """Encode an example as the library writes it."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     image, trimap = pet(i)
@@ -52,7 +52,7 @@ def example_of(i):
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory):
-    """A folder with the set, prepared."""
+    """Return a folder with the prepared dataset."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     root = tmp_path_factory.mktemp("tfds")
@@ -109,7 +109,7 @@ def test_pets(pets):
             number += 1
 
 
-def test_the_border_can_be_ignored(pets):
+def test_border_can_be_ignored(pets):
     config = default_config()
     set_data(
         config,

@@ -1,24 +1,22 @@
-"""A trained model to export, with made weights."""
+"""A workdir with random weights, and its StableHLO export."""
 
 import contextlib
 import io
 
 import pytest
 
-from fcnjax import cli, data
-from fcnjax.config import load_config
+from fcnjax import cli
 
 
 @pytest.fixture(scope="session")
-def workdir(shapes, tiny_options, tmp_path_factory, make_run):
-    """Two checkpoints, the first the better."""
-    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
-    return make_run(tmp_path_factory.mktemp("runs") / "shapes", config)
+def workdir(copy_of_run):
+    """A workdir with two checkpoints, of which the first is better."""
+    return copy_of_run()
 
 
 @pytest.fixture(scope="session")
 def export_run(workdir, tmp_path_factory):
-    """The folder of it as StableHLO, and what the command printed."""
+    """The folder of the StableHLO export, and the output of the command."""
     out = tmp_path_factory.mktemp("exported") / "shapes"
     argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={out}"]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -28,5 +26,5 @@ def export_run(workdir, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(export_run):
-    """The folder of it as StableHLO."""
+    """The folder of the StableHLO export."""
     return export_run[0]

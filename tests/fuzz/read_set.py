@@ -1,4 +1,4 @@
-"""Read a set of labelled images as a training does: resolved, and every example of both parts."""
+"""Reading of a labelled dataset as in training: every example of both parts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,11 @@ from tests.helpers.data_keys import set_data
 
 
 def set_reader(source: str, depth: int = 1, **data: Any) -> Callable[[Path], None]:
-    """A `Target.read`.
+    """Return a function for `Target.read`.
 
     Args:
         source: `config.data.source`.
-        depth: The mutated file lies so many folders below the set's own, plus one.
+        depth: Number of folders from the dataset's own to the mutated file, plus one.
         data: Other keys of `config.data`.
     """
 

@@ -1,4 +1,4 @@
-"""Runs the scripts of launch/ in a copy of the project, with stand-ins for what they call."""
+"""Runs the scripts of launch/ in a copy of the project, with fakes of the programs they call."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
-# Writes its name, its words, what it is given to read and some of its environment to $CALLS.
+# Appends its name, arguments, standard input and part of its environment to $CALLS.
 RECORDER = f"""#!{sys.executable}
 import json, os, sys
 kept = ("FCNJAX_", "JAX_", "XLA_", "SLURM_", "SRUN_")
@@ -25,12 +25,12 @@ with open(os.environ["CALLS"], "a") as file:
     file.write(json.dumps(call) + "\\n")
 sys.exit(int(os.environ.get("CODE", "0")))
 """
-# What no shell may take apart: a space, a variable, quotes, a star, a newline.
+# Arguments with a space, a variable, quotes, a star and a newline, which no shell may change.
 ODD = ["--config=a b:root=$HOME", '--workdir=/mnt/fcnjax/it\'s "x"', "--config.a.b=*\n`id`;#&"]
 
 
 class Project:
-    """A copy of launch/, in a folder with a space in its name, and a place for stand-ins."""
+    """A copy of launch/ in a folder with a space in its name, and a folder for fake programs."""
 
     def __init__(self, folder: Path):
         self.root = folder / "the project"
@@ -41,12 +41,12 @@ class Project:
         for place in (self.bin, self.home, self.root / ".venv/bin"):
             place.mkdir(parents=True)
         self.stand_in(self.root / ".venv/bin/fcnjax")
-        # Nothing is to be set up.
+        # A fake setup.sh, since nothing has to be installed.
         shutil.copy(self.root / ".venv/bin/fcnjax", self.bin / "setup")
         (self.root / "launch/setup.sh").write_text(f'exec "{self.bin}/setup" "$@"\n')
 
     def stand_in(self, name: str | Path, text: str = RECORDER) -> None:
-        """Makes a command on the PATH, or at a path."""
+        """Write a fake program on the PATH or at a given path."""
         path = self.bin / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -59,7 +59,7 @@ class Project:
         return {**kept, "PATH": path, "HOME": str(self.home), "CALLS": str(self.calls_file), **more}
 
     def bash(self, *words, **environment):
-        """Runs bash; returns what came of it, with the calls of the stand-ins as `calls`."""
+        """Run bash and return the finished process, with the calls of the fakes as `calls`."""
         self.calls_file.write_text("")
         done = subprocess.run(
             ["bash", *words],
@@ -77,13 +77,13 @@ class Project:
         return self.bash(self.root / "launch" / script, *words, **environment)
 
     def paste(self, text: str, **environment):
-        """Runs what a dry run printed, as a user would who pastes it."""
+        """Run the output of a dry run, as a user does who pastes it."""
         pasted = self.home / "pasted"
         pasted.write_text(text)
         return self.bash(pasted, **environment)
 
     def tools_only(self, *names: str) -> str:
-        """A PATH with these commands and no others."""
+        """Return a PATH with only these commands."""
         folder = self.home / "tools"
         folder.mkdir()
         for name in names:
@@ -98,13 +98,13 @@ def project(tmp_path):
 
 @pytest.fixture(scope="session")
 def odd():
-    """Words for `fcnjax train` that must arrive as they are."""
+    """Arguments for `fcnjax train` that must arrive unchanged."""
     return ODD
 
 
 @pytest.fixture
 def refused():
-    """Checks that a script refused in one line, with exit code 2, and did nothing."""
+    """Check for a one-line error with exit code 2, and that no program was called."""
 
     def check(done, *parts):
         assert done.returncode == 2, done.stderr

@@ -1,4 +1,4 @@
-"""launch/gke.sh and launch/gke_jobset.yaml: the manifest, and what a pod makes of it."""
+"""launch/gke.sh and launch/gke_jobset.yaml: the manifest and the environment of its pods."""
 
 import re
 from pathlib import Path
@@ -41,8 +41,8 @@ def pod_of(manifest):
     return jobs["template"]["spec"]["template"]["spec"]
 
 
-def expanded(text, values):
-    """As Kubernetes expands $(NAME), and $$ to $, in words and variables."""
+def expand(text, values):
+    """Expand $(NAME) and $$ as Kubernetes does in arguments and variables."""
     return re.sub(
         r"\$(\$|\((\w+)\))",
         lambda match: "$" if match[1] == "$" else values.get(match[2], match[0]),
@@ -54,7 +54,7 @@ def environment_of(container, labels, annotations):
     values = {}
     for entry in container["env"]:
         if "value" in entry:
-            values[entry["name"]] = expanded(entry["value"], values)
+            values[entry["name"]] = expand(entry["value"], values)
             continue
         path = entry["valueFrom"]["fieldRef"]["fieldPath"]
         kind, key = re.fullmatch(r"metadata\.(labels|annotations)\['(.*)'\]", path).groups()
@@ -62,7 +62,7 @@ def environment_of(container, labels, annotations):
     return values
 
 
-def test_the_template_is_yaml_and_the_script_fills_all_of_it(manifest):
+def test_script_fills_in_all_of_the_template(manifest):
     names = set(re.findall(r"__[A-Z_]+__", TEMPLATE.read_text())) - {"__CAPITALS__"}
     assert yaml.safe_load(TEMPLATE.read_text())["kind"] == "JobSet"
     filled = manifest(TPU, *TRAIN)
@@ -71,14 +71,14 @@ def test_the_template_is_yaml_and_the_script_fills_all_of_it(manifest):
 
 
 @pytest.mark.parametrize("options", [[TPU], [GPU], [GPU, "--replicas=3"], [TPU, "--spot"]])
-def test_the_manifest_fits_the_published_schema(manifest, options):
-    """By the models that the Kubeflow trainer generates from JobSet's and Kubernetes' schemas."""
+def test_manifest_matches_the_published_schema(manifest, options):
+    """Models of the Kubeflow trainer are generated from the schemas of JobSet and Kubernetes."""
     found = manifest(*options, *TRAIN)
-    # What a model does not know it leaves out.
+    # A model drops the keys that it does not know.
     assert JobsetV1alpha2JobSet.from_dict(found).to_dict() == found
 
 
-def test_the_schema_tells_a_wrong_key_and_a_wrong_type(manifest):
+def test_schema_check_detects_a_wrong_key_and_a_wrong_type(manifest):
     found = manifest(TPU, *TRAIN)
     found["spec"]["failurePolicy"]["maxRestart"] = 1
     assert JobsetV1alpha2JobSet.from_dict(found).to_dict() != found
@@ -89,7 +89,7 @@ def test_the_schema_tells_a_wrong_key_and_a_wrong_type(manifest):
 
 
 @pytest.mark.parametrize("options", [[TPU], [GPU, "--replicas=2", "--spot"]])
-def test_what_the_dry_run_prints_does_the_same(gke, project, odd, options):
+def test_dry_run_prints_equivalent_commands(gke, project, odd, options):
     words = [*RUN, *options, "--namespace=mine", *odd]
     dry = gke(*words, "--dry-run")
     assert (dry.returncode, dry.stderr, dry.calls) == (0, "", [])
@@ -99,11 +99,11 @@ def test_what_the_dry_run_prints_does_the_same(gke, project, odd, options):
     assert pasted.calls[0]["words"][0] == "--namespace=mine"
 
 
-def test_words_arrive_as_they_are(manifest, odd):
+def test_arguments_arrive_unchanged(manifest, odd):
     words = [*odd, "--x=$(JOBSET)", "--y=$$", "--z=a\\b\t&"]
     (container,) = pod_of(manifest(GPU, "--replicas=2", *words))["containers"]
     assert container["command"] == ["fcnjax", "train"]
-    assert [expanded(word, {"JOBSET": "city"}) for word in container["args"]] == words
+    assert [expand(word, {"JOBSET": "city"}) for word in container["args"]] == words
 
 
 @pytest.mark.parametrize(
@@ -129,12 +129,12 @@ def test_tpu_slices(manifest, topology, label, hosts, chips):
         "cloud.google.com/gke-tpu-topology": topology.partition(":")[2],
     }
     assert pod["containers"][0]["resources"]["limits"] == {"google.com/tpu": chips}
-    # By what GKE sets.
+    # The processes find each other by variables that GKE sets.
     assert pod["containers"][0]["env"] == [{"name": "FCNJAX_COORDINATOR", "value": "auto"}]
     assert "alpha.jobset.sigs.k8s.io/exclusive-topology" in found["metadata"]["annotations"]
 
 
-def test_one_host_is_alone(manifest):
+def test_single_tpu_host_needs_no_coordinator(manifest):
     assert pod_of(manifest("--topology=v5e:2x4", *TRAIN))["containers"][0]["env"] == []
 
 
@@ -144,7 +144,7 @@ def test_chips_per_host(manifest):
     assert jobs["template"]["spec"]["parallelism"] == 2
 
 
-def test_gpu_processes_are_told_their_place(manifest):
+def test_gpu_processes_get_their_index(manifest):
     found = manifest(GPU, "--replicas=3", *TRAIN)
     (jobs,) = found["spec"]["replicatedJobs"]
     assert (jobs["name"], jobs["replicas"]) == ("host", 1)
@@ -154,7 +154,7 @@ def test_gpu_processes_are_told_their_place(manifest):
     (container,) = pod_of(found)["containers"]
     assert container["resources"]["limits"] == {"nvidia.com/gpu": "8"}
     for index in range(3):
-        # As JobSet and Kubernetes label the pod city-host-0-INDEX.
+        # The labels that JobSet and Kubernetes give to the pod city-host-0-INDEX.
         environment = environment_of(
             container,
             {"jobset.sigs.k8s.io/jobset-name": "city"},
@@ -166,11 +166,11 @@ def test_gpu_processes_are_told_their_place(manifest):
             "FCNJAX_PROCESSES": "3",
             "FCNJAX_PROCESS": str(index),
         }
-    # A process that is alone needs none of it.
+    # A single process needs no variables.
     assert pod_of(manifest(GPU, *TRAIN))["containers"][0]["env"] == []
 
 
-def test_restarts_resume_and_a_mistake_ends_it(manifest):
+def test_failures_restart_and_user_errors_end_the_jobset(manifest):
     found = manifest(TPU, "--restarts=7", *TRAIN)
     policy = found["spec"]["failurePolicy"]
     assert policy["maxRestarts"] == 7
@@ -180,11 +180,11 @@ def test_restarts_resume_and_a_mistake_ends_it(manifest):
     assert job["backoffLimit"] == 0
     (rule,) = job["podFailurePolicy"]["rules"]
     pod = pod_of(found)
-    assert pod["restartPolicy"] == "Never"  # which a podFailurePolicy needs
+    assert pod["restartPolicy"] == "Never"  # required by podFailurePolicy
     assert rule["onExitCodes"]["values"] == [2]
     assert rule["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
     assert pod["terminationGracePeriodSeconds"] == 120
-    # The workdir is on the claim, which outlives the pod.
+    # The workdir is on the claim and outlives the pod.
     mounts = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert volumes[mounts["/mnt/fcnjax"]]["persistentVolumeClaim"] == {"claimName": "shared"}
@@ -234,11 +234,11 @@ def test_logs_status_and_delete(gke, project):
         (["delete", "city", "--config=a"], "'--config=a'"),
     ],
 )
-def test_mistakes_are_refused(gke, refused, words, part):
+def test_errors_are_one_line(gke, refused, words, part):
     refused(gke(*words), "gke: error", part)
 
 
-def test_without_kubectl_only_the_dry_run_works(gke, project, refused):
+def test_only_dry_run_works_without_kubectl(gke, project, refused):
     path = project.tools_only("bash", "sed", "dirname")
     refused(gke("delete", "city", PATH=path), "kubectl is not installed")
     assert gke(*RUN, TPU, *TRAIN, "--dry-run", PATH=path).returncode == 0

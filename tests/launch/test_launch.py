@@ -14,7 +14,7 @@ SCRIPTS = [
     for path in [*sorted(ROOT.glob("launch/*.sh")), ROOT / ".ci/run", ROOT / ".ci/check_wheel.sh"]
 ]
 
-# Stands in for uv: writes its words to $CALLS, makes a bare environment, and installs nothing.
+# A fake uv: appends its arguments to $CALLS, creates an empty environment and installs nothing.
 UV = f"""#!/bin/sh
 echo "$*" >>"$CALLS"
 case "$1" in
@@ -31,7 +31,7 @@ fi
 
 @pytest.fixture
 def project(tmp_path):
-    """A copy of the scripts, in a folder with a space in its name."""
+    """A copy of the scripts in a folder with a space in its name."""
     project = tmp_path / "the project"
     for folder in ("launch", ".ci"):
         shutil.copytree(ROOT / folder, project / folder)
@@ -41,7 +41,7 @@ def project(tmp_path):
 
 @pytest.fixture
 def setup(project, tmp_path):
-    """Runs launch/setup.sh with the stand-in for uv; returns the result and uv's calls."""
+    """Run launch/setup.sh with the fake uv; return the finished process and the calls of uv."""
     uv = tmp_path / "bin" / "uv"
     uv.parent.mkdir()
     uv.write_text(UV)
@@ -66,7 +66,7 @@ def setup(project, tmp_path):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_script_parses_and_is_strict(script):
+def test_script_parses_and_uses_strict_mode(script):
     subprocess.run(["bash", "-n", ROOT / script], check=True)
     text = (ROOT / script).read_text()
     assert text.startswith("#!/usr/bin/env bash\n# ")
@@ -75,7 +75,7 @@ def test_a_script_parses_and_is_strict(script):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 @pytest.mark.parametrize("word", ["-h", "--help"])
-def test_help_is_the_header_and_does_nothing(script, word, project, tmp_path):
+def test_help_prints_the_header_and_changes_nothing(script, word, project, tmp_path):
     before = sorted(project.rglob("*"))
     done = subprocess.run(
         ["bash", project / script, word], cwd=tmp_path, capture_output=True, text=True, check=True
@@ -92,14 +92,14 @@ def test_setup_installs_once(setup, project):
     assert done.returncode == 0, done.stderr
     assert calls == ["venv", "pip"]
     assert (project / ".venv/bin/python").exists()
-    # Done already, with these extras or fewer.
+    # The same extras, or fewer, are installed already.
     assert setup("dev")[1] == []
     assert setup()[1] == []
     assert setup("tpu")[1] == ["pip"]
     assert setup("dev", "tpu")[1] == []
 
 
-def test_setup_follows_pyproject(setup, project):
+def test_setup_installs_again_when_pyproject_changes(setup, project):
     setup()
     with (project / "pyproject.toml").open("a") as file:
         file.write("# changed\n")
@@ -107,7 +107,7 @@ def test_setup_follows_pyproject(setup, project):
     assert setup()[1] == []
 
 
-def test_setup_starts_afresh_after_it_was_killed(setup, project):
+def test_setup_starts_over_after_a_kill(setup, project):
     done, _ = setup(INSTALL="killed")
     assert done.returncode != 0
     (project / ".venv/half").touch()
@@ -117,17 +117,17 @@ def test_setup_starts_afresh_after_it_was_killed(setup, project):
     assert not (project / ".venv/half").exists()
 
 
-def test_setup_shows_the_end_of_the_log(setup):
+def test_setup_shows_the_end_of_the_log_on_failure(setup):
     done, _ = setup(INSTALL="fails")
     assert done.returncode == 1
     assert "no such package" in done.stderr
     assert "is ignored" not in done.stderr
     assert "setup.log" in done.stderr
-    # What failed in order is tried again in the same environment.
+    # After an ordinary failure, the environment is used again.
     assert setup()[1] == ["pip"]
 
 
-def test_setup_says_what_is_wrong_in_one_line(setup, project):
+def test_setup_errors_are_one_line(setup, project):
     done, calls = setup(PYTHON="no-such-python")
     assert (done.returncode, calls) == (1, [])
     assert not (project / ".venv").exists()
@@ -141,7 +141,7 @@ def test_setup_says_what_is_wrong_in_one_line(setup, project):
     assert "'dve'; valid: cuda12, cuda13" in done.stderr
 
 
-def test_quickstart_keeps_the_workdir_to_itself(project, tmp_path):
+def test_quickstart_rejects_workdir_option(project, tmp_path):
     done = subprocess.run(
         ["bash", project / "launch/quickstart.sh", "--workdir=x"],
         cwd=tmp_path,

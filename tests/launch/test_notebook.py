@@ -1,4 +1,4 @@
-"""launch/colab_tpu.ipynb, run from its first cell to its last."""
+"""launch/colab_tpu.ipynb, run from the first cell to the last."""
 
 import base64
 import importlib.util
@@ -24,22 +24,22 @@ def notebook():
 
 @pytest.fixture
 def run(notebook, tmp_path, monkeypatch):
-    """Runs the notebook with other values in its first cell, as papermill does."""
+    """Run the notebook with other parameters in its first cell, as papermill does."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
 
-    def go(**parameters):
-        place = next(i for i, cell in enumerate(notebook.cells) if is_parameters(cell))
+    def execute(**parameters):
+        index = next(i for i, cell in enumerate(notebook.cells) if is_parameters(cell))
         lines = [f"{name} = {value!r}" for name, value in parameters.items()]
-        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell("\n".join(lines)))
+        notebook.cells.insert(index + 1, nbformat.v4.new_code_cell("\n".join(lines)))
         client = nbclient.NotebookClient(
             notebook, timeout=900, resources={"metadata": {"path": str(tmp_path)}}
         )
         client.execute()
         return notebook
 
-    return go
+    return execute
 
 
 def is_parameters(cell):
@@ -50,19 +50,19 @@ def source_of(notebook, name):
     return next(cell.source for cell in notebook.cells if cell.get("id") == name)
 
 
-def printed(notebook):
+def printed_text(notebook):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     return "".join(o.text for o in outputs if o.output_type == "stream")
 
 
-def shown(notebook):
-    """The pictures that it shows."""
+def displayed_images(notebook):
+    """Return the images that the notebook displays."""
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     data = [o.data["image/png"] for o in outputs if "image/png" in o.get("data", {})]
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(text)))) for text in data]
 
 
-def test_it_is_valid_and_holds_no_outputs(notebook):
+def test_notebook_is_valid_and_has_no_outputs(notebook):
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -71,23 +71,23 @@ def test_it_is_valid_and_holds_no_outputs(notebook):
     assert is_parameters(code[0])
     assert notebook.metadata.kernelspec.name == "python3"
     assert notebook.metadata.accelerator == "TPU"
-    # As Jupyter writes it, so that a difference shows what changed.
+    # The file is formatted as Jupyter writes it, so that diffs stay small.
     assert FILE.read_text() == nbformat.writes(notebook, indent=1) + "\n"
 
 
-def test_it_runs_from_start_to_end(run, shapes, tiny_options, tmp_path):
+def test_notebook_runs_to_the_end(run, shapes, tiny_options, tmp_path):
     workdir = tmp_path / "run"
     done = run(CONFIG=f"folder:root={shapes}", WORKDIR=str(workdir), STEPS=40, OPTIONS=tiny_options)
     metrics = json.loads((workdir / "metrics.json").read_text())
     assert metrics["metrics"]["mean_iou"] > 0.6
-    text = printed(done)
+    text = printed_text(done)
     assert " x cpu" in text
     assert "step 40/40" in text
     assert "class_2" in text
     assert "installing" not in text
-    pictures = shown(done)
+    pictures = displayed_images(done)
     assert len(pictures) == 2
-    # Image, mask, prediction, difference: four of the same size, the masks in few colours.
+    # Image, mask, prediction and difference have the same size, and masks have few colours.
     for picture in pictures:
         parts = np.split(picture, 4, axis=1)
         assert len(np.unique(parts[0].reshape(-1, 3), axis=0)) > 100
@@ -96,23 +96,23 @@ def test_it_runs_from_start_to_end(run, shapes, tiny_options, tmp_path):
         assert same > 0.7
 
 
-def test_training_that_fails_ends_it(run, tmp_path):
+def test_failed_training_ends_the_notebook(run, tmp_path):
     with pytest.raises(nbclient.exceptions.CellExecutionError, match="fcnjax train ended with 2"):
         run(CONFIG=str(tmp_path / "none.py"), WORKDIR=str(tmp_path / "run"))
 
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_it_trains_on_stare(run, tmp_path):
-    """As a user runs it, but for the number of steps: fetches the photographs."""
+def test_notebook_trains_on_stare(run, tmp_path):
+    """Run with the default parameters except for the number of steps. Downloads the images."""
     done = run(WORKDIR=str(tmp_path / "run"), STEPS=60)
-    assert "10 images, 2 classes" in printed(done)
-    assert "vessel" in printed(done)
-    assert [picture.shape[1] for picture in shown(done)] == [1600] * 3
+    assert "10 images, 2 classes" in printed_text(done)
+    assert "vessel" in printed_text(done)
+    assert [picture.shape[1] for picture in displayed_images(done)] == [1600] * 3
 
 
 class Ran(list):
-    """Stands in for subprocess.run, and finds a GPU or none."""
+    """A fake subprocess.run that records its calls and simulates a GPU or none."""
 
     def __init__(self, gpu):
         super().__init__()
@@ -124,7 +124,7 @@ class Ran(list):
 
 
 @pytest.mark.parametrize(("gpu", "extra"), [(True, "[cuda12]"), (False, "")])
-def test_it_clones_and_installs_for_what_is_there(notebook, tmp_path, monkeypatch, gpu, extra):
+def test_notebook_clones_and_installs_for_the_hardware(notebook, tmp_path, monkeypatch, gpu, extra):
     ran = Ran(gpu)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -138,7 +138,7 @@ def test_it_clones_and_installs_for_what_is_there(notebook, tmp_path, monkeypatc
     assert install[1:] == ["-m", "pip", "install", "--quiet", f"{tmp_path / 'fcnjax_clone'}{extra}"]
 
 
-def test_it_installs_the_clone_that_it_lies_in_or_asks_for_one(notebook, tmp_path, monkeypatch):
+def test_notebook_installs_its_own_clone_or_requires_a_repository(notebook, tmp_path, monkeypatch):
     ran = Ran(gpu=False)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", ran)

@@ -1,4 +1,4 @@
-"""launch/ray_job.py: what it says without Ray, and a job of two workers where Ray is."""
+"""launch/ray_job.py: its options and errors without Ray, and with Ray a job of two workers."""
 
 import importlib.util
 import json
@@ -42,10 +42,10 @@ def scaling_of(module, *words):
     return module.plan(module.parse([*words, *WORDS])[0])
 
 
-def test_the_dry_run_prints_what_each_worker_runs(odd):
+def test_dry_run_prints_the_command_of_a_worker(odd):
     done = ray_job("--workers=2", "--dry-run", *odd)
     assert (done.returncode, done.stderr) == (0, "")
-    # What are no comments can be pasted.
+    # Everything but the comments can be pasted.
     assert shlex.split(done.stdout, comments=True) == ["fcnjax", "train", *odd]
     assert "FCNJAX_PROCESSES=2" in done.stdout
 
@@ -79,7 +79,7 @@ def test_scaling(module):
     assert scaling_of(module, "--topology=v5p:2x2x4")["num_workers"] == 4
 
 
-def test_words_pass_through_as_they_are(module):
+def test_arguments_pass_through_unchanged(module):
     words = ["--config", "a", "--workdir=b", "--config.train.steps=5", "--processes=2"]
     options, rest = module.parse(["--workers=2", *words])
     assert rest == words
@@ -101,7 +101,7 @@ def test_words_pass_through_as_they_are(module):
         ([*WORDS, "--topology=v5e:4x4", "--gpus-per-worker=1"], "one of them"),
     ],
 )
-def test_mistakes_are_refused(module, capsys, words, part):
+def test_errors_are_one_line(module, capsys, words, part):
     with pytest.raises(SystemExit) as stop:
         module.main([*words, "--dry-run"])
     assert stop.value.code == 2
@@ -110,7 +110,7 @@ def test_mistakes_are_refused(module, capsys, words, part):
     assert part in line
 
 
-def test_without_ray_it_names_the_extra(module, monkeypatch, capsys):
+def test_error_without_ray_names_the_extra(module, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(SystemExit) as stop:
         module.main(WORDS)
@@ -121,14 +121,14 @@ def test_without_ray_it_names_the_extra(module, monkeypatch, capsys):
 
 @pytest.fixture
 def ray_words(shapes, tiny_options):
-    """A short job of two workers, each with one device."""
+    """Arguments of a short job of two workers, each with one device."""
     pytest.importorskip("ray")
     words = ["--workers=2", f"--config=folder:root={shapes}", "--workdir=runs/ray", *tiny_options]
     return [*words, "--config.train.save_every=10", "--config.train.steps=100"]
 
 
-def check_trained(folder, said):
-    assert "2 x cpu" in said
+def check_trained(folder, output):
+    assert "2 x cpu" in output
     metrics = json.loads((folder / "runs/ray/metrics.json").read_text())
     assert metrics["step"] == 100
     assert metrics["metrics"]["mean_iou"] > 0.8
@@ -142,7 +142,7 @@ def test_two_workers_train_as_one_job(ray_words, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_started_again_and_goes_on(ray_words, tmp_path):
+def test_killed_worker_is_restarted_and_resumes(ray_words, tmp_path):
     log = tmp_path / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -165,7 +165,7 @@ def test_a_worker_that_is_killed_is_started_again_and_goes_on(ray_words, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_mistake_of_the_users_is_not_tried_again(tmp_path):
+def test_user_error_is_not_retried(tmp_path):
     pytest.importorskip("ray")
     words = ["--config=no_such", "--workdir=b"]
     done = ray_job(*words, "--workers=2", folder=tmp_path, timeout=300)

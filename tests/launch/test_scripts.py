@@ -24,13 +24,13 @@ def test_shellcheck_finds_nothing():
     assert done.returncode == 0, done.stdout
 
 
-def test_no_file_holds_a_secret():
+def test_no_file_contains_a_secret():
     for path in ROOT.glob("launch/*"):
         if path.is_file():
             assert not re.search(r"(?i)(password|token|secret|api.?key)\s*[=:]", path.read_text())
 
 
-def test_local_passes_words_through(project, odd):
+def test_local_passes_arguments_through(project, odd):
     done = project.launch("local.sh", "--extra=cuda13", *odd)
     assert done.returncode == 0, done.stderr
     assert [call["name"] for call in done.calls] == ["setup", "fcnjax"]
@@ -40,7 +40,7 @@ def test_local_passes_words_through(project, odd):
 
 
 @pytest.mark.parametrize("options", [["--extra=tpu"], ["--host-devices=4"], ["--extra=cpu"]])
-def test_what_the_dry_run_of_local_prints_does_the_same(project, odd, options):
+def test_local_dry_run_prints_equivalent_commands(project, odd, options):
     dry = project.launch("local.sh", "--dry-run", *options, *odd)
     assert (dry.returncode, dry.stderr, dry.calls) == (0, "", [])
     pasted = project.paste(dry.stdout)
@@ -48,7 +48,7 @@ def test_what_the_dry_run_of_local_prints_does_the_same(project, odd, options):
     assert pasted.calls == project.launch("local.sh", *options, *odd).calls
 
 
-def test_local_gives_host_devices(project):
+def test_local_sets_host_devices(project):
     words = ["--config=a", "--workdir", "b"]
     done = project.launch("local.sh", "--host-devices=4", *words, XLA_FLAGS="--other")
     assert done.calls[0]["words"] == []
@@ -56,7 +56,7 @@ def test_local_gives_host_devices(project):
     assert environment["JAX_PLATFORMS"] == "cpu"
     flag = "--xla_force_host_platform_device_count"
     assert environment["XLA_FLAGS"] == f"--other {flag}=4"
-    # One for each core, a power of two.
+    # By default the largest power of two that the cores allow, up to 8.
     project.stand_in("nproc", "#!/bin/sh\necho 6\n")
     done = project.launch("local.sh", "--host-devices", *words)
     assert done.calls[1]["environment"]["XLA_FLAGS"] == f"{flag}=4"
@@ -69,20 +69,20 @@ def test_local_finds_a_gpu(project):
     project.stand_in("nvidia-smi", "#!/bin/sh\necho 'GPU 0: NVIDIA H100'\n")
     done = project.launch("local.sh", "--config=a", "--workdir=b")
     assert done.calls[0]["words"] == ["cuda12"]
-    # A driver without a GPU.
+    # A driver is installed, but no GPU.
     project.stand_in("nvidia-smi", "#!/bin/sh\nexit 9\n")
     done = project.launch("local.sh", "--config=a", "--workdir=b")
     assert done.calls[0]["words"] == []
 
 
-def test_local_returns_the_code_of_training(project):
+def test_local_returns_the_exit_code_of_training(project):
     project.stand_in(project.bin / "setup", "#!/bin/sh\n")
     done = project.launch("local.sh", "--extra=cpu", "--config=a", "--workdir=b", CODE="143")
     assert done.returncode == 143
 
 
-def test_a_signal_to_local_reaches_the_training(project):
-    """The training is the process that was started, in place of the shell."""
+def test_local_replaces_itself_so_that_signals_reach_training(project):
+    """The training has the process ID of the shell that was started."""
     pid = project.home / "pid"
     project.stand_in(project.root / ".venv/bin/fcnjax", f'#!/bin/sh\necho $$ >"{pid}"\n')
     process = subprocess.Popen(
@@ -105,5 +105,5 @@ def test_a_signal_to_local_reaches_the_training(project):
         (["--config=a", "--workdir=b", "--host-devices=2", "--extra=tpu"], "--extra=tpu"),
     ],
 )
-def test_local_refuses_in_a_line(project, refused, words, part):
+def test_local_errors_are_one_line(project, refused, words, part):
     refused(project.launch("local.sh", *words), "local: error", part)

@@ -1,4 +1,4 @@
-"""launch/skypilot.yaml: its scripts run as on a node, its keys checked where SkyPilot is."""
+"""launch/skypilot.yaml: its scripts run as on a node; SkyPilot, if installed, checks its keys."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ TRAIN = "--config='a b' --workdir=/mnt/fcnjax/c --config.a.b=\"$DATA\""
 
 @pytest.fixture
 def node(project):
-    """Runs a script of the task as SkyPilot does: in the project, with its variables."""
+    """Run a script of the task as SkyPilot does: in the project, with SkyPilot's variables."""
 
     def run(part, **environment):
         script = f"cd '{project.root}'\n{TASK[part]}"
@@ -30,7 +30,7 @@ def node(project):
     return run
 
 
-def test_it_says_how_to_use_it():
+def test_file_has_usage_and_strict_scripts():
     assert "Usage: sky jobs launch launch/skypilot.yaml" in FILE.read_text()
     for part in ("setup", "run"):
         assert TASK[part].startswith("set -euo pipefail\n")
@@ -38,22 +38,22 @@ def test_it_says_how_to_use_it():
 
 @pytest.mark.parametrize("part", ["setup", "run"])
 def test_shellcheck_finds_nothing(part):
-    # SkyPilot sets the variables, and TRAIN is made to words by eval.
+    # SkyPilot sets the variables, and eval splits TRAIN into words.
     command = [Path(sys.executable).parent / "shellcheck", "--shell=bash", "--exclude=SC2154", "-"]
     done = subprocess.run(command, input=TASK[part], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_it_is_spot_and_recovers():
+def test_task_uses_spot_and_recovers():
     resources = TASK["resources"]
     assert resources["use_spot"] is True
     assert 143 in resources["job_recovery"]["recover_on_exit_codes"]
-    # The bucket outlives the machines, and is named by whoever launches.
+    # The bucket outlives the machines, and the user names it.
     assert TASK["file_mounts"]["/mnt/fcnjax"]["name"] == "${BUCKET}"
     assert TASK["envs"]["BUCKET"] is None
 
 
-def test_words_are_as_in_a_shell(node):
+def test_train_is_split_like_a_shell(node):
     done = node("run", TRAIN=TRAIN, DATA="x y*")
     assert done.returncode == 0, done.stderr
     (call,) = done.calls
@@ -66,7 +66,7 @@ def test_words_are_as_in_a_shell(node):
     assert not [key for key in call["environment"] if key.startswith("FCNJAX_")]
 
 
-def test_several_nodes_are_told_their_place(node):
+def test_nodes_get_their_process_index(node):
     several = {"SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_IPS": "10.0.0.1\n10.0.0.2"}
     for rank in "01":
         done = node("run", TRAIN=TRAIN, DATA="", SKYPILOT_NODE_RANK=rank, **several)
@@ -75,13 +75,13 @@ def test_several_nodes_are_told_their_place(node):
             "FCNJAX_PROCESSES": "2",
             "FCNJAX_PROCESS": rank,
         }
-    # The hosts of a TPU find one another.
+    # The hosts of a TPU find each other.
     environment = node("run", TRAIN=TRAIN, DATA="", EXTRA="tpu", **several).calls[0]["environment"]
     assert environment["FCNJAX_COORDINATOR"] == "auto"
     assert "FCNJAX_PROCESS" not in environment
 
 
-def test_a_workdir_that_would_be_lost_is_refused(node, refused):
+def test_workdir_outside_the_bucket_is_an_error(node, refused):
     refused(node("run", TRAIN="--config=a --workdir=runs/b"), "skypilot: error", "/mnt/fcnjax")
     refused(node("run", TRAIN=""), "--workdir")
 
@@ -93,15 +93,15 @@ def test_setup_installs(node, project):
     assert [call["words"] for call in done.calls] == [["cuda13"]]
 
 
-def test_skypilot_takes_it():
-    """Needs SkyPilot, 460 MB with all it brings: pip install skypilot; not in the extra dev."""
+def test_skypilot_accepts_the_file():
+    """Needs `pip install skypilot`: 460 MB with its dependencies, so it is not in the extra dev."""
     sky = pytest.importorskip("sky", exc_type=ImportError)
-    given = [("BUCKET", "my-runs"), ("TRAIN", "--config=a --workdir=/mnt/fcnjax/b")]
-    # Checks its schema, and that of each part.
-    task = sky.Task.from_yaml_config(yaml.safe_load(FILE.read_text()), env_overrides=given)
+    variables = [("BUCKET", "my-runs"), ("TRAIN", "--config=a --workdir=/mnt/fcnjax/b")]
+    # This checks the schema of the task and of each part.
+    task = sky.Task.from_yaml_config(yaml.safe_load(FILE.read_text()), env_overrides=variables)
     (resources,) = task.resources
     assert resources.use_spot
     assert task.storage_mounts["/mnt/fcnjax"].name == "my-runs"
     wrong = {**TASK, "num_node": 2}
     with pytest.raises(ValueError, match="num_node"):
-        sky.Task.from_yaml_config(wrong, env_overrides=given)
+        sky.Task.from_yaml_config(wrong, env_overrides=variables)

@@ -1,4 +1,4 @@
-"""launch/slurm.sbatch: its directives, and SLURM's part played by stand-ins."""
+"""launch/slurm.sbatch: its directives, and runs with fakes of the SLURM programs."""
 
 import json
 import re
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 SCRIPT = ROOT / "launch/slurm.sbatch"
 
-# Starts the step twice, as srun does on two nodes, with the variables that it sets.
+# Starts the step twice with srun's variables, as srun does on two nodes.
 SRUN = f"""#!{sys.executable}
 import os, subprocess, sys
 words = sys.argv[1:]
@@ -46,20 +46,20 @@ def job(project):
 
 def directives():
     lines = SCRIPT.read_text().splitlines()
-    # sbatch reads no further than the first command.
+    # sbatch stops reading directives at the first command.
     end = next(i for i, line in enumerate(lines) if line and not line.startswith("#"))
     found = [line.split(maxsplit=1)[1] for line in lines if line.startswith("#SBATCH ")]
     assert found == [line.split(maxsplit=1)[1] for line in lines[:end] if "#SBATCH" in line]
     return dict(re.fullmatch(r"--([a-z-]+)(?:=(\S+))?", line).groups() for line in found)
 
 
-def test_the_directives():
+def test_directives():
     found = directives()
     assert SCRIPT.read_text().startswith("#!/usr/bin/env bash\n")
     assert found["ntasks-per-node"] == "1"
     assert found["signal"] == "TERM@120"
     assert found["requeue"] is None
-    assert found["open-mode"] == "append"  # a job that goes on keeps its log
+    assert found["open-mode"] == "append"  # a requeued job keeps its log
     assert re.fullmatch(r"\d+:\d\d:\d\d", found["time"])
     assert found["nodes"].isdigit()
     assert found["gpus-per-node"].isdigit()
@@ -76,7 +76,7 @@ def test_help(project):
         assert "SBATCH --" not in done.stdout
 
 
-def test_two_processes_get_slurms_variables_and_no_others(job, odd):
+def test_processes_get_only_slurm_variables(job, odd):
     stale = {"FCNJAX_COORDINATOR": "old:1", "FCNJAX_PROCESSES": "9", "FCNJAX_PROCESS": "8"}
     done = job(*odd, SLURM_CPUS_PER_TASK="12", **stale)
     assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ def test_two_processes_get_slurms_variables_and_no_others(job, odd):
         assert environment["SRUN_CPUS_PER_TASK"] == "12"
 
 
-def test_the_dry_run_prints_the_step(job, project, odd):
+def test_dry_run_prints_the_step(job, project, odd):
     project.stand_in("srun")
     dry = job("--dry-run", *odd)
     assert (dry.returncode, dry.stderr, dry.calls) == (0, "", [])
@@ -102,22 +102,20 @@ def test_the_dry_run_prints_the_step(job, project, odd):
     assert step["words"][-4:] == ["train", *odd]
     assert requeue["name"] == "scontrol"
     assert requeue["words"] == ["requeue", "17"]
-    # Outside of a job too.
+    # It works outside a job as well.
     assert job("--dry-run", *odd, SLURM_JOB_ID="").returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("code", "queued_again"), [(0, False), (1, False), (2, False), (143, True)]
-)
-def test_a_job_is_queued_again_only_where_its_time_was_up(job, code, queued_again):
+@pytest.mark.parametrize(("code", "requeued"), [(0, False), (1, False), (2, False), (143, True)])
+def test_job_is_requeued_only_at_the_time_limit(job, code, requeued):
     done = job(*WORDS, CODE=str(code))
     assert done.returncode == code
     calls = [call["words"] for call in done.calls if call["name"] == "scontrol"]
-    assert calls == ([["requeue", "17"]] if queued_again else [])
+    assert calls == ([["requeue", "17"]] if requeued else [])
 
 
-def test_a_job_that_slurm_ends_waits_for_it(job, project):
-    """SIGTERM to the script itself: cancelled, or preempted, which SLURM queues again itself."""
+def test_script_waits_for_slurm_after_sigterm(job, project):
+    """SIGTERM to the script means cancelled, or preempted and requeued by SLURM."""
     started, go = project.home / "started", project.home / "go"
     project.stand_in(
         "srun",
@@ -141,7 +139,7 @@ def test_a_job_that_slurm_ends_waits_for_it(job, project):
     assert [call["name"] for call in calls] == ["sleep"]
 
 
-def test_mistakes_are_refused(job, project, refused):
+def test_errors_are_one_line(job, project, refused):
     refused(job(), "--config")
     refused(job("--config=a"), "--workdir")
     refused(job(*WORDS, SLURM_JOB_ID=""), "sbatch launch/slurm.sbatch")

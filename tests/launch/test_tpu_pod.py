@@ -1,4 +1,4 @@
-"""launch/tpu_pod.sh: what it has gcloud do, and what the hosts make of it."""
+"""launch/tpu_pod.sh: its calls of gcloud, and the scripts that it runs on the hosts."""
 
 import json
 import tarfile
@@ -29,7 +29,7 @@ def pod(project):
 
 
 def command_on(done):
-    """What a host is to run, and which."""
+    """Return the script for a host and the index of the host."""
     words = done.calls[-1]["words"]
     command = next(word for word in words if word.startswith("--command="))
     worker = next(word for word in words if word.startswith("--worker="))
@@ -45,7 +45,7 @@ def wait_for(path):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_what_the_dry_run_prints_does_the_same(pod, project, odd, command):
+def test_dry_run_prints_equivalent_commands(pod, project, odd, command):
     words = COMMANDS[command] + (odd if command == "run" else [])
     dry = pod(*words, "--dry-run")
     assert (dry.returncode, dry.stderr, dry.calls) == (0, "", [])
@@ -61,7 +61,7 @@ def test_what_the_dry_run_prints_does_the_same(pod, project, odd, command):
     assert ("costs money until" in done.stderr) == (command != "delete")
 
 
-def test_create_asks_for_what_was_said(pod):
+def test_create_passes_its_options(pod):
     done = pod("create", "pod", ZONE, "--type=v5litepod-16", "--spot")
     assert done.calls[0]["words"][3:] == [
         "create",
@@ -79,21 +79,21 @@ def test_create_asks_for_what_was_said(pod):
     assert "--version=new" in words
 
 
-def test_nothing_but_delete_deletes(pod, odd):
+def test_only_delete_deletes(pod, odd):
     for command, words in COMMANDS.items():
         done = pod(*words, *(odd if command == "run" else []))
         verbs = [call["words"][3] for call in done.calls]
         assert ("delete" in verbs) == (command == "delete")
 
 
-def test_what_still_costs_is_said_after_a_failure_too(pod, project):
+def test_costs_are_reported_after_a_failure(pod, project):
     done = pod("stop", "pod", ZONE, CODE="1")
     assert done.returncode == 1
     assert "launch/tpu_pod.sh delete pod --zone=us-west4-a" in done.stderr
-    # Not where there is nothing yet.
+    # A failed create costs nothing.
     done = pod(*COMMANDS["create"], CODE="1")
     assert (done.returncode, done.stderr) == (1, "")
-    # A copy that failed leaves no archive behind.
+    # A failed copy leaves no archive.
     done = pod(*COMMANDS["install"], CODE="1")
     assert done.returncode == 1
     assert not list(project.home.glob("*.tar.gz"))
@@ -112,7 +112,7 @@ def test_install_copies_the_project_and_sets_it_up(pod, project):
     project.stand_in("gcloud")
     script, worker = command_on(pod(*COMMANDS["install"]))
     assert worker == "all"
-    # A host: the archive is there; what would change the machine is recorded.
+    # Run the script as a host would, with fakes of the programs that change the machine.
     (project.home / "sent").rename(project.home / "fcnjax.tar.gz")
     project.stand_in("uv", '#!/bin/sh\n[ "$2" = find ] && echo /python\nexit 0\n')
     for name in ("python3", "sudo", "bash-setup"):
@@ -121,14 +121,14 @@ def test_install_copies_the_project_and_sets_it_up(pod, project):
     done = project.paste(script)
     assert done.returncode == 0, done.stderr
     assert done.calls[0]["words"] == ["-m", "pip", "install", "--quiet", "--user", "uv"]
-    # setup.sh of the copy is a stand-in as well.
+    # setup.sh of the copy is a fake as well.
     assert done.calls[1]["name"] == "setup"
     assert done.calls[1]["words"] == ["tpu"]
     mount = ["mount", "-t", "nfs", "10.0.0.2:/a share", "/mnt/fcnjax"]
     assert mount in [call["words"] for call in done.calls]
 
 
-def test_a_host_trains_with_the_words_given_and_once_at_a_time(pod, project, odd):
+def test_host_trains_with_the_arguments_and_only_once_at_a_time(pod, project, odd):
     script, worker = command_on(pod(*COMMANDS["run"], *odd))
     assert worker == "all"
     go = project.home / "go"
@@ -142,7 +142,7 @@ def test_a_host_trains_with_the_words_given_and_once_at_a_time(pod, project, odd
 
     refused = project.paste(script)
     assert refused.returncode == 2
-    assert "it trains already" in refused.stderr
+    assert "training is already running" in refused.stderr
 
     status, _ = command_on(pod(*COMMANDS["status"]))
     assert project.paste(status).stdout.splitlines()[0] == "trains"
@@ -151,7 +151,7 @@ def test_a_host_trains_with_the_words_given_and_once_at_a_time(pod, project, odd
     assert worker == "all"
     assert project.paste(stop).returncode == 0
     assert project.paste(status).stdout.splitlines()[0] == "idle"
-    # It may be run again then.
+    # Training can be started again.
     assert project.paste(script).returncode == 0
 
 
@@ -168,7 +168,7 @@ def test_stop_sends_sigterm_and_waits_for_the_save(pod, project):
     stop, _ = command_on(pod(*COMMANDS["stop"]))
     assert project.paste(stop).returncode == 0
     assert saved.exists()
-    # Where nothing trains, it is no failure.
+    # It succeeds if nothing is running.
     assert project.paste(stop).returncode == 0
 
 
@@ -189,11 +189,11 @@ def test_stop_sends_sigterm_and_waits_for_the_save(pod, project):
         (["delete", "pod", ZONE, "--config=a"], "'--config=a'"),
     ],
 )
-def test_mistakes_are_refused(pod, refused, words, part):
+def test_errors_are_one_line(pod, refused, words, part):
     refused(pod(*words), "tpu_pod: error", part)
 
 
-def test_without_gcloud_only_the_dry_run_works(pod, project, refused):
+def test_only_dry_run_works_without_gcloud(pod, project, refused):
     path = project.tools_only("bash", "sed", "dirname")
     refused(pod(*COMMANDS["delete"], PATH=path), "gcloud is not installed")
     assert pod(*COMMANDS["delete"], "--dry-run", PATH=path).returncode == 0

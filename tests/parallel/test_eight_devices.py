@@ -1,3 +1,5 @@
+"""Runs files of tests on eight CPU devices, which XLA must be told before JAX starts."""
+
 import os
 import subprocess
 import sys
@@ -6,9 +8,17 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize("name", ["eight_devices", "eight_devices_mesh", "eight_devices_plan"])
-def test_eight_devices(name):
-    """Runs a file on eight CPU devices, which must be asked for before JAX starts."""
+@pytest.mark.parametrize(
+    ("name", "marked"),
+    [
+        ("eight_devices_mesh", "not slow"),
+        ("eight_devices", "not slow"),
+        ("eight_devices_plan", "not slow"),
+        pytest.param("eight_devices_mesh", "slow", marks=pytest.mark.slow),
+    ],
+)
+def test_eight_devices(name, marked):
+    """Run a file on eight CPU devices, which must be requested before JAX starts."""
     env = {
         **os.environ,
         "JAX_PLATFORMS": "cpu",
@@ -16,7 +26,7 @@ def test_eight_devices(name):
     }
     cases = Path(__file__).with_name(f"{name}.py")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(cases)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marked, str(cases)],
         env=env,
         capture_output=True,
         text=True,

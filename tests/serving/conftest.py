@@ -7,16 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax import data
-from fcnjax.config import load_config
-
 SIZE = (45, 53)  # of the picture; its bucket is 48x64
 
 
 @pytest.fixture(scope="session")
-def workdir(shapes, tiny_options, tmp_path_factory, make_run):
-    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
-    return make_run(tmp_path_factory.mktemp("served") / "shapes", config)
+def workdir(copy_of_run):
+    return copy_of_run()
 
 
 @pytest.fixture(scope="session")

@@ -32,10 +32,10 @@ class Painter:
         self.go = threading.Event()
         self.go.set()
 
-    def canvas(self, sizes):
+    def canvas_size(self, sizes):
         return tuple(-(-max(sides) // 16) * 16 for sides in zip(*sizes, strict=True))
 
-    def with_program(self, images, *, probabilities):
+    def compile(self, images, *, probabilities):
         model = copy.copy(self)
         self.copies.append(weakref.ref(model))
         return model

@@ -1,4 +1,4 @@
-"""The same seed gives the same run, wherever the examples are kept."""
+"""The same seed gives the same run with each cache of examples."""
 
 import contextlib
 import itertools
@@ -14,8 +14,9 @@ from fcnjax.config import default_config
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
-from fcnjax.training.loop import device_batches, fresh_state
-from fcnjax.training.step import augmented, make_train_step
+from fcnjax.training.batches import device_batches
+from fcnjax.training.initialize import new_state
+from fcnjax.training.step import augment, make_train_step
 
 # Larger and smaller than the crop, in either direction and in both.
 SIZES = ((40, 50), (64, 30), (18, 44), (33, 20), (10, 12), (24, 32))
@@ -69,10 +70,10 @@ def batches_of(config, cache, count, mesh):
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
-def test_augmented_examples_are_the_same_from_each_cache(make_config, name):
+def test_augmented_examples_are_the_same_with_each_cache(make_config, name):
     config = make_config(name)
     mesh = make_mesh(config)
-    see = jax.jit(lambda key, batch: augmented(key, batch, config))
+    see = jax.jit(lambda key, batch: augment(key, batch, config))
     found = {}
     for cache in (None, "host", "disk", "device"):
         batches = batches_of(config, cache, 4, mesh)
@@ -88,14 +89,14 @@ def test_augmented_examples_are_the_same_from_each_cache(make_config, name):
         assert (images[labels == 255] == 0).all()
 
 
-def test_losses_are_the_same_from_each_cache(make_config):
+def test_losses_are_the_same_with_each_cache(make_config):
     config = make_config("everything")
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     losses = {}
     for cache in (None, "device"):
         batches = batches_of(config, cache, 4, mesh)
         step = make_train_step(model, optimizer, config, mesh)
-        state, losses[cache] = fresh_state(model, optimizer, config, mesh), []
+        state, losses[cache] = new_state(model, optimizer, config, mesh), []
         for batch in batches:
             state, metrics = step(state, batch)
             losses[cache].append(float(metrics["loss"]))

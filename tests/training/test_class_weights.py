@@ -17,7 +17,7 @@ def tiny(shapes, tiny_options):
 
 
 @pytest.mark.parametrize("balance", ["inverse", "sqrt", "median"])
-def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance):
+def test_class_weights_come_from_the_training_pixels(tiny, tmp_path, balance):
     tiny.loss.balance = balance
     resolved, _ = data.resolve(tiny)
     found, notes = with_class_weights(resolved, tmp_path)
@@ -32,7 +32,7 @@ def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance)
     }[balance]
     assert (counts > 0).all() or balance != "median"
     np.testing.assert_allclose(found.loss.class_weights, expected, rtol=1e-3)
-    assert notes[0].startswith(f"class weights ({balance}, by the training images): class_0 ")
+    assert notes[0].startswith(f"class weights ({balance}, from the training images): class_0 ")
     np.testing.assert_array_equal(dataset_statistics(resolved, "train").counts, counts.sum(0))
     # What a workdir keeps is taken from there, and the saved config holds both.
     found.loss.class_weights = (1.0, 2.0, 3.0)
@@ -45,9 +45,9 @@ def test_class_weights_are_those_of_the_training_pixels(tiny, tmp_path, balance)
     assert other.loss.class_weights != (1.0, 2.0, 3.0)
 
 
-def test_weights_beside_a_balance_are_refused(tiny, tmp_path):
+def test_class_weights_together_with_a_balance_are_an_error(tiny, tmp_path):
     tiny.loss.balance, tiny.loss.class_weights = "sqrt", (1.0, 2.0)
-    with pytest.raises(UserError, match=r"config.loss.class_weights: is given beside"):
+    with pytest.raises(UserError, match=r"config.loss.class_weights: is set, and"):
         with_class_weights(tiny, tmp_path)
     tiny.loss.balance = "auto"
     with pytest.raises(UserError, match=r"config.loss.balance: unknown 'auto'"):

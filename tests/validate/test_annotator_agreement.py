@@ -55,7 +55,7 @@ def test_the_second_is_scored_against_the_first(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "--other: nothing differs"),
+        ((), "--other: both annotators are the same"),
         (("--other.data.masks=nobody",), "nobody"),
         (("--other.optim.lr=1",), "--other.optim.lr=1: only keys of data may differ"),
         (("--other.data.class_names=a,b",), "--other.data.class_names: must be that of the first"),

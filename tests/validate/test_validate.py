@@ -23,8 +23,9 @@ from fcnjax.config import load_config
 from fcnjax.data import resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import ERROR, NOTE, WARNING, check, quick_check
-from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights, suggest_crop
-from fcnjax.validate.stored import look_at_mask
+from fcnjax.validate.checks.suggestions import suggest_crop
+from fcnjax.validate.mask_summary import summarise_mask
+from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights
 
 RGB = np.asarray([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
 THREE = "--config.data.class_names=ground,disc,bar"
@@ -38,8 +39,8 @@ def test_a_sound_set_has_only_notes(tmp_path):
     assert line.data.labels.mask_values == (0, 1, 2)
     assert_right(line)
     truth = np.bincount(np.concatenate([draw(i)[1].ravel() for i in range(7)]))
-    np.testing.assert_array_equal(checked.tallies["train"].counts, truth)
-    np.testing.assert_array_equal(checked.tallies["eval"].images_with, [3, 3, 3])
+    np.testing.assert_array_equal(checked.statistics["train"].counts, truth)
+    np.testing.assert_array_equal(checked.statistics["eval"].images_with, [3, 3, 3])
 
 
 @pytest.mark.parametrize("values", ["", "--config.data.labels.mask_values=0,1"])
@@ -181,7 +182,7 @@ def test_jpeg_masks(tmp_path, suffix):
         if suffix == "png":  # the damage outlives the file
             Image.open(jpeg).save(path)
             jpeg.unlink()
-    assert look_at_mask(next(tmp_path.glob("masks/*/*"))).blended
+    assert summarise_mask(next(tmp_path.glob("masks/*/*"))).blended
     findings = check(config_of(tmp_path)).findings
     found = find(findings, "blended masks", ERROR)
     assert f"{COUNT} of {COUNT} masks" in found.text
@@ -207,7 +208,7 @@ def test_masks_of_small_regions_are_not_blended(tmp_path):
     mask = np.zeros((200, 200), np.uint8)
     mask[20:32, 30:48] = values
     Image.fromarray(mask).save(tmp_path / "m.png")
-    assert not look_at_mask(tmp_path / "m.png").blended
+    assert not summarise_mask(tmp_path / "m.png").blended
 
 
 def test_numbers_of_objects(tmp_path):
@@ -270,7 +271,7 @@ def test_sizes_that_differ_are_named(tmp_path):
     assert "and 1 more" in found.text
     # Told once; the classes of the others are counted, under the config's own on_error.
     assert "cannot be opened" not in {finding.kind for finding in checked.findings}
-    assert checked.resolved
+    assert checked.is_resolved
     assert checked.config.data.loading.on_error == "raise"
     assert find(checked.findings, "class weights")
 

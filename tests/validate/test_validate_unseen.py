@@ -9,9 +9,9 @@ from PIL import Image
 from validation_sets import assert_right, config_of, draw, find, kinds, labels_of, pasted, write
 
 from fcnjax.validate import ERROR, NOTE, WARNING, check
-from fcnjax.validate.checks.names import affixes
-from fcnjax.validate.proposals import propose
-from fcnjax.validate.stored import look_at_mask
+from fcnjax.validate.checks.mask_names import find_affixes
+from fcnjax.validate.checks.proposals import propose_encoding
+from fcnjax.validate.mask_summary import summarise_mask
 
 COLOURS = np.asarray([[0, 0, 0], [220, 20, 60], [70, 130, 180]], np.uint8)
 
@@ -128,7 +128,7 @@ def test_a_colour_an_object(tmp_path):
         return colours.astype(np.uint8)[objects(rng, 40)]
 
     found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", WARNING)
-    assert "colours drawn for each object" in found.text
+    assert "random colours of objects" in found.text
     assert found.overrides == ()
 
 
@@ -251,14 +251,14 @@ def test_grey_levels_from_black_to_white(tmp_path, names):
 
 
 def test_proposals():
-    assert propose((0, 85, 170, 255), 0, 255) == ((0, 85, 170, 255), ())
-    assert propose((0, 1, 2, 255), 3, 200) == ((0, 1, 2), (255,))
-    assert propose((0, 1, 255), 3, 255) == ((0, 1, 2), ())
-    assert propose((0, 1, 2, 65535), 0, 255) == ((0, 1, 2), (65535,))
-    assert propose((7,), 0, 255) is None
-    assert propose(tuple(range(151)), 150, 255) == (tuple(range(1, 151)), (0,))
-    assert propose((0, 1, 2, 254), 0, 255) == ((0, 1, 2), (254,))
-    assert propose((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
+    assert propose_encoding((0, 85, 170, 255), 0, 255) == ((0, 85, 170, 255), ())
+    assert propose_encoding((0, 1, 2, 255), 3, 200) == ((0, 1, 2), (255,))
+    assert propose_encoding((0, 1, 255), 3, 255) == ((0, 1, 2), ())
+    assert propose_encoding((0, 1, 2, 65535), 0, 255) == ((0, 1, 2), (65535,))
+    assert propose_encoding((7,), 0, 255) is None
+    assert propose_encoding(tuple(range(151)), 150, 255) == (tuple(range(1, 151)), (0,))
+    assert propose_encoding((0, 1, 2, 254), 0, 255) == ((0, 1, 2), (254,))
+    assert propose_encoding((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
 
 
 def test_ids_beside_255_that_were_interpolated_are_no_halves(tmp_path):
@@ -280,7 +280,7 @@ def test_shapes_in_the_transparency_alone(tmp_path):
 
     found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", ERROR)
     assert "10 of 10 masks have one colour" in found.text
-    assert look_at_mask(tmp_path / "masks/train/p0.png").alpha
+    assert summarise_mask(tmp_path / "masks/train/p0.png").alpha
 
 
 def test_masks_that_are_all_empty(tmp_path):
@@ -311,11 +311,11 @@ def test_masks_with_a_suffix(tmp_path, inner):
     assert "10 masks hold 3" in find(findings, "values outside the classes", ERROR).text
 
 
-def test_affixes():
-    assert affixes({"a1", "a2"}, {"a1_mask", "a2_mask"}) == ("", "_mask")
-    assert affixes({"1", "11"}, {"m1", "m11"}) == ("m", "")
-    assert affixes({"a", "b"}, {"a", "c"}) == ("", "")
-    assert affixes(set(), {"a"}) == ("", "")
+def test_find_affixes():
+    assert find_affixes({"a1", "a2"}, {"a1_mask", "a2_mask"}) == ("", "_mask")
+    assert find_affixes({"1", "11"}, {"m1", "m11"}) == ("m", "")
+    assert find_affixes({"a", "b"}, {"a", "c"}) == ("", "")
+    assert find_affixes(set(), {"a"}) == ("", "")
 
 
 def test_a_film_names_each_frame_once(tmp_path):

@@ -1,6 +1,6 @@
-"""Reads the files of class names that tools write beside masks.
+"""Reading of the files of class names that tools write beside masks.
 
-| file | what it holds | written by |
+| file | content | written by |
 |---|---|---|
 | `labelmap.txt` | `name:r,g,b:parts:actions` a line | CVAT, Datumaro |
 | `label_colors.txt` | `r g b name` a line | CamVid |
@@ -20,14 +20,15 @@ from typing import NamedTuple
 
 from fcnjax.data.files.tables import csv_entries
 from fcnjax.data.labels.class_names import check_names, class_name
+from fcnjax.data.readers.errors import decode_error
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, parse_json, read_text
 
 RGB = tuple[int, int, int]
-_IGNORE = "__ignore__"  # LabelMe's first line: the ids start after it
+_IGNORE = "__ignore__"  # LabelMe's first line; ids start after it
 _BACKGROUNDS = ("background", "unlabeled", "unlabelled", "void", "none", "ground", "other")
-_MOST_BYTES = 2**24
-_MOST_VALUE = 2**31 - 1  # masks are read as int32
+_MAX_BYTES = 2**24
+_MAX_VALUE = 2**31 - 1  # masks are read as int32
 _HEX = re.compile(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
 
 
@@ -35,9 +36,9 @@ class LabelEntry(NamedTuple):
     """A class of a label map file.
 
     Attributes:
-        name: Its name.
-        colour: Its RGB colour in masks, or None.
-        value: Its id in masks.
+        name: Name of the class.
+        colour: RGB colour in masks, or None.
+        value: Id in masks.
     """
 
     name: str
@@ -51,7 +52,7 @@ class LabelMap(NamedTuple):
     Attributes:
         path: The file.
         entries: The classes, in the order of their ids.
-        has_values: Whether the file gives the ids; else they count the entries.
+        has_values: Whether the file gives the ids; otherwise they count the entries.
     """
 
     path: Path
@@ -60,21 +61,21 @@ class LabelMap(NamedTuple):
 
     @property
     def has_colours(self) -> bool:
-        """Return whether every class has a colour."""
+        """True if every class has a colour."""
         return all(entry.colour for entry in self.entries)
 
     @property
     def names_background(self) -> bool:
-        """Return whether the id 0 is named as a background; other lists may count objects alone."""
+        """True if id 0 is named as a background; other lists may contain only objects."""
         first = self.entries[0]
         return first.value == 0 and first.name.casefold() in _BACKGROUNDS
 
 
 def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
-    """The label map of the first of the folders that has a file of a known name; None: none has.
+    """Return the label map of the first folder that has a file of a known name, or None.
 
     Raises:
-        UserError: The file cannot be read, or has two classes of a name, colour or id.
+        UserError: The file cannot be read, or has two classes of one name, colour or id.
     """
     for folder in dict.fromkeys(folders):
         for name in READERS:
@@ -85,21 +86,21 @@ def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
 
 
 def _read(path: Path) -> LabelMap:
-    text = read_text(path, _MOST_BYTES)
+    text = read_text(path, _MAX_BYTES)
     try:
         rows = list(READERS[path.name](text, path))
     except ValueError as error:
-        raise UserError(f"{path}: cannot be read as a list of classes: {error}") from error
+        raise decode_error(path, str(error), "a list of classes") from error
     entries = [
-        LabelEntry(class_name(name), colour, place if value is None else value)
-        for place, (name, colour, value) in enumerate(rows)
+        LabelEntry(class_name(name), colour, index if value is None else value)
+        for index, (name, colour, value) in enumerate(rows)
     ]
     check_names([entry.name for entry in entries], path)
-    for what in LabelEntry._fields:
-        counts = Counter(getattr(entry, what) for entry in entries)
-        for one, count in counts.items():
-            if one is not None and count > 1:
-                raise UserError(f"{path}: has two classes of the {what} {one}")
+    for field_name in LabelEntry._fields:
+        counts = Counter(getattr(entry, field_name) for entry in entries)
+        for value, count in counts.items():
+            if value is not None and count > 1:
+                raise UserError(f"{path}: has two classes of the {field_name} {value}")
     has_values = any(value is not None for _, _, value in rows)
     return LabelMap(path, tuple(sorted(entries, key=lambda entry: entry.value)), has_values)
 
@@ -117,14 +118,14 @@ def _colour(parts: object) -> RGB:
     if not isinstance(parts, list) or len(parts) != 3:
         words = ",".join(map(str, parts[:5])) if isinstance(parts, list) else str(parts)
         raise ValueError(f"{words[:40]} is no RGB colour")
-    return tuple(_whole(part, 255) for part in parts)
+    return tuple(_parse_integer(part, 255) for part in parts)
 
 
-def _whole(text: object, most: int) -> int:
-    """A number from 0 to `most` that a file holds, as a text or as a number."""
+def _parse_integer(text: object, high: int) -> int:
+    """Return an integer from 0 to `high`, given as a text or a number."""
     digits = str(text).strip()
-    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > most:
-        raise ValueError(f"{digits[:40]!r} is no whole number from 0 to {most}")
+    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > high:
+        raise ValueError(f"{digits[:40]!r} is no whole number from 0 to {high}")
     return int(digits)
 
 
@@ -154,7 +155,7 @@ def _read_csv(text: str, path: Path) -> Iterator[Row]:
         yield (
             name,
             None if None in colour else _colour(colour),
-            None if value is None else _whole(value, _MOST_VALUE),
+            None if value is None else _parse_integer(value, _MAX_VALUE),
         )
 
 
@@ -174,7 +175,7 @@ def _read_meta_json(text: str, path: Path) -> Iterator[Row]:
     content = parse_json(text, path)
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not all(isinstance(c, dict) for c in classes):
-        return  # other tools call other things meta.json
+        return  # other tools have other files named meta.json
     for number, entry in enumerate(classes, start=1):
         where = f"{path}, class {number}"
         colour = field(entry, "color", str, where)

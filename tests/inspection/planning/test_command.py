@@ -69,7 +69,5 @@ def test_a_mistake_ends_in_one_line(plan, here, words, says):
 
 def test_without_libtpu_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match=r"v5e:4x4: needs .* libtpu .*; pip install 'fcnjax\[tpu\]'"
-    ):
+    with pytest.raises(UserError, match=r"v5e:4x4: needs .* libtpu.*: pip install 'fcnjax\[tpu\]'"):
         devices_of(parse_topology("v5e:4x4"))

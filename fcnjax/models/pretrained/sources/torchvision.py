@@ -2,19 +2,16 @@
 
 import http.client
 import re
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
-
 from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import atomic, sha256
 from fcnjax.io.lock_file import locked
+from fcnjax.io.progress import download_bar
 from fcnjax.models.pretrained.sources.weights import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -164,7 +161,7 @@ def _chunks(url: str, path: Path) -> Iterator[bytes]:
         UserError: No network, no such file, or it was cut off; says what to do.
     """
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, _progress() as progress:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, download_bar() as progress:
             length = response.headers.get("Content-Length")
             total, count = int(length) if length else None, 0
             task = progress.add_task(path.name, total=total)
@@ -183,12 +180,6 @@ def _chunks(url: str, path: Path) -> Iterator[bytes]:
             f"{url}: cannot be downloaded ({_reason(error)}); download it by hand and put it at "
             f"{path}, where it is found and checked"
         ) from error
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty())
 
 
 def _reason(error: Exception) -> str:
