@@ -46,7 +46,7 @@ WRONG = [
     ("data.ignore_label", 1, "1 cannot be used with the class ids"),
     ("data.split.group_by", "(a+)+b", "may take for ever"),
     ("optim.freeze", ["(a+)+b"], "may take for ever"),
-    ("optim.freeze", ["a{99999999999}"], "is no regular expression"),
+    ("optim.freeze", ["a{99999999999}"], "is not a regular expression"),
     ("optim.name", "x", "config.optim.name: unknown 'x'"),
     ("loss.dice", -1.0, "is not a number of 0 or more"),
     # Models.
