@@ -146,13 +146,14 @@ def program_hashes(config: Any) -> dict[str, str]:
 
 
 def normalise(program: str) -> str:
-    """Replace the names of functions and of the module by their order, and remove locations."""
+    """Replace the names of functions by their order; remove locations and the module's name."""
     numbers: dict[str, int] = {}
 
     def number(match: re.Match) -> str:
         return f"@f{numbers.setdefault(match[0], len(numbers))}"
 
     program = re.sub(r"@[\w.$]+", number, program)
+    program = re.sub(r"module @\S+", "module", program)
     return re.sub(r'jax\.result_info = "[^"]*"|loc\([^)]*\)', "", program)
 
 
