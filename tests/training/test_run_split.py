@@ -7,13 +7,13 @@ import shutil
 import numpy as np
 import pytest
 from data_keys import set_data
-from fcnjax.evaluation.scored import open_scored
 
 from fcnjax import cli
 from fcnjax.config import flatten, load_config
 from fcnjax.data import open_source
 from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
+from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.reports.comparison import as_table, differences_to_first
 from fcnjax.reports.folds import summarise
 from fcnjax.reports.scored_runs import read_runs
