@@ -24,6 +24,6 @@ def test_every_model_is_listed():
     assert [case.id for case in cases()] == list(HASHES)
 
 
-@pytest.mark.parametrize(("name", "model"), cases())
+@pytest.mark.parametrize(("name", "model"), list(cases()))
 def test_state_paths(name, model):
     assert digest("\n".join(state_paths(model_config(*model)))) == HASHES[name]
