@@ -35,8 +35,8 @@ def check_pattern(pattern: str, key: str) -> None:
         raise UserError(f"{key}: {pattern!r} is not a regular expression: {error}") from error
     if nested or count > MOST_REPEATS:
         raise UserError(
-            f"{key}: {pattern!r} may take unbounded time; valid: at most {MOST_REPEATS} repetitions, "
-            "none within another"
+            f"{key}: {pattern!r} may take unbounded time; valid: at most {MOST_REPEATS} "
+            "repetitions, none within another"
         )
 
 
