@@ -120,7 +120,10 @@ def test_options_are_passed_to_modules():
         ({"downsample": "avg"}, "config.model.downsample: .*conv, max_pool"),
         ({"attention": "se"}, "config.model.attention: .*scse"),
         ({"decoder": "fpn", "merge": "cat"}, "config.model.merge: .*add, concat"),
-        ({"decoder": "fpn", "decoder_width": 0}, "config.model.decoder_width: 0 is not in 1"),
+        (
+            {"decoder": "fpn", "decoder_width": 0},
+            "config.model.decoder_width: 0 is not in 1",
+        ),
         ({"decoder": "fpn", "upsample": "transposed"}, "config.model.upsample: .*nearest"),
         ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
         (

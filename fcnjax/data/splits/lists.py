@@ -152,7 +152,7 @@ def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.nda
         pattern = re.compile(data.split.group_by)
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(
-            f"{key}: {data.split.group_by!r} is no regular expression: {error}"
+            f"{key}: {data.split.group_by!r} is not a regular expression: {error}"
         ) from None
     numbers: dict[str, int] = {}
     groups = []

@@ -6,7 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder, check_count
+from fcnjax.models.decoders.decoder import Decoder, Names, Widths, check_count
 from fcnjax.models.layers import (
     ATTENTIONS,
     Conv,
@@ -52,9 +52,9 @@ class UNet(Decoder):
         cls,
         encoder: nn.Module,
         out_channels: int,
-        names: tuple[str, str],
+        names: Names,
         *,
-        widths: tuple[int, ...] | None = None,
+        widths: Widths | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Return the fields; the default widths are the channels of the skips.
@@ -79,7 +79,7 @@ class UNet(Decoder):
 
     @property
     def takes_image(self) -> bool:
-        """Whether the call needs the image, to whose size `valid` crops the result."""
+        """True for `valid`, which crops the result to the size of the image."""
         return self.padding == "valid"
 
     @nn.compact
