@@ -55,7 +55,8 @@ assert package.is_relative_to(sys.prefix), f"{package} is not the wheel's"
 assert any(path.name == "LICENSE" for path in files("fcnjax")), "the wheel has no LICENSE"
 missing = [
     path.relative_to(root)
-    for path in root.glob("fcnjax/**/*.py")
+    for suffix in ("py", "j2", "css", "html", "js")
+    for path in root.glob(f"fcnjax/**/*.{suffix}")
     if not (package / path.relative_to(root / "fcnjax")).is_file()
 ]
 assert not missing, f"not in the wheel: {missing}"

@@ -81,7 +81,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
     from jax.experimental import topologies
     from subjects import our_config
 
-    from fcnjax.models import build_model, compile_for, make_fold
+    from fcnjax.models import build_model, compile_for, make_fold_fn
     from fcnjax.optim import make_optimizer
     from fcnjax.parallel.mesh import batch_sharding, mesh_of, replicated
     from fcnjax.training.state import init_state, init_variables
@@ -105,7 +105,7 @@ def compiled_for_h100(name: str, args: argparse.Namespace):
         }
         return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile()
     platform, step = mesh_platform(mesh), make_predict_step(model, config)
-    variables = jax.eval_shape(make_fold(model, platform), variables)
+    variables = jax.eval_shape(make_fold_fn(model, platform), variables)
 
     @compile_for(platform)
     def mask_of(*given):

@@ -67,11 +67,11 @@ def our_contender(peer, config, data, args):
     import subjects
     from timing import Contender, warmed
 
-    from fcnjax.models import make_fold
+    from fcnjax.models import make_fold_fn
     from fcnjax.training.step import make_predict_step
 
     model, variables = peers.our_model(peer, config)
-    variables = make_fold(model)(variables)
+    variables = make_fold_fn(model)(variables)
     step = make_predict_step(model, config)
     captured = {"xla_gpu_enable_command_buffer": CAPTURED} if args.command_buffers else None
     predict = jax.jit(

@@ -71,10 +71,10 @@ def config_of(root: Path, kind: str, cache: str | None, workers: int):
     from fcnjax.data import resolve
 
     config = default_config()
-    config.data.root, config.data.split_by = str(root / kind), "folder"
+    config.data.root, config.data.split.by = str(root / kind), "folder"
     names = tuple(f"class {i}" for i in range(street_pictures.CLASSES))
-    config.data.class_names, config.data.mask_values = names, tuple(range(len(names)))
-    config.data.cache, config.data.workers = cache, workers
+    config.data.class_names, config.data.labels.mask_values = names, tuple(range(len(names)))
+    config.data.loading.cache, config.data.loading.workers = cache, workers
     config.augment.crop, config.train.batch_size = CROP, BATCH
     return resolve(config)[0]
 
@@ -150,7 +150,7 @@ def in_turn(
     makers: dict[str, Callable], workers: int, seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the images per second and per CPU second of each chunk, alternating contenders."""
-    from fcnjax.data.loading.pipeline import READ_THREADS
+    from fcnjax.data.loading.collate import READ_THREADS
 
     found = {name: [] for name in makers}
     for _ in range(CHUNKS):

@@ -28,11 +28,10 @@ def main() -> None:
     edges = np.quantile(smooth, np.linspace(0, 1, args.classes + 1)[1:-1])
     labels = jnp.asarray(np.digitize(smooth, edges).astype(np.int32))
     logits = jnp.asarray(random.normal(size=(*shape, args.classes)).astype(np.float32))
-    for name, function in losses.LOSSES.items():
-        head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
+    for name, spec in losses.LOSSES.items():
 
-        def loss(z, y, function=function, head=head):
-            return function(z, y, ignore_label=255, head=head)
+        def loss(z, y, spec=spec):
+            return spec.function(z, y, ignore_label=255, head=spec.head or "softmax")
 
         report(name, jax.value_and_grad(loss), logits, labels)
     report("distance_to", losses.distance_to, labels == 1)

@@ -1,4 +1,4 @@
-"""Prints outputs of torch models with weights drawn by NumPy, for `fcnjax models parity`.
+"""Print outputs of torch models with weights drawn by NumPy, for `fcnjax models parity`.
 
 Needs torch, torchvision, timm and segmentation_models_pytorch:
 
@@ -64,7 +64,7 @@ def draw(model: torch.nn.Module, salt: str) -> None:
     model.load_state_dict(state)
 
 
-def outputs_of(model: torch.nn.Module, image: np.ndarray, count: int) -> list[dict]:
+def select_outputs(model: torch.nn.Module, image: np.ndarray, count: int) -> list[dict]:
     """Return the shape, mean, deviation and `count` sampled values of each output."""
     with torch.no_grad():
         found = model(torch.from_numpy(image))
@@ -109,7 +109,7 @@ def main() -> None:
         entry = {"name": name.partition("?")[0].replace("timm-classifier", "timm")}
         entry |= {"input": list(shape), "input_seed": args.seed, "salt": args.salt}
         entry["params"] = sum(p.numel() for p in model.parameters())
-        entry["outputs"] = outputs_of(model, image, args.values)
+        entry["outputs"] = select_outputs(model, image, args.values)
         entries.append(json.dumps(entry))
     print("[\n" + ",\n".join(entries) + "\n]")
 

@@ -105,7 +105,7 @@ def train(folder: Path) -> Path:
         Image.fromarray(image.astype(np.uint8)).save(folder / "set" / "images" / f"{i}.png")
         Image.fromarray(mask).save(folder / "set" / "masks" / f"{i}.png")
     options = {
-        "data.class_names": "ground,one,two", "data.workers": 0, "model.widths": "8,16,24",
+        "data.class_names": "ground,one,two", "data.loading.workers": 0, "model.widths": "8,16,24",
         "augment.crop": "32,32", "train.batch_size": 4, "train.steps": 10, "eval.bucket": 16,
         "train.tensorboard": "false", "optim.warmup_steps": 2,
     }  # fmt: skip

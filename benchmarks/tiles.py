@@ -96,8 +96,8 @@ def make_workdir(folder: str, widths: str) -> None:
         "data.std": "0.02,0.02,0.02,0.02",
         "data.class_names": "water,land,cloud",
         "data.palette": "((0,0,255),(0,200,0),(255,255,255))",
-        "data.mask_values": "0,1,2",
-        "data.encoding": "ids",
+        "data.labels.mask_values": "0,1,2",
+        "data.labels.encoding": "ids",
     }
     words = [f"--config.{key}={value}" for key, value in options.items()]
     config = load_config("folder:root=none", words)

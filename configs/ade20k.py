@@ -5,10 +5,11 @@ Command: fcnjax train --config=configs/ade20k.py:root=DIR --workdir=runs/ade20k
 DIR is `ADEChallengeData2016`, with `images` and `annotations`.
 
 Schedule: MMSegmentation's `segformer_mit-b0_8xb2-160k_ade20k-512x512`: batches of 16 crops of
-512x512 out of images scaled by 0.5 to 2, AdamW at 6e-5 (the decoder and head ten times that) by a
-polynomial of 1 after 1,500 steps of warm-up, weight decay 0.01. It reports a mean IoU of 37.41,
-from MiT's ImageNet weights, which `--config.model.init_from=FILE` takes (docs/weights.md).
-Not measured here: the set cannot be had here. A test trains it on made images in this layout.
+512x512 from images scaled by 0.5 to 2, AdamW at 6e-5 (ten times that for decoder and head), linear
+decay after 1,500 steps of warm-up, weight decay 0.01. It reports a mean IoU of 37.41 from MiT's
+ImageNet weights, which `--config.model.init_from=FILE` loads (docs/weights.md).
+Not measured here, since the data set is not available. A test trains on synthetic images in its
+layout.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -19,7 +20,7 @@ def get_config(arg=None):
     config = default_config()
     config.data.root = arg.root
     config.data.source = "ade20k"
-    config.data.workers = 4
+    config.data.loading.workers = 4
     config.model.encoder = arg.encoder
     config.model.decoder = "segformer"
     config.model.dtype = "bfloat16"

@@ -1,15 +1,15 @@
-"""Lesions in CT volumes: far fewer than 1 % of the voxels, so crops and loss seek them.
+"""Lesions in CT volumes: far fewer than 1 % of the voxels, so crops and loss emphasise them.
 
 Command: fcnjax train --config=configs/biomedical_ct_lesion.py:root=DIR --workdir=runs/lesions
 
 DIR holds `images/` and `masks/` of volumes as NIfTI, paired by name (needs
 `pip install 'fcnjax[medical]'`); a mask is 1 where there is a lesion, and 0 elsewhere. A fifth of
-the volumes is held out; with one volume, blocks of its slices. Intensities are Hounsfield units, of
-which the window `intensity` is kept: -1000 to 400 for lungs, -100 to 240 for the liver.
+the volumes is held out; with one volume, blocks of its slices. Intensities are in Hounsfield units.
+`config.data.nifti.intensity` is the window: -1000 to 400 for lungs, -100 to 240 for the liver.
 
-Half of the crops lie about a pixel of a lesion. The loss is cross-entropy and focal Tversky, which
-minds a missed pixel more than a false one (Abraham and Khan, ISBI 2019). Not measured here: there
-are no volumes of patients here. A test trains it on made ones in this layout.
+Half of the crops are centred on a pixel of a lesion. The loss is cross-entropy and focal Tversky,
+which penalises a missed pixel more than a false one (Abraham and Khan, ISBI 2019). Not measured
+here, since there are no volumes of patients. A test trains on synthetic volumes in this layout.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -21,12 +21,12 @@ def get_config(arg=None):
     config.data.root = arg.root
     config.data.source = "nifti"
     config.data.class_names = ("background", "lesion")
-    config.data.mask_values = (0, 1)
+    config.data.labels.mask_values = (0, 1)
     config.data.channels = "L"
     config.data.mean = (0.3,)
     config.data.std = (0.3,)
-    config.data.intensity = (-1000, 400)
-    config.data.foreground_crop = 0.5
+    config.data.nifti.intensity = (-1000, 400)
+    config.data.sampling.foreground_crop = 0.5
     config.model.widths = (24, 48, 96, 192, 384)
     config.model.upsample = "transposed"
     config.augment.crop = (192, 192)

@@ -1,8 +1,8 @@
 """Nuclei of three types in stained tissue (H&E): a U-Net over a pretrained MobileNetV2.
 
 Source: one image 1500x1500 of ovarian cancer, of the package histolytics, in 25 tiles of 300x300;
-20 train, and 5, one of each row and column, test. One patient: the figures compare methods, and
-tell nothing of other slides.
+20 for training, and 5, one of each row and column, for the test. All are of one patient: the
+figures compare methods, and do not carry over to other slides.
 
 Command, on a CPU (5 minutes on 2 cores):
   fcnjax train --config=configs/biomedical_he_nuclei.py --workdir=runs/nuclei
@@ -18,16 +18,16 @@ def get_config(arg=None):
     arg = parse_arg(arg, encoder="mobilenet_v2", pretrained=True)
     config = default_config()
     config.data.source = "he_nuclei"
-    config.data.train_split = "train"
-    config.data.eval_split = "test"
-    config.data.cache = "device"
-    config.data.class_crop = 0.5  # a third of the tissue's nuclei are of the rarer types
+    config.data.split.train = "train"
+    config.data.split.eval = "test"
+    config.data.loading.cache = "device"
+    config.data.sampling.class_crop = 0.5  # a third of the nuclei are of the rarer types
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.decoder_widths = (64, 48, 32, 24, 16)
     if arg.pretrained:
         config.model.init_from = f"package://{arg.encoder}"
-    # Tissue has no upper side.
+    # Tissue has no up or down.
     config.augment.crop = (128, 128)
     config.augment.vflip = 0.5
     config.augment.quarter_turns = 0.75
@@ -44,7 +44,7 @@ def get_config(arg=None):
     config.optim.ema_decay = 0.99
     config.train.steps = 600
     config.train.batch_size = 8
-    # The held-out half draws a curve, and chooses no checkpoint.
+    # The held-out tiles are the test set: they must not select a checkpoint.
     config.eval.every = 200
     config.eval.best_metric = ""
     return config

@@ -1,18 +1,18 @@
 """116 regions of the brain in slices of a T1 volume (Colin27, AAL atlas), by a U-Net.
 
 Source: one head 181x217x181 at 1 mm, of Debian's package mricron-data (needs
-`pip install 'fcnjax[medical]'`). Blocks of 12 slices are held out, a fifth of all. One subject: the
-figures tell nothing of other heads.
+`pip install 'fcnjax[medical]'`). A fifth of the slices is held out, in blocks of 12. There is one
+subject: the figures do not carry over to other heads.
 
-Command, on a CPU (23 minutes on 2 cores that did other work too):
+Command, on a CPU (23 minutes on 2 busy cores):
   fcnjax train --config=configs/biomedical_mri_colin27.py --workdir=runs/brain
-and then, as a volume of labels with the head's affine:
+and then, for a volume of labels with the affine of the head:
   fcnjax predict --workdir=runs/brain head.nii.gz --out=labels
 
 Measured: over the 86 classes of the held-out slices a mean IoU of 8.60, pixel accuracy 76.89;
 39 of them have 0. A random forest on pixels (benchmarks/pixel_forest.py) has 3.47 and 70.72.
-800 steps are few for 117 classes: the score rises still. On an accelerator:
---config.train.steps=20000, not measured.
+800 steps are few for 117 classes, and the score still rises. On an accelerator use
+--config.train.steps=20000, which was not measured.
 """
 
 from fcnjax.config import default_config
@@ -25,11 +25,11 @@ def get_config(arg=None):
     config.data.channels = "L"
     config.data.mean = (0.26,)
     config.data.std = (0.26,)
-    config.data.cache = "device"
+    config.data.loading.cache = "device"
     config.model.widths = (16, 32, 64, 128, 192)
     config.model.upsample = "transposed"
-    # Whole slices: where in the head a pixel lies says much of its region. A mirrored head is as
-    # likely, its regions' sides exchanged (config.data.mirror_pairs, which the set knows).
+    # Whole slices, since the position of a pixel says much about its region. A mirrored head is as
+    # likely, with the sides of its regions exchanged (config.data.labels.mirror_pairs).
     config.augment.crop = (192, 224)
     config.augment.hflip = 0.0
     config.augment.vflip = 0.5  # the rows of a slice run from left to right
@@ -39,7 +39,7 @@ def get_config(arg=None):
     config.augment.brightness = 0.05
     config.augment.contrast = 0.1
     config.loss.dice = 1.0
-    config.loss.balance = "sqrt"  # else all but the largest regions are taken for background
+    config.loss.balance = "sqrt"  # without it only the largest regions are found
     config.optim.lr = 3e-3
     config.optim.warmup_steps = 50
     config.optim.ema_decay = 0.99

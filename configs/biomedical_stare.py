@@ -1,22 +1,22 @@
 """STARE retina photographs: vessels, by a U-Net from scratch or over a pretrained encoder.
 
 Source: 20 photographs 700x605, Hoover, Kouznetsova and Goldbaum, IEEE TMI 2000; the first ten
-train, the last ten test, as MMSegmentation's U-Net table has it. A second expert agrees with the
-first, on those ten, with a vessel Dice of 0.7605.
+for training, the last ten for the test, as in MMSegmentation's U-Net table. On those ten a second
+expert agrees with the first with a vessel Dice of 0.7605.
 
-Small form, for a CPU:
+Small, for a CPU:
   fcnjax train --config=configs/biomedical_stare.py:cpu --workdir=runs/stare
-  Measured on 2 cores (with XLA_FLAGS=--xla_force_host_platform_device_count=2, as
-  launch/quickstart.sh sets it): vessel Dice 0.8160, 0.8253 and 0.8149 for seeds 0, 1 and 2, in 2
-  to 3 minutes. With train.seed 0 and data.shuffle_labels=true, a control: 0.0000.
+  Measured on 2 cores (with XLA_FLAGS=--xla_force_host_platform_device_count=2, as in
+  launch/quickstart.sh): vessel Dice 0.8160, 0.8253 and 0.8149 for seeds 0, 1 and 2, in 2
+  to 3 minutes. With train.seed 0 and data.sampling.shuffle_labels=true, a control: 0.0000.
 
-Small form with an encoder that has seen ImageNet:
+Small, with an encoder pretrained on ImageNet:
   fcnjax train --config=configs/biomedical_stare.py:cpu,encoder=mobilenet_v2 --workdir=runs/stare
   with --config.model.init_from=package://mobilenet_v2. Measured: vessel Dice 0.8228,
   0.8184 and 0.8056 for seeds 0, 1 and 2, in 300 steps; without init_from 0.6532, 0.6399 and 0.6236
-  (docs/models.md, which says what changed since).
+  (docs/models.md lists what changed since).
 
-Full form, for an accelerator:
+Full, for an accelerator:
   fcnjax train --config=configs/biomedical_stare.py --workdir=runs/stare
   Not measured yet.
 """
@@ -28,9 +28,9 @@ def get_config(arg=None):
     arg = parse_arg(arg, cpu=False, encoder="vanilla")
     config = default_config()
     config.data.source = "stare"
-    config.data.train_split = "train"
-    config.data.eval_split = "test"
-    config.data.cache = "device"
+    config.data.split.train = "train"
+    config.data.split.eval = "test"
+    config.data.loading.cache = "device"
     config.augment.crop = (256, 256)
     config.augment.scale = (0.75, 1.33)
     config.augment.rotation = 180.0
@@ -45,11 +45,11 @@ def get_config(arg=None):
     config.optim.ema_decay = 0.99
     config.train.steps = 2000
     config.train.batch_size = 16
-    # The split is the published test set: it draws a curve, and chooses no checkpoint.
+    # The split is the published test set: it must not select a checkpoint.
     config.eval.every = 500
     config.eval.best_metric = ""
     if arg.cpu:
-        # Few steps on few pixels: weaker augmentation, and pixels moved from grid to grid.
+        # Few steps on few pixels: weaker augmentation, and no resampling.
         config.augment.crop = (96, 96)
         config.augment.scale = (1.0, 1.0)
         config.augment.rotation = 0.0

@@ -2,12 +2,13 @@
 
 Command: fcnjax train --config=configs/driving_camvid.py:root=DIR --workdir=runs/camvid
 
-DIR holds the set as the SegNet tutorial shares it, 367 images 480x360 to train on: `train`,
-`trainannot`, `val`, `valannot`, `test`, `testannot`. As the set itself comes
-(`701_StillsRaw_full`, 960x720, 32 classes) it needs train.txt, val.txt and test.txt of your own.
-The checkpoint is chosen on `val`; `fcnjax evaluate --config.data.eval_split=test` scores it.
+DIR holds the version of the SegNet tutorial, with 367 images 480x360 for training: `train`,
+`trainannot`, `val`, `valannot`, `test`, `testannot`. The original version (`701_StillsRaw_full`,
+960x720, 32 classes) needs train.txt, val.txt and test.txt of your own. The checkpoint is selected
+on `val`; `fcnjax evaluate --config.data.split.eval=test` scores the test set.
 
-Not measured here: the set cannot be had here. A test trains it on made images in this layout.
+Not measured here, since the data set is not available. A test trains on synthetic images in its
+layout.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -18,7 +19,7 @@ def get_config(arg=None):
     config = default_config()
     config.data.root = arg.root
     config.data.source = "camvid"
-    config.data.class_crop = 0.25  # poles, signs and riders are rare
+    config.data.sampling.class_crop = 0.25  # poles, signs and riders are rare
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.dtype = "bfloat16"

@@ -2,18 +2,20 @@
 
 Command: fcnjax train --config=configs/driving_cityscapes.py:root=DIR --workdir=runs/cityscapes
 
-DIR holds `leftImg8bit` and `gtFine` as they are downloaded from cityscapes-dataset.com.
-`fcnjax data check driving_cityscapes:root=DIR` looks at them, and
-`fcnjax data build driving_cityscapes:root=DIR` decodes them once, for --config.data.cache=disk.
+DIR holds `leftImg8bit` and `gtFine` as downloaded from cityscapes-dataset.com.
+`fcnjax data check driving_cityscapes:root=DIR` checks them, and
+`fcnjax data build driving_cityscapes:root=DIR` decodes them once for
+--config.data.loading.cache=disk.
 
 Schedule: MMSegmentation's `deeplabv3plus_r50-d8_4xb2-40k_cityscapes-512x1024`: crops of 512x1024
-out of images scaled by 0.5 to 2, batches of 8, SGD from a rate of 0.01 by a polynomial of 0.9, an
-auxiliary head at 0.4. It reports a mean IoU of 79.61 with its own ResNet-50 (deep stem, and to
-a rate of 0.0001 in place of 0). Not measured here: for eight accelerators of 16 GB or more.
+from images scaled by 0.5 to 2, batches of 8, SGD at 0.01 with a polynomial decay of power 0.9, an
+auxiliary head with weight 0.4. It reports a mean IoU of 79.61 with its own ResNet-50 (deep stem)
+and a final rate of 0.0001 in place of 0. Not measured here: it is for eight accelerators of 16 GB
+or more.
 """
 
 from fcnjax.config import default_config, parse_arg
-from fcnjax.data.sources.cityscapes import CLASSES
+from fcnjax.data.sources.benchmarks.cityscapes import CLASSES
 
 
 def get_config(arg=None):
@@ -21,8 +23,8 @@ def get_config(arg=None):
     config = default_config()
     config.data.root = arg.root
     config.data.source = "cityscapes"
-    config.data.class_names = tuple(CLASSES)  # of use without the data, as for `models show`
-    config.data.workers = 4
+    config.data.class_names = tuple(CLASSES)  # for commands without data, as `models show`
+    config.data.loading.workers = 4
     config.model.encoder = "resnet50"
     config.model.decoder = "deeplabv3plus"
     config.model.output_stride = 8

@@ -1,13 +1,13 @@
-"""CelebAMask-HQ faces, 19 parts: a U-Net over a pretrained MobileNetV3, quick enough for a phone.
+"""CelebAMask-HQ faces, 19 parts: a U-Net over a pretrained MobileNetV3, fast enough for a phone.
 
 Command: fcnjax train --config=configs/face_celebamask.py:root=DIR --workdir=runs/faces
 
-DIR holds `CelebA-HQ-img` and `CelebAMask-HQ-mask-anno` as they are downloaded; with train.txt and
-val.txt beside them for the published split, else a twentieth of the faces is held out. Faces are
-mirrored, and then the left eye, brow and ear are the right ones (config.data.mirror_pairs, which
-the set knows).
+DIR holds `CelebA-HQ-img` and `CelebAMask-HQ-mask-anno` as downloaded. train.txt and val.txt beside
+them give the published split; without them a twentieth of the faces is held out. Faces are mirrored
+at random, which exchanges left and right eye, brow and ear (config.data.labels.mirror_pairs).
 
-Not measured here: the set cannot be had here. A test trains it on made faces in this layout.
+Not measured here, since the data set is not available. A test trains on synthetic faces in its
+layout.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -18,8 +18,8 @@ def get_config(arg=None):
     config = default_config()
     config.data.root = arg.root
     config.data.source = "celebamask"
-    config.data.eval_fraction = 0.05
-    config.data.workers = 4
+    config.data.split.eval_fraction = 0.05
+    config.data.loading.workers = 4
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.dtype = "bfloat16"

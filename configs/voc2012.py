@@ -1,15 +1,16 @@
-"""Pascal VOC 2012, 20 kinds of object: DeepLabV3+ on ResNet-50, by a published schedule.
+"""Pascal VOC 2012, 20 object classes: DeepLabV3+ on ResNet-50, by a published schedule.
 
 Command: fcnjax train --config=configs/voc2012.py:root=DIR --workdir=runs/voc
 
-DIR is `VOCdevkit/VOC2012`. `voc2012.py:root=DIR,augmented` takes the 10,582 masks of
-`SegmentationClassAug`, with the list `trainaug.txt` among those of `ImageSets/Segmentation`.
+DIR is `VOCdevkit/VOC2012`. `voc2012.py:root=DIR,augmented` uses the 10,582 masks of
+`SegmentationClassAug` and the list `trainaug.txt` in `ImageSets/Segmentation`.
 
 Schedule: MMSegmentation's `deeplabv3plus_r50-d8_4xb4-40k_voc12aug-512x512`: batches of 16 crops of
-512x512 out of images scaled by 0.5 to 2, SGD from a rate of 0.01 by a polynomial of 0.9, an
-auxiliary head at 0.4. It reports a mean IoU of 76.81 for `augmented`, with its own ResNet-50
-(deep stem).
-Not measured here: the set cannot be had here. A test trains it on made images in this layout.
+512x512 from images scaled by 0.5 to 2, SGD at 0.01 with a polynomial decay of power 0.9, an
+auxiliary head with weight 0.4. It reports a mean IoU of 76.81 for `augmented`, with its own
+ResNet-50 (deep stem).
+Not measured here, since the data set is not available. A test trains on synthetic images in its
+layout.
 """
 
 from fcnjax.config import default_config, parse_arg
@@ -22,8 +23,8 @@ def get_config(arg=None):
     config.data.source = "voc"
     if arg.augmented:
         config.data.masks = "SegmentationClassAug"
-        config.data.train_split = "trainaug"
-    config.data.workers = 4
+        config.data.split.train = "trainaug"
+    config.data.loading.workers = 4
     config.model.encoder = "resnet50"
     config.model.decoder = "deeplabv3plus"
     config.model.output_stride = 8

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: one line, no traceback, exit code 2."""
+"""Errors caused by user input: one line, no traceback, exit code 2."""
 
 import difflib
 import re
@@ -6,68 +6,68 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 T = TypeVar("T")
-MOST_CHARACTERS = 2000  # of a message
-_ENDING = 400  # characters of a long message's end that are kept: it lists the valid values
+MAX_CHARACTERS = 2000  # of a message
+_ENDING = 400  # characters kept of the end of a long message, which lists the valid values
 
-# Control characters (escape sequences of a terminal begin with one), line separators, marks that
-# reverse the direction of text, and lone surrogates, which no encoding has.
+# Control characters (terminal escape sequences begin with one), line separators, marks that reverse
+# the direction of text, and lone surrogates, which cannot be encoded.
 _UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_MOST_COMPARED = 1000  # names, among which the nearest one is looked for
-_MOST_CHARACTERS = 100  # of such a name: the time to compare two grows faster than their lengths
+_MAX_COMPARED = 1000  # names among which the nearest one is searched
+_MAX_LENGTH = 100  # of such a name; comparing two takes more than linear time
 
 
 class UserError(Exception):
-    """A mistake in what the user gave: its message names the file or key and what is valid.
+    """An error in the user's input; its message names the file or key, and what is valid.
 
-    The message is one printable line, whatever text from a file is in it.
+    The message is one printable line, even if it quotes text from a file.
     """
 
     def __init__(self, message: object = ""):
         super().__init__(one_line(str(message)))
 
 
-def unknown(what: str, given: str, valid: Iterable[str]) -> UserError:
-    """The error for a name that is not among `valid`; suggests the nearest one.
+def unknown(what: str, name: str, valid: Iterable[str]) -> UserError:
+    """Return the error for an invalid name, which suggests the nearest valid one.
 
     Args:
-        what: What the name stands for, such as `config.model.encoder`.
-        given: The name that was given.
-        valid: The names that would have been right.
+        what: The key or argument, such as `config.model.encoder`.
+        name: Its value.
+        valid: The valid names.
     """
     valid = sorted(valid)
-    names = [name for name in valid[:_MOST_COMPARED] if len(name) <= _MOST_CHARACTERS]
-    near = difflib.get_close_matches(given[:_MOST_CHARACTERS], names, n=1)
+    names = [other for other in valid[:_MAX_COMPARED] if len(other) <= _MAX_LENGTH]
+    near = difflib.get_close_matches(name[:_MAX_LENGTH], names, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return UserError(f"{what}: unknown {given!r}{hint}; valid: {', '.join(valid)}")
+    return UserError(f"{what}: unknown {name!r}{hint}; valid: {', '.join(valid)}")
 
 
-def choose(table: Mapping[str, T], given: str, what: str) -> T:
-    """Returns `table[given]`.
+def choose(table: Mapping[str, T], name: str, what: str) -> T:
+    """Return `table[name]`.
 
     Raises:
-        UserError: `given` is not in the table; names `what` and the valid names.
+        UserError: The table has no such name; the message begins with `what` and lists the names.
     """
-    if given not in table:
-        raise unknown(what, given, table)
-    return table[given]
+    if name not in table:
+        raise unknown(what, name, table)
+    return table[name]
 
 
 def printable(text: str) -> str:
-    """Replace characters that must not reach a terminal by Python's escapes of them."""
+    """Replace characters that must not reach a terminal by their Python escapes."""
     return _UNPRINTABLE.sub(_escape, text)
 
 
-def _escape(found: re.Match) -> str:
-    return found[0].encode("unicode_escape").decode()
+def _escape(match: re.Match) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 def one_line(text: str) -> str:
-    """Return a message as one printable line of at most `MOST_CHARACTERS`; a longer one is cut."""
-    return _cut(printable(_cut(text)))  # escapes make it longer
+    """Return a message as one printable line, cut to `MAX_CHARACTERS`."""
+    return _cut(printable(_cut(text)))  # escapes may make it longer
 
 
 def _cut(text: str) -> str:
-    if len(text) <= MOST_CHARACTERS:
+    if len(text) <= MAX_CHARACTERS:
         return text
     gap = " ... "
-    return f"{text[: MOST_CHARACTERS - len(gap) - _ENDING]}{gap}{text[-_ENDING:]}"
+    return f"{text[: MAX_CHARACTERS - len(gap) - _ENDING]}{gap}{text[-_ENDING:]}"

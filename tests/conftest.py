@@ -113,7 +113,7 @@ def tiny_options():
     return [
         "--config.model.widths=8,16,24",
         "--config.augment.crop=32,32",
-        "--config.data.workers=0",
+        "--config.data.loading.workers=0",
         "--config.train.batch_size=8",
         "--config.train.log_every=5",
         "--config.train.tensorboard=false",

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from fcnjax.errors import MOST_CHARACTERS, UserError
+from fcnjax.errors import MAX_CHARACTERS, UserError
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,6 @@ def test_a_message_is_one_printable_line(message, line):
 
 def test_a_long_message_keeps_both_ends():
     line = str(UserError("a.json: " + "x" * 10**6 + "; valid: 1"))
-    assert len(line) <= MOST_CHARACTERS + 10
+    assert len(line) <= MAX_CHARACTERS + 10
     assert line.startswith("a.json: xxx")
     assert line.endswith("xxx; valid: 1")

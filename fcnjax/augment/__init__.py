@@ -1,8 +1,8 @@
 """Random augmentation on the device, traced into the training step.
 
-The host ships pictures as they are stored. Of each, one crop is read through one map of
-coordinates (`geometry`), its colours are changed (`colour`), and the examples of a batch may be
-mixed (`mixing`).
+The host sends pixels as they are stored. The step samples one crop of each image through a map of
+coordinates (`geometry`), changes its colours (`colour`), and may mix the examples of a batch
+(`mixing`).
 """
 
 from fcnjax.augment.batch import augment_batch

@@ -1,4 +1,4 @@
-"""Changes of colour, blur, noise and holes: of one image, on any number of channels."""
+"""Colour jitter, blur, noise and cutout of one image with any number of channels."""
 
 import math
 
@@ -9,39 +9,39 @@ from ml_collections import ConfigDict
 
 from fcnjax.augment.keys import named_key
 
-# ITU-R BT.601, the weights of grey in JPEG and in torchvision's colour jitter.
+# ITU-R BT.601, the weights of luma in JPEG and in torchvision's colour jitter.
 _GREY = (0.299, 0.587, 0.114)
 
 
 def to_unit(image: jax.Array) -> jax.Array:
-    """Pixels as float32 in 0..1: integers divided by their type's greatest value."""
+    """Return pixels as float32 in 0..1; integers are divided by the maximum of their type."""
     if jnp.issubdtype(image.dtype, jnp.integer):
         return image.astype(jnp.float32) / float(np.iinfo(image.dtype).max)
     return image.astype(jnp.float32)
 
 
 def normalize(image: jax.Array, data: ConfigDict) -> jax.Array:
-    """Scales `[..., C]` pixels in 0..1 by `config.data.mean` and `.std`."""
+    """Normalise `[..., C]` pixels in 0..1 by `config.data.mean` and `.std`."""
     return (image - jnp.asarray(data.mean, jnp.float32)) / jnp.asarray(data.std, jnp.float32)
 
 
-def jitter(key: jax.Array, image: jax.Array, augment: ConfigDict) -> jax.Array:
-    """Changes the colours of an image, blurs it and adds noise, as `config.augment` says.
+def colour_jitter(key: jax.Array, image: jax.Array, augment: ConfigDict) -> jax.Array:
+    """Change the colours of an image, blur it and add noise, as set in `config.augment`.
 
     Args:
         key: The example's random key.
         image: `[h, w, C]` float32 in 0..1.
-        augment: `config.augment`; saturation, hue and grayscale leave all but 3 channels alone.
+        augment: `config.augment`. Saturation, hue and grayscale apply to three channels only.
 
     Returns:
         `[h, w, C]` float32 in 0..1.
     """
     image = _levels(key, image, augment)
-    coloured = image.shape[-1] == 3
-    if augment.hue and coloured:
-        turn = jax.random.uniform(named_key(key, "hue"), (), minval=-1, maxval=1)
-        image = turn_hue(image, augment.hue * turn)
-    if augment.grayscale and coloured:
+    is_rgb = image.shape[-1] == 3
+    if augment.hue and is_rgb:
+        shift = jax.random.uniform(named_key(key, "hue"), (), minval=-1, maxval=1)
+        image = shift_hue(image, augment.hue * shift)
+    if augment.grayscale and is_rgb:
         happens = jax.random.bernoulli(named_key(key, "grayscale"), augment.grayscale)
         image = jnp.where(happens, _grey(image), image)
     if augment.blur:
@@ -55,7 +55,7 @@ def jitter(key: jax.Array, image: jax.Array, augment: ConfigDict) -> jax.Array:
 
 
 def _levels(key: jax.Array, image: jax.Array, augment: ConfigDict) -> jax.Array:
-    """Changes brightness, contrast, saturation and gamma."""
+    """Change brightness, contrast, saturation and gamma."""
     brightness, contrast, saturation, gamma = (
         amount * jax.random.uniform(part, (), minval=-1, maxval=1)
         for part, amount in zip(
@@ -80,47 +80,47 @@ def _levels(key: jax.Array, image: jax.Array, augment: ConfigDict) -> jax.Array:
 
 
 def _grey(image: jax.Array) -> jax.Array:
-    """The luma `[h, w, 1]` of `[h, w, 3]`."""
+    """Return the luma `[h, w, 1]` of RGB `[h, w, 3]`."""
     return (image * jnp.asarray(_GREY)).sum(-1, keepdims=True)
 
 
-def turn_hue(image: jax.Array, turn: jax.Array | float) -> jax.Array:
-    """Turns the hue of HSV (Smith, 1978); saturation and value stay.
+def shift_hue(image: jax.Array, shift: jax.Array | float) -> jax.Array:
+    """Shift the hue in HSV space (Smith, 1978); saturation and value stay the same.
 
     Args:
         image: `[h, w, 3]` RGB in 0..1.
-        turn: A fraction of a whole turn; a third makes red green.
+        shift: The shift as a fraction of the hue circle; 1/3 turns red into green.
     """
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     value = image.max(-1)
     chroma = value - image.min(-1)
-    # Grey has no hue; whatever stands for it is multiplied by its chroma of 0.
+    # Grey has no hue. The value used for it does not matter: it is multiplied by a chroma of 0.
     divisor = jnp.where(chroma > 0, chroma, 1)
     sixths = jnp.where(
         value == red,
         (green - blue) / divisor,
         jnp.where(value == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
     )
-    # A channel lacks its chroma as far as the hue is from the third of the circle that it rules.
-    distance = (jnp.asarray([5.0, 3.0, 1.0]) + (sixths + 6 * turn)[..., None]) % 6
-    lack = jnp.clip(jnp.minimum(distance, 4 - distance), 0, 1)
-    return value[..., None] - chroma[..., None] * lack
+    # The usual closed form of the conversion from HSV to RGB.
+    distance = (jnp.asarray([5.0, 3.0, 1.0]) + (sixths + 6 * shift)[..., None]) % 6
+    deficit = jnp.clip(jnp.minimum(distance, 4 - distance), 0, 1)
+    return value[..., None] - chroma[..., None] * deficit
 
 
 def blur(image: jax.Array, sigma: jax.Array | float, radius: int) -> jax.Array:
-    """Blurs by a Gaussian; beyond the border is the pixel on it.
+    """Blur with a Gaussian kernel; the border is padded with its edge pixels.
 
     Args:
         image: `[h, w, C]`.
-        sigma: Its deviation in pixels; 0 blurs nothing.
-        radius: Where the kernel is cut off, in pixels.
+        sigma: Standard deviation in pixels; 0 leaves the image unchanged.
+        radius: Radius of the truncated kernel in pixels.
     """
     offsets = jnp.arange(-radius, radius + 1)
     weights = jnp.exp(-0.5 * (offsets / jnp.maximum(sigma, 1e-3)) ** 2)
     weights /= weights.sum()
     for axis, length in enumerate(image.shape[:2]):
-        room = [(radius, radius) if i == axis else (0, 0) for i in range(3)]
-        padded = jnp.pad(image, room, mode="edge")
+        padding = [(radius, radius) if i == axis else (0, 0) for i in range(3)]
+        padded = jnp.pad(image, padding, mode="edge")
         image = sum(
             weights[i] * jax.lax.slice_in_dim(padded, i, i + length, axis=axis)
             for i in range(2 * radius + 1)
@@ -128,16 +128,16 @@ def blur(image: jax.Array, sigma: jax.Array | float, radius: int) -> jax.Array:
     return image
 
 
-def cut_out(
+def cutout(
     key: jax.Array, image: jax.Array, label: jax.Array, config: ConfigDict
 ) -> tuple[jax.Array, jax.Array]:
-    """Makes a hole in the image: cutout (DeVries and Taylor, 2017), its rectangle wholly inside.
+    """Apply cutout (DeVries and Taylor, 2017), with the rectangle fully inside the image.
 
     Args:
         key: The example's random key.
-        image: `[h, w, C]`, normalised; the hole holds zeros.
-        label: `[h, w]` int32; ignored in the hole where `config.augment.cutout_ignores`.
-        config: The whole config.
+        image: `[h, w, C]`, normalised. The rectangle is filled with zeros.
+        label: `[h, w]` int32. Ignored in the rectangle if `config.augment.cutout_ignores` is set.
+        config: The full config.
 
     Returns:
         The image and the label.
@@ -145,13 +145,14 @@ def cut_out(
     augment = config.augment
     if not augment.cutout:
         return image, label
-    whether, *places = jax.random.split(named_key(key, "cutout"), 3)
-    hole = jax.random.bernoulli(whether, augment.cutout)
-    for place, length, shape in zip(places, label.shape, ((-1, 1), (1, -1)), strict=True):
+    apply_key, *position_keys = jax.random.split(named_key(key, "cutout"), 3)
+    hole = jax.random.bernoulli(apply_key, augment.cutout)
+    shapes = ((-1, 1), (1, -1))
+    for position_key, length, shape in zip(position_keys, label.shape, shapes, strict=True):
         side = max(round(augment.cutout_size * length), 1)
-        first = jax.random.randint(place, (), 0, length - side + 1)
-        along = jnp.arange(length).reshape(shape)
-        hole = hole & (along >= first) & (along < first + side)
+        first = jax.random.randint(position_key, (), 0, length - side + 1)
+        position = jnp.arange(length).reshape(shape)
+        hole = hole & (position >= first) & (position < first + side)
     if augment.cutout_ignores:
         label = jnp.where(hole, config.data.ignore_label, label)
     return jnp.where(hole[..., None], 0, image), label

@@ -6,9 +6,10 @@ import jax
 
 
 def named_key(key: jax.Array, name: str) -> jax.Array:
-    """A key of its own for a random choice.
+    """Return the random key of a named augmentation.
 
-    It depends on nothing but the name: another choice, when it comes or goes, does not change it.
+    The key depends on the name only, so that adding or removing another augmentation does not
+    change it.
     """
-    # Small numbers would be the keys that `split` gives.
+    # A CRC, since small numbers would give the keys of `split`.
     return jax.random.fold_in(key, zlib.crc32(name.encode()))

@@ -1,9 +1,9 @@
-"""Mixing of the examples of a batch, after each is augmented by itself.
+"""MixUp, CutMix, ClassMix and Mosaic: mixing of the examples of a batch, after augmentation.
 
-An example is mixed with those before it in the batch, the first with the last, by rolling the
-batch by one place (mosaic: by up to three). Where a batch is divided over devices, that passes one
-image (mosaic: up to six) from each device to the next and no more; a partner drawn at random would
-pass all images to all devices. Which examples meet is random anyhow: each epoch has its own order.
+An example is mixed with the preceding examples of the batch, the first with the last, by rolling
+the batch by one position (Mosaic: by up to three). If a batch is sharded over devices, each device
+then passes only one image (Mosaic: up to six) to the next one; random partners would send all
+images to all devices. The pairs are random in any case, since each epoch has its own order.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,18 @@ from fcnjax.errors import UserError
 
 
 class MixedBatch(NamedTuple):
-    """A batch to train on, and what its loss is.
+    """A batch to train on, with the labels and weights that its loss needs.
 
     Attributes:
         image: `[B, h, w, C]` float32.
         label: `[B, h, w]` int32.
-        other: `[B, h, w]` int32, the labels of what was blended in; None without mixup. Equal to
-            `label` in examples that were not blended.
-        weight: Float32 scalar in 0.5..1, what `label` weighs against `other`; None without mixup.
-        share: Float32 scalar that the loss of `label` is multiplied by, where this is a part of a
-            batch; None: it is the whole.
-        other_share: The like for `other`.
+        other: `[B, h, w]` int32, the labels of the blended images, equal to `label` in examples
+            that were not blended. None without MixUp.
+        weight: Float32 scalar in 0.5..1, the weight of `label` relative to `other`. None without
+            MixUp.
+        share: Float32 scalar that scales the loss of `label` if this is a part of a batch (gradient
+            accumulation). None for a full batch.
+        other_share: The same for `other`.
     """
 
     image: jax.Array
@@ -41,66 +42,66 @@ class MixedBatch(NamedTuple):
     def loss(
         self, loss_fn: Callable[..., Any], outputs: dict[str, Any], valid: jax.Array
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
-        """The loss and its terms; with mixup, the weighted mean of those of both labels.
+        """Return the loss and its terms; with MixUp, the weighted mean over both labels.
 
         Args:
-            loss_fn: As of `fcnjax.losses.make_loss`.
-            outputs: What the model returned.
+            loss_fn: A loss made by `fcnjax.losses.make_loss`.
+            outputs: The outputs of the model.
             valid: Bool `[B]`.
         """
-        own = _times(self.share, loss_fn(outputs, self.label, valid))
+        loss = _scale(self.share, loss_fn(outputs, self.label, valid))
         if self.other is None:
-            return own
-        other = _times(self.other_share, loss_fn(outputs, self.other, valid))
-        return jax.tree.map(lambda a, b: self.weight * a + (1 - self.weight) * b, own, other)
+            return loss
+        other = _scale(self.other_share, loss_fn(outputs, self.other, valid))
+        return jax.tree.map(lambda a, b: self.weight * a + (1 - self.weight) * b, loss, other)
 
 
-def _times(share: jax.Array | None, values: Any) -> Any:
+def _scale(share: jax.Array | None, values: Any) -> Any:
     return values if share is None else jax.tree.map(lambda value: share * value, values)
 
 
 def mix_batch(
     key: jax.Array, images: jax.Array, labels: jax.Array, config: ConfigDict
 ) -> MixedBatch:
-    """Mixes the examples of a batch, each in one way at most.
+    """Mix the examples of a batch; each example is mixed by one method at most.
 
     Args:
-        key: The random key that `augment_batch` got.
+        key: The random key that was passed to `augment_batch`.
         images: `[B, h, w, C]` float32.
         labels: `[B, h, w]` int32.
-        config: The whole config. `augment.mixup`, `cutmix`, `classmix` and `mosaic` are the
-            probabilities of each way; at 0 the batch is as it was.
+        config: The full config. `augment.mixup`, `cutmix`, `classmix` and `mosaic` are the
+            probabilities of the methods. If all are 0, the batch is unchanged.
 
     Raises:
-        UserError: The batch is too small: there is none to mix with.
+        UserError: The batch is too small for a method.
     """
     augment = config.augment
-    ways = [name for name in ("cutmix", "classmix", "mosaic", "mixup") if augment[name]]
-    if not ways:
+    methods = [name for name in ("cutmix", "classmix", "mosaic", "mixup") if augment[name]]
+    if not methods:
         return MixedBatch(images, labels)
-    least = 4 if augment.mosaic else 2
-    if len(images) < least:
+    min_size = 4 if augment.mosaic else 2
+    if len(images) < min_size:
         raise UserError(
-            f"config.train.batch_size: {len(images)} is too few for config.augment."
-            f"{'mosaic' if augment.mosaic else ways[0]}; valid: {least} or more"
+            f"config.train.batch_size: {len(images)} is too small for config.augment."
+            f"{'mosaic' if augment.mosaic else methods[0]}; valid: {min_size} or more"
         )
-    # One draw an example, in 0..1, of which each way takes its part.
+    # One uniform number in 0..1 per example; each method owns an interval of it.
     draw = jax.random.uniform(named_key(key, "mixing"), (len(images),))
     chosen, start = {}, 0.0
-    for name in ways:
+    for name in methods:
         chosen[name] = (draw >= start) & (draw < start + augment[name])
         start += augment[name]
 
-    # Once for all ways: each roll is a transfer between devices.
+    # The rolls are shared by all methods, since each is a transfer between devices.
     before = [
-        (jnp.roll(images, places, 0), jnp.roll(labels, places, 0)) for places in range(1, least)
+        (jnp.roll(images, offset, 0), jnp.roll(labels, offset, 0)) for offset in range(1, min_size)
     ]
     mixed = _paste(key, images, labels, before, chosen, len(config.data.class_names))
     if not augment.mixup:
         return mixed
     alpha = augment.mixup_alpha
     share = jax.random.beta(named_key(key, "mixup"), alpha, alpha)
-    # The pair may be named either way: the greater share is called the example's own.
+    # The two images of a pair are interchangeable: the example itself gets the larger weight.
     weight = jnp.maximum(share, 1 - share)
     other_image, other_label = before[0]
     blends = chosen["mixup"][:, None, None]
@@ -121,61 +122,63 @@ def _paste(
     chosen: dict[str, jax.Array],
     classes: int,
 ) -> MixedBatch:
-    """Each pixel from the example itself or one before it, image and label alike."""
+    """Take each pixel, image and label alike, from the example itself or one before it."""
     batch, height, width = labels.shape
-    # How many places before it in the batch a pixel's example is.
-    back = jnp.zeros(labels.shape, jnp.int32)
+    # The source of each pixel, as a number of positions back in the batch.
+    offsets = jnp.zeros(labels.shape, jnp.int32)
 
-    def drawn(name: str, draw: Callable[..., jax.Array], *examples: jax.Array) -> jax.Array:
+    def draw_offsets(name: str, draw: Callable[..., jax.Array], *examples: jax.Array) -> jax.Array:
         keys = jax.random.split(named_key(key, name), batch)
-        return jnp.where(chosen[name][:, None, None], jax.vmap(draw)(keys, *examples), back)
+        return jnp.where(chosen[name][:, None, None], jax.vmap(draw)(keys, *examples), offsets)
 
     if "cutmix" in chosen:
-        back = drawn("cutmix", lambda key: _rectangle(key, height, width))
+        offsets = draw_offsets("cutmix", lambda key: _cutmix_mask(key, height, width))
     if "classmix" in chosen:
-        back = drawn("classmix", lambda key, label: _half_of(key, label, classes), before[0][1])
+        offsets = draw_offsets(
+            "classmix", lambda key, label: _classmix_mask(key, label, classes), before[0][1]
+        )
     if "mosaic" in chosen:
-        back = drawn("mosaic", lambda key: _quarters(key, height, width))
+        offsets = draw_offsets("mosaic", lambda key: _mosaic_quadrants(key, height, width))
     image, label = images, labels
-    for places, (image_there, label_there) in enumerate(before, 1):
-        from_there = back == places
-        image = jnp.where(from_there[..., None], image_there, image)
-        label = jnp.where(from_there, label_there, label)
+    for offset, (other_image, other_label) in enumerate(before, 1):
+        is_other = offsets == offset
+        image = jnp.where(is_other[..., None], other_image, image)
+        label = jnp.where(is_other, other_label, label)
     return MixedBatch(image, label)
 
 
-def _rectangle(key: jax.Array, height: int, width: int) -> jax.Array:
-    """CutMix (Yun et al., 2019): int32 `[h, w]`, 1 in a rectangle.
+def _cutmix_mask(key: jax.Array, height: int, width: int) -> jax.Array:
+    """Draw a rectangle as in CutMix (Yun et al., 2019): int32 `[h, w]`, 1 inside.
 
-    Its area is drawn evenly from nothing to all; its centre lies anywhere, and what hangs over
-    the border is cut off.
+    Its area is uniform between zero and the full image. Its centre is uniform in the image, and
+    the rectangle is clipped at the border.
     """
-    area_key, place = jax.random.split(key)
+    area_key, centre_key = jax.random.split(key)
     side = jnp.sqrt(jax.random.uniform(area_key))
-    centre = jax.random.uniform(place, (2,))
+    centre = jax.random.uniform(centre_key, (2,))
     ys, xs = (jnp.arange(height) + 0.5) / height, (jnp.arange(width) + 0.5) / width
     rows, columns = jnp.abs(ys - centre[0]) < side / 2, jnp.abs(xs - centre[1]) < side / 2
     return (rows[:, None] & columns[None, :]).astype(jnp.int32)
 
 
-def _half_of(key: jax.Array, label: jax.Array, classes: int) -> jax.Array:
-    """ClassMix (Olsson et al., 2021): int32 `[h, w]`, 1 where the label is of half the classes.
+def _classmix_mask(key: jax.Array, label: jax.Array, classes: int) -> jax.Array:
+    """Draw half of the classes as in ClassMix (Olsson et al., 2021): int32 `[h, w]`, 1 on them.
 
-    Half of those that the label holds, rounded down; what is ignored is no class.
+    Half of the classes in the label, rounded down; ignored pixels have no class.
     """
     ids = jnp.arange(classes)
-    # Compared, not gathered: XLA fuses this into what uses it.
+    # Comparisons, not a gather: XLA fuses them into the operations that use them.
     present = (label[..., None] == ids).any((0, 1))
     rank = jnp.where(present, jax.random.uniform(key, (classes,)), 2).argsort().argsort()
-    taken = rank < present.sum() // 2
-    return ((label[..., None] == ids) & taken).any(-1).astype(jnp.int32)
+    selected = rank < present.sum() // 2
+    return ((label[..., None] == ids) & selected).any(-1).astype(jnp.int32)
 
 
-def _quarters(key: jax.Array, height: int, width: int) -> jax.Array:
-    """Mosaic (Bochkovskiy et al., 2020): int32 `[h, w]`, 0 to 3 in the quarters round a point.
+def _mosaic_quadrants(key: jax.Array, height: int, width: int) -> jax.Array:
+    """Draw quadrants as in Mosaic (Bochkovskiy et al., 2020): int32 `[h, w]`, 0 to 3.
 
-    The point lies in the middle half of each side. Each quarter is the same part of its own
-    example: nothing is made smaller, and what is at the top stays there.
+    The common corner lies in the middle half of each side. A quadrant shows the same region of its
+    own example: nothing is scaled or moved.
     """
     point = jax.random.uniform(key, (2,), minval=0.25, maxval=0.75)
     below = jnp.arange(height) >= jnp.round(point[0] * height)

@@ -1,16 +1,15 @@
-"""`fcnjax predict`: label images with a checkpoint."""
+"""`fcnjax predict`: predict images with a checkpoint."""
 
 import argparse
 
-from rich.progress import track
-
-from fcnjax.cli.predict_arguments import add_request_arguments, request_of
-from fcnjax.cli.tile_arguments import add_tile_arguments, tiling_of
+from fcnjax.cli.predict_arguments import add_request_arguments, parse_request
+from fcnjax.cli.tile_arguments import add_tile_arguments, parse_tiling
 from fcnjax.errors import UserError, choose
+from fcnjax.inference.dispatch import predict_files
 from fcnjax.inference.inputs.arguments import find_inputs
-from fcnjax.inference.inputs.listing import Listing, list_files, name_by_stem, read_listing
-from fcnjax.inference.media.media_types import refuse_forms
-from fcnjax.inference.tiling.predictor import label_all
+from fcnjax.inference.inputs.listing import Listing, list_by_stem, list_files, read_listing
+from fcnjax.inference.media.media_types import reject_media
+from fcnjax.io.progress import track
 from fcnjax.runtime.packages import to_stderr
 
 _EXAMPLES = """\
@@ -22,14 +21,14 @@ examples:
   fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg
   fcnjax predict --workdir=runs/heart patient/series3/ --out=masks"""
 
-# What only `--runner=ray` takes.
+# Options that need `--runner=ray`.
 RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax predict`."""
+    """Run `fcnjax predict`."""
     args = _parser().parse_args(argv)
-    run = choose({"local": _run_here, "ray": _run_on_ray}, args.runner, "--runner")
+    run = choose({"local": _run_local, "ray": _run_on_ray}, args.runner, "--runner")
     _check(args)
     return run(args)
 
@@ -38,10 +37,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="fcnjax predict",
         usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
-        description="Label images: for each, NAME_mask.png (class ids, with palette) and\n"
-        "NAME_overlay.png, or what --outputs asks for, at the image's own size. Of a video\n"
-        "NAME_overlay.mp4 and, without loss, NAME_mask.mkv; of a volume, NIfTI\n"
-        "or the folder of a DICOM series, NAME_mask.nii.gz (docs/predict.md).",
+        description="Predict images. For each, write NAME_mask.png (class ids with a palette) and\n"
+        "NAME_overlay.png, or the outputs in --outputs, at the image's own size. For a video,\n"
+        "write NAME_overlay.mp4 and, lossless, NAME_mask.mkv; for a volume (NIfTI, or the folder\n"
+        "of a DICOM series) NAME_mask.nii.gz (docs/predict.md).",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -54,22 +53,32 @@ def _parser() -> argparse.ArgumentParser:
         "volumes, DICOM series",
     )
     add_request_arguments(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the masks go")
+    parser.add_argument("--out", required=True, metavar="DIR", help="output folder")
     parser.add_argument(
-        "--list", metavar="FILE", help="label what this .txt, .csv, .json(l) or .parquet lists"
+        "--list",
+        metavar="FILE",
+        help="predict the images listed in a .txt, .csv, .json, .jsonl or .parquet file",
     )
-    parser.add_argument("--column", metavar="NAME", help="with the images or their paths (image)")
-    parser.add_argument("--id-column", metavar="NAME", help="with names (id, where there is one)")
+    parser.add_argument(
+        "--column", metavar="NAME", help="column of the list with images or paths (image)"
+    )
+    parser.add_argument(
+        "--id-column", metavar="NAME", help="column of the list with output names (id, if any)"
+    )
     add_tile_arguments(parser)
     parser.add_argument("--runner", default="local", metavar="local|ray", help="(local)")
     ray = parser.add_argument_group("with --runner=ray, for very many images (docs/scale.md)")
-    ray.add_argument("--ray-address", metavar="ADDRESS", help="of a cluster, or auto (start one)")
-    ray.add_argument("--actors", type=int, metavar="N", help="models (one an accelerator, or 1)")
     ray.add_argument(
-        "--most-failed", type=float, metavar="SHARE", help="above which it exits with 1 (1.0)"
+        "--ray-address", metavar="ADDRESS", help="of a cluster, or auto (start one here)"
     )
     ray.add_argument(
-        "--retry-failed", action="store_true", default=None, help="try again what failed before"
+        "--actors", type=int, metavar="N", help="number of models (one per accelerator, or 1)"
+    )
+    ray.add_argument(
+        "--most-failed", type=float, metavar="SHARE", help="exit with 1 if more images fail (1.0)"
+    )
+    ray.add_argument(
+        "--retry-failed", action="store_true", default=None, help="retry images that failed before"
     )
     return parser
 
@@ -79,7 +88,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError("IMAGE, --list: give images or a list of them")
     for name in ("column", "id_column"):
         if getattr(args, name) is not None and not args.list:
-            raise UserError(f"--{name.replace('_', '-')}: is of a --list, and there is none")
+            raise UserError(f"--{name.replace('_', '-')}: needs --list")
     for name in RAY_ONLY:
         if getattr(args, name) is not None and args.runner != "ray":
             raise UserError(f"--{name.replace('_', '-')}: needs --runner=ray")
@@ -89,27 +98,27 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--most-failed: {args.most_failed:g} is not between 0 and 1")
 
 
-def _listed(args: argparse.Namespace) -> Listing:
+def _read_list(args: argparse.Namespace) -> Listing:
     return read_listing(args.list, args.column, args.id_column)
 
 
-def _run_here(args: argparse.Namespace) -> int:
-    tiling = tiling_of(args)
-    listing = _listed(args) if args.list else name_by_stem(find_inputs(args.images, args.out))
-    predictor, count = request_of(args).load(), len(listing)
+def _run_local(args: argparse.Namespace) -> int:
+    tiling = parse_tiling(args)
+    listing = _read_list(args) if args.list else list_by_stem(find_inputs(args.images, args.out))
+    predictor, count = parse_request(args).load(), len(listing)
     for note in listing.notes:
         to_stderr(f"note: {note}")
-    done = label_all(predictor, listing.items(), args.out, tiling, alone=count == 1)
+    results = predict_files(predictor, listing.items(), args.out, tiling, show_progress=count == 1)
     failed = []
-    for outcome in track(done, total=count, description="predict", disable=count < 2):
-        if outcome.error is not None and count == 1:
-            raise UserError(outcome.error)
-        if outcome.error is not None:
-            to_stderr(f"error: {outcome.error}")
-            failed.append(outcome.item.source)
-    print(f"{count - len(failed)} images labelled, in {args.out}")
+    for result in track(results, "predict", count, show=count > 1):
+        if result.error is not None and count == 1:
+            raise UserError(result.error)
+        if result.error is not None:
+            to_stderr(f"error: {result.error}")
+            failed.append(result.item.source)
+    print(f"{count - len(failed)} images predicted, in {args.out}")
     if failed:
-        to_stderr(f"error: {len(failed)} of {count} could not be labelled:")
+        to_stderr(f"error: {len(failed)} of {count} failed:")
         for source in failed:
             to_stderr(f"  {source}")
     return int(bool(failed))
@@ -118,13 +127,13 @@ def _run_here(args: argparse.Namespace) -> int:
 def _run_on_ray(args: argparse.Namespace) -> int:
     from fcnjax.inference.runners.ray import Options, predict
 
-    tiling_of(args)  # refuses what is not for this runner
-    listing = _listed(args) if args.list else list_files(args.images, args.out)
-    refuse_forms(listing.sources)
+    parse_tiling(args)  # raises for options of the local runner
+    listing = _read_list(args) if args.list else list_files(args.images, args.out)
+    reject_media(listing.sources)
     for note in listing.notes:
         to_stderr(f"note: {note}")
     options = Options(
-        request=request_of(args),
+        request=parse_request(args),
         out=args.out,
         actors=args.actors,
         address=args.ray_address,

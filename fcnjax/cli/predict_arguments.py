@@ -1,4 +1,4 @@
-"""What the commands that use a trained model are told of it."""
+"""Arguments of the commands that use a trained model."""
 
 import argparse
 from collections.abc import Callable
@@ -6,91 +6,102 @@ from typing import TypeVar
 
 from fcnjax.errors import UserError
 from fcnjax.inference.load import parse_step
-from fcnjax.inference.outputs.names import ENDINGS
+from fcnjax.inference.outputs.image_outputs import OUTPUTS
 from fcnjax.inference.request import Request
 
 T = TypeVar("T")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Adds `--workdir`, `--step` and `--dtype`; `several` workdirs where that is so."""
-    what = "a folder that train or publish made, or hf://OWNER/REPO"
+    """Add `--workdir` (once, or several times), `--step` and `--dtype`."""
+    text = "folder written by train or publish, or hf://OWNER/REPO"
     parser.add_argument(
         "--workdir",
         required=True,
         metavar="DIR",
         action="append" if several else "store",
-        help=f"{what}; given again: an ensemble" if several else what,
+        help=f"{text}; repeat it for an ensemble" if several else text,
     )
-    parser.add_argument(
-        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
-    )
+    parser.add_argument("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
     parser.add_argument(
         "--dtype",
         metavar="float32|bfloat16",
-        help="of the computation (as it was trained); on GPUs and TPUs bfloat16 is faster",
+        help="type of the computation (that of the training); bfloat16 is faster on GPUs and TPUs",
     )
 
 
 def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | None = None) -> None:
-    """Adds what `request_of` reads; `--outputs` only where `outputs` does not say what it is."""
+    """Add the arguments that `parse_request` reads.
+
+    Args:
+        parser: The parser.
+        outputs: Fixed outputs, or None for the argument `--outputs`.
+    """
     add_model_arguments(parser, several=True)
     if outputs is None:
         parser.add_argument(
             "--outputs",
             default="mask,overlay",
             metavar="LIST",
-            help=f"what is written, of {', '.join(ENDINGS)} (mask,overlay)",
+            help="outputs to write (mask,overlay), of "
+            + ", ".join(f"{name} ({spec.summary})" for name, spec in OUTPUTS.items()),
         )
     else:
         parser.set_defaults(outputs=outputs)
     averaged = parser.add_argument_group("averaged predictions")
     averaged.add_argument(
-        "--tta", default="", metavar="LIST", help="see it turned, too: hflip, vflip, rot90"
+        "--tta",
+        default="",
+        metavar="LIST",
+        help="test-time augmentation with hflip, vflip, rot90",
     )
     averaged.add_argument(
-        "--scales", default="1", metavar="LIST", help="see it scaled: 0.75,1,1.25 (1)"
+        "--scales", default="1", metavar="LIST", help="scale factors, such as 0.75,1,1.25 (1)"
     )
     averaged.add_argument(
-        "--dropout-samples", type=int, default=0, metavar="N", help="draw dropout N times (0: none)"
+        "--dropout-samples",
+        type=int,
+        default=0,
+        metavar="N",
+        help="average N samples with dropout (0: no dropout)",
     )
-    mask = parser.add_argument_group("what becomes of the mask")
+    mask = parser.add_argument_group("post-processing of the mask")
     mask.add_argument(
         "--threshold",
         action="append",
         default=[],
         metavar="CLASS:P",
-        help="give this class from this probability on; may be given again",
+        help="predict this class from this probability on; may be repeated",
     )
     mask.add_argument(
         "--smallest-region",
         type=int,
         default=0,
         metavar="N",
-        help="regions of fewer pixels get the class around them",
+        help="give regions of fewer pixels the class around them",
     )
     mask.add_argument(
         "--largest-hole",
         type=int,
         default=0,
         metavar="N",
-        help="fill holes (of class 0 within another) of at most so many pixels",
+        help="fill holes (class 0 inside another class) of at most so many pixels",
     )
 
 
-def request_of(args: argparse.Namespace) -> Request:
-    """What the arguments ask for.
+def parse_request(args: argparse.Namespace) -> Request:
+    """Return the request that the arguments describe.
 
     Raises:
-        UserError: One of them is wrong.
+        UserError: An argument is invalid.
     """
     step = parse_step(args.step)
     return Request(
         models=tuple((workdir, step) for workdir in args.workdir),
         dtype=args.dtype,
-        outputs=_listed("--outputs", args.outputs, str),
-        tta=_listed("--tta", args.tta, str),
-        scales=_listed("--scales", args.scales, float),
+        outputs=_split_list("--outputs", args.outputs, str),
+        tta=_split_list("--tta", args.tta, str),
+        scales=_split_list("--scales", args.scales, float),
         dropout_samples=args.dropout_samples,
         thresholds=tuple(args.threshold),
         smallest_region=args.smallest_region,
@@ -98,8 +109,8 @@ def request_of(args: argparse.Namespace) -> Request:
     )
 
 
-def _listed(flag: str, text: str, parse: Callable[[str], T]) -> tuple[T, ...]:
-    """The parts of a list that commas divide; none of an empty one."""
+def _split_list(flag: str, text: str, parse: Callable[[str], T]) -> tuple[T, ...]:
+    """Parse the parts of a comma-separated list, which may be empty."""
     try:
         return tuple(parse(part.strip()) for part in text.split(",") if part.strip())
     except ValueError as error:

@@ -6,15 +6,15 @@ import sys
 
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import add_host_arguments, check_alike, distributed_context
+from fcnjax.parallel.processes import add_host_arguments, check_same_command, distributed_context
 from fcnjax.training.loop import TrainingStopped, train
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax train`."""
+    """Run `fcnjax train`."""
     parser = argparse.ArgumentParser(
         prog="fcnjax train",
-        description="Train a model, or go on with a run that was stopped. "
+        description="Train a model, or resume a stopped run. "
         "--config.SECTION.KEY=VALUE changes a key of the config.",
         epilog="example: fcnjax train --config=folder:root=DIR --workdir=runs/mine "
         "--config.optim.lr=3e-3",
@@ -27,7 +27,10 @@ def main(argv: list[str]) -> int:
         help="a config file, or the name of one that ships with fcnjax",
     )
     parser.add_argument(
-        "--workdir", required=True, metavar="DIR", help="where checkpoints, metrics and report go"
+        "--workdir",
+        required=True,
+        metavar="DIR",
+        help="folder of the checkpoints, metrics and report",
     )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
@@ -36,13 +39,13 @@ def main(argv: list[str]) -> int:
             raise UserError(f"fcnjax train: unknown argument {word!r}; see fcnjax train --help")
     config = load_config(args.config, overrides)
     if config.train.deterministic:
-        # Read when the backend starts, which it has not yet.
+        # JAX reads this when its backend starts, which happens later.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
     stopped = None
     with distributed_context(args):
         try:
-            check_alike(config, args.workdir)
+            check_same_command(config, args.workdir)
             train(config, args.workdir)
         except TrainingStopped as error:
             stopped = error

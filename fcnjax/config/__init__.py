@@ -1,21 +1,29 @@
-"""Experiment configs: their schema, and strict loading, overriding and comparison."""
+"""Configs of experiments: their schema, loading, overrides, checks and comparison."""
 
 from fcnjax.config.channels import channel_names
+from fcnjax.config.checks import check_section, check_value, is_read, refuse_unread_keys
 from fcnjax.config.flatten import differences, flatten, tuples
-from fcnjax.config.load import CONFIG_FOLDERS, load_config, load_given, parse_arg
+from fcnjax.config.key import Scope
+from fcnjax.config.load import CONFIG_FOLDERS, load_command_config, load_config, parse_arg
 from fcnjax.config.overrides import override, set_value
-from fcnjax.config.schema import default_config
+from fcnjax.config.schema import default_config, keys_with
 
 __all__ = [
     "CONFIG_FOLDERS",
+    "Scope",
     "channel_names",
+    "check_section",
+    "check_value",
     "default_config",
     "differences",
     "flatten",
+    "is_read",
+    "keys_with",
+    "load_command_config",
     "load_config",
-    "load_given",
     "override",
     "parse_arg",
+    "refuse_unread_keys",
     "set_value",
     "tuples",
 ]

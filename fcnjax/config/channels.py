@@ -1,4 +1,4 @@
-"""Channel names of a config."""
+"""The channels of an image."""
 
 from fcnjax.errors import UserError
 
@@ -6,10 +6,10 @@ MOST_CHANNELS = 1024  # of an image; hyperspectral ones have some hundreds
 
 
 def channel_names(channels: str) -> tuple[str, ...]:
-    """The channels of an image, by `config.data.channels`: `RGB`, `L`, or names of bands.
+    """Return the channel names of `config.data.channels`: `RGB`, `L` or names of bands.
 
     Raises:
-        UserError: No name, or one twice.
+        UserError: A name is missing or repeated, or there are too many.
     """
     if channels in ("RGB", "L"):
         return tuple(channels)

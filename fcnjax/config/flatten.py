@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 
 def flatten(config: ConfigDict) -> dict[str, Any]:
-    """The config as `{"section.key": value}`, lists as tuples."""
+    """Return a config as `{"section.key": value}`, with tuples in place of lists."""
     return dict(_walk(config, ""))
 
 
@@ -21,15 +21,15 @@ def _walk(node: ConfigDict, prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def tuples(value: Any) -> Any:
-    """Turns lists, and those within, into tuples: configs that are equal compare so."""
+    """Return a value with tuples in place of all lists, so that equal configs compare equal."""
     return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def differences(one: ConfigDict, other: ConfigDict, may_differ: Sequence[str] = ()) -> list[str]:
-    """Keys whose values differ, as `section.key`, less those that start with a `may_differ`."""
+    """Return the full names of the keys whose values differ, less those in `may_differ`."""
     one, other = flatten(one), flatten(other)
     return [
         key
         for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key) and not key.startswith(tuple(may_differ))
+        if one.get(key) != other.get(key) and key not in may_differ
     ]

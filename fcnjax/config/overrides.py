@@ -6,17 +6,20 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from fcnjax.config.schema import default_config
+from fcnjax.config.key import TYPE_NAMES
+from fcnjax.config.migrate import refuse_earlier_name
+from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError, unknown
 
 
 def override(config: ConfigDict, word: str) -> None:
-    """Changes a key of the config by a word of the form `--config.section.key=value`.
+    """Change a key of a config by a word of the form `--config.section.key=value`.
 
     Raises:
-        UserError: An unknown key, or a value of the wrong type.
+        UserError: The key is unknown, or the value has the wrong type.
     """
-    key, given, text = word.removeprefix("--config.").partition("=")
+    refuse_earlier_name(word)
+    key, equals, text = word.removeprefix("--config.").partition("=")
     *sections, leaf = key.split(".")
     node = config
     for depth, section in enumerate(sections):
@@ -30,23 +33,22 @@ def override(config: ConfigDict, word: str) -> None:
         raise unknown(f"--{where}", leaf, node)
     if isinstance(node[leaf], ConfigDict):
         raise UserError(f"--config.{key}: is a section; its keys: {', '.join(sorted(node[leaf]))}")
-    if not given:
+    if not equals:
         raise UserError(f"--config.{key}: needs a value, as --config.{key}=VALUE")
     set_value(config, key, text)
 
 
 def set_value(config: ConfigDict, key: str, text: str) -> None:
-    """Sets `section.key` of a config from text, by the type that the key has."""
+    """Set `section.key` of a config from text, by the type of the key."""
     section, _, leaf = key.rpartition(".")
     node = config[section]
-    # What may be None by default may be set back to it.
-    may_be_none = default_config()[section][leaf] is None
-    like = node.get_type(leaf) if may_be_none else node[leaf]
+    # A key that is None by default may be set back to it.
+    like = node.get_type(leaf) if KEYS[key].default is None else node[leaf]
     node[leaf] = parse_value(text, like, f"--config.{key}")
 
 
 def parse_value(text: str, like: Any, what: str) -> Any:
-    """Parses text to the type of `like`, which is a value or a type."""
+    """Parse text to the type of `like`, which is a value or a type."""
     kind = like if isinstance(like, type) else type(like)
     if text == "None" and isinstance(like, type):
         return None
@@ -55,14 +57,13 @@ def parse_value(text: str, like: Any, what: str) -> Any:
     if kind is bool:
         if text.lower() in ("true", "false"):
             return text.lower() == "true"
-        raise UserError(f"{what}: {text!r} is not true or false")
+        raise UserError(f"{what}: {text!r} is not {TYPE_NAMES[bool]}")
     if kind is tuple:
         return _parse_tuple(text, what)
     try:
         return kind(text)
     except ValueError:
-        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise UserError(f"{what}: {text!r} is not {noun}") from None
+        raise UserError(f"{what}: {text!r} is not {TYPE_NAMES[kind]}") from None
 
 
 def _parse_tuple(text: str, what: str) -> tuple:
@@ -72,7 +73,7 @@ def _parse_tuple(text: str, what: str) -> tuple:
     except (ValueError, SyntaxError, TypeError):
         pass
     words = tuple(word.strip() for word in text.strip("()[]").split(","))
-    # The path of a part of a model is a word too, with the signs of a simple pattern.
+    # A pattern of parameter paths, such as encoder/layer1.*, is a word too.
     if not all(re.fullmatch(r"[\w -]+|[a-zA-Z.][\w/.*+-]*", word) for word in words):
         raise UserError(f"{what}: {text!r} is not a list such as 1,2,3 or vessel,background")
     return words

@@ -1,6 +1,6 @@
-"""Regular expressions from outside: those that may match for ever are refused.
+"""Checks of regular expressions from untrusted configs.
 
-Python's engine goes back over all ways to match: `(a+)+b` takes 2^n steps for a name of n letters.
+Python's engine backtracks: `(a+)+b` takes 2^n steps for a name of n letters.
 """
 
 import re
@@ -11,37 +11,37 @@ from typing import Any
 from fcnjax.errors import UserError
 
 LONGEST_PATTERN = 500  # characters
-MOST_REPEATS = 4  # of unknown number: n^4 steps at most for a name of n letters
-_MANY = 16  # a repetition up to this number is not counted
+MOST_REPEATS = 4  # without a bound: at most n^4 steps for a name of n letters
+_MANY = 16  # repetitions up to this number are not counted
 
 
 def check_pattern(pattern: str, key: str) -> None:
-    """Checks a regular expression that a stranger may have written.
+    """Check a regular expression that may be from an untrusted source.
 
     Args:
         pattern: The regular expression.
-        key: The key of the config that has it, for errors.
+        key: The key of the config, for errors.
 
     Raises:
-        UserError: It is none, is too long, repeats what has repeats, or has too many of them.
+        UserError: It is not valid, is too long, or has nested or too many repetitions.
     """
     if len(pattern) > LONGEST_PATTERN:
         raise UserError(f"{key}: has {len(pattern)} characters; at most {LONGEST_PATTERN}")
     try:
         re.compile(pattern)
         count, nested = _repeats(parser.parse(pattern), inside=False)
-    # The others are of a repetition beyond 32 bits and of thousands of brackets.
+    # Overflow: a repetition beyond 32 bits. Recursion: thousands of brackets.
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"{key}: {pattern!r} is no regular expression: {error}") from error
+        raise UserError(f"{key}: {pattern!r} is not a regular expression: {error}") from error
     if nested or count > MOST_REPEATS:
         raise UserError(
-            f"{key}: {pattern!r} may take for ever; valid: at most {MOST_REPEATS} repetitions, "
-            "none within another"
+            f"{key}: {pattern!r} may take unbounded time; valid: at most {MOST_REPEATS} "
+            "repetitions, none within another"
         )
 
 
 def _repeats(items: Iterable[tuple[Any, Any]], inside: bool) -> tuple[int, bool]:
-    """The number of repetitions of a parsed pattern, and whether one is within another."""
+    """Count the repetitions of a parsed pattern, and find out whether any are nested."""
     count, nested = 0, False
     for name, argument in items:
         many = "REPEAT" in str(name) and argument[1] > _MANY
@@ -54,7 +54,7 @@ def _repeats(items: Iterable[tuple[Any, Any]], inside: bool) -> tuple[int, bool]
 
 
 def _parts(argument: Any) -> Iterable[Any]:
-    """The patterns within the argument of an operation: of a group, a choice or a repetition."""
+    """Yield the patterns within the argument of a group, a choice or a repetition."""
     if isinstance(argument, parser.SubPattern):
         yield argument
     elif isinstance(argument, list | tuple):

@@ -1,4 +1,4 @@
-"""Types of a config that was read from JSON, against those of the default config."""
+"""Checks of the types of a config that was read from JSON."""
 
 import math
 from collections.abc import Mapping
@@ -7,31 +7,26 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from fcnjax.config import tuples
+from fcnjax.config.key import TYPE_NAMES
 from fcnjax.errors import UserError, unknown
 
 LONGEST_TEXT = 4096  # characters; a path has as many at most
 MOST_ENTRIES = 4096  # of a list
 DEEPEST = 4  # lists within lists
-_WORDS = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "a text",
-    tuple: "a list",
-}
 
 
 def fill_section(section: ConfigDict, values: Any, where: str) -> None:
-    """Sets the keys of a section of a config to values from JSON.
+    """Set the keys of a section of a config to values from JSON.
 
     Args:
-        section: A section of the default config; changed in place.
+        section: A section of a default config; changed in place.
         values: The JSON object.
         where: The file and the section, for errors.
 
     Raises:
-        UserError: It is not an object, has an unknown key, or a value of the wrong type, or one
-            that is too large: a number beyond 32 bits, a text or list beyond the limits above.
+        UserError: The JSON is not an object, or has an unknown key, a value of the wrong type or a
+            value that is too large: a number beyond 32 bits, a text or list beyond the limits
+            above.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{where}: is {_short(values)}; valid: an object")
@@ -39,16 +34,19 @@ def fill_section(section: ConfigDict, values: Any, where: str) -> None:
         if key not in section:
             raise unknown(where, key, section)
         name = f"{where}.{key}"
+        if isinstance(section[key], ConfigDict):
+            fill_section(section[key], value, name)
+            continue
         kind = section.get_type(key)
         if value is None:
             if section[key] is not None:
-                raise UserError(f"{name}: is null; valid: {_WORDS[kind]}")
+                raise UserError(f"{name}: is null; valid: {TYPE_NAMES[kind]}")
             continue
         if isinstance(value, list):
             value = tuples(value)
         fits = isinstance(value, (int, float) if kind is float else kind)
         if not fits or (isinstance(value, bool) and kind is not bool):
-            raise UserError(f"{name}: is {_short(value)}; valid: {_WORDS[kind]}")
+            raise UserError(f"{name}: is {_short(value)}; valid: {TYPE_NAMES[kind]}")
         _check_size(value, name, DEEPEST)
         section[key] = float(value) if kind is float else value
 

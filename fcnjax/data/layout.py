@@ -1,16 +1,14 @@
-"""A way that sets of labelled images are stored."""
+"""Layouts: the ways in which datasets of labelled images are stored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.mask_exif import resolve_mask_exif
-from fcnjax.data.pairs import PairSource
 from fcnjax.data.source import StoredSource
+from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
 
@@ -19,78 +17,68 @@ PARTS = ("train", "eval")
 
 @dataclass(frozen=True)
 class Layout:
-    """A way that sets of labelled images are stored.
+    """A way in which datasets are stored: a row of the table of sources.
 
     Attributes:
-        summary: What `config.data.root` (or `.name`) holds, in a line of the help.
-        resolve: Fills in what `config.data` leaves open (classes, stored values, colours), and
-            returns lines on what was found.
+        summary: The content of `config.data.root` (or `.name`), in one line of the help.
+        resolve: Fills in the keys of `config.data` that are not set (classes, stored values,
+            colours), and returns lines about what was found.
         open: Opens the split `train` or `eval` of a resolved config.
-        divides: Whether it divides images itself (`fcnjax.data.splits.lists.hold_out`), where they
-            have no splits of their own.
+        can_split: Whether a dataset without splits is divided (`splits.lists.hold_out`).
+        reference: The publication that describes the dataset or format.
     """
 
     summary: str
     resolve: Callable[[ConfigDict], list[str]]
     open: Callable[[ConfigDict, str], StoredSource]
-    divides: bool = False
+    can_split: bool = False
+    reference: str = ""
 
 
-def fixed_layout(
-    summary: str,
-    list_pairs: Callable[[ConfigDict, str], Sequence[tuple[Path, Any]]],
-    fixed: Mapping[str, Any],
-    read_label: Callable[[ConfigDict], Callable[[Any, tuple[int, int]], np.ndarray]] | None = None,
+def variant_layout(
+    key: str, choose_variant: Callable[[ConfigDict], str], variants: Mapping[str, Layout]
 ) -> Layout:
-    """A layout whose classes are known beforehand.
+    """Return a layout that selects one of several variants of a dataset.
 
     Args:
-        summary: As in `Layout`.
-        list_pairs: The pairs of an image file and a mask of a split, as the set names it: given
-            `config.data` and the split's name. Raises UserError where there is none.
-        fixed: Keys of `config.data` that the layout knows, such as `class_names` and
-            `mask_values`; what the config says itself stands.
-        read_label: Given `config.data`, what reads a mask of the pairs; as in `PairSource`.
+        key: The key of `config.data` that holds the name of the variant.
+        choose_variant: Returns the name, given `config.data`.
+        variants: Layouts by name, with the same summary.
     """
 
     def resolve(config: ConfigDict) -> list[str]:
-        data = config.data
-        require_root(data)
-        fill_in(data, fixed)
-        pairs = [list_pairs(data, data[f"{part}_split"]) for part in PARTS]
-        note = f"{data.root}: {len(pairs[0])} images to train on, {len(pairs[1])} held out"
-        if read_label:
-            return [note]
-        return [note, *resolve_mask_exif(data, [*pairs[0], *pairs[1]])]
+        require_root(config.data)
+        # Stored, so that a copy of the dataset with other masks is not read as this variant.
+        config.data.update_from_flattened_dict({key: choose_variant(config.data)})
+        return variants[config.data[key]].resolve(config)
 
     def open_part(config: ConfigDict, part: str) -> StoredSource:
-        data = config.data
-        pairs = list_pairs(data, data[f"{part}_split"])
-        return PairSource(pairs, data, read_label(data) if read_label else None)
+        return variants[config.data[key]].open(config, part)
 
-    return Layout(summary, resolve, open_part)
+    first = next(iter(variants.values()))
+    return Layout(first.summary, resolve, open_part, reference=first.reference)
 
 
-def fill_in(data: ConfigDict, fixed: Mapping[str, Any]) -> None:
-    """Sets keys of `config.data` that the config leaves empty."""
-    # Names of the user's own are for classes of the user's own.
-    own = bool(data.class_names) and "class_names" in fixed
-    for key, value in fixed.items():
-        if own and key == "palette" and len(value) != len(data.class_names):
+def set_defaults(data: ConfigDict, defaults: Mapping[str, Any]) -> None:
+    """Set keys of `config.data` that the config leaves empty."""
+    # Class names of the user belong to other classes than the palette and pairs of the dataset.
+    has_names = bool(data.class_names) and "class_names" in defaults
+    for key, value in defaults.items():
+        if has_names and key == "palette" and len(value) != len(data.class_names):
             continue
-        if own and key == "mirror_pairs":
+        if has_names and key == "labels.mirror_pairs":
             continue
         if data[key] in (None, "", ()):
-            data[key] = value
+            data.update_from_flattened_dict({key: value})
     if not data.palette:
-        data.palette = default_palette(len(data.mask_values))
+        data.palette = default_palette(len(data.labels.mask_values))
 
 
 def require_root(data: ConfigDict) -> Path:
-    """`config.data.root` as an absolute path, which it becomes: it is found from any folder.
+    """Make `config.data.root` absolute, so that it is valid in any working directory.
 
     Raises:
-        UserError: It is no folder.
+        UserError: It is not a folder.
     """
     root = Path(data.root)
     if not data.root or not root.is_dir():
@@ -99,11 +87,46 @@ def require_root(data: ConfigDict) -> Path:
     return Path(data.root)
 
 
+def require_folders(folders: Iterable[Path], hint: str) -> None:
+    """Raise UserError if a folder is missing; the hint says which folders are expected."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; {hint}")
+
+
 def choose_split(data: ConfigDict, split: str, valid: Sequence[str]) -> str:
-    """The split's name.
+    """Return the name of a split.
 
     Raises:
-        UserError: It is not among the valid ones; names the key.
+        UserError: It is not among the valid names; names the key.
     """
-    part = "train" if split == data.train_split else "eval"
-    return choose(dict.fromkeys(valid, split), split, f"config.data.{part}_split")
+    part = "train" if split == data.split.train else "eval"
+    return choose(dict.fromkeys(valid, split), split, f"config.data.split.{part}")
+
+
+def splits_by_list(data: ConfigDict, has_lists: bool, where: str = "here are lists") -> bool:
+    """Return whether splits are listed, by `config.data.split.by`: `auto`, `list` or `fraction`.
+
+    Args:
+        data: `config.data`.
+        has_lists: Whether the dataset lists its splits, which decides for `auto`.
+        where: Says so in the error for keys that a listed split ignores.
+
+    Raises:
+        UserError: Another value, or `config.data.split.folds` or `.group_by` with listed splits.
+    """
+    values = {"auto": has_lists, "list": True, "fraction": False}
+    if not choose(values, data.split.by, "config.data.split.by"):
+        return False
+    refuse_folds(data, f"by chance, and {where}; give config.data.split.by=fraction")
+    return True
+
+
+def count_note(name: object, parts: Mapping[str, Sequence]) -> str:
+    """Return the line on the numbers of images of both splits."""
+    return f"{name}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
+
+
+def overlap_notes(name: object, count: int) -> list[str]:
+    """Return a line on the number of examples that are in both splits; [] if there are none."""
+    return [f"{name}: {count} images are in both splits: the score is too high"] if count else []

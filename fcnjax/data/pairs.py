@@ -1,4 +1,4 @@
-"""Examples that are an image file and a mask."""
+"""Examples stored as an image file and a mask."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.mask_exif import mask_size, turn_with_image
+from fcnjax.data.labels.mask_exif import label_size, orient_label, read_orientation
 from fcnjax.data.labels.mask_files import is_array
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
-from fcnjax.data.labels.orientation import UPRIGHT, read_orientation
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import UPRIGHT
 from fcnjax.data.readers.image_file import File
-from fcnjax.data.source import Source
+from fcnjax.data.source import Source, SourceWrapper
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.errors import UserError, printable
 from fcnjax.io.atomic_files import stamps
@@ -23,16 +23,16 @@ Pair = tuple[Path, Path]
 
 
 class PairSource:
-    """Pairs of an image file and what its label is read from.
+    """Pairs of an image file and a mask.
 
     Args:
-        pairs: The image files, and for each a mask file, or whatever `read_label` takes.
+        pairs: Image files, each with its mask file, or with another argument for `read_label`.
         data: `config.data`, resolved.
-        read_label: Reads class ids `[H, W]`, given that and the image's height and width; None: a
-            mask file, as `config.data` says. Picklable.
+        read_label: Reads class ids `[H, W]`, given the second item of a pair and the image's height
+            and width. None reads a mask file as `config.data` describes it. Picklable.
 
     Attributes:
-        pairs: Image and mask files; [] where labels are read from others.
+        pairs: Image and mask files; [] with a `read_label`.
     """
 
     def __init__(
@@ -48,21 +48,21 @@ class PairSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = read_label or LabelReader(data)
-        self._mask_exif = None if read_label else data.mask_exif
+        self._mask_exif = None if read_label else data.labels.mask_exif
 
     def __len__(self) -> int:
         return len(self._pairs)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example, from the image's header."""
+        """Return height and width of an example, from the image's header."""
         return image_size(self._pairs[index][0])
 
     def stamps(self) -> list[tuple]:
-        """Of the files."""
+        """Return the identity of the files."""
         return stamps(path for pair in self._pairs for path in pair if isinstance(path, Path))
 
     def examples(self) -> list[Example]:
-        """The identity of each example: its image and, where the label is a file, its mask."""
+        """Return the identity of each example: its image and, if the label is a file, its mask."""
         return [
             example_of(self._root, [path for path in pair if isinstance(path, Path)])
             for pair in self._pairs
@@ -73,79 +73,73 @@ class PairSource:
         image = read_image(image_path, self._channels, self._pages)
         label = self._read_label(mask, image.shape[:2])
         if self._mask_exif:
-            label = turn_with_image(label, image_path, mask, self._mask_exif)
-        refuse_sizes(image_path, image.shape[:2], mask, label.shape)
+            label = orient_label(label, image_path, mask, self._mask_exif)
+        check_same_size(image_path, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(image_path.stem)}
 
 
-class MismatchedSource:
-    """A control experiment: each image with the mask of another, cut or padded to its size.
+class ShuffledLabelSource(SourceWrapper):
+    """A control experiment: each image with the mask of another, cropped or padded to its size.
 
-    A score that stays high with it does not come from the labels.
+    A score that stays high with shuffled labels does not come from the labels.
     """
 
     def __init__(self, source: Source, seed: int, ignore_label: int):
-        self.class_names = source.class_names
-        self._source = source
-        self._ignore = ignore_label
+        super().__init__(source)
+        self._ignore_label = ignore_label
         if len(source) < 2:
-            raise UserError("config.data.shuffle_labels: needs two images or more to train on")
+            raise UserError(
+                "config.data.sampling.shuffle_labels: needs two training images or more"
+            )
         order = np.random.default_rng(seed).permutation(len(source))
-        # The next in a random circle: nobody gets their own.
-        self._other = np.empty(len(source), int)
-        self._other[order] = np.roll(order, 1)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example."""
-        return self._source.size(index)
+        # The next one in a random cycle, so that no image keeps its own mask.
+        self._partner = np.empty(len(source), int)
+        self._partner[order] = np.roll(order, 1)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         example = self._source[index]
-        other = self._source[int(self._other[index])]["label"]
-        label = np.full(example["label"].shape, self._ignore, example["label"].dtype)
+        other = self._source[int(self._partner[index])]["label"]
+        label = np.full(example["label"].shape, self._ignore_label, example["label"].dtype)
         height, width = (min(a, b) for a, b in zip(label.shape, other.shape, strict=True))
         label[:height, :width] = other[:height, :width]
         return {**example, "label": label}
 
 
-def check_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
-    """Compares the sizes of images and masks by their headers, of a part of many pairs.
+def check_pair_sizes(pairs: Sequence[Pair], rule: str = "auto") -> None:
+    """Compare the sizes of images and masks by their headers; of many pairs, a sample.
 
-    Arrays are left to their reader.
+    Masks stored as arrays are skipped; their reader checks them.
 
     Args:
         pairs: Image and mask files.
-        rule: `config.data.mask_exif`.
+        rule: `config.data.labels.mask_exif`.
 
     Raises:
-        UserError: A mask has another size than its image; names both.
+        UserError: The size of a mask differs from its image's; names both.
     """
     for image, mask in evenly(pairs):
         if not is_array(mask):
-            refuse_sizes(image, image_size(image), mask, mask_size(image, mask, rule))
+            check_same_size(image, image_size(image), mask, label_size(image, mask, rule))
 
 
-def refuse_sizes(image: File, size: tuple[int, int], mask: Path, mask_size: tuple) -> None:
-    """Raises UserError where a mask's height and width are not its image's."""
-    if size != mask_size:
-        of_image, of_mask = (f"{width}x{height}" for height, width in (size, mask_size))
+def check_same_size(image: File, size: tuple[int, int], mask: Path, label_size: tuple) -> None:
+    """Raise UserError if the height and width of a mask differ from its image's."""
+    if size != label_size:
+        image_text, mask_text = (f"{width}x{height}" for height, width in (size, label_size))
         raise UserError(
-            f"{mask}: is {of_mask} pixels, and its image {image} is {of_image}"
-            + (_exif_of(image, mask) if size == mask_size[::-1] else "")
+            f"{mask}: is {mask_text} pixels, and its image {image} is {image_text}"
+            + (_exif_hint(image, mask) if size == label_size[::-1] else "")
         )
 
 
-def _exif_of(image: File, mask: Path) -> str:
-    """The words on the EXIF orientations of an image and its mask; "" where both have none."""
+def _exif_hint(image: File, mask: Path) -> str:
+    """Describe the EXIF orientations of an image and its mask; "" if they have none."""
     texts = []
-    for what, file in (("image", image), ("mask", mask)):
+    for kind, file in (("image", image), ("mask", mask)):
         try:
             orientation = read_orientation(file)[1]
-        except UserError:  # a mask may be no image
+        except UserError:  # the mask may not be an image file
             continue
         if orientation != UPRIGHT:
-            texts.append(f"; by its EXIF orientation, {orientation}, the {what} was turned")
+            texts.append(f"; the {kind} was rotated by its EXIF orientation, {orientation}")
     return "".join(texts)

@@ -1,29 +1,23 @@
-"""The pixel type of a model: pixels of every other type are converted to it by value, or refused.
+"""The pixel type of a model, and exact conversion of other pixels to it.
 
-The type decides the scale: uint8 is divided by 255, uint16 by 65535, float32 by nothing. A model
-that was trained on one type is wrong on the same values in another, so the type belongs to the
-model (`config.data.pixel_type`), and equal values in any type become equal pixels.
+The type sets the scale: uint8 is divided by 255, uint16 by 65535, and float32 is not scaled. A
+model is wrong on the same values in a type other than the one it was trained on. The type
+therefore belongs to the model (`config.data.pixel_type`), and pixels are converted by value.
 """
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.runtime.packages import to_stderr
 
 # Valid values of `config.data.pixel_type`; each holds all values of those before it.
 PIXEL_TYPES = ("uint8", "uint16", "float32")
 
 
-def check_pixel_type(pixel_type: str | None) -> None:
-    """Raises UserError unless it is None or one of `PIXEL_TYPES`."""
-    if pixel_type is not None:
-        choose(dict.fromkeys(PIXEL_TYPES), pixel_type, "config.data.pixel_type")
-
-
 def value_range(pixel_type: str) -> str:
-    """The values that a type holds, for messages: `uint8 (0 to 255)`."""
+    """Return a type and its range of values for messages: `uint8 (0 to 255)`."""
     if pixel_type == "float32":
         return pixel_type
     return f"{pixel_type} (0 to {np.iinfo(pixel_type).max})"
@@ -32,11 +26,11 @@ def value_range(pixel_type: str) -> str:
 def as_pixel_type(
     pixels: np.ndarray, pixel_type: str | None, name: str, owner: str = "the model takes"
 ) -> np.ndarray:
-    """Converts pixels to a type by value: where that is exact, or not at all.
+    """Convert pixels to a type by value, if the conversion is exact.
 
     Args:
-        pixels: Integers, or floats as files hold them (in no scale of their own).
-        pixel_type: One of `PIXEL_TYPES`; None leaves pixels of every type as they are.
+        pixels: Integers or floats, unscaled, as stored in a file.
+        pixel_type: One of `PIXEL_TYPES`. None leaves the pixels unchanged.
         name: The file or example, for errors.
         owner: The words before the type in an error.
 
@@ -44,7 +38,7 @@ def as_pixel_type(
         The same values as `pixel_type`. Floats of more than 32 bits are rounded to float32.
 
     Raises:
-        UserError: A value is not one of that type, or is NaN or infinite.
+        UserError: The type cannot represent a value, or a value is NaN or infinite.
     """
     if pixel_type is None or not pixels.size:
         return pixels
@@ -52,43 +46,45 @@ def as_pixel_type(
     if pixels.dtype == pixel_type and not is_float:
         return pixels
     low, high = pixels.min(), pixels.max()
-    wanted = f"{owner} {value_range(pixel_type)}"
+    expected = f"{owner} {value_range(pixel_type)}"
     if is_float and not (np.isfinite(low) and np.isfinite(high)):
-        raise UserError(f"{name}: has pixels that are NaN or infinite; {wanted}")
+        raise UserError(f"{name}: has pixels that are NaN or infinite; {expected}")
     if pixels.dtype == pixel_type:
         return pixels
     if pixel_type == "float32":
         converted = pixels.astype(np.float32)
         if not is_float and (converted.astype(np.float64) != pixels).any():
-            raise UserError(f"{name}: holds {pixels.dtype} pixels that float32 cannot; {wanted}")
+            raise UserError(
+                f"{name}: holds {pixels.dtype} pixels that float32 cannot represent; {expected}"
+            )
         return converted
     if low < 0 or high > np.iinfo(pixel_type).max:
         remedy = "convert the file"
         if low < 0:
-            remedy += ", or mark what has no data by the nodata value of the file"
+            remedy += ", or set the nodata value of the file if these pixels have no data"
         raise UserError(
-            f"{name}: holds {_type_of(pixels)} pixels from {low:g} to {high:g}, and {wanted}; "
+            f"{name}: holds {_type_of(pixels)} pixels from {low:g} to {high:g}, and {expected}; "
             f"{remedy}"
         )
     converted = pixels.astype(pixel_type)
     if is_float and (converted != pixels).any():
         raise UserError(
             f"{name}: holds {pixels.dtype} pixels with fractions, from {low:g} to {high:g}, and "
-            f"{wanted}; convert the file"
+            f"{expected}; convert the file"
         )
     return converted
 
 
 def _type_of(pixels: np.ndarray) -> str:
-    # Signed integers and those of 32 bits are read as float32 too.
+    # Signed and 32-bit integers are read as float32 too.
     return "signed or float" if pixels.dtype.kind == "f" else str(pixels.dtype)
 
 
 class Conversion:
-    """Converts pixels to one type, and says once for each type that it assumed equal values.
+    """Conversion of pixels to one type, with a note on the first image of each narrower type.
 
-    That an 8-bit picture holds the values of a 16-bit one, and is not that picture scaled to 8
-    bits, no file says: it is assumed, in a line.
+    No file states whether an 8-bit image holds unscaled values or was scaled down from 16 bits.
+    Unscaled values are assumed, and a line says so.
 
     Args:
         pixel_type: As in `as_pixel_type`.
@@ -108,26 +104,25 @@ class Conversion:
         self._logged: set[str] = set()
 
     def __call__(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """Converts pixels; as `as_pixel_type`."""
+        """Convert pixels, as `as_pixel_type`."""
         converted = as_pixel_type(pixels, self.pixel_type, name, self._owner)
-        before = str(pixels.dtype)
-        if is_wider(self.pixel_type, before) and before not in self._logged:
-            self._logged.add(before)
+        stored = str(pixels.dtype)
+        if _is_wider(self.pixel_type, stored) and stored not in self._logged:
+            self._logged.add(stored)
             self._log(
-                f"note: {name}: holds {before} pixels, taken by value as {self.pixel_type}; pixels "
-                f"that were scaled to {before} do not suit"
+                f"note: {name}: holds {stored} pixels, taken by value as {self.pixel_type}; pixels "
+                f"that were scaled to {stored} do not suit"
             )
         return converted
 
 
-def is_wider(pixel_type: str | None, other: str) -> bool:
-    """Return whether a type holds more values than another of `PIXEL_TYPES`."""
+def _is_wider(pixel_type: str | None, other: str) -> bool:
     if pixel_type is None or other not in PIXEL_TYPES:
         return False
     return PIXEL_TYPES.index(pixel_type) > PIXEL_TYPES.index(other)
 
 
 def narrowest(pixel_types: Sequence[str | None]) -> str | None:
-    """The type whose values all of the others hold; None where none is known."""
+    """Return the type whose values all the other types can represent; None if none is known."""
     known = [pixel_type for pixel_type in pixel_types if pixel_type is not None]
     return min(known, key=PIXEL_TYPES.index, default=None)

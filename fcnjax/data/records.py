@@ -1,4 +1,4 @@
-"""Examples that are records of another library's data set: an image file and a mask file each."""
+"""Examples stored as records of another library's dataset: an image file and a mask file each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,39 +8,31 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import find_classes
-from fcnjax.data.labels.mask_exif import resolve_mask_exif, turn_with_image
+from fcnjax.data.labels.mask_exif import orient_label, resolve_mask_exif
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
-from fcnjax.data.layout import PARTS, Layout
-from fcnjax.data.pairs import refuse_sizes
+from fcnjax.data.layout import Layout, count_note, overlap_notes
+from fcnjax.data.pairs import check_same_size
 from fcnjax.data.readers.decode import File, image_size, read_image
-from fcnjax.data.readers.image_file import content_of
+from fcnjax.data.readers.image_file import read_content
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, content_digest
 from fcnjax.errors import UserError, choose, printable, unknown
 from fcnjax.io.atomic_files import stamps
 
-# What sets call the mask of an image; the first that one has is taken.
-MASK_NAMES = (
-    "segmentation_mask",
-    "segmentation_label",
-    "annotation",
-    "mask",
-    "segmentation",
-    "label",
-)
-IMAGE_NAMES = ("image", "pixel_values", "image_left", "img")
-# What `default_config` says: folders, which no set has a column named for unless it says so.
-DEFAULTS = {"images": "images", "masks": "masks"}
+# Usual names of columns, in order of preference, by the key of `config.data` that selects one.
+_IMAGE_NAMES = ("image", "pixel_values", "image_left", "img")
+_MASK_NAMES = "segmentation_mask segmentation_label annotation mask segmentation label"
+USUAL_NAMES = {"images": _IMAGE_NAMES, "masks": tuple(_MASK_NAMES.split())}
 
 
 class Record(NamedTuple):
-    """An example as it is stored.
+    """An example as stored.
 
     Attributes:
         image: The image file.
         mask: The mask file.
-        name: The example's name.
+        name: The name of the example.
     """
 
     image: File
@@ -52,9 +44,9 @@ class Records(Protocol):
     """The records of a split, read one at a time by index. Picklable.
 
     Attributes:
-        spans: Which they are: a file or split, the first of its records, and the one past the last.
-        files: The files that hold them.
-        span_files: Those of each of the spans.
+        spans: Ranges of records: a file or split, its first record, and the one after the last.
+        files: The files that hold the records.
+        span_files: The files of each span.
     """
 
     spans: Sequence[tuple[str, int, int]]
@@ -62,18 +54,18 @@ class Records(Protocol):
     span_files: Sequence[Sequence[Path]]
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Return the number of records."""
 
     def __getitem__(self, index: int) -> Record:
-        """Reads a record.
+        """Read a record.
 
         Raises:
-            UserError: It cannot be read.
+            UserError: The record cannot be read.
         """
 
 
 class RecordSource:
-    """Examples of records.
+    """A source that reads records.
 
     Args:
         records: The records of a split.
@@ -86,37 +78,37 @@ class RecordSource:
         self._channels = data.channels
         self._pages = data.pages
         self._read_label = LabelReader(data)
-        self._mask_exif = data.mask_exif
+        self._mask_exif = data.labels.mask_exif
 
     def __len__(self) -> int:
         return len(self._records)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example, from the image's header."""
+        """Return height and width of an example, from the image's header."""
         return image_size(self._records[index].image)
 
     def stamps(self) -> list[tuple]:
-        """Which records are read, and of which files."""
+        """Return the spans of records and the identity of their files."""
         return [*self._records.spans, *stamps(self._records.files)]
 
     def examples(self) -> list[Example]:
-        """The identity of each record: its row of a file or split, and the files that hold it.
+        """Return the identity of each record: its row of a file or split, and the files.
 
-        Some rows have a digest of their contents, which tells whether rows are where they were.
+        Some rows have a digest of their contents, to detect rows that moved.
         """
-        found = []
+        examples: list[Example] = []
         spans = zip(self._records.spans, self._records.span_files, strict=True)
         for (name, start, stop), files in spans:
             for row in range(start, stop):
-                digest = self._digest(len(found)) if row < 16 or row % 256 == 0 else ""
+                digest = self._digest(len(examples)) if row < 16 or row % 256 == 0 else ""
                 title, box = f"{Path(name).name}[{row}]", ((row, row + 1),)
-                found.append(Example((title,), tuple(files), box, digest))
-        return found
+                examples.append(Example((title,), tuple(files), box, digest))
+        return examples
 
     def _digest(self, index: int) -> str:
         try:
             record = self._records[index]
-            return content_digest([content_of(record.image), content_of(record.mask)])
+            return content_digest([read_content(record.image), read_content(record.mask)])
         except UserError:
             return "unreadable"
 
@@ -124,29 +116,23 @@ class RecordSource:
         image_file, mask, name = self._records[index]
         image = read_image(image_file, self._channels, self._pages)
         label: np.ndarray = self._read_label(mask, image.shape[:2])
-        label = turn_with_image(label, image_file, mask, self._mask_exif)
-        refuse_sizes(image_file, image.shape[:2], mask, label.shape)
+        label = orient_label(label, image_file, mask, self._mask_exif)
+        check_same_size(image_file, image.shape[:2], mask, label.shape)
         return {"image": image, "label": label, "name": printable(name)}
 
 
 class _Masks(Sequence):
-    """The masks of several splits, each read when it is asked for."""
+    """The masks of several splits, read on access."""
 
     def __init__(self, parts: Sequence[Records]):
-        self._places = [(records, index) for records in parts for index in range(len(records))]
+        self.rows = [(records, row) for records in parts for row in range(len(records))]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self.rows)
 
     def __getitem__(self, index: int) -> File:
-        records, place = self._places[index]
-        return records[place].mask
-
-
-def _some(parts: Sequence[Records]) -> list[tuple[File, File]]:
-    """Image and mask of some records: a record has to be read as a whole."""
-    places = [(records, index) for records in parts for index in range(len(records))]
-    return [records[index][:2] for records, index in evenly(places)]
+        records, row = self.rows[index]
+        return records[row].mask
 
 
 def record_layout(
@@ -154,14 +140,13 @@ def record_layout(
     open_parts: Callable[[ConfigDict], Mapping[str, Records]],
     known_classes: Callable[[ConfigDict], Mapping[str, Any]],
 ) -> Layout:
-    """A layout of sets whose examples are records.
+    """Return the layout of datasets whose examples are records.
 
     Args:
         summary: As in `Layout`.
-        open_parts: Opens `train` and `eval`; fills in of `config.data` which columns they are
-            read from.
-        known_classes: `class_names` and `mask_values` where the set says them, given what
-            `open_parts` has filled in; else {}.
+        open_parts: Opens `train` and `eval`, and fills in the columns in `config.data`.
+        known_classes: Returns the `class_names` and `mask_values` that the dataset states, given
+            `config.data` after `open_parts`.
     """
 
     def resolve(config: ConfigDict) -> list[str]:
@@ -169,20 +154,18 @@ def record_layout(
         parts = open_parts(data)
         for part, records in parts.items():
             if not len(records):
-                raise UserError(
-                    f"config.data.{part}_split: {data[f'{part}_split']!r} has no example"
-                )
-        if data.encoding in (None, "ids"):
+                raise UserError(f"config.data.split.{part}: {data.split[part]!r} has no example")
+        if data.labels.encoding in (None, "ids"):
             for key, value in known_classes(data).items():
-                data.encoding = "ids"
-                data[key] = data[key] or value
-        counts = [len(parts[part]) for part in PARTS]
-        note = f"{data.name or data.root}: {counts[0]} images to train on, {counts[1]} held out"
-        notes = [note + find_classes(data, _Masks(list(parts.values())))]
-        notes += resolve_mask_exif(data, _some(list(parts.values())))
-        if both := _shared(parts["train"].spans, parts["eval"].spans):
-            notes.append(f"{data.name}: {both} images are in both splits: the score will flatter")
-        return notes
+                data.labels.encoding = "ids"
+                data.update_from_flattened_dict({key: data[key] or value})
+        masks = _Masks(list(parts.values()))
+        notes = [count_note(data.name or data.root, parts) + find_classes(data, masks)]
+        # Only some records, since a record has to be read completely.
+        sample = [records[row][:2] for records, row in evenly(masks.rows)]
+        notes += resolve_mask_exif(data, sample)
+        overlap = _count_overlap(parts["train"].spans, parts["eval"].spans)
+        return [*notes, *overlap_notes(data.name, overlap)]
 
     def open_part(config: ConfigDict, part: str) -> Source:
         return RecordSource(open_parts(config.data)[part], config.data)
@@ -190,8 +173,10 @@ def record_layout(
     return Layout(summary, resolve, open_part)
 
 
-def _shared(one: Sequence[tuple[str, int, int]], other: Sequence[tuple[str, int, int]]) -> int:
-    """How many records lie in both."""
+def _count_overlap(
+    one: Sequence[tuple[str, int, int]], other: Sequence[tuple[str, int, int]]
+) -> int:
+    """Count the records that are in spans of both."""
     return sum(
         max(0, min(stop, other_stop) - max(start, other_start))
         for file, start, stop in one
@@ -201,51 +186,51 @@ def _shared(one: Sequence[tuple[str, int, int]], other: Sequence[tuple[str, int,
 
 
 def choose_column(data: ConfigDict, key: str, valid: Sequence[str]) -> str:
-    """Fills in `config.data.images` or `.masks`, and returns it.
+    """Return the column in `config.data.images` or `.masks`, which is filled in if not set.
 
     Args:
-        data: `config.data`; as the key stands by default, the usual names are tried.
+        data: `config.data`. If the key has its default, the usual names are tried.
         key: `images` or `masks`.
-        valid: The set's columns of image files.
+        valid: The columns of image files of the dataset.
 
     Raises:
-        UserError: There is no such column, or none of a usual name; lists the valid ones.
+        UserError: There is no such column, or none with a usual name; lists the valid ones.
     """
-    if data[key] not in valid and data[key] == DEFAULTS[key]:
-        usual = IMAGE_NAMES if key == "images" else MASK_NAMES
-        found = [name for name in usual if name in valid]
-        if not found:
+    # The default, `images` or `masks`, is the name of a folder.
+    if data[key] not in valid and data[key] == key:
+        candidates = [name for name in USUAL_NAMES[key] if name in valid]
+        if not candidates:
             listed = ", ".join(sorted(valid)) or "none, it has no image files"
             raise UserError(
-                f"config.data.{key}: which one is not known by its name; valid, as of "
+                f"config.data.{key}: no column has a usual name; valid for "
                 f"{data.name or data.root}: {listed}"
             )
-        data[key] = found[0]
+        data[key] = candidates[0]
     if data[key] not in valid:
         raise unknown(f"config.data.{key}", data[key], valid)
     return data[key]
 
 
 def check_split(data: ConfigDict, part: str, valid: Sequence[str]) -> str:
-    """The split expression of `train` or `eval`, as `train`, `train[:80%]` or `train+test[5:]`.
+    """Return the split expression of `train` or `eval`, as `train[:80%]` or `train+test[5:]`.
 
     Raises:
-        UserError: It names a split that there is not.
+        UserError: It names an unknown split.
     """
-    key = f"{part}_split"
-    for term in data[key].split("+"):
-        choose(dict.fromkeys(valid), term.partition("[")[0].strip(), f"config.data.{key}")
-    return data[key]
+    split = data.split[part]
+    for term in split.split("+"):
+        choose(dict.fromkeys(valid), term.partition("[")[0].strip(), f"config.data.split.{part}")
+    return split
 
 
-def no_expression(data: ConfigDict, part: str) -> UserError:
-    """The error for a split whose slice cannot be read."""
+def split_error(data: ConfigDict, part: str) -> UserError:
+    """Return the error for a split expression that cannot be parsed."""
     return UserError(
-        f"config.data.{part}_split: {data[f'{part}_split']!r} is no part of a split; valid: as "
+        f"config.data.split.{part}: {data.split[part]!r} is not a split expression; valid: as "
         "train, train[:80%] or train[10:20]+test"
     )
 
 
 def first_line(error: Exception) -> str:
-    """What another library says went wrong, in a line."""
+    """Return the first line of another library's error message."""
     return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)

@@ -1,4 +1,4 @@
-"""What every source of examples is."""
+"""The interface of sources of labelled images."""
 
 from typing import Any, Protocol
 
@@ -6,7 +6,7 @@ from fcnjax.data.splits.example import Example
 
 
 class Source(Protocol):
-    """Labelled images, read one at a time by index. Picklable: workers get a copy.
+    """Labelled images, read one at a time by index. Picklable, since workers get a copy.
 
     Attributes:
         class_names: The classes, by id.
@@ -15,30 +15,45 @@ class Source(Protocol):
     class_names: tuple[str, ...]
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Return the number of examples."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Reads an example.
+        """Read an example.
 
         Returns:
             `image` `[H, W, C]` uint8, uint16 or float32, `label` `[H, W]` class ids (uint8, or
-            int32 for more than 255 classes; the ignore label as it is) and `name`. The two are
-            arrays, or have `shape`, `dtype` and slices `[a:b, c:d]`, and are read by these or whole
-            by `np.asarray` (`fcnjax.data.loading.stored_tiles`).
+            int32 for more than 255 classes, with ignored pixels as `config.data.ignore_label`) and
+            `name`. Image and label are arrays, or objects with `shape`, `dtype`, slicing
+            `[a:b, c:d]` and conversion by `np.asarray` (`fcnjax.data.loading.tiles`).
 
         Raises:
             UserError: A file cannot be read or does not fit; names it.
         """
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example, read quickly."""
+        """Return height and width of an example without decoding it."""
 
 
 class StoredSource(Source, Protocol):
-    """Examples in files: what a `Layout` opens."""
+    """Examples in files, as a `Layout` opens them."""
 
     def stamps(self) -> list[tuple]:
-        """What tells these files from others, for a cache of what is decoded from them."""
+        """Return the identity of the files, which tells whether decoded copies are up to date."""
 
     def examples(self) -> list[Example]:
-        """The identity of each example, in order: a run keeps its split by it."""
+        """Return the identity of each example, in order; a run stores its split by it."""
+
+
+class SourceWrapper:
+    """Base class of sources that change the examples of another source."""
+
+    def __init__(self, source: Source):
+        self.class_names = source.class_names
+        self._source = source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of an example."""
+        return self._source.size(index)

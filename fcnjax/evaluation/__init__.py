@@ -1,9 +1,9 @@
-"""Scores of a checkpoint on images with labels."""
+"""Evaluation of trained models on labelled images."""
 
 from fcnjax.evaluation.evaluator import Evaluator
+from fcnjax.evaluation.read_results import read_image_counts, read_image_names, read_scores
 from fcnjax.evaluation.results import METRICS_FILE, Results, write_results
-from fcnjax.evaluation.scored import with_split
-from fcnjax.evaluation.stored_results import read_image_counts, read_image_names, read_scores
+from fcnjax.evaluation.scored_images import with_split
 
 __all__ = [
     "METRICS_FILE",

@@ -1,4 +1,4 @@
-"""What an evaluation counts and finds, and its files."""
+"""The results of an evaluation: how they are accumulated, and their files."""
 
 import math
 from collections.abc import Mapping
@@ -21,20 +21,20 @@ IMAGES_FILE = "images.npz"
 
 @dataclass
 class Results:
-    """What an evaluation found.
+    """The results of an evaluation.
 
     Attributes:
         confusion: `[C, C]` int64 pixel counts, rows by label and columns by prediction.
-        class_names: The names of its classes.
-        examples: The images that were scored worst, the worst first, with their label and
-            prediction, for the report.
-        left_out: How many examples could not be read, and are not counted.
-        extra: The scores that `config.eval.metrics` asks for.
-        intervals: Where scores lie in 95 % of all draws of the images, as of `metrics.intervals`.
-        images: `[N, 3, C]` int64, as of `metrics.image_counts`, of each image in the order of the
-            source; 0 of those left out.
-        names: Of these images.
-        trained_on: How many of them the model was trained on; None where that is not known.
+        class_names: The names of the classes.
+        examples: The images with the worst scores, the worst first, with label and prediction, for
+            the report.
+        left_out: Number of examples that could not be read and are not counted.
+        extra: The metrics of `config.eval.metrics`.
+        intervals: 95 % bootstrap intervals of the metrics, from `metrics.intervals`.
+        images: `[N, 3, C]` int64 from `metrics.image_counts`, in the order of the source; 0 for
+            those left out.
+        names: The names of these images.
+        trained_on: Number of them that the model was trained on; None if unknown.
     """
 
     confusion: np.ndarray
@@ -49,41 +49,45 @@ class Results:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Every figure, by class and over all."""
+        """All metrics, per class and over all classes."""
         return metrics.compute(self.confusion, self.class_names) | self.extra
 
     @property
     def summary(self) -> dict[str, float]:
-        """The figures by name, as `mean_iou` and `dice/vessel`."""
+        """The metrics by name, such as `mean_iou` and `dice/vessel`."""
         return metrics.flat(self.metrics)
 
 
 class Accumulator:
-    """Counts the images of an evaluation, and keeps the predictions that were scored worst.
+    """Sums the counts of images, and keeps the predictions with the worst scores.
+
+    Args:
+        config: A resolved config.
+        num_images: Number of images in the source.
 
     Attributes:
-        extra: What is counted for `config.eval.metrics`.
+        extra: The counts for `config.eval.metrics`.
     """
 
     def __init__(self, config: ConfigDict, num_images: int):
-        """Makes an empty one for a resolved config, and at most so many images."""
         self.extra = metrics.ExtraScores(config, num_images)
         self._names = tuple(config.data.class_names)
         self._confusion = metrics.ConfusionState(len(self._names))
         self._images = np.zeros((num_images, 3, len(self._names)), np.int64)
         self._read = np.zeros(num_images, bool)
-        self._most = config.eval.examples
+        self._max_examples = config.eval.examples
         self._worst: dict[int, tuple[float, np.ndarray | None]] = {}
 
     def add(self, counts: Mapping[str, Any], index: np.ndarray) -> np.ndarray:
-        """Adds the counts of a batch, as an eval step has them.
+        """Add the counts of a batch.
 
         Args:
-            counts: `confusion` `[C, C]`, `images` `[B, 3, C]`, and histograms.
-            index: `[B]`, the place of each image among all; -1 of what is none.
+            counts: `confusion [C, C]`, `images [B, 3, C]` and histograms, as an evaluation step
+                returns them.
+            index: `[B]`, the index of each image in the source; -1 for padding.
 
         Returns:
-            The rows of the batch whose predictions `keep` wants.
+            The rows of the batch whose predictions should be passed to `keep`.
         """
         rows = np.flatnonzero(index >= 0)
         self._confusion.add(counts["confusion"])
@@ -91,28 +95,28 @@ class Accumulator:
         self._images[index[rows]] = np.asarray(counts["images"])[rows]
         self._read[index[rows]] = True
         scores = metrics.image_scores(self._images[index[rows]])
-        for place, score in zip(index[rows].tolist(), scores.tolist(), strict=True):
-            # An image without a class that is scored comes last.
-            self._worst[place] = (math.inf if math.isnan(score) else score, None)
-        kept = sorted(self._worst, key=lambda place: (self._worst[place][0], place))
-        self._worst = {place: self._worst[place] for place in kept[: self._most]}
+        for i, score in zip(index[rows].tolist(), scores.tolist(), strict=True):
+            # An image without any scored class comes last.
+            self._worst[i] = (math.inf if math.isnan(score) else score, None)
+        order = sorted(self._worst, key=lambda i: (self._worst[i][0], i))
+        self._worst = {i: self._worst[i] for i in order[: self._max_examples]}
         return np.asarray([row for row in rows if int(index[row]) in self._worst], int)
 
-    def keep(self, place: int, prediction: np.ndarray) -> None:
-        """Keeps the prediction `[H, W]` of an image, given its place."""
-        self._worst[place] = (self._worst[place][0], prediction)
+    def keep(self, index: int, prediction: np.ndarray) -> None:
+        """Keep the prediction `[H, W]` of an image."""
+        self._worst[index] = (self._worst[index][0], prediction)
 
     def results(self, source: data.Source) -> Results:
-        """All that was counted of a source; says how many examples could not be read."""
+        """Return the results, and warn about examples that could not be read."""
         left_out = len(self._read) - int(self._read.sum())
         if left_out and jax.process_index() == 0:
             to_stderr(
-                f"warning: {left_out} of {len(self._read)} examples of the evaluation could not "
-                "be read and are left out of the score"
+                f"warning: {left_out} of {len(self._read)} evaluation examples could not be read "
+                "and are not counted"
             )
         examples = [
-            {**source[place], "prediction": prediction}
-            for place, (_, prediction) in self._worst.items()
+            {**source[index], "prediction": prediction}
+            for index, (_, prediction) in self._worst.items()
         ]
         return Results(
             self._confusion.counts,
@@ -132,17 +136,17 @@ def write_results(
     step: int,
     *,
     out: str | Path | None = None,
-    asked: Mapping[str, Any] | None = None,
+    predicted: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes `metrics.json`, `images.npz` and `report.html` to `out`, by default the workdir.
+    """Write `metrics.json`, `images.npz` and `report.html`.
 
     Args:
-        workdir: The run's folder.
+        workdir: Folder of the model.
         config: Its config.
-        results: What was found.
-        step: Of the weights.
-        out: Another folder for them.
-        asked: How the predictions were made, where it was not plainly.
+        results: The results.
+        step: The training step of the weights.
+        out: Folder of the files; None is the workdir.
+        predicted: The options of the predictions, if they are not the default ones.
     """
     out = Path(workdir if out is None else out)
     if results.images is not None:
@@ -153,8 +157,8 @@ def write_results(
         out / METRICS_FILE,
         {
             "step": step,
-            "split": config.data.eval_split,
-            **({"predicted": dict(asked)} if asked else {}),
+            "split": config.data.split.eval,
+            **({"predicted": dict(predicted)} if predicted else {}),
             "class_names": results.class_names,
             "metrics": results.summary,
             "intervals": results.intervals,

@@ -1,1 +1,1 @@
-"""From a checkpoint to a program for another runtime: `fcnjax export`."""
+"""Export of a trained model as a program for another runtime: `fcnjax export`."""

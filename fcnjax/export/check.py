@@ -1,4 +1,4 @@
-"""Whether an exported model says what the workdir's says, each in its own runtime."""
+"""Comparison of an exported model, in its own runtime, with the model of the workdir."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,103 +11,109 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.export.environment import run_script
-from fcnjax.export.formats import Format
-from fcnjax.export.program import Source
+from fcnjax.export.formats import FormatSpec
+from fcnjax.export.program import ExportSource
 from fcnjax.inference import make_model
 from fcnjax.io.numpy_files import read_arrays
 
-# Batch, height and width of the images where sizes are free: odd, and less than the deepest stride.
-FREE = ((1, 64, 96), (2, 97, 65), (3, 130, 161), (1, 7, 5))
+# Batch, height and width of test images for formats of any size: odd, and below the deepest stride.
+TEST_SHAPES = ((1, 64, 96), (2, 97, 65), (3, 130, 161), (1, 7, 5))
 
 
 @dataclass(frozen=True)
-class Bound:
-    """How far an exported model may be from the workdir's.
+class Tolerance:
+    """Largest allowed difference between an exported model and that of the workdir.
 
     Attributes:
-        probability: Greatest difference of a probability.
-        labels: Greatest share of pixels whose label differs.
+        probability: Largest absolute difference of a probability.
+        mask: Largest share of pixels whose class differs.
     """
 
     probability: float
-    labels: float
+    mask: float
 
 
-# By the type of computation; the workdir computes in float32 beside it.
-BOUNDS = MappingProxyType(
+# By computation type. The workdir's model computes in float32.
+TOLERANCES = MappingProxyType(
     {
-        "float32": Bound(1e-3, 1e-3),
-        "bfloat16": Bound(0.1, 0.02),
-        "int8": Bound(0.25, 0.05),
+        "float32": Tolerance(1e-3, 1e-3),
+        "bfloat16": Tolerance(0.1, 0.02),
+        "int8": Tolerance(0.25, 0.05),
     }
 )
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What was found for the images of a size.
+    """Difference between two models on a batch of images.
 
     Attributes:
-        batch, height, width: Of the images.
-        probability: Greatest difference of a probability.
-        labels: Share of pixels whose label differs.
+        batch, height, width: Shape of the batch.
+        probability: Largest absolute difference of a probability.
+        mask: Share of pixels whose class differs.
     """
 
     batch: int
     height: int
     width: int
     probability: float
-    labels: float
+    mask: float
 
-    def within(self, bound: Bound) -> bool:
-        """Whether it is small enough; nan is not."""
-        return self.probability <= bound.probability and self.labels <= bound.labels
+    def is_within(self, tolerance: Tolerance) -> bool:
+        """Return whether the difference is small enough, which NaN is not."""
+        return self.probability <= tolerance.probability and self.mask <= tolerance.mask
 
     def __str__(self) -> str:
         return (
             f"{self.batch} x {self.height}x{self.width}: probabilities differ by at most "
-            f"{self.probability:.1e}, labels of {100 * self.labels:.3f} % of the pixels"
+            f"{self.probability:.1e}, classes in {100 * self.mask:.3f} % of the pixels"
         )
 
 
-def differences(source: Source, name: str, form: Format, folder: Path) -> Iterator[Difference]:
-    """Runs an exported model in a fresh process, and compares it with the workdir's.
+def compare_with_workdir(
+    source: ExportSource, name: str, spec: FormatSpec, folder: Path
+) -> Iterator[Difference]:
+    """Run an exported model in a new process, and compare it with the model of the workdir.
 
     Args:
-        source: The model; its variables compute in float32 beside it.
-        name: The format of what was exported.
-        form: Its row of the table.
-        folder: Where it is.
+        source: The model, which computes in float32 for the comparison.
+        name: Name of the format.
+        spec: The format.
+        folder: Folder of the exported model.
 
     Raises:
-        UserError: The runtime refuses the file; holds its last line.
+        UserError: The runtime refuses the file; contains its last line.
     """
     config = source.config.copy_and_resolve_references()
     images = {
-        f"{i}": made_images(np.random.default_rng(i), *shape, source.channels, source.input_dtype)
-        for i, shape in enumerate(_shapes(source, form))
+        f"{i}": synthetic_images(
+            np.random.default_rng(i), *shape, source.channels, source.input_dtype
+        )
+        for i, shape in enumerate(_test_shapes(source, spec))
     }
-    found = _run(name, folder, images, form.python())
-    config.eval.bucket = 1  # the bare image
+    outputs = _run(name, folder, images, spec.python())
+    config.eval.bucket = 1  # no padding
     model = make_model(config, source.model, source.variables, source.step)
     for key, batch in images.items():
-        mask, probabilities = found[f"{key}/mask"], found[f"{key}/probabilities"]
-        wanted = [model(image) for image in batch]
-        wanted_mask = np.stack([one.mask for one in wanted])
-        apart = np.abs(probabilities - np.stack([one.probabilities for one in wanted])).max()
-        if mask.shape != wanted_mask.shape:
-            raise UserError(f"{name}: gives a mask {mask.shape}, not {wanted_mask.shape}")
-        yield Difference(*batch.shape[:3], float(apart), float(np.mean(mask != wanted_mask)))
+        mask, probabilities = outputs[f"{key}/mask"], outputs[f"{key}/probabilities"]
+        expected = [model(image) for image in batch]
+        expected_mask = np.stack([prediction.mask for prediction in expected])
+        expected_probabilities = np.stack([prediction.probabilities for prediction in expected])
+        difference = np.abs(probabilities - expected_probabilities).max()
+        if mask.shape != expected_mask.shape:
+            raise UserError(f"{name}: gives a mask {mask.shape}, not {expected_mask.shape}")
+        differing = float(np.mean(mask != expected_mask))
+        yield Difference(*batch.shape[:3], float(difference), differing)
 
 
-def _shapes(source: Source, form: Format) -> Sequence[tuple[int, int, int]]:
-    return [(1, *size) for size in source.sizes] if form.sized else FREE
+def _test_shapes(source: ExportSource, spec: FormatSpec) -> Sequence[tuple[int, int, int]]:
+    return [(1, *size) for size in source.sizes] if spec.has_fixed_sizes else TEST_SHAPES
 
 
-def made_images(
+def synthetic_images(
     rng: np.random.Generator, batch: int, height: int, width: int, channels: int, dtype: str
 ) -> np.ndarray:
-    """Blurred noise with edges in it, `[B, H, W, C]`: more like a picture than noise alone."""
+    """Return blurred noise with edges, `[B, H, W, C]`, which resembles photographs more."""
     images = []
     for _ in range(batch):
         coarse = rng.random((height // 8 + 2, width // 8 + 2, channels), np.float32)
@@ -123,11 +129,11 @@ def made_images(
 def _run(
     format_name: str, folder: Path, images: dict[str, np.ndarray], python: str | Path
 ) -> dict[str, np.ndarray]:
-    script = Path(__file__).with_name("run_file.py")
+    script = Path(__file__).with_name("run_program.py")
     with tempfile.TemporaryDirectory() as temporary:
         inputs, outputs = (Path(temporary) / name for name in ("in.npz", "out.npz"))
         np.savez(inputs, **images)
-        # -P: the modules beside the script are not packages of those names.
+        # -P: the modules beside the script must not hide packages of the same names.
         command = [python, "-P", script, format_name, folder, inputs, outputs]
         run_script(command, f"--format: {format_name}'s own runtime refuses the file")
         return read_arrays(outputs)

@@ -1,4 +1,4 @@
-"""Run by `by_jax2onnx.py`, in its environment: `convert_onnx.py MODEL OUT INPUT HxW ...`."""
+"""Script of `onnx_format.py`, run in its environment: `convert_onnx.py MODEL OUT INPUT HxW ...`."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 from jax2onnx import to_onnx
 
-from fcnjax.export.program import Source, make_program
+from fcnjax.export.program import ExportSource, make_program
 from fcnjax.models import build_model
 from fcnjax.models.pretrained.model_file import MODEL_FILE, read_variables
 from fcnjax.training.state import init_variables
@@ -15,16 +15,16 @@ from fcnjax.training.workdir import load_saved_config
 OUTPUTS = ("mask", "probabilities")
 
 
-def main(given: str, out: str, input_dtype: str, *sizes: str) -> None:
-    """Converts a model that lies there as `fcnjax publish` writes it."""
-    config = load_saved_config(given)
+def main(model_folder: str, out: str, input_dtype: str, *sizes: str) -> None:
+    """Convert a model in a folder as `fcnjax publish` writes it."""
+    config = load_saved_config(model_folder)
     model = build_model(config)
     like = jax.eval_shape(lambda: init_variables(model, config))
-    variables, step = read_variables(Path(given) / MODEL_FILE, like)
-    source = Source(config, model, variables, step, input_dtype, ())
+    variables, step = read_variables(Path(model_folder) / MODEL_FILE, like)
+    source = ExportSource(config, model, variables, step, input_dtype, ())
     program = make_program(source, "onnx")
     for size in sizes:
-        # One image: jax2onnx 0.17 refuses padding in a batch whose size is a symbol.
+        # One image, since jax2onnx 0.17 refuses padding with a symbolic batch size.
         shape = (1, *map(int, size.split("x")), source.channels)
         to_onnx(
             lambda image: tuple(program(image)[name] for name in OUTPUTS),

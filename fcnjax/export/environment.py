@@ -1,4 +1,4 @@
-"""Environments for packages that want other versions than fcnjax does."""
+"""Separate environments for packages that need other versions than fcnjax does."""
 
 import hashlib
 import re
@@ -14,30 +14,31 @@ from pathlib import Path
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import cache_dir
 from fcnjax.io.lock_file import locked
-from fcnjax.runtime.packages import to_stderr, why_pip_failed
+from fcnjax.runtime.packages import pip_failure, to_stderr
 
 _READY = "ready.txt"  # written last
 
 
 def environment(name: str, requirements: Path) -> Path:
-    """Returns the interpreter of an environment with pinned packages, which is made the first time.
+    """Return the interpreter of an environment with pinned packages; create it the first time.
 
-    The packages stand before those of this process's environment, which supplies fcnjax, the rest,
-    and what it has in the pinned version. The environment is kept in the cache folder, one for each
-    set of packages and state of the outer environment.
+    The pinned packages precede those of the current environment, which supplies fcnjax, its other
+    dependencies, and packages that it has in the pinned version. The environment is cached, one for
+    each set of packages and state of the outer environment.
 
     Args:
-        name: The first part of the folder's name.
-        requirements: A pip requirements file that pins every package, dependencies included, by
-            version and hash.
+        name: First part of the folder's name.
+        requirements: Requirements file that pins every package, dependencies included, by version
+            and hash.
 
     Raises:
-        UserError: pip is missing or failed; holds its last line.
+        UserError: pip is missing or failed; contains its last line.
     """
-    own, pinned = site.getsitepackages(), requirements.read_text(encoding="utf-8")
+    outer_paths, pinned = site.getsitepackages(), requirements.read_text(encoding="utf-8")
     # What the outer environment has in the pinned version is not installed again.
-    outer = sorted(f"{found.name}=={found.version}" for found in metadata.distributions(path=own))
-    content = "\n".join([sys.executable, *own, *outer, pinned])
+    installed = metadata.distributions(path=outer_paths)
+    outer = sorted(f"{package.name}=={package.version}" for package in installed)
+    content = "\n".join([sys.executable, *outer_paths, *outer, pinned])
     key = hashlib.sha256(content.encode()).hexdigest()[:12]
     folder = cache_dir() / "environments" / f"{name}-{key}"
     python = folder / "bin" / "python"
@@ -47,8 +48,8 @@ def environment(name: str, requirements: Path) -> Path:
             to_stderr(f"making an environment for {name} in {folder}")
             venv.create(folder, with_pip=False, symlinks=True)
             (inner,) = folder.glob("lib/python*/site-packages")
-            # Behind its own packages, these; with what their .pth files add.
-            lines = [f"import site; site.addsitedir({path!r})\n" for path in own]
+            # addsitedir appends the outer packages, with those that their .pth files name.
+            lines = [f"import site; site.addsitedir({path!r})\n" for path in outer_paths]
             (inner / "outer.pth").write_text("".join(lines), encoding="utf-8")
             _install(name, python, requirements)
             (folder / _READY).write_text(pinned, encoding="utf-8")
@@ -56,19 +57,20 @@ def environment(name: str, requirements: Path) -> Path:
 
 
 def run_script(command: Sequence[str | Path], what: str) -> None:
-    """Runs a script of this package in a process of its own.
+    """Run a script of this package in a new process.
 
     Raises:
-        UserError: It failed; `what`, and the error that ended it, without its traceback.
+        UserError: The script failed; contains `what` and its last error without the traceback.
     """
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it ended without a word"]
+        lines = done.stderr.strip().splitlines() or ["it ended without a message"]
         errors = [line for line in lines if re.match(r"[\w.]+(Error|Exception|Operation)?: ", line)]
         raise UserError(f"{what}: {(errors or lines)[-1]}")
 
 
-# Every file has a known hash. No source package is built: a build fetches others without hashes.
+# Every file has a known hash. No source package is built, since a build fetches packages without
+# hashes.
 _PIP_OPTIONS = ("--require-hashes", "--no-deps", "--only-binary=:all:")
 
 
@@ -84,4 +86,4 @@ def _install(name: str, python: Path, requirements: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise UserError(f"packages for {name}: {why_pip_failed(done.stderr)}")
+        raise UserError(f"packages for {name}: {pip_failure(done.stderr)}")

@@ -1,43 +1,43 @@
-"""The table of formats."""
+"""Table of export formats."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from fcnjax.export.by_jax2onnx import onnx_python, write_onnx
-from fcnjax.export.by_tensorflow import write_saved_model, write_tflite
-from fcnjax.export.program import Source
+from fcnjax.export.onnx_format import onnx_python, write_onnx
+from fcnjax.export.program import ExportSource
 from fcnjax.export.stablehlo import write_stablehlo
+from fcnjax.export.tensorflow_formats import write_saved_model, write_tflite
+
+Write = Callable[[ExportSource, Path], None]
 
 
 @dataclass(frozen=True)
-class Format:
-    """A format to export to.
+class FormatSpec:
+    """An export format.
 
     Attributes:
-        write: By type of computation, what writes a model's program into a folder.
-        sized: Whether the sizes of images are fixed: there is a file for each, and a batch is one.
-        python: Gives the interpreter that has its runtime.
+        write: For each computation type, the function that writes the program into a folder.
+        has_fixed_sizes: Whether image sizes are fixed: one file per size, for a batch of one.
+        python: Returns the interpreter that has the format's runtime.
     """
 
-    write: MappingProxyType[str, Callable[[Source, Path], None]]
-    sized: bool = False
+    write: Mapping[str, Write]
+    has_fixed_sizes: bool = False
     python: Callable[[], str | Path] = lambda: sys.executable
 
 
-def _either(write: Callable[[Source, Path], None]) -> MappingProxyType:
-    return MappingProxyType({"float32": write, "bfloat16": write})
-
-
-_TFLITE = MappingProxyType({"float32": write_tflite, "int8": partial(write_tflite, int8=True)})
-FORMATS = MappingProxyType(
+FORMATS: Mapping[str, FormatSpec] = MappingProxyType(
     {
-        "stablehlo": Format(_either(write_stablehlo)),
-        "savedmodel": Format(_either(write_saved_model)),
-        "tflite": Format(_TFLITE, sized=True),
-        "onnx": Format(MappingProxyType({"float32": write_onnx}), sized=True, python=onnx_python),
+        "stablehlo": FormatSpec({"float32": write_stablehlo, "bfloat16": write_stablehlo}),
+        "savedmodel": FormatSpec({"float32": write_saved_model, "bfloat16": write_saved_model}),
+        "tflite": FormatSpec(
+            {"float32": write_tflite, "int8": partial(write_tflite, int8=True)},
+            has_fixed_sizes=True,
+        ),
+        "onnx": FormatSpec({"float32": write_onnx}, has_fixed_sizes=True, python=onnx_python),
     }
 )

@@ -1,4 +1,4 @@
-"""From a checkpoint to masks: `load(workdir)`, and `fcnjax predict`."""
+"""Inference: load a trained model with `load(workdir)` and predict images with it."""
 
 from fcnjax.inference.load import load, load_variables, make_model, parse_step
 from fcnjax.inference.model import Model, Prediction

@@ -1,4 +1,4 @@
-"""The mean of several predictions: of views of an image, of models, of draws of dropout."""
+"""Mean prediction over models, test-time augmentation and dropout samples."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -6,31 +6,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from fcnjax.data.flip_pairs import flip_permutation
 from fcnjax.data.loading.canvas import bucket_canvas, pad_to
-from fcnjax.data.mirror import mirrored_ids
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.data.readers.decode import File
 from fcnjax.errors import UserError
 from fcnjax.inference.model import Model, Prediction
-from fcnjax.inference.views import View, enlarge, undo
+from fcnjax.inference.tta import View, invert_view, scale_images
 
-# What members of an ensemble must share, for their probabilities to mean the same.
+# Config keys that must agree, since probabilities are averaged class by class.
 SHARED = ("data.class_names", "data.channels", "model.head")
 
 
 class Ensemble:
-    """A model that says the mean of what its members say; it is called as a `Model` is.
+    """Mean of the probabilities of several models, called like a `Model`.
 
-    The probabilities are averaged, then the most probable class is taken.
-
-    Members may have different pixel types. An image is given to all by value, so it has to be exact
-    in the type that holds the fewest values.
+    Models may have different pixel types. Each gets the image converted by value, so its values
+    must be exact in the narrowest type.
 
     Attributes:
-        config: Of the first member, with the ensemble's `pixel_type`; `step`, `class_names` and
-            `palette` are of the first member too.
-        configs: Of all members.
-        pixel_type: That of the members which holds the fewest values; None where none is known.
+        config: Config of the first model, with the `pixel_type` of the ensemble.
+        configs: Configs of all models.
+        pixel_type: Narrowest pixel type of the models, or None if none is known.
+        step: Training step of the first model.
+        class_names: Class names of the models.
+        palette: Palette of the first model.
     """
 
     def __init__(
@@ -40,27 +40,25 @@ class Ensemble:
         draws: int = 0,
         names: Sequence[str] = (),
     ):
-        """Joins models that share their classes, channels and head.
+        """Combine models that share their classes, channels and head.
 
         Args:
-            models: The members.
-            views: Each sees all of these.
-            draws: How often dropout is drawn for each view; 0: nothing is dropped.
-            names: Of the members, such as their workdirs, for errors.
+            models: The models.
+            views: Views that every model predicts.
+            draws: Number of dropout samples per view, or 0 for no dropout.
+            names: Names of the models for errors, such as their workdirs.
 
         Raises:
-            UserError: They do not share them, or have no dropout to draw.
+            UserError: The models are incompatible, or have no dropout to sample.
         """
         first = models[0]
         for model in models[1:]:
-            _check_alike(first, model)
-        if draws:
-            for model in models:
-                if not model.dropout_rates():
-                    raise UserError(
-                        "--dropout-samples: the model has no dropout; it must be trained with "
-                        "config.model.dropout above 0"
-                    )
+            _check_compatible(first, model)
+        if draws and not all(model.dropout_rates() for model in models):
+            raise UserError(
+                "--dropout-samples: the model has no dropout; it must be trained with "
+                "config.model.dropout above 0"
+            )
         types = [model.pixel_type for model in models]
         self.pixel_type = narrowest(types)
         self._reader = models[types.index(self.pixel_type)]
@@ -73,37 +71,38 @@ class Ensemble:
         self.class_names, self.palette = first.class_names, first.palette
         self._models, self._views, self._draws = tuple(models), tuple(views), draws
         self.configs = tuple(model.config for model in models)
+        self.mask_dtype = first.mask_dtype
         self._bucket = first.config.eval.bucket
-        ids = mirrored_ids(first.config.data)
-        self._other_side = None if ids is None else tuple(ids.tolist())
+        ids = flip_permutation(first.config.data)
+        self._flip_permutation = None if ids is None else tuple(ids.tolist())
         self._add = jax.jit(jnp.add, donate_argnums=0)
 
     def __call__(self, image: np.ndarray | File, *, probabilities: bool = True) -> Prediction:
-        """Labels one image; as `Model.__call__`."""
+        """Predict one image, as `Model.__call__` does."""
         image = self.read(image)
-        size = image.shape[:2]
+        height, width = image.shape[:2]
         total, count = None, 0
-        for found in self._each(image):
-            total = found if total is None else self._add(total, found)
+        for member in self._predict_members(image):
+            total = member if total is None else self._add(total, member)
             count += 1
-        mean = np.asarray(total)[0, : size[0], : size[1]] / np.float32(count)
-        mask = mean.argmax(-1).astype(self._models[0].mask_dtype)
+        mean = np.asarray(total)[0, :height, :width] / np.float32(count)
+        mask = mean.argmax(-1).astype(self.mask_dtype)
         return Prediction(mask, mean if probabilities else None)
 
     def batch(
         self, images: Sequence[np.ndarray | File], *, probabilities: bool = True
     ) -> list[Prediction]:
-        """Labels several images, one after the other; as `Model.batch`."""
+        """Predict several images one after another."""
         return [self(image, probabilities=probabilities) for image in images]
 
     def read(self, image: np.ndarray | File) -> np.ndarray:
-        """The pixels of a file or an array, checked; as `Model.read`, for all members.
+        """Read a file or check an array, as `Model.read` does, for all models.
 
         Raises:
-            UserError: As `Model.read`; or pixels in 0..1, where members have different types: they
-                would be other values to each.
+            UserError: As `Model.read`, or pixels are scaled to 0..1 and models have different
+                pixel types, in which they stand for different values.
         """
-        pixels = self._for_all(lambda: self._reader.read(image))
+        pixels = self._with_types_in_errors(lambda: self._reader.read(image))
         if self._has_many_types and pixels.dtype != self.pixel_type:
             raise UserError(
                 "image: float pixels in 0..1 are other values in each type, and the models of the "
@@ -111,11 +110,11 @@ class Ensemble:
             )
         return pixels
 
-    def converted(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """The pixels of a file as the ensemble's type; as `Model.converted`."""
-        return self._for_all(lambda: self._reader.converted(pixels, name))
+    def convert(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """Convert pixels to the type of the ensemble, as `Model.convert` does."""
+        return self._with_types_in_errors(lambda: self._reader.convert(pixels, name))
 
-    def _for_all(self, read: Callable[[], np.ndarray]) -> np.ndarray:
+    def _with_types_in_errors(self, read: Callable[[], np.ndarray]) -> np.ndarray:
         try:
             return read()
         except UserError as error:
@@ -123,49 +122,49 @@ class Ensemble:
                 raise
             raise UserError(f"{error} (the models of the ensemble take {self._types})") from error
 
-    def _each(self, image: np.ndarray) -> Iterator[jax.Array]:
-        """Probabilities `[1, *canvas, C]` of the image, of each member, view and draw."""
+    def _predict_members(self, image: np.ndarray) -> Iterator[jax.Array]:
+        """Yield probabilities `[1, *canvas, C]` for each view, model and dropout sample."""
         canvas = bucket_canvas(image.shape[:2], self._bucket)
         size = np.asarray([image.shape[:2]], np.int32)
         for view in self._views:
-            turned = view.of(image)
-            # Of one type all see the same array.
-            seen: dict[str | None, tuple[jax.Array, np.ndarray]] = {}
+            rotated = view.rotate_and_mirror(image)
+            # Models of one pixel type share the input array.
+            inputs: dict[str | None, tuple[jax.Array, np.ndarray]] = {}
             for model in self._models:
-                if model.pixel_type not in seen:
-                    own = self._as_of(turned, model.pixel_type)
-                    seen[model.pixel_type] = self._scaled(own, view)
-                pixels, true = seen[model.pixel_type]
+                if model.pixel_type not in inputs:
+                    converted = self._convert_for(rotated, model.pixel_type)
+                    inputs[model.pixel_type] = self._scale(converted, view)
+                pixels, extent = inputs[model.pixel_type]
                 for draw in range(max(self._draws, 1)):
                     key = jax.random.key(draw) if self._draws else None
-                    found = model.probabilities(pixels, true, key)
-                    yield undo(found, true, size, view, canvas, self._other_side)
+                    probabilities = model.probabilities(pixels, extent, key)
+                    yield invert_view(
+                        probabilities, extent, size, view, canvas, self._flip_permutation
+                    )
 
-    def _as_of(self, image: np.ndarray, pixel_type: str | None) -> np.ndarray:
+    def _convert_for(self, image: np.ndarray, pixel_type: str | None) -> np.ndarray:
         return as_pixel_type(image, pixel_type, "image") if self._has_many_types else image
 
-    def _scaled(self, image: np.ndarray, view: View) -> tuple[jax.Array, np.ndarray]:
-        """A turned image `[1, *canvas, C]` at the scale of a view, and its extent `[1, 2]`."""
-        true = np.asarray([image.shape[:2]], np.int32)
+    def _scale(self, image: np.ndarray, view: View) -> tuple[jax.Array, np.ndarray]:
+        """Return the image `[1, *canvas, C]` at the scale of a view, and its extent `[1, 2]`."""
+        extent = np.asarray([image.shape[:2]], np.int32)
         padded = pad_to(image, bucket_canvas(image.shape[:2], self._bucket), 0)[None]
         if view.scale == 1:
-            return padded, true
-        wanted = np.asarray([view.scaled(true[0])], np.int32)
-        canvas = bucket_canvas(wanted[0], self._bucket)
-        return enlarge(padded, true, wanted, canvas), wanted
+            return padded, extent
+        size = np.asarray([view.scaled_size(extent[0])], np.int32)
+        return scale_images(padded, extent, size, bucket_canvas(size[0], self._bucket)), size
 
 
-def _check_alike(first: Model, other: Model) -> None:
+def _check_compatible(first: Model, other: Model) -> None:
     for key in SHARED:
-        section, name = key.split(".")
-        values = [model.config[section][name] for model in (first, other)]
+        values = [model.config[key] for model in (first, other)]
         if values[0] != values[1]:
             raise UserError(
                 f"--workdir: models of one ensemble must share config.{key}: "
-                f"{_short(values[0])} and {_short(values[1])}"
+                f"{_shorten(values[0])} and {_shorten(values[1])}"
             )
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     text = ", ".join(value) if isinstance(value, tuple | list) else str(value)
     return text if len(text) <= 100 else text[:97] + "..."

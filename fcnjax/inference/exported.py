@@ -1,7 +1,7 @@
-"""A model that `fcnjax export` wrote, called as one of a workdir is.
+"""Models written by `fcnjax export`, called as the model of a workdir is.
 
-A program is code: it may hold any operation that the device runs. Its hash finds damage, and does
-not say who wrote it.
+A program is code and may contain any operation that the device runs. Its hash detects damage, not
+a hostile author.
 """
 
 from collections.abc import Callable
@@ -17,60 +17,60 @@ from fcnjax.augment import to_unit
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import PROGRAM_FILE, check_exported
-from fcnjax.inference.inputs.fetch import unreadable
+from fcnjax.inference.inputs.fetch import read_error
 from fcnjax.inference.model import Model
 from fcnjax.io.atomic_files import sha256
-from fcnjax.training.workdir import load_saved_config, without_places
+from fcnjax.training.workdir import load_saved_config, without_machine_keys
 
-_IMAGES = [(4, pixel_type) for pixel_type in PIXEL_TYPES]
+_IMAGE_TYPES = [(4, pixel_type) for pixel_type in PIXEL_TYPES]  # rank and dtype
 
 
 def load_exported(
-    folder: Path, told: dict[str, Any], step: str | int = "best", dtype: str | None = None
+    folder: Path, metadata: dict[str, Any], step: str | int = "best", dtype: str | None = None
 ) -> Model:
-    """Loads what `fcnjax export --format=stablehlo` wrote.
+    """Load a model exported with `fcnjax export --format=stablehlo`.
 
     Args:
-        folder: The folder, as `find_exported` gives it.
-        told: What its config.json says, as well.
-        step: `best`, `latest`, or the step that it was exported from.
-        dtype: None, or the type of computation that it was exported with.
+        folder: The folder, as `find_exported` returns it.
+        metadata: Its metadata, as `find_exported` returns it.
+        step: `best`, `latest`, or the step that was exported.
+        dtype: None, or the computation type that was exported.
 
     Raises:
-        UserError: It is damaged, was exported for another runtime, or is of another step or type.
+        UserError: The model is damaged, for another runtime, or of another step or type.
     """
-    check_exported(folder, told, dtype)
-    if step not in ("best", "latest", told["step"]):
-        raise UserError(f"--step: {folder} holds step {told['step']} alone")
-    file, config = folder / PROGRAM_FILE, without_places(load_saved_config(folder))
-    if not file.is_file() or sha256(file) != told["sha256"].get(PROGRAM_FILE):
+    check_exported(folder, metadata, dtype)
+    if step not in ("best", "latest", metadata["step"]):
+        raise UserError(f"--step: {folder} holds step {metadata['step']} alone")
+    file, config = folder / PROGRAM_FILE, without_machine_keys(load_saved_config(folder))
+    if not file.is_file() or sha256(file) != metadata["sha256"].get(PROGRAM_FILE):
         raise UserError(f"{file}: is missing or damaged; export the model again")
     program = _read_program(file)
-    if (taken := program.in_avals[0].dtype) != np.float32:
-        # What it takes decides; the model in it may be of a wider type.
-        config.data.pixel_type = str(taken)
-    return Model(config, _predict_step(program), {}, told["step"])
+    if (input_dtype := program.in_avals[0].dtype) != np.float32:
+        # The program may take a narrower type than the model was trained on.
+        config.data.pixel_type = str(input_dtype)
+    return Model(config, _make_predict_step(program), {}, metadata["step"])
 
 
 def _read_program(file: Path) -> export.Exported:
-    """Reads a program of `image [B, H, W, C]` and `extent [B, 2]`.
+    """Read a program of `image [B, H, W, C]` and `extent [B, 2]`.
 
     Raises:
-        UserError: It is no program that this version of JAX reads, or it takes something else.
+        UserError: This version of JAX cannot read the file, or it takes other arguments.
     """
     try:
         program = export.deserialize(bytearray(file.read_bytes()))
-        taken = [(len(aval.shape), str(aval.dtype)) for aval in program.in_avals]
-    except Exception as error:  # JAX checks nothing: errors of flatbuffers, MLIR and Python
-        raise unreadable(file, error) from error
-    if len(taken) != 2 or taken[0] not in _IMAGES or taken[1] != (2, "int32"):
+        arguments = [(len(aval.shape), str(aval.dtype)) for aval in program.in_avals]
+    except Exception as error:  # JAX raises errors of flatbuffers, MLIR and Python
+        raise read_error(file, error) from error
+    if len(arguments) != 2 or arguments[0] not in _IMAGE_TYPES or arguments[1] != (2, "int32"):
         raise UserError(f"{file}: is no program of images and their extents; export it again")
     return program
 
 
-def _predict_step(program: export.Exported) -> Callable[..., dict[str, jax.Array]]:
-    """The program as `make_predict_step` has it; raises UserError for pixels it does not take."""
-    wanted = program.in_avals[0].dtype
+def _make_predict_step(program: export.Exported) -> Callable[..., dict[str, jax.Array]]:
+    """Return the program with the signature of `training.step.make_predict_step`."""
+    input_dtype = program.in_avals[0].dtype
 
     def predict_step(
         _: Any,
@@ -82,17 +82,17 @@ def _predict_step(program: export.Exported) -> Callable[..., dict[str, jax.Array
             raise UserError("--dropout-samples: an exported program has no dropout left to draw")
         if extent is None:
             extent = jnp.broadcast_to(np.asarray(image.shape[1:3], np.int32), (len(image), 2))
-        return program.call(_as_taken(image, wanted), extent)
+        return program.call(_convert_input(image, input_dtype), extent)
 
     return predict_step
 
 
-def _as_taken(image: jax.Array, wanted: np.dtype) -> jax.Array:
-    if image.dtype == wanted:
+def _convert_input(image: jax.Array, dtype: np.dtype) -> jax.Array:
+    if image.dtype == dtype:
         return image
-    if wanted != np.float32:
+    if dtype != np.float32:
         raise UserError(
-            f"image: has type {image.dtype}, and the model was exported for {wanted}; "
+            f"image: has type {image.dtype}, and the model was exported for {dtype}; "
             "`fcnjax export --input=float32` takes all"
         )
     return to_unit(image)

@@ -1,4 +1,4 @@
-"""Where a model is and which weights it has, without loading them."""
+"""Location and identity of a model, found without loading its weights."""
 
 from pathlib import Path
 from typing import Any
@@ -15,40 +15,40 @@ from fcnjax.models.pretrained.model_folder import CONFIG_FILE, read_config_file
 from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.training.checkpoint import FOLDER, Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST
-from fcnjax.training.workdir import load_saved_config, without_places
+from fcnjax.training.workdir import load_saved_config, without_machine_keys
 
 EXPORT_VERSION = 1
-EXPORT_SECTION = "exported"  # of the config.json of an exported model
+EXPORT_SECTION = "exported"  # section in the config.json of an exported model
 PROGRAM_FILE = "model.stablehlo"
 HUB = "hf://"
-# The keys of that section that are read, and their types.
+# Keys of the section that are read, with their types.
 _EXPORT_KEYS = {"format_version": int, "format": str, "step": int, "dtype": str, "sha256": dict}
 
 
 def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
-    """Where a model is. Takes no accelerator.
+    """Find a model without using an accelerator.
 
     Args:
-        workdir: A folder that `fcnjax train`, `publish` or `export` made, or `hf://OWNER/REPO`.
-        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
+        workdir: Folder written by `fcnjax train`, `publish` or `export`, or `hf://OWNER/REPO`.
+        dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
 
     Returns:
-        Its folder; its config, of that type; and the file of its weights (of its program, if it is
-        an exported one), or None where these are in checkpoints.
+        The folder; the config, with that type; and the file of the weights (of the program for an
+        exported model), or None if the weights are in checkpoints.
 
     Raises:
-        UserError: It is none of these, or the type is unknown.
+        UserError: There is no model, or the type is unknown.
     """
-    if found := find_exported(workdir):
-        folder, told = found
-        check_exported(folder, told, dtype)
-        return folder, without_places(load_saved_config(folder)), folder / PROGRAM_FILE
+    if exported := find_exported(workdir):
+        folder, metadata = exported
+        check_exported(folder, metadata, dtype)
+        return folder, without_machine_keys(load_saved_config(folder)), folder / PROGRAM_FILE
     published = is_published(workdir)
     on_hub = str(workdir).startswith(HUB)
     folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
     config = load_saved_config(folder)
-    if published:  # by another author: nothing that it names is read
-        config = without_places(config)
+    if published:  # possibly by another author, so no path or URL in it may be read
+        config = without_machine_keys(config)
     if dtype is not None:
         choose(DTYPES, dtype, "dtype")
         config.model.dtype = dtype
@@ -56,7 +56,7 @@ def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict
 
 
 def is_published(workdir: str | Path) -> bool:
-    """Returns whether `workdir` is a published model, not the folder of a training."""
+    """Return whether `workdir` is a published model, not the folder of a training run."""
     folder = Path(workdir)
     return str(workdir).startswith(HUB) or (
         (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir()
@@ -64,13 +64,13 @@ def is_published(workdir: str | Path) -> bool:
 
 
 def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
-    """The folder of an exported model, and what its config.json says of it.
+    """Return the folder of an exported model and the metadata in its config.json.
 
     Args:
-        source: The folder, or the file of the program in it.
+        source: The folder, or the program file in it.
 
     Returns:
-        None where `source` is something else.
+        None if `source` is not an exported model.
 
     Raises:
         UserError: The config.json is damaged.
@@ -80,41 +80,41 @@ def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
     if not (folder / CONFIG_FILE).is_file():
         return None
     content = read_config_file(folder)
-    told = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
-    if told is None:
+    metadata = content.get(EXPORT_SECTION) if isinstance(content, dict) else None
+    if metadata is None:
         return None
     where = f"{folder / CONFIG_FILE}: {EXPORT_SECTION}"
     for key, kind in _EXPORT_KEYS.items():
-        field(told, key, kind, where)
-    return folder, told
+        field(metadata, key, kind, where)
+    return folder, metadata
 
 
-def check_exported(folder: Path, told: dict[str, Any], dtype: str | None) -> None:
-    """Raises UserError unless JAX runs an exported model, computing in `dtype` if that is given."""
-    if told["format_version"] != EXPORT_VERSION:
+def check_exported(folder: Path, metadata: dict[str, Any], dtype: str | None) -> None:
+    """Raise UserError unless JAX can run the exported model, in `dtype` if that is not None."""
+    if metadata["format_version"] != EXPORT_VERSION:
         raise UserError(
-            f"{folder}: was exported in version {told['format_version']} of the format, and "
+            f"{folder}: was exported in version {metadata['format_version']} of the format, and "
             f"fcnjax {__version__} reads {EXPORT_VERSION}"
         )
-    if told["format"] != "stablehlo":
+    if metadata["format"] != "stablehlo":
         raise UserError(
-            f"{folder}: was exported as {told['format']}, which another runtime runs; valid: a "
+            f"{folder}: was exported as {metadata['format']}, which another runtime runs; valid: a "
             "workdir, a published model, or one exported as stablehlo"
         )
-    if dtype not in (None, told["dtype"]):
-        raise UserError(f"--dtype: {folder} was exported to compute in {told['dtype']}")
+    if dtype not in (None, metadata["dtype"]):
+        raise UserError(f"--dtype: {folder} was exported to compute in {metadata['dtype']}")
 
 
-def find_weights(workdir: str, step: str | int, dtype: str | None) -> dict[str, Any]:
-    """The step, the hash and the type of computation of a model. Takes no accelerator.
+def identify_weights(workdir: str, step: str | int, dtype: str | None) -> dict[str, Any]:
+    """Return the step, hash and computation type of a model without using an accelerator.
 
     Args:
         workdir: As `find_model` takes it.
-        step: Which checkpoint: `best`, `latest` or a step.
+        step: Checkpoint: `best`, `latest` or a step.
         dtype: As `find_model` takes it.
 
     Raises:
-        UserError: As `find_model`; or there is no such whole checkpoint.
+        UserError: As `find_model`, or there is no such complete checkpoint.
     """
     folder, config, file = find_model(workdir, dtype)
     if file is None:
@@ -123,6 +123,6 @@ def find_weights(workdir: str, step: str | int, dtype: str | None) -> dict[str, 
             step = checkpoints.find(step)
         finally:
             checkpoints.close()
-        # It holds the hashes of all files of the checkpoint.
+        # The manifest contains the hashes of all files of the checkpoint.
         file = folder / FOLDER / str(step) / MANIFEST
     return {"step": step, "sha256": sha256(file), "dtype": config.model.dtype}

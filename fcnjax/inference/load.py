@@ -1,4 +1,4 @@
-"""Models from where they are kept: workdirs, published folders, the hub, exported programs."""
+"""Loading models from workdirs, published folders, the hub and exported programs."""
 
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,18 @@ from fcnjax.errors import UserError
 from fcnjax.inference.exported import load_exported
 from fcnjax.inference.identity import PROGRAM_FILE, find_exported, find_model
 from fcnjax.inference.model import Model
-from fcnjax.models import build_model, make_fold
+from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_file import read_variables
 from fcnjax.optim import has_average
 from fcnjax.runtime.packages import to_stderr
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.state import TrainState, init_variables
+from fcnjax.training.state import init_variables
 from fcnjax.training.step import make_predict_step
 
 
 def make_model(config: ConfigDict, model: nn.Module, variables: dict[str, Any], step: int) -> Model:
-    """A model of a module and its variables, on the first device, as inference uses them."""
-    variables = make_fold(model)(jax.device_put(variables, jax.local_devices()[0]))
+    """Return a model of a module and its variables, on the first device."""
+    variables = make_fold_fn(model)(jax.device_put(variables, jax.local_devices()[0]))
     return Model(config, make_predict_step(model, config), variables, step)
 
 
@@ -32,39 +32,39 @@ def load_variables(
     dtype: str | None = None,
     sharding: jax.sharding.Sharding | None = None,
 ) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
-    """Reads a workdir or a published model: its config, module, inference variables and their step.
+    """Load the config, module, inference variables and step of a workdir or a published model.
 
     Args:
-        workdir: A folder that `fcnjax train` or `fcnjax publish` made, or `hf://OWNER/REPO`.
-        step: Which checkpoint: `best`, `latest` or a step; a published model has one.
-        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
-        sharding: Of the variables; None: on the first device.
+        workdir: Folder written by `fcnjax train` or `fcnjax publish`, or `hf://OWNER/REPO`.
+        step: Checkpoint: `best`, `latest` or a step. A published model has one.
+        dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
+        sharding: Sharding of the variables, or None for the first device.
 
     Raises:
-        UserError: It is neither, has no such whole checkpoint, or arrays that do not fit its
+        UserError: There is no such model or complete checkpoint, or its arrays do not fit its
             config.
     """
     folder, config, file = find_model(workdir, dtype)
     if file is not None and file.name == PROGRAM_FILE:
         raise UserError(
-            f"{folder}: is an exported program, without weights to take; give the workdir that it "
-            "was made from"
+            f"{folder}: is an exported program, which has no weights; give the workdir that it was "
+            "made from"
         )
     if config.data.pixel_type is None:
         to_stderr(
-            f"note: {workdir} does not say on which pixel type it was trained, and images of "
-            "another type than those give a wrong mask; a model that is trained anew says it"
+            f"note: {workdir} does not record the pixel type that it was trained on; images of "
+            "another type give a wrong mask. A model that is trained now records it"
         )
     model = build_model(config)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if file is not None:
         like = jax.eval_shape(lambda: init_variables(model, config))
-        variables, found = read_variables(file, like)
-        if step not in ("best", "latest", found):
-            raise UserError(f"--step: {workdir} holds step {found} alone; valid: best, {found}")
-        return config, model, jax.device_put(variables, sharding), found
-    variables, found = _restore(folder, config, model, step, sharding)
-    return config, model, variables, found
+        variables, stored = read_variables(file, like)
+        if step not in ("best", "latest", stored):
+            raise UserError(f"--step: {workdir} holds step {stored} alone; valid: best, {stored}")
+        return config, model, jax.device_put(variables, sharding), stored
+    variables, restored = _restore(folder, config, model, step, sharding)
+    return config, model, variables, restored
 
 
 def _restore(
@@ -74,41 +74,39 @@ def _restore(
     step: str | int,
     sharding: jax.sharding.Sharding,
 ) -> tuple[dict[str, Any], int]:
-    variables = jax.tree.map(
+    shapes = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(lambda: init_variables(model, config)),
     )
-    average = variables if has_average(config) else None
-    like = TrainState(step=None, variables=variables, opt_state=None, ema=average)
     checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
     try:
-        return checkpoints.restore_inference(like, step)
+        return checkpoints.restore_variables(shapes, average=has_average(config), step=step)
     finally:
         checkpoints.close()
 
 
 def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None) -> Model:
-    """Loads a trained model from a workdir, or a published or exported one.
+    """Load a trained, published or exported model.
 
     Args:
-        workdir: A folder that `fcnjax train`, `fcnjax publish` or `fcnjax export
-            --format=stablehlo` made, or `hf://OWNER/REPO`.
-        step: Which checkpoint: `best`, `latest` or a step.
-        dtype: Of the computation, `float32` or `bfloat16`; None: as it was trained.
+        workdir: Folder written by `fcnjax train`, `fcnjax publish` or `fcnjax export
+            --format=stablehlo`, or `hf://OWNER/REPO`.
+        step: Checkpoint: `best`, `latest` or a step.
+        dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
 
     Returns:
-        A model; `model(image)` labels an image.
+        A model: `model(image)` predicts an image.
 
     Raises:
-        UserError: It is none of these, or has no such whole checkpoint.
+        UserError: There is no such model or complete checkpoint.
     """
-    if found := find_exported(workdir):
-        return load_exported(*found, step, dtype)
+    if exported := find_exported(workdir):
+        return load_exported(*exported, step, dtype)
     return make_model(*load_variables(workdir, step, dtype))
 
 
 def parse_step(text: str) -> str | int:
-    """The checkpoint that `--step` names: `best`, `latest` or a number."""
+    """Parse `--step`: `best`, `latest` or a number."""
     if text in ("best", "latest"):
         return text
     if not text.isdigit():

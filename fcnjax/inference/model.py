@@ -1,4 +1,4 @@
-"""A trained model that labels images of any size."""
+"""A trained model that predicts images of any size."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ from fcnjax.models import sampled_dropout
 
 @dataclass
 class Prediction:
-    """What a model says of one image.
+    """Prediction for one image.
 
     Attributes:
         mask: `[H, W]` uint8 class ids (uint16 for more than 256 classes).
-        probabilities: `[H, W, C]` float32, or None where they were not asked for.
+        probabilities: `[H, W, C]` float32, or None if they were not requested.
     """
 
     mask: np.ndarray
@@ -32,27 +32,27 @@ class Prediction:
 
 
 class Model:
-    """A trained model: `model(image)` labels an image of any size.
+    """A trained model: `model(image)` predicts an image of any size.
 
     Attributes:
-        config: The config that it was trained with.
-        step: The training step of its weights.
-        class_names: The names of its classes, by id.
-        palette: `[C, 3]` uint8 RGB, the colours of its classes.
-        pixel_type: The type that it takes pixels of, `uint8`, `uint16` or `float32`; None: a
-            workdir of before `config.data.pixel_type` does not say.
+        config: Config of the training run.
+        step: Training step of the weights.
+        class_names: Class names, indexed by class id.
+        palette: `[C, 3]` uint8 RGB colours of the classes.
+        pixel_type: Pixel type of the input: `uint8`, `uint16` or `float32`. None for a workdir
+            from before `config.data.pixel_type`, which does not record it.
     """
 
     def __init__(
         self, config: ConfigDict, predict_step: Callable[..., dict], variables: dict, step: int
     ):
-        """Wraps a step; `make_model` and `load` make the usual ones.
+        """Initialize from a predict step. `make_model` and `load` build the usual models.
 
         Args:
-            config: The config that it was trained with.
-            predict_step: As `make_predict_step` (`steps.py`) makes it.
-            variables: What it takes first.
-            step: The training step that they are of.
+            config: Config of the training run.
+            predict_step: Step function, as `fcnjax.training.step.make_predict_step` returns it.
+            variables: First argument of `predict_step`.
+            step: Training step of the variables.
         """
         self.config = config
         self.step = step
@@ -64,53 +64,53 @@ class Model:
         self._variables = variables
         self.mask_dtype = np.uint8 if len(self.class_names) <= 256 else np.uint16
         self._predict_step = predict_step
-        self._both = jax.jit(predict_step)
-        # A function of its own, so that no probabilities are made where none are wanted.
-        self._mask_only = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
+        self._predict = jax.jit(predict_step)
+        # Separate functions, so that XLA drops the outputs that are not requested.
+        self._predict_mask = jax.jit(lambda *args: {"mask": predict_step(*args)["mask"]})
         self._probabilities = jax.jit(lambda *args: predict_step(*args)["probabilities"])
 
     def __call__(self, image: np.ndarray | File, *, probabilities: bool = True) -> Prediction:
-        """Labels one image.
+        """Predict one image.
 
         Args:
-            image: A file, or `[H, W, C]` (or `[H, W]`, grey) pixels, channels in the order of
-                `config.data.channels`, of any type. Pixels are taken by value: equal values of any
-                type give one mask, and those that are not exact in the model's `pixel_type` are
-                refused. Only for a model of uint8 or uint16, a float array in 0..1 is taken as
-                scaled to 0..1; that holds for one of zeros and ones too, so give such an array as
-                integers if they are values as stored.
-            probabilities: Whether to return those too.
+            image: File, or pixels `[H, W, C]` (or `[H, W]`, grey) of any type, with channels in the
+                order of `config.data.channels`. Pixels are converted by value: equal values of any
+                type give the same mask, and values that `pixel_type` cannot represent exactly are
+                refused. For a model of uint8 or uint16, a float array within 0..1 is taken as
+                scaled to 0..1. This includes an array of zeros and ones; pass it as integers if
+                these are stored values.
+            probabilities: Whether to return the class probabilities as well.
 
         Returns:
-            The mask, and the probabilities, at the image's own height and width.
+            Mask and probabilities at the height and width of the image.
 
         Raises:
-            UserError: The file cannot be read, or the array is no such image.
+            UserError: The file cannot be read, or the array is not a valid image.
         """
         return self.batch([image], probabilities=probabilities)[0]
 
     def batch(
         self, images: Sequence[np.ndarray | File], *, probabilities: bool = True
     ) -> list[Prediction]:
-        """Labels several images, of one size or not, in one call of the device.
+        """Predict several images of any sizes in one call of the device.
 
-        They are padded (invisibly) to one canvas, the bucket of the tallest and the widest, and in
-        number to a power of two: few programs are compiled.
+        Images are padded to one canvas, the bucket of the greatest height and width, and the batch
+        to a power of two, so that few programs are compiled. Padding does not change the results.
 
         Args:
-            images: One or more, each as `__call__` takes it; not some scaled to 0..1 and others
-                by value.
-            probabilities: Whether to return those too.
+            images: One or more images, as `__call__` takes them. Either all or none may be scaled
+                to 0..1.
+            probabilities: Whether to return the class probabilities as well.
 
         Returns:
-            What `__call__` returns for each: in float32 equal to within rounding.
+            One prediction per image, equal to that of `__call__` up to float32 rounding.
 
         Raises:
-            UserError: As `__call__`; or some are scaled to 0..1 and others not.
+            UserError: As `__call__`, or only some images are scaled to 0..1.
         """
-        array, extent, sizes = self._padded(images)
-        step = self._both if probabilities else self._mask_only
-        # Cut here and not on the device, where each size would be a program.
+        array, extent, sizes = self._pad(images)
+        step = self._predict if probabilities else self._predict_mask
+        # Cropped on the host: on the device, every size would compile a program.
         out = jax.device_get(step(self._variables, array, extent))
         return [
             Prediction(
@@ -120,15 +120,15 @@ class Model:
             for row, (height, width) in enumerate(sizes)
         ]
 
-    def _padded(
+    def _pad(
         self, images: Sequence[np.ndarray | File]
     ) -> tuple[np.ndarray, np.ndarray | None, list[tuple[int, int]]]:
-        """Returns images as one array, their valid extents (None: all of it), and their sizes."""
+        """Return images as one array, their extents (None if all fill the array), and sizes."""
         pixels = [self.read(image) for image in images]
         if len(dtypes := {str(image.dtype) for image in pixels}) > 1:
             raise UserError(f"images: have types {', '.join(sorted(dtypes))}; valid: one for all")
         sizes = [image.shape[:2] for image in pixels]
-        canvas = self.canvas(sizes)
+        canvas = self.canvas_size(sizes)
         rows = 1 << (len(pixels) - 1).bit_length()
         array = np.zeros((rows, *canvas, pixels[0].shape[-1]), pixels[0].dtype)
         for row, (image, (height, width)) in enumerate(zip(pixels, sizes, strict=True)):
@@ -138,36 +138,37 @@ class Model:
             extent = np.asarray([*sizes, *[canvas] * (rows - len(sizes))], np.int32)
         return array, extent, sizes
 
-    def with_program(self, images: Sequence[np.ndarray], *, probabilities: bool) -> "Model":
-        """Compiles the program of such a batch.
+    def compile(self, images: Sequence[np.ndarray], *, probabilities: bool) -> "Model":
+        """Compile the program for one batch shape ahead of time.
 
         Args:
-            images: As `batch` takes them; other images that it pads alike have the same program.
-            probabilities: Whether it is to return those too.
+            images: A batch, as `batch` takes it. Batches that are padded to the same shape share
+                the program.
+            probabilities: Whether the program returns the class probabilities as well.
 
         Returns:
-            A model of the same weights, for such batches alone. Its program is freed with it, and
-            is not in JAX's caches.
+            A model with the same weights that takes only such batches. Its program is not in
+            JAX's caches and is freed with the model.
         """
-        array, extent, _ = self._padded(images)
+        array, extent, _ = self._pad(images)
         model = copy.copy(self)
-        name = "_both" if probabilities else "_mask_only"
+        name = "_predict" if probabilities else "_predict_mask"
         step = getattr(self, name).__wrapped__
-        # A function of its own, whose traces are freed with it.
+        # A new function, whose traces are freed with it.
         program = jax.jit(lambda *args: step(*args)).lower(self._variables, array, extent)
         setattr(model, name, program.compile())
         return model
 
-    def canvas(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-        """The height and width that images of these sizes are padded to."""
+    def canvas_size(self, sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """Return the height and width that images of these sizes are padded to."""
         heights, widths = zip(*sizes, strict=True)
         return bucket_canvas((max(heights), max(widths)), self.config.eval.bucket)
 
     def read(self, image: np.ndarray | File) -> np.ndarray:
-        """The pixels `[H, W, C]` of a file or an array, as `__call__` takes it, checked.
+        """Read a file or check an array, as `__call__` takes them.
 
         Returns:
-            Pixels of `pixel_type`; float32 for an array in 0..1 that is taken as scaled.
+            Pixels `[H, W, C]` of `pixel_type`, or float32 for an array scaled to 0..1.
 
         Raises:
             UserError: As `__call__`.
@@ -175,10 +176,10 @@ class Model:
         channels = self.config.data.channels
         if isinstance(image, str | Path | Encoded):
             pixels = read_image(image, channels, self.config.data.pages)
-            return self.converted(pixels, str(image))
-        image = _shaped(np.asarray(image), channel_names(channels))
+            return self.convert(pixels, str(image))
+        image = _check_shape(np.asarray(image), channel_names(channels))
         if self.pixel_type is None:
-            return _of_known_scale(image, channels)
+            return _check_scale(image, channels)
         if image.dtype.kind == "f" and self.pixel_type != "float32":
             if image.min() >= 0 and image.max() <= 1:
                 return image.astype(np.float32)
@@ -187,47 +188,49 @@ class Model:
                     f"image: float pixels run from {image.min():g} to {image.max():g}, with "
                     f"fractions; valid: 0..1, or whole numbers of {value_range(self.pixel_type)}"
                 )
-        return self.converted(image, "image")
+        return self.convert(image, "image")
 
-    def converted(self, pixels: np.ndarray, name: str) -> np.ndarray:
-        """The pixels `[..., C]` of a file as the model's type, by value.
+    def convert(self, pixels: np.ndarray, name: str) -> np.ndarray:
+        """Convert pixels `[..., C]` to `pixel_type` by value.
 
         Args:
-            pixels: As the file holds them.
-            name: The file, for errors.
+            pixels: Pixels as stored in the file.
+            name: Name of the file, for errors.
 
         Raises:
-            UserError: A value is not exact in `pixel_type`.
+            UserError: `pixel_type` cannot represent a value exactly.
         """
         return self._convert(pixels, name)
 
     def probabilities(
         self, image: jax.Array, extent: jax.Array, key: jax.Array | None = None
     ) -> jax.Array:
-        """Probabilities `[B, H, W, classes]` of padded images, left on the device.
+        """Return class probabilities `[B, H, W, C]` of padded images, left on the device.
 
         Args:
-            image: `[B, H, W, C]`, of a bucket's size.
-            extent: int32 `[B, 2]`, what of each is true; outside, the result means nothing.
-            key: For dropout to be drawn with; None: nothing is dropped.
+            image: `[B, H, W, channels]`, padded to the size of a bucket.
+            extent: int32 `[B, 2]`, true height and width of each image. Results outside it are
+                meaningless.
+            key: PRNG key for dropout, or None for no dropout.
         """
         return self._probabilities(self._variables, image, extent, key)
 
     def dropout_rates(self) -> list[float]:
-        """The rates above 0 at which the model drops features in training."""
+        """Return the nonzero dropout rates of the model in training."""
         channels = len(channel_names(self.config.data.channels))
         image = jax.ShapeDtypeStruct((1, 32, 32, channels), np.uint8)
-        given = (self._variables, image, None, jax.random.key(0))
+        args = (self._variables, image, None, jax.random.key(0))
         with sampled_dropout() as rates:
-            jax.eval_shape(lambda *args: self._predict_step(*args), *given)
+            # A new function, since a cached trace would record no rates.
+            jax.eval_shape(lambda *args: self._predict_step(*args), *args)
         return [rate for rate in rates if rate > 0]
 
 
-def _shaped(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
-    """The image as `[H, W, C]`: `[H, W]` is grey.
+def _check_shape(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
+    """Return the image as `[H, W, C]`. `[H, W]` is taken as grey.
 
     Raises:
-        UserError: It has another shape, or holds no numbers.
+        UserError: The shape is invalid, or the values are not numbers.
     """
     if image.ndim == 2 and channels in (("R", "G", "B"), ("L",)):
         image = np.repeat(image[..., None], len(channels), -1)
@@ -241,11 +244,11 @@ def _shaped(image: np.ndarray, channels: tuple[str, ...]) -> np.ndarray:
     return image
 
 
-def _of_known_scale(image: np.ndarray, channels: str) -> np.ndarray:
-    """The array where the model's pixel type is not known: of a type with a scale of its own."""
+def _check_scale(image: np.ndarray, channels: str) -> np.ndarray:
+    """Check that the scale of an array follows from its type, for an unknown `pixel_type`."""
     if image.dtype.kind == "f":
         image = image.astype(np.float32)
-        # Bands of rasters are as they are: heights, reflectances.
+        # Raster bands such as heights and reflectances have no fixed range.
         if channels in ("RGB", "L") and not (image.min() >= 0 and image.max() <= 1):
             raise UserError(
                 f"image: float pixels run from {image.min():g} to {image.max():g}; valid: 0..1, "

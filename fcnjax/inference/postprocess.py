@@ -1,4 +1,4 @@
-"""The class of each pixel by thresholds, and how sure a model is."""
+"""Class thresholds, confidence and entropy of predicted probabilities."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,12 +8,13 @@ from fcnjax.errors import UserError, choose
 
 
 def parse_thresholds(words: Sequence[str], class_names: Sequence[str]) -> dict[int, float]:
-    """Thresholds by class id, of words such as `vessel:0.3`.
+    """Parse thresholds such as `vessel:0.3` into a mapping from class id to threshold.
 
     Raises:
-        UserError: A word is not of this form, names no class, or is not between 0 and 1.
+        UserError: A threshold is malformed, names no class, or is not between 0 and 1.
     """
-    found = {}
+    thresholds = {}
+    ids = {name: i for i, name in enumerate(class_names)}
     for word in words:
         name, _, value = word.rpartition(":")
         try:
@@ -22,44 +23,44 @@ def parse_thresholds(words: Sequence[str], class_names: Sequence[str]) -> dict[i
             threshold = -1
         if not name or not 0 < threshold <= 1:
             raise UserError(f"--threshold: {word!r} is not CLASS:VALUE, with a value in 0..1")
-        ids = {name: i for i, name in enumerate(class_names)}
-        found[choose(ids, name, "--threshold")] = threshold
-    return found
+        thresholds[choose(ids, name, "--threshold")] = threshold
+    return thresholds
 
 
-def classes_by_threshold(probabilities: np.ndarray, thresholds: Mapping[int, float]) -> np.ndarray:
-    """The class of each pixel, where some classes have a threshold.
+def apply_thresholds(probabilities: np.ndarray, thresholds: Mapping[int, float]) -> np.ndarray:
+    """Return the class of each pixel when some classes have a threshold.
 
-    Such a class is given where its probability reaches its threshold; of several that do, the one
-    that exceeds it by the greatest factor. Elsewhere the most probable of the others is given; and
-    where all classes have a threshold and none is reached, the one that comes nearest.
+    A class with a threshold is predicted where its probability reaches it. If several do, the one
+    with the greatest ratio of probability to threshold is. Elsewhere the most probable class
+    without a threshold is predicted. If all classes have one and none is reached, the class with
+    the greatest ratio is.
 
     Args:
         probabilities: float `[H, W, C]`.
-        thresholds: By class id, above 0.
+        thresholds: Thresholds above 0, by class id.
 
     Returns:
         int64 `[H, W]` class ids.
     """
-    named = np.asarray(sorted(thresholds))
-    ratios = probabilities[..., named] / np.asarray([thresholds[i] for i in named], np.float32)
-    best = named[ratios.argmax(-1)]
-    others = np.setdiff1d(np.arange(probabilities.shape[-1]), named)
+    ids = np.asarray(sorted(thresholds))
+    ratios = probabilities[..., ids] / np.asarray([thresholds[i] for i in ids], np.float32)
+    best = ids[ratios.argmax(-1)]
+    others = np.setdiff1d(np.arange(probabilities.shape[-1]), ids)
     if not len(others):
         return best
     return np.where(ratios.max(-1) >= 1, best, others[probabilities[..., others].argmax(-1)])
 
 
 def confidence(probabilities: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The probability of the class that each pixel was given, float32 `[H, W]`, 0 to 1."""
+    """Return the probability of the predicted class, float32 `[H, W]` in 0..1."""
     return np.take_along_axis(probabilities, mask[..., None].astype(np.intp), -1)[..., 0]
 
 
 def entropy(probabilities: np.ndarray) -> np.ndarray:
-    """How undecided each pixel is, float32 `[H, W]`: 0 where sure, 1 where all are alike.
+    """Return the normalised entropy, float32 `[H, W]`: 0 is certain, 1 is uniform.
 
-    The entropy of the probabilities `[H, W, C]`, as a share of the greatest there can be. Those of
-    a sigmoid for each class do not sum to 1: there it is the mean of each class's own.
+    For probabilities `[H, W, C]` that sum to 1, the entropy divided by its maximum, `log(C)`. For
+    independent sigmoid outputs, the mean binary entropy over classes, in bits.
     """
     p = np.clip(probabilities, np.finfo(np.float32).tiny, 1)
     if np.allclose(probabilities.sum(-1), 1, atol=1e-3):

@@ -1,67 +1,69 @@
-"""Small regions and holes of a mask, given to what surrounds them."""
+"""Removal of small regions and holes from a mask."""
 
 import numpy as np
 from scipy import ndimage
 
-# Two pixels that touch at a corner are of one region, and so are all around one.
-TOUCHING = np.ones((3, 3), bool)
+# 8-connectivity: pixels that touch at a corner belong to one region.
+CONNECTIVITY = np.ones((3, 3), bool)
 
 
-def without_small_regions(mask: np.ndarray, smallest: int) -> np.ndarray:
-    """The mask `[H, W]` without regions of one class of fewer than `smallest` pixels.
+def remove_small_regions(mask: np.ndarray, min_size: int) -> np.ndarray:
+    """Return the mask `[H, W]` without regions of one class of fewer than `min_size` pixels.
 
-    Each is given the class that most of the pixels around it have, the smallest first.
+    Each region, smallest first, gets the most frequent class of the pixels around it.
     """
     mask = mask.copy()
-    joined = True
-    while joined:
-        joined = False
-        for window, region in _small_regions(mask, smallest):
-            here = mask[window]
-            around = here[ndimage.binary_dilation(region, TOUCHING) & ~region]
-            # One that another has just been joined to has grown, and is looked at again.
-            if len(around) and not (around == here[region][0]).any():
-                here[region] = np.bincount(around).argmax()
-                joined = True
+    changed = True
+    while changed:
+        changed = False
+        for window, region in _small_regions(mask, min_size):
+            part = mask[window]
+            around = part[ndimage.binary_dilation(region, CONNECTIVITY) & ~region]
+            # A region that has just grown by another is measured again in the next pass.
+            if len(around) and not (around == part[region][0]).any():
+                part[region] = np.bincount(around).argmax()
+                changed = True
     return mask
 
 
-def without_holes(mask: np.ndarray, largest: int, background: int = 0) -> np.ndarray:
-    """The mask `[H, W]` without holes: regions of the background within a single other class.
+def fill_holes(mask: np.ndarray, max_size: int, background: int = 0) -> np.ndarray:
+    """Return the mask `[H, W]` with holes filled.
+
+    A hole is a region of the background inside a single other class.
 
     Args:
         mask: Class ids.
-        largest: Of how many pixels a hole may be; a larger one stays.
-        background: The class that holes have.
+        max_size: Largest hole to fill, in pixels.
+        background: Class id of the background.
     """
     mask = mask.copy()
-    # A hole is closed where its neighbours meet at corners.
+    # 4-connectivity, so that pixels that meet at a corner close a hole.
     labels, _ = ndimage.label(mask == background)
     for index, window in enumerate(ndimage.find_objects(labels), start=1):
-        inner = _grown(window, mask.shape)
-        region = labels[inner] == index
-        if region.sum() > largest or _touches_edge(window, mask.shape):
+        padded = _pad_window(window, mask.shape)
+        region = labels[padded] == index
+        if region.sum() > max_size or _touches_edge(window, mask.shape):
             continue
-        around = np.unique(mask[inner][ndimage.binary_dilation(region) & ~region])
+        around = np.unique(mask[padded][ndimage.binary_dilation(region) & ~region])
         if len(around) == 1:
-            mask[inner][region] = around[0]
+            mask[padded][region] = around[0]
     return mask
 
 
-def _small_regions(mask: np.ndarray, smallest: int) -> list[tuple[tuple[slice, ...], np.ndarray]]:
-    """The small regions by size: a window with a pixel around each, and where in it that is."""
-    found = []
+def _small_regions(mask: np.ndarray, min_size: int) -> list[tuple[tuple[slice, ...], np.ndarray]]:
+    """Return a padded window and the region in it for each small region, smallest first."""
+    regions = []
     for value in np.unique(mask):
-        labels, _ = ndimage.label(mask == value, TOUCHING)
+        labels, _ = ndimage.label(mask == value, CONNECTIVITY)
         windows = ndimage.find_objects(labels)
         for index, size in enumerate(np.bincount(labels.ravel())[1:], start=1):
-            if size < smallest:
-                window = _grown(windows[index - 1], mask.shape)
-                found.append((size, window, labels[window] == index))
-    return [(window, region) for _, window, region in sorted(found, key=lambda each: each[0])]
+            if size < min_size:
+                window = _pad_window(windows[index - 1], mask.shape)
+                regions.append((size, window, labels[window] == index))
+    return [(window, region) for _, window, region in sorted(regions, key=lambda each: each[0])]
 
 
-def _grown(window: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+def _pad_window(window: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(
         slice(max(side.start - 1, 0), min(side.stop + 1, length))
         for side, length in zip(window, shape, strict=True)

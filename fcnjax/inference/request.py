@@ -1,6 +1,6 @@
-"""What is asked of a prediction: of which models, how, and what is written."""
+"""Prediction requests: models, averaging, outputs and post-processing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,25 +10,25 @@ from fcnjax.errors import UserError, choose
 from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.load import load
 from fcnjax.inference.model import Model, Prediction
-from fcnjax.inference.outputs.table import OUTPUTS
-from fcnjax.inference.postprocess import classes_by_threshold, parse_thresholds
-from fcnjax.inference.regions import without_holes, without_small_regions
-from fcnjax.inference.views import View, make_views
+from fcnjax.inference.outputs.image_outputs import OUTPUTS
+from fcnjax.inference.postprocess import apply_thresholds, parse_thresholds
+from fcnjax.inference.regions import fill_holes, remove_small_regions
+from fcnjax.inference.tta import View, make_views
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a prediction.
+    """Options of a prediction.
 
     Attributes:
-        models: Of each the workdir and the step, as `load` takes them; several are averaged.
-        dtype: Of the computation; None: as they were trained.
-        outputs: Of `OUTPUTS`, what is written for each image.
-        tta: As `moves` of `make_views`.
-        scales: As in `make_views`.
-        dropout_samples: How often dropout is drawn; 0: nothing is dropped.
-        thresholds: Words such as `vessel:0.3`.
-        smallest_region: Regions of fewer pixels are given to what surrounds them.
+        models: Workdir and step of each model, as `load` takes them. Several are averaged.
+        dtype: Type of the computation, or None for that of the training.
+        outputs: Names from `OUTPUTS` to write for each image.
+        tta: Names from `TRANSFORMS`, as `make_views` takes them.
+        scales: Scale factors, as `make_views` takes them.
+        dropout_samples: Number of dropout samples, or 0 for no dropout.
+        thresholds: Class thresholds such as `vessel:0.3`.
+        smallest_region: Regions of fewer pixels get the class around them.
         largest_hole: Holes of at most so many pixels are filled.
     """
 
@@ -43,7 +43,7 @@ class Request:
     largest_hole: int = 0
 
     def __post_init__(self):
-        """Raises UserError for what can be seen to be wrong without a model."""
+        """Check the options that need no model; raises UserError."""
         for name in self.outputs:
             choose(OUTPUTS, name, "--outputs")
         if not self.outputs:
@@ -55,23 +55,49 @@ class Request:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it asks for what one model says of an image as it is."""
+        """Whether the request is one model without averaging or post-processing."""
         return self == Request(self.models[:1], self.dtype, self.outputs)
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """What decides the outputs beside the models, as JSON takes it."""
+    def options(self) -> dict[str, Any]:
+        """The options that decide the outputs besides the models, as JSON values."""
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
             if key not in ("models", "dtype")
         }
 
-    def load(self) -> "Predictor":
-        """Loads the models.
+    def select_outputs(
+        self, source: str, media: str, valid: Collection[str], components_hint: str = ""
+    ) -> tuple[str, ...]:
+        """Return the requested outputs that a kind of media has.
+
+        A missing overlay is ignored, since it is requested by default.
+
+        Args:
+            source: Name of the file, for errors.
+            media: Kind of media, such as `a video`.
+            valid: Outputs of that kind.
+            components_hint: What to request instead of `components`.
 
         Raises:
-            UserError: As `load`; they do not go together; a threshold is of no class.
+            UserError: Another requested output does not exist, or none exists.
+        """
+        outputs = tuple(name for name in self.outputs if name in valid)
+        missing = [name for name in self.outputs if name not in valid and name != "overlay"]
+        if missing or not outputs:
+            hint = f"; {components_hint}" if "components" in missing and components_hint else ""
+            raise UserError(
+                f"{source}: --outputs of {media}: valid: {', '.join(valid)}; not "
+                f"{', '.join(missing) or 'overlay alone'}{hint}"
+            )
+        return outputs
+
+    def load(self) -> "Predictor":
+        """Load the models.
+
+        Raises:
+            UserError: As `load`; models are incompatible; or a threshold names no class.
         """
         models = [load(workdir, step, self.dtype) for workdir, step in self.models]
         views = make_views(self.tta, self.scales)
@@ -83,56 +109,49 @@ class Request:
 
 
 class Predictor:
-    """Loaded models that do what a request asks.
+    """A loaded model or ensemble that predicts as a request asks.
 
     Attributes:
         request: The request.
-        model: What labels; called as a `Model` is.
-        takes_probabilities: Whether an output is made of them.
+        model: The model, called as a `Model` is.
+        needs_probabilities: Whether an output is made from the probabilities.
     """
 
     def __init__(self, request: Request, model: Model | Ensemble):
         self.request = request
         self.model = model
         self._thresholds = parse_thresholds(request.thresholds, model.class_names)
-        wanted = {OUTPUTS[name].takes_probabilities for name in request.outputs}
-        self.takes_probabilities = True in wanted
-        self._probabilities = self.takes_probabilities or bool(self._thresholds)
+        self.needs_probabilities = any(
+            OUTPUTS[name].needs_probabilities for name in request.outputs
+        )
+        self._probabilities = self.needs_probabilities or bool(self._thresholds)
 
     def __call__(self, image: np.ndarray) -> Prediction:
-        """Labels an image `[H, W, C]`; probabilities are there where an output takes them."""
-        return self._finished(self.model(image, probabilities=self._probabilities))
+        """Predict an image `[H, W, C]`, with probabilities if an output needs them."""
+        return self._postprocess(self.model(image, probabilities=self._probabilities))
 
     def batch(self, images: Sequence[np.ndarray]) -> list[Prediction]:
-        """Labels several images, as `__call__` does each: at once where the model can."""
-        found = self.model.batch(images, probabilities=self._probabilities)
-        return [self._finished(prediction) for prediction in found]
+        """Predict several images, in one call of the device if the model can."""
+        predictions = self.model.batch(images, probabilities=self._probabilities)
+        return [self._postprocess(prediction) for prediction in predictions]
 
-    def _finished(self, prediction: Prediction) -> Prediction:
+    def _postprocess(self, prediction: Prediction) -> Prediction:
         mask = prediction.mask
         if self._thresholds:
-            mask = self.classes(prediction.probabilities)
-        return Prediction(
-            self.cleaned(mask).astype(prediction.mask.dtype), prediction.probabilities
-        )
+            mask = self.classify(prediction.probabilities)
+        mask = self.clean_mask(mask).astype(prediction.mask.dtype)
+        return Prediction(mask, prediction.probabilities)
 
-    def classes(self, probabilities: np.ndarray) -> np.ndarray:
-        """The class `[H, W]` of each pixel, by the thresholds if there are any."""
+    def classify(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the class of each pixel `[H, W]`, by the thresholds if there are any."""
         if self._thresholds:
-            return classes_by_threshold(probabilities, self._thresholds)
+            return apply_thresholds(probabilities, self._thresholds)
         return probabilities.argmax(-1)
 
-    def cleaned(self, mask: np.ndarray) -> np.ndarray:
-        """The mask `[H, W]` without the regions and holes that are too small."""
-        for change in self._changes():
-            mask = change(mask)
+    def clean_mask(self, mask: np.ndarray) -> np.ndarray:
+        """Return the mask `[H, W]` without small regions and holes."""
+        if self.request.smallest_region > 1:
+            mask = remove_small_regions(mask, self.request.smallest_region)
+        if self.request.largest_hole:
+            mask = fill_holes(mask, self.request.largest_hole)
         return mask
-
-    def _changes(self) -> Sequence[Callable[[np.ndarray], np.ndarray]]:
-        request = self.request
-        changes = []
-        if request.smallest_region > 1:
-            changes.append(lambda mask: without_small_regions(mask, request.smallest_region))
-        if request.largest_hole:
-            changes.append(lambda mask: without_holes(mask, request.largest_hole))
-        return changes

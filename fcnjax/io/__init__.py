@@ -1,1 +1,1 @@
-"""Files: checked readers of what may be damaged or hostile."""
+"""Files, locks and progress. The readers check files that may be damaged or hostile."""

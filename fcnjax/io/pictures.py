@@ -1,15 +1,19 @@
-"""Pictures of masks: pure functions from NumPy arrays to uint8 RGB arrays."""
+"""RGB images of masks: pure functions of NumPy arrays."""
 
+import base64
 import colorsys
+import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 Palette = Sequence[Sequence[int]]
 
 IGNORED = (128, 128, 128)
-# Okabe & Ito's colours (2008), apart to colour-blind eyes as well, ordered so that a few classes
-# are far from one another; the first class, mostly the background, is dark.
+# Colours of Okabe and Ito (2008), which colour-blind people can distinguish, ordered so that the
+# first few differ most. The first class, usually the background, is dark.
 _FIRST = (
     (10, 10, 14),
     (240, 228, 66),
@@ -20,7 +24,7 @@ _FIRST = (
     (230, 159, 0),
     (0, 114, 178),
 )
-# What `difference` paints, with the words for a legend.
+# The colours of `difference`, by their text in a legend.
 BINARY_LEGEND = {
     "found": (236, 240, 244),
     "missed": (213, 94, 0),
@@ -32,10 +36,10 @@ MULTI_LEGEND = {"correct": (10, 10, 14), "wrong": (230, 70, 90), "ignored": IGNO
 
 
 def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
-    """An RGB triple in 0..255 for each class, all of them different."""
+    """Return a different RGB triple in 0..255 for each class."""
     colours = list(_FIRST[:num_classes])
     while len(colours) < num_classes:
-        # Steps of the golden ratio around the hues never meet; the brightness alternates.
+        # Hues in steps of the golden ratio never repeat; the brightness alternates.
         index = len(colours)
         hue, value = index * 0.61803399 % 1, (0.95, 0.7, 0.5)[index % 3]
         colour = tuple(round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.65, value))
@@ -46,10 +50,10 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
-    """An image as uint8 RGB, [H, W, 3]: one band is grey, of many the first three show.
+    """Return an image as uint8 RGB `[H, W, 3]`: a single band as grey, otherwise three bands.
 
     Args:
-        image: [H, W] or [H, W, C], uint8, or another type, which is stretched to its own range.
+        image: `[H, W]` or `[H, W, C]`. Types other than uint8 are scaled to their range of values.
     """
     image = np.atleast_3d(image)
     image = np.repeat(image[..., :1], 3, -1) if image.shape[-1] < 3 else image[..., :3]
@@ -61,14 +65,14 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def colorize(mask: np.ndarray, palette: Palette) -> np.ndarray:
-    """Paints each class in its colour, and what is no class (the ignore label) grey.
+    """Return a mask as an RGB image, with other values than classes (the ignore label) in grey.
 
     Args:
-        mask: Integer [H, W].
+        mask: Integer `[H, W]`.
         palette: An RGB triple in 0..255 for each class.
 
     Returns:
-        Uint8 [H, W, 3].
+        Uint8 `[H, W, 3]`.
     """
     table = np.asarray([*palette, IGNORED], np.uint8)
     mask = np.asarray(mask).astype(np.int64)
@@ -78,55 +82,67 @@ def colorize(mask: np.ndarray, palette: Palette) -> np.ndarray:
 def overlay(
     image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5
 ) -> np.ndarray:
-    """The image with the classes painted over it; class 0, the background, leaves it as it is.
+    """Blend a mask over an image; class 0, the background, and other values are transparent.
 
     Args:
-        image: Uint8 [H, W, C].
-        mask: Integer [H, W]; what is no class leaves the image as it is.
+        image: Uint8 `[H, W, C]`.
+        mask: Integer `[H, W]`.
         palette: An RGB triple in 0..255 for each class.
-        alpha: How much of the paint shows, in 0..1.
+        alpha: Opacity of the mask, in 0..1.
 
     Returns:
-        Uint8 [H, W, 3].
+        Uint8 `[H, W, 3]`.
     """
     base = to_rgb(image)
     mask = np.asarray(mask).astype(np.int64)
-    painted = ((mask > 0) & (mask < len(palette)))[..., None]
+    opaque = ((mask > 0) & (mask < len(palette)))[..., None]
     mixed = np.rint((1 - alpha) * base + alpha * colorize(mask, palette)).astype(np.uint8)
-    return np.where(painted, mixed, base)
+    return np.where(opaque, mixed, base)
 
 
 def difference(
     label: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_label: int
 ) -> np.ndarray:
-    """Where a prediction is right and wrong, in the colours of `difference_legend`.
+    """Return an RGB image of the correct and wrong pixels, in the colours of `difference_legend`.
 
     Args:
-        label: Integer [H, W].
-        prediction: Integer [H, W].
-        num_classes: 2 tells missed pixels of class 1 from false alarms; more classes, right from
-            wrong.
-        ignore_label: The label of pixels that do not count; labels that are no class do not
-            either.
+        label: Integer `[H, W]`.
+        prediction: Integer `[H, W]`.
+        num_classes: With 2, missed pixels of class 1 and false alarms are distinguished.
+        ignore_label: The label of ignored pixels; labels that are not a class are ignored as well.
 
     Returns:
-        Uint8 [H, W, 3].
+        Uint8 `[H, W, 3]`.
     """
     label = np.asarray(label).astype(np.int64)
     prediction = np.asarray(prediction).astype(np.int64)
     colours = {name: np.asarray(rgb, np.uint8) for name, rgb in difference_legend(num_classes)}
     if num_classes == 2:
-        truth, claim = label == 1, prediction == 1
-        picture = np.where(truth[..., None], colours["missed"], colours["background"])
-        picture[~truth & claim] = colours["false alarm"]
-        picture[truth & claim] = colours["found"]
+        positive, predicted = label == 1, prediction == 1
+        image = np.where(positive[..., None], colours["missed"], colours["background"])
+        image[~positive & predicted] = colours["false alarm"]
+        image[positive & predicted] = colours["found"]
     else:
-        right = (label == prediction)[..., None]
-        picture = np.where(right, colours["correct"], colours["wrong"])
-    picture[(label == ignore_label) | (label < 0) | (label >= num_classes)] = colours["ignored"]
-    return picture
+        correct = (label == prediction)[..., None]
+        image = np.where(correct, colours["correct"], colours["wrong"])
+    image[(label == ignore_label) | (label < 0) | (label >= num_classes)] = colours["ignored"]
+    return image
 
 
 def difference_legend(num_classes: int) -> list[tuple[str, tuple[int, int, int]]]:
-    """The names and RGB colours that `difference` uses."""
+    """Return the names and RGB colours of `difference`."""
     return list((BINARY_LEGEND if num_classes == 2 else MULTI_LEGEND).items())
+
+
+def data_uri(image: Image.Image, encoding: str, **options: Any) -> str:
+    """Return an image as a data URI for an HTML page.
+
+    Args:
+        image: The image.
+        encoding: `JPEG` or `PNG`.
+        **options: Options of Pillow's encoder, such as `quality`.
+    """
+    data = io.BytesIO()
+    image.save(data, encoding, **options)
+    text = base64.b64encode(data.getvalue()).decode()
+    return f"data:image/{encoding.lower()};base64,{text}"

@@ -1,4 +1,4 @@
-"""Read files that must be regular: a FIFO or a device would block for ever or never end."""
+"""Read regular files; reading a FIFO or a device could block or never end."""
 
 import contextlib
 import os
@@ -11,11 +11,11 @@ from fcnjax.errors import UserError
 
 
 def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
-    """Reads a regular file.
+    """Read a regular file.
 
     Args:
         path: The file; links are followed.
-        max_bytes: The largest size that is read; None: any.
+        max_bytes: The largest valid size; None for no limit.
 
     Raises:
         UserError: It is missing, not a regular file, larger than `max_bytes`, or cannot be read.
@@ -23,13 +23,13 @@ def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
     with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         if max_bytes is not None and size > max_bytes:
-            raise UserError(f"{path}: has {size} bytes; the largest that is read is {max_bytes}")
+            raise UserError(f"{path}: has {size} bytes; the limit is {max_bytes}")
         with _naming(path):
-            return file.read()  # a number of bytes would be allocated, however small the file is
+            return file.read()  # read(max_bytes) would allocate as much for a small file
 
 
 def open_regular(path: str | Path) -> BinaryIO:
-    """Opens a regular file for reading.
+    """Open a regular file for reading.
 
     Raises:
         UserError: It is missing, not a regular file, or cannot be opened.
@@ -44,16 +44,16 @@ def open_regular(path: str | Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """Turns an error of the file system into one line that names the file."""
+    """Turn an error of the file system into a one-line error that names the file."""
     try:
         yield
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read: {reason}") from error
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    # Opening a FIFO waits for its writer otherwise. Regular files are read as ever.
+    # Otherwise opening a FIFO waits for its writer. Regular files are not affected.
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,7 +1,7 @@
-"""Read and write safetensors files: tensors by their names, and text beside them.
+"""Read and write safetensors files: named tensors and text metadata.
 
-The format bounds its reader already: the tensors fill the file, each byte once. Its header is
-bounded here, and whatever the library raises becomes one exception.
+The format itself limits the tensors: they fill the file, each byte once. The header is limited
+here, and the exceptions of the library become one.
 """
 
 import os
@@ -13,19 +13,19 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
-MAX_HEADER = 2**24  # bytes; 10,000 tensors take one million
+MAX_HEADER = 2**24  # bytes; 10,000 tensors need one million
 MAX_TENSORS = 2**16
 MAX_NAME = 500  # characters of a tensor's name
-_RESERVED = "__metadata__"  # the entry of the header that is no tensor
+_RESERVED = "__metadata__"  # the entry of the header that is not a tensor
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Reads the tensors of a file, and its metadata.
+    """Read the tensors and the metadata of a file.
 
     Raises:
-        ValueError: It is missing, damaged or of another kind, or has a header of more than
-            `MAX_HEADER` bytes, more than `MAX_TENSORS` tensors, an invalid name, or types that
-            NumPy does not have; in one line.
+        ValueError: The file is missing or damaged, or has a header of more than `MAX_HEADER` bytes,
+            more than `MAX_TENSORS` tensors, an invalid name, or types that NumPy does not have. The
+            message is one line.
     """
     try:
         with Path(path).open("rb") as file:
@@ -40,7 +40,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
             return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
     except AttributeError as error:
         raise ValueError("tensors of a type that NumPy does not have, such as float8") from error
-    # NumPy raises exceptions of its own for shapes, and the library for all else.
+    # NumPy raises for invalid shapes, the library for everything else.
     except Exception as error:
         raise ValueError((str(error) or type(error).__name__).splitlines()[0][:200]) from error
 
@@ -48,10 +48,10 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str,
 def write_safetensors(
     path: str | Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes tensors, contiguous ones, to a file.
+    """Write contiguous tensors to a file.
 
     Raises:
-        OSError: It cannot be written, as where the disk is full.
+        OSError: It cannot be written.
     """
     try:
         save_file(dict(tensors), path, metadata=metadata and dict(metadata))
@@ -60,11 +60,11 @@ def write_safetensors(
 
 
 def check_names(names: Iterable[str]) -> None:
-    """Checks the names of tensors, which messages show and other files take.
+    """Check the names of tensors, which messages and other files will contain.
 
     Raises:
-        ValueError: One is too long, reserved, or has characters that cannot be printed.
+        ValueError: One is too long, reserved, or not printable.
     """
     for name in names:
         if len(name) > MAX_NAME or name == _RESERVED or not name.isprintable():
-            raise ValueError(f"a tensor of the invalid name {name[:60]!a}")
+            raise ValueError(f"a tensor has the invalid name {name[:60]!a}")

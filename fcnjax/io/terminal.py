@@ -1,4 +1,4 @@
-"""Progress on standard output, whose loss must not end a training of days."""
+"""Progress on standard output, which training does not need."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ from typing import IO
 
 @contextlib.contextmanager
 def optional_output(stream: IO[str]) -> Iterator[None]:
-    """Discards the rest of a stream that takes no more, as a closed pipe, terminal or full disk.
+    """Discard further output if the stream fails: a closed pipe or terminal, or a full disk.
 
     A line on standard error says so.
     """
@@ -18,22 +18,36 @@ def optional_output(stream: IO[str]) -> Iterator[None]:
     except OSError as error:
         with contextlib.suppress(OSError):
             print(
-                f"fcnjax: standard output: {error.strerror}; the training goes on, and its "
-                "metrics.jsonl has the progress",
+                f"fcnjax: standard output: {error.strerror}; training continues, and its "
+                "progress is in metrics.jsonl",
                 file=sys.stderr,
             )
         discard(stream)
 
 
 def discard(stream: IO[str]) -> None:
-    """Sends the rest of a stream, with what it still buffers, to nowhere."""
-    with contextlib.suppress(OSError, ValueError):  # no file, or closed
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    """Redirect a stream, and its buffered output, to the null device."""
+    with contextlib.suppress(OSError, ValueError):  # not a file, or closed
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def print_progress(line: str) -> None:
-    """Prints a line to standard output, if that takes it."""
+    """Print a line to standard output; continue if that fails."""
     with optional_output(sys.stdout):
         print(line, flush=True)
+
+
+@contextlib.contextmanager
+def hidden_stderr() -> Iterator[None]:
+    """Discard what native code writes to standard error in the block."""
+    sys.stderr.flush()
+    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(null)

@@ -1,8 +1,8 @@
-"""Losses of a segmentation: pure functions of logits and labels, and the sum a config asks for.
+"""Segmentation losses: pure functions of logits and labels, and the weighted sum of a config.
 
 All are computed in float32. Pixels labelled `ignore_label`, pixels whose label is no class, and
-examples that are not valid add nothing to the value and nothing to the gradient, whatever their
-logits hold. A batch without a counted pixel gives 0.
+examples that are not valid add nothing to the value or the gradient, whatever their logits are. A
+batch without a counted pixel gives 0.
 """
 
 from fcnjax.losses.borders import border_map
@@ -12,16 +12,15 @@ from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohe
 from fcnjax.losses.distance import distance_to
 from fcnjax.losses.focal import focal
 from fcnjax.losses.lovasz import lovasz
-from fcnjax.losses.pixels import class_weighted, valid_mask
+from fcnjax.losses.pixels import class_weighted
 from fcnjax.losses.probabilities import HEADS, predicted_classes, probabilities
 from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
-from fcnjax.losses.table import LOSSES, OPTIONS, Loss, make_loss
+from fcnjax.losses.table import LOSSES, LossSpec, make_loss
 
 __all__ = [
     "HEADS",
     "LOSSES",
-    "OPTIONS",
-    "Loss",
+    "LossSpec",
     "binary_cross_entropy",
     "border_map",
     "boundary",
@@ -41,5 +40,4 @@ __all__ = [
     "probabilities",
     "soft_skeleton",
     "tversky",
-    "valid_mask",
 ]

@@ -1,10 +1,10 @@
-"""Boundary loss: how far what is wrong lies from where it should end."""
+"""Boundary loss: errors weighted by their distance to the true border."""
 
 import jax
 import jax.numpy as jnp
 
 from fcnjax.losses.distance import distance_to
-from fcnjax.losses.pixels import counted_only, masks, pixel_weights
+from fcnjax.losses.pixels import activate, mask_logits, pixel_weights, target_masks
 
 
 def boundary(
@@ -19,37 +19,36 @@ def boundary(
     """Boundary loss of Kervadec et al. (2019), in pixels (>= 0).
 
     The mean over counted pixels and classes of `phi * (p - y)`, where phi is the signed distance to
-    the class's region of the image: outside, the distance to its nearest pixel; inside, less the
-    distance to the nearest pixel of another class, plus 1 (the paper's code). The paper leaves the
-    constant `phi * y` out; with it, what is right is 0. A class that fills an image or is absent
-    there adds nothing, so that this loss goes beside another, as Dice.
+    the region of the class: outside, the distance to its nearest pixel; inside, 1 minus the
+    distance to the nearest pixel of another class (as in the paper's code). The paper omits the
+    constant `phi * y`; with it, the loss of a right prediction is 0. A class that fills an image or
+    is absent from it adds nothing, so combine this loss with another, such as Dice.
 
     Args:
         logits: Float [B, H, W, K].
         labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: Label of pixels that do not count.
         valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: A weight for each class (2 for K = 1), by which a pixel weighs by its label,
-            or None (or empty) for equal ones.
-        head: `softmax` or `sigmoid`: how logits become probabilities.
+        class_weights: A weight for each class (2 for K = 1), applied to pixels by their label, or
+            None (or empty) for equal ones.
+        head: `softmax` or `sigmoid`.
 
     Returns:
         A float32 scalar.
     """
     channels = logits.shape[-1]
-    logits, labels, counted = counted_only(logits, labels, max(channels, 2), ignore_label, valid)
-    weights = pixel_weights(labels, counted, class_weights)
-    target = masks(labels, channels)
-    activation = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[head]
-    wrong = activation(logits.astype(jnp.float32)) - target
-    phi = jax.vmap(_phi, (-1, None), -1)(target, counted)
-    return jnp.sum((phi * wrong).mean(-1) * weights)
+    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
+    weights = pixel_weights(labels, mask, class_weights)
+    target = target_masks(labels, channels)
+    errors = activate(logits, head) - target
+    phi = jax.vmap(_signed_distance, (-1, None), -1)(target, mask)
+    return jnp.sum((phi * errors).mean(-1) * weights)
 
 
-def _phi(region: jax.Array, counted: jax.Array) -> jax.Array:
-    """The signed distance to a region, float32 [B, H, W], 0 or less inside."""
-    outside, inside = distance_to(region & counted), distance_to(~region & counted)
+def _signed_distance(region: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return the signed distance to a region, float32 [B, H, W], 0 or less inside."""
+    outside, inside = distance_to(region & mask), distance_to(~region & mask)
     phi = jnp.where(region, 1 - inside, outside)
-    # Of an image without a border there is no distance to it.
+    # An image without a border has no distance to it.
     has_border = jnp.isfinite(outside) & jnp.isfinite(inside)
-    return jnp.where(has_border & counted, phi, 0)
+    return jnp.where(has_border & mask, phi, 0)

@@ -1,9 +1,9 @@
-"""Centreline Dice: whether thin structures hang together."""
+"""Centreline Dice, a loss for the connectivity of thin structures."""
 
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.regions import OVER, SMOOTH, mean_where, soft_masks
+from fcnjax.losses.regions import SMOOTH, SUMMED_AXES, mean_where, soft_masks
 
 
 def cldice(
@@ -18,19 +18,20 @@ def cldice(
 ) -> jax.Array:
     """Soft centreline Dice of Shit et al. (clDice, 2021), the mean over classes, in 0..1.
 
-    1 less the harmonic mean of the part of the predicted centreline that lies in the label, and the
-    part of the label's centreline that is predicted. Sums run over the batch; class 0 has no
-    centreline worth one, and is left out where there are others. So is a class without labels. It
-    says nothing of how thick a structure is: add `dice`.
+    1 minus the harmonic mean of two shares: of the predicted centreline that lies in the label, and
+    of the label's centreline that is predicted. Sums run over the batch. Class 0, the background,
+    is left out if there are others, and so are classes without labels. The loss does not measure
+    the thickness of structures: combine it with `dice`.
 
     Args:
         logits: Float [B, H, W, K].
         labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: Label of pixels that do not count.
         valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: Taken so that all losses are called alike; classes weigh alike.
-        head: `softmax` or `sigmoid`: how logits become probabilities.
-        iterations: How often a structure is thinned: half its greatest width in pixels, or more.
+        class_weights: Ignored; all losses have the same signature.
+        head: `softmax` or `sigmoid`.
+        iterations: Number of thinning steps: half the largest width of a structure in pixels, or
+            more.
 
     Returns:
         A float32 scalar.
@@ -41,43 +42,48 @@ def cldice(
         predicted, target = predicted[..., 1:], target[..., 1:]
     target = target.astype(jnp.float32)
     lines, true_lines = soft_skeleton(predicted, iterations), soft_skeleton(target, iterations)
-    precision = (jnp.sum(lines * target, OVER) + SMOOTH) / (jnp.sum(lines, OVER) + SMOOTH)
-    found = jnp.sum(true_lines * predicted, OVER) + SMOOTH
-    sensitivity = found / (jnp.sum(true_lines, OVER) + SMOOTH)
+    precision = (jnp.sum(lines * target, SUMMED_AXES) + SMOOTH) / (
+        jnp.sum(lines, SUMMED_AXES) + SMOOTH
+    )
+    covered = jnp.sum(true_lines * predicted, SUMMED_AXES) + SMOOTH
+    sensitivity = covered / (jnp.sum(true_lines, SUMMED_AXES) + SMOOTH)
     scores = 2 * precision * sensitivity / (precision + sensitivity)
-    return mean_where(target.any(OVER), 1 - scores)
+    return mean_where(target.any(SUMMED_AXES), 1 - scores)
 
 
 def soft_skeleton(mask: jax.Array, iterations: int) -> jax.Array:
-    """The soft centrelines of masks in 0..1, float [B, H, W, K], by the paper's algorithm 1."""
+    """Return the soft centrelines of masks in 0..1, float [B, H, W, K] (algorithm 1 of clDice)."""
 
-    def thinned(state: tuple[jax.Array, jax.Array], _: None) -> tuple:
+    def thin(state: tuple[jax.Array, jax.Array], _: None) -> tuple:
         mask, skeleton = state
-        mask = _eroded(mask)
-        more = jax.nn.relu(mask - _opened(mask))
-        return (mask, skeleton + jax.nn.relu(more - skeleton * more)), None
+        mask = _erode(mask)
+        lines = jax.nn.relu(mask - _open(mask))
+        return (mask, skeleton + jax.nn.relu(lines - skeleton * lines)), None
 
-    # A loop, since all iterations in one program compile for minutes.
-    start = (mask, jax.nn.relu(mask - _opened(mask)))
-    return jax.lax.scan(thinned, start, length=iterations)[0][1]
-
-
-def _eroded(mask: jax.Array) -> jax.Array:
-    """The least of each pixel and its four neighbours."""
-    return -jnp.maximum(_greatest(-mask, 1), _greatest(-mask, 2))
+    # A loop, since the unrolled iterations would take minutes to compile.
+    start = (mask, jax.nn.relu(mask - _open(mask)))
+    return jax.lax.scan(thin, start, length=iterations)[0][1]
 
 
-def _opened(mask: jax.Array) -> jax.Array:
-    """Eroded, then the greatest of each 3 x 3 pixels."""
-    return _greatest(_greatest(_eroded(mask), 1), 2)
+def _erode(mask: jax.Array) -> jax.Array:
+    """Return the minimum of each pixel and its four neighbours."""
+    return -jnp.maximum(_max_of_three(-mask, 1), _max_of_three(-mask, 2))
 
 
-def _greatest(values: jax.Array, axis: int) -> jax.Array:
-    """The greatest of each value and its two neighbours along an axis.
+def _open(mask: jax.Array) -> jax.Array:
+    """Erode, and take the maximum of each 3 x 3 pixels."""
+    return _max_of_three(_max_of_three(_erode(mask), 1), 2)
 
-    By shifts: where devices divide the height, XLA gets the gradient of a pooling wrong.
+
+def _max_of_three(values: jax.Array, axis: int) -> jax.Array:
+    """Return the maximum of each value and its two neighbours along an axis.
+
+    It is computed by shifts, since XLA gets the gradient of a pooling wrong where devices divide
+    the height.
     """
     length = values.shape[axis]
     padded = jnp.pad(values, [(int(i == axis),) * 2 for i in range(values.ndim)], mode="edge")
-    before, own, after = (jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(3))
-    return jnp.maximum(jnp.maximum(before, after), own)
+    before, middle, after = (
+        jax.lax.slice_in_dim(padded, i, i + length, axis=axis) for i in range(3)
+    )
+    return jnp.maximum(jnp.maximum(before, after), middle)

@@ -1,9 +1,9 @@
-"""Focal loss: a cross-entropy that turns away from what is right already."""
+"""Focal loss, a cross-entropy that down-weights easy pixels."""
 
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.pixels import counted_only, masks, one_hot, pixel_weights
+from fcnjax.losses.pixels import mask_logits, one_hot, pixel_weights, target_masks
 
 
 def focal(
@@ -16,16 +16,16 @@ def focal(
     head: str = "softmax",
     gamma: float = 2.0,
 ) -> jax.Array:
-    """Focal loss of Lin et al. (2017), `-(1 - p)^gamma log p` with p that of the true side.
+    """Focal loss of Lin et al. (2017), `-(1 - p)^gamma log p` with p the true class's probability.
 
-    The mean over counted pixels, weighted by their label's class weight: the paper's alpha of 0.25
-    is the class weights 0.75, 0.25. With a sigmoid head each channel is one against the rest, and
-    they are averaged.
+    The mean over counted pixels, weighted by class: the paper's alpha of 0.25 is the class weights
+    0.75, 0.25. With a sigmoid head each channel is one class against the rest, and the channels are
+    averaged.
 
     Args:
         logits: Float [B, H, W, K].
         labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: Label of pixels that do not count.
         valid: Bool [B], false for examples that do not count; None counts all.
         class_weights: A weight for each class (2 for K = 1), or None (or empty) for equal ones.
         head: `softmax` or `sigmoid`.
@@ -35,24 +35,24 @@ def focal(
         A float32 scalar, >= 0.
     """
     channels = logits.shape[-1]
-    logits, labels, counted = counted_only(logits, labels, max(channels, 2), ignore_label, valid)
-    weights = pixel_weights(labels, counted, class_weights)
+    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
+    weights = pixel_weights(labels, mask, class_weights)
     logits = logits.astype(jnp.float32)
     if head == "softmax":
-        losses = _softmax_focal(logits, labels, gamma)
+        losses = softmax_focal(logits, labels, gamma)
     else:
-        signed = jnp.where(masks(labels, channels), logits, -logits)
-        # `log(1 - p)` is -softplus(z): a power of 1 - p itself has no slope at p = 1.
+        signed = jnp.where(target_masks(labels, channels), logits, -logits)
+        # `log(1 - p)` is -softplus(z); a power of 1 - p itself has no gradient at p = 1.
         losses = (jnp.exp(-gamma * jax.nn.softplus(signed)) * jax.nn.softplus(-signed)).mean(-1)
     return jnp.sum(losses * weights)
 
 
-def _softmax_focal(logits: jax.Array, labels: jax.Array, gamma: float) -> jax.Array:
-    """Float32 [B, H, W]."""
-    own = one_hot(labels, logits.shape[-1])
-    # As the logits less their greatest, since at 1e4 the differences would lose digits.
+def softmax_focal(logits: jax.Array, labels: jax.Array, gamma: float) -> jax.Array:
+    """Return the focal loss of each pixel under a softmax, float32 [B, H, W]."""
+    is_label = one_hot(labels, logits.shape[-1])
+    # The maximum is subtracted first, since at 1e4 the differences would lose digits.
     shifted = logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True))
-    whole = jax.nn.logsumexp(shifted, -1)
-    rest = jax.nn.logsumexp(jnp.where(own, -1e30, shifted), -1)  # a finite log of 0
-    nll = whole - jnp.sum(jnp.where(own, shifted, 0), -1)
-    return jnp.exp(gamma * (rest - whole)) * nll
+    total = jax.nn.logsumexp(shifted, -1)
+    rest = jax.nn.logsumexp(jnp.where(is_label, -1e30, shifted), -1)  # a finite log of 0
+    nll = total - jnp.sum(jnp.where(is_label, shifted, 0), -1)
+    return jnp.exp(gamma * (rest - total)) * nll

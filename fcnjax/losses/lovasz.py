@@ -1,9 +1,9 @@
-"""Lovasz losses: the IoU itself, extended to soft predictions."""
+"""Lovasz losses: the Jaccard index, extended to soft predictions."""
 
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.pixels import counted_only, masks
+from fcnjax.losses.pixels import mask_logits, target_masks
 from fcnjax.losses.regions import mean_where
 
 
@@ -16,18 +16,18 @@ def lovasz(
     class_weights: tuple[float, ...] | None = None,
     head: str = "softmax",
 ) -> jax.Array:
-    """The Lovasz extension of the Jaccard loss, the mean over the classes that have labels.
+    """Lovasz extension of the Jaccard loss, the mean over the classes that have labels.
 
     Berman et al. (2018): Lovasz-Softmax (in 0..1) with the softmax head, the Lovasz hinge (>= 0) of
-    each channel with sigmoids. Errors are ranked over the whole batch, which sorts its pixels once
-    for each class and, over several devices, gathers them.
+    each channel with sigmoids. Errors are ranked over the whole batch: its pixels are sorted once
+    for each class and, over several devices, gathered.
 
     Args:
         logits: Float [B, H, W, K].
         labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: Label of pixels that do not count.
         valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: Taken so that all losses are called alike; classes weigh alike.
+        class_weights: Ignored; all losses have the same signature.
         head: `softmax` or `sigmoid`.
 
     Returns:
@@ -35,34 +35,38 @@ def lovasz(
     """
     del class_weights
     channels = logits.shape[-1]
-    logits, labels, counted = counted_only(logits, labels, max(channels, 2), ignore_label, valid)
-    target = masks(labels, channels)
+    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
+    target = target_masks(labels, channels)
     logits = logits.astype(jnp.float32)
     if head == "softmax":
         errors = jnp.abs(target - jax.nn.softmax(logits))
     else:
         errors = 1 - jnp.where(target, logits, -logits)
     flat = (-1, channels)
-    errors, target = errors.reshape(flat).T, (target & counted[..., None]).reshape(flat).T
-    counted = counted.ravel()
-    # One class after the other: all at once would sort, and hold, K batches.
-    slopes = jax.lax.map(lambda of: _slopes(*of, counted), (jax.lax.stop_gradient(errors), target))
-    losses = jnp.sum(slopes * jax.nn.relu(errors) * counted, -1)
+    errors, target = errors.reshape(flat).T, (target & mask[..., None]).reshape(flat).T
+    mask = mask.ravel()
+    # One class after the other, since all at once would sort, and hold, K batches.
+    weights = jax.lax.map(
+        lambda each: _error_weights(*each, mask), (jax.lax.stop_gradient(errors), target)
+    )
+    losses = jnp.sum(weights * jax.nn.relu(errors) * mask, -1)
     return mean_where(target.any(-1), losses)
 
 
-def _slopes(errors: jax.Array, target: jax.Array, counted: jax.Array) -> jax.Array:
-    """What a unit of each pixel's error adds to the loss of a class, float32 [N].
+def _error_weights(errors: jax.Array, target: jax.Array, mask: jax.Array) -> jax.Array:
+    """Return the weight of each pixel's error in the loss of a class, float32 [N].
 
-    It is by how much the Jaccard loss grows when the pixel becomes wrong too, after all that have
-    a greater error.
+    It is the growth of the Jaccard loss when the pixel becomes wrong too, after all pixels with a
+    larger error.
     """
-    # What does not count comes last, where it changes nothing of the others.
-    order = jnp.argsort(jnp.where(counted, -errors, jnp.inf))
-    of_class = target[order].astype(jnp.int32)
-    total = of_class.sum()
-    left = (total - jnp.cumsum(of_class) + of_class).astype(jnp.float32)  # before this pixel
-    union = (total + jnp.cumsum(1 - of_class)).astype(jnp.float32)  # with it
-    # Not as differences of the loss itself, which at a million pixels would be rounded away.
-    grown = jnp.where(of_class > 0, 1, left / jnp.maximum(union - 1, 1)) / jnp.maximum(union, 1)
-    return jnp.zeros_like(errors).at[order].set(grown, unique_indices=True)
+    # Pixels that do not count come last, where they do not change the others.
+    order = jnp.argsort(jnp.where(mask, -errors, jnp.inf))
+    is_class = target[order].astype(jnp.int32)
+    total = is_class.sum()
+    remaining = (total - jnp.cumsum(is_class) + is_class).astype(jnp.float32)  # before this pixel
+    union = (total + jnp.cumsum(1 - is_class)).astype(jnp.float32)  # with it
+    # Differences of the loss itself would be rounded away at a million pixels.
+    growth = jnp.where(is_class > 0, 1, remaining / jnp.maximum(union - 1, 1)) / jnp.maximum(
+        union, 1
+    )
+    return jnp.zeros_like(errors).at[order].set(growth, unique_indices=True)

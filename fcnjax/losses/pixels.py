@@ -1,36 +1,37 @@
-"""What losses share: which pixels count, what each weighs, and what each should have been."""
+"""Parts that the losses share: the counted pixels, their weights, and their targets."""
 
 import jax
 import jax.numpy as jnp
 
+from fcnjax.metrics.valid_mask import valid_mask
 
-def counted_only(
+_ACTIVATIONS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}
+
+
+def mask_logits(
     logits: jax.Array,
     labels: jax.Array,
     num_classes: int,
     ignore_label: int,
     valid: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Logits that are 0 where nothing counts, int32 labels, and bool [B, H, W] of what counts."""
-    labels = labels.astype(jnp.int32)  # a uint8 label cannot be compared with an ignore of -1
-    counted = valid_mask(labels, num_classes, ignore_label, valid)
-    # A product with 0 would let a NaN through.
-    return jnp.where(counted[..., None], logits, 0), labels, counted
+    """Return logits that are 0 at pixels that do not count, int32 labels, and the valid mask."""
+    labels = labels.astype(jnp.int32)  # a uint8 label cannot be compared with an ignore_label of -1
+    mask = valid_mask(labels, num_classes, ignore_label, valid)
+    # Multiplication by 0 would keep a nan.
+    return jnp.where(mask[..., None], logits, 0), labels, mask
 
 
-def valid_mask(
-    labels: jax.Array, num_classes: int, ignore_label: int, valid: jax.Array | None
-) -> jax.Array:
-    """Bool [B, H, W]: which int32 labels are a class, not ignored, and of a valid example."""
-    counted = (labels != ignore_label) & (labels >= 0) & (labels < num_classes)
-    return counted if valid is None else counted & valid[:, None, None]
+def activate(logits: jax.Array, head: str) -> jax.Array:
+    """Return the softmax or sigmoid of logits, float32 [B, H, W, K]."""
+    return _ACTIVATIONS[head](logits.astype(jnp.float32))
 
 
 def class_weighted(
-    labels: jax.Array, counted: jax.Array, class_weights: tuple[float, ...] | None
+    labels: jax.Array, mask: jax.Array, class_weights: tuple[float, ...] | None
 ) -> jax.Array:
-    """The weight of each counted pixel's class, float32 [B, H, W]; 1 without weights."""
-    weights = counted.astype(jnp.float32)
+    """Return the class weight of each pixel in the mask, float32 [B, H, W]; 1 without weights."""
+    weights = mask.astype(jnp.float32)
     if class_weights:
         table = jnp.asarray(class_weights, jnp.float32)
         weights *= jnp.sum(one_hot(labels, len(class_weights)) * table, -1)
@@ -39,30 +40,30 @@ def class_weighted(
 
 def pixel_weights(
     labels: jax.Array,
-    counted: jax.Array,
+    mask: jax.Array,
     class_weights: tuple[float, ...] | None,
     extra: jax.Array | None = None,
 ) -> jax.Array:
-    """What each pixel weighs, float32 [B, H, W]; they sum to 1, or to 0 where nothing counts.
+    """Return the weight of each pixel, float32 [B, H, W]; they sum to 1, or 0 if none counts.
 
     Args:
         labels: Int32 [B, H, W].
-        counted: Bool [B, H, W].
+        mask: Bool [B, H, W], the pixels that count.
         class_weights: A weight for each class, or None (or empty) for 1 each.
-        extra: Float32 [B, H, W], added to the weight of each pixel's class.
+        extra: Float32 [B, H, W], added to the class weight of each pixel.
     """
-    weights = class_weighted(labels, counted, class_weights)
+    weights = class_weighted(labels, mask, class_weights)
     if extra is not None:
-        weights += jnp.where(counted, extra, 0)
+        weights += jnp.where(mask, extra, 0)
     total = weights.sum()
     return weights / jnp.where(total > 0, total, 1)
 
 
 def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
-    """Bool [B, H, W, num_classes]. Compared, not gathered: XLA fuses this into what uses it."""
+    """Return bool [B, H, W, num_classes], by a comparison that XLA fuses, not by a gather."""
     return labels[..., None] == jnp.arange(num_classes, dtype=labels.dtype)
 
 
-def masks(labels: jax.Array, channels: int) -> jax.Array:
-    """Bool [B, H, W, channels], what a head of so many channels should say; of one: label 1."""
+def target_masks(labels: jax.Array, channels: int) -> jax.Array:
+    """Return the target of each channel, bool [B, H, W, channels]; of a single one, label 1."""
     return (labels == 1)[..., None] if channels == 1 else one_hot(labels, channels)

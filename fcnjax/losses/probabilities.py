@@ -1,4 +1,4 @@
-"""What logits say: probabilities and classes."""
+"""Probabilities and predicted classes of logits."""
 
 import jax
 import jax.numpy as jnp
@@ -7,12 +7,12 @@ HEADS = ("softmax", "sigmoid")
 
 
 def probabilities(logits: jax.Array, head: str) -> jax.Array:
-    """Class probabilities, float32 in 0..1.
+    """Return class probabilities, float32 in 0..1.
 
     Args:
         logits: Float [B, H, W, K].
-        head: `softmax`, or `sigmoid`: K = 1 gives two classes [1 - p, p], and K > 1 gives each
-            class its own probability, which do not sum to 1.
+        head: `softmax` or `sigmoid`. With `sigmoid`, K = 1 gives two classes [1 - p, p], and K > 1
+            gives independent probabilities, which do not sum to 1.
 
     Returns:
         Float32 [B, H, W, num_classes].
@@ -26,7 +26,7 @@ def probabilities(logits: jax.Array, head: str) -> jax.Array:
 
 
 def predicted_classes(logits: jax.Array, head: str) -> jax.Array:
-    """The class of the greatest probability, int32 [B, H, W], found without computing any.
+    """Return the most probable class, int32 [B, H, W], without computing probabilities.
 
     Args:
         logits: Float [B, H, W, K].

@@ -1,29 +1,31 @@
-"""Losses of how two regions overlap: Dice, Jaccard, Tversky.
+"""Losses of the overlap of regions: Dice, Jaccard and Tversky.
 
-They score a class as a whole, from sums over the counted pixels of the whole batch, so that one
-small object in one image does not weigh as much as a whole image. The softmax head and K > 1
-sigmoids average over all classes, background included; one sigmoid scores the foreground alone. A
-class without a label in the batch is left out: its score is 0 for any prediction but an empty one,
-and its gradient tells nothing of how wrong the prediction is.
+They score each class from sums over the counted pixels of the whole batch, so that a small object
+in one image does not weigh as much as a whole image. The softmax head and K > 1 sigmoids average
+over all classes, background included; one sigmoid scores the foreground alone. A class without a
+label in the batch is left out: its score would be 0 for any prediction except an empty one, and its
+gradient would not depend on how wrong the prediction is.
 
 All take:
     logits: Float [B, H, W, K].
     labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-    ignore_label: The label of pixels that do not count.
+    ignore_label: Label of pixels that do not count.
     valid: Bool [B], false for examples that do not count; None counts all.
-    class_weights: Taken so that all losses are called alike; classes weigh alike.
-    head: `softmax` or `sigmoid`: how logits become probabilities.
+    class_weights: Ignored; all losses have the same signature.
+    head: `softmax` or `sigmoid`.
+
+and return a float32 scalar.
 """
 
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.pixels import counted_only, masks
+from fcnjax.losses.pixels import activate, mask_logits, target_masks
 
-# Isensee et al., nnU-Net (2021), use this one. A class that is scored has a label, so that the
-# denominator is never 0; the constant only keeps the quotient steady.
+# The value of Isensee et al., nnU-Net (2021). A class that is scored has a label, so that the
+# denominator is never 0; the constant only keeps the quotient stable.
 SMOOTH = 1e-5
-OVER = (0, 1, 2)  # all axes but that of the classes
+SUMMED_AXES = (0, 1, 2)  # all axes but that of the classes
 
 
 def soft_masks(
@@ -33,22 +35,22 @@ def soft_masks(
     valid: jax.Array | None,
     head: str,
 ) -> tuple[jax.Array, jax.Array]:
-    """Probabilities float32 and labels bool, both [B, H, W, K], 0 where nothing counts."""
+    """Return float32 probabilities and bool labels, [B, H, W, K], 0 where no pixel counts."""
     channels = logits.shape[-1]
-    logits, labels, counted = counted_only(logits, labels, max(channels, 2), ignore_label, valid)
-    activation = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}[head]
-    predicted = activation(logits.astype(jnp.float32)) * counted[..., None]
-    target = masks(labels, channels)
-    return predicted, target & counted[..., None]
+    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
+    predicted = activate(logits, head) * mask[..., None]
+    target = target_masks(labels, channels)
+    return predicted, target & mask[..., None]
 
 
-def _shared_and_labelled(predicted: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Sums of [K]: of the probability where the label is the class, and of its pixels."""
-    return jnp.sum(predicted * target, OVER), jnp.sum(target, OVER, dtype=jnp.float32)
+def _intersection_and_area(predicted: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return sums of [K]: of the probability where the label is the class, and of its pixels."""
+    intersection = jnp.sum(predicted * target, SUMMED_AXES)
+    return intersection, jnp.sum(target, SUMMED_AXES, dtype=jnp.float32)
 
 
 def mean_where(present: jax.Array, losses: jax.Array) -> jax.Array:
-    """The mean of [K] losses over the classes that are present; 0 where none is."""
+    """Return the mean of [K] losses over the classes that are present; 0 if none is."""
     return jnp.sum(jnp.where(present, losses, 0)) / jnp.maximum(present.sum(), 1)
 
 
@@ -63,14 +65,13 @@ def dice(
 ) -> jax.Array:
     """Soft Dice loss, the mean over classes of 1 - 2 |P Y| / (|P| + |Y|), in 0..1.
 
-    Milletari et al., V-Net (2016), without their squares. Arguments as the module says; a float32
-    scalar.
+    Milletari et al., V-Net (2016), without squares in the denominator.
     """
     del class_weights
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    shared, labelled = _shared_and_labelled(predicted, target)
-    score = (2 * shared + SMOOTH) / (jnp.sum(predicted, OVER) + labelled + SMOOTH)
-    return mean_where(labelled > 0, 1 - score)
+    intersection, area = _intersection_and_area(predicted, target)
+    score = (2 * intersection + SMOOTH) / (jnp.sum(predicted, SUMMED_AXES) + area + SMOOTH)
+    return mean_where(area > 0, 1 - score)
 
 
 def generalised_dice(
@@ -84,22 +85,21 @@ def generalised_dice(
 ) -> jax.Array:
     """Generalised Dice loss, 1 - 2 sum w |P Y| / sum w (|P| + |Y|), with w = 1 / |Y|^2, in 0..1.
 
-    Sudre et al. (2017): one quotient over all classes, in which a small class weighs as a large
-    one. One sigmoid is two classes here, as in the paper: without a second, there is nothing to
-    weigh. Arguments as the module says; a float32 scalar.
+    Sudre et al. (2017): one quotient over all classes, in which small and large classes weigh the
+    same. One sigmoid counts as two classes, as in the paper.
     """
     del class_weights
     if head == "sigmoid" and logits.shape[-1] == 1:
         logits = jnp.concatenate([-logits, logits], -1)
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    shared, labelled = _shared_and_labelled(predicted, target)
-    # Divided by the greatest: the weights of areas of a million would be lost beside others.
-    present = labelled > 0
-    least = jnp.min(jnp.where(present, labelled, jnp.inf))
-    weights = jnp.where(present, (least / jnp.maximum(labelled, 1)) ** 2, 0)
-    whole = jnp.sum(predicted, OVER) + labelled
-    missed, whole = jnp.sum(weights * (whole - 2 * shared)), jnp.sum(weights * whole)
-    return jnp.where(whole > 0, missed / jnp.where(whole > 0, whole, 1), 0)
+    intersection, area = _intersection_and_area(predicted, target)
+    # Relative to the smallest area, since the weights of areas of a million would lose digits.
+    present = area > 0
+    smallest = jnp.min(jnp.where(present, area, jnp.inf))
+    weights = jnp.where(present, (smallest / jnp.maximum(area, 1)) ** 2, 0)
+    total = jnp.sum(predicted, SUMMED_AXES) + area
+    wrong, total = jnp.sum(weights * (total - 2 * intersection)), jnp.sum(weights * total)
+    return jnp.where(total > 0, wrong / jnp.where(total > 0, total, 1), 0)
 
 
 def jaccard(
@@ -113,23 +113,24 @@ def jaccard(
 ) -> jax.Array:
     """Soft Jaccard (IoU) loss, the mean over classes of 1 - |P Y| / |P or Y|, in 0..1.
 
-    Rahman, Wang (2016). Arguments as the module says; a float32 scalar.
+    Rahman, Wang (2016).
     """
     del class_weights
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    shared, labelled = _shared_and_labelled(predicted, target)
-    either = jnp.sum(predicted, OVER) + labelled - shared
-    return mean_where(labelled > 0, 1 - (shared + SMOOTH) / (either + SMOOTH))
+    intersection, area = _intersection_and_area(predicted, target)
+    union = jnp.sum(predicted, SUMMED_AXES) + area - intersection
+    return mean_where(area > 0, 1 - (intersection + SMOOTH) / (union + SMOOTH))
 
 
-def _tversky_losses(
+def tversky_losses(
     predicted: jax.Array, target: jax.Array, alpha: float, beta: float
 ) -> tuple[jax.Array, jax.Array]:
-    """Of each class, [K]: 1 less the Tversky index, and whether it has labels."""
-    shared, labelled = _shared_and_labelled(predicted, target)
-    wrong = alpha * (jnp.sum(predicted, OVER) - shared) + beta * (labelled - shared)
-    # Not as a difference from 1, which near 0 would have few digits.
-    return wrong / (shared + wrong + SMOOTH), labelled > 0
+    """Return 1 minus the Tversky index of each class, [K], and whether it has labels."""
+    intersection, area = _intersection_and_area(predicted, target)
+    false_positives = jnp.sum(predicted, SUMMED_AXES) - intersection
+    wrong = alpha * false_positives + beta * (area - intersection)
+    # Not the difference from 1, which would have few digits near 0.
+    return wrong / (intersection + wrong + SMOOTH), area > 0
 
 
 def tversky(
@@ -145,13 +146,12 @@ def tversky(
 ) -> jax.Array:
     """Tversky loss, the mean over classes of 1 - TP / (TP + alpha FP + beta FN), in 0..1.
 
-    Salehi et al. (2017). 0.5 and 0.5 is Dice, 1 and 1 Jaccard; a greater beta finds more of what
-    is rare, at the cost of false alarms. Arguments as the module says, and alpha (>= 0), the weight
-    of false positives, and beta (> 0), of false negatives; a float32 scalar.
+    Salehi et al. (2017). With `alpha` (>= 0) and `beta` (> 0) of 0.5 it is Dice, with 1 Jaccard. A
+    larger beta finds more of a rare class, at the cost of false positives.
     """
     del class_weights
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    losses, present = _tversky_losses(predicted, target, alpha, beta)
+    losses, present = tversky_losses(predicted, target, alpha, beta)
     return mean_where(present, losses)
 
 
@@ -169,15 +169,18 @@ def focal_tversky(
 ) -> jax.Array:
     """Focal Tversky loss, the mean over classes of (1 - TI)^(1 / gamma), in 0..1.
 
-    Abraham, Khan (2019), whose alpha and beta are named the other way round: theirs of 0.7 and 0.3
-    are the defaults here. With a gamma (> 0) above 1, classes that are nearly right keep more of
-    the gradient. Below a loss of 1e-6 the power goes on as a line, since it has no finite slope at
-    0. Arguments as of `tversky`; a float32 scalar.
+    Abraham, Khan (2019), whose alpha and beta are swapped: theirs of 0.7 and 0.3 are the defaults
+    here. With a `gamma` (> 0) above 1, classes that are nearly right keep more of the gradient.
+    Below a loss of 1e-6 the power is continued as a line, since its gradient is infinite at 0.
     """
     del class_weights
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    losses, present = _tversky_losses(predicted, target, alpha, beta)
-    start, power = 1e-6, 1 / gamma
+    losses, present = tversky_losses(predicted, target, alpha, beta)
+    return mean_where(present, power_of_losses(losses, 1 / gamma))
+
+
+def power_of_losses(losses: jax.Array, power: float) -> jax.Array:
+    """Return losses to a power below 1, with a line below 1e-6, where the gradient is infinite."""
+    start = 1e-6
     raised = jnp.maximum(losses, start) ** power
-    line = losses * start ** (power - 1)
-    return mean_where(present, jnp.where(losses > start, raised, line))
+    return jnp.where(losses > start, raised, losses * start ** (power - 1))

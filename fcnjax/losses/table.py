@@ -1,13 +1,12 @@
-"""The losses by name, and the weighted sum of them that a config asks for."""
+"""The table of losses, and the weighted sum of them that a config declares."""
 
-import math
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any
+from dataclasses import dataclass, field
 
 import jax
 from ml_collections import ConfigDict
 
+from fcnjax.config import check_section
 from fcnjax.errors import UserError, choose
 from fcnjax.losses.boundary import boundary
 from fcnjax.losses.cldice import cldice
@@ -16,141 +15,166 @@ from fcnjax.losses.focal import focal
 from fcnjax.losses.lovasz import lovasz
 from fcnjax.losses.probabilities import HEADS
 from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
+from fcnjax.losses.unified_focal import unified_focal
 
-Loss = Callable[..., jax.Array]
+
+@dataclass(frozen=True)
+class LossSpec:
+    """A row of the table of losses.
+
+    Attributes:
+        function: Called as `function(logits, labels, *, ignore_label, valid, class_weights, head)`
+            and with its options.
+        summary: A description in one line.
+        reference: The paper, or "".
+        options: Arguments of the loss, with the keys of `config.loss` that they are read from.
+        head: The only value of `config.model.head` that it takes; None for both.
+        weighs_pixels: True if class weights apply; other losses score each class by itself.
+    """
+
+    function: Callable[..., jax.Array]
+    summary: str
+    reference: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
+    head: str | None = None
+    weighs_pixels: bool = False
+
 
 # The names are the keys of `config.loss`.
-LOSSES: Mapping[str, Loss] = {
-    "cross_entropy": cross_entropy,
-    "ohem_cross_entropy": ohem_cross_entropy,
-    "binary_cross_entropy": binary_cross_entropy,
-    "focal": focal,
-    "dice": dice,
-    "generalised_dice": generalised_dice,
-    "jaccard": jaccard,
-    "tversky": tversky,
-    "focal_tversky": focal_tversky,
-    "lovasz": lovasz,
-    "boundary": boundary,
-    "cldice": cldice,
-}
-_HEAD_OF = {
-    "cross_entropy": "softmax",
-    "ohem_cross_entropy": "softmax",
-    "binary_cross_entropy": "sigmoid",
-}
-# Those that weigh pixels; the others score a class as a whole.
-_WEIGH_PIXELS = (
-    "cross_entropy",
-    "ohem_cross_entropy",
-    "binary_cross_entropy",
-    "focal",
-    "boundary",
-)
-# Loss: its arguments and the keys of `config.loss` that they are read from.
-OPTIONS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "cross_entropy": {
+LOSSES: Mapping[str, LossSpec] = {
+    "cross_entropy": LossSpec(
+        cross_entropy,
+        "mean of -log p of the true class",
+        options={
             "label_smoothing": "label_smoothing",
             "border_weight": "border_weight",
             "border_sigma": "border_sigma",
         },
-        "ohem_cross_entropy": {"fraction": "ohem_fraction", "threshold": "ohem_threshold"},
-        "focal": {"gamma": "focal_gamma"},
-        "tversky": {"alpha": "tversky_alpha", "beta": "tversky_beta"},
-        "focal_tversky": {
-            "alpha": "tversky_alpha",
-            "beta": "tversky_beta",
-            "gamma": "tversky_gamma",
-        },
-        "cldice": {"iterations": "cldice_iterations"},
-    }
-)
-# Key: what a value must be, and how that is said.
-_RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "label_smoothing": (lambda v: 0 <= v < 1, "0 to below 1"),
-    "border_weight": (lambda v: 0 <= v < math.inf, "0 (none) or more; U-Net's is 10"),
-    "border_sigma": (lambda v: 0 < v <= 100, "pixels above 0, to 100"),
-    "ohem_fraction": (lambda v: 0 < v <= 1, "above 0, to 1 (all pixels)"),
-    "ohem_threshold": (lambda v: 0 <= v < 1, "a probability: 0 (none) to below 1"),
-    "focal_gamma": (lambda v: 0 <= v <= 100, "0 to 100"),
-    "tversky_alpha": (lambda v: 0 <= v < math.inf, "0 or more"),
-    "tversky_beta": (lambda v: 0 < v < math.inf, "above 0"),
-    "tversky_gamma": (lambda v: 0.1 <= v <= 10, "0.1 to 10"),
-    "cldice_iterations": (lambda v: 1 <= v <= 100, "1 to 100"),
+        head="softmax",
+        weighs_pixels=True,
+    ),
+    "ohem_cross_entropy": LossSpec(
+        ohem_cross_entropy,
+        "cross-entropy of the hardest pixels",
+        "Shrivastava et al. 2016; Wu et al. 2016",
+        {"fraction": "ohem_fraction", "threshold": "ohem_threshold"},
+        head="softmax",
+        weighs_pixels=True,
+    ),
+    "binary_cross_entropy": LossSpec(
+        binary_cross_entropy,
+        "cross-entropy of each channel against the rest",
+        head="sigmoid",
+        weighs_pixels=True,
+    ),
+    "focal": LossSpec(
+        focal,
+        "-(1 - p)^gamma log p of the true class",
+        "Lin et al. 2017",
+        {"gamma": "focal_gamma"},
+        weighs_pixels=True,
+    ),
+    "dice": LossSpec(dice, "1 - 2 TP / (2 TP + FP + FN)", "Milletari et al. 2016"),
+    "generalised_dice": LossSpec(
+        generalised_dice, "one Dice quotient, classes weighted by 1 / area^2", "Sudre et al. 2017"
+    ),
+    "jaccard": LossSpec(jaccard, "1 - TP / (TP + FP + FN)", "Rahman, Wang 2016"),
+    "tversky": LossSpec(
+        tversky,
+        "1 - TP / (TP + alpha FP + beta FN)",
+        "Salehi et al. 2017",
+        {"alpha": "tversky_alpha", "beta": "tversky_beta"},
+    ),
+    "focal_tversky": LossSpec(
+        focal_tversky,
+        "the Tversky loss to the power 1 / gamma",
+        "Abraham, Khan 2019",
+        {"alpha": "tversky_alpha", "beta": "tversky_beta", "gamma": "tversky_gamma"},
+    ),
+    "unified_focal": LossSpec(
+        unified_focal,
+        "mean of a focal cross-entropy and focal Tversky losses, foreground emphasised",
+        "Yeung et al. 2022",
+        {"delta": "unified_focal_delta", "gamma": "unified_focal_gamma"},
+    ),
+    "lovasz": LossSpec(lovasz, "the Lovasz extension of 1 - IoU", "Berman et al. 2018"),
+    "boundary": LossSpec(
+        boundary,
+        "errors times their signed distance to the true region",
+        "Kervadec et al. 2019",
+        weighs_pixels=True,
+    ),
+    "cldice": LossSpec(
+        cldice, "Dice of centrelines", "Shit et al. 2021", {"iterations": "cldice_iterations"}
+    ),
 }
 
 
 def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, jax.Array]]]:
-    """The weighted sum of losses that `config.loss` asks for.
+    """Return the weighted sum of losses that `config.loss` declares.
 
     Reads `loss`, `model.head`, `data.ignore_label` and `data.class_names` (whose length is the
     number of classes).
 
     Returns:
         `loss(outputs, labels, valid=None) -> (total, {name: value})`: `outputs["logits"]` is
-        [B, H, W, K], `outputs["aux"]` holds the like of auxiliary heads by name, `labels` is
-        [B, H, W], `valid` bool [B]; the values are not yet weighted. The same terms are summed
-        for each auxiliary head, and the mean over the heads is added, times `loss.aux`: three heads
-        weigh as much as one. Their number as `loss.aux` gives each the weight of the main one.
+        [B, H, W, K], `outputs["aux"]` has the logits of auxiliary heads by name, `labels` is
+        [B, H, W], `valid` bool [B]. The values are unweighted. The same sum is computed for each
+        auxiliary head, and the mean over these heads, times `loss.aux`, is added to the total, so
+        that three heads weigh as much as one.
 
     Raises:
-        UserError: Weights that are negative or all 0, an option out of its range, a loss that does
-            not go with the head, or class weights that are not one positive number for each class;
-            names the key.
+        UserError: Weights are negative or all 0, an option is out of its range, a loss does not
+            support the head, or the class weights are not one positive number for each class.
     """
     head = config.model.head
     choose(dict.fromkeys(HEADS), head, "config.model.head")
-    terms = _weights(config.loss)
-    if not 0 <= config.loss.aux < float("inf"):
-        raise UserError(f"config.loss.aux: {config.loss.aux} is not a weight of 0 or more")
-    for name in terms:
-        if _HEAD_OF.get(name, head) != head:
+    check_section(config.loss, "loss")
+    weights = _weights(config.loss)
+    for name in weights:
+        if LOSSES[name].head not in (None, head):
             raise UserError(
-                f"config.loss.{name}: needs config.model.head={_HEAD_OF[name]}, which is {head}"
+                f"config.loss.{name}: needs config.model.head={LOSSES[name].head}, which is {head}"
             )
     common = {
         "ignore_label": config.data.ignore_label,
-        "class_weights": _class_weights(config, terms),
+        "class_weights": _class_weights(config, weights),
         "head": head,
     }
-    options = {name: common | _options(config.loss, name) for name in terms}
+    options = {
+        name: common
+        | {argument: config.loss[key] for argument, key in LOSSES[name].options.items()}
+        for name in weights
+    }
 
-    def terms_of(logits, labels, valid):
-        return {name: LOSSES[name](logits, labels, valid=valid, **options[name]) for name in terms}
+    def compute_terms(logits, labels, valid):
+        return {
+            name: LOSSES[name].function(logits, labels, valid=valid, **options[name])
+            for name in weights
+        }
 
     def loss(outputs, labels, valid=None):
-        values = terms_of(outputs["logits"], labels, valid)
-        total = sum(terms[name] * value for name, value in values.items())
+        values = compute_terms(outputs["logits"], labels, valid)
+        total = sum(weights[name] * value for name, value in values.items())
         aux = outputs["aux"]
-        for head_name, logits in aux.items():
-            own = terms_of(logits, labels, valid)
-            values[head_name] = sum(terms[name] * value for name, value in own.items())
-            total += config.loss.aux / len(aux) * values[head_name]
+        for aux_head, logits in aux.items():
+            terms = compute_terms(logits, labels, valid)
+            values[aux_head] = sum(weights[name] * value for name, value in terms.items())
+            total += config.loss.aux / len(aux) * values[aux_head]
         return total, values
 
     return loss
 
 
 def _weights(section: ConfigDict) -> dict[str, float]:
-    """The losses in use and their weights; all numbers of the section are looked at."""
+    """Return the weights of the losses in use."""
     weights = {name: float(section[name]) for name in LOSSES}
-    for name, weight in weights.items():
-        if not 0 <= weight < float("inf"):
-            raise UserError(f"config.loss.{name}: {weight} is not a weight of 0 or more")
     if not any(weights.values()):
         raise UserError(f"config.loss: all weights are 0; set one of: {', '.join(sorted(LOSSES))}")
-    for key, (fits, words) in _RANGES.items():
-        if not fits(section[key]):
-            raise UserError(f"config.loss.{key}: is {section[key]}; valid: {words}")
     return {name: weight for name, weight in weights.items() if weight}
 
 
-def _options(section: ConfigDict, name: str) -> dict[str, Any]:
-    return {argument: section[key] for argument, key in OPTIONS.get(name, {}).items()}
-
-
-def _class_weights(config: ConfigDict, terms: Mapping[str, float]) -> tuple[float, ...]:
+def _class_weights(config: ConfigDict, losses: Mapping[str, float]) -> tuple[float, ...]:
     weights, names = tuple(config.loss.class_weights), tuple(config.data.class_names)
     key = "config.loss.class_weights"
     if not weights:
@@ -161,10 +185,11 @@ def _class_weights(config: ConfigDict, terms: Mapping[str, float]) -> tuple[floa
         )
     if not all(isinstance(weight, int | float) and 0 < weight < float("inf") for weight in weights):
         raise UserError(f"{key}: {weights} are not all numbers above 0")
-    if not set(terms) & set(_WEIGH_PIXELS):
-        # Better said than silently without effect.
+    if not any(LOSSES[name].weighs_pixels for name in losses):
+        # An error, since the weights would silently have no effect.
+        weighing = [name for name, spec in LOSSES.items() if spec.weighs_pixels]
         raise UserError(
-            f"{key}: is for {', '.join(_WEIGH_PIXELS)}, which weigh pixels; "
-            f"{', '.join(sorted(terms))} scores each class as a whole, and all alike"
+            f"{key}: is for {', '.join(weighing)}, which weigh pixels; "
+            f"{', '.join(sorted(losses))} scores each class by itself, with equal weights"
         )
     return tuple(map(float, weights))

@@ -1,4 +1,4 @@
-"""Scores of a segmentation, from states that add; ratios are taken once, in float64 on the host."""
+"""Segmentation metrics from counts that add up; ratios are taken once, in float64 on the host."""
 
 from fcnjax.metrics.confusion import (
     OVERALL,
@@ -16,9 +16,11 @@ from fcnjax.metrics.extra import (
     check_eval,
     device_counts,
     lower_is_better,
+    metric_of,
 )
 from fcnjax.metrics.images import differences, image_counts, image_scores, intervals
 from fcnjax.metrics.table import flat, format_table, number
+from fcnjax.metrics.valid_mask import valid_mask
 
 __all__ = [
     "EXTRA",
@@ -39,6 +41,8 @@ __all__ = [
     "image_scores",
     "intervals",
     "lower_is_better",
+    "metric_of",
     "number",
     "percent",
+    "valid_mask",
 ]

@@ -1,13 +1,15 @@
-"""Scores of outlines, on the host with SciPy: of each image and class by itself."""
+"""Boundary metrics of each image and class, on the host with SciPy."""
 
 import numpy as np
 from scipy import ndimage
 
+from fcnjax.metrics.valid_mask import valid_mask
+
 
 def outline(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The pixels of a mask with a neighbour (by an edge) outside of it, bool `[H, W]`.
+    """Return the pixels of a mask with a neighbour (by an edge) outside of it, bool `[H, W]`.
 
-    What lies beyond the image is outside; a pixel that is not known is neither.
+    Beyond the image everything is outside. Pixels that are not known are neither in nor outside.
     """
     inner = ndimage.binary_erosion(mask | ~known)
     return mask & known & ~inner
@@ -22,65 +24,66 @@ def boundary_scores(
     tolerance: float = 0.0075,
     spacing: tuple[float, float] = (1.0, 1.0),
 ) -> dict[str, np.ndarray]:
-    """How near the outlines of an image's prediction are to those of its label.
+    """Compare the outlines of an image's prediction with those of its label.
 
     `boundary_f1`: Csurka et al., What is a good evaluation measure for semantic segmentation?
-    (2013): the harmonic mean of the part of the predicted outline that is within the tolerance of
-    the label's, and of the part of the label's that is within that of the predicted one.
-    `hausdorff95`: the greater of the 95th percentiles of the distances from one outline to the
-    other, either way; `surface_distance`: their mean, over the pixels of both outlines.
+    (2013): the harmonic mean of two shares: of the predicted outline within the tolerance of the
+    label's, and of the label's outline within the tolerance of the predicted one.
+    `hausdorff95`: the larger of the 95th percentiles of the distances from one outline to the
+    other, in both directions. `surface_distance`: the mean of these distances over the pixels of
+    both outlines.
 
-    A class that is in one of the two alone has an F1 of 0, and the image's diagonal for both
-    distances; one that is in neither has nan.
+    A class that is in only one of the two has an F1 of 0, and the image's diagonal for both
+    distances; a class that is in neither has nan.
 
     Args:
         label: Integer [H, W].
         prediction: Integer [H, W].
         num_classes: C.
-        ignore_label: The label of pixels that do not count.
-        tolerance: In pixels from 1 on; below, as a part of the image's diagonal.
+        ignore_label: Label of pixels that do not count.
+        tolerance: In pixels if 1 or more; below 1, as a share of the image's diagonal.
         spacing: Height and width of a pixel, in the unit of the distances.
 
     Returns:
         Float64 [C] by name.
     """
     label, prediction = np.asarray(label, np.int64), np.asarray(prediction, np.int64)
-    known = (label != ignore_label) & (label >= 0) & (label < num_classes)
-    within = tolerance if tolerance >= 1 else tolerance * np.hypot(*label.shape)
+    known = valid_mask(label, num_classes, ignore_label)
+    tolerance = tolerance if tolerance >= 1 else tolerance * np.hypot(*label.shape)
     diagonal = float(np.hypot(*np.multiply(label.shape, spacing)))
     names = ("boundary_f1", "hausdorff95", "surface_distance")
     scores = {name: np.full(num_classes, np.nan) for name in names}
     for k in range(num_classes):
-        masks = [(own == k) & known for own in (label, prediction)]
+        masks = [(classes == k) & known for classes in (label, prediction)]
         if not any(mask.any() for mask in masks):
             continue
-        lines = [outline(mask, known) for mask in masks]
-        if not all(line.any() for line in lines):
-            missed = any(line.any() for line in lines) or not all(m.any() for m in masks)
+        outlines = [outline(mask, known) for mask in masks]
+        if not all(line.any() for line in outlines):
+            missed = any(line.any() for line in outlines) or not all(m.any() for m in masks)
             values = (0.0, diagonal, diagonal) if missed else (1.0, 0.0, 0.0)
         else:
-            values = _of_lines(*lines, within, spacing)
+            values = _compare_outlines(*outlines, tolerance, spacing)
         for name, value in zip(names, values, strict=True):
             scores[name][k] = value
     return scores
 
 
-def _of_lines(
-    true: np.ndarray, guessed: np.ndarray, within: float, spacing: tuple[float, float]
+def _compare_outlines(
+    true: np.ndarray, predicted: np.ndarray, tolerance: float, spacing: tuple[float, float]
 ) -> tuple[float, float, float]:
-    """F1 within a number of pixels, Hausdorff 95 and mean distance of two outlines."""
-    # Only about the outlines: what lies outside of both is no part of any distance.
-    rows, columns = ndimage.find_objects((true | guessed).astype(np.uint8))[0]
-    true, guessed = true[rows, columns], guessed[rows, columns]
+    """Return the F1 within a tolerance in pixels, Hausdorff 95 and mean distance of outlines."""
+    # The box around both outlines is enough for the distances between them.
+    rows, columns = ndimage.find_objects((true | predicted).astype(np.uint8))[0]
+    true, predicted = true[rows, columns], predicted[rows, columns]
 
     def distances(unit: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-        to_true = ndimage.distance_transform_edt(~true, sampling=unit)[guessed]
-        return to_true, ndimage.distance_transform_edt(~guessed, sampling=unit)[true]
+        to_true = ndimage.distance_transform_edt(~true, sampling=unit)[predicted]
+        return to_true, ndimage.distance_transform_edt(~predicted, sampling=unit)[true]
 
     pixels = distances((1.0, 1.0))
     lengths = pixels if tuple(spacing) == (1.0, 1.0) else distances(spacing)
-    precision, recall = (float((own <= within).mean()) for own in pixels)
-    both = precision + recall
-    f1 = 2 * precision * recall / both if both else 0.0
-    hausdorff = max(float(np.percentile(own, 95)) for own in lengths)
+    precision, recall = (float((each <= tolerance).mean()) for each in pixels)
+    total = precision + recall
+    f1 = 2 * precision * recall / total if total else 0.0
+    hausdorff = max(float(np.percentile(each, 95)) for each in lengths)
     return f1, hausdorff, float(np.concatenate(lengths).mean())

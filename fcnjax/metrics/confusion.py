@@ -1,7 +1,7 @@
-"""Scores of a segmentation from its confusion matrix: counted on the device, summed on the host.
+"""Metrics of the confusion matrix, which is counted on the device and summed on the host.
 
-Counts add over batches, devices and hosts; ratios are taken once, at the end, in float64. A score
-of one batch is never averaged with that of another.
+Counts add up over batches, devices and hosts. Ratios are taken once, at the end, in float64: scores
+of batches are never averaged.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from fcnjax.metrics.valid_mask import valid_mask
 
 PER_CLASS = ("iou", "dice", "precision", "recall")
 OVERALL = ("mean_iou", "mean_dice", "mean_accuracy", "pixel_accuracy", "fw_iou")
@@ -22,34 +24,33 @@ def confusion_matrices(
     ignore_label: int,
     valid: jax.Array | None = None,
 ) -> jax.Array:
-    """Counts each image's pixels by label and prediction, exactly (up to 2^31 - 1 in a cell).
+    """Count the pixels of each image by label and prediction, exactly (up to 2^31 - 1 in a cell).
 
-    Pixels that are ignored are masked before anything is counted. So are labels outside
-    0..num_classes-1: they are never taken for another class (what reads the data refuses them
-    earlier). Each example is counted by itself, so that a batch sharded over devices is counted
-    where it lies and only the counts are summed.
+    Ignored pixels are masked first, and so are labels outside 0..num_classes-1, which are never
+    taken for another class (reading the data refuses them earlier). Each example is counted by
+    itself, so that a batch sharded over devices is counted in place and only counts are summed.
 
     Args:
         labels: Integer [B, H, W].
         predictions: Integer [B, H, W].
         num_classes: C.
-        ignore_label: The label of pixels that do not count.
+        ignore_label: Label of pixels that do not count.
         valid: Bool [B], false for examples that do not count; None counts all.
 
     Returns:
         Int32 [B, C, C]: rows are labels, columns predictions.
     """
     labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
-    counted = (labels != ignore_label) & (labels >= 0) & (labels < num_classes)
+    counted = valid_mask(labels, num_classes, ignore_label)
     counted &= (predictions >= 0) & (predictions < num_classes)
     if valid is not None:
         counted &= valid[:, None, None]
     cells = num_classes * num_classes
-    # `cells` is one past the end, where mode="drop" forgets it.
+    # `cells` is one past the end, where mode="drop" drops it.
     index = jnp.where(counted, labels * num_classes + predictions, cells)
 
-    def count(one: jax.Array) -> jax.Array:
-        return jnp.zeros(cells, jnp.int32).at[one].add(1, mode="drop")
+    def count(cell: jax.Array) -> jax.Array:
+        return jnp.zeros(cells, jnp.int32).at[cell].add(1, mode="drop")
 
     counts = jax.vmap(count)(index.reshape(index.shape[0], -1))
     return counts.reshape(-1, num_classes, num_classes)
@@ -58,9 +59,9 @@ def confusion_matrices(
 def confusion_matrix(
     label: np.ndarray, prediction: np.ndarray, num_classes: int, ignore_label: int
 ) -> np.ndarray:
-    """The same of one image, on the host: int64 [C, C] of a label and a prediction [H, W]."""
+    """Count one image on the host: int64 [C, C] of a label and a prediction [H, W]."""
     label, prediction = label.astype(np.int64), prediction.astype(np.int64)
-    counted = (label != ignore_label) & (label >= 0) & (label < num_classes)
+    counted = valid_mask(label, num_classes, ignore_label)
     cells = label[counted] * num_classes + prediction[counted]
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -76,10 +77,10 @@ class ConfusionState:
         self.counts = np.zeros((num_classes, num_classes), np.int64)
 
     def add(self, counts: Any) -> None:
-        """Adds a batch's matrix, integer [C, C]; waits for the device.
+        """Add the matrix of a batch, integer [C, C], and wait for the device.
 
         Raises:
-            ValueError: Another number of classes.
+            ValueError: The matrix has another number of classes.
         """
         counts = np.asarray(counts)
         if counts.shape != self.counts.shape:
@@ -87,21 +88,21 @@ class ConfusionState:
         self.counts += counts
 
     def merge(self, other: "ConfusionState") -> None:
-        """Adds what another state has counted."""
+        """Add the counts of another state."""
         self.add(other.counts)
 
 
 def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
-    """All scores of a confusion matrix, each in 0..1, in float64.
+    """Compute all scores of a confusion matrix, each in 0..1, in float64.
 
     Per class: `iou` TP / (TP + FP + FN), `dice` 2 TP / (2 TP + FP + FN), `precision`
     TP / (TP + FP), `recall` TP / (TP + FN). Overall: `pixel_accuracy`; `mean_iou` and `mean_dice`;
     `mean_accuracy`, the mean recall; `fw_iou`, the mean IoU weighted by the number of labels
     (Long et al., Fully Convolutional Networks, 2015).
 
-    A ratio of 0 to 0 is nan and is left out of the mean: IoU and Dice of a class that is in
-    neither labels nor predictions, precision of a class never predicted, recall of a class
-    without labels. A class that is only predicted scores an IoU of 0, which does count.
+    A ratio of 0 to 0 is nan and left out of the mean: IoU and Dice of a class that is in neither
+    labels nor predictions, precision of a class that is never predicted, recall of a class without
+    labels. A class that is only predicted has an IoU of 0, which counts.
 
     Args:
         confusion: Integer [C, C]: rows are labels, columns predictions.
@@ -111,7 +112,7 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
         `{"mean_iou": 0.8, ..., "iou": {"vessel": 0.7, ...}, "dice": {...}, ...}`.
 
     Raises:
-        ValueError: As many names as classes are needed.
+        ValueError: The numbers of names and classes differ.
     """
     counts = np.asarray(confusion, np.float64)
     if counts.shape != (len(class_names), len(class_names)):
@@ -125,13 +126,13 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
         "recall": _ratio(hits, labelled),
     }
     total = counts.sum()
-    seen = labelled > 0  # a class without labels weighs nothing, and its IoU may be nan
+    present = labelled > 0  # a class without labels has no weight, and its IoU may be nan
     overall = {
         "mean_iou": mean_of_known(scores["iou"]),
         "mean_dice": mean_of_known(scores["dice"]),
         "mean_accuracy": mean_of_known(scores["recall"]),
         "pixel_accuracy": float(_ratio(hits.sum(), total)),
-        "fw_iou": float(_ratio((labelled[seen] * scores["iou"][seen]).sum(), total)),
+        "fw_iou": float(_ratio((labelled[present] * scores["iou"][present]).sum(), total)),
     }
     names = {
         key: dict(zip(class_names, values.tolist(), strict=True)) for key, values in scores.items()
@@ -139,17 +140,17 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
     return overall | names
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    # Divided by nan, not 0, so that NumPy has nothing to warn of.
-    return above / np.where(below > 0, below, np.nan)
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    # A division by nan, not by 0, gives no warning.
+    return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
 def mean_of_known(values: np.ndarray) -> float:
-    """The mean of what is not nan; nan of nothing."""
+    """Return the mean of the values that are not nan; nan if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")
 
 
 def percent(value: float | None) -> str:
-    """A score in 0..1 as percent with two digits, `-` for nan or None."""
+    """Format a score in 0..1 as percent with two digits, `-` for nan or None."""
     return "-" if value is None or value != value else f"{100 * value:.2f}"

@@ -1,13 +1,14 @@
-"""The scores that `config.eval.metrics` asks for beside those of the confusion matrix."""
+"""The optional metrics that `config.eval.metrics` adds to those of the confusion matrix."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.config import check_section
 from fcnjax.errors import UserError, unknown
 from fcnjax.metrics.boundaries import boundary_scores
 from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_known
@@ -20,69 +21,85 @@ from fcnjax.metrics.histograms import (
     confidence_counts,
     odds_counts,
 )
+from fcnjax.metrics.valid_mask import valid_mask
 
 
-class Extra(NamedTuple):
-    """A score that is asked for by name.
+class Histogram(NamedTuple):
+    """A histogram that is counted on the device: name, number of bins, and function."""
+
+    name: str
+    bins: int
+    count: Callable[..., jax.Array]
+
+
+CONFIDENCES = Histogram("confidence", CONFIDENCE_BINS, confidence_counts)
+ODDS = Histogram("odds", ODDS_BINS, odds_counts)
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A row of the table of optional metrics.
 
     Attributes:
-        title: In a table's head or a line of text.
-        per_class: Whether it is one of each image and class, found on the host.
-        counts: The histogram that it is of, in `_HISTOGRAMS`; None of one on the host.
-        lower: Whether less is better.
-        in_percent: Whether it is a part of 1.
+        title: Title in tables.
+        reference: The paper or library.
+        histogram: The histogram that it is computed from. Metrics without one are computed for each
+            image and class on the host, and averaged.
+        compute: Computes it from the counts, and returns scores by name.
+        lower: True if lower is better.
+        in_percent: True if it is a share of 1.
     """
 
     title: str
-    per_class: bool = False
-    counts: str | None = None
+    reference: str
+    histogram: Histogram | None = None
+    compute: Callable[[np.ndarray], dict[str, Any]] | None = None
     lower: bool = False
     in_percent: bool = True
 
+    @property
+    def per_class(self) -> bool:
+        """True for a metric of each image and class."""
+        return self.histogram is None
 
-EXTRA: Mapping[str, Extra] = {
-    "boundary_f1": Extra("boundary F1", per_class=True),
-    "hausdorff95": Extra("Hausdorff 95", per_class=True, lower=True, in_percent=False),
-    "surface_distance": Extra("surface dist.", per_class=True, lower=True, in_percent=False),
-    "calibration_error": Extra("calibration error", counts="confidence", lower=True),
-    "auroc": Extra("area under ROC", counts="odds"),
-    "average_precision": Extra("average precision", counts="odds"),
+
+EXTRA: Mapping[str, MetricSpec] = {
+    "boundary_f1": MetricSpec("boundary F1", "Csurka et al. 2013"),
+    "hausdorff95": MetricSpec("Hausdorff 95", "as in MONAI", lower=True, in_percent=False),
+    "surface_distance": MetricSpec("surface dist.", "as in MONAI", lower=True, in_percent=False),
+    "calibration_error": MetricSpec(
+        "calibration error", "Guo et al. 2017", CONFIDENCES, calibration, lower=True
+    ),
+    "auroc": MetricSpec("area under ROC", "as in scikit-learn", ODDS, auroc),
+    "average_precision": MetricSpec(
+        "average precision", "as in scikit-learn", ODDS, average_precision
+    ),
 }
-EXTRA_PER_CLASS = tuple(name for name, extra in EXTRA.items() if extra.per_class)
-_HISTOGRAMS: Mapping[str, tuple[int, Callable[..., jax.Array]]] = {
-    "confidence": (CONFIDENCE_BINS, confidence_counts),
-    "odds": (ODDS_BINS, odds_counts),
-}
+EXTRA_PER_CLASS = tuple(name for name, spec in EXTRA.items() if spec.per_class)
 
 
 def lower_is_better(name: str) -> bool:
-    """Whether less is better of a score's name, as `mean_hausdorff95` or `hausdorff95/vessel`."""
-    own = name.split("/")[0].removeprefix("mean_")
-    return own in EXTRA and EXTRA[own].lower
+    """Return whether lower values of a score, such as `mean_hausdorff95`, are better."""
+    metric = metric_of(name)
+    return metric in EXTRA and EXTRA[metric].lower
+
+
+def metric_of(score: str) -> str:
+    """Return the metric of a score: `hausdorff95` of `mean_hausdorff95` or `hausdorff95/CLASS`."""
+    return score.split("/")[0].removeprefix("mean_")
 
 
 def check_eval(config: ConfigDict) -> None:
-    """Raises UserError for a key of a resolved `config.eval` on metrics that cannot be."""
+    """Raise UserError for invalid metrics in a resolved `config.eval`."""
     section, classes = config.eval, tuple(config.data.class_names)
+    check_section(section, "eval")
     for name in section.metrics:
         if name not in EXTRA:
             raise unknown("config.eval.metrics", str(name), EXTRA)
-        if EXTRA[name].counts == "odds" and len(classes) != 2:
+        if EXTRA[name].histogram is ODDS and len(classes) != 2:
             raise UserError(
-                f"config.eval.metrics: {name} is of two classes, and there are {len(classes)}"
+                f"config.eval.metrics: {name} needs two classes, but there are {len(classes)}"
             )
-    if not 0 < section.boundary_tolerance < math.inf:
-        raise UserError(
-            f"config.eval.boundary_tolerance: is {section.boundary_tolerance}; valid: a part of "
-            "the image's diagonal below 1, or pixels from 1 on"
-        )
-    spacing = section.spacing
-    fits = all(isinstance(v, int | float) and 0 < v < math.inf for v in spacing)
-    if len(spacing) not in (0, 2) or not fits:
-        raise UserError(
-            f"config.eval.spacing: is {tuple(spacing)}; valid: height and width of a pixel, as "
-            "0.5,0.5; () for pixels"
-        )
     _check_best(section, classes)
 
 
@@ -90,19 +107,29 @@ def _check_best(section: ConfigDict, classes: tuple[str, ...]) -> None:
     best = section.best_metric
     if not best:
         return
-    single = [name for name in section.metrics if not EXTRA[name].per_class]
-    many = [*PER_CLASS, *(name for name in section.metrics if EXTRA[name].per_class)]
-    means = [f"mean_{name}" for name in section.metrics if EXTRA[name].per_class]
-    plain = [*OVERALL, *means, *single]
-    if best in plain or best in {f"{name}/{of}" for name in many for of in classes}:
+    extra_per_class = [name for name in section.metrics if EXTRA[name].per_class]
+    per_class = [*PER_CLASS, *extra_per_class]
+    overall = [
+        *OVERALL,
+        *(f"mean_{name}" for name in extra_per_class),
+        *(name for name in section.metrics if not EXTRA[name].per_class),
+    ]
+    if best in overall or best in {f"{name}/{label}" for name in per_class for label in classes}:
         return
-    own = best.split("/")[0].removeprefix("mean_")
-    if own in EXTRA and own not in section.metrics:
+    metric = metric_of(best)
+    if metric in EXTRA and metric not in section.metrics:
         raise UserError(
-            f"config.eval.best_metric: {best} needs {own} in config.eval.metrics, which is "
+            f"config.eval.best_metric: {best} needs {metric} in config.eval.metrics, which is "
             f"{tuple(section.metrics)}"
         )
-    raise unknown("config.eval.best_metric", best, [*plain, *(f"{n}/CLASS" for n in many), ""])
+    valid = [*overall, *(f"{name}/CLASS" for name in per_class), ""]
+    raise unknown("config.eval.best_metric", best, valid)
+
+
+def _histograms(names: Sequence[str]) -> list[Histogram]:
+    """Return the histograms that metrics need, each once, sorted by name."""
+    needed = {EXTRA[name].histogram for name in names} - {None}
+    return sorted(needed, key=lambda histogram: histogram.name)
 
 
 def device_counts(
@@ -112,54 +139,54 @@ def device_counts(
     ignore_label: int,
     valid: jax.Array,
 ) -> dict[str, jax.Array]:
-    """The histograms that the named scores need, int32, of a batch.
+    """Count the histograms of a batch that metrics need, int32, by the name of the histogram.
 
     Args:
-        names: Of `EXTRA`.
+        names: Names of metrics in `EXTRA`.
         probabilities: Float [B, H, W, C].
         labels: Integer [B, H, W].
-        ignore_label: The label of pixels that do not count.
+        ignore_label: Label of pixels that do not count.
         valid: Bool [B], false for examples that do not count.
     """
     labels = labels.astype(np.int32)
-    counted = (labels != ignore_label) & (labels >= 0) & (labels < probabilities.shape[-1])
-    counted &= valid[:, None, None]
-    needed = {EXTRA[name].counts for name in names} - {None}
-    return {key: _HISTOGRAMS[key][1](probabilities, labels, counted) for key in sorted(needed)}
+    mask = valid_mask(labels, probabilities.shape[-1], ignore_label, valid)
+    return {each.name: each.count(probabilities, labels, mask) for each in _histograms(names)}
 
 
 class ExtraScores:
-    """What is counted for the scores of `config.eval.metrics`.
+    """The counts for the metrics of `config.eval.metrics`.
 
     Attributes:
-        on_host: Whether each image's mask is to be given to `add_image`.
+        on_host: True if each image must be passed to `add_image`.
+        images: Scores of each host metric, image and class, float64 [M, N, C].
     """
 
     def __init__(self, config: ConfigDict, num_images: int):
-        """Makes an empty state.
+        """Create an empty state.
 
         Args:
             config: A resolved config, whose `eval` was checked by `check_eval`.
-            num_images: How many there are, at most.
+            num_images: The largest number of images.
         """
-        self._names = tuple(config.eval.metrics)
         self._config = config
         self._classes = tuple(config.data.class_names)
-        counts = {EXTRA[name].counts for name in self._names} - {None}
-        self._counts = {key: np.zeros((_HISTOGRAMS[key][0], 2), np.int64) for key in counts}
-        host = [name for name in self._names if EXTRA[name].per_class]
-        # A row an image: whoever fills it, and in whatever order, the mean is the same.
-        self.images = np.full((len(host), num_images, len(self._classes)), np.nan)
-        self._host = host
-        self.on_host = bool(host)
+        names = tuple(config.eval.metrics)
+        self._on_device = [name for name in names if not EXTRA[name].per_class]
+        self._on_host = [name for name in names if EXTRA[name].per_class]
+        self._counts = {
+            each.name: np.zeros((each.bins, 2), np.int64) for each in _histograms(names)
+        }
+        # A row for each image, so that the mean does not depend on the order or on who fills it.
+        self.images = np.full((len(self._on_host), num_images, len(self._classes)), np.nan)
+        self.on_host = bool(self._on_host)
 
     def add(self, counts: Mapping[str, Any]) -> None:
-        """Adds the histograms of a batch, as of `device_counts`."""
-        for key, total in self._counts.items():
-            total += np.asarray(counts[key])
+        """Add the histograms of a batch from `device_counts`."""
+        for name, total in self._counts.items():
+            total += np.asarray(counts[name])
 
     def add_image(self, index: int, label: np.ndarray, prediction: np.ndarray) -> None:
-        """Scores an image, given its place among all, and its label and prediction `[H, W]`."""
+        """Score an image, given its index among all, and its label and prediction `[H, W]`."""
         section = self._config.eval
         scores = boundary_scores(
             label,
@@ -169,23 +196,20 @@ class ExtraScores:
             tolerance=section.boundary_tolerance,
             spacing=tuple(map(float, section.spacing)) or (1.0, 1.0),
         )
-        for row, name in enumerate(self._host):
+        for row, name in enumerate(self._on_host):
             self.images[row, index] = scores[name]
 
     def compute(self) -> dict[str, Any]:
-        """The scores: `{"auroc": 0.9, "auroc_bound": 1e-4, "boundary_f1": {"vessel": ...}, ...}`.
+        """Return the scores: `{"auroc": 0.9, "auroc_bound": 1e-4, "boundary_f1": {...}, ...}`.
 
-        A score of each class is its mean over the images that it is in, label or prediction; with
-        it comes `mean_NAME`, over the classes. nan where there was nothing to score.
+        The score of a class is its mean over the images that have it, in label or prediction.
+        `mean_NAME` is the mean over the classes. Scores are nan if there was nothing to score.
         """
         scores: dict[str, Any] = {}
-        for name in self._names:
-            if name == "calibration_error":
-                scores |= calibration(self._counts["confidence"])
-            elif EXTRA[name].counts == "odds":
-                of = auroc if name == "auroc" else average_precision
-                scores[name], scores[f"{name}_bound"] = of(self._counts["odds"])
-        for name, images in zip(self._host, self.images, strict=True):
+        for name in self._on_device:
+            spec = EXTRA[name]
+            scores |= spec.compute(self._counts[spec.histogram.name])
+        for name, images in zip(self._on_host, self.images, strict=True):
             values = [mean_of_known(column) for column in images.T]
             scores[name] = dict(zip(self._classes, values, strict=True))
             scores[f"mean_{name}"] = mean_of_known(np.asarray(values))

@@ -1,4 +1,4 @@
-"""Scores of single images, and how sure the score of all is: by drawing the images anew."""
+"""Scores of single images, and bootstrap confidence intervals of the overall scores."""
 
 from collections.abc import Sequence
 
@@ -7,28 +7,28 @@ import jax.numpy as jnp
 import numpy as np
 
 DRAWS = 1000
-PERCENT = (2.5, 97.5)  # between which 95 % of the draws lie
-_AT_ONCE = 50  # draws
+PERCENTILES = (2.5, 97.5)  # of the draws: an interval of 95 %
+_BATCH = 50  # draws
 
 
 def image_counts(matrices: jax.Array) -> jax.Array:
-    """Of each image's confusion matrix `[B, C, C]` the hits, labels and predictions of a class.
+    """Return the hits, labels and predictions of each class, from confusion matrices `[B, C, C]`.
 
     Returns:
-        Int32 `[B, 3, C]`: all that IoU and Dice are made of.
+        Int32 `[B, 3, C]`, from which IoU and Dice follow.
     """
     hits = jnp.diagonal(matrices, axis1=-2, axis2=-1)
     return jnp.stack([hits, matrices.sum(-1), matrices.sum(-2)], 1)
 
 
 def image_scores(counts: np.ndarray) -> np.ndarray:
-    """One score in 0..1 for each image, by which the worst are found.
+    """Return one score in 0..1 for each image, to find the worst ones.
 
-    Of two classes the second one's Dice, of more the mean IoU over the classes that are in label or
-    prediction; nan where there are none.
+    With two classes it is the Dice of the second; with more, the mean IoU over the classes that are
+    in label or prediction, or nan if there are none.
 
     Args:
-        counts: `[N, 3, C]` of `image_counts`.
+        counts: `[N, 3, C]` from `image_counts`.
     """
     iou, dice = _ratios(counts)
     return dice[:, 1] if counts.shape[-1] == 2 else _mean(iou)
@@ -37,24 +37,24 @@ def image_scores(counts: np.ndarray) -> np.ndarray:
 def intervals(
     counts: np.ndarray, class_names: Sequence[str], draws: int = DRAWS, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Where the scores lie in 95 % of all draws of as many images, with replacement.
+    """Compute 95 % confidence intervals of the scores by the percentile bootstrap.
 
-    The percentile bootstrap (Efron and Tibshirani 1993). It tells how much hangs on which images
-    were held out; not what another training would give. Of fewer than about ten images it is too
-    narrow.
+    The images are drawn with replacement (Efron and Tibshirani 1993). The intervals show how much
+    the scores depend on the choice of held-out images, not what another training would give. With
+    fewer than about ten images they are too narrow.
 
     Args:
-        counts: `[N, 3, C]` of `image_counts`.
+        counts: `[N, 3, C]` from `image_counts`.
         class_names: C names.
-        draws: How many.
-        seed: Of the draws.
+        draws: Number of draws.
+        seed: Seed of the draws.
 
     Returns:
-        `{"mean_iou": (low, high), "mean_dice": ..., "iou/NAME": ..., "dice/NAME": ...}`; nan where
-        a score is nan in all draws.
+        `{"mean_iou": (low, high), "mean_dice": ..., "iou/NAME": ..., "dice/NAME": ...}`; nan if a
+        score is nan in all draws.
     """
-    found = _drawn_scores(counts, class_names, draws, seed)
-    return {name: _percentiles(values) for name, values in found.items()}
+    scores = _draw_scores(counts, class_names, draws, seed)
+    return {name: _percentiles(values) for name, values in scores.items()}
 
 
 def differences(
@@ -64,47 +64,53 @@ def differences(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, tuple[float, float, float]]:
-    """How much better one model is scored than another on the same images, and how sure that is.
+    """Compute how much better one model scores than another on the same images.
 
-    The paired bootstrap: each draw scores both on the same images, so that what is hard for both
-    cancels out. Where all of an interval is above 0, the images agree on which is better.
+    The intervals come from the paired bootstrap: each draw scores both models on the same images,
+    so that images that are hard for both cancel out. If an interval is above 0, the images agree
+    on which model is better.
 
     Args:
-        one: `[N, 3, C]` of `image_counts`.
-        other: The same of another model.
+        one: `[N, 3, C]` from `image_counts`.
+        other: The same of the other model.
         class_names: C names.
-        draws: How many.
-        seed: Of the draws.
+        draws: Number of draws.
+        seed: Seed of the draws.
 
     Returns:
-        By name, as of `intervals`: the difference, and where it lies in 95 % of all draws.
+        By the names of `intervals`: the difference and the ends of its 95 % interval.
     """
-    mine, theirs = (_drawn_scores(counts, class_names, draws, seed) for counts in (one, other))
-    better, worse = (_scores(counts.sum(0, keepdims=True), class_names) for counts in (one, other))
+    drawn, other_drawn = (_draw_scores(counts, class_names, draws, seed) for counts in (one, other))
+    scores, other_scores = (
+        _scores(counts.sum(0, keepdims=True), class_names) for counts in (one, other)
+    )
     return {
-        name: (float((better[name] - worse[name])[0]), *_percentiles(mine[name] - theirs[name]))
-        for name in mine
+        name: (
+            float((scores[name] - other_scores[name])[0]),
+            *_percentiles(drawn[name] - other_drawn[name]),
+        )
+        for name in drawn
     }
 
 
-def _drawn_scores(
+def _draw_scores(
     counts: np.ndarray, class_names: Sequence[str], draws: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """The scores `[draws]` of draws of the images, the same images for a seed."""
-    rng, number = np.random.default_rng(seed), len(counts)
-    flat = counts.reshape(number, counts.shape[1] * counts.shape[2]).astype(np.float64)
-    found = []
-    for start in range(0, draws if number else 0, _AT_ONCE):
-        some = min(_AT_ONCE, draws - start)
-        times = rng.multinomial(number, np.full(number, 1 / number), some)
-        found.append((times @ flat).reshape(some, *counts.shape[1:]))
-    return _scores(
-        np.concatenate(found) if found else np.zeros((1, *counts.shape[1:])), class_names
-    )
+    """Return the scores `[draws]` of draws of the images, which depend on the seed alone."""
+    rng, num_images = np.random.default_rng(seed), len(counts)
+    if not num_images or not draws:
+        return _scores(np.zeros((1, *counts.shape[1:])), class_names)
+    flat = counts.reshape(num_images, counts.shape[1] * counts.shape[2]).astype(np.float64)
+    sums = []
+    for start in range(0, draws, _BATCH):
+        size = min(_BATCH, draws - start)
+        times = rng.multinomial(num_images, np.full(num_images, 1 / num_images), size)
+        sums.append((times @ flat).reshape(size, *counts.shape[1:]))
+    return _scores(np.concatenate(sums), class_names)
 
 
 def _scores(sums: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Every score by name, `[D]`, of sums of counts `[D, 3, C]`."""
+    """Return each score by name, `[D]`, of sums of counts `[D, 3, C]`."""
     iou, dice = _ratios(sums)
     scores = {"mean_iou": _mean(iou), "mean_dice": _mean(dice)}
     for key, values in (("iou", iou), ("dice", dice)):
@@ -113,15 +119,15 @@ def _scores(sums: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarra
 
 
 def _ratios(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """IoU and Dice of counts `[..., 3, C]`; nan of classes that are nowhere."""
+    """Return IoU and Dice of counts `[..., 3, C]`; nan for classes that do not occur."""
     hits, labelled, predicted = np.moveaxis(np.asarray(counts, np.float64), -2, 0)
-    both = labelled + predicted
-    both = np.where(both > 0, both, np.nan)
-    return hits / (both - hits), 2 * hits / both
+    total = labelled + predicted
+    total = np.where(total > 0, total, np.nan)
+    return hits / (total - hits), 2 * hits / total
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """The mean over the last axis of what is not nan."""
+    """Return the mean over the last axis of the values that are not nan."""
     known = ~np.isnan(values)
     count = known.sum(-1)
     return np.where(known, values, 0).sum(-1) / np.where(count > 0, count, np.nan)
@@ -129,5 +135,5 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
     known = values[~np.isnan(values)]
-    low, high = np.percentile(known, PERCENT) if known.size else (np.nan, np.nan)
+    low, high = np.percentile(known, PERCENTILES) if known.size else (np.nan, np.nan)
     return float(low), float(high)

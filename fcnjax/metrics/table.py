@@ -1,4 +1,4 @@
-"""Scores as plain names, and as lines of text."""
+"""Scores by flat names, and as lines of text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,26 +10,22 @@ from fcnjax.metrics.extra import EXTRA, EXTRA_PER_CLASS
 
 
 def flat(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The scores of `compute` with one name each: `mean_iou`, ..., `iou/vessel`, `dice/vessel`.
+    """Flatten the scores of `compute` and `ExtraScores`: `mean_iou`, ..., `iou/vessel`.
 
-    Those of `ExtraScores` may be among them; the bins of a reliability diagram are left out.
+    The bins of a reliability diagram are left out.
     """
-    extra = [name for name, value in scores.items() if _is_single(name, value)]
-    values = {name: scores[name] for name in (*OVERALL, *extra)}
+    values = {name: scores[name] for name in OVERALL}
+    values |= {name: value for name, value in scores.items() if isinstance(value, int | float)}
     for key in (*PER_CLASS, *EXTRA_PER_CLASS):
         values |= {f"{key}/{name}": value for name, value in scores.get(key, {}).items()}
     return values
 
 
-def _is_single(name: str, value: Any) -> bool:
-    return name not in OVERALL and isinstance(value, int | float)
-
-
 def format_table(scores: Mapping[str, Any]) -> str:
-    """The scores as lines of text, in percent; a score that is nan shows as `-`.
+    """Format scores as lines of text, in percent; a score that is nan shows as `-`.
 
-    One row for each class, one for their means, and a line with the overall scores. Distances are
-    in pixels, or in the unit of `config.eval.spacing`.
+    There is a row for each class, one for their means, and a line with the overall scores.
+    Distances are in pixels, or in the unit of `config.eval.spacing`.
     """
     columns = [*PER_CLASS, *(key for key in EXTRA_PER_CLASS if key in scores)]
     titles = [EXTRA[key].title if key in EXTRA else key for key in columns]
@@ -66,7 +62,7 @@ def _row(name: str, values: Sequence[float], columns: Sequence[str], width: int)
 
 
 def number(value: float, key: str) -> str:
-    """A score as text: a distance with two digits, others in percent."""
+    """Format a score: a distance with two digits, others in percent."""
     if key in EXTRA and not EXTRA[key].in_percent:
         return "-" if value != value else f"{value:.2f}"
     return percent(value)

@@ -1,9 +1,9 @@
-"""The models: tables of encoders and decoders, and how a config becomes one."""
+"""Models: the tables of encoders and decoders, and building a model from a config."""
 
 from fcnjax.models.build import DTYPES, build_model
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.fold import make_fold
+from fcnjax.models.fold_batch_norm import make_fold_fn
 from fcnjax.models.layers import Platform, batch_norm_inference, compile_for, sampled_dropout
 from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
@@ -18,6 +18,6 @@ __all__ = [
     "batch_norm_inference",
     "build_model",
     "compile_for",
-    "make_fold",
+    "make_fold_fn",
     "sampled_dropout",
 ]

@@ -1,58 +1,29 @@
-"""How a config becomes a model."""
+"""Building a model from a config."""
 
 from types import MappingProxyType
-from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from fcnjax.config import channel_names
+from fcnjax.config import channel_names, check_section
 from fcnjax.errors import UserError, choose
-from fcnjax.models.decoders.fcn import UPSAMPLES
-from fcnjax.models.decoders.fcn_head import make_fcn_head
-from fcnjax.models.decoders.fpn import MERGES
+from fcnjax.models.decoders.fcn_head import FCNHead
 from fcnjax.models.decoders.table import DECODERS
-from fcnjax.models.decoders.unet import SKIPS
-from fcnjax.models.encoders import resnet
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.encoders.vanilla import DOWNSAMPLES, PADDINGS
-from fcnjax.models.layers import ACTIVATIONS, ATTENTIONS, NORMS
-from fcnjax.models.model_spec import ModelSpec
+from fcnjax.models.options import checked_options
 from fcnjax.models.segmenter import Segmenter
 
 DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
-# How many logits stand for a number of classes.
+# From the number of classes to the number of logits.
 HEADS = MappingProxyType(
     {"softmax": lambda classes: classes, "sigmoid": lambda classes: 1 if classes == 2 else classes}
 )
-_NAMED_OPTIONS = MappingProxyType(
-    {
-        "downsample": DOWNSAMPLES,
-        "skip": SKIPS,
-        "upsample": UPSAMPLES,
-        "padding": PADDINGS,
-        "attention": ATTENTIONS,
-        "merge": MERGES,
-        "dilation_rule": resnet.DILATION_RULES,
-    }
-)
-_OPTIONS = tuple(
-    dict.fromkeys(
-        key for table in (ENCODERS, DECODERS) for entry in table.values() for key in entry.options
-    )
-)
-
-# A model beyond these would take all memory, or minutes to trace.
-MOST_CHANNELS = 2**16
-MOST_STAGES = 16  # entries of an option that is a list
-MOST_LAYERS = 64  # of a stage
-
 # The options that an auxiliary head shares with the decoder.
 _AUX_HEAD_OPTIONS = ("dropout", "align_corners")
 
 
 def build_model(config: ConfigDict) -> Segmenter:
-    """Builds the model that `config.model` describes, for the classes and channels of its data.
+    """Build the model that `config.model` describes, for the classes and channels of its data.
 
     Raises:
         UserError: An unknown name, a bad value, an option that neither the encoder nor the decoder
@@ -60,11 +31,10 @@ def build_model(config: ConfigDict) -> Segmenter:
     """
     model = config.model
     names = (model.encoder, model.decoder)
-    encoder_entry = choose(ENCODERS, model.encoder, "config.model.encoder")
-    decoder_entry = choose(DECODERS, model.decoder, "config.model.decoder")
-    choose(NORMS, model.norm, "config.model.norm")
-    choose(ACTIVATIONS, model.activation, "config.model.activation")
-    outputs_of = choose(HEADS, model.head, "config.model.head")
+    encoder_spec = choose(ENCODERS, model.encoder, "config.model.encoder")
+    decoder_spec = choose(DECODERS, model.decoder, "config.model.decoder")
+    check_section(model, "model")
+    logits_for = choose(HEADS, model.head, "config.model.head")
     common = {
         "norm": model.norm,
         "activation": model.activation,
@@ -73,93 +43,23 @@ def build_model(config: ConfigDict) -> Segmenter:
     classes = len(config.data.class_names)
     if classes < 2:
         raise UserError(f"config.data.class_names: {classes} classes; a model needs two or more")
-    options = _checked_options(model, encoder_entry, decoder_entry)
+    options = checked_options(model, encoder_spec, decoder_spec)
     encoder_norm = model.norm if model.encoder_norm is None else model.encoder_norm
-    choose(NORMS, encoder_norm, "config.model.encoder_norm")
-    if model.encoder_norm is not None and "norm" not in encoder_entry.common:
+    if model.encoder_norm is not None and "norm" not in encoder_spec.common:
         raise UserError(
             f"config.model.encoder_norm: {model.encoder_norm} cannot be set for encoder "
-            f"{model.encoder}, which has norms of its own; valid: None"
+            f"{model.encoder}, whose norm is fixed; valid: None"
         )
-    of_encoder = common | {"norm": encoder_norm}
-    encoder = encoder_entry.make(**_arguments(encoder_entry, of_encoder, options))
-    outputs = outputs_of(classes)
-    decoder = decoder_entry.make(
-        encoder, outputs, names, **_arguments(decoder_entry, common, options)
+    encoder = encoder_spec.make(**encoder_spec.arguments(options, common | {"norm": encoder_norm}))
+    out_channels = logits_for(classes)
+    decoder = decoder_spec.make(
+        encoder, out_channels, names, **decoder_spec.arguments(options, common)
     )
-    aux_head = (
-        make_fcn_head(
-            encoder,
-            outputs,
-            names,
-            index=model.aux_feature,
-            **common,
-            **{key: options[key] for key in _AUX_HEAD_OPTIONS if key in options},
-        )
-        if model.aux_head
-        else None
-    )
+    aux_head = None
+    if model.aux_head:
+        aux_options = {key: options[key] for key in _AUX_HEAD_OPTIONS if key in options}
+        aux_options |= {"index": model.aux_feature, **common}
+        aux_head = FCNHead.build(encoder, out_channels, names, **aux_options)
     channels = len(channel_names(config.data.channels))
-    return Segmenter(encoder, decoder, outputs, channels, common["dtype"], aux_head, model.remat)
-
-
-def _arguments(entry: ModelSpec, common: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    given = {entry.options[key]: value for key, value in options.items() if key in entry.options}
-    return {name: common[name] for name in entry.common} | given
-
-
-def _checked_options(model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> dict[str, Any]:
-    """The options that are set, each known to be of use and in range."""
-    options = {key: model[key] for key in _OPTIONS if model[key] is not None}
-    own = {*encoder.options, *decoder.options, *(("dropout",) if model.aux_head else ())}
-    taken = [key for key in _OPTIONS if key in own]
-    named = {**_NAMED_OPTIONS, **encoder.choices, **decoder.choices}
-    for key, value in options.items():
-        where = f"config.model.{key}"
-        if key not in taken:
-            raise UserError(
-                f"{where}: not an option of encoder {model.encoder} or decoder {model.decoder}; "
-                f"those are: {', '.join(taken)}"
-            )
-        if key in named:
-            choose(named[key], value, where)
-        elif type(value) is bool:
-            pass
-        elif key == "output_stride":
-            if value not in resnet.OUTPUT_STRIDES:
-                raise UserError(
-                    f"{where}: {value}; valid: {', '.join(map(str, resnet.OUTPUT_STRIDES))}"
-                )
-        elif type(value) is int:
-            if not (key == "fc_width" and value == 0) and not 1 <= value <= MOST_CHANNELS:
-                raise UserError(f"{where}: {value} is not a whole number in 1..{MOST_CHANNELS}")
-        elif key in ("dropout", "drop_path"):
-            if not 0 <= value < 1:
-                raise UserError(f"{where}: {value} is not a probability; valid: 0 to below 1")
-        else:
-            most = MOST_LAYERS if key == "decoder_depths" else MOST_CHANNELS
-            options[key] = _widths(value, where, most)
-    if options.get("padding") == "valid":
-        _require_both("padding", model, encoder, decoder)
-    return options
-
-
-def _require_both(key: str, model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> None:
-    """Refuses an option of encoder and decoder together that only one of the two takes."""
-    for kind, entry, table in (("encoder", encoder, ENCODERS), ("decoder", decoder, DECODERS)):
-        if key not in entry.options:
-            valid = ", ".join(name for name, other in table.items() if key in other.options)
-            raise UserError(
-                f"config.model.{key}: {model[key]} is not for {kind} {model[kind]}; valid: {valid}"
-            )
-
-
-def _widths(value: Any, where: str, most: int) -> tuple[int, ...]:
-    widths = tuple(value)
-    fits = all(type(width) is int and 0 < width <= most for width in widths)
-    if not 0 < len(widths) <= MOST_STAGES or not fits:
-        raise UserError(
-            f"{where}: {widths} is not a list of at most {MOST_STAGES} whole numbers in 1..{most}, "
-            "such as 16,32,64"
-        )
-    return widths
+    dtype = common["dtype"]
+    return Segmenter(encoder, decoder, out_channels, channels, dtype, aux_head, model.remat)

@@ -1,4 +1,4 @@
-"""Encoder and classifier, joined: what published encoders were trained as."""
+"""Image classifiers: the models that published encoders were trained as."""
 
 import re
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from fcnjax.models.layers import (
     Conv,
     FeatureMap,
     LayerNorm,
-    activated,
+    activate,
     adaptive_mean,
     dropout,
     map_data,
@@ -25,24 +25,24 @@ from fcnjax.models.layers import (
 class Classifier(nn.Module):
     """A model from a normalised image to the logits of its class.
 
-    The mean of the deepest feature, layers (`hidden0`, `hidden1`) with an activation, and the
-    logits (`classifier`).
+    It takes the mean of the deepest feature, hidden layers (`hidden0`, `hidden1`) with an
+    activation, and a last layer (`classifier`).
 
     Attributes:
-        encoder: Gives the features, of which the deepest is classified; one whose classifier has a
-            convolution of its own before the mean must end with that.
-        outputs: Number of logits, one for each class.
-        hidden: Channels of the layers between the mean and the logits.
+        encoder: Returns the features. If its published classifier has a convolution before the
+            mean, the encoder must end with that.
+        out_channels: Number of classes.
+        hidden: Channels of the hidden layers.
         activation: A name in `ACTIVATIONS`, after each of those.
-        grid: Side of the grid over whose cells the means are taken; the first layer sees it whole.
-        first_activation: A name in `ACTIVATIONS`, before the mean; None: nothing.
-        norm_epsilon: Of a layer norm (`norm`) after the mean; None: there is no norm.
-        dropout: Probability of dropping a channel before the logits, in training.
-        dtype: Of the computation; parameters and logits are float32.
+        grid: Side of the grid of means; the first layer reads all of its cells.
+        first_activation: A name in `ACTIVATIONS`, before the mean; or None.
+        norm_epsilon: Epsilon of a layer norm (`norm`) after the mean; None for no norm.
+        dropout: Probability of dropping a channel before the last layer, in training.
+        dtype: Dtype of the computation; parameters and logits are float32.
     """
 
     encoder: nn.Module
-    outputs: int
+    out_channels: int
     hidden: tuple[int, ...] = ()
     activation: str = "relu"
     grid: int = 1
@@ -55,7 +55,7 @@ class Classifier(nn.Module):
     def __call__(
         self, image: jax.Array, *, train: bool = False, extent: jax.Array | None = None
     ) -> jax.Array:
-        """Returns the logits, float32 `[B, outputs]`.
+        """Return the logits, float32 `[B, out_channels]`.
 
         Args:
             image: float `[B, H, W, C]`, normalised.
@@ -63,31 +63,29 @@ class Classifier(nn.Module):
             extent: As in `Segmenter`.
         """
         x = FeatureMap(image.astype(self.dtype), extent)
-        # Padding may hold nan: from here on it is finite, for the sake of the gradients.
+        # Padding may hold nan, which would reach the gradients.
         x = self.encoder(x.replace(data=zero_outside(x)), train)[-1]
-        if self.first_activation is not None:
-            x = activated(self.first_activation, x)
+        x = activate(self.first_activation, x)
         x = FeatureMap(adaptive_mean(x, self.grid).data)
         if self.norm_epsilon is not None:
             x = LayerNorm(dtype=self.dtype, epsilon=self.norm_epsilon, name="norm")(x)
         side = self.grid
         for i, width in enumerate(self.hidden):
             x = Conv(width, side, padding=0, dtype=self.dtype, name=f"hidden{i}")(x)
-            x, side = activated(self.activation, x), 1
+            x, side = activate(self.activation, x), 1
         x = map_data(dropout(self.dropout, train), x)
         init = nn.initializers.normal(0.01)
-        x = Conv(self.outputs, side, padding=0, kernel_init=init, name="classifier")(x)
+        x = Conv(self.out_channels, side, padding=0, kernel_init=init, name="classifier")(x)
         return x.data[:, 0, 0].astype(jnp.float32)
 
 
-# How each family's classifier differs, by a pattern of the encoder's name, and what its encoder
-# must be told.
-_HEADS = MappingProxyType(
+# By a pattern of the encoder's name: the fields of its classifier, and the options of its encoder.
+_CLASSIFIERS = MappingProxyType(
     {
         r"vgg\d+": ({"grid": 7, "hidden": (4096, 4096)}, {}),
         r"densenet\d+": ({"first_activation": "relu"}, {}),
         r"convnext_\w+": ({"norm_epsilon": 1e-6}, {}),
-        r"mobilenet_v2": ({}, {"encoder_form": "smp"}),
+        r"mobilenet_v2": ({}, {"variant": "smp"}),
         r"mobilenet_v3_small": ({"hidden": (1024,), "activation": "hard_swish"}, {}),
         r"mobilenet_v3_large": ({"hidden": (1280,), "activation": "hard_swish"}, {}),
         r"efficientnet_\w+": ({}, {"head": True}),
@@ -95,18 +93,19 @@ _HEADS = MappingProxyType(
 )
 
 
-def build_classifier(name: str, outputs: int = 1000, **options: Any) -> Classifier:
-    """The classifier that an encoder was published as, of ImageNet's 1000 classes by default.
+def build_classifier(name: str, classes: int = 1000, **options: Any) -> Classifier:
+    """Return the classifier that an encoder was published as, by default for ImageNet.
 
     Args:
         name: A name in `ENCODERS`.
-        outputs: Number of classes.
+        classes: Number of classes.
         **options: Arguments of the encoder, such as `norm`.
 
     Raises:
         UserError: An unknown encoder; lists the valid ones.
     """
-    entry = choose(ENCODERS, name, "encoder")
-    head, needed = next((row for key, row in _HEADS.items() if re.fullmatch(key, name)), ({}, {}))
-    needed = {entry.options.get(key, key): value for key, value in needed.items()}
-    return Classifier(entry.make(**needed | options), outputs, **head)
+    spec = choose(ENCODERS, name, "encoder")
+    fields, encoder_options = next(
+        (row for pattern, row in _CLASSIFIERS.items() if re.fullmatch(pattern, name)), ({}, {})
+    )
+    return Classifier(spec.make(**encoder_options | options), classes, **fields)

@@ -1,4 +1,4 @@
-"""What a row of the tables of encoders and decoders is."""
+"""The row of the tables of encoders and decoders."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -6,21 +6,38 @@ from typing import Any
 
 from flax import linen as nn
 
+# The arguments of modules whose names differ from their keys in `config.model`.
+_ARGUMENTS = {
+    "atrous_rates": "rates",
+    "decoder_depths": "depths",
+    "decoder_width": "width",
+    "decoder_widths": "widths",
+    "encoder_form": "variant",
+}
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A row of the tables below.
+    """An encoder or a decoder.
 
     Attributes:
-        make: Builds the module from the common fields and the options.
-        summary: What it is, in a line.
-        options: The keys of `config.model` that it takes, with the argument each becomes.
+        make: Builds the module from the common arguments and the options.
+        summary: One line: the paper, and whose implementation is followed.
+        options: The keys of `config.model` that it takes.
         common: The arguments it takes among `norm`, `activation` and `dtype`.
-        choices: The valid values of named options, where they are not those of `_NAMED_OPTIONS`.
+        choices: The valid values of its own named options, with their meaning.
     """
 
     make: Callable[..., nn.Module]
     summary: str
-    options: Mapping[str, str]
+    options: tuple[str, ...] = ()
     common: tuple[str, ...] = ("norm", "activation", "dtype")
     choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def arguments(self, options: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments of `make` for keys of `config.model`; keys of others are dropped."""
+        arguments = {name: common[name] for name in self.common if name in common}
+        for key, value in options.items():
+            if key in self.options:
+                arguments[_ARGUMENTS.get(key, key)] = value
+        return arguments

@@ -1,7 +1,7 @@
-"""Gradient checkpointing: blocks keep their input alone, and are computed again for the gradient.
+"""Gradient checkpointing: blocks save only their input, and are recomputed for the gradient.
 
-Chen et al. 2016, arXiv:1604.06174. A model of n blocks then holds n inputs and the inside of one
-block, for about a third more computation.
+Chen et al. 2016, arXiv:1604.06174. A model of n blocks then holds n inputs and the activations of
+one block, for about a third more computation.
 """
 
 import contextvars
@@ -12,38 +12,40 @@ from typing import Any
 import jax
 from flax import linen as nn
 
-# The path of the block that is being run, so that it is not wrapped again from within.
-_running = contextvars.ContextVar("running", default=())
+# The path of the running block, so that it is not wrapped again from within.
+_running_block = contextvars.ContextVar("running", default=())
 
 
 def rematerialised() -> AbstractContextManager:
-    """Within it, the blocks of an encoder or decoder are computed again for the gradient.
+    """Recompute the blocks of encoders and decoders called in this context for the gradient.
 
-    A block is what an encoder or a decoder calls by itself, as `encoder/layer1_0`. Parameters and
-    results are those without.
+    A block is a module that an encoder or a decoder calls directly, such as `encoder/layer1_0`.
+    Parameters and results do not change.
     """
-    return nn.intercept_methods(_again)
+    return nn.intercept_methods(_remat_blocks)
 
 
-def _again(
+def _remat_blocks(
     call: Callable[..., Any], args: tuple, kwargs: dict, context: nn.module.InterceptorContext
 ) -> Any:
     module, path = context.module, context.module.path
-    if context.method_name != "__call__" or len(path) != 2 or _running.get() == path:
+    if context.method_name != "__call__" or len(path) != 2 or _running_block.get() == path:
         return call(*args, **kwargs)
     leaves, tree = jax.tree.flatten((args, kwargs))
-    # What is no array, as `train`, is no input of what is computed again but a part of it.
+    # `nn.remat` takes arrays; other arguments, such as `train`, become part of the function.
     is_array = [isinstance(leaf, jax.Array) for leaf in leaves]
 
     def run(module: nn.Module, *arrays: jax.Array) -> Any:
-        given = iter(arrays)
-        whole = [next(given) if own else leaf for own, leaf in zip(is_array, leaves, strict=True)]
-        args, kwargs = jax.tree.unflatten(tree, whole)
-        token = _running.set(path)
+        remaining = iter(arrays)
+        merged = [
+            next(remaining) if array else leaf for array, leaf in zip(is_array, leaves, strict=True)
+        ]
+        args, kwargs = jax.tree.unflatten(tree, merged)
+        token = _running_block.set(path)
         try:
             return module(*args, **kwargs)
         finally:
-            _running.reset(token)
+            _running_block.reset(token)
 
-    arrays = [leaf for own, leaf in zip(is_array, leaves, strict=True) if own]
+    arrays = [leaf for array, leaf in zip(is_array, leaves, strict=True) if array]
     return nn.remat(run)(module, *arrays)

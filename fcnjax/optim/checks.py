@@ -1,11 +1,11 @@
-"""How a value of the config that is out of range is refused."""
+"""Checks that depend on two keys of a config."""
 
 from typing import Any
 
 from fcnjax.errors import UserError
 
 
-def require(good: bool, key: str, value: Any, what: str) -> None:
-    """Raises UserError, which names `config.KEY`, its value and what is valid, unless `good`."""
-    if not good:
-        raise UserError(f"config.{key}: {value} is not {what}")
+def require(condition: bool, key: str, value: Any, valid: str) -> None:
+    """Raise UserError with the key, its value and the valid values unless the condition holds."""
+    if not condition:
+        raise UserError(f"config.{key}: {value} is not {valid}")

@@ -1,6 +1,5 @@
-"""The optimiser: how gradients become updates."""
+"""Optimizers."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,50 +7,51 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from fcnjax.errors import choose
+from fcnjax.config import check_section
 from fcnjax.optim.averages import check_averages
-from fcnjax.optim.checks import require
-from fcnjax.optim.parts import make_trainable_mask, scale_by_part
-from fcnjax.optim.schedules import make_schedule
+from fcnjax.optim.parts import check_patterns, make_trainable_mask, scale_by_part
+from fcnjax.optim.schedules import check_schedule, make_schedule
 
-# By which an orthogonal update has the root mean square of AdamW's usual one, so that one rate
-# serves both (Liu et al. 2025, arXiv:2502.16982).
+# Scales an orthogonal update to the usual root mean square of AdamW's, so that both can use one
+# learning rate (Liu et al. 2025, arXiv:2502.16982).
 MUON_RMS = 0.2
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """The update that `config.optim` asks for: clip, then `optim.name` at the schedule's rate.
+    """Return the optimizer of `config.optim`: gradient clipping, then `optim.name`.
 
-    Weight decay is on kernels only, not on biases and norms. The rates of parts are multiplied, and
-    frozen parts left out: they are not counted in the norm that is clipped, and no state is kept
-    for them.
+    Weight decay applies only to kernels, not to biases and norms. Learning rates of parts are
+    multiplied. Frozen parts are left out: they are not part of the norm that is clipped, and have
+    no optimizer state.
 
     Raises:
-        UserError: An unknown optimiser or schedule, or a value out of range; names the key.
+        UserError: The optimizer or schedule is unknown or a value is out of range; names the key.
     """
+    check_optim(config)
     optim = config.optim
-    update = choose(OPTIMIZERS, optim.name, "config.optim.name")
-    require(0 <= optim.clip_norm < math.inf, "optim.clip_norm", optim.clip_norm, "0 or more")
-    decay = optim.weight_decay
-    require(0 <= decay < math.inf, "optim.weight_decay", decay, "0 or more")
-    for key in ("momentum", "b1", "b2"):
-        require(0 <= optim[key] < 1, f"optim.{key}", optim[key], "in 0..1, and below 1")
-    check_averages(config)
     clip = [optax.clip_by_global_norm(optim.clip_norm)] if optim.clip_norm else []
-    steps = [*clip, update(optim, make_schedule(config))]
+    steps = [*clip, OPTIMIZERS[optim.name](optim, make_schedule(config))]
     trainable_mask = make_trainable_mask(config)
     if trainable_mask is not None:
         steps = [optax.masked(optax.chain(*steps), trainable_mask)]
     return optax.chain(*steps, *scale_by_part(config))
 
 
+def check_optim(config: ConfigDict) -> None:
+    """Raise UserError if `make_optimizer` does not accept the config."""
+    check_section(config.optim, "optim")
+    check_averages(config)
+    check_schedule(config)
+    check_patterns(config)
+
+
 def _adamw(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Loshchilov & Hutter, Decoupled Weight Decay Regularization (2019): decay times the rate."""
-    return optax.adamw(schedule, mask=decay_mask, **_of_adam(optim))
+    """AdamW (Loshchilov and Hutter 2019): weight decay decoupled from the gradient."""
+    return optax.adamw(schedule, mask=decay_mask, **_adam_options(optim))
 
 
 def _sgd(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """SGD as in torch: the decay joins the gradient before the momentum; no Nesterov step."""
+    """SGD as in PyTorch: weight decay is added to the gradient before momentum; no Nesterov."""
     return optax.chain(
         optax.add_decayed_weights(optim.weight_decay, mask=decay_mask),
         optax.sgd(schedule, momentum=optim.momentum or None),
@@ -59,26 +59,26 @@ def _sgd(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransform
 
 
 def _lamb(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """You et al. 2020 (arXiv:1904.00962): Adam's step, as long as each array's own norm."""
-    return optax.lamb(schedule, mask=decay_mask, **_of_adam(optim))
+    """LAMB (You et al. 2020, arXiv:1904.00962): Adam's step, scaled by the norm of each array."""
+    return optax.lamb(schedule, mask=decay_mask, **_adam_options(optim))
 
 
 def _lion(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Chen et al. 2023 (arXiv:2302.06675): the sign of a momentum. Its authors take b2 = 0.99."""
-    return optax.lion(schedule, mask=decay_mask, **_of_adam(optim))
+    """Lion (Chen et al. 2023, arXiv:2302.06675): the sign of momentum; they use b2 = 0.99."""
+    return optax.lion(schedule, mask=decay_mask, **_adam_options(optim))
 
 
-def _of_adam(optim: ConfigDict) -> dict[str, float]:
+def _adam_options(optim: ConfigDict) -> dict[str, float]:
     return {"b1": optim.b1, "b2": optim.b2, "weight_decay": optim.weight_decay}
 
 
 def _muon(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Jordan 2024: the momentum of each matrix, made orthogonal; AdamW for what is no matrix.
+    """Muon (Jordan 2024): orthogonalized momentum for matrices, AdamW for other parameters.
 
-    A kernel `[h, w, in, out]` is the matrix `[h w in, out]` that its convolution multiplies patches
-    by; a transposed one `[h, w, in, out]` is `[in, h w out]`. Kernels of one input channel, which
-    each channel of a depthwise convolution has to itself, are left to AdamW with `b1` and `b2`, as
-    are biases and norms. Both decay kernels alike.
+    A kernel `[h, w, in, out]` is the matrix `[h w in, out]` by which its convolution multiplies
+    patches; that of a transposed convolution is `[in, h w out]`. Kernels with one input channel, as
+    in depthwise convolutions, use AdamW with `b1` and `b2`, and so do biases and norms. Weight
+    decay is the same for all kernels.
     """
     muon = optax.contrib.muon(
         schedule,
@@ -88,21 +88,21 @@ def _muon(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransfor
         consistent_rms=MUON_RMS,
         muon_weight_dimension_numbers=_matrices,
     )
-    both = {"muon": muon, "adamw": _adamw(optim, schedule)}
-    return optax.multi_transform(both, _kinds)
+    transforms = {"muon": muon, "adamw": _adamw(optim, schedule)}
+    return optax.multi_transform(transforms, _labels)
 
 
-def _kinds(params: Any) -> Any:
-    """`muon` or `adamw` for each parameter."""
+def _labels(params: Any) -> Any:
+    """Return `muon` or `adamw` for each parameter."""
 
-    def kind(path: tuple, leaf: Any) -> str:
+    def label(path: tuple, leaf: Any) -> str:
         return "muon" if is_kernel(path, leaf) and leaf.shape[-2] > 1 else "adamw"
 
-    return jax.tree_util.tree_map_with_path(kind, params)
+    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def _matrices(params: Any) -> Any:
-    """Which axes of a kernel are the rows of its matrix, and which the columns."""
+    """Return the axes of each kernel that form the rows and columns of its matrix."""
 
     def axes(path: tuple, leaf: Any) -> optax.contrib.MuonDimensionNumbers:
         *window, inner, outer = range(leaf.ndim)
@@ -123,11 +123,11 @@ OPTIMIZERS: Mapping[str, Callable[[ConfigDict, optax.Schedule], optax.GradientTr
 
 
 def is_kernel(path: tuple, leaf: Any) -> bool:
-    """Whether a parameter is a kernel, a transposed one too, of two or more axes."""
+    """Return whether a parameter is a kernel, perhaps a transposed one, of two or more axes."""
     name = getattr(path[-1], "key", None)
     return name in ("kernel", "transposed_kernel") and leaf.ndim >= 2
 
 
 def decay_mask(params: Any) -> Any:
-    """True for the parameters that decay: kernels of two or more axes."""
+    """Return True for each parameter with weight decay: kernels of two or more axes."""
     return jax.tree_util.tree_map_with_path(is_kernel, params)

@@ -1,10 +1,10 @@
-"""Parts of a model, by the paths of their parameters: their rates, and which are frozen.
+"""Frozen parts of a model, and factors of the learning rates of parts.
 
-A part is named by a regular expression that matches a path, as `encoder/layer1_0/conv1/norm/scale`,
-from its start to the end of one of its names: `encoder`, `encoder/layer[12]_.*`, `.*/norm`.
+A part is a regular expression that matches the path of a parameter, such as
+`encoder/layer1_0/conv1/norm/scale`, from its start to the end of a name: `encoder`,
+`encoder/layer[12]_.*`, `.*/norm`.
 """
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -18,16 +18,16 @@ from fcnjax.optim.checks import require
 from fcnjax.optim.depth import depth_factors
 
 Tree = Any
-SHOWN = 12  # names listed in an error
+MAX_LISTED = 12  # names in an error
 
 
 def path_of(path: tuple) -> str:
-    """The path of a leaf of the parameters, its names joined by slashes."""
+    """Return the path of a parameter, with its names joined by slashes."""
     return "/".join(str(part.key) for part in path)
 
 
 def paths_of(params: Tree) -> list[str]:
-    """The paths of all parameters, in their order."""
+    """Return the paths of all parameters in their order."""
     return [path_of(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
 
 
@@ -36,17 +36,12 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 def is_frozen(config: ConfigDict, path: str) -> bool:
-    """Whether the parameter of a path is of a part in `optim.freeze`."""
+    """Return whether a parameter belongs to a part in `optim.freeze`."""
     return any(_matches(pattern, path) for pattern in config.optim.freeze)
 
 
 def make_trainable_mask(config: ConfigDict) -> Callable[[Tree], Tree] | None:
-    """What says for each parameter whether it is trained; None where all are.
-
-    Raises:
-        UserError: `optim.freeze` has an entry that is no pattern.
-    """
-    _check_patterns("optim.freeze", config.optim.freeze)
+    """Return a function of the parameters that returns whether each is trained; None if all are."""
     if not config.optim.freeze:
         return None
 
@@ -59,9 +54,12 @@ def make_trainable_mask(config: ConfigDict) -> Callable[[Tree], Tree] | None:
 
 
 def make_frozen_norms(config: ConfigDict) -> Callable[[str], bool] | None:
-    """What says of the path of a batch norm whether it stays in inference mode; None: of none.
+    """Return a function of a batch norm's path that returns whether it stays in inference mode.
 
-    All do under `optim.freeze_norm`; else those whose scale and bias are frozen.
+    With `optim.freeze_norm`, all of them do; otherwise those whose scale and bias are frozen.
+
+    Returns:
+        The function; None if all batch norms are trained.
     """
     if config.optim.freeze_norm:
         return lambda path: True
@@ -71,37 +69,35 @@ def make_frozen_norms(config: ConfigDict) -> Callable[[str], bool] | None:
 
 
 def scale_by_part(config: ConfigDict) -> list[optax.GradientTransformation]:
-    """What multiplies the updates, and so the rates, of parts; empty where none is multiplied.
+    """Return the transformation that multiplies updates, and so the learning rates of parts.
 
-    By `optim.multipliers`, of which the last that matches counts, and by `optim.layer_decay`.
+    The factor is that of the last matching entry of `optim.multipliers`, times that of
+    `optim.layer_decay`.
 
-    Raises:
-        UserError: A value of the two that cannot be; names the key.
+    Returns:
+        A list of one transformation; empty if all factors are 1.
     """
-    _check_multipliers(config.optim.multipliers)
-    decay = config.optim.layer_decay
-    require(0 < decay <= 1, "optim.layer_decay", decay, "above 0, and at most 1")
-    if decay == 1 and not config.optim.multipliers:
+    if config.optim.layer_decay == 1 and not config.optim.multipliers:
         return []
 
-    def scaled(updates: Tree, params: Tree) -> Tree:
+    def scale(updates: Tree, params: Tree) -> Tree:
         factors = rate_factors(config, paths_of(params))
         return jax.tree_util.tree_map_with_path(
             lambda path, update: update * factors[path_of(path)], updates
         )
 
-    return [optax.stateless(scaled)]
+    return [optax.stateless(scale)]
 
 
 def rate_factors(config: ConfigDict, paths: Sequence[str]) -> dict[str, float]:
-    """What the rate of each parameter is multiplied by.
+    """Return the factor of each parameter's learning rate.
 
     Args:
-        config: The whole config.
-        paths: All parameters of the model.
+        config: The config.
+        paths: The paths of all parameters of the model.
 
     Raises:
-        UserError: `optim.layer_decay` is set, and the encoder's names do not tell its depth.
+        UserError: `optim.layer_decay` is set, and the depth of the encoder's layers is unknown.
     """
     factors = dict.fromkeys(paths, 1.0)
     for pattern, factor in config.optim.multipliers:
@@ -113,20 +109,22 @@ def rate_factors(config: ConfigDict, paths: Sequence[str]) -> dict[str, float]:
 
 
 def check_parts(config: ConfigDict, shapes: Callable[[], Tree]) -> list[str]:
-    """What is frozen and multiplied, in a few words each; empty where nothing is.
+    """Check the parts that are frozen or have other learning rates, and describe them.
 
     Args:
-        config: The whole config.
-        shapes: Returns the shapes of the parameters; called where they matter alone, since they
-            take a moment to find.
+        config: The config.
+        shapes: Returns the shapes of the parameters; called only if needed, as it takes a moment.
+
+    Returns:
+        A phrase for each setting.
 
     Raises:
-        UserError: A pattern matches no parameter, or nothing is left to be trained.
+        UserError: A pattern matches no parameter, or nothing is left to train.
     """
     optim = config.optim
-    words = ["all batch norms in inference mode"] if optim.freeze_norm else []
+    phrases = ["all batch norms in inference mode"] if optim.freeze_norm else []
     if not optim.freeze and not optim.multipliers and optim.layer_decay == 1:
-        return words
+        return phrases
     params = shapes()
     paths, sizes = paths_of(params), [leaf.size for leaf in jax.tree.leaves(params)]
     for key, patterns in (
@@ -135,36 +133,48 @@ def check_parts(config: ConfigDict, shapes: Callable[[], Tree]) -> list[str]:
     ):
         for pattern in patterns:
             if not any(_matches(pattern, path) for path in paths):
-                raise UserError(f"config.{key}: {pattern!r} is no part; {_valid(pattern, paths)}")
+                raise UserError(
+                    f"config.{key}: {pattern!r} is not a part; {_valid(pattern, paths)}"
+                )
     frozen = [is_frozen(config, path) for path in paths]
     if all(frozen):
         raise UserError(f"config.optim.freeze: {tuple(optim.freeze)} leaves nothing to train")
     if any(frozen):
-        count = sum(size for size, still in zip(sizes, frozen, strict=True) if still)
-        words.append(f"frozen: {', '.join(optim.freeze)} ({count / 1e6:.2f} M parameters)")
+        count = sum(size for size, is_still in zip(sizes, frozen, strict=True) if is_still)
+        phrases.append(f"frozen: {', '.join(optim.freeze)} ({count / 1e6:.2f} M parameters)")
     if optim.multipliers:
         pairs = ", ".join(f"{pattern} x {factor:g}" for pattern, factor in optim.multipliers)
-        words.append(f"rates: {pairs}")
+        phrases.append(f"rates: {pairs}")
     if optim.layer_decay < 1:
-        least = min(depth_factors(config, paths).values())
-        words.append(f"rates of the encoder x {least:.3g} (first) to {optim.layer_decay:g} (last)")
-    return words
+        lowest = min(depth_factors(config, paths).values())
+        phrases.append(
+            f"rates of the encoder x {lowest:.3g} (first) to {optim.layer_decay:g} (last)"
+        )
+    return phrases
 
 
 def _valid(pattern: str, paths: Iterable[str]) -> str:
-    """The parts at the depth that a pattern asks for."""
+    """Return the valid parts at the depth of a pattern."""
     first = pattern.split("/")[0]
     tops = dict.fromkeys(path.split("/")[0] for path in paths)
     if first not in tops or "/" not in pattern:
-        return f"valid: {', '.join(tops)}, or a path below one of them, as {first_below(paths)}"
+        return (
+            f"valid: {', '.join(tops)}, or a path below one of them, such as {_first_nested(paths)}"
+        )
     below = dict.fromkeys("/".join(p.split("/")[:2]) for p in paths if p.startswith(f"{first}/"))
-    more = ", ..." if len(below) > SHOWN else ""
-    return f"valid: {first}, {', '.join(list(below)[:SHOWN])}{more}"
+    more = ", ..." if len(below) > MAX_LISTED else ""
+    return f"valid: {first}, {', '.join(list(below)[:MAX_LISTED])}{more}"
 
 
-def first_below(paths: Iterable[str]) -> str:
-    """The first two names of the first path."""
+def _first_nested(paths: Iterable[str]) -> str:
+    """Return the first two names of the first path."""
     return "/".join(next(iter(paths)).split("/")[:2])
+
+
+def check_patterns(config: ConfigDict) -> None:
+    """Raise UserError if a part is not a regular expression."""
+    _check_patterns("optim.freeze", config.optim.freeze)
+    _check_patterns("optim.multipliers", [pattern for pattern, _ in config.optim.multipliers])
 
 
 def _check_patterns(key: str, patterns: Iterable[Any]) -> None:
@@ -172,19 +182,8 @@ def _check_patterns(key: str, patterns: Iterable[Any]) -> None:
         require(isinstance(pattern, str) and pattern, key, repr(pattern), "the path of a part")
         try:
             re.compile(pattern)
-        # The others are of a repetition beyond 32 bits and of thousands of brackets.
+        # OverflowError: a repetition beyond 32 bits. RecursionError: thousands of brackets.
         except (re.error, OverflowError, RecursionError) as error:
             raise UserError(
-                f"config.{key}: {pattern!r} is no regular expression: {error}"
+                f"config.{key}: {pattern!r} is not a regular expression: {error}"
             ) from None
-
-
-def _check_multipliers(pairs: Sequence[Any]) -> None:
-    key = "optim.multipliers"
-    for pair in pairs:
-        is_pair = isinstance(pair, list | tuple) and len(pair) == 2
-        require(is_pair, key, repr(pair), "a pair of a part and a factor, as ('encoder', 0.1)")
-        factor = pair[1]
-        good = isinstance(factor, int | float) and 0 < factor < math.inf
-        require(good, key, repr(factor), "a factor above 0 (optim.freeze is for 0)")
-    _check_patterns(key, [pair[0] for pair in pairs])

@@ -1,49 +1,50 @@
-"""The learning rate over the steps."""
+"""Learning rate schedules."""
 
 import itertools
-import math
 from collections.abc import Callable, Mapping
 
 import optax
 from ml_collections import ConfigDict
 
-from fcnjax.errors import choose
+from fcnjax.config import check_section, check_value
 from fcnjax.optim.checks import require
 
-# Smith and Topin (2019) start a cycle well below its greatest rate; as torch's OneCycleLR.
+# As in PyTorch's OneCycleLR, a cycle starts well below its peak (Smith and Topin 2019).
 CYCLE_START = 1 / 25
-CYCLE_RISE = 0.3  # part of the steps, where `optim.warmup_steps` does not say
+CYCLE_RISE = 0.3  # share of the steps if `optim.warmup_steps` is 0
 
 
 def make_schedule(config: ConfigDict) -> optax.Schedule:
-    """The learning rate at a step, counted from 0: the last is `train.steps - 1`.
+    """Return the learning rate as a function of the step, from 0 to `train.steps - 1`.
 
-    It rises linearly from 0 over `optim.warmup_steps` (`lr` is the rate at that step), then follows
-    `optim.schedule` over what is left of `train.steps`:
+    It rises linearly from 0 to `lr` over `optim.warmup_steps`, then follows `optim.schedule` over
+    the rest of `train.steps`:
 
-    - `constant`;
-    - `cosine`, half a cosine down to `optim.lr_end` (Loshchilov and Hutter, 2017);
-    - `poly`, `lr_end + (lr - lr_end) * (1 - progress) ** poly_power` (Liu et al., ParseNet, 2015);
-      both reach `lr_end` one step after the last, as the papers and torch have them;
-    - `step`, times `optim.step_factor` from each of `optim.milestones` on, which are steps;
+    - `constant`
+    - `cosine`: half a cosine down to `optim.lr_end` (Loshchilov and Hutter, 2017)
+    - `poly`: `lr_end + (lr - lr_end) * (1 - progress) ** poly_power` (Liu et al., ParseNet, 2015).
+      Like `cosine`, it reaches `lr_end` one step after the last, as in the papers and PyTorch.
+    - `step`: multiplied by `optim.step_factor` at each step of `optim.milestones`
     - `one_cycle` (Smith and Topin 2019, arXiv:1708.07120): from `lr / 25` up to `lr` and down to
-      `lr_end`, half a cosine each. Its rise takes the warm-up's place: `optim.warmup_steps`, or
-      0.3 of the steps where that is 0. As in torch's OneCycleLR the last step of the rise has `lr`
-      and the last of the run has `lr_end`. Momentum does not change inversely, as it does there.
+      `lr_end`, each half a cosine. The rise replaces the warm-up: `optim.warmup_steps`, or 0.3 of
+      the steps if that is 0. As in PyTorch's OneCycleLR, the last step of the rise has `lr` and the
+      last step of the run has `lr_end`. Unlike there, momentum does not change.
 
     Raises:
-        UserError: An unknown schedule or a value out of range; names the key.
+        UserError: The schedule is unknown or a value is out of range; names the key.
     """
-    optim, steps = config.optim, config.train.steps
-    make = choose(SCHEDULES, optim.schedule, "config.optim.schedule")
-    require(0 < optim.lr < math.inf, "optim.lr", optim.lr, "above 0")
-    require(steps >= 1, "train.steps", steps, "at least 1")
-    require(optim.poly_power > 0, "optim.poly_power", optim.poly_power, "above 0")
-    warmup = optim.warmup_steps
+    check_schedule(config)
+    return SCHEDULES[config.optim.schedule](config.optim, config.train.steps)
+
+
+def check_schedule(config: ConfigDict) -> None:
+    """Raise UserError if `make_schedule` does not accept the config."""
+    optim, steps, warmup = config.optim, config.train.steps, config.optim.warmup_steps
+    check_section(optim, "optim")
+    check_value("train.steps", steps)
     require(0 <= warmup < steps, "optim.warmup_steps", warmup, f"in 0..{steps - 1} (train.steps)")
     _check_end(optim)
     _check_milestones(optim, steps)
-    return make(optim, steps)
 
 
 def _check_end(optim: ConfigDict) -> None:
@@ -51,7 +52,10 @@ def _check_end(optim: ConfigDict) -> None:
     require(0 <= end <= optim.lr, key, end, f"in 0..{optim.lr} (optim.lr)")
     if optim.schedule in ("constant", "step"):
         require(
-            end == 0, key, end, f"for the schedule {optim.schedule}, which has no end; valid: 0"
+            end == 0,
+            key,
+            end,
+            f"for the schedule {optim.schedule}, which has no final rate; valid: 0",
         )
 
 
@@ -62,14 +66,11 @@ def _check_milestones(optim: ConfigDict, steps: int) -> None:
             not milestones, key, milestones, f"for the schedule {optim.schedule}; valid: () or step"
         )
         return
-    factor = optim.step_factor
-    require(0 < factor < math.inf, "optim.step_factor", factor, "above 0")
-    whole = bool(milestones) and all(type(stone) is int for stone in milestones)
-    require(whole, key, milestones, "a list of steps, such as 600,900")
-    rising = all(one < other for one, other in itertools.pairwise(milestones))
-    require(rising, key, milestones, "a list of steps that increase")
-    within = f"after the warm-up and before the last step: in {warmup + 1}..{steps - 1}"
-    require(warmup < milestones[0] and milestones[-1] < steps, key, milestones, within)
+    require(bool(milestones), key, milestones, "a list of steps, such as 600,900")
+    increasing = all(step < later for step, later in itertools.pairwise(milestones))
+    require(increasing, key, milestones, "a list of steps that increase")
+    valid = f"after the warm-up and before the last step: in {warmup + 1}..{steps - 1}"
+    require(warmup < milestones[0] and milestones[-1] < steps, key, milestones, valid)
 
 
 def _constant(optim: ConfigDict, steps: int) -> optax.Schedule:
@@ -88,8 +89,8 @@ def _poly(optim: ConfigDict, steps: int) -> optax.Schedule:
 
 
 def _step(optim: ConfigDict, steps: int) -> optax.Schedule:
-    # Joined schedules count from their own start.
-    drops = {stone - optim.warmup_steps: optim.step_factor for stone in optim.milestones}
+    # A joined schedule counts its steps from its own start.
+    drops = {step - optim.warmup_steps: optim.step_factor for step in optim.milestones}
     return _after_warmup(optim, optax.schedules.piecewise_constant_schedule(optim.lr, drops))
 
 

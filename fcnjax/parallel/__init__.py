@@ -1,1 +1,1 @@
-"""The device mesh, and the processes of a distributed job."""
+"""The device mesh and the processes of a distributed job."""

@@ -1,4 +1,4 @@
-"""Several processes, on one host or many, that work as one: found, joined, and ended together."""
+"""Processes of a distributed job: find each other, join, compare their inputs, and end together."""
 
 import argparse
 import contextlib
@@ -20,205 +20,211 @@ from ml_collections import ConfigDict
 from fcnjax.config import flatten
 from fcnjax.errors import UserError
 
-JOIN_S = 300  # for which a process waits for the others at the start
-HEARTBEAT_S = 30  # without a sign of life, after which a process counts as lost
-FIRST_PORT, PORTS = 61440, 4096  # where no port is said, one of these by the job's number
-# Words of an error that says that another process is gone.
-LOST = re.compile(r"gloo|nccl|connection (closed|reset)|socket closed|coordination|heartbeat", re.I)
+JOIN_TIMEOUT_S = 300
+HEARTBEAT_TIMEOUT_S = 30
+FIRST_PORT, PORTS = 61440, 4096  # the default port is one of these, chosen by the job's number
+# Errors of this text mean that another process was lost.
+PROCESS_LOST = re.compile(
+    r"gloo|nccl|connection (closed|reset)|socket closed|coordination|heartbeat", re.I
+)
 
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """One process among several.
+    """A process of a distributed job.
 
     Attributes:
-        coordinator: `HOST:PORT` of process 0; None where JAX finds all three (Cloud TPU).
-        count: How many there are.
-        index: Which one this is.
-        own_devices: Local ids of its accelerators, where others of its host have the rest.
+        coordinator: `HOST:PORT` of process 0; None if JAX detects the processes (Cloud TPU).
+        count: Number of processes.
+        index: Index of this process.
+        local_devices: Local ids of its accelerators, if processes of its host share them.
     """
 
     coordinator: str | None
     count: int | None = None
     index: int | None = None
-    own_devices: tuple[int, ...] | None = None
+    local_devices: tuple[int, ...] | None = None
 
 
 def add_host_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds `--coordinator`, `--processes`, `--process` and `--join-timeout`."""
+    """Add `--coordinator`, `--processes`, `--process` and `--join-timeout`."""
     group = parser.add_argument_group(
         "several processes",
-        "Each runs the same command. Under srun, under mpirun and on a Cloud TPU they find each "
-        "other; else these say it, or FCNJAX_COORDINATOR, FCNJAX_PROCESSES and FCNJAX_PROCESS.",
+        "Each process runs the same command. Under srun and mpirun and on a Cloud TPU they find "
+        "each other; otherwise give these options, or set FCNJAX_COORDINATOR, FCNJAX_PROCESSES and "
+        "FCNJAX_PROCESS.",
     )
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is reached")
-    group.add_argument("--processes", metavar="N", help="how many there are")
-    group.add_argument("--process", metavar="I", help="which one this is, from 0 on")
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    group.add_argument("--processes", metavar="N", help="number of processes")
+    group.add_argument("--process", metavar="I", help="index of this process, from 0")
     group.add_argument(
         "--join-timeout",
         metavar="SECONDS",
-        default=str(JOIN_S),
-        help=f"how long each waits for the others at the start ({JOIN_S})",
+        default=str(JOIN_TIMEOUT_S),
+        help=f"how long to wait for the others at the start ({JOIN_TIMEOUT_S})",
     )
 
 
 def find_process_info(args: argparse.Namespace, environ: Mapping[str, str]) -> ProcessInfo | None:
-    """Where this process stands among others; None where it is alone.
+    """Return the place of this process in a distributed job; None if it is the only one.
 
     Raises:
-        UserError: What says so is incomplete.
+        UserError: The arguments or environment variables are incomplete.
     """
-    given = {
+    options = {
         "--coordinator": args.coordinator or environ.get("FCNJAX_COORDINATOR"),
         "--processes": args.processes or environ.get("FCNJAX_PROCESSES"),
         "--process": args.process or environ.get("FCNJAX_PROCESS"),
     }
-    if given["--coordinator"] == "auto":
+    if options["--coordinator"] == "auto":
         return ProcessInfo(None)
-    if any(value is not None for value in given.values()):
-        return _given(given)
+    if any(value is not None for value in options.values()):
+        return _from_options(options)
     if int(environ.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environ:
-        return _slurm(environ)
+        return _from_slurm(environ)
     if int(environ.get("OMPI_COMM_WORLD_SIZE", 1)) > 1:
-        return _open_mpi(environ)
+        return _from_open_mpi(environ)
     if "," in environ.get("TPU_WORKER_HOSTNAMES", ""):
         return ProcessInfo(None)
     return None
 
 
-def _given(given: Mapping[str, str | None]) -> ProcessInfo | None:
-    for name, value in given.items():
+def _from_options(options: Mapping[str, str | None]) -> ProcessInfo | None:
+    for name, value in options.items():
         if value is None:
             variable = "FCNJAX_" + name[2:].upper()
             raise UserError(f"{name}: is missing beside the others; or set {variable}")
-    count = _whole_number("--processes", given["--processes"], 1)
-    index = _whole_number("--process", given["--process"], 0)
+    coordinator = options["--coordinator"]
+    count = _parse_int("--processes", options["--processes"], 1)
+    index = _parse_int("--process", options["--process"], 0)
     if index >= count:
         raise UserError(f"--process: {index} is not below --processes, {count}")
-    if not re.fullmatch(r".+:\d+", given["--coordinator"]):
-        raise UserError(f"--coordinator: {given['--coordinator']!r} is not HOST:PORT")
-    return ProcessInfo(given["--coordinator"], count, index) if count > 1 else None
+    if not re.fullmatch(r".+:\d+", coordinator):
+        raise UserError(f"--coordinator: {coordinator!r} is not HOST:PORT")
+    return ProcessInfo(coordinator, count, index) if count > 1 else None
 
 
-def _whole_number(name: str, text: str, least: int) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise UserError(f"{name}: {text!r} is no whole number from {least} on")
+def _parse_int(name: str, text: str, minimum: int) -> int:
+    if not text.isdecimal() or int(text) < minimum:
+        raise UserError(f"{name}: {text!r} is not a whole number of at least {minimum}")
     return int(text)
 
 
-def _slurm(environ: Mapping[str, str]) -> ProcessInfo:
+def _from_slurm(environ: Mapping[str, str]) -> ProcessInfo:
     nodes = environ.get("SLURM_STEP_NODELIST", environ.get("SLURM_JOB_NODELIST", ""))
-    # Of `node[003-007,9]-ib,other` the first is `node003-ib`.
-    found = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
-    if not found:
+    # The first node of `node[003-007,9]-ib,other` is `node003-ib`.
+    match = re.match(r"([^,\[]+)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
+    if not match:
         raise UserError(f"SLURM_STEP_NODELIST: {nodes!r} names no host; start it with srun")
     port = FIRST_PORT + int(environ.get("SLURM_JOB_ID", 0)) % PORTS
-    # As `2(x3),1`: this process shares its host's accelerators with others of it.
+    # For `2(x3),1` the first three hosts run two tasks each, which share the accelerators.
     shared = environ.get("SLURM_STEP_TASKS_PER_NODE", "1")[:1] != "1"
     return ProcessInfo(
-        f"{''.join(part or '' for part in found.groups())}:{port}",
+        f"{''.join(part or '' for part in match.groups())}:{port}",
         int(environ["SLURM_NTASKS"]),
         int(environ["SLURM_PROCID"]),
         (int(environ["SLURM_LOCALID"]),) if shared else None,
     )
 
 
-def _open_mpi(environ: Mapping[str, str]) -> ProcessInfo:
+def _from_open_mpi(environ: Mapping[str, str]) -> ProcessInfo:
     count = int(environ["OMPI_COMM_WORLD_SIZE"])
     if environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") != str(count):
         raise UserError(
-            "--coordinator: mpirun over several hosts does not say where process 0 is; give "
+            "--coordinator: mpirun over several hosts does not tell the address of process 0; give "
             "--coordinator=HOST:PORT --processes=$OMPI_COMM_WORLD_SIZE "
             "--process=$OMPI_COMM_WORLD_RANK"
         )
-    # All are children of one mpirun.
+    # All processes are children of the same mpirun.
     coordinator = f"127.0.0.1:{FIRST_PORT + os.getppid() % PORTS}"
-    own = int(environ["OMPI_COMM_WORLD_LOCAL_RANK"])
-    return ProcessInfo(coordinator, count, int(environ["OMPI_COMM_WORLD_RANK"]), (own,))
+    device = int(environ["OMPI_COMM_WORLD_LOCAL_RANK"])
+    return ProcessInfo(coordinator, count, int(environ["OMPI_COMM_WORLD_RANK"]), (device,))
 
 
 @contextlib.contextmanager
 def distributed_context(args: argparse.Namespace) -> Iterator[None]:
-    """Joins the other processes, if there are any, before JAX is used.
+    """Join the other processes of a job, if there are any, before JAX is used.
 
-    Any error, also that another process is lost, then ends this one at once, in a line: the others,
-    which wait for it, end as well.
+    Any error, including the loss of another process, then ends this process at once with a one-line
+    message. The others, which wait for it, end as well.
 
     Raises:
-        UserError: What says where the others are is incomplete.
+        UserError: The arguments or environment variables are incomplete.
     """
-    place = find_process_info(args, os.environ)
-    if place is None:
+    info = find_process_info(args, os.environ)
+    if info is None:
         yield
         return
     try:
-        join(place, _whole_number("--join-timeout", args.join_timeout, 1))
+        join(info, _parse_int("--join-timeout", args.join_timeout, 1))
         yield
     except UserError as error:
         _end(f"error: {error}", 2)
     except KeyboardInterrupt:
         _end("interrupted", 130)
     except Exception as error:
-        if not LOST.search(str(error)):
+        if not PROCESS_LOST.search(str(error)):
             traceback.print_exc()
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         _end(
             f"error: process {jax.process_index()} of {jax.process_count()} ends: another process "
-            f"was lost, or this one failed ({reason[:200]}); the same command, started again for "
-            "all, goes on from the newest checkpoint",
+            f"was lost, or this one failed ({reason[:200]}); start all of them again with the same "
+            "command to continue from the newest checkpoint",
             1,
         )
     jax.distributed.shutdown()
 
 
 def _end(message: str, code: int) -> None:
-    """Ends the process without waiting for the others, as JAX would at its exit."""
+    """End the process without waiting for the others, as JAX would do at its exit."""
     print(f"fcnjax: {message}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(code)
 
 
-def join(place: ProcessInfo, timeout: int) -> None:
-    """Waits until all processes are there, and ends this one after `timeout` seconds.
+def join(info: ProcessInfo, timeout: int) -> None:
+    """Wait until all processes have joined, and end this one after `timeout` seconds.
 
     Raises:
-        UserError: JAX finds no others, or the port is taken.
+        UserError: JAX does not find the others, or the port is in use.
     """
-    who = f"process {place.index} of {place.count}" if place.count else "a process"
-    where = f" at {place.coordinator}" if place.coordinator else ""
-    words = (
-        f"error: --join-timeout: {who} waited {timeout} s, and not all joined{where}; is each "
+    name = f"process {info.index} of {info.count}" if info.count else "a process"
+    address = f" at {info.coordinator}" if info.coordinator else ""
+    message = (
+        f"error: --join-timeout: {name} waited {timeout} s, and not all joined{address}; is each "
         "started with the same number of processes, and is the port open between them?"
     )
-    # JAX would end it with a stack trace of C++ in place of an error.
-    timer = threading.Timer(timeout, _end, (words, 2))
+    # JAX would end the process with a C++ stack trace instead of an error.
+    timer = threading.Timer(timeout, _end, (message, 2))
     timer.daemon = True
     timer.start()
     try:
         jax.distributed.initialize(
-            place.coordinator,
-            place.count,
-            place.index,
-            local_device_ids=place.own_devices,
-            cluster_detection_method=None if place.coordinator is None else "deactivate",
+            info.coordinator,
+            info.count,
+            info.index,
+            local_device_ids=info.local_devices,
+            cluster_detection_method=None if info.coordinator is None else "deactivate",
             initialization_timeout=timeout + 60,
-            heartbeat_timeout_seconds=HEARTBEAT_S,
+            heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT_S,
         )
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
-        raise UserError(f"--coordinator: {who} cannot join the others{where}: {reason}") from error
+        raise UserError(
+            f"--coordinator: {name} cannot join the others{address}: {reason}"
+        ) from error
     finally:
         timer.cancel()
 
 
-def check_alike(config: ConfigDict, workdir: str) -> None:
-    """Raises UserError unless all processes have one config and workdir; names what differs."""
+def check_same_command(config: ConfigDict, workdir: str) -> None:
+    """Raise UserError unless all processes have the same config and workdir."""
     values = {f"config.{key}": value for key, value in flatten(config).items()}
     check_same({**values, "--workdir": workdir})
 
 
 def check_same(values: Mapping[str, Any]) -> None:
-    """Compares values over all processes, each of which calls this with the same keys.
+    """Compare values over all processes, which all call this with the same keys.
 
     Raises:
         UserError: A process has another value than process 0; names the key.
@@ -226,27 +232,27 @@ def check_same(values: Mapping[str, Any]) -> None:
     if jax.process_count() == 1:
         return
     hashes = [zlib.crc32(repr(value).encode()) for _, value in sorted(values.items())]
-    every = multihost_utils.process_allgather(np.asarray(hashes, np.uint32))
-    wrong = np.argwhere(every != every[0])
-    if len(wrong):
-        process, place = map(int, wrong[0])
-        key = sorted(values)[place]
+    gathered = multihost_utils.process_allgather(np.asarray(hashes, np.uint32))
+    different = np.argwhere(gathered != gathered[0])
+    if len(different):
+        process, column = map(int, different[0])
+        key = sorted(values)[column]
         raise UserError(
             f"{key}: process {process} has another value than process 0 (here it is "
             f"{values[key]!r}); start all with the same command"
         )
 
 
-def broadcast_from_primary(choose: Callable[[], int]) -> int:
-    """What the function returns on process 0, which alone calls it, on every process."""
+def broadcast_from_primary(function: Callable[[], int]) -> int:
+    """Call a function on process 0 only, and return its result on every process."""
     if jax.process_count() == 1:
-        return choose()
-    chosen = choose() if jax.process_index() == 0 else 0
-    return int(multihost_utils.broadcast_one_to_all(np.int64(chosen)))
+        return function()
+    result = function() if jax.process_index() == 0 else 0
+    return int(multihost_utils.broadcast_one_to_all(np.int64(result)))
 
 
 def reached_preemption(step: int) -> bool:
-    """Whether a process was told to end, and this is the step at which all of them do.
+    """Return whether a process received SIGTERM and all processes should stop after this step.
 
     All processes call it after each step.
     """

@@ -1,7 +1,7 @@
-"""The README.md of a published model, in the Hugging Face hub's form of a model card.
+"""The README.md of a published model, as a model card of the Hugging Face hub.
 
-The hub reads the front matter (https://huggingface.co/docs/hub/model-cards). Its values are written
-as JSON, which is YAML too. Every figure is of `metrics.json`; without that there is none.
+The hub reads the front matter (https://huggingface.co/docs/hub/model-cards), whose values are
+written as JSON, which is valid YAML. All scores come from `metrics.json`.
 """
 
 import json
@@ -13,14 +13,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names, default_config, flatten
+from fcnjax.io.jinja import render
 from fcnjax.io.pictures import default_palette
 from fcnjax.losses import LOSSES
 from fcnjax.metrics import OVERALL, PER_CLASS, percent
 
-TAGS = ("fcnjax", "jax", "flax", "semantic-segmentation")
 _TITLES = {"iou": "IoU", "fw_iou": "frequency-weighted IoU"}
-# What a reader of the card wants of the config; the rest is in config.json.
-_SHOWN = (
+# The keys of the config on the card; config.json has all of them.
+_SHOWN_KEYS = (
     "model.encoder",
     "model.decoder",
     "model.head",
@@ -41,13 +41,13 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says beside config and scores.
+    """The content of a model card besides config and scores.
 
     Attributes:
-        name: Of the model.
-        step: Of its weights.
-        parameters: Their number.
-        license_id: As the hub names licences, or None.
+        name: Name of the model.
+        step: Step of its weights.
+        parameters: Number of its parameters.
+        license_id: Identifier of a licence on the hub, or None.
         dataset: A name, or `OWNER/NAME` on the hub, or None.
     """
 
@@ -59,43 +59,50 @@ class Card:
 
 
 def model_card(card: Card, config: ConfigDict, metrics: Mapping[str, Any] | None) -> str:
-    """The text of the card: front matter, use, classes, scores and training.
+    """Return the text of a model card: front matter, use, classes, scores and training.
 
     Args:
         card: Names and numbers.
-        config: Of the training.
+        config: The config of the training.
         metrics: The content of `metrics.json`, or None.
     """
-    parts = [
-        "---",
-        *_front_matter(card, config, metrics),
-        "---",
-        "",
-        f"# {card.name}",
-        "",
-        _summary(card, config),
-        "",
-        *_use(config),
-        *_scores(config, metrics, card),
-        *_training(config),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def _front_matter(card: Card, config: ConfigDict, metrics: Mapping[str, Any] | None) -> list[str]:
-    lines = ["library_name: fcnjax", "pipeline_tag: image-segmentation"]
-    if card.license_id:
-        lines.append(f"license: {_json(card.license_id)}")
-    lines += ["tags:", *(f"- {tag}" for tag in TAGS)]
-    if card.dataset and "/" in card.dataset:
-        lines += ["datasets:", f"- {_json(card.dataset)}"]
-    if metrics is not None:
-        lines += ["model-index:", f"- name: {_json(card.name)}", "  results:"]
-        lines += [f"  - {_json(_result(card, config, metrics))}"]
-    return lines
+    data = config.data
+    channels = channel_names(data.channels)
+    values = metrics["metrics"] if metrics else {}
+    class_columns = PER_CLASS if metrics else ()
+    is_on_hub = card.dataset and "/" in card.dataset
+    return render(
+        "publishing/templates/model_card.md.j2",
+        # The front matter, as JSON.
+        license=_json(card.license_id) if card.license_id else "",
+        hub_dataset=_json(card.dataset) if is_on_hub else "",
+        model_name=_json(card.name),
+        result=_json(_result(card, config, metrics)) if metrics is not None else "",
+        # The text.
+        title=card.name,
+        image={"L": "a grey image", "RGB": "an RGB image"}.get(
+            data.channels, f"an image of the bands {data.channels}"
+        ),
+        num_classes=len(data.class_names),
+        decoder=config.model.decoder,
+        encoder=config.model.encoder,
+        millions=f"{card.parameters / 1e6:.2f}",
+        step=card.step,
+        dataset=_escape(card.dataset) if card.dataset else "",
+        shape="[H, W]" if len(channels) == 1 else f"[H, W, {len(channels)}]",
+        pixels=_describe_pixels(data.pixel_type),
+        mean=_format_list(data.mean),
+        std=_format_list(data.std),
+        class_header=["id", "class", "colour", *map(_title, class_columns)],
+        class_rows=_class_rows(config, values, class_columns),
+        overall=[(_title(name), percent(values.get(name))) for name in OVERALL] if metrics else [],
+        split=_split(config, metrics) if metrics else "",
+        settings=_settings(config),
+    )
 
 
 def _result(card: Card, config: ConfigDict, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the scores as an entry of the hub's model index."""
     dataset = card.dataset or config.data.source
     best = config.eval.best_metric
     names = [*OVERALL, *([best] if best and best not in OVERALL else [])]
@@ -112,7 +119,7 @@ def _result(card: Card, config: ConfigDict, metrics: Mapping[str, Any]) -> dict[
 
 
 def _split(config: ConfigDict, metrics: Mapping[str, Any]) -> str:
-    return metrics.get("split", config.data.eval_split)
+    return metrics.get("split", config.data.split.eval)
 
 
 def _json(value: Any) -> str:
@@ -120,57 +127,15 @@ def _json(value: Any) -> str:
 
 
 def _title(name: str) -> str:
-    """`iou/vessel` -> `IoU of vessel`; `mean_iou` -> `mean IoU`."""
-    kind, _, of = name.partition("/")
-    title = _TITLES.get(kind) or kind.replace("_", " ").replace("iou", "IoU")
-    return f"{title.replace('dice', 'Dice')} of {of}" if of else title.replace("dice", "Dice")
+    """Return the title of a score: `iou/vessel` -> `IoU of vessel`, `mean_iou` -> `mean IoU`."""
+    metric, _, class_name = name.partition("/")
+    title = _TITLES.get(metric) or metric.replace("_", " ").replace("iou", "IoU")
+    title = title.replace("dice", "Dice")
+    return f"{title} of {class_name}" if class_name else title
 
 
-def _summary(card: Card, config: ConfigDict) -> str:
-    names = [str(name) for name in config.data.class_names]
-    image = {"L": "a grey image", "RGB": "an RGB image"}.get(
-        config.data.channels, f"an image of the bands {config.data.channels}"
-    )
-    return (
-        f"Labels every pixel of {image} of any size as one of {len(names)} classes. "
-        f"Decoder `{config.model.decoder}` on encoder `{config.model.encoder}`, "
-        f"{card.parameters / 1e6:.2f} million parameters, step {card.step}; trained with fcnjax "
-        "(JAX and Flax)." + (f" Trained on {_text(card.dataset)}." if card.dataset else "")
-    )
-
-
-def _use(config: ConfigDict) -> list[str]:
-    channels = channel_names(config.data.channels)
-    shape = "[H, W]" if len(channels) == 1 else f"[H, W, {len(channels)}]"
-    return [
-        "## Use it",
-        "",
-        "`MODEL` is this folder, or `hf://OWNER/NAME` where it is on the Hugging Face hub.",
-        "",
-        "```bash",
-        "fcnjax predict --workdir=MODEL photo.jpg --out=masks",
-        "fcnjax train --config=folder:root=DIR --workdir=runs/mine --config.model.init_from=MODEL",
-        "```",
-        "",
-        "```python",
-        "import fcnjax",
-        "",
-        'model = fcnjax.load("MODEL")',
-        f'out = model("photo.jpg")  # or an array {shape}',
-        "out.mask  # [H, W] class ids",
-        "out.probabilities  # [H, W, classes]",
-        "```",
-        "",
-        "`model.safetensors` holds every array under its path in Flax, a convolution as "
-        "`[height, width, in, out]`; `config.json` says the rest. "
-        f"{_pixels(config.data.pixel_type)} "
-        f"normalised with mean {_list(config.data.mean)} and deviation {_list(config.data.std)}.",
-        "",
-    ]
-
-
-def _pixels(pixel_type: str | None) -> str:
-    """The words on the pixels that the model takes, up to their normalisation."""
+def _describe_pixels(pixel_type: str | None) -> str:
+    """Return the words on the pixels that the model takes, up to their normalisation."""
     if pixel_type is None:
         return "Pixels scaled to 0..1 are"
     scaled = "" if pixel_type == "float32" else f", scaled to 0..1 by {np.iinfo(pixel_type).max},"
@@ -180,57 +145,40 @@ def _pixels(pixel_type: str | None) -> str:
     )
 
 
-def _scores(config: ConfigDict, metrics: Mapping[str, Any] | None, card: Card) -> list[str]:
-    names, values = config.data.class_names, metrics["metrics"] if metrics else {}
+def _class_rows(
+    config: ConfigDict, values: Mapping[str, float | None], columns: Sequence[str]
+) -> list[list[str]]:
+    """Return a row for each class: its id, name, colour and scores."""
+    names = config.data.class_names
     palette = config.data.palette or default_palette(len(names))
-    columns = PER_CLASS if metrics else ()
-    header = ["id", "class", "colour", *map(_title, columns)]
-    rows = [
+    return [
         [
             str(number),
-            _text(name),
+            _escape(name),
             "#" + "".join(f"{part:02x}" for part in palette[number]),
             *(percent(values.get(f"{column}/{name}")) for column in columns),
         ]
         for number, name in enumerate(names)
     ]
-    lines = ["## Classes and scores" if metrics else "## Classes", "", *_table(header, rows), ""]
-    if metrics is None:
-        return [*lines, "Its scores were not measured.", ""]
-    overall = [[_title(name), percent(values.get(name))] for name in OVERALL]
-    where = f" of {_text(card.dataset)}" if card.dataset else ""
-    return [
-        *lines,
-        *_table(["over all classes", "%"], overall),
-        "",
-        f"In percent, on the split `{_split(config, metrics)}`{where}, pixels of all images "
-        "counted together, by `fcnjax evaluate`; `-` stands for what no pixel tells.",
-        "",
-    ]
 
 
-def _training(config: ConfigDict) -> list[str]:
-    flat = flatten(config)
-    usual = flatten(default_config())
+def _settings(config: ConfigDict) -> list[tuple[str, str]]:
+    """Return the keys of the training with their values, and the losses that were used."""
+    values, defaults = flatten(config), flatten(default_config())
     losses = [
         f"loss.{key}"
         for key, value in config.loss.items()
-        if (value if key in LOSSES else value != usual[f"loss.{key}"])
+        if (value if key in LOSSES else value != defaults[f"loss.{key}"])
     ]
-    rows = [[f"`{key}`", f"`{flat[key]}`"] for key in (*_SHOWN, *losses) if flat[key] is not None]
-    return ["## Training", "", *_table(["key of the config", "value"], rows)]
+    keys = [key for key in (*_SHOWN_KEYS, *losses) if values[key] is not None]
+    return [(f"`{key}`", f"`{values[key]}`") for key in keys]
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
-def _text(text: str) -> str:
-    """Text that Markdown takes as it is, within a table too."""
+def _escape(text: str) -> str:
+    """Escape text for Markdown, also within a table."""
     line = " ".join(str(text).split())
     return "".join(f"\\{sign}" if sign in "\\`*_[]<>|#" else sign for sign in line)
 
 
-def _list(values: Sequence[float]) -> str:
+def _format_list(values: Sequence[float]) -> str:
     return "(" + ", ".join(f"{value:g}" for value in values) + ")"

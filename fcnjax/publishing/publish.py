@@ -11,10 +11,10 @@ from fcnjax.inference import load_variables
 from fcnjax.io.atomic_files import check_free, new_folder, write_json, write_text
 from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
 from fcnjax.publishing.model_card import Card, model_card
-from fcnjax.training.workdir import save_config, without_places
+from fcnjax.training.workdir import save_config, without_machine_keys
 
 CARD_FILE = "README.md"
-# Of metrics.json, in its order.
+# The keys of metrics.json that are published, in its order.
 _PUBLISHED_SCORES = (
     "step",
     "split",
@@ -38,19 +38,19 @@ def publish(
     dataset: str | None = None,
     log: Callable[[str], None] = print,
 ) -> Path:
-    """Writes a model as `model.safetensors`, `config.json`, a model card and its scores.
+    """Write a model as `model.safetensors`, `config.json`, a model card and its scores.
 
-    The folder serves wherever a workdir does to predict, evaluate or start from. It names no path,
-    URL or set of the machine that trained the model: `fcnjax.training.workdir.OF_MACHINE`.
+    The folder can replace a workdir to predict, evaluate or start training from. It names no path,
+    URL or dataset of the machine that trained the model: `fcnjax.training.workdir.MACHINE_KEYS`.
 
     Args:
-        workdir: A folder that `fcnjax train` made.
-        out: The folder to write; appears whole or not at all. There may be an empty one.
-        step: Which checkpoint: `best`, `latest` or a step.
-        name: Of the model; the folder's by default.
-        license_id: As the Hugging Face hub names licences: `apache-2.0`.
-        dataset: That it was trained on: a name, or `OWNER/NAME` on the hub.
-        log: Takes a line on scores that are left out.
+        workdir: A folder that `fcnjax train` wrote.
+        out: The folder to write, which may exist if it is empty. It is written atomically.
+        step: The checkpoint: `best`, `latest` or a step.
+        name: Name of the model; by default that of the folder.
+        license_id: Identifier of a licence on the Hugging Face hub: `apache-2.0`.
+        dataset: The dataset of the training: a name, or `OWNER/NAME` on the hub.
+        log: Called with a line about scores that are left out.
 
     Returns:
         The folder.
@@ -61,33 +61,35 @@ def publish(
     """
     out = Path(out)
     check_free(out)
-    config, _, variables, found = load_variables(workdir, step)
-    config = without_places(config)
-    metrics = _scores(Path(workdir), found, log)
+    config, _, variables, step = load_variables(workdir, step)
+    config = without_machine_keys(config)
+    metrics = _published_scores(Path(workdir), step, log)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
-    card = Card(name or out.absolute().name, found, parameters, license_id, dataset)
-    with new_folder(out) as made:
-        save_variables(made / MODEL_FILE, variables, found)
-        save_config(made, config)
-        write_text(made / CARD_FILE, model_card(card, config, metrics))
+    card = Card(name or out.absolute().name, step, parameters, license_id, dataset)
+    with new_folder(out) as folder:
+        save_variables(folder / MODEL_FILE, variables, step)
+        save_config(folder, config)
+        write_text(folder / CARD_FILE, model_card(card, config, metrics))
         if metrics is not None:
-            write_json(made / METRICS_FILE, metrics)
+            write_json(folder / METRICS_FILE, metrics)
     return out
 
 
-def _scores(workdir: Path, step: int, log: Callable[[str], None]) -> dict[str, Any] | None:
-    """Returns the scores of the workdir's last evaluation, if it was a plain one of this step."""
+def _published_scores(
+    workdir: Path, step: int, log: Callable[[str], None]
+) -> dict[str, Any] | None:
+    """Return the scores of the last evaluation if it was a plain prediction of this step."""
     path = workdir / METRICS_FILE
     if not path.is_file():
         log(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
         return None
     metrics = read_scores(workdir)
-    again = f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
+    command = f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
     if metrics["step"] != step:
-        log(f"no scores: {path} is of step {metrics['step']}, and this is {step}; {again}")
+        log(f"no scores: {path} is of step {metrics['step']}, but this is {step}; {command}")
         return None
     if "predicted" in metrics:
-        log(f"no scores: {path} is of more than a plain prediction; {again}")
+        log(f"no scores: {path} is not of a plain prediction; {command}")
         return None
     scores = {key: metrics[key] for key in _PUBLISHED_SCORES if key in metrics}
     # A split may be the path of a list.

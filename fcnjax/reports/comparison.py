@@ -1,131 +1,50 @@
-"""Several runs side by side, as a table and as a page."""
+"""Comparison of several runs, as a table of text and as a page."""
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from fcnjax.config import flatten
-from fcnjax.errors import UserError, one_line
-from fcnjax.evaluation import read_image_counts, read_image_names, read_scores
-from fcnjax.metrics import differences, lower_is_better, number
-from fcnjax.reports.charts import line_chart
-from fcnjax.reports.page import between, chart_card, page
-from fcnjax.training.metric_writer import EVAL, read_metrics
-from fcnjax.training.workdir import load_saved_config
+from fcnjax.errors import one_line
+from fcnjax.io.jinja import render
+from fcnjax.metrics import differences, lower_is_better, metric_of, number
+from fcnjax.reports.page import Chart, draw_charts, interval_text
+from fcnjax.reports.scored_runs import ScoredRun
+from fcnjax.training.writers import EVAL_PREFIX
 
-FIRST = ("mean_iou", "mean_dice", "pixel_accuracy")
-# By score, a value a run: the difference to the first run, and between what it lies.
+FIRST_SCORES = ("mean_iou", "mean_dice", "pixel_accuracy")
+# By score, one value per run: the difference to the first run and the ends of its interval.
 Differences = Mapping[str, Sequence[tuple[float, float, float] | None]]
-# What names where a run is, and tells nothing of what it is.
-PLACES = ("data.root", "data.images", "data.masks")
+# Keys that say where the data of a run is, not what the run is.
+LOCATION_KEYS = ("data.root", "data.images", "data.masks")
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run that has ended.
-
-    Attributes:
-        name: Its workdir's, or as much of the path as tells it from the others.
-        config: Its config.
-        step: Of the weights that were scored.
-        scores: The figures by name, nan where there is none.
-        intervals: Those of some of them.
-        lines: Of its metrics.jsonl.
-        images: The counts of each image, as of `metrics.image_counts`, or None.
-        names: The names of these images; () where they are not known.
-        trained_on: How many of them the model was trained on; None where that is not known.
-    """
-
-    name: str
-    config: ConfigDict
-    step: int
-    scores: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
-    lines: Sequence[Mapping[str, float]]
-    images: np.ndarray | None = None
-    names: tuple[str, ...] = ()
-    trained_on: int | None = None
+def differing_settings(runs: Sequence[ScoredRun]) -> dict[str, list[Any]]:
+    """Return the config keys in which runs differ, with the value of each run."""
+    configs = [flatten(run.config) for run in runs]
+    keys = sorted(set().union(*configs) - {*LOCATION_KEYS})
+    settings = {key: [config.get(key) for config in configs] for key in keys}
+    return {key: values for key, values in settings.items() if any(v != values[0] for v in values)}
 
 
-def read_runs(workdirs: Sequence[str | Path]) -> list[Run]:
-    """Reads runs.
-
-    Raises:
-        UserError: One has no scores, or is there twice; or their classes differ.
-    """
-    folders = [Path(workdir) for workdir in workdirs]
-    resolved = [folder.resolve() for folder in folders]
-    for place, folder in enumerate(resolved):
-        if folder in resolved[:place]:
-            raise UserError(f"{folders[place]}: is there twice")
-    short = [folder.name for folder in resolved]
-    names = short if len(set(short)) == len(short) else list(map(str, folders))
-    runs = [_read(folder, name) for folder, name in zip(folders, names, strict=True)]
-    for run in runs[1:]:
-        one, other = (tuple(each.config.data.class_names) for each in (runs[0], run))
-        if one != other:
-            raise UserError(
-                f"{run.name}: has the classes {_short(other)}, and {runs[0].name} {_short(one)}; "
-                "runs are compared that have the same"
-            )
-    return runs
-
-
-def _short(names: Sequence[str]) -> str:
-    text = ", ".join(names)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _read(workdir: Path, name: str) -> Run:
-    config = load_saved_config(workdir)
-    found = read_scores(workdir)
-    if tuple(found["class_names"]) != tuple(config.data.class_names):
-        raise UserError(f"{workdir}: its scores are of other classes than its config has")
-    scores = {key: _figure(value) for key, value in found["metrics"].items()}
-    intervals = {key: tuple(map(_figure, pair)) for key, pair in found.get("intervals", {}).items()}
-    images = read_image_counts(workdir, len(config.data.class_names))
-    return Run(
-        name,
-        config,
-        found["step"],
-        scores,
-        intervals,
-        read_metrics(workdir),
-        images,
-        read_image_names(workdir),
-        found.get("trained_on"),
+def overall_scores(runs: Sequence[ScoredRun]) -> list[str]:
+    """Return the names of the scores over all classes that all runs have, common ones first."""
+    names = [
+        name
+        for name in runs[0].scores
+        if "/" not in name
+        and not name.endswith("_bound")
+        and all(name in run.scores for run in runs)
+    ]
+    return sorted(
+        names, key=lambda n: FIRST_SCORES.index(n) if n in FIRST_SCORES else len(FIRST_SCORES)
     )
 
 
-def _figure(value: float | None) -> float:
-    return float("nan") if value is None else value
-
-
-def settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
-    """The keys of the config in which runs differ, and the value of each run."""
-    configs = [flatten(run.config) for run in runs]
-    found = {key: [config.get(key) for config in configs] for key in sorted(set().union(*configs))}
-    return {
-        key: values
-        for key, values in found.items()
-        if key not in PLACES and any(value != values[0] for value in values)
-    }
-
-
-def overall(runs: Sequence[Run]) -> list[str]:
-    """The scores that are not of a class and that all runs have, the usual ones first."""
-    common = [name for name in runs[0].scores if all(name in run.scores for run in runs)]
-    own = [name for name in common if "/" not in name and not name.endswith("_bound")]
-    return [*(name for name in FIRST if name in own), *(n for n in own if n not in FIRST)]
-
-
-def best_of(runs: Sequence[Run], name: str) -> list[bool]:
-    """Which runs have the best value of a score; none where one run is alone, or all are alike."""
+def mark_best(runs: Sequence[ScoredRun], name: str) -> list[bool]:
+    """Mark the runs with the best value of a score; none if there is one run or all are equal."""
     values = [run.scores[name] for run in runs]
     known = [value for value in values if value == value]
     if len(runs) < 2 or not known or min(known) == max(known):
@@ -134,26 +53,26 @@ def best_of(runs: Sequence[Run], name: str) -> list[bool]:
     return [value == best for value in values]
 
 
-def against_first(runs: Sequence[Run]) -> Differences:
-    """How much better each run is scored than the first, and between what that lies.
+def differences_to_first(runs: Sequence[ScoredRun]) -> Differences:
+    """Compute how much better each run scores than the first, with confidence intervals.
 
     Returns:
-        By score, a value a run, as of `metrics.differences`; None of the first, and of a run that
-        was not scored on the same images. Empty where that are all.
+        By score, one value per run, from `metrics.differences`; None for the first run and for runs
+        that were scored on other images. Empty if all are None.
     """
     first = runs[0].images
     names = [*runs[0].config.data.class_names] if len(runs) > 1 else []
-    found = [
+    by_run = [
         differences(run.images, first, names) if _same_images(runs[0], run) else None
         for run in runs[1:]
     ]
-    if not any(found):
+    if not any(by_run):
         return {}
     keys = ["mean_iou", "mean_dice", *([f"dice/{names[1]}"] if len(names) == 2 else [])]
-    return {key: [None, *(each and each[key] for each in found)] for key in keys}
+    return {key: [None, *(each and each[key] for each in by_run)] for key in keys}
 
 
-def _same_images(one: Run, other: Run) -> bool:
+def _same_images(one: ScoredRun, other: ScoredRun) -> bool:
     """Return whether two runs were scored on the same images and labels, in the same order."""
     if one.images is None or other.images is None or one.images.shape != other.images.shape:
         return False
@@ -162,130 +81,124 @@ def _same_images(one: Run, other: Run) -> bool:
     return np.array_equal(one.images[:, 1], other.images[:, 1])
 
 
-def _trained_on(runs: Sequence[Run]) -> list[str]:
-    """Count the scored images that each run was trained on; [] where none was."""
+def _trained_on(runs: Sequence[ScoredRun]) -> list[str]:
+    """Return how many scored images each run was trained on; [] if none was trained on any."""
     if not any(run.trained_on for run in runs):
         return []
     return ["" if run.trained_on is None else str(run.trained_on) for run in runs]
 
 
 def _signed(difference: tuple[float, float, float] | None) -> str:
-    """A difference in percent with its interval."""
+    """Format a difference in percent with its interval."""
     if difference is None:
         return ""
     return "{:+.2f} ({:+.2f} to {:+.2f})".format(*(100 * value for value in difference))
 
 
-def _own(name: str) -> str:
-    """A score's name without its class and without `mean_`: by what it is written."""
-    return name.split("/")[0].removeprefix("mean_")
+def _score_text(run: ScoredRun, name: str) -> str:
+    return number(run.scores[name], metric_of(name))
 
 
-def as_table(runs: Sequence[Run], found: Differences) -> str:
-    """The runs, and what `against_first` found, as lines of text; `*` stands at the best."""
+def as_table(runs: Sequence[ScoredRun], to_first: Differences) -> str:
+    """Format the runs and `differences_to_first` as lines of text; `*` marks the best score."""
     rows = [["", *(run.name for run in runs)], ["step", *(str(run.step) for run in runs)]]
-    for name in overall(runs):
-        cells = []
-        for run, best in zip(runs, best_of(runs, name), strict=True):
-            cells.append(number(run.scores[name], _own(name)) + ("*" if best else " "))
+    for name in overall_scores(runs):
+        marks = ["*" if best else " " for best in mark_best(runs, name)]
+        cells = [_score_text(run, name) + mark for run, mark in zip(runs, marks, strict=True)]
         rows.append([name, *cells])
-    for name, values in found.items():
+    for name, values in to_first.items():
         rows.append([f"{name}, less {runs[0].name}", *map(_signed, values)])
     if trained_on := _trained_on(runs):
         rows.append(["scored images trained on", *trained_on])
-    rows += [[key, *map(str, values)] for key, values in settings(runs).items()]
+    rows += [[key, *map(str, values)] for key, values in differing_settings(runs).items()]
     rows = [list(map(one_line, row)) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(runs) + 1)]
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     lines = []
     for name, *cells in rows:
-        own = [f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True)]
-        lines.append("  ".join([f"{name:<{widths[0]}}", *own]).rstrip())
+        cells = [f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True)]
+        lines.append("  ".join([f"{name:<{first}}", *cells]).rstrip())
     return "\n".join(lines)
 
 
-def as_page(runs: Sequence[Run], found: Differences) -> str:
-    """The runs, and what `against_first` found, as a page of HTML."""
-    title = " · ".join(run.name for run in runs)
+def as_page(runs: Sequence[ScoredRun], to_first: Differences) -> str:
+    """Format the runs and `differences_to_first` as an HTML page."""
     classes = list(runs[0].config.data.class_names)
-    by_class = {
-        key: [f"{key}/{name}" for name in classes]
-        for key in ("iou", "dice")
-        if all(f"{key}/{name}" in run.scores for run in runs for name in classes)
-    }
-    sections = [
-        f"<h1>{html.escape(title)}</h1>",
-        _score_table("Scores", runs, overall(runs)),
-        _difference_table(runs, found),
-        _settings_table(runs),
-        _curves(runs),
-        *(
-            _score_table({"iou": "IoU", "dice": "Dice"}[key] + " of each class", runs, names)
-            for key, names in by_class.items()
-        ),
-    ]
-    return page(title, sections)
-
-
-def _table(
-    title: str, note: str, runs: Sequence[Run], rows: Sequence[tuple[str, list[str]]]
-) -> str:
-    """A table with a column for each run; the cells of the rows are HTML."""
-    head = "".join(f"<th>{html.escape(run.name)}</th>" for run in runs)
-    body = "".join(
-        f"<tr><th>{html.escape(name)}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-        for name, cells in rows
-    )
-    return (
-        f'<h2>{title}</h2><p><small>{note}</small></p><div class="card scroll"><table><thead><tr>'
-        f"<th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    class_tables = []
+    for key, title in (("iou", "IoU of each class"), ("dice", "Dice of each class")):
+        names = [f"{key}/{name}" for name in classes]
+        if all(name in run.scores for run in runs for name in names):
+            class_tables.append(_score_table(title, runs, names))
+    return render(
+        "reports/templates/comparison.html.j2",
+        title=" · ".join(run.name for run in runs),
+        runs=[run.name for run in runs],
+        tables=[
+            _score_table("Scores", runs, overall_scores(runs)),
+            *([_difference_table(runs, to_first)] if to_first else []),
+            _settings_table(runs),
+        ],
+        curves=_learning_curves(runs),
+        class_tables=class_tables,
     )
 
 
-def _score_table(title: str, runs: Sequence[Run], names: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class _Cell:
+    text: str
+    is_best: bool = False
+    interval: str = ""
+
+
+@dataclass(frozen=True)
+class _Table:
+    """A table with one column per run; a row has a name and its cells."""
+
+    title: str
+    note: str
+    rows: Sequence[tuple[str, Sequence[_Cell]]]
+
+
+def _score_table(title: str, runs: Sequence[ScoredRun], names: Sequence[str]) -> _Table:
     rows = []
     for name in names:
-        cells = []
-        for run, best in zip(runs, best_of(runs, name), strict=True):
-            text = number(run.scores[name], _own(name))
-            text = f"<b>{text}</b>" if best else text
-            cells.append(text + between(run.intervals.get(name)))
+        cells = [
+            _Cell(_score_text(run, name), is_best, interval_text(run.intervals, name))
+            for run, is_best in zip(runs, mark_best(runs, name), strict=True)
+        ]
         rows.append((name.partition("/")[2] or name.replace("_", " "), cells))
-    note = "Bold: the best. Below a score: where it lies in 95 % of all draws of the images."
-    return _table(title, note, runs, rows)
+    note = "Bold: the best. Below a score: its 95 % confidence interval (bootstrap)."
+    return _Table(title, note, rows)
 
 
-def _difference_table(runs: Sequence[Run], found: Differences) -> str:
+def _difference_table(runs: Sequence[ScoredRun], to_first: Differences) -> _Table:
     rows = [
-        (name.replace("_", " ").replace("/", " of "), [_signed(value) for value in values])
-        for name, values in found.items()
+        (name.replace("_", " ").replace("/", " of "), [_Cell(_signed(v)) for v in values])
+        for name, values in to_first.items()
     ]
     note = (
-        "In percent points, on the same images; in brackets, where it lies in 95 % of all draws of "
-        "them. All above 0 or all below: the images agree on which run is better."
+        "In percentage points, on the same images, with 95 % confidence intervals (paired "
+        "bootstrap). If an interval does not contain 0, the images agree on which run is better."
     )
-    return _table(f"Differences to {html.escape(runs[0].name)}", note, runs, rows) if rows else ""
+    return _Table(f"Differences to {runs[0].name}", note, rows)
 
 
-def _settings_table(runs: Sequence[Run]) -> str:
-    rows = [
-        (key, [html.escape(str(value)) for value in values])
-        for key, values in settings(runs).items()
-    ]
+def _settings_table(runs: Sequence[ScoredRun]) -> _Table:
+    values_by_name = {"evaluated step": [run.step for run in runs]}
     if trained_on := _trained_on(runs):
-        rows.insert(0, ("scored images that were trained on", trained_on))
-    rows.insert(0, ("step that was scored", [str(run.step) for run in runs]))
-    return _table("Settings that differ", "All others are equal.", runs, rows)
+        values_by_name["scored images trained on"] = trained_on
+    values_by_name |= differing_settings(runs)
+    rows = [(name, [_Cell(str(v)) for v in values]) for name, values in values_by_name.items()]
+    return _Table("Settings that differ", "All others are equal.", rows)
 
 
-def _curves(runs: Sequence[Run]) -> str:
-    """A chart for each curve that several runs have: a line for each of them."""
+def _learning_curves(runs: Sequence[ScoredRun]) -> list[Chart]:
+    """Draw a chart of each curve, with one line per run that has it."""
     classes = runs[0].config.data.class_names
     scores = [f"dice/{classes[1]}", "mean_iou"] if len(classes) == 2 else ["mean_iou", "mean_dice"]
-    cards = ""
-    for name in ("loss", *(EVAL + score for score in scores), "lr"):
-        lines = {
+    groups = {}
+    for name in ("loss", *(EVAL_PREFIX + score for score in scores), "lr"):
+        groups[name.removeprefix(EVAL_PREFIX)] = {
             run.name: [(line["step"], line[name]) for line in run.lines if name in line]
             for run in runs
         }
-        cards += chart_card(name.removeprefix(EVAL), list(lines), line_chart(lines))
-    return f'<h2>Learning curves</h2><div class="charts">{cards}</div>' if cards else ""
+    return draw_charts(groups)

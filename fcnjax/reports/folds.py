@@ -1,6 +1,8 @@
 """Scores of a cross-validation, over its runs."""
 
+import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,101 +13,112 @@ from fcnjax import metrics
 from fcnjax.config import differences
 from fcnjax.data.splits.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError, one_line
-from fcnjax.evaluation import read_scores
-from fcnjax.training.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
+from fcnjax.reports.scored_runs import read_matching_scores
+from fcnjax.training.workdir import DATASET_LOCATIONS, RESUMABLE_KEYS, load_saved_config
 
-OF_ONE = ("data.fold", "loss.class_weights")  # what differs between the runs by its nature
+FOLD_KEYS = ("data.split.fold", "loss.class_weights")  # keys that differ between folds by design
+
+
+@dataclass(frozen=True)
+class _Fold:
+    workdir: Path
+    config: ConfigDict
+    results: Mapping[str, Any]
+
+    @property
+    def number(self) -> int:
+        return self.config.data.split.fold
 
 
 def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
-    """The scores over the folds.
+    """Summarise the scores over the folds.
 
     Returns:
         `{"folds": [0, 1, ...], "scores": {name: {"of_each": [...], "mean": m, "deviation": s,
-        "pooled": p}}}`: the deviation is that of a sample (n - 1), and nan over one fold; a fold in
-        which a score is nan is left out of both; `pooled` is by the sum of the matrices, of all
-        images together.
+        "pooled": p}}}`. The deviation is that of a sample (n - 1), and nan for one fold. Folds in
+        which a score is nan are left out of mean and deviation. `pooled` is the score of the sum
+        of all confusion matrices.
 
     Raises:
-        UserError: A workdir has no scores, is no fold, is one twice, is of another config, or
+        UserError: A workdir has no scores, is not a fold or is given twice, has another config, or
             divided other images.
     """
-    runs = sorted(map(_read, map(Path, workdirs)), key=lambda run: run[1].data.fold)
-    _check_alike(runs)
-    scores = [run[2]["metrics"] for run in runs]
-    pooled = metrics.flat(
-        metrics.compute(
-            sum(np.asarray(run[2]["confusion"]) for run in runs), runs[0][2]["class_names"]
-        )
-    )
-    found = {}
+    folds = sorted((_read_fold(Path(workdir)) for workdir in workdirs), key=lambda f: f.number)
+    _check_alike(folds)
+    confusion = sum(np.asarray(fold.results["confusion"]) for fold in folds)
+    pooled = metrics.flat(metrics.compute(confusion, folds[0].results["class_names"]))
+    scores = [fold.results["metrics"] for fold in folds]
+    summary = {}
     for name in (name for name in scores[0] if all(name in each for each in scores)):
-        of_each = [float("nan") if s[name] is None else s[name] for s in scores]
+        of_each = [float("nan") if each[name] is None else each[name] for each in scores]
         known = np.asarray([value for value in of_each if not np.isnan(value)])
-        found[name] = {
+        summary[name] = {
             "of_each": of_each,
             "mean": float(known.mean()) if known.size else float("nan"),
             "deviation": float(known.std(ddof=1)) if known.size > 1 else float("nan"),
             "pooled": pooled.get(name, float("nan")),
         }
-    return {"folds": [run[1].data.fold for run in runs], "scores": found}
+    return {"folds": [fold.number for fold in folds], "scores": summary}
 
 
-def _read(workdir: Path) -> tuple[Path, ConfigDict, dict[str, Any]]:
+def _read_fold(workdir: Path) -> _Fold:
     config = load_saved_config(workdir)
-    if not config.data.folds:
-        raise UserError(f"{workdir}: is no run of a fold: its config.data.folds is 0")
-    scores = read_scores(workdir)
-    if trained_on := scores.get("trained_on"):
+    if not config.data.split.folds:
+        raise UserError(
+            f"{workdir}: is not a fold of a cross-validation: config.data.split.folds is 0"
+        )
+    results = read_matching_scores(workdir, config)
+    if trained_on := results.get("trained_on"):
         raise UserError(
             f"{workdir}: its last evaluation scored {trained_on} images that it was trained on; "
             f"`fcnjax evaluate --workdir={workdir}` scores the fold that it held out"
         )
-    if tuple(scores["class_names"]) != tuple(config.data.class_names):
-        raise UserError(f"{workdir}: its scores are of other classes than its config has")
-    return workdir, config, scores
+    return _Fold(workdir, config, results)
 
 
-def _check_alike(runs: Sequence[tuple[Path, ConfigDict, dict[str, Any]]]) -> None:
-    first, config, _ = runs[0]
-    splits = [read_split(workdir) for workdir, _, _ in runs]
-    # Where the images are does not matter if they are known to be the same.
-    places = [f"data.{key}" for key in SET_PLACES] if all(splits) else []
-    for workdir, other, _ in runs[1:]:
-        if keys := differences(config, other, (*MAY_DIFFER, *OF_ONE, *places)):
+def _check_alike(folds: Sequence[_Fold]) -> None:
+    """Raise UserError if the runs are not different folds of one cross-validation."""
+    first = folds[0]
+    splits = {fold.workdir: read_split(fold.workdir) for fold in folds}
+    # The paths of the images do not matter if the images are known to be the same.
+    paths = [f"data.{key}" for key in DATASET_LOCATIONS] if all(splits.values()) else []
+    for fold in folds[1:]:
+        if keys := differences(first.config, fold.config, (*RESUMABLE_KEYS, *FOLD_KEYS, *paths)):
             raise UserError(
-                f"{workdir}: differs from {first} in config.{keys[0]}, not by fold alone"
+                f"{fold.workdir}: differs from {first.workdir} in config.{keys[0]}, not only in "
+                "its fold"
             )
-    folds = [run[1].data.fold for run in runs]
-    for one, other, workdir in zip(folds, folds[1:], [run[0] for run in runs[1:]], strict=False):
-        if one == other:
-            raise UserError(f"{workdir}: is fold {other} too; give each fold once")
-    _check_splits({run[0]: split[0] for run, split in zip(runs, splits, strict=True) if split})
+    for fold, following in itertools.pairwise(folds):
+        if fold.number == following.number:
+            raise UserError(f"{following.workdir}: is fold {fold.number} too; give each fold once")
+    _check_splits({workdir: split[0] for workdir, split in splits.items() if split})
 
 
 def _check_splits(splits: Mapping[Path, StoredSet]) -> None:
-    """Raises UserError where runs did not divide the same images, so that folds may overlap."""
+    """Raise UserError if the runs divided different images, so that their folds may overlap."""
     held_out: dict[Key, Path] = {}
-    for workdir, own in splits.items():
+    for workdir, split in splits.items():
         first = next(iter(splits))
-        if own.keys() != splits[first].keys():
+        if split.keys() != splits[first].keys():
             raise UserError(
-                f"{workdir}: divided other images than {first}: the set changed between the two, "
-                "and their folds overlap; train one of them anew"
+                f"{workdir}: divided other images than {first}: the dataset changed between the "
+                "two, so their folds overlap; train one of them again"
             )
-        for one in own.parts["eval"]:
-            if one.key in held_out:
-                raise UserError(f"{workdir}: holds out {one.title}, as {held_out[one.key]} does")
-            held_out[one.key] = workdir
+        for example in split.parts["eval"]:
+            if example.key in held_out:
+                raise UserError(
+                    f"{workdir}: holds out {example.title}, and so does {held_out[example.key]}"
+                )
+            held_out[example.key] = workdir
 
 
-def as_table(found: dict[str, Any]) -> str:
-    """The scores as lines of text, in percent; one that is nan shows as `-`."""
-    folds = found["folds"]
-    width = max((len(one_line(name)) for name in found["scores"]), default=0)
-    heads = [*(f"fold {fold}" for fold in folds), "mean", "+-", "pooled"]
-    lines = ["".join([f"{'':<{width}}", *(f"{head:>9}" for head in heads)])]
-    for name, score in found["scores"].items():
+def as_table(summary: dict[str, Any]) -> str:
+    """Format the summary as lines of text, in percent; a score that is nan shows as `-`."""
+    folds, scores = summary["folds"], summary["scores"]
+    width = max((len(one_line(name)) for name in scores), default=0)
+    header = [*(f"fold {fold}" for fold in folds), "mean", "+-", "pooled"]
+    lines = ["".join([f"{'':<{width}}", *(f"{title:>9}" for title in header)])]
+    for name, score in scores.items():
         values = [*score["of_each"], score["mean"], score["deviation"], score["pooled"]]
         cells = "".join(f"{'-':>9}" if np.isnan(v) else f"{100 * v:>9.2f}" for v in values)
         lines.append(f"{one_line(name):<{width}}{cells}")

@@ -1,1 +1,1 @@
-"""The process: its signals, its cache of compiled programs, and faults of the machine."""
+"""The process: signals, the cache of compiled programs, and errors of the machine."""

@@ -1,9 +1,9 @@
-"""The folder in which JAX keeps compiled programs, made usable before JAX opens it.
+"""The folder of JAX's persistent compilation cache, repaired before JAX opens it.
 
-JAX's cache with a size limit keeps `KEY-atime`, the time of the last use, beside each `KEY-cache`.
-Without that file of any one entry, it writes no entry any more. The file is missing where a program
-without a limit shares the folder, and where a process was killed while it wrote an entry, which is
-then cut off as well.
+With a size limit, JAX's cache writes `KEY-atime`, the time of the last use, beside each
+`KEY-cache`. If this file is missing for any entry, JAX writes no further entries. It is missing if
+a program without a limit shares the folder, or if a process was killed while it wrote an entry,
+which is then truncated as well.
 """
 
 import contextlib
@@ -17,36 +17,36 @@ from typing import Any
 
 from fcnjax.io.atomic_files import cache_dir
 
-LIMIT = 4 * 2**30  # bytes of compiled programs; the least used make room
+MAX_BYTES = 4 * 2**30  # of compiled programs; the least recently used are removed
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_NOTHING = str(2**62)  # no program has so many bytes
+_NO_ENTRY = str(2**62)  # bytes; no program is as large
 
 
 def prepare_compile_cache(environ: MutableMapping[str, str]) -> None:
-    """Keeps compiled programs in the user's cache folder, for the next start to be quick.
+    """Make JAX keep compiled programs in the user's cache folder.
 
-    What the user has set stands: in a folder of theirs, the limit is theirs too.
+    Settings of the user take precedence; no limit is set for a folder that the user chose.
 
     Args:
         environ: The environment variables, which JAX reads when it is imported.
     """
     if "JAX_COMPILATION_CACHE_DIR" not in environ:
         environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_dir() / "compiled")
-        environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(LIMIT))
+        environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(MAX_BYTES))
     folder = environ["JAX_COMPILATION_CACHE_DIR"]
     if not folder or "://" in folder:
         return
     if Path(folder).is_dir() and not os.access(folder, os.W_OK):
-        # With a limit, reading writes too.
+        # With a limit, JAX writes even when it reads.
         environ["JAX_COMPILATION_CACHE_MAX_SIZE"] = "-1"
-        environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = _NOTHING
+        environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = _NO_ENTRY
     elif environ.get("JAX_COMPILATION_CACHE_MAX_SIZE", "-1") != "-1":
         repair(Path(folder))
 
 
 def repair(folder: Path) -> None:
-    """Writes the missing times of use; an entry without one that is cut off is removed."""
-    with contextlib.suppress(OSError):  # not there yet, or another process is quicker
+    """Write missing times of use; remove truncated entries that have none."""
+    with contextlib.suppress(OSError):  # missing, or repaired by another process
         names = {entry.name for entry in os.scandir(folder)}
         for name in names:
             key = name.removesuffix("-cache")
@@ -63,7 +63,7 @@ def repair(folder: Path) -> None:
 def _is_complete(entry: Path) -> bool:
     """Return whether an entry can be decompressed."""
     content = entry.read_bytes()
-    # A decoder may raise whatever it likes; its module may be missing.
+    # Decoders raise various exceptions, and a module may be missing.
     with contextlib.suppress(Exception):
         if content.startswith(_ZSTD):
             import imagecodecs
@@ -74,7 +74,7 @@ def _is_complete(entry: Path) -> bool:
 
 
 def warn_in_one_line() -> None:
-    """Prints JAX's warnings on its cache, such as of a full disk, in one line and only once."""
+    """Print JAX's warnings about its cache, such as a full disk, in one line and only once."""
     show, shown = warnings.showwarning, []
 
     def show_warning(message: Warning | str, *args: Any, **options: Any) -> None:
@@ -83,6 +83,6 @@ def warn_in_one_line() -> None:
         elif not shown:
             shown.append(message)
             line = " ".join(str(message).split())[:300]
-            print(f"fcnjax: {line}; the program is compiled anew", file=sys.stderr)
+            print(f"fcnjax: {line}; the program is compiled again", file=sys.stderr)
 
     warnings.showwarning = show_warning

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end: Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed."""
+"""Signals that ask a process to end: Ctrl-C, SIGTERM, and SIGHUP when a terminal is closed."""
 
 import contextlib
 import gc
@@ -8,16 +8,18 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-RETRY_S = 0.05  # a finalizer takes less
-_raised: list[signal.Signals] = []  # by `raised`, also where a library dropped it
+RETRY_S = 0.05  # longer than a finalizer takes
+_raised: list[signal.Signals] = []  # by `raise_stop_signals`, even if a library dropped them
 Handler = Callable[[int, FrameType | None], None]
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the process to end. An event loop logs and drops any other exception.
+    """A signal asked the process to end.
+
+    A KeyboardInterrupt, because an event loop logs and drops other exceptions.
 
     Attributes:
-        exit_code: 128 and the signal's number, as a shell has it.
+        exit_code: 128 plus the number of the signal, as in a shell.
     """
 
     def __init__(self, number: int):
@@ -26,17 +28,17 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
-    """Handles signals inside the block; those that are ignored (`nohup`) stay so.
+def _handle(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals in the block, except those that the process ignores (`nohup`).
 
-    Only the main thread can; in another, nothing changes.
+    Does nothing outside the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     previous = {}
     for number in numbers:
-        # None: the handler is C++'s, such as JAX's own in a job of several processes.
+        # None is a handler in C++, such as JAX's in a job of several processes.
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
             previous[number] = signal.signal(number, handler)
     try:
@@ -47,10 +49,10 @@ def handled(handler: Handler, *numbers: signal.Signals) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def raised() -> Iterator[None]:
-    """Raises `Stopped` in the block at the first SIGTERM or SIGHUP, so that files are cleaned up.
+def raise_stop_signals() -> Iterator[None]:
+    """Raise `Stopped` in the block at the first SIGTERM or SIGHUP, so that files are cleaned up.
 
-    The first Ctrl-C raises KeyboardInterrupt, as ever. The second signal of a kind ends the process
+    The first Ctrl-C raises KeyboardInterrupt as usual. The second signal of a kind ends the process
     at once.
     """
 
@@ -58,7 +60,7 @@ def raised() -> Iterator[None]:
         if number in _raised:
             os.write(2, b"fcnjax: interrupted\n" if number == signal.SIGINT else b"")
             os._exit(128 + number)
-        if _is_swallowed(frame):
+        if _in_finalizer(frame):
             timer = threading.Timer(RETRY_S, os.kill, (os.getpid(), number))
             timer.daemon = True
             timer.start()
@@ -67,12 +69,12 @@ def raised() -> Iterator[None]:
         raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
     _raised.clear()
-    with handled(stop, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    with _handle(stop, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         yield
 
 
-def _is_swallowed(frame: FrameType | None) -> bool:
-    """Return whether Python prints and drops an exception that is raised here: in a finalizer."""
+def _in_finalizer(frame: FrameType | None) -> bool:
+    """Return whether a frame is in a finalizer, where Python prints and drops exceptions."""
     callbacks = {getattr(callback, "__code__", None) for callback in gc.callbacks}
     while frame is not None:
         if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
@@ -82,24 +84,25 @@ def _is_swallowed(frame: FrameType | None) -> bool:
 
 
 @contextlib.contextmanager
-def collected(on_first_signal: Callable[[], None]) -> Iterator[list[signal.Signals]]:
-    """Collects SIGTERM, SIGHUP and SIGINT in a list; a second Ctrl-C raises KeyboardInterrupt.
+def collect_stop_signals(on_first_signal: Callable[[], None]) -> Iterator[list[signal.Signals]]:
+    """Collect SIGTERM, SIGHUP and SIGINT in a list; a second Ctrl-C raises KeyboardInterrupt.
 
-    The list begins with those of `raised` around this block, if a library dropped the exception.
+    The list starts with the signals of an enclosing `raise_stop_signals`, if a library dropped the
+    exception.
 
     Args:
-        on_first_signal: Called at the first.
+        on_first_signal: Called at the first signal.
     """
-    caught = list(_raised)
+    signals = list(_raised)
 
     def collect(number: int, frame: FrameType | None) -> None:
-        if caught and number == signal.SIGINT:
-            # The user will not wait for the save.
+        if signals and number == signal.SIGINT:
+            # The user does not want to wait for the save.
             _raised.append(signal.SIGINT)
             raise KeyboardInterrupt
-        caught.append(signal.Signals(number))
-        if len(caught) == 1:
+        signals.append(signal.Signals(number))
+        if len(signals) == 1:
             on_first_signal()
 
-    with handled(collect, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        yield caught
+    with _handle(collect, signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        yield signals

@@ -1,11 +1,12 @@
-"""Checkpoints: Orbax writes them, a SHA-256 manifest says that they are whole.
+"""Checkpoints: written by Orbax and verified by a SHA-256 manifest.
 
-The only file that imports orbax. A checkpoint is `workdir/checkpoints/STEP/` with the items `model`
-(what inference needs), `training` (the rest of the state) and `progress` (JSON). Orbax does not
-notice a byte that changed in an array file. So, once a checkpoint is committed, `manifest.json` is
-written into it with the hash of every file; one without a manifest, or that differs from it, is
-passed over for the newest whole one, and kept aside, never deleted. Nothing of a checkpoint is
-parsed before its files were compared with the manifest.
+This is the only file that imports orbax. A checkpoint is `workdir/checkpoints/STEP/` with the items
+`model` (all that inference needs), `training` (the rest of the state) and `progress` (JSON).
+
+Orbax does not notice a changed byte in an array file. So `manifest.json`, with the hash of every
+file, is written into a checkpoint after Orbax has committed it. A checkpoint without a manifest, or
+that differs from it, is damaged: the newest intact one is used in its place, and the damaged one
+is moved aside, never deleted. Nothing is parsed before its hash was compared.
 """
 
 import contextlib
@@ -20,20 +21,21 @@ import jax
 import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
-from fcnjax.io.disk_faults import disk_fault
+from fcnjax.io.write_errors import write_error_reason, writing
 from fcnjax.metrics import lower_is_better
 from fcnjax.parallel.processes import broadcast_from_primary
-from fcnjax.runtime.quiet_saves import quiet_saves
+from fcnjax.runtime.save_warnings import suppress_save_warnings
 from fcnjax.training.checkpoint_manifest import (
     Manifest,
-    find_fault,
+    find_damage,
+    parse_step_folder,
     read_manifest,
-    step_of,
     write_manifest,
 )
 from fcnjax.training.state import TrainState
 
 FOLDER = "checkpoints"
+DAMAGED_FOLDER = "damaged_checkpoints"
 
 
 class Checkpoints:
@@ -41,11 +43,10 @@ class Checkpoints:
 
     Args:
         workdir: Its checkpoints are in `workdir/checkpoints`.
-        keep: How many of the newest to keep, beside the best.
-        best_metric: The metric whose greatest value (of a distance or an error, the least)
-            marks the best; "" for none.
-        read_only: Writes, renames and deletes nothing.
-        log: Takes the lines that tell of a damaged checkpoint.
+        keep: Number of newest checkpoints to keep, beside the best one.
+        best_metric: The metric that determines the best checkpoint; "" for none.
+        read_only: Whether to write, rename and delete nothing.
+        log: Takes lines about damaged checkpoints.
     """
 
     def __init__(
@@ -62,75 +63,73 @@ class Checkpoints:
         self._best_metric = best_metric
         self._read_only = read_only
         self._log = log
-        self._committing: threading.Thread | None = None
+        self._commit_thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._failed = False
         if not read_only:
-            quiet_saves()
-            try:
+            suppress_save_warnings()
+            with writing(self.folder):
                 self.folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise UserError(f"{self.folder}: cannot be written: {error.strerror}") from error
 
     @functools.cached_property
     def _manager(self) -> ocp.CheckpointManager:
-        """The manager that saves; reading takes a `Checkpointer` of one step, which opens no other.
+        """The manager that saves; restoring uses a `Checkpointer` of a single step.
 
-        It lists the steps as it is made: at the first save, after damaged ones were set aside.
+        It lists the steps when it is created: at the first save, after damaged checkpoints were
+        moved aside.
         """
         options = ocp.CheckpointManagerOptions(
             create=False,
-            # Deleting is ours (no max_to_keep): only after the new checkpoint's manifest stands.
+            # No max_to_keep: old checkpoints are deleted only after the new manifest is written.
             save_interval_steps=1,
             cleanup_tmp_directories=True,
-            # Otherwise it parses the metadata of every step, before their hashes were checked.
+            # Otherwise the metadata of every step is parsed before its hash was compared.
             lightweight_initialize=True,
         )
         return ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
-        """The steps that have a folder here, oldest first, damaged or not.
-
-        What is named otherwise, and a file or a link, is passed over.
-        """
+        """Return the steps that have a folder, damaged or not, in ascending order."""
         if not self.folder.is_dir():
             return []
-        found = map(step_of, self.folder.iterdir())
-        return sorted(step for step in found if step is not None)
+        steps = map(parse_step_folder, self.folder.iterdir())
+        return sorted(step for step in steps if step is not None)
 
     def save(self, state: TrainState, progress: dict, metrics: dict | None = None) -> None:
-        """Starts to save a checkpoint; returns once the state is copied from the devices.
+        """Start to save a checkpoint; return after the state was copied from the devices.
 
         Args:
             state: The state; its step names the checkpoint.
-            progress: What else resuming needs, as JSON.
-            metrics: Values that `best_metric` is looked up in, or None if not evaluated.
+            progress: What resuming needs beside the state, as JSON.
+            metrics: The metrics of an evaluation, among them `best_metric`; None without one.
 
         Raises:
-            UserError: This save, or the one before it, could not be written.
+            UserError: This save or the previous one failed.
         """
         self.wait()
         step = int(state.step)
         if not self.folder.is_dir():
-            # Orbax would make a workdir that has nothing but this checkpoint.
-            raise UserError(f"{self.folder}: is gone; was the workdir moved or removed?")
+            # Orbax would create a workdir that contains only this checkpoint.
+            raise UserError(f"{self.folder}: does not exist; was the workdir moved or removed?")
         try:
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave(_model_item(state)),
-                    training=ocp.args.StandardSave(_training_item(state)),
+                    training=ocp.args.StandardSave(
+                        {"step": state.step, "opt_state": state.opt_state}
+                    ),
                     progress=ocp.args.JsonSave(progress),
                 ),
-                # Otherwise nothing is saved where a stranger's folder has a greater number.
+                # Otherwise nothing is saved if some other folder has a greater number.
                 force=True,
             )
         except Exception as error:
-            raise self._cannot_write(step, error) from error
-        self._committing = threading.Thread(
+            raise self._save_error(step, error) from error
+        self._commit_thread = threading.Thread(
             target=self._commit, args=(step, metrics), name=f"commit-{step}"
         )
-        self._committing.start()
+        self._commit_thread.start()
 
     def _commit(self, step: int, metrics: dict | None) -> None:
         try:
@@ -138,41 +137,41 @@ class Checkpoints:
             if jax.process_index() == 0:
                 write_manifest(self.folder / str(step), step, metrics or {})
                 self._delete_old()
-        except BaseException as error:  # raised again by wait(), in the main thread
-            self._error = self._cannot_write(step, error)
+        except BaseException as error:  # raised by wait() in the main thread
+            self._error = self._save_error(step, error)
 
     def wait(self) -> None:
-        """Waits for the save under way.
+        """Wait for the current save.
 
         Raises:
-            UserError: It could not be written.
+            UserError: It failed.
         """
-        if self._committing is not None:
-            self._committing.join()
-            self._committing = None
+        if self._commit_thread is not None:
+            self._commit_thread.join()
+            self._commit_thread = None
         if self._error is not None:
             error, self._error = self._error, None
             raise error
 
     def close(self) -> None:
-        """Waits for the save under way, and lets Orbax's threads end.
+        """Wait for the current save and end Orbax's threads.
 
         Raises:
-            UserError: The save could not be written.
+            UserError: The save failed.
         """
         try:
             self.wait()
         finally:
-            # Orbax raises again, at each close, what `wait` has told once.
+            # Orbax raises the error of a failed save again at each close.
             with contextlib.suppress(Exception):
                 if "_manager" in vars(self):
                     self._manager.close()
             if self._failed and jax.process_index() == 0:
-                # The disk may be full because of it.
-                for unfinished in self.folder.glob("*.orbax-checkpoint-tmp*"):
-                    shutil.rmtree(unfinished, ignore_errors=True)
+                # The incomplete checkpoint may be what fills the disk.
+                for incomplete in self.folder.glob("*.orbax-checkpoint-tmp*"):
+                    shutil.rmtree(incomplete, ignore_errors=True)
 
-    def _cannot_write(self, step: int, error: BaseException) -> UserError:
+    def _save_error(self, step: int, error: BaseException) -> UserError:
         self._failed = True
         if isinstance(error, UserError):
             return error
@@ -181,23 +180,22 @@ class Checkpoints:
         )
 
     def _delete_old(self) -> None:
-        manifests = {step: self._manifest(step) for step in self.steps()}
-        whole = [step for step, manifest in manifests.items() if manifest]
-        keep = set(whole[-self._keep :]) | {self.best_step()}
-        for step in whole:
+        intact = [step for step in self.steps() if self._manifest(step)]
+        keep = {*intact[-self._keep :], self.best_step()}
+        for step in intact:
             if step not in keep:
-                # Orbax's own way waits for the other processes, which do not come here.
+                # Orbax's own deletion would wait for the other processes, which do not call it.
                 shutil.rmtree(self.folder / str(step))
 
     def _manifest(self, step: int) -> Manifest | None:
-        """The manifest of a step; None where it is missing or damaged."""
+        """Return the manifest of a step; None if it is missing or damaged."""
         try:
             return read_manifest(self.folder / str(step))
         except UserError:
             return None
 
     def best_step(self) -> int | None:
-        """The step with the best `best_metric`; the newest where none was evaluated."""
+        """Return the step with the best `best_metric`, or the newest if none was evaluated."""
         manifests = [m for m in map(self._manifest, self.steps()) if m]
         scored = [m for m in manifests if m.metrics.get(self._best_metric) is not None]
         if scored:
@@ -206,117 +204,113 @@ class Checkpoints:
             return best.step
         return manifests[-1].step if manifests else None
 
-    def newest_whole(self) -> int | None:
-        """The newest step whose files all match its manifest; says which it passed over."""
+    def newest_intact(self) -> int | None:
+        """Return the newest step whose files all match its manifest; log those that do not."""
         for step in reversed(self.steps()):
-            fault = find_fault(self.folder / str(step))
-            if fault is None:
+            damage = find_damage(self.folder / str(step))
+            if damage is None:
                 return step
-            self._log(f"checkpoint {step} is damaged ({fault}); trying the one before it")
+            self._log(f"checkpoint {step} is damaged ({damage}); trying the previous one")
         return None
 
-    def restore(self, like: TrainState) -> tuple[TrainState, dict] | None:
-        """Restores the newest whole checkpoint, or returns None where there is none.
+    def restore(self, shapes: TrainState) -> tuple[TrainState, dict] | None:
+        """Restore the newest intact checkpoint.
 
         Args:
-            like: A state of `jax.ShapeDtypeStruct` with the shardings to restore to.
+            shapes: A state of `jax.ShapeDtypeStruct` with the shardings to restore to.
 
         Returns:
-            The state, and the `progress` saved with it.
+            The state and the `progress` saved with it; None if there is no intact checkpoint.
         """
-        step = broadcast_from_primary(self._choose)
+        step = broadcast_from_primary(self._select_newest)
         if step < 0:
             return None
         items = self._restore(
             step,
-            model=ocp.args.StandardRestore(_model_item(like)),
-            training=ocp.args.StandardRestore(_training_item(like)),
+            model=ocp.args.StandardRestore(_model_item(shapes)),
+            training=ocp.args.StandardRestore({"step": shapes.step, "opt_state": shapes.opt_state}),
             progress=ocp.args.JsonRestore(),
         )
-        state = TrainState(**items["training"], **items["model"])
         if not isinstance(items["progress"], dict):
             raise UserError(f"{self.folder / str(step)}: its progress is not a JSON object")
-        return state, items["progress"]
+        return TrainState(**items["training"], **items["model"]), items["progress"]
 
-    def _choose(self) -> int:
-        """The newest whole step, or -1; those after it are set aside."""
-        step = self.newest_whole()
-        for damaged in self.steps():
-            # Out of the way of the same step's next save.
-            if not self._read_only and (step is None or damaged > step):
-                self._set_aside(damaged)
-        return -1 if step is None else step
+    def _select_newest(self) -> int:
+        """Return the newest intact step, or -1, and move later ones aside."""
+        newest = self.newest_intact()
+        for step in self.steps():
+            # The same step will be saved again.
+            if not self._read_only and (newest is None or step > newest):
+                self._move_aside(step)
+        return -1 if newest is None else newest
 
-    def restore_inference(
-        self, like: TrainState, which: str | int = "best"
+    def restore_variables(
+        self, shapes: Any, *, average: bool, step: str | int = "best"
     ) -> tuple[dict[str, Any], int]:
-        """Restores what inference needs.
+        """Restore the variables for inference; only the item `model` is read.
 
         Args:
-            like: A state of `jax.ShapeDtypeStruct`; only its model part is read.
-            which: `best`, `latest` or a step.
+            shapes: Variables of `jax.ShapeDtypeStruct` with the shardings to restore to.
+            average: Whether the run has an average of the weights, which is then returned.
+            step: `best`, `latest` or a step.
 
         Returns:
-            The variables that `model.apply` takes, and their step.
+            The variables for `model.apply`, and their step.
 
         Raises:
-            UserError: There is no such checkpoint, or no whole one.
+            UserError: There is no such checkpoint, or no intact one.
         """
-        step = self.find(which)
-        items = self._restore(step, model=ocp.args.StandardRestore(_model_item(like)))
-        model = items["model"]
-        return (model["variables"] if model["ema"] is None else model["ema"]), step
+        step = self.find(step)
+        item = {"variables": shapes, "ema": shapes if average else None}
+        model = self._restore(step, model=ocp.args.StandardRestore(item))["model"]
+        return model["ema" if average else "variables"], step
 
-    def find(self, which: str | int) -> int:
-        """The step that `best`, `latest` or a step names; it is whole.
+    def find(self, step: str | int) -> int:
+        """Return the intact step that `best`, `latest` or a step stands for.
 
         Raises:
-            UserError: There is no such checkpoint, or no whole one.
+            UserError: There is no such checkpoint, or no intact one.
         """
-        if which not in ("best", "latest"):
-            if which not in self.steps():
-                raise UserError(f"--step: no checkpoint {which}; valid: {self._names()}")
-            if fault := find_fault(self.folder / str(which)):
-                raise UserError(f"{self.folder / str(which)}: is damaged: {fault}")
-            return which
-        if which == "best" and (best := self.best_step()) is not None:
-            fault = find_fault(self.folder / str(best))
-            if fault is None:
+        if step not in ("best", "latest"):
+            if step not in self.steps():
+                valid = ", ".join(["best", "latest", *map(str, self.steps())])
+                raise UserError(f"--step: no checkpoint {step}; valid: {valid}")
+            if damage := find_damage(self.folder / str(step)):
+                raise UserError(f"{self.folder / str(step)}: is damaged: {damage}")
+            return step
+        if step == "best" and (best := self.best_step()) is not None:
+            damage = find_damage(self.folder / str(best))
+            if damage is None:
                 return best
-            self._log(f"the best checkpoint, {best}, is damaged ({fault}); taking the newest")
-        step = self.newest_whole()
-        if step is None:
-            raise UserError(f"{self.folder}: has no whole checkpoint; `fcnjax train` writes them")
-        return step
-
-    def _names(self) -> str:
-        return ", ".join(["best", "latest", *map(str, self.steps())])
+            self._log(f"the best checkpoint, {best}, is damaged ({damage}); using the newest")
+        newest = self.newest_intact()
+        if newest is None:
+            raise UserError(f"{self.folder}: has no intact checkpoint; `fcnjax train` writes them")
+        return newest
 
     def _restore(self, step: int, **items: Any) -> Any:
         folder = self.folder / str(step)
         with contextlib.closing(ocp.Checkpointer(ocp.CompositeCheckpointHandler())) as reader:
             try:
                 return reader.restore(folder, args=ocp.args.Composite(**items))
-            except Exception as error:  # Orbax raises all kinds for files that it did not write
+            except Exception as error:  # Orbax raises any type for a file it did not write
                 lines = str(error).strip().splitlines() or [type(error).__name__]
                 raise UserError(
                     f"{folder}: does not fit the model that the config describes: {lines[0][:300]}"
                 ) from error
 
-    def _set_aside(self, step: int) -> None:
-        place = self.folder.parent / "damaged_checkpoints"
-        try:
-            place.mkdir(exist_ok=True)
-            taken = len(list(place.glob(f"{step}*")))
-            (self.folder / str(step)).rename(place / (f"{step}.{taken}" if taken else str(step)))
-        except OSError as error:
-            raise UserError(f"{place}: cannot be written: {error.strerror or error}") from error
+    def _move_aside(self, step: int) -> None:
+        folder = self.folder.parent / DAMAGED_FOLDER
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
+            count = len(list(folder.glob(f"{step}*")))
+            (self.folder / str(step)).rename(folder / (f"{step}.{count}" if count else str(step)))
 
 
 def _reason(error: BaseException) -> str:
-    """Returns the cause of a failed save in a few words."""
-    # TensorStore puts it behind several long paths.
-    if reason := disk_fault(error):
+    """Return the cause of a failed save in a few words."""
+    # TensorStore's message starts with several long paths.
+    if reason := write_error_reason(error):
         return reason
     text = str(error)
     return next((line for line in text.splitlines() if line.strip()), repr(error)).strip()[:300]
@@ -324,7 +318,3 @@ def _reason(error: BaseException) -> str:
 
 def _model_item(state: TrainState) -> dict[str, Any]:
     return {"variables": state.variables, "ema": state.ema}
-
-
-def _training_item(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "opt_state": state.opt_state}

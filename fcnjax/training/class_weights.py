@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import differences
 from fcnjax.errors import UserError, choose
-from fcnjax.training.workdir import CONFIG_FILE, MAY_DIFFER, load_saved_config
+from fcnjax.training.workdir import CONFIG_FILE, RESUMABLE_KEYS, load_saved_config
 from fcnjax.validate import (
     DatasetStatistics,
     dataset_statistics,
@@ -28,37 +28,38 @@ BALANCES: Mapping[str, Callable[[DatasetStatistics], np.ndarray] | None] = {
 
 
 def with_class_weights(config: ConfigDict, workdir: str | Path) -> tuple[ConfigDict, list[str]]:
-    """A copy of a resolved config whose `loss.class_weights` are those of `loss.balance`.
+    """Set `loss.class_weights` of a resolved config as `loss.balance` says.
 
-    They are counted once: a run that goes on takes those that its workdir keeps.
+    The pixels are counted once: a run that is continued uses the weights in its workdir.
 
     Returns:
-        The config, and a line on what was found.
+        A copy of the config, and a line about the weights.
 
     Raises:
-        UserError: An unknown way, weights beside it, or an example that cannot be read.
+        UserError: `loss.balance` is unknown, `loss.class_weights` is set as well, or an example
+            cannot be read.
     """
     weigh = choose(BALANCES, config.loss.balance, "config.loss.balance")
     if weigh is None:
         return config, []
     if config.loss.class_weights:
         raise UserError(
-            f"config.loss.class_weights: is given beside config.loss.balance="
-            f"{config.loss.balance}, which finds them; give one of the two"
+            f"config.loss.class_weights: is set, and config.loss.balance={config.loss.balance} "
+            "computes them; set only one of the two"
         )
     config = config.copy_and_resolve_references()
-    kept = _kept(config, workdir)
-    config.loss.class_weights = kept or rounded(weigh(dataset_statistics(config, "train")))
+    saved = _saved_weights(config, workdir)
+    config.loss.class_weights = saved or rounded(weigh(dataset_statistics(config, "train")))
     names = zip(config.data.class_names, config.loss.class_weights, strict=True)
     weights = ", ".join(f"{name} {weight:g}" for name, weight in names)
-    found = "as counted before" if kept else "by the training images"
-    return config, [f"class weights ({config.loss.balance}, {found}): {weights}"]
+    origin = "as counted before" if saved else "from the training images"
+    return config, [f"class weights ({config.loss.balance}, {origin}): {weights}"]
 
 
-def _kept(config: ConfigDict, workdir: str | Path) -> tuple[float, ...]:
-    """The weights that a workdir of the same config keeps; () where there is none."""
+def _saved_weights(config: ConfigDict, workdir: str | Path) -> tuple[float, ...]:
+    """Return the weights in a workdir of the same config; () if there are none."""
     if not (Path(workdir) / CONFIG_FILE).is_file():
         return ()
     saved = load_saved_config(workdir)
     weights, saved.loss.class_weights = tuple(saved.loss.class_weights), ()
-    return () if differences(saved, config, (*MAY_DIFFER, "train.steps")) else weights
+    return () if differences(saved, config, (*RESUMABLE_KEYS, "train.steps")) else weights

@@ -1,47 +1,23 @@
-"""The ranges of a config's values that no part which uses them checks by itself."""
+"""Checks of a config before training."""
 
 from ml_collections import ConfigDict
 
 from fcnjax.augment import check_augment
+from fcnjax.config import check_section
 from fcnjax.config.patterns import check_pattern
 from fcnjax.data import check_classes, check_settings
 from fcnjax.data.settings import check_normalisation
-from fcnjax.errors import UserError
 from fcnjax.losses import make_loss
 from fcnjax.metrics import check_eval
 from fcnjax.models import build_model
-from fcnjax.optim import make_optimizer
+from fcnjax.optim import check_optim
 from fcnjax.training.early_stopping import check_patience
-
-# The least and the greatest value. A canvas is a multiple of the bucket, so it may not be huge.
-_RANGES = {
-    "train": {
-        "steps": (1, 2**31 - 1),
-        "log_every": (1, 2**31 - 1),
-        "save_every": (1, 2**31 - 1),
-        "keep": (1, 2**31 - 1),
-        "batch_size": (1, 2**20),
-        "accumulate": (1, 2**20),
-        "seed": (0, 2**32 - 1),
-    },
-    "eval": {
-        "batch_size": (1, 2**16),
-        "bucket": (1, 4096),
-        "every": (0, 2**31 - 1),
-        "examples": (0, 1000),
-    },
-    "data": {"workers": (0, 1024), "axis": (0, 2), "folds": (0, 10_000), "fold": (0, 9_999)},
-}
 
 
 def check_config(config: ConfigDict) -> None:
-    """Raises UserError for a value that no other part checks."""
-    for section, ranges in _RANGES.items():
-        for key, (low, high) in ranges.items():
-            if not low <= config[section][key] <= high:
-                raise UserError(
-                    f"config.{section}.{key}: {config[section][key]} is not in {low}..{high}"
-                )
+    """Raise UserError for a value that no other part checks; name the key."""
+    check_section(config.train, "train")
+    check_section(config.data, "data")
     check_eval(config)
     check_patience(config)
     check_normalisation(config.data)
@@ -49,20 +25,20 @@ def check_config(config: ConfigDict) -> None:
 
 
 def check_resolved(config: ConfigDict) -> None:
-    """Checks all that a training checks of a resolved config, without its data and devices.
+    """Check a resolved config as training does, except what depends on the data and devices.
 
-    For a config that comes from a folder, which a stranger may have written: types were checked.
+    For a config from a folder that someone else may have written. Its types were checked before.
 
     Raises:
-        UserError: A value that no training would accept; names the key.
+        UserError: Training would not accept a value; names the key.
     """
     check_settings(config)
     check_classes(config.data)
     check_config(config)
     make_loss(config)
-    make_optimizer(config)
+    check_optim(config)
     build_model(config)
-    check_pattern(config.data.group_by, "config.data.group_by")
+    check_pattern(config.data.split.group_by, "config.data.split.group_by")
     for pattern in config.optim.freeze:
         check_pattern(pattern, "config.optim.freeze")
     for pattern, _ in config.optim.multipliers:

@@ -1,4 +1,4 @@
-"""Early stopping: training ends where evaluations stop getting better."""
+"""Early stopping: training ends when evaluations no longer improve."""
 
 import math
 from collections.abc import Mapping
@@ -10,27 +10,29 @@ from fcnjax.errors import UserError
 from fcnjax.metrics import lower_is_better
 
 
-class Patience:
+class EarlyStopping:
     """Counts the evaluations since the best one.
 
     Args:
-        config: The whole config; `train.patience` evaluations without a better
-            `eval.best_metric` are one too many, 0 is patience without end.
-        progress: What a checkpoint holds beside the state: `as_progress` of an earlier run.
+        config: The config. Training ends after `train.patience` evaluations in a row without
+            a better `eval.best_metric`; 0 is unlimited.
+        progress: The progress in a checkpoint, with `EarlyStopping.progress` of the earlier run.
 
     Raises:
-        UserError: The progress is none that an earlier run wrote.
+        UserError: The progress is damaged.
     """
 
     def __init__(self, config: ConfigDict, progress: Mapping[str, Any]):
-        self._most = config.train.patience
+        self._patience = config.train.patience
         self._metric = config.eval.best_metric
-        kept = progress.get("patience", {})
-        best, since = (kept.get("best"), kept.get("since", 0)) if isinstance(kept, dict) else (0, 0)
+        saved = progress.get("patience", {})
+        best, since = (
+            (saved.get("best"), saved.get("since", 0)) if isinstance(saved, dict) else (0, 0)
+        )
         is_score = best is None or (type(best) in (int, float) and abs(best) < 1e300)
-        if not isinstance(kept, dict) or not is_score or type(since) is not int or since < 0:
+        if not isinstance(saved, dict) or not is_score or type(since) is not int or since < 0:
             raise UserError(
-                f"the checkpoint's progress: {str(kept)[:100]} is not its patience; valid: "
+                f"the checkpoint's progress: patience is {str(saved)[:100]}; valid: "
                 '{"best": a number or null, "since": a whole number}'
             )
         self._best: float | None = best
@@ -38,22 +40,22 @@ class Patience:
 
     @property
     def is_over(self) -> bool:
-        """Whether training ends here."""
-        return 0 < self._most <= self._since
+        """Whether to end training."""
+        return 0 < self._patience <= self._since
 
     @property
-    def as_progress(self) -> dict[str, Any]:
-        """What a checkpoint is to hold, so that a run that goes on counts on; empty without end."""
-        return {"patience": {"best": self._best, "since": self._since}} if self._most else {}
+    def progress(self) -> dict[str, Any]:
+        """What a checkpoint stores of it; empty if the patience is unlimited."""
+        return {"patience": {"best": self._best, "since": self._since}} if self._patience else {}
 
     def update(self, summary: Mapping[str, float]) -> None:
-        """Counts an evaluation, given all its figures; a score that is not finite is no better."""
-        if not self._most:
+        """Count an evaluation; a metric that is not finite is no improvement."""
+        if not self._patience:
             return
-        score = summary[self._metric]
+        value = summary[self._metric]
         sign = -1 if lower_is_better(self._metric) else 1
-        if math.isfinite(score) and (self._best is None or sign * score > sign * self._best):
-            self._best, self._since = float(score), 0
+        if math.isfinite(value) and (self._best is None or sign * value > sign * self._best):
+            self._best, self._since = float(value), 0
         else:
             self._since += 1
 
@@ -63,16 +65,15 @@ class Patience:
 
 
 def check_patience(config: ConfigDict) -> None:
-    """Raises UserError for a patience that cannot be; names the key."""
+    """Raise UserError if `train.patience` is not valid."""
     patience = config.train.patience
-    if patience < 0:
-        raise UserError(f"config.train.patience: {patience} is below 0")
     if patience and not config.eval.every:
         raise UserError(
-            f"config.train.patience: is {patience} evaluations, and config.eval.every=0 has one at "
-            "the end alone; give it a number of steps"
+            f"config.train.patience: {patience} needs evaluations during training, and "
+            "config.eval.every=0 evaluates only at the end; set it to a number of steps"
         )
     if patience and not config.eval.best_metric:
         raise UserError(
-            "config.train.patience: needs config.eval.best_metric, which is ''; as mean_iou"
+            "config.train.patience: needs config.eval.best_metric, which is ''; set it to a metric "
+            "such as mean_iou"
         )

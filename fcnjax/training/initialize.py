@@ -1,12 +1,15 @@
-"""Where training starts from: `config.model.init_from`."""
+"""The state from which training starts: restored, drawn, or filled from `model.init_from`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
+from flax import linen as nn
 from flax import traverse_util
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names
@@ -16,16 +19,75 @@ from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_weights
+from fcnjax.parallel.mesh import replicated, state_shardings
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.state import (
+    FAST_COMPILE_OPTIONS,
+    TrainState,
+    init_state,
+    init_variables,
+    state_shapes,
+)
 from fcnjax.training.workdir import load_saved_config
+
+PIXEL_SCALES = {"uint8": "divided by 255", "uint16": "divided by 65535", "float32": "not scaled"}
+
+
+def restore_or_init(
+    checkpoints: Checkpoints,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+    mesh: Mesh,
+    log: Callable[[str], None] = print,
+) -> tuple[TrainState, dict]:
+    """Return the state of the newest intact checkpoint and its progress, or a new state and {}."""
+    shapes = state_shapes(model, optimizer, config)
+    shapes = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        state_shardings(shapes, mesh),
+    )
+    restored = checkpoints.restore(shapes)
+    if restored is None:
+        return new_state(model, optimizer, config, mesh, log), {}
+    return restored
+
+
+def new_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+    mesh: Mesh,
+    log: Callable[[str], None] = print,
+) -> TrainState:
+    """Return the state before the first step, sharded over the mesh."""
+    everywhere, options = replicated(mesh), dict(FAST_COMPILE_OPTIONS)
+    shardings = state_shardings(state_shapes(model, optimizer, config), mesh)
+    draw = jax.jit(
+        lambda: init_variables(model, config), out_shardings=everywhere, compiler_options=options
+    )
+    start = jax.jit(
+        lambda variables: init_state(variables, optimizer, config),
+        out_shardings=shardings,
+        compiler_options=options,
+    )
+    variables = draw()
+    if config.model.init_from is not None:
+        variables = initial_variables(config, jax.device_get(variables), log)
+    return start(jax.device_put(variables, everywhere))
 
 
 def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
-    """Returns a copy of the config that normalises as the weights it starts from were trained.
+    """Return a copy of the config with the normalisation of the weights in `model.init_from`.
 
-    Weights that do not tell are taken to be trained as ImageNet's are.
+    Weights that do not state theirs are assumed to have ImageNet's.
+
+    Returns:
+        The config, and lines about the keys that were changed.
 
     Raises:
-        UserError: `init_from` is not there or cannot be fetched; says what is valid or what to do.
+        UserError: `init_from` does not exist or cannot be fetched.
     """
     source, prefix = config.model.init_from, config.model.init_prefix
     if source is None:
@@ -35,7 +97,7 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     weights = fetch_weights(source)
     if weights.is_model and prefix is not None:
         raise UserError(
-            f"config.model.init_prefix: {prefix!r} is for files of torch, and {source} is a model "
+            f"config.model.init_prefix: {prefix!r} is for PyTorch files, and {source} is a model "
             "of fcnjax; valid: None"
         )
     config = config.copy_and_resolve_references()
@@ -43,94 +105,92 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         config.model.init_from = str(Path(source).absolute())
     if weights.is_model:
         data = load_saved_config(weights.path).data
-        wanted = {"mean": tuple(data.mean), "std": tuple(data.std)}
+        normalisation = {"mean": tuple(data.mean), "std": tuple(data.std)}
         notes = _scale_notes(source, data.pixel_type, config.data.pixel_type)
     else:
-        wanted = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
+        normalisation = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
         notes = []
-    for key, value in wanted.items():
-        if (
-            len(value) == len(channel_names(config.data.channels))
-            and tuple(config.data[key]) != value
-        ):
+    channels = len(channel_names(config.data.channels))
+    for key, value in normalisation.items():
+        if len(value) == channels and tuple(config.data[key]) != value:
             notes.append(f"config.data.{key} is {value}, as the weights of {source} were trained")
             config.data[key] = value
     return config, notes
 
 
-def _scale_notes(source: str, pixel_type: str | None, own: str | None) -> list[str]:
-    """The line on weights that were trained on another pixel type than the run has."""
-    if None in (pixel_type, own) or pixel_type == own:
+def _scale_notes(source: str, trained: str | None, present: str | None) -> list[str]:
+    """Return a warning if the weights were trained on another pixel type."""
+    if None in (trained, present) or trained == present:
         return []
-    scales = {"uint8": "divided by 255", "uint16": "divided by 65535", "float32": "not scaled"}
     return [
-        f"warning: the weights of {source} were trained on {pixel_type} pixels "
-        f"({scales[pixel_type]}), and this run has {own} ({scales[own]}); where their values are "
-        f"the same, --config.data.pixel_type={pixel_type} keeps the scale"
+        f"warning: the weights of {source} were trained on {trained} pixels "
+        f"({PIXEL_SCALES[trained]}), and this run has {present} ({PIXEL_SCALES[present]}); if "
+        f"their values are the same, --config.data.pixel_type={trained} keeps the scale"
     ]
 
 
 def initial_variables(
     config: ConfigDict, variables: dict[str, Any], log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Fills a model's drawn variables from `config.model.init_from`.
+    """Fill a model's random variables from `config.model.init_from`.
 
-    Weights of torch fill the encoder, and the decoder and heads where they are of the same model. A
-    workdir or a published model fills all that has the same name and shape. What scores other
-    classes stays as drawn. All is reported through `log`, tensor by tensor where one was changed,
-    not used or not filled.
+    PyTorch weights fill the encoder, and the decoder and heads if they are of the same model. A
+    workdir or a published model fills all variables of the same name and shape. Layers for other
+    classes stay random. `log` receives what was used, and each tensor that was changed, not used or
+    not filled.
 
     Raises:
-        UserError: The weights cannot be read, or nothing in them fits.
+        UserError: The weights cannot be read, or none of them fits.
     """
     weights = fetch_weights(config.model.init_from)
     if weights.is_model:
         return _from_model(weights.path, variables, log)
     source, names = weights.source, (config.model.encoder, config.model.decoder)
-    tensors = read_tensors(weights)
     variables, report = convert(
-        tensors,
+        read_tensors(weights),
         variables,
         build_model(config),
         names,
         source=source,
         prefix=config.model.init_prefix,
     )
-    # An encoder's file fills no decoder, which needs no telling; a whole model's might in part.
+    # The file of an encoder fills nothing else, which is not worth a line. That of an entire model
+    # may fill only some of it.
     rest = [path for path in traverse_util.flatten_dict(variables) if path[1] != "encoder"]
     unfilled = [name for name in report.missing if name.split("/")[1] != "encoder"]
-    alone = len(unfilled) == len(rest)
-    missing = [name for name in report.missing if not alone or name not in unfilled]
-    what = "encoder" if alone else f"decoder {names[1]} and encoder"
-    log(f"{source}: {len(report.used)} tensors fill {what} {names[0]}")
+    encoder_only = len(unfilled) == len(rest)
+    missing = [name for name in report.missing if not encoder_only or name not in unfilled]
+    target = "encoder" if encoder_only else f"decoder {names[1]} and encoder"
+    log(f"{source}: {len(report.used)} tensors fill {target} {names[0]}")
     for line in (*report.prefix_lines, *report.adapted):
         log(f"{source}: {line}")
-    counters = "num_batches_tracked"  # of torch's batch norms; nothing here needs them
+    counters = "num_batches_tracked"  # of PyTorch's batch norms, not needed here
     unused = [name for name in report.unused if not name.endswith(counters)]
-    for what, left in (("not used", unused), ("left as drawn", missing)):
-        if left:
-            log(f"{source}: {len(left)} {what}: {', '.join(left)}")
+    _log_leftovers(source, unused, missing, log)
     return variables
 
 
 def _from_model(
     source: Path, variables: dict[str, Any], log: Callable[[str], None]
 ) -> dict[str, Any]:
-    _, _, found, step = load_variables(source)
-    found = traverse_util.flatten_dict(jax.device_get(found), sep="/")
+    _, _, trained, step = load_variables(source)
+    trained = traverse_util.flatten_dict(jax.device_get(trained), sep="/")
     flat = traverse_util.flatten_dict(variables, sep="/")
-    fits = {
-        name: jnp.asarray(found[name])
+    used = {
+        name: jnp.asarray(trained[name])
         for name, value in flat.items()
-        if name in found and found[name].shape == value.shape
+        if name in trained and trained[name].shape == value.shape
     }
-    if not fits:
+    if not used:
         raise UserError(f"config.model.init_from: nothing in {source} fits this model")
-    log(f"{source}: {len(fits)} arrays of step {step} used")
-    for what, names in (
-        ("not used", found.keys() - fits.keys()),
-        ("left as drawn", flat.keys() - fits.keys()),
-    ):
-        if names:
-            log(f"{source}: {len(names)} {what}: {', '.join(sorted(names))}")
-    return traverse_util.unflatten_dict(flat | fits, sep="/")
+    log(f"{source}: {len(used)} arrays of step {step} used")
+    _log_leftovers(source, sorted(trained.keys() - used), sorted(flat.keys() - used), log)
+    return traverse_util.unflatten_dict(flat | used, sep="/")
+
+
+def _log_leftovers(
+    source: object, unused: Iterable[str], missing: Iterable[str], log: Callable[[str], None]
+) -> None:
+    for description, names in (("not used", unused), ("left random", missing)):
+        if names := list(names):
+            log(f"{source}: {len(names)} {description}: {', '.join(names)}")

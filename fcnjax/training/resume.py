@@ -1,8 +1,8 @@
-"""The beginning of a run: a new one divides its images, and one that goes on keeps its split."""
+"""Prepare a run: a new run splits its images, and a resumed run keeps its split."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,40 +10,48 @@ import jax
 from ml_collections import ConfigDict
 
 from fcnjax import data
-from fcnjax.config import default_config, differences, flatten, load_config
+from fcnjax.config import (
+    default_config,
+    differences,
+    flatten,
+    is_read,
+    load_config,
+    refuse_unread_keys,
+)
+from fcnjax.data.files.file_names import join_names
 from fcnjax.data.layout import PARTS
-from fcnjax.data.splits.opened import OpenedSet, changes_of, reopen
-from fcnjax.data.splits.stored_split import Split, StoredSet, listed, read_split, store, write_split
+from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, reopen
+from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store, write_split
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same
 from fcnjax.training.class_weights import with_class_weights
 from fcnjax.training.initialize import with_normalisation
 from fcnjax.training.workdir import (
-    MAY_DIFFER,
-    PLACES,
+    DATASET_LOCATIONS,
+    LOCATION_KEYS,
     REQUESTED,
-    SET_PLACES,
-    holds_run,
+    RESUMABLE_KEYS,
+    check_same_run,
+    config_mismatch,
+    contains_run,
     load_requested_config,
     load_saved_config,
-    other_run,
-    refuse_other_run,
     save_config,
 )
 
 
 @dataclass(frozen=True)
-class Run:
-    """A run that is about to start or to go on.
+class PreparedRun:
+    """The config and data of a run that is about to start or to resume.
 
     Attributes:
         workdir: Its folder.
         config: Its resolved config.
         requested: The config before it was resolved.
-        sets: Its images: its own set and those of `config.data.mix`.
-        notes: Lines on what was found.
-        is_new: Whether it has not begun yet.
+        sets: Its dataset and those of `config.data.sampling.mix`.
+        notes: Lines about them for the user.
+        is_new: Whether the run has not started before.
     """
 
     workdir: Path
@@ -53,199 +61,205 @@ class Run:
     notes: Sequence[str]
     is_new: bool
 
-    def claim(self) -> Split:
-        """Writes the config and the split to the workdir, before the first step.
+    def save(self) -> Split:
+        """Write the config and the split to the workdir before the first step.
 
         Returns:
-            The split; () in a process other than the first, which alone writes.
+            The split; () on processes other than the first, which write nothing.
         """
         if jax.process_index():
             return ()
         split = tuple(
-            each.stored
+            dataset.stored
             or store(
-                each.spec,
-                each.config.data,
-                {part: source.examples() for part, source in each.sources.items()},
+                dataset.spec,
+                dataset.config.data,
+                {part: source.examples() for part, source in dataset.sources.items()},
                 from_start=self.is_new,
             )
-            for each in self.sets
+            for dataset in self.sets
         )
         save_config(self.workdir, self.config, **{REQUESTED: self.requested.to_dict()})
         write_split(self.workdir, split)
         return split
 
 
-def prepare_run(config: ConfigDict, workdir: str | Path) -> Run:
-    """Resolves a config and opens its data; of a workdir that holds a run, as that run began.
+def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
+    """Resolve a config and open its data, or those of the run that the workdir contains.
 
-    A run that goes on takes what was found at its start (classes, the split, weights of classes)
-    from its workdir, and does not look at the data again.
+    A resumed run takes what was derived from its data (classes, split, class weights) from its
+    workdir and does not derive it again.
 
     Raises:
-        UserError: The config or the data cannot be used; or the workdir holds another run, or a
+        UserError: The config or the data cannot be used, or the workdir contains another run or a
             published model.
     """
     workdir = Path(workdir)
     if is_published(workdir):
         raise UserError(
-            f"--workdir: {workdir} holds a published model, not a run; training starts from it by "
-            f"--config.model.init_from={workdir}, in another workdir"
+            f"--workdir: {workdir} contains a published model, not a run; to train from it, use "
+            f"--config.model.init_from={workdir} and another workdir"
         )
-    if not broadcast_from_primary(lambda: int(holds_run(workdir))):
+    refuse_unread_keys(config)
+    if not broadcast_from_primary(lambda: int(contains_run(workdir))):
         return _new_run(config, workdir)
     requested, split = load_requested_config(workdir), read_split(workdir)
     if requested is None or split is None:
         run = _new_run(config, workdir)
-        refuse_other_run(run.config, workdir)
+        check_same_run(run.config, workdir)
         note = (
-            f"{workdir}: keeps no split, as runs of earlier versions: the images are divided as "
-            "they are now, and stay so from here on; if some were added or removed since the run "
-            "began, images that it was trained on are scored"
+            f"{workdir}: contains no split, as runs of earlier versions; the images are split as "
+            "they are now, and this split is kept from here on. If images were added or removed "
+            "since the run began, some of those that it was trained on may be used for evaluation"
         )
-        return Run(workdir, run.config, run.requested, run.sets, [*run.notes, note], False)
-    return _resumed(config, workdir, requested, split)
+        return replace(run, notes=[*run.notes, note], is_new=False)
+    return _resumed_run(config, workdir, requested, split)
 
 
-def _new_run(requested: ConfigDict, workdir: Path) -> Run:
+def _new_run(requested: ConfigDict, workdir: Path) -> PreparedRun:
     config, notes = data.resolve(requested)
-    config, more = with_normalisation(config)
-    config, counted = with_class_weights(config, workdir)
+    config, normalisation_notes = with_normalisation(config)
+    config, weight_notes = with_class_weights(config, workdir)
     sets = data.open_sets(config)
     if jax.process_count() > 1:
-        sources = [source for each in sets for source in each.sources.values()]
+        sources = [source for dataset in sets for source in dataset.sources.values()]
         names = [[example.title for example in source.examples()] for source in sources]
         digest = hashlib.sha256(repr(names).encode()).hexdigest()
         check_same({f"the images in {config.data.root}, by a hash of their names": digest})
-    return Run(workdir, config, requested, sets, [*notes, *more, *counted], True)
+    notes = [*notes, *normalisation_notes, *weight_notes]
+    return PreparedRun(workdir, config, requested, sets, notes, True)
 
 
-def _resumed(config: ConfigDict, workdir: Path, requested: ConfigDict, split: Split) -> Run:
-    resolved = stored_config(config, requested, load_saved_config(workdir), workdir)
-    if len(split) != 1 + len(resolved.data.mix):
+def _resumed_run(
+    config: ConfigDict, workdir: Path, requested: ConfigDict, split: Split
+) -> PreparedRun:
+    resolved = resumed_config(config, requested, load_saved_config(workdir), workdir)
+    if len(split) != 1 + len(resolved.data.sampling.mix):
         raise UserError(
-            f"{workdir}: keeps a split of {len(split)} sets, and its config.data.mix has "
-            f"{len(resolved.data.mix)} beside the run's own"
+            f"{workdir}: contains a split of {len(split)} datasets, and its "
+            f"config.data.sampling.mix has {len(resolved.data.sampling.mix)} beside the run's own"
         )
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
-    sets = [_reopened(each, stored) for each, stored in zip(configs, split, strict=True)]
+    sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
     notes = []
-    for each in sets:
-        counts = {part: len(examples) for part, examples in each.stored.parts.items()}
-        held_out = "" if each.spec else f", {counts['eval']} held out"
+    for dataset in sets:
+        counts = {part: len(examples) for part, examples in dataset.stored.parts.items()}
+        held_out = "" if dataset.spec else f", {counts['eval']} held out"
         notes.append(
-            f"{each.stored.root}: {counts['train']} images to train on{held_out}: the split that "
-            "the run began with"
+            f"{dataset.stored.root}: {counts['train']} training images{held_out}: the split with "
+            "which the run began"
         )
-        notes += changes_of(
-            each, "are not used: this run keeps its split, and a new run takes them"
+        notes += describe_changes(
+            dataset, "are not used: this run keeps its split, and a new run would use them"
         )
-    kept = requested.copy_and_resolve_references()
-    for key in PLACES:
-        _set(kept, key, flatten(config)[key])
-    return Run(workdir, resolved, kept, sets, notes, False)
+    new_requested = requested.copy_and_resolve_references()
+    for key in LOCATION_KEYS:
+        new_requested.update_from_flattened_dict({key: flatten(config)[key]})
+    return PreparedRun(workdir, resolved, new_requested, sets, notes, False)
 
 
-def _reopened(config: ConfigDict, stored: StoredSet) -> OpenedSet:
-    """A stored set; one that moved must have the same files."""
+def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:
+    """Open a stored dataset; if it was moved, it must contain the same files."""
     opened = reopen(config, stored, ("train",) if stored.spec else PARTS)
-    moved = [key for key in SET_PLACES if config.data[key] != stored.data[key]]
-    if moved and opened.match.changed:
+    changed = [key for key in DATASET_LOCATIONS if config.data[key] != stored.data[key]]
+    if changed and opened.match.changed:
         raise UserError(
-            f"config.data.{moved[0]}: {config.data[moved[0]]} holds other files than the run "
-            f"was trained on: {listed(opened.match.changed)} differ from those of "
-            f"{stored.root}; give a copy of the same files, or another workdir"
+            f"config.data.{changed[0]}: {config.data[changed[0]]} contains other files than the "
+            f"run was trained on: {join_names(opened.match.changed)} differ from those in "
+            f"{stored.root}; use a copy of the same files, or another workdir"
         )
     return opened
 
 
-def stored_config(
+def resumed_config(
     config: ConfigDict, requested: ConfigDict, saved: ConfigDict, workdir: Path
 ) -> ConfigDict:
-    """The resolved config that a run goes on with.
+    """Return the resolved config with which a run is resumed.
 
     Args:
-        config: The config that is requested now.
-        requested: The one that was requested at the start.
-        saved: The resolved one that the workdir keeps.
+        config: The config of the command that resumes it.
+        requested: The config of the command that started it.
+        saved: The resolved config in the workdir.
         workdir: The workdir.
 
     Raises:
-        UserError: A key differs that may not.
+        UserError: A key differs that must not change.
     """
-    now, before, kept = map(flatten, (config, requested, saved))
+    now, before, resolved_before = map(flatten, (config, requested, saved))
     wrong = [
         key
         for key, value in sorted(now.items())
-        if value not in (before[key], kept[key])
-        and not key.startswith((*MAY_DIFFER, *PLACES, "train.steps"))
+        if value not in (before[key], resolved_before[key])
+        and key not in (*RESUMABLE_KEYS, *LOCATION_KEYS, "train.steps")
+        and is_read(key, saved.data.source)
     ]
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
-    if [weight for _, weight in now["data.mix"]] != [weight for _, weight in kept["data.mix"]]:
-        wrong.append("data.mix")
+    weights, weights_before = (
+        [weight for _, weight in values["data.sampling.mix"]] for values in (now, resolved_before)
+    )
+    if weights != weights_before:
+        wrong.append("data.sampling.mix")
     if wrong:
-        raise other_run(workdir, wrong[0], kept[wrong[0]], now[wrong[0]], wrong[1:])
+        key = wrong[0]
+        raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
     resolved = saved.copy_and_resolve_references()
     for key, value in now.items():
-        if key.startswith(MAY_DIFFER) or key in ("train.steps", "data.mix"):
-            _set(resolved, key, value)
-    return _with_places(resolved, now, before)
+        if key in RESUMABLE_KEYS or key in ("train.steps", "data.sampling.mix"):
+            resolved.update_from_flattened_dict({key: value})
+    return _with_data_paths(resolved, now, before)
 
 
-def _with_places(resolved: ConfigDict, now: dict[str, Any], before: dict[str, Any]) -> ConfigDict:
-    """A resolved config with its data where they are now; the same where they have not moved.
+def _with_data_paths(
+    resolved: ConfigDict, now: dict[str, Any], before: dict[str, Any]
+) -> ConfigDict:
+    """Return a resolved config with the present paths of its data; unchanged if they are the same.
 
     Args:
         resolved: The resolved config of the run.
-        now: The keys that are requested now.
-        before: Those that were requested at the start.
+        now: The keys of the config that resumes it.
+        before: The keys of the config that started it.
     """
-    moved = resolved.copy_and_resolve_references()
-    old, new = resolved.data, moved.data
-    for key in SET_PLACES:
-        asked = now[f"data.{key}"]
-        # What looking at the set filled in stays; a relative path is of the present folder.
-        if asked != before[f"data.{key}"] or _is_path_of(asked, old[key]):
-            new[key] = asked
+    updated = resolved.copy_and_resolve_references()
+    old, new = resolved.data, updated.data
+    for key in DATASET_LOCATIONS:
+        value = now[f"data.{key}"]
+        # Values that resolving the config filled in stay; relative paths are of the present folder.
+        if value != before[f"data.{key}"] or _is_same_path(value, old[key]):
+            new[key] = value
     if new.root:
         new.root = str(Path(new.root).absolute())
     if Path(old.name).is_absolute():
         new.name = str(Path(new.name).absolute())
-    listing = now["data.annotations"]
-    if listing and not now["data.root"]:  # the root is the folder of the list
-        same = Path(listing).absolute() == Path(old.root, old.annotations)
-        new.root, new.annotations = (old.root, old.annotations) if same else ("", listing)
-    if all(old[key] == new[key] for key in SET_PLACES):
+    annotations = now["data.annotations"]
+    if annotations and not now["data.root"]:  # the root is the folder of the annotation file
+        same = Path(annotations).absolute() == Path(old.root, old.annotations)
+        new.root, new.annotations = (old.root, old.annotations) if same else ("", annotations)
+    if all(old[key] == new[key] for key in DATASET_LOCATIONS):
         return resolved
-    return data.resolve(moved)[0]
+    return data.resolve(updated)[0]
 
 
-def _is_path_of(asked: str, found: str) -> bool:
-    """Return whether a path in a resolved config is the one that was requested, made absolute."""
-    return asked == found or bool(
-        asked and Path(found).is_absolute() and found.endswith(str(Path(asked)))
+def _is_same_path(requested: str, resolved: str) -> bool:
+    """Return whether a path of a resolved config is the requested one, made absolute."""
+    return requested == resolved or bool(
+        requested and Path(resolved).is_absolute() and resolved.endswith(str(Path(requested)))
     )
 
 
 def _mixed_configs(
     config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
 ) -> list[ConfigDict]:
-    """The resolved configs of the sets of `config.data.mix`, as the run found them."""
+    """Return the resolved configs of the mixed datasets, as the run stored them."""
     configs = []
-    for (spec, _), one in zip(config.data.mix, stored, strict=True):
-        other = default_config()
-        other.data = one.data
-        other = data.mixed_config(other, config)
-        if spec != one.spec:
-            now, before = load_config(spec), load_config(one.spec)
-            if differences(now, before, PLACES):
-                raise other_run(workdir, "data.mix", one.spec, spec, [])
-            other = _with_places(other, flatten(now), flatten(before))
-        configs.append(other)
+    for (spec, _), dataset in zip(config.data.sampling.mix, stored, strict=True):
+        mixed = default_config()
+        mixed.data = dataset.data
+        mixed = data.mixed_config(mixed, config)
+        if spec != dataset.spec:
+            now, before = load_config(spec), load_config(dataset.spec)
+            if differences(now, before, LOCATION_KEYS):
+                raise config_mismatch(workdir, "data.sampling.mix", dataset.spec, spec, [])
+            mixed = _with_data_paths(mixed, flatten(now), flatten(before))
+        configs.append(mixed)
     return configs
-
-
-def _set(config: ConfigDict, key: str, value: Any) -> None:
-    section, _, leaf = key.partition(".")
-    config[section][leaf] = value

@@ -1,4 +1,4 @@
-"""The pure step functions, jitted over the mesh."""
+"""The training, prediction and evaluation steps: pure functions, jitted over a mesh."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,49 +16,59 @@ from fcnjax.metrics import confusion_matrices, device_counts, image_counts
 from fcnjax.models import Platform, batch_norm_inference, compile_for, sampled_dropout
 from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
 from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
-from fcnjax.training.accumulate import accumulated
+from fcnjax.training.accumulate import GradFn, accumulate_gradients
 from fcnjax.training.state import TrainState, state_shapes
 
-# Keys of a training batch that are not divided over the devices: the whole set, kept there.
+TrainStep = Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]
+StepFn = Callable[[nn.Module, optax.GradientTransformation, ConfigDict, Mesh], TrainStep]
+
+# Keys of a training batch that every device holds entirely: the cached dataset.
 CACHE_KEYS = ("images", "labels")
 
 
 def make_train_step(
     model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict, mesh: Mesh
-) -> Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]:
-    """The jitted `train_step(state, batch) -> (state, metrics)`.
+) -> TrainStep:
+    """Return the jitted `train_step(state, batch) -> (state, metrics)`.
 
-    A batch holds canvases `image [B, H, W, C]` and `label [B, H, W]` as stored; or, with the set on
-    the device, `row [B]` and `corner [B, 2]` of the canvases, beside the whole `images` and
-    `labels`. Both hold `bounds [B, 4]` of the images in the canvases, and `valid [B]`.
-    The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`, of the parts
-    that are not frozen.
+    A batch contains canvases `image [B, H, W, C]` and `label [B, H, W]` as stored. If the dataset
+    is cached on the device, it contains `row [B]` and `corner [B, 2]` of the canvases instead, and
+    the entire `images` and `labels`. Both contain `bounds [B, 4]` of the images in the canvases,
+    and `valid [B]`.
+    The metrics are float32 scalars: `loss`, its terms as `loss/NAME`, and `grad_norm`, the norm of
+    the gradients of the parts that are not frozen.
     """
-    platform, whole = mesh_platform(mesh), replicated(mesh)
-    divided = mesh.shape["fsdp"] > 1
-    of_state = state_shardings(state_shapes(model, optimizer, config), mesh) if divided else whole
+    platform, everywhere = mesh_platform(mesh), replicated(mesh)
+    is_sharded = mesh.shape["fsdp"] > 1
+    state_sharding = everywhere
+    if is_sharded:
+        state_sharding = state_shardings(state_shapes(model, optimizer, config), mesh)
+    params_sharding = state_sharding.variables["params"] if is_sharded else None
     trainable_mask = make_trainable_mask(config)
-    grad_fn = make_grad_fn(model, config, mesh, of_state.variables["params"] if divided else None)
+    grad_fn = make_grad_fn(model, config, mesh, params_sharding)
 
     @compile_for(platform)
     def train_step(state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.train.seed), state.step)
         augment_key, dropout_key = jax.random.split(key)
-        mixed = augmented(augment_key, batch, config)
+        mixed = augment(augment_key, batch, config)
         params = state.variables["params"]
-        given = (params, state.variables, mixed, batch["valid"], dropout_key)
+        args = (params, state.variables, mixed, batch["valid"], dropout_key)
         if config.train.accumulate > 1:
-            (loss, (terms, batch_stats)), grads = accumulated(grad_fn, *given, config, mesh)
+            (loss, (terms, batch_stats)), grads = accumulate_gradients(grad_fn, args, config, mesh)
         else:
-            (loss, (terms, batch_stats)), grads = grad_fn(*given)
+            (loss, (terms, batch_stats)), grads = grad_fn(*args)
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
-        moved = optax.apply_updates(params, updates)
+        new_params = optax.apply_updates(params, updates)
         if trainable_mask is not None:
-            # Taken over, not added to: to the last bit.
-            moved = jax.tree.map(
-                lambda moves, new, old: new if moves else old, trainable_mask(params), moved, params
+            # Adding an update of zero could change the last bit, so frozen parameters are copied.
+            new_params = jax.tree.map(
+                lambda trainable, new, old: new if trainable else old,
+                trainable_mask(params),
+                new_params,
+                params,
             )
-        variables = {"params": moved, "batch_stats": batch_stats}
+        variables = {"params": new_params, "batch_stats": batch_stats}
         ema = state.ema
         if ema is not None:
             ema = update_average(ema, variables, config, state.step)
@@ -66,57 +76,61 @@ def make_train_step(
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
-    on_device = config.data.cache == "device"
-    names = ("row", "corner", *CACHE_KEYS) if on_device else ("image", "label")
-    sharded = batch_sharding(mesh)
-    shardings = dict.fromkeys((*names, "bounds", "valid"), sharded)
-    shardings |= {name: whole for name in CACHE_KEYS if on_device}
-    own = platform.is_gpu
-    placed = jax.tree.map(lambda of: Format(Layout.AUTO, of), of_state) if own else of_state
+    is_gpu = platform.is_gpu
+    if is_gpu:
+        state_sharding = jax.tree.map(lambda leaf: Format(Layout.AUTO, leaf), state_sharding)
     step = jax.jit(
         train_step,
-        in_shardings=(placed, shardings),
-        out_shardings=(placed, whole),
+        in_shardings=(state_sharding, _batch_shardings(config, mesh)),
+        out_shardings=(state_sharding, everywhere),
         donate_argnums=0,
     )
-    return AutoLayoutStep(step) if own else step
+    return AutoLayoutStep(step) if is_gpu else step
 
 
-def augmented(key: jax.Array, batch: dict, config: ConfigDict) -> MixedBatch:
-    """The crops that a step is to see: augmented, and mixed with each other."""
-    places = {"bounds": batch["bounds"]}
+def _batch_shardings(config: ConfigDict, mesh: Mesh) -> dict[str, jax.sharding.Sharding]:
+    """Return the sharding of each array of a training batch."""
+    on_device = config.data.loading.cache == "device"
+    names = ("row", "corner", *CACHE_KEYS) if on_device else ("image", "label")
+    shardings = dict.fromkeys((*names, "bounds", "valid"), batch_sharding(mesh))
+    return shardings | {name: replicated(mesh) for name in CACHE_KEYS if on_device}
+
+
+def augment(key: jax.Array, batch: dict, config: ConfigDict) -> MixedBatch:
+    """Return the augmented and mixed crops of a training batch."""
+    crops = {"bounds": batch["bounds"]}
     if "row" in batch:
         arrays = [batch[name] for name in CACHE_KEYS]
-        places |= {"rows": batch["row"], "corners": batch["corner"]}
+        crops |= {"rows": batch["row"], "corners": batch["corner"]}
     else:
         arrays = batch["image"], batch["label"]
-    image, label = augment_batch(key, *arrays, config, **places)
+    image, label = augment_batch(key, *arrays, config, **crops)
     return mix_batch(key, image, label, config)
 
 
-def make_grad_fn(
-    model: nn.Module, config: ConfigDict, mesh: Mesh, of_params: Any
-) -> Callable[..., tuple[tuple[jax.Array, tuple[dict, Any]], Any]]:
-    """`grad_fn(params, variables, mixed, valid, key)`: `((loss, (terms, batch_stats)), grads)`.
+def make_grad_fn(model: nn.Module, config: ConfigDict, mesh: Mesh, params_sharding: Any) -> GradFn:
+    """Return `grad_fn(params, variables, mixed, valid, key)`.
+
+    It returns `((loss, (terms, batch_stats)), gradients)`.
 
     Args:
         model: The model.
-        config: The whole config.
+        config: The config.
         mesh: The mesh.
-        of_params: How the devices divide the parameters; None where each has them whole.
+        params_sharding: The shardings of the parameters; None if every device holds all of them.
     """
     loss_fn = make_loss(config)
     trainable_mask, frozen_norms = make_trainable_mask(config), make_frozen_norms(config)
 
-    def loss_of(
+    def compute_loss(
         params: Any, variables: dict, mixed: MixedBatch, valid: jax.Array, key: jax.Array
     ) -> tuple[jax.Array, tuple[dict, Any]]:
-        if of_params is not None:
-            # Gathered here, and not where the compiler finds it cheaper to move features.
+        if params_sharding is not None:
+            # Gather them here; otherwise the compiler may decide to move features instead.
             params = jax.lax.with_sharding_constraint(params, replicated(mesh))
         if trainable_mask is not None:
             params = jax.tree.map(
-                lambda moves, leaf: leaf if moves else jax.lax.stop_gradient(leaf),
+                lambda trainable, leaf: leaf if trainable else jax.lax.stop_gradient(leaf),
                 trainable_mask(params),
                 params,
             )
@@ -131,29 +145,29 @@ def make_grad_fn(
         loss, terms = mixed.loss(loss_fn, outputs, valid)
         return loss, (terms, updated.get("batch_stats", {}))
 
-    def grad_fn(params: Any, *rest: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
-        values, grads = jax.value_and_grad(loss_of, has_aux=True)(params, *rest)
-        if of_params is not None:
+    def grad_fn(params: Any, *args: Any) -> tuple[tuple[jax.Array, tuple[dict, Any]], Any]:
+        values, grads = jax.value_and_grad(compute_loss, has_aux=True)(params, *args)
+        if params_sharding is not None:
             # Each device updates its own part.
-            grads = jax.lax.with_sharding_constraint(grads, of_params)
+            grads = jax.lax.with_sharding_constraint(grads, params_sharding)
         return values, grads
 
     return grad_fn
 
 
 def shard_height(image: jax.Array, mesh: Mesh) -> jax.Array:
-    """An image `[B, H, W, C]` that the model is about to see, its height divided over `spatial`."""
+    """Divide the height of the model's input `[B, H, W, C]` over the mesh axis `spatial`."""
     if mesh.shape["spatial"] == 1:
         return image
     return jax.lax.with_sharding_constraint(image, image_sharding(mesh))
 
 
 class AutoLayoutStep:
-    """A jitted step whose state lies in memory as the compiler wants it.
+    """A jitted step whose state has the memory layout that the compiler chooses.
 
-    XLA has the kernel of a convolution `[O, h, w, I]` on a GPU. Were the state laid out as its
-    shapes are read, every kernel, its gradient and its momentum would be transposed at each step,
-    and the new state copied. The shapes stay what they are.
+    On a GPU, XLA wants convolution kernels as `[O, h, w, I]`. With the default layout, every
+    kernel, its gradient and its momentum would be transposed at each step, and the new state
+    copied. Shapes are not affected.
     """
 
     def __init__(self, jitted: Callable):
@@ -161,9 +175,9 @@ class AutoLayoutStep:
         self._compiled = None
 
     def __call__(self, state: TrainState, batch: dict) -> tuple[TrainState, dict[str, jax.Array]]:
-        """Takes any state the first time, and then those that it returned itself."""
+        """Run the step; after the first call, `state` must be one that the step returned."""
         if self._compiled is None:
-            # Shapes alone: an array has a layout already.
+            # Lower for shapes: an array would bring its layout.
             shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), state)
             self._compiled = self.lower(shapes, batch).compile()
             formats, _ = self._compiled.input_formats[0]
@@ -172,21 +186,22 @@ class AutoLayoutStep:
 
 
 def mesh_platform(mesh: Mesh) -> Platform:
-    """What a program over the mesh is traced for."""
+    """Return the platform for which a program over the mesh is traced."""
     return Platform(mesh.devices.flat[0].platform, mesh.shape["spatial"])
 
 
 def make_predict_step(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None = None
 ) -> Callable[..., dict[str, jax.Array]]:
-    """The pure `predict_step(variables, image, extent)` of all that predicts.
+    """Return the pure `predict_step(variables, image, extent=None, key=None)`, not jitted.
 
-    It takes `image [B, H, W, C]` as stored, filled with anything outside its `extent [B, 2]`
-    (height, width), and returns `probabilities [B, H, W, classes]` float32 and `mask [B, H, W]`
-    int32; what lies outside the extent there means nothing. Without an extent, which is quicker on
-    a GPU, there is no outside. Over a mesh, its height is divided. Not jitted: its callers are.
+    Evaluation, prediction, serving and export all use it. It takes `image [B, H, W, C]` as stored
+    and returns `probabilities [B, H, W, classes]` float32 and `mask [B, H, W]` int32.
 
-    With a `key`, features are dropped as in training (`sampled_dropout`).
+    `extent [B, 2]` is the height and width of the valid region of each image. The image may contain
+    anything outside it, and the result there is meaningless. Without an extent, which is faster on
+    a GPU, the entire image is valid. With a `key`, dropout is applied as in training. Over a mesh,
+    the height is divided over its axis `spatial`.
     """
 
     def predict_step(
@@ -206,7 +221,7 @@ def make_predict_step(
                     variables, image, train=False, extent=extent, rngs={"dropout": key}
                 )
         logits, head = outputs["logits"], config.model.head
-        # Apart, so that who wants the mask alone computes no probabilities.
+        # The mask does not depend on the probabilities, which are not computed if unused.
         return {
             "probabilities": probabilities(logits, head),
             "mask": predicted_classes(logits, head),
@@ -218,12 +233,12 @@ def make_predict_step(
 def make_eval_step(
     model: nn.Module, config: ConfigDict, mesh: Mesh
 ) -> Callable[[dict, dict], tuple[dict[str, jax.Array], jax.Array]]:
-    """The jitted `eval_step(variables, batch)`: counts by name, and the mask `[B, H, W]`.
+    """Return the jitted `eval_step(variables, batch) -> (counts, mask)`.
 
-    Among the counts are `confusion` `[C, C]`, `images` as of `image_counts`, and the histograms
-    that `config.eval.metrics` needs, all int32. A batch holds `image`, `label`, `valid` and, where
-    some are padded, `extent`; an example that is not valid, and a pixel whose label is ignored, is
-    not counted.
+    A batch contains `image`, `label`, `valid` and, if some images are padded, `extent`. Invalid
+    examples and ignored pixels are not counted. The counts are int32: `confusion [C, C]`, `images`
+    as `image_counts` returns them, and the histograms for `config.eval.metrics`. The mask is
+    `[B, H, W]`.
     """
     predict_step, platform = make_predict_step(model, config, mesh), mesh_platform(mesh)
     classes, ignore = len(config.data.class_names), config.data.ignore_label
@@ -238,5 +253,5 @@ def make_eval_step(
         counts |= device_counts(extra, outputs["probabilities"], label, ignore, valid)
         return counts, mask
 
-    whole, sharded = replicated(mesh), batch_sharding(mesh)
-    return jax.jit(eval_step, in_shardings=(whole, sharded), out_shardings=(whole, sharded))
+    shardings = replicated(mesh), batch_sharding(mesh)
+    return jax.jit(eval_step, in_shardings=shardings, out_shardings=shardings)

@@ -1,4 +1,4 @@
-"""The doctor of data sets: reads a set before it is trained on, and says what is wrong with it."""
+"""Checks of datasets before training, and agreement of annotators."""
 
 from fcnjax.validate.check import check, dataset_statistics, quick_check
 from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding

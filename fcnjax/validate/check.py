@@ -1,97 +1,87 @@
-"""Reads a data set, and gathers what is wrong with it."""
+"""Checks of a dataset: reading it, and running every check on what was read."""
 
-import collections
 import contextlib
 import dataclasses
+import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
-from rich.console import Console
-from rich.progress import track
 
-from fcnjax.data import SOURCES, Source, open_plain, resolve
+from fcnjax.data import SOURCES, Source, open_stored, resolve
 from fcnjax.data.labels.classes import evenly
-from fcnjax.data.labels.mask_exif import assume, find_turned
 from fcnjax.data.layout import PARTS
-from fcnjax.data.pairs import Pair
 from fcnjax.data.settings import check_settings
-from fcnjax.data.sources.listing import divide_list
+from fcnjax.data.sources.listing import split_list
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError, choose
-from fcnjax.validate.checks.copies import NEAR, copies
-from fcnjax.validate.checks.encodings import diagnose
-from fcnjax.validate.checks.mask_alignment import unfit
-from fcnjax.validate.checks.names import pairs_by_name
-from fcnjax.validate.checks.orientations import several_orientations
-from fcnjax.validate.checks.pixel_types import clipped_pixels, several_types
-from fcnjax.validate.examples import MISMATCH, UNREADABLE, UNUSABLE, Look, Looker
-from fcnjax.validate.findings import (
-    ERROR,
-    NOTE,
-    WARNING,
-    Finding,
-    by_severity,
-    override_words,
-    some,
-)
-from fcnjax.validate.statistics import DatasetStatistics, of_classes, suggestions
-from fcnjax.validate.stored import StoredTally
+from fcnjax.io.prefetch import prefetch
+from fcnjax.io.progress import track
+from fcnjax.validate.checks import CHECKS, NEAR_DUPLICATES, PIXEL_TYPES
+from fcnjax.validate.checks.mask_names import pair_by_affix
+from fcnjax.validate.dataset import DatasetSummary, Pairs
+from fcnjax.validate.example_summary import ExampleReader, ExampleSummary
+from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, sort_by_severity
+from fcnjax.validate.mask_statistics import MaskStatistics
+from fcnjax.validate.statistics import DatasetStatistics
 
-UNOPENED = "cannot be opened"
-QUICK, QUICK_S = 64, 4.0  # examples of a split, and seconds, that the quick check takes at most
+CANNOT_OPEN = "cannot be opened"
+# The quick check reads at most so many examples of a split, for at most so many seconds.
+QUICK_EXAMPLES, QUICK_SECONDS = 64, 4.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Checked:
-    """A data set that was checked.
+class CheckResult:
+    """The result of a dataset check.
 
     Attributes:
-        findings: The worst first.
-        config: The resolved config; as it was given where `resolve` failed.
-        resolved: Whether it did not.
-        tallies: Numbers of `train` and `eval`.
+        findings: The most severe first.
+        config: The resolved config, or the config as given if `resolve` failed.
+        is_resolved: False if `resolve` failed.
+        statistics: Statistics of `train` and `eval`.
     """
 
     findings: list[Finding]
     config: ConfigDict
-    resolved: bool
-    tallies: dict[str, DatasetStatistics]
+    is_resolved: bool
+    statistics: dict[str, DatasetStatistics]
 
 
 def quick_check(config: ConfigDict) -> list[Finding]:
-    """Looks at no more than `QUICK` examples of each split, for no more than a few seconds.
+    """Check at most `QUICK_EXAMPLES` examples of each split within a few seconds.
 
     Args:
-        config: The config as the user gave it, or resolved, which spares looking for the classes.
+        config: The config as the user gave it, or resolved, which saves finding the classes.
 
     Returns:
-        The findings, the worst first; without suggestions, which ask for all examples.
+        The findings, the most severe first, without suggestions, which need all examples.
 
     Raises:
-        UserError: There is no data there to look at.
+        UserError: There is no data to check.
     """
-    return check(config, most=QUICK, seconds=QUICK_S).findings
+    return check(config, max_examples=QUICK_EXAMPLES, seconds=QUICK_SECONDS).findings
 
 
 def check(
-    config: ConfigDict, most: int | None = None, seconds: float | None = None, show: bool = False
-) -> Checked:
-    """Reads the examples of both splits.
+    config: ConfigDict,
+    max_examples: int | None = None,
+    seconds: float | None = None,
+    show_progress: bool = False,
+) -> CheckResult:
+    """Check the examples of both splits.
 
     Args:
         config: The config as the user gave it.
-        most: Examples of each split that are read, evenly spaced; None reads all.
-        seconds: Time for reading, after which the rest is left out.
-        show: Whether to draw a progress bar on the terminal.
+        max_examples: Number of examples of each split to read, evenly spaced; None reads all.
+        seconds: Time limit for reading, after which the rest is skipped.
+        show_progress: Draw a progress bar on the terminal.
 
     Raises:
-        UserError: There is no data there to look at: an unknown source, no such folder, or a value
-            of `config.data` that cannot be.
+        UserError: There is no data to check: an unknown source, a missing folder, or an invalid
+            value of `config.data`.
     """
     choose(SOURCES, config.data.source, "config.data.source")
     check_settings(config)
@@ -99,179 +89,142 @@ def check(
     if config.data.source == "folder" and not (root and Path(root).is_dir()):
         raise UserError(f"config.data.root: {root!r} is not a folder")
     resolved, notes, sources, findings = _open(config)
-    known = resolved or config
-    pairs, found = _pairs_of(known.data)
-    findings += found
-    looks: list[Look] = []
-    stored = StoredTally()
+    pairs, name_findings = _find_pairs((resolved or config).data)
+    findings += name_findings
+    is_complete = max_examples is None and seconds is None
+    if is_complete:  # a training run prints the notes itself
+        findings += [Finding(NOTE, "data", note) for note in notes[1:]]
+    data = (resolved or config).data
+    examples: list[ExampleSummary] = []
+    masks = MaskStatistics()
     for part in PARTS:
         if sources[part] is None and pairs is None:
             continue
-        looker = Looker(part, known.data, sources[part], pairs and pairs[part])
-        for look in _read(looker, part, most, seconds and seconds / len(PARTS), show):
-            if look.stored:
-                stored.add(look.stored)
-            # Added up, it need not be kept for each of many thousands.
-            looks.append(dataclasses.replace(look, stored=None))
-    whole = most is None and seconds is None
-    if whole:  # a run prints them itself
-        findings += [Finding(NOTE, "data", note) for note in notes[1:]]
-    one_split = known.data.train_split == known.data.eval_split
-    # Under skip a run goes on without them, up to a share.
-    severity = WARNING if known.data.on_error == "skip" else ERROR
-    types = several_types(looks, config.data.pixel_type)
-    findings = [finding for finding in findings if not _is_repeated(finding, looks, types)]
-    findings += _faults(looks, severity) + types + copies(looks, one_split) + unfit(looks)
-    findings += clipped_pixels(looks, config) + _turned(config, sources, pairs)
-    if stored.files:
-        findings += diagnose(stored, config, resolved)
-    classes = len(known.data.class_names) if resolved else 0
-    tallies = {
-        p: DatasetStatistics([look for look in looks if look.part == p], classes) for p in PARTS
+        reader = ExampleReader(part, data, sources[part], pairs and pairs[part])
+        limit = seconds and seconds / len(PARTS)
+        for example in _read(reader, part, max_examples, limit, show_progress):
+            if example.mask:
+                masks.add(example.mask)
+            # Once added up, the mask summaries need not be kept for many thousands of examples.
+            examples.append(dataclasses.replace(example, mask=None))
+    num_classes = len(data.class_names) if resolved else 0
+    statistics = {
+        part: DatasetStatistics([each for each in examples if each.part == part], num_classes)
+        for part in PARTS
     }
-    if resolved:
-        findings += several_orientations(sources, resolved.data.orientation)
-        findings += of_classes(tallies, resolved, whole)
-    if whole:
-        findings += suggestions(tallies["train"], config, known)
-    if known.data.source in SAMPLES:
-        findings = [_of_a_sample(finding) for finding in findings]
-    return Checked(by_severity(findings), known, resolved is not None, tallies)
-
-
-def _is_repeated(finding: Finding, looks: Sequence[Look], types: Sequence[Finding]) -> bool:
-    """Return whether the reason why a set could not be opened is found among its examples too."""
-    if finding.kind != UNOPENED:
-        return False
-    if types and finding.text.startswith("config.data.pixel_type:"):
-        return True
-    return any(look.fault and look.fault[1] == finding.text for look in looks)
+    dataset = DatasetSummary(
+        config, resolved, sources, pairs, examples, masks, statistics, is_complete
+    )
+    results = [finding for run_check in CHECKS for finding in run_check(dataset)]
+    findings = [each for each in findings if not _is_repeated(each, examples, results)] + results
+    if data.source in SAMPLES:
+        findings = [_soften_for_sample(finding) for finding in findings]
+    return CheckResult(
+        sort_by_severity(findings), resolved or config, resolved is not None, statistics
+    )
 
 
 def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
-    """The numbers of all labels of a split of a resolved config.
+    """Return the statistics of all labels of a split of a resolved config.
 
     Raises:
-        UserError: An example cannot be read, under `config.data.on_error=raise`.
+        UserError: An example cannot be read and `config.data.loading.on_error` is `raise`.
     """
-    looker = Looker(part, config.data, open_plain(config, part), None)
-    looks = list(_in_threads(looker, range(len(looker)), None))
-    fault = next((look.fault[1] for look in looks if look.fault), None)
-    if fault and config.data.on_error == "raise":
+    reader = ExampleReader(part, config.data, open_stored(config, part), None)
+    examples = list(_read_in_threads(reader, range(len(reader)), None))
+    fault = next((example.fault[1] for example in examples if example.fault), None)
+    if fault and config.data.loading.on_error == "raise":
         raise UserError(fault)
-    return DatasetStatistics(looks, len(config.data.class_names))
+    return DatasetStatistics(examples, len(config.data.class_names))
 
 
 def _open(
     config: ConfigDict,
 ) -> tuple[ConfigDict | None, list[str], dict[str, Source | None], list[Finding]]:
-    """The resolved config, notes and the source of each split; None, and why, where that fails.
+    """Resolve the config and open the source of each split.
 
-    Where it would not under `on_error=skip`, or with the pixel type that all others are exact in,
-    both are there nevertheless.
+    If that fails, it is tried again with `on_error=skip`, and then with the pixel type float32,
+    which holds the values of all others exactly, so that the examples can still be checked.
+
+    Returns:
+        The resolved config, its notes, the sources and findings; config and sources are None if
+        every attempt failed.
     """
     findings = []
-    asked = (config.data.on_error, config.data.pixel_type)
-    for on_error, pixel_type in dict.fromkeys((asked, ("skip", asked[1]), ("skip", "float32"))):
-        tried = config.copy_and_resolve_references()
-        tried.data.on_error, tried.data.pixel_type = on_error, pixel_type
+    data = config.data
+    for on_error, pixel_type in dict.fromkeys(
+        ((data.loading.on_error, data.pixel_type), ("skip", data.pixel_type), ("skip", "float32"))
+    ):
+        attempt = config.copy_and_resolve_references()
+        attempt.data.loading.on_error, attempt.data.pixel_type = on_error, pixel_type
         try:
-            resolved, notes = resolve(tried)
-            # As they are stored: a mixture's other sets have configs of their own.
-            sources = {part: open_plain(resolved, part) for part in PARTS}
+            resolved, notes = resolve(attempt)
+            # Opened as stored: the other datasets of a mixture have configs of their own.
+            sources = {part: open_stored(resolved, part) for part in PARTS}
         except UserError as error:
-            findings = findings or [Finding(ERROR, UNOPENED, str(error))]
+            findings = findings or [Finding(ERROR, CANNOT_OPEN, str(error))]
         else:
-            resolved.data.on_error = config.data.on_error
-            if pixel_type != asked[1]:
-                resolved.data.pixel_type = asked[1]
+            resolved.data.loading.on_error = data.loading.on_error
+            if pixel_type != data.pixel_type:
+                resolved.data.pixel_type = data.pixel_type
             return resolved, notes, sources, findings
     return None, [], dict.fromkeys(PARTS), findings
 
 
-def _turned(
-    asked: ConfigDict,
-    sources: Mapping[str, Source | None],
-    pairs: Mapping[str, Sequence[Pair]] | None,
-) -> list[Finding]:
-    """A finding on images with an EXIF orientation that their masks lack."""
-    if asked.data.mask_exif != "auto":
-        return []
-    found: list[Pair] = []
-    for part in PARTS:
-        found += pairs[part] if pairs else getattr(sources[part], "pairs", [])
-    turned = find_turned(found)
-    if not turned:
-        return []
-    rule, text = assume(turned)
-    unclear = any(one.drawn_on is None for one in turned)
-    words = override_words(asked, {"data.mask_exif": rule})
-    return [Finding(WARNING if unclear else NOTE, "EXIF orientation", text, words)]
-
-
-def _of_a_sample(finding: Finding) -> Finding:
-    """A set that is known, and its split, are what they are: nobody is warned of them."""
-    if finding.severity == WARNING and finding.kind in ("empty class", NEAR):
-        return dataclasses.replace(finding, severity=NOTE)
-    return finding
-
-
-def _pairs_of(
-    data: ConfigDict,
-) -> tuple[Mapping[str, Sequence[Pair]] | None, list[Finding]]:
-    """The files of a `folder` or `listing`, by split; those that are there where some are not."""
+def _find_pairs(data: ConfigDict) -> tuple[Pairs | None, list[Finding]]:
+    """Return the files of a `folder` or `listing` by split, without those that are missing."""
     if data.source == "listing":
-        with contextlib.suppress(UserError):  # was told of by opening it
-            pairs = divide_list(data)
-            there = {part: [p for p in pairs[part] if all(map(Path.is_file, p))] for part in PARTS}
-            return there, []
+        with contextlib.suppress(UserError):  # reported when the source was opened
+            pairs = split_list(data)
+            return {
+                part: [p for p in pairs[part] if all(map(Path.is_file, p))] for part in PARTS
+            }, []
     if data.source != "folder":
         return None, []
     try:
         return divide(data), []
     except UserError:
-        return pairs_by_name(data)
+        return pair_by_affix(data)
+
+
+def _is_repeated(
+    finding: Finding, examples: Sequence[ExampleSummary], results: Sequence[Finding]
+) -> bool:
+    """Return whether a check reports the reason why a dataset could not be opened."""
+    if finding.kind != CANNOT_OPEN:
+        return False
+    is_about_type = finding.text.startswith("config.data.pixel_type:")
+    if is_about_type and any(result.kind == PIXEL_TYPES for result in results):
+        return True
+    return any(example.fault and example.fault[1] == finding.text for example in examples)
+
+
+def _soften_for_sample(finding: Finding) -> Finding:
+    """Make a warning a note where a sample dataset and its split are known to be that way."""
+    if finding.severity == WARNING and finding.kind in ("empty class", NEAR_DUPLICATES):
+        return dataclasses.replace(finding, severity=NOTE)
+    return finding
 
 
 def _read(
-    looker: Looker, part: str, most: int | None, seconds: float | None, show: bool
-) -> Iterable[Look]:
-    rows = list(range(len(looker)))
-    rows = evenly(rows, most) if most and rows else rows
-    until = time.monotonic() + seconds if seconds else None
-    return track(
-        _in_threads(looker, rows, until),
-        description=part,
-        total=len(rows),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not show,
-    )
+    reader: ExampleReader,
+    part: str,
+    max_examples: int | None,
+    seconds: float | None,
+    show_progress: bool,
+) -> Iterable[ExampleSummary]:
+    rows = list(range(len(reader)))
+    rows = evenly(rows, max_examples) if max_examples and rows else rows
+    deadline = time.monotonic() + seconds if seconds else None
+    summaries = _read_in_threads(reader, rows, deadline)
+    return track(summaries, part, len(rows), show=show_progress, to_stderr=True)
 
 
-def _in_threads(looker: Looker, rows: Sequence[int], until: float | None) -> Iterator[Look]:
-    """The looks at the rows in order; ends early at the time `until`.
-
-    Few are on their way at once: an image is large, and what is kept of it is small.
-    """
+def _read_in_threads(
+    reader: ExampleReader, rows: Sequence[int], deadline: float | None
+) -> Iterator[ExampleSummary]:
+    """Return the summaries of the rows in order, until the deadline."""
+    in_time = itertools.takewhile(lambda _: not deadline or time.monotonic() <= deadline, rows)
     threads = min(os.cpu_count() or 1, 16)
-    waiting: collections.deque = collections.deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for row in rows:
-            if until and time.monotonic() > until:
-                break
-            waiting.append(pool.submit(looker, row))
-            if len(waiting) > 2 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _faults(looks: Sequence[Look], severity: str) -> list[Finding]:
-    findings = []
-    for kind in (UNREADABLE, MISMATCH, UNUSABLE):
-        texts = [look.fault[1] for look in looks if look.fault and look.fault[0] == kind]
-        if texts:
-            text = f"{len(texts)} of {len(looks)} examples: {some(texts)}"
-            findings.append(Finding(severity, kind, text))
-    return findings
+    # Few images are in memory at once, as an image is large and its summary small.
+    return prefetch(reader, in_time, threads=threads, ahead=2 * threads)

@@ -1,4 +1,4 @@
-"""What the doctor finds, and how it is told."""
+"""Findings of a dataset check, and how they are printed."""
 
 import shlex
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from fcnjax.config import tuples
 from fcnjax.errors import one_line, printable
 
 ERROR, WARNING, NOTE = "error", "warning", "note"
-SHOWN = 3  # names listed in a finding
+MAX_NAMES = 3  # names listed in a finding
 _ORDER = {ERROR: 0, WARNING: 1, NOTE: 2}
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,=")
@@ -21,13 +21,13 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about a data set.
+    """Something that a check reports about a dataset.
 
     Attributes:
         severity: `ERROR` (training may not start), `WARNING` or `NOTE`.
-        kind: What it is, in a word or two: `leak`, `size mismatch`.
-        text: What was found, in a sentence.
-        overrides: Words for the command line that mend it, as `load_config` takes them.
+        kind: A label of a word or two: `leak`, `size mismatch`.
+        text: The finding in a sentence.
+        overrides: Command-line words for `load_config` that fix it.
     """
 
     severity: str
@@ -36,37 +36,36 @@ class Finding:
     overrides: tuple[str, ...] = ()
 
     def __post_init__(self):
-        # Names of files and classes may hold anything.
+        # Names of files and classes may hold any characters.
         object.__setattr__(self, "text", one_line(self.text))
 
     @property
     def line(self) -> str:
-        """The overrides as a line to paste into a shell; "" where there are none."""
-        return printable(" ".join(map(_quoted, self.overrides)))
+        """The overrides as a line to paste into a shell; "" if there are none."""
+        return printable(" ".join(map(_quote, self.overrides)))
 
 
-def _quoted(word: str) -> str:
+def _quote(word: str) -> str:
     key, _, value = word.partition("=")
     return word if set(value) <= _PLAIN else f"{key}={shlex.quote(value)}"
 
 
-def override_words(config: ConfigDict, wanted: dict[str, Any]) -> tuple[str, ...]:
-    """Words that give the config the wanted values, less those that it has already.
+def make_overrides(config: ConfigDict, values: dict[str, Any]) -> tuple[str, ...]:
+    """Return command-line words that set values in a config, without those it has already.
 
     Args:
         config: The config that the words are for.
-        wanted: Values by `section.key`.
+        values: Values by the path of the key: `data.labels.encoding`.
     """
     words = []
-    for key, value in wanted.items():
-        section, leaf = key.split(".")
-        if tuples(config[section][leaf]) != value:
-            words.append(f"--config.{key}={_written(value)}")
+    for key, value in values.items():
+        if tuples(config[key]) != value:
+            words.append(f"--config.{key}={_format_value(value)}")
     return tuple(words)
 
 
-def _written(value: Any) -> str:
-    """A value as `load_config` reads it: (0, 255) as `0,255`."""
+def _format_value(value: Any) -> str:
+    """Format a value as `load_config` reads it: (0, 255) as `0,255`."""
     if not isinstance(value, tuple):
         return str(value)
     if not value or any(isinstance(part, tuple) for part in value):
@@ -74,19 +73,19 @@ def _written(value: Any) -> str:
     return ",".join(f"{part:.4g}" if isinstance(part, float) else str(part) for part in value)
 
 
-def some(names: Sequence[Any]) -> str:
-    """The first few of the names, and how many more there are."""
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(str, names[:SHOWN])) + more
+def abbreviate(names: Sequence[Any]) -> str:
+    """List the first few names and the number of the others."""
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return ", ".join(map(str, names[:MAX_NAMES])) + more
 
 
-def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings, the worst first."""
+def sort_by_severity(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort findings, the most severe first."""
     return sorted(findings, key=lambda finding: _ORDER[finding.severity])
 
 
-def counted(findings: Sequence[Finding]) -> str:
-    """How many there are of each severity, in words."""
+def count_by_severity(findings: Sequence[Finding]) -> str:
+    """Return the number of findings of each severity, in words."""
     counts = [sum(f.severity == severity for f in findings) for severity in _ORDER]
     return ", ".join(
         f"{count} {severity}{'' if count == 1 else 's'}"
@@ -94,8 +93,8 @@ def counted(findings: Sequence[Finding]) -> str:
     )
 
 
-def tell(findings: Sequence[Finding], console: Console) -> None:
-    """Prints the findings, each with its line to paste."""
+def print_findings(findings: Sequence[Finding], console: Console) -> None:
+    """Print findings, each with its line to paste."""
     for finding in findings:
         text = Text(f"{finding.severity}: ", style=_STYLES[finding.severity])
         text.append(f"{finding.kind}: ", style="bold")

@@ -23,7 +23,7 @@ def make_config(**augment):
 
 
 def coordinate_picture(height, width):
-    """Pixels that say where they are (float), and labels that say it too, as one number."""
+    """Return float pixels that encode their position, and labels that encode it as one number."""
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     image = np.stack([ys, xs, np.ones_like(ys)], -1)
     return image[None] / 256, (ys * width + xs).astype(np.int32)[None]
@@ -35,7 +35,7 @@ def run(config, images, labels, *, seed=0, **places):
 
 
 def drawn(config, labels, rows, extents=None):
-    """The canvases that `crop_canvas` draws of rows of a set, in the order of a run."""
+    """Return the canvases that `crop_canvas` draws for rows of a dataset, in the order of a run."""
     corners, bounds = [], []
     for k, row in enumerate(rows):
         height, width = labels.shape[1:] if extents is None else extents[row]
@@ -45,7 +45,7 @@ def drawn(config, labels, rows, extents=None):
     return {"rows": np.asarray(rows), "corners": np.stack(corners), "bounds": np.stack(bounds)}
 
 
-def test_without_augmentation_pixels_and_labels_are_untouched():
+def test_no_augmentation_leaves_pixels_and_labels_unchanged():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, 8, 10, 3), np.uint8)
     labels = rng.integers(0, 4, (2, 8, 10), np.uint8)
@@ -58,7 +58,7 @@ def test_without_augmentation_pixels_and_labels_are_untouched():
 
 
 @pytest.mark.parametrize("flip", ["hflip", "vflip"])
-def test_flips_mirror_image_and_label(flip):
+def test_flips_apply_to_image_and_label(flip):
     images, labels = coordinate_picture(8, 10)
     image, label = run(make_config(crop=(8, 10), **{flip: 1.0}), images, labels)
     axis = {"hflip": 2, "vflip": 1}[flip]
@@ -66,7 +66,7 @@ def test_flips_mirror_image_and_label(flip):
     np.testing.assert_array_equal(label, np.flip(labels, axis))
 
 
-def test_random_crops_are_windows_of_the_picture_and_reach_all_of_it():
+def test_random_crops_cover_the_image():
     images, labels = coordinate_picture(9, 11)
     config = make_config(crop=(4, 5))
     image, label = run(config, images, labels, **drawn(config, labels, [0] * 256))
@@ -79,7 +79,7 @@ def test_random_crops_are_windows_of_the_picture_and_reach_all_of_it():
     assert corners == {(y, x) for y in range(6) for x in range(7)}
 
 
-def test_image_and_label_go_through_the_same_rotation_and_scale():
+def test_rotation_and_scale_apply_to_image_and_label_alike():
     images, labels = coordinate_picture(64, 80)
     config = make_config(crop=(24, 20), rotation=180.0, scale=(0.5, 2.0), hflip=0.5, vflip=0.5)
     config.data.ignore_label = IGNORED = -1
@@ -100,7 +100,7 @@ def test_image_and_label_go_through_the_same_rotation_and_scale():
         assert 0.5 - 1e-3 <= step <= 2 + 1e-3
 
 
-def test_outside_is_ignored_and_zero_after_normalisation():
+def test_pixels_outside_the_image_are_zero_and_ignored():
     images, labels = np.full((1, 4, 4, 3), 200, np.uint8), np.ones((1, 4, 4), np.uint8)
     config = make_config(crop=(8, 8), brightness=0.5)
     config.data.mean = (0.5, 0.5, 0.5)
@@ -112,7 +112,7 @@ def test_outside_is_ignored_and_zero_after_normalisation():
     assert (image == 0).all()
 
 
-def test_extents_hide_what_pads_a_smaller_picture():
+def test_padding_of_smaller_images_is_never_sampled():
     images, labels = coordinate_picture(12, 12)
     images, labels = np.repeat(images, 2, 0), np.repeat(labels, 2, 0)
     extents, config = [[12, 12], [5, 6]], make_config(crop=(4, 4))
@@ -123,7 +123,7 @@ def test_extents_hide_what_pads_a_smaller_picture():
     assert (label != IGNORE).all()
 
 
-def test_the_same_key_gives_the_same_crops_and_another_key_others():
+def test_crops_depend_on_the_key():
     images, labels = coordinate_picture(64, 64)
     config = make_config(crop=(16, 16), rotation=30.0, gamma=0.5)
     places = drawn(config, labels, [0] * 4)
@@ -133,7 +133,7 @@ def test_the_same_key_gives_the_same_crops_and_another_key_others():
     assert len({crop.tobytes() for crop in one}) == 4
 
 
-def test_brightness_contrast_saturation_and_gamma_do_what_they_say():
+def test_brightness_contrast_saturation_and_gamma():
     rng = np.random.default_rng(0)
     images = rng.uniform(0.4, 0.6, (8, 6, 6, 3)).astype(np.float32)
     labels = np.zeros((8, 6, 6), np.uint8)
@@ -160,7 +160,7 @@ def test_brightness_contrast_saturation_and_gamma_do_what_they_say():
 
 
 @pytest.mark.parametrize(("dtype", "top"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1.0)])
-def test_pixels_scale_by_their_type(dtype, top):
+def test_pixels_are_scaled_by_their_type(dtype, top):
     np.testing.assert_array_equal(to_unit(jnp.asarray([0, top], dtype)), [0.0, 1.0])
 
 
@@ -192,9 +192,7 @@ EVERYTHING = (
 
 
 @pytest.mark.parametrize(("augment", "places", "checksum", "pixels"), [MOVED, EVERYTHING])
-def test_a_config_without_newer_options_gives_the_crops_it_always_gave(
-    augment, places, checksum, pixels
-):
+def test_crops_of_old_configs_are_unchanged(augment, places, checksum, pixels):
     rng = np.random.default_rng(7)
     images = rng.integers(0, 256, (3, 40, 44, 3), np.uint8)
     labels = rng.integers(0, 200, (3, 40, 44), np.uint8)
@@ -217,25 +215,25 @@ def test_a_config_without_newer_options_gives_the_crops_it_always_gave(
         *[("mixup_alpha", 0.0), ("cutmix", -0.5), ("classmix", 2.0), ("mosaic", float("nan"))],
     ],
 )
-def test_settings_out_of_range_are_named(key, value):
+def test_out_of_range_values_raise(key, value):
     with pytest.raises(UserError, match=rf"config\.augment\.{key}: ") as caught:
         check_augment(make_config(**{key: value}).augment)
     assert "\n" not in str(caught.value)
 
 
-def test_ways_of_mixing_may_not_sum_to_more_than_one():
+def test_mixing_probabilities_sum_to_at_most_one():
     check_augment(make_config(mixup=0.25, cutmix=0.25, classmix=0.25, mosaic=0.25).augment)
     with pytest.raises(UserError, match=r"mixup, cutmix, classmix, mosaic sum to 1\.2"):
         check_augment(make_config(mixup=0.6, mosaic=0.6).augment)
 
 
 @pytest.mark.parametrize("flip", ["hflip", "vflip"])
-def test_sides_change_places_where_an_example_is_mirrored(flip):
+def test_flip_swaps_left_and_right_classes(flip):
     labels = np.asarray([[[1, 0, 2, IGNORE], [3, 0, 2, 1]]], np.uint8)
     images = np.zeros((1, 2, 4, 3), np.uint8)
     config = make_config(crop=(2, 4), **{flip: 1.0})
     config.data.class_names = ("ground", "left", "right", "nose")
-    config.data.mirror_pairs = (("left", "right"),)
+    config.data.labels.mirror_pairs = (("left", "right"),)
     _, found = run(config, images, labels)
     axis = {"hflip": 2, "vflip": 1}[flip]
     expected = np.asarray([0, 2, 1, 3])[np.where(labels == IGNORE, 0, labels)]
@@ -247,11 +245,11 @@ def test_sides_change_places_where_an_example_is_mirrored(flip):
     np.testing.assert_array_equal(found, labels[:, ::-1, ::-1])
 
 
-def test_flips_at_random_exchange_the_sides_of_those_that_were_mirrored():
+def test_random_flips_swap_classes_of_flipped_examples_only():
     images, _ = coordinate_picture(4, 6)
     labels = np.full((1, 4, 6), 1, np.uint8)
     config = make_config(crop=(4, 6), hflip=0.5, vflip=0.5, rotation=20.0)
-    config.data.class_names, config.data.mirror_pairs = ("a", "b", "c"), (("b", "c"),)
+    config.data.class_names, config.data.labels.mirror_pairs = ("a", "b", "c"), (("b", "c"),)
     image, label = run(config, *(np.repeat(array, 64, 0) for array in (images, labels)))
     rows, columns = image[..., 0] * 256, image[..., 1] * 256
     # The sense of turning from rows to columns in the middle of the crop.

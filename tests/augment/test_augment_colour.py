@@ -1,4 +1,4 @@
-"""Colours, blur, noise and holes, by references and properties."""
+"""Colour jitter, blur, noise and cutout, against references and properties."""
 
 import colorsys
 
@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from fcnjax.augment import augment_batch
-from fcnjax.augment.colour import blur, turn_hue
+from fcnjax.augment.colour import blur, shift_hue
 from fcnjax.config import default_config
 
 IGNORE = 255
@@ -36,23 +36,23 @@ def pictures(count, height, width, channels=3, seed=0):
 
 
 @pytest.mark.parametrize("turn", [0.0, 0.1, -0.3, 0.5, 1 / 3])
-def test_hue_is_turned_as_colorsys_does(turn):
+def test_shift_hue_matches_colorsys(turn):
     image = pictures(1, 8, 9)[0]
     image[0, 0], image[0, 1], image[0, 2] = 0.4, 0.0, (1.0, 1.0, 0.2)  # grey, black, two alike
-    found = np.asarray(turn_hue(jnp.asarray(image), turn))
+    found = np.asarray(shift_hue(jnp.asarray(image), turn))
     for pixel, turned in zip(image.reshape(-1, 3), found.reshape(-1, 3), strict=True):
         hue, saturation, value = colorsys.rgb_to_hsv(*map(float, pixel))
         expected = colorsys.hsv_to_rgb((hue + turn) % 1, saturation, value)
         np.testing.assert_allclose(turned, expected, atol=2e-6)
 
 
-def test_hue_by_a_whole_turn_and_there_and_back_are_the_identity():
+def test_shift_hue_round_trips():
     image = jnp.asarray(pictures(1, 8, 9)[0])
-    np.testing.assert_allclose(turn_hue(image, 1.0), image, atol=2e-6)
-    np.testing.assert_allclose(turn_hue(turn_hue(image, 0.2), -0.2), image, atol=2e-6)
+    np.testing.assert_allclose(shift_hue(image, 1.0), image, atol=2e-6)
+    np.testing.assert_allclose(shift_hue(shift_hue(image, 0.2), -0.2), image, atol=2e-6)
 
 
-def test_hue_is_drawn_within_its_range_to_both_sides():
+def test_hue_shift_covers_its_range():
     red = np.zeros((64, 2, 2, 3), np.float32)
     red[..., 0] = 1
     image, _ = change(red, hue=0.25)
@@ -62,7 +62,7 @@ def test_hue_is_drawn_within_its_range_to_both_sides():
     assert 0.15 < hues.max() <= 0.25
 
 
-def test_grayscale_is_that_of_opencv_with_its_probability():
+def test_grayscale_matches_opencv_and_its_probability():
     images = pictures(400, 4, 5)
     image, _ = change(images, grayscale=0.25)
     grey = (np.ptp(image, axis=-1) < 1e-6).all((1, 2))
@@ -73,7 +73,7 @@ def test_grayscale_is_that_of_opencv_with_its_probability():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_other_numbers_of_channels_keep_their_colours_and_take_the_rest(channels):
+def test_colour_options_skip_images_without_three_channels(channels):
     images = pictures(4, 16, 16, channels)
     same, _ = change(images, hue=0.5, grayscale=1.0, saturation=1.0)
     np.testing.assert_allclose(same, images, atol=1e-6)
@@ -83,7 +83,7 @@ def test_other_numbers_of_channels_keep_their_colours_and_take_the_rest(channels
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.3, 1.0, 2.5])
-def test_blur_is_that_of_scipy(sigma):
+def test_blur_matches_scipy(sigma):
     image = pictures(1, 20, 31)[0]
     found = blur(jnp.asarray(image), sigma, 9)
     expected = image
@@ -93,7 +93,7 @@ def test_blur_is_that_of_scipy(sigma):
     np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
-def test_blur_draws_its_deviation_an_example():
+def test_blur_draws_sigma_per_example():
     """The second moment of a blurred point is the variance."""
     images = np.zeros((32, 31, 31, 1), np.float32)
     images[:, 15, 15] = 1
@@ -106,7 +106,7 @@ def test_blur_draws_its_deviation_an_example():
     assert sigma.min() < 0.3
 
 
-def test_noise_has_a_deviation_drawn_evenly_and_no_mean():
+def test_noise_has_zero_mean_and_uniform_deviation():
     images = np.full((200, 32, 32, 2), 0.5, np.float32)
     image, _ = change(images, noise=0.1)
     noise = image - 0.5
@@ -125,7 +125,7 @@ def test_noise_has_a_deviation_drawn_evenly_and_no_mean():
 
 
 @pytest.mark.parametrize("ignores", [False, True])
-def test_cutout_is_a_rectangle_of_its_size_anywhere(ignores):
+def test_cutout_is_a_rectangle_of_the_configured_size(ignores):
     images, labels = np.ones((400, 8, 12, 3), np.float32), np.ones((400, 8, 12), np.uint8)
     options = {"cutout": 0.5, "cutout_size": 0.25, "cutout_ignores": ignores}
     image, label = change(images, labels=labels, **options)
@@ -145,7 +145,7 @@ def test_cutout_is_a_rectangle_of_its_size_anywhere(ignores):
     np.testing.assert_array_equal(label, np.where(hole & ignores, IGNORE, 1))
 
 
-def test_a_choice_does_not_change_the_draws_of_another():
+def test_augmentations_draw_independently():
     images = pictures(8, 16, 16)
     hue, _ = change(images, hue=0.2)
     both, _ = change(images, hue=0.2, cutout=1.0)

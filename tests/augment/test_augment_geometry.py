@@ -1,4 +1,4 @@
-"""The maps of coordinates, by pictures whose pixels say where they are."""
+"""Coordinate maps, tested on images whose pixels encode their position."""
 
 import jax
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from fcnjax.augment import augment_batch
-from fcnjax.augment.geometry import FOLDS_AT, coordinates
+from fcnjax.augment.geometry import MAX_ELASTIC_RATIO, crop_coordinates
 from fcnjax.config import default_config
 from fcnjax.data.loading.canvas import canvas_size
 
@@ -30,9 +30,9 @@ def make_config(**augment):
 
 
 def places(config, count=32, seed=0):
-    """Rows and columns `[count, h, w]` of crops, as offsets from the picture's centre."""
+    """Return rows and columns `[count, h, w]` of crops, relative to the image centre."""
     keys = jax.random.split(jax.random.key(seed), count)
-    draw = jax.jit(jax.vmap(lambda key: coordinates(key, config.augment.crop, config.augment)))
+    draw = jax.jit(jax.vmap(lambda key: crop_coordinates(key, config.augment.crop, config.augment)))
     ys, xs = np.asarray(draw(keys), np.float64)
     height, width = config.augment.crop
     return ys - (height - 1) / 2, xs - (width - 1) / 2
@@ -44,7 +44,7 @@ def offsets(height, width):
 
 
 def fit(dy, dx, terms):
-    """The least-squares coefficients `[2, terms]` of a map, and its greatest error."""
+    """Return the least-squares coefficients `[2, terms]` of a map, and its largest error."""
     basis = np.stack([term.ravel() for term in terms], 1)
     goal = np.stack([dy.ravel(), dx.ravel()], 1)
     found = np.linalg.lstsq(basis, goal, rcond=None)[0]
@@ -52,7 +52,7 @@ def fit(dy, dx, terms):
 
 
 @pytest.mark.parametrize("options", [*EACH.values(), ALL], ids=[*EACH, "all"])
-def test_image_and_label_are_read_at_the_same_place(options):
+def test_image_and_label_are_sampled_at_the_same_coordinates(options):
     height, width = 64, 80
     ys, xs = np.mgrid[:height, :width].astype(np.float32)
     images = np.stack([ys, xs, np.ones_like(ys)], -1)[None] / 256
@@ -71,7 +71,7 @@ def test_image_and_label_are_read_at_the_same_place(options):
     assert np.abs(image[..., 1] * 256 - label_x)[inside].max() <= 0.5 + 1e-3
 
 
-def test_a_warped_image_is_that_of_scipy_and_its_label_too():
+def test_sampling_matches_scipy_map_coordinates():
     rng = np.random.default_rng(0)
     images = rng.uniform(size=(1, 48, 48, 3)).astype(np.float32)
     labels = rng.integers(0, 5, (1, 48, 48), np.int32)
@@ -79,7 +79,7 @@ def test_a_warped_image_is_that_of_scipy_and_its_label_too():
     key = jax.random.key(5)
     # As augment_batch draws: a key an example, and of that one for the place.
     place = jax.random.split(jax.random.split(key, 1)[0])[0]
-    ys, xs = np.asarray(coordinates(place, (48, 48), config.augment))
+    ys, xs = np.asarray(crop_coordinates(place, (48, 48), config.augment))
     assert ys.min() > 0
     assert ys.max() < 47
     image, label = map(np.asarray, augment_batch(key, images, labels, config))
@@ -91,7 +91,7 @@ def test_a_warped_image_is_that_of_scipy_and_its_label_too():
 
 
 @pytest.mark.parametrize("probability", [0.5, 1.0])
-def test_quarter_turns_are_those_of_numpy_and_each_is_as_likely(probability):
+def test_quarter_turns_match_numpy_with_equal_probability(probability):
     rng = np.random.default_rng(0)
     images = np.repeat(rng.integers(0, 256, (1, 9, 9, 3), np.uint8), 300, 0)
     labels = images[..., 0].astype(np.int32) % 7
@@ -109,7 +109,7 @@ def test_quarter_turns_are_those_of_numpy_and_each_is_as_likely(probability):
     assert (np.abs(counts - 300 * expected) <= 5 * np.sqrt(300 * expected * (1 - expected))).all()
 
 
-def test_crops_that_are_not_square_make_half_turns_alone():
+def test_non_square_crops_turn_by_180_degrees_only():
     images = np.random.default_rng(0).integers(0, 256, (1, 6, 9, 3), np.uint8)
     config = make_config(crop=(6, 9), quarter_turns=1.0)
     image, _ = augment_batch(jax.random.key(1), images, images[..., 0], config)
@@ -117,7 +117,7 @@ def test_crops_that_are_not_square_make_half_turns_alone():
     assert canvas_size(config.augment) == (6, 9)
 
 
-def test_aspect_keeps_the_area_and_its_ratio_is_within_bounds():
+def test_aspect_keeps_the_area_and_respects_its_bounds():
     config = make_config(crop=(20, 30), aspect=1.0)
     dy, dx = offsets(20, 30)
     ratios = []
@@ -131,7 +131,7 @@ def test_aspect_keeps_the_area_and_its_ratio_is_within_bounds():
     assert 0.7 < max(ratios) <= 1
 
 
-def test_shear_slants_rows_or_columns_by_its_angle():
+def test_shear_is_along_one_axis_and_respects_its_angle():
     config = make_config(crop=(20, 30), shear=40.0)
     dy, dx = offsets(20, 30)
     angles = {"rows": [], "columns": []}
@@ -148,7 +148,7 @@ def test_shear_slants_rows_or_columns_by_its_angle():
         assert 15 < max(found) <= 40
 
 
-def test_perspective_keeps_lines_straight_and_the_centre_in_place():
+def test_perspective_keeps_lines_and_the_centre():
     config = make_config(crop=(21, 31), perspective=0.5)
     ys, xs = places(config)
     assert np.abs(ys[:, 10, 15]).max() < 1e-5
@@ -164,18 +164,18 @@ def test_perspective_keeps_lines_straight_and_the_centre_in_place():
     assert 1.25 < depth.max() <= 1.5
 
 
-def test_elastic_displacements_are_bounded_and_smooth_and_never_fold():
+def test_elastic_displacements_are_bounded_smooth_and_injective():
     sigma = 8.0
-    config = make_config(crop=(96, 112), elastic=FOLDS_AT * sigma, elastic_sigma=sigma)
+    config = make_config(crop=(96, 112), elastic=MAX_ELASTIC_RATIO * sigma, elastic_sigma=sigma)
     ys, xs = places(config, count=64)
     dy, dx = offsets(96, 112)
     moved = np.stack([ys - dy, xs - dx])
     # A sum of uniform draws with squared weights that sum to w has the deviation A sqrt(w / 3); of
     # cubic B-splines w is 151 / 315 on average, each way.
-    expected = FOLDS_AT * sigma * (151 / 315) / 3**0.5
+    expected = MAX_ELASTIC_RATIO * sigma * (151 / 315) / 3**0.5
     assert moved.std() == pytest.approx(expected, rel=0.05)
     assert abs(moved.mean()) < 0.2
-    assert np.abs(moved).max() <= FOLDS_AT * sigma
+    assert np.abs(moved).max() <= MAX_ELASTIC_RATIO * sigma
     # The two directions, and two examples, are drawn apart.
     assert abs(np.corrcoef(moved[0].ravel(), moved[1].ravel())[0, 1]) < 0.1
     assert not np.allclose(moved[:, 0], moved[:, 1], atol=1)
@@ -193,7 +193,7 @@ def test_elastic_displacements_are_bounded_and_smooth_and_never_fold():
 @pytest.mark.parametrize(
     "options", [*EACH.values(), ALL, {**EACH["shear"], "rotation": 20.0}], ids=[*EACH, "all", "two"]
 )
-def test_canvas_holds_a_crop_however_it_is_bent(crop, options):
+def test_canvas_contains_every_transformed_crop(crop, options):
     config = make_config(crop=crop, **options)
     reach = np.abs(places(config, count=2000)).max((1, 2, 3))
     for side, length, far in zip(canvas_size(config.augment), crop, reach, strict=True):
@@ -211,5 +211,5 @@ def test_canvas_holds_a_crop_however_it_is_bent(crop, options):
         ({"elastic": 10.0, "scale": (0.5, 1.0)}, (234, 234)),  # 116 / 0.5 + 2
     ],
 )
-def test_canvas_is_not_wasteful(options, canvas):
+def test_canvas_is_tight(options, canvas):
     assert canvas_size(make_config(crop=(96, 96), **options).augment) == canvas

@@ -1,4 +1,4 @@
-"""Mixing, by batches whose pixels say which example they are of."""
+"""Mixing, tested on batches whose pixels encode their example."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def make_config(**augment):
 
 
 def numbered(count, height=12, width=16):
-    """Pixels `[B, h, w, 1]` and labels that are the example's number."""
+    """Return pixels `[B, h, w, 1]` and labels that equal the example's index."""
     labels = np.broadcast_to(np.arange(count)[:, None, None], (count, height, width))
     return labels[..., None].astype(np.float32), labels.astype(np.int32)
 
@@ -36,13 +36,13 @@ def mix(config, images, labels):
 
 
 def mixes(config, images, labels, count):
-    """Images, labels, the others' labels and their weight, of several keys."""
+    """Return images, labels, the partners' labels and the weights for several keys."""
     fn = jax.jit(lambda key, i, la: tuple(mix_batch(key, i, la, config))[:4])
     for seed in range(count):
         yield jax.device_get(fn(jax.random.key(seed), images, labels))
 
 
-def test_without_a_way_the_batch_is_what_it_was():
+def test_no_mixing_leaves_the_batch_unchanged():
     images, labels = numbered(3)
     mixed = mix_batch(jax.random.key(0), images, labels, make_config())
     assert mixed.image is images
@@ -53,7 +53,7 @@ def test_without_a_way_the_batch_is_what_it_was():
 
 
 @pytest.mark.parametrize("way", ["cutmix", "classmix", "mosaic"])
-def test_image_and_label_are_pasted_together_from_the_examples_before(way):
+def test_image_and_label_are_mixed_alike(way):
     images, _ = numbered(64)
     parts = np.random.default_rng(0).integers(0, 6, (64, 12, 16)).astype(np.int32)
     image, label, other, weight = mix(make_config(**{way: 1.0}), images, parts)
@@ -67,7 +67,7 @@ def test_image_and_label_are_pasted_together_from_the_examples_before(way):
     np.testing.assert_array_equal(label, parts[owner, ys, xs])
 
 
-def test_cutmix_pastes_a_rectangle_of_an_area_drawn_evenly():
+def test_cutmix_area_is_uniform():
     images, labels = numbered(400, 32, 32)
     _, label, *_ = mix(make_config(cutmix=1.0), images, labels)
     pasted = label != np.arange(400)[:, None, None]
@@ -81,7 +81,7 @@ def test_cutmix_pastes_a_rectangle_of_an_area_drawn_evenly():
     assert pasted.mean() == pytest.approx(1 / 2 - 1 / 5 + 1 / 48, abs=0.05)
 
 
-def test_classmix_pastes_half_of_the_classes_whole_and_nothing_ignored():
+def test_classmix_pastes_half_of_the_classes():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 5, (200, 12, 16)).astype(np.int32)
     labels[:, :2] = IGNORE
@@ -106,7 +106,7 @@ def test_classmix_of_a_single_class_pastes_nothing():
     np.testing.assert_array_equal(label, labels)
 
 
-def test_mosaic_has_four_examples_round_a_point():
+def test_mosaic_has_four_quadrants():
     images, labels = numbered(32, 40, 40)
     _, label, *_ = mix(make_config(mosaic=1.0), images, labels)
     points = set()
@@ -121,7 +121,7 @@ def test_mosaic_has_four_examples_round_a_point():
     assert all(10 <= side <= 30 for point in points for side in point)
 
 
-def test_mixup_blends_images_by_the_weight_that_its_labels_have():
+def test_mixup_blends_images_by_the_label_weight():
     images, labels = numbered(64)
     weights = []
     for image, label, other, weight in mixes(make_config(mixup=0.5), images, labels, 20):
@@ -140,8 +140,8 @@ def test_mixup_blends_images_by_the_weight_that_its_labels_have():
     assert len(set(weights)) > 10
 
 
-def test_mixup_draws_weights_from_a_beta_distribution():
-    """With alpha 1 they are even in 0.5..1; with a great alpha they are about a half."""
+def test_mixup_weights_follow_a_beta_distribution():
+    """With alpha 1 they are uniform in 0.5..1; with a large alpha they are close to 0.5."""
     images, labels = numbered(2, 1, 1)
     for alpha, mean, spread in ((1.0, 0.75, 0.5 / 12**0.5), (400.0, 0.5 + 0.0141, 0.0107)):
         config = make_config(mixup=1.0, mixup_alpha=alpha)
@@ -151,7 +151,7 @@ def test_mixup_draws_weights_from_a_beta_distribution():
         assert weights.std() == pytest.approx(spread, rel=0.15)
 
 
-def test_the_loss_of_a_blend_is_the_weighted_mean_of_both_labels():
+def test_mixup_loss_is_the_weighted_mean_over_both_labels():
     config = make_config(mixup=1.0)
     config.loss.dice = 0.5
     rng = np.random.default_rng(0)
@@ -173,7 +173,7 @@ def test_the_loss_of_a_blend_is_the_weighted_mean_of_both_labels():
         assert float(value) == pytest.approx(expected, rel=1e-5)
 
 
-def test_each_example_is_mixed_in_one_way_by_its_probability():
+def test_each_example_is_mixed_by_one_method():
     images, labels = numbered(4000, 8, 8)
     config = make_config(mixup=0.4, cutmix=0.1, mosaic=0.2)
     image, label, other, _ = mix(config, images, labels)
@@ -191,14 +191,14 @@ def test_each_example_is_mixed_in_one_way_by_its_probability():
 
 
 @pytest.mark.parametrize(("way", "size"), [("mixup", 1), ("cutmix", 1), ("mosaic", 3)])
-def test_a_batch_with_nothing_to_mix_is_refused(way, size):
-    words = rf"config\.train\.batch_size: {size} is too few for config\.augment\.{way}"
+def test_too_small_batch_raises(way, size):
+    words = rf"config\.train\.batch_size: {size} is too small for config\.augment\.{way}"
     with pytest.raises(UserError, match=words):
         mix_batch(jax.random.key(0), *numbered(size), make_config(**{way: 0.5}))
 
 
-def test_a_divided_batch_passes_a_few_images_to_the_next_device_and_is_mixed_alike():
-    """In a process of its own: several devices must be asked for before JAX starts."""
+def test_sharded_batch_mixes_alike_with_few_transfers():
+    """Run in a subprocess, since the number of devices is fixed when JAX starts."""
     code = """
         import re
         import jax

@@ -35,7 +35,7 @@ def test_each_command_has_a_short_help(command, capsys):
             [
                 "'trian'",
                 "'train'",
-                "valid: data, evaluate, export, folds, models, plan, predict, publish, report,",
+                "valid: config, data, evaluate, export, folds, models, plan, predict, publish,",
             ],
         ),
         (["train", "--config=nothing.py", "--workdir=w"], ["nothing.py", "biomedical_stare"]),

@@ -11,7 +11,7 @@ from fcnjax.data.readers.raster.bands import (
     read_bands,
     read_bands_and_valid,
     read_header,
-    read_stored,
+    read_mask_values,
 )
 from fcnjax.errors import UserError
 
@@ -22,7 +22,7 @@ PLACE = rasterio.Affine(10, 0, 500000, 0, -10, 4000000)
 
 
 def write(path, pixels, names=None, marks=None, **options):
-    """Writes `[H, W, C]` pixels as a raster with a place on the map."""
+    """Write `[H, W, C]` pixels as a georeferenced raster."""
     height, width, count = pixels.shape
     options = {"driver": "GTiff", "crs": "EPSG:32633", "transform": PLACE, **options}
     with rasterio.open(
@@ -48,13 +48,13 @@ def refused(path, names, *words, window=None):
 def test_bands_by_description(tmp_path):
     path = write(tmp_path / "a.tif", FOUR, ("B2", "B3", "B4", "B8"))
     np.testing.assert_array_equal(read_bands(path, ("b8", "B2")), FOUR[..., [3, 0]])
-    # A name among those described is a description, and never another's number.
+    # A name that is a description never counts as a band number.
     path = write(tmp_path / "b.tif", FOUR, ("4", "3", "2", "1"))
     np.testing.assert_array_equal(read_bands(path, ("4", "1")), FOUR[..., [0, 3]])
     refused(path, ("4", "NIR"), "has no band 'NIR'", "config.data.channels", "1 (4), 2 (3)")
 
 
-def test_bands_by_number_colour_and_order(tmp_path):
+def test_bands_by_number_by_colour_and_in_order(tmp_path):
     path = write(tmp_path / "a.tif", FOUR)
     np.testing.assert_array_equal(read_bands(path, ("4", "1")), FOUR[..., [3, 0]])
     np.testing.assert_array_equal(read_bands(path, tuple("wxyz")), FOUR)
@@ -79,7 +79,7 @@ def test_bands_by_number_colour_and_order(tmp_path):
         ("float64", "float32"),
     ],
 )
-def test_types(tmp_path, stored, read):
+def test_pixel_types_are_converted(tmp_path, stored, read):
     pixels = np.arange(24).reshape(3, 4, 2).astype(stored)
     if stored == "int16":
         pixels -= 1000
@@ -91,7 +91,7 @@ def test_types(tmp_path, stored, read):
 @pytest.mark.parametrize(
     ("stored", "value"), [("int32", 2**24 + 1), ("uint32", 2**32 - 1), ("float64", 1.7e9 + 1)]
 )
-def test_values_that_float32_changes_are_refused(tmp_path, stored, value):
+def test_values_inexact_in_float32_are_refused(tmp_path, stored, value):
     pixels = np.full((3, 4, 2), 2**24, stored)
     path = write(tmp_path / "a.tif", pixels)
     np.testing.assert_array_equal(read_bands(path, ("1", "2")), pixels)
@@ -101,7 +101,7 @@ def test_values_that_float32_changes_are_refused(tmp_path, stored, value):
     assert read_bands(as_nodata, ("1", "2"))[1, 2].tolist() == [0, 2**24]
 
 
-def test_grey_and_rgb_are_made_of_each_other_as_of_pictures(tmp_path):
+def test_grey_and_rgb_are_converted_as_for_pictures(tmp_path):
     grey = write(tmp_path / "a.tif", FOUR[..., :1])
     np.testing.assert_array_equal(read_bands(grey, tuple("RGB")), FOUR[..., [0, 0, 0]])
     colour = write(tmp_path / "b.tif", FOUR[..., :3], photometric="RGB")
@@ -109,7 +109,7 @@ def test_grey_and_rgb_are_made_of_each_other_as_of_pictures(tmp_path):
     refused(write(tmp_path / "c.tif", FOUR), ("L",), "has no band 'L'", "config.data.channels=1")
 
 
-def test_a_palette_gives_its_colours(tmp_path):
+def test_palette_is_converted_to_rgb(tmp_path):
     indices = RNG.integers(0, 4, (5, 6, 1)).astype(np.uint8)
     path = write(tmp_path / "a.tif", indices, photometric="palette")
     with rasterio.open(path, "r+") as raster:
@@ -120,7 +120,7 @@ def test_a_palette_gives_its_colours(tmp_path):
 
 
 @pytest.mark.parametrize("mask_first", [True, False])
-def test_overviews_and_masks_are_no_pages(tmp_path, mask_first):
+def test_overviews_and_masks_do_not_count_as_pages(tmp_path, mask_first):
     colour = RNG.integers(1, 256, (80, 96, 3), np.uint8)
     inside = np.ones((80, 96), bool)
     inside[:9] = False
@@ -139,7 +139,7 @@ def test_overviews_and_masks_are_no_pages(tmp_path, mask_first):
     assert image_size(path) == (80, 96)
 
 
-def test_pages_and_turned_files_are_refused(tmp_path):
+def test_several_pages_and_orientations_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     pages = [Image.fromarray(FOUR[..., band]) for band in range(3)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
@@ -148,7 +148,7 @@ def test_pages_and_turned_files_are_refused(tmp_path):
     exif = Image.Exif()
     exif[274] = 6
     pages[0].save(tmp_path / "b.tif", exif=exif)
-    refused(tmp_path / "b.tif", ("L",), "Orientation, 6")
+    refused(tmp_path / "b.tif", ("L",), "Orientation 6")
 
 
 def test_complex_pixels_are_refused(tmp_path):
@@ -156,7 +156,7 @@ def test_complex_pixels_are_refused(tmp_path):
     refused(path, ("1", "2"), "has complex64 pixels")
 
 
-def test_nodata_is_zero_and_told(tmp_path):
+def test_nodata_is_zero_and_invalid(tmp_path):
     pixels = np.full((2, 3, 2), 7.0, np.float32)
     pixels[0, 0], pixels[0, 1, 0], pixels[1, 2, 1], pixels[1, 1] = -9999, -9999, np.nan, np.inf
     path = write(tmp_path / "a.tif", pixels, nodata=-9999)
@@ -168,14 +168,14 @@ def test_nodata_is_zero_and_told(tmp_path):
     assert read_bands(whole, ("2", "3"))[2, 3, 0] == 0
 
 
-def test_windows(tmp_path):
+def test_windows_are_cropped_from_the_raster(tmp_path):
     path = write(tmp_path / "a.tif", FOUR)
     window = read_bands(path, ("1", "3"), (2, 5, 3, 4))
     np.testing.assert_array_equal(window, FOUR[2:5, 5:9, [0, 2]])
     refused(path, ("1", "2"), "is 9x7 pixels", "4x3 at column 6", window=(2, 6, 3, 4))
 
 
-def test_a_window_of_a_large_file_is_all_that_is_read(tmp_path):
+def test_only_the_window_of_a_large_file_is_read(tmp_path):
     path = tmp_path / "large.tif"
     with rasterio.open(
         path, "w", driver="GTiff", height=8000, width=8000, count=3, dtype="uint16",
@@ -212,7 +212,7 @@ def test_image_files(tmp_path):
         read_image(tmp_path / "no.tif", "B8,B4")
 
 
-def test_cut_off_file(tmp_path):
+def test_truncated_raster_is_refused(tmp_path):
     path = write(tmp_path / "a.tif", RNG.integers(0, 255, (200, 200, 2), np.uint8))
     path.write_bytes(path.read_bytes()[:50000])
     refused(path, ("1", "2"), "cannot be read as a raster")
@@ -222,12 +222,12 @@ def test_masks(tmp_path):
     values = np.arange(12).reshape(3, 4, 1)
     for kind in (np.uint8, np.int32, np.float32):
         path = write(tmp_path / f"{kind.__name__}.tif", values.astype(kind))
-        np.testing.assert_array_equal(read_stored(path, (1, 1, 2, 3)), values[1:, 1:, 0])
+        np.testing.assert_array_equal(read_mask_values(path, (1, 1, 2, 3)), values[1:, 1:, 0])
     path = write(tmp_path / "half.tif", (values / 2).astype(np.float32))
     with pytest.raises(UserError, match=r"half\.tif: has the value 0\.5, in 6 pixels"):
-        read_stored(path)
+        read_mask_values(path)
     with pytest.raises(UserError, match="has 2 bands, and a mask has one"):
-        read_stored(write(tmp_path / "two.tif", FOUR[..., :2]))
+        read_mask_values(write(tmp_path / "two.tif", FOUR[..., :2]))
 
 
 def test_header(tmp_path):

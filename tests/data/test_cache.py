@@ -2,6 +2,7 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -12,7 +13,7 @@ from fcnjax.errors import UserError
 
 
 class Numbered:
-    """Examples that say who they are, and how often they were read."""
+    """Examples that encode their index and count their reads."""
 
     class_names = ("ground", "thing")
 
@@ -53,13 +54,13 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(cache, "PER_SHARD", 4)
 
 
-def build(source, folder, **options):
-    return cache.build(source, folder, show=False, **options)
+def build_cache(source, folder, **options):
+    return cache.build_cache(source, folder, show=False, **options)
 
 
-def test_shards_hold_the_examples(tmp_path):
+def test_shards_contain_the_examples(tmp_path):
     source = Numbered(10)
-    shards = build(source, tmp_path / "set")
+    shards = build_cache(source, tmp_path / "set")
     assert sorted(source.read) == list(range(10))
     assert len(shards) == 10
     assert shards.class_names == source.class_names
@@ -68,44 +69,44 @@ def test_shards_hold_the_examples(tmp_path):
         assert_same(copy[index], Numbered(10)[index])
         assert copy.size(index) == source.size(index)
     crop = copy[0]["image"][1:3, 2:4]
-    crop[:] = 7  # may be written to, as a fresh one may
+    crop[:] = 7  # writable, as a decoded array is
     assert (copy[0]["image"][:, :] == 0).all()
 
 
-def test_a_build_that_was_stopped_goes_on(tmp_path):
+def test_interrupted_build_continues(tmp_path):
     with pytest.raises(UserError, match=r"picture6\.png: cannot be read"):
-        build(Numbered(10, broken=[6]), tmp_path / "set")
+        build_cache(Numbered(10, broken=[6]), tmp_path / "set")
     assert not (tmp_path / "set" / cache.INDEX).exists()
     with pytest.raises(UserError, match=r"index\.json"):
-        cache.Shards(tmp_path / "set")
+        cache.ShardCache(tmp_path / "set")
     source = Numbered(10)
-    shards = build(source, tmp_path / "set")
+    shards = build_cache(source, tmp_path / "set")
     assert sorted(source.read) == list(range(4, 10)), "the whole shard stays"
     assert_same(shards[6], Numbered(10)[6])
     again = Numbered(10)
-    build(again, tmp_path / "set")
+    build_cache(again, tmp_path / "set")
     assert not again.read
     assert not [path for path in (tmp_path / "set").iterdir() if path.name.startswith(".")]
 
 
-def test_a_damaged_shard_is_found_and_made_anew(tmp_path):
-    build(Numbered(10), tmp_path / "set")
+def test_damaged_shard_is_detected_and_rebuilt(tmp_path):
+    build_cache(Numbered(10), tmp_path / "set")
     path = cache.shard_path(tmp_path / "set", 1)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
     source = Numbered(10)
-    shards = build(source, tmp_path / "set", verify=True)
+    shards = build_cache(source, tmp_path / "set", verify=True)
     assert sorted(source.read) == [4, 5, 6, 7]
     assert_same(shards[5], Numbered(10)[5])
     path.write_bytes(b"no record")
     with pytest.raises(UserError, match=r"shard-00001\.arrayrecord: is damaged"):
-        cache.Shards(tmp_path / "set")[5]
+        cache.ShardCache(tmp_path / "set")[5]
 
 
-def test_memory_reads_each_example_once():
+def test_memory_cache_reads_each_example_once():
     source = Numbered(5)
-    kept = cache.InMemory(source)
+    kept = cache.MemoryCache(source)
     for index in (3, 1, 3, 1):
         assert_same(kept[index], Numbered(5)[index])
     assert source.read == [3, 1]
@@ -119,15 +120,15 @@ def folder(tmp_path, make_folder, monkeypatch):
 
 def config_of(root, **keys):
     config = default_config()
-    config.data.update({"root": str(root), **keys})
+    set_data(config, {"root": str(root), **keys})
     return data.resolve(config)[0]
 
 
-def test_a_folder_is_decoded_once_and_anew_when_it_changes(folder, tmp_path):
+def test_folder_is_decoded_again_when_it_changes(folder, tmp_path):
     plain = data.open_source(config_of(folder), "train")
     config = config_of(folder, cache="disk")
     kept = data.open_source(config, "train")
-    assert isinstance(kept, cache.Shards)
+    assert isinstance(kept, cache.ShardCache)
     for index in range(len(plain)):
         assert_same(kept[index], plain[index])
     made = set((tmp_path / "cache" / "decoded").iterdir())
@@ -139,11 +140,11 @@ def test_a_folder_is_decoded_once_and_anew_when_it_changes(folder, tmp_path):
 
 
 @pytest.mark.parametrize("crops", [{}, {"class_crop": 0.7}], ids=["anywhere", "by class"])
-def test_training_sees_the_same_from_the_cache(folder, crops):
+def test_training_batches_from_the_cache_are_equal(folder, crops):
     seen = {}
     for kept in (None, "host", "disk"):
         config = config_of(folder, cache=kept, **crops)
-        config.augment.crop, config.train.batch_size = (40, 150), 3  # the width hangs over
+        config.augment.crop, config.train.batch_size = (40, 150), 3  # wider than the image
         batches = train_batches(data.open_source(config, "train"), config, 1)
         seen[kept] = [next(batches) for _ in range(4)]
         batches.close()
@@ -154,7 +155,7 @@ def test_training_sees_the_same_from_the_cache(folder, crops):
                 assert batch[key].dtype == plain[key].dtype
 
 
-def test_other_classes_are_another_set(folder):
+def test_other_classes_use_another_cache(folder):
     one = config_of(folder, cache="disk")
     other = config_of(folder, cache="disk", mask_values=(2, 1, 0), class_names=("a", "b", "c"))
     labels = [data.open_source(config, "train")[0]["label"] for config in (one, other)]

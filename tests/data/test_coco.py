@@ -3,6 +3,8 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error
 from PIL import Image
 from stamped import assert_stamped
 
@@ -10,19 +12,18 @@ from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.annotations import annotated
 from fcnjax.data.sources.annotation_tools import coco
-from fcnjax.errors import UserError
 
 SIZE = (6, 8)
 CATEGORIES = [{"id": 7, "name": "cat"}, {"id": 0, "name": "dog"}, {"id": 90, "name": "cow"}]
 
 
 def box(left, top, right, bottom):
-    """A polygon that covers the pixels from left, top to before right, bottom."""
+    """Return a polygon that covers the pixels from left, top up to right, bottom (exclusive)."""
     return [left, top, right, top, right, bottom, left, bottom]
 
 
 def runs(mask):
-    """Uncompressed run lengths of a mask, down its columns, from 0 on."""
+    """Return the uncompressed run lengths of a mask in column order, starting with 0."""
     flat = mask.T.ravel()
     ends = np.flatnonzero(np.diff(flat)) + 1
     counts = np.diff([0, *ends, flat.size]).tolist()
@@ -30,7 +31,7 @@ def runs(mask):
 
 
 def compress(counts):
-    """COCO's text of run lengths, written from its description."""
+    """Encode run lengths as COCO's compressed text, implemented from its description."""
     text = []
     for place, count in enumerate(counts):
         value = count - counts[place - 2] if place > 2 else count
@@ -48,7 +49,7 @@ def region(category, segmentation, image=1, **more):
 
 
 def write(root, annotations, split="train", count=3, **content):
-    """Images 1, 2, ... of a split, in a folder of its name, and its annotations."""
+    """Write images 1, 2, ... of a split in a folder of its name, and its annotations."""
     (root / split).mkdir(parents=True, exist_ok=True)
     images = []
     for number in range(1, count + 1):
@@ -72,8 +73,8 @@ def both(root, annotations, **more):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="coco", root=str(root), annotations="{split}.json", images="{split}")
-    config.data.update(data)
+    set_data(config, source="coco", root=str(root), annotations="{split}.json", images="{split}")
+    set_data(config, data)
     return config
 
 
@@ -82,28 +83,11 @@ def label_of(root, index=0, **data):
     return open_source(config, "train")[index]["label"]
 
 
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        source = open_source(config, part)
-        for i in range(len(source)):
-            source[i]
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
-def test_smaller_objects_lie_over_larger_ones(tmp_path):
+def test_smaller_objects_are_drawn_over_larger_ones(tmp_path):
     both(
         tmp_path,
         [
-            region(0, [box(2, 2, 4, 4)], area=1e9),  # areas of the file are not believed
+            region(0, [box(2, 2, 4, 4)], area=1e9),  # the areas in the file are not used
             region(7, [box(0, 0, 6, 5)], area=1),
             region(90, [box(5, 4, 8, 6), box(7, 0, 8, 1)]),
         ],
@@ -140,7 +124,7 @@ def test_run_lengths(tmp_path, compressed):
     np.testing.assert_array_equal(label_of(tmp_path), np.where(mask, 3, 0))
 
 
-def test_crowds_are_ignored_where_no_object_is(tmp_path):
+def test_crowds_are_ignored_outside_objects(tmp_path):
     crowd = np.zeros(SIZE, bool)
     crowd[:4, :4] = True
     objects = [
@@ -152,21 +136,21 @@ def test_crowds_are_ignored_where_no_object_is(tmp_path):
     expected[3:5, 3:5] = 2
     both(tmp_path, objects)
     np.testing.assert_array_equal(label_of(tmp_path, ignore_label=200, crowd="ignore"), expected)
-    # The crowd of what is no class is background, as its objects are.
+    # A crowd of a category that is no class is background, as its objects are.
     np.testing.assert_array_equal(label_of(tmp_path, class_names=("cat",)), expected == 2)
 
 
-def test_polygons_are_cut_at_the_edge(tmp_path):
+def test_polygons_are_clipped_at_the_border(tmp_path):
     expected = np.zeros(SIZE, int)
     expected[:3, :2] = expected[4:, 6:] = 2
     both(tmp_path, [region(7, [box(-9, -4, 2, 3)]), region(7, [box(6, 4, 30, 99)])])
     np.testing.assert_array_equal(label_of(tmp_path), expected)
 
 
-def test_what_has_no_area_is_left_out(tmp_path):
+def test_annotations_without_area_are_left_out(tmp_path):
     annotations = [
         region(7, []),
-        region(7, [[1, 1, 4, 4]]),  # two points, which pycocotools takes for a box
+        region(7, [[1, 1, 4, 4]]),  # two points, which pycocotools reads as a box
         region(7, [box(0, 0, 2, 2), [1, 1, 4, 4]]),
         region(0, [box(4, 4, 6, 6)], image=99),  # of an image that the file does not list
     ]
@@ -191,10 +175,12 @@ def test_chosen_and_merged_classes(tmp_path):
     merged = (("dog", "pet"), ("cat", "pet"), ("cow", ""))
     row = label_of(tmp_path, label_map=merged)[0]
     assert row.tolist() == [1, 1, 1, 1, 255, 255, 0, 0]
-    refused(config_of(tmp_path, class_names=("cat", "cwo")), "class_names", "did you mean 'cow'")
+    assert_error(
+        config_of(tmp_path, class_names=("cat", "cwo")), "class_names", "did you mean 'cow'"
+    )
 
 
-def test_a_name_is_the_same_class_in_a_file_of_other_ids(tmp_path):
+def test_classes_are_matched_by_name_not_by_id(tmp_path):
     write(tmp_path, [region(7, [box(0, 0, 2, 2)])])
     swapped = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
     write(tmp_path, [region(2, [box(0, 0, 2, 2)])], "val", categories=swapped)
@@ -203,7 +189,7 @@ def test_a_name_is_the_same_class_in_a_file_of_other_ids(tmp_path):
     assert open_source(config, "eval")[0]["label"][0, 0] == 1
 
 
-def test_one_file_is_split_by_fraction(tmp_path):
+def test_single_file_is_split_by_fraction(tmp_path):
     write(tmp_path, [region(7, [box(0, 0, 2, 2)], image=4)], count=5)
     config, notes = resolve(config_of(tmp_path, annotations="train.json", images="train"))
     assert notes[0] == f"{tmp_path}: 4 images to train on, 1 held out"
@@ -214,7 +200,7 @@ def test_one_file_is_split_by_fraction(tmp_path):
     assert labels == {"1": 0, "2": 0, "3": 0, "4": 8, "5": 0}
 
 
-def test_copies_are_small_and_parse_once(tmp_path, monkeypatch):
+def test_pickles_are_small_and_parse_once(tmp_path, monkeypatch):
     both(tmp_path, [region(7, [box(0, 0, 2, 2)])] * 300)
     source = open_source(resolve(config_of(tmp_path))[0], "train")
     stored = pickle.dumps(source)
@@ -235,7 +221,7 @@ def test_copies_are_small_and_parse_once(tmp_path, monkeypatch):
         ([region(8, [box(0, 0, 2, 2)])], ["annotations[0]: has the category 8, which"]),
         ([{"image_id": 1}], ["train.json, annotations[0]: has no 'category_id'"]),
         ([[]], ["annotations[0]: is not an object"]),
-        ([region(7, [[0, 0, 3, 0, 3]])], ["annotations[0]: a polygon is no list of x, y"]),
+        ([region(7, [[0, 0, 3, 0, 3]])], ["annotations[0]: a polygon is not a list of x, y"]),
         ([region(7, [["a", 0, 3, 0, 3, 3]])], ["annotations[0]: a polygon cannot be used"]),
         ([region(7, [box(0, 0, 1e9, 2)])], ["annotations[0]: a polygon cannot be used"]),
         ([region(7, "none")], ["'segmentation' is 'none'; valid: a list or an object"]),
@@ -254,36 +240,38 @@ def test_copies_are_small_and_parse_once(tmp_path, monkeypatch):
     ],
 )
 def test_bad_annotations(tmp_path, annotations, words):
-    refused(config_of(both(tmp_path, annotations)), *words)
+    assert_error(config_of(both(tmp_path, annotations)), *words)
 
 
 def test_bad_files(tmp_path):
     both(tmp_path, [])
     text = (tmp_path / "train.json").read_text()
     (tmp_path / "train.json").write_text(text.replace('"file_name": "1.png",', '"file_name" 1,'))
-    refused(config_of(tmp_path), "train.json, line ", "is not JSON: Expecting ':'")
+    assert_error(config_of(tmp_path), "train.json, line ", "is not JSON: Expecting ':'")
     both(tmp_path, [], categories=[*CATEGORIES, {"id": 7, "name": "yak"}])
-    refused(config_of(tmp_path), "categories[3]: has the id 7 of another category, 'cat'")
+    assert_error(config_of(tmp_path), "categories[3]: has the id 7 of another category, 'cat'")
     both(tmp_path, [], images={})
-    refused(config_of(tmp_path), "train.json: 'images' is '{}'; valid: a list")
+    assert_error(config_of(tmp_path), "train.json: 'images' is '{}'; valid: a list")
     both(tmp_path, [], images=[])
-    refused(config_of(tmp_path), "train.json: lists no image")
+    assert_error(config_of(tmp_path), "train.json: lists no image")
     both(tmp_path, [], images=[{"id": 1, "file_name": "1.png", "height": 8, "width": 6}])
-    refused(config_of(tmp_path), "train.json: is 6x8 pixels", "train/1.png is 8x6")
+    assert_error(config_of(tmp_path), "train.json: is 6x8 pixels", "train/1.png is 8x6")
     both(tmp_path, [])
     (tmp_path / "train" / "2.png").unlink()
-    refused(config_of(tmp_path), "train.json: no such file", "train/2.png")
+    assert_error(config_of(tmp_path), "train.json: no such file", "train/2.png")
 
 
 def test_bad_settings(tmp_path):
     both(tmp_path, [])
-    refused(config_of(tmp_path, annotations=""), "annotations: names no file", "{split}2017.json")
-    refused(config_of(tmp_path, eval_split="test"), "test: no such folder; config.data.images")
+    assert_error(
+        config_of(tmp_path, annotations=""), "annotations: names no file", "{split}2017.json"
+    )
+    assert_error(config_of(tmp_path, split_eval="test"), "test: no such folder; config.data.images")
     (tmp_path / "test").mkdir()
-    refused(config_of(tmp_path, eval_split="test"), "test.json: no such file")
-    refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
+    assert_error(config_of(tmp_path, split_eval="test"), "test.json: no such file")
+    assert_error(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     both(tmp_path, [region(7, [box(0, 0, 3, 3)])])
     assert_stamped(config_of(tmp_path), tmp_path / "train.json", tmp_path / "train/2.png")

@@ -1,4 +1,4 @@
-"""COCO files as CVAT, Roboflow, Label Studio and coco-annotator write them."""
+"""COCO files as written by CVAT, Roboflow, Label Studio and coco-annotator."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from annotation_files import config_of, examples, labels, picture, write_json
 from PIL import Image
 
-from fcnjax.data import open_plain, resolve
+from fcnjax.data import open_stored, resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import check
 
@@ -19,7 +19,7 @@ def box(left, top, right, bottom):
 
 
 def annotation(image, category, left=1, top=1, **more):
-    """An object of 3x2 pixels."""
+    """Return an object of 3x2 pixels."""
     polygon = box(left, top, left + 3, top + 2)
     entry = {"image_id": image, "category_id": category, "iscrowd": 0, "segmentation": [polygon]}
     return {**entry, "bbox": [left, top, 3, 2], "area": 6, **more}
@@ -42,7 +42,7 @@ def runs(mask):
 
 
 def write(root, annotations, folder="images", file="annotations.json", names=("a", "b"), **content):
-    """A file of annotations for the images 1, 2, ..."""
+    """Write a file of annotations for the images 1, 2, ..."""
     images = []
     for number, name in enumerate(names, start=1):
         picture(root / folder / f"{name}.png")
@@ -69,50 +69,50 @@ def brushed(category, **more):
     return annotation(1, category, segmentation=runs(square() > 0), iscrowd=1, **more)
 
 
-def test_masks_that_cvat_painted_are_labels(tmp_path):
+def test_masks_painted_in_cvat_are_labels(tmp_path):
     config, notes, found = examples(write(tmp_path, [brushed(2), annotation(2, 1)]))
     np.testing.assert_array_equal(found["a"]["label"], 2 * square())
-    assert config.data.crowd == "object"
+    assert config.data.coco.crowd == "object"
     assert notes[1:] == [
         "annotations with iscrowd=1 (1 of dog) are labels, as they are 50% of all; "
-        "config.data.crowd=ignore ignores them, as COCO means crowds"
+        "config.data.coco.crowd=ignore ignores them, as COCO means crowds"
     ]
-    # The decision is kept.
+    # The decision is stored.
     config, notes = resolve(config)
-    assert config.data.crowd == "object"
+    assert config.data.coco.crowd == "object"
     config, notes, found = examples(
         write(tmp_path, [brushed(2), annotation(2, 1)]).copy_and_resolve_references()
     )
-    config.data.crowd = "ignore"
+    config.data.coco.crowd = "ignore"
     np.testing.assert_array_equal(labels(config)["a"], 255 * square())
 
 
-def test_few_crowds_are_ignored_as_coco_means_them(tmp_path):
+def test_few_crowds_are_ignored(tmp_path):
     entries = [brushed(2), *[annotation(2, 1) for _ in range(9)], brushed(1)]
     few, many = entries[:10], entries
     config, notes, found = examples(write(tmp_path, few))
     np.testing.assert_array_equal(found["a"]["label"], 255 * square())
-    assert config.data.crowd == "ignore"
+    assert config.data.coco.crowd == "ignore"
     assert "iscrowd=1 (1 of dog) are ignored, as COCO means crowds" in notes[1]
-    assert "config.data.crowd=object makes them labels" in notes[1]
-    assert resolve(write(tmp_path, many))[0].data.crowd == "object"
+    assert "config.data.coco.crowd=object makes them labels" in notes[1]
+    assert resolve(write(tmp_path, many))[0].data.coco.crowd == "object"
     config = write(tmp_path, few)
-    config.data.crowd = "objects"
-    refused(config, "config.data.crowd: unknown 'objects' (did you mean 'object'?)")
+    config.data.coco.crowd = "objects"
+    refused(config, "config.data.coco.crowd: unknown 'objects' (did you mean 'object'?)")
 
 
-def test_an_evaluation_of_another_set_asks_about_crowds(tmp_path):
+def test_evaluation_of_another_dataset_requires_crowd(tmp_path):
     trained, _ = resolve(write(tmp_path / "train", [annotation(1, 2), annotation(2, 1)]))
-    assert trained.data.crowd is None
+    assert trained.data.coco.crowd is None
     write(tmp_path / "other", [brushed(2), annotation(2, 1)])
     trained.data.root = str(tmp_path / "other")
-    with pytest.raises(UserError, match=r"config.data.crowd: .* valid: ignore, .* or object"):
-        open_plain(trained, "eval")
-    trained.data.crowd = "object"
-    assert len(open_plain(trained, "train")) == 1
+    with pytest.raises(UserError, match=r"config.data.coco.crowd: .* valid: ignore, .* or object"):
+        open_stored(trained, "eval")
+    trained.data.coco.crowd = "object"
+    assert len(open_stored(trained, "train")) == 1
 
 
-def test_data_check_says_what_is_treated_specially(tmp_path):
+def test_data_check_reports_special_annotations(tmp_path):
     entries = [brushed(2), annotation(2, 1), annotation(1, 1, left=5, segmentation=[])]
     texts = [finding.text for finding in check(write(tmp_path, entries)).findings]
     assert any("iscrowd=1 (1 of dog)" in text for text in texts)
@@ -125,23 +125,23 @@ def test_boxes_without_a_shape(tmp_path, segmentation):
     entries = [shapeless, annotation(1, 2, left=3), annotation(2, 1)]
     config = write(tmp_path, entries)
     expected = 255 * square()
-    expected[1:3, 3:6] = 2  # an object lies over the box
+    expected[1:3, 3:6] = 2  # objects are drawn over the box
     _, notes, found = examples(config)
     np.testing.assert_array_equal(found["a"]["label"], expected)
     assert notes[1:] == [
-        "boxes without a shape (1 of cat) are ignored; config.data.boxes=object fills them"
+        "boxes without a shape (1 of cat) are ignored; config.data.coco.boxes=object fills them"
     ]
-    config.data.boxes = "object"
+    config.data.coco.boxes = "object"
     assert labels(config)["a"][1, 1] == 1
     del shapeless["segmentation"]
     np.testing.assert_array_equal(labels(write(tmp_path, entries))["a"], expected)
     config = write(tmp_path, [shapeless, {**shapeless, "image_id": 2}])
-    refused(config, "has boxes only", "config.data.boxes=object")
-    config.data.boxes = "object"
+    refused(config, "has boxes only", "config.data.coco.boxes=object")
+    config.data.coco.boxes = "object"
     np.testing.assert_array_equal(labels(config)["a"], square())
 
 
-def test_what_is_left_out_is_counted_by_class(tmp_path):
+def test_left_out_annotations_are_counted_by_class(tmp_path):
     entries = [
         annotation(1, 1),
         annotation(1, 2, segmentation=[box(20, 1, 25, 5)]),
@@ -162,7 +162,7 @@ def test_what_is_left_out_is_counted_by_class(tmp_path):
 
 
 def roboflow(root, used=(1,)):
-    """One folder for each split, with its images and annotations, and a category that groups."""
+    """Write a folder for each split with images and annotations, and a grouping category."""
     categories = [
         {"id": 0, "name": "objects-x1", "supercategory": "none"},
         {"id": 1, "name": "cat", "supercategory": "objects-x1"},
@@ -176,7 +176,7 @@ def roboflow(root, used=(1,)):
 
 def test_roboflow(tmp_path):
     roboflow(tmp_path)
-    options = {"annotations": "{split}/_annotations.coco.json", "eval_split": "valid"}
+    options = {"annotations": "{split}/_annotations.coco.json", "split.eval": "valid"}
     for images in ("{split}", "images"):
         config, notes, found = examples(config_of("coco", tmp_path, images=images, **options))
         assert config.data.class_names == ("background", "cat", "dog")
@@ -194,13 +194,13 @@ def test_roboflow(tmp_path):
     )
     roboflow(tmp_path, used=(0, 1))
     config, notes = resolve(
-        config_of("coco", tmp_path, annotations=options["annotations"], eval_split="valid")
+        config_of("coco", tmp_path, annotations=options["annotations"], split_eval="valid")
     )
     assert config.data.class_names == ("background", "objects-x1", "cat", "dog")
     assert not any("groups others" in note for note in notes)
 
 
-def test_numbers_may_be_floats_and_texts(tmp_path):
+def test_numbers_may_be_floats_or_texts(tmp_path):
     images = [
         {"id": "1", "file_name": "a.png", "height": 8.0, "width": "10"},
         {"id": 2.0, "file_name": "b.png", "height": 0, "width": None},
@@ -238,7 +238,7 @@ def test_ids_may_be_words(tmp_path):
         ("/datasets/x/a.png", None),
     ],
 )
-def test_names_of_other_folders_and_systems(tmp_path, name, at):
+def test_image_names_with_other_folders_and_separators(tmp_path, name, at):
     config = write(tmp_path, [annotation(1, 1)])
     content = json.loads((tmp_path / "annotations.json").read_text())
     content["images"][0]["file_name"] = name
@@ -246,28 +246,28 @@ def test_names_of_other_folders_and_systems(tmp_path, name, at):
     (tmp_path / "images/a.png").unlink()
     picture(tmp_path / (at or "images/a.png"), value=9)
     if at is None:
-        refused(config, "'/datasets/x/a.png' is no path inside")
+        refused(config, "'/datasets/x/a.png' is not a path inside")
         return
     _, _, found = examples(config)
     assert found["a"]["image"].max() == 9
     np.testing.assert_array_equal(found["a"]["label"], square())
 
 
-def test_the_folders_of_cvat(tmp_path):
-    """`images/SUBSET` beside `annotations/instances_SUBSET.json`, which is found by itself."""
+def test_folders_of_cvat(tmp_path):
+    """`images/SUBSET` beside `annotations/instances_SUBSET.json`, which is found by default."""
     write(tmp_path, [annotation(1, 1)], "images/default", "annotations/instances_default.json")
     np.testing.assert_array_equal(labels(config_of("coco", tmp_path))["a"], square())
     for subset in ("Train", "Val"):
         file, names = f"annotations/instances_{subset}.json", [f"{subset}_a", f"{subset}_b"]
         write(tmp_path, [annotation(1, 1)], f"images/{subset}", file, names)
-    options = {"train_split": "Train", "eval_split": "Val"}
+    options = {"split.train": "Train", "split.eval": "Val"}
     config = config_of(
         "coco", tmp_path, annotations="annotations/instances_{split}.json", **options
     )
     assert sorted(labels(config)) == ["Train_a", "Train_b", "Val_a", "Val_b"]
 
 
-def test_two_names_of_one_file(tmp_path):
+def test_two_names_of_one_file_are_refused(tmp_path):
     config = write(tmp_path, [annotation(1, 1)], names=("a", "b"))
     content = json.loads((tmp_path / "annotations.json").read_text())
     content["images"][1]["file_name"] = "moved/a.png"
@@ -276,14 +276,14 @@ def test_two_names_of_one_file(tmp_path):
     content["images"][1]["file_name"] = "a.png"
     write_json(tmp_path / "annotations.json", content)
     refused(config, "images[1]: lists 'a.png', which", "images[0] lists under another id")
-    # The same entry twice says nothing new.
+    # An identical second entry is accepted.
     content["images"].append(content["images"][0])
     content["images"][1]["file_name"] = "b.png"
     write_json(tmp_path / "annotations.json", content)
     assert sorted(labels(config)) == ["a", "b"]
 
 
-def test_links_of_the_users_own_are_followed(tmp_path):
+def test_symbolic_links_are_followed(tmp_path):
     config = write(tmp_path / "set", [annotation(1, 1)])
     image = tmp_path / "set/images/a.png"
     image.rename(tmp_path / "elsewhere.png")
@@ -291,13 +291,13 @@ def test_links_of_the_users_own_are_followed(tmp_path):
     np.testing.assert_array_equal(labels(config)["a"], square())
 
 
-def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
+def test_missing_images_are_skipped_with_on_error(tmp_path):
     names = [f"n{i}" for i in range(12)]
     config = write(tmp_path, [annotation(1, 1)], names=names)
     (tmp_path / "images/n3.png").unlink()
     (tmp_path / "images/n7.png").unlink()
     refused(config, "no such file", "n3.png (nor 1 others)")
-    config.data.on_error, config.data.skip_most = "skip", 0.5
+    config.data.loading.on_error, config.data.loading.skip_most = "skip", 0.5
     _, notes = resolve(config)
     assert "2 of 12 images are missing, as" in notes[1]
     for name in names:
@@ -305,7 +305,7 @@ def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
     refused(config, "no such file")
 
 
-def test_categories_of_one_name_are_one_class(tmp_path):
+def test_categories_of_equal_names_are_one_class(tmp_path):
     categories = [*CATEGORIES, CATEGORIES[0], {"id": 9, "name": "cat"}]
     entries = [annotation(1, 9), annotation(2, 1)]
     config, notes, found = examples(write(tmp_path, entries, categories=categories))
@@ -338,9 +338,9 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
         pixels[1:3, 1:4] = 255
     picture(tmp_path / "images/a.png")
     Image.fromarray(pixels).save(tmp_path / "images/a.png", exif=exif)
-    config.data.mask_exif = drawn_on  # for those of which the sizes do not tell
+    config.data.labels.mask_exif = drawn_on  # for images whose sizes do not decide
     example = examples(config)[2]["a"]
-    if drawn_on == "stored":  # the label has turned with its image
+    if drawn_on == "stored":  # the label was rotated with its image
         np.testing.assert_array_equal(example["label"], example["image"][..., 0] // 255)
     else:
         np.testing.assert_array_equal(example["label"], square())
@@ -349,7 +349,7 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ({"image_id": 1, "segments_info": []}, "COCO's panoptic form"),
+        ({"image_id": 1, "segments_info": []}, "COCO's panoptic format"),
         (annotation(1, 1, iscrowd="x"), "'iscrowd' is 'x'; valid: 0, 1"),
         (annotation(1, 1, segmentation=[], bbox="1,2"), "'bbox' cannot be used"),
         (annotation(1, 1, segmentation=[], bbox=[1, 2]), "valid: left, top"),
@@ -366,5 +366,5 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
         (annotation(9, 1), "none of its 1 annotations can be drawn"),
     ],
 )
-def test_files_that_are_refused(tmp_path, entry, words):
+def test_invalid_files(tmp_path, entry, words):
     refused(write(tmp_path, [entry]), words)

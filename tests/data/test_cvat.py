@@ -22,7 +22,7 @@ def mask(array, left, top, label="cat"):
 
 @pytest.fixture
 def two(tmp_path):
-    """A task of two images, as CVAT lays them out."""
+    """Write a task of two images in the layout of CVAT."""
 
     def make(first, second=POLYGON, **more):
         for stem in "ab":
@@ -34,7 +34,7 @@ def two(tmp_path):
 
 
 def test_boxes_and_polygons_by_z_order(two):
-    # The polygon comes first in the file, and lies above.
+    # The polygon is first in the file, and drawn above.
     config, notes, found = examples(config_of("cvat", two(POLYGON + BOX)))
     expected = grid(
         ".......... .2222..... .2211111.. .2211111.. ...11111.. ...11111.. .......... .........."
@@ -47,13 +47,13 @@ def test_boxes_and_polygons_by_z_order(two):
 
 def test_painted_masks(two):
     array = np.random.default_rng(0).random((4, 5)) < 0.5
-    array[0, 0] = True  # the run of 0 before it has no length
+    array[0, 0] = True  # the first run, of 0, is empty
     expected = np.zeros((8, 10), int)
     expected[3:7, 2:7] = array
     np.testing.assert_array_equal(labels(config_of("cvat", two(mask(array, 2, 3))))["a"], expected)
 
 
-def test_masks_over_the_edge_are_cut(two):
+def test_masks_are_clipped_at_the_border(two):
     root = two(mask(np.ones((3, 4), bool), 8, 6))
     expected = np.zeros((8, 10), int)
     expected[6:, 8:] = 1
@@ -65,7 +65,7 @@ def test_rotated_boxes_and_ellipses(two):
     ellipse = '<ellipse label="dog" cx="5.0" cy="4.0" rx="4.0" ry="2.0" z_order="0"/>'
     found = labels(config_of("cvat", two(turned, ellipse)))
     expected = np.zeros((8, 10), int)
-    expected[1:7, 4:6] = 1  # 6 wide and 2 high about (5, 4), turned by a quarter
+    expected[1:7, 4:6] = 1  # 6 wide and 2 high around (5, 4), rotated by 90 degrees
     np.testing.assert_array_equal(found["a"], expected)
     y, x = np.mgrid[:8, :10] + 0.5
     inside = ((x - 5) / 4) ** 2 + ((y - 4) / 2) ** 2 <= 1
@@ -82,14 +82,14 @@ def test_shapes_without_area_are_counted(two):
     assert "drawn as polyline, without an area, (2 of dog): left out" in by_lines
 
 
-def test_a_project_is_divided_by_its_subsets(tmp_path):
+def test_project_is_split_by_its_subsets(tmp_path):
     for subset, stem in (("Train", "a"), ("Train", "b"), ("Val", "a")):
         picture(tmp_path / f"images/{subset}/{stem}.png", value=7 if subset == "Val" else 1)
     text = {"a.png": BOX, "b.png": BOX, " a.png": POLYGON}
     write_cvat(tmp_path, text, subset=("Train", "Train", "Val"))
     file = tmp_path / "annotations.xml"
     file.write_text(file.read_text().replace('" a.png"', '"a.png"'))
-    config = config_of("cvat", tmp_path, train_split="Train", eval_split="Val")
+    config = config_of("cvat", tmp_path, split_train="Train", split_eval="Val")
     _, notes, found = examples(config)
     assert notes[0].endswith("2 images to train on, 1 held out")
     assert found["a"]["image"].max() == 7
@@ -128,14 +128,14 @@ def test_damaged_shapes(two, shapes, words):
     assert "\n" not in str(raised.value)
 
 
-def test_files_that_are_refused(two, tmp_path):
+def test_invalid_files(two, tmp_path):
     file = two(BOX) / "annotations.xml"
     text = file.read_text()
     for content, words in (
         (text.replace("<annotations>", "<!DOCTYPE a [<!ENTITY b 'c'>]><annotations>"), "document"),
         (text.replace("</meta>", ""), "line 7: is not XML: mismatched tag"),
         (text.replace("<image ", "<track ").replace("</image>", "</track>"), "'CVAT for video'"),
-        ("<annotation></annotation>", "is not CVAT's XML: it starts with <annotation>"),
+        ("<annotation></annotation>", "is not CVAT XML: it starts with <annotation>"),
         ("<annotations></annotations>", "lists no image"),
         (text.replace('name="b.png"', 'name="a.png"'), "lists the image 'a.png' twice"),
         (text.replace('width="10"', 'width="9"'), "is 9x8 pixels"),
@@ -148,7 +148,7 @@ def test_files_that_are_refused(two, tmp_path):
         assert "\n" not in str(raised.value)
 
 
-def test_changed_files_are_noticed(two):
+def test_changed_files_are_detected(two):
     root = two(BOX)
     config = config_of("cvat", root)
     train = resolve(config)[0]

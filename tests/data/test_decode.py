@@ -9,7 +9,7 @@ from fcnjax.errors import UserError
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (19, 31, 3), np.uint8)
 GREY16 = RNG.integers(0, 65536, (19, 31), np.uint16)
-# Each corner differs, so that every one of the eight orientations gives another picture.
+# All corners differ, so that each of the eight orientations gives a different picture.
 CORNERS = np.zeros((16, 40), np.uint8)
 CORNERS[:8, :8], CORNERS[:8, 24:] = 255, 100
 
@@ -27,7 +27,7 @@ def test_reads_colour_in_rgb_order(tmp_path, suffix):
     assert read_image(path, "L").shape == (19, 31, 1)
 
 
-def test_reads_jpeg_nearly(tmp_path):
+def test_reads_jpeg_approximately(tmp_path):
     path = save(tmp_path / "a.jpg", np.full((9, 7, 3), (200, 100, 50), np.uint8), quality=95)
     np.testing.assert_allclose(read_image(path)[4, 3], (200, 100, 50), atol=4)
 
@@ -49,12 +49,12 @@ def test_drops_alpha(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_is_honoured_alike(tmp_path, suffix, orientation):
+def test_orientation_applies_to_images_and_masks(tmp_path, suffix, orientation):
     path = tmp_path / f"a.{suffix}"
     exif = Image.Exif()
     exif[0x112] = orientation
     save(path, CORNERS, exif=exif, **({"quality": 100} if suffix == "jpg" else {}))
-    # By the EXIF standard: where row 0 and column 0 of the file are in the picture.
+    # The position of row 0 and column 0 of the file in the picture, by the EXIF standard.
     turned = {
         1: CORNERS,
         2: CORNERS[:, ::-1],
@@ -70,7 +70,7 @@ def test_orientation_is_honoured_alike(tmp_path, suffix, orientation):
     assert image_size(path) == turned.shape
 
 
-def test_16_bit_tiff_mask_is_turned(tmp_path):
+def test_orientation_applies_to_16_bit_tiff_masks(tmp_path):
     exif = Image.Exif()
     exif[0x112] = 6
     path = save(tmp_path / "a.tif", GREY16, exif=exif)
@@ -88,7 +88,7 @@ def test_palette_mask_gives_indices(tmp_path):
     assert read_palette(tmp_path / "a.png")[:3] == [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
 
 
-def test_mask_of_bits_and_of_equal_channels(tmp_path):
+def test_masks_of_bits_and_of_equal_channels(tmp_path):
     bits = RNG.integers(0, 2, (9, 8)).astype(bool)
     np.testing.assert_array_equal(read_mask(save(tmp_path / "a.png", bits)), bits)
     grey = np.repeat(COLOUR[..., :1], 3, -1)
@@ -104,7 +104,7 @@ def test_colour_mask_is_refused(tmp_path):
         read_mask(path)
 
 
-def test_float_image_is_read_and_no_mask(tmp_path):
+def test_float_image_is_read_but_refused_as_mask(tmp_path):
     reals = COLOUR[..., 0].astype(np.float32) / 7 - 9
     path = save(tmp_path / "a.tif", reals)
     image = read_image(path)
@@ -116,7 +116,7 @@ def test_float_image_is_read_and_no_mask(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "ppm", "bmp"])
 @pytest.mark.parametrize("part", [0, 0.1, 0.5, 0.95])
-def test_cut_off_file_is_named(tmp_path, capfd, suffix, part):
+def test_error_names_truncated_file(tmp_path, capfd, suffix, part):
     path = save(tmp_path / f"a.{suffix}", COLOUR)
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * part)])
@@ -126,7 +126,7 @@ def test_cut_off_file_is_named(tmp_path, capfd, suffix, part):
     assert capfd.readouterr() == ("", "")
 
 
-def test_other_files_are_named(tmp_path):
+def test_error_names_files_of_other_kinds(tmp_path):
     (tmp_path / "a.png").write_text("not an image")
     for read in (read_image, read_mask, image_size):
         with pytest.raises(UserError, match=r"a\.png: cannot be read as an image: it is damaged"):

@@ -19,7 +19,7 @@ def png(tmp_path):
     return path
 
 
-def test_orientation_after_the_pixels_is_honoured(png):
+def test_orientation_after_the_pixels_is_applied(png):
     exif = Image.Exif()
     exif[0x112] = 6
     body = b"eXIf" + exif.tobytes().removeprefix(b"Exif\0\0")
@@ -30,7 +30,7 @@ def test_orientation_after_the_pixels_is_honoured(png):
         np.testing.assert_array_equal(read(png), np.rot90(COLOUR, -1))
 
 
-def test_a_whole_png_is_decoded_once(png, monkeypatch):
+def test_complete_png_is_decoded_once(png, monkeypatch):
     def load(self):
         raise AssertionError("Pillow decoded the picture, which OpenCV decodes too")
 
@@ -39,7 +39,7 @@ def test_a_whole_png_is_decoded_once(png, monkeypatch):
 
 
 @pytest.mark.parametrize("place", [0.3, 0.5, 0.9])
-def test_damage_within_the_pixels_is_named(png, capfd, place):
+def test_error_names_png_with_damaged_pixels(png, capfd, place):
     content = bytearray(png.read_bytes())
     start = int(len(content) * place)
     del content[start : start + 20]

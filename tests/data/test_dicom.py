@@ -1,4 +1,4 @@
-"""DICOM series as volumes: places by DICOM's own formula, and what is refused."""
+"""DICOM series as volumes: positions by DICOM's formula, and refusals."""
 
 import sys
 
@@ -20,7 +20,7 @@ from dicom_files import (  # noqa: E402
     write_series,
 )
 
-from fcnjax.data.readers.volumes.read import is_volume, load_header, percentiles, read_slice  # noqa: E402
+from fcnjax.data.readers.volumes.read import is_volume, open_volume, percentiles, read_slice  # noqa: E402
 from fcnjax.errors import UserError  # noqa: E402
 
 OBLIQUE = turned(0.4, -0.3, 0.7)
@@ -28,13 +28,13 @@ TILTED = (0, 0.9, 0)  # mm a slice, as of a tilted gantry
 
 
 def all_different(count=6, size=(7, 5)):
-    """Slices of which no two pixels are alike."""
+    """Slices in which all pixels differ."""
     values = np.random.default_rng(1).permutation(count * size[0] * size[1])
     return (values.reshape(count, *size) - 90).astype(np.int16)
 
 
 def check_places(image, stored, positions, directions, slope=1, intercept=0):
-    """Each pixel is in the volume where DICOM says it is (PS3.3, equation C.7.6.2.1-1)."""
+    """Check the position of each pixel by DICOM (PS3.3, equation C.7.6.2.1-1)."""
     voxels = np.asarray(image.dataobj)
     assert voxels.shape == (stored.shape[2], stored.shape[1], stored.shape[0])
     along_row, along_column = np.asarray(directions, float)
@@ -59,11 +59,11 @@ def check_places(image, stored, positions, directions, slope=1, intercept=0):
     ],
     ids=["axial", "rescaled", "sagittal", "oblique", "tilted"],
 )
-def test_each_pixel_is_where_dicom_says(tmp_path, directions, slant, tags):
+def test_pixel_positions_follow_the_dicom_formula(tmp_path, directions, slant, tags):
     stored = all_different()
     positions = positions_of(directions, slant=slant)
     write_series(tmp_path, stored, directions, positions, **tags)
-    image = load_header(tmp_path)
+    image = open_volume(tmp_path)
     slope = float(tags.get("RescaleSlope", 1)), float(tags.get("RescaleIntercept", 0))
     check_places(image, stored, positions, directions, *slope)
     codes = int(image.header["sform_code"]), int(image.header["qform_code"])
@@ -77,7 +77,7 @@ def test_each_pixel_is_where_dicom_says(tmp_path, directions, slant, tags):
     )
 
 
-def test_it_is_what_itk_makes_of_it(tmp_path):
+def test_volume_equals_that_of_itk(tmp_path):
     itk = pytest.importorskip("SimpleITK", reason="the extra dev leaves its 50 MB out")
     for name, directions in {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": OBLIQUE}.items():
         tags = {"RescaleSlope": "2", "RescaleIntercept": "-10"}
@@ -85,19 +85,19 @@ def test_it_is_what_itk_makes_of_it(tmp_path):
         reader = itk.ImageSeriesReader()
         reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path / name)))
         itk.WriteImage(reader.Execute(), str(tmp_path / "itk.nii.gz"))
-        itks, ours = nibabel.load(tmp_path / "itk.nii.gz"), load_header(tmp_path / name)
+        itks, ours = nibabel.load(tmp_path / "itk.nii.gz"), open_volume(tmp_path / name)
         np.testing.assert_allclose(ours.affine, itks.affine, atol=1e-5)
         np.testing.assert_array_equal(np.asarray(ours.dataobj), itks.get_fdata())
 
 
-def test_slices_may_have_scales_of_their_own(tmp_path):
+def test_scale_is_read_for_each_slice(tmp_path):
     stored = all_different(3)
     paths = write_series(tmp_path, stored)
     for path, slope in zip(paths, (1, 3, 0.5), strict=True):
         data = pydicom.dcmread(path)
         data.RescaleSlope, data.RescaleIntercept = str(slope), "7"
         data.save_as(path)
-    voxels = np.asarray(load_header(tmp_path).dataobj)
+    voxels = np.asarray(open_volume(tmp_path).dataobj)
     expected = stored * np.asarray([1, 3, 0.5])[:, None, None] + 7
     np.testing.assert_array_equal(voxels, expected.transpose(2, 1, 0))
     assert percentiles(tmp_path) == pytest.approx(np.percentile(expected, (0.5, 99.5)), rel=1e-6)
@@ -108,22 +108,22 @@ def test_white_is_high(tmp_path, dtype, ends):
     stored = np.array([[ends[0], 5, ends[1]]], dtype)
     data = image_of(stored, PhotometricInterpretation="MONOCHROME1", BitsStored=12, HighBit=11)
     data.RescaleSlope, data.RescaleIntercept = "2", "1"
-    image = load_header(save(tmp_path / "xray", data))
+    image = open_volume(save(tmp_path / "xray", data))
     expected = np.array([ends[1], ends[0] + ends[1] - 5, ends[0]]) * 2 + 1
     np.testing.assert_array_equal(np.asarray(image.dataobj)[:, 0, 0], expected)
 
 
-def test_a_lookup_table_is_applied(tmp_path):
+def test_lookup_table_is_applied(tmp_path):
     table = pydicom.Dataset()
     table.add_new("LUTDescriptor", "US", [4, 0, 16])
     table.add_new("LUTData", "US", [100, 300, 200, 900])
     data = image_of(np.array([[3, 0, 1]], np.uint16), ModalityLUTSequence=[table])
-    voxels = np.asarray(load_header(save(tmp_path / "a.dcm", data)).dataobj)
+    voxels = np.asarray(open_volume(save(tmp_path / "a.dcm", data)).dataobj)
     np.testing.assert_array_equal(voxels[:, 0, 0], [900, 100, 300])
 
 
 def many_frames(stored, directions, positions):
-    """An enhanced CT: places and scales frame by frame, orientation and spacing of all."""
+    """An enhanced CT: positions and scales for each frame, orientation and spacing for all."""
 
     def group(**sequences):
         found = pydicom.Dataset()
@@ -156,26 +156,26 @@ def test_frames_of_one_file_are_slices(tmp_path):
     positions = positions_of(OBLIQUE)
     order = [3, 0, 5, 1, 4, 2]
     data = many_frames(stored[order], OBLIQUE, positions[order])
-    image = load_header(save(tmp_path / "enhanced.dcm", data))
+    image = open_volume(save(tmp_path / "enhanced.dcm", data))
     check_places(image, stored, positions, OBLIQUE, 4, -8)
 
 
-def test_what_says_no_place_has_none(tmp_path):
+def test_volume_without_positions_has_unknown_orientation(tmp_path):
     stored = all_different()
     data = image_of(stored, PixelSpacing=numbers(SPACING), SpacingBetweenSlices="3")
-    image = load_header(save(tmp_path / "frames.dcm", data))
+    image = open_volume(save(tmp_path / "frames.dcm", data))
     assert (int(image.header["sform_code"]), int(image.header["qform_code"])) == (0, 0)
     np.testing.assert_allclose(image.header.get_zooms(), (0.5, 0.8, 3))
     np.testing.assert_array_equal(np.asarray(image.dataobj), stored.transpose(2, 1, 0))
 
 
-def test_a_file_is_known_by_what_it_holds(tmp_path):
+def test_dicom_files_are_detected_by_content(tmp_path):
     (path, *_) = write_series(tmp_path / "series", all_different(2))
-    assert load_header(path).shape == (5, 7, 1)
+    assert open_volume(path).shape == (5, 7, 1)
     (tmp_path / "notes").write_bytes(b"text" * 99)
     assert is_volume(path)
     assert not is_volume(tmp_path / "notes")
-    # What lies beside a series, without its ending: a picture, a note, the index of a disc.
+    # Other files beside a series: a picture, a note, the index of a disc.
     (tmp_path / "series" / "README").write_text("of the scanner")
     (tmp_path / "series" / "thumb.png").write_bytes(path.read_bytes())
     (tmp_path / "series" / "._IM0001.dcm").write_bytes(b"left by a system")
@@ -184,34 +184,34 @@ def test_a_file_is_known_by_what_it_holds(tmp_path):
         del index[key]
     index.SOPClassUID = pydicom.uid.MediaStorageDirectoryStorage
     save(tmp_path / "series" / "DICOMDIR", index)
-    assert load_header(tmp_path / "series").shape == (5, 7, 2)
+    assert open_volume(tmp_path / "series").shape == (5, 7, 2)
 
 
-def test_one_series_of_several_is_chosen_by_its_uid(tmp_path):
+def test_series_is_chosen_by_its_uid(tmp_path):
     first, second = all_different(4), all_different(3) + 500
     write_series(tmp_path / "a", first, uid="1.2.3", SeriesDescription="axial")
     for path in write_series(tmp_path / "b", second, uid="1.2.4"):
         path.rename(tmp_path / "a" / f"more{path.name}")
     with pytest.raises(UserError) as error:
-        load_header(tmp_path / "a")
+        open_volume(tmp_path / "a")
     assert "holds 2 series: 1.2.3 (4 files, axial); 1.2.4 (3 files). Give one as" in str(
         error.value
     )
-    assert load_header(tmp_path / "a" / "1.2.4").shape == (5, 7, 3)
-    assert np.asarray(load_header(tmp_path / "a" / "1.2.3").dataobj).max() < 400
+    assert open_volume(tmp_path / "a" / "1.2.4").shape == (5, 7, 3)
+    assert np.asarray(open_volume(tmp_path / "a" / "1.2.3").dataobj).max() < 400
     with pytest.raises(UserError, match=r"holds no series 1\.2\.5; valid: 1\.2\.3 \(4 files"):
-        load_header(tmp_path / "a" / "1.2.5")
+        open_volume(tmp_path / "a" / "1.2.5")
 
 
 def refused(source, *words):
     with pytest.raises(UserError) as error:
-        load_header(source)
+        open_volume(source)
     assert "\n" not in str(error.value)
     for word in words:
         assert str(word) in str(error.value)
 
 
-def test_slices_that_are_no_volume(tmp_path):
+def test_slices_that_form_no_volume_are_refused(tmp_path):
     stored = all_different()
 
     def write(name, **changes):
@@ -227,7 +227,7 @@ def test_slices_that_are_no_volume(tmp_path):
     twice = positions_of(AXIAL)
     twice[4] = twice[3]
     write("twice", positions=twice)
-    refused(tmp_path / "twice", "lies where", "several volumes")
+    refused(tmp_path / "twice", "has the position of", "several volumes")
     beside = positions_of(AXIAL)
     beside[2, 0] += 3
     refused_path = write("beside", positions=beside)[2]
@@ -247,7 +247,7 @@ def test_slices_that_are_no_volume(tmp_path):
         refused(tmp_path / name, "IM000", words)
 
 
-def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
+def test_files_other_than_grey_images_are_refused(tmp_path, monkeypatch):
     values = all_different(1)[0]
     grey = image_of(values)
     whole = save(tmp_path / "whole.dcm", grey).read_bytes()
@@ -256,13 +256,13 @@ def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
         (tmp_path / name).write_bytes(content)
         return tmp_path / name
 
-    sizes = {100: "is no DICOM file", len(whole) - 9: "bytes of pixel data is less"}
+    sizes = {100: "is not a DICOM file", len(whole) - 9: "bytes of pixel data is less"}
     for size, words in sizes.items():
         refused(written(f"cut{size}.dcm", whole[:size]), f"cut{size}.dcm: ", words)
     at_rows = whole.index(b"\x28\x00\x10\x00")
     refused(written("header.dcm", whole[:at_rows]), "header.dcm: was cut off")
     refused(written("meta.dcm", whole[:200]), "meta.dcm: ")
-    refused(written("text.dcm", b"text\n" * 99), "text.dcm: is no DICOM file: there is no DICM")
+    refused(written("text.dcm", b"text\n" * 99), "text.dcm: is not a DICOM file: there is no DICM")
     grey.NumberOfFrames = 2**31 - 1
     refused(save(tmp_path / "bomb.dcm", grey), "bomb.dcm: was cut off: its pixels take 1503")
     del grey.NumberOfFrames
@@ -279,16 +279,16 @@ def test_files_that_are_no_grey_image(tmp_path, monkeypatch):
     monkeypatch.setattr(decoders.JPEGLSLosslessDecoder, "_unavailable", {"gdcm": ("gdcm>=3",)})
     refused(path, "jpegls.dcm: is stored as JPEG-LS Lossless", "pip install python-gdcm")
     grey.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
-    refused(save(tmp_path / "film.dcm", grey), "film.dcm: is stored as MPEG2", "is not read")
+    refused(save(tmp_path / "film.dcm", grey), "film.dcm: is stored as MPEG2", "not supported")
     (tmp_path / "empty").mkdir()
     refused(tmp_path / "empty", "empty: holds no DICOM file")
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    refused(path, "jpegls.dcm: reading DICOM needs pydicom: pip install 'fcnjax[medical]'")
+    refused(path, "jpegls.dcm: reading it needs pydicom: pip install 'fcnjax[medical]'")
 
 
-def test_what_is_compressed_without_loss_is_the_same(tmp_path):
+def test_lossless_compression_keeps_the_values(tmp_path):
     data = image_of(all_different(1)[0])
-    plain = np.asarray(load_header(save(tmp_path / "plain.dcm", data)).dataobj)
+    plain = np.asarray(open_volume(save(tmp_path / "plain.dcm", data)).dataobj)
     data.compress(pydicom.uid.RLELossless)
-    packed = load_header(save(tmp_path / "packed.dcm", data))
+    packed = open_volume(save(tmp_path / "packed.dcm", data))
     np.testing.assert_array_equal(np.asarray(packed.dataobj), plain)

@@ -1,4 +1,4 @@
-"""DICOM files that claim what is not there, and values of other types: one line, little memory."""
+"""Hostile DICOM files give a one-line error and take little memory."""
 
 import io
 import os
@@ -20,7 +20,7 @@ from pydicom.encaps import encapsulate  # noqa: E402
 from fcnjax.data.readers.formats.codestream import codestream_size  # noqa: E402
 from fcnjax.data.readers.volumes import dicom_elements, dicom_pixels, dicom_values  # noqa: E402
 from fcnjax.data.readers.volumes import limits as volume_limits  # noqa: E402
-from fcnjax.data.readers.volumes.read import load_header  # noqa: E402
+from fcnjax.data.readers.volumes.read import open_volume  # noqa: E402
 from fcnjax.errors import UserError  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:pydicom")
@@ -31,7 +31,7 @@ PIXELS = b"\xe0\x7f\x10\x00"
 
 def refused(source, *words):
     with pytest.raises(UserError) as raised:
-        load_header(source)
+        open_volume(source)
     for word in (str(source), *words):
         assert str(word) in str(raised.value)
 
@@ -50,7 +50,7 @@ def element(group, number, kind, value):
 
 
 def with_element(content, group, number, kind, value):
-    """The file with an element in place of the one that it has, or before its pixels."""
+    """Return a file with an element replaced, or added before its pixels."""
     at = content.find(struct.pack("<HH", group, number), 132)
     length = 8 + struct.unpack_from("<H", content, at + 6)[0] if at >= 0 else 0
     at = at if at >= 0 else content.index(PIXELS)
@@ -102,10 +102,10 @@ def plain(**tags):
         ((0x28, 0x1053, b"DS", b"1\\" * 3000), "RescaleSlope has 6000 bytes; valid: at most 1024"),
         ((0x5200, 0x9230, b"OB", b"ab"), "PerFrameFunctionalGroupsSequence is"),
         ((0x02, 0x10, b"US", b"\1\0"), "TransferSyntaxUID is '1'; valid: a text"),
-        ((0x02, 0x10, b"UI", b"1.2.3\0"), "says no transfer syntax that DICOM has"),
+        ((0x02, 0x10, b"UI", b"1.2.3\0"), "has no transfer syntax of DICOM"),
     ],
 )
-def test_a_value_of_another_type_is_one_line(tmp_path, change, words):
+def test_value_of_wrong_type_gives_one_line_error(tmp_path, change, words):
     content = with_element(content_of(plain()), *change)
     path = tmp_path / "a.dcm"
     path.write_bytes(content)
@@ -118,12 +118,12 @@ def test_a_value_of_another_type_is_one_line(tmp_path, change, words):
         ({"LUTDescriptor": [4, 0]}, "LUTDescriptor is '[4, 0]'; valid: 3 numbers"),
         ({"LUTDescriptor": [4, 0, 12]}, "LUTDescriptor has 12 bits; valid: 8, 16"),
         ({"LUTDescriptor": [0, 0, 16]}, "LUTData has 4 values, and LUTDescriptor 65536"),
-        ({"LUTDescriptor": [4, 0, 8]}, "LUTData holds values that 8 bits do not"),
+        ({"LUTDescriptor": [4, 0, 8]}, "LUTData holds values of more than 8 bits"),
         ({"LUTDescriptor": None}, "has no LUTDescriptor of 3 whole numbers"),
         ({"LUTData": None}, "LUTData holds no whole numbers"),
     ],
 )
-def test_damaged_lookup_tables(tmp_path, change, words):
+def test_damaged_lookup_tables_are_refused(tmp_path, change, words):
     table = pydicom.Dataset()
     for name, value in {"LUTDescriptor": [4, 0, 16], "LUTData": [1, 3, 2, 900], **change}.items():
         table.add_new(name, "US", value)
@@ -140,16 +140,16 @@ def test_lookup_tables_are_applied_as_pydicom_does(tmp_path, syntax, kind):
     data = plain(ModalityLUTSequence=[table])
     (tmp_path / "a.dcm").write_bytes(content_of(data, syntax))
     expected = np.asarray(values)[np.clip(STORED - 30, 0, 4)]
-    found = np.asarray(load_header(tmp_path / "a.dcm").dataobj)[..., 0].T
+    found = np.asarray(open_volume(tmp_path / "a.dcm").dataobj)[..., 0].T
     np.testing.assert_array_equal(found, expected)
 
 
-def test_text_of_other_letters_is_no_fault_of_an_image(tmp_path):
+def test_undecodable_text_does_not_refuse_the_image(tmp_path):
     for kind, value in ((b"LO", b"\xff\xfe\x1b[2Jx"), (b"US", b"\1\0"), (b"LO", b"a" * 2000)):
         content = with_element(content_of(plain()), 0x08, 0x103E, kind, value)
         path = tmp_path / "a.dcm"
         path.write_bytes(content)
-        assert load_header(path).shape == (9, 8, 1)
+        assert open_volume(path).shape == (9, 8, 1)
 
 
 def nested(depth, tag=b"\x00\x52\x30\x92"):
@@ -157,40 +157,40 @@ def nested(depth, tag=b"\x00\x52\x30\x92"):
 
 
 @pytest.mark.parametrize("tag", [b"\x00\x52\x30\x92", b"\x09\x00\x10\x10"], ids=["read", "private"])
-def test_deep_nesting(tmp_path, tag):
+def test_deeply_nested_sequences(tmp_path, tag):
     content = content_of(plain())
     at = content.index(b"\x28\x00\x02\x00")
     path = tmp_path / "a.dcm"
     path.write_bytes(content[:at] + nested(5000, tag) + content[at:])
     refused(path, "cannot be read as DICOM: ")
-    # Of a given length it is converted when it is accessed.
+    # With a stated length it is converted on access.
     inner = b""
     for _ in range(1500):
         item = ITEM + struct.pack("<I", len(inner)) + inner
         inner = tag + b"SQ\0\0" + struct.pack("<I", len(item)) + item
     path.write_bytes(content[:at] + inner + content[at:])
-    assert load_header(path).shape == (9, 8, 1)
+    assert open_volume(path).shape == (9, 8, 1)
 
 
-def test_elements_and_items_are_bounded(tmp_path, monkeypatch):
+def test_number_of_elements_and_items_is_limited(tmp_path, monkeypatch):
     content, path = content_of(plain()), tmp_path / "a.dcm"
     at = content.index(PIXELS)
     groups = (ITEM + b"\0\0\0\0") * 900
     path.write_bytes(content[:at] + element(0x5200, 0x9230, b"SQ", groups) + content[at:])
-    assert load_header(path).shape == (9, 8, 1)
-    monkeypatch.setattr(dicom_values, "MOST_ITEMS", 800)
+    assert open_volume(path).shape == (9, 8, 1)
+    monkeypatch.setattr(dicom_values, "MAX_ITEMS", 800)
     os.utime(path, (1, 1))
     refused(path, "a.dcm: PerFrameFunctionalGroupsSequence has more than 800 items")
     path.write_bytes(content[:at] + element(0x28, 0x3000, b"SQ", bytes(2**20 + 2)) + content[at:])
     refused(path, "ModalityLUTSequence has 1048578 bytes; valid: at most 1048576")
-    monkeypatch.setattr(dicom_elements, "MOST_READS", 1000)
+    monkeypatch.setattr(dicom_elements, "MAX_READS", 1000)
     small = b"".join(struct.pack("<HH2sH", 9, number, b"LO", 0) for number in range(1200))
     path.write_bytes(content[:at] + small + content[at:])
     refused(path, "has too many data elements")
 
 
 @pytest.mark.parametrize("kind", [b"OB", b"UT", b"OW"])
-def test_a_claimed_length_takes_no_memory(tmp_path, kind):
+def test_claimed_length_allocates_no_memory(tmp_path, kind):
     content = content_of(plain())
     at = content.index(b"\x28\x00\x04\x00")
     claim = content[at : at + 4] + kind + b"\0\0" + struct.pack("<I", 2**32 - 2)
@@ -207,18 +207,22 @@ def test_deflated_files(tmp_path, monkeypatch):
     stored[1, 3, 4] = 7
     path = tmp_path / "a.dcm"
     path.write_bytes(content_of(image_of(stored), uid.DeflatedExplicitVRLittleEndian))
-    voxels = np.asarray(load_header(path).dataobj)
+    voxels = np.asarray(open_volume(path).dataobj)
     np.testing.assert_array_equal(voxels, stored.transpose(2, 1, 0))
-    monkeypatch.setattr(volume_limits, "UNPROVEN_INFLATED_BYTES", 50_000)
+    monkeypatch.setattr(volume_limits, "SMALL_INFLATED_BYTES", 50_000)
     os.utime(path, (1, 1))
-    refused(path, "is deflated from more than 50000 bytes, and has", "FCNJAX_MAX_PIXELS is set")
+    refused(
+        path,
+        "inflates to more than 50000 bytes from",
+        "set the environment variable FCNJAX_MAX_PIXELS",
+    )
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "200000")
-    assert load_header(path).shape == (200, 200, 3)
+    assert open_volume(path).shape == (200, 200, 3)
     path.write_bytes(path.read_bytes()[:-8])
     refused(path, "a.dcm: was cut off: its deflated elements do not end")
 
 
-def test_a_deflate_bomb_is_counted_while_it_is_read(tmp_path):
+def test_deflate_bomb_is_limited_while_it_is_read(tmp_path):
     content = content_of(plain(), uid.DeflatedExplicitVRLittleEndian)
     engine = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     at = 144 + int.from_bytes(content[140:144], "little")
@@ -228,7 +232,7 @@ def test_a_deflate_bomb_is_counted_while_it_is_read(tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(b"".join([*parts, engine.flush()]))
     assert path.stat().st_size < 200_000
-    refused(path, "is deflated from more than 134217728 bytes")
+    refused(path, "inflates to more than 134217728 bytes")
 
 
 def encoded(pixels, kind, shape=None, frames=(), **options):
@@ -248,20 +252,20 @@ def encoded(pixels, kind, shape=None, frames=(), **options):
     [("JPEG", {"quality": 98}), ("JPEG2000", {"no_jp2": True}), ("JPEG2000", {"no_jp2": False})],
     ids=["jpeg", "codestream", "jp2"],
 )
-def test_a_compressed_image_has_the_size_of_its_header(tmp_path, monkeypatch, kind, options):
+def test_compressed_image_must_have_the_size_of_its_header(tmp_path, monkeypatch, kind, options):
     pixels = np.arange(30 * 40, dtype=np.uint16).reshape(30, 40).astype(np.uint8)
     pixels = np.sort(pixels, 1)
-    voxels = load_header(save(tmp_path / "a.dcm", encoded(pixels, kind, **options))).dataobj
+    voxels = open_volume(save(tmp_path / "a.dcm", encoded(pixels, kind, **options))).dataobj
     off = np.abs(np.asarray(voxels)[..., 0].T - pixels).max()
     assert off <= (8 if kind == "JPEG" else 0)
     other = save(tmp_path / "b.dcm", encoded(pixels, kind, (8, 9), **options))
-    refused(other, "holds a compressed image of 40x30 pixels of 1 values", "header says 9x8 of 1")
+    refused(other, "holds a compressed image of 40x30 pixels of 1 values", "header claims 9x8 of 1")
     colour = save(
         tmp_path / "c.dcm", encoded(np.stack([pixels] * 3, -1), kind, (30, 40), **options)
     )
     refused(colour, "holds a compressed image of 40x30 pixels of 3 values")
-    monkeypatch.setattr(dicom_pixels, "UNPROVEN_PIXELS", 1199)
-    monkeypatch.setattr(dicom_pixels, "MOST_PIXELS_OF_BYTE", 1)
+    monkeypatch.setattr(dicom_pixels, "SMALL_PIXELS", 1199)
+    monkeypatch.setattr(dicom_pixels, "MAX_PIXELS_PER_BYTE", 1)
     os.utime(tmp_path / "a.dcm", (1, 1))
     refused(tmp_path / "a.dcm", "holds an image of 40x30 pixels in", "which is too few")
 
@@ -283,7 +287,7 @@ def test_sizes_of_codestreams():
     scan = progressive[progressive.rindex(b"\xff\xda") : -2]
     assert codestream_size(progressive[:-2] + scan * 150 + progressive[-2:]) == (30, 40, 1)
     assert codestream_size(progressive[:-2] + scan * 200 + progressive[-2:]) == (0, 0, 0)
-    # A size that one reader takes, and another in a box that others do.
+    # Readers differ in whether they use the size of the box.
     at = boxed.index(b"ihdr") + 4
     assert codestream_size(boxed[:at] + b"\0\0\xff\xff" + boxed[at + 4 :]) == (0, 0, 0)
     assert codestream_size(bare + bare.replace(b"\0\0\0\x28", b"\0\0\x28\0")) == (0, 0, 0)
@@ -298,8 +302,8 @@ def test_sizes_of_codestreams():
     )
 
 
-def test_an_image_of_many_parts_is_refused(tmp_path):
-    # 100 kB took 8.5 GB: a precinct for each pixel, of which no value was stored.
+def test_image_of_many_precincts_is_refused(tmp_path):
+    # 100 kB took 8.5 GB: a precinct for each pixel, without stored values.
     content = io.BytesIO()
     pixels = np.zeros((600, 600), np.uint8)
     Image.fromarray(pixels).save(content, "JPEG2000", no_jp2=True, num_resolutions=1)
@@ -330,7 +334,7 @@ def test_an_image_of_many_parts_is_refused(tmp_path):
     refused(save(tmp_path / "a.dcm", data), "a.dcm: holds a compressed image without a clear size")
 
 
-def test_frames_that_are_not_there(tmp_path):
+def test_missing_frames_are_refused(tmp_path):
     data = image_of(np.zeros((3, 8, 9), np.uint8))
     data.compress(uid.RLELossless)
     data.NumberOfFrames = 40_000
@@ -344,37 +348,37 @@ def test_frames_that_are_not_there(tmp_path):
     refused(save(tmp_path / "long.dcm", frames), "has 1x1x33000 voxels; valid: 1 to 32767 along")
 
 
-def test_a_series_is_limited_as_a_whole(tmp_path, monkeypatch):
+def test_limit_applies_to_the_whole_series(tmp_path, monkeypatch):
     write_series(tmp_path, np.zeros((6, 30, 40), np.uint8))
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "3600")
-    assert load_header(tmp_path).shape == (40, 30, 6)
+    assert open_volume(tmp_path).shape == (40, 30, 6)
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "3599")
     os.utime(tmp_path, (1, 1))
     refused(tmp_path, f"{tmp_path}: has 40x30x6 voxels, which take 28800 bytes, and the limit is")
 
 
 @pytest.mark.parametrize("syntax", [uid.ImplicitVRLittleEndian, uid.ExplicitVRBigEndian])
-def test_other_encodings_have_the_same_values(tmp_path, syntax):
+def test_all_encodings_give_the_same_values(tmp_path, syntax):
     data = plain(RescaleSlope="2", RescaleIntercept="-5")
     pixels = STORED.astype(">i2" if syntax == uid.ExplicitVRBigEndian else "<i2")
     data.PixelData = pixels.tobytes()
     (tmp_path / "a.dcm").write_bytes(content_of(data, syntax))
-    image = load_header(tmp_path / "a.dcm")
+    image = open_volume(tmp_path / "a.dcm")
     np.testing.assert_array_equal(np.asarray(image.dataobj)[..., 0].T, STORED * 2.0 - 5)
     assert image.header.get_zooms()[:2] == (0.5, np.float32(0.8))
 
 
-def test_bits_and_floats(tmp_path):
+def test_pixels_of_bits_and_floats(tmp_path):
     bits = np.random.default_rng(1).integers(0, 2, (3, 5, 7), np.uint8)
     data = image_of(bits, PixelData=np.packbits(bits, bitorder="little").tobytes() + b"\0")
     data.BitsAllocated, data.BitsStored, data.HighBit = 1, 1, 0
-    found = np.asarray(load_header(save(tmp_path / "bits.dcm", data)).dataobj)
+    found = np.asarray(open_volume(save(tmp_path / "bits.dcm", data)).dataobj)
     np.testing.assert_array_equal(found, bits.transpose(2, 1, 0))
     values = np.linspace(-1, 1, 72).reshape(8, 9)
     values[0, 0] = 1e300
     data = plain(BitsAllocated=64, DoubleFloatPixelData=values.tobytes())
     del data.PixelData
-    found = np.asarray(load_header(save(tmp_path / "floats.dcm", data)).dataobj)[..., 0].T
+    found = np.asarray(open_volume(save(tmp_path / "floats.dcm", data)).dataobj)[..., 0].T
     assert np.isinf(found[0, 0])
     np.testing.assert_array_equal(found.ravel()[1:], values.ravel()[1:].astype(np.float32))
     data.PhotometricInterpretation = "MONOCHROME1"

@@ -1,4 +1,4 @@
-"""Digests by which examples and their files are known again."""
+"""Digests that identify examples and their files."""
 
 import functools
 
@@ -8,7 +8,7 @@ import pytest
 from fcnjax.data.splits.example import PIECE, content_digest, fingerprint, hashed_bytes
 
 
-def test_digests_of_annotations_tell_contents_alone():
+def test_annotation_digests_depend_on_contents_only():
     def polygons(*values):
         return [("cat", False, tuple(np.asarray(value, np.float64) for value in values))]
 
@@ -23,7 +23,7 @@ def test_digests_of_annotations_tell_contents_alone():
         content_digest(object())
 
 
-def test_fingerprints_read_little_and_see_the_end(tmp_path):
+def test_fingerprints_sample_the_file_including_its_end(tmp_path):
     assert hashed_bytes(10**6) == PIECE
     path = tmp_path / "large"
     content = bytearray(100 * PIECE)

@@ -1,4 +1,4 @@
-"""Rasters that name other files, URLs or drivers: nothing else is opened because of them."""
+"""Rasters that name other files, URLs or drivers open none of them."""
 
 import shutil
 import socket
@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from fcnjax.data.readers.raster.bands import place_of, read_bands, read_header, read_stored
+from fcnjax.data.readers.raster.bands import (
+    read_bands,
+    read_georeference,
+    read_header,
+    read_mask_values,
+)
 from fcnjax.errors import UserError
 
 rasterio = pytest.importorskip("rasterio")
@@ -35,8 +40,8 @@ def vrt(path, name, relative=1, attribute="", more="", kind="", source="SimpleSo
 
 
 def read(path):
-    """Reads a raster in each way that there is, and returns its pixels."""
-    read_header(path), place_of(path), read_stored(path)
+    """Read a raster by every reader, and return its pixels."""
+    read_header(path), read_georeference(path), read_mask_values(path)
     return read_bands(path, ("1",))
 
 
@@ -64,7 +69,7 @@ def url():
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.tiff", "a.png", "a.jp2", "a.img", "a.vrt"])
-def test_text_of_another_driver_is_not_opened(tmp_path, url, name):
+def test_content_for_another_driver_is_not_opened(tmp_path, url, name):
     write(tmp_path / "other.tif")
     path = tmp_path / name
     texts = [WMS.format(url=url), f"http://{url}"]
@@ -72,7 +77,12 @@ def test_text_of_another_driver_is_not_opened(tmp_path, url, name):
         texts.append(vrt(tmp_path / "b.vrt", "other.tif").read_text())
     for text in texts:
         path.write_text(text)
-        for reader in (read_header, place_of, read_stored, lambda file: read_bands(file, ("1",))):
+        for reader in (
+            read_header,
+            read_georeference,
+            read_mask_values,
+            lambda file: read_bands(file, ("1",)),
+        ):
             with pytest.raises(UserError, match=name):
                 reader(path)
 
@@ -84,7 +94,7 @@ def test_other_endings_are_refused(tmp_path, name):
         read_header(path)
 
 
-def test_overviews_that_the_metadata_names(tmp_path, url):
+def test_overview_files_in_metadata_are_refused(tmp_path, url):
     path = write(tmp_path / "a.tif")
     with rasterio.open(path, "r+") as raster:
         raster.update_tags(ns="OVERVIEWS", OVERVIEW_FILE=f"/vsicurl/{url}/x.tif")
@@ -106,20 +116,20 @@ def test_files_beside_a_raster_are_not_opened(tmp_path, url, end):
     assert (read(path) == 7).all()
 
 
-def test_a_mask_beside_a_raster_is_not_ignored(tmp_path):
+def test_external_mask_is_refused(tmp_path):
     path = write(tmp_path / "a.tif")
     shutil.copy(path, tmp_path / "a.tif.msk")
     with pytest.raises(UserError, match=r"has its mask in a\.tif\.msk, which is not read; gdal"):
         read(path)
 
 
-def test_a_world_file_is_read(tmp_path):
+def test_world_file_is_read(tmp_path):
     path = write(tmp_path / "a.tif")
     assert read_header(path).transform is None
     (tmp_path / "a.tfw").write_text("2\n0.5\n-0.25\n-3\n100\n200\n")
     expected = [[2, -0.25, 100 - 1.75 / 2], [0.5, -3, 200 + 2.5 / 2], [0, 0, 1]]
     np.testing.assert_allclose(read_header(path).transform, expected)
-    np.testing.assert_allclose(np.reshape(place_of(path)["transform"], (3, 3)), expected)
+    np.testing.assert_allclose(np.reshape(read_georeference(path)["transform"], (3, 3)), expected)
     for text in ("1 2 3", "1 2 3 4 5 x", "a" * 5000):
         (tmp_path / "a.tfw").write_text(text)
         with pytest.raises(UserError, match=r"a\.tfw"):
@@ -129,7 +139,7 @@ def test_a_world_file_is_read(tmp_path):
         read_header(path)
 
 
-def test_a_vrt_of_its_own_folder_is_read(tmp_path):
+def test_vrt_with_sources_in_its_folder_is_read(tmp_path):
     (tmp_path / "below").mkdir()
     write(tmp_path / "below" / "a.tif", 9)
     path = tmp_path / "a.vrt"
@@ -163,7 +173,7 @@ def test_a_vrt_of_its_own_folder_is_read(tmp_path):
         ("a.tif", 2),
     ],
 )
-def test_a_vrt_names_no_other_files(tmp_path, url, name, relative):
+def test_vrt_with_sources_elsewhere_is_refused(tmp_path, url, name, relative):
     folder = tmp_path / "set"
     folder.mkdir()
     outside = write(tmp_path / "other.tif")
@@ -194,13 +204,13 @@ def test_a_vrt_names_no_other_files(tmp_path, url, name, relative):
         {"source": "ProcessedSource"},
     ],
 )
-def test_a_vrt_computes_and_nests_nothing(tmp_path, options):
+def test_vrt_with_computed_or_nested_sources_is_refused(tmp_path, options):
     write(tmp_path / "a.tif")
     with pytest.raises(UserError, match=r"a\.vrt: "):
         read(vrt(tmp_path / "a.vrt", "a.tif", **options))
 
 
-def test_a_declaration_of_entities_is_refused(tmp_path):
+def test_entity_declarations_are_refused(tmp_path):
     write(tmp_path / "a.tif")
     path = vrt(tmp_path / "a.vrt", "&e;")
     for head in ('<!DOCTYPE a [<!ENTITY e "a.tif">]>', '<?xml version="1.0" encoding="utf-16"?>'):
@@ -209,7 +219,7 @@ def test_a_declaration_of_entities_is_refused(tmp_path):
             read_header(path)
 
 
-def test_a_block_of_a_small_file(tmp_path, monkeypatch):
+def test_large_block_of_small_file_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.tif", compress="deflate", tiled=True, blockxsize=256, blockysize=256)
     assert (read(path) == 7).all()
     monkeypatch.setattr("fcnjax.data.readers.limits.SMALL_FILE_BYTES", 255 * 256)
@@ -218,7 +228,7 @@ def test_a_block_of_a_small_file(tmp_path, monkeypatch):
         read(path)
 
 
-def test_tens_of_thousands_of_bands(tmp_path):
+def test_too_many_bands_are_refused(tmp_path):
     path = write(tmp_path / "a.tif", count=1, interleave="band")
     with tifffile.TiffFile(path) as file:
         place = file.pages[0].tags[277].offset + 8
@@ -229,7 +239,7 @@ def test_tens_of_thousands_of_bands(tmp_path):
         read(path)
 
 
-def test_the_code_stream_of_a_jpeg_2000_is_not_walked(tmp_path, monkeypatch):
+def test_jpeg_2000_code_stream_is_not_scanned(tmp_path, monkeypatch):
     path = write(tmp_path / "a.jp2", driver="JP2OpenJPEG", REVERSIBLE="YES", QUALITY=100)
     tags = rasterio.DatasetReader.tags
 

@@ -2,12 +2,13 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
-from fcnjax.data import open_plain, open_source, resolve
-from fcnjax.data.sources import whole_files
-from fcnjax.errors import UserError
+from fcnjax.data import open_source, open_stored, resolve
+from fcnjax.data.sources.multi_example_files import split_columns
 
 rasterio = pytest.importorskip("rasterio")
 PLACE = rasterio.Affine(10, 0, 500000, 0, -10, 4000000)
@@ -29,7 +30,7 @@ def save(path, pixels, **options):
 
 
 def write(root, stems, values=(0, 1, 2), size=SIZE, **mask):
-    """Writes rasters whose bands tell the place of each pixel, and masks of the values given."""
+    """Write rasters whose bands encode the position of each pixel, and masks of these values."""
     y, x = np.mgrid[: size[0], : size[1]]
     for number, name in enumerate(stems):
         pixels = np.stack([y + 1, x + 1, np.full(size, number + 1), y * 0 + 7], -1)
@@ -43,27 +44,12 @@ def write(root, stems, values=(0, 1, 2), size=SIZE, **mask):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update({"source": "geotiff", "root": str(root), "window": (16, 20)})
-    config.data.update({"channels": ",".join(BANDS), **data})
+    set_data(config, {"source": "geotiff", "root": str(root), "window": (16, 20)})
+    set_data(config, {"channels": ",".join(BANDS), **data})
     return config
 
 
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        list(open_source(config, part))
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
-def test_windows_hold_each_pixel_once(tmp_path):
+def test_windows_contain_each_pixel_once(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "abcde")))
     assert notes == [
         f"{tmp_path}: 4 rasters to train on in 36 windows of 20x16, 1 held out in 9; masks hold "
@@ -84,13 +70,13 @@ def test_windows_hold_each_pixel_once(tmp_path):
             assert example["name"] == f"{stem}_y{y[0, 0]}_x{x[0, 0]}"
     both = seen["train"] + seen["eval"]
     assert (both[1:] == 1).all()
-    # Whole rasters are held out.
+    # Full rasters are held out.
     assert sorted(seen["eval"].mean((1, 2))) == [0, 0, 0, 0, 0, 1]
 
 
-def test_one_raster_is_divided_by_columns(tmp_path):
+def test_single_raster_is_split_by_columns(tmp_path):
     config, notes = resolve(config_of(write(tmp_path, "a"), eval_fraction=0.25))
-    assert "the columns up to 40 of a.tif train, those from there on are held out" in notes[1]
+    assert "columns before 40 of a.tif train, and the rest is held out" in notes[1]
     columns = {}
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -100,13 +86,15 @@ def test_one_raster_is_divided_by_columns(tmp_path):
     assert columns == {"train": set(range(40)), "eval": set(range(40, 53))}
     two, notes = resolve(config_of(write(tmp_path, "ab"), split_by="blocks"))
     assert len(open_source(two, "eval")) == 2 * 3
-    refused(config_of(tmp_path, split_by="block"), "config.data.split_by", "did you mean 'blocks'")
-    refused(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
+    assert_error(
+        config_of(tmp_path, split_by="block"), "config.data.split.by", "did you mean 'blocks'"
+    )
+    assert_error(config_of(tmp_path, split_by="blocks", eval_fraction=1.0), "eval_fraction: 1.0")
 
 
-def test_windows_of_each_raster_are_held_out(tmp_path):
+def test_split_by_windows(tmp_path):
     write(tmp_path, "ab")
-    asked = {"split_by": "windows", "eval_fraction": 0.25}
+    asked = {"split.by": "windows", "eval_fraction": 0.25}
 
     def places(**data):
         config, notes = resolve(config_of(tmp_path, **asked, **data))
@@ -115,7 +103,7 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
 
     notes, (train, held_out) = places()
     assert (
-        f"{tmp_path}: windows of each raster, drawn by config.data.split_seed, are held out"
+        f"{tmp_path}: windows of each raster, drawn by config.data.split.seed, are held out"
         in notes
     )
     assert not train & held_out
@@ -127,15 +115,15 @@ def test_windows_of_each_raster_are_held_out(tmp_path):
     folds = [places(folds=3, fold=fold)[1][1] for fold in range(3)]
     assert [len(fold) for fold in folds] == [6, 6, 6]
     assert set.union(*folds) == train | held_out
-    parts = [open_plain(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path, **asked))[0], p) for p in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
-    refused(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
+    assert_error(config_of(tmp_path, split_by="blocks", folds=3), "folds", "divided by blocks")
     asked["window"] = (64, 64)
     (tmp_path / "images/b.tif").unlink(), (tmp_path / "masks/b.tif").unlink()
-    refused(config_of(tmp_path, **asked), "give a smaller config.data.window")
+    assert_error(config_of(tmp_path, **asked), "give a smaller config.data.geotiff.window")
 
 
-def test_splits_of_whole_rasters(tmp_path):
+def test_split_by_rasters(tmp_path):
     write(tmp_path, "abc")
     (tmp_path / "train.txt").write_text("c\n\na.tif\n")
     (tmp_path / "val.txt").write_text("b\n")
@@ -143,7 +131,7 @@ def test_splits_of_whole_rasters(tmp_path):
     source = open_source(config, "train")
     assert [source[i]["name"][0] for i in (0, 9)] == ["c", "a"]
     (tmp_path / "val.txt").write_text("b\nz\n")
-    refused(config_of(tmp_path), "val.txt, line 2: no image 'z'")
+    assert_error(config_of(tmp_path), "val.txt, line 2: no image 'z'")
     for split, names in (("train", "ab"), ("val", "c")):
         for folder in ("images", "masks"):
             (tmp_path / "by" / folder / split).mkdir(parents=True)
@@ -155,7 +143,7 @@ def test_splits_of_whole_rasters(tmp_path):
     assert len(open_source(config, "train")) == 2 * len(open_source(config, "eval"))
 
 
-def test_rgb_is_found_by_its_marks(tmp_path):
+def test_rgb_is_found_by_colour_interpretation(tmp_path):
     write(tmp_path, "ab")
     for name in "ab":
         with rasterio.open(tmp_path / f"images/{name}.tif", "r+") as raster:
@@ -164,13 +152,13 @@ def test_rgb_is_found_by_its_marks(tmp_path):
     config, _ = resolve(config_of(tmp_path, channels="RGB"))
     image = open_source(config, "train")[0]["image"]
     np.testing.assert_array_equal(image[..., 2], np.mgrid[1:17, 1:21][0])
-    refused(config_of(tmp_path, channels="B2,B11"), "has no band 'B11'", "1 (B2), 2 (B3)")
+    assert_error(config_of(tmp_path, channels="B2,B11"), "has no band 'B11'", "1 (B2), 2 (B3)")
 
 
 def test_pixels_without_data_are_ignored(tmp_path):
     write(tmp_path, "ab")
     pixels = np.ones((*SIZE, 4), np.uint16)
-    pixels[3, 4], pixels[5, 6, :3] = 0, 0  # all of the bands, and some
+    pixels[3, 4], pixels[5, 6, :3] = 0, 0  # all bands, and some of them
     for name in "ab":
         save(tmp_path / f"images/{name}.tif", pixels, nodata=0)
     config, _ = resolve(config_of(tmp_path))
@@ -182,7 +170,7 @@ def test_pixels_without_data_are_ignored(tmp_path):
 def test_nodata_of_the_mask_is_ignored(tmp_path, nodata, dtype):
     values = (nodata, 1, 2)
     config, _ = resolve(config_of(write(tmp_path, "ab", values, nodata=nodata, dtype=dtype)))
-    assert [v for v in config.data.mask_values if v] == [1, 2]
+    assert [v for v in config.data.labels.mask_values if v] == [1, 2]
     label = open_source(config, "eval")[0]["label"]
     with rasterio.open(tmp_path / "masks/a.tif") as mask:
         first = mask.read(1)[:16, :20]
@@ -202,7 +190,7 @@ def test_nodata_that_is_declared_a_class(tmp_path):
     assert set(np.unique(open_source(config, "train")[0]["label"])) == {0, 1}
 
 
-def test_colours_of_the_mask(tmp_path):
+def test_palette_of_the_mask(tmp_path):
     write(tmp_path, "ab", (0, 1))
     for name in "ab":
         path = tmp_path / f"masks/{name}.tif"
@@ -219,60 +207,62 @@ def test_colours_of_the_mask(tmp_path):
     assert config.data.class_names == ("land", "water")
 
 
-def test_the_values_that_names_are_taken_for_are_said(tmp_path):
+def test_values_of_named_classes_are_reported(tmp_path):
     write(tmp_path, "ab", (3, 7))
     config, notes = resolve(config_of(tmp_path, class_names=("land", "water")))
-    assert config.data.mask_values == (3, 7)
+    assert config.data.labels.mask_values == (3, 7)
     assert "(3 is land, 7 is water, in the order of the names" in notes[0]
     _, notes = resolve(config_of(tmp_path, class_names=("land", "water"), mask_values=(7, 3)))
     assert "in the order" not in notes[0]
 
 
-def test_masks_of_another_place(tmp_path):
+def test_masks_at_another_location(tmp_path):
     write(tmp_path, "ab")
     stored = np.zeros(SIZE, np.uint8)
     moved = rasterio.Affine(10, 0, 500020, 0, -10, 4000000)
     save(tmp_path / "masks/b.tif", stored, transform=moved)
-    refused(config_of(tmp_path), "masks/b.tif: lies elsewhere", "off by 2 columns and 0 rows")
+    assert_error(config_of(tmp_path), "masks/b.tif: lies elsewhere", "off by 2 columns and 0 rows")
     save(tmp_path / "masks/b.tif", stored, crs="EPSG:32634")
-    refused(config_of(tmp_path), "masks/b.tif: is in EPSG:32634", "in EPSG:32633")
+    assert_error(config_of(tmp_path), "masks/b.tif: is in EPSG:32634", "in EPSG:32633")
     save(tmp_path / "masks/b.tif", stored[:-1])
-    refused(config_of(tmp_path), "masks/b.tif: is 53x36 pixels", "is 53x37")
+    assert_error(config_of(tmp_path), "masks/b.tif: is 53x36 pixels", "is 53x37")
 
 
 def test_bad_settings_and_files(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, window=(0, 5)), "config.data.window: (0, 5) is not a height")
-    refused(config_of(tmp_path, window=(5,)), "config.data.window")
-    refused(config_of(tmp_path, encoding="rgb"), "config.data.encoding", "ids, instances")
-    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
-    refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
+    assert_error(
+        config_of(tmp_path, window=(0, 5)), "config.data.geotiff.window: (0, 5) is not a height"
+    )
+    assert_error(config_of(tmp_path, window=(5,)), "config.data.geotiff.window")
+    assert_error(
+        config_of(tmp_path, encoding="rgb"), "config.data.labels.encoding", "ids, instances"
+    )
+    assert_error(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
+    assert_error(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
     (tmp_path / "masks/b.tif").write_bytes(b"II*\0")
-    refused(config_of(tmp_path), "masks/b.tif: cannot be read as a raster")
+    assert_error(config_of(tmp_path), "masks/b.tif: cannot be read as a raster")
     (tmp_path / "masks/b.tif").unlink()
-    refused(config_of(tmp_path), "images: b: no mask in")
+    assert_error(config_of(tmp_path), "images: b: no mask in")
 
 
-def test_blocks_of_columns_cover_all():
+def test_split_columns_covers_all():
     for length in range(2, 40):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            train, held_out = (
-                whole_files.cut(length, fraction, part) for part in ("train", "eval")
-            )
+            train, held_out = (split_columns(length, fraction, part) for part in ("train", "eval"))
             assert train[0] == 0 < train[1] == held_out[0] < held_out[1] == length
 
 
-def test_an_index_beyond_the_last(tmp_path):
+def test_index_out_of_range(tmp_path):
     config, _ = resolve(config_of(write(tmp_path, "ab")))
     source = open_source(config, "train")
     with pytest.raises(IndexError):
         source[len(source)]
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     write(tmp_path, "a")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.tif", tmp_path / "masks/a.tif")
-    parts = [open_plain(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
+    parts = [open_stored(resolve(config_of(tmp_path))[0], part) for part in ("train", "eval")]
     assert parts[0].stamps() != parts[1].stamps()
 
 
@@ -283,6 +273,6 @@ def test_float_masks_with_pixels_without_data(tmp_path, nodata):
         values = np.resize(np.asarray([0, 1, 2, nodata], np.float32), SIZE)
         save(tmp_path / f"masks/{name}.tif", values, nodata=nodata)
     config, _ = resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     label = open_source(config, "train")[0]["label"]
     np.testing.assert_array_equal(label.ravel()[:8], [0, 1, 2, 255, 0, 1, 2, 255])

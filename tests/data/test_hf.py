@@ -5,11 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.errors import UserError
 
 datasets = pytest.importorskip("datasets")
 
@@ -18,7 +19,7 @@ COUNT, HELD_OUT = 6, 3
 
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch):
-    """No network, and no bars."""
+    """Disable the network and progress bars."""
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     datasets.disable_progress_bars()
     yield
@@ -32,14 +33,14 @@ def png(array):
 
 
 def picture(i):
-    """An image `[H, W, 3]` and its mask `[H, W]` of classes 0 to 2."""
+    """Return an image `[H, W, 3]` and its mask `[H, W]` of classes 0 to 2."""
     ys, xs = np.mgrid[: 7 + i, : 9 - i % 2]
     image = np.stack([ys * 9 + i, xs * 7, ys + xs], -1).astype(np.uint8)
     return image, ((ys + xs + i) % 3).astype(np.uint8)
 
 
 def table(numbers, image="image", mask="annotation", masks=None):
-    """A set with an image, a mask and a class a row."""
+    """Return a dataset with an image, a mask and a class in each row."""
     rows = [picture(i) for i in numbers]
     files = [png(row[1]) if masks is None else masks for row in rows]
     return datasets.Dataset.from_dict(
@@ -87,32 +88,13 @@ def saved(tmp_path):
 
 def config_of(name, **data):
     config = default_config()
-    config.data.update(source="hf", name=str(name), eval_split="validation")
-    config.data.update(data)
+    set_data(config, source="hf", name=str(name), split_eval="validation")
+    set_data(config, data)
     return config
 
 
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        source = open_source(config, part)
-        for i in range(len(source)):
-            source[i]
-
-
-def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
-
-
 def assert_pictures(config, train=range(COUNT), held_out=range(COUNT, COUNT + HELD_OUT)):
-    """Every pixel of both splits is as it was made."""
+    """Assert that every pixel of both splits is as written."""
     for part, numbers in (("train", train), ("eval", held_out)):
         source = open_source(config, part)
         assert len(source) == len(numbers)
@@ -136,10 +118,10 @@ def test_saved_to_disk(saved):
     assert resolve(config)[0] == config
 
 
-def test_one_table_saved_to_disk(tmp_path):
+def test_single_table_saved_to_disk(tmp_path):
     table(range(COUNT)).save_to_disk(tmp_path / "one")
     config, _ = resolve(
-        config_of(tmp_path / "one", train_split="train[:50%]", eval_split="train[50%:]")
+        config_of(tmp_path / "one", split_train="train[:50%]", split_eval="train[50%:]")
     )
     assert_pictures(config, range(3), range(3, 6))
 
@@ -152,13 +134,13 @@ def test_parquet_folder_and_file(tmp_path):
     one = folder / "train-00000-of-00001.parquet"
     config, _ = resolve(
         config_of(
-            one, root=str(tmp_path / "cache"), train_split="train[1:]", eval_split="train[:1]"
+            one, root=str(tmp_path / "cache"), split_train="train[1:]", split_eval="train[:1]"
         )
     )
     assert_pictures(config, range(1, 6), range(1))
 
 
-def test_bytes_without_a_schema_of_images(tmp_path):
+def test_bytes_without_an_image_schema(tmp_path):
     import pyarrow
     import pyarrow.parquet
 
@@ -172,8 +154,8 @@ def test_bytes_without_a_schema_of_images(tmp_path):
         config_of(
             tmp_path / "plain.parquet",
             root=str(tmp_path / "cache"),
-            train_split="train[:3]",
-            eval_split="train[3:]",
+            split_train="train[:3]",
+            split_eval="train[3:]",
         )
     )
     assert (config.data.images, config.data.masks) == ("img", "mask")
@@ -200,18 +182,18 @@ def test_files_beside_the_table(tmp_path):
         config_of(
             tmp_path / "set.parquet",
             root=str(tmp_path / "cache"),
-            train_split="train[:1]",
-            eval_split="train[1:]",
+            split_train="train[:1]",
+            split_eval="train[1:]",
         )
     )
     assert_pictures(config, range(1), range(1, 2))
     assert open_source(config, "eval")[0]["name"] == "image1"
     (tmp_path / "mask1.png").unlink()
-    refused(config, "mask1.png: no such file")
+    assert_error(config, "mask1.png: no such file")
 
 
 @pytest.mark.parametrize("name", ["{folder}/image.png", "../image.png"])
-def test_files_elsewhere_are_not_opened(tmp_path, name):
+def test_files_outside_the_dataset_are_refused(tmp_path, name):
     import pyarrow
     import pyarrow.parquet
 
@@ -225,20 +207,20 @@ def test_files_elsewhere_are_not_opened(tmp_path, name):
     config = config_of(
         tmp_path / "set" / "set.parquet",
         root=str(tmp_path / "cache"),
-        train_split="train[:1]",
-        eval_split="train[1:]",
+        split_train="train[:1]",
+        split_eval="train[1:]",
     )
-    refused(config, "column image: names the file", "which is not in the set's folder")
+    assert_error(config, "column image: names the file", "which is not in the dataset's folder")
 
 
 def test_sums_and_overlaps_of_splits(saved):
-    config, notes = resolve(config_of(saved, train_split="train[-2:]+validation[:1]"))
+    config, notes = resolve(config_of(saved, split_train="train[-2:]+validation[:1]"))
     assert_pictures(config, [4, 5, 6])
     assert "1 images are in both splits" in notes[1]
-    refused(config_of(saved, eval_split="val"), "config.data.eval_split: unknown 'val'")
-    refused(config_of(saved, eval_split="validation[:x]"), "config.data.eval_split", "[:x]'")
-    refused(config_of(saved, train_split="train[:120%]"), "config.data.train_split", "120%")
-    refused(config_of(saved, train_split="train[2:2]"), "'train[2:2]' has no example")
+    assert_error(config_of(saved, split_eval="val"), "config.data.split.eval: unknown 'val'")
+    assert_error(config_of(saved, split_eval="validation[:x]"), "config.data.split.eval", "[:x]'")
+    assert_error(config_of(saved, split_train="train[:120%]"), "config.data.split.train", "120%")
+    assert_error(config_of(saved, split_train="train[2:2]"), "'train[2:2]' has no example")
 
 
 def test_pickles_without_the_data(tmp_path):
@@ -249,7 +231,7 @@ def test_pickles_without_the_data(tmp_path):
     }
     features = datasets.Features({kind: datasets.Image() for kind in rows})
     save(tmp_path / "big", {"train": datasets.Dataset.from_dict(rows, features=features)})
-    config = config_of(tmp_path / "big", train_split="train[1:]", eval_split="train[:1]")
+    config = config_of(tmp_path / "big", split_train="train[1:]", split_eval="train[:1]")
     source = open_source(resolve(config)[0], "train")
     source[0]
     pickled = pickle.dumps(source)
@@ -270,7 +252,7 @@ from fcnjax.config import default_config
 from fcnjax.data.sources import hf
 assert "datasets" not in sys.modules
 config = default_config()
-config.data.update(source="hf", name={str(saved)!r}, eval_split="validation")
+config.data.update(source="hf", name={str(saved)!r}, split={{"eval": "validation"}})
 hf.LAYOUT.resolve(config)
 shape = hf.LAYOUT.open(config, "train")[0]["image"].shape
 print(shape[2], [name for name in ("jax", "tensorflow", "torch") if name in sys.modules])
@@ -280,49 +262,49 @@ print(shape[2], [name for name in ("jax", "tensorflow", "torch") if name in sys.
 
 
 def test_columns(tmp_path, saved):
-    refused(
+    assert_error(
         config_of(saved, masks="mask"),
         "config.data.masks: unknown 'mask'",
         "valid: annotation, image",
     )
-    refused(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not pictures
+    assert_error(config_of(saved, masks="scene"), "unknown 'scene'")  # classes, not images
     odd = save(tmp_path / "odd", both_splits(image="view", mask="ids"))
-    refused(config_of(odd), "config.data.images: which one is not known by its name", "ids, view")
+    assert_error(config_of(odd), "config.data.images: no column has a usual name", "ids, view")
     config, _ = resolve(config_of(odd, images="view", masks="ids"))
     assert_pictures(config)
     save(tmp_path / "none", {"train": datasets.Dataset.from_dict({"x": [1, 2]})})
-    refused(config_of(tmp_path / "none"), "it has no image files")
+    assert_error(config_of(tmp_path / "none"), "it has no image files")
 
 
-def test_masks_that_are_no_masks(tmp_path):
+def test_images_that_are_not_masks(tmp_path):
     photograph = png(np.arange(100, dtype=np.uint8).reshape(10, 10))
     folder = save(tmp_path / "photo", both_splits(masks=photograph))
-    refused(config_of(folder), "row 0, column annotation: has 100 distinct values")
+    assert_error(config_of(folder), "row 0, column annotation: has 100 distinct values")
     folder = save(tmp_path / "broken", both_splits(masks=b"nothing"))
-    refused(config_of(folder), "train, row 0, column annotation: cannot be read as an image")
+    assert_error(config_of(folder), "train, row 0, column annotation: cannot be read as an image")
     folder = save(tmp_path / "sizes", both_splits(masks=png(np.resize(np.uint8([0, 1]), (5, 5)))))
-    refused(config_of(folder), "column annotation: is 5x5 pixels", "column image is 9x7")
+    assert_error(config_of(folder), "column annotation: is 5x5 pixels", "column image is 9x7")
     rows = table(range(2)).to_dict() | {"annotation": [None, None]}
     empty = datasets.Dataset.from_dict(rows, features=table(range(2)).features)
     folder = save(tmp_path / "empty", {"train": empty, "validation": empty})
-    refused(config_of(folder), "train, row 0, column annotation: is empty")
+    assert_error(config_of(folder), "train, row 0, column annotation: is empty")
 
 
-def test_sets_that_are_not_there(tmp_path):
-    refused(config_of(""), "config.data.name: is empty")
-    refused(config_of("nobody/nothing"), "'nobody/nothing': is no file or folder here")
+def test_missing_datasets(tmp_path):
+    assert_error(config_of(""), "config.data.name: is empty")
+    assert_error(config_of("nobody/nothing"), "'nobody/nothing': is not a local file or folder")
     (tmp_path / "empty").mkdir()
-    refused(config_of(tmp_path / "empty"), "config.data.name", "empty")
+    assert_error(config_of(tmp_path / "empty"), "config.data.name", "empty")
     (tmp_path / "x.txt").write_text("")
-    refused(config_of(tmp_path / "x.txt"), "x.txt: is no set of images; valid: .parquet, .arrow")
+    assert_error(config_of(tmp_path / "x.txt"), "x.txt: is not a dataset; valid: .parquet, .arrow")
     (tmp_path / "x.parquet").write_text("not one")
-    refused(config_of(tmp_path / "x.parquet", root=str(tmp_path / "cache")), "x.parquet'")
+    assert_error(config_of(tmp_path / "x.parquet", root=str(tmp_path / "cache")), "x.parquet'")
     folder = save(tmp_path / "cut", both_splits())
     for file in folder.rglob("*.arrow"):
         file.write_bytes(file.read_bytes()[:50])
-    refused(config_of(folder), "cut'")
+    assert_error(config_of(folder), "cut'")
 
 
-def test_library_is_missing(saved, monkeypatch):
+def test_missing_library(saved, monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    refused(config_of(saved), "pip install 'fcnjax[hf]'")
+    assert_error(config_of(saved), "pip install 'fcnjax[hf]'")

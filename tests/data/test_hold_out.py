@@ -1,7 +1,8 @@
-"""Splits by chance: folds, and groups that are not divided."""
+"""Random splits: folds, and groups that stay together."""
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax import data
 from fcnjax.config import default_config, load_config
@@ -10,17 +11,17 @@ from fcnjax.errors import UserError
 
 
 def settings(**changes):
-    config = default_config().data
-    config.root = "set"
-    config.update(changes)
-    return config
+    config = default_config()
+    config.data.root = "set"
+    set_data(config, changes)
+    return config.data
 
 
 def held(count, names=None, **changes):
     return hold_out(range(count), settings(**changes), names)
 
 
-def test_folds_are_disjoint_hold_all_and_are_even():
+def test_folds_are_disjoint_complete_and_even():
     for count, folds in ((10, 5), (11, 4), (3, 3)):
         parts = [held(count, folds=folds, fold=k) for k in range(folds)]
         assert sorted(i for part in parts for i in part["eval"]) == list(range(count))
@@ -30,7 +31,7 @@ def test_folds_are_disjoint_hold_all_and_are_even():
         assert max(sizes) - min(sizes) <= 1
 
 
-def test_folds_are_drawn_by_the_seed():
+def test_folds_depend_on_the_seed():
     one, again, other = (held(30, folds=3, split_seed=seed) for seed in (1, 1, 2))
     assert one == again != other
 
@@ -39,7 +40,7 @@ NAMES = [f"p{i // 4}_{i % 4}.png" for i in range(20)]  # five patients of four i
 
 
 @pytest.mark.parametrize("pattern", [r"(p\d+)_", r"p\d+"])
-def test_groups_are_not_divided(pattern):
+def test_groups_stay_together(pattern):
     patients = np.arange(20) // 4
     seen = []
     for k in range(5):
@@ -57,43 +58,53 @@ def test_groups_are_not_divided(pattern):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"folds": 1}, r"config.data.folds: 1 is not in 2..20, the images"),
-        ({"folds": 21}, r"config.data.folds: 21 is not in 2..20"),
-        ({"folds": -1}, "config.data.folds: -1"),
-        ({"folds": 4, "fold": 4}, r"config.data.fold: 4 is not in 0..3"),
-        ({"folds": 6, "group_by": r"p\d+"}, r"config.data.folds: 6 is not in 2..5, the groups"),
-        ({"group_by": "("}, "config.data.group_by.*no regular expression"),
-        ({"group_by": r"q\d+"}, "config.data.group_by.*finds nothing in p0_0.png"),
-        ({"group_by": "p"}, "config.data.group_by.*finds 'p' in all names"),
+        ({"folds": 1}, r"config.data.split.folds: 1 is not in 2..20, the number of images"),
+        ({"folds": 21}, r"config.data.split.folds: 21 is not in 2..20"),
+        ({"folds": -1}, "config.data.split.folds: -1"),
+        ({"folds": 4, "fold": 4}, r"config.data.split.fold: 4 is not in 0..3"),
+        (
+            {"folds": 6, "group_by": r"p\d+"},
+            r"config.data.split.folds: 6 is not in 2..5, the number of groups",
+        ),
+        ({"group_by": "("}, "config.data.split.group_by.*not a regular expression"),
+        ({"group_by": r"q\d+"}, "config.data.split.group_by.*finds nothing in p0_0.png"),
+        ({"group_by": "p"}, "config.data.split.group_by.*finds 'p' in all names"),
     ],
 )
-def test_bad_values_name_the_key(changes, words):
+def test_error_names_the_invalid_key(changes, words):
     with pytest.raises(UserError, match=words):
         held(20, NAMES, **changes)
 
 
-def test_a_source_without_names_has_no_groups():
-    with pytest.raises(UserError, match=r"config.data.group_by: the source folder has no names"):
+def test_group_by_needs_names():
+    with pytest.raises(
+        UserError, match=r"config.data.split.group_by: the source folder has no names"
+    ):
         held(20, group_by="x")
 
 
-def test_a_folder_is_divided_into_folds_and_lists_are_not(shapes, tmp_path, make_folder):
-    config = load_config(f"folder:root={shapes}", ["--config.data.folds=5", "--config.data.fold=2"])
+def test_folders_allow_folds_and_lists_do_not(shapes, tmp_path, make_folder):
+    config = load_config(
+        f"folder:root={shapes}", ["--config.data.split.folds=5", "--config.data.split.fold=2"]
+    )
     resolved, _ = data.resolve(config)
     assert len(data.open_source(resolved, "eval")) == 2
     root = make_folder(tmp_path, 4)
     for split in ("train", "val"):
         (root / f"{split}.txt").write_text("picture00\npicture01\n")
-    listed = load_config(f"folder:root={root}", ["--config.data.folds=2"])
+    listed = load_config(f"folder:root={root}", ["--config.data.split.folds=2"])
     with pytest.raises(
-        UserError, match=r"config.data.folds: 2 is for .*split_by is list; give fra"
+        UserError, match=r"config.data.split.folds: 2 is for .*split.by is list; give fra"
     ):
         data.resolve(listed)
-    listed.data.split_by = "fraction"
+    listed.data.split.by = "fraction"
     assert len(data.open_source(data.resolve(listed)[0], "train")) == 2
 
 
-def test_a_set_with_splits_of_its_own_has_no_folds():
-    config = load_config("driving_cityscapes", ["--config.data.folds=5"])
-    with pytest.raises(UserError, match=r"config.data.folds.*cityscapes has splits of its own"):
+def test_dataset_with_splits_allows_no_folds():
+    config = load_config("driving_cityscapes", ["--config.data.split.folds=5"])
+    with pytest.raises(
+        UserError,
+        match=r"config.data.split.folds.*config.data.source=cityscapes has its own splits",
+    ):
         data.resolve(config)

@@ -1,4 +1,4 @@
-"""Annotations, lists and label maps that are hostile: one line of error, in bounded time."""
+"""Hostile annotations, lists and label maps give a one-line error in bounded time."""
 
 import base64
 import contextlib
@@ -13,10 +13,10 @@ import pytest
 from annotation_files import config_of, labels, ls_result, ls_task, picture, png, write_cvat
 
 from fcnjax.data import resolve
-from fcnjax.data.annotations import drawing_work
+from fcnjax.data.annotations import drawing_budget
 from fcnjax.data.annotations.annotated import find_image
 from fcnjax.data.annotations.xml_files import MAX_ATTRIBUTES, parse_xml
-from fcnjax.data.labels.class_names import MOST_CLASSES
+from fcnjax.data.labels.class_names import MAX_CLASSES
 from fcnjax.data.labels.label_map_files import find_label_map
 from fcnjax.data.splits.example import file_record
 from fcnjax.data.splits.lists import read_names
@@ -31,7 +31,7 @@ NO_COORDINATES = (
 
 
 def refused(config, *words):
-    """The error of reading a set, which is one short line and comes in time."""
+    """Check that reading a dataset gives a one-line error in time."""
     begun = time.monotonic()
     with pytest.raises(UserError) as raised:
         labels(config)
@@ -49,7 +49,7 @@ def read_or_refused(config):
 
 
 def coco(root, *shapes, **image):
-    """COCO's JSON of two images, of which the first has these shapes."""
+    """COCO's JSON of two images; the first has these shapes."""
     names = ("a.png", "b.png")
     for name in names:
         picture(root / "images" / name)
@@ -96,7 +96,7 @@ def cvat(root, shapes):
 
 
 @pytest.mark.parametrize("side", [HUGE, -8])
-def test_a_stated_size_takes_no_memory(tmp_path, side):
+def test_stated_size_allocates_no_memory(tmp_path, side):
     shape = {"size": [side, side], "counts": [side * side]}
     config = coco(tmp_path / "coco", [[1, 1, 6, 1, 6, 5]], shape, height=side, width=side)
     refused(config, f"is {side}x{side} pixels, and its image")
@@ -111,8 +111,8 @@ def test_a_stated_size_takes_no_memory(tmp_path, side):
 
 
 @pytest.mark.parametrize("value", NO_COORDINATES, ids=lambda value: str(value)[:9])
-def test_what_is_no_coordinate(tmp_path, value):
-    """Every tool's places for a coordinate, with what is none."""
+def test_invalid_coordinates_are_refused(tmp_path, value):
+    """Invalid values in every coordinate of every tool."""
     points = [[value, 1], *SQUARE[1:]]
     read_or_refused(coco(tmp_path / "coco", [[value, 1, 6, 1, 6, 5]]))
     read_or_refused(coco(tmp_path / "coco", {"size": [value, 10], "counts": [80]}))
@@ -147,8 +147,8 @@ def test_what_is_no_coordinate(tmp_path, value):
         read_or_refused(cvat(tmp_path / "cvat", shape))
 
 
-def test_the_work_of_drawing_is_bounded(tmp_path, monkeypatch):
-    monkeypatch.setattr(drawing_work, "MOST_STEPS", 3 * 10**6)  # in less time
+def test_work_of_drawing_is_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing_budget, "MAX_STEPS", 3 * 10**6)  # in less time
     far = [[-9e4, -9e4, 9e4, -9e4, 9e4, 9e4, -9e4, 9e4] * 50]
     refused(coco(tmp_path / "far", far), "its border has", "steps; valid: at most")
     many = [[[-9e4, -9e4, 9e4, -9e4, 9e4, 9e4]]] * 100
@@ -160,7 +160,7 @@ def test_the_work_of_drawing_is_bounded(tmp_path, monkeypatch):
     refused(labelme(tmp_path / "zigzag", shape), "the regions of the image up to here")
 
 
-def test_long_runs_of_nothing(tmp_path):
+def test_long_empty_runs(tmp_path):
     counts = [0] * 10**5 + [3, 5, 72]
     found = labels(coco(tmp_path, {"size": [8, 10], "counts": counts}))["b"]
     assert found.sum() == 5
@@ -168,7 +168,7 @@ def test_long_runs_of_nothing(tmp_path):
 
 
 def bomb(height, width):
-    """A PNG in base64 whose header claims a size, and that holds one row."""
+    """A PNG in base64 whose header claims a size, with one row of pixels."""
 
     def chunk(kind, content):
         checksum = struct.pack(">I", zlib.crc32(kind + content))
@@ -180,7 +180,7 @@ def bomb(height, width):
     return base64.b64encode(content).decode()
 
 
-def test_embedded_masks_are_no_larger_than_their_image(tmp_path):
+def test_embedded_mask_larger_than_its_image_is_refused(tmp_path):
     shape = {"label": "cat", "shape_type": "mask", "points": [[0, 0], [19_999, 19_999]]}
     large = bomb(20_000, 20_000)
     refused(labelme(tmp_path / "mask", {**shape, "mask": large}), "may have 10x8")
@@ -190,7 +190,7 @@ def test_embedded_masks_are_no_larger_than_their_image(tmp_path):
     eps = base64.b64encode(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 8\n").decode()
     shape["points"] = [[0, 0], [9, 7]]
     refused(labelme(tmp_path / "eps", {**shape, "mask": eps}), "it is not a PNG")
-    # A mask that fits is read, whichever kind of PNG it is.
+    # A mask of a valid size is read from any kind of PNG.
     inside = np.zeros((2, 3), np.uint8)
     inside[0] = 200
     shape["points"] = [[1, 1], [3, 2]]
@@ -200,8 +200,8 @@ def test_embedded_masks_are_no_larger_than_their_image(tmp_path):
         assert found[1, 1:4].all()
 
 
-def test_no_other_image_is_opened(tmp_path):
-    """Without its first folders, a name could lead out of the folder of images."""
+def test_images_outside_the_folder_are_not_opened(tmp_path):
+    """A name without its first folders could lead out of the folder of images."""
     for path in (tmp_path / "secret.png", tmp_path / "set" / "images" / "a.png"):
         picture(path)
     folder, file = tmp_path / "set" / "images", tmp_path / "set" / "coco.json"
@@ -210,12 +210,12 @@ def test_no_other_image_is_opened(tmp_path):
     with pytest.raises(UserError, match="no path inside"):
         find_image("x/../../../secret.png", folder, file)
     assert find_image("elsewhere/a.png", folder, file) == folder / "a.png"
-    # Names that no file can have are missing, and not an exception.
+    # Impossible file names count as missing.
     assert find_image("x/" * 1000 + "a.png", folder, file) == folder / "a.png"
     for name in ("a" * 5000, "a\0b", "\ud800"):
         with pytest.raises(UserError, match="no path inside"):
             find_image(name, folder, file)
-    refused(labelme(tmp_path / "labelme", imagePath="x" * 5000), "is no path inside")
+    refused(labelme(tmp_path / "labelme", imagePath="x" * 5000), "is not a path inside")
     refused(labelme(tmp_path / "labelme", imagePath=["a.png"]), "valid: a text")
     segment = f"<object><name>cat</name><segm><mask>{'x' * 5000}</mask></segm></object>"
     picture(tmp_path / "xml" / "a.png")
@@ -243,7 +243,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "xxx"><!ENTITY y "&x;&x;">]><a>&y;</a>'
     ],
     ids=["entities", "utf-16", "utf-16-be", "utf-7", "undefined", "nul", "attributes", "tags"],
 )
-def test_hostile_xml(tmp_path, content, words):
+def test_hostile_xml_is_refused(tmp_path, content, words):
     path = tmp_path / "a.xml"
     path.write_bytes(content)
     begun = time.monotonic()
@@ -258,7 +258,7 @@ def test_deep_xml_is_read_without_recursion(tmp_path):
     assert labels(config)["a"].sum() == 12
 
 
-def test_other_encodings_that_a_file_declares_are_not_used(tmp_path):
+def test_declared_xml_encodings_are_ignored(tmp_path):
     path = tmp_path / "a.xml"
     path.write_text(f"{XML_HEAD.format('iso-8859-1')}<a>\u00e9</a>", encoding="utf-8")
     assert parse_xml(path).text == "\u00e9"
@@ -269,23 +269,23 @@ def test_other_encodings_that_a_file_declares_are_not_used(tmp_path):
     [
         ("class_dict.csv", "name,r,g,b\ncat,1\n", "2 cells for 4 columns"),
         ("class_dict.csv", "name,r,g,b\n" + "a" * 200_000 + ",1,2,3\n", "is not CSV"),
-        ("_classes.csv", "value,class\n" + "9" * 5000 + ",cat\n", "no whole number"),
-        ("_classes.csv", "value,class\n-1,cat\n", "no whole number"),
-        ("labelmap.txt", "cat:1,2,256::\n", "no whole number from 0 to 255"),
-        ("labelmap.txt", "cat:1,2,\u0663::\n", "no whole number from 0 to 255"),
-        ("label_colors.txt", "1 2 3\n", "is no RGB colour"),
+        ("_classes.csv", "value,class\n" + "9" * 5000 + ",cat\n", "not a whole number"),
+        ("_classes.csv", "value,class\n-1,cat\n", "not a whole number"),
+        ("labelmap.txt", "cat:1,2,256::\n", "not a whole number from 0 to 255"),
+        ("labelmap.txt", "cat:1,2,\u0663::\n", "not a whole number from 0 to 255"),
+        ("label_colors.txt", "1 2 3\n", "is not an RGB colour"),
         ("obj_class_to_machine_color.json", "[" * 10_000, "nested too deeply"),
-        ("obj_class_to_machine_color.json", '{"cat": "123"}', "123 is no RGB colour"),
-        ("obj_class_to_machine_color.json", '{"cat": [1, 2, 3.5]}', "'3.5' is no whole number"),
-        ("obj_class_to_machine_color.json", "[1]", "no object"),
+        ("obj_class_to_machine_color.json", '{"cat": "123"}', "123 is not an RGB colour"),
+        ("obj_class_to_machine_color.json", '{"cat": [1, 2, 3.5]}', "'3.5' is not a whole number"),
+        ("obj_class_to_machine_color.json", "[1]", "not an object"),
         ("meta.json", '{"classes": [{"title": 5, "color": "#000000"}]}', "valid: a text"),
         ("meta.json", '{"classes": [{"title": "a", "color": null}]}', "valid: a text"),
         ("classes.txt", "a\n" * 2, "two classes of the name a"),
         ("classes.txt", "a" * 300, "has 300 characters; valid: at most"),
-        ("classes.txt", "\n".join(map(str, range(10**5))), f"valid: at most {MOST_CLASSES}"),
+        ("classes.txt", "\n".join(map(str, range(10**5))), f"valid: at most {MAX_CLASSES}"),
     ],
 )
-def test_label_maps_that_are_refused(tmp_path, name, text, words):
+def test_invalid_label_maps_are_refused(tmp_path, name, text, words):
     (tmp_path / name).write_text(text)
     begun = time.monotonic()
     with pytest.raises(UserError, match=words) as raised:
@@ -294,21 +294,21 @@ def test_label_maps_that_are_refused(tmp_path, name, text, words):
     assert time.monotonic() - begun < 5
 
 
-def test_names_of_classes_hold_no_control_characters(tmp_path):
-    """Printed on a terminal, `ESC [ 2 J` would clear it."""
+def test_control_characters_in_class_names_are_escaped(tmp_path):
+    """On a terminal, `ESC [ 2 J` would clear the screen."""
     config = coco(tmp_path, [[1, 1, 6, 1, 6, 5]])
     text = (tmp_path / "coco.json").read_text().replace('"cat"', '"\\u001b[2J\\u202ecat"')
     (tmp_path / "coco.json").write_text(text)
     resolved, notes = resolve(config)
     assert resolved.data.class_names == ("background", "\\x1b[2J\\u202ecat")
     assert all(note.isprintable() for note in notes)
-    # The class is found again by the name in the file.
+    # The name in the file still finds the class.
     assert labels(config)["b"].any()
     (tmp_path / "classes.txt").write_text("none\n\x1b]0;title\x07cat\n")
     assert find_label_map([tmp_path]).entries[1].name == "\\x1b]0;title\\x07cat"
 
 
-def test_fifos_are_refused_and_never_waited_for(tmp_path):
+def test_fifos_are_refused_without_blocking(tmp_path):
     fifo = tmp_path / "train.txt"
     os.mkfifo(fifo)
     with pytest.raises(UserError, match="not a regular file"):

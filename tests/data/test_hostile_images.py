@@ -1,4 +1,4 @@
-"""Image files that claim more than they hold, or are not what their name says."""
+"""Image files with false claims in their header or name."""
 
 import io
 import os
@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image
 
 from fcnjax.data.labels.mask_files import read_colours, read_mask
-from fcnjax.data.labels.whole_numbers import NO_DATA, whole_numbers
 from fcnjax.data.readers import limits, row_blocks
 from fcnjax.data.readers.channels import to_intensity
+from fcnjax.data.readers.conversion import NO_DATA, to_integers
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
 from fcnjax.data.readers.formats import jpeg
 from fcnjax.data.readers.tiff import directories, jpegxl
@@ -57,13 +57,13 @@ def test_only_documented_formats_are_decoded(form):
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_what_is_not_a_regular_file_is_refused_at_once(tmp_path, read):
+def test_irregular_files_are_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "a.png")
     for path in (tmp_path / "a.png", "/dev/zero"):
         refused(lambda path=path: read(path), "is not a regular file")
 
 
-def test_the_limit_in_bytes_grows_with_the_file(monkeypatch):
+def test_limit_on_bytes_grows_with_the_file(monkeypatch):
     monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 1000)
     monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 64)
     monkeypatch.delenv(limits.VARIABLE, raising=False)
@@ -90,7 +90,7 @@ def test_the_limit_in_bytes_grows_with_the_file(monkeypatch):
         ("TIFF", "RGB", {"compression": "tiff_lzw"}, 3),
     ],
 )
-def test_the_bytes_of_a_decoded_pixel(monkeypatch, form, mode, options, pixel_bytes):
+def test_limit_counts_bytes_of_decoded_pixels(monkeypatch, form, mode, options, pixel_bytes):
     content = saved(Image.new(mode, (64, 64)), form, **options)
     monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 0)
     channels = "RGB" if mode == "RGB" else "L"
@@ -100,7 +100,7 @@ def test_the_bytes_of_a_decoded_pixel(monkeypatch, form, mode, options, pixel_by
     refused(lambda: read_image(encoded(content), channels), f"of {pixel_bytes} bytes, ")
 
 
-def test_channels_and_classes_are_counted_too(monkeypatch):
+def test_limit_counts_channels_and_classes(monkeypatch):
     content = saved(Image.new("L", (64, 64), 7), "PNG")
     monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 0)
     monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64)
@@ -109,18 +109,18 @@ def test_channels_and_classes_are_counted_too(monkeypatch):
     refused(lambda: read_colours(encoded(content)), "pixels of 3 bytes")
 
 
-def test_a_jpeg_of_many_scans(monkeypatch):
+def test_jpeg_with_many_scans_is_refused(monkeypatch):
     content = saved(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
     last = content.rfind(b"\xff\xda")
     many = content[:-2] + content[last:-2] * 100 + content[-2:]
-    refused(lambda: read_image(encoded(many)), "scans; the most that are read of its size is 100")
-    monkeypatch.setattr(jpeg, "MOST_SCANNED", 64 * 64 * 20)
+    refused(lambda: read_image(encoded(many)), "scans; the limit for an image of its size is 100")
+    monkeypatch.setattr(jpeg, "MAX_SCANNED", 64 * 64 * 20)
     assert read_image(encoded(content)).shape == (64, 64, 3)
     more = content[:-2] + content[last:-2] * 15 + content[-2:]
-    refused(lambda: read_image(encoded(more)), "25 scans; the most that are read of its size is 20")
+    refused(lambda: read_image(encoded(more)), "25 scans; the limit for an image of its size is 20")
 
 
-def test_the_thumbnail_of_a_jpeg_is_no_scan_of_it():
+def test_scans_of_a_thumbnail_are_not_counted():
     thumbnail = saved(Image.new("RGB", (8, 8)), "JPEG", progressive=True)
     content = saved(Image.new("RGB", (64, 64)), "JPEG")
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
@@ -134,16 +134,16 @@ def tiff_of(entries, following=0):
     return struct.pack("<H", len(entries)) + tags + struct.pack("<I", following)
 
 
-def test_directories_that_overlap_are_refused(monkeypatch):
-    monkeypatch.setattr(directories, "MOST_TAGS", 2000)
+def test_overlapping_directories_are_refused(monkeypatch):
+    monkeypatch.setattr(directories, "MAX_TAGS", 2000)
     count = 60
     body = b"".join(tiff_of([(65000 + i, 3, 1, 0)] * 40, 8 + 486 * (i + 1)) for i in range(count))
     content = b"II*\0" + struct.pack("<I", 8) + body
     refused(lambda: image_size(encoded(content)), "has 2040 tags with")
 
 
-def test_values_that_pages_share_are_refused():
-    # The offsets of 2**20 strips, which each of 30 pages would make objects of.
+def test_values_shared_by_pages_are_refused():
+    # Each of 30 pages would make objects of the offsets of 2**20 strips.
     values = bytes(2**18 * 4)
     pages = b""
     start = 8 + len(values)
@@ -153,12 +153,12 @@ def test_values_that_pages_share_are_refused():
     refused(lambda: image_size(encoded(content)), "bytes of values in 3 pages")
 
 
-def test_a_circle_of_directories_ends():
+def test_circular_directories_end():
     content = b"II*\0" + struct.pack("<I", 8) + tiff_of([(65000, 3, 1, 0)], 8)
     refused(lambda: image_size(encoded(content)), "it has no pixels")
 
 
-def test_strips_that_share_their_bytes_are_refused(tmp_path):
+def test_strips_sharing_bytes_are_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (600, 600), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", noise, compression="zlib", rowsperstrip=600)
     content = bytearray((tmp_path / "a.tif").read_bytes())
@@ -176,18 +176,18 @@ def test_strips_that_share_their_bytes_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(8, 8), (24, 31), (300, 200), (257, 1030), (16, 32), (600, 900)])
-def test_the_size_of_jpeg_xl(size):
+def test_jpeg_xl_size_is_read_from_the_header(size):
     content = imagecodecs.jpegxl_encode(np.zeros(size, np.uint8))
-    assert jpegxl.size_of(content) == size[::-1]
-    assert jpegxl.size_of(content[:2]) is None
-    assert jpegxl.size_of(b"") is None
+    assert jpegxl.read_size(content) == size[::-1]
+    assert jpegxl.read_size(content[:2]) is None
+    assert jpegxl.read_size(b"") is None
 
 
 @pytest.mark.parametrize(
     ("compression", "encode"),
     [("jpegxl", imagecodecs.jpegxl_encode), ("lerc", imagecodecs.lerc_encode)],
 )
-def test_a_strip_that_claims_another_size(tmp_path, compression, encode):
+def test_strip_claiming_another_size_is_refused(tmp_path, compression, encode):
     small, large = np.zeros((16, 16), np.uint8), np.zeros((600, 700), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", small, compression=compression)
     assert not read_image(tmp_path / "a.tif", "L").any()
@@ -201,7 +201,7 @@ def test_a_strip_that_claims_another_size(tmp_path, compression, encode):
     refused(lambda: read_image(encoded(bytes(content)), "L"), words)
 
 
-def test_compressions_that_are_not_decoded(tmp_path):
+def test_unsupported_compressions_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((16, 16), np.uint8))
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         place = file.pages[0].tags[259].offset + 8
@@ -213,7 +213,7 @@ def test_compressions_that_are_not_decoded(tmp_path):
         )
 
 
-def test_metadata_that_names_other_files_opens_none(tmp_path, monkeypatch):
+def test_files_named_in_metadata_are_not_opened(tmp_path, monkeypatch):
     stack = np.zeros((3, 8, 8), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", stack[0], description="x", software="Micro-Manager")
     monkeypatch.setattr(tifffile.TiffFile, "is_mmstack", True)
@@ -223,19 +223,19 @@ def test_metadata_that_names_other_files_opens_none(tmp_path, monkeypatch):
     assert image_size(tmp_path / "a.tif") == (8, 8)
 
 
-def test_blocks_of_rows_give_what_the_whole_gives(monkeypatch):
+def test_row_blocks_give_the_same_result(monkeypatch):
     values = np.random.default_rng(0).integers(-9, 9, (50, 7)).astype(np.int16)
-    whole = whole_numbers(values, "a", -3.0)
-    monkeypatch.setattr(row_blocks, "_VALUES", 40)
+    whole = to_integers(values, "a", -3.0)
+    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 40)
     assert [rows.stop - rows.start for rows in row_blocks.row_blocks(values)] == [5] * 10
-    np.testing.assert_array_equal(whole_numbers(values, "a", -3.0), whole)
+    np.testing.assert_array_equal(to_integers(values, "a", -3.0), whole)
     assert (whole == NO_DATA).sum() == (values == -3).sum() > 0
     halves = values + np.float32(0.5)
     with pytest.raises(UserError, match=r"the value .*\.5, in 350 pixels"):
-        whole_numbers(halves, "a")
+        to_integers(halves, "a")
 
 
-def test_intensities_by_table_are_rounded_to_the_nearest():
+def test_intensities_are_rounded_to_the_nearest():
     for bits in range(1, 8):
         values = np.arange(2**bits, dtype=np.uint8)
         exact = np.rint(values * (255 / (2**bits - 1)))
@@ -246,7 +246,7 @@ def test_intensities_by_table_are_rounded_to_the_nearest():
 
 
 @pytest.mark.slow
-def test_a_constant_mask_of_400_megapixels(tmp_path):
+def test_constant_mask_of_400_megapixels_is_read(tmp_path):
     side = 20_000
     rows = zlib.compressobj(9)
     data = b"".join(rows.compress(bytes(side + 1)) for _ in range(side)) + rows.flush()

@@ -1,4 +1,4 @@
-"""Files of names and colours beside masks, and the classes that they give."""
+"""Classes from files of names and colours beside masks."""
 
 import numpy as np
 import pytest
@@ -61,29 +61,29 @@ def assert_ids(labels, table=(0, 1, 2)):
 
 
 @pytest.mark.parametrize("name", COLOUR_FILES)
-def test_names_and_colours_of_a_file(tmp_path, name):
+def test_names_and_colours_come_from_the_file(tmp_path, name):
     root = write(tmp_path, save_colours)
     (root / name).write_text(COLOUR_FILES[name])
     data, labels, notes = read_set(root)
-    assert dict(zip(data.class_names, data.mask_colours, strict=True)) == COLOURS
+    assert dict(zip(data.class_names, data.labels.mask_colours, strict=True)) == COLOURS
     assert dict(zip(data.class_names, data.palette, strict=True)) == COLOURS
     assert notes[0].endswith(f"names and colours are from {name}")
     assert_ids(labels)
     data, labels, _ = read_set(root, "class_names=dog,background,cat")
-    assert dict(zip(data.class_names, data.mask_colours, strict=True)) == COLOURS
+    assert dict(zip(data.class_names, data.labels.mask_colours, strict=True)) == COLOURS
     assert_ids(labels, (1, 2, 0))
 
 
-def test_names_are_not_laid_on_sorted_colours(tmp_path):
+def test_names_without_colours_are_refused(tmp_path):
     root = write(tmp_path, save_colours)
     message = refused(root, "class_names=background,cat,dog")
     assert "names alone do not say which is which" in message
-    assert "--config.data.mask_colours='((0,0,0),(51,221,255),...)'" in message
+    assert "--config.data.labels.mask_colours='((0,0,0),(51,221,255),...)'" in message
     data, _, _ = read_set(root)
     assert data.class_names == ("rgb_0_0_0", "rgb_51_221_255", "rgb_250_50_83")
 
 
-def test_names_that_do_not_fit_the_file(tmp_path):
+def test_names_that_do_not_match_the_file(tmp_path):
     root = write(tmp_path, save_colours)
     (root / "labelmap.txt").write_text(COLOUR_FILES["labelmap.txt"])
     assert "unknown 'cow'" in refused(root, "class_names=background,cow,dog")
@@ -91,12 +91,14 @@ def test_names_that_do_not_fit_the_file(tmp_path):
     (root / "labelmap.txt").write_text("cat:250,50,83::\ndog:51,221,255::\n")
     assert "has the colour (0, 0, 0), which" in refused(root)
     (root / "labelmap.txt").write_text("cat:250,50::\n")
-    assert "labelmap.txt: cannot be read as a list of classes: 250,50 is no RGB" in refused(root)
+    assert "labelmap.txt: cannot be read as a list of classes: 250,50 is not an RGB" in refused(
+        root
+    )
     (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:1,1,1::\n")
     assert "two classes of the colour (1, 1, 1)" in refused(root)
 
 
-def test_names_of_ids(tmp_path):
+def test_names_of_ids_come_from_the_file(tmp_path):
     root = write(tmp_path, save_ids)
     (root / "labels.txt").write_text("__ignore__\n_background_\n cat\ndog \n")
     data, labels, notes = read_set(root)
@@ -112,7 +114,7 @@ def test_names_of_ids(tmp_path):
         ("background\ncat\n", "it has no class for the value 2"),
     ],
 )
-def test_lists_of_names_that_may_not_be_of_the_ids(tmp_path, names, why):
+def test_ambiguous_lists_of_names_are_not_used(tmp_path, names, why):
     root = write(tmp_path, save_ids)
     (root / "classes.txt").write_text(names)
     data, labels, notes = read_set(root)
@@ -121,16 +123,16 @@ def test_lists_of_names_that_may_not_be_of_the_ids(tmp_path, names, why):
     assert_ids(labels)
 
 
-def test_ids_of_a_file(tmp_path):
+def test_ids_come_from_the_file(tmp_path):
     root = write(tmp_path, lambda path, ids: save_ids(path, np.asarray([0, 7, 3])[ids]))
     (root / "masks/_classes.csv").write_text("Pixel Value, Class\n0, background\n3, dog\n7, cat\n")
     data, labels, _ = read_set(root)
-    assert data.mask_values == (0, 3, 7)
+    assert data.labels.mask_values == (0, 3, 7)
     assert data.class_names == ("background", "dog", "cat")
     assert_ids(labels, (0, 2, 1))
 
 
-def test_palette_masks_are_named_by_their_colours(tmp_path):
+def test_palette_masks_get_names_by_colour(tmp_path):
     def save(path, ids):
         mask = Image.fromarray(np.asarray([0, 2, 1], np.uint8)[ids])
         mask.putpalette([0, 0, 0, 51, 221, 255, 250, 50, 83])
@@ -139,12 +141,12 @@ def test_palette_masks_are_named_by_their_colours(tmp_path):
     root = write(tmp_path, save)
     (root / "labelmap.txt").write_text(COLOUR_FILES["labelmap.txt"])
     data, labels, _ = read_set(root)
-    assert data.mask_values == (0, 2, 1)
+    assert data.labels.mask_values == (0, 2, 1)
     assert dict(zip(data.class_names, data.palette, strict=True)) == COLOURS
     assert_ids(labels)
 
 
-def test_other_files_of_the_same_name(tmp_path):
+def test_unrelated_files_of_the_same_name_are_ignored(tmp_path):
     (tmp_path / "meta.json").write_text('{"licence": "CC0"}')
     assert find_label_map([tmp_path]) is None
 
@@ -156,19 +158,19 @@ def test_voc_layout_of_cvat(tmp_path, quotes):
     lists.mkdir(parents=True)
     (lists / "default.txt").write_text("".join(f"{quotes}{name}{quotes}\n" for name in IDS))
     (root / "labelmap.txt").write_text(COLOUR_FILES["labelmap.txt"])
-    words = ("source=voc", "train_split=default", "eval_split=default")
+    words = ("source=voc", "split.train=default", "split.eval=default")
     data, labels, notes = read_set(root, *words)
-    assert dict(zip(data.class_names, data.mask_colours, strict=True)) == COLOURS
+    assert dict(zip(data.class_names, data.labels.mask_colours, strict=True)) == COLOURS
     assert "4 images are in both splits" in notes[1]
     assert_ids(labels)
     assert "unknown 'train'; valid: default" in refused(root, "source=voc")
 
 
-def test_two_names_are_taken_for_two_values_and_that_is_said(tmp_path):
+def test_assumed_names_of_two_values_are_noted(tmp_path):
     def save(path, ids):
         save_ids(path, np.where(ids > 0, 255, 0))
 
     data, labels, notes = read_set(write(tmp_path, save), "class_names=ground,vessel")
-    assert data.mask_values == (0, 255)
+    assert data.labels.mask_values == (0, 255)
     assert "(0 is ground, 255 is vessel, in the order of the names" in notes[0]
     assert all((labels[name] == (IDS[name] > 0)).all() for name in labels)

@@ -5,18 +5,19 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error, read_names
 from PIL import Image
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.errors import UserError
 
 SIZE = (7, 9)
 
 
 def png(array):
-    """An array as a PNG in base64."""
+    """Encode an array as a PNG in base64."""
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
@@ -30,7 +31,7 @@ CAT = shape("cat", "rectangle", (1, 1), (2, 2))
 
 
 def write(root, shapes=(), stem="a", value=1, **content):
-    """A LabelMe file and its image, full of a value."""
+    """Write a LabelMe file and its image of one value."""
     image = np.full((*SIZE, 3), value, np.uint8)
     Image.fromarray(image).save(root / f"{stem}.png")
     content = {
@@ -49,13 +50,13 @@ def write(root, shapes=(), stem="a", value=1, **content):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="labelme", root=str(root))
-    config.data.update(data)
+    set_data(config, source="labelme", root=str(root))
+    set_data(config, data)
     return config
 
 
 def read(root, stem="a", **data):
-    """The example of a name, whichever split it is in."""
+    """Return the example of a name from either split."""
     config, _ = resolve(config_of(root, **data))
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -71,28 +72,8 @@ def drawn(tmp_path, *shapes, **data):
     return read(tmp_path, **data)["label"]
 
 
-def names(config, part):
-    source = open_source(config, part)
-    return [source[i]["name"] for i in range(len(source))]
-
-
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        names(config, part)
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
 def picture(text):
-    """A mask drawn in a text: a line a row, `.` for 0, `i` for 255."""
+    """Parse a mask from text: a line for each row, `.` for 0, `i` for 255."""
     rows = text.split()
     return np.array([[255 if c == "i" else int(c.replace(".", "0")) for c in row] for row in rows])
 
@@ -122,7 +103,7 @@ PICTURES = {
         shape("cat", "oriented_rectangle", (4, 1), (6, 3), (4, 5), (2, 3)),
         "......... ....1.... ...111... ..11111.. ...111... ....1.... .........",
     ),
-    "rectangle of four corners": (  # of X-AnyLabeling, and as LabelMe's own of two
+    "rectangle of four corners": (  # of X-AnyLabeling; equals LabelMe's of two corners
         shape("cat", "rectangle", (2, 1), (5, 1), (5, 3), (2, 3)),
         "......... ..1111... ..1111... ..1111... ......... ......... .........",
     ),
@@ -175,7 +156,7 @@ def test_shapes(tmp_path, name):
     np.testing.assert_array_equal(drawn(tmp_path, entry), picture(text))
 
 
-def test_later_shapes_lie_over_earlier_ones(tmp_path):
+def test_later_shapes_are_drawn_over_earlier_ones(tmp_path):
     label = drawn(
         tmp_path,
         shape("dog", "rectangle", (0, 0), (6, 5)),
@@ -190,7 +171,7 @@ def test_later_shapes_lie_over_earlier_ones(tmp_path):
     )
 
 
-def test_classes_are_the_labels_sorted(tmp_path):
+def test_classes_are_the_sorted_labels(tmp_path):
     zoo = [shape(name, "point", (0, 0)) for name in ("zebra", "__ignore__", "_background_", "ant")]
     write(tmp_path, zoo)
     write(tmp_path, [CAT], "b")
@@ -207,20 +188,20 @@ def test_chosen_and_merged_classes(tmp_path):
     merged = (("dog", "pet"), ("cat", "pet"), ("cow", ""))
     row = drawn(tmp_path, *shapes, label_map=merged, ignore_label=9)[0]
     assert row[:4].tolist() == [1, 1, 9, 0]
-    refused(
+    assert_error(
         config_of(tmp_path, class_names=("cat", "dogs", "cow")),
         "a.json, shape 1: label: unknown 'dog' (did you mean 'dogs'?); valid: __ignore__, back",
     )
 
 
-def test_classes_of_another_source_go_by_their_names(tmp_path):
+def test_classes_of_another_source_are_matched_by_name(tmp_path):
     write(tmp_path, [CAT])
     write(tmp_path, [CAT], "b")
     row = read(tmp_path, class_names=("background", "dog", "cat"), mask_values=(0, 100, 200))
     assert row["label"][1].tolist() == [0, 2, 2, 0, 0, 0, 0, 0, 0]
 
 
-def test_images_beside_and_within(tmp_path):
+def test_images_beside_the_file_and_embedded(tmp_path):
     (tmp_path / "images").mkdir()
     for stem, value in zip("abc", (10, 20, 30), strict=True):
         write(tmp_path, [CAT], stem, value)
@@ -244,19 +225,21 @@ def test_splits(tmp_path):
     for stem in "abcde":
         write(tmp_path, [CAT], stem)
     config, _ = resolve(config_of(tmp_path, eval_fraction=0.4))
-    assert len(names(config, "train")) == 3
-    assert sorted(names(config, "train") + names(config, "eval")) == list("abcde")
+    assert len(read_names(config, "train")) == 3
+    assert sorted(read_names(config, "train") + read_names(config, "eval")) == list("abcde")
     (tmp_path / "train.txt").write_text("c\n\na.json\n")
-    refused(config_of(tmp_path), "val.txt: no such file")
+    assert_error(config_of(tmp_path), "val.txt: no such file")
     (tmp_path / "val.txt").write_text("e\nc\n")
     config, notes = resolve(config_of(tmp_path))
-    assert names(config, "train") == ["c", "a"]
-    assert names(config, "eval") == ["e", "c"]
+    assert read_names(config, "train") == ["c", "a"]
+    assert read_names(config, "eval") == ["e", "c"]
     assert "1 images are in both splits" in notes[1]
-    assert len(names(resolve(config_of(tmp_path, split_by="fraction"))[0], "train")) == 4
+    assert len(read_names(resolve(config_of(tmp_path, split_by="fraction"))[0], "train")) == 4
     (tmp_path / "val.txt").write_text("e\nx\n")
-    refused(config_of(tmp_path), "val.txt, line 2: no file x.json")
-    refused(config_of(tmp_path, split_by="folder"), "config.data.split_by", "auto, fraction, list")
+    assert_error(config_of(tmp_path), "val.txt, line 2: no file x.json")
+    assert_error(
+        config_of(tmp_path, split_by="folder"), "config.data.split.by", "auto, fraction, list"
+    )
 
 
 @pytest.mark.parametrize(
@@ -284,10 +267,10 @@ def test_splits(tmp_path):
 def test_bad_shapes(tmp_path, entry, words):
     write(tmp_path, [entry])
     write(tmp_path, [CAT], "b")
-    refused(config_of(tmp_path), *words)
+    assert_error(config_of(tmp_path), *words)
 
 
-def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
+def test_rectangle_of_four_corners_equals_that_of_two(tmp_path):
     rng = np.random.default_rng(0)
     for _ in range(6):
         (x0, x1), (y0, y1) = rng.uniform(0, 9, 2), rng.uniform(0, 7, 2)
@@ -296,7 +279,7 @@ def test_a_rectangle_of_four_corners_is_that_of_two(tmp_path):
         np.testing.assert_array_equal(drawn(tmp_path, shape("cat", "rectangle", *corners)), two)
 
 
-def test_shapes_without_pixels_are_counted(tmp_path):
+def test_shapes_without_area_are_counted(tmp_path):
     cuboid = shape("car", "cuboid", *[(1, 1)] * 8)
     write(tmp_path, [CAT, cuboid, cuboid])
     write(tmp_path, [CAT, shape("cat", "points", (1, 1), (2, 2))], "b")
@@ -305,7 +288,9 @@ def test_shapes_without_pixels_are_counted(tmp_path):
     assert "shapes without pixels are left out: 2 of car (cuboid), 1 of cat (points)" in notes[1]
     assert read(tmp_path)["label"].sum() == 4
     write(tmp_path, [CAT, shape("cat", "ellipse", (1, 1), (2, 2))] * 3, "b")
-    refused(config_of(tmp_path), "b.json, shape 2: shape_type (3 shapes have this type): unknown")
+    assert_error(
+        config_of(tmp_path), "b.json, shape 2: shape_type (3 shapes have this type): unknown"
+    )
 
 
 def test_files_of_other_tools_and_versions(tmp_path):
@@ -319,7 +304,7 @@ def test_files_of_other_tools_and_versions(tmp_path):
     assert read(tmp_path, "b")["label"].sum() == 4
 
 
-def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
+def test_missing_images_are_skipped_with_on_error(tmp_path):
     for stem in "abcdefgh":
         write(tmp_path, [CAT], stem)
     (tmp_path / "c.png").unlink()
@@ -329,12 +314,12 @@ def test_missing_images_are_skipped_where_that_is_asked_for(tmp_path):
     assert "2 cannot be read and will be skipped:" in notes[1]
     for path in tmp_path.glob("*.png"):
         path.unlink()
-    refused(config_of(tmp_path, **options), "no image")
+    assert_error(config_of(tmp_path, **options), "no image")
 
 
 @pytest.mark.parametrize("drawn_on", ["stored", "turned"])
 def test_photographs_with_an_exif_orientation(tmp_path, drawn_on):
-    """Sizes tell on which pixels it was drawn; LabelMe shows the turned picture."""
+    """The sizes reveal the pixels it was drawn on; LabelMe shows the rotated image."""
     exif = Image.Exif()
     exif[0x112] = 6  # stored as 7x9, and shown as 9x7
     write(tmp_path, [CAT], "b")
@@ -391,14 +376,16 @@ def test_xml_of_labelme_3(tmp_path):
     config, _ = resolve(config_of(tmp_path))
     assert config.data.class_names == ("background", "cat", "dog")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=web_object("x", "<bndbox/>")))
-    refused(config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (boxes alone, as Pa")
+    assert_error(
+        config_of(tmp_path), "b.xml: no object has a <polygon> or <segm> (only boxes, as in Pa"
+    )
     (tmp_path / "b.xml").write_text("<!DOCTYPE a []><annotation/>")
-    refused(config_of(tmp_path), "b.xml: declares a document type")
+    assert_error(config_of(tmp_path), "b.xml: declares a document type")
     (tmp_path / "Masks/a_mask_0.png").write_bytes(b"x")
     (tmp_path / "b.xml").write_text(XML.format(stem="b", objects=objects[0]))
-    refused(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read: it is not a PNG")
+    assert_error(config_of(tmp_path), "a.xml, shape 2: ", "cannot be read: it is not a PNG")
     (tmp_path / "Masks/a_mask_0.png").unlink()
-    refused(config_of(tmp_path), "a.xml, shape 2: no mask 'a_mask_0.png' in")
+    assert_error(config_of(tmp_path), "a.xml, shape 2: no mask 'a_mask_0.png' in")
     write(tmp_path, [CAT])
     write(tmp_path, [CAT], "b")
     _, notes = resolve(config_of(tmp_path))
@@ -406,33 +393,35 @@ def test_xml_of_labelme_3(tmp_path):
 
 
 def test_bad_files(tmp_path):
-    refused(config_of(""), "config.data.root: '' is not a folder")
-    refused(config_of(tmp_path), "has no LabelMe file")
+    assert_error(config_of(""), "config.data.root: '' is not a folder")
+    assert_error(config_of(tmp_path), "has no LabelMe file")
     write(tmp_path, [CAT])
-    refused(config_of(tmp_path), "1 image cannot be split")
+    assert_error(config_of(tmp_path), "1 image cannot be split")
     write(tmp_path, [CAT], "b")
     (tmp_path / "b.png").unlink()
-    refused(config_of(tmp_path), "b.json: no image:", "b.png is no file, and 'imageData' is empty")
+    assert_error(
+        config_of(tmp_path), "b.json: no image:", "b.png is no file, and 'imageData' is empty"
+    )
     write(tmp_path, [CAT], "b", imageHeight=3)
-    refused(config_of(tmp_path), "b.json: is 9x3 pixels", "b.png is 9x7")
+    assert_error(config_of(tmp_path), "b.json: is 9x3 pixels", "b.png is 9x7")
     write(tmp_path, [CAT], "b", imageData="AAAA", imagePath="")
-    refused(config_of(tmp_path), "b.json: imageData: cannot be read as an image")
+    assert_error(config_of(tmp_path), "b.json: imageData: cannot be read as an image")
     write(tmp_path, [CAT], "b", imageData="A", imagePath="")
-    refused(config_of(tmp_path), "b.json: 'imageData' is not an image in base64")
+    assert_error(config_of(tmp_path), "b.json: 'imageData' is not an image in base64")
     (tmp_path / "b.json").write_text('{"shapes": [],\n\n "imagePath" 3}')
-    refused(config_of(tmp_path), "b.json, line 3: is not JSON: Expecting ':'")
+    assert_error(config_of(tmp_path), "b.json, line 3: is not JSON: Expecting ':'")
     (tmp_path / "b.json").write_text("{}")
-    refused(config_of(tmp_path), "b.json: has no 'shapes'")
+    assert_error(config_of(tmp_path), "b.json: has no 'shapes'")
     write(tmp_path)
     write(tmp_path, [], "b")
-    refused(config_of(tmp_path), "has no class beside the background")
+    assert_error(config_of(tmp_path), "has no class beside the background")
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     for stem in "abc":
         write(tmp_path, [shape("car", "rectangle", (0, 0), (3, 3))], stem)
     config = config_of(tmp_path, eval_fraction=0.3)
-    (held_out,) = names(resolve(config)[0], "eval")
+    (held_out,) = read_names(resolve(config)[0], "eval")
     stem = next(stem for stem in "abc" if stem != held_out)
     (image,) = (path for path in tmp_path.rglob(f"{stem}.*") if path.suffix != ".json")
     assert_stamped(config, tmp_path / f"{stem}.json", image)

@@ -20,7 +20,7 @@ SIZE = (8, 10)
 
 
 def polygon(label, *points):
-    """A polygon, whose points are in pixels and written in percent."""
+    """Return a polygon given in pixels and written in percent."""
     return ls_result(
         "polygonlabels", {"points": [[x * 10, y * 12.5] for x, y in points], "closed": True}, label
     )
@@ -36,9 +36,9 @@ def export(root, *tasks):
     return config_of("labelstudio", root)
 
 
-def test_polygons_and_rectangles_in_their_order(tmp_path):
+def test_polygons_and_rectangles_are_drawn_in_order(tmp_path):
     rectangle = {"x": 10, "y": 25, "width": 30, "height": 25, "rotation": 0}
-    turned = {"x": 80, "y": 25, "width": 40, "height": 25, "rotation": 90}  # about its corner
+    turned = {"x": 80, "y": 25, "width": 40, "height": 25, "rotation": 90}  # around its corner
     task = ls_task(
         "/data/upload/1/89abcdef-a.png",
         SQUARE,
@@ -51,7 +51,7 @@ def test_polygons_and_rectangles_in_their_order(tmp_path):
     )
     expected[2:4, 6:8] = 0
     expected[2:7, 6:8] = 0
-    # 4 wide and 2 high, turned clockwise about (8, 2): x from 6 to 8 and y from 2 to 5.2.
+    # 4 wide and 2 high, rotated clockwise around (8, 2): x from 6 to 8 and y from 2 to 5.2.
     expected[2:6, 6:8] = 1
     np.testing.assert_array_equal(found["a"]["label"], expected)
     assert config.data.class_names == ("background", "cat", "dog")
@@ -81,7 +81,7 @@ def test_bitmasks_and_ellipses(tmp_path):
     np.testing.assert_array_equal(labels(export(tmp_path, task))["a"], expected)
 
 
-def test_of_several_annotations_one_counts(tmp_path):
+def test_one_of_several_annotations_is_used(tmp_path):
     task = ls_task("a.png", SQUARE)
     other = polygon("dog", (0, 0), (3, 0), (3, 3), (0, 3))
     task["annotations"] += [
@@ -90,21 +90,21 @@ def test_of_several_annotations_one_counts(tmp_path):
     ]
     _, notes, found = examples(export(tmp_path, task))
     assert found["a"]["label"].sum() == 9
-    assert "1 tasks have several annotations: the ground truth counts, else the newest" in notes[1]
+    assert "1 tasks have several annotations: the ground truth is used, or the newest" in notes[1]
     task["annotations"][0]["ground_truth"] = True
     assert labels(export(tmp_path, task))["a"].sum() == 16
 
 
-def test_tasks_that_nobody_annotated_are_no_background(tmp_path):
+def test_tasks_without_annotations_are_left_out(tmp_path):
     nobody = {"id": 3, "annotations": [], "data": {"image": "c.png"}}
-    empty = ls_task("a.png")  # somebody looked, and found nothing
+    empty = ls_task("a.png")  # annotated, without any object
     _, notes, found = examples(export(tmp_path, empty, nobody))
     assert sorted(found) == ["a", "b"]
     assert not found["a"]["label"].any()
     assert "1 tasks without an annotation are left out" in notes[1]
 
 
-def test_regions_that_have_no_area_or_no_label_are_counted(tmp_path):
+def test_regions_without_area_or_label_are_counted(tmp_path):
     point = ls_result("keypointlabels", {"x": 10, "y": 10, "width": 1}, "nose")
     bare = polygon("dog", (0, 0), (3, 0), (3, 3), (0, 3))
     del bare["value"]["polygonlabels"]
@@ -115,7 +115,7 @@ def test_regions_that_have_no_area_or_no_label_are_counted(tmp_path):
     assert "without a label (1 of no class): left out" in notes[2]
 
 
-def test_labels_that_are_stored_apart(tmp_path):
+def test_labels_in_separate_results(tmp_path):
     shape = polygon("dog", (2, 1), (6, 1), (6, 5), (2, 5))
     named = {**shape, "type": "labels", "value": {**shape["value"], "labels": ["cat"]}}
     del named["value"]["polygonlabels"]
@@ -142,7 +142,7 @@ def test_damaged_brush_strokes(change, words):
         label_studio_mask(change(rle), SIZE)
 
 
-def test_random_bytes_are_refused_or_read():
+def test_random_bytes_raise_or_decode():
     rng = np.random.default_rng(0)
     rle = label_studio_runs(rng.random(SIZE) < 0.5)
     for _ in range(200):
@@ -175,7 +175,7 @@ def test_random_bytes_are_refused_or_read():
         ),
     ],
 )
-def test_exports_that_are_refused(tmp_path, task, words):
+def test_invalid_exports(tmp_path, task, words):
     with pytest.raises(UserError) as raised:
         labels(export(tmp_path, task))
     assert words in str(raised.value)

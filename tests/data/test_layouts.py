@@ -2,13 +2,15 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error
 from PIL import Image
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.mirror import mirrored_ids
-from fcnjax.data.sources import ade20k, camvid, celebamask, cityscapes, voc
+from fcnjax.data.flip_pairs import flip_permutation
+from fcnjax.data.sources.benchmarks import ade20k, camvid, celebamask, cityscapes, voc
 from fcnjax.errors import UserError
 
 SIZE = (4, 6)
@@ -27,18 +29,18 @@ def picture(path, size=SIZE):
 
 
 def stored(*values, size=SIZE):
-    """A mask whose pixels run through the values."""
+    """Return a mask whose pixels cycle through the values."""
     return np.resize(np.asarray(values, np.uint8), size)
 
 
 def config_of(source, root, **data):
     config = default_config()
-    config.data.update(source=source, root=str(root), **data)
+    set_data(config, source=source, root=str(root), **data)
     return config
 
 
 def opened(config):
-    """The sources `train` and `eval` of a config, as a worker gets them."""
+    """Return the sources `train` and `eval` of a config, pickled as for a worker."""
     config, notes = resolve(config)
     assert len(notes) == 1
     assert resolve(config)[0] == config
@@ -53,27 +55,13 @@ def names(source):
     return [example["name"] for example in examples]
 
 
-def read_all(config):
-    for source in opened(config):
-        names(source)
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
 LAYOUTS = ("voc", "cityscapes", "camvid", "ade20k", "celebamask")
 
 
 @pytest.mark.parametrize("source", LAYOUTS)
-def test_root_that_is_no_set(source, tmp_path):
-    refused(config_of(source, tmp_path / "no"), "config.data.root", "is not a folder")
-    refused(config_of(source, tmp_path), str(tmp_path))
+def test_root_without_a_dataset(source, tmp_path):
+    assert_error(config_of(source, tmp_path / "no"), "config.data.root", "is not a folder")
+    assert_error(config_of(source, tmp_path), str(tmp_path))
 
 
 def test_classes():
@@ -93,7 +81,7 @@ def test_classes():
     assert len(camvid.TUTORIAL) == 11
     ade = list(ade20k.CLASSES)
     assert len(ade) == 150
-    # Ids of the benchmark, from 1 on.
+    # Ids of the benchmark start at 1.
     at = {1: "wall", 13: "person", 50: "fireplace", 91: "airplane", 128: "bicycle", 150: "flag"}
     assert {place: ade[place - 1] for place in at} == at
     assert len(celebamask.FACE_PARTS) == 18
@@ -122,7 +110,7 @@ def test_voc(tmp_path):
     np.testing.assert_array_equal(train[0]["label"], stored(20, 15))
     np.testing.assert_array_equal(train[1]["label"], stored(0, 1, 255))
     assert train.class_names[15] == "person"
-    config, _ = resolve(config_of("voc", tmp_path, train_split="trainval"))
+    config, _ = resolve(config_of("voc", tmp_path, split_train="trainval"))
     assert config.data.palette == voc.voc_palette(21)
     assert len(open_source(config, "train")) == 3
 
@@ -130,16 +118,16 @@ def test_voc(tmp_path):
 def test_voc_augmented(tmp_path):
     root = write_voc(tmp_path)
     augmented = config_of("voc", root, masks="SegmentationClassAug")
-    refused(augmented, "SegmentationClassAug: no such folder")
+    assert_error(augmented, "SegmentationClassAug: no such folder")
     for name in "abc":
         save(root / f"SegmentationClassAug/2007_{name}.png", stored(9, 255))
     save(root / "SegmentationClassAug/unlabelled.png", stored(3))
     (root / "ImageSets/Segmentation/train_aug.txt").write_text("unlabelled\n2007_a\n")
-    augmented.data.train_split = "train_aug"
+    augmented.data.split.train = "train_aug"
     train, _ = opened(augmented)
     np.testing.assert_array_equal(train[0]["label"], stored(3))
     np.testing.assert_array_equal(train[1]["label"], stored(9, 255))
-    refused(config_of("voc", root, masks="Class"), "config.data.masks", "SegmentationClassAug")
+    assert_error(config_of("voc", root, masks="Class"), "config.data.masks", "SegmentationClassAug")
 
 
 def test_voc_classes_merged(tmp_path):
@@ -153,24 +141,26 @@ def test_voc_classes_merged(tmp_path):
 
 def test_voc_mistakes(tmp_path):
     root = write_voc(tmp_path)
-    refused(config_of("voc", root, eval_split="vall"), "config.data.eval_split", "did you mean")
+    assert_error(
+        config_of("voc", root, split_eval="vall"), "config.data.split.eval", "did you mean"
+    )
     save(root / "SegmentationClass/2007_c.png", stored(21))
-    refused(config_of("voc", root), "2007_c.png: has the value 21", "no class")
+    assert_error(config_of("voc", root), "2007_c.png: has the value 21", "not a class")
     save(root / "SegmentationClass/2007_c.png", stored(1, size=(4, 5)))
-    refused(config_of("voc", root), "2007_c.png: is 5x4 pixels", "6x4")
+    assert_error(config_of("voc", root), "2007_c.png: is 5x4 pixels", "6x4")
     (root / "SegmentationClass/2007_c.png").write_bytes(b"\x89PNG")
-    refused(config_of("voc", root), "2007_c.png: cannot be read")
+    assert_error(config_of("voc", root), "2007_c.png: cannot be read")
     (root / "SegmentationClass/2007_c.png").unlink()
-    refused(config_of("voc", root), "val.txt, line 1: no mask 2007_c in", "SegmentationClass")
+    assert_error(config_of("voc", root), "val.txt, line 1: no mask 2007_c in", "SegmentationClass")
     (root / "ImageSets/Segmentation/val.txt").write_text("\n2007_d.jpg\n")
-    refused(config_of("voc", root), "val.txt, line 2: no image 2007_d in", "JPEGImages")
+    assert_error(config_of("voc", root), "val.txt, line 2: no image 2007_d in", "JPEGImages")
     (root / "ImageSets/Segmentation/val.txt").write_text("\n")
-    refused(config_of("voc", root), "val.txt: names no image")
+    assert_error(config_of("voc", root), "val.txt: names no image")
     (root / "ImageSets/Segmentation/val.txt").write_bytes(b"\xff\xfe\x00")
-    refused(config_of("voc", root), "val.txt: cannot be read as text")
+    assert_error(config_of("voc", root), "val.txt: cannot be read as text")
     for path in (root / "ImageSets/Segmentation").iterdir():
         path.unlink()
-    refused(config_of("voc", root), "Segmentation: has no list of a split")
+    assert_error(config_of("voc", root), "Segmentation: has no list of a split")
 
 
 def write_cityscapes(root, kinds, splits=("train", "val")):
@@ -195,7 +185,7 @@ def test_cityscapes_ids(tmp_path):
     np.testing.assert_array_equal(train[0]["label"], classes[stored(*range(34))])
     np.testing.assert_array_equal(train[1]["label"], classes[stored(*np.roll(range(34), -1))])
     assert train.class_names[classes[26]] == "car"
-    assert len(opened(config_of("cityscapes", tmp_path, eval_split="test"))[1]) == 2
+    assert len(opened(config_of("cityscapes", tmp_path, split_eval="test"))[1]) == 2
 
 
 def test_cityscapes_train_ids(tmp_path):
@@ -203,7 +193,7 @@ def test_cityscapes_train_ids(tmp_path):
     config, _ = resolve(config_of("cityscapes", tmp_path))
     train, _ = opened(config)
     np.testing.assert_array_equal(train[0]["label"], stored(18, 255, 0))
-    # Other masks that appear later are not read by the values of these.
+    # Masks of another kind that appear later are not read with these values.
     write_cityscapes(tmp_path, {"labelIds": (7,)})
     np.testing.assert_array_equal(open_source(config, "train")[0]["label"], stored(18, 255, 0))
     train, _ = opened(config_of("cityscapes", tmp_path))
@@ -211,19 +201,25 @@ def test_cityscapes_train_ids(tmp_path):
 
 
 def test_cityscapes_mistakes(tmp_path):
-    refused(config_of("cityscapes", tmp_path), "leftImg8bit/train: no such folder")
+    assert_error(config_of("cityscapes", tmp_path), "leftImg8bit/train: no such folder")
     root = write_cityscapes(tmp_path, {"color": (1,)})
-    refused(config_of("cityscapes", root), "gtFine/train", "labelIds.png or _gtFine_labelTrainIds")
-    refused(config_of("cityscapes", root, masks="label"), "config.data.masks", "labelTrainIds")
-    refused(config_of("cityscapes", root, train_split="trai"), "config.data.train_split", "'train'")
+    assert_error(
+        config_of("cityscapes", root), "gtFine/train", "labelIds.png or _gtFine_labelTrainIds"
+    )
+    assert_error(config_of("cityscapes", root, masks="label"), "config.data.masks", "labelTrainIds")
+    assert_error(
+        config_of("cityscapes", root, split_train="trai"), "config.data.split.train", "'train'"
+    )
     write_cityscapes(root, {"labelIds": (1, 7, 34)})
-    refused(config_of("cityscapes", root), "labelIds.png: has the value 34")
+    assert_error(config_of("cityscapes", root), "labelIds.png: has the value 34")
     lone = root / "gtFine/val/bonn/bonn_000001_000019_gtFine_labelIds.png"
     lone.unlink()
-    refused(config_of("cityscapes", root), "leftImg8bit/val/bonn", f"has no mask {lone}")
+    assert_error(config_of("cityscapes", root), "leftImg8bit/val/bonn", f"has no mask {lone}")
     (root / "leftImg8bit/test").mkdir()
     (root / "gtFine/test").mkdir()
-    refused(config_of("cityscapes", root, eval_split="test"), "test: has no CITY/NAME_leftImg8bit")
+    assert_error(
+        config_of("cityscapes", root, split_eval="test"), "test: has no CITY/NAME_leftImg8bit"
+    )
 
 
 def write_camvid(root, images, masks):
@@ -245,7 +241,7 @@ def test_camvid(tmp_path, folders):
     assert names(held_out) == ["0002_c"]
     assert len(train.class_names) == 31
     assert "Void" not in train.class_names
-    # The order of the set: Void is the last but one.
+    # In the order of the dataset, Void is the last but one.
     classes = np.asarray([*range(30), 255, 30], np.uint8)
     np.testing.assert_array_equal(train[1]["label"], classes.reshape(4, 8))
     np.testing.assert_array_equal(train[0]["label"], np.roll(classes, -1).reshape(4, 8))
@@ -256,17 +252,21 @@ def test_camvid(tmp_path, folders):
 
 
 def test_camvid_mistakes(tmp_path):
-    refused(config_of("camvid", tmp_path), "neither trainannot nor LabeledApproved_full")
+    assert_error(config_of("camvid", tmp_path), "neither trainannot nor LabeledApproved_full")
     root = write_camvid(tmp_path, "images", "labels")
-    refused(config_of("camvid", root, eval_split="test"), "test.txt: no such list", "splits")
-    refused(config_of("camvid", root, eval_split="dev"), "config.data.eval_split", "test, train")
-    refused(config_of("camvid", root, encoding="onehot"), "config.data.encoding", "ids, rgb")
+    assert_error(config_of("camvid", root, split_eval="test"), "test.txt: no such list", "splits")
+    assert_error(
+        config_of("camvid", root, split_eval="dev"), "config.data.split.eval", "test, train"
+    )
+    assert_error(
+        config_of("camvid", root, encoding="onehot"), "config.data.labels.encoding", "ids, rgb"
+    )
     save(root / "labels/0002_c_L.png", np.full((4, 8, 3), (1, 2, 3)))
-    refused(config_of("camvid", root), "0002_c_L.png: has the colour (1, 2, 3), in 32 pixels")
+    assert_error(config_of("camvid", root), "0002_c_L.png: has the colour (1, 2, 3), in 32 pixels")
     (root / "labels/0002_c_L.png").unlink()
-    refused(config_of("camvid", root), "val.txt, line 1: no mask 0002_c_L.png in", "labels")
+    assert_error(config_of("camvid", root), "val.txt, line 1: no mask 0002_c_L.png in", "labels")
     (root / "images").rename(root / "pictures")
-    refused(config_of("camvid", root), "has no folder 701_StillsRaw_full or images")
+    assert_error(config_of("camvid", root), "has no folder 701_StillsRaw_full or images")
 
 
 def test_camvid_of_the_tutorial(tmp_path):
@@ -277,18 +277,18 @@ def test_camvid_of_the_tutorial(tmp_path):
     (tmp_path / "train.txt").write_text(
         "/SegNet/CamVid/train/a.png /SegNet/CamVid/trainannot/a.png"
     )
-    train, held_out = opened(config_of("camvid", tmp_path, eval_split="test"))
+    train, held_out = opened(config_of("camvid", tmp_path, split_eval="test"))
     assert names(train) == ["a", "b"]
     assert names(held_out) == ["d"]
     np.testing.assert_array_equal(train[0]["label"], stored(*range(11), 255))
     assert train.class_names[3:5] == ("Road", "Pavement")
-    refused(config_of("camvid", tmp_path, eval_split="dev"), "config.data.eval_split")
+    assert_error(config_of("camvid", tmp_path, split_eval="dev"), "config.data.split.eval")
     save(tmp_path / "valannot/c.png", stored(12))
-    refused(config_of("camvid", tmp_path), "c.png: has the value 12", "no class")
+    assert_error(config_of("camvid", tmp_path), "c.png: has the value 12", "not a class")
     (tmp_path / "valannot/c.png").rename(tmp_path / "valannot/e.png")
-    refused(config_of("camvid", tmp_path), "val: c: no mask in")
+    assert_error(config_of("camvid", tmp_path), "val: c: no mask in")
     (tmp_path / "val").rename(tmp_path / "dev")
-    refused(config_of("camvid", tmp_path), "val: no such folder", "'trainannot'")
+    assert_error(config_of("camvid", tmp_path), "val: no such folder", "'trainannot'")
 
 
 def write_ade20k(root):
@@ -305,22 +305,24 @@ def test_ade20k(tmp_path):
     assert names(held_out) == ["ADE_0", "ADE_1"]
     np.testing.assert_array_equal(train[2]["label"], stored(255, 2, 148, 149))
     assert train.class_names[2] == "sky"
-    long = config_of("ade20k", tmp_path, train_split="validation", eval_split="training")
+    long = config_of("ade20k", tmp_path, split_train="validation", split_eval="training")
     assert list(map(len, opened(long))) == [2, 3]
 
 
 def test_ade20k_mistakes(tmp_path):
     root = write_ade20k(tmp_path)
-    refused(config_of("ade20k", root, eval_split="test"), "config.data.eval_split", "validation")
+    assert_error(
+        config_of("ade20k", root, split_eval="test"), "config.data.split.eval", "validation"
+    )
     save(root / "annotations/validation/ADE_1.png", stored(151))
-    refused(config_of("ade20k", root), "ADE_1.png: has the value 151")
+    assert_error(config_of("ade20k", root), "ADE_1.png: has the value 151")
     (root / "annotations/validation/ADE_1.png").unlink()
-    refused(config_of("ade20k", root), "images/validation: ADE_1: no mask in")
-    refused(config_of("ade20k", root / "images"), "no such folder", "'annotations'")
+    assert_error(config_of("ade20k", root), "images/validation: ADE_1: no mask in")
+    assert_error(config_of("ade20k", root / "images"), "no such folder", "'annotations'")
 
 
 def write_celebamask(root, numbers=(0, 1, 1999, 2000, 2001)):
-    """Faces of 8x8 pixels with masks of 4x4: skin in all, hair over it, a hat in odd ones."""
+    """Write faces of 8x8 pixels with masks of 4x4: skin and hair in all, a hat in odd ones."""
     for number in numbers:
         pixels = np.arange(64 * 3).reshape(8, 8, 3)
         save(root / f"CelebA-HQ-img/{number}.png", pixels)
@@ -348,7 +350,7 @@ def test_celebamask(tmp_path):
     np.testing.assert_array_equal(train[1]["label"], even)
     np.testing.assert_array_equal(train[0]["label"], odd)
     assert [train.class_names[i] for i in (1, 13, 14)] == ["skin", "hair", "hat"]
-    # Each pixel is the mean of four; the value of (y, x, c) was 24 y + 3 x + c.
+    # Each pixel is the mean of four; the value at (y, x, c) was 24 y + 3 x + c.
     y, x, c = np.mgrid[:4, :4, :3]
     mean = 24 * (2 * y + 0.5) + 3 * (2 * x + 0.5) + c
     assert np.abs(train[0]["image"] - mean).max() <= 0.5
@@ -366,22 +368,22 @@ def test_celebamask_classes_merged(tmp_path):
             assert (source[i]["label"][0, 1:] == 13).all()
 
 
-def test_celebamask_knows_left_from_right(tmp_path):
+def test_celebamask_flip_pairs(tmp_path):
     write_celebamask(tmp_path)
     config, _ = resolve(config_of("celebamask", tmp_path))
-    ids = mirrored_ids(config.data)
+    ids = flip_permutation(config.data)
     exchanged = {config.data.class_names[i] for i in np.flatnonzero(ids != np.arange(len(ids)))}
     assert exchanged == {"l_eye", "r_eye", "l_brow", "r_brow", "l_ear", "r_ear"}
     np.testing.assert_array_equal(ids[ids], np.arange(len(ids)))
-    # Sides that become one class, or that are ignored, are no sides any more.
+    # Pairs that are merged, or partly ignored, are removed.
     merged = (("l_eye", "eyes"), ("r_eye", "eyes"), ("l_ear", ""), ("l_brow", "left brow"))
     config, _ = resolve(config_of("celebamask", tmp_path, label_map=merged))
-    assert config.data.mirror_pairs == (("left brow", "r_brow"),)
+    assert config.data.labels.mirror_pairs == (("left brow", "r_brow"),)
     for pairs, words in {
         (("l_eye", "eye"),): "unknown 'eye'",
         (("l_eye", "r_eye"), ("r_eye", "nose")): "'r_eye' is there twice",
     }.items():
-        with pytest.raises(UserError, match=f"^config.data.mirror_pairs: {words}"):
+        with pytest.raises(UserError, match=f"^config.data.labels.mirror_pairs: {words}"):
             resolve(config_of("celebamask", tmp_path, mirror_pairs=pairs))
 
 
@@ -394,41 +396,47 @@ def test_celebamask_fraction(tmp_path):
     assert list(again) == [train, held_out]
     seeds = [config_of("celebamask", tmp_path, split_seed=seed) for seed in range(6)]
     assert len({tuple(names(opened(config)[1])) for config in seeds}) > 3
-    refused(config_of("celebamask", tmp_path, eval_fraction=1.0), "config.data.eval_fraction: 1.0")
+    assert_error(
+        config_of("celebamask", tmp_path, eval_fraction=1.0), "config.data.split.eval_fraction: 1.0"
+    )
     (tmp_path / "train.txt").write_text("1\n")
-    refused(config_of("celebamask", tmp_path), "val.txt: no such file")
+    assert_error(config_of("celebamask", tmp_path), "val.txt: no such file")
     opened(config_of("celebamask", tmp_path, split_by="fraction"))
-    refused(config_of("celebamask", tmp_path, split_by="folder"), "config.data.split_by", "auto")
+    assert_error(
+        config_of("celebamask", tmp_path, split_by="folder"), "config.data.split.by", "auto"
+    )
     one = write_celebamask(tmp_path / "one", (4,))
-    refused(config_of("celebamask", one), "1 image cannot be split")
+    assert_error(config_of("celebamask", one), "1 image cannot be split")
 
 
 def test_celebamask_mistakes(tmp_path):
     root = write_celebamask(tmp_path)
-    refused(config_of("celebamask", root, eval_split="vl"), "config.data.eval_split", "'val'")
+    assert_error(config_of("celebamask", root, split_eval="vl"), "config.data.split.eval", "'val'")
     (root / "train.txt").write_text("0\n")
-    for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is no number")):
+    for line, words in (("7", "line 1: no image 7.jpg in"), ("x", "line 1: 'x' is not the number")):
         (root / "val.txt").write_text(line)
-        refused(config_of("celebamask", root), "val.txt", words)
+        assert_error(config_of("celebamask", root), "val.txt", words)
     (root / "val.txt").write_text("2000")
     anno = root / "CelebAMask-HQ-mask-anno"
     save(anno / "1/02000_hair.png", stored(255, size=(2, 4)))
-    refused(config_of("celebamask", root), "02000_hair.png: is 4x2 pixels", "02000_skin.png, 4x4")
+    assert_error(
+        config_of("celebamask", root), "02000_hair.png: is 4x2 pixels", "02000_skin.png, 4x4"
+    )
     save(root / "CelebA-HQ-img/2000.jpg", np.zeros((8, 9, 3)))
     (anno / "1/02000_hair.png").unlink()
-    refused(config_of("celebamask", root), "2000.jpg: is 9x8 pixels", "02000_skin.png", "4x4")
+    assert_error(config_of("celebamask", root), "2000.jpg: is 9x8 pixels", "02000_skin.png", "4x4")
     save(anno / "1/02000_nse.png", stored(255, size=(4, 4)))
-    refused(config_of("celebamask", root), "02000_nse.png", "did you mean 'nose'")
+    assert_error(config_of("celebamask", root), "02000_nse.png", "did you mean 'nose'")
     for path in anno.glob("1/02000_*"):
         path.unlink()
-    refused(config_of("celebamask", root), "2000.jpg: has no mask 02000_*.png in")
+    assert_error(config_of("celebamask", root), "2000.jpg: has no mask 02000_*.png in")
     (anno / "1").rename(root / "elsewhere")
-    refused(config_of("celebamask", root), "mask-anno/1: no such folder")
+    assert_error(config_of("celebamask", root), "mask-anno/1: no such folder")
     anno.rename(root / "masks")
-    refused(config_of("celebamask", root), "CelebAMask-HQ-mask-anno: no such folder")
+    assert_error(config_of("celebamask", root), "CelebAMask-HQ-mask-anno: no such folder")
 
 
-def test_changed_faces_are_noticed(tmp_path):
+def test_changed_faces_are_detected(tmp_path):
     write_celebamask(tmp_path)
     config = config_of("celebamask", tmp_path)
     train, _ = opened(config)

@@ -7,14 +7,15 @@ import zlib
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_files import is_colour, read_colours, read_mask, read_palette
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
-from fcnjax.data.readers.limits import MOST_PIXELS, VARIABLE, most_pixels
-from fcnjax.data.readers.raster.bands import read_bands, read_stored
+from fcnjax.data.readers.limits import MAX_PIXELS, VARIABLE, max_pixels
+from fcnjax.data.readers.raster.bands import read_bands, read_mask_values
 from fcnjax.errors import UserError
 
 READERS = (image_size, is_colour, read_colours, read_image, read_mask, read_palette)
@@ -44,11 +45,11 @@ def refused(read, *words):
 
 
 @pytest.mark.parametrize("read", READERS)
-def test_a_header_that_claims_a_billion_pixels(tmp_path, read):
+def test_header_claiming_a_billion_pixels_is_refused(tmp_path, read):
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb(40000, 40000))
     tracemalloc.start()
-    words = ("40000x40000", "1600000000 pixels", f"limit is {MOST_PIXELS}", VARIABLE)
+    words = ("40000x40000", "1600000000 pixels", f"limit is {MAX_PIXELS}", VARIABLE)
     refused(lambda: read(path), str(path), *words)
     refused(lambda: read(Encoded(path.read_bytes(), "row 3", "set")), "row 3: is", *words)
     _, peak = tracemalloc.get_traced_memory()
@@ -57,7 +58,7 @@ def test_a_header_that_claims_a_billion_pixels(tmp_path, read):
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "bmp"])
-def test_the_limit_is_what_the_variable_says(tmp_path, monkeypatch, suffix):
+def test_variable_sets_the_limit(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"a.{suffix}"
     Image.fromarray(np.full((5, 8, 3), 7, np.uint8)).save(path)
     monkeypatch.setenv(VARIABLE, "40")
@@ -69,17 +70,17 @@ def test_the_limit_is_what_the_variable_says(tmp_path, monkeypatch, suffix):
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "many", "1e9", "²"])
-def test_the_variable_is_checked(monkeypatch, text):
+def test_invalid_variable_is_refused(monkeypatch, text):
     monkeypatch.setenv(VARIABLE, text)
-    refused(most_pixels, f"{VARIABLE}: {text!r}", "whole number")
+    refused(max_pixels, f"{VARIABLE}: {text!r}", "whole number")
 
 
-def test_an_empty_variable_says_nothing(monkeypatch):
+def test_empty_variable_keeps_the_default(monkeypatch):
     monkeypatch.setenv(VARIABLE, "")
-    assert most_pixels() == MOST_PIXELS == 500_000_000
+    assert max_pixels() == MAX_PIXELS == 500_000_000
 
 
-def test_a_raster_is_limited_by_its_window(tmp_path, monkeypatch):
+def test_limit_applies_to_the_window_of_a_raster(tmp_path, monkeypatch):
     rasterio = pytest.importorskip("rasterio")
     path, place = tmp_path / "a.tif", rasterio.Affine(10, 0, 0, 0, -10, 0)
     options = {"height": 20, "width": 30, "count": 1, "dtype": "uint8", "transform": place}
@@ -87,13 +88,16 @@ def test_a_raster_is_limited_by_its_window(tmp_path, monkeypatch):
         raster.write(np.arange(600, dtype=np.uint32).astype(np.uint8).reshape(1, 20, 30))
     monkeypatch.setenv(VARIABLE, "48")
     assert read_bands(path, ("1",), (2, 3, 6, 8)).shape == (6, 8, 1)
-    assert read_stored(path, (2, 3, 6, 8))[0, 0] == 63
-    for read in (lambda window: read_bands(path, ("1",), window), lambda w: read_stored(path, w)):
+    assert read_mask_values(path, (2, 3, 6, 8))[0, 0] == 63
+    for read in (
+        lambda window: read_bands(path, ("1",), window),
+        lambda w: read_mask_values(path, w),
+    ):
         refused(lambda read=read: read((0, 0, 7, 7)), str(path), "window", "7x7", f"{VARIABLE}=49")
         refused(lambda read=read: read(None), str(path), "30x20", f"{VARIABLE}=600")
 
 
-def test_a_mask_in_a_labelme_file(tmp_path):
+def test_limit_applies_to_masks_in_labelme_files(tmp_path):
     for stem in "ab":
         Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"{stem}.png")
         mask = base64.b64encode(bomb(40000, 40000)).decode()
@@ -101,30 +105,30 @@ def test_a_mask_in_a_labelme_file(tmp_path):
         content = {"shapes": [shape], "imagePath": f"{stem}.png"}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
     config = default_config()
-    config.data.update(source="labelme", root=str(tmp_path))
+    set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     refused(lambda: source[0], "json, shape 1: 'mask' cannot be read: is 40000x40000", VARIABLE)
 
 
-def test_an_image_in_a_labelme_file(tmp_path):
+def test_limit_applies_to_images_in_labelme_files(tmp_path):
     for stem in "ab":
         data = base64.b64encode(bomb(40000, 40000)).decode()
         content = {"shapes": [{"label": "cat", "points": [[0, 0]]}], "imageData": data}
         (tmp_path / f"{stem}.json").write_text(json.dumps(content))
     config = default_config()
-    config.data.update(source="labelme", root=str(tmp_path))
+    set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     for read in (source.size, source.__getitem__):
         refused(lambda read=read: read(0), "json: imageData: is 40000x40000", VARIABLE)
 
 
-def test_a_made_picture_is_as_its_header_says():
+def test_bomb_helper_writes_a_valid_header():
     buffer = io.BytesIO(bomb(10, 20))
     with Image.open(buffer) as image:
         assert (image.size, np.asarray(image).max()) == ((10, 20), 0)
 
 
-def test_a_sparse_raster_is_limited_by_its_file(tmp_path, monkeypatch):
+def test_sparse_raster_is_limited_by_its_file_size(tmp_path, monkeypatch):
     rasterio = pytest.importorskip("rasterio")
     path, place = tmp_path / "a.tif", rasterio.Affine(10, 0, 0, 0, -10, 0)
     options = {"height": 9000, "width": 9000, "count": 4, "dtype": "uint16", "transform": place}

@@ -3,17 +3,18 @@ import pickle
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error, read_names
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.errors import UserError
 
 SIZE = (6, 5)
 
 
 def write(root, stems="abcde"):
-    """Images `x/STEM.png` full of their number; masks `y/STEM_m.png` with 1 in the row of it."""
+    """Write images `x/STEM.png` of one value and masks `y/STEM_m.png` with 1 in that row."""
     for folder in ("x", "y"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number, stem in enumerate(stems):
@@ -40,25 +41,11 @@ def config_of(root, annotations="list.csv", **data):
     config.data.source = "listing"
     config.data.root = str(root)
     config.data.annotations = annotations
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
-def names(config, part):
-    source = open_source(config, part)
-    return [source[i]["name"] for i in range(len(source))]
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        resolve(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
-def test_labels_are_those_of_the_images(tmp_path):
+def test_labels_match_the_images(tmp_path):
     write_csv(write(tmp_path), "\ufeffimage, mask ,note\r\n" + ROWS.replace("\n", ",hi\r\n"))
     config, notes = resolve(config_of(tmp_path))
     assert "4 images to train on, 1 held out; masks hold 0, 1: 2 classes" in notes[0]
@@ -76,7 +63,7 @@ def test_labels_are_those_of_the_images(tmp_path):
     assert resolve(config)[0] == config
 
 
-def test_fraction_is_that_of_a_folder(tmp_path):
+def test_fraction_equals_that_of_the_folder_source(tmp_path):
     write_csv(write(tmp_path), "image,mask\n" + ROWS)
     for stem in "abcde":
         (tmp_path / f"y/{stem}_m.png").rename(tmp_path / f"y/{stem}.png")
@@ -84,12 +71,12 @@ def test_fraction_is_that_of_a_folder(tmp_path):
     for seed in range(4):
         listing = config_of(tmp_path, split_seed=seed, eval_fraction=0.4)
         folder = config_of(tmp_path, split_seed=seed, eval_fraction=0.4)
-        folder.data.update(source="folder", images="x", masks="y")
-        assert names(resolve(listing)[0], "eval") == names(resolve(folder)[0], "eval")
+        set_data(folder, source="folder", images="x", masks="y")
+        assert read_names(resolve(listing)[0], "eval") == read_names(resolve(folder)[0], "eval")
 
 
 @pytest.mark.parametrize("kind", ["csv", "json", "jsonl"])
-def test_splits_of_the_list(tmp_path, kind):
+def test_splits_in_the_list(tmp_path, kind):
     write(tmp_path)
     splits = {"a": "val", "b": "train", "c": "test", "d": "train", "e": "val"}
     rows = [{"image": f"x/{s}.png", "mask": f"y/{s}_m.png", "split": v} for s, v in splits.items()]
@@ -101,13 +88,13 @@ def test_splits_of_the_list(tmp_path, kind):
     }[kind]
     write_csv(tmp_path, text, f"list.{kind}")
     config, _ = resolve(config_of(tmp_path, f"list.{kind}"))
-    assert names(config, "train") == ["b", "d"]
-    assert names(config, "eval") == ["a", "e"]
-    config, _ = resolve(config_of(tmp_path, f"list.{kind}", eval_split="test"))
-    assert names(config, "eval") == ["c"]
-    refused(config_of(tmp_path, f"list.{kind}", eval_split="tst"), "eval_split", "'test'?")
+    assert read_names(config, "train") == ["b", "d"]
+    assert read_names(config, "eval") == ["a", "e"]
+    config, _ = resolve(config_of(tmp_path, f"list.{kind}", split_eval="test"))
+    assert read_names(config, "eval") == ["c"]
+    assert_error(config_of(tmp_path, f"list.{kind}", split_eval="tst"), "split.eval", "'test'?")
     config, _ = resolve(config_of(tmp_path, f"list.{kind}", split_by="fraction"))
-    assert len(names(config, "train")) == 4
+    assert len(read_names(config, "train")) == 4
 
 
 def test_paths_without_a_root(tmp_path, monkeypatch):
@@ -116,17 +103,17 @@ def test_paths_without_a_root(tmp_path, monkeypatch):
     config, _ = resolve(config_of("", "set/list.csv"))
     monkeypatch.chdir(tmp_path / "set")
     assert config.data.root == str(tmp_path / "set")
-    assert len(names(config, "train")) == 4
+    assert len(read_names(config, "train")) == 4
     write_csv(tmp_path, "image,mask\n" + ROWS, "elsewhere.csv")
     config, _ = resolve(config_of(tmp_path / "set", str(tmp_path / "elsewhere.csv")))
-    assert len(names(config, "train")) == 4
+    assert len(read_names(config, "train")) == 4
     rows = ROWS.replace("x/", f"{tmp_path}/set/x/").replace("y/", f"{tmp_path}/set/y/")
     write_csv(tmp_path, "image,mask\n" + rows, "absolute.csv")
     config, _ = resolve(config_of("", str(tmp_path / "absolute.csv")))
-    assert len(names(config, "train")) == 4
+    assert len(read_names(config, "train")) == 4
 
 
-def test_an_image_in_both_splits_is_told(tmp_path):
+def test_image_in_both_splits_is_reported(tmp_path):
     write_csv(
         write(tmp_path),
         "image,mask,split\nx/a.png,y/a_m.png,train\nx/b.png,y/b_m.png,train\n"
@@ -155,7 +142,7 @@ def test_an_image_in_both_splits_is_told(tmp_path):
 )
 def test_bad_csv(tmp_path, text, words):
     write_csv(write(tmp_path), text)
-    refused(config_of(tmp_path), *words)
+    assert_error(config_of(tmp_path), *words)
 
 
 @pytest.mark.parametrize(
@@ -174,23 +161,25 @@ def test_bad_csv(tmp_path, text, words):
             '{"image": "x/b.png", "mask": "y/b_m.png"}',
             ["list.jsonl, line 2: has no 'split'"],
         ),
-        ("list.txt", "", ["list.txt: the file's ending: unknown '.txt'", ".csv, .json, .jsonl"]),
+        ("list.txt", "", ["list.txt: the file's suffix: unknown '.txt'", ".csv, .json, .jsonl"]),
     ],
 )
 def test_bad_json(tmp_path, name, text, words):
     write_csv(write(tmp_path), text, name)
-    refused(config_of(tmp_path, name), *words)
+    assert_error(config_of(tmp_path, name), *words)
 
 
 def test_bad_settings(tmp_path):
     write_csv(write(tmp_path), "image,mask\n" + ROWS)
-    refused(config_of(tmp_path, ""), "config.data.annotations: names no file")
-    refused(config_of(tmp_path, "no.csv"), "no.csv: no such file; config.data.annotations")
-    refused(config_of(tmp_path / "no"), "no/list.csv: no such file")
-    refused(config_of(tmp_path, split_by="list"), "list.csv: has no 'split'")
-    refused(config_of(tmp_path, split_by="folder"), "config.data.split_by", "auto, fraction, list")
+    assert_error(config_of(tmp_path, ""), "config.data.annotations: names no file")
+    assert_error(config_of(tmp_path, "no.csv"), "no.csv: no such file; config.data.annotations")
+    assert_error(config_of(tmp_path / "no"), "no/list.csv: no such file")
+    assert_error(config_of(tmp_path, split_by="list"), "list.csv: has no 'split'")
+    assert_error(
+        config_of(tmp_path, split_by="folder"), "config.data.split.by", "auto, fraction, list"
+    )
     (tmp_path / "list.csv").write_bytes(b"image,mask\n\xff\xfe\n")
-    refused(config_of(tmp_path), "list.csv: cannot be read as text")
+    assert_error(config_of(tmp_path), "list.csv: cannot be read as text")
     write_csv(tmp_path, "image,mask\n" + ROWS)
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "y/c_m.png")
-    refused(config_of(tmp_path), "y/c_m.png: is 4x3 pixels", "x/c.png is 5x6")
+    assert_error(config_of(tmp_path), "y/c_m.png: is 4x3 pixels", "x/c.png is 5x6")

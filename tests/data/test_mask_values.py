@@ -1,4 +1,4 @@
-"""Stored values of masks: the same class ids from every type, shape and format."""
+"""Masks of every type, shape and format give the same class ids."""
 
 import numpy as np
 import pytest
@@ -8,14 +8,14 @@ from PIL import Image
 
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_mask, read_onehot
-from fcnjax.data.labels.whole_numbers import NO_DATA, is_listable, whole_numbers
+from fcnjax.data.readers.conversion import NO_DATA, is_class_value, to_integers
 from fcnjax.errors import UserError
 
 IDS = np.random.default_rng(0).integers(0, 3, (12, 13)).astype(np.uint8)
 
 
 def write(root, save, count=4):
-    """Writes images, and masks of `IDS` by `save(path without ending, ids)`."""
+    """Write images, and masks of `IDS` by `save(path without ending, ids)`."""
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True)
     for i in range(count):
@@ -71,52 +71,54 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_same_ids_in_every_form(tmp_path, form):
+def test_all_encodings_give_the_same_ids(tmp_path, form):
     data, label, _ = read_set(write(tmp_path, FORMS[form]))
     np.testing.assert_array_equal(label, IDS)
-    assert data.mask_values == (0, 1, 2)
+    assert data.labels.mask_values == (0, 1, 2)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "uint64", "float16", "float64"])
-def test_whole_numbers_of_any_type(dtype):
+def test_integers_of_any_type(dtype):
     values = np.asarray([[0, 1], [2, 200]], dtype)
-    found = whole_numbers(values, "m")
+    found = to_integers(values, "m")
     assert found.dtype == (np.uint8 if dtype == "uint8" else np.int32)
     np.testing.assert_array_equal(found, [[0, 1], [2, 200]])
 
 
-def test_whole_numbers_within_the_rounding_of_their_scale():
-    np.testing.assert_array_equal(whole_numbers(np.asarray([1.00001526, 2.9999]), "m"), [1, 3])
+def test_integers_within_rounding_of_their_scale():
+    np.testing.assert_array_equal(to_integers(np.asarray([1.00001526, 2.9999]), "m"), [1, 3])
     eight_bits = np.asarray([64, 128, 191]) * (4 / 255)  # labels of 0 to 4 in 8 bits
-    np.testing.assert_array_equal(whole_numbers(eight_bits, "m", step=4 / 255), [1, 2, 3])
+    np.testing.assert_array_equal(to_integers(eight_bits, "m", step=4 / 255), [1, 2, 3])
     for wrong in (1.3, 1.01):
         with pytest.raises(UserError, match=rf"m: has the value {wrong}, in 1 pixels"):
-            whole_numbers(np.asarray([1.0, wrong]), "m")
+            to_integers(np.asarray([1.0, wrong]), "m")
     with pytest.raises(UserError, match=r"1\.3"):  # a coarse scale does not excuse it
-        whole_numbers(np.asarray([1.3]), "m", step=2.0)
+        to_integers(np.asarray([1.3]), "m", step=2.0)
 
 
-def test_values_that_do_not_fit_into_32_bits():
+def test_values_beyond_32_bits_are_refused():
     for value in (2**31, -(2**31)):
         with pytest.raises(UserError, match=f"has the value {value}"):
-            whole_numbers(np.asarray([value], np.int64), "m")
-    np.testing.assert_array_equal(whole_numbers(np.asarray([2**40]), "m", 2.0**40), [NO_DATA])
+            to_integers(np.asarray([value], np.int64), "m")
+    np.testing.assert_array_equal(to_integers(np.asarray([2**40]), "m", 2.0**40), [NO_DATA])
     with pytest.raises(UserError, match=r"has the value 2\.147484e"):
-        whole_numbers(np.asarray([2.0**31], np.float32), "m")
+        to_integers(np.asarray([2.0**31], np.float32), "m")
     with pytest.raises(UserError, match="complex64"):
-        whole_numbers(np.zeros(2, np.complex64), "m")
+        to_integers(np.zeros(2, np.complex64), "m")
 
 
-def test_no_data_is_set_aside_before_numbers_are_looked_at():
+def test_nodata_is_removed_before_values_are_checked():
     values = np.asarray([1, np.nan, -9999, np.inf, 0.5], np.float32)
-    found = whole_numbers(np.delete(values, 4), "m", -9999.0)
+    found = to_integers(np.delete(values, 4), "m", -9999.0)
     np.testing.assert_array_equal(found, [1, NO_DATA, NO_DATA, NO_DATA])
     lowest = float(np.finfo(np.float32).min)
-    found = whole_numbers(np.asarray([2, lowest], np.float32), "m", lowest)
+    found = to_integers(np.asarray([2, lowest], np.float32), "m", lowest)
     np.testing.assert_array_equal(found, [2, NO_DATA])
-    # What may be a class stays.
-    np.testing.assert_array_equal(whole_numbers(np.asarray([0, 1], np.int16), "m", 0.0), [0, 1])
-    assert [is_listable(v) for v in (0, 255.0, -1, 0.5, 2**16, None)] == [True, True] + [False] * 4
+    # A value that may be a class is kept.
+    np.testing.assert_array_equal(to_integers(np.asarray([0, 1], np.int16), "m", 0.0), [0, 1])
+    assert [is_class_value(v) for v in (0, 255.0, -1, 0.5, 2**16, None)] == [True, True] + [
+        False
+    ] * 4
 
 
 NODATA = 42113  # the tag of GDAL
@@ -134,18 +136,20 @@ def test_pixels_without_data_are_ignored(tmp_path, nodata):
     expected = IDS.copy()
     expected[0, :5] = 255
     np.testing.assert_array_equal(label, expected)
-    assert data.mask_values == (0, 1, 2)
-    assert ("no data" in notes[0]) == (nodata == 99)
+    assert data.labels.mask_values == (0, 1, 2)
+    assert ("nodata" in notes[0]) == (nodata == 99)
 
 
-def test_no_data_of_0_is_the_background_only_if_the_config_says_so(tmp_path):
+def test_nodata_of_0_is_background_only_if_declared(tmp_path):
     def save(path, ids):
         tags = [(NODATA, "s", 0, "0", True)]
         tifffile.imwrite(f"{path}.tif", (ids > 0).astype(np.uint8), extratags=tags)
 
     root = write(tmp_path, save)
-    assert "--config.data.mask_values=0,1 if it is a class" in refused(root).replace("give ", "")
-    _, label, _ = read_set(root, "mask_values=0,1")
+    assert "--config.data.labels.mask_values=0,1 if it is a class" in refused(root).replace(
+        "give ", ""
+    )
+    _, label, _ = read_set(root, "labels.mask_values=0,1")
     np.testing.assert_array_equal(label, IDS > 0)
 
 
@@ -156,21 +160,21 @@ def test_negative_ids_are_refused_or_ignored(tmp_path):
     root = write(tmp_path, save)
     message = refused(root)
     assert "has the value -1" in message
-    assert "--config.data.ignore_values=-1" in message
-    data, label, _ = read_set(root, "ignore_values=-1")
+    assert "--config.data.labels.ignore_values=-1" in message
+    data, label, _ = read_set(root, "labels.ignore_values=-1")
     np.testing.assert_array_equal(label, np.where(IDS == 2, 255, IDS))
-    assert data.mask_values == (0, 1)
-    assert "has the value -1, which is no class" in refused(root, "mask_values=0,1")
+    assert data.labels.mask_values == (0, 1)
+    assert "has the value -1, which is not a class" in refused(root, "labels.mask_values=0,1")
 
 
-def test_numbers_of_objects_that_are_ignored(tmp_path):
+def test_ignored_instance_numbers(tmp_path):
     def save(path, ids):
         tifffile.imwrite(
             f"{path}.tif", np.where(ids == 2, 65535, ids * np.uint16(300)).astype(np.uint16)
         )
 
     root = write(tmp_path, save)
-    _, label, _ = read_set(root, "encoding=instances", "ignore_values=65535")
+    _, label, _ = read_set(root, "labels.encoding=instances", "labels.ignore_values=65535")
     np.testing.assert_array_equal(label, np.asarray([0, 1, 255])[IDS])
 
 
@@ -189,14 +193,16 @@ def test_numbers_of_objects_that_are_ignored(tmp_path):
         ),
     ],
 )
-def test_arrays_that_are_no_masks(tmp_path, array, words):
+def test_invalid_arrays_are_refused(tmp_path, array, words):
     root = write(tmp_path, save_npy(lambda ids: array))
-    assert words in refused(root, "encoding=onehot" if words == "channels" else "on_error=raise")
+    assert words in refused(
+        root, "labels.encoding=onehot" if words == "channels" else "loading.on_error=raise"
+    )
 
 
-def test_the_axis_of_channels_may_not_be_guessed(tmp_path):
+def test_ambiguous_channel_axis_is_refused(tmp_path):
     np.save(tmp_path / "m.npy", np.zeros((4, 4, 4), bool))
-    with pytest.raises(UserError, match="the first axis or the last may hold the channels"):
+    with pytest.raises(UserError, match="the first or the last axis may hold the channels"):
         read_onehot(tmp_path / "m.npy", (4, 4))
     np.save(tmp_path / "t.npy", np.zeros((3, 13, 12), bool))  # of an image that was turned
     assert read_onehot(tmp_path / "t.npy", (12, 13)).shape == (13, 12, 3)
@@ -213,7 +219,7 @@ def test_colours_of_16_bits(tmp_path):
         read_colours(tmp_path / "w.tif")
 
 
-def test_ids_beyond_8_bits_in_every_band(tmp_path):
+def test_ids_beyond_8_bits_in_equal_bands(tmp_path):
     ids = IDS.astype(np.uint16) * 300
     alpha = np.full_like(ids, 65535)
     bands = np.dstack([ids, ids, ids, alpha])
@@ -223,28 +229,28 @@ def test_ids_beyond_8_bits_in_every_band(tmp_path):
     assert read_ids(tmp_path / "rgba.tif").nodata is None
 
 
-def test_a_channel_for_each_object_and_none_for_the_ground(tmp_path):
+def test_channels_without_one_for_the_background(tmp_path):
     root = write(tmp_path, save_npy(lambda ids: onehot(ids)[..., 1:]))
     share = (IDS == 0).mean()
     message = refused(root)
     assert f"{share:.2%} of the pixels are in none of the channels" in message
-    assert "mask_values=2,0,1" in message
-    assert "ignore_values=2" in message
-    data, label, _ = read_set(root, "mask_values=2,0,1")
+    assert "labels.mask_values=2,0,1" in message
+    assert "labels.ignore_values=2" in message
+    data, label, _ = read_set(root, "labels.mask_values=2,0,1")
     np.testing.assert_array_equal(label, IDS)
     assert data.class_names == ("background", "class_1", "class_2")
-    data, label, notes = read_set(root, "ignore_values=2")
+    data, label, notes = read_set(root, "labels.ignore_values=2")
     np.testing.assert_array_equal(label, np.asarray([255, 0, 1])[IDS])
     assert data.class_names == ("class_0", "class_1")
     assert f"{share:.2%} of the pixels, in none of them, are ignored" in notes[0]
     data, label, _ = read_set(root, "class_names=background,cat,dog")
     np.testing.assert_array_equal(label, IDS)
-    assert "in none of the channels" in refused(root, "mask_values=0,1")
+    assert "in none of the channels" in refused(root, "labels.mask_values=0,1")
 
 
 def test_two_values_without_0_have_no_background(tmp_path):
     root = write(tmp_path, save_npy(lambda ids: ids + 1))
-    data, _, _ = read_set(root, "mask_values=(1,(2,3))")
+    data, _, _ = read_set(root, "labels.mask_values=(1,(2,3))")
     assert data.class_names == ("class_0", "class_1")
-    data, _, _ = read_set(root, "mask_values=((1,2,3),0)")
+    data, _, _ = read_set(root, "labels.mask_values=((1,2,3),0)")
     assert data.class_names == ("foreground", "background")

@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax import data
 from fcnjax.augment import augment_batch
 from fcnjax.config import default_config
 from fcnjax.data.loading import pipeline
-from fcnjax.data.loading.mixture import PERIOD, Mixture, pattern
+from fcnjax.data.loading.mixture import PERIOD, Mixture, draw_pattern
 from fcnjax.errors import UserError
 
 
@@ -41,13 +42,13 @@ def rows_of(source, count, start=0, seed=0):
     return [int(next(batches)["row"][0]) for _ in range(count)]
 
 
-def test_sources_are_drawn_by_weight_and_each_whole_before_it_repeats():
+def test_sources_are_drawn_by_weight_without_repetition_in_an_epoch():
     mixture = Mixture([Tagged(0, 5), Tagged(1, 3), Tagged(2, 7)], (2, 1, 1))
     assert len(mixture) == 15
     rows = rows_of(mixture, 400)
     names = [mixture[row]["name"] for row in rows]
     assert collections.Counter(name[0] for name in names) == {"0": 200, "1": 100, "2": 100}
-    # Evenly on the way too.
+    # Evenly in every prefix too.
     assert collections.Counter(name[0] for name in names[:20]) == {"0": 10, "1": 5, "2": 5}
     for tag, count in (("0", 5), ("1", 3), ("2", 7)):
         own = [name for name in names if name[0] == tag]
@@ -58,7 +59,7 @@ def test_sources_are_drawn_by_weight_and_each_whole_before_it_repeats():
     assert rows[137:] == rows_of(mixture, 400 - 137, start=137)
 
 
-def test_the_pattern_goes_on_over_its_period():
+def test_pattern_continues_after_its_period():
     mixture = Mixture([Tagged(0, 5), Tagged(1, 3)], (3, 1))
     rows = rows_of(mixture, PERIOD + 40)
     drawn = collections.Counter(row < 5 for row in rows)
@@ -67,24 +68,24 @@ def test_the_pattern_goes_on_over_its_period():
     assert all(len(set(own[i : i + 3])) == 3 for i in range(0, len(own) - 3, 3))
 
 
-def test_weights_by_hand():
-    which, before = pattern((1, 1))
-    assert which[:4].tolist() == [0, 1, 0, 1]
-    assert before[:4].tolist() == [0, 0, 1, 1]
+def test_draw_pattern_of_equal_weights():
+    numbers, earlier_draws = draw_pattern((1, 1))
+    assert numbers[:4].tolist() == [0, 1, 0, 1]
+    assert earlier_draws[:4].tolist() == [0, 0, 1, 1]
     with pytest.raises(UserError, match="weights"):
         Mixture([Tagged(0, 1), Tagged(1, 1)], (1, 0))
 
 
-def test_a_source_alone_keeps_its_order():
+def test_mixture_of_one_source_keeps_its_order():
     alone, mixed = Tagged(0, 5), Mixture([Tagged(0, 5)], (1,))
     assert rows_of(alone, 12) == rows_of(mixed, 12)
 
 
-def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
+def test_config_mixes_datasets_of_equal_classes(tmp_path, make_folder):
     roots = [make_folder(tmp_path / name, count=n) for name, n in (("one", 5), ("two", 10))]
     config = default_config()
     config.data.root = str(roots[0])
-    config.data.mix = ((f"folder:root={roots[1]}", 3.0),)
+    config.data.sampling.mix = ((f"folder:root={roots[1]}", 3.0),)
     config, _ = data.resolve(config)
     source = data.open_source(config, "train")
     assert len(source) == 4 + 8
@@ -99,7 +100,7 @@ def test_a_config_mixes_sets_of_the_same_classes(tmp_path, make_folder):
             "class_names",
         ),
     ):
-        config.data.mix = mix
+        config.data.sampling.mix = mix
         with pytest.raises(UserError, match=words):
             data.open_source(data.resolve(config)[0], "train")
 
@@ -108,13 +109,13 @@ def corner_config(**keys):
     config = default_config()
     config.augment.crop = (8, 8)
     config.augment.hflip = 0.0
-    config.data.update(keys)
+    set_data(config, keys)
     config.train.batch_size = 4
     return config
 
 
 class Rare(Tagged):
-    """A map of 64 by 64 with one pixel of class 2, some of class 1 and some that are ignored."""
+    """Return a 64x64 label with one pixel of class 2, some of class 1 and some ignored."""
 
     def size(self, index):
         return (64, 64)
@@ -137,7 +138,7 @@ def classes_seen(config, batches=40):
     return {key: count / (4 * batches) for key, count in seen.items()}
 
 
-def test_crops_about_rare_classes():
+def test_class_crops_contain_rare_classes():
     plain, by_class, foreground = (
         classes_seen(corner_config(**keys))
         for keys in ({}, {"class_crop": 1.0}, {"foreground_crop": 1.0})
@@ -150,7 +151,7 @@ def test_crops_about_rare_classes():
     assert foreground.get(2, 0) < 0.25
 
 
-def test_crops_are_the_same_again_from_any_batch_on():
+def test_class_crops_do_not_depend_on_the_start():
     config = corner_config(class_crop=0.5, foreground_crop=0.3)
 
     def batches(start, count):
@@ -167,15 +168,15 @@ def test_crop_probabilities_are_checked(shapes, tmp_path, tiny_options, capsys):
 
     argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
     for option, words in (
-        ("--config.data.class_crop=1.5", "are not probabilities"),
-        ("--config.data.cache=ram", "config.data.cache: unknown 'ram'"),
+        ("--config.data.sampling.class_crop=1.5", "1.5 is not in 0..1"),
+        ("--config.data.loading.cache=ram", "config.data.loading.cache: unknown 'ram'"),
     ):
         assert cli.main([*argv, *tiny_options, option]) == 2
         assert words in capsys.readouterr().err
 
 
-def test_crops_are_sought_on_the_device_too():
-    """The host draws the place; the crop is the same as where the host cuts it."""
+def test_class_crops_with_device_cache():
+    """The host draws the position; the crop equals that of the host."""
     config = corner_config(class_crop=0.6, foreground_crop=0.2)
     whole = pipeline.load_all(Rare(0, 3), 255)
     batches = pipeline.index_batches(Rare(0, 3), config, 0, whole["label"], whole["extent"])

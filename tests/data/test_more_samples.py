@@ -2,6 +2,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
@@ -14,7 +15,7 @@ from fcnjax.runtime import packages
 
 def opened(name, **data):
     config = default_config()
-    config.data.update({"source": name, "eval_split": "test", **data})
+    set_data(config, {"source": name, "split.eval": "test", **data})
     config, notes = resolve(config)
     assert config.data.root == ""
     return config, notes, [open_source(config, part) for part in ("train", "eval")]
@@ -28,13 +29,13 @@ def share(source, value):
     return np.mean(np.concatenate([label.ravel() for label in labels(source)]) == value)
 
 
-def test_halves(tmp_path):
+def test_write_halves(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
     label = np.arange(54, dtype=np.uint8).reshape(6, 9) % 2
     write_halves(tmp_path, image, label)
     config = default_config()
-    config.data.update({"root": str(tmp_path), "mask_values": (0, 1), "class_names": ("a", "b")})
-    config.data.eval_split = "test"
+    set_data(config, {"root": str(tmp_path), "mask_values": (0, 1), "class_names": ("a", "b")})
+    config.data.split.eval = "test"
     for part, columns in (("train", slice(0, 4)), ("eval", slice(4, 9))):
         example = SPLIT_FOLDERS.open(config, part)[0]
         np.testing.assert_array_equal(example["image"], image[:, columns])
@@ -44,13 +45,13 @@ def test_halves(tmp_path):
     assert "1 images to train on, 1 held out" in notes[0]
 
 
-def test_tiles(tmp_path):
+def test_write_tiles(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     label = np.arange(600, dtype=np.int64).reshape(20, 30).astype(np.uint8)
     write_tiles(tmp_path, image, label)
     config = default_config()
-    config.data.update({"root": str(tmp_path), "mask_values": tuple(range(256))})
-    config.data.update({"class_names": tuple(map(str, range(256))), "eval_split": "test"})
+    set_data(config, {"root": str(tmp_path), "mask_values": tuple(range(256))})
+    set_data(config, {"class_names": tuple(map(str, range(256))), "split.eval": "test"})
     seen, held_out = np.zeros((20, 30), int), np.zeros((5, 5), int)
     for part in ("train", "eval"):
         source = SPLIT_FOLDERS.open(config, part)
@@ -74,13 +75,13 @@ def test_cloud_labels_by_the_quality_band():
     np.testing.assert_array_equal(landsat8.label_of(quality.astype(np.uint16)), expected)
 
 
-def test_regions():
+def test_regions_of_the_atlas():
     assert len(colin27.REGIONS) == len(set(colin27.REGIONS)) == 116
     assert colin27.REGIONS[:2] == ("Precentral_L", "Precentral_R")
     assert colin27.REGIONS[107:109] == ("Cerebelum_10_R", "Vermis_1_2")
 
 
-def test_without_apt(tmp_path, monkeypatch):
+def test_missing_apt(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
     monkeypatch.setattr(debian.shutil, "which", lambda tool: None)
     with pytest.raises(UserError, match=r"mricron-data: is a Debian package.*needs apt-get"):
@@ -88,7 +89,7 @@ def test_without_apt(tmp_path, monkeypatch):
     assert not samples.sample_folder("colin27_aal").exists()
 
 
-def test_failing_apt_is_explained(tmp_path, monkeypatch):
+def test_failing_apt_is_reported(tmp_path, monkeypatch):
     def run(command, **options):
         assert command == ["apt-get", "download", "mricron-data"]
         error = "W: something\nE: Unable to locate package mricron-data\n"
@@ -100,14 +101,14 @@ def test_failing_apt_is_explained(tmp_path, monkeypatch):
         debian.download_deb("mricron-data", tmp_path / "package")
 
 
-def test_landsat_without_rasterio_fetches_nothing(tmp_path, monkeypatch):
+def test_landsat_without_rasterio_downloads_nothing(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
     monkeypatch.setitem(landsat8.sys.modules, "rasterio", None)
     with pytest.raises(UserError, match=r"pip install 'fcnjax\[geo\]'"):
         samples.fetch("landsat8_cloud")
 
 
-def test_a_wheel_of_another_machine(tmp_path, monkeypatch):
+def test_wheel_of_another_platform(tmp_path, monkeypatch):
     commands = []
 
     def run(command, **options):
@@ -137,7 +138,7 @@ def test_real_he_nuclei(cache, monkeypatch):
     found = [[share(source, value) for value in range(4)] for source in (train, test)]
     expected = [[0.8098, 0.0429, 0.0613, 0.0859], [0.8354, 0.0530, 0.0547, 0.0569]]
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    # Nuclei are darker than what is around them.
+    # Nuclei are darker than their surroundings.
     image, label = train[0]["image"], train[0]["label"]
     assert image[label > 0].mean() < image[label == 0].mean() - 40
 
@@ -159,7 +160,7 @@ def test_real_landsat(cache, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(cache))
     bands = ",".join(landsat8.BANDS)
     config, notes, (train, test) = opened("landsat8_cloud", channels=bands, window=(256, 256))
-    assert "the columns up to 502 of landsat8.tif train" in notes[1]
+    assert "columns before 502 of landsat8.tif train" in notes[1]
     assert sum(label.size for label in labels(train)) == 603 * 502
     assert sum(label.size for label in labels(test)) == 603 * 125
     pixels = [label.ravel() for source in (train, test) for label in labels(source)]
@@ -169,9 +170,9 @@ def test_real_landsat(cache, monkeypatch):
     image, label = train[0]["image"], train[0]["label"]
     assert image.shape == (256, 256, 11)
     assert image.dtype == np.uint16
-    assert image[..., 7].min() > 5000  # the panchromatic band, on the grid of the others
+    assert image[..., 7].min() > 5000  # the resampled panchromatic band
     near = np.corrcoef(image[..., 7].ravel(), image[..., 3].ravel())[0, 1]
-    assert near > 0.9  # it holds the light of red; clouds lie a little apart, by parallax
+    assert near > 0.9  # it contains red light; clouds are shifted slightly by parallax
     config.data.channels = "RGB"
     rgb = open_source(config, "train")[0]["image"]
     np.testing.assert_array_equal(rgb, image[..., [3, 2, 1]])
@@ -182,7 +183,7 @@ def test_real_landsat(cache, monkeypatch):
 def test_real_colin27(cache, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(cache))
     config, notes, (train, test) = opened("colin27_aal", channels="L")
-    assert "it is one subject on either side" in notes[1]
+    assert "the same subject is in both splits" in notes[1]
     assert len(train) + len(test) == 181
     assert len(test) == 36
     assert len(config.data.class_names) == 117
@@ -191,7 +192,7 @@ def test_real_colin27(cache, monkeypatch):
     assert len(seen[1]) > 80
     example = train[90]
     assert example["image"].shape == (181, 217, 1)
-    # The atlas lies on the head and not beside it.
+    # The atlas is aligned with the head.
     brain = example["label"] > 0
     assert example["image"][..., 0][brain].mean() > 2 * example["image"][..., 0][~brain].mean()
     # Left is left: the first axis runs to the right, from -90 mm.

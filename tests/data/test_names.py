@@ -1,4 +1,4 @@
-"""Names of classes and files that are written differently in different places."""
+"""Names of classes and files in different Unicode forms and spellings."""
 
 import os
 import unicodedata
@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcnjax import cli
 from fcnjax.data import open_source, resolve
-from fcnjax.data.files.file_names import existing
+from fcnjax.data.files.file_names import find_existing
 from fcnjax.data.labels.class_names import class_name
 from fcnjax.errors import UserError, printable
 
@@ -34,7 +34,7 @@ def read_set(root, *words):
     return config.data, [source[i] for i in range(len(source))]
 
 
-def test_names_are_written_in_one_form():
+def test_names_are_normalised():
     for name in ("cat", " cat", "cat\u00a0", "\ufeffcat", "cat\n"):
         assert class_name(name) == "cat"
     assert class_name("wild  cat ") == "wild cat"
@@ -43,22 +43,22 @@ def test_names_are_written_in_one_form():
     assert class_name("Cat") == "Cat"
 
 
-def test_names_of_a_config_are_cleaned_and_compared(tmp_path):
+def test_config_names_are_normalised_and_compared(tmp_path):
     root = write(tmp_path, "abc", "abc")
-    data, _ = read_set(root, "class_names=('ground ',' cat')", "label_map=(('cat ','dog'),)")
+    data, _ = read_set(root, "class_names=('ground ',' cat')", "labels.label_map=(('cat ','dog'),)")
     assert data.class_names == ("ground", "dog")
     with pytest.raises(UserError) as raised:
         read_set(root, "class_names=('cat','Cat','dog')")
     message = str(raised.value)
     assert "'cat' and 'Cat' differ only in case" in message
-    assert """--config.data.label_map='(("Cat","cat"),)'""" in message
-    data, _ = read_set(root, "class_names=('cat','Cat','dog')", 'label_map=(("Cat","cat"),)')
+    assert """--config.data.labels.label_map='(("Cat","cat"),)'""" in message
+    data, _ = read_set(root, "class_names=('cat','Cat','dog')", 'labels.label_map=(("Cat","cat"),)')
     assert data.class_names == ("cat", "dog")
     with pytest.raises(UserError, match="has an entry twice"):
         read_set(root, "class_names=('cat','cat ')")
 
 
-def test_files_pair_in_either_form(tmp_path):
+def test_files_pair_across_unicode_forms(tmp_path):
     root = write(tmp_path, [NFD, "b", "c"], [NFC, "b", "c"])
     (root / "train.txt").write_text(f"{NFC}\nb\n", encoding="utf-8")
     (root / "val.txt").write_text("c\n")
@@ -67,13 +67,13 @@ def test_files_pair_in_either_form(tmp_path):
         f"image,mask\nimages/{NFC}.png,masks/{NFD}.png\nimages/b.png,masks/b.png\n",
         encoding="utf-8",
     )
-    words = ("source=listing", "annotations=list.csv", "eval_fraction=0.5")
+    words = ("source=listing", "annotations=list.csv", "split.eval_fraction=0.5")
     assert len(read_set(root, *words)[1]) == 1
-    assert existing(root / f"images/{NFC}.png").name == f"{NFD}.png"
-    assert existing(root / f"images/{NFC}x.png").name == f"{NFC}x.png"
+    assert find_existing(root / f"images/{NFC}.png").name == f"{NFD}.png"
+    assert find_existing(root / f"images/{NFC}x.png").name == f"{NFC}x.png"
 
 
-def test_names_that_are_not_utf_8(tmp_path, capsys):
+def test_names_in_other_encodings_than_utf_8(tmp_path, capsys):
     names = [os.fsdecode(b"caf\xe9%d" % i) for i in range(4)]
     try:
         root = write(tmp_path / os.fsdecode(b"s\xe9t"), names, names)

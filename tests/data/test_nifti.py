@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
@@ -23,7 +24,7 @@ def save(path, voxels, affine=None):
 
 
 def write(root, stems, end=".nii.gz", shape=SHAPE):
-    """Writes volumes from -100 to 100, and masks of 0, 1 and 2; returns both by name."""
+    """Write volumes from -100 to 100, and masks of 0, 1 and 2; returns both by name."""
     made = {}
     for name in stems:
         image = RNG.integers(-100, 101, shape, np.int16)
@@ -36,8 +37,8 @@ def write(root, stems, end=".nii.gz", shape=SHAPE):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update({"source": "nifti", "root": str(root), "channels": "L"})
-    config.data.update({"intensity": (-50, 50), **data})
+    set_data(config, {"source": "nifti", "root": str(root), "channels": "L"})
+    set_data(config, {"intensity": (-50, 50), **data})
     return config
 
 
@@ -95,7 +96,7 @@ def test_percentiles_of_each_volume(tmp_path):
     low, high = np.percentile(made["a"][0], (0.5, 99.5))
     expected = np.clip((made["a"][0][..., 4] - low) / (high - low), 0, 1) * 65535
     np.testing.assert_allclose(images["a_004"][..., 0], expected, atol=1)
-    # The scale and shift of one volume do not show.
+    # The scale and offset of a volume have no effect.
     np.testing.assert_allclose(images["b_004"], images["a_004"], atol=1)
 
 
@@ -110,38 +111,38 @@ def test_stored_scale_is_applied(tmp_path, end):
     np.testing.assert_allclose(volumes.read_slice(path, 2, 1), voxels[..., 1], atol=1e-3)
 
 
-def test_odd_intensities():
+def test_intensities_of_nan_infinity_and_constant_volumes():
     values = np.asarray([np.nan, np.inf, -np.inf, 5])
-    assert volumes.to_pixels(values, 0, 10).tolist() == [0, 65535, 0, 32768]
-    assert volumes.to_pixels(np.full(2, 3.0), 3, 3).tolist() == [0, 0]
+    assert volumes.scale_intensities(values, 0, 10).tolist() == [0, 65535, 0, 32768]
+    assert volumes.scale_intensities(np.full(2, 3.0), 3, 3).tolist() == [0, 0]
 
 
-def test_one_volume_is_divided_by_slices(tmp_path):
+def test_single_volume_is_split_by_slices(tmp_path):
     write(tmp_path, "a")
     config, notes = resolve(config_of(tmp_path, eval_fraction=0.25))
-    assert "by blocks of slices: it is one subject on either side" in notes[1]
+    assert "by blocks of slices: the same subject is in both splits" in notes[1]
     source = open_source(config, "eval")
     assert [source[i]["name"] for i in range(len(source))] == ["a_003", "a_007", "a_011"]
     assert len(open_source(config, "train")) == 10
 
 
-def test_uncompressed_volumes_are_not_held(tmp_path):
+def test_uncompressed_volumes_are_not_cached(tmp_path):
     write(tmp_path, "ab", ".nii")
     proxy = volumes._voxels(tmp_path / "images/a.nii")
     assert not isinstance(proxy, np.ndarray)
     assert isinstance(volumes._voxels(tmp_path / "images/b.nii"), type(proxy))
 
 
-def test_few_volumes_are_kept(tmp_path):
+def test_cache_holds_few_volumes(tmp_path):
     write(tmp_path, "abcdefgh")
     config, _ = resolve(config_of(tmp_path))
     source = open_source(config, "train")
     for i in range(len(source)):
         source[i]
-    assert 0 < len(volumes._kept.volumes) <= volumes.KEPT
+    assert 0 < len(volumes._cache.volumes) <= volumes.CACHED
 
 
-def test_a_file_that_was_written_again(tmp_path):
+def test_rewritten_file_is_read_again(tmp_path):
     made = write(tmp_path, "a")
     path = tmp_path / "images/a.nii.gz"
     np.testing.assert_array_equal(volumes.read_slice(path, 0, 2), made["a"][0][2])
@@ -149,7 +150,7 @@ def test_a_file_that_was_written_again(tmp_path):
     assert volumes.read_slice(path, 0, 2).shape == (11, 14)
 
 
-def test_grey_as_rgb_and_a_fourth_axis_of_one(tmp_path):
+def test_grey_as_rgb_and_a_fourth_axis_of_length_1(tmp_path):
     made = write(tmp_path, "ab")
     save(tmp_path / "images/a.nii.gz", made["a"][0][..., None])
     config, _ = resolve(config_of(tmp_path, channels="RGB"))
@@ -158,7 +159,7 @@ def test_grey_as_rgb_and_a_fourth_axis_of_one(tmp_path):
     assert (image == image[..., :1]).all()
 
 
-def test_masks_that_do_not_fit(tmp_path):
+def test_masks_of_other_shapes_are_refused(tmp_path):
     made = write(tmp_path, "ab")
     save(tmp_path / "masks/b.nii.gz", made["b"][1][:-1])
     refused(config_of(tmp_path), "masks/b.nii.gz: has the shape (8, 11, 13)", "has (9, 11, 13)")
@@ -170,13 +171,15 @@ def test_masks_that_do_not_fit(tmp_path):
     refused(config_of(tmp_path), "masks/b.nii.gz: has the shape (9, 11, 13, 2); valid: three axes")
 
 
-def test_bad_settings_and_files(tmp_path):
+def test_invalid_settings_and_files_are_refused(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, axis=3), "config.data.axis: 3 is not 0, 1 or 2")
-    refused(config_of(tmp_path, intensity=(5, 5)), "config.data.intensity: (5, 5) is not a low")
-    refused(config_of(tmp_path, intensity=("a", "b")), "config.data.intensity")
+    refused(config_of(tmp_path, axis=3), "config.data.nifti.axis: 3 is not in 0..2")
+    refused(
+        config_of(tmp_path, intensity=(5, 5)), "config.data.nifti.intensity: (5, 5) is not a low"
+    )
+    refused(config_of(tmp_path, intensity=("a", "b")), "config.data.nifti.intensity")
     refused(config_of(tmp_path, channels="a,b"), "config.data.channels: 'a,b'")
-    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
+    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
     path = tmp_path / "masks/b.nii.gz"
     path.write_bytes(path.read_bytes()[:200])
     refused(config_of(tmp_path), "masks/b.nii.gz: cannot be read as NIfTI")
@@ -193,24 +196,24 @@ def test_without_nibabel(tmp_path, monkeypatch):
     refused(config_of(tmp_path), ".nii.gz: reading it needs", "pip install 'fcnjax[medical]'")
 
 
-def test_blocks_cover_all():
+def test_blocks_cover_all_slices():
     for length in range(2, 200):
         for fraction in (0.01, 0.3, 0.5, 0.99):
-            parts = nifti.blocks(length, fraction)
+            parts = nifti.split_slices(length, fraction)
             assert sorted(parts["train"] + parts["eval"]) == list(range(length))
             assert parts["train"]
             assert parts["eval"]
-    held_out = nifti.blocks(181, 0.2)["eval"]
+    held_out = nifti.split_slices(181, 0.2)["eval"]
     # Blocks of twelve slices, the fifth, tenth and fifteenth of sixteen.
     assert held_out == [*range(48, 60), *range(108, 120), *range(168, 180)]
 
 
-def test_changed_files_are_noticed(tmp_path):
+def test_changed_files_are_detected(tmp_path):
     write(tmp_path, "a", end=".nii")
     assert_stamped(config_of(tmp_path), tmp_path / "images/a.nii", tmp_path / "masks/a.nii")
 
 
-def test_labels_rounded_by_their_scale(tmp_path):
+def test_labels_within_rounding_of_their_scale(tmp_path):
     made = write(tmp_path, "abc")
     for name, (_, mask) in made.items():
         for slope, kind in ((4 / 255, np.uint8), (2 / 65535, np.uint16)):
@@ -220,23 +223,23 @@ def test_labels_rounded_by_their_scale(tmp_path):
             nibabel.save(stored, path)
             if kind == np.uint8:
                 assert volumes.label_values(path) == [0, 1, 2]
-                labels = volumes.whole_numbers(volumes.read_slice(path, 2, 3), path, step=slope)
+                labels = volumes.to_integers(volumes.read_slice(path, 2, 3), path, step=slope)
                 np.testing.assert_array_equal(labels, mask[..., 3])
     config, _ = resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     for example in open_source(config, "train"):
         name, position = example["name"].split("_")
         np.testing.assert_array_equal(example["label"], made[name][1][..., int(position)])
 
 
-def test_voxels_without_a_number_are_ignored(tmp_path):
+def test_nan_voxels_are_ignored(tmp_path):
     made = write(tmp_path, "ab")
     for name, (_, mask) in made.items():
         voxels = mask.astype(np.float32)
         voxels[0] = np.nan
         save(tmp_path / f"masks/{name}.nii.gz", voxels)
     config, _ = resolve(config_of(tmp_path))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     label = open_source(config, "train")[0]["label"]
     assert (label[0] == 255).all()
     assert (label[1:] < 3).all()

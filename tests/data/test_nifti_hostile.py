@@ -1,4 +1,4 @@
-"""NIfTI files whose headers claim what is not there, and damaged ones: one line, little memory."""
+"""Hostile and damaged NIfTI files give a one-line error and take little memory."""
 
 import gzip
 import os
@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from data_keys import set_data
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.volumes import limits as volume_limits
 from fcnjax.data.readers.volumes import nifti_file
 from fcnjax.data.readers.volumes import read as volumes
@@ -47,9 +48,9 @@ def changed(content, *fields):
 
 
 def read_all(path):
-    """All that is read of a volume: its header, voxels, labels and turn."""
-    header = volumes.load_header(path)
-    volumes.turn_to("RAS", header, str(path))
+    """Read everything of a volume: header, voxels, labels and reorientation."""
+    header = volumes.open_volume(path)
+    volumes.reorient_to("RAS", header, str(path))
     values = [volumes.read_slice(path, 2, place) for place in range(header.shape[2])]
     volumes.percentiles(path)
     return np.stack(values, -1)
@@ -62,12 +63,12 @@ def refused(path, *words, read=read_all):
         assert word in str(raised.value)
 
 
-def test_a_claimed_size_takes_no_memory(tmp_path):
+def test_claimed_size_allocates_no_memory(tmp_path):
     claim = changed(content_of()[:352], (40, "8h", 3, 700, 700, 700, 1, 1, 1, 1))
     tracemalloc.start()
     for name in ("a.nii", "a.nii.gz"):
         refused(write(tmp_path / name, claim), "was cut off: its header and voxels take 686000352")
-    # The bytes are there, all of them zero: 100 times the file's own are believed beyond the limit.
+    # All bytes exist, as zeros: beyond the limit, up to 100 times the file's own are read.
     zeros = changed(content_of()[:352], (40, "8h", 3, 500, 500, 600, 1, 1, 1, 1), (112, "f", 2))
     path = tmp_path / "zeros.nii.gz"
     path.write_bytes(gzip.compress(zeros) + bytes(300_000))
@@ -78,13 +79,13 @@ def test_a_claimed_size_takes_no_memory(tmp_path):
     tracemalloc.stop()
 
 
-def test_limits_are_those_of_bytes(tmp_path, monkeypatch):
+def test_limits_count_bytes(tmp_path, monkeypatch):
     stored, scaled = (
         write(tmp_path / f"{name}.nii.gz", content_of(np.zeros((9, 10, 10), np.uint8), scale=scale))
         for name, scale in (("stored", None), ("scaled", (0.5, 0)))
     )
-    monkeypatch.setattr(volume_limits, "UNPROVEN_BYTES", 900)
-    monkeypatch.setattr(volume_limits, "MOST_RATIO", 1)
+    monkeypatch.setattr(volume_limits, "SMALL_VOLUME_BYTES", 900)
+    monkeypatch.setattr(volume_limits, "MAX_RATIO", 1)
     assert read_all(stored).shape == (9, 10, 10)  # 900 bytes, held as they are
     refused(scaled, "which take 3600 bytes", "more than 1 times as many", "FCNJAX_MAX_PIXELS=450")
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "450")
@@ -117,7 +118,7 @@ def test_limits_are_those_of_bytes(tmp_path, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("end", [".nii", ".nii.gz"])
-def test_fields_of_the_header(tmp_path, end, field, words):
+def test_invalid_header_fields_are_refused(tmp_path, end, field, words):
     content = changed(content_of(), field)
     if field[0] == 80:  # counts where no form of the affine has a code
         content = changed(content, (252, "hh", 0, 0))
@@ -130,7 +131,7 @@ def test_fields_of_the_header(tmp_path, end, field, words):
     ("field", "scale"),
     [((112, "f", 0), 1), ((112, "f", float("nan")), 1), ((112, "ff", -2, 1), -2)],
 )
-def test_scales_that_are_no_fault(tmp_path, field, scale):
+def test_unusual_scales_are_read(tmp_path, field, scale):
     expected = VOXELS * scale + (scale < 0)
     for end in (".nii", ".nii.gz"):
         path = write(tmp_path / f"a{end}", changed(content_of(), field))
@@ -140,7 +141,7 @@ def test_scales_that_are_no_fault(tmp_path, field, scale):
 def test_values_beyond_float32_are_infinite(tmp_path):
     for end in (".nii", ".nii.gz"):
         path = write(tmp_path / f"a{end}", content_of(scale=(3e38, 0)))
-        pixels = volumes.to_pixels(read_all(path), -1e38, 1e38)
+        pixels = volumes.scale_intensities(read_all(path), -1e38, 1e38)
         assert set(pixels[VOXELS > 1]) == {65535}
         assert set(pixels[VOXELS < -1]) == {0}
 
@@ -152,11 +153,11 @@ def test_extensions_are_not_read(tmp_path):
         for end in (".nii", ".nii.gz"):
             path = write(tmp_path / f"a{end}", content)
             np.testing.assert_array_equal(read_all(path), VOXELS)
-            assert not volumes.load_header(path).header.extensions
+            assert not volumes.open_volume(path).header.extensions
 
 
-def test_no_other_file_is_opened(tmp_path):
-    # A header of two files, and another format that nibabel reads.
+def test_other_files_are_not_opened(tmp_path):
+    # A header for two files, and another format that nibabel reads.
     write(tmp_path / "a.img", bytes(VOXELS.nbytes))
     path = write(tmp_path / "a.nii", changed(content_of(), (344, "4s", b"ni1\0")))
     np.testing.assert_array_equal(read_all(path), VOXELS)
@@ -166,14 +167,14 @@ def test_no_other_file_is_opened(tmp_path):
     refused(tmp_path / "c.nii", "is neither a file nor a folder")
 
 
-def test_damaged_compression(tmp_path):
+def test_damaged_compression_is_refused(tmp_path):
     content = content_of()
     packed = gzip.compress(content, mtime=0)
     path = tmp_path / "a.nii.gz"
 
     def with_bytes(changed):
         path.write_bytes(changed)
-        volumes._kept.volumes.clear()
+        volumes._cache.volumes.clear()
         return path
 
     refused(with_bytes(b""), "has no header")
@@ -187,8 +188,8 @@ def test_damaged_compression(tmp_path):
     np.testing.assert_array_equal(read_all(with_bytes(packed + bytes(40))), VOXELS)
 
 
-def test_a_large_volume_is_read_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(nifti_file, "_CHUNK", 14)
+def test_large_volume_is_read_in_blocks(tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti_file, "_BLOCK_BYTES", 14)
     for scale in (None, (0.25, 3)):
         path = write(tmp_path / "a.nii.gz", content_of(VOXELS.astype(">i2"), scale=scale))
         image = nibabel.load(path)
@@ -198,15 +199,15 @@ def test_a_large_volume_is_read_in_parts(tmp_path, monkeypatch):
         np.testing.assert_array_equal(voxels, expected)
 
 
-def test_volumes_are_kept_by_their_bytes(tmp_path, monkeypatch):
+def test_cache_is_limited_in_bytes(tmp_path, monkeypatch):
     paths = [write(tmp_path / f"{n}.nii.gz", content_of(VOXELS + n)) for n in range(5)]
-    monkeypatch.setattr(volumes, "KEPT_BYTES", 3 * VOXELS.nbytes)
-    monkeypatch.setattr(volumes, "_kept", kept := volumes._Kept())
+    monkeypatch.setattr(volumes, "CACHED_BYTES", 3 * VOXELS.nbytes)
+    monkeypatch.setattr(volumes, "_cache", kept := volumes._VolumeCache())
     for number, path in enumerate(paths):
         np.testing.assert_array_equal(volumes.read_slice(path, 2, 1), VOXELS[..., 1] + number)
     assert [key[0] for key in kept.volumes] == paths[2:]
     volumes.read_slice(paths[2], 2, 0)
-    monkeypatch.setattr(volumes, "KEPT_BYTES", 0)
+    monkeypatch.setattr(volumes, "CACHED_BYTES", 0)
     volumes.read_slice(paths[0], 2, 0)
     assert [key[0] for key in kept.volumes] == [paths[2], paths[0]]
 
@@ -215,12 +216,12 @@ def test_volumes_are_kept_by_their_bytes(tmp_path, monkeypatch):
     ("axes", "words"),
     [
         ([[1, 0, 0], [0, 0, 0], [0, 0, 1]], "its affine gives an axis no length"),
-        ([[1, 1, 0], [0, 0, 0], [0, 0, 1]], "or two the same direction"),
-        ([[1, 1, 0], [1, 1 + 1e-9, 0], [0, 0, 1]], "or two the same direction"),
-        ([[1, 0, 0], [0, np.nan, 0], [0, 0, 1]], "or is not of numbers"),
+        ([[1, 1, 0], [0, 0, 0], [0, 0, 1]], "gives two axes the same direction"),
+        ([[1, 1, 0], [1, 1 + 1e-9, 0], [0, 0, 1]], "gives two axes the same direction"),
+        ([[1, 0, 0], [0, np.nan, 0], [0, 0, 1]], "values that are not finite numbers"),
     ],
 )
-def test_axes_without_directions(axes, words):
+def test_singular_affines_are_refused(axes, words):
     affine = np.eye(4)
     affine[:3, :3] = axes
     header = nibabel.Nifti1Image(VOXELS, AFFINE).header
@@ -248,11 +249,11 @@ def test_labels(tmp_path, values, words):
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="nifti", root=str(root), channels="L", intensity=(-50, 50), **data)
+    set_data(config, source="nifti", root=str(root), channels="L", intensity=(-50, 50), **data)
     return config
 
 
-def test_a_damaged_volume_stops_no_other(tmp_path):
+def test_damaged_volume_does_not_stop_others(tmp_path):
     labels = np.random.default_rng(1).integers(0, 3, SHAPE, np.uint8)
     for name in "abcdefgh":
         write(tmp_path / f"images/{name}.nii.gz", content_of())
@@ -265,13 +266,15 @@ def test_a_damaged_volume_stops_no_other(tmp_path):
     assert f"warning: skipped: {damaged}: cannot be read as NIfTI" in notes[1]
     read = {e["name"][0] for part in ("train", "eval") for e in open_source(config, part)}
     assert read == set("abdefgh")
-    # A mask of which the voxels are damaged is found when it is read.
+    # A mask with damaged voxels is noticed when it is read.
     mask = tmp_path / "masks/d.nii.gz"
     packed = mask.read_bytes()
     mask.write_bytes(packed[:-8] + bytes(8))
     config, _ = resolve(config_of(tmp_path, on_error="skip"))
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     for name in "ef":
         (tmp_path / f"images/{name}.nii.gz").write_bytes(b"")
-    with pytest.raises(UserError, match=r"config\.data\.skip_most: 4 of 8 volumes cannot be read"):
+    with pytest.raises(
+        UserError, match=r"config\.data\.loading\.skip_most: 4 of 8 volumes cannot be read"
+    ):
         resolve(config_of(tmp_path, on_error="skip"))

@@ -1,4 +1,4 @@
-"""Names in lists, annotations and archives that lead out of their folder."""
+"""Names in lists, annotations and archives that lead outside their folder."""
 
 import base64
 import io
@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -38,7 +39,7 @@ def refused(read, *words):
 
 def config_of(source, root, **data):
     config = default_config()
-    config.data.update(source=source, root=str(root), **data)
+    set_data(config, source=source, root=str(root), **data)
     return config
 
 
@@ -49,7 +50,7 @@ def read_all(config):
 
 @pytest.fixture
 def places(tmp_path):
-    """A folder `set` with `in.png`, `outside.png` beside it, and links of all kinds."""
+    """Write a folder `set` with `in.png`, `outside.png` beside it, and all kinds of links."""
     folder = tmp_path / "set"
     for path in (folder / "in.png", folder / "deep/in.png", tmp_path / "outside.png"):
         picture(path)
@@ -69,7 +70,7 @@ def places(tmp_path):
         "deep/in.png",
         "deep/../in.png",
         "link_in.png",
-        "link_out.png",  # links are the user's own
+        "link_out.png",  # links are trusted
         "folder_out/outside.png",
         "folder_out/not_there.png",
         "not/there.png",
@@ -82,7 +83,7 @@ def test_inside(places, name):
     assert inside(places, name, "list") == places / name
     alias = places.parent / "alias"
     assert inside(alias, name, "list") == alias / name
-    # By the folder's own name or by the link's, an absolute path leads to the same place.
+    # An absolute path by the name of the folder or of the link leads to the same file.
     assert inside(alias, places / name, "list") == places / name
 
 
@@ -113,10 +114,12 @@ def test_listing(places, name, column):
     rows = [row, {**row, column: name}]
     (places / "list.json").write_text(json.dumps(rows))
     config = config_of("listing", places, annotations="list.json")
-    refused(lambda: read_all(config), "list.json, item 2", repr(name), "no path inside the folder")
+    refused(
+        lambda: read_all(config), "list.json, item 2", repr(name), "not a path inside the folder"
+    )
     lines = ["image,mask", *(f"{row['image']},{row['mask']}" for row in rows)]
     (places / "list.csv").write_text("\n".join(lines))
-    # The list's own folder is the root where none is named.
+    # Without a root, the folder of the list is the root.
     config = config_of("listing", "", annotations=str(places / "list.csv"))
     refused(lambda: read_all(config), "list.csv, line 3", repr(name))
 
@@ -141,8 +144,8 @@ def test_coco(places, name):
     }
     (places / "coco.json").write_text(json.dumps(content))
     config = config_of("coco", places, annotations="coco.json", images=".")
-    refused(lambda: resolve(config), "coco.json", repr(name), "no path inside the folder")
-    # A config that was resolved before, as a workdir keeps it, is held to the same.
+    refused(lambda: resolve(config), "coco.json", repr(name), "not a path inside the folder")
+    # The same holds for a resolved config, as in a workdir.
     images[1]["file_name"] = "deep/in.png"
     (places / "coco.json").write_text(json.dumps(content))
     config, _ = resolve(config)
@@ -160,7 +163,7 @@ def labelme(folder, image, **more):
         (folder / f"{stem}.json").write_text(json.dumps(content))
 
 
-def test_labelme_has_its_images_anywhere_in_the_root(tmp_path):
+def test_labelme_images_anywhere_in_the_root(tmp_path):
     for number, stem in enumerate("ab"):
         picture(tmp_path / f"images/{stem}.png", number)
     for image in ("../images/{}.png", "..\\images\\{}.png", f"{tmp_path}/images/{{}}.png"):
@@ -170,13 +173,15 @@ def test_labelme_has_its_images_anywhere_in_the_root(tmp_path):
         assert all(example["label"].sum() == 9 for example in examples)
     config = config_of("labelme", tmp_path / "json")
     refused(
-        lambda: resolve(config), "json: 'imagePath'", "no path inside", "config.data.annotations"
+        lambda: resolve(config), "json: 'imagePath'", "not a path inside", "config.data.annotations"
     )
     config = config_of("labelme", tmp_path / "json", annotations="..")
-    refused(lambda: resolve(config), "config.data.annotations: '..'", "no path inside the folder")
+    refused(
+        lambda: resolve(config), "config.data.annotations: '..'", "not a path inside the folder"
+    )
 
 
-def test_labelme_takes_the_data_where_the_path_is_another_machines(tmp_path):
+def test_labelme_uses_embedded_data_for_foreign_paths(tmp_path):
     picture(tmp_path / "x.png")
     data = base64.b64encode((tmp_path / "x.png").read_bytes()).decode()
     labelme(tmp_path / "json", "../x.png", imageData=data)
@@ -188,7 +193,7 @@ def test_labelme_takes_the_data_where_the_path_is_another_machines(tmp_path):
 def test_lists_of_names(places):
     for name in ("../outside.png", "/etc/passwd", "deep/../../outside"):
         (places / "train.txt").write_text(f"in\n{name}\n")
-        refused(lambda: read_names(places / "train.txt"), "train.txt, line 2", "no path inside")
+        refused(lambda: read_names(places / "train.txt"), "train.txt, line 2", "not a path inside")
     (places / "train.txt").write_text(f"in\n{places}/in.png\n")
     assert [name for _, name in read_names(places / "train.txt")] == ["in", f"{places}/in.png"]
 
@@ -196,7 +201,7 @@ def test_lists_of_names(places):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("../outside", ("'../outside'", "no path inside the folder")),
+        ("../outside", ("'../outside'", "not a path inside the folder")),
         ("deep/gone", ("no image gone.png",)),
     ],
 )
@@ -206,18 +211,20 @@ def test_lists_of_pairs(places, name, words):
     refused(lambda: listed_pairs(*read), "train.txt, line 2", *words)
 
 
-def test_a_folders_list(places):
+def test_list_of_a_folder(places):
     for kind, stem in ((kind, stem) for kind in ("images", "masks") for stem in "ab"):
         picture(places / f"{kind}/{stem}.png")
     (places / "train.txt").write_text("a\n")
     (places / "val.txt").write_text("../../b.png\n")
     refused(
-        lambda: resolve(config_of("folder", places)), "val.txt, line 1", "no path inside the folder"
+        lambda: resolve(config_of("folder", places)),
+        "val.txt, line 1",
+        "not a path inside the folder",
     )
 
 
 @pytest.mark.parametrize("name", ["stare-images/../../evil.ppm", "labels-ah/../../../evil.ppm"])
-def test_an_archive_with_a_member_outside(tmp_path, name):
+def test_archive_with_a_member_outside(tmp_path, name):
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr(name, b"P6")

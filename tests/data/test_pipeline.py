@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 import fcnjax
@@ -19,11 +20,12 @@ from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.loading import pipeline
 from fcnjax.data.loading.canvas import canvas_size
+from fcnjax.data.loading.eval_batches import eval_batches, plan_eval_batches
 from fcnjax.errors import UserError
 
 
 class Numbered:
-    """Examples of given sizes; pixel (y, x) of example i holds (i, y, x)."""
+    """Examples of given sizes; pixel (y, x) of example i is (i, y, x)."""
 
     class_names = ("a", "b")
 
@@ -46,7 +48,7 @@ def make_config(batch_size=4, crop=(16, 20), scale=(1.0, 1.0), rotation=0.0, **d
     config = default_config()
     config.train.batch_size = batch_size
     config.augment.update({"crop": crop, "scale": scale, "rotation": rotation})
-    config.data.update(data)
+    set_data(config, data)
     return config
 
 
@@ -65,7 +67,7 @@ def assert_same(some, others):
 
 
 def indexed(length, config, start, **place):
-    """The batches of a set on the device, all of whose images are 30x40."""
+    """Return the batches of a dataset on the device with images of 30x40."""
     labels, extents = np.zeros((length, 30, 40), np.uint8), np.full((length, 2), (30, 40))
     return pipeline.index_batches(range(length), config, start, labels, extents, **place)
 
@@ -75,13 +77,13 @@ def rows_of(count, length, **options):
     return np.concatenate([b["row"] for b in take(count, indexed(length, config, 0))])
 
 
-def test_each_epoch_is_another_shuffle():
+def test_each_epoch_has_its_own_permutation():
     epochs = rows_of(50, 10, batch_size=4).reshape(20, 10)
     assert (np.sort(epochs, -1) == np.arange(10)).all()
     assert len({tuple(epoch) for epoch in epochs}) == 20
 
 
-def test_neighbouring_seeds_share_no_epoch():
+def test_adjacent_seeds_share_no_epoch():
     config = make_config()
     seen = []
     for config.train.seed in (0, 1):
@@ -91,7 +93,7 @@ def test_neighbouring_seeds_share_no_epoch():
 
 
 @pytest.mark.parametrize("start", [1, 7])
-def test_start_is_the_same_as_skipping(start):
+def test_start_equals_skipping(start):
     source, config = Numbered([(30, 40)] * 5), make_config()
     whole = take(start + 2, pipeline.train_batches(source, config, 0))
     assert_same(whole[start:], take(2, pipeline.train_batches(source, config, start)))
@@ -99,13 +101,13 @@ def test_start_is_the_same_as_skipping(start):
     assert_same(rows[start:], take(2, indexed(5, config, start)))
 
 
-def test_start_far_ahead_is_at_once():
+def test_start_far_ahead_is_immediate():
     since = time.perf_counter()
     take(1, pipeline.train_batches(Numbered([(30, 40)] * 5), make_config(), 10**9))
     assert time.perf_counter() - since < 5
 
 
-def test_order_and_crops_are_those_of_index_batches():
+def test_index_batches_have_the_same_order_and_crops():
     source, config = Numbered([(30, 40)] * 5), make_config(rotation=20.0)
     images = take(6, pipeline.train_batches(source, config, 0))
     rows = take(6, indexed(5, config, 0))
@@ -135,11 +137,11 @@ def test_processes_share_the_global_batch():
             for n in range(3)
         ]
         assert_same(expected, together)
-    with pytest.raises(UserError, match=r"config\.train\.batch_size: 6 does not divide over 4"):
+    with pytest.raises(UserError, match=r"config\.train\.batch_size: 6 is not divisible by 4"):
         take(1, pipeline.train_batches(source, config, 0, 0, 4))
 
 
-def test_crops_are_random_and_inside():
+def test_crops_are_random_and_inside_the_image():
     batches = take(30, pipeline.train_batches(Numbered([(30, 40)] * 3), make_config(), 0))
     images = np.concatenate([batch["image"] for batch in batches])
     corners = images[:, 0, 0, 1:]
@@ -151,7 +153,7 @@ def test_crops_are_random_and_inside():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_small_image_is_centred_in_what_is_ignored(dtype):
+def test_small_image_is_centred_in_ignored_pixels(dtype):
     config = make_config()
     batch = take(1, pipeline.train_batches(Numbered([(10, 30)], dtype), config, 0))[0]
     assert (batch["bounds"] == (3, 0, 13, 20)).all()
@@ -172,10 +174,10 @@ def test_canvas_never_cuts_a_crop(crop, rotation, scale):
     height, width = (side - 1 for side in crop)
     for side, length in zip(canvas, crop, strict=True):
         assert side >= length
-        assert (side - length) % 2 == 0  # one centre
+        assert (side - length) % 2 == 0  # the same centre
     for degrees in np.linspace(-rotation, rotation, 61):
         cos, sin = abs(math.cos(math.radians(degrees))), abs(math.sin(math.radians(degrees)))
-        # The outermost pixels and, but where nothing is turned or scaled, their neighbours.
+        # The outermost pixels and, unless nothing is rotated or scaled, their neighbours.
         assert (height * cos + width * sin) / scale[0] <= canvas[0] - 1
         assert (width * cos + height * sin) / scale[0] <= canvas[1] - 1
     if rotation == 0 and scale == (1.0, 1.0):
@@ -189,7 +191,7 @@ def test_canvas_is_not_wasteful():
     assert canvas_size(config.augment) == (194, 194)
 
 
-def test_source_of_two_depths_is_refused():
+def test_source_of_two_pixel_types_raises():
     class Mixed(Numbered):
         def __getitem__(self, index):
             example = super().__getitem__(index)
@@ -199,9 +201,9 @@ def test_source_of_two_depths_is_refused():
     for read in (
         lambda: take(1, pipeline.train_batches(source, config, 0)),
         lambda: pipeline.load_all(source),
-        lambda: take(1, pipeline.eval_batches(source, config)),
+        lambda: take(1, eval_batches(source, config)),
     ):
-        with pytest.raises(UserError, match="uint16 and uint8 images side by side"):
+        with pytest.raises(UserError, match="mixes uint16 and uint8 images"):
             read()
 
 
@@ -232,10 +234,10 @@ SIZES = [(30, 40), (31, 33), (64, 64), (65, 10), (30, 40), (2, 2), (64, 33), (33
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4])
-def test_evaluation_has_each_example_once(batch_size):
+def test_eval_batches_have_each_example_once(batch_size):
     source, config = Numbered(SIZES), eval_config(batch_size, 32)
-    batches = take(99, pipeline.eval_batches(source, config))
-    assert len(batches) == len(pipeline.eval_plan(source, config))
+    batches = take(99, eval_batches(source, config))
+    assert len(batches) == len(plan_eval_batches(source, config))
     index = np.concatenate([batch["index"] for batch in batches])
     valid = np.concatenate([batch["valid"] for batch in batches])
     assert sorted(index[valid]) == list(range(len(SIZES)))
@@ -252,7 +254,7 @@ def test_evaluation_has_each_example_once(batch_size):
             height, width = SIZES[number]
             if not exact:
                 assert batch["extent"][row].tolist() == [height, width]
-            # No larger than need be.
+            # No larger than necessary.
             assert batch["image"].shape[1] - height < 32
             assert batch["image"].shape[2] - width < 32
             example = source[number]
@@ -263,22 +265,22 @@ def test_evaluation_has_each_example_once(batch_size):
         assert (batch["label"][~batch["valid"]] == 255).all()
 
 
-def test_processes_share_the_evaluation():
+def test_processes_share_the_eval_batches():
     source, config = Numbered(SIZES), eval_config(4, 32)
-    whole = take(99, pipeline.eval_batches(source, config))
-    parts = [take(99, pipeline.eval_batches(source, config, i, 2)) for i in range(2)]
+    whole = take(99, eval_batches(source, config))
+    parts = [take(99, eval_batches(source, config, i, 2)) for i in range(2)]
     together = [
         {key: np.concatenate([one[key], two[key]]) for key in one}
         for one, two in zip(*parts, strict=True)
     ]
     assert_same(whole, together)
-    with pytest.raises(UserError, match=r"config\.eval\.batch_size: 4 does not divide over 3"):
-        take(1, pipeline.eval_batches(source, config, 0, 3))
+    with pytest.raises(UserError, match=r"config\.eval\.batch_size: 4 is not divisible by 3"):
+        take(1, eval_batches(source, config, 0, 3))
 
 
 @pytest.fixture(scope="module")
 def opened(shapes):
-    """The train split of made pictures, with a config for it."""
+    """Return the train split of synthetic images, and its config."""
     config = make_config(root=str(shapes), rotation=20.0, scale=(0.8, 1.2))
     config, _ = resolve(config)
     return open_source(config, "train"), config
@@ -290,15 +292,15 @@ def without_workers(opened):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_workers_change_nothing(opened, without_workers, workers):
+def test_batches_do_not_depend_on_workers(opened, without_workers, workers):
     source, config = opened
     config = config.copy_and_resolve_references()
-    config.data.workers = workers
+    config.data.loading.workers = workers
     assert_same(without_workers, take(4, pipeline.train_batches(source, config, 3)))
     assert multiprocessing.active_children() == []
 
 
-def test_error_in_a_worker_is_the_users(tmp_path):
+def test_worker_error_is_a_user_error(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
         for stem in "ab":
@@ -315,10 +317,10 @@ def test_error_in_a_worker_is_the_users(tmp_path):
 
 ORPHANS = """
 import pickle, sys, time
-from fcnjax.data import pipeline
+from fcnjax.data.loading import pipeline
 if __name__ == "__main__":
     source, config = pickle.loads(open(sys.argv[1], "rb").read())
-    config.data.workers = 2
+    config.data.loading.workers = 2
     batches = pipeline.train_batches(source, config, 0)
     next(batches)
     print("ready", flush=True)
@@ -327,7 +329,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-def test_workers_end_when_their_parent_is_killed(opened, tmp_path):
+def test_workers_exit_when_their_parent_is_killed(opened, tmp_path):
     (tmp_path / "orphans.py").write_text(ORPHANS)
     (tmp_path / "opened").write_bytes(pickle.dumps(opened))
     parent = subprocess.Popen(
@@ -348,11 +350,11 @@ def test_workers_end_when_their_parent_is_killed(opened, tmp_path):
 
 
 def in_session(session):
-    """The process ids of a session that are not zombies."""
+    """Return the process ids of a session that are not zombies."""
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name in brackets: state, parent, group, session.
+            # The fields after the name in brackets are state, parent, group, session.
             state, _, _, number = file.read_text().rpartition(")")[2].split()[:4]
             if int(number) == session and state != "Z":
                 found.append(file.parent.name)

@@ -1,4 +1,4 @@
-"""The pixel type of a model: equal values stored as any type are equal pixels, or are refused."""
+"""Equal values stored in any type are equal pixels for a model, or are refused."""
 
 import itertools
 import json
@@ -13,6 +13,7 @@ import fcnjax
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.data.loading import pipeline
+from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.pixel_type import as_pixel_type, narrowest
 from fcnjax.errors import UserError
 from fcnjax.inference import Request
@@ -27,19 +28,19 @@ TYPES = {
 MOST = {"uint8": 255, "uint16": 10_000}
 
 
-def values_of(pixel_type, seed=0, size=(21, 30)):
-    """Whole values `[H, W, 3]` that the type holds, int64, with an edge in them."""
+def stored_values(pixel_type, seed=0, size=(21, 30)):
+    """Return integers `[H, W, 3]` within the type, as int64, with an edge."""
     values = np.random.default_rng(seed).integers(0, MOST[pixel_type] + 1, (*size, 3))
     values[:, size[1] // 2 :] //= 3
     return values
 
 
 def write_set(root, pixel_type, stored, count=6):
-    """A folder of TIFF files of the same values, whatever they are stored as, and masks."""
+    """Write a folder of TIFF files of equal values in any type, and masks."""
     for name in ("images", "masks"):
         (root / name).mkdir(parents=True)
     for i in range(count):
-        values = values_of(pixel_type, i)
+        values = stored_values(pixel_type, i)
         tifffile.imwrite(root / "images" / f"p{i}.tif", values.astype(stored), photometric="rgb")
         mask = (values[..., 0] > MOST[pixel_type] // 4).astype(np.uint8)
         Image.fromarray(mask).save(root / "masks" / f"p{i}.png")
@@ -48,7 +49,7 @@ def write_set(root, pixel_type, stored, count=6):
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    """`sets(pixel_type, stored)`: the folder of `write_set`, made once."""
+    """Return `sets(pixel_type, stored)`: the folder of `write_set`, written once."""
     made = {}
 
     def find(pixel_type, stored):
@@ -65,7 +66,7 @@ def config_of(sets, tiny_options):
     def make(pixel_type, stored=None, *overrides):
         root = sets(pixel_type, stored or pixel_type)
         options = ["--config.model.widths=4,8", "--config.augment.crop=16,16", *overrides]
-        # As much of the range as the values have.
+        # The range of the values.
         mean = 0.5 * MOST[pixel_type] / np.iinfo(pixel_type).max
         options += [f"--config.data.{key}={mean},{mean},{mean}" for key in ("mean", "std")]
         return load_config(f"folder:root={root}", [*tiny_options, *options])
@@ -75,7 +76,7 @@ def config_of(sets, tiny_options):
 
 @pytest.fixture(scope="module")
 def workdirs(config_of, make_run, tmp_path_factory):
-    """A workdir for each type, of made weights."""
+    """Return a workdir with random weights for each type."""
     return {
         pixel_type: make_run(
             tmp_path_factory.mktemp("runs") / pixel_type, data.resolve(config_of(pixel_type))[0]
@@ -90,8 +91,8 @@ def models(workdirs):
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_arrays_of_equal_values_have_one_mask(models, pixel_type):
-    model, values = models[pixel_type], values_of(pixel_type)
+def test_equal_values_in_arrays_give_equal_masks(models, pixel_type):
+    model, values = models[pixel_type], stored_values(pixel_type)
     assert model.pixel_type == pixel_type
     wanted = model(values.astype(pixel_type))
     assert len(np.unique(wanted.mask)) > 1
@@ -104,14 +105,14 @@ def test_arrays_of_equal_values_have_one_mask(models, pixel_type):
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_files_of_equal_values_have_one_mask(workdirs, sets, models, pixel_type, tmp_path):
+def test_equal_values_in_files_give_equal_masks(workdirs, sets, models, pixel_type, tmp_path):
     workdir = workdirs[pixel_type]
     files = [sets(pixel_type, stored) / "images" / "p0.tif" for stored in TYPES[pixel_type]]
     folder = tmp_path / "in"
     folder.mkdir()
     for stored, file in zip(TYPES[pixel_type], files, strict=True):
         (folder / f"{stored}.tif").write_bytes(file.read_bytes())
-    wanted = models[pixel_type](values_of(pixel_type).astype(pixel_type)).mask
+    wanted = models[pixel_type](stored_values(pixel_type).astype(pixel_type)).mask
     for options in ((), ("--tile=16x16",)):
         out = tmp_path / f"out{len(options)}"
         argv = ["predict", f"--workdir={workdir}", str(folder), f"--out={out}", "--outputs=mask"]
@@ -124,9 +125,9 @@ def test_files_of_equal_values_have_one_mask(workdirs, sets, models, pixel_type,
 
 
 @pytest.mark.parametrize("stored", ["int16", "float32"])
-def test_rasters_of_equal_values_have_one_mask(workdirs, stored, tmp_path):
+def test_equal_values_in_rasters_give_equal_masks(workdirs, stored, tmp_path):
     rasterio = pytest.importorskip("rasterio")
-    values, empty = values_of("uint16"), np.zeros((21, 30), bool)
+    values, empty = stored_values("uint16"), np.zeros((21, 30), bool)
     empty[3:9, 4:12] = True
     nodata = {"uint16": 65535, "int16": -9999, "float32": np.nan}
     for name in ("uint16", stored):
@@ -153,7 +154,7 @@ def test_published_and_exported_models_keep_the_type(
     from fcnjax.export import check as exported_check
 
     monkeypatch.setattr(exported_check, "FREE", ((1, 8, 12),))
-    workdir, values = workdirs[pixel_type], values_of(pixel_type)
+    workdir, values = workdirs[pixel_type], stored_values(pixel_type)
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'published'}"]) == 0
     card = (tmp_path / "published" / "README.md").read_text()
     assert f"It was trained on {pixel_type} pixels" in card
@@ -172,9 +173,9 @@ def test_published_and_exported_models_keep_the_type(
         assert cli.main([*argv, f"--out={tmp_path / 'wide'}", "--input=uint16"]) == 2
         assert "--input: uint16 has values that the model's uint8" in capsys.readouterr().err
     else:
-        # Of 8 bits, taken by value: the scale stays that of the model.
+        # 8-bit values are converted by value: the scale stays that of the model.
         assert cli.main([*argv, f"--out={tmp_path / 'narrow'}", "--input=uint8"]) == 0
-        image = values_of("uint8").astype(np.uint8)
+        image = stored_values("uint8").astype(np.uint8)
         found = fcnjax.load(tmp_path / "narrow")(image)
         np.testing.assert_allclose(
             found.probabilities, models["uint16"](image).probabilities, atol=1e-5
@@ -182,17 +183,17 @@ def test_published_and_exported_models_keep_the_type(
 
 
 @pytest.mark.parametrize("pixel_type", TYPES)
-def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
+def test_datasets_of_equal_values_train_and_evaluate_alike(config_of, pixel_type):
     wanted = None
     for stored in TYPES[pixel_type]:
         config, _ = data.resolve(
             config_of(pixel_type, stored, f"--config.data.pixel_type={pixel_type}")
         )
         for cache in (None, "host"):
-            config.data.cache = cache
+            config.data.loading.cache = cache
             source = data.open_source(config, "train")
             batch = next(pipeline.train_batches(source, config, 0))
-            scored = next(pipeline.eval_batches(data.open_source(config, "eval"), config))
+            scored = next(eval_batches(data.open_source(config, "eval"), config))
             assert batch["image"].dtype == scored["image"].dtype == pixel_type
             wanted = wanted or (batch, scored)
             for one, other in zip((batch, scored), wanted, strict=True):
@@ -200,7 +201,7 @@ def test_sets_of_equal_values_train_and_score_alike(config_of, pixel_type):
                     np.testing.assert_array_equal(one[key], other[key], err_msg=f"{stored} {key}")
 
 
-def test_a_scored_set_is_taken_as_the_model_takes_it(workdirs, sets, tmp_path):
+def test_scored_dataset_is_converted_to_the_model_type(workdirs, sets, tmp_path):
     scores = []
     for stored in ("uint8", "int16"):
         out = tmp_path / stored
@@ -210,7 +211,7 @@ def test_a_scored_set_is_taken_as_the_model_takes_it(workdirs, sets, tmp_path):
     assert scores[0] == scores[1]
 
 
-def test_a_server_takes_all_types_by_value(models, sets):
+def test_server_converts_types_by_value(models, sets):
     pytest.importorskip("starlette")
     from starlette.testclient import TestClient
 
@@ -218,7 +219,7 @@ def test_a_server_takes_all_types_by_value(models, sets):
     from fcnjax.serving.app import make_app
     from fcnjax.serving.service import Options, Service
 
-    model, values = models["uint16"], values_of("uint16")
+    model, values = models["uint16"], stored_values("uint16")
     wanted = model(values.astype(np.uint16)).mask
     infer = "/v2/models/segmenter/infer"
     with TestClient(make_app(Service(model, Options(max_pixels=10_000)))) as client:
@@ -244,11 +245,11 @@ def test_a_server_takes_all_types_by_value(models, sets):
             )
 
 
-def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
+def test_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
     names = [str(workdirs[pixel_type]) for pixel_type in ("uint16", "uint8")]
     both = Request(models=tuple((name, "best") for name in names)).load()
     assert both.model.pixel_type == both.model.config.data.pixel_type == "uint8"
-    values = values_of("uint8")
+    values = stored_values("uint8")
     parts = [model(values).probabilities for model in models.values()]
     found = both.model(values.astype(np.int32)).probabilities
     np.testing.assert_allclose(found, (parts[0] + parts[1]) / 2, atol=1e-5)
@@ -272,14 +273,14 @@ def test_an_ensemble_gives_each_model_its_own_type(workdirs, models, tmp_path):
         (np.full((2, 2, 3), 2**24 + 1, np.int32), "float32", r"int32 pixels that float32 cannot"),
     ],
 )
-def test_what_is_not_exact_is_refused_by_name(pixels, pixel_type, words):
+def test_inexact_values_are_refused(pixels, pixel_type, words):
     with pytest.raises(UserError, match=rf"^x\.tif: .*{words}"):
         as_pixel_type(pixels, pixel_type, "x.tif")
 
 
-def test_what_is_exact_is_converted():
+def test_exact_values_are_converted():
     for stored, pixel_type in itertools.product(TYPES["uint8"], ("uint8", "uint16", "float32")):
-        values = values_of("uint8")
+        values = stored_values("uint8")
         converted = as_pixel_type(values.astype(stored), pixel_type, "x")
         assert converted.dtype == pixel_type
         np.testing.assert_array_equal(converted, values)
@@ -294,23 +295,23 @@ def rewrite(root, name, values):
     tifffile.imwrite(root / "images" / name, values, photometric="rgb")
 
 
-def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
+def test_dataset_of_several_types_is_refused(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint8", "uint8", count=30)
     config = config_of("uint8")
     config.data.root = str(root)
-    # Scaled to 16 bits, in a place that is not among those that are looked at first.
-    rewrite(root, "p11.tif", (values_of("uint8", 11) * 257).astype(np.uint16))
+    # Scaled to 16 bits, in an image outside the sample.
+    rewrite(root, "p11.tif", (stored_values("uint8", 11) * 257).astype(np.uint16))
     (finding,) = (f for f in check(config).findings if f.kind == "pixel types")
     assert finding.severity == "error"
     assert "p11.tif" in finding.text
-    config.data.split_by = "fraction"
+    config.data.split.by = "fraction"
     for name in sorted(file.name for file in (root / "images").iterdir()):
         i = int(name[1:-4])
         if i % 2:
-            rewrite(root, name, (values_of("uint8", i) * 257).astype(np.uint16))
+            rewrite(root, name, (stored_values("uint8", i) * 257).astype(np.uint16))
     with pytest.raises(UserError, match=r"several types: uint(8|16) \(as p\d+\), uint(16|8)"):
         data.resolve(config)
-    # As the type that holds all values, they can be taken: the user says so.
+    # The user can choose the type that holds all values.
     config.data.pixel_type = "uint16"
     resolved, _ = data.resolve(config)
     source = data.open_source(resolved, "train")
@@ -327,7 +328,7 @@ def test_a_set_of_several_types_is_refused_and_named(config_of, tmp_path):
         data.resolve(config)
 
 
-def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, sets, capsys):
+def test_unscaled_values_of_a_narrower_type_are_noted(config_of, sets, capsys):
     config, _ = data.resolve(config_of("uint8", "uint8", "--config.data.pixel_type=uint16"))
     source = data.open_source(config, "train")
     np.testing.assert_array_equal(source[0]["image"], source[0]["image"].astype(np.uint8))
@@ -335,31 +336,31 @@ def test_values_of_a_narrower_type_are_said_to_be_taken_as_they_are(config_of, s
     assert "holds uint8 pixels, taken by value as uint16" in line
 
 
-def test_sets_that_are_mixed_have_the_type_of_the_first(config_of, sets):
+def test_mixed_datasets_use_the_type_of_the_first(config_of, sets):
     mixed = f'(("folder:root={sets("uint8", "float32")}",1.0),)'
-    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={mixed}"))
+    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={mixed}"))
     source = data.open_source(config, "train")
     assert {str(source[i]["image"].dtype) for i in range(len(source))} == {"uint8"}
     wrong = f'(("folder:root={sets("uint16", "uint16")}",1.0),)'
-    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.mix={wrong}"))
+    config, _ = data.resolve(config_of("uint8", "uint8", f"--config.data.sampling.mix={wrong}"))
     source = data.open_source(config, "train")
     with pytest.raises(UserError, match=r"uint16_as_uint16: p\d: holds uint16 pixels"):
         [source[i] for i in range(len(source))]
 
 
-def test_a_workdir_that_does_not_say_its_type_is_read_as_before(workdirs, tmp_path, capsys):
+def test_workdir_without_pixel_type_is_read_as_before(workdirs, tmp_path, capsys):
     shutil.copytree(workdirs["uint16"], tmp_path / "old")
     config = load_saved_config(tmp_path / "old")
     config.data.pixel_type = None
     save_config(tmp_path / "old", config)
     model = fcnjax.load(tmp_path / "old")
-    assert "does not say on which pixel type it was trained" in capsys.readouterr().err
+    assert "does not record the pixel type that it was trained on" in capsys.readouterr().err
     assert model.read(np.zeros((4, 4, 3), np.uint8)).dtype == np.uint8
     with pytest.raises(UserError, match=r"type int16; valid: uint8, uint16, or float in 0..1"):
         model(np.zeros((4, 4, 3), np.int16))
 
 
-def test_weights_of_another_type_are_told(config_of, workdirs):
+def test_weights_of_another_type_are_reported(config_of, workdirs):
     config, _ = data.resolve(config_of("uint16"))
     config.model.init_from = str(workdirs["uint8"])
     _, notes = with_normalisation(config)
@@ -368,13 +369,13 @@ def test_weights_of_another_type_are_told(config_of, workdirs):
     assert with_normalisation(config)[1] == []
 
 
-def test_colour_that_would_clip_float_pixels_is_refused(config_of, tmp_path):
+def test_colour_augmentation_that_clips_float_pixels_is_refused(config_of, tmp_path):
     root = write_set(tmp_path / "set", "uint16", "float32")
     config = config_of("uint16")
     config.data.root, config.augment.brightness, config.augment.noise = str(root), 0.2, 0.0
     (finding,) = (f for f in quick_check(config) if f.kind == "clipped pixels")
     assert finding.severity == "error"
     assert "--config.augment.brightness=0.0" in finding.overrides
-    # By value as uint16 they are scaled to 0..1.
+    # Converted to uint16 they are scaled to 0..1.
     config.data.pixel_type = "uint16"
     assert not [f for f in quick_check(config) if f.kind == "clipped pixels"]

@@ -1,4 +1,4 @@
-"""Readers of formats on real files that packages carry (their licences: see the sample sets).
+"""Readers of formats on real files in packages (for licences see the sample datasets).
 
 Debian's `labelme-examples` (GPL-3+; the VOC photographs are their owners') has LabelMe's
 annotations, and what LabelMe itself exported of them: our labels are compared with those.
@@ -13,14 +13,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import rasterio
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from fcnjax.data.sources.benchmarks.voc import CLASS_NAMES
 from fcnjax.data.sources.samples import SAMPLES, fetch
 from fcnjax.data.sources.samples.debian import download_deb
 from fcnjax.data.sources.samples.landsat8 import BANDS
-from fcnjax.data.sources.voc import CLASS_NAMES
 from fcnjax.runtime.packages import download
 from fcnjax.validate import ERROR, NOTE, check
 
@@ -37,7 +38,7 @@ def labelme_examples(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def histolytics(tmp_path_factory):
-    """The two mask archives of the wheel, by name, and the image."""
+    """Return the two mask archives of the wheel, by name, and the image."""
     sample = SAMPLES["he_nuclei"]
     folder = tmp_path_factory.mktemp("histolytics") / "package"
     with zipfile.ZipFile(download(sample.package, sample.sha256, folder, wheel=True)) as archive:
@@ -63,7 +64,7 @@ def samples(tmp_path_factory):
 
 def opened(source, root, **data):
     config = default_config()
-    config.data.update({"source": source, "root": str(root), **data})
+    set_data(config, {"source": source, "root": str(root), **data})
     config, _ = resolve(config)
     return config, [open_source(config, part) for part in ("train", "eval")]
 
@@ -73,7 +74,7 @@ def examples(sources):
 
 
 def worst_part(label, exported):
-    """The least overlap of a class over the two labels."""
+    """Return the smallest overlap of a class between the two labels."""
     classes = np.union1d(label, exported)
     return min(
         ((label == c) & (exported == c)).sum() / ((label == c) | (exported == c)).sum()
@@ -109,7 +110,7 @@ def test_labelme_with_void(labelme_examples):
 
 
 def laid_out_as_voc(examples_folder, root):
-    """The palette masks that LabelMe exported, in the folders of VOC 2012 and with its lists."""
+    """Copy the palette masks that LabelMe exported to the folders and lists of VOC 2012."""
     exported = examples_folder / "semantic_segmentation/data_dataset_voc"
     shutil.copytree(exported / "JPEGImages", root / "JPEGImages")
     shutil.copytree(exported / "SegmentationClassPNG", root / "SegmentationClass")
@@ -136,10 +137,10 @@ def test_voc_palette_masks_in_a_folder(labelme_examples, tmp_path):
     laid_out_as_voc(labelme_examples, tmp_path)
     places = {"images": "JPEGImages", "masks": "SegmentationClass"}
     config, sources = opened("folder", tmp_path, eval_fraction=0.34, **places)
-    assert config.data.palette[15] == (192, 128, 128)  # a person, in VOC's colours
+    assert config.data.palette[15] == (192, 128, 128)  # person, in VOC's colours
     assert (examples(sources)["2011_000003"]["label"] == 255).sum() == 9460
     asked = default_config()
-    asked.data.update(source="folder", root=str(tmp_path), eval_fraction=0.34, **places)
+    set_data(asked, source="folder", root=str(tmp_path), eval_fraction=0.34, **places)
     findings = check(asked).findings
     assert [f for f in findings if f.severity == ERROR] == []
 
@@ -147,7 +148,7 @@ def test_voc_palette_masks_in_a_folder(labelme_examples, tmp_path):
 def test_bands_of_landsat(samples):
     folder = samples["landsat8_cloud"]
     config, (train, _) = opened("geotiff", folder, channels="B5,B4,B11", window=(128, 128))
-    assert config.data.mask_values == (0, 1)
+    assert config.data.labels.mask_values == (0, 1)
     with rasterio.open(folder / "images/landsat8.tif") as raster:
         stored = raster.read([BANDS.index(name) + 1 for name in ("B5", "B4", "B11")])
     with rasterio.open(folder / "masks/landsat8.tif") as raster:
@@ -164,7 +165,7 @@ def test_bands_of_landsat(samples):
 def test_slices_of_colin27(samples, axis):
     folder = samples["colin27_aal"]
     config, sources = opened("nifti", folder, channels="L", axis=axis)
-    assert config.data.mask_values == tuple(range(117))
+    assert config.data.labels.mask_values == tuple(range(117))
     (file,) = (folder / "masks").iterdir()
     atlas = np.asarray(nib.load(file).dataobj)
     found = examples(sources)
@@ -179,7 +180,7 @@ def test_slices_of_colin27(samples, axis):
 
 
 def tiles(histolytics, name, root, dtype):
-    """Four tiles of the image and of a mask archive, as a folder of images and masks."""
+    """Write four tiles of the image and of a mask archive as a folder of images and masks."""
     image, arrays = histolytics
     image, mask = np.asarray(image.convert("RGB")), arrays[name]
     for kind in ("images", "masks"):
@@ -192,23 +193,23 @@ def tiles(histolytics, name, root, dtype):
     return mask
 
 
-def test_types_of_nuclei(histolytics, tmp_path):
+def test_labelled_nuclei_types(histolytics, tmp_path):
     mask = tiles(histolytics, "type", tmp_path, np.uint8)
     config, sources = opened("folder", tmp_path, eval_fraction=0.25)
-    assert config.data.mask_values == (0, 1, 2, 3)
+    assert config.data.labels.mask_values == (0, 1, 2, 3)
     found = examples(sources)
     joined = np.block([[found[f"t{2 * y + x}"]["label"] for x in range(2)] for y in range(2)])
     np.testing.assert_array_equal(joined, mask)
 
 
-def test_numbers_of_nuclei(histolytics, tmp_path):
+def test_numbered_nuclei(histolytics, tmp_path):
     mask = tiles(histolytics, "inst", tmp_path, np.uint16)
     assert mask.max() > 500
     _, sources = opened("folder", tmp_path, eval_fraction=0.25, encoding="instances")
     found = examples(sources)
     joined = np.block([[found[f"t{2 * y + x}"]["label"] for x in range(2)] for y in range(2)])
     np.testing.assert_array_equal(joined, mask > 0)
-    # Both archives are of the same nuclei.
+    # Both archives show the same nuclei.
     np.testing.assert_allclose((mask > 0).mean(), (histolytics[1]["type"] > 0).mean(), atol=0.01)
 
 
@@ -222,12 +223,12 @@ def test_numbers_of_nuclei(histolytics, tmp_path):
         ("colin27_aal", "L"),
     ],
 )
-def test_the_doctor_has_only_notes_on_sample_sets(samples, name, channels):
+def test_dataset_check_has_only_notes_on_sample_sets(samples, name, channels):
     config = default_config()
-    config.data.update(source=name, eval_split="test", channels=channels)
+    set_data(config, source=name, split_eval="test", channels=channels)
     findings = check(config).findings
     assert {finding.severity for finding in findings} == {NOTE}
     told = {finding.kind for finding in findings}
-    # Blocks of one head: neighbours on both sides, and regions that lie in one block alone.
+    # Blocks of one head have neighbours on both sides, and regions in one block only.
     assert ({"near duplicates", "empty class"} <= told) == (name == "colin27_aal")
     assert ("ignored pixels" in told) == (name == "landsat8_cloud")

@@ -1,4 +1,4 @@
-"""Every recipe of `configs/`, on made data in the layout that it is for.
+"""Every recipe of `configs/`, on synthetic data in its layout.
 
 bash launch/test.sh -m slow tests/data/test_recipes.py     trains each of them, two steps
 """
@@ -35,7 +35,7 @@ def photograph(path):
 
 
 def mask(values):
-    """Bands of the values from left to right."""
+    """Return stripes of the values from left to right."""
     columns = np.asarray(values)[np.arange(SIZE[1]) * len(values) // SIZE[1]]
     return np.tile(columns, (SIZE[0], 1))
 
@@ -112,7 +112,7 @@ def write_folder(root):
         save(root / f"masks/{i}.png", mask((0, 1, 2)))
 
 
-# What writes the layout, and how many classes the recipe then has.
+# Writers of the layouts, and the number of classes of the recipes.
 RECIPES = {
     "ade20k": (write_ade20k, 150),
     "biomedical_ct_lesion": (write_lesions, 2),
@@ -124,7 +124,7 @@ RECIPES = {
     "voc2012": (write_voc, 21),
     "voc2012:augmented": (write_voc, 21),
 }
-# Those whose sets are fetched: a run of each is in its docstring.
+# Recipes of downloaded datasets; their docstrings have the results of a run.
 FETCHED = {
     "biomedical_he_nuclei",
     "biomedical_mri_colin27",
@@ -136,12 +136,12 @@ FETCHED = {
 def config_of(spec, root):
     name, _, words = spec.partition(":")
     config = load_config(f"{name}:root={root}" + (words and f",{words}"))
-    config.data.eval_fraction = 0.5
+    config.data.split.eval_fraction = 0.5
     return config
 
 
 def check(config, classes):
-    """Resolves the data, and makes all that training is made of, as shapes."""
+    """Resolve the data, and trace all parts of the training as shapes."""
     config, _ = data.resolve(config)
     check_config(config)
     assert len(config.data.class_names) == classes
@@ -156,17 +156,17 @@ def check(config, classes):
 
 
 @pytest.mark.parametrize("spec", RECIPES)
-def test_a_recipe_goes_with_its_layout(spec, tmp_path):
+def test_recipe_resolves_with_its_layout(spec, tmp_path):
     write, classes = RECIPES[spec]
     write(tmp_path)
     check(config_of(spec, tmp_path), classes)
 
 
-def test_the_recipe_for_pets(pets):  # noqa: F811
+def test_recipe_of_pets_resolves(pets):  # noqa: F811
     check(load_config(f"pets_tfds:root={pets}"), 3)
 
 
-def test_no_recipe_is_left_out():
+def test_every_recipe_is_tested():
     paths = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
     names = {path.stem for path in paths}
     assert names == {spec.partition(":")[0] for spec in RECIPES} | FETCHED | {"pets_tfds"}
@@ -177,10 +177,10 @@ def test_no_recipe_is_left_out():
 
 
 def run(config, folder):
-    """Two steps of the recipe's own model on small crops, from fresh weights."""
+    """Train the recipe's model for two steps on small crops, from random weights."""
     config.model.init_from = None
     config.augment.crop = (64, 64)
-    config.data.workers = 0
+    config.data.loading.workers = 0
     config.data.check = False
     config.train.steps, config.train.batch_size = 2, 2
     config.train.tensorboard = False
@@ -194,11 +194,11 @@ def run(config, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", RECIPES)
-def test_a_recipe_trains(spec, tmp_path):
+def test_recipe_trains(spec, tmp_path):
     RECIPES[spec][0](tmp_path / "set")
     run(config_of(spec, tmp_path / "set"), tmp_path / "run")
 
 
 @pytest.mark.slow
-def test_the_recipe_for_pets_trains(pets, tmp_path):  # noqa: F811
+def test_recipe_of_pets_trains(pets, tmp_path):  # noqa: F811
     run(load_config(f"pets_tfds:root={pets}"), tmp_path / "run")

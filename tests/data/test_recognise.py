@@ -1,4 +1,4 @@
-"""Errors about a folder that holds an annotation tool's export say how to read it."""
+"""Errors about a folder with an annotation tool's export suggest arguments that read it."""
 
 import json
 
@@ -60,13 +60,13 @@ def via(root):
 
 
 def follow(message, root):
-    """The config of the line at the end of an error."""
+    """Return the config of the arguments at the end of an error."""
     line = message.rpartition(": ")[2].rstrip(")").split()
     assert line[0].startswith("--config.data.source=")
     config = config_of("folder", root)
     for word in line:
         key, _, value = word.removeprefix("--config.data.").partition("=")
-        config.data[key] = value
+        config.data.update_from_flattened_dict({key: value})
     return config
 
 
@@ -85,7 +85,7 @@ BOX = '<box label="cat" xtl="1" ytl="1" xbr="5" ybr="4"/>'
         (via, "is VGG Image Annotator's JSON"),
     ],
 )
-def test_the_line_that_an_error_gives_reads_the_set(tmp_path, write, words):
+def test_suggested_arguments_read_the_dataset(tmp_path, write, words):
     for stem in "ab":
         picture(tmp_path / f"images/{stem}.png")
     write(tmp_path)
@@ -99,7 +99,7 @@ def test_the_line_that_an_error_gives_reads_the_set(tmp_path, write, words):
     assert any(words in finding.text for finding in check(config_of("folder", tmp_path)).findings)
 
 
-def test_brush_masks_of_label_studio(tmp_path):
+def test_label_studio_brush_masks_are_recognised(tmp_path):
     picture(tmp_path / "images/a.png")
     mask = Image.fromarray(np.zeros((8, 10), np.uint8))
     (tmp_path / "masks").mkdir()
@@ -108,7 +108,7 @@ def test_brush_masks_of_label_studio(tmp_path):
         resolve(config_of("folder", tmp_path))
 
 
-def test_masks_of_roboflow(tmp_path):
+def test_roboflow_masks_are_recognised(tmp_path):
     for split in ("train", "valid"):
         for stem in "ab":
             picture(tmp_path / split / f"{stem}.jpg")
@@ -121,7 +121,7 @@ def test_masks_of_roboflow(tmp_path):
     assert resolve(config)[0].data.class_names == ("other", "cat")
 
 
-def test_a_chosen_source_is_not_suggested_again(tmp_path):
+def test_chosen_source_is_not_suggested(tmp_path):
     for stem in "ab":
         picture(tmp_path / f"images/{stem}.png")
     write_json(tmp_path / "my annotations.json", COCO)
@@ -133,7 +133,7 @@ def test_a_chosen_source_is_not_suggested_again(tmp_path):
     assert "--config.data.source" not in str(raised.value)
 
 
-def test_other_files_are_no_export(tmp_path):
+def test_other_files_are_not_recognised(tmp_path):
     picture(tmp_path / "images/a.png")
     (tmp_path / "x.json").write_text(json.dumps({"a": [1]}))
     (tmp_path / "y.xml").write_text("<annotation><object><bndbox/></object></annotation>")

@@ -1,4 +1,4 @@
-"""Run lengths and polygons of COCO, against the tools of its authors."""
+"""Run lengths and polygons, compared with pycocotools."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def coco_polygon(tools, points, size):
     return tools.decode(tools.frPyObjects([points.ravel().tolist()], *size))[..., 0].astype(bool)
 
 
-def test_polygons_are_those_of_cocos_tools(tools):
+def test_polygons_equal_those_of_pycocotools(tools):
     rng = np.random.default_rng(0)
     for case in range(400):
         size = tuple(map(int, rng.integers(1, 50, 2)))
@@ -34,13 +34,13 @@ def test_polygons_are_those_of_cocos_tools(tools):
         np.testing.assert_array_equal(found, coco_polygon(tools, points, size))
 
 
-def test_far_polygons_in_several_blocks(tools):
+def test_distant_polygons_in_several_blocks(tools):
     points = np.random.default_rng(0).uniform(-9e4, 9e4, (9, 2))
     found = filled(polygon_mask(points, (40, 50)), (40, 50))
     np.testing.assert_array_equal(found, coco_polygon(tools, points, (40, 50)))
 
 
-def test_run_lengths_are_those_of_cocos_tools(tools):
+def test_run_lengths_equal_those_of_pycocotools(tools):
     rng = np.random.default_rng(0)
     for size in ((1, 1), (7, 5), (200, 300)):
         for density in (0, 0.02, 0.5, 1):
@@ -67,7 +67,7 @@ def test_run_lengths_are_those_of_cocos_tools(tools):
         (["a", 6], "not a number"),
     ],
 )
-def test_damaged_run_lengths(counts, words):
+def test_damaged_run_lengths_are_refused(counts, words):
     with pytest.raises(ValueError, match=words):
         coco_mask(counts, (2, 3))
 
@@ -82,7 +82,7 @@ def test_random_texts_are_refused_or_read():
             continue
 
 
-def test_numbers_may_be_written_as_texts_and_floats():
+def test_run_lengths_as_texts_and_floats():
     expected = [False, True, True, False]
     for counts in ([1, 2, 1], [1.0, 2.0, 1.0], ["1", "2", "1"], np.asarray([1, 2, 1])):
         assert fill_runs(counts, 4).tolist() == expected
@@ -97,8 +97,8 @@ def test_rotated_boxes_keep_their_centre_or_corner():
     np.testing.assert_allclose(corners, [[2, 3], [2, 9], [0, 9], [0, 3]], atol=1e-9)
 
 
-def test_a_rotated_ellipse():
-    # A quarter turn exchanges the radii.
+def test_rotated_ellipse():
+    # A quarter turn swaps the radii.
     turned = filled(ellipse_mask((5, 4), (3, 1.5), 90, (9, 11)), (9, 11))
     np.testing.assert_array_equal(
         turned, filled(ellipse_mask((5, 4), (1.5, 3), 0, (9, 11)), (9, 11))
@@ -108,7 +108,7 @@ def test_a_rotated_ellipse():
     assert not filled(ellipse_mask((50, 4), (3, 3), 0, (9, 11)), (9, 11)).any()
 
 
-def test_masks_are_cut_at_each_edge():
+def test_masks_are_clipped_at_each_edge():
     mask = np.arange(6).reshape(2, 3) > 0
     assert filled(from_mask(mask, -1, -1, (4, 5)), (4, 5))[0, :2].tolist() == [True, True]
     assert filled(from_mask(mask, -1, -1, (4, 5)), (4, 5)).sum() == 2

@@ -1,4 +1,4 @@
-"""Runs of pixels down the columns, against masks."""
+"""Runs of pixels down the columns, compared with masks."""
 
 import numpy as np
 from annotation_files import filled
@@ -9,7 +9,7 @@ from fcnjax.data.annotations.runs import from_lengths, from_mask, union
 SIZE = (7, 9)
 
 
-def test_runs_of_masks_are_the_masks():
+def test_runs_reproduce_their_masks():
     rng = np.random.default_rng(0)
     for density in (0, 0.1, 0.5, 0.9, 1):
         mask = rng.random(SIZE) < density
@@ -19,7 +19,7 @@ def test_runs_of_masks_are_the_masks():
         assert (runs.starts[1:] >= runs.ends[:-1]).all()
 
 
-def test_the_union_of_runs_is_that_of_their_masks():
+def test_union_of_runs_is_that_of_their_masks():
     rng = np.random.default_rng(0)
     for _ in range(50):
         masks = rng.random((3, *SIZE)) < rng.random()
@@ -34,7 +34,7 @@ def test_lengths_may_be_zero_or_none():
     assert list(zip(runs.starts.tolist(), runs.ends.tolist(), strict=True)) == [(3, 5)]
 
 
-def test_polygons_that_overlap_are_one_region():
+def test_overlapping_polygons_are_one_region():
     squares = [np.asarray([[x, 1], [x + 3, 1], [x + 3, 4], [x, 4]], float) for x in (1, 2)]
     both = filled(polygon_mask(squares[0], SIZE), SIZE) | filled(
         polygon_mask(squares[1], SIZE), SIZE
@@ -44,7 +44,7 @@ def test_polygons_that_overlap_are_one_region():
     assert runs.area == both.sum() == 12
 
 
-def test_ellipses_hold_the_pixels_whose_centres_are_inside():
+def test_ellipses_contain_pixels_whose_centres_are_inside():
     rng = np.random.default_rng(0)
     size = (40, 50)
     y, x = np.mgrid[: size[0], : size[1]] + 0.5

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -25,7 +26,7 @@ def picture(colour, text="ppm"):
 
 
 def made_package(path):
-    """A package of the real layout, with twenty small pictures; returns its hash."""
+    """Write a package in the original layout with twenty small images; return its hash."""
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         for i in range(20):
@@ -42,7 +43,7 @@ def made_package(path):
 
 @pytest.fixture
 def fake_pip(tmp_path, monkeypatch):
-    """Puts a made package in the place of the network; holds the number of downloads."""
+    """Replace the network by a synthetic package; the value counts downloads."""
     package = tmp_path / "made.tar.gz"
     digest = made_package(package)
     real = samples.SAMPLES["stare"]
@@ -76,7 +77,7 @@ def test_fetches_once(fake_pip, capfd):
     assert err.startswith("fetching stare (deepdraw==1.5.0, 24 MB): public research data")
 
 
-def test_fetch_that_was_cut_off_starts_clean(fake_pip, monkeypatch):
+def test_interrupted_fetch_starts_clean(fake_pip, monkeypatch):
     folder, whole = samples.sample_folder("stare"), samples.SAMPLES["stare"]
 
     def cut_off(package, images):
@@ -90,14 +91,14 @@ def test_fetch_that_was_cut_off_starts_clean(fake_pip, monkeypatch):
     monkeypatch.setitem(samples.SAMPLES, "stare", whole)
     assert not folder.exists()
     assert left_over(folder) == []
-    # What a process that was killed leaves behind.
+    # Files that a killed process leaves behind.
     (folder.parent / ".stare-abc/images").mkdir(parents=True)
     samples.fetch("stare")
     assert left_over(folder) == []
     assert len(list((folder / "labels-ah").iterdir())) == 20
 
 
-def test_another_package_is_refused(fake_pip, monkeypatch):
+def test_package_with_wrong_hash_is_refused(fake_pip, monkeypatch):
     real = samples.SAMPLES["stare"]
     monkeypatch.setitem(samples.SAMPLES, "stare", dataclasses.replace(real, sha256="0" * 64))
     with pytest.raises(
@@ -108,7 +109,7 @@ def test_another_package_is_refused(fake_pip, monkeypatch):
     assert left_over(samples.sample_folder("stare")) == []
 
 
-def test_two_fetches_at_once(fake_pip):
+def test_concurrent_fetches(fake_pip):
     found = []
     threads = [threading.Thread(target=lambda: found.append(samples.fetch("stare"))) for _ in "abc"]
     for thread in threads:
@@ -119,7 +120,7 @@ def test_two_fetches_at_once(fake_pip):
     assert len(fake_pip) == 1
 
 
-def test_cache_that_cannot_be_written(fake_pip, tmp_path, monkeypatch):
+def test_unwritable_cache(fake_pip, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "file"))
     with pytest.raises(UserError, match="stare: cannot be written: "):
@@ -144,13 +145,13 @@ def test_full_disk(fake_pip, monkeypatch):
         (
             "WARNING: Retrying\nERROR: Could not find a version\n"
             "ERROR: No matching distribution found for deepdraw==1.5.0\n",
-            "fetching needs a network, once",
+            "the download needs a network",
         ),
         ("ERROR: OSError: [Errno 28] No space left\n", "could not download it: OSError: .* space"),
-        ("", "could not download it: it ended without a word"),
+        ("", "could not download it: it printed nothing"),
     ],
 )
-def test_failing_pip_is_explained(tmp_path, monkeypatch, stderr, message):
+def test_failing_pip_is_reported(tmp_path, monkeypatch, stderr, message):
     def run(command, **options):
         assert command[1:4] == ["-m", "pip", "download"]
         return subprocess.CompletedProcess(command, 1, "", stderr)
@@ -163,11 +164,11 @@ def test_failing_pip_is_explained(tmp_path, monkeypatch, stderr, message):
 
 def test_stare_as_a_source(fake_pip):
     config = default_config()
-    config.data.update({"source": "stare", "train_split": "train", "eval_split": "test"})
+    set_data(config, {"source": "stare", "split.train": "train", "split.eval": "test"})
     config, notes = data.resolve(config)
     assert notes == []
     assert config.data.class_names == ("background", "vessel")
-    assert config.data.mask_values == (0, 255)
+    assert config.data.labels.mask_values == (0, 255)
     train, test = (data.open_source(config, part) for part in ("train", "eval"))
     assert [train[i]["name"] for i in range(len(train))] == [f"im{i:04}" for i in range(10)]
     assert [test[i]["name"] for i in range(len(test))] == [f"im{i:04}" for i in range(10, 20)]
@@ -178,8 +179,8 @@ def test_stare_as_a_source(fake_pip):
     second.data.masks = "labels-xy"
     with pytest.raises(UserError, match=r"config\.data\.masks: unknown 'labels-xy'.*labels-ah"):
         data.open_source(second, "eval")
-    config.data.eval_split = "val"
-    with pytest.raises(UserError, match=r"config\.data\.eval_split: unknown 'val'.*test, train"):
+    config.data.split.eval = "val"
+    with pytest.raises(UserError, match=r"config\.data\.split\.eval: unknown 'val'.*test, train"):
         data.open_source(config, "eval")
 
 
@@ -188,7 +189,7 @@ def test_command(fake_pip, capsys):
     listed = capsys.readouterr().out
     assert "stare: 20 retina photographs" in listed
     assert "licence: public research data" in listed
-    assert "not here: fcnjax data fetch stare" in listed
+    assert "to get it: fcnjax data fetch stare" in listed
     assert command.main(["fetch", "stare"]) == 0
     folder = str(samples.sample_folder("stare"))
     assert capsys.readouterr().out == f"{folder}\n"
@@ -208,7 +209,7 @@ def test_command_starts_without_jax_and_grain():
 def test_real_stare(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
     config = default_config()
-    config.data.update({"source": "stare", "train_split": "train", "eval_split": "test"})
+    set_data(config, {"source": "stare", "split.train": "train", "split.eval": "test"})
     config, _ = data.resolve(config)
     for part in ("train", "eval"):
         source = data.open_source(config, part)

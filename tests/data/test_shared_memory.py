@@ -1,4 +1,4 @@
-"""Segments of data workers that are killed."""
+"""Shared memory of data workers that are killed."""
 
 import contextlib
 import itertools
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not shared_memory.FOLDER.is_dir(), reason="segme
 OWNER = """
 import time
 from multiprocessing.shared_memory import SharedMemory
-from fcnjax.data import shared_memory
+from fcnjax.data.loading import shared_memory
 with shared_memory.segment_names() as prefix:
     shared_memory.use_prefix(prefix)
     segment = SharedMemory(create=True, size=1000)
@@ -34,7 +34,7 @@ with shared_memory.segment_names() as prefix:
 
 @contextlib.contextmanager
 def owner():
-    """A process with a segment, in a group of its own, and the segment's file."""
+    """Start a process with a segment, in its own group; yield it and the segment's file."""
     process = subprocess.Popen(
         [sys.executable, "-c", OWNER], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -48,7 +48,7 @@ def owner():
         process.communicate()
 
 
-def test_segments_of_a_killed_group_go_and_those_of_others_stay():
+def test_only_segments_of_killed_processes_are_removed():
     foreign = shared_memory.FOLDER / f"psm_{os.getpid()}"
     foreign.write_bytes(b"another program's")
     try:
@@ -67,8 +67,10 @@ def test_segments_of_a_killed_group_go_and_those_of_others_stay():
         foreign.unlink()
 
 
-def test_a_killed_worker_is_one_line_and_leaves_nothing(shapes, tiny_options):
-    config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.data.workers=2"])
+def test_killed_worker_raises_and_leaves_no_segments(shapes, tiny_options):
+    config = load_config(
+        f"folder:root={shapes}", [*tiny_options, "--config.data.loading.workers=2"]
+    )
     config, _ = data.resolve(config)
     source = data.open_source(config, "train")
     batches = pipeline.train_batches(source, config, 0)
@@ -82,8 +84,10 @@ def test_a_killed_worker_is_one_line_and_leaves_nothing(shapes, tiny_options):
     assert not list(shared_memory.FOLDER.glob(f"{token}-*"))
 
 
-def test_workers_that_are_not_ready_outlive_a_signal_to_the_group(shapes, tiny_options):
-    config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.data.workers=2"])
+def test_starting_workers_survive_a_signal_to_the_group(shapes, tiny_options):
+    config = load_config(
+        f"folder:root={shapes}", [*tiny_options, "--config.data.loading.workers=2"]
+    )
     config, _ = data.resolve(config)
     signalled = []
 

@@ -1,4 +1,4 @@
-"""PNG, PNM and other files are read as they are stored, for pictures and for masks."""
+"""PNG, PNM and other files are read as stored, for images and for masks."""
 
 import io
 import struct
@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fcnjax.data.readers.decode import Encoded, image_size, read_image
-from fcnjax.data.readers.stored_pixels import read_stored_pixels
+from fcnjax.data.readers.decode import Encoded, image_size, read_image, read_stored_pixels
 from fcnjax.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -30,7 +29,7 @@ def saved(image, kind="PNG", **options):
 
 
 def png(width, height, bits, colour, rows):
-    """A PNG of rows of bytes as they are packed."""
+    """A PNG of rows of packed bytes."""
     header = struct.pack(">2I5B", width, height, bits, colour, 0, 0, 0)
     packed = zlib.compress(b"".join(b"\0" + row for row in rows))
     parts = ((b"IHDR", header), (b"IDAT", packed), (b"IEND", b""))
@@ -41,7 +40,7 @@ def png(width, height, bits, colour, rows):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def test_what_follows_a_png_is_no_part_of_it():
+def test_data_after_a_png_is_ignored():
     for image in (Image.fromarray(COLOUR), Image.fromarray(COLOUR16[..., 0])):
         content = saved(image)
         whole = read_image(file_of(content))
@@ -51,7 +50,7 @@ def test_what_follows_a_png_is_no_part_of_it():
                 read_image(file_of(content[:-30] + rest[:10]))
 
 
-def test_colours_under_transparency_are_as_stored():
+def test_colours_under_transparency_are_kept():
     both = np.concatenate([COLOUR, ALPHA], -1)
     both16 = np.concatenate([COLOUR16, COLOUR16[..., :1]], -1)
     of16 = cv2.imencode(".png", both16[..., [2, 1, 0, 3]])[1].tobytes()
@@ -72,22 +71,22 @@ def test_colours_under_transparency_are_as_stored():
     np.testing.assert_array_equal(read_image(file_of(clear)), np.asarray(palette.convert("RGB")))
 
 
-def test_palettes_give_indices_and_colours():
+def test_palette_files_give_indices_and_colours():
     palette = Image.fromarray(COLOUR).quantize(13)
     stored = read_stored_pixels(file_of(saved(palette, bits=4)))
     np.testing.assert_array_equal(stored.pixels[..., 0], np.asarray(palette))
-    assert stored.marks == ("palette",)
+    assert stored.colorinterp == ("palette",)
     assert stored.palette[:13] == [tuple(c) for c in np.reshape(palette.getpalette(), (-1, 3))[:13]]
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_few_bits_are_ids_in_masks_and_intensities_in_pictures(bits):
+def test_few_bits_are_ids_in_masks_and_intensities_in_images(bits):
     values = RNG.integers(0, 2**bits, (5, 16)).astype(np.uint8)
     packed = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(5, -1)
     content = png(16, 5, bits, 0, [row.tobytes() for row in np.packbits(packed, axis=-1)])
     stored = read_stored_pixels(file_of(content))
     np.testing.assert_array_equal(stored.ids[..., 0], values)
-    assert stored.full == 2**bits - 1
+    assert stored.max_value == 2**bits - 1
     expected = values * (255 // (2**bits - 1))
     np.testing.assert_array_equal(read_image(file_of(content), "L")[..., 0], expected)
 
@@ -109,10 +108,10 @@ def test_interlaced_png(bits, bands):
     np.testing.assert_array_equal(found, pixels)
 
 
-def test_an_animation_is_refused():
+def test_animation_is_refused():
     frames = [Image.fromarray(COLOUR), Image.fromarray(255 - COLOUR)]
     content = saved(frames[0], save_all=True, append_images=frames[1:])
-    with pytest.raises(UserError, match="holds 2 pictures"):
+    with pytest.raises(UserError, match="holds 2 pages or frames"):
         read_image(file_of(content))
     np.testing.assert_array_equal(read_image(file_of(content), pages="first"), COLOUR)
 
@@ -120,7 +119,7 @@ def test_an_animation_is_refused():
 @pytest.mark.parametrize("full", [1, 7, 100, 255, 256, 1023, 4095, 65535])
 @pytest.mark.parametrize("bands", [1, 3])
 @pytest.mark.parametrize("plain", [False, True])
-def test_pnm_of_any_greatest_value(full, bands, plain):
+def test_pnm_of_any_maximum_value(full, bands, plain):
     dtype = np.uint8 if full < 256 else np.uint16
     values = RNG.integers(0, full, (4, 5, bands), np.uint16, endpoint=True)
     kind = (2 if plain else 5) + (bands == 3)
@@ -166,7 +165,7 @@ def test_pbm_is_white_where_the_bit_is_0(plain):
         (b"P5 0 4 255 ", "header is damaged"),
         (b"P5 5", "header is damaged"),
         (b"P5 2 1 9 \x01\x0a", "has pixels of 10"),
-        (b"P5 1 1 255 \x01P5 1 1 255 \x02", "several pictures"),
+        (b"P5 1 1 255 \x01P5 1 1 255 \x02", "several images"),
         (b"P5 100000 100000 255 ", "10000000000 pixels"),
     ],
 )
@@ -176,7 +175,7 @@ def test_damaged_pnm_is_refused(content, words):
     assert "\n" not in str(raised.value)
 
 
-def test_other_formats_are_known_by_their_content():
+def test_other_formats_are_detected_by_content():
     for kind, options in (("WEBP", {"lossless": True}), ("BMP", {}), ("GIF", {})):
         picture = Image.fromarray(COLOUR)
         if kind == "GIF":

@@ -1,4 +1,4 @@
-"""A split that a run keeps, whatever comes to its set or goes from it."""
+"""The split of a run stays the same when files are added or removed."""
 
 import json
 import os
@@ -6,19 +6,20 @@ import shutil
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_sets, open_source, resolve
 from fcnjax.data.splits.example import PIECE
-from fcnjax.data.splits.opened import changes_of, reopen
+from fcnjax.data.splits.opened_set import describe_changes, reopen
 from fcnjax.data.splits.stored_split import read_split, store, write_split
 from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 
 
 def picture(number, size=(6, 8)):
-    """An image whose pixels tell its number, and a mask of two classes."""
+    """An image whose pixels encode its number, and a mask of two classes."""
     image = np.full((*size, 3), number, np.uint8)
     mask = np.zeros(size, np.uint8)
     mask[: 1 + number % 5] = 1
@@ -26,7 +27,7 @@ def picture(number, size=(6, 8)):
 
 
 def add(root, *names, start=0):
-    """Writes images and masks of the names, each of another content."""
+    """Write images and masks of different contents."""
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     for number, name in enumerate(names, start):
@@ -43,12 +44,12 @@ def root(tmp_path):
 
 def config_of(root, **changes):
     config = default_config()
-    config.data.update(root=str(root), **changes)
+    set_data(config, root=str(root), **changes)
     return config
 
 
 def begin(config, folder):
-    """The resolved config, the split as a workdir keeps it, and the examples of both parts."""
+    """Return the resolved config, the stored split, and the examples of both parts."""
     config, _ = resolve(config)
     sets = open_sets(config)
     stored = [
@@ -62,7 +63,7 @@ def begin(config, folder):
 
 
 def contents(config, sets):
-    """The examples of both parts, in order."""
+    """Return the examples of both parts, in order."""
     found = {}
     for part in ("train", "eval"):
         source = open_source(config, part, sets)
@@ -76,14 +77,14 @@ KINDS = {
     "fraction": {},
     "folds": {"folds": 3, "fold": 1},
     "groups": {"group_by": r"(p\d+)_", "eval_fraction": 0.4},
-    "list": {"split_by": "list"},
+    "list": {"split.by": "list"},
     "auto list": {},
-    "seed": {"split_seed": 5},
+    "seed": {"split.seed": 5},
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_comes_to_a_folder_is_not_used(root, tmp_path, kind):
+def test_files_added_to_a_folder_are_not_used(root, tmp_path, kind):
     if "list" in kind:
         (root / "train.txt").write_text("p0_1\np3_7\np0_0\np2_4\n")
         (root / "val.txt").write_text("p4_9\np1_2\n")
@@ -94,7 +95,7 @@ def test_what_comes_to_a_folder_is_not_used(root, tmp_path, kind):
         (root / "val.txt").write_text("p3_7\np1_2\n")
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
-    (line,) = changes_of(opened, "are not used")
+    (line,) = describe_changes(opened, "are not used")
     new = 1 if "list" in kind else 4
     assert f"{root}: has changed since the run began: {new} new image" in line
     assert line.startswith(f"{root}:")
@@ -103,49 +104,49 @@ def test_what_comes_to_a_folder_is_not_used(root, tmp_path, kind):
         assert names == ["a", "p0_0b", "p9_9", "strange"]
 
 
-def test_a_list_that_comes_later_divides_nothing(root, tmp_path):
+def test_list_added_later_does_not_change_the_split(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     for part in ("train", "val"):
         (root / f"{part}.txt").write_text("p0_0\np0_1\n")
     assert contents(config, [reopen(config, stored)]) == before
 
 
-def test_an_unchanged_set_is_opened_as_it_is(root, tmp_path):
-    """So that what is kept decoded of it, by its files, serves a run that goes on."""
+def test_unchanged_dataset_is_opened_without_selection(root, tmp_path):
+    """A cache of its decoded files then serves a resumed run."""
     config, stored, _ = begin(config_of(root), tmp_path)
     opened = reopen(config, stored)
     plain = open_sets(config)[0]
     for part in ("train", "eval"):
         assert opened.sources[part].stamps() == plain.sources[part].stamps()
-    assert changes_of(opened, "") == []
+    assert describe_changes(opened, "") == []
 
 
-def test_a_file_that_went_is_named_or_skipped(root, tmp_path):
+def test_missing_file_is_refused_or_skipped(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     gone = stored.parts["train"][2].names
     for name in gone:
         (root / name).unlink()
     with pytest.raises(UserError, match=rf"1 of the 10 examples of .* {gone[0]}; put"):
         reopen(config, stored)
-    config.data.on_error = "skip"
+    config.data.loading.on_error = "skip"
     opened = reopen(config, stored)
     found = contents(config, [opened])
     assert found["eval"] == before["eval"]
-    # The next one stands for it, and all others keep their place.
+    # The next one replaces it, and all others keep their position.
     expected = list(before["train"])
     expected[2] = expected[3]
     assert found["train"] == expected
-    assert f"are skipped: {gone[0]}" in changes_of(opened, "")[-1]
-    with pytest.raises(UserError, match=f"{gone[0]}: is not there any more"):
+    assert f"are skipped: {gone[0]}" in describe_changes(opened, "")[-1]
+    with pytest.raises(UserError, match=f"{gone[0]}: is missing"):
         opened.sources["train"][2]
     for path in sorted((root / "masks").iterdir())[:3]:
         path.unlink()
         (root / "images" / path.name).unlink()
-    with pytest.raises(UserError, match=r"of the 10 examples of the run's split are not there"):
-        reopen(config, stored)  # more than config.data.skip_most
+    with pytest.raises(UserError, match=r"of the 10 examples of the run's split are missing"):
+        reopen(config, stored)  # more than config.data.loading.skip_most
 
 
-def test_a_renamed_file_is_known_by_its_contents(root, tmp_path):
+def test_renamed_file_is_found_by_its_contents(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     old = stored.parts["eval"][0].names[0]
     stem = old.split("/")[1]
@@ -154,11 +155,11 @@ def test_a_renamed_file_is_known_by_its_contents(root, tmp_path):
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
     assert opened.match.renamed == [(old, f"images/zz_{stem}")]
-    assert f"with the same contents: {old} is images/zz_{stem}" in changes_of(opened, "")[0]
+    assert f"with the same contents: {old} is images/zz_{stem}" in describe_changes(opened, "")[0]
     assert not opened.new
 
 
-def test_files_that_are_numbered_anew_are_known_by_their_contents(tmp_path):
+def test_renumbered_files_are_found_by_their_contents(tmp_path):
     root = add(tmp_path / "set", *(f"frame{i:02}" for i in range(10)))
     config, stored, before = begin(config_of(root), tmp_path)
     for folder in ("images", "masks"):  # one is put between them, and all after it move on
@@ -172,46 +173,46 @@ def test_files_that_are_numbered_anew_are_known_by_their_contents(tmp_path):
     assert opened.match.changed == []
     assert opened.new == ["images/frame04.png"]
     assert reopen(config, stored, ("eval",)).new == ["images/frame04.png"]
-    # One went, and the next has its name: it is not taken in its place.
+    # One was removed, and the next has its name, but does not replace it.
     for folder in ("images", "masks"):
         (root / folder / "frame01.png").unlink()
         (root / folder / "frame02.png").rename(root / folder / "frame01.png")
-    with pytest.raises(UserError, match=r"not there any more: images/frame01.png; put"):
+    with pytest.raises(UserError, match=r"are missing: images/frame01.png; put"):
         reopen(config, stored)
 
 
-def test_a_mask_that_was_corrected_is_said(root, tmp_path):
+def test_corrected_mask_is_reported(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     name = stored.parts["train"][0].names[1]
     os.utime(root / name, ns=(1, 1))
-    assert changes_of(reopen(config, stored), "") == []  # another time, the same contents
+    assert describe_changes(reopen(config, stored), "") == []  # another time, the same contents
     Image.fromarray(np.eye(6, 8, dtype=np.uint8)).save(root / name)
     opened = reopen(config, stored)
     assert not opened.match.images_changed
-    (line,) = changes_of(opened, "")
+    (line,) = describe_changes(opened, "")
     assert f"the contents of 1 of the run's files changed since it began ({name})" in line
     found = contents(config, [opened])
     assert found["train"][0][1] == np.eye(6, 8, dtype=int).tolist()
     assert found["train"][1:] == before["train"][1:]
-    # What is stored then is the file of now: it is said once.
-    assert changes_of(reopen(config, opened.stored), "") == []
+    # The current file is then stored: the change is reported once.
+    assert describe_changes(reopen(config, opened.stored), "") == []
 
 
-def test_a_copy_elsewhere_has_the_same_files(root, tmp_path):
+def test_copy_of_the_dataset_has_the_same_files(root, tmp_path):
     config, stored, before = begin(config_of(root), tmp_path)
     shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copy)
     shutil.rmtree(root)
     config.data.root = str(tmp_path / "copy")
     opened = reopen(config, stored)
     assert contents(config, [opened]) == before
-    assert changes_of(opened, "") == []
+    assert describe_changes(opened, "") == []
     assert opened.stored.root == str(tmp_path / "copy")
 
 
 @pytest.mark.parametrize(
-    ("stems", "changes"), [("a", {}), ("ab", {"split_by": "windows"}), ("abc", {})]
+    ("stems", "changes"), [("a", {}), ("ab", {"split.by": "windows"}), ("abc", {})]
 )
-def test_windows_of_rasters_are_kept(tmp_path, stems, changes):
+def test_split_keeps_windows_of_rasters(tmp_path, stems, changes):
     pytest.importorskip("rasterio")
     from test_geotiff import config_of, write
 
@@ -226,7 +227,7 @@ def test_windows_of_rasters_are_kept(tmp_path, stems, changes):
     assert opened.new == ["images/0.tif"]
 
 
-def test_slices_of_volumes_are_kept(tmp_path):
+def test_split_keeps_slices_of_volumes(tmp_path):
     pytest.importorskip("nibabel")
     from test_nifti import config_of, save, write
 
@@ -243,7 +244,7 @@ def test_slices_of_volumes_are_kept(tmp_path):
 
 # pycocotools 2.0.11 with NumPy 2.
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-def test_images_of_an_annotations_file_are_kept(tmp_path):
+def test_split_keeps_images_of_an_annotations_file(tmp_path):
     pytest.importorskip("pycocotools")
     from test_coco import box, config_of, region, write
 
@@ -261,11 +262,11 @@ def test_images_of_an_annotations_file_are_kept(tmp_path):
     (root / "train.json").write_text(json.dumps(content))
     assert reopen(config, stored).match.changed == ["train/3.png"]
     (root / "train/3.png").unlink()
-    with pytest.raises(UserError, match=r"not there any more: train/3.png"):
+    with pytest.raises(UserError, match=r"are missing: train/3.png"):
         reopen(config, stored)
 
 
-def test_annotations_of_an_image_each_are_kept(tmp_path):
+def test_split_keeps_images_with_own_annotations(tmp_path):
     from test_labelme import CAT, config_of, write
 
     root = tmp_path / "set"
@@ -279,7 +280,7 @@ def test_annotations_of_an_image_each_are_kept(tmp_path):
     assert opened.new == ["a.png"]
 
 
-def test_rows_of_a_list_are_kept(root, tmp_path):
+def test_split_keeps_rows_of_a_list(root, tmp_path):
     rows = [f"images/{p.name},masks/{p.name}" for p in sorted((root / "images").iterdir())]
     changes = {"source": "listing", "annotations": "list.csv"}
     (root / "list.csv").write_text("\n".join(["image,mask", *rows]))
@@ -292,13 +293,13 @@ def test_rows_of_a_list_are_kept(root, tmp_path):
     assert opened.new == ["images/a.png"]
 
 
-def test_rows_of_a_table_are_kept(tmp_path):
+def test_split_keeps_rows_of_a_table(tmp_path):
     datasets = pytest.importorskip("datasets")
     from test_hf import config_of, table
 
     datasets.disable_progress_bars()
     table(range(6)).save_to_disk(tmp_path / "set")
-    changes = {"train_split": "train[:4]", "eval_split": "train[4:]"}
+    changes = {"split.train": "train[:4]", "split.eval": "train[4:]"}
     config, stored, before = begin(config_of(tmp_path / "set", **changes), tmp_path)
     assert [one.title for one in stored.parts["eval"]] == ["train[4]", "train[5]"]
     table(range(9)).save_to_disk(tmp_path / "more")
@@ -317,7 +318,7 @@ def test_rows_of_a_table_are_kept(tmp_path):
     assert find_trained_on(rows, stored) == []  # of another file, and so of another set
 
 
-def test_training_images_are_known_by_contents_and_not_by_name(root, tmp_path):
+def test_training_images_are_detected_by_contents(root, tmp_path):
     _, stored, _ = begin(config_of(root), tmp_path)
     trained = [one.names[0] for one in stored.parts["train"]]
     other = tmp_path / "other"
@@ -331,7 +332,7 @@ def test_training_images_are_known_by_contents_and_not_by_name(root, tmp_path):
     assert find_trained_on(stored.parts["train"], stored) == trained
 
 
-def test_windows_that_overlap_were_trained_on(tmp_path):
+def test_overlapping_windows_count_as_trained_on(tmp_path):
     pytest.importorskip("rasterio")
     from test_geotiff import config_of, write
 
@@ -345,31 +346,34 @@ def test_windows_that_overlap_were_trained_on(tmp_path):
     assert found == ["images/a.tif[0:16, 50:70]"]  # up to column 60 it is
 
 
-def test_a_large_file_that_was_written_again_is_said(root, tmp_path, monkeypatch):
+def test_rewritten_large_file_is_reported(root, tmp_path, monkeypatch):
     monkeypatch.setattr("fcnjax.data.splits.stored_split.hashed_bytes", lambda files: PIECE)
     name = "masks/p0_0.png"
     with (root / name).open("ab") as file:
         file.write(bytes(3 * PIECE))
     config, stored, _ = begin(config_of(root), tmp_path)
     os.utime(root / name, ns=(1, 1))
-    (line,) = changes_of(reopen(config, stored), "")
+    (line,) = describe_changes(reopen(config, stored), "")
     assert f"1 large files were written again since the run began ({name}); samples" in line
 
 
-def test_damaged_files_are_the_users_error(tmp_path, root):
+def test_damaged_split_files_are_refused(tmp_path, root):
     assert read_split(tmp_path) is None
     begin(config_of(root), tmp_path)
     path = tmp_path / "split.json"
     text = path.read_text()
     for other, words in (
-        (text.replace('"format_version": 1', '"format_version": 9'), "format_version is 9"),
+        (text.replace('"format_version": 2', '"format_version": 9'), "format_version is 9"),
         (text.replace('"files"', '"fils"'), "is not a split that fcnjax wrote: has no 'files'"),
-        (text.replace('"train"', '"trained"'), "has no 'train'"),
-        (text.replace('"eval"', '"evaluated"'), "its first set has no 'eval'"),
+        (text.replace('"train": [', '"trained": ['), "has no 'train'"),
+        (text.replace('"eval": [', '"evaluated": ['), "its first set has no 'eval'"),
         (text.replace("[0, 1]]", "[0, 999]]"), "is not an example"),
         (text.replace("[0, 1]]", "[0, -1]]"), "is not an example"),
         (text.replace('"hashed_bytes": ', '"hashed_bytes": -'), "'hashed_bytes' is -"),
-        (text.replace('"folds": 0', '"folds": "0"'), "data.folds: is '0'; valid: a whole number"),
+        (
+            text.replace('"folds": 0', '"folds": "0"'),
+            "data.split.folds: is '0'; valid: a whole number",
+        ),
         (text[:-9], "is not JSON"),
         ("[]", "format_version is None"),
     ):

@@ -1,14 +1,15 @@
-"""Annotations and images in subfolders, and files that a system leaves beside them."""
+"""Annotations and images in subfolders, and files of operating systems beside them."""
 
 import json
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
-from fcnjax.data.sources.cityscapes import LAYOUT
+from fcnjax.data.sources.benchmarks.cityscapes import LAYOUT
 from fcnjax.errors import UserError
 
 SQUARE = {"label": "cat", "points": [[1, 1], [6, 6]], "shape_type": "rectangle"}
@@ -25,11 +26,11 @@ def write_labelme(root, *stems):
 
 def labelme_config(root, **data):
     config = default_config()
-    config.data.update(source="labelme", root=str(root), **data)
+    set_data(config, source="labelme", root=str(root), **data)
     return config
 
 
-def test_labelme_files_of_patients_are_found_and_grouped(tmp_path):
+def test_labelme_files_in_subfolders_are_grouped(tmp_path):
     write_labelme(tmp_path, "p1/a", "p1/b", "p2/a", "p3/a")
     write_labelme(tmp_path / "__MACOSX", "p1/a")
     (tmp_path / "p1/._a.json").write_bytes(b"\0\5\x16\7")
@@ -47,7 +48,7 @@ def test_labelme_files_of_patients_are_found_and_grouped(tmp_path):
         resolve(labelme_config(tmp_path))
 
 
-def test_cityscapes_without_hidden_files(tmp_path):
+def test_cityscapes_ignores_hidden_files(tmp_path):
     for split in ("train", "val"):
         for folder, end in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelTrainIds")):
             path = tmp_path / folder / split / "ulm" / f"ulm_0_0_{end}.png"
@@ -55,5 +56,5 @@ def test_cityscapes_without_hidden_files(tmp_path):
             Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
             (path.parent / f"._{path.name}").write_bytes(b"\0\5\x16\7")
     config = default_config()
-    config.data.update(source="cityscapes", root=str(tmp_path), masks="labelTrainIds")
+    set_data(config, source="cityscapes", root=str(tmp_path), masks="labelTrainIds")
     assert "1 images to train on, 1 held out" in LAYOUT.resolve(config)[0]

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_keys import set_data
+from dataset_reading import assert_error, read_names
 from PIL import Image
 
 from fcnjax.cli import data as command
@@ -22,7 +24,7 @@ GOLDEN = Path(__file__).parent / "goldens/tiny_roads.zip"  # made by tiny_roads.
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """A folder of the set `tiny_roads`, as TensorFlow Datasets prepared it."""
+    """Return a folder with `tiny_roads` as prepared by TensorFlow Datasets."""
     root = tmp_path_factory.mktemp("tfds")
     with zipfile.ZipFile(GOLDEN) as archive:
         archive.extractall(root)
@@ -31,45 +33,23 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture
 def roads(prepared, tmp_path):
-    """A copy of it, to break."""
+    """Return a copy that a test may damage."""
     shutil.copytree(prepared, tmp_path / "sets")
     return tmp_path / "sets"
 
 
 def config_of(root, **data):
     config = default_config()
-    config.data.update(source="tfds", root=str(root), name="tiny_roads", eval_split="test")
-    config.data.update(data)
+    set_data(config, source="tfds", root=str(root), name="tiny_roads", split_eval="test")
+    set_data(config, data)
     return config
 
 
 def road(i):
-    """The image and the mask of an example, as `tiny_roads.py` makes them."""
+    """Return the image and the mask of an example as `tiny_roads.py` draws them."""
     ys, xs = np.mgrid[: 12 + i, : 10 + i % 2]
     image = np.stack([ys * 9 + i, xs * 7, (ys + xs) * 5], -1).astype(np.uint8)
     return image, (ys // 3 + xs // 4 + i) % 3
-
-
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        names(config, part)
-
-
-def refused(config, *words):
-    """The one-line error that the config's data gives, on opening or on reading."""
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
-
-
-def names(config, part):
-    source = open_source(config, part)
-    return [source[i]["name"] for i in range(len(source))]
 
 
 def png(array):
@@ -79,7 +59,7 @@ def png(array):
 
 
 def write_set(root, name, features, examples):
-    """Writes a prepared set of one split, `train`, without TensorFlow.
+    """Write a prepared dataset of one split, `train`, without TensorFlow.
 
     `features` as Feature objects by name; `examples` as bytes by feature.
     """
@@ -110,7 +90,7 @@ def write_set(root, name, features, examples):
 
 
 def pictures(masks):
-    """Examples of grey images and these masks."""
+    """Return examples of grey images with these masks."""
     return [
         {"image": png(np.full(np.shape(mask)[:2], i, np.uint8)), "segmentation_mask": png(mask)}
         for i, mask in enumerate(masks)
@@ -126,13 +106,13 @@ def image_features(*keys, labels=None):
     return found
 
 
-def test_reads_every_pixel_of_what_the_library_prepared(prepared):
+def test_every_pixel_equals_the_library(prepared):
     config, notes = resolve(config_of(prepared))
     assert notes == ["tiny_roads: 5 images to train on, 3 held out"]
     assert config.data.images == "image"
     assert config.data.masks == "segmentation_mask"
     assert config.data.class_names == ("field", "road", "car")
-    assert config.data.mask_values == (0, 1, 2)
+    assert config.data.labels.mask_values == (0, 1, 2)
     seen = []
     for part in ("train", "eval"):
         source = open_source(config, part)
@@ -150,7 +130,7 @@ def test_reads_every_pixel_of_what_the_library_prepared(prepared):
     assert sorted(seen[5:]) == [5, 6, 7]
 
 
-def test_same_as_the_librarys_own_reading(prepared):
+def test_examples_equal_the_library_data_source(prepared):
     import tensorflow_datasets as tfds
 
     builder = tfds.builder_from_directory(prepared / "tiny_roads/1.0.0")
@@ -160,18 +140,18 @@ def test_same_as_the_librarys_own_reading(prepared):
         np.testing.assert_array_equal(source[i]["label"], theirs["segmentation_mask"][..., 0])
 
 
-def test_parts_of_splits(prepared):
-    everything = names(resolve(config_of(prepared))[0], "train")
+def test_slices_of_splits(prepared):
+    everything = read_names(resolve(config_of(prepared))[0], "train")
     config, notes = resolve(
-        config_of(prepared, train_split="train[:60%]", eval_split="train[60%:]+test[1:2]")
+        config_of(prepared, split_train="train[:60%]", split_eval="train[60%:]+test[1:2]")
     )
     assert len(notes) == 1
-    assert names(config, "train") == everything[:3]
-    assert names(config, "eval")[:2] == everything[3:]
-    assert len(names(config, "eval")) == 3
-    _, notes = resolve(config_of(prepared, train_split="train[:4]", eval_split="train[2:]"))
+    assert read_names(config, "train") == everything[:3]
+    assert read_names(config, "eval")[:2] == everything[3:]
+    assert len(read_names(config, "eval")) == 3
+    _, notes = resolve(config_of(prepared, split_train="train[:4]", split_eval="train[2:]"))
     assert "2 images are in both splits" in notes[1]
-    assert len(names(resolve(config_of(prepared, train_split="all"))[0], "train")) == 8
+    assert len(read_names(resolve(config_of(prepared, split_train="all"))[0], "train")) == 8
 
 
 def test_pickles_without_the_data(prepared):
@@ -186,7 +166,7 @@ def test_pickles_without_the_data(prepared):
         copy[5]
     stamps = copy.stamps()
     assert stamps == source.stamps()
-    assert len({stamp[0] for stamp in stamps}) == 4  # two shards, as what is read and as files
+    assert len({stamp[0] for stamp in stamps}) == 4  # two shards, as spans and as files
 
 
 def test_needs_neither_tensorflow_nor_jax(prepared):
@@ -196,7 +176,8 @@ from fcnjax.config import default_config
 from fcnjax.data.sources import tfds
 assert "tensorflow_datasets" not in sys.modules
 config = default_config()
-config.data.update(source="tfds", root={str(prepared)!r}, name="tiny_roads", eval_split="test")
+config.data.update(source="tfds", root={str(prepared)!r}, name="tiny_roads")
+config.data.split.eval = "test"
 tfds.LAYOUT.resolve(config)
 shape = tfds.LAYOUT.open(config, "train")[0]["image"].shape
 print(shape[2], [name for name in ("jax", "tensorflow") if name in sys.modules])
@@ -205,81 +186,85 @@ print(shape[2], [name for name in ("jax", "tensorflow") if name in sys.modules])
     assert done.stdout == "3 []\n", done.stderr
 
 
-def test_folder_of_the_set_itself_and_its_version(prepared):
+def test_root_may_be_the_dataset_folder(prepared):
     config, _ = resolve(config_of(prepared / "tiny_roads/1.0.0", name=""))
     assert len(open_source(config, "train")) == 5
     assert resolve(config)[0] == config
     assert len(open_source(resolve(config_of(prepared, name="tiny_roads:1.*.*"))[0], "eval")) == 3
-    refused(config_of(prepared, name="tiny_roads:2.*.*"), "'tiny_roads:2.*.*' is not prepared")
+    assert_error(config_of(prepared, name="tiny_roads:2.*.*"), "'tiny_roads:2.*.*' is not prepared")
 
 
-def test_sets_that_are_not_prepared(tmp_path):
-    message = refused(config_of(tmp_path, name="oxford_iiit_pet"), "is not prepared", str(tmp_path))
+def test_unprepared_datasets(tmp_path):
+    message = assert_error(
+        config_of(tmp_path, name="oxford_iiit_pet"), "is not prepared", str(tmp_path)
+    )
     assert message.endswith(f"`fcnjax data prepare oxford_iiit_pet --data-dir={tmp_path}`")
-    refused(config_of(tmp_path, name=""), "config.data.name: is empty")
-    refused(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
+    assert_error(config_of(tmp_path, name=""), "config.data.name: is empty")
+    assert_error(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
 
 
 def test_unknown_features_and_splits(prepared):
-    refused(
+    assert_error(
         config_of(prepared, masks="segmentation"),
         "config.data.masks: unknown 'segmentation'",
         "valid: image, segmentation_mask",
     )
-    refused(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not a picture
-    refused(
-        config_of(prepared, eval_split="val"),
-        "config.data.eval_split: unknown 'val'",
+    assert_error(config_of(prepared, masks="label"), "unknown 'label'")  # a class, not an image
+    assert_error(
+        config_of(prepared, split_eval="val"),
+        "config.data.split.eval: unknown 'val'",
         "valid: all, test, train",
     )
-    refused(config_of(prepared, train_split="train[:x]"), "config.data.train_split: 'train[:x]'")
-    refused(config_of(prepared, train_split="train[:0]"), "'train[:0]' has no example")
+    assert_error(
+        config_of(prepared, split_train="train[:x]"), "config.data.split.train: 'train[:x]'"
+    )
+    assert_error(config_of(prepared, split_train="train[:0]"), "'train[:0]' has no example")
 
 
-def test_another_format(roads):
+def test_formats_without_random_access(roads):
     info = roads / "tiny_roads/1.0.0/dataset_info.json"
     info.write_text(info.read_text().replace('"array_record"', '"tfrecord"'))
-    refused(config_of(roads), "is prepared as tfrecord", "fcnjax data prepare tiny_roads")
+    assert_error(config_of(roads), "is prepared as tfrecord", "fcnjax data prepare tiny_roads")
 
 
-def test_damaged_sets(roads):
+def test_damaged_datasets(roads):
     folder = roads / "tiny_roads/1.0.0"
     config, _ = resolve(config_of(roads))
     shard = next(folder.glob("*train*"))
     content = shard.read_bytes()
     shard.write_bytes(content[:100])
-    refused(config, "tiny_roads/1.0.0, train, example", "cannot be read")
+    assert_error(config, "tiny_roads/1.0.0, train, example", "cannot be read")
     shard.unlink()
-    refused(config_of(roads), "cannot be read")
+    assert_error(config_of(roads), "cannot be read")
     (folder / "dataset_info.json").write_text("{")
-    refused(config_of(roads), "tiny_roads: ")
+    assert_error(config_of(roads), "tiny_roads: ")
 
 
-def test_pets_are_known(tmp_path):
+def test_classes_of_pets_are_known(tmp_path):
     masks = [np.resize(np.uint8([2, 1, 3]), (6, 7)), np.resize(np.uint8([2, 2]), (6, 7))]
     features = image_features("image", "segmentation_mask")
     write_set(tmp_path, "oxford_iiit_pet", features, pictures(masks))
     config, _ = resolve(
-        config_of(tmp_path, name="oxford_iiit_pet:1.*.*", eval_split="train[1:]", train_split="all")
+        config_of(tmp_path, name="oxford_iiit_pet:1.*.*", split_eval="train[1:]", split_train="all")
     )
     assert config.data.class_names == ("foreground", "background", "border")
-    assert config.data.mask_values == (1, 2, 3)
+    assert config.data.labels.mask_values == (1, 2, 3)
     example = open_source(config, "train")[0]
     np.testing.assert_array_equal(example["label"], masks[0] - 1)
     np.testing.assert_array_equal(example["image"], np.zeros((6, 7, 3)))
     assert example["name"] == "all 0"
     own = ("pet", "ground", "edge")
     config, _ = resolve(
-        config_of(tmp_path, name="oxford_iiit_pet", eval_split="train", class_names=own)
+        config_of(tmp_path, name="oxford_iiit_pet", split_eval="train", class_names=own)
     )
     assert config.data.class_names == own
 
 
-def test_classes_are_looked_for(tmp_path):
+def test_classes_are_found_in_the_masks(tmp_path):
     masks = [np.resize(np.uint8([0, 255]), (5, 5)), np.zeros((5, 5), np.uint8)]
     write_set(tmp_path, "cells", image_features("image", "segmentation_mask"), pictures(masks))
-    config, notes = resolve(config_of(tmp_path, name="cells", eval_split="train"))
-    assert config.data.mask_values == (0, 255)
+    config, notes = resolve(config_of(tmp_path, name="cells", split_eval="train"))
+    assert config.data.labels.mask_values == (0, 255)
     assert "masks hold 0, 255: 2 classes" in notes[0]
     label = open_source(config, "train")[0]["label"]
     np.testing.assert_array_equal(label, masks[0] // 255)
@@ -290,28 +275,32 @@ def test_colours_and_numbers_without_names(tmp_path):
     places = np.resize([0, 1, 2, 2], (5, 6))
     features = image_features("image", "segmentation_mask")
     write_set(tmp_path, "coloured", features, pictures([colours[places]]))
-    config, _ = resolve(config_of(tmp_path, name="coloured", eval_split="train"))
-    assert config.data.encoding == "rgb"
+    config, _ = resolve(config_of(tmp_path, name="coloured", split_eval="train"))
+    assert config.data.labels.encoding == "rgb"
     label = open_source(config, "train")[0]["label"]
-    np.testing.assert_array_equal(np.asarray(config.data.mask_colours)[label], colours[places])
+    np.testing.assert_array_equal(
+        np.asarray(config.data.labels.mask_colours)[label], colours[places]
+    )
     numbered = image_features("image", labels=4)
     write_set(tmp_path, "numbered", numbered, pictures([places.astype(np.uint8)]))
-    config, _ = resolve(config_of(tmp_path, name="numbered", eval_split="train"))
-    assert config.data.mask_values == (0, 1, 2, 3)
+    config, _ = resolve(config_of(tmp_path, name="numbered", split_eval="train"))
+    assert config.data.labels.mask_values == (0, 1, 2, 3)
     assert config.data.class_names == ("class_0", "class_1", "class_2", "class_3")
 
 
-def test_masks_that_are_no_masks(tmp_path):
+def test_images_that_are_not_masks(tmp_path):
     features = image_features("image", "segmentation_mask")
     photograph = np.arange(100, dtype=np.uint8).reshape(10, 10)
     write_set(tmp_path, "photo", features, pictures([photograph]))
     where = "photo/1.0.0, train, example 0, segmentation_mask: "
-    refused(
-        config_of(tmp_path, name="photo", eval_split="train"), where + "has 100 distinct values"
+    assert_error(
+        config_of(tmp_path, name="photo", split_eval="train"), where + "has 100 distinct values"
     )
     examples = [{"image": png(np.zeros((4, 4), np.uint8)), "segmentation_mask": b"nothing"}]
     write_set(tmp_path, "broken", features, examples)
-    refused(config_of(tmp_path, name="broken", eval_split="train"), "cannot be read as an image")
+    assert_error(
+        config_of(tmp_path, name="broken", split_eval="train"), "cannot be read as an image"
+    )
     examples = [
         {
             "image": png(np.zeros((4, 4), np.uint8)),
@@ -319,29 +308,29 @@ def test_masks_that_are_no_masks(tmp_path):
         }
     ]
     write_set(tmp_path, "sizes", features, examples)
-    refused(config_of(tmp_path, name="sizes", eval_split="train"), "is 5x4 pixels", "is 4x4")
+    assert_error(config_of(tmp_path, name="sizes", split_eval="train"), "is 5x4 pixels", "is 4x4")
 
 
-def test_features_of_no_usual_name(tmp_path):
+def test_features_without_a_usual_name(tmp_path):
     mask = np.resize(np.uint8([0, 1]), (4, 4))
     examples = [{"photo": png(mask * 9), "drawing": png(mask)}]
     write_set(tmp_path, "odd", image_features("photo", "drawing"), examples)
-    refused(
-        config_of(tmp_path, name="odd", eval_split="train"),
-        "config.data.images: which one is not known by its name",
+    assert_error(
+        config_of(tmp_path, name="odd", split_eval="train"),
+        "config.data.images: no column has a usual name",
         "drawing, photo",
     )
     config = config_of(
-        tmp_path, name="odd", eval_split="train", images="photo", masks="drawing", channels="L"
+        tmp_path, name="odd", split_eval="train", images="photo", masks="drawing", channels="L"
     )
     example = open_source(resolve(config)[0], "train")[0]
     np.testing.assert_array_equal(example["image"][..., 0], mask * 9)
     np.testing.assert_array_equal(example["label"], mask)
 
 
-def test_library_is_missing(prepared, monkeypatch):
+def test_missing_library(prepared, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    refused(config_of(prepared), "pip install 'fcnjax[tfds]'")
+    assert_error(config_of(prepared), "pip install 'fcnjax[tfds]'")
 
 
 def test_prepare(tmp_path, monkeypatch, capsys):
@@ -351,7 +340,7 @@ def test_prepare(tmp_path, monkeypatch, capsys):
     with pytest.raises(UserError, match=r"needs TensorFlow.*pip install 'fcnjax\[tfds\]'"):
         command.main(["prepare", "oxford_iiit_pet"])
     monkeypatch.setattr(source_module.importlib.util, "find_spec", lambda name: name)
-    with pytest.raises(UserError, match="no such set; did you mean oxford_iiit_pet") as raised:
+    with pytest.raises(UserError, match="no such dataset; did you mean oxford_iiit_pet") as raised:
         command.main(["prepare", "oxford_iiit_pets:3.*.*", f"--data-dir={tmp_path}"])
     assert "\n" not in str(raised.value)
     asked = {}
@@ -372,5 +361,5 @@ def test_prepare(tmp_path, monkeypatch, capsys):
     assert asked["file_format"] == "array_record"
     assert asked["data_dir"] == tmp_path
     assert capsys.readouterr().out == f"{Builder.data_dir}\n"
-    with pytest.raises(UserError, match=r"^down: could not be prepared: no network$"):
+    with pytest.raises(UserError, match=r"^down: cannot be prepared: no network$"):
         command.main(["prepare", "down"])

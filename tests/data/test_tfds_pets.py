@@ -1,4 +1,4 @@
-"""The Oxford-IIIT pets as TensorFlow Datasets prepares them, without TensorFlow.
+"""Oxford-IIIT Pet as prepared by TensorFlow Datasets, written without TensorFlow.
 
 The library's `mock_data` makes examples of its own (images and masks of different sizes) and reads
 no file, so the files are written here, by the features that the library declares.
@@ -9,6 +9,7 @@ import json
 
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -19,7 +20,7 @@ BREEDS, SPLITS = ("Abyssinian_3", "pug_12", "Bengal_7", "boxer_1"), {"train": 3,
 
 
 def pet(i):
-    """The image of a pet, smooth as JPEG keeps it, and its trimap: 1 pet, 2 ground, 3 border."""
+    """Return a smooth image of a pet and its trimap: 1 pet, 2 background, 3 border."""
     ys, xs = np.mgrid[: 40 + 8 * i, : 48 - 8 * i]
     far = np.hypot(ys - 18, xs - 14 - i)
     trimap = np.where(far < 8, 1, np.where(far < 10, 3, 2)).astype(np.uint8)
@@ -34,7 +35,7 @@ def encoded(array, kind, **options):
 
 
 def example_of(i):
-    """An example in TensorFlow's form, as the library writes it."""
+    """Encode an example as the library writes it."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     image, trimap = pet(i)
@@ -51,7 +52,7 @@ def example_of(i):
 
 @pytest.fixture(scope="module")
 def pets(tmp_path_factory):
-    """A folder with the set, prepared."""
+    """Return a folder with the prepared dataset."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
     root = tmp_path_factory.mktemp("tfds")
@@ -88,7 +89,7 @@ def pets(tmp_path_factory):
 
 def test_pets(pets):
     config = default_config()
-    config.data.update(source="tfds", root=str(pets), name="oxford_iiit_pet", eval_split="test")
+    set_data(config, source="tfds", root=str(pets), name="oxford_iiit_pet", split_eval="test")
     config, notes = resolve(config)
     assert config.data.class_names == ("foreground", "background", "border")
     assert config.data.masks == "segmentation_mask"
@@ -108,13 +109,14 @@ def test_pets(pets):
             number += 1
 
 
-def test_the_border_can_be_ignored(pets):
+def test_border_can_be_ignored(pets):
     config = default_config()
-    config.data.update(
+    set_data(
+        config,
         source="tfds",
         root=str(pets),
         name="oxford_iiit_pet",
-        eval_split="test",
+        split_eval="test",
         label_map=(("border", ""),),
     )
     config, _ = resolve(config)

@@ -1,4 +1,4 @@
-"""TIFF files of many kinds are read as they were written, or refused by name; never otherwise."""
+"""TIFF files of many kinds are read as written, or refused with their name."""
 
 import functools
 import io
@@ -13,6 +13,7 @@ import tiff_by_others
 import tiff_cases
 import tiff_grid
 import tifffile
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -35,9 +36,9 @@ def by_predict(path, case):
 
 @functools.cache
 def model(channels, pages):
-    """A model that reads files and predicts nothing; it takes pixels of every type."""
+    """Return a model that reads files of every pixel type and predicts nothing."""
     config = default_config()
-    config.data.update(channels=channels, pages=pages)
+    set_data(config, channels=channels, pages=pages)
     return Model(config, lambda *args: {}, {}, 0)
 
 
@@ -78,7 +79,7 @@ def assert_right(case, path):
 
 
 def _assert_raster_agrees(case, path, expected):
-    """Rasterio reads the same, or the file is refused."""
+    """Check that rasterio reads the same, or that the file is refused."""
     pytest.importorskip("rasterio")
     names = tuple(case.channels) if case.channels == "RGB" else tuple(case.channels.split(","))
     try:
@@ -91,12 +92,12 @@ def _assert_raster_agrees(case, path, expected):
 
 
 @pytest.mark.parametrize("case", FEATURES, ids=str)
-def test_a_file_is_read_as_it_was_written(case, tmp_path):
+def test_file_is_read_as_written(case, tmp_path):
     assert_right(case, tmp_path / "a.tif")
 
 
 @pytest.mark.skipif(tiff_by_others.CONVERT is None, reason="ImageMagick is not installed")
-def test_imagemagick_is_one_of_the_writers():
+def test_imagemagick_is_among_the_writers():
     assert sum(case.writer == "ImageMagick" for case in FEATURES) > 30
 
 
@@ -115,7 +116,7 @@ def test_every_combination(grid, tmp_path):
 
 
 def test_the_folder_source_reads_four_bands(tmp_path):
-    from fcnjax.data import open_plain, resolve
+    from fcnjax.data import open_stored, resolve
 
     for number in range(5):
         image, mask = (tmp_path / f"{kind}/{number}" for kind in ("images", "masks"))
@@ -128,8 +129,8 @@ def test_the_folder_source_reads_four_bands(tmp_path):
         classes = (four[..., 0] > 30000).astype(np.uint8)
         Image.fromarray(classes).save(mask.with_suffix(".png"))
     config = default_config()
-    config.data.update(root=str(tmp_path), channels="4,1,2,3", mean=(0.5,) * 4, std=(0.2,) * 4)
-    source = open_plain(resolve(config)[0], "train")
+    set_data(config, root=str(tmp_path), channels="4,1,2,3", mean=(0.5,) * 4, std=(0.2,) * 4)
+    source = open_stored(resolve(config)[0], "train")
     for example in source:
         four = tiff_cases.pixels("uint16", 4, int(example["name"]))
         np.testing.assert_array_equal(example["image"], four[..., [3, 0, 1, 2]])
@@ -138,7 +139,7 @@ def test_the_folder_source_reads_four_bands(tmp_path):
         resolve(config)
 
 
-def test_an_alpha_mark_masks_nothing(tmp_path):
+def test_alpha_band_masks_nothing(tmp_path):
     pytest.importorskip("rasterio")
     from fcnjax.data.readers.raster.bands import read_bands_and_valid
 
@@ -154,7 +155,7 @@ def test_an_alpha_mark_masks_nothing(tmp_path):
 
 
 def write_tags(path, tags, data=b""):
-    """Writes a TIFF of one directory: (code, type 3 or 4, value) tags, then the data."""
+    """Write a TIFF of one directory: (code, type 3 or 4, value) tags, then the data."""
     start = 8 + 2 + 12 * len(tags) + 4
     body = b"".join(
         struct.pack("<HHI", code, kind, 1) + struct.pack("<HH" if kind == 3 else "<I", *value)
@@ -167,7 +168,7 @@ def write_tags(path, tags, data=b""):
     path.write_bytes(header + body + struct.pack("<I", 0) + data)
 
 
-def test_an_old_style_jpeg(tmp_path):
+def test_old_style_jpeg(tmp_path):
     colour, buffer = tiff_cases.smooth(3), io.BytesIO()
     Image.fromarray(colour).save(buffer, "JPEG", quality=98, subsampling=0)
     height, width = colour.shape[:2]
@@ -181,7 +182,7 @@ def test_an_old_style_jpeg(tmp_path):
 
 @pytest.mark.parametrize(("code", "encode"), [(8, zlib.compress), (50000, imagecodecs.zstd_encode)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_a_last_strip_as_long_as_the_others(tmp_path, code, encode, dtype):
+def test_full_length_last_strip_is_read(tmp_path, code, encode, dtype):
     rows = 16
     grey = tiff_cases.pixels(dtype, 1)
     height, width = grey.shape[:2]
@@ -208,7 +209,7 @@ LARGE = {
 
 
 @pytest.mark.parametrize("kind", LARGE)
-def test_a_small_file_of_large_claims_is_refused(tmp_path, kind):
+def test_small_file_claiming_large_size_is_refused(tmp_path, kind):
     tags = [(258, 3, 8), (259, 3, 8), (262, 3, 1), *LARGE[kind]]
     places = ((324, 4, "data"), (325, 4, 9)) if "tiles" in kind else ((273, 4, "data"), (279, 4, 9))
     write_tags(tmp_path / "a.tif", sorted([*tags, *places]), bytes(9))
@@ -218,7 +219,7 @@ def test_a_small_file_of_large_claims_is_refused(tmp_path, kind):
         by_serve(tmp_path / "a.tif", tiff_cases.Case("", "", "L", None))
 
 
-def test_a_jpeg_strip_of_large_claims_is_refused(tmp_path):
+def test_jpeg_strip_claiming_large_size_is_refused(tmp_path):
     path = tmp_path / "a.tif"
     colour = tiff_cases.smooth(3)
     tifffile.imwrite(path, colour, photometric="rgb", compression="jpeg")
@@ -232,7 +233,7 @@ def test_a_jpeg_strip_of_large_claims_is_refused(tmp_path):
 
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.9, 0.99])
 @pytest.mark.parametrize("codec", ["raw", "tiff_lzw", "tiff_deflate", "zstd", "jpeg"])
-def test_a_file_that_was_cut_off_is_refused(tmp_path, codec, part, capfd):
+def test_truncated_file_is_refused(tmp_path, codec, part, capfd):
     path = tmp_path / "a.tif"
     # Pillow writes the directory first.
     Image.fromarray(tiff_cases.pixels("uint8", 3)).save(path, compression=codec)

@@ -1,26 +1,26 @@
 import numpy as np
 import pytest
 
-from fcnjax.data.loading import stored_tiles as tiles
+from fcnjax.data.loading import tiles
 
 SHAPES = [((1, 1), "u1"), ((256, 512), "u1"), ((300, 270, 3), "u1"), ((130, 70, 5), "f4")]
 
 
 def stored(shape, dtype):
-    """A random array, its tiles as an array-like, and the places that were read."""
+    """Return a random array, its tiled form, and the list of tiles that were read."""
     array = np.random.default_rng(0).integers(0, 200, shape).astype(dtype)
-    records, seen = list(tiles.cut(array)), []
+    records, seen = list(tiles.split_tiles(array)), []
 
     def read(places):
         seen.extend(places)
         return [records[place] for place in places]
 
-    assert len(records) == tiles.count(array.dtype, array.shape)
-    return array, tiles.Tiled(read, array.dtype, array.shape), seen
+    assert len(records) == tiles.tile_count(array.dtype, array.shape)
+    return array, tiles.TiledArray(read, array.dtype, array.shape), seen
 
 
 @pytest.mark.parametrize(("shape", "dtype"), SHAPES)
-def test_any_window_is_the_arrays(shape, dtype):
+def test_any_window_equals_the_array(shape, dtype):
     array, tiled, _ = stored(shape, dtype)
     assert (tiled.shape, tiled.dtype) == (array.shape, array.dtype)
     np.testing.assert_array_equal(np.asarray(tiled), array)
@@ -33,7 +33,7 @@ def test_any_window_is_the_arrays(shape, dtype):
     np.testing.assert_array_equal(tiled[-20:, :5], array[-20:, :5])
 
 
-def test_a_window_reads_its_tiles_alone():
+def test_window_reads_only_its_tiles():
     _, tiled, seen = stored((300, 500, 3), "u1")  # tiles of 128: 3 rows of 4
     tiled[100:140, 250:260]
     assert seen == [1, 2, 5, 6]
@@ -48,5 +48,5 @@ def test_a_window_reads_its_tiles_alone():
 @pytest.mark.parametrize(
     ("shape", "side"), [((9, 9), 256), ((9, 9, 1), 256), ((9, 9, 3), 128), ((9, 9, 40), 64)]
 )
-def test_tiles_are_small(shape, side):
-    assert tiles.side_of(np.dtype("u1"), shape) == side
+def test_tile_side(shape, side):
+    assert tiles.tile_side(np.dtype("u1"), shape) == side

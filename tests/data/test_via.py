@@ -19,7 +19,7 @@ def export(root, *regions, project=False, **more):
         picture(root / f"images/{stem}.png")
     images = {
         "a.png123": {"filename": "a.png", "size": 123, "regions": list(regions), **more},
-        # Version 1 has an object in place of the list.
+        # Version 1 has an object instead of the list.
         "b.png123": {"filename": "b.png", "size": 123, "regions": {"0": region(SQUARE)}},
     }
     write_json(root / "via.json", {"_via_img_metadata": images} if project else images)
@@ -27,7 +27,7 @@ def export(root, *regions, project=False, **more):
 
 
 @pytest.mark.parametrize("project", [False, True])
-def test_shapes_in_their_order(tmp_path, project):
+def test_shapes_are_drawn_in_order(tmp_path, project):
     polygon = {"name": "polygon", "all_points_x": [2, 7, 7, 2], "all_points_y": [1, 1, 3, 3]}
     config, notes, found = examples(
         export(tmp_path, region(SQUARE), region(polygon, "dog"), project=project)
@@ -60,10 +60,13 @@ def test_shapes_without_area_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        (region({"name": "star"}), "a.png, region 1: the star is damaged: its shape is not known"),
+        (region({"name": "star"}), "a.png, region 1: the star is damaged: its shape is unknown"),
         (region({"name": "rect", "x": 1}), "region 1: the rect is damaged: 'y'"),
         (region({**SQUARE, "x": 1e9}), "valid: a number below 100000"),
-        ({"shape_attributes": SQUARE, "region_attributes": {}}, "which attribute is the class"),
+        (
+            {"shape_attributes": SQUARE, "region_attributes": {}},
+            "no attribute is clearly the class",
+        ),
         (
             {"shape_attributes": SQUARE, "region_attributes": {"colour": "red", "size": "big"}},
             "it has colour, size; valid: one, or one of label, class",
@@ -80,6 +83,6 @@ def test_damaged_regions(tmp_path, entry, words):
     assert "\n" not in str(raised.value)
 
 
-def test_what_is_ticked_is_the_class(tmp_path):
+def test_ticked_checkbox_is_the_class(tmp_path):
     entry = region(SQUARE, {"cat": False, "dog": True}, note="far")
     assert examples(export(tmp_path, entry))[0].data.class_names == ("background", "cat", "dog")

@@ -1,4 +1,4 @@
-"""Volumes of a set in several orientations: turned to one, and what is predicted turned back."""
+"""Volumes of several orientations are reoriented to one, and predictions back."""
 
 import itertools
 
@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from fcnjax import cli, data
-from fcnjax.config import load_config
-from fcnjax.data.readers.volumes.orientation import Turn, check_orientation, oblique_by, turn_to
-from fcnjax.data.readers.volumes.read import load_header
+from fcnjax.config import check_value, load_config
+from fcnjax.data.readers.volumes.orientation import Reorientation, oblique_degrees, reorient_to
+from fcnjax.data.readers.volumes.read import open_volume
 from fcnjax.errors import UserError
 from fcnjax.validate import check
 
 nibabel = pytest.importorskip("nibabel")
 SHAPE = (12, 9, 7)
-# The stored axes go to the left, the back and the head: LPS.
+# The stored axes point to the left, the back and the head: LPS.
 AFFINE = np.array([[-1.5, 0, 0, 20], [0, -0.8, 0, 30], [0, 0, 3, -40], [0, 0, 0, 1.0]])
 ALL = [
     "".join(letters)
@@ -55,20 +55,20 @@ def write(root, orientations, masks=None, suffix=".nii.gz"):
 def config_of(root, *overrides):
     options = [f"--config.data.root={root}", "--config.data.source=nifti"]
     options += ["--config.data.channels=L", "--config.data.mean=0.5", "--config.data.std=0.25"]
-    options += ["--config.data.intensity=0,800", *overrides]
+    options += ["--config.data.nifti.intensity=0,800", *overrides]
     return load_config("folder", options)
 
 
 @pytest.mark.parametrize("orientation", ALL)
-def test_a_turn_is_nibabels(orientation):
+def test_reorientation_equals_that_of_nibabel(orientation):
     image, _ = made()
-    turn = turn_to(orientation, image, "v")
+    turn = reorient_to(orientation, image, "v")
     wanted = oriented(image, orientation)
     voxels = np.asarray(image.dataobj)
-    np.testing.assert_array_equal(turn.of(voxels), wanted.dataobj)
+    np.testing.assert_array_equal(turn.apply(voxels), wanted.dataobj)
     np.testing.assert_allclose(turn.affine(image.affine, SHAPE), wanted.affine)
     assert turn.shape(SHAPE) == wanted.shape
-    assert (turn == Turn()) == (orientation == "LPS")
+    assert (turn == Reorientation()) == (orientation == "LPS")
     for axis, position in ((0, 1), (1, 2), (2, 3)):
         for stored in (voxels, image.dataobj):
             found = turn.read_slice(stored, axis, position)
@@ -83,21 +83,24 @@ def examples(config, part):
 
 
 @pytest.mark.parametrize(("axis", "suffix"), [(0, ".nii.gz"), (2, ".nii")])
-def test_a_set_of_several_orientations_has_the_slices_of_one(tmp_path, axis, suffix):
+def test_several_orientations_give_slices_of_one(tmp_path, axis, suffix):
     one = write(tmp_path / "one", ["RAS"] * 4, suffix=suffix)
     several = write(tmp_path / "several", ["RAS", "LPS", "AIL", "PSR"], suffix=suffix)
-    # A mask may be stored in another orientation than its image: both are turned.
+    # A mask may have another orientation than its image: both are reoriented.
     crossed = write(
         tmp_path / "crossed", ["RAS", "LPS", "AIL", "PSR"], ["LPS", "RAS", "SAR", "PSR"], suffix
     )
     configs, notes = zip(
-        *(data.resolve(config_of(root, f"--config.data.axis={axis}")) for root in (one, several)),
+        *(
+            data.resolve(config_of(root, f"--config.data.nifti.axis={axis}"))
+            for root in (one, several)
+        ),
         strict=True,
     )
-    assert [config.data.orientation for config in configs] == ["RAS", "RAS"]
+    assert [config.data.nifti.orientation for config in configs] == ["RAS", "RAS"]
     assert not any("turned" in note for note in notes[0])
     assert any("1 volumes, as v1" in note and "turned to RAS" in note for note in notes[1])
-    of_crossed, _ = data.resolve(config_of(crossed, f"--config.data.axis={axis}"))
+    of_crossed, _ = data.resolve(config_of(crossed, f"--config.data.nifti.axis={axis}"))
     for part in ("train", "eval"):
         wanted = examples(configs[0], part)
         for config in (configs[1], of_crossed):
@@ -110,18 +113,18 @@ def test_a_set_of_several_orientations_has_the_slices_of_one(tmp_path, axis, suf
     assert wanted[0]["image"].shape[:2] == tuple(np.delete(SHAPE, axis))
 
 
-def test_the_orientation_may_be_given(tmp_path):
+def test_orientation_can_be_configured(tmp_path):
     root = write(tmp_path / "set", ["RAS", "RAS"])
-    config, notes = data.resolve(config_of(root, "--config.data.orientation=LPI"))
+    config, notes = data.resolve(config_of(root, "--config.data.nifti.orientation=LPI"))
     assert any("2 volumes, as v0.nii.gz, are stored as RAS" in note for note in notes)
     wanted = np.asarray(oriented(made(0)[0], "LPI").dataobj)[..., 3]
     image = examples(config, "train")[3]["image"][..., 0]
     np.testing.assert_array_equal(image, np.round(np.clip(wanted / 800, 0, 1) * 65535))
     for wrong in ("RAR", "RA", "xyz", "RASL"):
         with pytest.raises(
-            UserError, match=f"config.data.orientation: '{wrong}' is not one letter"
+            UserError, match=f"config.data.nifti.orientation: '{wrong}' is not one letter"
         ):
-            check_orientation(wrong)
+            check_value("data.nifti.orientation", wrong)
 
 
 def test_data_check_names_volumes_of_other_orientations(tmp_path):
@@ -130,7 +133,7 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert finding.severity == "note"
     assert "3 RAS" in finding.text
     assert "1 AIL: v2.nii.gz; all are turned to RAS" in finding.text
-    # Without a place in the patient.
+    # Without a position in the patient.
     for folder, image in zip(("images", "masks"), made(1), strict=True):
         image = nibabel.Nifti1Image(np.asarray(image.dataobj), None)
         image.header.set_zooms((1.5, 0.8, 3))
@@ -139,31 +142,31 @@ def test_data_check_names_volumes_of_other_orientations(tmp_path):
     assert finding.severity == "warning"
     assert "of no known orientation: v1.nii.gz" in finding.text
     _, notes = data.resolve(config_of(root))
-    assert any("1 volumes, as v1.nii.gz, do not say how they lie" in note for note in notes)
+    assert any("1 volumes, as v1.nii.gz, do not state their orientation" in note for note in notes)
 
 
-def test_oblique_volumes_count_as_the_nearest_unless_none_is(tmp_path):
+def test_oblique_volumes_use_the_nearest_axes(tmp_path):
     def turned(degrees):
         cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         return np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0]]) @ AFFINE
 
     near, far = (made(0, np.vstack([turned(degrees), [0, 0, 0, 1]]))[0] for degrees in (30, 44))
-    assert oblique_by(near.affine) == pytest.approx(30)
-    assert turn_to("RAS", near, "v") == turn_to("RAS", made()[0], "v")
-    assert turn_to("LPS", far, "v") == Turn()
+    assert oblique_degrees(near.affine) == pytest.approx(30)
+    assert reorient_to("RAS", near, "v") == reorient_to("RAS", made()[0], "v")
+    assert reorient_to("LPS", far, "v") == Reorientation()
     with pytest.raises(UserError, match=r"v: lies obliquely, 44 degrees off .*has to be RAS"):
-        turn_to("RAS", far, "v")
+        reorient_to("RAS", far, "v")
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory, make_run, tiny_options):
     root = write(tmp_path_factory.mktemp("set") / "set", ["RAS", "RAS", "RAS"])
-    config, _ = data.resolve(config_of(root, *tiny_options, "--config.data.axis=1"))
-    assert config.data.orientation == "RAS"
+    config, _ = data.resolve(config_of(root, *tiny_options, "--config.data.nifti.axis=1"))
+    assert config.data.nifti.orientation == "RAS"
     return make_run(tmp_path_factory.mktemp("runs") / "ras", config)
 
 
-def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
+def test_predicted_mask_has_the_orientation_of_its_volume(workdir, tmp_path, capsys):
     image, _ = made(7)
     files = []
     for orientation in ("RAS", "LPS", "AIL", "SPR"):
@@ -171,7 +174,7 @@ def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
         nibabel.save(oriented(image, orientation), files[-1])
     argv = ["predict", f"--workdir={workdir}", *map(str, files), f"--out={tmp_path / 'out'}"]
     assert cli.main([*argv, "--outputs=mask,confidence"]) == 0
-    assert "AIL.nii.gz: 9 slices labelled" in (printed := capsys.readouterr().out)
+    assert "AIL.nii.gz: 9 slices predicted" in (printed := capsys.readouterr().out)
     assert "axes to A, I, L, turned to R, A, S and back" in printed
     wanted = {
         output: nibabel.load(tmp_path / "out" / f"RAS_{output}.nii.gz")
@@ -188,14 +191,14 @@ def test_a_mask_lies_as_its_volume_does(workdir, tmp_path, capsys):
             np.testing.assert_array_equal(np.asarray(back.dataobj), np.asarray(of_ras.dataobj))
 
 
-def test_a_dicom_series_is_turned_as_its_volume(workdir, tmp_path):
+def test_dicom_series_is_reoriented_like_its_volume(workdir, tmp_path):
     pytest.importorskip("pydicom")
     import dicom_files
 
     stored = np.random.default_rng(0).integers(0, 800, (6, 14, 11)).astype(np.int16)
     directions = np.array([[1, 0, 0], [0, 1, 0]], float)
     dicom_files.write_series(tmp_path / "patient", stored, directions)
-    volume = load_header(tmp_path / "patient")
+    volume = open_volume(tmp_path / "patient")
     assert nibabel.aff2axcodes(volume.affine) == ("L", "P", "S")
     nibabel.save(
         oriented(nibabel.Nifti1Image(volume.dataobj, volume.affine), "RAS"), tmp_path / "ras.nii.gz"

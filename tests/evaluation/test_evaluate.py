@@ -1,4 +1,4 @@
-"""`fcnjax evaluate`: what predict would write is what is scored, the worst images first."""
+"""`fcnjax evaluate` scores the masks that `fcnjax predict` writes."""
 
 import json
 
@@ -22,7 +22,7 @@ def scored(workdir, out, *words):
     return json.loads((out / "metrics.json").read_text())
 
 
-def test_the_masks_that_predict_writes_are_those_that_are_scored(workdir, shapes, tmp_path, capsys):
+def test_evaluate_scores_the_masks_that_predict_writes(workdir, shapes, tmp_path, capsys):
     options = ["--tta=hflip", "--threshold=class_1:0.2", "--smallest-region=9"]
     found = scored(workdir, tmp_path, *options, "--config.eval.metrics=calibration_error")
     assert found["predicted"] == {
@@ -49,7 +49,7 @@ def test_the_masks_that_predict_writes_are_those_that_are_scored(workdir, shapes
     capsys.readouterr()
 
 
-def test_one_plain_view_is_the_plain_evaluation(workdir, tmp_path):
+def test_request_without_options_is_the_plain_evaluation(workdir, tmp_path):
     plain = scored(workdir, tmp_path / "plain")
     assert "predicted" not in plain
     confusion = np.asarray(plain["confusion"])
@@ -57,7 +57,7 @@ def test_one_plain_view_is_the_plain_evaluation(workdir, tmp_path):
     assert len(counts) > 1
     expected = [np.diag(confusion), confusion.sum(1), confusion.sum(0)]
     np.testing.assert_array_equal(counts.sum(0), expected)
-    # A hole of no pixel is none: the same masks, by the other way.
+    # Filling holes of at most 0 pixels changes nothing, but uses the other implementation.
     other = scored(workdir, tmp_path / "other", "--scales=1,1", "--smallest-region=1")
     assert other["predicted"]["smallest_region"] == 1
     assert other["confusion"] == plain["confusion"]
@@ -66,17 +66,17 @@ def test_one_plain_view_is_the_plain_evaluation(workdir, tmp_path):
     assert low <= plain["metrics"]["mean_iou"] <= high
 
 
-def test_scores_of_an_ensemble_do_not_overwrite_those_of_its_first(workdir, capsys):
+def test_scores_of_an_ensemble_do_not_overwrite_those_of_its_first_model(workdir, capsys):
     assert cli.main(["evaluate", f"--workdir={workdir}", "--tta=vflip"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fcnjax: error: --out: say where")
+    assert line.startswith("fcnjax: error: --out: give a folder")
     argv = ["evaluate", f"--workdir={workdir}", "--tta=vflip", "--out=o", "--config.mesh.data=1"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--config.mesh.data=1: what --tta" in line
 
 
-def test_the_worst_images_are_kept_the_worst_first(workdir, tiny_options):
+def test_worst_images_are_kept_in_order(workdir, tiny_options):
     config, model, variables, _ = load_variables(workdir)
     config.eval.examples, config.eval.batch_size = 3, 2
     source = data.open_source(config, "train")
@@ -94,7 +94,7 @@ def test_the_worst_images_are_kept_the_worst_first(workdir, tiny_options):
 
 
 class Only:
-    """A source of one example of another."""
+    """A source with a single example of another source."""
 
     def __init__(self, source, place):
         self.class_names, self._source, self._place = source.class_names, source, place

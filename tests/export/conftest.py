@@ -1,4 +1,4 @@
-"""A trained model to export, with made weights."""
+"""A workdir with random weights, and its StableHLO export."""
 
 import contextlib
 import io
@@ -10,13 +10,13 @@ from fcnjax import cli
 
 @pytest.fixture(scope="session")
 def workdir(copy_of_run):
-    """Two checkpoints, the first the better."""
+    """A workdir with two checkpoints, of which the first is better."""
     return copy_of_run()
 
 
 @pytest.fixture(scope="session")
 def export_run(workdir, tmp_path_factory):
-    """The folder of it as StableHLO, and what the command printed."""
+    """The folder of the StableHLO export, and the output of the command."""
     out = tmp_path_factory.mktemp("exported") / "shapes"
     argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={out}"]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
@@ -26,5 +26,5 @@ def export_run(workdir, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(export_run):
-    """The folder of it as StableHLO."""
+    """The folder of the StableHLO export."""
     return export_run[0]

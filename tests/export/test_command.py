@@ -1,4 +1,4 @@
-"""`fcnjax export`: its check, and mistakes."""
+"""`fcnjax export`: its check and its errors."""
 
 import json
 import shutil
@@ -11,25 +11,26 @@ from fcnjax import cli
 from fcnjax.cli import export as command
 from fcnjax.errors import UserError
 from fcnjax.export import check
-from fcnjax.export.check import Bound
+from fcnjax.export.check import Tolerance
 
 
 def run(workdir, out, *more):
     return cli.main(["export", f"--workdir={workdir}", f"--out={out}", *more])
 
 
-def test_the_difference_at_each_size_is_printed(export_run):
+def test_difference_at_each_size_is_printed(export_run):
     out = export_run[1].splitlines()
-    assert out[0] == "stablehlo, computing in float32, beside the workdir's model in float32:"
+    header = "stablehlo, computing in float32, compared with the workdir's model in float32:"
+    assert out[0] == header
     assert [line.split(":")[0].strip() for line in out[1:5]] == [
-        f"{batch} x {height}x{width}" for batch, height, width in check.FREE
+        f"{batch} x {height}x{width}" for batch, height, width in check.TEST_SHAPES
     ]
     assert all("probabilities differ by at most" in line for line in out[1:5])
 
 
-def test_what_differs_is_not_kept_and_ends_with_1(workdir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "BOUNDS", {"bfloat16": Bound(1e-6, 0.0)})
-    monkeypatch.setattr(check, "FREE", ((1, 16, 24),))
+def test_differing_export_is_discarded_with_exit_code_1(workdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "TOLERANCES", {"bfloat16": Tolerance(1e-6, 0.0)})
+    monkeypatch.setattr(check, "TEST_SHAPES", ((1, 16, 24),))
     assert run(workdir, tmp_path / "out", "--format=stablehlo", "--dtype=bfloat16") == 1
     assert "too far: at most 1e-06 and 0 % are allowed; nothing is kept" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
@@ -52,7 +53,7 @@ def test_what_differs_is_not_kept_and_ends_with_1(workdir, tmp_path, monkeypatch
         ),
     ],
 )
-def test_mistakes(workdir, tmp_path, capsys, options, words):
+def test_invalid_options(workdir, tmp_path, capsys, options, words):
     assert run(workdir, tmp_path / "out", *options) == 2
     err = capsys.readouterr().err.strip()
     assert words in err
@@ -60,21 +61,21 @@ def test_mistakes(workdir, tmp_path, capsys, options, words):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_there_stays(workdir, tmp_path, capsys):
+def test_existing_folder_is_kept(workdir, tmp_path, capsys):
     (tmp_path / "mine.txt").write_text("mine")
     assert run(workdir, tmp_path, "--format=stablehlo") == 2
-    assert "is there and not empty" in capsys.readouterr().err
+    assert "exists and is not empty" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_exported_model_is_predicted_with_and_no_more(exported, tmp_path, capsys):
+def test_exported_model_has_no_weights_to_evaluate_or_export(exported, tmp_path, capsys):
     for argv in (
         ["evaluate", f"--workdir={exported}"],
         ["export", f"--workdir={exported}", "--format=stablehlo", f"--out={tmp_path / 'out'}"],
     ):
         assert cli.main(argv) == 2
         err = capsys.readouterr().err
-        assert f"{exported}: is an exported program, without weights to take" in err
+        assert f"{exported}: is an exported program, which has no weights" in err
     for options, words in (
         ({"step": 20}, "--step: .* holds step 10"),
         ({"dtype": "bfloat16"}, "float32"),
@@ -83,27 +84,27 @@ def test_an_exported_model_is_predicted_with_and_no_more(exported, tmp_path, cap
             fcnjax.load(exported, **options)
 
 
-def test_without_tensorflow_the_extra_is_named(workdir, tmp_path, monkeypatch, capsys):
+def test_error_without_tensorflow_names_the_extra(workdir, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     assert run(workdir, tmp_path / "out", "--format=tflite", "--size=16x16") == 2
     assert "needs TensorFlow: pip install 'fcnjax[export]'" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
-def test_what_another_runtime_runs_is_not_loaded(exported, tmp_path):
+def test_exports_for_other_runtimes_are_not_loaded(exported, tmp_path):
     shutil.copytree(exported, tmp_path / "copy")
-    told = json.loads((exported / "config.json").read_text())
+    config = json.loads((exported / "config.json").read_text())
     for change, words in (
         ({"format": "tflite"}, "as tflite"),
         ({"format_version": 2}, "version 2"),
     ):
-        changed = {**told, "exported": {**told["exported"], **change}}
+        changed = {**config, "exported": {**config["exported"], **change}}
         (tmp_path / "copy" / "config.json").write_text(json.dumps(changed))
         with pytest.raises(UserError, match=f"copy: was exported .*{words}"):
             fcnjax.load(tmp_path / "copy")
 
 
-def test_damage_is_told(exported, tmp_path):
+def test_damaged_program_is_refused(exported, tmp_path):
     shutil.copytree(exported, tmp_path / "copy")
     file = tmp_path / "copy" / "model.stablehlo"
     file.write_bytes(file.read_bytes()[:-9])

@@ -1,4 +1,4 @@
-"""Every family of models in every format, in the format's own runtime.
+"""Every family of models in every format, in the runtime of the format.
 
 `bash launch/test.sh -m slow tests/export/test_formats.py`; SavedModel and TFLite need the extra
 `export`, ONNX a network the first time.
@@ -15,9 +15,9 @@ import pytest
 import fcnjax
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.export.check import BOUNDS, differences
+from fcnjax.export.check import TOLERANCES, compare_with_workdir
 from fcnjax.export.formats import FORMATS
-from fcnjax.export.program import Source, without_source_paths
+from fcnjax.export.program import ExportSource, without_source_paths
 from fcnjax.models import build_model
 from fcnjax.training.state import init_variables
 
@@ -43,7 +43,7 @@ MODELS = {
     "densenet_unet": ("densenet121", "unet", NARROW),
     "fcdensenet": ("fcdensenet56", "fcdensenet", {}),
 }
-# What a converter is known to refuse: pooled grids; group norm, which FPN has; unpooling.
+# Known to be refused by the converter: pooled grids, group norm (which FPN has), unpooling.
 REFUSED = {
     ("tflite", "resnet_pspnet"),
     ("tflite", "resnet_upernet"),
@@ -54,27 +54,27 @@ REFUSED = {
 SIZES = ((64, 96), (97, 65), (130, 161))
 
 
-def source_of(name: str, format_name: str) -> Source:
+def source_of(name: str, format_name: str) -> ExportSource:
     config = default_config()
     config.model.encoder, config.model.decoder, options = MODELS[name]
     config.model.update(options)
     config.data.class_names = ("ground", "disc", "bar")
     config.data.palette = ((0, 0, 0), (255, 0, 0), (0, 0, 255))
     model, rng = build_model(config), np.random.default_rng(0)
-    # No bias and no mean is zero.
+    # Makes biases and means nonzero.
     variables = jax.tree.map(
         lambda leaf: leaf + (leaf.ndim == 1) * 0.1 * rng.standard_normal(leaf.shape, np.float32),
         jax.device_get(jax.jit(lambda: init_variables(model, config))()),
     )
-    sizes = SIZES if FORMATS[format_name].sized else ()
-    return Source(config, model, variables, 1, "uint8", sizes)
+    sizes = SIZES if FORMATS[format_name].has_fixed_sizes else ()
+    return ExportSource(config, model, variables, 1, "uint8", sizes)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # TensorFlow's, of itself
+@pytest.mark.filterwarnings("ignore")  # TensorFlow's own
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_format_says_what_the_model_says(name, model, tmp_path):
+def test_format_equals_the_model(name, model, tmp_path):
     if name in ("savedmodel", "tflite"):
         pytest.importorskip("tensorflow")
         pytest.importorskip("ai_edge_litert")
@@ -88,6 +88,6 @@ def test_a_format_says_what_the_model_says(name, model, tmp_path):
     content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
     assert os.fsencode(Path(fcnjax.__file__).parent) not in content
     assert os.fsencode(sys.prefix) not in content
-    for found in differences(source, name, FORMATS[name], tmp_path):
-        print(f"{name} {model}: {found}")
-        assert found.within(BOUNDS["float32"])
+    for difference in compare_with_workdir(source, name, FORMATS[name], tmp_path):
+        print(f"{name} {model}: {difference}")
+        assert difference.is_within(TOLERANCES["float32"])

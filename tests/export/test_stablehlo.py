@@ -1,4 +1,4 @@
-"""What is exported as StableHLO says what the workdir's model says."""
+"""StableHLO exports predict as the model of the workdir does."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ import fcnjax
 from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.export import check
-from fcnjax.inference.identity import find_weights
+from fcnjax.inference.identity import identify_weights
 
 SIZES = ((33, 65), (16, 48), (5, 7))
 
@@ -37,43 +37,42 @@ def program(exported):
 
 
 @pytest.mark.parametrize(("batch", "size"), list(enumerate(SIZES, 1)))
-def test_any_batch_height_and_width_gives_what_the_model_gives(model, program, batch, size):
+def test_any_batch_height_and_width_equals_the_model(model, program, batch, size):
     images = noise(batch, *size, 3)
     out = program.call(images, np.full((batch, 2), size, np.int32))
     assert out["probabilities"].shape == (batch, *size, 3)
     for i, image in enumerate(images):
-        wanted = model(image)
-        np.testing.assert_allclose(out["probabilities"][i], wanted.probabilities, atol=1e-5)
-        np.testing.assert_array_equal(out["mask"][i], wanted.mask)
+        expected = model(image)
+        np.testing.assert_allclose(out["probabilities"][i], expected.probabilities, atol=1e-5)
+        np.testing.assert_array_equal(out["mask"][i], expected.mask)
     assert len(np.unique(out["mask"])) > 1
 
 
 def test_images_of_several_sizes_share_a_batch(model, program):
     images = noise(3, 40, 70, 3)
     out = program.call(images, np.asarray(SIZES, np.int32))
-    for image, found, (height, width) in zip(images, out["probabilities"], SIZES, strict=True):
-        wanted = model(image[:height, :width]).probabilities
-        np.testing.assert_allclose(found[:height, :width], wanted, atol=1e-5)
+    for image, predicted, (height, width) in zip(images, out["probabilities"], SIZES, strict=True):
+        expected = model(image[:height, :width]).probabilities
+        np.testing.assert_allclose(predicted[:height, :width], expected, atol=1e-5)
 
 
-def test_a_loaded_one_is_called_as_the_model_is(model, exported):
+def test_loaded_export_is_called_like_a_model(model, exported):
     loaded = fcnjax.load(exported)
     assert (loaded.step, loaded.class_names) == (10, model.class_names)
     np.testing.assert_array_equal(loaded.palette, model.palette)
     image = noise(33, 65, 3)
     for options in ({}, {"probabilities": False}):
-        found, wanted = loaded(image, **options), model(image, **options)
-        np.testing.assert_array_equal(found.mask, wanted.mask)
-        assert found.mask.dtype == wanted.mask.dtype
-    assert found.probabilities is None
+        predicted, expected = loaded(image, **options), model(image, **options)
+        np.testing.assert_array_equal(predicted.mask, expected.mask)
+        assert predicted.mask.dtype == expected.mask.dtype
+    assert predicted.probabilities is None
     with pytest.raises(UserError, match=r"image: has type float32.*exported for uint8.*--input"):
         loaded(image.astype(np.float32) / 255)
     with pytest.raises(UserError, match=r"image: has shape \(33, 65, 2\)"):
         loaded(image[..., :2])
 
 
-def test_loading_it_needs_neither_the_workdir_nor_the_models_code(exported, tmp_path):
-    """In a new process."""
+def test_loading_needs_no_model_code(exported, tmp_path):
     np.save(tmp_path / "image.npy", noise(33, 65, 3))
     code = (
         "import sys, numpy as np, fcnjax, fcnjax.models.segmenter as segmenter;"
@@ -82,11 +81,11 @@ def test_loading_it_needs_neither_the_workdir_nor_the_models_code(exported, tmp_
         "np.save(sys.argv[2] + '/out.npy', model(image).probabilities)"
     )
     subprocess.run([sys.executable, "-c", code, exported, tmp_path], check=True)
-    wanted = fcnjax.load(exported)(noise(33, 65, 3)).probabilities
-    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), wanted)
+    expected = fcnjax.load(exported)(noise(33, 65, 3)).probabilities
+    np.testing.assert_array_equal(np.load(tmp_path / "out.npy"), expected)
 
 
-def test_few_sizes_are_compiled(exported, caplog):
+def test_few_programs_are_compiled(exported, caplog):
     loaded = fcnjax.load(exported)
     with jax.log_compiles():
         for side in range(17, 33):
@@ -96,7 +95,7 @@ def test_few_sizes_are_compiled(exported, caplog):
     assert len(compiled) == 2  # with padding, and without
 
 
-def test_predict_takes_it(workdir, exported, tmp_path):
+def test_predict_with_an_export(workdir, exported, tmp_path):
     Image.fromarray(noise(20, 30, 3)).save(tmp_path / "photo.png")
     for name, source in (("one", workdir), ("other", exported)):
         argv = ["predict", f"--workdir={source}", str(tmp_path / "photo.png")]
@@ -104,7 +103,7 @@ def test_predict_takes_it(workdir, exported, tmp_path):
     masks = [(tmp_path / n / "photo_mask.png").read_bytes() for n in ("one", "other")]
     assert masks[0] == masks[1]
     assert (
-        find_weights(str(exported), "best", None)["sha256"]
+        identify_weights(str(exported), "best", None)["sha256"]
         == (
             json.loads((exported / "config.json").read_text())["exported"]["sha256"][
                 "model.stablehlo"
@@ -114,28 +113,28 @@ def test_predict_takes_it(workdir, exported, tmp_path):
 
 
 def test_float_pixels_and_bfloat16(workdir, model, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(check, "FREE", ((1, 16, 24),))
+    monkeypatch.setattr(check, "TEST_SHAPES", ((1, 16, 24),))
     argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={tmp_path / 'f'}"]
     assert cli.main([*argv, "--input=float32", "--dtype=bfloat16", "--step=10"]) == 0
     assert "computing in bfloat16" in capsys.readouterr().out
     loaded, image = fcnjax.load(tmp_path / "f"), noise(33, 65, 3)
-    wanted = model(image).probabilities
-    for given in (image, image.astype(np.float32) / 255, image.astype(np.uint16)):
-        found = loaded(given).probabilities
-        np.testing.assert_allclose(found, wanted, atol=0.05)
-    assert np.abs(found - wanted).max() > 1e-5
+    expected = model(image).probabilities
+    for pixels in (image, image.astype(np.float32) / 255, image.astype(np.uint16)):
+        predicted = loaded(pixels).probabilities
+        np.testing.assert_allclose(predicted, expected, atol=0.05)
+    assert np.abs(predicted - expected).max() > 1e-5
 
 
-def test_what_it_holds_names_no_folder_of_the_machine(exported, shapes):
+def test_export_contains_no_paths_of_the_machine(exported, shapes):
     assert {path.name for path in exported.iterdir()} == {"config.json", "model.stablehlo"}
     content = b"".join(path.read_bytes() for path in exported.iterdir())
-    # Not of the images, and not of the code: a program may name the lines that made it.
+    # Neither paths of images nor of code: JAX records source locations in programs.
     for path in (shapes, Path(fcnjax.__file__).parent, sys.prefix, Path.home()):
         assert os.fsencode(path) not in content
     assert b".py" not in content
 
 
-def test_pixels_that_it_does_not_take_are_told_with_the_file(exported, tmp_path, capsys):
+def test_unsupported_pixels_are_an_error_with_the_file(exported, tmp_path, capsys):
     deep = noise(20, 30, 3).astype(np.uint16)[..., 0] * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
     argv = ["predict", f"--workdir={exported}", str(tmp_path / "deep.png")]
@@ -157,10 +156,10 @@ def test_pixels_that_it_does_not_take_are_told_with_the_file(exported, tmp_path,
         {"dtype": 3},
     ],
 )
-def test_a_damaged_config_is_a_line(exported, tmp_path, change):
+def test_damaged_config_is_a_one_line_error(exported, tmp_path, change):
     config = json.loads((exported / "config.json").read_text())
-    told = {**config["exported"], **change} if change else (change or {})
-    (tmp_path / "config.json").write_text(json.dumps({**config, "exported": told}))
+    exported_section = {**config["exported"], **change} if change else (change or {})
+    (tmp_path / "config.json").write_text(json.dumps({**config, "exported": exported_section}))
     with pytest.raises(UserError, match=r"config\.json: exported: "):
         fcnjax.load(tmp_path)
 
@@ -188,7 +187,7 @@ def overwritten(content):
         (lambda content: other_program(), "is no program of images and their extents"),
     ],
 )
-def test_a_program_that_jax_does_not_read_is_a_line(exported, tmp_path, make, words):
+def test_unreadable_program_is_a_one_line_error(exported, tmp_path, make, words):
     content = make((exported / "model.stablehlo").read_bytes())
     (tmp_path / "model.stablehlo").write_bytes(content)
     config = json.loads((exported / "config.json").read_text())

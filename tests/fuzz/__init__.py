@@ -1,1 +1,1 @@
-"""Fuzzing: mutated files through every reader, each in a process that is watched."""
+"""Fuzzing: mutated files for every reader, each read in a monitored process."""

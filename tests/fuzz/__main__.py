@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [READER] [COUNT]`: reads mutated files and prints a table of outcomes."""
+"""Command `python -m tests.fuzz [READER] [COUNT]`: a table of outcomes for mutated files."""
 
 import argparse
 import json
@@ -27,10 +27,10 @@ class Result:
     """The outcomes of a target's cases.
 
     Attributes:
-        kinds: How many were read, refused and at fault.
-        seconds: The most that a case took.
-        megabytes: The most above the start.
-        faults: Of each fault: the case's number, its place in the code and the error.
+        kinds: Numbers of cases that were read, refused and at fault.
+        seconds: The longest time of a case.
+        megabytes: The most memory of a case above the start.
+        faults: The case's number, the place in the code and the error of each fault.
     """
 
     kinds: Counter = field(default_factory=Counter)
@@ -39,7 +39,7 @@ class Result:
     faults: list[tuple[int, str, str]] = field(default_factory=list)
 
     def add(self, number: int, outcome: dict[str, Any]) -> None:
-        """Counts a case."""
+        """Add the outcome of a case."""
         self.kinds[outcome["kind"]] += 1
         self.seconds = max(self.seconds, outcome.get("seconds", 0.0))
         self.megabytes = max(self.megabytes, outcome.get("megabytes", 0.0))
@@ -48,9 +48,9 @@ class Result:
 
 
 def fuzz(names: list[str], first: int, count: int, work: Path) -> dict[str, Result]:
-    """Runs cases `first` to before `first + count` of each target, in processes that are watched.
+    """Run `count` cases of each target, from number `first`, in monitored processes.
 
-    A process that dies or hangs is a fault of the case at hand; another goes on after it.
+    A process that dies or hangs is a fault of its case; another process continues after it.
     """
     results = {name: Result() for name in names}
     jobs = [(name, first, first + count) for name in names]
@@ -67,7 +67,7 @@ def fuzz(names: list[str], first: int, count: int, work: Path) -> dict[str, Resu
 def _watch(
     jobs: list[tuple[str, int, int]], results: dict[str, Result], work: Path
 ) -> tuple[str, int] | None:
-    """Runs a child; returns the case that ended it, or None where it is done."""
+    """Run a child; return the case that ended it, or None if all cases are done."""
     environment = {**os.environ, "TMPDIR": str(work), "HOME": str(work), "JAX_PLATFORMS": "cpu"}
     child = subprocess.Popen(
         _command(jobs, work),
@@ -109,14 +109,14 @@ def _command(jobs: list[tuple[str, int, int]], work: Path) -> list[str]:
 
 
 def _line(pipe: IO[bytes], seconds: float) -> bytes:
-    """The next line; TimeoutError where it does not come in time."""
+    """Return the next line; TimeoutError if it does not arrive in time."""
     if not select.select([pipe], [], [], seconds)[0]:
         raise TimeoutError
     return pipe.readline()  # a line is written at once
 
 
 def table(results: dict[str, Result]) -> str:
-    """A table of the outcomes in Markdown."""
+    """Return a table of the outcomes in Markdown."""
     lines = [
         "| reader | cases | read | refused | faults | slowest | most memory |",
         "|---|--:|--:|--:|--:|--:|--:|",
@@ -131,14 +131,14 @@ def table(results: dict[str, Result]) -> str:
 
 
 def _temporary_folder() -> Path:
-    """A folder in memory where there is room: copying folders takes most of the time of a case."""
+    """Return a new folder, in memory if there is room: copying takes most of the time of a case."""
     memory = Path("/dev/shm")
     roomy = memory.is_dir() and shutil.disk_usage(memory).free > 2**30
     return Path(tempfile.mkdtemp(prefix="fcnjax-fuzz-", dir=memory if roomy else None))
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns 0 where each case was read or refused in one line, in time and in memory, else 1."""
+    """Return 0 if each case was read or refused within the limits, else 1."""
     parser = argparse.ArgumentParser(
         prog="launch/fuzz.sh",
         description="Read mutated files: each must be read, or refused with one line, within "

@@ -1,4 +1,4 @@
-"""The process that reads mutated files: one line a case to its parent, who watches the time."""
+"""The process that reads mutated files, and reports each case to its parent in one line."""
 
 import json
 import os
@@ -15,12 +15,12 @@ from fcnjax.errors import UserError
 from tests.fuzz.target import MAX_MEGABYTES, MAX_SECONDS, Target
 from tests.fuzz.targets import TARGETS
 
-MORE_MEMORY = 3 * 2**30  # above the start: what takes more fails in place of the machine
+MORE_MEMORY = 3 * 2**30  # above the start, beyond which allocations fail
 READABLE = ("/proc", "/sys", "/dev/null", "/dev/urandom", "/dev/shm", "/usr", "/etc", "/lib")
 
 
 def main(work: Path, jobs: list[tuple[str, int, int]]) -> None:
-    """Runs cases: of each target those with the numbers from `first` to before `end`."""
+    """Run the cases `first` to `end - 1` of each target."""
     # Libraries write to both; the parent reads from a copy of stdout.
     out = os.fdopen(os.dup(1), "w", buffering=1)
     log = os.open(work / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -37,7 +37,7 @@ def _run(target: Target, numbers: range, work: Path, out: TextIO, outside: "_Out
     files = [Path(file).relative_to(seeds) for file in target.make(seeds)]
     if target.start is not None:
         target.start(seeds)
-    for file in files:  # warm: the real files are read
+    for file in files:  # warm up with the real files
         _copy(seeds, folder)
         target.read(folder / file)
     start = _status("VmRSS")
@@ -61,7 +61,7 @@ def _run(target: Target, numbers: range, work: Path, out: TextIO, outside: "_Out
 
 
 def _measured(target: Target, path: Path, start: int, outside: "_Outside") -> dict[str, Any]:
-    """A case's outcome with the seconds and the megabytes that it took."""
+    """Return a case's outcome, with its seconds and megabytes."""
     Path("/proc/self/clear_refs").write_text("5")  # VmHWM is the peak from here on
     outside.found.clear()
     began = time.monotonic()
@@ -80,7 +80,7 @@ def _measured(target: Target, path: Path, start: int, outside: "_Outside") -> di
 
 
 def mutated(rng: Random, target: Target, content: bytes) -> bytes:
-    """The content after one to four mutations, most often one."""
+    """Return the content after one to four mutations, usually one."""
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
         content = rng.choice(target.mutators)(rng, content)
     return content
@@ -106,7 +106,7 @@ def _outcome(target: Target, path: Path) -> dict[str, Any]:
 
 
 class _Outside:
-    """What Python code opens, connects to or starts outside the case's folder."""
+    """Recorder of files opened outside the case's folder, connections and started processes."""
 
     def __init__(self, work: Path):
         self.found: list[str] = []
@@ -130,7 +130,7 @@ def _copy(seeds: Path, folder: Path) -> None:
 
 
 def _status(key: str) -> int:
-    """A line of /proc/self/status, in kilobytes."""
+    """Return a value of /proc/self/status, in kilobytes."""
     text = Path("/proc/self/status").read_text()
     return int(text.split(f"{key}:")[1].split()[0])
 

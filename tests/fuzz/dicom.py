@@ -1,4 +1,4 @@
-"""Small DICOM files of many encodings, and mutations that know their elements."""
+"""Small DICOM files of many encodings, and mutations of their elements."""
 
 import io
 import struct
@@ -43,7 +43,7 @@ _SEQUENCES = (b"\x00\x52\x30\x92", b"\x28\x00\x00\x30", b"\x09\x00\x10\x10")
 
 
 def make(folder: Path) -> list[Path]:
-    """Writes a file of each encoding, and a series of three; returns all."""
+    """Write a file of each encoding, and a series of three; return all paths."""
     made = []
     for name, content in _files().items():
         made.append(folder / f"{name}.dcm")
@@ -125,7 +125,7 @@ def _item(**tags: Any) -> Any:
 
 
 def _many() -> Any:
-    """A file of four frames, with groups of all and of each."""
+    """Return a file of four frames, with shared and per-frame groups."""
     data = _image(np.random.default_rng(2).integers(0, 9, (4, 8, 9)).astype(np.uint8))
     measures = _item(PixelSpacing=["1", "1"], SliceThickness="2")
     orientation = _item(ImageOrientationPatient=["1", "0", "0", "0", "1", "0"])
@@ -155,7 +155,7 @@ def _encoded(kind: str, **options: Any) -> Any:
 
 
 def _in_elements(mutate: Mutate) -> Mutate:
-    """Mutates the elements of a file; of a deflated one, before they are deflated."""
+    """Mutate the elements of a file, before compression if it is deflated."""
 
     def mutate_file(rng: Random, content: bytes) -> bytes:
         if (start := _start(content)) is None:
@@ -172,15 +172,15 @@ def _in_elements(mutate: Mutate) -> Mutate:
 
 
 def _start(content: bytes) -> int | None:
-    """The place of a deflated file's elements; None where it is not deflated."""
+    """Return the offset of a deflated file's elements; None if it is not deflated."""
     if _DEFLATED.encode() not in content[:400] or len(content) < 144:
         return None
-    # The group of the file says its length first.
+    # The file meta group starts with its length.
     return 144 + int.from_bytes(content[140:144], "little")
 
 
 def _element(rng: Random, content: bytes) -> int:
-    """The place of an element that is read; -1 where the one that is drawn is not there."""
+    """Return the offset of a randomly drawn element; -1 if the file lacks it."""
     return content.find(rng.choice(_TAGS), rng.choice((0, 0, 0, rng.randrange(len(content) + 1))))
 
 
@@ -189,20 +189,20 @@ def _put(content: bytes, at: int, new: bytes, length: int) -> bytes:
 
 
 def set_type(rng: Random, content: bytes) -> bytes:
-    """Gives an element another type (VR), of the same bytes."""
+    """Give an element another type (VR), of the same bytes."""
     at = _element(rng, content)
     return _put(content, at + 4 if at >= 0 else -1, rng.choice((*_TYPES, b"ZZ", b"\0\0")), 2)
 
 
 def set_length(rng: Random, content: bytes) -> bytes:
-    """Sets the length of an element, of 16 or of 32 bits."""
+    """Set the length of an element, of 16 or of 32 bits."""
     at, size = _element(rng, content), rng.choice((2, 4))
     value = (rng.choice(INTEGERS) % 256**size).to_bytes(size, "little")
     return _put(content, at + rng.choice((6, 8)) if at >= 0 else -1, value, size)
 
 
 def set_value(rng: Random, content: bytes) -> bytes:
-    """Replaces the value of an element, and often its type."""
+    """Replace the value of an element, and often its type."""
     at = _element(rng, content)
     number = rng.choice(INTEGERS).to_bytes(8, "little")
     value = rng.choice((*_VALUES, number[:2], number[:4], number, struct.pack("<d", float("nan"))))
@@ -214,13 +214,13 @@ def set_value(rng: Random, content: bytes) -> bytes:
 
 
 def nest(rng: Random, content: bytes) -> bytes:
-    """Begins sequences within sequences before an element."""
+    """Begin sequences within sequences before an element."""
     begin = rng.choice(_SEQUENCES) + b"SQ\0\0" + _UNDEFINED + _ITEM + _UNDEFINED
     return _put(content, _element(rng, content), begin * rng.choice((10, 500, 3000)), 0)
 
 
 def remove(rng: Random, content: bytes) -> bytes:
-    """Removes the beginning of an element, or more."""
+    """Remove the beginning of an element, or more."""
     return _put(content, _element(rng, content), b"", rng.randrange(40))
 
 

@@ -1,4 +1,4 @@
-"""Mutations of the fields of image formats, with checksums that are right again."""
+"""Mutations of the fields of image formats, with corrected checksums."""
 
 import struct
 import zlib
@@ -35,7 +35,7 @@ _SMALL = (0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 17, 24, 31, 32, 64, 65535)
 
 
 def mutate_image(rng: Random, content: bytes) -> bytes:
-    """Changes a field of a PNG, JPEG or TIFF; a number of another file."""
+    """Change a field of a PNG, JPEG or TIFF, or a number in another file."""
     if content.startswith(_PNG):
         return _mutate_png(rng, content)
     if content.startswith(b"\xff\xd8"):
@@ -106,7 +106,7 @@ def _mutate_jpeg(rng: Random, content: bytes) -> bytes:
 
 
 def _mutate_tiff(rng: Random, content: bytes) -> bytes:
-    """Changes a tag of a classic TIFF, the number of them or where the next directory is."""
+    """Change a tag of a classic TIFF, the number of tags, or the offset of the next directory."""
     order = "<" if content[:1] == b"I" else ">"
     try:
         at = struct.unpack_from(order + "I", content, 4)[0]

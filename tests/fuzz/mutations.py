@@ -68,7 +68,7 @@ TOKENS = (
 
 
 def flip_bits(rng: Random, content: bytes) -> bytes:
-    """Flips one to eight bits."""
+    """Flip one to eight bits."""
     changed = bytearray(content)
     for _ in range(rng.randint(1, 8)):
         if changed:
@@ -77,7 +77,7 @@ def flip_bits(rng: Random, content: bytes) -> bytes:
 
 
 def set_integer(rng: Random, content: bytes) -> bytes:
-    """Overwrites some bytes with an extreme integer or float, in either byte order.
+    """Overwrite some bytes with an extreme integer or float, in either byte order.
 
     Nine times in ten within the first kilobyte, where headers are.
     """
@@ -94,12 +94,12 @@ def set_integer(rng: Random, content: bytes) -> bytes:
 
 
 def cut(rng: Random, content: bytes) -> bytes:
-    """Cuts the end off."""
+    """Cut off the end."""
     return content[: rng.randrange(len(content) + 1)]
 
 
 def move_block(rng: Random, content: bytes) -> bytes:
-    """Deletes, repeats or moves a block of up to 64 bytes."""
+    """Delete, repeat or move a block of up to 64 bytes."""
     at, size = rng.randrange(len(content) + 1), rng.randint(1, 64)
     block, rest = content[at : at + size], content[:at] + content[at + size :]
     to = rng.randrange(len(rest) + 1)
@@ -107,7 +107,7 @@ def move_block(rng: Random, content: bytes) -> bytes:
 
 
 def insert_token(rng: Random, content: bytes) -> bytes:
-    """Inserts a token that text formats may take badly, or puts it in place of a word or number."""
+    """Insert a problematic token, or replace a word or number by it."""
     words = [match.span() for match in re.finditer(rb"[\w.+-]+", content[:100_000])]
     token = rng.choice(TOKENS)
     if words and rng.random() < 0.7:
@@ -122,7 +122,7 @@ TEXT = (flip_bits, cut, move_block, insert_token, insert_token)
 
 
 def mutate_json(rng: Random, content: bytes) -> bytes:
-    """Changes a value of a JSON text: another type, deleted, repeated, nested, renamed.
+    """Change a value of a JSON text: another type, deleted, repeated, nested, renamed.
 
     Content that is not JSON, as after another mutation, is changed as text.
     """
@@ -152,7 +152,7 @@ def mutate_json(rng: Random, content: bytes) -> bytes:
 
 
 def _places(root: list) -> Any:
-    """Every container with each of its keys, 20,000 at most."""
+    """Return every container with each of its keys, 20,000 at most."""
     stack, count = [root], 0
     while stack and count < 20_000:
         parent = stack.pop()

@@ -1,4 +1,4 @@
-"""Read a set of labelled images as a training does: resolved, and every example of both parts."""
+"""Reading of a labelled dataset as in training: every example of both parts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -8,20 +8,21 @@ import numpy as np
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from tests.helpers.data_keys import set_data
 
 
 def set_reader(source: str, depth: int = 1, **data: Any) -> Callable[[Path], None]:
-    """A `Target.read`.
+    """Return a function for `Target.read`.
 
     Args:
         source: `config.data.source`.
-        depth: The mutated file lies so many folders below the set's own, plus one.
+        depth: Number of folders from the dataset's own to the mutated file, plus one.
         data: Other keys of `config.data`.
     """
 
     def read(path: Path) -> None:
         config = default_config()
-        config.data.update(source=source, root=str(path.parents[depth - 1]), **data)
+        set_data(config, source=source, root=str(path.parents[depth - 1]), **data)
         config, _ = resolve(config)
         for part in ("train", "eval"):
             examples = open_source(config, part)

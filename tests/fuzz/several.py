@@ -1,4 +1,4 @@
-"""Read a file in several ways, of which not all may suit it."""
+"""Reading of a file by several readers, some of which may refuse it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,10 +7,10 @@ from fcnjax.errors import UserError
 
 
 def read_with_all(readers: Sequence[Callable[..., object]], path: Path, *args: object) -> None:
-    """Calls each reader with the file.
+    """Call each reader with the file.
 
     Raises:
-        UserError: None of them reads it; the first error.
+        UserError: None of them reads it; this is the first error.
     """
     errors = []
     for read in readers:

@@ -1,4 +1,4 @@
-"""The row of the table of readers that are fuzzed."""
+"""A row of the table of fuzzed readers."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,15 +10,15 @@ Mutate = Callable[[Random, bytes], bytes]
 
 
 class Target(NamedTuple):
-    """A reader, small real files for it, and how they are damaged.
+    """A reader with small real files, and the mutations that damage them.
 
     Attributes:
-        name: Of the reader, on the command line.
-        make: Writes real files to an empty folder. Returns those that are mutated, one a case.
+        name: Name of the reader on the command line.
+        make: Writes real files to an empty folder; returns those to mutate, one for each case.
         read: Reads a file as fcnjax does, given its path in a copy of the folder. It must read the
-            real files; of a mutated one it may raise UserError and nothing else.
-        mutators: One of them is drawn for each mutation of a case.
-        start: Prepares what all cases share (a model, a server); called once in the process.
+            real files; for a mutated one it may only raise UserError.
+        mutators: Mutations, drawn at random for each case.
+        start: Prepares a model or server for all cases; called once in the process.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Mutations of XML: of its tree where it can be parsed, else of its text."""
+"""Mutations of XML: of its tree if it can be parsed, else of its text."""
 
 import copy
 from random import Random
@@ -22,9 +22,9 @@ ENTITIES = (
 
 
 def mutate_xml(rng: Random, content: bytes) -> bytes:
-    """Changes an element of an XML text: its attributes, text or tag, its place, its children.
+    """Change the attributes, text, tag, position or children of an XML element.
 
-    Content that is not XML, as after another mutation, is changed as text.
+    Content that is not XML, such as after another mutation, is changed as text.
     """
     try:
         root = ElementTree.fromstring(content)
@@ -49,7 +49,7 @@ def mutate_xml(rng: Random, content: bytes) -> bytes:
 
 
 def declare(rng: Random, content: bytes) -> bytes:
-    """Puts a declaration in front, or the text in another encoding."""
+    """Prepend a declaration, or change the encoding."""
     if rng.random() < 0.3:
         return content.decode(errors="replace").encode(rng.choice(("utf-16", "utf-32", "utf-7")))
     return rng.choice(ENTITIES) + content

@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax.config import default_config
@@ -42,7 +43,7 @@ def filled(runs, size):
 
 def config_of(source, root, **data):
     config = default_config()
-    config.data.update(source=source, root=str(root), **data)
+    set_data(config, source=source, root=str(root), **data)
     return config
 
 

@@ -1,4 +1,4 @@
-"""The table of small models that the shared tester goes through: a new model adds its rows."""
+"""Small models for the shared tests: a new encoder or decoder adds its rows."""
 
 import functools
 
@@ -20,15 +20,15 @@ from fcnjax.models.encoders.vgg import VGG
 
 CLASSES = 3
 INVERTED = (
-    Block(3, 8, 8, squeezed=4),
+    Block(3, 8, 8, squeeze=4),
     Block(3, 16, 8, 2),
     Block(5, 16, 12, 2, 4, "hard_swish"),
     Block(5, 24, 16, 2),
     Block(3, 32, 24, 2, 4),
     Block(3, 48, 24, 1, 4, "silu"),
 )
-# Each family of encoders, as shallow and narrow as it goes: what is tested here does not depend on
-# either. test_parity.py runs the full ones.
+# Each family of encoders, as shallow and narrow as possible: what is tested here does not depend on
+# depth or width. test_parity.py runs the full ones.
 SMALL = {
     "vanilla": functools.partial(Vanilla, (4, 8, 8, 8)),
     "vanilla_deep": functools.partial(Vanilla, (4, 8, 8, 8, 8, 8)),
@@ -47,7 +47,7 @@ SMALL = {
     "mit": functools.partial(MiT, (1, 2, 1, 1), (4, 8, 10, 16), 0.1),
     "inverted": functools.partial(InvertedNet, 8, INVERTED, 24, gate="hard_sigmoid"),
     "inverted_static": functools.partial(
-        InvertedNet, 8, INVERTED, drop_path=0.5, output_stride=16, static_side=60
+        InvertedNet, 8, INVERTED, drop_path=0.5, output_stride=16, tf_padding_size=60
     ),
 }
 VALID = {"padding": "valid"}
@@ -206,7 +206,7 @@ def cover(pairs):
     return [pytest.param(pair, marks=() if pair in COVER else pytest.mark.slow) for pair in pairs]
 
 
-# Half of these tests is compilation.
+# Half of the time of these tests is compilation.
 QUICK = {"xla_backend_optimization_level": 0}
 jit = functools.partial(jax.jit, compiler_options=QUICK)
 # For gradients whose rounding does not matter.
@@ -214,7 +214,7 @@ rough_jit = functools.partial(
     jax.jit,
     compiler_options=QUICK | ({NO_FUSION_EMITTERS: False} if is_known(NO_FUSION_EMITTERS) else {}),
 )
-# Odd, a pixel more than multiples of 32, and less than the deepest stride.
+# Odd sizes: one pixel more than multiples of 32, and less than the deepest stride.
 CANVAS, SIZES = (40, 72), ((33, 65), (5, 7))
 
 
@@ -222,14 +222,14 @@ def make(pair: str, dtype=jnp.float32, in_channels: int = 3) -> Segmenter:
     encoder_name, decoder_name, common, options = PAIRS[pair]
     common = {**common, "dtype": dtype}
     encoder = SMALL[encoder_name](**common)
-    entry = DECODERS[decoder_name]
-    taken = {name: common[name] for name in entry.common if name in common}
-    decoder = entry.make(encoder, CLASSES, (encoder_name, decoder_name), **taken, **options)
+    spec = DECODERS[decoder_name]
+    options = {**spec.arguments({}, common), **options}
+    decoder = spec.make(encoder, CLASSES, (encoder_name, decoder_name), **options)
     return Segmenter(encoder, decoder, CLASSES, in_channels, dtype)
 
 
 def variables_of(model: Segmenter) -> dict:
-    """Random variables, statistics included, so that no bias or mean is zero."""
+    """Draw random variables, statistics included, so that no bias or mean is zero."""
     image = jnp.zeros((1, 32, 32, model.in_channels))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
     rng = np.random.default_rng(0)
@@ -239,7 +239,7 @@ def variables_of(model: Segmenter) -> dict:
         if leaf.ndim == 4:
             scale = (2 / np.prod(leaf.shape[:-1])) ** 0.5
             return rng.standard_normal(leaf.shape, np.float32) * np.float32(scale)
-        # Mostly positive biases: of few channels none should be dead.
+        # Mostly positive biases, so that none of the few channels is dead.
         low = 0.5 if path[-1].key in ("scale", "var") else -0.1
         return rng.uniform(low, low + 1, leaf.shape).astype(np.float32)
 

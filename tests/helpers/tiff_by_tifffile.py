@@ -222,7 +222,7 @@ def arrangements() -> Iterator[Case]:
     yield _case("3 pages of RGB", "RGB", _pages(3, 3, expected=several))
     yield _case("3 pages, pages=first", "L", _pages(3, expected=pixels("uint8", 1)), 0, "first")
     yield _case("3 pages, pages=channels", "1,2,3", _pages(3), 0, "channels")
-    of_rgb = _pages(3, 3, expected="page 1 is not of one band")
+    of_rgb = _pages(3, 3, expected="page 1 has several bands")
     yield _case("3 pages of RGB, pages=channels", "RGB", of_rgb, 0, "channels")
     yield _case("ImageJ stack", "L", _pages(3, expected=several, imagej=True))
     yield _case("OME stack", "L", _pages(3, expected=several, ome=True))

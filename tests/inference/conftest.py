@@ -1,9 +1,9 @@
-"""A model to predict with, as training leaves it, with made weights."""
+"""A workdir with random weights, as training writes it."""
 
 import pytest
 
 
 @pytest.fixture(scope="session")
 def workdir(copy_of_run):
-    """Two checkpoints, the first the better."""
+    """A workdir with two checkpoints, of which the first is better."""
     return copy_of_run()

@@ -1,4 +1,4 @@
-"""Several images in one call of the device."""
+"""Batched prediction of images of several sizes."""
 
 import jax
 import numpy as np
@@ -21,45 +21,49 @@ def images():
     return [rng.integers(0, 256, (*size, 3), np.uint8) for size in SIZES]
 
 
-def test_images_of_mixed_sizes_together_are_as_alone(model, images):
+def test_batch_equals_single_predictions(model, images):
     together = model.batch(images)
-    for image, found in zip(images, together, strict=True):
-        alone = model(image)
-        assert found.probabilities.dtype == np.float32
-        np.testing.assert_allclose(found.probabilities, alone.probabilities, atol=1e-5)
-        gap = np.abs(np.diff(np.sort(alone.probabilities, -1)[..., -2:])[..., 0])
-        assert ((found.mask == alone.mask) | (gap < 1e-5)).all()
-    for found, mask_only in zip(together, model.batch(images, probabilities=False), strict=True):
+    for image, predicted in zip(images, together, strict=True):
+        single = model(image)
+        assert predicted.probabilities.dtype == np.float32
+        np.testing.assert_allclose(predicted.probabilities, single.probabilities, atol=1e-5)
+        gap = np.abs(np.diff(np.sort(single.probabilities, -1)[..., -2:])[..., 0])
+        assert ((predicted.mask == single.mask) | (gap < 1e-5)).all()
+    for predicted, mask_only in zip(
+        together, model.batch(images, probabilities=False), strict=True
+    ):
         assert mask_only.probabilities is None
-        assert (found.mask == mask_only.mask).all()
+        assert (predicted.mask == mask_only.mask).all()
 
 
-def test_few_programs(model, images):
-    before = model._both._cache_size()
+def test_batches_compile_few_programs(model, images):
+    before = model._predict._cache_size()
     for count in (1, 2, 3, 4, 3, 2):
         rng = np.random.default_rng(count)
         sizes = rng.integers(17, 32, (count, 2))
-        found = model.batch([np.zeros((*size, 3), np.uint8) for size in sizes])
-        assert [prediction.mask.shape for prediction in found] == [tuple(size) for size in sizes]
-    assert model._both._cache_size() <= before + 3
+        predicted = model.batch([np.zeros((*size, 3), np.uint8) for size in sizes])
+        assert [prediction.mask.shape for prediction in predicted] == [
+            tuple(size) for size in sizes
+        ]
+    assert model._predict._cache_size() <= before + 3
 
 
-def test_a_program_of_its_own(model, images):
+def test_compiled_model_takes_one_shape(model, images):
     for probabilities in (False, True):
-        own = model.with_program(images[:2], probabilities=probabilities)
+        compiled = model.compile(images[:2], probabilities=probabilities)
         jax.clear_caches()
         usual = model.batch(images[:2], probabilities=probabilities)
         for one, other in zip(
-            own.batch(images[:2], probabilities=probabilities), usual, strict=True
+            compiled.batch(images[:2], probabilities=probabilities), usual, strict=True
         ):
             np.testing.assert_array_equal(one.mask, other.mask)
             if probabilities:
                 np.testing.assert_array_equal(one.probabilities, other.probabilities)
-        with pytest.raises(TypeError, match="compiled"):  # it is not for another size
-            own.batch([np.zeros((90, 90, 3), np.uint8)], probabilities=probabilities)
+        with pytest.raises(TypeError, match="compiled"):  # not for another size
+            compiled.batch([np.zeros((90, 90, 3), np.uint8)], probabilities=probabilities)
 
 
-def test_types_are_taken_by_value_and_a_scale_is_one_for_all(model, images):
+def test_types_are_converted_by_value_and_share_one_scale(model, images):
     of_types = [images[0], images[1].astype(np.uint16)]
     for one, other in zip(model.batch(of_types), model.batch(images[:2]), strict=True):
         np.testing.assert_array_equal(one.mask, other.mask)

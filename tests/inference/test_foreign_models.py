@@ -1,4 +1,4 @@
-"""A published model names nothing of its author's machine, and nothing that it names is read."""
+"""Published models contain no paths of their author, and paths in them are not read."""
 
 import json
 import os
@@ -9,29 +9,36 @@ import sys
 from pathlib import Path
 
 import pytest
+from data_keys import set_data
 
 from fcnjax import cli, data
 from fcnjax.config import default_config, flatten, load_config
+from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import find_model
 from fcnjax.io.json_files import read_json
 from fcnjax.publishing.publish import publish
 from fcnjax.training.workdir import (
-    OF_MACHINE,
-    OF_MACHINE_IF_PATH,
-    PLACES,
+    LOCATION_KEYS,
+    MACHINE_KEYS,
+    MACHINE_KEYS_IF_PATH,
     load_saved_config,
     save_config,
 )
 
-# Keys of texts that name no place: a choice of a table, a part of the model, a name of a class.
+# Text keys that are no path or URL: names from tables, options of the model, class names.
 NAMES = {
     "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
     "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
     "atrous_rates",
-    "data": "source mask_suffix split_by group_by encoding mask_values mask_colours mask_names "
-    "ignore_values mask_exif mirror_pairs label_map crowd boxes window orientation intensity "
-    "class_names palette channels pages pixel_type mean std on_error",
+    "data": "source mask_suffix class_names palette channels pages pixel_type mean std",
+    "data.split": "by group_by",
+    "data.labels": "encoding mask_values mask_colours mask_names ignore_values mask_exif label_map "
+    "mirror_pairs",
+    "data.loading": "on_error",
+    "data.coco": "crowd boxes",
+    "data.geotiff": "window",
+    "data.nifti": "orientation intensity",
     "augment": "crop scale",
     "loss": "class_weights balance",
     "optim": "name schedule milestones freeze multipliers",
@@ -40,19 +47,13 @@ NAMES = {
 SECRET = "alices-secret"
 
 
-def test_every_key_that_may_hold_a_text_is_known_to_name_a_place_or_none():
-    config = default_config()
-    texts = {
-        f"{section}.{key}"
-        for section in config
-        for key in config[section]
-        if config[section].get_type(key) in (str, tuple)
-    }
+def test_every_text_key_is_classified():
+    texts = {name for name, key in KEYS.items() if key.value_type in (str, tuple)}
     names = {f"{section}.{key}" for section, keys in NAMES.items() for key in keys.split()}
-    places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.workers"}
+    places = {*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH} - {"data.loading.workers"}
     assert not names & places
     assert texts == names | places
-    assert {*PLACES} <= places
+    assert {*LOCATION_KEYS} <= places
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +66,15 @@ def workdir(shapes, tiny_options, tmp_path_factory, make_run):
 
 
 def name_places(config, folder):
-    """Sets every key that may name a place to one below a folder, and those of the machine."""
+    """Set every key that may be a path to one below a folder, and the keys of the machine."""
     others = {"mix": ((f"{folder}/config.py", 1.0),), "cache": "disk", "workers": 3}
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
-        section, leaf = key.split(".")
-        config[section].update({leaf: others.get(leaf, f"{folder}/{leaf}")})
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
+        leaf = key.rpartition(".")[2]
+        config.update_from_flattened_dict({key: others.get(leaf, f"{folder}/{leaf}")})
     return config
 
 
-def test_nothing_of_the_machine_is_published(workdir, tmp_path):
+def test_published_model_contains_nothing_of_the_machine(workdir, tmp_path):
     shutil.copytree(workdir, tmp_path / "run")
     config = name_places(load_saved_config(workdir), f"/home/{SECRET}")
     config.data.annotations = f"https://{SECRET}.example/list.json"
@@ -88,37 +89,37 @@ def test_nothing_of_the_machine_is_published(workdir, tmp_path):
     for word in (SECRET, str(tmp_path), str(workdir.parent)):
         assert word.encode() not in content
     saved, defaults = (flatten(c) for c in (load_saved_config(tmp_path / "out"), default_config()))
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
         assert saved[key] == defaults[key]
     assert read_json(tmp_path / "out" / "metrics.json")["split"] == "val"
 
 
-def test_plain_names_of_folders_and_splits_are_published(workdir, tmp_path):
+def test_relative_names_of_folders_and_splits_are_published(workdir, tmp_path):
     shutil.copytree(workdir, tmp_path / "run")
     config = load_saved_config(workdir)
-    config.data.update(images="im", masks="labels-ah", train_split="train[:80%]", eval_split="..")
+    set_data(config, images="im", masks="labels-ah", split_train="train[:80%]", split_eval="..")
     save_config(tmp_path / "run", config)
     publish(tmp_path / "run", tmp_path / "out")
     saved = load_saved_config(tmp_path / "out").data
     assert (saved.images, saved.masks) == ("im", "labels-ah")
-    assert (saved.train_split, saved.eval_split) == ("train[:80%]", "val")
+    assert (saved.split.train, saved.split.eval) == ("train[:80%]", "val")
 
 
-def test_scores_of_more_than_a_plain_prediction_are_not_published(workdir, tmp_path):
+def test_scores_of_averaged_predictions_are_not_published(workdir, tmp_path):
     shutil.copytree(workdir, tmp_path / "run")
     scores = read_json(workdir / "metrics.json")
     scores["predicted"] = {"tta": ["hflip"], "workdirs": [f"/home/{SECRET}"]}
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(scores))
-    said = []
-    publish(tmp_path / "run", tmp_path / "out", log=said.append)
-    assert len(said) == 1
-    assert "is of more than a plain prediction" in said[0]
+    lines = []
+    publish(tmp_path / "run", tmp_path / "out", log=lines.append)
+    assert len(lines) == 1
+    assert "is not of a plain prediction" in lines[0]
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
 @pytest.fixture(scope="module")
 def hostile(workdir, tmp_path_factory):
-    """A published model whose config and split name a folder, FIFOs and a server."""
+    """A published model whose config and split contain paths of a folder, FIFOs and a server."""
     root = tmp_path_factory.mktemp("hostile")
     publish(workdir, root / "model", log=lambda line: None)
     secret = root / SECRET
@@ -134,7 +135,7 @@ def hostile(workdir, tmp_path_factory):
     return root
 
 
-# Runs commands and prints what was opened outside, connected to, started, or of the hostile name.
+# Run commands; print files opened outside, connections, processes, and uses of the secret name.
 CHILD = """
 import json, sys
 from pathlib import Path
@@ -142,13 +143,13 @@ from fcnjax import cli
 from tests.fuzz.child import _Outside
 work, secret, argvs = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3])
 outside = _Outside(work)
-seen = []
+accesses = []
 def audit(event, args):
     if secret in repr(args) or event in ("socket.connect", "socket.getaddrinfo"):
-        seen.append(f"{event} {args!r}")
+        accesses.append(f"{event} {args!r}")
 sys.addaudithook(audit)
 codes = [cli.main(argv) for argv in argvs]
-print(json.dumps({"codes": codes, "seen": seen + outside.found}))
+print(json.dumps({"codes": codes, "accesses": accesses + outside.found}))
 """
 
 
@@ -162,7 +163,7 @@ def run_watched(work, argvs):
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path):
+def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
     model, work = hostile / "model", tmp_path / "work"
     shutil.copytree(model, work / "model")
     shutil.copytree(shapes, work / "shapes")
@@ -171,7 +172,7 @@ def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path)
         url = f"http://127.0.0.1:{server.getsockname()[1]}/{SECRET}"
         argvs = []
         for source, name in (("folder", ""), ("hf", url), ("coco", ""), ("listing", "")):
-            config.data.update(source=source, name=name, annotations=f"{url}/list.json")
+            set_data(config, source=source, name=name, annotations=f"{url}/list.json")
             save_config(work / source, config)
             for file in ("model.safetensors", "split.json"):
                 shutil.copy(model / file, work / source / file)
@@ -183,32 +184,32 @@ def test_nothing_that_a_published_model_names_is_read(hostile, shapes, tmp_path)
         argvs.append(["publish", f"--workdir={work / 'model'}", f"--out={work / 'again'}"])
         config = f"--config=folder:root={work / 'shapes'}"
         argvs.append(["train", config, f"--workdir={work / 'model'}"])
-        found, errors = run_watched(work, argvs)
+        report, errors = run_watched(work, argvs)
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
-    assert found["seen"] == []
-    assert found["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
+    assert report["accesses"] == []
+    assert report["codes"] == [2, 2, 2, 2, 0, 0, 0, 2]
     lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
     assert len(lines) == 5
     assert all("names no images to score; give their folder" in line for line in lines[:4])
     assert "holds a published model, not a run" in lines[4]
 
 
-def test_a_regular_expression_of_another_author_is_not_used(workdir, shapes, tmp_path, capsys):
+def test_regular_expression_in_a_published_model_is_not_used(workdir, shapes, tmp_path, capsys):
     publish(workdir, tmp_path / "model", log=lambda line: None)
     config = load_saved_config(tmp_path / "model")
-    config.data.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
+    config.data.split.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
     save_config(tmp_path / "model", config)
     argv = ["evaluate", f"--workdir={tmp_path / 'model'}", f"--config.data.root={shapes}"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--config.data.group_by: " in line
-    assert "divides images by the regular expression" in line
-    assert cli.main([*argv, r"--config.data.group_by=(\d+)"]) == 0
+    assert "--config.data.split.group_by: " in line
+    assert "groups images by the regular expression" in line
+    assert cli.main([*argv, r"--config.data.split.group_by=(\d+)"]) == 0
 
 
-def test_a_folder_with_checkpoints_is_a_workdir(workdir):
+def test_folder_with_checkpoints_is_a_workdir(workdir):
     _, config, file = find_model(workdir, None)
     assert file is None
     assert config.data.root == load_saved_config(workdir).data.root

@@ -1,4 +1,4 @@
-"""Videos that are playlists, claim samples that are not there, or are no files."""
+"""Hostile videos: playlists, false sample counts, and special files."""
 
 import contextlib
 import os
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fcnjax.errors import UserError
-from fcnjax.inference.media import video
-from fcnjax.inference.media.video import VideoReader
+from fcnjax.inference.media import video_reader
+from fcnjax.inference.media.video_reader import VideoReader
 
 av = pytest.importorskip("av")
 PLAYLISTS = {
@@ -39,7 +39,7 @@ def count(path):
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("end", ["avi", "mp4", "mkv"])
-def test_playlists_open_nothing(tmp_path, kind, end):
+def test_playlists_are_refused(tmp_path, kind, end):
     inner = write(tmp_path / "inner.mp4")
     path = tmp_path / f"a.{end}"
     path.write_text(PLAYLISTS[kind].format(path=inner))
@@ -47,13 +47,13 @@ def test_playlists_open_nothing(tmp_path, kind, end):
         count(path)
 
 
-def test_a_name_is_no_protocol(tmp_path, monkeypatch):
+def test_file_name_is_not_a_protocol(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "a.mp4").rename(tmp_path / "concat:b.mp4|c.mp4")
     assert count("concat:b.mp4|c.mp4") == 3
 
 
-def test_what_is_not_a_regular_file(tmp_path):
+def test_special_files_are_refused(tmp_path):
     os.mkfifo(tmp_path / "a.mp4")
     for path in (tmp_path / "a.mp4", "/dev/zero"):
         with pytest.raises(UserError, match="is not a regular file"):
@@ -61,7 +61,7 @@ def test_what_is_not_a_regular_file(tmp_path):
 
 
 @pytest.mark.parametrize("samples", [2**24, 2**28, 2**32 - 1])
-def test_samples_that_are_not_there(tmp_path, samples):
+def test_false_sample_counts_are_refused(tmp_path, samples):
     path = write(tmp_path / "a.mp4")
     assert count(path) == 3
     content = bytearray(path.read_bytes())
@@ -71,8 +71,8 @@ def test_samples_that_are_not_there(tmp_path, samples):
         count(path)
 
 
-def test_frames_of_too_many_pixels(tmp_path, monkeypatch):
+def test_frames_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "a.mkv", codec="ffv1")
-    monkeypatch.setattr(video, "MOST_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr(video_reader, "MAX_FRAME_PIXELS", 48 * 64 - 1)
     with pytest.raises(UserError, match=r"a\.mkv: "):
         count(path)

@@ -1,4 +1,4 @@
-"""A raster of 36 megapixels: its run killed by the system, its memory bounded."""
+"""A raster of 36 megapixels: killed and resumed, with bounded memory."""
 
 import os
 import resource
@@ -38,7 +38,7 @@ def command(raster, workdir, out):
     return [sys.executable, "-m", "fcnjax.cli", "predict", str(raster), *options]
 
 
-def test_a_process_that_is_killed_goes_on_to_the_same_bytes(raster, workdir, tmp_path):
+def test_killed_process_resumes_to_the_same_bytes(raster, workdir, tmp_path):
     subprocess.run(command(raster, workdir, tmp_path / "once"), check=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
     assert peak < 1.5e9

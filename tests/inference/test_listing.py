@@ -1,4 +1,4 @@
-"""Listings of each kind, by what they yield."""
+"""Listings of files, folders, globs, list files and Parquet records."""
 
 import json
 import zipfile
@@ -11,8 +11,8 @@ from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.inference.inputs.arguments import find_inputs
 from fcnjax.inference.inputs.fetch import as_file, read_bytes
-from fcnjax.inference.inputs.listing import list_files, name_by_stem, read_listing
-from fcnjax.inference.media.media_types import VIDEO, VOLUME, form_of, refuse_forms
+from fcnjax.inference.inputs.listing import list_by_stem, list_files, read_listing
+from fcnjax.inference.media.media_types import VIDEO, VOLUME, detect_media_type, reject_media
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -20,7 +20,7 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 @pytest.fixture
 def images(tmp_path):
-    """Five images in two folders, and what their files hold."""
+    """Five images in two folders, and the content of their files."""
     rng = np.random.default_rng(0)
     files = {}
     for name in ("one/a.png", "one/b.png", "two/a.png", "two/c.png", "two/d.png"):
@@ -56,7 +56,7 @@ def test_files_folders_and_globs(images, tmp_path, monkeypatch):
         list_files(["photos/one", "nowhere"])
 
 
-def test_a_folder_stands_for_videos_and_volumes_too(tmp_path):
+def test_folder_includes_videos_and_volumes(tmp_path):
     magic = b"\0" * 128 + b"DICM"
     files = {
         **dict.fromkeys(("clip.jpg", "clip.MP4", "eye.png", "scan.nii.gz", "scan.png"), b"x"),
@@ -69,49 +69,49 @@ def test_a_folder_stands_for_videos_and_volumes_too(tmp_path):
     expected = {
         "patient.1": "patient.1",
         "patient.2": "patient.2",
-        "clip.MP4": "clip.MP4",  # the picture has the short name
+        "clip.MP4": "clip.MP4",  # the image has the short name
         "clip.jpg": "clip",
         "eye.png": "eye",
         "other/a.png": "other/a",
         "scan.nii.gz": "scan.nii.gz",
         "scan.png": "scan",
     }
-    found = find_inputs([str(tmp_path)], "")
-    assert list(found.paths.values()) == list(expected)
-    listing = name_by_stem(found)
+    inputs = find_inputs([str(tmp_path)], "")
+    assert list(inputs.paths.values()) == list(expected)
+    listing = list_by_stem(inputs)
     assert list(listing.ids) == list(expected.values())
     assert listing.sources == [str(tmp_path / name) for name in expected]
-    forms = [form_of(source) for source in listing.sources]
+    forms = [detect_media_type(source) for source in listing.sources]
     assert forms == [VOLUME, VOLUME, VIDEO, None, None, None, VOLUME, None]
-    # A series, by its folder, is one thing; by its files, several.
+    # A series is one input by its folder, and several by its files.
     series = find_inputs([str(tmp_path / "patient.1")], "").paths
     assert series == {tmp_path / "patient.1": "patient.1"}
     assert len(find_inputs([str(tmp_path / "patient.1" / "*")], "").paths) == 2
-    # Of a glob folders are taken that hold a series, and no others.
+    # A glob includes folders with a series, and no others.
     names = list(find_inputs([str(tmp_path / "*")], "").paths.values())
     assert names == sorted([*expected.keys() - {"other/a.png"}, "notes.txt"])
     with pytest.raises(UserError, match=r"patient.1: is a volume, .* such as DIR/\*.png"):
-        refuse_forms(list_files([str(tmp_path)]).sources)
+        reject_media(list_files([str(tmp_path)]).sources)
     (tmp_path / "eye.tif").write_bytes(b"x")
     with pytest.raises(UserError, match=r"eye\.tif: would overwrite the output of .*eye\.png"):
-        name_by_stem(find_inputs([str(tmp_path)], ""))
+        list_by_stem(find_inputs([str(tmp_path)], ""))
 
 
-def test_a_folder_stands_for_its_subfolders_without_hidden_files_and_outputs(tmp_path):
-    inputs = ("b.png", "p1/a.png", "p1/deep/b.JPG", "p1/x_mask.png")
+def test_folder_includes_subfolders_but_no_hidden_files_and_outputs(tmp_path):
+    kept = ("b.png", "p1/a.png", "p1/deep/b.JPG", "p1/x_mask.png")
     left_out = ("._b.png", ".thumbs/b.png", "__MACOSX/b.png", "@eaDir/b.png", "out/b_mask.png")
     outputs = ("b_mask.png", "b_overlay.png", "p1/deep/b_confidence.png", "b_disagreement.png")
-    for name in (*inputs, *left_out, *outputs):
+    for name in (*kept, *left_out, *outputs):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "p1/loop").symlink_to(tmp_path)
-    found = find_inputs([str(tmp_path)], str(tmp_path / "out"))
-    assert list(found.paths.values()) == list(inputs)  # nothing here is called p1/x
-    (note,) = found.notes
+    inputs = find_inputs([str(tmp_path)], str(tmp_path / "out"))
+    assert list(inputs.paths.values()) == list(kept)  # there is no image p1/x
+    (note,) = inputs.notes
     assert note.endswith("prediction: b_disagreement.png, b_mask.png, b_overlay.png and 1 more")
-    listing = name_by_stem(found)
+    listing = list_by_stem(inputs)
     assert list(listing.ids) == ["b", "p1/a", "p1/deep/b", "p1/x_mask"]
-    # Files that are named are taken, unless this run writes them.
+    # Named files are included, unless this run writes them.
     files = [str(tmp_path / name) for name in ("b.png", "b_mask.png")]
     assert len(find_inputs(files, str(tmp_path / "out")).paths) == 2
     assert list(find_inputs(files, str(tmp_path)).paths.values()) == ["b.png"]
@@ -120,7 +120,7 @@ def test_a_folder_stands_for_its_subfolders_without_hidden_files_and_outputs(tmp
 @pytest.mark.parametrize("kind", ["txt", "csv", "json", "jsonl", "objects.json", "objects.jsonl"])
 def test_lists_of_paths(images, tmp_path, kind):
     rows = [f"photos/{name}" for name in images]
-    # A path is relative to the list; absolute; or a URI. One that is named twice is done once.
+    # A path is relative to the list, absolute, or a URI. Duplicates are dropped.
     rows[1], rows[2] = str(tmp_path / rows[1]), f"file://{tmp_path / rows[2]}"
     rows.append(rows[0])
     objects = [{"image": row, "more": i} for i, row in enumerate(rows)]
@@ -138,7 +138,7 @@ def test_lists_of_paths(images, tmp_path, kind):
     assert contents(listing) == list(images.values())
 
 
-def test_a_column_of_names(images, tmp_path):
+def test_id_column(images, tmp_path):
     path = tmp_path / "list.csv"
     path.write_text("id,where\n7,photos/one/a.png\n../8,photos/one/a.png\n")
     listing = read_listing(str(path), "where")
@@ -161,30 +161,30 @@ def test_parquet_of_paths(images, tmp_path):
 @pytest.mark.parametrize("struct", [False, True])
 def test_parquet_of_images(images, tmp_path, struct):
     rows = [
-        {"picture": {"bytes": content, "path": name} if struct else content, "key": name}
+        {"pixels": {"bytes": content, "path": name} if struct else content, "key": name}
         for name, content in images.items()
     ]
     folder = tmp_path / "set"
     write_parquet(folder / "part-0.parquet", rows[:3], row_group_size=2)
     write_parquet(folder / "more" / "part-1.parquet", rows[3:])
-    listing = read_listing(str(folder), "picture")
-    # Files come in order of name.
-    wanted = [*list(images.values())[3:], *list(images.values())[:3]]
-    assert contents(listing) == wanted
+    listing = read_listing(str(folder), "pixels")
+    # Files are sorted by name.
+    expected = [*list(images.values())[3:], *list(images.values())[:3]]
+    assert contents(listing) == expected
     assert listing.ids == [
         *(f"more/part-1/{i:08}" for i in range(2)),
         *(f"part-0/{i:08}" for i in range(3)),
     ]
     assert [group.rows for group in listing.groups] == [2, 2, 1]
     assert listing.sources[-1] == f"{folder}/part-0.parquet#2"
-    named = read_listing(str(folder), "picture", "key")
+    named = read_listing(str(folder), "pixels", "key")
     assert named.ids == [*list(images)[3:], *list(images)[:3]]
-    assert contents(named) == wanted
+    assert contents(named) == expected
     assert named.sha256() != listing.sha256()
-    assert read_listing(str(folder), "picture").sha256() == listing.sha256()
+    assert read_listing(str(folder), "pixels").sha256() == listing.sha256()
 
 
-def test_records_without_an_image_or_cut_off_are_told(images, tmp_path):
+def test_records_without_image_and_damaged_row_groups_are_errors(images, tmp_path):
     content = next(iter(images.values()))
     rows = [{"image": content}, {"image": None}, {"image": b""}, {"image": content}]
     path = write_parquet(tmp_path / "set.parquet", rows, row_group_size=2, compression="none")
@@ -196,12 +196,12 @@ def test_records_without_an_image_or_cut_off_are_told(images, tmp_path):
         f"{path}#2: holds no image",
         None,
     ]
-    # A row group whose pages are overwritten costs its own rows alone.
+    # A damaged row group affects only its own rows.
     listing = read_listing(path)
-    whole = bytearray((tmp_path / "set.parquet").read_bytes())
+    damaged_content = bytearray((tmp_path / "set.parquet").read_bytes())
     start = pq.read_metadata(path).row_group(1).column(0).data_page_offset
-    whole[start : start + 20] = b"\xff" * 20
-    (tmp_path / "set.parquet").write_bytes(whole)
+    damaged_content[start : start + 20] = b"\xff" * 20
+    (tmp_path / "set.parquet").write_bytes(damaged_content)
     damaged = list(listing.items())
     assert damaged[:2] == items[:2]
     assert [item.index for item in damaged] == [0, 1, 2, 3]
@@ -226,7 +226,7 @@ def test_records_without_an_image_or_cut_off_are_told(images, tmp_path):
         ("list.parquet", "PAR1", "list.parquet: cannot be read: "),
     ],
 )
-def test_a_list_that_is_none_is_told_in_a_line(tmp_path, name, text, words):
+def test_invalid_lists_are_one_line_errors(tmp_path, name, text, words):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(UserError) as error:
@@ -235,10 +235,10 @@ def test_a_list_that_is_none_is_told_in_a_line(tmp_path, name, text, words):
     assert "\n" not in str(error.value)
 
 
-def test_columns_of_parquet_that_are_missing_or_of_another_type(tmp_path):
+def test_missing_and_mistyped_columns_of_parquet(tmp_path):
     path = write_parquet(tmp_path / "set.parquet", [{"image": 3, "id": None, "text": "x.png"}])
     for column, id_column, words in (
-        ("picture", None, "has no column 'picture'; has image, id, text"),
+        ("pixels", None, "has no column 'pixels'; has image, id, text"),
         ("text", "key", "has no column 'key'"),
         ("image", "text", "'image' is of type int64; valid: image files"),
         ("text", None, "row 0: 'id' is None; valid: a text"),
@@ -250,7 +250,7 @@ def test_columns_of_parquet_that_are_missing_or_of_another_type(tmp_path):
         read_listing(str(tmp_path / "empty"))
 
 
-def test_uris_are_read_by_the_libraries(images, tmp_path):
+def test_uris(images, tmp_path):
     fsspec = pytest.importorskip("fsspec")
     content = images["one/a.png"]
     with fsspec.open("memory://pictures/a b.png", "wb") as file:
@@ -276,18 +276,18 @@ def test_uris_are_read_by_the_libraries(images, tmp_path):
         assert "\n" not in str(error.value)
 
 
-def test_the_plain_command_labels_what_a_list_names(images, workdir, tmp_path, capsys):
+def test_local_runner_predicts_a_list(images, workdir, tmp_path, capsys):
     rows = [{"image": content, "id": f"made/{i}"} for i, content in enumerate(images.values())]
     path = write_parquet(tmp_path / "set.parquet", rows)
     argv = ["predict", f"--workdir={workdir}"]
     assert cli.main([*argv, f"--list={path}", f"--out={tmp_path / 'records'}"]) == 0
-    assert "5 images labelled" in capsys.readouterr().out
+    assert "5 images predicted" in capsys.readouterr().out
     files = [str(tmp_path / "photos" / name) for name in list(images)[:2]]
     assert cli.main([*argv, *files, f"--out={tmp_path / 'files'}"]) == 0
     for i, name in enumerate(("a", "b")):
         for ending in ("mask", "overlay"):
-            found = (tmp_path / "records" / "made" / f"{i}_{ending}.png").read_bytes()
-            assert found == (tmp_path / "files" / f"{name}_{ending}.png").read_bytes()
+            content = (tmp_path / "records" / "made" / f"{i}_{ending}.png").read_bytes()
+            assert content == (tmp_path / "files" / f"{name}_{ending}.png").read_bytes()
     capsys.readouterr()
     (tmp_path / "list.txt").write_text("photos/one/a.png\nphotos/none.png\n")
     assert cli.main([*argv, f"--list={tmp_path}/list.txt", f"--out={tmp_path / 'more'}"]) == 1
@@ -299,7 +299,7 @@ def test_the_plain_command_labels_what_a_list_names(images, workdir, tmp_path, c
     for more, words in (
         ([], "give images or a list of them"),
         (["x.png", "--list=l.txt"], "give images or a list of them"),
-        (["x.png", "--column=image"], "--column: is of a --list, and there is none"),
+        (["x.png", "--column=image"], "--column: needs --list"),
         (["x.png", "--actors=2"], "--actors: needs --runner=ray"),
         (["x.png", "--runner=rya"], "--runner: unknown 'rya' (did you mean 'ray'?)"),
         (["x.png", "--runner=ray", "--actors=0"], "--actors: 0 is not above 0"),
@@ -310,21 +310,19 @@ def test_the_plain_command_labels_what_a_list_names(images, workdir, tmp_path, c
         assert words in line
 
 
-def test_a_damaged_file_does_not_end_the_prediction_of_the_others(
-    images, workdir, tmp_path, capsys
-):
+def test_damaged_files_do_not_stop_the_others(images, workdir, tmp_path, capsys):
     folder = tmp_path / "photos"
     for name, kept in (("one/b.png", 100), ("two/c.png", 0)):
         (folder / name).write_bytes(images[name][:kept])
     for name in ("bad.tif", "bad.nii.gz", "bad.mp4"):
         (folder / name).write_bytes(b"II*\0damaged")
     argv = ["predict", f"--workdir={workdir}", f"--out={folder}", str(folder)]
-    for _ in range(2):  # in its own folder of outputs, and once more
+    for _ in range(2):  # outputs go to the input folder, and are skipped the second time
         assert cli.main(argv) == 1
         out, err = capsys.readouterr()
-        assert "3 images labelled" in out
+        assert "3 images predicted" in out
         bad = ("bad.mp4", "bad.nii.gz", "bad.tif", "one/b.png", "two/c.png")
-        assert err.splitlines()[-6] == "error: 5 of 8 could not be labelled:"
+        assert err.splitlines()[-6] == "error: 5 of 8 failed:"
         assert err.splitlines()[-5:] == [f"  {folder / name}" for name in bad]
         masks = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*_mask*"))
         assert masks == ["one/a_mask.png", "two/a_mask.png", "two/d_mask.png"]

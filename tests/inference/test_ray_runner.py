@@ -1,4 +1,4 @@
-"""`fcnjax predict --runner=ray`, in processes of its own: killed half-way and started again."""
+"""`fcnjax predict --runner=ray` in separate processes: killed half-way and resumed."""
 
 import json
 import os
@@ -18,12 +18,13 @@ from PIL import Image
 from fcnjax import cli
 from fcnjax.errors import UserError
 from fcnjax.inference.runners import ray as ray_runner
+from fcnjax.inference.runners import ray_cluster
 
 pytest.importorskip("ray")
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 
-MOST_PIXELS = 2000
+MAX_PIXELS = 2000
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def ray_folder():
 
 @pytest.fixture
 def start(ray_folder, tmp_path):
-    """Starts the command; whatever it started is ended with the test."""
+    """Start the command; end all its processes with the test."""
     started = []
 
     def run(*argv):
@@ -48,7 +49,7 @@ def start(ray_folder, tmp_path):
             env={
                 **os.environ,
                 "RAY_TMPDIR": ray_folder,
-                "FCNJAX_MAX_PIXELS": str(MOST_PIXELS),
+                "FCNJAX_MAX_PIXELS": str(MAX_PIXELS),
             },
             start_new_session=True,
         )
@@ -61,7 +62,7 @@ def start(ray_folder, tmp_path):
 
 
 def descendants(pid):
-    """The processes that a process started, and those they did."""
+    """Return the processes that a process started, recursively."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -70,10 +71,10 @@ def descendants(pid):
             continue
         if fields[0] != "Z":
             parents[int(path.parent.name)] = int(fields[1])
-    found = {pid}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {pid}
+    family = {pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return family - {pid}
 
 
 def alive(pids):
@@ -86,7 +87,7 @@ def alive(pids):
 
 
 def kill(process):
-    """SIGKILL of a driver and of all that it started; returns how many those were."""
+    """Kill a driver and its descendants; return the number of descendants."""
     workers = descendants(process.pid) if process.poll() is None else set()
     for pid in (process.pid, *workers):
         try:
@@ -112,15 +113,15 @@ def finish(process):
 
 
 def done_so_far(out):
-    """The ids that have a record, and their masks' files."""
-    found = {}
+    """Return the ids with a record, and their mask files."""
+    masks = {}
     for path in (out / "manifest.parts").glob("*.jsonl"):
         for line in path.read_bytes().split(b"\n")[:-1]:
             record = json.loads(line)
             if "status" in record:
-                assert record["id"] not in found, "done twice"
-                found[record["id"]] = record["mask"]
-    return found
+                assert record["id"] not in masks, "recorded twice"
+                masks[record["id"]] = record["mask"]
+    return masks
 
 
 def read_manifest(out):
@@ -130,19 +131,19 @@ def read_manifest(out):
 BAD = ("missing", "cut off", "a text", "empty", "too large")
 
 
-def plant(path, kind):
-    """Makes of an image one that is bad in some way."""
+def damage(path, kind):
+    """Damage an image."""
     content = path.read_bytes()
     path.unlink()
     if kind == "too large":
-        Image.new("RGB", (MOST_PIXELS, 2)).save(path)
+        Image.new("RGB", (MAX_PIXELS, 2)).save(path)
     elif kind != "missing":
         path.write_bytes({"cut off": content[:-40], "a text": b"a text", "empty": b""}[kind])
 
 
 @pytest.fixture
 def make_images(tmp_path):
-    """Tiny images in folders, some of them bad, and the list of all."""
+    """Make small images in folders, some of them damaged, and their list."""
 
     def make(count, every):
         rng = np.random.default_rng(0)
@@ -155,7 +156,7 @@ def make_images(tmp_path):
             paths.append(path)
         bad = {path: BAD[n % len(BAD)] for n, path in enumerate(paths[3::every])}
         for path, kind in bad.items():
-            plant(path, kind)
+            damage(path, kind)
         (tmp_path / "list.txt").write_text("\n".join(map(str, paths)))
         good = [path for path in paths if path not in bad]
         (tmp_path / "good.txt").write_text("\n".join(map(str, good)))
@@ -165,7 +166,7 @@ def make_images(tmp_path):
 
 
 def kill_and_resume(start, argv, out, at):
-    """Runs it, kills it when so many are done, and starts it again: what is left is done once."""
+    """Kill a run after `at` images and resume it; no image is predicted twice."""
     process = start(*argv)
     until(lambda: process.poll() is not None or len(done_so_far(out)) >= at, 300)
     assert process.poll() is None, process.communicate()
@@ -179,11 +180,11 @@ def kill_and_resume(start, argv, out, at):
     while process.poll() is None:
         workers |= descendants(process.pid)
         time.sleep(0.2)
-    said = finish(process)
+    output = finish(process)
     assert len(workers) > 2
     until(lambda: not alive(workers), 30)
-    assert {mask: (out / mask).stat().st_mtime_ns for mask in times} == times, "done twice"
-    return before, said
+    assert {mask: (out / mask).stat().st_mtime_ns for mask in times} == times, "predicted twice"
+    return before, output
 
 
 def check(out, paths, bad, plain, folder):
@@ -200,7 +201,7 @@ def check(out, paths, bad, plain, folder):
             assert (line["status"], line["error"]) == ("ok", None)
             with Image.open(out / line["mask"]) as mask:
                 assert mask.size[::-1] == tuple(line["size"])
-    # No more than the plain command writes, and the very same.
+    # The files of the local runner, and no others.
     files = {p.relative_to(plain): p.read_bytes() for p in plain.rglob("*") if p.is_file()}
     assert len(files) == 2 * (len(paths) - len(bad))
     names = {p.relative_to(out) for p in out.rglob("*") if p.is_file()}
@@ -212,11 +213,11 @@ def check(out, paths, bad, plain, folder):
 def run_case(start, workdir, tmp_path, paths, bad, at, *options):
     out, plain = tmp_path / "out", tmp_path / "plain"
     argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}", *options]
-    before, (said, err) = kill_and_resume(start, argv, out, at)
+    before, (output, err) = kill_and_resume(start, argv, out, at)
     assert len(before) < len(paths)
-    # A slow machine says in between how far it is.
-    assert said.strip().splitlines()[-1] == (
-        f"{len(paths) - len(bad)} images labelled, {len(bad)} failed, in {out}/manifest.jsonl"
+    # A slow machine prints lines of progress before.
+    assert output.strip().splitlines()[-1] == (
+        f"{len(paths) - len(bad)} images predicted, {len(bad)} failed, in {out}/manifest.jsonl"
     )
     assert err == ""
     argv = ["predict", f"--workdir={workdir}", f"--list={tmp_path}/good.txt"]
@@ -227,7 +228,7 @@ def run_case(start, workdir, tmp_path, paths, bad, at, *options):
 def test_killed_half_way_and_resumed(start, workdir, tmp_path, make_images, capsys):
     paths, bad = make_images(60, 9)
     run_case(start, workdir, tmp_path, paths, bad, 5)
-    # Nothing is left to do: Ray is not started.
+    # No image remains, so Ray is not started.
     out = tmp_path / "out"
     before = (out / "manifest.jsonl").stat().st_mtime_ns
     argv = ["predict", "--runner=ray", f"--workdir={workdir}", f"--out={out}"]
@@ -235,7 +236,7 @@ def test_killed_half_way_and_resumed(start, workdir, tmp_path, make_images, caps
     capsys.readouterr()
     for share, code in (("0.2", 0), ("0.1", 1)):
         assert cli.main([*argv, listed, f"--most-failed={share}"]) == code
-        assert "53 images labelled, 7 failed" in capsys.readouterr().out
+        assert "53 images predicted, 7 failed" in capsys.readouterr().out
     assert (out / "manifest.jsonl").stat().st_mtime_ns == before
     for more, words in (
         ([f"--list={tmp_path}/good.txt"], "holds the masks of another listing: images 60,"),
@@ -252,36 +253,38 @@ def options(**changes):
     return ray_runner.Options(**values)
 
 
-def test_an_actor_takes_an_accelerator_where_there_are_some(monkeypatch):
+def test_actor_takes_an_accelerator_if_available(monkeypatch):
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
-    for resources, actors, found in (
+    for resources, actors, expected in (
         ({"CPU": 8.0, "GPU": 4.0}, None, (4, {"num_gpus": 1})),
         ({"CPU": 8.0, "GPU": 4.0}, 2, (2, {"num_gpus": 1})),
         ({"CPU": 8.0, "TPU": 4.0}, None, (4, {"resources": {"TPU": 1}})),
         ({"CPU": 8.0}, None, (1, {"num_cpus": 1})),
         ({"CPU": 8.0}, 8, (8, {"num_cpus": 1})),
     ):
-        assert ray_runner._actors(resources, options(actors=actors)) == found
+        assert ray_runner._choose_actors(resources, options(actors=actors)) == expected
     with pytest.raises(UserError, match="--actors=5: Ray sees 4 GPUs"):
-        ray_runner._actors({"CPU": 8.0, "GPU": 4.0}, options(actors=5))
+        ray_runner._choose_actors({"CPU": 8.0, "GPU": 4.0}, options(actors=5))
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert ray_runner._actors({"CPU": 8.0, "GPU": 4.0}, options()) == (1, {"num_cpus": 1})
+    assert ray_runner._choose_actors({"CPU": 8.0, "GPU": 4.0}, options()) == (1, {"num_cpus": 1})
 
 
-def test_a_fault_of_ray_is_told_in_a_line():
+def test_errors_of_ray_are_one_line():
     texts = (
         "The actor died.\n  At least one argument\nModuleNotFoundError: No module named 'x'\n\n",
         "The actor died unexpectedly before finishing this task.\n\tclass_name: A\n",
         "\x1b[36mray::f()\x1b[39m (pid=1)\n  File x, line 3\nvalue.FooError: bad",
     )
-    assert [ray_runner._reason(RuntimeError(text)) for text in texts] == [
+    assert [ray_cluster.summarize_error(RuntimeError(text)) for text in texts] == [
         "ModuleNotFoundError: No module named 'x'",
         "RuntimeError: The actor died unexpectedly before finishing this task.",
         "value.FooError: bad",
     ]
 
 
-def test_what_is_not_there_is_told_in_a_line(workdir, shapes, tmp_path, capsys, monkeypatch):
+def test_missing_cluster_or_package_is_a_one_line_error(
+    workdir, shapes, tmp_path, capsys, monkeypatch
+):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -300,7 +303,7 @@ def test_what_is_not_there_is_told_in_a_line(workdir, shapes, tmp_path, capsys, 
 
 @pytest.mark.slow
 def test_records_of_parquet_and_two_actors_killed_half_way(start, workdir, tmp_path, make_images):
-    """Images that Parquet files hold, named by a column; then those that failed are tried again."""
+    """Images in Parquet files with an id column; then the failed ones are retried."""
     paths, bad = make_images(400, 40)
     rows = [
         {"image": path.read_bytes() if path.exists() else None, "id": f"{i}"}
@@ -322,15 +325,15 @@ def test_records_of_parquet_and_two_actors_killed_half_way(start, workdir, tmp_p
     ]
     failed = {line["id"] for line in lines if line["status"] == "failed"}
     assert failed == {str(paths.index(path)) for path in bad}
-    said, _ = finish(start(*argv, "--retry-failed"))
-    assert f"{400 - len(bad)} images labelled, {len(bad)} failed" in said
+    output, _ = finish(start(*argv, "--retry-failed"))
+    assert f"{400 - len(bad)} images predicted, {len(bad)} failed" in output
     again = read_manifest(out)
     for old, new in zip(lines, again, strict=True):
         assert old == new or old["status"] == "failed"
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(start, workdir, tmp_path, make_images):
+def test_dead_worker_is_replaced_without_loss(start, workdir, tmp_path, make_images):
     paths, _ = make_images(1000, 2000)
     out = tmp_path / "out"
     process = start(f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}")
@@ -350,7 +353,7 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_lost(start, workdir, tmp_
 
 
 @pytest.mark.slow
-def test_sigterm_ends_it_in_order(start, workdir, tmp_path, make_images):
+def test_sigterm_ends_the_run_cleanly(start, workdir, tmp_path, make_images):
     make_images(1000, 2000)
     out = tmp_path / "out"
     argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"]
@@ -360,17 +363,17 @@ def test_sigterm_ends_it_in_order(start, workdir, tmp_path, make_images):
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM
-    assert err == "fcnjax: stopped by SIGTERM; the same command goes on\n"
+    assert err == "fcnjax: stopped by SIGTERM; the same command resumes the run\n"
     until(lambda: not alive(workers), 30)
-    assert "999 images labelled, 1 failed" in finish(start(*argv))[0]
+    assert "999 images predicted, 1 failed" in finish(start(*argv))[0]
 
 
 @pytest.mark.slow
-def test_an_image_that_kills_its_process_is_given_up(
+def test_image_that_kills_its_process_is_given_up(
     start, workdir, tmp_path, make_images, monkeypatch
 ):
     paths, _ = make_images(60, 100)
-    # Python runs it as it starts, in Ray's workers too.
+    # Python runs sitecustomize at its start, in Ray's workers too.
     code = (
         "import os, pathlib\n"
         "real = pathlib.Path.read_bytes\n"

@@ -1,4 +1,4 @@
-"""Polygons of a mask: where they lie, what they cover, and how they are simplified."""
+"""Polygons of a mask: coordinates, areas and simplification."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ NAMES = ("water", "land", "cloud")
 
 @pytest.fixture
 def mask(tmp_path):
-    """Discs of land and cloud in water, a column without data; 10 m pixels, in UTM zone 33."""
+    """Discs of land and cloud in water, columns without data; 10 m pixels in UTM zone 33."""
     ys, xs = np.mgrid[:80, :100]
     values = np.zeros((80, 100), np.uint8)
     values[(ys - 30) ** 2 + (xs - 40) ** 2 < 25**2] = 1
@@ -58,7 +58,7 @@ def test_simplified_neighbours_still_share_their_edges(mask, tmp_path):
     assert (
         shapely.get_num_coordinates(polygons).sum() < shapely.get_num_coordinates(exact).sum() / 3
     )
-    # No gap and no overlap: the whole is as large as before.
+    # No gap and no overlap: the total area is unchanged.
     assert shapely.area(polygons).sum() == pytest.approx(100 * (values < 255).sum())
     (cloud,) = polygons[ids == 2]
     assert shapely.hausdorff_distance(cloud, exact[ids == 2][0]) < 20
@@ -70,7 +70,7 @@ def test_geojson_is_in_longitude_and_latitude(mask, tmp_path):
     crs, polygons, ids, _ = polygons_of(tmp_path / "m.geojson")
     assert crs == "EPSG:4326"
     assert set(ids) == {0, 1, 2}
-    # Zone 33 has 500 km east at 15 degrees, and 5,000 km north a little above 45.15.
+    # In zone 33, 500 km easting is 15 degrees, and 5,000 km northing just above 45.15.
     west, south, east, north = shapely.total_bounds(polygons)
     assert west == pytest.approx(15, abs=1e-6)
     assert east == pytest.approx(15 + 900 / (111_320 * np.cos(np.radians(45.15))), abs=1e-4)
@@ -78,7 +78,7 @@ def test_geojson_is_in_longitude_and_latitude(mask, tmp_path):
     assert north - south == pytest.approx(800 / 111_130, abs=1e-4)
 
 
-def test_a_mask_without_a_class_gives_no_polygon(mask, tmp_path):
+def test_mask_without_data_has_no_polygons(mask, tmp_path):
     path, values = mask
     with rasterio.open(path, "r+") as raster:
         raster.write(np.full_like(values, 255), 1)

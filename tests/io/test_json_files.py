@@ -1,3 +1,5 @@
+"""JSON files: values, limits and one-line errors."""
+
 import os
 
 import pytest
@@ -60,7 +62,7 @@ def test_files(tmp_path):
     path = tmp_path / "x.json"
     path.write_bytes(b"\xef\xbb\xbf[1]")
     assert read_json(path) == [1]
-    with pytest.raises(UserError, match="has 6 bytes; the largest that is read is 5"):
+    with pytest.raises(UserError, match="has 6 bytes; the limit is 5"):
         read_json(path, max_bytes=5)
     path.write_bytes(b'"\xff"')
     with pytest.raises(UserError, match="cannot be read as text"):
@@ -73,7 +75,7 @@ def test_files(tmp_path):
         read_json("x\0.json")
 
 
-def test_no_wait_for_fifos_and_devices(tmp_path):
+def test_fifos_and_devices_are_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     for path in (tmp_path / "fifo", "/dev/zero"):
         with pytest.raises(UserError, match="is not a regular file"):

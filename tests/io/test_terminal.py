@@ -1,13 +1,15 @@
+"""Progress on standard output."""
+
 from pathlib import Path
 
 from fcnjax.io.terminal import optional_output
 
 
-def test_an_output_that_takes_no_more_is_said_once_and_ends_nothing(capsys):
+def test_full_output_is_reported_once_and_does_not_raise(capsys):
     with Path("/dev/full").open("w", encoding="utf-8") as stream:
         for _ in range(3):
             with optional_output(stream):
                 print("step 1", file=stream, flush=True)
     err = capsys.readouterr().err
     assert err.count("\n") == 1
-    assert "No space left on device; the training goes on" in err
+    assert "No space left on device; training continues" in err

@@ -1,4 +1,4 @@
-"""What every loss keeps to, whatever it measures."""
+"""Properties that every loss has."""
 
 import functools
 
@@ -11,7 +11,7 @@ from fcnjax import losses
 
 SHAPE = (2, 8, 9)
 WEIGH_PIXELS = ("cross_entropy", "ohem_cross_entropy", "binary_cross_entropy", "focal", "boundary")
-# Options under which each path of a loss is taken; of a small picture, a short skeleton.
+# Options that reach each branch of a loss; few iterations, since the images are small.
 OPTIONS = {
     "cross_entropy": {"label_smoothing": 0.1, "border_weight": 10.0, "border_sigma": 1.0},
     "ohem_cross_entropy": {"threshold": 0.5},
@@ -19,22 +19,22 @@ OPTIONS = {
 }
 SOFTMAX = [name for name in losses.LOSSES if name != "binary_cross_entropy"]
 SIGMOID = [name for name in losses.LOSSES if not name.endswith("cross_entropy")]
-FORMS = [
+CASES = [
     *((name, "softmax", 3, True) for name in SOFTMAX),
     ("cross_entropy", "softmax", 3, False),
     *((name, "sigmoid", 1, True) for name in (*SIGMOID, "binary_cross_entropy")),
     ("binary_cross_entropy", "sigmoid", 3, True),
 ]
-of_each_form = pytest.mark.parametrize(("name", "head", "channels", "with_options"), FORMS)
+for_each_case = pytest.mark.parametrize(("name", "head", "channels", "with_options"), CASES)
 
 
 @functools.cache
 def graded(name, head, with_options, class_weights=None, ignore_label=255):
-    """The jitted `f(logits, labels, valid) -> (value, slope)`."""
+    """Jitted `f(logits, labels, valid) -> (value, gradient)`."""
     options = OPTIONS.get(name, {}) if with_options else {}
 
     def loss(logits, labels, valid):
-        return losses.LOSSES[name](
+        return losses.LOSSES[name].function(
             logits,
             labels,
             valid=valid,
@@ -56,7 +56,7 @@ def batch(channels, seed=0):
 
 
 def certain(labels, channels, size):
-    """Logits that say the labels, or the opposite where the size is below 0."""
+    """Logits that predict the labels, or the opposite if the size is negative."""
     if channels == 1:
         return (size * (2 * (labels == 1) - 1)[..., None]).astype(np.float32)
     return (size * (2 * np.eye(channels)[labels.clip(0, channels - 1)] - 1)).astype(np.float32)
@@ -65,117 +65,117 @@ def certain(labels, channels, size):
 BOTH, FIRST = np.array([True, True]), np.array([True, False])
 
 
-@of_each_form
-def test_what_is_ignored_changes_nothing(name, head, channels, with_options):
+@for_each_case
+def test_ignored_pixels_change_nothing(name, head, channels, with_options):
     function = graded(name, head, with_options)
     logits, labels = batch(channels)
-    value, slope = function(logits, labels, FIRST)
+    value, gradient = function(logits, labels, FIRST)
     assert value > 0
-    assert np.any(slope)
-    # Ignored pixels and invalid examples may hold anything, nan too.
+    assert np.any(gradient)
+    # Ignored pixels and invalid examples may hold anything, even nan.
     worse, other = logits.copy(), labels.copy()
     worse[0, 0], worse[1] = np.nan, np.inf
     other[0, 0], other[1] = channels + 3, 0  # no class is ignored as well
-    again, slope_again = function(worse, other, FIRST)
+    again, gradient_again = function(worse, other, FIRST)
     assert again == value
-    np.testing.assert_array_equal(slope_again, slope)
-    assert not np.any(slope_again[1])
-    assert not np.any(slope_again[0, 0])
+    np.testing.assert_array_equal(gradient_again, gradient)
+    assert not np.any(gradient_again[1])
+    assert not np.any(gradient_again[0, 0])
 
 
-@of_each_form
-def test_neither_the_size_of_the_batch_nor_its_order_matters(name, head, channels, with_options):
+@for_each_case
+def test_batch_size_and_order_do_not_matter(name, head, channels, with_options):
     function = graded(name, head, with_options)
     logits, labels = batch(channels)
     one, _ = function(logits, labels, FIRST)
     twice, _ = function(logits[[0, 0]], labels[[0, 0]], BOTH)
     assert twice == pytest.approx(float(one), rel=1e-5)
-    value, slope = function(logits, labels, BOTH)
-    turned, slope_turned = function(logits[::-1, :, ::-1], labels[::-1, :, ::-1], BOTH)
+    value, gradient = function(logits, labels, BOTH)
+    turned, gradient_turned = function(logits[::-1, :, ::-1], labels[::-1, :, ::-1], BOTH)
     assert turned == pytest.approx(float(value), rel=1e-5)
-    np.testing.assert_allclose(slope_turned[::-1, :, ::-1], slope, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(gradient_turned[::-1, :, ::-1], gradient, rtol=1e-4, atol=1e-7)
 
 
-@of_each_form
-def test_a_batch_that_does_not_count_is_zero_with_zero_gradient(name, head, channels, with_options):
+@for_each_case
+def test_batch_without_counted_pixels_is_zero(name, head, channels, with_options):
     function = graded(name, head, with_options)
     logits, labels = batch(channels)
-    for given, valid in (
+    for other, valid in (
         (np.full_like(labels, 255), BOTH),
         (np.full_like(labels, 7), BOTH),
         (labels, ~BOTH),
     ):
-        value, slope = function(logits, given, valid)
+        value, gradient = function(logits, other, valid)
         assert value == 0
-        assert not np.any(slope)
+        assert not np.any(gradient)
 
 
-@of_each_form
+@for_each_case
 @pytest.mark.parametrize("size", [1e4, 30.0, 0.0, -30.0, -1e4])
-def test_right_and_wrong_predictions_have_finite_gradients(
-    name, head, channels, with_options, size
-):
+def test_gradients_are_finite_for_confident_predictions(name, head, channels, with_options, size):
     _, labels = batch(channels)
-    value, slope = graded(name, head, with_options)(certain(labels, channels, size), labels, BOTH)
+    value, gradient = graded(name, head, with_options)(
+        certain(labels, channels, size), labels, BOTH
+    )
     assert np.isfinite(value)
-    assert np.isfinite(slope).all()
-    if size > 0 and not (name == "cross_entropy" and with_options):  # smoothing wants no certainty
+    assert np.isfinite(gradient).all()
+    if size > 0 and not (name == "cross_entropy" and with_options):  # smoothing penalises certainty
         assert value == pytest.approx(0, abs=1e-5)
     if size < 0:
         assert value > (0.3 if name == "boundary" else 0.5)  # in pixels of a small picture
 
 
-@of_each_form
-def test_classes_that_are_absent_or_alone(name, head, channels, with_options):
+@for_each_case
+def test_absent_classes_and_single_classes_are_finite(name, head, channels, with_options):
     function = graded(name, head, with_options)
     logits, labels = batch(channels)
     for label in range(max(channels, 2)):
-        value, slope = function(logits, np.where(labels == 255, 255, label), BOTH)
+        value, gradient = function(logits, np.where(labels == 255, 255, label), BOTH)
         assert np.isfinite(value)
         assert value >= 0
-        assert np.isfinite(slope).all()
+        assert np.isfinite(gradient).all()
 
 
-@of_each_form
-def test_the_gradient_is_that_of_the_value(name, head, channels, with_options):
+@for_each_case
+def test_gradient_matches_finite_differences(name, head, channels, with_options):
     function = graded(name, head, with_options)
     logits, labels = batch(channels)
     logits /= 3
-    _, slope = function(logits, labels, BOTH)
-    # Along the gradient itself: along a chance direction there is little to see.
-    step = 1e-3 * slope / np.abs(slope).max()
+    _, gradient = function(logits, labels, BOTH)
+    # Along the gradient, since a random direction has little slope.
+    step = 1e-3 * gradient / np.abs(gradient).max()
     more, _ = function(logits + step, labels, BOTH)
     less, _ = function(logits - step, labels, BOTH)
-    assert float(more - less) / 2 == pytest.approx(float(np.sum(step * slope)), rel=0.03)
+    assert float(more - less) / 2 == pytest.approx(float(np.sum(step * gradient)), rel=0.03)
 
 
 @pytest.mark.parametrize("name", losses.LOSSES)
-def test_other_types_and_a_negative_ignore_label(name):
+def test_other_dtypes_and_negative_ignore_label(name):
     head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
     logits, labels = batch(3)
     rounded = jnp.asarray(logits, jnp.bfloat16)
     small = np.where(labels == 255, -1, labels).astype(np.int8)
-    value, slope = graded(name, head, True, None, -1)(rounded, small, BOTH)
+    value, gradient = graded(name, head, True, None, -1)(rounded, small, BOTH)
     assert value.dtype == jnp.float32
-    assert slope.dtype == jnp.bfloat16
+    assert gradient.dtype == jnp.bfloat16
     exact, _ = graded(name, head, True)(rounded.astype(jnp.float32), labels, BOTH)
     assert value == pytest.approx(float(exact), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", WEIGH_PIXELS)
-def test_class_weights_weigh_by_their_ratios(name):
+def test_only_ratios_of_class_weights_matter(name):
     head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
     logits, labels = batch(3)
     labels = np.where(labels == 0, 255, labels)
-    # Of class 0 there is no pixel, so that its weight does not count.
+    # Class 0 has no pixels, so that its weight does not matter.
     value, _ = graded(name, head, False, (5.0, 1.0, 3.0))(logits, labels, BOTH)
     scaled, _ = graded(name, head, False, (0.1, 2.0, 6.0))(logits, labels, BOTH)
     assert scaled == pytest.approx(float(value), rel=1e-5)
 
 
 @pytest.mark.parametrize("name", ["ohem_cross_entropy", "focal"])
-def test_weights_of_zero_alone_are_nothing(name):
+def test_zero_class_weights_give_zero(name):
     logits, labels = batch(3)
-    nothing, slope = graded(name, "softmax", False, (0.0, 0.0, 0.0))(logits, labels, BOTH)
-    assert nothing == 0
-    assert not np.any(slope)
+    value, gradient = graded(name, "softmax", False, (0.0, 0.0, 0.0))(logits, labels, BOTH)
+    assert value == 0
+    assert not np.any(gradient)

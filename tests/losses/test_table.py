@@ -1,3 +1,4 @@
+import dataclasses
 import inspect
 
 import jax
@@ -26,7 +27,7 @@ def head_of(name):
 
 def call(name, logits, labels, **options):
     options = {"ignore_label": 255, "head": head_of(name)} | options
-    return losses.LOSSES[name](jnp.asarray(logits), jnp.asarray(labels), **options)
+    return losses.LOSSES[name].function(jnp.asarray(logits), jnp.asarray(labels), **options)
 
 
 def config_with(head="softmax", names=("background", "vessel"), **weights):
@@ -40,9 +41,9 @@ def config_with(head="softmax", names=("background", "vessel"), **weights):
 
 
 def test_table_has_the_keys_of_the_config():
-    options = {key for keys in losses.OPTIONS.values() for key in keys.values()}
-    known = set(losses.LOSSES) | options | {"class_weights", "balance", "aux"}
-    assert known == set(default_config().loss)
+    options = {key for spec in losses.LOSSES.values() for key in spec.options.values()}
+    keys = set(losses.LOSSES) | options | {"class_weights", "balance", "aux"}
+    assert keys == set(default_config().loss)
 
 
 def test_make_loss_is_the_weighted_sum():
@@ -79,27 +80,29 @@ def test_make_loss_passes_the_options_of_each_loss(monkeypatch):
         "tversky_alpha": 0.6,
         "tversky_beta": 0.2,
         "tversky_gamma": 2.0,
+        "unified_focal_delta": 0.7,
+        "unified_focal_gamma": 0.3,
         "cldice_iterations": 1,
     }
-    config = config_with(**dict.fromkeys(losses.OPTIONS, 1.0), **options)
-    given = {}
-    for name in losses.OPTIONS:
-        own = set(inspect.signature(losses.LOSSES[name]).parameters)
-        assert set(losses.OPTIONS[name]) <= own
+    specs = {name: spec for name, spec in losses.LOSSES.items() if spec.options}
+    config = config_with(**dict.fromkeys(specs, 1.0), **options)
+    calls = {}
+    for name, spec in specs.items():
+        assert set(spec.options) <= set(inspect.signature(spec.function).parameters)
 
-        def note(logits, labels, name=name, **options):
-            given[name] = options
+        def record(logits, labels, name=name, **options):
+            calls[name] = options
             return 0.0
 
-        monkeypatch.setitem(losses.LOSSES, name, note)
+        monkeypatch.setitem(losses.LOSSES, name, dataclasses.replace(spec, function=record))
     losses.make_loss(config)({"logits": logits, "aux": {}}, labels)
     common = {"valid", "ignore_label", "class_weights", "head"}
-    for name, keys in losses.OPTIONS.items():
-        own = {argument: options[key] for argument, key in keys.items()}
-        assert {k: v for k, v in given[name].items() if k not in common} == own
+    for name, spec in specs.items():
+        expected = {argument: options[key] for argument, key in spec.options.items()}
+        assert {k: v for k, v in calls[name].items() if k not in common} == expected
 
 
-def test_every_loss_goes_with_auxiliary_heads():
+def test_every_loss_supports_auxiliary_heads():
     logits, labels = batch(2)
     names = [name for name in NAMES if name != "binary_cross_entropy"]
     config = config_with(**dict.fromkeys(names, 1.0), cldice_iterations=1)
@@ -140,7 +143,10 @@ def test_make_loss_with_one_sigmoid():
             "cldice, lovasz scores? each",
         ),
         ({"ohem_cross_entropy": 1.0, "head": "sigmoid"}, "config.loss.ohem_cross_entropy"),
-        ({"dice": 1.0, "label_smoothing": 1.0}, "config.loss.label_smoothing: is 1.0; valid: 0 to"),
+        (
+            {"dice": 1.0, "label_smoothing": 1.0},
+            "label_smoothing: 1.0 is not a number from 0 to",
+        ),
         ({"dice": 1.0, "border_weight": -1.0}, "config.loss.border_weight"),
         ({"dice": 1.0, "border_sigma": 0.0}, "config.loss.border_sigma"),
         ({"dice": 1.0, "ohem_fraction": 0.0}, "config.loss.ohem_fraction"),
@@ -169,7 +175,7 @@ def test_probabilities():
 
 
 @pytest.mark.parametrize(("head", "channels"), [("softmax", 3), ("sigmoid", 3), ("sigmoid", 1)])
-def test_predicted_classes_are_those_of_the_greatest_probability(head, channels):
+def test_predicted_classes_have_the_greatest_probability(head, channels):
     logits, _ = batch(channels)
     predicted = losses.predicted_classes(logits, head)
     assert predicted.dtype == jnp.int32

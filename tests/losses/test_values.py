@@ -20,7 +20,7 @@ def batch(classes, channels=None, seed=0, shape=(2, 5, 7)):
 def call(name, logits, labels, **options):
     head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
     options = {"ignore_label": 255, "head": head} | options
-    function = jax.jit(lambda z, y: losses.LOSSES[name](z, y, **options))
+    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, **options))
     return function(jnp.asarray(logits), jnp.asarray(labels))
 
 
@@ -75,7 +75,7 @@ def test_binary_cross_entropy_by_hand():
     assert value == pytest.approx(-(3 * np.log(p) + np.log(1 - p)) / 4, rel=1e-5)
 
 
-def test_binary_cross_entropy_of_many_classes_is_one_against_the_rest():
+def test_binary_cross_entropy_with_many_classes_is_one_vs_rest():
     logits, labels = batch(3)
     kept = labels != 255
     p = 1 / (1 + np.exp(-logits[kept].astype(np.float64)))
@@ -153,14 +153,14 @@ WEIGHTS = (0.5, 1.0, 3.0)
         ("lovasz", BINARY, {"head": "sigmoid", "channels": 1}, 2.3526244),
     ],
 )
-def test_values_of_other_libraries(name, labels, options, expected):
+def test_values_match_other_libraries(name, labels, options, expected):
     options = dict(options)
     logits = LOGITS[..., : options.pop("channels", 3)]
     assert call(name, logits, labels, **options) == pytest.approx(expected, rel=3e-6)
 
 
 @pytest.mark.parametrize(("iterations", "expected"), [(3, 0.4091061), (10, 0.4095917)])
-def test_cldice_of_monai(iterations, expected):
+def test_cldice_matches_monai(iterations, expected):
     # MONAI 1.6.1: SoftclDiceLoss(iter_=..., smooth_nr=1e-5, smooth_dr=1e-5, smooth=1e-9), of the
     # foreground's channel alone.
     guess, thin = vessels()
@@ -245,7 +245,7 @@ def test_focal_by_hand():
     assert plain == pytest.approx(float(call("cross_entropy", LOGITS, IGNORED)), rel=1e-5)
 
 
-def test_lovasz_of_certain_predictions_is_the_jaccard_loss():
+def test_lovasz_of_certain_predictions_equals_jaccard_loss():
     random = np.random.default_rng(0)
     guess, labels = random.integers(0, 3, (2, 1, 20, 20))
     value = call("lovasz", 100 * np.eye(3)[guess], labels)
@@ -274,7 +274,7 @@ def test_boundary_by_hand():
     assert call("boundary", of(p[None]), np.zeros_like(labels), head="sigmoid") == 0
 
 
-def test_boundary_against_scipy():
+def test_boundary_matches_scipy():
     logits, labels = batch(3, shape=(2, 17, 12))
     p = np.asarray(jax.nn.softmax(logits))
     edt, total = ndimage.distance_transform_edt, 0
@@ -287,7 +287,7 @@ def test_boundary_against_scipy():
 
 
 @pytest.mark.parametrize("share", [0.5, 0.02])
-def test_distances_are_those_of_scipy(share):
+def test_distances_match_scipy(share):
     mask = np.random.default_rng(0).random((3, 40, 57)) < share
     mask[2] = False
     found = np.asarray(jax.jit(losses.distance_to)(mask))
@@ -303,7 +303,7 @@ def test_distances_over_a_long_line_are_exact():
 
 
 @pytest.mark.parametrize("sigma", [1.0, 5.0])
-def test_border_map_is_the_formula_on_scipys_regions(sigma):
+def test_border_map_matches_formula_on_scipy_regions(sigma):
     noise = np.random.default_rng(1).normal(size=(2, 50, 64))
     labels = (ndimage.gaussian_filter(noise, (0, 2, 2)) > 0.05).astype(np.int32)
     labels[1] *= 1 + (np.arange(64) > 30)  # two classes that touch are two objects
@@ -334,3 +334,30 @@ def test_cross_entropy_with_borders_by_hand():
     nll = -np.asarray(jax.nn.log_softmax(logits))[0, 0, np.arange(6), labels[0, 0] % 2]
     value = call("cross_entropy", logits, labels, border_weight=10.0)
     assert value == pytest.approx((weights * nll).sum() / weights.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("delta", "gamma"), [(0.6, 0.5), (0.8, 0.0)])
+def test_unified_focal_by_hand(delta, gamma):
+    probabilities = np.asarray([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3]])
+    labels = np.asarray([0, 0, 1, 255])
+    logits = jnp.log(jnp.asarray(probabilities, jnp.float32)).reshape(1, 2, 2, 3)
+    # Of the three pixels that count, two are background (focal) and one is class 1 (not focal).
+    terms = [(1 - delta) * (1 - p) ** gamma * -np.log(p) for p in (0.7, 0.5)]
+    cross_entropy = (sum(terms) + delta * -np.log(0.6)) / 3
+    # Class 2 has no label and is left out.
+    background = 1.2 / (1.2 + delta * (2 - 1.2) + (1 - delta) * 0.3)
+    foreground = 0.6 / (0.6 + delta * (1 - 0.6) + (1 - delta) * (0.2 + 0.4))
+    tversky = (1 - background + (1 - foreground) ** (1 - gamma)) / 2
+    value = call(
+        "unified_focal", logits, jnp.asarray(labels).reshape(1, 2, 2), delta=delta, gamma=gamma
+    )
+    assert value == pytest.approx((cross_entropy + tversky) / 2, rel=1e-4)
+
+
+def test_unified_focal_of_a_sigmoid_is_that_of_two_classes():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(2, 5, 6, 1)).astype(np.float32)
+    labels = jnp.asarray(random.integers(0, 2, (2, 5, 6)))
+    pair = jnp.concatenate([jnp.zeros_like(logits), logits], -1)
+    one = call("unified_focal", jnp.asarray(logits), labels, head="sigmoid")
+    assert one == pytest.approx(float(call("unified_focal", pair, labels)), rel=1e-5)

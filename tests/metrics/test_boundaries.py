@@ -23,7 +23,7 @@ def discs():
         ((0.5, 2.0), [5.77499723, 8.0, 10.00936890], [0.90133542, 2.56562448, 3.25096941]),
     ],
 )
-def test_distances_are_those_of_monai(spacing, hausdorff, distance):
+def test_distances_match_monai(spacing, hausdorff, distance):
     # MONAI 1.6.1, of one-hot masks with include_background=True: compute_hausdorff_distance(
     # percentile=95, spacing=...) and compute_average_surface_distance(symmetric=True, spacing=...)
     scores = boundary_scores(*discs(), 3, 255, spacing=spacing)

@@ -67,7 +67,7 @@ def test_confusion_matrix_against_numpy_for_any_integer_type():
     assert (count(labels.astype(np.int32), predictions, 21) == want).all()
 
 
-def test_what_is_no_class_is_never_counted_as_one():
+def test_invalid_labels_are_never_counted():
     labels = [[[0, 5, -1, 255, 1]]]
     predictions = [[[0, 0, 0, 0, 9]]]
     assert count(labels, predictions, 2).tolist() == [[1, 0], [0, 0]]
@@ -82,7 +82,7 @@ def test_invalid_examples_do_not_count():
     assert got.tolist() == [[0, 0], [0, 32]]
 
 
-def test_a_sharded_batch_is_counted_where_it_lies():
+def test_sharded_batch_is_counted_in_place():
     env = os.environ | {
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
@@ -128,20 +128,20 @@ def test_scores_by_hand():
     assert scores["fw_iou"] == pytest.approx((62 * 50 / 67 + 38 * 30 / 48) / 100)
 
 
-def test_a_binary_score_over_images_is_not_the_mean_of_their_scores():
+def test_score_over_images_is_not_the_mean_of_their_scores():
     state = metrics.ConfusionState(2)
     state.add(count([[[1, 1, 1, 0]]], [[[1, 1, 1, 0]]], 2))
     state.add(count([[[1, 0, 0, 255]]], [[[0, 1, 0, 1]]], 2))
     assert metrics.compute(state.counts, ["bg", "fg"])["dice"]["fg"] == pytest.approx(6 / 8)
 
 
-def test_nothing_counted_is_nan_without_a_warning():
+def test_empty_matrix_gives_nan_without_warning():
     scores = metrics.compute(np.zeros((2, 2), int), ["a", "b"])
     assert all(math.isnan(value) for value in metrics.flat(scores).values())
     assert "-" in metrics.format_table(scores)
 
 
-def test_names_must_fit():
+def test_number_of_names_must_match():
     with pytest.raises(ValueError, match="3 names"):
         metrics.compute(np.zeros((2, 2)), ["a", "b", "c"])
 

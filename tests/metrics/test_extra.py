@@ -26,7 +26,7 @@ def config_with(names=("a", "b"), **changes):
     ("changes", "message"),
     [
         ({"metrics": ("haussdorff95",)}, "config.eval.metrics: unknown .* mean 'hausdorff95'"),
-        ({"metrics": ("auroc",), "names": ("a", "b", "c")}, "config.eval.metrics: auroc is of two"),
+        ({"metrics": ("auroc",), "names": ("a", "b", "c")}, "config.eval.metrics: auroc needs two"),
         ({"boundary_tolerance": 0.0}, "config.eval.boundary_tolerance"),
         ({"spacing": (1.0,)}, "config.eval.spacing"),
         ({"spacing": (1.0, -1.0)}, "config.eval.spacing"),
@@ -35,7 +35,7 @@ def config_with(names=("a", "b"), **changes):
         ({"best_metric": "mean_boundary_f1"}, "best_metric: .* needs boundary_f1 in config.eval"),
     ],
 )
-def test_what_cannot_be_is_a_line(changes, message):
+def test_invalid_settings_are_one_line_errors(changes, message):
     with pytest.raises(UserError, match=message) as caught:
         check_config(config_with(**changes))
     assert "\n" not in str(caught.value)
@@ -44,18 +44,18 @@ def test_what_cannot_be_is_a_line(changes, message):
 @pytest.mark.parametrize(
     "best", ["", "mean_iou", "dice/b", "auroc", "mean_hausdorff95", "hausdorff95/a"]
 )
-def test_what_may_choose_the_best(best):
+def test_valid_best_metrics(best):
     check_config(config_with(metrics=("auroc", "hausdorff95"), best_metric=best))
 
 
-def test_less_is_better_of_distances_and_errors():
+def test_lower_is_better_for_distances_and_errors():
     less = ["hausdorff95/vessel", "mean_surface_distance", "calibration_error"]
     more = ["mean_iou", "dice/hausdorff95", "auroc", "mean_boundary_f1", ""]
     assert all(map(metrics.lower_is_better, less))
     assert not any(map(metrics.lower_is_better, more))
 
 
-def test_images_are_averaged_where_a_class_is():
+def test_class_score_is_mean_over_images_with_the_class():
     config = config_with(("a", "b", "c"), metrics=("hausdorff95",))
     state = metrics.ExtraScores(config, 3)
     assert state.on_host
@@ -76,7 +76,7 @@ def run(tmp_path_factory, shapes, tiny_options, make_run):
     return make_run(tmp_path_factory.mktemp("run"), config)
 
 
-def test_an_evaluation_scores_what_it_is_asked_for(run, tmp_path, capsys):
+def test_evaluation_computes_requested_metrics(run, tmp_path, capsys):
     argv = ["evaluate", f"--workdir={run}", f"--config.eval.metrics={','.join(NAMES)}"]
     found = []
     for batch in (1, 3):
@@ -93,7 +93,7 @@ def test_an_evaluation_scores_what_it_is_asked_for(run, tmp_path, capsys):
     assert "boundary" in (tmp_path / "1" / "report.html").read_text()
 
 
-def test_an_unknown_score_is_a_line(run, capsys):
+def test_unknown_metric_is_a_one_line_error(run, capsys):
     argv = ["evaluate", f"--workdir={run}", "--config.eval.metrics=iou95"]
     assert cli.main(argv) == 2
     message = capsys.readouterr().err

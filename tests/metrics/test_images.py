@@ -16,7 +16,7 @@ def matrices(count, classes=3, seed=0):
     return found + rng.integers(0, 400, count)[:, None, None] * np.eye(classes, dtype=int)
 
 
-def test_counts_are_all_that_scores_are_made_of():
+def test_scores_follow_from_image_counts():
     each = matrices(5)
     counts = np.asarray(metrics.image_counts(each))
     hits, labelled, predicted = counts.sum(0)
@@ -27,7 +27,7 @@ def test_counts_are_all_that_scores_are_made_of():
     assert labelled.tolist() == each.sum((0, 2)).tolist()
 
 
-def test_an_images_score():
+def test_score_of_an_image():
     two = np.asarray([[[5, 1], [2, 4]], [[9, 0], [0, 0]], [[0, 0], [3, 0]]])
     scores = metrics.image_scores(np.asarray(metrics.image_counts(two)))
     assert scores[0] == pytest.approx(2 * 4 / (2 * 4 + 1 + 2))
@@ -38,7 +38,7 @@ def test_an_images_score():
     assert scores.tolist() == [pytest.approx((4 / 6 + 2 / 4) / 2)]
 
 
-def test_intervals_are_those_of_scipy():
+def test_intervals_match_scipy():
     each = matrices(30)
     found = metrics.intervals(np.asarray(metrics.image_counts(each)), NAMES, draws=4000)
 
@@ -65,7 +65,7 @@ def test_intervals_are_those_of_scipy():
         assert abs(high - other.high) < 0.15 * width
 
 
-def test_images_that_are_alike_leave_no_doubt_and_none_tells_nothing():
+def test_equal_images_have_empty_intervals_and_no_images_have_nan():
     each = np.repeat(matrices(1), 6, 0)
     each[:, 2], each[:, :, 2] = 0, 0
     found = metrics.intervals(np.asarray(metrics.image_counts(each)), NAMES)
@@ -77,7 +77,7 @@ def test_images_that_are_alike_leave_no_doubt_and_none_tells_nothing():
     assert np.isnan([*none.values()]).all()
 
 
-def test_differences_are_those_of_scipy_paired():
+def test_differences_match_paired_scipy_bootstrap():
     one = matrices(30)
     other = one + np.random.default_rng(2).integers(0, 9, one.shape)
     counts = [np.asarray(metrics.image_counts(each)) for each in (one, other)]

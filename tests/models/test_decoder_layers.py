@@ -1,37 +1,14 @@
-"""The layers that only some decoders use, against hand-computed numbers and plain JAX."""
+"""Layers that only some decoders use, against hand-computed numbers and plain JAX."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from padded_maps import EXTENT, assert_same_inside, padded, random
 
 from fcnjax.models import layers
 from fcnjax.models.layers import FeatureMap
-
-EXTENT = ((9, 6), (4, 11), (1, 1))
-
-
-def random(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
-
-
-def padded():
-    """A map whose padding is full of nan, and the bare examples in it."""
-    data = np.array(random(len(EXTENT), 9, 11, 3))
-    bare = []
-    for example, (height, width) in zip(data, EXTENT, strict=True):
-        bare.append(FeatureMap(jnp.asarray(example[None, :height, :width])))
-        example[height:] = np.nan
-        example[:, width:] = np.nan
-    return FeatureMap(jnp.asarray(data), jnp.asarray(EXTENT)), bare
-
-
-def assert_same_inside(result: FeatureMap, bare: list[FeatureMap]):
-    for data, extent, expected in zip(result.data, result.extent, bare, strict=True):
-        height, width = extent
-        assert expected.size == (height, width)
-        np.testing.assert_allclose(data[None, :height, :width], expected.data, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("layer", [layers.SeparableConv(4, 2), layers.ConvTranspose4x4(4)])
@@ -49,20 +26,20 @@ def test_padding_is_invisible_to_resizing(resize, canvas):
         (min(2 * h, canvas[0]), max(w * canvas[1] // 11 - i, 1)) for i, (h, w) in enumerate(EXTENT)
     ]
     like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
-    wanted = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
+    targets = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
     result = resize(x, like)
     assert result.size == canvas
-    assert_same_inside(result, [resize(*pair) for pair in zip(bare, wanted, strict=True)])
+    assert_same_inside(result, [resize(*pair) for pair in zip(bare, targets, strict=True)])
 
 
 @pytest.mark.parametrize("bins", [1, 2, 3, 6])
-def test_adaptive_mean_has_torch_bins_and_padding_is_invisible(bins):
+def test_adaptive_mean_has_torch_cells_and_ignores_padding(bins):
     x, bare = padded()
     result = layers.adaptive_mean(x, bins)
     expected = [layers.adaptive_mean(one, bins) for one in bare]
     assert_same_inside(result, expected)
     for one, mean in zip(bare, expected, strict=True):
-        # Cells reach from floor(i * size / bins) to ceil((i + 1) * size / bins).
+        # Cells span from floor(i * size / bins) to ceil((i + 1) * size / bins).
         edges = [
             [(i * n // bins, ((i + 1) * n + bins - 1) // bins) for i in range(bins)]
             for n in one.size
@@ -88,8 +65,8 @@ def test_resizing_by_hand():
     assert resized(corners, [5], 3) == [5, 5, 5]
 
 
-def test_conv_transpose_spreads_the_kernel():
-    """A single pixel gives the kernel, less the edge that the padding takes."""
+def test_conv_transpose_of_a_pixel_is_the_kernel():
+    """A single pixel becomes the kernel, cropped by the padding."""
     layer = layers.ConvTranspose4x4(2)
     x = FeatureMap(jnp.ones((1, 1, 1, 1)))
     variables = layer.init(jax.random.key(0), x)

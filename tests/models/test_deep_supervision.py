@@ -26,7 +26,7 @@ def config_of(**model):
 
 @pytest.fixture(scope="module")
 def supervised():
-    """A model with skips at strides 8, 4 and 2, its weights, an image and its outputs."""
+    """Return a model with skips at strides 8, 4 and 2, its weights, an image and its outputs."""
     model, rng = build_model(config_of()), np.random.default_rng(0)
     image = rng.standard_normal((1, *SIZE, 3)).astype(np.float32)
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
@@ -36,16 +36,16 @@ def supervised():
     return model, variables, image, jit(model.apply)(variables, image)
 
 
-def test_logits_and_weights_are_those_of_the_net_without(supervised):
+def test_side_heads_do_not_change_logits_or_weights(supervised):
     _, variables, image, ours = supervised
     plain = build_model(config_of(deep_supervision=None))
-    wanted = jax.eval_shape(lambda: plain.init(jax.random.key(0), image))
+    shapes = jax.eval_shape(lambda: plain.init(jax.random.key(0), image))
     decoder = dict(variables["params"]["decoder"])
     assert decoder.pop("side1")["kernel"].shape == (1, 1, 6, 3)
     assert decoder.pop("side2")["bias"].shape == (3,)
-    without = {**variables, "params": {**variables["params"], "decoder": decoder}}
-    assert jax.tree.map(jnp.shape, without) == jax.tree.map(jnp.shape, wanted)
-    outputs = jit(plain.apply)(without, image)
+    plain_variables = {**variables, "params": {**variables["params"], "decoder": decoder}}
+    assert jax.tree.map(jnp.shape, plain_variables) == jax.tree.map(jnp.shape, shapes)
+    outputs = jit(plain.apply)(plain_variables, image)
     assert outputs["aux"] == {}
     atol = 1e-5 * float(jnp.std(ours["logits"]))
     np.testing.assert_allclose(ours["logits"], outputs["logits"], rtol=1e-5, atol=atol)
@@ -54,15 +54,15 @@ def test_logits_and_weights_are_those_of_the_net_without(supervised):
     )
 
 
-def test_each_side_is_the_result_of_a_smaller_unet(supervised):
+def test_each_side_head_reads_a_nested_unet(supervised):
     model, variables, image, _ = supervised
 
-    def totals(decoder):
+    def side_sums(decoder):
         params = {**variables["params"], "decoder": decoder}
         aux = model.apply({**variables, "params": params}, image)["aux"]
         return {side: jnp.sum(scores**2) for side, scores in aux.items()}
 
-    gradients = jit(jax.jacrev(totals))(variables["params"]["decoder"])
+    gradients = jit(jax.jacrev(side_sums))(variables["params"]["decoder"])
     used = {
         side: {name for name, tree in by.items() if any(map(np.any, jax.tree.leaves(tree)))}
         for side, by in gradients.items()
@@ -70,7 +70,7 @@ def test_each_side_is_the_result_of_a_smaller_unet(supervised):
     assert used == {"side1": {"side1", "x_2_2"}, "side2": {"side2", "x_2_2", "x_1_1", "x_1_2"}}
 
 
-def test_sides_of_padded_images_are_those_of_the_bare_ones(supervised):
+def test_side_heads_ignore_padding(supervised):
     model, variables, image, bare = supervised
     canvas = np.full((1, *CANVAS, 3), np.nan, np.float32)
     canvas[:, : SIZE[0], : SIZE[1]] = image
@@ -80,7 +80,7 @@ def test_sides_of_padded_images_are_those_of_the_bare_ones(supervised):
         assert error <= 1e-5 * np.abs(alone).max()
 
 
-def test_the_loss_adds_the_mean_of_the_sides():
+def test_loss_adds_the_mean_of_side_losses():
     config = config_of()
     config.loss.update({"dice": 0.5, "aux": 0.25})
     rng = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def test_the_loss_adds_the_mean_of_the_sides():
     np.testing.assert_allclose([values["a"], values["b"]], [alone["a"], alone["b"]], rtol=1e-6)
 
 
-def test_a_single_skip_has_nothing_to_supervise():
+def test_deep_supervision_of_a_single_skip_raises():
     options = {"widths": (4, 6, 8), "decoder_widths": None}
     message = "config.model.deep_supervision: unetplusplus over encoder vanilla .* strides 1, 2, 4"
     with pytest.raises(UserError, match=message):

@@ -1,38 +1,14 @@
-"""The layers that only some encoders use, against hand-computed numbers and plain JAX."""
+"""Layers that only some encoders use, against hand-computed numbers and plain JAX."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from padded_maps import assert_same_inside, padded, random
 
 from fcnjax.models import layers
 from fcnjax.models.layers import FeatureMap
-
-EXTENT = ((9, 6), (4, 11), (1, 1))
-
-
-def random(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
-
-
-def padded(channels=4):
-    """A map whose padding is full of nan, and the bare examples in it."""
-    data = np.array(random(len(EXTENT), 9, 11, channels))
-    bare = []
-    for example, (height, width) in zip(data, EXTENT, strict=True):
-        bare.append(FeatureMap(jnp.asarray(example[None, :height, :width])))
-        example[height:] = np.nan
-        example[:, width:] = np.nan
-    return FeatureMap(jnp.asarray(data), jnp.asarray(EXTENT)), bare
-
-
-def assert_same_inside(result: FeatureMap, bare: list[FeatureMap]):
-    for data, extent, expected in zip(result.data, result.extent, bare, strict=True):
-        height, width = extent
-        assert expected.size == (height, width)
-        np.testing.assert_allclose(data[None, :height, :width], expected.data, rtol=1e-5, atol=1e-6)
-
 
 PATCHES = layers.Conv(6, kernel=4, stride=4, padding=0)
 POOLINGS = [
@@ -45,21 +21,21 @@ POOLINGS = [
 
 @pytest.mark.parametrize("layer", [PATCHES, layers.Conv(8, kernel=3, groups=4)])
 def test_padding_is_invisible_to_convolutions(layer):
-    x, bare = padded()
+    x, bare = padded(channels=4)
     variables = layer.init(jax.random.key(0), bare[0])
     assert_same_inside(layer.apply(variables, x), [layer.apply(variables, one) for one in bare])
 
 
 @pytest.mark.parametrize("options", POOLINGS)
 def test_padding_is_invisible_to_mean_pooling(options):
-    x, bare = padded()
+    x, bare = padded(channels=4)
     assert_same_inside(
         layers.mean_pool(x, **options), [layers.mean_pool(one, **options) for one in bare]
     )
 
 
 def test_padding_is_invisible_to_layer_norm():
-    x, bare = padded()
+    x, bare = padded(channels=4)
     layer = layers.LayerNorm()
     variables = layer.init(jax.random.key(0), bare[0])
     assert_same_inside(layer.apply(variables, x), [layer.apply(variables, one) for one in bare])
@@ -84,14 +60,16 @@ def test_mean_pool_has_the_gradient_of_a_mean():
     np.testing.assert_array_equal(gradient(jnp.ones((1, 3, 3, 1)))[0, :, :, 0], expected)
 
 
-def test_convolution_makes_room_for_its_kernel():
-    """An image smaller than a patch is the patch's upper left, the rest zero."""
+def test_convolution_pads_images_smaller_than_the_kernel():
+    """An image smaller than a patch is zero-padded at the lower right."""
     x = FeatureMap(random(1, 3, 5, 2))
     variables = PATCHES.init(jax.random.key(0), x)
     result = PATCHES.apply(variables, x).data
     assert result.shape == (1, 1, 1, 6)
-    whole = FeatureMap(jnp.zeros((1, 4, 4, 2)).at[:, :3].set(x.data[:, :, :4]))
-    np.testing.assert_allclose(result, PATCHES.apply(variables, whole).data, rtol=1e-5, atol=1e-6)
+    expected = FeatureMap(jnp.zeros((1, 4, 4, 2)).at[:, :3].set(x.data[:, :, :4]))
+    np.testing.assert_allclose(
+        result, PATCHES.apply(variables, expected).data, rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("groups", [2, 4])
@@ -116,7 +94,7 @@ def test_layer_norm_equals_flax():
     assert half.dtype == jnp.bfloat16
 
 
-def test_drop_path_drops_whole_examples_and_keeps_the_mean():
+def test_drop_path_drops_examples_and_keeps_the_mean():
     layer = layers.DropPath(0.25)
     x = FeatureMap(jnp.ones((400, 2, 3, 2)))
     dropped = np.asarray(layer.apply({}, x, True, rngs={"dropout": jax.random.key(0)}).data)
@@ -127,7 +105,7 @@ def test_drop_path_drops_whole_examples_and_keeps_the_mean():
     np.testing.assert_array_equal(layer.apply({}, x, False).data, x.data)
 
 
-def test_drop_path_drops_the_phases_of_an_example_together():
+def test_drop_path_drops_an_example_together_after_space_to_batch():
     x = layers.space_to_batch(FeatureMap(jnp.ones((40, 4, 4, 2))), 2)
     key = {"dropout": jax.random.key(0)}
     dropped = layers.space_to_batch(layers.DropPath(0.5).apply({}, x, True, rngs=key), 1).data

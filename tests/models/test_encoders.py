@@ -1,4 +1,4 @@
-"""The encoders' sizes, strides and options; test_parity.py compares their numbers."""
+"""Sizes, strides and options of encoders; test_parity.py compares their outputs."""
 
 import functools
 
@@ -20,7 +20,7 @@ def linear(inputs: int, outputs: int = 1000) -> int:
 
 
 VGG_HEAD = linear(25088, 4096) + linear(4096, 4096) + linear(4096)
-# The published classifier's parameters, and how many of them are in what follows our encoder.
+# The published classifier's parameters, and how many of them follow the encoder.
 COUNTS = {
     "vgg11": ({"norm": "none"}, 132_863_336, VGG_HEAD),
     "vgg13": ({"norm": "none"}, 133_047_848, VGG_HEAD),
@@ -47,14 +47,14 @@ COUNTS = {
 
 
 def shapes_of(encoder, height: int, width: int, channels: int = 3):
-    """Features and variables, as shapes alone."""
+    """Return the shapes of features and variables."""
     image = FeatureMap(jnp.zeros((1, height, width, channels)))
     init = functools.partial(encoder.init_with_output, jax.random.key(0))
     return jax.eval_shape(lambda: init(image, False))
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_parameters_are_as_many_as_published(name):
+def test_number_of_parameters_matches_publication(name):
     options, published, head = COUNTS[name]
     encoder = ENCODERS[name].make(**options)
     features, variables = shapes_of(encoder, 64, 96)
@@ -78,7 +78,7 @@ def test_dilation_keeps_the_resolution_and_the_weights(name, output_stride, stri
     )
 
 
-def test_the_rules_of_dilation_differ_from_the_first_dilated_block_on():
+def test_dilation_rules_differ_only_from_first_dilated_block():
     image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((1, 33, 40, 3))))
     results = {}
     for rule in ("torchvision", "smp"):
@@ -91,18 +91,18 @@ def test_the_rules_of_dilation_differ_from_the_first_dilated_block_on():
 
 @pytest.mark.parametrize("name", ["vgg11", "resnet26d", "densenet121", "convnext_tiny"])
 @pytest.mark.parametrize("channels", [1, 5])
-def test_other_channels_and_the_smallest_images(name, channels):
+def test_other_channels_and_tiny_images(name, channels):
     features, variables = shapes_of(ENCODERS[name].make(), 1, 3, channels)
     assert all(min(f.data.shape) > 0 for f in features)
     kernels = [leaf.shape for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim == 4]
     assert any(shape[2] == channels for shape in kernels)
 
 
-def test_drop_path_rises_to_the_last_block_and_rests_in_inference():
+def test_drop_path_rises_to_last_block_and_is_off_in_inference():
     encoder = ConvNeXt((1, 2), (4, 6), drop_path=0.5)
     image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((64, 9, 8, 3))))
     variables = encoder.init(jax.random.key(0), image, False)
-    # A layer scale that lets the branches be seen.
+    # A layer scale that makes the branches visible.
     variables = jax.tree.map_with_path(
         lambda path, leaf: jnp.ones_like(leaf) if path[-1].key == "gamma" else leaf, variables
     )
@@ -114,7 +114,7 @@ def test_drop_path_rises_to_the_last_block_and_rests_in_inference():
     np.testing.assert_array_equal(undropped[1].data, plain[1])
 
 
-def test_drop_path_of_a_resnet_leaves_its_shortcut():
+def test_drop_path_of_resnet_keeps_shortcut():
     encoder = ResNet((1, 1, 1, 1), "basic", norm="none", drop_path=0.99)
     image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((2, 32, 32, 3))))
     variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, False))()
@@ -131,7 +131,7 @@ def test_drop_path_of_a_resnet_leaves_its_shortcut():
     np.testing.assert_allclose(trained[4], jnp.maximum(shortcut, 0), rtol=1e-4, atol=1e-4)
 
 
-def test_options_reach_the_encoder_or_are_refused():
+def test_options_are_passed_or_rejected():
     config = default_config()
     config.data.class_names = ("a", "b")
     config.model.update({"encoder": "convnext_tiny", "drop_path": 0.1, "norm": "group"})

@@ -18,12 +18,12 @@ from fcnjax.models.layers import FeatureMap
 
 CLASSES = 3
 SIZES = ((33, 20), (1, 1))
-# The pairs that cannot work, and why: words of the refusal. None else may be refused.
+# The pairs that cannot work, and a part of their error. All others must work.
 FCN = "it scores features at stride"
-REFUSED = {
+UNSUPPORTED = {
     **{("vanilla", decoder): FCN for decoder in ("fcn32s", "fcn16s", "fcn8s")},
     **{
-        (encoder, "segnet"): "it undoes 2x2 max poolings"
+        (encoder, "segnet"): "it needs 2x2 max poolings"
         for encoder in ENCODERS
         if encoder != "vanilla" and not encoder.startswith("vgg")
     },
@@ -45,8 +45,8 @@ FAMILIES = (
 )
 
 
-class Given(nn.Module):
-    """Stands for an encoder whose features have been traced before."""
+class ZeroFeatures(nn.Module):
+    """An encoder that returns zeros of known shapes."""
 
     shapes: tuple
     strides: tuple[int, ...]
@@ -56,27 +56,27 @@ class Given(nn.Module):
         return tuple(FeatureMap(jnp.zeros(shape)) for shape in dict(self.shapes)[x.size])
 
 
-def model_of(encoder, decoder):
+def build(encoder, decoder):
     config = default_config()
     config.data.class_names = tuple(map(str, range(CLASSES)))
     config.model.update({"encoder": encoder, "decoder": decoder})
     return build_model(config)
 
 
-def built(encoder, decoder):
-    """The model, or None where it was rightly refused."""
-    if (encoder, decoder) not in REFUSED:
-        return model_of(encoder, decoder)
-    with pytest.raises(UserError) as refusal:
-        model_of(encoder, decoder)
-    assert f"{decoder} cannot decode encoder {encoder}" in str(refusal.value)
-    assert REFUSED[encoder, decoder] in str(refusal.value)
+def build_pair(encoder, decoder):
+    """Build the model; return None for an unsupported pair, after checking its error."""
+    if (encoder, decoder) not in UNSUPPORTED:
+        return build(encoder, decoder)
+    with pytest.raises(UserError) as error:
+        build(encoder, decoder)
+    assert f"{decoder} cannot decode encoder {encoder}" in str(error.value)
+    assert UNSUPPORTED[encoder, decoder] in str(error.value)
     return None
 
 
 @functools.cache
-def features_of(encoder, size):
-    """Shapes of the features that an encoder gives, all parameters float32."""
+def feature_shapes(encoder, size):
+    """Return the shapes of an encoder's features, and check that its parameters are float32."""
     module = ENCODERS[encoder].make()
     image = FeatureMap(jnp.zeros((1, *size, 3)))
     init = functools.partial(module.init_with_output, jax.random.key(0))
@@ -86,8 +86,8 @@ def features_of(encoder, size):
 
 
 @functools.cache
-def checked(decoder, model):
-    """Traces what follows the features; encoders of one pyramid share it."""
+def check_decoder(decoder, model):
+    """Trace the decoder and head; encoders with the same pyramid share the trace."""
     for height, width in SIZES:
         init = functools.partial(model.clone().init_with_output, jax.random.key(0))
         image = jnp.zeros((1, height, width, 3))
@@ -105,21 +105,23 @@ def by_family(encoders):
 
 
 @pytest.mark.parametrize("encoder", by_family(ENCODERS))
-def test_every_pair_builds_or_says_why_not(encoder):
+def test_every_pair_builds_or_raises(encoder):
     for decoder in DECODERS:
-        if model := built(encoder, decoder):
-            shapes = tuple((size, features_of(encoder, size)) for size in SIZES)
-            given = Given(shapes, tuple(model.encoder.strides), tuple(model.encoder.channels))
-            checked(decoder, model.clone(encoder=given))
+        if model := build_pair(encoder, decoder):
+            shapes = tuple((size, feature_shapes(encoder, size)) for size in SIZES)
+            zero_features = ZeroFeatures(
+                shapes, tuple(model.encoder.strides), tuple(model.encoder.channels)
+            )
+            check_decoder(decoder, model.clone(encoder=zero_features))
 
 
-def test_the_families_are_all_there():
+def test_every_family_has_a_representative():
     families = {type(ENCODERS[name].make()) for name in FAMILIES}
-    assert {type(entry.make()) for entry in ENCODERS.values()} == families
+    assert {type(spec.make()) for spec in ENCODERS.values()} == families
 
 
-def drawn(model, image):
-    """Variables with a signal through the whole model, drawn without compiling anything."""
+def draw_variables(model, image):
+    """Draw variables that pass a signal through the model, without compiling anything."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
     rng = np.random.default_rng(0)
 
@@ -139,10 +141,10 @@ SLOW_PAIRS += [(encoder, "unet") for encoder in ENCODERS if encoder not in FAMIL
 @pytest.mark.slow
 @pytest.mark.parametrize(("encoder", "decoder"), SLOW_PAIRS)
 def test_pair_compiles_and_runs(encoder, decoder):
-    if not (model := built(encoder, decoder)):
+    if not (model := build_pair(encoder, decoder)):
         return
     image = np.random.default_rng(1).standard_normal((1, 64, 96, 3), np.float32)
-    variables = drawn(model, image)
+    variables = draw_variables(model, image)
     options = {"xla_backend_optimization_level": 0}
     logits = jax.jit(model.apply, compiler_options=options)(variables, image)["logits"]
     assert logits.shape == (1, 64, 96, CLASSES)

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from padded_maps import assert_same_inside, padded
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import ENCODERS, Segmenter, build_model
-from fcnjax.models.decoders.fcdensenet import make_fcdensenet
+from fcnjax.models.decoders.fcdensenet import FCDenseNetUp
 from fcnjax.models.encoders.fcdensenet import DenseBlock, FCDenseNet
 from fcnjax.models.layers import ConvTranspose3x3, FeatureMap
 
@@ -34,8 +35,8 @@ def shapes_of(model, size=(64, 96)):
     return jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *size, 3))))
 
 
-def parts(name: str) -> list[tuple[int, int, int, bool]]:
-    """Side, inputs, outputs and whether a norm comes first, of every convolution of the paper."""
+def paper_convolutions(name: str) -> list[tuple[int, int, int, bool]]:
+    """Return kernel, inputs, outputs, and whether a norm comes first, of each convolution."""
     growth, depths = GROWTH[name], DOWN[name]
     layers, skips, width = [(3, 3, 48, False)], [], 48
 
@@ -57,25 +58,26 @@ def parts(name: str) -> list[tuple[int, int, int, bool]]:
     return [*layers, (1, width, CLASSES, False)]
 
 
-# Millions in the paper's table. The authors' code counts a batch norm's four vectors, as Lasagne
-# does; for FC-DenseNet56 it gives 1.4 (https://github.com/SimJeg/FC-DenseNet/issues/31), not 1.5.
+# Millions in the paper's table. The authors' code counts the four vectors of a batch norm, as
+# Lasagne does; for FC-DenseNet56 that is 1.4 (https://github.com/SimJeg/FC-DenseNet/issues/31),
+# not 1.5.
 @pytest.mark.parametrize(
     ("name", "layers", "millions"),
     [("fcdensenet56", 56, 1.4), ("fcdensenet67", 67, 3.5), ("fcdensenet103", 103, 9.4)],
 )
-def test_as_many_layers_and_parameters_as_in_the_paper(name, layers, millions):
+def test_layers_and_parameters_match_paper(name, layers, millions):
     variables = shapes_of(build_model(config_of(encoder=name)))
     kernels = [leaf.shape for leaf in jax.tree.leaves(variables["params"]) if leaf.ndim == 4]
     assert len(kernels) == layers
-    expected = parts(name)
+    expected = paper_convolutions(name)
     assert sorted(kernels) == sorted((side, side, i, o) for side, i, o, _ in expected)
     count = sum(leaf.size for leaf in jax.tree.leaves(variables))
     assert count == sum(side**2 * i * o + o + 4 * i * norm for side, i, o, norm in expected)
     assert round(count / 1e6, 1) == millions
 
 
-def test_maps_of_the_103_layers_are_as_in_the_paper():
-    """Its table's numbers, of which those from the bottleneck on are corrected in its code."""
+def test_channels_of_103_layers_match_paper():
+    """The numbers of its table; from the bottleneck on, those of the authors' corrected code."""
     model = build_model(config_of(encoder="fcdensenet103"))
     assert model.encoder.channels == (112, 192, 304, 464, 656, 240)
     assert model.encoder.strides == (1, 2, 4, 8, 16, 32)
@@ -90,21 +92,21 @@ def test_maps_of_the_103_layers_are_as_in_the_paper():
     assert params["head"]["kernel"].shape == (1, 1, 256, CLASSES)
 
 
-def test_a_layer_sees_all_before_it_and_the_block_gives_what_is_new():
+def test_dense_layer_reads_all_before_and_block_returns_new_channels():
     block = DenseBlock(3, 2, dropout=0.0)
     x = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((1, 5, 6, 4)), jnp.float32))
     variables = jax.jit(block.init, static_argnums=2)(jax.random.key(0), x, False)
     result = jax.jit(block.apply, static_argnums=2)(variables, x, False)
     assert result.data.shape == (1, 5, 6, 6)
-    seen = [variables["params"][f"layer{i}"]["conv"]["kernel"].shape[2] for i in (1, 2, 3)]
-    assert seen == [4, 6, 8]
+    in_channels = [variables["params"][f"layer{i}"]["conv"]["kernel"].shape[2] for i in (1, 2, 3)]
+    assert in_channels == [4, 6, 8]
     alone = {key: {"layer1": layers["layer1"]} for key, layers in variables.items()}
     first = jax.jit(DenseBlock(1, 2).apply, static_argnums=2)(alone, x, False)
     np.testing.assert_allclose(result.data[..., :2], first.data, rtol=1e-5, atol=1e-6)
 
 
-def test_transposed_convolution_spreads_the_kernel():
-    """A pixel gives the kernel, two of them overlap by a column, and size n becomes 2n + 1."""
+def test_transposed_convolution_of_a_pixel_is_the_kernel():
+    """A pixel becomes the kernel, two overlap by a column, and size n becomes 2n + 1."""
     layer = ConvTranspose3x3(2)
     pixel = FeatureMap(jnp.ones((1, 1, 1, 1)))
     variables = layer.init(jax.random.key(0), pixel)
@@ -115,8 +117,8 @@ def test_transposed_convolution_spreads_the_kernel():
     np.testing.assert_allclose(pair, expected, rtol=1e-6)
 
 
-def test_transposed_convolution_is_the_transpose_of_the_convolution():
-    """<T(x), y> = <x, C(y)> for the strided convolution by the same kernel; so in the gradient."""
+def test_transposed_convolution_is_adjoint_of_convolution():
+    """<T(x), y> = <x, C(y)> for the strided convolution by the same kernel, tested by gradient."""
     rng = np.random.default_rng(0)
     layer = ConvTranspose3x3(3)
     x = jnp.asarray(rng.standard_normal((2, 4, 5, 2)), jnp.float32)
@@ -131,24 +133,14 @@ def test_transposed_convolution_is_the_transpose_of_the_convolution():
     np.testing.assert_allclose(gradient, conv, rtol=1e-4, atol=1e-5)
 
 
-def test_padding_is_invisible_to_the_transposed_convolution():
-    layer, sizes = ConvTranspose3x3(4), ((9, 6), (4, 11), (1, 1))
-    data = np.random.default_rng(0).standard_normal((3, 9, 11, 3)).astype(np.float32)
-    bare = [FeatureMap(data[i : i + 1, :h, :w].copy()) for i, (h, w) in enumerate(sizes)]
-    for example, (height, width) in zip(data, sizes, strict=True):
-        example[height:], example[:, width:] = np.nan, np.nan
+def test_transposed_convolution_ignores_padding():
+    layer, (x, bare) = ConvTranspose3x3(4), padded()
     variables = layer.init(jax.random.key(0), bare[0])
     apply = jax.jit(layer.apply)
-    result = apply(variables, FeatureMap(jnp.asarray(data), jnp.asarray(sizes)))
-    for i, one in enumerate(bare):
-        alone = apply(variables, one)
-        height, width = result.extent[i]
-        assert alone.size == (height, width)
-        inside = result.data[i : i + 1, :height, :width]
-        np.testing.assert_allclose(inside, alone.data, rtol=1e-5, atol=1e-6)
+    assert_same_inside(apply(variables, x), [apply(variables, one) for one in bare])
 
 
-def test_other_encoders_are_decoded_from_the_whole_of_their_deepest_feature():
+def test_other_encoders_start_from_their_deepest_feature():
     model = build_model(config_of(encoder="resnet18", growth=4, decoder_depths=(2, 1, 2, 3)))
     params = shapes_of(model)["params"]["decoder"]
     assert params["up1"]["transposed_kernel"].shape == (3, 3, 512, 20)
@@ -157,7 +149,7 @@ def test_other_encoders_are_decoded_from_the_whole_of_their_deepest_feature():
     assert model.decoder.stride == 2
 
 
-def test_options_reach_both_and_are_checked():
+def test_options_are_passed_and_checked():
     model = build_model(config_of(encoder="fcdensenet67", dropout=0.1, norm="group"))
     assert (model.encoder.dropout, model.decoder.dropout) == (0.1, 0.1)
     assert (model.decoder.depths, model.decoder.growth) == ((5,) * 5, 16)
@@ -168,9 +160,9 @@ def test_options_reach_both_and_are_checked():
         build_model(config_of(decoder="unet", growth=3))
 
 
-def test_drops_values_in_training_alone():
+def test_dropout_only_in_training():
     encoder = FCDenseNet((1, 1), growth=4, norm="group")
-    decoder = make_fcdensenet(encoder, 2, ("fcdensenet", "fcdensenet"), norm="group")
+    decoder = FCDenseNetUp.build(encoder, 2, ("fcdensenet", "fcdensenet"), norm="group")
     model = Segmenter(encoder, decoder, 2)
     image = jnp.asarray(np.random.default_rng(0).standard_normal((1, 8, 8, 3)), jnp.float32)
     kept = model.clone(encoder=encoder.clone(dropout=0.0), decoder=decoder.clone(dropout=0.0))

@@ -10,10 +10,10 @@ import pytest
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import Segmenter, build_model
-from fcnjax.models.decoders.fcn import make_fcn
+from fcnjax.models.decoders.fcn import FCN
 from fcnjax.models.encoders import vgg
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.pretrained.layouts.fcn import torchvision_vgg_fc
+from fcnjax.models.pretrained.layouts.decoders import TORCHVISION_VGG_FC
 
 CLASSES = 21
 VGG16_CONVOLUTIONS = 14_714_688
@@ -31,7 +31,7 @@ def params_of(model):
     return jax.eval_shape(lambda: model.init(jax.random.key(0), image))["params"]
 
 
-def drawn(decoder, features):
+def init(decoder, features):
     return jax.jit(decoder.init, static_argnums=2)(jax.random.key(0), features, False)
 
 
@@ -42,7 +42,7 @@ def count(params) -> int:
 @pytest.mark.parametrize(
     ("decoder", "scored"), [("fcn32s", ()), ("fcn16s", (512,)), ("fcn8s", (512, 256))]
 )
-def test_parameters_are_as_many_as_long_et_al_report(decoder, scored):
+def test_number_of_parameters_matches_paper(decoder, scored):
     """134 million and 16 convolutions for FCN-32s, in their table 1.
 
     FCN-8s has 134.5 in the table of Jegou et al. 2017: with three transposed convolutions of the
@@ -63,7 +63,7 @@ def test_parameters_are_as_many_as_long_et_al_report(decoder, scored):
         assert round((count(learned) + 16 * 16 * CLASSES**2) / 1e6, 1) == 134.5
 
 
-def test_defaults_are_of_the_encoder():
+def test_defaults_depend_on_encoder():
     decoder = build_model(config_of(decoder="fcn8s")).decoder
     assert (decoder.fc_width, decoder.dropout) == (4096, 0.5)
     decoder = build_model(config_of(decoder="fcn8s", fc_width=0)).decoder
@@ -74,17 +74,17 @@ def test_defaults_are_of_the_encoder():
     model = build_model(config_of(decoder="fcn32s", **options))
     assert (model.decoder.fc_width, model.decoder.dropout) == (64, 0.1)
     assert params_of(model)["decoder"]["fc6"]["kernel"].shape == (7, 7, 512, 64)
-    with pytest.raises(UserError, match=r"config\.model\.fc_width: -1 is not a whole number"):
+    with pytest.raises(UserError, match=r"config\.model\.fc_width: -1 is not in 0"):
         build_model(config_of(decoder="fcn8s", fc_width=-1))
 
 
-def test_the_middle_of_seven_by_seven_is_the_classifier():
-    """Where the 7x7 sees no padding it is VGG's linear layer on the flattened map."""
+def test_center_of_7x7_map_equals_classifier():
+    """Without padding, the 7x7 convolution is VGG's linear layer on the flattened map."""
     encoder = vgg.VGG(((4,), (4,), (4,), (4,), (4,)))
-    decoder = make_fcn(32, encoder, 3, ("vgg", "fcn32s"), fc_width=6)
+    decoder = FCN.build(encoder, 3, ("vgg", "fcn32s"), fc_width=6, final_stride=32)
     feature = np.random.default_rng(0).standard_normal((1, 7, 7, 4)).astype(np.float32)
     features = [FeatureMap(jnp.zeros((1, 7, 7, 4)))] * 5 + [FeatureMap(jnp.asarray(feature))]
-    variables = drawn(decoder, features)
+    variables = init(decoder, features)
     scores = jax.jit(decoder.apply, static_argnums=2)(variables, features, False).data
     assert scores.shape == (1, 7, 7, 3)
     layers = variables["params"]
@@ -96,12 +96,12 @@ def test_the_middle_of_seven_by_seven_is_the_classifier():
     np.testing.assert_allclose(scores[0, 3, 3], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_score_sees_404_pixels():
-    """The receptive field in their table 1, of all that a positive net lets through."""
+def test_receptive_field_is_404_pixels():
+    """As in table 1 of the paper, measured by the gradient of a net with positive weights."""
     encoder = vgg.VGG(((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)), norm="none")
-    decoder = make_fcn(32, encoder, 1, ("vgg", "fcn32s"), fc_width=1)
+    decoder = FCN.build(encoder, 1, ("vgg", "fcn32s"), fc_width=1, final_stride=32)
     model = Segmenter(encoder, decoder, 1, 1)
-    # Of equal values a pooling takes the first; of rising ones the last.
+    # The gradient of a pooling goes to the first of equal values, and to the last of rising ones.
     image = jnp.ones((1, 480, 448, 1))
     rising = image + jnp.arange(480.0)[:, None, None] + jnp.arange(448.0)[:, None]
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
@@ -124,13 +124,13 @@ def test_a_score_sees_404_pixels():
 def test_scores_the_poolings():
     """Pool4 is pooled from the feature at stride 8, pool3 from that at stride 4."""
     encoder = vgg.VGG(((1,), (2,), (3,), (4,), (5,)), norm="none")
-    decoder = make_fcn(8, encoder, 3, ("vgg", "fcn8s"), fc_width=6)
+    decoder = FCN.build(encoder, 3, ("vgg", "fcn8s"), fc_width=6, final_stride=8)
     rng = np.random.default_rng(0)
     features = [
         FeatureMap(jnp.asarray(rng.random((1, side, side, channels)), jnp.float32))
         for side, channels in zip((33, 16, 8, 4, 2, 1), encoder.channels, strict=True)
     ]
-    variables = drawn(decoder, features)
+    variables = init(decoder, features)
     kernels = [variables["params"][f"score{stride}"]["kernel"].shape[2] for stride in (32, 16, 8)]
     assert kernels == [6, 4, 3]
 
@@ -141,7 +141,7 @@ def test_scores_the_poolings():
     assert [bool(np.any(x.data)) for x in gradients] == [False, False, True, True, False, True]
 
 
-def test_drops_values_after_the_fully_connected_layers_alone():
+def test_dropout_only_after_fully_connected_layers():
     encoder = vgg.VGG(((4,), (4,), (4,), (4,), (4,)), norm="none")
     rng = np.random.default_rng(0)
     features = [
@@ -151,8 +151,8 @@ def test_drops_values_after_the_fully_connected_layers_alone():
 
     def runs(**options):
         """Scores in inference, and twice in training."""
-        decoder = make_fcn(8, encoder, 3, ("vgg", "fcn8s"), **options)
-        variables = drawn(decoder, features)
+        decoder = FCN.build(encoder, 3, ("vgg", "fcn8s"), **options, final_stride=8)
+        variables = init(decoder, features)
 
         @functools.partial(jax.jit, static_argnums=0)
         def run(train, key):
@@ -173,5 +173,5 @@ def test_drops_values_after_the_fully_connected_layers_alone():
 
 
 def test_torchvision_names_the_fully_connected_layers():
-    names = {layer: torchvision_vgg_fc(None, (layer,)) for layer in ("fc6", "fc7", "score32")}
+    names = {layer: TORCHVISION_VGG_FC(None, (layer,)) for layer in ("fc6", "fc7", "score32")}
     assert names == {"fc6": "classifier.0", "fc7": "classifier.3", "score32": None}

@@ -1,4 +1,4 @@
-"""Real ImageNet weights name what is in a real photograph."""
+"""Published ImageNet weights classify a real photograph."""
 
 import jax
 import numpy as np
@@ -9,12 +9,12 @@ from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.sources import fetch_weights
 
-# ImageNet's classes of cats at home: tabby, tiger cat, Persian, Siamese, Egyptian.
+# Some of the cats among the classes of ImageNet.
 CATS = {"tabby": 281, "tiger": 282, "Egyptian": 285}
 
 
 @pytest.mark.network
-def test_mobilenet_v2_sees_a_cat():
+def test_mobilenet_v2_recognises_a_cat():
     photograph = pytest.importorskip("skimage.data").chelsea()
     height, width = photograph.shape[:2]
     top, left = (height - 256) // 2, (width - 256) // 2
@@ -23,8 +23,8 @@ def test_mobilenet_v2_sees_a_cat():
     image = ((image - weights.mean) / weights.std).astype(np.float32)[None]
 
     model = build_classifier("mobilenet_v2")
-    drawn = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
-    variables, report = convert(read_tensors(weights), drawn, model, ("mobilenet_v2", None))
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+    variables, report = convert(read_tensors(weights), shapes, model, ("mobilenet_v2", None))
     assert not report.missing
     assert all(name.endswith("num_batches_tracked") for name in report.unused)
     (logits,) = np.asarray(jax.jit(model.apply)(variables, image))

@@ -1,6 +1,6 @@
-"""MobileNets and EfficientNets: sizes and options, and the layers that they alone use.
+"""MobileNets and EfficientNets: sizes, options, and the layers that only they use.
 
-test_parity.py compares their numbers.
+test_parity.py compares their outputs.
 """
 
 import functools
@@ -15,12 +15,12 @@ from jax import lax
 from fcnjax.models import ENCODERS, Platform, compile_for, layers
 from fcnjax.models.classifier import Classifier, build_classifier
 from fcnjax.models.encoders.efficientnet import efficientnet
-from fcnjax.models.encoders.inverted import Block, InvertedNet, divisible
-from fcnjax.models.encoders.mobilenet import MobileNetV3Small, mobilenet_v2
+from fcnjax.models.encoders.inverted import Block, InvertedNet, round_channels
+from fcnjax.models.encoders.mobilenet import MOBILENETS_V3, mobilenet_v2
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.layers.convolution.depthwise import depthwise, sum_of_shifts
 
-# Parameters of the whole classifier with 1000 classes, as timm counts them.
+# Parameters of the classifier with 1000 classes, as timm counts them.
 COUNTS = {
     "mobilenet_v2": 3_504_872,
     "mobilenet_v3_small": 2_542_856,
@@ -39,8 +39,8 @@ COUNTS = {
     "efficientnet_lite3": 8_197_096,
     "efficientnet_lite4": 13_006_568,
 }
-# Channels of the features that each form takes, as the libraries declare them.
-FORMS = {
+# Channels of the features of each variant, as the libraries declare them.
+VARIANTS = {
     ("mobilenet_v2", "timm"): (16, 24, 32, 96, 320),
     ("mobilenet_v2", "smp"): (16, 24, 32, 96, 1280),
     ("mobilenet_v3_small", "timm"): (16, 16, 24, 48, 576),
@@ -56,8 +56,8 @@ FORMS = {
     ("efficientnet_lite3", "timm"): (24, 32, 48, 136, 384),
     ("efficientnet_lite3", "smp_timm"): (32, 32, 48, 136, 384),
 }
-# The blocks, of those with index in smp's `_out_indexes`, that its EfficientNets take.
-SMP_TAPS = {
+# The blocks that smp's EfficientNets take, from its `_out_indexes`.
+SMP_FEATURE_BLOCKS = {
     "efficientnet_b0": (2, 4, 8, 15),
     "efficientnet_b1": (4, 7, 15, 22),
     "efficientnet_b2": (4, 7, 15, 22),
@@ -69,11 +69,11 @@ SMP_TAPS = {
 }
 BLOCKS = (
     Block(3, 8, 8),
-    Block(3, 16, 8, stride=2, squeezed=4),
+    Block(3, 16, 8, stride=2, squeeze=4),
     Block(5, 16, 12, stride=2),
     Block(3, 24, 12, stride=2, activation="hard_swish"),
     Block(5, 24, 12),
-    Block(5, 24, 16, stride=2, squeezed=8),
+    Block(5, 24, 16, stride=2, squeeze=8),
     Block(3, 32, 16),
 )
 SMALL = functools.partial(InvertedNet, 8, BLOCKS)
@@ -84,13 +84,13 @@ def random(*shape, seed=0):
 
 
 def shapes_of(encoder, height: int, width: int, channels: int = 3):
-    """Features and variables, as shapes alone."""
+    """Return the shapes of features and variables."""
     image = FeatureMap(jnp.zeros((1, height, width, channels)))
     init = functools.partial(encoder.init_with_output, jax.random.key(0))
     return jax.eval_shape(lambda: init(image, False))
 
 
-def drawn(encoder, image):
+def init(encoder, image):
     return jax.jit(lambda key: encoder.init(key, image, False))(jax.random.key(0))
 
 
@@ -100,7 +100,7 @@ def run(encoder, variables, image, train=False):
 
 
 @pytest.mark.parametrize("name", COUNTS)
-def test_parameters_are_as_many_as_published(name):
+def test_number_of_parameters_matches_publication(name):
     model = build_classifier(name)
     logits, variables = jax.eval_shape(
         lambda: model.init_with_output(jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
@@ -109,34 +109,34 @@ def test_parameters_are_as_many_as_published(name):
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == COUNTS[name]
 
 
-@pytest.mark.parametrize(("name", "form"), FORMS)
-def test_forms_differ_in_features_not_in_weights(name, form):
-    entry = ENCODERS[name]
-    assert entry.options["encoder_form"] == "form"
-    assert form in entry.choices["encoder_form"]
-    encoder = entry.make(form=form)
-    assert encoder.channels == FORMS[name, form]
-    assert encoder.blocks == entry.make().blocks
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_variants_share_weights_but_not_features(name, variant):
+    spec = ENCODERS[name]
+    assert "encoder_form" in spec.options
+    assert variant in spec.choices["encoder_form"]
+    encoder = spec.make(variant=variant)
+    assert encoder.channels == VARIANTS[name, variant]
+    assert encoder.blocks == spec.make().blocks
     assert encoder.epsilon == (
-        1e-3 if form in ("torchvision", "smp") and "v2" not in name else 1e-5
+        1e-3 if variant in ("torchvision", "smp") and "v2" not in name else 1e-5
     )
 
 
-def test_every_form_is_tested():
+def test_every_variant_is_tested():
     families = {
-        name: entry.choices["encoder_form"] for name, entry in ENCODERS.items() if entry.choices
+        name: spec.choices["encoder_form"] for name, spec in ENCODERS.items() if spec.choices
     }
-    tested = {name for name, _ in FORMS}
-    assert {(name, form) for name in tested for form in families[name]} == set(FORMS)
+    tested = {name for name, _ in VARIANTS}
+    assert {(name, variant) for name in tested for variant in families[name]} == set(VARIANTS)
 
 
-@pytest.mark.parametrize("name", SMP_TAPS)
-def test_smps_efficientnets_give_the_blocks_that_smp_takes(name):
-    encoder = ENCODERS[name].make(form="smp")
-    assert encoder.taps == (-1, *SMP_TAPS[name])
+@pytest.mark.parametrize("name", SMP_FEATURE_BLOCKS)
+def test_smp_efficientnets_return_the_blocks_of_smp(name):
+    encoder = ENCODERS[name].make(variant="smp")
+    assert encoder.feature_blocks == (-1, *SMP_FEATURE_BLOCKS[name])
 
 
-def test_the_strides_and_channels_that_are_declared():
+def test_features_have_declared_strides_and_channels():
     for name in ("mobilenet_v2", "mobilenet_v3_small", "efficientnet_b2"):
         encoder = ENCODERS[name].make()
         features, _ = shapes_of(encoder, 65, 99)
@@ -146,12 +146,12 @@ def test_the_strides_and_channels_that_are_declared():
         ]
 
 
-@pytest.mark.parametrize("form", ["timm", "smp"])
+@pytest.mark.parametrize("variant", ["timm", "smp"])
 @pytest.mark.parametrize("output_stride", [8, 16])
-def test_dilation_keeps_the_resolution_and_the_weights(output_stride, form):
-    encoder = efficientnet(0.25, 1.0, 224, form=form, output_stride=output_stride)
+def test_dilation_keeps_the_resolution_and_the_weights(output_stride, variant):
+    encoder = efficientnet(0.25, 1.0, 224, variant=variant, output_stride=output_stride)
     # Padded as for a side of 224, an odd size rounds down.
-    height, width = (65, 99) if form == "timm" else (64, 96)
+    height, width = (65, 99) if variant == "timm" else (64, 96)
     features, variables = shapes_of(encoder, height, width)
     assert encoder.strides == tuple(min(s, output_stride) for s in (2, 4, 8, 16, 32))
     assert [f.size for f in features] == [
@@ -161,9 +161,9 @@ def test_dilation_keeps_the_resolution_and_the_weights(output_stride, form):
     assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, plain)
 
 
-def test_the_rules_of_dilation_differ_from_the_first_dilated_block_on():
+def test_dilation_rules_differ_only_from_first_dilated_block():
     image = FeatureMap(random(1, 33, 40, 3))
-    variables = drawn(SMALL(), image)
+    variables = init(SMALL(), image)
     results = [
         run(SMALL(output_stride=16, dilation_rule=rule), variables, image)
         for rule in ("torchvision", "smp")
@@ -173,25 +173,25 @@ def test_the_rules_of_dilation_differ_from_the_first_dilated_block_on():
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_other_channels_and_the_smallest_images(channels):
+def test_other_channels_and_tiny_images(channels):
     features, variables = shapes_of(SMALL(), 1, 3, channels)
     assert all(min(f.data.shape) > 0 for f in features)
     assert variables["params"]["stem"]["conv"]["kernel"].shape == (3, 3, channels, 8)
 
 
 @pytest.mark.parametrize("norm", ["group", "none"])
-def test_other_norms_have_no_statistics_and_a_signal_to_the_end(norm):
+def test_other_norms_have_no_statistics_and_pass_a_signal(norm):
     encoder = SMALL(norm=norm)
     image = FeatureMap(random(2, 33, 40, 3))
-    variables = drawn(encoder, image)
+    variables = init(encoder, image)
     assert "batch_stats" not in variables
     assert run(encoder, variables, image)[-1].data.std() > 1e-3
 
 
-def test_drop_path_rises_with_the_blocks_and_rests_in_inference():
+def test_drop_path_rises_with_blocks_and_is_off_in_inference():
     image = FeatureMap(random(16, 33, 40, 3))
     encoder = SMALL(norm="none", drop_path=0.9)
-    variables = drawn(encoder, image)
+    variables = init(encoder, image)
     plain = run(encoder, variables, image)
     trained = run(encoder, variables, image, True)
     same = [np.array_equal(a.data, b.data) for a, b in zip(plain, trained, strict=True)]
@@ -200,22 +200,22 @@ def test_drop_path_rises_with_the_blocks_and_rests_in_inference():
     np.testing.assert_array_equal(undropped[-1].data, plain[-1].data)
 
 
-def test_forms_are_checked():
+def test_unknown_variant_raises():
     with pytest.raises(ValueError, match="'keras' is none of timm, smp, smp_timm"):
-        efficientnet(1.0, 1.0, 224, form="keras")
+        efficientnet(1.0, 1.0, 224, variant="keras")
     with pytest.raises(ValueError, match="'smp' is none of timm, smp_timm"):
-        efficientnet(1.0, 1.0, 224, form="smp", lite=True)
+        efficientnet(1.0, 1.0, 224, variant="smp", lite=True)
     with pytest.raises(ValueError, match="'torchvision' is none of timm, smp"):
-        mobilenet_v2(form="torchvision")
+        mobilenet_v2(variant="torchvision")
     with pytest.raises(ValueError, match="'smp' is none of torchvision, timm"):
-        MobileNetV3Small(form="smp")
+        MOBILENETS_V3["mobilenet_v3_small"](variant="smp")
 
 
-def test_widths_are_rounded_but_not_below_nine_tenths():
-    assert [divisible(width) for width in (3, 18, 20, 44, 35.2)] == [8, 24, 24, 48, 32]
+def test_channels_are_rounded_but_not_below_nine_tenths():
+    assert [round_channels(width) for width in (3, 18, 20, 44, 35.2)] == [8, 24, 24, 48, 32]
 
 
-def test_classifier_sees_no_padding():
+def test_classifier_ignores_padding():
     model = Classifier(InvertedNet(4, BLOCKS[:2], last=24), 5, hidden=(8,), dropout=0.5)
     images = np.array(random(2, 40, 56, 3))
     sizes = ((37, 53), (5, 7))
@@ -254,14 +254,14 @@ def test_depthwise_equals_the_plain_convolution(kernel, stride, dilation, paddin
 
     np.testing.assert_allclose(ours(data, taps), plain(data, taps), rtol=1e-4, atol=1e-5)
     gradients = [
-        jax.grad(lambda *given, fn=fn: (fn(*given) ** 2).sum(), (0, 1))(data, taps)
+        jax.grad(lambda *args, fn=fn: (fn(*args) ** 2).sum(), (0, 1))(data, taps)
         for fn in (ours, plain)
     ]
     for one, other in zip(*gradients, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-3)
 
 
-def test_depthwise_leaves_other_devices_their_own_convolution():
+def test_depthwise_uses_grouped_convolution_on_other_platforms():
     data, taps = random(1, 6, 7, 4), random(3, 3, 1, 4, seed=1)
     here = depthwise(data, taps)
     with compile_for(Platform("gpu")):
@@ -279,7 +279,7 @@ def test_depthwise_in_bfloat16_rounds_once():
     np.testing.assert_array_equal(rounded, exact.astype(jnp.bfloat16))
 
 
-def test_padding_before_and_after_is_tensorflows_at_stride_two():
+def test_asymmetric_padding_equals_tensorflow():
     x = FeatureMap(random(2, 8, 10, 3))
     layer = layers.Conv(4, kernel=3, stride=2, padding=(0, 1))
     variables = layer.init(jax.random.key(0), x)

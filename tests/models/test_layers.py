@@ -8,42 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from padded_maps import EXTENT, assert_same_inside, padded, random
 
 from fcnjax.models import layers
 from fcnjax.models.layers import FeatureMap
 
-# Half of these tests is compilation.
+# Half of the time of these tests is compilation.
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-EXTENT = ((9, 6), (4, 11), (1, 1))
-
-
-def random(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape).astype(np.float32))
-
-
-def padded(channels=3, canvas=(9, 11)):
-    """A map whose padding is full of nan, and the bare examples in it."""
-    data = np.array(random(len(EXTENT), *canvas, channels))
-    bare = []
-    for example, (height, width) in zip(data, EXTENT, strict=True):
-        bare.append(FeatureMap(jnp.asarray(example[None, :height, :width])))
-        example[height:] = np.nan
-        example[:, width:] = np.nan
-    return FeatureMap(jnp.asarray(data), jnp.asarray(EXTENT)), bare
-
-
-def assert_same_inside(result: FeatureMap, bare: list[FeatureMap]):
-    for data, extent, expected in zip(result.data, result.extent, bare, strict=True):
-        height, width = extent
-        np.testing.assert_allclose(data[None, :height, :width], expected.data, rtol=1e-5, atol=1e-6)
 
 
 def assert_same_with_gradient(ours, reference, *args):
-    """Both give the same, and the same gradients of a random weighting of it."""
+    """Assert equal results, and equal gradients of a random weighting of them."""
 
     def run(fn):
-        out, pull = jax.vjp(fn, *args)
-        return out, pull(random(*out.shape, seed=1))
+        out, vjp = jax.vjp(fn, *args)
+        return out, vjp(random(*out.shape, seed=1))
 
     results = [jit(run, static_argnums=0)(fn) for fn in (ours, reference)]
     for one, other in zip(*map(jax.tree.leaves, results), strict=True):
@@ -104,11 +83,11 @@ def test_padding_is_invisible_to_resizing(canvas):
         (min(2 * h, canvas[0]), max(w * canvas[1] // 11 - i, 1)) for i, (h, w) in enumerate(EXTENT)
     ]
     like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
-    wanted = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
+    targets = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
     for resize in map(jit, (layers.resize_like, layers.crop_or_pad_like)):
         result = resize(x, like)
         assert result.size == canvas
-        pairs = zip(bare, wanted, strict=True)
+        pairs = zip(bare, targets, strict=True)
         assert_same_inside(result, [resize(one, size) for one, size in pairs])
 
 
@@ -122,7 +101,7 @@ def test_conv_equals_flax():
     np.testing.assert_allclose(layer.apply(variables, x).data, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_he_normal_counts_the_outputs():
+def test_he_normal_uses_fan_out():
     kernel = layers.he_normal(jax.random.key(0), (3, 3, 8, 64), jnp.float32)
     assert np.std(kernel) == pytest.approx((2 / (9 * 64)) ** 0.5, rel=0.03)
 
@@ -175,7 +154,7 @@ def test_resize_by_hand():
         assert layers.resize_like(x, like).data.ravel().tolist() == expected
 
 
-def test_resize_down_does_not_smooth():
+def test_downsizing_does_not_smooth():
     x = FeatureMap(jnp.arange(9.0).reshape(1, 1, 9, 1) ** 2)
     like = FeatureMap(jnp.zeros((1, 1, 3, 1)))
     assert layers.resize_like(x, like).data.ravel().tolist() == [1, 16, 49]
@@ -199,7 +178,7 @@ def test_conv_transpose_and_its_gradient_equal_lax():
 
 
 @pytest.mark.parametrize("factor", [2, 3, 8])
-def test_bilinear_conv_transpose_starts_as_bilinear(factor):
+def test_bilinear_conv_transpose_is_initialised_to_bilinear(factor):
     x = FeatureMap(random(1, 5, 6, 2))
     layer = layers.BilinearConvTranspose(factor)
     result = layer.apply(layer.init(jax.random.key(0), x), x)
@@ -240,7 +219,7 @@ def test_batch_norm_of_a_single_pixel_is_finite():
     assert np.isfinite(gradient).all()
 
 
-def test_batch_norm_refuses_to_train_on_padding():
+def test_training_batch_norm_on_padding_raises():
     x, _ = padded()
     norm = layers.BatchNorm()
     variables = norm.init(jax.random.key(0), x, False)
@@ -267,7 +246,7 @@ def test_spatial_dropout_drops_whole_channels():
     np.testing.assert_array_equal(layer.apply({}, x, False).data, x.data)
 
 
-def test_crop_or_extend_by_hand():
+def test_crop_or_pad_like_by_hand():
     x = FeatureMap(jnp.asarray([1.0, 2.0]).reshape(1, 1, 2, 1))
     for width, expected in ((1, [1]), (2, [1, 2]), (4, [1, 2, 2, 2])):
         like = FeatureMap(jnp.zeros((1, 1, width, 1)))

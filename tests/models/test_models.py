@@ -1,4 +1,4 @@
-"""One tester for all models: the contracts of a segmenter, for every row of `small_models.py`."""
+"""Properties of every segmenter, tested for each row of `small_models.py`."""
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +21,8 @@ from small_models import (
     variables_of,
 )
 
-from fcnjax.models import Platform, compile_for, make_fold
-from fcnjax.models.decoders.fcn_head import make_fcn_head
+from fcnjax.models import Platform, compile_for, make_fold_fn
+from fcnjax.models.decoders.fcn_head import FCNHead
 from fcnjax.models.layers import FeatureMap
 
 
@@ -34,8 +34,8 @@ def test_cover_has_every_encoder_and_every_decoder(pairs, part):
 
 
 @pytest.mark.parametrize("pair", cover(PAIRS))
-def test_padding_batches_and_repetition_change_nothing(pair):
-    """Any size works, and gives inside a padded, mixed batch what it gives alone."""
+def test_padding_and_batching_do_not_change_logits(pair):
+    """Images of any size have the same logits alone and in a padded, mixed batch."""
     model = make(pair)
     variables = variables_of(model)
     canvas = images()
@@ -57,13 +57,13 @@ def test_padding_batches_and_repetition_change_nothing(pair):
         assert error <= 1e-5 * np.abs(alone).max()
 
 
-def without(module, **changes):
-    """The module with those of the changes that it knows."""
+def with_fields(module, **changes):
+    """Return the module with the changes of fields that it has."""
     return module.clone(**{k: v for k, v in changes.items() if hasattr(module, k)})
 
 
-def cancelled(params, path) -> bool:
-    """Whether a parameter has no say: the bias of a convolution that a norm follows."""
+def has_no_effect(params, path) -> bool:
+    """Return whether a parameter has no effect: the bias of a convolution before a norm."""
     *block, layer, leaf = path
     node = params
     for part in block:
@@ -73,10 +73,10 @@ def cancelled(params, path) -> bool:
 
 @pytest.mark.parametrize("pair", cover(TRAINED))
 def test_every_parameter_is_trained(pair):
-    """The gradient is finite everywhere, and not zero where the parameter has a say."""
+    """The gradient is finite everywhere, and not zero where the parameter has an effect."""
     model = make(pair)
-    # A path dropped for both images would train nothing.
-    model = model.clone(encoder=without(model.encoder, drop_path=0.0))
+    # A branch dropped for both images would have no gradient.
+    model = model.clone(encoder=with_fields(model.encoder, drop_path=0.0))
     variables = variables_of(model)
     image = images()
 
@@ -96,12 +96,12 @@ def test_every_parameter_is_trained(pair):
         variables["params"]
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, updated, gradients)))
-    still = [
+    untrained = [
         "/".join(path)
         for path, leaf in flatten_dict(gradients).items()
-        if not np.any(leaf) and not cancelled(variables["params"], path)
+        if not np.any(leaf) and not has_no_effect(variables["params"], path)
     ]
-    assert not still
+    assert not untrained
     if "batch_stats" in variables:
         assert jax.tree.all(
             jax.tree.map(
@@ -111,7 +111,7 @@ def test_every_parameter_is_trained(pair):
 
 
 @pytest.mark.parametrize("pair", cover(TRAINED))
-def test_one_image_of_few_pixels_can_be_trained_on(pair):
+def test_training_on_one_tiny_image_is_finite(pair):
     model = make(pair)
     variables = variables_of(model)
 
@@ -130,11 +130,11 @@ def test_one_image_of_few_pixels_can_be_trained_on(pair):
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-def test_training_differs_by_norms_and_dropout_alone(pair):
+def test_training_differs_only_by_norms_and_dropout(pair):
     model = make(pair)
     quiet = {"norm": "none", "dropout": 0.0, "drop_path": 0.0}
     model = model.clone(
-        encoder=without(model.encoder, **quiet), decoder=without(model.decoder, **quiet)
+        encoder=with_fields(model.encoder, **quiet), decoder=with_fields(model.decoder, **quiet)
     )
     image = jnp.zeros((1, *SIZES[0], 3))
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
@@ -147,27 +147,27 @@ def test_training_differs_by_norms_and_dropout_alone(pair):
 
 
 @pytest.mark.parametrize("pair", cover(TRAINED))
-def test_folded_weights_change_nothing(pair):
+def test_folded_weights_give_same_logits(pair):
     model, gpu = make(pair), Platform("gpu")
-    variables = redrawn_norms(variables_of(model))
+    variables = draw_norms(variables_of(model))
     image = images()[:, :33, :20]
     plain = jit(lambda v: model.apply(v, image)["logits"])(variables)
-    folded = make_fold(model, gpu)(variables)
+    folded = make_fold_fn(model, gpu)(variables)
     kernels = [path for path in flatten_dict(folded["folded"]) if path[-1] == "kernel"]
     assert len(kernels) > 5
 
     @compile_for(gpu)
-    def logits_of(variables):
+    def compute_logits(variables):
         return model.apply(variables, image)["logits"]
 
-    np.testing.assert_allclose(jit(logits_of)(folded), plain, rtol=1e-4, atol=1e-4)
-    # It is these weights that count, not those that they were made of.
-    spoilt = {**folded, "params": jax.tree_util.tree_map_with_path(spoil, folded["params"])}
-    np.testing.assert_allclose(jit(logits_of)(spoilt), plain, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jit(compute_logits)(folded), plain, rtol=1e-4, atol=1e-4)
+    # Only the folded weights are used, not the parameters.
+    with_nan = {**folded, "params": jax.tree_util.tree_map_with_path(nan_kernel, folded["params"])}
+    np.testing.assert_allclose(jit(compute_logits)(with_nan), plain, rtol=1e-4, atol=1e-4)
 
 
-def redrawn_norms(variables):
-    """The variables, those of batch norms drawn anew: as they start they change next to nothing."""
+def draw_norms(variables):
+    """Draw the variables of batch norms, whose initial values change almost nothing."""
     rng = np.random.default_rng(3)
 
     def draw(path, leaf):
@@ -177,8 +177,8 @@ def redrawn_norms(variables):
     return jax.tree_util.tree_map_with_path(draw, variables)
 
 
-def spoil(path, leaf):
-    """A kernel of a convolution made useless."""
+def nan_kernel(path, leaf):
+    """Make the kernels of convolutions nan."""
     return leaf * jnp.nan if path[-1].key == "kernel" else leaf
 
 
@@ -191,7 +191,7 @@ def test_bfloat16_is_close(pair):
         for dtype in (jnp.float32, jnp.bfloat16)
     ]
     assert logits[1].dtype == jnp.float32
-    # Unpooling jumps where rounding makes another pixel the greatest.
+    # Unpooling is discontinuous where rounding changes the maximum.
     bound = 0.3 if "segnet" in pair else 0.05
     assert np.abs(logits[0] - logits[1]).mean() < bound * np.std(logits[0])
     assert np.any(logits[0] != logits[1])
@@ -207,33 +207,33 @@ def test_other_channels(channels):
         model.apply(variables, images(3))
 
 
-def test_aux_head_adds_logits_and_changes_none():
+def test_aux_head_does_not_change_logits():
     plain, size = make("resnet_basic-fpn"), SIZES[0]
     names = ("resnet_basic", "fpn")
-    aux_head = make_fcn_head(plain.encoder, CLASSES, names, index=-2)
+    aux_head = FCNHead.build(plain.encoder, CLASSES, names, index=-2)
     model = plain.clone(aux_head=aux_head)
     variables = variables_of(model)
     assert aux_head.stride == 16
     image = images()[:1]
     extent = jnp.asarray([size])
     outputs = jit(model.apply)(variables, image, extent=extent)
-    without = {**variables, "params": {**variables["params"]}}
-    del without["params"]["aux_head"]
-    expected = jit(plain.apply)(without, image, extent=extent)["logits"]
+    plain_variables = {**variables, "params": {**variables["params"]}}
+    del plain_variables["params"]["aux_head"]
+    expected = jit(plain.apply)(plain_variables, image, extent=extent)["logits"]
     np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-5, atol=1e-5)
-    inside = np.s_[:, : size[0], : size[1]]
-    alone = jit(model.apply)(variables, image[inside])["aux"]["aux_head"]
-    np.testing.assert_allclose(outputs["aux"]["aux_head"][inside], alone, rtol=1e-4, atol=1e-5)
+    valid = np.s_[:, : size[0], : size[1]]
+    alone = jit(model.apply)(variables, image[valid])["aux"]["aux_head"]
+    np.testing.assert_allclose(outputs["aux"]["aux_head"][valid], alone, rtol=1e-4, atol=1e-5)
 
 
-def test_training_refuses_an_extent():
+def test_training_with_an_extent_raises():
     model = make("vanilla-unet")
     with pytest.raises(ValueError, match="extent"):
         model.init(jax.random.key(0), images(), train=True, extent=jnp.asarray(SIZES))
 
 
 @pytest.mark.parametrize("encoder", SMALL)
-def test_declared_strides_and_channels_are_true(encoder):
+def test_features_have_declared_strides_and_channels(encoder):
     module = SMALL[encoder]()
     image = FeatureMap(jnp.zeros((1, 64, 96, 3)))
     features, _ = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), image, False))

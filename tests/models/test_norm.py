@@ -1,4 +1,4 @@
-"""Norms of maps whose mean is far from 0, as those of dim 16-bit images, and running statistics."""
+"""Norms of maps whose mean is far from 0, as in dim 16-bit images, and running statistics."""
 
 import jax
 import jax.numpy as jnp
@@ -7,33 +7,33 @@ import pytest
 
 from fcnjax.models import Platform, compile_for
 from fcnjax.models.layers import BatchNorm, ConvNormAct, FeatureMap, GroupNorm
-from fcnjax.models.layers.norm import batch_normed
+from fcnjax.models.layers.norm import batch_norm_train
 
-# Mean of the data, in standard deviations, and the greatest error of the result, in the same.
+# The mean of the data, and the largest error of the result, both in standard deviations.
 FAR = [(0, 1e-4), (1e3, 1e-3), (1e4, 1e-2)]
 OVER_BATCH, OVER_GROUP = (0, 1, 2), (1, 2, 4)
 
 
 def far_data(mean, shape=(3, 24, 20, 8), seed=0):
-    """Float32 `shape` of deviation 1 about `mean` or its negative, by channel."""
+    """Return float32 data of deviation 1 around `mean` or its negative, by channel."""
     rng = np.random.default_rng(seed)
     signs = np.where(np.arange(shape[-1]) % 2, -1, 1)
     return (rng.standard_normal(shape) + mean * signs).astype(np.float32)
 
 
-def exact(data, seen, axes):
-    """In float64: the data normalised over axes, and the gradient of its sum weighted by `seen`."""
-    data, seen = data.astype(np.float64), seen.astype(np.float64)
+def exact(data, cotangent, axes):
+    """Return, in float64, the data normalised over axes, and its vector-Jacobian product."""
+    data, cotangent = data.astype(np.float64), cotangent.astype(np.float64)
     inverse = 1 / np.sqrt(data.var(axes, keepdims=True) + 1e-5)
     normed = (data - data.mean(axes, keepdims=True)) * inverse
-    along = normed * (seen * normed).mean(axes, keepdims=True)
-    return normed, inverse * (seen - seen.mean(axes, keepdims=True) - along)
+    along = normed * (cotangent * normed).mean(axes, keepdims=True)
+    return normed, inverse * (cotangent - cotangent.mean(axes, keepdims=True) - along)
 
 
-def with_gradient(normed_of, data, seen):
+def with_gradient(norm_fn, data, cotangent):
     def weighted(data):
-        normed = normed_of(data)
-        return (normed * seen).sum(), normed
+        normed = norm_fn(data)
+        return (normed * cotangent).sum(), normed
 
     (_, normed), gradient = jax.jit(jax.value_and_grad(weighted, has_aux=True))(data)
     return normed, gradient
@@ -42,13 +42,13 @@ def with_gradient(normed_of, data, seen):
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 @pytest.mark.parametrize(("mean", "most"), FAR)
 def test_batch_norm_far_from_zero(mean, most, platform):
-    data, seen = far_data(mean), far_data(0, seed=1)
+    data, cotangent = far_data(mean), far_data(0, seed=1)
     ones, zeros = jnp.ones(8), jnp.zeros(8)
     with compile_for(Platform(platform)):
-        found = with_gradient(
-            lambda x: batch_normed(x, ones, zeros, 1e-5, None, jnp.float32)[0], data, seen
+        result = with_gradient(
+            lambda x: batch_norm_train(x, ones, zeros, 1e-5, None, jnp.float32)[0], data, cotangent
         )
-    for one, other in zip(found, exact(data, seen, OVER_BATCH), strict=True):
+    for one, other in zip(result, exact(data, cotangent, OVER_BATCH), strict=True):
         assert np.abs(one - other).max() < most
 
 
@@ -58,10 +58,10 @@ def test_batch_norm_by_running_statistics_far_from_zero(mean, most):
     norm = BatchNorm(momentum=0.0)  # the running statistics are those of the last batch
     variables = norm.init(jax.random.key(0), FeatureMap(data), False)
     _, updated = norm.apply(variables, FeatureMap(data), True, mutable=["batch_stats"])
-    found = norm.apply({**variables, **updated}, FeatureMap(data), False).data
+    result = norm.apply({**variables, **updated}, FeatureMap(data), False).data
     expected, _ = exact(data, data, OVER_BATCH)
     expected *= (1 - 1 / (data.size // 8)) ** 0.5  # by the unbiased variance
-    assert np.abs(found - expected).max() < most
+    assert np.abs(result - expected).max() < most
 
 
 @pytest.mark.parametrize(("mean", "most"), FAR)
@@ -73,34 +73,36 @@ def test_batch_norm_folded_into_a_convolution_far_from_zero(mean, most):
     mean, var = data.mean(OVER_BATCH, np.float64), data.var(OVER_BATCH, np.float64)
     with compile_for(Platform("gpu")):
         variables = {"params": params, "batch_stats": {"norm": {"mean": mean, "var": var}}}
-        found = block.apply(variables, FeatureMap(data), False).data
-    assert np.abs(found - exact(data, data, OVER_BATCH)[0]).max() < most
+        result = block.apply(variables, FeatureMap(data), False).data
+    assert np.abs(result - exact(data, data, OVER_BATCH)[0]).max() < most
 
 
 @pytest.mark.parametrize("channels", [8, 12])
 @pytest.mark.parametrize(("mean", "most"), FAR)
 def test_group_norm_far_from_zero(mean, most, channels):
     shape = (3, 24, 20, channels)
-    data, seen = np.abs(far_data(mean, shape)), far_data(0, shape, seed=1)
+    data, cotangent = np.abs(far_data(mean, shape)), far_data(0, shape, seed=1)
     norm = GroupNorm()
     variables = norm.init(jax.random.key(0), FeatureMap(data), True)
-    found = with_gradient(lambda x: norm.apply(variables, FeatureMap(x), True).data, data, seen)
+    result = with_gradient(
+        lambda x: norm.apply(variables, FeatureMap(x), True).data, data, cotangent
+    )
     groups = (*shape[:3], int(np.gcd(32, channels)), -1)
-    expected = exact(data.reshape(groups), seen.reshape(groups), OVER_GROUP)
-    for one, other in zip(found, expected, strict=True):
+    expected = exact(data.reshape(groups), cotangent.reshape(groups), OVER_GROUP)
+    for one, other in zip(result, expected, strict=True):
         assert np.abs(one - other.reshape(shape)).max() < most
 
 
 @pytest.mark.parametrize(("mean", "most"), FAR)
-def test_padding_is_invisible_to_group_norm_far_from_zero(mean, most):
+def test_group_norm_far_from_zero_ignores_padding(mean, most):
     data = far_data(mean, (3, 12, 14, 8))
     extent = np.asarray([(12, 9), (5, 14), (1, 1)])
     padded = np.where(np.arange(14)[:, None] < extent[:, 1, None, None, None], data, np.nan)
     padded = np.where(np.arange(12)[:, None, None] < extent[:, 0, None, None, None], padded, np.nan)
     norm = GroupNorm()
     variables = norm.init(jax.random.key(0), FeatureMap(data), False)
-    found = norm.apply(variables, FeatureMap(jnp.asarray(padded), jnp.asarray(extent)), False).data
-    for one, example, (height, width) in zip(found, data, extent, strict=True):
+    result = norm.apply(variables, FeatureMap(jnp.asarray(padded), jnp.asarray(extent)), False).data
+    for one, example, (height, width) in zip(result, data, extent, strict=True):
         bare = example[None, :height, :width]
         alone = norm.apply(variables, FeatureMap(jnp.asarray(bare)), False).data
         np.testing.assert_allclose(one[None, :height, :width], alone, rtol=1e-5, atol=1e-5)
@@ -109,8 +111,8 @@ def test_padding_is_invisible_to_group_norm_far_from_zero(mean, most):
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 1, 1), (2, 3, 4)])
-def test_running_variance_is_over_one_less_than_the_pixels(size):
-    """As torch's; two examples of one pixel, as in an ASPP's pooled branch, double the variance."""
+def test_running_variance_is_unbiased(size):
+    """As in torch. For two examples of one pixel, as in ASPP, it is twice the biased one."""
     data = np.random.default_rng(0).standard_normal((*size, 3)).astype(np.float32)
     norm = BatchNorm()
     variables = norm.init(jax.random.key(0), FeatureMap(data), False)

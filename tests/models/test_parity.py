@@ -1,11 +1,11 @@
-"""Our models against torchvision, timm and smp, on weights that seeded NumPy draws by name.
+"""Our models against torchvision, timm and smp, on weights that NumPy draws by tensor name.
 
-`goldens/torch.json` was printed by torchvision 0.29.1, timm 1.0.31, segmentation_models_pytorch
+`goldens/torch.json` was made with torchvision 0.29.1, timm 1.0.31, segmentation_models_pytorch
 0.6.0 and torch 2.13.0, on CPU in float32; the other files by `benchmarks/reference_outputs.py` with
-the same (torchvision 0.28 and 0.29.2): `more.json` has other sizes, options and pairs, and
-`members.json` the members of the families that neither has. By default one entry of each family is
-compared, with -m slow all. Their
-parameter counts include what the references keep and do not use.
+the same (torchvision 0.28 and 0.29.2). `more.json` has other sizes, options and pairs, and
+`members.json` the remaining members of the families. By default one entry of each family is
+compared; `bash launch/test.sh -m slow` compares all. The parameter counts include unused parameters
+of the references.
 """
 
 import json
@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from fcnjax import cli
-from fcnjax.cli.models.parity import TOLERANCE, compare, read_entries
 from fcnjax.errors import UserError
+from fcnjax.inspection.parity import TOLERANCE, compare
 from fcnjax.models import ENCODERS, Platform, compile_for
+from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -43,7 +44,7 @@ def parity_cases():
     return cases
 
 
-def test_every_encoder_with_a_reference_is_compared():
+def test_every_encoder_with_a_reference_is_tested():
     compared = set()
     for file in FILES:
         for entry in read_entries(GOLDENS / file):
@@ -58,18 +59,18 @@ def test_model_equals_torch(entry):
     print(f"{entry['name']}: {result.error:.1e} of the standard deviation")
     assert result.params == entry["params"]
     assert result.error <= TOLERANCE
-    assert result.wrong == ""
+    assert result.problem == ""
 
 
 @pytest.mark.parametrize("name", ["smp/DeepLabV3Plus/efficientnet-b0", "timm/vgg11_bn"])
 def test_model_equals_torch_with_batch_norm_folded(name):
     (entry,) = (e for e in read_entries(GOLDENS / "more.json") if e["name"] == name)
     with compile_for(Platform("gpu")):
-        assert compare(entry).wrong == ""
+        assert compare(entry).problem == ""
 
 
-def first(tmp_path, **changes):
-    """A file of one small entry, changed."""
+def write_entry(tmp_path, **changes):
+    """Write a file with one small entry, changed."""
     entries = read_entries(GOLDENS / "more.json")
     entry = next(e for e in entries if e["name"] == "timm/resnet18") | changes
     path = tmp_path / "outputs.json"
@@ -77,8 +78,8 @@ def first(tmp_path, **changes):
     return path
 
 
-def test_the_command_says_what_is_equal(tmp_path, capsys):
-    assert cli.main(["models", "parity", str(first(tmp_path))]) == 0
+def test_command_reports_equal_entries(tmp_path, capsys):
+    assert cli.main(["models", "parity", str(write_entry(tmp_path))]) == 0
     out = capsys.readouterr().out
     assert "timm/resnet18" in out
     assert "11,176,512 parameters  equal" in out
@@ -95,8 +96,8 @@ def test_the_command_says_what_is_equal(tmp_path, capsys):
         ({"name": "smp/Unet/resnet18"}, "shapes "),
     ],
 )
-def test_the_command_fails_on_what_is_not_equal(tmp_path, capsys, changes, words):
-    assert cli.main(["models", "parity", str(first(tmp_path, **changes))]) == 1
+def test_command_fails_on_different_entries(tmp_path, capsys, changes, words):
+    assert cli.main(["models", "parity", str(write_entry(tmp_path, **changes))]) == 1
     out = capsys.readouterr().out
     assert words in out
     assert "0 of 1 equal" in out
@@ -111,7 +112,7 @@ def test_the_command_fails_on_what_is_not_equal(tmp_path, capsys, changes, words
         ('[{"name": "timm/resnet18"}]', "entry 0 has no input, input_seed, outputs"),
     ],
 )
-def test_other_files_are_refused(tmp_path, capsys, text, words):
+def test_invalid_files_raise(tmp_path, capsys, text, words):
     path = tmp_path / "outputs.json"
     path.write_text(text)
     assert cli.main(["models", "parity", str(path)]) == 2
@@ -145,6 +146,6 @@ OUTPUT = {"shape": [1, 2], "std": 1.0, "flat_index": [0], "value": [0.5]}
         ({"outputs": [OUTPUT | {"flat_index": [], "value": []}]}, "'flat_index' is empty"),
     ],
 )
-def test_entries_of_another_form_are_refused(tmp_path, changes, words):
+def test_invalid_entries_raise(tmp_path, changes, words):
     with pytest.raises(UserError, match=f"entry 0.*{words}"):
-        read_entries(first(tmp_path, **changes))
+        read_entries(write_entry(tmp_path, **changes))

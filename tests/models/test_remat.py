@@ -9,7 +9,7 @@ from fcnjax.config import default_config
 from fcnjax.models import build_model
 
 
-def built(remat, **options):
+def build(remat, **options):
     config = default_config()
     config.data.class_names = ("a", "b")
     config.model.update(options)
@@ -18,7 +18,7 @@ def built(remat, **options):
 
 
 def loss_of(model, image):
-    """The loss of parameters and statistics, with the new statistics."""
+    """Return the loss as a function of parameters and statistics, with the new statistics."""
 
     def loss(params, stats):
         outputs, updated = model.apply(
@@ -33,11 +33,11 @@ def loss_of(model, image):
     return loss
 
 
-def kept_bytes(loss, params, stats):
-    """What is held for the gradient between the way forward and back, less the parameters.
+def saved_bytes(loss, params, stats):
+    """Return the bytes saved for the backward pass, without the parameters.
 
-    XLA for CPUs takes what is computed again for what was there, and holds it all the same: its
-    own count of memory tells nothing there.
+    XLA on CPUs merges the recomputation with the forward pass and keeps everything, so its own
+    count of memory is of no use there.
     """
     shapes = jax.eval_shape(lambda p: jax.vjp(lambda p: loss(p, stats), p, has_aux=True)[1], params)
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(shapes)) - sum(
@@ -59,17 +59,17 @@ def kept_bytes(loss, params, stats):
         ),
     ],
 )
-def test_values_and_names_are_those_without_and_less_is_held(options):
+def test_remat_saves_memory_and_keeps_values_and_names(options):
     image = jnp.asarray(np.random.default_rng(0).normal(size=(2, 32, 32, 3)), jnp.float32)
-    results, held = [], []
+    results, saved = [], []
     for remat in (False, True):
-        model = built(remat, **options)
+        model = build(remat, **options)
         variables = jax.jit(lambda m=model: m.init(jax.random.key(0), image, train=False))()
-        given = (variables["params"], variables["batch_stats"])
+        args = (variables["params"], variables["batch_stats"])
         loss = loss_of(model, image)
-        held.append(kept_bytes(loss, *given))
-        results.append((given, jax.jit(jax.value_and_grad(loss, has_aux=True))(*given)))
+        saved.append(saved_bytes(loss, *args))
+        results.append((args, jax.jit(jax.value_and_grad(loss, has_aux=True))(*args)))
     for one, other in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5 * float(jnp.abs(one).max()))
     assert jax.tree.structure(results[0]) == jax.tree.structure(results[1])
-    assert held[1] < 0.6 * held[0]
+    assert saved[1] < 0.6 * saved[0]

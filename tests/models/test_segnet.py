@@ -1,8 +1,8 @@
-"""SegNet, and the way back through a max pooling.
+"""SegNet, and max unpooling.
 
-`goldens/mirrors.json` holds what torch 2.13.0 (CPU, float32) gives for the small SegNets and
-FC-DenseNet of this file and its neighbour, written there with torch's own functions
-(`max_pool2d(return_indices=True)`, `max_unpool2d`, `conv_transpose2d`), on weights drawn by the
+`goldens/mirrors.json` has the outputs of torch 2.13.0 (CPU, float32) for the small SegNets and
+FC-DenseNet of this file and test_fcdensenet.py, written with torch's own functions
+(`max_pool2d(return_indices=True)`, `max_unpool2d`, `conv_transpose2d`), on weights seeded by the
 names of our layers.
 """
 
@@ -16,29 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fcnjax.cli.models.parity import TOLERANCE, redrawn
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.models import DECODERS, Segmenter, build_model
-from fcnjax.models.decoders.segnet import make_segnet, mirrored_widths
+from fcnjax.inspection.parity import TOLERANCE, draw_variables
+from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
+from fcnjax.models.decoders.segnet import SegNet, mirrored_widths
 from fcnjax.models.encoders import vgg
 from fcnjax.models.encoders.fcdensenet import FCDenseNet
 from fcnjax.models.encoders.vanilla import Vanilla
 from fcnjax.models.layers import FeatureMap, max_pool, unpool_like
-from fcnjax.models.pretrained.names import PublishedLayout
+from fcnjax.models.pretrained.names import LEAVES
 
 ENTRIES = json.loads((Path(__file__).parent / "goldens" / "mirrors.json").read_text())
 SMALL = {
     "vgg": vgg.VGG(((4,), (8, 6), (6,))),
     "vanilla": Vanilla((4, 6, 8)),
     "fcdensenet": FCDenseNet((2, 1, 3), growth=5),
-}
-LEAVES = {
-    "kernel": "weight",
-    "transposed_kernel": "weight",
-    "scale": "weight",
-    "mean": "running_mean",
-    "var": "running_var",
 }
 
 
@@ -49,16 +42,17 @@ def test_small_models_equal_torch(entry):
     model = Segmenter(encoder, DECODERS[names[1]].make(encoder, 3, names), 3)
     image = np.random.default_rng(entry["input_seed"]).standard_normal(entry["input"])
     image = jnp.asarray(image.astype(np.float32).transpose(0, 2, 3, 1))
-    wanted = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
-    form = PublishedLayout(
-        False, lambda path: ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])])
-    )
-    variables = redrawn(SimpleNamespace(forms=(form,)), wanted)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+
+    def tensor_name(path):
+        return ".".join([*path[1:-1], LEAVES.get(path[-1], path[-1])])
+
+    variables = draw_variables(SimpleNamespace(layouts=(tensor_name,)), shapes)
     with jax.default_matmul_precision("highest"):
         logits = jax.jit(model.apply)(variables, image)["logits"].transpose(0, 3, 1, 2)
     (golden,) = entry["outputs"]
     assert list(logits.shape) == golden["shape"]
-    assert sum(leaf.size for leaf in jax.tree.leaves(wanted["params"])) == entry["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == entry["params"]
     error = np.abs(np.ravel(logits)[golden["flat_index"]] - golden["value"]).max()
     assert error <= TOLERANCE * golden["std"]
 
@@ -68,18 +62,18 @@ def as_map(rows):
 
 
 def test_unpooling_by_hand():
-    """Of equal values the first wins; an odd last column and row stay zero."""
+    """Of equal values the first counts; an odd last column and row are zero."""
     before = as_map([[1, 5, 2, 2, 9], [0, 3, 2, 2, 9], [0, 0, 0, 4, 9], [7, 0, 4, 0, 9], [8] * 5])
     unpool = jax.jit(unpool_like)
-    placed = unpool(as_map([[10, 20], [30, 40]]), before)
-    assert placed.data[0, :, :, 0].tolist() == [
+    unpooled = unpool(as_map([[10, 20], [30, 40]]), before)
+    assert unpooled.data[0, :, :, 0].tolist() == [
         [0, 10, 20, 0, 0],
         [0, 0, 0, 0, 0],
         [0, 0, 0, 40, 0],
         [30, 0, 0, 0, 0],
         [0, 0, 0, 0, 0],
     ]
-    # A last window that is partly filled counts where the pooling counted it.
+    # A partly filled last window counts if the pooling counted it.
     partly = unpool(as_map([[1, 2, 3], [4, 5, 6], [7, 8, 9]]), before)
     assert partly.data[0, :, 4, 0].tolist() == [3, 0, 6, 0, 9]
     assert partly.data[0, 4, :, 0].tolist() == [7, 0, 8, 0, 9]
@@ -87,7 +81,7 @@ def test_unpooling_by_hand():
 
 
 @pytest.mark.parametrize("ceil", [False, True])
-def test_unpooling_puts_the_maxima_back_and_padding_is_invisible(ceil):
+def test_unpooling_restores_maxima_and_ignores_padding(ceil):
     rng, sizes = np.random.default_rng(0), ((9, 6), (4, 11), (1, 1))
     data = rng.integers(-2, 2, (3, 9, 11, 5)).astype(np.float32)
     bare = [FeatureMap(data[i : i + 1, :h, :w].copy()) for i, (h, w) in enumerate(sizes)]
@@ -103,14 +97,14 @@ def test_unpooling_puts_the_maxima_back_and_padding_is_invisible(ceil):
     for i, (one, (height, width)) in enumerate(zip(bare, sizes, strict=True)):
         alone = unpool(pool(one), one)
         np.testing.assert_array_equal(result.data[i : i + 1, :height, :width], alone.data)
-        # What is not zero is where it was, and of each window's maximum there is one.
-        placed, maxima = np.asarray(alone.data), np.asarray(pool(one).data)
-        np.testing.assert_array_equal(placed[placed != 0], one.data[placed != 0])
-        assert (placed != 0).sum() == (maxima != 0).sum()
-        assert placed.sum() == maxima.sum()
+        # Each nonzero value is at its place, and each maximum appears once.
+        unpooled, maxima = np.asarray(alone.data), np.asarray(pool(one).data)
+        np.testing.assert_array_equal(unpooled[unpooled != 0], one.data[unpooled != 0])
+        assert (unpooled != 0).sum() == (maxima != 0).sum()
+        assert unpooled.sum() == maxima.sum()
 
 
-def test_unpooling_takes_the_gradient_back_from_where_the_value_went():
+def test_gradient_of_unpooling_is_gathered_from_the_maxima():
     before = as_map([[1, 3], [2, 0], [4, 4], [4, 4]])
     weights = jnp.arange(8.0).reshape(1, 4, 2, 1)
 
@@ -118,13 +112,13 @@ def test_unpooling_takes_the_gradient_back_from_where_the_value_went():
         return (unpool_like(values, before).data * weights).sum()
 
     values = as_map([[5], [6]])
-    of_values, of_before = jax.jit(jax.grad(total, (0, 1)))(values, before)
-    assert of_values.data.ravel().tolist() == [1, 4]
-    assert not of_before.data.any()
+    value_grads, before_grads = jax.jit(jax.grad(total, (0, 1)))(values, before)
+    assert value_grads.data.ravel().tolist() == [1, 4]
+    assert not before_grads.data.any()
 
 
-def test_vgg16_is_mirrored():
-    encoder = vgg.VGG16()
+def test_decoder_mirrors_vgg16():
+    encoder = ENCODERS["vgg16"].make()
     widths = [mirrored_widths(encoder.pooled_stages, stage) for stage in range(6, 0, -1)]
     assert widths == [
         (),
@@ -134,7 +128,7 @@ def test_vgg16_is_mirrored():
         (128, 64),
         (64,),
     ]
-    model = Segmenter(encoder, make_segnet(encoder, 11, ("vgg16", "segnet")), 11)
+    model = Segmenter(encoder, SegNet.build(encoder, 11, ("vgg16", "segnet")), 11)
     params = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
     kernels = [leaf for leaf in jax.tree.leaves(params["params"]) if leaf.ndim == 4]
     assert len(kernels) == 26
@@ -143,14 +137,14 @@ def test_vgg16_is_mirrored():
     assert round(sum(leaf.size for leaf in jax.tree.leaves(params)) / 1e6, 1) == 29.5
 
 
-def test_other_encoders_are_refused():
+def test_encoder_without_max_pooling_raises():
     config = default_config()
     config.data.class_names = ("a", "b")
     config.model.decoder = "segnet"
     assert build_model(config).decoder.stages[0] == (64, 64)
     config.model.downsample = "conv"
-    with pytest.raises(UserError, match="segnet cannot decode encoder vanilla: it undoes 2x2 max"):
+    with pytest.raises(UserError, match="segnet cannot decode encoder vanilla: it needs 2x2 max"):
         build_model(config)
     config.model.update({"encoder": "resnet18", "downsample": None})
-    with pytest.raises(UserError, match=r"and resnet18 goes down otherwise$"):
+    with pytest.raises(UserError, match="encoder resnet18: it needs 2x2 max poolings"):
         build_model(config)

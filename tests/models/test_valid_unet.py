@@ -10,7 +10,7 @@ import pytest
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import Segmenter, build_model
-from fcnjax.models.decoders.unet import make_unet
+from fcnjax.models.decoders.unet import UNet
 from fcnjax.models.encoders.vanilla import Vanilla, valid_margin, valid_size
 from fcnjax.models.layers import FeatureMap, crop_edges, mirror_pad
 
@@ -25,8 +25,8 @@ def config_of(**model):
     return config
 
 
-def test_the_paper_net():
-    """Figure 1: 572 pixels become 388, and 568, 280, 136, 64 and 28 on the way down."""
+def test_sizes_and_parameters_match_paper():
+    """Figure 1: 572 pixels become 568, 280, 136, 64, 28, and at last 388."""
     assert valid_size(388, depth=5) == 572
     assert valid_margin(depth=5) == (572 - 388) // 2
     model = build_model(config_of(norm="none"))
@@ -45,9 +45,9 @@ def test_the_paper_net():
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 5])
-def test_the_size_given_is_even_at_each_pooling_and_the_least_that_gives_enough(depth):
-    for wanted in range(1, 80):
-        size, stages = valid_size(wanted, depth), []
+def test_valid_size_is_the_least_that_is_even_at_each_pooling(depth):
+    for target in range(1, 80):
+        size, stages = valid_size(target, depth), []
         for stage in range(depth):
             if stage:
                 assert size % 2 == 0
@@ -60,19 +60,19 @@ def test_the_size_given_is_even_at_each_pooling_and_the_least_that_gives_enough(
             assert skip >= size
             assert (skip - size) % 2 == 0
             size -= 4
-        assert wanted <= size < wanted + 2 ** (depth - 1)
+        assert target <= size < target + 2 ** (depth - 1)
     sizes = np.arange(1, 80)
     assert valid_size(sizes, depth).tolist() == [valid_size(int(n), depth) for n in sizes]
 
 
 @pytest.mark.parametrize("size", [(1, 2), (3, 7), (9, 5)])
-def test_mirroring_is_that_of_numpy(size):
+def test_mirror_pad_equals_numpy(size):
     image = np.random.default_rng(0).standard_normal((*size, 2)).astype(np.float32)
     canvas = np.full((2, 10, 9, 2), np.nan, np.float32)
     canvas[1, : size[0], : size[1]] = image
     canvas[0] = 1
     extent = jnp.asarray([(10, 9), size])
-    # What the array reaches beyond the example's own new extent is mirrored on, to and fro.
+    # Beyond the new extent, the reflection continues back and forth.
     padded = mirror_pad(FeatureMap(jnp.asarray(canvas), extent), 6, (23, 21), extent + 12)
     expected = np.pad(image, [(6, 17 - size[0]), (6, 15 - size[1]), (0, 0)], mode="reflect")
     np.testing.assert_array_equal(padded.data[1], expected)
@@ -85,20 +85,20 @@ def test_mirroring_is_that_of_numpy(size):
 
 
 DEPTH = 3
-# How far a pixel sees, at most: the margin is that of the first pixel of a pooled block.
+# The largest reach of a pixel: the margin is that of the first pixel of a pooled block.
 REACH = valid_margin(DEPTH) + 2 ** (DEPTH - 1)
 
 
 def small_net(padding: str) -> Segmenter:
     encoder = Vanilla((4, 6, 8)[:DEPTH], padding=padding)
     options = {"padding": padding, "upsample": "transposed"}
-    decoder = make_unet(encoder, 3, ("vanilla", "unet"), **options)
+    decoder = UNet.build(encoder, 3, ("vanilla", "unet"), **options)
     return Segmenter(encoder, decoder, 3)
 
 
 @pytest.fixture(scope="module")
 def small():
-    """An image, and from an image to the logits of nets of the same weights, by their padding."""
+    """Return an image, and a function from padding and image to logits, with shared weights."""
     image = np.random.default_rng(0).standard_normal((1, 83, 70, 3)).astype(np.float32)
     nets = {padding: small_net(padding) for padding in ("valid", "same")}
     variables = jit(nets["same"].init)(jax.random.key(0), image[:, :8, :8])
@@ -109,10 +109,10 @@ def small():
     return image, run
 
 
-def test_far_from_the_border_it_is_the_padded_net(small):
+def test_valid_equals_same_far_from_the_border(small):
     image, run = small
-    # The margin is 4 * 5 = 20 pixels, and two convolutions take 2: poolings begin at pixel 2 of
-    # four, where the padded net's begin at the first.
+    # The margin is 4 * 5 = 20 pixels, and two convolutions lose 2: poolings begin at pixel 2 of
+    # each block of four, and in the padded net at pixel 0.
     logits = run("valid", image)[:, 2:, 2:]
     same = run("same", image[:, 2:, 2:])
     inner = np.s_[:, REACH:-REACH, REACH:-REACH]
@@ -121,9 +121,9 @@ def test_far_from_the_border_it_is_the_padded_net(small):
     assert np.abs(logits - same).max() > 0.01
 
 
-def test_at_the_border_it_sees_the_image_mirrored(small):
+def test_valid_sees_mirrored_image_at_the_border(small):
     image, run = small
-    far = 28  # a multiple of four, so that poolings begin alike, beyond the reach
+    far = 28  # beyond the reach, and a multiple of four, so that poolings are aligned
     assert far > REACH
     wide = np.pad(image, [(0, 0), (far, far), (far, far), (0, 0)], mode="reflect")
     inner = np.s_[:, far:-far, far:-far]
@@ -136,18 +136,18 @@ def test_at_the_border_it_sees_the_image_mirrored(small):
     [
         (
             {"encoder": "resnet18"},
-            "config.model.padding: valid is not for encoder resnet18; valid: vanilla$",
+            "config.model.padding: valid does not work with encoder resnet18; valid: vanilla$",
         ),
         ({"decoder": "fcn_head"}, "config.model.upsample: not an option"),
         (
             {"decoder": "fpn", "upsample": "nearest"},
-            "config.model.padding: valid is not for decoder fpn; valid: unet$",
+            "config.model.padding: valid does not work with decoder fpn; valid: unet$",
         ),
         ({"downsample": "conv"}, "config.model.padding: .*downsample=max_pool, which is conv"),
         ({"aux_head": True}, "config.model.aux_head: with config.model.padding=valid"),
         ({"padding": "reflect"}, "config.model.padding: unknown 'reflect'.*same, valid"),
     ],
 )
-def test_refusals(options, message):
+def test_invalid_combinations_raise(options, message):
     with pytest.raises(UserError, match=message):
         build_model(config_of(**options))

@@ -22,7 +22,7 @@ def test_ema():
     assert half["a"].dtype == jnp.bfloat16
 
 
-def test_ema_over_steps_is_its_formula():
+def test_ema_over_steps_follows_its_formula():
     config = default_config()
     config.optim.ema_decay = 0.7
     first, *rest = weights(40)
@@ -34,13 +34,13 @@ def test_ema_over_steps_is_its_formula():
     np.testing.assert_allclose(ema["a"], expected, rtol=1e-5)
 
 
-def test_an_average_of_what_does_not_move_stays_exactly():
+def test_average_of_constant_weights_is_exact():
     tree = weights(1)[0]
     np.testing.assert_array_equal(ema_update(tree, tree, 0.999, 7)["a"], tree["a"])
     np.testing.assert_array_equal(mean_update(tree, tree, 7.0)["a"], tree["a"])
 
 
-def test_the_last_steps_average_is_their_mean_and_before_them_the_weights():
+def test_average_of_the_last_steps_is_their_mean():
     config = default_config()
     config.train.steps, config.optim.average_last = 20, 6
     first, *rest = weights(21)

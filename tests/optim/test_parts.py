@@ -1,4 +1,4 @@
-"""Which parts of a model are trained, and how quickly."""
+"""Frozen parts of a model, and learning rates of parts."""
 
 import jax
 import jax.numpy as jnp
@@ -26,37 +26,40 @@ def shapes_of(config):
     return param_shapes(build_model(config), config)
 
 
-def told(config):
+def describe(config):
     return check_parts(config, lambda: shapes_of(config))
 
 
 SMALL = {"widths": (4, 8)}
 
 
-def test_a_run_without_parts_does_not_ask_for_their_shapes():
-    assert check_parts(config_with(), lambda: pytest.fail("asked")) == []
+def test_shapes_are_not_computed_without_parts():
+    assert check_parts(config_with(), lambda: pytest.fail("requested")) == []
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"freeze": ("encodr",)}, "config.optim.freeze: 'encodr' is no part; valid: decoder, "),
-        ({"freeze": ("enc",)}, "is no part.*encoder, head"),
+        ({"freeze": ("encodr",)}, "config.optim.freeze: 'encodr' is not a part; valid: decoder, "),
+        ({"freeze": ("enc",)}, "is not a part.*encoder, head"),
         (
             {"freeze": ("encoder/stage1",)},
-            "is no part; valid: encoder, encoder/stage1_conv1, encoder/stage1_conv2",
+            "is not a part; valid: encoder, encoder/stage1_conv1, encoder/stage1_conv2",
         ),
-        ({"multipliers": (("top", 2.0),)}, "config.optim.multipliers: 'top' is no part; valid: "),
+        (
+            {"multipliers": (("top", 2.0),)},
+            "config.optim.multipliers: 'top' is not a part; valid: ",
+        ),
         ({"freeze": (".*",)}, "leaves nothing to train"),
     ],
 )
-def test_a_part_that_is_none_names_those_there_are(changes, words):
+def test_invalid_part_is_an_error_with_the_valid_ones(changes, words):
     with pytest.raises(UserError, match=words) as error:
-        told(config_with(**SMALL, **changes))
+        describe(config_with(**SMALL, **changes))
     assert "\n" not in str(error.value)
 
 
-def test_what_is_frozen_and_multiplied_is_told():
+def test_frozen_and_multiplied_parts_are_described():
     config = config_with(
         **SMALL,
         freeze=("encoder/stage1.*",),
@@ -64,14 +67,14 @@ def test_what_is_frozen_and_multiplied_is_told():
         multipliers=(("encoder", 0.1), ("head", 10)),
         layer_decay=0.5,
     )
-    norms, frozen, rates, decay = told(config)
+    norms, frozen, rates, decay = describe(config)
     assert norms == "all batch norms in inference mode"
     assert frozen.startswith("frozen: encoder/stage1.* (0.00 M")
     assert rates == "rates: encoder x 0.1, head x 10"
     assert decay == "rates of the encoder x 0.0625 (first) to 0.5 (last)"
 
 
-def test_multipliers_multiply_the_whole_update_and_the_last_that_fits_counts():
+def test_last_matching_multiplier_scales_the_entire_update():
     params = {
         name: {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)} for name in ("encoder", "head")
     }
@@ -91,7 +94,7 @@ def test_multipliers_multiply_the_whole_update_and_the_last_that_fits_counts():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), scaled, expected)
 
 
-def test_frozen_parts_have_no_state_and_do_not_count_in_the_clipped_norm():
+def test_frozen_parts_have_no_state_and_are_not_in_the_clipped_norm():
     params = {name: {"kernel": jnp.ones((2, 2))} for name in ("encoder", "head")}
     grads = {"encoder": {"kernel": jnp.zeros((2, 2))}, "head": {"kernel": jnp.full((2, 2), 3.0)}}
     options = {"name": "sgd", "lr": 1.0, "schedule": "constant", "weight_decay": 0.5}
@@ -126,7 +129,7 @@ def test_frozen_parts_have_no_state_and_do_not_count_in_the_clipped_norm():
         ("vgg11", {"stage1_conv1": 8, "stage5_conv2": 1}),
     ],
 )
-def test_rates_fall_with_depth(encoder, powers):
+def test_learning_rates_decay_towards_the_first_layers(encoder, powers):
     config = config_with(encoder=encoder, decoder="fcn_head", layer_decay=0.5)
     factors = rate_factors(config, paths_of(shapes_of(config)))
     for name, power in powers.items():
@@ -135,7 +138,7 @@ def test_rates_fall_with_depth(encoder, powers):
     assert {f for path, f in factors.items() if not path.startswith("encoder")} == {1.0}
 
 
-def test_an_encoder_of_unknown_depth_is_told_of():
+def test_encoder_of_unknown_depth_is_an_error():
     config = config_with(encoder="fcdensenet56", layer_decay=0.9)
     with pytest.raises(UserError, match=r"config.optim.layer_decay: the blocks of.*fcdensenet56"):
         rate_factors(config, ["encoder/block1/layer0/conv/kernel", "encoder/bottleneck/bias"])

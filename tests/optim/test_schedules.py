@@ -33,7 +33,7 @@ def test_schedules(schedule, step, expected):
     assert function(jnp.int32(step)) == pytest.approx(expected, abs=1e-8)
 
 
-def test_warm_up_rises_from_zero_and_the_rest_fills_what_is_left():
+def test_warm_up_rises_from_zero_and_the_schedule_fills_the_rest():
     function = make_schedule(config_with(lr=0.1, schedule="cosine", warmup_steps=20))
     rates = [float(function(step)) for step in (0, 5, 20, 60, 100)]
     assert rates == pytest.approx([0, 0.025, 0.1, 0.05, 0], abs=1e-8)
@@ -44,7 +44,7 @@ def rates(at, **options):
     return [float(function(jnp.int32(step))) for step in at]
 
 
-def test_the_rate_ends_where_it_is_told_to():
+def test_rate_ends_at_lr_end():
     for schedule, last in (("cosine", 100), ("poly", 100), ("one_cycle", 99)):
         got = rates((last, 130), lr=0.1, lr_end=0.02, schedule=schedule)
         assert got == pytest.approx([0.02, 0.02], rel=1e-5), schedule
@@ -52,7 +52,7 @@ def test_the_rate_ends_where_it_is_told_to():
     assert half == pytest.approx([0.02 + 0.08 * 0.25], rel=1e-5)
 
 
-def test_steps_are_counted_from_the_start_of_the_run():
+def test_milestones_are_counted_from_the_start_of_the_run():
     options = {"lr": 0.1, "schedule": "step", "milestones": (30, 60), "step_factor": 0.5}
     for warmup, fifth in ((0, 0.1), (10, 0.05)):
         got = rates((5, 29, 30, 59, 60, 99), warmup_steps=warmup, **options)
@@ -60,7 +60,7 @@ def test_steps_are_counted_from_the_start_of_the_run():
 
 
 def one_cycle_of_torch(step, steps, part, lr, end):
-    """The formula of torch.optim.lr_scheduler.OneCycleLR, its two phases annealed by cosines."""
+    """Return the rate of torch.optim.lr_scheduler.OneCycleLR with cosine annealing."""
     peak = part * steps - 1
     first, second, start, stop = lr / 25, lr, 0, peak
     if step > peak:
@@ -69,7 +69,7 @@ def one_cycle_of_torch(step, steps, part, lr, end):
 
 
 @pytest.mark.parametrize(("steps", "end"), [(100, 0.0), (10, 0.02), (1000, 0.001)])
-def test_one_cycle_equals_torchs(steps, end):
+def test_one_cycle_equals_pytorch(steps, end):
     got = rates(range(steps), steps=steps, lr=0.1, lr_end=end, schedule="one_cycle")
     expected = [one_cycle_of_torch(step, steps, 0.3, 0.1, end) for step in range(steps)]
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-8)
@@ -84,7 +84,7 @@ def test_one_cycle_of_few_steps():
 
 
 def test_last_steps_of_schedules():
-    """The last step is one before the end of a cosine and of a polynomial, and the warm-up's."""
+    # Cosine and polynomial schedules end one step after the last.
     almost = 0.05 * (1 + np.cos(np.pi * 0.99))
     assert rates((99,), lr=0.1, schedule="cosine") == pytest.approx([almost], rel=1e-3)
     assert rates((99,), lr=0.1, schedule="poly") == pytest.approx([0.1 * 0.01**0.9], rel=1e-4)

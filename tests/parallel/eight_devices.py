@@ -1,4 +1,4 @@
-"""Cases that need eight devices: `test_eight_devices.py` runs this file in its own process."""
+"""Tests on eight devices; `test_eight_devices.py` runs this file in its own process."""
 
 import contextlib
 import functools
@@ -15,11 +15,13 @@ from fcnjax import data, losses
 from fcnjax.config import load_config
 from fcnjax.evaluation import Evaluator
 from fcnjax.models import Platform, build_model, compile_for, layers
-from fcnjax.models.layers import FeatureMap, batch_factor_of, space_to_batch
+from fcnjax.models.layers import FeatureMap, space_to_batch, space_to_batch_factor
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import batch_sharding, make_mesh, mesh_of, replicated
+from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.loop import device_batches, fresh_state, train
+from fcnjax.training.initialize import new_state
+from fcnjax.training.loop import train
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.step import make_train_step
 
@@ -51,7 +53,7 @@ def some_steps(config, count, steps):
     step = make_train_step(model, optimizer, config, mesh)
     source = data.open_source(config, "train")
     with contextlib.closing(device_batches(source, config, mesh, 0)) as batches:
-        state = started(config, mesh)
+        state = start_state(config, mesh)
         losses = []
         for _ in range(steps):
             state, metrics = step(state, next(batches))
@@ -59,8 +61,8 @@ def some_steps(config, count, steps):
     return jax.device_get(state), losses
 
 
-def started(config, mesh):
-    return fresh_state(build_model(config), make_optimizer(config), config, mesh)
+def start_state(config, mesh):
+    return new_state(build_model(config), make_optimizer(config), config, mesh)
 
 
 def assert_close(one, other, tolerance):
@@ -76,15 +78,15 @@ def test_there_are_eight_devices():
 @pytest.mark.parametrize("cache", [None, "device"])
 def test_training_on_eight_devices_equals_training_on_one(config, cache):
     config = config.copy_and_resolve_references()
-    config.data.cache = cache
+    config.data.loading.cache = cache
     one, one_losses = some_steps(config, 1, 4)
     eight, eight_losses = some_steps(config, 8, 4)
     np.testing.assert_allclose(one_losses, eight_losses, rtol=1e-4)
     assert_close(one.variables, eight.variables, 1e-3)
 
 
-def test_parts_of_a_batch_are_the_same_on_eight_devices(config):
-    """Batch norm and all: which examples make a part does not depend on the devices."""
+def test_gradient_accumulation_is_the_same_on_eight_devices(config):
+    # The examples of a part, and so batch norm, do not depend on the devices.
     config = config.copy_and_resolve_references()
     config.train.accumulate = 2
     one, one_losses = some_steps(config, 1, 2)
@@ -94,10 +96,10 @@ def test_parts_of_a_batch_are_the_same_on_eight_devices(config):
 
 
 @pytest.mark.parametrize("cache", [None, "device"])
-def test_only_sums_pass_between_devices(config, cache):
-    """Whole images or features would be more than a network carries; phases keep to theirs."""
+def test_devices_exchange_only_sums(config, cache):
+    # Images or feature maps would be too much for a network.
     config = with_devices(config, 8)
-    config.data.cache = cache
+    config.data.loading.cache = cache
     keys = ("widths", "upsample")
     config.model.update(dict.fromkeys(keys, None))
     config.model.update({"encoder": "resnet18", "decoder": "deeplabv3", "output_stride": 8})
@@ -122,11 +124,11 @@ def test_only_sums_pass_between_devices(config, cache):
 
 
 def test_batch_norm_over_eight_devices_equals_one(config):
-    """Statistics are those of the whole batch: two images a device here, sixteen there."""
+    # Statistics are those of the entire batch, whether a device has two images or sixteen.
     mesh = make_mesh(with_devices(config, 8))
     model = build_model(config)
     image = np.random.default_rng(0).normal(3, 2, (16, 32, 32, 3)).astype(np.float32)
-    # Each device's part has a mean of its own, so that local statistics would differ.
+    # Each device's part has a different mean, so that local statistics would differ.
     image += np.arange(16)[:, None, None, None]
     variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
 
@@ -139,18 +141,23 @@ def test_batch_norm_over_eight_devices_equals_one(config):
 
 
 def test_evaluation_is_exact_on_any_number_of_devices(config):
-    found = []
+    matrices = []
     for count in (1, 8):
-        own = with_devices(config, count)
-        mesh = make_mesh(own)
-        evaluator = Evaluator(build_model(own), own, mesh, data.open_source(own, "train"))
-        found.append(evaluator(started(own, mesh).variables).confusion)
-    assert found[0].sum() > 0
-    np.testing.assert_array_equal(*found)
+        device_config = with_devices(config, count)
+        mesh = make_mesh(device_config)
+        evaluator = Evaluator(
+            build_model(device_config),
+            device_config,
+            mesh,
+            data.open_source(device_config, "train"),
+        )
+        matrices.append(evaluator(start_state(device_config, mesh).variables).confusion)
+    assert matrices[0].sum() > 0
+    np.testing.assert_array_equal(*matrices)
 
 
-def test_a_run_goes_on_with_another_number_of_devices(config, tmp_path):
-    whole = train(with_devices(config, 8), tmp_path / "whole")
+def test_run_is_resumed_with_another_number_of_devices(config, tmp_path):
+    scores = train(with_devices(config, 8), tmp_path / "undisturbed")
     part = with_devices(config, 8)
     part.optim.schedule = "constant"
     longer = with_devices(config, 2)
@@ -158,9 +165,9 @@ def test_a_run_goes_on_with_another_number_of_devices(config, tmp_path):
     part.train.steps = 3
     train(part, tmp_path / "moved")
     train(longer, tmp_path / "moved")
-    assert set(whole) == set(train(longer, tmp_path / "moved"))
+    assert set(scores) == set(train(longer, tmp_path / "moved"))
     checkpoints = Checkpoints(tmp_path / "moved", read_only=True)
-    assert checkpoints.newest_whole() == 6
+    assert checkpoints.newest_intact() == 6
     checkpoints.close()
 
 
@@ -168,8 +175,8 @@ def like(height, width):
     return FeatureMap(jnp.zeros((2, height, width, 1)))
 
 
-def applied(module, *args):
-    """The module as a function of a map, with variables of its own."""
+def as_function(module, *args):
+    """Return the module with random variables as a function of a feature map."""
 
     def run(data):
         variables = module.init(jax.random.key(0), FeatureMap(data), *args)
@@ -178,27 +185,27 @@ def applied(module, *args):
     return run
 
 
-def phased(data, dilation=2):
-    """A dilated convolution as ResNets have it."""
+def space_to_batch_conv(data, dilation=2):
+    """Return a dilated convolution as in a ResNet."""
     x = FeatureMap(data)
-    x = space_to_batch(x, batch_factor_of(x, (dilation,), train=True))
+    x = space_to_batch(x, space_to_batch_factor(x, (dilation,), train=True))
     conv = layers.Conv(8, dilation=dilation)
     return space_to_batch(conv.apply(conv.init(jax.random.key(0), x), x), 1).data
 
 
 LABELS = np.random.default_rng(1).integers(0, 8, (2, 40, 24)).astype(np.uint8)
 LAYERS = {
-    "convolution": applied(layers.Conv(8)),
-    "strided": applied(layers.Conv(8, 7, stride=2, padding=3)),
-    "dilated": applied(layers.Conv(8, dilation=4)),
-    "phases": phased,
-    "phases_that_do_not_fit": functools.partial(phased, dilation=4),
-    "depthwise": applied(layers.Conv(8, groups=8)),
-    "batch_norm": applied(layers.BatchNorm(activation="relu"), True),
-    "group_norm": applied(layers.GroupNorm(), True),
-    "transposed_2x2": applied(layers.ConvTranspose2x(4)),
-    "transposed_4x4": applied(layers.ConvTranspose4x4(4)),
-    "bilinear": applied(layers.BilinearConvTranspose()),
+    "convolution": as_function(layers.Conv(8)),
+    "strided": as_function(layers.Conv(8, 7, stride=2, padding=3)),
+    "dilated": as_function(layers.Conv(8, dilation=4)),
+    "space_to_batch": space_to_batch_conv,
+    "space_to_batch_does_not_fit": functools.partial(space_to_batch_conv, dilation=4),
+    "depthwise": as_function(layers.Conv(8, groups=8)),
+    "batch_norm": as_function(layers.BatchNorm(activation="relu"), True),
+    "group_norm": as_function(layers.GroupNorm(), True),
+    "transposed_2x2": as_function(layers.ConvTranspose2x(4)),
+    "transposed_4x4": as_function(layers.ConvTranspose4x4(4)),
+    "bilinear": as_function(layers.BilinearConvTranspose()),
     "max_pool": lambda x: layers.max_pool(FeatureMap(x)).data,
     "max_pool_3x3": lambda x: layers.max_pool(FeatureMap(x), 3, 2, 1).data,
     "mean_pool": lambda x: layers.mean_pool(FeatureMap(x)).data,
@@ -209,8 +216,8 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_rows_on_several_devices_pass_their_edges_alone(name):
-    """On two by four devices a layer and its gradient are as on one, and no map is gathered."""
+def test_layers_exchange_only_edges_of_rows(name):
+    # On 2 x 4 devices a layer and its gradient equal those on one, and no feature map is gathered.
     layer, mesh = LAYERS[name], mesh_of(jax.devices(), data=2, spatial=4)
     divided = NamedSharding(mesh, P("data", "spatial"))
     data = np.random.default_rng(0).standard_normal((2, 40, 24, 8)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One step and more over meshes of eight devices; `test_eight_devices.py` runs this file."""
+"""Training steps over meshes of eight devices; `test_eight_devices.py` runs this file."""
 
 import contextlib
 import functools
@@ -16,8 +16,10 @@ from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import AXES, image_sharding, make_mesh, process_shard, state_shardings
+from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.loop import device_batches, fresh_state, train
+from fcnjax.training.initialize import new_state
+from fcnjax.training.loop import train
 from fcnjax.training.state import state_shapes
 from fcnjax.training.step import make_train_step
 
@@ -51,7 +53,7 @@ def over(config, mesh, **model):
 
 
 def compiled(config, batch_size, height, width):
-    """The training step for images of this size, and the shapes of its state."""
+    """Compile the training step for images of this size; return it and the shapes of its state."""
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     config.augment.crop = (height, width)
     batch = {
@@ -64,30 +66,32 @@ def compiled(config, batch_size, height, width):
     return make_train_step(model, optimizer, config, mesh).lower(state, batch).compile(), state
 
 
-def moved(step):
-    """What a compiled step moves between devices: kind and shapes."""
+def collectives(step):
+    """Return the kind and shapes of each collective in a compiled step."""
     pattern = (
         r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
     )
     return [(kind, shapes) for shapes, kind in re.findall(pattern, step.as_text())]
 
 
-def started(config):
-    return fresh_state(build_model(config), make_optimizer(config), config, make_mesh(config))
+def start_state(config):
+    return new_state(build_model(config), make_optimizer(config), config, make_mesh(config))
 
 
 @pytest.fixture(scope="module")
 def one_step(config):
-    """`one_step(mesh, model)`: the variables before and after a step, and its loss."""
+    """Return `one_step(mesh, model)`: the variables before and after a step, and its loss."""
 
     @functools.cache
     def run(mesh, model):
-        own = over(config, mesh, **MODELS[model])
-        place, state = make_mesh(own), started(own)
+        mesh_config = over(config, mesh, **MODELS[model])
+        device_mesh, state = make_mesh(mesh_config), start_state(mesh_config)
         before = jax.device_get(state.variables)
-        step = make_train_step(build_model(own), make_optimizer(own), own, place)
-        source = data.open_source(own, "train")
-        with contextlib.closing(device_batches(source, own, place, 0)) as batches:
+        step = make_train_step(
+            build_model(mesh_config), make_optimizer(mesh_config), mesh_config, device_mesh
+        )
+        source = data.open_source(mesh_config, "train")
+        with contextlib.closing(device_batches(source, mesh_config, device_mesh, 0)) as batches:
             state, metrics = step(state, next(batches))
         return before, jax.device_get(state.variables), float(metrics["loss"])
 
@@ -109,7 +113,7 @@ def length(tree):
         pytest.param("fsdp", "deeplabv3", marks=pytest.mark.slow),
     ],
 )
-def test_a_step_is_the_same_however_it_is_divided(one_step, mesh, model):
+def test_step_is_the_same_over_each_mesh(one_step, mesh, model):
     before, one, one_loss = one_step("one", model)
     start, other, loss = one_step(mesh, model)
     jax.tree.map(np.testing.assert_array_equal, before, start)
@@ -122,7 +126,7 @@ def test_a_step_is_the_same_however_it_is_divided(one_step, mesh, model):
     assert length(apart) < 2e-2 * length(update)
 
 
-def test_losses_of_neighbouring_pixels_are_the_same_where_rows_are_divided(config):
+def test_losses_of_neighbouring_pixels_are_the_same_with_divided_rows(config):
     config = over(config, "spatial")
     config.loss.update({"cldice": 1.0, "boundary": 1.0, "border_weight": 10.0, "border_sigma": 1.0})
     config.loss.cldice_iterations = 2
@@ -137,16 +141,16 @@ def test_losses_of_neighbouring_pixels_are_the_same_where_rows_are_divided(confi
     np.testing.assert_allclose(divided, slope(logits, labels), atol=1e-6)
 
 
-def test_fsdp_divides_what_a_device_holds(config):
-    own = over(config, "fsdp", **MODELS["deeplabv3"])
-    state = started(own)
-    held, whole = (
+def test_fsdp_divides_the_state(config):
+    mesh_config = over(config, "fsdp", **MODELS["deeplabv3"])
+    state = start_state(mesh_config)
+    device_size, total_size = (
         sum(of(leaf) for leaf in jax.tree.leaves((state.variables["params"], state.opt_state)))
         for of in (lambda leaf: leaf.addressable_shards[0].data.nbytes, lambda leaf: leaf.nbytes)
     )
-    assert held == pytest.approx(whole / 4, rel=0.01)
-    step, shapes = compiled(own, 8, 64, 32)
-    kinds = moved(step)
+    assert device_size == pytest.approx(total_size / 4, rel=0.01)
+    step, shapes = compiled(mesh_config, 8, 64, 32)
+    kinds = collectives(step)
     # Parameters are gathered, and nothing else: no feature.
     params = {leaf.shape for leaf in jax.tree.leaves(shapes.variables["params"])}
     gathered = [dims(text) for kind, text in kinds if kind == "all-gather"]
@@ -156,21 +160,21 @@ def test_fsdp_divides_what_a_device_holds(config):
 
 
 def dims(text):
-    """The shapes in HLO's text of a type."""
-    return {tuple(map(int, found.split(","))) for found in re.findall(r"\[([\d,]+)\]", text)}
+    """Return the shapes in the HLO text of a type."""
+    return {tuple(map(int, match.split(","))) for match in re.findall(r"\[([\d,]+)\]", text)}
 
 
 @pytest.mark.parametrize(
     ("model", "height"),
     [("unet", 512), pytest.param("deeplabv3", 1280, marks=pytest.mark.slow)],
 )
-def test_rows_on_several_devices_gather_no_feature(config, model, height):
-    """Edges of the rows pass, and sums; what a device needs at once falls."""
+def test_divided_rows_gather_no_feature_map(config, model, height):
+    # Only edges of rows and sums are exchanged, and a device needs less memory.
     alone, _ = compiled(over(config, "one", **MODELS[model]), 1, height, 64)
-    own = over(config, "spatial", **MODELS[model])
-    own.mesh.data = 1
-    divided, shapes = compiled(own, 1, height, 64)
-    kinds = {kind for kind, _ in moved(divided)}
+    mesh_config = over(config, "spatial", **MODELS[model])
+    mesh_config.mesh.data = 1
+    divided, shapes = compiled(mesh_config, 1, height, 64)
+    kinds = {kind for kind, _ in collectives(divided)}
     assert kinds == {"all-reduce", "collective-permute"}
     # Gradients are as large on each device.
     params = sum(leaf.size * 4 for leaf in jax.tree.leaves(shapes.variables["params"]))
@@ -179,61 +183,65 @@ def test_rows_on_several_devices_gather_no_feature(config, model, height):
 
 
 def test_evaluation_is_exact_over_any_mesh(config):
-    found = []
+    matrices = []
     for mesh in MESHES:
-        own = over(config, mesh)
-        evaluator = Evaluator(build_model(own), own, make_mesh(own), data.open_source(own, "train"))
-        found.append(evaluator(started(own).variables).confusion)
-    assert found[0].sum() > 0
-    for other in found[1:]:
-        np.testing.assert_array_equal(found[0], other)
+        mesh_config = over(config, mesh)
+        evaluator = Evaluator(
+            build_model(mesh_config),
+            mesh_config,
+            make_mesh(mesh_config),
+            data.open_source(mesh_config, "train"),
+        )
+        matrices.append(evaluator(start_state(mesh_config).variables).confusion)
+    assert matrices[0].sum() > 0
+    for other in matrices[1:]:
+        np.testing.assert_array_equal(matrices[0], other)
 
 
-def test_a_run_goes_on_over_another_mesh(config, tmp_path):
-    """Checkpoints of one mesh are read onto another."""
+def test_run_is_resumed_over_another_mesh(config, tmp_path):
     for steps, mesh in ((1, "fsdp"), (2, "spatial"), (3, "data"), (4, "one")):
-        own = over(config, mesh)
-        own.train.steps = steps
-        summary = train(own, tmp_path / "moved")
-    whole = over(config, "one")
+        mesh_config = over(config, mesh)
+        mesh_config.train.steps = steps
+        summary = train(mesh_config, tmp_path / "moved")
+    single = over(config, "one")
     assert summary["mean_iou"] == pytest.approx(
-        train(whole, tmp_path / "whole")["mean_iou"], abs=0.02
+        train(single, tmp_path / "single")["mean_iou"], abs=0.02
     )
     for folder in ("moved", "whole"):
         checkpoints = Checkpoints(tmp_path / folder, read_only=True)
-        assert checkpoints.newest_whole() == 4
+        assert checkpoints.newest_intact() == 4
         checkpoints.close()
 
 
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ((-1, 3, 1), "config.mesh: fsdp 3 x spatial 1 does not go into 8 devices"),
-        ((4, 4, 1), "config.mesh: data 4 x fsdp 4 x spatial 1 does not go into 8 devices"),
-        ((-1, 1, 0), "config.mesh.spatial: is 0; valid: 1, 2, ..."),
-        ((-2, 1, 1), "config.mesh.data: is -2; valid: -1"),
+        ((-1, 3, 1), "config.mesh: fsdp 3 x spatial 1 does not fit 8 devices"),
+        ((4, 4, 1), "config.mesh: data 4 x fsdp 4 x spatial 1 does not fit 8 devices"),
+        ((-1, 1, 0), "config.mesh.spatial: 0 is not a number of 1 or more"),
+        ((-2, 1, 1), "config.mesh.data: -2 is not -1"),
     ],
 )
-def test_a_mesh_that_does_not_fit_is_refused(config, sizes, words):
+def test_invalid_mesh_is_an_error(config, sizes, words):
     config = config.copy_and_resolve_references()
     config.mesh.update(dict(zip(AXES, sizes, strict=True)))
     with pytest.raises(UserError, match=re.escape(words)):
         make_mesh(config)
 
 
-def test_the_crop_must_divide(config, tmp_path):
+def test_height_of_the_crop_must_divide(config, tmp_path):
     config = over(config, "spatial")
     config.augment.crop = (66, 32)
     with pytest.raises(UserError, match=r"config\.augment\.crop: the height 66 does not divide"):
         train(config, tmp_path / "run")
 
 
-def test_small_and_odd_arrays_are_on_every_device(config):
+def test_small_and_indivisible_arrays_are_replicated(config):
     mesh = make_mesh(over(config, "fsdp"))
     shapes = {"odd": (333, 333, 3), "small": (8, 8), "kernel": (3, 3, 64, 128), "scalar": ()}
     arrays = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
-    found = {name: tuple(of.spec) for name, of in state_shardings(arrays, mesh).items()}
-    assert found == {"odd": (), "small": (), "kernel": (None, None, None, "fsdp"), "scalar": ()}
+    shardings = {name: tuple(of.spec) for name, of in state_shardings(arrays, mesh).items()}
+    assert shardings == {"odd": (), "small": (), "kernel": (None, None, None, "fsdp"), "scalar": ()}
 
 
 class Device:
@@ -242,7 +250,7 @@ class Device:
 
 
 class Grid:
-    """As much of a mesh as `process_shard` reads."""
+    """The attributes of a mesh that `process_shard` reads."""
 
     def __init__(self, processes, spatial):
         self.devices = np.asarray([Device(index) for index in processes])
@@ -253,10 +261,10 @@ class Grid:
     ("processes", "spatial", "count"),
     [([0, 0, 1, 1], 1, 2), ([0, 0, 1, 1], 2, 2), ([0, 1], 2, 1), ([0, 1, 2, 3], 2, 2)],
 )
-def test_processes_of_the_same_rows_read_the_same(processes, spatial, count):
+def test_processes_of_the_same_images_read_the_same_part(processes, spatial, count):
     assert process_shard(Grid(processes, spatial)) == {"process_index": 0, "process_count": count}
 
 
-def test_processes_that_share_rows_in_part_are_refused():
+def test_processes_that_share_some_images_are_an_error():
     with pytest.raises(UserError, match=r"config\.mesh\.spatial: 4 divides images over processes"):
         process_shard(Grid([0, 0, 0, 1, 1, 1, 2, 2], 4))

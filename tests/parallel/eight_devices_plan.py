@@ -1,4 +1,4 @@
-"""Plans for eight devices, against the compiler's own figures; `test_eight_devices.py` runs it."""
+"""Plans for eight devices and the compiler's figures; `test_eight_devices.py` runs this file."""
 
 import math
 import re
@@ -14,13 +14,13 @@ from fcnjax.inspection.planning.compile_plan import Planner
 from fcnjax.inspection.planning.search import largest_batch
 from fcnjax.inspection.planning.topology import parse_topology
 from fcnjax.models import build_model
-from fcnjax.parallel.mesh import AXES, SMALL
+from fcnjax.parallel.mesh import AXES, MIN_SHARDED_SIZE
 from fcnjax.training.state import init_variables
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
-    """What is compiled in this file, by what `config.mesh` and the batch are."""
+    """Compile steps for this file, once for each mesh and batch."""
     seen, measure = {}, program.measure
 
     def watched(compiled, text, batch, state, images, mesh):
@@ -56,7 +56,7 @@ def plan(compiled):
 
 @pytest.fixture(scope="module")
 def shapes():
-    """Of the model's variables."""
+    """Return the shapes of the model's variables."""
     config = make_config()
     return jax.eval_shape(lambda: init_variables(build_model(config), config))
 
@@ -65,7 +65,7 @@ def count(tree):
     return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def test_parts_are_what_the_compiler_counts(plan, compiled):
+def test_planned_memory_equals_the_compilers_figures(plan, compiled):
     found = plan.footprint(16)
     step = compiled[8, 1, 1, 16]
     stats = step.memory_analysis()
@@ -79,7 +79,7 @@ def test_parts_are_what_the_compiler_counts(plan, compiled):
 
 
 def used(step):
-    """Bytes of a device, by the compiler's analysis."""
+    """Return the bytes of a device by the compiler's analysis."""
     stats = step.memory_analysis()
     return (
         stats.argument_size_in_bytes
@@ -90,7 +90,7 @@ def used(step):
     )
 
 
-def test_parts_by_hand(plan, shapes):
+def test_planned_memory_by_hand(plan, shapes):
     found, params, stats = plan.footprint(16), count(shapes["params"]), count(shapes["batch_stats"])
     assert found.memory["parameters"] == 4 * (params + stats)
     assert found.memory["averages"] == 4 * (params + stats)
@@ -110,36 +110,36 @@ def test_parts_by_hand(plan, shapes):
 def test_fsdp_divides_the_state(compiled, shapes):
     found = planner(fsdp=4).footprint(8)
     sizes = [leaf.size for leaf in jax.tree.leaves(shapes["params"])]
-    held = sum(size // 4 if size >= SMALL else size for size in sizes)
+    held = sum(size // 4 if size >= MIN_SHARDED_SIZE else size for size in sizes)
     assert held < 0.6 * sum(sizes)
     assert found.memory["parameters"] == 4 * (held + count(shapes["batch_stats"]))
     assert found.memory["optimizer state"] == 4 * (held + 1)
     gathered = {row[0]: row[2] for row in found.moved}["all-gather"]
-    assert gathered >= 4 * sum(size for size in sizes if size >= SMALL)
+    assert gathered >= 4 * sum(size for size in sizes if size >= MIN_SHARDED_SIZE)
 
 
-def test_rows_on_several_devices_pass_their_edges(compiled):
+def test_divided_rows_exchange_their_edges(compiled):
     assert "collective-permute" in {row[0] for row in planner(spatial=4).footprint(2).moved}
 
 
-def test_the_largest_batch_fits_and_the_next_does_not(plan, compiled):
+def test_largest_batch_fits_and_the_next_does_not(plan, compiled):
     memory = plan.footprint(16).total + 1000
     found = largest_batch(plan.footprint, 8, memory)
     assert (found.fits.batch, found.exceeds.batch) == (16, 24)
     assert used(compiled[8, 1, 1, 16]) <= memory < used(compiled[8, 1, 1, 24])
 
 
-def test_what_was_compiled_is_not_compiled_again(plan, compiled, capsys):
+def test_compiled_step_is_not_compiled_again(plan, compiled, capsys):
     first = plan.footprint(16)
     capsys.readouterr()
     assert planner().footprint(16) == first
     assert capsys.readouterr().err == ""
 
 
-def test_what_does_not_divide_is_refused(compiled):
+def test_indivisible_mesh_is_an_error(compiled):
     with pytest.raises(UserError, match="--batch: 12 does not divide over 8 devices; valid: 8, 16"):
         planner().footprint(12)
-    with pytest.raises(UserError, match=r"config\.mesh: fsdp 3 x spatial 1 does not go into 8"):
+    with pytest.raises(UserError, match=r"config\.mesh: fsdp 3 x spatial 1 does not fit 8"):
         planner(fsdp=3)
     with pytest.raises(UserError, match=r"config\.mesh\.data: 2 leaves out 6 devices of cpu:8"):
         planner(data=2)

@@ -1,4 +1,4 @@
-"""Runs files of tests on eight CPU devices, which XLA must be told before JAX starts."""
+"""Run tests on eight CPU devices, which must be requested before JAX starts."""
 
 import os
 import subprocess
@@ -19,6 +19,7 @@ from xla_flags import NO_FUSION_EMITTERS, is_known
     ],
 )
 def test_eight_devices(name, marked, fast):
+    """Run a file on eight CPU devices, which must be requested before JAX starts."""
     flags = [os.environ["XLA_FLAGS"], "--xla_force_host_platform_device_count=8"]
     if fast and is_known(NO_FUSION_EMITTERS):
         flags.append(f"--{NO_FUSION_EMITTERS}=false")

@@ -14,10 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 import fcnjax
 from fcnjax import cli, data
-from fcnjax.cli.evaluate import _override
 from fcnjax.config import load_config
 from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
+from fcnjax.evaluation.evaluate_model import _override
 from fcnjax.inference import load_variables
 from fcnjax.io.json_files import read_json
 from fcnjax.models.pretrained.model_file import read_variables
@@ -52,7 +52,7 @@ def picture(shapes):
     return str(shapes / "images" / "picture00.jpg")
 
 
-def test_the_folder_holds_what_is_needed_and_no_more(published, workdir):
+def test_folder_has_only_the_expected_files(published, workdir):
     assert sorted(path.name for path in published.iterdir()) == [
         "README.md",
         "config.json",
@@ -62,7 +62,7 @@ def test_the_folder_holds_what_is_needed_and_no_more(published, workdir):
     assert [path.name for path in published.parent.iterdir()] == ["a-model"]
     assert read_json(published / "metrics.json") == read_json(workdir / "metrics.json")
     config, trained = load_saved_config(published), load_saved_config(workdir)
-    for key in ("class_names", "palette", "mean", "std", "mask_values", "channels"):
+    for key in ("class_names", "palette", "mean", "std", "channels", "labels.mask_values"):
         assert config.data[key] == trained.data[key]
     assert config.model.encoder == trained.model.encoder
     # Nothing of the machine that trained it.
@@ -71,7 +71,7 @@ def test_the_folder_holds_what_is_needed_and_no_more(published, workdir):
     assert b"secret" not in everything
 
 
-def test_arrays_are_those_of_the_checkpoint(published, workdir):
+def test_arrays_equal_the_checkpoint(published, workdir):
     _, _, variables, step = load_variables(workdir, "best")
     assert step == STEPS[0]
     tensors = load_file(published / "model.safetensors")
@@ -82,7 +82,7 @@ def test_arrays_are_those_of_the_checkpoint(published, workdir):
         np.testing.assert_array_equal(tensors[name], array)
 
 
-def test_it_predicts_the_same_bit_for_bit(published, workdir, shapes, tmp_path):
+def test_predictions_are_bit_identical(published, workdir, shapes, tmp_path):
     ours, theirs = fcnjax.load(published), fcnjax.load(workdir)
     assert (ours.step, ours.class_names) == (theirs.step, theirs.class_names)
     for image in (picture(shapes), np.full((7, 5, 3), 90, np.uint8)):
@@ -97,7 +97,7 @@ def test_it_predicts_the_same_bit_for_bit(published, workdir, shapes, tmp_path):
     assert read_image(tmp_path / "ours" / "picture00_mask.png", "RGB").shape == (45, 53, 3)
 
 
-def test_it_evaluates_the_same_where_the_images_are(published, workdir, shapes, tmp_path, capsys):
+def test_evaluation_is_identical_given_the_images(published, workdir, shapes, tmp_path, capsys):
     argv = ["evaluate", f"--workdir={published}", f"--out={tmp_path}"]
     assert cli.main([*argv, f"--config.data.root={shapes}"]) == 0
     assert read_json(tmp_path / "metrics.json") == read_json(workdir / "metrics.json")
@@ -105,26 +105,26 @@ def test_it_evaluates_the_same_where_the_images_are(published, workdir, shapes, 
     for more, words in (
         ([], "names no images to score; give their folder"),
         (["--config.data.mean=0,0,0"], "unknown argument '--config.data.mean=0,0,0'"),
-        (["--config.data.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
+        (["--config.data.labels.mask_values=0,1"], "has 2 values, and the model has 3 classes"),
         (["--step=20"], "holds step 10 alone; valid: best, 10"),
     ):
         assert cli.main([*argv, *more]) == 2
         assert words in capsys.readouterr().err
 
 
-def test_another_model_may_start_from_it(published):
+def test_published_model_can_initialise_another(published):
     weights = fetch_weights(str(published))
     assert weights.is_model
     assert weights.path == published
 
 
-def test_it_is_published_again_the_same(published, tmp_path):
+def test_republishing_is_identical(published, tmp_path):
     publish(published, tmp_path / "again")
     for name in ("model.safetensors", "config.json", "metrics.json"):
         assert (tmp_path / "again" / name).read_bytes() == (published / name).read_bytes()
 
 
-def test_the_card_is_of_the_hubs_form_and_its_figures_were_measured(published, workdir):
+def test_card_is_valid_for_the_hub_with_measured_scores(published, workdir):
     card = ModelCard.load(published / "README.md")
     assert card.data.license == "apache-2.0"
     assert card.data.library_name == "fcnjax"
@@ -147,7 +147,7 @@ def test_the_card_is_of_the_hubs_form_and_its_figures_were_measured(published, w
 
 
 @pytest.mark.parametrize("metric", ["iou/ground", "mean_iou"])
-def test_the_metric_that_chose_the_best_is_among_the_figures(workdir, tmp_path, metric):
+def test_card_includes_the_best_metric(workdir, tmp_path, metric):
     shutil.copytree(workdir, tmp_path / "run")
     saved = read_json(tmp_path / "run" / "config.json")
     saved["config"]["eval"]["best_metric"] = metric
@@ -165,12 +165,12 @@ def test_the_metric_that_chose_the_best_is_among_the_figures(workdir, tmp_path, 
     assert model["results"][0]["dataset"] == {"type": "folder", "name": "folder", "split": "val"}
 
 
-def test_figures_of_another_step_are_left_out(workdir, tmp_path):
-    said = []
-    publish(workdir, tmp_path / "out", "latest", log=said.append)
+def test_scores_of_another_step_are_omitted(workdir, tmp_path):
+    lines = []
+    publish(workdir, tmp_path / "out", "latest", log=lines.append)
     assert not (tmp_path / "out" / "metrics.json").exists()
-    assert len(said) == 1
-    assert "is of step 10, and this is 20; `fcnjax evaluate" in said[0]
+    assert len(lines) == 1
+    assert "is of step 10, but this is 20; `fcnjax evaluate" in lines[0]
     text = (tmp_path / "out" / "README.md").read_text()
     assert "model-index" not in text
     assert "license" not in text
@@ -178,13 +178,13 @@ def test_figures_of_another_step_are_left_out(workdir, tmp_path):
     assert fcnjax.load(tmp_path / "out").step == 20
 
 
-def test_a_folder_in_use_is_left_alone(workdir, tmp_path, capsys):
+def test_non_empty_folder_is_refused(workdir, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("out", "file"):
         assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / name}"]) == 2
-        assert f"--out: {tmp_path / name} is there and not empty" in capsys.readouterr().err
+        assert f"--out: {tmp_path / name} exists and is not empty" in capsys.readouterr().err
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'empty'}"]) == 0
@@ -192,7 +192,7 @@ def test_a_folder_in_use_is_left_alone(workdir, tmp_path, capsys):
     assert f"hf upload OWNER/NAME {tmp_path / 'empty'}" in out
 
 
-def test_a_publication_that_fails_leaves_nothing(workdir, tmp_path, monkeypatch):
+def test_failed_publication_leaves_nothing(workdir, tmp_path, monkeypatch):
     def no_space(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -223,12 +223,15 @@ def changed(tensors, change):
     ("change", "words"),
     [
         ("missing", r"does not fit .*: 1 arrays missing from the file: params/.*kernel"),
-        ("extra", r"does not fit .*: 1 arrays more in the file: params/more/kernel"),
+        (
+            "extra",
+            r"does not fit .*: 1 arrays not in the model but .*: params/more/kernel",
+        ),
         ("shape", r"params/.*kernel is float32 \(.*, and the model .* takes float32 \("),
         ("type", r"params/.*kernel is float16 .* takes float32"),
     ],
 )
-def test_arrays_that_do_not_fit_are_named(published, tmp_path, change, words):
+def test_mismatched_arrays_are_named(published, tmp_path, change, words):
     shutil.copytree(published, tmp_path / "model")
     path = tmp_path / "model" / "model.safetensors"
     tensors = changed(load_file(path), change)
@@ -252,7 +255,7 @@ def test_arrays_that_do_not_fit_are_named(published, tmp_path, change, words):
         ({"fcnjax": '{"format_version": 2}'}, "is not a model that `fcnjax publish` wrote"),
     ],
 )
-def test_a_file_that_is_no_model(published, tmp_path, content, words):
+def test_invalid_model_file(published, tmp_path, content, words):
     path = tmp_path / "model.safetensors"
     if isinstance(content, dict):
         save_file({"a": np.zeros(2)}, path, metadata=content)
@@ -272,7 +275,7 @@ def test_a_file_that_is_no_model(published, tmp_path, content, words):
         ({"config": {"train": {"steps": "many"}}}, "train.steps: is 'many'; valid: a whole number"),
     ],
 )
-def test_a_damaged_config_is_told_in_one_line(published, tmp_path, config, words):
+def test_damaged_config_is_a_one_line_error(published, tmp_path, config, words):
     shutil.copytree(published, tmp_path / "model")
     content = {"format_version": 1, "fcnjax_version": "0", **config}
     (tmp_path / "model" / "config.json").write_text(json.dumps(content))
@@ -281,7 +284,7 @@ def test_a_damaged_config_is_told_in_one_line(published, tmp_path, config, words
     assert "\n" not in str(error.value)
 
 
-def test_models_of_the_hub_are_loaded_by_name(published, shapes, tmp_path, monkeypatch, capsys):
+def test_hub_models_are_loaded_by_name(published, shapes, tmp_path, monkeypatch, capsys):
     asked = []
 
     def fetch(source):
@@ -295,9 +298,9 @@ def test_models_of_the_hub_are_loaded_by_name(published, shapes, tmp_path, monke
     assert cli.main(["evaluate", *argv, f"--config.data.root={shapes}"]) == 0
     assert asked == ["hf://me/model"] * 3
     assert cli.main(["evaluate", argv[0], f"--config.data.root={shapes}"]) == 2
-    assert "--out: say where the scores of hf://me/model go" in capsys.readouterr().err
+    assert "--out: is needed for the scores of hf://me/model" in capsys.readouterr().err
 
 
-def test_a_sample_set_needs_no_folder_to_be_scored(capsys):
-    _override(load_config("biomedical_stare"), [], "runs/stare")
+def test_sample_dataset_needs_no_folder(capsys):
+    _override(load_config("biomedical_stare"), [], "runs/stare", print)
     assert capsys.readouterr().out == "images: stare\n"

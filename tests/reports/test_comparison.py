@@ -10,9 +10,10 @@ import pytest
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.evaluation import Results, write_results
-from fcnjax.reports import comparison as compare
-from fcnjax.training.metric_writer import MetricWriter
-from fcnjax.training.workdir import save_config
+from fcnjax.reports.comparison import mark_best
+from fcnjax.reports.scored_runs import ScoredRun
+from fcnjax.training.workdir import load_saved_config, save_config
+from fcnjax.training.writers import JsonlWriter
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def two_runs(shapes, tiny_options, tmp_path):
         config.optim.lr, config.train.steps = lr, 40
         folder = tmp_path / name
         save_config(folder, config)
-        writer = MetricWriter(folder, 40, tensorboard=False)
+        writer = JsonlWriter(folder)
         for step in (20, 40):
             writer.write(step, {"loss": 1 / step, "lr": lr, "eval/mean_iou": right / 200})
         writer.close()
@@ -40,7 +41,7 @@ def two_runs(shapes, tiny_options, tmp_path):
     return folders
 
 
-def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
+def test_table_marks_best_and_lists_differing_settings(two_runs, capsys):
     assert cli.main(["report", *map(str, two_runs)]) == 0
     lines = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     assert lines["slow"] == ["quick"]
@@ -55,7 +56,7 @@ def test_the_table_marks_the_best_and_tells_what_differs(two_runs, capsys):
 
 def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     rng = np.random.default_rng(0)
-    names = tuple(compare.load_saved_config(two_runs[0]).data.class_names)
+    names = tuple(load_saved_config(two_runs[0]).data.class_names)
     labelled = rng.integers(100, 200, (12, 3))
     hits = rng.integers(20, 60, (12, 3))
     for folder, better in zip(two_runs, (0, 30), strict=True):
@@ -84,10 +85,13 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
     for counts in (images[:, :, :2], -images, images * 2**45, images[None]):
         np.savez(two_runs[1] / "images.npz", counts=counts)
         assert cli.main(["report", *map(str, two_runs)]) == 2
-        assert f"images.npz: has no counts of {len(names)} classes" in capsys.readouterr().err
+        assert (
+            f"images.npz: does not contain counts of {len(names)} classes"
+            in capsys.readouterr().err
+        )
 
 
-def test_the_page_has_both(two_runs, tmp_path, capsys):
+def test_page_has_all_runs_and_curves(two_runs, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert cli.main(["report", *map(str, two_runs), f"--out={out}"]) == 0
     text = out.read_text()
@@ -99,24 +103,24 @@ def test_the_page_has_both(two_runs, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_a_score_that_is_none_is_no_best():
+def test_undefined_scores_are_never_best():
     def run(value):
-        return compare.Run("r", None, 1, {"mean_iou": value}, {}, [])
+        return ScoredRun("r", None, 1, {"mean_iou": value}, {}, [])
 
     nan = math.nan
-    assert compare.best_of([run(nan), run(0.5), run(0.4)], "mean_iou") == [False, True, False]
-    assert compare.best_of([run(nan), run(nan)], "mean_iou") == [False, False]
-    assert compare.best_of([run(0.5), run(0.5)], "mean_iou") == [False, False]
+    assert mark_best([run(nan), run(0.5), run(0.4)], "mean_iou") == [False, True, False]
+    assert mark_best([run(nan), run(nan)], "mean_iou") == [False, False]
+    assert mark_best([run(0.5), run(0.5)], "mean_iou") == [False, False]
 
 
-def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
+def test_invalid_runs_are_one_line_errors(two_runs, tmp_path, capsys):
     def refused(*words):
         assert cli.main(["report", *words]) == 2
         (line,) = capsys.readouterr().err.splitlines()
         return line.removeprefix("fcnjax: error: ")
 
     one, other = map(str, two_runs)
-    assert "is there twice" in refused(one, one)
+    assert "is given twice" in refused(one, one)
     assert refused(one, "--out=page.pdf").startswith("--out: 'page.pdf' does not end in .html")
     assert "config.json" in refused(one, str(tmp_path / "nowhere"))
     for text, words in {
@@ -143,13 +147,17 @@ def test_mistakes_are_a_line(two_runs, tmp_path, capsys):
         ("confusion", [[1, -1]] * 3, "valid: rows of counts"),
         ("confusion", [[0.5] * 3] * 3, "valid: rows of counts"),
         ("confusion", [[2**52] * 3] * 3, "counts more pixels than"),
-        ("class_names", ["a", "b", "c"], "its scores are of other classes than its config has"),
+        (
+            "class_names",
+            ["a", "b", "c"],
+            "the classes of its scores differ from those of",
+        ),
         ("class_names", [1, 2, 3], "valid: a list of texts"),
         ("trained_on", -1, "valid: a whole number"),
         ("reliability", [{"confidence": 1}], "valid: bins with a confidence and an accuracy"),
     ],
 )
-def test_scores_of_other_types_are_a_line(two_runs, capsys, key, value, words):
+def test_invalid_scores_are_one_line_errors(two_runs, capsys, key, value, words):
     file = two_runs[1] / "metrics.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {key: value}))
     assert cli.main(["report", *map(str, two_runs)]) == 2
@@ -157,7 +165,7 @@ def test_scores_of_other_types_are_a_line(two_runs, capsys, key, value, words):
     assert words in line
 
 
-def test_names_from_files_reach_no_terminal_or_page_as_they_are(two_runs, tmp_path, capsys):
+def test_names_from_files_are_escaped(two_runs, tmp_path, capsys):
     for folder in two_runs:
         file = folder / "metrics.json"
         saved = json.loads(file.read_text())

@@ -13,17 +13,15 @@ from fcnjax.reports.folds import summarise
 from fcnjax.training.workdir import save_config
 
 
-def config_with(**changes):
+def config_with(changes=()):
     config = default_config()
     config.data.class_names = ("a", "b")
-    for name, value in changes.items():
-        section, key = name.split("__")
-        config[section][key] = value
+    config.update_from_flattened_dict(dict(changes))
     return config
 
 
-def made_fold(folder, fold, confusion, **changes):
-    config = config_with(data__folds=2, data__fold=fold, **changes)
+def made_fold(folder, fold, confusion, changes=()):
+    config = config_with({"data.split.folds": 2, "data.split.fold": fold, **dict(changes)})
     save_config(folder, config)
     confusion = np.asarray(confusion)
     summary = Results(confusion, ("a", "b")).summary
@@ -33,7 +31,7 @@ def made_fold(folder, fold, confusion, **changes):
     return folder
 
 
-def test_folds_are_summed_up(tmp_path, capsys):
+def test_folds_are_summarised(tmp_path, capsys):
     one = made_fold(tmp_path / "1", 1, [[8, 2], [0, 10]])
     zero = made_fold(tmp_path / "0", 0, [[30, 0], [0, 0]])
     found = summarise([one, zero])
@@ -56,17 +54,17 @@ def test_folds_are_summed_up(tmp_path, capsys):
     assert json.loads(out.read_text())["scores"]["iou/b"]["of_each"][0] is None
 
 
-def test_runs_that_are_no_folds_of_one_are_refused(tmp_path):
+def test_runs_of_different_cross_validations_are_refused(tmp_path):
     zero = made_fold(tmp_path / "0", 0, [[30, 0], [0, 0]])
     twin = made_fold(tmp_path / "2", 0, [[30, 0], [0, 0]])
-    other = made_fold(tmp_path / "3", 1, [[30, 0], [0, 0]], optim__lr=0.5)
+    other = made_fold(tmp_path / "3", 1, [[30, 0], [0, 0]], {"optim.lr": 0.5})
     with pytest.raises(UserError, match="is fold 0 too"):
         summarise([zero, twin])
     with pytest.raises(UserError, match=r"differs from .* in config.optim.lr"):
         summarise([zero, other])
     (zero / "metrics.json").unlink()
-    with pytest.raises(UserError, match=r"metrics.json: is not there"):
+    with pytest.raises(UserError, match=r"metrics.json: does not exist"):
         summarise([zero])
     save_config(tmp_path / "4", config_with())
-    with pytest.raises(UserError, match="is no run of a fold"):
+    with pytest.raises(UserError, match="is not a fold of a cross-validation"):
         summarise([tmp_path / "4"])

@@ -1,4 +1,5 @@
 import base64
+import contextlib
 import html.parser
 import io
 import math
@@ -12,7 +13,7 @@ from fcnjax.config import default_config
 from fcnjax.io import pictures
 from fcnjax.metrics import compute
 from fcnjax.reports import charts, write_report
-from fcnjax.training.metric_writer import MetricWriter
+from fcnjax.training.writers import JsonlWriter
 
 
 class Page(html.parser.HTMLParser):
@@ -62,8 +63,8 @@ def picture(source):
     return head, Image.open(io.BytesIO(base64.b64decode(data)))
 
 
-def test_the_report_of_a_binary_run(tmp_path):
-    with MetricWriter(tmp_path, 100, False, stream=io.StringIO()) as writer:
+def test_report_of_a_binary_run(tmp_path):
+    with contextlib.closing(JsonlWriter(tmp_path)) as writer:
         for step in range(10, 101, 10):
             writer.write(step, {"loss": math.nan if step == 50 else 1 / step, "lr": 0.1})
         writer.write(100, {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4, "grad_norm": 3.0})
@@ -94,7 +95,7 @@ def test_the_report_of_a_binary_run(tmp_path):
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|http", text)
 
 
-def test_the_report_of_many_classes_without_curves_or_examples(tmp_path):
+def test_report_of_many_classes_without_curves_or_examples(tmp_path):
     names = [f"class {index}" for index in range(40)]
     confusion = np.diag(np.arange(40))
     page = Page(write_report(tmp_path, config_with(*names), {}, confusion).read_text())
@@ -106,7 +107,7 @@ def test_the_report_of_many_classes_without_curves_or_examples(tmp_path):
     assert "-" in page.texts  # class 0 is absent
 
 
-def test_pictures_of_the_report(tmp_path):
+def test_pictures_are_scaled_and_encoded(tmp_path):
     config = config_with("a", "b", "c")
     config.data.palette = ((10, 0, 0), (0, 20, 0), (0, 0, 30))
     confusion = np.eye(3, dtype=int)
@@ -128,7 +129,7 @@ def test_images_of_any_bands(tmp_path, bands):
     assert picture(page.images[0])[1].size == (50, 40)
 
 
-def test_images_of_other_types_are_stretched_to_their_range():
+def test_images_of_other_dtypes_are_stretched_to_their_range():
     image = np.array([[[100], [300]], [[500], [100]]], np.uint16)
     assert pictures.to_rgb(image)[..., 2].tolist() == [[0, 128], [255, 0]]
     assert pictures.to_rgb(np.full((2, 2, 3), np.nan)).tolist() == np.zeros((2, 2, 3)).tolist()
@@ -204,12 +205,12 @@ def test_ticks_around_one_value(value):
     assert 2 <= len(ticks) <= 7
 
 
-def test_chart_points_stay_inside_and_bad_ones_are_left_out():
+def test_chart_points_stay_inside_and_infinite_ones_are_omitted():
     line = [(step, math.sin(step)) for step in range(3000)] + [(3000, math.inf)]
     svg = charts.line_chart({"a<b": line, "c": [(5, 0.5)]})
     path = re.search(r'class="c0 line" d="M([^"]*)"', svg).group(1)
     places = np.array([point.split() for point in path.split("L")], float)
-    assert len(places) <= charts.MOST_POINTS
+    assert len(places) <= charts.MAX_POINTS
     assert (places >= 0).all()
     assert (places <= [charts.WIDTH, charts.HEIGHT]).all()
     assert "a&lt;b" in svg
@@ -227,13 +228,13 @@ def test_chart_points_stay_inside_and_bad_ones_are_left_out():
         (1e-200, 1e-201),
     ],
 )
-def test_values_of_any_size_are_drawn_or_left_out(values):
+def test_extreme_values_are_drawn_or_omitted(values):
     chart = charts.line_chart({"a": list(enumerate(values))})
     assert "nan" not in chart
     assert "inf" not in chart
 
 
-def test_a_chart_draws_fifty_lines_at_most():
+def test_chart_draws_at_most_fifty_lines():
     chart = charts.line_chart({f"loss/{i}": [(0, i), (1, i)] for i in range(5000)})
     assert chart.count('line" d="') == 50
 

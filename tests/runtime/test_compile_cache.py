@@ -1,4 +1,4 @@
-"""JAX's cache of compiled programs, shared, cut off or not writable."""
+"""JAX's compilation cache: shared, truncated or not writable."""
 
 import os
 import zlib
@@ -11,7 +11,7 @@ from fcnjax.runtime.compile_cache import prepare_compile_cache, repair, warn_in_
 ENTRY = zlib.compress(b"program" * 100)
 
 
-def test_a_cache_that_a_program_without_a_limit_shares_is_written_again(tmp_path):
+def test_cache_shared_with_a_program_without_a_limit_is_written_again(tmp_path):
     LRUCache(str(tmp_path), max_size=-1).put("theirs", ENTRY)
     ours = LRUCache(str(tmp_path), max_size=10_000)
     with pytest.raises(FileNotFoundError):  # of which JAX makes a warning
@@ -21,7 +21,7 @@ def test_a_cache_that_a_program_without_a_limit_shares_is_written_again(tmp_path
     assert ours.get("theirs") == ours.get("mine") == ENTRY
 
 
-def test_an_entry_that_was_cut_off_is_removed_and_a_whole_one_kept(tmp_path):
+def test_truncated_entry_is_removed_and_intact_one_kept(tmp_path):
     cache = LRUCache(str(tmp_path), max_size=10_000)
     for key in ("whole", "cut"):
         cache.put(key, ENTRY)
@@ -32,7 +32,7 @@ def test_an_entry_that_was_cut_off_is_removed_and_a_whole_one_kept(tmp_path):
     assert cache.get("whole") == ENTRY
 
 
-def test_the_users_own_folder_has_the_users_limit(tmp_path, monkeypatch):
+def test_users_folder_has_the_users_limit(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path))
     environ = {}
     prepare_compile_cache(environ)
@@ -43,7 +43,7 @@ def test_the_users_own_folder_has_the_users_limit(tmp_path, monkeypatch):
     assert environ == {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "shared")}
 
 
-def test_a_folder_that_cannot_be_written_is_read_only(tmp_path, monkeypatch):
+def test_folder_without_permission_is_used_read_only(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     environ = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path)}
     prepare_compile_cache(environ)
@@ -51,7 +51,7 @@ def test_a_folder_that_cannot_be_written_is_read_only(tmp_path, monkeypatch):
     assert int(environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"]) > 2**60
 
 
-def test_a_fault_of_the_cache_is_one_line(monkeypatch, capsys):
+def test_warning_of_the_cache_is_one_line(monkeypatch, capsys):
     import warnings
 
     monkeypatch.setattr(warnings, "showwarning", lambda message, *_: print(message))

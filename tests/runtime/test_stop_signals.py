@@ -1,4 +1,4 @@
-"""Signals and faults of the machine that end a command."""
+"""Signals and errors of the machine that end a command."""
 
 import errno
 import os
@@ -8,12 +8,13 @@ import time
 import pytest
 
 from fcnjax import cli
+from fcnjax.cli import command_line
 from fcnjax.runtime import stop_signals
 
 
 @pytest.fixture(autouse=True)
-def usual_handlers():
-    """The handlers of a process in a terminal; `nohup bash launch/test.sh &` ignores signals."""
+def default_handlers():
+    """Set the handlers of a process in a terminal; under `nohup` signals are ignored."""
     handlers = {
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
@@ -26,7 +27,7 @@ def usual_handlers():
 
 
 def run(monkeypatch, action):
-    """The exit code of a command that does this."""
+    """Return the exit code of a command with this action."""
 
     def command(*_):
         action()
@@ -37,7 +38,7 @@ def run(monkeypatch, action):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_a_command_in_order(monkeypatch, capsys, number):
+def test_signal_ends_a_command_after_cleanup(monkeypatch, capsys, number):
     cleaned = []
 
     def work():
@@ -52,8 +53,8 @@ def test_a_signal_ends_a_command_in_order(monkeypatch, capsys, number):
     assert signal.getsignal(number) == signal.SIG_DFL
 
 
-def test_a_signal_inside_a_finalizer_is_not_lost(monkeypatch, capsys):
-    """Python drops what is raised there, and JAX collects garbage by such a callback."""
+def test_signal_in_a_finalizer_is_not_lost(monkeypatch, capsys):
+    # Python drops exceptions there, and JAX collects garbage in such a callback.
 
     class Dying:
         def __del__(self):
@@ -70,26 +71,26 @@ def test_a_signal_inside_a_finalizer_is_not_lost(monkeypatch, capsys):
     assert capsys.readouterr().err == "fcnjax: stopped by SIGTERM\n"
 
 
-def test_under_nohup_a_closed_terminal_ends_nothing(monkeypatch):
+def test_nohup_ignores_a_closed_terminal(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert run(monkeypatch, lambda: os.kill(os.getpid(), signal.SIGHUP)) == 0
-        with stop_signals.collected(lambda: None) as caught:
+        with stop_signals.collect_stop_signals(lambda: None) as signals:
             os.kill(os.getpid(), signal.SIGHUP)
-        assert caught == []
+        assert signals == []
     finally:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_the_first_signal_is_collected_and_a_second_interrupt_raised():
-    told = []
-    with stop_signals.collected(lambda: told.append(True)) as caught:
+def test_first_signal_is_collected_and_second_interrupt_raises():
+    calls = []
+    with stop_signals.collect_stop_signals(lambda: calls.append(True)) as signals:
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert caught == [signal.SIGINT, signal.SIGTERM]
+        assert signals == [signal.SIGINT, signal.SIGTERM]
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert told == [True]
+    assert calls == [True]
 
 
 @pytest.mark.parametrize(
@@ -101,18 +102,18 @@ def test_the_first_signal_is_collected_and_a_second_interrupt_raised():
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes\nmore"), "9 bytes"),
     ],
 )
-def test_a_fault_of_the_machine_is_one_line(monkeypatch, capsys, error, words):
+def test_error_of_the_machine_is_one_line(monkeypatch, capsys, error, words):
     def fail():
         raise error
 
-    monkeypatch.setattr(cli, "discard", lambda stream: None)
+    monkeypatch.setattr(command_line, "discard", lambda stream: None)
     assert run(monkeypatch, fail) == 2
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1
 
 
-def test_a_fault_of_our_own_keeps_its_traceback(monkeypatch):
+def test_error_of_the_code_has_a_traceback(monkeypatch):
     def fail():
         raise ValueError("a bug")
 

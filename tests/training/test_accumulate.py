@@ -1,4 +1,4 @@
-"""Training steps that leave parts of a model alone, and steps over a batch in parts."""
+"""Training steps with frozen parts, and gradient accumulation."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
-from fcnjax.training.accumulate import accumulated, check_accumulate, image_weights
+from fcnjax.training.accumulate import accumulate_gradients, check_accumulate, image_weights
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.step import make_train_step
 
@@ -31,8 +31,8 @@ def config_with(**changes):
     return config
 
 
-def started(config, size=4):
-    """The state before the first step, and the step compiled for batches of a size."""
+def make_step(config, size=4):
+    """Return the initial state and the step compiled for batches of a size."""
     model, optimizer = build_model(config), make_optimizer(config)
     state = jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))()
     step = make_train_step(model, optimizer, config, make_mesh(config))
@@ -40,7 +40,7 @@ def started(config, size=4):
 
 
 def batch_of(size, seed=0):
-    """A batch whose examples count very different numbers of pixels; one is not valid."""
+    """Return a batch whose examples have very different numbers of valid pixels; one is invalid."""
     rng = np.random.default_rng(seed)
     label = rng.integers(0, 3, (size, 16, 16)).astype(np.uint8)
     for i in range(size):
@@ -69,10 +69,10 @@ def same(one, other):
     return all(map(np.array_equal, jax.tree.leaves(one), jax.tree.leaves(other)))
 
 
-def test_frozen_parts_and_their_statistics_stay_to_the_last_bit():
+def test_frozen_parts_and_their_statistics_do_not_change():
     parts = ("encoder", "decoder/.*_conv1")
     config = config_with(optim__freeze=parts, optim__ema_decay=0.9, optim__weight_decay=0.1)
-    state, step = started(config)
+    state, step = make_step(config)
     first = jax.device_get(state)
     last, _ = after(state, step, 10)
     for variables in (last.variables, last.ema):
@@ -91,10 +91,9 @@ def test_frozen_parts_and_their_statistics_stay_to_the_last_bit():
     assert len(kept) == 2 * len(jax.tree.leaves(arrays))
 
 
-def test_a_step_of_norms_at_rest_sees_what_inference_sees():
-    """With all of its norms at rest, training's loss is that of the model as it predicts."""
+def test_step_with_frozen_norms_has_the_loss_of_inference():
     config = config_with(optim__freeze_norm=True, augment__hflip=0.0)
-    state, step = started(config)
+    state, step = make_step(config)
     stats = jax.tree.map(lambda x: x + 0.3, state.variables["batch_stats"])
     state = state.replace(variables=state.variables | {"batch_stats": stats})
     first, batch = jax.device_get(state.variables), batch_of(4)
@@ -103,17 +102,17 @@ def test_a_step_of_norms_at_rest_sees_what_inference_sees():
     logits = np.asarray(apply(first, image.astype(jnp.float32))["logits"], np.float64)
     label = np.asarray(batch["label"])
     counted = (label != 255) & np.asarray(batch["valid"])[:, None, None]
-    own = np.take_along_axis(logits, np.minimum(label, 2)[..., None], -1)[..., 0]
-    nll = np.log(np.exp(logits).sum(-1)) - own
+    label_logits = np.take_along_axis(logits, np.minimum(label, 2)[..., None], -1)[..., 0]
+    nll = np.log(np.exp(logits).sum(-1)) - label_logits
     state, metrics = step(state, batch)
     assert float(metrics["loss"]) == pytest.approx(nll[counted].mean(), rel=1e-4)
     assert same(first["batch_stats"], state.variables["batch_stats"])
     assert not same(first["params"], state.variables["params"])
 
 
-def test_four_parts_of_two_are_a_batch_of_eight_and_take_less_memory():
-    """Parts that count different numbers of pixels weigh as much as they count."""
-    found, memory = [], []
+def test_four_parts_of_two_equal_a_batch_of_eight_with_less_memory():
+    # Parts with different numbers of valid pixels have different weights.
+    results, memory = [], []
     for parts in (1, 4):
         config = config_with(
             model__norm="group",
@@ -123,17 +122,17 @@ def test_four_parts_of_two_are_a_batch_of_eight_and_take_less_memory():
             augment__mixup=0.7,
             train__accumulate=parts,
         )
-        state, step = started(config, 8)
+        state, step = make_step(config, 8)
         memory.append(step.memory_analysis().temp_size_in_bytes)
-        found.append(after(state, step, 1, 8))
-    (whole, metrics), (in_parts, own_metrics) = found
+        results.append(after(state, step, 1, 8))
+    (entire, metrics), (in_parts, part_metrics) = results
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        (whole.variables, metrics),
-        (in_parts.variables, own_metrics),
+        (entire.variables, metrics),
+        (in_parts.variables, part_metrics),
     )
     assert memory[1] < 0.6 * memory[0]
-    # A batch without a counted pixel moves nothing: no part of it is divided by 0.
+    # A batch without valid pixels changes nothing, and nothing is divided by 0.
     none = batch_of(8) | {"valid": jnp.zeros(8, bool)}
     still, metrics = step(
         in_parts.replace(opt_state=jax.tree.map(jnp.zeros_like, in_parts.opt_state)), none
@@ -142,7 +141,7 @@ def test_four_parts_of_two_are_a_batch_of_eight_and_take_less_memory():
     assert same(in_parts.variables, still.variables)
 
 
-def test_pixels_weigh_what_they_weigh_in_the_cross_entropy():
+def test_image_weights_are_those_of_the_cross_entropy():
     batch = batch_of(8)
     label = batch["label"].astype(jnp.int32)
     counted = [(16 - (5 * i) % 17) * 16 * (i != 2) for i in range(8)]
@@ -165,14 +164,14 @@ def test_pixels_weigh_what_they_weigh_in_the_cross_entropy():
         (False, "softmax", {"cross_entropy": 0.0, "dice": 1.0}),
     ],
 )
-def test_losses_that_are_exact_in_parts(exact, head, options):
-    """As docs/training.md lists them."""
+def test_loss_is_exact_in_parts(exact, head, options):
+    # docs/training.md lists them.
     config = config_with(loss__class_weights=(0.2, 1.0, 5.0) if "dice" not in options else ())
     config.model.head = head
     config.loss.update(options)
     loss_fn, batch = make_loss(config), batch_of(8)
     rng = np.random.default_rng(3)
-    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # examples as hard as unlike
+    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # of different difficulty
     logits = spread * rng.standard_normal((8, 16, 16, 3)).astype(np.float32)
     label, valid = batch["label"].astype(jnp.int32), batch["valid"]
 
@@ -185,8 +184,8 @@ def test_losses_that_are_exact_in_parts(exact, head, options):
     assert (in_parts == pytest.approx(loss_of(slice(None)), rel=1e-5)) == exact
 
 
-def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():
-    """Two parts of four examples are 0 and 2, and 1 and 3; the first counts 5 of the 7 pixels."""
+def test_parts_alternate_examples_and_pass_on_batch_statistics():
+    # Two parts of four examples are 0 and 2, and 1 and 3. The first has 5 of 7 valid pixels.
     label = jnp.full((4, 2, 2), 255).at[0, :, :].set(1).at[2, 0, 0].set(0).at[1, 0, :].set(2)
     image = jnp.arange(4.0).reshape(4, 1, 1, 1) * jnp.ones((4, 2, 2, 1))
     config = config_with(train__accumulate=2)
@@ -199,16 +198,9 @@ def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():
         return (loss, (terms, stats)), 2 * (params - mean) * mixed.share
 
     variables = {"batch_stats": jnp.float32(0)}
-    (loss, (terms, stats)), grad = accumulated(
-        grad_fn,
-        jnp.float32(0),
-        variables,
-        MixedBatch(image, label),
-        jnp.ones(4, bool),
-        jax.random.key(0),
-        config,
-        make_mesh(config),
-    )
+    mixed = MixedBatch(image, label)
+    args = jnp.float32(0), variables, mixed, jnp.ones(4, bool), jax.random.key(0)
+    (loss, (terms, stats)), grad = accumulate_gradients(grad_fn, args, config, make_mesh(config))
     shares = np.asarray([5 / 7, 2 / 7])
     means = np.asarray([1.0, 2.0])
     assert float(loss) == pytest.approx((shares * means**2).sum(), rel=1e-6)
@@ -220,7 +212,7 @@ def test_parts_take_turns_with_the_examples_and_hand_on_their_statistics():
 
 
 @pytest.mark.parametrize(("parts", "valid"), [(3, "1, 2, 4, 8"), (0, "1, 2, 4, 8"), (16, "1, 2")])
-def test_parts_that_do_not_divide_a_batch_are_refused(parts, valid):
+def test_parts_that_do_not_divide_the_batch_are_an_error(parts, valid):
     config = config_with(train__accumulate=parts)
     with pytest.raises(UserError, match=f"config.train.accumulate: {parts} .*valid: {valid}"):
         check_accumulate(config, make_mesh(config), 8)

@@ -1,4 +1,4 @@
-"""The same seed gives the same run, wherever the examples are kept."""
+"""The same seed gives the same run with each cache of examples."""
 
 import contextlib
 import itertools
@@ -6,6 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from data_keys import set_data
 from PIL import Image
 
 from fcnjax import data
@@ -13,8 +14,9 @@ from fcnjax.config import default_config
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
-from fcnjax.training.loop import device_batches, fresh_state
-from fcnjax.training.step import augmented, make_train_step
+from fcnjax.training.batches import device_batches
+from fcnjax.training.initialize import new_state
+from fcnjax.training.step import augment, make_train_step
 
 # Larger and smaller than the crop, in either direction and in both.
 SIZES = ((40, 50), (64, 30), (18, 44), (33, 20), (10, 12), (24, 32))
@@ -50,7 +52,7 @@ def make_config(root, tmp_path, monkeypatch):
     def make(name):
         augment, crops = AUGMENTS[name]
         config = default_config()
-        config.data.update({"root": str(root), "class_names": ("a", "b", "c"), **crops})
+        set_data(config, {"root": str(root), "class_names": ("a", "b", "c"), **crops})
         config.augment.update({"crop": (24, 32), **augment})
         config.model.update({"widths": (4, 8), "dropout": 0.2})
         config.train.update({"batch_size": 4, "seed": 5})
@@ -61,40 +63,40 @@ def make_config(root, tmp_path, monkeypatch):
 
 
 def batches_of(config, cache, count, mesh):
-    config.data.cache = cache
+    config.data.loading.cache = cache
     source = data.open_source(config, "train")
     with contextlib.closing(device_batches(source, config, mesh, 2)) as batches:
         return list(itertools.islice(batches, count))
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
-def test_augmented_examples_are_the_same_from_each_cache(make_config, name):
+def test_augmented_examples_are_the_same_with_each_cache(make_config, name):
     config = make_config(name)
     mesh = make_mesh(config)
-    see = jax.jit(lambda key, batch: augmented(key, batch, config))
-    found = {}
+    see = jax.jit(lambda key, batch: augment(key, batch, config))
+    examples = {}
     for cache in (None, "host", "disk", "device"):
         batches = batches_of(config, cache, 4, mesh)
-        found[cache] = jax.device_get([see(jax.random.key(i), b) for i, b in enumerate(batches)])
+        examples[cache] = jax.device_get([see(jax.random.key(i), b) for i, b in enumerate(batches)])
     for cache in ("host", "disk", "device"):
-        for one, other in zip(found[None], found[cache], strict=True):
+        for one, other in zip(examples[None], examples[cache], strict=True):
             np.testing.assert_array_equal(one.image, other.image)
             np.testing.assert_array_equal(one.label, other.label)
     if name == "moved":
-        labels = np.concatenate([mixed.label for mixed in found[None]])
-        images = np.concatenate([mixed.image for mixed in found[None]])
+        labels = np.concatenate([mixed.label for mixed in examples[None]])
+        images = np.concatenate([mixed.image for mixed in examples[None]])
         assert 0.1 < (labels == 255).mean() < 0.9
         assert (images[labels == 255] == 0).all()
 
 
-def test_losses_are_the_same_from_each_cache(make_config):
+def test_losses_are_the_same_with_each_cache(make_config):
     config = make_config("everything")
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     losses = {}
     for cache in (None, "device"):
         batches = batches_of(config, cache, 4, mesh)
         step = make_train_step(model, optimizer, config, mesh)
-        state, losses[cache] = fresh_state(model, optimizer, config, mesh), []
+        state, losses[cache] = new_state(model, optimizer, config, mesh), []
         for batch in batches:
             state, metrics = step(state, batch)
             losses[cache].append(float(metrics["loss"]))

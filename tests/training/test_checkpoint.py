@@ -1,3 +1,5 @@
+"""Checkpoints: saving, restoring, and damaged files."""
+
 import json
 import os
 import resource
@@ -10,7 +12,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.checkpoint_manifest import MANIFEST, find_fault, read_manifest
+from fcnjax.training.checkpoint_manifest import MANIFEST, find_damage, read_manifest
 from fcnjax.training.state import TrainState
 
 
@@ -45,7 +47,7 @@ def restore(workdir, lines=None):
         checkpoints.close()
 
 
-def test_what_is_restored_is_what_was_saved(tmp_path):
+def test_restored_state_equals_the_saved_one(tmp_path):
     write(tmp_path, [(10, None), (20, None)])
     state, progress = restore(tmp_path)
     assert progress == {"batches": 20}
@@ -53,26 +55,26 @@ def test_what_is_restored_is_what_was_saved(tmp_path):
     assert jax.tree.structure(state) == jax.tree.structure(make_state(20))
 
 
-def test_an_empty_workdir_restores_nothing(tmp_path):
+def test_restore_returns_none_without_checkpoints(tmp_path):
     assert restore(tmp_path) is None
 
 
-def test_the_newest_and_the_best_are_kept(tmp_path):
+def test_newest_and_best_checkpoints_are_kept(tmp_path):
     scores = [(1, 0.2), (2, 0.9), (3, 0.5), (4, 0.4), (5, 0.1)]
     steps = [(step, {"mean_iou": score}) for step, score in scores]
     write(tmp_path, steps, keep=2, best_metric="mean_iou")
     checkpoints = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True)
     assert checkpoints.steps() == [2, 4, 5]
     assert checkpoints.best_step() == 2
-    like = abstract(make_state(0))
-    for which, step in (("best", 2), ("latest", 5), (4, 4)):
-        variables, found = checkpoints.restore_inference(like, which)
-        assert found == step
+    shapes = abstract(make_state(0)).variables
+    for name, expected in (("best", 2), ("latest", 5), (4, 4)):
+        variables, step = checkpoints.restore_variables(shapes, average=True, step=name)
+        assert step == expected
         np.testing.assert_array_equal(
             variables["params"]["kernel"], make_state(step).ema["params"]["kernel"]
         )
     with pytest.raises(UserError, match="no checkpoint 3; valid: best, latest, 2, 4, 5"):
-        checkpoints.restore_inference(like, 3)
+        checkpoints.restore_variables(shapes, average=True, step=3)
     checkpoints.close()
 
 
@@ -105,10 +107,10 @@ DAMAGES = {
     "a key of the manifest": (lambda folder: in_manifest(folder, "sha256", "sha257"), "changed"),
     "its step is text": (lambda folder: in_manifest(folder, "20,", '"20",'), "has changed"),
     "its content nests": (lambda folder: (folder / MANIFEST).write_text("[" * 10**5), "be read"),
-    "an array is a pipe": (lambda folder: replace(folder, os.mkfifo), "is no plain file"),
+    "an array is a pipe": (lambda folder: replace(folder, os.mkfifo), "is not a regular file"),
     "an array is a link": (
         lambda folder: replace(folder, lambda file: file.symlink_to("/dev/zero")),
-        "is no plain file",
+        "is not a regular file",
     ),
     "an array is sparse": (lambda folder: os.truncate(array_file(folder), 2**42), "sparse"),
     "metadata nests": (
@@ -131,10 +133,10 @@ def replace(folder, make):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_falls_back_to_the_newest_whole_one(tmp_path, damage):
+def test_restore_falls_back_to_an_older_intact_checkpoint(tmp_path, damage):
     write(tmp_path, [(10, {"mean_iou": 0.25}), (20, {"mean_iou": 0.5})])
-    harm, words = DAMAGES[damage]
-    harm(tmp_path / "checkpoints" / "20")
+    damage, words = DAMAGES[damage]
+    damage(tmp_path / "checkpoints" / "20")
     reader = Checkpoints(tmp_path, best_metric="mean_iou", read_only=True, log=lambda line: None)
     assert reader.find("best") == reader.find("latest") == 10
     lines = []
@@ -144,34 +146,35 @@ def test_a_damaged_checkpoint_falls_back_to_the_newest_whole_one(tmp_path, damag
     assert len(lines) == 1
     assert "checkpoint 20 is damaged" in lines[0]
     assert words in lines[0]
-    # It is kept aside, and the step can be saved again.
+    # The damaged checkpoint was moved aside, and the step can be saved again.
     assert (tmp_path / "damaged_checkpoints" / "20").is_dir()
     write(tmp_path, [(20, None)])
     assert restore(tmp_path)[1] == {"batches": 20}
 
 
-def test_reading_leaves_a_damaged_checkpoint_where_it_is(tmp_path):
+def test_read_only_checkpoints_are_not_moved_aside(tmp_path):
     write(tmp_path, [(10, None), (20, None)])
     flip(tmp_path / "checkpoints" / "20")
     checkpoints = Checkpoints(tmp_path, read_only=True, log=lambda line: None)
-    _, step = checkpoints.restore_inference(abstract(make_state(0)), "latest")
+    shapes = abstract(make_state(0)).variables
+    _, step = checkpoints.restore_variables(shapes, average=True, step="latest")
     assert step == 10
     with pytest.raises(UserError, match=r"20: is damaged: .* has changed"):
-        checkpoints.restore_inference(abstract(make_state(0)), 20)
+        checkpoints.restore_variables(shapes, average=True, step=20)
     checkpoints.close()
     assert (tmp_path / "checkpoints" / "20").is_dir()
 
 
-def test_no_whole_checkpoint_is_an_error_for_inference(tmp_path):
+def test_inference_without_an_intact_checkpoint_is_an_error(tmp_path):
     write(tmp_path, [(10, None)])
     flip(tmp_path / "checkpoints" / "10")
     checkpoints = Checkpoints(tmp_path, read_only=True, log=lambda line: None)
-    with pytest.raises(UserError, match="has no whole checkpoint"):
-        checkpoints.restore_inference(abstract(make_state(0)))
+    with pytest.raises(UserError, match="has no intact checkpoint"):
+        checkpoints.restore_variables(abstract(make_state(0)).variables, average=True)
     checkpoints.close()
 
 
-def test_a_failed_save_is_one_line_and_keeps_the_earlier_ones(tmp_path, monkeypatch):
+def test_failed_save_is_a_one_line_error_and_keeps_earlier_checkpoints(tmp_path, monkeypatch):
     write(tmp_path, [(10, None)])
     checkpoints = Checkpoints(tmp_path)
 
@@ -182,21 +185,21 @@ def test_a_failed_save_is_one_line_and_keeps_the_earlier_ones(tmp_path, monkeypa
     with pytest.raises(UserError, match=r"20: the checkpoint cannot be written.*No space left"):
         checkpoints.save(make_state(20), {"batches": 20})
     checkpoints.close()
-    assert find_fault(tmp_path / "checkpoints" / "10") is None
+    assert find_damage(tmp_path / "checkpoints" / "10") is None
     assert restore(tmp_path)[1] == {"batches": 10}
 
 
-def test_a_workdir_that_was_removed_is_not_made_again(tmp_path):
+def test_removed_workdir_is_not_created_again(tmp_path):
     checkpoints = Checkpoints(tmp_path / "run")
     shutil.rmtree(tmp_path / "run")
-    with pytest.raises(UserError, match="is gone; was the workdir moved or removed"):
+    with pytest.raises(UserError, match="does not exist; was the workdir moved or removed"):
         checkpoints.save(make_state(10), {"batches": 10})
     checkpoints.close()
     assert not (tmp_path / "run").exists()
 
 
-def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_path, caplog):
-    """Files may not grow beyond a limit, which fails Orbax's own writes as a full disk does."""
+def test_full_disk_is_a_one_line_error_and_keeps_earlier_checkpoints(tmp_path, caplog):
+    # A limit on the size of files makes Orbax's writes fail as a full disk does.
     write(tmp_path, [(10, None)])
     checkpoints = Checkpoints(tmp_path)
     noise = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
@@ -215,7 +218,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_keeps_the_earlier_ones(tmp_pa
     assert restore(tmp_path)[1] == {"batches": 10}
 
 
-def test_what_is_no_folder_of_a_step_is_passed_over(tmp_path):
+def test_other_files_in_the_checkpoints_folder_are_ignored(tmp_path):
     write(tmp_path, [(10, {"mean_iou": 0.5})])
     folder = tmp_path / "checkpoints"
     for name in ("007", "\u00b2", "1" + "0" * 30, "\u0661", "-3", "12x"):
@@ -230,7 +233,7 @@ def test_what_is_no_folder_of_a_step_is_passed_over(tmp_path):
     assert (reader.steps(), reader.best_step()) == ([10, 20], 10)
 
 
-def test_a_manifest_without_a_hash_of_its_own_is_read(tmp_path):
+def test_manifest_without_its_own_hash_is_read(tmp_path):
     write(tmp_path, [(10, {"mean_iou": 0.5})])
     file = tmp_path / "checkpoints" / "10" / MANIFEST
     content = json.loads(file.read_text())
@@ -239,26 +242,26 @@ def test_a_manifest_without_a_hash_of_its_own_is_read(tmp_path):
     assert Checkpoints(tmp_path, read_only=True).find("latest") == 10
     for wrong in ({"step": 11}, {"metrics": {"x": "1"}}, {"metrics": 3}, {"files": {"x": 1}}):
         file.write_text(json.dumps(content | wrong))
-        assert "not the manifest of this checkpoint" in find_fault(file.parent)
+        assert "not the manifest of this checkpoint" in find_damage(file.parent)
 
 
-def test_a_score_that_is_not_finite_is_none_in_the_manifest(tmp_path):
+def test_infinite_metric_is_none_in_the_manifest(tmp_path):
     write(tmp_path, [(10, {"a": float("inf"), "b": float("nan"), "c": 1.5})])
     folder = tmp_path / "checkpoints" / "10"
     assert read_manifest(folder).metrics == {"a": None, "b": None, "c": 1.5}
-    assert find_fault(folder) is None
+    assert find_damage(folder) is None
 
 
-def test_manifest_holds_metrics_and_is_strict_json(tmp_path):
+def test_manifest_contains_metrics_and_is_strict_json(tmp_path):
     write(tmp_path, [(10, {"mean_iou": float("nan"), "dice/vessel": 0.5})])
     text = (tmp_path / "checkpoints" / "10" / MANIFEST).read_text()
     assert json.loads(text)["metrics"] == {"mean_iou": None, "dice/vessel": 0.5}
 
 
-def test_a_state_of_another_shape_is_refused(tmp_path):
+def test_restore_refuses_another_structure(tmp_path):
     write(tmp_path, [(10, None)])
     checkpoints = Checkpoints(tmp_path, read_only=True)
-    like = abstract(make_state(0, ema=False))
+    shapes = abstract(make_state(0)).variables
     with pytest.raises(UserError, match="does not fit the model that the config describes"):
-        checkpoints.restore_inference(like)
+        checkpoints.restore_variables(shapes, average=False)
     checkpoints.close()

@@ -9,9 +9,9 @@ from fcnjax.config import default_config, load_config
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.early_stopping import Patience, check_patience
+from fcnjax.training.early_stopping import EarlyStopping, check_patience
 from fcnjax.training.loop import train
-from fcnjax.training.metric_writer import read_metrics
+from fcnjax.training.writers import read_metrics
 
 
 def config_with(**changes):
@@ -23,36 +23,36 @@ def config_with(**changes):
     return config
 
 
-def test_patience_counts_from_the_best_and_goes_on_from_a_checkpoint():
+def test_early_stopping_counts_from_the_best_and_continues_from_a_checkpoint():
     config = config_with(train__patience=2, eval__every=1)
     scores = [0.5, 0.4, 0.6, float("nan"), 0.6]
-    kept, over = {}, []
+    progress, over = {}, []
     for score in scores:
-        own = Patience(config, json.loads(json.dumps(kept)))  # as after a restart
-        own.update({"mean_iou": score})
-        kept = own.as_progress
-        over.append(own.is_over)
+        stopping = EarlyStopping(config, json.loads(json.dumps(progress)))  # as after a restart
+        stopping.update({"mean_iou": score})
+        progress = stopping.progress
+        over.append(stopping.is_over)
     assert over == [False, False, False, False, True]
-    assert str(own) == "no better mean_iou than 0.6 in 2 evaluations"
+    assert str(stopping) == "no better mean_iou than 0.6 in 2 evaluations"
 
 
-def test_a_distance_is_better_the_less_it_is():
+def test_smaller_distance_is_better():
     config = config_with(
         train__patience=1, eval__metrics=("hausdorff95",), eval__best_metric="mean_hausdorff95"
     )
-    own = Patience(config, {})
+    stopping = EarlyStopping(config, {})
     for score in (9.0, 4.0):
-        own.update({"mean_hausdorff95": score})
-        assert not own.is_over
-    own.update({"mean_hausdorff95": 5.0})
-    assert own.is_over
+        stopping.update({"mean_hausdorff95": score})
+        assert not stopping.is_over
+    stopping.update({"mean_hausdorff95": 5.0})
+    assert stopping.is_over
 
 
-def test_patience_without_end_keeps_nothing():
-    own = Patience(config_with(), {})
-    own.update({})
-    assert own.as_progress == {}
-    assert not own.is_over
+def test_unlimited_patience_has_no_progress():
+    stopping = EarlyStopping(config_with(), {})
+    stopping.update({})
+    assert stopping.progress == {}
+    assert not stopping.is_over
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_patience_without_end_keeps_nothing():
         ({"train__patience": 3, "eval__every": 5, "eval__best_metric": ""}, "eval.best_metric"),
     ],
 )
-def test_a_patience_that_cannot_be_names_the_key(changes, words):
+def test_invalid_patience_is_an_error_with_the_key(changes, words):
     with pytest.raises(UserError, match=words):
         check_patience(config_with(**changes))
 
@@ -77,8 +77,8 @@ def tiny(shapes, tiny_options):
     return config
 
 
-def test_a_run_stops_where_its_patience_ends_and_stays_so(tiny, tmp_path, monkeypatch, capsys):
-    """The scores are made up: 0.2, 0.4, 0.3 and 0.1 at steps 2, 4, 6 and 8."""
+def test_stopped_run_stays_stopped(tiny, tmp_path, monkeypatch, capsys):
+    # Fake scores by step.
     scores = {2: 0.2, 4: 0.4, 6: 0.3, 8: 0.1}
     steps = []
 
@@ -106,8 +106,9 @@ def test_a_run_stops_where_its_patience_ends_and_stays_so(tiny, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    "kept", [3, [], {"best": "x"}, {"best": None, "since": "1"}, {"since": -1}, {"best": 10**400}]
+    "progress",
+    [3, [], {"best": "x"}, {"best": None, "since": "1"}, {"since": -1}, {"best": 10**400}],
 )
-def test_progress_that_no_run_wrote_is_a_line(kept):
-    with pytest.raises(UserError, match="is not its patience"):
-        Patience(config_with(train__patience=2, eval__every=1), {"patience": kept})
+def test_damaged_progress_is_an_error(progress):
+    with pytest.raises(UserError, match="patience is"):
+        EarlyStopping(config_with(train__patience=2, eval__every=1), {"patience": progress})

@@ -1,4 +1,4 @@
-"""Training, evaluation and prediction end to end, as a user calls them."""
+"""Training, evaluation and prediction end to end with the commands."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from fcnjax import cli
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.training.loop import TrainingStopped, train
-from fcnjax.training.metric_writer import read_metrics
+from fcnjax.training.writers import read_metrics
 
 ALL = "--outputs=mask,overlay,probabilities"
 
@@ -35,7 +35,7 @@ def trained(shapes, tiny_options, tmp_path_factory, write_once):
     return shutil.copytree(write_once("trained", write), tmp_path_factory.mktemp("runs") / "shapes")
 
 
-def test_a_run_leaves_what_its_users_need(trained):
+def test_run_writes_metrics_checkpoints_and_report(trained):
     metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["metrics"]["mean_iou"] > 0.7
     assert np.asarray(metrics["confusion"]).shape == (3, 3)
@@ -48,7 +48,7 @@ def test_a_run_leaves_what_its_users_need(trained):
     assert lines[-1]["eval/mean_iou"] == metrics["metrics"]["mean_iou"]
 
 
-def test_evaluate_finds_what_training_found(trained, capsys):
+def test_evaluate_returns_the_scores_of_training(trained, capsys):
     before = json.loads((trained / "metrics.json").read_text())
     (trained / "metrics.json").unlink()
     assert cli.main(["evaluate", f"--workdir={trained}"]) == 0
@@ -59,7 +59,7 @@ def test_evaluate_finds_what_training_found(trained, capsys):
 
 
 def test_evaluation_and_prediction_agree_to_the_pixel(trained, shapes):
-    """The confusion matrix, counted again from predicted masks one image at a time."""
+    # Counts the confusion matrix again from masks that are predicted one by one.
     model = fcnjax.load(trained)
     config = model.config
     total = np.zeros((3, 3), np.int64)
@@ -73,7 +73,7 @@ def test_evaluation_and_prediction_agree_to_the_pixel(trained, shapes):
     assert total.tolist() == json.loads((trained / "metrics.json").read_text())["confusion"]
 
 
-def test_python_api_labels_images_of_any_size(trained):
+def test_model_predicts_images_of_any_size(trained):
     model = fcnjax.load(trained)
     assert model.class_names == ("class_0", "class_1", "class_2")
     assert model.step == 60
@@ -102,7 +102,7 @@ def test_python_api_labels_images_of_any_size(trained):
         ("missing.png", "missing.png"),
     ],
 )
-def test_python_api_refuses_what_is_no_image(trained, image, words):
+def test_invalid_image_is_an_error(trained, image, words):
     with pytest.raises(UserError, match=words):
         fcnjax.load(trained)(image)
 
@@ -132,7 +132,9 @@ def test_predict_writes_masks_at_the_images_own_size(trained, shapes, tmp_path):
     assert (np.asarray(Image.open(out / "first_mask.png")) == truth).mean() > 0.9
 
 
-def test_predict_refuses_two_files_of_one_name_and_corrupt_ones(trained, shapes, tmp_path, capsys):
+def test_predict_refuses_files_of_the_same_name_and_damaged_files(
+    trained, shapes, tmp_path, capsys
+):
     for suffix in ("png", "bmp"):
         Image.open(shapes / "images" / "picture00.jpg").save(tmp_path / f"same.{suffix}")
     argv = ["predict", str(tmp_path), f"--workdir={trained}", f"--out={tmp_path / 'out'}"]
@@ -147,7 +149,7 @@ def test_predict_refuses_two_files_of_one_name_and_corrupt_ones(trained, shapes,
 
 
 @pytest.mark.parametrize("head", ["softmax", "sigmoid"])
-def test_four_images_are_learnt_by_heart(tmp_path, tiny_options, head, make_folder):
+def test_four_images_are_memorised(tmp_path, tiny_options, head, make_folder):
     root = make_folder(tmp_path / "data", 4, values=(0, 255, 255))
     for name in ("train", "val"):
         (root / f"{name}.txt").write_text("".join(f"picture{i:02}\n" for i in range(4)))
@@ -160,7 +162,7 @@ def test_four_images_are_learnt_by_heart(tmp_path, tiny_options, head, make_fold
     config.augment.update(
         crop=(48, 56), scale=(1.0, 1.0), rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0
     )
-    config.data.cache = "device"
+    config.data.loading.cache = "device"
     config.data.check = False  # the lists are the same on purpose
     config.optim.ema_decay = 0.9
     metrics = train(config, tmp_path / "run")
@@ -168,9 +170,7 @@ def test_four_images_are_learnt_by_heart(tmp_path, tiny_options, head, make_fold
     assert metrics["mean_iou"] > 0.95
 
 
-def test_a_finished_run_ends_at_once_and_a_longer_one_goes_on(
-    trained, shapes, tiny_options, capsys
-):
+def test_finished_run_ends_at_once(trained, shapes, tiny_options, capsys):
     options = [*tiny_options, "--config.train.save_every=30"]
     assert run_train(shapes, trained, *options, "--config.train.steps=60") == 0
     assert "trained already, to step 60" in capsys.readouterr().out
@@ -184,7 +184,7 @@ def test_a_finished_run_ends_at_once_and_a_longer_one_goes_on(
         ("--config.train.seed=1", ["config.train.seed"]),
     ],
 )
-def test_another_config_does_not_go_on_in_the_workdir(
+def test_other_config_in_the_same_workdir_is_an_error(
     trained, shapes, tiny_options, option, words, capsys
 ):
     options = [*tiny_options, "--config.train.steps=60", option]
@@ -203,16 +203,18 @@ def test_another_config_does_not_go_on_in_the_workdir(
         ("--config.model.decoder=unett", "unet"),
         ("--config.optim.name=adam", "adamw, lamb, lion, muon, sgd"),
         ("--config.optim.schedule=cos", "cosine"),
-        ("--config.data.cache=ram", "config.data.cache"),
+        ("--config.data.loading.cache=ram", "config.data.loading.cache"),
         ("--config.data.channels=L", "config.data.mean"),
         ("--config.mesh.data=99", "config.mesh: data 99 x fsdp 1 x spatial 1"),
-        ("--config.mesh.fsdp=0", "config.mesh.fsdp: is 0; valid: 1, 2"),
+        ("--config.mesh.fsdp=0", "config.mesh.fsdp: 0 is not a number of 1 or more"),
         ("--config.data.source=folders", "folder"),
         ("--config.loss.dice=-1", "config.loss.dice"),
         ("--config.augment.scale=2,1", "config.augment.scale"),
     ],
 )
-def test_a_bad_value_is_named(shapes, tmp_path, tiny_options, option, words, capsys):
+def test_invalid_value_is_an_error_with_the_key(
+    shapes, tmp_path, tiny_options, option, words, capsys
+):
     options = [*tiny_options, "--config.train.steps=6", option]
     assert run_train(shapes, tmp_path / "run", *options) == 2
     err = capsys.readouterr().err.strip()
@@ -221,19 +223,19 @@ def test_a_bad_value_is_named(shapes, tmp_path, tiny_options, option, words, cap
     assert not (tmp_path / "run" / "config.json").exists()
 
 
-def cut_off(root):
+def truncate_image(root):
     file = root / "images" / "picture03.jpg"
     file.write_bytes(file.read_bytes()[:-400])
     return file
 
 
-def shrink(root):
+def shrink_mask(root):
     file = root / "masks" / "picture03.png"
     Image.open(file).resize((20, 20), Image.Resampling.NEAREST).save(file)
     return file
 
 
-def strange_value(root):
+def add_unknown_value(root):
     file = root / "masks" / "picture03.png"
     mask = np.array(Image.open(file))
     mask[0, 0] = 77
@@ -241,28 +243,30 @@ def strange_value(root):
     return file
 
 
-def lone(root):
+def remove_mask(root):
     (root / "masks" / "picture03.png").unlink()
     return "picture03"
 
 
-def empty(root):
+def remove_images(root):
     for file in (root / "images").iterdir():
         file.unlink()
     return root / "images"
 
 
-@pytest.mark.parametrize("harm", [cut_off, shrink, strange_value, lone, empty])
+@pytest.mark.parametrize(
+    "damage", [truncate_image, shrink_mask, add_unknown_value, remove_mask, remove_images]
+)
 @pytest.mark.parametrize("workers", [0, 1])
-def test_bad_data_ends_in_one_line_that_names_the_file(
-    tmp_path, make_folder, tiny_options, harm, workers, capsys
+def test_damaged_data_is_a_one_line_error_with_the_file(
+    tmp_path, make_folder, tiny_options, damage, workers, capsys
 ):
     root = make_folder(tmp_path / "data")
-    named = harm(root)
+    named = damage(root)
     options = [
         *tiny_options,
-        f"--config.data.workers={workers}",
-        "--config.data.mask_values=0,1,2",
+        f"--config.data.loading.workers={workers}",
+        "--config.data.labels.mask_values=0,1,2",
         "--config.train.steps=6",
     ]
     assert run_train(root, tmp_path / "run", *options) == 2
@@ -271,7 +275,7 @@ def test_bad_data_ends_in_one_line_that_names_the_file(
     assert str(named) in err
 
 
-def test_a_workdir_that_cannot_be_written_is_named(shapes, tmp_path, tiny_options, capsys):
+def test_unwritable_workdir_is_an_error(shapes, tmp_path, tiny_options, capsys):
     (tmp_path / "file").write_text("in the way")
     options = [*tiny_options, "--config.train.steps=6"]
     assert run_train(shapes, tmp_path / "file" / "run", *options) == 2
@@ -280,17 +284,17 @@ def test_a_workdir_that_cannot_be_written_is_named(shapes, tmp_path, tiny_option
     assert str(tmp_path / "file") in err
 
 
-def test_a_loss_that_is_not_finite_stops_training(shapes, tmp_path, tiny_options, capsys):
+def test_infinite_loss_stops_training(shapes, tmp_path, tiny_options, capsys):
     options = [*tiny_options, "--config.optim.name=sgd", "--config.optim.lr=1e38"]
     assert run_train(shapes, tmp_path / "run", *options) == 1
     err = capsys.readouterr().err
-    assert "training cannot go on" in err
+    assert "training cannot continue" in err
     assert "config.optim.lr" in err
     assert not any((tmp_path / "run" / "checkpoints").iterdir())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_stops_and_the_run_goes_on(shapes, tmp_path, tiny_options, number):
+def test_signal_saves_and_stops(shapes, tmp_path, tiny_options, number):
     config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.train.steps=100000"])
     workdir = tmp_path / "run"
 
@@ -305,11 +309,11 @@ def test_a_signal_saves_and_stops_and_the_run_goes_on(shapes, tmp_path, tiny_opt
     assert stopped.value.code == 128 + number
     step = int(str(stopped.value).split("step ")[1].split(";")[0])
     assert (workdir / "checkpoints" / str(step) / "manifest.json").is_file()
-    # No line more than a run that is not stopped has.
+    # The run wrote no more lines than an undisturbed one.
     assert [line["step"] for line in read_metrics(workdir)] == list(range(5, step + 1, 5))
 
 
-def test_batch_norm_statistics_and_average_are_in_the_checkpoint(trained):
+def test_checkpoint_contains_batch_norm_statistics_and_average(trained):
     model = fcnjax.load(trained)
     means = [np.abs(x).max() for x in _leaves(model._variables["batch_stats"], "mean")]
     assert means
@@ -324,7 +328,7 @@ def _leaves(tree, name):
             yield np.asarray(value)
 
 
-def test_a_set_that_is_wrong_is_refused_and_may_be_trained_on_nevertheless(
+def test_faulty_dataset_is_refused_unless_the_check_is_off(
     make_folder, tmp_path, tiny_options, capsys
 ):
     root = make_folder(tmp_path / "data", 6)
@@ -342,11 +346,11 @@ def test_a_set_that_is_wrong_is_refused_and_may_be_trained_on_nevertheless(
 def test_prediction_and_evaluation_in_bfloat16(trained, shapes, tmp_path, capsys):
     image = next((shapes / "images").iterdir())
     argv = ["predict", f"--workdir={trained}", str(image), ALL]
-    found = {}
+    probabilities = {}
     for dtype in ("float32", "bfloat16"):
         assert cli.main([*argv, f"--out={tmp_path / dtype}", f"--dtype={dtype}"]) == 0
-        found[dtype] = np.load(tmp_path / dtype / f"{image.stem}_probabilities.npy")
-    difference = np.abs(found["float32"] - found["bfloat16"]).max()
+        probabilities[dtype] = np.load(tmp_path / dtype / f"{image.stem}_probabilities.npy")
+    difference = np.abs(probabilities["float32"] - probabilities["bfloat16"]).max()
     assert 0 < difference < 0.1
     argv = ["evaluate", f"--workdir={trained}", f"--out={tmp_path}"]
     assert cli.main([*argv, "--dtype=bfloat16"]) == 0

@@ -1,4 +1,4 @@
-"""What a training step asks of the compiler, since no GPU is here to time it."""
+"""The lowered training step: operations, bytes and compilations, without a GPU to time it."""
 
 import re
 from collections import Counter
@@ -35,7 +35,7 @@ STEPS = {
 
 @pytest.fixture(scope="module", params=STEPS)
 def step(request):
-    """The lowered step of a benchmark's model, and what is expected of it."""
+    """Return the lowered step of a benchmark's model, and its expected figures."""
     model_keys, *expected = STEPS[request.param]
     config = default_config()
     config.data.class_names = tuple(map(str, range(21)))
@@ -55,29 +55,29 @@ def step(request):
     ), expected
 
 
-def test_no_operation_that_xla_lowers_badly(step):
+def test_step_has_no_operation_that_xla_lowers_badly(step):
     lowered, (convolutions, *_) = step
     text = lowered.as_text()
     operations = Counter(re.findall(r"stablehlo\.(\w+)", text))
     assert operations["convolution"] > 50
     assert not operations["scatter"]
     assert not operations["select_and_scatter"]
-    found = Counter()
+    windows = Counter()
     for window in re.findall(r"stablehlo\.convolution.*?window = \{(.*?)\}", text):
         names = ("stride", "lhs_dilate", "rhs_dilate")
-        found[tuple(int(re.search(rf"{name} = \[(\d+)", window)[1]) for name in names)] += 1
-    assert sum(found.values()) == operations["convolution"]
-    assert {window: count for window, count in found.items() if max(window) > 1} == convolutions
+        windows[tuple(int(re.search(rf"{name} = \[(\d+)", window)[1]) for name in names)] += 1
+    assert sum(windows.values()) == operations["convolution"]
+    assert {window: count for window, count in windows.items() if max(window) > 1} == convolutions
 
 
-def test_operations_and_bytes_are_as_many_as_they_were(step):
+def test_operations_and_bytes_have_not_grown(step):
     lowered, (_, operations, moved) = step
     cost = lowered.cost_analysis()
     assert cost["flops"] / 1e9 == pytest.approx(operations, rel=0.02)
     assert cost["bytes accessed"] / 1e9 == pytest.approx(moved, rel=0.05)
 
 
-def test_a_run_compiles_its_step_once(shapes, tmp_path, tiny_options, caplog):
+def test_run_compiles_its_step_once(shapes, tmp_path, tiny_options, caplog):
     argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
     with jax.log_compiles():
         assert cli.main([*argv, *tiny_options, "--config.train.steps=12"]) == 0

@@ -1,4 +1,4 @@
-"""A run killed at any moment and started again ends bit for bit as one left alone."""
+"""A run that is killed and resumed ends bit for bit like an undisturbed one."""
 
 import os
 import random
@@ -16,9 +16,9 @@ import pytest
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.metric_writer import read_metrics
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers import read_metrics
 
 STEPS = 60
 
@@ -61,11 +61,11 @@ def losses(workdir):
 
 
 def children(pid):
-    """The processes started by `pid`, such as Grain's workers."""
-    found = subprocess.run(
+    """Return the processes that `pid` started, such as Grain's workers."""
+    listing = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
-    return [int(line) for line in found.stdout.split()]
+    return [int(line) for line in listing.stdout.split()]
 
 
 def alive(pid):
@@ -86,7 +86,7 @@ def wait_for(condition, seconds, process):
 
 
 def saving(workdir):
-    """Whether an asynchronous save is under way: Orbax's temporary folder is there."""
+    """Return whether Orbax's temporary folder exists, so that a save is in progress."""
     folder = workdir / "checkpoints"
     return folder.is_dir() and any("tmp" in path.name for path in folder.iterdir())
 
@@ -100,7 +100,7 @@ def logged(workdir, step):
 def options(tiny_options):
     return [
         *tiny_options,
-        "--config.data.workers=2",
+        "--config.data.loading.workers=2",
         "--config.optim.ema_decay=0.99",
         "--config.train.log_every=2",
         "--config.train.save_every=6",
@@ -137,19 +137,21 @@ def check_same(workdir, alone, steps=STEPS):
     assert (workdir / "metrics.json").read_text() == (alone / "metrics.json").read_text()
 
 
-def test_killed_once_and_restarted(shapes, options, alone, tmp_path):
+def test_run_killed_once_is_resumed_exactly(shapes, options, alone, tmp_path):
     workdir = tmp_path / "killed"
     assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 20))
     assert "resuming at step" in finish(start(shapes, workdir, options))
     check_same(workdir, alone)
 
 
-def test_killed_and_restarted_where_the_set_moved_and_grew(shapes, options, alone, tmp_path):
-    """The run keeps its split: what came since is not used, and changes nothing."""
+def test_killed_run_is_resumed_exactly_on_a_dataset_that_moved_and_grew(
+    shapes, options, alone, tmp_path
+):
+    # The run keeps its split, so new images change nothing.
     before, after, workdir = tmp_path / "before", tmp_path / "after", tmp_path / "killed"
     shutil.copytree(shapes, before)
     assert kill_and_check(before, workdir, options, lambda: logged(workdir, 20))
-    shutil.copytree(before, after, copy_function=shutil.copy)  # which does not keep times
+    shutil.copytree(before, after, copy_function=shutil.copy)  # does not preserve times
     shutil.rmtree(before)
     for folder, end in (("images", "jpg"), ("masks", "png")):
         for name in ("a", "picture04b", "z"):
@@ -160,13 +162,15 @@ def test_killed_and_restarted_where_the_set_moved_and_grew(shapes, options, alon
     check_same(workdir, alone)
 
 
-def test_sigterm_to_the_whole_group_saves_with_workers_at_work(shapes, options, alone, tmp_path):
-    """As SLURM sends it: to the data workers too, whose batches the last step still needs."""
+def test_sigterm_to_the_process_group_saves_while_data_workers_are_busy(
+    shapes, options, alone, tmp_path
+):
+    # As SLURM sends it: to the data workers, too, whose batches the last step needs.
     workdir = tmp_path / "stopped"
     process = start(shapes, workdir, options)
     assert wait_for(lambda: logged(workdir, 10), 120, process)
     os.killpg(process.pid, signal.SIGTERM)
-    requeued = start(shapes, workdir, options)  # while the other saves
+    requeued = start(shapes, workdir, options)  # while the first process saves
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, out[-3000:]
     assert "stopped by SIGTERM at step" in out
@@ -176,8 +180,8 @@ def test_sigterm_to_the_whole_group_saves_with_workers_at_work(shapes, options, 
 
 
 @pytest.mark.slow
-def test_killed_ten_times_once_inside_a_save(shapes, options, tmp_path):
-    """Every one of the ten finds the run alive: in a save, while it starts, and while it steps."""
+def test_run_killed_ten_times_is_resumed_exactly(shapes, options, tmp_path):
+    # The run is alive at each kill: during a save, at the start, and during steps.
     options = [*options, "--config.train.steps=600"]
     alone, workdir = tmp_path / "alone", tmp_path / "killed"
     finish(start(shapes, alone, options))

@@ -1,4 +1,4 @@
-"""The step as a GPU has it, on a CPU: its state laid out as the compiler wants."""
+"""The training step of a GPU, whose state has the layout that the compiler chooses, on a CPU."""
 
 import jax
 import numpy as np
@@ -12,8 +12,8 @@ from fcnjax.models import Platform, build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
 from fcnjax.training import step as steps
+from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.loop import device_batches
 from fcnjax.training.state import init_state, init_variables
 
 
@@ -26,13 +26,13 @@ def config(shapes, tiny_options):
     return data.resolve(config)[0]
 
 
-def fresh(config):
+def new_state(config):
     model, optimizer = build_model(config), make_optimizer(config)
     return jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))()
 
 
-def elsewhere(state):
-    """The same state with every kernel's outputs first in memory, as a GPU has them."""
+def transposed(state):
+    """Return the state with the output channels of kernels first in memory, as on a GPU."""
 
     def moved(leaf):
         order = (3, 0, 1, 2) if leaf.ndim == 4 else tuple(range(leaf.ndim))
@@ -45,28 +45,28 @@ def orders(state):
     return {leaf.format.layout.major_to_minor for leaf in jax.tree.leaves(state)}
 
 
-def test_a_step_in_its_own_layout_is_the_same_step(config, monkeypatch):
+def test_step_with_automatic_layout_equals_the_default_step(config, monkeypatch):
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     source = data.open_source(config, "train")
     batches = device_batches(source, config, mesh, 0)
-    given = [next(batches) for _ in range(3)]
+    first_batches = [next(batches) for _ in range(3)]
     batches.close()
     results = []
     for platform in ("cpu", "gpu"):
         monkeypatch.setattr(
             steps, "mesh_platform", lambda mesh, platform=platform: Platform(platform)
         )
-        step, state = steps.make_train_step(model, optimizer, config, mesh), fresh(config)
+        step, state = steps.make_train_step(model, optimizer, config, mesh), new_state(config)
         assert isinstance(step, steps.AutoLayoutStep) == (platform == "gpu")
-        for batch in given:
+        for batch in first_batches:
             state, metrics = step(state, batch)
         results.append((state, metrics))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)
 
 
-def test_a_state_laid_out_otherwise_is_evaluated_saved_and_restored(config, tmp_path):
-    state = fresh(config)
-    moved = elsewhere(state)
+def test_state_with_another_layout_is_evaluated_saved_and_restored(config, tmp_path):
+    state = new_state(config)
+    moved = transposed(state)
     assert (3, 0, 1, 2) in orders(moved)
     assert (3, 0, 1, 2) not in orders(state)
     evaluator = Evaluator(
@@ -79,7 +79,7 @@ def test_a_state_laid_out_otherwise_is_evaluated_saved_and_restored(config, tmp_
     checkpoints.wait()
     sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), fresh(config)
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), new_state(config)
     )
     restored, _ = checkpoints.restore(like)
     checkpoints.close()

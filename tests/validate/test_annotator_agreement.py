@@ -34,14 +34,14 @@ def agree(folder, *words):
             "data",
             "agree",
             str(folder),
-            "--config.data.mask_values=0,1",
-            "--config.data.ignore_values=255",
+            "--config.data.labels.mask_values=0,1",
+            "--config.data.labels.ignore_values=255",
             *words,
         ]
     )
 
 
-def test_the_second_is_scored_against_the_first(folder, tmp_path, capsys):
+def test_second_annotator_is_scored_against_the_first(folder, tmp_path, capsys):
     words = ["--other.data.masks=second", f"--out={tmp_path}", "--config.eval.metrics=boundary_f1"]
     assert agree(folder, *words) == 0, capsys.readouterr().err
     found = json.loads((tmp_path / "agreement.json").read_text())
@@ -55,7 +55,7 @@ def test_the_second_is_scored_against_the_first(folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "--other: nothing differs"),
+        ((), "--other: both annotators are the same"),
         (("--other.data.masks=nobody",), "nobody"),
         (("--other.optim.lr=1",), "--other.optim.lr=1: only keys of data may differ"),
         (("--other.data.class_names=a,b",), "--other.data.class_names: must be that of the first"),

@@ -23,26 +23,27 @@ from fcnjax.config import load_config
 from fcnjax.data import resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import ERROR, NOTE, WARNING, check, quick_check
-from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights, suggest_crop
-from fcnjax.validate.stored import look_at_mask
+from fcnjax.validate.checks.suggestions import suggest_crop
+from fcnjax.validate.mask_summary import summarise_mask
+from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights
 
 RGB = np.asarray([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)
 THREE = "--config.data.class_names=ground,disc,bar"
 TWO = "--config.data.class_names=ground,thing"
 
 
-def test_a_sound_set_has_only_notes(tmp_path):
+def test_sound_dataset_has_only_notes(tmp_path):
     checked = check(config_of(write(tmp_path)))
     assert kinds(checked.findings, ERROR, WARNING) == set()
     line = pasted(tmp_path, find(checked.findings, "encoding", NOTE))
-    assert line.data.mask_values == (0, 1, 2)
+    assert line.data.labels.mask_values == (0, 1, 2)
     assert_right(line)
     truth = np.bincount(np.concatenate([draw(i)[1].ravel() for i in range(7)]))
-    np.testing.assert_array_equal(checked.tallies["train"].counts, truth)
-    np.testing.assert_array_equal(checked.tallies["eval"].images_with, [3, 3, 3])
+    np.testing.assert_array_equal(checked.statistics["train"].counts, truth)
+    np.testing.assert_array_equal(checked.statistics["eval"].images_with, [3, 3, 3])
 
 
-@pytest.mark.parametrize("values", ["", "--config.data.mask_values=0,1"])
+@pytest.mark.parametrize("values", ["", "--config.data.labels.mask_values=0,1"])
 @pytest.mark.parametrize("ignore", ["", "--config.data.ignore_label=254"])
 def test_black_and_white(tmp_path, values, ignore):
     write(tmp_path, lambda label: label * 255, classes=2)
@@ -52,7 +53,7 @@ def test_black_and_white(tmp_path, values, ignore):
     kind = "values outside the classes" if values and ignore else "encoding"
     found = find(findings, kind, severity)
     assert "0, 255" in found.text or "hold 255" in found.text
-    assert "--config.data.mask_values=0,255" in found.overrides
+    assert "--config.data.labels.mask_values=0,255" in found.overrides
     fixed = pasted(tmp_path, found, *options)
     assert_right(fixed, classes=2)
     assert kinds(check(fixed).findings, ERROR, WARNING) == set()
@@ -67,7 +68,7 @@ def test_palette_with_gaps(tmp_path):
     write(tmp_path, encode)
     found = find(check(config_of(tmp_path)).findings, "encoding", WARNING)
     assert "palette masks hold 0, 7, 15" in found.text
-    assert found.overrides == ("--config.data.mask_values=0,7,15",)
+    assert found.overrides == ("--config.data.labels.mask_values=0,7,15",)
     assert_right(pasted(tmp_path, found))
     found = find(check(config_of(tmp_path, THREE)).findings, "values outside the classes", ERROR)
     assert_right(pasted(tmp_path, found, THREE))
@@ -88,12 +89,12 @@ def test_palettes_that_differ(tmp_path):
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
     assert "palettes of the masks differ" in found.text
     fixed = pasted(tmp_path, found)
-    assert fixed.data.mask_colours == ((0, 0, 0), (0, 128, 0), (128, 0, 0))
-    assert_right(config_of(tmp_path, *found.overrides, "--config.data.mask_values=0,2,1"))
+    assert fixed.data.labels.mask_colours == ((0, 0, 0), (0, 128, 0), (128, 0, 0))
+    assert_right(config_of(tmp_path, *found.overrides, "--config.data.labels.mask_values=0,2,1"))
     assert find(check(fixed).findings, "encoding").severity == NOTE
 
 
-def test_palettes_of_random_colours_tell_of_nothing(tmp_path):
+def test_random_palette_colours_are_ignored(tmp_path):
     rng = np.random.default_rng(0)
 
     def encode(label):
@@ -108,24 +109,27 @@ def test_palettes_of_random_colours_tell_of_nothing(tmp_path):
 def test_rgb_coded(tmp_path):
     write(tmp_path, lambda label: RGB[label])
     note = find(check(config_of(tmp_path)).findings, "encoding", NOTE)
-    assert "--config.data.mask_colours='((0,0,0),(0,128,0),(128,0,0))'" in note.line
-    options = ["--config.data.encoding=ids", "--config.data.mask_values=0,1,2"]
+    assert "--config.data.labels.mask_colours='((0,0,0),(0,128,0),(128,0,0))'" in note.line
+    options = ["--config.data.labels.encoding=ids", "--config.data.labels.mask_values=0,1,2"]
     findings = check(config_of(tmp_path, *options)).findings
     assert "unusable examples" in kinds(findings, ERROR)
     found = find(findings, "encoding", ERROR)
     fixed = pasted(tmp_path, found, *options)
-    assert fixed.data.encoding == "rgb"
-    fixed.data.mask_values = (0, 2, 1)  # the order of the classes is nobody's to guess
+    assert fixed.data.labels.encoding == "rgb"
+    fixed.data.labels.mask_values = (0, 2, 1)  # the order of the classes is nobody's to guess
     assert_right(fixed)
 
 
-def test_rgb_with_a_colour_that_is_not_listed(tmp_path):
+def test_rgb_with_unlisted_colour(tmp_path):
     write(tmp_path, lambda label: RGB[label])
-    options = ["--config.data.encoding=rgb", "--config.data.mask_colours=((0,0,0),(0,128,0))"]
+    options = [
+        "--config.data.labels.encoding=rgb",
+        "--config.data.labels.mask_colours=((0,0,0),(0,128,0))",
+    ]
     found = find(check(config_of(tmp_path, *options)).findings, "encoding", ERROR)
     assert "lacks (128, 0, 0)" in found.text
     config, _ = resolve(pasted(tmp_path, found, *options))
-    assert config.data.mask_colours == ((0, 0, 0), (0, 128, 0), (128, 0, 0))
+    assert config.data.labels.mask_colours == ((0, 0, 0), (0, 128, 0), (128, 0, 0))
     assert len(config.data.class_names) == 3
     options.append("--config.data.class_names=ground,bar")
     found = find(check(config_of(tmp_path, *options)).findings, "encoding", ERROR)
@@ -133,7 +137,7 @@ def test_rgb_with_a_colour_that_is_not_listed(tmp_path):
     np.testing.assert_array_equal(label, np.asarray([0, 255, 1])[draw(1)[1]])
 
 
-def test_rgb_with_a_black_that_is_no_class(tmp_path):
+def test_rgb_with_black_as_no_class(tmp_path):
     write(tmp_path, lambda label: RGB[label])
     options = ["--config.data.class_names=bar,disc"]
     found = find(check(config_of(tmp_path, *options)).findings, "encoding", ERROR)
@@ -147,7 +151,7 @@ def test_off_by_one_without_names(tmp_path):
     findings = check(config_of(tmp_path)).findings
     found = find(findings, "encoding", WARNING)
     assert "count from 1" in found.text
-    assert found.overrides == ("--config.data.mask_values=1,2,3",)
+    assert found.overrides == ("--config.data.labels.mask_values=1,2,3",)
     assert_right(pasted(tmp_path, found))
     resolved, _ = resolve(config_of(tmp_path))
     assert find(quick_check(resolved), "encoding", WARNING).overrides == found.overrides
@@ -160,11 +164,11 @@ def test_off_by_one_with_names(tmp_path):
     assert_right(pasted(tmp_path, found, THREE))
 
 
-def test_counted_from_one_with_nought_ignored(tmp_path):
+def test_off_by_one_with_zero_ignored(tmp_path):
     write(tmp_path)
     names = "--config.data.class_names=disc,bar"
     found = find(check(config_of(tmp_path, names)).findings, "values outside the classes", ERROR)
-    assert found.line == "--config.data.mask_values=1,2 --config.data.ignore_values=0"
+    assert found.line == "--config.data.labels.mask_values=1,2 --config.data.labels.ignore_values=0"
     assert_right(pasted(tmp_path, found, names), ignored=0)
 
 
@@ -178,7 +182,7 @@ def test_jpeg_masks(tmp_path, suffix):
         if suffix == "png":  # the damage outlives the file
             Image.open(jpeg).save(path)
             jpeg.unlink()
-    assert look_at_mask(next(tmp_path.glob("masks/*/*"))).blended
+    assert summarise_mask(next(tmp_path.glob("masks/*/*"))).blended
     findings = check(config_of(tmp_path)).findings
     found = find(findings, "blended masks", ERROR)
     assert f"{COUNT} of {COUNT} masks" in found.text
@@ -204,7 +208,7 @@ def test_masks_of_small_regions_are_not_blended(tmp_path):
     mask = np.zeros((200, 200), np.uint8)
     mask[20:32, 30:48] = values
     Image.fromarray(mask).save(tmp_path / "m.png")
-    assert not look_at_mask(tmp_path / "m.png").blended
+    assert not summarise_mask(tmp_path / "m.png").blended
 
 
 def test_numbers_of_objects(tmp_path):
@@ -219,13 +223,13 @@ def test_numbers_of_objects(tmp_path):
 
     write(tmp_path, encode)
     found = find(check(config_of(tmp_path)).findings, "encoding", WARNING)
-    assert found.overrides == ("--config.data.encoding=instances",)
+    assert found.overrides == ("--config.data.labels.encoding=instances",)
     stored = {p.stem: np.asarray(Image.open(p)) for p in tmp_path.glob("masks/*/*")}
     for name, label in labels_of(pasted(tmp_path, found)).items():
         np.testing.assert_array_equal(label, stored[name] > 0)
 
 
-def test_a_stray_255(tmp_path):
+def test_stray_255_is_ignored(tmp_path):
     def encode(label):
         return np.where(np.arange(SIZE[1]) == 5, 255, label).astype(np.uint8)
 
@@ -236,18 +240,18 @@ def test_a_stray_255(tmp_path):
     options = [THREE, "--config.data.ignore_label=200"]
     findings = check(config_of(tmp_path, *options)).findings
     found = find(findings, "values outside the classes", ERROR)
-    assert found.overrides == ("--config.data.ignore_values=255",)
+    assert found.overrides == ("--config.data.labels.ignore_values=255",)
     label = labels_of(pasted(tmp_path, found, *options))["p0"]
     assert (label[:, 5] == 200).all()
     np.testing.assert_array_equal(np.delete(label, 5, 1), np.delete(draw(0)[1], 5, 1))
 
 
-def test_a_value_that_is_no_class(tmp_path):
+def test_value_outside_the_classes(tmp_path):
     write(tmp_path)
     mask = draw(4)[1]
     mask[:2, :2] = 77
     Image.fromarray(mask).save(tmp_path / "masks/train/p4.png")
-    options = ["--config.data.mask_values=0,1,2"]
+    options = ["--config.data.labels.mask_values=0,1,2"]
     findings = check(config_of(tmp_path, *options)).findings
     found = find(findings, "values outside the classes", ERROR)
     assert "1 of 10 masks hold 77" in found.text
@@ -255,7 +259,7 @@ def test_a_value_that_is_no_class(tmp_path):
     assert (labels_of(pasted(tmp_path, found, *options))["p4"][:2, :2] == 255).all()
 
 
-def test_sizes_that_differ_are_named(tmp_path):
+def test_size_mismatches_are_named(tmp_path):
     write(tmp_path)
     for number in (1, 2, 3, 4):
         path = tmp_path / f"masks/train/p{number}.png"
@@ -267,8 +271,8 @@ def test_sizes_that_differ_are_named(tmp_path):
     assert "and 1 more" in found.text
     # Told once; the classes of the others are counted, under the config's own on_error.
     assert "cannot be opened" not in {finding.kind for finding in checked.findings}
-    assert checked.resolved
-    assert checked.config.data.on_error == "raise"
+    assert checked.is_resolved
+    assert checked.config.data.loading.on_error == "raise"
     assert find(checked.findings, "class weights")
 
 
@@ -290,7 +294,7 @@ def test_images_without_a_mask(tmp_path):
     assert "p2: no mask in" in find(findings, "cannot be opened", ERROR).text
     found = find(findings, "values outside the classes", ERROR)
     assert "9 masks" in found.text
-    assert "--config.data.mask_values=1,2,3" in found.overrides
+    assert "--config.data.labels.mask_values=1,2,3" in found.overrides
 
 
 def test_leaks_and_duplicates(tmp_path):
@@ -303,7 +307,7 @@ def test_leaks_and_duplicates(tmp_path):
     assert "p2.png" in find(findings, "duplicates", WARNING).text
     assert "2 images" in find(findings, "contradicting labels", WARNING).text
     assert "leak" in kinds(quick_check(config_of(tmp_path)), ERROR)
-    one_split = check(config_of(tmp_path, "--config.data.eval_split=train")).findings
+    one_split = check(config_of(tmp_path, "--config.data.split.eval=train")).findings
     assert "6 images are in train and in eval" in find(one_split, "leak", WARNING).text
 
 
@@ -349,20 +353,20 @@ def test_suggestions(tmp_path):
     np.testing.assert_allclose(config.loss.class_weights, np.median(share) / share, rtol=1e-3)
 
 
-def test_median_frequency_is_of_the_images_that_have_a_class():
+def test_median_frequency_uses_images_with_the_class():
     tally = DatasetStatistics([], 3)
     tally.counts, tally.beside = np.asarray([60, 20, 0]), np.asarray([100, 40, 0])
     # Frequencies 0.6 and 0.5, their median 0.55; the third is never seen.
     np.testing.assert_allclose(median_frequency_weights(tally), [0.55 / 0.6, 1.1, 1.0])
 
 
-def test_crop_holds_in_nine_of_ten():
+def test_suggested_crop_fits_nine_of_ten():
     assert suggest_crop(np.asarray([(100, 130)] * 9 + [(20, 20)])) == (96, 128)
     assert suggest_crop(np.asarray([(45, 53)])) == (64, 64)
     assert suggest_crop(np.asarray([(2048, 700)])) == (512, 512)
 
 
-def test_a_quick_check_is_quick_and_says_what_it_looked_at(tmp_path):
+def test_quick_check_reports_number_of_examples(tmp_path):
     write(tmp_path)
     for number in range(80):
         for name in ("images", "masks"):
@@ -383,7 +387,7 @@ def test_command(tmp_path, capsys):
     assert "0 errors, 0 warnings" in out
     page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
     assert page.count("<figure") == 7 + 3
-    assert "--config.data.mask_values=0,1,2" in page
+    assert "--config.data.labels.mask_values=0,1,2" in page
     assert "http" not in page
     (root / "images/train/p2.png").write_text("no picture")
     assert cli.main(["data", "check", str(root)]) == 1

@@ -1,4 +1,4 @@
-"""Sets of other kinds, clean and faulty: the doctor is silent about the clean ones."""
+"""Datasets of other kinds, clean and faulty: the clean ones have no findings."""
 
 import shutil
 
@@ -9,9 +9,9 @@ from PIL import Image
 from validation_sets import assert_right, config_of, draw, find, kinds, labels_of, pasted, write
 
 from fcnjax.validate import ERROR, NOTE, WARNING, check
-from fcnjax.validate.checks.names import affixes
-from fcnjax.validate.proposals import propose
-from fcnjax.validate.stored import look_at_mask
+from fcnjax.validate.checks.mask_names import find_affixes
+from fcnjax.validate.checks.proposals import propose_encoding
+from fcnjax.validate.mask_summary import summarise_mask
 
 COLOURS = np.asarray([[0, 0, 0], [220, 20, 60], [70, 130, 180]], np.uint8)
 
@@ -28,7 +28,7 @@ def objects(rng, most, size=(64, 80)):
 
 
 def shrunk_and_enlarged(label, levels):
-    """What bilinear interpolation makes of a mask."""
+    """Resize a mask with bilinear interpolation."""
     values = np.asarray(levels, np.uint8)[label]
     small = cv2.resize(values, (54, 43), interpolation=cv2.INTER_NEAREST)
     return cv2.resize(small, label.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -56,7 +56,7 @@ def outlined(label):
     ],
     ids=["16 bits", "32 bits", "rgb", "rgba", "outlines", "grey as rgb"],
 )
-def test_clean_sets_have_only_notes(tmp_path, encode):
+def test_clean_datasets_have_only_notes(tmp_path, encode):
     findings = check(config_of(write(tmp_path, encode, suffix="tif"))).findings
     assert kinds(findings, ERROR, WARNING) == set(), findings
 
@@ -67,7 +67,7 @@ def test_clean_bits(tmp_path):
 
 
 @pytest.mark.parametrize("names", [True, False])
-def test_layers_that_are_a_region_each_are_classes(tmp_path, names):
+def test_layers_of_one_region_are_classes(tmp_path, names):
     rng = np.random.default_rng(0)
     counts = iter([9, 9, 8, 9, 9, 9, 9, 9, 8, 9])
 
@@ -87,13 +87,13 @@ def test_few_or_many_objects_in_each_mask(tmp_path, most):
     rng = np.random.default_rng(3)
     write(tmp_path, lambda label: objects(rng, most))
     found = find(check(config_of(tmp_path)).findings, "encoding", WARNING)
-    assert found.overrides == ("--config.data.encoding=instances",)
+    assert found.overrides == ("--config.data.labels.encoding=instances",)
     for name, label in labels_of(pasted(tmp_path, found)).items():
         (file,) = tmp_path.glob(f"masks/*/{name}.png")
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
 
 
-def test_codes_of_land_cover_are_no_objects(tmp_path):
+def test_land_cover_codes_are_not_objects(tmp_path):
     rng, codes = np.random.default_rng(0), np.sort(np.arange(111, 524, 40))
 
     def encode(label):
@@ -101,11 +101,11 @@ def test_codes_of_land_cover_are_no_objects(tmp_path):
         return np.repeat(drawn.astype(np.uint16).repeat(80 // len(drawn) + 1)[None, :80], 64, 0)
 
     found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", ERROR)
-    assert "--config.data.mask_values=111,151," in found.line
+    assert "--config.data.labels.mask_values=111,151," in found.line
 
 
 @pytest.mark.parametrize("name", [lambda i, mask: i + 26000, lambda i, mask: i * 3 + mask * 100])
-def test_names_of_objects_that_do_not_count_from_one(tmp_path, name):
+def test_object_ids_that_do_not_count_from_one(tmp_path, name):
     rng, masks = np.random.default_rng(3), iter(range(10))
 
     def encode(label):
@@ -114,13 +114,13 @@ def test_names_of_objects_that_do_not_count_from_one(tmp_path, name):
 
     write(tmp_path, encode)
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
-    assert found.overrides == ("--config.data.encoding=instances",)
+    assert found.overrides == ("--config.data.labels.encoding=instances",)
     for name, label in labels_of(pasted(tmp_path, found)).items():
         (file,) = tmp_path.glob(f"masks/*/{name}.png")
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
 
 
-def test_a_colour_an_object(tmp_path):
+def test_random_colours_of_objects(tmp_path):
     rng = np.random.default_rng(3)
 
     def encode(label):
@@ -128,11 +128,11 @@ def test_a_colour_an_object(tmp_path):
         return colours.astype(np.uint8)[objects(rng, 40)]
 
     found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", WARNING)
-    assert "colours drawn for each object" in found.text
+    assert "random colours of objects" in found.text
     assert found.overrides == ()
 
 
-def test_classes_that_are_missing_here_and_there_are_no_objects(tmp_path):
+def test_missing_classes_are_not_objects(tmp_path):
     rng = np.random.default_rng(1)
 
     def encode(label):
@@ -146,14 +146,14 @@ def test_classes_that_are_missing_here_and_there_are_no_objects(tmp_path):
     assert find(check(config_of(tmp_path)).findings, "encoding").severity == NOTE
 
 
-def test_ids_that_were_interpolated(tmp_path):
+def test_interpolated_ids(tmp_path):
     write(tmp_path, lambda label: shrunk_and_enlarged(label, [0, 4, 2]))
     options = ["--config.data.class_names=a,b,c,d,e"]
     found = find(check(config_of(tmp_path, *options)).findings, "blended masks", WARNING)
     assert "lines of the ids between" in found.text
 
 
-def test_a_few_masks_that_were_interpolated(tmp_path):
+def test_few_interpolated_masks(tmp_path):
     numbers = iter(range(10))
 
     def encode(label):
@@ -165,7 +165,7 @@ def test_a_few_masks_that_were_interpolated(tmp_path):
     assert "p1.png" in found.text
 
 
-def test_a_class_of_borders_is_not_interpolated(tmp_path):
+def test_border_class_is_not_interpolation(tmp_path):
     def encode(label):
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         return np.where(cv2.erode(label, cross) != label, 1, label * 4).astype(np.uint8)
@@ -188,7 +188,7 @@ def speckle(rng, label):
 
 
 @pytest.mark.parametrize("mask_of", [strokes, speckle])
-def test_classes_that_are_strokes_or_noise_are_not_blended(tmp_path, mask_of):
+def test_strokes_and_noise_are_not_blended(tmp_path, mask_of):
     rng = np.random.default_rng(0)
     write(tmp_path, lambda label: mask_of(rng, label).astype(np.uint8))
     assert "blended masks" not in kinds(check(config_of(tmp_path)).findings, ERROR, WARNING)
@@ -204,7 +204,7 @@ def test_jpeg_of_high_quality(tmp_path, quality):
     assert_right(pasted(tmp_path, found), classes=2)
 
 
-def test_colours_that_were_interpolated(tmp_path):
+def test_interpolated_colours(tmp_path):
     def encode(label):
         return np.dstack([shrunk_and_enlarged(label, level) for level in COLOURS.T])
 
@@ -222,12 +222,12 @@ def test_65535_stands_for_no_class(tmp_path, names):
     options = ["--config.data.class_names=ground,disc,bar"] if names else []
     kind = "values outside the classes" if names else "encoding"
     found = find(check(config_of(tmp_path, *options)).findings, kind, ERROR)
-    assert "--config.data.ignore_values=65535" in found.overrides
+    assert "--config.data.labels.ignore_values=65535" in found.overrides
     label = labels_of(pasted(tmp_path, found, *options))["p2"]
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
 
-def test_values_below_nought_are_ignored(tmp_path):
+def test_negative_values_are_ignored(tmp_path):
     def encode(label):
         return np.where(np.arange(80) == 5, -1, label.astype(np.int32))
 
@@ -235,7 +235,7 @@ def test_values_below_nought_are_ignored(tmp_path):
     options = ["--config.data.class_names=a,b,c"]
     found = find(check(config_of(tmp_path, *options)).findings, "values outside the classes", ERROR)
     assert "10 of 10 masks hold -1" in found.text
-    assert found.overrides == ("--config.data.ignore_values=-1",)
+    assert found.overrides == ("--config.data.labels.ignore_values=-1",)
     label = labels_of(pasted(tmp_path, found, *options))["p2"]
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
@@ -246,22 +246,22 @@ def test_grey_levels_from_black_to_white(tmp_path, names):
     options = ["--config.data.class_names=ground,disc,bar"] if names else []
     kind = "values outside the classes" if names else "encoding"
     found = find(check(config_of(tmp_path, *options)).findings, kind, ERROR)
-    assert found.overrides == ("--config.data.mask_values=0,128,255",)
+    assert found.overrides == ("--config.data.labels.mask_values=0,128,255",)
     assert_right(pasted(tmp_path, found, *options))
 
 
 def test_proposals():
-    assert propose((0, 85, 170, 255), 0, 255) == ((0, 85, 170, 255), ())
-    assert propose((0, 1, 2, 255), 3, 200) == ((0, 1, 2), (255,))
-    assert propose((0, 1, 255), 3, 255) == ((0, 1, 2), ())
-    assert propose((0, 1, 2, 65535), 0, 255) == ((0, 1, 2), (65535,))
-    assert propose((7,), 0, 255) is None
-    assert propose(tuple(range(151)), 150, 255) == (tuple(range(1, 151)), (0,))
-    assert propose((0, 1, 2, 254), 0, 255) == ((0, 1, 2), (254,))
-    assert propose((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
+    assert propose_encoding((0, 85, 170, 255), 0, 255) == ((0, 85, 170, 255), ())
+    assert propose_encoding((0, 1, 2, 255), 3, 200) == ((0, 1, 2), (255,))
+    assert propose_encoding((0, 1, 255), 3, 255) == ((0, 1, 2), ())
+    assert propose_encoding((0, 1, 2, 65535), 0, 255) == ((0, 1, 2), (65535,))
+    assert propose_encoding((7,), 0, 255) is None
+    assert propose_encoding(tuple(range(151)), 150, 255) == (tuple(range(1, 151)), (0,))
+    assert propose_encoding((0, 1, 2, 254), 0, 255) == ((0, 1, 2), (254,))
+    assert propose_encoding((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
 
 
-def test_ids_beside_255_that_were_interpolated_are_no_halves(tmp_path):
+def test_interpolated_ids_with_255_are_not_halved(tmp_path):
     def encode(label):
         mask = shrunk_and_enlarged(np.where(np.arange(80) < 12, 3, label), [0, 7, 18, 11])
         mask[-12:, -12:] = 255
@@ -272,7 +272,7 @@ def test_ids_beside_255_that_were_interpolated_are_no_halves(tmp_path):
     assert found.overrides == ()
 
 
-def test_shapes_in_the_transparency_alone(tmp_path):
+def test_shapes_only_in_alpha(tmp_path):
     def encode(label):
         return np.dstack([np.zeros((*label.shape, 3), np.uint8), 255 * (label > 0)]).astype(
             np.uint8
@@ -280,10 +280,10 @@ def test_shapes_in_the_transparency_alone(tmp_path):
 
     found = find(check(config_of(write(tmp_path, encode))).findings, "encoding", ERROR)
     assert "10 of 10 masks have one colour" in found.text
-    assert look_at_mask(tmp_path / "masks/train/p0.png").alpha
+    assert summarise_mask(tmp_path / "masks/train/p0.png").alpha
 
 
-def test_masks_that_are_all_empty(tmp_path):
+def test_empty_masks(tmp_path):
     write(tmp_path, np.zeros_like)
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
     assert "hold 0 alone" in found.text
@@ -311,14 +311,14 @@ def test_masks_with_a_suffix(tmp_path, inner):
     assert "10 masks hold 3" in find(findings, "values outside the classes", ERROR).text
 
 
-def test_affixes():
-    assert affixes({"a1", "a2"}, {"a1_mask", "a2_mask"}) == ("", "_mask")
-    assert affixes({"1", "11"}, {"m1", "m11"}) == ("m", "")
-    assert affixes({"a", "b"}, {"a", "c"}) == ("", "")
-    assert affixes(set(), {"a"}) == ("", "")
+def test_find_affixes():
+    assert find_affixes({"a1", "a2"}, {"a1_mask", "a2_mask"}) == ("", "_mask")
+    assert find_affixes({"1", "11"}, {"m1", "m11"}) == ("m", "")
+    assert find_affixes({"a", "b"}, {"a", "c"}) == ("", "")
+    assert find_affixes(set(), {"a"}) == ("", "")
 
 
-def test_a_film_names_each_frame_once(tmp_path):
+def test_frames_of_a_film(tmp_path):
     write(tmp_path)
     frame = np.asarray(Image.open(tmp_path / "images/train/p0.png")).astype(int)
     for name, step in (("train/p1", 1), ("train/p2", 2), ("val/p7", 3)):

@@ -1,51 +1,45 @@
 """`fcnjax data agree`: score one annotator's masks against another's."""
 
-import argparse
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from fcnjax import metrics
-from fcnjax.config import differences, load_given, override
-from fcnjax.data import open_source, resolve
+from fcnjax.cli.data.arguments import dataset_parser, load_resolved
+from fcnjax.config import differences, override
+from fcnjax.data import open_source
 from fcnjax.data.settings import check_settings
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_json
-from fcnjax.validate.annotator_agreement import AGREEMENT_FILE, agreement, check_agree
+from fcnjax.validate.annotator_agreement import AGREEMENT_FILE, agreement, check_metrics
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax data agree`.
+    """Run `fcnjax data agree`.
 
     Raises:
-        UserError: Data that cannot be used, or masks that are not of the same images.
+        UserError: The data cannot be used, or the masks are not of the same images.
     """
-    parser = argparse.ArgumentParser(
-        prog="fcnjax data agree",
-        description="Score one annotator's masks of the evaluation split against another's: the "
-        "best that a model can be expected to do. --config.SECTION.KEY=VALUE changes a key for "
-        "both, --other.data.KEY=VALUE for the second alone, whose masks are scored.",
-        epilog="example: fcnjax data agree biomedical_stare --other.data.masks=labels-vk",
-        allow_abbrev=False,
+    parser = dataset_parser(
+        "agree",
+        "Score one annotator's masks of the evaluation split against another's, as an estimate of "
+        "the best score of a model. --other.data.KEY=VALUE changes a key for the second annotator "
+        "only, whose masks are scored.",
+        "biomedical_stare --other.data.masks=labels-vk",
     )
-    parser.add_argument(
-        "what", metavar="CONFIG|FOLDER", help="as --config of train; a folder is folder:root=FOLDER"
-    )
-    parser.add_argument("--out", metavar="DIR", help=f"writes {AGREEMENT_FILE} there")
+    parser.add_argument("--out", metavar="DIR", help=f"folder for {AGREEMENT_FILE}")
     args, words = parser.parse_known_args(argv)
-    others = [word for word in words if word.startswith("--other.")]
-    overrides = [word for word in words if word not in others]
-    config, notes = resolve(load_given(args.what, overrides, "fcnjax data agree"))
-    check_agree(config)
-    other = _of_other(config, others)
-    for note in notes:
-        print(note)
+    other_words = [word for word in words if word.startswith("--other.")]
+    overrides = [word for word in words if word not in other_words]
+    config = load_resolved(args.dataset, overrides, "agree")
+    check_metrics(config)
+    other = _other_config(config, other_words)
     confusion, scores = agreement(open_source(config, "eval"), open_source(other, "eval"), config)
     print(metrics.format_table(scores))
     if args.out is not None:
         content = {
-            "split": config.data.eval_split,
-            "other": others,
+            "split": config.data.split.eval,
+            "other": other_words,
             "class_names": tuple(config.data.class_names),
             "metrics": metrics.flat(scores),
             "confusion": confusion.tolist(),
@@ -55,8 +49,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _of_other(config: ConfigDict, words: list[str]) -> ConfigDict:
-    """The config of the second annotator: classes and values are those of the first."""
+def _other_config(config: ConfigDict, words: list[str]) -> ConfigDict:
+    """Return the config of the second annotator, with the classes of the first."""
     other = config.copy_and_resolve_references()
     for word in words:
         if not word.startswith("--other.data."):
@@ -64,8 +58,8 @@ def _of_other(config: ConfigDict, words: list[str]) -> ConfigDict:
         override(other, "--config." + word.removeprefix("--other."))
     if not differences(config, other):
         raise UserError(
-            "--other: nothing differs, and masks agree with themselves; say where those of the "
-            "second annotator are, as --other.data.masks=FOLDER"
+            "--other: both annotators are the same; name the masks of the second one, as "
+            "--other.data.masks=FOLDER"
         )
     for key in ("class_names", "ignore_label"):
         if other.data[key] != config.data[key]:

@@ -1,41 +1,37 @@
-"""`fcnjax data check`: tells what is wrong with a data set."""
-
-import argparse
+"""`fcnjax data check`: find the errors of a dataset."""
 
 from rich.console import Console
 
-from fcnjax.config import load_given
+from fcnjax.cli.data.arguments import dataset_parser
+from fcnjax.config import load_command_config
 from fcnjax.validate.check import check
-from fcnjax.validate.findings import ERROR, counted, tell
+from fcnjax.validate.findings import ERROR, count_by_severity, print_findings
 from fcnjax.validate.page import write_page
-from fcnjax.validate.terminal import table
+from fcnjax.validate.terminal import class_table
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax data check`: 0, or 1 where errors were found.
+    """Run `fcnjax data check`; return 0, or 1 if errors were found.
 
     Raises:
-        UserError: No such config or folder, or an unknown argument.
+        UserError: There is no such config or folder, or an argument is unknown.
     """
-    parser = argparse.ArgumentParser(
-        prog="fcnjax data check",
-        description="Read every example of a data set and tell what is wrong with it, with lines "
-        "for the config that mend it. --config.SECTION.KEY=VALUE changes a key. Exit code: 0, or "
-        "1 where training would fail.",
-        epilog="example: fcnjax data check photos/ --out=runs/data_check",
-        allow_abbrev=False,
+    parser = dataset_parser(
+        "check",
+        "Read every example of a dataset and report its errors, with the lines of config that fix "
+        "them. Exit code: 0, or 1 if training would fail.",
+        "photos/ --out=runs/data_check",
     )
-    parser.add_argument(
-        "what", metavar="CONFIG|FOLDER", help="as --config of train; a folder is folder:root=FOLDER"
-    )
-    parser.add_argument("--out", metavar="DIR", help="where a page with pictures goes, index.html")
+    parser.add_argument("--out", metavar="DIR", help="folder for a page with pictures, index.html")
     args, overrides = parser.parse_known_args(argv)
-    checked = check(load_given(args.what, overrides, "fcnjax data check"), show=True)
+    dataset = args.dataset
+    result = check(load_command_config(dataset, overrides, "fcnjax data check"), show_progress=True)
     console = Console(highlight=False)
-    if checked.resolved:
-        console.print(table(checked.tallies, checked.config.data.class_names))
-    tell(checked.findings, console)
-    console.print(f"{args.what}: {counted(checked.findings)}", soft_wrap=True, markup=False)
+    if result.is_resolved:
+        console.print(class_table(result.statistics, result.config.data.class_names))
+    print_findings(result.findings, console)
+    summary = count_by_severity(result.findings)
+    console.print(f"{dataset}: {summary}", soft_wrap=True, markup=False)
     if args.out:
-        console.print(f"{write_page(args.out, args.what, checked)}", soft_wrap=True, markup=False)
-    return int(any(finding.severity == ERROR for finding in checked.findings))
+        console.print(f"{write_page(args.out, dataset, result)}", soft_wrap=True, markup=False)
+    return int(any(finding.severity == ERROR for finding in result.findings))

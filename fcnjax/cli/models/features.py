@@ -1,13 +1,12 @@
 """`fcnjax models features`: draw what the channels of an encoder respond to in an image."""
 
-from pathlib import Path as FilePath
+from pathlib import Path
 
+from fcnjax.cli.models.arguments import add_workdir, check_png, make_parser, parse_arguments
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
-from fcnjax.inspection.summaries.drawing import check_png
-from fcnjax.inspection.summaries.features import _summary, draw, respond, shrunk
-from fcnjax.inspection.summaries.source import add_workdir, make_parser, parse
+from fcnjax.inspection.summaries.features import draw, respond, shrink, summarise
 from fcnjax.inspection.summaries.weights import load
 
 _EXAMPLES = """\
@@ -18,17 +17,17 @@ _EXAMPLES = """\
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax models features`."""
+    """Run `fcnjax models features`."""
     parser = make_parser(
         "features",
-        "Shows, for each stride of a model's encoder, the channels that respond most to an image: "
+        "Show, for each stride of a model's encoder, the channels that respond most to an image: "
         "shallow ones to edges and textures, deep ones to parts.",
         _EXAMPLES,
     )
     add_workdir(parser)
     parser.add_argument("--out", metavar="FILE.png", help="a picture of the channels")
     parser.add_argument(
-        "--channels", type=int, default=8, metavar="N", help="how many of each stride (8)"
+        "--channels", type=int, default=8, metavar="N", help="channels of each stride (8)"
     )
     parser.add_argument(
         "--longest",
@@ -37,18 +36,19 @@ def main(argv: list[str]) -> int:
         metavar="N",
         help="the image is shrunk to this many pixels along its longer side (512)",
     )
-    args, source = parse(parser, argv, beside=("IMAGE",))
+    args, source = parse_arguments(parser, argv, names=("IMAGE",))
     check_png(args.out)
     for key in ("channels", "longest"):
         if getattr(args, key) < 1:
             raise UserError(f"--{key}: {getattr(args, key)} is below 1")
     data = source.config.data
-    pixels = read_image(source.words[0], data.channels, data.pages)
-    image = shrunk(as_pixel_type(pixels, data.pixel_type, source.words[0]), args.longest)
+    (path,) = args.words
+    pixels = read_image(path, data.channels, data.pages)
+    image = shrink(as_pixel_type(pixels, data.pixel_type, path), args.longest)
     loaded = load(source, args.step)
     levels = respond(loaded, image, args.channels)
-    print(_summary(loaded, levels, image))
+    print(summarise(loaded, levels, image))
     if args.out:
-        draw(args.out, loaded, levels, image, FilePath(source.words[0]).name)
+        draw(args.out, loaded, levels, image, Path(path).name)
         print(f"\npicture in {args.out}")
     return 0

@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from fcnjax.errors import unknown
-from fcnjax.inspection.summaries.listing import _decoder_table, _described, _print_encoders
+from fcnjax.inspection.summaries.listing import decoder_table, describe_all, print_encoders
 from fcnjax.models import DECODERS, ENCODERS
 from fcnjax.models.model_spec import ModelSpec
 
@@ -18,34 +18,34 @@ examples:
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax models list`."""
+    """Run `fcnjax models list`."""
     parser = argparse.ArgumentParser(
         prog="fcnjax models list",
-        description="Lists the encoders and decoders: parameters, multiply-adds, receptive field, "
+        description="List the encoders and decoders: parameters, multiply-adds, receptive field, "
         "strides, channels, weights and options.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only those with this in the name")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only names that contain this")
     parser.add_argument("--json", action="store_true", help="as JSON, for other programs")
     args = parser.parse_args(argv)
-    encoders, decoders = (_chosen(entries, args.names) for entries in (ENCODERS, DECODERS))
+    encoders, decoders = (_select(specs, args.names) for specs in (ENCODERS, DECODERS))
     if not encoders and not decoders:
         raise unknown("fcnjax models list", args.names[0], (*ENCODERS, *DECODERS))
-    with _described(encoders, decoders) as (encoder_rows, decoder_rows):
+    with describe_all(encoders, decoders) as (encoder_rows, decoder_rows):
         if args.json:
-            found = {"encoders": list(encoder_rows), "decoders": list(decoder_rows)}
-            print(json.dumps(found, indent=2))
+            described = {"encoders": list(encoder_rows), "decoders": list(decoder_rows)}
+            print(json.dumps(described, indent=2))
             return 0
         if encoders:
-            _print_encoders(encoders, encoder_rows)
+            print_encoders(encoders, encoder_rows)
         if encoders and decoders:
             print()
         if decoders:
-            print(_decoder_table(decoder_rows))
+            print(decoder_table(decoder_rows))
     return 0
 
 
-def _chosen(entries: Mapping[str, ModelSpec], names: Sequence[str]) -> list[str]:
-    return [each for each in entries if not names or any(name in each for name in names)]
+def _select(specs: Mapping[str, ModelSpec], names: Sequence[str]) -> list[str]:
+    return [each for each in specs if not names or any(name in each for name in names)]

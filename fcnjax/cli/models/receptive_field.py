@@ -2,16 +2,21 @@
 
 import math
 
+from fcnjax.cli.models.arguments import (
+    add_workdir,
+    check_png,
+    make_parser,
+    parse_arguments,
+    parse_size,
+)
 from fcnjax.errors import UserError
 from fcnjax.inspection.receptive_fields.drawing import (
     LARGEST,
     draw,
-    measured,
+    measure_field,
     print_theoretical,
     summary,
 )
-from fcnjax.inspection.summaries.drawing import check_png
-from fcnjax.inspection.summaries.source import add_workdir, make_parser, parse, parse_size
 from fcnjax.inspection.summaries.weights import load
 from fcnjax.inspection.tracing.receptive_field import Field
 
@@ -23,41 +28,41 @@ _EXAMPLES = """\
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax models receptive-field`."""
+    """Run `fcnjax models receptive-field`."""
     parser = make_parser(
         "receptive-field",
-        "Tells which pixels the features and logits of a model are computed from (the theoretical "
-        "receptive field), and measures how much they count (the effective one): the gradient of a "
-        "logit, by images of noise.",
+        "Show which pixels the features and logits of a model are computed from (the theoretical "
+        "receptive field), and measure how much they contribute (the effective one): the gradient "
+        "of a logit on images of noise.",
         _EXAMPLES,
     )
     add_workdir(parser)
-    parser.add_argument("--out", metavar="FILE.png", help="a picture of both fields")
+    parser.add_argument("--out", metavar="FILE.png", help="write a picture of both fields")
     parser.add_argument(
         "--size",
         metavar="HxW",
-        help=f"of the image measured (the field's, to {LARGEST}x{LARGEST})",
+        help=f"size of the images (that of the field, at most {LARGEST}x{LARGEST})",
     )
     parser.add_argument(
         "--samples",
         type=int,
         default=8,
         metavar="N",
-        help="images of noise (8); 0 measures nothing",
+        help="number of images (8); 0 measures nothing",
     )
-    args, source = parse(parser, argv)
+    args, source = parse_arguments(parser, argv)
     check_png(args.out)
     if args.samples < 0:
         raise UserError(f"--samples: {args.samples} is below 0")
     if args.out and not args.samples:
         raise UserError("--samples: 0 measures nothing, and --out draws what was measured")
-    given = parse_size(args.size) if args.size else None
-    rows, columns = print_theoretical(source, given)
+    size = parse_size(args.size) if args.size else None
+    rows, columns = print_theoretical(source, size)
     if not args.samples:
         return 0
-    size = given or (_fitting(rows), _fitting(columns))
+    size = size or (_fitting_side(rows), _fitting_side(columns))
     loaded = load(source, args.step)
-    effective = measured(loaded, size, args.samples)
+    effective = measure_field(loaded, size, args.samples)
     print(f"\n{summary(loaded, effective, rows, columns, args.samples)}")
     if args.out:
         draw(args.out, loaded, effective, rows, columns)
@@ -65,6 +70,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _fitting(field: Field) -> int:
-    """A side of an image that holds the field, of the strides' multiples, or the largest."""
+def _fitting_side(field: Field) -> int:
+    """Return a side that holds the field, a multiple of the strides, at most `LARGEST`."""
     return min(64 * math.ceil((field.size + 16) / 64), LARGEST)

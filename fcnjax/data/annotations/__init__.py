@@ -1,1 +1,1 @@
-"""Annotations of objects, as labelling tools export them: parsing, drawing and reporting."""
+"""Annotations of objects as labelling tools export them: parsing, drawing and notes."""

@@ -1,8 +1,7 @@
-"""Images whose objects one file describes, as COCO, CVAT and Label Studio export them.
+"""Source of images whose objects one file describes, as COCO, CVAT and Label Studio export them.
 
-A tool's own module parses its file into an `Index`. The rest is common: where the images are, which
-classes there are, how objects lie over each other, and a report of every annotation that is left
-out or treated specially.
+The module of each tool parses its file into an `Index`. Common to all are finding the images,
+drawing the regions over each other, and the digests by which a later run finds examples again.
 """
 
 import functools
@@ -18,20 +17,20 @@ import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.annotations.drawing_size import drawing_size
-from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.drawing_budget import DrawingBudget
+from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.runs import Runs
-from fcnjax.data.labels.named import NamedClasses
-from fcnjax.data.labels.orientation import upright
+from fcnjax.data.labels.named_classes import NamedClasses
 from fcnjax.data.readers.decode import image_size, read_image
+from fcnjax.data.readers.exif import upright
 from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError, printable
 from fcnjax.io.atomic_files import first_file, inside, stamps
 
 # Roles of a region.
 OBJECT, CROWD, BOX = "object", "crowd", "box"
-_MOST_FOLDERS = 16  # of a name, which are tried without the first ones
-_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+_MAX_PARENTS = 16  # leading folders of a name that are dropped to find an image
+_UPLOAD_PREFIX = re.compile(r"^[0-9a-f]{8}-")
 _LOCK = threading.Lock()
 
 
@@ -39,14 +38,14 @@ class Region(NamedTuple):
     """An annotated region of an image.
 
     Attributes:
-        place: Its number in the file.
-        category: Its category's name.
+        number: Its number in the file.
+        category: Name of its category.
         role: `OBJECT`; `CROWD`, a region with `iscrowd` of COCO; or `BOX`, a box without a shape.
-        draw: Finds its pixels, given the image's height and width. Raises ValueError where the
-            file's description of it is damaged.
+        draw: Computes its pixels, given the image's height and width. Raises ValueError if its
+            description in the file is damaged.
     """
 
-    place: int
+    number: int
     category: str
     role: str
     draw: Callable[[tuple[int, int]], Runs]
@@ -54,18 +53,18 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class Index:
-    """The content of a file of annotations, in a small part of the memory of its text.
+    """The content of a file of annotations, in much less memory than its text.
 
     Attributes:
         categories: Names of the classes, in their order.
         names: The image files, with `/` between folders.
-        sizes: Height and width of each image; None where the file does not state them.
-        regions: The regions of each image, in the order in which they are drawn.
-        entry: Names a region in an error, given its place: `annotations[{}]`.
+        sizes: Height and width of each image; None if the file does not state them.
+        regions: The regions of each image, in drawing order.
+        entry: Format of a region's name in errors, given its number: `annotations[{}]`.
         smaller_on_top: Whether regions are drawn by area, the largest first.
         groups: Categories that only group others: they are classes only if something is of them.
-        splits: The split of each image, where the file states it; else ().
-        left_out: How many annotations are not drawn, by reason and category.
+        splits: The split of each image if the file states it, else ().
+        left_out: Number of annotations that are not drawn, by reason and category.
         remarks: Sentences about the file as a whole.
     """
 
@@ -85,16 +84,16 @@ Parser = Callable[[Path], Index]
 
 
 def read_index(parse: Parser, path: Path) -> Index:
-    """Parses a file of annotations, once in a process for as long as the file is the same.
+    """Parse a file of annotations, once in a process until the file changes.
 
     Raises:
-        UserError: It cannot be read, or is not of the form that `parse` reads; names the entry.
+        UserError: The file cannot be read, or `parse` refuses an entry.
     """
     try:
         changed = path.stat().st_mtime_ns
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from error
-    with _LOCK:  # several threads of a worker ask at once
+    with _LOCK:  # several threads of a worker may call this together
         return _parsed(parse, path, changed)
 
 
@@ -105,9 +104,9 @@ def _parsed(parse: Parser, path: Path, changed: int) -> Index:
 
 
 class AnnotatedSource:
-    """The images of a file of annotations.
+    """Source of the images of a file of annotations.
 
-    A copy for a worker holds the file's name, and parses it again when it is first asked.
+    A copy for a worker holds the file's name, and parses it on first use.
 
     Args:
         parse: Parses the file. Picklable.
@@ -134,7 +133,7 @@ class AnnotatedSource:
         self._pages = data.pages
         self._classes = NamedClasses(data)
         self._ignored = ignored_roles(data)
-        self._rule = data.mask_exif
+        self._rule = data.labels.mask_exif
         rows = range(len(self._index.names)) if rows is None else rows
         self._rows = np.asarray(rows, np.int32)
 
@@ -149,79 +148,77 @@ class AnnotatedSource:
         return find_image(self._index.names[self._rows[index]], self._folder, self._file)
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example, from the image's header."""
+        """Return the height and width of an example, from the image's header."""
         return image_size(self._image(index))
 
     def stamps(self) -> list[tuple]:
-        """Of the annotations and the images."""
+        """Return the stamps of the annotations and the images."""
         return stamps([self._file, *map(self._image, range(len(self)))])
 
     def examples(self) -> list[Example]:
-        """The identity of each example: its image, and a digest of its own annotations."""
-        known = self._index
+        """Return the identity of each example: its image, and a digest of its annotations."""
+        source = self._index
         return [
             example_of(
                 self._root,
                 (self._image(index),),
                 digest=content_digest(
-                    known.sizes[row], [region[1:] for region in known.regions[row]]
+                    source.sizes[row], [region[1:] for region in source.regions[row]]
                 ),
             )
             for index, row in enumerate(self._rows.tolist())
         ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        known, row, path = self._index, self._rows[index], self._image(index)
+        annotations, row, path = self._index, self._rows[index], self._image(index)
         image = read_image(path, self._channels, self._pages)
-        size, orientation = drawing_size(
-            path, image.shape[:2], self._file, known.sizes[row], self._rule
+        size, orientation = drawing_frame(
+            path, image.shape[:2], self._file, annotations.sizes[row], self._rule
         )
-        label = upright(self._draw(known, known.regions[row], size), orientation)
+        label = upright(self._draw(annotations, annotations.regions[row], size), orientation)
         return {"image": image, "label": label, "name": printable(path.stem)}
 
-    def _draw(self, known: Index, regions: Sequence[Region], size: tuple[int, int]) -> np.ndarray:
-        # Column after column, as the runs of the regions are.
+    def _draw(
+        self, annotations: Index, regions: Sequence[Region], size: tuple[int, int]
+    ) -> np.ndarray:
+        # Column after column, like the runs of the regions.
         pixels = np.zeros(size[0] * size[1], self._classes.dtype)
-        work = DrawingWork(size)
+        budget = DrawingBudget(size)
         objects = []
         for region in regions:
-            # A category that is no class is background.
+            # A category that is not a class is background.
             value = self._classes.get(region.category) or 0
-            runs = self._runs(known, region, size, work)
+            try:
+                runs = region.draw(size)
+                budget.add(runs.steps, runs.area)
+            except ValueError as error:
+                where = f"{self._file}, {annotations.entry.format(region.number)}"
+                raise UserError(f"{where}: cannot be drawn: {error}") from error
             if region.role not in self._ignored:
                 objects.append((runs, value))
             elif value:
                 runs.paint(pixels, self._classes.ignore)
-        if known.smaller_on_top:
+        if annotations.smaller_on_top:
             objects.sort(key=lambda item: -item[0].area)
         for runs, value in objects:
             runs.paint(pixels, value)
         return cv2.transpose(pixels.reshape(size[1], size[0]))
 
-    def _runs(self, known: Index, region: Region, size: tuple[int, int], work: DrawingWork) -> Runs:
-        try:
-            runs = region.draw(size)
-            work.add(runs.steps, runs.area)
-        except ValueError as error:
-            where = f"{self._file}, {known.entry.format(region.place)}"
-            raise UserError(f"{where}: cannot be drawn: {error}") from error
-        return runs
-
 
 def ignored_roles(data: ConfigDict) -> frozenset[str]:
-    """The roles whose regions are ignored, by `config.data.crowd` and `.boxes`."""
-    treated = {CROWD: data.crowd, BOX: data.boxes}
-    return frozenset(role for role, how in treated.items() if how != OBJECT)
+    """Return the roles whose regions are ignored, by `config.data.coco.crowd` and `.boxes`."""
+    settings = {CROWD: data.coco.crowd, BOX: data.coco.boxes}
+    return frozenset(role for role, setting in settings.items() if setting != OBJECT)
 
 
 def find_image(name: str, folder: Path, file: Path) -> Path:
-    """The image that a file of annotations names.
+    """Find the image that a file of annotations names.
 
     Tools write names relative to one of several folders, or with folders of the machine where the
     images were; CVAT keeps the images of `instances_NAME.json` in a folder `NAME`, and Label Studio
-    writes eight digits before a name. So a name is looked for in the folder of images, beside the
-    annotations, and in the folder of images below `NAME`, without its first folders, and without
-    such digits.
+    writes eight digits before a name. So a name is looked up in the folder of images, beside the
+    annotations, in the folder of images below `NAME`, without its first folders, and without such
+    digits.
 
     Args:
         name: As in the file.
@@ -229,7 +226,7 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
         file: The annotations.
 
     Returns:
-        The first of these that is there, else the one in the folder of images.
+        The first path that exists, else the one in the folder of images.
 
     Raises:
         UserError: The name leads out of the folder.
@@ -237,8 +234,8 @@ def find_image(name: str, folder: Path, file: Path) -> Path:
     first = inside(folder, name, file)
     if ".." in (parts := name.split("/")):
         return first  # a part of the name could lead out
-    shorter = ["/".join(parts[start:]) for start in range(1, len(parts))][-_MOST_FOLDERS:]
-    bare = _UPLOADED.sub("", parts[-1])
+    shorter = ["/".join(parts[start:]) for start in range(1, len(parts))][-_MAX_PARENTS:]
+    without_prefix = _UPLOAD_PREFIX.sub("", parts[-1])
     subset = f"{file.stem.rpartition('_')[2]}/{name}"
-    others = (f"{folder}/{other}" for other in (subset, *shorter, bare))
+    others = (f"{folder}/{other}" for other in (subset, *shorter, without_prefix))
     return first_file([first, f"{file.parent}/{name}", *others]) or first

@@ -1,4 +1,4 @@
-"""Files of annotations: where they are, and the images that they name."""
+"""Finding of files of annotations, and of the images that they name."""
 
 from collections.abc import Iterable
 from glob import escape
@@ -11,18 +11,18 @@ from fcnjax.errors import UserError
 
 
 def annotations_file(data: ConfigDict, split: str, example: str) -> Path:
-    """The file that `config.data.annotations` names: absolute, or relative to `.root`.
+    """Return the file that `config.data.annotations` names: absolute, or relative to `.root`.
 
     Args:
         data: `config.data`.
-        split: Stands for `{split}` in the name.
-        example: A name, for the error.
+        split: Replaces `{split}` in the name.
+        example: Name of such a file, for the error.
 
     Raises:
         UserError: There is no such file.
     """
     if not data.annotations:
-        raise UserError(f"config.data.annotations: names no file; valid: as {example}")
+        raise UserError(f"config.data.annotations: names no file; valid: such as {example}")
     root = Path(data.root)
     path = root / data.annotations.replace("{split}", split)
     if not path.is_file():
@@ -33,9 +33,9 @@ def annotations_file(data: ConfigDict, split: str, example: str) -> Path:
 
 
 def _others(root: Path, data: ConfigDict) -> str:
-    """The names that the files of other splits have, for an error."""
-    before, found, after = data.annotations.partition("{split}")
-    if not found or "{split}" in after or Path(data.annotations).is_absolute():
+    """Describe the names of the files of other splits, for an error."""
+    before, placeholder, after = data.annotations.partition("{split}")
+    if not placeholder or "{split}" in after or Path(data.annotations).is_absolute():
         return ""
     paths = root.glob(f"{escape(before)}*{escape(after)}")
     names = sorted(path.relative_to(root).as_posix() for path in paths)
@@ -43,31 +43,31 @@ def _others(root: Path, data: ConfigDict) -> str:
     return f"; there are files for the splits {', '.join(splits)}" if splits else ""
 
 
-class FilesThere:
-    """Tells whether files are there: `there(path)`.
+class ExistingFiles:
+    """Check for the existence of files: `exists(path)`.
 
-    Folders are listed instead of asking for each file, which takes long over a network.
+    It lists folders once instead of checking each file, which is slow over a network.
     """
 
     def __init__(self):
         self._names: dict[Path, frozenset[str]] = {}
 
     def __call__(self, path: Path) -> bool:
-        """Return whether there is such a file."""
+        """Return whether a file exists."""
         folder = path.parent
         if folder not in self._names:
             self._names[folder] = file_names(folder) if folder.is_dir() else frozenset()
-        # Asked again: a file system may take `A.JPG` for `a.jpg`.
+        # Check unlisted files: a file system may ignore case.
         return path.name in self._names[folder] or path.is_file()
 
 
 def refuse_missing(files: Iterable[tuple[Path, str]]) -> None:
-    """Raises UserError for the first file that is not there.
+    """Raise UserError for the first file that does not exist.
 
     Args:
-        files: Each with the place that names it.
+        files: Each with the line or entry that names it.
     """
-    there = FilesThere()
+    exists = ExistingFiles()
     for path, where in files:
-        if not there(path):
+        if not exists(path):
             raise UserError(f"{where}: no such file: {path}")

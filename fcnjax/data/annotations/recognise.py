@@ -1,4 +1,4 @@
-"""Recognises exports of annotation tools in a folder, to suggest how they are read."""
+"""Recognition of exports of annotation tools in a folder, to suggest a config that reads them."""
 
 import re
 import shlex
@@ -9,95 +9,93 @@ from ml_collections import ConfigDict
 
 Settings = dict[str, str]  # of `config.data`, by key
 
-_LOOKED_AT = 1 << 16  # bytes of a file
-_MOST_FOLDERS, _MOST_FILES = 50, 5  # of a folder
+_HEAD_BYTES = 1 << 16  # of a file
+_MAX_FOLDERS, _MAX_FILES = 50, 5  # of a folder
 _CLASSES = "_classes.csv"
-_PLAIN = re.compile(r"[\w./{}-]+")
+_NEEDS_NO_QUOTES = re.compile(r"[\w./{}-]+")
 _BRUSH = re.compile(r"task-\d+-annotation-\d+-by-.*-tag-.*\.png")
 
 
 def suggest_source(data: ConfigDict) -> str:
-    """Words for the end of an error about `config.data`; "" where nothing else is recognised."""
+    """Suggest a source at the end of an error about `config.data`; "" if none is recognised."""
     root = Path(data.root or ".")
     if not data.root or not root.is_dir():
         return ""
     for folder in (root, *_folders(root)):
         for file in _files(folder):
-            if found := _recognise(file, root):
-                what, settings = found
-                return (
-                    "" if _is_chosen(data, settings) else f" ({file} is {what}: {_line(settings)})"
-                )
+            if match := _recognise(file, root):
+                kind, settings = match
+                if _is_chosen(data, settings):
+                    return ""
+                return f" ({file} is {kind}: {_command_line(settings)})"
     return ""
 
 
 def _is_chosen(data: ConfigDict, settings: Settings) -> bool:
-    """Return whether a config has this source already, and says itself where its files are."""
-    usual = {"images": "images", "masks": "masks"}
+    """Return whether a config has this source already, and states where its files are."""
+    defaults = {"images": "images", "masks": "masks"}
     keys = settings.keys() & {"annotations", "masks"}
-    chosen = not keys or any(data[key] != usual.get(key, "") for key in keys)
-    return data.source == settings["source"] and chosen
+    is_stated = not keys or any(data[key] != defaults.get(key, "") for key in keys)
+    return data.source == settings["source"] and is_stated
 
 
-def _line(settings: Settings) -> str:
-    """The settings as a line for a shell."""
+def _command_line(settings: Settings) -> str:
+    """Return the settings as arguments for a shell."""
     words = []
     for key, value in settings.items():
-        word = value if _PLAIN.fullmatch(value) else shlex.quote(value)
+        word = value if _NEEDS_NO_QUOTES.fullmatch(value) else shlex.quote(value)
         words.append(f"--config.data.{key}={word}")
     return " ".join(words)
 
 
 def _folders(root: Path) -> list[Path]:
     try:
-        return sorted(path for path in root.iterdir() if path.is_dir())[:_MOST_FOLDERS]
+        return sorted(path for path in root.iterdir() if path.is_dir())[:_MAX_FOLDERS]
     except OSError:
         return []
 
 
 def _files(folder: Path) -> list[Path]:
-    """Some of the files of annotations in a folder, one brush mask, and a list of classes."""
+    """Return some files of annotations in a folder, one brush mask, and a list of classes."""
     try:
         paths = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     except OSError:
         return []
     texts = [path for path in paths if path.suffix.lower() in (".xml", ".json")]
     others = [path for path in paths if _BRUSH.fullmatch(path.name) or path.name == _CLASSES]
-    return [*texts[:_MOST_FILES], *others[:1]]
+    return [*texts[:_MAX_FILES], *others[:1]]
 
 
 def _recognise(file: Path, root: Path) -> tuple[str, Settings] | None:
-    """A file's kind, and the settings that read the set."""
+    """Return a file's kind, and the settings that read the dataset."""
     below = file.parent != root
     if _BRUSH.fullmatch(file.name):
-        what = "a brush mask of Label Studio, one file for each label; export the project as JSON"
-        return what, {"source": "labelstudio"}
+        kind = "a brush mask of Label Studio, one file for each label; export the project as JSON"
+        return kind, {"source": "labelstudio"}
     if file.name == _CLASSES:
-        place = {"images": ".", "masks": ".", "mask_suffix": "_mask"}
-        return "Roboflow's list of mask values", {
-            "source": "folder",
-            **place,
-            **({"eval_split": "valid"} if below else {}),
-        }
+        settings = {"source": "folder", "images": ".", "masks": ".", "mask_suffix": "_mask"}
+        return "Roboflow's list of mask values", settings | (
+            {"split.eval": "valid"} if below else {}
+        )
     if file.name == "_annotations.coco.json" and below:
-        settings = {"source": "coco", "images": "{split}", "eval_split": "valid"}
+        settings = {"source": "coco", "images": "{split}", "split.eval": "valid"}
         return "Roboflow's COCO export", {**settings, "annotations": f"{{split}}/{file.name}"}
     try:
         with file.open("rb") as opened:
-            head = opened.read(_LOOKED_AT).decode("utf-8-sig", "ignore")
+            head = opened.read(_HEAD_BYTES).decode("utf-8-sig", "ignore")
     except OSError:
         return None
     name = file.relative_to(root).as_posix()
-    for what, source, is_one in _KINDS:
-        if is_one(head):
+    for kind, source, matches in _KINDS:
+        if matches(head):
             if source != "labelme":
-                return what, {"source": source, "annotations": name}
+                return kind, {"source": source, "annotations": name}
             folder = {"annotations": file.parent.relative_to(root).as_posix()} if below else {}
-            return what, {"source": source, **folder}
+            return kind, {"source": source, **folder}
     return None
 
 
-# Files by what their first bytes hold.
+# Kinds of files, by their first bytes.
 _KINDS: tuple[tuple[str, str, Callable[[str], bool]], ...] = (
     ("CVAT's XML", "cvat", lambda head: "<annotations>" in head),
     (

@@ -1,4 +1,4 @@
-"""Masks stored as run lengths: those of COCO, CVAT and Label Studio, checked before they are used.
+"""Masks stored as run lengths by COCO, CVAT and Label Studio, checked before use.
 
 Every function raises ValueError, with a reason, for lengths that are damaged or of another size.
 """
@@ -13,7 +13,7 @@ _HEADER = 32 + 5 + 4 * 4  # bits of Label Studio's header
 
 
 def fill_runs(counts: Sequence | np.ndarray, length: int) -> np.ndarray:
-    """The pixels, bool `[length]`, of runs that alternate between 0 and 1, from 0 on."""
+    """Return the pixels, bool `[length]`, of runs that alternate between 0 and 1, from 0."""
     lengths = check_lengths(counts, length)
     return np.repeat(np.arange(len(lengths)) % 2 == 1, lengths)
 
@@ -22,8 +22,8 @@ def check_lengths(counts: Sequence | np.ndarray, length: int) -> np.ndarray:
     """Return the lengths of runs as int64 `[N]`.
 
     Args:
-        counts: Length of each run; whole numbers, which may be stored as floats or texts.
-        length: What their sum must be.
+        counts: Length of each run: integers, which may be stored as floats or texts.
+        length: The required sum.
     """
     lengths = np.asarray(counts)
     if lengths.dtype.kind not in "iu":
@@ -43,10 +43,10 @@ def check_lengths(counts: Sequence | np.ndarray, length: int) -> np.ndarray:
 
 
 def parse_counts(text: str) -> np.ndarray:
-    """The lengths in COCO's compressed text.
+    """Parse COCO's compressed run lengths.
 
-    A length is written in groups of 5 bits, lowest first, a character from code 48 on each; bit 5
-    says that another follows, and the last group has the sign. From the fourth length on, the
+    A length is written in groups of 5 bits, lowest first, each a character from code 48 on. Bit 5
+    says that another group follows; the last group has the sign. From the fourth length on, the
     difference to the length two before is stored.
 
     Returns:
@@ -78,22 +78,22 @@ def parse_counts(text: str) -> np.ndarray:
 
 
 def coco_mask(counts: str | Sequence, size: tuple[int, int]) -> Runs:
-    """The pixels of COCO's run lengths, compressed or a list, down the columns."""
+    """Return the pixels of COCO's run lengths, compressed or a list, down the columns."""
     lengths = parse_counts(counts) if isinstance(counts, str) else counts
     return from_lengths(check_lengths(lengths, size[0] * size[1]))
 
 
 def cvat_mask(text: str, size: tuple[int, int]) -> np.ndarray:
-    """The mask `[H, W]` bool of CVAT's run lengths, numbers between commas, along the rows."""
+    """Return the mask `[H, W]` bool of CVAT's comma-separated run lengths along the rows."""
     counts = [part for part in text.split(",") if part.strip()]
     return fill_runs(counts, size[0] * size[1]).reshape(size)
 
 
 def label_studio_mask(values: Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """The mask `[H, W]` bool of Label Studio's brush: where the opacity is not 0.
+    """Return the mask `[H, W]` bool of Label Studio's brush: true where the opacity is not 0.
 
-    The bytes are those of the package rle-pack of thi.ng: a header with how many values there are,
-    the bits of a value and four sizes of run lengths; then runs of one value, and of several.
+    The bytes are those of the package rle-pack of thi.ng: a header with the number of values, the
+    bits of a value and four sizes of run lengths; then runs of one value, and of several.
 
     Args:
         values: The bytes.

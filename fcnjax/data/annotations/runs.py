@@ -1,23 +1,23 @@
 """Pixels of an annotated region as runs down the columns of an image, as COCO stores them.
 
-A region of a large image takes the memory of its border and not of its image, and is painted in the
-time that its own pixels take.
+A region of a large image takes memory for its border only, and is painted in time proportional to
+its own pixels.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-Size = tuple[int, int]  # height and width
+from fcnjax.data.readers.exif import Size
 
 
 class Runs(NamedTuple):
-    """Pixels of an image, which are numbered down its columns; runs ascend and do not overlap.
+    """Pixels of an image, numbered down its columns; runs ascend and do not overlap.
 
     Attributes:
         starts: The first pixel of each run, int64 `[N]`.
         ends: The pixel after the last of each run, int64 `[N]`.
-        steps: The steps that it took to find them, a measure of time.
+        steps: Number of steps that it took to compute them, a measure of time.
     """
 
     starts: np.ndarray
@@ -26,48 +26,49 @@ class Runs(NamedTuple):
 
     @property
     def area(self) -> int:
-        """Count the pixels."""
+        """Number of pixels."""
         return int((self.ends - self.starts).sum())
 
     def paint(self, pixels: np.ndarray, value: int) -> None:
-        """Set the pixels of an image `[W * H]`, column after column."""
+        """Set the pixels in an image `[W * H]`, column after column."""
         for start, end in zip(self.starts.tolist(), self.ends.tolist(), strict=True):
             pixels[start:end] = value
 
 
-def from_changes(places: np.ndarray, length: int, steps: int) -> Runs:
-    """Make runs of the places where an image of `length` pixels changes between outside and inside.
+def from_changes(changes: np.ndarray, length: int, steps: int) -> Runs:
+    """Make runs from the pixels at which an image changes between outside and inside.
 
     Args:
-        places: Int64 `[N]`, of any order and number; the first pixel is outside before them.
+        changes: Int64 `[N]`, of any order and number; before the first change is outside.
         length: Pixels of the image.
         steps: As in `Runs`.
     """
-    places = np.sort(places)
-    if len(places) % 2:
-        places = np.append(places, length)
-    starts, ends = places[::2], places[1::2]
-    kept = ends > starts
-    return Runs(starts[kept], ends[kept], steps)
+    changes = np.sort(changes)
+    if len(changes) % 2:
+        changes = np.append(changes, length)
+    starts, ends = changes[::2], changes[1::2]
+    nonempty = ends > starts
+    return Runs(starts[nonempty], ends[nonempty], steps)
 
 
 def from_lengths(lengths: np.ndarray) -> Runs:
-    """Make runs of lengths that alternate between outside and inside, as COCO stores them."""
-    places = np.cumsum(lengths, dtype=np.int64)
-    return from_changes(places[: len(places) // 2 * 2], int(places[-1]) if len(places) else 0, 0)
+    """Make runs from lengths that alternate between outside and inside, as COCO stores them."""
+    changes = np.cumsum(lengths, dtype=np.int64)
+    length = int(changes[-1]) if len(changes) else 0
+    return from_changes(changes[: len(changes) // 2 * 2], length, 0)
 
 
 def from_mask(mask: np.ndarray, left: int, top: int, size: Size) -> Runs:
-    """Make runs of a mask `[h, w]` bool with its corner at `left`, `top`; what lies outside is cut.
+    """Make runs from a mask `[h, w]` bool with its corner at `left`, `top`, clipped to the image.
 
     Args:
         mask: The mask.
-        left: May be negative.
-        top: May be negative.
+        left: Column of the corner; may be negative.
+        top: Row of the corner; may be negative.
         size: Height and width of the image.
     """
     mask = mask[max(-top, 0) : max(size[0] - top, 0), max(-left, 0) : max(size[1] - left, 0)]
-    if not mask.size:  # then the corner may be any number
+    if not mask.size:  # the corner may be any number
         return Runs(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
     left, top = max(left, 0), max(top, 0)
     height, width = mask.shape
@@ -81,7 +82,7 @@ def from_mask(mask: np.ndarray, left: int, top: int, size: Size) -> Runs:
 
 
 def union(regions: list[Runs]) -> Runs:
-    """The pixels that are in any of the regions."""
+    """Return the pixels that are in any of the regions."""
     if len(regions) == 1:
         return regions[0]
     starts = np.concatenate([region.starts for region in regions])

@@ -1,4 +1,4 @@
-"""XML files of annotation tools, parsed so that a hostile one can do no harm."""
+"""Parsing of XML files of annotation tools, safe against hostile files."""
 
 import re
 from pathlib import Path
@@ -8,35 +8,35 @@ from fcnjax.errors import UserError
 from fcnjax.io.regular_files import read_file
 
 MAX_BYTES = 2**30
-MAX_MARKS = 5 * 10**6  # tags and attributes: each takes some 100 bytes of memory
+MAX_MARKS = 5 * 10**6  # tags and attributes; each takes about 100 bytes of memory
 MAX_ATTRIBUTES = 1000  # of a tag
-_UTF8_MARK = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """The root element of an XML file in UTF-8, whatever encoding it declares.
+    """Parse an XML file in UTF-8, whatever encoding it declares; return its root element.
 
-    Declarations of a document type are refused: entities, which may expand without end or name
-    other files, are declared there. Annotation tools write none.
+    Document type declarations are refused, since they declare entities, which may expand without
+    end or name other files. Annotation tools write none.
 
     Raises:
-        UserError: It cannot be read, is larger than `MAX_BYTES`, has more than `MAX_MARKS` tags
-            and attributes, or more than `MAX_ATTRIBUTES` in a tag, declares a document type, or is
-            not XML; names the line.
+        UserError: The file cannot be read, is larger than `MAX_BYTES`, has more than `MAX_MARKS`
+            tags and attributes or more than `MAX_ATTRIBUTES` in a tag, declares a document type,
+            or is not XML; the error names the line.
     """
     content = read_file(path, MAX_BYTES)
-    if b"\0" in content:  # the parser takes UTF-16 for what it is, whatever encoding is set
+    if b"\0" in content:  # the parser would detect UTF-16, whatever encoding is set
         raise UserError(f"{path}: is not XML in UTF-8: has a NUL")
     if b"<!DOCTYPE" in content:
-        raise UserError(f"{path}: declares a document type, which is not read in annotations")
+        raise UserError(f"{path}: declares a document type, which annotations may not have")
     if (count := content.count(b"<") + content.count(b"=")) > MAX_MARKS:
         raise UserError(f"{path}: has {count} tags and attributes; valid: at most {MAX_MARKS}")
     if any(tag[0].count(b"=") > MAX_ATTRIBUTES for tag in re.finditer(b"<[^<]*", content)):
         raise UserError(f"{path}: has a tag with more than {MAX_ATTRIBUTES} attributes")
-    # In an encoding that the file chose, the declaration of a document type could look different.
+    # In an encoding chosen by the file, a document type declaration could look different.
     parser = ElementTree.XMLParser(encoding="utf-8")
     try:
-        parser.feed(content.removeprefix(_UTF8_MARK))
+        parser.feed(content.removeprefix(_BYTE_ORDER_MARK))
         return parser.close()
     except ElementTree.ParseError as error:
         line = error.position[0]
@@ -45,5 +45,5 @@ def parse_xml(path: Path) -> ElementTree.Element:
 
 
 def text_of(element: ElementTree.Element, path: str) -> str:
-    """The text of the element below `element` at `path`, without blanks at its ends; "": none."""
+    """Return the stripped text of the element at `path` below `element`; "" if there is none."""
     return (element.findtext(path) or "").strip()

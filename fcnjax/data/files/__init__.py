@@ -1,1 +1,1 @@
-"""Lists of files and tables written by people."""
+"""Names of files, and lists and tables of them."""

@@ -1,53 +1,53 @@
-"""File names that are written differently in different places.
+"""File names with different Unicode forms.
 
-A Mac writes `é` as two characters (NFD), other systems as one (NFC); names of files from older
-systems may not be UTF-8 at all, and Python then holds their bytes as surrogates.
+macOS writes `é` as two characters (NFD), other systems as one (NFC). Names from older systems may
+not be UTF-8 at all, and Python then represents their bytes as surrogates.
 """
 
 import functools
 import unicodedata
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fcnjax.errors import UserError
 
 
-def same_name(name: str) -> str:
-    """The form of a name by which it is compared with others: composed (NFC)."""
+def normalize_name(name: str) -> str:
+    """Return the form in which names are compared: composed (NFC)."""
     return unicodedata.normalize("NFC", name)
 
 
-def existing(path: Path) -> Path:
-    """The file in the path's folder with this name in either form; the path itself if none is."""
+def find_existing(path: Path) -> Path:
+    """Return the file with this name in either Unicode form; the path itself if none exists."""
     if path.name.isascii() or path.exists():
         return path
-    status = _status(path.parent)
-    return _files(path.parent, status).get(same_name(path.name), path)
+    mtime = _mtime(path.parent)
+    return _files(path.parent, mtime).get(normalize_name(path.name), path)
 
 
-def find_by_stem(path: Path, ends: Collection[str], what: str) -> Path:
-    """The file of a name without its ending.
+def find_by_stem(path: Path, ends: Collection[str], message: str) -> Path:
+    """Find a file by its name without the ending.
 
     Args:
-        path: The file's path without ending; the name may be in either form.
-        ends: The endings that it may have, in small letters.
-        what: The start of the error.
+        path: The file's path without ending; the name may be in either Unicode form.
+        ends: The valid endings, in lower case.
+        message: The start of the error.
 
     Raises:
-        UserError: There is no such file, or there are several.
+        UserError: There is no such file, or more than one.
     """
-    named = _stems(path.parent, _status(path.parent)).get(same_name(path.name), [])
-    found = [file for file in named if file.suffix.lower() in ends]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UserError(f"{found[1]}: has the same name as {found[0].name}")
+    files = _stems(path.parent, _mtime(path.parent)).get(normalize_name(path.name), [])
+    files = [file for file in files if file.suffix.lower() in ends]
+    if len(files) == 1:
+        return files[0]
+    if files:
+        raise UserError(f"{files[1]}: has the same name as {files[0].name}")
     raise UserError(
-        f"{what} {path.name} in {path.parent}; valid endings: {', '.join(sorted(ends))}"
+        f"{message} {path.name} in {path.parent}; valid endings: {', '.join(sorted(ends))}"
     )
 
 
-def _status(folder: Path) -> int:
+def _mtime(folder: Path) -> int:
     try:
         return folder.stat().st_mtime_ns
     except OSError:
@@ -55,14 +55,23 @@ def _status(folder: Path) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _files(folder: Path, changed: int) -> dict[str, Path]:
-    del changed  # a folder that was written to is another
-    return {same_name(path.name): path for path in folder.iterdir()} if folder.is_dir() else {}
+def _files(folder: Path, mtime: int) -> dict[str, Path]:
+    del mtime  # part of the cache key
+    if not folder.is_dir():
+        return {}
+    return {normalize_name(path.name): path for path in folder.iterdir()}
 
 
 @functools.lru_cache(maxsize=64)
-def _stems(folder: Path, changed: int) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for name, path in sorted(_files(folder, changed).items()):
-        found.setdefault(name.removesuffix(path.suffix), []).append(path)
-    return found
+def _stems(folder: Path, mtime: int) -> dict[str, list[Path]]:
+    stems: dict[str, list[Path]] = {}
+    for name, path in sorted(_files(folder, mtime).items()):
+        stems.setdefault(name.removesuffix(path.suffix), []).append(path)
+    return stems
+
+
+def join_names(names: Iterable[str], count: int = 3) -> str:
+    """Join names in a line; only the first ones of many."""
+    names = list(names)
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more

@@ -1,4 +1,4 @@
-"""Files below a folder, as training and prediction both find them."""
+"""Listing of the files below a folder, for training and prediction."""
 
 import os
 from collections.abc import Collection, Iterator, Sequence
@@ -6,14 +6,14 @@ from pathlib import Path
 
 from fcnjax.errors import UserError
 
-# Copies and thumbnails that operating systems and network drives put beside the files of a user.
+# Folders of copies and thumbnails that operating systems and network drives create.
 SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder of this name is hidden, or belongs to the system.
 
-    macOS writes `._NAME.png`, which is no image, beside `NAME.png` on foreign disks.
+    macOS writes `._NAME.png`, which is not an image, beside `NAME.png` on foreign disks.
     """
     return name.startswith(".") or name in SYSTEM_FOLDERS
 
@@ -21,9 +21,9 @@ def is_hidden(name: str) -> bool:
 def folders_below(
     folder: Path, excluded: Collection[Path] = ()
 ) -> Iterator[tuple[Path, list[str]]]:
-    """Yield a folder and those below it, each with the names of its files; hidden ones left out.
+    """Yield a folder and those below it, each with the names of its files, without hidden ones.
 
-    Links to folders are followed, each folder once.
+    Links to folders are followed, and each folder is visited once.
 
     Args:
         folder: The folder.
@@ -32,15 +32,15 @@ def folders_below(
     Raises:
         UserError: A folder cannot be read.
     """
-    seen = {os.path.realpath(path) for path in excluded} - {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        real = os.path.realpath(place)
-        if real in seen:
+    visited = {os.path.realpath(path) for path in excluded} - {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        real = os.path.realpath(parent)
+        if real in visited:
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders[:] = sorted(name for name in folders if not is_hidden(name))
-        yield Path(place), [name for name in names if not is_hidden(name)]
+        yield Path(parent), [name for name in names if not is_hidden(name)]
 
 
 def _refuse(error: OSError) -> None:
@@ -57,8 +57,8 @@ def files_below(folder: Path, ends: Sequence[str], excluded: Collection[Path] = 
     """
     ends = tuple(ends)
     return sorted(
-        Path(place, name)
-        for place, names in folders_below(folder, excluded)
+        Path(parent, name)
+        for parent, names in folders_below(folder, excluded)
         for name in names
         if name.lower().endswith(ends)
     )

@@ -1,4 +1,4 @@
-"""Tables that people write: CSV, JSON and JSON lines, entry by entry with the place of each."""
+"""Parsing of tables that people write: CSV, JSON and JSON lines."""
 
 import csv
 import io
@@ -9,19 +9,19 @@ from typing import Any
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import parse_json
 
-Entries = Iterator[tuple[str, Any]]  # the file and the line or item, and what is there
+Entries = Iterator[tuple[str, Any]]  # the file with the line or item, and its content
 
 
 def csv_entries(text: str, path: str | Path, required: Sequence[str] = ()) -> Entries:
-    """The rows of a CSV text with a header, as dictionaries; blank lines are none.
+    """Yield the rows of a CSV text with a header, as dictionaries; blank lines are skipped.
 
     Args:
         text: The text.
-        path: The file it is from.
+        path: Its file.
         required: Columns that the header must have.
 
     Raises:
-        UserError: It is not CSV, lacks a column, or a row has other cells than the header.
+        UserError: The text is not CSV, lacks a column, or a row has more or fewer cells.
     """
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = None
@@ -43,31 +43,31 @@ def csv_entries(text: str, path: str | Path, required: Sequence[str] = ()) -> En
         raise UserError(f"{path}, line {reader.line_num}: is not CSV: {error}") from error
 
 
-def json_entries(text: str, path: str | Path, of: str) -> Entries:
-    """The items of a JSON list.
+def json_entries(text: str, path: str | Path, items_name: str) -> Entries:
+    """Yield the items of a JSON list.
 
     Args:
         text: The text.
-        path: The file it is from.
-        of: What the list is of, for the error.
+        path: Its file.
+        items_name: Description of the items, for the error.
 
     Raises:
-        UserError: It is not JSON, or no list.
+        UserError: The text is not JSON, or not a list.
     """
     items = parse_json(text, path)
     if not isinstance(items, list):
-        raise UserError(f"{path}: is not a list of {of}")
+        raise UserError(f"{path}: is not a list of {items_name}")
     for number, item in enumerate(items, start=1):
         yield f"{path}, item {number}", item
 
 
 def json_line_entries(text: str, path: str | Path) -> Entries:
-    """What each line of JSON lines says; blank lines are none.
+    """Yield the value of each line of JSON lines; blank lines are skipped.
 
     Raises:
         UserError: A line is not JSON.
     """
-    # Not splitlines(): a text of JSON may hold other ends of lines, such as U+2028.
+    # Not splitlines(): JSON text may contain other line ends, such as U+2028.
     for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             yield f"{path}, line {number}", parse_json(line, path, number)

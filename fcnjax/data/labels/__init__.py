@@ -1,1 +1,1 @@
-"""From the masks and annotations that a set stores to class ids: encodings, classes, label maps."""
+"""Class ids from masks and annotations: encodings, classes, label maps."""

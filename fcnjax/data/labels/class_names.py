@@ -1,4 +1,4 @@
-"""Class names from a config, an annotation or a file: written in one form, and compared."""
+"""Class names from configs, annotations and files: normalisation and checks."""
 
 import re
 import shlex
@@ -10,23 +10,23 @@ from ml_collections import ConfigDict
 from fcnjax.errors import UserError, printable
 
 BACKGROUND = "background"
-MOST_CLASSES = 10_000
-MOST_CHARACTERS = 200  # of a class name
+MAX_CLASSES = 10_000
+MAX_CHARACTERS = 200  # of a class name
 _INVISIBLE = "\ufeff\u200b\u2060"  # byte order mark, zero-width space, word joiner
-_MADE_UP = re.compile(r"class_\d+|rgb_\d+_\d+_\d+")
+_DEFAULT = re.compile(r"class_\d+|rgb_\d+_\d+_\d+")
 
 
 def clean_name(name: str) -> str:
-    """A name in Unicode's composed form (NFC), with single spaces and none at its ends.
+    """Return a name in Unicode's composed form (NFC), with single spaces and none at its ends.
 
-    Control characters are escaped: names are printed on terminals and written into reports.
+    Control characters are escaped, since names are printed on terminals and in reports.
     """
     text = unicodedata.normalize("NFC", name.strip(_INVISIBLE))
     return printable(" ".join(text.split()))
 
 
 def class_name(name: str) -> str:
-    """The name of a class, given one in an annotation; LabelMe's `_background_` has two names."""
+    """Return the class name for a name in an annotation; LabelMe's `_background_` is background."""
     name = clean_name(name)
     return BACKGROUND if name == f"_{BACKGROUND}_" else name
 
@@ -39,55 +39,56 @@ def check_names(names: Collection[str], where: object) -> None:
         where: The file, for the error.
 
     Raises:
-        UserError: There are more than `MOST_CLASSES`, or one is empty or longer than
-            `MOST_CHARACTERS`.
+        UserError: There are more than `MAX_CLASSES`, or a name is empty or longer than
+            `MAX_CHARACTERS`.
     """
-    if len(names) > MOST_CLASSES:
-        raise UserError(f"{where}: has {len(names)} classes; valid: at most {MOST_CLASSES}")
+    if len(names) > MAX_CLASSES:
+        raise UserError(f"{where}: has {len(names)} classes; valid: at most {MAX_CLASSES}")
     for name in names:
         if not name:
             raise UserError(f"{where}: a class has an empty name")
-        if len(name) > MOST_CHARACTERS:
+        if len(name) > MAX_CHARACTERS:
             raise UserError(
                 f"{where}: the class name {name[:20]!r}... has {len(name)} characters; valid: at "
-                f"most {MOST_CHARACTERS}"
+                f"most {MAX_CHARACTERS}"
             )
 
 
-def is_made_up(names: Sequence[str]) -> bool:
-    """Return whether all names are those that classes without names get."""
-    return all(_MADE_UP.fullmatch(name) for name in names)
+def are_default_names(names: Sequence[str]) -> bool:
+    """Return whether all names are defaults of unnamed classes."""
+    return all(_DEFAULT.fullmatch(name) for name in names)
 
 
-def name_of_colour(colour: Sequence[int]) -> str:
-    """The name of a class of which the colour alone is known, as `rgb_250_50_83`."""
+def colour_name(colour: Sequence[int]) -> str:
+    """Return the default name of a class with a known colour, such as `rgb_250_50_83`."""
     return "rgb_" + "_".join(map(str, colour))
 
 
 def clean_config_names(data: ConfigDict) -> None:
-    """Writes the class names of `config.data` in the one form, wherever it has them."""
-    for key in ("class_names", "mask_names"):
-        data[key] = tuple(map(clean_name, data[key]))
+    """Normalise the class names in `config.data`."""
+    data.class_names = tuple(map(clean_name, data.class_names))
+    labels = data.labels
+    labels.mask_names = tuple(map(clean_name, labels.mask_names))
     for key in ("label_map", "mirror_pairs"):
-        data[key] = tuple(tuple(map(clean_name, pair)) for pair in data[key])
+        labels[key] = tuple(tuple(map(clean_name, pair)) for pair in labels[key])
 
 
 def refuse_similar_names(names: Sequence[str]) -> None:
-    """Refuses names that differ only in case, such as `cat` and `Cat`.
+    """Refuse names that differ only in case, such as `cat` and `Cat`.
 
     Raises:
-        UserError: There are such; shows the label map that merges them.
+        UserError: There are such names; the error shows a label map that merges them.
     """
     first: dict[str, str] = {}
     merged = []
     for name in names:
-        kept = first.setdefault(name.casefold(), name)
-        if kept != name:
-            merged.append((name, kept))
+        first_name = first.setdefault(name.casefold(), name)
+        if first_name != name:
+            merged.append((name, first_name))
     if merged:
-        name, kept = merged[0]
+        name, first_name = merged[0]
         pairs = shlex.quote("(" + "".join(f'("{old}","{new}"),' for old, new in merged) + ")")
         raise UserError(
-            f"config.data.class_names: {kept!r} and {name!r} differ only in case; "
-            f"--config.data.label_map={pairs} merges them, and can rename one instead"
+            f"config.data.class_names: {first_name!r} and {name!r} differ only in case; "
+            f"--config.data.labels.label_map={pairs} merges them, and can rename one instead"
         )

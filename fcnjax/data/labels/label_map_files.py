@@ -1,6 +1,6 @@
-"""Reads the files of class names that tools write beside masks.
+"""Reading of the files of class names that tools write beside masks.
 
-| file | what it holds | written by |
+| file | content | written by |
 |---|---|---|
 | `labelmap.txt` | `name:r,g,b:parts:actions` a line | CVAT, Datumaro |
 | `label_colors.txt` | `r g b name` a line | CamVid |
@@ -11,6 +11,7 @@
 | `labels.txt`, `classes.txt`, `class_names.txt` | a name a line, in order of the ids | LabelMe |
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,14 +21,15 @@ from typing import NamedTuple
 
 from fcnjax.data.files.tables import csv_entries
 from fcnjax.data.labels.class_names import check_names, class_name
+from fcnjax.data.readers.errors import decode_error
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, parse_json, read_text
 
 RGB = tuple[int, int, int]
-_IGNORE = "__ignore__"  # LabelMe's first line: the ids start after it
+_IGNORE = "__ignore__"  # LabelMe's first line; ids start after it
 _BACKGROUNDS = ("background", "unlabeled", "unlabelled", "void", "none", "ground", "other")
-_MOST_BYTES = 2**24
-_MOST_VALUE = 2**31 - 1  # masks are read as int32
+_MAX_BYTES = 2**24
+_MAX_VALUE = 2**31 - 1  # masks are read as int32
 _HEX = re.compile(r"#?([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})", re.IGNORECASE)
 
 
@@ -35,9 +37,9 @@ class LabelEntry(NamedTuple):
     """A class of a label map file.
 
     Attributes:
-        name: Its name.
-        colour: Its RGB colour in masks, or None.
-        value: Its id in masks.
+        name: Name of the class.
+        colour: RGB colour in masks, or None.
+        value: Id in masks.
     """
 
     name: str
@@ -51,7 +53,7 @@ class LabelMap(NamedTuple):
     Attributes:
         path: The file.
         entries: The classes, in the order of their ids.
-        has_values: Whether the file gives the ids; else they count the entries.
+        has_values: Whether the file gives the ids; otherwise they count the entries.
     """
 
     path: Path
@@ -60,21 +62,21 @@ class LabelMap(NamedTuple):
 
     @property
     def has_colours(self) -> bool:
-        """Return whether every class has a colour."""
+        """True if every class has a colour."""
         return all(entry.colour for entry in self.entries)
 
     @property
     def names_background(self) -> bool:
-        """Return whether the id 0 is named as a background; other lists may count objects alone."""
+        """True if id 0 is named as a background; other lists may contain only objects."""
         first = self.entries[0]
         return first.value == 0 and first.name.casefold() in _BACKGROUNDS
 
 
 def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
-    """The label map of the first of the folders that has a file of a known name; None: none has.
+    """Return the label map of the first folder that has a file of a known name, or None.
 
     Raises:
-        UserError: The file cannot be read, or has two classes of a name, colour or id.
+        UserError: The file cannot be read, or has two classes of one name, colour or id.
     """
     for folder in dict.fromkeys(folders):
         for name in READERS:
@@ -85,21 +87,21 @@ def find_label_map(folders: Iterable[Path]) -> LabelMap | None:
 
 
 def _read(path: Path) -> LabelMap:
-    text = read_text(path, _MOST_BYTES)
+    text = read_text(path, _MAX_BYTES)
     try:
         rows = list(READERS[path.name](text, path))
     except ValueError as error:
-        raise UserError(f"{path}: cannot be read as a list of classes: {error}") from error
+        raise decode_error(path, str(error), "a list of classes") from error
     entries = [
-        LabelEntry(class_name(name), colour, place if value is None else value)
-        for place, (name, colour, value) in enumerate(rows)
+        LabelEntry(class_name(name), colour, index if value is None else value)
+        for index, (name, colour, value) in enumerate(rows)
     ]
     check_names([entry.name for entry in entries], path)
-    for what in LabelEntry._fields:
-        counts = Counter(getattr(entry, what) for entry in entries)
-        for one, count in counts.items():
-            if one is not None and count > 1:
-                raise UserError(f"{path}: has two classes of the {what} {one}")
+    for field_name in LabelEntry._fields:
+        counts = Counter(getattr(entry, field_name) for entry in entries)
+        for value, count in counts.items():
+            if value is not None and count > 1:
+                raise UserError(f"{path}: has two classes of the {field_name} {value}")
     has_values = any(value is not None for _, _, value in rows)
     return LabelMap(path, tuple(sorted(entries, key=lambda entry: entry.value)), has_values)
 
@@ -107,40 +109,42 @@ def _read(path: Path) -> LabelMap:
 Row = tuple[str, RGB | None, int | None]
 
 
-def _lines(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if (line := line.strip()) and not line.startswith("#"):
-            yield line
-
-
 def _colour(parts: object) -> RGB:
     if not isinstance(parts, list) or len(parts) != 3:
         words = ",".join(map(str, parts[:5])) if isinstance(parts, list) else str(parts)
-        raise ValueError(f"{words[:40]} is no RGB colour")
-    return tuple(_whole(part, 255) for part in parts)
+        raise ValueError(f"{words[:40]} is not an RGB colour")
+    return tuple(_parse_integer(part, 255) for part in parts)
 
 
-def _whole(text: object, most: int) -> int:
-    """A number from 0 to `most` that a file holds, as a text or as a number."""
+def _parse_integer(text: object, high: int) -> int:
+    """Return an integer from 0 to `high`, given as a text or a number."""
     digits = str(text).strip()
-    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > most:
-        raise ValueError(f"{digits[:40]!r} is no whole number from 0 to {most}")
+    if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > high:
+        raise ValueError(f"{digits[:40]!r} is not a whole number from 0 to {high}")
     return int(digits)
 
 
-def _read_labelmap(text: str, path: Path) -> Iterator[Row]:
-    del path
-    for line in _lines(text):
-        name, *rest = line.split(":")
-        colour = rest[0].strip() if rest else ""
-        yield name, _colour(colour.split(",")) if colour else None, None
+def _labelmap_row(line: str) -> Row:
+    name, *rest = line.split(":")
+    colour = rest[0].strip() if rest else ""
+    return name, _colour(colour.split(",")) if colour else None, None
 
 
-def _read_label_colors(text: str, path: Path) -> Iterator[Row]:
+def _label_colors_row(line: str) -> Row:
+    *colour, name = line.split(maxsplit=3)
+    return name, _colour(colour), None
+
+
+def _name_row(line: str) -> Row | None:
+    return None if line == _IGNORE else (line, None, None)
+
+
+def _read_lines(parse: Callable[[str], Row | None], text: str, path: Path) -> Iterator[Row]:
+    """Yield the row of each line; blank lines and comments are skipped."""
     del path
-    for line in _lines(text):
-        *colour, name = line.split(maxsplit=3)
-        yield name, _colour(colour), None
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#") and (row := parse(line)) is not None:
+            yield row
 
 
 def _read_csv(text: str, path: Path) -> Iterator[Row]:
@@ -154,7 +158,7 @@ def _read_csv(text: str, path: Path) -> Iterator[Row]:
         yield (
             name,
             None if None in colour else _colour(colour),
-            None if value is None else _whole(value, _MOST_VALUE),
+            None if value is None else _parse_integer(value, _MAX_VALUE),
         )
 
 
@@ -165,7 +169,7 @@ def _cell(row: Mapping[str, str], names: Sequence[str]) -> str | None:
 def _read_colours_json(text: str, path: Path) -> Iterator[Row]:
     content = parse_json(text, path)
     if not isinstance(content, dict):
-        raise ValueError("it is no object with a colour for each name")
+        raise ValueError("it is not an object with a colour for each name")
     for name, colour in content.items():
         yield name, _colour(colour), None
 
@@ -174,34 +178,27 @@ def _read_meta_json(text: str, path: Path) -> Iterator[Row]:
     content = parse_json(text, path)
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not all(isinstance(c, dict) for c in classes):
-        return  # other tools call other things meta.json
+        return  # other tools have other files named meta.json
     for number, entry in enumerate(classes, start=1):
         where = f"{path}, class {number}"
         colour = field(entry, "color", str, where)
         parts = _HEX.fullmatch(colour)
         if parts is None:
-            raise UserError(f"{where}: {colour[:40]!r} is no colour such as #FF0000")
+            raise UserError(f"{where}: {colour[:40]!r} is not a colour such as #FF0000")
         title = field(entry, "title", str, where)
         yield title, tuple(int(part, 16) for part in parts.groups()), None
 
 
-def _read_names(text: str, path: Path) -> Iterator[Row]:
-    del path
-    for line in _lines(text):
-        if line != _IGNORE:
-            yield line, None, None
-
-
 READERS: MappingProxyType[str, Callable[[str, Path], Iterable[Row]]] = MappingProxyType(
     {
-        "labelmap.txt": _read_labelmap,
-        "label_colors.txt": _read_label_colors,
+        "labelmap.txt": functools.partial(_read_lines, _labelmap_row),
+        "label_colors.txt": functools.partial(_read_lines, _label_colors_row),
         "class_dict.csv": _read_csv,
         "_classes.csv": _read_csv,
         "obj_class_to_machine_color.json": _read_colours_json,
         "meta.json": _read_meta_json,
-        "labels.txt": _read_names,
-        "classes.txt": _read_names,
-        "class_names.txt": _read_names,
+        "labels.txt": functools.partial(_read_lines, _name_row),
+        "classes.txt": functools.partial(_read_lines, _name_row),
+        "class_names.txt": functools.partial(_read_lines, _name_row),
     }
 )

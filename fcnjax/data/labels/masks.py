@@ -1,5 +1,6 @@
-"""From the values that a mask stores to class ids."""
+"""Conversion of the stored values of masks to class ids."""
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -9,17 +10,17 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_onehot
-from fcnjax.data.labels.orientation import Size
-from fcnjax.data.labels.whole_numbers import NO_DATA
+from fcnjax.data.readers.conversion import NO_DATA
+from fcnjax.data.readers.exif import Size
 from fcnjax.data.readers.row_blocks import map_rows, row_blocks
 from fcnjax.errors import UserError, choose
 
-# Name: its meaning. Each reads a file as whole numbers `[H, W]`, which `config.data.mask_values`
-# then says the classes of.
+# Names of encodings, with their meaning. Each mask is read as integers `[H, W]`, whose classes
+# `config.data.labels.mask_values` lists.
 ENCODINGS = MappingProxyType(
     {
         "ids": "class ids, grey levels such as 0 and 255, or palette indices",
-        "rgb": "a colour a class: config.data.mask_colours; the value is its place there",
+        "rgb": "a colour a class: config.data.labels.mask_colours; the value is its index there",
         "onehot": "a channel a class, in a .npy file [H, W, K] or [K, H, W]; the value is the "
         "channel, and K where none is set",
         "instances": "a number an object, 0 for none; the value is 1 for any object",
@@ -28,7 +29,7 @@ ENCODINGS = MappingProxyType(
 
 
 class LabelReader:
-    """Reads a mask file as class ids: `read(path, size) -> [H, W]`.
+    """Reader of mask files as class ids: `read(path, size) -> [H, W]`.
 
     Args:
         data: `config.data`, resolved.
@@ -39,64 +40,63 @@ class LabelReader:
         self._classes = ClassTable(data)
 
     def __call__(self, path: Path, size: Size) -> np.ndarray:
-        """The class ids `[H, W]` of a file, uint8, or int32 for more than 255 classes.
+        """Read the class ids `[H, W]` of a file, uint8, or int32 for more than 255 classes.
 
         Args:
             path: The file.
             size: Height and width of its image, which tell the channels of an array.
 
         Raises:
-            UserError: It cannot be read, or has a value that is no class.
+            UserError: The file cannot be read, or has a value that is not a class.
         """
         return self._classes(self._read(path, size), path)
 
 
 def _reader(data: ConfigDict) -> Callable[[Path, Size], np.ndarray]:
-    encoding = data.encoding or "ids"
-    choose(ENCODINGS, encoding, "config.data.encoding")
+    encoding = data.labels.encoding or "ids"
+    choose(ENCODINGS, encoding, "config.data.labels.encoding")
     if encoding == "rgb":
-        return ColourTable(data.mask_colours).read
+        return ColourTable(data.labels.mask_colours).read
     if encoding == "onehot":
-        return _Channels(data)
+        return functools.partial(
+            _read_channels, declared_values(data) | {*data.labels.ignore_values}
+        )
     if encoding == "instances":
-        return _Objects(data)
-    return _Ids(data)
+        return functools.partial(_read_objects, tuple(data.labels.ignore_values))
+    return functools.partial(_read_ids, declared_values(data))
 
 
-class _Ids:
-    """Reads class ids; the file's value for no data is `NO_DATA` where it is no class."""
-
-    def __init__(self, data: ConfigDict):
-        self._declared = declared_values(data)
-
-    def __call__(self, path: Path, size: Size) -> np.ndarray:
-        values, nodata = read_ids(path, size)
-        return without_nodata(values, nodata, self._declared)
+def _read_ids(declared: frozenset[int], path: Path, size: Size) -> np.ndarray:
+    """Read class ids; a nodata value that is not a class becomes `NO_DATA`."""
+    return replace_nodata(*read_ids(path, size), declared)
 
 
-class _Objects:
-    """Reads numbers of objects as 1."""
+def _read_objects(ignored: Sequence[int], path: Path, size: Size) -> np.ndarray:
+    """Read instance numbers, all of which become 1."""
+    return to_foreground(replace_nodata(*read_ids(path, size), {0}), ignored, path)
 
-    def __init__(self, data: ConfigDict):
-        self._ignored = tuple(data.ignore_values)
 
-    def __call__(self, path: Path, size: Size) -> np.ndarray:
-        values, nodata = read_ids(path, size)
-        return is_object(without_nodata(values, nodata, {0}), self._ignored, path)
+def _read_channels(declared: frozenset[int], path: Path, size: Size) -> np.ndarray:
+    """Read the active channel of each pixel; refuse pixels of none, unless declared."""
+    channels = read_onehot(path, size)
+    stored, count = active_channel(channels, path), channels.shape[-1]
+    if count not in declared and (stored == count).any():
+        raise UserError(f"{path}: {describe_unset((stored == count).mean(), count)}")
+    return stored
 
 
 def declared_values(data: ConfigDict) -> frozenset[int]:
-    """The stored values of all classes."""
-    return frozenset(value for entry in data.mask_values for value in values_of(entry))
+    """Return the stored values of all classes."""
+    return frozenset(value for entry in data.labels.mask_values for value in stored_values(entry))
 
 
-def without_nodata(values: np.ndarray, nodata: float | None, declared: Iterable[int]) -> np.ndarray:
-    """Stored values, with `NO_DATA` in place of a file's value for no data.
+def replace_nodata(values: np.ndarray, nodata: float | None, declared: Iterable[int]) -> np.ndarray:
+    """Replace a file's nodata value by `NO_DATA`.
 
     Args:
         values: The stored values.
-        nodata: The value for no data, or None.
-        declared: Values of classes: such a one stays.
+        nodata: The nodata value, or None.
+        declared: Values of classes; a nodata value among them is kept.
     """
     if nodata is None or nodata in declared or not (values == nodata).any():
         return values
@@ -105,64 +105,64 @@ def without_nodata(values: np.ndarray, nodata: float | None, declared: Iterable[
     )
 
 
-def is_object(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.ndarray:
-    """Numbers of objects as 1, 0 for none, and `NO_DATA` for those that are ignored.
+def to_foreground(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.ndarray:
+    """Convert instance numbers to 1, 0 for none, and `NO_DATA` for ignored ones.
 
     Raises:
-        UserError: A number is negative; names it and `name`.
+        UserError: A number is negative; the error names it and `name`.
     """
-    return map_rows(lambda rows: _is_object(rows, ignored, name), numbers)
+    return map_rows(lambda rows: _to_foreground(rows, ignored, name), numbers)
 
 
-def _is_object(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.ndarray:
+def _to_foreground(numbers: np.ndarray, ignored: Sequence[int], name: object) -> np.ndarray:
     void = (numbers == NO_DATA) | np.isin(numbers, ignored)
     negative = (numbers < 0) & ~void
     if negative.any():
         raise UserError(
             f"{name}: has the value {int(numbers[negative][0])}, and objects are numbered from 1; "
-            "config.data.ignore_values ignores a number"
+            "config.data.labels.ignore_values ignores a number"
         )
     return np.where(void, np.int32(NO_DATA), (numbers > 0).astype(np.int32))
 
 
 class ClassTable:
-    """The class of each stored value, by `config.data`.
+    """Look-up table from stored values to classes, by `config.data`.
 
-    `mask_values` has an entry for each class: a value, or several that are one class.
-    `ignore_values`, and the ignore label itself, are ignored; so is `NO_DATA`.
+    `mask_values` has an entry for each class: a value, or several values of one class.
+    `ignore_values`, the ignore label itself and `NO_DATA` are ignored.
     """
 
     def __init__(self, data: ConfigDict):
-        self._values = [values_of(entry) for entry in data.mask_values]
+        self._values = [stored_values(entry) for entry in data.labels.mask_values]
         self._ignore = data.ignore_label
-        self._ignored = {self._ignore, *data.ignore_values}
+        self._ignored = {self._ignore, *data.labels.ignore_values}
         every = [value for values in self._values for value in values]
         self._low = min([*every, *self._ignored, 0])
         size = max([*every, *self._ignored, 255]) + 1 - self._low
         self._table = np.full(size, -1, np.int32)
         self._table[np.asarray(list(self._ignored)) - self._low] = self._ignore
-        # Last: the 255 of a 0/255 mask is a class even where 255 is what is ignored.
+        # Last: the 255 of a 0/255 mask is a class even if 255 is the ignore label.
         for label, values in enumerate(self._values):
             self._table[np.asarray(values) - self._low] = label
         self._dtype = np.uint8 if len(self._values) <= 255 else np.int32
 
     def __call__(self, stored: np.ndarray, name: object) -> np.ndarray:
-        """Class ids `[H, W]` of stored values.
+        """Convert stored values to class ids `[H, W]`.
 
         Raises:
-            UserError: A value is no class; names it and `name`.
+            UserError: A value is not a class; the error names it and `name`.
         """
         if stored.dtype == np.uint8 and self._dtype == np.uint8:
-            # Many times as quick as NumPy's indexing.
+            # OpenCV's look-up is many times faster than NumPy's indexing.
             table = self._table[-self._low :][:256]
             if not cv2.LUT(stored, (table < 0).astype(np.uint8)).any():
                 return cv2.LUT(stored, table.astype(np.uint8))
         return map_rows(lambda rows: self._look_up(rows, name), stored)
 
     def _look_up(self, stored: np.ndarray, name: object) -> np.ndarray:
-        place = stored.astype(np.int64) - self._low
-        label = self._table[np.clip(place, 0, len(self._table) - 1)]
-        wrong = (place < 0) | (place >= len(self._table)) | (label < 0)
+        index = stored.astype(np.int64) - self._low
+        label = self._table[np.clip(index, 0, len(self._table) - 1)]
+        wrong = (index < 0) | (index >= len(self._table)) | (label < 0)
         void = stored == NO_DATA
         if (wrong & ~void).any():
             raise self._unknown(int(stored[wrong & ~void].min()), name)
@@ -174,56 +174,56 @@ class ClassTable:
         if ignored := sorted(self._ignored - set(every)):
             valid += f", and {', '.join(map(str, ignored))} for what is ignored"
         return UserError(
-            f"{name}: has the value {value}, which is no class; valid, by "
-            f"config.data.mask_values: {valid}"
+            f"{name}: has the value {value}, which is not a class; valid, by "
+            f"config.data.labels.mask_values: {valid}"
         )
 
 
-def values_of(entry: int | Sequence[int]) -> tuple[int, ...]:
-    """The stored values of an entry of `mask_values`."""
+def stored_values(entry: int | Sequence[int]) -> tuple[int, ...]:
+    """Return the stored values of an entry of `mask_values`."""
     return tuple(entry) if isinstance(entry, list | tuple) else (entry,)
 
 
 class ColourTable:
-    """Colours as their place in a list."""
+    """Conversion of colours to their index in a list."""
 
     def __init__(self, colours: Iterable[Sequence[int]]):
         self._codes = np.asarray([_code(np.asarray(colour)) for colour in colours], np.int64)
         if not len(self._codes):
             raise UserError(
-                "config.data.mask_colours: is empty; an RGB triple for each stored class, as "
-                "((0,0,0),(128,0,0))"
+                "config.data.labels.mask_colours: is empty; an RGB triple for each stored class, "
+                "as ((0,0,0),(128,0,0))"
             )
         self._order = np.argsort(self._codes)
 
     def read(self, path: Path, size: Size) -> np.ndarray:
-        """The places of a file's colours, int32 `[H, W]`.
+        """Read the indices of a file's colours, int32 `[H, W]`.
 
         Args:
             path: The file.
             size: Height and width of its image.
 
         Raises:
-            UserError: It cannot be read, or has a colour that is not listed.
+            UserError: The file cannot be read, or has a colour that is not listed.
         """
         colours = read_colours(path, size)
-        return map_rows(lambda rows: self._places(rows, colours, path), colours)
+        return map_rows(lambda rows: self._indices(rows, colours, path), colours)
 
-    def _places(self, rows: np.ndarray, colours: np.ndarray, path: Path) -> np.ndarray:
+    def _indices(self, rows: np.ndarray, colours: np.ndarray, path: Path) -> np.ndarray:
         codes = _code(rows)
         ordered = self._codes[self._order]
         near = np.minimum(np.searchsorted(ordered, codes), len(ordered) - 1)
-        known = ordered[near] == codes
-        if not known.all():
-            strange = int(codes[~known][0])
-            colour = (strange >> 16, strange >> 8 & 255, strange & 255)
+        is_listed = ordered[near] == codes
+        if not is_listed.all():
+            unlisted = int(codes[~is_listed][0])
+            colour = (unlisted >> 16, unlisted >> 8 & 255, unlisted & 255)
             count = sum(
-                int((_code(colours[block]) == strange).sum()) for block in row_blocks(colours)
+                int((_code(colours[block]) == unlisted).sum()) for block in row_blocks(colours)
             )
             raise UserError(
                 f"{path}: has the colour {colour}, in {count} pixels, "
-                "which config.data.mask_colours does not list; a mask that was resized, or saved "
-                "as JPEG, has such"
+                "which config.data.labels.mask_colours does not list; it may come from a mask that "
+                "was resized or saved as JPEG"
             )
         return self._order[near].astype(np.int32)
 
@@ -233,44 +233,30 @@ def _code(colours: np.ndarray) -> np.ndarray:
     return red << 16 | green << 8 | blue
 
 
-class _Channels:
-    """Reads the set channel of each pixel; refuses pixels of none, unless the config says."""
-
-    def __init__(self, data: ConfigDict):
-        self._known = declared_values(data) | {*data.ignore_values}
-
-    def __call__(self, path: Path, size: Size) -> np.ndarray:
-        channels = read_onehot(path, size)
-        stored, count = set_channel(channels, path), channels.shape[-1]
-        if count not in self._known and (stored == count).any():
-            raise UserError(f"{path}: {unset_channels((stored == count).mean(), count)}")
-        return stored
-
-
-def unset_channels(share: float, count: int) -> str:
-    """The words on pixels that are in none of the channels, and the keys that decide.
+def describe_unset(share: float, count: int) -> str:
+    """Describe pixels that are in none of the channels, and the keys that decide.
 
     Args:
-        share: Their part of all pixels.
-        count: The number of channels, which is the value of these pixels.
+        share: Their share of all pixels.
+        count: Number of channels, which is also the value of these pixels.
     """
     channels = ",".join(map(str, range(count)))
     return (
         f"{share:.2%} of the pixels are in none of the channels; give "
-        f"--config.data.mask_values={count},{channels} to make them a class, the background, or "
-        f"--config.data.ignore_values={count} to ignore them"
+        f"--config.data.labels.mask_values={count},{channels} to make them a class, the "
+        f"background, or --config.data.labels.ignore_values={count} to ignore them"
     )
 
 
-def set_channel(channels: np.ndarray, name: object) -> np.ndarray:
-    """The set channel of each pixel, and their number where none is set; int32 `[H, W]`.
+def active_channel(channels: np.ndarray, name: object) -> np.ndarray:
+    """Return the active channel of each pixel, or the number of channels for none; int32 `[H, W]`.
 
     Args:
         channels: `[H, W, K]` bool.
         name: The file, for the error.
 
     Raises:
-        UserError: A pixel has several.
+        UserError: A pixel has several active channels.
     """
     count = channels.sum(-1)
     if (count > 1).any():

@@ -1,1 +1,1 @@
-"""Loading of training batches on the host: crops, caches, workers and the Grain pipeline."""
+"""Loading of batches on the host: crops, caches, workers and the Grain pipeline."""

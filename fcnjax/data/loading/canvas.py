@@ -1,4 +1,4 @@
-"""The sizes of arrays that images lie in: of training's crops, and of buckets."""
+"""Sizes of padded arrays: canvases of training crops, and buckets of evaluation images."""
 
 import math
 
@@ -7,40 +7,43 @@ from ml_collections import ConfigDict
 
 
 def canvas_size(augment: ConfigDict) -> tuple[int, int]:
-    """Height and width that hold a centred crop however it is turned, scaled and bent.
+    """Return the height and width of the region that geometric augmentation of a crop may read.
 
-    Each differs from the crop's by an even number, so that the centre is the same. The maps are
-    those of `fcnjax.augment.geometry`.
+    Each differs from the crop's by an even number, so that both have the same centre. The
+    transforms are those of `fcnjax.augment.geometry`.
     """
     height, width = augment.crop
-    turn = math.radians(min(augment.rotation, 90.0))
-    bent = any(augment[key] for key in ("aspect", "shear", "perspective", "elastic"))
-    if augment.scale == (1.0, 1.0) and not turn and not bent:
+    angle = math.radians(min(augment.rotation, 90.0))
+    warped = any(augment[key] for key in ("aspect", "shear", "perspective", "elastic"))
+    if augment.scale == (1.0, 1.0) and not angle and not warped:
         return height, width
 
-    def reach(along: float, across: float) -> float:
-        # |along cos t| + |across sin t| is greatest at tan t = across / along.
-        t = min(turn, math.atan2(across, along))
+    def rotated_extent(along: float, across: float) -> float:
+        # |along cos t| + |across sin t| has its maximum at tan t = across / along.
+        t = min(angle, math.atan2(across, along))
         return (along * math.cos(t) + across * math.sin(t)) / augment.scale[0] + 2
 
-    # A corner goes outwards by perspective, then by the elastic displacement.
+    # Perspective moves a corner outwards first, then the elastic displacement.
     tall, wide = (s / (1 - augment.perspective) + 2 * augment.elastic for s in augment.crop)
-    slant, stretch = math.tan(math.radians(augment.shear)), 2 ** (augment.aspect / 2)
-    # It goes farthest where slant and stretch are greatest: each is of the one side or the other.
+    slope, stretch = math.tan(math.radians(augment.shear)), 2 ** (augment.aspect / 2)
+    # The extremes: shear along either axis, and the largest stretch of either axis.
     boxes = [
         (y * ratio, x / ratio)
-        for y, x in ((tall + slant * wide, wide), (tall, wide + slant * tall))
+        for y, x in ((tall + slope * wide, wide), (tall, wide + slope * tall))
         for ratio in (stretch, 1 / stretch)
     ]
-    needs = max(reach(y, x) for y, x in boxes), max(reach(x, y) for y, x in boxes)
+    extents = (
+        max(rotated_extent(y, x) for y, x in boxes),
+        max(rotated_extent(x, y) for y, x in boxes),
+    )
     return tuple(
-        side + 2 * max(math.ceil((need - side) / 2), 0)
-        for side, need in zip((height, width), needs, strict=True)
+        side + 2 * max(math.ceil((extent - side) / 2), 0)
+        for side, extent in zip((height, width), extents, strict=True)
     )
 
 
 def pad_to(image: np.ndarray, canvas: tuple[int, int], fill: int | float) -> np.ndarray:
-    """Extends `[H, W, ...]` downwards and to the right to the canvas's height and width."""
+    """Pad `[H, W, ...]` at the bottom and the right to the height and width of a canvas."""
     image = np.asarray(image)
     if image.shape[:2] == tuple(canvas):
         return image
@@ -50,10 +53,11 @@ def pad_to(image: np.ndarray, canvas: tuple[int, int], fill: int | float) -> np.
 
 
 def bucket_canvas(size: tuple[int, int], bucket: int) -> tuple[int, int]:
-    """The canvas that an image of this height and width is padded to: few, so few compilations.
+    """Return the height and width to which an image is padded, which limit the compilations.
 
-    Each side is rounded up to a multiple of `bucket`, or of twice that above 8 of them, of four
-    times above 16, and so on: 8 sizes and 4 more for each doubling, at most a quarter too long.
+    Each side is rounded up to a multiple of `bucket`, above 8 buckets to a multiple of twice
+    `bucket`, above 16 of four times, and so on. This gives 8 sizes and 4 more for each doubling,
+    with at most a quarter of padding.
     """
     return tuple(_bucket_side(side, bucket) for side in size)
 

@@ -1,4 +1,4 @@
-"""Places of random crops: anywhere in the image, or about pixels of certain classes."""
+"""Positions of random crops: uniform in the image, or around pixels of certain classes."""
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -7,56 +7,57 @@ from fcnjax.data.loading.canvas import canvas_size
 
 
 def crop_canvas(label: np.ndarray, config: ConfigDict, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draws where the canvas of an example lies in its image, with the crop at its centre.
+    """Draw the position of an example's canvas in its image; the crop lies at its centre.
 
-    The canvas (`canvas_size`) is what augmentation may read from. An image smaller than the crop
-    has the crop about its centre.
+    The canvas (`canvas_size`) contains all pixels that augmentation may read. If the image is
+    smaller than the crop, the crop is centred on it.
 
     Args:
         label: `[H, W]`.
-        config: The whole config.
-        k: The example's place in the run.
+        config: The full config.
+        k: Position of the example in the run.
 
     Returns:
-        The canvas's upper left corner in the image, int32 `[2]`, negative where the canvas begins
-        before the image; and the bounds of the image in the canvas, int32 `[4]`: the first row and
-        column, and those after the last.
+        The upper left corner of the canvas in the image, int32 `[2]`, negative if the canvas starts
+        outside the image; and the bounds of the image in the canvas, int32 `[4]`: first row and
+        column, and the row and column after the last.
     """
     rng = np.random.default_rng((config.train.seed, k))
-    wanted, canvas = _class_corner(label, config, k), canvas_size(config.augment)
+    class_crop, canvas = sample_class_crop(label, config, k), canvas_size(config.augment)
     corner = np.empty(2, np.int32)
     for axis, crop in enumerate(config.augment.crop):
         room = label.shape[axis] - crop
         start = int(rng.integers(room + 1)) if room >= 0 else room // 2
-        if wanted is not None and room > 0:
-            start = min(max(wanted[axis], 0), room)
+        if class_crop is not None and room > 0:
+            start = min(max(class_crop[axis], 0), room)
         corner[axis] = start - (canvas[axis] - crop) // 2
     first, end = np.maximum(-corner, 0), np.minimum(label.shape - corner, canvas)
     return corner, np.concatenate([first, end]).astype(np.int32)
 
 
-def _class_corner(label: np.ndarray, config: ConfigDict, k: int) -> tuple[int, int] | None:
-    """The corner of a crop about a pixel of a drawn class, or None for a crop anywhere.
+def sample_class_crop(label: np.ndarray, config: ConfigDict, k: int) -> tuple[int, int] | None:
+    """Draw the corner of a crop that contains a pixel of a drawn class; None for a uniform crop.
 
-    With the probability `class_crop` it is a pixel of a class drawn evenly from those in the label;
-    with `foreground_crop`, any that is not of class 0. It may be anywhere in the crop.
+    With probability `class_crop` the pixel is of a class drawn uniformly from those in the label.
+    With probability `foreground_crop` it is any pixel not of class 0. Its position in the crop is
+    uniform.
     """
     data = config.data
-    if not (data.class_crop or data.foreground_crop):
+    if not (data.sampling.class_crop or data.sampling.foreground_crop):
         return None
     rng = np.random.default_rng((config.train.seed, k, 2))
     draw = rng.random()
-    if draw >= data.class_crop + data.foreground_crop:
+    if draw >= data.sampling.class_crop + data.sampling.foreground_crop:
         return None
     label = np.asarray(label)
-    counted = label != data.ignore_label
-    if draw < data.class_crop:
-        classes = np.unique(label[counted])
-        places = np.flatnonzero(label == rng.choice(classes)) if len(classes) else []
+    valid = label != data.ignore_label
+    if draw < data.sampling.class_crop:
+        classes = np.unique(label[valid])
+        pixels = np.flatnonzero(label == rng.choice(classes)) if len(classes) else []
     else:
-        places = np.flatnonzero(counted & (label != 0))
-    if not len(places):
+        pixels = np.flatnonzero(valid & (label != 0))
+    if not len(pixels):
         return None
-    place = np.unravel_index(rng.choice(places), label.shape)
+    pixel = np.unravel_index(rng.choice(pixels), label.shape)
     crop = config.augment.crop
-    return tuple(int(at) - int(rng.integers(side)) for at, side in zip(place, crop, strict=True))
+    return tuple(int(at) - int(rng.integers(side)) for at, side in zip(pixel, crop, strict=True))

@@ -1,4 +1,4 @@
-"""Several sources as one, drawn from by weight."""
+"""Training on several sources, drawn by weight."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -13,68 +13,66 @@ PERIOD = 1000  # draws after which the pattern of sources repeats; weights are k
 
 
 class Mixture:
-    """Several sources as one: the examples of the first, then those of the second, ...
+    """The examples of several sources, concatenated.
 
     Args:
-        sources: Of the same classes.
-        weights: How often each is drawn from, relative to each other.
+        sources: Sources of the same classes.
+        weights: How often each source is drawn, relative to the others.
 
     Raises:
-        UserError: Weights that are not above 0.
+        UserError: A weight is not above 0.
     """
 
     def __init__(self, sources: Sequence[Source], weights: Sequence[float]):
         if not all(0 < weight < float("inf") for weight in weights):
-            raise UserError(f"config.data.mix: the weights {tuple(weights)} are not all above 0")
+            raise UserError(
+                f"config.data.sampling.mix: the weights {tuple(weights)} are not all above 0"
+            )
         self.class_names = sources[0].class_names
         self._sources = list(sources)
         self._lengths = [len(source) for source in sources]
         self._starts = np.cumsum([0, *self._lengths])
-        self._pattern = pattern(weights)
+        self._pattern = draw_pattern(tuple(map(float, weights)))
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def _place(self, index: int) -> tuple[Source, int]:
-        which = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._sources[which], index - int(self._starts[which])
+    def _locate(self, index: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._sources[number], index - int(self._starts[number])
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example."""
-        source, row = self._place(index)
+        """Return height and width of an example."""
+        source, row = self._locate(index)
         return source.size(row)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        source, row = self._place(index)
+        source, row = self._locate(index)
         return source[row]
 
     def row(self, k: int, shuffled: Callable[[int, int, int], int]) -> int:
-        """The example at position k of a run: which source, by weight, and which of its own.
+        """Return the example at position k of a run; its source is drawn by weight.
 
         Args:
-            k: The position, from 0 on.
-            shuffled: `shuffled(source, k, length)`: what place k of a source's own run has.
+            k: The position, from 0.
+            shuffled: `shuffled(source, k, length)` returns the k-th row drawn from a source.
         """
-        which, before = self._pattern
-        period, place = divmod(k, len(which))
-        source = int(which[place])
-        own = period * int((which == source).sum()) + int(before[place])
-        return int(self._starts[source]) + shuffled(source, own, self._lengths[source])
+        numbers, earlier_draws = self._pattern
+        period, position = divmod(k, PERIOD)
+        source = int(numbers[position])
+        draws = period * int((numbers == source).sum()) + int(earlier_draws[position])
+        return int(self._starts[source]) + shuffled(source, draws, self._lengths[source])
 
 
 @functools.lru_cache(maxsize=8)
-def _pattern(weights: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+def draw_pattern(weights: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the source of each of `PERIOD` draws, and how often it was drawn before."""
     shares = np.asarray(weights) / sum(weights)
     counts = np.zeros(len(weights), int)
-    which, before = np.empty(PERIOD, int), np.empty(PERIOD, int)
-    for place in range(PERIOD):
+    numbers, earlier_draws = np.empty(PERIOD, int), np.empty(PERIOD, int)
+    for position in range(PERIOD):
         # The source that is furthest behind its share.
-        source = int(np.argmax(shares * (place + 1) - counts))
-        which[place], before[place] = source, counts[source]
+        source = int(np.argmax(shares * (position + 1) - counts))
+        numbers[position], earlier_draws[position] = source, counts[source]
         counts[source] += 1
-    return which, before
-
-
-def pattern(weights: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Which source each of `PERIOD` draws takes, and how often it was taken in them before."""
-    return _pattern(tuple(map(float, weights)))
+    return numbers, earlier_draws

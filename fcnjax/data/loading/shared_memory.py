@@ -1,8 +1,8 @@
-"""Names for the shared memory of data workers, so that none of it outlives its processes.
+"""Names and clean-up of the shared memory of data workers.
 
-Workers pass batches in segments of `/dev/shm`, which stay when all processes of a training are
-killed at once. Ours are named for the process that made them, which holds a lock on a file beside
-them, `fcnjax-TOKEN.lock`, as do its workers: where nobody holds the lock, the segments can go.
+Workers pass batches in segments of `/dev/shm`, which remain if all processes of a training are
+killed at once. The segments carry the name of the process that made them. It and its workers hold
+a lock on the file `fcnjax-TOKEN.lock` beside them: segments without a held lock can be removed.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from grain.multiprocessing import SharedMemoryArray
 from fcnjax.io.lock_file import open_locked
 
 FOLDER = Path("/dev/shm")
-_MARKER = re.compile(r"(fcnjax-[0-9a-f]{8})\.lock")
-_held: list[int] = []  # descriptors of the locks of this process, which end with it
+_LOCK_NAME = re.compile(r"(fcnjax-[0-9a-f]{8})\.lock")
+_lock_files: list[int] = []  # descriptors of this process's locks; the kernel closes them
 
 
 @contextlib.contextmanager
 def segment_names() -> Iterator[str | None]:
-    """Yields the prefix for the names of one pipeline's segments; at the end removes those left.
+    """Yield a name prefix for the segments of one pipeline; at the end remove those that remain.
 
-    Segments of dead processes are removed too. None where segments are not files (macOS).
+    Segments of dead processes are removed too. Yields None where segments are not files (macOS).
     """
     _start_tracker()
     token = _claim_token()
@@ -43,71 +43,71 @@ def segment_names() -> Iterator[str | None]:
         for path in FOLDER.glob(f"{prefix}-*"):
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-            # The tracker warns at exit of what was not unregistered, and prints a traceback
-            # for a name that it does not know: the worker may have died before it registered it.
+            # The tracker warns at exit about segments that were not unregistered, and prints a
+            # traceback for an unknown name: the worker may have died before it registered it.
             resource_tracker.register(f"/{path.name}", "shared_memory")
             resource_tracker.unregister(f"/{path.name}", "shared_memory")
 
 
 def use_prefix(prefix: str) -> None:
-    """Names the segments that this process makes; called in a data worker."""
-    _hold(FOLDER / f"{prefix.rpartition('-')[0]}.lock")
+    """Set the name prefix of the segments that this process makes; called in a data worker."""
+    _keep_lock(FOLDER / f"{prefix.rpartition('-')[0]}.lock")
     shared_memory._make_filename = lambda: f"/{prefix}-{secrets.token_hex(4)}"
 
 
 def _start_tracker() -> None:
-    """Starts Python's tracker of shared memory, so that a closed terminal does not end it."""
-    # It ignores SIGINT and SIGTERM by itself, and keeps the mask that it is started with.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    """Start Python's resource tracker with SIGHUP blocked, so that it survives the terminal."""
+    # It ignores SIGINT and SIGTERM by itself, and inherits the signal mask.
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         resource_tracker.ensure_running()
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
 @functools.cache
 def _claim_token() -> str | None:
-    """Returns the prefix of all names of this process; None where segments are not files."""
+    """Return the name prefix of this process; None where segments are not files."""
     if not (FOLDER.is_dir() and os.access(FOLDER, os.W_OK)):
         return None
     _remove_dead()
     token = f"fcnjax-{secrets.token_hex(4)}"
     try:
-        _hold(FOLDER / f"{token}.lock")
-    except OSError:  # full
+        _keep_lock(FOLDER / f"{token}.lock")
+    except OSError:  # /dev/shm is full
         return None
-    # The semaphores of the queues between the processes are files there as well.
+    # The semaphores of the queues between the processes are files in /dev/shm as well.
     multiprocessing.current_process()._config["semprefix"] = f"/{token}"
-    # A segment without a name is freed with its last user, however that ends. (Grain removes the
-    # name when the array is deleted, which an exception or the end of the process may prevent.)
+    # An unlinked segment is freed with its last user, even if that is killed. (Grain unlinks it
+    # when the array is deleted, which an exception or the end of the process may prevent.)
     SharedMemoryArray.unlink_on_del = lambda array: array.shm.unlink()
-    # After the finalizers of the semaphores, whose priority is 0.
-    util.Finalize(None, _release, args=(token, os.getpid()), exitpriority=-1)
+    # Runs after the finalizers of the semaphores, whose priority is 0.
+    util.Finalize(None, _remove_lock_file, args=(token, os.getpid()), exitpriority=-1)
     return token
 
 
-def _hold(marker: Path) -> None:
-    file = open_locked(marker, shared=True)
+def _keep_lock(path: Path) -> None:
+    file = open_locked(path, shared=True)
     if file is not None:
         with file:
-            _held.append(os.dup(file.fileno()))
+            _lock_files.append(os.dup(file.fileno()))
 
 
-def _release(token: str, pid: int) -> None:
-    if os.getpid() == pid:  # not in a fork of it
+def _remove_lock_file(token: str, pid: int) -> None:
+    if os.getpid() == pid:  # not in a forked process
         with contextlib.suppress(OSError):
             (FOLDER / f"{token}.lock").unlink()
 
 
 def _remove_dead() -> None:
-    """Removes the segments and semaphores whose processes are all dead."""
-    for marker in FOLDER.glob("fcnjax-*.lock"):
-        named = _MARKER.fullmatch(marker.name)
-        # Another user's may not be opened or removed.
+    """Remove the segments and semaphores of dead processes."""
+    for lock_path in FOLDER.glob("fcnjax-*.lock"):
+        match = _LOCK_NAME.fullmatch(lock_path.name)
+        # Files of other users cannot be opened or removed.
         with contextlib.suppress(OSError):
-            if named and (file := open_locked(marker)) is not None:
+            if match and (file := open_locked(lock_path)) is not None:
                 with file:
-                    for name in (f"{named[1]}-*", f"sem.{named[1]}-*"):
-                        for path in FOLDER.glob(name):
+                    for pattern in (f"{match[1]}-*", f"sem.{match[1]}-*"):
+                        for path in FOLDER.glob(pattern):
                             path.unlink(missing_ok=True)
-                    marker.unlink(missing_ok=True)
+                    lock_path.unlink(missing_ok=True)

@@ -1,185 +1,178 @@
-"""Examples that cannot be read: `config.data.on_error` says whether they stop the run.
+"""Handling of examples that cannot be read, as set by `config.data.loading.on_error`.
 
-Under `skip` a training example that cannot be read is replaced by the next one that can, counted
-round, which depends on its row alone; in an evaluation it is left out.
+With `skip`, an unreadable training example is replaced by the next readable row, cyclically, so
+that the replacement depends on the row only. An evaluation leaves unreadable examples out.
 """
 
-import fcntl
 import json
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.source import Source
-from fcnjax.errors import UserError, choose
+from fcnjax.data.source import Source, SourceWrapper
+from fcnjax.errors import UserError
+from fcnjax.io.lock_file import lock
 from fcnjax.runtime.packages import to_stderr
 
-ON_ERROR = MappingProxyType({"raise": False, "skip": True})  # config.data.on_error
-LEAST_FAILED = 3  # below which no share is taken
-NAMED = 3  # of them, in an error
+MIN_FAILED = 3  # `config.data.loading.skip_most` applies from this number of failures on
+NAMED = 3  # failed examples that an error lists
 T = TypeVar("T")
 
 
-class Unreadable(UserError):
+class UnreadableExample(UserError):
     """An example that an evaluation leaves out."""
 
 
 class SkipLog:
-    """Which rows were read and which failed, in files that copies in other processes share.
+    """The rows that were read and those that failed, in files that worker processes share.
 
-    A copy outlives its files where the process that made them has ended; it counts alone then.
+    A copy in a worker may outlive the files of the process that made them. It then counts alone.
 
     Args:
-        length: Rows of the source.
+        length: Number of rows of the source.
     """
 
     def __init__(self, length: int):
         self._length = length
-        self._start()
+        self._create_files()
 
-    def _start(self) -> None:
+    def _create_files(self) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="fcnjax-skipped-"))
         self._end = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
-        (self._folder / "seen").write_bytes(bytes(self._length))
+        (self._folder / "read").write_bytes(bytes(self._length))
         (self._folder / "failed").touch()
-        self._seen: np.ndarray | None = None
+        self._read: np.ndarray | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        # The files are the maker's to remove.
-        return {"_length": self._length, "_folder": self._folder, "_seen": None}
+        # Without the finalizer: only the process that made the files removes them.
+        return {"_length": self._length, "_folder": self._folder, "_read": None}
 
-    def see(self, row: int) -> None:
-        """Counts a row as seen."""
-        if self._seen is None:
+    def mark_read(self, row: int) -> None:
+        """Count a row as read."""
+        if self._read is None:
             if not self._folder.is_dir():
-                self._start()
-            self._seen = np.memmap(self._folder / "seen", np.uint8, "r+")
-        self._seen[row] = 1
+                self._create_files()
+            self._read = np.memmap(self._folder / "read", np.uint8, "r+")
+        self._read[row] = 1
 
-    def fail(self, row: int, reason: str) -> tuple[bool, list[str], int]:
-        """Counts a row as failed.
+    def mark_failed(self, row: int, reason: str) -> tuple[bool, list[str], int]:
+        """Count a row as failed.
 
         Returns:
-            Whether it is news, the reasons of all that failed, and how many rows were seen.
+            Whether the row is new, the reasons of all failures, and the number of rows read.
         """
         if not self._folder.is_dir():
-            self._start()
-        self.see(row)
+            self._create_files()
+        self.mark_read(row)
         with (self._folder / "failed").open("r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # by open file: threads wait as processes do
+            lock(file)  # held by the open file, so threads wait as processes do
             failed = dict(map(json.loads, file))
-            news = row not in failed
-            if news:
+            is_new = row not in failed
+            if is_new:
                 failed[row] = reason
                 file.write(json.dumps([row, reason]) + "\n")
-            return news, list(failed.values()), int(np.count_nonzero(self._seen))
+            return is_new, list(failed.values()), int(np.count_nonzero(self._read))
 
 
-class Skipping:
-    """A source whose examples that cannot be read are skipped, each told of once.
+class SkippingSource(SourceWrapper):
+    """A source that skips examples that cannot be read, and reports each of them once.
 
     Args:
         source: The examples.
-        most: Share of those seen that may fail, where `LEAST_FAILED` or more did.
-        replace: Whether the next row that can be read stands for one that cannot; else
-            `Unreadable` is raised.
-        log: Takes a line on each that failed. Picklable.
+        max_share: Share of the examples read that may fail, from `MIN_FAILED` failures on.
+        replace: Whether the next readable row replaces an unreadable one. If not,
+            `UnreadableExample` is raised.
+        log: Takes a line about each failure. Picklable.
     """
 
     def __init__(
-        self, source: Source, most: float, replace: bool, log: Callable[[str], None] = to_stderr
+        self,
+        source: Source,
+        max_share: float,
+        replace: bool,
+        log: Callable[[str], None] = to_stderr,
     ):
-        self.class_names = source.class_names
-        self._source = source
-        self._most = most
+        super().__init__(source)
+        self._max_share = max_share
         self._replace = replace
         self._log = log
-        self._tally = SkipLog(len(source))
-
-    def __len__(self) -> int:
-        return len(self._source)
+        self._skip_log = SkipLog(len(source))
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example.
+        """Return height and width of an example.
 
         Raises:
-            UserError: Too many failed, or it has to be left out (`Unreadable`).
+            UserError: Too many examples failed, or this one is left out (`UnreadableExample`).
         """
-        return self._tried(self._source.size, index)
+        return self._first_readable(self._source.size, index)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        # Python ends a loop over a source by this.
+        # Python's iteration over a source ends with an IndexError.
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return self._tried(self._source.__getitem__, index)
+        return self._first_readable(self._source.__getitem__, index)
 
-    def _tried(self, read: Callable[[int], T], index: int) -> T:
+    def _first_readable(self, read: Callable[[int], T], index: int) -> T:
         for step in range(len(self) if self._replace else 1):
             row = (index + step) % len(self)
             try:
-                found = read(row)
+                result = read(row)
             except UserError as error:
                 last = error
-                self._count(row, str(error))
+                self._record_failure(row, str(error))
             else:
-                self._tally.see(row)
-                return found
+                self._skip_log.mark_read(row)
+                return result
         if self._replace:
             raise UserError(f"{last} (and no other example of the split can be read)")
-        raise Unreadable(str(last)) from last
+        raise UnreadableExample(str(last)) from last
 
-    def _count(self, row: int, reason: str) -> None:
-        news, failed, seen = self._tally.fail(row, reason)
-        if news:
+    def _record_failure(self, row: int, reason: str) -> None:
+        is_new, failed, read = self._skip_log.mark_failed(row, reason)
+        if is_new:
             self._log(f"warning: skipped: {reason}")
-        if len(failed) >= LEAST_FAILED and len(failed) > self._most * seen:
+        if len(failed) >= MIN_FAILED and len(failed) > self._max_share * read:
             names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
             more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
             raise UserError(
-                f"config.data.skip_most: {len(failed)} of {seen} examples seen cannot be read, "
-                f"more than {self._most:g} of them: {names}{more}; the first: {failed[0]}"
+                f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot be "
+                f"read, more than {self._max_share:g} of them: {names}{more}; the first: "
+                f"{failed[0]}"
             )
 
 
-def skips(data: ConfigDict) -> bool:
-    """Whether `config.data.on_error` says to skip.
-
-    Raises:
-        UserError: It, or `config.data.skip_most`, has no valid value.
-    """
-    if not 0 <= data.skip_most <= 1:
-        raise UserError(f"config.data.skip_most: {data.skip_most} is not between 0 and 1")
-    return choose(ON_ERROR, data.on_error, "config.data.on_error")
+def skips_unreadable(data: ConfigDict) -> bool:
+    """Return whether examples that cannot be read are skipped."""
+    return data.loading.on_error == "skip"
 
 
-def guarded(config: ConfigDict, part: str, source: Source) -> Source:
-    """The source of a split, as `config.data.on_error` says."""
-    if not skips(config.data):
+def skip_unreadable(config: ConfigDict, part: str, source: Source) -> Source:
+    """Wrap the source of a split as `config.data.loading.on_error` requires."""
+    if not skips_unreadable(config.data):
         return source
-    return Skipping(source, config.data.skip_most, replace=part == "train")
+    return SkippingSource(source, config.data.loading.skip_most, replace=part == "train")
 
 
-def readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
-    """Those of the files that can be read.
+def filter_readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
+    """Return the files that can be read.
 
     Raises:
-        UserError: None can; that of the first.
+        UserError: None of them can be read; the error of the first.
     """
-    found, first = [], None
+    readable, first_error = [], None
     for file in files:
         try:
             read(file)
         except UserError as error:
-            first = first or error
+            first_error = first_error or error
         else:
-            found.append(file)
-    if first and not found:
-        raise first
-    return found
+            readable.append(file)
+    if first_error and not readable:
+        raise first_error
+    return readable

@@ -1,1 +1,1 @@
-"""Readers of image files, one for each format: pixels as they are stored."""
+"""Readers of image files, rasters and volumes."""

@@ -1,7 +1,8 @@
-"""The channels of an image, made of the pixels that its file stores.
+"""Conversion of stored bands to the channels of an image.
 
 `RGB` and `L` are pictures: palettes and CMYK become RGB, samples of few bits are scaled to 8 or 16
-bits, white-is-zero is inverted, grey is repeated and RGB made grey. Bands by name are as stored.
+bits, white-is-zero is inverted, grey is repeated for RGB, and RGB becomes grey for L. Bands that
+are chosen by name keep their stored values.
 """
 
 from collections.abc import Sequence
@@ -12,164 +13,134 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.config import channel_names
+from fcnjax.data.readers.conversion import to_pixels
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.numeric_types import as_pixels
-from fcnjax.data.readers.raster.band_names import bands_if_any, find_bands, grey_of
+from fcnjax.data.readers.raster.band_names import GREY_NAMES, RGB_NAMES, choose_bands
 from fcnjax.data.readers.row_blocks import map_rows
-from fcnjax.data.readers.stored import RGB, StoredPixels
+from fcnjax.data.readers.stored_pixels import CMYK, RGB, StoredPixels
 from fcnjax.errors import UserError
-
-_RGB, _GREY = ("R", "G", "B"), ("L",)
-CMYK = ("cyan", "magenta", "yellow", "black")
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Bands of a file that were chosen for the channels of an image.
+    """Bands of a file, chosen for the channels of an image.
 
     Attributes:
         values: `[H, W, C]` as stored.
-        valid: Bool of that shape, where there is data; None: everywhere.
-        marks: The meaning of each, as `StoredPixels` has it.
-        palette: RGB by index, where the values are indices.
-        full: The greatest value of a sample; None: that of the type.
-        white_is_zero: Whether 0 is the greatest intensity.
+        valid: Bool of the same shape, true where there is data; None: everywhere.
+        colorinterp: The meaning of each band, as in `StoredPixels`.
+        palette: RGB by index, if the values are indices.
+        max_value: The largest value of a sample; None: that of the type.
+        white_is_zero: Whether 0 is the largest intensity.
     """
 
     values: np.ndarray
     valid: np.ndarray | None
-    marks: tuple[str, ...]
+    colorinterp: tuple[str, ...]
     palette: Sequence[RGB] | None = None
-    full: int | None = None
+    max_value: int | None = None
     white_is_zero: bool = False
 
 
 def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray:
-    """The channels of an image, not turned.
+    """Convert stored pixels to the channels of an image, not yet upright.
 
     Args:
-        file: What errors name.
-        stored: The pixels of its file.
+        file: The file, for errors.
+        stored: The pixels of the file.
         channels: `config.data.channels`.
 
     Returns:
         `[H, W, C]` uint8, uint16 or float32; 0 where the file has no data.
 
     Raises:
-        UserError: The file has other bands, or values that float32 does not hold.
+        UserError: The file lacks a band, or float32 cannot represent its values.
     """
-    names, marks = channel_names(channels), stored.marks
-    places = choose_bands(file, names, stored.descriptions or ("",) * len(marks), marks)
+    names, colorinterp = channel_names(channels), stored.colorinterp
+    descriptions = stored.descriptions or ("",) * len(colorinterp)
+    indices = choose_bands(file, names, descriptions, colorinterp)
     pixels = stored.pixels
-    in_order = places == list(range(len(marks)))
-    if in_order and _is_as_stored(stored, names):
+    in_order = indices == list(range(len(colorinterp)))
+    if in_order and _needs_no_conversion(stored, names):
         return pixels
     value_bytes = pixels.itemsize if pixels.dtype in (np.uint8, np.uint16) else 4
     size = (*pixels.shape[:2], len(names) * value_bytes)
     refuse_large(file, *size, file_bytes=file_size(file))
 
     def convert(values: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
-        values = values if in_order else values[..., places]
+        values = values if in_order else values[..., indices]
         bands = Bands(
             values,
             _valid(stored.nodata, inside, values),
-            tuple(marks[place] for place in places),
+            tuple(colorinterp[index] for index in indices),
             stored.palette,
-            stored.full,
+            stored.max_value,
             stored.white_is_zero,
         )
-        return combine(file, bands, names)[0]
+        return combine_bands(file, bands, names)[0]
 
     return map_rows(convert, pixels, stored.valid)
 
 
-def _is_as_stored(stored: StoredPixels, names: Sequence[str]) -> bool:
-    """Return whether channels of the stored bands, in order, are the stored pixels themselves."""
+def _needs_no_conversion(stored: StoredPixels, names: Sequence[str]) -> bool:
+    """Return whether the stored pixels, in order, are the channels themselves."""
     return (
-        len(names) == len(stored.marks)
+        len(names) == len(stored.colorinterp)
         and stored.pixels.dtype in (np.uint8, np.uint16)
-        and stored.marks[:4] != CMYK
+        and stored.colorinterp[:4] != CMYK
         and stored.palette is None
-        and stored.full is None
+        and stored.max_value is None
         and stored.nodata is None
         and stored.valid is None
         and not stored.white_is_zero
     )
 
 
-def choose_bands(
-    file: object, names: Sequence[str], descriptions: Sequence[str], marks: Sequence[str]
-) -> list[int]:
-    """The places, from 0, of the bands that the channels are made of.
-
-    RGB may be made of one band, of grey or of a palette, or of the four of CMYK; and L of three.
-
-    Raises:
-        UserError: As `find_bands`.
-    """
-    names, marks = tuple(names), tuple(marks)
-    if marks[:4] == CMYK and names not in (_RGB, _GREY):
-        raise UserError(f"{file}: is CMYK, and has no bands by name; valid: RGB or L")
-    if (places := bands_if_any(names, descriptions, marks)) is not None:
-        return places
-    if names in (_RGB, _GREY):
-        if marks == ("palette",):
-            return [0]
-        if marks[:4] == CMYK:
-            return [0, 1, 2, 3]
-        if names == _RGB and (grey := grey_of(marks)) is not None:
-            return [grey]
-        places = bands_if_any(_RGB, ("",) * len(marks), marks) if names == _GREY else None
-        if places is not None:
-            return places
-    return find_bands(file, names, descriptions, marks)
-
-
-def combine(
+def combine_bands(
     file: object, bands: Bands, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Makes the channels of the bands that `choose_bands` chose.
+    """Make the channels of an image from the bands that `choose_bands` chose.
 
     Returns:
-        `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: where one of the bands has data
-        (None: everywhere).
+        `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: true where at least one band has
+        data (None: everywhere).
 
     Raises:
-        UserError: Values cannot be converted, or float32 does not hold them.
+        UserError: Values cannot be converted, or float32 cannot represent them.
     """
     names, values, valid = tuple(names), bands.values, bands.valid
-    if names in (_RGB, _GREY):
-        white_is_zero = bands.white_is_zero and len(bands.marks) == 1
+    if names in (RGB_NAMES, GREY_NAMES):
+        white_is_zero = bands.white_is_zero and len(bands.colorinterp) == 1
         if bands.palette is not None:
-            values = _without_palette(file, values, bands.palette)
-        elif bands.marks == CMYK:
-            values = _without_inks(file, values)
+            values = _palette_to_rgb(file, values, bands.palette)
+        elif bands.colorinterp == CMYK:
+            values = _cmyk_to_rgb(file, values)
         else:
-            values = to_intensity(file, values, bands.full, white_is_zero)
+            values = to_intensity(file, values, bands.max_value, white_is_zero)
         if valid is not None and valid.shape != values.shape:
             valid = np.broadcast_to(valid.all(-1, keepdims=True), values.shape)
-    pixels, valid = as_pixels(file, values, valid)
+    pixels, valid = to_pixels(file, values, valid)
     if pixels.shape[-1] != len(names):
-        if names == _RGB:
+        if names == RGB_NAMES:
             pixels = np.repeat(pixels, 3, -1)
         else:
             pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[..., None]
     return pixels, None if valid is None else valid.any(-1)
 
 
-def _without_palette(file: object, values: np.ndarray, palette: Sequence[RGB]) -> np.ndarray:
+def _palette_to_rgb(file: object, values: np.ndarray, palette: Sequence[RGB]) -> np.ndarray:
     table = np.asarray(palette, np.uint8)
-    if (most := int(values.max())) >= len(table):
-        raise UserError(f"{file}: has the palette index {most}, and {len(table)} colours")
+    if (largest := int(values.max())) >= len(table):
+        raise UserError(f"{file}: has the palette index {largest}, and {len(table)} colours")
     if values.dtype != np.uint8:
         return table[values[..., 0]]
-    # Many times as quick as NumPy's indexing.
+    # OpenCV's look-up is many times faster than NumPy's indexing.
     table = np.concatenate([table, np.zeros((256 - len(table), 3), np.uint8)])
     indices = np.ascontiguousarray(values[..., 0])
     return cv2.merge([cv2.LUT(indices, np.ascontiguousarray(table[:, i])) for i in range(3)])
 
 
-def _without_inks(file: object, values: np.ndarray) -> np.ndarray:
+def _cmyk_to_rgb(file: object, values: np.ndarray) -> np.ndarray:
     if values.dtype != np.uint8:
         raise UserError(f"{file}: is CMYK of {values.dtype}; valid: uint8, or RGB or grey")
     return np.asarray(Image.fromarray(np.ascontiguousarray(values), "CMYK").convert("RGB"))
@@ -178,7 +149,7 @@ def _without_inks(file: object, values: np.ndarray) -> np.ndarray:
 def _valid(
     nodata: float | None, inside: np.ndarray | None, values: np.ndarray
 ) -> np.ndarray | None:
-    """The values that are data, by the value for no data and the mask; None: all."""
+    """Return where values are data, by the nodata value and the file's mask; None: everywhere."""
     valid = None
     if nodata is not None and not np.isnan(nodata):
         valid = values != nodata
@@ -189,18 +160,18 @@ def _valid(
 
 
 def to_intensity(
-    file: object, values: np.ndarray, full: int | None, white_is_zero: bool
+    file: object, values: np.ndarray, max_value: int | None, white_is_zero: bool
 ) -> np.ndarray:
-    """Scales samples to the range of their type, and inverts those where 0 is white.
+    """Scale samples to the range of their type, and invert them if 0 is white.
 
     Args:
-        file: What the error names.
-        values: As stored.
-        full: The greatest value of a sample; None: that of the type.
+        file: The file, for the error.
+        values: Values as stored.
+        max_value: The largest value of a sample; None: that of the type.
         white_is_zero: Whether to invert.
 
     Raises:
-        UserError: Values whose type has no greatest intensity are to be inverted.
+        UserError: Values of an unbounded type would have to be inverted.
     """
     if values.dtype not in (np.uint8, np.uint16):
         if white_is_zero:
@@ -209,9 +180,9 @@ def to_intensity(
                 "MinIsWhite), which have no black; valid: uint8 or uint16, or MinIsBlack"
             )
         return values
-    most = np.iinfo(values.dtype).max
-    if full is not None:
-        # Rounded to the nearest, without a float: 65535 * 65535 fits uint32.
-        scaled = (np.arange(most + 1, dtype=np.uint64) * most * 2 + full) // (2 * full)
-        values = scaled.astype(values.dtype)[values]
-    return most - values if white_is_zero else values
+    type_max = np.iinfo(values.dtype).max
+    if max_value is not None:
+        # Round to the nearest in integers: 65535 * 65535 fits uint32.
+        scaled = np.arange(type_max + 1, dtype=np.uint64) * type_max * 2 + max_value
+        values = (scaled // (2 * max_value)).astype(values.dtype)[values]
+    return type_max - values if white_is_zero else values

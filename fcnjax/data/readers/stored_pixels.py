@@ -1,78 +1,79 @@
-"""The pixels of an image file as they are stored, whatever its format."""
+"""The pixels and the header of an image file, as stored.
 
-import io
-from typing import BinaryIO
+An image and a mask need different things from a file: an image its colours and intensities, a mask
+the numbers unchanged.
+"""
 
-from fcnjax.data.readers.formats import pillow, pnm
-from fcnjax.data.readers.image_file import Encoded, File, content_of, naming
-from fcnjax.data.readers.stored import ImageHeader, StoredPixels
-from fcnjax.data.readers.tiff import read as tiff
-from fcnjax.io.regular_files import open_regular
+from dataclasses import dataclass
 
-__all__ = ["ImageHeader", "StoredPixels", "read_image_header", "read_stored_pixels"]
+import numpy as np
+
+from fcnjax.data.readers.exif import is_quarter_turn
+
+RGB = tuple[int, int, int]
+COLOURS = ("red", "green", "blue")
+CMYK = ("cyan", "magenta", "yellow", "black")
 
 
-def read_stored_pixels(
-    file: File, page: int | None = None, content: bytes | None = None
-) -> StoredPixels:
-    """Reads the pixels of an image file as they are stored.
+@dataclass(frozen=True)
+class StoredPixels:
+    """The pixels of an image file, as stored.
 
-    Args:
-        file: PNG, JPEG, BMP, PNM (PBM, PGM, PPM), TIFF, or another format of Pillow.
-        page: The page to read, from 0; None: the only one.
-        content: The file's bytes, where they are known.
-
-    Returns:
-        The pixels, not turned by the file's orientation.
-
-    Raises:
-        UserError: The file is missing, damaged, too large, of another format, or holds several
-            pages and `page` is None; names the file.
+    Attributes:
+        pixels: `[H, W, C]` of any numeric type (bits as uint8): palette indices (C is 1), samples
+            of few bits not scaled, white-is-zero not inverted. YCbCr is converted to RGB.
+        format: PNG, JPEG, MPO, BMP, PNM, TIFF, or another format name of Pillow.
+        colorinterp: The meaning of each band: red, green, blue, gray, palette, alpha, cyan,
+            magenta, yellow, black or undefined.
+        descriptions: The name of each band, "" for none.
+        palette: RGB by index in 0..255; None if the pixels are not indices.
+        max_value: The largest intensity, 1 for bits; None: that of the type, or unbounded.
+        white_is_zero: Whether 0 is the largest intensity.
+        orientation: EXIF orientation, 1 to 8; the pixels are not turned.
+        nodata: GDAL's nodata value, or None.
+        valid: `[H, W]` bool, true where the file's own mask has data; None: everywhere.
     """
-    content = content_of(file) if content is None else content
-    with naming(file):
-        if content.startswith(tiff.MAGIC):
-            return tiff.read_tiff(file, content, page)
-        if content.startswith(pnm.MAGIC):
-            return pnm.read_pnm(file, content)
-        return pillow.read_with_pillow(file, content, page)
+
+    pixels: np.ndarray
+    format: str
+    colorinterp: tuple[str, ...]
+    descriptions: tuple[str, ...] = ()
+    palette: list[RGB] | None = None
+    max_value: int | None = None
+    white_is_zero: bool = False
+    orientation: int = 1
+    nodata: float | None = None
+    valid: np.ndarray | None = None
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The values of a mask: as stored, except that white is 1 in every image of bits."""
+        return 1 - self.pixels if self.white_is_zero and self.max_value == 1 else self.pixels
 
 
-def stack_pages(file: File, content: bytes | None = None) -> StoredPixels:
-    """Reads the pages of a TIFF, of one band each, as the bands of one image.
+@dataclass(frozen=True)
+class ImageHeader:
+    """The header of an image file.
 
-    A file of another format is read as `read_stored_pixels` does.
-
-    Raises:
-        UserError: As `read_stored_pixels`; or the pages are not alike.
+    Attributes:
+        format: As in `StoredPixels`.
+        height: Rows as stored.
+        width: Columns as stored.
+        orientation: EXIF orientation, 1 to 8.
+        pages: Number of pages in the file.
+        tags: Codes of the tags of a TIFF.
     """
-    content = content_of(file) if content is None else content
-    if not content.startswith(tiff.MAGIC):
-        return read_stored_pixels(file, None, content)
-    with naming(file):
-        return tiff.stack_tiff(file, content)
 
+    format: str
+    height: int
+    width: int
+    orientation: int
+    pages: int
+    tags: frozenset[int] = frozenset()
 
-def read_image_header(file: File, most: int | None = None) -> ImageHeader:
-    """Reads what the header of an image file says, without its pixels.
-
-    Args:
-        file: As `read_stored_pixels` takes it.
-        most: The most pixels that it may have; None: as `fcnjax/data/readers/limits.py` says.
-
-    Raises:
-        TooLarge: It has more pixels than `most`, or too many bytes for so many.
-        UserError: The file is missing, or is no image.
-    """
-    if isinstance(file, Encoded):
-        return _read_header(file, io.BytesIO(file.content), most)
-    with open_regular(file) as opened:
-        return _read_header(file, opened, most)
-
-
-def _read_header(file: File, source: BinaryIO, most: int | None) -> ImageHeader:
-    with naming(file):
-        is_tiff = source.read(4).startswith(tiff.MAGIC)
-        source.seek(0)
-        read = tiff.read_tiff_header if is_tiff else pillow.read_header
-        return read(file, source, most)
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the upright image."""
+        if is_quarter_turn(self.orientation):
+            return self.width, self.height
+        return self.height, self.width

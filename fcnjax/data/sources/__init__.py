@@ -1,23 +1,11 @@
-"""The layouts that sets of labelled images have; a new one is a file here and a row below."""
+"""The table of sources. A new one is a module here and a row of `SOURCES`."""
 
 from collections.abc import Mapping
 
 from fcnjax.data.layout import Layout
-from fcnjax.data.sources import (
-    ade20k,
-    camvid,
-    celebamask,
-    cityscapes,
-    folder,
-    geotiff,
-    hf,
-    listing,
-    nifti,
-    samples,
-    tfds,
-    voc,
-)
+from fcnjax.data.sources import folder, geotiff, hf, listing, nifti, samples, tfds
 from fcnjax.data.sources.annotation_tools import coco, cvat, labelme, labelstudio, via
+from fcnjax.data.sources.benchmarks import ade20k, camvid, celebamask, cityscapes, voc
 
 SOURCES: Mapping[str, Layout] = {
     "folder": folder.LAYOUT,

@@ -1,9 +1,9 @@
-"""Images and masks that a list names: CSV, JSON or JSON lines.
+"""Images and masks named in a list: CSV, JSON or JSON lines.
 
-`config.data.annotations` is the list. A CSV file has a header with the columns `image`, `mask` and,
-if wanted, `split`; a JSON file is a list of objects with these keys, and JSON lines are an object a
-line. Paths are relative to `config.data.root`, or to the list's folder where that is empty; none
-may lead out of it. Without `split` a part is held out by `config.data.eval_fraction`.
+`config.data.annotations` is the list. A CSV file has a header with the columns `image`, `mask` and
+optionally `split`; a JSON file is a list of objects with these keys, and JSON lines are one object
+per line. Paths are relative to `config.data.root`, or to the folder of the list if that is empty,
+and must stay inside it. Without `split`, `config.data.split.eval_fraction` is held out.
 """
 
 from collections.abc import Callable
@@ -13,15 +13,12 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.data.annotations.annotation_files import annotations_file, refuse_missing
-from fcnjax.data.files.file_names import existing
+from fcnjax.data.files.file_names import find_existing
 from fcnjax.data.files.tables import Entries, csv_entries, json_entries, json_line_entries
-from fcnjax.data.labels.classes import find_classes
-from fcnjax.data.labels.mask_exif import resolve_mask_exif
-from fcnjax.data.labels.mask_set import mask_set
-from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
-from fcnjax.data.loading.skipping import skips
-from fcnjax.data.pairs import Pair, PairSource, check_sizes
-from fcnjax.data.splits.lists import hold_out, refuse_folds
+from fcnjax.data.layout import PARTS, Layout, choose_split, require_root, splits_by_list
+from fcnjax.data.pair_layout import resolve_pairs
+from fcnjax.data.pairs import Pair, PairSource
+from fcnjax.data.splits.lists import hold_out
 from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import inside
 from fcnjax.io.json_files import field, read_text
@@ -34,7 +31,7 @@ class Row(NamedTuple):
         where: The file and the line or item.
         image: The image file.
         mask: The mask file.
-        split: The split it belongs to; None where the list does not say.
+        split: The split; None if the list does not state it.
     """
 
     where: str
@@ -44,17 +41,17 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, root: Path) -> list[Row]:
-    """The rows of a list; `split` is given in all or in none.
+    """Read the rows of a list; `split` is required in all rows if one has it.
 
     Args:
         path: A `.csv`, `.json` or `.jsonl` file.
-        root: What its paths are relative to, and lie in.
+        root: The folder to which paths are relative, and which they must not leave.
 
     Raises:
-        UserError: It cannot be read, is empty, lacks a value or leads out of `root`; names the
-            line or item.
+        UserError: The list cannot be read, is empty, lacks a value or has a path that leaves
+            `root`; names the line or item.
     """
-    read = choose(READERS, path.suffix.lower(), f"{path}: the file's ending")
+    read = choose(READERS, path.suffix.lower(), f"{path}: the file's suffix")
     entries = list(read(read_text(path), path))
     if not entries:
         raise UserError(f"{path}: lists no image")
@@ -67,7 +64,7 @@ def read_rows(path: Path, root: Path) -> list[Row]:
             if not value:
                 raise UserError(f"{where}: {key!r} is empty")
         split = values[2] if has_split else None
-        image, mask = (existing(inside(root, value, where)) for value in values[:2])
+        image, mask = (find_existing(inside(root, value, where)) for value in values[:2])
         rows.append(Row(where, image, mask, split))
     return rows
 
@@ -80,39 +77,37 @@ READERS: dict[str, Callable[[str, Path], Entries]] = {
 
 
 def find_rows(data: ConfigDict) -> dict[str, list[Row]]:
-    """The rows of `train` and `eval`, by the list's `split` or `config.data.eval_fraction`.
+    """Return the rows of `train` and `eval`, by the `split` of the list or at random.
 
     Raises:
-        UserError: The list cannot be read, or names no such split.
+        UserError: The list cannot be read, or has no such split.
     """
     path = annotations_file(data, "", "list.csv")
     rows = read_rows(path, Path(data.root or path.parent))
     has_split = rows[0].split is not None
-    kinds = {"auto": has_split, "list": True, "fraction": False}
-    if not choose(kinds, data.split_by, "config.data.split_by"):
+    if not splits_by_list(data, has_split, "this list has a 'split'"):
         return hold_out(rows, data, [row.image.name for row in rows])
-    refuse_folds(data, "by chance, and this list has a 'split'; give config.data.split_by=fraction")
     if not has_split:
-        raise UserError(f"{path}: has no 'split', which config.data.split_by='list' goes by")
+        raise UserError(f"{path}: has no 'split', which config.data.split.by='list' needs")
     valid = list(dict.fromkeys(row.split for row in rows))
-    found = {}
+    parts = {}
     for part in PARTS:
-        split = choose_split(data, data[f"{part}_split"], valid)
-        found[part] = [row for row in rows if row.split == split]
-    return found
+        split = choose_split(data, data.split[part], valid)
+        parts[part] = [row for row in rows if row.split == split]
+    return parts
 
 
-def divide_list(data: ConfigDict) -> dict[str, list[Pair]]:
-    """The pairs of `train` and `eval`.
+def split_list(data: ConfigDict) -> dict[str, list[Pair]]:
+    """Return the pairs of `train` and `eval`.
 
     Raises:
         UserError: As `find_rows`.
     """
-    return {part: _pairs(rows) for part, rows in find_rows(data).items()}
+    return _pairs(find_rows(data))
 
 
-def _pairs(rows: list[Row]) -> list[Pair]:
-    return [(row.image, row.mask) for row in rows]
+def _pairs(parts: dict[str, list[Row]]) -> dict[str, list[Pair]]:
+    return {part: [(row.image, row.mask) for row in rows] for part, rows in parts.items()}
 
 
 def _resolve(config: ConfigDict) -> list[str]:
@@ -122,22 +117,14 @@ def _resolve(config: ConfigDict) -> list[str]:
         data.root, data.annotations = str(path.parent.absolute()), path.name
     require_root(data)
     parts = find_rows(data)
-    everything = [row for rows in parts.values() for row in rows]
-    refuse_missing((file, row.where) for row in everything for file in (row.image, row.mask))
-    pairs = _pairs(everything)
-    turned = resolve_mask_exif(data, pairs)
-    if not skips(data):  # else it is left to reading
-        check_sizes(pairs, data.mask_exif)
-    note = f"{path}: {len(parts['train'])} images to train on, {len(parts['eval'])} held out"
-    notes = [note + find_classes(data, mask_set(pairs)), *turned]
-    if both := len(set(_pairs(parts["train"])) & set(_pairs(parts["eval"]))):
-        notes.append(f"{path}: {both} images are in both splits: the score will flatter")
-    return notes
+    rows = [row for each in parts.values() for row in each]
+    refuse_missing((file, row.where) for row in rows for file in (row.image, row.mask))
+    return resolve_pairs(data, _pairs(parts), path)
 
 
 LAYOUT = Layout(
     "a CSV or JSON list of images and masks, config.data.annotations",
     _resolve,
-    lambda config, part: PairSource(divide_list(config.data)[part], config.data),
-    divides=True,
+    lambda config, part: PairSource(split_list(config.data)[part], config.data),
+    can_split=True,
 )

@@ -1,8 +1,9 @@
-"""Sets of TensorFlow Datasets, prepared as ArrayRecord files; read without TensorFlow.
+"""TensorFlow Datasets, prepared as ArrayRecord files and read without TensorFlow.
 
-`config.data.name` is the set's name there, as `oxford_iiit_pet` or `NAME/CONFIG:VERSION`, and
-`config.data.root` the folder of such sets (by default the library's own), or the folder of one.
-Splits are the library's expressions, as `train[:80%]`. `fcnjax data prepare NAME` prepares a set.
+`config.data.name` is the name of the dataset, as `oxford_iiit_pet` or `NAME/CONFIG:VERSION`.
+`config.data.root` is the folder of such datasets (by default the library's), or that of one.
+Splits are the library's expressions, as `train[:80%]`. `fcnjax data prepare NAME` prepares a
+dataset.
 """
 
 import difflib
@@ -21,17 +22,17 @@ from fcnjax.data.records import (
     check_split,
     choose_column,
     first_line,
-    no_expression,
     record_layout,
+    split_error,
 )
 from fcnjax.errors import UserError
 
-# Sets whose features do not say what their masks store.
-KNOWN = MappingProxyType(
+# Classes of datasets whose features do not state them.
+CLASSES = MappingProxyType(
     {
-        # The trimaps' README: 1 foreground, 2 background, 3 not classified, which is the border.
+        # README of the trimaps: 1 foreground, 2 background, 3 not classified (the border).
         "oxford_iiit_pet": {
-            "mask_values": (1, 2, 3),
+            "labels.mask_values": (1, 2, 3),
             "class_names": ("foreground", "background", "border"),
         },
     }
@@ -42,10 +43,10 @@ class TfdsRecords:
     """The records of a split.
 
     Args:
-        builder: The set's `tfds.core.DatasetBuilder`.
+        builder: The `tfds.core.DatasetBuilder`.
         split: A split expression.
-        images: The feature that holds the image.
-        masks: The feature that holds the mask.
+        images: The feature of the image.
+        masks: The feature of the mask.
     """
 
     def __init__(self, builder: Any, split: str, images: str, masks: str):
@@ -55,11 +56,11 @@ class TfdsRecords:
         self.spans = tuple(
             (str(part.filename), part.skip, part.skip + part.take) for part in instructions
         )
-        self._set = builder.info.full_name
+        self._name = builder.info.full_name
         self._split = split
         self._images = images
         self._masks = masks
-        # The library refuses a source of nothing.
+        # The library raises an error for an empty split.
         self._source = _raw_images(builder, split) if instructions else ()
 
     def __len__(self) -> int:
@@ -67,27 +68,27 @@ class TfdsRecords:
 
     def __getitem__(self, index: int) -> Record:
         index = range(len(self))[index]
-        where = f"{self._set}, {self._split}, example {index}"
+        where = f"{self._name}, {self._split}, example {index}"
         try:
             example = self._source[index]
-        except Exception as error:  # the readers of each format have their own
+        except Exception as error:  # the reader of each format raises its own types
             raise UserError(f"{where}: cannot be read: {first_line(error)}") from error
         image, mask = (
-            Encoded(example[name], f"{where}, {name}", self._set)
+            Encoded(example[name], f"{where}, {name}", self._name)
             for name in (self._images, self._masks)
         )
-        return Record(image, mask, _name(example) or f"{self._split} {index}")
+        return Record(image, mask, _stem(example) or f"{self._split} {index}")
 
 
 def _raw_images(builder: Any, split: str) -> Any:
-    """The library's own source of a split, with images as their files' bytes."""
+    """Return the library's source of a split, with images as the bytes of their files."""
     features = builder.info.features
     skip = _library().decode.SkipDecoding()
     return builder.as_data_source(split, decoders=dict.fromkeys(_image_features(features), skip))
 
 
-def _name(example: Mapping[str, Any]) -> str:
-    """The name of the file that an example was made of, where the set keeps it."""
+def _stem(example: Mapping[str, Any]) -> str:
+    """Return the name of the file from which an example was made; "" if it is not stored."""
     name = example.get("file_name", b"")
     return Path(name.decode(errors="replace")).stem if isinstance(name, bytes) else ""
 
@@ -108,10 +109,10 @@ def _image_features(features: Mapping[str, Any]) -> list[str]:
 
 
 def _builder(data: ConfigDict) -> Any:
-    """The builder of a set that is prepared.
+    """Return the builder of a prepared dataset.
 
     Raises:
-        UserError: It is not prepared, or not so that it can be read by index; says what to run.
+        UserError: The dataset is not prepared, or cannot be read by index; names the command.
     """
     library = _library()
     if data.root:
@@ -120,12 +121,14 @@ def _builder(data: ConfigDict) -> Any:
         if data.root and not data.name and Path(data.root, "dataset_info.json").is_file():
             builder = library.builder_from_directory(data.root)
         elif data.name:
-            # Not `tfds.builder`, which without a version takes that of its code, not the disk's.
+            # `tfds.builder` without a version would take that of its code, not of the files.
             from tensorflow_datasets.core.read_only_builder import builder_from_files
 
             builder = builder_from_files(data.name, data_dir=data.root or None)
         else:
-            raise UserError("config.data.name: is empty; a set's name, as oxford_iiit_pet")
+            raise UserError(
+                "config.data.name: is empty; valid: the name of a dataset, as oxford_iiit_pet"
+            )
     except library.core.registered.DatasetNotFoundError as error:
         folder = data.root or library.core.constants.DATA_DIR
         raise UserError(
@@ -133,14 +136,14 @@ def _builder(data: ConfigDict) -> Any:
         ) from error
     except UserError:
         raise
-    except Exception as error:  # of files and names, of many types
+    except Exception as error:  # files and names raise many types
         raise UserError(f"{data.name or data.root}: {first_line(error)}") from error
     formats = builder.info.available_file_formats()
     random_access = library.core.file_adapters.FileFormat.with_random_access()
     if not formats & random_access:
         raise UserError(
             f"{builder.data_dir}: is prepared as {', '.join(sorted(f.value for f in formats))}, "
-            f"which is not read by index; prepare it in another folder: {_command(data, 'DIR')}"
+            f"which cannot be read by index; prepare it in another folder: {_command(data, 'DIR')}"
         )
     return builder
 
@@ -161,7 +164,7 @@ def _open_parts(data: ConfigDict) -> dict[str, TfdsRecords]:
         try:
             parts[part] = TfdsRecords(builder, split, images, masks)
         except ValueError as error:
-            raise no_expression(data, part) from error
+            raise split_error(data, part) from error
     return parts
 
 
@@ -170,52 +173,54 @@ def _known_classes(data: ConfigDict) -> Mapping[str, Any]:
     feature = info.features[data.masks]
     count = getattr(feature, "num_classes", None)
     if not count:
-        return KNOWN.get(info.name, {})
+        return CLASSES.get(info.name, {})
     names = tuple(feature.names)
-    # The library's stand-ins for names that there are not.
+    # The library's placeholders for missing names are numbers.
     if names == tuple(map(str, range(count))):
-        return {"mask_values": tuple(range(count))}
-    return {"mask_values": tuple(range(count)), "class_names": names}
+        return {"labels.mask_values": tuple(range(count))}
+    return {"labels.mask_values": tuple(range(count)), "class_names": names}
 
 
 def prepare(name: str, folder: Path | None = None) -> Path:
-    """Downloads a set and prepares it as ArrayRecord files, unless it is there.
+    """Download a dataset and prepare it as ArrayRecord files, unless it exists.
 
     Args:
         name: Its name in TensorFlow Datasets.
-        folder: The folder of such sets; None: the library's own.
+        folder: The folder of such datasets; None for the library's.
 
     Returns:
-        The set's folder.
+        The folder of the dataset.
 
     Raises:
-        UserError: TensorFlow is missing, there is no such set, or it could not be prepared.
+        UserError: TensorFlow is missing, or the dataset does not exist or cannot be prepared.
     """
     library = _library()
     if importlib.util.find_spec("tensorflow") is None:
         raise UserError(
-            f"{name}: preparing a set needs TensorFlow (reading does not); run pip install "
+            f"{name}: preparing a dataset needs TensorFlow (reading does not); run pip install "
             "'fcnjax[tfds]'"
         )
     try:
         builder = library.builder(name, data_dir=folder, file_format="array_record")
         builder.download_and_prepare()
     except library.core.registered.DatasetNotFoundError as error:
-        raise _no_such_set(name, library.list_builders(with_community_datasets=False)) from error
-    except Exception as error:  # a set's code may raise any
-        raise UserError(f"{name}: could not be prepared: {first_line(error)}") from error
+        raise _unknown_dataset(
+            name, library.list_builders(with_community_datasets=False)
+        ) from error
+    except Exception as error:  # the code of a dataset may raise any type
+        raise UserError(f"{name}: cannot be prepared: {first_line(error)}") from error
     return Path(builder.data_dir)
 
 
-def _no_such_set(name: str, valid: list[str]) -> UserError:
-    # There are over a thousand: the nearest alone are named.
+def _unknown_dataset(name: str, valid: list[str]) -> UserError:
+    # Only the nearest names, since there are over a thousand.
     near = difflib.get_close_matches(name.partition(":")[0].partition("/")[0], valid)
     hint = f"; did you mean {' or '.join(near)}?" if near else ""
-    return UserError(f"{name}: TensorFlow Datasets has no such set{hint}")
+    return UserError(f"{name}: TensorFlow Datasets has no such dataset{hint}")
 
 
 LAYOUT = record_layout(
-    "TensorFlow Datasets, prepared as ArrayRecord; config.data.name is the set's name",
+    "TensorFlow Datasets, prepared as ArrayRecord; config.data.name is the dataset's name",
     _open_parts,
     _known_classes,
 )

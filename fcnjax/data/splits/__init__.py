@@ -1,1 +1,1 @@
-"""The division of a set into training and held-out examples, drawn once and kept by the run."""
+"""Division of a dataset into training and held-out examples, drawn once and stored by the run."""

@@ -13,18 +13,18 @@ import numpy as np
 Box = tuple[tuple[int, int], ...]
 
 PIECE = 4096  # bytes that are read at one place of a large file
-THREADS = 16  # that read; over a network most of the time is spent waiting
+THREADS = 16  # for reading: over a network, most of the time is spent waiting
 
 
 class Example(NamedTuple):
     """An example of a source.
 
     Attributes:
-        names: Of its files, relative to the root of the set; the image's first.
-        files: The files that it is read from, the image's first.
+        names: Names of its files, relative to the root of the dataset; the image's first.
+        files: The files from which it is read; the image's first.
         box: Start and stop along each axis of the part of the image file; () is all of it. A
             record has one axis, its row.
-        digest: Of its annotations, where they share a file with those of others.
+        digest: Hash of its annotations, if they share a file with those of others.
     """
 
     names: tuple[str, ...]
@@ -34,17 +34,17 @@ class Example(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The image's name, and the part of it."""
-        return title(self.names, self.box)
+        """The image's name, with the part of it."""
+        return example_title(self.names, self.box)
 
 
 class FileRecord(NamedTuple):
-    """The identity of a file; a file that is not there has the size -1.
+    """The identity of a file; a missing file has the size -1.
 
     Attributes:
-        size: Bytes.
+        size: Size in bytes.
         mtime_ns: Time of the last change.
-        digest: Of its contents, as of `fingerprint`; "" where they were not read.
+        digest: `fingerprint` of its contents; "" if they were not read.
     """
 
     size: int
@@ -52,25 +52,25 @@ class FileRecord(NamedTuple):
     digest: str = ""
 
 
-def title(names: tuple[str, ...], box: Box) -> str:
-    """The name of an example in messages: `images/a.tif[0:512, 512:1024]`."""
+def example_title(names: tuple[str, ...], box: Box) -> str:
+    """Return the name of an example in messages: `images/a.tif[0:512, 512:1024]`."""
     if len(box) < 2:  # the row of a record is in its name
         return names[0]
     return f"{names[0]}[{', '.join(f'{start}:{stop}' for start, stop in box)}]"
 
 
 def example_of(root: Path, files: Iterable[Path], box: Box = (), digest: str = "") -> Example:
-    """An example of files, which are named relative to `root` where they lie in it."""
+    """Return an example of files, named relative to `root` if they lie in it."""
     files, start = tuple(files), f"{root}/"
     return Example(tuple(str(file).removeprefix(start) for file in files), files, box, digest)
 
 
 def content_digest(*values: Any) -> str:
-    """A hash of the annotations of an example, equal in every process for equal contents.
+    """Return a hash of the annotations of an example, equal in every process.
 
     Args:
-        values: Numbers, texts and arrays, and tuples, lists and dictionaries of them; of a
-            function with arguments bound by `functools.partial`, these and its name.
+        values: Numbers, texts and arrays, and tuples, lists and dictionaries of them. A
+            `functools.partial` counts by its arguments and its function's name.
     """
     digest = hashlib.sha256()
     for part in _flat(values):
@@ -79,7 +79,7 @@ def content_digest(*values: Any) -> str:
 
 
 def _flat(value: Any) -> Iterator[bytes]:
-    """The parts of nested values, with the type and length of each collection."""
+    """Yield the parts of nested values, with the type and length of each collection."""
     if isinstance(value, np.ndarray):
         yield f"{value.dtype.str}{value.shape}".encode()
         yield value.tobytes()
@@ -99,22 +99,22 @@ def _flat(value: Any) -> Iterator[bytes]:
 
 
 def hashed_bytes(files: int, total: int = 2**29) -> int:
-    """The most bytes to hash of each of so many files, for `total` or little more of all.
+    """Return how many bytes to hash of each of `files` files, for about `total` bytes of all.
 
-    A run must not read 100 GB before its first step. Files up to this size are hashed in full,
+    A run must not read 100 GB before its first step. Files up to this size are hashed completely,
     larger ones at evenly spaced pieces.
     """
     return max(total // max(files, 1), PIECE)
 
 
 def fingerprint(path: Path, limit: int) -> str:
-    """The SHA-256 of a file's size and contents, of which at most about `limit` bytes are read.
+    """Return the SHA-256 of a file's size and contents, reading at most about `limit` bytes.
 
-    The end of the file is always among them: PNG and gzip keep a checksum of all that is before.
+    The end of the file is always read: PNG and gzip keep a checksum of all data there.
 
     Args:
-        path: A file; or a folder, whose files are taken one after the other.
-        limit: Bytes; of a larger file, pieces of `PIECE` bytes are read, evenly spaced.
+        path: A file; or a folder, whose files are hashed one after the other.
+        limit: Bytes; of a larger file, evenly spaced pieces of `PIECE` bytes are read.
     """
     digest = hashlib.sha256()
     if path.is_dir():
@@ -122,7 +122,7 @@ def fingerprint(path: Path, limit: int) -> str:
             if file.is_file():
                 digest.update(f"{file.relative_to(path)} {fingerprint(file, limit)}\n".encode())
         return digest.hexdigest()
-    if not path.is_file():  # a FIFO would block, a device never end
+    if not path.is_file():  # a FIFO would block, and a device never end
         raise FileNotFoundError(errno.ENOENT, "not a regular file", str(path))
     size = path.stat().st_size
     digest.update(str(size).encode())
@@ -138,7 +138,7 @@ def fingerprint(path: Path, limit: int) -> str:
 
 
 def file_record(path: Path, limit: int | None = None) -> FileRecord:
-    """A file's record; with its contents hashed where a `limit` in bytes is set."""
+    """Return a file's record, with its contents hashed if a `limit` in bytes is given."""
     try:
         status = path.stat()
         digest = "" if limit is None else fingerprint(path, limit)
@@ -148,7 +148,7 @@ def file_record(path: Path, limit: int | None = None) -> FileRecord:
 
 
 def file_records(paths: Iterable[Path], limit: int | None = None) -> dict[Path, FileRecord]:
-    """The records of files, which are read side by side."""
+    """Return the records of files, which are read in parallel."""
     paths = list(dict.fromkeys(paths))
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(paths, pool.map(lambda path: file_record(path, limit), paths), strict=True))

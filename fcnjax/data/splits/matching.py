@@ -1,4 +1,4 @@
-"""Finds the examples of a stored split among those that are there now."""
+"""Matching of the examples of a stored split to those of the dataset as it is now."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,18 +12,17 @@ from fcnjax.data.splits.stored_split import Key, StoredExample, StoredSet
 
 @dataclass(frozen=True)
 class Match:
-    """The places of the examples of a stored split in the set as it is now.
+    """The current places of the examples of a stored split.
 
     Attributes:
-        places: The place of each among the examples of now, by its stored key; one that is
-            missing has none.
-        updated: Each as it is now, by its stored key; one that is missing as it was.
-        missing: The titles of those that are not there.
-        renamed: The former and the new name of images that have another name.
-        changed: The names of the files whose contents changed.
+        places: Index among the current examples, by stored key; missing ones are absent.
+        updated: Each example as it is now, by stored key; a missing one as it was stored.
+        missing: Titles of missing examples.
+        renamed: The former and the current name of renamed images.
+        changed: Names of files whose contents changed.
         images_changed: Whether a file of an image is among them.
-        sampled: The names of files that were written again and of which only parts were compared.
-        moved_rows: The names of records whose row holds another record now.
+        sampled: Names of files that were rewritten, and of which only samples were compared.
+        moved_rows: Names of records whose row holds another record now.
     """
 
     places: Mapping[Key, int]
@@ -36,93 +35,98 @@ class Match:
     moved_rows: Sequence[str]
 
 
-def find_keys(wanted: Sequence[StoredExample], examples: Sequence[Example]) -> dict[Key, int]:
-    """The places of stored examples among those of now, by their names alone."""
-    there: dict[Key, int] = {}
-    for place, example in enumerate(examples):
-        there.setdefault((example.names, example.box), place)
-    return {one.key: there[one.key] for one in wanted if one.key in there}
+def find_keys(stored: Sequence[StoredExample], examples: Sequence[Example]) -> dict[Key, int]:
+    """Return the indices of stored examples among the current ones, by their names alone."""
+    indices: dict[Key, int] = {}
+    for index, example in enumerate(examples):
+        indices.setdefault((example.names, example.box), index)
+    return {old.key: indices[old.key] for old in stored if old.key in indices}
 
 
 def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) -> Match:
-    """Finds stored examples by their names and contents.
+    """Find stored examples by their names and contents.
 
-    A file of the stored size and time is the stored file; of another time it is where its contents
-    are the same. An image that is not where its name says is looked for by its contents: files are
-    renamed, and numbered anew. If it is nowhere, the image of its name is taken as a changed one,
-    unless that is another of the stored images.
+    A file of the stored size and time is the stored file; with another time it is if its contents
+    are the same. An image that is not at its name is looked up by its contents: files are renamed
+    and renumbered. If it is not found, the image of its name counts as changed, unless that is
+    another stored image.
 
     Args:
-        stored: The set that they belong to. All parts are looked for, since an image of one may
-            now have the name of one of another.
-        parts: The parts that are needed: `missing` and `images_changed` are of these.
-        examples: Those that are there now.
+        stored: The dataset of the examples. All parts are looked up, since an image of one part may
+            now have the name of an image of another.
+        parts: The required parts, to which `missing` and `images_changed` refer.
+        examples: The current examples.
     """
-    needed = {one.key for part in parts for one in stored.parts[part]}
-    wanted = list({one.key: one for each in stored.parts.values() for one in each}.values())
-    named, comparison = find_keys(wanted, examples), _Comparison(stored.limit)
-    comparison.read([(one, examples[named[one.key]]) for one in wanted if one.key in named])
+    needed = {old.key for part in parts for old in stored.parts[part]}
+    every = list({old.key: old for each in stored.parts.values() for old in each}.values())
+    by_name, comparison = find_keys(every, examples), _Comparison(stored.limit)
+    comparison.read([(old, examples[by_name[old.key]]) for old in every if old.key in by_name])
     lost = [
-        one
-        for one in wanted
-        if one.key not in named or not comparison.has_image(one, examples[named[one.key]])
+        old
+        for old in every
+        if old.key not in by_name or not comparison.has_image(old, examples[by_name[old.key]])
     ]
-    places = {key: place for key, place in named.items() if key not in {one.key for one in lost}}
-    found = _by_contents(lost, examples, set(places.values()), stored.limit)
-    places |= found
+    lost_keys = {old.key for old in lost}
+    places = {key: place for key, place in by_name.items() if key not in lost_keys}
+    by_contents = _find_by_contents(lost, examples, set(places.values()), stored.limit)
+    places |= by_contents
     taken = set(places.values())
-    for one in lost:
-        if one.key not in found and named.get(one.key) not in taken | {None}:
-            places[one.key] = named[one.key]
-    comparison.read([(one, examples[found[one.key]]) for one in lost if one.key in found])
-    for one in wanted:  # a list may name a file that was removed
-        if one.key in places and comparison.is_absent(one, examples[places[one.key]]):
-            del places[one.key]
+    for old in lost:
+        if old.key not in by_contents and by_name.get(old.key) not in taken | {None}:
+            places[old.key] = by_name[old.key]
+    comparison.read(
+        [(old, examples[by_contents[old.key]]) for old in lost if old.key in by_contents]
+    )
+    for old in every:  # a list may name a file that was removed
+        if old.key in places and comparison.is_missing(old, examples[places[old.key]]):
+            del places[old.key]
     updated = {
-        one.key: comparison(one, examples[places[one.key]]) if one.key in places else one
-        for one in wanted
+        old.key: comparison.update(old, examples[places[old.key]]) if old.key in places else old
+        for old in every
     }
     return Match(
-        places,
-        updated,
-        [one.title for one in wanted if one.key in needed and one.key not in places],
-        _renamed((key[0][0], examples[place].names[0]) for key, place in found.items()),
-        list(comparison.changed),
-        bool(comparison.changed_images & needed),
-        list(comparison.sampled),
-        list(comparison.moved_rows),
+        places=places,
+        updated=updated,
+        missing=[old.title for old in every if old.key in needed and old.key not in places],
+        renamed=_renamed(
+            (key[0][0], examples[place].names[0]) for key, place in by_contents.items()
+        ),
+        changed=list(comparison.changed),
+        images_changed=bool(comparison.changed_images & needed),
+        sampled=list(comparison.sampled),
+        moved_rows=list(comparison.moved_rows),
     )
 
 
 def _renamed(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    # An image has many windows; and where a mask alone has another name, its own stays.
+    # An image may have many windows; and if only a mask was renamed, the image keeps its name.
     return [(before, now) for before, now in dict.fromkeys(pairs) if before != now]
 
 
-def _by_contents(
-    lost: Sequence[StoredExample], examples: Sequence[Example], used: set[int], limit: int
+def _find_by_contents(
+    lost: Sequence[StoredExample], examples: Sequence[Example], taken: set[int], limit: int
 ) -> dict[Key, int]:
-    """The places of examples whose image has the contents of a lost one."""
+    """Return the indices of examples whose image has the contents of a lost one."""
     if not lost:
         return {}
-    sizes = {one.files[0].size for one in lost if one.files}
-    rest = [place for place, e in enumerate(examples) if e.files and place not in used]
+    sizes = {old.files[0].size for old in lost if old.files}
+    rest = [place for place, e in enumerate(examples) if e.files and place not in taken]
     records = file_records(examples[place].files[0] for place in rest)
     likely = [place for place in rest if records[examples[place].files[0]].size in sizes]
     records = file_records((examples[place].files[0] for place in likely), limit)
-    there: dict[tuple[Box, str], list[int]] = defaultdict(list)
+    by_digest: dict[tuple[Box, str], list[int]] = defaultdict(list)
     for place in reversed(likely):
-        there[examples[place].box, records[examples[place].files[0]].digest].append(place)
-    found = {}
-    for one in lost:
-        places = one.files and one.files[0].digest and there[one.box, one.files[0].digest]
+        by_digest[examples[place].box, records[examples[place].files[0]].digest].append(place)
+    matches = {}
+    for old in lost:
+        places = old.files and old.files[0].digest and by_digest[old.box, old.files[0].digest]
         if places:
-            found[one.key] = places.pop()
-    return found
+            matches[old.key] = places.pop()
+    return matches
 
 
 class _Comparison:
-    """Compares the files of stored examples with those of now, each file once."""
+    """Comparison of the files of stored examples with the current ones, each file once."""
 
     def __init__(self, limit: int):
         self.changed: dict[str, None] = {}
@@ -130,17 +134,17 @@ class _Comparison:
         self.moved_rows: dict[str, None] = {}
         self.changed_images: set[Key] = set()
         self._limit = limit
-        self._now: dict[tuple[FileRecord, Path], FileRecord] = {}
+        self._current: dict[tuple[FileRecord, Path], FileRecord] = {}
 
     def read(self, pairs: Sequence[tuple[StoredExample, Example]]) -> None:
-        """Reads the records of all files, and the contents of those that were written again."""
+        """Read the records of all files, and the contents of those that were rewritten."""
         files = list(
             dict.fromkeys(
-                pair for one, e in pairs for pair in zip(one.files, e.files, strict=False)
+                pair for old, e in pairs for pair in zip(old.files, e.files, strict=False)
             )
         )
         with ThreadPoolExecutor(THREADS) as pool:
-            self._now |= dict(zip(files, pool.map(self._record, files), strict=True))
+            self._current |= dict(zip(files, pool.map(self._record, files), strict=True))
 
     def _record(self, pair: tuple[FileRecord, Path]) -> FileRecord:
         before, path = pair
@@ -149,38 +153,38 @@ class _Comparison:
             return before
         return file_record(path, self._limit)
 
-    def has_image(self, one: StoredExample, example: Example) -> bool:
+    def has_image(self, old: StoredExample, example: Example) -> bool:
         """Return whether the image of an example is the stored one."""
-        if not (one.files and example.files):
+        if not (old.files and example.files):
             return True
-        return self._now[one.files[0], example.files[0]].digest == one.files[0].digest
+        return self._current[old.files[0], example.files[0]].digest == old.files[0].digest
 
-    def is_absent(self, one: StoredExample, example: Example) -> bool:
-        """Return whether a file of an example is not there any more."""
+    def is_missing(self, old: StoredExample, example: Example) -> bool:
+        """Return whether a file of an example no longer exists."""
         return any(
-            self._now[before, path].size < 0 <= before.size
-            for before, path in zip(one.files, example.files, strict=False)
+            self._current[before, path].size < 0 <= before.size
+            for before, path in zip(old.files, example.files, strict=False)
         )
 
-    def __call__(self, one: StoredExample, example: Example) -> StoredExample:
-        """The example as it is now; notes what changed."""
+    def update(self, old: StoredExample, example: Example) -> StoredExample:
+        """Return the example as it is now, and note what changed."""
         records = []
         for place, path in enumerate(example.files):
             name = example.names[min(place, len(example.names) - 1)]
-            if place >= len(one.files):  # as of a part of a face that was drawn since
+            if place >= len(old.files):  # a file that was added since
                 self.changed[name] = None
                 records.append(file_record(path, self._limit))
                 continue
-            before, now = one.files[place], self._now[one.files[place], path]
+            before, now = old.files[place], self._current[old.files[place], path]
             records.append(now)
             if now.digest != before.digest:
                 self.changed[name] = None
                 if place == 0:
-                    self.changed_images.add(one.key)
+                    self.changed_images.add(old.key)
             elif now.mtime_ns != before.mtime_ns and now.size > self._limit:
                 self.sampled[name] = None
-        if len(example.files) < len(one.files) or example.digest != one.digest:
+        if len(example.files) < len(old.files) or example.digest != old.digest:
             self.changed[example.names[0]] = None
-        if len(one.box) == 1 and example.digest != one.digest:
+        if len(old.box) == 1 and example.digest != old.digest:
             self.moved_rows[example.names[0]] = None
         return StoredExample(example.names, example.box, example.digest, tuple(records))

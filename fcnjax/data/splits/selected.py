@@ -1,4 +1,4 @@
-"""Chosen examples of several sources, as one source."""
+"""A source of selected examples of other sources."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import stamps
 
 
-class Selected:
-    """Chosen examples of several sources.
+class SelectedSource:
+    """A source of selected examples of several sources.
 
     Args:
         sources: The sources, one or more.
-        rows: The chosen examples in order, by their place in all sources one after the other; -1
-            for one that is missing.
-        missing: The title of each missing example, by its place in `rows`.
+        rows: Index of each example among those of all sources, one source after the other; -1 for
+            a missing example.
+        missing: Title of each missing example, by its index in `rows`.
     """
 
     def __init__(
@@ -33,31 +33,31 @@ class Selected:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def _place(self, index: int) -> tuple[StoredSource, int]:
-        # Python ends a loop over a source by this.
+    def _locate(self, index: int) -> tuple[StoredSource, int]:
+        # IndexError ends a Python loop over a source.
         if not 0 <= index < len(self):
             raise IndexError(index)
         if index in self._missing:
-            raise UserError(f"{self._missing[index]}: is not there any more")
+            raise UserError(f"{self._missing[index]}: is missing")
         row = int(self._rows[index])
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return self._sources[number], row - int(self._starts[number])
 
     def size(self, index: int) -> tuple[int, int]:
-        """Height and width of an example.
+        """Return the height and width of an example.
 
         Raises:
-            UserError: It is missing.
+            UserError: The example is missing.
         """
-        source, row = self._place(index)
+        source, row = self._locate(index)
         return source.size(row)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        source, row = self._place(index)
+        source, row = self._locate(index)
         return source[row]
 
     def examples(self) -> list[Example]:
-        """The identity of each example."""
+        """Return the identity of each example."""
         every = [example for source in self._sources for example in source.examples()]
         return [
             Example((self._missing[place],), ()) if place in self._missing else every[row]
@@ -65,7 +65,7 @@ class Selected:
         ]
 
     def stamps(self) -> list[tuple]:
-        """Of the files of the chosen examples, and which parts of them are read."""
+        """Return the stamps of the files of the examples, and the identity of their parts."""
         examples = self.examples()
         files = dict.fromkeys(file for example in examples for file in example.files)
         return [*stamps(files), *((e.names, e.box, e.digest) for e in examples)]

@@ -1,11 +1,11 @@
-"""The split of a run as its workdir keeps it: `split.json`.
+"""The split of a run as stored in its workdir: `split.json`.
 
-A run draws its split once. Files that are added or removed later, or lists that are changed, would
-divide the images anew, and images that were trained on would be scored.
+A run draws its split once. Otherwise files that are added or removed later, or changed lists, would
+divide the images differently, and images that were trained on would be scored.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,25 +13,32 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.config import default_config, tuples
+from fcnjax.config.migrate import FORMAT_VERSION, check_format_version, migrate_data
 from fcnjax.config.stored_types import fill_section
-from fcnjax.data.splits.example import Box, Example, FileRecord, file_records, hashed_bytes, title
+from fcnjax.data.splits.example import (
+    Box,
+    Example,
+    FileRecord,
+    example_title,
+    file_records,
+    hashed_bytes,
+)
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_text
 from fcnjax.io.json_files import field, read_json
 
 SPLIT_FILE = "split.json"
-FORMAT_VERSION = 1
 Key = tuple[tuple[str, ...], Box]
 
 
 class StoredExample(NamedTuple):
-    """An example as a run found it when it began.
+    """An example as it was when the run began.
 
     Attributes:
-        names: As of `Example`.
-        box: As of `Example`.
-        digest: As of `Example`.
-        files: The records of its files.
+        names: As in `Example`.
+        box: As in `Example`.
+        digest: As in `Example`.
+        files: Records of its files.
     """
 
     names: tuple[str, ...]
@@ -41,26 +48,26 @@ class StoredExample(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The names and the part, which tell it from others of its set."""
+        """The names and the part, which identify it within its dataset."""
         return self.names, self.box
 
     @property
     def title(self) -> str:
-        """The image's name, and the part of it."""
-        return title(self.names, self.box)
+        """The image's name, with the part of it."""
+        return example_title(self.names, self.box)
 
 
 @dataclass(frozen=True)
 class StoredSet:
-    """A set of images of a run, its own or one of `config.data.mix`, and how it is divided.
+    """A dataset of a run, its own or one of `config.data.sampling.mix`, and its division.
 
     Attributes:
-        spec: Of `config.data.mix`; "" is the run's own set.
+        spec: Its entry in `config.data.sampling.mix`; "" for the run's own dataset.
         data: Its resolved `config.data`.
         limit: Bytes of each file that were hashed; larger files in pieces.
-        from_start: Whether this is what the run began with; else it was stored later, and what the
-            run was trained on before is not known.
-        parts: The examples of `train` and `eval`, in order; `eval` of a mixed set is not used.
+        from_start: Whether the run began with it; otherwise it was stored later, and the images of
+            earlier training are unknown.
+        parts: The examples of `train` and `eval`, in order; `eval` of a mixed dataset is not used.
     """
 
     spec: str
@@ -71,21 +78,21 @@ class StoredSet:
 
     @property
     def root(self) -> str:
-        """The folder or name of the set, for messages."""
+        """The folder or name of the dataset, for messages."""
         return self.data.root or self.data.name or self.data.source
 
     def keys(self) -> set[Key]:
-        """The keys of all examples."""
-        return {one.key for examples in self.parts.values() for one in examples}
+        """Return the keys of all examples."""
+        return {example.key for examples in self.parts.values() for example in examples}
 
 
-Split = tuple[StoredSet, ...]  # the run's own set first
+Split = tuple[StoredSet, ...]  # the run's own dataset first
 
 
 def store(
     spec: str, data: ConfigDict, parts: Mapping[str, Sequence[Example]], from_start: bool = True
 ) -> StoredSet:
-    """A set as it is now: reads some of each of its files."""
+    """Return a dataset as it is now; reads some bytes of each of its files."""
     files = {file for examples in parts.values() for e in examples for file in e.files}
     limit = hashed_bytes(len(files))
     records = file_records(files, limit)
@@ -105,31 +112,26 @@ def store(
 
 
 def write_split(workdir: Path, split: Split) -> None:
-    """Writes `split.json`, an example a line."""
+    """Write `split.json`, one example a line."""
     sets = []
-    for one in split:
+    for dataset in split:
         files: dict[FileRecord, int] = {}
         parts = {
             part: [
-                [
-                    example.names,
-                    example.box,
-                    example.digest,
-                    [files.setdefault(record, len(files)) for record in example.files],
-                ]
+                [*example[:3], [files.setdefault(record, len(files)) for record in example.files]]
                 for example in examples
             ]
-            for part, examples in one.parts.items()
+            for part, examples in dataset.parts.items()
         }
-        head = {"spec": one.spec, "data": one.data.to_dict(), "hashed_bytes": one.limit}
-        head["from_start"] = one.from_start
+        head = {"spec": dataset.spec, "data": dataset.data.to_dict(), "hashed_bytes": dataset.limit}
+        head["from_start"] = dataset.from_start
         sets.append(_lines({**head, **parts, "files": list(files)}))
     text = f'{{"format_version": {FORMAT_VERSION}, "sets": [\n' + ",\n".join(sets) + "\n]}\n"
     write_text(workdir / SPLIT_FILE, text)
 
 
 def _lines(content: Mapping[str, Any]) -> str:
-    """A JSON object whose lists have an item a line."""
+    """Return a JSON object whose lists have one item a line."""
     entries = []
     for key, value in content.items():
         text = json.dumps(value)
@@ -140,7 +142,7 @@ def _lines(content: Mapping[str, Any]) -> str:
 
 
 def read_split(workdir: str | Path) -> Split | None:
-    """The split that a workdir keeps; None where it keeps none, as of an earlier version.
+    """Return the split that a workdir stores; None for a workdir of an earlier version.
 
     Raises:
         UserError: The file is damaged, or of another version.
@@ -149,27 +151,25 @@ def read_split(workdir: str | Path) -> Split | None:
     if not path.is_file():
         return None
     saved = read_json(path)
-    version = saved.get("format_version") if isinstance(saved, dict) else None
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: format_version is {str(version)[:40]}; this fcnjax reads {FORMAT_VERSION}"
-        )
-    sets = tuple(_read_set(one, str(path)) for one in field(saved, "sets", list, str(path)))
+    version = check_format_version(saved, str(path))
+    entries = field(saved, "sets", list, str(path))
+    sets = tuple(_read_set(entry, str(path), version) for entry in entries)
     if not sets or "eval" not in sets[0].parts:
         raise UserError(f"{path}: is not a split that fcnjax wrote: its first set has no 'eval'")
     return sets
 
 
-def _read_set(saved: Any, path: str) -> StoredSet:
+def _read_set(saved: Any, path: str, version: int) -> StoredSet:
     where = f"{path}: is not a split that fcnjax wrote"
     data = default_config().data
-    fill_section(data, field(saved, "data", dict, where), f"{path}: data")
+    values = migrate_data(field(saved, "data", dict, where), version)
+    fill_section(data, values, f"{path}: data")
     limit = field(saved, "hashed_bytes", int, where)
     if not 0 < limit < 2**40:
         raise UserError(f"{where}: 'hashed_bytes' is {limit}")
     files = [_read_record(record, where) for record in field(saved, "files", list, where)]
     parts = {
-        part: tuple(_read_example(one, files, where) for one in field(saved, part, list, where))
+        part: tuple(_read_example(item, files, where) for item in field(saved, part, list, where))
         for part in ("train", "eval")
         if part == "train" or part in saved
     }
@@ -202,10 +202,3 @@ def _read_example(saved: Any, files: Sequence[FileRecord], where: str) -> Stored
 
 def _is_list_of(kind: type, value: Any) -> bool:
     return isinstance(value, list) and all(type(entry) is kind for entry in value)
-
-
-def listed(names: Iterable[str], most: int = 3) -> str:
-    """Names in a line: the first ones of many."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -1,4 +1,4 @@
-"""Finds out which examples a run was trained on, by the contents of their images."""
+"""Detection of examples that a run was trained on, by the contents of their images."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from fcnjax.data.splits.stored_split import StoredExample, StoredSet
 
 
 def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExample]:
-    """Examples with the records of their images, hashed as those of a stored set are.
+    """Return examples with records of their images, hashed like those of a stored dataset.
 
-    An image whose size none of the training images has is not read.
+    Images that differ in size from all training images are not read.
     """
     images = [example.files[0] for example in examples if example.files]
     records = file_records(images)
-    sizes = {one.files[0].size for one in stored.parts["train"] if one.files}
+    sizes = {example.files[0].size for example in stored.parts["train"] if example.files}
     likely = (path for path, record in records.items() if record.size in sizes)
     records |= file_records(likely, stored.limit)
     return [
@@ -28,35 +28,37 @@ def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExam
 def find_trained_on(
     scored: Sequence[StoredExample], stored: StoredSet, same_records: bool = False
 ) -> list[str]:
-    """The titles of the examples whose image, or a part of it, is among those trained on.
+    """Return the titles of the examples whose image, or a part of it, was trained on.
 
     Names do not count: a copy under another name is the same image, and another image may have the
-    name of one that was trained on.
+    name of a training image.
 
     Args:
-        scored: The examples, hashed as those of `stored` are.
-        stored: A set of the run.
-        same_records: Whether records of one name are the same, whatever the contents of the file
-            that holds them: those of a set that is read from where the run read it.
+        scored: The examples, hashed like those of `stored`.
+        stored: A dataset of the run.
+        same_records: Whether records of one name are the same, whatever the contents of their
+            file: for a dataset that is read from where the run read it.
     """
 
-    def image_of(one: StoredExample) -> object:
-        is_record = len(one.box) == 1
-        return one.names if same_records and is_record else _image_of(one)
+    def image_of(example: StoredExample) -> object:
+        is_record = len(example.box) == 1
+        return example.names if same_records and is_record else _image_of(example)
 
     boxes: dict[object, list[Box]] = defaultdict(list)
-    for one in stored.parts["train"]:
-        boxes[image_of(one)].append(one.box)
-    parts = {image: _Parts(found if all(found) else [()]) for image, found in boxes.items()}
+    for example in stored.parts["train"]:
+        boxes[image_of(example)].append(example.box)
+    parts = {image: _Parts(spans if all(spans) else [()]) for image, spans in boxes.items()}
     return [
-        one.title
-        for one in scored
-        if image_of(one) in parts and parts[image_of(one)].overlap(one.box)
+        example.title
+        for example in scored
+        if image_of(example) in parts and parts[image_of(example)].overlap(example.box)
     ]
 
 
 class _Parts:
-    """Parts of an image, by their span of the first axis, then of the next: a raster has thousands.
+    """Parts of an image, grouped by their span of the first axis, then of the next.
+
+    A raster has thousands of parts.
 
     Args:
         boxes: The parts; () is all of the image.
@@ -71,7 +73,7 @@ class _Parts:
         self._rest = [_Parts(rest) for rest in spans.values()]
 
     def overlap(self, box: Box) -> bool:
-        """Return whether a part has something in common with one of these."""
+        """Return whether one of these parts overlaps `box`."""
         if not box or not self._rest:
             return True
         start, stop = box[0]
@@ -79,9 +81,9 @@ class _Parts:
         return any(self._rest[hit].overlap(box[1:]) for hit in hits)
 
 
-def _image_of(one: StoredExample) -> object:
-    """The contents of the image file; the names where the images are in no file."""
-    if not one.files:
-        return one.names
-    record: FileRecord = one.files[0]
-    return (record.size, record.digest) if record.digest else (one.names, record)
+def _image_of(example: StoredExample) -> object:
+    """Return an identity of the image file's contents; the names if the image has no file."""
+    if not example.files:
+        return example.names
+    record: FileRecord = example.files[0]
+    return (record.size, record.digest) if record.digest else (example.names, record)

@@ -1,1 +1,1 @@
-"""Images to predict: files, folders, lists and Parquet records."""
+"""Inputs of a prediction: files, folders, lists and Parquet records."""

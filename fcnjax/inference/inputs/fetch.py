@@ -1,7 +1,7 @@
-"""Files by path or URI.
+"""Reading of files by path or URI.
 
-Local files are read as files. Every other scheme is pyarrow's (`s3://`, `gs://`, `hdfs://`) or,
-where pyarrow has none, fsspec's (`https://`, `zip://`, ...); they find credentials by themselves.
+Local files are read as files. Other schemes are pyarrow's (`s3://`, `gs://`, `hdfs://`) or else
+fsspec's (`https://`, `zip://`, ...). Both find credentials by themselves.
 """
 
 import functools
@@ -15,20 +15,20 @@ from fcnjax.errors import UserError
 
 
 def is_uri(source: str) -> bool:
-    """Whether a source is a URI of something other than a local file."""
+    """Return whether a source is a URI of something other than a local file."""
     return "://" in source and not source.startswith("file://")
 
 
 def local_path(source: str) -> Path:
-    """The path of a source that is no `is_uri`: a path, or `file:///path`."""
+    """Return the path of a local source: a path, or `file:///path`."""
     return Path(unquote(urlsplit(source).path) if source.startswith("file://") else source)
 
 
 def as_file(source: str, content: bytes | None = None) -> File:
-    """An image file to read: of `content` where that is known, else of what `source` names.
+    """Return an image file to read, from `content` if given, else from `source`.
 
     Raises:
-        UserError: A URI cannot be read; names it.
+        UserError: A URI cannot be read.
     """
     if content is None and not is_uri(source):
         return local_path(source)
@@ -36,13 +36,13 @@ def as_file(source: str, content: bytes | None = None) -> File:
 
 
 def read_bytes(source: str) -> bytes:
-    """The content of a file.
+    """Return the content of a file.
 
     Args:
-        source: A path or a URI.
+        source: Path or URI.
 
     Raises:
-        UserError: It cannot be read; names it.
+        UserError: The file cannot be read.
     """
     try:
         if not is_uri(source):
@@ -52,13 +52,13 @@ def read_bytes(source: str) -> bytes:
             return file.read()
     except FileNotFoundError as error:
         raise UserError(f"{source}: no such file") from error
-    # Each file system has errors of its own kinds, the network's too.
+    # File systems raise errors of their own types, network errors included.
     except Exception as error:
-        raise unreadable(source, error) from error
+        raise read_error(source, error) from error
 
 
-def unreadable(source: object, error: Exception) -> UserError:
-    """The error for a source that a library could not read; the first line of what it says."""
+def read_error(source: object, error: Exception) -> UserError:
+    """Return the error for a source that a library could not read, with its first line."""
     if isinstance(error, UserError):
         return error
     reason = getattr(error, "strerror", None) or next(iter(str(error).splitlines()), "")
@@ -66,34 +66,35 @@ def unreadable(source: object, error: Exception) -> UserError:
 
 
 def filesystem(source: str) -> tuple[Any, str]:
-    """A pyarrow file system, and the path in it, of a path or a URI.
+    """Return the pyarrow file system of a path or URI, and the path in it.
 
     Raises:
-        UserError: pyarrow is missing, or neither it nor fsspec can open such a URI.
+        UserError: pyarrow is missing, or neither it nor fsspec can open the URI.
     """
-    fs = pyarrow_part("fs", source)
+    fs = import_pyarrow("fs", source)
     if not is_uri(source):
         return fs.LocalFileSystem(), str(local_path(source).absolute())
     scheme, _, rest = source.partition("://")
     rest, _, query = rest.partition("?")
     host, _, path = rest.partition("/")
-    # A chained URI, as zip://a.png::s3://bucket/b.zip, is fsspec's.
-    known = None if "::" in source else _by_pyarrow(scheme, host, query)
-    if known is not None:
-        system, base = known
+    # Only fsspec opens a chained URI, such as zip://a.png::s3://bucket/b.zip.
+    opened = None if "::" in source else _pyarrow_filesystem(scheme, host, query)
+    if opened is not None:
+        system, base = opened
         return system, f"{base}/{path}" if path else base
     try:
         import fsspec
 
         system, path = fsspec.core.url_to_fs(source)
     except Exception as error:
-        raise unreadable(source, error) from error
+        raise read_error(source, error) from error
     return fs.PyFileSystem(fs.FSSpecHandler(system)), path
 
 
 @functools.lru_cache(maxsize=64)
-def _by_pyarrow(scheme: str, host: str, query: str) -> tuple[Any, str] | None:
-    # Kept, since each is a client with connections. Of the host alone: a key need not be escaped.
+def _pyarrow_filesystem(scheme: str, host: str, query: str) -> tuple[Any, str] | None:
+    # Cached, since each file system is a client with connections. The path is left out of the URI,
+    # since an object's key need not be escaped.
     import pyarrow
     from pyarrow import fs
 
@@ -103,11 +104,11 @@ def _by_pyarrow(scheme: str, host: str, query: str) -> tuple[Any, str] | None:
         return None
 
 
-def pyarrow_part(name: str, source: str) -> Any:
-    """The module `pyarrow.NAME`.
+def import_pyarrow(name: str, source: str) -> Any:
+    """Import the module `pyarrow.NAME`.
 
     Raises:
-        UserError: pyarrow is not installed; names `source`, which needs it, and the extra.
+        UserError: pyarrow, which reading `source` needs, is not installed.
     """
     try:
         return importlib.import_module(f"pyarrow.{name}")

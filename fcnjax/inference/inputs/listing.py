@@ -1,7 +1,7 @@
-"""What to label: files, folders and globs, or a list of them, or records of Parquet files.
+"""Listings of inputs: files, folders and globs, list files, and Parquet records.
 
-A list is a text file with a path or URI a line; a CSV file with a header; a JSON file, a list of
-paths or of objects; or JSON lines. A path in it is relative to the list's folder.
+A list file is a text file with a path or URI per line, a CSV file with a header, a JSON file with a
+list of paths or objects, or JSON lines. A path in it is relative to the folder of the list file.
 """
 
 import hashlib
@@ -20,22 +20,27 @@ from fcnjax.inference.inputs.records import (
     read_parquet,
     record_names,
 )
-from fcnjax.inference.media.media_types import form_of
-from fcnjax.inference.outputs.names import name_by_path, refuse_equal, safe_name, without_ending
-from fcnjax.inference.runners.local import Item
+from fcnjax.inference.items import InputItem
+from fcnjax.inference.media.media_types import detect_media_type
+from fcnjax.inference.outputs.names import (
+    check_unique,
+    escape_name,
+    names_from_paths,
+    strip_suffix,
+)
 
-COLUMN, ID_COLUMN = "image", "id"
+COLUMN, ID_COLUMN = "image", "id"  # default column names
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Images in order; each has a place, a name that no other has, and a source.
+    """Inputs in order, each with a position, a unique id and a source.
 
     Attributes:
-        ids: The first part of the names of each one's outputs.
-        sources: Its absolute path or URI; of a record, the file and the record's number.
-        groups: Where the records of Parquet files are; empty where `sources` are files.
-        notes: Lines on what was left out.
+        ids: Stems of the output file names.
+        sources: Absolute paths or URIs; for records, the file and the number of the record.
+        groups: Row groups of Parquet records; empty if `sources` are files.
+        notes: Notes on files that were skipped.
     """
 
     ids: Sequence[str]
@@ -46,39 +51,39 @@ class Listing:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def items(self) -> Iterator[Item]:
-        """The images, one after another; records with their content."""
+    def items(self) -> Iterator[InputItem]:
+        """Yield the inputs in order, records with their content."""
         if not self.groups:
-            yield from map(Item, range(len(self)), self.ids, self.sources)
+            yield from map(InputItem, range(len(self)), self.ids, self.sources)
         for group in self.groups:
             for row, content, error in read_group(group):
                 index = group.first + row
-                yield Item(index, self.ids[index], self.sources[index], content, error)
+                yield InputItem(index, self.ids[index], self.sources[index], content, error)
 
     def sha256(self) -> str:
-        """A hash of what is to be labelled and how it is named, by which a listing is known."""
-        found = hashlib.sha256()
-        for one in zip(self.ids, self.sources, strict=True):
-            found.update("\0".join(one).encode(errors="surrogateescape") + b"\n")
+        """Return a hash of the inputs and their names, which identifies the listing."""
+        digest = hashlib.sha256()
+        for entry in zip(self.ids, self.sources, strict=True):
+            digest.update("\0".join(entry).encode(errors="surrogateescape") + b"\n")
         for group in self.groups:
-            found.update(repr(group).encode())
-        return found.hexdigest()
+            digest.update(repr(group).encode())
+        return digest.hexdigest()
 
 
-def name_by_stem(inputs: Inputs) -> Listing:
-    """Make the listing of files whose outputs are named after them, below the folder given.
+def list_by_stem(inputs: Inputs) -> Listing:
+    """Return the listing of files whose outputs are named after them, below the given folder.
 
-    A video or volume beside a picture of its name keeps its ending: `clip.mp4` and `clip.jpg`.
+    A video or volume beside an image of its name keeps its suffix: `clip.mp4` and `clip.jpg`.
 
     Raises:
-        UserError: Two would write the same output.
+        UserError: Two files would write the same output.
     """
     stems: dict[str, Path] = {}
     ids: dict[Path, str] = {}
-    has_form = {path: form_of(str(path)) is not None for path in inputs.paths}
-    for path in sorted(inputs.paths, key=has_form.__getitem__):
-        stem = without_ending(name := inputs.paths[path])
-        if stem in stems and has_form[path]:
+    is_media = {path: detect_media_type(str(path)) is not None for path in inputs.paths}
+    for path in sorted(inputs.paths, key=is_media.__getitem__):
+        stem = strip_suffix(name := inputs.paths[path])
+        if stem in stems and is_media[path]:
             stem = name
         if stem in stems:
             raise UserError(
@@ -90,48 +95,48 @@ def name_by_stem(inputs: Inputs) -> Listing:
 
 
 def list_files(arguments: Iterable[str], out: str = "") -> Listing:
-    """Make the listing of arguments as `find_inputs` takes them, or URIs of images.
+    """Return the listing of arguments as `find_inputs` takes them, or URIs of images.
 
     Raises:
-        UserError: One names nothing.
+        UserError: An argument matches nothing.
     """
     arguments = list(arguments)
-    found = find_inputs([word for word in arguments if not is_uri(word)], out)
+    inputs = find_inputs([word for word in arguments if not is_uri(word)], out)
     sources = [word for word in arguments if is_uri(word)]
-    sources += [str(path.absolute()) for path in found.paths]
+    sources += [str(path.absolute()) for path in inputs.paths]
     sources = list(dict.fromkeys(sources))
-    return Listing(name_by_path(sources), sources, notes=found.notes)
+    return Listing(names_from_paths(sources), sources, notes=inputs.notes)
 
 
 def read_listing(path: str, column: str | None = None, id_column: str | None = None) -> Listing:
-    """Reads a list of images.
+    """Read a list file.
 
     Args:
-        path: The list: `.txt`, `.csv`, `.json`, `.jsonl`; a `.parquet` file, or a folder of them.
-        column: What holds the image, or its path or URI; None: `image`.
-        id_column: What holds each one's name; None: `id` where there is one, else images are named
-            by their paths.
+        path: A `.txt`, `.csv`, `.json`, `.jsonl` or `.parquet` file, or a folder of Parquet files.
+        column: Column of the images, or of their paths or URIs. None: `image`.
+        id_column: Column of the ids. None: `id` if it exists, else ids are made from the paths.
 
     Raises:
-        UserError: It cannot be read, or a line has no image or a name that another has; names it.
+        UserError: The list cannot be read, an entry has no image, or an id is used twice.
     """
+    column = column or COLUMN
     if is_parquet(path):
-        return _parquet_listing(path, column or COLUMN, id_column)
+        return _parquet_listing(path, column, id_column)
     read = choose(READERS, Path(path).suffix.lower(), f"{path}: the list's ending")
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as text: {error}") from error
-    paths, ids = _columns(read(text, path, column or COLUMN), column or COLUMN, id_column)
+    paths, ids = _columns(read(text, path, column), column, id_column)
     if not paths:
         raise UserError(f"{path}: lists no image")
-    return _named(paths, ids, path)
+    return _listing(paths, ids, path)
 
 
 def _columns(
     entries: Iterable[tuple[str, dict]], column: str, id_column: str | None
 ) -> tuple[list[str], list[str] | None]:
-    """The paths, and the names if there are some, of a list; its entries are not kept."""
+    """Return the paths and ids (None if there are none) of a list, without keeping its entries."""
     paths: list[str] = []
     ids: list[str] = []
     for where, entry in entries:
@@ -143,15 +148,15 @@ def _columns(
     return paths, None if id_column is None else ids
 
 
-def _named(paths: Sequence[str], ids: Sequence[str] | None, path: str) -> Listing:
-    """The listing of paths that a list gives, relative to it or not."""
+def _listing(paths: Sequence[str], ids: Sequence[str] | None, path: str) -> Listing:
+    """Return the listing of paths, absolute or relative to a list file."""
     folder = path.rpartition("/")[0] if is_uri(path) else str(local_path(path).absolute().parent)
     sources = [_absolute(source, folder) for source in paths]
     if ids is None:
         sources = list(dict.fromkeys(sources))
-        return Listing(name_by_path(sources), sources)
-    names = [safe_name(name) for name in ids]
-    refuse_equal(names, sources)
+        return Listing(names_from_paths(sources), sources)
+    names = [escape_name(name) for name in ids]
+    check_unique(names, sources)
     return Listing(names, sources)
 
 
@@ -200,19 +205,19 @@ READERS: dict[str, Reader] = {
 
 
 def _parquet_listing(path: str, column: str, id_column: str | None) -> Listing:
-    found = read_parquet(path, column, id_column, ID_COLUMN)
-    if found.paths is not None:
-        return _named(found.paths, found.ids, path)
-    sources = record_names(found.groups)
-    if found.ids is not None:
-        names = [safe_name(name) for name in found.ids]
+    records = read_parquet(path, column, id_column, ID_COLUMN)
+    if records.paths is not None:
+        return _listing(records.paths, records.ids, path)
+    sources = record_names(records.groups)
+    if records.ids is not None:
+        names = [escape_name(name) for name in records.ids]
     else:
-        files = list(dict.fromkeys(group.file for group in found.groups))
-        stems = dict(zip(files, name_by_path(files), strict=True))
+        files = list(dict.fromkeys(group.file for group in records.groups))
+        stems = dict(zip(files, names_from_paths(files), strict=True))
         names = [
             f"{stems[group.file]}/{group.row + row:08}"
-            for group in found.groups
+            for group in records.groups
             for row in range(group.rows)
         ]
-    refuse_equal(names, sources)
-    return Listing(names, sources, found.groups)
+    check_unique(names, sources)
+    return Listing(names, sources, records.groups)

@@ -1,7 +1,7 @@
-"""Images that Parquet files hold or name.
+"""Parquet files that contain images or their paths.
 
-A row group is the unit that is read: its rows are numbered, so that those that are done are known,
-and a group whose rows are all done is not read again.
+Row groups are read one at a time. Their rows are numbered, so that a resumed run skips the rows
+that are done, and groups without remaining rows.
 """
 
 import functools
@@ -11,10 +11,16 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fcnjax.errors import UserError
-from fcnjax.inference.inputs.fetch import filesystem, is_uri, local_path, pyarrow_part, unreadable
+from fcnjax.inference.inputs.fetch import (
+    filesystem,
+    import_pyarrow,
+    is_uri,
+    local_path,
+    read_error,
+)
 
-ROWS = 16  # that are in memory at a time
-OPENERS = 16  # files whose footers are read at a time, which a network makes wait
+ROWS = 16  # rows in memory at a time
+OPENERS = 16  # threads that read footers, since each waits for the network
 
 
 @dataclass(frozen=True)
@@ -22,13 +28,13 @@ class Group:
     """A row group of a Parquet file with a column of image files.
 
     Attributes:
-        file: The file's path or URI.
-        size: Its bytes.
-        number: The group's number in it.
-        column: What holds the image files.
-        row: The number in the file of its first row.
-        rows: How many it has.
-        first: The place of its first row in the listing.
+        file: Path or URI of the file.
+        size: Size of the file in bytes.
+        number: Number of the group in the file.
+        column: Column of the image files.
+        row: Number in the file of the first row.
+        rows: Number of rows.
+        first: Position in the listing of the first row.
     """
 
     file: str
@@ -41,12 +47,12 @@ class Group:
 
 
 class Records(NamedTuple):
-    """What the rows of Parquet files hold.
+    """Rows of Parquet files.
 
     Attributes:
-        paths: A path or URI for each row, or None: the rows hold the files.
-        groups: Where those are.
-        ids: The name of each row, or None.
+        paths: Path or URI of each row, or None if the rows contain the images.
+        groups: Row groups that contain the images.
+        ids: Id of each row, or None.
     """
 
     paths: list[str] | None
@@ -62,45 +68,46 @@ class _Footer(NamedTuple):
 
 
 def read_parquet(path: str, column: str, id_column: str | None, default_id: str) -> Records:
-    """What is in a Parquet file, or in all of a folder and its folders, files in order of name.
+    """Read the structure of a Parquet file, or of all in a folder and its subfolders by name.
 
     Args:
-        path: The file or folder, a path or a URI.
-        column: Holds paths, image files, or structs with image files as `bytes`.
-        id_column: Holds names; None: `default_id`, where there is such a column.
-        default_id: See there.
+        path: Path or URI of the file or folder.
+        column: Column of paths, image files, or structs with image files as `bytes`.
+        id_column: Column of ids. None: `default_id` if it exists.
+        default_id: Default of `id_column`.
 
     Raises:
-        UserError: Something cannot be read, or a column is missing or of another type.
+        UserError: A file cannot be read, or a column is missing or of another type.
     """
     files = _parquet_files(path)
     with ThreadPoolExecutor(OPENERS) as pool:
         footers = list(pool.map(_read_footer, files))
     if not sum(sum(footer.rows) for footer in footers):
         raise UserError(f"{path}: lists no image")
-    leaves = {_leaf(footer, column) for footer in footers}
-    if len(leaves) > 1:
+    image_columns = {_image_column(footer, column) for footer in footers}
+    if len(image_columns) > 1:
         raise UserError(f"{path}: {column!r} holds paths in some files and images in others")
-    (leaf,) = leaves
-    by_id = id_column or (default_id if default_id in footers[0].schema.names else None)
-    ids = _texts(footers, by_id) if by_id else None
-    if leaf is None:
-        return Records(_texts(footers, column), [], ids)
-    return Records(None, _groups(footers, leaf), ids)
+    (image_column,) = image_columns
+    if id_column is None and default_id in footers[0].schema.names:
+        id_column = default_id
+    ids = _read_texts(footers, id_column) if id_column else None
+    if image_column is None:
+        return Records(_read_texts(footers, column), [], ids)
+    return Records(None, _groups(footers, image_column), ids)
 
 
-def _groups(footers: Sequence[_Footer], leaf: str) -> list[Group]:
+def _groups(footers: Sequence[_Footer], column: str) -> list[Group]:
     groups, first = [], 0
     for footer in footers:
         row = 0
         for number, rows in enumerate(footer.rows):
-            groups.append(Group(footer.file, footer.size, number, leaf, row, rows, first))
+            groups.append(Group(footer.file, footer.size, number, column, row, rows, first))
             row, first = row + rows, first + rows
     return groups
 
 
 def _parquet_files(path: str) -> list[str]:
-    fs = pyarrow_part("fs", path)
+    fs = import_pyarrow("fs", path)
     system, base = filesystem(path)
     try:
         (info,) = system.get_file_info([base])
@@ -108,10 +115,10 @@ def _parquet_files(path: str) -> list[str]:
             raise UserError(f"{path}: no such file or folder")
         if info.type == fs.FileType.File:
             return [path if is_uri(path) else base]
-        found = system.get_file_info(fs.FileSelector(base, recursive=True))
+        infos = system.get_file_info(fs.FileSelector(base, recursive=True))
     except Exception as error:
-        raise unreadable(path, error) from error
-    names = sorted(one.path for one in found if one.path.endswith(".parquet"))
+        raise read_error(path, error) from error
+    names = sorted(info.path for info in infos if info.path.endswith(".parquet"))
     if not names:
         raise UserError(f"{path}: has no .parquet file")
     if not is_uri(path):
@@ -122,7 +129,7 @@ def _parquet_files(path: str) -> list[str]:
 
 def _open(file: str) -> Any:
     system, path = filesystem(file)
-    return pyarrow_part("parquet", file).ParquetFile(system.open_input_file(path))
+    return import_pyarrow("parquet", file).ParquetFile(system.open_input_file(path))
 
 
 def _read_footer(file: str) -> _Footer:
@@ -134,14 +141,14 @@ def _read_footer(file: str) -> _Footer:
             size = system.get_file_info([path])[0].size
             return _Footer(file, size, parquet.schema_arrow, rows)
     except Exception as error:
-        raise unreadable(file, error) from error
+        raise read_error(file, error) from error
 
 
-def _leaf(footer: _Footer, column: str) -> str | None:
-    """The Parquet column of image files, or None where `column` holds paths."""
+def _image_column(footer: _Footer, column: str) -> str | None:
+    """Return the Parquet column of image files, or None if `column` contains paths."""
     import pyarrow as pa
 
-    _require(footer, column)
+    _require_column(footer, column)
     kind = footer.schema.field(column).type
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
         column, kind = f"{column}.bytes", kind.field("bytes").type
@@ -155,7 +162,7 @@ def _leaf(footer: _Footer, column: str) -> str | None:
     )
 
 
-def _require(footer: _Footer, column: str) -> None:
+def _require_column(footer: _Footer, column: str) -> None:
     if column not in footer.schema.names:
         raise UserError(
             f"{footer.file}: has no column {column!r}; has {', '.join(footer.schema.names)}; "
@@ -163,20 +170,20 @@ def _require(footer: _Footer, column: str) -> None:
         )
 
 
-def _texts(footers: Sequence[_Footer], column: str) -> list[str]:
+def _read_texts(footers: Sequence[_Footer], column: str) -> list[str]:
     for footer in footers:
-        _require(footer, column)
+        _require_column(footer, column)
     with ThreadPoolExecutor(OPENERS) as pool:
-        parts = pool.map(functools.partial(_column, column=column), [f.file for f in footers])
+        parts = pool.map(functools.partial(_read_column, column=column), [f.file for f in footers])
         return [text for part in parts for text in part]
 
 
-def _column(file: str, column: str) -> list[str]:
+def _read_column(file: str, column: str) -> list[str]:
     try:
         with _open(file) as parquet:
             values = parquet.read(columns=[column])[column].to_pylist()
     except Exception as error:
-        raise unreadable(file, error) from error
+        raise read_error(file, error) from error
     for row, value in enumerate(values):
         if not isinstance(value, str | int) or value == "":
             raise UserError(f"{file}, row {row}: {column!r} is {value!r}; valid: a text")
@@ -184,16 +191,16 @@ def _column(file: str, column: str) -> list[str]:
 
 
 def read_group(
-    group: Group, wanted: frozenset[int] | None = None
+    group: Group, rows: frozenset[int] | None = None
 ) -> Iterator[tuple[int, bytes | None, str | None]]:
-    """The image files of a row group.
+    """Read the image files of a row group.
 
     Args:
         group: The group.
-        wanted: The rows to yield, counted from the group's first; None: all.
+        rows: Rows to yield, counted from the first of the group. None: all.
 
     Yields:
-        The row's number in the group; its content, and None; or None, and why it has none.
+        Row number in the group, content or None, and error or None.
     """
     row = 0
     try:
@@ -206,16 +213,16 @@ def read_group(
                 if group.column not in batch.schema.names:  # a struct with `bytes`
                     column = column.field("bytes")
                 for value in column:
-                    if wanted is None or row in wanted:
+                    if rows is None or row in rows:
                         content = value.as_py()
                         error = f"{_name(group, row)}: holds no image" if not content else None
                         yield row, content or None, error
                     row += 1
     except Exception as error:
-        reason = unreadable(group.file, error)
+        message = str(read_error(group.file, error))
         for rest in range(row, group.rows):
-            if wanted is None or rest in wanted:
-                yield rest, None, str(reason)
+            if rows is None or rest in rows:
+                yield rest, None, message
 
 
 def _name(group: Group, row: int) -> str:
@@ -223,11 +230,11 @@ def _name(group: Group, row: int) -> str:
 
 
 def record_names(groups: Sequence[Group]) -> list[str]:
-    """What the manifest and errors call each record: its file and its number there."""
+    """Return the name of each record in the manifest and errors: its file and row number."""
     return [_name(group, row) for group in groups for row in range(group.rows)]
 
 
 def is_parquet(path: str) -> bool:
-    """Whether a list is Parquet: a file of that ending, or a folder."""
+    """Return whether a list is Parquet: a `.parquet` file or a folder."""
     plain = path.partition("?")[0]
     return plain.endswith((".parquet", "/")) or (not is_uri(path) and local_path(path).is_dir())

@@ -1,88 +1,87 @@
-"""Labels the frames of a video, or the slices of a volume: several at once, the next read ahead."""
+"""Batched prediction of video frames and volume slices, with reading and writing in threads."""
 
 import itertools
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import jax
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.inference.errors import is_out_of_memory, naming, too_large
+from fcnjax.inference.errors import errors_named, is_out_of_memory, out_of_memory_message
 from fcnjax.inference.model import Prediction
 from fcnjax.inference.request import Predictor
+from fcnjax.io.prefetch import prefetch
 
-MOST_PIXELS, MOST_IMAGES = 2**21, 16  # of a batch
-PENDING = 2  # batches that are labelled and not yet written
+MAX_PIXELS, MAX_IMAGES = 2**21, 16  # of a batch
+PENDING = 2  # predicted batches that wait to be written
 
 T = TypeVar("T")
 
 
-def label_in_batches(
+def predict_in_batches(
     predictor: Predictor,
     source: str,
     items: Iterable[T],
     pixels: Callable[[T], np.ndarray],
     write: Callable[[T, Prediction], None],
 ) -> None:
-    """Labels images of one size in order; a thread reads the next, another writes the last.
+    """Predict images of one size in order. One thread reads the next, another writes the previous.
 
     Args:
-        predictor: What labels.
-        source: The file that they are from, for errors.
-        items: What is labelled; a thread takes them.
-        pixels: The image `[H, W, C]` of an item.
+        predictor: The predictor.
+        source: Name of the file, for errors.
+        items: The items, drawn in a thread.
+        pixels: Returns the image `[H, W, C]` of an item.
         write: Called in order, in one thread.
 
     Raises:
-        UserError: What `items` and `write` raise; or an image does not suit the model, or the
-            device's memory.
+        UserError: From `items` or `write`; or an image does not suit the model or the device's
+            memory.
     """
     items = iter(items)
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-        batch = reader.submit(lambda: list(itertools.islice(items, 1))).result()
-        most = _most(pixels(batch[0])) if batch else 0
-        if most > 1:
-            batch += list(itertools.islice(items, most - 1))
-        writing: deque[Future] = deque()
+    first = list(itertools.islice(items, 1))
+    if not first:
+        return
+    size = _batch_size(pixels(first[0]))
+    items = itertools.chain(first, items)
 
-        def write_all(done: Sequence[tuple[T, Prediction]]) -> None:
-            for one in done:
-                write(*one)
+    def predicted() -> Iterator[list[tuple[T, Prediction]]]:
+        read = prefetch(
+            lambda _: list(itertools.islice(items, size)), itertools.count(), threads=1, ahead=1
+        )
+        for batch in itertools.takewhile(bool, read):
+            images = [pixels(item) for item in batch]
+            yield list(zip(batch, _predict(predictor, source, images, size), strict=True))
 
-        while batch:
-            reading = reader.submit(lambda: list(itertools.islice(items, most)))
-            found = _label(predictor, source, [pixels(item) for item in batch], most)
-            writing.append(writer.submit(write_all, list(zip(batch, found, strict=True))))
-            if len(writing) > PENDING:
-                writing.popleft().result()
-            batch = reading.result()
-        for each in writing:
-            each.result()
+    def write_batch(batch: list[tuple[T, Prediction]]) -> None:
+        for item, prediction in batch:
+            write(item, prediction)
+
+    for _ in prefetch(write_batch, predicted(), threads=1, ahead=PENDING):
+        pass
 
 
-def _most(image: np.ndarray) -> int:
-    """How many images of this size go at once: a power of two."""
-    count = max(min(MOST_PIXELS // (image.shape[0] * image.shape[1]), MOST_IMAGES), 1)
+def _batch_size(image: np.ndarray) -> int:
+    """Return the number of images of this size in a batch, a power of two."""
+    count = max(min(MAX_PIXELS // (image.shape[0] * image.shape[1]), MAX_IMAGES), 1)
     return 1 << (count.bit_length() - 1)
 
 
-def _label(
-    predictor: Predictor, source: str, images: list[np.ndarray], most: int
+def _predict(
+    predictor: Predictor, source: str, images: list[np.ndarray], size: int
 ) -> list[Prediction]:
-    """Labels as many at once as the device's memory takes, at most `most`."""
-    # The last batch is filled, so that all are of one size and one program is compiled.
-    padded = images + [images[-1]] * (most - len(images))
+    """Predict images in batches of `size`, or smaller ones if the device's memory requires it."""
+    # The last batch is padded, so that only one program is compiled.
+    padded = images + [images[-1]] * (size - len(images))
     try:
-        with naming(source):
+        with errors_named(source):
             return predictor.batch(padded)[: len(images)]
-    except jax.errors.JaxRuntimeError as fault:
-        if not is_out_of_memory(fault):
+    except jax.errors.JaxRuntimeError as error:
+        if not is_out_of_memory(error):
             raise
-        if most == 1:
-            raise UserError(too_large(source, images[0].shape[:2])) from fault
-    half = most // 2
+        if size == 1:
+            raise UserError(out_of_memory_message(source, images[0].shape[:2])) from error
+    half = size // 2
     parts = [images[start : start + half] for start in range(0, len(images), half)]
-    return [found for part in parts for found in _label(predictor, source, part, half)]
+    return [prediction for part in parts for prediction in _predict(predictor, source, part, half)]

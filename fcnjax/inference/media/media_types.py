@@ -1,4 +1,4 @@
-"""What is no picture and goes a way of its own: videos and volumes, by name or what they hold."""
+"""Dispatch of videos and volumes, by suffix or content."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -7,46 +7,53 @@ from typing import NamedTuple
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.readers.volumes.read import SUFFIXES, is_volume
 from fcnjax.errors import UserError
-from fcnjax.inference.media.clips import label_video
-from fcnjax.inference.media.scans import label_volume
-from fcnjax.inference.media.video import VIDEO_SUFFIXES
+from fcnjax.inference.items import InputItem, Written
+from fcnjax.inference.media.predict_video import predict_video
+from fcnjax.inference.media.predict_volume import predict_volume
+from fcnjax.inference.media.video_reader import VIDEO_SUFFIXES
 from fcnjax.inference.request import Predictor
-from fcnjax.inference.runners.local import Item, Outcome
 
 
 class MediaType(NamedTuple):
-    """A form of file.
+    """A kind of file that is not an image.
 
     Attributes:
-        name: What it is called.
-        label: `label(predictor, item, out, alone)` labels one, as `label_video` does.
+        name: Name for messages.
+        matches: Whether a path is a file of this kind.
+        predict: `predict(predictor, item, out, show_progress)`, as `predict_video`.
     """
 
     name: str
-    label: Callable[[Predictor, Item, Path, bool], Outcome]
+    matches: Callable[[Path], bool]
+    predict: Callable[[Predictor, InputItem, Path, bool], Written]
 
 
-VIDEO = MediaType("a video", label_video)
-VOLUME = MediaType("a volume", label_volume)
-# What a folder stands for, beside the DICOM series in it.
-LISTED = (*sorted(IMAGE_SUFFIXES), *VIDEO_SUFFIXES, *SUFFIXES)
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def form_of(source: str) -> MediaType | None:
-    """The form of a file, or of a folder with a DICOM series; None: a picture or a raster."""
-    suffix = Path(source).suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return VIDEO
-    if suffix not in IMAGE_SUFFIXES and is_volume(Path(source)):
-        return VOLUME
-    return None
+def _is_volume(path: Path) -> bool:
+    return path.suffix.lower() not in IMAGE_SUFFIXES and is_volume(path)
 
 
-def refuse_forms(sources: Iterable[str]) -> None:
-    """Raises UserError for the first that is no picture, which Ray's workers do not take."""
+VIDEO = MediaType("a video", _is_video, predict_video)
+VOLUME = MediaType("a volume", _is_volume, predict_volume)
+MEDIA_TYPES = (VIDEO, VOLUME)  # the first match applies
+# Suffixes of the files in a folder that are predicted, besides DICOM series.
+INPUT_SUFFIXES = (*sorted(IMAGE_SUFFIXES), *VIDEO_SUFFIXES, *SUFFIXES)
+
+
+def detect_media_type(source: str) -> MediaType | None:
+    """Return the type of a file or a folder with a DICOM series; None for an image or a raster."""
+    path = Path(source)
+    return next((media for media in MEDIA_TYPES if media.matches(path)), None)
+
+
+def reject_media(sources: Iterable[str]) -> None:
+    """Raise UserError for the first video or volume, which the Ray runner does not support."""
     for source in sources:
-        if (form := form_of(source)) is not None:
+        if (media := detect_media_type(source)) is not None:
             raise UserError(
-                f"{source}: is {form.name}, which needs --runner=local; for ray give the images of "
-                "a folder as a glob, such as DIR/*.png"
+                f"{source}: is {media.name}, which needs --runner=local; for ray give the images "
+                "of a folder as a glob, such as DIR/*.png"
             )

@@ -1,1 +1,1 @@
-"""Files that prediction writes."""
+"""Output files of a prediction."""

@@ -1,4 +1,4 @@
-"""Connected regions of a mask as COCO's JSON (Lin et al., ECCV 2014): boxes, areas and outlines."""
+"""Connected regions of a mask as COCO JSON (Lin et al., ECCV 2014): boxes, areas and outlines."""
 
 import contextlib
 import itertools
@@ -16,18 +16,18 @@ Json = dict[str, Any]
 
 
 def to_coco(mask: np.ndarray, class_names: Sequence[str], file_name: str) -> Json:
-    """The regions of a mask: an annotation for each of every class but class 0.
+    """Return one annotation per region of every class except class 0.
 
-    Pixels that touch at a corner are of one region. A region without holes is a polygon along the
-    edges of its pixels, one with holes is run lengths; either decodes to its very pixels.
+    Pixels that touch at a corner belong to one region. A region without holes is a polygon along
+    the edges of its pixels, one with holes is run-length encoded. Both decode to its exact pixels.
 
     Args:
         mask: `[H, W]` class ids.
-        class_names: The names of the classes; the ids of categories are those of classes.
-        file_name: The image's.
+        class_names: Class names. Class ids are the category ids.
+        file_name: File name of the image.
 
     Returns:
-        `images` (one), `categories` and `annotations`, as `json.dumps` takes it.
+        `images` (one), `categories` and `annotations`, as `json.dumps` takes them.
     """
     return {
         "images": [_image(1, file_name, mask)],
@@ -38,30 +38,30 @@ def to_coco(mask: np.ndarray, class_names: Sequence[str], file_name: str) -> Jso
 
 @contextlib.contextmanager
 def coco_file(path: Path, class_names: Sequence[str], stem: str) -> Iterator[Callable[..., None]]:
-    """Writes a file for many masks, such as those of a video's frames, as they come.
+    """Write one file for many masks, such as those of the frames of a video, as they arrive.
 
     Args:
-        path: The file; appears when it is whole.
+        path: The file, written atomically.
         class_names: As in `to_coco`.
-        stem: The first part of the images' names: `STEM_000012.png` is number 12.
+        stem: First part of the image names: image 12 is `STEM_000012.png`.
 
     Yields:
-        `add(number, mask, **about)`: adds the regions of a mask `[H, W]`, those of the image of
-        that id, with more keys about it.
+        `add(number, mask, **fields)`, which adds the regions of a mask `[H, W]` as those of the
+        image with id `number`, and further fields of that image.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The file cannot be written.
     """
     images: list[Json] = []
     numbers = itertools.count(1)
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f'{{"categories": {json.dumps(_categories(class_names))}, "annotations": [')
 
-        def add(number: int, mask: np.ndarray, **about: Any) -> None:
-            images.append(_image(number, f"{stem}_{number:06}.png", mask) | about)
-            for region in _annotations(mask, number, numbers):
-                file.write(",\n" if region["id"] > 1 else "\n")
-                file.write(json.dumps(region))
+        def add(number: int, mask: np.ndarray, **fields: Any) -> None:
+            images.append(_image(number, f"{stem}_{number:06}.png", mask) | fields)
+            for annotation in _annotations(mask, number, numbers):
+                file.write(",\n" if annotation["id"] > 1 else "\n")
+                file.write(json.dumps(annotation))
 
         yield add
         file.write(f'], "images": {json.dumps(images)}}}')
@@ -76,12 +76,7 @@ def _categories(class_names: Sequence[str]) -> list[Json]:
     return [{"id": index, "name": name} for index, name in enumerate(class_names) if index > 0]
 
 
-def _annotations(mask: np.ndarray, image: int, numbers: Iterator[int]) -> Iterator[Json]:
-    for region in _regions(mask):
-        yield {"id": next(numbers), "image_id": image, "iscrowd": 0, **region}
-
-
-def _regions(mask: np.ndarray) -> Iterator[Json]:
+def _annotations(mask: np.ndarray, image_id: int, numbers: Iterator[int]) -> Iterator[Json]:
     for value in np.unique(mask[mask > 0]).tolist():
         count, labels, stats, _ = cv2.connectedComponentsWithStats(
             (mask == value).astype(np.uint8), connectivity=8
@@ -90,6 +85,9 @@ def _regions(mask: np.ndarray) -> Iterator[Json]:
             x, y, width, height, area = stats[index].tolist()
             region = labels[y : y + height, x : x + width] == index
             yield {
+                "id": next(numbers),
+                "image_id": image_id,
+                "iscrowd": 0,
                 "category_id": value,
                 "bbox": [x, y, width, height],
                 "area": area,
@@ -98,15 +96,15 @@ def _regions(mask: np.ndarray) -> Iterator[Json]:
 
 
 def _polygon(region: np.ndarray, x: int, y: int) -> list[list[int]] | None:
-    """The outline of a region, along the edges of its pixels; None where it has holes.
+    """Return the outline of a region along the edges of its pixels, or None if it has holes.
 
     Args:
-        region: `[h, w]` bool, a part of the mask.
-        x: Where it begins in the mask.
-        y: Likewise, its row.
+        region: `[h, w]` bool, a window of the mask.
+        x: Left column of the window in the mask.
+        y: Top row of the window in the mask.
     """
-    # OpenCV's outlines run through the middles of pixels. Of an image of twice the size, each of
-    # their points is next to a corner of a pixel of ours.
+    # OpenCV's contours run through pixel centres. In an image enlarged twice, each of their points
+    # is next to a corner of an original pixel.
     twice = region.astype(np.uint8).repeat(2, 0).repeat(2, 1)
     outlines, _ = cv2.findContours(twice, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if len(outlines) > 1:
@@ -117,12 +115,12 @@ def _polygon(region: np.ndarray, x: int, y: int) -> list[list[int]] | None:
 
 
 def _run_lengths(region: np.ndarray, x: int, y: int, size: tuple[int, int]) -> Json:
-    """Lengths of runs without and with the region in turn, down the columns of the image."""
+    """Return alternating run lengths outside and inside the region, down the image's columns."""
     columns, rows = np.nonzero(region.T)
-    places = (columns + x) * size[0] + rows + y
-    breaks = np.flatnonzero(np.diff(places) > 1)
-    starts = places[np.concatenate([[0], breaks + 1])]
-    stops = places[np.concatenate([breaks, [len(places) - 1]])] + 1
+    positions = (columns + x) * size[0] + rows + y
+    breaks = np.flatnonzero(np.diff(positions) > 1)
+    starts = positions[np.concatenate([[0], breaks + 1])]
+    stops = positions[np.concatenate([breaks, [len(positions) - 1]])] + 1
     ends = np.stack([starts, stops], 1).reshape(-1)
     counts = np.diff(np.concatenate([[0], ends, [size[0] * size[1]]]))
     return {"size": list(size), "counts": counts.tolist()}

@@ -1,4 +1,4 @@
-"""Names of outputs that cannot collide."""
+"""Unique names of output files."""
 
 import hashlib
 import os
@@ -6,95 +6,90 @@ import re
 from collections.abc import Sequence
 
 from fcnjax.errors import UserError
+from fcnjax.inference.outputs.image_outputs import OUTPUTS
 
-# A file's name has 255 bytes at most; ours gets an ending, and a temporary name's letters.
-LONGEST, KEPT = 200, 150
-ENDINGS = {
-    "mask": "_mask.png",
-    "overlay": "_overlay.png",
-    "confidence": "_confidence.png",
-    "entropy": "_entropy.png",
-    "probabilities": "_probabilities.npy",
-    "components": "_components.json",
-}
+# A file name has at most 255 bytes, and a suffix and letters for a temporary name are added.
+MAX_BYTES, KEPT_BYTES = 200, 150
+SUFFIXES = tuple(spec.suffix for spec in OUTPUTS.values())
 
 _OUTPUT = re.compile(
-    rf"(.+)_(?:{'|'.join([*ENDINGS, 'disagreement'])})\.(?:png|npy|json|tif|mp4|mkv|nii\.gz)"
+    rf"(.+)_(?:{'|'.join([*OUTPUTS, 'disagreement'])})\.(?:png|npy|json|tif|mp4|mkv|nii\.gz)"
 )
 
 
-def is_output_of(name: str) -> str | None:
-    """The stem of the image that a file of this name would be an output of, or None."""
+def image_stem_of_output(name: str) -> str | None:
+    """Return the stem of the image that an output file of this name belongs to, or None."""
     match = _OUTPUT.fullmatch(name)
     return match and match[1]
 
 
-def name_by_path(sources: Sequence[str]) -> list[str]:
-    """Names for files: their paths below the folder that all share.
+def names_from_paths(sources: Sequence[str]) -> list[str]:
+    """Return unique names: the paths below the folder that all files share.
 
-    The files' endings are left off, unless two names would then be the same.
+    Suffixes are dropped, unless two names would then be equal.
 
     Args:
-        sources: Absolute paths, or URIs; all differ.
+        sources: Absolute paths or URIs, all different.
 
     Raises:
-        UserError: Two would still have one name.
+        UserError: Two names are equal even with suffixes.
     """
-    # What the least and the greatest share, all share.
+    # The common prefix of the least and the greatest is that of all.
     start = os.path.commonprefix([min(sources), max(sources)]).rfind("/") + 1  # noqa: RUF071
     paths = [source[start:].replace("://", "/").lstrip("/") for source in sources]
-    names = [safe_name(without_ending(path)) for path in paths]
+    names = [escape_name(strip_suffix(path)) for path in paths]
     if len(set(names)) < len(names):
-        names = [safe_name(path) for path in paths]
-    refuse_equal(names, sources)
+        names = [escape_name(path) for path in paths]
+    check_unique(names, sources)
     return names
 
 
-def without_ending(path: str) -> str:
-    """A path without the ending of its file's name; `.nii.gz` is one, and no number is."""
+def strip_suffix(path: str) -> str:
+    """Return a path without the suffix of its file name.
+
+    `.nii.gz` is one suffix. A number is none: DICOM files and folders are often named by a UID.
+    """
     if path.lower().endswith(".nii.gz"):
         path = path[: -len(".gz")]
-    stem, ending = os.path.splitext(path)  # noqa: PTH122
-    # DICOM's files and folders are often named by a UID, or patient by patient.
-    return path if ending[1:].isdecimal() else stem
+    stem, suffix = os.path.splitext(path)  # noqa: PTH122
+    return path if suffix[1:].isdecimal() else stem
 
 
-def safe_name(name: str) -> str:
-    """A relative path of files in a folder, another for each name.
+def escape_name(name: str) -> str:
+    """Return a relative path inside a folder, unique for each name.
 
-    What a path cannot have, or what would lead out of the folder, is written as `%` and two
-    hexadecimal digits; a part that is too long for a file's name ends in a hash instead.
+    Characters that a path cannot contain, and parts that would lead out of the folder, become `%`
+    and two hexadecimal digits. A part that is too long for a file name ends in a hash.
     """
     *folders, file = name.split("/")
-    # A folder must not have the name of another image's output.
-    endings = tuple(ENDINGS.values())
-    folders = [f"{part}%" if part.endswith(endings) else part for part in map(_safe, folders)]
-    return "/".join([*folders, _safe(file)])
+    # A folder must not have the name of an output of another image.
+    folders = [f"{part}%" if part.endswith(SUFFIXES) else part for part in map(_escape, folders)]
+    return "/".join([*folders, _escape(file)])
 
 
-def _safe(part: str) -> str:
-    usual = part.isprintable() and "%" not in part
-    text = part if usual else "".join(map(_safe_letter, part))
+def _escape(part: str) -> str:
+    is_plain = part.isprintable() and "%" not in part
+    text = part if is_plain else "".join(map(_escape_character, part))
     if text in ("", ".", ".."):
         text = text.replace(".", "%2E") or "%"
     content = text.encode()
-    if len(content) > LONGEST:
-        head = content[:KEPT].decode(errors="ignore")
+    if len(content) > MAX_BYTES:
+        head = content[:KEPT_BYTES].decode(errors="ignore")
         text = f"{head}~{hashlib.sha256(content).hexdigest()[:32]}"
     return text
 
 
-def _safe_letter(letter: str) -> str:
-    code = ord(letter)
-    if 0xDC80 <= code <= 0xDCFF:  # stands for a byte of a name that is not UTF-8
+def _escape_character(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape of a byte that is not UTF-8
         code -= 0xDC00
-    elif code >= 32 and letter != "%":
-        return letter
+    elif code >= 32 and character != "%":
+        return character
     return f"%{code:02X}"
 
 
-def refuse_equal(names: Sequence[str], sources: Sequence[str]) -> None:
-    """Raises UserError where two images have one name; names them."""
+def check_unique(names: Sequence[str], sources: Sequence[str]) -> None:
+    """Raise UserError if two sources have the same name."""
     if len(set(names)) == len(names):
         return
     first: dict[str, int] = {}

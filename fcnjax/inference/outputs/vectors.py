@@ -1,4 +1,4 @@
-"""The mask of a raster as polygons, a layer of GeoJSON or a GeoPackage."""
+"""The mask of a raster as polygons, in a GeoJSON file or a GeoPackage."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,8 +10,8 @@ import numpy as np
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic
 
-# By the ending of the file: what GDAL calls the format, and its options. RFC 7946 has GeoJSON in
-# longitude and latitude of WGS 84, to which GDAL brings it.
+# GDAL's name of the format and its options, by suffix. RFC 7946 requires GeoJSON in longitude and
+# latitude of WGS 84; GDAL transforms the coordinates.
 DRIVERS: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
     {
         "geojson": ("GeoJSON", MappingProxyType({"RFC7946": "YES"})),
@@ -21,7 +21,7 @@ DRIVERS: Mapping[str, tuple[str, Mapping[str, str]]] = MappingProxyType(
 
 
 def require_vectors() -> None:
-    """Raises UserError where a package that makes polygons is not installed."""
+    """Raise UserError unless the packages that make polygons are installed."""
     try:
         import pyogrio  # noqa: F401
         import rasterio  # noqa: F401
@@ -33,20 +33,20 @@ def require_vectors() -> None:
 
 
 def write_vectors(mask: Path, path: Path, class_names: Sequence[str], simplify: float) -> None:
-    """Writes the regions of a mask as polygons, each with its `class` (id) and `name`.
+    """Write the regions of a mask as polygons with the attributes `class` (id) and `name`.
 
-    Edges are simplified by Visvalingam and Whyatt's rule, those that two polygons share alike, so
-    that there are neither gaps nor overlaps. Pixels without data are in no polygon.
+    Edges are simplified by the Visvalingam-Whyatt algorithm. An edge shared by two polygons is
+    simplified once, so that there are no gaps or overlaps. Pixels without data are in no polygon.
 
     Args:
-        mask: A GeoTIFF of class ids, with a coordinate system.
-        path: The file; its ending is a key of `DRIVERS`.
-        class_names: By id.
-        simplify: The tolerance in pixels: corners that span a triangle of less than its square in
-            area are taken away. 0: the edges of pixels stay.
+        mask: GeoTIFF of class ids with a coordinate system.
+        path: The file, whose suffix is a key of `DRIVERS`.
+        class_names: Class names, indexed by class id.
+        simplify: Tolerance in pixels: vertices that span a triangle with an area below its square
+            are removed. 0 keeps the edges of the pixels.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The file cannot be written.
     """
     import pyogrio
     import rasterio
@@ -55,15 +55,16 @@ def write_vectors(mask: Path, path: Path, class_names: Sequence[str], simplify: 
     with rasterio.open(mask) as raster:
         polygons, ids = _regions(raster)
         to_map, crs = np.reshape(raster.transform, (3, 3)), raster.crs.to_wkt()
-    # In pixels, whose corners are whole numbers.
-    polygons = shapely.transform(polygons, lambda xy: np.rint(_moved(xy, np.linalg.inv(to_map))))
+    # Pixel coordinates, in which the corners are integers.
+    to_pixels = np.linalg.inv(to_map)
+    polygons = shapely.transform(polygons, lambda xy: np.rint(_transform(xy, to_pixels)))
     if simplify and len(polygons):
-        polygons = shapely.coverage_simplify(_with_all_corners(polygons), simplify)
-    polygons = shapely.transform(polygons, lambda xy: _moved(xy, to_map))
+        polygons = shapely.coverage_simplify(_add_pixel_corners(polygons), simplify)
+    polygons = shapely.transform(polygons, lambda xy: _transform(xy, to_map))
     driver, options = DRIVERS[path.suffix[1:]]
     names = np.asarray([class_names[i] for i in ids], object)
     with atomic(path) as temporary:
-        temporary.unlink()  # a GeoPackage is not written over another file
+        temporary.unlink()  # GDAL does not write a GeoPackage over another file
         try:
             pyogrio.raw.write(
                 temporary,
@@ -80,13 +81,13 @@ def write_vectors(mask: Path, path: Path, class_names: Sequence[str], simplify: 
             raise UserError(f"{path}: cannot be written: {error}") from error
 
 
-def _moved(xy: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """Points `[N, 2]` by a transform `[3, 3]`."""
-    return xy @ transform[:2, :2].T + transform[:2, 2]
+def _transform(xy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Apply an affine transform `[3, 3]` to points `[N, 2]`."""
+    return xy @ matrix[:2, :2].T + matrix[:2, 2]
 
 
 def _regions(raster: Any) -> tuple[np.ndarray, np.ndarray]:
-    """The regions of one class, whose pixels touch at sides: polygons on the map, and classes."""
+    """Return the 4-connected regions of one class: polygons in map coordinates, and class ids."""
     import rasterio
     import rasterio.features
     import shapely
@@ -100,11 +101,10 @@ def _regions(raster: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(polygons, object), np.asarray(ids, np.int32)
 
 
-def _with_all_corners(polygons: np.ndarray) -> np.ndarray:
-    """The polygons with a vertex at each corner of a pixel that lies on their edges.
+def _add_pixel_corners(polygons: np.ndarray) -> np.ndarray:
+    """Return the polygons with a vertex at every pixel corner on their edges.
 
-    A corner of one polygon may lie amid a side of another, and a shared edge is known by its
-    vertices.
+    A corner of one polygon may lie on a side of another, and edges are matched by their vertices.
     """
     import shapely
 

@@ -1,1 +1,1 @@
-"""Prediction of many images: in this process, or on a Ray cluster."""
+"""Runners of a prediction: this process, or Ray."""

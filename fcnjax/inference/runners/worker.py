@@ -1,4 +1,4 @@
-"""What a worker of `fcnjax predict --runner=ray` does; knows nothing of Ray."""
+"""Worker of `fcnjax predict --runner=ray`, independent of Ray."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -8,45 +8,46 @@ from typing import Any
 
 from fcnjax.data.readers.limits import VARIABLE
 from fcnjax.errors import UserError
-from fcnjax.inference.outputs.manifest import Journal, begun_and_done
+from fcnjax.inference.items import InputItem, ItemResult, failed
+from fcnjax.inference.outputs.journal import Journal, read_session
 from fcnjax.inference.request import Request
-from fcnjax.inference.runners.local import Item, Outcome, predict_images
+from fcnjax.inference.runners.local import predict_images
 
-MOST_DEATHS = 2  # of processes that an image may cause before it is given up
+MAX_CRASHES = 2  # of processes during an image, before the image is given up
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is done to every image.
+    """Task of a worker, the same for every image.
 
     Attributes:
-        request: What is asked; workdirs absolute or `hf://OWNER/REPO`, on every machine the same.
-        out: The folder that outputs go to, absolute.
-        session: The start of the run that this is.
-        most_pixels: The limit that the driver's environment sets, or None.
+        request: The request. Workdirs are absolute or `hf://OWNER/REPO`, the same on all machines.
+        out: Absolute path of the output folder.
+        session: Id of this start of the run.
+        max_pixels: Limit on the pixels of an image in the driver's environment, or None.
     """
 
     request: Request
     out: str
     session: str
-    most_pixels: str | None
+    max_pixels: str | None
 
 
-class Labeller:
-    """A model that stays loaded, and labels the images of one table after another.
+class PredictionWorker:
+    """A loaded model that predicts the images of one table after another.
 
     Args:
-        job: What is done to each.
+        job: The task.
     """
 
     def __init__(self, job: Job):
         self._job = job
         self._fatal = ""
-        if job.most_pixels is not None:
-            os.environ[VARIABLE] = job.most_pixels
-        # Some, where this process stands for one that died.
-        self._begun, self._done = begun_and_done(Path(job.out), job.session)
-        # An error is returned, since Ray would start an actor that failed to start again and again.
+        if job.max_pixels is not None:
+            os.environ[VARIABLE] = job.max_pixels
+        # Not empty if this process replaces one that died.
+        self._begun, self._done = read_session(Path(job.out), job.session)
+        # Errors are returned, since Ray would restart an actor that fails to start forever.
         try:
             self._journal = Journal(job.out, job.session)
             self._predictor = job.request.load()
@@ -54,50 +55,52 @@ class Labeller:
             self._fatal = str(error)
 
     def __call__(self, table: Any) -> dict[str, list]:
-        """Labels the images of a pyarrow table with the columns of `Item`, `source` as bytes.
+        """Predict the images of a pyarrow table with the columns of `InputItem`.
 
         Returns:
-            How many were `labelled`, how many `failed`, and the error that ends the run, `fatal`,
+            The number of images `predicted` and `failed`, and `fatal`, the error that ends the run,
             or "".
         """
-        labelled = failed = 0
+        predicted = failures = 0
         if not self._fatal:
             try:
-                for ok in self._label(_items(table)):
-                    labelled, failed = labelled + ok, failed + (not ok)
+                for ok in self._predict(_items(table)):
+                    predicted, failures = predicted + ok, failures + (not ok)
             except UserError as error:
                 self._fatal = str(error)
-        return {"labelled": [labelled], "failed": [failed], "fatal": [self._fatal]}
+        return {"predicted": [predicted], "failed": [failures], "fatal": [self._fatal]}
 
-    def _label(self, items: Iterable[Item]) -> Iterator[bool]:
-        fresh = []
+    def _predict(self, items: Iterable[InputItem]) -> Iterator[bool]:
+        """Predict images unless an earlier process did; yield whether each succeeded."""
+        remaining = []
         for item in items:
             if item.index in self._done:
                 yield self._done[item.index]
             elif item.index not in self._begun:
-                fresh.append(item)
-            elif self._begun[item.index] < MOST_DEATHS:
-                # Alone, so that it is known which one it is if this process dies too.
-                yield from self._label_now([item])
+                remaining.append(item)
+            elif self._begun[item.index] < MAX_CRASHES:
+                # One at a time, to know which image it is if this process dies too.
+                yield from self._predict_now([item])
             else:
-                words = f"{item.source}: given up: the process that read it died, {MOST_DEATHS}x"
-                yield self._end(Outcome(item, None, None, words, 0.0))
-        yield from self._label_now(fresh)
+                reason = f"given up: the process that read it died, {MAX_CRASHES}x"
+                yield self._record(failed(item, f"{item.source}: {reason}"))
+        yield from self._predict_now(remaining)
 
-    def _label_now(self, items: Iterable[Item]) -> Iterator[bool]:
-        def noted() -> Iterator[Item]:
+    def _predict_now(self, items: Iterable[InputItem]) -> Iterator[bool]:
+        def begun() -> Iterator[InputItem]:
             for item in items:
                 self._journal.begin(item.index)
                 yield item
 
-        for outcome in predict_images(self._predictor, noted(), self._job.out):
-            yield self._end(outcome)
+        for result in predict_images(self._predictor, begun(), self._job.out):
+            yield self._record(result)
 
-    def _end(self, outcome: Outcome) -> bool:
-        self._journal.end(outcome)
-        return outcome.error is None
+    def _record(self, result: ItemResult) -> bool:
+        self._journal.end(result)
+        return result.error is None
 
 
-def _items(table: Any) -> Iterator[Item]:
+def _items(table: Any) -> Iterator[InputItem]:
     for row in table.to_pylist():
-        yield Item(**{**row, "source": os.fsdecode(row["source"])})
+        # File names need not be UTF-8, so they travel as bytes.
+        yield InputItem(**{**row, "source": os.fsdecode(row["source"])})

@@ -1,1 +1,1 @@
-"""Prediction of images that are larger than the device can take at once."""
+"""Tiled prediction of images that are too large for the device, and of rasters."""

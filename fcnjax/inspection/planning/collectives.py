@@ -1,4 +1,4 @@
-"""What a compiled program moves between devices, read from its text."""
+"""Collective operations of a compiled program, read from its text."""
 
 import math
 import re
@@ -9,10 +9,10 @@ KINDS = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "al
 _BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2}
 _BYTES |= {"s32": 4, "u32": 4, "f32": 4, "s64": 8, "u64": 8, "f64": 8, "c64": 8}
 _SHAPE = re.compile(r"\b(pred|bf16|c64|[suf]\d+)\[([\d,]*)\]")
-# `%name = TYPE kind(...)`; an operation in two halves has its groups at the start, and its result
-# alone at the end.
+# `%name = TYPE kind(...)`. An asynchronous operation has its groups in -start, and its result alone
+# in -done.
 _LINE = re.compile(rf"\s*(?:ROOT )?%(\S+) = (.*?) ({'|'.join(KINDS)})(-start|-done)?\((.*)")
-# A computation whose all-reduce keeps but a part: libtpu's form of a reduce-scatter.
+# A computation whose all-reduce keeps only a part: libtpu's form of a reduce-scatter.
 _FUSED = re.compile(r"\s*%?all-reduce-scatter[\w.\-]* \(")
 
 
@@ -21,9 +21,9 @@ class Collective:
     """One collective operation.
 
     Attributes:
-        kind: Of `KINDS`.
-        payload: Bytes of the whole array: of the operand, or of the result where that is larger.
-        group: Devices that take part in it together.
+        kind: One of `KINDS`.
+        payload: Bytes of the whole array, the larger one of operand and result.
+        group: Number of devices that take part in it together.
     """
 
     kind: str
@@ -32,7 +32,7 @@ class Collective:
 
     @property
     def sent(self) -> float:
-        """Bytes that each device sends, in rings: 2 (n - 1) / n of an all-reduce's array."""
+        """Bytes that each device sends in a ring: 2 (n - 1) / n of the array for an all-reduce."""
         if self.kind == "collective-permute":
             return self.payload
         ring = (self.group - 1) / self.group
@@ -40,21 +40,21 @@ class Collective:
 
 
 def collectives(text: str, devices: int) -> list[Collective]:
-    """The collectives of a program's text (HLO), each as often as it is written.
+    """Return the collectives in the text of a program (HLO).
 
     Args:
-        text: As XLA prints a compiled program.
-        devices: Those that it runs on.
+        text: The compiled program as XLA prints it.
+        devices: Number of devices that it runs on.
     """
-    return list(_read(text, devices))
+    return list(_parse(text, devices))
 
 
-def _read(text: str, devices: int) -> Iterator[Collective]:
+def _parse(text: str, devices: int) -> Iterator[Collective]:
     started: dict[str, int] = {}
-    fused = False
+    in_reduce_scatter = False
     for line in text.splitlines():
         if line.endswith("{") and " = " not in line:
-            fused = bool(_FUSED.match(line))
+            in_reduce_scatter = bool(_FUSED.match(line))
         match = _LINE.match(line)
         if match is None:
             continue
@@ -69,7 +69,7 @@ def _read(text: str, devices: int) -> Iterator[Collective]:
         payload = sum(_bytes(result))
         if kind == "reduce-scatter":
             payload *= group
-        yield Collective("reduce-scatter" if fused else kind, payload, group)
+        yield Collective("reduce-scatter" if in_reduce_scatter else kind, payload, group)
 
 
 def _bytes(types: str) -> Iterator[int]:
@@ -78,7 +78,7 @@ def _bytes(types: str) -> Iterator[int]:
 
 
 def _group(attributes: str, devices: int) -> int:
-    """How many devices are in a group, by any of the ways in which XLA writes it."""
+    """Return the number of devices in a group, in any of XLA's notations."""
     if match := re.search(r"replica_groups=\{\{([\d,]+)\}", attributes):
         return match[1].count(",") + 1
     if match := re.search(r"replica_groups=\[\d+,(\d+)\]<=", attributes):

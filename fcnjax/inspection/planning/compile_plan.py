@@ -1,4 +1,4 @@
-"""A training step compiled for devices that need not be there, and what it takes of each."""
+"""Ahead-of-time compilation of a training step for absent devices, and its footprint on each."""
 
 import contextlib
 import hashlib
@@ -9,7 +9,7 @@ import re
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,22 +42,22 @@ from fcnjax.training.config_checks import check_config
 from fcnjax.training.state import TrainState, state_shapes
 from fcnjax.training.step import make_train_step
 
-STORED = 3  # of the form of what is kept
+FORMAT_VERSION = 3  # of the stored footprints
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a step takes of each device.
+    """Memory, operations and communication of a step on each device.
 
     Attributes:
         batch: Images of a step, over all devices.
-        memory: Bytes by part, as they lie there; of a program that the compiler refuses, empty.
-        refused: What the compiler says it would need, in bytes; 0 where it does not say; None
-            where it compiles.
+        memory: Bytes by part, in the device's layout; empty if the compiler refuses the program.
+        refused: Bytes that a refused program would need, 0 if the compiler does not say; None if it
+            compiles.
         operations: Floating-point operations of a step.
-        moved: Kind of collective, how many, bytes of their arrays, bytes that a device sends; None
-            where the program's text cannot be had.
-        seconds: The compilation took.
+        moved: Kind of collective, count, bytes of their arrays, bytes that a device sends; None if
+            the text of the program is not available.
+        seconds: Time of the compilation.
     """
 
     batch: int
@@ -69,53 +69,53 @@ class Footprint:
 
     @property
     def total(self) -> int:
-        """Bytes of memory, all parts."""
+        """Bytes of all memory."""
         return sum(self.memory.values()) if self.refused is None else self.refused
 
     @property
     def sent(self) -> float | None:
-        """Bytes that a device sends to others; None where that is not known."""
+        """Bytes that a device sends to others; None if unknown."""
         return None if self.moved is None else sum(row[3] for row in self.moved)
 
     def fits(self, memory: int | None) -> bool:
-        """Whether the compiler takes it, and so much memory holds it."""
+        """Return whether it compiles and fits into so much memory."""
         return self.refused is None and (memory is None or self.total <= memory)
 
 
 class Planner:
     """Compiles the training step of a config for a topology, one batch after another.
 
-    The config is one that `check_plannable` lets pass.
+    The config must pass `check_plannable`.
 
     Attributes:
         topology: The devices.
-        mesh: `config.mesh` over them.
+        mesh: The mesh of `config.mesh` over them.
     """
 
     def __init__(self, config: ConfigDict, topology: Topology):
-        """Raises UserError where the config does not fit the devices."""
+        """Raise UserError if the config does not fit the devices."""
         self.config = config.copy_and_resolve_references()
         self.topology = topology
         self.mesh = mesh_over(config, topology)
         check_height(config.augment.crop[0], self.mesh)
-        self._found: dict[int, Footprint] = {}
+        self._footprints: dict[int, Footprint] = {}
 
     @property
-    def least(self) -> int:
-        """The least batch; all others are multiples of it."""
+    def smallest_batch(self) -> int:
+        """The smallest batch; all others are multiples of it."""
         return batch_shards(self.mesh) * self.config.train.accumulate
 
     def footprint(self, batch: int) -> Footprint:
-        """What a step of `batch` images takes; kept in the cache folder, for the next time.
+        """Return the footprint of a step of `batch` images, which is stored in the cache folder.
 
         Raises:
-            UserError: The batch, or `train.accumulate` parts of it, do not divide over the mesh.
+            UserError: The batch, or its `train.accumulate` parts, cannot be divided over the mesh.
         """
         check_batch_size(batch, self.mesh, "--batch")
         check_accumulate(self.config, self.mesh, batch)
-        if batch not in self._found:
-            self._found[batch] = self._compile(batch)
-        return self._found[batch]
+        if batch not in self._footprints:
+            self._footprints[batch] = self._compile(batch)
+        return self._footprints[batch]
 
     def _compile(self, batch: int) -> Footprint:
         config = self.config
@@ -126,51 +126,51 @@ class Planner:
         lowered = make_train_step(model, optimizer, config, self.mesh).lower(state, images)
         path = cache_dir() / "plans" / f"{_key(lowered.as_text(), self.topology)}.json"
         if path.is_file():
-            with contextlib.suppress(UserError, KeyError, TypeError):  # a damaged one is made anew
-                kept = read_json(path)
-                if kept["moved"] is not None:
-                    kept["moved"] = tuple(map(tuple, kept["moved"]))
-                return Footprint(**kept)
+            with contextlib.suppress(UserError, KeyError, TypeError):  # a damaged file is replaced
+                stored = read_json(path)
+                if stored["moved"] is not None:
+                    stored["moved"] = tuple(map(tuple, stored["moved"]))
+                return Footprint(**stored)
         to_stderr(f"compiling {batch} images for {self.topology} ...")
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             try:
                 compiled = lowered.compile(None if self.topology.chip is None else _dump_to(folder))
             except jax.errors.JaxRuntimeError as error:
-                found = Footprint(batch, refused=needed(error))
+                footprint = Footprint(batch, refused=required_bytes(error))
             else:
                 text = program_text(compiled, Path(folder))
-                found = measure(compiled, text, batch, state, images, self.mesh)
-        found = Footprint(**{**asdict(found), "seconds": time.perf_counter() - start})
-        to_stderr(f"  {size(found.total)} a device, {found.seconds:.0f} s")
+                footprint = measure(compiled, text, batch, state, images, self.mesh)
+        footprint = replace(footprint, seconds=time.perf_counter() - start)
+        to_stderr(f"  {size(footprint.total)} a device, {footprint.seconds:.0f} s")
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, asdict(found))
-        return found
+        write_json(path, asdict(footprint))
+        return footprint
 
 
 def check_plannable(config: ConfigDict) -> None:
-    """Raises UserError for a config that does not say what a plan needs without the data."""
+    """Raise UserError for a config that leaves to the data what a plan needs."""
     check_config(config)
     data = config.data
-    if data.cache == "device":
+    if data.loading.cache == "device":
         raise UserError(
-            "config.data.cache: device keeps the whole set in the memory of each device, and a "
-            "plan looks at no data; give --config.data.cache=None"
+            "config.data.loading.cache: device keeps the whole dataset in the memory of each "
+            "device, and a plan reads no data; give --config.data.loading.cache=None"
         )
-    if not data.class_names or data.label_map:
-        which = "data.label_map" if data.label_map else "data.class_names"
-        clear = " --config.data.label_map=()" if data.label_map else ""
+    if not data.class_names or data.labels.label_map:
+        key = "data.labels.label_map" if data.labels.label_map else "data.class_names"
+        clear = " --config.data.labels.label_map=()" if data.labels.label_map else ""
         raise UserError(
-            f"config.{which}: the classes are found by looking at the data, and a plan looks at "
-            f"none; give --config.data.class_names=background,road{clear}"
+            f"config.{key}: the classes are found in the data, and a plan reads no data; give "
+            f"--config.data.class_names=background,road{clear}"
         )
 
 
 def mesh_over(config: ConfigDict, topology: Topology) -> Mesh:
-    """The mesh that `config.mesh` describes over all devices of a topology.
+    """Return the mesh of `config.mesh` over all devices of a topology.
 
     Raises:
-        UserError: It does not divide them, or leaves some out.
+        UserError: The mesh does not divide the devices, or leaves some out.
     """
     devices = devices_of(topology)
     mesh = make_mesh(config, devices)
@@ -183,7 +183,7 @@ def mesh_over(config: ConfigDict, topology: Topology) -> Mesh:
 
 
 def batch_shapes(config: ConfigDict, batch: int) -> dict[str, jax.ShapeDtypeStruct]:
-    """A training batch as the host sends it: images of 8 bits by default, labels where they do."""
+    """Return the shapes of a training batch, with 8-bit images by default."""
     shape = (batch, *canvas_size(config.augment))
     channels = len(channel_names(config.data.channels))
     label = np.uint8 if len(config.data.class_names) <= 255 else np.int32
@@ -198,44 +198,48 @@ def batch_shapes(config: ConfigDict, batch: int) -> dict[str, jax.ShapeDtypeStru
 def measure(
     compiled: Any, text: str | None, batch: int, state: TrainState, images: dict, mesh: Mesh
 ) -> Footprint:
-    """What a compiled step, and its text where it can be had, take of each device."""
+    """Return the footprint of a compiled step, whose text may be missing."""
     stats = compiled.memory_analysis()
-    placed, sharded = state_shardings(state, mesh), batch_sharding(mesh)
-    of_state, of_images = compiled.input_formats[0]
+    shardings, sharded = state_shardings(state, mesh), batch_sharding(mesh)
+    state_formats, image_formats = compiled.input_formats[0]
 
-    def held(shapes: Any, shardings: Any, formats: Any) -> int:
+    def count_bytes(shapes: Any, shardings: Any, formats: Any) -> int:
         leaves = zip(*map(jax.tree.leaves, (shapes, shardings, formats)), strict=True)
         return sum(
-            laid_bytes(sharding.shard_shape(leaf.shape), leaf.dtype, form.layout)
-            for leaf, sharding, form in leaves
+            padded_bytes(sharding.shard_shape(leaf.shape), leaf.dtype, layout_format.layout)
+            for leaf, sharding, layout_format in leaves
         )
 
     memory = {
-        "parameters": held(*(part.variables for part in (state, placed, of_state))),
-        "optimizer state": held(*(part.opt_state for part in (state, placed, of_state))),
-        "averages": held(*(part.ema for part in (state, placed, of_state))),
-        "batch": held(images, jax.tree.map(lambda _: sharded, images), of_images),
+        "parameters": count_bytes(*(part.variables for part in (state, shardings, state_formats))),
+        "optimizer state": count_bytes(
+            *(part.opt_state for part in (state, shardings, state_formats))
+        ),
+        "averages": count_bytes(*(part.ema for part in (state, shardings, state_formats))),
+        "batch": count_bytes(images, jax.tree.map(lambda _: sharded, images), image_formats),
     }
     memory["step number, alignment"] = stats.argument_size_in_bytes - sum(memory.values())
     memory["results"] = stats.output_size_in_bytes - stats.alias_size_in_bytes
     memory["temporaries"] = stats.temp_size_in_bytes
     memory["program"] = stats.generated_code_size_in_bytes
     cost = compiled.cost_analysis() or {}
-    return Footprint(batch, memory, None, cost.get("flops", 0.0), moved(text, mesh.size))
+    return Footprint(
+        batch, memory, None, cost.get("flops", 0.0), count_collectives(text, mesh.size)
+    )
 
 
 def _dump_to(folder: str) -> dict[str, Any]:
-    """Compiler options by which libtpu itself writes the program's text into a folder."""
+    """Return compiler options with which libtpu writes the program's text into a folder."""
     return {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
 
 
 def program_text(compiled: Any, folder: Path) -> str | None:
-    """A compiled program's text; None where it cannot be had.
+    """Return the text of a compiled program; None if it is not available.
 
-    What libtpu wrote into `folder` goes first. Where it uses operations that are newer than jaxlib,
-    as libtpu 0.0.52 does for v5p, jaxlib 0.10.2 cannot print them.
+    The file that libtpu wrote into `folder` is preferred. jaxlib cannot print operations that are
+    newer than itself, such as those of libtpu 0.0.52 for v5p with jaxlib 0.10.2.
     """
-    # Small programs beside the step, if any, have files of their own.
+    # The largest file is the step; smaller programs have files of their own.
     written = sorted(folder.glob("*.after_optimizations.txt"), key=lambda file: file.stat().st_size)
     if written:
         return written[-1].read_text()
@@ -245,21 +249,23 @@ def program_text(compiled: Any, folder: Path) -> str | None:
         return None
 
 
-def moved(text: str | None, devices: int) -> tuple[tuple[str, int, int, float], ...] | None:
-    """The collectives of a program's text by kind: how many, bytes of arrays, bytes sent."""
+def count_collectives(
+    text: str | None, devices: int
+) -> tuple[tuple[str, int, int, float], ...] | None:
+    """Count the collectives of a program by kind, with the bytes of arrays and the bytes sent."""
     if text is None:
         return None
     kinds: dict[str, list] = {}
-    for one in collectives(text, devices):
-        kinds.setdefault(one.kind, []).append(one)
+    for collective in collectives(text, devices):
+        kinds.setdefault(collective.kind, []).append(collective)
     return tuple(
-        (kind, len(those), sum(one.payload for one in those), sum(one.sent for one in those))
-        for kind, those in sorted(kinds.items())
+        (kind, len(group), sum(each.payload for each in group), sum(each.sent for each in group))
+        for kind, group in sorted(kinds.items())
     )
 
 
-def laid_bytes(shape: Sequence[int], dtype: np.dtype, layout: Any) -> int:
-    """Bytes of an array as it lies in memory: a TPU fills its last axes up to whole tiles."""
+def padded_bytes(shape: Sequence[int], dtype: np.dtype, layout: Any) -> int:
+    """Return the bytes of an array in memory; a TPU pads its last axes to full tiles."""
     sides = list(shape)
     tiling = getattr(layout, "tiling", None)
     if tiling and sides:
@@ -270,11 +276,11 @@ def laid_bytes(shape: Sequence[int], dtype: np.dtype, layout: Any) -> int:
     return math.prod(sides) * np.dtype(dtype).itemsize
 
 
-def needed(error: Exception) -> int:
-    """The bytes that a refused program would need, at the least; 0 where it is not said.
+def required_bytes(error: Exception) -> int:
+    """Return the least bytes that a refused program would need; 0 if the error does not say.
 
     Raises:
-        Exception: The error itself, where it is not one of memory.
+        Exception: The error itself, if it is not about memory.
     """
     text = str(error)
     if "RESOURCE_EXHAUSTED" not in text and "Ran out of memory" not in text:
@@ -284,10 +290,10 @@ def needed(error: Exception) -> int:
 
 
 def _key(program: str, topology: Topology) -> str:
-    """What a compilation depends on, as a hash."""
+    """Return a hash of everything that a compilation depends on."""
     versions = [importlib.metadata.version("jaxlib")]
     if topology.kind != "cpu":
         versions.append(importlib.metadata.version("libtpu"))
     flags = [os.environ.get(name, "") for name in ("XLA_FLAGS", "LIBTPU_INIT_ARGS")]
-    parts = [str(STORED), str(topology), *versions, *flags, program]
+    parts = [str(FORMAT_VERSION), str(topology), *versions, *flags, program]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

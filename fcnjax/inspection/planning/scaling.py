@@ -1,4 +1,4 @@
-"""How well a step is expected to scale: from its bytes and the published speeds of the links."""
+"""Expected scaling of a step, from its bytes and the published speeds of the links."""
 
 from dataclasses import dataclass
 
@@ -9,49 +9,49 @@ UTILISATION = 0.4  # of the peak, assumed
 
 
 @dataclass(frozen=True)
-class Expected:
-    """Seconds of a step on each device.
+class StepTime:
+    """Expected seconds of a step on each device.
 
     Attributes:
-        compute: Of its operations.
-        exchange: Of what it sends to others; None where that is not known, and neither then is
-            the efficiency.
+        compute: Time of the operations.
+        exchange: Time of sending to other devices; None if unknown, and then the efficiency is
+            unknown too.
     """
 
     compute: float
     exchange: float | None
 
     @property
-    def least(self) -> float:
-        """Parallel efficiency, 0 to 1, where devices never compute while they exchange."""
+    def efficiency_without_overlap(self) -> float:
+        """Parallel efficiency, 0 to 1, if computing and exchanging never overlap."""
         return self.compute / (self.compute + self.exchange)
 
     @property
-    def most(self) -> float:
-        """Parallel efficiency, 0 to 1, where they compute all the while that they exchange."""
+    def efficiency_with_overlap(self) -> float:
+        """Parallel efficiency, 0 to 1, if computing and exchanging overlap fully."""
         return self.compute / max(self.compute, self.exchange)
 
 
-def expected(found: Footprint, topology: Topology, utilisation: float) -> Expected:
-    """What a step is expected to take of time on TPUs.
+def expected_time(footprint: Footprint, topology: Topology, utilisation: float) -> StepTime:
+    """Estimate the time of a step on TPUs.
 
     Args:
-        found: The step.
-        topology: TPUs.
-        utilisation: Part of the peak at which they compute, 0 to 1.
+        footprint: The footprint of the step.
+        topology: The TPUs.
+        utilisation: Share of the peak speed that is reached, 0 to 1.
     """
-    exchange = found.sent
+    exchange = footprint.sent
     if exchange:  # 0 on one chip, which has no links
-        exchange /= topology.sent_a_second
-    return Expected(found.operations / (utilisation * topology.chip.operations), exchange)
+        exchange /= topology.bandwidth
+    return StepTime(footprint.operations / (utilisation * topology.chip.operations), exchange)
 
 
 def assumptions(utilisation: float) -> str:
-    """What the expected efficiency rests on."""
+    """Return the assumptions of the expected efficiency, as text."""
     return (
-        f"Efficiency against one chip with as many images. Assumed: {utilisation:g} of the "
-        "published bfloat16 peak; every link of the chip that has the fewest busy one way with "
-        "what the collectives send, in rings (an all-reduce of n devices sends 2(n-1)/n of its "
-        "bytes); no time to start a collective, none to read images. The first figure is without "
-        "any overlap of computing and exchange, the second with full."
+        f"Efficiency relative to one chip with as many images. Assumed: {utilisation:g} of the "
+        "published bfloat16 peak; collectives use every link of the chip with the fewest links, "
+        "one way, in rings (an all-reduce of n devices sends 2(n-1)/n of its bytes); no time to "
+        "start a collective or to read images. The first figure is without overlap of computing "
+        "and exchange, the second with full overlap."
     )

@@ -1,11 +1,11 @@
-"""A plan as text."""
+"""Formatting of a plan as text."""
 
 import jax
 from ml_collections import ConfigDict
 
 from fcnjax.data.loading.canvas import canvas_size
 from fcnjax.inspection.planning.compile_plan import Footprint, Planner
-from fcnjax.inspection.planning.scaling import expected
+from fcnjax.inspection.planning.scaling import expected_time
 from fcnjax.inspection.planning.search import Largest
 from fcnjax.inspection.planning.topology import GIB, Topology
 from fcnjax.inspection.summaries.text import millions, size, table
@@ -25,8 +25,8 @@ COLUMNS = (
 )
 
 
-def header(config: ConfigDict, parameters: int) -> str:
-    """What is planned."""
+def describe_config(config: ConfigDict, parameters: int) -> str:
+    """Describe the model and the training that are planned."""
     height, width = config.augment.crop
     tall, wide = canvas_size(config.augment)
     read = "" if (tall, wide) == (height, width) else f" (read as {tall}x{wide}, for augmentation)"
@@ -37,43 +37,41 @@ def header(config: ConfigDict, parameters: int) -> str:
     )
 
 
-def target(planner: Planner, memory: int | None) -> str:
-    """What it is planned for."""
+def describe_devices(planner: Planner, memory: int | None) -> str:
+    """Describe the devices that are planned for."""
     axes = ", ".join(f"{axis} {size}" for axis, size in planner.mesh.shape.items())
-    holds = f" of {size(memory)}" if memory else ""
-    return f"{planner.topology}: {planner.mesh.size} devices{holds} ({axes}); jax {jax.__version__}"
+    each = f" of {size(memory)}" if memory else ""
+    return f"{planner.topology}: {planner.mesh.size} devices{each} ({axes}); jax {jax.__version__}"
 
 
-def found(footprint: Footprint, devices: int, memory: int | None) -> str:
-    """What a step takes of each device: memory by part, operations, collectives."""
+def describe_footprint(footprint: Footprint, devices: int, memory: int | None) -> str:
+    """Format the footprint of a step: memory by part, operations, collectives."""
     each = f"{footprint.batch / devices:g} a device"
     lines = [f"Per device, with a batch of {footprint.batch} images ({each}):", ""]
     rows = [(part, size(count)) for part, count in footprint.memory.items() if count]
-    whole = size(footprint.total) + (f" of {size(memory)}" if memory else "")
-    lines += [table([("memory", ""), *rows, ("total", whole)]), ""]
+    total = size(footprint.total) + (f" of {size(memory)}" if memory else "")
+    lines += [table([("memory", ""), *rows, ("total", total)]), ""]
     lines += [f"operations  {footprint.operations / 1e12:.4g} TFLOP a step", ""]
     if footprint.moved is None:
-        lines.append("collectives not known: this jaxlib cannot print what libtpu compiled")
+        lines.append("collectives unknown: this jaxlib cannot print what libtpu compiled")
         return "\n".join(lines)
     rows = [
         (kind, str(count), f"{payload / 1e6:.3f}", f"{sent / 1e6:.3f}")
         for kind, count, payload, sent in footprint.moved
     ]
-    heads = ("collective", "count", "MB of arrays", "MB that a device sends")
-    lines.append(table([heads, *rows], right=(1, 2, 3)) if rows else "no collectives")
+    header = ("collective", "count", "MB of arrays", "MB that a device sends")
+    lines.append(table([header, *rows], right=(1, 2, 3)) if rows else "no collectives")
     return "\n".join(lines)
 
 
-def largest(result: Largest, devices: int, memory: int) -> str:
-    """The largest batch, and what shows it."""
+def describe_largest(result: Largest, devices: int, memory: int) -> str:
+    """Describe the largest batch, and why the next one does not fit."""
     over = result.exceeds
     why = f"needs {size(over.total)}" if over.total else "is too large"
     if over.refused is not None:
         why = "is refused by the compiler" + (f", for {size(over.total)}" if over.total else "")
     if result.fits is None:
-        return (
-            f"No batch fits: {over.batch}, the least that divides, {why}; {size(memory)} is there"
-        )
+        return f"No batch fits: the smallest, {over.batch}, {why}; a device has {size(memory)}"
     batch = result.fits.batch
     return (
         f"Largest batch: {batch} ({batch / devices:g} a device), which takes "
@@ -81,25 +79,26 @@ def largest(result: Largest, devices: int, memory: int) -> str:
     )
 
 
-def table_head() -> str:
-    """The heads of the table's columns."""
+def table_header() -> str:
+    """Format the header of the table."""
     return "  ".join(name.rjust(width) for name, width in COLUMNS)
 
 
 def table_row(topology: Topology, result: Largest, utilisation: float) -> str:
-    """A row of the table."""
+    """Format a row of the table."""
     fits, over = result.fits, result.exceeds
     more = "refused" if over.refused is not None else f"{over.total / GIB:.2f}"
     if fits is None:
         cells = [str(topology), str(topology.size), "0", "0", "-", more, *["-"] * 5]
     else:
-        times = expected(fits, topology, utilisation)
+        times = expected_time(fits, topology, utilisation)
         exchange = ["-"] * 3
         if times.exchange is not None:
             exchange = [
                 f"{fits.sent / 1e6:.1f}",
                 f"{1e3 * times.exchange:.2f}",
-                f"{100 * times.least:.1f} to {100 * times.most:.0f} %",
+                f"{100 * times.efficiency_without_overlap:.1f} to "
+                f"{100 * times.efficiency_with_overlap:.0f} %",
             ]
         cells = [
             str(topology),

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-from rich.progress import track
 
 from fcnjax.errors import UserError
 from fcnjax.inspection.receptive_fields.effective_field import (
@@ -14,25 +13,26 @@ from fcnjax.inspection.receptive_fields.effective_field import (
     measure,
 )
 from fcnjax.inspection.summaries.drawing import SOFT, Canvas, heat, resized
-from fcnjax.inspection.summaries.source import Source
+from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.inspection.summaries.text import table
 from fcnjax.inspection.summaries.weights import Loaded, calibrated
 from fcnjax.inspection.tracing.program import Path, encode, trace
 from fcnjax.inspection.tracing.receptive_field import Field, receptive_fields
+from fcnjax.io.progress import track
 from fcnjax.models import Segmenter, build_model
 from fcnjax.reports.charts import ticks
 
-LARGEST = 512  # pixels a side of the image that is measured, where no size is given
+LARGEST = 512  # side of the images in pixels, if no size is given
 _SIDE = 640  # of the heat map in the picture
 _DECADES = 4  # of the heat map's scale
 _THEORETICAL, _BOX, _CIRCLE = (86, 180, 233), (255, 255, 255), (0, 220, 130)
 
 
-def print_theoretical(source: Source, size: tuple[int, int] | None) -> tuple[Field, Field]:
-    """Prints the fields of the encoder's features and of the logits; returns that of the logits.
+def print_theoretical(source: ModelSource, size: tuple[int, int] | None) -> tuple[Field, Field]:
+    """Print the receptive fields of the encoder's features and of the logits.
 
     Returns:
-        Along the rows and along the columns.
+        The field of the logits along the rows and along the columns.
     """
     model = build_model(source.config)
     shape = (1, *(size or (LARGEST, LARGEST)), model.in_channels)
@@ -48,7 +48,7 @@ def print_theoretical(source: Source, size: tuple[int, int] | None) -> tuple[Fie
         for i, (stride, *both) in enumerate(zip(strides, *fields, strict=True), start=1):
             label = f"{name} {i}" if name == "feature" else f"{name} in the middle"
             sizes = f"{both[0].size}x{both[1].size}"
-            rows.append((label, str(stride), sizes, _whole(both[0].whole)))
+            rows.append((label, str(stride), sizes, _describe_whole(both[0].whole)))
     model_name = f"{source.config.model.decoder} over {source.config.model.encoder}"
     print(f"{model_name}\n\n{table(rows, right=(1, 2))}")
     return both[0], both[1]
@@ -58,14 +58,14 @@ def _logits(model: Segmenter, image: jax.Array) -> jax.Array:
     return model(image)["logits"]
 
 
-def _whole(modules: Sequence[Path]) -> str:
+def _describe_whole(modules: Sequence[Path]) -> str:
     if not modules:
         return ""
     more = f" and {len(modules) - 1} more" if modules[1:] else ""
     return f"and the whole image, by {'.'.join(modules[0]) or 'the model'}{more}"
 
 
-def measured(loaded: Loaded, size: tuple[int, int], samples: int) -> Effective:
+def measure_field(loaded: Loaded, size: tuple[int, int], samples: int) -> Effective:
     """Measure the effective receptive field of a logit on `samples` images of noise."""
     gradient = gradient_of(loaded.model, _logits, (1, *size, loaded.model.in_channels))
     variables = calibrated(loaded) if loaded.random else loaded.variables
@@ -97,7 +97,7 @@ def summary(loaded: Loaded, effective: Effective, rows: Field, columns: Field, s
 
 
 def draw(path: str, loaded: Loaded, effective: Effective, rows: Field, columns: Field) -> None:
-    """Draws the weights, the theoretical box, the box of 95 % and the circle of two sigma."""
+    """Draw the weights, the theoretical box, the box of 95 % and the circle of two sigma."""
     height, width = effective.weights.shape
     zoom = _SIDE / max(height, width)
     high, wide = round(height * zoom), round(width * zoom)
@@ -112,11 +112,11 @@ def draw(path: str, loaded: Loaded, effective: Effective, rows: Field, columns: 
 
     def corners(before: float, after: float, up: float, down: float) -> list[float]:
         row, column = effective.middle
-        places = (column + before, row + up, column + after, row + down)
+        sides = (column + before, row + up, column + after, row + down)
         limits = (wide, high, wide, high)
         starts = (left, top, left, top)
-        clipped = (min(max(p * zoom, 0), most) for p, most in zip(places, limits, strict=True))
-        return [start + place for start, place in zip(starts, clipped, strict=True)]
+        clipped = (min(max(p * zoom, 0), most) for p, most in zip(sides, limits, strict=True))
+        return [start + side for start, side in zip(starts, clipped, strict=True)]
 
     canvas.rectangle(corners(columns.before, columns.after, rows.before, rows.after), _THEORETICAL)
     half = effective.box / 2
@@ -161,7 +161,7 @@ def _legend(
         canvas.text((left + 38, y + 18), size, 14, SOFT)
         canvas.text((left + 38, y + 36), more, 14, SOFT)
     y = top + 72 * len(items) + 8
-    canvas.text((left, y), "|gradient|, of its greatest")
+    canvas.text((left, y), "|gradient| / largest")
     ramp = np.repeat(np.linspace(1, 0, 160)[:, None], 26, 1)
     canvas.picture((left, y + 28), heat(ramp))
     for i in range(_DECADES + 1):

@@ -1,8 +1,7 @@
-"""The effective receptive field (Luo et al. 2016, arXiv:1701.04128): how much each pixel counts.
+"""The effective receptive field (Luo et al. 2016, arXiv:1701.04128).
 
-The gradient of a logit in the middle with respect to the image, in absolute value, averaged over
-images of noise. It falls off from the middle as a Gaussian would, well within the theoretical
-field.
+It is the absolute gradient of a logit in the middle with respect to the image, averaged over images
+of noise. It falls off from the middle like a Gaussian, well within the theoretical field.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,12 +18,12 @@ SHARE = 0.95  # of the gradient, within the box
 
 @dataclass(frozen=True)
 class Effective:
-    """How much the pixels around a middle one count.
+    """The contributions of the pixels around a middle one.
 
     Attributes:
-        weights: float64 `[H, W]`: mean |gradient| by pixel, of sum one.
+        weights: float64 `[H, W]`: mean |gradient| of each pixel, with sum 1.
         middle: Row and column of the pixel that is predicted.
-        box: Side of the least square around it with `SHARE` of the weights.
+        box: Side of the smallest square around it with `SHARE` of the weights.
         sigma: Standard deviation, in pixels, of the Gaussian that fits the weights best.
     """
 
@@ -37,13 +36,13 @@ class Effective:
 def gradient_of(
     model: nn.Module, run: Callable[[nn.Module, jax.Array], jax.Array], shape: tuple[int, ...]
 ) -> Callable[[Mapping[str, Any], jax.Array], jax.Array]:
-    """The jitted `gradient(variables, key) -> [H, W]` of one image of noise.
+    """Return the jitted `gradient(variables, key) -> [H, W]` of one image of noise.
 
     Args:
-        model: What is run.
-        run: From the bound model and an image to `[B, h, w, C]`, whose middle pixel is followed
-            back, in a random direction of its channels.
-        shape: Of the image, `[1, H, W, C]`.
+        model: The module.
+        run: Maps the bound model and an image to `[B, h, w, C]`, whose middle pixel is
+            differentiated in a random direction of its channels.
+        shape: Shape of the image, `[1, H, W, C]`.
     """
 
     @jax.jit
@@ -66,12 +65,12 @@ def measure(
     variables: Mapping[str, Any],
     seeds: Iterable[int],
 ) -> Effective:
-    """Averages the gradients of images of noise.
+    """Average the gradients of images of noise.
 
     Args:
-        gradient: From `gradient_of`.
-        variables: The model's.
-        seeds: Of each image.
+        gradient: The function from `gradient_of`.
+        variables: Variables of the model.
+        seeds: A seed for each image.
     """
     keys = map(jax.random.key, seeds)
     total = sum(np.asarray(gradient(variables, key), np.float64) for key in keys)
@@ -88,9 +87,9 @@ def _box(weights: np.ndarray, distances: list[np.ndarray]) -> int:
 
 
 def _sigma(weights: np.ndarray, distances: list[np.ndarray]) -> float:
-    """The least-squares fit to the sums of the rows and of the columns.
+    """Fit a Gaussian to the sums of the rows and of the columns by least squares.
 
-    Not the weights' own deviation: a far tail of next to nothing would rule that.
+    The standard deviation of the weights would be dominated by their far tail.
     """
     sums = [weights.sum(1), weights.sum(0)]
     sigmas = np.geomspace(0.3, 2 * max(weights.shape), 400)

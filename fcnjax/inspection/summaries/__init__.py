@@ -1,5 +1,5 @@
-"""What `fcnjax models` shows of a model: its size, its layers, its receptive field, its features.
+"""Summaries of models for `fcnjax models`: size, layers and features.
 
-Size and theoretical receptive field are read off the traced computation (`program.py`); nothing is
-computed or compiled for them. `weights.py` alone reads workdirs and files of weights.
+Sizes are read off the traced computation; nothing is computed or compiled for them. Only
+`weights.py` reads workdirs and files of weights.
 """

@@ -1,4 +1,4 @@
-"""What there is to say of each encoder and decoder, as JSON has it."""
+"""Descriptions of the encoders and decoders, as JSON values."""
 
 import contextlib
 from typing import Any
@@ -24,68 +24,68 @@ BASE = "resnet50"
 
 
 def describe_encoder(name: str) -> dict[str, Any]:
-    """An encoder with its default options, for an image of `SIDE` by `SIDE` in RGB.
+    """Describe an encoder with its default options, for an RGB image of `SIDE` by `SIDE`.
 
-    `receptive_field` is that of its deepest feature, in pixels a side; `whole_image` tells whether
-    that sees means of the whole image as well. `weights` are what `config.model.init_from` takes by
-    name, `files` the other forms of files that it reads.
+    `receptive_field` is that of its deepest feature, in pixels; `whole_image` is true if that
+    feature also depends on means of the whole image. `weights` are the names that
+    `config.model.init_from` takes, `files` the other file layouts that it reads.
     """
-    entry = ENCODERS[name]
-    encoder = entry.make()
+    spec = ENCODERS[name]
+    encoder = spec.make()
     shape = (1, SIDE, SIDE, 3)
     program = trace(encoder, encode, shape)
     (field,) = receptive_fields(encoder, encode, shape, program=program, which=slice(-1, None))
-    forms = dict.fromkeys(form.partition("_")[0] for form in encoder_layouts(name))
+    layouts = dict.fromkeys(layout.partition("_")[0] for layout in encoder_layouts(name))
     return {
         "name": name,
-        "summary": entry.summary,
-        "options": list(entry.options),
+        "summary": spec.summary,
+        "options": list(spec.options),
         "parameters": count_parameters(program),
         "multiply_adds": sum(multiply_adds(program).values()),
         "strides": list(encoder.strides),
         "channels": list(encoder.channels),
         "receptive_field": field.size,
         "whole_image": bool(field.whole),
-        "weights": weights(name),
-        "files": [form for form in forms if form != "torchvision"],
+        "weights": weight_names(name),
+        "files": [layout for layout in layouts if layout != "torchvision"],
     }
 
 
-def weights(encoder: str) -> list[str]:
-    """What `config.model.init_from` fetches for an encoder; for VGG with and without norms."""
+def weight_names(encoder: str) -> list[str]:
+    """Return the values of `config.model.init_from` for an encoder (VGG with and without norms)."""
     models = [model for model in (encoder, f"{encoder}_bn") if model in FILES]
-    found = [f"torchvision://{model}/{name}" for model in models for name in FILES[model]]
-    return found + [f"package://{encoder}"] * (encoder in PACKAGES)
+    names = [f"torchvision://{model}/{name}" for model in models for name in FILES[model]]
+    return names + [f"package://{encoder}"] * (encoder in PACKAGES)
 
 
 def describe_decoder(name: str) -> dict[str, Any]:
-    """A decoder and its head for `CLASSES` over `BASE`; no sizes where it does not go over that."""
-    entry = DECODERS[name]
+    """Describe a decoder and its head over `BASE`; sizes are None if it does not support that."""
+    spec = DECODERS[name]
     config = default_config()
     config.model.encoder, config.model.decoder = BASE, name
     config.data.class_names = tuple(map(str, range(CLASSES)))
     sizes: dict[str, int | None] = {"parameters": None, "multiply_adds": None}
     with contextlib.suppress(UserError):
         model = build_model(config)
-        # The encoder's share is known already, and is most of the tracing.
+        # The encoder is replaced, since its size is known and its tracing takes most of the time.
         model = model.clone(encoder=_Pyramid(model.encoder.strides, model.encoder.channels))
         program = trace(model, Segmenter.__call__, (1, SIDE, SIDE, 3))
         sizes = {
             "parameters": count_parameters(program),
             "multiply_adds": sum(multiply_adds(program).values()),
         }
-    return {"name": name, "summary": entry.summary, "options": list(entry.options), **sizes}
+    return {"name": name, "summary": spec.summary, "options": list(spec.options), **sizes}
 
 
 class _Pyramid(nn.Module):
-    """Features of an encoder's shapes, in its place."""
+    """A stand-in for an encoder, with features of its shapes."""
 
     strides: tuple[int, ...]
     channels: tuple[int, ...]
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
-        """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), channels]` for each."""
+        """Map `[B, H, W, C]` to `[B, ceil(H / s), ceil(W / s), channels]` for each stride s."""
         value, (height, width) = x.data.mean(), x.size
         return tuple(
             FeatureMap(jnp.broadcast_to(value, (1, -(-height // s), -(-width // s), channels)))

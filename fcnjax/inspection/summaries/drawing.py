@@ -1,4 +1,4 @@
-"""Drawing with Pillow: heat maps, and words on a page."""
+"""Drawing of heat maps and text with Pillow."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic
 
 Colour = tuple[int, int, int]
 PAGE, TEXT, SOFT = (255, 255, 255), (27, 31, 39), (102, 112, 133)
-# From little to much, dark to light: of even steps to the eye, and to a colour-blind one.
+# From dark to light in steps that look even, to colour-blind eyes as well.
 _HEAT = np.asarray(
     [(0, 0, 4), (40, 11, 84), (101, 21, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21),
      (250, 193, 39), (252, 255, 164)],
@@ -20,17 +19,11 @@ _HEAT = np.asarray(
 
 
 def heat(values: np.ndarray) -> np.ndarray:
-    """Colours for values in 0..1: uint8 `[..., 3]`."""
-    place = np.clip(np.nan_to_num(values), 0, 1) * (len(_HEAT) - 1)
-    low = np.minimum(place.astype(int), len(_HEAT) - 2)
-    part = (place - low)[..., None]
+    """Return colours for values in 0..1, uint8 `[..., 3]`."""
+    position = np.clip(np.nan_to_num(values), 0, 1) * (len(_HEAT) - 1)
+    low = np.minimum(position.astype(int), len(_HEAT) - 2)
+    part = (position - low)[..., None]
     return np.rint(_HEAT[low] * (1 - part) + _HEAT[low + 1] * part).astype(np.uint8)
-
-
-def check_png(path: str | None) -> None:
-    """Raises UserError where `--out` is given and is no name of a PNG file."""
-    if path and Path(path).suffix.lower() != ".png":
-        raise UserError(f"--out: {path} is not the name of a .png file")
 
 
 class Canvas:
@@ -46,29 +39,29 @@ class Canvas:
         self._draw = ImageDraw.Draw(self._image)
 
     def text(
-        self, place: tuple[float, float], words: str, size: int = 15, colour: Colour = TEXT
+        self, position: tuple[float, float], words: str, size: int = 15, colour: Colour = TEXT
     ) -> None:
-        """Writes a line, from its upper left corner."""
-        self._draw.text(place, words, colour, ImageFont.load_default(size))
+        """Draw a line of text from its upper left corner."""
+        self._draw.text(position, words, colour, ImageFont.load_default(size))
 
-    def picture(self, place: tuple[int, int], pixels: np.ndarray) -> None:
-        """Puts uint8 `[H, W, 3]` with its upper left corner there."""
-        self._image.paste(Image.fromarray(pixels), place)
+    def picture(self, position: tuple[int, int], pixels: np.ndarray) -> None:
+        """Paste uint8 `[H, W, 3]` with its upper left corner at a position."""
+        self._image.paste(Image.fromarray(pixels), position)
 
     def rectangle(self, corners: Sequence[float], colour: Colour, width: int = 3) -> None:
-        """Outlines left, top, right, bottom."""
+        """Outline a rectangle: left, top, right, bottom."""
         self._draw.rectangle(tuple(corners), outline=colour, width=width)
 
     def circle(self, corners: Sequence[float], colour: Colour, width: int = 3) -> None:
-        """Outlines the ellipse in left, top, right, bottom."""
+        """Outline the ellipse within left, top, right, bottom."""
         self._draw.ellipse(tuple(corners), outline=colour, width=width)
 
     def line(self, ends: Sequence[float], colour: Colour, width: int = 3) -> None:
-        """From one place to another: x, y, x, y."""
+        """Draw a line from x, y to x, y."""
         self._draw.line(tuple(ends), colour, width)
 
     def save(self, path: str | Path) -> None:
-        """Writes the page, whole or not at all, in the format of the path's ending.
+        """Write the page atomically, in the format of the path's ending.
 
         Raises:
             UserError: It cannot be written.
@@ -78,11 +71,11 @@ class Canvas:
 
 
 def text_width(words: str, size: int) -> int:
-    """How wide a line is, in pixels."""
+    """Return the width of a line of text, in pixels."""
     return int(ImageFont.load_default(size).getlength(words)) + 1
 
 
 def resized(pixels: np.ndarray, height: int, width: int, smooth: bool = False) -> np.ndarray:
-    """A picture (uint8 `[H, W, 3]` or float32 `[H, W]`) at another size."""
-    how = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(pixels).resize((width, height), how))
+    """Resize a picture, uint8 `[H, W, 3]` or float32 `[H, W]`."""
+    method = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(pixels).resize((width, height), method))

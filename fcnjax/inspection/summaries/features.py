@@ -18,8 +18,7 @@ from fcnjax.io.pictures import to_rgb
 
 _TILE = 150  # pixels of a heat map's longer side, in the picture
 _GAP = 6
-# Two channels whose maps are as alike as this (their correlation) are shown once.
-_ALIKE = 0.9
+_MAX_CORRELATION = 0.9  # of two channels that are both shown
 
 
 @dataclass(frozen=True)
@@ -27,9 +26,9 @@ class Level:
     """A feature of the pyramid.
 
     Attributes:
-        stride: Of the encoder, where it is.
+        stride: Stride of the feature.
         maps: float32 `[H, W, C]`.
-        strongest: The channels that respond most, the first the most.
+        strongest: The channels that respond most, in descending order.
     """
 
     stride: int
@@ -37,8 +36,8 @@ class Level:
     strongest: tuple[int, ...]
 
 
-def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
-    """An image `[H, W, C]` whose longer side is at most `longest`."""
+def shrink(image: np.ndarray, longest: int) -> np.ndarray:
+    """Shrink an image `[H, W, C]` so that its longer side is at most `longest`."""
     height, width = image.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
@@ -48,12 +47,12 @@ def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
 
 
 def respond(loaded: Loaded, image: np.ndarray, count: int) -> list[Level]:
-    """Runs the encoder on an image.
+    """Run the encoder on an image.
 
     Args:
         loaded: The model.
         image: `[H, W, C]` uint8 or uint16.
-        count: How many of the channels are picked at each stride.
+        count: Number of channels to pick at each stride.
 
     Returns:
         The features, shallow to deep.
@@ -74,7 +73,7 @@ def respond(loaded: Loaded, image: np.ndarray, count: int) -> list[Level]:
 
 
 def strongest(maps: np.ndarray, count: int) -> tuple[int, ...]:
-    """The channels of `[H, W, C]` that vary most over the image, those alike only once."""
+    """Return the channels of `[H, W, C]` that vary most over the image, without similar ones."""
     flat = maps.reshape(-1, maps.shape[-1]).astype(np.float64)
     flat = flat - flat.mean(0)
     length = np.sqrt((flat**2).sum(0))
@@ -84,12 +83,13 @@ def strongest(maps: np.ndarray, count: int) -> tuple[int, ...]:
     for channel in order:
         if len(picked) == count:
             break
-        if not picked or np.abs(units[:, picked].T @ units[:, channel]).max() < _ALIKE:
+        if not picked or np.abs(units[:, picked].T @ units[:, channel]).max() < _MAX_CORRELATION:
             picked.append(int(channel))
     return tuple(picked)
 
 
-def _summary(loaded: Loaded, levels: Sequence[Level], image: np.ndarray) -> str:
+def summarise(loaded: Loaded, levels: Sequence[Level], image: np.ndarray) -> str:
+    """Format the sizes and strongest channels of the features as text."""
     height, width = image.shape[:2]
     rows = [("stride", "size", "channels", "strongest channels")]
     for level in levels:
@@ -103,7 +103,7 @@ def _summary(loaded: Loaded, levels: Sequence[Level], image: np.ndarray) -> str:
 
 
 def draw(path: str, loaded: Loaded, levels: Sequence[Level], image: np.ndarray, name: str) -> None:
-    """Draws a row of heat maps for each stride, over the image in grey.
+    """Draw a row of heat maps for each stride, over the image in grey.
 
     Raises:
         UserError: The picture cannot be written.
@@ -134,23 +134,23 @@ def draw(path: str, loaded: Loaded, levels: Sequence[Level], image: np.ndarray, 
         canvas.text((20, y + 46), f"{level.maps.shape[0]}x{level.maps.shape[1]}", 14, SOFT)
         for k, channel in enumerate(level.strongest):
             x = left + k * (width + _GAP)
-            canvas.picture((x, y), over(small, level.maps[..., channel]))
+            canvas.picture((x, y), overlay(small, level.maps[..., channel]))
             canvas.text((x, y + height + 2), str(channel), 12, SOFT)
     canvas.save(path)
 
 
-def over(picture: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The heat of a channel over a picture in grey: uint8 `[H, W, 3]`.
+def overlay(picture: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Draw the response of a channel as a heat map over a picture in grey: uint8 `[H, W, 3]`.
 
     Args:
         picture: uint8 `[H, W, 3]`.
-        response: float32 `[h, w]`; what shows is how far it is from its median, to either side:
-            many channels are as often negative as positive.
+        response: float32 `[h, w]`. Its absolute distance from the median is shown, since many
+            channels are as often negative as positive.
     """
-    far = np.abs(response - np.median(response)).astype(np.float32)
-    # The last half percent is as light as can be: a single pixel would darken all others.
-    far = far / (np.percentile(far, 99.5) or 1)
-    far = np.clip(resized(far, *picture.shape[:2], smooth=True), 0, 1)
+    distance = np.abs(response - np.median(response)).astype(np.float32)
+    # The scale ends at a percentile, since a single pixel would darken all others.
+    distance = distance / (np.percentile(distance, 99.5) or 1)
+    distance = np.clip(resized(distance, *picture.shape[:2], smooth=True), 0, 1)
     grey = picture.mean(-1, keepdims=True).repeat(3, -1)
-    part = far[..., None] ** 0.7
-    return np.rint((1 - part) * 0.55 * grey + part * heat(far)).astype(np.uint8)
+    opacity = distance[..., None] ** 0.7
+    return np.rint((1 - opacity) * 0.55 * grey + opacity * heat(distance)).astype(np.uint8)

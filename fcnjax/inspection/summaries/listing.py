@@ -22,12 +22,13 @@ from fcnjax.models import ENCODERS
 
 _ENCODER_NOTE = f"""\
 Encoders with their default options, for an image of {SIDE}x{SIDE}x3; options are keys of
-config.model. field: pixels a side of what a deepest feature sees; * beside means, or the like, of
-the whole image. weights: what config.model.init_from fetches (://), and whose files it reads.
+config.model. field: side of the receptive field of the deepest feature, in pixels; * it also
+depends on means of the whole image. weights: what config.model.init_from fetches (://), and whose
+files it reads.
 """
 _DECODER_NOTE = f"""\
 Decoders with a head of {CLASSES} classes over {BASE}, for an image of {SIDE}x{SIDE}, without the
-encoder's share; - where they do not go over it.
+encoder; - if they do not support it.
 """
 _ENCODER_HEADING = (
     "encoder",
@@ -38,49 +39,49 @@ _ENCODER_HEADING = (
     "channels",
     "weights",
 )
-_WORTH_A_PROCESS = 8  # models, about
+_MODELS_PER_PROCESS = 8  # below about so many, a process is not worth starting
 _DECODER_HEADING = ("decoder", "parameters", "multiply-adds", "", "options")
 
 
 @contextlib.contextmanager
-def _described(
+def describe_all(
     encoders: Sequence[str], decoders: Sequence[str]
 ) -> Iterator[tuple[Iterator[dict[str, Any]], Iterator[dict[str, Any]]]]:
-    """The descriptions in order, made by as many processes as are worth starting.
+    """Yield the descriptions in order, computed in several processes if there are many.
 
-    Tracing is a matter of Python alone, of about a second a model.
+    Tracing takes about a second of Python per model.
     """
-    processes = min(os.cpu_count() or 1, (len(encoders) + len(decoders)) // _WORTH_A_PROCESS)
+    processes = min(os.cpu_count() or 1, (len(encoders) + len(decoders)) // _MODELS_PER_PROCESS)
     if processes < 2:
         yield map(describe_encoder, encoders), map(describe_decoder, decoders)
         return
-    # Spawned: a fork would copy JAX's threads as they stand.
+    # Spawned, since a fork would copy JAX's threads in their current state.
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, spawn, _prepare_worker) as pool:
         yield pool.map(describe_encoder, encoders), pool.map(describe_decoder, decoders)
 
 
 def _prepare_worker() -> None:
-    # Nothing is computed: the accelerator is left to others.
+    # Nothing is computed, so that the accelerator is left to others.
     jax.config.update("jax_platforms", "cpu")
-    # No search for garbage among the traces: a fifth faster.
+    # Without garbage collection, tracing is a fifth faster.
     gc.disable()
 
 
-def _print_encoders(names: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
-    """Prints the table of encoders, each row as soon as it is known: all of them take a while."""
-    known = []
+def print_encoders(names: Sequence[str], rows: Iterator[dict[str, Any]]) -> None:
+    """Print the table of encoders, each row as soon as it is computed."""
+    placeholders = []
     for name in names:
         encoder = ENCODERS[name].make()
         strides, channels = numbers(encoder.strides), numbers(encoder.channels)
-        known.append((name, "100.00 M", "100.00 G", "10000*", strides, channels, ""))
-    columns, right = widths([_ENCODER_HEADING, *known]), (1, 2, 3)
+        placeholders.append((name, "100.00 M", "100.00 G", "10000*", strides, channels, ""))
+    columns, right = widths([_ENCODER_HEADING, *placeholders]), (1, 2, 3)
     print(f"{_ENCODER_NOTE}\n{line(_ENCODER_HEADING, columns, right)}")
     about = None
     for row in rows:
-        entry = ENCODERS[row["name"]]
-        options = f"; options: {', '.join(entry.options)}" if entry.options else ""
-        if about != (about := f"{entry.summary}{options}"):
+        spec = ENCODERS[row["name"]]
+        options = f"; options: {', '.join(spec.options)}" if spec.options else ""
+        if about != (about := f"{spec.summary}{options}"):
             print(f"\n{about}")
         print(line(_encoder_cells(row), columns, right), flush=True)
 
@@ -98,15 +99,16 @@ def _encoder_cells(row: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _decoder_table(rows: Iterator[dict[str, Any]]) -> str:
+def decoder_table(rows: Iterator[dict[str, Any]]) -> str:
+    """Format the decoders as a table of text."""
     lines = [_DECODER_HEADING]
     for row in rows:
-        known = row["parameters"] is not None
+        has_sizes = row["parameters"] is not None
         lines.append(
             (
                 row["name"],
-                millions(row["parameters"]) if known else "-",
-                products(row["multiply_adds"]) if known else "-",
+                millions(row["parameters"]) if has_sizes else "-",
+                products(row["multiply_adds"]) if has_sizes else "-",
                 row["summary"],
                 ", ".join(row["options"]) or "-",
             )

@@ -1,4 +1,4 @@
-"""Multiply-adds: the products that a model's convolutions and matrix products sum for an image."""
+"""Multiply-adds of a model's convolutions and matrix products for an image."""
 
 import math
 from collections import Counter
@@ -9,18 +9,18 @@ from fcnjax.models.layers.convolution.depthwise import sum_of_shifts
 
 
 def multiply_adds(program: Program) -> Mapping[Path, int]:
-    """Multiply-adds by the module that does them, without those of the modules inside it.
+    """Count multiply-adds by module, without those of the modules inside it.
 
-    Counted as published figures are (a torchvision weight's "GFLOPS" are these): the products of
-    convolutions, linear layers and attention. Not counted: biases, norms, activations, pools, and
-    the resizes that are written as products with a constant matrix.
+    They are counted as in published figures (such as the "GFLOPS" of torchvision's weights): the
+    products of convolutions, linear layers and attention. Biases, norms, activations, pooling, and
+    resizing by products with a constant matrix are not counted.
 
     Raises:
-        NotImplementedError: The model loops; the times round are not known.
+        NotImplementedError: The model has a loop, whose number of iterations is unknown.
     """
     counts: Counter[Path] = Counter()
     for step in program.steps:
-        if program.trainable_mask.isdisjoint(step.inputs):
+        if program.image_dependent.isdisjoint(step.inputs):
             continue
         if step.name in ("scan", "while", "cond"):
             raise NotImplementedError(f"multiply-adds of the primitive {step.name}")
@@ -38,7 +38,7 @@ def _count(step: Step) -> int:
         return result * math.prod(step.inputs[0].shape[axis] for axis in axes)
     if step.name == "conv_general_dilated":
         return _count_conv(step, result)
-    # The form of a depthwise convolution on CPU: one product of arrays for each tap.
+    # A depthwise convolution on CPU is one product of arrays for each tap.
     if step.name == "mul" and sum_of_shifts.__name__ in step.functions:
         return result
     return 0
@@ -50,7 +50,7 @@ def _count_conv(step: Step, result: int) -> int:
     _, inner, *window = numbers.rhs_spec
     taps = math.prod(kernel[axis] for axis in (inner, *window))
     if max(step.params["lhs_dilation"]) > 1:
-        # Transposed: each pixel of the input meets each tap; the zeros between them do not count.
+        # Transposed: each pixel of the input meets each tap. The inserted zeros do not count.
         batch, _, *space = numbers.lhs_spec
         result = math.prod(image[axis] for axis in (batch, *space))
         result *= kernel[numbers.rhs_spec[0]]

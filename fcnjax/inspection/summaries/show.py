@@ -2,14 +2,17 @@
 
 from flax.traverse_util import flatten_dict
 
+from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.inspection.summaries.multiply_adds import multiply_adds
-from fcnjax.inspection.summaries.source import Source
 from fcnjax.inspection.summaries.text import millions, numbers, products, table
 from fcnjax.inspection.tracing.program import Call, Path, Program
 from fcnjax.models import Segmenter
 
 
-def _header(model: Segmenter, source: Source, program: Program, size: tuple[int, int]) -> str:
+def model_header(
+    model: Segmenter, source: ModelSource, program: Program, size: tuple[int, int]
+) -> str:
+    """Format the sizes of a model as lines of text."""
     config, note = source.config, f"; {source.note}" if source.note else ""
     encoder, decoder = model.encoder, model.decoder
     height, width = size
@@ -19,7 +22,7 @@ def _header(model: Segmenter, source: Source, program: Program, size: tuple[int,
             ("parameters", millions(count_parameters(program))),
             ("multiply-adds", f"{products(sum(multiply_adds(program).values()))} an image"),
             ("image", f"{height}x{width}x{model.in_channels} ({config.data.channels})"),
-            ("logits", f"{model.outputs} a pixel ({config.model.head}{note})"),
+            ("logits", f"{model.out_channels} a pixel ({config.model.head}{note})"),
             ("encoder strides", numbers(encoder.strides)),
             ("encoder channels", numbers(encoder.channels)),
             ("decoder stride", f"{decoder.stride}{', resized to 1' * (decoder.stride > 1)}"),
@@ -28,13 +31,13 @@ def _header(model: Segmenter, source: Source, program: Program, size: tuple[int,
 
 
 def count_parameters(program: Program, module: Path = ()) -> int:
-    """How many parameters a module has, those of the modules inside it included."""
+    """Count the parameters of a module, including the modules inside it."""
     params = flatten_dict(dict(program.variables.get("params", {})))
     return sum(leaf.size for path, leaf in params.items() if path[: len(module)] == module)
 
 
 def layer_table(program: Program, depth: int) -> str:
-    """A line for each module down to a depth, in the order of the calls, and the total.
+    """Format the modules down to a depth as a table, in the order of their calls.
 
     A module's parameters and multiply-adds include those of the modules inside it.
     """
@@ -44,9 +47,9 @@ def layer_table(program: Program, depth: int) -> str:
         if len(call.module) <= depth:
             calls.setdefault(call.module, []).append(call)
     rows = [("layer", "kind", "output", "parameters", "multiply-adds")]
-    whole = calls.pop((), None)
-    for path, times in [*calls.items(), ((), whole)]:
-        products_of = sum(n for inner, n in counts.items() if inner[: len(path)] == path)
+    total = calls.pop((), None)
+    for path, times in [*calls.items(), ((), total)]:
+        count = sum(n for inner, n in counts.items() if inner[: len(path)] == path)
         parameters = count_parameters(program, path)
         rows.append(
             (
@@ -54,13 +57,13 @@ def layer_table(program: Program, depth: int) -> str:
                 times[0].kind + (f" x{len(times)}" if times[1:] else ""),
                 _shapes(times[0]),
                 f"{parameters:,}" if parameters else "-",
-                products(products_of) if products_of else "-",
+                products(count) if count else "-",
             )
         )
     return table(rows, right=(3, 4))
 
 
 def _shapes(call: Call) -> str:
-    """Height, width and channels of what a call gives; of a pyramid, the first and the last."""
+    """Format the shape of a call's result; of a pyramid, the first and the last."""
     shapes = ["x".join(map(str, shape[1:])) for shape in call.shapes]
     return " .. ".join(shapes if len(shapes) < 3 else (shapes[0], shapes[-1]))

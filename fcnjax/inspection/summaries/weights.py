@@ -1,4 +1,4 @@
-"""A model with the weights that a command line names; alone here reads workdirs and weights."""
+"""A model with the weights that a command line names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.inference import load_variables, parse_step
-from fcnjax.inspection.summaries.source import Source
+from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.layers import BatchNorm
 from fcnjax.training.initialize import initial_variables, with_normalisation
@@ -23,11 +23,11 @@ class Loaded:
     """A model that can be run.
 
     Attributes:
-        config: With the normalisation of its weights.
+        config: The config, with the normalisation of the weights.
         model: The model.
         variables: Its weights.
-        weights: Where they are from, in words.
-        random: Whether all of them are drawn at random.
+        weights: The origin of the weights, in words.
+        random: True if all weights are random.
     """
 
     config: ConfigDict
@@ -37,19 +37,20 @@ class Loaded:
     random: bool
 
 
-def load(source: Source, step: str) -> Loaded:
-    """Loads or draws the weights of a model.
+def load(source: ModelSource, step: str) -> Loaded:
+    """Load or initialise the weights of a model.
 
     Args:
-        source: What the command line names.
-        step: `best`, `latest` or a number: which checkpoint of a workdir.
+        source: The model of the command line.
+        step: Checkpoint of the workdir: `best`, `latest` or a number.
 
     Raises:
         UserError: The model, the workdir or the file of weights cannot be used.
     """
     if source.workdir is not None:
-        config, model, variables, found = load_variables(source.workdir, parse_step(step))
-        return Loaded(config, model, variables, f"step {found} of {source.workdir}", False)
+        config, model, variables, loaded_step = load_variables(source.workdir, parse_step(step))
+        weights = f"step {loaded_step} of {source.workdir}"
+        return Loaded(config, model, variables, weights, False)
     config, notes = with_normalisation(source.config)
     for note in notes:
         print(note)
@@ -62,22 +63,22 @@ def load(source: Source, step: str) -> Loaded:
         return Loaded(config, model, drawn, "random: nothing is trained", True)
     drawn = jax.device_get(drawn)
     variables = initial_variables(config, drawn, print)
-    bare = _unfilled(drawn["params"], variables["params"])
-    note = f"; random: {', '.join(bare)}" if bare else ""
+    random_parts = _unfilled(drawn["params"], variables["params"])
+    note = f"; random: {', '.join(random_parts)}" if random_parts else ""
     return Loaded(config, model, variables, f"of {source.config.model.init_from}{note}", False)
 
 
 def _unfilled(drawn: Mapping[str, Any], filled: Mapping[str, Any]) -> list[str]:
-    """The parts of a model all of whose parameters are as they were drawn."""
+    """Return the parts of a model whose parameters all have their initial values."""
     same = jax.tree.map(lambda a, b: bool((np.asarray(a) == np.asarray(b)).all()), drawn, filled)
     return [part for part, leaves in same.items() if all(jax.tree.leaves(leaves))]
 
 
 def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
-    """The variables, with the statistics that batch norms would have of noise.
+    """Return the variables, with the statistics of batch norms measured on noise.
 
-    Freshly drawn batch norms let everything through as it is, and a deep net then grows from block
-    to block as no trained one does.
+    Freshly initialised batch norms are the identity, with which the activations of a deep net grow
+    from block to block, unlike those of a trained one.
     """
     stats = loaded.variables["batch_stats"]
     if not stats:
@@ -85,7 +86,7 @@ def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
     zeros = jax.tree.map(lambda leaf: leaf * 0, stats)
     key = jax.random.key(seed)
 
-    def measured(variables: dict[str, Any]) -> dict[str, Any]:
+    def measure(variables: dict[str, Any]) -> dict[str, Any]:
         shape = (4, _CALIBRATION_SIDE, _CALIBRATION_SIDE, loaded.model.in_channels)
         _, updated = loaded.model.apply(
             {**variables, "batch_stats": zeros},
@@ -94,8 +95,8 @@ def calibrated(loaded: Loaded, seed: int = 0) -> dict[str, Any]:
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
-        # What a first step adds to statistics of zero.
+        # The first update adds this share to statistics of zero.
         return jax.tree.map(lambda leaf: leaf / (1 - BatchNorm.momentum), updated["batch_stats"])
 
-    measured = jax.jit(measured, compiler_options=dict(FAST_COMPILE_OPTIONS))
-    return {**loaded.variables, "batch_stats": measured(loaded.variables)}
+    measure = jax.jit(measure, compiler_options=dict(FAST_COMPILE_OPTIONS))
+    return {**loaded.variables, "batch_stats": measure(loaded.variables)}

@@ -1,22 +1,22 @@
 """DeepLabV3 and V3+: context from convolutions at several dilations."""
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.errors import UserError
+from fcnjax.models.decoders.decoder import Decoder, need_stride_and_deeper
 from fcnjax.models.layers import (
-    NORMS,
     Conv,
-    ConvNormAct,
+    ConvModule,
     FeatureMap,
     SeparableConv,
     concat,
+    conv_norm_act,
     dropout,
     global_mean,
     map_data,
-    normed,
     resize_corners_like,
 )
 
@@ -26,45 +26,42 @@ DETAIL_STRIDE = 4
 DETAIL_WIDTH = 48
 
 
-class Atrous(nn.Module):
-    """A 3x3 convolution, normalisation and activation.
+class AtrousConv(ConvModule):
+    """A dilated 3x3 convolution, normalisation and activation.
 
     Attributes:
         width: Output channels.
-        rate: Distance between the taps.
-        separable: Whether each channel is convolved by itself, and a 1x1 convolution follows.
+        rate: Dilation.
+        separable: Whether the convolution is depthwise separable.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
     width: int = WIDTH
     rate: int = 1
     separable: bool = False
-    norm: str = "batch"
-    activation: str = "relu"
-    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H, W, width]`."""
-        common = {"dilation": self.rate, "dtype": self.dtype, "name": "conv"}
+        """Map `[B, H, W, C]` to `[B, H, W, width]`."""
+        options = {"dilation": self.rate, "dtype": self.dtype, "name": "conv"}
         if self.separable:
-            conv = SeparableConv(self.width, **common)
+            conv = SeparableConv(self.width, **options)
         else:
-            conv = Conv(self.width, use_bias=self.norm == "none", **common)
-        norm = NORMS[self.norm](dtype=self.dtype, activation=self.activation, name="norm")
-        return normed(conv, norm, x, train)
+            conv = Conv(self.width, use_bias=self.norm == "none", **options)
+        return conv_norm_act(conv, self.norm_act("norm"), x, train)
 
 
-class ASPP(nn.Module):
+class ASPP(ConvModule):
     """Atrous spatial pyramid pooling (Chen et al. 2017, arXiv:1706.05587), as torchvision.
 
-    A 1x1 convolution, one 3x3 at each rate and the mean of the whole image, projected together.
+    A 1x1 convolution, a 3x3 convolution at each rate, and the mean of the image, concatenated and
+    projected.
 
     Attributes:
         width: Channels of each branch, and of the result.
-        rates: Of the three convolutions.
-        separable: As in `Atrous`.
-        dropout: The probability that a value of the result is dropped in training.
+        rates: Dilations of the 3x3 convolutions.
+        separable: As in `AtrousConv`.
+        dropout: Probability of dropping a value of the result in training.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
@@ -72,50 +69,40 @@ class ASPP(nn.Module):
     rates: tuple[int, ...] = RATES
     separable: bool = False
     dropout: float = 0.5
-    norm: str = "batch"
-    activation: str = "relu"
-    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H, W, width]`."""
-        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
-        branches = [ConvNormAct(self.width, 1, name="point", **block)(x, train)]
+        """Map `[B, H, W, C]` to `[B, H, W, width]`."""
+        branches = [self.conv_block(self.width, 1, name="point")(x, train)]
         for i, rate in enumerate(self.rates, start=1):
-            atrous = Atrous(self.width, rate, self.separable, name=f"atrous{i}", **block)
-            branches.append(atrous(x, train))
+            options = {"separable": self.separable, **self.block_options}
+            branches.append(AtrousConv(self.width, rate, name=f"atrous{i}", **options)(x, train))
         mean = FeatureMap(global_mean(x)[:, None, None].astype(self.dtype))
-        mean = ConvNormAct(self.width, 1, name="pool", **block)(mean, train).data
+        mean = self.conv_block(self.width, 1, name="pool")(mean, train).data
         branches.append(x.replace(data=jnp.broadcast_to(mean, (*x.data.shape[:3], self.width))))
-        x = ConvNormAct(self.width, 1, name="project", **block)(concat(branches), train)
+        x = self.conv_block(self.width, 1, name="project")(concat(branches), train)
         return map_data(dropout(self.dropout, train), x)
 
 
-class DeepLabV3(nn.Module):
-    """The head of DeepLabV3 (Chen et al. 2017, arXiv:1706.05587), as torchvision.
+class DeepLabV3(Decoder):
+    """The decoder of DeepLabV3 (Chen et al. 2017, arXiv:1706.05587), as torchvision.
 
-    Reads the deepest feature, which the paper takes at stride 8 or 16.
+    It reads the deepest feature, which the paper takes at stride 8 or 16.
 
     Attributes:
-        strides: Of the encoder's features, shallow to deep.
         width: Channels of the ASPP, and of the result.
-        rates: Of the ASPP: (12, 24, 36) at stride 8; the paper has half of them at stride 16.
-        separable: Whether the dilated convolutions of the ASPP are.
-        align_corners: How the scores are enlarged to the image: torchvision False, smp True.
+        rates: Dilations of the ASPP: (12, 24, 36) at stride 8; the paper has half of them at 16.
+        separable: Whether the dilated convolutions of the ASPP are depthwise separable.
+        align_corners: How the logits are resized to the image: False in torchvision, True in smp.
         dropout: As in `ASPP`.
-        norm, activation, dtype: As in `ConvNormAct`.
+        strides, norm, activation, dtype: As in `Decoder`.
     """
 
-    strides: tuple[int, ...]
     width: int = WIDTH
     rates: tuple[int, ...] = RATES
     separable: bool = False
     align_corners: bool = False
     dropout: float = 0.5
-    norm: str = "batch"
-    activation: str = "relu"
-    dtype: jnp.dtype = jnp.float32
-    scores = False
 
     @property
     def stride(self) -> int:
@@ -124,83 +111,39 @@ class DeepLabV3(nn.Module):
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
-        """Maps the pyramid to `[B, h, w, width]`, of the size of its deepest feature."""
-        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
-        aspp = ASPP(self.width, self.rates, self.separable, self.dropout, name="aspp", **block)
-        return Atrous(self.width, name="refine", **block)(aspp(features[-1], train), train)
+        """Map the pyramid to `[B, h, w, width]`, of the size of its deepest feature."""
+        return self.context(features[-1], train, separable=False)
+
+    def context(self, x: FeatureMap, train: bool, separable: bool) -> FeatureMap:
+        """Apply the ASPP and one more convolution."""
+        options = {"separable": self.separable, "dropout": self.dropout, **self.block_options}
+        x = ASPP(self.width, self.rates, name="aspp", **options)(x, train)
+        options = {"separable": separable, "name": "refine", **self.block_options}
+        return AtrousConv(self.width, **options)(x, train)
 
 
-class DeepLabV3Plus(nn.Module):
+class DeepLabV3Plus(DeepLabV3):
     """The decoder of DeepLabV3+ (Chen et al. 2018, arXiv:1802.02611).
 
-    As segmentation_models.pytorch 0.6: separable convolutions, and one more after the ASPP; its
-    result is enlarged to the feature at stride 4, which joins in 48 channels.
+    As segmentation_models.pytorch 0.6: separable convolutions, and one more after the ASPP. The
+    result is resized to the feature at stride 4, projected to 48 channels, and the two are merged.
 
     Attributes:
         strides, width, rates, separable, align_corners, dropout: As in `DeepLabV3`.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
-    strides: tuple[int, ...]
-    width: int = WIDTH
-    rates: tuple[int, ...] = RATES
     separable: bool = True
     align_corners: bool = True
-    dropout: float = 0.5
-    norm: str = "batch"
-    activation: str = "relu"
-    dtype: jnp.dtype = jnp.float32
     stride = DETAIL_STRIDE
-    scores = False
+    unmet_requirement = staticmethod(functools.partial(need_stride_and_deeper, DETAIL_STRIDE))
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
-        """Maps the pyramid to `[B, h, w, width]`, of the size of its feature at stride 4."""
-        block = {"norm": self.norm, "activation": self.activation, "dtype": self.dtype}
-        aspp = ASPP(self.width, self.rates, self.separable, self.dropout, name="aspp", **block)
-        x = aspp(features[-1], train)
-        x = Atrous(self.width, separable=True, name="refine", **block)(x, train)
+        """Map the pyramid to `[B, h, w, width]`, of the size of its feature at stride 4."""
+        x = self.context(features[-1], train, separable=True)
         detail = features[self.strides.index(DETAIL_STRIDE)]
         x = resize_corners_like(x, detail)
-        detail = ConvNormAct(DETAIL_WIDTH, 1, name="detail", **block)(detail, train)
-        merge = Atrous(self.width, separable=True, name="merge", **block)
+        detail = self.conv_block(DETAIL_WIDTH, 1, name="detail")(detail, train)
+        merge = AtrousConv(self.width, separable=True, name="merge", **self.block_options)
         return merge(concat([x, detail]), train)
-
-
-def make_deeplabv3(
-    encoder: nn.Module, outputs: int, names: tuple[str, str], **options
-) -> DeepLabV3:
-    """Builds a `DeepLabV3` over any `encoder`.
-
-    Args:
-        encoder: What it decodes.
-        outputs: Unused: the segmenter's head scores.
-        names: Unused: nothing is refused.
-        **options: Other fields of `DeepLabV3`.
-    """
-    del outputs, names
-    return DeepLabV3(tuple(encoder.strides), **options)
-
-
-def make_deeplabv3plus(
-    encoder: nn.Module, outputs: int, names: tuple[str, str], **options
-) -> DeepLabV3Plus:
-    """Builds a `DeepLabV3Plus` over `encoder`.
-
-    Args:
-        encoder: What it decodes.
-        outputs: Unused: the segmenter's head scores.
-        names: Of the encoder and of this decoder, for messages.
-        **options: Other fields of `DeepLabV3Plus`.
-
-    Raises:
-        UserError: The encoder has no feature at stride 4, or none below it.
-    """
-    del outputs
-    if DETAIL_STRIDE not in encoder.strides[:-1]:
-        raise UserError(
-            f"config.model.decoder: {names[1]} cannot decode encoder {names[0]}: it needs a "
-            f"feature at stride {DETAIL_STRIDE} and a deeper one, and {names[0]} gives strides "
-            f"{', '.join(map(str, encoder.strides))}"
-        )
-    return DeepLabV3Plus(tuple(encoder.strides), **options)

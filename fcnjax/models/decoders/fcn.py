@@ -1,21 +1,22 @@
-"""FCN: scores at several strides, summed."""
+"""FCN: logits at several strides, summed."""
 
 from collections.abc import Sequence
 from types import MappingProxyType
+from typing import Any
 
-import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.errors import UserError
+from fcnjax.models.decoders.decoder import Decoder, Names, cannot_decode
 from fcnjax.models.layers import (
     BilinearConvTranspose,
     Conv,
     FeatureMap,
     SpatialDropout,
-    activated,
+    activate,
     add,
     crop_or_pad_like,
     dropout,
+    lecun_normal,
     map_data,
     max_pool,
     resize_like,
@@ -27,45 +28,66 @@ UPSAMPLES = MappingProxyType(
 VGG_FC_WIDTH, FC_DROPOUT = 4096, 0.5
 
 
-class FCN(nn.Module):
+class FCN(Decoder):
     """FCN-32s, 16s or 8s (Long et al. 2015, arXiv:1411.4038).
 
-    A 1x1 convolution scores the features at stride 32; the scores are doubled in size and added to
-    those at stride 16, and so on down to the stride that gives the model its name.
+    A 1x1 convolution scores the features at stride 32. The logits are doubled in size and added to
+    those at stride 16, and so on down to the stride in the model's name.
 
     The paper's are over VGG. They keep the fully connected layers of its classifier, as
     convolutions `fc6` (7x7) and `fc7` (1x1) at stride 32, and score the poolings `pool4` and
-    `pool3` rather than the last convolutions at strides 16 and 8. The paper pads the image by 100
-    pixels for the sake of the 7x7, and crops; here that one is padded instead, and sizes stay. The
-    last enlargement, the segmenter's, is bilinear in the paper too.
+    `pool3` instead of the last convolutions at strides 16 and 8. The paper pads the image by 100
+    pixels for the 7x7 convolution, and crops; here that convolution is zero-padded, and sizes are
+    kept. The segmenter's last resize is bilinear, as in the paper.
 
     Attributes:
-        outputs: Number of scores for each pixel.
+        out_channels: Logits for each pixel.
         final_stride: 32, 16 or 8.
-        strides: Of the encoder's features, shallow to deep.
-        upsample: A name in `UPSAMPLES`; the transposed convolution starts as bilinear.
-        fc_width: Channels of `fc6` and `fc7`; 0: there are none.
-        pooled: Whether what is scored at strides 16 and 8 is pooled from the features at half the
-            stride, of an encoder that pools so.
-        dropout: The probability that a value after `fc6` or `fc7` is dropped in training; without
-            these, that a channel of the features is.
-        dtype: Of the computation.
+        upsample: A name in `UPSAMPLES`; the transposed convolution is initialised to bilinear.
+        fc_width: Channels of `fc6` and `fc7`; 0 for none.
+        pooled: Whether to score poolings at strides 16 and 8, over an encoder that pools so.
+        dropout: Probability of dropping a value after `fc6` and `fc7` in training; without these,
+            of dropping a channel of the features.
+        strides, dtype: As in `Decoder`.
     """
 
-    outputs: int
+    out_channels: int
     final_stride: int
-    strides: tuple[int, ...]
     upsample: str = "bilinear"
     fc_width: int = 0
     pooled: bool = False
     dropout: float = 0.0
-    dtype: jnp.dtype = jnp.float32
-    scores = True
+    returns_logits = True
 
-    @property
-    def needed(self) -> tuple[int, ...]:
-        """The strides that are scored, deep to shallow."""
-        return tuple(stride for stride in (32, 16, 8) if stride >= self.final_stride)
+    @classmethod
+    def fields(
+        cls,
+        encoder: nn.Module,
+        out_channels: int,
+        names: Names,
+        *,
+        final_stride: int,
+        fc_width: int | None = None,
+        dropout: float | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Return the fields; by default over VGG the paper's `fc6` and `fc7`, and no others.
+
+        Raises:
+            UserError: The encoder has no feature at a stride that this decoder scores.
+        """
+        missing = [str(n) for n in _scored_strides(final_stride) if n not in encoder.strides]
+        if missing:
+            requirement = f"scores features at stride {' and '.join(missing)}"
+            raise cannot_decode(names, requirement, encoder.strides)
+        is_vgg = names[0].startswith("vgg")
+        if fc_width is None:
+            fc_width = VGG_FC_WIDTH if is_vgg else 0
+        if dropout is None:
+            dropout = FC_DROPOUT if fc_width else 0.0
+        options |= {"final_stride": final_stride, "fc_width": fc_width}
+        options |= {"dropout": dropout, "pooled": is_vgg}
+        return super().fields(encoder, out_channels, names, **options)
 
     @property
     def stride(self) -> int:
@@ -74,78 +96,39 @@ class FCN(nn.Module):
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
-        """Maps the pyramid to scores `[B, h, w, outputs]`, of the size of the shallowest scored."""
+        """Map the pyramid to `[B, h, w, out_channels]`, of the size of the shallowest scored."""
         by_stride = dict(zip(self.strides, features, strict=True))
         total = None
-        for stride in self.needed:
+        for stride in _scored_strides(self.final_stride):
             if self.pooled and stride < 32:
                 x = max_pool(by_stride[stride // 2])
             else:
                 x = by_stride[stride]
-            x = self._prepared(x, stride, train)
-            score = Conv(
-                self.outputs,
-                kernel=1,
-                dtype=self.dtype,
-                kernel_init=nn.initializers.lecun_normal(),
-                name=f"score{stride}",
-            )(x)
-            total = score if total is None else add(score, self._upsampled(total, score, stride))
+            x = self._prepare(x, stride, train)
+            options = {"dtype": self.dtype, "kernel_init": lecun_normal, "name": f"score{stride}"}
+            logits = Conv(self.out_channels, kernel=1, **options)(x)
+            total = logits if total is None else add(logits, self._enlarge(total, logits, stride))
         return total
 
-    def _prepared(self, x: FeatureMap, stride: int, train: bool) -> FeatureMap:
+    def _prepare(self, x: FeatureMap, stride: int, train: bool) -> FeatureMap:
+        """Apply dropout, and at stride 32 the fully connected layers."""
         if not self.fc_width:
             return SpatialDropout(self.dropout)(x, train)
         if stride < 32:
             return x
         for name, kernel in (("fc6", 7), ("fc7", 1)):
             x = Conv(self.fc_width, kernel, dtype=self.dtype, name=name)(x)
-            x = activated("relu", x)
+            x = activate("relu", x)
             x = map_data(dropout(self.dropout, train), x)
         return x
 
-    def _upsampled(self, x: FeatureMap, like: FeatureMap, stride: int) -> FeatureMap:
+    def _enlarge(self, x: FeatureMap, like: FeatureMap, stride: int) -> FeatureMap:
         if self.upsample == "bilinear":
             return resize_like(x, like)
         x = BilinearConvTranspose(dtype=self.dtype, name=f"upsample{stride}")(x)
         return crop_or_pad_like(x, like)
 
 
-def make_fcn(
-    final_stride: int,
-    encoder: nn.Module,
-    outputs: int,
-    names: tuple[str, str],
-    fc_width: int | None = None,
-    dropout: float | None = None,
-    **options,
-) -> FCN:
-    """Builds an `FCN` over `encoder`.
-
-    Args:
-        final_stride: 32, 16 or 8.
-        encoder: What it decodes.
-        outputs: Number of scores for each pixel.
-        names: Of the encoder and of this decoder, for messages and for the layers of VGG.
-        fc_width: As in `FCN`; None: the paper's 4096 over VGG, else 0.
-        dropout: As in `FCN`; None: the paper's 0.5 after fully connected layers, else 0.
-        **options: Other fields of `FCN`.
-
-    Raises:
-        UserError: The encoder has no features at a stride that this decoder scores.
-    """
-    of_vgg = names[0].startswith("vgg")
-    if fc_width is None:
-        fc_width = VGG_FC_WIDTH if of_vgg else 0
-    if dropout is None:
-        dropout = FC_DROPOUT if fc_width else 0.0
-    options |= {"fc_width": fc_width, "dropout": dropout, "pooled": of_vgg}
-    decoder = FCN(outputs, final_stride, tuple(encoder.strides), **options)
-    missing = [str(stride) for stride in decoder.needed if stride not in encoder.strides]
-    if missing:
-        raise UserError(
-            f"config.model.decoder: {names[1]} cannot decode encoder {names[0]}: it scores "
-            f"features at stride {' and '.join(missing)}, and {names[0]} gives strides "
-            f"{', '.join(map(str, encoder.strides))}"
-        )
-    return decoder
+def _scored_strides(final_stride: int) -> tuple[int, ...]:
+    """Return the strides that are scored, deep to shallow."""
+    return tuple(stride for stride in (32, 16, 8) if stride >= final_stride)

@@ -1,5 +1,5 @@
-"""Encoders: from an image to a pyramid of features.
+"""Encoders: from an image to a feature pyramid.
 
 Each is a Linen module that declares `strides` and `channels`, shallow to deep, and returns one
-feature map for each. The fields `norm`, `activation` and `dtype` are common to all.
+feature map for each. `table.py` lists them.
 """

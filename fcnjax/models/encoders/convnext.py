@@ -1,24 +1,25 @@
 """ConvNeXt."""
 
 import functools
+from types import MappingProxyType
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
-from fcnjax.models.layers import Conv, DropPath, FeatureMap, LayerNorm, activated, add, map_data
+from fcnjax.models.encoders.stages import drop_path_rates
+from fcnjax.models.layers import Conv, DropPath, FeatureMap, LayerNorm, activate, add, map_data
 
 LAYER_SCALE = 1e-6
 _init = nn.initializers.truncated_normal(0.02)
 
 
 class Block(nn.Module):
-    """A 7x7 convolution of each channel, then two layers over the channels, beside a shortcut.
+    """A 7x7 depthwise convolution and two pointwise layers, with a residual connection.
 
     Attributes:
         width: Channels.
-        drop_path: Probability of leaving only the shortcut, in training.
-        dtype: Of the computation; parameters are float32.
+        drop_path: Probability of dropping the residual branch, in training.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     width: int
@@ -27,12 +28,12 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Maps `[B, H, W, width]` to the same shape."""
+        """Map `[B, H, W, width]` to the same shape."""
         conv = functools.partial(Conv, dtype=self.dtype, kernel_init=_init)
         y = conv(self.width, kernel=7, groups=self.width, name="depthwise")(x)
         y = LayerNorm(dtype=self.dtype, name="norm")(y)
         y = conv(4 * self.width, kernel=1, name="expand")(y)
-        y = activated("gelu", y)
+        y = activate("gelu", y)
         y = conv(self.width, kernel=1, name="contract")(y)
         gamma = self.param("gamma", nn.initializers.constant(LAYER_SCALE), (self.width,))
         y = map_data(lambda data: data * gamma.astype(self.dtype), y)
@@ -42,15 +43,15 @@ class Block(nn.Module):
 class ConvNeXt(nn.Module):
     """ConvNeXt (Liu et al. 2022, arXiv:2201.03545), as timm, without its classifier.
 
-    Its norms are layer norms, its activation is the exact GELU: neither is an option. As timm's
-    feature extractor, it does not normalise the features.
+    The norms are layer norms and the activation is the exact GELU; neither is an option. As in
+    timm's feature extractor, the features are not normalised.
 
     Attributes:
         depths: Blocks of each stage.
         widths: Channels of each stage.
-        drop_path: Probability of dropping the last block's branch, in training; it rises from 0 at
-            the first block in equal steps.
-        dtype: Of the computation; parameters are float32.
+        drop_path: Probability of dropping the last block's branch, in training; it rises linearly
+            from 0 at the first block.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     depths: tuple[int, ...]
@@ -70,8 +71,8 @@ class ConvNeXt(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
-        """Maps `[B, H, W, C]` to `[B, max(H // stride, 1), max(W // stride, 1), width]` each."""
-        rates = np.split(np.linspace(0, self.drop_path, sum(self.depths)), np.cumsum(self.depths))
+        """Map `[B, H, W, C]` to `[B, max(H // stride, 1), max(W // stride, 1), width]` each."""
+        rates = drop_path_rates(self.drop_path, self.depths)
         conv = functools.partial(Conv, padding=0, dtype=self.dtype, kernel_init=_init)
         norm = functools.partial(LayerNorm, dtype=self.dtype)
         features = []
@@ -83,12 +84,16 @@ class ConvNeXt(nn.Module):
                 x = norm(name=f"down{i}_norm")(x)
                 x = conv(width, kernel=2, stride=2, name=f"down{i}")(x)
             for j, rate in enumerate(rates[i - 1]):
-                x = Block(width, float(rate), self.dtype, name=f"stage{i}_block{j}")(x, train)
+                x = Block(width, rate, self.dtype, name=f"stage{i}_block{j}")(x, train)
             features.append(x)
         return tuple(features)
 
 
-ConvNeXtTiny = functools.partial(ConvNeXt, (3, 3, 9, 3), (96, 192, 384, 768))
-ConvNeXtSmall = functools.partial(ConvNeXt, (3, 3, 27, 3), (96, 192, 384, 768))
-ConvNeXtBase = functools.partial(ConvNeXt, (3, 3, 27, 3), (128, 256, 512, 1024))
-ConvNeXtLarge = functools.partial(ConvNeXt, (3, 3, 27, 3), (192, 384, 768, 1536))
+CONVNEXTS = MappingProxyType(
+    {
+        "convnext_tiny": functools.partial(ConvNeXt, (3, 3, 9, 3), (96, 192, 384, 768)),
+        "convnext_small": functools.partial(ConvNeXt, (3, 3, 27, 3), (96, 192, 384, 768)),
+        "convnext_base": functools.partial(ConvNeXt, (3, 3, 27, 3), (128, 256, 512, 1024)),
+        "convnext_large": functools.partial(ConvNeXt, (3, 3, 27, 3), (192, 384, 768, 1536)),
+    }
+)

@@ -1,21 +1,22 @@
 """Mix Transformers, the encoders of SegFormer."""
 
 import functools
+from types import MappingProxyType
 
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 
+from fcnjax.models.encoders.stages import drop_path_rates
 from fcnjax.models.layers import (
     Conv,
     DropPath,
     FeatureMap,
     LayerNorm,
     ReducedAttention,
-    activated,
+    activate,
     add,
+    he_normal_fan_in,
     linear_init,
-    tap_init,
 )
 
 HEADS = (1, 2, 5, 8)
@@ -24,14 +25,14 @@ EXPANSION = 4
 
 
 class Block(nn.Module):
-    """Attention, and two layers over the channels with a 3x3 convolution of each between them.
+    """Attention, then two pointwise layers with a 3x3 depthwise convolution between them.
 
-    Both stand beside a shortcut, each after a layer norm.
+    Both have a residual connection, and a layer norm before them.
 
     Attributes:
         heads, reduction: As in `ReducedAttention`.
-        drop_path: Probability of leaving only the shortcut, in training.
-        dtype: Of the computation; parameters are float32.
+        drop_path: Probability of dropping a residual branch, in training.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     heads: int
@@ -41,16 +42,17 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Maps `[B, H, W, C]` to the same shape."""
+        """Map `[B, H, W, C]` to the same shape."""
         norm = functools.partial(LayerNorm, dtype=self.dtype)
         attend = ReducedAttention(self.heads, self.reduction, self.dtype, name="attention")
         x = add(x, DropPath(self.drop_path)(attend(norm(name="norm1")(x)), train))
         conv = functools.partial(Conv, dtype=self.dtype)
-        wide = EXPANSION * x.channels
+        hidden = EXPANSION * x.channels
         y = norm(name="norm2")(x)
-        y = conv(wide, kernel=1, kernel_init=linear_init, name="expand")(y)
-        y = conv(wide, kernel=3, groups=wide, kernel_init=tap_init, name="depthwise")(y)
-        y = activated("gelu", y)
+        y = conv(hidden, kernel=1, kernel_init=linear_init, name="expand")(y)
+        depthwise = {"groups": hidden, "kernel_init": he_normal_fan_in}
+        y = conv(hidden, kernel=3, name="depthwise", **depthwise)(y)
+        y = activate("gelu", y)
         y = conv(x.channels, kernel=1, kernel_init=linear_init, name="contract")(y)
         return add(x, DropPath(self.drop_path)(y, train))
 
@@ -58,15 +60,15 @@ class Block(nn.Module):
 class MiT(nn.Module):
     """Mix Transformer (Xie et al. 2021, arXiv:2105.15203), as segmentation_models.pytorch.
 
-    Its norms are layer norms, its activation is the exact GELU: neither is an option. It has no
-    positional encoding, so that any size works; the paper reduces keys and values by 8, 4, 2 and 1.
+    The norms are layer norms and the activation is the exact GELU; neither is an option. There is
+    no positional encoding, so any size works. Keys and values are reduced by 8, 4, 2 and 1.
 
     Attributes:
         depths: Blocks of each stage.
         widths: Channels of each stage.
-        drop_path: Probability of dropping the last block's branches, in training; it rises from 0
-            at the first block in equal steps. The paper trains with 0.1.
-        dtype: Of the computation; parameters are float32.
+        drop_path: Probability of dropping the last block's branches, in training; it rises linearly
+            from 0 at the first block. The paper trains with 0.1.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     depths: tuple[int, ...]
@@ -86,26 +88,30 @@ class MiT(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
-        """Maps `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), width]` for each."""
-        rates = np.split(np.linspace(0, self.drop_path, sum(self.depths)), np.cumsum(self.depths))
+        """Map `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), width]` for each."""
+        rates = drop_path_rates(self.drop_path, self.depths)
         features = []
         for i, width in enumerate(self.widths, start=1):
             side, stride = (7, 4) if i == 1 else (3, 2)
-            embed = {"stride": stride, "padding": side // 2, "dtype": self.dtype}
-            x = Conv(width, side, name=f"embed{i}", **embed)(x)
+            options = {"stride": stride, "padding": side // 2, "dtype": self.dtype}
+            x = Conv(width, side, name=f"embed{i}", **options)(x)
             x = LayerNorm(epsilon=1e-5, dtype=self.dtype, name=f"embed{i}_norm")(x)
             for j, rate in enumerate(rates[i - 1]):
-                shape = (HEADS[i - 1], REDUCTIONS[i - 1], float(rate), self.dtype)
-                x = Block(*shape, name=f"stage{i}_block{j}")(x, train)
+                fields = (HEADS[i - 1], REDUCTIONS[i - 1], rate, self.dtype)
+                x = Block(*fields, name=f"stage{i}_block{j}")(x, train)
             x = LayerNorm(dtype=self.dtype, name=f"stage{i}_norm")(x)
             features.append(x)
         return tuple(features)
 
 
 _WIDTHS = (64, 128, 320, 512)
-MiTB0 = functools.partial(MiT, (2, 2, 2, 2), (32, 64, 160, 256))
-MiTB1 = functools.partial(MiT, (2, 2, 2, 2), _WIDTHS)
-MiTB2 = functools.partial(MiT, (3, 4, 6, 3), _WIDTHS)
-MiTB3 = functools.partial(MiT, (3, 4, 18, 3), _WIDTHS)
-MiTB4 = functools.partial(MiT, (3, 8, 27, 3), _WIDTHS)
-MiTB5 = functools.partial(MiT, (3, 6, 40, 3), _WIDTHS)
+MITS = MappingProxyType(
+    {
+        "mit_b0": functools.partial(MiT, (2, 2, 2, 2), (32, 64, 160, 256)),
+        "mit_b1": functools.partial(MiT, (2, 2, 2, 2), _WIDTHS),
+        "mit_b2": functools.partial(MiT, (3, 4, 6, 3), _WIDTHS),
+        "mit_b3": functools.partial(MiT, (3, 4, 18, 3), _WIDTHS),
+        "mit_b4": functools.partial(MiT, (3, 8, 27, 3), _WIDTHS),
+        "mit_b5": functools.partial(MiT, (3, 6, 40, 3), _WIDTHS),
+    }
+)

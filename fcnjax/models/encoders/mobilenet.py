@@ -3,7 +3,8 @@
 import functools
 from types import MappingProxyType
 
-from fcnjax.models.encoders.inverted import Block, InvertedNet, check_form, divisible, first_blocks
+from fcnjax.models.encoders.inverted import Block, InvertedNet, round_channels, strided_blocks
+from fcnjax.models.encoders.stages import check_variant
 
 # Expansion, width, blocks and stride of each stage (Sandler et al. 2018, table 2).
 _V2 = (
@@ -47,75 +48,80 @@ _V3_LARGE = (
     (5, 960, 160, True, "hard_swish", 1),
     (5, 960, 160, True, "hard_swish", 1),
 )
-V2_FORMS = MappingProxyType(
+V2_VARIANTS = MappingProxyType(
     {
         "timm": "timm's: the last block is the deepest feature, of 320 channels",
         "smp": "segmentation_models.pytorch's, and torchvision's classifier: the convolution after "
         "it is, of 1280 channels",
     }
 )
-V3_FORMS = MappingProxyType(
+V3_VARIANTS = MappingProxyType(
     {
-        "torchvision": "torchvision's: an epsilon of 1e-3, and as its segmentation models take "
-        "them, the stem and the first block at each stride but the last as features",
-        "timm": "timm's own: an epsilon of 1e-5, the last block at each stride as features",
+        "torchvision": "torchvision's: an epsilon of 1e-3, and as in its segmentation models, the "
+        "features are the stem and the first block at each stride but the last",
+        "timm": "timm's own: an epsilon of 1e-5, the features are the last block at each stride",
     }
 )
 
 
 def _v2_blocks() -> tuple[Block, ...]:
-    blocks, given = [], 32
+    blocks, in_channels = [], 32
     for expansion, width, depth, stride in _V2:
         for i in range(depth):
-            blocks.append(Block(3, expansion * given, width, stride if i == 0 else 1))
-            given = width
+            blocks.append(Block(3, expansion * in_channels, width, stride if i == 0 else 1))
+            in_channels = width
     return tuple(blocks)
 
 
 def _v3_blocks(table: tuple[tuple, ...]) -> tuple[Block, ...]:
     return tuple(
-        Block(kernel, hidden, width, stride, divisible(hidden / 4) if squeeze else 0, activation)
+        Block(kernel, hidden, width, stride, round_channels(hidden / 4) * squeeze, activation)
         for kernel, hidden, width, squeeze, activation, stride in table
     )
 
 
-def mobilenet_v2(form: str = "timm", **options) -> InvertedNet:
-    """MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381), without its classifier.
+def mobilenet_v2(variant: str = "timm", **options) -> InvertedNet:
+    """Return MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381) without its classifier.
 
     Args:
-        form: A name in `V2_FORMS`; the weights are alike.
-        **options: Of `InvertedNet`.
+        variant: A name in `V2_VARIANTS`; they share weights.
+        **options: Fields of `InvertedNet`.
 
     Raises:
-        ValueError: An unknown form.
+        ValueError: An unknown variant.
     """
-    check_form(form, V2_FORMS)
-    if form == "smp":
+    check_variant(variant, V2_VARIANTS)
+    if variant == "smp":
         options = {"last": 1280, "dilation_rule": "smp"} | options
     return InvertedNet(32, _v2_blocks(), **options)
 
 
 def mobilenet_v3(
-    table: tuple[tuple, ...], last: int, *, form: str = "torchvision", **options
+    table: tuple[tuple, ...], last: int, *, variant: str = "torchvision", **options
 ) -> InvertedNet:
-    """MobileNetV3 (Howard et al. 2019, arXiv:1905.02244), without its classifier.
+    """Return a MobileNetV3 (Howard et al. 2019, arXiv:1905.02244) without its classifier.
 
     Args:
         table: Its blocks.
         last: Channels of the convolution after them, which is the deepest feature.
-        form: A name in `V3_FORMS`; the weights are alike, the results not.
-        **options: Of `InvertedNet`.
+        variant: A name in `V3_VARIANTS`; they share weights, but not results.
+        **options: Fields of `InvertedNet`.
 
     Raises:
-        ValueError: An unknown form.
+        ValueError: An unknown variant.
     """
-    check_form(form, V3_FORMS)
+    check_variant(variant, V3_VARIANTS)
     blocks = _v3_blocks(table)
-    if form == "torchvision":
-        taps = (-1, *first_blocks(blocks)[:-1], len(blocks) - 1)
-        options = {"epsilon": 1e-3, "taps": taps, "dilation_rule": "smp"} | options
+    if variant == "torchvision":
+        feature_blocks = (-1, *strided_blocks(blocks)[:-1], len(blocks) - 1)
+        defaults = {"epsilon": 1e-3, "feature_blocks": feature_blocks, "dilation_rule": "smp"}
+        options = defaults | options
     return InvertedNet(16, blocks, last, activation="hard_swish", gate="hard_sigmoid", **options)
 
 
-MobileNetV3Small = functools.partial(mobilenet_v3, _V3_SMALL, 576)
-MobileNetV3Large = functools.partial(mobilenet_v3, _V3_LARGE, 960)
+MOBILENETS_V3 = MappingProxyType(
+    {
+        "mobilenet_v3_small": functools.partial(mobilenet_v3, _V3_SMALL, 576),
+        "mobilenet_v3_large": functools.partial(mobilenet_v3, _V3_LARGE, 960),
+    }
+)

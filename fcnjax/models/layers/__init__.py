@@ -1,20 +1,15 @@
-"""Every spatial operation that the models use; encoders and decoders call nothing below these.
+"""Every spatial operation of the models; encoders and decoders use only these.
 
-All of them take and give a `FeatureMap`, whose optional extent makes padding invisible: a model run
-on padded examples gives, inside each one's extent, what it gives for the bare image.
+All of them map a `FeatureMap` to a `FeatureMap`. Its optional extent makes padding invisible: a
+model applied to padded examples computes, within each extent, what it computes for the bare image.
 """
 
 from fcnjax.models.layers.attention import ReducedAttention, linear_init
-from fcnjax.models.layers.convolution.conv import (
-    FOLDED,
-    Conv,
-    ConvNormAct,
-    he_normal,
-    normed,
-    tap_init,
-)
+from fcnjax.models.layers.convolution.conv import Conv, he_normal, he_normal_fan_in, lecun_normal
+from fcnjax.models.layers.convolution.conv_norm_act import ConvModule, ConvNormAct, conv_norm_act
+from fcnjax.models.layers.convolution.folded import FOLDED
 from fcnjax.models.layers.convolution.separable import SeparableConv
-from fcnjax.models.layers.convolution.space_to_batch import batch_factor_of, space_to_batch
+from fcnjax.models.layers.convolution.space_to_batch import space_to_batch, space_to_batch_factor
 from fcnjax.models.layers.convolution.transposed import (
     BilinearConvTranspose,
     ConvTranspose2x,
@@ -33,25 +28,33 @@ from fcnjax.models.layers.feature_map import (
 )
 from fcnjax.models.layers.frozen_norms import batch_norm_inference
 from fcnjax.models.layers.mirror import crop_edges, mirror_pad
-from fcnjax.models.layers.norm import ACTIVATIONS, NORMS, BatchNorm, GroupNorm, LayerNorm, activated
+from fcnjax.models.layers.norm import (
+    ACTIVATIONS,
+    EPSILON,
+    NORMS,
+    BatchNorm,
+    GroupNorm,
+    LayerNorm,
+    activate,
+)
 from fcnjax.models.layers.platform import Platform, compile_for, current_platform
 from fcnjax.models.layers.pooling.adaptive_pool import adaptive_mean
 from fcnjax.models.layers.pooling.pool import global_mean, max_pool, mean_pool
 from fcnjax.models.layers.pooling.unpool import unpool_like
-from fcnjax.models.layers.resample import resize_corners_like, resize_nearest_like
-from fcnjax.models.layers.resize import resize_like
-from fcnjax.models.layers.scse import ATTENTIONS, SCSE
-from fcnjax.models.layers.squeeze import SqueezeExcite
+from fcnjax.models.layers.resize import resize_corners_like, resize_like, resize_nearest_like
+from fcnjax.models.layers.squeeze_excite import ATTENTIONS, SCSE, SqueezeExcite
 
 __all__ = [
     "ACTIVATIONS",
     "ATTENTIONS",
+    "EPSILON",
     "FOLDED",
     "NORMS",
     "SCSE",
     "BatchNorm",
     "BilinearConvTranspose",
     "Conv",
+    "ConvModule",
     "ConvNormAct",
     "ConvTranspose2x",
     "ConvTranspose3x3",
@@ -65,31 +68,32 @@ __all__ = [
     "SeparableConv",
     "SpatialDropout",
     "SqueezeExcite",
-    "activated",
+    "activate",
     "adaptive_mean",
     "add",
-    "batch_factor_of",
     "batch_norm_inference",
     "compile_for",
     "concat",
+    "conv_norm_act",
     "crop_edges",
     "crop_or_pad_like",
     "current_platform",
     "dropout",
     "global_mean",
     "he_normal",
+    "he_normal_fan_in",
+    "lecun_normal",
     "linear_init",
     "map_data",
     "max_pool",
     "mean_pool",
     "mirror_pad",
-    "normed",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
     "sampled_dropout",
     "space_to_batch",
-    "tap_init",
+    "space_to_batch_factor",
     "unpool_like",
     "zero_outside",
 ]

@@ -1,4 +1,4 @@
-"""Dropout in training, and at inference where a model's doubt is sampled."""
+"""Dropout in training, and at inference for Monte Carlo dropout."""
 
 import contextlib
 import contextvars
@@ -8,47 +8,47 @@ from flax import linen as nn
 
 from fcnjax.models.layers.feature_map import FeatureMap, map_data
 
-_sampled = contextvars.ContextVar("sampled", default=None)
+_sampled_rates = contextvars.ContextVar("sampled", default=None)
 
 
 def dropout(rate: float, train: bool, shared: Sequence[int] = ()) -> nn.Dropout:
-    """A dropout that drops in training, and within `sampled_dropout`, with the `dropout` key.
+    """Return a dropout layer, active in training and within `sampled_dropout`.
 
     Args:
-        rate: The share that is dropped.
+        rate: The fraction dropped.
         train: Whether this is training.
-        shared: Axes along which all is dropped or nothing.
+        shared: Axes along which values are dropped together.
     """
-    rates = _sampled.get()
+    rates = _sampled_rates.get()
     if rates is not None:
         rates.append(rate)
     return nn.Dropout(rate, shared, deterministic=not train and rates is None)
 
 
 class SpatialDropout(nn.Module):
-    """Drops whole channels (Tompson et al. 2015, arXiv:1411.4280), with the `dropout` key."""
+    """Drop whole channels (Tompson et al. 2015, arXiv:1411.4280), with the `dropout` key."""
 
     rate: float
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
-        """Drops in training, does nothing in inference."""
+        """Drop in training, do nothing in inference."""
         return map_data(dropout(self.rate, train, (1, 2)), x)
 
 
 @contextlib.contextmanager
 def sampled_dropout() -> Iterator[list[float]]:
-    """Within it, a model applied with `train=False` drops features as in training.
+    """Keep dropout active in models applied with `train=False` (Monte Carlo dropout).
 
-    Norms keep to their running statistics, and whole branches (stochastic depth) stay. Source: Gal
-    and Ghahramani 2016, arXiv:1506.02142.
+    Norms use their running statistics, and stochastic depth drops nothing. Source: Gal and
+    Ghahramani 2016, arXiv:1506.02142.
 
     Yields:
-        The rates of the dropouts that were applied.
+        The rates of the dropout layers that were applied.
     """
-    rates = [] if (outer := _sampled.get()) is None else outer
-    token = _sampled.set(rates)
+    rates = [] if (outer := _sampled_rates.get()) is None else outer
+    token = _sampled_rates.set(rates)
     try:
         yield rates
     finally:
-        _sampled.reset(token)
+        _sampled_rates.reset(token)

@@ -1,4 +1,4 @@
-"""The carrier of all layers: an array and the part of it that is true."""
+"""The input and output of all layers: an array, and the valid region of each example in it."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,11 +15,11 @@ class FeatureMap:
 
     Attributes:
         data: `[B, H, W, C]`.
-        extent: int32 `[B, 2]`, the true height and width of each example, which lies in the upper
-            left corner of `data`; what is outside means nothing. None: all of `data` is true, and
-            no masking is emitted.
-        batch_factor: Of `space_to_batch`; 1 except in dilated stages in training, where only the
-            convolutions depend on it.
+        extent: int32 `[B, 2]`, the height and width of each example's valid region, which lies in
+            the upper left corner of `data`; values outside it are meaningless. None: all of `data`
+            is valid, and no masking is emitted.
+        batch_factor: The factor of `space_to_batch`. It is 1 except in dilated stages in training,
+            where only convolutions depend on it.
     """
 
     data: jax.Array
@@ -37,53 +37,53 @@ class FeatureMap:
         return self.data.shape[-1]
 
 
-def at_least(size, least: int):
-    """The greater of a size (a number, a symbol of `jax.export`, an array of them) and `least`."""
+def max_dim(size, least: int):
+    """Return the maximum of `least` and a size: a number, a symbolic dimension, or an array."""
     if isinstance(size, jax.Array | np.ndarray):
         return jnp.maximum(size, least)
     return jax.core.max_dim(size, least)
 
 
-def inside(x: FeatureMap) -> jax.Array:
-    """Bool `[B, H, W, 1]`: which positions are within the extent, which must not be None."""
+def extent_mask(x: FeatureMap) -> jax.Array:
+    """Return bool `[B, H, W, 1]`, true within the extent, which must not be None."""
     rows, columns = (lax.broadcasted_iota(jnp.int32, (1, *x.size, 1), axis) for axis in (1, 2))
     height, width = (x.extent[:, axis, None, None, None] for axis in (0, 1))
     return (rows < height) & (columns < width)
 
 
 def fill_outside(x: FeatureMap, value: float) -> jax.Array:
-    """The data `[B, H, W, C]` with `value` wherever it means nothing."""
+    """Return the data `[B, H, W, C]` with `value` outside the extent."""
     if x.extent is None:
         return x.data
-    # A selection, not a product: what lies outside may be nan.
-    return jnp.where(inside(x), x.data, jnp.asarray(value, x.data.dtype))
+    # A selection, not a product: values outside may be nan.
+    return jnp.where(extent_mask(x), x.data, jnp.asarray(value, x.data.dtype))
 
 
 def zero_outside(x: FeatureMap) -> jax.Array:
-    """The data `[B, H, W, C]` with zeros wherever it means nothing."""
+    """Return the data `[B, H, W, C]` with zeros outside the extent."""
     return fill_outside(x, 0)
 
 
 def map_data(fn: Callable[[jax.Array], jax.Array], x: FeatureMap) -> FeatureMap:
-    """Applies an elementwise function."""
+    """Apply an elementwise function."""
     return x.replace(data=fn(x.data))
 
 
-def add(one: FeatureMap, other: FeatureMap) -> FeatureMap:
-    """The sum of two maps of one shape and extent."""
-    return one.replace(data=one.data + other.data)
+def add(a: FeatureMap, b: FeatureMap) -> FeatureMap:
+    """Add two maps of the same shape and extent."""
+    return a.replace(data=a.data + b.data)
 
 
 def concat(maps: Sequence[FeatureMap]) -> FeatureMap:
-    """Joins the channels of maps of one size and extent."""
+    """Concatenate the channels of maps of the same size and extent."""
     return maps[0].replace(data=jnp.concatenate([x.data for x in maps], axis=-1))
 
 
 def crop_or_pad_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
-    """Cuts or extends the lower and right edges to the size and extent of `like`.
+    """Crop or pad the lower and right edges to the size and extent of `like`.
 
-    What is missing repeats the last row or column. For upsampled maps, whose size may differ from
-    a skip's by the pixel that the rounding of a stride took.
+    Padding repeats the last valid row or column. Upsampled maps need this: their size may differ
+    by one pixel from a skip's, since strides round.
     """
     data = x.data
     for axis, target in zip((1, 2), like.size, strict=True):
@@ -93,12 +93,12 @@ def crop_or_pad_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
             data = jnp.pad(data, widths, mode="edge")
         data = lax.slice_in_dim(data, 0, target, axis=axis)
         if x.extent is not None:
-            data = _repeat_from(data, x.extent[:, axis - 1], axis)
+            data = _repeat_last(data, x.extent[:, axis - 1], axis)
     return FeatureMap(data, like.extent)
 
 
-def _repeat_from(data: jax.Array, count: jax.Array, axis: int) -> jax.Array:
-    """Replaces what follows the first `count [B]` rows (or columns) by the last of these."""
+def _repeat_last(data: jax.Array, count: jax.Array, axis: int) -> jax.Array:
+    """Replace the rows (or columns) after the first `count [B]` by the last of these."""
     shape = [1] * data.ndim
     shape[axis] = data.shape[axis]
     count = jnp.minimum(count, data.shape[axis]).reshape(-1, 1, 1, 1)

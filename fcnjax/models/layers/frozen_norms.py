@@ -4,26 +4,26 @@ import contextlib
 import contextvars
 from collections.abc import Callable, Iterator, Sequence
 
-_which = contextvars.ContextVar("frozen_norms", default=None)
+_is_frozen = contextvars.ContextVar("frozen_norms", default=None)
 
 
 @contextlib.contextmanager
-def batch_norm_inference(which: Callable[[str], bool] | None) -> Iterator[None]:
-    """Within it, a model applied with `train=True` leaves some batch norms in inference mode.
+def batch_norm_inference(is_frozen: Callable[[str], bool] | None) -> Iterator[None]:
+    """Leave some batch norms in inference mode in models applied with `train=True`.
 
     They normalise by their running statistics, and do not update them.
 
     Args:
-        which: Says so of the path of a norm, as `encoder/layer1_0/conv1/norm`; None: of none.
+        is_frozen: Selects norms by path, such as `encoder/layer1_0/conv1/norm`; None selects none.
     """
-    token = _which.set(which)
+    token = _is_frozen.set(is_frozen)
     try:
         yield
     finally:
-        _which.reset(token)
+        _is_frozen.reset(token)
 
 
-def is_at_rest(path: Sequence[str]) -> bool:
-    """Whether the batch norm of that path stays in inference mode."""
-    which = _which.get()
-    return which is not None and which("/".join(path))
+def is_norm_frozen(path: Sequence[str]) -> bool:
+    """Return whether the batch norm at `path` stays in inference mode."""
+    is_frozen = _is_frozen.get()
+    return is_frozen is not None and is_frozen("/".join(path))

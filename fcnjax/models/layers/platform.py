@@ -1,4 +1,4 @@
-"""What a program is traced for: which form of a layer is the fast one depends on it."""
+"""The platform that a program is traced for: the fast implementation of a layer depends on it."""
 
 import contextlib
 import contextvars
@@ -13,9 +13,9 @@ class Platform:
     """The devices that a program will run on.
 
     Attributes:
-        platform: As JAX calls it: `cpu`, `gpu`, `cuda`, `tpu`, ...; or `any`, of a program that is
-            lowered for several; or the format of a file for another runtime.
-        spatial: Over how many devices the rows of a map are divided.
+        platform: JAX's name (`cpu`, `gpu`, `cuda`, `tpu`, ...); `any` for a program lowered for
+            several platforms; or the format of a file for another runtime.
+        spatial: The number of devices over which the rows of a map are sharded.
     """
 
     platform: str
@@ -23,12 +23,12 @@ class Platform:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether they are CPUs."""
+        """True for CPUs."""
         return self.platform == "cpu"
 
     @property
     def is_gpu(self) -> bool:
-        """Whether they are GPUs."""
+        """True for GPUs."""
         return self.platform in ("gpu", "cuda", "rocm")
 
 
@@ -36,16 +36,16 @@ _platform = contextvars.ContextVar("current_platform", default=None)
 
 
 def current_platform() -> Platform:
-    """What is traced for: what `compile_for` says, else one device of JAX's default kind."""
+    """Return the platform set by `compile_for`, else one device of JAX's default backend."""
     return _platform.get() or Platform(jax.default_backend())
 
 
 @contextlib.contextmanager
 def compile_for(platform: Platform) -> Iterator[None]:
-    """States what the model calls inside it are traced for.
+    """Set the platform that models called inside this context are traced for.
 
-    It matters where that is not this process's own devices (a program compiled ahead for others),
-    and where maps are divided. As a context or, on the function that is traced, as a decorator:
+    Needed where it is not this process's own devices (ahead-of-time compilation), and where maps
+    are sharded. Use it as a context, or as a decorator of the function that is traced, since
     gradients are traced after the model.
     """
     token = _platform.set(platform)

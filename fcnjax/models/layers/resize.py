@@ -1,6 +1,7 @@
-"""Bilinear resize."""
+"""Resizing by torch's three rules: bilinear, bilinear with aligned corners, and nearest."""
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -10,32 +11,78 @@ from jax import lax
 from fcnjax.models.layers.feature_map import FeatureMap
 from fcnjax.models.layers.platform import current_platform
 
+# From new indices, the old size, the new size and NumPy or jax.numpy: the two old indices that each
+# new one lies between, and the float32 fraction of the way. Integer arithmetic, so that the static
+# and the per-example path agree to the last bit.
+Coordinates = Callable
+
 
 def resize_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
-    """Resizes to the size and extent of `like`, bilinearly, as torch with align_corners=False.
+    """Resize to the size and extent of `like`, bilinearly, as torch with align_corners=False.
 
-    Each example is stretched from its own extent to the one that `like` gives it, and edges are
-    clamped there. Shrinking does not smooth (antialias=False).
+    Each example is stretched from its own extent to that of `like`, and clamped at the edges.
+    Shrinking does not smooth (antialias=False).
     """
+    return _resize(x, like, _half_pixel_coordinates)
+
+
+def resize_corners_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
+    """Resize to the size and extent of `like`, bilinearly, as torch with align_corners=True.
+
+    The centres of an example's corner pixels stay in place; shrinking does not smooth.
+    """
+    return _resize(x, like, _corner_coordinates)
+
+
+def resize_nearest_like(x: FeatureMap, like: FeatureMap) -> FeatureMap:
+    """Resize to the size and extent of `like`, as torch's `nearest`.
+
+    New pixel i takes the old one at `floor(i * old / new)`, within each example's extent.
+    """
+    return _resize(x, like, _nearest_coordinates)
+
+
+def _half_pixel_coordinates(index, size, out, xp):
+    position = xp.clip((2 * index + 1) * size - out, 0, 2 * out * (size - 1))
+    low = position // (2 * out)
+    fraction = (position % (2 * out)).astype(np.float32) / xp.asarray(2 * out, np.float32)
+    return low, xp.minimum(low + 1, size - 1), fraction
+
+
+def _corner_coordinates(index, size, out, xp):
+    span = xp.maximum(out - 1, 1)
+    position = xp.clip(index, 0, out - 1) * (size - 1)
+    low = position // span
+    fraction = (position % span).astype(np.float32) / xp.asarray(span, np.float32)
+    return low, xp.minimum(low + 1, size - 1), fraction
+
+
+def _nearest_coordinates(index, size, out, xp):
+    low = xp.clip(index, 0, out - 1) * size // out
+    return low, low, xp.zeros(index.shape, np.float32)
+
+
+def _resize(x: FeatureMap, like: FeatureMap, coordinates: Coordinates) -> FeatureMap:
     data = x.data
     for axis in (1, 2):
-        target = like.size[axis - 1]
+        size, out = data.shape[axis], like.size[axis - 1]
         if x.extent is not None:
-            true, wanted = x.extent[:, axis - 1], like.extent[:, axis - 1]
-            data = jax.vmap(functools.partial(_gather_axis, out=target, axis=axis - 1))(
-                data, true, wanted
-            )
-        elif target % data.shape[axis] == 0:
-            data = _lerp_axis(data, target // data.shape[axis], axis)
+            gather = functools.partial(_gather, coordinates, out=out, axis=axis - 1)
+            data = jax.vmap(gather)(data, x.extent[:, axis - 1], like.extent[:, axis - 1])
+        elif out == size:
+            pass
+        elif coordinates is _half_pixel_coordinates and out % size == 0:
+            data = _interpolate(data, out // size, axis)
+        elif coordinates is _nearest_coordinates and out in (2 * size - 1, 2 * size):
+            # Doubled, and cropped by the pixel that a stride's rounding took.
+            data = lax.slice_in_dim(jnp.repeat(data, 2, axis), 0, out, axis=axis)
         else:
-            data = _matrix_axis(data, target, axis)
+            data = _multiply(coordinates, data, out, axis)
     return FeatureMap(data, like.extent)
 
 
-def _lerp_axis(data: jax.Array, factor: int, axis: int) -> jax.Array:
-    """Enlarges by a whole factor: elementwise, of each pixel and its two neighbours."""
-    if factor == 1:
-        return data
+def _interpolate(data: jax.Array, factor: int, axis: int) -> jax.Array:
+    """Enlarge by an integer factor: elementwise, from each pixel and its two neighbours."""
     size = data.shape[axis]
     offset = (np.arange(factor) + 0.5) / factor - 0.5  # of the new pixels from the old one's centre
     shape = [1] * (data.ndim + 1)
@@ -53,7 +100,7 @@ def _lerp_axis(data: jax.Array, factor: int, axis: int) -> jax.Array:
 
 
 def _neighbours(data: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
-    """What lies before and after each place of an axis; beyond the edge, the edge itself."""
+    """Return the previous and the next pixel along an axis; edge pixels are their own neighbour."""
     last = data.shape[axis] - 1
     if current_platform().spatial == 1:
         cuts = ((0, 1), (0, last), (1, last + 1), (last, last + 1))
@@ -61,20 +108,20 @@ def _neighbours(data: jax.Array, axis: int) -> tuple[jax.Array, jax.Array]:
         return tuple(
             jnp.concatenate(parts, axis) for parts in ((first, but_last), (but_first, last))
         )
-    # Rows on several devices would all be exchanged to be joined; so they pass their edges alone.
-    place = lax.broadcasted_iota(jnp.int32, data.shape, axis)
-    moved = []
-    for by, edge in ((1, 0), (-1, last)):
-        pads = [(by, -by, 0) if i == axis else (0, 0, 0) for i in range(data.ndim)]
+    # A concatenation of sharded rows would exchange all of them; a shift exchanges only the edges.
+    index = lax.broadcasted_iota(jnp.int32, data.shape, axis)
+    neighbours = []
+    for shift, edge in ((1, 0), (-1, last)):
+        pads = [(shift, -shift, 0) if i == axis else (0, 0, 0) for i in range(data.ndim)]
         shifted = lax.pad(data, jnp.zeros((), data.dtype), pads)
-        moved.append(jnp.where(place == edge, data, shifted))
-    return tuple(moved)
+        neighbours.append(jnp.where(index == edge, data, shifted))
+    return tuple(neighbours)
 
 
-def _matrix_axis(data: jax.Array, out: int, axis: int) -> jax.Array:
-    """Resizes by a matrix product, whose gradient repeats bitwise (a gather's need not)."""
+def _multiply(coordinates: Coordinates, data: jax.Array, out: int, axis: int) -> jax.Array:
+    """Resize by a matrix product, whose gradient is bitwise reproducible (unlike a gather's)."""
     size = data.shape[axis]
-    low, high, fraction = _coordinates(np.arange(out), size, out, np)
+    low, high, fraction = coordinates(np.arange(out), size, out, np)
     matrix = np.zeros((out, size), np.float32)
     np.add.at(matrix, (np.arange(out), low), 1 - fraction)
     np.add.at(matrix, (np.arange(out), high), fraction)
@@ -84,24 +131,19 @@ def _matrix_axis(data: jax.Array, out: int, axis: int) -> jax.Array:
     )
 
 
-def _gather_axis(
-    data: jax.Array, size: jax.Array, wanted: jax.Array, out: int, axis: int
+def _gather(
+    coordinates: Coordinates,
+    data: jax.Array,
+    size: jax.Array,
+    target: jax.Array,
+    *,
+    out: int,
+    axis: int,
 ) -> jax.Array:
-    """Resizes the first `size` rows (or columns) of one example `[H, W, C]` to `wanted` ones."""
-    low, high, fraction = _coordinates(jnp.arange(out), size, wanted, jnp)
+    """Resize the first `size` rows (or columns) of one example `[H, W, C]` to `target` ones."""
+    low, high, fraction = coordinates(jnp.arange(out), size, target, jnp)
     shape = [1] * data.ndim
     shape[axis] = out
     fraction = fraction.reshape(shape)
     low, high = (jnp.take(data, index, axis=axis, mode="clip") for index in (low, high))
     return (low * (1 - fraction) + high * fraction).astype(data.dtype)
-
-
-def _coordinates(index, size, out, xp):
-    """For each new index: the two old ones that it lies between, and how far along (float32).
-
-    Whole-number arithmetic, so that the static and the per-example path agree to the last bit.
-    """
-    position = xp.clip((2 * index + 1) * size - out, 0, 2 * out * (size - 1))
-    low = position // (2 * out)
-    fraction = (position % (2 * out)).astype(np.float32) / xp.asarray(2 * out, np.float32)
-    return low, xp.minimum(low + 1, size - 1), fraction

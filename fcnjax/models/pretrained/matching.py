@@ -1,4 +1,4 @@
-"""The published form that the tensors of a file are in, and the prefix of their names there."""
+"""Finding the layout that the tensors of a file are in, and the prefix of their names."""
 
 import math
 from collections import Counter, defaultdict
@@ -11,128 +11,130 @@ from flax.traverse_util import unflatten_dict
 
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.layouts import Path
-from fcnjax.models.pretrained.names import PublishedLayout, tensor_names, torch_shape
+from fcnjax.models.pretrained.names import TensorName, tensor_names, torch_shape
 
 
 @dataclass(frozen=True)
 class Match:
-    """Tensors of a file that belong to variables.
+    """The tensors of a file that belong to variables, by one layout and prefix.
 
     Attributes:
-        prefix: What stands before the names of the published form.
+        prefix: The prefix of the layout's names in the file.
         tensors: The name of each variable's tensor in the file, by the variable's path.
-        wanted: How many variables the form has a name for.
+        expected: How many variables the layout has a name for.
         fitting: How many of the tensors have the shape of their variable.
     """
 
     prefix: str = ""
     tensors: Mapping[Path, str] = field(default_factory=dict)
-    wanted: int = 0
+    expected: int = 0
     fitting: int = 0
 
 
 def match_encoder(
-    forms: Iterable[PublishedLayout],
-    flat: Mapping[Path, Any],
+    layouts: Iterable[TensorName],
+    variables: Mapping[Path, Any],
     tensors: Mapping[str, np.ndarray],
-    chosen: str | None,
-    what: str,
+    prefix: str | None,
+    source: str,
 ) -> Match:
-    """Finds the tensors of an encoder in a file, under any prefix.
+    """Find the tensors of an encoder in a file, under any prefix.
 
     Args:
-        forms: The forms in which the encoder is published.
-        flat: Variables by their paths.
+        layouts: The layouts in which the encoder is published.
+        variables: By their paths.
         tensors: By their names in the file.
-        chosen: The prefix, or the beginning of it; None finds it.
-        what: The source and the encoder, for messages.
+        prefix: The prefix, or its beginning; None to find it.
+        source: The source and the encoder, for messages.
 
     Raises:
-        UserError: Several prefixes have as many tensors that fit, none begins with `chosen`, or
-            the file has less than half of the encoder.
+        UserError: Several prefixes fit equally well, none begins with `prefix`, or the file has
+            less than half of the encoder.
     """
-    found = _matches(forms, flat, tensors)
-    if chosen is not None:
-        begin = [match for match in found if match.prefix.startswith(chosen)]
-        if found and not begin:
-            there = ", ".join(sorted({repr(match.prefix) for match in found}))
+    matches = _matches(layouts, variables, tensors)
+    if prefix is not None:
+        candidates = [match for match in matches if match.prefix.startswith(prefix)]
+        if matches and not candidates:
+            valid = ", ".join(sorted({repr(match.prefix) for match in matches}))
             raise UserError(
-                f"config.model.init_prefix: {chosen!r} begins no names of {what}; valid: {there}"
+                f"config.model.init_prefix: {prefix!r} is not a prefix in {source}; valid: {valid}"
             )
-        found = [match for match in begin if match.prefix == chosen] or begin
-    best = max(found, key=_score, default=Match())
-    if 2 * len(best.tensors) < best.wanted:
+        matches = [match for match in candidates if match.prefix == prefix] or candidates
+    best = max(matches, key=_score, default=Match())
+    if 2 * len(best.tensors) < best.expected:
         raise UserError(
-            f"{what}: the file has only {len(best.tensors)} of its {best.wanted} tensors"
+            f"{source}: the file has only {len(best.tensors)} of its {best.expected} tensors"
         )
-    _refuse_rivals(best, found, what)
+    _check_unique(best, matches, source)
     return best
 
 
 def match_rest(
-    forms: Iterable[PublishedLayout],
-    flat: Mapping[Path, Any],
+    layouts: Iterable[TensorName],
+    variables: Mapping[Path, Any],
     tensors: Mapping[str, np.ndarray],
     encoder: Match,
 ) -> Match:
-    """Finds the tensors of what follows an encoder, which lies in the same model as that."""
-    found = _matches(forms, flat, tensors)
+    """Find the tensors of what follows an encoder, in the same model of the file."""
+    matches = _matches(layouts, variables, tensors)
     if encoder.tensors:
-        found = [match for match in found if encoder.prefix.startswith(match.prefix)]
-    return max(found, key=_score, default=Match())
+        matches = [match for match in matches if encoder.prefix.startswith(match.prefix)]
+    return max(matches, key=_score, default=Match())
 
 
 def without_foreign_norms(
-    match: Match, flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
+    match: Match, variables: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
 ) -> dict[Path, str]:
-    """The tensors of a match but those of batch norms where the model has another norm."""
-    # A batch norm's scale means nothing to a group norm in its place.
+    """Return the tensors of a match, without batch norms where the model has another norm."""
+    # A batch norm's scale is meaningless to a group norm in its place.
     return {
         path: name
         for path, name in match.tensors.items()
         if f"{name.rpartition('.')[0]}.running_mean" not in tensors
-        or ("batch_stats", *path[1:-1], "mean") in flat
+        or ("batch_stats", *path[1:-1], "mean") in variables
     }
 
 
-def has_shape(tensor: np.ndarray, wanted: tuple[int, ...]) -> bool:
+def has_shape(tensor: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Return whether a tensor has a shape, or takes it as a linear layer or by axes of length 1."""
-    if tensor.shape == wanted:
+    if tensor.shape == shape:
         return True
-    linear = tensor.ndim == 2 and len(wanted) == 4 and tensor.shape[0] == wanted[0]
-    return tensor.size == math.prod(wanted) and (linear or tensor.ndim != len(wanted))
+    linear = tensor.ndim == 2 and len(shape) == 4 and tensor.shape[0] == shape[0]
+    return tensor.size == math.prod(shape) and (linear or tensor.ndim != len(shape))
 
 
 def _score(match: Match) -> tuple[int, int]:
     return match.fitting, len(match.tensors)
 
 
-def _refuse_rivals(best: Match, found: Iterable[Match], what: str) -> None:
-    """Refuses a file that has the encoder twice, as of a student and its teacher."""
-    own = set(best.tensors.values())
-    rivals = {
+def _check_unique(best: Match, matches: Iterable[Match], source: str) -> None:
+    """Raise an error where the file has the encoder twice, such as a student and its teacher."""
+    names = set(best.tensors.values())
+    others = {
         match.prefix
-        for match in found
-        if 2 * match.fitting > match.wanted and own.isdisjoint(match.tensors.values())
+        for match in matches
+        if 2 * match.fitting > match.expected and names.isdisjoint(match.tensors.values())
     }
-    if rivals:
-        prefixes = sorted({best.prefix, *rivals})
+    if others:
+        prefixes = sorted({best.prefix, *others})
         raise UserError(
-            f"{what}: the file has it {len(prefixes)} times, its names after "
-            f"{', '.join(map(repr, prefixes))}; choose with config.model.init_prefix"
+            f"{source}: the file has it {len(prefixes)} times, with the prefixes "
+            f"{', '.join(map(repr, prefixes))}; choose one with config.model.init_prefix"
         )
 
 
 def _matches(
-    forms: Iterable[PublishedLayout], flat: Mapping[Path, Any], tensors: Mapping[str, np.ndarray]
+    layouts: Iterable[TensorName],
+    variables: Mapping[Path, Any],
+    tensors: Mapping[str, np.ndarray],
 ) -> list[Match]:
-    """The match of each form under each prefix that fits more than half of it, and under none."""
-    variables = unflatten_dict(flat)
-    named = [tensor_names(variables, form) for form in forms]
+    """Return the match of each layout without prefix, and under each that fits more than half."""
+    nested = unflatten_dict(variables)
+    named = [tensor_names(nested, layout) for layout in layouts]
     prefixes = _prefixes(tensors, {name for names in named for name in names.values()})
     matches = []
     for names in named:
-        shapes = {path: torch_shape(path, tuple(flat[path].shape)) for path in names}
+        shapes = {path: torch_shape(path, tuple(variables[path].shape)) for path in names}
         fitting = Counter(
             prefix
             for path, name in names.items()
@@ -141,19 +143,19 @@ def _matches(
         )
         likely = {prefix for prefix, count in fitting.items() if 2 * count > len(names)}
         for prefix in sorted({"", *likely}):
-            found = {path: prefix + n for path, n in names.items() if prefix + n in tensors}
-            if found:
-                matches.append(Match(prefix, found, len(names), fitting[prefix]))
+            matched = {path: prefix + n for path, n in names.items() if prefix + n in tensors}
+            if matched:
+                matches.append(Match(prefix, matched, len(names), fitting[prefix]))
     return matches
 
 
-def _prefixes(tensors: Iterable[str], wanted: Set[str]) -> Mapping[str, list[str]]:
-    """The prefixes before each wanted name that ends a tensor's, after a dot or from its start."""
-    found = defaultdict(list)
-    lengths = {len(name) for name in wanted}  # few; a hostile name has hundreds of dots
-    for name in tensors:
+def _prefixes(tensors: Iterable[str], names: Set[str]) -> Mapping[str, list[str]]:
+    """Return the prefixes under which each name is a tensor's; they are empty or end in a dot."""
+    prefixes = defaultdict(list)
+    lengths = {len(name) for name in names}  # few, while a hostile name may have hundreds of dots
+    for tensor in tensors:
         for length in lengths:
-            start = len(name) - length
-            if start >= 0 and name[start:] in wanted and (start == 0 or name[start - 1] == "."):
-                found[name[start:]].append(name[:start])
-    return found
+            start = len(tensor) - length
+            if start >= 0 and tensor[start:] in names and (start == 0 or tensor[start - 1] == "."):
+                prefixes[tensor[start:]].append(tensor[:start])
+    return prefixes

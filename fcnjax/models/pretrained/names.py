@@ -1,7 +1,6 @@
-"""The names that torch gives the tensors of a model, for each form in which they are published."""
+"""Torch's names of the tensors of a model, in each layout in which it is published."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -13,11 +12,11 @@ from fcnjax.models.pretrained.layouts import (
     DECODER_LAYOUTS,
     STYLES,
     Path,
+    decoder_layout,
     encoder_layouts,
-    model_layer,
 )
 
-# Torch's names of our leaves; others are alike in both.
+# Torch's names of our variables; others are the same in both.
 LEAVES = MappingProxyType(
     {
         "kernel": "weight",
@@ -27,109 +26,98 @@ LEAVES = MappingProxyType(
         "var": "running_var",
     }
 )
+# From the path of a variable to the torch name of its tensor; None where a layout has none.
+TensorName = Callable[[Path], str | None]
 
 
-@dataclass(frozen=True)
-class PublishedLayout:
-    """A published form of a part of a model.
-
-    Attributes:
-        encoder: Whether the part is the encoder; else all that comes after it.
-        name: The torch name of each variable's tensor, by the variable's path.
-    """
-
-    encoder: bool
-    name: Callable[[Path], str | None]
-
-
-def encoder_form(
+def encoder_names(
     encoder: nn.Module,
     name: str,
-    form: str,
-    style: str = "whole",
+    layout: str,
+    style: str = "classifier",
     prefix: str = "",
     root: Path = (),
-) -> PublishedLayout:
-    """A published form of an encoder.
+) -> TensorName:
+    """Return the tensor names of an encoder.
 
     Args:
         encoder: The module.
         name: Its name in `ENCODERS`.
-        form: One of the layouts of `encoder_layouts(name)`.
+        layout: A name in `encoder_layouts(name)`.
         style: A name in `STYLES`.
-        prefix: What stands before every name.
-        root: Where the encoder lies in the variables.
+        prefix: A prefix of every name.
+        root: The path of the encoder in the variables.
     """
-    layout = encoder_layouts(name)[form]
+    table = encoder_layouts(name)[layout]
 
-    def of(path: Path) -> str | None:
+    def tensor_name(path: Path) -> str | None:
         _, *inner = path
         if tuple(inner[: len(root)]) != root:
             return None
         *layer, leaf = inner[len(root) :]
-        found = layout.layer(encoder, tuple(layer))
-        if found is None:
+        layer_name = table.layer_name(encoder, tuple(layer))
+        if layer_name is None:
             return None
-        leaf = layout.leaves.get(leaf, LEAVES.get(leaf, leaf))
-        return f"{prefix}{STYLES[style](found)}.{leaf}"
+        leaf = table.leaves.get(leaf, LEAVES.get(leaf, leaf))
+        return f"{prefix}{STYLES[style](layer_name)}.{leaf}"
 
-    return PublishedLayout(True, of)
+    return tensor_name
 
 
-def rest_form(
-    model: nn.Module, names: tuple[str, str | None], form: str, prefix: str = ""
-) -> PublishedLayout:
-    """A published form of what follows a model's encoder: a decoder and heads, or a classifier.
+def rest_names(
+    model: nn.Module, names: tuple[str, str | None], layout: str, prefix: str = ""
+) -> TensorName:
+    """Return the tensor names of what follows a model's encoder: decoder and heads, or classifier.
 
     Args:
         model: A `Segmenter` or `Classifier`.
-        names: Of the encoder, and of the decoder (None for a classifier).
-        form: `smp` or `torchvision`, or one of the encoder's for a classifier.
-        prefix: What stands before every name.
+        names: The encoder's name, and the decoder's (None for a classifier).
+        layout: `smp` or `torchvision`, or one of the encoder's for a classifier.
+        prefix: A prefix of every name.
     """
     if isinstance(model, Classifier):
-        table = encoder_layouts(names[0])[form].classifier
+        table = encoder_layouts(names[0])[layout].classifier
 
-        def layer(_: nn.Module, path: Path) -> str | None:
+        def layer_name(_: nn.Module, path: Path) -> str | None:
             return table.get(".".join(path))
     else:
-        layer = model_layer(form, names[1])
+        layer_name = decoder_layout(names[1], layout)
 
-    def of(path: Path) -> str | None:
+    def tensor_name(path: Path) -> str | None:
         _, *inner, leaf = path
         if inner[:1] == ["encoder"]:
             return None
-        found = layer(model, tuple(inner))
-        return found and f"{prefix}{found}.{LEAVES.get(leaf, leaf)}"
+        layer = layer_name(model, tuple(inner))
+        return layer and f"{prefix}{layer}.{LEAVES.get(leaf, leaf)}"
 
-    return PublishedLayout(False, of)
+    return tensor_name
 
 
-def encoder_forms(encoder: nn.Module, name: str, root: Path = ()) -> Iterator[PublishedLayout]:
-    """Every form in which an encoder is published."""
-    for form in encoder_layouts(name):
+def all_encoder_names(encoder: nn.Module, name: str, root: Path = ()) -> Iterator[TensorName]:
+    """Yield the tensor names of an encoder in each published layout."""
+    for layout in encoder_layouts(name):
         for style in STYLES:
-            yield encoder_form(encoder, name, form, style, root=root)
+            yield encoder_names(encoder, name, layout, style, root=root)
 
 
-def rest_forms(model: nn.Module, names: tuple[str, str | None]) -> Iterator[PublishedLayout]:
-    """Every form in which what follows an encoder is published."""
+def all_rest_names(model: nn.Module, names: tuple[str, str | None]) -> Iterator[TensorName]:
+    """Yield the tensor names of what follows a model's encoder in each published layout."""
     if isinstance(model, Classifier):
-        forms = encoder_layouts(names[0])
+        layouts = encoder_layouts(names[0])
     else:
-        forms = DECODER_LAYOUTS.get(names[1], {})
-    for form in forms:
-        yield rest_form(model, names, form)
+        layouts = DECODER_LAYOUTS.get(names[1], {})
+    for layout in layouts:
+        yield rest_names(model, names, layout)
 
 
-def tensor_names(variables: Mapping[str, Any], form: PublishedLayout) -> dict[Path, str]:
-    """The torch name of each variable that the form has, by the variable's path."""
-    named = ((path, form.name(path)) for path in flatten_dict(dict(variables)))
+def tensor_names(variables: Mapping[str, Any], tensor_name: TensorName) -> dict[Path, str]:
+    """Return the torch name of each variable that has one, by the variable's path."""
+    named = ((path, tensor_name(path)) for path in flatten_dict(dict(variables)))
     return {path: name for path, name in named if name is not None}
 
 
 def torch_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape that torch gives the tensor of a variable; a linear layer's as a 1x1 kernel's."""
+    """Return the shape of a variable's tensor in torch; a linear layer's as a 1x1 kernel's."""
     if path[-1] == "transposed_kernel":
         return (shape[2], shape[3], *shape[:2])
     return (shape[3], shape[2], *shape[:2]) if path[-1] == "kernel" else shape

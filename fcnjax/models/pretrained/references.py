@@ -1,8 +1,8 @@
-"""The models of torchvision, timm and segmentation_models.pytorch (smp), made of ours."""
+"""Models of torchvision, timm and segmentation_models.pytorch (smp), built from ours."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,7 @@ from fcnjax.models.build import build_model
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.pretrained.names import PublishedLayout, encoder_form, rest_form
+from fcnjax.models.pretrained.names import TensorName, encoder_names, rest_names
 from fcnjax.models.segmenter import Segmenter
 
 _TIMM_NAMES = MappingProxyType(
@@ -26,7 +26,7 @@ _TIMM_NAMES = MappingProxyType(
         "mobilenetv3_large_100": "mobilenet_v3_large",
     }
 )
-# Our decoder, and the keys of `config.model` that make it smp's.
+# Our decoder, and the keys of `config.model` that give it smp's defaults.
 _SMP_DECODERS = MappingProxyType(
     {
         "Unet": ("unet_smp", {}),
@@ -48,21 +48,21 @@ _TORCHVISION_SEGMENTER = re.compile(rf"({'|'.join(_TORCHVISION_DECODERS)})_(\w+)
 
 @dataclass(frozen=True)
 class Reference:
-    """A model of another library, as ours.
+    """A model of another library, built from ours.
 
     Attributes:
-        model: Our module, of the same function.
+        model: Our module, which computes the same function.
         encoder: Its encoder, by name in `ENCODERS`.
-        forms: The names of its tensors there.
+        layouts: The names of its tensors in the other library.
         run: From the variables and images `[B, H, W, C]` to the arrays that the other returns, with
             their axes in torch's order.
-        init: Draws variables for images of a shape.
-        unused: Parameters of the other that nothing is computed from, and that ours leaves out.
+        init: Initialises variables for images.
+        unused: Parameters that the other has but does not use, and ours leaves out.
     """
 
     model: nn.Module
     encoder: str
-    forms: tuple[PublishedLayout, ...]
+    layouts: tuple[TensorName, ...]
     run: Callable[[Mapping[str, Any], jax.Array], list[jax.Array]]
     init: Callable[[jax.Array], Mapping[str, Any]]
     unused: int = 0
@@ -70,79 +70,82 @@ class Reference:
 
 @dataclass(frozen=True)
 class _Encoder:
-    """How another library's encoder is made of ours.
+    """The encoder of another library, built from ours.
 
     Attributes:
         name: In `ENCODERS`.
-        form: In `encoder_layouts(name)`.
+        layout: In `encoder_layouts(name)`.
         options: Keys of `config.model`.
-        arguments: Of the encoder alone, where no key stands for them.
-        prefix: Of its tensors' names.
-        style: Of its tensors' names.
+        arguments: Arguments of the encoder that have no key.
+        prefix: The prefix of its tensors' names.
+        style: A name in `STYLES`.
     """
 
     name: str
-    form: str
+    layout: str
     options: Mapping[str, Any] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
     prefix: str = ""
-    style: str = "whole"
+    style: str = "classifier"
 
 
 def reference(
     name: str,
     channels: int,
-    outputs: Sequence[Sequence[int]],
+    shapes: Sequence[Sequence[int]],
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Reference:
-    """Makes the model that another library calls `name`.
+    """Build the model that another library calls `name`.
 
     Args:
         name: `torchvision/MODEL`, `timm/MODEL` or `smp/ARCHITECTURE/ENCODER`.
-        channels: Of its images.
-        outputs: The shapes of what it returns: one `[B, classes]` of a classifier, one
+        channels: Channels of its images.
+        shapes: The shapes of its outputs: one `[B, classes]` of a classifier, one
             `[B, classes, H, W]` of a segmentation model, or an encoder's pyramid, as timm's
-            `features_only` gives it.
+            `features_only` returns it.
         options: Keys of `config.model` by which the model differs from the library's default.
 
     Raises:
-        UserError: A name that nothing here stands for.
+        UserError: An unknown name.
     """
     library, _, rest = name.partition("/")
-    classes = outputs[0][1]
-
-    def told(encoder: _Encoder) -> _Encoder:
-        return _with(encoder, options={**encoder.options, **options})
-
+    classes = shapes[0][1]
     match library, rest.split("/"):
-        case "smp", [architecture, encoder] if architecture in _SMP_DECODERS:
-            decoder, own = _SMP_DECODERS[architecture]
-            found = told(_smp_encoder(encoder))
-            return _segmenter(found, decoder, own, classes, channels, "smp")
-        case "torchvision", [model] if found := _TORCHVISION_SEGMENTER.fullmatch(model):
-            kind, backbone = found.groups()
-            encoder = told(_torchvision_encoder(backbone))
-            return _torchvision_segmenter(kind, encoder, classes, channels)
-        case (("torchvision" | "timm"), [model]):
-            whole = library == "torchvision"
-            encoder = told((_torchvision_encoder if whole else _timm_encoder)(model))
-            if len(outputs[0]) == 2:
-                return _classifier(encoder, classes)
-            return _features(encoder, "whole" if whole else "flattened")
-    raise unknown("reference model", name, ["torchvision/...", "timm/...", "smp/..."])
+        case "smp", [architecture, encoder_name] if architecture in _SMP_DECODERS:
+            decoder, defaults = _SMP_DECODERS[architecture]
+            encoder = _with_options(_smp_encoder(encoder_name), options)
+            return _segmenter(encoder, decoder, defaults, classes, channels, "smp")
+        case "torchvision", [model] if match := _TORCHVISION_SEGMENTER.fullmatch(model):
+            architecture, encoder_name = match.groups()
+            encoder = _with_options(_torchvision_encoder(encoder_name), options)
+            return _torchvision_segmenter(architecture, encoder, classes, channels)
+        case "torchvision", [model]:
+            encoder, style = _torchvision_encoder(model), "classifier"
+        case "timm", [model]:
+            encoder, style = _timm_encoder(model), "features_only"
+        case _:
+            raise unknown("reference model", name, ["torchvision/...", "timm/...", "smp/..."])
+    encoder = _with_options(encoder, options)
+    if len(shapes[0]) == 2:
+        return _classifier(encoder, classes)
+    return _features(encoder, style)
 
 
-def _known(name: str) -> str:
+def _with_options(encoder: _Encoder, options: Mapping[str, Any]) -> _Encoder:
+    return replace(encoder, options={**encoder.options, **options})
+
+
+def _check_known(name: str) -> str:
     if name not in ENCODERS:
         raise unknown("encoder of a reference model", name, ENCODERS)
     return name
 
 
 def _plain_encoder(name: str, library: str) -> _Encoder:
-    """An encoder that has one name in all libraries; VGG's may end in `_bn`."""
-    bare = _known(name.removesuffix("_bn"))
+    """Return an encoder that has the same name in all libraries; VGG's may end in `_bn`."""
+    bare = _check_known(name.removesuffix("_bn"))
     if not bare.startswith("vgg"):
-        return _Encoder(_known(name), library)
+        return _Encoder(_check_known(name), library)
     if name.endswith("_bn"):
         return _Encoder(bare, f"{library}_bn")
     return _Encoder(bare, library, {"encoder_norm": "none"})
@@ -157,39 +160,40 @@ def _torchvision_encoder(name: str) -> _Encoder:
 
 
 def _timm_encoder(name: str) -> _Encoder:
-    ours = _TIMM_NAMES.get(name, name)
-    if ours.startswith(("mobilenet_v3", "densenet")):
-        return _Encoder(ours, "timm", {"encoder_form": "timm"})
-    return _plain_encoder(ours, "timm")
+    name = _TIMM_NAMES.get(name, name)
+    if name.startswith(("mobilenet_v3", "densenet")):
+        return _Encoder(name, "timm", {"encoder_form": "timm"})
+    return _plain_encoder(name, "timm")
 
 
 def _smp_encoder(name: str) -> _Encoder:
     if name.startswith("tu-"):
-        found = _timm_encoder(name.removeprefix("tu-"))
-        return _with(found, prefix="encoder.model.", style="flattened")
+        encoder = _timm_encoder(name.removeprefix("tu-"))
+        return replace(encoder, prefix="encoder.model.", style="features_only")
     if name.startswith("mit_"):
-        found = _Encoder(_known(name), "smp")
+        encoder = _Encoder(_check_known(name), "smp")
     elif name == "mobilenet_v2":
-        found = _Encoder(name, "torchvision", {"encoder_form": "smp"})
+        encoder = _Encoder(name, "torchvision", {"encoder_form": "smp"})
     elif name.startswith("efficientnet-"):
-        found = _Encoder(_known(name.replace("-", "_")), "smp", {"encoder_form": "smp"})
+        name = _check_known(name.replace("-", "_"))
+        encoder = _Encoder(name, "smp", {"encoder_form": "smp"})
     else:
-        found = _plain_encoder(name, "torchvision")
-    dilated = {"dilation_rule": "smp"} if "dilation_rule" in ENCODERS[found.name].options else {}
-    return _with(found, options={**found.options, **dilated}, prefix="encoder.")
+        encoder = _plain_encoder(name, "torchvision")
+    if "dilation_rule" in ENCODERS[encoder.name].options:
+        encoder = _with_options(encoder, {"dilation_rule": "smp"})
+    return replace(encoder, prefix="encoder.")
 
 
-def _with(encoder: _Encoder, **changes: Any) -> _Encoder:
-    return _Encoder(**{**vars(encoder), **changes})
-
-
-def _torchvision_segmenter(kind: str, encoder: _Encoder, classes: int, channels: int) -> Reference:
-    mobile = encoder.name.startswith("mobilenet")
-    options: dict[str, Any] = {"output_stride": 16 if mobile else 8}
-    if kind != "lraspp":
-        options |= {"aux_head": True} | ({"aux_feature": -3} if mobile else {})
-    encoder = _with(encoder, prefix="backbone.", style="features" if mobile else "whole")
-    decoder = _TORCHVISION_DECODERS[kind]
+def _torchvision_segmenter(
+    architecture: str, encoder: _Encoder, classes: int, channels: int
+) -> Reference:
+    is_mobile = encoder.name.startswith("mobilenet")
+    options: dict[str, Any] = {"output_stride": 16 if is_mobile else 8}
+    if architecture != "lraspp":
+        options |= {"aux_head": True} | ({"aux_feature": -3} if is_mobile else {})
+    style = "backbone" if is_mobile else "classifier"
+    encoder = replace(encoder, prefix="backbone.", style=style)
+    decoder = _TORCHVISION_DECODERS[architecture]
     return _segmenter(encoder, decoder, options, classes, channels, "torchvision")
 
 
@@ -199,54 +203,55 @@ def _segmenter(
     options: Mapping[str, Any],
     classes: int,
     channels: int,
-    form: str,
+    library: str,
 ) -> Reference:
     config = default_config()
     config.data.class_names = tuple(map(str, range(classes)))
     bands = ",".join(f"B{i}" for i in range(1, channels + 1))
     config.data.channels = {1: "L", 3: "RGB"}.get(channels, bands)
-    known = ENCODERS[encoder.name].options
-    options = {k: v for k, v in options.items() if k != "output_stride" or k in known}
+    valid = ENCODERS[encoder.name].options
+    options = {k: v for k, v in options.items() if k != "output_stride" or k in valid}
     config.model.update({"encoder": encoder.name, "decoder": decoder})
     for key, value in {**options, **encoder.options}.items():
         config.model[key] = tuple(value) if isinstance(value, list) else value
     model = build_model(config)
-    root = ("encoder",)
-    forms = (
-        encoder_form(
-            model.encoder, encoder.name, encoder.form, encoder.style, encoder.prefix, root
-        ),
-        rest_form(model, (encoder.name, decoder), form),
-    )
 
     def run(variables: Mapping[str, Any], image: jax.Array) -> list[jax.Array]:
         return [model.apply(variables, image)["logits"].transpose(0, 3, 1, 2)]
 
-    unused = _unused(model, encoder, decoder, channels) if form == "smp" else 0
     return Reference(
         model,
         encoder.name,
-        forms,
+        (
+            _encoder_names(model.encoder, encoder, encoder.style, ("encoder",)),
+            rest_names(model, (encoder.name, decoder), library),
+        ),
         run,
         lambda image: model.init(jax.random.key(0), image),
-        unused,
+        _count_unused(model, encoder, decoder, channels) if library == "smp" else 0,
     )
 
 
-def _unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: int) -> int:
-    """Parameters that smp keeps and computes nothing by.
+def _encoder_names(
+    module: nn.Module, encoder: _Encoder, style: str, root: tuple[str, ...] = ()
+) -> TensorName:
+    return encoder_names(module, encoder.name, encoder.layout, style, encoder.prefix, root)
 
-    They are the convolution of EfficientNet's classifier, U-Net++'s centre over VGG, and the
-    attention before a step of the U-Nets that has no skip.
+
+def _count_unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: int) -> int:
+    """Return the number of parameters that smp has but does not use.
+
+    They are the convolution of EfficientNet's classifier, U-Net++'s centre over VGG, and in the
+    U-Nets the attention before a step without a skip.
     """
     if getattr(model.decoder, "attention", None) == "scse":
-        channels = model.decoder.widths[-2]  # the last step has none
-        squeezed = max(channels // 16, 1)
-        return 2 * channels * squeezed + squeezed + 2 * channels + 1
+        channels = model.decoder.widths[-2]  # the last step has no skip
+        squeeze = max(channels // 16, 1)
+        return 2 * channels * squeeze + squeeze + 2 * channels + 1
     if decoder == "unetplusplus" and encoder.name.startswith("vgg"):
         width = model.encoder.channels[-1]
         return 2 * (9 * width**2 + 2 * width)
-    if encoder.form != "smp" or not encoder.name.startswith("efficientnet"):
+    if encoder.layout != "smp" or not encoder.name.startswith("efficientnet"):
         return 0
     image = FeatureMap(jnp.zeros((1, 32, 32, channels)))
 
@@ -259,20 +264,20 @@ def _unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: int) ->
 
 
 def _arguments(encoder: _Encoder) -> dict[str, Any]:
-    options = {"encoder_norm": "norm", **ENCODERS[encoder.name].options}
-    return {options[key]: value for key, value in encoder.options.items()} | {**encoder.arguments}
+    options = dict(encoder.options)
+    norm = {"norm": options.pop("encoder_norm")} if "encoder_norm" in options else {}
+    return ENCODERS[encoder.name].arguments(options, norm) | {**encoder.arguments}
 
 
 def _classifier(encoder: _Encoder, classes: int) -> Reference:
     model = build_classifier(encoder.name, classes, **_arguments(encoder))
-    forms = (
-        encoder_form(model.encoder, encoder.name, encoder.form, encoder.style, root=("encoder",)),
-        rest_form(model, (encoder.name, None), encoder.form),
-    )
     return Reference(
         model,
         encoder.name,
-        forms,
+        (
+            _encoder_names(model.encoder, encoder, encoder.style, ("encoder",)),
+            rest_names(model, (encoder.name, None), encoder.layout),
+        ),
         lambda variables, image: [model.apply(variables, image)],
         lambda image: model.init(jax.random.key(0), image),
     )
@@ -288,7 +293,7 @@ def _features(encoder: _Encoder, style: str) -> Reference:
     return Reference(
         model,
         encoder.name,
-        (encoder_form(model, encoder.name, encoder.form, style),),
+        (_encoder_names(model, encoder, style),),
         run,
         lambda image: model.init(jax.random.key(0), FeatureMap(image), False),
     )

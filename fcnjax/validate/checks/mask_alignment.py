@@ -1,82 +1,91 @@
-"""Tells whether masks fit their images: lie where there are edges, and are not inverted."""
+"""Checks that masks match their images: that borders follow edges, and classes are not swapped."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from fcnjax.validate.examples import SIDE, Look
-from fcnjax.validate.findings import WARNING, Finding, some
+from fcnjax.validate.dataset import DatasetSummary
+from fcnjax.validate.example_summary import MAP_SIDE
+from fcnjax.validate.findings import WARNING, Finding, abbreviate
 
-FEWEST = 10  # images that are compared
-REACH = 2  # images before and after, whose masks are tried
-OTHERS = 8  # images further on, whose masks tell what chance makes
-SURE = 10.0  # standard errors, from which on it is no chance, though frames of a film are alike
-FEWEST_SWAPPED, SURE_SWAPPED = 4, 5.0  # images; standard errors of their contrast
-
-
-def unfit(looks: Sequence[Look]) -> list[Finding]:
-    """Findings on masks that do not fit their images."""
-    return _misplaced(looks) + _swapped(looks)
+MIN_COMPARED = 10  # images
+SHIFTS = 2  # images before and after, whose masks are tried
+CHANCE_SHIFTS = 8  # images further on, whose masks give the correlation by chance
+# Standard errors above chance. The threshold is high, since frames of a film are alike.
+MIN_FIT = 10.0
+MIN_SWAPPED, MIN_CONTRAST = 4, 5.0  # images, and standard errors of their contrast
 
 
-def _misplaced(looks: Sequence[Look]) -> list[Finding]:
-    """A finding where borders of masks follow edges of other images, or do so when turned."""
-    told = sorted((k for k in looks if k.edges and k.borders), key=lambda look: look.name)
-    if len(told) < FEWEST:
+def check_alignment(dataset: DatasetSummary) -> list[Finding]:
+    """Report masks whose borders follow edges of other images, or do so when transformed."""
+    examples = sorted(
+        (each for each in dataset.examples if each.edges and each.borders), key=lambda e: e.name
+    )
+    if len(examples) < MIN_COMPARED:
         return []
-    images, masks = _normed([k.edges for k in told]), _normed([k.borders for k in told])
-    own, _ = _fit(images, masks)
-    (fit, error), how = max((_fit(images, moved), how) for how, moved in _moved(masks))
-    if fit < SURE * error or own > fit / 2:
+    edges = _normalise([example.edges for example in examples])
+    borders = _normalise([example.borders for example in examples])
+    fit, _ = _measure_fit(edges, borders)
+    (best, error), words = max(
+        (_measure_fit(edges, moved), words) for words, moved in _transform(borders)
+    )
+    if best < MIN_FIT * error or fit > best / 2:
         return []
-    text = f"borders in masks follow edges of images not where they lie, but {how}"
+    text = f"borders in masks follow edges of images not in place, but {words}"
     return [Finding(WARNING, "misplaced masks", text)]
 
 
-def _swapped(looks: Sequence[Look]) -> list[Finding]:
-    """A finding where of two classes the second looks as the first does in other images."""
-    told = [look for look in looks if look.contrast is not None]
-    small = [look for look in told if look.counts[1] < look.counts[0]]
-    large = [look for look in told if look.counts[1] >= look.counts[0]]
+def check_swapped_classes(dataset: DatasetSummary) -> list[Finding]:
+    """Report masks of two classes whose second class looks like the first in other images."""
+    examples = [each for each in dataset.examples if each.contrast is not None]
+    small = [each for each in examples if each.counts[1] < each.counts[0]]
+    large = [each for each in examples if each.counts[1] >= each.counts[0]]
     few, many = sorted((small, large), key=len)
-    if len(few) < FEWEST_SWAPPED or len({len(look.contrast) for look in told}) > 1:
+    if len(few) < MIN_SWAPPED or len({len(each.contrast) for each in examples}) > 1:
         return []
-    ours, theirs = (np.stack([look.contrast for look in found]) for found in (many, few))
-    ours, theirs = ours @ ours.mean(0), theirs @ ours.mean(0)
-    sure = all(abs(x.mean()) * np.sqrt(len(x)) > SURE_SWAPPED * x.std() for x in (ours, theirs))
-    if not sure or theirs.mean() > 0:  # pixels that are no number are not sure
+    usual = np.stack([example.contrast for example in many])
+    unusual = np.stack([example.contrast for example in few])
+    usual, unusual = usual @ usual.mean(0), unusual @ usual.mean(0)
+    # Written so that nan, from pixels that are not numbers, gives no finding.
+    if not (_is_significant(usual) and _is_significant(unusual)) or unusual.mean() > 0:
         return []
-    which = "larger" if few is large else "smaller"
+    size = "larger" if few is large else "smaller"
     text = (
-        f"in {len(few)} of {len(told)} masks, where the second class is the {which}, the two seem "
-        f"to be swapped: by colour each is as the other elsewhere: {some([k.name for k in few])}"
+        f"in {len(few)} of {len(examples)} masks, where the second class is the {size}, the two "
+        "classes seem to be swapped: each has the colours of the other elsewhere: "
+        f"{abbreviate([example.name for example in few])}"
     )
     return [Finding(WARNING, "swapped classes", text)]
 
 
-def _normed(maps: Sequence[bytes]) -> np.ndarray:
+def _is_significant(values: np.ndarray) -> bool:
+    return bool(abs(values.mean()) * np.sqrt(len(values)) > MIN_CONTRAST * values.std())
+
+
+def _normalise(maps: Sequence[bytes]) -> np.ndarray:
+    """Return maps of mean 0 and norm 1, float32 `[N, MAP_SIDE, MAP_SIDE]`."""
     flat = np.stack([np.frombuffer(one, np.uint8) for one in maps]).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
     flat /= np.linalg.norm(flat, axis=1, keepdims=True) + 1e-6
-    return flat.reshape(-1, SIDE, SIDE)
+    return flat.reshape(-1, MAP_SIDE, MAP_SIDE)
 
 
-def _fit(images: np.ndarray, masks: np.ndarray) -> tuple[float, float]:
-    """By how much images correlate more with their masks than with others, and its error."""
-    further = range(REACH + 1, min(REACH + 1 + OTHERS, len(images) - REACH))
-    chance = np.stack([(images * np.roll(masks, -step, 0)).sum((1, 2)) for step in further])
-    fit = (images * masks).sum((1, 2)).mean() - chance.mean()
-    return float(fit), float(chance.std() / np.sqrt(len(images)))
+def _measure_fit(edges: np.ndarray, borders: np.ndarray) -> tuple[float, float]:
+    """Return how much more edges correlate with their borders than by chance, and its error."""
+    shifts = range(SHIFTS + 1, min(SHIFTS + 1 + CHANCE_SHIFTS, len(edges) - SHIFTS))
+    chance = np.stack([(edges * np.roll(borders, -step, 0)).sum((1, 2)) for step in shifts])
+    fit = (edges * borders).sum((1, 2)).mean() - chance.mean()
+    return float(fit), float(chance.std() / np.sqrt(len(edges)))
 
 
-def _moved(masks: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """The masks laid elsewhere, each with words for it."""
-    for step in range(1, REACH + 1):
-        yield f"where the mask of the image {step} further on lies", np.roll(masks, -step, 0)
-        yield f"where the mask of the image {step} before lies", np.roll(masks, step, 0)
-    yield "when the masks are mirrored", masks[:, :, ::-1]
-    yield "when the masks are turned upside down", masks[:, ::-1]
-    yield "when the masks are turned by half", masks[:, ::-1, ::-1]
+def _transform(borders: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the borders of other images and transformed ones, each with words for it."""
+    for step in range(1, SHIFTS + 1):
+        yield f"where the mask of the image {step} further on lies", np.roll(borders, -step, 0)
+        yield f"where the mask of the image {step} before lies", np.roll(borders, step, 0)
+    yield "when the masks are mirrored", borders[:, :, ::-1]
+    yield "when the masks are turned upside down", borders[:, ::-1]
+    yield "when the masks are turned by half", borders[:, ::-1, ::-1]
     for quarters, side in ((1, "left"), (3, "right")):
-        yield f"when the masks are turned to the {side}", np.rot90(masks, quarters, (1, 2))
-    yield "when rows and columns of the masks are swapped", masks.swapaxes(1, 2)
+        yield f"when the masks are turned to the {side}", np.rot90(borders, quarters, (1, 2))
+    yield "when rows and columns of the masks are swapped", borders.swapaxes(1, 2)

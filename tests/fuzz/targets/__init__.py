@@ -1,4 +1,4 @@
-"""The table of readers that are fuzzed: the `TARGETS` of each file of this folder."""
+"""The table of fuzzed readers: the `TARGETS` of each file in this folder."""
 
 import importlib
 import pkgutil

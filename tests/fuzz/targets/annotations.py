@@ -1,4 +1,4 @@
-"""Files of annotation tools, read with every example of their set."""
+"""Files of annotation tools, read with every example of their dataset."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ MASK = np.eye(8, 10, dtype=np.uint8) * 255
 
 
 def _images(folder: Path, count: int = 4) -> list[str]:
-    """Images of 8x10 pixels; returns their names."""
+    """Write images of 8x10 pixels; return their names."""
     names = [f"{number}.png" for number in range(1, count + 1)]
     for number, name in enumerate(names, start=1):
         Image.fromarray(np.full((8, 10, 3), number, np.uint8)).save(folder / name)
@@ -141,7 +141,7 @@ def _make_labelstudio(folder: Path) -> list[Path]:
 
 
 def _brush() -> list[int]:
-    """Label Studio's run lengths of a mask that is empty but for its first pixel."""
+    """Return Label Studio's run lengths of a mask with only its first pixel set."""
     header = f"{320:032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
     runs = "".join(f"111{length - 1:016b}{value:08b}" for length, value in ((4, 255), (316, 0)))
     bits = header + runs

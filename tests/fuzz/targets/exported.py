@@ -13,6 +13,7 @@ from fcnjax.io.atomic_files import sha256
 from fcnjax.training.workdir import CONFIG_FILE, save_config
 from tests.fuzz.mutations import BYTES, JSON
 from tests.fuzz.target import Target
+from tests.helpers.data_keys import set_data
 
 
 def _program(image: jax.Array, extent: jax.Array) -> dict[str, jax.Array]:
@@ -23,7 +24,7 @@ def _program(image: jax.Array, extent: jax.Array) -> dict[str, jax.Array]:
 def _make(folder: Path) -> list[Path]:
     config = default_config()
     classes = {"class_names": ("ground", "vessel"), "palette": ((0, 0, 0), (255, 255, 255))}
-    config.data.update(mask_values=(0, 1), pixel_type="uint8", **classes)
+    set_data(config, mask_values=(0, 1), pixel_type="uint8", **classes)
     shapes = jax.ShapeDtypeStruct((1, 8, 8, 3), "uint8"), jax.ShapeDtypeStruct((1, 2), "int32")
     program = folder / PROGRAM_FILE
     program.write_bytes(export.export(jax.jit(_program))(*shapes).serialize())

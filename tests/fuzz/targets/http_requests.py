@@ -1,4 +1,4 @@
-"""HTTP requests as bytes, to a server that runs in this process."""
+"""HTTP requests as bytes, to a server in this process."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.fuzz.mutations import TEXT, set_integer
 from tests.fuzz.target import MAX_SECONDS, Target
 
 ALIVE = b"GET /v2/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-QUIET_SECONDS = 0.15  # after which no answer is to come: the request is not complete
+QUIET_SECONDS = 0.15  # without an answer: the request is incomplete
 INFER = "POST /v2/models/segmenter/infer"
 
 
@@ -64,7 +64,7 @@ def _request(line: str, body: bytes, headers: dict | None = None, chunk: int = 0
 
 
 class _Live:
-    """A server in a thread. Connections are pairs of sockets, so that nothing is connected to."""
+    """A server in a thread, with pairs of sockets in place of connections."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -94,7 +94,7 @@ class _Live:
             await self._server.serve([bound])
 
     def send(self, content: bytes) -> bytes:
-        """Sends bytes on a new connection and returns the answers until it is closed."""
+        """Send bytes on a new connection, and return the answers until it is closed."""
         here, there = socket.socketpair()
         there.setblocking(False)
         asyncio.run_coroutine_threadsafe(self._connect(there), self._loop).result(MAX_SECONDS)
@@ -123,7 +123,7 @@ class _Live:
 
 
 def _model():
-    """A model of three classes, as a pixel's red says."""
+    """Return a model of three classes, by the red channel."""
     import jax.numpy as jnp
 
     from fcnjax.config import load_config

@@ -1,4 +1,4 @@
-"""Image files, masks, TIFF and arrays, as training, prediction and requests read them."""
+"""Image files, masks, TIFF and arrays, read as in training, prediction and requests."""
 
 import io
 from pathlib import Path
@@ -9,8 +9,8 @@ from PIL import Image
 
 from fcnjax.data.labels.mask_files import (
     array_size,
+    guess_encoding,
     is_array,
-    mask_kind,
     read_colours,
     read_ids,
     read_onehot,
@@ -81,7 +81,7 @@ def _make_masks(folder: Path) -> list[Path]:
 
 
 def _read_mask(path: Path) -> None:
-    read_with_all((mask_kind, read_palette, read_ids, read_colours), path)
+    read_with_all((guess_encoding, read_palette, read_ids, read_colours), path)
 
 
 def _make_tiffs(folder: Path) -> list[Path]:
@@ -134,7 +134,7 @@ def _make_arrays(folder: Path) -> list[Path]:
 
 def _read_array(path: Path) -> None:
     assert is_array(path)
-    read_with_all((mask_kind, array_size, read_ids, read_colours, read_onehot), path, _SIZE)
+    read_with_all((guess_encoding, array_size, read_ids, read_colours, read_onehot), path, _SIZE)
 
 
 TARGETS = [

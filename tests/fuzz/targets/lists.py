@@ -1,4 +1,4 @@
-"""Lists of files and label maps, read with every example of their set."""
+"""Lists of files and label maps, read with every example of their dataset."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.fuzz.target import Target
 
 IDS = np.eye(8, 10, dtype=np.uint8)
 COLOURS = np.stack([IDS * 255, IDS * 0, IDS * 0], -1)
-# Of each file, its text, and whether the masks are of colours.
+# The text of each file, and whether the masks hold colours.
 LABEL_MAPS = {
     "labelmap.txt": ("# label:color_rgb:parts:actions\nnone:0,0,0::\ncat:255,0,0::\n", True),
     "label_colors.txt": ("0 0 0 none\n255 0 0 cat\n", True),

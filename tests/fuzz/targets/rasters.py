@@ -1,13 +1,18 @@
-"""Rasters as the source `geotiff` and the prediction of large images read them; videos."""
+"""Rasters, read as by the source `geotiff` and the prediction of large images; videos."""
 
 import contextlib
 from pathlib import Path
 
 import numpy as np
-
-from fcnjax.data.readers.raster.bands import BandReader, place_of, read_header, read_stored
-from fcnjax.inference.media.video import VideoReader
 from fcnjax.inference.outputs.rasters import is_raster
+
+from fcnjax.data.readers.raster.bands import (
+    BandReader,
+    read_georeference,
+    read_header,
+    read_mask_values,
+)
+from fcnjax.inference.media.video_reader import VideoReader
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, insert_token
 from tests.fuzz.several import read_with_all
@@ -47,7 +52,7 @@ def _read_raster(path: Path) -> None:
     rasters = [path] if path.suffix != ".pgw" else [path.with_suffix(".png")]
     if path.name == "plain.tif":
         rasters.append(path.with_name("virtual.vrt"))
-    readers = (_read_windows, place_of, read_stored)
+    readers = (_read_windows, read_georeference, read_mask_values)
     for raster in rasters:
         is_raster(raster, 100)
         read_with_all(readers, raster)

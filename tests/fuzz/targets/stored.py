@@ -1,4 +1,4 @@
-"""Files of a workdir, as the commands that take one read them."""
+"""Files of a workdir, read as by the commands."""
 
 import contextlib
 import io
@@ -23,18 +23,18 @@ from fcnjax.optim import make_optimizer
 from fcnjax.publishing.publish import publish
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST, write_manifest
-from fcnjax.training.metric_writer import MetricWriter
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.state import init_state, init_variables, param_shapes
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers import JsonlWriter
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 
 OPTIONS = (
     "model.widths=4",
     "model.norm=none",
-    "data.folds=2",
-    "data.split_by=fraction",
+    "data.split.folds=2",
+    "data.split.by=fraction",
     "augment.crop=8,8",
     "train.steps=4",
     "optim.warmup_steps=1",
@@ -58,11 +58,11 @@ def _config(folder: Path) -> ConfigDict:
 
 
 def make_workdir(folder: Path) -> Path:
-    """Writes a set of images and the workdir of a run on it, with drawn weights."""
+    """Write a dataset and the workdir of a run on it, with random weights."""
     _make_images(folder / "set")
     workdir = folder / "run"
     run = prepare_run(_config(folder), workdir)
-    run.claim()
+    run.save()
     config = run.config
     model, optimizer = build_model(config), make_optimizer(config)
     draw = jax.jit(lambda: init_state(init_variables(model, config), optimizer, config))
@@ -71,11 +71,10 @@ def make_workdir(folder: Path) -> Path:
         state = draw().replace(step=np.int32(step))
         checkpoints.save(state, {"batches": step}, {"mean_iou": 1 / step})
     checkpoints.close()
-    with contextlib.redirect_stdout(io.StringIO()):
-        writer = MetricWriter(workdir, 4, tensorboard=False)
-        for step in (2, 4):
-            writer.write(step, {"loss": 1 / step, "lr": 1e-3, "eval/mean_iou": step / 5})
-        writer.close()
+    writer = JsonlWriter(workdir)
+    for step in (2, 4):
+        writer.write(step, {"loss": 1 / step, "lr": 1e-3, "eval/mean_iou": step / 5})
+    writer.close()
     counts = np.full((2, 3, 3), 12) + np.eye(3, dtype=int)[None, 1] * 3
     results = Results(
         np.full((3, 3), 10),
@@ -89,7 +88,7 @@ def make_workdir(folder: Path) -> Path:
 
 
 def _command(*words: object) -> None:
-    """Runs a command; raises its one line."""
+    """Run a command; raise its error."""
     err = io.StringIO()
     with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
         code = cli.main(list(map(str, words)))
@@ -142,7 +141,7 @@ def _make_checkpoint(folder: Path) -> list[Path]:
 
 
 def _forged(path: Path) -> None:
-    """Loads a checkpoint whose manifest fits its files: all that Orbax parses is a stranger's."""
+    """Load a checkpoint with a valid manifest: Orbax then parses untrusted files."""
     folder = next(parent for parent in path.parents if parent.name == "4")
     if path.name != MANIFEST:
         write_manifest(folder, 4, {"mean_iou": 0.9})
@@ -163,13 +162,15 @@ NAMES = (
 
 
 def _mutate_config(rng: Random, content: bytes) -> bytes:
-    """Sets a key of a config to another value of its type, as far as JSON tells the type."""
+    """Set a key of a config to another value of its JSON type."""
     try:
         saved = json.loads(content)
         section = rng.choice(list(saved["config"].values()))
         key = rng.choice(list(section))
-        value = section[key]
-        section[key] = _other(rng, value)
+        while isinstance(section[key], dict):
+            section = section[key]
+            key = rng.choice(list(section))
+        section[key] = _other(rng, section[key])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
         return content
     return json.dumps(saved).encode()

@@ -1,4 +1,4 @@
-"""NIfTI and DICOM: as a set to train on, and as `predict` reads and writes a volume."""
+"""NIfTI and DICOM, read as a training dataset and by `predict`."""
 
 import gzip
 import struct
@@ -13,16 +13,17 @@ from unittest import mock
 import numpy as np
 
 from fcnjax.config import default_config
-from fcnjax.errors import UserError
-from fcnjax.inference.media import scans
-from fcnjax.inference.runners.local import Item
+from fcnjax.inference.items import InputItem
+from fcnjax.inference.media import predict_volume
+from fcnjax.inference.request import Request
 from tests.fuzz import dicom
 from tests.fuzz.mutations import BYTES, FLOATS, INTEGERS
 from tests.fuzz.read_set import set_reader
 from tests.fuzz.target import Mutate, Target
+from tests.helpers.data_keys import set_data
 
 SHAPE = (5, 6, 7)
-# Fields by place: of NIfTI-1, then of NIfTI-2.
+# Offsets of fields: of NIfTI-1, then of NIfTI-2.
 _FIELDS = {
     348: [(0, "i"), (344, "4s"), (348, "4s"), (352, "i"), (356, "i"), (140, "i"), (144, "i")]
     + [(place, "h") for place in (*range(40, 56, 2), 68, 70, 72, 74, 120, 252, 254)]
@@ -63,7 +64,7 @@ def _make_nifti(folder: Path) -> list[Path]:
         (folder / kind).mkdir()
     made = []
     for number, content in enumerate(contents):
-        # A mask is to hold whole numbers, and to lie where its image does.
+        # A mask must hold integers, and have the affine of its image.
         for kind, of_kind in (("images", content), ("masks", contents[0])):
             path = folder / kind / f"{number}.nii{'.gz' if number % 2 else ''}"
             path.write_bytes(gzip.compress(of_kind) if number % 2 else of_kind)
@@ -72,17 +73,17 @@ def _make_nifti(folder: Path) -> list[Path]:
 
 
 def set_field(rng: Random, content: bytes) -> bytes:
-    """Sets a field of a NIfTI header; of a compressed file, in what it holds."""
+    """Set a field of a NIfTI header, also within a compressed file."""
     return _inside(rng, content, _set_field)
 
 
 def mutate_inside(rng: Random, content: bytes) -> bytes:
-    """Mutates what a compressed file holds, which stays a compressed file."""
+    """Mutate the content of a compressed file, and compress it again."""
     return _inside(rng, content, rng.choice(BYTES))
 
 
 def append(rng: Random, content: bytes) -> bytes:
-    """Appends bytes, or another member of a compressed file."""
+    """Append bytes, or another member of a compressed file."""
     return content + rng.choice((b"\0" * 100, b"text", gzip.compress(b"more"), rng.randbytes(50)))
 
 
@@ -119,21 +120,23 @@ def _read_nifti(path: Path) -> None:
 
 
 def _predict(source: Path) -> None:
-    """Reads and writes as `predict` does, with a model that finds class 0."""
-    out = source.parent / "out"
-    with mock.patch.object(scans, "label_in_batches", _label):
-        outcome = scans.label_volume(_predictor(), Item(0, "x", str(source)), out, alone=False)
-    written = sorted(path.name for path in out.iterdir()) if out.exists() else []
-    assert len(written) == (0 if outcome.error else 2), written
-    if outcome.error:
-        raise UserError(outcome.error)
+    """Read and write as `predict` does, with a model that predicts class 0."""
+    out, expected = source.parent / "out", 0
+    try:
+        with mock.patch.object(predict_volume, "predict_in_batches", _label):
+            item = InputItem(0, "x", str(source))
+            predict_volume.predict_volume(_predictor(), item, out, show_progress=False)
+        expected = 2
+    finally:
+        written = sorted(path.name for path in out.iterdir()) if out.exists() else []
+        assert len(written) == expected, written
 
 
 def _predictor() -> Any:
     config = default_config()
-    config.data.update(channels="L", axis=2)
+    set_data(config, channels="L", axis=2)
     model = SimpleNamespace(config=config, class_names=("a", "b"), mask_dtype=np.uint8)
-    request = SimpleNamespace(outputs=("mask", "confidence"))
+    request = Request((), outputs=("mask", "confidence"))
     return SimpleNamespace(model=model, request=request)
 
 

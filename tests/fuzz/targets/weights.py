@@ -1,4 +1,4 @@
-"""Files of weights: torch's two formats, safetensors, pickles of NumPy arrays, published models."""
+"""Files of weights: both formats of torch, safetensors, pickled NumPy arrays, published models."""
 
 import io
 import json
@@ -85,7 +85,7 @@ def _read_weights(path: Path) -> None:
 
 
 def mutate_opcodes(rng: Random, content: bytes) -> bytes:
-    """Deletes, repeats, moves, replaces or adds opcodes of the pickles in a file."""
+    """Delete, repeat, move, replace or add opcodes of the pickles in a file."""
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = [(member.filename, archive.read(member)) for member in archive.infolist()]
@@ -121,7 +121,7 @@ def _mutate_pickle(rng: Random, content: bytes) -> bytes:
 
 
 def _opcodes(content: bytes) -> tuple[list[bytes], int]:
-    """The opcodes of the pickles at the beginning, and where they end."""
+    """Return the opcodes of the pickles at the start, and their end."""
     file = io.BytesIO(content)
     positions, end = [], 0
     try:
@@ -136,7 +136,7 @@ def _opcodes(content: bytes) -> tuple[list[bytes], int]:
 
 
 def mutate_header(rng: Random, content: bytes) -> bytes:
-    """Changes the JSON header of a safetensors file; other files as `mutate_opcodes`."""
+    """Change the JSON header of a safetensors file, or mutate opcodes of other files."""
     length = int.from_bytes(content[:8], "little")
     if not 0 < length <= len(content) - 8:
         return mutate_opcodes(rng, content)
@@ -145,7 +145,7 @@ def mutate_header(rng: Random, content: bytes) -> bytes:
 
 
 def mutate_part(rng: Random, content: bytes) -> bytes:
-    """Changes a JSON file, or the header of a safetensors file."""
+    """Change a JSON file, or the header of a safetensors file."""
     is_json = content[:1] == b"{" and content[8:9] != b"{"
     return (mutate_json if is_json else mutate_header)(rng, content)
 

@@ -8,7 +8,7 @@ from fcnjax.errors import UserError
 from fcnjax.inspection.planning.topology import devices_of, environment, parse_topology
 
 
-def test_a_plan_for_two_cpus_with_a_stated_memory(plan):
+def test_plan_for_two_cpus_with_memory(plan):
     code, out, err = plan("--topology=cpu:2", "--memory=0.001", "--config.mesh.fsdp=2")
     assert code == 0, err
     assert "cpu:2: 2 devices of 1.02 MiB (data 1, fsdp 2, spatial 1)" in out
@@ -45,7 +45,10 @@ def test_one_batch_alone(plan, here):
             "config.train.batch_size: 0 is not in",
         ),
         (["--topology=cpu:1", "--config.data.class_names=()"], "give --config.data.class_names="),
-        (["--topology=cpu:1", "--config.data.cache=device"], "config.data.cache: device keeps"),
+        (
+            ["--topology=cpu:1", "--config.data.loading.cache=device"],
+            "config.data.loading.cache: device keeps",
+        ),
         (["--topology=v7:2"], "--topology: unknown 'v7:2'; valid: such as v5e:4x4, v5p:2x2x1"),
         (["--topology=cpu:2,cpu:4"], "--topology: names several; --table compares them"),
         ([], "--topology: is missing; valid: such as v5e:4x4"),
@@ -66,7 +69,5 @@ def test_a_mistake_ends_in_one_line(plan, here, words, says):
 
 def test_without_libtpu_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(
-        UserError, match=r"v5e:4x4: needs .* libtpu .*; pip install 'fcnjax\[tpu\]'"
-    ):
+    with pytest.raises(UserError, match=r"v5e:4x4: needs .* libtpu.*: pip install 'fcnjax\[tpu\]'"):
         devices_of(parse_topology("v5e:4x4"))

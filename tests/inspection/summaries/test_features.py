@@ -6,7 +6,7 @@ from PIL import Image
 
 from fcnjax.cli.models import main
 from fcnjax.config import load_config
-from fcnjax.inspection.summaries.features import over, shrunk, strongest
+from fcnjax.inspection.summaries.features import overlay, shrink, strongest
 from fcnjax.models import build_model
 from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
 from fcnjax.training.state import init_variables
@@ -23,7 +23,7 @@ def photo(tmp_path):
     return str(path)
 
 
-def test_the_strongest_channels_vary_most_and_are_not_alike():
+def test_strongest_channels_vary_most_and_differ():
     rng = np.random.default_rng(0)
     weak, strong = rng.normal(size=(2, 12, 9))
     still = np.full((12, 9), 100.0)
@@ -32,30 +32,30 @@ def test_the_strongest_channels_vary_most_and_are_not_alike():
     assert strongest(maps, 9) == (2, 1, 0, 4)
 
 
-def test_a_map_shows_where_it_is_far_from_its_median():
+def test_overlay_shows_distance_from_median():
     picture = np.full((20, 20, 3), 100, np.uint8)
     response = np.zeros((10, 10), np.float32)
     response[2, 7], response[7, 2] = 3, -3
-    shown = over(picture, response).astype(int).sum(-1)
+    shown = overlay(picture, response).astype(int).sum(-1)
     assert shown[5, 15] > 2 * shown[15, 15]
     assert shown[15, 5] == pytest.approx(shown[5, 15], abs=12)
-    flat = over(picture, np.ones((10, 10), np.float32))
+    flat = overlay(picture, np.ones((10, 10), np.float32))
     np.testing.assert_array_equal(flat, 55)
 
 
-def test_images_are_only_ever_shrunk():
+def test_images_are_never_enlarged():
     image = np.zeros((40, 60, 1), np.uint16)
-    assert shrunk(image, 100) is image
-    assert shrunk(image, 30).shape == (20, 30, 1)
-    assert shrunk(image, 30).dtype == np.uint16
+    assert shrink(image, 100) is image
+    assert shrink(image, 30).shape == (20, 30, 1)
+    assert shrink(image, 30).dtype == np.uint16
 
 
-def test_features_of_random_weights_say_so(photo, tmp_path, capsys):
+def test_features_of_random_weights_are_labelled_random(photo, tmp_path, capsys):
     out = tmp_path / "features.png"
     main(["features", "folder", photo, *SMALL, "--channels=3", f"--out={out}"])
-    said = capsys.readouterr().out
-    assert "weights  random: nothing is trained" in said
-    rows = [line.split() for line in said.splitlines() if line.startswith("     ")]
+    out_text = capsys.readouterr().out
+    assert "weights  random: nothing is trained" in out_text
+    rows = [line.split() for line in out_text.splitlines() if line.startswith("     ")]
     assert [row[:3] for row in rows] == [["1", "40x60", "4"], ["2", "20x30", "6"]]
     with Image.open(out) as picture:
         pixels = np.asarray(picture)
@@ -80,14 +80,14 @@ def test_weights_of_a_trained_model_are_used(photo, tmp_path, capsys):
     assert first.splitlines()[-3:] == second.splitlines()[-3:]
 
 
-def test_the_receptive_field_is_measured_and_drawn(tmp_path, capsys):
+def test_receptive_field_is_measured_and_drawn(tmp_path, capsys):
     out = tmp_path / "field.png"
     options = ["--config.model.widths=4,6", "--samples=2", "--size=48x40"]
     main(["receptive-field", "folder", *options, f"--out={out}"])
-    said = capsys.readouterr().out
+    out_text = capsys.readouterr().out
     # Two 3x3, a pooling and two 3x3 see 14; two 3x3 more see five pixels, parts of three of those.
-    assert "logit in the middle       1                   18x18" in said
-    assert "2 images of noise of 48x40" in said
-    assert "95% of |gradient|" in said
+    assert "logit in the middle       1                   18x18" in out_text
+    assert "2 images of noise of 48x40" in out_text
+    assert "95% of |gradient|" in out_text
     with Image.open(out) as picture:
         assert picture.size[0] > 600

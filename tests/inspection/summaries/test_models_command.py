@@ -6,7 +6,7 @@ from fcnjax.cli.models import COMMANDS, main
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.summaries import listing
-from fcnjax.inspection.summaries.describe import weights
+from fcnjax.inspection.summaries.describe import weight_names
 from fcnjax.models import DECODERS, ENCODERS
 from fcnjax.training.workdir import save_config
 
@@ -36,7 +36,7 @@ def workdir(tmp_path):
     return str(tmp_path / "run")
 
 
-def test_without_a_command_the_help_names_them_all(capsys):
+def test_help_names_every_command(capsys):
     assert main([]) == main(["--help"]) == 0
     out = capsys.readouterr().out
     assert "usage: fcnjax models COMMAND" in out
@@ -80,12 +80,12 @@ def test_list_as_json(capsys):
     assert decoder["parameters"] > 2e6
 
 
-def test_list_takes_every_entry_and_starts_processes_for_many(monkeypatch, capsys):
-    asked = []
+def test_list_of_all_models_uses_processes(monkeypatch, capsys):
+    processes_started = []
 
     class Pool:
         def __init__(self, processes, context, prepare):
-            asked.append(processes)
+            processes_started.append(processes)
 
         def __enter__(self):
             return self
@@ -100,17 +100,17 @@ def test_list_takes_every_entry_and_starts_processes_for_many(monkeypatch, capsy
     monkeypatch.setattr(listing.os, "cpu_count", lambda: 2)
     main(["list", "--json"])
     found = json.loads(capsys.readouterr().out)
-    assert asked == [2]
+    assert processes_started == [2]
     assert [row["name"] for row in found["encoders"]] == list(ENCODERS)
     assert [row["name"] for row in found["decoders"]] == list(DECODERS)
     with pytest.raises(UserError, match=r"unknown 'resnet19'.*did you mean 'resnet1"):
         main(["list", "resnet19"])
 
 
-def test_weights_are_named_as_init_from_takes_them():
-    assert weights("resnet50")[:1] == ["torchvision://resnet50/IMAGENET1K_V2"]
-    assert {"torchvision://vgg16_bn/IMAGENET1K_V1", "package://vgg16"} <= {*weights("vgg16")}
-    assert weights("vanilla") == []
+def test_weight_names_are_valid_for_init_from():
+    assert weight_names("resnet50")[:1] == ["torchvision://resnet50/IMAGENET1K_V2"]
+    assert {"torchvision://vgg16_bn/IMAGENET1K_V1", "package://vgg16"} <= {*weight_names("vgg16")}
+    assert weight_names("vanilla") == []
 
 
 def test_show_describes_the_model_of_a_config(capsys):
@@ -139,7 +139,7 @@ def test_show_has_a_row_for_each_module_down_to_a_depth(spec, capsys):
     assert "stage1_conv1" not in capsys.readouterr().out
 
 
-def test_a_workdir_brings_its_config(workdir, spec, capsys):
+def test_workdir_provides_its_config(workdir, spec, capsys):
     main(["receptive-field", f"--workdir={workdir}", "--samples=0"])
     assert "32x32" in capsys.readouterr().out  # three stages: 5, 14 and 32 pixels
     with pytest.raises(UserError, match=r"config\.model\.widths = \(4, 6, 8\).*leave CONFIG out"):
@@ -168,7 +168,7 @@ def test_a_workdir_brings_its_config(workdir, spec, capsys):
         (["features", "SPEC", "a.png", "--step=first"], "a.png: no such file"),
     ],
 )
-def test_mistakes_are_told_in_a_line(words, message, spec):
+def test_invalid_arguments_are_one_line_errors(words, message, spec):
     with pytest.raises(UserError, match=message) as caught:
         main([word.replace("SPEC", spec) for word in words])
     assert "\n" not in str(caught.value)
@@ -184,8 +184,8 @@ def test_mistakes_are_told_in_a_line(words, message, spec):
         ["features"],
     ],
 )
-def test_strange_words_are_named(words, spec, capsys):
+def test_unknown_words_are_named(words, spec, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([word.replace("SPEC", spec) for word in words])
-    said = capsys.readouterr().err
-    assert (words[-1].split("=")[0] if words[1:] else "IMAGE is missing") in said
+    out_text = capsys.readouterr().err
+    assert (words[-1].split("=")[0] if words[1:] else "IMAGE is missing") in out_text

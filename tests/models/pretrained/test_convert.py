@@ -1,4 +1,4 @@
-"""The names of torch models among ours, on made tensors; test_parity.py compares numbers."""
+"""Conversion of the tensors of torch models; test_parity.py compares outputs."""
 
 import json
 import tracemalloc
@@ -19,13 +19,13 @@ from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.layouts import DECODER_LAYOUTS, STYLES, encoder_layouts
 from fcnjax.models.pretrained.matching import _prefixes
-from fcnjax.models.pretrained.names import encoder_form, rest_form, tensor_names, torch_shape
+from fcnjax.models.pretrained.names import encoder_names, rest_names, tensor_names, torch_shape
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 
 
 def tensors_of(file, prefix="", part=""):
-    """Tensors of the shapes that a manifest lists, each filled with a number of its own."""
+    """Return tensors of the shapes in a manifest, each filled with another number."""
     rows = [line.split("\t") for line in (GOLDENS / file).read_text().splitlines()]
     shapes = {name: tuple(json.loads(f"[{shape.strip('(,)')}]")) for name, shape, _ in rows}
     return {
@@ -36,7 +36,7 @@ def tensors_of(file, prefix="", part=""):
 
 
 def encoder_of(name, channels=3, **options):
-    """The module and the shapes of its variables."""
+    """Return the module and the shapes of its variables."""
     module = ENCODERS[name].make(**options)
     image = FeatureMap(jnp.zeros((1, 32, 32, channels)))
     return module, jax.eval_shape(lambda: module.init(jax.random.key(0), image, False))
@@ -56,9 +56,11 @@ def model_of(encoder, decoder, classes=2, **options):
     return model, jax.eval_shape(lambda: model.init(jax.random.key(0), image))
 
 
-def torch_tensors(variables, *forms):
-    """Tensors that torch would have for these variables, each of a number of its own."""
-    names = {path: n for form in forms for path, n in tensor_names(variables, form).items()}
+def torch_tensors(variables, *layouts):
+    """Return the tensors that torch has for these variables, each filled with another number."""
+    names = {}
+    for layout in layouts:
+        names |= tensor_names(variables, layout)
     flat = flatten_dict(variables)
     return {
         name: np.broadcast_to(np.float32(i), torch_shape(path, flat[path].shape))
@@ -79,7 +81,7 @@ def torch_tensors(variables, *forms):
         ("vgg16", "timm_fo_vgg16.txt", "none"),
     ],
 )
-def test_every_tensor_finds_its_variable(encoder, file, norm, prefix):
+def test_every_tensor_fills_its_variable(encoder, file, norm, prefix):
     module, variables = encoder_of(encoder, norm=norm)
     tensors = tensors_of(file, prefix)
     other = {"decoder.conv1.weight": np.zeros((4, 3, 3, 3), np.float32)}
@@ -89,7 +91,7 @@ def test_every_tensor_finds_its_variable(encoder, file, norm, prefix):
     assert set(report.unused) == counters | other.keys()
     assert report.missing == report.adapted == ()
     assert jax.tree.map(jnp.shape, filled) == jax.tree.map(jnp.shape, variables)
-    # Each tensor went to one place, and none twice.
+    # Each tensor fills one variable.
     values = sorted(float(leaf.ravel()[0]) for leaf in jax.tree.leaves(filled))
     assert values == sorted(float(tensors[name].flat[0]) for name in report.used)
 
@@ -106,9 +108,9 @@ def test_every_tensor_finds_its_variable(encoder, file, norm, prefix):
         "a.b.c.",
     ],
 )
-def test_any_prefix_is_found_and_said(prefix):
+def test_any_prefix_is_found_and_reported(prefix):
     tensors = tensors_of("tv_resnet18.txt", prefix)
-    # What lies beside it: a projection, its queue, and a part of another net of the same names.
+    # Other tensors in the file: a projection, its queue, and part of another model.
     other = {
         f"{prefix}projector.0.weight": np.zeros((4, 4), np.float32),
         "queue": np.zeros((4, 9), np.float32),
@@ -118,33 +120,35 @@ def test_any_prefix_is_found_and_said(prefix):
     filled, report = filled_encoder(tensors | other, "resnet18")
     bare, _ = filled_encoder(tensors_of("tv_resnet18.txt"), "resnet18")
     jax.tree.map(np.testing.assert_array_equal, filled, bare)
-    assert report.prefix_lines == [f"prefix {prefix!r} taken off 100 names"]
+    assert report.prefix_lines == [f"prefix {prefix!r} removed from 100 names"]
     assert not report.missing
     assert not other.keys() & set(report.used)
 
 
-def test_names_of_hundreds_of_dots_cost_no_memory():
-    """60,000 of them took 10 GB: every end of a name was kept."""
+def test_names_with_hundreds_of_dots_use_little_memory():
+    """60,000 of them once took 10 GB, when every suffix of a name was stored."""
     tensors = tensors_of("tv_resnet18.txt", "a.b.")
     others = [f"{'.' * 240}{i}{'.' * 240}" for i in range(2000)]
-    wanted = {name.removeprefix("a.b.") for name in tensors}
+    expected = {name.removeprefix("a.b.") for name in tensors}
     tracemalloc.start()
-    prefixes = _prefixes([*others, *tensors], wanted)
+    prefixes = _prefixes([*others, *tensors], expected)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert all(found[0] == "a.b." for found in prefixes.values())
-    assert prefixes.keys() == wanted
+    assert prefixes.keys() == expected
     assert peak < 2**20
 
 
-def test_numbers_beyond_float32_are_refused():
+def test_numbers_beyond_float32_raise():
     tensors = tensors_of("tv_resnet18.txt")
     tensors["bn1.bias"] = np.full(64, 1e300)
-    with pytest.raises(UserError, match=r"x\.pth: bn1\.bias has numbers beyond those of float32"):
+    with pytest.raises(
+        UserError, match=r"x\.pth: bn1\.bias has numbers beyond the range of float32"
+    ):
         filled_encoder(tensors, "resnet18", source="x.pth")
 
 
-def test_an_encoder_that_is_there_twice_is_chosen_by_its_prefix():
+def test_prefix_chooses_between_two_encoders():
     student = tensors_of("tv_resnet18.txt", "student.backbone.")
     teacher = {
         name.replace("student.", "teacher.net."): tensor + 1000 for name, tensor in student.items()
@@ -156,9 +160,9 @@ def test_an_encoder_that_is_there_twice_is_chosen_by_its_prefix():
 
     with pytest.raises(
         UserError,
-        match=r"^x\.pth: encoder resnet18: the file has it 2 times, its names after "
+        match=r"^x\.pth: encoder resnet18: the file has it 2 times, with the prefixes "
         r"'student\.backbone\.', 'teacher\.net\.backbone\.'; "
-        r"choose with config\.model\.init_prefix$",
+        r"choose one with config\.model\.init_prefix$",
     ):
         fill(None)
     for prefix, first in (("student.", 0), ("teacher.net.backbone.", 1000), ("teacher", 1000)):
@@ -166,17 +170,17 @@ def test_an_encoder_that_is_there_twice_is_chosen_by_its_prefix():
         assert float(filled["params"]["conv1"]["conv"]["kernel"][0, 0, 0, 0]) == first
         assert len(report.used) == 100
         assert len(report.prefixes) == 1
-    with pytest.raises(UserError, match=r"init_prefix: 'net\.' begins no names of x\.pth: encoder"):
+    with pytest.raises(UserError, match=r"init_prefix: 'net\.' is not a prefix in x\.pth: encoder"):
         fill("net.")
 
 
-def test_a_whole_model_under_a_prefix():
+def test_model_under_a_prefix():
     names = ("resnet18", "unet_smp")
     model, variables = model_of(*names)
-    of_encoder = encoder_form(
+    encoder = encoder_names(
         model.encoder, "resnet18", "timm", prefix="net.encoder.", root=("encoder",)
     )
-    tensors = torch_tensors(variables, of_encoder, rest_form(model, names, "smp", "net."))
+    tensors = torch_tensors(variables, encoder, rest_names(model, names, "smp", "net."))
     _, report = convert(tensors, variables, model, names)
     assert not report.missing
     assert not report.unused
@@ -184,13 +188,13 @@ def test_a_whole_model_under_a_prefix():
     assert report.prefixes == {"net.encoder.": 100, "net.": rest}
 
 
-def test_a_part_of_an_encoder_is_refused():
+def test_part_of_an_encoder_raises():
     tensors = tensors_of("tv_resnet18.txt")
     some = {name: tensors[name] for name in list(tensors)[:20]}
     words = r"x\.pth: encoder resnet18: the file has only \d+ of its 100 tensors"
     with pytest.raises(UserError, match=words):
         filled_encoder(some, "resnet18", source="x.pth")
-    # Under a prefix that is not the encoder's, a few names alike are a coincidence.
+    # Under another prefix, a few equal names are a coincidence.
     prefixed = {f"decoder.{name}": tensor for name, tensor in some.items()}
     with pytest.raises(UserError, match=r"none of its tensors belongs to encoder resnet18"):
         filled_encoder(prefixed, "resnet18", source="x.pth")
@@ -212,18 +216,18 @@ def test_layout_and_statistics():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5, 12])
-def test_the_first_convolution_takes_other_channels(channels):
-    how = "summed" if channels == 1 else "repeated"
+def test_first_convolution_is_adapted_to_other_channels(channels):
+    method = "summed" if channels == 1 else "repeated"
     tensors = tensors_of("tv_resnet18.txt")
     kernel = np.random.default_rng(0).standard_normal((64, 3, 7, 7)).astype(np.float32)
     tensors["conv1.weight"] = kernel
     filled, report = filled_encoder(tensors, "resnet18", channels)
-    assert report.adapted == (f"conv1.weight: 3 channels {how} to {channels}",)
+    assert report.adapted == (f"conv1.weight: 3 channels {method} to {channels}",)
     ours = np.asarray(filled["params"]["conv1"]["conv"]["kernel"])
-    wanted = np.concatenate([kernel] * 4, 1)[:, :channels] * (3 / channels)
+    expected = np.concatenate([kernel] * 4, 1)[:, :channels] * (3 / channels)
     if channels == 1:
-        wanted = kernel.sum(1, keepdims=True)
-    np.testing.assert_allclose(ours, wanted.transpose(2, 3, 1, 0), rtol=1e-5, atol=1e-6)
+        expected = kernel.sum(1, keepdims=True)
+    np.testing.assert_allclose(ours, expected.transpose(2, 3, 1, 0), rtol=1e-5, atol=1e-6)
 
 
 def test_batch_norm_does_not_fill_group_norm():
@@ -234,7 +238,7 @@ def test_batch_norm_does_not_fill_group_norm():
     assert "variables not filled (params/" in str(report)
 
 
-def test_weights_of_another_encoder():
+def test_weights_of_another_encoder_raise():
     words = r"x\.pth: layer\d\.\d\.\S+ becomes .* and encoder resnet34 takes .* at \w+/"
     with pytest.raises(UserError, match=words):
         filled_encoder(tensors_of("tv_resnet50.txt"), "resnet34", source="x.pth")
@@ -243,12 +247,12 @@ def test_weights_of_another_encoder():
         filled_encoder(tensors, "resnet34", source="x.pth")
 
 
-def test_an_encoder_without_published_weights_is_refused():
+def test_encoder_without_published_weights_raises():
     with pytest.raises(UserError, match=r"nobody publishes weights of encoder vanilla"):
         filled_encoder({"a": np.zeros(1)}, "vanilla")
 
 
-def test_a_classifiers_file_fills_the_encoder_of_any_model():
+def test_classifier_file_fills_encoder_of_any_model():
     model, variables = model_of("resnet18", "fcn32s")
     tensors = tensors_of("tv_resnet18.txt")
     filled, report = convert(tensors, variables, model, ("resnet18", "fcn32s"))
@@ -275,24 +279,24 @@ PUBLISHED = [
 ]
 
 
-def test_every_published_decoder_is_tried_here():
-    # FCNs have no head of their own in any file: see the test of VGG's classifier.
+def test_every_published_decoder_is_tested():
+    # FCNs have no published head: see the test of VGG's classifier.
     decoders = set(DECODER_LAYOUTS) - {"fcn32s", "fcn16s", "fcn8s"}
-    forms = {(name, form) for name in decoders for form in DECODER_LAYOUTS[name]}
-    assert {row[1:] for row in PUBLISHED} == forms
+    layouts = {(name, library) for name in decoders for library in DECODER_LAYOUTS[name]}
+    assert {row[1:] for row in PUBLISHED} == layouts
 
 
 @pytest.mark.parametrize("wrapped", ["", "model."])
-@pytest.mark.parametrize(("encoder", "decoder", "form"), PUBLISHED)
-def test_a_whole_models_file_fills_all_of_it(encoder, decoder, form, wrapped):
-    aux = {"aux_head": True} if form == "torchvision" else {}
+@pytest.mark.parametrize(("encoder", "decoder", "library"), PUBLISHED)
+def test_file_of_segmentation_model_fills_all_variables(encoder, decoder, library, wrapped):
+    aux = {"aux_head": True} if library == "torchvision" else {}
     model, variables = model_of(encoder, decoder, **aux)
-    prefix = {"smp": "encoder.", "torchvision": "backbone."}[form]
-    encoder_is = next(iter(encoder_layouts(encoder)))
+    prefix = {"smp": "encoder.", "torchvision": "backbone."}[library]
+    layout = next(iter(encoder_layouts(encoder)))
     tensors = torch_tensors(
         variables,
-        encoder_form(model.encoder, encoder, encoder_is, "whole", wrapped + prefix, ("encoder",)),
-        rest_form(model, (encoder, decoder), form, wrapped),
+        encoder_names(model.encoder, encoder, layout, "classifier", wrapped + prefix, ("encoder",)),
+        rest_names(model, (encoder, decoder), library, wrapped),
     )
     filled, report = convert(tensors, variables, model, (encoder, decoder))
     assert not report.unused
@@ -302,37 +306,37 @@ def test_a_whole_models_file_fills_all_of_it(encoder, decoder, form, wrapped):
     assert values == list(range(len(tensors)))
 
 
-def test_a_head_of_other_classes_is_left_and_told():
+def test_head_of_other_classes_is_kept_and_reported():
     names = ("resnet18", "unet_smp")
     model, variables = model_of(*names, classes=2)
-    theirs, their_variables = model_of(*names, classes=5)
+    other, other_variables = model_of(*names, classes=5)
     tensors = torch_tensors(
-        their_variables,
-        encoder_form(theirs.encoder, "resnet18", "timm", prefix="encoder.", root=("encoder",)),
-        rest_form(theirs, names, "smp"),
+        other_variables,
+        encoder_names(other.encoder, "resnet18", "timm", prefix="encoder.", root=("encoder",)),
+        rest_names(other, names, "smp"),
     )
     filled, report = convert(tensors, variables, model, names)
     assert report.adapted == (
-        "segmentation_head.0.bias: of 5 classes, and this model has 2: left as drawn",
-        "segmentation_head.0.weight: of 5 classes, and this model has 2: left as drawn",
+        "segmentation_head.0.bias: has 5 classes, and this model 2: left as initialised",
+        "segmentation_head.0.weight: has 5 classes, and this model 2: left as initialised",
     )
     assert set(report.unused) == {"segmentation_head.0.weight", "segmentation_head.0.bias"}
     assert set(report.missing) == {"params/head/kernel", "params/head/bias"}
     assert filled["params"]["head"] == variables["params"]["head"]
 
 
-def test_a_decoder_of_other_widths_is_an_error():
+def test_decoder_of_other_widths_raises():
     names = ("resnet18", "unet_smp")
     model, variables = model_of(*names, decoder_widths=(8, 8, 8, 8, 8))
-    theirs, their_variables = model_of(*names)
-    tensors = torch_tensors(their_variables, rest_form(theirs, names, "smp"))
+    other, other_variables = model_of(*names)
+    tensors = torch_tensors(other_variables, rest_names(other, names, "smp"))
     with pytest.raises(UserError, match=r"decoder\.blocks\.0\.conv1\.\S+ becomes .* and encoder "):
         convert(tensors, variables, model, names)
 
 
 @pytest.mark.parametrize("name", by_family(filter(encoder_layouts, ENCODERS)))
-def test_every_variable_has_one_name_in_every_form(name):
-    """The classifier's too, for each of the forms in which it is published."""
+def test_every_variable_has_one_name_in_every_layout(name):
+    """Those of the classifier too, in each published layout."""
     model = build_classifier(name)
     image = jnp.zeros((1, 32, 32, 3))
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
@@ -340,9 +344,9 @@ def test_every_variable_has_one_name_in_every_form(name):
     for form in encoder_layouts(name):
         normed = not name.startswith("vgg") or form.endswith("_bn")
         for style in STYLES:
-            of_encoder = encoder_form(model.encoder, name, form, style, root=("encoder",))
-            names = tensor_names(variables, of_encoder)
-            names |= tensor_names(variables, rest_form(model, (name, None), form))
+            encoder = encoder_names(model.encoder, name, form, style, root=("encoder",))
+            names = tensor_names(variables, encoder)
+            names |= tensor_names(variables, rest_names(model, (name, None), form))
             assert len(set(names.values())) == len(names)
             nameless = [path for path in flat if path not in names]
             assert normed == (not nameless)
@@ -350,22 +354,22 @@ def test_every_variable_has_one_name_in_every_form(name):
 
 
 @pytest.mark.parametrize("decoder", ["fcn32s", "fcn16s", "fcn8s"])
-def test_vggs_classifier_fills_the_fully_connected_layers_of_fcn(decoder):
+def test_vgg_classifier_fills_fully_connected_layers_of_fcn(decoder):
     model, variables = model_of("vgg16", decoder, norm="none")
     classifier = build_classifier("vgg16", norm="none")
     image = jnp.zeros((1, 32, 32, 3))
-    theirs = jax.eval_shape(lambda: classifier.init(jax.random.key(0), image))
+    other = jax.eval_shape(lambda: classifier.init(jax.random.key(0), image))
     tensors = torch_tensors(
-        theirs,
-        encoder_form(classifier.encoder, "vgg16", "torchvision", root=("encoder",)),
-        rest_form(classifier, ("vgg16", None), "torchvision"),
+        other,
+        encoder_names(classifier.encoder, "vgg16", "torchvision", root=("encoder",)),
+        rest_names(classifier, ("vgg16", None), "torchvision"),
     )
     _, report = convert(tensors, variables, model, ("vgg16", decoder))
     assert set(report.unused) == {"classifier.6.weight", "classifier.6.bias"}
     assert {name.split("/")[2].rstrip("0123456789") for name in report.missing} == {"score"}
 
 
-def test_torchs_vgg_classifier_is_a_convolution_over_the_grid():
+def test_linear_layer_of_vgg_becomes_convolution_over_grid():
     model = build_classifier("vgg11", norm="none")
     variables = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3))))
     weight = np.zeros((4096, 512 * 7 * 7), np.float32)

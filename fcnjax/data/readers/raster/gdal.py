@@ -1,9 +1,9 @@
-"""Opens rasters with GDAL so that a file selects no driver and opens no other file or URL.
+"""Opening of rasters with GDAL, so that a file selects no driver and opens no other file or URL.
 
-By itself GDAL tries all of its drivers, among them those of web services and databases. It opens
-what a file and those beside it name: `OVERVIEW_FILE` in the metadata of a TIFF, `NAME.aux.xml`, and
-`NAME.ovr` and `NAME.msk` of any format. Here the driver follows from the file's ending and first
-bytes, and no file beside it is opened, except for a world file, which is read by us.
+By default GDAL tries all its drivers, including those of web services and databases. It opens what
+a file and those beside it name: `OVERVIEW_FILE` in the metadata of a TIFF, `NAME.aux.xml`, and
+`NAME.ovr` and `NAME.msk` of any format. Here the file's ending and first bytes select the driver,
+and no file beside it is opened, except for a world file, which we read ourselves.
 """
 
 import contextlib
@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from fcnjax.data.readers.errors import decode_error
 from fcnjax.data.readers.formats import png
-from fcnjax.data.readers.limits import MOST_PIXELS, file_size, most_pixels, refuse_large
+from fcnjax.data.readers.limits import MAX_PIXELS, file_size, max_pixels, refuse_large
 from fcnjax.data.readers.raster import vrt
 from fcnjax.data.readers.tiff.read import MAGIC as TIFF_MAGIC
 from fcnjax.errors import UserError
@@ -34,7 +35,7 @@ DRIVERS = MappingProxyType(
         ".png": "PNG",
     }
 )
-# The first bytes of their files. A zero among them ends the text that other drivers look at.
+# First bytes of the files. A zero among them ends the text that other drivers look at.
 _MAGIC = {
     "GTiff": TIFF_MAGIC,
     "JP2OpenJPEG": (b"\0\0\0\x0cjP  ",),
@@ -42,19 +43,19 @@ _MAGIC = {
     "PNG": (png.MAGIC + b"\0\0\0",),
 }
 _OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # files beside a file are not looked for
-    "GDAL_PAM_ENABLED": "NO",  # nor is NAME.aux.xml
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # do not look for other files
+    "GDAL_PAM_ENABLED": "NO",  # do not open NAME.aux.xml
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
     "GDAL_HTTP_MAX_RETRY": "0",
 }
 _WORLD_FILE_BYTES = 4096
-MOST_BANDS = 4096  # GDAL takes long for tens of thousands
+MAX_BANDS = 4096  # GDAL is slow with tens of thousands
 
 
 @contextlib.contextmanager
 def gdal_options() -> Iterator[None]:
-    """Sets the options of GDAL under which rasters are opened and read, in this thread."""
+    """Set the options of GDAL for opening and reading rasters, in this thread."""
     import rasterio
 
     with rasterio.Env(**_OPTIONS):
@@ -62,10 +63,10 @@ def gdal_options() -> Iterator[None]:
 
 
 def open_raster(path: str | Path) -> Any:
-    """Opens a raster with rasterio; to be called, and the raster used, within `gdal_options`.
+    """Open a raster with rasterio; call it, and use the raster, within `gdal_options`.
 
     Raises:
-        UserError: It is missing, is not of a format of `DRIVERS`, or names files that it may not.
+        UserError: The file is missing, of another format than `DRIVERS`, or names other files.
     """
     path = Path(path).absolute()
     suffix = path.suffix.lower()
@@ -91,16 +92,14 @@ def _check_vrt(path: Path, stamp: object) -> None:
 
 
 def _open(path: Path) -> Any:
-    """Opens a file that is not a VRT."""
+    """Open a file that is not a VRT."""
     driver = DRIVERS.get(path.suffix.lower())
     with open_regular(path) as file:
         start = file.read(16)
     if not start.startswith(_MAGIC.get(driver, ())):
         valid = ", ".join(suffix for suffix in DRIVERS if suffix != ".vrt")
-        raise UserError(
-            f"{path}: cannot be read as a raster: its first bytes are not those of a file of "
-            f"its ending; valid: {valid}"
-        )
+        reason = f"its first bytes do not match its ending; valid: {valid}"
+        raise decode_error(path, reason, "a raster")
     return _checked(path, driver)
 
 
@@ -108,21 +107,21 @@ def _checked(path: Path, driver: str) -> Any:
     import rasterio
     from rasterio.errors import NodataShadowWarning, NotGeoreferencedWarning
 
-    # A picture without a place on the map is as welcome; and a file that has a nodata value is
-    # read by it, whatever its fourth band is taken for.
+    # Pictures without georeference are valid. Of a file with a nodata value that value counts,
+    # even if the fourth band is alpha.
     for category in (NotGeoreferencedWarning, NodataShadowWarning):
         warnings.filterwarnings("ignore", category=category)
     with contextlib.ExitStack() as stack:
         raster = stack.enter_context(rasterio.open(path, driver=driver))
         if not raster.count:
             raise UserError(f"{path}: has no bands")
-        if raster.count > MOST_BANDS:
+        if raster.count > MAX_BANDS:
             raise UserError(
-                f"{path}: has {raster.count} bands; the most that are read is {MOST_BANDS}"
+                f"{path}: has {raster.count} bands; the most that are read is {MAX_BANDS}"
             )
         if raster.tags(ns="OVERVIEWS"):
             raise UserError(f"{path}: has overviews in another file (OVERVIEW_FILE), not read here")
-        # The files of a VRT are checked before. An image of ERDAS may have one with its pixels.
+        # VRTs are checked before. An ERDAS image may keep its pixels in one other file.
         others = {path, path.with_suffix(".ige")}
         if driver == "HFA" and not others.issuperset(map(Path, raster.files)):
             raise UserError(f"{path}: has pixels in another file than {path.stem}.ige")
@@ -132,8 +131,8 @@ def _checked(path: Path, driver: str) -> Any:
 
 
 def _refuse_blocks(path: Path, raster: Any) -> None:
-    """Raises `TooLarge` where a block, which GDAL decodes as a whole, is too large."""
-    # Integers that are complex have names of GDAL alone.
+    """Raise `TooLarge` if a block, which GDAL decodes as a whole, is too large."""
+    # GDAL has its own names for complex integers, unknown to NumPy.
     sizes = [
         8 if "int" in name and "complex" in name else np.dtype(name).itemsize
         for name in raster.dtypes
@@ -142,24 +141,24 @@ def _refuse_blocks(path: Path, raster: Any) -> None:
         sizes = [4] * raster.count
     if image_structure(raster).get("INTERLEAVE") == "PIXEL":
         sizes = [sum(sizes)] * raster.count
-    most, file_bytes = max(most_pixels(), MOST_PIXELS), file_size(path)
+    limit, file_bytes = max(max_pixels(), MAX_PIXELS), file_size(path)
     for shape, size in set(zip(raster.block_shapes, sizes, strict=True)):
-        refuse_large(f"{path}, a block", *shape, size, most, file_bytes)
+        refuse_large(f"{path}, a block", *shape, size, limit, file_bytes)
 
 
 def image_structure(raster: Any) -> dict[str, str]:
-    """The metadata of a raster on the arrangement of its pixels; nothing for a JPEG 2000.
+    """Return the metadata on the arrangement of a raster's pixels; nothing for JPEG 2000.
 
-    For those GDAL walks through the whole code stream, in a damaged file without end.
+    For JPEG 2000 GDAL reads the whole code stream, without end in a damaged file.
     """
     return {} if raster.driver == "JP2OpenJPEG" else raster.tags(ns="IMAGE_STRUCTURE")
 
 
 def transform_of(path: str | Path, raster: Any) -> Any:
-    """The transform from pixels to the map, of the file or its world file; None: it has neither.
+    """Return the transform from pixels to the map, of the file or its world file, or None.
 
     Raises:
-        UserError: It has numbers that are not finite.
+        UserError: The transform has numbers that are not finite.
     """
     transform = None if raster.transform.is_identity else raster.transform
     if transform is None and not raster.gcps[0]:
@@ -170,7 +169,7 @@ def transform_of(path: str | Path, raster: Any) -> Any:
 
 
 def _world_file(path: Path) -> Any:
-    """The transform in `NAME.tfw` or the like: six numbers; None where there is no such file."""
+    """Return the transform in a world file such as `NAME.tfw`: six numbers; None without one."""
     from rasterio import Affine
 
     end = path.suffix[1:].lower()
@@ -183,6 +182,6 @@ def _world_file(path: Path) -> Any:
             a, d, b, e, x, y = numbers
         except ValueError as error:
             raise UserError(f"{file}: is not a world file, which has six numbers") from error
-        # It has the middle of the first pixel.
+        # A world file refers to the centre of the first pixel.
         return Affine(a, b, x - (a + b) / 2, d, e, y - (d + e) / 2)
     return None

@@ -1,6 +1,6 @@
-"""Checks virtual rasters (VRT): they may name rasters in their own folder and below, and no more.
+"""Check of virtual rasters (VRT): they may name only rasters in their own folder or below.
 
-A VRT of GDAL can also compute pixels with Python, read raw bytes of any file, warp, and name other
+GDAL's VRTs can also compute pixels with Python, read raw bytes of any file, warp, and name other
 VRTs, URLs, archives and databases. Elements and attributes that are not listed here are refused.
 """
 
@@ -9,12 +9,13 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+from fcnjax.data.readers.errors import decode_error
 from fcnjax.errors import UserError
 from fcnjax.io.regular_files import read_file
 
-MOST_BYTES = 2**24
-MOST_SOURCES = 20_000
-# In small letters: to GDAL capitals do not matter.
+MAX_BYTES = 2**24
+MAX_SOURCES = 20_000
+# In lower case: GDAL ignores case.
 _ELEMENTS = """
     vrtdataset srs geotransform gcplist gcp metadata mdi vrtrasterband description unittype offset
     scale categorynames category colorinterp colortable entry nodatavalue hidenodatavalue
@@ -31,17 +32,18 @@ _KNOWN_ELEMENTS, _KNOWN_ATTRIBUTES = frozenset(_ELEMENTS.split()), frozenset(_AT
 _DECLARATION = re.compile(
     rb"""\s*<\?xml version=["']1\.0["']( encoding=["'](?i:utf-8)["'])?\s*\?>"""
 )
-# What GDAL takes for something else than the path of a file.
+# Patterns that GDAL does not take for the path of a file.
 _SPECIAL = re.compile(r"[:<>&|?*\x00-\x1f]|^/vsi|^\s|\s$")
 
 
 def sources(path: Path) -> list[Path]:
-    """The files that a VRT names, each once.
+    """Return the files that a VRT names, without duplicates.
 
     Raises:
-        UserError: It is damaged, uses what is not read, or names a file outside of its folder.
+        UserError: The VRT is damaged, uses an unsupported feature, or names a file outside its
+            folder.
     """
-    content = read_file(path, MOST_BYTES)
+    content = read_file(path, MAX_BYTES)
     declaration = _DECLARATION.match(content)
     body = content[declaration.end() :] if declaration else content
     if b"<!" in body or b"<?" in body or b"overview_file" in body.lower():
@@ -52,19 +54,19 @@ def sources(path: Path) -> list[Path]:
     try:
         root = ElementTree.fromstring(body.decode("utf-8"))
     except (ElementTree.ParseError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read as a VRT: {error}") from error
-    found: dict[Path, None] = {}
+        raise decode_error(path, str(error), "a VRT") from error
+    named: dict[Path, None] = {}
     level, depth = [root], 0
     while level:
         depth += 1
         for element in level:
             _refuse_unknown(path, element, depth)
             if element.tag.lower() == "sourcefilename":
-                found[_source(path, element)] = None
+                named[_source(path, element)] = None
         level = [child for element in level for child in element]
-    if len(found) > MOST_SOURCES:
-        raise UserError(f"{path}: names {len(found)} files; the limit is {MOST_SOURCES}")
-    return list(found)
+    if len(named) > MAX_SOURCES:
+        raise UserError(f"{path}: names {len(named)} files; the limit is {MAX_SOURCES}")
+    return list(named)
 
 
 def _refuse_unknown(path: Path, element: ElementTree.Element, depth: int) -> None:
@@ -80,7 +82,7 @@ def _refuse_unknown(path: Path, element: ElementTree.Element, depth: int) -> Non
 
 
 def _source(path: Path, element: ElementTree.Element) -> Path:
-    """The file that a `SourceFilename` names."""
+    """Return the file that a `SourceFilename` names."""
     name = element.text or ""
     relative = {key.lower(): value for key, value in element.attrib.items()}.get(
         "relativetovrt", "0"
@@ -88,7 +90,7 @@ def _source(path: Path, element: ElementTree.Element) -> Path:
     if len(element) or not name or _SPECIAL.search(name) or relative not in ("0", "1"):
         raise UserError(f"{path}: names {name[:100]!r}, which is not the path of a file")
     source = path.parent / name if relative == "1" else Path(name).absolute()
-    # Symbolic links are followed, as those of images are.
+    # Symbolic links are followed, as for images.
     folder = os.path.abspath(path.parent)  # noqa: PTH100 (resolve follows links)
     if not Path(os.path.abspath(source)).is_relative_to(folder):  # noqa: PTH100
         raise UserError(f"{path}: names {name}, which is not in its folder or below")

@@ -1,1 +1,1 @@
-"""Reader of TIFF files: their pages, the meaning of their bands, and refusals by the header."""
+"""Reader of TIFF files."""

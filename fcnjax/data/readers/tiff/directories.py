@@ -1,8 +1,7 @@
-"""Check of the directories (IFDs) of a TIFF before tifffile makes objects of them.
+"""Check of the directories (IFDs) of a TIFF before tifffile parses them.
 
-tifffile takes some microseconds for each tag, and makes a Python object of each number in some of
-them. Directories may overlap and share values, so that a file of kilobytes can list gigabytes of
-both.
+tifffile takes microseconds for each tag, and makes a Python object of each number in some tags.
+Directories may overlap and share values, so that a file of kilobytes can list gigabytes of both.
 """
 
 import struct
@@ -11,15 +10,15 @@ from typing import BinaryIO, NamedTuple
 from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError
 
-MOST_PAGES = 10_000
-MOST_TAGS = 200_000  # of all pages
-_MOST_SHARED = 2**20  # bytes of values beyond the size of the file
+MAX_PAGES = 10_000
+MAX_TAGS = 200_000  # of all pages
+_MAX_SHARED = 2**20  # bytes of values beyond the size of the file
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
 
 
 class _Layout(NamedTuple):
-    """The struct formats of a count of tags, of a tag without its value, and of an offset."""
+    """The `struct` formats of a number of tags, of a tag without its value, and of an offset."""
 
     count: str
     tag: str
@@ -30,13 +29,13 @@ _CLASSIC, _BIG = _Layout("H", "HHI", "I"), _Layout("Q", "HHQ", "Q")
 
 
 def refuse_directories(file: File, source: BinaryIO) -> None:
-    """Raises UserError where the directories of a TIFF list more than a file of its size has.
+    """Raise UserError if the directories of a TIFF list more than a file of its size can hold.
 
-    What is damaged is left to tifffile. The position in the source stays.
+    tifffile reports damage. The position in the source is kept.
 
     Args:
-        file: What errors name.
-        source: The file, open.
+        file: The file, for errors.
+        source: The open file.
     """
     start = source.tell()
     size = source.seek(0, 2)
@@ -48,20 +47,20 @@ def refuse_directories(file: File, source: BinaryIO) -> None:
     pages = tags = values = 0
     try:
         offset = struct.unpack_from(order + layout.offset, head, at)[0]
-        seen: set[int] = set()
-        while offset and offset not in seen:
-            seen.add(offset)
+        visited: set[int] = set()
+        while offset and offset not in visited:
+            visited.add(offset)
             pages += 1
-            if pages > MOST_PAGES:
-                raise UserError(f"{file}: has more than {MOST_PAGES} pages, the most that are read")
+            if pages > MAX_PAGES:
+                raise UserError(f"{file}: has more than {MAX_PAGES} pages, the limit")
             source.seek(offset)
             count, loaded, offset = _directory(source, order, layout)
             tags += count
             values += loaded
-            if tags > MOST_TAGS or values > size + _MOST_SHARED:
+            if tags > MAX_TAGS or values > size + _MAX_SHARED:
                 raise UserError(
                     f"{file}: has {tags} tags with {values} bytes of values in {pages} pages; "
-                    f"valid: up to {MOST_TAGS} tags, and no more bytes than the file"
+                    f"valid: up to {MAX_TAGS} tags, and no more bytes than the file"
                 )
     except (struct.error, OverflowError, OSError):
         pass
@@ -70,13 +69,13 @@ def refuse_directories(file: File, source: BinaryIO) -> None:
 
 
 def _directory(source: BinaryIO, order: str, layout: _Layout) -> tuple[int, int, int]:
-    """The number of tags, the bytes of the values that tifffile loads, and the next directory."""
+    """Return the number of tags, the bytes that tifffile loads, and the next directory."""
     import tifffile
 
     offset_bytes = struct.calcsize(layout.offset)
     tag_bytes = struct.calcsize("<" + layout.tag) + offset_bytes
     count = struct.unpack(order + layout.count, source.read(struct.calcsize(layout.count)))[0]
-    if count > 4096:  # which tifffile takes for damage
+    if count > 4096:  # tifffile treats it as damage
         raise struct.error
     content = source.read(count * tag_bytes + offset_bytes)
     loaded = 0

@@ -1,16 +1,16 @@
-"""The size that a JPEG XL image claims, by its SizeHeader (ISO/IEC 18181-1, D.2)."""
+"""The size that a JPEG XL image claims, from its SizeHeader (ISO/IEC 18181-1, D.2)."""
 
 from collections.abc import Iterator
 
 _CODESTREAM = b"\xff\x0a"
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _BITS = (9, 13, 18, 30)
-# Width by height, as numerator and denominator.
+# Ratios of width to height, as numerator and denominator.
 _RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
-def size_of(content: bytes) -> tuple[int, int] | None:
-    """Width and height; None where there is no such header."""
+def read_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height; None without such a header."""
     stream = next(_codestreams(content), b"")[:16]
     if not stream.startswith(_CODESTREAM) or len(stream) < 3:
         return None
@@ -29,7 +29,7 @@ def _side(bits: "_Bits", is_small: int) -> int:
 
 
 class _Bits:
-    """Takes bits from the least significant of each byte on; zeros after the end."""
+    """Reader of bits, least significant first; zeros after the end."""
 
     def __init__(self, content: bytes):
         self._left = int.from_bytes(content, "little")
@@ -41,7 +41,7 @@ class _Bits:
 
 
 def _codestreams(content: bytes) -> Iterator[bytes]:
-    """The bare codestream, or the start of the first one in the boxes of a container."""
+    """Yield the bare codestream, or the start of the first one in the boxes of a container."""
     if content.startswith(_CODESTREAM):
         yield content
     at = len(_CONTAINER) if content.startswith(_CONTAINER) else len(content)

@@ -1,26 +1,28 @@
-"""The pages that libtiff, in OpenCV, decodes quicker than tifffile, or that it alone decodes."""
+"""Decoding of TIFF pages by libtiff in OpenCV: faster than tifffile, or the only decoder."""
 
 from typing import Any
 
 import cv2
 import numpy as np
 
-_LZW, _JPEG = 5, (6, 7, 34892, 33007)
+from fcnjax.data.readers.tiff.checks import JPEG
+
+_LZW = 5
 _GREY, _RGB, _YCBCR = 1, 2, 6
 _FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_by_libtiff(page: Any, content: bytes) -> np.ndarray | None:
-    """Decodes the first page of a file, where this suits it.
+    """Decode the first page of a file, if libtiff suits it.
 
     Args:
         page: The page, of tifffile.
         content: The file.
 
     Returns:
-        `[H, W, C]` uint8, not turned; None: it does not, or the page is damaged.
+        `[H, W, C]` uint8, not upright; None if libtiff does not suit it or the page is damaged.
     """
-    if not (_is_usual(page) and (_is_quicker(page) or _is_known_by_it_alone(page))):
+    if not (_is_plain(page) and (_is_faster(page) or _is_only_decoder(page))):
         return None
     grey = page.samplesperpixel == 1
     flags = _FLAGS | (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
@@ -33,8 +35,8 @@ def decode_by_libtiff(page: Any, content: bytes) -> np.ndarray | None:
     return pixels[..., None] if grey else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
 
 
-def _is_usual(page: Any) -> bool:
-    """Return whether nothing about a page is such that OpenCV would change its values."""
+def _is_plain(page: Any) -> bool:
+    """Return whether OpenCV decodes a page without changing its values."""
     photometric = {1: (_GREY,), 3: (_RGB, _YCBCR)}.get(page.samplesperpixel, ())
     return (
         page.photometric in photometric
@@ -46,11 +48,11 @@ def _is_usual(page: Any) -> bool:
     )
 
 
-def _is_quicker(page: Any) -> bool:
+def _is_faster(page: Any) -> bool:
     sides = (page.tilelength, page.tilewidth) if page.is_tiled else (16, 16)
     aligned = not any(side % 16 for side in sides)
     return page.compression == _LZW and page.photometric != _YCBCR and aligned
 
 
-def _is_known_by_it_alone(page: Any) -> bool:
-    return page.photometric == _YCBCR and page.compression not in _JPEG
+def _is_only_decoder(page: Any) -> bool:
+    return page.photometric == _YCBCR and page.compression not in JPEG

@@ -1,7 +1,7 @@
-"""Reads TIFF files, of any type, compression and arrangement that tifffile and imagecodecs know.
+"""Reading of TIFF files of any type, compression and layout that tifffile and imagecodecs decode.
 
-A picture is the page of a file that is no overview, thumbnail or mask of another. Bands beyond
-those of the colours are bands; nothing is done by them, whatever they are marked as.
+Pages that are overviews, thumbnails or masks of another page do not count as images. Bands beyond
+the colours are bands; their marks as alpha have no effect.
 """
 
 import contextlib
@@ -13,42 +13,48 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from fcnjax.data.readers.errors import decode_error
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.stored import ImageHeader, StoredPixels
-from fcnjax.data.readers.tiff.bands import bands_of
-from fcnjax.data.readers.tiff.checks import fault_of, is_jpeg_of_planes, is_mask_of, is_picture
+from fcnjax.data.readers.stored_pixels import ImageHeader, StoredPixels
+from fcnjax.data.readers.tiff.bands import band_fields
+from fcnjax.data.readers.tiff.checks import (
+    is_mask_of,
+    is_picture,
+    is_planar_jpeg,
+    unsupported_reason,
+)
 from fcnjax.data.readers.tiff.directories import refuse_directories
 from fcnjax.data.readers.tiff.libtiff import decode_by_libtiff
 from fcnjax.data.readers.tiff.segments import refuse_segments
 from fcnjax.errors import UserError
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF of either byte order
-# Without these a page is no stack: ImageDescription (ImageJ, tifffile), those of MetaMorph (UIC1 to
+# A stack has one of these tags: ImageDescription (ImageJ, tifffile), those of MetaMorph (UIC1 to
 # UIC4), FluoView and NIH Image.
 _STACK_TAGS = (270, 33628, 33629, 33630, 33631, 34361, 34362, 43314)
 
 
 def read_tiff(file: File, content: bytes, page: int | None) -> StoredPixels:
-    """Reads a page, as `read_stored_pixels` does; None: the only one.
+    """Read a page; see `read_stored_pixels`.
+
+    Args:
+        file: The file, for errors.
+        content: The bytes of the file.
+        page: The page, from 0; None: the only one.
 
     Raises:
-        UserError: The file is damaged, too large, of a kind that cannot be read, or has not that
-            page; names it.
+        UserError: The file is damaged, too large, of an unsupported kind, or lacks that page.
     """
     with _opened(file, io.BytesIO(content)) as (tiff, pages):
         chosen = _page(file, tiff, pages, page)
-        values = _decode(file, chosen, content if chosen.index == 0 else None)
-        return StoredPixels(
-            pixels=values,
-            format="TIFF",
-            valid=_valid(file, tiff, chosen),
-            **bands_of(chosen),
-        )
+        pixels = _decode(file, chosen, content if chosen.index == 0 else None)
+        valid = _valid(file, tiff, chosen)
+        return StoredPixels(pixels, "TIFF", valid=valid, **band_fields(chosen))
 
 
 def stack_tiff(file: File, content: bytes) -> StoredPixels:
-    """Reads pages of one band each as the bands of one image.
+    """Read pages of one band each as the bands of one image.
 
     Raises:
         UserError: As `read_tiff`; or the pages differ, or one has several bands.
@@ -59,46 +65,46 @@ def stack_tiff(file: File, content: bytes) -> StoredPixels:
         for number, page in enumerate(pages, start=1):
             if page.samplesperpixel != 1 or page.photometric == 3:
                 raise UserError(
-                    f"{file}: page {number} is not of one band, which config.data.pages=channels "
-                    "takes"
+                    f"{file}: page {number} has several bands, and config.data.pages=channels "
+                    "takes pages of one"
                 )
             if (page.imagelength, page.imagewidth) != shape or page.dtype != first.dtype:
                 raise UserError(
-                    f"{file}: page {number} has another size or type than the first; they cannot "
+                    f"{file}: page {number} differs from the first in size or type; they cannot "
                     "be the bands of one image (config.data.pages=channels)"
                 )
         pixel_bytes = len(pages) * (first.dtype.itemsize if first.dtype else 1)
         refuse_large(file, *shape, pixel_bytes, file_bytes=file_size(file))
         bands = [_decode(file, page, None) for page in pages]
-        about = bands_of(first)
+        fields = band_fields(first)
         if len(pages) > 1:
-            names = [bands_of(page)["descriptions"][0] for page in pages]
-            about |= {"marks": ("undefined",) * len(pages), "descriptions": tuple(names)}
+            names = tuple(band_fields(page)["descriptions"][0] for page in pages)
+            fields |= {"colorinterp": ("undefined",) * len(pages), "descriptions": names}
         valid = _valid(file, tiff, first)
-        return StoredPixels(np.concatenate(bands, -1), "TIFF", valid=valid, **about)
+        return StoredPixels(np.concatenate(bands, -1), "TIFF", valid=valid, **fields)
 
 
-def read_tiff_header(file: File, source: BinaryIO, most: int | None = None) -> ImageHeader:
-    """The header of a TIFF file; of the first page, where there are several.
+def read_tiff_header(file: File, source: BinaryIO, limit: int | None = None) -> ImageHeader:
+    """Read the header of the first page of a TIFF file.
 
     Args:
-        file: What errors name.
-        source: An open file.
-        most: The most pixels, as `refuse_large` takes it.
+        file: The file, for errors.
+        source: The open file.
+        limit: Largest number of pixels, as in `refuse_large`.
 
     Raises:
-        UserError: It is damaged, or too large.
+        UserError: The file is damaged, or too large.
     """
     with _opened(file, source) as (tiff, pages):
         page = pages[0]
         if not page.imagelength or not page.imagewidth:
-            raise UserError(f"{file}: cannot be read as an image: it has no pixels")
-        _refuse_large(file, page, most)
+            raise decode_error(file, "it has no pixels")
+        _refuse_large(file, page, limit)
         return ImageHeader(
             format="TIFF",
             height=page.imagelength,
             width=page.imagewidth,
-            orientation=bands_of(page)["orientation"],
+            orientation=band_fields(page)["orientation"],
             pages=_count(tiff, pages),
             tags=frozenset(tag.code for tag in page.tags),
         )
@@ -106,26 +112,26 @@ def read_tiff_header(file: File, source: BinaryIO, most: int | None = None) -> I
 
 @contextlib.contextmanager
 def _opened(file: File, source: BinaryIO) -> Iterator[tuple[Any, list]]:
-    """Opens a TIFF file, and lists the pages that are pictures."""
-    import tifffile  # takes a while, and many sets have no TIFF
+    """Open a TIFF file, and list the pages that are pictures."""
+    import tifffile  # slow to import, and many datasets have no TIFF
 
-    # Damage is reported by us, once.
+    # We report damage ourselves, once.
     logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)
     refuse_directories(file, source)
     with tifffile.TiffFile(source) as tiff:
         if not len(tiff.pages):
-            raise UserError(f"{file}: cannot be read as an image: it has no page")
+            raise decode_error(file, "it has no page")
         pages = [page for page in tiff.pages if is_picture(page)]
         if not pages and tiff.pages[0].subifds:
-            # A raw photograph has its thumbnail in front.
+            # A raw photograph starts with its thumbnail.
             pages = [page for page in tiff.pages[0].pages if is_picture(page)]
         yield tiff, pages or [tiff.pages[0]]
 
 
 def _count(tiff: Any, pages: list) -> int:
-    """Count the pictures, those included that no directory lists (ImageJ's large stacks).
+    """Count the pictures, including those without a directory (ImageJ's large stacks).
 
-    tifffile opens the other files that the series of OME, Micro-Manager and NDTiff name.
+    tifffile would open other files that the series of OME, Micro-Manager and NDTiff name.
     """
     may_be_stack = any(tag in pages[0].tags for tag in _STACK_TAGS)
     names_files = tiff.is_ome or tiff.is_mmstack or tiff.is_ndtiff
@@ -139,64 +145,64 @@ def _page(file: File, tiff: Any, pages: list, page: int | None) -> Any:
         if (count := _count(tiff, pages)) > 1:
             raise UserError(
                 f"{file}: holds {count} pages, and one is read; save each page as a file, or for "
-                "images say config.data.pages=first (the first alone) or channels (each a band)"
+                "images say config.data.pages=first (only the first) or channels (each a band)"
             )
         return pages[0]
     if page >= len(pages):
         _refuse_virtual(file, tiff, pages)
-        raise UserError(f"{file}: has no page {page + 1}; it holds {len(pages)}")
+        raise UserError(f"{file}: has no page {page + 1}; it has {len(pages)}")
     return pages[page]
 
 
 def _refuse_virtual(file: File, tiff: Any, pages: list) -> None:
     if (count := _count(tiff, pages)) > len(pages):
         raise UserError(
-            f"{file}: is a stack of {count} pages without a directory for each, which cannot be "
-            "read; save it as a plain TIFF"
+            f"{file}: is a stack of {count} pages without a directory for each, which is not "
+            "supported; save it as a plain TIFF"
         )
 
 
-def _refuse_large(file: File, page: Any, most: int | None = None) -> None:
+def _refuse_large(file: File, page: Any, limit: int | None = None) -> None:
     pixel_bytes = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 1)
-    size = file_size(file) if most != sys.maxsize else None
-    refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, most, size)
+    size = file_size(file) if limit != sys.maxsize else None
+    refuse_large(file, page.imagelength, page.imagewidth, pixel_bytes, limit, size)
     if page.is_tiled:
         tile = (page.tilelength, page.tilewidth, pixel_bytes)
-        refuse_large(f"{file}, a tile", *tile, None if most == sys.maxsize else most, size)
+        refuse_large(f"{file}, a tile", *tile, None if limit == sys.maxsize else limit, size)
 
 
 def _decode(file: File, page: Any, content: bytes | None) -> np.ndarray:
-    """The pixels `[H, W, C]` of a page, of which `content` is the file where it is the first."""
+    """Decode the pixels `[H, W, C]` of a page; `content` is the file, for the first page only."""
     import imagecodecs
 
     _refuse_large(file, page)
-    if (fault := fault_of(page)) is not None:
-        raise UserError(f"{file}: {fault}")
+    if (reason := unsupported_reason(page)) is not None:
+        raise UserError(f"{file}: {reason}")
     refuse_segments(file, page)
     values = None if content is None else decode_by_libtiff(page, content)
     if values is None:
         try:
-            values = _by_tifffile(page)
+            values = _decode_by_tifffile(page)
         except imagecodecs.DelayedImportError as error:
             raise UserError(
-                f"{file}: is compressed by {page.compression.name}, which the imagecodecs that is "
-                "installed cannot decode"
+                f"{file}: is compressed by {page.compression.name}, which the installed "
+                "imagecodecs cannot decode"
             ) from error
-        # [S, D, H, W, C]: bands that follow each other, or lie beside each other.
+        # [S, D, H, W, C]: bands one after the other (S), or interleaved (C).
         values = values[:, 0]
         values = values[0] if len(values) == 1 else np.moveaxis(values[..., 0], 0, -1)
     values = values.view(np.uint8) if values.dtype == bool else values
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 
-def _by_tifffile(page: Any) -> np.ndarray:
-    """The pixels `[S, D, H, W, C]` of a page."""
-    if not any(page.databytecounts):  # tifffile does not see that nothing is stored
+def _decode_by_tifffile(page: Any) -> np.ndarray:
+    """Decode the pixels `[S, D, H, W, C]` of a page."""
+    if not any(page.databytecounts):  # tifffile does not handle a page that stores nothing
         return np.full(page.shaped, page.nodata, page.dtype)
     photometric = page.photometric
     try:
-        if is_jpeg_of_planes(page):
-            page.photometric = 1  # each plane is a grey JPEG, which tifffile takes for one of RGB
+        if is_planar_jpeg(page):
+            page.photometric = 1  # each plane is a grey JPEG; tifffile expects RGB
         return page.asarray(squeeze=False, maxworkers=1)
     except Exception as error:
         rows = page.rowsperstrip
@@ -211,13 +217,13 @@ def _by_tifffile(page: Any) -> np.ndarray:
 
 
 def _with_full_strips(page: Any) -> np.ndarray:
-    """The pixels of a page whose last strip is as long as the others; that is no damage."""
+    """Decode a page whose last strip is as long as the others, which is valid."""
     import tifffile
 
     rows = page.rowsperstrip
     handle = page.parent.filehandle
     handle.seek(0)
-    # Another object, since a page keeps what it has made of its length.
+    # Use a new object: a page keeps values derived from its length.
     with tifffile.TiffFile(io.BytesIO(handle.read())) as tiff:
         longer = tiff.pages[page.index]
         stacks, depth, height, width, bands = page.shaped
@@ -227,7 +233,7 @@ def _with_full_strips(page: Any) -> np.ndarray:
 
 
 def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
-    """The pixels with data, by the page's mask; None: it has no mask."""
+    """Return where a page has data, by its mask page; None without one."""
     if not isinstance(page.index, int):
         return None
     for other in tiff.pages[page.index + 1 :]:

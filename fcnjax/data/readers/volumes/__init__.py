@@ -1,1 +1,1 @@
-"""Volumes: NIfTI files and DICOM series, read as slices."""
+"""Reader of volumes: NIfTI files and DICOM series, as slices."""

@@ -1,7 +1,7 @@
-"""Reads the header of a DICOM file: plain values, each of a checked type and range.
+"""Reading of the header of a DICOM file as plain values of checked type and range.
 
-Nothing else uses pydicom's datasets. They convert a value when it is accessed, to the type that the
-file declares, and raise errors of any kind at that time.
+Only `dicom_values.py` accesses pydicom's datasets: they convert a value on access, to the type
+that the file declares, and may raise any error then.
 """
 
 import contextlib
@@ -11,22 +11,32 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fcnjax.data.readers.errors import decode_errors
 from fcnjax.data.readers.volumes.dicom_elements import read_elements
 from fcnjax.data.readers.volumes.dicom_values import Values
-from fcnjax.data.readers.volumes.library_errors import errors_of
-from fcnjax.data.readers.volumes.limits import LONGEST_AXIS
+from fcnjax.data.readers.volumes.limits import MAX_AXIS_LENGTH
 from fcnjax.errors import UserError
 
-# Of pixels by their keyword: the bits that a value may take.
+# Keywords of pixel data, with the valid numbers of bits of a value.
 PIXEL_KEYWORDS = {
     "PixelData": (1, 8, 16, 32),
     "FloatPixelData": (32,),
     "DoubleFloatPixelData": (64,),
 }
-FARTHEST, NEAREST = 1e6, 1e-6  # mm: of positions, and the least distance of pixels and slices
-LARGEST = 1e28  # of a scale, so that what it is applied to stays finite
-LONGEST_GROUPS = 2**23  # bytes of the groups of all frames, of some hundred bytes each
+MAX_POSITION, MIN_SPACING = 1e6, 1e-6  # mm
+MAX_SLOPE = 1e28  # keeps scaled values finite
+MAX_GROUPS_BYTES = 2**23  # of the groups of all frames, some hundred bytes each
 _GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+# Values of a frame: the sequence that holds each in groups, its count of numbers, and the largest
+# valid number.
+_FRAME_VALUES = {
+    "ImagePositionPatient": ("PlanePositionSequence", 3, MAX_POSITION),
+    "ImageOrientationPatient": ("PlaneOrientationSequence", 6, 2),
+    "PixelSpacing": ("PixelMeasuresSequence", 2, MAX_POSITION),
+    "SliceThickness": ("PixelMeasuresSequence", 1, MAX_POSITION),
+    "RescaleSlope": ("PixelValueTransformationSequence", 1, MAX_SLOPE),
+    "RescaleIntercept": ("PixelValueTransformationSequence", 1, MAX_SLOPE),
+}
 _TAGS = (
     "SOPClassUID",
     "SeriesInstanceUID",
@@ -39,15 +49,10 @@ _TAGS = (
     "BitsAllocated",
     "BitsStored",
     "PixelRepresentation",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
     "ImagerPixelSpacing",
-    "SliceThickness",
     "SpacingBetweenSlices",
-    "RescaleSlope",
-    "RescaleIntercept",
     "ModalityLUTSequence",
+    *_FRAME_VALUES,
     *_GROUPS,
 )
 
@@ -56,11 +61,11 @@ class Frame(NamedTuple):
     """The checked values of one image of a file.
 
     Attributes:
-        position: `(x, y, z)` mm, the middle of the first pixel; None: the file does not say.
-        directions: `(x, y, z)` of that in which columns follow each other, then of that of rows.
-        spacing: mm from row to row, and from column to column.
+        position: `(x, y, z)` in mm of the centre of the first pixel; None if the file has none.
+        directions: `(x, y, z)` of the direction along a row, then of that along a column.
+        spacing: mm between rows, and between columns.
         thickness: mm from this slice to the next.
-        slope: Factor of the stored values.
+        slope: Factor for the stored values.
         intercept: Added after that.
     """
 
@@ -76,14 +81,14 @@ class Pixels(NamedTuple):
     """The format of the pixels of a file.
 
     Attributes:
-        rows: Of an image.
-        columns: Of an image.
-        frames: Images of the file, 1 or more.
-        samples: Values of a pixel.
+        rows: Rows of an image.
+        columns: Columns of an image.
+        frames: Number of images, 1 or more.
+        samples: Values per pixel.
         photometric: Meaning of the values, such as `MONOCHROME2`.
-        bits_allocated: Of a value in the file: 1, 8, 16, 32 or 64.
-        bits_stored: Of those the number that are used.
-        is_signed: Whether values are signed integers; None: the file does not say.
+        bits_allocated: Bits of a value in the file: 1, 8, 16, 32 or 64.
+        bits_stored: Number of these bits in use.
+        is_signed: Whether values are signed integers; None if the file does not say.
     """
 
     rows: int
@@ -101,14 +106,14 @@ class Header(NamedTuple):
 
     Attributes:
         path: The file.
-        syntax: UID of the transfer syntax, the encoding of the file; "": the file does not say.
+        syntax: UID of the transfer syntax, the encoding of the file; "" if the file has none.
         kind: The standard's name of the class of the object, such as `CT Image Storage`.
-        series: Its SeriesInstanceUID; "": the file does not say.
-        description: Of the series.
-        pixels: None: the file holds no image.
+        series: SeriesInstanceUID; "" if the file has none.
+        description: Description of the series.
+        pixels: Format of the pixels; None if the file holds no image.
         frames: One for each image.
-        table: Values by stored value, and the stored value of the first, in place of slope and
-            intercept; None: the file has no such table.
+        table: Look-up table in place of slope and intercept, with the stored value of its first
+            entry; None if the file has none.
     """
 
     path: Path
@@ -122,7 +127,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Reads the header of a DICOM file; its pixels are not read.
+    """Read the header of a DICOM file, without its pixels.
 
     Raises:
         UserError: The file is damaged, or a value has a wrong type or is out of range.
@@ -147,104 +152,93 @@ def _kind(path: Path, uid: str) -> str:
         return ""
     from pydicom.uid import UID
 
-    with errors_of(path, "DICOM"):
+    with decode_errors(path, "DICOM"):
         return str(UID(uid).name).split(" - ")[0]
 
 
 def _description(data: Values) -> str:
-    with contextlib.suppress(UserError):  # of other letters than the file says, for example
+    with contextlib.suppress(UserError):  # it may be in another character set than declared
         return data.text("SeriesDescription")
     return ""
 
 
 def _pixels(data: Values) -> Pixels | None:
-    rows, columns = (data.whole(name, 0, LONGEST_AXIS, default=0) for name in ("Rows", "Columns"))
+    rows, columns = (
+        data.integer(name, 0, MAX_AXIS_LENGTH, default=0) for name in ("Rows", "Columns")
+    )
     if not rows or not columns:
         return None
     path = data.path
-    allocated = data.whole("BitsAllocated", 1, 64)
+    allocated = data.integer("BitsAllocated", 1, 64)
     if allocated not in (1, 8, 16, 32, 64):
         raise UserError(f"{path}: BitsAllocated is {allocated}; valid: 1, 8, 16, 32, 64")
-    signed = data.whole("PixelRepresentation", 0, 1, default=-1)
+    signed = data.integer("PixelRepresentation", 0, 1, default=-1)
     return Pixels(
         rows,
         columns,
         # Some writers store 0 for one image.
-        data.whole("NumberOfFrames", 0, 2**31 - 1, default=1) or 1,
-        data.whole("SamplesPerPixel", 1, 2**16 - 1, default=1),
+        data.integer("NumberOfFrames", 0, 2**31 - 1, default=1) or 1,
+        data.integer("SamplesPerPixel", 1, 2**16 - 1, default=1),
         data.text("PhotometricInterpretation") or "MONOCHROME2",
         allocated,
-        data.whole("BitsStored", 1, allocated, default=allocated),
+        data.integer("BitsStored", 1, allocated, default=allocated),
         None if signed < 0 else bool(signed),
     )
 
 
 def _frames(data: Values, count: int) -> tuple[Frame, ...]:
-    if count > LONGEST_AXIS:
-        return ()  # too many: `refuse_undecodable` refuses the file
-    per_frame = data.items(_GROUPS[0], LONGEST_GROUPS)
-    shared = data.items(_GROUPS[1])
-    # Several frames of which the file gives but one place lie nobody knows where.
-    is_placed = count == 1 or bool(per_frame)
-    of_all = _values(shared, data)
-    found = []
-    for group in per_frame[:count]:
-        own = _values([group])
-        found.append(_frame(data, {**of_all, **own}, is_placed))
-    rest = _frame(data, of_all, is_placed)
-    return (*found, *[rest] * (count - len(found)))
+    if count > MAX_AXIS_LENGTH:
+        return ()  # `refuse_undecodable` refuses the file
+    per_frame = data.items(_GROUPS[0], MAX_GROUPS_BYTES)
+    # One position for several frames tells nothing about the others.
+    has_positions = count == 1 or bool(per_frame)
+    shared = _frame_values(data.items(_GROUPS[1]), data)
+    frames = [
+        _frame(data, {**shared, **_frame_values([group])}, has_positions)
+        for group in per_frame[:count]
+    ]
+    rest = _frame(data, shared, has_positions)
+    return (*frames, *[rest] * (count - len(frames)))
 
 
-# By keyword of a value: the sequence that holds it in groups, how many numbers it has, and the
-# largest valid one.
-_OF_A_FRAME = {
-    "ImagePositionPatient": ("PlanePositionSequence", 3, FARTHEST),
-    "ImageOrientationPatient": ("PlaneOrientationSequence", 6, 2),
-    "PixelSpacing": ("PixelMeasuresSequence", 2, FARTHEST),
-    "SliceThickness": ("PixelMeasuresSequence", 1, FARTHEST),
-    "RescaleSlope": ("PixelValueTransformationSequence", 1, LARGEST),
-    "RescaleIntercept": ("PixelValueTransformationSequence", 1, LARGEST),
-}
-
-
-def _values(groups: list[Values], *data: Values) -> dict[str, tuple[float, ...]]:
-    """Reads the values of a frame from its groups, or else from the file itself."""
-    found = {}
-    for name, (sequence, count, most) in _OF_A_FRAME.items():
+def _frame_values(groups: list[Values], *data: Values) -> dict[str, tuple[float, ...]]:
+    """Read the values of a frame from its groups, or else from the file itself."""
+    values = {}
+    for name, (sequence, count, limit) in _FRAME_VALUES.items():
         items = (group.items(sequence) for group in groups)
-        holders = (*(one[0] for one in items if one), *data)
-        value = next((v for one in holders if (v := one.numbers(name, count, most))), None)
-        if value is not None:
-            found[name] = value
-    return found
+        holders = (*(item[0] for item in items if item), *data)
+        numbers = (holder.numbers(name, count, limit) for holder in holders)
+        if (value := next(filter(None, numbers), None)) is not None:
+            values[name] = value
+    return values
 
 
-def _frame(data: Values, values: dict[str, tuple[float, ...]], is_placed: bool) -> Frame:
+def _frame(data: Values, values: dict[str, tuple[float, ...]], has_position: bool) -> Frame:
     position = values.get("ImagePositionPatient")
     directions = values.get("ImageOrientationPatient")
     if directions:
-        _refuse_flat(data.path, directions)
-    spacing = values.get("PixelSpacing") or data.numbers("ImagerPixelSpacing", 2, FARTHEST)
+        _refuse_parallel(data.path, directions)
+    spacing = values.get("PixelSpacing") or data.numbers("ImagerPixelSpacing", 2, MAX_POSITION)
     spacing = spacing or (1.0, 1.0)
-    if min(spacing) < NEAREST:
+    if min(spacing) < MIN_SPACING:
         raise UserError(
-            f"{data.path}: PixelSpacing is {spacing}; valid: two numbers of at least {NEAREST}"
+            f"{data.path}: PixelSpacing is {spacing}; valid: two numbers of at least {MIN_SPACING}"
         )
-    thickness = data.numbers("SpacingBetweenSlices", 1, FARTHEST) or (0.0,)
+    thickness = data.numbers("SpacingBetweenSlices", 1, MAX_POSITION) or (0.0,)
     if not thickness[0]:
         thickness = values.get("SliceThickness", (0.0,))
     return Frame(
-        position if position and directions and is_placed else None,
+        position if position and directions and has_position else None,
         directions or (1.0, 0.0, 0.0, 0.0, 1.0, 0.0),
         (spacing[0], spacing[1]),
-        abs(thickness[0]) if abs(thickness[0]) >= NEAREST else 1.0,
+        abs(thickness[0]) if abs(thickness[0]) >= MIN_SPACING else 1.0,
         values.get("RescaleSlope", (1.0,))[0],
         values.get("RescaleIntercept", (0.0,))[0],
     )
 
 
-def _refuse_flat(path: Path, directions: tuple[float, ...]) -> None:
-    # Both have the length 1 and are at right angles, so this is 1 but for rounding.
+def _refuse_parallel(path: Path, directions: tuple[float, ...]) -> None:
+    # Unit vectors at right angles span an area of 1, up to rounding.
     area = math.hypot(*np.cross(directions[:3], directions[3:]))
     if not 0.5 <= area <= 2:
         raise UserError(
@@ -254,11 +248,11 @@ def _refuse_flat(path: Path, directions: tuple[float, ...]) -> None:
 
 
 def _table(data: Values) -> tuple[np.ndarray, int] | None:
-    """The modality look-up table (PS3.3, C.11.1)."""
+    """Read the modality look-up table (PS3.3, C.11.1)."""
     items = data.items("ModalityLUTSequence")
     if not items:
         return None
-    length, first, bits = items[0].whole_numbers("LUTDescriptor", 3)
+    length, first, bits = items[0].integers("LUTDescriptor", 3)
     length = length or 2**16
     if bits not in (8, 16):
         raise UserError(f"{data.path}: LUTDescriptor has {bits} bits; valid: 8, 16")

@@ -1,4 +1,4 @@
-"""Limits on the memory that a volume may take: a header can claim any size, and a small file any.
+"""Limits on the memory of a volume, since a header or a compressed file can claim any size.
 
 `FCNJAX_MAX_PIXELS` (`fcnjax/data/readers/limits.py`) raises them for volumes as for images.
 """
@@ -7,59 +7,59 @@ import math
 import os
 from collections.abc import Sequence
 
-from fcnjax.data.readers.limits import BYTES_PER_PIXEL, VARIABLE, TooLarge, most_pixels
+from fcnjax.data.readers.limits import BYTES_PER_PIXEL, VARIABLE, TooLarge, max_pixels
 from fcnjax.errors import UserError
 
 # Masks are written as NIfTI-1, which stores the lengths of axes in 15 bits.
-LONGEST_AXIS = 2**15 - 1
-# A mask of few labels is compressed to a hundredth or less, so a high ratio alone is no fault: a
-# volume of this many bytes is read from a file of any size. 512 slices of 512x512 float32.
-UNPROVEN_BYTES = 2**29
-MOST_RATIO = 100  # bytes in memory to bytes of the file, of larger volumes
-# A deflated DICOM file is held beside its volume, and twice while it is decompressed.
-UNPROVEN_INFLATED_BYTES, MOST_INFLATED_RATIO = 2**27, 20
+MAX_AXIS_LENGTH = 2**15 - 1
+# A mask of few labels is compressed 100 times or more, so a high ratio alone is not suspicious: a
+# volume of this many bytes is read from a file of any size (512 slices of 512x512 float32).
+SMALL_VOLUME_BYTES = 2**29
+MAX_RATIO = 100  # bytes in memory to bytes of the file, of larger volumes
+# A deflated DICOM file is kept beside its volume, and twice while it is decompressed.
+SMALL_INFLATED_BYTES, MAX_INFLATED_RATIO = 2**27, 20
 
 
 def refuse_large_volume(
     name: object, shape: Sequence[int], voxel_bytes: int, file_bytes: int
 ) -> None:
-    """Raises UserError where a volume of this shape is not to be read.
+    """Raise UserError if a volume of this shape must not be read.
 
     Args:
         name: The file, for the error.
         shape: Three axes, in voxels.
-        voxel_bytes: The bytes that a voxel takes in memory.
-        file_bytes: The size of the file or files.
+        voxel_bytes: Bytes of a voxel in memory.
+        file_bytes: Size of the file or files.
 
     Raises:
-        TooLarge: It takes more memory than the limit, or much more than its file has bytes.
+        TooLarge: The volume takes more memory than the limit, or much more than its file.
         UserError: An axis has no voxel, or too many.
     """
     size = "x".join(map(str, shape))
-    if not all(1 <= length <= LONGEST_AXIS for length in shape):
-        raise UserError(f"{name}: has {size} voxels; valid: 1 to {LONGEST_AXIS} along an axis")
-    held = math.prod(shape) * voxel_bytes
-    needed = -(-held // BYTES_PER_PIXEL)
-    if held > (most := most_pixels() * BYTES_PER_PIXEL):
+    if not all(1 <= length <= MAX_AXIS_LENGTH for length in shape):
+        raise UserError(f"{name}: has {size} voxels; valid: 1 to {MAX_AXIS_LENGTH} along an axis")
+    memory = math.prod(shape) * voxel_bytes
+    needed = -(-memory // BYTES_PER_PIXEL)
+    if memory > (limit := max_pixels() * BYTES_PER_PIXEL):
         raise TooLarge(
-            f"{name}: has {size} voxels, which take {held} bytes, and the limit is {most}; the "
+            f"{name}: has {size} voxels, which take {memory} bytes, and the limit is {limit}; the "
             f"environment variable {VARIABLE}={needed} raises it"
         )
-    if held > _believed(file_bytes, UNPROVEN_BYTES, MOST_RATIO):
+    if memory > _limit(file_bytes, SMALL_VOLUME_BYTES, MAX_RATIO):
         raise TooLarge(
-            f"{name}: has {size} voxels, which take {held} bytes, in {file_bytes} bytes of file; "
-            f"more than {MOST_RATIO} times as many are read where the environment variable "
-            f"{VARIABLE}={needed} is set"
+            f"{name}: has {size} voxels, which take {memory} bytes, in a file of {file_bytes} "
+            f"bytes; set the environment variable {VARIABLE}={needed} to read more than "
+            f"{MAX_RATIO} times as many"
         )
 
 
 def inflated_limit(file_bytes: int) -> int:
-    """The bytes that a deflated DICOM file of this size may be decompressed to."""
-    return _believed(file_bytes, UNPROVEN_INFLATED_BYTES, MOST_INFLATED_RATIO)
+    """Return the largest size to which a deflated DICOM file of this size may decompress."""
+    return _limit(file_bytes, SMALL_INFLATED_BYTES, MAX_INFLATED_RATIO)
 
 
-def _believed(file_bytes: int, unproven: int, ratio: int) -> int:
-    most = most_pixels() * BYTES_PER_PIXEL
+def _limit(file_bytes: int, small: int, ratio: int) -> int:
+    limit = max_pixels() * BYTES_PER_PIXEL
     if os.environ.get(VARIABLE):  # the user knows the data
-        return most
-    return min(most, max(unproven, ratio * file_bytes))
+        return limit
+    return min(limit, max(small, ratio * file_bytes))

@@ -1,9 +1,9 @@
-"""Orientation of volumes: the axes of every volume of a set are brought to the same directions.
+"""Orientation of volumes: brings the axes of all volumes of a dataset to the same directions.
 
-An orientation is three letters, as nibabel writes it: `RAS` has its first axis towards the right of
-the patient, its second towards the front (anterior) and its third towards the head (superior). The
-others are L, P and I. Axes are exchanged and reversed, and no voxel is interpolated: of a volume
-that lies obliquely the nearest axes count.
+An orientation is three letters, as in nibabel: the first axis of `RAS` points to the right of the
+patient, the second to the front (anterior) and the third to the head (superior). The others are L,
+P and I. Axes are swapped and flipped, and no voxel is interpolated: for an oblique volume the
+nearest axes count.
 """
 
 from collections.abc import Sequence
@@ -14,123 +14,110 @@ import numpy as np
 
 from fcnjax.errors import UserError
 
-_OPPOSITES = ("RL", "AP", "SI")
-_LEAST_VOLUME = 1e-6  # of the parallelepiped of the axes' directions; 1 at right angles
-MOST_OBLIQUE = 40.0  # degrees off the nearest axis, above which no axis is clearly the nearest
+_MIN_DETERMINANT = 1e-6  # of the axes' directions; 1 at right angles
+MAX_OBLIQUE = 40.0  # degrees off the nearest axis; beyond, no axis is clearly the nearest
 
 
 @dataclass(frozen=True)
-class Turn:
-    """The exchange and reversal of axes that brings a volume to an orientation.
+class Reorientation:
+    """The swaps and flips of axes that bring a volume to an orientation.
 
     Attributes:
-        axes: By axis of the result, that of the volume as it is stored.
-        reversed: By axis of the result, whether it runs the other way.
+        axes: The stored axis of each axis of the result.
+        flips: Whether each axis of the result is flipped.
     """
 
     axes: tuple[int, int, int] = (0, 1, 2)
-    reversed: tuple[bool, bool, bool] = (False, False, False)
+    flips: tuple[bool, bool, bool] = (False, False, False)
 
-    def of(self, voxels: np.ndarray) -> np.ndarray:
-        """A view of an array of three axes, turned: what is written to it goes to the array."""
-        steps = tuple(slice(None, None, -1 if turned else 1) for turned in self.reversed)
+    def apply(self, voxels: np.ndarray) -> np.ndarray:
+        """Return a reoriented view of an array of three axes: writes go to the array."""
+        steps = tuple(slice(None, None, -1 if flip else 1) for flip in self.flips)
         return voxels.transpose(self.axes)[steps]
 
     def shape(self, shape: Sequence[int]) -> tuple[int, int, int]:
-        """The shape of a turned volume, from that of the volume as it is stored."""
+        """Return the shape of the reoriented volume, from its shape as stored."""
         return tuple(int(shape[axis]) for axis in self.axes)
 
     def affine(self, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-        """The affine `[4, 4]` of a turned volume, from that of the volume as it is stored."""
-        of_turned = np.zeros((4, 4))
-        of_turned[3, 3] = 1
-        for turned, (axis, is_reversed) in enumerate(zip(self.axes, self.reversed, strict=True)):
-            of_turned[axis, turned] = -1 if is_reversed else 1
-            of_turned[axis, 3] = shape[axis] - 1 if is_reversed else 0
-        return affine @ of_turned
+        """Return the affine `[4, 4]` of the reoriented volume, from that of the stored one."""
+        to_stored = np.zeros((4, 4))
+        to_stored[3, 3] = 1
+        for new, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
+            to_stored[axis, new] = -1 if flip else 1
+            to_stored[axis, 3] = shape[axis] - 1 if flip else 0
+        return affine @ to_stored
 
     def read_slice(self, voxels: Any, axis: int, position: int) -> np.ndarray:
-        """A slice `[H, W]` of the turned volume; nothing else of it is read.
+        """Read a slice `[H, W]` of the reoriented volume, and nothing else.
 
         Args:
-            voxels: The volume as it is stored: an array, or what reads parts of one.
-            axis: Of the turned volume.
-            position: Along that.
+            voxels: The volume as stored: an array, or an object that reads parts of one.
+            axis: Axis of the reoriented volume.
+            position: Index along that axis.
         """
         stored = self.axes[axis]
-        if self.reversed[axis]:
+        if self.flips[axis]:
             position = voxels.shape[stored] - 1 - position
-        part = np.asarray(voxels[(slice(None),) * stored + (position,)])
+        plane = np.asarray(voxels[(slice(None),) * stored + (position,)])
         first, second = (other for other in range(3) if other != axis)
         if self.axes[first] > self.axes[second]:
-            part = part.T
-        steps = (slice(None, None, -1 if self.reversed[other] else 1) for other in (first, second))
-        return part[tuple(steps)]
-
-
-def check_orientation(orientation: str | None) -> None:
-    """Raises UserError unless it is None or an orientation such as `RAS`."""
-    if orientation is None:
-        return
-    found = sorted(pair for letter in orientation for pair in _OPPOSITES if letter in pair)
-    if len(orientation) != 3 or found != sorted(_OPPOSITES):
-        raise UserError(
-            f"config.data.orientation: {orientation!r} is not one letter each of R or L, A or P, "
-            "and S or I, as RAS"
-        )
+            plane = plane.T
+        steps = (slice(None, None, -1 if self.flips[other] else 1) for other in (first, second))
+        return plane[tuple(steps)]
 
 
 def orientation_of(volume: Any, name: str) -> str | None:
-    """The orientation of a volume as it is stored; None where its file does not say.
+    """Return the orientation of a volume as stored; None if its file does not state it.
 
     Args:
         volume: A nibabel image.
         name: The file, for errors.
 
     Raises:
-        UserError: Its affine is of no volume.
+        UserError: The affine is singular.
     """
     import nibabel
 
     if not (volume.header["sform_code"] or volume.header["qform_code"]):
         return None
-    _refuse_flat(volume.affine, name)
+    _refuse_singular(volume.affine, name)
     return "".join(nibabel.aff2axcodes(volume.affine))
 
 
-def turn_to(orientation: str | None, volume: Any, name: str) -> Turn:
-    """The turn that brings a volume to an orientation.
+def reorient_to(orientation: str | None, volume: Any, name: str) -> Reorientation:
+    """Return the reorientation that brings a volume to an orientation.
 
     Args:
-        orientation: Such as `RAS`; None: as it is stored.
-        volume: A nibabel image. One whose file does not say where it lies is not turned.
+        orientation: The orientation, such as `RAS`; None: as stored.
+        volume: A nibabel image. One whose file does not state an orientation stays as stored.
         name: The file, for errors.
 
     Raises:
-        UserError: It has to be turned, and lies too obliquely for its nearest axes to be clear.
+        UserError: The volume needs a reorientation, and is too oblique for a clear nearest axis.
     """
     from nibabel import orientations
 
-    own = orientation_of(volume, name)
-    if orientation is None or own is None or own == orientation:
-        return Turn()
-    if (degrees := oblique_by(volume.affine)) > MOST_OBLIQUE:
+    stored = orientation_of(volume, name)
+    if orientation is None or stored is None or stored == orientation:
+        return Reorientation()
+    if (degrees := oblique_degrees(volume.affine)) > MAX_OBLIQUE:
         raise UserError(
             f"{name}: lies obliquely, {degrees:.0f} degrees off the axes of the body, so that its "
-            f"nearest orientation ({own}) is not clear; it has to be {orientation}, by "
-            "config.data.orientation"
+            f"nearest orientation ({stored}) is not clear; it has to be {orientation}, by "
+            "config.data.nifti.orientation"
         )
-    turn = orientations.ornt_transform(
-        orientations.axcodes2ornt(own), orientations.axcodes2ornt(orientation)
+    transform = orientations.ornt_transform(
+        orientations.axcodes2ornt(stored), orientations.axcodes2ornt(orientation)
     )
-    stored = np.argsort(turn[:, 0])
-    return Turn(
-        tuple(int(axis) for axis in stored), tuple(bool(turn[axis, 1] < 0) for axis in stored)
+    axes = np.argsort(transform[:, 0])
+    return Reorientation(
+        tuple(int(axis) for axis in axes), tuple(bool(transform[axis, 1] < 0) for axis in axes)
     )
 
 
-def oblique_by(affine: np.ndarray) -> float:
-    """The greatest angle in degrees between an axis of a volume and the axis of the body nearest.
+def oblique_degrees(affine: np.ndarray) -> float:
+    """Return the largest angle between an axis of a volume and the nearest axis of the body.
 
     Args:
         affine: `[4, 4]`.
@@ -139,12 +126,12 @@ def oblique_by(affine: np.ndarray) -> float:
     return float(np.degrees(np.arccos(np.clip(np.abs(directions).max(0), 0, 1))).max())
 
 
-def _refuse_flat(affine: np.ndarray, name: str) -> None:
+def _refuse_singular(affine: np.ndarray, name: str) -> None:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     is_flat = not np.isfinite(affine).all() or not lengths.all()
     # nibabel has no letter for an axis without a direction of its own.
-    if is_flat or abs(np.linalg.det(affine[:3, :3] / lengths)) < _LEAST_VOLUME:
+    if is_flat or abs(np.linalg.det(affine[:3, :3] / lengths)) < _MIN_DETERMINANT:
         raise UserError(
-            f"{name}: its affine gives an axis no length or two the same direction, or is not of "
-            "numbers"
+            f"{name}: its affine gives an axis no length, gives two axes the same direction, or "
+            "holds values that are not finite numbers"
         )

@@ -1,8 +1,8 @@
-"""Reads volumes stored as NIfTI or, for prediction, as DICOM: whole or a slice of them.
+"""Reading of volumes stored as NIfTI or, for prediction, as DICOM: whole or slice by slice.
 
 An uncompressed `.nii` is read slice by slice. A `.nii.gz` has to be read whole, and the last few
-are kept: sets larger than that are read faster in random order once they are decompressed. A DICOM
-series is read whole, and the last one is kept.
+are cached: larger datasets are read faster in random order once they are decompressed. A DICOM
+series is read whole, and the last one is cached.
 """
 
 import functools
@@ -15,178 +15,156 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.whole_numbers import whole_numbers
+from fcnjax.data.readers.conversion import to_integers
+from fcnjax.data.readers.errors import decode_errors, require_package
 from fcnjax.data.readers.volumes.dicom import is_dicom, is_series
 from fcnjax.data.readers.volumes.dicom_volume import load_dicom
-from fcnjax.data.readers.volumes.library_errors import errors_of
 from fcnjax.data.readers.volumes.nifti_file import is_sliced, open_nifti, read_voxels
-from fcnjax.data.readers.volumes.orientation import Turn, check_orientation, turn_to
+from fcnjax.data.readers.volumes.orientation import Reorientation, reorient_to
 from fcnjax.errors import UserError
 
 SUFFIXES = (".nii.gz", ".nii")
-KEPT = 6  # volumes, images and masks alike, that a process holds
-KEPT_BYTES = 2**31  # that they take, where they are more than two
+CACHED = 6  # volumes, images and masks alike, that a process keeps
+CACHED_BYTES = 2**31  # limit on their size, if they are more than two
 PERCENTILES = (0.5, 99.5)
-_SAMPLED = 2**23  # voxels, about, that percentiles are taken of
+_SAMPLED = 2**23  # approximate number of voxels for percentiles
 
 
-def to_pixels(
+def scale_intensities(
     values: np.ndarray, low: float, high: float, pixel_type: str = "uint16"
 ) -> np.ndarray:
-    """Scales intensities from `low`..`high` to all values of the type; NaN is 0.
-
-    Those beyond are cut off.
-    """
-    with np.errstate(over="ignore", invalid="ignore"):  # of infinite values and the largest
+    """Scale intensities from `low`..`high` to the range of the type, clipped; NaN becomes 0."""
+    with np.errstate(over="ignore", invalid="ignore"):  # of infinite and the largest values
         scaled = (values.astype(np.float32) - low) / (high - low if high > low else 1)
     most = np.iinfo(pixel_type).max
     return np.round(np.clip(np.nan_to_num(scaled), 0, 1) * most).astype(pixel_type)
 
 
-class SliceReading:
-    """How slices of volumes become images; the same in training and in prediction.
+class SliceReader:
+    """Reader of slices of volumes as images, for training and prediction.
 
     Args:
         data: `config.data`.
 
     Attributes:
-        axis: Along which slices of the turned volume are taken.
+        axis: Axis of the reoriented volume along which slices are taken.
 
     Raises:
-        UserError: `axis`, `orientation`, `intensity`, `channels` or `pixel_type` is none that
-            volumes have.
+        UserError: `channels` or `pixel_type` is invalid for volumes.
     """
 
     def __init__(self, data: ConfigDict):
-        self.axis = _axis(data)
-        check_orientation(data.orientation)
-        self._orientation = data.orientation
+        self.axis = data.nifti.axis
+        self._orientation = data.nifti.orientation
         self._pixel_type = _pixel_type(data)
-        self._window = _intensity(data)
+        self._window = tuple(data.nifti.intensity)
         self._channels = _channels(data)
 
-    def turn(self, path: Path) -> Turn:
-        """The turn that brings a volume to `config.data.orientation`.
+    def reorientation(self, path: Path) -> Reorientation:
+        """Return the reorientation of a volume to `config.data.nifti.orientation`.
 
         Raises:
-            UserError: As `load_header`, and `turn_to`.
+            UserError: As `open_volume` and `reorient_to`.
         """
-        return _turn(path, _stamp(path), self._orientation)
+        return _reorientation(path, _stamp(path), self._orientation)
 
     def stored(self, path: Path, position: int) -> np.ndarray:
-        """A slice `[H, W]` of the turned volume, its scale applied.
+        """Read a slice `[H, W]` of the reoriented volume, its scale applied.
 
         Raises:
-            UserError: As `read_slice`, and `turn`.
+            UserError: As `read_slice` and `reorientation`.
         """
-        return read_slice(path, self.axis, position, self.turn(path))
+        return read_slice(path, self.axis, position, self.reorientation(path))
 
     def labels(self, path: Path, position: int) -> np.ndarray:
-        """A slice `[H, W]` of what a mask stores, turned.
+        """Read a slice `[H, W]` of the integers in a reoriented mask.
 
         Raises:
-            UserError: As `read_slice`, and `turn`; or the values are no whole numbers.
+            UserError: As `stored`; or the values are not integers.
         """
-        return whole_numbers(self.stored(path, position), path, step=_step(path))
+        return to_integers(self.stored(path, position), path, step=_slope(path, _stamp(path)))
 
     def image(self, path: Path, position: int) -> np.ndarray:
-        """A slice as an image `[H, W, C]` uint16, or uint8 for a model of that.
+        """Read a slice as an image `[H, W, C]` uint16, or uint8 for a model of that type.
 
         Raises:
-            UserError: As `stored`, and `percentiles`.
+            UserError: As `stored` and `percentiles`.
         """
         low, high = self._window or percentiles(path)
-        image = to_pixels(self.stored(path, position), low, high, self._pixel_type)
-        return np.repeat(image[..., None], self._channels, -1)
-
-
-def _axis(data: ConfigDict) -> int:
-    if data.axis not in (0, 1, 2):
-        raise UserError(f"config.data.axis: {data.axis} is not 0, 1 or 2")
-    return data.axis
+        pixels = scale_intensities(self.stored(path, position), low, high, self._pixel_type)
+        return np.repeat(pixels[..., None], self._channels, -1)
 
 
 def _pixel_type(data: ConfigDict) -> str:
-    # A window scales intensities to a whole type, so that both have the same meaning.
+    # An intensity window is scaled to an integer type, so that both types have the same meaning.
     pixel_type = data.pixel_type or "uint16"
     if pixel_type not in ("uint8", "uint16"):
         raise UserError(
-            f"config.data.pixel_type: slices of volumes are uint8 or uint16, and not {pixel_type}: "
-            "config.data.intensity becomes all values of the type"
+            f"config.data.pixel_type: slices of volumes are uint8 or uint16, not {pixel_type}: "
+            "config.data.nifti.intensity is scaled to the range of the type"
         )
     return pixel_type
 
 
 @functools.lru_cache(maxsize=4096)
-def _turn(path: Path, stamp: tuple[int, int], orientation: str | None) -> Turn:
-    del stamp
-    return turn_to(orientation, load_header(path), str(path))
-
-
-def _intensity(data: ConfigDict) -> tuple[float, float] | None:
-    window = tuple(data.intensity)
-    if not window:
-        return None
-    numbers = all(isinstance(value, int | float) for value in window)
-    if len(window) != 2 or not numbers or window[0] >= window[1]:
-        raise UserError(f"config.data.intensity: {window} is not a low and a higher number")
-    return window
+def _reorientation(path: Path, stamp: tuple[int, int], orientation: str | None) -> Reorientation:
+    del stamp  # part of the cache key: a file that was written again differs
+    return reorient_to(orientation, open_volume(path), str(path))
 
 
 def _channels(data: ConfigDict) -> int:
     if data.channels not in ("L", "RGB"):
         raise UserError(
-            f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB: the same "
-            "three times"
+            f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB (grey three "
+            "times)"
         )
     return len(data.channels)
 
 
-def read_slice(path: Path, axis: int, position: int, turn: Turn | None = None) -> np.ndarray:
-    """Reads a slice `[H, W]` of a volume, its scale applied.
+def read_slice(
+    path: Path, axis: int, position: int, reorientation: Reorientation | None = None
+) -> np.ndarray:
+    """Read a slice `[H, W]` of a volume, its scale applied.
 
     Args:
         path: The volume.
-        axis: Of the turned volume.
-        position: Along that.
-        turn: How the volume is turned; None: not at all.
+        axis: Axis of the reoriented volume.
+        position: Index along that axis.
+        reorientation: Applied to the volume; None: none.
 
     Raises:
         UserError: The file is missing or damaged, or nibabel is not installed.
     """
-    turn, voxels = turn or Turn(), _voxels(path)
+    reorientation, voxels = reorientation or Reorientation(), _voxels(path)
     if isinstance(voxels, np.ndarray):
-        return turn.read_slice(voxels, axis, position)
-    with errors_of(path, "NIfTI"):
-        return turn.read_slice(voxels, axis, position)
+        return reorientation.read_slice(voxels, axis, position)
+    with decode_errors(path, "NIfTI"):
+        return reorientation.read_slice(voxels, axis, position)
 
 
 def label_values(path: Path) -> list[int]:
-    """The values that a mask stores, as `whole_numbers` makes them, in order.
+    """Return the sorted integers that a mask stores.
 
     Raises:
-        UserError: As `read_slice`; or the values are no whole numbers.
+        UserError: As `read_slice`; or the values are not integers.
     """
-    found: set[int] = set()
-    for position in range(_voxels(path).shape[2]):  # the whole would take many copies
-        labels = whole_numbers(read_slice(path, 2, position), path, step=_step(path))
-        found.update(np.unique(labels).tolist())
-    return sorted(found)
-
-
-def _step(path: Path) -> float:
-    """The scale of a volume, between two values of which no other can be stored; 0 without."""
-    return _scale(path, _stamp(path))
+    values: set[int] = set()
+    step = _slope(path, _stamp(path))
+    for position in range(_voxels(path).shape[2]):  # converting all at once takes much memory
+        labels = to_integers(read_slice(path, 2, position), path, step=step)
+        values.update(np.unique(labels).tolist())
+    return sorted(values)
 
 
 @functools.lru_cache(maxsize=1024)
-def _scale(path: Path, stamp: tuple[int, int]) -> float:
-    del stamp  # a file that was written again is another
-    return abs(float(getattr(load_header(path).dataobj, "slope", 0.0)))
+def _slope(path: Path, stamp: tuple[int, int]) -> float:
+    """Return the scale factor of a volume, the step between stored values; 0 without one."""
+    del stamp
+    return abs(float(getattr(open_volume(path).dataobj, "slope", 0.0)))
 
 
 def percentiles(path: Path) -> tuple[float, float]:
-    """The intensities of a volume that lie at `PERCENTILES` of its finite voxels.
+    """Return the intensities at `PERCENTILES` of the finite voxels of a volume.
 
     Raises:
         UserError: As `read_slice`.
@@ -209,19 +187,17 @@ def _percentiles(path: Path, stamp: tuple[int, int]) -> tuple[float, float]:
 
 
 def _voxels(path: Path) -> Any:
-    """The voxels of a volume: an array, or, of an uncompressed file, what reads parts of it."""
-    if not _is_nifti(path):
-        return load_header(path).dataobj
-    image = load_header(path)
-    if is_sliced(image, path):
+    """Return the voxels: an array, or for an uncompressed file an object that reads parts."""
+    image = open_volume(path)
+    if not _is_nifti(path) or is_sliced(image, path):
         return image.dataobj
-    return _kept.get((path, _stamp(path)), lambda: read_voxels(path, image.dataobj))
+    return _cache.get((path, _stamp(path)), lambda: read_voxels(path, image.dataobj))
 
 
-class _Kept:
-    """The volumes that were read last: `KEPT` at most, and of `KEPT_BYTES` unless it is but two.
+class _VolumeCache:
+    """The volumes read last: at most `CACHED`, and at most `CACHED_BYTES` if more than two.
 
-    Two, since the slices of an image and of its mask are read in turn.
+    Two are always kept, since slices of an image and of its mask are read in turn.
     """
 
     def __init__(self) -> None:
@@ -229,28 +205,29 @@ class _Kept:
         self.volumes: dict[tuple, np.ndarray] = {}
 
     def get(self, key: tuple, read: Callable[[], np.ndarray]) -> np.ndarray:
-        """Returns the volume of a key, which `read` reads where it is not held."""
+        """Return the volume of a key, reading it if it is not cached."""
         with self._lock:
             voxels = self.volumes.pop(key, None)
             if voxels is not None:
-                self.volumes[key] = voxels  # the last one used is the last to go
+                self.volumes[key] = voxels  # the last one used is removed last
                 return voxels
         voxels = read()
         with self._lock:
             self.volumes[key] = voxels
-            while len(self.volumes) > KEPT or (len(self.volumes) > 2 and self._size() > KEPT_BYTES):
+            while len(self.volumes) > CACHED or self._is_too_large():
                 del self.volumes[next(iter(self.volumes))]
         return voxels
 
-    def _size(self) -> int:
-        return sum(voxels.nbytes for voxels in self.volumes.values())
+    def _is_too_large(self) -> bool:
+        size = sum(voxels.nbytes for voxels in self.volumes.values())
+        return len(self.volumes) > 2 and size > CACHED_BYTES
 
 
-_kept = _Kept()
+_cache = _VolumeCache()
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a path is a volume: NIfTI by its name, or DICOM (a file of it, a folder)."""
+    """Return whether a path is a volume: NIfTI by its suffix, or a DICOM file or folder."""
     return _is_nifti(path) or is_dicom(path)
 
 
@@ -259,29 +236,25 @@ def _is_nifti(path: Path) -> bool:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
+    """Return the time and size of a volume's file or folder, as part of a cache key."""
     try:
         status = (path.parent if is_series(path) else path).stat()
     except OSError as error:
         raise UserError(f"{path}: no such file") from error
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise UserError(f"{path}: is neither a file nor a folder")  # a pipe would block for ever
+        raise UserError(f"{path}: is neither a file nor a folder")  # a pipe would block forever
     return status.st_mtime_ns, status.st_size
 
 
-def load_header(path: Path) -> Any:
-    """Opens a volume; reads its header alone of a NIfTI file, all of a DICOM series.
+def open_volume(path: Path) -> Any:
+    """Open a volume: reads only the header of a NIfTI file, but all of a DICOM series.
 
     Returns:
         A nibabel image.
 
     Raises:
-        UserError: The file is missing, damaged or of other than three axes; or no nibabel.
+        UserError: The file is missing, damaged or not of three axes; or nibabel is missing.
     """
-    try:
-        import nibabel  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            f"{path}: reading it needs nibabel: pip install 'fcnjax[medical]'"
-        ) from error
+    require_package(path, "nibabel", "medical")
     stamp = _stamp(path)
     return open_nifti(path) if _is_nifti(path) else load_dicom(path, stamp)

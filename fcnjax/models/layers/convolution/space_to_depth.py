@@ -1,4 +1,4 @@
-"""Maps as cells of pixels: the views that pooling and transposed convolutions are made of."""
+"""Maps split into blocks of pixels, for pooling and transposed convolutions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,11 +8,11 @@ from jax import lax
 
 
 def space_to_depth(data: jax.Array, side: int) -> list[jax.Array]:
-    """The first pixel of each cell of `side * side`, the second, ..., by rows.
+    """Return a map of each pixel position in blocks of `side * side`, in row-major order.
 
     Args:
         data: `[B, H, W, C]`, whose sides `side` divides.
-        side: Of the cells.
+        side: Side of the blocks.
 
     Returns:
         `side * side` maps `[B, H / side, W / side, C]`.
@@ -23,17 +23,17 @@ def space_to_depth(data: jax.Array, side: int) -> list[jax.Array]:
     ]
 
 
-def interleave(pixels: Sequence[jax.Array], side: int) -> jax.Array:
-    """Inverse of `space_to_depth`: maps `[B, h, w, C]` to one `[B, h side, w side, C]`."""
+def depth_to_space(pixels: Sequence[jax.Array], side: int) -> jax.Array:
+    """Invert `space_to_depth`: maps `[B, h, w, C]` to one `[B, h side, w side, C]`."""
     batch, height, width, channels = pixels[0].shape
     rows = [jnp.stack(pixels[i : i + side], 3) for i in range(0, side * side, side)]
     return jnp.stack(rows, 2).reshape(batch, height * side, width * side, channels)
 
 
-def first_argmax(pixels: Sequence[jax.Array], greatest: jax.Array) -> Iterator[jax.Array]:
-    """For each pixel of the cells, where it is their greatest: of equal ones the first alone."""
-    taken = jnp.zeros(greatest.shape, bool)
+def first_argmax(pixels: Sequence[jax.Array], maximum: jax.Array) -> Iterator[jax.Array]:
+    """Yield, for each pixel position, a mask of where it is the block's first maximum."""
+    taken = jnp.zeros(maximum.shape, bool)
     for pixel in pixels:
-        wins = (pixel == greatest) & ~taken
-        yield wins
-        taken |= wins
+        is_first = (pixel == maximum) & ~taken
+        yield is_first
+        taken |= is_first

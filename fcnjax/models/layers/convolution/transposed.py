@@ -1,9 +1,11 @@
 """Transposed convolutions.
 
-A kernel is `[height, width, in, out]`, oriented as torch's; torch stores it as
-`[in, out, height, width]`, and so it is named `transposed_kernel`. XLA lowers the gradients of a
-transposed convolution badly; here they are made of plain ones.
+A kernel is `[height, width, in, out]`, oriented as torch's. torch stores it as
+`[in, out, height, width]`; the name `transposed_kernel` marks it. XLA's gradients of transposed
+convolutions are slow, so these are made of plain convolutions.
 """
+
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,22 +13,22 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from fcnjax.models.layers.convolution.conv import keep_folded, kept_folded
-from fcnjax.models.layers.convolution.space_to_depth import interleave
+from fcnjax.models.layers.convolution.folded import read_folded, store_folded
+from fcnjax.models.layers.convolution.space_to_depth import depth_to_space
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 
 
 def transposed_conv(data: jax.Array, kernel: jax.Array, stride: int, padding: int) -> jax.Array:
-    """A transposed convolution, as torch's `conv_transpose2d`.
+    """Compute a transposed convolution, as torch's `conv_transpose2d`.
 
-    Each of the `stride * stride` pixels of a cell of the result sees taps of its own: they are as
-    many small convolutions of the input.
+    Each of the `stride * stride` pixel positions in a block of the result reads its own taps, so
+    the result is made of as many small convolutions of the input.
 
     Args:
         data: `[B, H, W, I]`.
         kernel: `[k, k, I, O]`, of the same dtype; k is at least the stride.
-        stride: Step of the input's pixels in the result.
-        padding: What is left off at each edge of the result.
+        stride: Distance of the input's pixels in the result.
+        padding: Pixels cropped at each edge of the result.
 
     Returns:
         `[B, (H - 1) stride - 2 padding + k, ..., O]`.
@@ -39,8 +41,8 @@ def transposed_conv(data: jax.Array, kernel: jax.Array, stride: int, padding: in
         for j in range(stride):
             taps, pads = zip(
                 *(
-                    _taps(place + padding, side, stride, count - size)
-                    for place, count, size in zip((i, j), counts, data.shape[1:3], strict=True)
+                    _taps(position + padding, side, stride, count - size)
+                    for position, count, size in zip((i, j), counts, data.shape[1:3], strict=True)
                 ),
                 strict=True,
             )
@@ -53,28 +55,28 @@ def transposed_conv(data: jax.Array, kernel: jax.Array, stride: int, padding: in
                     dimension_numbers=("NHWC", "HWIO", "NHWC"),
                 )
             )
-    return interleave(pixels, stride)[:, : sizes[0], : sizes[1]]
+    return depth_to_space(pixels, stride)[:, : sizes[0], : sizes[1]]
 
 
-def _taps(place: int, side: int, stride: int, more: int) -> tuple[slice, tuple[int, int]]:
-    """The taps that a place of the cells sees, and the zeros before and after the input."""
-    first = place % stride
+def _taps(position: int, side: int, stride: int, more: int) -> tuple[slice, tuple[int, int]]:
+    """Return the taps that a position in the blocks reads, and the zeros around the input."""
+    first = position % stride
     last = first + (side - 1 - first) // stride * stride
-    # The last tap sees the earliest pixel.
+    # The last tap reads the earliest pixel.
     return slice(last, first - 1 if first else None, -stride), (
-        (last - place) // stride,
-        (place - first) // stride + more,
+        (last - position) // stride,
+        (position - first) // stride + more,
     )
 
 
 class ConvTranspose2x(nn.Module):
     """Transposed convolution with a 2x2 kernel and stride 2: doubles the size.
 
-    Its taps do not overlap: it is a 1x1 convolution and a rearrangement.
+    Its taps do not overlap, so it is a 1x1 convolution and a rearrangement.
 
     Attributes:
         features: Output channels.
-        dtype: Of the computation; parameters are float32.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     features: int
@@ -82,8 +84,8 @@ class ConvTranspose2x(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
-        flat, bias = kept_folded(self) or self._weights(x.channels)
+        """Map `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
+        flat, bias = read_folded(self) or self._weights(x.channels)
         data = x.data.astype(self.dtype) @ flat
         batch, (height, width) = x.data.shape[0], x.size
         data = data.reshape(batch, height, width, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
@@ -91,72 +93,67 @@ class ConvTranspose2x(nn.Module):
         return FeatureMap(data, None if x.extent is None else 2 * x.extent)
 
     def _weights(self, channels: int) -> tuple[jax.Array, jax.Array]:
-        """The kernel `[in, 4 features]` and the bias as they are used."""
+        """Return the kernel `[in, 4 features]` and the bias as they are used."""
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=2, out_axis=3)
         kernel = self.param("transposed_kernel", init, (2, 2, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         kernel = kernel.transpose(2, 0, 1, 3).reshape(channels, -1).astype(self.dtype)
-        keep_folded(self, kernel, bias)
+        store_folded(self, kernel, bias)
         return kernel, bias
 
 
-class ConvTranspose3x3(nn.Module):
-    """Transposed convolution with a 3x3 kernel and stride 2: size n becomes 2n + 1.
+class _OverlappingConvTranspose(nn.Module):
+    """Transposed convolution with stride 2, and a kernel of `side`, larger than the stride.
 
     Attributes:
         features: Output channels.
-        dtype: Of the computation; parameters are float32.
+        dtype: Dtype of the computation; parameters are float32.
     """
 
     features: int
     dtype: jnp.dtype = jnp.float32
+    side: ClassVar[int]
+    padding: ClassVar[int]
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, 2H + 1, 2W + 1, features]`."""
-        data = _overlapping(self, x, side=3, padding=0)
-        return FeatureMap(data, None if x.extent is None else 2 * x.extent + 1)
+        """Map `[B, H, W, C]` to `[B, 2H + side - 2 - 2 padding, ..., features]`."""
+        # On average, a quarter of the taps meet in a pixel of the result.
+        init = nn.initializers.variance_scaling(8.0, "fan_in", "normal")
+        shape = (self.side, self.side, x.channels, self.features)
+        kernel = self.param("transposed_kernel", init, shape)
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        data = zero_outside(x).astype(self.dtype)
+        data = transposed_conv(data, kernel.astype(self.dtype), 2, self.padding)
+        data = data + bias.astype(self.dtype)
+        extent = None if x.extent is None else 2 * x.extent
+        if extent is not None and (growth := self.side - 2 - 2 * self.padding):
+            extent = extent + growth
+        return FeatureMap(data, extent)
 
 
-class ConvTranspose4x4(nn.Module):
-    """Transposed convolution with a 4x4 kernel, stride 2 and padding 1: doubles the size.
+class ConvTranspose3x3(_OverlappingConvTranspose):
+    """Transposed convolution with a 3x3 kernel and stride 2: size n becomes 2n + 1."""
 
-    Attributes:
-        features: Output channels.
-        dtype: Of the computation; parameters are float32.
-    """
-
-    features: int
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
-        data = _overlapping(self, x, side=4, padding=1)
-        return FeatureMap(data, None if x.extent is None else 2 * x.extent)
+    side: ClassVar[int] = 3
+    padding: ClassVar[int] = 0
 
 
-def _overlapping(
-    module: ConvTranspose3x3 | ConvTranspose4x4, x: FeatureMap, side: int, padding: int
-) -> jax.Array:
-    """One of stride 2, with a bias."""
-    # A quarter of the taps meets in a pixel of the result, on average.
-    init = nn.initializers.variance_scaling(8.0, "fan_in", "normal")
-    kernel = module.param("transposed_kernel", init, (side, side, x.channels, module.features))
-    bias = module.param("bias", nn.initializers.zeros, (module.features,))
-    data = zero_outside(x).astype(module.dtype)
-    data = transposed_conv(data, kernel.astype(module.dtype), 2, padding)
-    return data + bias.astype(module.dtype)
+class ConvTranspose4x4(_OverlappingConvTranspose):
+    """Transposed convolution with a 4x4 kernel, stride 2 and padding 1: doubles the size."""
+
+    side: ClassVar[int] = 4
+    padding: ClassVar[int] = 1
 
 
 class BilinearConvTranspose(nn.Module):
-    """Transposed convolution that starts as bilinear upsampling (Long et al. 2015).
+    """Transposed convolution initialised to bilinear upsampling (Long et al. 2015).
 
-    Keeps the channels, has no bias, and fades at the edges, where it sees zeros.
+    It keeps the channels, has no bias, and fades at the edges, where it reads zeros.
 
     Attributes:
-        factor: How many times larger the result is.
-        dtype: Of the computation.
+        factor: Upsampling factor.
+        dtype: Dtype of the computation.
     """
 
     factor: int = 2
@@ -164,7 +161,7 @@ class BilinearConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Maps `[B, H, W, C]` to `[B, factor H, factor W, C]`."""
+        """Map `[B, H, W, C]` to `[B, factor H, factor W, C]`."""
         side = 2 * self.factor - self.factor % 2
         kernel = self.param(
             "transposed_kernel", bilinear_init, (side, side, x.channels, x.channels)
@@ -179,8 +176,8 @@ class BilinearConvTranspose(nn.Module):
 
 
 def bilinear_init(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
-    """The kernel `[side, side, C, C]` that upsamples each channel bilinearly."""
-    del key  # an initialiser that draws nothing
+    """Return the kernel `[side, side, C, C]` that upsamples each channel bilinearly."""
+    del key  # an initialiser without randomness
     side, channels = shape[0], shape[-1]
     factor = (side + 1) // 2
     hat = 1 - np.abs(np.arange(side) - (side - 1) / 2) / factor

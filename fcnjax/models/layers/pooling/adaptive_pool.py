@@ -9,14 +9,14 @@ from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 
 
 def adaptive_mean(x: FeatureMap, bins: int) -> FeatureMap:
-    """The mean of each cell of a `bins` by `bins` grid, as torch's `adaptive_avg_pool2d`.
+    """Return the mean of each cell of a `bins` by `bins` grid, as torch's `adaptive_avg_pool2d`.
 
-    Cell i reaches from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`: neighbours may
-    overlap, and an input of any size, even smaller than the grid, fills every cell. The grid is
-    laid over each example's own extent.
+    Cell i spans from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`. Neighbours may
+    overlap, so an input of any size, even smaller than the grid, fills every cell. The grid covers
+    each example's extent.
 
     Returns:
-        `[B, bins, bins, C]`, all of it true.
+        `[B, bins, bins, C]`, all of it valid.
     """
     data = zero_outside(x).astype(jnp.float32)
     batch, height, width, channels = data.shape
@@ -29,7 +29,7 @@ def adaptive_mean(x: FeatureMap, bins: int) -> FeatureMap:
 
 
 def _weights(x: FeatureMap, axis: int, bins: int) -> jax.Array:
-    """`[B or 1, bins, size]`: what each row (or column) adds to the mean of each cell."""
+    """Return `[B or 1, bins, size]`: the weight of each row (or column) in each cell's mean."""
     xp = np if x.extent is None else jnp
     size = np.asarray([x.size[axis]]) if x.extent is None else x.extent[:, axis]
     size, cell = size[:, None, None], np.arange(bins)[:, None]

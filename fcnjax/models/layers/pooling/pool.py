@@ -1,4 +1,4 @@
-"""Pooling."""
+"""Max, mean and global pooling."""
 
 import functools
 
@@ -6,47 +6,51 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from fcnjax.models.layers.convolution.space_to_depth import first_argmax, interleave, space_to_depth
-from fcnjax.models.layers.feature_map import FeatureMap, at_least, fill_outside, zero_outside
+from fcnjax.models.layers.convolution.space_to_depth import (
+    depth_to_space,
+    first_argmax,
+    space_to_depth,
+)
+from fcnjax.models.layers.feature_map import FeatureMap, fill_outside, max_dim, zero_outside
 
 
 def max_pool(
     x: FeatureMap, kernel: int = 2, stride: int = 2, padding: int = 0, ceil: bool = False
 ) -> FeatureMap:
-    """The greatest value of each window, as torch's `max_pool2d`.
+    """Return the maximum of each window, as torch's `max_pool2d`.
 
-    Where torch would reach size zero, the result has size one.
+    Where torch's result would have size zero, this one has size one.
 
     Args:
         x: Input.
-        kernel: Side of the window.
-        stride: Step of the window.
-        padding: Rows and columns added at each edge; they never win.
-        ceil: Whether a last window that is only partly filled counts.
+        kernel: Window size.
+        stride: Stride.
+        padding: Rows and columns added at each edge; they are never the maximum.
+        ceil: Whether a last, partly filled window counts.
     """
 
-    def pooled(size):  # as `at_least` takes it
+    def output_size(size):  # of the types that `max_dim` takes
         steps = (size + 2 * padding - kernel + (stride - 1 if ceil else 0)) // stride
-        return at_least(steps, 0) + 1
+        return max_dim(steps, 0) + 1
 
     data = fill_outside(x, -jnp.inf)
-    outs = tuple(map(pooled, x.size))
-    for axis, out in zip((1, 2), outs, strict=True):
-        data = _fitted(data, axis, padding, (out - 1) * stride + kernel)
+    sizes = tuple(map(output_size, x.size))
+    for axis, out in zip((1, 2), sizes, strict=True):
+        data = _pad_or_crop(data, axis, padding, (out - 1) * stride + kernel)
     if kernel == stride:
-        data = max_of_cells(data, kernel)
+        data = max_pool_blocks(data, kernel)
     else:
-        for axis, out in zip((1, 2), outs, strict=True):
+        for axis, out in zip((1, 2), sizes, strict=True):
             data = _max_of_slices(data, axis, kernel, stride, out)
     if x.extent is None:
         return FeatureMap(data)
-    # Windows that saw nothing are -inf: zero them, lest a later product makes nan of a gradient.
-    pooled_map = FeatureMap(data, pooled(x.extent))
-    return pooled_map.replace(data=zero_outside(pooled_map))
+    # Windows outside the extent are -inf: zero them, or a later product makes the gradient nan.
+    pooled = FeatureMap(data, output_size(x.extent))
+    return pooled.replace(data=zero_outside(pooled))
 
 
-def _fitted(data: jax.Array, axis: int, padding: int, span: int) -> jax.Array:
-    """Pads with what never wins, or cuts, to the span of the windows."""
+def _pad_or_crop(data: jax.Array, axis: int, padding: int, span: int) -> jax.Array:
+    """Pad with -inf, or crop, to the span of all windows."""
     after = span - data.shape[axis] - padding
     if padding or after:
         pads = [(padding, after, 0) if i == axis else (0, 0, 0) for i in range(4)]
@@ -55,7 +59,7 @@ def _fitted(data: jax.Array, axis: int, padding: int, span: int) -> jax.Array:
 
 
 def _max_of_slices(data: jax.Array, axis: int, kernel: int, stride: int, out: int) -> jax.Array:
-    """Maximum of strided slices: its gradient needs no select-and-scatter, which is slow."""
+    """Return the maximum of strided slices, whose gradient avoids the slow select-and-scatter."""
     slices = (
         lax.slice_in_dim(data, i, i + (out - 1) * stride + 1, stride, axis) for i in range(kernel)
     )
@@ -63,33 +67,34 @@ def _max_of_slices(data: jax.Array, axis: int, kernel: int, stride: int, out: in
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
-def max_of_cells(data: jax.Array, side: int) -> jax.Array:
-    """The greatest value of each cell of `side * side` pixels.
+def max_pool_blocks(data: jax.Array, side: int) -> jax.Array:
+    """Return the maximum of each block of `side * side` pixels.
 
-    The gradient compares the input with the result, which a model keeps anyway; derived, it would
-    keep which was greater. Of those that are equal the first has it, as in torch.
+    The gradient compares the input with the result, both of which a model keeps anyway; automatic
+    differentiation would save masks too. Of equal values the first gets the gradient, as in torch.
 
     Args:
         data: `[B, H, W, C]`, whose sides `side` divides.
-        side: Of the cells.
+        side: Side of the blocks.
     """
     return functools.reduce(jnp.maximum, space_to_depth(data, side))
 
 
-def _max_of_cells_forward(data, side):
-    greatest = max_of_cells(data, side)
-    return greatest, (data, greatest)
+def _max_pool_blocks_forward(data, side):
+    maximum = max_pool_blocks(data, side)
+    return maximum, (data, maximum)
 
 
-def _max_of_cells_backward(side, saved, slope):
-    data, greatest = saved
-    slopes = [
-        jnp.where(wins, slope, 0) for wins in first_argmax(space_to_depth(data, side), greatest)
+def _max_pool_blocks_backward(side, residuals, grad):
+    data, maximum = residuals
+    grads = [
+        jnp.where(is_first, grad, 0)
+        for is_first in first_argmax(space_to_depth(data, side), maximum)
     ]
-    return (interleave(slopes, side),)
+    return (depth_to_space(grads, side),)
 
 
-max_of_cells.defvjp(_max_of_cells_forward, _max_of_cells_backward)
+max_pool_blocks.defvjp(_max_pool_blocks_forward, _max_pool_blocks_backward)
 
 
 def mean_pool(
@@ -99,51 +104,53 @@ def mean_pool(
     partial: bool = False,
     count_outside: bool = False,
 ) -> FeatureMap:
-    """The mean of each window, as torch's `avg_pool2d`.
+    """Return the mean of each window, as torch's `avg_pool2d`.
 
-    Where torch would reach size zero, the result has size one.
+    Where torch's result would have size zero, this one has size one.
 
     Args:
         x: Input.
-        kernel: Side of the window.
-        stride: Step of the window.
-        partial: Whether every step that begins in the map counts, though its window may reach over
-            the lower or right edge; with a kernel as large as the stride this is `ceil_mode`.
-        count_outside: Whether what lies beyond the edges counts, as zero; otherwise a window's mean
-            is that of its true pixels.
+        kernel: Window size.
+        stride: Stride.
+        partial: Whether every window that begins in the map counts, even if it extends beyond the
+            lower or right edge. With a kernel as large as the stride this is `ceil_mode`.
+        count_outside: Whether pixels beyond the edges count, as zeros; otherwise a window's mean is
+            over its valid pixels.
     """
 
-    def pooled(size):  # as `at_least` takes it
+    def output_size(size):  # of the types that `max_dim` takes
         if partial:
             return -(-size // stride)
         steps = (size - kernel) // stride
-        return at_least(steps, 0) + 1
+        return max_dim(steps, 0) + 1
 
-    outs = [pooled(size) for size in x.size]
-    over = [
-        at_least((out - 1) * stride + kernel - size, 0)
-        for out, size in zip(outs, x.size, strict=True)
+    sizes = [output_size(size) for size in x.size]
+    missing = [
+        max_dim((out - 1) * stride + kernel - size, 0)
+        for out, size in zip(sizes, x.size, strict=True)
     ]
     data = zero_outside(x).astype(jnp.float32)
     window, steps = (1, kernel, kernel, 1), (1, stride, stride, 1)
-    pads = ((0, 0), (0, over[0]), (0, over[1]), (0, 0))
+    pads = ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0))
     data = lax.reduce_window(data, 0.0, lax.add, window, steps, pads)
     if count_outside:
         data = data / kernel**2
     else:
-        rows, columns = (_window_counts(x, i, kernel, stride, outs[i]) for i in (0, 1))
+        rows, columns = (_window_counts(x, i, kernel, stride, sizes[i]) for i in (0, 1))
         data = data / (rows[:, :, None, None] * columns[:, None, :, None])
-    return FeatureMap(data.astype(x.data.dtype), None if x.extent is None else pooled(x.extent))
+    return FeatureMap(
+        data.astype(x.data.dtype), None if x.extent is None else output_size(x.extent)
+    )
 
 
 def _window_counts(x: FeatureMap, axis: int, kernel: int, stride: int, out: int) -> jax.Array:
-    """`[B or 1, out]`: how many true rows (or columns) lie in each window; one at least."""
+    """Return `[B or 1, out]`: the valid rows (or columns) in each window, at least one."""
     size = jnp.asarray(x.size[axis])[None] if x.extent is None else x.extent[:, axis]
     return jnp.clip(size[:, None] - stride * jnp.arange(out), 1, kernel)
 
 
 def global_mean(x: FeatureMap) -> jax.Array:
-    """The mean over the true pixels: float32 `[B, C]`."""
+    """Return the mean over the valid pixels, float32 `[B, C]`."""
     total = zero_outside(x).astype(jnp.float32).sum((1, 2))
     if x.extent is None:
         return total / (x.size[0] * x.size[1])

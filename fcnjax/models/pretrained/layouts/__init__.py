@@ -1,17 +1,12 @@
-"""Where the layers of our models lie in the files that others publish.
+"""Torch's names of the layers of our models, in the files that others publish."""
 
-A `LayerName` takes one of our modules and the path of a layer in it, and gives torch's name of that
-layer; None where that published form has no such layer. `table.py` lists them.
-"""
-
+from fcnjax.models.pretrained.layouts.rules import LayerName, Path
 from fcnjax.models.pretrained.layouts.table import (
     DECODER_LAYOUTS,
     STYLES,
-    LayerName,
     Layout,
-    Path,
+    decoder_layout,
     encoder_layouts,
-    model_layer,
 )
 
 __all__ = [
@@ -20,6 +15,6 @@ __all__ = [
     "LayerName",
     "Layout",
     "Path",
+    "decoder_layout",
     "encoder_layouts",
-    "model_layer",
 ]

@@ -1,151 +1,112 @@
-"""Where the layers of decoders lie in the files of smp and torchvision.
-
-A function takes a decoder and the path of a layer in it, and gives torch's name of the layer.
-"""
-
-from flax import linen as nn
+"""Layouts of decoders in the files of smp and torchvision."""
 
 from fcnjax.models.decoders.pspnet import BINS
-from fcnjax.models.pretrained.layouts.scse import smp_scse
+from fcnjax.models.pretrained.layouts.rules import layer_names, under
 
-Path = tuple[str, ...]
-_STEPS = {"conv": "0", "norm": "1"}
-_SEPARABLE = {"depthwise": "0", "pointwise": "1"}
+_UP_BLOCK = {
+    "conv{k}/{part}": "conv{k}.{part}",
+    "attention{k}/channel/reduce": "attention{k}.attention.cSE.1",
+    "attention{k}/channel/expand": "attention{k}.attention.cSE.3",
+    "attention{k}/spatial": "attention{k}.attention.sSE.0",
+}
+SMP_UNET = layer_names(
+    {
+        "center{n}/{part}": "decoder.center.{n-1}.{part}",
+        **under("block{n}", "decoder.blocks.{n}", _UP_BLOCK),
+    }
+)
+SMP_UNETPLUSPLUS = layer_names(under("x_{n}_{m}", "decoder.blocks.x_{n}_{m}", _UP_BLOCK))
+SMP_LINKNET = layer_names(
+    {
+        "block{n}_narrow/{part}": "decoder.blocks.{n}.block.0.{part}",
+        "block{n}_up": "decoder.blocks.{n}.block.1.0",
+        "block{n}_up_norm": "decoder.blocks.{n}.block.1.1",
+        "block{n}_widen/{part}": "decoder.blocks.{n}.block.2.{part}",
+    }
+)
+SMP_FPN = layer_names(
+    {
+        "lateral0": "decoder.p5",
+        "lateral1": "decoder.p4.skip_conv",
+        "lateral2": "decoder.p3.skip_conv",
+        "lateral3": "decoder.p2.skip_conv",
+        "climb{n}_{m}_{part}": "decoder.seg_blocks.{n}.block.{m}.block.{part}",
+    }
+)
+SMP_PSPNET = layer_names(
+    {
+        "merge/{part}": "decoder.conv.{part}",
+        **{
+            f"pool{bins}/{{part}}": f"decoder.psp.blocks.{i}.pool.1.{{part}}"
+            for i, bins in enumerate(BINS)
+        },
+    }
+)
 
+# A pooling comes first in the branch of the mean.
+_ASPP = {
+    "point/{part}": "convs.0.{part}",
+    "atrous{n}/{part}": "convs.{n}.{part}",
+    "atrous{n}/conv/depthwise": "convs.{n}.0.0",
+    "atrous{n}/conv/pointwise": "convs.{n}.0.1",
+    "pool/{part}": "convs.4.{part+1}",
+    "project/{part}": "project.{part}",
+}
+SMP_DEEPLABV3 = layer_names(
+    {
+        **under("aspp", "decoder.aspp", _ASPP),
+        "refine/conv": "decoder.conv",
+        "refine/norm": "decoder.bn",
+    }
+)
+SMP_DEEPLABV3PLUS = layer_names(
+    {
+        **under("aspp", "decoder.aspp.0", _ASPP),
+        "refine/conv/depthwise": "decoder.aspp.1.0",
+        "refine/conv/pointwise": "decoder.aspp.1.1",
+        "refine/norm": "decoder.aspp.2",
+        "detail/{part}": "decoder.block1.{part}",
+        "merge/conv/depthwise": "decoder.block2.0.0",
+        "merge/conv/pointwise": "decoder.block2.0.1",
+        "merge/norm": "decoder.block2.1",
+    }
+)
+TORCHVISION_DEEPLABV3 = layer_names(
+    {**under("aspp", "classifier.0", _ASPP), "refine/{part}": "classifier.{part+1}"}
+)
 
-def smp_unet(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's U-Net."""
-    del decoder
-    match path:
-        case (center, part) if center.startswith("center"):
-            return f"decoder.center.{int(center[-1]) - 1}.{_STEPS[part]}"
-        case (block, *rest) if block.startswith("block"):
-            return f"decoder.blocks.{block.removeprefix('block')}.{_in_block(tuple(rest))}"
-    return None
+_FCN_HEAD = {"hidden/{part}": "{part}", "score": "4"}
+TORCHVISION_FCN = layer_names({path: f"classifier.{name}" for path, name in _FCN_HEAD.items()})
+TORCHVISION_AUX = layer_names({path: f"aux_classifier.{name}" for path, name in _FCN_HEAD.items()})
+# The fully connected layers of VGG's classifier.
+TORCHVISION_VGG_FC = layer_names({"fc6": "classifier.0", "fc7": "classifier.3"})
+# A pooling comes first in the gate.
+TORCHVISION_LRASPP = layer_names(
+    {
+        "project/{part}": "classifier.cbr.{part}",
+        "gate": "classifier.scale.1",
+        "low_score": "classifier.low_classifier",
+        "high_score": "classifier.high_classifier",
+    }
+)
 
-
-def smp_unetplusplus(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's U-Net++."""
-    del decoder
-    match path:
-        case (node, *rest) if node.startswith("x_"):
-            return f"decoder.blocks.{node}.{_in_block(tuple(rest))}"
-    return None
-
-
-def _in_block(path: Path) -> str:
-    """The name of a layer of a block, which smp's U-Nets share."""
-    if attention := smp_scse(path):
-        return attention
-    conv, part = path
-    return f"{conv}.{_STEPS[part]}"
-
-
-def smp_linknet(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's LinkNet."""
-    del decoder
-    block, _, step = path[0].partition("_")
-    name = f"decoder.blocks.{block.removeprefix('block')}.block"
-    match step, *path[1:]:
-        case ("narrow" | "widen", part):
-            return f"{name}.{0 if step == 'narrow' else 2}.{_STEPS[part]}"
-        case ("up",):
-            return f"{name}.1.0"
-        case ("up_norm",):
-            return f"{name}.1.1"
-    return None
-
-
-def smp_fpn(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's FPN."""
-    del decoder
-    (name,) = path
-    if name.startswith("lateral"):
-        level = 5 - int(name.removeprefix("lateral"))
-        return "decoder.p5" if level == 5 else f"decoder.p{level}.skip_conv"
-    block, index, part = name.removeprefix("climb").split("_")
-    return f"decoder.seg_blocks.{block}.block.{index}.block.{_STEPS[part]}"
-
-
-def smp_pspnet(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's PSPNet."""
-    del decoder
-    match path:
-        case ("merge", part):
-            return f"decoder.conv.{_STEPS[part]}"
-        case (pool, part):
-            block = BINS.index(int(pool.removeprefix("pool")))
-            return f"decoder.psp.blocks.{block}.pool.1.{_STEPS[part]}"
-    return None
-
-
-def _aspp(path: Path) -> str:
-    """The name of a layer of the ASPP, which torchvision and smp share."""
-    match path:
-        case ("project", part):
-            return f"project.{_STEPS[part]}"
-        case ("point", part):
-            return f"convs.0.{_STEPS[part]}"
-        case ("pool", part):  # a pooling comes first
-            return f"convs.4.{1 if part == 'conv' else 2}"
-        case (atrous, "conv", part):
-            return f"convs.{atrous.removeprefix('atrous')}.0.{_SEPARABLE[part]}"
-        case (atrous, part):
-            return f"convs.{atrous.removeprefix('atrous')}.{_STEPS[part]}"
-
-
-def smp_deeplabv3(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's DeepLabV3."""
-    del decoder
-    match path:
-        case ("aspp", *rest):
-            return f"decoder.aspp.{_aspp(tuple(rest))}"
-        case ("refine", part):
-            return "decoder.conv" if part == "conv" else "decoder.bn"
-    return None
-
-
-def smp_deeplabv3plus(decoder: nn.Module, path: Path) -> str | None:
-    """Of smp's DeepLabV3+."""
-    del decoder
-    match path:
-        case ("aspp", *rest):
-            return f"decoder.aspp.0.{_aspp(tuple(rest))}"
-        case ("refine", "conv", part):
-            return f"decoder.aspp.1.{_SEPARABLE[part]}"
-        case ("refine", "norm"):
-            return "decoder.aspp.2"
-        case ("detail", part):
-            return f"decoder.block1.{_STEPS[part]}"
-        case ("merge", "conv", part):
-            return f"decoder.block2.0.{_SEPARABLE[part]}"
-        case ("merge", "norm"):
-            return "decoder.block2.1"
-    return None
-
-
-def torchvision_deeplabv3(decoder: nn.Module, path: Path) -> str | None:
-    """Of torchvision's DeepLabV3."""
-    del decoder
-    match path:
-        case ("aspp", *rest):
-            return f"classifier.0.{_aspp(tuple(rest))}"
-        case ("refine", part):
-            return "classifier.1" if part == "conv" else "classifier.2"
-    return None
-
-
-def torchvision_fcn(decoder: nn.Module, path: Path) -> str | None:
-    """Of torchvision's FCN head."""
-    del decoder
-    return f"classifier.{_fcn_head(path)}"
-
-
-def torchvision_aux(head: nn.Module, path: Path) -> str | None:
-    """The auxiliary head of torchvision's models."""
-    del head
-    return f"aux_classifier.{_fcn_head(path)}"
-
-
-def _fcn_head(path: Path) -> str:
-    return "4" if path == ("score",) else _STEPS[path[1]]
+# A pooling comes first in the branches of the means.
+SMP_UPERNET = layer_names(
+    {
+        "context/{part}": "decoder.psp.out_conv.{part}",
+        "fuse/{part}": "decoder.fusion_block.{part}",
+        **{
+            f"pool{bins}/{{part}}": f"decoder.psp.blocks.{i}.1.{{part}}"
+            for i, bins in enumerate(BINS)
+        },
+        "lateral{n}/{part}": "decoder.fpn_lateral_blocks.{n}.conv_norm_relu.{part}",
+        "smooth{n}/{part}": "decoder.fpn_conv_blocks.{n}.{part}",
+        "norm{n}": "decoder.feature_norms.{n}",
+    }
+)
+SMP_SEGFORMER = layer_names(
+    {
+        "project{n}": "decoder.mlp_stage.{n}.linear",
+        "fuse/{part}": "decoder.fuse_stage.{part}",
+    }
+)

@@ -1,122 +1,114 @@
-"""Where the layers of ResNet, VGG, DenseNet and ConvNeXt lie in published files."""
+"""Layouts of ResNet, VGG, DenseNet, ConvNeXt and Mix Transformers in published files."""
 
 from flax import linen as nn
 
-Path = tuple[str, ...]
-# The three convolutions of ResNet-D's stem, with a norm and an activation between two.
-_DEEP_STEM = {
-    ("conv1_1", "conv"): "conv1.0",
-    ("conv1_1", "norm"): "conv1.1",
-    ("conv1_2", "conv"): "conv1.3",
-    ("conv1_2", "norm"): "conv1.4",
-    ("conv1_3", "conv"): "conv1.6",
-    ("conv1_3", "norm"): "bn1",
+from fcnjax.models.pretrained.layouts.rules import LayerName, Path, layer_names, under
+
+_RESNET_BLOCK = {"conv{k}/conv": "conv{k}", "conv{k}/norm": "bn{k}"}
+_RESNET = under("layer{n}_{m}", "layer{n}.{m}", _RESNET_BLOCK)
+# torchvision's, timm's and smp's.
+RESNET = layer_names(
+    {
+        **_RESNET_BLOCK,
+        **_RESNET,
+        "layer{n}_{m}/downsample/{part}": "layer{n}.{m}.downsample.{part}",
+    }
+)
+# The stem has three convolutions, and a mean pooling comes first in the shortcuts.
+RESNET_D = layer_names(
+    {
+        "conv1_1/{part}": "conv1.{part}",
+        "conv1_2/{part}": "conv1.{part+3}",
+        "conv1_3/conv": "conv1.6",
+        "conv1_3/norm": "bn1",
+        **_RESNET,
+        "layer{n}_{m}/downsample/{part}": "layer{n}.{m}.downsample.{part+1}",
+    }
+)
+
+_DENSENET = {
+    "conv0/{layer}": "features.{layer}0",
+    "block{n}_layer{m}/{layer}{k}": "features.denseblock{n}.denselayer{m}.{layer}{k}",
+    "transition{n}_{layer}": "features.transition{n}.{layer}",
+    "norm5": "features.norm5",
 }
+# torchvision's, timm's and smp's.
+DENSENET = layer_names(_DENSENET)
+# torchvision's oldest files: `norm.1` and `conv.1` for `norm1` and `conv1`.
+DENSENET_OLD = layer_names(
+    _DENSENET | {"block{n}_layer{m}/{layer}{k}": "features.denseblock{n}.denselayer{m}.{layer}.{k}"}
+)
+
+CONVNEXT_TIMM = layer_names(
+    {
+        "stem": "stem.0",
+        "stem_norm": "stem.1",
+        "down{n}_norm": "stages.{n-1}.downsample.0",
+        "down{n}": "stages.{n-1}.downsample.1",
+        "stage{n}_block{m}": "stages.{n-1}.blocks.{m}",
+        "stage{n}_block{m}/depthwise": "stages.{n-1}.blocks.{m}.conv_dw",
+        "stage{n}_block{m}/norm": "stages.{n-1}.blocks.{m}.norm",
+        "stage{n}_block{m}/expand": "stages.{n-1}.blocks.{m}.mlp.fc1",
+        "stage{n}_block{m}/contract": "stages.{n-1}.blocks.{m}.mlp.fc2",
+    }
+)
+# The layer scale is `layer_scale`, of shape `[C, 1, 1]`.
+CONVNEXT_TORCHVISION = layer_names(
+    {
+        "stem": "features.0.0",
+        "stem_norm": "features.0.1",
+        "down{n}_norm": "features.{2n-2}.0",
+        "down{n}": "features.{2n-2}.1",
+        "stage{n}_block{m}": "features.{2n-1}.{m}",
+        "stage{n}_block{m}/depthwise": "features.{2n-1}.{m}.block.0",
+        "stage{n}_block{m}/norm": "features.{2n-1}.{m}.block.2",
+        "stage{n}_block{m}/expand": "features.{2n-1}.{m}.block.3",
+        "stage{n}_block{m}/contract": "features.{2n-1}.{m}.block.5",
+    }
+)
+
+# NVIDIA's and smp's.
+MIT = layer_names(
+    {
+        "embed{n}": "patch_embed{n}.proj",
+        "embed{n}_norm": "patch_embed{n}.norm",
+        "stage{n}_norm": "norm{n}",
+        **under(
+            "stage{n}_block{m}",
+            "block{n}.{m}",
+            {
+                "norm{k}": "norm{k}",
+                "attention/query": "attn.q",
+                "attention/key_value": "attn.kv",
+                "attention/project": "attn.proj",
+                "attention/reduce": "attn.sr",
+                "attention/reduce_norm": "attn.norm",
+                "expand": "mlp.fc1",
+                "depthwise": "mlp.dwconv.dwconv",
+                "contract": "mlp.fc2",
+            },
+        ),
+    }
+)
 
 
-def resnet(encoder: nn.Module, path: Path) -> str | None:
-    """By torchvision's and timm's names; smp's are the same."""
-    if encoder.deep and path in _DEEP_STEM:
-        return _DEEP_STEM[path]
-    match path:
-        case (*folder, "downsample", part):
-            # A mean pooling comes first in a shortcut of ResNet-D.
-            first = 1 if encoder.deep else 0
-            name = f"downsample.{first + (part == 'norm')}"
-        case (*folder, conv, part):
-            name = conv if part == "conv" else conv.replace("conv", "bn")
-        case _:
-            return None
-    return ".".join([*(block.replace("_", ".") for block in folder), name])
+def vgg(*parts: str) -> LayerName:
+    """Return torchvision's layout of VGG, also timm's and smp's.
 
+    Args:
+        *parts: `conv`, and `norm` where there is batch norm.
+    """
 
-def vgg(encoder: nn.Module, path: Path) -> str | None:
-    """torchvision's, timm's and smp's names of a VGG without batch norm."""
-    return _vgg(encoder, path, ("conv",))
+    def layer_name(encoder: nn.Module, path: Path) -> str | None:
+        number = 0
+        for stage, widths in enumerate(encoder.stages, 1):
+            for conv in range(1, len(widths) + 1):
+                for part in parts:
+                    if path == (f"stage{stage}_conv{conv}", part):
+                        return f"features.{number}"
+                    number += 1
+                number += 1  # the activation
+            number += 1  # the pooling
+        return None
 
-
-def vgg_bn(encoder: nn.Module, path: Path) -> str | None:
-    """torchvision's, timm's and smp's names of a VGG with batch norm."""
-    return _vgg(encoder, path, ("conv", "norm"))
-
-
-def _vgg(encoder: nn.Module, path: Path, parts: tuple[str, ...]) -> str | None:
-    number = 0
-    for stage, widths in enumerate(encoder.stages, 1):
-        for conv in range(1, len(widths) + 1):
-            for part in parts:
-                if path == (f"stage{stage}_conv{conv}", part):
-                    return f"features.{number}"
-                number += 1
-            number += 1  # the activation
-        number += 1  # the pooling
-    return None
-
-
-def densenet(encoder: nn.Module, path: Path) -> str | None:
-    """By torchvision's and timm's names; smp's are the same."""
-    del encoder
-    match path:
-        case (block, layer) if block.startswith("block"):
-            number, layer_number = block.removeprefix("block").split("_layer")
-            return f"features.denseblock{number}.denselayer{layer_number}.{layer}"
-        case ("conv0", part):
-            return f"features.{part}0"
-        case ("norm5",):
-            return "features.norm5"
-        case (transition,) if transition.startswith("transition"):
-            return "features." + transition.replace("_", ".")
-    return None
-
-
-def old_densenet(encoder: nn.Module, path: Path) -> str | None:
-    """The names in torchvision's oldest files: `norm.1` and `conv.1` for `norm1` and `conv1`."""
-    name = densenet(encoder, path)
-    if name and ".denselayer" in name:
-        return f"{name[:-1]}.{name[-1]}"
-    return name
-
-
-_CONVNEXT_TIMM = {
-    "depthwise": "conv_dw",
-    "norm": "norm",
-    "expand": "mlp.fc1",
-    "contract": "mlp.fc2",
-}
-
-
-def convnext(encoder: nn.Module, path: Path) -> str | None:
-    """By timm's names."""
-    del encoder
-    match path:
-        case ("stem",):
-            return "stem.0"
-        case ("stem_norm",):
-            return "stem.1"
-        case (down,) if down.startswith("down"):
-            number = int(down[len("down")]) - 1
-            return f"stages.{number}.downsample.{0 if down.endswith('norm') else 1}"
-        case (first, *rest) if first.startswith("stage"):
-            number, index = first.removeprefix("stage").split("_block")
-            name = f"stages.{int(number) - 1}.blocks.{index}"
-            return f"{name}.{_CONVNEXT_TIMM[rest[0]]}" if rest else name
-    return None
-
-
-def torchvision_convnext(encoder: nn.Module, path: Path) -> str | None:
-    """By torchvision's names; its layer scale is `layer_scale`, of shape `[C, 1, 1]`."""
-    del encoder
-    match path:
-        case ("stem",):
-            return "features.0.0"
-        case ("stem_norm",):
-            return "features.0.1"
-        case (down,) if down.startswith("down"):
-            number = 2 * (int(down[len("down")]) - 1)
-            return f"features.{number}.{0 if down.endswith('norm') else 1}"
-        case (first, *rest) if first.startswith("stage"):
-            number, index = first.removeprefix("stage").split("_block")
-            name = f"features.{2 * int(number) - 1}.{index}"
-            steps = {"depthwise": 0, "norm": 2, "expand": 3, "contract": 5}
-            return f"{name}.block.{steps[rest[0]]}" if rest else name
-    return None
+    return layer_name

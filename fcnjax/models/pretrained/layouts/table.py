@@ -1,4 +1,4 @@
-"""The published forms of each encoder and decoder: whose names its layers have in files."""
+"""The layouts in which each encoder and decoder is published, by the library that names them."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,147 +8,140 @@ from types import MappingProxyType
 from flax import linen as nn
 
 from fcnjax.models.pretrained.layouts import decoders, encoders, inverted
-from fcnjax.models.pretrained.layouts.fcn import torchvision_vgg_fc
-from fcnjax.models.pretrained.layouts.lraspp import torchvision_lraspp
-from fcnjax.models.pretrained.layouts.mit import mit, smp_segformer
-from fcnjax.models.pretrained.layouts.upernet import smp_upernet
-
-Path = tuple[str, ...]
-LayerName = Callable[[nn.Module, Path], str | None]
+from fcnjax.models.pretrained.layouts.rules import LayerName, Path
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A published form of an encoder.
+    """Torch's names in the files of an encoder.
 
     Attributes:
-        layer: From the path of a layer in our encoder to torch's name for it.
+        layer_name: From the path of a layer in our encoder to torch's name.
         classifier: From the layers of `Classifier` after its encoder to torch's names.
-        leaves: Torch's names of leaves that differ from those of `convert`, by ours.
+        leaves: Torch's names of variables, by ours, where they differ from `names.LEAVES`.
     """
 
-    layer: LayerName
+    layer_name: LayerName
     classifier: Mapping[str, str]
     leaves: Mapping[str, str] = field(default_factory=dict)
 
 
-_RESNET = {
-    "torchvision": Layout(encoders.resnet, {"classifier": "fc"}),
-    "timm": Layout(encoders.resnet, {"classifier": "fc"}),
-}
+_CLASSIFIER = {"classifier": "classifier"}
 _VGG_TORCHVISION = {
     "hidden0": "classifier.0",
     "hidden1": "classifier.3",
     "classifier": "classifier.6",
 }
 _VGG_TIMM = {"hidden0": "pre_logits.fc1", "hidden1": "pre_logits.fc2", "classifier": "head.fc"}
-_VGG = {
-    "torchvision": Layout(encoders.vgg, _VGG_TORCHVISION),
-    "torchvision_bn": Layout(encoders.vgg_bn, _VGG_TORCHVISION),
-    "timm": Layout(encoders.vgg, _VGG_TIMM),
-    "timm_bn": Layout(encoders.vgg_bn, _VGG_TIMM),
-}
-_CLASSIFIER = {"classifier": "classifier"}
-_DENSENET = {
-    "torchvision": Layout(encoders.densenet, _CLASSIFIER),
-    "torchvision_old": Layout(encoders.old_densenet, _CLASSIFIER),
-    "timm": Layout(encoders.densenet, _CLASSIFIER),
-}
-_CONVNEXT = {
-    "timm": Layout(encoders.convnext, {"norm": "head.norm", "classifier": "head.fc"}),
-    "torchvision": Layout(
-        encoders.torchvision_convnext,
-        {"norm": "classifier.0", "classifier": "classifier.2"},
-        {"gamma": "layer_scale"},
-    ),
-}
-_MOBILENET_V2 = {
-    "torchvision": Layout(inverted.mobilenet_v2, {"classifier": "classifier.1"}),
-    "timm": Layout(inverted.timm, _CLASSIFIER),
-}
-_MOBILENET_V3 = {
-    "torchvision": Layout(
-        inverted.mobilenet_v3, {"hidden0": "classifier.0", "classifier": "classifier.3"}
-    ),
-    "timm": Layout(inverted.timm_mobilenet_v3, {"hidden0": "conv_head", **_CLASSIFIER}),
-}
-_EFFICIENTNET = {
-    "timm": Layout(inverted.timm, _CLASSIFIER),
-    "smp": Layout(inverted.smp_efficientnet, {"classifier": "_fc"}),
-    "torchvision": Layout(inverted.torchvision_efficientnet, {"classifier": "classifier.1"}),
-}
-_MIT = {"smp": Layout(mit, {"classifier": "head"})}
-_FAMILIES = {
-    r"resnet\d+d?|resnext\w+|wide_resnet\w+": _RESNET,
-    r"vgg\d+": _VGG,
-    r"densenet\d+": _DENSENET,
-    r"convnext_\w+": _CONVNEXT,
-    r"mobilenet_v2": _MOBILENET_V2,
-    r"mobilenet_v3_\w+": _MOBILENET_V3,
-    r"efficientnet_\w+": _EFFICIENTNET,
-    r"mit_b\d": _MIT,
-}
-DECODER_LAYOUTS: Mapping[str, Mapping[str, LayerName]] = MappingProxyType(
+
+
+def _resnet(layer_name: LayerName) -> dict[str, Layout]:
+    layout = Layout(layer_name, {"classifier": "fc"})
+    return {"torchvision": layout, "timm": layout}
+
+
+# By a pattern of the encoder's name.
+_ENCODER_LAYOUTS = MappingProxyType(
     {
-        "unet_smp": {"smp": decoders.smp_unet},
-        "unetplusplus": {"smp": decoders.smp_unetplusplus},
-        "linknet": {"smp": decoders.smp_linknet},
-        "fpn": {"smp": decoders.smp_fpn},
-        "pspnet": {"smp": decoders.smp_pspnet},
-        "deeplabv3": {
-            "smp": decoders.smp_deeplabv3,
-            "torchvision": decoders.torchvision_deeplabv3,
+        r"resnet\d+d": _resnet(encoders.RESNET_D),
+        r"resnet\d+|resnext\w+|wide_resnet\w+": _resnet(encoders.RESNET),
+        r"vgg\d+": {
+            "torchvision": Layout(encoders.vgg("conv"), _VGG_TORCHVISION),
+            "torchvision_bn": Layout(encoders.vgg("conv", "norm"), _VGG_TORCHVISION),
+            "timm": Layout(encoders.vgg("conv"), _VGG_TIMM),
+            "timm_bn": Layout(encoders.vgg("conv", "norm"), _VGG_TIMM),
         },
-        "deeplabv3plus": {"smp": decoders.smp_deeplabv3plus},
-        "fcn_head": {"torchvision": decoders.torchvision_fcn},
-        "fcn32s": {"torchvision": torchvision_vgg_fc},
-        "fcn16s": {"torchvision": torchvision_vgg_fc},
-        "fcn8s": {"torchvision": torchvision_vgg_fc},
-        "lraspp": {"torchvision": torchvision_lraspp},
-        "upernet": {"smp": smp_upernet},
-        "segformer": {"smp": smp_segformer},
+        r"densenet\d+": {
+            "torchvision": Layout(encoders.DENSENET, _CLASSIFIER),
+            "torchvision_old": Layout(encoders.DENSENET_OLD, _CLASSIFIER),
+            "timm": Layout(encoders.DENSENET, _CLASSIFIER),
+        },
+        r"convnext_\w+": {
+            "timm": Layout(encoders.CONVNEXT_TIMM, {"norm": "head.norm", "classifier": "head.fc"}),
+            "torchvision": Layout(
+                encoders.CONVNEXT_TORCHVISION,
+                {"norm": "classifier.0", "classifier": "classifier.2"},
+                {"gamma": "layer_scale"},
+            ),
+        },
+        r"mobilenet_v2": {
+            "torchvision": Layout(inverted.mobilenet_v2, {"classifier": "classifier.1"}),
+            "timm": Layout(inverted.timm, _CLASSIFIER),
+        },
+        r"mobilenet_v3_\w+": {
+            "torchvision": Layout(
+                inverted.mobilenet_v3, {"hidden0": "classifier.0", "classifier": "classifier.3"}
+            ),
+            "timm": Layout(inverted.timm_mobilenet_v3, {"hidden0": "conv_head", **_CLASSIFIER}),
+        },
+        r"efficientnet_\w+": {
+            "timm": Layout(inverted.timm, _CLASSIFIER),
+            "smp": Layout(inverted.EFFICIENTNET_SMP, {"classifier": "_fc"}),
+            "torchvision": Layout(
+                inverted.torchvision_efficientnet, {"classifier": "classifier.1"}
+            ),
+        },
+        r"mit_b\d": {"smp": Layout(encoders.MIT, {"classifier": "head"})},
     }
 )
-# How a file's names differ from those of the whole classifier: not at all, as timm's
-# `features_only` models flatten them, or as torchvision's segmentation models take the features.
+DECODER_LAYOUTS: Mapping[str, Mapping[str, LayerName]] = MappingProxyType(
+    {
+        "unet_smp": {"smp": decoders.SMP_UNET},
+        "unetplusplus": {"smp": decoders.SMP_UNETPLUSPLUS},
+        "linknet": {"smp": decoders.SMP_LINKNET},
+        "fpn": {"smp": decoders.SMP_FPN},
+        "pspnet": {"smp": decoders.SMP_PSPNET},
+        "deeplabv3": {
+            "smp": decoders.SMP_DEEPLABV3,
+            "torchvision": decoders.TORCHVISION_DEEPLABV3,
+        },
+        "deeplabv3plus": {"smp": decoders.SMP_DEEPLABV3PLUS},
+        "fcn_head": {"torchvision": decoders.TORCHVISION_FCN},
+        "fcn32s": {"torchvision": decoders.TORCHVISION_VGG_FC},
+        "fcn16s": {"torchvision": decoders.TORCHVISION_VGG_FC},
+        "fcn8s": {"torchvision": decoders.TORCHVISION_VGG_FC},
+        "lraspp": {"torchvision": decoders.TORCHVISION_LRASPP},
+        "upernet": {"smp": decoders.SMP_UPERNET},
+        "segformer": {"smp": decoders.SMP_SEGFORMER},
+    }
+)
+_HEADS = MappingProxyType({"smp": "segmentation_head.0", "torchvision": "classifier.4"})
+# From the name of an encoder's layer in a classifier's file to that in a file of features: the
+# same, as timm's `features_only` models flatten it, or as in torchvision's segmentation models.
 STYLES: Mapping[str, Callable[[str], str]] = MappingProxyType(
     {
-        "whole": lambda name: name,
-        "flattened": lambda name: re.sub(r"^(features|stem|stages)\.", r"\1_", name),
-        "features": lambda name: name.removeprefix("features."),
+        "classifier": lambda name: name,
+        "features_only": lambda name: re.sub(r"^(features|stem|stages)\.", r"\1_", name),
+        "backbone": lambda name: name.removeprefix("features."),
     }
 )
 
 
 def encoder_layouts(encoder: str) -> Mapping[str, Layout]:
-    """The published forms of an encoder of `ENCODERS`; none where nobody publishes weights."""
-    for pattern, layouts in _FAMILIES.items():
+    """Return the layouts of an encoder of `ENCODERS`; none where nobody publishes weights."""
+    for pattern, layouts in _ENCODER_LAYOUTS.items():
         if re.fullmatch(pattern, encoder):
             return layouts
     return {}
 
 
-def model_layer(form: str, decoder: str) -> LayerName:
-    """The names of a whole model's layers beyond its encoder.
+def decoder_layout(decoder: str, library: str) -> LayerName:
+    """Return the layout of a model's layers after its encoder; paths begin at the model.
 
     Args:
-        form: `smp` or `torchvision`.
-        decoder: A name in `DECODER_LAYOUTS`, which has this form.
-
-    Returns:
-        From the model and the path of a layer in it to torch's name.
+        decoder: A name in `DECODER_LAYOUTS`.
+        library: `smp` or `torchvision`.
     """
-    decoder_layer = DECODER_LAYOUTS[decoder][form]
-    head = {"smp": "segmentation_head.0", "torchvision": "classifier.4"}[form]
+    decoder_name = DECODER_LAYOUTS[decoder][library]
 
-    def layer(model: nn.Module, path: Path) -> str | None:
+    def layer_name(model: nn.Module, path: Path) -> str | None:
         match path:
             case ("head",):
-                return head
+                return _HEADS[library]
             case ("decoder", *rest):
-                return decoder_layer(model.decoder, tuple(rest))
-            case ("aux_head", *rest) if form == "torchvision":
-                return decoders.torchvision_aux(model.aux_head, tuple(rest))
+                return decoder_name(model.decoder, tuple(rest))
+            case ("aux_head", *rest) if library == "torchvision":
+                return decoders.TORCHVISION_AUX(model.aux_head, tuple(rest))
         return None
 
-    return layer
+    return layer_name

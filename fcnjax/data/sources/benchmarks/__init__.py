@@ -1,0 +1,1 @@
+"""Public datasets in the layouts in which they are downloaded."""

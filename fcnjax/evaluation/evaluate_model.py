@@ -1,0 +1,177 @@
+"""Evaluation of a trained model or an ensemble: `fcnjax.evaluate` and `fcnjax evaluate`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from fcnjax.config import default_config, override, refuse_unread_keys
+from fcnjax.data.sources.samples import SAMPLES
+from fcnjax.errors import UserError
+from fcnjax.evaluation.evaluator import Evaluator
+from fcnjax.evaluation.predictor import evaluate_predictor
+from fcnjax.evaluation.results import Results, write_results
+from fcnjax.evaluation.scored_images import open_scored
+from fcnjax.inference import Request, load_variables
+from fcnjax.inference.identity import is_published
+from fcnjax.parallel.mesh import make_mesh, replicated
+from fcnjax.parallel.processes import check_same_command
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation and what it was made of.
+
+    Attributes:
+        config: The resolved config of the evaluation.
+        results: The results.
+        step: The training step of the weights.
+        predicted: The options of the predictions, if they are not the default ones.
+    """
+
+    config: ConfigDict
+    results: Results
+    step: int
+    predicted: Mapping[str, Any] | None = None
+
+
+def evaluate(
+    workdir: str | Path,
+    *,
+    step: str | int = "best",
+    dtype: str | None = None,
+    overrides: Sequence[str] = (),
+    new_images: bool = False,
+    out: str | Path | None = None,
+    log: Callable[[str], None] = print,
+) -> Results:
+    """Evaluate a model on the images that its run held out, as `fcnjax evaluate` does.
+
+    Args:
+        workdir: A folder that `fcnjax train` or `fcnjax publish` wrote, or `hf://OWNER/REPO`.
+        step: The checkpoint: `best`, `latest` or a step.
+        dtype: Type of the computation, `float32` or `bfloat16`; None is that of the training.
+        overrides: Changes of the config, such as `--config.data.root=DIR` for other images.
+        new_images: Whether to score the images that were added since the run began instead.
+        out: Folder of `metrics.json`, `images.npz` and `report.html`; None writes no files.
+        log: Takes lines about the images.
+
+    Returns:
+        The results; `results.summary` is such as `{"mean_iou": 0.81, "dice/vessel": 0.8}`.
+
+    Raises:
+        UserError: The model, the images or the options cannot be used.
+    """
+    request = Request(((str(workdir), step),), dtype, outputs=("probabilities",))
+    evaluation = evaluate_request(request, overrides, new_images=new_images, log=log)
+    if out is not None and jax.process_index() == 0:
+        write_evaluation(evaluation, workdir, out)
+    return evaluation.results
+
+
+def evaluate_request(
+    request: Request,
+    overrides: Sequence[str],
+    *,
+    new_images: bool = False,
+    log: Callable[[str], None] = print,
+) -> Evaluation:
+    """Evaluate the predictions that a request describes; one plain model over all devices.
+
+    Args:
+        request: The request, with the output `probabilities`.
+        overrides: Changes of the config, as `evaluate` takes them.
+        new_images: As in `evaluate`.
+        log: As in `evaluate`.
+
+    Raises:
+        UserError: As `evaluate`.
+    """
+    if jax.process_index():
+        log = _discard
+    workdirs = [workdir for workdir, _ in request.models]
+    if request.is_plain:
+        # The mesh is of the present devices, not of those that trained.
+        mesh_config = default_config()
+        for word in overrides:
+            if word.startswith("--config.mesh."):
+                override(mesh_config, word)
+        mesh, (workdir, step) = make_mesh(mesh_config), request.models[0]
+        saved, model, variables, step = load_variables(
+            workdir, step, request.dtype, replicated(mesh)
+        )
+        config = saved.copy_and_resolve_references()
+        config.mesh = mesh_config.mesh
+        _override(config, overrides, workdir, log)
+        check_same_command(config, workdir)
+        predicted = None
+    else:
+        _check_one_device(overrides)
+        predictor = request.load()
+        saved, step = predictor.model.config, predictor.model.step
+        config = saved.copy_and_resolve_references()
+        _override(config, overrides, workdirs[0], log)
+        predicted = {key: value for key, value in request.options.items() if key != "outputs"}
+        predicted["workdirs"] = workdirs
+    scored = open_scored(config, saved, workdirs, new_images)
+    for note in scored.notes:
+        log(note)
+    if request.is_plain:
+        results = Evaluator(model, config, mesh, scored.source)(variables)
+    else:
+        results = evaluate_predictor(predictor, config, scored.source)
+    return Evaluation(config, scored.add_to(results), step, predicted)
+
+
+def write_evaluation(evaluation: Evaluation, workdir: str | Path, out: str | Path) -> None:
+    """Write `metrics.json`, `images.npz` and `report.html` to `out`."""
+    config, results, step = evaluation.config, evaluation.results, evaluation.step
+    write_results(workdir, config, results, step, out=out, predicted=evaluation.predicted)
+
+
+def _discard(line: str) -> None:
+    pass
+
+
+def _check_one_device(overrides: Sequence[str]) -> None:
+    """Raise UserError for several processes or a mesh, which need a plain prediction."""
+    if jax.process_count() > 1:
+        raise UserError("--tta and similar options: are evaluated by only one process")
+    for word in overrides:
+        if word.startswith("--config.mesh."):
+            raise UserError(f"{word}: --tta and similar options are evaluated on one device")
+
+
+def _override(
+    config: ConfigDict, overrides: Sequence[str], workdir: str, log: Callable[[str], None]
+) -> None:
+    """Apply the overrides to the config, check them, and log which images it names."""
+    for word in overrides:
+        override(config, word)
+    changed = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+    refuse_unread_keys(config, changed)
+    data = config.data
+    if len(data.labels.mask_values) != len(data.class_names):
+        raise UserError(
+            f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and "
+            f"the model has {len(data.class_names)} classes"
+        )
+    # Sample datasets are fetched by their names.
+    if not (data.root or data.name or data.annotations or data.source in SAMPLES):
+        raise UserError(
+            f"--config.data.root: {workdir} names no images to score; give their folder, or "
+            "--config.data.name for the sources hf and tfds"
+        )
+    key = "--config.data.split.group_by"
+    is_overridden = any(word.startswith(f"{key}=") for word in overrides)
+    # A regular expression from someone else could take hours to match.
+    if data.split.group_by and is_published(workdir) and not is_overridden:
+        raise UserError(
+            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; "
+            "give this option, with the same expression or another one"
+        )
+    locations = list(filter(None, (data.root, data.name, data.annotations)))
+    log(f"images: {', '.join(locations or [data.source])}")

@@ -1,0 +1,68 @@
+"""The model that a command line names: a config with changes, or that of a workdir."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from fcnjax.config import load_config
+from fcnjax.errors import UserError
+from fcnjax.models.pretrained.sources import fetch_hub_model
+from fcnjax.training.workdir import load_saved_config
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """A config, and the workdir with its weights.
+
+    Attributes:
+        config: Config of the model, with two classes if it leaves them to the data.
+        note: A note that two classes are assumed, or "".
+        workdir: Folder with the weights, or None.
+    """
+
+    config: ConfigDict
+    note: str = ""
+    workdir: str | None = None
+
+
+def find_source(
+    command: str, config: str | None, changes: Sequence[str], workdir: str | None
+) -> ModelSource:
+    """Load the config that a command line names.
+
+    Args:
+        command: The command, for error messages.
+        config: Name or path of a config, or None.
+        changes: Words `--config.section.key=value`.
+        workdir: A folder that train or publish wrote, `hf://OWNER/REPO`, or None.
+
+    Raises:
+        UserError: Neither is given, a change is invalid, or the model of the config is not that of
+            the workdir.
+    """
+    if config is None and workdir is None:
+        raise UserError(f"{command}: names no model; give CONFIG, such as `{command} folder`")
+    saved = None if workdir is None else load_saved_config(_local_folder(workdir))
+    if config is None:
+        if changes:
+            raise UserError(f"{changes[0]}: changes a config, and the one of {workdir} is fixed")
+        return ModelSource(saved, workdir=workdir)
+    loaded = load_config(config, changes)
+    if saved is not None:
+        for key, value in saved.model.items():
+            if key != "init_from" and loaded.model[key] != value:
+                raise UserError(
+                    f"--workdir: {workdir} was trained with config.model.{key} = {value!r}, and "
+                    f"{config} has {loaded.model[key]!r}; leave CONFIG out to use the workdir's"
+                )
+        return ModelSource(saved, workdir=workdir)
+    if loaded.data.class_names:
+        return ModelSource(loaded)
+    loaded.data.class_names = ("background", "foreground")
+    return ModelSource(loaded, "2 classes assumed, as config.data.class_names is empty")
+
+
+def _local_folder(workdir: str) -> str | Path:
+    return fetch_hub_model(workdir) if workdir.startswith("hf://") else workdir

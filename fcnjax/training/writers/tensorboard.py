@@ -1,0 +1,67 @@
+"""Write metrics to a TensorBoard event file."""
+
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fcnjax.io.write_errors import writing
+
+TENSORBOARD_FOLDER = "tensorboard"
+
+
+class TensorBoardWriter:
+    """Writes an event file in `tensorboard/`.
+
+    tensorboardX's SummaryWriter writes from a thread that outlives `close` and fails silently on a
+    full disk. Its record writer, used here, writes in the calling thread and raises errors.
+
+    Args:
+        workdir: Folder of `tensorboard/`.
+        start_step: Step from which the run continues.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+
+    def __init__(self, workdir: str | Path, start_step: int = 0):
+        # Imported here so that a run without TensorBoard does not wait for it.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.summary import scalar
+
+        self._event, self._scalar = Event, scalar
+        self._folder = Path(workdir) / TENSORBOARD_FOLDER
+        with writing(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            # The suffix keeps two runs that start in the same second from sharing a file.
+            suffix = f".{os.getpid()}.{start_step}"
+            self._writer = EventsWriter(str(self._folder / "events"), suffix)
+        if start_step:
+            # Makes TensorBoard discard what earlier files contain from this step on.
+            start = SessionLog(status=SessionLog.START)
+            self._add(Event(step=start_step + 1, session_log=start))
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Write the finite values of a step.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        for name, value in values.items():
+            if math.isfinite(value):
+                self._add(self._event(step=step, summary=self._scalar(name, value)))
+        with writing(self._folder):
+            self._writer.flush()
+
+    def _add(self, event: Any) -> None:
+        event.wall_time = time.time()
+        with writing(self._folder):
+            self._writer.write_event(event)
+
+    def close(self) -> None:
+        """Close the file."""
+        with writing(self._folder):
+            self._writer.close()

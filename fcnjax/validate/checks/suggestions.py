@@ -1,0 +1,79 @@
+"""Suggestions for a config: normalisation, crop and class weights."""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax.config import tuples
+from fcnjax.validate.dataset import DatasetSummary
+from fcnjax.validate.findings import NOTE, WARNING, Finding, make_overrides
+from fcnjax.validate.statistics import (
+    DatasetStatistics,
+    format_sizes,
+    median_frequency_weights,
+    rounded,
+)
+
+CROP_STEP, MAX_CROP = 32, 512  # a suggested crop is a multiple of the first and at most the second
+
+
+def suggest_settings(dataset: DatasetSummary) -> list[Finding]:
+    """Suggest settings from all training images."""
+    if not dataset.is_complete:
+        return []
+    train, config, findings = dataset.statistics["train"], dataset.config, []
+    if train.mean is not None:
+        findings.append(_normalisation(train, config, dataset.data.channels))
+    if len(train.sizes):
+        findings.append(_crop(train.sizes, config))
+    if train.examples and any(config.loss[k] for k in ("cross_entropy", "binary_cross_entropy")):
+        weights = rounded(median_frequency_weights(train))
+        rarest = 100 * train.share[train.counts > 0].min(initial=1)
+        text = (
+            f"the rarest class is {rarest:.2g}% of the training pixels; if rare classes are "
+            "missed, try weights by median frequency balancing (Eigen and Fergus 2015)"
+        )
+        overrides = make_overrides(config, {"loss.class_weights": weights})
+        findings.append(Finding(NOTE, "class weights", text, overrides))
+    return findings
+
+
+def _normalisation(train: DatasetStatistics, config: ConfigDict, channels: str) -> Finding:
+    if not (train.std > 0).all():
+        text = f"a channel of {channels} has one value in all of train"
+        return Finding(WARNING, "normalisation", text)
+    text = "mean and standard deviation of the training pixels"
+    if config.model.init_from:
+        text += "; published weights need those they were trained with"
+    values = {"data.mean": rounded(train.mean), "data.std": rounded(train.std)}
+    return Finding(NOTE, "normalisation", text, make_overrides(config, values))
+
+
+def _crop(sizes: np.ndarray, config: ConfigDict) -> Finding:
+    low, high = sizes.min(0), sizes.max(0)
+    text = f"training images are {format_sizes(sizes)} pixels (width x height)"
+    overrides = make_overrides(config, {"augment.crop": suggest_crop(sizes)})
+    crop = tuples(config.augment.crop)
+    if (
+        len(crop) == 2
+        and all(isinstance(side, int) for side in crop)
+        and (np.asarray(crop) >= 2 * high).any()
+    ):
+        text += f"; the crop of {crop[1]}x{crop[0]} is mostly padding"
+        return Finding(WARNING, "image sizes", text, overrides)
+    if (low != high).any():
+        text += "; the crop below fits into nine of ten"
+    return Finding(NOTE, "image sizes", text, overrides)
+
+
+def suggest_crop(sizes: np.ndarray) -> tuple[int, int]:
+    """Return a height and width that fit into nine of ten images, at most `MAX_CROP`.
+
+    For small images it is rounded up, since models do not see padding.
+
+    Args:
+        sizes: Heights and widths, `[N, 2]`.
+    """
+    sides = np.sort(sizes, axis=0)[len(sizes) // 10]
+    is_small = sides < 2 * CROP_STEP
+    steps = np.where(is_small, np.ceil(sides / CROP_STEP), np.floor(sides / CROP_STEP))
+    return tuple(int(side) for side in np.minimum(steps * CROP_STEP, MAX_CROP))

@@ -1,0 +1,232 @@
+"""Layers written for speed equal plain implementations, and so do their gradients."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from small_models import CLASSES, SMALL, jit
+
+from fcnjax.models import DECODERS, Platform, Segmenter, compile_for
+from fcnjax.models.encoders import resnet
+from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, space_to_batch
+from fcnjax.models.layers.convolution.dilated import dilated_conv, plain_conv
+from fcnjax.models.layers.convolution.transposed import transposed_conv
+from fcnjax.models.layers.norm import batch_norm_train
+from fcnjax.models.layers.pooling.pool import max_pool_blocks
+
+
+def random(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def assert_close(ours, plain, tolerance=2e-5):
+    """Assert equality within a fraction of the largest value."""
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(plain), strict=True):
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "dilation", "padding"),
+    [
+        ((7, 9), 3, 2, ((2, 2), (2, 2))),
+        ((5, 6), 3, 4, ((4, 4), (4, 4))),
+        ((4, 5), 3, 12, ((12, 12), (12, 12))),
+        ((8, 7), 5, 2, ((0, 1), (3, 2))),
+        ((9, 9), 2, 3, ((0, 0), (0, 0))),
+    ],
+)
+def test_dilated_convolution(size, kernel, dilation, padding):
+    data, weights = random(2, *size, 3), random(kernel, kernel, 3, 4, seed=1)
+    cotangent = random(*plain_conv(data, weights, dilation, padding).shape, seed=2)
+    results = [
+        jax.value_and_grad(
+            lambda *args, f=f: (f(*args, dilation, padding) * cotangent).sum(), (0, 1)
+        )(data, weights)
+        for f in (dilated_conv, plain_conv)
+    ]
+    assert_close(*results)
+
+
+def plain_batch_norm(data, scale, bias, epsilon, activation):
+    mean, var = data.mean((0, 1, 2)), data.var((0, 1, 2))
+    normed = (data - mean) / jnp.sqrt(var + epsilon) * scale + bias
+    return (ACTIVATIONS[activation](normed) if activation else normed), mean, var
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_batch_norm_and_activation(activation, platform):
+    data = 2 * random(3, 5, 7, 6) + 1
+    scale, bias, cotangent = 1 + random(6, seed=1), random(6, seed=2), random(*data.shape, seed=3)
+
+    def weigh(normed):
+        return (normed[0] * cotangent).sum(), normed
+
+    args = (data, scale, bias)
+    with compile_for(Platform(platform)):
+        ours = jax.value_and_grad(
+            lambda *args: weigh(batch_norm_train(*args, 1e-5, activation, jnp.float32)),
+            (0, 1, 2),
+            has_aux=True,
+        )(*args)
+    plain = jax.value_and_grad(
+        lambda *args: weigh(plain_batch_norm(*args, 1e-5, activation)),
+        (0, 1, 2),
+        has_aux=True,
+    )(*args)
+    assert_close(ours[1], plain[1])
+    assert_close(ours[0][1], plain[0][1])
+
+
+def test_batch_norm_saves_only_its_input():
+    data = random(2, 4, 4, 3).astype(jnp.bfloat16)
+    _, vjp = jax.vjp(
+        lambda data: batch_norm_train(data, jnp.ones(3), jnp.zeros(3), 1e-5, "relu", data.dtype)[0],
+        data,
+    )
+    saved = [leaf for leaf in jax.tree.leaves(vjp) if leaf.size == data.size]
+    assert [leaf.dtype for leaf in saved] == [jnp.bfloat16]
+
+
+@pytest.mark.parametrize("use_bias", [False, True])
+def test_batch_norm_is_folded_into_the_convolution(use_bias):
+    block = ConvNormAct(5, norm="batch", use_bias=use_bias)
+    x = FeatureMap(random(2, 6, 7, 3))
+    shapes = jax.eval_shape(lambda: block.init(jax.random.key(0), x, False))
+    rng = np.random.default_rng(4)
+    variables = jax.tree.map(lambda leaf: rng.uniform(0.5, 1.5, leaf.shape), shapes)
+    params, stats = variables["params"], variables["batch_stats"]["norm"]
+    conv = lax.conv_general_dilated(
+        x.data, params["conv"]["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    conv = conv + params["conv"].get("bias", 0)
+    normed = (conv - stats["mean"]) / np.sqrt(stats["var"] + 1e-5)
+    plain = jax.nn.relu(normed * params["norm"]["scale"] + params["norm"]["bias"])
+    with compile_for(Platform("gpu")):
+        assert_close(block.apply(variables, x, False).data, plain)
+        program = jax.make_jaxpr(lambda x: block.apply(variables, x, False).data)(x)
+    after = [str(e.primitive) for e in program.eqns if e.outvars[0].aval.shape == (2, 6, 7, 5)]
+    assert not {"mul", "sub", "div"} & set(after)
+
+
+@pytest.mark.parametrize("batch_factor", [2, 3, 6])
+def test_space_to_batch_round_trip(batch_factor):
+    x = FeatureMap(random(2, 12, 18, 3))
+    split = space_to_batch(x, batch_factor)
+    assert split.data.shape == (
+        2 * batch_factor**2,
+        12 // batch_factor,
+        18 // batch_factor,
+        3,
+    )
+    np.testing.assert_array_equal(
+        split.data[batch_factor + 1], x.data[0, 1::batch_factor, 1::batch_factor]
+    )
+    np.testing.assert_array_equal(space_to_batch(split, 1).data, x.data)
+    np.testing.assert_array_equal(
+        space_to_batch(space_to_batch(x, 2), batch_factor).data, split.data
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "size"),
+    [
+        ("torchvision", (64, 96)),
+        ("smp", (65, 97)),
+        pytest.param("torchvision", (65, 97), marks=pytest.mark.slow),
+        pytest.param("smp", (64, 96), marks=pytest.mark.slow),
+    ],
+)
+def test_training_dilated_stages_with_space_to_batch(rule, size, monkeypatch):
+    """Training with space_to_batch equals training without; odd sizes do not use it."""
+    encoder = SMALL["resnet_dilated"](dilation_rule=rule)
+    decoder = DECODERS["fcn_head"].make(encoder, CLASSES, ("resnet_dilated", "fcn_head"))
+    model = Segmenter(encoder, decoder.clone(dropout=0.0), CLASSES, 3)
+    image, cotangent = random(2, *size, 3), random(2, *size, CLASSES, seed=5)
+    variables = jax.jit(model.init)(jax.random.key(0), image)
+    factors = []
+
+    def record(x, batch_factor):
+        factors.append(batch_factor)
+        return space_to_batch(x, batch_factor)
+
+    def loss(params):
+        outputs, updated = model.apply(
+            {**variables, "params": params}, image, train=True, mutable=["batch_stats"]
+        )
+        return (outputs["logits"] * cotangent).mean(), updated
+
+    def run():
+        return jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(
+            variables["params"]
+        )
+
+    monkeypatch.setattr(resnet, "space_to_batch", record)
+    (_, updated), grads = run()
+    assert (max(factors) > 1) == (size == (64, 96))
+    monkeypatch.setattr(resnet, "space_to_batch", lambda x, batch_factor: x)
+    (_, plain_updated), plain_grads = run()
+    assert_close(updated, plain_updated)
+    # Relative to the largest gradient: biases before a norm have only rounding errors.
+    bound = 1e-5 * max(np.abs(leaf).max() for leaf in jax.tree.leaves(plain_grads))
+    for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(plain_grads), strict=True):
+        assert np.abs(one - other).max() <= bound
+
+
+def test_space_to_batch_with_another_dilation_raises():
+    x = space_to_batch(FeatureMap(random(1, 8, 8, 3)), 2)
+    block = ConvNormAct(3, dilation=3, norm="none")
+    with pytest.raises(ValueError, match="space_to_batch by 2 needs"):
+        block.init(jax.random.key(0), x, True)
+
+
+def plain_transposed_conv(data, kernel, stride, padding):
+    edge = kernel.shape[0] - 1 - padding
+    return lax.conv_general_dilated(
+        data,
+        kernel[::-1, ::-1],
+        (1, 1),
+        ((edge, edge), (edge, edge)),
+        lhs_dilation=(stride, stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "padding"),
+    [(2, 2, 0), (3, 2, 0), (3, 2, 1), (4, 2, 1), (5, 3, 1), (3, 1, 1), (8, 4, 2)],
+)
+def test_transposed_convolution(side, stride, padding):
+    data, kernel = random(2, 4, 5, 3), random(side, side, 3, 2, seed=1)
+    cotangent = random(*plain_transposed_conv(data, kernel, stride, padding).shape, seed=2)
+    results = [
+        jax.value_and_grad(
+            lambda *args, f=f: (f(*args, stride, padding) * cotangent).sum(), (0, 1)
+        )(data, kernel)
+        for f in (transposed_conv, plain_transposed_conv)
+    ]
+    assert_close(*results)
+    program = str(jax.make_jaxpr(lambda d: transposed_conv(d, kernel, stride, padding))(data))
+    assert set(re.findall(r"lhs_dilation=(\S+ \S+)", program)) == {"(1, 1)"}
+
+
+@pytest.mark.parametrize("side", [2, 3])
+def test_max_pool_blocks(side):
+    """Of equal values the first gets the gradient, as in torch and in reduce_window."""
+    data = jnp.round(random(2, 2 * side, 3 * side, 4))
+    cotangent = random(2, 2, 3, 4, seed=1)
+    window = (1, side, side, 1)
+
+    def plain(data, side):
+        return lax.reduce_window(data, -jnp.inf, lax.max, window, window, "VALID")
+
+    ours, theirs = (
+        jax.value_and_grad(lambda data, f=f: (f(data, side) * cotangent).sum())(data)
+        for f in (max_pool_blocks, plain)
+    )
+    assert len(np.unique(data)) < data.size / 2
+    np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+    np.testing.assert_array_equal(ours[1], theirs[1])
