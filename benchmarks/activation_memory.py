@@ -44,9 +44,8 @@ def main(words: list[str]) -> None:
     plain = activation_bytes(config)
     config.model.remat = True
     with_remat = activation_bytes(config)
-    print(
-        f"{plain / 2**20:.0f} MiB; with remat {with_remat / 2**20:.0f} MiB ({with_remat / plain:.2f})"
-    )
+    ratio = with_remat / plain
+    print(f"{plain / 2**20:.0f} MiB; with remat {with_remat / 2**20:.0f} MiB ({ratio:.2f})")
 
 
 if __name__ == "__main__":
