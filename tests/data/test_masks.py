@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error
 from PIL import Image
 
 from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
-from fcnjax.errors import UserError
 
 COLOURS = np.asarray([(0, 0, 0), (0, 128, 0), (128, 0, 0)], np.uint8)
 RNG = np.random.default_rng(0)
@@ -41,15 +41,6 @@ def labels(config):
         source = open_source(config, part)
         found |= {source[i]["name"]: source[i]["label"] for i in range(len(source))}
     return config.data, found
-
-
-def assert_error(config, *words):
-    with pytest.raises(UserError) as raised:
-        labels(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 def assert_labels(found, table=(0, 1, 2)):

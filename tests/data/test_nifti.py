@@ -4,13 +4,13 @@ import sys
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.readers.volumes import read as volumes
 from fcnjax.data.sources import nifti
-from fcnjax.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")
 SHAPE = (9, 11, 13)
@@ -40,21 +40,6 @@ def config_of(root, **data):
     set_data(config, {"source": "nifti", "root": str(root), "channels": "L"})
     set_data(config, {"intensity": (-50, 50), **data})
     return config
-
-
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        list(open_source(config, part))
-
-
-def assert_error(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 @pytest.mark.parametrize("end", [".nii", ".nii.gz"])
