@@ -104,6 +104,7 @@ def test_folders_allow_folds_and_lists_do_not(shapes, tmp_path, make_folder):
 def test_dataset_with_splits_allows_no_folds():
     config = load_config("driving_cityscapes", ["--config.data.split.folds=5"])
     with pytest.raises(
-        UserError, match=r"config.data.split.folds.*cityscapes has splits of its own"
+        UserError,
+        match=r"config.data.split.folds.*config.data.source=cityscapes has its own splits",
     ):
         data.resolve(config)

@@ -55,11 +55,11 @@ def test_prefix_is_reported_and_can_be_chosen(resnet18_file, tmp_path):
     save_file(both, tmp_path / "byol.safetensors")
     config = config_of(tmp_path / "byol.safetensors")
     before, lines = random_variables(config), []
-    with pytest.raises(UserError, match=r"'base\.net\.', 'target\.net\.'; choose with"):
+    with pytest.raises(UserError, match=r"'base\.net\.', 'target\.net\.'; choose one with"):
         initial_variables(config, before, lines.append)
     config.model.init_prefix = "target."
     after = initial_variables(config, before, lines.append)
-    assert f"{tmp_path / 'byol.safetensors'}: prefix 'target.net.' taken off 100 names" in lines
+    assert f"{tmp_path / 'byol.safetensors'}: prefix 'target.net.' removed from 100 names" in lines
     bare = initial_variables(config_of(path), before, lines.append)
     jax.tree.map(np.testing.assert_array_equal, after, bare)
 
@@ -120,8 +120,8 @@ def test_weights_set_their_normalisation(resnet18_file):
 @pytest.mark.parametrize(
     ("source", "options", "words"),
     [
-        ("nothing.pth", [], "is not there; valid"),
-        ("s3://bucket/x.pth", [], "is not there; valid"),
+        ("nothing.pth", [], "does not exist; valid"),
+        ("s3://bucket/x.pth", [], "does not exist; valid"),
         ("FILE", ["--config.model.encoder=vanilla"], "nobody publishes weights of encoder vanilla"),
         ("FILE", ["--config.model.encoder=vgg16"], "none of its tensors belongs to encoder vgg16"),
     ],

@@ -139,8 +139,9 @@ def _refuse_single_class(candidates: Mapping[int, Path], void: set[int], data: C
         values = sorted({*classes, *void})
         raise UserError(
             f"{next(iter(candidates.values())).parent}: the masks hold {join_values(values)}, and "
-            f"{join_values(sorted(void))} is the files' nodata value; give --config.data."
-            f"mask_values={','.join(map(str, values))} if it is a class, the background"
+            f"{join_values(sorted(void))} is the files' nodata value; give "
+            f"--config.data.labels.mask_values={','.join(map(str, values))} if it is a class, the "
+            "background"
         )
 
 

@@ -164,7 +164,7 @@ def _open_all(
 
 def _divisions(config: ConfigDict) -> Iterator[dict[str, Any]]:
     yield {}
-    if SOURCES[config.data.source].divides:
+    if SOURCES[config.data.source].can_split:
         yield UNDIVIDED
         for method in ("fraction", "list", "folder", "blocks", "windows"):
             yield {**UNDIVIDED, "split.by": method}
