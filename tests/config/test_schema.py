@@ -1,7 +1,6 @@
 """The schema: its defaults are valid, and its names are those of the tables that read them."""
 
 import pytest
-from fcnjax.data.labels.orientation import MASK_EXIF
 
 from fcnjax.config import check_section, default_config, flatten, load_config, refuse_unread_keys
 from fcnjax.config.key import Scope
