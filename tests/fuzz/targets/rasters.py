@@ -4,7 +4,6 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
-from fcnjax.inference.media.video import VideoReader
 from fcnjax.inference.outputs.rasters import is_raster
 
 from fcnjax.data.readers.raster.bands import (
@@ -13,6 +12,7 @@ from fcnjax.data.readers.raster.bands import (
     read_header,
     read_mask_values,
 )
+from fcnjax.inference.media.video_reader import VideoReader
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, insert_token
 from tests.fuzz.several import read_with_all
