@@ -1,13 +1,13 @@
 """The schema: its defaults are valid, and its names are those of the tables that read them."""
 
 import pytest
+from fcnjax.data.labels.orientation import MASK_EXIF
 
 from fcnjax.config import check_section, default_config, flatten, load_config, refuse_unread_keys
 from fcnjax.config.key import Scope
 from fcnjax.config.schema import KEYS, SECTIONS, keys_with
 from fcnjax.config.sections.data import OF_SOURCES
 from fcnjax.data import SOURCES
-from fcnjax.data.labels.orientation import MASK_EXIF
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError
 from fcnjax.losses.table import LOSSES, OPTIONS
