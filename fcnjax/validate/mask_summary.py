@@ -29,7 +29,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class MaskSummary:
-    """What a mask file stores.
+    """The content of a mask file.
 
     Attributes:
         path: The file.
@@ -84,7 +84,7 @@ def summarise_mask(path: Path, image: Path | None = None, size: Size | None = No
         return _summarise_colours(path, read_colours(path), lossy)
     summary = _summarise_values(path, read_mask(path), lossy)
     palette = stored.palette or []
-    alpha = stored.pixels[..., -1] if "alpha" in stored.marks else None
+    alpha = stored.pixels[..., -1] if "alpha" in stored.colorinterp else None
     return replace(
         summary,
         kind="palette" if palette else "ids",

@@ -19,7 +19,7 @@ from fcnjax.evaluation import Evaluator, write_results
 from fcnjax.models import build_model
 from fcnjax.parallel.mesh import make_mesh
 from fcnjax.training.state import init_variables
-from fcnjax.training.workdir import MAY_DIFFER
+from fcnjax.training.workdir import RESUMABLE_KEYS
 from fcnjax.validate.check import check
 
 COUNT = 12
@@ -249,7 +249,7 @@ def test_eval_batches_have_each_readable_example_once(broken, headless, processe
 def test_values_may_change_on_resume(tmp_path):
     one, other = config_of(tmp_path), config_of(tmp_path)
     set_data(other, on_error="raise", skip_most=0.2)
-    assert differences(one, other, MAY_DIFFER) == []
+    assert differences(one, other, RESUMABLE_KEYS) == []
     loading = {"data.loading.on_error", "data.loading.skip_most"}
     assert loading <= set(keys_with(Scope.EVALUATE))
 
@@ -322,7 +322,7 @@ def test_evaluation_reports_the_number_left_out(tmp_path, tiny_options, capsys):
     results = evaluator(variables)
     assert results.left_out == 2
     assert results.confusion.sum(1).tolist() == [(COUNT - 2) * SIDE * SIDE // 2] * 2
-    assert "2 of 12 examples of the evaluation could not be read" in capsys.readouterr().err
+    assert "2 of 12 evaluation examples could not be read" in capsys.readouterr().err
     write_results(tmp_path / "out", config, results, 0)
     assert json.loads((tmp_path / "out/metrics.json").read_text())["left_out"] == 2
     # The dataset without these two files has the same scores.

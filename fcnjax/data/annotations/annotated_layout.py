@@ -77,7 +77,7 @@ def _default_file(root: Path, patterns: Sequence[str]) -> str:
 
 def _files(data: ConfigDict, part: str, example: str) -> tuple[Path, Path]:
     """Return the annotations and the folder of images of `train` or `eval`."""
-    split = data[f"{part}_split"]
+    split = data.split[part]
     folder = Path(data.root) / data.images.replace("{split}", split)
     if not folder.is_dir() and data.images != "images":
         raise UserError(f"{folder}: no such folder; config.data.images names it")
@@ -101,7 +101,7 @@ def _rows(data: ConfigDict, index: Index) -> dict[str, list[int]] | None:
 
 
 def _has_splits(data: ConfigDict, index: Index) -> bool:
-    splits = {data[f"{part}_split"] for part in PARTS}
+    splits = {data.split[part] for part in PARTS}
     return data.split.by != "fraction" and splits <= set(index.splits)
 
 
