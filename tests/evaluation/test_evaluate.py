@@ -69,7 +69,7 @@ def test_request_without_options_is_the_plain_evaluation(workdir, tmp_path):
 def test_scores_of_an_ensemble_do_not_overwrite_those_of_its_first_model(workdir, capsys):
     assert cli.main(["evaluate", f"--workdir={workdir}", "--tta=vflip"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("fcnjax: error: --out: say where")
+    assert line.startswith("fcnjax: error: --out: give a folder")
     argv = ["evaluate", f"--workdir={workdir}", "--tta=vflip", "--out=o", "--config.mesh.data=1"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()

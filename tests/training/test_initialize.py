@@ -59,7 +59,7 @@ def test_prefix_is_reported_and_can_be_chosen(resnet18_file, tmp_path):
         initial_variables(config, before, lines.append)
     config.model.init_prefix = "target."
     after = initial_variables(config, before, lines.append)
-    assert f"{tmp_path / 'byol.safetensors'}: prefix 'target.net.' taken off 100 names" in lines
+    assert f"{tmp_path / 'byol.safetensors'}: prefix 'target.net.' removed from 100 names" in lines
     bare = initial_variables(config_of(path), before, lines.append)
     jax.tree.map(np.testing.assert_array_equal, after, bare)
 
