@@ -1,4 +1,4 @@
-"""Writes the tables of docs/models.md: model sizes and measured parity with torch models.
+"""Write the tables of docs/models.md: model sizes and measured parity with torch models.
 
     python benchmarks/model_tables.py docs/models.md tests/models/goldens/*.json
 
@@ -37,7 +37,7 @@ def measured(entry: dict[str, Any]) -> dict[str, Any]:
     return {
         **entry,
         "encoder": model.encoder,
-        "whole": program is not None,
+        "is_segmenter": program is not None,
         "cost": sum(multiply_adds(program).values()) if program is not None else None,
         "error": result.error,
         "params": result.params,
@@ -57,7 +57,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
     for row in map(describe_encoder, ENCODERS):
         name = row["name"]
         entries = [entry for entry in parity if entry["encoder"] == name]
-        names = {f"{entry['name'].partition('/')[0]}" for entry in entries}
+        libraries = {entry["name"].partition("/")[0] for entry in entries}
         rows.append(
             (
                 f"`{name}`",
@@ -65,7 +65,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
                 products(row["multiply_adds"]),
                 f"{row['receptive_field']}{', image' if row['whole_image'] else ''}",
                 f"{max(entry['error'] for entry in entries):.1e}" if entries else "-",
-                f"{', '.join(sorted(names))} ({len(entries)})" if entries else "-",
+                f"{', '.join(sorted(libraries))} ({len(entries)})" if entries else "-",
             )
         )
     heading = ("encoder", "parameters", "multiply-adds", "field", "error", "against")
@@ -86,15 +86,15 @@ def decoder_table() -> str:
                 ", ".join(f"`{option}`" for option in row["options"]),
             )
         )
-    heading = ("decoder", "what", "parameters", "multiply-adds", "options")
+    heading = ("decoder", "summary", "parameters", "multiply-adds", "options")
     return markdown(heading, rows, (2, 3))
 
 
-def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
+def parity_table(parity: Sequence[dict[str, Any]], segmenters: bool) -> str:
     """Format the error of each entry, for full models or for encoders and classifiers."""
     rows = []
     for entry in parity:
-        if entry["whole"] != whole:
+        if entry["is_segmenter"] != segmenters:
             continue
         options = ", ".join(
             f"{key} {str(value).replace('[', '').replace(']', '')}"
@@ -103,11 +103,11 @@ def parity_table(parity: Sequence[dict[str, Any]], whole: bool) -> str:
         )
         cells = [f"`{entry['name']}`", options, "x".join(map(str, entry["input"][2:]))]
         cells += [f"{entry['params']:,}"]
-        cells += [products(entry["cost"])] if whole else []
+        cells += [products(entry["cost"])] if segmenters else []
         rows.append((*cells, f"{entry['error']:.1e}{'' if entry['equal'] else ' DIFFERS'}"))
     heading = ["model of the reference", "options", "input", "parameters"]
-    heading += ["multiply-adds"] if whole else []
-    return markdown((*heading, "error"), rows, range(3, 3 + 2 + whole))
+    heading += ["multiply-adds"] if segmenters else []
+    return markdown((*heading, "error"), rows, range(3, 3 + 2 + segmenters))
 
 
 def main() -> None:
@@ -124,8 +124,8 @@ def main() -> None:
     tables = {
         "encoders": encoder_table(parity),
         "decoders": decoder_table(),
-        "whole models": parity_table(parity, whole=True),
-        "features and classifiers": parity_table(parity, whole=False),
+        "whole models": parity_table(parity, segmenters=True),
+        "features and classifiers": parity_table(parity, segmenters=False),
     }
     for name, table in tables.items():
         place = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.DOTALL)

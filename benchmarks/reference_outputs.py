@@ -1,4 +1,4 @@
-"""Prints outputs of torch models with weights drawn by NumPy, for `fcnjax models parity`.
+"""Print outputs of torch models with weights drawn by NumPy, for `fcnjax models parity`.
 
 Needs torch, torchvision, timm and segmentation_models_pytorch:
 

@@ -49,10 +49,6 @@ def _data_keys() -> list[str]:
     return [key.removeprefix("data.") for key in EVALUATION_KEYS if key.startswith("data.")]
 
 
-def _data_keys() -> list[str]:
-    return [key.removeprefix("data.") for key in EVALUATION_KEYS if key.startswith("data.")]
-
-
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the arguments, and the overrides of config keys."""
     parser = argparse.ArgumentParser(

@@ -43,7 +43,8 @@ def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | Non
             "--outputs",
             default="mask,overlay",
             metavar="LIST",
-            help=f"outputs to write, of {', '.join(OUTPUTS)} (mask,overlay)",
+            help="outputs to write (mask,overlay), of "
+            + ", ".join(f"{name} ({spec.summary})" for name, spec in OUTPUTS.items()),
         )
     else:
         parser.set_defaults(outputs=outputs)

@@ -32,11 +32,11 @@ def check_pattern(pattern: str, key: str) -> None:
         count, nested = _repeats(parser.parse(pattern), inside=False)
     # Overflow: a repetition beyond 32 bits. Recursion: thousands of brackets.
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"{key}: {pattern!r} is no regular expression: {error}") from error
+        raise UserError(f"{key}: {pattern!r} is not a regular expression: {error}") from error
     if nested or count > MOST_REPEATS:
         raise UserError(
-            f"{key}: {pattern!r} may take for ever; valid: at most {MOST_REPEATS} repetitions, "
-            "none within another"
+            f"{key}: {pattern!r} may take unbounded time; valid: at most {MOST_REPEATS} "
+            "repetitions, none within another"
         )
 
 

@@ -39,7 +39,7 @@ def focal(
     weights = pixel_weights(labels, mask, class_weights)
     logits = logits.astype(jnp.float32)
     if head == "softmax":
-        losses = _softmax_focal(logits, labels, gamma)
+        losses = softmax_focal(logits, labels, gamma)
     else:
         signed = jnp.where(target_masks(labels, channels), logits, -logits)
         # `log(1 - p)` is -softplus(z); a power of 1 - p itself has no gradient at p = 1.
@@ -47,8 +47,8 @@ def focal(
     return jnp.sum(losses * weights)
 
 
-def _softmax_focal(logits: jax.Array, labels: jax.Array, gamma: float) -> jax.Array:
-    """Return the focal loss of each pixel, float32 [B, H, W]."""
+def softmax_focal(logits: jax.Array, labels: jax.Array, gamma: float) -> jax.Array:
+    """Return the focal loss of each pixel under a softmax, float32 [B, H, W]."""
     is_label = one_hot(labels, logits.shape[-1])
     # The maximum is subtracted first, since at 1e4 the differences would lose digits.
     shifted = logits - jax.lax.stop_gradient(logits.max(-1, keepdims=True))

@@ -122,7 +122,7 @@ def jaccard(
     return mean_where(area > 0, 1 - (intersection + SMOOTH) / (union + SMOOTH))
 
 
-def _tversky_losses(
+def tversky_losses(
     predicted: jax.Array, target: jax.Array, alpha: float, beta: float
 ) -> tuple[jax.Array, jax.Array]:
     """Return 1 minus the Tversky index of each class, [K], and whether it has labels."""
@@ -151,7 +151,7 @@ def tversky(
     """
     del class_weights
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    losses, present = _tversky_losses(predicted, target, alpha, beta)
+    losses, present = tversky_losses(predicted, target, alpha, beta)
     return mean_where(present, losses)
 
 
@@ -175,8 +175,12 @@ def focal_tversky(
     """
     del class_weights
     predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
-    losses, present = _tversky_losses(predicted, target, alpha, beta)
-    start, power = 1e-6, 1 / gamma
+    losses, present = tversky_losses(predicted, target, alpha, beta)
+    return mean_where(present, power_of_losses(losses, 1 / gamma))
+
+
+def power_of_losses(losses: jax.Array, power: float) -> jax.Array:
+    """Return losses to a power below 1, with a line below 1e-6, where the gradient is infinite."""
+    start = 1e-6
     raised = jnp.maximum(losses, start) ** power
-    line = losses * start ** (power - 1)
-    return mean_where(present, jnp.where(losses > start, raised, line))
+    return jnp.where(losses > start, raised, losses * start ** (power - 1))

@@ -15,6 +15,7 @@ from fcnjax.losses.focal import focal
 from fcnjax.losses.lovasz import lovasz
 from fcnjax.losses.probabilities import HEADS
 from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
+from fcnjax.losses.unified_focal import unified_focal
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,12 @@ LOSSES: Mapping[str, LossSpec] = {
         "the Tversky loss to the power 1 / gamma",
         "Abraham, Khan 2019",
         {"alpha": "tversky_alpha", "beta": "tversky_beta", "gamma": "tversky_gamma"},
+    ),
+    "unified_focal": LossSpec(
+        unified_focal,
+        "mean of a focal cross-entropy and focal Tversky losses, foreground emphasised",
+        "Yeung et al. 2022",
+        {"delta": "unified_focal_delta", "gamma": "unified_focal_gamma"},
     ),
     "lovasz": LossSpec(lovasz, "the Lovasz extension of 1 - IoU", "Berman et al. 2018"),
     "boundary": LossSpec(

@@ -1,32 +1,15 @@
 """Checks of the options of encoders and decoders in `config.model`."""
 
-from types import MappingProxyType
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError, choose
 from fcnjax.models.decoders.fcn import UPSAMPLES
-from fcnjax.models.decoders.fpn import MERGES
 from fcnjax.models.decoders.table import DECODERS
-from fcnjax.models.decoders.unet import SKIPS
-from fcnjax.models.encoders import resnet
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.encoders.vanilla import DOWNSAMPLES, PADDINGS
-from fcnjax.models.layers import ATTENTIONS
 from fcnjax.models.model_spec import ModelSpec
 
-_CHOICES = MappingProxyType(
-    {
-        "downsample": DOWNSAMPLES,
-        "skip": SKIPS,
-        "upsample": UPSAMPLES,
-        "padding": PADDINGS,
-        "attention": ATTENTIONS,
-        "merge": MERGES,
-        "dilation_rule": resnet.DILATION_RULES,
-    }
-)
 _OPTIONS = tuple(
     dict.fromkeys(
         key for table in (ENCODERS, DECODERS) for spec in table.values() for key in spec.options
@@ -43,7 +26,7 @@ def checked_options(model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -
     options = {key: model[key] for key in _OPTIONS if model[key] is not None}
     aux_options = ("dropout",) if model.aux_head else ()
     applicable = {*encoder.options, *decoder.options, *aux_options}
-    choices = {**_CHOICES, **encoder.choices, **decoder.choices}
+    choices = {"upsample": UPSAMPLES, **encoder.choices, **decoder.choices}
     for key, value in options.items():
         where = f"config.model.{key}"
         if key not in applicable:

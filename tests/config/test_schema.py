@@ -7,10 +7,10 @@ from fcnjax.config.key import Scope
 from fcnjax.config.schema import KEYS, SECTIONS, keys_with
 from fcnjax.config.sections.data import OF_SOURCES
 from fcnjax.data import SOURCES
-from fcnjax.data.labels.orientation import MASK_EXIF
+from fcnjax.data.labels.mask_exif import MASK_EXIF
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError
-from fcnjax.losses.table import LOSSES, OPTIONS
+from fcnjax.losses.table import LOSSES
 from fcnjax.metrics.extra import EXTRA
 from fcnjax.models.build import DTYPES, HEADS
 from fcnjax.models.decoders.table import DECODERS
@@ -41,9 +41,8 @@ def test_defaults_are_valid_and_every_key_has_a_meaning():
         check_section(config[section], section)
     assert flatten(config).keys() == KEYS.keys()
     for name, key in KEYS.items():
-        assert (key.meaning.endswith(".") and key.meaning[0] in '`"U') or key.meaning[
-            0
-        ].isupper(), name
+        assert key.meaning.endswith("."), name
+        assert key.meaning.startswith("`") or key.meaning[0].isupper(), name
 
 
 def test_config_data_has_fewer_than_25_keys_at_the_top_level():
@@ -74,8 +73,8 @@ def _family(reader):
 
 def test_options_of_a_loss_name_the_losses_that_take_them():
     readers = {}
-    for loss, options in OPTIONS.items():
-        for name in options.values():
+    for loss, spec in LOSSES.items():
+        for name in spec.options.values():
             readers.setdefault(name, set()).add(loss)
     assert readers == {name: set(SECTIONS["loss"][name].used_by) for name in readers}
     assert LOSSES.keys() <= SECTIONS["loss"].keys()

@@ -44,9 +44,9 @@ WRONG = [
     ("data.class_names", ["a"], "has 2 entries for 1 classes"),
     ("data.palette", [[0, 0, 0]] * 3, "has 3 entries for 2 classes"),
     ("data.ignore_label", 1, "1 cannot be used with the class ids"),
-    ("data.split.group_by", "(a+)+b", "may take for ever"),
-    ("optim.freeze", ["(a+)+b"], "may take for ever"),
-    ("optim.freeze", ["a{99999999999}"], "is no regular expression"),
+    ("data.split.group_by", "(a+)+b", "may take unbounded time"),
+    ("optim.freeze", ["(a+)+b"], "may take unbounded time"),
+    ("optim.freeze", ["a{99999999999}"], "is not a regular expression"),
     ("optim.name", "x", "config.optim.name: unknown 'x'"),
     ("loss.dice", -1.0, "is not a number of 0 or more"),
     # Models.

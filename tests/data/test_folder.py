@@ -203,7 +203,7 @@ def test_images_that_are_not_masks(tmp_path):
     )
     near = (*range(12), *range(244, 256))  # JPEG artefacts of 0 and 255
     assert_error(
-        config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are no class ids"
+        config_of(write(tmp_path / "near", "ab", near)), "0, 1, 2", "which are not class ids"
     )
 
 
@@ -217,7 +217,7 @@ def test_declared_values(tmp_path):
     np.testing.assert_array_equal(label[stored == 0], 1)
     np.testing.assert_array_equal(label[stored == 255], 255)
     message = assert_error(
-        config_of(tmp_path, mask_values=(0, 200)), "has the value 128", "no class"
+        config_of(tmp_path, mask_values=(0, 200)), "has the value 128", "not a class"
     )
     assert message.endswith("config.data.labels.mask_values: 0, 200, and 255 for what is ignored")
     assert_error(config_of(tmp_path, mask_values=(0, 0)), "config.data.labels.mask_values", "twice")

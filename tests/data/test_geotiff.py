@@ -237,7 +237,7 @@ def test_bad_settings_and_files(tmp_path):
     assert_error(
         config_of(tmp_path, encoding="rgb"), "config.data.labels.encoding", "ids, instances"
     )
-    assert_error(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
+    assert_error(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
     assert_error(config_of(tmp_path / "no"), "config.data.root", "is not a folder")
     (tmp_path / "masks/b.tif").write_bytes(b"II*\0")
     assert_error(config_of(tmp_path), "masks/b.tif: cannot be read as a raster")

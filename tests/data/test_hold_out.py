@@ -66,7 +66,7 @@ def test_groups_stay_together(pattern):
             {"folds": 6, "group_by": r"p\d+"},
             r"config.data.split.folds: 6 is not in 2..5, the number of groups",
         ),
-        ({"group_by": "("}, "config.data.split.group_by.*no regular expression"),
+        ({"group_by": "("}, "config.data.split.group_by.*not a regular expression"),
         ({"group_by": r"q\d+"}, "config.data.split.group_by.*finds nothing in p0_0.png"),
         ({"group_by": "p"}, "config.data.split.group_by.*finds 'p' in all names"),
     ],
@@ -104,6 +104,7 @@ def test_folders_allow_folds_and_lists_do_not(shapes, tmp_path, make_folder):
 def test_dataset_with_splits_allows_no_folds():
     config = load_config("driving_cityscapes", ["--config.data.split.folds=5"])
     with pytest.raises(
-        UserError, match=r"config.data.split.folds.*cityscapes has splits of its own"
+        UserError,
+        match=r"config.data.split.folds.*config.data.source=cityscapes has its own splits",
     ):
         data.resolve(config)

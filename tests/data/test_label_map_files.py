@@ -91,7 +91,9 @@ def test_names_that_do_not_match_the_file(tmp_path):
     (root / "labelmap.txt").write_text("cat:250,50,83::\ndog:51,221,255::\n")
     assert "has the colour (0, 0, 0), which" in refused(root)
     (root / "labelmap.txt").write_text("cat:250,50::\n")
-    assert "labelmap.txt: cannot be read as a list of classes: 250,50 is no RGB" in refused(root)
+    assert "labelmap.txt: cannot be read as a list of classes: 250,50 is not an RGB" in refused(
+        root
+    )
     (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:1,1,1::\n")
     assert "two classes of the colour (1, 1, 1)" in refused(root)
 

@@ -145,7 +145,7 @@ def test_voc_mistakes(tmp_path):
         config_of("voc", root, split_eval="vall"), "config.data.split.eval", "did you mean"
     )
     save(root / "SegmentationClass/2007_c.png", stored(21))
-    assert_error(config_of("voc", root), "2007_c.png: has the value 21", "no class")
+    assert_error(config_of("voc", root), "2007_c.png: has the value 21", "not a class")
     save(root / "SegmentationClass/2007_c.png", stored(1, size=(4, 5)))
     assert_error(config_of("voc", root), "2007_c.png: is 5x4 pixels", "6x4")
     (root / "SegmentationClass/2007_c.png").write_bytes(b"\x89PNG")
@@ -284,7 +284,7 @@ def test_camvid_of_the_tutorial(tmp_path):
     assert train.class_names[3:5] == ("Road", "Pavement")
     assert_error(config_of("camvid", tmp_path, split_eval="dev"), "config.data.split.eval")
     save(tmp_path / "valannot/c.png", stored(12))
-    assert_error(config_of("camvid", tmp_path), "c.png: has the value 12", "no class")
+    assert_error(config_of("camvid", tmp_path), "c.png: has the value 12", "not a class")
     (tmp_path / "valannot/c.png").rename(tmp_path / "valannot/e.png")
     assert_error(config_of("camvid", tmp_path), "val: c: no mask in")
     (tmp_path / "val").rename(tmp_path / "dev")

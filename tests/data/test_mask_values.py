@@ -164,7 +164,7 @@ def test_negative_ids_are_refused_or_ignored(tmp_path):
     data, label, _ = read_set(root, "labels.ignore_values=-1")
     np.testing.assert_array_equal(label, np.where(IDS == 2, 255, IDS))
     assert data.labels.mask_values == (0, 1)
-    assert "has the value -1, which is no class" in refused(root, "labels.mask_values=0,1")
+    assert "has the value -1, which is not a class" in refused(root, "labels.mask_values=0,1")
 
 
 def test_ignored_instance_numbers(tmp_path):

@@ -179,7 +179,7 @@ def test_invalid_settings_and_files_are_refused(tmp_path):
     )
     refused(config_of(tmp_path, intensity=("a", "b")), "config.data.nifti.intensity")
     refused(config_of(tmp_path, channels="a,b"), "config.data.channels: 'a,b'")
-    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is no class")
+    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
     path = tmp_path / "masks/b.nii.gz"
     path.write_bytes(path.read_bytes()[:200])
     refused(config_of(tmp_path), "masks/b.nii.gz: cannot be read as NIfTI")

@@ -322,7 +322,7 @@ def test_evaluation_reports_the_number_left_out(tmp_path, tiny_options, capsys):
     results = evaluator(variables)
     assert results.left_out == 2
     assert results.confusion.sum(1).tolist() == [(COUNT - 2) * SIDE * SIDE // 2] * 2
-    assert "2 of 12 examples of the evaluation could not be read" in capsys.readouterr().err
+    assert "2 of 12 evaluation examples could not be read" in capsys.readouterr().err
     write_results(tmp_path / "out", config, results, 0)
     assert json.loads((tmp_path / "out/metrics.json").read_text())["left_out"] == 2
     # The dataset without these two files has the same scores.

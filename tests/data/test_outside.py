@@ -114,7 +114,9 @@ def test_listing(places, name, column):
     rows = [row, {**row, column: name}]
     (places / "list.json").write_text(json.dumps(rows))
     config = config_of("listing", places, annotations="list.json")
-    refused(lambda: read_all(config), "list.json, item 2", repr(name), "no path inside the folder")
+    refused(
+        lambda: read_all(config), "list.json, item 2", repr(name), "not a path inside the folder"
+    )
     lines = ["image,mask", *(f"{row['image']},{row['mask']}" for row in rows)]
     (places / "list.csv").write_text("\n".join(lines))
     # Without a root, the folder of the list is the root.
@@ -142,7 +144,7 @@ def test_coco(places, name):
     }
     (places / "coco.json").write_text(json.dumps(content))
     config = config_of("coco", places, annotations="coco.json", images=".")
-    refused(lambda: resolve(config), "coco.json", repr(name), "no path inside the folder")
+    refused(lambda: resolve(config), "coco.json", repr(name), "not a path inside the folder")
     # The same holds for a resolved config, as in a workdir.
     images[1]["file_name"] = "deep/in.png"
     (places / "coco.json").write_text(json.dumps(content))
@@ -171,10 +173,12 @@ def test_labelme_images_anywhere_in_the_root(tmp_path):
         assert all(example["label"].sum() == 9 for example in examples)
     config = config_of("labelme", tmp_path / "json")
     refused(
-        lambda: resolve(config), "json: 'imagePath'", "no path inside", "config.data.annotations"
+        lambda: resolve(config), "json: 'imagePath'", "not a path inside", "config.data.annotations"
     )
     config = config_of("labelme", tmp_path / "json", annotations="..")
-    refused(lambda: resolve(config), "config.data.annotations: '..'", "no path inside the folder")
+    refused(
+        lambda: resolve(config), "config.data.annotations: '..'", "not a path inside the folder"
+    )
 
 
 def test_labelme_uses_embedded_data_for_foreign_paths(tmp_path):
@@ -189,7 +193,7 @@ def test_labelme_uses_embedded_data_for_foreign_paths(tmp_path):
 def test_lists_of_names(places):
     for name in ("../outside.png", "/etc/passwd", "deep/../../outside"):
         (places / "train.txt").write_text(f"in\n{name}\n")
-        refused(lambda: read_names(places / "train.txt"), "train.txt, line 2", "no path inside")
+        refused(lambda: read_names(places / "train.txt"), "train.txt, line 2", "not a path inside")
     (places / "train.txt").write_text(f"in\n{places}/in.png\n")
     assert [name for _, name in read_names(places / "train.txt")] == ["in", f"{places}/in.png"]
 
@@ -197,7 +201,7 @@ def test_lists_of_names(places):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("../outside", ("'../outside'", "no path inside the folder")),
+        ("../outside", ("'../outside'", "not a path inside the folder")),
         ("deep/gone", ("no image gone.png",)),
     ],
 )
@@ -213,7 +217,9 @@ def test_list_of_a_folder(places):
     (places / "train.txt").write_text("a\n")
     (places / "val.txt").write_text("../../b.png\n")
     refused(
-        lambda: resolve(config_of("folder", places)), "val.txt, line 1", "no path inside the folder"
+        lambda: resolve(config_of("folder", places)),
+        "val.txt, line 1",
+        "not a path inside the folder",
     )
 
 

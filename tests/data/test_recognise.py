@@ -66,7 +66,7 @@ def follow(message, root):
     config = config_of("folder", root)
     for word in line:
         key, _, value = word.removeprefix("--config.data.").partition("=")
-        config.data[key] = value
+        config.data.update_from_flattened_dict({key: value})
     return config
 
 

@@ -80,6 +80,8 @@ def test_make_loss_passes_the_options_of_each_loss(monkeypatch):
         "tversky_alpha": 0.6,
         "tversky_beta": 0.2,
         "tversky_gamma": 2.0,
+        "unified_focal_delta": 0.7,
+        "unified_focal_gamma": 0.3,
         "cldice_iterations": 1,
     }
     specs = {name: spec for name, spec in losses.LOSSES.items() if spec.options}

@@ -334,3 +334,30 @@ def test_cross_entropy_with_borders_by_hand():
     nll = -np.asarray(jax.nn.log_softmax(logits))[0, 0, np.arange(6), labels[0, 0] % 2]
     value = call("cross_entropy", logits, labels, border_weight=10.0)
     assert value == pytest.approx((weights * nll).sum() / weights.sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("delta", "gamma"), [(0.6, 0.5), (0.8, 0.0)])
+def test_unified_focal_by_hand(delta, gamma):
+    probabilities = np.asarray([[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.3, 0.6, 0.1], [0.2, 0.5, 0.3]])
+    labels = np.asarray([0, 0, 1, 255])
+    logits = jnp.log(jnp.asarray(probabilities, jnp.float32)).reshape(1, 2, 2, 3)
+    # Of the three pixels that count, two are background (focal) and one is class 1 (not focal).
+    terms = [(1 - delta) * (1 - p) ** gamma * -np.log(p) for p in (0.7, 0.5)]
+    cross_entropy = (sum(terms) + delta * -np.log(0.6)) / 3
+    # Class 2 has no label and is left out.
+    background = 1.2 / (1.2 + delta * (2 - 1.2) + (1 - delta) * 0.3)
+    foreground = 0.6 / (0.6 + delta * (1 - 0.6) + (1 - delta) * (0.2 + 0.4))
+    tversky = (1 - background + (1 - foreground) ** (1 - gamma)) / 2
+    value = call(
+        "unified_focal", logits, jnp.asarray(labels).reshape(1, 2, 2), delta=delta, gamma=gamma
+    )
+    assert value == pytest.approx((cross_entropy + tversky) / 2, rel=1e-4)
+
+
+def test_unified_focal_of_a_sigmoid_is_that_of_two_classes():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(2, 5, 6, 1)).astype(np.float32)
+    labels = jnp.asarray(random.integers(0, 2, (2, 5, 6)))
+    pair = jnp.concatenate([jnp.zeros_like(logits), logits], -1)
+    one = call("unified_focal", jnp.asarray(logits), labels, head="sigmoid")
+    assert one == pytest.approx(float(call("unified_focal", pair, labels)), rel=1e-5)

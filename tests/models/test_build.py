@@ -122,10 +122,10 @@ def test_options_are_passed_to_modules():
         ({"decoder": "fpn", "merge": "cat"}, "config.model.merge: .*add, concat"),
         (
             {"decoder": "fpn", "decoder_width": 0},
-            "config.model.decoder_width: 0; valid: .*integer",
+            "config.model.decoder_width: 0 is not in 1",
         ),
         ({"decoder": "fpn", "upsample": "transposed"}, "config.model.upsample: .*nearest"),
-        ({"dropout": 1.0}, "config.model.dropout: 1.0; .*0 to below 1"),
+        ({"dropout": 1.0}, "config.model.dropout: 1.0 .*0 to below 1"),
         (
             {"decoder": "unet_smp", "upsample": "transposed"},
             "config.model.upsample: .*bilinear, nearest",

@@ -74,12 +74,12 @@ def test_defaults_depend_on_encoder():
     model = build_model(config_of(decoder="fcn32s", **options))
     assert (model.decoder.fc_width, model.decoder.dropout) == (64, 0.1)
     assert params_of(model)["decoder"]["fc6"]["kernel"].shape == (7, 7, 512, 64)
-    with pytest.raises(UserError, match=r"config\.model\.fc_width: -1 is not a whole number"):
+    with pytest.raises(UserError, match=r"config\.model\.fc_width: -1 is not in 0"):
         build_model(config_of(decoder="fcn8s", fc_width=-1))
 
 
-def test_the_middle_of_seven_by_seven_is_the_classifier():
-    """Where the 7x7 sees no padding it is VGG's linear layer on the flattened map."""
+def test_center_of_7x7_map_equals_classifier():
+    """Without padding, the 7x7 convolution is VGG's linear layer on the flattened map."""
     encoder = vgg.VGG(((4,), (4,), (4,), (4,), (4,)))
     decoder = FCN.build(encoder, 3, ("vgg", "fcn32s"), fc_width=6, final_stride=32)
     feature = np.random.default_rng(0).standard_normal((1, 7, 7, 4)).astype(np.float32)
@@ -96,12 +96,12 @@ def test_the_middle_of_seven_by_seven_is_the_classifier():
     np.testing.assert_allclose(scores[0, 3, 3], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_score_sees_404_pixels():
-    """The receptive field in their table 1, of all that a positive net lets through."""
+def test_receptive_field_is_404_pixels():
+    """As in table 1 of the paper, measured by the gradient of a net with positive weights."""
     encoder = vgg.VGG(((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)), norm="none")
     decoder = FCN.build(encoder, 1, ("vgg", "fcn32s"), fc_width=1, final_stride=32)
     model = Segmenter(encoder, decoder, 1, 1)
-    # Of equal values a pooling takes the first; of rising ones the last.
+    # The gradient of a pooling goes to the first of equal values, and to the last of rising ones.
     image = jnp.ones((1, 480, 448, 1))
     rising = image + jnp.arange(480.0)[:, None, None] + jnp.arange(448.0)[:, None]
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))

@@ -63,7 +63,7 @@ def test_runs_of_different_cross_validations_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"differs from .* in config.optim.lr"):
         summarise([zero, other])
     (zero / "metrics.json").unlink()
-    with pytest.raises(UserError, match=r"metrics.json: is not there"):
+    with pytest.raises(UserError, match=r"metrics.json: does not exist"):
         summarise([zero])
     save_config(tmp_path / "4", config_with())
     with pytest.raises(UserError, match="is not a fold of a cross-validation"):

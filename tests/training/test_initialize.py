@@ -120,8 +120,8 @@ def test_weights_set_their_normalisation(resnet18_file):
 @pytest.mark.parametrize(
     ("source", "options", "words"),
     [
-        ("nothing.pth", [], "is not there; valid"),
-        ("s3://bucket/x.pth", [], "is not there; valid"),
+        ("nothing.pth", [], "does not exist; valid"),
+        ("s3://bucket/x.pth", [], "does not exist; valid"),
         ("FILE", ["--config.model.encoder=vanilla"], "nobody publishes weights of encoder vanilla"),
         ("FILE", ["--config.model.encoder=vgg16"], "none of its tensors belongs to encoder vgg16"),
     ],

@@ -19,6 +19,7 @@ LOSS = {
     "jaccard": _term("the Jaccard loss"),
     "tversky": _term("the Tversky loss"),
     "focal_tversky": _term("the focal Tversky loss"),
+    "unified_focal": _term("the asymmetric unified focal loss"),
     "lovasz": _term("the Lovasz-Softmax loss, or the Lovasz hinge for `model.head=sigmoid`"),
     "boundary": _term("the boundary loss, in pixels: about 0.01 beside another term"),
     "cldice": _term("the clDice loss of centrelines, beside `dice`"),
@@ -65,6 +66,18 @@ LOSS = {
     ),
     "tversky_gamma": Key(
         4 / 3, "The power is one over this.", within(0.1, 10), used_by=("focal_tversky",)
+    ),
+    "unified_focal_delta": Key(
+        0.6,
+        "The weight of the classes except 0, and of false negatives.",
+        within(0.01, 0.99),
+        used_by=("unified_focal",),
+    ),
+    "unified_focal_gamma": Key(
+        0.5,
+        "Suppression of easy pixels of class 0, and enhancement of hard other classes.",
+        below(1),
+        used_by=("unified_focal",),
     ),
     "cldice_iterations": Key(
         10,

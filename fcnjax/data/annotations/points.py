@@ -19,7 +19,7 @@ def coordinates(values: object) -> np.ndarray:
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("its coordinates are not numbers") from error
     if not (np.abs(array) < MAX_COORDINATE).all():
-        raise ValueError(f"it has a coordinate that is no number below {MAX_COORDINATE:.0f}")
+        raise ValueError(f"it has a coordinate that is not a number below {MAX_COORDINATE:.0f}")
     return array
 
 
@@ -51,7 +51,7 @@ def points_of(values: object, min_count: int = 0) -> np.ndarray:
     if points.size == 0:
         points = points.reshape(0, 2)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError("its points are no pairs x, y")
+        raise ValueError("its points are not pairs x, y")
     if len(points) < min_count:
         raise ValueError(f"it has {len(points)} points; valid: {min_count} or more")
     return points

@@ -75,7 +75,7 @@ def _recognise(file: Path, root: Path) -> tuple[str, Settings] | None:
     if file.name == _CLASSES:
         settings = {"source": "folder", "images": ".", "masks": ".", "mask_suffix": "_mask"}
         return "Roboflow's list of mask values", settings | (
-            {"eval_split": "valid"} if below else {}
+            {"split.eval": "valid"} if below else {}
         )
     if file.name == "_annotations.coco.json" and below:
         settings = {"source": "coco", "images": "{split}", "split.eval": "valid"}

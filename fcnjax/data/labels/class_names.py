@@ -82,13 +82,13 @@ def refuse_similar_names(names: Sequence[str]) -> None:
     first: dict[str, str] = {}
     merged = []
     for name in names:
-        kept = first.setdefault(name.casefold(), name)
-        if kept != name:
-            merged.append((name, kept))
+        first_name = first.setdefault(name.casefold(), name)
+        if first_name != name:
+            merged.append((name, first_name))
     if merged:
-        name, kept = merged[0]
+        name, first_name = merged[0]
         pairs = shlex.quote("(" + "".join(f'("{old}","{new}"),' for old, new in merged) + ")")
         raise UserError(
-            f"config.data.class_names: {kept!r} and {name!r} differ only in case; "
+            f"config.data.class_names: {first_name!r} and {name!r} differ only in case; "
             f"--config.data.labels.label_map={pairs} merges them, and can rename one instead"
         )

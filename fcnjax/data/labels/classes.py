@@ -31,7 +31,7 @@ from fcnjax.data.readers.image_file import File
 from fcnjax.errors import UserError, choose
 from fcnjax.io.pictures import default_palette
 
-DECLARE = "declare the stored values in class order, as --config.data.labels.mask_values=0,255"
+DECLARE = "declare the stored values in class order, such as --config.data.labels.mask_values=0,255"
 
 
 def find_classes(data: ConfigDict, masks: MaskSet | Sequence[File]) -> str:
@@ -139,8 +139,9 @@ def _refuse_single_class(candidates: Mapping[int, Path], void: set[int], data: C
         values = sorted({*classes, *void})
         raise UserError(
             f"{next(iter(candidates.values())).parent}: the masks hold {join_values(values)}, and "
-            f"{join_values(sorted(void))} is the files' nodata value; give --config.data."
-            f"mask_values={','.join(map(str, values))} if it is a class, the background"
+            f"{join_values(sorted(void))} is the files' nodata value; give "
+            f"--config.data.labels.mask_values={','.join(map(str, values))} if it is a class, the "
+            "background"
         )
 
 
@@ -213,7 +214,7 @@ def infer_class_values(files: Mapping[int, Path], ignore: int) -> tuple[int, ...
     values = sorted(files)
     if values and values[0] < 0:
         raise UserError(
-            f"{files[values[0]]}: has the value {values[0]}, which is no class id; "
+            f"{files[values[0]]}: has the value {values[0]}, which is not a class id; "
             f"--config.data.labels.ignore_values={values[0]} ignores it"
         )
     if len(values) == 2 and values[0] == 0:
@@ -228,7 +229,7 @@ def infer_class_values(files: Mapping[int, Path], ignore: int) -> tuple[int, ...
     high = classes[-1]
     if high > 255 or (high >= MAX_MASK_VALUES and len(classes) <= high / 2):
         raise UserError(
-            f"{files[high].parent}: the masks hold the values {join_values(values)}, which are no "
+            f"{files[high].parent}: the masks hold the values {join_values(values)}, which are not "
             f"class ids from 0 on; {DECLARE}"
         )
     # A class may be absent from the sample; its id is not reused.

@@ -14,6 +14,7 @@ from fcnjax.data.labels.masks import stored_values
 from fcnjax.errors import UserError, unknown
 
 _BLACK = (0, 0, 0)
+_EXAMPLE = "--config.data.labels.mask_colours='((0,0,0),(128,0,0))'"
 
 
 def find_colours(data: ConfigDict, masks: MaskSet, label_map: LabelMap | None) -> str:
@@ -64,7 +65,7 @@ def _use_label_map(data: ConfigDict, files: dict[RGB, Path], label_map: LabelMap
         if colour not in colours.values():
             raise UserError(
                 f"{path}: has the colour {colour}, which {label_map.path} does not list; give all "
-                "colours in class order, as --config.data.labels.mask_colours='((0,0,0),(128,0,0))'"
+                f"colours in class order, such as {_EXAMPLE}"
             )
     for name in data.class_names:
         if name not in colours:
@@ -111,7 +112,7 @@ def collect_colours(masks: MaskSet) -> dict[RGB, Path]:
             raise UserError(
                 f"{path}: has {len(colours)} distinct colours, like a photograph, or a mask that "
                 "was resized or saved as JPEG, not like a mask of classes; declare the colours in "
-                "class order, as --config.data.labels.mask_colours='((0,0,0),(128,0,0))'"
+                f"class order, such as {_EXAMPLE}"
             )
         for colour in colours.tolist():
             files.setdefault(tuple(colour), path)

@@ -11,6 +11,7 @@
 | `labels.txt`, `classes.txt`, `class_names.txt` | a name a line, in order of the ids | LabelMe |
 """
 
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -108,16 +109,10 @@ def _read(path: Path) -> LabelMap:
 Row = tuple[str, RGB | None, int | None]
 
 
-def _lines(text: str) -> Iterator[str]:
-    for line in text.splitlines():
-        if (line := line.strip()) and not line.startswith("#"):
-            yield line
-
-
 def _colour(parts: object) -> RGB:
     if not isinstance(parts, list) or len(parts) != 3:
         words = ",".join(map(str, parts[:5])) if isinstance(parts, list) else str(parts)
-        raise ValueError(f"{words[:40]} is no RGB colour")
+        raise ValueError(f"{words[:40]} is not an RGB colour")
     return tuple(_parse_integer(part, 255) for part in parts)
 
 
@@ -125,23 +120,31 @@ def _parse_integer(text: object, high: int) -> int:
     """Return an integer from 0 to `high`, given as a text or a number."""
     digits = str(text).strip()
     if not re.fullmatch("[0-9]{1,10}", digits) or int(digits) > high:
-        raise ValueError(f"{digits[:40]!r} is no whole number from 0 to {high}")
+        raise ValueError(f"{digits[:40]!r} is not a whole number from 0 to {high}")
     return int(digits)
 
 
-def _read_labelmap(text: str, path: Path) -> Iterator[Row]:
-    del path
-    for line in _lines(text):
-        name, *rest = line.split(":")
-        colour = rest[0].strip() if rest else ""
-        yield name, _colour(colour.split(",")) if colour else None, None
+def _labelmap_row(line: str) -> Row:
+    name, *rest = line.split(":")
+    colour = rest[0].strip() if rest else ""
+    return name, _colour(colour.split(",")) if colour else None, None
 
 
-def _read_label_colors(text: str, path: Path) -> Iterator[Row]:
+def _label_colors_row(line: str) -> Row:
+    *colour, name = line.split(maxsplit=3)
+    return name, _colour(colour), None
+
+
+def _name_row(line: str) -> Row | None:
+    return None if line == _IGNORE else (line, None, None)
+
+
+def _read_lines(parse: Callable[[str], Row | None], text: str, path: Path) -> Iterator[Row]:
+    """Yield the row of each line; blank lines and comments are skipped."""
     del path
-    for line in _lines(text):
-        *colour, name = line.split(maxsplit=3)
-        yield name, _colour(colour), None
+    for line in map(str.strip, text.splitlines()):
+        if line and not line.startswith("#") and (row := parse(line)) is not None:
+            yield row
 
 
 def _read_csv(text: str, path: Path) -> Iterator[Row]:
@@ -166,7 +169,7 @@ def _cell(row: Mapping[str, str], names: Sequence[str]) -> str | None:
 def _read_colours_json(text: str, path: Path) -> Iterator[Row]:
     content = parse_json(text, path)
     if not isinstance(content, dict):
-        raise ValueError("it is no object with a colour for each name")
+        raise ValueError("it is not an object with a colour for each name")
     for name, colour in content.items():
         yield name, _colour(colour), None
 
@@ -181,28 +184,21 @@ def _read_meta_json(text: str, path: Path) -> Iterator[Row]:
         colour = field(entry, "color", str, where)
         parts = _HEX.fullmatch(colour)
         if parts is None:
-            raise UserError(f"{where}: {colour[:40]!r} is no colour such as #FF0000")
+            raise UserError(f"{where}: {colour[:40]!r} is not a colour such as #FF0000")
         title = field(entry, "title", str, where)
         yield title, tuple(int(part, 16) for part in parts.groups()), None
 
 
-def _read_names(text: str, path: Path) -> Iterator[Row]:
-    del path
-    for line in _lines(text):
-        if line != _IGNORE:
-            yield line, None, None
-
-
 READERS: MappingProxyType[str, Callable[[str, Path], Iterable[Row]]] = MappingProxyType(
     {
-        "labelmap.txt": _read_labelmap,
-        "label_colors.txt": _read_label_colors,
+        "labelmap.txt": functools.partial(_read_lines, _labelmap_row),
+        "label_colors.txt": functools.partial(_read_lines, _label_colors_row),
         "class_dict.csv": _read_csv,
         "_classes.csv": _read_csv,
         "obj_class_to_machine_color.json": _read_colours_json,
         "meta.json": _read_meta_json,
-        "labels.txt": _read_names,
-        "classes.txt": _read_names,
-        "class_names.txt": _read_names,
+        "labels.txt": functools.partial(_read_lines, _name_row),
+        "classes.txt": functools.partial(_read_lines, _name_row),
+        "class_names.txt": functools.partial(_read_lines, _name_row),
     }
 )

@@ -174,7 +174,7 @@ class ClassTable:
         if ignored := sorted(self._ignored - set(every)):
             valid += f", and {', '.join(map(str, ignored))} for what is ignored"
         return UserError(
-            f"{name}: has the value {value}, which is no class; valid, by "
+            f"{name}: has the value {value}, which is not a class; valid, by "
             f"config.data.labels.mask_values: {valid}"
         )
 

@@ -15,12 +15,10 @@ from PIL import Image
 from fcnjax.config import channel_names
 from fcnjax.data.readers.conversion import to_pixels
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.raster.band_names import find_bands, grey_band, match_bands
+from fcnjax.data.readers.raster.band_names import GREY_NAMES, RGB_NAMES, choose_bands
 from fcnjax.data.readers.row_blocks import map_rows
 from fcnjax.data.readers.stored_pixels import CMYK, RGB, StoredPixels
 from fcnjax.errors import UserError
-
-_RGB, _GREY = ("R", "G", "B"), ("L",)
 
 
 @dataclass(frozen=True)
@@ -98,35 +96,6 @@ def _needs_no_conversion(stored: StoredPixels, names: Sequence[str]) -> bool:
     )
 
 
-def choose_bands(
-    file: object, names: Sequence[str], descriptions: Sequence[str], colorinterp: Sequence[str]
-) -> list[int]:
-    """Return the indices of the bands from which the channels are made.
-
-    RGB can be made of one grey or palette band or of the four of CMYK, and L of three bands.
-
-    Raises:
-        UserError: As `find_bands`.
-    """
-    names, colorinterp = tuple(names), tuple(colorinterp)
-    if colorinterp[:4] == CMYK and names not in (_RGB, _GREY):
-        raise UserError(f"{file}: is CMYK, and has no bands by name; valid: RGB or L")
-    if (indices := match_bands(names, descriptions, colorinterp)) is not None:
-        return indices
-    if names in (_RGB, _GREY):
-        if colorinterp == ("palette",):
-            return [0]
-        if colorinterp[:4] == CMYK:
-            return [0, 1, 2, 3]
-        if names == _RGB and (grey := grey_band(colorinterp)) is not None:
-            return [grey]
-        if names == _GREY:
-            no_descriptions = ("",) * len(colorinterp)
-            if (indices := match_bands(_RGB, no_descriptions, colorinterp)) is not None:
-                return indices
-    return find_bands(file, names, descriptions, colorinterp)
-
-
 def combine_bands(
     file: object, bands: Bands, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -140,7 +109,7 @@ def combine_bands(
         UserError: Values cannot be converted, or float32 cannot represent them.
     """
     names, values, valid = tuple(names), bands.values, bands.valid
-    if names in (_RGB, _GREY):
+    if names in (RGB_NAMES, GREY_NAMES):
         white_is_zero = bands.white_is_zero and len(bands.colorinterp) == 1
         if bands.palette is not None:
             values = _palette_to_rgb(file, values, bands.palette)
@@ -152,7 +121,7 @@ def combine_bands(
             valid = np.broadcast_to(valid.all(-1, keepdims=True), values.shape)
     pixels, valid = to_pixels(file, values, valid)
     if pixels.shape[-1] != len(names):
-        if names == _RGB:
+        if names == RGB_NAMES:
             pixels = np.repeat(pixels, 3, -1)
         else:
             pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[..., None]

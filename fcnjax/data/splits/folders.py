@@ -53,7 +53,7 @@ def divide(
         pairs = hold_out(undivided, data, names)
     for part, part_pairs in pairs.items():
         if not part_pairs:
-            raise UserError(f"{root}: the split {data[f'{part}_split']!r} has no image")
+            raise UserError(f"{root}: the split {data.split[part]!r} has no image")
     return pairs
 
 
@@ -111,7 +111,7 @@ def _by_list(
     for part in PARTS:
         file = Path(data.root) / f"{data.split[part]}.txt"
         if not file.is_file():
-            raise UserError(f"{file}: no such list; config.data.{part}_split names it")
+            raise UserError(f"{file}: no such list; config.data.split.{part} names it")
         pairs[part] = []
         for number, line in read_names(file):
             name = normalize_name(line)

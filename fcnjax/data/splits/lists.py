@@ -120,7 +120,7 @@ def hold_out(
 
 def refuse_folds(data: ConfigDict, division: str) -> None:
     """Raise UserError if `config.data.split.folds` or `.group_by` would have no effect."""
-    for key in ("folds", "group_by"):
+    for key in ("split.folds", "split.group_by"):
         if data[key]:
             raise UserError(
                 f"config.data.{key}: {data[key]!r} is for images that are divided {division}"
@@ -152,7 +152,7 @@ def _groups(count: int, data: ConfigDict, names: Sequence[str] | None) -> np.nda
         pattern = re.compile(data.split.group_by)
     except (re.error, OverflowError, RecursionError) as error:
         raise UserError(
-            f"{key}: {data.split.group_by!r} is no regular expression: {error}"
+            f"{key}: {data.split.group_by!r} is not a regular expression: {error}"
         ) from None
     numbers: dict[str, int] = {}
     groups = []

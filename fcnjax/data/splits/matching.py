@@ -40,7 +40,7 @@ def find_keys(stored: Sequence[StoredExample], examples: Sequence[Example]) -> d
     indices: dict[Key, int] = {}
     for index, example in enumerate(examples):
         indices.setdefault((example.names, example.box), index)
-    return {one.key: indices[one.key] for one in stored if one.key in indices}
+    return {old.key: indices[old.key] for old in stored if old.key in indices}
 
 
 def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) -> Match:
@@ -57,37 +57,37 @@ def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) 
         parts: The required parts, to which `missing` and `images_changed` refer.
         examples: The current examples.
     """
-    needed = {one.key for part in parts for one in stored.parts[part]}
-    every = list({one.key: one for each in stored.parts.values() for one in each}.values())
+    needed = {old.key for part in parts for old in stored.parts[part]}
+    every = list({old.key: old for each in stored.parts.values() for old in each}.values())
     by_name, comparison = find_keys(every, examples), _Comparison(stored.limit)
-    comparison.read([(one, examples[by_name[one.key]]) for one in every if one.key in by_name])
+    comparison.read([(old, examples[by_name[old.key]]) for old in every if old.key in by_name])
     lost = [
-        one
-        for one in every
-        if one.key not in by_name or not comparison.has_image(one, examples[by_name[one.key]])
+        old
+        for old in every
+        if old.key not in by_name or not comparison.has_image(old, examples[by_name[old.key]])
     ]
-    lost_keys = {one.key for one in lost}
+    lost_keys = {old.key for old in lost}
     places = {key: place for key, place in by_name.items() if key not in lost_keys}
     by_contents = _find_by_contents(lost, examples, set(places.values()), stored.limit)
     places |= by_contents
     taken = set(places.values())
-    for one in lost:
-        if one.key not in by_contents and by_name.get(one.key) not in taken | {None}:
-            places[one.key] = by_name[one.key]
+    for old in lost:
+        if old.key not in by_contents and by_name.get(old.key) not in taken | {None}:
+            places[old.key] = by_name[old.key]
     comparison.read(
-        [(one, examples[by_contents[one.key]]) for one in lost if one.key in by_contents]
+        [(old, examples[by_contents[old.key]]) for old in lost if old.key in by_contents]
     )
-    for one in every:  # a list may name a file that was removed
-        if one.key in places and comparison.is_missing(one, examples[places[one.key]]):
-            del places[one.key]
+    for old in every:  # a list may name a file that was removed
+        if old.key in places and comparison.is_missing(old, examples[places[old.key]]):
+            del places[old.key]
     updated = {
-        one.key: comparison.update(one, examples[places[one.key]]) if one.key in places else one
-        for one in every
+        old.key: comparison.update(old, examples[places[old.key]]) if old.key in places else old
+        for old in every
     }
     return Match(
         places=places,
         updated=updated,
-        missing=[one.title for one in every if one.key in needed and one.key not in places],
+        missing=[old.title for old in every if old.key in needed and old.key not in places],
         renamed=_renamed(
             (key[0][0], examples[place].names[0]) for key, place in by_contents.items()
         ),
@@ -109,7 +109,7 @@ def _find_by_contents(
     """Return the indices of examples whose image has the contents of a lost one."""
     if not lost:
         return {}
-    sizes = {one.files[0].size for one in lost if one.files}
+    sizes = {old.files[0].size for old in lost if old.files}
     rest = [place for place, e in enumerate(examples) if e.files and place not in taken]
     records = file_records(examples[place].files[0] for place in rest)
     likely = [place for place in rest if records[examples[place].files[0]].size in sizes]
@@ -118,10 +118,10 @@ def _find_by_contents(
     for place in reversed(likely):
         by_digest[examples[place].box, records[examples[place].files[0]].digest].append(place)
     matches = {}
-    for one in lost:
-        places = one.files and one.files[0].digest and by_digest[one.box, one.files[0].digest]
+    for old in lost:
+        places = old.files and old.files[0].digest and by_digest[old.box, old.files[0].digest]
         if places:
-            matches[one.key] = places.pop()
+            matches[old.key] = places.pop()
     return matches
 
 
@@ -140,7 +140,7 @@ class _Comparison:
         """Read the records of all files, and the contents of those that were rewritten."""
         files = list(
             dict.fromkeys(
-                pair for one, e in pairs for pair in zip(one.files, e.files, strict=False)
+                pair for old, e in pairs for pair in zip(old.files, e.files, strict=False)
             )
         )
         with ThreadPoolExecutor(THREADS) as pool:
@@ -153,38 +153,38 @@ class _Comparison:
             return before
         return file_record(path, self._limit)
 
-    def has_image(self, one: StoredExample, example: Example) -> bool:
+    def has_image(self, old: StoredExample, example: Example) -> bool:
         """Return whether the image of an example is the stored one."""
-        if not (one.files and example.files):
+        if not (old.files and example.files):
             return True
-        return self._current[one.files[0], example.files[0]].digest == one.files[0].digest
+        return self._current[old.files[0], example.files[0]].digest == old.files[0].digest
 
-    def is_missing(self, one: StoredExample, example: Example) -> bool:
+    def is_missing(self, old: StoredExample, example: Example) -> bool:
         """Return whether a file of an example no longer exists."""
         return any(
             self._current[before, path].size < 0 <= before.size
-            for before, path in zip(one.files, example.files, strict=False)
+            for before, path in zip(old.files, example.files, strict=False)
         )
 
-    def update(self, one: StoredExample, example: Example) -> StoredExample:
+    def update(self, old: StoredExample, example: Example) -> StoredExample:
         """Return the example as it is now, and note what changed."""
         records = []
         for place, path in enumerate(example.files):
             name = example.names[min(place, len(example.names) - 1)]
-            if place >= len(one.files):  # a file that was added since
+            if place >= len(old.files):  # a file that was added since
                 self.changed[name] = None
                 records.append(file_record(path, self._limit))
                 continue
-            before, now = one.files[place], self._current[one.files[place], path]
+            before, now = old.files[place], self._current[old.files[place], path]
             records.append(now)
             if now.digest != before.digest:
                 self.changed[name] = None
                 if place == 0:
-                    self.changed_images.add(one.key)
+                    self.changed_images.add(old.key)
             elif now.mtime_ns != before.mtime_ns and now.size > self._limit:
                 self.sampled[name] = None
-        if len(example.files) < len(one.files) or example.digest != one.digest:
+        if len(example.files) < len(old.files) or example.digest != old.digest:
             self.changed[example.names[0]] = None
-        if len(one.box) == 1 and example.digest != one.digest:
+        if len(old.box) == 1 and example.digest != old.digest:
             self.moved_rows[example.names[0]] = None
         return StoredExample(example.names, example.box, example.digest, tuple(records))

@@ -16,7 +16,7 @@ from fcnjax.data.splits.selected import SelectedSource
 from fcnjax.data.splits.stored_split import StoredExample, StoredSet
 from fcnjax.errors import UserError
 
-UNDIVIDED = {"folds": 0, "group_by": ""}
+UNDIVIDED = {"split.folds": 0, "split.group_by": ""}
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def reopen(
     if new:
         opened["new"] = SelectedSource(sources, new, {})
     updated = {
-        part: tuple(matched.updated.get(one.key, one) for one in each)
+        part: tuple(matched.updated.get(old.key, old) for old in each)
         for part, each in stored.parts.items()
     }
     return OpenedSet(
@@ -113,7 +113,7 @@ def _open_parts(
     """Return a source of each part with its stored examples, selected from all sources."""
     opened, start = {}, 0
     rows = {
-        part: [matched.places.get(one.key, -1) for one in examples]
+        part: [matched.places.get(old.key, -1) for old in examples]
         for part, examples in parts.items()
     }
     for part, source in zip(PARTS, sources, strict=False):
@@ -121,7 +121,7 @@ def _open_parts(
             opened[part] = source  # nothing to select, so a cache of the source can be used
         start += len(source)
     for part, examples in parts.items():
-        missing = {row: one.title for row, one in enumerate(examples) if rows[part][row] < 0}
+        missing = {row: old.title for row, old in enumerate(examples) if rows[part][row] < 0}
         opened.setdefault(part, SelectedSource(sources, rows[part], missing))
     return opened
 
@@ -145,7 +145,7 @@ def _open_all(
     first, error = 0, None
     for changes in _divisions(config):
         other = config.copy_and_resolve_references()
-        other.data.update(changes)
+        other.data.update_from_flattened_dict(changes)
         try:
             opened = [SOURCES[config.data.source].open(other, part) for part in PARTS]
             more = [example for source in opened for example in source.examples()]
@@ -155,7 +155,7 @@ def _open_all(
         first = first or len(more)
         sources += opened
         examples += more
-        if len(find_keys(required, examples)) == len({one.key for one in required}):
+        if len(find_keys(required, examples)) == len({old.key for old in required}):
             break
     if not sources:
         raise error
@@ -164,10 +164,10 @@ def _open_all(
 
 def _divisions(config: ConfigDict) -> Iterator[dict[str, Any]]:
     yield {}
-    if SOURCES[config.data.source].divides:
+    if SOURCES[config.data.source].can_split:
         yield UNDIVIDED
         for method in ("fraction", "list", "folder", "blocks", "windows"):
-            yield {**UNDIVIDED, "split_by": method}
+            yield {**UNDIVIDED, "split.by": method}
 
 
 def describe_new_images(opened: OpenedSet, consequence: str) -> list[str]:

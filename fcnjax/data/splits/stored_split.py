@@ -83,7 +83,7 @@ class StoredSet:
 
     def keys(self) -> set[Key]:
         """Return the keys of all examples."""
-        return {one.key for examples in self.parts.values() for one in examples}
+        return {example.key for examples in self.parts.values() for example in examples}
 
 
 Split = tuple[StoredSet, ...]  # the run's own dataset first
@@ -114,17 +114,17 @@ def store(
 def write_split(workdir: Path, split: Split) -> None:
     """Write `split.json`, one example a line."""
     sets = []
-    for one in split:
+    for dataset in split:
         files: dict[FileRecord, int] = {}
         parts = {
             part: [
                 [*example[:3], [files.setdefault(record, len(files)) for record in example.files]]
                 for example in examples
             ]
-            for part, examples in one.parts.items()
+            for part, examples in dataset.parts.items()
         }
-        head = {"spec": one.spec, "data": one.data.to_dict(), "hashed_bytes": one.limit}
-        head["from_start"] = one.from_start
+        head = {"spec": dataset.spec, "data": dataset.data.to_dict(), "hashed_bytes": dataset.limit}
+        head["from_start"] = dataset.from_start
         sets.append(_lines({**head, **parts, "files": list(files)}))
     text = f'{{"format_version": {FORMAT_VERSION}, "sets": [\n' + ",\n".join(sets) + "\n]}\n"
     write_text(workdir / SPLIT_FILE, text)
@@ -169,7 +169,7 @@ def _read_set(saved: Any, path: str, version: int) -> StoredSet:
         raise UserError(f"{where}: 'hashed_bytes' is {limit}")
     files = [_read_record(record, where) for record in field(saved, "files", list, where)]
     parts = {
-        part: tuple(_read_example(one, files, where) for one in field(saved, part, list, where))
+        part: tuple(_read_example(item, files, where) for item in field(saved, part, list, where))
         for part in ("train", "eval")
         if part == "train" or part in saved
     }

@@ -16,7 +16,7 @@ def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExam
     """
     images = [example.files[0] for example in examples if example.files]
     records = file_records(images)
-    sizes = {one.files[0].size for one in stored.parts["train"] if one.files}
+    sizes = {example.files[0].size for example in stored.parts["train"] if example.files}
     likely = (path for path, record in records.items() if record.size in sizes)
     records |= file_records(likely, stored.limit)
     return [
@@ -40,18 +40,18 @@ def find_trained_on(
             file: for a dataset that is read from where the run read it.
     """
 
-    def image_of(one: StoredExample) -> object:
-        is_record = len(one.box) == 1
-        return one.names if same_records and is_record else _image_of(one)
+    def image_of(example: StoredExample) -> object:
+        is_record = len(example.box) == 1
+        return example.names if same_records and is_record else _image_of(example)
 
     boxes: dict[object, list[Box]] = defaultdict(list)
-    for one in stored.parts["train"]:
-        boxes[image_of(one)].append(one.box)
+    for example in stored.parts["train"]:
+        boxes[image_of(example)].append(example.box)
     parts = {image: _Parts(spans if all(spans) else [()]) for image, spans in boxes.items()}
     return [
-        one.title
-        for one in scored
-        if image_of(one) in parts and parts[image_of(one)].overlap(one.box)
+        example.title
+        for example in scored
+        if image_of(example) in parts and parts[image_of(example)].overlap(example.box)
     ]
 
 
@@ -81,9 +81,9 @@ class _Parts:
         return any(self._rest[hit].overlap(box[1:]) for hit in hits)
 
 
-def _image_of(one: StoredExample) -> object:
+def _image_of(example: StoredExample) -> object:
     """Return an identity of the image file's contents; the names if the image has no file."""
-    if not one.files:
-        return one.names
-    record: FileRecord = one.files[0]
-    return (record.size, record.digest) if record.digest else (one.names, record)
+    if not example.files:
+        return example.names
+    record: FileRecord = example.files[0]
+    return (record.size, record.digest) if record.digest else (example.names, record)

@@ -19,27 +19,34 @@ class MediaType(NamedTuple):
 
     Attributes:
         name: Name for messages.
+        matches: Whether a path is a file of this kind.
         predict: `predict(predictor, item, out, show_progress)`, as `predict_video`.
     """
 
     name: str
+    matches: Callable[[Path], bool]
     predict: Callable[[Predictor, InputItem, Path, bool], Written]
 
 
-VIDEO = MediaType("a video", predict_video)
-VOLUME = MediaType("a volume", predict_volume)
+def _is_video(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def _is_volume(path: Path) -> bool:
+    return path.suffix.lower() not in IMAGE_SUFFIXES and is_volume(path)
+
+
+VIDEO = MediaType("a video", _is_video, predict_video)
+VOLUME = MediaType("a volume", _is_volume, predict_volume)
+MEDIA_TYPES = (VIDEO, VOLUME)  # the first match applies
 # Suffixes of the files in a folder that are predicted, besides DICOM series.
 INPUT_SUFFIXES = (*sorted(IMAGE_SUFFIXES), *VIDEO_SUFFIXES, *SUFFIXES)
 
 
 def detect_media_type(source: str) -> MediaType | None:
     """Return the type of a file or a folder with a DICOM series; None for an image or a raster."""
-    suffix = Path(source).suffix.lower()
-    if suffix in VIDEO_SUFFIXES:
-        return VIDEO
-    if suffix not in IMAGE_SUFFIXES and is_volume(Path(source)):
-        return VOLUME
-    return None
+    path = Path(source)
+    return next((media for media in MEDIA_TYPES if media.matches(path)), None)
 
 
 def reject_media(sources: Iterable[str]) -> None:

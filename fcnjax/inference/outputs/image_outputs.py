@@ -40,11 +40,13 @@ class OutputSpec(NamedTuple):
 
     Attributes:
         suffix: Appended to the stem of the image to name the file.
+        summary: Content of the file, for the help.
         write: `write(path, predicted)` writes the file.
         needs_probabilities: Whether the output is made from the probabilities.
     """
 
     suffix: str
+    summary: str
     write: Callable[[Path, PredictedImage], None]
     needs_probabilities: bool = False
 
@@ -97,18 +99,27 @@ def _write_components(path: Path, predicted: PredictedImage) -> None:
 
 OUTPUTS: Mapping[str, OutputSpec] = MappingProxyType(
     {
-        "mask": OutputSpec("_mask.png", _write_mask),
-        "overlay": OutputSpec("_overlay.png", _write_overlay),
+        "mask": OutputSpec("_mask.png", "class ids", _write_mask),
+        "overlay": OutputSpec("_overlay.png", "mask over the image", _write_overlay),
         "confidence": OutputSpec(
-            "_confidence.png", partial(_write_score, name="confidence"), needs_probabilities=True
+            "_confidence.png",
+            "probability of the predicted class",
+            partial(_write_score, name="confidence"),
+            needs_probabilities=True,
         ),
         "entropy": OutputSpec(
-            "_entropy.png", partial(_write_score, name="entropy"), needs_probabilities=True
+            "_entropy.png",
+            "normalised entropy",
+            partial(_write_score, name="entropy"),
+            needs_probabilities=True,
         ),
         "probabilities": OutputSpec(
-            "_probabilities.npy", _write_probabilities, needs_probabilities=True
+            "_probabilities.npy",
+            "of all classes",
+            _write_probabilities,
+            needs_probabilities=True,
         ),
-        "components": OutputSpec("_components.json", _write_components),
+        "components": OutputSpec("_components.json", "regions as COCO JSON", _write_components),
     }
 )
 

@@ -8,9 +8,12 @@ from flax import linen as nn
 from fcnjax.errors import UserError
 from fcnjax.models.layers import ConvModule
 
+Names = tuple[str, str]  # of an encoder and a decoder, for messages
+Widths = tuple[int, ...]
+
 
 class Decoder(ConvModule):
-    """Maps an encoder's feature pyramid to one feature map.
+    """Base class of decoders, which map a feature pyramid to one feature map.
 
     The segmenter reads these attributes, which subclasses override as fields or properties:
     `stride` of the result; `returns_logits`, where no head follows, in which case the field
@@ -31,15 +34,13 @@ class Decoder(ConvModule):
     align_corners = False
 
     @classmethod
-    def build(
-        cls, encoder: nn.Module, out_channels: int, names: tuple[str, str], **options: Any
-    ) -> Self:
+    def build(cls, encoder: nn.Module, out_channels: int, names: Names, **options: Any) -> Self:
         """Build the decoder over an encoder.
 
         Args:
             encoder: The encoder.
             out_channels: Logits for each pixel; unused unless the decoder returns logits.
-            names: The encoder's and the decoder's name, for messages.
+            names: The encoder's and the decoder's name.
             **options: Other fields.
 
         Raises:
@@ -52,7 +53,7 @@ class Decoder(ConvModule):
 
     @classmethod
     def fields(
-        cls, encoder: nn.Module, out_channels: int, names: tuple[str, str], **options: Any
+        cls, encoder: nn.Module, out_channels: int, names: Names, **options: Any
     ) -> dict[str, Any]:
         """Return the fields beside `strides` that the arguments of `build` stand for.
 
@@ -68,7 +69,7 @@ class Decoder(ConvModule):
         return None
 
 
-def cannot_decode(names: tuple[str, str], requirement: str, strides: Sequence[int]) -> UserError:
+def cannot_decode(names: Names, requirement: str, strides: Sequence[int]) -> UserError:
     """Return the error for an encoder that lacks a feature."""
     return UserError(
         f"config.model.decoder: {names[1]} cannot decode encoder {names[0]}: it {requirement}, and "
@@ -76,9 +77,7 @@ def cannot_decode(names: tuple[str, str], requirement: str, strides: Sequence[in
     )
 
 
-def check_count(
-    key: str, values: Sequence[int], default: Sequence[int], names: tuple[str, str]
-) -> None:
+def check_count(key: str, values: Sequence[int], default: Sequence[int], names: Names) -> None:
     """Check that a list option has one value for each step of the decoder.
 
     Args:

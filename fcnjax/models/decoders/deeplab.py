@@ -1,5 +1,6 @@
 """DeepLabV3 and V3+: context from convolutions at several dilations."""
 
+import functools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -135,11 +136,7 @@ class DeepLabV3Plus(DeepLabV3):
     separable: bool = True
     align_corners: bool = True
     stride = DETAIL_STRIDE
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_stride_and_deeper(DETAIL_STRIDE, strides)
+    unmet_requirement = staticmethod(functools.partial(need_stride_and_deeper, DETAIL_STRIDE))
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:

@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from fcnjax.models.decoders.decoder import Decoder, check_count
+from fcnjax.models.decoders.decoder import Decoder, Names, Widths, check_count
 from fcnjax.models.encoders.fcdensenet import DROPOUT, DenseBlock, FCDenseNet
 from fcnjax.models.layers import Conv, ConvTranspose3x3, FeatureMap, concat, crop_or_pad_like
 
@@ -39,9 +39,9 @@ class FCDenseNetUp(Decoder):
         cls,
         encoder: nn.Module,
         out_channels: int,
-        names: tuple[str, str],
+        names: Names,
         *,
-        depths: tuple[int, ...] | None = None,
+        depths: Widths | None = None,
         growth: int | None = None,
         **options: Any,
     ) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from fcnjax.models.decoders.decoder import Decoder, cannot_decode
+from fcnjax.models.decoders.decoder import Decoder, Names, cannot_decode
 from fcnjax.models.layers import (
     BilinearConvTranspose,
     Conv,
@@ -64,7 +64,7 @@ class FCN(Decoder):
         cls,
         encoder: nn.Module,
         out_channels: int,
-        names: tuple[str, str],
+        names: Names,
         *,
         final_stride: int,
         fc_width: int | None = None,

@@ -6,7 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder
+from fcnjax.models.decoders.decoder import Decoder, Names
 from fcnjax.models.layers import Conv, FeatureMap, dropout, lecun_normal, map_data
 
 
@@ -29,13 +29,7 @@ class FCNHead(Decoder):
 
     @classmethod
     def fields(
-        cls,
-        encoder: nn.Module,
-        out_channels: int,
-        names: tuple[str, str],
-        *,
-        index: int = -1,
-        **options: Any,
+        cls, encoder: nn.Module, out_channels: int, names: Names, *, index: int = -1, **options: Any
     ) -> dict[str, Any]:
         """Return the fields.
 

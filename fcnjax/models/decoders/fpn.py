@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Sequence
-from types import MappingProxyType
 
 from flax import linen as nn
 
@@ -18,8 +17,6 @@ from fcnjax.models.layers import (
     resize_corners_like,
 )
 
-MERGES = MappingProxyType({"add": "sums the levels", "concat": "joins their channels"})
-
 
 class FPN(Decoder):
     """Semantic FPN (Kirillov et al. 2019, arXiv:1901.02446), as segmentation_models.pytorch 0.6.
@@ -31,7 +28,7 @@ class FPN(Decoder):
         pyramid: Channels of the levels.
         width: Channels of the convolutions after them, which group norm normalises, and of the
             result where the levels are summed; concatenation multiplies them by the levels.
-        merge: A name in `MERGES`.
+        merge: `add` sums the levels, `concat` joins their channels.
         upsample: `nearest` or `bilinear`, from a level to the next.
         align_corners: How the logits are resized to the image.
         dropout: Probability of dropping a channel of the result in training.
@@ -45,11 +42,7 @@ class FPN(Decoder):
     upsample: str = "nearest"
     align_corners: bool = True
     dropout: float = 0.2
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_two_levels(strides)
+    unmet_requirement = staticmethod(need_two_levels)
 
     @property
     def stride(self) -> int:

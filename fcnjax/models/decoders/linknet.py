@@ -30,11 +30,7 @@ class LinkNet(Decoder):
     width: int = 32
     dropout: float = 0.0
     takes_image = True
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_skip(strides)
+    unmet_requirement = staticmethod(need_skip)
 
     @nn.compact
     def __call__(

@@ -1,5 +1,6 @@
 """LR-ASPP."""
 
+import functools
 from collections.abc import Sequence
 
 from flax import linen as nn
@@ -34,11 +35,7 @@ class LRASPP(Decoder):
     width: int = 128
     stride = STRIDE
     returns_logits = True
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_stride_and_deeper(STRIDE, strides)
+    unmet_requirement = staticmethod(functools.partial(need_stride_and_deeper, STRIDE))
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:

@@ -6,7 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder
+from fcnjax.models.decoders.decoder import Decoder, Names
 from fcnjax.models.layers import FeatureMap, SpatialDropout, unpool_like
 
 
@@ -30,7 +30,7 @@ class SegNet(Decoder):
 
     @classmethod
     def fields(
-        cls, encoder: nn.Module, out_channels: int, names: tuple[str, str], **options: Any
+        cls, encoder: nn.Module, out_channels: int, names: Names, **options: Any
     ) -> dict[str, Any]:
         """Return the fields.
 

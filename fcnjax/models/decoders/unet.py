@@ -1,13 +1,12 @@
 """U-Net's expanding path, over any pyramid."""
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder, check_count
+from fcnjax.models.decoders.decoder import Decoder, Names, Widths, check_count
 from fcnjax.models.layers import (
     ATTENTIONS,
     Conv,
@@ -22,11 +21,6 @@ from fcnjax.models.layers import (
     resize_like,
 )
 
-UPSAMPLES = MappingProxyType(
-    {"bilinear": "interpolation", "transposed": "a 2x2 transposed convolution with stride 2"}
-)
-SKIPS = MappingProxyType({"concat": "joins the channels", "add": "adds, projected by 1x1"})
-
 
 class UNet(Decoder):
     """The expanding path of U-Net (Ronneberger et al. 2015, arXiv:1505.04597).
@@ -37,8 +31,9 @@ class UNet(Decoder):
 
     Attributes:
         widths: Channels after each skip, deep to shallow.
-        skip: A name in `SKIPS`. `add` first projects to the skip's channels where they differ.
-        upsample: A name in `UPSAMPLES`. The transposed convolution halves the channels.
+        skip: `concat` joins the channels; `add` first projects to the skip's where they differ.
+        upsample: `bilinear`, or `transposed`: a 2x2 transposed convolution with stride 2, which
+            halves the channels.
         padding: `same` or `valid`, as the encoder's.
         attention: A name in `ATTENTIONS`, applied before and after the convolutions; or None.
         dropout: Probability of dropping a channel of the result in training.
@@ -57,9 +52,9 @@ class UNet(Decoder):
         cls,
         encoder: nn.Module,
         out_channels: int,
-        names: tuple[str, str],
+        names: Names,
         *,
-        widths: tuple[int, ...] | None = None,
+        widths: Widths | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Return the fields; the default widths are the channels of the skips.
@@ -84,7 +79,7 @@ class UNet(Decoder):
 
     @property
     def takes_image(self) -> bool:
-        """Whether the call needs the image, to whose size `valid` crops the result."""
+        """True for `valid`, which crops the result to the size of the image."""
         return self.padding == "valid"
 
     @nn.compact

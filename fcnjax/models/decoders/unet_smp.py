@@ -5,7 +5,7 @@ from typing import Any
 
 from flax import linen as nn
 
-from fcnjax.models.decoders.decoder import Decoder
+from fcnjax.models.decoders.decoder import Decoder, Names, Widths
 from fcnjax.models.decoders.unet import conv_pair
 from fcnjax.models.decoders.upsampling import (
     RESIZE_FNS,
@@ -62,20 +62,16 @@ class SmpUNet(Decoder):
     dropout: float = 0.0
     takes_image = True
     head_kernel = 3
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_skip(strides)
+    unmet_requirement = staticmethod(need_skip)
 
     @classmethod
     def fields(
         cls,
         encoder: nn.Module,
         out_channels: int,
-        names: tuple[str, str],
+        names: Names,
         *,
-        widths: tuple[int, ...] | None = None,
+        widths: Widths | None = None,
         **options: Any,
     ) -> dict[str, Any]:
         """Return the fields; the default is 16 channels at stride 1, doubled at each step below.

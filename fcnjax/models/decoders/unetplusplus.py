@@ -6,7 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder
+from fcnjax.models.decoders.decoder import Decoder, Names, Widths
 from fcnjax.models.decoders.unet_smp import UpBlock
 from fcnjax.models.decoders.upsampling import need_skip, size_templates, skip_indices, step_widths
 from fcnjax.models.layers import Conv, FeatureMap, SpatialDropout, lecun_normal
@@ -38,20 +38,16 @@ class UNetPlusPlus(Decoder):
     dropout: float = 0.0
     takes_image = True
     head_kernel = 3
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_skip(strides)
+    unmet_requirement = staticmethod(need_skip)
 
     @classmethod
     def fields(
         cls,
         encoder: nn.Module,
         out_channels: int,
-        names: tuple[str, str],
+        names: Names,
         *,
-        widths: tuple[int, ...] | None = None,
+        widths: Widths | None = None,
         deep_supervision: bool = False,
         **options: Any,
     ) -> dict[str, Any]:

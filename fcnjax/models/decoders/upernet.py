@@ -35,11 +35,7 @@ class UPerNet(Decoder):
     width: int = 256
     align_corners: bool = True
     dropout: float = 0.0
-
-    @staticmethod
-    def unmet_requirement(strides: Sequence[int]) -> str | None:
-        """Return the requirement that an encoder of these strides fails, as a clause, or None."""
-        return need_two_levels(strides)
+    unmet_requirement = staticmethod(need_two_levels)
 
     @property
     def stride(self) -> int:

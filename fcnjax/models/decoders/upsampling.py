@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from fcnjax.models.decoders.decoder import check_count
+from fcnjax.models.decoders.decoder import Names, Widths, check_count
 from fcnjax.models.layers import FeatureMap, resize_like, resize_nearest_like
 
 SMP_UPSAMPLES = MappingProxyType(
@@ -42,9 +42,7 @@ def need_skip(strides: Sequence[int]) -> str | None:
     return None if skip_indices(strides) else "needs two features above stride 1"
 
 
-def step_widths(
-    widths: tuple[int, ...] | None, strides: Sequence[int], names: tuple[str, str]
-) -> tuple[int, ...]:
+def step_widths(widths: Widths | None, strides: Sequence[int], names: Names) -> Widths:
     """Return the channels after each step: `widths`, or by default 16 at stride 1, doubled below.
 
     Raises:

@@ -120,7 +120,7 @@ class InvertedNet(_InvertedModule):
         drop_path: Probability of dropping the branch of a block, in training. It rises linearly
             from 0 at the first block, and would reach this value one block after the last.
         output_stride: 32, or 16 or 8: deeper blocks are dilated instead of strided.
-        dilation_rule: A name in `DILATION_RULES` of `resnet.py`.
+        dilation_rule: As of `ResNet`.
         dilated_from: The first block that is dilated instead of at stride 32; None for the first at
             that stride.
         feature_blocks: The block that returns the feature of each stride; -1 is the stem. None for

@@ -102,12 +102,6 @@ class Bottleneck(BasicBlock):
 
 
 BLOCKS = MappingProxyType({"basic": BasicBlock, "bottleneck": Bottleneck})
-DILATION_RULES = MappingProxyType(
-    {
-        "torchvision": "a dilated stage's first 3x3 keeps the dilation before it; timm's too",
-        "smp": "all 3x3 of a dilated stage have its dilation",
-    }
-)
 
 
 class ResNet(ConvModule):
@@ -121,7 +115,9 @@ class ResNet(ConvModule):
         depths: Blocks of each stage.
         block: A name in `BLOCKS`.
         output_stride: 32, or 16 or 8: deeper stages are dilated instead of strided.
-        dilation_rule: A name in `DILATION_RULES`; they share weights, but not results.
+        dilation_rule: By `torchvision` (and timm) the first 3x3 of a dilated stage keeps the
+            dilation before it; by `smp` all 3x3 have the dilation of the stage. The two share
+            weights, but not results.
         groups, group_width: As in `Bottleneck`.
         deep: Whether it is ResNet-D.
         drop_path: Probability of dropping the last block's residual branch, in training (Huang et

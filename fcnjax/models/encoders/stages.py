@@ -1,4 +1,4 @@
-"""What encoders made of stages of blocks have in common."""
+"""Helpers for encoders made of stages of blocks."""
 
 from collections.abc import Iterable, Sequence
 

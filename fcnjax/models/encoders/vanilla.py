@@ -1,17 +1,8 @@
 """The contracting path of U-Net."""
 
-from types import MappingProxyType
-
 from flax import linen as nn
 
 from fcnjax.models.layers import ConvModule, FeatureMap, max_pool, mirror_pad
-
-DOWNSAMPLES = MappingProxyType(
-    {"max_pool": "2x2, the last window may be partly filled", "conv": "3x3 with stride 2"}
-)
-PADDINGS = MappingProxyType(
-    {"same": "convolutions keep the size", "valid": "they do not; the image is mirrored instead"}
-)
 
 
 def valid_margin(depth: int) -> int:
@@ -50,8 +41,9 @@ class Vanilla(ConvModule):
 
     Attributes:
         widths: Channels of each stage.
-        downsample: A name in `DOWNSAMPLES`. Both round sizes up, so none reaches zero.
-        padding: A name in `PADDINGS`. `valid` needs `max_pool`.
+        downsample: `max_pool` (2x2) or `conv` (3x3 with stride 2). Both round sizes up, so none
+            reaches zero.
+        padding: `same`, or `valid`, which mirrors the image instead and needs `max_pool`.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 

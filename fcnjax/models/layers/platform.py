@@ -23,12 +23,12 @@ class Platform:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether the devices are CPUs."""
+        """True for CPUs."""
         return self.platform == "cpu"
 
     @property
     def is_gpu(self) -> bool:
-        """Whether the devices are GPUs."""
+        """True for GPUs."""
         return self.platform in ("gpu", "cuda", "rocm")
 
 

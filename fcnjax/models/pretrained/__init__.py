@@ -1,4 +1,4 @@
-"""Published weights: files of torch and safetensors, read without torch, into a model."""
+"""Published weights: torch and safetensors files, read into a model without torch."""
 
 from fcnjax.models.pretrained.convert import Report, convert
 from fcnjax.models.pretrained.reader import read_weights

@@ -1,8 +1,8 @@
-"""Weights of torch's files, kept as safetensors: such a file is unpickled once.
+"""A cache of torch's weight files as safetensors, so that each is unpickled once.
 
-The copy is named by the SHA-256 of the file, so that a file that changes is read again, and one
-file under two names is kept once. It carries the hash of its own tensors: a damaged copy is made
-anew. The folder may be deleted at any time.
+The copy is named by the SHA-256 of the file: a changed file is read again, and one file under two
+names has one copy. It contains the hash of its tensors: a damaged copy is made again. The folder
+may be deleted at any time.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ FORMAT_VERSION = "2"
 
 
 def read_tensors(weights: Weights, log: Callable[[str], None] = to_stderr) -> dict[str, np.ndarray]:
-    """Reads the tensors of a file of weights, as `read_weights` does, from its copy if it has one.
+    """Read the tensors of a weight file, as `read_weights` does, from its copy if it has one.
 
-    A file of torch is copied as safetensors first; a file that cannot be read or is hostile leaves
-    no copy. Where no copy can be written, that is said and the tensors are returned all the same.
+    A torch file without a copy gets one, unless it is damaged or hostile. Where no copy can be
+    written, a line is logged and the tensors are returned.
 
     Args:
         weights: From `fetch_weights`; not a model of fcnjax.
-        log: Takes a line where no copy can be written.
+        log: Receives a line where no copy can be written.
 
     Returns:
         The arrays by their names.
 
     Raises:
-        UserError: The file is missing, damaged, of another kind, or hostile; names it.
+        UserError: The file is missing, damaged, of another format, or hostile.
     """
     path = weights.path
     try:
@@ -63,7 +63,7 @@ def _metadata(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
 
 
 def _read_copy(path: Path) -> dict[str, np.ndarray] | None:
-    """The tensors of a copy; None where there is none, or not a whole one."""
+    """Return the tensors of a copy; None where it is missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -76,7 +76,7 @@ def _read_copy(path: Path) -> dict[str, np.ndarray] | None:
 
 
 def _digest(source: str, tensors: Mapping[str, np.ndarray]) -> str:
-    """The SHA-256 of the source's name and of all tensors, their names, types and shapes."""
+    """Return the SHA-256 of the source, and of all tensors, their names, types and shapes."""
     digest = hashlib.sha256(source.encode())
     for name in sorted(tensors):
         array = np.ascontiguousarray(tensors[name])

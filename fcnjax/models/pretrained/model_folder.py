@@ -1,4 +1,4 @@
-"""Recognises folders that hold a model: workdirs, and what `fcnjax publish` and `export` write."""
+"""Recognising model folders: workdirs, and what `fcnjax publish` and `export` write."""
 
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def is_model_folder(folder: str | Path) -> bool:
 
 
 def read_config_file(folder: str | Path) -> Any:
-    """Reads the `config.json` of a folder as JSON.
+    """Read the `config.json` of a folder.
 
     Raises:
         UserError: It is missing, damaged or too large.

@@ -1,4 +1,4 @@
-"""Reads weight files into `{name: array}`: torch's formats and safetensors, without torch."""
+"""Reading weight files into `{name: array}`: torch's formats and safetensors, without torch."""
 
 import itertools
 from collections import defaultdict
@@ -15,7 +15,7 @@ from fcnjax.models.pretrained.torch_files.nested import named_values
 from fcnjax.models.pretrained.torch_files.pickles import is_torch_file, open_torch_file
 from fcnjax.models.pretrained.torch_files.stored_tensors import StoredTensor
 
-# Where trainers keep the weights, in the order they are looked for.
+# The keys under which trainers store weights, in the order of the search.
 _WRAPPERS = (
     "model_ema",
     "state_dict_ema",
@@ -24,16 +24,17 @@ _WRAPPERS = (
     "model",
     "network_weights",
 )
-# Tied weights are one storage and several tensors, and a stride of 0 repeats numbers. All tensors
-# of a file together may be so many times larger than it, and so many bytes.
-_TIMES_LARGER, _BYTES_LARGER = 4, 2**24
+# Several tensors may share a storage, and a stride of 0 repeats numbers. The tensors of a file may
+# together be this many times larger than it, plus this many bytes.
+_MAX_FACTOR, _MAX_EXTRA_BYTES = 4, 2**24
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file, by its content.
+    """Read the tensors of a `.pth`, `.pt`, `.ckpt` or `.safetensors` file.
 
-    Weights kept under `state_dict`, `model` and the like are found there; in other dictionaries
-    they are named with the key before a dot. bfloat16 becomes float32; other types stay.
+    The format is recognised by content. Weights under `state_dict`, `model` and the like are found;
+    in other dictionaries the key and a dot precede their names. bfloat16 becomes float32; other
+    types are kept.
 
     Args:
         path: The file.
@@ -42,67 +43,69 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         The arrays by their names.
 
     Raises:
-        UserError: The file is missing, cut off, of another kind, holds no tensors, or is hostile
-            (it asks for a function to be called); names it. Nothing in it is ever executed.
+        UserError: The file is missing, damaged, of another format, without tensors, or hostile (it
+            asks to call a function). Nothing in it is ever executed.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path}: no such file of weights")
+        raise UserError(f"{path}: no such weight file")
     try:
         tensors = _read_torch(path) if is_torch_file(path) else read_safetensors(path)[0]
         check_names(tensors)
-        # In place: one tensor at a time is in memory twice.
+        # In place, so that only one tensor at a time is in memory twice.
         for name, array in tensors.items():
             if array.dtype == ml_dtypes.bfloat16:
                 tensors[name] = array.astype(np.float32)
     except UserError:
         raise
-    # Whatever zipfile, pickletools, safetensors and NumPy raise for a damaged file.
+    # zipfile, pickletools, safetensors and NumPy raise many types for a damaged file.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise UserError(
-            f"{path}: cannot be read as weights: it is damaged, cut off or of another kind "
+            f"{path}: cannot be read as weights: it is damaged or of another format "
             f"({reason}); valid: torch's .pth, .pt and .ckpt, and .safetensors"
         ) from error
     if not tensors:
-        raise UserError(f"{path}: holds no tensors")
+        raise UserError(f"{path}: has no tensors")
     return tensors
 
 
 def _read_torch(path: Path) -> dict[str, np.ndarray]:
     with open_torch_file(path) as (content, read_storage):
-        stored = _unwrapped(content)
-        most = _TIMES_LARGER * path.stat().st_size + _BYTES_LARGER
-        if sum(tensor.nbytes for tensor in stored.values()) > most:
+        stored = _unwrap(content)
+        max_bytes = _MAX_FACTOR * path.stat().st_size + _MAX_EXTRA_BYTES
+        if sum(tensor.nbytes for tensor in stored.values()) > max_bytes:
             raise ValueError("its tensors are far larger than the file")
         by_storage = defaultdict(list)
         for name, tensor in stored.items():
             by_storage[tensor.storage.key].append(name)
         arrays = {}
-        for names in by_storage.values():  # one storage in memory at a time
+        for names in by_storage.values():  # only one storage is in memory at a time
             numbers = read_storage(stored[names[0]].storage)
             arrays |= {name: stored[name].array(numbers) for name in names}
     return {name: arrays[name] for name in stored}
 
 
-def _unwrapped(content: Any) -> dict[str, StoredTensor]:
-    """The tensors by name, out of the dictionaries that a trainer put around them."""
+def _unwrap(content: Any) -> dict[str, StoredTensor]:
+    """Return the tensors by name, from within the dictionaries of a trainer."""
     if not isinstance(content, dict):
-        raise ValueError("it holds no dictionary")
-    seen = itertools.count()
+        raise ValueError("it is not a dictionary")
+    counter = itertools.count()
     tensors = {}
     for _ in _WRAPPERS:
         wrapped = (content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
-        inner = next((value for value in wrapped if any(_tensors(value, seen))), None)
+        inner = next((value for value in wrapped if any(_tensors(value, counter))), None)
         if inner is None:
             break
         content = inner
-    for name, tensor in _tensors(content, seen):
+    for name, tensor in _tensors(content, counter):
         tensors[name] = tensor
         if len(tensors) > MAX_TENSORS:
             raise ValueError(f"more than {MAX_TENSORS} tensors")
     return tensors
 
 
-def _tensors(content: Mapping[str, Any], seen: Iterator[int]) -> Iterator[tuple[str, StoredTensor]]:
-    return named_values(content, StoredTensor, ".", seen)
+def _tensors(
+    content: Mapping[str, Any], counter: Iterator[int]
+) -> Iterator[tuple[str, StoredTensor]]:
+    return named_values(content, StoredTensor, ".", counter)

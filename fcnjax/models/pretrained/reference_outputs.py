@@ -1,4 +1,4 @@
-"""Files of reference outputs, which `fcnjax models parity` compares with ours."""
+"""Files of reference outputs, for `fcnjax models parity`."""
 
 import math
 from pathlib import Path
@@ -9,16 +9,16 @@ from fcnjax.errors import UserError
 from fcnjax.io.json_files import field, read_json
 
 _MAX_BYTES = 2**24
-_MAX_COUNT = 2**20  # of the numbers of an input; one of 3 channels and 512 x 512 has 786,432
-_MAX_OUTPUT = 2**23
-_MAX_OPTION = 4096  # and of a side of an input
+_MAX_INPUT = 2**20  # numbers; an input of 3 channels and 512 x 512 has 786,432
+_MAX_OUTPUT = 2**23  # numbers
+_MAX_OPTION = 4096  # also the longest side of an input
 
 
 def read_entries(path: str | Path) -> list[dict[str, Any]]:
-    """Reads a file of reference outputs.
+    """Read a file of reference outputs.
 
     Raises:
-        UserError: It is missing or not of that form; names what is wrong.
+        UserError: It is missing or invalid; says what is wrong.
     """
     entries = read_json(path, _MAX_BYTES)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -29,15 +29,15 @@ def read_entries(path: str | Path) -> list[dict[str, Any]]:
 
 
 def _check_entry(entry: dict[str, Any], where: str) -> None:
-    needed = ("name", "input", "input_seed", "outputs")
-    if missing := [key for key in needed if key not in entry]:
+    required = ("name", "input", "input_seed", "outputs")
+    if missing := [key for key in required if key not in entry]:
         raise UserError(f"{where} has no {', '.join(missing)}")
     field(entry, "name", str, where)
     field({"salt": "", **entry}, "salt", str, where)
     field({"params": 0, **entry}, "params", int, where)
-    _check_shape(entry, "input", (4,), _MAX_COUNT, where)
+    _check_shape(entry, "input", (4,), _MAX_INPUT, where)
     if field(entry, "input_seed", int, where) < 0:
-        raise UserError(f"{where}: 'input_seed' is negative; valid: a whole number from 0")
+        raise UserError(f"{where}: 'input_seed' is negative; valid: an integer from 0")
     _check_options(field({"options": {}, **entry}, "options", dict, where), where)
     outputs = field(entry, "outputs", list, where)
     if not outputs:
@@ -47,7 +47,7 @@ def _check_entry(entry: dict[str, Any], where: str) -> None:
 
 
 def _check_shape(entry: Any, key: str, axes: tuple[int, ...], most: int, where: str) -> int:
-    """Checks `entry[key]`, a shape with one of some numbers of axes; returns its elements."""
+    """Check `entry[key]`, a shape with one of some numbers of axes; return its size."""
     shape = field(entry, key, list, where)
     valid = all(type(side) is int and 0 < side <= _MAX_OPTION for side in shape)
     if len(shape) not in axes or not valid or math.prod(shape) > most:
@@ -65,7 +65,7 @@ def _check_output(output: Any, where: str) -> None:
     indices = field(output, "flat_index", list, where)
     values = field(output, "value", list, where)
     if not all(type(index) is int and 0 <= index < count for index in indices):
-        raise UserError(f"{where}: 'flat_index' has an index outside of the output")
+        raise UserError(f"{where}: 'flat_index' has an index outside the output")
     if not all(type(value) in (int, float) for value in values) or len(values) != len(indices):
         raise UserError(f"{where}: 'value' is not a number for each index of 'flat_index'")
     if not indices:
@@ -73,7 +73,7 @@ def _check_output(output: Any, where: str) -> None:
 
 
 def _check_options(options: dict[str, Any], where: str) -> None:
-    """Checks that options are keys of `config.model`, of their types and not too large."""
+    """Check that options are keys of `config.model`, of their types and not too large."""
     model = default_config().model
     for key, value in options.items():
         try:
@@ -84,9 +84,9 @@ def _check_options(options: dict[str, Any], where: str) -> None:
                 "and values of their types"
             ) from error
         numbers = value if isinstance(value, list) else [value]
-        whole = all(type(number) in (int, bool) for number in numbers)
-        if not isinstance(value, str) and not (whole and all(n <= _MAX_OPTION for n in numbers)):
+        valid = all(type(n) in (int, bool) and n <= _MAX_OPTION for n in numbers)
+        if not isinstance(value, str) and not valid:
             raise UserError(
-                f"{where}: option {key!r} is {str(value)[:40]}; valid: names and whole numbers up "
+                f"{where}: option {key!r} is {str(value)[:40]}; valid: names and integers up "
                 f"to {_MAX_OPTION}"
             )

@@ -20,7 +20,7 @@ def check_exif(dataset: DatasetSummary) -> list[Finding]:
     if not turned:
         return []
     rule, text = choose_rule(turned)
-    severity = WARNING if any(image.drawn_on is None for image in turned) else NOTE
+    severity = WARNING if any(image.frame is None for image in turned) else NOTE
     overrides = make_overrides(dataset.config, {"data.labels.mask_exif": rule})
     return [Finding(severity, "EXIF orientation", text, overrides)]
 

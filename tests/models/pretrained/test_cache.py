@@ -1,4 +1,4 @@
-"""Copies of torch's files as safetensors."""
+"""Copies of torch files as safetensors."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def unpickled(monkeypatch):
-    """The files that were read without their copy."""
+    """Record the files that are read without their copy."""
     calls = []
 
     def read(path):
@@ -47,7 +47,7 @@ def assert_equal(tensors, wanted):
 
 
 @pytest.mark.parametrize("name", TORCH)
-def test_a_torch_file_is_unpickled_once(name, folder, unpickled):
+def test_torch_file_is_unpickled_once(name, folder, unpickled):
     weights = fetch_weights(str(FILES / name))
     first = read_tensors(weights)
     second = read_tensors(weights)
@@ -62,12 +62,12 @@ def test_a_torch_file_is_unpickled_once(name, folder, unpickled):
     assert told["format_version"] == cache.FORMAT_VERSION
 
 
-def test_one_content_under_two_names_is_kept_once(tmp_path, folder, unpickled):
+def test_same_content_has_one_copy(tmp_path, folder, unpickled):
     shutil.copy(FILES / "tiny_zip.pth", tmp_path / "other.pt")
     read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")))
     read_tensors(fetch_weights(str(tmp_path / "other.pt")))
     assert unpickled == ["tiny_zip.pth"]
-    # A file that has changed is another one.
+    # A changed file has another copy.
     shutil.copy(FILES / "tiny_legacy.pth", tmp_path / "other.pt")
     read_tensors(fetch_weights(str(tmp_path / "other.pt")))
     assert unpickled == ["tiny_zip.pth", "other.pt"]
@@ -95,7 +95,7 @@ def damage_byte(path, place):
         lambda path: shutil.copy(FILES / "tiny.safetensors", path),
     ],
 )
-def test_a_damaged_copy_is_made_anew(damage, folder, unpickled):
+def test_damaged_copy_is_made_again(damage, folder, unpickled):
     weights = fetch_weights(str(FILES / "tiny_zip.pth"))
     wanted = read_tensors(weights)
     (copy,) = folder.iterdir()
@@ -107,31 +107,31 @@ def test_a_damaged_copy_is_made_anew(damage, folder, unpickled):
 
 
 @pytest.mark.parametrize("name", ["evil_zip.pth", "evil_legacy.pth"])
-def test_a_hostile_file_leaves_nothing(name, folder):
-    with pytest.raises(UserError, match="is refused"):
+def test_hostile_file_leaves_no_copy(name, folder):
+    with pytest.raises(UserError, match="asks to call"):
         read_tensors(fetch_weights(str(FILES / name)))
     assert not folder.exists()
 
 
-def test_a_cut_off_or_missing_file_leaves_nothing(tmp_path, folder):
+def test_truncated_or_missing_file_leaves_no_copy(tmp_path, folder):
     cut = tmp_path / "cut.pth"
     cut.write_bytes((FILES / "tiny_zip.pth").read_bytes()[:300])
     with pytest.raises(UserError, match=r"cut\.pth: cannot be read as weights"):
         read_tensors(fetch_weights(str(cut)))
-    with pytest.raises(UserError, match=r"gone\.pth: no such file"):
+    with pytest.raises(UserError, match=r"gone\.pth: no such weight file"):
         read_tensors(Weights("gone.pth", tmp_path / "gone.pth"))
     assert not folder.exists()
 
 
-def test_safetensors_are_read_where_they_are(folder, unpickled):
+def test_safetensors_are_not_copied(folder, unpickled):
     tensors = read_tensors(fetch_weights(str(FILES / "tiny.safetensors")))
     assert_equal(tensors, read_weights(FILES / "tiny.safetensors"))
     assert unpickled == ["tiny.safetensors"]
     assert not folder.exists()
 
 
-def test_a_full_disk_is_told(folder, monkeypatch):
-    """safetensors raises an exception of its own, which is no OSError."""
+def test_full_disk_is_logged(folder, monkeypatch):
+    """safetensors raises its own exception, which is not an OSError."""
 
     def save(*_, **__):
         raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
@@ -145,7 +145,7 @@ def test_a_full_disk_is_told(folder, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_a_file_that_may_not_be_read_is_one_line(monkeypatch):
+def test_unreadable_file_raises_one_line(monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -154,7 +154,7 @@ def test_a_file_that_may_not_be_read_is_one_line(monkeypatch):
         read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")))
 
 
-def test_a_path_that_is_not_utf_8_is_kept(tmp_path, folder, unpickled):
+def test_path_that_is_not_utf_8_is_copied(tmp_path, folder, unpickled):
     path = tmp_path / os.fsdecode(b"\xff.pth")
     shutil.copy(FILES / "tiny_zip.pth", path)
     for _ in range(2):
@@ -162,7 +162,7 @@ def test_a_path_that_is_not_utf_8_is_kept(tmp_path, folder, unpickled):
     assert unpickled == [path.name]
 
 
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+def test_unwritable_cache_is_logged(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "file"))
     said = []

@@ -1,4 +1,4 @@
-"""Files of weights that are made to end the process, to take all memory, or never to end."""
+"""Weight files made to crash the process, to use all memory, or to run forever."""
 
 import io
 import struct
@@ -41,7 +41,7 @@ def tensor(source=None, offset=0, shape=(4,), strides=(1,)):
 
 
 def state(*items):
-    """A pickle of a dictionary of the items, each a key and a value in opcodes."""
+    """Return a pickle of a dictionary; each item is a key and a value in opcodes."""
     return b"\x80\x02}" + b"".join(item + b"s" for item in items) + b"."
 
 
@@ -62,7 +62,7 @@ def legacy(pickle, keys=(b"0",), sizes=(4,), content=FOUR["0"]):
 
 
 def doubled(first, pair, count):
-    """Opcodes of `first` and of `count` objects, each of two references to the one before it."""
+    """Return opcodes of `first` and of `count` objects with two references to the one before."""
     opcodes = first + b"q\x00"
     for i in range(count):
         before = b"h" + bytes([i])
@@ -82,14 +82,14 @@ GOOD = text(b"a") + tensor()
 
 @pytest.fixture
 def low_limits(monkeypatch):
-    """Limits that small files reach."""
+    """Lower the limits so that small files reach them."""
     monkeypatch.setattr(unpickler, "MAX_STEPS", 20_000)
     monkeypatch.setattr(nested, "_MAX_VALUES", 1000)
     monkeypatch.setattr(reader, "MAX_TENSORS", 256)
 
 
-REFUSED = {
-    "nested tuples": (zipped(b"\x80\x02)" + b"\x85" * 10_000 + b"."), "no dictionary"),
+HOSTILE = {
+    "nested tuples": (zipped(b"\x80\x02)" + b"\x85" * 10_000 + b"."), "not a dictionary"),
     "dictionaries that double": (zipped(b"\x80\x02" + DICTS + b"."), "more than 1000 values"),
     "wrappers that double": (
         zipped(state(text(b"model") + DICTS, text(b"state_dict") + b"h\x1e")),
@@ -102,7 +102,7 @@ REFUSED = {
     ),
     "a storage of a nested type": (
         zipped(state(text(b"a") + tensor(storage(TUPLES)))),
-        "storage of an unknown kind",
+        "storage of an unknown type",
     ),
     "a storage of a nested key": (
         zipped(state(text(b"a") + tensor(storage(key=TUPLES)))),
@@ -112,12 +112,15 @@ REFUSED = {
         zipped(state(text(b"a") + tensor(storage(numel=-1)))),
         "without a name or a size",
     ),
-    "a nested identifier": (zipped(b"\x80\x02" + TUPLES + b"Q."), "not described as one"),
+    "a nested identifier": (
+        zipped(b"\x80\x02" + TUPLES + b"Q."),
+        "invalid description",
+    ),
     "steps": (zipped(b"\x80\x02" + b"}" * 20_001 + b"."), "more than 20000 steps"),
     "a size copied": (zipped(COPIED % b"ctorch\nSize\n"), "more than 20000 steps"),
     "a list copied": (zipped(COPIED % b"cbuiltins\nlist\n"), "more than 20000 steps"),
     "a set copied": (zipped(COPIED % b"cbuiltins\nset\n"), "more than 20000 steps"),
-    "a size of a text": (zipped(b"\x80\x02ctorch\nSize\nX\1\0\0\0a\x85R."), "made of something"),
+    "a size of a text": (zipped(b"\x80\x02ctorch\nSize\nX\1\0\0\0a\x85R."), "made from something"),
     "an integer of megabytes": (
         zipped(b"\x80\x02\x8b" + struct.pack("<i", 2**20) + b"\x7f" * 2**20 + b"."),
         "an integer of more than 32 bytes",
@@ -150,7 +153,7 @@ REFUSED = {
     ),
     "a storage of another size": (
         zipped(state(text(b"a") + tensor(storage(numel=3), shape=(3,)))),
-        "another size than it says",
+        "another size than declared",
     ),
     "no storage": (zipped(state(GOOD), {}), "w/data/0"),
     "a long name": (zipped(state(text(b"a" * 501) + tensor())), "more than 500 characters"),
@@ -158,14 +161,14 @@ REFUSED = {
     "a reserved name": (zipped(state(text(b"__metadata__") + tensor())), "invalid name"),
     "a legacy storage of negative size": (legacy(state(GOOD), sizes=(-1,)), "another size"),
     "legacy storages of one name": (legacy(state(GOOD), (b"0", b"0")), "requires a buffer"),
-    "an unknown legacy storage": (legacy(state(GOOD), (b"1",)), "that no tensor has"),
-    "a legacy storage cut off": (legacy(state(GOOD), content=b""), "cut off"),
+    "an unknown legacy storage": (legacy(state(GOOD), (b"1",)), "that no tensor uses"),
+    "a legacy storage cut off": (legacy(state(GOOD), content=b""), "incomplete"),
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_hostile_file_is_one_line(tmp_path, low_limits, name):
-    content, words = REFUSED[name]
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_file_raises_one_line(tmp_path, low_limits, name):
+    content, words = HOSTILE[name]
     path = tmp_path / "w.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match=words) as caught:
@@ -175,7 +178,7 @@ def test_a_hostile_file_is_one_line(tmp_path, low_limits, name):
 
 
 READ = {
-    # Weights have names: entries under other keys are left out, however they are nested.
+    # Entries under keys that are not strings are ignored, however nested.
     "a nested key": zipped(state(b")" + b"\x85" * 300 + b"N", GOOD)),
     "a key that doubles": zipped(state(TUPLES + b"N", GOOD)),
     "other keys": zipped(state(b"K\x01N", b"NN", b"\x88N", GOOD)),
@@ -189,7 +192,7 @@ READ = {
 
 
 @pytest.mark.parametrize("name", READ)
-def test_what_is_odd_and_harmless_is_read(tmp_path, name):
+def test_odd_but_harmless_files_are_read(tmp_path, name):
     (tmp_path / "w.pth").write_bytes(READ[name])
     (item,) = read_weights(tmp_path / "w.pth").items()
     assert item[0] == "a"
@@ -197,7 +200,7 @@ def test_what_is_odd_and_harmless_is_read(tmp_path, name):
 
 
 def test_tied_weights_are_read(tmp_path):
-    """Tensors of one storage, together three times the file."""
+    """Tensors of one storage that together are three times as large as the file."""
     numbers = np.arange(2**20, dtype=np.float32)
     one = tensor(storage(numel=2**20), shape=(2**10, 2**10), strides=(2**10, 1))
     pickle = state(*(text(name) + one for name in (b"a", b"b", b"c")))
@@ -209,7 +212,7 @@ def test_tied_weights_are_read(tmp_path):
 
 
 def directory(count, size=None):
-    """A zip file that lists so many members more than it has."""
+    """Return a zip file that lists `count` more members than it has."""
     whole = zipped(state(GOOD), {**FOUR, "1": bytes(1000)})
     end = whole.rindex(b"PK\5\6")
     (start,) = struct.unpack_from("<I", whole, end + 16)
@@ -231,16 +234,16 @@ def directory(count, size=None):
     ],
     ids=lambda value: "file" if isinstance(value, bytes) else value,
 )
-def test_a_zip_file_that_lists_more_than_it_has(tmp_path, content, words):
+def test_zip_file_that_lists_missing_members_raises(tmp_path, content, words):
     (tmp_path / "w.pth").write_bytes(content)
     with pytest.raises(UserError, match=words):
         read_weights(tmp_path / "w.pth")
 
 
-def test_two_members_of_one_name(tmp_path):
+def test_two_members_with_one_name_raise(tmp_path):
     content = zipped(state(GOOD), {**FOUR, "1": bytes(16)}).replace(b"w/data/1", b"w/data/0")
     (tmp_path / "w.pth").write_bytes(content)
-    with pytest.raises(UserError, match="two members of one name"):
+    with pytest.raises(UserError, match="two members with the same name"):
         read_weights(tmp_path / "w.pth")
 
 
@@ -276,7 +279,7 @@ def test_memory_and_time_are_bounded(tmp_path):
 
 
 def array(code=b"f4", shape=b"K\x02\x85", content=b"C\x08" + bytes(8), order=b"<", key=A):
-    """A pickle of a dictionary with an array, as NumPy writes one."""
+    """Return a pickle of a dictionary with an array, as NumPy writes it."""
     reconstruct = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R"
     dtype = b"cnumpy\ndtype\n" + text(code) + b"\x89\x88\x87R(K\x03" + text(order) + b"NNNttb"
     dtype = dtype.replace(b"NNNtt", b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t")
@@ -284,7 +287,7 @@ def array(code=b"f4", shape=b"K\x02\x85", content=b"C\x08" + bytes(8), order=b"<
     return b"\x80\x03}" + key + reconstruct + filled + b"s."
 
 
-def test_arrays_of_numpy():
+def test_numpy_arrays_are_read():
     np.testing.assert_array_equal(read_arrays(array(), "w.ckpt")["a"], [0, 0])
     nested = b")" + b"\x85" * 300 + b"Ns" + text(b"a")
     np.testing.assert_array_equal(read_arrays(array(key=nested), "w.ckpt")["a"], [0, 0])
@@ -293,19 +296,19 @@ def test_arrays_of_numpy():
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (array(code=b"O8"), "a type that is no number"),
+        (array(code=b"O8"), "a type that is not a number"),
         (array(order=b"x"), "invalid byte order"),
         (array(shape=TUPLES), "invalid shape"),
-        (array(shape=b"K\x03\x85"), "another size than it says"),
+        (array(shape=b"K\x03\x85"), "another size than declared"),
         (array(content=b"N"), "without numbers"),
         (array(key=text(b"a" * 501)), "more than 500 characters"),
         (b"\x80\x02" + DICTS + b".", "more than 1000 values"),
         (b"\x80\x02" + b"}" * 20_001 + b".", "more than 20000 steps"),
-        (b"\x80\x02" + TUPLES + b"Q.", "an object outside of it"),
+        (b"\x80\x02" + TUPLES + b"Q.", "an unexpected persistent identifier"),
     ],
     ids=lambda value: "file" if isinstance(value, bytes) else value,
 )
-def test_hostile_arrays_of_numpy(low_limits, content, words):
+def test_hostile_numpy_arrays_raise(low_limits, content, words):
     with pytest.raises(UserError, match=words) as caught:
         read_arrays(content, "w.ckpt")
     assert str(caught.value).startswith("w.ckpt: cannot be read as a pickle of arrays")

@@ -1,4 +1,4 @@
-"""Weights and models of the Hugging Face hub, from a small server that speaks as it does."""
+"""Weights and models from the Hugging Face hub, tested with a small server of its protocol."""
 
 import functools
 import hashlib
@@ -23,7 +23,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub(http.server.BaseHTTPRequestHandler):
-    """Answers as huggingface.co does, of the server's `repositories`."""
+    """Answer like huggingface.co, from the server's `repositories`."""
 
     def do_HEAD(self):
         self.answer(with_body=False)
@@ -76,14 +76,14 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 
 def use_endpoint(monkeypatch, endpoint):
-    """Stands for $HF_ENDPOINT, which is read once a process."""
+    """Replace $HF_ENDPOINT, which is read once in a process."""
     api = functools.partial(HfApi, endpoint=endpoint)
     monkeypatch.setattr("huggingface_hub.HfApi", api)
 
 
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
-    """The server: `repositories` holds the files of each by name."""
+    """Start the server; `repositories` has the files of each repository by name."""
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
@@ -105,7 +105,7 @@ def content(name):
 TIMM = {"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}}
 
 
-def test_a_repository_of_timm(hub):
+def test_timm_repository(hub):
     hub.repositories["timm/small.in1k"] = {
         "README.md": b"x",
         "config.json": json.dumps(TIMM).encode(),
@@ -117,14 +117,14 @@ def test_a_repository_of_timm(hub):
     assert (weights.mean, weights.std) == ((0.5,) * 3, (0.25,) * 3)
     assert not weights.is_model
     assert read_tensors(weights)
-    # A named file, at a named revision, which is fetched too.
+    # A file and a revision in the source.
     named = fetch_weights("hf://timm/small.in1k@v1/pytorch_model.bin")
     assert named.path.read_bytes() == content("tiny_zip.pth")
     assert read_tensors(named).keys() == read_tensors(weights).keys()
     assert not any("README" in line for line in hub.asked)
 
 
-def test_a_file_in_a_folder_and_no_config(hub):
+def test_file_in_folder_without_config(hub):
     hub.repositories["a/b"] = {"deep/net.pth": content("tiny_zip.pth"), "x.txt": b""}
     for source in ("hf://a/b", "hf://a/b/deep/net.pth"):
         weights = fetch_weights(source)
@@ -132,7 +132,7 @@ def test_a_file_in_a_folder_and_no_config(hub):
         assert weights.mean is None
 
 
-def test_files_that_are_too_large_are_not_fetched(hub, monkeypatch):
+def test_too_large_files_are_not_downloaded(hub, monkeypatch):
     hub.repositories["a/b"] = {
         "config.json": json.dumps(TIMM).encode() + b" " * 2**22,
         "model.safetensors": content("tiny.safetensors"),
@@ -140,15 +140,15 @@ def test_files_that_are_too_large_are_not_fetched(hub, monkeypatch):
     assert fetch_weights("hf://a/b").mean is None
     assert not any("config.json" in line for line in hub.asked)
     monkeypatch.setattr(hub_source, "MAX_BYTES", 1000)
-    with pytest.raises(UserError, match=r"model\.safetensors has 1792 bytes; at most 1000 are"):
+    with pytest.raises(UserError, match=r"model\.safetensors has 1792 bytes; the limit is 1000"):
         fetch_weights("hf://a/b")
 
 
-def test_a_name_that_leads_out_of_the_repository_is_refused(hub, tmp_path):
+def test_path_outside_the_repository_raises(hub, tmp_path):
     out = "../../../../../out.safetensors"
     hub.repositories["a/b"] = {out: content("tiny.safetensors")}
     before = set(tmp_path.rglob("*.safetensors"))
-    with pytest.raises(UserError, match="cannot be fetched"):
+    with pytest.raises(UserError, match="cannot be downloaded"):
         fetch_weights("hf://a/b")
     assert set(tmp_path.rglob("*.safetensors")) == before
 
@@ -163,7 +163,7 @@ def published(tmp_path):
     }
 
 
-def test_a_published_model(hub, tmp_path):
+def test_published_model(hub, tmp_path):
     hub.repositories["me/model"] = published(tmp_path)
     weights = fetch_weights("hf://me/model")
     assert weights.is_model
@@ -175,7 +175,7 @@ def test_a_published_model(hub, tmp_path):
     )
 
 
-def test_weights_are_not_taken_for_a_model(hub):
+def test_weights_are_not_a_model(hub):
     hub.repositories["timm/x"] = {
         "config.json": json.dumps(TIMM).encode(),
         "model.safetensors": content("tiny.safetensors"),
@@ -189,11 +189,11 @@ def test_weights_are_not_taken_for_a_model(hub):
     ("source", "words"),
     [
         ("hf://a/none", ["no model a/none on the hub, or it is private", "hf auth login", "HAND"]),
-        ("hf://a/gated", ["asks for consent", "/a/gated and log in", "HAND"]),
+        ("hf://a/gated", ["is gated", "/a/gated and log in", "HAND"]),
         ("hf://a/b@v9", ["has no revision 'v9'"]),
-        ("hf://a/b/c.pth", ["has no such file; it has: a.safetensors, b.safetensors"]),
-        ("hf://a/b", ["hf://a/b: holds several files of weights; name one of: a.safetensors"]),
-        ("hf://a/empty", ["holds no file of weights (README.md)"]),
+        ("hf://a/b/c.pth", ["unknown file; valid: a.safetensors, b.safetensors"]),
+        ("hf://a/b", ["hf://a/b: has several weight files; name one of: a.safetensors"]),
+        ("hf://a/empty", ["has no weight file (README.md)"]),
         ("hf://a", ["is not hf://OWNER/REPO[@REVISION][/FILE], such as"]),
         ("hf://", ["is not hf://OWNER"]),
         ("hf://a/b@", ["is not hf://OWNER"]),
@@ -201,7 +201,7 @@ def test_weights_are_not_taken_for_a_model(hub):
         ("hf://a/b--c", ["is not hf://OWNER/REPO"]),
     ],
 )
-def test_what_is_not_there_is_explained(hub, source, words):
+def test_missing_sources_raise(hub, source, words):
     hub.repositories |= {
         "a/b": {"a.safetensors": b"", "b.safetensors": b""},
         "a/gated": {"model.safetensors": b""},
@@ -218,7 +218,7 @@ def test_what_is_not_there_is_explained(hub, source, words):
         assert word.replace("HAND", by_hand) in message
 
 
-def test_without_a_network_what_was_fetched_is_found(hub, monkeypatch):
+def test_cached_files_are_found_without_network(hub, monkeypatch):
     files = {
         "config.json": json.dumps(TIMM).encode(),
         "model.safetensors": content("tiny.safetensors"),
@@ -229,14 +229,14 @@ def test_without_a_network_what_was_fetched_is_found(hub, monkeypatch):
     use_endpoint(monkeypatch, endpoint)
     assert [fetch_weights(source) for source in ("hf://timm/x", "hf://a/b/net.pth")] == before
     with pytest.raises(
-        UserError, match=r"hf://timm/y: cannot be fetched \(.*\); download"
+        UserError, match=r"hf://timm/y: cannot be downloaded \(.*\); download"
     ) as error:
         fetch_weights("hf://timm/y")
     assert f"{endpoint}/timm/y/resolve/main/model.safetensors" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_without_huggingface_hub(monkeypatch):
+def test_missing_huggingface_hub_raises(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("huggingface_hub")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)

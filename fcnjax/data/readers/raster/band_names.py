@@ -13,47 +13,68 @@ An alpha band is a band like the others.
 
 from collections.abc import Iterable, Sequence
 
+from fcnjax.data.readers.stored_pixels import CMYK
 from fcnjax.errors import UserError
 
+RGB_NAMES, GREY_NAMES = ("R", "G", "B"), ("L",)
 _COLOURS = {"R": "red", "G": "green", "B": "blue"}
 _NOT_IN_ORDER = ("palette", "cyan")  # values that are not the intensity of a band
 
 
-def find_bands(
+def choose_bands(
     file: object, names: Sequence[str], descriptions: Sequence[str], colorinterp: Sequence[str]
 ) -> list[int]:
-    """Return the indices of the named bands.
+    """Return the indices of the bands from which the channels of an image are made.
+
+    RGB can also be made of one grey or palette band or of the four of CMYK, and L of three bands.
 
     Args:
         file: The file, for the error.
-        names: Names of bands.
+        names: Names of the channels.
         descriptions: Description of each band of the file; "" or None for none.
         colorinterp: The meaning of each band, as in `StoredPixels`.
 
     Raises:
         UserError: A name matches no band; lists the bands.
     """
-    indices = match_bands(names, descriptions, colorinterp)
-    if indices is not None:
+    names, colorinterp = tuple(names), tuple(colorinterp)
+    is_cmyk = colorinterp[:4] == CMYK
+    if is_cmyk and names not in (RGB_NAMES, GREY_NAMES):
+        raise UserError(f"{file}: is CMYK, and has no bands by name; valid: RGB or L")
+    if (indices := _match(names, descriptions, colorinterp)) is not None:
         return indices
+    if names in (RGB_NAMES, GREY_NAMES):
+        if colorinterp == ("palette",):
+            return [0]
+        if is_cmyk:
+            return [0, 1, 2, 3]
+        if names == RGB_NAMES and (grey := _grey_band(colorinterp)) is not None:
+            return [grey]
+        colours = _match(RGB_NAMES, ("",) * len(colorinterp), colorinterp)
+        if names == GREY_NAMES and colours is not None:
+            return colours
+    raise _no_band(file, names, descriptions)
+
+
+def _no_band(file: object, names: Sequence[str], descriptions: Sequence[str]) -> UserError:
     described = _index_by_text(descriptions)
     missing = next((name for name in names if name.lower() not in described), names[0])
     bands = ", ".join(
         f"{number} ({text})" if text else str(number)
         for number, text in enumerate(descriptions, start=1)
     )
-    numbers = ",".join(map(str, range(1, min(len(colorinterp), len(names)) + 1)))
+    numbers = ",".join(map(str, range(1, min(len(descriptions), len(names)) + 1)))
     hint = f"; name them so: config.data.channels={numbers}"
-    raise UserError(
+    return UserError(
         f"{file}: has no band {missing!r}, by config.data.channels; its bands: {bands}"
-        f"{hint if len(names) <= len(colorinterp) else ''}"
+        f"{hint if len(names) <= len(descriptions) else ''}"
     )
 
 
-def match_bands(
+def _match(
     names: Sequence[str], descriptions: Sequence[str], colorinterp: Sequence[str]
 ) -> list[int] | None:
-    """Return the indices of the named bands, as `find_bands`; None if a name matches no band."""
+    """Return the indices of the named bands; None if a name matches no band."""
     described = _index_by_text(descriptions)
     matches = [described.get(name.lower()) for name in names]
     if None not in matches:
@@ -65,7 +86,7 @@ def match_bands(
         matches = [colours.get(_COLOURS[name]) for name in names]
         if None not in matches:
             return matches
-    if tuple(names) == ("L",) and (grey := grey_band(colorinterp)) is not None:
+    if tuple(names) == GREY_NAMES and (grey := _grey_band(colorinterp)) is not None:
         return [grey]
     count = len(colorinterp)
     if all(name.isdecimal() for name in names):
@@ -75,7 +96,7 @@ def match_bands(
     return list(range(count)) if in_order else None
 
 
-def grey_band(colorinterp: Sequence[str]) -> int | None:
+def _grey_band(colorinterp: Sequence[str]) -> int | None:
     """Return the index of the grey band if all others are alpha, else None."""
     others = [role for role in colorinterp if role != "alpha"]
     return colorinterp.index("gray") if others == ["gray"] else None

@@ -18,10 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.channels import Bands, choose_bands, combine_bands
+from fcnjax.data.readers.channels import Bands, combine_bands
 from fcnjax.data.readers.conversion import to_integers
 from fcnjax.data.readers.errors import decode_errors, require_package
 from fcnjax.data.readers.limits import file_size, refuse_large
+from fcnjax.data.readers.raster.band_names import GREY_NAMES, RGB_NAMES, choose_bands
 from fcnjax.data.readers.raster.gdal import gdal_options, image_structure, open_raster, transform_of
 from fcnjax.data.readers.stored_pixels import CMYK, RGB, ImageHeader
 from fcnjax.data.readers.tiff.read import read_tiff_header
@@ -153,7 +154,7 @@ def _choose(path: str | Path, raster: Any, names: Sequence[str]) -> list[int]:
     descriptions = [text or "" for text in raster.descriptions]
     colorinterp = _colorinterp(raster)
     is_cmyk = image_structure(raster).get("SOURCE_COLOR_SPACE") == "CMYK"
-    if is_cmyk and tuple(names) not in (("R", "G", "B"), ("L",)):
+    if is_cmyk and tuple(names) not in (RGB_NAMES, GREY_NAMES):
         colorinterp = list(CMYK)  # GDAL has converted it to RGB and alpha
     return choose_bands(path, names, descriptions, colorinterp)
 

@@ -81,7 +81,7 @@ def read_headers(source: Path) -> list[Header]:
     if source.is_file():
         header = _read(source)
         if header.pixels is None:
-            raise UserError(f"{source}: is no image, but {header.kind}")
+            raise UserError(f"{source}: is not an image, but {header.kind}")
         return [header]
     folder, uid = (source, None) if source.is_dir() else (source.parent, source.name)
     files = dicom_files(folder)

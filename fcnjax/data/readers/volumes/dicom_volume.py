@@ -90,33 +90,30 @@ def _refuse_colour(header: Header) -> None:
 def _refuse_unlike(slices: Sequence[Slice]) -> None:
     """Raise UserError unless all slices have the size and direction of the first."""
     first = slices[0]
-    directions, spacing = (
-        np.isclose(values, values[0], rtol=rtol, atol=atol).all(1)
-        for values, rtol, atol in (
-            (np.asarray([one.values.directions for one in slices]), 0, MAX_DEVIATION),
-            (np.asarray([one.values.spacing for one in slices]), MAX_DEVIATION, 0),
-        )
-    )
-    for index, one in enumerate(slices):
-        size, other = (f"{s.header.pixels.columns}x{s.header.pixels.rows}" for s in (one, first))
+    directions = np.asarray([item.values.directions for item in slices])
+    spacing = np.asarray([item.values.spacing for item in slices])
+    is_parallel = np.isclose(directions, directions[0], rtol=0, atol=MAX_DEVIATION).all(1)
+    is_alike = np.isclose(spacing, spacing[0], rtol=MAX_DEVIATION, atol=0).all(1)
+    for index, item in enumerate(slices):
+        size, other = (f"{s.header.pixels.columns}x{s.header.pixels.rows}" for s in (item, first))
         if size != other:
             raise UserError(
-                f"{one.name}: has {size} pixels, and {first.name} {other}; slices of a series are "
+                f"{item.name}: has {size} pixels, and {first.name} {other}; slices of a series are "
                 "of one size"
             )
-        if (one.values.position is None) != (first.values.position is None):
+        if (item.values.position is None) != (first.values.position is None):
             raise UserError(
-                f"{one.name if one.values.position is None else first.name}: has no "
+                f"{item.name if item.values.position is None else first.name}: has no "
                 "ImagePositionPatient, which others of its series have"
             )
-        if not directions[index]:
+        if not is_parallel[index]:
             raise UserError(
-                f"{one.name}: lies in another direction than {first.name}; slices of a "
+                f"{item.name}: lies in another direction than {first.name}; slices of a "
                 "series are parallel"
             )
-        if not spacing[index]:
+        if not is_alike[index]:
             raise UserError(
-                f"{one.name}: has the PixelSpacing {one.values.spacing}, and {first.name} "
+                f"{item.name}: has the PixelSpacing {item.values.spacing}, and {first.name} "
                 f"{first.values.spacing}"
             )
 
@@ -128,10 +125,10 @@ def _sort(slices: Sequence[Slice]) -> list[Slice]:
         UserError: The slices are not evenly spaced, or two have the same position.
     """
     normal = np.cross(slices[0].values.directions[:3], slices[0].values.directions[3:])
-    slices = sorted(slices, key=lambda one: float(one.values.position @ normal))
+    slices = sorted(slices, key=lambda item: float(item.values.position @ normal))
     if len(slices) == 1:
         return slices
-    positions = np.asarray([one.values.position for one in slices])
+    positions = np.asarray([item.values.position for item in slices])
     gaps = np.diff(positions @ normal)
     typical, least = float(np.median(gaps)), int(gaps.argmin())
     if gaps[least] <= max(MAX_OFFSET * typical, MIN_SPACING):
@@ -158,8 +155,8 @@ def _voxels(slices: Sequence[Slice]) -> np.ndarray:
     first = slices[0].header.pixels
     voxels = np.empty((first.columns, first.rows, len(slices)), np.float32)
     step = max(_BLOCK_PIXELS // first.columns, 1)
-    indices = {(one.header.path, one.frame): index for index, one in enumerate(slices)}
-    for path, header in {one.header.path: one.header for one in slices}.items():
+    indices = {(item.header.path, item.frame): index for index, item in enumerate(slices)}
+    for path, header in {item.header.path: item.header for item in slices}.items():
         for frame, stored in enumerate(read_frames(header)):
             plane = voxels[..., indices[path, frame]].T
             for row in range(0, first.rows, step):  # float64 of the whole slice takes much memory

@@ -38,16 +38,16 @@ def refuse_large_volume(
     size = "x".join(map(str, shape))
     if not all(1 <= length <= MAX_AXIS_LENGTH for length in shape):
         raise UserError(f"{name}: has {size} voxels; valid: 1 to {MAX_AXIS_LENGTH} along an axis")
-    held = math.prod(shape) * voxel_bytes
-    needed = -(-held // BYTES_PER_PIXEL)
-    if held > (limit := max_pixels() * BYTES_PER_PIXEL):
+    memory = math.prod(shape) * voxel_bytes
+    needed = -(-memory // BYTES_PER_PIXEL)
+    if memory > (limit := max_pixels() * BYTES_PER_PIXEL):
         raise TooLarge(
-            f"{name}: has {size} voxels, which take {held} bytes, and the limit is {limit}; the "
+            f"{name}: has {size} voxels, which take {memory} bytes, and the limit is {limit}; the "
             f"environment variable {VARIABLE}={needed} raises it"
         )
-    if held > _limit(file_bytes, SMALL_VOLUME_BYTES, MAX_RATIO):
+    if memory > _limit(file_bytes, SMALL_VOLUME_BYTES, MAX_RATIO):
         raise TooLarge(
-            f"{name}: has {size} voxels, which take {held} bytes, in a file of {file_bytes} "
+            f"{name}: has {size} voxels, which take {memory} bytes, in a file of {file_bytes} "
             f"bytes; set the environment variable {VARIABLE}={needed} to read more than "
             f"{MAX_RATIO} times as many"
         )

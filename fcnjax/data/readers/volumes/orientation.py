@@ -14,7 +14,6 @@ import numpy as np
 
 from fcnjax.errors import UserError
 
-_OPPOSITES = ("RL", "AP", "SI")
 _MIN_DETERMINANT = 1e-6  # of the axes' directions; 1 at right angles
 MAX_OBLIQUE = 40.0  # degrees off the nearest axis; beyond, no axis is clearly the nearest
 

@@ -56,7 +56,7 @@ def parse(path: Path) -> Index:
         for result in results:
             region = _region(result, where, remarks)
             if isinstance(region, Region):
-                regions[-1].append(region._replace(place=number))
+                regions[-1].append(region._replace(number=number))
             else:
                 left_out[region] += 1
     if not names:

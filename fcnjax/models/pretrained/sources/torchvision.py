@@ -1,4 +1,4 @@
-"""`torchvision://MODEL/WEIGHTS`: the public files of torchvision, by their names there."""
+"""`torchvision://MODEL/WEIGHTS`: the published weights of torchvision, by its names."""
 
 import http.client
 import re
@@ -39,8 +39,8 @@ def _voc(file: str) -> Mapping[str, str]:
     return MappingProxyType({_VOC: file})
 
 
-# By the model and by the weights, torchvision's default first. From torchvision 0.28's sources; the
-# end of a file's name is the beginning of its SHA-256.
+# By model and weights, torchvision's default first, from the source of torchvision 0.28. The end of
+# a file's name is the beginning of its SHA-256.
 FILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "vgg11": _v1("vgg11-8a719046.pth"),
@@ -93,7 +93,7 @@ FILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "lraspp_mobilenet_v3_large": _voc("lraspp_mobilenet_v3_large-d234d4ea.pth"),
     }
 )
-# What was trained with other numbers than ImageNet's usual ones.
+# Weights that were not trained with ImageNet's usual normalisation.
 _NORMALISATION = MappingProxyType(
     {
         ("vgg16", "IMAGENET1K_FEATURES"): ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3),
@@ -102,63 +102,63 @@ _NORMALISATION = MappingProxyType(
 
 
 def fetch_torchvision(source: str, log: Callable[[str], None]) -> Weights:
-    """Fetches the file of `torchvision://MODEL/WEIGHTS`, unless it is in the cache.
+    """Download the file of `torchvision://MODEL/WEIGHTS`, unless it is in the cache.
 
-    `WEIGHTS` may be `DEFAULT`. Downloaded or put there by hand, the file is checked.
+    `WEIGHTS` may be `DEFAULT`. The file's hash is checked, even if it was put there by hand.
 
     Raises:
-        UserError: An unknown name, no network, or a file that is not the known one.
+        UserError: An unknown name, no network, or a file with another hash.
     """
     model, _, name = source.removeprefix("torchvision://").partition("/")
-    known = choose(FILES, model, "torchvision://")
+    files = choose(FILES, model, "torchvision://")
     if name == "DEFAULT":
-        name = next(iter(known))
-    if name not in known:
-        valid = ", ".join(f"torchvision://{model}/{weights}" for weights in (*known, "DEFAULT"))
-        raise UserError(f"{source}: has no such weights; valid: {valid}")
-    path = weights_folder() / known[name]
+        name = next(iter(files))
+    if name not in files:
+        valid = ", ".join(f"torchvision://{model}/{weights}" for weights in (*files, "DEFAULT"))
+        raise UserError(f"{source}: unknown weights; valid: {valid}")
+    path = weights_folder() / files[name]
     with locked(path):
         if not path.is_file():
             _download(path, log)
-        if not _is_known(path, path.name):
+        if not _has_known_hash(path, path.name):
             raise UserError(
-                f"{path}: its SHA-256 does not begin with {_beginning(path.name)}, as its name "
-                "says: it is damaged, or another file; delete it, and it is fetched anew"
+                f"{path}: is damaged or another file: its SHA-256 does not begin with "
+                f"{_hash_prefix(path.name)}, as in its name; delete it to download it again"
             )
     mean, std = _NORMALISATION.get((model, name), (IMAGENET_MEAN, IMAGENET_STD))
     return Weights(source, path, mean=mean, std=std)
 
 
-def _beginning(name: str) -> str:
+def _hash_prefix(name: str) -> str:
     return re.search(r"-([0-9a-f]{8,})\.\w+$", name)[1]
 
 
-def _is_known(path: Path, name: str) -> bool:
-    return sha256(path).startswith(_beginning(name))
+def _has_known_hash(path: Path, name: str) -> bool:
+    return sha256(path).startswith(_hash_prefix(name))
 
 
 def _download(path: Path, log: Callable[[str], None]) -> None:
-    """Downloads the file to where it belongs, whole and checked or not at all."""
+    """Download and check the file, atomically."""
     url = f"{BASE_URL}{path.name}"
     for stale in path.parent.glob(f".{path.stem}-*{path.suffix}"):
-        stale.unlink(missing_ok=True)  # what a killed download left
+        stale.unlink(missing_ok=True)  # left by a killed download
     log(f"fetching {url}")
     with atomic(path) as temporary:
         with temporary.open("wb") as file:
             for chunk in _chunks(url, path):
                 file.write(chunk)
-        if not _is_known(temporary, path.name):
+        if not _has_known_hash(temporary, path.name):
             raise UserError(
-                f"{url}: what came is not the known file (its SHA-256 does not begin with "
-                f"{_beginning(path.name)}), and was not kept"
+                f"{url}: the download is not the expected file (its SHA-256 does not begin with "
+                f"{_hash_prefix(path.name)}), and was deleted"
             )
 
 
 def _chunks(url: str, path: Path) -> Iterator[bytes]:
-    """Yields what a URL gives, piece by piece.
+    """Yield the content of a URL in chunks.
 
     Raises:
-        UserError: No network, no such file, or it was cut off; says what to do.
+        UserError: No network, no such file, or an incomplete download; says what to do.
     """
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response, download_bar() as progress:
@@ -172,18 +172,18 @@ def _chunks(url: str, path: Path) -> Iterator[bytes]:
                     raise EOFError(f"it is larger than {_MAX_BYTES} bytes")
                 progress.update(task, completed=count)
         if total is not None and count < total:
-            raise EOFError(f"cut off after {count} of {total} bytes")
+            raise EOFError(f"incomplete after {count} of {total} bytes")
     except (OSError, http.client.HTTPException, EOFError) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # it holds the connection
         raise UserError(
-            f"{url}: cannot be downloaded ({_reason(error)}); download it by hand and put it at "
+            f"{url}: cannot be downloaded ({_reason(error)}); download it by hand to "
             f"{path}, where it is found and checked"
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """One line on why a download failed."""
+    """Return one line on why a download failed."""
     if isinstance(error, urllib.error.HTTPError):
         return f"HTTP {error.code}"
     if isinstance(error, urllib.error.URLError):

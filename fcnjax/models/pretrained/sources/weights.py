@@ -1,27 +1,26 @@
-"""What a source of weights gives."""
+"""Weights on this machine, the result of every source."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from fcnjax.io.atomic_files import cache_dir
 
-# Of nearly all weights trained on ImageNet; of pixels in 0..1.
+# The normalisation of nearly all weights trained on ImageNet, for pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that are on this machine.
+    """Weights on this machine.
 
     Attributes:
-        source: Where they came from, as the user gave it.
-        path: A file of weights; the folder, where they are a model of fcnjax.
+        source: Their source, as in `config.model.init_from`.
+        path: The weight file; for a model of fcnjax, its folder.
         is_model: Whether they are a model of fcnjax (a workdir, or what `fcnjax publish` made),
-            with a config of its own.
-        mean: Of pixels scaled to 0..1, a value a channel, as the weights were trained; None where
-            nothing tells.
-        std: As `mean`.
+            with its own config.
+        mean: The mean that training subtracted from pixels in 0..1, by channel; None if unknown.
+        std: The standard deviation that training divided by.
     """
 
     source: str
@@ -32,5 +31,5 @@ class Weights:
 
 
 def weights_folder() -> Path:
-    """Where downloaded and converted weights are kept."""
+    """Return the folder of downloaded and converted weights."""
     return cache_dir() / "weights"

@@ -1,8 +1,8 @@
-"""torch's two checkpoint formats, read without torch and without executing anything in them.
+"""Reading torch's two checkpoint formats, without torch and without executing anything in them.
 
-A pickle names functions to call. Here a name resolves only to what stands in `_NAMES`, all of it
-ours and harmless; names of known packages that checkpoints carry along become an object without
-effect; any other name ends the reading before anything was built from it.
+A pickle names functions to call. Here a name resolves only to the harmless functions in `_NAMES`.
+Names of known packages in checkpoints become an object without effect; any other name is an error
+before anything is built from it.
 """
 
 import contextlib
@@ -22,13 +22,11 @@ from fcnjax.models.pretrained.torch_files.stored_tensors import (
 )
 from fcnjax.models.pretrained.torch_files.unpickler import IGNORED, Unpickler
 
-# torch.save's before version 1.6: a number, a version, sizes of types, the object, the storages.
+# The format before torch 1.6: a number, a version, sizes of types, the object, the storages.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
-# Of the pickles of a file; the numbers of its tensors are outside of them.
-_MAX_PICKLE = 2**26
-# Of the list of a zip file's members: 50,000 storages take 4 MB.
-_MAX_DIRECTORY = 2**22
-# Modules of settings, loggers and trainers: what they name is left out of what is read.
+_MAX_PICKLE = 2**26  # bytes of the pickles of a file, which do not contain the tensors' numbers
+_MAX_DIRECTORY = 2**22  # bytes of the list of a zip file's members; 50,000 storages take 4 MB
+# Modules of settings, loggers and trainers, whose objects are ignored.
 _IGNORED = (
     "argparse",
     "pathlib",
@@ -47,7 +45,7 @@ ReadStorage = Callable[[Storage], bytes]
 
 
 def _mapping(pairs: Any = (), *_: Any) -> dict[str, Any]:
-    """Stands for the constructors of dictionaries; Python 2's take a list of pairs."""
+    """Replace the constructors of dictionaries; Python 2's take a list of pairs."""
     return {key: value for key, value in _list(pairs) if type(key) is str}
 
 
@@ -57,7 +55,7 @@ def _default_mapping(*_: Any) -> dict[str, Any]:
 
 def _list(items: Any = ()) -> list[Any]:
     if not isinstance(items, list | tuple):
-        raise ValueError("a list that is made of something else")
+        raise ValueError("a list made from something else")
     return list(items)
 
 
@@ -66,7 +64,7 @@ def _size(items: Any = ()) -> tuple[Any, ...]:
 
 
 def _first(tensor: Any, *_: Any) -> Any:
-    """Stands for what wraps a tensor as a parameter."""
+    """Replace functions that wrap a tensor as a parameter."""
     return tensor
 
 
@@ -92,7 +90,7 @@ _NAMES: Mapping[tuple[str, str], Any] = {
 
 
 def is_torch_file(path: Path) -> bool:
-    """Return whether a file begins as one of torch's formats."""
+    """Return whether a file begins like one of torch's formats."""
     with path.open("rb") as file:
         head = file.read(64)
     return head.startswith(b"PK\x03\x04") or _starts_as_legacy(head)
@@ -104,27 +102,27 @@ def _starts_as_legacy(head: bytes) -> bool:
 
 @contextlib.contextmanager
 def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
-    """Opens what `torch.save` wrote.
+    """Open a file of `torch.save`.
 
-    Nothing in the file is executed. The numbers are not read yet: no storage is larger than the
-    file, and all together are not.
+    Nothing in the file is executed. The numbers are read later; all storages together are at most
+    as large as the file.
 
     Yields:
-        The object, with a `StoredTensor` for each tensor, and the function that reads a storage.
+        The object, with a `StoredTensor` for each tensor, and a function that reads a storage.
 
     Raises:
-        UserError: It asks for something to be called.
-        Exception: It is cut off, damaged or too large; the caller names the file.
+        UserError: It asks to call a function.
+        Exception: It is damaged or too large; the caller adds the file's name.
     """
     with path.open("rb") as file:
         legacy = _starts_as_legacy(file.read(64))
-    opened = _open_legacy if legacy else _open_zip
-    with opened(path) as content_and_reader:
+    open_format = _open_legacy if legacy else _open_zip
+    with open_format(path) as content_and_reader:
         yield content_and_reader
 
 
 class _Pickles(Unpickler):
-    """The pickles of a torch file, and the storages that they name, by their keys."""
+    """The pickles of a torch file, and their storages by key."""
 
     def __init__(self, file: io.BytesIO, path: Path):
         super().__init__(file, _NAMES, str(path), ignored=_IGNORED, load_persistent=self._storage)
@@ -136,7 +134,7 @@ class _Pickles(Unpickler):
 
 
 class _Archive(io.FileIO):
-    """A file whose reads are bounded until the list of its members was read."""
+    """A file whose reads are limited until the list of its members has been read."""
 
     bounded = True
 
@@ -164,7 +162,7 @@ def _open_zip(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
         def read(storage: Storage) -> bytes:
             member = members[f"{root}data/{storage.key}"]
             if member.file_size != storage.nbytes:
-                raise ValueError("a storage has another size than it says")
+                raise ValueError("a storage has another size than declared")
             return archive.read(member)
 
         content = _Pickles(io.BytesIO(archive.read(f"{root}data.pkl")), path).load()
@@ -172,14 +170,14 @@ def _open_zip(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
 
 
 def _check_members(archive: zipfile.ZipFile, size: int) -> None:
-    """Raises ValueError unless the members can be what torch writes: distinct and uncompressed."""
+    """Raise ValueError unless the members are distinct and uncompressed, as torch writes them."""
     members = archive.infolist()
     if len(archive.NameToInfo) != len(members):
-        raise ValueError("two members of one name")
+        raise ValueError("two members with the same name")
     if any(member.compress_type != zipfile.ZIP_STORED for member in members):
         raise ValueError("a compressed member, which torch does not write")
     if sum(max(member.file_size, member.compress_size) for member in members) > size:
-        raise ValueError("members that are larger than the file")
+        raise ValueError("members larger than the file")
 
 
 @contextlib.contextmanager
@@ -189,39 +187,39 @@ def _open_legacy(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
         pickles = _Pickles(head, path)
         # The number, the version, the sizes of types, the object, the keys of the storages.
         *_, content, keys = (pickles.load() for _ in range(5))
-        places = _legacy_places(file, head.tell(), _list(keys), pickles.storages)
+        offsets = _legacy_offsets(file, head.tell(), _list(keys), pickles.storages)
 
         def read(storage: Storage) -> bytes:
-            file.seek(places[storage.key])
+            file.seek(offsets[storage.key])
             return file.read(storage.nbytes)
 
         yield content, read
 
 
-def _legacy_places(
-    file: IO[bytes], place: int, keys: Iterable[Any], storages: Mapping[str, Storage]
+def _legacy_offsets(
+    file: IO[bytes], offset: int, keys: Iterable[Any], storages: Mapping[str, Storage]
 ) -> dict[str, int]:
-    """Finds where the numbers of each storage begin.
+    """Return the offset of the numbers of each storage.
 
     Args:
         file: The file.
-        place: Of the first storage. Each is its number of elements, and the elements.
+        offset: The offset of the first storage: its number of elements, then the elements.
         keys: The keys of the storages, in their order in the file.
         storages: By their keys.
 
     Raises:
         ValueError: A storage is unknown, of another size than it says, or cut off.
     """
-    size, places = file.seek(0, os.SEEK_END), {}
+    size, offsets = file.seek(0, os.SEEK_END), {}
     for key in keys:
         if type(key) is not str or key not in storages:
-            raise ValueError("a storage that no tensor has")
-        file.seek(place)
+            raise ValueError("a storage that no tensor uses")
+        file.seek(offset)
         (numel,) = struct.unpack("<q", file.read(8))
         if numel != storages[key].numel:
-            raise ValueError("a storage has another size than it says")
-        places[key] = place + 8
-        place += 8 + storages[key].nbytes
-        if place > size:
-            raise ValueError("it is cut off")
-    return places
+            raise ValueError("a storage has another size than declared")
+        offsets[key] = offset + 8
+        offset += 8 + storages[key].nbytes
+        if offset > size:
+            raise ValueError("the file is incomplete")
+    return offsets

@@ -1,4 +1,4 @@
-"""Tensors of torch's files: views of storages, which hold the numbers."""
+"""Tensors in torch's files: views of storages, which contain the numbers."""
 
 import math
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-# Of a side of a tensor and of the numbers of a storage; more than any file holds.
-_MAX_COUNT = 2**48
-_MAX_AXES = 64  # of a NumPy array
+_MAX_COUNT = 2**48  # for sides of tensors and numbers in a storage; more than any file has
+_MAX_AXES = 64  # the limit of NumPy
 DTYPES = {
     "DoubleStorage": np.float64,
     "FloatStorage": np.float32,
@@ -31,7 +30,7 @@ class Storage:
     Attributes:
         key: Its name in the file.
         dtype: Type of the numbers.
-        numel: How many there are.
+        numel: Number of numbers.
     """
 
     key: str
@@ -40,21 +39,21 @@ class Storage:
 
     @property
     def nbytes(self) -> int:
-        """Its bytes in the file."""
+        """Size in the file."""
         return self.numel * self.dtype.itemsize
 
 
 def storage_of(identifier: Any) -> Storage:
-    """Returns the storage that torch's persistent identifier describes.
+    """Return the storage that a persistent identifier of torch describes.
 
     Raises:
-        ValueError: It is not such an identifier.
+        ValueError: It is not an identifier of a storage.
     """
     if type(identifier) is not tuple or len(identifier) not in (5, 6):
-        raise ValueError("a storage that is not described as one")
+        raise ValueError("an invalid description of a storage")
     kind, name, key, _, numel = identifier[:5]
     if kind != "storage" or type(name) is not str or name not in DTYPES or any(identifier[5:]):
-        raise ValueError("a storage of an unknown kind")
+        raise ValueError("a storage of an unknown type")
     if type(key) is not str or not is_count(numel):
         raise ValueError("a storage without a name or a size")
     return Storage(key, np.dtype(DTYPES[name]), numel)
@@ -65,10 +64,10 @@ class StoredTensor:
     """A view of a storage.
 
     Attributes:
-        storage: Holds its numbers.
-        offset: Of its first number in the storage.
-        shape: Its sides.
-        strides: Numbers from one element to the next, along each axis.
+        storage: The storage of its numbers.
+        offset: Index of its first number in the storage.
+        shape: Its shape.
+        strides: Distance of neighbours in the storage, along each axis.
     """
 
     storage: Storage
@@ -78,24 +77,24 @@ class StoredTensor:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of its elements, those that a stride of 0 repeats included."""
+        """Size of its elements, with those that a stride of 0 repeats."""
         return math.prod(self.shape) * self.storage.dtype.itemsize
 
     def array(self, content: bytes) -> np.ndarray:
-        """Copies the elements out of the content of the storage."""
-        whole = np.frombuffer(content, self.storage.dtype, self.storage.numel)
+        """Copy the elements from the content of the storage."""
+        numbers = np.frombuffer(content, self.storage.dtype, self.storage.numel)
         if 0 in self.shape:
-            return np.zeros(self.shape, whole.dtype)
-        strides = [step * whole.itemsize for step in self.strides]
-        view = np.lib.stride_tricks.as_strided(whole[self.offset :], self.shape, strides)
+            return np.zeros(self.shape, numbers.dtype)
+        strides = [step * numbers.itemsize for step in self.strides]
+        view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides)
         return view.copy()
 
 
 def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
-    """Stands for `torch._utils._rebuild_tensor_v2`.
+    """Replace `torch._utils._rebuild_tensor_v2`.
 
     Raises:
-        ValueError: The view does not lie within its storage.
+        ValueError: The view is not within its storage.
     """
     if not isinstance(storage, Storage):
         raise ValueError("a tensor has no storage")
@@ -111,5 +110,5 @@ def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any)
 
 
 def is_count(value: Any) -> bool:
-    """Return whether a value is a whole number that a size may be."""
+    """Return whether a value is an integer that a size may be."""
     return type(value) is int and 0 <= value <= _MAX_COUNT

@@ -1,10 +1,10 @@
 """An interpreter of the pickle opcodes that torch and NumPy write, for files from anywhere.
 
-Python's own unpickler cannot be bounded: an index into its memo alone takes gigabytes, a nested key
-of a dictionary overflows its stack. Here `pickletools` decodes the opcodes, and this interpreter
-builds numbers, strings, bytes, tuples, lists and dictionaries from them. Names resolve to what the
-caller's table gives, and nothing else is ever called. Every opcode costs a step, the items that it
-copies cost one each, and the steps are limited; so time and memory are.
+Python's own unpickler has no limits: a memo index alone can take gigabytes, and a nested dictionary
+key can overflow its stack. Here `pickletools` decodes the opcodes, and this interpreter builds
+numbers, strings, bytes, tuples, lists and dictionaries from them. Names resolve to values of the
+caller's table, and nothing else is ever called. Every opcode costs a step, as does every item that
+it copies. The limit on steps bounds time and memory.
 """
 
 import pickletools
@@ -13,12 +13,12 @@ from typing import IO, Any
 
 from fcnjax.errors import UserError
 
-# A checkpoint takes about 50 steps a tensor: 2,000 tensors and their optimizer's state 300,000.
+# A tensor takes about 50 steps; 2,000 tensors with optimizer state take 300,000.
 MAX_STEPS = 2**20
 _MAX_INTEGER_BYTES = 32
-_SHOWN = 80  # characters of a refused name
+_MAX_SHOWN = 80  # characters of a name in an error
 # Opcodes that push their argument.
-_PUSHED = frozenset(
+_PUSH = frozenset(
     """
     BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
     BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
@@ -29,10 +29,10 @@ _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
 
 
 class _Ignored:
-    """An object that is not weights: every operation on it is accepted and has no effect."""
+    """An object that is not weights: operations on it have no effect."""
 
     def __call__(self, *_: Any) -> "_Ignored":
-        """Returns the object itself."""
+        """Return the object itself."""
         return self
 
 
@@ -40,19 +40,19 @@ IGNORED = _Ignored()
 
 
 class Unpickler:
-    """Interprets the pickles of a file.
+    """Interpreter of the pickles in a file.
 
-    A set becomes a list. A dictionary keeps its entries under strings and loses the others: weights
-    have names, and other keys may be nested or chosen to collide.
+    A set becomes a list. A dictionary loses the entries whose keys are not strings: weights have
+    names, and other keys may be nested, or chosen to collide.
 
     Args:
-        file: Holds the pickles, all in memory.
+        file: The pickles, in memory.
         names: The value of each `(module, name)`. Functions among the values are called with the
-            arguments that the pickle has for them, which may be of any type. A method `set_state`
-            of what they return takes the state of an object.
+            arguments in the pickle, which may be of any type. If their result has a method
+            `set_state`, it receives the state of the object.
         ignored: Packages whose names all become `IGNORED`.
-        source: Names the pickles in an error.
-        load_persistent: Takes a persistent identifier, of any type, and returns the object.
+        source: The source of the pickles, for messages.
+        load_persistent: Returns the object of a persistent identifier, of any type.
     """
 
     def __init__(
@@ -75,11 +75,11 @@ class Unpickler:
         self._memo: dict[int, Any] = {}
 
     def load(self) -> Any:
-        """Returns the object of the next pickle, and leaves the file after it.
+        """Return the object of the next pickle, and leave the file after it.
 
         Raises:
-            UserError: It asks for a name that is not in the table.
-            Exception: It is damaged, or larger than the limits; the caller names the file.
+            UserError: It uses a name that is not in the table.
+            Exception: It is damaged, or exceeds a limit; the caller adds the file's name.
         """
         self._stack, self._marks, self._memo = [], [], {}
         for opcode, argument, _ in pickletools.genops(self._file):
@@ -95,7 +95,7 @@ class Unpickler:
             raise ValueError(f"a pickle of more than {MAX_STEPS} steps")
 
     def _run(self, name: str, argument: Any) -> None:
-        if name in _PUSHED:
+        if name in _PUSH:
             if isinstance(argument, int) and argument.bit_length() > 8 * _MAX_INTEGER_BYTES:
                 raise ValueError(f"an integer of more than {_MAX_INTEGER_BYTES} bytes")
             self._stack.append(argument)
@@ -109,7 +109,7 @@ class Unpickler:
             raise ValueError(f"a pickle with the opcode {name}")
 
     def _pop_items(self) -> list[Any]:
-        """Pops what was pushed since the last mark."""
+        """Pop the items pushed since the last mark."""
         start = self._marks.pop()
         items = self._stack[start:]
         del self._stack[start:]
@@ -117,7 +117,7 @@ class Unpickler:
 
     def _pop(self, count: int) -> list[Any]:
         if len(self._stack) < count:
-            raise ValueError("a pickle that takes more than it has")
+            raise ValueError("a pickle that pops more items than it pushed")
         items = self._stack[-count:]
         del self._stack[-count:]
         return items
@@ -125,14 +125,8 @@ class Unpickler:
     def _mark(self, _: None) -> None:
         self._marks.append(len(self._stack))
 
-    def _pop_mark(self, _: None) -> None:
-        self._pop_items()
-
-    def _pop_one(self, _: None) -> None:
-        self._pop(1)
-
-    def _ignore(self, _: int) -> None:
-        """The version and the frames, which have no effect."""
+    def _skip(self, _: int) -> None:
+        """Skip the version and the frames, which have no effect."""
 
     def _put(self, index: int | None) -> None:
         self._memo[len(self._memo) if index is None else index] = self._stack[-1]
@@ -146,33 +140,15 @@ class Unpickler:
     def _frozen_set(self, _: None) -> None:
         self._stack.append(self._pop_items())
 
-    def _tuple1(self, _: None) -> None:
-        self._stack.append(tuple(self._pop(1)))
-
-    def _tuple2(self, _: None) -> None:
-        self._stack.append(tuple(self._pop(2)))
-
-    def _tuple3(self, _: None) -> None:
-        self._stack.append(tuple(self._pop(3)))
-
-    def _append(self, _: None) -> None:
-        self._extend(self._pop(1))
-
-    def _appends(self, _: None) -> None:
-        self._extend(self._pop_items())
+    def _make_tuple(self, count: int) -> None:
+        self._stack.append(tuple(self._pop(count)))
 
     def _extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if isinstance(target, list):
             target.extend(items)
         elif target is not IGNORED:
-            raise ValueError("a pickle that appends to what is no list")
-
-    def _set_item(self, _: None) -> None:
-        self._update(self._pop(2))
-
-    def _set_items(self, _: None) -> None:
-        self._update(self._pop_items())
+            raise ValueError("a pickle that appends to something other than a list")
 
     def _update(self, items: list[Any]) -> None:
         target = self._stack[-1]
@@ -180,7 +156,7 @@ class Unpickler:
             pairs = zip(items[::2], items[1::2], strict=True)
             target.update((key, value) for key, value in pairs if type(key) is str)
         elif target is not IGNORED:
-            raise ValueError("a pickle that sets items of what is no dictionary")
+            raise ValueError("a pickle that sets items of something other than a dictionary")
 
     def _global(self, argument: str) -> None:
         self._stack.append(self._resolve(*argument.split(" ", 1)))
@@ -188,7 +164,7 @@ class Unpickler:
     def _stack_global(self, _: None) -> None:
         module, name = self._pop(2)
         if type(module) is not str or type(name) is not str:
-            raise ValueError("a pickle with a name that is no string")
+            raise ValueError("a pickle with a name that is not a string")
         self._stack.append(self._resolve(module, name))
 
     def _resolve(self, module: str, name: str) -> Any:
@@ -196,10 +172,10 @@ class Unpickler:
             return self._names[module, name]
         if any(module == package or module.startswith(f"{package}.") for package in self._ignored):
             return IGNORED
-        shown = ascii(f"{module[:_SHOWN]}.{name[:_SHOWN]}")[1:-1]
+        shown = ascii(f"{module[:_MAX_SHOWN]}.{name[:_MAX_SHOWN]}")[1:-1]
         raise UserError(
-            f"{self._source}: is refused: it asks to call {shown}, which weights do not need; "
-            "nothing of it was run"
+            f"{self._source}: asks to call {shown}, which weights do not need; it was not read, "
+            "and nothing of it was run"
         )
 
     def _reduce(self, _: None) -> None:
@@ -212,15 +188,15 @@ class Unpickler:
 
     def _call(self, function: Any, arguments: Any) -> None:
         if not callable(function) or type(arguments) is not tuple:
-            raise ValueError("a pickle that calls what is no function")
-        # A function may copy its arguments.
+            raise ValueError("a pickle that calls something other than a function")
+        # The function may copy its arguments.
         self._spend(len(arguments) + sum(map(_length, arguments)))
         self._stack.append(function(*arguments))
 
     def _build(self, _: None) -> None:
         (state,) = self._pop(1)
         set_state = getattr(self._stack[-1], "set_state", None)
-        # The state of others is left out, as the `_metadata` of torch's state dictionaries.
+        # Other state is ignored, such as the `_metadata` of torch's state dictionaries.
         if set_state is not None:
             self._spend(_length(state))
             set_state(state)
@@ -228,7 +204,7 @@ class Unpickler:
     def _persistent(self, _: None) -> None:
         (identifier,) = self._pop(1)
         if self._load_persistent is None:
-            raise ValueError("a pickle of an object outside of it")
+            raise ValueError("a pickle with an unexpected persistent identifier")
         self._stack.append(self._load_persistent(identifier))
 
 
@@ -237,26 +213,26 @@ def _length(value: Any) -> int:
 
 
 _OPERATIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
-    "PROTO": Unpickler._ignore,
-    "FRAME": Unpickler._ignore,
+    "PROTO": Unpickler._skip,
+    "FRAME": Unpickler._skip,
     "MARK": Unpickler._mark,
-    "POP": Unpickler._pop_one,
-    "POP_MARK": Unpickler._pop_mark,
+    "POP": lambda unpickler, _: unpickler._pop(1),
+    "POP_MARK": lambda unpickler, _: unpickler._pop_items(),
     "BINPUT": Unpickler._put,
     "LONG_BINPUT": Unpickler._put,
     "MEMOIZE": Unpickler._put,
     "BINGET": Unpickler._get,
     "LONG_BINGET": Unpickler._get,
     "TUPLE": Unpickler._tuple,
-    "TUPLE1": Unpickler._tuple1,
-    "TUPLE2": Unpickler._tuple2,
-    "TUPLE3": Unpickler._tuple3,
+    "TUPLE1": lambda unpickler, _: unpickler._make_tuple(1),
+    "TUPLE2": lambda unpickler, _: unpickler._make_tuple(2),
+    "TUPLE3": lambda unpickler, _: unpickler._make_tuple(3),
     "FROZENSET": Unpickler._frozen_set,
-    "APPEND": Unpickler._append,
-    "APPENDS": Unpickler._appends,
-    "ADDITEMS": Unpickler._appends,
-    "SETITEM": Unpickler._set_item,
-    "SETITEMS": Unpickler._set_items,
+    "APPEND": lambda unpickler, _: unpickler._extend(unpickler._pop(1)),
+    "APPENDS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
+    "ADDITEMS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
+    "SETITEM": lambda unpickler, _: unpickler._update(unpickler._pop(2)),
+    "SETITEMS": lambda unpickler, _: unpickler._update(unpickler._pop_items()),
     "GLOBAL": Unpickler._global,
     "STACK_GLOBAL": Unpickler._stack_global,
     "REDUCE": Unpickler._reduce,

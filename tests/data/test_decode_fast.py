@@ -20,7 +20,7 @@ def encoded(image, kind, **options):
     return file.getvalue()
 
 
-USUAL = {
+PLAIN = {
     "png": encoded(SMOOTH, "PNG"),
     "grey png": encoded(GREY, "PNG"),
     "4:4:4": encoded(SMOOTH, "JPEG", quality=92, subsampling=0),
@@ -41,9 +41,9 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", USUAL)
+@pytest.mark.parametrize("name", PLAIN)
 def test_pixels_equal_those_of_pillow(name, tmp_path):
-    content = USUAL[name]
+    content = PLAIN[name]
     image = Image.open(io.BytesIO(content))
     expected = np.asarray(image)
     np.testing.assert_array_equal(_decode_fast(content, image.format), expected)
@@ -62,8 +62,8 @@ def test_other_files_are_left_to_slower_decoders(name):
     assert _decode_fast(OTHERS[name], "PNG") is None
 
 
-@pytest.mark.parametrize("name", USUAL)
+@pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.99])
 def test_truncated_files_are_left_to_slower_decoders(name, part):
     kind = "PNG" if "png" in name else "JPEG"
-    assert _decode_fast(USUAL[name][: int(part * len(USUAL[name]))], kind) is None
+    assert _decode_fast(PLAIN[name][: int(part * len(PLAIN[name]))], kind) is None
