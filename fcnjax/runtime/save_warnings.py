@@ -12,8 +12,10 @@ import traceback
 import warnings
 from typing import Any
 
+import absl.logging
+
 # Orbax logs each failure several times with its traceback.
-logging.getLogger("absl").addFilter(lambda record: "orbax" not in record.pathname)
+absl.logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
 
 @functools.cache
