@@ -14,10 +14,10 @@ from safetensors.numpy import load_file, save_file
 
 import fcnjax
 from fcnjax import cli, data
-from fcnjax.cli.evaluate import _override
 from fcnjax.config import load_config
 from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
+from fcnjax.evaluation.evaluate_model import _override
 from fcnjax.inference import load_variables
 from fcnjax.io.json_files import read_json
 from fcnjax.models.pretrained.model_file import read_variables
@@ -302,5 +302,5 @@ def test_hub_models_are_loaded_by_name(published, shapes, tmp_path, monkeypatch,
 
 
 def test_sample_dataset_needs_no_folder(capsys):
-    _override(load_config("biomedical_stare"), [], "runs/stare")
+    _override(load_config("biomedical_stare"), [], "runs/stare", print)
     assert capsys.readouterr().out == "images: stare\n"
