@@ -91,6 +91,15 @@ def test_predict_writes_what_load_predicts(trained, shapes, tmp_path):
         np.testing.assert_array_equal(np.asarray(mask), expected)
 
 
+def test_load_does_not_build_an_optimizer(trained, monkeypatch):
+    def fail(*_, **__):
+        raise AssertionError("an optimizer was built")
+
+    monkeypatch.setattr("optax.chain", fail)
+    monkeypatch.setattr("optax.adamw", fail)
+    assert fcnjax.load(trained[0]).step == 10
+
+
 def test_writers_are_closed_after_an_error(shapes, tiny_options, tmp_path):
     recorder = Recorder()
     config = fcnjax.load_config(f"folder:root={shapes}", [*tiny_options, "--config.train.steps=0"])

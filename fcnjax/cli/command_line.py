@@ -1,4 +1,4 @@
-"""`fcnjax COMMAND`: picks the module of a command and imports only that one."""
+"""`fcnjax COMMAND`: dispatch to the module of a command, importing only that one."""
 
 import atexit
 import contextlib
@@ -16,38 +16,38 @@ from fcnjax.runtime.compile_cache import prepare_compile_cache, warn_in_one_line
 from fcnjax.runtime.machine_errors import machine_error
 
 COMMANDS = {
-    "train": ("fcnjax.cli.train", "train a model, or go on with a run that was stopped"),
+    "train": ("fcnjax.cli.train", "train a model, or resume a stopped run"),
     "evaluate": (
         "fcnjax.cli.evaluate",
-        "score a checkpoint: metrics.json and report.html",
+        "evaluate a checkpoint: metrics.json and report.html",
     ),
-    "folds": ("fcnjax.cli.folds", "mean and deviation of the scores of a cross-validation"),
-    "report": ("fcnjax.cli.report", "several runs side by side, as a table and a page"),
-    "predict": ("fcnjax.cli.predict", "label images with a checkpoint"),
-    "serve": ("fcnjax.cli.serve", "a model behind HTTP, with a page to try it on"),
+    "folds": ("fcnjax.cli.folds", "summarise the scores of a cross-validation"),
+    "report": ("fcnjax.cli.report", "compare runs, as a table and a page"),
+    "predict": ("fcnjax.cli.predict", "predict masks of images with a checkpoint"),
+    "serve": ("fcnjax.cli.serve", "serve a model over HTTP, with a demo page"),
     "publish": (
         "fcnjax.cli.publish",
-        "write a trained model as a folder to share, with its card",
+        "write a trained model as a folder to share, with a model card",
     ),
-    "export": ("fcnjax.cli.export", "write a trained model as a program for other runtimes"),
+    "export": ("fcnjax.cli.export", "export a trained model for other runtimes"),
     "config": ("fcnjax.cli.config", "print the keys of a config and what they mean"),
-    "data": ("fcnjax.cli.data", "check, show and build data sets; fetch sample sets"),
-    "models": ("fcnjax.cli.models", "list encoders and decoders, or size up a config's model"),
-    "plan": ("fcnjax.cli.plan", "what a config needs of devices that need not be there"),
+    "data": ("fcnjax.cli.data", "check, show and build datasets; fetch sample datasets"),
+    "models": ("fcnjax.cli.models", "list encoders and decoders, and inspect models"),
+    "plan": ("fcnjax.cli.plan", "plan memory and batch size for absent devices"),
 }
 
 
 def usage() -> str:
-    """The text of `fcnjax --help`."""
+    """Return the text of `fcnjax --help`."""
     about = "Semantic segmentation on JAX."
     ending = "`fcnjax COMMAND --help` describes one. Start with: bash launch/quickstart.sh"
     return subcommands.usage("fcnjax", about, COMMANDS, ending)
 
 
 def main(argv: list[str]) -> int:
-    """Runs a command and returns its exit code: 0, or 2 for a mistake of the user's.
+    """Run a command and return its exit code: 0, or 2 for an error caused by user input.
 
-    May be called again and again in one process.
+    It can be called repeatedly in one process.
     """
     _escape_output()
     try:
@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
         print(f"fcnjax: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
-        discard(sys.stdout)  # the reader of our output left, as `head` does
+        discard(sys.stdout)  # the reader of the output has left, as `head` does
         return 0
     except stop_signals.Stopped as stopped:
         print(f"fcnjax: {stopped}", file=sys.stderr)
@@ -71,7 +71,7 @@ def main(argv: list[str]) -> int:
         reason = machine_error(error)
         if reason is None:
             raise
-        discard(sys.stdout)  # which may be what is full
+        discard(sys.stdout)  # the disk that it is written to may be full
         print(f"fcnjax: error: {reason}", file=sys.stderr)
         return 2
 
@@ -85,30 +85,30 @@ def _run(argv: list[str]) -> int:
             print(f"fcnjax {__version__}")
             return 0
         return subcommands.run("fcnjax", COMMANDS, argv)
-    except SystemExit as stop:  # argparse: 0 after --help, 2 after a mistake
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after an error
         return stop.code if isinstance(stop.code, int) else 2
 
 
 def _escape_output() -> None:
-    """Prints file names that are not UTF-8 with escapes, as standard error does."""
+    """Print file names that are not UTF-8 with escapes, as standard error does."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def console() -> None:
-    """The entry point of the installed `fcnjax` command."""
+    """Run the installed `fcnjax` command."""
     prepare_compile_cache(os.environ)
     warn_in_one_line()
     code = main(sys.argv[1:])
     if code > 128:
-        _end_at_once(code)
+        _exit_now(code)
     sys.exit(code)
 
 
-def _end_at_once(code: int) -> None:
-    """Ends a process that was interrupted while libraries were at work in threads of their own.
+def _exit_now(code: int) -> None:
+    """Exit a process that was interrupted while threads of libraries were working.
 
-    Python's ordinary end waits for some of them, and others crash when the modules are taken apart.
+    A normal exit waits for some of these threads, and others crash when modules are unloaded.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     atexit._run_exitfuncs()

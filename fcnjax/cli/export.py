@@ -14,7 +14,7 @@ from fcnjax.inference import load_variables, parse_step
 from fcnjax.inference.identity import EXPORT_SECTION, EXPORT_VERSION
 from fcnjax.io.atomic_files import check_free, new_folder, sha256
 from fcnjax.models import build_model
-from fcnjax.training.workdir import save_config, without_places
+from fcnjax.training.workdir import save_config, without_machine_keys
 
 
 class _CheckFailed(Exception):
@@ -109,7 +109,7 @@ def _write_config(folder: Path, source: ExportSource, name: str, dtype: str) -> 
         "sizes": source.sizes,
         "sha256": files,
     }
-    save_config(folder, without_places(source.config), **{EXPORT_SECTION: metadata})
+    save_config(folder, without_machine_keys(source.config), **{EXPORT_SECTION: metadata})
 
 
 def _check(folder: Path, source: ExportSource, name: str, dtype: str) -> None:

@@ -7,24 +7,22 @@ from fcnjax.publishing.publish import publish
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax publish`."""
+    """Run `fcnjax publish`."""
     parser = argparse.ArgumentParser(
         prog="fcnjax publish",
         description="Write a trained model as a folder to share: weights as safetensors, config, "
-        "scores and a model card. It serves wherever a workdir does, also from the Hugging Face "
-        "hub, as --workdir=hf://OWNER/NAME.",
+        "scores and a model card. The folder can be used like a workdir, also from the Hugging "
+        "Face hub, as --workdir=hf://OWNER/NAME.",
         epilog="example: fcnjax publish --workdir=runs/stare --out=vessels --license=apache-2.0",
         allow_abbrev=False,
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train made")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train wrote")
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
+    parser.add_argument("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
+    parser.add_argument("--name", help="name of the model in its card (the folder's name)")
+    parser.add_argument("--license", metavar="ID", help="licence, as the hub names it: mit, ...")
     parser.add_argument(
-        "--step", default="best", metavar="best|latest|N", help="which checkpoint (best)"
-    )
-    parser.add_argument("--name", help="of the model, in its card (the folder's name)")
-    parser.add_argument("--license", metavar="ID", help="as the hub names it: apache-2.0, mit, ...")
-    parser.add_argument(
-        "--dataset", metavar="NAME", help="that it was trained on; OWNER/NAME if on the hub"
+        "--dataset", metavar="NAME", help="dataset of the training; OWNER/NAME if on the hub"
     )
     args = parser.parse_args(argv)
     out = publish(

@@ -1,4 +1,4 @@
-"""`fcnjax serve`: a model behind HTTP."""
+"""`fcnjax serve`: serve a model over HTTP."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from fcnjax.inference import load, parse_step
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax serve`."""
+    """Run `fcnjax serve`."""
     args = _parser().parse_args(argv)
     _check(args)
     try:
@@ -53,8 +53,8 @@ def main(argv: list[str]) -> int:
     if served.fault is not None:
         raise served.fault
     print("stopped", flush=True)
-    if not served.ended:
-        # XLA cannot be interrupted, and Python waits for its threads: a compilation takes minutes.
+    if not served.stopped:
+        # XLA cannot be interrupted, Python waits for its threads, and a compilation takes minutes.
         os._exit(0)
     return 0
 
@@ -69,63 +69,63 @@ def _parser() -> argparse.ArgumentParser:
         prog="fcnjax serve",
         usage="fcnjax serve --workdir=DIR [OPTIONS]",
         description="Serve a model over HTTP: the Open Inference Protocol v2, POST /segment for "
-        "image files, /metrics, and a page at /. SIGTERM ends it once all are answered.",
+        "image files, /metrics, and a page at /. SIGTERM stops it once all requests are answered.",
         epilog="example: fcnjax serve --workdir=runs/stare --port=8000",
         allow_abbrev=False,
     )
     add_model_arguments(parser)
-    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1)")
-    _add(parser, "--port", 8000, "0 takes a free one")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    _add(parser, "--port", 8000, "0 picks a free one")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="answer requests whose Host is this name, such as a proxy's; may be repeated (at a "
-        "loopback address loopback names alone, elsewhere any)",
+        help="answer requests whose Host is this name, such as that of a proxy; may be repeated "
+        "(on a loopback address only loopback names, elsewhere any)",
     )
     parser.add_argument(
         "--warm",
         action="append",
         metavar="HxW|none",
-        help="compile for images of this size at the start; may be repeated (the training's crop)",
+        help="compile for images of this size at the start; may be repeated (the training crop)",
     )
     parser.add_argument(
         "--batch",
         type=int,
         metavar="N",
-        help="images that go to the device together, at most (8; on a CPU, which gains nothing, 1)",
+        help="largest batch (8; on a CPU, which gains nothing from batches, 1)",
     )
-    _add(parser, "--queue", 64, "images that may wait; more are answered 503")
-    _add(parser, "--programs", 64, "compiled for sizes of images, that are kept")
-    _add(parser, "--bucket", 0, "pad images to multiples of this (as it was trained)")
-    _add(parser, "--max-pixels", 16 * 2**20, "of an image")
-    _add(parser, "--max-bytes", 64 * 2**20, "of a request")
-    _add(parser, "--max-total-bytes", 2 * 2**30, "of all requests together, with their images")
-    _add(parser, "--connections", 256, "at a time")
-    _add(parser, "--receive-seconds", 30, "for a request to arrive")
-    _add(parser, "--answer-seconds", 60, "for its images to be labelled")
-    _add(parser, "--drain-seconds", 30, "for what is under way at SIGTERM")
+    _add(parser, "--queue", 64, "images that may wait; more get status 503")
+    _add(parser, "--programs", 64, "compiled programs that are kept, one per image size")
+    _add(parser, "--bucket", 0, "pad images to multiples of this (as in training)")
+    _add(parser, "--max-pixels", 16 * 2**20, "limit of an image")
+    _add(parser, "--max-bytes", 64 * 2**20, "limit of a request")
+    _add(parser, "--max-total-bytes", 2 * 2**30, "limit of all requests, with their images")
+    _add(parser, "--connections", 256, "limit at a time")
+    _add(parser, "--receive-seconds", 30, "time limit for a request to arrive")
+    _add(parser, "--answer-seconds", 60, "time limit for the prediction of its images")
+    _add(parser, "--drain-seconds", 30, "time limit for open requests at SIGTERM")
     return parser
 
 
 def _add(parser: argparse.ArgumentParser, name: str, default: int, text: str) -> None:
-    known = "" if name == "--bucket" else f" ({default})"
-    parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text}{known}")
+    shown = "" if name == "--bucket" else f" ({default})"
+    parser.add_argument(name, type=int, default=default, metavar="N", help=f"{text}{shown}")
 
 
 def _check(args: argparse.Namespace) -> None:
     for name, value in vars(args).items():
-        least = 0 if name in ("port", "bucket") else 1
-        if isinstance(value, int) and value < least:
-            raise UserError(f"--{name.replace('_', '-')}: {value} is not {least} or more")
+        minimum = 0 if name in ("port", "bucket") else 1
+        if isinstance(value, int) and value < minimum:
+            raise UserError(f"--{name.replace('_', '-')}: {value} is not {minimum} or more")
     if args.port > 65535:
         raise UserError(f"--port: {args.port} is not 0 to 65535")
     _warm(args.warm, (1, 1))
 
 
 def _allowed_hosts(names: list[str], bound: socket.socket) -> tuple[str, ...] | None:
-    """Returns `Options.allowed_hosts`: None at an address that is not a loopback one."""
+    """Return `Options.allowed_hosts`: None on an address that is not a loopback address."""
     from fcnjax.serving.http.origins import is_loopback, parse_authority
 
     hosts = {name: parse_authority(name) for name in names}
@@ -137,9 +137,9 @@ def _allowed_hosts(names: list[str], bound: socket.socket) -> tuple[str, ...] | 
     return None
 
 
-def _warm(words: list[str] | None, usual: tuple[int, int]) -> tuple[tuple[int, int], ...]:
+def _warm(words: list[str] | None, default: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     if words is None:
-        return (usual,)
+        return (default,)
     if words == ["none"]:
         return ()
     for word in words:

@@ -1,35 +1,35 @@
-"""A command that is several: its help, and the picking of one, of which alone is imported."""
+"""Commands with subcommands: their help, and dispatch that imports only one of them."""
 
 import importlib
 from collections.abc import Mapping
 
 from fcnjax.errors import unknown
 
-# Subcommand: where its function is, `module` (its `main`) or `module:function`, which takes the
+# By subcommand: its function, as `module` (for `main`) or `module:function`, which takes the
 # arguments and returns the exit code; and its line in the help.
 Table = Mapping[str, tuple[str, str]]
 
 
 def usage(command: str, about: str, table: Table, ending: str) -> str:
-    """The text of the command's `--help`.
+    """Return the text of the command's `--help`.
 
     Args:
-        command: As it is typed: `fcnjax data`.
-        about: What it is for, a sentence.
+        command: The command as typed: `fcnjax data`.
+        about: Its purpose, in a sentence.
         table: The subcommands.
         ending: The last line.
     """
     width = max(map(len, table)) + 2
     lines = [f"  {name:<{width}}{text}" for name, (_, text) in table.items()]
-    head = [f"usage: {command} COMMAND [OPTIONS]", "", f"{about} Commands:", *lines]
-    return "\n".join([*head, "", ending])
+    header = [f"usage: {command} COMMAND [OPTIONS]", "", f"{about} Commands:", *lines]
+    return "\n".join([*header, "", ending])
 
 
 def run(command: str, table: Table, argv: list[str]) -> int:
-    """Runs the subcommand that `argv` begins with, and returns its exit code.
+    """Run the subcommand that `argv` begins with, and return its exit code.
 
     Raises:
-        UserError: There is no such one.
+        UserError: The subcommand does not exist.
     """
     if argv[0] not in table:
         raise unknown(f"{command} COMMAND", argv[0], table)

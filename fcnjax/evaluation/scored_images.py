@@ -15,7 +15,7 @@ from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 from fcnjax.evaluation.results import Results
 from fcnjax.inference.identity import is_published
-from fcnjax.training.workdir import SET_PLACES
+from fcnjax.training.workdir import DATASET_LOCATIONS
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def _reopen(
     stored = split[0]
     if any(config[key] != saved[key] for key in keys_with(Scope.SPLIT)):
         return None, []
-    if all(config.data[key] == saved.data[key] for key in SET_PLACES):
+    if all(config.data[key] == saved.data[key] for key in DATASET_LOCATIONS):
         opened = reopen(config, stored, ("eval",))
         return opened, describe_changes(opened, _NEW)
     try:

@@ -20,7 +20,7 @@ from fcnjax.inference.identity import PROGRAM_FILE, check_exported
 from fcnjax.inference.inputs.fetch import read_error
 from fcnjax.inference.model import Model
 from fcnjax.io.atomic_files import sha256
-from fcnjax.training.workdir import load_saved_config, without_places
+from fcnjax.training.workdir import load_saved_config, without_machine_keys
 
 _IMAGE_TYPES = [(4, pixel_type) for pixel_type in PIXEL_TYPES]  # rank and dtype
 
@@ -42,7 +42,7 @@ def load_exported(
     check_exported(folder, metadata, dtype)
     if step not in ("best", "latest", metadata["step"]):
         raise UserError(f"--step: {folder} holds step {metadata['step']} alone")
-    file, config = folder / PROGRAM_FILE, without_places(load_saved_config(folder))
+    file, config = folder / PROGRAM_FILE, without_machine_keys(load_saved_config(folder))
     if not file.is_file() or sha256(file) != metadata["sha256"].get(PROGRAM_FILE):
         raise UserError(f"{file}: is missing or damaged; export the model again")
     program = _read_program(file)

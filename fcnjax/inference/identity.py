@@ -15,7 +15,7 @@ from fcnjax.models.pretrained.model_folder import CONFIG_FILE, read_config_file
 from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.training.checkpoint import FOLDER, Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST
-from fcnjax.training.workdir import load_saved_config, without_places
+from fcnjax.training.workdir import load_saved_config, without_machine_keys
 
 EXPORT_VERSION = 1
 EXPORT_SECTION = "exported"  # section in the config.json of an exported model
@@ -42,13 +42,13 @@ def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict
     if exported := find_exported(workdir):
         folder, metadata = exported
         check_exported(folder, metadata, dtype)
-        return folder, without_places(load_saved_config(folder)), folder / PROGRAM_FILE
+        return folder, without_machine_keys(load_saved_config(folder)), folder / PROGRAM_FILE
     published = is_published(workdir)
     on_hub = str(workdir).startswith(HUB)
     folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
     config = load_saved_config(folder)
     if published:  # possibly by another author, so no path or URL in it may be read
-        config = without_places(config)
+        config = without_machine_keys(config)
     if dtype is not None:
         choose(DTYPES, dtype, "dtype")
         config.model.dtype = dtype

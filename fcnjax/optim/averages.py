@@ -33,7 +33,7 @@ def update_average(average: Any, new: Any, config: ConfigDict, step: jax.Array |
     Args:
         average: A pytree of arrays.
         new: The weights after this update, a pytree of the same structure.
-        config: The whole config.
+        config: The config.
         step: Number of updates before this one.
     """
     if config.optim.average_last:

@@ -23,7 +23,7 @@ def depth_factors(config: ConfigDict, paths: Iterable[str]) -> dict[str, float]:
     the last of n blocks, n for the first, and n + 1 for the stem. The decoder has the factor 1.
 
     Args:
-        config: The whole config.
+        config: The config.
         paths: The paths of all parameters of the model.
 
     Returns:

@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import check_section
 from fcnjax.optim.averages import check_averages
-from fcnjax.optim.parts import make_trainable_mask, scale_by_part
-from fcnjax.optim.schedules import make_schedule
+from fcnjax.optim.parts import check_patterns, make_trainable_mask, scale_by_part
+from fcnjax.optim.schedules import check_schedule, make_schedule
 
 # Scales an orthogonal update to the usual root mean square of AdamW's, so that both can use one
 # learning rate (Liu et al. 2025, arXiv:2502.16982).
@@ -27,16 +27,22 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     Raises:
         UserError: The optimizer or schedule is unknown or a value is out of range; names the key.
     """
+    check_optim(config)
     optim = config.optim
-    check_section(optim, "optim")
-    update = OPTIMIZERS[optim.name]
-    check_averages(config)
     clip = [optax.clip_by_global_norm(optim.clip_norm)] if optim.clip_norm else []
-    steps = [*clip, update(optim, make_schedule(config))]
+    steps = [*clip, OPTIMIZERS[optim.name](optim, make_schedule(config))]
     trainable_mask = make_trainable_mask(config)
     if trainable_mask is not None:
         steps = [optax.masked(optax.chain(*steps), trainable_mask)]
     return optax.chain(*steps, *scale_by_part(config))
+
+
+def check_optim(config: ConfigDict) -> None:
+    """Raise UserError if `make_optimizer` does not accept the config."""
+    check_section(config.optim, "optim")
+    check_averages(config)
+    check_schedule(config)
+    check_patterns(config)
 
 
 def _adamw(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:

@@ -41,12 +41,7 @@ def is_frozen(config: ConfigDict, path: str) -> bool:
 
 
 def make_trainable_mask(config: ConfigDict) -> Callable[[Tree], Tree] | None:
-    """Return a function of the parameters that returns whether each is trained; None if all are.
-
-    Raises:
-        UserError: `optim.freeze` contains something other than regular expressions.
-    """
-    _check_patterns("optim.freeze", config.optim.freeze)
+    """Return a function of the parameters that returns whether each is trained; None if all are."""
     if not config.optim.freeze:
         return None
 
@@ -81,11 +76,7 @@ def scale_by_part(config: ConfigDict) -> list[optax.GradientTransformation]:
 
     Returns:
         A list of one transformation; empty if all factors are 1.
-
-    Raises:
-        UserError: `optim.multipliers` contains an invalid regular expression.
     """
-    _check_patterns("optim.multipliers", [pattern for pattern, _ in config.optim.multipliers])
     if config.optim.layer_decay == 1 and not config.optim.multipliers:
         return []
 
@@ -102,7 +93,7 @@ def rate_factors(config: ConfigDict, paths: Sequence[str]) -> dict[str, float]:
     """Return the factor of each parameter's learning rate.
 
     Args:
-        config: The whole config.
+        config: The config.
         paths: The paths of all parameters of the model.
 
     Raises:
@@ -121,7 +112,7 @@ def check_parts(config: ConfigDict, shapes: Callable[[], Tree]) -> list[str]:
     """Check the parts that are frozen or have other learning rates, and describe them.
 
     Args:
-        config: The whole config.
+        config: The config.
         shapes: Returns the shapes of the parameters; called only if needed, as it takes a moment.
 
     Returns:
@@ -178,6 +169,12 @@ def _valid(pattern: str, paths: Iterable[str]) -> str:
 def _first_nested(paths: Iterable[str]) -> str:
     """Return the first two names of the first path."""
     return "/".join(next(iter(paths)).split("/")[:2])
+
+
+def check_patterns(config: ConfigDict) -> None:
+    """Raise UserError if a part is not a regular expression."""
+    _check_patterns("optim.freeze", config.optim.freeze)
+    _check_patterns("optim.multipliers", [pattern for pattern, _ in config.optim.multipliers])
 
 
 def _check_patterns(key: str, patterns: Iterable[Any]) -> None:

@@ -33,15 +33,18 @@ def make_schedule(config: ConfigDict) -> optax.Schedule:
     Raises:
         UserError: The schedule is unknown or a value is out of range; names the key.
     """
-    optim, steps = config.optim, config.train.steps
+    check_schedule(config)
+    return SCHEDULES[config.optim.schedule](config.optim, config.train.steps)
+
+
+def check_schedule(config: ConfigDict) -> None:
+    """Raise UserError if `make_schedule` does not accept the config."""
+    optim, steps, warmup = config.optim, config.train.steps, config.optim.warmup_steps
     check_section(optim, "optim")
     check_value("train.steps", steps)
-    make = SCHEDULES[optim.schedule]
-    warmup = optim.warmup_steps
     require(0 <= warmup < steps, "optim.warmup_steps", warmup, f"in 0..{steps - 1} (train.steps)")
     _check_end(optim)
     _check_milestones(optim, steps)
-    return make(optim, steps)
 
 
 def _check_end(optim: ConfigDict) -> None:

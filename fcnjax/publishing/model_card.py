@@ -41,7 +41,7 @@ _SHOWN_KEYS = (
 
 @dataclass(frozen=True)
 class Card:
-    """What a model card says besides config and scores.
+    """The content of a model card besides config and scores.
 
     Attributes:
         name: Name of the model.

@@ -11,7 +11,7 @@ from fcnjax.inference import load_variables
 from fcnjax.io.atomic_files import check_free, new_folder, write_json, write_text
 from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
 from fcnjax.publishing.model_card import Card, model_card
-from fcnjax.training.workdir import save_config, without_places
+from fcnjax.training.workdir import save_config, without_machine_keys
 
 CARD_FILE = "README.md"
 # The keys of metrics.json that are published, in its order.
@@ -41,7 +41,7 @@ def publish(
     """Write a model as `model.safetensors`, `config.json`, a model card and its scores.
 
     The folder can replace a workdir to predict, evaluate or start training from. It names no path,
-    URL or dataset of the machine that trained the model: `fcnjax.training.workdir.OF_MACHINE`.
+    URL or dataset of the machine that trained the model: `fcnjax.training.workdir.MACHINE_KEYS`.
 
     Args:
         workdir: A folder that `fcnjax train` wrote.
@@ -62,7 +62,7 @@ def publish(
     out = Path(out)
     check_free(out)
     config, _, variables, step = load_variables(workdir, step)
-    config = without_places(config)
+    config = without_machine_keys(config)
     metrics = _published_scores(Path(workdir), step, log)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     card = Card(name or out.absolute().name, step, parameters, license_id, dataset)

@@ -166,7 +166,7 @@ def _score_table(title: str, runs: Sequence[ScoredRun], names: Sequence[str]) ->
             for run, is_best in zip(runs, mark_best(runs, name), strict=True)
         ]
         rows.append((name.partition("/")[2] or name.replace("_", " "), cells))
-    note = "Bold: the best. Below a score: where it lies in 95 % of all draws of the images."
+    note = "Bold: the best. Below a score: its 95 % confidence interval (bootstrap)."
     return _Table(title, note, rows)
 
 
@@ -176,16 +176,16 @@ def _difference_table(runs: Sequence[ScoredRun], to_first: Differences) -> _Tabl
         for name, values in to_first.items()
     ]
     note = (
-        "In percent points, on the same images; in brackets, where it lies in 95 % of all draws of "
-        "them. All above 0 or all below: the images agree on which run is better."
+        "In percentage points, on the same images, with 95 % confidence intervals (paired "
+        "bootstrap). If an interval does not contain 0, the images agree on which run is better."
     )
     return _Table(f"Differences to {runs[0].name}", note, rows)
 
 
 def _settings_table(runs: Sequence[ScoredRun]) -> _Table:
-    values_by_name = {"step that was scored": [run.step for run in runs]}
+    values_by_name = {"evaluated step": [run.step for run in runs]}
     if trained_on := _trained_on(runs):
-        values_by_name["scored images that were trained on"] = trained_on
+        values_by_name["scored images trained on"] = trained_on
     values_by_name |= differing_settings(runs)
     rows = [(name, [_Cell(str(v)) for v in values]) for name, values in values_by_name.items()]
     return _Table("Settings that differ", "All others are equal.", rows)

@@ -14,7 +14,7 @@ from fcnjax.config import differences
 from fcnjax.data.splits.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError, one_line
 from fcnjax.reports.scored_runs import read_matching_scores
-from fcnjax.training.workdir import MAY_DIFFER, SET_PLACES, load_saved_config
+from fcnjax.training.workdir import DATASET_LOCATIONS, RESUMABLE_KEYS, load_saved_config
 
 FOLD_KEYS = ("data.split.fold", "loss.class_weights")  # keys that differ between folds by design
 
@@ -81,9 +81,9 @@ def _check_alike(folds: Sequence[_Fold]) -> None:
     first = folds[0]
     splits = {fold.workdir: read_split(fold.workdir) for fold in folds}
     # The paths of the images do not matter if the images are known to be the same.
-    paths = [f"data.{key}" for key in SET_PLACES] if all(splits.values()) else []
+    paths = [f"data.{key}" for key in DATASET_LOCATIONS] if all(splits.values()) else []
     for fold in folds[1:]:
-        if keys := differences(first.config, fold.config, (*MAY_DIFFER, *FOLD_KEYS, *paths)):
+        if keys := differences(first.config, fold.config, (*RESUMABLE_KEYS, *FOLD_KEYS, *paths)):
             raise UserError(
                 f"{fold.workdir}: differs from {first.workdir} in config.{keys[0]}, not only in "
                 "its fold"

@@ -134,7 +134,7 @@ def _calibration(bins: Sequence[Mapping[str, float]]) -> Chart | None:
         return None
     series = {
         "accuracy": [(each["confidence"], each["accuracy"]) for each in bins],
-        "as sure as right": [(0.0, 0.0), (1.0, 1.0)],
+        "perfect calibration": [(0.0, 0.0), (1.0, 1.0)],
     }
     return draw_charts({"Accuracy over confidence": series})[0]
 

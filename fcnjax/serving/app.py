@@ -14,7 +14,7 @@ from fcnjax.errors import UserError
 from fcnjax.serving import images, page
 from fcnjax.serving import open_inference as protocol
 from fcnjax.serving.http.bodies import read_body
-from fcnjax.serving.http.forms import file_of_form
+from fcnjax.serving.http.forms import read_form_file
 from fcnjax.serving.http.middleware import RequestMiddleware
 from fcnjax.serving.http.refusal import Refused, error_response
 from fcnjax.serving.metrics import CONTENT_TYPE
@@ -22,12 +22,12 @@ from fcnjax.serving.openapi import describe
 from fcnjax.serving.service import Service
 
 READ_COPIES = 3  # of a tensor, while `Model.read` checks and converts it
-# The paths of a model, with a version or without.
-MODEL = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+# The paths of a model, without and with a version.
+MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
 
 
 def make_app(service: Service) -> ASGIApp:
-    """The application that serves a model."""
+    """Return the ASGI application of a service."""
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -45,17 +45,17 @@ def make_app(service: Service) -> ASGIApp:
         Route("/v2/health/live", _live),
         Route("/v2/health/ready", _ready),
         Route("/v2", _server),
-        *(Route(path, _model) for path in MODEL),
-        *(Route(f"{path}/ready", _model_ready) for path in MODEL),
-        *(Route(f"{path}/config", _model_config) for path in MODEL),
-        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in MODEL),
+        *(Route(path, _model) for path in MODEL_PATHS),
+        *(Route(f"{path}/ready", _model_ready) for path in MODEL_PATHS),
+        *(Route(f"{path}/config", _model_config) for path in MODEL_PATHS),
+        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in MODEL_PATHS),
         Route("/segment", _segment, methods=["POST"]),
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
         *page.routes(),
     ]
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
-    # A path with a slash too many is unknown, and leads nowhere else.
+    # A path with an extra slash is unknown, without a redirect.
     app.router.redirect_slashes = False
     app.state.service = service
     app.state.openapi = describe(service)
@@ -99,11 +99,11 @@ async def _server(_: Request) -> Response:
     return JSONResponse(protocol.server_metadata())
 
 
-def _named(request: Request) -> Service:
-    """The service, where the path names its model.
+def _service_of_model(request: Request) -> Service:
+    """Return the service if the path names its model.
 
     Raises:
-        Refused: It names another.
+        Refused: The path names another model.
     """
     service = _service(request)
     valid = {"name": protocol.NAME, "version": str(service.model.step)}
@@ -114,17 +114,17 @@ def _named(request: Request) -> Service:
 
 
 async def _model(request: Request) -> Response:
-    service = _named(request)
+    service = _service_of_model(request)
     return JSONResponse(protocol.model_metadata(service.model, service.channels))
 
 
 async def _model_config(request: Request) -> Response:
-    service = _named(request)
+    service = _service_of_model(request)
     return JSONResponse(protocol.model_config(service.model, service.channels))
 
 
 async def _model_ready(request: Request) -> Response:
-    _named(request)
+    _service_of_model(request)
     return await _ready(request)
 
 
@@ -135,22 +135,24 @@ async def _body(request: Request) -> bytes:
 
 
 async def _infer(request: Request) -> Response:
-    service, share = _named(request), request.state.share
+    service, share = _service_of_model(request), request.state.share
     body = await _body(request)
     length = request.headers.get("inference-header-content-length")
     async with service.deadline():
-        with share.lent(protocol.JSON_OBJECTS * protocol.json_length(body, length)):
-            asked = await service.in_thread(
+        with share.borrow(protocol.JSON_OBJECTS * protocol.json_length(body, length)):
+            inference = await service.in_thread(
                 protocol.parse, body, length, service.channels, service.limits
             )
-        probabilities = any(name == "probabilities" for name, _ in asked.outputs)
-        count, *size, _ = asked.image.shape
-        share.take(READ_COPIES * asked.image.nbytes)
-        share.take(count * service.label_bytes(size, probabilities))
-        share.take(protocol.answer_bytes(asked, len(service.model.class_names)))
-        pixels = await service.read(asked.image)
-        found = await service.label(list(pixels), probabilities=probabilities)
-        content, headers = await service.in_thread(protocol.answer, asked, found, service.model)
+        probabilities = any(name == "probabilities" for name, _ in inference.outputs)
+        count, *size, _ = inference.image.shape
+        share.take(READ_COPIES * inference.image.nbytes)
+        share.take(count * service.prediction_bytes(size, probabilities))
+        share.take(protocol.response_bytes(inference, len(service.model.class_names)))
+        pixels = await service.read(inference.image)
+        predictions = await service.predict(list(pixels), probabilities=probabilities)
+        content, headers = await service.in_thread(
+            protocol.respond, inference, predictions, service.model
+        )
     return Response(content, headers=headers)
 
 
@@ -159,23 +161,23 @@ async def _segment(request: Request) -> Response:
     render, probabilities = images.OUTPUTS[_output(request)]
     body = await _body(request)
     kind = request.headers.get("content-type", "")
-    data, most = service.model.config.data, service.options.max_pixels
+    data, max_pixels = service.model.config.data, service.options.max_pixels
     async with service.deadline():
         if kind.lower().startswith("multipart/form-data"):
             share.take(len(body))
-            body = await service.in_thread(file_of_form, kind, body)
-        size = await service.in_thread(images.check, body, data.pages, most)
+            body = await service.in_thread(read_form_file, kind, body)
+        size = await service.in_thread(images.check, body, data.pages, max_pixels)
         share.take(images.decoded_bytes(size, service.channels))
-        share.take(service.label_bytes(size, probabilities))
+        share.take(service.prediction_bytes(size, probabilities))
         stored = await service.in_thread(images.decode, body, data.channels, data.pages)
-        image = await service.in_thread(service.model.converted, stored, "image")
-        (found,) = await service.label([image], probabilities=probabilities)
-        content, kind = await service.in_thread(render, service.model, image, found)
+        image = await service.in_thread(service.model.convert, stored, "image")
+        (prediction,) = await service.predict([image], probabilities=probabilities)
+        content, kind = await service.in_thread(render, service.model, image, prediction)
     return Response(content, media_type=kind)
 
 
 def _output(request: Request) -> str:
-    """Which of `images.OUTPUTS` is asked for: by the query, or else by the header `Accept`."""
+    """Return the requested name in `images.OUTPUTS`, from the query or the header `Accept`."""
     if "output" not in request.query_params:
         return "json" if protocol.JSON in request.headers.get("accept", "") else "mask"
     if (name := request.query_params["output"]) not in images.OUTPUTS:

@@ -1,7 +1,7 @@
-"""Joins images of different requests into batches of the device.
+"""Dynamic batching of images of different requests.
 
-Nothing waits for a batch to fill: what comes while the device works goes together next. A program
-that is not compiled yet is compiled beside, so that an unusual size does not hold up the usual.
+No image waits for a batch to fill: the images that arrive while the device works form the next
+batch. New programs are compiled by a second worker, so that unusual sizes do not delay usual ones.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.memory import free_traces
 from fcnjax.serving.metrics import Metrics
 
-END_SECONDS = 5.0  # for a batch or a compilation that nobody waits for any more
+SHUTDOWN_SECONDS = 5.0  # for a batch or a compilation that nobody waits for
 
 
 class Program(NamedTuple):
-    """What a compiled program is for.
+    """The key of a compiled program.
 
     Attributes:
         canvas: Height and width of its images.
-        dtype: Of their pixels.
-        rows: How many there are.
-        padded: Whether some do not fill the canvas.
-        probabilities: Whether it computes these too.
+        dtype: Type of their pixels.
+        rows: Number of images.
+        padded: True if some images do not fill the canvas.
+        probabilities: True if it also returns probabilities.
     """
 
     canvas: tuple[int, int]
@@ -51,76 +51,82 @@ class _Job:
 
     @property
     def bucket(self) -> tuple:
-        # Probabilities take most of the memory, so those who want none are not given any.
+        # Probabilities take most of the memory, so they are computed only on request.
         return self.canvas, str(self.image.dtype), self.probabilities
 
 
-def _worth(count: int) -> int:
-    """How many of so many images to take: no more than a quarter of a batch is padding.
+def _batch_size(count: int) -> int:
+    """Return how many of `count` images to take, so that at most a quarter of a batch is padding.
 
-    On a CPU, where a batch takes as long as its images alone, padding is lost time.
+    On a CPU, where a batch takes as long as its images one by one, padding costs time.
     """
     rows = 1 << (count - 1).bit_length()
     return count if 4 * count >= 3 * rows else rows // 2
 
 
 class Batcher:
-    """Labels images: `await batcher([image, ...])`.
+    """Predicts images in batches: `await batcher([image, ...])`.
 
     Args:
         model: The model.
-        metrics: Told of each batch.
-        most: Images of a batch.
-        pixels: Of a batch, padding included, unless a single image has more: what bounds the
-            device's memory.
+        metrics: The counters to update.
+        max_images: Largest number of images in a batch.
+        max_pixels: Largest number of pixels in a batch with its padding, unless a single image has
+            more. It bounds the device memory.
         queue: Images that may wait; more are refused.
-        programs: Compiled programs that are kept; of more, the one that was used least recently is
-            freed. So clients with ever new sizes cost time, but neither memory nor the programs of
-            usual sizes.
+        programs: Compiled programs that are kept. The least recently used one is freed, so that
+            clients with ever new sizes cost time, but neither memory nor programs of usual sizes.
     """
 
     def __init__(
-        self, model: Model, metrics: Metrics, *, most: int, pixels: int, queue: int, programs: int
+        self,
+        model: Model,
+        metrics: Metrics,
+        *,
+        max_images: int,
+        max_pixels: int,
+        queue: int,
+        programs: int,
     ):
         self._model = model
         self._metrics = metrics
-        self._most = most
-        self._pixels = pixels
+        self._max_images = max_images
+        self._max_pixels = max_pixels
         self._queue = queue
         self._waiting: deque[_Job] = deque()
-        self._most_programs = programs
-        # Each program is of a model of its own, the least recently used first.
+        self._max_programs = programs
+        # Each program has a model of its own; the least recently used comes first.
         self._programs: OrderedDict[Program, Model] = OrderedDict()
         self._changed = asyncio.Condition()
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="device")
         self._workers: list[asyncio.Task] = []
 
     def start(self) -> None:
-        """Starts to work; to be called in the event loop."""
+        """Start the workers; call it in the event loop."""
         self._workers = [asyncio.create_task(self._work(new)) for new in (False, True)]
 
     async def stop(self) -> bool:
-        """Ends the work; what still waits is not labelled. Returns as `ended` does."""
+        """Stop the workers and cancel waiting images; return like `shut_down`."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
         for job in self._waiting:
             job.done.cancel()
-        return await ended(self._threads)
+        return await shut_down(self._threads)
 
     async def __call__(
         self, images: Sequence[np.ndarray], *, probabilities: bool
     ) -> list[Prediction]:
-        """Labels images, together with those of other requests.
+        """Predict images, together with those of other requests.
 
         Args:
-            images: `[H, W, C]` each, as the model takes them.
-            probabilities: Whether to return those too.
+            images: `[H, W, C]` each, converted for the model.
+            probabilities: True to also return probabilities.
 
         Raises:
             Busy: The queue has no room for them.
-            Refused: One does not fit the device's memory.
-            UserError: One is no image of the model's.
+            Refused: An image does not fit into the device memory.
+            UserError: An image is invalid for the model.
         """
         if len(self._waiting) + len(images) > self._queue:
             raise Busy("the queue is full")
@@ -135,30 +141,30 @@ class Batcher:
             for image in images
         ]
         self._waiting.extend(jobs)
-        await self._tell()
+        await self._notify()
         try:
             return await asyncio.gather(*(job.done for job in jobs))
         finally:
-            # Where one failed, or the caller gave up, the others are not wanted any more.
+            # If one failed, or the caller gave up, the others are not needed any more.
             for job in jobs:
                 job.done.cancel()
 
     async def warm(self, size: tuple[int, int], channels: int) -> None:
-        """Compiles the programs for images of one size, in every number."""
+        """Compile the programs for images of one size, for every batch size."""
         image = np.zeros((*size, channels), self._model.pixel_type or np.uint8)
         rows = 1
-        while rows <= self._room(self._model.canvas_size([size])):
+        while rows <= self._largest_batch(self._model.canvas_size([size])):
             for probabilities in (False, True):
-                await self._label([image] * rows, probabilities)
+                await self._predict([image] * rows, probabilities)
             rows *= 2
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         self._metrics.waiting.set(len(self._waiting))
         async with self._changed:
             self._changed.notify_all()
 
     async def _work(self, new: bool) -> None:
-        """Runs one batch after another, of programs that are compiled, or of the others."""
+        """Run batches of compiled programs, or with `new` those of programs to compile."""
         while True:
             async with self._changed:
                 await self._changed.wait_for(lambda: self._next(new))
@@ -167,10 +173,10 @@ class Batcher:
                     self._waiting.remove(job)
             self._metrics.waiting.set(len(self._waiting))
             await self._run(jobs)
-            await self._tell()
+            await self._notify()
 
     def _next(self, new: bool) -> list[_Job]:
-        """The jobs to run next, of the oldest bucket that has some for this worker; or none."""
+        """Return the next jobs for a worker, from the oldest bucket that has some; or none."""
         buckets: dict[tuple, list[_Job]] = {}
         for job in list(self._waiting):
             if job.done.done():  # its caller gave up
@@ -178,20 +184,20 @@ class Batcher:
             else:
                 buckets.setdefault(job.bucket, []).append(job)
         for (canvas, *_), jobs in buckets.items():
-            count = _worth(min(len(jobs), self._room(canvas)))
-            known = self._of(jobs[:count]) in self._programs
-            while not new and not known and count > 1:
-                # Fewer may have a program, while another is compiled for so many.
+            count = _batch_size(min(len(jobs), self._largest_batch(canvas)))
+            is_compiled = self._program_of(jobs[:count]) in self._programs
+            while not new and not is_compiled and count > 1:
+                # A smaller batch may have a program, while that of this size is being compiled.
                 count = 1 << (count - 1).bit_length() - 1
-                known = self._of(jobs[:count]) in self._programs
-            if known != new:
+                is_compiled = self._program_of(jobs[:count]) in self._programs
+            if is_compiled != new:
                 return jobs[:count]
         return []
 
-    def _room(self, canvas: tuple[int, int]) -> int:
-        return max(1, min(self._most, self._pixels // (canvas[0] * canvas[1])))
+    def _largest_batch(self, canvas: tuple[int, int]) -> int:
+        return max(1, min(self._max_images, self._max_pixels // (canvas[0] * canvas[1])))
 
-    def _of(self, jobs: Sequence[_Job]) -> Program:
+    def _program_of(self, jobs: Sequence[_Job]) -> Program:
         return self._program([job.image for job in jobs], jobs[0].probabilities)
 
     def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
@@ -204,49 +210,51 @@ class Batcher:
         images = [job.image for job in jobs]
         try:
             with self._metrics.batch(len(images)):
-                found = await self._label(images, jobs[0].probabilities)
+                predictions = await self._predict(images, jobs[0].probabilities)
         except jax.errors.JaxRuntimeError as error:
             if not is_out_of_memory(error):
-                self._end(jobs, error)
+                self._fail(jobs, error)
             elif len(jobs) == 1:
-                self._end(jobs, Refused(413, out_of_memory_message("image", images[0].shape[:2])))
+                self._fail(jobs, Refused(413, out_of_memory_message("image", images[0].shape[:2])))
             else:
                 for job in jobs:
                     await self._run([job])
         except Exception as error:
-            self._end(jobs, error)
+            self._fail(jobs, error)
         else:
-            for job, prediction in zip(jobs, found, strict=True):
+            for job, prediction in zip(jobs, predictions, strict=True):
                 if not job.done.done():
                     job.done.set_result(prediction)
 
-    def _end(self, jobs: Sequence[_Job], error: Exception) -> None:
+    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
         for job in jobs:
             if not job.done.done():
                 job.done.set_exception(error)
 
-    async def _label(self, images: Sequence[np.ndarray], probabilities: bool) -> list[Prediction]:
+    async def _predict(self, images: Sequence[np.ndarray], probabilities: bool) -> list[Prediction]:
         program = self._program(images, probabilities)
-        known = self._programs.get(program)
+        compiled = self._programs.get(program)
 
         def run() -> tuple[Model, list[Prediction]]:
-            model = known or self._model.compile(images, probabilities=probabilities)
+            model = compiled or self._model.compile(images, probabilities=probabilities)
             return model, model.batch(images, probabilities=probabilities)
 
         loop = asyncio.get_running_loop()
-        model, found = await loop.run_in_executor(self._threads, run)
+        model, predictions = await loop.run_in_executor(self._threads, run)
         self._programs[program] = model
         self._programs.move_to_end(program)
-        if len(self._programs) > self._most_programs:
+        if len(self._programs) > self._max_programs:
             self._programs.popitem(last=False)
             await loop.run_in_executor(self._threads, free_traces)
         self._metrics.programs.set(len(self._programs))
-        return found
+        return predictions
 
 
-async def ended(threads: ThreadPoolExecutor) -> bool:
-    """Ends threads; returns False where one still works after `END_SECONDS`."""
-    end = threading.Thread(target=threads.shutdown, kwargs={"cancel_futures": True}, daemon=True)
-    end.start()
-    await asyncio.to_thread(end.join, END_SECONDS)
-    return not end.is_alive()
+async def shut_down(threads: ThreadPoolExecutor) -> bool:
+    """Stop threads; return False if one still works after `SHUTDOWN_SECONDS`."""
+    stopper = threading.Thread(
+        target=threads.shutdown, kwargs={"cancel_futures": True}, daemon=True
+    )
+    stopper.start()
+    await asyncio.to_thread(stopper.join, SHUTDOWN_SECONDS)
+    return not stopper.is_alive()

@@ -1,4 +1,4 @@
-"""Images of requests, decoded as `fcnjax predict` does; and what is answered of them."""
+"""Decoding of images in requests, and the responses of POST /segment."""
 
 import base64
 import io
@@ -20,27 +20,27 @@ FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PNM", "BMP")
 VALID = "a PNG, JPEG, TIFF, PPM or BMP file of one picture"
 
 
-def check(content: bytes, pages: str, most: int) -> tuple[int, int]:
-    """Checks an image file by its header, before any pixel is decoded.
+def check(content: bytes, pages: str, max_pixels: int) -> tuple[int, int]:
+    """Check an image file by its header, before any pixel is decoded.
 
     Args:
         content: The file.
-        pages: As the model's `config.data.pages`.
-        most: The most pixels that it may have.
+        pages: The model's `config.data.pages`.
+        max_pixels: Largest number of pixels.
 
     Returns:
         Height and width.
 
     Raises:
-        Refused: It is too large, or no such file.
+        Refused: It is too large, or not a valid image file.
     """
     if not content:
         raise Refused(400, f"the body is empty; valid: {VALID}")
     file = Encoded(content, "image", "request")
     try:
-        header = read_image_header(file, most)
+        header = read_image_header(file, max_pixels)
         if pages == "channels":
-            refuse_large(file, header.height, header.width, header.pages, most)
+            refuse_large(file, header.height, header.width, header.pages, max_pixels)
     except TooLarge as error:
         raise Refused(413, str(error).partition(";")[0]) from error
     except UserError as error:
@@ -53,23 +53,23 @@ def check(content: bytes, pages: str, most: int) -> tuple[int, int]:
 
 
 def decoded_bytes(size: tuple[int, int], channels: int) -> int:
-    """Returns the bytes that an image of a height and width may take as it is decoded."""
+    """Return the bytes that decoding an image of a height and width may take."""
     return size[0] * size[1] * max(BYTES_PER_PIXEL, 4 * channels)
 
 
 def decode(content: bytes, channels: str, pages: str = "") -> np.ndarray:
-    """Decodes an image file that `check` passed, as `fcnjax predict` does.
+    """Decode an image file that passed `check`, as `fcnjax predict` does.
 
     Args:
         content: The file.
-        channels: As the model's `config.data.channels`.
-        pages: As the model's `config.data.pages`.
+        channels: The model's `config.data.channels`.
+        pages: The model's `config.data.pages`.
 
     Returns:
         `[H, W, C]` uint8, uint16 or float32.
 
     Raises:
-        Refused: It is damaged, or lacks the channels.
+        Refused: The file is damaged, or lacks the channels.
     """
     try:
         return read_image(Encoded(content, "image", "request"), channels, pages)
@@ -78,27 +78,27 @@ def decode(content: bytes, channels: str, pages: str = "") -> np.ndarray:
 
 
 def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
-    """The mask as a PNG of class ids with the palette, and its media type."""
+    """Return the mask as a PNG of class ids with the palette, and its media type."""
     return _png(mask_image(prediction.mask, model.palette)), "image/png"
 
 
 def overlay_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
-    """The image with the classes painted over it as a PNG, and its media type."""
-    painted = overlay(image, prediction.mask, model.palette)
-    return _png(Image.fromarray(painted)), "image/png"
+    """Return the image overlaid with the classes as a PNG, and its media type."""
+    picture = overlay(image, prediction.mask, model.palette)
+    return _png(Image.fromarray(picture)), "image/png"
 
 
 def details(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
-    """The mask, the confidence and the classes as JSON, and its media type.
+    """Return mask, confidence and classes as JSON, and its media type.
 
-    `mask` and `confidence` are arrays by rows, compressed by zlib, in base 64: `mask` of
-    `mask_type`, uint8 or uint16 (little-endian), `confidence` uint8, the probability of the mask's
-    class times 255.
+    `mask` and `confidence` are row-major arrays, compressed with zlib, in base64: `mask` has the
+    type `mask_type`, uint8 or uint16 (little-endian); `confidence` is uint8, the probability of the
+    predicted class times 255.
     """
     mask = prediction.mask
     counts = np.bincount(mask.ravel(), minlength=len(model.class_names))
     confidence = np.rint(255 * prediction.probabilities.max(-1)).astype(np.uint8)
-    found = {
+    content = {
         "height": mask.shape[0],
         "width": mask.shape[1],
         "classes": [
@@ -106,13 +106,13 @@ def details(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[by
             for i, name in enumerate(model.class_names)
         ],
         "mask_type": str(mask.dtype),
-        "mask": _packed(mask.astype(mask.dtype.newbyteorder("<"))),
-        "confidence": _packed(confidence),
+        "mask": _compress(mask.astype(mask.dtype.newbyteorder("<"))),
+        "confidence": _compress(confidence),
     }
-    return json.dumps(found).encode(), "application/json"
+    return json.dumps(content).encode(), "application/json"
 
 
-def _packed(array: np.ndarray) -> str:
+def _compress(array: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(array.tobytes(), 1)).decode("ascii")
 
 
@@ -122,7 +122,7 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-# What `POST /segment` answers, by the name in its query: how, and whether it takes probabilities.
+# The outputs of `POST /segment` by name: function, and whether it needs probabilities.
 OUTPUTS = {
     "mask": (mask_file, False),
     "overlay": (overlay_file, False),

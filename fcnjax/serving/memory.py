@@ -1,4 +1,4 @@
-"""Keeps the memory of a server that runs for long from growing."""
+"""Limits on the memory of a long-running server."""
 
 import contextlib
 import ctypes
@@ -9,19 +9,19 @@ _M_ARENA_MAX = -8  # of <malloc.h>
 
 
 def limit_arenas(count: int = 2) -> None:
-    """Has glibc's threads share so many heaps, before they are started; elsewhere does nothing.
+    """Limit the number of heaps of glibc, before threads start; does nothing with other libraries.
 
-    By default there may be eight for each core, and each keeps freed memory of its own.
+    By default there may be eight per core, and each keeps its own freed memory.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
 
 
 def free_traces() -> None:
-    """Frees what JAX keeps of programs that are gone, and returns free memory to the system.
+    """Free JAX's caches of discarded programs, and return free memory to the system.
 
-    JAX's caches hold some 1.5 MB of traces for each program. The programs of
-    `Model.compile` are not in them.
+    The caches hold about 1.5 MB of traces per program. The programs of `Model.compile` are not
+    in them.
     """
     jax.clear_caches()
     with contextlib.suppress(OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""Counters of the server, for Prometheus."""
 
 import contextlib
 import time
@@ -16,8 +16,8 @@ class Metrics:
     Attributes:
         waiting: Images in the queue.
         held: Bytes that requests hold, of `Options.max_total_bytes`.
-        programs: Compiled programs that are kept.
-        ready: Whether the server takes requests: 0 or 1.
+        programs: Number of compiled programs that are kept.
+        ready: 1 if the server takes requests, else 0.
     """
 
     def __init__(self) -> None:
@@ -47,19 +47,19 @@ class Metrics:
         self.ready = Gauge("fcnjax_ready", "1: warm, and not stopping", registry=registry)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """Counts a request.
+        """Count a request.
 
         Args:
-            route: The path's pattern, never what the client wrote: labels are kept for good.
-            status: Of the answer.
-            seconds: That it took.
+            route: Pattern of the path, never the client's text, since labels are kept forever.
+            status: Status of the response.
+            seconds: Its duration.
         """
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     @contextlib.contextmanager
     def batch(self, images: int) -> Iterator[None]:
-        """Counts a batch of the device, and the time in the block."""
+        """Count a batch, and the time spent in the block."""
         self._batches.observe(images)
         start = time.perf_counter()
         try:
@@ -68,5 +68,5 @@ class Metrics:
             self._device.inc(time.perf_counter() - start)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus's text format (`CONTENT_TYPE`)."""
+        """Return all counters in Prometheus's text format (`CONTENT_TYPE`)."""
         return generate_latest(self._registry)

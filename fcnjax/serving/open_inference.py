@@ -39,11 +39,11 @@ OUTPUTS = ("mask", "probabilities")
 
 
 class Limits(NamedTuple):
-    """What a request may ask for.
+    """Limits of a request.
 
     Attributes:
-        images: Of a request.
-        pixels: Of an image.
+        images: Largest number of images.
+        pixels: Largest number of pixels of an image.
     """
 
     images: int
@@ -54,9 +54,9 @@ class Inference(NamedTuple):
     """A request to infer.
 
     Attributes:
-        image: `[B, H, W, C]` of one of `DATATYPES`, as it was sent.
-        outputs: Name of each output that is wanted, and whether as bytes.
-        id: What the client calls it; None: nothing.
+        image: `[B, H, W, C]` of one of `DATATYPES`, as sent.
+        outputs: Name of each requested output, and whether it is binary.
+        id: The id that the client gave, or None.
     """
 
     image: np.ndarray
@@ -65,13 +65,13 @@ class Inference(NamedTuple):
 
 
 def server_metadata() -> dict[str, Any]:
-    """What `GET /v2` answers."""
+    """Return the response of `GET /v2`."""
     extensions = ["binary_tensor_data", "model_configuration"]
     return {"name": "fcnjax", "version": __version__, "extensions": extensions}
 
 
 def model_metadata(model: Model, channels: int) -> dict[str, Any]:
-    """What `GET /v2/models/segmenter` answers. `-1`: any."""
+    """Return the response of `GET /v2/models/segmenter`; `-1` stands for any size."""
     types = {"mask": _datatype(model), "probabilities": "FP32"}
     shapes = {"mask": [-1] * 3, "probabilities": [-1] * 3 + [len(model.class_names)]}
     return {
@@ -92,7 +92,7 @@ def model_metadata(model: Model, channels: int) -> dict[str, Any]:
 
 
 def model_config(model: Model, channels: int) -> dict[str, Any]:
-    """What `GET /v2/models/segmenter/config` answers: the same in Triton's terms."""
+    """Return the response of `GET /v2/models/segmenter/config`: the same in Triton's terms."""
     metadata = model_metadata(model, channels)
     parts = {
         name: [
@@ -109,14 +109,14 @@ def _datatype(model: Model) -> str:
 
 
 def json_length(body: bytes, declared: str | None) -> int:
-    """Returns the bytes of a body that are JSON.
+    """Return the number of bytes of a body that are JSON.
 
     Args:
         body: The JSON, and what follows it.
-        declared: The header `Inference-Header-Content-Length`; None: all is JSON.
+        declared: The header `Inference-Header-Content-Length`; with None all is JSON.
 
     Raises:
-        Refused: The header is no number of bytes that the body has.
+        Refused: The header is not a number of bytes within the body.
     """
     if declared is None:
         return len(body)
@@ -125,27 +125,27 @@ def json_length(body: bytes, declared: str | None) -> int:
     return int(declared)
 
 
-def answer_bytes(request: Inference, classes: int) -> int:
-    """Returns the bytes that the answer's numbers take as Python objects and text."""
+def response_bytes(request: Inference, classes: int) -> int:
+    """Return the bytes that the numbers of a response take as Python objects and text."""
     pixels = int(np.prod(request.image.shape[:3], dtype=np.int64))
     counts = {"mask": pixels, "probabilities": pixels * classes}
     written = [counts[name] for name, binary in request.outputs if not binary]
     return NUMBER_BYTES * sum(min(count, MOST_NUMBERS) for count in written)
 
 
-def parse(body: bytes, json_bytes: str | None, channels: int, limits: Limits) -> Inference:
-    """Reads a request to infer.
+def parse(body: bytes, declared: str | None, channels: int, limits: Limits) -> Inference:
+    """Parse an inference request.
 
     Args:
         body: The JSON, and what follows it.
-        json_bytes: As `json_length`'s `declared`.
-        channels: Of the model.
-        limits: What may be asked for.
+        declared: The header `Inference-Header-Content-Length`, or None.
+        channels: Number of channels of the model.
+        limits: Limits of a request.
 
     Raises:
-        Refused: It is no such request.
+        Refused: The request is invalid.
     """
-    length = json_length(body, json_bytes)
+    length = json_length(body, declared)
     message = _load(body[:length])
     inputs = message.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -177,36 +177,38 @@ def _load(text: bytes) -> dict[str, Any]:
     return message
 
 
-def _parameters(of: dict[str, Any], what: str) -> dict[str, Any]:
-    found = of.get("parameters", {})
-    if not isinstance(found, dict):
-        raise _bad(f"{what}.parameters: is not an object")
-    if any(key.startswith("shared_memory") for key in found):
-        raise _bad(f"{what}.parameters: shared memory is not served; send the tensor")
-    return found
+def _parameters(message: dict[str, Any], name: str) -> dict[str, Any]:
+    parameters = message.get("parameters", {})
+    if not isinstance(parameters, dict):
+        raise _bad(f"{name}.parameters: is not an object")
+    if any(key.startswith("shared_memory") for key in parameters):
+        raise _bad(f"{name}.parameters: shared memory is not served; send the tensor")
+    return parameters
 
 
 def _outputs(message: dict[str, Any]) -> list[tuple[str, bool]]:
-    usual = _flag(_parameters(message, "request"), "binary_data_output", False)
-    wanted = message.get("outputs")
-    if wanted is None:
-        return [(name, usual) for name in OUTPUTS]
-    if not isinstance(wanted, list) or not wanted or not all(isinstance(x, dict) for x in wanted):
+    default = _flag(_parameters(message, "request"), "binary_data_output", False)
+    requested = message.get("outputs")
+    if requested is None:
+        return [(name, default) for name in OUTPUTS]
+    if not isinstance(requested, list) or not requested:
         raise _bad("outputs: is not a list of objects")
-    found = {}
-    for one in wanted:
-        name = one.get("name")
-        if name not in OUTPUTS or name in found:
+    if not all(isinstance(output, dict) for output in requested):
+        raise _bad("outputs: is not a list of objects")
+    outputs = {}
+    for output in requested:
+        name = output.get("name")
+        if name not in OUTPUTS or name in outputs:
             raise _bad(f"outputs: a name is unknown or there twice; valid: {', '.join(OUTPUTS)}")
-        parameters = _parameters(one, name)
+        parameters = _parameters(output, name)
         if parameters.get("classification"):
             raise _bad(f"{name}.parameters: classification is not served")
-        found[name] = _flag(parameters, "binary_data", usual)
-    return list(found.items())
+        outputs[name] = _flag(parameters, "binary_data", default)
+    return list(outputs.items())
 
 
-def _flag(parameters: dict[str, Any], name: str, usual: bool) -> bool:
-    value = parameters.get(name, usual)
+def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
+    value = parameters.get(name, default)
     if not isinstance(value, bool):
         raise _bad(f"{name}: is not true or false")
     return value
@@ -258,30 +260,30 @@ def _from_json(data: Any, dtype: np.dtype) -> np.ndarray:
         raise _bad("image: data is not a list of numbers")
     try:
         values = np.asarray(data, object)
-        # By their types, before NumPy makes an array that is as wide as the longest text.
-        kinds = set(map(type, values.flat))
-        if not kinds <= {int, float}:
+        # Types are checked first, since NumPy would make an array as wide as the longest text.
+        types = set(map(type, values.flat))
+        if not types <= {int, float}:
             raise _bad("image: data is not a list of numbers, flat or nested as the shape")
-        found = values.astype(np.float64 if float in kinds else np.int64)
+        numbers = values.astype(np.float64 if float in types else np.int64)
     except (ValueError, OverflowError) as error:
         raise _bad("image: data is not a list of numbers, flat or nested as the shape") from error
     if dtype.kind in "iu":
         least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        fits = not found.size or (found.min() >= least and found.max() <= most)
-        if not (fits and (found == np.rint(found)).all()):
+        fits = not numbers.size or (numbers.min() >= least and numbers.max() <= most)
+        if not (fits and (numbers == np.rint(numbers)).all()):
             raise _bad(f"image: data has numbers that are not whole ones of {least} to {most}")
     # A number too large for float32 becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
-        return found.astype(dtype)
+        return numbers.astype(dtype)
 
 
-def answer(
+def respond(
     request: Inference, predictions: list[Prediction], model: Model
 ) -> tuple[bytes, dict[str, str]]:
-    """The body and the headers that answer a request.
+    """Return the body and the headers of a response.
 
     Raises:
-        Refused: So many numbers are not written as JSON.
+        Refused: There are too many numbers for JSON.
     """
     described, blobs = [], []
     for name, binary in request.outputs:
@@ -293,7 +295,7 @@ def answer(
         if binary:
             size = count * arrays[0].itemsize
             tensor["parameters"] = {"binary_data_size": size}
-            # Not copied until they are joined.
+            # Views, which are copied only when joined.
             blobs.extend(memoryview(_little_endian(array)).cast("B") for array in arrays)
         elif count > MOST_NUMBERS:
             raise Refused(

@@ -1,4 +1,4 @@
-"""The server's own description, as OpenAPI 3.1."""
+"""OpenAPI 3.1 description of the server."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ PNG = "image/png"
 
 
 def describe(service: Service) -> dict[str, Any]:
-    """What `GET /openapi.json` answers."""
+    """Return the response of `GET /openapi.json`."""
     version = str(service.model.step)
     model = "/v2/models/{name}"
     parts = {
@@ -191,7 +191,7 @@ def _schemas(service: Service) -> dict[str, Any]:
 
 
 def _request(service: Service) -> dict[str, Any]:
-    """The schema of a request to infer whose tensor is in the JSON."""
+    """Return the schema of an inference request whose tensor is in the JSON."""
     side = {"type": "integer", "minimum": 1}
     shape = {
         "type": "array",

@@ -1,4 +1,4 @@
-"""The page to try the model on: files of the package, which load nothing from elsewhere."""
+"""The demo page: files of the package, which load nothing from elsewhere."""
 
 from importlib import resources
 
@@ -21,7 +21,7 @@ HEADERS = {
 
 
 def routes() -> list[Route]:
-    """The routes of its files."""
+    """Return the routes of its files."""
     return [_route(path, *file) for path, file in FILES.items()]
 
 

@@ -1,4 +1,4 @@
-"""What every route of the server uses: the model behind its batcher, threads, limits, counters."""
+"""The service behind the routes: model, batcher, threads, limits and counters."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,7 @@ import numpy as np
 
 from fcnjax.config import channel_names
 from fcnjax.inference import Model, Prediction
-from fcnjax.serving.batching import Batcher, ended
+from fcnjax.serving.batching import Batcher, shut_down
 from fcnjax.serving.http.bodies import Budget
 from fcnjax.serving.http.refusal import Busy
 from fcnjax.serving.metrics import Metrics
@@ -19,28 +19,28 @@ from fcnjax.serving.open_inference import Limits
 
 T = TypeVar("T")
 
-# Bytes a pixel of the canvas, beside the image and its probabilities: the mask as the device has it
-# and as it is answered, the overlay, and the answer's file.
+# Bytes per pixel of the canvas, besides image and probabilities: the mask on the device and in the
+# response, the overlay, and the file of the response.
 RESULT_BYTES = 16
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a model is served.
+    """Options of a server.
 
     Attributes:
-        batch: Images that go to the device together, at most.
-        queue: Images that may wait, over all requests; more are refused.
-        programs: Compiled programs that are kept.
-        max_bytes: Of a request's body.
-        max_total_bytes: That all requests together may hold: bodies, JSON values, images,
-            probabilities and answers. A batch on the device is beyond that.
-        max_pixels: Of an image.
-        receive_seconds: For a request to arrive.
-        answer_seconds: For its images to be labelled, from then on.
+        batch: Largest number of images in a batch.
+        queue: Images of all requests that may wait; more are refused.
+        programs: Number of compiled programs that are kept.
+        max_bytes: Limit of a request body.
+        max_total_bytes: Limit of what all requests together hold: bodies, JSON values, images,
+            probabilities and responses. A batch on the device is not included.
+        max_pixels: Limit of an image.
+        receive_seconds: Time limit for a request to arrive.
+        answer_seconds: Time limit for the prediction of its images, from then on.
         warm: Heights and widths whose programs are compiled at the start.
-        allowed_hosts: Names in lower case that requests may be for, besides loopback names and
-            addresses; None: any name. Requests are then also answered for pages of any origin.
+        allowed_hosts: Lower-case names that the `Host` of a request may be, besides loopback names
+            and addresses; None allows any name, and pages of any origin.
     """
 
     batch: int = 8
@@ -56,19 +56,19 @@ class Options:
 
 
 class Service:
-    """A model that answers.
+    """A model that serves requests.
 
     Args:
         model: The model.
-        options: How it is served.
+        options: The options.
 
     Attributes:
-        channels: Of its images.
+        channels: Number of channels of its images.
         budget: The bytes that requests hold.
-        limits: What a request may ask for.
-        ready: Whether the programs of `options.warm` are there.
-        ended: Whether no thread works any more, after `stop`.
-        fault: What went wrong as they were compiled, if so.
+        limits: The limits of a request.
+        ready: True once the programs of `options.warm` are compiled.
+        stopped: True if no thread works any more, after `stop`.
+        fault: The error of compiling them, or None.
     """
 
     def __init__(self, model: Model, options: Options):
@@ -80,31 +80,31 @@ class Service:
         self.metrics.held.set_function(lambda: self.budget.held)
         self.limits = Limits(options.queue, options.max_pixels)
         self.ready = False
-        self.ended = False
+        self.stopped = False
         self.fault: Exception | None = None
         self._batcher = Batcher(
             model,
             self.metrics,
-            most=options.batch,
-            pixels=options.max_pixels,
+            max_images=options.batch,
+            max_pixels=options.max_pixels,
             queue=options.queue,
             programs=options.programs,
         )
-        # Decoding and encoding; apart from the device's threads, which are never to wait for it.
+        # For decoding and encoding, apart from the device threads, which must never wait for them.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="images")
         self._warming: asyncio.Task | None = None
 
     async def start(self) -> None:
-        """Starts to work and to warm up; to be called in the event loop."""
+        """Start the workers and warm up; call it in the event loop."""
         self._batcher.start()
         self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
-        """Ends the work, once no request is left."""
+        """Stop the workers, once no request is left."""
         self._warming.cancel()
         await asyncio.gather(self._warming, return_exceptions=True)
-        stopped = [await self._batcher.stop(), await ended(self._threads)]
-        self.ended = all(stopped)
+        results = [await self._batcher.stop(), await shut_down(self._threads)]
+        self.stopped = all(results)
 
     async def _warm(self) -> None:
         try:
@@ -117,10 +117,10 @@ class Service:
             self.metrics.ready.set(1)
 
     async def read(self, batch: np.ndarray) -> np.ndarray:
-        """The images `[B, H, W, C]` of a request as the model takes them (`Model.read`).
+        """Convert the images `[B, H, W, C]` of a request for the model (`Model.read`).
 
-        They are one array, which is in 0..1 as a whole or not at all. They are read before they are
-        queued, so that no other request in their batch fails with them.
+        They are one array, so that all or none of them are taken as 0..1. They are converted before
+        they are queued, so that an error does not fail other requests in their batch.
 
         Raises:
             UserError: The model does not take such pixels.
@@ -128,17 +128,17 @@ class Service:
         rows = batch.reshape(-1, *batch.shape[2:])
         return (await self.in_thread(self.model.read, rows)).reshape(batch.shape)
 
-    def label_bytes(self, size: Sequence[int], probabilities: bool) -> int:
-        """Returns the bytes that an image of a height and width takes until it is answered."""
+    def prediction_bytes(self, size: Sequence[int], probabilities: bool) -> int:
+        """Return the bytes that an image of a height and width holds until it is answered."""
         height, width = self.model.canvas_size([tuple(size)])
         pixel = 2 * self.channels * np.dtype(self.model.pixel_type or np.float32).itemsize
-        if probabilities:  # as the device has them, and as they are answered
+        if probabilities:  # on the device and in the response
             pixel += 2 * 4 * len(self.model.class_names)
         return height * width * (pixel + RESULT_BYTES)
 
     @contextlib.asynccontextmanager
     async def deadline(self) -> AsyncIterator[None]:
-        """Bounds the time in the block.
+        """Limit the time spent in the block.
 
         Raises:
             Busy: It took longer than `options.answer_seconds`.
@@ -150,14 +150,16 @@ class Service:
         except TimeoutError as error:
             raise Busy(f"the images were not labelled within {seconds:g} s") from error
 
-    async def label(self, images: Sequence[np.ndarray], *, probabilities: bool) -> list[Prediction]:
-        """Labels images `[H, W, C]`, as `Batcher` does.
+    async def predict(
+        self, images: Sequence[np.ndarray], *, probabilities: bool
+    ) -> list[Prediction]:
+        """Predict images `[H, W, C]` in batches.
 
         Raises:
-            Busy: There is no room in the queue.
+            Busy: The queue is full.
         """
         return await self._batcher(images, probabilities=probabilities)
 
     async def in_thread(self, function: Callable[..., T], *args: object) -> T:
-        """Calls a function that takes a while, beside the event loop."""
+        """Call a slow function outside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)

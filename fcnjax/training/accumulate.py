@@ -47,7 +47,7 @@ def accumulate_gradients(
         grad_fn: `grad_fn(params, variables, mixed, valid, key)` returns
             `((loss, (terms, batch_stats)), gradients)`.
         args: Its arguments for the entire batch; each part gets a key derived from the batch's.
-        config: The whole config.
+        config: The config.
         mesh: The mesh. Each part takes equally many examples from each device, so that no example
             is moved.
 
@@ -95,7 +95,7 @@ def image_weights(labels: jax.Array, valid: jax.Array, config: ConfigDict) -> ja
     Args:
         labels: `[B, H, W]` int32.
         valid: Bool `[B]`.
-        config: The whole config.
+        config: The config.
     """
     mask = valid_mask(labels, len(config.data.class_names), config.data.ignore_label, valid)
     return class_weighted(labels, mask, config.loss.class_weights).sum((1, 2))

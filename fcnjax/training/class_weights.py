@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import differences
 from fcnjax.errors import UserError, choose
-from fcnjax.training.workdir import CONFIG_FILE, MAY_DIFFER, load_saved_config
+from fcnjax.training.workdir import CONFIG_FILE, RESUMABLE_KEYS, load_saved_config
 from fcnjax.validate import (
     DatasetStatistics,
     dataset_statistics,
@@ -62,4 +62,4 @@ def _saved_weights(config: ConfigDict, workdir: str | Path) -> tuple[float, ...]
         return ()
     saved = load_saved_config(workdir)
     weights, saved.loss.class_weights = tuple(saved.loss.class_weights), ()
-    return () if differences(saved, config, (*MAY_DIFFER, "train.steps")) else weights
+    return () if differences(saved, config, (*RESUMABLE_KEYS, "train.steps")) else weights

@@ -10,7 +10,7 @@ from fcnjax.data.settings import check_normalisation
 from fcnjax.losses import make_loss
 from fcnjax.metrics import check_eval
 from fcnjax.models import build_model
-from fcnjax.optim import make_optimizer
+from fcnjax.optim import check_optim
 from fcnjax.training.early_stopping import check_patience
 
 
@@ -36,7 +36,7 @@ def check_resolved(config: ConfigDict) -> None:
     check_classes(config.data)
     check_config(config)
     make_loss(config)
-    make_optimizer(config)
+    check_optim(config)
     build_model(config)
     check_pattern(config.data.split.group_by, "config.data.split.group_by")
     for pattern in config.optim.freeze:

@@ -14,7 +14,7 @@ class EarlyStopping:
     """Counts the evaluations since the best one.
 
     Args:
-        config: The whole config. Training ends after `train.patience` evaluations in a row without
+        config: The config. Training ends after `train.patience` evaluations in a row without
             a better `eval.best_metric`; 0 is unlimited.
         progress: The progress in a checkpoint, with `EarlyStopping.progress` of the earlier run.
 

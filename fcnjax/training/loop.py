@@ -5,6 +5,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -183,15 +184,15 @@ def loop(run: Run) -> tuple[Results, int]:
         The last evaluation and its step.
     """
     config, state, window = run.config, run.state, list(run.window)
-    schedule, sync, alone = make_schedule(config), needs_sync(run.mesh), jax.process_count() == 1
+    schedule, sync, single = make_schedule(config), needs_sync(run.mesh), jax.process_count() == 1
     since, logged = time.perf_counter(), int(state.step)
     # With several processes JAX handles SIGTERM and finds a step at which all of them stop.
-    with collect_stop_signals(run.mark_ending) if alone else contextlib.nullcontext([]) as signals:
+    with collect_stop_signals(run.mark_ending) if single else nullcontext([]) as signals:
         for step in range(int(state.step) + 1, config.train.steps + 1):
             state, metrics = run.train_step(state, next(run.batches))
             window.append(jax.block_until_ready(metrics) if sync else metrics)
             # Read once a step: a signal that comes later is handled in the next step.
-            stop = bool(signals) if alone else reached_preemption(step)
+            stop = bool(signals) if single else reached_preemption(step)
             eval_due, save_due, log_due = _due(config, step)
             if not (log_due or stop):
                 continue

@@ -28,10 +28,10 @@ from fcnjax.parallel.processes import broadcast_from_primary, check_same
 from fcnjax.training.class_weights import with_class_weights
 from fcnjax.training.initialize import with_normalisation
 from fcnjax.training.workdir import (
-    MAY_DIFFER,
-    PLACES,
+    DATASET_LOCATIONS,
+    LOCATION_KEYS,
     REQUESTED,
-    SET_PLACES,
+    RESUMABLE_KEYS,
     check_same_run,
     config_mismatch,
     contains_run,
@@ -153,7 +153,7 @@ def _resumed_run(
             dataset, "are not used: this run keeps its split, and a new run would use them"
         )
     new_requested = requested.copy_and_resolve_references()
-    for key in PLACES:
+    for key in LOCATION_KEYS:
         new_requested.update_from_flattened_dict({key: flatten(config)[key]})
     return PreparedRun(workdir, resolved, new_requested, sets, notes, False)
 
@@ -161,7 +161,7 @@ def _resumed_run(
 def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:
     """Open a stored dataset; if it was moved, it must contain the same files."""
     opened = reopen(config, stored, ("train",) if stored.spec else PARTS)
-    changed = [key for key in SET_PLACES if config.data[key] != stored.data[key]]
+    changed = [key for key in DATASET_LOCATIONS if config.data[key] != stored.data[key]]
     if changed and opened.match.changed:
         raise UserError(
             f"config.data.{changed[0]}: {config.data[changed[0]]} contains other files than the "
@@ -190,7 +190,7 @@ def resumed_config(
         key
         for key, value in sorted(now.items())
         if value not in (before[key], resolved_before[key])
-        and key not in (*MAY_DIFFER, *PLACES, "train.steps")
+        and key not in (*RESUMABLE_KEYS, *LOCATION_KEYS, "train.steps")
         and is_read(key, saved.data.source)
     ]
     if config.train.steps < saved.train.steps:
@@ -205,7 +205,7 @@ def resumed_config(
         raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
     resolved = saved.copy_and_resolve_references()
     for key, value in now.items():
-        if key in MAY_DIFFER or key in ("train.steps", "data.sampling.mix"):
+        if key in RESUMABLE_KEYS or key in ("train.steps", "data.sampling.mix"):
             resolved.update_from_flattened_dict({key: value})
     return _with_data_paths(resolved, now, before)
 
@@ -222,7 +222,7 @@ def _with_data_paths(
     """
     updated = resolved.copy_and_resolve_references()
     old, new = resolved.data, updated.data
-    for key in SET_PLACES:
+    for key in DATASET_LOCATIONS:
         value = now[f"data.{key}"]
         # Values that resolving the config filled in stay; relative paths are of the present folder.
         if value != before[f"data.{key}"] or _is_same_path(value, old[key]):
@@ -235,7 +235,7 @@ def _with_data_paths(
     if annotations and not now["data.root"]:  # the root is the folder of the annotation file
         same = Path(annotations).absolute() == Path(old.root, old.annotations)
         new.root, new.annotations = (old.root, old.annotations) if same else ("", annotations)
-    if all(old[key] == new[key] for key in SET_PLACES):
+    if all(old[key] == new[key] for key in DATASET_LOCATIONS):
         return resolved
     return data.resolve(updated)[0]
 
@@ -258,7 +258,7 @@ def _mixed_configs(
         mixed = data.mixed_config(mixed, config)
         if spec != dataset.spec:
             now, before = load_config(spec), load_config(dataset.spec)
-            if differences(now, before, PLACES):
+            if differences(now, before, LOCATION_KEYS):
                 raise config_mismatch(workdir, "data.sampling.mix", dataset.spec, spec, [])
             mixed = _with_data_paths(mixed, flatten(now), flatten(before))
         configs.append(mixed)

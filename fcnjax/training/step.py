@@ -115,7 +115,7 @@ def make_grad_fn(model: nn.Module, config: ConfigDict, mesh: Mesh, params_shardi
 
     Args:
         model: The model.
-        config: The whole config.
+        config: The config.
         mesh: The mesh.
         params_sharding: The shardings of the parameters; None if every device holds all of them.
     """

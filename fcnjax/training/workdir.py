@@ -18,16 +18,16 @@ REQUESTED = "requested"  # section of the file with the config before it was res
 EARLY_FILES = (CONFIG_FILE, "split.json")  # written before the first step
 # All files of a run outside `checkpoints/` and `tensorboard/`.
 RUN_FILES = (*EARLY_FILES, "metrics.jsonl", "metrics.json", "images.npz", "report.html")
-# Keys that locate the data. They may differ on resume if the files are the same.
-SET_PLACES = tuple(key.removeprefix("data.") for key in keys_with(Scope.PLACE))  # of one dataset
-PLACES = (*keys_with(Scope.PLACE), "data.sampling.mix")
-# Keys that name files, URLs or sets of the machine that trained, or say how it works. A published
-# model has their defaults, and those of another author's model are not used.
-OF_MACHINE = keys_with(Scope.MACHINE)
-# The same, unless it is the plain name of a folder, a column or a split, which describes the set.
-OF_MACHINE_IF_PATH = keys_with(Scope.MACHINE_IF_PATH)
-# Keys that may differ when a run is resumed; `train.steps` may be larger too.
-MAY_DIFFER = keys_with(Scope.RESUME)
+# Keys of config.data that locate a dataset. They may differ on resume if the files are the same.
+DATASET_LOCATIONS = tuple(key.removeprefix("data.") for key in keys_with(Scope.PLACE))
+LOCATION_KEYS = (*keys_with(Scope.PLACE), "data.sampling.mix")
+# Keys that name files, URLs or datasets of the machine that trained, or how it works. A published
+# model has their defaults, and the values in someone else's model are not used.
+MACHINE_KEYS = keys_with(Scope.MACHINE)
+# The same, unless the value is the plain name of a folder, column or split of the dataset.
+MACHINE_KEYS_IF_PATH = keys_with(Scope.MACHINE_IF_PATH)
+# Keys that may differ on resume; `train.steps` may be larger as well.
+RESUMABLE_KEYS = keys_with(Scope.RESUME)
 
 
 def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> None:
@@ -43,14 +43,14 @@ def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> Non
     )
 
 
-def without_places(config: ConfigDict) -> ConfigDict:
+def without_machine_keys(config: ConfigDict) -> ConfigDict:
     """Return the config with defaults for the keys that describe the machine that trained.
 
-    These are `OF_MACHINE`, and the keys of `OF_MACHINE_IF_PATH` whose value is not a plain name.
+    These are `MACHINE_KEYS`, and those of `MACHINE_KEYS_IF_PATH` whose value is not a plain name.
     """
     config, defaults = config.copy_and_resolve_references(), default_config()
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
-        if key in OF_MACHINE or not _is_plain_name(config[key]):
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
+        if key in MACHINE_KEYS or not _is_plain_name(config[key]):
             config.update_from_flattened_dict({key: defaults[key]})
     return config
 
@@ -149,7 +149,7 @@ def check_same_run(config: ConfigDict, workdir: Path) -> None:
     saved = load_saved_config(workdir)
     # These keys are None in a run of a version that did not have them.
     new = [key for key in ("data.pixel_type", "data.nifti.orientation") if saved[key] is None]
-    keys = differences(saved, config, (*MAY_DIFFER, *new))
+    keys = differences(saved, config, (*RESUMABLE_KEYS, *new))
     if "train.steps" in keys and config.train.steps > saved.train.steps:
         keys.remove("train.steps")
     if keys:

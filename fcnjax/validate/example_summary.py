@@ -26,7 +26,7 @@ MIN_DEVIATION = 4.0  # standard deviation in grey levels, below which a thumbnai
 
 @dataclass(frozen=True)
 class ExampleSummary:
-    """What is kept of an example.
+    """The summary of an example.
 
     Attributes:
         part: `train` or `eval`.

@@ -13,7 +13,7 @@ MAX_VALUES = 4096  # distinct values kept of a dataset
 
 
 class MaskStatistics:
-    """What the masks of a dataset store, added up.
+    """The summaries of the masks of a dataset, added up.
 
     Attributes:
         files: Number of masks.
@@ -89,7 +89,7 @@ class MaskStatistics:
 
     @property
     def has_ramps(self) -> bool:
-        """Whether most masks were interpolated, or some beside others that clearly were not.
+        """True if most masks were interpolated, or some while others clearly were not.
 
         Classes that are thin layers look the same, in a mask here and there.
         """
@@ -98,7 +98,7 @@ class MaskStatistics:
 
     @property
     def numbers_objects(self) -> bool:
-        """Whether values seem to number objects: many, and not the same number in each mask."""
+        """True if values seem to number objects: many, and not the same number in each mask."""
         most, num_different = max(self.objects, default=0), len(set(self.objects) - {0})
         if self.has_unique_values or most >= MANY_OBJECTS:
             # The parts of one thing are one region each too, but then most masks have all parts.
@@ -111,7 +111,7 @@ class MaskStatistics:
 
     @property
     def mixes_white(self) -> bool:
-        """Whether one class is 1 in some masks and 255 in the others, and no mask has both.
+        """True if one class is 1 in some masks and 255 in the others, and no mask has both.
 
         If nearly all masks without 255 have a 1, some with 255 would have one by chance.
         """
@@ -121,7 +121,7 @@ class MaskStatistics:
 
     @property
     def has_unique_values(self) -> bool:
-        """Whether the values are too many or too high for classes, and mostly in one mask each."""
+        """True if values are too many or too high for classes, and mostly in one mask each."""
         many = len(self.pixels) > MAX_MASK_VALUES
         numbers = [value for value in self.pixels if isinstance(value, int) and value]
         if any(255 < value < 65535 for value in numbers):

@@ -29,7 +29,7 @@ RGB = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class MaskSummary:
-    """What a mask file stores.
+    """The content of a mask file.
 
     Attributes:
         path: The file.

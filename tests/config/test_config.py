@@ -2,7 +2,7 @@ import pytest
 
 from fcnjax.config import default_config, differences, flatten, load_config, parse_arg
 from fcnjax.errors import UserError
-from fcnjax.training.workdir import load_saved_config, save_config, without_places
+from fcnjax.training.workdir import load_saved_config, save_config, without_machine_keys
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_published_config_has_no_paths(tmp_path):
         config.data[key] = f"/secret/{key}"
     config.data.sampling.mix = (("folder:root=/secret/mix", 0.5),)
     config.model.init_from = "/secret/weights"
-    save_config(tmp_path, without_places(config))
+    save_config(tmp_path, without_machine_keys(config))
     assert "secret" not in (tmp_path / "config.json").read_text()
     config.data.images = "photos"
-    assert without_places(config).data.images == "photos"
+    assert without_machine_keys(config).data.images == "photos"

@@ -19,7 +19,7 @@ from fcnjax.evaluation import Evaluator, write_results
 from fcnjax.models import build_model
 from fcnjax.parallel.mesh import make_mesh
 from fcnjax.training.state import init_variables
-from fcnjax.training.workdir import MAY_DIFFER
+from fcnjax.training.workdir import RESUMABLE_KEYS
 from fcnjax.validate.check import check
 
 COUNT = 12
@@ -249,7 +249,7 @@ def test_eval_batches_have_each_readable_example_once(broken, headless, processe
 def test_values_may_change_on_resume(tmp_path):
     one, other = config_of(tmp_path), config_of(tmp_path)
     set_data(other, on_error="raise", skip_most=0.2)
-    assert differences(one, other, MAY_DIFFER) == []
+    assert differences(one, other, RESUMABLE_KEYS) == []
     loading = {"data.loading.on_error", "data.loading.skip_most"}
     assert loading <= set(keys_with(Scope.EVALUATE))
 

@@ -57,7 +57,7 @@ def test_request_without_options_is_the_plain_evaluation(workdir, tmp_path):
     assert len(counts) > 1
     expected = [np.diag(confusion), confusion.sum(1), confusion.sum(0)]
     np.testing.assert_array_equal(counts.sum(0), expected)
-    # A hole of no pixel is none: the same masks, by the other way.
+    # Filling holes of at most 0 pixels changes nothing, but uses the other implementation.
     other = scored(workdir, tmp_path / "other", "--scales=1,1", "--smallest-region=1")
     assert other["predicted"]["smallest_region"] == 1
     assert other["confusion"] == plain["confusion"]

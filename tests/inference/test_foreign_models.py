@@ -19,9 +19,9 @@ from fcnjax.inference.identity import find_model
 from fcnjax.io.json_files import read_json
 from fcnjax.publishing.publish import publish
 from fcnjax.training.workdir import (
-    OF_MACHINE,
-    OF_MACHINE_IF_PATH,
-    PLACES,
+    LOCATION_KEYS,
+    MACHINE_KEYS,
+    MACHINE_KEYS_IF_PATH,
     load_saved_config,
     save_config,
 )
@@ -50,10 +50,10 @@ SECRET = "alices-secret"
 def test_every_text_key_is_classified():
     texts = {name for name, key in KEYS.items() if key.value_type in (str, tuple)}
     names = {f"{section}.{key}" for section, keys in NAMES.items() for key in keys.split()}
-    places = {*OF_MACHINE, *OF_MACHINE_IF_PATH} - {"data.loading.workers"}
+    places = {*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH} - {"data.loading.workers"}
     assert not names & places
     assert texts == names | places
-    assert {*PLACES} <= places
+    assert {*LOCATION_KEYS} <= places
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def workdir(shapes, tiny_options, tmp_path_factory, make_run):
 def name_places(config, folder):
     """Set every key that may be a path to one below a folder, and the keys of the machine."""
     others = {"mix": ((f"{folder}/config.py", 1.0),), "cache": "disk", "workers": 3}
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
         leaf = key.rpartition(".")[2]
         config.update_from_flattened_dict({key: others.get(leaf, f"{folder}/{leaf}")})
     return config
@@ -89,7 +89,7 @@ def test_published_model_contains_nothing_of_the_machine(workdir, tmp_path):
     for word in (SECRET, str(tmp_path), str(workdir.parent)):
         assert word.encode() not in content
     saved, defaults = (flatten(c) for c in (load_saved_config(tmp_path / "out"), default_config()))
-    for key in (*OF_MACHINE, *OF_MACHINE_IF_PATH):
+    for key in (*MACHINE_KEYS, *MACHINE_KEYS_IF_PATH):
         assert saved[key] == defaults[key]
     assert read_json(tmp_path / "out" / "metrics.json")["split"] == "val"
 

@@ -128,7 +128,7 @@ def test_batch_norm_over_eight_devices_equals_one(config):
     mesh = make_mesh(with_devices(config, 8))
     model = build_model(config)
     image = np.random.default_rng(0).normal(3, 2, (16, 32, 32, 3)).astype(np.float32)
-    # Each device's part has a mean of its own, so that local statistics would differ.
+    # Each device's part has a different mean, so that local statistics would differ.
     image += np.arange(16)[:, None, None, None]
     variables = jax.jit(lambda: model.init(jax.random.key(0), image, train=False))()
 
@@ -141,18 +141,23 @@ def test_batch_norm_over_eight_devices_equals_one(config):
 
 
 def test_evaluation_is_exact_on_any_number_of_devices(config):
-    found = []
+    matrices = []
     for count in (1, 8):
-        own = with_devices(config, count)
-        mesh = make_mesh(own)
-        evaluator = Evaluator(build_model(own), own, mesh, data.open_source(own, "train"))
-        found.append(evaluator(start_state(own, mesh).variables).confusion)
-    assert found[0].sum() > 0
-    np.testing.assert_array_equal(*found)
+        device_config = with_devices(config, count)
+        mesh = make_mesh(device_config)
+        evaluator = Evaluator(
+            build_model(device_config),
+            device_config,
+            mesh,
+            data.open_source(device_config, "train"),
+        )
+        matrices.append(evaluator(start_state(device_config, mesh).variables).confusion)
+    assert matrices[0].sum() > 0
+    np.testing.assert_array_equal(*matrices)
 
 
 def test_run_is_resumed_with_another_number_of_devices(config, tmp_path):
-    whole = train(with_devices(config, 8), tmp_path / "whole")
+    scores = train(with_devices(config, 8), tmp_path / "undisturbed")
     part = with_devices(config, 8)
     part.optim.schedule = "constant"
     longer = with_devices(config, 2)
@@ -160,7 +165,7 @@ def test_run_is_resumed_with_another_number_of_devices(config, tmp_path):
     part.train.steps = 3
     train(part, tmp_path / "moved")
     train(longer, tmp_path / "moved")
-    assert set(whole) == set(train(longer, tmp_path / "moved"))
+    assert set(scores) == set(train(longer, tmp_path / "moved"))
     checkpoints = Checkpoints(tmp_path / "moved", read_only=True)
     assert checkpoints.newest_intact() == 6
     checkpoints.close()

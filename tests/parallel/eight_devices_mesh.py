@@ -84,12 +84,14 @@ def one_step(config):
 
     @functools.cache
     def run(mesh, model):
-        own = over(config, mesh, **MODELS[model])
-        place, state = make_mesh(own), start_state(own)
+        mesh_config = over(config, mesh, **MODELS[model])
+        device_mesh, state = make_mesh(mesh_config), start_state(mesh_config)
         before = jax.device_get(state.variables)
-        step = make_train_step(build_model(own), make_optimizer(own), own, place)
-        source = data.open_source(own, "train")
-        with contextlib.closing(device_batches(source, own, place, 0)) as batches:
+        step = make_train_step(
+            build_model(mesh_config), make_optimizer(mesh_config), mesh_config, device_mesh
+        )
+        source = data.open_source(mesh_config, "train")
+        with contextlib.closing(device_batches(source, mesh_config, device_mesh, 0)) as batches:
             state, metrics = step(state, next(batches))
         return before, jax.device_get(state.variables), float(metrics["loss"])
 
@@ -140,14 +142,14 @@ def test_losses_of_neighbouring_pixels_are_the_same_with_divided_rows(config):
 
 
 def test_fsdp_divides_the_state(config):
-    own = over(config, "fsdp", **MODELS["deeplabv3"])
-    state = start_state(own)
-    held, whole = (
+    mesh_config = over(config, "fsdp", **MODELS["deeplabv3"])
+    state = start_state(mesh_config)
+    device_size, total_size = (
         sum(of(leaf) for leaf in jax.tree.leaves((state.variables["params"], state.opt_state)))
         for of in (lambda leaf: leaf.addressable_shards[0].data.nbytes, lambda leaf: leaf.nbytes)
     )
-    assert held == pytest.approx(whole / 4, rel=0.01)
-    step, shapes = compiled(own, 8, 64, 32)
+    assert device_size == pytest.approx(total_size / 4, rel=0.01)
+    step, shapes = compiled(mesh_config, 8, 64, 32)
     kinds = collectives(step)
     # Parameters are gathered, and nothing else: no feature.
     params = {leaf.shape for leaf in jax.tree.leaves(shapes.variables["params"])}
@@ -159,7 +161,7 @@ def test_fsdp_divides_the_state(config):
 
 def dims(text):
     """Return the shapes in the HLO text of a type."""
-    return {tuple(map(int, found.split(","))) for found in re.findall(r"\[([\d,]+)\]", text)}
+    return {tuple(map(int, match.split(","))) for match in re.findall(r"\[([\d,]+)\]", text)}
 
 
 @pytest.mark.parametrize(
@@ -169,9 +171,9 @@ def dims(text):
 def test_divided_rows_gather_no_feature_map(config, model, height):
     # Only edges of rows and sums are exchanged, and a device needs less memory.
     alone, _ = compiled(over(config, "one", **MODELS[model]), 1, height, 64)
-    own = over(config, "spatial", **MODELS[model])
-    own.mesh.data = 1
-    divided, shapes = compiled(own, 1, height, 64)
+    mesh_config = over(config, "spatial", **MODELS[model])
+    mesh_config.mesh.data = 1
+    divided, shapes = compiled(mesh_config, 1, height, 64)
     kinds = {kind for kind, _ in collectives(divided)}
     assert kinds == {"all-reduce", "collective-permute"}
     # Gradients are as large on each device.
@@ -181,24 +183,29 @@ def test_divided_rows_gather_no_feature_map(config, model, height):
 
 
 def test_evaluation_is_exact_over_any_mesh(config):
-    found = []
+    matrices = []
     for mesh in MESHES:
-        own = over(config, mesh)
-        evaluator = Evaluator(build_model(own), own, make_mesh(own), data.open_source(own, "train"))
-        found.append(evaluator(start_state(own).variables).confusion)
-    assert found[0].sum() > 0
-    for other in found[1:]:
-        np.testing.assert_array_equal(found[0], other)
+        mesh_config = over(config, mesh)
+        evaluator = Evaluator(
+            build_model(mesh_config),
+            mesh_config,
+            make_mesh(mesh_config),
+            data.open_source(mesh_config, "train"),
+        )
+        matrices.append(evaluator(start_state(mesh_config).variables).confusion)
+    assert matrices[0].sum() > 0
+    for other in matrices[1:]:
+        np.testing.assert_array_equal(matrices[0], other)
 
 
 def test_run_is_resumed_over_another_mesh(config, tmp_path):
     for steps, mesh in ((1, "fsdp"), (2, "spatial"), (3, "data"), (4, "one")):
-        own = over(config, mesh)
-        own.train.steps = steps
-        summary = train(own, tmp_path / "moved")
-    whole = over(config, "one")
+        mesh_config = over(config, mesh)
+        mesh_config.train.steps = steps
+        summary = train(mesh_config, tmp_path / "moved")
+    single = over(config, "one")
     assert summary["mean_iou"] == pytest.approx(
-        train(whole, tmp_path / "whole")["mean_iou"], abs=0.02
+        train(single, tmp_path / "single")["mean_iou"], abs=0.02
     )
     for folder in ("moved", "whole"):
         checkpoints = Checkpoints(tmp_path / folder, read_only=True)
@@ -233,8 +240,8 @@ def test_small_and_indivisible_arrays_are_replicated(config):
     mesh = make_mesh(over(config, "fsdp"))
     shapes = {"odd": (333, 333, 3), "small": (8, 8), "kernel": (3, 3, 64, 128), "scalar": ()}
     arrays = {name: jax.ShapeDtypeStruct(shape, np.float32) for name, shape in shapes.items()}
-    found = {name: tuple(of.spec) for name, of in state_shardings(arrays, mesh).items()}
-    assert found == {"odd": (), "small": (), "kernel": (None, None, None, "fsdp"), "scalar": ()}
+    shardings = {name: tuple(of.spec) for name, of in state_shardings(arrays, mesh).items()}
+    assert shardings == {"odd": (), "small": (), "kernel": (None, None, None, "fsdp"), "scalar": ()}
 
 
 class Device:

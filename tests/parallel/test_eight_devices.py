@@ -1,4 +1,4 @@
-"""Runs files of tests on eight CPU devices, which XLA must be told before JAX starts."""
+"""Run tests on eight CPU devices, which must be requested before JAX starts."""
 
 import os
 import subprocess

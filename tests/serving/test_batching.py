@@ -1,4 +1,4 @@
-"""Images of different requests go to the device together; a full queue is told so."""
+"""Images of different requests go to the device together; a full queue is refused."""
 
 import asyncio
 import copy
@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from fcnjax.inference import Prediction
-from fcnjax.serving.batching import Batcher, ended
+from fcnjax.serving.batching import Batcher, shut_down
 from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.metrics import Metrics
 
 
 class Painter:
-    """What a batcher needs of a model, at once: class 1 where red is above 127. Notes its batches.
+    """A fast stand-in for a model: class 1 where red is above 127. Records its batches.
 
     Attributes:
         batches: The sizes of the images of each.
@@ -53,7 +53,7 @@ class Painter:
 
 def run(model, function, **options):
     """Runs `function(batcher)` with a batcher of the model."""
-    options = {"most": 4, "pixels": 10**6, "queue": 16, "programs": 64, **options}
+    options = {"max_images": 4, "max_pixels": 10**6, "queue": 16, "programs": 64, **options}
 
     async def main():
         batcher = Batcher(model, Metrics(), **options)
@@ -83,7 +83,7 @@ async def busy(batcher, model, image):
     return tasks
 
 
-def test_what_comes_while_the_device_works_goes_together():
+def test_images_that_arrive_during_a_batch_form_the_next():
     model = Painter()
     images = pictures((45, 53), (40, 50), (48, 64), (41, 60), (33, 49), (45, 53), (17, 17))
     wanting = (2, 4)  # probabilities
@@ -113,7 +113,7 @@ def test_what_comes_while_the_device_works_goes_together():
         assert (prediction.probabilities is not None) == (i in wanting)
 
 
-def test_little_of_a_batch_is_padding():
+def test_at_most_a_quarter_of_a_batch_is_padding():
     model = Painter()
 
     async def requests(batcher):
@@ -125,22 +125,22 @@ def test_little_of_a_batch_is_padding():
         del model.batches[:]
         await requests(batcher)
 
-    run(model, known, most=8)
+    run(model, known, max_images=8)
     assert sorted(map(len, model.batches)) == [1, 3, 4, 6, 7, 8]
 
 
-def test_a_batch_has_no_more_pixels_than_one_image_may():
+def test_batch_pixels_are_limited():
     model = Painter()
     images = pictures(*[(45, 53)] * 4)
 
     async def request(batcher):
         return await batcher(images, probabilities=False)
 
-    assert len(run(model, request, pixels=2 * 48 * 64)) == 4
+    assert len(run(model, request, max_pixels=2 * 48 * 64)) == 4
     assert [len(batch) for batch in model.batches] == [2, 2]
 
 
-def test_a_new_size_does_not_hold_up_a_known_one():
+def test_new_sizes_do_not_delay_known_ones():
     image, compiled = pictures((45, 53))[0], threading.Event()
 
     class Compiling(Painter):
@@ -161,7 +161,7 @@ def test_a_new_size_does_not_hold_up_a_known_one():
     run(Compiling(), requests)
 
 
-def test_a_full_queue_and_a_caller_that_gave_up():
+def test_full_queue_is_refused_and_cancelled_jobs_are_dropped():
     model, image = Painter(), pictures((45, 53))[0]
 
     async def requests(batcher):
@@ -180,7 +180,7 @@ def test_a_full_queue_and_a_caller_that_gave_up():
     assert sum(map(len, model.batches)) == 1 + 2 + 3
 
 
-def test_an_image_too_large_for_the_device_fails_alone():
+def test_only_the_image_without_memory_fails():
     class Small(Painter):
         def batch(self, images, *, probabilities):
             if any(image.max() == 7 for image in images):
@@ -200,7 +200,7 @@ def test_an_image_too_large_for_the_device_fails_alone():
     assert (error.status, "does not fit the device's memory" in error.message) == (413, True)
 
 
-def test_the_programs_of_unusual_sizes_are_freed_first():
+def test_least_recently_used_programs_are_freed():
     model = Painter()
 
     async def requests(batcher):
@@ -214,21 +214,21 @@ def test_the_programs_of_unusual_sizes_are_freed_first():
     assert run(model, requests, programs=3) == {(16, 16), (16, 80), (16, 96)}
 
 
-def test_warm_compiles_what_is_needed(model):
+def test_warm_compiles_all_programs(model):
     async def requests(batcher):
         await batcher.warm((45, 53), 3)
         return {(program.rows, program.probabilities) for program in batcher._programs}
 
-    assert run(model, requests, most=2) == {(n, p) for n in (1, 2) for p in (False, True)}
+    assert run(model, requests, max_images=2) == {(n, p) for n in (1, 2) for p in (False, True)}
 
 
-def test_threads_that_do_not_end_are_left(monkeypatch):
-    monkeypatch.setattr("fcnjax.serving.batching.END_SECONDS", 0.05)
+def test_hanging_threads_are_abandoned(monkeypatch):
+    monkeypatch.setattr("fcnjax.serving.batching.SHUTDOWN_SECONDS", 0.05)
     go, pool, idle = threading.Event(), ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     pool.submit(go.wait, 30)
     try:
-        assert not asyncio.run(ended(pool))
-        assert asyncio.run(ended(idle))
+        assert not asyncio.run(shut_down(pool))
+        assert asyncio.run(shut_down(idle))
     finally:
         go.set()
         pool.shutdown()

@@ -159,7 +159,7 @@ def test_unusual_but_valid_requests_are_answered(port, request_, statuses, capfd
     assert capfd.readouterr() == ("", "")
 
 
-def test_bodies_in_tiny_chunks_are_bounded(port, monkeypatch):
+def test_number_of_chunks_is_limited(port, monkeypatch):
     monkeypatch.setattr("fcnjax.serving.http.framing.MAX_CHUNKS", 1000)
     ending = b"0\r\n\r\n" + GOOD + b"Connection: close\r\n\r\n"
     said = exchange(port, CHUNKED + b"1\r\na\r\n" * 999 + ending)
@@ -169,7 +169,7 @@ def test_bodies_in_tiny_chunks_are_bounded(port, monkeypatch):
     assert b"too many or too long chunk lines" in said
 
 
-def test_garbage_behind_an_answer_is_not_answered(port, capfd):
+def test_garbage_after_a_response_is_ignored(port, capfd):
     # 404 is answered before the body is read.
     head = POST.replace(b"/segment", b"/nowhere") + b"Transfer-Encoding: chunked\r\n\r\n"
     said = exchange(port, head, b"zz\r\n" + SECOND, pause=0.1)

@@ -54,7 +54,7 @@ def batch(image):
     return np.stack([image, image[::-1]])
 
 
-def test_what_serves(client, model):
+def test_server_metadata(client, model):
     assert client.get("/v2/health/live").status_code == 200
     assert client.get("/v2/health/ready").status_code == 200
     server = client.get("/v2").json()
@@ -76,7 +76,7 @@ def test_what_serves(client, model):
         assert client.get(path).status_code == 404
 
 
-def test_json_and_binary_alike_and_as_the_model_says(client, model, batch):
+def test_json_and_binary_tensors_match_the_model(client, model, batch):
     expected = [model(image) for image in batch]
     bodies = (
         {"json": message(batch)},
@@ -109,7 +109,7 @@ def test_other_types(client, model, image):
             assert (arrays["mask"][0] == expected).all(), datatype
 
 
-def test_outputs_that_are_asked_for(client, image):
+def test_requested_outputs(client, image):
     wanted = [{"name": "mask", "parameters": {"binary_data": True}}, {"name": "probabilities"}]
     arrays, found = outputs(client.post(INFER, **binary(image[None], outputs=wanted, id="a\n<b>")))
     assert list(arrays) == ["mask", "probabilities"]
@@ -190,7 +190,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("body", "status", "words"), BAD, ids=range(len(BAD)))
-def test_a_bad_request_is_refused_in_a_line(client, body, status, words):
+def test_bad_requests_are_one_line_errors(client, body, status, words):
     if isinstance(body, bytes):
         body = {"content": body}
     elif "content" not in body:
@@ -203,7 +203,7 @@ def test_a_bad_request_is_refused_in_a_line(client, body, status, words):
     assert client.post(INFER, json=message(GOOD)).status_code == 200
 
 
-def test_too_much_as_json(client, model, monkeypatch):
+def test_json_limits(client, model, monkeypatch):
     monkeypatch.setattr("fcnjax.serving.open_inference.MOST_NUMBERS", 47)
     answer = client.post(INFER, json=message(GOOD))
     assert answer.status_code == 413
@@ -232,7 +232,7 @@ def grey_png(height, width):
     return file.getvalue()
 
 
-def test_all_requests_together_hold_so_much(make_client):
+def test_budget_limits_all_requests(make_client):
     client = make_client(max_bytes=4000, max_total_bytes=99_999)
     budget = client.service.budget
     assert client.post(INFER, json=message(GOOD)).status_code == 200
@@ -257,7 +257,7 @@ def test_all_requests_together_hold_so_much(make_client):
     assert budget.held == 0  # all was given back
 
 
-def test_large_images_that_wait_are_bounded_in_bytes(make_client, model, monkeypatch):
+def test_waiting_images_are_limited_in_bytes(make_client, model, monkeypatch):
     # Each takes 12 bytes a pixel, decoded, and 22 a pixel of its canvas, 112x112.
     one = 12 * 100 * 100 + 22 * 112 * 112
     client = make_client(max_total_bytes=3 * one - 1)

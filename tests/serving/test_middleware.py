@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from fcnjax.serving.http.middleware import PART, RequestMiddleware
+from fcnjax.serving.http.middleware import PART_BYTES, RequestMiddleware
 from fcnjax.serving.service import Options, Service
 
 HOST = (b"host", b"localhost")
@@ -17,7 +17,7 @@ def service(model):
 
 
 def answer(service, app, scope=None):
-    """What `app` sends through the middleware, and the bytes held at each message."""
+    """Return what `app` sends through the middleware, and the bytes held at each message."""
     sent, held = [], []
 
     async def send(message):
@@ -31,8 +31,10 @@ def answer(service, app, scope=None):
     return sent, held
 
 
-@pytest.mark.parametrize("size", [0, 1, PART, PART + 1, 3 * PART, 3 * PART + 7])
-def test_answers_are_sent_in_parts(service, size):
+@pytest.mark.parametrize(
+    "size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES, 3 * PART_BYTES + 7]
+)
+def test_responses_are_sent_in_parts(service, size):
     body = bytes(range(256)) * (size // 256) + bytes(size % 256)
 
     async def app(scope, receive, send):
@@ -43,12 +45,12 @@ def test_answers_are_sent_in_parts(service, size):
     sent, held = answer(service, app)
     assert set(held) == {1000}
     assert b"".join(message["body"] for message in sent[1:]) == body
-    assert max(len(message["body"]) for message in sent[1:]) <= PART
+    assert max(len(message["body"]) for message in sent[1:]) <= PART_BYTES
     more = [message.get("more_body", False) for message in sent[1:]]
     assert more == [True] * (len(more) - 1) + [False]
 
 
-def test_a_share_is_given_back_where_the_answer_fails(service):
+def test_share_is_released_when_sending_fails(service):
     async def app(scope, receive, send):
         scope["state"]["share"].take(1000)
         raise KeyError("x")
@@ -58,7 +60,7 @@ def test_a_share_is_given_back_where_the_answer_fails(service):
     assert service.budget.held == 0
 
 
-def test_images_are_decoded_and_labelled_within_the_time(make_client, png, monkeypatch):
+def test_decoding_and_prediction_have_a_time_limit(make_client, png, monkeypatch):
     client = make_client(answer_seconds=0.2)
     monkeypatch.setattr("fcnjax.serving.images.decode", lambda *args: time.sleep(1))
     answer = client.post("/segment", content=png)

@@ -69,7 +69,7 @@ def test_own_hosts_are_answered(local, host, png):
     ],
 )
 @pytest.mark.parametrize("path", ["/segment", "/v2/models/segmenter/infer"])
-def test_posts_of_pages_of_other_origins_are_refused(local, path, headers, status, png):
+def test_posts_from_other_origins_are_refused(local, path, headers, status, png):
     answer = local.post(path, content=png, headers=headers)
     if status == 403:
         assert answer.status_code == 403
@@ -78,7 +78,7 @@ def test_posts_of_pages_of_other_origins_are_refused(local, path, headers, statu
         assert answer.status_code == (200 if path == "/segment" else 400)
 
 
-def test_no_answer_may_be_read_or_embedded_by_another_page(local, png):
+def test_responses_cannot_be_read_or_embedded_by_other_pages(local, png):
     for answer in (
         local.get("/"),
         local.get("/metrics", headers={"Origin": "http://evil.example"}),
@@ -93,7 +93,7 @@ def test_no_answer_may_be_read_or_embedded_by_another_page(local, png):
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-def test_elsewhere_any_name_is_answered(client, png):
+def test_any_host_is_allowed_on_other_addresses(client, png):
     headers = {"Host": "gpu7.example", "Origin": "http://other.example"}
     assert client.post("/segment", content=png, headers=headers).status_code == 200
 

@@ -60,7 +60,7 @@ def closed_after(connection):
     return time.monotonic() - start, said
 
 
-def test_it_serves_and_ends_in_order(workdir, png):
+def test_server_starts_and_stops(workdir, png):
     with serving(workdir, *TINY) as (process, port):
         assert ask(port, "GET", "/v2/health/ready") == (200, b'{"ready":true}')
         status, mask = ask(port, "POST", "/segment", png)
@@ -77,7 +77,7 @@ def test_it_serves_and_ends_in_order(workdir, png):
         assert max(seconds for seconds, _ in found) < 10
         assert found[2][1].startswith(b"HTTP/1.1 408 ")
 
-        # One connection too many is told so; when some are gone there is room again.
+        # One connection too many is refused; when some are gone there is room again.
         many = [socket.create_connection(("127.0.0.1", port)) for _ in range(7)]
         answers = [closed_after(connection) for connection in many]
         full = [said for _, said in answers if b" 503 " in said]
@@ -114,13 +114,13 @@ def test_it_serves_and_ends_in_order(workdir, png):
         (["--step=7", "--port=0"], "--step: no checkpoint 7"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(workdir, options, words, capsys):
+def test_invalid_arguments_are_one_line_errors(workdir, options, words, capsys):
     assert cli.main(["serve", f"--workdir={workdir}", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
 
 
-def test_a_port_that_is_taken(workdir, capsys):
+def test_port_in_use(workdir, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -50,7 +50,7 @@ def unusual_files(image, encode):
     }
 
 
-def test_answers_are_the_files_of_predict(client, workdir, image, encode, tmp_path):
+def test_responses_equal_files_of_predict(client, workdir, image, encode, tmp_path):
     files = unusual_files(image, encode)
     (tmp_path / "in").mkdir()
     for name, content in files.items():
@@ -118,9 +118,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_image_is_refused_in_a_line_and_the_next_is_served(
-    client, image, png, encode, case, capfd
-):
+def test_bad_image_is_refused_and_next_is_served(client, image, png, encode, case, capfd):
     make, status, words = BAD[case]
     answer = segment(client, make(image, encode))
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
@@ -131,7 +129,7 @@ def test_a_bad_image_is_refused_in_a_line_and_the_next_is_served(
     assert capfd.readouterr() == ("", "")
 
 
-def test_other_requests_that_are_refused(client, png):
+def test_invalid_requests_are_refused(client, png):
     form = {"Content-Type": "multipart/form-data; boundary=x"}
     part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n'
     for answer, status, words in (
@@ -152,9 +150,7 @@ def test_other_requests_that_are_refused(client, png):
         assert words in answer.json()["error"]
 
 
-def test_a_model_of_grey_pictures_and_one_of_bands(
-    make_run, shapes, tiny_options, tmp_path, encode
-):
+def test_models_of_grey_images_and_bands(make_run, shapes, tiny_options, tmp_path, encode):
     from fcnjax.serving.http.refusal import Refused
     from fcnjax.serving.images import decode
 
@@ -164,7 +160,7 @@ def test_a_model_of_grey_pictures_and_one_of_bands(
         decode(encode(pixels), "B2,B3")
 
 
-def test_the_page_loads_nothing_from_elsewhere(client):
+def test_page_loads_nothing_from_elsewhere(client):
     texts = {path: client.get(path) for path in ("/", "/page.css", "/page.js")}
     for path, answer in texts.items():
         assert answer.status_code == 200

@@ -158,7 +158,7 @@ def test_the_page(page, model, image, png, tmp_path):
         assert (np.asarray(mask) == expected.mask).all()
     assert page.faults == []
 
-    # A file that is no image is told of, and the next is shown.
+    # A file that is not an image gives a message, and the next one is shown.
     (tmp_path / "text.png").write_text("hello")
     page.set_input_files("#file", tmp_path / "text.png")
     page.wait_for_selector("#status.error")

@@ -102,8 +102,8 @@ def test_step_with_frozen_norms_has_the_loss_of_inference():
     logits = np.asarray(apply(first, image.astype(jnp.float32))["logits"], np.float64)
     label = np.asarray(batch["label"])
     counted = (label != 255) & np.asarray(batch["valid"])[:, None, None]
-    own = np.take_along_axis(logits, np.minimum(label, 2)[..., None], -1)[..., 0]
-    nll = np.log(np.exp(logits).sum(-1)) - own
+    label_logits = np.take_along_axis(logits, np.minimum(label, 2)[..., None], -1)[..., 0]
+    nll = np.log(np.exp(logits).sum(-1)) - label_logits
     state, metrics = step(state, batch)
     assert float(metrics["loss"]) == pytest.approx(nll[counted].mean(), rel=1e-4)
     assert same(first["batch_stats"], state.variables["batch_stats"])
@@ -112,7 +112,7 @@ def test_step_with_frozen_norms_has_the_loss_of_inference():
 
 def test_four_parts_of_two_equal_a_batch_of_eight_with_less_memory():
     # Parts with different numbers of valid pixels have different weights.
-    found, memory = [], []
+    results, memory = [], []
     for parts in (1, 4):
         config = config_with(
             model__norm="group",
@@ -124,15 +124,15 @@ def test_four_parts_of_two_equal_a_batch_of_eight_with_less_memory():
         )
         state, step = make_step(config, 8)
         memory.append(step.memory_analysis().temp_size_in_bytes)
-        found.append(after(state, step, 1, 8))
-    (whole, metrics), (in_parts, own_metrics) = found
+        results.append(after(state, step, 1, 8))
+    (entire, metrics), (in_parts, part_metrics) = results
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-        (whole.variables, metrics),
-        (in_parts.variables, own_metrics),
+        (entire.variables, metrics),
+        (in_parts.variables, part_metrics),
     )
     assert memory[1] < 0.6 * memory[0]
-    # A batch without a counted pixel moves nothing: no part of it is divided by 0.
+    # A batch without valid pixels changes nothing, and nothing is divided by 0.
     none = batch_of(8) | {"valid": jnp.zeros(8, bool)}
     still, metrics = step(
         in_parts.replace(opt_state=jax.tree.map(jnp.zeros_like, in_parts.opt_state)), none
@@ -171,7 +171,7 @@ def test_loss_is_exact_in_parts(exact, head, options):
     config.loss.update(options)
     loss_fn, batch = make_loss(config), batch_of(8)
     rng = np.random.default_rng(3)
-    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # examples as hard as unlike
+    spread = np.arange(1, 9, dtype=np.float32)[:, None, None, None]  # of different difficulty
     logits = spread * rng.standard_normal((8, 16, 16, 3)).astype(np.float32)
     label, valid = batch["label"].astype(jnp.int32), batch["valid"]
 

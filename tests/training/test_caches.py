@@ -74,17 +74,17 @@ def test_augmented_examples_are_the_same_with_each_cache(make_config, name):
     config = make_config(name)
     mesh = make_mesh(config)
     see = jax.jit(lambda key, batch: augment(key, batch, config))
-    found = {}
+    examples = {}
     for cache in (None, "host", "disk", "device"):
         batches = batches_of(config, cache, 4, mesh)
-        found[cache] = jax.device_get([see(jax.random.key(i), b) for i, b in enumerate(batches)])
+        examples[cache] = jax.device_get([see(jax.random.key(i), b) for i, b in enumerate(batches)])
     for cache in ("host", "disk", "device"):
-        for one, other in zip(found[None], found[cache], strict=True):
+        for one, other in zip(examples[None], examples[cache], strict=True):
             np.testing.assert_array_equal(one.image, other.image)
             np.testing.assert_array_equal(one.label, other.label)
     if name == "moved":
-        labels = np.concatenate([mixed.label for mixed in found[None]])
-        images = np.concatenate([mixed.image for mixed in found[None]])
+        labels = np.concatenate([mixed.label for mixed in examples[None]])
+        images = np.concatenate([mixed.image for mixed in examples[None]])
         assert 0.1 < (labels == 255).mean() < 0.9
         assert (images[labels == 255] == 0).all()
 

@@ -20,7 +20,7 @@ def tiny(shapes, tiny_options):
 def test_class_weights_come_from_the_training_pixels(tiny, tmp_path, balance):
     tiny.loss.balance = balance
     resolved, _ = data.resolve(tiny)
-    found, notes = with_class_weights(resolved, tmp_path)
+    weighted, notes = with_class_weights(resolved, tmp_path)
     source = data.open_source(resolved, "train")
     labels = [source[i]["label"] for i in range(len(source))]
     counts = np.asarray([np.bincount(label.ravel(), minlength=3) for label in labels])
@@ -31,12 +31,12 @@ def test_class_weights_come_from_the_training_pixels(tiny, tmp_path, balance):
         "median": np.median(share) / share,  # each image has all classes
     }[balance]
     assert (counts > 0).all() or balance != "median"
-    np.testing.assert_allclose(found.loss.class_weights, expected, rtol=1e-3)
+    np.testing.assert_allclose(weighted.loss.class_weights, expected, rtol=1e-3)
     assert notes[0].startswith(f"class weights ({balance}, from the training images): class_0 ")
     np.testing.assert_array_equal(dataset_statistics(resolved, "train").counts, counts.sum(0))
-    # What a workdir keeps is taken from there, and the saved config holds both.
-    found.loss.class_weights = (1.0, 2.0, 3.0)
-    save_config(tmp_path, found)
+    # Weights in the workdir are used again; the saved config contains both keys.
+    weighted.loss.class_weights = (1.0, 2.0, 3.0)
+    save_config(tmp_path, weighted)
     again, notes = with_class_weights(resolved, tmp_path)
     assert again.loss.class_weights == (1.0, 2.0, 3.0)
     assert "as counted before" in notes[0]

@@ -55,7 +55,7 @@ def test_prefix_is_reported_and_can_be_chosen(resnet18_file, tmp_path):
     save_file(both, tmp_path / "byol.safetensors")
     config = config_of(tmp_path / "byol.safetensors")
     before, lines = random_variables(config), []
-    with pytest.raises(UserError, match=r"'base\.net\.', 'target\.net\.'; choose with"):
+    with pytest.raises(UserError, match=r"'base\.net\.', 'target\.net\.'; choose one with"):
         initial_variables(config, before, lines.append)
     config.model.init_prefix = "target."
     after = initial_variables(config, before, lines.append)

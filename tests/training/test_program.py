@@ -62,12 +62,12 @@ def test_step_has_no_operation_that_xla_lowers_badly(step):
     assert operations["convolution"] > 50
     assert not operations["scatter"]
     assert not operations["select_and_scatter"]
-    found = Counter()
+    windows = Counter()
     for window in re.findall(r"stablehlo\.convolution.*?window = \{(.*?)\}", text):
         names = ("stride", "lhs_dilate", "rhs_dilate")
-        found[tuple(int(re.search(rf"{name} = \[(\d+)", window)[1]) for name in names)] += 1
-    assert sum(found.values()) == operations["convolution"]
-    assert {window: count for window, count in found.items() if max(window) > 1} == convolutions
+        windows[tuple(int(re.search(rf"{name} = \[(\d+)", window)[1]) for name in names)] += 1
+    assert sum(windows.values()) == operations["convolution"]
+    assert {window: count for window, count in windows.items() if max(window) > 1} == convolutions
 
 
 def test_operations_and_bytes_have_not_grown(step):

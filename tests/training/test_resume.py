@@ -62,10 +62,10 @@ def losses(workdir):
 
 def children(pid):
     """Return the processes that `pid` started, such as Grain's workers."""
-    found = subprocess.run(
+    listing = subprocess.run(
         ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
     )
-    return [int(line) for line in found.stdout.split()]
+    return [int(line) for line in listing.stdout.split()]
 
 
 def alive(pid):
@@ -151,7 +151,7 @@ def test_killed_run_is_resumed_exactly_on_a_dataset_that_moved_and_grew(
     before, after, workdir = tmp_path / "before", tmp_path / "after", tmp_path / "killed"
     shutil.copytree(shapes, before)
     assert kill_and_check(before, workdir, options, lambda: logged(workdir, 20))
-    shutil.copytree(before, after, copy_function=shutil.copy)  # which does not keep times
+    shutil.copytree(before, after, copy_function=shutil.copy)  # does not preserve times
     shutil.rmtree(before)
     for folder, end in (("images", "jpg"), ("masks", "png")):
         for name in ("a", "picture04b", "z"):
@@ -170,7 +170,7 @@ def test_sigterm_to_the_process_group_saves_while_data_workers_are_busy(
     process = start(shapes, workdir, options)
     assert wait_for(lambda: logged(workdir, 10), 120, process)
     os.killpg(process.pid, signal.SIGTERM)
-    requeued = start(shapes, workdir, options)  # while the other saves
+    requeued = start(shapes, workdir, options)  # while the first process saves
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 128 + signal.SIGTERM, out[-3000:]
     assert "stopped by SIGTERM at step" in out

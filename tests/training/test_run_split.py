@@ -51,7 +51,7 @@ def test_resumed_run_keeps_its_split_and_resolved_config(root, tmp_path):
     run = start_run(config, tmp_path / "run")
     held_out = names(run, "eval")
     assert read_split(tmp_path / "run")[0].parts["eval"][0].names[0] == f"images/{held_out[0]}.jpg"
-    # A new class in a mask that came, and fewer values than before in all that look.
+    # A new mask has a new class.
     add_images(root, "a", "b")
     from PIL import Image
 
@@ -69,7 +69,7 @@ def test_resumed_run_keeps_its_split_and_resolved_config(root, tmp_path):
         key for key, value in flatten(run.config).items() if flatten(again.config)[key] != value
     }
     assert differing == {"train.steps", "data.loading.on_error"}
-    # A new run takes them.
+    # A new run uses them.
     config.data.labels.mask_values = (0, 1, 2, 7)
     assert len(names(start_run(config, tmp_path / "new"), "train")) == 10
 
@@ -77,7 +77,7 @@ def test_resumed_run_keeps_its_split_and_resolved_config(root, tmp_path):
 def test_other_config_is_an_error_with_the_key(root, tmp_path):
     config = load_config(f"folder:root={root}")
     run = start_run(config, tmp_path / "run")
-    prepare_run(run.config, tmp_path / "run")  # the resolved one is the same
+    prepare_run(run.config, tmp_path / "run")  # the resolved config is accepted, too
     for key, value in (
         ("data.split.seed", 3),
         ("train.steps", 1),
@@ -105,8 +105,8 @@ def test_moved_dataset_of_the_same_files_is_accepted(root, tmp_path, monkeypatch
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     shutil.move(root, "set")
-    given = "set" if relative else str(tmp_path / "here/set")
-    run = start_run(load_config(f"folder:root={given}"), tmp_path / "run")
+    root_argument = "set" if relative else str(tmp_path / "here/set")
+    run = start_run(load_config(f"folder:root={root_argument}"), tmp_path / "run")
     before = names(run, "train")
     shutil.copytree("set", tmp_path / "there/set", copy_function=shutil.copy)
     shutil.rmtree("set")
@@ -118,7 +118,7 @@ def test_moved_dataset_of_the_same_files_is_accepted(root, tmp_path, monkeypatch
     again.save()
     assert load_saved_config(tmp_path / "run").data.root == str(tmp_path / "there/set")
     mask = read_split(tmp_path / "run")[0].parts["train"][0].names[1]
-    # At another place files of other contents are another set.
+    # Files of other contents at another path are another dataset.
     (tmp_path / "third").mkdir()
     shutil.copytree("set", tmp_path / "third/set")
     path = tmp_path / "third/set" / mask
@@ -138,7 +138,7 @@ def test_moved_folders_and_lists_are_accepted(root, tmp_path, monkeypatch):
     config.data.images = str(tmp_path / "photos")
     again = prepare_run(config, tmp_path / "run")
     assert names(again, "train") == before
-    # A list without a root lies beside its files.
+    # A list without a root is in the folder of its files.
     rows = [f"{p},masks/{p.stem}.png" for p in sorted((tmp_path / "photos").iterdir())]
     (tmp_path / "photos").rename(root / "images")
     rows = [row.replace(str(tmp_path / "photos"), "images") for row in rows]
@@ -185,7 +185,7 @@ def test_run_of_an_earlier_version_is_resumed(root, tmp_path):
     assert not again.is_new
     assert "contains no split, as runs of earlier versions" in again.notes[-1]
     again.save()
-    assert scored(tmp_path / "run")[1] is None  # nor is it known later
+    assert scored(tmp_path / "run")[1] is None  # still unknown after resuming
     assert "with which the run began" in prepare_run(config, tmp_path / "run").notes[0]
 
 
@@ -197,9 +197,9 @@ def scored(workdir, *overrides, **options):
     config = saved.copy_and_resolve_references()
     for word in overrides:
         override(config, f"--config.data.{word}")
-    found = open_scored(config, saved, [str(workdir)], **options)
-    assert len(found.source) == len(found.names)
-    return found.names, found.trained_on, "\n".join(found.notes)
+    images = open_scored(config, saved, [str(workdir)], **options)
+    assert len(images.source) == len(images.names)
+    return images.names, images.trained_on, "\n".join(images.notes)
 
 
 def test_evaluation_scores_the_held_out_images(root, tmp_path):
@@ -209,31 +209,33 @@ def test_evaluation_scores_the_held_out_images(root, tmp_path):
     trained = tuple(f"images/{name}.jpg" for name in names(run, "train"))
     assert scored(workdir) == (held_out, (), "")
     add_images(root, "a", "b", "c")
-    found, seen, notes = scored(workdir)
-    assert (found, seen) == (held_out, ())
+    names_scored, trained_on, notes = scored(workdir)
+    assert (names_scored, trained_on) == (held_out, ())
     assert "has changed since the run began: 3 new images" in notes
     assert "--new-images scores only them" in notes
     assert scored(workdir, new=True)[:2] == (("images/a.jpg", "images/b.jpg", "images/c.jpg"), ())
-    # Divided otherwise, the images that were trained on are counted.
-    found, seen, notes = scored(workdir, "split.seed=1")
-    assert seen == tuple(name for name in found if name in trained)
-    assert seen
-    assert f"warning: {len(seen)} of {len(found)} scored images were trained on" in notes
-    # The same files elsewhere are the same part; other files are another set.
+    # With another split, the scored images that were trained on are counted.
+    names_scored, trained_on, notes = scored(workdir, "split.seed=1")
+    assert trained_on == tuple(name for name in names_scored if name in trained)
+    assert trained_on
+    assert (
+        f"warning: {len(trained_on)} of {len(names_scored)} scored images were trained on" in notes
+    )
+    # A copy of the files is the same dataset; other files are another one.
     other = shutil.copytree(root, tmp_path / "other", copy_function=shutil.copy)
-    found, seen, notes = scored(workdir, f"root={other}")
-    assert (found, seen) == (held_out, ())
+    names_scored, trained_on, notes = scored(workdir, f"root={other}")
+    assert (names_scored, trained_on) == (held_out, ())
     assert f"{other}: the images that the run held out are scored (they are those of" in notes
-    # So they are with the masks of another expert.
+    # Masks of another annotator do not change the images.
     shutil.copytree(root / "masks", root / "second")
-    found, seen, notes = scored(workdir, "masks=second")
-    assert (found, seen) == (held_out, ())
+    names_scored, trained_on, notes = scored(workdir, "masks=second")
+    assert (names_scored, trained_on) == (held_out, ())
     assert "contents" not in notes
     shutil.rmtree(root / "second")
     (other / held_out[0]).unlink()
     (other / held_out[0].replace("images", "masks").replace("jpg", "png")).unlink()
-    found, seen, notes = scored(workdir, f"root={other}")
-    assert seen == tuple(name for name in found if name in trained)
+    names_scored, trained_on, notes = scored(workdir, f"root={other}")
+    assert trained_on == tuple(name for name in names_scored if name in trained)
     assert f"{other}: is not the dataset of the run ({root})" in notes
 
 
@@ -244,16 +246,16 @@ def test_training_images_of_all_ensemble_members_count(root, tmp_path):
         workdirs.append(tmp_path / f"fold{fold}")
         start_run(load_config(f"folder:root={root}", options), workdirs[-1])
     saved = load_saved_config(workdirs[0])
-    found = open_scored(saved, saved, list(map(str, workdirs)))
-    assert found.trained_on == found.names  # by the other one
+    images = open_scored(saved, saved, list(map(str, workdirs)))
+    assert images.trained_on == images.names  # by the other member
 
 
 def test_model_without_a_split_has_a_note(root, tmp_path):
     start_run(load_config(f"folder:root={root}"), tmp_path / "run")
     (tmp_path / "run" / SPLIT_FILE).unlink()
-    found, seen, notes = scored(tmp_path / "run")
-    assert len(found) == 2
-    assert seen is None
+    names_scored, trained_on, notes = scored(tmp_path / "run")
+    assert len(names_scored) == 2
+    assert trained_on is None
     assert "contains no split" in notes
     with pytest.raises(UserError, match="--new-images: needs a run with a split"):
         scored(tmp_path / "run", new=True)
@@ -302,7 +304,7 @@ def test_train_and_evaluate_write_names_and_training_images(root, tiny_options, 
     assert content["trained_on"] == 5 - sum(
         name in held_out for name in np.load(out / "images.npz")["names"].tolist()
     )
-    # A difference of runs is one on the same images.
+    # Two runs are compared only on the same images.
     shutil.copy(workdir / CONFIG_FILE, out)
     runs = read_runs([workdir, out])
     assert differences_to_first(runs) == {}

@@ -49,7 +49,7 @@ def test_step_with_automatic_layout_equals_the_default_step(config, monkeypatch)
     mesh, model, optimizer = make_mesh(config), build_model(config), make_optimizer(config)
     source = data.open_source(config, "train")
     batches = device_batches(source, config, mesh, 0)
-    given = [next(batches) for _ in range(3)]
+    first_batches = [next(batches) for _ in range(3)]
     batches.close()
     results = []
     for platform in ("cpu", "gpu"):
@@ -58,7 +58,7 @@ def test_step_with_automatic_layout_equals_the_default_step(config, monkeypatch)
         )
         step, state = steps.make_train_step(model, optimizer, config, mesh), new_state(config)
         assert isinstance(step, steps.AutoLayoutStep) == (platform == "gpu")
-        for batch in given:
+        for batch in first_batches:
             state, metrics = step(state, batch)
         results.append((state, metrics))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *results)

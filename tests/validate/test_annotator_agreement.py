@@ -41,7 +41,7 @@ def agree(folder, *words):
     )
 
 
-def test_the_second_is_scored_against_the_first(folder, tmp_path, capsys):
+def test_second_annotator_is_scored_against_the_first(folder, tmp_path, capsys):
     words = ["--other.data.masks=second", f"--out={tmp_path}", "--config.eval.metrics=boundary_f1"]
     assert agree(folder, *words) == 0, capsys.readouterr().err
     found = json.loads((tmp_path / "agreement.json").read_text())

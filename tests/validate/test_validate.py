@@ -32,7 +32,7 @@ THREE = "--config.data.class_names=ground,disc,bar"
 TWO = "--config.data.class_names=ground,thing"
 
 
-def test_a_sound_set_has_only_notes(tmp_path):
+def test_sound_dataset_has_only_notes(tmp_path):
     checked = check(config_of(write(tmp_path)))
     assert kinds(checked.findings, ERROR, WARNING) == set()
     line = pasted(tmp_path, find(checked.findings, "encoding", NOTE))
@@ -94,7 +94,7 @@ def test_palettes_that_differ(tmp_path):
     assert find(check(fixed).findings, "encoding").severity == NOTE
 
 
-def test_palettes_of_random_colours_tell_of_nothing(tmp_path):
+def test_random_palette_colours_are_ignored(tmp_path):
     rng = np.random.default_rng(0)
 
     def encode(label):
@@ -120,7 +120,7 @@ def test_rgb_coded(tmp_path):
     assert_right(fixed)
 
 
-def test_rgb_with_a_colour_that_is_not_listed(tmp_path):
+def test_rgb_with_unlisted_colour(tmp_path):
     write(tmp_path, lambda label: RGB[label])
     options = [
         "--config.data.labels.encoding=rgb",
@@ -137,7 +137,7 @@ def test_rgb_with_a_colour_that_is_not_listed(tmp_path):
     np.testing.assert_array_equal(label, np.asarray([0, 255, 1])[draw(1)[1]])
 
 
-def test_rgb_with_a_black_that_is_no_class(tmp_path):
+def test_rgb_with_black_as_no_class(tmp_path):
     write(tmp_path, lambda label: RGB[label])
     options = ["--config.data.class_names=bar,disc"]
     found = find(check(config_of(tmp_path, *options)).findings, "encoding", ERROR)
@@ -164,7 +164,7 @@ def test_off_by_one_with_names(tmp_path):
     assert_right(pasted(tmp_path, found, THREE))
 
 
-def test_counted_from_one_with_nought_ignored(tmp_path):
+def test_off_by_one_with_zero_ignored(tmp_path):
     write(tmp_path)
     names = "--config.data.class_names=disc,bar"
     found = find(check(config_of(tmp_path, names)).findings, "values outside the classes", ERROR)
@@ -229,7 +229,7 @@ def test_numbers_of_objects(tmp_path):
         np.testing.assert_array_equal(label, stored[name] > 0)
 
 
-def test_a_stray_255(tmp_path):
+def test_stray_255_is_ignored(tmp_path):
     def encode(label):
         return np.where(np.arange(SIZE[1]) == 5, 255, label).astype(np.uint8)
 
@@ -246,7 +246,7 @@ def test_a_stray_255(tmp_path):
     np.testing.assert_array_equal(np.delete(label, 5, 1), np.delete(draw(0)[1], 5, 1))
 
 
-def test_a_value_that_is_no_class(tmp_path):
+def test_value_outside_the_classes(tmp_path):
     write(tmp_path)
     mask = draw(4)[1]
     mask[:2, :2] = 77
@@ -259,7 +259,7 @@ def test_a_value_that_is_no_class(tmp_path):
     assert (labels_of(pasted(tmp_path, found, *options))["p4"][:2, :2] == 255).all()
 
 
-def test_sizes_that_differ_are_named(tmp_path):
+def test_size_mismatches_are_named(tmp_path):
     write(tmp_path)
     for number in (1, 2, 3, 4):
         path = tmp_path / f"masks/train/p{number}.png"
@@ -353,20 +353,20 @@ def test_suggestions(tmp_path):
     np.testing.assert_allclose(config.loss.class_weights, np.median(share) / share, rtol=1e-3)
 
 
-def test_median_frequency_is_of_the_images_that_have_a_class():
+def test_median_frequency_uses_images_with_the_class():
     tally = DatasetStatistics([], 3)
     tally.counts, tally.beside = np.asarray([60, 20, 0]), np.asarray([100, 40, 0])
     # Frequencies 0.6 and 0.5, their median 0.55; the third is never seen.
     np.testing.assert_allclose(median_frequency_weights(tally), [0.55 / 0.6, 1.1, 1.0])
 
 
-def test_crop_holds_in_nine_of_ten():
+def test_suggested_crop_fits_nine_of_ten():
     assert suggest_crop(np.asarray([(100, 130)] * 9 + [(20, 20)])) == (96, 128)
     assert suggest_crop(np.asarray([(45, 53)])) == (64, 64)
     assert suggest_crop(np.asarray([(2048, 700)])) == (512, 512)
 
 
-def test_a_quick_check_is_quick_and_says_what_it_looked_at(tmp_path):
+def test_quick_check_reports_number_of_examples(tmp_path):
     write(tmp_path)
     for number in range(80):
         for name in ("images", "masks"):

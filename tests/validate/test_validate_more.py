@@ -7,7 +7,7 @@ from validation_sets import assert_right, config_of, draw, find, kinds, labels_o
 from fcnjax.validate import ERROR, WARNING, check
 
 
-def test_a_grey_between_black_and_white_is_ignored(tmp_path):
+def test_grey_between_black_and_white_is_ignored(tmp_path):
     def encode(label):
         edge = cv2.dilate(label, np.ones((3, 3), np.uint8)) != label
         return np.where(edge, 128, label * 255).astype(np.uint8)
@@ -23,7 +23,7 @@ def test_a_grey_between_black_and_white_is_ignored(tmp_path):
     np.testing.assert_array_equal(label == 1, draw(2, 2)[1] == 1)
 
 
-def test_ones_among_black_and_white(tmp_path):
+def test_mixed_1_and_255_masks(tmp_path):
     whites = iter([1, 255, 255, 1, 1, 255, 1, 1, 255, 1])
     write(tmp_path, lambda label: label * np.uint8(next(whites)), classes=2)
     found = find(check(config_of(tmp_path)).findings, "encoding", WARNING)
@@ -33,7 +33,7 @@ def test_ones_among_black_and_white(tmp_path):
     assert kinds(check(fixed).findings, ERROR, WARNING) == set()
 
 
-def test_a_value_far_from_the_classes_is_said_to_be_ignored(tmp_path):
+def test_distant_value_is_proposed_as_ignored(tmp_path):
     write(tmp_path, lambda label: np.where(np.arange(80) == 5, 100, label).astype(np.uint8))
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
     assert "100 is far from the others" in found.text
@@ -41,7 +41,7 @@ def test_a_value_far_from_the_classes_is_said_to_be_ignored(tmp_path):
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
 
-def test_one_mask_for_all(tmp_path):
+def test_equal_masks(tmp_path):
     write(tmp_path, lambda label: draw(3)[1])
     found = find(check(config_of(tmp_path)).findings, "equal masks", WARNING)
     assert found.text.startswith("10 of 10 images have the same mask")
@@ -58,7 +58,7 @@ def listed(root, *more):
     return ["--config.data.source=listing", "--config.data.annotations=list.csv"]
 
 
-def test_a_list_is_looked_at_as_folders_are(tmp_path):
+def test_listing_is_checked_like_folders(tmp_path):
     options = listed(write(tmp_path, lambda label: label + 1))
     found = find(check(config_of(tmp_path, *options)).findings, "encoding", WARNING)
     assert found.overrides == ("--config.data.labels.mask_values=1,2,3",)

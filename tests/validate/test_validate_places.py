@@ -1,4 +1,4 @@
-"""Masks of other images, turned or inverted: the doctor sees that they do not fit theirs."""
+"""Masks of other images, turned or inverted: the check reports that they do not fit."""
 
 import numpy as np
 import pytest
@@ -39,17 +39,17 @@ def written(root, move):
         (lambda labels: [label[::-1, ::-1] for label in labels], "turned by half"),
     ],
 )
-def test_masks_that_lie_elsewhere(tmp_path, move, words):
+def test_misplaced_masks(tmp_path, move, words):
     found = find(check(written(tmp_path, move)).findings, "misplaced masks", WARNING)
     assert words in found.text
 
 
-def test_masks_on_their_images(tmp_path):
+def test_aligned_masks_have_no_finding(tmp_path):
     findings = check(written(tmp_path, list)).findings
     assert "misplaced masks" not in kinds(findings, WARNING)
 
 
-def test_images_that_do_not_show_the_classes(tmp_path):
+def test_images_without_visible_classes(tmp_path):
     assert "misplaced masks" not in kinds(check(config_of(write(tmp_path))).findings, WARNING)
 
 
@@ -67,7 +67,7 @@ def test_some_masks_are_inverted(tmp_path, inverted):
         assert kinds(findings, ERROR, WARNING) == set()
 
 
-def test_a_large_foreground_is_not_inverted(tmp_path):
+def test_large_foreground_is_not_inverted(tmp_path):
     config = written(tmp_path, list)
     rng = np.random.default_rng(0)
     for number, path in enumerate(sorted(tmp_path.glob("masks/*/*"))):

@@ -1,4 +1,4 @@
-"""Sets of other kinds, clean and faulty: the doctor is silent about the clean ones."""
+"""Datasets of other kinds, clean and faulty: the clean ones have no findings."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def objects(rng, most, size=(64, 80)):
 
 
 def shrunk_and_enlarged(label, levels):
-    """What bilinear interpolation makes of a mask."""
+    """Resize a mask with bilinear interpolation."""
     values = np.asarray(levels, np.uint8)[label]
     small = cv2.resize(values, (54, 43), interpolation=cv2.INTER_NEAREST)
     return cv2.resize(small, label.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -56,7 +56,7 @@ def outlined(label):
     ],
     ids=["16 bits", "32 bits", "rgb", "rgba", "outlines", "grey as rgb"],
 )
-def test_clean_sets_have_only_notes(tmp_path, encode):
+def test_clean_datasets_have_only_notes(tmp_path, encode):
     findings = check(config_of(write(tmp_path, encode, suffix="tif"))).findings
     assert kinds(findings, ERROR, WARNING) == set(), findings
 
@@ -67,7 +67,7 @@ def test_clean_bits(tmp_path):
 
 
 @pytest.mark.parametrize("names", [True, False])
-def test_layers_that_are_a_region_each_are_classes(tmp_path, names):
+def test_layers_of_one_region_are_classes(tmp_path, names):
     rng = np.random.default_rng(0)
     counts = iter([9, 9, 8, 9, 9, 9, 9, 9, 8, 9])
 
@@ -93,7 +93,7 @@ def test_few_or_many_objects_in_each_mask(tmp_path, most):
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
 
 
-def test_codes_of_land_cover_are_no_objects(tmp_path):
+def test_land_cover_codes_are_not_objects(tmp_path):
     rng, codes = np.random.default_rng(0), np.sort(np.arange(111, 524, 40))
 
     def encode(label):
@@ -105,7 +105,7 @@ def test_codes_of_land_cover_are_no_objects(tmp_path):
 
 
 @pytest.mark.parametrize("name", [lambda i, mask: i + 26000, lambda i, mask: i * 3 + mask * 100])
-def test_names_of_objects_that_do_not_count_from_one(tmp_path, name):
+def test_object_ids_that_do_not_count_from_one(tmp_path, name):
     rng, masks = np.random.default_rng(3), iter(range(10))
 
     def encode(label):
@@ -120,7 +120,7 @@ def test_names_of_objects_that_do_not_count_from_one(tmp_path, name):
         np.testing.assert_array_equal(label, np.asarray(Image.open(file)) > 0)
 
 
-def test_a_colour_an_object(tmp_path):
+def test_random_colours_of_objects(tmp_path):
     rng = np.random.default_rng(3)
 
     def encode(label):
@@ -132,7 +132,7 @@ def test_a_colour_an_object(tmp_path):
     assert found.overrides == ()
 
 
-def test_classes_that_are_missing_here_and_there_are_no_objects(tmp_path):
+def test_missing_classes_are_not_objects(tmp_path):
     rng = np.random.default_rng(1)
 
     def encode(label):
@@ -146,14 +146,14 @@ def test_classes_that_are_missing_here_and_there_are_no_objects(tmp_path):
     assert find(check(config_of(tmp_path)).findings, "encoding").severity == NOTE
 
 
-def test_ids_that_were_interpolated(tmp_path):
+def test_interpolated_ids(tmp_path):
     write(tmp_path, lambda label: shrunk_and_enlarged(label, [0, 4, 2]))
     options = ["--config.data.class_names=a,b,c,d,e"]
     found = find(check(config_of(tmp_path, *options)).findings, "blended masks", WARNING)
     assert "lines of the ids between" in found.text
 
 
-def test_a_few_masks_that_were_interpolated(tmp_path):
+def test_few_interpolated_masks(tmp_path):
     numbers = iter(range(10))
 
     def encode(label):
@@ -165,7 +165,7 @@ def test_a_few_masks_that_were_interpolated(tmp_path):
     assert "p1.png" in found.text
 
 
-def test_a_class_of_borders_is_not_interpolated(tmp_path):
+def test_border_class_is_not_interpolation(tmp_path):
     def encode(label):
         cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
         return np.where(cv2.erode(label, cross) != label, 1, label * 4).astype(np.uint8)
@@ -188,7 +188,7 @@ def speckle(rng, label):
 
 
 @pytest.mark.parametrize("mask_of", [strokes, speckle])
-def test_classes_that_are_strokes_or_noise_are_not_blended(tmp_path, mask_of):
+def test_strokes_and_noise_are_not_blended(tmp_path, mask_of):
     rng = np.random.default_rng(0)
     write(tmp_path, lambda label: mask_of(rng, label).astype(np.uint8))
     assert "blended masks" not in kinds(check(config_of(tmp_path)).findings, ERROR, WARNING)
@@ -204,7 +204,7 @@ def test_jpeg_of_high_quality(tmp_path, quality):
     assert_right(pasted(tmp_path, found), classes=2)
 
 
-def test_colours_that_were_interpolated(tmp_path):
+def test_interpolated_colours(tmp_path):
     def encode(label):
         return np.dstack([shrunk_and_enlarged(label, level) for level in COLOURS.T])
 
@@ -227,7 +227,7 @@ def test_65535_stands_for_no_class(tmp_path, names):
     np.testing.assert_array_equal(label, np.where(np.arange(80) == 5, 255, draw(2)[1]))
 
 
-def test_values_below_nought_are_ignored(tmp_path):
+def test_negative_values_are_ignored(tmp_path):
     def encode(label):
         return np.where(np.arange(80) == 5, -1, label.astype(np.int32))
 
@@ -261,7 +261,7 @@ def test_proposals():
     assert propose_encoding((0, 1, 2, 254), 4, 255) == ((0, 1, 2, 254), ())
 
 
-def test_ids_beside_255_that_were_interpolated_are_no_halves(tmp_path):
+def test_interpolated_ids_with_255_are_not_halved(tmp_path):
     def encode(label):
         mask = shrunk_and_enlarged(np.where(np.arange(80) < 12, 3, label), [0, 7, 18, 11])
         mask[-12:, -12:] = 255
@@ -272,7 +272,7 @@ def test_ids_beside_255_that_were_interpolated_are_no_halves(tmp_path):
     assert found.overrides == ()
 
 
-def test_shapes_in_the_transparency_alone(tmp_path):
+def test_shapes_only_in_alpha(tmp_path):
     def encode(label):
         return np.dstack([np.zeros((*label.shape, 3), np.uint8), 255 * (label > 0)]).astype(
             np.uint8
@@ -283,7 +283,7 @@ def test_shapes_in_the_transparency_alone(tmp_path):
     assert summarise_mask(tmp_path / "masks/train/p0.png").alpha
 
 
-def test_masks_that_are_all_empty(tmp_path):
+def test_empty_masks(tmp_path):
     write(tmp_path, np.zeros_like)
     found = find(check(config_of(tmp_path)).findings, "encoding", ERROR)
     assert "hold 0 alone" in found.text
@@ -318,7 +318,7 @@ def test_find_affixes():
     assert find_affixes(set(), {"a"}) == ("", "")
 
 
-def test_a_film_names_each_frame_once(tmp_path):
+def test_frames_of_a_film(tmp_path):
     write(tmp_path)
     frame = np.asarray(Image.open(tmp_path / "images/train/p0.png")).astype(int)
     for name, step in (("train/p1", 1), ("train/p2", 2), ("val/p7", 3)):

@@ -1,27 +1,30 @@
-"""`fcnjax models COMMAND`: views of the models."""
+"""`fcnjax models COMMAND`: inspection of models."""
 
 from fcnjax.cli import subcommands
 
 COMMANDS = {
-    "list": ("fcnjax.cli.models.list", "encoders and decoders: size, reach, weights"),
-    "show": ("fcnjax.cli.models.show", "a config's model, layer by layer"),
+    "list": (
+        "fcnjax.cli.models.list",
+        "list encoders and decoders, with sizes and weights",
+    ),
+    "show": ("fcnjax.cli.models.show", "show the layers of a config's model"),
     "receptive-field": (
         "fcnjax.cli.models.receptive_field",
-        "what of an image a prediction is computed from, and what counts",
+        "compute and measure the receptive field of a logit",
     ),
-    "features": ("fcnjax.cli.models.features", "what an encoder responds to in an image"),
-    "parity": ("fcnjax.cli.models.parity", "our models against what torch models printed"),
+    "features": ("fcnjax.cli.models.features", "show what an encoder responds to in an image"),
+    "parity": ("fcnjax.cli.models.parity", "compare models with reference outputs of torch models"),
 }
 
 
 def main(argv: list[str]) -> int:
-    """`fcnjax models`: prints the help, or runs a command.
+    """Run `fcnjax models`: print the help, or run a command.
 
     Raises:
-        UserError: There is no such command.
+        UserError: The command does not exist.
     """
     if not argv or argv[0] in ("-h", "--help"):
-        about = "What models there are, and what they do."
+        about = "Inspect models."
         ending = "`fcnjax models COMMAND --help` describes one, with examples."
         print(subcommands.usage("fcnjax models", about, COMMANDS, ending))
         return 0

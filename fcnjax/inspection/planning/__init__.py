@@ -1,1 +1,1 @@
-"""What a config needs of devices that need not be there: memory, operations, bytes, batch."""
+"""Ahead-of-time planning for absent devices: memory, operations, communication, batch size."""

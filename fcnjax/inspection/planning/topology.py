@@ -93,7 +93,7 @@ class Topology:
 
     @property
     def wraps(self) -> tuple[bool, ...]:
-        """Whether the last chip of each axis has a link to the first, from MaxText's table.
+        """For each axis, True if its last chip has a link to the first, from MaxText's table.
 
         https://github.com/AI-Hypercomputer/maxtext, accelerator_to_spec_map.py: axes of 16 of a
         v5e, and all of a v5p that is made of whole cubes of 4x4x4.

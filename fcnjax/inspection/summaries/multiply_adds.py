@@ -20,7 +20,7 @@ def multiply_adds(program: Program) -> Mapping[Path, int]:
     """
     counts: Counter[Path] = Counter()
     for step in program.steps:
-        if program.trainable_mask.isdisjoint(step.inputs):
+        if program.image_dependent.isdisjoint(step.inputs):
             continue
         if step.name in ("scan", "while", "cond"):
             raise NotImplementedError(f"multiply-adds of the primitive {step.name}")

@@ -1,1 +1,1 @@
-"""What a model computes, read off its trace: its steps, and which pixels a value depends on."""
+"""Traced computations of models: their steps, and the pixels that a value depends on."""

@@ -1,7 +1,7 @@
-"""Which part of a step's inputs a part of its outputs is computed from.
+"""Dependence of a step's outputs on its inputs.
 
-The rules go from a box of a step's output back to the boxes of its inputs, and are exact, but for
-weights that happen to be zero.
+The rules map a box of a step's output back to the boxes of its inputs that it is computed from.
+They are exact except for weights that happen to be zero.
 """
 
 import functools
@@ -11,40 +11,40 @@ from types import MappingProxyType
 
 import numpy as np
 
-from fcnjax.inspection.tracing.needs import Need, narrowed, reshaped
+from fcnjax.inspection.tracing.needs import Need, narrow, reshape
 from fcnjax.inspection.tracing.program import Program, Step, Value
 
-# A larger constant is taken to have no zeros.
+# A larger constant is assumed to have no zeros.
 _LARGEST_CONSTANT = 2**26
 
 
 class WholeImageError(Exception):
-    """A step joins what lies anywhere in the image, as a global mean does."""
+    """A step joins pixels from anywhere in the image, such as a global mean."""
 
 
 class Rules:
-    """The rules, for one program, whose constants they compute where they ask for one.
+    """The rules for one program, whose constants they compute on demand.
 
     Attributes:
-        cut: Whether more would be needed if the image were larger: a window reached over the edge
-            of an axis that grows with it.
+        cut: True if a larger image would be needed: a window reached over the edge of an axis that
+            grows with the image.
     """
 
     def __init__(self, program: Program):
         self.cut = False
         self._constants = program.constant
         self._makers = {v: step for step in program.steps for v in step.outputs}
-        self._array = functools.cache(self._computed)
+        self._array = functools.cache(self._compute)
 
     def inputs(self, step: Step, index: int, need: Need) -> list[list[Need]]:
-        """What a part of output number `index` of a step needs of each input, in boxes.
+        """Return the boxes of each input that a part of output `index` of a step needs.
 
         Raises:
-            WholeImageError: All of the image, whatever its size.
-            NotImplementedError: There is no rule for this primitive.
+            WholeImageError: It needs all of the image, whatever its size.
+            NotImplementedError: There is no rule for the primitive.
         """
         if step.name == "reshape":
-            return [reshaped(need, step.inputs[0].shape, step.outputs[0].shape)]
+            return [reshape(need, step.inputs[0].shape, step.outputs[0].shape)]
         rule = _RULES.get(step.name)
         if rule is None:
             raise NotImplementedError(f"receptive field: no rule for the primitive {step.name}")
@@ -52,13 +52,13 @@ class Rules:
         return [[part] if part is not None and all(map(np.any, part)) else [] for part in parts]
 
     def elementwise(self, step: Step, index: int, need: Need) -> list[Need | None]:
-        """The same place in each input; nothing where a constant factor is zero."""
+        """Return the same positions in each input, except where a constant factor is zero."""
         if step.name == "mul":
             for factor in step.inputs:
                 if factor in self._constants and factor.shape:
-                    # An axis of size one stands for all of the other factor's.
+                    # An axis of size one is broadcast against the other factor.
                     need = tuple(a & b for a, b in zip(need, self._support(factor), strict=True))
-        return [narrowed(need, value.shape) for value in step.inputs]
+        return [narrow(need, value.shape) for value in step.inputs]
 
     def window(
         self,
@@ -71,31 +71,31 @@ class Rules:
         dilation: int,
         spread: int,
     ) -> np.ndarray:
-        """What a sliding window reads of an axis.
+        """Return what a sliding window reads of an axis.
 
         Args:
-            value: What it slides over.
+            value: The value that it slides over.
             axis: The axis.
-            need: `[out]`, which results are needed.
-            taps: Of the window.
-            stride: Its step.
+            need: `[out]`, the results that are needed.
+            taps: Size of the window.
+            stride: Stride of the window.
             before: Padding before the axis.
             dilation: Distance between the taps.
-            spread: Distance at which the axis's own pixels are laid out for it.
+            spread: Dilation of the input, as in a transposed convolution.
 
         Returns:
             `[in]`.
         """
-        places = np.flatnonzero(need)[:, None] * stride - before + np.arange(taps) * dilation
-        places = places[places % spread == 0] // spread
+        positions = np.flatnonzero(need)[:, None] * stride - before + np.arange(taps) * dilation
+        positions = positions[positions % spread == 0] // spread
         read = np.zeros(value.shape[axis], bool)
-        there = (places >= 0) & (places < len(read))
-        self.cut |= value.grows[axis] and not there.all()
-        read[places[there]] = True
+        inside = (positions >= 0) & (positions < len(read))
+        self.cut |= value.grows[axis] and not inside.all()
+        read[positions[inside]] = True
         return read
 
     def dot(self, step: Step, index: int, need: Need) -> list[Need | None]:
-        """The contracted axes whole, or where the matrix is constant those with a weight."""
+        """Return all of the contracted axes, or the nonzero part if the matrix is constant."""
         contracted, batch = step.params["dimension_numbers"]
         free = [
             [axis for axis in range(len(value.shape)) if axis not in (*c, *b)]
@@ -115,7 +115,7 @@ class Rules:
                 result.append(None)
                 continue
             if any(value.grows[axis] for axis in contracted[side]):
-                # A resize has as many results as its size asks for; a mean over cells has not.
+                # The results of a resize grow with the image; those of a mean over cells do not.
                 outer = [other.grows[axis] for axis in other_axes]
                 if weights is None or not any(outer):
                     raise WholeImageError
@@ -125,13 +125,13 @@ class Rules:
         return result
 
     def constant(self, value: Value) -> np.ndarray | None:
-        """A constant's array; None where the value is none, or is too large."""
+        """Return the array of a constant; None if the value is not constant or too large."""
         return self._array(value) if value in self._constants else None
 
     def _weights(
         self, matrix: Value, contracted: Sequence[int], need: Mapping[int, np.ndarray]
     ) -> list[np.ndarray] | None:
-        """Which contracted indices of a constant matrix have a weight; None for another matrix."""
+        """Return the contracted indices of a constant matrix with a nonzero weight, else None."""
         array = self.constant(matrix)
         if array is None:
             return None
@@ -142,7 +142,7 @@ class Rules:
         return [array.any(tuple(k for k in rest if k != axis)) for axis in contracted]
 
     def _support(self, value: Value) -> Need:
-        """Where a constant is not zero, by axis."""
+        """Return where a constant is not zero, by axis."""
         step = self._makers.get(value)
         if step is not None and step.name == "broadcast_in_dim":
             inner = self._support(step.inputs[0])
@@ -156,7 +156,7 @@ class Rules:
         others = [tuple(k for k in range(array.ndim) if k != axis) for axis in range(array.ndim)]
         return tuple((array != 0).any(axes) for axes in others)
 
-    def _computed(self, value: Value) -> np.ndarray | None:
+    def _compute(self, value: Value) -> np.ndarray | None:
         if math.prod(value.shape) > _LARGEST_CONSTANT:
             return None
         if value.constant is not None:
@@ -217,7 +217,7 @@ def _slice(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None
     params, shape = step.params, step.inputs[0].shape
     grows = zip(step.inputs[0].grows, step.outputs[0].grows, strict=True)
     if any(before and not after for before, after in grows):
-        raise WholeImageError  # a fixed pixel, as the one that a norm shifts all others by
+        raise WholeImageError  # a fixed pixel, such as the one that a norm shifts all others by
     strides = params["strides"] or (1,) * len(shape)
     read = [np.zeros(size, bool) for size in shape]
     ranges = zip(params["start_indices"], params["limit_indices"], strides, strict=True)
@@ -232,9 +232,9 @@ def _pad(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     for axis, (kept, (before, _, inner)) in enumerate(
         zip(need, step.params["padding_config"], strict=True)
     ):
-        places = before + np.arange(value.shape[axis]) * (inner + 1)
-        there = (places >= 0) & (places < len(kept))
-        read.append(there & kept[np.clip(places, 0, len(kept) - 1)])
+        positions = before + np.arange(value.shape[axis]) * (inner + 1)
+        inside = (positions >= 0) & (positions < len(kept))
+        read.append(inside & kept[np.clip(positions, 0, len(kept) - 1)])
         rules.cut |= value.grows[axis] and not inner and read[-1].sum() < kept.sum()
     return [tuple(read), ()]
 
@@ -271,11 +271,11 @@ def _tile(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]
 
 def _broadcast(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
     placed = tuple(need[axis] for axis in step.params["broadcast_dimensions"])
-    return [narrowed(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
+    return [narrow(placed, step.inputs[0].shape), *(None for _ in step.inputs[1:])]
 
 
 def _gather(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    """Of the rows (or columns) that constant indices name, as a mirrored edge takes them."""
+    """Return the rows (or columns) that constant indices select, as a mirrored edge does."""
     value, indices = step.inputs
     numbers, sizes = step.params["dimension_numbers"], step.params["slice_sizes"]
     taken = rules.constant(indices)

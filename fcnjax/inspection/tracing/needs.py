@@ -1,4 +1,4 @@
-"""Parts of an array, named by the indices that are needed along each axis."""
+"""Needed parts of an array, as boxes of indices along each axis."""
 
 import functools
 import itertools
@@ -7,29 +7,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Bool `[size]` for each axis: the indices that are needed; together a box of them.
+# Bool `[size]` for each axis: the indices that are needed. Together they are a box.
 Need = tuple[np.ndarray, ...]
-# More boxes of one array than this are taken as the one box around them.
-_MOST = 32
+# More boxes of one array than this are replaced by the box around them.
+_MAX_BOXES = 32
 
 
-def united(needs: Sequence[Need], more: Need) -> list[Need]:
-    """The boxes of `needs` and one more, in as few as is easily seen."""
-    for i, known in enumerate(needs):
-        if _within(more, known):
+def add_box(needs: Sequence[Need], more: Need) -> list[Need]:
+    """Add a box to `needs`, merging boxes where that is exact."""
+    for i, box in enumerate(needs):
+        if _within(more, box):
             return list(needs)
         others = [*needs[:i], *needs[i + 1 :]]
-        if _within(known, more):
-            return united(others, more)
-        unlike = [k for k, pair in enumerate(zip(known, more, strict=True)) if _differ(*pair)]
-        if len(unlike) == 1:
-            return united(others, _around((known, more)))
-    if len(needs) == _MOST:
-        return [_around((*needs, more))]
+        if _within(box, more):
+            return add_box(others, more)
+        different = [k for k, pair in enumerate(zip(box, more, strict=True)) if _differ(*pair)]
+        if len(different) == 1:
+            return add_box(others, _enclose((box, more)))
+    if len(needs) == _MAX_BOXES:
+        return [_enclose((*needs, more))]
     return [*needs, more]
 
 
-def _around(needs: Sequence[Need]) -> Need:
+def _enclose(needs: Sequence[Need]) -> Need:
     return tuple(functools.reduce(np.logical_or, axis) for axis in zip(*needs, strict=True))
 
 
@@ -42,16 +42,16 @@ def _within(inner: Need, outer: Need) -> bool:
     return all(a is b or not (a & ~b).any() for a, b in pairs)
 
 
-def narrowed(need: Need, shape: Sequence[int]) -> Need:
-    """The need of an operand that is repeated along its axes of size one, or is a single number."""
+def narrow(need: Need, shape: Sequence[int]) -> Need:
+    """Return the need of an operand that is broadcast along axes of size one, or is a scalar."""
     pairs = zip(shape, need, strict=True) if shape else ()
     return tuple(kept if size == len(kept) else kept.any(keepdims=True) for size, kept in pairs)
 
 
-def reshaped(need: Need, before: Sequence[int], after: Sequence[int]) -> list[Need]:
-    """What a part of an array of shape `after` is in the array of shape `before` it is made of."""
+def reshape(need: Need, before: Sequence[int], after: Sequence[int]) -> list[Need]:
+    """Return the boxes in an array of shape `before` that a reshape to `after` makes a box."""
     runs = []
-    for inner, outer in _regrouped(before, after):
+    for inner, outer in _group_axes(before, after):
         if len(inner) == len(outer) == 1:
             runs.append([(need[outer[0]],)])
             continue
@@ -61,7 +61,7 @@ def reshaped(need: Need, before: Sequence[int], after: Sequence[int]) -> list[Ne
 
 
 def _boxes(part: np.ndarray) -> list[Need]:
-    """A part of an array, bool and of any form, in boxes."""
+    """Split a part of an array, given as a bool array, into boxes."""
     if part.ndim == 1:
         return [(part,)]
     rows = part.reshape(len(part), -1)
@@ -74,10 +74,10 @@ def _boxes(part: np.ndarray) -> list[Need]:
     ]
 
 
-def _regrouped(
+def _group_axes(
     before: Sequence[int], after: Sequence[int]
 ) -> list[tuple[Sequence[int], Sequence[int]]]:
-    """The least runs of axes of two shapes that hold the same number of elements."""
+    """Return the shortest runs of axes of two shapes that have the same number of elements."""
     groups = []
     i = j = 0
     while i < len(before) or j < len(after):

@@ -1,4 +1,4 @@
-"""A model's computation as a flat list of primitive steps, each with the module it belongs to."""
+"""The computation of a model as a flat list of primitive steps with their modules."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from jax.extend import core
 from fcnjax.models.layers import FeatureMap
 
 Path = tuple[str, ...]
-# Before a module's path in the scope names of a traced computation.
+# Prefix of a module's path in the scope names of a traced computation.
 _MARK = "module:"
-# Primitives that stand for the jaxpr they carry.
+# Primitives that call a jaxpr.
 _CALLS = frozenset(
     {"jit", "pjit", "custom_jvp_call", "custom_vjp_call", "checkpoint", "remat2", "closed_call"}
 )
@@ -26,8 +26,8 @@ class Value:
 
     Attributes:
         shape: Its shape.
-        constant: The array itself where the model brings it along, as the weights of a resize.
-        grows: For each axis, whether it is longer for a larger image; `grown` sets it.
+        constant: The array itself if it is part of the model, such as the weights of a resize.
+        grows: For each axis, True if it is longer for a larger image; set by `mark_growing_axes`.
     """
 
     shape: tuple[int, ...]
@@ -40,8 +40,8 @@ class Step:
     """A primitive applied to values.
 
     Attributes:
-        primitive: What is done.
-        params: How.
+        primitive: The JAX primitive.
+        params: Its parameters.
         inputs, outputs: The values.
         module: Path of the innermost module whose call it is part of.
         functions: Names of the jitted functions around it, the outermost first.
@@ -74,13 +74,13 @@ class Program:
     """A traced model.
 
     Attributes:
-        steps: In the order of the computation; the drawing of the parameters is part of it.
-        image: What it starts from.
-        outputs: What the traced function returned, with a `Value` for each array.
-        calls: Of the modules, each before those inside it.
-        variables: The model's, as shapes.
-        constant: The values that neither the image nor the variables change.
-        moving: The values that the image changes.
+        steps: The steps in order, including the initialisation of the parameters.
+        image: The input.
+        outputs: The results of the traced function, with a `Value` for each array.
+        calls: The calls of modules, each before those inside it.
+        variables: The shapes of the model's variables.
+        constant: The values that depend neither on the image nor on the variables.
+        image_dependent: The values that depend on the image.
     """
 
     steps: tuple[Step, ...]
@@ -89,33 +89,36 @@ class Program:
     calls: tuple[Call, ...]
     variables: Mapping[str, Any]
     constant: Set[Value]
-    trainable_mask: Set[Value]
+    image_dependent: Set[Value]
 
 
 def encode(encoder: nn.Module, image: jax.Array) -> tuple[jax.Array, ...]:
-    """The features of an image `[B, H, W, C]`, shallow to deep: what `trace` runs of an encoder."""
+    """Return the features of an image `[B, H, W, C]`, shallow to deep; a function for `trace`."""
     return tuple(feature.data for feature in encoder(FeatureMap(image), False))
 
 
 def trace(
     module: nn.Module, run: Callable[[nn.Module, jax.Array], Any], shape: Sequence[int]
 ) -> Program:
-    """Traces `run(module, image)` and the drawing of its variables; computes nothing.
+    """Trace `run(module, image)` and the initialisation of its variables, without computing.
 
     Args:
         module: An encoder or a whole model.
-        run: Such as `encode`, or the class's own `__call__`.
-        shape: Of the image, `[B, H, W, C]`.
+        run: A function such as `encode`, or the `__call__` of the class.
+        shape: Shape of the image, `[B, H, W, C]`.
     """
     calls = []
 
-    def watched(method: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext):
+    def record_call(
+        method: Callable, args: tuple, kwargs: dict, context: nn.module.InterceptorContext
+    ):
         if context.method_name != "__call__":
             return method(*args, **kwargs)
         call = Call(context.module.path, type(context.module).__name__)
         calls.append(call)
         if hasattr(context.module, "kernel_init"):
-            # Which numbers are drawn does not matter here, and drawing them takes a third of it.
+            # The initial values do not matter here, and tracing their computation takes a third of
+            # the time.
             object.__setattr__(context.module, "kernel_init", nn.initializers.zeros)
         with jax.named_scope(_MARK + ".".join(call.module)):
             result = method(*args, **kwargs)
@@ -123,11 +126,11 @@ def trace(
         return result
 
     def computation(key: jax.Array, image: jax.Array) -> tuple[Any, Mapping[str, Any]]:
-        # Flax's own scope names are off: they tell modules and methods not apart.
-        with nn.override_named_call(False), nn.intercept_methods(watched):
+        # Flax's scope names are disabled, since they do not distinguish modules and methods.
+        with nn.override_named_call(False), nn.intercept_methods(record_call):
             return module.init_with_output(key, image, method=run)
 
-    # The key is an input: what is drawn with it, the parameters, is no constant.
+    # The key is an input, so that the parameters drawn with it are not constants.
     image = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
     closed, (outputs, variables) = jax.make_jaxpr(computation, return_shape=True)(
         jax.random.key(0), image
@@ -137,22 +140,22 @@ def trace(
     values = _flatten(closed.jaxpr, closed.consts, [key, image], steps, (), ())
     leaves, structure = jax.tree.flatten(outputs)
     outputs = jax.tree.unflatten(structure, values[: len(leaves)])
-    constant, trainable_mask = _sorted_values(steps, image, drawn=set(values[len(leaves) :]))
-    return Program(tuple(steps), image, outputs, tuple(calls), variables, constant, trainable_mask)
+    constant, image_dependent = _classify_values(steps, image, variables=set(values[len(leaves) :]))
+    return Program(tuple(steps), image, outputs, tuple(calls), variables, constant, image_dependent)
 
 
-def _sorted_values(
-    steps: Sequence[Step], image: Value, drawn: Set[Value]
+def _classify_values(
+    steps: Sequence[Step], image: Value, variables: Set[Value]
 ) -> tuple[Set[Value], Set[Value]]:
-    """The values that nothing changes and those that the image changes; `drawn` are variables."""
-    constant = {v for step in steps for v in step.inputs if v.constant is not None} - drawn
-    trainable_mask = {image}
+    """Return the constant and the image-dependent values; `variables` are neither."""
+    constant = {v for step in steps for v in step.inputs if v.constant is not None} - variables
+    image_dependent = {image}
     for step in steps:
-        if not trainable_mask.isdisjoint(step.inputs):
-            trainable_mask.update(step.outputs)
+        if not image_dependent.isdisjoint(step.inputs):
+            image_dependent.update(step.outputs)
         elif constant.issuperset(step.inputs):
-            constant.update(set(step.outputs) - drawn)
-    return constant, trainable_mask
+            constant.update(set(step.outputs) - variables)
+    return constant, image_dependent
 
 
 def _flatten(
@@ -163,9 +166,9 @@ def _flatten(
     module: Path,
     functions: tuple[str, ...],
 ) -> list[Value]:
-    """Appends the steps of a jaxpr, inner ones unfolded in place, and returns its outputs."""
-    known = [Value(jnp.shape(constant), constant) for constant in constants]
-    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*known, *inputs), strict=True))
+    """Append the steps of a jaxpr, with inner jaxprs inlined, and return its outputs."""
+    constant_values = [Value(jnp.shape(constant), constant) for constant in constants]
+    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*constant_values, *inputs), strict=True))
 
     def value_of(atom: core.Var | core.Literal) -> Value:
         if isinstance(atom, core.Literal):
@@ -173,19 +176,19 @@ def _flatten(
         return values[atom]
 
     for eqn in jaxpr.eqns:
-        given = [value_of(atom) for atom in eqn.invars]
+        eqn_inputs = [value_of(atom) for atom in eqn.invars]
         inner_module = _module_of(eqn, module)
         if eqn.primitive.name in _CALLS:
             inner, inner_constants = _inner(eqn)
             names = (*functions, eqn.params.get("name", eqn.primitive.name))
-            results = _flatten(inner, inner_constants, given, steps, inner_module, names)
+            results = _flatten(inner, inner_constants, eqn_inputs, steps, inner_module, names)
         else:
             results = [Value(var.aval.shape) for var in eqn.outvars]
             steps.append(
                 Step(
                     eqn.primitive,
                     eqn.params,
-                    tuple(given),
+                    tuple(eqn_inputs),
                     tuple(results),
                     inner_module,
                     functions,
@@ -196,29 +199,29 @@ def _flatten(
 
 
 def _inner(eqn: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]]:
-    found = next(
+    inner = next(
         eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params
     )
-    return (found.jaxpr, found.consts) if isinstance(found, core.ClosedJaxpr) else (found, ())
+    return (inner.jaxpr, inner.consts) if isinstance(inner, core.ClosedJaxpr) else (inner, ())
 
 
-def _module_of(eqn: core.JaxprEqn, around: Path) -> Path:
-    """The module that an equation names, or else the one around it."""
+def _module_of(eqn: core.JaxprEqn, outer: Path) -> Path:
+    """Return the module that an equation names, or the outer one."""
     marked = [name for name in str(eqn.source_info.name_stack).split("/") if name.startswith(_MARK)]
     if not marked:
-        return around
+        return outer
     return tuple(filter(None, marked[-1].removeprefix(_MARK).split(".")))
 
 
-def grown(program: Program, larger: Program) -> bool:
-    """Marks in each value of two traces which axes are longer in the other, and so in any larger.
+def mark_growing_axes(program: Program, larger: Program) -> bool:
+    """Mark in the values of two traces the axes that grow with the image.
 
     Args:
         program: A model traced with an image.
-        larger: The same model traced with a larger one.
+        larger: The same model traced with a larger image.
 
     Returns:
-        Whether it could: the two have the same steps.
+        False if the two do not have the same steps; then nothing is marked.
     """
     names = [[step.name for step in one.steps] for one in (program, larger)]
     if names[0] != names[1]:

@@ -1,8 +1,8 @@
 """The theoretical receptive field: the pixels of the image that a value is computed from.
 
-It is read off the traced computation, from the value back to the image, so that padding, dilation,
-skips and resizes count exactly as the model has them (for chains of convolutions it is the size
-that Araujo et al. 2019, "Computing receptive fields of convolutional neural networks", derive).
+It is derived from the traced computation, backwards from the value to the image, so that padding,
+dilation, skips and resizes count exactly. For chains of convolutions it equals the size derived by
+Araujo et al. 2019, "Computing receptive fields of convolutional neural networks".
 """
 
 import functools
@@ -15,24 +15,24 @@ import numpy as np
 from flax import linen as nn
 
 from fcnjax.inspection.tracing.dependence import Rules, WholeImageError
-from fcnjax.inspection.tracing.needs import Need, united
-from fcnjax.inspection.tracing.program import Path, Program, Value, grown, trace
+from fcnjax.inspection.tracing.needs import Need, add_box
+from fcnjax.inspection.tracing.program import Path, Program, Value, mark_growing_axes, trace
 
-# Added to the image's height or width until it is larger than the field, and until two traces have
-# the same steps (a resize by a whole factor has others). As multiples of every stride they keep
-# each value's place between its neighbours.
+# Added to the height or width of the image until it is larger than the field, and until two traces
+# have the same steps (a resize by an integer factor has others). As multiples of every stride they
+# keep the position of each value relative to its neighbours.
 _MARGINS = (3584, 7168, 15872)
 
 
 @dataclass(frozen=True)
 class Field:
-    """What one value, the middle one of its array, is computed from, along one axis of the image.
+    """The receptive field of the middle value of an array, along one axis of the image.
 
     Attributes:
-        before, after: Pixels from the image's middle pixel to the first and to the one behind the
-            last that counts; what joins the whole image is left out.
-        whole: The modules that join the whole image, as a global mean or attention does.
-        cut: Whether it is larger than the image: then nothing else of this holds.
+        before, after: Offsets from the image's middle pixel to the start and the end of the field,
+            without the modules that join the whole image.
+        whole: The modules that join the whole image, such as a global mean or attention.
+        cut: True if the field is larger than the image; then the other attributes are invalid.
     """
 
     before: int
@@ -42,7 +42,7 @@ class Field:
 
     @property
     def size(self) -> int:
-        """Pixels."""
+        """Size in pixels."""
         return self.after - self.before
 
 
@@ -54,28 +54,28 @@ def receptive_fields(
     program: Program | None = None,
     which: slice = slice(None),
 ) -> list[Field]:
-    """The receptive field of the middle value of each array that `run` returns, along one axis.
+    """Compute the receptive field of the middle value of each array that `run` returns.
 
     Args:
-        module: As in `trace`.
-        run: As in `trace`.
-        shape: Of the image, `[B, H, W, C]`; the model is as it is for this size.
+        module: The module, as in `trace`.
+        run: The function, as in `trace`.
+        shape: Shape of the image, `[B, H, W, C]`.
         axis: 1 for the rows, 2 for the columns.
-        program: The trace for this shape, where there is one already.
-        which: Of the arrays.
+        program: The trace for this shape, if there is one already.
+        which: The arrays to measure.
 
     Raises:
-        NotImplementedError: The model does what no rule of `dependence.py` covers, or its field is
-            beyond all measure.
+        NotImplementedError: `dependence.py` has no rule for a primitive of the model, or the field
+            is too large.
     """
     traces = [program or trace(module, run, shape)]
     for margin in _MARGINS:
         larger = list(shape)
         larger[axis] += margin
         traces.append(trace(module, run, larger))
-        partner = next((one for one in traces[:-1] if grown(one, traces[-1])), None)
-        # The smaller comes first: where a resize keeps the corners in place, the middle value of a
-        # larger image lies a little otherwise between its neighbours.
+        partner = next((one for one in traces[:-1] if mark_growing_axes(one, traces[-1])), None)
+        # The smaller comes first, since with a resize that aligns corners the middle value of a
+        # larger image has a slightly different position relative to its neighbours.
         for each in (partner, traces[-1]) if partner else ():
             fields = []
             for value in jax.tree.leaves(each.outputs)[which]:
@@ -89,25 +89,25 @@ def receptive_fields(
 
 def _field(program: Program, value: Value, axis: int) -> Field:
     need = [np.ones(size, bool) for size in value.shape]
-    for place in (1, 2):
-        need[place] = np.arange(value.shape[place]) == value.shape[place] // 2
+    for k in (1, 2):
+        need[k] = np.arange(value.shape[k]) == value.shape[k] // 2
     rules = Rules(program)
-    found, whole = _needed(program, rules, value, tuple(need))
+    parts, whole = _trace_back(program, rules, value, tuple(need))
     if rules.cut:
         return Field(0, 0, cut=True)
     middle = program.image.shape[axis] // 2
-    # Nothing is left where only what joins the whole image leads to the value.
-    places = [np.flatnonzero(part[axis]) - middle for part in found] or [np.asarray([0, -1])]
-    before, after = min(p[0] for p in places), max(p[-1] for p in places) + 1
+    # There are no parts if the value depends on the image only through modules that join all of it.
+    offsets = [np.flatnonzero(part[axis]) - middle for part in parts] or [np.asarray([0, -1])]
+    before, after = min(o[0] for o in offsets), max(o[-1] for o in offsets) + 1
     return Field(int(before), int(after), whole)
 
 
-def _needed(
+def _trace_back(
     program: Program, rules: Rules, value: Value, need: Need
 ) -> tuple[list[Need], tuple[Path, ...]]:
-    """What of the image a part of a value needs, and the modules that need all of it.
+    """Return the parts of the image that a part of a value needs, and the modules that need all.
 
-    Stops where the image turns out to be too small.
+    Stops if the image turns out to be too small.
     """
     needs: dict[Value, list[Need]] = {value: [need]}
     whole: dict[Path, None] = {}
@@ -122,6 +122,6 @@ def _needed(
                     whole[step.module] = None
                     continue
                 for each, parts in zip(step.inputs, inputs, strict=True):
-                    if each in program.trainable_mask:
-                        needs[each] = functools.reduce(united, parts, needs.get(each, []))
+                    if each in program.image_dependent:
+                        needs[each] = functools.reduce(add_box, parts, needs.get(each, []))
     return needs.get(program.image, []), tuple(reversed(whole))

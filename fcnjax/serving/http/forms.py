@@ -1,4 +1,4 @@
-"""The file in a form (multipart/form-data)."""
+"""Reading of the file in a form (multipart/form-data)."""
 
 import logging
 
@@ -9,19 +9,19 @@ from fcnjax.serving.http.refusal import Refused
 
 MAX_PARTS = 9  # the file, and fields that are not read
 
-# Errors of a form are answered; the log has no part in them.
+# Errors of a form are returned to the client and need no log.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
-def file_of_form(content_type: str, body: bytes) -> bytes:
-    """Returns the content of the one file of a form, whatever its name.
+def read_form_file(content_type: str, body: bytes) -> bytes:
+    """Return the content of the only file in a form, whatever its name.
 
     Args:
-        content_type: The header, with the boundary.
+        content_type: The header Content-Type, with the boundary.
         body: The form.
 
     Raises:
-        Refused: It is no such form.
+        Refused: The form is invalid.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
@@ -39,7 +39,7 @@ def file_of_form(content_type: str, body: bytes) -> bytes:
 
 
 class _Form:
-    """Collects the files of a form, as the parser finds them."""
+    """Collects the files that the parser finds in a form."""
 
     def __init__(self) -> None:
         self.files: list[list[bytes]] = []

@@ -1,7 +1,7 @@
-"""Strict framing of HTTP/1.1, so that a proxy in front and h11 agree on where a request ends.
+"""Strict framing of HTTP/1.1, so that h11 and a proxy in front agree on where a request ends.
 
-h11 also takes lines that end in a bare LF, folded headers, repeated lengths, and a Content-Length
-beside Transfer-Encoding. Proxies read these in other ways, which is how requests are smuggled.
+h11 also accepts lines that end in a bare LF, folded headers, repeated lengths, and Content-Length
+with Transfer-Encoding. Proxies may read these differently, which permits request smuggling.
 """
 
 import re
@@ -13,7 +13,7 @@ from h11._receivebuffer import ReceiveBuffer
 MAX_HEAD = 16 * 2**10  # bytes of a request line with its headers, or of trailers
 MAX_HEADERS = 100
 MAX_CHUNK_LINE = 256  # bytes of the line before a chunk, extensions included
-MAX_CHUNKS = 2**16  # of a body: each costs the event loop some 20 microseconds
+MAX_CHUNKS = 2**16  # of a body; each costs the event loop about 20 microseconds
 
 _BAD_BYTES = re.compile(rb"(?<!\r)\n|\r(?!\n)|\n[ \t]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _ONCE = (b"host", b"content-length", b"transfer-encoding")
@@ -27,7 +27,7 @@ class StrictConnection(h11.Connection):
         self._receive_buffer = _StrictBuffer()
 
     def next_event(self):
-        """Returns the next event, as h11 does; a request only of HTTP/1.0 or 1.1, for a path."""
+        """Return the next event of h11; accept only HTTP/1.0 or 1.1, and a path as the target."""
         event = super().next_event()
         if isinstance(event, h11.Request):
             if event.http_version not in (b"1.0", b"1.1"):
@@ -41,15 +41,15 @@ class StrictConnection(h11.Connection):
 
 
 class _StrictBuffer(ReceiveBuffer):
-    """The bytes that h11 has not parsed yet. h11 takes every head, trailer and chunk line from it.
+    """The buffer from which h11 takes every head, trailer and chunk line.
 
-    h11 turns its `LocalProtocolError` into a `RemoteProtocolError`.
+    h11 turns a `LocalProtocolError` of it into a `RemoteProtocolError`.
     """
 
     _chunks = 0
 
     def maybe_extract_lines(self) -> list[bytearray] | None:
-        """Takes the lines of a head or of trailers; None: they are not complete yet."""
+        """Take the lines of a head or of trailers; None if they are incomplete."""
         before = bytes(self)
         lines = super().maybe_extract_lines()
         if lines is not None:
@@ -58,7 +58,7 @@ class _StrictBuffer(ReceiveBuffer):
         return lines
 
     def maybe_extract_next_line(self) -> bytearray | None:
-        """Takes the line before a chunk; None: it is not complete yet."""
+        """Take the line before a chunk; None if it is incomplete."""
         line = super().maybe_extract_next_line()
         if line is not None:
             self._chunks += 1
@@ -70,7 +70,7 @@ class _StrictBuffer(ReceiveBuffer):
 
 
 def _check_lines(block: bytes, lines: list[bytearray]) -> None:
-    """Raises `h11.LocalProtocolError` where servers differ on what the lines of a block mean."""
+    """Raise `h11.LocalProtocolError` if servers would differ on the meaning of the lines."""
     if len(block) > MAX_HEAD or len(lines) > MAX_HEADERS:
         raise h11.LocalProtocolError(
             f"the headers take more than {MAX_HEAD} bytes or {MAX_HEADERS} lines"

@@ -1,4 +1,4 @@
-"""Everything that holds for each request, whatever its route."""
+"""Middleware for all requests: hosts and origins, counters, and the budget."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ from fcnjax.serving.http.origins import check_origin
 from fcnjax.serving.http.refusal import Refused, error_response
 from fcnjax.serving.service import Service
 
-PART = 256 * 2**10  # bytes of an answer that are sent together
+PART_BYTES = 256 * 2**10  # of a response that are sent together
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -19,10 +19,10 @@ HEADERS = (
 
 
 class RequestMiddleware:
-    """Checks hosts and origins, counts requests, and holds each one's share of the budget.
+    """Checks hosts and origins, counts requests, and holds the share of each in the budget.
 
-    Answers are sent in parts, each when the client has read most of the one before. So a share is
-    given back when the answer is sent, and not when it has become the connection's.
+    Responses are sent in parts, each after the client has read most of the previous one, so that a
+    share is released only when the response was sent.
     """
 
     def __init__(self, app: ASGIApp, service: Service):
@@ -30,13 +30,13 @@ class RequestMiddleware:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers a request, as ASGI defines it."""
+        """Handle a request, as ASGI defines it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         start, status = time.perf_counter(), 500
 
-        async def send_noted(message: Message) -> None:
+        async def send_and_record(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -46,15 +46,15 @@ class RequestMiddleware:
         try:
             with self._service.budget.share() as share:
                 scope.setdefault("state", {})["share"] = share
-                await self._answer(scope, receive, send_noted)
+                await self._handle(scope, receive, send_and_record)
         except asyncio.CancelledError:
-            # The server stops, and has closed the connection; uvicorn would print a traceback.
+            # The server stops and has closed the connection. uvicorn would print a traceback.
             status = 503
         finally:
             route = getattr(scope.get("endpoint"), "__name__", "unknown").strip("_")
             self._service.metrics.request(route, status, time.perf_counter() - start)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         allowed = self._service.options.allowed_hosts
         try:
             if allowed is not None:
@@ -69,10 +69,10 @@ class RequestMiddleware:
 
 async def _send_in_parts(message: Message, send: Callable[[Message], Awaitable[None]]) -> None:
     body = message.get("body", b"")
-    if len(body) <= PART:
+    if len(body) <= PART_BYTES:
         await send(message)
         return
-    last = len(body) - 1 - (len(body) - 1) % PART
-    for start in range(0, len(body), PART):
+    last = len(body) - 1 - (len(body) - 1) % PART_BYTES
+    for start in range(0, len(body), PART_BYTES):
         more = start < last or message.get("more_body", False)
-        await send({**message, "body": body[start : start + PART], "more_body": more})
+        await send({**message, "body": body[start : start + PART_BYTES], "more_body": more})

@@ -1,8 +1,8 @@
-"""Refuses requests that a foreign web page makes a browser send.
+"""Protection against requests that a foreign web page makes a browser send.
 
-A server on a loopback address is reached by every page in the user's browser: by a form or script
-that posts to it from another origin, or under a foreign name that resolves to 127.0.0.1 (DNS
-rebinding), where the browser even lets the page read the answer.
+Every page in the user's browser can reach a server on a loopback address: by a form or script that
+posts to it from another origin, or under a foreign name that resolves to 127.0.0.1 (DNS rebinding),
+where the browser even lets the page read the response.
 """
 
 import ipaddress
@@ -21,14 +21,14 @@ _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Authority(NamedTuple):
-    """A host's name or address, in lower case and without brackets, and its port, if any."""
+    """Name or address of a host, in lower case without brackets, and its port or None."""
 
     host: str
     port: int | None
 
 
 def parse_authority(text: str) -> Authority | None:
-    """Parses `host[:port]`; None: it is something else, such as `user@host`."""
+    """Parse `host[:port]`; return None for anything else, such as `user@host`."""
     match = _AUTHORITY.fullmatch(text)
     if match is None:
         return None
@@ -37,7 +37,7 @@ def parse_authority(text: str) -> Authority | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Returns whether a name or an address, without brackets, is this machine's for sure."""
+    """Return whether a name or address, without brackets, is certainly this machine."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -45,12 +45,12 @@ def is_loopback(host: str) -> bool:
 
 
 def check_origin(method: str, headers: Headers, allowed: Collection[str]) -> None:
-    """Checks who a request is for and, unless it only reads, which page it comes from.
+    """Check the host of a request and, unless it only reads, the origin of its page.
 
     Args:
-        method: Of the request.
-        headers: Of the request.
-        allowed: Names in lower case that clients may use besides loopback names and addresses.
+        method: Method of the request.
+        headers: Headers of the request.
+        allowed: Lower-case names that clients may use besides loopback names and addresses.
 
     Raises:
         Refused: 421 for a foreign `Host`, 403 for a page of another origin.
@@ -64,18 +64,20 @@ def check_origin(method: str, headers: Headers, allowed: Collection[str]) -> Non
         )
     if method in _SAFE_METHODS:
         return
-    foreign = any(not _is_own(origin, host, allowed) for origin in headers.getlist("origin"))
+    foreign = any(
+        not _is_same_origin(origin, host, allowed) for origin in headers.getlist("origin")
+    )
     sites = headers.getlist("sec-fetch-site")
     if foreign or any(site not in ("none", "same-origin") for site in sites):
         raise Refused(403, "Origin: the request comes from a page of another origin")
 
 
-def _is_own(origin: str, host: Authority, allowed: Collection[str]) -> bool:
-    """Returns whether an origin is the server's own, or that of a proxy of an allowed name."""
+def _is_same_origin(origin: str, host: Authority, allowed: Collection[str]) -> bool:
+    """Return whether an origin is that of the server, or of a proxy with an allowed name."""
     match = _ORIGIN.fullmatch(origin)
     authority = parse_authority(match[2]) if match else None
     if authority is None:
         return False
-    usual = _PORTS[match[1]]
-    same_port = (authority.port or usual) == (host.port or usual)
+    default = _PORTS[match[1]]
+    same_port = (authority.port or default) == (host.port or default)
     return authority.host in allowed or (authority.host == host.host and same_port)

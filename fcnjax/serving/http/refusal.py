@@ -4,15 +4,15 @@ from starlette.responses import JSONResponse
 
 from fcnjax.errors import one_line
 
-RETRY_SECONDS = 1  # after which one who was told that the server is busy may come again
+RETRY_SECONDS = 1  # after which a client may retry if the server is busy
 
 
 class Refused(Exception):
     """A request that is not served.
 
     Attributes:
-        status: Of the HTTP response.
-        message: Why, and what would be valid: a line.
+        status: Status of the HTTP response.
+        message: The reason and the valid values, in one line.
     """
 
     def __init__(self, status: int, message: str):
@@ -29,7 +29,7 @@ class Busy(Refused):
 
 
 def error_response(status: int, message: str, **headers: str) -> JSONResponse:
-    """Returns the answer to a request that is not served: `{"error": message}`, in one line."""
+    """Return the response to a request that is not served: `{"error": message}`, in one line."""
     if status == 503:
         headers["Retry-After"] = str(RETRY_SECONDS)
     return JSONResponse({"error": one_line(message)}, status, headers)

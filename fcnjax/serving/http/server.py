@@ -1,7 +1,7 @@
-"""uvicorn, with what it lacks: strict framing, limits of connections and of slow clients, exit 0.
+"""uvicorn with strict framing, limits on connections and slow clients, and exit code 0.
 
-uvicorn waits for ever for a head that does not end, for a body that does not end after the answer,
-and for a client that does not read; and it ends by the signal that stopped it.
+uvicorn itself waits forever for a head that does not end, for a body that does not end after the
+response, and for a client that does not read; and it ends by the signal that stopped it.
 """
 
 import asyncio
@@ -23,18 +23,19 @@ from fcnjax.serving.http.framing import StrictConnection
 from fcnjax.serving.http.refusal import RETRY_SECONDS
 from fcnjax.serving.service import Service
 
-WORDS = b'{"error": "too many connections"}'
-FULL = (
+TOO_MANY_BODY = b'{"error": "too many connections"}'
+TOO_MANY_RESPONSE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: %d\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (RETRY_SECONDS, len(WORDS), WORDS)
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%s"
+    % (RETRY_SECONDS, len(TOO_MANY_BODY), TOO_MANY_BODY)
 )
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Return a socket bound to an address.
 
     Raises:
-        UserError: The address is taken, or not this machine's.
+        UserError: The address is taken, or is not one of this machine.
     """
     with contextlib.ExitStack() as on_error:
         try:
@@ -51,7 +52,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 class Connection(H11Protocol):
-    """A connection that is cut off where its client takes too long."""
+    """A connection that is cut off if its client takes too long."""
 
     _state: tuple | None = None
     _since = 0.0
@@ -63,32 +64,32 @@ class Connection(H11Protocol):
         self.conn = StrictConnection()
 
     def connection_made(self, transport) -> None:
-        """Refuses one too many."""
+        """Refuse a connection above the limit."""
         if len(self.connections) >= self.config.app_connections:
             self._refused = True
-            transport.write(FULL)
+            transport.write(TOO_MANY_RESPONSE)
             transport.close()
             return
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Leaves what a refused client sends."""
+        """Ignore what a refused client sends."""
         if not self._refused:
             super().data_received(data)
 
     def send_400_response(self, msg: str) -> None:
-        """Answers a request that is not valid HTTP/1.1, and closes the connection.
+        """Respond to a request that is not valid HTTP/1.1, and close the connection.
 
-        Where an answer is under way already, there is none: the client sent what nobody can read.
+        If another response is already being sent, the connection is only closed.
         """
         if self.cycle is not None:
-            self.cycle.disconnected = True  # so that the application does not answer as well
+            self.cycle.disconnected = True  # so that the application does not respond too
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            words = "the request is not valid HTTP/1.1"
+            message = "the request is not valid HTTP/1.1"
             if isinstance(error := sys.exception(), h11.RemoteProtocolError):
-                words = f"{words}: {one_line(str(error)[:200])}"
-            content = json.dumps({"error": words}).encode()
+                message = f"{message}: {one_line(str(error)[:200])}"
+            content = json.dumps({"error": message}).encode()
             headers = [
                 ("Content-Type", "application/json"),
                 ("Content-Length", str(len(content))),
@@ -99,46 +100,46 @@ class Connection(H11Protocol):
                 h11.Data(data=content),
                 h11.EndOfMessage(),
             )
-            # An answer to HEAD has no body, which h11 says.
+            # A response to HEAD has no body, which h11 enforces.
             with contextlib.suppress(h11.LocalProtocolError):
                 self.transport.write(b"".join(self.conn.send(event) for event in events))
         self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """As uvicorn's, of one that it knows."""
+        """Tell uvicorn, unless the connection was refused."""
         if not self._refused:
             super().connection_lost(exc)
 
     def resume_writing(self) -> None:
-        """Counts the parts of an answer that the client has read."""
+        """Count the parts of a response that the client has read."""
         self._parts_read += 1
         super().resume_writing()
 
     def check(self, now: float, seconds: float) -> None:
-        """Cuts the connection off where nothing changed for `seconds`; to be called often."""
-        state = self._waits_for()
+        """Cut the connection off if nothing changed for `seconds`; call it often."""
+        state = self._client_state()
         if state != self._state:
             self._state, self._since = state, now
         elif state is not None and now - self._since > seconds:
             self.transport.abort()
 
-    def _waits_for(self) -> tuple | None:
-        """What the client is to do: another tuple where it has made progress; None: nothing."""
+    def _client_state(self) -> tuple | None:
+        """Return what the client must do, which changes with its progress; None for nothing."""
         if left := self.transport.get_write_buffer_size():
-            # In `seconds` it is to read most of a part of the answer, or a half of what is left.
+            # In `seconds` it must read most of a part of the response, or half of the rest.
             return "read", self._parts_read, left.bit_length()
         if self.transport.is_closing():
             return ("close",)
         if self.timeout_keep_alive_task is not None:  # uvicorn's own limit
             return None
         if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
-            # Each request has a cycle of its own: its head may take so long, and its body.
+            # Each request has its own cycle, so that the limit holds for its head and for its body.
             return "send", id(self.cycle)
         return None
 
 
 class Config(uvicorn.Config):
-    """uvicorn's, with `app_connections`: how many there may be."""
+    """Config of uvicorn with `app_connections`, the largest number of connections."""
 
     def __init__(self, *args, app_connections: int, **options):
         super().__init__(*args, **options)
@@ -146,13 +147,13 @@ class Config(uvicorn.Config):
 
 
 class Server(uvicorn.Server):
-    """Serves until SIGTERM or SIGINT; then ends what is under way, and returns.
+    """A server that runs until SIGTERM or SIGINT, then finishes open requests and returns.
 
     Args:
-        service: What answers.
-        connections: How many there may be.
-        drain_seconds: For what is under way, at the end.
-        on_start: Called when it listens.
+        service: The service.
+        connections: Largest number of connections.
+        drain_seconds: Time limit for open requests at the end.
+        on_start: Called when the server listens.
     """
 
     def __init__(
@@ -184,12 +185,12 @@ class Server(uvicorn.Server):
         self._on_start = on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Says that it listens."""
+        """Start, and call `on_start`."""
         await super().startup(sockets)
         self._on_start()
 
     async def on_tick(self, counter: int) -> bool:
-        """Looks at the connections, once a second."""
+        """Check the connections once a second."""
         if counter % 10 == 0:
             self._check_connections()
         return await super().on_tick(counter) or self._service.fault is not None
@@ -200,7 +201,7 @@ class Server(uvicorn.Server):
             connection.check(now, seconds)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answers what is under way; cuts off slow clients, and all that is left at the end."""
+        """Finish open requests; cut off slow clients, and all that is left at the end."""
         watch = asyncio.create_task(self._watch_shutdown())
         try:
             await super().shutdown(sockets)
@@ -218,7 +219,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Takes the signals, and does not raise them again."""
+        """Handle the signals without raising them again."""
         before = {
             name: signal.signal(name, self.handle_exit) for name in (signal.SIGTERM, signal.SIGINT)
         }

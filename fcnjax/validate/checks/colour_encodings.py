@@ -29,7 +29,7 @@ def check_colours(
 
 
 def palettes_differ(masks: MaskStatistics) -> bool:
-    """Return whether a palette index stands for several classes, told apart by colour.
+    """Return whether a palette index stands for several classes, which differ in colour.
 
     More colours than indices are random colours, which mean nothing.
     """

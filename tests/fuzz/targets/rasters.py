@@ -4,8 +4,6 @@ import contextlib
 from pathlib import Path
 
 import numpy as np
-from fcnjax.inference.media.video import VideoReader
-from fcnjax.inference.outputs.rasters import is_raster
 
 from fcnjax.data.readers.raster.bands import (
     BandReader,
@@ -13,6 +11,8 @@ from fcnjax.data.readers.raster.bands import (
     read_header,
     read_mask_values,
 )
+from fcnjax.inference.inputs.raster_windows import is_raster
+from fcnjax.inference.media.video_reader import VideoReader
 from tests.fuzz.image_mutations import mutate_image
 from tests.fuzz.mutations import BYTES, insert_token
 from tests.fuzz.several import read_with_all

@@ -1,4 +1,4 @@
-"""What a program moves, on one written by hand in the ways that XLA prints it."""
+"""Collectives of a program, on one written by hand in the ways that XLA prints it."""
 
 import pytest
 
@@ -37,7 +37,7 @@ collective-permute-start(%y), source_target_pairs={{0,1},{1,2}}
 """
 
 
-def test_every_form_is_read_once():
+def test_every_notation_is_parsed_once():
     assert collectives(PROGRAM, 8) == [
         Collective("reduce-scatter", 8 * 128 * 4, 4),
         Collective("reduce-scatter", 16 * 4, 4),
@@ -59,6 +59,6 @@ def test_every_form_is_read_once():
         ("collective-permute", 400.0),
     ],
 )
-def test_what_a_device_of_four_sends_in_rings(kind, sent):
+def test_bytes_sent_in_rings_of_four(kind, sent):
     assert Collective(kind, 400, 4).sent == sent
     assert Collective("all-reduce", 400, 1).sent == 0

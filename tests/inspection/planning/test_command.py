@@ -8,7 +8,7 @@ from fcnjax.errors import UserError
 from fcnjax.inspection.planning.topology import devices_of, environment, parse_topology
 
 
-def test_a_plan_for_two_cpus_with_a_stated_memory(plan):
+def test_plan_for_two_cpus_with_memory(plan):
     code, out, err = plan("--topology=cpu:2", "--memory=0.001", "--config.mesh.fsdp=2")
     assert code == 0, err
     assert "cpu:2: 2 devices of 1.02 MiB (data 1, fsdp 2, spatial 1)" in out

@@ -36,7 +36,7 @@ def planned(model, most=None):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("memory", [1500, 5000, 9876, 40_000])
 @pytest.mark.parametrize("hint", [1, 6, 50])
-def test_the_batch_fits_and_the_next_does_not(model, memory, hint):
+def test_largest_batch_fits_and_next_does_not(model, memory, hint):
     footprint, calls = planned(model)
     found = largest_batch(footprint, STEP, memory, hint)
     k = next(k for k in range(1, 10**4) if MODELS[model](k) > memory) - 1
@@ -46,7 +46,7 @@ def test_the_batch_fits_and_the_next_does_not(model, memory, hint):
     assert len(calls) == len(set(calls)) <= 20
 
 
-def test_a_line_is_met_in_four_compilations():
+def test_linear_memory_takes_four_compilations():
     footprint, calls = planned("line")
     assert largest_batch(footprint, STEP, 25_000).fits.batch == 80 * STEP
     assert calls == [STEP, 16 * STEP, 80 * STEP, 81 * STEP]
@@ -55,7 +55,7 @@ def test_a_line_is_met_in_four_compilations():
     assert calls == [80 * STEP, 81 * STEP]
 
 
-def test_what_the_compiler_refuses_does_not_fit():
+def test_refused_programs_do_not_fit():
     footprint, _ = planned("line", most=37)
     found = largest_batch(footprint, STEP, 10**9)
     assert (found.fits.batch, found.exceeds.batch) == (37 * STEP, 38 * STEP)

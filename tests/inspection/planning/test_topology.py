@@ -28,7 +28,7 @@ from fcnjax.inspection.planning.topology import environment, parse_topology
         ("v5p:4x4x8", 128, 600),  # whole cubes are closed
     ],
 )
-def test_what_a_chip_sends_a_second(name, chips, gigabytes):
+def test_bandwidth_of_a_chip(name, chips, gigabytes):
     topology = parse_topology(name)
     assert str(topology) == name
     assert topology.size == chips
@@ -36,7 +36,7 @@ def test_what_a_chip_sends_a_second(name, chips, gigabytes):
 
 
 @pytest.mark.parametrize("name", ["v9:2x2", "v5e", "v5e:2x", "v5e:0x2", "cpu:x", "tpu"])
-def test_an_unknown_topology_is_told_with_examples(name):
+def test_unknown_topology_error_has_examples(name):
     with pytest.raises(UserError, match=f"--topology: unknown '{name}'; valid: such as v5e:4x4, v"):
         parse_topology(name)
 
@@ -64,7 +64,7 @@ class Unreadable:
         raise jax.errors.JaxRuntimeError("INTERNAL: RET_CHECK failure")
 
 
-def test_what_the_compiler_wrote_is_read_where_jax_cannot_print_it(tmp_path):
+def test_dumped_program_text_is_preferred(tmp_path):
     (tmp_path / "module_0000.jit_step.after_optimizations.txt").write_text(
         "  %sum = f32[8]{0} all-reduce(%x), replica_groups={{0,1,2,3}}, to_apply=%add\n"
     )
@@ -74,7 +74,7 @@ def test_what_the_compiler_wrote_is_read_where_jax_cannot_print_it(tmp_path):
     )
 
 
-def test_collectives_that_are_not_known_are_not_none(tmp_path):
+def test_unknown_collectives_are_reported(tmp_path):
     assert count_collectives(program_text(Unreadable(), tmp_path), 4) is None
     topology = parse_topology("v5p:2x2x1")
     step = Footprint(8, {"temporaries": 2**30}, operations=1e12, moved=None)
@@ -96,7 +96,7 @@ def test_collectives_that_are_not_known_are_not_none(tmp_path):
     ]
 
 
-def test_the_environment_names_the_cpu_devices_once(monkeypatch):
+def test_environment_sets_cpu_devices_once(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_a=1 --xla_force_host_platform_device_count=2")
     found = environment([parse_topology("cpu:8")])
     assert found["XLA_FLAGS"] == "--xla_a=1 --xla_force_host_platform_device_count=8"
@@ -109,7 +109,7 @@ class Layout:
         self.tiling = tiling
 
 
-def test_a_tpu_fills_tiles_up():
+def test_tpu_pads_to_tiles():
     assert padded_bytes((3, 3, 1, 2048), "float32", Layout((0, 1, 2, 3), ((2, 128), (2, 1)))) == (
         9 * 2 * 2048 * 4
     )
@@ -118,7 +118,7 @@ def test_a_tpu_fills_tiles_up():
     assert padded_bytes((5, 300), "uint8", Layout((0, 1), None)) == 1500
 
 
-def test_what_a_refused_program_needs():
+def test_required_bytes_of_refused_programs():
     error = RuntimeError("RESOURCE_EXHAUSTED: Ran out of memory. Used 17.50G of 15.75G hbm.")
     assert required_bytes(error) == int(17.5 * 2**30)
     error = RuntimeError(

@@ -22,7 +22,7 @@ def test_one_batch_for_sixteen_chips(plan):
 
 
 @pytest.mark.slow
-def test_the_table_ends_where_the_next_batch_does_not_fit(plan):
+def test_table_rows_end_at_largest_batch(plan):
     small = ["--memory=0.05", "--topology=v5e:1x1,v5e:2x2"]
     code, out, err = plan("--table", *small)
     assert code == 0, err
@@ -36,7 +36,7 @@ def test_the_table_ends_where_the_next_batch_does_not_fit(plan):
 
 
 @pytest.mark.slow
-def test_the_compiler_refuses_what_is_too_large(plan):
+def test_too_large_programs_are_refused(plan):
     words = ["--topology=v5e:1x1", "--batch=8192", "--config.augment.crop=128,128"]
     code, _, err = plan(*words)
     assert code == 2

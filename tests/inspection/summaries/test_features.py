@@ -43,7 +43,7 @@ def test_overlay_shows_distance_from_median():
     np.testing.assert_array_equal(flat, 55)
 
 
-def test_images_are_only_ever_shrink():
+def test_images_are_never_enlarged():
     image = np.zeros((40, 60, 1), np.uint16)
     assert shrink(image, 100) is image
     assert shrink(image, 30).shape == (20, 30, 1)

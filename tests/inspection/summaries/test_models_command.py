@@ -168,7 +168,7 @@ def test_workdir_provides_its_config(workdir, spec, capsys):
         (["features", "SPEC", "a.png", "--step=first"], "a.png: no such file"),
     ],
 )
-def test_mistakes_are_told_in_a_line(words, message, spec):
+def test_invalid_arguments_are_one_line_errors(words, message, spec):
     with pytest.raises(UserError, match=message) as caught:
         main([word.replace("SPEC", spec) for word in words])
     assert "\n" not in str(caught.value)
@@ -184,7 +184,7 @@ def test_mistakes_are_told_in_a_line(words, message, spec):
         ["features"],
     ],
 )
-def test_strange_words_are_named(words, spec, capsys):
+def test_unknown_words_are_named(words, spec, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([word.replace("SPEC", spec) for word in words])
     out_text = capsys.readouterr().err

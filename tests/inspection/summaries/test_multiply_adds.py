@@ -31,7 +31,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("encoder", PUBLISHED)
-def test_encoders_have_the_published_figures(encoder):
+def test_encoders_match_published_multiply_adds(encoder):
     published, classifier = PUBLISHED[encoder]
     counted = multiply_adds(trace(ENCODERS[encoder].make(), encode, (1, 224, 224, 3)))
     assert (sum(counted.values()) + classifier) / 1e9 == pytest.approx(published, abs=0.005)
@@ -54,7 +54,7 @@ BY_HAND = {
 }
 
 
-def test_a_tiny_net_is_counted_by_hand():
+def test_tiny_net_by_hand():
     assert multiply_adds(trace(Tiny(), encode, (1, 8, 10, 3))) == BY_HAND
     # On other devices a depthwise convolution is written as one.
     with compile_for(Platform("gpu")):
@@ -71,7 +71,7 @@ class Ups(nn.Module):
         return (resize_corners_like(adaptive_mean(y, 3), x),)
 
 
-def test_transposed_convolutions_count_their_input_and_resizes_nothing():
+def test_transposed_convolutions_and_resizes():
     counted = multiply_adds(trace(Ups(), encode, (1, 4, 6, 3)))
     assert counted == {("two",): 4 * 6 * 4 * 3 * 5, ("four",): 8 * 12 * 16 * 5 * 5}
 
@@ -94,6 +94,6 @@ class Asking(nn.Module):
         return FeatureMap(jnp.reshape(weights @ tokens, x.data.shape))
 
 
-def test_products_of_attention_are_counted_where_they_are_made():
+def test_attention_products_are_counted_in_their_module():
     counted = multiply_adds(trace(Attention(), encode, (1, 4, 6, 3)))
     assert counted == dict.fromkeys([("one",), ("two",)], 2 * 24 * 24 * 3)

@@ -55,7 +55,7 @@ def sizes(encoder, shape=(1, 64, 64, 3), **options):
         (((2, 2, 1), (2, 2, 1)), 4),
     ],
 )
-def test_chains_are_as_hands_count_them(convs, size):
+def test_chains_of_convolutions_by_hand(convs, size):
     assert sizes(Chain(convs)) == [size]
     assert sizes(Chain(convs), axis=2) == [size]
 
@@ -70,11 +70,11 @@ KNOWN = {
 
 
 @pytest.mark.parametrize("encoder", KNOWN)
-def test_encoders_have_the_known_fields(encoder):
+def test_encoders_match_known_receptive_fields(encoder):
     assert sizes(ENCODERS[encoder].make()) == KNOWN[encoder]
 
 
-def test_a_resnet_with_late_strides_has_its_published_field():
+def test_resnet_with_late_strides_matches_published_field():
     stem, pool = ((7, 2, 1),), ((3, 2, 1),)
     blocks = [
         ((1, 1, 1), (3, 2 if last and stage < 3 else 1, 1), (1, 1, 1))
@@ -84,7 +84,7 @@ def test_a_resnet_with_late_strides_has_its_published_field():
     assert sizes(Chain((*stem, *pool, *sum(blocks, ())))) == [483]
 
 
-def test_a_field_larger_than_the_first_attempt_is_found():
+def test_fields_larger_than_the_first_trace():
     assert sizes(Chain(((3, 1, 2000),))) == [4001]
 
 
@@ -97,7 +97,7 @@ class Gated(nn.Module):
         return (SqueezeExcite(2, name="gate")(x),)
 
 
-def test_means_of_the_whole_image_are_told_and_left_out():
+def test_whole_image_means_are_reported_separately():
     (field,) = receptive_fields(Gated(), encode, (1, 32, 32, 3))
     assert field == Field(-1, 2, (("gate",),))
 
@@ -138,7 +138,7 @@ def last(encoder, image):
     return encode(encoder, image)[-1]
 
 
-def test_the_field_is_where_the_gradient_is_not_zero():
+def test_field_matches_nonzero_gradient():
     shape = (1, 64, 71, 2)
     fields = [receptive_fields(Mixed(), last, shape, axis)[0] for axis in (1, 2)]
     reached = extent_of_gradient(Mixed(), last, shape, 20)
@@ -154,7 +154,7 @@ def families():
 
 
 @pytest.mark.parametrize("encoder", families())
-def test_the_steps_of_every_encoder_are_known(encoder):
+def test_every_encoder_has_rules(encoder):
     fields = receptive_fields(ENCODERS[encoder].make(), encode, (1, 64, 64, 3))
     sizes = [field.size for field in fields]
     assert sizes == sorted(sizes)
@@ -166,7 +166,7 @@ def logits(model, image):
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_the_steps_of_every_decoder_are_known(decoder):
+def test_every_decoder_has_rules(decoder):
     config = default_config()
     config.data.class_names = ("ground", "figure")
     config.model.decoder = decoder
@@ -183,7 +183,7 @@ def test_the_steps_of_every_decoder_are_known(decoder):
     pytest.fail(f"{decoder} goes over neither")
 
 
-def test_mirrored_edges_are_none_of_the_field():
+def test_mirrored_edges_do_not_extend_the_field():
     config = default_config()
     config.data.class_names = ("ground", "figure")
     config.model.padding, config.model.norm = "valid", "none"
@@ -201,7 +201,7 @@ def test_mirrored_edges_are_none_of_the_field():
 WHOLE = {"deeplabv3", "deeplabv3plus", "fpn", "lraspp", "pspnet", "upernet"}
 
 
-def test_what_counts_is_well_within_the_field_and_looks_like_a_gaussian():
+def test_effective_field_is_gaussian_within_the_theoretical_one():
     chain = Chain(((3, 1, 1),) * 8)  # 17 pixels
     shape = (1, 31, 35, 3)
     variables = chain.init(jax.random.key(0), jnp.zeros(shape), method=last)
