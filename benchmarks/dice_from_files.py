@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 
-class Mistake(Exception):
+class InputError(Exception):
     """An error in the folders that makes the score meaningless."""
 
 
@@ -27,7 +27,7 @@ def read(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         values = np.asarray(image)
     if values.ndim != 2:
-        raise Mistake(f"{path}: has {values.shape[-1]} channels; a mask must have one")
+        raise InputError(f"{path}: has {values.shape[-1]} channels; a mask must have one")
     return values
 
 
@@ -36,13 +36,15 @@ def pairs(masks: Path, truth: Path) -> list[tuple[Path, Path]]:
     found = sorted(masks.glob("*_mask.png"))
     found = found or [p for p in sorted(masks.glob("*.png")) if not p.stem.endswith("_overlay")]
     if not found:
-        raise Mistake(f"{masks}: no masks there; valid: *_mask.png or *.png")
+        raise InputError(f"{masks}: no masks there; valid: *_mask.png or *.png")
     result = []
     for path in found:
         stem = path.stem.removesuffix("_mask")
         partners = [p for p in sorted(truth.glob("*")) if p.name.startswith(f"{stem}.")]
         if len(partners) != 1:
-            raise Mistake(f"{path}: {len(partners)} files {stem}.* in {truth}, and one is needed")
+            raise InputError(
+                f"{path}: {len(partners)} files {stem}.* in {truth}; exactly one is needed"
+            )
         result.append((path, partners[0]))
     return result
 
@@ -51,9 +53,9 @@ def count(mask: Path, truth: Path, value: int) -> np.ndarray:
     """Count the true positives, false positives and false negatives of one image."""
     ids, drawn = read(mask), read(truth)
     if ids.shape != drawn.shape:
-        raise Mistake(f"{mask}: is {ids.shape}, and {truth} is {drawn.shape} (height, width)")
-    if strange := set(np.unique(drawn)) - {0, 255}:
-        raise Mistake(f"{truth}: has the value {min(strange)}; valid: 0 and 255")
+        raise InputError(f"{mask}: is {ids.shape}, and {truth} is {drawn.shape} (height, width)")
+    if unexpected := set(np.unique(drawn)) - {0, 255}:
+        raise InputError(f"{truth}: has the value {min(unexpected)}; valid: 0 and 255")
     predicted, actual = ids == value, drawn == 255
     return np.asarray(
         [
@@ -75,8 +77,10 @@ def main() -> int:
         matched = pairs(args.masks, args.truth)
         hit, false, missed = sum(count(*pair, args.value) for pair in matched)
         if hit + false + missed == 0:
-            raise Mistake(f"class {args.value} is nowhere, in neither folder: Dice has no value")
-    except (Mistake, OSError) as error:
+            raise InputError(
+                f"class {args.value} is absent from both folders, so Dice is undefined"
+            )
+    except (InputError, OSError) as error:
         print(f"dice_from_files: error: {error}", file=sys.stderr)
         return 2
     print(f"Dice {2 * hit / (2 * hit + false + missed):.4f} over {len(matched)} images")

@@ -120,24 +120,25 @@ def table(found: list, top: int) -> str:
     kinds = defaultdict(list)
     for kernel in found:
         kinds[kernel.kind].append(kernel)
-    kinds = dict(sorted(kinds.items(), key=lambda item: -sum(map(least, item[1]))))
+    kinds = dict(sorted(kinds.items(), key=lambda item: -sum(map(roofline_seconds, item[1]))))
     lines = [f"  {'':<48}{'kernels':>8}{'GB':>8}{'TFLOP':>8}{'floor ms':>10}{'started ms':>12}"]
     for kind, those in {**kinds, "all": found}.items():
-        floor = sum(map(least, those))
+        floor = sum(map(roofline_seconds, those))
         lines.append(
-            f"  {kind:<48}{len(those):>8}{sum(k.moved for k in those) / 1e9:>8.2f}"
+            f"  {kind:<48}{len(those):>8}{sum(k.bytes_moved for k in those) / 1e9:>8.2f}"
             f"{sum(k.operations for k in those) / 1e12:>8.2f}{1e3 * floor:>10.2f}"
             f"{1e3 * (floor + START * len(those)):>12.2f}"
         )
-    for kernel in sorted(found, key=least, reverse=True)[:top]:
+    for kernel in sorted(found, key=roofline_seconds, reverse=True)[:top]:
         lines.append(
-            f"  {1e3 * least(kernel):7.3f} ms {kernel.moved / 1e6:7.0f} MB  {kernel.kind:<40}"
+            f"  {1e3 * roofline_seconds(kernel):7.3f} ms {kernel.bytes_moved / 1e6:7.0f} MB"
+            f"  {kernel.kind:<40}"
             f"{kernel.result[:48]:<50}{kernel.name[-80:]}"
         )
     return "\n".join(lines)
 
 
-def least(kernel) -> float:
+def roofline_seconds(kernel) -> float:
     """Return the least time of a kernel on an H100, in seconds."""
     return kernel.seconds(OPERATIONS, BYTES)
 

@@ -21,19 +21,19 @@ class Kernel:
         kind: Its operation: fusion, copy or library call.
         name: The part of the model that it comes from, if XLA has kept it.
         result: Types and shapes of the result.
-        moved: Bytes read and written.
+        bytes_moved: Bytes read and written.
         operations: Operations of a convolution, two per multiply-add; otherwise 0.
     """
 
     kind: str
     name: str
     result: str
-    moved: int
+    bytes_moved: int
     operations: float
 
-    def seconds(self, operations: float, moved: float) -> float:
-        """Return the least time on a device with these operations and bytes per second."""
-        return max(self.operations / operations, self.moved / moved)
+    def seconds(self, operations_per_second: float, bytes_per_second: float) -> float:
+        """Return the least time on a device with these rates."""
+        return max(self.operations / operations_per_second, self.bytes_moved / bytes_per_second)
 
 
 def kernels(text: str) -> list[Kernel]:
@@ -53,9 +53,9 @@ def kernels(text: str) -> list[Kernel]:
         kind = _kind(opcode, line)
         # The workspace of a library call is u8 and need not be moved.
         outputs = re.sub(r"\bu8\[\d+\]", "", result) if opcode == "custom-call" else result
-        moved = sum(map(_bytes, [outputs, *inputs]))
+        bytes_moved = sum(map(_bytes, [outputs, *inputs]))
         work = _operations(kind, result, inputs) if "conv" in kind else 0
-        found.append(Kernel(kind, _origin(line), result, moved, work))
+        found.append(Kernel(kind, _origin(line), result, bytes_moved, work))
     return found
 
 

@@ -79,7 +79,7 @@ def config_of(root: Path, kind: str, cache: str | None, workers: int):
     return resolve(config)[0]
 
 
-def our_batches(root: Path, kind: str, cache: str | None, workers: int) -> Iterator[dict]:
+def fcnjax_batches(root: Path, kind: str, cache: str | None, workers: int) -> Iterator[dict]:
     """Yield batches of fcnjax forever."""
     from fcnjax.data import open_source
     from fcnjax.data.loading.pipeline import train_batches
@@ -88,7 +88,7 @@ def our_batches(root: Path, kind: str, cache: str | None, workers: int) -> Itera
     return train_batches(open_source(config, "train"), config, 0)
 
 
-class TheirSet:
+class AlbumentationsDataset:
     """The same examples read with OpenCV and albumentations, nearly without end."""
 
     def __init__(self, root: Path, kind: str):
@@ -111,11 +111,11 @@ class TheirSet:
         return self._transform(image=image, mask=mask)
 
 
-def their_batches(root: Path, kind: str, workers: int) -> Iterator[dict]:
+def dataloader_batches(root: Path, kind: str, workers: int) -> Iterator[dict]:
     """Yield batches of a DataLoader forever."""
     from torch.utils.data import DataLoader
 
-    return iter(DataLoader(TheirSet(root, kind), BATCH, num_workers=workers))
+    return iter(DataLoader(AlbumentationsDataset(root, kind), BATCH, num_workers=workers))
 
 
 def rates(root: Path, args: argparse.Namespace) -> list[dict]:
@@ -126,10 +126,10 @@ def rates(root: Path, args: argparse.Namespace) -> list[dict]:
     )
     rows = []
     for cache, kind, workers in itertools.product((None, "disk"), ("png", "jpg"), (0, 2)):
-        makers = {"fcnjax": functools.partial(our_batches, root, kind, cache, workers)}
+        makers = {"fcnjax": functools.partial(fcnjax_batches, root, kind, cache, workers)}
         if args.torch == "on":
-            makers["torch"] = functools.partial(their_batches, root, kind, workers)
-        chunks = in_turn(makers, workers, args.seconds / CHUNKS)
+            makers["torch"] = functools.partial(dataloader_batches, root, kind, workers)
+        chunks = alternate(makers, workers, args.seconds / CHUNKS)
         name = f"{'cache of ' if cache else ''}{kind}, {workers} workers"
         rows.append({"name": name, "chunks": chunks})
         wall = [median(rate for rate, _ in found) for found in chunks.values()]
@@ -146,7 +146,7 @@ def cells(found: list[float]) -> str:
     return f"{shown[0]:>10}{shown[1]:>12}{f'{ratio:.2f}' if ratio else '-':>9}"
 
 
-def in_turn(
+def alternate(
     makers: dict[str, Callable], workers: int, seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the images per second and per CPU second of each chunk, alternating contenders."""
@@ -184,7 +184,7 @@ def memory(root: Path, images: int) -> dict[str, tuple[float, float]]:
         return {}
     found = {}
     for cache in (None, "disk"):
-        stream, held = our_batches(root, "jpg", cache, 0), []
+        stream, held = fcnjax_batches(root, "jpg", cache, 0), []
         for batch in range(images // BATCH):
             next(stream)
             if batch in (images // BATCH // 5, images // BATCH - 1):

@@ -32,7 +32,9 @@ def features(image: np.ndarray, bare: bool) -> np.ndarray:
     return np.concatenate([image, found], -1, dtype=np.float32)
 
 
-def drawn(source: Source, pixels: int, classes: int, bare: bool) -> tuple[np.ndarray, np.ndarray]:
+def sample_pixels(
+    source: Source, pixels: int, classes: int, bare: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Sample features `[N, F]` and labels `[N]` of at most `pixels` pixels of a source."""
     rng = np.random.default_rng(0)
     most = max(pixels // classes // len(source), 1)
@@ -63,9 +65,9 @@ def main() -> int:
     config, _ = data.resolve(load_config(args.config))
     names = tuple(config.data.class_names)
     train, held_out = (data.open_source(config, part) for part in ("train", "eval"))
-    known, labels = drawn(train, args.pixels, len(names), args.bare)
+    train_features, labels = sample_pixels(train, args.pixels, len(names), args.bare)
     forest = RandomForestClassifier(100, min_samples_leaf=5, n_jobs=-1, random_state=0)
-    forest.fit(known, labels)
+    forest.fit(train_features, labels)
     total = metrics.ConfusionState(len(names))
     for index in range(len(held_out)):
         example = held_out[index]
@@ -75,7 +77,9 @@ def main() -> int:
         counted = label < len(names)
         cells = label[counted] * len(names) + prediction[counted]
         total.add(np.bincount(cells, minlength=len(names) ** 2).reshape(len(names), -1))
-    print(f"{len(labels)} pixels of {len(train)} images, {known.shape[1]} features of each")
+    print(
+        f"{len(labels)} pixels of {len(train)} images, {train_features.shape[1]} features of each"
+    )
     print(metrics.format_table(metrics.compute(total.counts, names)))
     return 0
 

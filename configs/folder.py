@@ -4,7 +4,7 @@ Command: fcnjax train --config=configs/folder.py:root=DIR --workdir=runs/mine
 
 The classes and the encoding of the masks are detected; a fifth of the images is held out.
 `--config.data.class_names=background,tumour` names the classes in tables. Another encoder:
-`folder.py:root=DIR,encoder=resnet34`. No figure is given, since it depends on your images.
+`folder.py:root=DIR,encoder=resnet34`. No result was measured, since it depends on your images.
 """
 
 from fcnjax.config import default_config, parse_arg

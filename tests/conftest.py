@@ -1,7 +1,5 @@
 """Settings and fixtures of all tests: JAX's environment, small data sets and saved runs."""
 
-import importlib.util
-import mmap
 import os
 import shutil
 from pathlib import Path
@@ -15,45 +13,20 @@ REPOSITORY = Path(__file__).parent.parent
 # Compiled programs are shared by workers, files, subprocesses and later runs.
 COMPILED = REPOSITORY / ".pytest_cache" / "compiled_programs"
 COMPILED_BYTES = 2 * 2**30  # the most that is kept for the next run
-# Tests compile a lot and compute little, so these flags turn off costly passes of XLA. The last one
-# alone compiles the gradient of the small convnext-unet in 6.9 s of CPU time instead of 16.3 s.
-FAST_COMPILE_FLAGS = (
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
-)
+# Tests compile a lot and compute little: without XLA's costly passes they take a third of the time.
+FAST_COMPILE_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 # Single tests of these files take up to a minute or two. They start first, so that no worker waits
 # for one at the end.
 LONGEST = ("test_eight_devices.py", "test_fuzz.py")
 
 
-def is_known_flag(flag):
-    """Return whether the installed jaxlib has an XLA flag: it aborts on one that it does not have.
-
-    Flags come and go with versions, and nothing lists them before XLA reads `XLA_FLAGS`.
-    """
-    name = flag.lstrip("-").partition("=")[0].encode()
-    folder = Path(importlib.util.find_spec("jaxlib").origin).parent
-    for library in folder.glob("*.so"):
-        with library.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as binary:
-            if binary.find(name) >= 0:
-                return True
-    return False
-
-
-def prepare_environment(environ):
-    """Set the variables that JAX and XLA read when they are first used."""
-    # The tests need no accelerator, even on a machine that has one.
-    environ.setdefault("JAX_PLATFORMS", "cpu")
-    environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
-    environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    flags = environ.get("XLA_FLAGS", "").split()
-    # An xdist worker inherits the flags of its parent, which has searched for them.
-    missing = [flag for flag in FAST_COMPILE_FLAGS if flag not in flags]
-    environ["XLA_FLAGS"] = " ".join([*flags, *filter(is_known_flag, missing)])
-
-
-prepare_environment(os.environ)
+# JAX and XLA read these variables when they are first used. The tests need no accelerator.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+flags = os.environ.get("XLA_FLAGS", "")
+if FAST_COMPILE_FLAGS not in flags:  # workers and subprocesses inherit them
+    os.environ["XLA_FLAGS"] = f"{flags} {FAST_COMPILE_FLAGS}".strip()
 
 
 def pytest_sessionstart(session):

@@ -125,7 +125,7 @@ def markdown() -> str:
     lines = [_HEADER]
     for section, about in _ABOUT.items():
         lines += [f"{'###' if '.' in section else '##'} config.{section}", "", about, ""]
-        lines += ["| key | default | meaning | valid | |", "|---|---|---|---|---|"]
+        lines += ["| key | default | meaning | valid | may change |", "|---|---|---|---|---|"]
         lines += [f"| {' | '.join(_row(name))} |" for name in _names(section)]
         lines.append("")
     return "\n".join(lines)

@@ -183,4 +183,5 @@ def power_of_losses(losses: jax.Array, power: float) -> jax.Array:
     """Return losses to a power below 1, with a line below 1e-6, where the gradient is infinite."""
     start = 1e-6
     raised = jnp.maximum(losses, start) ** power
-    return jnp.where(losses > start, raised, losses * start ** (power - 1))
+    line = losses * start ** (power - 1)
+    return jnp.where(losses > start, raised, line)

@@ -6,13 +6,13 @@ from scipy import ndimage
 from fcnjax.metrics.valid_mask import valid_mask
 
 
-def outline(mask: np.ndarray, known: np.ndarray) -> np.ndarray:
+def outline(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Return the pixels of a mask with a neighbour (by an edge) outside of it, bool `[H, W]`.
 
-    Beyond the image everything is outside. Pixels that are not known are neither in nor outside.
+    Beyond the image everything is outside. Invalid pixels are neither inside nor outside.
     """
-    inner = ndimage.binary_erosion(mask | ~known)
-    return mask & known & ~inner
+    inner = ndimage.binary_erosion(mask | ~valid)
+    return mask & valid & ~inner
 
 
 def boundary_scores(
@@ -48,16 +48,16 @@ def boundary_scores(
         Float64 [C] by name.
     """
     label, prediction = np.asarray(label, np.int64), np.asarray(prediction, np.int64)
-    known = valid_mask(label, num_classes, ignore_label)
+    valid = valid_mask(label, num_classes, ignore_label)
     tolerance = tolerance if tolerance >= 1 else tolerance * np.hypot(*label.shape)
     diagonal = float(np.hypot(*np.multiply(label.shape, spacing)))
     names = ("boundary_f1", "hausdorff95", "surface_distance")
     scores = {name: np.full(num_classes, np.nan) for name in names}
     for k in range(num_classes):
-        masks = [(classes == k) & known for classes in (label, prediction)]
+        masks = [(classes == k) & valid for classes in (label, prediction)]
         if not any(mask.any() for mask in masks):
             continue
-        outlines = [outline(mask, known) for mask in masks]
+        outlines = [outline(mask, valid) for mask in masks]
         if not all(line.any() for line in outlines):
             missed = any(line.any() for line in outlines) or not all(m.any() for m in masks)
             values = (0.0, diagonal, diagonal) if missed else (1.0, 0.0, 0.0)

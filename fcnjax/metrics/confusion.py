@@ -128,9 +128,9 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
     total = counts.sum()
     present = labelled > 0  # a class without labels has no weight, and its IoU may be nan
     overall = {
-        "mean_iou": mean_of_known(scores["iou"]),
-        "mean_dice": mean_of_known(scores["dice"]),
-        "mean_accuracy": mean_of_known(scores["recall"]),
+        "mean_iou": mean_of_defined(scores["iou"]),
+        "mean_dice": mean_of_defined(scores["dice"]),
+        "mean_accuracy": mean_of_defined(scores["recall"]),
         "pixel_accuracy": float(_ratio(hits.sum(), total)),
         "fw_iou": float(_ratio((labelled[present] * scores["iou"][present]).sum(), total)),
     }
@@ -145,10 +145,10 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return numerator / np.where(denominator > 0, denominator, np.nan)
 
 
-def mean_of_known(values: np.ndarray) -> float:
+def mean_of_defined(values: np.ndarray) -> float:
     """Return the mean of the values that are not nan; nan if there are none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def percent(value: float | None) -> str:

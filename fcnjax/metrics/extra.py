@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import check_section
 from fcnjax.errors import UserError, unknown
 from fcnjax.metrics.boundaries import boundary_scores
-from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_known
+from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_defined
 from fcnjax.metrics.histograms import (
     CONFIDENCE_BINS,
     ODDS_BINS,
@@ -210,7 +210,7 @@ class ExtraScores:
             spec = EXTRA[name]
             scores |= spec.compute(self._counts[spec.histogram.name])
         for name, images in zip(self._on_host, self.images, strict=True):
-            values = [mean_of_known(column) for column in images.T]
+            values = [mean_of_defined(column) for column in images.T]
             scores[name] = dict(zip(self._classes, values, strict=True))
-            scores[f"mean_{name}"] = mean_of_known(np.asarray(values))
+            scores[f"mean_{name}"] = mean_of_defined(np.asarray(values))
         return scores

@@ -128,12 +128,12 @@ def _ratios(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis of the values that are not nan."""
-    known = ~np.isnan(values)
-    count = known.sum(-1)
-    return np.where(known, values, 0).sum(-1) / np.where(count > 0, count, np.nan)
+    defined = ~np.isnan(values)
+    count = defined.sum(-1)
+    return np.where(defined, values, 0).sum(-1) / np.where(count > 0, count, np.nan)
 
 
 def _percentiles(values: np.ndarray) -> tuple[float, float]:
-    known = values[~np.isnan(values)]
-    low, high = np.percentile(known, PERCENTILES) if known.size else (np.nan, np.nan)
+    defined = values[~np.isnan(values)]
+    low, high = np.percentile(defined, PERCENTILES) if defined.size else (np.nan, np.nan)
     return float(low), float(high)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_known, percent
+from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_defined, percent
 from fcnjax.metrics.extra import EXTRA, EXTRA_PER_CLASS
 
 
@@ -35,7 +35,7 @@ def format_table(scores: Mapping[str, Any]) -> str:
         f"{title:>{_width(key)}}" for key, title in zip(columns, titles, strict=True)
     )
     rows = [[scores[key][name] for key in columns] for name in names]
-    means = [mean_of_known(np.asarray(column, np.float64)) for column in zip(*rows, strict=True)]
+    means = [mean_of_defined(np.asarray(column, np.float64)) for column in zip(*rows, strict=True)]
     lines = [header, "-" * len(header)]
     lines += [_row(name, row, columns, width) for name, row in zip(names, rows, strict=True)]
     lines += ["-" * len(header), _row("mean", means, columns, width), ""]

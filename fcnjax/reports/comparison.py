@@ -46,10 +46,10 @@ def overall_scores(runs: Sequence[ScoredRun]) -> list[str]:
 def mark_best(runs: Sequence[ScoredRun], name: str) -> list[bool]:
     """Mark the runs with the best value of a score; none if there is one run or all are equal."""
     values = [run.scores[name] for run in runs]
-    known = [value for value in values if value == value]
-    if len(runs) < 2 or not known or min(known) == max(known):
+    defined = [value for value in values if value == value]
+    if len(runs) < 2 or not defined or min(defined) == max(defined):
         return [False] * len(runs)
-    best = min(known) if lower_is_better(name) else max(known)
+    best = min(defined) if lower_is_better(name) else max(defined)
     return [value == best for value in values]
 
 

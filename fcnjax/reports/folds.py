@@ -51,11 +51,11 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
     summary = {}
     for name in (name for name in scores[0] if all(name in each for each in scores)):
         of_each = [float("nan") if each[name] is None else each[name] for each in scores]
-        known = np.asarray([value for value in of_each if not np.isnan(value)])
+        defined = np.asarray([value for value in of_each if not np.isnan(value)])
         summary[name] = {
             "of_each": of_each,
-            "mean": float(known.mean()) if known.size else float("nan"),
-            "deviation": float(known.std(ddof=1)) if known.size > 1 else float("nan"),
+            "mean": float(defined.mean()) if defined.size else float("nan"),
+            "deviation": float(defined.std(ddof=1)) if defined.size > 1 else float("nan"),
             "pooled": pooled.get(name, float("nan")),
         }
     return {"folds": [fold.number for fold in folds], "scores": summary}

@@ -109,4 +109,4 @@ def test_absent_class_has_no_dice(tmp_path):
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     done = run(tmp_path, tmp_path)
     assert done.returncode == 2
-    assert "class 1 is nowhere" in done.stderr
+    assert "class 1 is absent" in done.stderr

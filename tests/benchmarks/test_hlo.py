@@ -40,9 +40,9 @@ def test_kernels_bytes_and_operations_by_hand():
         "fusion kLoop",
     ]
     image, weights, out = 2 * 8 * 8 * 16, 32 * 3 * 3 * 16, 2 * 8 * 8 * 32
-    assert [kernel.moved for kernel in found[:3]] == [2 * (image + weights + out)] * 3
+    assert [kernel.bytes_moved for kernel in found[:3]] == [2 * (image + weights + out)] * 3
     # A slice reads as much as it writes, and the sum reads a whole array.
-    assert [kernel.moved for kernel in found[3:]] == [2 * 4 * 8, 2 * 4 * 64]
+    assert [kernel.bytes_moved for kernel in found[3:]] == [2 * 4 * 8, 2 * 4 * 64]
     products = 2 * 8 * 8 * 32 * 9 * 16
     assert [kernel.operations for kernel in found] == [2 * products] * 3 + [0, 0]
     assert [kernel.name for kernel in found] == ["jit(step)/conv", "", "", "", "jit(step)/add"]
@@ -50,5 +50,5 @@ def test_kernels_bytes_and_operations_by_hand():
 
 def test_kernel_time_is_the_larger_of_compute_and_memory():
     *_, last = found = kernels(PROGRAM)
-    assert last.seconds(operations=1e12, moved=512) == 1
-    assert found[0].seconds(operations=found[0].operations / 3, moved=1e18) == pytest.approx(3)
+    assert last.seconds(1e12, 512) == 1
+    assert found[0].seconds(found[0].operations / 3, 1e18) == pytest.approx(3)

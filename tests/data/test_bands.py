@@ -36,7 +36,7 @@ def write(path, pixels, names=None, marks=None, **options):
     return path
 
 
-def refused(path, names, *words, window=None):
+def assert_error(path, names, *words, window=None):
     with pytest.raises(UserError) as raised:
         read_bands(path, names, window)
     message = str(raised.value)
@@ -51,19 +51,19 @@ def test_bands_by_description(tmp_path):
     # A name that is a description never counts as a band number.
     path = write(tmp_path / "b.tif", FOUR, ("4", "3", "2", "1"))
     np.testing.assert_array_equal(read_bands(path, ("4", "1")), FOUR[..., [0, 3]])
-    refused(path, ("4", "NIR"), "has no band 'NIR'", "config.data.channels", "1 (4), 2 (3)")
+    assert_error(path, ("4", "NIR"), "has no band 'NIR'", "config.data.channels", "1 (4), 2 (3)")
 
 
 def test_bands_by_number_by_colour_and_in_order(tmp_path):
     path = write(tmp_path / "a.tif", FOUR)
     np.testing.assert_array_equal(read_bands(path, ("4", "1")), FOUR[..., [3, 0]])
     np.testing.assert_array_equal(read_bands(path, tuple("wxyz")), FOUR)
-    refused(path, ("1", "5"), "its bands: 1, 2, 3, 4")
-    refused(path, ("0", "1"), "has no band '0'")
-    refused(path, ("x", "y"), "has no band 'x'")
+    assert_error(path, ("1", "5"), "its bands: 1, 2, 3, 4")
+    assert_error(path, ("0", "1"), "has no band '0'")
+    assert_error(path, ("x", "y"), "has no band 'x'")
     path = write(tmp_path / "b.tif", FOUR, marks=("blue", "green", "red", "undefined"))
     np.testing.assert_array_equal(read_bands(path, ("R", "G", "B")), FOUR[..., [2, 1, 0]])
-    refused(write(tmp_path / "c.tif", FOUR[..., :2]), ("R", "G", "B"), "its bands: 1, 2")
+    assert_error(write(tmp_path / "c.tif", FOUR[..., :2]), ("R", "G", "B"), "its bands: 1, 2")
     grey = write(tmp_path / "d.tif", FOUR[..., :1])
     np.testing.assert_array_equal(read_bands(grey, ("L",)), FOUR[..., :1])
 
@@ -96,7 +96,7 @@ def test_values_inexact_in_float32_are_refused(tmp_path, stored, value):
     path = write(tmp_path / "a.tif", pixels)
     np.testing.assert_array_equal(read_bands(path, ("1", "2")), pixels)
     pixels[1, 2, 0] = value
-    refused(write(tmp_path / "b.tif", pixels), ("1", "2"), f"{stored} pixels", "not exact")
+    assert_error(write(tmp_path / "b.tif", pixels), ("1", "2"), f"{stored} pixels", "not exact")
     as_nodata = write(tmp_path / "c.tif", pixels, nodata=value)
     assert read_bands(as_nodata, ("1", "2"))[1, 2].tolist() == [0, 2**24]
 
@@ -106,7 +106,9 @@ def test_grey_and_rgb_are_converted_as_for_pictures(tmp_path):
     np.testing.assert_array_equal(read_bands(grey, tuple("RGB")), FOUR[..., [0, 0, 0]])
     colour = write(tmp_path / "b.tif", FOUR[..., :3], photometric="RGB")
     np.testing.assert_array_equal(read_bands(colour, ("L",)), read_image(colour, "L"))
-    refused(write(tmp_path / "c.tif", FOUR), ("L",), "has no band 'L'", "config.data.channels=1")
+    assert_error(
+        write(tmp_path / "c.tif", FOUR), ("L",), "has no band 'L'", "config.data.channels=1"
+    )
 
 
 def test_palette_is_converted_to_rgb(tmp_path):
@@ -143,17 +145,17 @@ def test_several_pages_and_orientations_are_refused(tmp_path):
     path = tmp_path / "a.tif"
     pages = [Image.fromarray(FOUR[..., band]) for band in range(3)]
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    refused(path, ("L",), "holds 3 pages", "config.data.pages=first")
+    assert_error(path, ("L",), "holds 3 pages", "config.data.pages=first")
     np.testing.assert_array_equal(read_bands(path, ("L",), None, "first"), FOUR[..., :1])
     exif = Image.Exif()
     exif[274] = 6
     pages[0].save(tmp_path / "b.tif", exif=exif)
-    refused(tmp_path / "b.tif", ("L",), "Orientation 6")
+    assert_error(tmp_path / "b.tif", ("L",), "Orientation 6")
 
 
 def test_complex_pixels_are_refused(tmp_path):
     path = write(tmp_path / "a.tif", np.ones((3, 4, 2), np.complex64))
-    refused(path, ("1", "2"), "has complex64 pixels")
+    assert_error(path, ("1", "2"), "has complex64 pixels")
 
 
 def test_nodata_is_zero_and_invalid(tmp_path):
@@ -172,7 +174,7 @@ def test_windows_are_cropped_from_the_raster(tmp_path):
     path = write(tmp_path / "a.tif", FOUR)
     window = read_bands(path, ("1", "3"), (2, 5, 3, 4))
     np.testing.assert_array_equal(window, FOUR[2:5, 5:9, [0, 2]])
-    refused(path, ("1", "2"), "is 9x7 pixels", "4x3 at column 6", window=(2, 6, 3, 4))
+    assert_error(path, ("1", "2"), "is 9x7 pixels", "4x3 at column 6", window=(2, 6, 3, 4))
 
 
 def test_only_the_window_of_a_large_file_is_read(tmp_path):
@@ -215,7 +217,7 @@ def test_image_files(tmp_path):
 def test_truncated_raster_is_refused(tmp_path):
     path = write(tmp_path / "a.tif", RNG.integers(0, 255, (200, 200, 2), np.uint8))
     path.write_bytes(path.read_bytes()[:50000])
-    refused(path, ("1", "2"), "cannot be read as a raster")
+    assert_error(path, ("1", "2"), "cannot be read as a raster")
 
 
 def test_masks(tmp_path):
@@ -244,4 +246,4 @@ def test_header(tmp_path):
 
 def test_without_rasterio(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rasterio", None)
-    refused(tmp_path / "a.tif", ("1", "2"), "pip install 'fcnjax[geo]'")
+    assert_error(tmp_path / "a.tif", ("1", "2"), "pip install 'fcnjax[geo]'")

@@ -57,7 +57,7 @@ def write(root, annotations, folder="images", file="annotations.json", names=("a
     return config_of("coco", root, annotations=file)
 
 
-def refused(config, *words):
+def assert_error(config, *words):
     with pytest.raises(UserError) as raised:
         labels(config)
     for word in words:
@@ -98,7 +98,7 @@ def test_few_crowds_are_ignored(tmp_path):
     assert resolve(write(tmp_path, many))[0].data.coco.crowd == "object"
     config = write(tmp_path, few)
     config.data.coco.crowd = "objects"
-    refused(config, "config.data.coco.crowd: unknown 'objects' (did you mean 'object'?)")
+    assert_error(config, "config.data.coco.crowd: unknown 'objects' (did you mean 'object'?)")
 
 
 def test_evaluation_of_another_dataset_requires_crowd(tmp_path):
@@ -136,7 +136,7 @@ def test_boxes_without_a_shape(tmp_path, segmentation):
     del shapeless["segmentation"]
     np.testing.assert_array_equal(labels(write(tmp_path, entries))["a"], expected)
     config = write(tmp_path, [shapeless, {**shapeless, "image_id": 2}])
-    refused(config, "has boxes only", "config.data.coco.boxes=object")
+    assert_error(config, "has boxes only", "config.data.coco.boxes=object")
     config.data.coco.boxes = "object"
     np.testing.assert_array_equal(labels(config)["a"], square())
 
@@ -187,7 +187,7 @@ def test_roboflow(tmp_path):
     options["class_names"] = ("objects-x1", "cat")
     config = config_of("coco", tmp_path, images="{split}", **options)
     assert resolve(config)[0].data.class_names == ("background", "objects-x1", "cat")
-    refused(
+    assert_error(
         config_of("coco", tmp_path, annotations=options["annotations"]),
         "val/_annotations.coco.json: no such file",
         "there are files for the splits train, valid",
@@ -246,7 +246,7 @@ def test_image_names_with_other_folders_and_separators(tmp_path, name, at):
     (tmp_path / "images/a.png").unlink()
     picture(tmp_path / (at or "images/a.png"), value=9)
     if at is None:
-        refused(config, "'/datasets/x/a.png' is not a path inside")
+        assert_error(config, "'/datasets/x/a.png' is not a path inside")
         return
     _, _, found = examples(config)
     assert found["a"]["image"].max() == 9
@@ -272,10 +272,10 @@ def test_two_names_of_one_file_are_refused(tmp_path):
     content = json.loads((tmp_path / "annotations.json").read_text())
     content["images"][1]["file_name"] = "moved/a.png"
     write_json(tmp_path / "annotations.json", content)
-    refused(config, "'a.png' and 'moved/a.png' both lead to the image")
+    assert_error(config, "'a.png' and 'moved/a.png' both lead to the image")
     content["images"][1]["file_name"] = "a.png"
     write_json(tmp_path / "annotations.json", content)
-    refused(config, "images[1]: lists 'a.png', which", "images[0] lists under another id")
+    assert_error(config, "images[1]: lists 'a.png', which", "images[0] lists under another id")
     # An identical second entry is accepted.
     content["images"].append(content["images"][0])
     content["images"][1]["file_name"] = "b.png"
@@ -296,13 +296,13 @@ def test_missing_images_are_skipped_with_on_error(tmp_path):
     config = write(tmp_path, [annotation(1, 1)], names=names)
     (tmp_path / "images/n3.png").unlink()
     (tmp_path / "images/n7.png").unlink()
-    refused(config, "no such file", "n3.png (nor 1 others)")
+    assert_error(config, "no such file", "n3.png (nor 1 others)")
     config.data.loading.on_error, config.data.loading.skip_most = "skip", 0.5
     _, notes = resolve(config)
     assert "2 of 12 images are missing, as" in notes[1]
     for name in names:
         (tmp_path / f"images/{name}.png").unlink(missing_ok=True)
-    refused(config, "no such file")
+    assert_error(config, "no such file")
 
 
 def test_categories_of_equal_names_are_one_class(tmp_path):
@@ -367,4 +367,4 @@ def test_photographs_with_an_exif_orientation(tmp_path, orientation, drawn_on):
     ],
 )
 def test_invalid_files(tmp_path, entry, words):
-    refused(write(tmp_path, [entry]), words)
+    assert_error(write(tmp_path, [entry]), words)

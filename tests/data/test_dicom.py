@@ -203,7 +203,7 @@ def test_series_is_chosen_by_its_uid(tmp_path):
         open_volume(tmp_path / "a" / "1.2.5")
 
 
-def refused(source, *words):
+def assert_error(source, *words):
     with pytest.raises(UserError) as error:
         open_volume(source)
     assert "\n" not in str(error.value)
@@ -219,19 +219,21 @@ def test_slices_that_form_no_volume_are_refused(tmp_path):
 
     paths = write("missing")
     paths[3].unlink()
-    refused(tmp_path / "missing", paths[4], "lies 5 mm after", paths[2].name, "others", "2.5 mm")
+    assert_error(
+        tmp_path / "missing", paths[4], "lies 5 mm after", paths[2].name, "others", "2.5 mm"
+    )
     uneven = positions_of(AXIAL)
     uneven[-1, 2] += 1
     refused_path = write("uneven", positions=uneven)[-1]
-    refused(tmp_path / "uneven", refused_path, "lies 3.5 mm after")
+    assert_error(tmp_path / "uneven", refused_path, "lies 3.5 mm after")
     twice = positions_of(AXIAL)
     twice[4] = twice[3]
     write("twice", positions=twice)
-    refused(tmp_path / "twice", "has the position of", "several volumes")
+    assert_error(tmp_path / "twice", "has the position of", "several volumes")
     beside = positions_of(AXIAL)
     beside[2, 0] += 3
     refused_path = write("beside", positions=beside)[2]
-    refused(tmp_path / "beside", refused_path, "lies beside the line")
+    assert_error(tmp_path / "beside", refused_path, "lies beside the line")
 
     for name, change, words in (
         ("size", {"Rows": 5, "Columns": 7}, "has 7x5 pixels, and"),
@@ -244,7 +246,7 @@ def test_slices_that_form_no_volume_are_refused(tmp_path):
         for key, value in change.items():
             setattr(data, key, value)
         data.save_as(path)
-        refused(tmp_path / name, "IM000", words)
+        assert_error(tmp_path / name, "IM000", words)
 
 
 def test_files_other_than_grey_images_are_refused(tmp_path, monkeypatch):
@@ -258,17 +260,19 @@ def test_files_other_than_grey_images_are_refused(tmp_path, monkeypatch):
 
     sizes = {100: "is not a DICOM file", len(whole) - 9: "bytes of pixel data is less"}
     for size, words in sizes.items():
-        refused(written(f"cut{size}.dcm", whole[:size]), f"cut{size}.dcm: ", words)
+        assert_error(written(f"cut{size}.dcm", whole[:size]), f"cut{size}.dcm: ", words)
     at_rows = whole.index(b"\x28\x00\x10\x00")
-    refused(written("header.dcm", whole[:at_rows]), "header.dcm: was cut off")
-    refused(written("meta.dcm", whole[:200]), "meta.dcm: ")
-    refused(written("text.dcm", b"text\n" * 99), "text.dcm: is not a DICOM file: there is no DICM")
+    assert_error(written("header.dcm", whole[:at_rows]), "header.dcm: was cut off")
+    assert_error(written("meta.dcm", whole[:200]), "meta.dcm: ")
+    assert_error(
+        written("text.dcm", b"text\n" * 99), "text.dcm: is not a DICOM file: there is no DICM"
+    )
     grey.NumberOfFrames = 2**31 - 1
-    refused(save(tmp_path / "bomb.dcm", grey), "bomb.dcm: was cut off: its pixels take 1503")
+    assert_error(save(tmp_path / "bomb.dcm", grey), "bomb.dcm: was cut off: its pixels take 1503")
     del grey.NumberOfFrames
     rgb = image_of(values.view(np.uint8)[:, :9].reshape(7, 9), Columns=3, SamplesPerPixel=3)
     rgb.PhotometricInterpretation, rgb.PlanarConfiguration = "RGB", 0
-    refused(save(tmp_path / "rgb.dcm", rgb), "rgb.dcm: is a colour image (RGB)")
+    assert_error(save(tmp_path / "rgb.dcm", rgb), "rgb.dcm: is a colour image (RGB)")
     grey.file_meta.TransferSyntaxUID = pydicom.uid.JPEGLSLossless
     grey.PixelData = pydicom.encaps.encapsulate([b"\xff\xd8\xff\xf7"])
     grey["PixelData"].VR = "OB"
@@ -277,13 +281,13 @@ def test_files_other_than_grey_images_are_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(decoders.JPEGLSLosslessDecoder, "_available", {})
     monkeypatch.setattr(decoders.JPEGLSLosslessDecoder, "_unavailable", {"gdcm": ("gdcm>=3",)})
-    refused(path, "jpegls.dcm: is stored as JPEG-LS Lossless", "pip install python-gdcm")
+    assert_error(path, "jpegls.dcm: is stored as JPEG-LS Lossless", "pip install python-gdcm")
     grey.file_meta.TransferSyntaxUID = pydicom.uid.MPEG2MPML
-    refused(save(tmp_path / "film.dcm", grey), "film.dcm: is stored as MPEG2", "not supported")
+    assert_error(save(tmp_path / "film.dcm", grey), "film.dcm: is stored as MPEG2", "not supported")
     (tmp_path / "empty").mkdir()
-    refused(tmp_path / "empty", "empty: holds no DICOM file")
+    assert_error(tmp_path / "empty", "empty: holds no DICOM file")
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    refused(path, "jpegls.dcm: reading it needs pydicom: pip install 'fcnjax[medical]'")
+    assert_error(path, "jpegls.dcm: reading it needs pydicom: pip install 'fcnjax[medical]'")
 
 
 def test_lossless_compression_keeps_the_values(tmp_path):

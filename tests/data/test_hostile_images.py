@@ -24,7 +24,7 @@ READERS = (read_image, read_mask, image_size)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) (w) file\n%%EOF\n"
 
 
-def refused(read, words):
+def assert_error(read, words):
     with pytest.raises(UserError, match=words) as raised:
         read()
     assert "\n" not in str(raised.value)
@@ -47,20 +47,20 @@ def test_postscript_named_png_starts_no_ghostscript(tmp_path, monkeypatch, read)
 
     monkeypatch.setattr("subprocess.Popen", started)
     (tmp_path / "a.png").write_bytes(EPS)
-    refused(lambda: read(tmp_path / "a.png"), "damaged, or of an unknown format")
+    assert_error(lambda: read(tmp_path / "a.png"), "damaged, or of an unknown format")
 
 
 @pytest.mark.parametrize("form", ["ICO", "TGA", "PCX", "JPEG2000"])
 def test_only_documented_formats_are_decoded(form):
     content = saved(Image.new("RGB", (16, 16)), form)
-    refused(lambda: read_image(encoded(content)), "cannot be read as an image")
+    assert_error(lambda: read_image(encoded(content)), "cannot be read as an image")
 
 
 @pytest.mark.parametrize("read", READERS)
 def test_irregular_files_are_refused_at_once(tmp_path, read):
     os.mkfifo(tmp_path / "a.png")
     for path in (tmp_path / "a.png", "/dev/zero"):
-        refused(lambda path=path: read(path), "is not a regular file")
+        assert_error(lambda path=path: read(path), "is not a regular file")
 
 
 def test_limit_on_bytes_grows_with_the_file(monkeypatch):
@@ -68,9 +68,11 @@ def test_limit_on_bytes_grows_with_the_file(monkeypatch):
     monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 64)
     monkeypatch.delenv(limits.VARIABLE, raising=False)
     limits.refuse_large("a", 10, 100, 1, file_bytes=10)
-    refused(lambda: limits.refuse_large("a", 10, 101, 1, file_bytes=10), "1010 bytes, .* is 1000 ")
+    assert_error(
+        lambda: limits.refuse_large("a", 10, 101, 1, file_bytes=10), "1010 bytes, .* is 1000 "
+    )
     limits.refuse_large("a", 10, 128, 1, file_bytes=20)
-    refused(
+    assert_error(
         lambda: limits.refuse_large("a", 10, 129, 1, file_bytes=20),
         "1290 bytes, and the limit is 1280 for a file of 20 bytes; .*=1290 raises it",
     )
@@ -97,7 +99,7 @@ def test_limit_counts_bytes_of_decoded_pixels(monkeypatch, form, mode, options, 
     monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64 * pixel_bytes)
     assert read_image(encoded(content), channels).shape[:2] == (64, 64)
     monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64 * pixel_bytes - 1)
-    refused(lambda: read_image(encoded(content), channels), f"of {pixel_bytes} bytes, ")
+    assert_error(lambda: read_image(encoded(content), channels), f"of {pixel_bytes} bytes, ")
 
 
 def test_limit_counts_channels_and_classes(monkeypatch):
@@ -105,19 +107,23 @@ def test_limit_counts_channels_and_classes(monkeypatch):
     monkeypatch.setattr(limits, "BYTES_PER_FILE_BYTE", 0)
     monkeypatch.setattr(limits, "SMALL_FILE_BYTES", 64 * 64)
     assert (read_mask(encoded(content)) == 7).all()
-    refused(lambda: read_image(encoded(content), "RGB"), "pixels of 3 bytes")
-    refused(lambda: read_colours(encoded(content)), "pixels of 3 bytes")
+    assert_error(lambda: read_image(encoded(content), "RGB"), "pixels of 3 bytes")
+    assert_error(lambda: read_colours(encoded(content)), "pixels of 3 bytes")
 
 
 def test_jpeg_with_many_scans_is_refused(monkeypatch):
     content = saved(Image.new("RGB", (64, 64)), "JPEG", progressive=True)
     last = content.rfind(b"\xff\xda")
     many = content[:-2] + content[last:-2] * 100 + content[-2:]
-    refused(lambda: read_image(encoded(many)), "scans; the limit for an image of its size is 100")
+    assert_error(
+        lambda: read_image(encoded(many)), "scans; the limit for an image of its size is 100"
+    )
     monkeypatch.setattr(jpeg, "MAX_SCANNED", 64 * 64 * 20)
     assert read_image(encoded(content)).shape == (64, 64, 3)
     more = content[:-2] + content[last:-2] * 15 + content[-2:]
-    refused(lambda: read_image(encoded(more)), "25 scans; the limit for an image of its size is 20")
+    assert_error(
+        lambda: read_image(encoded(more)), "25 scans; the limit for an image of its size is 20"
+    )
 
 
 def test_scans_of_a_thumbnail_are_not_counted():
@@ -139,7 +145,7 @@ def test_overlapping_directories_are_refused(monkeypatch):
     count = 60
     body = b"".join(tiff_of([(65000 + i, 3, 1, 0)] * 40, 8 + 486 * (i + 1)) for i in range(count))
     content = b"II*\0" + struct.pack("<I", 8) + body
-    refused(lambda: image_size(encoded(content)), "has 2040 tags with")
+    assert_error(lambda: image_size(encoded(content)), "has 2040 tags with")
 
 
 def test_values_shared_by_pages_are_refused():
@@ -150,12 +156,12 @@ def test_values_shared_by_pages_are_refused():
     for number in range(30):
         pages += tiff_of([(273, 4, 2**18, 8)], start + 18 * (number + 1) if number < 29 else 0)
     content = b"II*\0" + struct.pack("<I", start) + values + pages
-    refused(lambda: image_size(encoded(content)), "bytes of values in 3 pages")
+    assert_error(lambda: image_size(encoded(content)), "bytes of values in 3 pages")
 
 
 def test_circular_directories_end():
     content = b"II*\0" + struct.pack("<I", 8) + tiff_of([(65000, 3, 1, 0)], 8)
-    refused(lambda: image_size(encoded(content)), "it has no pixels")
+    assert_error(lambda: image_size(encoded(content)), "it has no pixels")
 
 
 def test_strips_sharing_bytes_are_refused(tmp_path):
@@ -172,7 +178,7 @@ def test_strips_sharing_bytes_are_refused(tmp_path):
         width = 2 if counts.dtype == 3 else 4
         struct.pack_into("<H" if width == 2 else "<I", content, counts.valueoffset + width * number,
                          min(size - 8, 65535))  # fmt: skip
-    refused(lambda: read_image(encoded(bytes(content)), "L"), "strips or tiles have")
+    assert_error(lambda: read_image(encoded(bytes(content)), "L"), "strips or tiles have")
 
 
 @pytest.mark.parametrize("size", [(8, 8), (24, 31), (300, 200), (257, 1030), (16, 32), (600, 900)])
@@ -198,7 +204,7 @@ def test_strip_claiming_another_size_is_refused(tmp_path, compression, encode):
     struct.pack_into("<I", content, tags[273].offset + 8, len(content) - len(segment))
     struct.pack_into("<I", content, tags[279].offset + 8, len(segment))
     words = "a part of it claims to be 700x600 pixels"
-    refused(lambda: read_image(encoded(bytes(content)), "L"), words)
+    assert_error(lambda: read_image(encoded(bytes(content)), "L"), words)
 
 
 def test_unsupported_compressions_are_refused(tmp_path):
@@ -208,7 +214,7 @@ def test_unsupported_compressions_are_refused(tmp_path):
     for code in (48124, 50013, 65000):
         content = bytearray((tmp_path / "a.tif").read_bytes())
         struct.pack_into("<H", content, place, code)
-        refused(
+        assert_error(
             lambda content=content: read_image(encoded(bytes(content)), "L"), "is compressed by"
         )
 

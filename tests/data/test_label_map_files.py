@@ -48,7 +48,7 @@ def read_set(root, *words):
     return config.data, {e["name"]: e["label"] for e in map(source.__getitem__, range(3))}, notes
 
 
-def refused(root, *words):
+def assert_error(root, *words):
     with pytest.raises(UserError) as raised:
         read_set(root, *words)
     assert "\n" not in str(raised.value)
@@ -76,7 +76,7 @@ def test_names_and_colours_come_from_the_file(tmp_path, name):
 
 def test_names_without_colours_are_refused(tmp_path):
     root = write(tmp_path, save_colours)
-    message = refused(root, "class_names=background,cat,dog")
+    message = assert_error(root, "class_names=background,cat,dog")
     assert "names alone do not say which is which" in message
     assert "--config.data.labels.mask_colours='((0,0,0),(51,221,255),...)'" in message
     data, _, _ = read_set(root)
@@ -86,16 +86,17 @@ def test_names_without_colours_are_refused(tmp_path):
 def test_names_that_do_not_match_the_file(tmp_path):
     root = write(tmp_path, save_colours)
     (root / "labelmap.txt").write_text(COLOUR_FILES["labelmap.txt"])
-    assert "unknown 'cow'" in refused(root, "class_names=background,cow,dog")
-    assert "leaves out 'background'" in refused(root, "class_names=cat,dog")
+    assert "unknown 'cow'" in assert_error(root, "class_names=background,cow,dog")
+    assert "leaves out 'background'" in assert_error(root, "class_names=cat,dog")
     (root / "labelmap.txt").write_text("cat:250,50,83::\ndog:51,221,255::\n")
-    assert "has the colour (0, 0, 0), which" in refused(root)
+    assert "has the colour (0, 0, 0), which" in assert_error(root)
     (root / "labelmap.txt").write_text("cat:250,50::\n")
-    assert "labelmap.txt: cannot be read as a list of classes: 250,50 is not an RGB" in refused(
-        root
+    assert (
+        "labelmap.txt: cannot be read as a list of classes: 250,50 is not an RGB"
+        in assert_error(root)
     )
     (root / "labelmap.txt").write_text("cat:1,1,1::\ndog:1,1,1::\n")
-    assert "two classes of the colour (1, 1, 1)" in refused(root)
+    assert "two classes of the colour (1, 1, 1)" in assert_error(root)
 
 
 def test_names_of_ids_come_from_the_file(tmp_path):
@@ -163,7 +164,7 @@ def test_voc_layout_of_cvat(tmp_path, quotes):
     assert dict(zip(data.class_names, data.labels.mask_colours, strict=True)) == COLOURS
     assert "4 images are in both splits" in notes[1]
     assert_ids(labels)
-    assert "unknown 'train'; valid: default" in refused(root, "source=voc")
+    assert "unknown 'train'; valid: default" in assert_error(root, "source=voc")
 
 
 def test_assumed_names_of_two_values_are_noted(tmp_path):

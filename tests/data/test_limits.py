@@ -35,7 +35,7 @@ def bomb(width, height):
     )
 
 
-def refused(read, *words):
+def assert_error(read, *words):
     with pytest.raises(UserError) as raised:
         read()
     message = str(raised.value)
@@ -50,8 +50,8 @@ def test_header_claiming_a_billion_pixels_is_refused(tmp_path, read):
     path.write_bytes(bomb(40000, 40000))
     tracemalloc.start()
     words = ("40000x40000", "1600000000 pixels", f"limit is {MAX_PIXELS}", VARIABLE)
-    refused(lambda: read(path), str(path), *words)
-    refused(lambda: read(Encoded(path.read_bytes(), "row 3", "set")), "row 3: is", *words)
+    assert_error(lambda: read(path), str(path), *words)
+    assert_error(lambda: read(Encoded(path.read_bytes(), "row 3", "set")), "row 3: is", *words)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 2**20
@@ -66,13 +66,15 @@ def test_variable_sets_the_limit(tmp_path, monkeypatch, suffix):
     assert read_mask(path).shape == image_size(path) == (5, 8)
     monkeypatch.setenv(VARIABLE, "39")
     for read in READERS:
-        refused(lambda read=read: read(path), f"{path}: is 8x5, 40 pixels", "39", f"{VARIABLE}=40")
+        assert_error(
+            lambda read=read: read(path), f"{path}: is 8x5, 40 pixels", "39", f"{VARIABLE}=40"
+        )
 
 
 @pytest.mark.parametrize("text", ["0", "-5", "many", "1e9", "²"])
 def test_invalid_variable_is_refused(monkeypatch, text):
     monkeypatch.setenv(VARIABLE, text)
-    refused(max_pixels, f"{VARIABLE}: {text!r}", "whole number")
+    assert_error(max_pixels, f"{VARIABLE}: {text!r}", "whole number")
 
 
 def test_empty_variable_keeps_the_default(monkeypatch):
@@ -93,8 +95,10 @@ def test_limit_applies_to_the_window_of_a_raster(tmp_path, monkeypatch):
         lambda window: read_bands(path, ("1",), window),
         lambda w: read_mask_values(path, w),
     ):
-        refused(lambda read=read: read((0, 0, 7, 7)), str(path), "window", "7x7", f"{VARIABLE}=49")
-        refused(lambda read=read: read(None), str(path), "30x20", f"{VARIABLE}=600")
+        assert_error(
+            lambda read=read: read((0, 0, 7, 7)), str(path), "window", "7x7", f"{VARIABLE}=49"
+        )
+        assert_error(lambda read=read: read(None), str(path), "30x20", f"{VARIABLE}=600")
 
 
 def test_limit_applies_to_masks_in_labelme_files(tmp_path):
@@ -107,7 +111,9 @@ def test_limit_applies_to_masks_in_labelme_files(tmp_path):
     config = default_config()
     set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
-    refused(lambda: source[0], "json, shape 1: 'mask' cannot be read: is 40000x40000", VARIABLE)
+    assert_error(
+        lambda: source[0], "json, shape 1: 'mask' cannot be read: is 40000x40000", VARIABLE
+    )
 
 
 def test_limit_applies_to_images_in_labelme_files(tmp_path):
@@ -119,7 +125,7 @@ def test_limit_applies_to_images_in_labelme_files(tmp_path):
     set_data(config, source="labelme", root=str(tmp_path))
     source = open_source(resolve(config)[0], "train")
     for read in (source.size, source.__getitem__):
-        refused(lambda read=read: read(0), "json: imageData: is 40000x40000", VARIABLE)
+        assert_error(lambda read=read: read(0), "json: imageData: is 40000x40000", VARIABLE)
 
 
 def test_bomb_helper_writes_a_valid_header():
@@ -138,7 +144,7 @@ def test_sparse_raster_is_limited_by_its_file_size(tmp_path, monkeypatch):
     assert path.stat().st_size < 20_000
     monkeypatch.delenv(VARIABLE, raising=False)
     words = ("a.tif: is 9000x9000 pixels of", "for a file of", VARIABLE)
-    refused(lambda: read_bands(path, ("1", "2", "3", "4")), *words)
-    refused(lambda: read_image(path, "1,2,3,4"), *words)
-    refused(lambda: image_size(path), *words)
+    assert_error(lambda: read_bands(path, ("1", "2", "3", "4")), *words)
+    assert_error(lambda: read_image(path, "1,2,3,4"), *words)
+    assert_error(lambda: image_size(path), *words)
     assert not read_bands(path, ("1", "2", "3", "4"), (8000, 8000, 10, 10)).any()

@@ -30,7 +30,7 @@ def read_set(root, *words):
     return config.data, source[0]["label"], notes
 
 
-def refused(root, *words):
+def assert_error(root, *words):
     with pytest.raises(UserError) as raised:
         read_set(root, *words)
     message = str(raised.value)
@@ -146,7 +146,7 @@ def test_nodata_of_0_is_background_only_if_declared(tmp_path):
         tifffile.imwrite(f"{path}.tif", (ids > 0).astype(np.uint8), extratags=tags)
 
     root = write(tmp_path, save)
-    assert "--config.data.labels.mask_values=0,1 if it is a class" in refused(root).replace(
+    assert "--config.data.labels.mask_values=0,1 if it is a class" in assert_error(root).replace(
         "give ", ""
     )
     _, label, _ = read_set(root, "labels.mask_values=0,1")
@@ -158,13 +158,13 @@ def test_negative_ids_are_refused_or_ignored(tmp_path):
         np.save(f"{path}.npy", np.where(ids == 2, -1, ids.astype(np.int64)))
 
     root = write(tmp_path, save)
-    message = refused(root)
+    message = assert_error(root)
     assert "has the value -1" in message
     assert "--config.data.labels.ignore_values=-1" in message
     data, label, _ = read_set(root, "labels.ignore_values=-1")
     np.testing.assert_array_equal(label, np.where(IDS == 2, 255, IDS))
     assert data.labels.mask_values == (0, 1)
-    assert "has the value -1, which is not a class" in refused(root, "labels.mask_values=0,1")
+    assert "has the value -1, which is not a class" in assert_error(root, "labels.mask_values=0,1")
 
 
 def test_ignored_instance_numbers(tmp_path):
@@ -195,7 +195,7 @@ def test_ignored_instance_numbers(tmp_path):
 )
 def test_invalid_arrays_are_refused(tmp_path, array, words):
     root = write(tmp_path, save_npy(lambda ids: array))
-    assert words in refused(
+    assert words in assert_error(
         root, "labels.encoding=onehot" if words == "channels" else "loading.on_error=raise"
     )
 
@@ -232,7 +232,7 @@ def test_ids_beyond_8_bits_in_equal_bands(tmp_path):
 def test_channels_without_one_for_the_background(tmp_path):
     root = write(tmp_path, save_npy(lambda ids: onehot(ids)[..., 1:]))
     share = (IDS == 0).mean()
-    message = refused(root)
+    message = assert_error(root)
     assert f"{share:.2%} of the pixels are in none of the channels" in message
     assert "labels.mask_values=2,0,1" in message
     assert "labels.ignore_values=2" in message
@@ -245,7 +245,7 @@ def test_channels_without_one_for_the_background(tmp_path):
     assert f"{share:.2%} of the pixels, in none of them, are ignored" in notes[0]
     data, label, _ = read_set(root, "class_names=background,cat,dog")
     np.testing.assert_array_equal(label, IDS)
-    assert "in none of the channels" in refused(root, "labels.mask_values=0,1")
+    assert "in none of the channels" in assert_error(root, "labels.mask_values=0,1")
 
 
 def test_two_values_without_0_have_no_background(tmp_path):

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error
 from PIL import Image
 
 from fcnjax.config import default_config, override
 from fcnjax.data import open_source, resolve
-from fcnjax.errors import UserError
 
 COLOURS = np.asarray([(0, 0, 0), (0, 128, 0), (128, 0, 0)], np.uint8)
 RNG = np.random.default_rng(0)
@@ -43,15 +43,6 @@ def labels(config):
     return config.data, found
 
 
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        labels(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-
-
 def assert_labels(found, table=(0, 1, 2)):
     for name, classes in CLASSES.items():
         np.testing.assert_array_equal(found[name], np.asarray(table)[classes])
@@ -76,7 +67,9 @@ def test_unlisted_colour_is_refused(tmp_path):
     some = tuple(map(tuple, COLOURS[:2].tolist()))
     wrong = int((CLASSES["a"] == 2).sum())
     assert wrong
-    refused(config_of(root, mask_colours=some), "has the colour (128, 0, 0), in ", "mask_colours")
+    assert_error(
+        config_of(root, mask_colours=some), "has the colour (128, 0, 0), in ", "mask_colours"
+    )
     # Ignored by its index in the list.
     table = tuple(map(tuple, COLOURS.tolist()))
     keys = {"mask_colours": table, "mask_values": (0, 1), "ignore_values": (2,)}
@@ -90,7 +83,7 @@ def test_mask_of_many_colours_is_refused(tmp_path):
         Image.fromarray(picture).save(f"{path}.png")
 
     root = write(tmp_path, photograph)
-    refused(config_of(root), "distinct colours", "mask_colours")
+    assert_error(config_of(root), "distinct colours", "mask_colours")
 
 
 @pytest.mark.parametrize("dtype", [bool, np.uint8])
@@ -109,10 +102,10 @@ def test_one_channel_per_class(tmp_path, dtype):
     channels = np.load(tmp_path / "masks/a.npy")
     channels[2, 2] = 1
     np.save(tmp_path / "masks/a.npy", channels)
-    refused(config_of(tmp_path), "a.npy: 1 pixels have several classes")
+    assert_error(config_of(tmp_path), "a.npy: 1 pixels have several classes")
     np.save(tmp_path / "masks/a.npy", np.zeros((12, 13)))
     message = "a.npy has not; write all masks alike"
-    refused(config_of(tmp_path), "has a channel for each class", message)
+    assert_error(config_of(tmp_path), "has a channel for each class", message)
 
 
 def test_instance_numbers_are_foreground(tmp_path):
@@ -137,7 +130,7 @@ def test_one_based_ids_with_0_ignored(tmp_path):
     data, found = labels(config)
     assert data.labels.mask_values == (1, 2)
     assert_labels(found, (255, 0, 1))
-    refused(
+    assert_error(
         config_of(root, mask_values=(0, 1), ignore_values=(1, 2)), "ignore_values: 1 is a class"
     )
 
@@ -174,7 +167,9 @@ def test_resolving_a_label_map_twice_changes_nothing(tmp_path):
 def test_impossible_label_maps_are_refused(tmp_path):
     names = ("sky", "car", "bus")
     config = config_of(ids(tmp_path), class_names=names, label_map=(("cat", "car"),))
-    refused(config, "config.data.labels.label_map: unknown 'cat'", "bus, car, sky")
+    assert_error(config, "config.data.labels.label_map: unknown 'cat'", "bus, car, sky")
     config.data.labels.label_map = (("car", ""), ("bus", ""))
-    refused(config, "leaves 1 class")
-    refused(config_of(tmp_path, encoding="colour"), "config.data.labels.encoding", "ids, instances")
+    assert_error(config, "leaves 1 class")
+    assert_error(
+        config_of(tmp_path, encoding="colour"), "config.data.labels.encoding", "ids, instances"
+    )

@@ -4,13 +4,13 @@ import sys
 import numpy as np
 import pytest
 from data_keys import set_data
+from dataset_reading import assert_error
 from stamped import assert_stamped
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
 from fcnjax.data.readers.volumes import read as volumes
 from fcnjax.data.sources import nifti
-from fcnjax.errors import UserError
 
 nibabel = pytest.importorskip("nibabel")
 SHAPE = (9, 11, 13)
@@ -40,21 +40,6 @@ def config_of(root, **data):
     set_data(config, {"source": "nifti", "root": str(root), "channels": "L"})
     set_data(config, {"intensity": (-50, 50), **data})
     return config
-
-
-def read_all(config):
-    config, _ = resolve(config)
-    for part in ("train", "eval"):
-        list(open_source(config, part))
-
-
-def refused(config, *words):
-    with pytest.raises(UserError) as raised:
-        read_all(config)
-    message = str(raised.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
 
 
 @pytest.mark.parametrize("end", [".nii", ".nii.gz"])
@@ -162,38 +147,42 @@ def test_grey_as_rgb_and_a_fourth_axis_of_length_1(tmp_path):
 def test_masks_of_other_shapes_are_refused(tmp_path):
     made = write(tmp_path, "ab")
     save(tmp_path / "masks/b.nii.gz", made["b"][1][:-1])
-    refused(config_of(tmp_path), "masks/b.nii.gz: has the shape (8, 11, 13)", "has (9, 11, 13)")
+    assert_error(
+        config_of(tmp_path), "masks/b.nii.gz: has the shape (8, 11, 13)", "has (9, 11, 13)"
+    )
     save(tmp_path / "masks/b.nii.gz", made["b"][1], np.diag([2, 2, 2.2, 1]))
-    refused(config_of(tmp_path), "masks/b.nii.gz: lies elsewhere", "by 2.6 mm")
+    assert_error(config_of(tmp_path), "masks/b.nii.gz: lies elsewhere", "by 2.6 mm")
     save(tmp_path / "masks/b.nii.gz", made["b"][1] + np.float32(0.5))
-    refused(config_of(tmp_path), "masks/b.nii.gz: has the value 2.5, in 99 pixels")
+    assert_error(config_of(tmp_path), "masks/b.nii.gz: has the value 2.5, in 99 pixels")
     save(tmp_path / "masks/b.nii.gz", np.zeros((*SHAPE, 2), np.uint8))
-    refused(config_of(tmp_path), "masks/b.nii.gz: has the shape (9, 11, 13, 2); valid: three axes")
+    assert_error(
+        config_of(tmp_path), "masks/b.nii.gz: has the shape (9, 11, 13, 2); valid: three axes"
+    )
 
 
 def test_invalid_settings_and_files_are_refused(tmp_path):
     write(tmp_path, "ab")
-    refused(config_of(tmp_path, axis=3), "config.data.nifti.axis: 3 is not in 0..2")
-    refused(
+    assert_error(config_of(tmp_path, axis=3), "config.data.nifti.axis: 3 is not in 0..2")
+    assert_error(
         config_of(tmp_path, intensity=(5, 5)), "config.data.nifti.intensity: (5, 5) is not a low"
     )
-    refused(config_of(tmp_path, intensity=("a", "b")), "config.data.nifti.intensity")
-    refused(config_of(tmp_path, channels="a,b"), "config.data.channels: 'a,b'")
-    refused(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
+    assert_error(config_of(tmp_path, intensity=("a", "b")), "config.data.nifti.intensity")
+    assert_error(config_of(tmp_path, channels="a,b"), "config.data.channels: 'a,b'")
+    assert_error(config_of(tmp_path, mask_values=(0, 1)), "has the value 2, which is not a class")
     path = tmp_path / "masks/b.nii.gz"
     path.write_bytes(path.read_bytes()[:200])
-    refused(config_of(tmp_path), "masks/b.nii.gz: cannot be read as NIfTI")
+    assert_error(config_of(tmp_path), "masks/b.nii.gz: cannot be read as NIfTI")
     path.unlink()
-    refused(config_of(tmp_path), "images: b: no mask in")
+    assert_error(config_of(tmp_path), "images: b: no mask in")
     save(path, np.zeros(SHAPE, np.uint8))
     save(tmp_path / "masks/b.nii", np.zeros(SHAPE, np.uint8))
-    refused(config_of(tmp_path), "masks/b.nii.gz: has the same name as b.nii")
+    assert_error(config_of(tmp_path), "masks/b.nii.gz: has the same name as b.nii")
 
 
 def test_without_nibabel(tmp_path, monkeypatch):
     write(tmp_path, "ab")
     monkeypatch.setitem(sys.modules, "nibabel", None)
-    refused(config_of(tmp_path), ".nii.gz: reading it needs", "pip install 'fcnjax[medical]'")
+    assert_error(config_of(tmp_path), ".nii.gz: reading it needs", "pip install 'fcnjax[medical]'")
 
 
 def test_blocks_cover_all_slices():

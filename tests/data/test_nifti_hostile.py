@@ -56,7 +56,7 @@ def read_all(path):
     return np.stack(values, -1)
 
 
-def refused(path, *words, read=read_all):
+def assert_error(path, *words, read=read_all):
     with pytest.raises(UserError) as raised:
         read(path)
     for word in (str(path), *words):
@@ -67,12 +67,14 @@ def test_claimed_size_allocates_no_memory(tmp_path):
     claim = changed(content_of()[:352], (40, "8h", 3, 700, 700, 700, 1, 1, 1, 1))
     tracemalloc.start()
     for name in ("a.nii", "a.nii.gz"):
-        refused(write(tmp_path / name, claim), "was cut off: its header and voxels take 686000352")
+        assert_error(
+            write(tmp_path / name, claim), "was cut off: its header and voxels take 686000352"
+        )
     # All bytes exist, as zeros: beyond the limit, up to 100 times the file's own are read.
     zeros = changed(content_of()[:352], (40, "8h", 3, 500, 500, 600, 1, 1, 1, 1), (112, "f", 2))
     path = tmp_path / "zeros.nii.gz"
     path.write_bytes(gzip.compress(zeros) + bytes(300_000))
-    refused(
+    assert_error(
         path, "has 500x500x600 voxels, which take 600000000 bytes", "FCNJAX_MAX_PIXELS=75000000"
     )
     assert tracemalloc.get_traced_memory()[1] < 20e6
@@ -87,11 +89,15 @@ def test_limits_count_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(volume_limits, "SMALL_VOLUME_BYTES", 900)
     monkeypatch.setattr(volume_limits, "MAX_RATIO", 1)
     assert read_all(stored).shape == (9, 10, 10)  # 900 bytes, held as they are
-    refused(scaled, "which take 3600 bytes", "more than 1 times as many", "FCNJAX_MAX_PIXELS=450")
+    assert_error(
+        scaled, "which take 3600 bytes", "more than 1 times as many", "FCNJAX_MAX_PIXELS=450"
+    )
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "450")
     assert read_all(scaled).shape == (9, 10, 10)
     monkeypatch.setenv("FCNJAX_MAX_PIXELS", "449")
-    refused(scaled, "take 3600 bytes, and the limit is 3592", "FCNJAX_MAX_PIXELS=450 raises it")
+    assert_error(
+        scaled, "take 3600 bytes, and the limit is 3592", "FCNJAX_MAX_PIXELS=450 raises it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +130,7 @@ def test_invalid_header_fields_are_refused(tmp_path, end, field, words):
         content = changed(content, (252, "hh", 0, 0))
     if end == ".nii.gz" and "cut off" in words:
         words = "was cut off: it has fewer than the 140 voxels"
-    refused(write(tmp_path / f"a{end}", content), words)
+    assert_error(write(tmp_path / f"a{end}", content), words)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +168,9 @@ def test_other_files_are_not_opened(tmp_path):
     path = write(tmp_path / "a.nii", changed(content_of(), (344, "4s", b"ni1\0")))
     np.testing.assert_array_equal(read_all(path), VOXELS)
     mgh = nibabel.MGHImage(VOXELS, AFFINE).to_bytes()
-    refused(write(tmp_path / "b.nii", mgh), "has no header of NIfTI-1 or NIfTI-2")
+    assert_error(write(tmp_path / "b.nii", mgh), "has no header of NIfTI-1 or NIfTI-2")
     os.mkfifo(tmp_path / "c.nii")
-    refused(tmp_path / "c.nii", "is neither a file nor a folder")
+    assert_error(tmp_path / "c.nii", "is neither a file nor a folder")
 
 
 def test_damaged_compression_is_refused(tmp_path):
@@ -177,12 +183,12 @@ def test_damaged_compression_is_refused(tmp_path):
         volumes._cache.volumes.clear()
         return path
 
-    refused(with_bytes(b""), "has no header")
-    refused(with_bytes(content), "Not a gzipped file")
-    refused(with_bytes(packed[: len(packed) // 2]), "ended before the end-of-stream marker")
-    refused(with_bytes(packed[:-4] + b"\0\0\0\0"), "Incorrect length")
-    refused(with_bytes(packed[:-8] + b"\0\0\0\0" + packed[-4:]), "CRC check failed")
-    refused(with_bytes(packed + b"text"), "Not a gzipped file")
+    assert_error(with_bytes(b""), "has no header")
+    assert_error(with_bytes(content), "Not a gzipped file")
+    assert_error(with_bytes(packed[: len(packed) // 2]), "ended before the end-of-stream marker")
+    assert_error(with_bytes(packed[:-4] + b"\0\0\0\0"), "Incorrect length")
+    assert_error(with_bytes(packed[:-8] + b"\0\0\0\0" + packed[-4:]), "CRC check failed")
+    assert_error(with_bytes(packed + b"text"), "Not a gzipped file")
     two = gzip.compress(content[:400], mtime=0) + gzip.compress(content[400:], mtime=0)
     np.testing.assert_array_equal(read_all(with_bytes(two)), VOXELS)
     np.testing.assert_array_equal(read_all(with_bytes(packed + bytes(40))), VOXELS)
@@ -241,7 +247,7 @@ def test_singular_affines_are_refused(axes, words):
 def test_labels(tmp_path, values, words):
     stored = np.resize(np.asarray(values, np.float64), SHAPE)
     path = write(tmp_path / "a.nii.gz", content_of(stored))
-    refused(path, words, read=volumes.label_values)
+    assert_error(path, words, read=volumes.label_values)
     stored = np.resize([0, -7, np.nan, np.inf, 2.0**31 - 1], SHAPE)
     path = write(tmp_path / "b.nii", content_of(stored))
     assert volumes.label_values(path) == [NO_DATA, -7, 0, 2**31 - 1]

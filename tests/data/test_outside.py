@@ -28,7 +28,7 @@ def picture(path, value=0):
     Image.fromarray(pixels).save(path)
 
 
-def refused(read, *words):
+def assert_error(read, *words):
     with pytest.raises(UserError) as raised:
         read()
     message = str(raised.value)
@@ -104,7 +104,7 @@ def test_inside(places, name):
     ],
 )
 def test_outside(places, name):
-    refused(lambda: inside(places, name, "list.csv, line 3"), "list.csv, line 3", str(places))
+    assert_error(lambda: inside(places, name, "list.csv, line 3"), "list.csv, line 3", str(places))
 
 
 @pytest.mark.parametrize("name", ["../outside.png", "/etc/passwd"])
@@ -114,14 +114,14 @@ def test_listing(places, name, column):
     rows = [row, {**row, column: name}]
     (places / "list.json").write_text(json.dumps(rows))
     config = config_of("listing", places, annotations="list.json")
-    refused(
+    assert_error(
         lambda: read_all(config), "list.json, item 2", repr(name), "not a path inside the folder"
     )
     lines = ["image,mask", *(f"{row['image']},{row['mask']}" for row in rows)]
     (places / "list.csv").write_text("\n".join(lines))
     # Without a root, the folder of the list is the root.
     config = config_of("listing", "", annotations=str(places / "list.csv"))
-    refused(lambda: read_all(config), "list.csv, line 3", repr(name))
+    assert_error(lambda: read_all(config), "list.csv, line 3", repr(name))
 
 
 def test_listing_takes_absolute_paths_in_the_root(places):
@@ -144,7 +144,7 @@ def test_coco(places, name):
     }
     (places / "coco.json").write_text(json.dumps(content))
     config = config_of("coco", places, annotations="coco.json", images=".")
-    refused(lambda: resolve(config), "coco.json", repr(name), "not a path inside the folder")
+    assert_error(lambda: resolve(config), "coco.json", repr(name), "not a path inside the folder")
     # The same holds for a resolved config, as in a workdir.
     images[1]["file_name"] = "deep/in.png"
     (places / "coco.json").write_text(json.dumps(content))
@@ -152,7 +152,7 @@ def test_coco(places, name):
     images[1]["file_name"] = name
     (places / "coco.json").write_text(json.dumps(content, indent=1))
     sources = [open_source(config, part) for part in ("train", "eval")]
-    refused(lambda: [source[0] for source in sources], "coco.json", repr(name))
+    assert_error(lambda: [source[0] for source in sources], "coco.json", repr(name))
 
 
 def labelme(folder, image, **more):
@@ -172,11 +172,11 @@ def test_labelme_images_anywhere_in_the_root(tmp_path):
         assert sorted(example["name"] for example in examples) == ["a", "b"]
         assert all(example["label"].sum() == 9 for example in examples)
     config = config_of("labelme", tmp_path / "json")
-    refused(
+    assert_error(
         lambda: resolve(config), "json: 'imagePath'", "not a path inside", "config.data.annotations"
     )
     config = config_of("labelme", tmp_path / "json", annotations="..")
-    refused(
+    assert_error(
         lambda: resolve(config), "config.data.annotations: '..'", "not a path inside the folder"
     )
 
@@ -193,7 +193,9 @@ def test_labelme_uses_embedded_data_for_foreign_paths(tmp_path):
 def test_lists_of_names(places):
     for name in ("../outside.png", "/etc/passwd", "deep/../../outside"):
         (places / "train.txt").write_text(f"in\n{name}\n")
-        refused(lambda: read_names(places / "train.txt"), "train.txt, line 2", "not a path inside")
+        assert_error(
+            lambda: read_names(places / "train.txt"), "train.txt, line 2", "not a path inside"
+        )
     (places / "train.txt").write_text(f"in\n{places}/in.png\n")
     assert [name for _, name in read_names(places / "train.txt")] == ["in", f"{places}/in.png"]
 
@@ -208,7 +210,7 @@ def test_lists_of_names(places):
 def test_lists_of_pairs(places, name, words):
     (places / "train.txt").write_text(f"in\n{name}\n")
     read = (places / "train.txt", places, places, ".png", ".png")
-    refused(lambda: listed_pairs(*read), "train.txt, line 2", *words)
+    assert_error(lambda: listed_pairs(*read), "train.txt, line 2", *words)
 
 
 def test_list_of_a_folder(places):
@@ -216,7 +218,7 @@ def test_list_of_a_folder(places):
         picture(places / f"{kind}/{stem}.png")
     (places / "train.txt").write_text("a\n")
     (places / "val.txt").write_text("../../b.png\n")
-    refused(
+    assert_error(
         lambda: resolve(config_of("folder", places)),
         "val.txt, line 1",
         "not a path inside the folder",
@@ -236,5 +238,5 @@ def test_archive_with_a_member_outside(tmp_path, name):
     folder.mkdir(parents=True)
     before = set(tmp_path.rglob("*"))
     read = (tmp_path / "package.tar.gz", folder)
-    refused(lambda: STARE.unpack(*read), "package.tar.gz, test-database.zip", name)
+    assert_error(lambda: STARE.unpack(*read), "package.tar.gz, test-database.zip", name)
     assert set(tmp_path.rglob("*")) == before

@@ -153,7 +153,7 @@ def test_published_and_exported_models_keep_the_type(
 ):
     from fcnjax.export import check as exported_check
 
-    monkeypatch.setattr(exported_check, "FREE", ((1, 8, 12),))
+    monkeypatch.setattr(exported_check, "TEST_SHAPES", ((1, 8, 12),))
     workdir, values = workdirs[pixel_type], stored_values(pixel_type)
     assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'published'}"]) == 0
     card = (tmp_path / "published" / "README.md").read_text()

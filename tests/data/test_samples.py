@@ -140,7 +140,7 @@ def test_full_disk(fake_pip, monkeypatch):
 @pytest.mark.parametrize(
     ("stderr", "message"),
     [
-        ("/usr/bin/python: No module named pip\n", r"has none; run `.* -m ensurepip`"),
+        ("/usr/bin/python: No module named pip\n", r"does not have; run `.* -m ensurepip`"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM\n  Got 0\n", "SHA-256 differs"),
         (
             "WARNING: Retrying\nERROR: Could not find a version\n"

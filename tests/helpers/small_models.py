@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from xla_flags import NO_FUSION_EMITTERS, is_known
 
 from fcnjax.models import DECODERS, Segmenter
 from fcnjax.models.encoders.convnext import ConvNeXt
@@ -206,7 +207,13 @@ def cover(pairs):
 
 
 # Half of the time of these tests is compilation.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+QUICK = {"xla_backend_optimization_level": 0}
+jit = functools.partial(jax.jit, compiler_options=QUICK)
+# For gradients whose rounding does not matter.
+rough_jit = functools.partial(
+    jax.jit,
+    compiler_options=QUICK | ({NO_FUSION_EMITTERS: False} if is_known(NO_FUSION_EMITTERS) else {}),
+)
 # Odd sizes: one pixel more than multiples of 32, and less than the deepest stride.
 CANVAS, SIZES = (40, 72), ((33, 65), (5, 7))
 

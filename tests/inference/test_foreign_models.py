@@ -193,7 +193,7 @@ def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
     lines = [line for line in errors.splitlines() if line.startswith("fcnjax: error: ")]
     assert len(lines) == 5
     assert all("names no images to score; give their folder" in line for line in lines[:4])
-    assert "holds a published model, not a run" in lines[4]
+    assert "contains a published model" in lines[4]
 
 
 def test_regular_expression_in_a_published_model_is_not_used(workdir, shapes, tmp_path, capsys):

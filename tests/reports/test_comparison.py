@@ -131,7 +131,7 @@ def test_invalid_runs_are_one_line_errors(two_runs, tmp_path, capsys):
         (two_runs[1] / "metrics.json").write_text(text)
         assert words in refused(one, other)
     (two_runs[1] / "metrics.json").unlink()
-    assert f"`fcnjax evaluate --workdir={other}` is to write it" in refused(one, other)
+    assert f"run `fcnjax evaluate --workdir={other}`" in refused(one, other)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_invalid_runs_are_one_line_errors(two_runs, tmp_path, capsys):
             ["a", "b", "c"],
             "the classes of its scores differ from those of",
         ),
-        ("class_names", [1, 2, 3], "valid: a list of texts"),
+        ("class_names", [1, 2, 3], "valid: a list of strings"),
         ("trained_on", -1, "valid: a whole number"),
         ("reliability", [{"confidence": 1}], "valid: bins with a confidence and an accuracy"),
     ],

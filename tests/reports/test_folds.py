@@ -34,14 +34,14 @@ def made_fold(folder, fold, confusion, changes=()):
 def test_folds_are_summarised(tmp_path, capsys):
     one = made_fold(tmp_path / "1", 1, [[8, 2], [0, 10]])
     zero = made_fold(tmp_path / "0", 0, [[30, 0], [0, 0]])
-    found = summarise([one, zero])
-    assert found["folds"] == [0, 1]
-    accuracy = found["scores"]["pixel_accuracy"]
+    summary = summarise([one, zero])
+    assert summary["folds"] == [0, 1]
+    accuracy = summary["scores"]["pixel_accuracy"]
     assert accuracy["of_each"] == [1.0, 0.9]
     assert accuracy["mean"] == pytest.approx(0.95)
     assert accuracy["deviation"] == pytest.approx(np.std([1.0, 0.9], ddof=1))
     assert accuracy["pooled"] == pytest.approx(48 / 50)
-    of_b = found["scores"]["iou/b"]  # the first fold has none of it
+    of_b = summary["scores"]["iou/b"]  # the first fold has none of it
     assert np.isnan(of_b["of_each"][0])
     assert of_b["mean"] == pytest.approx(10 / 12)
     assert np.isnan(of_b["deviation"])

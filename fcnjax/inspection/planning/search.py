@@ -69,10 +69,10 @@ def _extrapolate(
     tried: dict[int, Footprint], low: int, high: int | None, memory: int
 ) -> int | None:
     """Extrapolate the multiple that fills the memory from what fits and what does not."""
-    known = [multiple for multiple in sorted(tried) if tried[multiple].total]
-    pair = [multiple for multiple in known if multiple in (low, high)]
+    measured = [multiple for multiple in sorted(tried) if tried[multiple].total]
+    pair = [multiple for multiple in measured if multiple in (low, high)]
     if len(pair) < 2:
-        pair = known[-2:]
+        pair = measured[-2:]
     if len(pair) < 2:
         return None
     (x, y), (a, b) = pair, (tried[multiple].total for multiple in pair)

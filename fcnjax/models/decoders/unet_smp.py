@@ -40,29 +40,43 @@ class UpBlock(ConvModule):
         return conv_pair(self, x, self.width, train, attend_first=bool(skips))
 
 
-class SmpUNet(Decoder):
-    """The generic U-Net of segmentation_models.pytorch 0.6, whose weights it loads.
-
-    As `UNet`, and then up to the size of the image in steps without a skip. A feature at stride 1
-    is not used.
+class SmpDecoder(Decoder):
+    """Base of the U-Nets of segmentation_models.pytorch, which upsample to the size of the image.
 
     Attributes:
         widths: Channels after each step, deep to shallow.
-        center: Whether two convolutions precede the first step, as smp has them over VGG.
-        upsample: A name in `SMP_UPSAMPLES`.
-        attention: As in `UpBlock`.
+        upsample, attention: As in `UpBlock`.
         dropout: Probability of dropping a channel of the result in training.
         strides, norm, activation, dtype: As in `Decoder`.
     """
 
-    widths: tuple[int, ...]
-    center: bool = False
+    widths: Widths
     upsample: str = "nearest"
     attention: str | None = None
     dropout: float = 0.0
     takes_image = True
     head_kernel = 3
     unmet_requirement = staticmethod(need_skip)
+
+    @property
+    def up_options(self) -> dict[str, Any]:
+        """The fields of this decoder's `UpBlock`s."""
+        return {"upsample": self.upsample, "attention": self.attention, **self.block_options}
+
+
+class SmpUNet(SmpDecoder):
+    """The generic U-Net of segmentation_models.pytorch 0.6, whose weights it loads.
+
+    As `UNet`, and then up to the size of the image in steps without a skip. A feature at stride 1
+    is not used.
+
+    Attributes:
+        center: Whether two convolutions precede the first step, as smp has them over VGG.
+        strides, widths, upsample, attention, dropout: As in `SmpDecoder`.
+        norm, activation, dtype: As in `Decoder`.
+    """
+
+    center: bool = False
 
     @classmethod
     def fields(
@@ -94,7 +108,6 @@ class SmpUNet(Decoder):
             x = self.conv_block(x.channels, name="center2")(x, train)
         steps = [(features[i], [features[i]]) for i in skip_indices(self.strides)]
         steps += [(like, []) for like in size_templates(image, self.strides)]
-        options = {"upsample": self.upsample, "attention": self.attention, **self.block_options}
         for i, (width, (like, skips)) in enumerate(zip(self.widths, steps, strict=True)):
-            x = UpBlock(width, name=f"block{i}", **options)(x, like, skips, train)
+            x = UpBlock(width, name=f"block{i}", **self.up_options)(x, like, skips, train)
         return SpatialDropout(self.dropout)(x, train)

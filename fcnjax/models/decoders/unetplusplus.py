@@ -6,13 +6,13 @@ from typing import Any
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder, Names, Widths
-from fcnjax.models.decoders.unet_smp import UpBlock
-from fcnjax.models.decoders.upsampling import need_skip, size_templates, skip_indices, step_widths
+from fcnjax.models.decoders.decoder import Names, Widths
+from fcnjax.models.decoders.unet_smp import SmpDecoder, UpBlock
+from fcnjax.models.decoders.upsampling import size_templates, skip_indices, step_widths
 from fcnjax.models.layers import Conv, FeatureMap, SpatialDropout, lecun_normal
 
 
-class UNetPlusPlus(Decoder):
+class UNetPlusPlus(SmpDecoder):
     """U-Net++ (Zhou et al. 2018, arXiv:1807.10165), as segmentation_models.pytorch 0.6.
 
     Node `x_i_j` concatenates `x_i_(j-1)`, resized, the skip of level j, and the earlier nodes of
@@ -24,21 +24,12 @@ class UNetPlusPlus(Decoder):
     U-Net, and so on to `sideJ`. The paper's X^(0,J+1) is the decoder's result.
 
     Attributes:
-        widths: Channels after each step of the outermost path, deep to shallow.
         side_channels: Logits for each pixel of each side head; 0 for no side heads.
-        upsample, attention: As in `UpBlock`.
-        dropout: Probability of dropping a channel of the result in training.
-        strides, norm, activation, dtype: As in `Decoder`.
+        strides, widths, upsample, attention, dropout: As in `SmpDecoder`.
+        norm, activation, dtype: As in `Decoder`.
     """
 
-    widths: tuple[int, ...]
     side_channels: int = 0
-    upsample: str = "nearest"
-    attention: str | None = None
-    dropout: float = 0.0
-    takes_image = True
-    head_kernel = 3
-    unmet_requirement = staticmethod(need_skip)
 
     @classmethod
     def fields(
@@ -75,7 +66,6 @@ class UNetPlusPlus(Decoder):
 
         With side heads, also return their logits by name, of the size of the shallowest skip.
         """
-        options = {"upsample": self.upsample, "attention": self.attention, **self.block_options}
         skips = [features[i] for i in skip_indices(self.strides)]
         below = [features[-1], *skips[:-1]]
         nodes = {}
@@ -85,12 +75,12 @@ class UNetPlusPlus(Decoder):
                 x = below[j] if i == j else nodes[i, j - 1]
                 width = self.widths[j] if i == 0 else skip.channels
                 earlier = [nodes[k, j] for k in range(i + 1, j + 1)]
-                up = UpBlock(width, name=f"x_{i}_{j}", **options)
+                up = UpBlock(width, name=f"x_{i}_{j}", **self.up_options)
                 nodes[i, j] = up(x, skip, [*earlier, skip], train)
         last = len(skips) - 1
         x = nodes[0, last]
         for j, like in enumerate(size_templates(image, self.strides), start=len(skips)):
-            x = UpBlock(self.widths[j], name=f"x_0_{j}", **options)(x, like, [], train)
+            x = UpBlock(self.widths[j], name=f"x_0_{j}", **self.up_options)(x, like, [], train)
         x = SpatialDropout(self.dropout)(x, train)
         if not self.side_channels:
             return x

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.encoders.stages import drop_path_rates
+from fcnjax.models.encoders.stages import StagedEncoder, drop_path_rates
 from fcnjax.models.layers import Conv, DropPath, FeatureMap, LayerNorm, activate, add, map_data
 
 LAYER_SCALE = 1e-6
@@ -40,34 +40,15 @@ class Block(nn.Module):
         return add(x, DropPath(self.drop_path)(y, train))
 
 
-class ConvNeXt(nn.Module):
+class ConvNeXt(StagedEncoder):
     """ConvNeXt (Liu et al. 2022, arXiv:2201.03545), as timm, without its classifier.
 
     The norms are layer norms and the activation is the exact GELU; neither is an option. As in
     timm's feature extractor, the features are not normalised.
 
     Attributes:
-        depths: Blocks of each stage.
-        widths: Channels of each stage.
-        drop_path: Probability of dropping the last block's branch, in training; it rises linearly
-            from 0 at the first block.
-        dtype: Dtype of the computation; parameters are float32.
+        depths, widths, drop_path, dtype: As in `StagedEncoder`.
     """
-
-    depths: tuple[int, ...]
-    widths: tuple[int, ...]
-    drop_path: float = 0.0
-    dtype: jnp.dtype = jnp.float32
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """4, 8, 16, 32."""
-        return tuple(4 * 2**i for i in range(len(self.depths)))
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """The widths."""
-        return self.widths
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import jax.numpy as jnp
 from flax import linen as nn
 
-from fcnjax.models.encoders.stages import drop_path_rates
+from fcnjax.models.encoders.stages import StagedEncoder, drop_path_rates
 from fcnjax.models.layers import (
     Conv,
     DropPath,
@@ -57,34 +57,16 @@ class Block(nn.Module):
         return add(x, DropPath(self.drop_path)(y, train))
 
 
-class MiT(nn.Module):
+class MiT(StagedEncoder):
     """Mix Transformer (Xie et al. 2021, arXiv:2105.15203), as segmentation_models.pytorch.
 
     The norms are layer norms and the activation is the exact GELU; neither is an option. There is
     no positional encoding, so any size works. Keys and values are reduced by 8, 4, 2 and 1.
 
     Attributes:
-        depths: Blocks of each stage.
-        widths: Channels of each stage.
-        drop_path: Probability of dropping the last block's branches, in training; it rises linearly
-            from 0 at the first block. The paper trains with 0.1.
-        dtype: Dtype of the computation; parameters are float32.
+        depths, widths, drop_path, dtype: As in `StagedEncoder`; the paper trains with a
+            `drop_path` of 0.1.
     """
-
-    depths: tuple[int, ...]
-    widths: tuple[int, ...]
-    drop_path: float = 0.0
-    dtype: jnp.dtype = jnp.float32
-
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """4, 8, 16, 32."""
-        return tuple(4 * 2**i for i in range(len(self.depths)))
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """The widths."""
-        return self.widths
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:

@@ -123,14 +123,24 @@ def convert(
             filled[path] = jnp.asarray(value)
     used = {name for path, name in (encoder_tensors | rest_tensors).items() if path in filled}
     missing = [path for path in flat if path not in filled and hasattr(flat[path], "shape")]
-    report = Report(
+    prefixes = _count_prefixes(used, matches)
+    return unflatten_dict(flat | filled), _report(tensors, used, missing, adapted, prefixes)
+
+
+def _report(
+    tensors: Mapping[str, Any],
+    used: set[str],
+    missing: Sequence[Path],
+    adapted: Sequence[str],
+    prefixes: Mapping[str, int],
+) -> Report:
+    return Report(
         used=tuple(name for name in tensors if name in used),
         unused=tuple(name for name in tensors if name not in used),
         missing=tuple("/".join(path) for path in missing),
         adapted=tuple(adapted),
-        prefixes=_count_prefixes(used, matches),
+        prefixes=prefixes,
     )
-    return unflatten_dict(flat | filled), report
 
 
 def _check_shape(

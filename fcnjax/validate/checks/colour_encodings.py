@@ -54,18 +54,18 @@ def _compare_colours(
 ) -> list[Finding]:
     colours = tuple(sorted(mask_colours))
     is_rgb = data is not None and data.labels.encoding == "rgb"
-    known = tuple(map(tuple, data.labels.mask_colours)) if is_rgb else ()
-    unknown = [colour for colour in colours if colour not in known]
-    if not unknown:
-        overrides = encoding_overrides(config, encoding="rgb", mask_colours=known)
+    declared = tuple(map(tuple, data.labels.mask_colours)) if is_rgb else ()
+    undeclared = [colour for colour in colours if colour not in declared]
+    if not undeclared:
+        overrides = encoding_overrides(config, encoding="rgb", mask_colours=declared)
         return [Finding(NOTE, KIND, f"{text}, a class each", overrides)]
     if len(colours) > MAX_MASK_VALUES:
         return [Finding(ERROR, KIND, f"{text}: too many to be classes")]
     num_names, values = len(given_names(config)), {"mask_values": (), "ignore_values": ()}
-    if num_names and len(set(known)) == num_names:
+    if num_names and len(set(declared)) == num_names:
         values = {
             "mask_values": tuple(range(num_names)),
-            "ignore_values": tuple(range(num_names, num_names + len(unknown))),
+            "ignore_values": tuple(range(num_names, num_names + len(undeclared))),
         }
         text += "; colours that are none of the named classes are ignored below"
     elif num_names and len(colours) == num_names + 1 and colours[0] == (0, 0, 0):
@@ -74,9 +74,9 @@ def _compare_colours(
     elif num_names and len(colours) != num_names:
         text += f", and config.data.class_names has {num_names} names"
         return [Finding(ERROR, KIND, text)]
-    if known:
-        text += f"; config.data.labels.mask_colours lacks {abbreviate(unknown)}, appended below"
-        colours = (*known, *unknown)
+    if declared:
+        text += f"; config.data.labels.mask_colours lacks {abbreviate(undeclared)}, appended below"
+        colours = (*declared, *undeclared)
     elif num_names:
         text += "; config.data.labels.mask_colours must list them in the order of the names: "
         return [Finding(ERROR, KIND, text + ", ".join(map(str, colours)))]

@@ -188,7 +188,7 @@ def test_weights_are_not_a_model(hub):
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("hf://a/none", ["no model a/none on the hub, or it is private", "hf auth login", "HAND"]),
+        ("hf://a/none", ["the hub has no model a/none, or it is private", "hf auth login", "HAND"]),
         ("hf://a/gated", ["is gated", "/a/gated and log in", "HAND"]),
         ("hf://a/b@v9", ["has no revision 'v9'"]),
         ("hf://a/b/c.pth", ["unknown file; valid: a.safetensors, b.safetensors"]),
@@ -214,7 +214,7 @@ def test_missing_sources_raise(hub, source, words):
     assert "\n" not in message
     for word in words:
         page = f"{hub.endpoint}/{source.removeprefix('hf://')}"
-        by_hand = f"download {page}/resolve/main/model.safetensors by hand and give its path as"
+        by_hand = f"download {page}/resolve/main/model.safetensors by hand and set"
         assert word.replace("HAND", by_hand) in message
 
 

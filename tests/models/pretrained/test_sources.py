@@ -231,7 +231,7 @@ def test_torchvision_file_is_downloaded_once(server, made, cache, weights):
             {"most": 100},
             r"cannot be downloaded \(incomplete after 100 of \d+ bytes\); download",
         ),
-        ({"content": None}, r"cannot be downloaded \(HTTP 404\); download it by hand and put it"),
+        ({"content": None}, r"cannot be downloaded \(HTTP 404\); download it by hand to"),
     ],
 )
 def test_failed_download_leaves_no_file(server, made, cache, change, words):
@@ -263,7 +263,7 @@ def test_file_put_there_by_hand_is_used_and_checked(made, cache, monkeypatch):
         fetch_weights("torchvision://resnet18/DEFAULT", lambda line: None)
     message = one_line(error)
     assert f"{url}{name}" in message
-    assert f"put it at {cache / name}" in message
+    assert f"download it by hand to {cache / name}" in message
     (cache / name).write_bytes(content)
     assert fetch_weights("torchvision://resnet18/DEFAULT").path == cache / name
     (cache / name).write_bytes(content[:-1])

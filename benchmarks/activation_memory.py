@@ -1,6 +1,6 @@
 """Prints the memory of the activations that a model keeps for its gradient, with and without remat.
 
-    python benchmarks/held_for_gradient.py --config.model.decoder=fpn
+    python benchmarks/activation_memory.py --config.model.decoder=fpn
 
 The step is traced, not run, for two images of 256x256 and three classes. Options override the
 default config.
@@ -15,7 +15,7 @@ from fcnjax.config import default_config, override
 from fcnjax.models import build_model
 
 
-def held(config) -> int:
+def activation_bytes(config) -> int:
     """Return the bytes that the backward pass reads, without the parameters."""
     model, image = build_model(config), jnp.zeros((2, 256, 256, 3))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
@@ -27,10 +27,10 @@ def held(config) -> int:
         out, _ = model.apply(variables, image, train=True, rngs=keys, mutable=["batch_stats"])
         return out["logits"]
 
-    kept = jax.eval_shape(lambda params: jax.vjp(logits, params)[1], shapes["params"])
+    residuals = jax.eval_shape(lambda params: jax.vjp(logits, params)[1], shapes["params"])
     sizes = [
         sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-        for tree in (kept, shapes["params"])
+        for tree in (residuals, shapes["params"])
     ]
     return sizes[0] - sizes[1]
 
@@ -41,10 +41,11 @@ def main(words: list[str]) -> None:
     config.data.class_names = ("a", "b", "c")
     for word in words:
         override(config, word)
-    plain = held(config)
+    plain = activation_bytes(config)
     config.model.remat = True
-    again = held(config)
-    print(f"{plain / 2**20:.0f} MiB; with remat {again / 2**20:.0f} MiB ({again / plain:.2f})")
+    with_remat = activation_bytes(config)
+    ratio = with_remat / plain
+    print(f"{plain / 2**20:.0f} MiB; with remat {with_remat / 2**20:.0f} MiB ({ratio:.2f})")
 
 
 if __name__ == "__main__":
