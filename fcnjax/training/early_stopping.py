@@ -40,12 +40,12 @@ class EarlyStopping:
 
     @property
     def is_over(self) -> bool:
-        """Whether to end training."""
+        """True if training should end."""
         return 0 < self._patience <= self._since
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What a checkpoint stores of it; empty if the patience is unlimited."""
+        """The values that a checkpoint stores; empty if the patience is unlimited."""
         return {"patience": {"best": self._best, "since": self._since}} if self._patience else {}
 
     def update(self, summary: Mapping[str, float]) -> None:

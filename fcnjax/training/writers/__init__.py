@@ -1,4 +1,4 @@
-"""Where the metrics of a training go: the terminal, metrics.jsonl and TensorBoard."""
+"""Writers of the metrics of a training: to the terminal, metrics.jsonl and TensorBoard."""
 
 from fcnjax.training.writers.jsonl import JsonlWriter
 from fcnjax.training.writers.read_jsonl import METRICS_FILE, read_metrics
