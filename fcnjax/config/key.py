@@ -16,7 +16,7 @@ TYPE_NAMES = {
 
 
 class Scope(enum.Flag):
-    """What a key belongs to, and when it may change."""
+    """The properties of a key: what it belongs to, and when it may change."""
 
     NONE = 0
     RESUME = enum.auto()  # may differ when a run is resumed

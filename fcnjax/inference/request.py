@@ -55,7 +55,7 @@ class Request:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the request is one model without averaging or post-processing."""
+        """True for one model without averaging or post-processing."""
         return self == Request(self.models[:1], self.dtype, self.outputs)
 
     @property

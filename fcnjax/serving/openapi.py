@@ -46,9 +46,9 @@ def describe(service: Service) -> dict[str, Any]:
     }
 
 
-def _parameter(name: str, place: str, values: list[str], **more: Any) -> dict[str, Any]:
+def _parameter(name: str, location: str, values: list[str], **more: Any) -> dict[str, Any]:
     schema = {"type": "string", "enum": values}
-    return {"name": name, "in": place, "required": place == "path", "schema": schema, **more}
+    return {"name": name, "in": location, "required": location == "path", "schema": schema, **more}
 
 
 def _ref(name: str) -> dict[str, str]:
@@ -152,9 +152,9 @@ def _array(items: dict[str, Any], **limits: int) -> dict[str, Any]:
 
 
 def _schemas(service: Service) -> dict[str, Any]:
-    text, whole, truth = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
-    tensor = _object({"name": text, "datatype": text, "shape": _array(whole)})
-    part = _object({"name": text, "data_type": text, "dims": _array(whole)})
+    text, integer, truth = {"type": "string"}, {"type": "integer"}, {"type": "boolean"}
+    tensor = _object({"name": text, "datatype": text, "shape": _array(integer)})
+    part = _object({"name": text, "data_type": text, "dims": _array(integer)})
     return {
         "Any": {"type": "object"},
         "Error": _object({"error": text}),
@@ -177,10 +177,12 @@ def _schemas(service: Service) -> dict[str, Any]:
         ),
         "Segmentation": _object(
             {
-                "height": whole,
-                "width": whole,
+                "height": integer,
+                "width": integer,
                 "classes": _array(
-                    _object({"id": whole, "name": text, "colour": _array(whole), "pixels": whole})
+                    _object(
+                        {"id": integer, "name": text, "colour": _array(integer), "pixels": integer}
+                    )
                 ),
                 "mask_type": {"type": "string", "enum": ["uint8", "uint16"]},
                 "mask": {**text, "contentEncoding": "base64"},

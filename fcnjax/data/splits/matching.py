@@ -67,7 +67,7 @@ def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) 
         if old.key not in by_name or not comparison.has_image(old, examples[by_name[old.key]])
     ]
     lost_keys = {old.key for old in lost}
-    places = {key: place for key, place in by_name.items() if key not in lost_keys}
+    places = {key: position for key, position in by_name.items() if key not in lost_keys}
     by_contents = _find_by_contents(lost, examples, set(places.values()), stored.limit)
     places |= by_contents
     taken = set(places.values())
@@ -89,7 +89,7 @@ def match(stored: StoredSet, parts: Sequence[str], examples: Sequence[Example]) 
         updated=updated,
         missing=[old.title for old in every if old.key in needed and old.key not in places],
         renamed=_renamed(
-            (key[0][0], examples[place].names[0]) for key, place in by_contents.items()
+            (key[0][0], examples[position].names[0]) for key, position in by_contents.items()
         ),
         changed=list(comparison.changed),
         images_changed=bool(comparison.changed_images & needed),
@@ -110,13 +110,15 @@ def _find_by_contents(
     if not lost:
         return {}
     sizes = {old.files[0].size for old in lost if old.files}
-    rest = [place for place, e in enumerate(examples) if e.files and place not in taken]
-    records = file_records(examples[place].files[0] for place in rest)
-    likely = [place for place in rest if records[examples[place].files[0]].size in sizes]
-    records = file_records((examples[place].files[0] for place in likely), limit)
+    rest = [position for position, e in enumerate(examples) if e.files and position not in taken]
+    records = file_records(examples[position].files[0] for position in rest)
+    likely = [position for position in rest if records[examples[position].files[0]].size in sizes]
+    records = file_records((examples[position].files[0] for position in likely), limit)
     by_digest: dict[tuple[Box, str], list[int]] = defaultdict(list)
-    for place in reversed(likely):
-        by_digest[examples[place].box, records[examples[place].files[0]].digest].append(place)
+    for position in reversed(likely):
+        by_digest[examples[position].box, records[examples[position].files[0]].digest].append(
+            position
+        )
     matches = {}
     for old in lost:
         places = old.files and old.files[0].digest and by_digest[old.box, old.files[0].digest]
@@ -169,17 +171,17 @@ class _Comparison:
     def update(self, old: StoredExample, example: Example) -> StoredExample:
         """Return the example as it is now, and note what changed."""
         records = []
-        for place, path in enumerate(example.files):
-            name = example.names[min(place, len(example.names) - 1)]
-            if place >= len(old.files):  # a file that was added since
+        for position, path in enumerate(example.files):
+            name = example.names[min(position, len(example.names) - 1)]
+            if position >= len(old.files):  # a file that was added since
                 self.changed[name] = None
                 records.append(file_record(path, self._limit))
                 continue
-            before, now = old.files[place], self._current[old.files[place], path]
+            before, now = old.files[position], self._current[old.files[position], path]
             records.append(now)
             if now.digest != before.digest:
                 self.changed[name] = None
-                if place == 0:
+                if position == 0:
                     self.changed_images.add(old.key)
             elif now.mtime_ns != before.mtime_ns and now.size > self._limit:
                 self.sampled[name] = None

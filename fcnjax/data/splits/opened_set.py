@@ -77,9 +77,9 @@ def reopen(
             f"began with ({join_names(matched.moved_rows)} differ), and its split goes by their "
             "numbers; give the set as it was, or start a new run in another workdir"
         )
-    known = {examples[place].names[0] for place in matched.places.values()}
-    new = [place for place in range(first) if examples[place].names[0] not in known]
-    new.sort(key=lambda place: examples[place].names)
+    known = {examples[position].names[0] for position in matched.places.values()}
+    new = [position for position in range(first) if examples[position].names[0] not in known]
+    new.sort(key=lambda position: examples[position].names)
     opened = _open_parts(sources, {part: stored.parts[part] for part in parts}, matched)
     if new:
         opened["new"] = SelectedSource(sources, new, {})
@@ -93,7 +93,7 @@ def reopen(
         opened,
         replace(stored, data=config.data, parts=updated),
         matched,
-        list(dict.fromkeys(examples[place].names[0] for place in new)),
+        list(dict.fromkeys(examples[position].names[0] for position in new)),
     )
 
 

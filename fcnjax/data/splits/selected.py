@@ -60,8 +60,8 @@ class SelectedSource:
         """Return the identity of each example."""
         every = [example for source in self._sources for example in source.examples()]
         return [
-            Example((self._missing[place],), ()) if place in self._missing else every[row]
-            for place, row in enumerate(self._rows.tolist())
+            Example((self._missing[position],), ()) if position in self._missing else every[row]
+            for position, row in enumerate(self._rows.tolist())
         ]
 
     def stamps(self) -> list[tuple]:

@@ -194,7 +194,7 @@ def _read_example(saved: Any, files: Sequence[FileRecord], where: str) -> Stored
         and all(_is_list_of(int, span) and len(span) == 2 for span in box)
         and isinstance(digest, str)
         and _is_list_of(int, places)
-        and all(0 <= place < len(files) for place in places)
+        and all(0 <= position < len(files) for position in places)
     ):
         raise UserError(f"{where}: {str(saved)[:60]} is not an example")
     return StoredExample(tuple(names), tuples(box), digest, tuple(files[i] for i in places))

@@ -116,7 +116,7 @@ class RecordIndex:
 
     @property
     def is_resumed(self) -> bool:
-        """Whether an earlier start left journals."""
+        """True if an earlier start left journals."""
         return len(self._paths) > 1
 
     def write_manifest(self) -> None:

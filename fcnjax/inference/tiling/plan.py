@@ -69,7 +69,7 @@ def measure_receptive_field(config: ConfigDict, scale: float = 1.0) -> Receptive
         fields = [receptive_fields(model, _logits, shape, axis)[0] for axis in (1, 2)]
     except NotImplementedError:
         return ReceptiveField(None, stride)
-    if any(field.whole for field in fields):
+    if any(field.global_modules for field in fields):
         return ReceptiveField(None, stride)
     # The field of one pixel was traced. That of another may be shifted by up to a stride.
     radius = max(max(-field.before, field.after) for field in fields) + stride

@@ -48,7 +48,7 @@ def print_theoretical(source: ModelSource, size: tuple[int, int] | None) -> tupl
         for i, (stride, *both) in enumerate(zip(strides, *fields, strict=True), start=1):
             label = f"{name} {i}" if name == "feature" else f"{name} in the middle"
             sizes = f"{both[0].size}x{both[1].size}"
-            rows.append((label, str(stride), sizes, _describe_whole(both[0].whole)))
+            rows.append((label, str(stride), sizes, _describe_whole(both[0].global_modules)))
     model_name = f"{source.config.model.decoder} over {source.config.model.encoder}"
     print(f"{model_name}\n\n{table(rows, right=(1, 2))}")
     return both[0], both[1]
@@ -144,15 +144,15 @@ def _legend(
 ) -> None:
     height, width = effective.weights.shape
     beyond = rows.size > height or columns.size > width
-    whole = "and the whole image, by means" if rows.whole else ""
+    global_modules = "and the whole image, by means" if rows.global_modules else ""
     box = f"{effective.box}x{effective.box} pixels"
     items = [
-        (_THEORETICAL, "theoretical field", f"{rows.size}x{columns.size} pixels", whole),
+        (_THEORETICAL, "theoretical field", f"{rows.size}x{columns.size} pixels", global_modules),
         (_BOX, f"{SHARE:.0%} of the gradient", box, ""),
         (_CIRCLE, "two sigma of the Gaussian", f"{4 * effective.sigma:.0f} pixels across", ""),
     ]
     if beyond:
-        items[0] = (*items[0][:2], f"{items[0][2]}, cut off here", whole)
+        items[0] = (*items[0][:2], f"{items[0][2]}, cut off here", global_modules)
     for i, (colour, name, size, more) in enumerate(items):
         y = top + 72 * i
         canvas.picture((left, y), np.full((26, 26, 3), (27, 31, 39), np.uint8))

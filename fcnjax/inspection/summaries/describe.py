@@ -45,7 +45,7 @@ def describe_encoder(name: str) -> dict[str, Any]:
         "strides": list(encoder.strides),
         "channels": list(encoder.channels),
         "receptive_field": field.size,
-        "whole_image": bool(field.whole),
+        "whole_image": bool(field.global_modules),
         "weights": weight_names(name),
         "files": [layout for layout in layouts if layout != "torchvision"],
     }

@@ -282,16 +282,16 @@ def _gather(rules: Rules, step: Step, index: int, need: Need) -> list[Need | Non
     axes = numbers.start_index_map
     if taken is None or taken.ndim != 2 or len(axes) != 1 or numbers.collapsed_slice_dims != axes:
         raise NotImplementedError("receptive field: no rule for this form of the primitive gather")
-    (axis,), whole = axes, iter(numbers.offset_dims)
-    (place,) = set(range(len(need))) - set(numbers.offset_dims)
+    (axis,), rest = axes, iter(numbers.offset_dims)
+    (position,) = set(range(len(need))) - set(numbers.offset_dims)
     read = []
     for k, size in enumerate(value.shape):
         part = np.zeros(size, bool)
         if k == axis:
-            part[taken[need[place], 0]] = True
-            rules.cut |= value.grows[axis] and part.sum() < need[place].sum()
+            part[taken[need[position], 0]] = True
+            rules.cut |= value.grows[axis] and part.sum() < need[position].sum()
         else:
-            part[: sizes[k]] = need[next(whole)]
+            part[: sizes[k]] = need[next(rest)]
         read.append(part)
     return [tuple(read), None]
 

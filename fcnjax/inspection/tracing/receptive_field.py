@@ -31,13 +31,13 @@ class Field:
     Attributes:
         before, after: Offsets from the image's middle pixel to the start and the end of the field,
             without the modules that join the whole image.
-        whole: The modules that join the whole image, such as a global mean or attention.
+        global_modules: The modules that join the whole image, such as a global mean or attention.
         cut: True if the field is larger than the image; then the other attributes are invalid.
     """
 
     before: int
     after: int
-    whole: tuple[Path, ...] = ()
+    global_modules: tuple[Path, ...] = ()
     cut: bool = False
 
     @property
@@ -92,14 +92,14 @@ def _field(program: Program, value: Value, axis: int) -> Field:
     for k in (1, 2):
         need[k] = np.arange(value.shape[k]) == value.shape[k] // 2
     rules = Rules(program)
-    parts, whole = _trace_back(program, rules, value, tuple(need))
+    parts, global_modules = _trace_back(program, rules, value, tuple(need))
     if rules.cut:
         return Field(0, 0, cut=True)
     middle = program.image.shape[axis] // 2
     # There are no parts if the value depends on the image only through modules that join all of it.
     offsets = [np.flatnonzero(part[axis]) - middle for part in parts] or [np.asarray([0, -1])]
     before, after = min(o[0] for o in offsets), max(o[-1] for o in offsets) + 1
-    return Field(int(before), int(after), whole)
+    return Field(int(before), int(after), global_modules)
 
 
 def _trace_back(
@@ -110,7 +110,7 @@ def _trace_back(
     Stops if the image turns out to be too small.
     """
     needs: dict[Value, list[Need]] = {value: [need]}
-    whole: dict[Path, None] = {}
+    global_modules: dict[Path, None] = {}
     for step in reversed(program.steps):
         if rules.cut:
             break
@@ -119,9 +119,9 @@ def _trace_back(
                 try:
                     inputs = rules.inputs(step, index, part)
                 except WholeImageError:
-                    whole[step.module] = None
+                    global_modules[step.module] = None
                     continue
                 for each, parts in zip(step.inputs, inputs, strict=True):
                     if each in program.image_dependent:
                         needs[each] = functools.reduce(add_box, parts, needs.get(each, []))
-    return needs.get(program.image, []), tuple(reversed(whole))
+    return needs.get(program.image, []), tuple(reversed(global_modules))

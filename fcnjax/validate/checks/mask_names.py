@@ -70,6 +70,6 @@ def _files_by_folder(
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in suffixes and not path.name.startswith("."):
                 inner = path.parent.relative_to(folder)
-                place = str(folder.parent.relative_to(root) / inner)
-                files.setdefault(place, {})[normalize_name(path.stem)] = path
+                folder_name = str(folder.parent.relative_to(root) / inner)
+                files.setdefault(folder_name, {})[normalize_name(path.stem)] = path
     return files

@@ -178,7 +178,7 @@ def test_every_decoder_has_rules(decoder):
             continue
         (field,) = receptive_fields(model, logits, (1, 64, 64, 3))
         assert field.size > 60
-        assert bool(field.whole) == (decoder in WHOLE)
+        assert bool(field.global_modules) == (decoder in WHOLE)
         return
     pytest.fail(f"{decoder} goes over neither")
 
