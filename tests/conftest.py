@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -169,3 +170,17 @@ def copy_of_run(shapes, tiny_options, tmp_path_factory, make_run, write_once):
         return shutil.copytree(write_once("run", write), folder)
 
     return copy
+
+
+@pytest.fixture
+def default_signal_handlers():
+    """Set the handlers of a process in a terminal; a background job may ignore signals."""
+    handlers = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)

@@ -11,19 +11,7 @@ from fcnjax import cli
 from fcnjax.cli import command_line
 from fcnjax.runtime import stop_signals
 
-
-@pytest.fixture(autouse=True)
-def default_handlers():
-    """Set the handlers of a process in a terminal; under `nohup` signals are ignored."""
-    handlers = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-        signal.SIGHUP: signal.SIG_DFL,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("default_signal_handlers")
 
 
 def run(monkeypatch, action):

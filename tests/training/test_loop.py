@@ -293,6 +293,7 @@ def test_infinite_loss_stops_training(shapes, tmp_path, tiny_options, capsys):
     assert not any((tmp_path / "run" / "checkpoints").iterdir())
 
 
+@pytest.mark.usefixtures("default_signal_handlers")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_stops(shapes, tmp_path, tiny_options, number):
     config = load_config(f"folder:root={shapes}", [*tiny_options, "--config.train.steps=100000"])
