@@ -73,7 +73,7 @@ def test_scores_of_an_ensemble_do_not_overwrite_those_of_its_first_model(workdir
     argv = ["evaluate", f"--workdir={workdir}", "--tta=vflip", "--out=o", "--config.mesh.data=1"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--config.mesh.data=1: --tta" in line
+    assert "--config.mesh.data=1: --tta and similar options" in line
 
 
 def test_worst_images_are_kept_in_order(workdir, tiny_options):
