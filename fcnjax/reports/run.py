@@ -56,7 +56,6 @@ def write_report(
     palette = tuple(config.data.palette) or pictures.default_palette(len(names))
     class_colours = list(zip(names, palette, strict=True))
     scores = compute(confusion, names)
-    ignore_label = config.data.ignore_label
     page = render(
         "reports/templates/run.html.j2",
         title=Path(workdir).resolve().name,
@@ -68,7 +67,7 @@ def write_report(
         ),
         tiles=_tiles(scores, metrics, names),
         has_distances=any(n in metrics for n, spec in EXTRA.items() if not spec.in_percent),
-        examples=[describe_example(each, names, palette, ignore_label) for each in examples],
+        examples=[describe_example(e, names, palette, config.data.ignore_label) for e in examples],
         class_colours=[*class_colours, ("ignored", pictures.IGNORED)][: MAX_CLASSES + 1],
         difference_colours=pictures.difference_legend(len(names)),
         curves=_learning_curves(read_metrics(workdir), names),
