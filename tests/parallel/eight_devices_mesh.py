@@ -207,7 +207,7 @@ def test_run_is_resumed_over_another_mesh(config, tmp_path):
     assert summary["mean_iou"] == pytest.approx(
         train(single, tmp_path / "single")["mean_iou"], abs=0.02
     )
-    for folder in ("moved", "whole"):
+    for folder in ("moved", "single"):
         checkpoints = Checkpoints(tmp_path / folder, read_only=True)
         assert checkpoints.newest_intact() == 4
         checkpoints.close()
