@@ -57,7 +57,7 @@ def test_pinned_packages_precede_those_of_the_outer_environment(tmp_path, monkey
 
 def test_package_with_a_wrong_hash_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setenv("FCNJAX_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(UserError, match="packages for test: the package that came is not the"):
+    with pytest.raises(UserError, match="packages for test: the downloaded package is not the"):
         environment("test", pinned(tmp_path, "optax", "99.0", "0" * 64))
     assert not list(tmp_path.rglob("optax*.py"))
     assert not list(tmp_path.rglob(_READY))
