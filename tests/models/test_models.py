@@ -68,7 +68,8 @@ def has_no_effect(params, path) -> bool:
     node = params
     for part in block:
         node = node[part]
-    return leaf == "bias" and layer == "conv" and "norm" in node
+    norm = "norm" if layer == "conv" else f"{layer}_norm"
+    return leaf == "bias" and norm in node
 
 
 @pytest.mark.parametrize("pair", cover(TRAINED))
