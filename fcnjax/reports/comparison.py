@@ -12,7 +12,7 @@ from fcnjax.io.jinja import render
 from fcnjax.metrics import differences, lower_is_better, metric_of, number
 from fcnjax.reports.page import Chart, draw_charts, interval_text
 from fcnjax.reports.scored_runs import ScoredRun
-from fcnjax.training.writers import EVAL_PREFIX
+from fcnjax.training.metrics_file import EVAL_PREFIX
 
 FIRST_SCORES = ("mean_iou", "mean_dice", "pixel_accuracy")
 # By score, one value per run: the difference to the first run and the ends of its interval.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from fcnjax.metrics import percent
 from fcnjax.reports.charts import MAX_SERIES, Series, line_chart
-from fcnjax.training.writers import EVAL_PREFIX
+from fcnjax.training.metrics_file import EVAL_PREFIX
 
 Intervals = Mapping[str, tuple[float, float]]
 

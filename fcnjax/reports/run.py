@@ -16,7 +16,7 @@ from fcnjax.io.jinja import render
 from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, metric_of, number, percent
 from fcnjax.reports.examples import describe_example
 from fcnjax.reports.page import Chart, Intervals, draw_charts, interval_text
-from fcnjax.training.writers import EVAL_PREFIX, read_metrics
+from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
 
 REPORT_FILE = "report.html"
 MAX_CLASSES = 25  # rows and columns of the confusion matrix that a page can show

@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
 from fcnjax.evaluation import read_image_counts, read_image_names, read_scores
+from fcnjax.training.metrics_file import read_metrics
 from fcnjax.training.workdir import load_saved_config
-from fcnjax.training.writers import read_metrics
 
 
 @dataclass(frozen=True)

@@ -31,12 +31,13 @@ from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.config_checks import check_config
 from fcnjax.training.early_stopping import EarlyStopping
 from fcnjax.training.initialize import restore_or_init
+from fcnjax.training.metrics_file import EVAL_PREFIX
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.state import TrainState, param_shapes
 from fcnjax.training.step import StepFn, TrainStep, make_train_step
 from fcnjax.training.workdir import RUN_FILES
 from fcnjax.training.workdir_lock import lock_workdir
-from fcnjax.training.writers import EVAL_PREFIX, Writer, open_writers
+from fcnjax.training.writers import Writer, open_writers
 from fcnjax.validate import ERROR, WARNING, quick_check
 
 
