@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.errors import UserError
-from fcnjax.evaluation import read_image_counts, read_image_names, read_scores
+from fcnjax.evaluation import read_images, read_scores
 from fcnjax.training.metrics_file import read_metrics
 from fcnjax.training.workdir import load_saved_config
 
@@ -83,8 +83,7 @@ def _read_run(workdir: Path, name: str) -> ScoredRun:
         {key: _nan_if_none(value) for key, value in results["metrics"].items()},
         {key: tuple(map(_nan_if_none, ends)) for key, ends in intervals.items()},
         read_metrics(workdir),
-        read_image_counts(workdir, len(config.data.class_names)),
-        read_image_names(workdir),
+        *read_images(workdir, len(config.data.class_names)),
         results.get("trained_on"),
     )
 
