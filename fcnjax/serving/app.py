@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,10 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from fcnjax.errors import UserError
-from fcnjax.serving import images, page
+from fcnjax.serving import images
 from fcnjax.serving import open_inference as protocol
-from fcnjax.serving.http.bodies import read_body
-from fcnjax.serving.http.forms import read_form_file
+from fcnjax.serving.http.bodies import read_body, read_form_file
 from fcnjax.serving.http.middleware import RequestMiddleware
 from fcnjax.serving.http.refusal import Refused, error_response
 from fcnjax.serving.metrics import CONTENT_TYPE
@@ -22,8 +22,19 @@ from fcnjax.serving.openapi import describe
 from fcnjax.serving.service import Service
 
 READ_COPIES = 3  # of a tensor, while `Model.read` checks and converts it
-# The paths of a model, without and with a version.
-MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+# The demo page, which loads nothing from elsewhere.
+PAGE_FILES = {
+    "/": ("page.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+}
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 
 
 def make_app(service: Service) -> ASGIApp:
@@ -45,14 +56,14 @@ def make_app(service: Service) -> ASGIApp:
         Route("/v2/health/live", _live),
         Route("/v2/health/ready", _ready),
         Route("/v2", _server),
-        *(Route(path, _model) for path in MODEL_PATHS),
-        *(Route(f"{path}/ready", _model_ready) for path in MODEL_PATHS),
-        *(Route(f"{path}/config", _model_config) for path in MODEL_PATHS),
-        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in MODEL_PATHS),
+        *(Route(path, _model) for path in protocol.MODEL_PATHS),
+        *(Route(f"{path}/ready", _model_ready) for path in protocol.MODEL_PATHS),
+        *(Route(f"{path}/config", _model_config) for path in protocol.MODEL_PATHS),
+        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in protocol.MODEL_PATHS),
         Route("/segment", _segment, methods=["POST"]),
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
-        *page.routes(),
+        *(_page_route(path, *file) for path, file in PAGE_FILES.items()),
     ]
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     # A path with an extra slash is unknown, without a redirect.
@@ -128,20 +139,15 @@ async def _model_ready(request: Request) -> Response:
     return await _ready(request)
 
 
-async def _body(request: Request) -> bytes:
-    options = _service(request).options
-    share = request.state.share
-    return await read_body(request, share, options.max_bytes, options.receive_seconds)
-
-
 async def _infer(request: Request) -> Response:
     service, share = _service_of_model(request), request.state.share
-    body = await _body(request)
-    length = request.headers.get("inference-header-content-length")
+    body = await read_body(request, share, service.options)
     async with service.deadline():
-        with share.borrow(protocol.JSON_OBJECTS * protocol.json_length(body, length)):
+        declared = request.headers.get("inference-header-content-length")
+        length = protocol.json_length(body, declared)
+        with share.borrow(protocol.JSON_OBJECTS * length):
             inference = await service.in_thread(
-                protocol.parse, body, length, service.channels, service.limits
+                protocol.parse, body, length, service.channels, service.options
             )
         probabilities = any(name == "probabilities" for name, _ in inference.outputs)
         count, *size, _ = inference.image.shape
@@ -149,7 +155,7 @@ async def _infer(request: Request) -> Response:
         share.take(count * service.prediction_bytes(size, probabilities))
         share.take(protocol.response_bytes(inference, len(service.model.class_names)))
         pixels = await service.read(inference.image)
-        predictions = await service.predict(list(pixels), probabilities=probabilities)
+        predictions = await service.batcher(list(pixels), probabilities=probabilities)
         content, headers = await service.in_thread(
             protocol.respond, inference, predictions, service.model
         )
@@ -159,7 +165,7 @@ async def _infer(request: Request) -> Response:
 async def _segment(request: Request) -> Response:
     service, share = _service(request), request.state.share
     render, probabilities = images.OUTPUTS[_output(request)]
-    body = await _body(request)
+    body = await read_body(request, share, service.options)
     kind = request.headers.get("content-type", "")
     data, max_pixels = service.model.config.data, service.options.max_pixels
     async with service.deadline():
@@ -171,7 +177,7 @@ async def _segment(request: Request) -> Response:
         share.take(service.prediction_bytes(size, probabilities))
         stored = await service.in_thread(images.decode, body, data.channels, data.pages)
         image = await service.in_thread(service.model.convert, stored, "image")
-        (prediction,) = await service.predict([image], probabilities=probabilities)
+        (prediction,) = await service.batcher([image], probabilities=probabilities)
         content, kind = await service.in_thread(render, service.model, image, prediction)
     return Response(content, media_type=kind)
 
@@ -191,3 +197,12 @@ async def _metrics(request: Request) -> Response:
 
 async def _openapi(request: Request) -> Response:
     return JSONResponse(request.app.state.openapi)
+
+
+def _page_route(path: str, name: str, kind: str) -> Route:
+    content = resources.files("fcnjax.serving").joinpath("static", name).read_bytes()
+
+    async def page(_: Request) -> Response:
+        return Response(content, media_type=kind, headers=PAGE_HEADERS)
+
+    return Route(path, page)

@@ -20,6 +20,7 @@ from fcnjax.inference.errors import is_out_of_memory, out_of_memory_message
 from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.memory import free_traces
 from fcnjax.serving.metrics import Metrics
+from fcnjax.serving.options import Options
 
 SHUTDOWN_SECONDS = 5.0  # for a batch or a compilation that nobody waits for
 
@@ -70,31 +71,12 @@ class Batcher:
     Args:
         model: The model.
         metrics: The counters to update.
-        max_images: Largest number of images in a batch.
-        max_pixels: Largest number of pixels in a batch with its padding, unless a single image has
-            more. It bounds the device memory.
-        queue: Images that may wait; more are refused.
-        programs: Compiled programs that are kept. The least recently used one is freed, so that
-            clients with ever new sizes cost time, but neither memory nor programs of usual sizes.
+        options: The options of the server.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        metrics: Metrics,
-        *,
-        max_images: int,
-        max_pixels: int,
-        queue: int,
-        programs: int,
-    ):
-        self._model = model
-        self._metrics = metrics
-        self._max_images = max_images
-        self._max_pixels = max_pixels
-        self._queue = queue
+    def __init__(self, model: Model, metrics: Metrics, options: Options):
+        self._model, self._metrics, self._options = model, metrics, options
         self._waiting: deque[_Job] = deque()
-        self._max_programs = programs
         # Each program has a model of its own; the least recently used comes first.
         self._programs: OrderedDict[Program, Model] = OrderedDict()
         self._changed = asyncio.Condition()
@@ -128,17 +110,13 @@ class Batcher:
             Refused: An image does not fit into the device memory.
             UserError: An image is invalid for the model.
         """
-        if len(self._waiting) + len(images) > self._queue:
+        if len(self._waiting) + len(images) > self._options.queue:
             raise Busy("the queue is full")
-        loop = asyncio.get_running_loop()
+        done = asyncio.get_running_loop().create_future
+        canvases = [self._model.canvas_size([image.shape[:2]]) for image in images]
         jobs = [
-            _Job(
-                image,
-                self._model.canvas_size([image.shape[:2]]),
-                probabilities,
-                loop.create_future(),
-            )
-            for image in images
+            _Job(image, canvas, probabilities, done())
+            for image, canvas in zip(images, canvases, strict=True)
         ]
         self._waiting.extend(jobs)
         await self._notify()
@@ -195,7 +173,8 @@ class Batcher:
         return []
 
     def _largest_batch(self, canvas: tuple[int, int]) -> int:
-        return max(1, min(self._max_images, self._max_pixels // (canvas[0] * canvas[1])))
+        fitting = self._options.max_pixels // (canvas[0] * canvas[1])
+        return max(1, min(self._options.batch, fitting))
 
     def _program_of(self, jobs: Sequence[_Job]) -> Program:
         return self._program([job.image for job in jobs], jobs[0].probabilities)
@@ -243,7 +222,7 @@ class Batcher:
         model, predictions = await loop.run_in_executor(self._threads, run)
         self._programs[program] = model
         self._programs.move_to_end(program)
-        if len(self._programs) > self._max_programs:
+        if len(self._programs) > self._options.programs:
             self._programs.popitem(last=False)
             await loop.run_in_executor(self._threads, free_traces)
         self._metrics.programs.set(len(self._programs))

@@ -15,6 +15,7 @@ from fcnjax.errors import UserError
 from fcnjax.inference import Model, Prediction
 from fcnjax.io.json_files import parse_json
 from fcnjax.serving.http.refusal import Refused
+from fcnjax.serving.options import Options
 
 NAME = "segmenter"
 DATATYPES = {  # of the input; the model takes all by value (`Model.read`)
@@ -36,18 +37,11 @@ MOST_NUMBERS = 2 * 2**20  # of an answer's JSON
 NUMBER_BYTES = 64  # of each, as a Python object and as text
 JSON, BINARY = "application/json", "application/octet-stream"
 OUTPUTS = ("mask", "probabilities")
-
-
-class Limits(NamedTuple):
-    """Limits of a request.
-
-    Attributes:
-        images: Largest number of images.
-        pixels: Largest number of pixels of an image.
-    """
-
-    images: int
-    pixels: int
+# The paths of a model, without and with a version, and the parameters in them.
+MODEL_PATHS = {
+    "/v2/models/{name}": ("name",),
+    "/v2/models/{name}/versions/{version}": ("name", "version"),
+}
 
 
 class Inference(NamedTuple):
@@ -72,22 +66,18 @@ def server_metadata() -> dict[str, Any]:
 
 def model_metadata(model: Model, channels: int) -> dict[str, Any]:
     """Return the response of `GET /v2/models/segmenter`; `-1` stands for any size."""
-    types = {"mask": _datatype(model), "probabilities": "FP32"}
-    shapes = {"mask": [-1] * 3, "probabilities": [-1] * 3 + [len(model.class_names)]}
+    sizes = {"mask": [-1] * 3, "probabilities": [-1] * 3 + [len(model.class_names)]}
+    tensors = [("image", OF_PIXELS[model.pixel_type or "uint8"], [-1, -1, -1, channels])]
+    tensors += [(name, _datatype(name, model), sizes[name]) for name in OUTPUTS]
+    image, *outputs = [
+        {"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in tensors
+    ]
     return {
         "name": NAME,
         "versions": [str(model.step)],
         "platform": "jax",
-        "inputs": [
-            {
-                "name": "image",
-                "datatype": OF_PIXELS[model.pixel_type or "uint8"],
-                "shape": [-1, -1, -1, channels],
-            }
-        ],
-        "outputs": [
-            {"name": name, "datatype": types[name], "shape": shapes[name]} for name in OUTPUTS
-        ],
+        "inputs": [image],
+        "outputs": outputs,
     }
 
 
@@ -104,7 +94,9 @@ def model_config(model: Model, channels: int) -> dict[str, Any]:
     return {"name": NAME, "platform": "jax", "backend": "fcnjax", "max_batch_size": 0, **parts}
 
 
-def _datatype(model: Model) -> str:
+def _datatype(output: str, model: Model) -> str:
+    if output == "probabilities":
+        return "FP32"
     return "UINT8" if len(model.class_names) <= 256 else "UINT16"
 
 
@@ -133,19 +125,18 @@ def response_bytes(request: Inference, classes: int) -> int:
     return NUMBER_BYTES * sum(min(count, MOST_NUMBERS) for count in written)
 
 
-def parse(body: bytes, declared: str | None, channels: int, limits: Limits) -> Inference:
+def parse(body: bytes, length: int, channels: int, options: Options) -> Inference:
     """Parse an inference request.
 
     Args:
         body: The JSON, and what follows it.
-        declared: The header `Inference-Header-Content-Length`, or None.
+        length: The bytes of the JSON, from `json_length`.
         channels: Number of channels of the model.
-        limits: Limits of a request.
+        options: Its `queue` limits the images, and its `max_pixels` those of each.
 
     Raises:
         Refused: The request is invalid.
     """
-    length = json_length(body, declared)
     message = _load(body[:length])
     inputs = message.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
@@ -153,7 +144,7 @@ def parse(body: bytes, declared: str | None, channels: int, limits: Limits) -> I
     name = message.get("id")
     if name is not None and not isinstance(name, str):
         raise _bad("id: is not a string")
-    image = _image(inputs[0], body[length:], channels, limits)
+    image = _image(inputs[0], body[length:], channels, options)
     return Inference(image, _outputs(message), name)
 
 
@@ -191,9 +182,8 @@ def _outputs(message: dict[str, Any]) -> list[tuple[str, bool]]:
     requested = message.get("outputs")
     if requested is None:
         return [(name, default) for name in OUTPUTS]
-    if not isinstance(requested, list) or not requested:
-        raise _bad("outputs: is not a list of objects")
-    if not all(isinstance(output, dict) for output in requested):
+    is_list = isinstance(requested, list) and requested
+    if not is_list or not all(isinstance(output, dict) for output in requested):
         raise _bad("outputs: is not a list of objects")
     outputs = {}
     for output in requested:
@@ -214,13 +204,13 @@ def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def _image(tensor: dict[str, Any], tail: bytes, channels: int, limits: Limits) -> np.ndarray:
+def _image(tensor: dict[str, Any], tail: bytes, channels: int, options: Options) -> np.ndarray:
     if tensor.get("name") != "image":
         raise _bad("inputs: the name is unknown; valid: image")
     datatype = tensor.get("datatype")
     if not isinstance(datatype, str) or datatype not in DATATYPES:
         raise _bad(f"image: the datatype is unknown; valid: {', '.join(DATATYPES)}")
-    shape = _shape(tensor.get("shape"), channels, limits)
+    shape = _shape(tensor.get("shape"), channels, options)
     size = _parameters(tensor, "image").get("binary_data_size")
     dtype = np.dtype(DATATYPES[datatype])
     count = int(np.prod(shape, dtype=np.int64))
@@ -242,16 +232,16 @@ def _image(tensor: dict[str, Any], tail: bytes, channels: int, limits: Limits) -
     return pixels.reshape(shape)
 
 
-def _shape(shape: Any, channels: int, limits: Limits) -> list[int]:
+def _shape(shape: Any, channels: int, options: Options) -> list[int]:
     valid = f"[B, H, W, {channels}]"
     if not isinstance(shape, list) or len(shape) != 4 or not all(type(x) is int for x in shape):
         raise _bad(f"image: the shape is not of four numbers; valid: {valid}")
     if min(shape) < 1 or shape[3] != channels:
         raise _bad(f"image: has shape {str(shape)[:100]}; valid: {valid}")
-    if shape[0] > limits.images:
-        raise Refused(413, f"image: a batch of more than {limits.images}, the limit")
-    if shape[1] * shape[2] > limits.pixels:
-        raise Refused(413, f"image: has more than {limits.pixels} pixels, the limit")
+    if shape[0] > options.queue:
+        raise Refused(413, f"image: a batch of more than {options.queue}, the limit")
+    if shape[1] * shape[2] > options.max_pixels:
+        raise Refused(413, f"image: has more than {options.max_pixels} pixels, the limit")
     return shape
 
 
@@ -289,14 +279,13 @@ def respond(
     for name, binary in request.outputs:
         arrays = [getattr(prediction, name) for prediction in predictions]
         count = len(arrays) * arrays[0].size
-        datatype = "FP32" if name == "probabilities" else _datatype(model)
         shape = [len(arrays), *arrays[0].shape]
-        tensor = {"name": name, "datatype": datatype, "shape": shape}
+        tensor = {"name": name, "datatype": _datatype(name, model), "shape": shape}
         if binary:
-            size = count * arrays[0].itemsize
-            tensor["parameters"] = {"binary_data_size": size}
+            tensor["parameters"] = {"binary_data_size": count * arrays[0].itemsize}
+            little_endian = arrays[0].dtype.newbyteorder("<")
             # Views, which are copied only when joined.
-            blobs.extend(memoryview(_little_endian(array)).cast("B") for array in arrays)
+            blobs += [memoryview(np.ascontiguousarray(x, little_endian)).cast("B") for x in arrays]
         elif count > MOST_NUMBERS:
             raise Refused(
                 413,
@@ -314,7 +303,3 @@ def respond(
         return head, {"content-type": JSON}
     headers = {"content-type": BINARY, "inference-header-content-length": str(len(head))}
     return b"".join([head, *blobs]), headers
-
-
-def _little_endian(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, array.dtype.newbyteorder("<"))

@@ -44,9 +44,8 @@ def bind(host: str, port: int) -> socket.socket:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
         except OSError as error:
-            where = f"--host={host} --port={port}"
-            reason = error.strerror or error
-            raise UserError(f"{where}: cannot listen there: {reason}") from error
+            reason = f"cannot listen there: {error.strerror or error}"
+            raise UserError(f"--host={host} --port={port}: {reason}") from error
         on_error.pop_all()
     return bound
 
@@ -90,13 +89,10 @@ class Connection(H11Protocol):
             if isinstance(error := sys.exception(), h11.RemoteProtocolError):
                 message = f"{message}: {one_line(str(error)[:200])}"
             content = json.dumps({"error": message}).encode()
-            headers = [
-                ("Content-Type", "application/json"),
-                ("Content-Length", str(len(content))),
-                ("Connection", "close"),
-            ]
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+            headers["Connection"] = "close"
             events = (
-                h11.Response(status_code=400, headers=headers, reason="Bad Request"),
+                h11.Response(status_code=400, headers=[*headers.items()], reason="Bad Request"),
                 h11.Data(data=content),
                 h11.EndOfMessage(),
             )
@@ -138,14 +134,6 @@ class Connection(H11Protocol):
         return None
 
 
-class Config(uvicorn.Config):
-    """Config of uvicorn with `app_connections`, the largest number of connections."""
-
-    def __init__(self, *args, app_connections: int, **options):
-        super().__init__(*args, **options)
-        self.app_connections = app_connections
-
-
 class Server(uvicorn.Server):
     """A server that runs until SIGTERM or SIGINT, then finishes open requests and returns.
 
@@ -164,22 +152,21 @@ class Server(uvicorn.Server):
         drain_seconds: int,
         on_start: Callable[[], None],
     ):
-        super().__init__(
-            Config(
-                make_app(service),
-                app_connections=connections,
-                http=Connection,
-                loop="asyncio",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                log_level="error",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=drain_seconds,
-            )
+        config = uvicorn.Config(
+            make_app(service),
+            http=Connection,
+            loop="asyncio",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=drain_seconds,
         )
+        config.app_connections = connections
+        super().__init__(config)
         self._service = service
         self._drain_seconds = drain_seconds
         self._on_start = on_start
@@ -220,9 +207,8 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals without raising them again."""
-        before = {
-            name: signal.signal(name, self.handle_exit) for name in (signal.SIGTERM, signal.SIGINT)
-        }
+        names = (signal.SIGTERM, signal.SIGINT)
+        before = {name: signal.signal(name, self.handle_exit) for name in names}
         try:
             yield
         finally:
