@@ -239,14 +239,18 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-def read_scores(workdir: str | Path) -> dict[str, Any]:
+def read_scores(workdir: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
     """Read the `metrics.json` of a workdir.
+
+    Args:
+        workdir: The workdir.
+        config: A config with the classes that the scores must have; None for any.
 
     Returns:
         Its content, with None for null.
 
     Raises:
-        UserError: It is missing or damaged; names the key.
+        UserError: It is missing or damaged (names the key), or has other classes.
     """
     path = Path(workdir) / METRICS_FILE
     if not path.is_file():
@@ -267,6 +271,8 @@ def read_scores(workdir: str | Path) -> dict[str, Any]:
         raise UserError(f"{path}: 'confusion' does not have a row and a column for each class")
     if sum(map(sum, rows)) > _MAX_COUNT:
         raise UserError(f"{path}: 'confusion' counts more pixels than {_MAX_COUNT}")
+    if config is not None and tuple(content["class_names"]) != tuple(config.data.class_names):
+        raise UserError(f"{workdir}: the classes of its scores differ from those of its config")
     return content
 
 

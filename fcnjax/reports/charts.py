@@ -3,8 +3,10 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from fcnjax.io.jinja import render
+from fcnjax.training.metrics_file import EVAL_PREFIX
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -13,6 +15,33 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 18, 10, 26
 MAX_POINTS = 400
 MAX_SERIES = 50
 LARGEST, SMALLEST = 1e100, 1e-100  # the arithmetic of ticks overflows beyond them
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A card with a line chart.
+
+    Attributes:
+        title: The heading of the card.
+        names: The entries of the legend, in the order of the lines.
+        svg: The chart, from `charts.line_chart`.
+    """
+
+    title: str
+    names: Sequence[str]
+    svg: str
+
+
+def draw_charts(groups: Mapping[str, Series]) -> list[Chart]:
+    """Draw a chart of each group of series, by title; groups without a finite value are left out.
+
+    The legend omits the prefixes `eval/` and `loss/` of a series.
+    """
+    charts = []
+    for title, series in groups.items():
+        names = [name.removeprefix(EVAL_PREFIX).removeprefix("loss/") for name in series]
+        charts.append(Chart(title, names[:MAX_SERIES], line_chart(series)))
+    return [chart for chart in charts if chart.svg]
 
 
 def line_chart(series: Series) -> str:

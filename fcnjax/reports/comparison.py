@@ -1,24 +1,106 @@
-"""Comparison of several runs, as a table of text and as a page."""
+"""Comparison of several evaluated runs, as a table of text and as a page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from fcnjax.config import flatten
-from fcnjax.errors import one_line
+from fcnjax.errors import UserError, one_line
+from fcnjax.evaluation import read_images, read_scores
 from fcnjax.io.jinja import render
 from fcnjax.metrics import differences, lower_is_better, metric_of, number
-from fcnjax.reports.page import Chart, draw_charts, interval_text
-from fcnjax.reports.scored_runs import ScoredRun
-from fcnjax.training.metrics_file import EVAL_PREFIX
+from fcnjax.reports.charts import Chart, draw_charts
+from fcnjax.reports.run import interval_text
+from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
+from fcnjax.training.workdir import load_saved_config
 
 FIRST_SCORES = ("mean_iou", "mean_dice", "pixel_accuracy")
 # By score, one value per run: the difference to the first run and the ends of its interval.
 Differences = Mapping[str, Sequence[tuple[float, float, float] | None]]
 # Keys that say where the data of a run is, not what the run is.
 LOCATION_KEYS = ("data.root", "data.images", "data.masks")
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run that was evaluated.
+
+    Attributes:
+        name: Name of the workdir, or its path if several have the same name.
+        config: The resolved config.
+        step: The step of the weights that were scored.
+        scores: Scores by name; nan where a score is undefined.
+        intervals: Confidence intervals of some of the scores.
+        lines: The lines of metrics.jsonl.
+        images: Counts of each image, as in `metrics.image_counts`, or None.
+        names: Names of these images; () if unknown.
+        trained_on: How many of these images the model was trained on; None if unknown.
+    """
+
+    name: str
+    config: ConfigDict
+    step: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    lines: Sequence[Mapping[str, float]]
+    images: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    trained_on: int | None = None
+
+
+def read_runs(workdirs: Sequence[str | Path]) -> list[ScoredRun]:
+    """Read runs that have the same classes.
+
+    Raises:
+        UserError: A run has no scores or is given twice, or the classes of the runs differ.
+    """
+    folders = [Path(workdir) for workdir in workdirs]
+    resolved = [folder.resolve() for folder in folders]
+    for index, folder in enumerate(resolved):
+        if folder in resolved[:index]:
+            raise UserError(f"{folders[index]}: is given twice")
+    names = [folder.name for folder in resolved]
+    if len(set(names)) < len(names):
+        names = list(map(str, folders))
+    runs = [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    first = tuple(runs[0].config.data.class_names)
+    for run in runs[1:]:
+        other = tuple(run.config.data.class_names)
+        if first != other:
+            raise UserError(
+                f"{run.name}: has the classes {_shorten(other)}, but {runs[0].name} has "
+                f"{_shorten(first)}; only runs with the same classes can be compared"
+            )
+    return runs
+
+
+def _shorten(names: Sequence[str]) -> str:
+    text = ", ".join(names)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _read_run(workdir: Path, name: str) -> ScoredRun:
+    config = load_saved_config(workdir)
+    results = read_scores(workdir, config)
+    intervals = results.get("intervals", {})
+    return ScoredRun(
+        name,
+        config,
+        results["step"],
+        {key: _nan_if_none(value) for key, value in results["metrics"].items()},
+        {key: tuple(map(_nan_if_none, ends)) for key, ends in intervals.items()},
+        read_metrics(workdir),
+        *read_images(workdir, len(config.data.class_names)),
+        results.get("trained_on"),
+    )
+
+
+def _nan_if_none(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def differing_settings(runs: Sequence[ScoredRun]) -> dict[str, list[Any]]:
@@ -34,13 +116,10 @@ def overall_scores(runs: Sequence[ScoredRun]) -> list[str]:
     names = [
         name
         for name in runs[0].scores
-        if "/" not in name
-        and not name.endswith("_bound")
-        and all(name in run.scores for run in runs)
+        if not ("/" in name or name.endswith("_bound")) and all(name in run.scores for run in runs)
     ]
-    return sorted(
-        names, key=lambda n: FIRST_SCORES.index(n) if n in FIRST_SCORES else len(FIRST_SCORES)
-    )
+    first = [name for name in FIRST_SCORES if name in names]
+    return first + [name for name in names if name not in first]
 
 
 def mark_best(runs: Sequence[ScoredRun], name: str) -> list[bool]:
@@ -142,15 +221,13 @@ def as_page(runs: Sequence[ScoredRun], to_first: Differences) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Cell:
+class _Cell(NamedTuple):
     text: str
     is_best: bool = False
     interval: str = ""
 
 
-@dataclass(frozen=True)
-class _Table:
+class _Table(NamedTuple):
     """A table with one column per run; a row has a name and its cells."""
 
     title: str

@@ -13,7 +13,7 @@ from fcnjax import metrics
 from fcnjax.config import differences
 from fcnjax.data.splits.stored_split import Key, StoredSet, read_split
 from fcnjax.errors import UserError, one_line
-from fcnjax.reports.scored_runs import read_matching_scores
+from fcnjax.evaluation import read_scores
 from fcnjax.training.workdir import DATASET_LOCATIONS, RESUMABLE_KEYS, load_saved_config
 
 FOLD_KEYS = ("data.split.fold", "loss.class_weights")  # keys that differ between folds by design
@@ -67,7 +67,7 @@ def _read_fold(workdir: Path) -> _Fold:
         raise UserError(
             f"{workdir}: is not a fold of a cross-validation: config.data.split.folds is 0"
         )
-    results = read_matching_scores(workdir, config)
+    results = read_scores(workdir, config)
     if trained_on := results.get("trained_on"):
         raise UserError(
             f"{workdir}: its last evaluation scored {trained_on} images that it was trained on; "

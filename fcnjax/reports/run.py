@@ -8,18 +8,30 @@ from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from fcnjax import __version__
 from fcnjax.io import pictures
 from fcnjax.io.atomic_files import write_text
 from fcnjax.io.jinja import render
-from fcnjax.metrics import EXTRA, PER_CLASS, compute, flat, metric_of, number, percent
-from fcnjax.reports.examples import describe_example
-from fcnjax.reports.page import Chart, Intervals, draw_charts, interval_text
+from fcnjax.metrics import (
+    EXTRA,
+    PER_CLASS,
+    compute,
+    confusion_matrix,
+    flat,
+    metric_of,
+    number,
+    percent,
+)
+from fcnjax.reports.charts import Chart, draw_charts
 from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
 
 REPORT_FILE = "report.html"
+LONGEST_SIDE = 700  # pixels of a picture in the report
 MAX_CLASSES = 25  # rows and columns of the confusion matrix that a page can show
+
+Intervals = Mapping[str, tuple[float, float]]
 
 
 def write_report(
@@ -67,7 +79,7 @@ def write_report(
         ),
         tiles=_tiles(scores, metrics, names),
         has_distances=any(n in metrics for n, spec in EXTRA.items() if not spec.in_percent),
-        examples=[describe_example(e, names, palette, config.data.ignore_label) for e in examples],
+        examples=[_describe_example(e, names, palette, config.data.ignore_label) for e in examples],
         class_colours=[*class_colours, ("ignored", pictures.IGNORED)][: MAX_CLASSES + 1],
         difference_colours=pictures.difference_legend(len(names)),
         curves=_learning_curves(read_metrics(workdir), names),
@@ -162,3 +174,54 @@ def _matrix(confusion: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
             cells.append({"share": share, "percent": text, "count": f"{count:,}"})
         rows.append((names[row], cells))
     return {"names": [names[column] for column in frequent], "rows": rows}
+
+
+def interval_text(intervals: Intervals, name: str) -> str:
+    """Format the confidence interval of a score in percent; "" if the score has none."""
+    if name not in intervals:
+        return ""
+    low, high = map(percent, intervals[name])
+    return f"{low} to {high}"
+
+
+def _describe_example(
+    example: Mapping[str, Any],
+    names: Sequence[str],
+    palette: pictures.Palette,
+    ignore_label: int,
+) -> dict[str, Any]:
+    """Return the name of an example, its score, and its pictures as data URIs by caption."""
+    label, prediction = np.asarray(example["label"]), np.asarray(example["prediction"])
+    difference = pictures.difference(label, prediction, len(names), ignore_label)
+    return {
+        "name": str(example["name"]),
+        "score": _score(label, prediction, names, ignore_label),
+        "panels": {
+            "image": _embed(pictures.to_rgb(np.asarray(example["image"])), photo=True),
+            "truth": _embed(pictures.colorize(label, palette)),
+            "prediction": _embed(pictures.colorize(prediction, palette)),
+            "difference": _embed(difference),
+        },
+    }
+
+
+def _score(
+    label: np.ndarray, prediction: np.ndarray, names: Sequence[str], ignore_label: int
+) -> str:
+    scores = compute(confusion_matrix(label, prediction, len(names), ignore_label), names)
+    if len(names) == 2:
+        return f"Dice, {names[1]}: {percent(scores['dice'][names[1]])}"
+    return f"mean IoU: {percent(scores['mean_iou'])}"
+
+
+def _embed(picture: np.ndarray, photo: bool = False) -> str:
+    """Return an RGB picture as a data URI: JPEG for a photo, PNG for coloured classes."""
+    image = Image.fromarray(picture)
+    scale = LONGEST_SIDE / max(image.size)
+    if scale < 1:
+        size = tuple(max(1, round(side * scale)) for side in image.size)
+        # A blend of the colours of two classes would be the colour of no class.
+        image = image.resize(size, Image.Resampling.BOX if photo else Image.Resampling.NEAREST)
+    if photo:
+        return pictures.data_uri(image, "JPEG", quality=88)
+    return pictures.data_uri(image, "PNG", optimize=True)
