@@ -24,9 +24,9 @@ from fcnjax.serving.service import Service
 READ_COPIES = 3  # of a tensor, while `Model.read` checks and converts it
 # The demo page, which loads nothing from elsewhere.
 PAGE_FILES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/": ("text/html; charset=utf-8", "serving/static/page.html"),
+    "/page.css": ("text/css; charset=utf-8", "io/templates/page.css", "serving/static/page.css"),
+    "/page.js": ("text/javascript; charset=utf-8", "serving/static/page.js"),
 }
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -199,8 +199,8 @@ async def _openapi(request: Request) -> Response:
     return JSONResponse(request.app.state.openapi)
 
 
-def _page_route(path: str, name: str, kind: str) -> Route:
-    content = resources.files("fcnjax.serving").joinpath("static", name).read_bytes()
+def _page_route(path: str, kind: str, *names: str) -> Route:
+    content = b"".join((resources.files("fcnjax") / name).read_bytes() for name in names)
 
     async def page(_: Request) -> Response:
         return Response(content, media_type=kind, headers=PAGE_HEADERS)

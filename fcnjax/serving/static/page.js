@@ -14,15 +14,6 @@ async function unpack(text) {
   return new Response(stream).arrayBuffer();
 }
 
-// null: a format that this browser cannot show, such as TIFF.
-async function decode(file) {
-  try {
-    return await createImageBitmap(file);
-  } catch {
-    return null;
-  }
-}
-
 async function send(file, output) {
   const answer = await fetch(`segment?output=${output}`, { method: "POST", body: file });
   if (!answer.ok) {
@@ -42,7 +33,7 @@ async function label(file) {
   say(`Labelling ${file.name} …`);
   try {
     const [image, found] = await Promise.all([
-      decode(file),
+      createImageBitmap(file).catch(() => null), // a format of other programs, such as TIFF
       send(file, "json").then((answer) => answer.json()),
     ]);
     const wide = found.mask_type === "uint16";
