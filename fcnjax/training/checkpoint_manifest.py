@@ -45,9 +45,8 @@ class Manifest:
 
 def parse_step_folder(folder: Path) -> int | None:
     """Return the step in the name of a checkpoint's folder; None for any other file or name."""
-    if not _STEP.fullmatch(folder.name) or int(folder.name) > MAX_STEP:
-        return None
-    return int(folder.name) if folder.is_dir() and not folder.is_symlink() else None
+    is_step = _STEP.fullmatch(folder.name) and int(folder.name) <= MAX_STEP
+    return int(folder.name) if is_step and folder.is_dir() and not folder.is_symlink() else None
 
 
 def write_manifest(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -56,10 +55,9 @@ def write_manifest(folder: Path, step: int, metrics: Mapping[str, float]) -> Non
     Raises:
         UserError: It cannot be written, or the checkpoint contains something other than files.
     """
-    values = {name: float(value) for name, value in metrics.items()}
     content = {
         "step": step,
-        "metrics": {name: v if math.isfinite(v) else None for name, v in values.items()},
+        "metrics": {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()},
         "files": {name: sha256(folder / name) for name in sorted(_list_files(folder))},
     }
     write_json(folder / MANIFEST, {**content, HASH_KEY: _hash(content)})

@@ -1,6 +1,6 @@
 """The state from which training starts: restored, drawn, or filled from `model.init_from`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,7 @@ def restore_or_init(
         state_shardings(shapes, mesh),
     )
     restored = checkpoints.restore(shapes)
-    if restored is None:
-        return new_state(model, optimizer, config, mesh, log), {}
-    return restored
+    return restored or (new_state(model, optimizer, config, mesh, log), {})
 
 
 def new_state(
@@ -103,30 +101,24 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     config = config.copy_and_resolve_references()
     if "://" not in source:
         config.model.init_from = str(Path(source).absolute())
+    notes = []
+    normalisation = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
     if weights.is_model:
         data = load_saved_config(weights.path).data
         normalisation = {"mean": tuple(data.mean), "std": tuple(data.std)}
-        notes = _scale_notes(source, data.pixel_type, config.data.pixel_type)
-    else:
-        normalisation = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
-        notes = []
+        trained, present = data.pixel_type, config.data.pixel_type
+        if None not in (trained, present) and trained != present:
+            notes.append(
+                f"warning: the weights of {source} were trained on {trained} pixels "
+                f"({PIXEL_SCALES[trained]}), and this run has {present} ({PIXEL_SCALES[present]}); "
+                f"if their values are the same, --config.data.pixel_type={trained} keeps the scale"
+            )
     channels = len(channel_names(config.data.channels))
     for key, value in normalisation.items():
         if len(value) == channels and tuple(config.data[key]) != value:
             notes.append(f"config.data.{key} is {value}, as the weights of {source} were trained")
             config.data[key] = value
     return config, notes
-
-
-def _scale_notes(source: str, trained: str | None, present: str | None) -> list[str]:
-    """Return a warning if the weights were trained on another pixel type."""
-    if None in (trained, present) or trained == present:
-        return []
-    return [
-        f"warning: the weights of {source} were trained on {trained} pixels "
-        f"({PIXEL_SCALES[trained]}), and this run has {present} ({PIXEL_SCALES[present]}); if "
-        f"their values are the same, --config.data.pixel_type={trained} keeps the scale"
-    ]
 
 
 def initial_variables(
@@ -157,9 +149,10 @@ def initial_variables(
     # The file of an encoder fills nothing else, which is not worth a line. That of an entire model
     # may fill only some of it.
     rest = [path for path in traverse_util.flatten_dict(variables) if path[1] != "encoder"]
-    unfilled = [name for name in report.missing if name.split("/")[1] != "encoder"]
-    encoder_only = len(unfilled) == len(rest)
-    missing = [name for name in report.missing if not encoder_only or name not in unfilled]
+    missing = [name for name in report.missing if name.split("/")[1] == "encoder"]
+    encoder_only = len(report.missing) - len(missing) == len(rest)
+    if not encoder_only:
+        missing = report.missing
     target = "encoder" if encoder_only else f"decoder {names[1]} and encoder"
     log(f"{source}: {len(report.used)} tensors fill {target} {names[0]}")
     for line in (*report.prefix_lines, *report.adapted):
@@ -189,8 +182,8 @@ def _from_model(
 
 
 def _log_leftovers(
-    source: object, unused: Iterable[str], missing: Iterable[str], log: Callable[[str], None]
+    source: object, unused: Collection[str], missing: Collection[str], log: Callable[[str], None]
 ) -> None:
     for description, names in (("not used", unused), ("left random", missing)):
-        if names := list(names):
+        if names:
             log(f"{source}: {len(names)} {description}: {', '.join(names)}")
