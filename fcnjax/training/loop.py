@@ -140,7 +140,10 @@ def _train(
         check_dataset(config, log)
 
     split = prepared.save()
-    with contextlib.closing(_checkpoints(config, workdir, log)) as checkpoints:
+    checkpoints = Checkpoints(
+        workdir, keep=config.train.keep, best_metric=config.eval.best_metric, log=log
+    )
+    with contextlib.closing(checkpoints):
         state, progress = restore_or_init(checkpoints, model, optimizer, config, mesh, log)
         early_stopping, step = EarlyStopping(config, progress), int(state.step)
         is_done = step >= config.train.steps or early_stopping.is_over
@@ -148,11 +151,9 @@ def _train(
         if is_done:
             results = evaluator(state.inference_variables)
         else:
-            with contextlib.ExitStack() as stack:
-                batches = device_batches(source, config, mesh, step)
-                stack.callback(batches.close)
-                if is_primary:
-                    writers = stack.enter_context(open_writers(config, workdir, step, writers))
+            opened = open_writers(config, workdir, step, writers) if is_primary else nullcontext(())
+            batches = device_batches(source, config, mesh, step)
+            with contextlib.closing(batches), opened as writers:
                 run = Run(
                     config=config,
                     mesh=mesh,
@@ -215,7 +216,9 @@ def loop(run: Run) -> tuple[Results, int]:
                     writer.write(step, values)
                 window, logged = [], step
             if save_due or stop:
-                progress = _progress(step, window, run.early_stopping)
+                progress = {"batches": step, **run.early_stopping.progress}
+                if window:
+                    progress["window"] = [{k: float(v) for k, v in m.items()} for m in window]
                 run.checkpoints.save(state, progress, summary or None)
             if run.early_stopping.is_over:
                 break
@@ -223,7 +226,12 @@ def loop(run: Run) -> tuple[Results, int]:
                 run.mark_ending()
                 run.checkpoints.wait()
                 # Without a signal here, another process received SIGTERM.
-                raise _stopped_by(signals[0] if signals else signal.SIGTERM, step)
+                number = signals[0] if signals else signal.SIGTERM
+                raise TrainingStopped(
+                    f"stopped by {number.name} at step {step}; the checkpoint is saved, and the "
+                    "same command continues from it",
+                    128 + number,
+                )
             since = time.perf_counter()
     return results, step
 
@@ -234,11 +242,6 @@ def _make_mesh(config: ConfigDict) -> Mesh:
     check_accumulate(config, mesh, config.train.batch_size)
     check_height(config.augment.crop[0], mesh)
     return mesh
-
-
-def _checkpoints(config: ConfigDict, workdir: Path, log: Callable[[str], None]) -> Checkpoints:
-    best_metric = config.eval.best_metric
-    return Checkpoints(workdir, keep=config.train.keep, best_metric=best_metric, log=log)
 
 
 def _due(config: ConfigDict, step: int) -> tuple[bool, bool, bool]:
@@ -255,16 +258,6 @@ def _mean(window: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([float(step[name]) for step in window])) for name in names}
 
 
-def _progress(
-    step: int, window: Sequence[Mapping[str, Any]], early_stopping: EarlyStopping
-) -> dict[str, Any]:
-    """Return what a checkpoint holds beside the state, as JSON."""
-    progress = {"batches": step, **early_stopping.progress}
-    if window:
-        progress["window"] = [{k: float(v) for k, v in metrics.items()} for metrics in window]
-    return progress
-
-
 def _check_finite(values: Mapping[str, float], step: int) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
@@ -274,14 +267,6 @@ def _check_finite(values: Mapping[str, float], step: int) -> None:
                 "config.optim.warmup_steps.",
                 1,
             )
-
-
-def _stopped_by(number: signal.Signals, step: int) -> TrainingStopped:
-    return TrainingStopped(
-        f"stopped by {number.name} at step {step}; the checkpoint is saved, and the same command "
-        "continues from it",
-        128 + number,
-    )
 
 
 def check_dataset(config: ConfigDict, log: Callable[[str], None]) -> None:
@@ -323,8 +308,8 @@ def describe(
     """
     count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
     device = mesh.devices.flat[0].device_kind
-    sizes = {axis: size for axis, size in mesh.shape.items() if size > 1}
-    axes = ", ".join(f"{axis} {size}" for axis, size in sizes.items()) if len(sizes) > 1 else ""
+    sizes = [f"{axis} {size}" for axis, size in mesh.shape.items() if size > 1]
+    axes = f" ({', '.join(sizes)})" if len(sizes) > 1 else ""
     step = int(state.step)
     begin = f"resuming at step {step}" if step else "starting"
     if is_done:
@@ -335,5 +320,5 @@ def describe(
     return (
         f"{begin}: {config.model.decoder} on {config.model.encoder}, {count / 1e6:.2f} M "
         f"parameters{details}; {len(source)} images, {len(config.data.class_names)} classes; "
-        f"{mesh.size} x {device}{axes and f' ({axes})'}; {workdir}"
+        f"{mesh.size} x {device}{axes}; {workdir}"
     )
