@@ -19,7 +19,6 @@ LAYERS = [
         "training.metrics_file",
         "training.config_checks",
         "training.workdir_lock",
-        "training.batches",
         "inspection.tracing",
     },
     {

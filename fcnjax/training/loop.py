@@ -16,17 +16,25 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax import data
+from fcnjax.data.loading import pipeline
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
 from fcnjax.io.terminal import print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
-from fcnjax.parallel.mesh import check_batch_size, check_height, make_mesh, needs_sync
+from fcnjax.parallel.mesh import (
+    check_batch_size,
+    check_height,
+    make_mesh,
+    needs_sync,
+    prefetch_to_devices,
+    process_shard,
+    replicated,
+)
 from fcnjax.parallel.processes import reached_preemption
 from fcnjax.runtime.stop_signals import collect_stop_signals
 from fcnjax.training.accumulate import check_accumulate
-from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.config_checks import check_config
 from fcnjax.training.early_stopping import EarlyStopping
@@ -267,6 +275,30 @@ def _check_finite(values: Mapping[str, float], step: int) -> None:
                 "config.optim.warmup_steps.",
                 1,
             )
+
+
+def device_batches(
+    source: data.Source, config: ConfigDict, mesh: Mesh, start: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yield training batches on the devices, from global batch `start` on.
+
+    With `config.data.loading.cache=device`, a batch contains the indices of its examples and the
+    entire dataset, which is copied to every device once.
+    """
+    shard = process_shard(mesh)
+    if config.data.loading.cache != "device":
+        batches = pipeline.train_batches(source, config, start, **shard)
+        with contextlib.closing(batches):
+            yield from prefetch_to_devices(batches, mesh)
+        return
+    arrays = pipeline.load_all(source, config.data.ignore_label)
+    batches = pipeline.index_batches(
+        source, config, start, arrays["label"], arrays["extent"], **shard
+    )
+    cache = {f"{name}s": arrays[name] for name in ("image", "label")}
+    cache = jax.device_put(cache, replicated(mesh))
+    for batch in prefetch_to_devices(batches, mesh):
+        yield {**batch, **cache}
 
 
 def check_dataset(config: ConfigDict, log: Callable[[str], None]) -> None:

@@ -70,14 +70,14 @@ class PreparedRun:
         if jax.process_index():
             return ()
         split = tuple(
-            dataset.stored
+            each.stored
             or store(
-                dataset.spec,
-                dataset.config.data,
-                {part: source.examples() for part, source in dataset.sources.items()},
+                each.spec,
+                each.config.data,
+                {part: source.examples() for part, source in each.sources.items()},
                 from_start=self.is_new,
             )
-            for dataset in self.sets
+            for each in self.sets
         )
         save_config(self.workdir, self.config, **{REQUESTED: self.requested.to_dict()})
         write_split(self.workdir, split)
@@ -143,19 +143,19 @@ def _resumed_run(
     sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
     notes = []
     for dataset in sets:
-        counts = {part: len(examples) for part, examples in dataset.stored.parts.items()}
-        held_out = "" if dataset.spec else f", {counts['eval']} held out"
+        parts = dataset.stored.parts
+        held_out = "" if dataset.spec else f", {len(parts['eval'])} held out"
         notes.append(
-            f"{dataset.stored.root}: {counts['train']} training images{held_out}: the split with "
-            "which the run began"
+            f"{dataset.stored.root}: {len(parts['train'])} training images{held_out}: the split "
+            "with which the run began"
         )
         notes += describe_changes(
             dataset, "are not used: this run keeps its split, and a new run would use them"
         )
-    new_requested = requested.copy_and_resolve_references()
-    for key in LOCATION_KEYS:
-        new_requested.update_from_flattened_dict({key: flatten(config)[key]})
-    return PreparedRun(workdir, resolved, new_requested, sets, notes, False)
+    requested = requested.copy_and_resolve_references()
+    locations = {key: value for key, value in flatten(config).items() if key in LOCATION_KEYS}
+    requested.update_from_flattened_dict(locations)
+    return PreparedRun(workdir, resolved, requested, sets, notes, False)
 
 
 def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:
@@ -203,10 +203,9 @@ def resumed_config(
     if wrong:
         key = wrong[0]
         raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
+    changeable = (*RESUMABLE_KEYS, "train.steps", "data.sampling.mix")
     resolved = saved.copy_and_resolve_references()
-    for key, value in now.items():
-        if key in RESUMABLE_KEYS or key in ("train.steps", "data.sampling.mix"):
-            resolved.update_from_flattened_dict({key: value})
+    resolved.update_from_flattened_dict({k: v for k, v in now.items() if k in changeable})
     return _with_data_paths(resolved, now, before)
 
 
