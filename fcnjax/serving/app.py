@@ -46,26 +46,26 @@ def make_app(service: Service) -> ASGIApp:
         yield
         await service.stop()
 
-    handlers = {
-        Refused: _refuse,
-        UserError: _refuse_user,
-        HTTPException: _refuse_http,
-        Exception: _fail,
-    }
     routes = [
         Route("/v2/health/live", _live),
         Route("/v2/health/ready", _ready),
         Route("/v2", _server),
-        *(Route(path, _model) for path in protocol.MODEL_PATHS),
-        *(Route(f"{path}/ready", _model_ready) for path in protocol.MODEL_PATHS),
-        *(Route(f"{path}/config", _model_config) for path in protocol.MODEL_PATHS),
-        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in protocol.MODEL_PATHS),
         Route("/segment", _segment, methods=["POST"]),
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
         *(_page_route(path, *file) for path, file in PAGE_FILES.items()),
     ]
-    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
+    for path in protocol.MODEL_PATHS:
+        routes += [
+            Route(path, _model),
+            Route(f"{path}/ready", _model_ready),
+            Route(f"{path}/config", _model_config),
+            Route(f"{path}/infer", _infer, methods=["POST"]),
+        ]
+    handlers = {Refused: _refuse, UserError: _refuse_user, HTTPException: _refuse_http}
+    app = Starlette(
+        routes=routes, exception_handlers={**handlers, Exception: _fail}, lifespan=lifespan
+    )
     # A path with an extra slash is unknown, without a redirect.
     app.router.redirect_slashes = False
     app.state.service = service
@@ -164,7 +164,7 @@ async def _infer(request: Request) -> Response:
 
 async def _segment(request: Request) -> Response:
     service, share = _service(request), request.state.share
-    render, probabilities = images.OUTPUTS[_output(request)]
+    render, media_type, probabilities = images.OUTPUTS[_output(request)]
     body = await read_body(request, share, service.options)
     kind = request.headers.get("content-type", "")
     data, max_pixels = service.model.config.data, service.options.max_pixels
@@ -178,8 +178,8 @@ async def _segment(request: Request) -> Response:
         stored = await service.in_thread(images.decode, body, data.channels, data.pages)
         image = await service.in_thread(service.model.convert, stored, "image")
         (prediction,) = await service.batcher([image], probabilities=probabilities)
-        content, kind = await service.in_thread(render, service.model, image, prediction)
-    return Response(content, media_type=kind)
+        content = await service.in_thread(render, service.model, image, prediction)
+    return Response(content, media_type=media_type)
 
 
 def _output(request: Request) -> str:

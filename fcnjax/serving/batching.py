@@ -189,26 +189,19 @@ class Batcher:
         images = [job.image for job in jobs]
         try:
             with self._metrics.batch(len(images)):
-                predictions = await self._predict(images, jobs[0].probabilities)
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                self._fail(jobs, error)
-            elif len(jobs) == 1:
-                self._fail(jobs, Refused(413, out_of_memory_message("image", images[0].shape[:2])))
-            else:
-                for job in jobs:
-                    await self._run([job])
+                results = await self._predict(images, jobs[0].probabilities)
         except Exception as error:
-            self._fail(jobs, error)
-        else:
-            for job, prediction in zip(jobs, predictions, strict=True):
-                if not job.done.done():
-                    job.done.set_result(prediction)
-
-    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
-        for job in jobs:
+            results = [error] * len(jobs)
+            if isinstance(error, jax.errors.JaxRuntimeError) and is_out_of_memory(error):
+                if len(jobs) > 1:
+                    for job in jobs:
+                        await self._run([job])
+                    return
+                results = [Refused(413, out_of_memory_message("image", images[0].shape[:2]))]
+        for job, result in zip(jobs, results, strict=True):
             if not job.done.done():
-                job.done.set_exception(error)
+                is_error = isinstance(result, Exception)
+                (job.done.set_exception if is_error else job.done.set_result)(result)
 
     async def _predict(self, images: Sequence[np.ndarray], probabilities: bool) -> list[Prediction]:
         program = self._program(images, probabilities)
