@@ -126,7 +126,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _allowed_hosts(names: list[str], bound: socket.socket) -> tuple[str, ...] | None:
     """Return `Options.allowed_hosts`: None on an address that is not a loopback address."""
-    from fcnjax.serving.http.origins import is_loopback, parse_authority
+    from fcnjax.serving.http.middleware import is_loopback, parse_authority
 
     hosts = {name: parse_authority(name) for name in names}
     for name, authority in hosts.items():

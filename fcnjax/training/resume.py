@@ -161,13 +161,13 @@ def _resumed_run(
 def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:
     """Open a stored dataset; if it was moved, it must contain the same files."""
     opened = reopen(config, stored, ("train",) if stored.spec else PARTS)
-    changed = [key for key in DATASET_LOCATIONS if config.data[key] != stored.data[key]]
-    if changed and opened.match.changed:
-        raise UserError(
-            f"config.data.{changed[0]}: {config.data[changed[0]]} contains other files than the "
-            f"run was trained on: {join_names(opened.match.changed)} differ from those in "
-            f"{stored.root}; use a copy of the same files, or another workdir"
-        )
+    for key in DATASET_LOCATIONS if opened.match.changed else ():
+        if config.data[key] != stored.data[key]:
+            raise UserError(
+                f"config.data.{key}: {config.data[key]} contains other files than the run was "
+                f"trained on: {join_names(opened.match.changed)} differ from those in "
+                f"{stored.root}; use a copy of the same files, or another workdir"
+            )
     return opened
 
 
@@ -195,14 +195,13 @@ def resumed_config(
     ]
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
-    weights, weights_before = (
-        [weight for _, weight in values["data.sampling.mix"]] for values in (now, resolved_before)
-    )
+    mixes = (values["data.sampling.mix"] for values in (now, resolved_before))
+    weights, weights_before = ([weight for _, weight in mix] for mix in mixes)
     if weights != weights_before:
         wrong.append("data.sampling.mix")
     if wrong:
-        key = wrong[0]
-        raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
+        key, *others = wrong
+        raise config_mismatch(workdir, key, resolved_before[key], now[key], others)
     changeable = (*RESUMABLE_KEYS, "train.steps", "data.sampling.mix")
     resolved = saved.copy_and_resolve_references()
     resolved.update_from_flattened_dict({k: v for k, v in now.items() if k in changeable})
