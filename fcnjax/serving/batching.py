@@ -47,13 +47,8 @@ class Program(NamedTuple):
 class _Job:
     image: np.ndarray
     canvas: tuple[int, int]
-    probabilities: bool
+    probabilities: bool  # they take most of the memory, so they are computed only on request
     done: asyncio.Future
-
-    @property
-    def bucket(self) -> tuple:
-        # Probabilities take most of the memory, so they are computed only on request.
-        return self.canvas, str(self.image.dtype), self.probabilities
 
 
 def _batch_size(count: int) -> int:
@@ -112,11 +107,9 @@ class Batcher:
         """
         if len(self._waiting) + len(images) > self._options.queue:
             raise Busy("the queue is full")
-        done = asyncio.get_running_loop().create_future
-        canvases = [self._model.canvas_size([image.shape[:2]]) for image in images]
         jobs = [
-            _Job(image, canvas, probabilities, done())
-            for image, canvas in zip(images, canvases, strict=True)
+            _Job(image, self._model.canvas_size([image.shape[:2]]), probabilities, asyncio.Future())
+            for image in images
         ]
         self._waiting.extend(jobs)
         await self._notify()
@@ -160,7 +153,8 @@ class Batcher:
             if job.done.done():  # its caller gave up
                 self._waiting.remove(job)
             else:
-                buckets.setdefault(job.bucket, []).append(job)
+                bucket = (job.canvas, str(job.image.dtype), job.probabilities)
+                buckets.setdefault(bucket, []).append(job)
         for (canvas, *_), jobs in buckets.items():
             count = _batch_size(min(len(jobs), self._largest_batch(canvas)))
             is_compiled = self._program_of(jobs[:count]) in self._programs

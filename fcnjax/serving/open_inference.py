@@ -6,6 +6,7 @@ https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/pro
 """
 
 import json
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,32 +67,32 @@ def server_metadata() -> dict[str, Any]:
 
 def model_metadata(model: Model, channels: int) -> dict[str, Any]:
     """Return the response of `GET /v2/models/segmenter`; `-1` stands for any size."""
-    sizes = {"mask": [-1] * 3, "probabilities": [-1] * 3 + [len(model.class_names)]}
-    tensors = [("image", OF_PIXELS[model.pixel_type or "uint8"], [-1, -1, -1, channels])]
-    tensors += [(name, _datatype(name, model), sizes[name]) for name in OUTPUTS]
-    image, *outputs = [
-        {"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in tensors
-    ]
+
+    def tensor(name: str, datatype: str, *axes: int) -> dict[str, Any]:
+        return {"name": name, "datatype": datatype, "shape": [-1, -1, -1, *axes]}
+
     return {
         "name": NAME,
         "versions": [str(model.step)],
         "platform": "jax",
-        "inputs": [image],
-        "outputs": outputs,
+        "inputs": [tensor("image", OF_PIXELS[model.pixel_type or "uint8"], channels)],
+        "outputs": [
+            tensor("mask", _datatype("mask", model)),
+            tensor("probabilities", "FP32", len(model.class_names)),
+        ],
     }
 
 
 def model_config(model: Model, channels: int) -> dict[str, Any]:
     """Return the response of `GET /v2/models/segmenter/config`: the same in Triton's terms."""
     metadata = model_metadata(model, channels)
-    parts = {
-        name: [
+    config = {"name": NAME, "platform": "jax", "backend": "fcnjax", "max_batch_size": 0}
+    for name in ("input", "output"):
+        config[name] = [
             {"name": x["name"], "data_type": f"TYPE_{x['datatype']}", "dims": x["shape"]}
             for x in metadata[f"{name}s"]
         ]
-        for name in ("input", "output")
-    }
-    return {"name": NAME, "platform": "jax", "backend": "fcnjax", "max_batch_size": 0, **parts}
+    return config
 
 
 def _datatype(output: str, model: Model) -> str:
@@ -119,7 +120,7 @@ def json_length(body: bytes, declared: str | None) -> int:
 
 def response_bytes(request: Inference, classes: int) -> int:
     """Return the bytes that the numbers of a response take as Python objects and text."""
-    pixels = int(np.prod(request.image.shape[:3], dtype=np.int64))
+    pixels = math.prod(request.image.shape[:3])
     counts = {"mask": pixels, "probabilities": pixels * classes}
     written = [counts[name] for name, binary in request.outputs if not binary]
     return NUMBER_BYTES * sum(min(count, MOST_NUMBERS) for count in written)
@@ -142,7 +143,7 @@ def parse(body: bytes, length: int, channels: int, options: Options) -> Inferenc
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise _bad("inputs: is not a list of one object; valid: the input 'image'")
     name = message.get("id")
-    if name is not None and not isinstance(name, str):
+    if not isinstance(name, str | None):
         raise _bad("id: is not a string")
     image = _image(inputs[0], body[length:], channels, options)
     return Inference(image, _outputs(message), name)
@@ -213,7 +214,7 @@ def _image(tensor: dict[str, Any], tail: bytes, channels: int, options: Options)
     shape = _shape(tensor.get("shape"), channels, options)
     size = _parameters(tensor, "image").get("binary_data_size")
     dtype = np.dtype(DATATYPES[datatype])
-    count = int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if size is None:
         if tail:
             raise _bad("image: bytes follow the JSON, and no binary_data_size says so")

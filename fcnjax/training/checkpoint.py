@@ -59,10 +59,8 @@ class Checkpoints:
         log: Callable[[str], None] = print,
     ):
         self.folder = Path(workdir).absolute() / FOLDER
-        self._keep = max(keep, 1)
-        self._best_metric = best_metric
-        self._read_only = read_only
-        self._log = log
+        self._keep, self._best_metric = max(keep, 1), best_metric
+        self._read_only, self._log = read_only, log
         self._commit_result: Future[None] | None = None
         self._failed = False
         if not read_only:
@@ -167,9 +165,9 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            # Orbax raises the error of a failed save again at each close.
-            with contextlib.suppress(Exception):
-                if "_manager" in vars(self):
+            if "_manager" in vars(self):
+                # Orbax raises the error of a failed save again at each close.
+                with contextlib.suppress(Exception):
                     self._manager.close()
             if self._failed and jax.process_index() == 0:
                 # The incomplete checkpoint may be what fills the disk.

@@ -37,16 +37,16 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         UserError: The address is taken, or is not one of this machine.
     """
-    with contextlib.ExitStack() as on_error:
-        try:
-            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with contextlib.ExitStack() as on_error:
             bound = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
-        except OSError as error:
-            reason = f"cannot listen there: {error.strerror or error}"
-            raise UserError(f"--host={host} --port={port}: {reason}") from error
-        on_error.pop_all()
+            on_error.pop_all()
+    except OSError as error:
+        reason = f"cannot listen there: {error.strerror or error}"
+        raise UserError(f"--host={host} --port={port}: {reason}") from error
     return bound
 
 
@@ -167,9 +167,7 @@ class Server(uvicorn.Server):
         )
         config.app_connections = connections
         super().__init__(config)
-        self._service = service
-        self._drain_seconds = drain_seconds
-        self._on_start = on_start
+        self._service, self._drain_seconds, self._on_start = service, drain_seconds, on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and call `on_start`."""
