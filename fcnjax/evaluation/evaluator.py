@@ -75,11 +75,10 @@ def _score_images(
 ) -> None:
     """Compute the boundary metrics of a batch; each process computes those of its share."""
     labels, masks, extents = to_host(arrays["label"]), to_host(mask), _extents(arrays)
-    for row in np.flatnonzero(index >= 0):
-        if index[row] % jax.process_count() == jax.process_index():
+    for row, image in enumerate(index.tolist()):
+        if image >= 0 and image % jax.process_count() == jax.process_index():
             height, width = extents[row]
-            pair = (labels[row, :height, :width], masks[row, :height, :width])
-            extra.add_image(int(index[row]), *pair)
+            extra.add_image(image, labels[row, :height, :width], masks[row, :height, :width])
 
 
 def _merge(images: np.ndarray) -> np.ndarray:

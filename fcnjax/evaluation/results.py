@@ -99,17 +99,17 @@ class Accumulator:
             The rows of the batch whose predictions should be passed to `keep`.
         """
         rows = np.flatnonzero(index >= 0)
+        images = index[rows]
         self._confusion.add(counts["confusion"])
         self.extra.add(counts)
-        self._images[index[rows]] = np.asarray(counts["images"])[rows]
-        self._read[index[rows]] = True
-        scores = metrics.image_scores(self._images[index[rows]])
-        for i, score in zip(index[rows].tolist(), scores.tolist(), strict=True):
-            # An image without any scored class comes last.
-            self._worst[i] = (math.inf if math.isnan(score) else score, None)
+        self._images[images] = np.asarray(counts["images"])[rows]
+        self._read[images] = True
+        # An image without any scored class comes last.
+        scores = np.nan_to_num(metrics.image_scores(self._images[images]), nan=np.inf)
+        self._worst |= {i: (s, None) for i, s in zip(images.tolist(), scores.tolist(), strict=True)}
         order = sorted(self._worst, key=lambda i: (self._worst[i][0], i))
         self._worst = {i: self._worst[i] for i in order[: self._max_examples]}
-        return np.asarray([row for row in rows if int(index[row]) in self._worst], int)
+        return rows[np.isin(images, list(self._worst))]
 
     def keep(self, index: int, prediction: np.ndarray) -> None:
         """Keep the prediction `[H, W]` of an image."""
@@ -117,7 +117,7 @@ class Accumulator:
 
     def results(self, source: data.Source) -> Results:
         """Return the results, and warn about examples that could not be read."""
-        left_out = len(self._read) - int(self._read.sum())
+        left_out = int((~self._read).sum())
         if left_out and jax.process_index() == 0:
             to_stderr(
                 f"warning: {left_out} of {len(self._read)} evaluation examples could not be read "

@@ -1,5 +1,6 @@
 """The state from which training starts: restored, drawn, or filled from `model.init_from`."""
 
+import functools
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -60,19 +61,13 @@ def new_state(
     log: Callable[[str], None] = print,
 ) -> TrainState:
     """Return the state before the first step, sharded over the mesh."""
-    everywhere, options = replicated(mesh), dict(FAST_COMPILE_OPTIONS)
+    everywhere = replicated(mesh)
     shardings = state_shardings(state_shapes(model, optimizer, config), mesh)
-    draw = jax.jit(
-        lambda: init_variables(model, config), out_shardings=everywhere, compiler_options=options
-    )
-    start = jax.jit(
-        lambda variables: init_state(variables, optimizer, config),
-        out_shardings=shardings,
-        compiler_options=options,
-    )
-    variables = draw()
+    jit = functools.partial(jax.jit, compiler_options=dict(FAST_COMPILE_OPTIONS))
+    variables = jit(lambda: init_variables(model, config), out_shardings=everywhere)()
     if config.model.init_from is not None:
         variables = initial_variables(config, jax.device_get(variables), log)
+    start = jit(lambda values: init_state(values, optimizer, config), out_shardings=shardings)
     return start(jax.device_put(variables, everywhere))
 
 
@@ -138,13 +133,9 @@ def initial_variables(
     if weights.is_model:
         return _from_model(weights.path, variables, log)
     source, names = weights.source, (config.model.encoder, config.model.decoder)
+    tensors, prefix = read_tensors(weights), config.model.init_prefix
     variables, report = convert(
-        read_tensors(weights),
-        variables,
-        build_model(config),
-        names,
-        source=source,
-        prefix=config.model.init_prefix,
+        tensors, variables, build_model(config), names, source=source, prefix=prefix
     )
     # The file of an encoder fills nothing else, which is not worth a line. That of an entire model
     # may fill only some of it.
@@ -157,8 +148,8 @@ def initial_variables(
     log(f"{source}: {len(report.used)} tensors fill {target} {names[0]}")
     for line in (*report.prefix_lines, *report.adapted):
         log(f"{source}: {line}")
-    counters = "num_batches_tracked"  # of PyTorch's batch norms, not needed here
-    unused = [name for name in report.unused if not name.endswith(counters)]
+    # PyTorch's batch norms have counters, which are not needed here.
+    unused = [name for name in report.unused if not name.endswith("num_batches_tracked")]
     _log_leftovers(source, unused, missing, log)
     return variables
 
