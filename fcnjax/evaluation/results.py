@@ -3,7 +3,6 @@
 The files may come from a stranger, and are read with checks of types and sizes.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -113,8 +113,8 @@ def json_length(body: bytes, declared: str | None) -> int:
     """
     if declared is None:
         return len(body)
-    if not (declared.isascii() and declared.isdecimal()) or int(declared[:12]) > len(body):
-        raise _bad(f"Inference-Header-Content-Length: is not a number of 0 to {len(body)}")
+    is_number = declared.isascii() and declared.isdecimal() and int(declared[:12]) <= len(body)
+    _require(is_number, f"Inference-Header-Content-Length: is not a number of 0 to {len(body)}")
     return int(declared)
 
 
@@ -139,42 +139,43 @@ def parse(body: bytes, length: int, channels: int, options: Options) -> Inferenc
         Refused: The request is invalid.
     """
     message = _load(body[:length])
-    inputs = message.get("inputs")
-    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
-        raise _bad("inputs: is not a list of one object; valid: the input 'image'")
-    name = message.get("id")
-    if not isinstance(name, str | None):
-        raise _bad("id: is not a string")
+    inputs, name = message.get("inputs"), message.get("id")
+    is_one = _is_list(inputs, dict) and len(inputs) == 1
+    _require(is_one, "inputs: is not a list of one object; valid: the input 'image'")
+    _require(isinstance(name, str | None), "id: is not a string")
     image = _image(inputs[0], body[length:], channels, options)
     return Inference(image, _outputs(message), name)
 
 
-def _bad(message: str) -> Refused:
-    return Refused(400, message)
+def _require(condition: object, message: str, status: int = 400) -> None:
+    """Refuse the request unless a condition holds."""
+    if not condition:
+        raise Refused(status, message)
+
+
+def _is_list(value: Any, kind: type) -> bool:
+    """Return whether a JSON value is a list of values of one type; a bool is no int."""
+    return isinstance(value, list) and all(type(item) is kind for item in value)
 
 
 def _load(text: bytes) -> dict[str, Any]:
-    if len(text) > MOST_JSON:
-        raise Refused(
-            413, f"the JSON has {len(text)} bytes; the limit is {MOST_JSON}; send tensors as binary"
-        )
+    limit = f"the limit is {MOST_JSON}; send tensors as binary"
+    _require(len(text) <= MOST_JSON, f"the JSON has {len(text)} bytes; {limit}", 413)
     try:
         message = parse_json(text.decode(), "the request")
     except UnicodeDecodeError as error:
-        raise _bad("the request: is not JSON: it is not UTF-8") from error
+        raise Refused(400, "the request: is not JSON: it is not UTF-8") from error
     except UserError as error:
-        raise _bad(str(error)) from error
-    if not isinstance(message, dict):
-        raise _bad("the request is not a JSON object")
+        raise Refused(400, str(error)) from error
+    _require(isinstance(message, dict), "the request is not a JSON object")
     return message
 
 
 def _parameters(message: dict[str, Any], name: str) -> dict[str, Any]:
     parameters = message.get("parameters", {})
-    if not isinstance(parameters, dict):
-        raise _bad(f"{name}.parameters: is not an object")
-    if any(key.startswith("shared_memory") for key in parameters):
-        raise _bad(f"{name}.parameters: shared memory is not served; send the tensor")
+    _require(isinstance(parameters, dict), f"{name}.parameters: is not an object")
+    shared = any(key.startswith("shared_memory") for key in parameters)
+    _require(not shared, f"{name}.parameters: shared memory is not served; send the tensor")
     return parameters
 
 
@@ -183,86 +184,78 @@ def _outputs(message: dict[str, Any]) -> list[tuple[str, bool]]:
     requested = message.get("outputs")
     if requested is None:
         return [(name, default) for name in OUTPUTS]
-    is_list = isinstance(requested, list) and requested
-    if not is_list or not all(isinstance(output, dict) for output in requested):
-        raise _bad("outputs: is not a list of objects")
+    _require(requested and _is_list(requested, dict), "outputs: is not a list of objects")
     outputs = {}
     for output in requested:
         name = output.get("name")
-        if name not in OUTPUTS or name in outputs:
-            raise _bad(f"outputs: a name is unknown or there twice; valid: {', '.join(OUTPUTS)}")
+        is_valid = name in OUTPUTS and name not in outputs
+        valid = ", ".join(OUTPUTS)
+        _require(is_valid, f"outputs: a name is unknown or there twice; valid: {valid}")
         parameters = _parameters(output, name)
-        if parameters.get("classification"):
-            raise _bad(f"{name}.parameters: classification is not served")
+        is_class = parameters.get("classification")
+        _require(not is_class, f"{name}.parameters: classification is not served")
         outputs[name] = _flag(parameters, "binary_data", default)
     return list(outputs.items())
 
 
 def _flag(parameters: dict[str, Any], name: str, default: bool) -> bool:
     value = parameters.get(name, default)
-    if not isinstance(value, bool):
-        raise _bad(f"{name}: is not true or false")
+    _require(isinstance(value, bool), f"{name}: is not true or false")
     return value
 
 
 def _image(tensor: dict[str, Any], tail: bytes, channels: int, options: Options) -> np.ndarray:
-    if tensor.get("name") != "image":
-        raise _bad("inputs: the name is unknown; valid: image")
-    datatype = tensor.get("datatype")
-    if not isinstance(datatype, str) or datatype not in DATATYPES:
-        raise _bad(f"image: the datatype is unknown; valid: {', '.join(DATATYPES)}")
+    _require(tensor.get("name") == "image", "inputs: the name is unknown; valid: image")
+    datatype, valid = tensor.get("datatype"), ", ".join(DATATYPES)
+    is_known = isinstance(datatype, str) and datatype in DATATYPES
+    _require(is_known, f"image: the datatype is unknown; valid: {valid}")
     shape = _shape(tensor.get("shape"), channels, options)
     size = _parameters(tensor, "image").get("binary_data_size")
     dtype = np.dtype(DATATYPES[datatype])
     count = math.prod(shape)
     if size is None:
-        if tail:
-            raise _bad("image: bytes follow the JSON, and no binary_data_size says so")
+        _require(not tail, "image: bytes follow the JSON, and no binary_data_size says so")
         pixels = _from_json(tensor.get("data"), dtype)
-    elif type(size) is not int or "data" in tensor:
-        raise _bad("image: binary_data_size is no number, or data is there too")
-    elif not size == len(tail) == count * dtype.itemsize:
-        raise _bad(
-            f"image: has {len(tail)} bytes, binary_data_size says {size}, and the shape "
-            f"{count * dtype.itemsize}"
-        )
     else:
+        is_number = type(size) is int and "data" not in tensor
+        _require(is_number, "image: binary_data_size is no number, or data is there too")
+        needed = count * dtype.itemsize
+        sizes = f"{len(tail)} bytes, binary_data_size says {size}, and the shape {needed}"
+        _require(size == len(tail) == needed, f"image: has {sizes}")
         pixels = np.frombuffer(tail, dtype)
-    if pixels.size != count:
-        raise _bad(f"image: has {pixels.size} numbers, and the shape {count}")
+    _require(pixels.size == count, f"image: has {pixels.size} numbers, and the shape {count}")
     return pixels.reshape(shape)
 
 
 def _shape(shape: Any, channels: int, options: Options) -> list[int]:
     valid = f"[B, H, W, {channels}]"
-    if not isinstance(shape, list) or len(shape) != 4 or not all(type(x) is int for x in shape):
-        raise _bad(f"image: the shape is not of four numbers; valid: {valid}")
-    if min(shape) < 1 or shape[3] != channels:
-        raise _bad(f"image: has shape {str(shape)[:100]}; valid: {valid}")
-    if shape[0] > options.queue:
-        raise Refused(413, f"image: a batch of more than {options.queue}, the limit")
-    if shape[1] * shape[2] > options.max_pixels:
-        raise Refused(413, f"image: has more than {options.max_pixels} pixels, the limit")
+    is_four = _is_list(shape, int) and len(shape) == 4
+    _require(is_four, f"image: the shape is not of four numbers; valid: {valid}")
+    is_valid = min(shape) >= 1 and shape[3] == channels
+    _require(is_valid, f"image: has shape {str(shape)[:100]}; valid: {valid}")
+    images, pixels = options.queue, options.max_pixels
+    _require(shape[0] <= images, f"image: a batch of more than {images}, the limit", 413)
+    is_small = shape[1] * shape[2] <= pixels
+    _require(is_small, f"image: has more than {pixels} pixels, the limit", 413)
     return shape
 
 
 def _from_json(data: Any, dtype: np.dtype) -> np.ndarray:
-    if not isinstance(data, list):
-        raise _bad("image: data is not a list of numbers")
+    _require(isinstance(data, list), "image: data is not a list of numbers")
+    wrong = "image: data is not a list of numbers, flat or nested as the shape"
     try:
         values = np.asarray(data, object)
         # Types are checked first, since NumPy would make an array as wide as the longest text.
         types = set(map(type, values.flat))
-        if not types <= {int, float}:
-            raise _bad("image: data is not a list of numbers, flat or nested as the shape")
+        _require(types <= {int, float}, wrong)
         numbers = values.astype(np.float64 if float in types else np.int64)
     except (ValueError, OverflowError) as error:
-        raise _bad("image: data is not a list of numbers, flat or nested as the shape") from error
+        raise Refused(400, wrong) from error
     if dtype.kind in "iu":
         least, most = np.iinfo(dtype).min, np.iinfo(dtype).max
-        fits = not numbers.size or (numbers.min() >= least and numbers.max() <= most)
-        if not (fits and (numbers == np.rint(numbers)).all()):
-            raise _bad(f"image: data has numbers that are not whole ones of {least} to {most}")
+        is_whole = (numbers >= least) & (numbers <= most) & (numbers == np.rint(numbers))
+        wrong = f"image: data has numbers that are not whole ones of {least} to {most}"
+        _require(is_whole.all(), wrong)
     # A number too large for float32 becomes infinite, and is refused as such.
     with np.errstate(over="ignore"):
         return numbers.astype(dtype)
@@ -287,13 +280,9 @@ def respond(
             little_endian = arrays[0].dtype.newbyteorder("<")
             # Views, which are copied only when joined.
             blobs += [memoryview(np.ascontiguousarray(x, little_endian)).cast("B") for x in arrays]
-        elif count > MOST_NUMBERS:
-            raise Refused(
-                413,
-                f"{name}: has {count} numbers, and the limit of JSON is {MOST_NUMBERS}; "
-                "ask for binary data",
-            )
         else:
+            numbers = f"{count} numbers, and the limit of JSON is {MOST_NUMBERS}"
+            _require(count <= MOST_NUMBERS, f"{name}: has {numbers}; ask for binary data", 413)
             tensor["data"] = np.stack(arrays).ravel().tolist()
         described.append(tensor)
     message = {"model_name": NAME, "model_version": str(model.step), "outputs": described}

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from fcnjax.config import channel_names
-from fcnjax.inference import Model, Prediction
+from fcnjax.inference import Model
 from fcnjax.serving.batching import Batcher, shut_down
 from fcnjax.serving.http.bodies import Budget
 from fcnjax.serving.http.refusal import Busy
