@@ -101,18 +101,13 @@ def _tiles(
 ) -> dict[str, str]:
     """Return the texts of the tiles at the top, by title."""
     values = flat(scores)
-    tiles = {
-        "mean IoU": percent(values["mean_iou"]),
-        "mean Dice": percent(values["mean_dice"]),
-        "pixel accuracy": percent(values["pixel_accuracy"]),
-    }
+    titles = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
     if len(names) == 2:
         # With two classes, the task is about the second.
-        foreground = {
-            f"{key}, {names[1]}": percent(scores[key.lower()][names[1]]) for key in ("Dice", "IoU")
-        }
-        tiles = foreground | tiles
-        del tiles["mean Dice"]
+        del titles["mean_dice"]
+        name = names[1]
+        titles = {f"dice/{name}": f"Dice, {name}", f"iou/{name}": f"IoU, {name}", **titles}
+    tiles = {title: percent(values[name]) for name, title in titles.items()}
     for name, value in metrics.items():
         if name in values or not isinstance(value, int | float) or name.endswith("_bound"):
             continue
@@ -154,9 +149,8 @@ def _class_row(
     name: str, colour: Sequence[int], scores: Mapping[str, Any], intervals: Intervals
 ) -> dict[str, Any]:
     """Return the scores of a class, each with its interval, as texts."""
-    cells = [
-        (percent(scores[key][name]), interval_text(intervals, f"{key}/{name}")) for key in PER_CLASS
-    ]
+    texts = {key: interval_text(intervals, f"{key}/{name}") for key in PER_CLASS}
+    cells = [(percent(scores[key][name]), text) for key, text in texts.items()]
     return {"name": name, "colour": colour, "scores": cells}
 
 
