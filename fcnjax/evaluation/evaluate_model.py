@@ -1,6 +1,6 @@
 """Evaluation of a trained model or an ensemble: `fcnjax.evaluate` and `fcnjax evaluate`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from fcnjax.evaluation.results import Results, write_results
 from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.inference import Request, load_variables
 from fcnjax.inference.identity import is_published
+from fcnjax.io.terminal import LogFn
 from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import check_same_command
 
@@ -45,7 +46,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     new_images: bool = False,
     out: str | Path | None = None,
-    log: Callable[[str], None] = print,
+    log: LogFn = print,
 ) -> Results:
     """Evaluate a model on the images that its run held out, as `fcnjax evaluate` does.
 
@@ -76,7 +77,7 @@ def evaluate_request(
     overrides: Sequence[str],
     *,
     new_images: bool = False,
-    log: Callable[[str], None] = print,
+    log: LogFn = print,
 ) -> Evaluation:
     """Evaluate the predictions that a request describes; one plain model over all devices.
 
@@ -138,9 +139,7 @@ def _discard(line: str) -> None:
     pass
 
 
-def _override(
-    config: ConfigDict, overrides: Sequence[str], workdir: str, log: Callable[[str], None]
-) -> None:
+def _override(config: ConfigDict, overrides: Sequence[str], workdir: str, log: LogFn) -> None:
     """Apply the overrides to the config, check them, and log which images it names."""
     for word in overrides:
         override(config, word)

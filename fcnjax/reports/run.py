@@ -179,10 +179,7 @@ def interval_text(intervals: Intervals, name: str) -> str:
 
 
 def _describe_example(
-    example: Mapping[str, Any],
-    names: Sequence[str],
-    palette: pictures.Palette,
-    ignore_label: int,
+    example: Mapping[str, Any], names: Sequence[str], palette: pictures.Palette, ignore_label: int
 ) -> dict[str, Any]:
     """Return the name of an example, its score, and its pictures as data URIs by caption."""
     label, prediction = np.asarray(example["label"]), np.asarray(example["prediction"])

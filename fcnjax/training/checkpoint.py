@@ -12,7 +12,7 @@ is moved aside, never deleted. Nothing is parsed before its hash was compared.
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
+from fcnjax.io.terminal import LogFn
 from fcnjax.io.write_errors import write_error_reason, writing
 from fcnjax.metrics import lower_is_better
 from fcnjax.parallel.processes import broadcast_from_primary
@@ -56,7 +57,7 @@ class Checkpoints:
         keep: int = 2,
         best_metric: str = "",
         read_only: bool = False,
-        log: Callable[[str], None] = print,
+        log: LogFn = print,
     ):
         self.folder = Path(workdir).absolute() / FOLDER
         self._keep, self._best_metric = max(keep, 1), best_metric

@@ -1,13 +1,12 @@
 """The state from which training starts: restored, drawn, or filled from `model.init_from`."""
 
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from flax import traverse_util
 from jax.sharding import Mesh
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.errors import UserError
 from fcnjax.inference import load_variables
+from fcnjax.io.terminal import LogFn
 from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.cache import read_tensors
@@ -24,6 +24,7 @@ from fcnjax.parallel.mesh import replicated, state_shardings
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import (
     FAST_COMPILE_OPTIONS,
+    Optimizer,
     TrainState,
     init_state,
     init_variables,
@@ -37,10 +38,10 @@ PIXEL_SCALES = {"uint8": "divided by 255", "uint16": "divided by 65535", "float3
 def restore_or_init(
     checkpoints: Checkpoints,
     model: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     config: ConfigDict,
     mesh: Mesh,
-    log: Callable[[str], None] = print,
+    log: LogFn = print,
 ) -> tuple[TrainState, dict]:
     """Return the state of the newest intact checkpoint and its progress, or a new state and {}."""
     shapes = state_shapes(model, optimizer, config)
@@ -54,11 +55,7 @@ def restore_or_init(
 
 
 def new_state(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    config: ConfigDict,
-    mesh: Mesh,
-    log: Callable[[str], None] = print,
+    model: nn.Module, optimizer: Optimizer, config: ConfigDict, mesh: Mesh, log: LogFn = print
 ) -> TrainState:
     """Return the state before the first step, sharded over the mesh."""
     everywhere = replicated(mesh)
@@ -116,9 +113,7 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     return config, notes
 
 
-def initial_variables(
-    config: ConfigDict, variables: dict[str, Any], log: Callable[[str], None]
-) -> dict[str, Any]:
+def initial_variables(config: ConfigDict, variables: dict[str, Any], log: LogFn) -> dict[str, Any]:
     """Fill a model's random variables from `config.model.init_from`.
 
     PyTorch weights fill the encoder, and the decoder and heads if they are of the same model. A
@@ -154,9 +149,7 @@ def initial_variables(
     return variables
 
 
-def _from_model(
-    source: Path, variables: dict[str, Any], log: Callable[[str], None]
-) -> dict[str, Any]:
+def _from_model(source: Path, variables: dict[str, Any], log: LogFn) -> dict[str, Any]:
     _, _, trained, step = load_variables(source)
     trained = traverse_util.flatten_dict(jax.device_get(trained), sep="/")
     flat = traverse_util.flatten_dict(variables, sep="/")
@@ -173,7 +166,7 @@ def _from_model(
 
 
 def _log_leftovers(
-    source: object, unused: Collection[str], missing: Collection[str], log: Callable[[str], None]
+    source: object, unused: Collection[str], missing: Collection[str], log: LogFn
 ) -> None:
     for description, names in (("not used", unused), ("left random", missing)):
         if names:

@@ -20,7 +20,7 @@ from fcnjax.data.loading import pipeline
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
-from fcnjax.io.terminal import print_progress
+from fcnjax.io.terminal import LogFn, print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.parallel.mesh import (
@@ -126,7 +126,7 @@ def train(
 def _train(
     config: ConfigDict,
     workdir: Path,
-    log: Callable[[str], None],
+    log: LogFn,
     mark_ending: Callable[[], None],
     writers: Sequence[Writer],
     step_fn: StepFn | None,
@@ -301,7 +301,7 @@ def device_batches(
         yield {**batch, **cache}
 
 
-def check_dataset(config: ConfigDict, log: Callable[[str], None]) -> None:
+def check_dataset(config: ConfigDict, log: LogFn) -> None:
     """Check some examples of the dataset and log warnings.
 
     Raises:

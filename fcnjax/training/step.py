@@ -18,17 +18,17 @@ from fcnjax.models import Platform, batch_norm_inference, compile_for, sampled_d
 from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
 from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.training.accumulate import GradFn, accumulate_gradients
-from fcnjax.training.state import TrainState, state_shapes
+from fcnjax.training.state import Optimizer, TrainState, state_shapes
 
 TrainStep = Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]
-StepFn = Callable[[nn.Module, optax.GradientTransformation, ConfigDict, Mesh], TrainStep]
+StepFn = Callable[[nn.Module, Optimizer, ConfigDict, Mesh], TrainStep]
 
 # Keys of a training batch that every device holds entirely: the cached dataset.
 CACHE_KEYS = ("images", "labels")
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict, mesh: Mesh
+    model: nn.Module, optimizer: Optimizer, config: ConfigDict, mesh: Mesh
 ) -> TrainStep:
     """Return the jitted `train_step(state, batch) -> (state, metrics)`.
 

@@ -5,13 +5,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from fcnjax.errors import UserError
 from fcnjax.io.lock_file import POLL_S, open_locked, try_lock
+from fcnjax.io.terminal import LogFn
 from fcnjax.io.write_errors import writing
 
 # How long to wait for another training on the workdir to end.
@@ -48,9 +49,7 @@ class WorkdirLock:
 
 
 @contextlib.contextmanager
-def lock_workdir(
-    workdir: Path, log: Callable[[str], None], *, may_wait: bool = True
-) -> Iterator[WorkdirLock]:
+def lock_workdir(workdir: Path, log: LogFn, *, may_wait: bool = True) -> Iterator[WorkdirLock]:
     """Hold the lock of a workdir.
 
     Waits up to `ENDING_S` for a holder that is ending, up to `OTHER_HOST_S` for one on another
@@ -88,12 +87,11 @@ def lock_workdir(
                 folder.rmdir()
 
 
-def _wait_for_lock(path: Path, log: Callable[[str], None], may_wait: bool) -> IO[bytes]:
+def _wait_for_lock(path: Path, log: LogFn, may_wait: bool) -> IO[bytes]:
     """Open the lock file of a workdir once no other training holds it."""
     start, logged = time.monotonic(), False
     while True:
-        file = open_locked(path)
-        holder = _read_holder(path)
+        file, holder = open_locked(path), _read_holder(path)
         if file is not None and not _is_alive(holder):
             return file
         if file is not None:  # a file system without locks has only the record
