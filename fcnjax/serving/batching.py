@@ -22,6 +22,7 @@ from fcnjax.serving.memory import free_traces
 from fcnjax.serving.metrics import Metrics
 from fcnjax.serving.options import Options
 
+Images = Sequence[np.ndarray]  # `[H, W, C]` each, converted for the model
 SHUTDOWN_SECONDS = 5.0  # for a batch or a compilation that nobody waits for
 
 
@@ -91,13 +92,11 @@ class Batcher:
             job.done.cancel()
         return await shut_down(self._threads)
 
-    async def __call__(
-        self, images: Sequence[np.ndarray], *, probabilities: bool
-    ) -> list[Prediction]:
+    async def __call__(self, images: Images, *, probabilities: bool) -> list[Prediction]:
         """Predict images, together with those of other requests.
 
         Args:
-            images: `[H, W, C]` each, converted for the model.
+            images: The images.
             probabilities: True to also return probabilities.
 
         Raises:
@@ -123,11 +122,10 @@ class Batcher:
     async def warm(self, size: tuple[int, int], channels: int) -> None:
         """Compile the programs for images of one size, for every batch size."""
         image = np.zeros((*size, channels), self._model.pixel_type or np.uint8)
-        rows = 1
-        while rows <= self._largest_batch(self._model.canvas_size([size])):
+        largest = self._largest_batch(self._model.canvas_size([size]))
+        for rows in (1 << power for power in range(largest.bit_length())):
             for probabilities in (False, True):
                 await self._predict([image] * rows, probabilities)
-            rows *= 2
 
     async def _notify(self) -> None:
         self._metrics.waiting.set(len(self._waiting))
@@ -157,11 +155,9 @@ class Batcher:
                 buckets.setdefault(bucket, []).append(job)
         for (canvas, *_), jobs in buckets.items():
             count = _batch_size(min(len(jobs), self._largest_batch(canvas)))
-            is_compiled = self._program_of(jobs[:count]) in self._programs
-            while not new and not is_compiled and count > 1:
+            while not (is_compiled := self._is_compiled(jobs[:count])) and not new and count > 1:
                 # A smaller batch may have a program, while that of this size is being compiled.
                 count = 1 << (count - 1).bit_length() - 1
-                is_compiled = self._program_of(jobs[:count]) in self._programs
             if is_compiled != new:
                 return jobs[:count]
         return []
@@ -170,10 +166,11 @@ class Batcher:
         fitting = self._options.max_pixels // (canvas[0] * canvas[1])
         return max(1, min(self._options.batch, fitting))
 
-    def _program_of(self, jobs: Sequence[_Job]) -> Program:
-        return self._program([job.image for job in jobs], jobs[0].probabilities)
+    def _is_compiled(self, jobs: Sequence[_Job]) -> bool:
+        program = self._program([job.image for job in jobs], jobs[0].probabilities)
+        return program in self._programs
 
-    def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
+    def _program(self, images: Images, probabilities: bool) -> Program:
         canvas = self._model.canvas_size([image.shape[:2] for image in images])
         padded = any(image.shape[:2] != canvas for image in images)
         rows = 1 << (len(images) - 1).bit_length()
@@ -197,7 +194,7 @@ class Batcher:
                 is_error = isinstance(result, Exception)
                 (job.done.set_exception if is_error else job.done.set_result)(result)
 
-    async def _predict(self, images: Sequence[np.ndarray], probabilities: bool) -> list[Prediction]:
+    async def _predict(self, images: Images, probabilities: bool) -> list[Prediction]:
         program = self._program(images, probabilities)
         compiled = self._programs.get(program)
 

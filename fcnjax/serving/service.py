@@ -62,8 +62,7 @@ class Service:
         """Stop the workers, once no request is left."""
         self._warming.cancel()
         await asyncio.gather(self._warming, return_exceptions=True)
-        results = [await self.batcher.stop(), await shut_down(self._threads)]
-        self.stopped = all(results)
+        self.stopped = all([await self.batcher.stop(), await shut_down(self._threads)])
 
     async def _warm(self) -> None:
         try:
