@@ -97,12 +97,12 @@ def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]
     return points[(len(points) - 1) % stride :: stride] if stride > 1 else points
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return round numbers, 1, 2 or 5 times a power of ten apart, that enclose `low` and `high`."""
     if high - low < SMALLEST:
         half = abs(low) / 2 if abs(low) > SMALLEST else 0.5
         low, high = low - half, high + half
-    rough = (high - low) / about
+    rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

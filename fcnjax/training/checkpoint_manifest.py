@@ -120,18 +120,12 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 def _has_valid_types(content: Mapping[str, Any]) -> bool:
     step, metrics, files = (content[key] for key in ("step", "metrics", "files"))
-    return (
-        type(step) is int
-        and isinstance(metrics, dict)
-        and all(value is None or _is_finite(value) for value in metrics.values())
-        and isinstance(files, dict)
-        and all(isinstance(d, str) and _DIGEST.fullmatch(d) for d in files.values())
-    )
-
-
-def _is_finite(value: Any) -> bool:
+    if type(step) is not int or not isinstance(metrics, dict) or not isinstance(files, dict):
+        return False
+    scores = [value for value in metrics.values() if value is not None]
     # An integer of more than 308 digits has no float.
-    return type(value) in (int, float) and abs(value) < 1e300
+    are_finite = all(type(score) in (int, float) and abs(score) < 1e300 for score in scores)
+    return are_finite and all(isinstance(d, str) and _DIGEST.fullmatch(d) for d in files.values())
 
 
 def _list_files(folder: Path) -> set[str]:
