@@ -62,10 +62,8 @@ def make_app(service: Service) -> ASGIApp:
             Route(f"{path}/config", _model_config),
             Route(f"{path}/infer", _infer, methods=["POST"]),
         ]
-    handlers = {Refused: _refuse, UserError: _refuse_user, HTTPException: _refuse_http}
-    app = Starlette(
-        routes=routes, exception_handlers={**handlers, Exception: _fail}, lifespan=lifespan
-    )
+    handlers = {HTTPException: _refuse, UserError: _refuse_user, Exception: _fail}
+    app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     # A path with an extra slash is unknown, without a redirect.
     app.router.redirect_slashes = False
     app.state.service = service
@@ -77,23 +75,17 @@ def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-async def _refuse(_: Request, error: Refused) -> Response:
-    # 408, 413: the rest of the body is not read.
-    headers = {"Connection": "close"} if error.status in (408, 413) else {}
-    return error_response(error.status, error.message, **headers)
+async def _refuse(_: Request, error: HTTPException) -> Response:
+    return error_response(error)
 
 
 async def _refuse_user(_: Request, error: UserError) -> Response:
-    return error_response(400, str(error))
-
-
-async def _refuse_http(_: Request, error: HTTPException) -> Response:
-    return error_response(error.status_code, error.detail, **(error.headers or {}))
+    return error_response(Refused(400, str(error)))
 
 
 async def _fail(_: Request, error: Exception) -> Response:
     # Starlette raises it again, and uvicorn prints it.
-    return error_response(500, "internal error")
+    return error_response(Refused(500, "internal error"))
 
 
 async def _live(_: Request) -> Response:

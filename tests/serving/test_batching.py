@@ -198,7 +198,7 @@ def test_only_the_image_without_memory_fails():
     found, error = run(small, requests)
     assert found[0].mask.shape == (45, 53)
     assert isinstance(error, Refused)
-    assert (error.status, "does not fit the device's memory" in error.message) == (413, True)
+    assert (error.status_code, "does not fit the device's memory" in error.detail) == (413, True)
 
 
 def test_least_recently_used_programs_are_freed():

@@ -71,9 +71,7 @@ class RequestMiddleware:
             if allowed is not None:
                 check_origin(scope["method"], Headers(scope=scope), allowed)
         except Refused as error:
-            # The body is not read.
-            response = error_response(error.status, error.message, Connection="close")
-            await response(scope, receive, send)
+            await error_response(error)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
