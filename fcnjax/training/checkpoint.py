@@ -176,23 +176,22 @@ class Checkpoints:
                     shutil.rmtree(incomplete, ignore_errors=True)
 
     def _delete_old(self) -> None:
-        intact = [step for step in self.steps() if self._manifest(step)]
-        keep = {*intact[-self._keep :], self.best_step()}
-        for step in intact:
-            if step not in keep:
-                # Orbax's own deletion would wait for the other processes, which do not call it.
-                shutil.rmtree(self.folder / str(step))
+        steps = [manifest.step for manifest in self._manifests()]
+        for step in sorted({*steps[: -self._keep]} - {self.best_step()}):
+            # Orbax's own deletion would wait for the other processes, which do not call it.
+            shutil.rmtree(self.folder / str(step))
 
-    def _manifest(self, step: int) -> Manifest | None:
-        """Return the manifest of a step; None if it is missing or damaged."""
-        try:
-            return read_manifest(self.folder / str(step))
-        except UserError:
-            return None
+    def _manifests(self) -> list[Manifest]:
+        """Return the manifests that are neither missing nor damaged, by ascending step."""
+        manifests = []
+        for step in self.steps():
+            with contextlib.suppress(UserError):
+                manifests.append(read_manifest(self.folder / str(step)))
+        return manifests
 
     def best_step(self) -> int | None:
         """Return the step with the best `best_metric`, or the newest if none was evaluated."""
-        manifests = [m for m in map(self._manifest, self.steps()) if m]
+        manifests = self._manifests()
         scored = [m for m in manifests if m.metrics.get(self._best_metric) is not None]
         if scored:
             sign = -1 if lower_is_better(self._best_metric) else 1

@@ -131,11 +131,9 @@ def check_origin(method: str, headers: Headers, allowed: Collection[str]) -> Non
         )
     if method in _SAFE_METHODS:
         return
-    foreign = any(
-        not _is_same_origin(origin, host, allowed) for origin in headers.getlist("origin")
-    )
-    sites = headers.getlist("sec-fetch-site")
-    if foreign or any(site not in ("none", "same-origin") for site in sites):
+    origins, sites = headers.getlist("origin"), headers.getlist("sec-fetch-site")
+    is_own = all(_is_same_origin(origin, host, allowed) for origin in origins)
+    if not is_own or any(site not in ("none", "same-origin") for site in sites):
         raise Refused(403, "Origin: the request comes from a page of another origin")
 
 
