@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int:
                 max_pixels=args.max_pixels,
                 receive_seconds=args.receive_seconds,
                 answer_seconds=args.answer_seconds,
+                connections=args.connections,
+                drain_seconds=args.drain_seconds,
                 warm=_warm(args.warm, tuple(model.config.augment.crop)),
                 allowed_hosts=allowed_hosts,
             ),
@@ -46,8 +48,6 @@ def main(argv: list[str]) -> int:
         address = _address(bound)
         server.Server(
             served,
-            connections=args.connections,
-            drain_seconds=args.drain_seconds,
             on_start=lambda: print(f"serving {args.workdir} on {address}", flush=True),
         ).run([bound])
     if served.fault is not None:

@@ -20,6 +20,8 @@ class Options:
             more. It bounds the device memory.
         receive_seconds: Time limit for a request to arrive.
         answer_seconds: Time limit for the prediction of its images, from then on.
+        connections: Largest number of connections.
+        drain_seconds: Time limit for open requests at the end.
         warm: Heights and widths whose programs are compiled at the start.
         allowed_hosts: Lower-case names that the `Host` of a request may be, besides loopback names
             and addresses; None allows any name, and pages of any origin.
@@ -33,5 +35,7 @@ class Options:
     max_pixels: int = 16 * 2**20
     receive_seconds: float = 30.0
     answer_seconds: float = 60.0
+    connections: int = 256
+    drain_seconds: int = 30
     warm: tuple[tuple[int, int], ...] = ()
     allowed_hosts: tuple[str, ...] | None = None

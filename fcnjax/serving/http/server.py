@@ -139,19 +139,10 @@ class Server(uvicorn.Server):
 
     Args:
         service: The service.
-        connections: Largest number of connections.
-        drain_seconds: Time limit for open requests at the end.
         on_start: Called when the server listens.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        *,
-        connections: int,
-        drain_seconds: int,
-        on_start: Callable[[], None],
-    ):
+    def __init__(self, service: Service, on_start: Callable[[], None]):
         config = uvicorn.Config(
             make_app(service),
             http=Connection,
@@ -163,11 +154,11 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=drain_seconds,
+            timeout_graceful_shutdown=service.options.drain_seconds,
         )
-        config.app_connections = connections
+        config.app_connections = service.options.connections
         super().__init__(config)
-        self._service, self._drain_seconds, self._on_start = service, drain_seconds, on_start
+        self._service, self._on_start = service, on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and call `on_start`."""
@@ -194,7 +185,7 @@ class Server(uvicorn.Server):
             watch.cancel()
 
     async def _watch_shutdown(self) -> None:
-        end = time.monotonic() + self._drain_seconds - 0.5
+        end = time.monotonic() + self._service.options.drain_seconds - 0.5
         while time.monotonic() < end:
             self._check_connections()
             await asyncio.sleep(min(1.0, max(0.0, end - time.monotonic())))
