@@ -69,12 +69,9 @@ def decode(content: bytes, channels: str, pages: str = "") -> np.ndarray:
         `[H, W, C]` uint8, uint16 or float32.
 
     Raises:
-        Refused: The file is damaged, or lacks the channels.
+        UserError: The file is damaged, or lacks the channels.
     """
-    try:
-        return read_image(Encoded(content, "image", "request"), channels, pages)
-    except UserError as error:
-        raise Refused(400, str(error)) from error
+    return read_image(Encoded(content, "image", "request"), channels, pages)
 
 
 def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:

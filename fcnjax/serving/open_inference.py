@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fcnjax import __version__
-from fcnjax.errors import UserError
 from fcnjax.inference import Model, Prediction
 from fcnjax.io.json_files import parse_json
 from fcnjax.serving.http.refusal import Refused
@@ -137,6 +136,7 @@ def parse(body: bytes, length: int, channels: int, options: Options) -> Inferenc
 
     Raises:
         Refused: The request is invalid.
+        UserError: Its JSON is invalid.
     """
     message = _load(body[:length])
     inputs, name = message.get("inputs"), message.get("id")
@@ -165,8 +165,6 @@ def _load(text: bytes) -> dict[str, Any]:
         message = parse_json(text.decode(), "the request")
     except UnicodeDecodeError as error:
         raise Refused(400, "the request: is not JSON: it is not UTF-8") from error
-    except UserError as error:
-        raise Refused(400, str(error)) from error
     _require(isinstance(message, dict), "the request is not a JSON object")
     return message
 
