@@ -37,8 +37,7 @@ class RequestMiddleware:
     """
 
     def __init__(self, app: ASGIApp, service: Service):
-        self._app = app
-        self._service = service
+        self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request, as ASGI defines it."""
@@ -57,23 +56,19 @@ class RequestMiddleware:
         try:
             with self._service.budget.share() as share:
                 scope.setdefault("state", {})["share"] = share
-                await self._handle(scope, receive, send_and_record)
+                app, allowed = self._app, self._service.options.allowed_hosts
+                try:
+                    if allowed is not None:
+                        check_origin(scope["method"], Headers(scope=scope), allowed)
+                except Refused as error:
+                    app = error_response(error)
+                await app(scope, receive, send_and_record)
         except asyncio.CancelledError:
             # The server stops and has closed the connection. uvicorn would print a traceback.
             status = 503
         finally:
             route = getattr(scope.get("endpoint"), "__name__", "unknown").strip("_")
             self._service.metrics.request(route, status, time.perf_counter() - start)
-
-    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allowed = self._service.options.allowed_hosts
-        try:
-            if allowed is not None:
-                check_origin(scope["method"], Headers(scope=scope), allowed)
-        except Refused as error:
-            await error_response(error)(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
 
 
 async def _send_in_parts(message: Message, send: Callable[[Message], Awaitable[None]]) -> None:
