@@ -73,11 +73,7 @@ def evaluate(
 
 
 def evaluate_request(
-    request: Request,
-    overrides: Sequence[str],
-    *,
-    new_images: bool = False,
-    log: LogFn = print,
+    request: Request, overrides: Sequence[str], *, new_images: bool = False, log: LogFn = print
 ) -> Evaluation:
     """Evaluate the predictions that a request describes; one plain model over all devices.
 

@@ -183,10 +183,11 @@ def _describe_example(
 ) -> dict[str, Any]:
     """Return the name of an example, its score, and its pictures as data URIs by caption."""
     label, prediction = np.asarray(example["label"]), np.asarray(example["prediction"])
+    confusion = confusion_matrix(label, prediction, len(names), ignore_label)
     difference = pictures.difference(label, prediction, len(names), ignore_label)
     return {
         "name": str(example["name"]),
-        "score": _score(label, prediction, names, ignore_label),
+        "score": _score(confusion, names),
         "panels": {
             "image": _embed(pictures.to_rgb(np.asarray(example["image"])), photo=True),
             "truth": _embed(pictures.colorize(label, palette)),
@@ -196,10 +197,8 @@ def _describe_example(
     }
 
 
-def _score(
-    label: np.ndarray, prediction: np.ndarray, names: Sequence[str], ignore_label: int
-) -> str:
-    scores = compute(confusion_matrix(label, prediction, len(names), ignore_label), names)
+def _score(confusion: np.ndarray, names: Sequence[str]) -> str:
+    scores = compute(confusion, names)
     if len(names) == 2:
         return f"Dice, {names[1]}: {percent(scores['dice'][names[1]])}"
     return f"mean IoU: {percent(scores['mean_iou'])}"

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -208,9 +207,7 @@ def resumed_config(
     return _with_data_paths(resolved, now, before)
 
 
-def _with_data_paths(
-    resolved: ConfigDict, now: dict[str, Any], before: dict[str, Any]
-) -> ConfigDict:
+def _with_data_paths(resolved: ConfigDict, now: dict, before: dict) -> ConfigDict:
     """Return a resolved config with the present paths of its data; unchanged if they are the same.
 
     Args:
@@ -245,9 +242,7 @@ def _is_same_path(requested: str, resolved: str) -> bool:
     )
 
 
-def _mixed_configs(
-    config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
-) -> list[ConfigDict]:
+def _mixed_configs(config: ConfigDict, stored: Split, workdir: Path) -> list[ConfigDict]:
     """Return the resolved configs of the mixed datasets, as the run stored them."""
     configs = []
     for (spec, _), dataset in zip(config.data.sampling.mix, stored, strict=True):
