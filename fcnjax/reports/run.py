@@ -101,13 +101,7 @@ def _tiles(
 ) -> dict[str, str]:
     """Return the texts of the tiles at the top, by title."""
     values = flat(scores)
-    titles = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
-    if len(names) == 2:
-        # With two classes, the task is about the second.
-        del titles["mean_dice"]
-        name = names[1]
-        titles = {f"dice/{name}": f"Dice, {name}", f"iou/{name}": f"IoU, {name}", **titles}
-    tiles = {title: percent(values[name]) for name, title in titles.items()}
+    tiles = {title: percent(values[name]) for name, title in _main_scores(names).items()}
     for name, value in metrics.items():
         if name in values or not isinstance(value, int | float) or name.endswith("_bound"):
             continue
@@ -117,18 +111,27 @@ def _tiles(
     return tiles
 
 
+def _main_scores(names: Sequence[str]) -> dict[str, str]:
+    """Return the names of the main scores, and their titles."""
+    titles = {"mean_iou": "mean IoU", "mean_dice": "mean Dice", "pixel_accuracy": "pixel accuracy"}
+    if len(names) == 2:
+        # With two classes, the task is about the second.
+        del titles["mean_dice"]
+        name = names[1]
+        titles = {f"dice/{name}": f"Dice, {name}", f"iou/{name}": f"IoU, {name}", **titles}
+    return titles
+
+
 def _learning_curves(lines: Sequence[Mapping[str, float]], names: Sequence[str]) -> list[Chart]:
     """Draw the losses, the evaluations and the learning rate."""
     series: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for name, value in line.items():
             series.setdefault(name, []).append((line["step"], value))
-    scores = ["mean_iou", "mean_dice", "pixel_accuracy"]
-    if len(names) == 2:
-        scores = [f"dice/{names[1]}", f"iou/{names[1]}", "mean_iou", "pixel_accuracy"]
+    scores = [EVAL_PREFIX + name for name in _main_scores(names)]
     groups = {
         "Training loss": [name for name in series if name.split("/")[0] == "loss"],
-        "Held-out scores": [EVAL_PREFIX + name for name in scores if EVAL_PREFIX + name in series],
+        "Held-out scores": [name for name in scores if name in series],
         "Learning rate": [name for name in series if name == "lr"],
     }
     return draw_charts({t: {name: series[name] for name in group} for t, group in groups.items()})
