@@ -1,9 +1,8 @@
 """Evaluation of a trained model or an ensemble: `fcnjax.evaluate` and `fcnjax evaluate`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -21,8 +20,7 @@ from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import check_same_command
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """An evaluation and what it was made of.
 
     Attributes:

@@ -1,7 +1,8 @@
 """The images that an evaluation scores, and which of them the model was trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -18,8 +19,7 @@ from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import DATASET_LOCATIONS
 
 
-@dataclass(frozen=True)
-class ScoredImages:
+class ScoredImages(NamedTuple):
     """The images of an evaluation.
 
     Attributes:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from fcnjax.io.jinja import render
 from fcnjax.training.metrics_file import EVAL_PREFIX
@@ -17,8 +17,7 @@ MAX_SERIES = 50
 LARGEST, SMALLEST = 1e100, 1e-100  # the arithmetic of ticks overflows beyond them
 
 
-@dataclass(frozen=True)
-class Chart:
+class Chart(NamedTuple):
     """A card with a line chart.
 
     Attributes:

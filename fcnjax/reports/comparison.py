@@ -1,7 +1,6 @@
 """Comparison of several evaluated runs, as a table of text and as a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,8 +24,7 @@ Differences = Mapping[str, Sequence[tuple[float, float, float] | None]]
 LOCATION_KEYS = ("data.root", "data.images", "data.masks")
 
 
-@dataclass(frozen=True)
-class ScoredRun:
+class ScoredRun(NamedTuple):
     """A run that was evaluated.
 
     Attributes:

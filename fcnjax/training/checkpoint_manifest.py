@@ -10,9 +10,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import sha256, write_json
@@ -28,8 +27,7 @@ _STEP = re.compile("0|[1-9][0-9]{0,9}")
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """The content of a manifest.
 
     Attributes:

@@ -6,9 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -57,8 +56,7 @@ class TrainingStopped(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A training that is ready to start or to continue.
 
     Attributes:

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -40,8 +40,7 @@ from fcnjax.training.workdir import (
 )
 
 
-@dataclass(frozen=True)
-class PreparedRun:
+class PreparedRun(NamedTuple):
     """The config and data of a run that is about to start or to resume.
 
     Attributes:
@@ -111,7 +110,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
             "they are now, and this split is kept from here on. If images were added or removed "
             "since the run began, some of those that it was trained on may be used for evaluation"
         )
-        return replace(run, notes=[*run.notes, note], is_new=False)
+        return run._replace(notes=[*run.notes, note], is_new=False)
     return _resumed_run(config, workdir, requested, split)
 
 
