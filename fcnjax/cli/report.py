@@ -5,8 +5,7 @@ from pathlib import Path
 
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_text
-from fcnjax.reports.comparison import as_page, as_table, differences_to_first
-from fcnjax.reports.scored_runs import read_runs
+from fcnjax.reports.comparison import as_page, as_table, differences_to_first, read_runs
 
 
 def main(argv: list[str]) -> int:

@@ -39,6 +39,8 @@ def main(argv: list[str]) -> int:
                 max_pixels=args.max_pixels,
                 receive_seconds=args.receive_seconds,
                 answer_seconds=args.answer_seconds,
+                connections=args.connections,
+                drain_seconds=args.drain_seconds,
                 warm=_warm(args.warm, tuple(model.config.augment.crop)),
                 allowed_hosts=allowed_hosts,
             ),
@@ -46,8 +48,6 @@ def main(argv: list[str]) -> int:
         address = _address(bound)
         server.Server(
             served,
-            connections=args.connections,
-            drain_seconds=args.drain_seconds,
             on_start=lambda: print(f"serving {args.workdir} on {address}", flush=True),
         ).run([bound])
     if served.fault is not None:
@@ -126,7 +126,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _allowed_hosts(names: list[str], bound: socket.socket) -> tuple[str, ...] | None:
     """Return `Options.allowed_hosts`: None on an address that is not a loopback address."""
-    from fcnjax.serving.http.origins import is_loopback, parse_authority
+    from fcnjax.serving.http.middleware import is_loopback, parse_authority
 
     hosts = {name: parse_authority(name) for name in names}
     for name, authority in hosts.items():

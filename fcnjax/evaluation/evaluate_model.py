@@ -1,9 +1,8 @@
 """Evaluation of a trained model or an ensemble: `fcnjax.evaluate` and `fcnjax evaluate`."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -11,18 +10,17 @@ from ml_collections import ConfigDict
 from fcnjax.config import default_config, override, refuse_unread_keys
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError
-from fcnjax.evaluation.evaluator import Evaluator
-from fcnjax.evaluation.predictor import evaluate_predictor
+from fcnjax.evaluation.evaluator import Evaluator, evaluate_predictor
 from fcnjax.evaluation.results import Results, write_results
 from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.inference import Request, load_variables
 from fcnjax.inference.identity import is_published
+from fcnjax.io.terminal import LogFn
 from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import check_same_command
 
 
-@dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """An evaluation and what it was made of.
 
     Attributes:
@@ -46,7 +44,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     new_images: bool = False,
     out: str | Path | None = None,
-    log: Callable[[str], None] = print,
+    log: LogFn = print,
 ) -> Results:
     """Evaluate a model on the images that its run held out, as `fcnjax evaluate` does.
 
@@ -73,11 +71,7 @@ def evaluate(
 
 
 def evaluate_request(
-    request: Request,
-    overrides: Sequence[str],
-    *,
-    new_images: bool = False,
-    log: Callable[[str], None] = print,
+    request: Request, overrides: Sequence[str], *, new_images: bool = False, log: LogFn = print
 ) -> Evaluation:
     """Evaluate the predictions that a request describes; one plain model over all devices.
 
@@ -93,23 +87,26 @@ def evaluate_request(
     if jax.process_index():
         log = _discard
     workdirs = [workdir for workdir, _ in request.models]
+    mesh_overrides = [word for word in overrides if word.startswith("--config.mesh.")]
+    predicted = None
     if request.is_plain:
         # The mesh is of the present devices, not of those that trained.
         mesh_config = default_config()
-        for word in overrides:
-            if word.startswith("--config.mesh."):
-                override(mesh_config, word)
-        mesh, (workdir, step) = make_mesh(mesh_config), request.models[0]
+        for word in mesh_overrides:
+            override(mesh_config, word)
+        mesh = make_mesh(mesh_config)
         saved, model, variables, step = load_variables(
-            workdir, step, request.dtype, replicated(mesh)
+            *request.models[0], request.dtype, replicated(mesh)
         )
         config = saved.copy_and_resolve_references()
         config.mesh = mesh_config.mesh
-        _override(config, overrides, workdir, log)
-        check_same_command(config, workdir)
-        predicted = None
+        _override(config, overrides, workdirs[0], log)
+        check_same_command(config, workdirs[0])
     else:
-        _check_one_device(overrides)
+        if jax.process_count() > 1:
+            raise UserError("--tta and similar options: are evaluated by only one process")
+        for word in mesh_overrides:
+            raise UserError(f"{word}: --tta and similar options are evaluated on one device")
         predictor = request.load()
         saved, step = predictor.model.config, predictor.model.step
         config = saved.copy_and_resolve_references()
@@ -136,42 +133,30 @@ def _discard(line: str) -> None:
     pass
 
 
-def _check_one_device(overrides: Sequence[str]) -> None:
-    """Raise UserError for several processes or a mesh, which need a plain prediction."""
-    if jax.process_count() > 1:
-        raise UserError("--tta and similar options: are evaluated by only one process")
-    for word in overrides:
-        if word.startswith("--config.mesh."):
-            raise UserError(f"{word}: --tta and similar options are evaluated on one device")
-
-
-def _override(
-    config: ConfigDict, overrides: Sequence[str], workdir: str, log: Callable[[str], None]
-) -> None:
+def _override(config: ConfigDict, overrides: Sequence[str], workdir: str, log: LogFn) -> None:
     """Apply the overrides to the config, check them, and log which images it names."""
     for word in overrides:
         override(config, word)
     changed = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
     refuse_unread_keys(config, changed)
     data = config.data
+    locations = list(filter(None, (data.root, data.name, data.annotations)))
     if len(data.labels.mask_values) != len(data.class_names):
         raise UserError(
             f"--config.data.labels.mask_values: has {len(data.labels.mask_values)} values, and "
             f"the model has {len(data.class_names)} classes"
         )
     # Sample datasets are fetched by their names.
-    if not (data.root or data.name or data.annotations or data.source in SAMPLES):
+    if not locations and data.source not in SAMPLES:
         raise UserError(
             f"--config.data.root: {workdir} names no images to score; give their folder, or "
             "--config.data.name for the sources hf and tfds"
         )
-    key = "--config.data.split.group_by"
-    is_overridden = any(word.startswith(f"{key}=") for word in overrides)
     # A regular expression from someone else could take hours to match.
-    if data.split.group_by and is_published(workdir) and not is_overridden:
+    if data.split.group_by and is_published(workdir) and "data.split.group_by" not in changed:
         raise UserError(
-            f"{key}: {workdir} groups images by the regular expression {data.split.group_by!r}; "
+            f"--config.data.split.group_by: {workdir} groups images by the regular "
+            f"expression {data.split.group_by!r}; "
             "give this option, with the same expression or another one"
         )
-    locations = list(filter(None, (data.root, data.name, data.annotations)))
     log(f"images: {', '.join(locations or [data.source])}")

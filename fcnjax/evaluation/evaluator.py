@@ -1,5 +1,9 @@
-"""Evaluation of a model over a mesh, at the resolution of the labels."""
+"""Evaluation at the resolution of the labels: of a model over a mesh, and of a predictor.
 
+A predictor is what `fcnjax predict` writes: ensembles, test-time augmentation and thresholds.
+"""
+
+import contextlib
 import math
 from typing import Any
 
@@ -12,7 +16,9 @@ from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
 from fcnjax.data.loading.eval_batches import eval_batches
+from fcnjax.data.loading.skipping import UnreadableExample
 from fcnjax.evaluation.results import Accumulator, Results
+from fcnjax.inference import Predictor
 from fcnjax.models import make_fold_fn
 from fcnjax.parallel.mesh import batch_shards, gather, process_shard, to_devices, to_host
 from fcnjax.training.step import make_eval_step, mesh_platform
@@ -69,11 +75,10 @@ def _score_images(
 ) -> None:
     """Compute the boundary metrics of a batch; each process computes those of its share."""
     labels, masks, extents = to_host(arrays["label"]), to_host(mask), _extents(arrays)
-    for row in np.flatnonzero(index >= 0):
-        if index[row] % jax.process_count() == jax.process_index():
+    for row, image in enumerate(index.tolist()):
+        if image >= 0 and image % jax.process_count() == jax.process_index():
             height, width = extents[row]
-            pair = (labels[row, :height, :width], masks[row, :height, :width])
-            extra.add_image(int(index[row]), *pair)
+            extra.add_image(image, labels[row, :height, :width], masks[row, :height, :width])
 
 
 def _merge(images: np.ndarray) -> np.ndarray:
@@ -83,3 +88,33 @@ def _merge(images: np.ndarray) -> np.ndarray:
     # Sent as bits, since JAX would round float64.
     parts = multihost_utils.process_allgather(images.view(np.uint32))
     return np.fmax.reduce(np.ascontiguousarray(parts).view(np.float64))
+
+
+def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.Source) -> Results:
+    """Evaluate a predictor on the images of a source, one after the other.
+
+    Args:
+        predictor: The predictor. Its request must include the output `probabilities` if a metric of
+            `config.eval.metrics` needs them.
+        config: A resolved config.
+        source: The images and labels.
+    """
+    metrics.check_eval(config)
+    classes, ignore = len(config.data.class_names), config.data.ignore_label
+    accumulator = Accumulator(config, len(source))
+    for index in range(len(source)):
+        with contextlib.suppress(UnreadableExample):
+            example = source[index]
+            label = np.asarray(example["label"])
+            prediction = predictor(np.asarray(example["image"]))
+            matrix = metrics.confusion_matrix(label, prediction.mask, classes, ignore)
+            counts = {"confusion": matrix, "images": metrics.image_counts(matrix[None])}
+            if prediction.probabilities is not None:
+                names = tuple(config.eval.metrics)
+                batch = (prediction.probabilities[None], label[None], ignore, np.ones(1, bool))
+                counts |= metrics.device_counts(names, *batch)
+            if accumulator.add(counts, np.asarray([index])).size:
+                accumulator.keep(index, prediction.mask)
+            if accumulator.extra.on_host:
+                accumulator.extra.add_image(index, label, prediction.mask)
+    return accumulator.results(source)

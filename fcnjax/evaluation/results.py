@@ -1,7 +1,9 @@
-"""The results of an evaluation: how they are accumulated, and their files."""
+"""The results of an evaluation: how they are accumulated, and their files.
 
-import math
-from collections.abc import Mapping
+The files may come from a stranger, and are read with checks of types and sizes.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
+from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic, write_json
+from fcnjax.io.json_files import read_json
+from fcnjax.io.numpy_files import TEXTS, read_arrays
 from fcnjax.reports import write_report
 from fcnjax.runtime.packages import to_stderr
 
 METRICS_FILE = "metrics.json"
 IMAGES_FILE = "images.npz"
+MAX_BYTES = 40 * 2**20  # of metrics.json: the confusion matrix of 2,000 classes
+_MAX_COUNT = 2**53  # pixels; sums of a thousand such counts stay within int64
+_MAX_SCORE = 1e15  # a distance
 
 
 @dataclass
@@ -90,17 +98,17 @@ class Accumulator:
             The rows of the batch whose predictions should be passed to `keep`.
         """
         rows = np.flatnonzero(index >= 0)
+        images = index[rows]
         self._confusion.add(counts["confusion"])
         self.extra.add(counts)
-        self._images[index[rows]] = np.asarray(counts["images"])[rows]
-        self._read[index[rows]] = True
-        scores = metrics.image_scores(self._images[index[rows]])
-        for i, score in zip(index[rows].tolist(), scores.tolist(), strict=True):
-            # An image without any scored class comes last.
-            self._worst[i] = (math.inf if math.isnan(score) else score, None)
+        self._images[images] = np.asarray(counts["images"])[rows]
+        self._read[images] = True
+        # An image without any scored class comes last.
+        scores = np.nan_to_num(metrics.image_scores(self._images[images]), nan=np.inf)
+        self._worst |= {i: (s, None) for i, s in zip(images.tolist(), scores.tolist(), strict=True)}
         order = sorted(self._worst, key=lambda i: (self._worst[i][0], i))
         self._worst = {i: self._worst[i] for i in order[: self._max_examples]}
-        return np.asarray([row for row in rows if int(index[row]) in self._worst], int)
+        return rows[np.isin(images, list(self._worst))]
 
     def keep(self, index: int, prediction: np.ndarray) -> None:
         """Keep the prediction `[H, W]` of an image."""
@@ -108,16 +116,14 @@ class Accumulator:
 
     def results(self, source: data.Source) -> Results:
         """Return the results, and warn about examples that could not be read."""
-        left_out = len(self._read) - int(self._read.sum())
+        left_out = int((~self._read).sum())
         if left_out and jax.process_index() == 0:
             to_stderr(
                 f"warning: {left_out} of {len(self._read)} evaluation examples could not be read "
                 "and are not counted"
             )
-        examples = [
-            {**source[index], "prediction": prediction}
-            for index, (_, prediction) in self._worst.items()
-        ]
+        worst = self._worst.items()
+        examples = [{**source[i], "prediction": prediction} for i, (_, prediction) in worst]
         return Results(
             self._confusion.counts,
             self._names,
@@ -153,32 +159,143 @@ def write_results(
         with atomic(out / IMAGES_FILE) as path, path.open("wb") as file:
             names = {"names": np.asarray(results.names)} if results.names else {}
             np.savez_compressed(file, counts=results.images, **names)
-    write_json(
-        out / METRICS_FILE,
-        {
-            "step": step,
-            "split": config.data.split.eval,
-            **({"predicted": dict(predicted)} if predicted else {}),
-            "class_names": results.class_names,
-            "metrics": results.summary,
-            "intervals": results.intervals,
-            **({"left_out": results.left_out} if results.left_out else {}),
-            **({} if results.trained_on is None else {"trained_on": results.trained_on}),
-            **{key: results.extra[key] for key in ("reliability",) if key in results.extra},
-            "confusion": results.confusion.tolist(),
-        },
-    )
+    optional = {
+        "left_out": results.left_out or None,
+        "trained_on": results.trained_on,
+        "reliability": results.extra.get("reliability"),
+    }
+    scores = {
+        "step": step,
+        "split": config.data.split.eval,
+        **({"predicted": dict(predicted)} if predicted else {}),
+        "class_names": results.class_names,
+        "metrics": results.summary,
+        "intervals": results.intervals,
+        **{key: value for key, value in optional.items() if value is not None},
+        "confusion": results.confusion.tolist(),
+    }
+    write_json(out / METRICS_FILE, scores)
+    trained_on = {"images_trained_on": results.trained_on} if results.trained_on else {}
     write_report(
         out,
         config,
-        {
-            "step": step,
-            **({"images_trained_on": results.trained_on} if results.trained_on else {}),
-            **results.metrics,
-        },
+        {"step": step, **trained_on, **results.metrics},
         results.confusion,
         results.examples,
         command=f"fcnjax evaluate --workdir={workdir}\n"
         f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR",
         intervals=results.intervals,
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= _MAX_COUNT
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < _MAX_SCORE
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+def _is_interval(value: Any) -> bool:
+    return _list_of(_is_score)(value) and len(value) == 2
+
+
+def _is_bin(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        _is_number(value.get(key)) for key in ("confidence", "accuracy")
+    )
+
+
+def _list_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _dict_of(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(map(check, value.values()))
+
+
+_REQUIRED = ("step", "class_names", "metrics", "confusion")
+# For each key of `metrics.json` a check of its value, and a description of the valid values.
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "step": (_is_count, "a whole number"),
+    "class_names": (_list_of(_is_text), "a list of strings"),
+    "metrics": (_dict_of(_is_score), "an object of numbers and null"),
+    "confusion": (_list_of(_list_of(_is_count)), "rows of counts"),
+    "split": (_is_text, "a string"),
+    "intervals": (_dict_of(_is_interval), "an object of pairs of numbers"),
+    "predicted": (lambda value: isinstance(value, dict), "an object"),
+    "left_out": (_is_count, "a whole number"),
+    "trained_on": (_is_count, "a whole number"),
+    "reliability": (_list_of(_is_bin), "bins with a confidence and an accuracy"),
+}
+
+
+def read_scores(workdir: str | Path, config: ConfigDict | None = None) -> dict[str, Any]:
+    """Read the `metrics.json` of a workdir.
+
+    Args:
+        workdir: The workdir.
+        config: A config with the classes that the scores must have; None for any.
+
+    Returns:
+        Its content, with None for null.
+
+    Raises:
+        UserError: It is missing or damaged (names the key), or has other classes.
+    """
+    path = Path(workdir) / METRICS_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{path}: does not exist; the training has not ended, or run `fcnjax evaluate "
+            f"--workdir={workdir}`"
+        )
+    content = read_json(path, MAX_BYTES)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not an object with the metrics of an evaluation")
+    for key, (is_valid, description) in _FIELDS.items():
+        if key in content and not is_valid(content[key]):
+            raise UserError(f"{path}: {key!r} is {str(content[key])[:40]}; valid: {description}")
+        if key in _REQUIRED and key not in content:
+            raise UserError(f"{path}: has no {key!r}")
+    classes, rows = len(content["class_names"]), content["confusion"]
+    if [len(row) for row in rows] != [classes] * classes:
+        raise UserError(f"{path}: 'confusion' does not have a row and a column for each class")
+    if sum(map(sum, rows)) > _MAX_COUNT:
+        raise UserError(f"{path}: 'confusion' counts more pixels than {_MAX_COUNT}")
+    if config is not None and tuple(content["class_names"]) != tuple(config.data.class_names):
+        raise UserError(f"{workdir}: the classes of its scores differ from those of its config")
+    return content
+
+
+def read_images(workdir: str | Path, classes: int) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Read `Results.images` and `Results.names` of a workdir; None and () if it has none.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    path = Path(workdir) / IMAGES_FILE
+    if not path.is_file():
+        return None, ()
+    arrays = read_arrays(path, {"counts": "i", "names": TEXTS})
+    counts, names = arrays.get("counts"), arrays.get("names")
+    if counts is None or counts.shape[1:] != (3, classes) or not _are_counts(counts):
+        raise UserError(
+            f"{path}: does not contain counts of {classes} classes; `fcnjax evaluate` writes them"
+        )
+    has_names = names is not None and names.ndim == 1
+    return counts.astype(np.int64), tuple(names.tolist()) if has_names else ()
+
+
+def _are_counts(counts: np.ndarray) -> bool:
+    """Return whether counts `[N, 3, C]` have no more hits than labels and predictions."""
+    if counts.min(initial=0) < 0 or counts.sum(dtype=np.float64) > _MAX_COUNT:
+        return False
+    return bool((counts[:, :1] <= counts).all())

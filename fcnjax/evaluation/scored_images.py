@@ -1,7 +1,8 @@
 """The images that an evaluation scores, and which of them the model was trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -18,8 +19,7 @@ from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import DATASET_LOCATIONS
 
 
-@dataclass(frozen=True)
-class ScoredImages:
+class ScoredImages(NamedTuple):
     """The images of an evaluation.
 
     Attributes:
@@ -86,26 +86,24 @@ def open_scored(
         opened = data.open_sets(config, ("eval",))[0]
     examples = opened.sources["eval"].examples()
     trained_on: dict[str, None] = {}
-    unknown = []
+    is_known = True
     for workdir, split in zip(workdirs, splits, strict=True):
         trained_on |= dict.fromkeys(_trained_on(examples, split, config) if split else ())
         if split is None or not split[0].from_start:
+            is_known = False
             problem = "no split" if split is None else "a split stored after its run began"
-            unknown.append(
+            notes.append(
                 f"{workdir}: contains {problem}, so it is not known whether the scored images were "
                 "trained on"
             )
-    notes += unknown
     if trained_on:
         notes.append(
             f"warning: {len(trained_on)} of {len(examples)} scored images were trained on "
             f"({join_names(trained_on)}), so the score is too high"
         )
     names = tuple(example.title for example in examples)
-    source = data.open_source(config, "eval", [opened])
-    return ScoredImages(
-        source, names, None if unknown and not trained_on else tuple(trained_on), tuple(notes)
-    )
+    known = tuple(trained_on) if is_known or trained_on else None
+    return ScoredImages(data.open_source(config, "eval", [opened]), names, known, tuple(notes))
 
 
 def _reopen(

@@ -3,8 +3,10 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
+
+LogFn = Callable[[str], None]  # takes lines for the user
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from fcnjax.io.jinja import render
+from fcnjax.training.metrics_file import EVAL_PREFIX
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -13,6 +15,32 @@ LEFT, RIGHT, TOP, BOTTOM = 52, 18, 10, 26
 MAX_POINTS = 400
 MAX_SERIES = 50
 LARGEST, SMALLEST = 1e100, 1e-100  # the arithmetic of ticks overflows beyond them
+
+
+class Chart(NamedTuple):
+    """A card with a line chart.
+
+    Attributes:
+        title: The heading of the card.
+        names: The entries of the legend, in the order of the lines.
+        svg: The chart, from `charts.line_chart`.
+    """
+
+    title: str
+    names: Sequence[str]
+    svg: str
+
+
+def draw_charts(groups: Mapping[str, Series]) -> list[Chart]:
+    """Draw a chart of each group of series, by title; groups without a finite value are left out.
+
+    The legend omits the prefixes `eval/` and `loss/` of a series.
+    """
+    charts = []
+    for title, series in groups.items():
+        names = [name.removeprefix(EVAL_PREFIX).removeprefix("loss/") for name in series]
+        charts.append(Chart(title, names[:MAX_SERIES], line_chart(series)))
+    return [chart for chart in charts if chart.svg]
 
 
 def line_chart(series: Series) -> str:
@@ -68,12 +96,12 @@ def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]
     return points[(len(points) - 1) % stride :: stride] if stride > 1 else points
 
 
-def ticks(low: float, high: float, about: int = 4) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Return round numbers, 1, 2 or 5 times a power of ten apart, that enclose `low` and `high`."""
     if high - low < SMALLEST:
         half = abs(low) / 2 if abs(low) > SMALLEST else 0.5
         low, high = low - half, high + half
-    rough = (high - low) / about
+    rough = (high - low) / 4
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)

@@ -1,24 +1,104 @@
-"""Comparison of several runs, as a table of text and as a page."""
+"""Comparison of several evaluated runs, as a table of text and as a page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from fcnjax.config import flatten
-from fcnjax.errors import one_line
+from fcnjax.errors import UserError, one_line
+from fcnjax.evaluation import read_images, read_scores
 from fcnjax.io.jinja import render
 from fcnjax.metrics import differences, lower_is_better, metric_of, number
-from fcnjax.reports.page import Chart, draw_charts, interval_text
-from fcnjax.reports.scored_runs import ScoredRun
-from fcnjax.training.writers import EVAL_PREFIX
+from fcnjax.reports.charts import Chart, draw_charts
+from fcnjax.reports.run import interval_text
+from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
+from fcnjax.training.workdir import load_saved_config
 
 FIRST_SCORES = ("mean_iou", "mean_dice", "pixel_accuracy")
 # By score, one value per run: the difference to the first run and the ends of its interval.
 Differences = Mapping[str, Sequence[tuple[float, float, float] | None]]
 # Keys that say where the data of a run is, not what the run is.
 LOCATION_KEYS = ("data.root", "data.images", "data.masks")
+
+
+class ScoredRun(NamedTuple):
+    """A run that was evaluated.
+
+    Attributes:
+        name: Name of the workdir, or its path if several have the same name.
+        config: The resolved config.
+        step: The step of the weights that were scored.
+        scores: Scores by name; nan where a score is undefined.
+        intervals: Confidence intervals of some of the scores.
+        lines: The lines of metrics.jsonl.
+        images: Counts of each image, as in `metrics.image_counts`, or None.
+        names: Names of these images; () if unknown.
+        trained_on: How many of these images the model was trained on; None if unknown.
+    """
+
+    name: str
+    config: ConfigDict
+    step: int
+    scores: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    lines: Sequence[Mapping[str, float]]
+    images: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    trained_on: int | None = None
+
+
+def read_runs(workdirs: Sequence[str | Path]) -> list[ScoredRun]:
+    """Read runs that have the same classes.
+
+    Raises:
+        UserError: A run has no scores or is given twice, or the classes of the runs differ.
+    """
+    folders = [Path(workdir) for workdir in workdirs]
+    resolved = [folder.resolve() for folder in folders]
+    for index, folder in enumerate(resolved):
+        if folder in resolved[:index]:
+            raise UserError(f"{folders[index]}: is given twice")
+    names = [folder.name for folder in resolved]
+    if len(set(names)) < len(names):
+        names = list(map(str, folders))
+    runs = [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    first = tuple(runs[0].config.data.class_names)
+    for run in runs[1:]:
+        other = tuple(run.config.data.class_names)
+        if first != other:
+            raise UserError(
+                f"{run.name}: has the classes {_shorten(other)}, but {runs[0].name} has "
+                f"{_shorten(first)}; only runs with the same classes can be compared"
+            )
+    return runs
+
+
+def _shorten(names: Sequence[str]) -> str:
+    text = ", ".join(names)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _read_run(workdir: Path, name: str) -> ScoredRun:
+    config = load_saved_config(workdir)
+    results = read_scores(workdir, config)
+    intervals = results.get("intervals", {})
+    return ScoredRun(
+        name,
+        config,
+        results["step"],
+        {key: _nan_if_none(value) for key, value in results["metrics"].items()},
+        {key: tuple(map(_nan_if_none, ends)) for key, ends in intervals.items()},
+        read_metrics(workdir),
+        *read_images(workdir, len(config.data.class_names)),
+        results.get("trained_on"),
+    )
+
+
+def _nan_if_none(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def differing_settings(runs: Sequence[ScoredRun]) -> dict[str, list[Any]]:
@@ -34,13 +114,10 @@ def overall_scores(runs: Sequence[ScoredRun]) -> list[str]:
     names = [
         name
         for name in runs[0].scores
-        if "/" not in name
-        and not name.endswith("_bound")
-        and all(name in run.scores for run in runs)
+        if not ("/" in name or name.endswith("_bound")) and all(name in run.scores for run in runs)
     ]
-    return sorted(
-        names, key=lambda n: FIRST_SCORES.index(n) if n in FIRST_SCORES else len(FIRST_SCORES)
-    )
+    first = [name for name in FIRST_SCORES if name in names]
+    return first + [name for name in names if name not in first]
 
 
 def mark_best(runs: Sequence[ScoredRun], name: str) -> list[bool]:
@@ -74,47 +151,25 @@ def differences_to_first(runs: Sequence[ScoredRun]) -> Differences:
 
 def _same_images(one: ScoredRun, other: ScoredRun) -> bool:
     """Return whether two runs were scored on the same images and labels, in the same order."""
-    if one.images is None or other.images is None or one.images.shape != other.images.shape:
+    if one.images is None or other.images is None:
         return False
-    if one.names and other.names and one.names != other.names:
-        return False
-    return np.array_equal(one.images[:, 1], other.images[:, 1])
-
-
-def _trained_on(runs: Sequence[ScoredRun]) -> list[str]:
-    """Return how many scored images each run was trained on; [] if none was trained on any."""
-    if not any(run.trained_on for run in runs):
-        return []
-    return ["" if run.trained_on is None else str(run.trained_on) for run in runs]
-
-
-def _signed(difference: tuple[float, float, float] | None) -> str:
-    """Format a difference in percent with its interval."""
-    if difference is None:
-        return ""
-    return "{:+.2f} ({:+.2f} to {:+.2f})".format(*(100 * value for value in difference))
-
-
-def _score_text(run: ScoredRun, name: str) -> str:
-    return number(run.scores[name], metric_of(name))
+    same_names = not (one.names and other.names) or one.names == other.names
+    return same_names and np.array_equal(one.images[:, 1], other.images[:, 1])
 
 
 def as_table(runs: Sequence[ScoredRun], to_first: Differences) -> str:
     """Format the runs and `differences_to_first` as lines of text; `*` marks the best score."""
-    rows = [["", *(run.name for run in runs)], ["step", *(str(run.step) for run in runs)]]
-    for name in overall_scores(runs):
-        marks = ["*" if best else " " for best in mark_best(runs, name)]
-        cells = [_score_text(run, name) + mark for run, mark in zip(runs, marks, strict=True)]
-        rows.append([name, *cells])
-    for name, values in to_first.items():
-        rows.append([f"{name}, less {runs[0].name}", *map(_signed, values)])
-    if trained_on := _trained_on(runs):
-        rows.append(["scored images trained on", *trained_on])
-    rows += [[key, *map(str, values)] for key, values in differing_settings(runs).items()]
-    rows = [list(map(one_line, row)) for row in rows]
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    rows = [
+        ("", [_Cell(run.name) for run in runs]),
+        ("step", [_Cell(str(run.step)) for run in runs]),
+        *_score_rows(runs, overall_scores(runs)),
+        *((f"{name}, less {runs[0].name}", cells) for name, cells in _difference_rows(to_first)),
+        *_setting_rows(runs),
+    ]
+    texts = [[one_line(name), *(one_line(c.text + c.mark) for c in cells)] for name, cells in rows]
+    first, *others = (max(map(len, column)) for column in zip(*texts, strict=True))
     lines = []
-    for name, *cells in rows:
+    for name, *cells in texts:
         cells = [f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True)]
         lines.append("  ".join([f"{name:<{first}}", *cells]).rstrip())
     return "\n".join(lines)
@@ -122,73 +177,86 @@ def as_table(runs: Sequence[ScoredRun], to_first: Differences) -> str:
 
 def as_page(runs: Sequence[ScoredRun], to_first: Differences) -> str:
     """Format the runs and `differences_to_first` as an HTML page."""
-    classes = list(runs[0].config.data.class_names)
+
+    def score_table(title: str, names: Sequence[str]) -> _Table:
+        rows = _score_rows(runs, names)
+        rows = [(name.partition("/")[2] or name.replace("_", " "), cells) for name, cells in rows]
+        note = "Bold: the best. Below a score: its 95 % confidence interval (bootstrap)."
+        return _Table(title, note, rows)
+
+    tables = [score_table("Scores", overall_scores(runs))]
+    if to_first:
+        rows = _difference_rows(to_first)
+        note = (
+            "In percentage points, on the same images, with 95 % confidence intervals (paired "
+            "bootstrap). If an interval does not contain 0, the images agree on which run is "
+            "better."
+        )
+        rows = [(name.replace("_", " ").replace("/", " of "), cells) for name, cells in rows]
+        tables.append(_Table(f"Differences to {runs[0].name}", note, rows))
+    steps = ("evaluated step", [_Cell(str(run.step)) for run in runs])
+    settings = [steps, *_setting_rows(runs)]
+    tables.append(_Table("Settings that differ", "All others are equal.", settings))
     class_tables = []
     for key, title in (("iou", "IoU of each class"), ("dice", "Dice of each class")):
-        names = [f"{key}/{name}" for name in classes]
+        names = [f"{key}/{name}" for name in runs[0].config.data.class_names]
         if all(name in run.scores for run in runs for name in names):
-            class_tables.append(_score_table(title, runs, names))
+            class_tables.append(score_table(title, names))
     return render(
         "reports/templates/comparison.html.j2",
         title=" · ".join(run.name for run in runs),
         runs=[run.name for run in runs],
-        tables=[
-            _score_table("Scores", runs, overall_scores(runs)),
-            *([_difference_table(runs, to_first)] if to_first else []),
-            _settings_table(runs),
-        ],
+        tables=tables,
         curves=_learning_curves(runs),
         class_tables=class_tables,
     )
 
 
-@dataclass(frozen=True)
-class _Cell:
+class _Cell(NamedTuple):
+    """The value of one run; `mark` is `*` for the best score, and a space for other scores."""
+
     text: str
-    is_best: bool = False
+    mark: str = ""
     interval: str = ""
 
 
-@dataclass(frozen=True)
-class _Table:
-    """A table with one column per run; a row has a name and its cells."""
+_Rows = list[tuple[str, list[_Cell]]]  # with a name and the cell of each run
 
+
+class _Table(NamedTuple):
     title: str
     note: str
-    rows: Sequence[tuple[str, Sequence[_Cell]]]
+    rows: _Rows
 
 
-def _score_table(title: str, runs: Sequence[ScoredRun], names: Sequence[str]) -> _Table:
+def _score_rows(runs: Sequence[ScoredRun], names: Sequence[str]) -> _Rows:
     rows = []
     for name in names:
-        cells = [
-            _Cell(_score_text(run, name), is_best, interval_text(run.intervals, name))
-            for run, is_best in zip(runs, mark_best(runs, name), strict=True)
-        ]
-        rows.append((name.partition("/")[2] or name.replace("_", " "), cells))
-    note = "Bold: the best. Below a score: its 95 % confidence interval (bootstrap)."
-    return _Table(title, note, rows)
+        cells = []
+        for run, is_best in zip(runs, mark_best(runs, name), strict=True):
+            text = number(run.scores[name], metric_of(name))
+            cells.append(_Cell(text, "*" if is_best else " ", interval_text(run.intervals, name)))
+        rows.append((name, cells))
+    return rows
 
 
-def _difference_table(runs: Sequence[ScoredRun], to_first: Differences) -> _Table:
-    rows = [
-        (name.replace("_", " ").replace("/", " of "), [_Cell(_signed(v)) for v in values])
-        for name, values in to_first.items()
-    ]
-    note = (
-        "In percentage points, on the same images, with 95 % confidence intervals (paired "
-        "bootstrap). If an interval does not contain 0, the images agree on which run is better."
-    )
-    return _Table(f"Differences to {runs[0].name}", note, rows)
+def _difference_rows(to_first: Differences) -> _Rows:
+    """Return the differences in percent, with their intervals."""
+
+    def text(difference: tuple[float, float, float] | None) -> str:
+        values = [100 * value for value in difference or ()]
+        return "{:+.2f} ({:+.2f} to {:+.2f})".format(*values) if values else ""
+
+    return [(name, [_Cell(text(v)) for v in values]) for name, values in to_first.items()]
 
 
-def _settings_table(runs: Sequence[ScoredRun]) -> _Table:
-    values_by_name = {"evaluated step": [run.step for run in runs]}
-    if trained_on := _trained_on(runs):
-        values_by_name["scored images trained on"] = trained_on
-    values_by_name |= differing_settings(runs)
-    rows = [(name, [_Cell(str(v)) for v in values]) for name, values in values_by_name.items()]
-    return _Table("Settings that differ", "All others are equal.", rows)
+def _setting_rows(runs: Sequence[ScoredRun]) -> _Rows:
+    settings = differing_settings(runs)
+    trained_on = [run.trained_on for run in runs]
+    if any(trained_on):
+        known = ["" if count is None else count for count in trained_on]
+        settings = {"scored images trained on": known, **settings}
+    return [(name, [_Cell(str(v)) for v in values]) for name, values in settings.items()]
 
 
 def _learning_curves(runs: Sequence[ScoredRun]) -> list[Chart]:

@@ -1,33 +1,29 @@
 """Scores of a cross-validation, over its runs."""
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax import metrics
 from fcnjax.config import differences
-from fcnjax.data.splits.stored_split import Key, StoredSet, read_split
+from fcnjax.data.splits.stored_split import Key, read_split
 from fcnjax.errors import UserError, one_line
-from fcnjax.reports.scored_runs import read_matching_scores
+from fcnjax.evaluation import read_scores
 from fcnjax.training.workdir import DATASET_LOCATIONS, RESUMABLE_KEYS, load_saved_config
 
 FOLD_KEYS = ("data.split.fold", "loss.class_weights")  # keys that differ between folds by design
 
 
-@dataclass(frozen=True)
-class _Fold:
+class _Fold(NamedTuple):
+    number: int
     workdir: Path
     config: ConfigDict
     results: Mapping[str, Any]
-
-    @property
-    def number(self) -> int:
-        return self.config.data.split.fold
 
 
 def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
@@ -50,13 +46,13 @@ def summarise(workdirs: Sequence[str | Path]) -> dict[str, Any]:
     scores = [fold.results["metrics"] for fold in folds]
     summary = {}
     for name in (name for name in scores[0] if all(name in each for each in scores)):
-        of_each = [float("nan") if each[name] is None else each[name] for each in scores]
-        defined = np.asarray([value for value in of_each if not np.isnan(value)])
+        of_each = [math.nan if each[name] is None else each[name] for each in scores]
+        defined = [value for value in of_each if not math.isnan(value)]
         summary[name] = {
             "of_each": of_each,
-            "mean": float(defined.mean()) if defined.size else float("nan"),
-            "deviation": float(defined.std(ddof=1)) if defined.size > 1 else float("nan"),
-            "pooled": pooled.get(name, float("nan")),
+            "mean": float(np.mean(defined)) if defined else math.nan,
+            "deviation": float(np.std(defined, ddof=1)) if len(defined) > 1 else math.nan,
+            "pooled": pooled.get(name, math.nan),
         }
     return {"folds": [fold.number for fold in folds], "scores": summary}
 
@@ -67,13 +63,13 @@ def _read_fold(workdir: Path) -> _Fold:
         raise UserError(
             f"{workdir}: is not a fold of a cross-validation: config.data.split.folds is 0"
         )
-    results = read_matching_scores(workdir, config)
+    results = read_scores(workdir, config)
     if trained_on := results.get("trained_on"):
         raise UserError(
             f"{workdir}: its last evaluation scored {trained_on} images that it was trained on; "
             f"`fcnjax evaluate --workdir={workdir}` scores the fold that it held out"
         )
-    return _Fold(workdir, config, results)
+    return _Fold(config.data.split.fold, workdir, config, results)
 
 
 def _check_alike(folds: Sequence[_Fold]) -> None:
@@ -91,17 +87,14 @@ def _check_alike(folds: Sequence[_Fold]) -> None:
     for fold, following in itertools.pairwise(folds):
         if fold.number == following.number:
             raise UserError(f"{following.workdir}: is fold {fold.number} too; give each fold once")
-    _check_splits({workdir: split[0] for workdir, split in splits.items() if split})
-
-
-def _check_splits(splits: Mapping[Path, StoredSet]) -> None:
-    """Raise UserError if the runs divided different images, so that their folds may overlap."""
+    # Folds of different images may overlap.
+    stored = {workdir: split[0] for workdir, split in splits.items() if split}
     held_out: dict[Key, Path] = {}
-    for workdir, split in splits.items():
-        first = next(iter(splits))
-        if split.keys() != splits[first].keys():
+    for workdir, split in stored.items():
+        other, expected = next(iter(stored.items()))
+        if split.keys() != expected.keys():
             raise UserError(
-                f"{workdir}: divided other images than {first}: the dataset changed between the "
+                f"{workdir}: divided other images than {other}: the dataset changed between the "
                 "two, so their folds overlap; train one of them again"
             )
         for example in split.parts["eval"]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator
+from importlib import resources
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -11,10 +12,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from fcnjax.errors import UserError
-from fcnjax.serving import images, page
+from fcnjax.serving import images
 from fcnjax.serving import open_inference as protocol
-from fcnjax.serving.http.bodies import read_body
-from fcnjax.serving.http.forms import read_form_file
+from fcnjax.serving.http.bodies import read_body, read_form_file
 from fcnjax.serving.http.middleware import RequestMiddleware
 from fcnjax.serving.http.refusal import Refused, error_response
 from fcnjax.serving.metrics import CONTENT_TYPE
@@ -22,8 +22,19 @@ from fcnjax.serving.openapi import describe
 from fcnjax.serving.service import Service
 
 READ_COPIES = 3  # of a tensor, while `Model.read` checks and converts it
-# The paths of a model, without and with a version.
-MODEL_PATHS = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+# The demo page, which loads nothing from elsewhere.
+PAGE_FILES = {
+    "/": ("text/html; charset=utf-8", "serving/static/page.html"),
+    "/page.css": ("text/css; charset=utf-8", "io/templates/page.css", "serving/static/page.css"),
+    "/page.js": ("text/javascript; charset=utf-8", "serving/static/page.js"),
+}
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob: data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
 
 
 def make_app(service: Service) -> ASGIApp:
@@ -35,25 +46,23 @@ def make_app(service: Service) -> ASGIApp:
         yield
         await service.stop()
 
-    handlers = {
-        Refused: _refuse,
-        UserError: _refuse_user,
-        HTTPException: _refuse_http,
-        Exception: _fail,
-    }
     routes = [
         Route("/v2/health/live", _live),
         Route("/v2/health/ready", _ready),
         Route("/v2", _server),
-        *(Route(path, _model) for path in MODEL_PATHS),
-        *(Route(f"{path}/ready", _model_ready) for path in MODEL_PATHS),
-        *(Route(f"{path}/config", _model_config) for path in MODEL_PATHS),
-        *(Route(f"{path}/infer", _infer, methods=["POST"]) for path in MODEL_PATHS),
         Route("/segment", _segment, methods=["POST"]),
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
-        *page.routes(),
+        *(_page_route(path, *file) for path, file in PAGE_FILES.items()),
     ]
+    for path in protocol.MODEL_PATHS:
+        routes += [
+            Route(path, _model),
+            Route(f"{path}/ready", _model_ready),
+            Route(f"{path}/config", _model_config),
+            Route(f"{path}/infer", _infer, methods=["POST"]),
+        ]
+    handlers = {HTTPException: _refuse, UserError: _refuse_user, Exception: _fail}
     app = Starlette(routes=routes, exception_handlers=handlers, lifespan=lifespan)
     # A path with an extra slash is unknown, without a redirect.
     app.router.redirect_slashes = False
@@ -66,23 +75,17 @@ def _service(request: Request) -> Service:
     return request.app.state.service
 
 
-async def _refuse(_: Request, error: Refused) -> Response:
-    # 408, 413: the rest of the body is not read.
-    headers = {"Connection": "close"} if error.status in (408, 413) else {}
-    return error_response(error.status, error.message, **headers)
+async def _refuse(_: Request, error: HTTPException) -> Response:
+    return error_response(error)
 
 
 async def _refuse_user(_: Request, error: UserError) -> Response:
-    return error_response(400, str(error))
-
-
-async def _refuse_http(_: Request, error: HTTPException) -> Response:
-    return error_response(error.status_code, error.detail, **(error.headers or {}))
+    return error_response(Refused(400, str(error)))
 
 
 async def _fail(_: Request, error: Exception) -> Response:
     # Starlette raises it again, and uvicorn prints it.
-    return error_response(500, "internal error")
+    return error_response(Refused(500, "internal error"))
 
 
 async def _live(_: Request) -> Response:
@@ -128,20 +131,15 @@ async def _model_ready(request: Request) -> Response:
     return await _ready(request)
 
 
-async def _body(request: Request) -> bytes:
-    options = _service(request).options
-    share = request.state.share
-    return await read_body(request, share, options.max_bytes, options.receive_seconds)
-
-
 async def _infer(request: Request) -> Response:
     service, share = _service_of_model(request), request.state.share
-    body = await _body(request)
-    length = request.headers.get("inference-header-content-length")
+    body = await read_body(request, share, service.options)
     async with service.deadline():
-        with share.borrow(protocol.JSON_OBJECTS * protocol.json_length(body, length)):
+        declared = request.headers.get("inference-header-content-length")
+        length = protocol.json_length(body, declared)
+        with share.borrow(protocol.JSON_OBJECTS * length):
             inference = await service.in_thread(
-                protocol.parse, body, length, service.channels, service.limits
+                protocol.parse, body, length, service.channels, service.options
             )
         probabilities = any(name == "probabilities" for name, _ in inference.outputs)
         count, *size, _ = inference.image.shape
@@ -149,7 +147,7 @@ async def _infer(request: Request) -> Response:
         share.take(count * service.prediction_bytes(size, probabilities))
         share.take(protocol.response_bytes(inference, len(service.model.class_names)))
         pixels = await service.read(inference.image)
-        predictions = await service.predict(list(pixels), probabilities=probabilities)
+        predictions = await service.batcher(list(pixels), probabilities=probabilities)
         content, headers = await service.in_thread(
             protocol.respond, inference, predictions, service.model
         )
@@ -158,8 +156,8 @@ async def _infer(request: Request) -> Response:
 
 async def _segment(request: Request) -> Response:
     service, share = _service(request), request.state.share
-    render, probabilities = images.OUTPUTS[_output(request)]
-    body = await _body(request)
+    render, media_type, probabilities = images.OUTPUTS[_output(request)]
+    body = await read_body(request, share, service.options)
     kind = request.headers.get("content-type", "")
     data, max_pixels = service.model.config.data, service.options.max_pixels
     async with service.deadline():
@@ -171,9 +169,9 @@ async def _segment(request: Request) -> Response:
         share.take(service.prediction_bytes(size, probabilities))
         stored = await service.in_thread(images.decode, body, data.channels, data.pages)
         image = await service.in_thread(service.model.convert, stored, "image")
-        (prediction,) = await service.predict([image], probabilities=probabilities)
-        content, kind = await service.in_thread(render, service.model, image, prediction)
-    return Response(content, media_type=kind)
+        (prediction,) = await service.batcher([image], probabilities=probabilities)
+        content = await service.in_thread(render, service.model, image, prediction)
+    return Response(content, media_type=media_type)
 
 
 def _output(request: Request) -> str:
@@ -191,3 +189,12 @@ async def _metrics(request: Request) -> Response:
 
 async def _openapi(request: Request) -> Response:
     return JSONResponse(request.app.state.openapi)
+
+
+def _page_route(path: str, kind: str, *names: str) -> Route:
+    content = b"".join((resources.files("fcnjax") / name).read_bytes() for name in names)
+
+    async def page(_: Request) -> Response:
+        return Response(content, media_type=kind, headers=PAGE_HEADERS)
+
+    return Route(path, page)

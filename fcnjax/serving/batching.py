@@ -20,7 +20,9 @@ from fcnjax.inference.errors import is_out_of_memory, out_of_memory_message
 from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.memory import free_traces
 from fcnjax.serving.metrics import Metrics
+from fcnjax.serving.options import Options
 
+Images = Sequence[np.ndarray]  # `[H, W, C]` each, converted for the model
 SHUTDOWN_SECONDS = 5.0  # for a batch or a compilation that nobody waits for
 
 
@@ -46,13 +48,8 @@ class Program(NamedTuple):
 class _Job:
     image: np.ndarray
     canvas: tuple[int, int]
-    probabilities: bool
+    probabilities: bool  # they take most of the memory, so they are computed only on request
     done: asyncio.Future
-
-    @property
-    def bucket(self) -> tuple:
-        # Probabilities take most of the memory, so they are computed only on request.
-        return self.canvas, str(self.image.dtype), self.probabilities
 
 
 def _batch_size(count: int) -> int:
@@ -70,31 +67,12 @@ class Batcher:
     Args:
         model: The model.
         metrics: The counters to update.
-        max_images: Largest number of images in a batch.
-        max_pixels: Largest number of pixels in a batch with its padding, unless a single image has
-            more. It bounds the device memory.
-        queue: Images that may wait; more are refused.
-        programs: Compiled programs that are kept. The least recently used one is freed, so that
-            clients with ever new sizes cost time, but neither memory nor programs of usual sizes.
+        options: The options of the server.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        metrics: Metrics,
-        *,
-        max_images: int,
-        max_pixels: int,
-        queue: int,
-        programs: int,
-    ):
-        self._model = model
-        self._metrics = metrics
-        self._max_images = max_images
-        self._max_pixels = max_pixels
-        self._queue = queue
+    def __init__(self, model: Model, metrics: Metrics, options: Options):
+        self._model, self._metrics, self._options = model, metrics, options
         self._waiting: deque[_Job] = deque()
-        self._max_programs = programs
         # Each program has a model of its own; the least recently used comes first.
         self._programs: OrderedDict[Program, Model] = OrderedDict()
         self._changed = asyncio.Condition()
@@ -114,13 +92,11 @@ class Batcher:
             job.done.cancel()
         return await shut_down(self._threads)
 
-    async def __call__(
-        self, images: Sequence[np.ndarray], *, probabilities: bool
-    ) -> list[Prediction]:
+    async def __call__(self, images: Images, *, probabilities: bool) -> list[Prediction]:
         """Predict images, together with those of other requests.
 
         Args:
-            images: `[H, W, C]` each, converted for the model.
+            images: The images.
             probabilities: True to also return probabilities.
 
         Raises:
@@ -128,16 +104,10 @@ class Batcher:
             Refused: An image does not fit into the device memory.
             UserError: An image is invalid for the model.
         """
-        if len(self._waiting) + len(images) > self._queue:
+        if len(self._waiting) + len(images) > self._options.queue:
             raise Busy("the queue is full")
-        loop = asyncio.get_running_loop()
         jobs = [
-            _Job(
-                image,
-                self._model.canvas_size([image.shape[:2]]),
-                probabilities,
-                loop.create_future(),
-            )
+            _Job(image, self._model.canvas_size([image.shape[:2]]), probabilities, asyncio.Future())
             for image in images
         ]
         self._waiting.extend(jobs)
@@ -152,11 +122,10 @@ class Batcher:
     async def warm(self, size: tuple[int, int], channels: int) -> None:
         """Compile the programs for images of one size, for every batch size."""
         image = np.zeros((*size, channels), self._model.pixel_type or np.uint8)
-        rows = 1
-        while rows <= self._largest_batch(self._model.canvas_size([size])):
+        largest = self._largest_batch(self._model.canvas_size([size]))
+        for rows in (1 << power for power in range(largest.bit_length())):
             for probabilities in (False, True):
                 await self._predict([image] * rows, probabilities)
-            rows *= 2
 
     async def _notify(self) -> None:
         self._metrics.waiting.set(len(self._waiting))
@@ -182,25 +151,26 @@ class Batcher:
             if job.done.done():  # its caller gave up
                 self._waiting.remove(job)
             else:
-                buckets.setdefault(job.bucket, []).append(job)
+                bucket = (job.canvas, str(job.image.dtype), job.probabilities)
+                buckets.setdefault(bucket, []).append(job)
         for (canvas, *_), jobs in buckets.items():
             count = _batch_size(min(len(jobs), self._largest_batch(canvas)))
-            is_compiled = self._program_of(jobs[:count]) in self._programs
-            while not new and not is_compiled and count > 1:
+            while not (is_compiled := self._is_compiled(jobs[:count])) and not new and count > 1:
                 # A smaller batch may have a program, while that of this size is being compiled.
                 count = 1 << (count - 1).bit_length() - 1
-                is_compiled = self._program_of(jobs[:count]) in self._programs
             if is_compiled != new:
                 return jobs[:count]
         return []
 
     def _largest_batch(self, canvas: tuple[int, int]) -> int:
-        return max(1, min(self._max_images, self._max_pixels // (canvas[0] * canvas[1])))
+        fitting = self._options.max_pixels // (canvas[0] * canvas[1])
+        return max(1, min(self._options.batch, fitting))
 
-    def _program_of(self, jobs: Sequence[_Job]) -> Program:
-        return self._program([job.image for job in jobs], jobs[0].probabilities)
+    def _is_compiled(self, jobs: Sequence[_Job]) -> bool:
+        program = self._program([job.image for job in jobs], jobs[0].probabilities)
+        return program in self._programs
 
-    def _program(self, images: Sequence[np.ndarray], probabilities: bool) -> Program:
+    def _program(self, images: Images, probabilities: bool) -> Program:
         canvas = self._model.canvas_size([image.shape[:2] for image in images])
         padded = any(image.shape[:2] != canvas for image in images)
         rows = 1 << (len(images) - 1).bit_length()
@@ -210,28 +180,21 @@ class Batcher:
         images = [job.image for job in jobs]
         try:
             with self._metrics.batch(len(images)):
-                predictions = await self._predict(images, jobs[0].probabilities)
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                self._fail(jobs, error)
-            elif len(jobs) == 1:
-                self._fail(jobs, Refused(413, out_of_memory_message("image", images[0].shape[:2])))
-            else:
-                for job in jobs:
-                    await self._run([job])
+                results = await self._predict(images, jobs[0].probabilities)
         except Exception as error:
-            self._fail(jobs, error)
-        else:
-            for job, prediction in zip(jobs, predictions, strict=True):
-                if not job.done.done():
-                    job.done.set_result(prediction)
-
-    def _fail(self, jobs: Sequence[_Job], error: Exception) -> None:
-        for job in jobs:
+            results = [error] * len(jobs)
+            if isinstance(error, jax.errors.JaxRuntimeError) and is_out_of_memory(error):
+                if len(jobs) > 1:
+                    for job in jobs:
+                        await self._run([job])
+                    return
+                results = [Refused(413, out_of_memory_message("image", images[0].shape[:2]))]
+        for job, result in zip(jobs, results, strict=True):
             if not job.done.done():
-                job.done.set_exception(error)
+                is_error = isinstance(result, Exception)
+                (job.done.set_exception if is_error else job.done.set_result)(result)
 
-    async def _predict(self, images: Sequence[np.ndarray], probabilities: bool) -> list[Prediction]:
+    async def _predict(self, images: Images, probabilities: bool) -> list[Prediction]:
         program = self._program(images, probabilities)
         compiled = self._programs.get(program)
 
@@ -243,7 +206,7 @@ class Batcher:
         model, predictions = await loop.run_in_executor(self._threads, run)
         self._programs[program] = model
         self._programs.move_to_end(program)
-        if len(self._programs) > self._max_programs:
+        if len(self._programs) > self._options.programs:
             self._programs.popitem(last=False)
             await loop.run_in_executor(self._threads, free_traces)
         self._metrics.programs.set(len(self._programs))

@@ -69,47 +69,44 @@ def decode(content: bytes, channels: str, pages: str = "") -> np.ndarray:
         `[H, W, C]` uint8, uint16 or float32.
 
     Raises:
-        Refused: The file is damaged, or lacks the channels.
+        UserError: The file is damaged, or lacks the channels.
     """
-    try:
-        return read_image(Encoded(content, "image", "request"), channels, pages)
-    except UserError as error:
-        raise Refused(400, str(error)) from error
+    return read_image(Encoded(content, "image", "request"), channels, pages)
 
 
-def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
-    """Return the mask as a PNG of class ids with the palette, and its media type."""
-    return _png(mask_image(prediction.mask, model.palette)), "image/png"
+def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
+    """Return the mask as a PNG of class ids with the palette."""
+    return _png(mask_image(prediction.mask, model.palette))
 
 
-def overlay_file(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
-    """Return the image overlaid with the classes as a PNG, and its media type."""
-    picture = overlay(image, prediction.mask, model.palette)
-    return _png(Image.fromarray(picture)), "image/png"
+def overlay_file(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
+    """Return the image overlaid with the classes as a PNG."""
+    return _png(Image.fromarray(overlay(image, prediction.mask, model.palette)))
 
 
-def details(model: Model, image: np.ndarray, prediction: Prediction) -> tuple[bytes, str]:
-    """Return mask, confidence and classes as JSON, and its media type.
+def details(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
+    """Return mask, confidence and classes as JSON.
 
     `mask` and `confidence` are row-major arrays, compressed with zlib, in base64: `mask` has the
     type `mask_type`, uint8 or uint16 (little-endian); `confidence` is uint8, the probability of the
     predicted class times 255.
     """
     mask = prediction.mask
-    counts = np.bincount(mask.ravel(), minlength=len(model.class_names))
+    counts = np.bincount(mask.ravel(), minlength=len(model.class_names)).tolist()
     confidence = np.rint(255 * prediction.probabilities.max(-1)).astype(np.uint8)
+    rows = zip(model.class_names, model.palette.tolist(), counts, strict=True)
     content = {
         "height": mask.shape[0],
         "width": mask.shape[1],
         "classes": [
-            {"id": i, "name": name, "colour": model.palette[i].tolist(), "pixels": int(counts[i])}
-            for i, name in enumerate(model.class_names)
+            {"id": i, "name": name, "colour": colour, "pixels": count}
+            for i, (name, colour, count) in enumerate(rows)
         ],
         "mask_type": str(mask.dtype),
         "mask": _compress(mask.astype(mask.dtype.newbyteorder("<"))),
         "confidence": _compress(confidence),
     }
-    return json.dumps(content).encode(), "application/json"
+    return json.dumps(content).encode()
 
 
 def _compress(array: np.ndarray) -> str:
@@ -122,9 +119,9 @@ def _png(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-# The outputs of `POST /segment` by name: function, and whether it needs probabilities.
+# The outputs of `POST /segment` by name: function, media type, and whether it needs probabilities.
 OUTPUTS = {
-    "mask": (mask_file, False),
-    "overlay": (overlay_file, False),
-    "json": (details, True),
+    "mask": (mask_file, "image/png", False),
+    "overlay": (overlay_file, "image/png", False),
+    "json": (details, "application/json", True),
 }

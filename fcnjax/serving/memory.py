@@ -8,13 +8,13 @@ import jax
 _M_ARENA_MAX = -8  # of <malloc.h>
 
 
-def limit_arenas(count: int = 2) -> None:
-    """Limit the number of heaps of glibc, before threads start; does nothing with other libraries.
+def limit_arenas() -> None:
+    """Limit the heaps of glibc to two, before threads start; does nothing with other libraries.
 
     By default there may be eight per core, and each keeps its own freed memory.
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, count)
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def free_traces() -> None:

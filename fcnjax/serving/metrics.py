@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -21,30 +22,23 @@ class Metrics:
     """
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "fcnjax_requests", "Requests answered", ["route", "status"], registry=registry
-        )
-        self._seconds = Histogram(
-            "fcnjax_request_seconds",
-            "From the head of a request to the end of its answer",
-            ["route"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._batches = Histogram(
-            "fcnjax_batch_images",
-            "Images of a batch",
-            buckets=(1, 2, 4, 8, 16, 32, 64),
-            registry=registry,
-        )
-        self._device = Counter(
-            "fcnjax_device_seconds", "Spent in the device's batches", registry=registry
-        )
-        self.waiting = Gauge("fcnjax_waiting_images", "Images in the queue", registry=registry)
-        self.held = Gauge("fcnjax_held_bytes", "Bytes that requests hold", registry=registry)
-        self.programs = Gauge("fcnjax_programs", "Compiled programs kept", registry=registry)
-        self.ready = Gauge("fcnjax_ready", "1: warm, and not stopping", registry=registry)
+        self._registry = CollectorRegistry()
+
+        def add(
+            kind: type, name: str, text: str, labels: Sequence[str] = (), **options: Any
+        ) -> Any:
+            return kind(f"fcnjax_{name}", text, labels, registry=self._registry, **options)
+
+        duration = "From the head of a request to the end of its answer"
+        sizes = (1, 2, 4, 8, 16, 32, 64)
+        self._requests = add(Counter, "requests", "Requests answered", ["route", "status"])
+        self._seconds = add(Histogram, "request_seconds", duration, ["route"], buckets=SECONDS)
+        self._batches = add(Histogram, "batch_images", "Images of a batch", buckets=sizes)
+        self._device = add(Counter, "device_seconds", "Spent in the device's batches")
+        self.waiting = add(Gauge, "waiting_images", "Images in the queue")
+        self.held = add(Gauge, "held_bytes", "Bytes that requests hold")
+        self.programs = add(Gauge, "programs", "Compiled programs kept")
+        self.ready = add(Gauge, "ready", "1: warm, and not stopping")
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count a request.

@@ -4,55 +4,23 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
 from fcnjax.config import channel_names
-from fcnjax.inference import Model, Prediction
+from fcnjax.inference import Model
 from fcnjax.serving.batching import Batcher, shut_down
 from fcnjax.serving.http.bodies import Budget
 from fcnjax.serving.http.refusal import Busy
 from fcnjax.serving.metrics import Metrics
-from fcnjax.serving.open_inference import Limits
+from fcnjax.serving.options import Options
 
 T = TypeVar("T")
 
 # Bytes per pixel of the canvas, besides image and probabilities: the mask on the device and in the
 # response, the overlay, and the file of the response.
 RESULT_BYTES = 16
-
-
-@dataclass(frozen=True)
-class Options:
-    """Options of a server.
-
-    Attributes:
-        batch: Largest number of images in a batch.
-        queue: Images of all requests that may wait; more are refused.
-        programs: Number of compiled programs that are kept.
-        max_bytes: Limit of a request body.
-        max_total_bytes: Limit of what all requests together hold: bodies, JSON values, images,
-            probabilities and responses. A batch on the device is not included.
-        max_pixels: Limit of an image.
-        receive_seconds: Time limit for a request to arrive.
-        answer_seconds: Time limit for the prediction of its images, from then on.
-        warm: Heights and widths whose programs are compiled at the start.
-        allowed_hosts: Lower-case names that the `Host` of a request may be, besides loopback names
-            and addresses; None allows any name, and pages of any origin.
-    """
-
-    batch: int = 8
-    queue: int = 64
-    programs: int = 64
-    max_bytes: int = 64 * 2**20
-    max_total_bytes: int = 2 * 2**30
-    max_pixels: int = 16 * 2**20
-    receive_seconds: float = 30.0
-    answer_seconds: float = 60.0
-    warm: tuple[tuple[int, int], ...] = ()
-    allowed_hosts: tuple[str, ...] | None = None
 
 
 class Service:
@@ -65,7 +33,7 @@ class Service:
     Attributes:
         channels: Number of channels of its images.
         budget: The bytes that requests hold.
-        limits: The limits of a request.
+        batcher: Predicts images of all requests in batches.
         ready: True once the programs of `options.warm` are compiled.
         stopped: True if no thread works any more, after `stop`.
         fault: The error of compiling them, or None.
@@ -78,38 +46,28 @@ class Service:
         self.metrics = Metrics()
         self.budget = Budget(options.max_total_bytes)
         self.metrics.held.set_function(lambda: self.budget.held)
-        self.limits = Limits(options.queue, options.max_pixels)
-        self.ready = False
-        self.stopped = False
+        self.ready = self.stopped = False
         self.fault: Exception | None = None
-        self._batcher = Batcher(
-            model,
-            self.metrics,
-            max_images=options.batch,
-            max_pixels=options.max_pixels,
-            queue=options.queue,
-            programs=options.programs,
-        )
+        self.batcher = Batcher(model, self.metrics, options)
         # For decoding and encoding, apart from the device threads, which must never wait for them.
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="images")
         self._warming: asyncio.Task | None = None
 
     async def start(self) -> None:
         """Start the workers and warm up; call it in the event loop."""
-        self._batcher.start()
+        self.batcher.start()
         self._warming = asyncio.create_task(self._warm())
 
     async def stop(self) -> None:
         """Stop the workers, once no request is left."""
         self._warming.cancel()
         await asyncio.gather(self._warming, return_exceptions=True)
-        results = [await self._batcher.stop(), await shut_down(self._threads)]
-        self.stopped = all(results)
+        self.stopped = all([await self.batcher.stop(), await shut_down(self._threads)])
 
     async def _warm(self) -> None:
         try:
             for size in self.options.warm:
-                await self._batcher.warm(size, self.channels)
+                await self.batcher.warm(size, self.channels)
         except Exception as error:
             self.fault = error
         else:
@@ -149,16 +107,6 @@ class Service:
                 yield
         except TimeoutError as error:
             raise Busy(f"the images were not labelled within {seconds:g} s") from error
-
-    async def predict(
-        self, images: Sequence[np.ndarray], *, probabilities: bool
-    ) -> list[Prediction]:
-        """Predict images `[H, W, C]` in batches.
-
-        Raises:
-            Busy: The queue is full.
-        """
-        return await self._batcher(images, probabilities=probabilities)
 
     async def in_thread(self, function: Callable[..., T], *args: object) -> T:
         """Call a slow function outside the event loop."""

@@ -12,8 +12,8 @@ is moved aside, never deleted. Nothing is parsed before its hash was compared.
 import contextlib
 import functools
 import shutil
-import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
+from fcnjax.io.terminal import LogFn
 from fcnjax.io.write_errors import write_error_reason, writing
 from fcnjax.metrics import lower_is_better
 from fcnjax.parallel.processes import broadcast_from_primary
@@ -56,15 +57,12 @@ class Checkpoints:
         keep: int = 2,
         best_metric: str = "",
         read_only: bool = False,
-        log: Callable[[str], None] = print,
+        log: LogFn = print,
     ):
         self.folder = Path(workdir).absolute() / FOLDER
-        self._keep = max(keep, 1)
-        self._best_metric = best_metric
-        self._read_only = read_only
-        self._log = log
-        self._commit_thread: threading.Thread | None = None
-        self._error: BaseException | None = None
+        self._keep, self._best_metric = max(keep, 1), best_metric
+        self._read_only, self._log = read_only, log
+        self._commit_result: Future[None] | None = None
         self._failed = False
         if not read_only:
             suppress_save_warnings()
@@ -78,22 +76,22 @@ class Checkpoints:
         It lists the steps when it is created: at the first save, after damaged checkpoints were
         moved aside.
         """
-        options = ocp.CheckpointManagerOptions(
-            create=False,
+        return ocp.CheckpointManager(
+            self.folder,
             # No max_to_keep: old checkpoints are deleted only after the new manifest is written.
-            save_interval_steps=1,
-            cleanup_tmp_directories=True,
-            # Otherwise the metadata of every step is parsed before its hash was compared.
-            lightweight_initialize=True,
+            options=ocp.CheckpointManagerOptions(
+                create=False,
+                save_interval_steps=1,
+                cleanup_tmp_directories=True,
+                # Otherwise the metadata of every step is parsed before its hash was compared.
+                lightweight_initialize=True,
+            ),
         )
-        return ocp.CheckpointManager(self.folder, options=options)
 
     def steps(self) -> list[int]:
         """Return the steps that have a folder, damaged or not, in ascending order."""
-        if not self.folder.is_dir():
-            return []
-        steps = map(parse_step_folder, self.folder.iterdir())
-        return sorted(step for step in steps if step is not None)
+        folders = self.folder.iterdir() if self.folder.is_dir() else ()
+        return sorted(step for step in map(parse_step_folder, folders) if step is not None)
 
     def save(self, state: TrainState, progress: dict, metrics: dict | None = None) -> None:
         """Start to save a checkpoint; return after the state was copied from the devices.
@@ -111,34 +109,43 @@ class Checkpoints:
         if not self.folder.is_dir():
             # Orbax would create a workdir that contains only this checkpoint.
             raise UserError(f"{self.folder}: does not exist; was the workdir moved or removed?")
-        try:
+        with self._saving(step):
             self._manager.save(
                 step,
                 args=ocp.args.Composite(
                     model=ocp.args.StandardSave(_model_item(state)),
-                    training=ocp.args.StandardSave(
-                        {"step": state.step, "opt_state": state.opt_state}
-                    ),
+                    training=ocp.args.StandardSave(_training_item(state)),
                     progress=ocp.args.JsonSave(progress),
                 ),
                 # Otherwise nothing is saved if some other folder has a greater number.
                 force=True,
             )
-        except Exception as error:
-            raise self._save_error(step, error) from error
-        self._commit_thread = threading.Thread(
-            target=self._commit, args=(step, metrics), name=f"commit-{step}"
-        )
-        self._commit_thread.start()
+        committer = ThreadPoolExecutor(1, "commit")
+        self._commit_result = committer.submit(self._commit, step, metrics or {})
+        committer.shutdown(wait=False)
 
-    def _commit(self, step: int, metrics: dict | None) -> None:
-        try:
+    def _commit(self, step: int, metrics: dict) -> None:
+        with self._saving(step):
             self._manager.wait_until_finished()
             if jax.process_index() == 0:
-                write_manifest(self.folder / str(step), step, metrics or {})
+                write_manifest(self.folder / str(step), step, metrics)
                 self._delete_old()
-        except BaseException as error:  # raised by wait() in the main thread
-            self._error = self._save_error(step, error)
+
+    @contextlib.contextmanager
+    def _saving(self, step: int) -> Iterator[None]:
+        """Turn any error of the block into a one-line error that names the checkpoint."""
+        try:
+            yield
+        except Exception as error:
+            self._failed = True
+            if isinstance(error, UserError):
+                raise
+            # TensorStore's message starts with several long paths.
+            lines = filter(None, map(str.strip, str(error).splitlines()))
+            reason = write_error_reason(error) or next(lines, repr(error))[:300]
+            raise UserError(
+                f"{self.folder / str(step)}: the checkpoint cannot be written: {reason}"
+            ) from error
 
     def wait(self) -> None:
         """Wait for the current save.
@@ -146,12 +153,9 @@ class Checkpoints:
         Raises:
             UserError: It failed.
         """
-        if self._commit_thread is not None:
-            self._commit_thread.join()
-            self._commit_thread = None
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
+        if self._commit_result is not None:
+            result, self._commit_result = self._commit_result, None
+            result.result()
 
     def close(self) -> None:
         """Wait for the current save and end Orbax's threads.
@@ -162,41 +166,32 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            # Orbax raises the error of a failed save again at each close.
-            with contextlib.suppress(Exception):
-                if "_manager" in vars(self):
+            if "_manager" in vars(self):
+                # Orbax raises the error of a failed save again at each close.
+                with contextlib.suppress(Exception):
                     self._manager.close()
             if self._failed and jax.process_index() == 0:
                 # The incomplete checkpoint may be what fills the disk.
                 for incomplete in self.folder.glob("*.orbax-checkpoint-tmp*"):
                     shutil.rmtree(incomplete, ignore_errors=True)
 
-    def _save_error(self, step: int, error: BaseException) -> UserError:
-        self._failed = True
-        if isinstance(error, UserError):
-            return error
-        return UserError(
-            f"{self.folder / str(step)}: the checkpoint cannot be written: {_reason(error)}"
-        )
-
     def _delete_old(self) -> None:
-        intact = [step for step in self.steps() if self._manifest(step)]
-        keep = {*intact[-self._keep :], self.best_step()}
-        for step in intact:
-            if step not in keep:
-                # Orbax's own deletion would wait for the other processes, which do not call it.
-                shutil.rmtree(self.folder / str(step))
+        steps = [manifest.step for manifest in self._manifests()]
+        for step in sorted({*steps[: -self._keep]} - {self.best_step()}):
+            # Orbax's own deletion would wait for the other processes, which do not call it.
+            shutil.rmtree(self.folder / str(step))
 
-    def _manifest(self, step: int) -> Manifest | None:
-        """Return the manifest of a step; None if it is missing or damaged."""
-        try:
-            return read_manifest(self.folder / str(step))
-        except UserError:
-            return None
+    def _manifests(self) -> list[Manifest]:
+        """Return the manifests that are neither missing nor damaged, by ascending step."""
+        manifests = []
+        for step in self.steps():
+            with contextlib.suppress(UserError):
+                manifests.append(read_manifest(self.folder / str(step)))
+        return manifests
 
     def best_step(self) -> int | None:
         """Return the step with the best `best_metric`, or the newest if none was evaluated."""
-        manifests = [m for m in map(self._manifest, self.steps()) if m]
+        manifests = self._manifests()
         scored = [m for m in manifests if m.metrics.get(self._best_metric) is not None]
         if scored:
             sign = -1 if lower_is_better(self._best_metric) else 1
@@ -228,7 +223,7 @@ class Checkpoints:
         items = self._restore(
             step,
             model=ocp.args.StandardRestore(_model_item(shapes)),
-            training=ocp.args.StandardRestore({"step": shapes.step, "opt_state": shapes.opt_state}),
+            training=ocp.args.StandardRestore(_training_item(shapes)),
             progress=ocp.args.JsonRestore(),
         )
         if not isinstance(items["progress"], dict):
@@ -271,22 +266,21 @@ class Checkpoints:
         Raises:
             UserError: There is no such checkpoint, or no intact one.
         """
-        if step not in ("best", "latest"):
-            if step not in self.steps():
-                valid = ", ".join(["best", "latest", *map(str, self.steps())])
-                raise UserError(f"--step: no checkpoint {step}; valid: {valid}")
-            if damage := find_damage(self.folder / str(step)):
-                raise UserError(f"{self.folder / str(step)}: is damaged: {damage}")
-            return step
         if step == "best" and (best := self.best_step()) is not None:
             damage = find_damage(self.folder / str(best))
             if damage is None:
                 return best
             self._log(f"the best checkpoint, {best}, is damaged ({damage}); using the newest")
-        newest = self.newest_intact()
-        if newest is None:
+        if step in ("best", "latest"):
+            if (newest := self.newest_intact()) is not None:
+                return newest
             raise UserError(f"{self.folder}: has no intact checkpoint; `fcnjax train` writes them")
-        return newest
+        if step not in self.steps():
+            valid = ", ".join(["best", "latest", *map(str, self.steps())])
+            raise UserError(f"--step: no checkpoint {step}; valid: {valid}")
+        if damage := find_damage(self.folder / str(step)):
+            raise UserError(f"{self.folder / str(step)}: is damaged: {damage}")
+        return step
 
     def _restore(self, step: int, **items: Any) -> Any:
         folder = self.folder / str(step)
@@ -307,14 +301,9 @@ class Checkpoints:
             (self.folder / str(step)).rename(folder / (f"{step}.{count}" if count else str(step)))
 
 
-def _reason(error: BaseException) -> str:
-    """Return the cause of a failed save in a few words."""
-    # TensorStore's message starts with several long paths.
-    if reason := write_error_reason(error):
-        return reason
-    text = str(error)
-    return next((line for line in text.splitlines() if line.strip()), repr(error)).strip()[:300]
-
-
 def _model_item(state: TrainState) -> dict[str, Any]:
     return {"variables": state.variables, "ema": state.ema}
+
+
+def _training_item(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "opt_state": state.opt_state}

@@ -10,9 +10,8 @@ import os
 import re
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import sha256, write_json
@@ -28,8 +27,7 @@ _STEP = re.compile("0|[1-9][0-9]{0,9}")
 _DIGEST = re.compile("[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class Manifest:
+class Manifest(NamedTuple):
     """The content of a manifest.
 
     Attributes:
@@ -45,9 +43,8 @@ class Manifest:
 
 def parse_step_folder(folder: Path) -> int | None:
     """Return the step in the name of a checkpoint's folder; None for any other file or name."""
-    if not _STEP.fullmatch(folder.name) or int(folder.name) > MAX_STEP:
-        return None
-    return int(folder.name) if folder.is_dir() and not folder.is_symlink() else None
+    is_step = _STEP.fullmatch(folder.name) and int(folder.name) <= MAX_STEP
+    return int(folder.name) if is_step and folder.is_dir() and not folder.is_symlink() else None
 
 
 def write_manifest(folder: Path, step: int, metrics: Mapping[str, float]) -> None:
@@ -56,10 +53,9 @@ def write_manifest(folder: Path, step: int, metrics: Mapping[str, float]) -> Non
     Raises:
         UserError: It cannot be written, or the checkpoint contains something other than files.
     """
-    values = {name: float(value) for name, value in metrics.items()}
     content = {
         "step": step,
-        "metrics": {name: v if math.isfinite(v) else None for name, v in values.items()},
+        "metrics": {k: float(v) if math.isfinite(v) else None for k, v in metrics.items()},
         "files": {name: sha256(folder / name) for name in sorted(_list_files(folder))},
     }
     write_json(folder / MANIFEST, {**content, HASH_KEY: _hash(content)})
@@ -122,18 +118,12 @@ def _hash(content: Mapping[str, Any]) -> str:
 
 def _has_valid_types(content: Mapping[str, Any]) -> bool:
     step, metrics, files = (content[key] for key in ("step", "metrics", "files"))
-    return (
-        type(step) is int
-        and isinstance(metrics, dict)
-        and all(value is None or _is_finite(value) for value in metrics.values())
-        and isinstance(files, dict)
-        and all(isinstance(d, str) and _DIGEST.fullmatch(d) for d in files.values())
-    )
-
-
-def _is_finite(value: Any) -> bool:
+    if type(step) is not int or not isinstance(metrics, dict) or not isinstance(files, dict):
+        return False
+    scores = [value for value in metrics.values() if value is not None]
     # An integer of more than 308 digits has no float.
-    return type(value) in (int, float) and abs(value) < 1e300
+    are_finite = all(type(score) in (int, float) and abs(score) < 1e300 for score in scores)
+    return are_finite and all(isinstance(d, str) and _DIGEST.fullmatch(d) for d in files.values())
 
 
 def _list_files(folder: Path) -> set[str]:

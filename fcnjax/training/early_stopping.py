@@ -26,11 +26,10 @@ class EarlyStopping:
         self._patience = config.train.patience
         self._metric = config.eval.best_metric
         saved = progress.get("patience", {})
-        best, since = (
-            (saved.get("best"), saved.get("since", 0)) if isinstance(saved, dict) else (0, 0)
-        )
+        is_object = isinstance(saved, dict)
+        best, since = (saved.get("best"), saved.get("since", 0)) if is_object else (None, None)
         is_score = best is None or (type(best) in (int, float) and abs(best) < 1e300)
-        if not isinstance(saved, dict) or not is_score or type(since) is not int or since < 0:
+        if not is_score or type(since) is not int or since < 0:
             raise UserError(
                 f"the checkpoint's progress: patience is {str(saved)[:100]}; valid: "
                 '{"best": a number or null, "since": a whole number}'
@@ -66,13 +65,14 @@ class EarlyStopping:
 
 def check_patience(config: ConfigDict) -> None:
     """Raise UserError if `train.patience` is not valid."""
-    patience = config.train.patience
-    if patience and not config.eval.every:
+    if not (patience := config.train.patience):
+        return
+    if not config.eval.every:
         raise UserError(
             f"config.train.patience: {patience} needs evaluations during training, and "
             "config.eval.every=0 evaluates only at the end; set it to a number of steps"
         )
-    if patience and not config.eval.best_metric:
+    if not config.eval.best_metric:
         raise UserError(
             "config.train.patience: needs config.eval.best_metric, which is ''; set it to a metric "
             "such as mean_iou"

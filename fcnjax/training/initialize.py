@@ -1,12 +1,12 @@
 """The state from which training starts: restored, drawn, or filled from `model.init_from`."""
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 from flax import linen as nn
 from flax import traverse_util
 from jax.sharding import Mesh
@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.errors import UserError
 from fcnjax.inference import load_variables
+from fcnjax.io.terminal import LogFn
 from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.cache import read_tensors
@@ -23,6 +24,7 @@ from fcnjax.parallel.mesh import replicated, state_shardings
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import (
     FAST_COMPILE_OPTIONS,
+    Optimizer,
     TrainState,
     init_state,
     init_variables,
@@ -36,10 +38,10 @@ PIXEL_SCALES = {"uint8": "divided by 255", "uint16": "divided by 65535", "float3
 def restore_or_init(
     checkpoints: Checkpoints,
     model: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer: Optimizer,
     config: ConfigDict,
     mesh: Mesh,
-    log: Callable[[str], None] = print,
+    log: LogFn = print,
 ) -> tuple[TrainState, dict]:
     """Return the state of the newest intact checkpoint and its progress, or a new state and {}."""
     shapes = state_shapes(model, optimizer, config)
@@ -49,32 +51,20 @@ def restore_or_init(
         state_shardings(shapes, mesh),
     )
     restored = checkpoints.restore(shapes)
-    if restored is None:
-        return new_state(model, optimizer, config, mesh, log), {}
-    return restored
+    return restored or (new_state(model, optimizer, config, mesh, log), {})
 
 
 def new_state(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    config: ConfigDict,
-    mesh: Mesh,
-    log: Callable[[str], None] = print,
+    model: nn.Module, optimizer: Optimizer, config: ConfigDict, mesh: Mesh, log: LogFn = print
 ) -> TrainState:
     """Return the state before the first step, sharded over the mesh."""
-    everywhere, options = replicated(mesh), dict(FAST_COMPILE_OPTIONS)
+    everywhere = replicated(mesh)
     shardings = state_shardings(state_shapes(model, optimizer, config), mesh)
-    draw = jax.jit(
-        lambda: init_variables(model, config), out_shardings=everywhere, compiler_options=options
-    )
-    start = jax.jit(
-        lambda variables: init_state(variables, optimizer, config),
-        out_shardings=shardings,
-        compiler_options=options,
-    )
-    variables = draw()
+    jit = functools.partial(jax.jit, compiler_options=dict(FAST_COMPILE_OPTIONS))
+    variables = jit(lambda: init_variables(model, config), out_shardings=everywhere)()
     if config.model.init_from is not None:
         variables = initial_variables(config, jax.device_get(variables), log)
+    start = jit(lambda values: init_state(values, optimizer, config), out_shardings=shardings)
     return start(jax.device_put(variables, everywhere))
 
 
@@ -103,13 +93,18 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     config = config.copy_and_resolve_references()
     if "://" not in source:
         config.model.init_from = str(Path(source).absolute())
+    notes = []
+    normalisation = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
     if weights.is_model:
         data = load_saved_config(weights.path).data
         normalisation = {"mean": tuple(data.mean), "std": tuple(data.std)}
-        notes = _scale_notes(source, data.pixel_type, config.data.pixel_type)
-    else:
-        normalisation = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
-        notes = []
+        trained, present = data.pixel_type, config.data.pixel_type
+        if None not in (trained, present) and trained != present:
+            notes.append(
+                f"warning: the weights of {source} were trained on {trained} pixels "
+                f"({PIXEL_SCALES[trained]}), and this run has {present} ({PIXEL_SCALES[present]}); "
+                f"if their values are the same, --config.data.pixel_type={trained} keeps the scale"
+            )
     channels = len(channel_names(config.data.channels))
     for key, value in normalisation.items():
         if len(value) == channels and tuple(config.data[key]) != value:
@@ -118,20 +113,7 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     return config, notes
 
 
-def _scale_notes(source: str, trained: str | None, present: str | None) -> list[str]:
-    """Return a warning if the weights were trained on another pixel type."""
-    if None in (trained, present) or trained == present:
-        return []
-    return [
-        f"warning: the weights of {source} were trained on {trained} pixels "
-        f"({PIXEL_SCALES[trained]}), and this run has {present} ({PIXEL_SCALES[present]}); if "
-        f"their values are the same, --config.data.pixel_type={trained} keeps the scale"
-    ]
-
-
-def initial_variables(
-    config: ConfigDict, variables: dict[str, Any], log: Callable[[str], None]
-) -> dict[str, Any]:
+def initial_variables(config: ConfigDict, variables: dict[str, Any], log: LogFn) -> dict[str, Any]:
     """Fill a model's random variables from `config.model.init_from`.
 
     PyTorch weights fill the encoder, and the decoder and heads if they are of the same model. A
@@ -146,33 +128,28 @@ def initial_variables(
     if weights.is_model:
         return _from_model(weights.path, variables, log)
     source, names = weights.source, (config.model.encoder, config.model.decoder)
+    tensors, prefix = read_tensors(weights), config.model.init_prefix
     variables, report = convert(
-        read_tensors(weights),
-        variables,
-        build_model(config),
-        names,
-        source=source,
-        prefix=config.model.init_prefix,
+        tensors, variables, build_model(config), names, source=source, prefix=prefix
     )
     # The file of an encoder fills nothing else, which is not worth a line. That of an entire model
     # may fill only some of it.
     rest = [path for path in traverse_util.flatten_dict(variables) if path[1] != "encoder"]
-    unfilled = [name for name in report.missing if name.split("/")[1] != "encoder"]
-    encoder_only = len(unfilled) == len(rest)
-    missing = [name for name in report.missing if not encoder_only or name not in unfilled]
+    missing = [name for name in report.missing if name.split("/")[1] == "encoder"]
+    encoder_only = len(report.missing) - len(missing) == len(rest)
+    if not encoder_only:
+        missing = report.missing
     target = "encoder" if encoder_only else f"decoder {names[1]} and encoder"
     log(f"{source}: {len(report.used)} tensors fill {target} {names[0]}")
     for line in (*report.prefix_lines, *report.adapted):
         log(f"{source}: {line}")
-    counters = "num_batches_tracked"  # of PyTorch's batch norms, not needed here
-    unused = [name for name in report.unused if not name.endswith(counters)]
+    # PyTorch's batch norms have counters, which are not needed here.
+    unused = [name for name in report.unused if not name.endswith("num_batches_tracked")]
     _log_leftovers(source, unused, missing, log)
     return variables
 
 
-def _from_model(
-    source: Path, variables: dict[str, Any], log: Callable[[str], None]
-) -> dict[str, Any]:
+def _from_model(source: Path, variables: dict[str, Any], log: LogFn) -> dict[str, Any]:
     _, _, trained, step = load_variables(source)
     trained = traverse_util.flatten_dict(jax.device_get(trained), sep="/")
     flat = traverse_util.flatten_dict(variables, sep="/")
@@ -189,8 +166,8 @@ def _from_model(
 
 
 def _log_leftovers(
-    source: object, unused: Iterable[str], missing: Iterable[str], log: Callable[[str], None]
+    source: object, unused: Collection[str], missing: Collection[str], log: LogFn
 ) -> None:
     for description, names in (("not used", unused), ("left random", missing)):
-        if names := list(names):
+        if names:
             log(f"{source}: {len(names)} {description}: {', '.join(names)}")

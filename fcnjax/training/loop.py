@@ -6,9 +6,8 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,27 +15,36 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from fcnjax import data
+from fcnjax.data.loading import pipeline
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
-from fcnjax.io.terminal import print_progress
+from fcnjax.io.terminal import LogFn, print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
-from fcnjax.parallel.mesh import check_batch_size, check_height, make_mesh, needs_sync
+from fcnjax.parallel.mesh import (
+    check_batch_size,
+    check_height,
+    make_mesh,
+    needs_sync,
+    prefetch_to_devices,
+    process_shard,
+    replicated,
+)
 from fcnjax.parallel.processes import reached_preemption
 from fcnjax.runtime.stop_signals import collect_stop_signals
 from fcnjax.training.accumulate import check_accumulate
-from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.config_checks import check_config
 from fcnjax.training.early_stopping import EarlyStopping
 from fcnjax.training.initialize import restore_or_init
+from fcnjax.training.metrics_file import EVAL_PREFIX
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.state import TrainState, param_shapes
 from fcnjax.training.step import StepFn, TrainStep, make_train_step
 from fcnjax.training.workdir import RUN_FILES
 from fcnjax.training.workdir_lock import lock_workdir
-from fcnjax.training.writers import EVAL_PREFIX, Writer, open_writers
+from fcnjax.training.writers import Writer, open_writers
 from fcnjax.validate import ERROR, WARNING, quick_check
 
 
@@ -48,8 +56,7 @@ class TrainingStopped(Exception):
         self.code = code
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """A training that is ready to start or to continue.
 
     Attributes:
@@ -117,7 +124,7 @@ def train(
 def _train(
     config: ConfigDict,
     workdir: Path,
-    log: Callable[[str], None],
+    log: LogFn,
     mark_ending: Callable[[], None],
     writers: Sequence[Writer],
     step_fn: StepFn | None,
@@ -139,7 +146,10 @@ def _train(
         check_dataset(config, log)
 
     split = prepared.save()
-    with contextlib.closing(_checkpoints(config, workdir, log)) as checkpoints:
+    checkpoints = Checkpoints(
+        workdir, keep=config.train.keep, best_metric=config.eval.best_metric, log=log
+    )
+    with contextlib.closing(checkpoints):
         state, progress = restore_or_init(checkpoints, model, optimizer, config, mesh, log)
         early_stopping, step = EarlyStopping(config, progress), int(state.step)
         is_done = step >= config.train.steps or early_stopping.is_over
@@ -147,11 +157,9 @@ def _train(
         if is_done:
             results = evaluator(state.inference_variables)
         else:
-            with contextlib.ExitStack() as stack:
-                batches = device_batches(source, config, mesh, step)
-                stack.callback(batches.close)
-                if is_primary:
-                    writers = stack.enter_context(open_writers(config, workdir, step, writers))
+            opened = open_writers(config, workdir, step, writers) if is_primary else nullcontext(())
+            batches = device_batches(source, config, mesh, step)
+            with contextlib.closing(batches), opened as writers:
                 run = Run(
                     config=config,
                     mesh=mesh,
@@ -214,7 +222,9 @@ def loop(run: Run) -> tuple[Results, int]:
                     writer.write(step, values)
                 window, logged = [], step
             if save_due or stop:
-                progress = _progress(step, window, run.early_stopping)
+                progress = {"batches": step, **run.early_stopping.progress}
+                if window:
+                    progress["window"] = [{k: float(v) for k, v in m.items()} for m in window]
                 run.checkpoints.save(state, progress, summary or None)
             if run.early_stopping.is_over:
                 break
@@ -222,7 +232,12 @@ def loop(run: Run) -> tuple[Results, int]:
                 run.mark_ending()
                 run.checkpoints.wait()
                 # Without a signal here, another process received SIGTERM.
-                raise _stopped_by(signals[0] if signals else signal.SIGTERM, step)
+                number = signals[0] if signals else signal.SIGTERM
+                raise TrainingStopped(
+                    f"stopped by {number.name} at step {step}; the checkpoint is saved, and the "
+                    "same command continues from it",
+                    128 + number,
+                )
             since = time.perf_counter()
     return results, step
 
@@ -233,11 +248,6 @@ def _make_mesh(config: ConfigDict) -> Mesh:
     check_accumulate(config, mesh, config.train.batch_size)
     check_height(config.augment.crop[0], mesh)
     return mesh
-
-
-def _checkpoints(config: ConfigDict, workdir: Path, log: Callable[[str], None]) -> Checkpoints:
-    best_metric = config.eval.best_metric
-    return Checkpoints(workdir, keep=config.train.keep, best_metric=best_metric, log=log)
 
 
 def _due(config: ConfigDict, step: int) -> tuple[bool, bool, bool]:
@@ -254,16 +264,6 @@ def _mean(window: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: float(np.mean([float(step[name]) for step in window])) for name in names}
 
 
-def _progress(
-    step: int, window: Sequence[Mapping[str, Any]], early_stopping: EarlyStopping
-) -> dict[str, Any]:
-    """Return what a checkpoint holds beside the state, as JSON."""
-    progress = {"batches": step, **early_stopping.progress}
-    if window:
-        progress["window"] = [{k: float(v) for k, v in metrics.items()} for metrics in window]
-    return progress
-
-
 def _check_finite(values: Mapping[str, float], step: int) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
@@ -275,15 +275,31 @@ def _check_finite(values: Mapping[str, float], step: int) -> None:
             )
 
 
-def _stopped_by(number: signal.Signals, step: int) -> TrainingStopped:
-    return TrainingStopped(
-        f"stopped by {number.name} at step {step}; the checkpoint is saved, and the same command "
-        "continues from it",
-        128 + number,
+def device_batches(
+    source: data.Source, config: ConfigDict, mesh: Mesh, start: int
+) -> Iterator[dict[str, jax.Array]]:
+    """Yield training batches on the devices, from global batch `start` on.
+
+    With `config.data.loading.cache=device`, a batch contains the indices of its examples and the
+    entire dataset, which is copied to every device once.
+    """
+    shard = process_shard(mesh)
+    if config.data.loading.cache != "device":
+        batches = pipeline.train_batches(source, config, start, **shard)
+        with contextlib.closing(batches):
+            yield from prefetch_to_devices(batches, mesh)
+        return
+    arrays = pipeline.load_all(source, config.data.ignore_label)
+    batches = pipeline.index_batches(
+        source, config, start, arrays["label"], arrays["extent"], **shard
     )
+    cache = {f"{name}s": arrays[name] for name in ("image", "label")}
+    cache = jax.device_put(cache, replicated(mesh))
+    for batch in prefetch_to_devices(batches, mesh):
+        yield {**batch, **cache}
 
 
-def check_dataset(config: ConfigDict, log: Callable[[str], None]) -> None:
+def check_dataset(config: ConfigDict, log: LogFn) -> None:
     """Check some examples of the dataset and log warnings.
 
     Raises:
@@ -322,8 +338,8 @@ def describe(
     """
     count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
     device = mesh.devices.flat[0].device_kind
-    sizes = {axis: size for axis, size in mesh.shape.items() if size > 1}
-    axes = ", ".join(f"{axis} {size}" for axis, size in sizes.items()) if len(sizes) > 1 else ""
+    sizes = [f"{axis} {size}" for axis, size in mesh.shape.items() if size > 1]
+    axes = f" ({', '.join(sizes)})" if len(sizes) > 1 else ""
     step = int(state.step)
     begin = f"resuming at step {step}" if step else "starting"
     if is_done:
@@ -334,5 +350,5 @@ def describe(
     return (
         f"{begin}: {config.model.decoder} on {config.model.encoder}, {count / 1e6:.2f} M "
         f"parameters{details}; {len(source)} images, {len(config.data.class_names)} classes; "
-        f"{mesh.size} x {device}{axes and f' ({axes})'}; {workdir}"
+        f"{mesh.size} x {device}{axes}; {workdir}"
     )

@@ -2,9 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
 from ml_collections import ConfigDict
@@ -41,8 +40,7 @@ from fcnjax.training.workdir import (
 )
 
 
-@dataclass(frozen=True)
-class PreparedRun:
+class PreparedRun(NamedTuple):
     """The config and data of a run that is about to start or to resume.
 
     Attributes:
@@ -70,14 +68,14 @@ class PreparedRun:
         if jax.process_index():
             return ()
         split = tuple(
-            dataset.stored
+            each.stored
             or store(
-                dataset.spec,
-                dataset.config.data,
-                {part: source.examples() for part, source in dataset.sources.items()},
+                each.spec,
+                each.config.data,
+                {part: source.examples() for part, source in each.sources.items()},
                 from_start=self.is_new,
             )
-            for dataset in self.sets
+            for each in self.sets
         )
         save_config(self.workdir, self.config, **{REQUESTED: self.requested.to_dict()})
         write_split(self.workdir, split)
@@ -112,7 +110,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
             "they are now, and this split is kept from here on. If images were added or removed "
             "since the run began, some of those that it was trained on may be used for evaluation"
         )
-        return replace(run, notes=[*run.notes, note], is_new=False)
+        return run._replace(notes=[*run.notes, note], is_new=False)
     return _resumed_run(config, workdir, requested, split)
 
 
@@ -143,31 +141,31 @@ def _resumed_run(
     sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
     notes = []
     for dataset in sets:
-        counts = {part: len(examples) for part, examples in dataset.stored.parts.items()}
-        held_out = "" if dataset.spec else f", {counts['eval']} held out"
+        parts = dataset.stored.parts
+        held_out = "" if dataset.spec else f", {len(parts['eval'])} held out"
         notes.append(
-            f"{dataset.stored.root}: {counts['train']} training images{held_out}: the split with "
-            "which the run began"
+            f"{dataset.stored.root}: {len(parts['train'])} training images{held_out}: the split "
+            "with which the run began"
         )
         notes += describe_changes(
             dataset, "are not used: this run keeps its split, and a new run would use them"
         )
-    new_requested = requested.copy_and_resolve_references()
-    for key in LOCATION_KEYS:
-        new_requested.update_from_flattened_dict({key: flatten(config)[key]})
-    return PreparedRun(workdir, resolved, new_requested, sets, notes, False)
+    requested = requested.copy_and_resolve_references()
+    locations = {key: value for key, value in flatten(config).items() if key in LOCATION_KEYS}
+    requested.update_from_flattened_dict(locations)
+    return PreparedRun(workdir, resolved, requested, sets, notes, False)
 
 
 def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:
     """Open a stored dataset; if it was moved, it must contain the same files."""
     opened = reopen(config, stored, ("train",) if stored.spec else PARTS)
-    changed = [key for key in DATASET_LOCATIONS if config.data[key] != stored.data[key]]
-    if changed and opened.match.changed:
-        raise UserError(
-            f"config.data.{changed[0]}: {config.data[changed[0]]} contains other files than the "
-            f"run was trained on: {join_names(opened.match.changed)} differ from those in "
-            f"{stored.root}; use a copy of the same files, or another workdir"
-        )
+    for key in DATASET_LOCATIONS if opened.match.changed else ():
+        if config.data[key] != stored.data[key]:
+            raise UserError(
+                f"config.data.{key}: {config.data[key]} contains other files than the run was "
+                f"trained on: {join_names(opened.match.changed)} differ from those in "
+                f"{stored.root}; use a copy of the same files, or another workdir"
+            )
     return opened
 
 
@@ -195,24 +193,20 @@ def resumed_config(
     ]
     if config.train.steps < saved.train.steps:
         wrong.append("train.steps")
-    weights, weights_before = (
-        [weight for _, weight in values["data.sampling.mix"]] for values in (now, resolved_before)
-    )
+    mixes = (values["data.sampling.mix"] for values in (now, resolved_before))
+    weights, weights_before = ([weight for _, weight in mix] for mix in mixes)
     if weights != weights_before:
         wrong.append("data.sampling.mix")
     if wrong:
-        key = wrong[0]
-        raise config_mismatch(workdir, key, resolved_before[key], now[key], wrong[1:])
+        key, *others = wrong
+        raise config_mismatch(workdir, key, resolved_before[key], now[key], others)
+    changeable = (*RESUMABLE_KEYS, "train.steps", "data.sampling.mix")
     resolved = saved.copy_and_resolve_references()
-    for key, value in now.items():
-        if key in RESUMABLE_KEYS or key in ("train.steps", "data.sampling.mix"):
-            resolved.update_from_flattened_dict({key: value})
+    resolved.update_from_flattened_dict({k: v for k, v in now.items() if k in changeable})
     return _with_data_paths(resolved, now, before)
 
 
-def _with_data_paths(
-    resolved: ConfigDict, now: dict[str, Any], before: dict[str, Any]
-) -> ConfigDict:
+def _with_data_paths(resolved: ConfigDict, now: dict, before: dict) -> ConfigDict:
     """Return a resolved config with the present paths of its data; unchanged if they are the same.
 
     Args:
@@ -247,9 +241,7 @@ def _is_same_path(requested: str, resolved: str) -> bool:
     )
 
 
-def _mixed_configs(
-    config: ConfigDict, stored: Sequence[StoredSet], workdir: Path
-) -> list[ConfigDict]:
+def _mixed_configs(config: ConfigDict, stored: Split, workdir: Path) -> list[ConfigDict]:
     """Return the resolved configs of the mixed datasets, as the run stored them."""
     configs = []
     for (spec, _), dataset in zip(config.data.sampling.mix, stored, strict=True):

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.optim import has_average
 
+Optimizer = optax.GradientTransformation
 # For programs that run once. To optimise the initialization of a U-Net takes longer than to run it.
 FAST_COMPILE_OPTIONS = MappingProxyType({"xla_backend_optimization_level": 0})
 
@@ -51,9 +52,7 @@ def param_shapes(model: nn.Module, config: ConfigDict) -> Any:
     return jax.eval_shape(lambda: init_variables(model, config))["params"]
 
 
-def init_state(
-    variables: dict[str, Any], optimizer: optax.GradientTransformation, config: ConfigDict
-) -> TrainState:
+def init_state(variables: dict[str, Any], optimizer: Optimizer, config: ConfigDict) -> TrainState:
     """Return the state before the first step; may be traced, and jitted to be created sharded."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -64,8 +63,6 @@ def init_state(
     )
 
 
-def state_shapes(
-    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
-) -> TrainState:
+def state_shapes(model: nn.Module, optimizer: Optimizer, config: ConfigDict) -> TrainState:
     """Return the shapes of the state without computing it."""
     return jax.eval_shape(lambda: init_state(init_variables(model, config), optimizer, config))

@@ -1,5 +1,6 @@
 """The training, prediction and evaluation steps: pure functions, jitted over a mesh."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,17 +18,17 @@ from fcnjax.models import Platform, batch_norm_inference, compile_for, sampled_d
 from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
 from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.training.accumulate import GradFn, accumulate_gradients
-from fcnjax.training.state import TrainState, state_shapes
+from fcnjax.training.state import Optimizer, TrainState, state_shapes
 
 TrainStep = Callable[[TrainState, dict], tuple[TrainState, dict[str, jax.Array]]]
-StepFn = Callable[[nn.Module, optax.GradientTransformation, ConfigDict, Mesh], TrainStep]
+StepFn = Callable[[nn.Module, Optimizer, ConfigDict, Mesh], TrainStep]
 
 # Keys of a training batch that every device holds entirely: the cached dataset.
 CACHE_KEYS = ("images", "labels")
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict, mesh: Mesh
+    model: nn.Module, optimizer: Optimizer, config: ConfigDict, mesh: Mesh
 ) -> TrainStep:
     """Return the jitted `train_step(state, batch) -> (state, metrics)`.
 
@@ -39,11 +40,10 @@ def make_train_step(
     the gradients of the parts that are not frozen.
     """
     platform, everywhere = mesh_platform(mesh), replicated(mesh)
-    is_sharded = mesh.shape["fsdp"] > 1
-    state_sharding = everywhere
-    if is_sharded:
+    state_sharding, params_sharding = everywhere, None
+    if mesh.shape["fsdp"] > 1:
         state_sharding = state_shardings(state_shapes(model, optimizer, config), mesh)
-    params_sharding = state_sharding.variables["params"] if is_sharded else None
+        params_sharding = state_sharding.variables["params"]
     trainable_mask = make_trainable_mask(config)
     grad_fn = make_grad_fn(model, config, mesh, params_sharding)
 
@@ -55,9 +55,10 @@ def make_train_step(
         params = state.variables["params"]
         args = (params, state.variables, mixed, batch["valid"], dropout_key)
         if config.train.accumulate > 1:
-            (loss, (terms, batch_stats)), grads = accumulate_gradients(grad_fn, args, config, mesh)
+            values, grads = accumulate_gradients(grad_fn, args, config, mesh)
         else:
-            (loss, (terms, batch_stats)), grads = grad_fn(*args)
+            values, grads = grad_fn(*args)
+        loss, (terms, batch_stats) = values
         updates, opt_state = optimizer.update(grads, state.opt_state, params)
         new_params = optax.apply_updates(params, updates)
         if trainable_mask is not None:
@@ -69,15 +70,13 @@ def make_train_step(
                 params,
             )
         variables = {"params": new_params, "batch_stats": batch_stats}
-        ema = state.ema
-        if ema is not None:
-            ema = update_average(ema, variables, config, state.step)
+        has_average = state.ema is not None
+        ema = update_average(state.ema, variables, config, state.step) if has_average else None
         metrics = {"loss": loss, "grad_norm": optax.tree.norm(grads)}
         metrics |= {f"loss/{name}": value for name, value in terms.items()}
         return TrainState(state.step + 1, variables, opt_state, ema), metrics
 
-    is_gpu = platform.is_gpu
-    if is_gpu:
+    if platform.is_gpu:
         state_sharding = jax.tree.map(lambda leaf: Format(Layout.AUTO, leaf), state_sharding)
     step = jax.jit(
         train_step,
@@ -85,7 +84,7 @@ def make_train_step(
         out_shardings=(state_sharding, everywhere),
         donate_argnums=0,
     )
-    return AutoLayoutStep(step) if is_gpu else step
+    return AutoLayoutStep(step) if platform.is_gpu else step
 
 
 def _batch_shardings(config: ConfigDict, mesh: Mesh) -> dict[str, jax.sharding.Sharding]:
@@ -98,13 +97,10 @@ def _batch_shardings(config: ConfigDict, mesh: Mesh) -> dict[str, jax.sharding.S
 
 def augment(key: jax.Array, batch: dict, config: ConfigDict) -> MixedBatch:
     """Return the augmented and mixed crops of a training batch."""
-    crops = {"bounds": batch["bounds"]}
+    names, crops = ("image", "label"), {"bounds": batch["bounds"]}
     if "row" in batch:
-        arrays = [batch[name] for name in CACHE_KEYS]
-        crops |= {"rows": batch["row"], "corners": batch["corner"]}
-    else:
-        arrays = batch["image"], batch["label"]
-    image, label = augment_batch(key, *arrays, config, **crops)
+        names, crops = CACHE_KEYS, crops | {"rows": batch["row"], "corners": batch["corner"]}
+    image, label = augment_batch(key, *(batch[name] for name in names), config, **crops)
     return mix_batch(key, image, label, config)
 
 
@@ -213,13 +209,9 @@ def make_predict_step(
         image = normalize(to_unit(image), config.data)
         if mesh is not None:
             image = shard_height(image, mesh)
-        if key is None:
-            outputs = model.apply(variables, image, train=False, extent=extent)
-        else:
-            with sampled_dropout():
-                outputs = model.apply(
-                    variables, image, train=False, extent=extent, rngs={"dropout": key}
-                )
+        rngs = None if key is None else {"dropout": key}
+        with contextlib.nullcontext() if key is None else sampled_dropout():
+            outputs = model.apply(variables, image, train=False, extent=extent, rngs=rngs)
         logits, head = outputs["logits"], config.model.head
         # The mask does not depend on the probabilities, which are not computed if unused.
         return {

@@ -32,15 +32,9 @@ RESUMABLE_KEYS = keys_with(Scope.RESUME)
 
 def save_config(workdir: str | Path, config: ConfigDict, **sections: Any) -> None:
     """Write the resolved config to the workdir, and more `sections` to the same file."""
-    write_json(
-        Path(workdir) / CONFIG_FILE,
-        {
-            "format_version": FORMAT_VERSION,
-            "fcnjax_version": __version__,
-            "config": config.to_dict(),
-            **sections,
-        },
-    )
+    versions = {"format_version": FORMAT_VERSION, "fcnjax_version": __version__}
+    content = {**versions, "config": config.to_dict(), **sections}
+    write_json(Path(workdir) / CONFIG_FILE, content)
 
 
 def without_machine_keys(config: ConfigDict) -> ConfigDict:
@@ -73,24 +67,11 @@ def load_saved_config(workdir: str | Path) -> ConfigDict:
             f"--workdir: {workdir} is not a workdir (it has no {CONFIG_FILE}); "
             "`fcnjax train --workdir` creates one"
         )
-    saved = read_config_file(workdir)
-    version = check_format_version(saved, str(path))
-    config = _fill(migrate_config(saved.get("config"), version), path)
+    config = _load(workdir, "config")
     try:
         check_resolved(config)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    return config
-
-
-def _fill(saved: Any, path: Path) -> ConfigDict:
-    if not isinstance(saved, dict):
-        raise UserError(f"{path}: is not a config that fcnjax wrote: it has no config")
-    config = default_config()
-    for section, values in saved.items():
-        if section not in config:
-            raise UserError(f"{path}: {section[:60]} is unknown to fcnjax {__version__}")
-        fill_section(config[section], values, f"{path}: {section}")
     return config
 
 
@@ -103,12 +84,23 @@ def load_requested_config(workdir: str | Path) -> ConfigDict | None:
     Raises:
         UserError: The file is damaged.
     """
-    path = Path(workdir) / CONFIG_FILE
-    saved = read_config_file(workdir)
-    if not isinstance(saved, dict) or saved.get(REQUESTED) is None:
-        return None
-    version = check_format_version(saved, str(path))
-    return _fill(migrate_config(saved[REQUESTED], version), path)
+    stored = read_config_file(workdir)
+    has_requested = isinstance(stored, dict) and stored.get(REQUESTED) is not None
+    return _load(workdir, REQUESTED) if has_requested else None
+
+
+def _load(workdir: str | Path, section: str) -> ConfigDict:
+    path, stored = Path(workdir) / CONFIG_FILE, read_config_file(workdir)
+    version = check_format_version(stored, str(path))
+    saved = migrate_config(stored.get(section), version)
+    if not isinstance(saved, dict):
+        raise UserError(f"{path}: is not a config that fcnjax wrote: it has no config")
+    config = default_config()
+    for name, values in saved.items():
+        if name not in config:
+            raise UserError(f"{path}: {name[:60]} is unknown to fcnjax {__version__}")
+        fill_section(config[name], values, f"{path}: {name}")
+    return config
 
 
 def contains_run(workdir: Path) -> bool:

@@ -5,13 +5,14 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from fcnjax.errors import UserError
 from fcnjax.io.lock_file import POLL_S, open_locked, try_lock
+from fcnjax.io.terminal import LogFn
 from fcnjax.io.write_errors import writing
 
 # How long to wait for another training on the workdir to end.
@@ -48,9 +49,7 @@ class WorkdirLock:
 
 
 @contextlib.contextmanager
-def lock_workdir(
-    workdir: Path, log: Callable[[str], None], *, may_wait: bool = True
-) -> Iterator[WorkdirLock]:
+def lock_workdir(workdir: Path, log: LogFn) -> Iterator[WorkdirLock]:
     """Hold the lock of a workdir.
 
     Waits up to `ENDING_S` for a holder that is ending, up to `OTHER_HOST_S` for one on another
@@ -59,7 +58,6 @@ def lock_workdir(
     Args:
         workdir: The folder. It is created, and removed again if nothing was written to it.
         log: Takes a line about a wait or missing file locks.
-        may_wait: Whether to wait at all.
 
     Raises:
         UserError: Another training holds the lock (names its host, process and start), or the
@@ -70,7 +68,7 @@ def lock_workdir(
     try:
         with writing(workdir):
             workdir.mkdir(parents=True, exist_ok=True)
-            file = _wait_for_lock(path, log, may_wait)
+            file = _wait_for_lock(path, log)
         with file:
             try:
                 if try_lock(file) is None:
@@ -88,18 +86,16 @@ def lock_workdir(
                 folder.rmdir()
 
 
-def _wait_for_lock(path: Path, log: Callable[[str], None], may_wait: bool) -> IO[bytes]:
+def _wait_for_lock(path: Path, log: LogFn) -> IO[bytes]:
     """Open the lock file of a workdir once no other training holds it."""
     start, logged = time.monotonic(), False
     while True:
-        file = open_locked(path)
-        holder = _read_holder(path)
+        file, holder = open_locked(path), _read_holder(path)
         if file is not None and not _is_alive(holder):
             return file
         if file is not None:  # a file system without locks has only the record
             file.close()
-        limit = _max_wait(holder) if may_wait else 0.0
-        description = _describe(holder)
+        limit, description = _max_wait(holder), _describe(holder)
         if time.monotonic() - start >= limit:
             raise UserError(
                 f"--workdir: {path.parent} is in use by {description}; only one training can "
@@ -113,11 +109,9 @@ def _wait_for_lock(path: Path, log: Callable[[str], None], may_wait: bool) -> IO
 
 def _read_holder(path: Path) -> dict[str, Any]:
     """Return the record of a lock file; empty if it cannot be read."""
-    with contextlib.suppress(OSError, ValueError, RecursionError):
-        with path.open("rb") as file:
-            record = json.loads(file.read(4096))
-        if isinstance(record, dict):
-            return record
+    with contextlib.suppress(OSError, ValueError, RecursionError), path.open("rb") as file:
+        record = json.loads(file.read(4096))
+        return record if isinstance(record, dict) else {}
     return {}
 
 
@@ -139,9 +133,8 @@ def _describe(holder: dict[str, Any]) -> str:
 def _is_alive(holder: dict[str, Any]) -> bool:
     """Return whether the process of a record is running, as far as this host can know."""
     pid, started = holder.get("pid"), holder.get("started")
-    if holder.get("host") != socket.gethostname() or pid == os.getpid() or started is None:
-        return False
-    return _start_time(pid) == started
+    is_other = holder.get("host") == socket.gethostname() and pid != os.getpid()
+    return is_other and started is not None and _start_time(pid) == started
 
 
 def _start_time(pid: Any) -> str | None:

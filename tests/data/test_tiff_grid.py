@@ -51,7 +51,7 @@ def by_serve(path, case):
         check(content, case.pages, 10**6)
         return decode(content, case.channels, case.pages)
     except Refused as error:
-        raise UserError(error.message) from error
+        raise UserError(error.detail) from error
 
 
 READERS = {"path": by_path, "predict": by_predict, "serve": by_serve}

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fcnjax import cli, data, metrics
-from fcnjax.evaluation import Evaluator, read_image_counts
+from fcnjax.evaluation import Evaluator, read_images
 from fcnjax.inference import load_variables
 from fcnjax.parallel.mesh import make_mesh
 
@@ -53,7 +53,7 @@ def test_request_without_options_is_the_plain_evaluation(workdir, tmp_path):
     plain = scored(workdir, tmp_path / "plain")
     assert "predicted" not in plain
     confusion = np.asarray(plain["confusion"])
-    counts = read_image_counts(tmp_path / "plain", len(confusion))
+    counts, _ = read_images(tmp_path / "plain", len(confusion))
     assert len(counts) > 1
     expected = [np.diag(confusion), confusion.sum(1), confusion.sum(0)]
     np.testing.assert_array_equal(counts.sum(0), expected)

@@ -18,10 +18,9 @@ from fcnjax.models import Platform, build_model, compile_for, layers
 from fcnjax.models.layers import FeatureMap, space_to_batch, space_to_batch_factor
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import batch_sharding, make_mesh, mesh_of, replicated
-from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.initialize import new_state
-from fcnjax.training.loop import train
+from fcnjax.training.loop import device_batches, train
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.step import make_train_step
 

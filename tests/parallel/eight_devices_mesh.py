@@ -16,10 +16,9 @@ from fcnjax.losses import make_loss
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import AXES, image_sharding, make_mesh, process_shard, state_shardings
-from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.initialize import new_state
-from fcnjax.training.loop import train
+from fcnjax.training.loop import device_batches, train
 from fcnjax.training.state import state_shapes
 from fcnjax.training.step import make_train_step
 

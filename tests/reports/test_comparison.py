@@ -10,10 +10,9 @@ import pytest
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.evaluation import Results, write_results
-from fcnjax.reports.comparison import mark_best
-from fcnjax.reports.scored_runs import ScoredRun
+from fcnjax.reports.comparison import ScoredRun, mark_best
+from fcnjax.training.metrics_file import JsonlWriter
 from fcnjax.training.workdir import load_saved_config, save_config
-from fcnjax.training.writers import JsonlWriter
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from fcnjax.config import default_config
 from fcnjax.io import pictures
 from fcnjax.metrics import compute
 from fcnjax.reports import charts, write_report
-from fcnjax.training.writers import JsonlWriter
+from fcnjax.training.metrics_file import JsonlWriter
 
 
 class Page(html.parser.HTMLParser):

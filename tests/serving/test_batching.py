@@ -14,6 +14,7 @@ from fcnjax.inference import Prediction
 from fcnjax.serving.batching import Batcher, shut_down
 from fcnjax.serving.http.refusal import Busy, Refused
 from fcnjax.serving.metrics import Metrics
+from fcnjax.serving.options import Options
 
 
 class Painter:
@@ -53,10 +54,10 @@ class Painter:
 
 def run(model, function, **options):
     """Runs `function(batcher)` with a batcher of the model."""
-    options = {"max_images": 4, "max_pixels": 10**6, "queue": 16, "programs": 64, **options}
+    options = Options(**{"batch": 4, "max_pixels": 10**6, "queue": 16, **options})
 
     async def main():
-        batcher = Batcher(model, Metrics(), **options)
+        batcher = Batcher(model, Metrics(), options)
         batcher.start()
         try:
             return await asyncio.wait_for(function(batcher), 60)
@@ -125,7 +126,7 @@ def test_at_most_a_quarter_of_a_batch_is_padding():
         del model.batches[:]
         await requests(batcher)
 
-    run(model, known, max_images=8)
+    run(model, known, batch=8)
     assert sorted(map(len, model.batches)) == [1, 3, 4, 6, 7, 8]
 
 
@@ -197,7 +198,7 @@ def test_only_the_image_without_memory_fails():
     found, error = run(small, requests)
     assert found[0].mask.shape == (45, 53)
     assert isinstance(error, Refused)
-    assert (error.status, "does not fit the device's memory" in error.message) == (413, True)
+    assert (error.status_code, "does not fit the device's memory" in error.detail) == (413, True)
 
 
 def test_least_recently_used_programs_are_freed():
@@ -219,7 +220,7 @@ def test_warm_compiles_all_programs(model):
         await batcher.warm((45, 53), 3)
         return {(program.rows, program.probabilities) for program in batcher._programs}
 
-    assert run(model, requests, max_images=2) == {(n, p) for n in (1, 2) for p in (False, True)}
+    assert run(model, requests, batch=2) == {(n, p) for n in (1, 2) for p in (False, True)}
 
 
 def test_hanging_threads_are_abandoned(monkeypatch):

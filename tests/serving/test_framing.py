@@ -93,9 +93,10 @@ def port(model):
     from fcnjax.serving.http.server import Server, bind
     from fcnjax.serving.service import Options, Service
 
-    service = Service(model, Options(allowed_hosts=(), receive_seconds=20, max_bytes=2**21))
+    options = {"receive_seconds": 20, "max_bytes": 2**21, "connections": 64, "drain_seconds": 5}
+    service = Service(model, Options(allowed_hosts=(), **options))
     with bind("127.0.0.1", 0) as bound:
-        server = Server(service, connections=64, drain_seconds=5, on_start=lambda: None)
+        server = Server(service, on_start=lambda: None)
         server.capture_signals = contextlib.nullcontext  # signals are the main thread's
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([bound])))
         thread.start()

@@ -151,12 +151,12 @@ def test_invalid_requests_are_refused(client, png):
 
 
 def test_models_of_grey_images_and_bands(make_run, shapes, tiny_options, tmp_path, encode):
-    from fcnjax.serving.http.refusal import Refused
+    from fcnjax.errors import UserError
     from fcnjax.serving.images import decode
 
     pixels = np.arange(12, dtype=np.uint8).reshape(3, 4)
     assert (decode(encode(pixels), "L")[..., 0] == pixels).all()
-    with pytest.raises(Refused, match="has no band 'B2'"):
+    with pytest.raises(UserError, match="has no band 'B2'"):
         decode(encode(pixels), "B2,B3")
 
 

@@ -14,8 +14,8 @@ from fcnjax.config import default_config
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
-from fcnjax.training.batches import device_batches
 from fcnjax.training.initialize import new_state
+from fcnjax.training.loop import device_batches
 from fcnjax.training.step import augment, make_train_step
 
 # Larger and smaller than the crop, in either direction and in both.

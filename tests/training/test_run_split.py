@@ -14,9 +14,8 @@ from fcnjax.data import open_source
 from fcnjax.data.splits.stored_split import SPLIT_FILE, read_split
 from fcnjax.errors import UserError
 from fcnjax.evaluation.scored_images import open_scored
-from fcnjax.reports.comparison import as_table, differences_to_first
+from fcnjax.reports.comparison import as_table, differences_to_first, read_runs
 from fcnjax.reports.folds import summarise
-from fcnjax.reports.scored_runs import read_runs
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.workdir import CONFIG_FILE, load_saved_config
 

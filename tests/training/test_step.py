@@ -12,8 +12,8 @@ from fcnjax.models import Platform, build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.parallel.mesh import make_mesh
 from fcnjax.training import step as steps
-from fcnjax.training.batches import device_batches
 from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.loop import device_batches
 from fcnjax.training.state import init_state, init_variables
 
 

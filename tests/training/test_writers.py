@@ -14,14 +14,9 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.training.writers import (
-    JsonlWriter,
-    TensorBoardWriter,
-    TerminalWriter,
-    open_writers,
-    read_metrics,
-    terminal,
-)
+from fcnjax.training import writers
+from fcnjax.training.metrics_file import JsonlWriter, read_metrics
+from fcnjax.training.writers import TensorBoardWriter, TerminalWriter, open_writers
 
 
 class Terminal(io.StringIO):
@@ -125,7 +120,7 @@ def test_line_of_wrong_types_is_an_error(tmp_path, line):
 
 
 def test_file_of_too_many_values_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcnjax.training.writers.read_jsonl.MAX_VALUES", 5)
+    monkeypatch.setattr("fcnjax.training.metrics_file.MAX_VALUES", 5)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n' * 3)
     with pytest.raises(UserError, match="has more than 5 values"):
         read_metrics(tmp_path)
@@ -139,7 +134,7 @@ def test_pipe_in_place_of_the_file_is_an_error(tmp_path):
 
 def test_pipe_gets_one_plain_line_a_write(monkeypatch):
     times = iter([100.0, 110.0, 120.0])
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr(writers.time, "monotonic", lambda: next(times))
     stream = io.StringIO()
     writer = TerminalWriter(100, stream)
     writer.write(10, {"loss": 0.51234567, "images_per_second": 81.24})
@@ -214,12 +209,12 @@ def test_unwritable_workdir_error_names_the_file(tmp_path):
 def test_open_writers_are_those_of_the_config_and_further_ones(tmp_path, tensorboard):
     config, extra = default_config(), TerminalWriter(3, io.StringIO())
     config.train.tensorboard = tensorboard
-    with open_writers(config, tmp_path, 0, [extra]) as writers:
-        names = [type(writer).__name__ for writer in writers]
+    with open_writers(config, tmp_path, 0, [extra]) as opened:
+        names = [type(writer).__name__ for writer in opened]
     events = ["TensorBoardWriter"] * tensorboard
     assert names == ["JsonlWriter", *events, "TerminalWriter", "TerminalWriter"]
-    assert writers[-1] is extra
-    assert writers[0]._file.closed
+    assert opened[-1] is extra
+    assert opened[0]._file.closed
 
 
 def test_tensorboard_and_rich_are_imported_only_when_used():
@@ -232,5 +227,5 @@ def test_tensorboard_and_rich_are_imported_only_when_used():
 
 
 def test_format_duration():
-    durations = [terminal.format_duration(s) for s in (0.4, 59.6, 3599, 3661)]
+    durations = [writers.format_duration(s) for s in (0.4, 59.6, 3599, 3661)]
     assert durations == ["0:00", "1:00", "59:59", "1:01:01"]

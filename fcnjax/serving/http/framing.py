@@ -30,12 +30,12 @@ class StrictConnection(h11.Connection):
         """Return the next event of h11; accept only HTTP/1.0 or 1.1, and a path as the target."""
         event = super().next_event()
         if isinstance(event, h11.Request):
-            if event.http_version not in (b"1.0", b"1.1"):
+            version, names = event.http_version, [name for name, _ in event.headers]
+            if version not in (b"1.0", b"1.1"):
                 raise h11.RemoteProtocolError("the version is not HTTP/1.0 or 1.1")
             if not event.target.startswith(b"/"):
                 raise h11.RemoteProtocolError("the request's target is not a path")
-            chunked = any(name == b"transfer-encoding" for name, _ in event.headers)
-            if chunked and event.http_version == b"1.0":
+            if version == b"1.0" and b"transfer-encoding" in names:
                 raise h11.RemoteProtocolError("Transfer-Encoding in HTTP/1.0")
         return event
 
@@ -62,28 +62,29 @@ class _StrictBuffer(ReceiveBuffer):
         line = super().maybe_extract_next_line()
         if line is not None:
             self._chunks += 1
-            if len(line) > MAX_CHUNK_LINE or self._chunks > MAX_CHUNKS:
-                raise h11.LocalProtocolError("the body has too many or too long chunk lines")
-            if _BAD_BYTES.search(line):
-                raise h11.LocalProtocolError("a chunk line holds control characters")
+            is_small = len(line) <= MAX_CHUNK_LINE and self._chunks <= MAX_CHUNKS
+            _require(is_small, "the body has too many or too long chunk lines")
+            _require(not _BAD_BYTES.search(line), "a chunk line holds control characters")
         return line
 
 
 def _check_lines(block: bytes, lines: list[bytearray]) -> None:
     """Raise `h11.LocalProtocolError` if servers would differ on the meaning of the lines."""
-    if len(block) > MAX_HEAD or len(lines) > MAX_HEADERS:
-        raise h11.LocalProtocolError(
-            f"the headers take more than {MAX_HEAD} bytes or {MAX_HEADERS} lines"
-        )
-    if _BAD_BYTES.search(block):
-        raise h11.LocalProtocolError("the headers have bare CR or LF, folds or control characters")
-    fields = [
-        (name.lower(), value.strip()) for name, _, value in (x.partition(b":") for x in lines)
-    ]
-    counts = Counter(bytes(name) for name, _ in fields)
-    if any(counts[name] > 1 for name in _ONCE):
-        raise h11.LocalProtocolError("a header that may be there once is repeated")
-    if counts[b"content-length"] and counts[b"transfer-encoding"]:
-        raise h11.LocalProtocolError("Content-Length with Transfer-Encoding")
-    if any(name == b"content-length" and not value.isdigit() for name, value in fields):
-        raise h11.LocalProtocolError("Content-Length is not a number")
+    is_small = len(block) <= MAX_HEAD and len(lines) <= MAX_HEADERS
+    _require(is_small, f"the headers take more than {MAX_HEAD} bytes or {MAX_HEADERS} lines")
+    is_clean = not _BAD_BYTES.search(block)
+    _require(is_clean, "the headers have bare CR or LF, folds or control characters")
+    parts = [line.partition(b":") for line in lines]
+    fields = [(bytes(name).lower(), value.strip()) for name, _, value in parts]
+    counts = Counter(name for name, _ in fields)
+    is_once = all(counts[name] <= 1 for name in _ONCE)
+    _require(is_once, "a header that may be there once is repeated")
+    has_both = counts[b"content-length"] and counts[b"transfer-encoding"]
+    _require(not has_both, "Content-Length with Transfer-Encoding")
+    is_number = all(value.isdigit() for name, value in fields if name == b"content-length")
+    _require(is_number, "Content-Length is not a number")
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise h11.LocalProtocolError(message)

@@ -37,17 +37,16 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         UserError: The address is taken, or is not one of this machine.
     """
-    with contextlib.ExitStack() as on_error:
-        try:
-            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with contextlib.ExitStack() as on_error:
             bound = on_error.enter_context(socket.socket(family, socket.SOCK_STREAM))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
-        except OSError as error:
-            where = f"--host={host} --port={port}"
-            reason = error.strerror or error
-            raise UserError(f"{where}: cannot listen there: {reason}") from error
-        on_error.pop_all()
+            on_error.pop_all()
+    except OSError as error:
+        reason = f"cannot listen there: {error.strerror or error}"
+        raise UserError(f"--host={host} --port={port}: {reason}") from error
     return bound
 
 
@@ -90,13 +89,10 @@ class Connection(H11Protocol):
             if isinstance(error := sys.exception(), h11.RemoteProtocolError):
                 message = f"{message}: {one_line(str(error)[:200])}"
             content = json.dumps({"error": message}).encode()
-            headers = [
-                ("Content-Type", "application/json"),
-                ("Content-Length", str(len(content))),
-                ("Connection", "close"),
-            ]
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+            headers["Connection"] = "close"
             events = (
-                h11.Response(status_code=400, headers=headers, reason="Bad Request"),
+                h11.Response(status_code=400, headers=[*headers.items()], reason="Bad Request"),
                 h11.Data(data=content),
                 h11.EndOfMessage(),
             )
@@ -138,51 +134,31 @@ class Connection(H11Protocol):
         return None
 
 
-class Config(uvicorn.Config):
-    """Config of uvicorn with `app_connections`, the largest number of connections."""
-
-    def __init__(self, *args, app_connections: int, **options):
-        super().__init__(*args, **options)
-        self.app_connections = app_connections
-
-
 class Server(uvicorn.Server):
     """A server that runs until SIGTERM or SIGINT, then finishes open requests and returns.
 
     Args:
         service: The service.
-        connections: Largest number of connections.
-        drain_seconds: Time limit for open requests at the end.
         on_start: Called when the server listens.
     """
 
-    def __init__(
-        self,
-        service: Service,
-        *,
-        connections: int,
-        drain_seconds: int,
-        on_start: Callable[[], None],
-    ):
-        super().__init__(
-            Config(
-                make_app(service),
-                app_connections=connections,
-                http=Connection,
-                loop="asyncio",
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                log_level="error",
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_graceful_shutdown=drain_seconds,
-            )
+    def __init__(self, service: Service, on_start: Callable[[], None]):
+        config = uvicorn.Config(
+            make_app(service),
+            http=Connection,
+            loop="asyncio",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=service.options.drain_seconds,
         )
-        self._service = service
-        self._drain_seconds = drain_seconds
-        self._on_start = on_start
+        config.app_connections = service.options.connections
+        super().__init__(config)
+        self._service, self._on_start = service, on_start
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and call `on_start`."""
@@ -209,7 +185,7 @@ class Server(uvicorn.Server):
             watch.cancel()
 
     async def _watch_shutdown(self) -> None:
-        end = time.monotonic() + self._drain_seconds - 0.5
+        end = time.monotonic() + self._service.options.drain_seconds - 0.5
         while time.monotonic() < end:
             self._check_connections()
             await asyncio.sleep(min(1.0, max(0.0, end - time.monotonic())))
@@ -220,9 +196,8 @@ class Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Handle the signals without raising them again."""
-        before = {
-            name: signal.signal(name, self.handle_exit) for name in (signal.SIGTERM, signal.SIGINT)
-        }
+        names = (signal.SIGTERM, signal.SIGINT)
+        before = {name: signal.signal(name, self.handle_exit) for name in names}
         try:
             yield
         finally:

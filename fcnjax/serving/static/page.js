@@ -14,15 +14,6 @@ async function unpack(text) {
   return new Response(stream).arrayBuffer();
 }
 
-// null: a format that this browser cannot show, such as TIFF.
-async function decode(file) {
-  try {
-    return await createImageBitmap(file);
-  } catch {
-    return null;
-  }
-}
-
 async function send(file, output) {
   const answer = await fetch(`segment?output=${output}`, { method: "POST", body: file });
   if (!answer.ok) {
@@ -42,21 +33,15 @@ async function label(file) {
   say(`Labelling ${file.name} …`);
   try {
     const [image, found] = await Promise.all([
-      decode(file),
+      createImageBitmap(file).catch(() => null), // a format of other programs, such as TIFF
       send(file, "json").then((answer) => answer.json()),
     ]);
-    const wide = found.mask_type === "uint16";
-    const [mask, confidence] = await Promise.all([unpack(found.mask), unpack(found.confidence)]);
+    const Mask = found.mask_type === "uint16" ? Uint16Array : Uint8Array;
+    const mask = new Mask(await unpack(found.mask));
+    const confidence = new Uint8Array(await unpack(found.confidence));
     if (turn !== asked) return;
-    shown = {
-      ...found,
-      file,
-      image,
-      mask: wide ? new Uint16Array(mask) : new Uint8Array(mask),
-      confidence: new Uint8Array(confidence),
-      x: Math.floor(found.width / 2),
-      y: Math.floor(found.height / 2),
-    };
+    const [x, y] = [Math.floor(found.width / 2), Math.floor(found.height / 2)];
+    shown = { ...found, file, image, mask, confidence, x, y };
     shown.paint = paintOf(shown);
     show();
     const note = image ? "" : " This browser cannot show the file; the classes are shown alone.";
@@ -68,9 +53,7 @@ async function label(file) {
 
 // The classes in their colours; class 0, the background, is left clear.
 function paintOf({ mask, classes, width, height }) {
-  const canvas = document.createElement("canvas");
-  canvas.width = width;
-  canvas.height = height;
+  const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(width, height);
   const words = new Uint32Array(pixels.data.buffer);
@@ -185,10 +168,8 @@ function listen() {
   byId("download").addEventListener("click", download);
 }
 
-async function introduce() {
-  const { name, versions } = await (await fetch("v2/models/segmenter")).json();
-  byId("model").textContent = `${name}, step ${versions[0]}`;
-}
-
 listen();
-introduce().catch(() => {});
+fetch("v2/models/segmenter")
+  .then((answer) => answer.json())
+  .then(({ name, versions }) => (byId("model").textContent = `${name}, step ${versions[0]}`))
+  .catch(() => {});

@@ -81,13 +81,17 @@ class _Live:
         from fcnjax.serving.service import Options, Service
 
         options = Options(
-            batch=1, max_bytes=2**20, max_pixels=2**16, allowed_hosts=(), warm=((24, 31), (4, 5))
+            batch=1,
+            max_bytes=2**20,
+            max_pixels=2**16,
+            connections=16,
+            drain_seconds=1,
+            allowed_hosts=(),
+            warm=((24, 31), (4, 5)),
         )
         self._service = Service(_model(), options)
         with bind("127.0.0.1", 0) as bound:
-            self._server = Server(
-                self._service, connections=16, drain_seconds=1, on_start=lambda: None
-            )
+            self._server = Server(self._service, on_start=lambda: None)
             self._server.capture_signals = contextlib.nullcontext
             self._loop = asyncio.get_running_loop()
             self._loop.set_exception_handler(lambda _, context: self.errors.append(str(context)))

@@ -1,18 +1,66 @@
-"""Read metrics.jsonl, which may be large, incomplete or damaged."""
+"""The file metrics.jsonl: one JSON object for each step that is logged.
 
+It is read with limits, since it may be large, incomplete or damaged.
+"""
+
+import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from fcnjax.errors import UserError
+from fcnjax.io.atomic_files import atomic
 from fcnjax.io.json_files import parse_json
+from fcnjax.io.write_errors import writing
 
 METRICS_FILE = "metrics.jsonl"
+EVAL_PREFIX = "eval/"  # of the names of an evaluation's metrics
 MAX_LINE = 4 * 2**20  # characters: the scores of 2,000 classes
 MAX_VALUES = 5_000_000  # in a file that is read into memory
 MAX_STEP = 2**31 - 1
+
+
+class JsonlWriter:
+    """Writes `metrics.jsonl`.
+
+    Args:
+        workdir: Folder of the file.
+        start_step: Step from which the run continues. Lines about later steps are removed; at 0,
+            all lines.
+
+    Raises:
+        UserError: The file cannot be written or contains something other than metrics.
+    """
+
+    def __init__(self, workdir: str | Path, start_step: int = 0):
+        self._path = path = Path(workdir) / METRICS_FILE
+        if path.exists():
+            with atomic(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+                # A new run writes its step 0 again, too.
+                for line, values in read_lines(path) if start_step else ():
+                    if values["step"] <= start_step:
+                        file.write(line)
+        with writing(path):
+            self._file = path.open("a", encoding="utf-8")
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Append a line.
+
+        Raises:
+            UserError: The file cannot be written.
+        """
+        # JSON has no NaN and no infinity.
+        finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        with writing(self._path):
+            self._file.write(json.dumps({"step": step, **finite}) + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        with writing(self._path):
+            self._file.close()
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
@@ -45,9 +93,8 @@ def read_lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         # The text after the last line feed is incomplete, even if it happens to parse.
         if not line.endswith("\n") and len(line) <= MAX_LINE:
             return
-        try:
-            values = _parse(line, path)
-        except UserError:
+        values = _parse(line)
+        if values is None:
             # Raised only if another line follows.
             error = UserError(f"{path}: line {number} is not a line of metrics")
         else:
@@ -68,17 +115,15 @@ def _raw_lines(path: Path) -> Iterator[str]:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _parse(line: str, path: Path) -> dict[str, Any]:
-    """Return the values of a line.
-
-    Raises:
-        UserError: It is not an object with a step and numbers.
-    """
-    values = parse_json(line, path) if len(line) <= MAX_LINE else None
+def _parse(line: str) -> dict[str, Any] | None:
+    """Return the values of a line; None if it is not an object with a step and numbers."""
+    try:
+        values = parse_json(line, METRICS_FILE) if len(line) <= MAX_LINE else None
+    except UserError:
+        return None
     step = values.get("step") if isinstance(values, dict) else None
     if type(step) is not int or not 0 <= step <= MAX_STEP:
-        raise UserError(f"{path}: has no step")
-    for value in values.values():
-        if value is not None and not (type(value) in (int, float) and math.isfinite(value)):
-            raise UserError(f"{path}: {str(value)[:40]} is not a number")
-    return values
+        return None
+    numbers = [value for value in values.values() if value is not None]
+    is_valid = all(type(n) in (int, float) and math.isfinite(n) for n in numbers)
+    return values if is_valid else None
