@@ -15,7 +15,7 @@ from fcnjax.data.readers.decode import read_image
 from fcnjax.data.readers.exif import Size
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
-from fcnjax.validate.mask_summary import MaskSummary, summarise_mask
+from fcnjax.validate.masks import MaskSummary, summarise_mask
 
 UNREADABLE, MISMATCH, UNUSABLE = "unreadable files", "size mismatch", "unusable examples"
 THUMB_SIDE = 16  # of the thumbnails that near duplicates are compared by

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from fcnjax.validate.blending import PEAK
 from fcnjax.validate.checks.proposals import encoding_overrides, given_names, known_values
 from fcnjax.validate.findings import ERROR, WARNING, Finding, abbreviate
-from fcnjax.validate.mask_statistics import MaskStatistics
+from fcnjax.validate.masks import MaskStatistics
 
 BLENDED = "blended masks"
 NEAR = 48  # grey levels around a peak, within which JPEG moves values

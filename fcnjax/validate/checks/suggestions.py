@@ -4,10 +4,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import tuples
-from fcnjax.validate.dataset import DatasetSummary
 from fcnjax.validate.findings import NOTE, WARNING, Finding, make_overrides
 from fcnjax.validate.statistics import (
     DatasetStatistics,
+    DatasetSummary,
     format_sizes,
     median_frequency_weights,
     rounded,
