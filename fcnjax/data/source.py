@@ -1,6 +1,9 @@
 """The interface of sources of labelled images."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
+
+import numpy as np
 
 from fcnjax.data.splits.example import Example
 
@@ -57,3 +60,28 @@ class SourceWrapper:
     def size(self, index: int) -> tuple[int, int]:
         """Return height and width of an example."""
         return self._source.size(index)
+
+
+class ConcatenatedSource:
+    """The examples of several sources of the same classes, one source after the other."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.class_names = sources[0].class_names
+        self._sources = list(sources)
+        self._starts = np.cumsum([0, *map(len, sources)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def _locate(self, index: int) -> tuple[Source, int]:
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._sources[number], index - int(self._starts[number])
+
+    def size(self, index: int) -> tuple[int, int]:
+        """Return height and width of an example."""
+        source, row = self._locate(index)
+        return source.size(row)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        source, row = self._locate(index)
+        return source[row]

@@ -2,18 +2,17 @@
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from fcnjax.data.source import Source
+from fcnjax.data.source import ConcatenatedSource, Source
 from fcnjax.errors import UserError
 
 PERIOD = 1000  # draws after which the pattern of sources repeats; weights are kept to 1 / PERIOD
 
 
-class Mixture:
-    """The examples of several sources, concatenated.
+class Mixture(ConcatenatedSource):
+    """The examples of several sources, drawn by weight.
 
     Args:
         sources: Sources of the same classes.
@@ -28,27 +27,8 @@ class Mixture:
             raise UserError(
                 f"config.data.sampling.mix: the weights {tuple(weights)} are not all above 0"
             )
-        self.class_names = sources[0].class_names
-        self._sources = list(sources)
-        self._lengths = [len(source) for source in sources]
-        self._starts = np.cumsum([0, *self._lengths])
+        super().__init__(sources)
         self._pattern = draw_pattern(tuple(map(float, weights)))
-
-    def __len__(self) -> int:
-        return int(self._starts[-1])
-
-    def _locate(self, index: int) -> tuple[Source, int]:
-        number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._sources[number], index - int(self._starts[number])
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Return height and width of an example."""
-        source, row = self._locate(index)
-        return source.size(row)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        source, row = self._locate(index)
-        return source[row]
 
     def row(self, k: int, shuffled: Callable[[int, int, int], int]) -> int:
         """Return the example at position k of a run; its source is drawn by weight.
@@ -61,7 +41,7 @@ class Mixture:
         period, position = divmod(k, PERIOD)
         source = int(numbers[position])
         draws = period * int((numbers == source).sum()) + int(earlier_draws[position])
-        return int(self._starts[source]) + shuffled(source, draws, self._lengths[source])
+        return int(self._starts[source]) + shuffled(source, draws, len(self._sources[source]))
 
 
 @functools.lru_cache(maxsize=8)

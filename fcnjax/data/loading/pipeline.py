@@ -14,14 +14,13 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.loading.canvas import canvas_size
+from fcnjax.data.loading.canvas import canvas_size, crop_canvas
 from fcnjax.data.loading.collate import (
     READ_THREADS,
     process_batch_size,
     read_padded,
     stack_examples,
 )
-from fcnjax.data.loading.crops import crop_canvas
 from fcnjax.data.loading.mixture import Mixture
 from fcnjax.data.loading.workers import worker_batches
 from fcnjax.data.source import Source

@@ -1,13 +1,13 @@
 """The checks of a dataset: each takes a `DatasetSummary` and returns its findings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from fcnjax.validate.checks import comparisons, encodings, examples, suggestions
 from fcnjax.validate.findings import Finding
 from fcnjax.validate.statistics import DatasetSummary
 
 # Findings of the same severity are listed in this order.
-CHECKS: tuple[Callable[[DatasetSummary], list[Finding]], ...] = (
+CHECKS: tuple[Callable[[DatasetSummary], Iterable[Finding]], ...] = (
     examples.check_faults,
     examples.check_pixel_types,
     comparisons.check_duplicates,

@@ -100,7 +100,7 @@ def _transform(borders: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
     yield "when rows and columns of the masks are swapped", borders.swapaxes(1, 2)
 
 
-def check_duplicates(dataset: DatasetSummary) -> list[Finding]:
+def check_duplicates(dataset: DatasetSummary) -> Iterator[Finding]:
     """Report images with the same pixels, equal masks, and near duplicates over both splits."""
     # A config that names one split for both does so on purpose.
     one_split = dataset.data.split.train == dataset.data.split.eval
@@ -112,24 +112,24 @@ def check_duplicates(dataset: DatasetSummary) -> list[Finding]:
     leaks = [group for group in groups if len({each.part for each in group}) > 1]
     repeated = [group for group in groups if len({each.part for each in group}) == 1]
     contradicting = [g for g in groups if len({each.labels for each in g if each.labels}) > 1]
-    findings = []
     if leaks:
         text = (
             f"{len(leaks)} images are in train and in eval, pixel by pixel, which inflates the "
             f"score: {_name_groups(leaks)}"
         )
-        findings.append(Finding(WARNING if one_split else ERROR, "leak", text))
+        yield Finding(WARNING if one_split else ERROR, "leak", text)
     if repeated:
         text = f"{len(repeated)} images occur twice or more in a split: {_name_groups(repeated)}"
-        findings.append(Finding(WARNING, "duplicates", text))
+        yield Finding(WARNING, "duplicates", text)
     if contradicting:
         text = (
             f"{len(contradicting)} images occur twice with different labels: "
             f"{_name_groups(contradicting)}"
         )
-        findings.append(Finding(WARNING, "contradicting labels", text))
-    findings += _equal_masks(dataset.examples)
-    return findings if one_split else findings + _near_duplicates(dataset.examples)
+        yield Finding(WARNING, "contradicting labels", text)
+    yield from _equal_masks(dataset.examples)
+    if not one_split:
+        yield from _near_duplicates(dataset.examples)
 
 
 def _name_groups(groups: Sequence[Sequence[ExampleSummary]]) -> str:
@@ -153,11 +153,9 @@ def _equal_masks(examples: Sequence[ExampleSummary]) -> list[Finding]:
 
 def _near_duplicates(examples: Sequence[ExampleSummary]) -> list[Finding]:
     """Report images of eval that nearly equal one of train."""
-    by_part = []
-    for part in ("train", "eval"):
-        with_thumb = [each for each in examples if each.part == part and each.thumb]
-        by_part.append(evenly(with_thumb, MAX_COMPARED) if with_thumb else [])
-    pairs = {b.name: a.name for a, b in find_near_pairs(*by_part)}
+    parts = ([e for e in examples if e.part == part and e.thumb] for part in ("train", "eval"))
+    compared = (part and evenly(part, MAX_COMPARED) for part in parts)
+    pairs = {b.name: a.name for a, b in find_near_pairs(*compared)}
     if not pairs:
         return []
     names = abbreviate([f"{a} ~ {b}" for b, a in pairs.items()])

@@ -1,5 +1,8 @@
 """Checks of the examples of a dataset: faults, pixel types, orientations and classes."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+
 import numpy as np
 
 from fcnjax.data.labels.mask_exif import choose_rule, find_untagged_masks
@@ -22,10 +25,10 @@ def check_pixel_types(dataset: DatasetSummary) -> list[Finding]:
     With `config.data.pixel_type` given, images of other types are converted as requested, or are
     reported as faults.
     """
-    names: dict[str, list[str]] = {}
+    names = defaultdict(list)
     for example in dataset.examples:
         if example.pixel_type:
-            names.setdefault(example.pixel_type, []).append(example.name)
+            names[example.pixel_type].append(example.name)
     if len(names) < 2:
         return []
     usual, *others = sorted(names, key=lambda each: -len(names[each]))
@@ -57,30 +60,23 @@ def check_clipping(dataset: DatasetSummary) -> list[Finding]:
     return [Finding(ERROR, "clipped pixels", text, overrides)]
 
 
-def check_faults(dataset: DatasetSummary) -> list[Finding]:
+def check_faults(dataset: DatasetSummary) -> Iterator[Finding]:
     """Report unreadable files, sizes that differ and unusable examples."""
     # With on_error=skip a run skips such examples, up to a limit.
     severity = WARNING if dataset.data.loading.on_error == "skip" else ERROR
-    findings = []
     for kind in (UNREADABLE, MISMATCH, UNUSABLE):
         faults = (example.fault for example in dataset.examples if example.fault)
-        texts = [text for fault, text in faults if fault == kind]
-        if texts:
+        if texts := [text for fault, text in faults if fault == kind]:
             text = f"{len(texts)} of {len(dataset.examples)} examples: {abbreviate(texts)}"
-            findings.append(Finding(severity, kind, text))
-    return findings
+            yield Finding(severity, kind, text)
 
 
 def check_exif(dataset: DatasetSummary) -> list[Finding]:
     """Report images with an EXIF orientation that their masks lack."""
     if dataset.config.data.labels.mask_exif != "auto":
         return []
-    pairs = []
-    for part in PARTS:
-        pairs += (
-            dataset.pairs[part] if dataset.pairs else getattr(dataset.sources[part], "pairs", [])
-        )
-    turned = find_untagged_masks(pairs)
+    pairs = dataset.pairs or {p: getattr(dataset.sources[p], "pairs", []) for p in PARTS}
+    turned = find_untagged_masks([pair for part in PARTS for pair in pairs[part]])
     if not turned:
         return []
     rule, text = choose_rule(turned)
@@ -111,13 +107,13 @@ def check_orientations(dataset: DatasetSummary) -> list[Finding]:
     return [Finding(severity, "orientations", text)]
 
 
-def check_classes(dataset: DatasetSummary) -> list[Finding]:
+def check_classes(dataset: DatasetSummary) -> Iterator[Finding]:
     """Report missing classes, labels that are no class, and ignored pixels."""
     if dataset.resolved is None:
-        return []
+        return
     # A class that was not seen may be in the labels that were not read.
     is_complete = dataset.is_complete
-    names, findings = np.asarray(dataset.data.class_names), []
+    names = np.asarray(dataset.data.class_names)
     for part, statistics in dataset.statistics.items():
         if not statistics.examples:
             continue
@@ -128,20 +124,18 @@ def check_classes(dataset: DatasetSummary) -> list[Finding]:
                 f"the labels of {where} hold {num_present} class of {len(names)}: there is nothing "
                 "to learn"
             )
-            findings.append(Finding(ERROR if is_complete else WARNING, "one class", text))
+            yield Finding(ERROR if is_complete else WARNING, "one class", text)
         elif num_present < len(names):
             text = f"{abbreviate(list(names[statistics.counts == 0]))}: in no label of {where}"
             text += ", so it has no score" if part == "eval" else ", so it is not learnt"
-            findings.append(Finding(WARNING if is_complete else NOTE, "empty class", text))
+            yield Finding(WARNING if is_complete else NOTE, "empty class", text)
         if statistics.outside:
             text = f"{statistics.outside} pixels of {part} have a label that is no class"
-            findings.append(Finding(ERROR, "labels outside the classes", text))
+            yield Finding(ERROR, "labels outside the classes", text)
         if statistics.blank and num_present >= 2:
             text = f"{len(statistics.blank)} labels of {part} are ignored completely: "
-            text += abbreviate(statistics.blank)
-            findings.append(Finding(WARNING, "ignored labels", text))
+            yield Finding(WARNING, "ignored labels", text + abbreviate(statistics.blank))
         if statistics.ignored:
             severity = WARNING if statistics.ignored_share > MAX_IGNORED else NOTE
             text = f"{statistics.ignored_share:.1%} of the pixels of {part} are ignored"
-            findings.append(Finding(severity, "ignored pixels", text))
-    return findings
+            yield Finding(severity, "ignored pixels", text)
