@@ -6,7 +6,6 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.data.annotations.recognise import suggest_source
-from fcnjax.data.converted_source import convert_source, find_pixel_type
 from fcnjax.data.flip_pairs import check_flip_pairs
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
 from fcnjax.data.labels.masks import stored_values
@@ -16,6 +15,7 @@ from fcnjax.data.loading.cache import open_cached
 from fcnjax.data.loading.mixture import Mixture
 from fcnjax.data.loading.skipping import skip_unreadable
 from fcnjax.data.pairs import ShuffledLabelSource
+from fcnjax.data.pixel_type import convert_source, find_pixel_type
 from fcnjax.data.settings import check_settings
 from fcnjax.data.source import Source, StoredSource
 from fcnjax.data.sources import SOURCES

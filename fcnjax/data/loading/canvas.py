@@ -6,6 +6,12 @@ import numpy as np
 from ml_collections import ConfigDict
 
 
+def needs_interpolation(augment: ConfigDict) -> bool:
+    """Return whether sample positions may lie between pixels; flips and crops stay on the grid."""
+    keys = ("rotation", "aspect", "shear", "perspective", "elastic")
+    return tuple(augment.scale) != (1.0, 1.0) or any(augment[key] for key in keys)
+
+
 def canvas_size(augment: ConfigDict) -> tuple[int, int]:
     """Return the height and width of the region that geometric augmentation of a crop may read.
 
@@ -13,10 +19,9 @@ def canvas_size(augment: ConfigDict) -> tuple[int, int]:
     transforms are those of `fcnjax.augment.geometry`.
     """
     height, width = augment.crop
-    angle = math.radians(min(augment.rotation, 90.0))
-    warped = any(augment[key] for key in ("aspect", "shear", "perspective", "elastic"))
-    if augment.scale == (1.0, 1.0) and not angle and not warped:
+    if not needs_interpolation(augment):
         return height, width
+    angle = math.radians(min(augment.rotation, 90.0))
 
     def rotated_extent(along: float, across: float) -> float:
         # |along cos t| + |across sin t| has its maximum at tan t = across / along.
