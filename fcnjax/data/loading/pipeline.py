@@ -15,7 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.loading.canvas import canvas_size, crop_canvas
-from fcnjax.data.loading.collate import (
+from fcnjax.data.loading.eval_batches import (
     READ_THREADS,
     process_batch_size,
     read_padded,
