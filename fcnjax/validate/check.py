@@ -213,8 +213,8 @@ def _read(
     seconds: float | None,
     show_progress: bool,
 ) -> Iterable[ExampleSummary]:
-    rows = list(range(len(reader)))
-    rows = evenly(rows, max_examples) if max_examples and rows else rows
+    rows = range(len(reader))
+    rows = evenly(rows, max_examples) if max_examples else rows
     deadline = time.monotonic() + seconds if seconds else None
     summaries = _read_in_threads(reader, rows, deadline)
     return track(summaries, part, len(rows), show=show_progress, to_stderr=True)

@@ -145,7 +145,7 @@ def _count_objects(values: np.ndarray, counts: Counter) -> int | None:
     """Return the number of values besides 0, if each is one connected region."""
     numbers = sorted(value for value in counts if value)
     num_split = 0
-    for number in evenly(numbers, MAX_COMPONENTS) if numbers else ():
+    for number in evenly(numbers, MAX_COMPONENTS):
         # The background is a component too. One object may be split by another in front of it.
         num_split += cv2.connectedComponents((values == number).astype(np.uint8))[0] != 2
         if num_split > (len(numbers) >= MANY_OBJECTS):

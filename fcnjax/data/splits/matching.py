@@ -1,5 +1,6 @@
 """Matching of the examples of a stored split to others, by their names and contents."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -112,15 +113,13 @@ def _find_by_contents(
     if not lost:
         return {}
     sizes = {old.files[0].size for old in lost if old.files}
-    rest = [position for position, e in enumerate(examples) if e.files and position not in taken]
-    records = file_records(examples[position].files[0] for position in rest)
-    likely = [position for position in rest if records[examples[position].files[0]].size in sizes]
-    records = file_records((examples[position].files[0] for position in likely), limit)
+    images = {i: e.files[0] for i, e in enumerate(examples) if e.files and i not in taken}
+    records = file_records(images.values())
+    likely = {i: image for i, image in images.items() if records[image].size in sizes}
+    records = file_records(likely.values(), limit)
     by_digest: dict[tuple[Box, str], list[int]] = defaultdict(list)
-    for position in reversed(likely):
-        by_digest[examples[position].box, records[examples[position].files[0]].digest].append(
-            position
-        )
+    for i, image in reversed(likely.items()):
+        by_digest[examples[i].box, records[image].digest].append(i)
     matches = {}
     for old in lost:
         places = old.files and old.files[0].digest and by_digest[old.box, old.files[0].digest]
@@ -142,11 +141,8 @@ class _Comparison:
 
     def read(self, pairs: Sequence[tuple[StoredExample, Example]]) -> None:
         """Read the records of all files, and the contents of those that were rewritten."""
-        files = list(
-            dict.fromkeys(
-                pair for old, e in pairs for pair in zip(old.files, e.files, strict=False)
-            )
-        )
+        both = (zip(old.files, e.files, strict=False) for old, e in pairs)
+        files = list(dict.fromkeys(itertools.chain.from_iterable(both)))
         with ThreadPoolExecutor(THREADS) as pool:
             self._current |= dict(zip(files, pool.map(self._record, files), strict=True))
 

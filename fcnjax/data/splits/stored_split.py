@@ -96,19 +96,12 @@ def store(
     files = {file for examples in parts.values() for e in examples for file in e.files}
     limit = hashed_bytes(len(files))
     records = file_records(files, limit)
-    return StoredSet(
-        spec,
-        data,
-        limit,
-        from_start,
-        {
-            part: tuple(
-                StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files))
-                for e in examples
-            )
-            for part, examples in parts.items()
-        },
-    )
+
+    def as_stored(e: Example) -> StoredExample:
+        return StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files))
+
+    stored = {part: tuple(map(as_stored, examples)) for part, examples in parts.items()}
+    return StoredSet(spec, data, limit, from_start, stored)
 
 
 def write_split(workdir: Path, split: Split) -> None:

@@ -154,7 +154,7 @@ def _equal_masks(examples: Sequence[ExampleSummary]) -> list[Finding]:
 def _near_duplicates(examples: Sequence[ExampleSummary]) -> list[Finding]:
     """Report images of eval that nearly equal one of train."""
     parts = ([e for e in examples if e.part == part and e.thumb] for part in ("train", "eval"))
-    compared = (part and evenly(part, MAX_COMPARED) for part in parts)
+    compared = (evenly(part, MAX_COMPARED) for part in parts)
     pairs = {b.name: a.name for a, b in find_near_pairs(*compared)}
     if not pairs:
         return []

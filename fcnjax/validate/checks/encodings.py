@@ -118,11 +118,12 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
         return [Finding(ERROR, KIND, text, overrides)]
     classes = [stored_values(entry) for entry in data.labels.mask_values]
     outside = [value for value in values if value not in known_values(data)]
-    present = [entry for entry in classes if any(value in masks.pixels for value in entry)]
+    present = [any(value in masks.pixels for value in entry) for entry in classes]
     if outside:
-        return [_outside(masks, config, outside, classes, present)]
-    if proposal and len(present) < 2 and len(proposal[0]) > 1:
-        text = f"{content}, but the config makes only {len(present)} of them a class and ignores "
+        return [_outside(masks, config, outside, present)]
+    num_present = sum(present)
+    if proposal and num_present < 2 and len(proposal[0]) > 1:
+        text = f"{content}, but the config makes only {num_present} of them a class and ignores "
         return [Finding(ERROR, KIND, f"{text}the rest{meaning}", overrides)]
     if masks.mixes_white and classes == [(0,), (1,)]:
         text = (
@@ -134,8 +135,8 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
         return [Finding(WARNING, KIND, text, overrides)]
     fits = proposal and set(proposal[0]) <= set(values) and len(proposal[0]) < len(classes)
     is_shifted = values[0] > 0 and classes[0] == (0,)
-    if fits and (is_shifted or len(present) < len(classes) / 2):
-        text = f"{content}, which are only {len(present)} of the {len(classes)} classes{meaning}"
+    if fits and (is_shifted or num_present < len(classes) / 2):
+        text = f"{content}, which are only {num_present} of the {len(classes)} classes{meaning}"
         return [Finding(WARNING, KIND, text, overrides)]
     if data.labels.label_map or config.data.labels.label_map:
         return [Finding(NOTE, KIND, content)]
@@ -186,13 +187,9 @@ def _negative_values(masks: MaskStatistics, values: Sequence[int], config: Confi
 
 
 def _outside(
-    masks: MaskStatistics,
-    config: ConfigDict,
-    outside: Sequence[int],
-    classes: Sequence[tuple[int, ...]],
-    present: Sequence[tuple[int, ...]],
+    masks: MaskStatistics, config: ConfigDict, outside: Sequence[int], present: Sequence[bool]
 ) -> Finding:
-    """Report values that are no class; `present` are the classes of which masks have values."""
+    """Report values that are no class; `present` has True for each class that masks have."""
     values = sorted(masks.pixels)
     share = sum(masks.pixels[value] for value in outside) / masks.pixels.total()
     files = max(masks.masks_with[value] for value in outside)
@@ -200,10 +197,9 @@ def _outside(
     # With other classes present, 255 or 65535 usually means no class. If the user declared the
     # values of all classes and all occur, other values are not classes either, unless the values
     # count from 1.
-    is_stray = len(outside) == 1 and outside[0] in STRAYS and len(present) > 1
+    is_stray = len(outside) == 1 and outside[0] in STRAYS and sum(present) > 1
     labels = config.data.labels
-    all_present = labels.mask_values and len(present) == len(classes)
-    is_declared = all_present and values[-1] != len(classes)
+    is_declared = labels.mask_values and all(present) and values[-1] != len(present)
     num_names = len(given_names(config)) or len(labels.mask_values)
     proposal = propose_encoding(values, num_names, config.data.ignore_label)
     if proposal and not is_stray and not is_declared:
