@@ -45,11 +45,8 @@ def crop_coordinates(
     """
     _, zoom_key, turn_key, *_ = jax.random.split(key, 5)
     hflip, vflip = sample_flips(key, augment)
-    centre = [
-        (side - length) // 2 + (length - 1) / 2
-        for side, length in zip(canvas, augment.crop, strict=True)
-    ]
-
+    sides = zip(canvas, augment.crop, strict=True)
+    centre = [(side - length) // 2 + (length - 1) / 2 for side, length in sides]
     dy = jnp.arange(augment.crop[0], dtype=jnp.float32)[:, None] - (augment.crop[0] - 1) / 2
     dx = jnp.arange(augment.crop[1], dtype=jnp.float32)[None, :] - (augment.crop[1] - 1) / 2
     dy = jnp.where(vflip, -dy, dy)

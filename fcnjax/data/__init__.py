@@ -12,12 +12,11 @@ from fcnjax.data.labels.masks import stored_values
 from fcnjax.data.labels.merge_classes import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.cache import open_cached
-from fcnjax.data.loading.mixture import Mixture
 from fcnjax.data.loading.skipping import SkippingSource, skips_unreadable
 from fcnjax.data.pairs import ShuffledLabelSource
 from fcnjax.data.pixel_type import convert_source, find_pixel_type
 from fcnjax.data.settings import check_settings
-from fcnjax.data.source import Source, StoredSource
+from fcnjax.data.source import Mixture, Source, StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.data.splits.opened_set import OpenedSet

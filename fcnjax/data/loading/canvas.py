@@ -37,13 +37,11 @@ def canvas_size(augment: ConfigDict) -> tuple[int, int]:
         for y, x in ((tall + slope * wide, wide), (tall, wide + slope * tall))
         for ratio in (stretch, 1 / stretch)
     ]
-    extents = (
-        max(rotated_extent(y, x) for y, x in boxes),
-        max(rotated_extent(x, y) for y, x in boxes),
-    )
+    tallest = max(rotated_extent(y, x) for y, x in boxes)
+    widest = max(rotated_extent(x, y) for y, x in boxes)
     return tuple(
         side + 2 * max(math.ceil((extent - side) / 2), 0)
-        for side, extent in zip((height, width), extents, strict=True)
+        for side, extent in ((height, tallest), (width, widest))
     )
 
 

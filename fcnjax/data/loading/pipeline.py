@@ -21,9 +21,8 @@ from fcnjax.data.loading.eval_batches import (
     read_padded,
     stack_examples,
 )
-from fcnjax.data.loading.mixture import Mixture
 from fcnjax.data.loading.workers import worker_batches
-from fcnjax.data.source import Source
+from fcnjax.data.source import Mixture, Source
 
 
 def _shuffled_row(source: Source, seed: int, k: int) -> int:

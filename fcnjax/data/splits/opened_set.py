@@ -101,10 +101,8 @@ def reopen(
 
 def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
     """Return whether so many missing examples may be skipped, like unreadable ones."""
-    return not missing or (
-        skips_unreadable(data)
-        and (missing < MIN_FAILED or missing <= data.loading.skip_most * count)
-    )
+    is_few = missing < MIN_FAILED or missing <= data.loading.skip_most * count
+    return not missing or (skips_unreadable(data) and is_few)
 
 
 def _open_parts(
@@ -114,10 +112,7 @@ def _open_parts(
 ) -> dict[str, StoredSource]:
     """Return a source of each part with its stored examples, selected from all sources."""
     opened, start = {}, 0
-    rows = {
-        part: [matched.places.get(old.key, -1) for old in examples]
-        for part, examples in parts.items()
-    }
+    rows = {part: [matched.places.get(old.key, -1) for old in each] for part, each in parts.items()}
     for part, source in zip(PARTS, sources, strict=False):
         if rows.get(part) == list(range(start, start + len(source))):
             opened[part] = source  # nothing to select, so a cache of the source can be used
