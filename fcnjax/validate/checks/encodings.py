@@ -32,9 +32,9 @@ def check_encodings(dataset: DatasetSummary) -> list[Finding]:
     masks, config, resolved = dataset.masks, dataset.config, dataset.resolved
     if not masks.files:
         return []
-    findings = check_blending(masks, config, resolved) + _mixed_kinds(masks)
+    findings = check_blending(dataset) + _mixed_kinds(masks)
     if masks.kinds["onehot"]:
-        return findings + _channels(masks, config, resolved)
+        return findings + _channels(dataset)
     if not masks.sound:
         return findings
     if masks.alpha:
@@ -145,15 +145,12 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
     return [Finding(NOTE, KIND, f"{content}: {len(classes)} classes", overrides)]
 
 
-def _channels(
-    masks: MaskStatistics, config: ConfigDict, resolved: ConfigDict | None
-) -> list[Finding]:
+def _channels(dataset: DatasetSummary) -> list[Finding]:
     """Check masks with a channel for each class: pixels that are in none of them."""
+    masks, resolved = dataset.masks, dataset.resolved
     if len(masks.channels) > 1:
-        text = (
-            f"the masks differ in their number of channels: {join_values(sorted(masks.channels))}"
-        )
-        return [Finding(ERROR, KIND, text)]
+        counts = join_values(sorted(masks.channels))
+        return [Finding(ERROR, KIND, f"the masks differ in their number of channels: {counts}")]
     (count,) = masks.channels
     share = masks.pixels[count] / max(masks.pixels.total(), 1)
     if not share:
@@ -163,7 +160,7 @@ def _channels(
         text += "; as a class of their own, the background, below; or ignore them by "
         text += f"config.data.labels.ignore_values={count}"
         classes = (count, *range(count))
-        overrides = encoding_overrides(config, encoding="onehot", mask_values=classes)
+        overrides = encoding_overrides(dataset.config, encoding="onehot", mask_values=classes)
         return [Finding(ERROR, NO_CHANNEL, text, overrides)]
     if count in resolved.data.labels.ignore_values:
         severity = WARNING if share >= MAX_UNSET_SHARE else NOTE
