@@ -150,7 +150,7 @@ def alternate(
     makers: dict[str, Callable], workers: int, seconds: float
 ) -> dict[str, list[tuple[float, float]]]:
     """Return the images per second and per CPU second of each chunk, alternating contenders."""
-    from fcnjax.data.loading.collate import READ_THREADS
+    from fcnjax.data.loading.eval_batches import READ_THREADS
 
     found = {name: [] for name in makers}
     for _ in range(CHUNKS):

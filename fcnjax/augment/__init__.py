@@ -5,8 +5,7 @@ coordinates (`geometry`), changes its colours (`colour`), and may mix the exampl
 (`mixing`).
 """
 
-from fcnjax.augment.batch import augment_batch
-from fcnjax.augment.checks import check_augment
+from fcnjax.augment.batch import augment_batch, check_augment
 from fcnjax.augment.colour import normalize, to_unit
 from fcnjax.augment.mixing import MixedBatch, mix_batch
 

@@ -1,4 +1,4 @@
-"""Augmentation of a batch: one crop of each example."""
+"""Augmentation of a batch: one crop of each example. Checks of `config.augment`."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.augment.colour import colour_jitter, cutout, normalize
-from fcnjax.augment.geometry import crop_coordinates, sample, sample_flips
+from fcnjax.augment.geometry import MAX_ELASTIC_RATIO, crop_coordinates, sample, sample_flips
+from fcnjax.config import check_section
 from fcnjax.data.flip_pairs import flip_permutation
 from fcnjax.data.loading.canvas import canvas_size
+from fcnjax.errors import UserError
+
+_MIXING_KEYS = ("mixup", "cutmix", "classmix", "mosaic")
 
 
 def augment_batch(
@@ -78,3 +82,19 @@ def _permute_classes(label: jax.Array, permutation: np.ndarray) -> jax.Array:
     count = len(permutation)
     is_class = (label >= 0) & (label < count)
     return jnp.where(is_class, jnp.asarray(permutation)[jnp.clip(label, 0, count - 1)], label)
+
+
+def check_augment(augment: ConfigDict) -> None:
+    """Raise UserError if a value of `config.augment` is not valid; name the key."""
+    check_section(augment, "augment")
+    limit = MAX_ELASTIC_RATIO * augment.elastic_sigma
+    if augment.elastic > limit:
+        raise UserError(
+            f"config.augment.elastic: {augment.elastic} pixels may fold the image; valid: 0 to "
+            f"{limit:.3g}, or a larger config.augment.elastic_sigma"
+        )
+    if (total := sum(augment[key] for key in _MIXING_KEYS)) > 1 + 1e-6:
+        raise UserError(
+            f"config.augment: {', '.join(_MIXING_KEYS)} sum to {total:.3g}; valid: a sum of at "
+            "most 1, since an example is mixed by one method at most"
+        )

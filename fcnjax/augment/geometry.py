@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.augment.colour import to_unit
 from fcnjax.augment.keys import named_key
+from fcnjax.data.loading.canvas import needs_interpolation
 
 # The standard deviation of a cubic B-spline is the distance of its knots divided by sqrt(3).
 _KNOTS = 3**0.5
@@ -20,15 +21,6 @@ _KNOTS = 3**0.5
 MAX_ELASTIC_RATIO = _KNOTS / 2.0464
 
 Offsets = tuple[jax.Array, jax.Array]
-
-
-def needs_interpolation(augment: ConfigDict) -> bool:
-    """Return whether sample positions may lie between pixels; flips and crops stay on the grid."""
-    return (
-        tuple(augment.scale) != (1.0, 1.0)
-        or augment.rotation != 0
-        or any(augment[key] for key in ("aspect", "shear", "perspective", "elastic"))
-    )
 
 
 def sample_flips(key: jax.Array, augment: ConfigDict) -> tuple[jax.Array, jax.Array]:
@@ -53,11 +45,8 @@ def crop_coordinates(
     """
     _, zoom_key, turn_key, *_ = jax.random.split(key, 5)
     hflip, vflip = sample_flips(key, augment)
-    centre = [
-        (side - length) // 2 + (length - 1) / 2
-        for side, length in zip(canvas, augment.crop, strict=True)
-    ]
-
+    sides = zip(canvas, augment.crop, strict=True)
+    centre = [(side - length) // 2 + (length - 1) / 2 for side, length in sides]
     dy = jnp.arange(augment.crop[0], dtype=jnp.float32)[:, None] - (augment.crop[0] - 1) / 2
     dx = jnp.arange(augment.crop[1], dtype=jnp.float32)[None, :] - (augment.crop[1] - 1) / 2
     dy = jnp.where(vflip, -dy, dy)

@@ -93,9 +93,8 @@ def mix_batch(
         start += augment[name]
 
     # The rolls are shared by all methods, since each is a transfer between devices.
-    before = [
-        (jnp.roll(images, offset, 0), jnp.roll(labels, offset, 0)) for offset in range(1, min_size)
-    ]
+    offsets = range(1, min_size)
+    before = [(jnp.roll(images, offset, 0), jnp.roll(labels, offset, 0)) for offset in offsets]
     mixed = _paste(key, images, labels, before, chosen, len(config.data.class_names))
     if not augment.mixup:
         return mixed

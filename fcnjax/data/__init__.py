@@ -6,23 +6,21 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import load_config
 from fcnjax.data.annotations.recognise import suggest_source
-from fcnjax.data.converted_source import convert_source, find_pixel_type
 from fcnjax.data.flip_pairs import check_flip_pairs
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
 from fcnjax.data.labels.masks import stored_values
 from fcnjax.data.labels.merge_classes import merge_classes
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.cache import open_cached
-from fcnjax.data.loading.mixture import Mixture
-from fcnjax.data.loading.skipping import skip_unreadable
+from fcnjax.data.loading.skipping import SkippingSource, skips_unreadable
 from fcnjax.data.pairs import ShuffledLabelSource
+from fcnjax.data.pixel_type import convert_source, find_pixel_type
 from fcnjax.data.settings import check_settings
-from fcnjax.data.source import Source, StoredSource
+from fcnjax.data.source import Mixture, Source, StoredSource
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.lists import refuse_folds
 from fcnjax.data.splits.opened_set import OpenedSet
 from fcnjax.errors import UserError, choose, one_line
-from fcnjax.runtime.packages import to_stderr
 
 MAX_CLASSES = 2048  # of a model; confusion matrices have the square of it
 
@@ -138,8 +136,10 @@ def mixed_config(other: ConfigDict, config: ConfigDict) -> ConfigDict:
 def _open_cached(opened: OpenedSet, part: str) -> Source:
     """Return a split with the conversion, cache and error handling of its config."""
     config = opened.config
-    source = convert_source(opened.sources[part], config.data)
-    return skip_unreadable(config, part, open_cached(config, part, source, to_stderr))
+    source = open_cached(config, part, convert_source(opened.sources[part], config.data))
+    if not skips_unreadable(config.data):
+        return source
+    return SkippingSource(source, config.data.loading.skip_most, replace=part == "train")
 
 
 def _open_mixture(sets: Sequence[OpenedSet], config: ConfigDict) -> Mixture:

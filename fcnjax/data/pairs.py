@@ -69,13 +69,18 @@ class PairSource:
         ]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        image_path, mask = self._pairs[index]
-        image = read_image(image_path, self._channels, self._pages)
+        image_file, mask, name = self._locate(index)
+        image = read_image(image_file, self._channels, self._pages)
         label = self._read_label(mask, image.shape[:2])
         if self._mask_exif:
-            label = orient_label(label, image_path, mask, self._mask_exif)
-        check_same_size(image_path, image.shape[:2], mask, label.shape)
-        return {"image": image, "label": label, "name": printable(image_path.stem)}
+            label = orient_label(label, image_file, mask, self._mask_exif)
+        check_same_size(image_file, image.shape[:2], mask, label.shape)
+        return {"image": image, "label": label, "name": printable(name)}
+
+    def _locate(self, index: int) -> tuple[File, Any, str]:
+        """Return the image file of an example, its mask and its name."""
+        image_path, mask = self._pairs[index]
+        return image_path, mask, image_path.stem
 
 
 class ShuffledLabelSource(SourceWrapper):

@@ -4,20 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.classes import find_classes
-from fcnjax.data.labels.mask_exif import orient_label, resolve_mask_exif
+from fcnjax.data.labels.mask_exif import resolve_mask_exif
 from fcnjax.data.labels.mask_set import evenly
-from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.layout import Layout, count_note, overlap_notes
-from fcnjax.data.pairs import check_same_size
-from fcnjax.data.readers.decode import File, image_size, read_image
+from fcnjax.data.pairs import PairSource
+from fcnjax.data.readers.decode import File
 from fcnjax.data.readers.image_file import read_content
 from fcnjax.data.source import Source
 from fcnjax.data.splits.example import Example, content_digest
-from fcnjax.errors import UserError, choose, printable, unknown
+from fcnjax.errors import UserError, choose, unknown
 from fcnjax.io.atomic_files import stamps
 
 # Usual names of columns, in order of preference, by the key of `config.data` that selects one.
@@ -64,8 +62,8 @@ class Records(Protocol):
         """
 
 
-class RecordSource:
-    """A source that reads records.
+class RecordSource(PairSource):
+    """A source that reads records, each only when it is needed.
 
     Args:
         records: The records of a split.
@@ -73,19 +71,11 @@ class RecordSource:
     """
 
     def __init__(self, records: Records, data: ConfigDict):
-        self.class_names = tuple(data.class_names)
-        self._records = records
-        self._channels = data.channels
-        self._pages = data.pages
-        self._read_label = LabelReader(data)
-        self._mask_exif = data.labels.mask_exif
+        super().__init__((), data)
+        self._pairs = self._records = records
 
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def size(self, index: int) -> tuple[int, int]:
-        """Return height and width of an example, from the image's header."""
-        return image_size(self._records[index].image)
+    def _locate(self, index: int) -> Record:
+        return self._records[index]
 
     def stamps(self) -> list[tuple]:
         """Return the spans of records and the identity of their files."""
@@ -111,14 +101,6 @@ class RecordSource:
             return content_digest([read_content(record.image), read_content(record.mask)])
         except UserError:
             return "unreadable"
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        image_file, mask, name = self._records[index]
-        image = read_image(image_file, self._channels, self._pages)
-        label: np.ndarray = self._read_label(mask, image.shape[:2])
-        label = orient_label(label, image_file, mask, self._mask_exif)
-        check_same_size(image_file, image.shape[:2], mask, label.shape)
-        return {"image": image, "label": label, "name": printable(name)}
 
 
 class _Masks(Sequence):

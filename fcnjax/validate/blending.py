@@ -79,13 +79,10 @@ def _are_mixed(windows: np.ndarray, num_equal: np.ndarray) -> np.ndarray:
 
 def _count_equal(values: np.ndarray) -> np.ndarray:
     """Count the 3x3 pixels around each pixel, itself included, that equal it; `[H-2, W-2]`."""
-    inner = values[1:-1, 1:-1]
-    num_equal = np.zeros(inner.shape, np.uint8)
-    height, width = values.shape
-    for dy in range(3):
-        for dx in range(3):
-            num_equal += values[dy : height - 2 + dy, dx : width - 2 + dx] == inner
-    return num_equal
+    inner, (height, width) = values[1:-1, 1:-1], values.shape
+    shifts = ((dy, dx) for dy in range(3) for dx in range(3))
+    neighbours = (values[y : height - 2 + y, x : width - 2 + x] for y, x in shifts)
+    return sum((each == inner).astype(np.uint8) for each in neighbours)
 
 
 def ramp_share(values: np.ndarray) -> float | None:

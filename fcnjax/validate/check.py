@@ -20,13 +20,14 @@ from fcnjax.data.splits.folders import divide
 from fcnjax.errors import UserError, choose
 from fcnjax.io.prefetch import prefetch
 from fcnjax.io.progress import track
-from fcnjax.validate.checks import CHECKS, NEAR_DUPLICATES, PIXEL_TYPES
+from fcnjax.validate.checks import CHECKS
+from fcnjax.validate.checks.comparisons import NEAR_DUPLICATES
+from fcnjax.validate.checks.examples import PIXEL_TYPES
 from fcnjax.validate.checks.mask_names import pair_by_affix
-from fcnjax.validate.dataset import DatasetSummary, Pairs
 from fcnjax.validate.example_summary import ExampleReader, ExampleSummary
-from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, sort_by_severity
-from fcnjax.validate.mask_statistics import MaskStatistics
-from fcnjax.validate.statistics import DatasetStatistics
+from fcnjax.validate.findings import ERROR, NOTE, SEVERITIES, WARNING, Finding
+from fcnjax.validate.masks import MaskStatistics
+from fcnjax.validate.statistics import DatasetStatistics, DatasetSummary, Pairs
 
 CANNOT_OPEN = "cannot be opened"
 # The quick check reads at most so many examples of a split, for at most so many seconds.
@@ -89,12 +90,12 @@ def check(
     if config.data.source == "folder" and not (root and Path(root).is_dir()):
         raise UserError(f"config.data.root: {root!r} is not a folder")
     resolved, notes, sources, findings = _open(config)
-    pairs, name_findings = _find_pairs((resolved or config).data)
+    data = (resolved or config).data
+    pairs, name_findings = _find_pairs(data)
     findings += name_findings
     is_complete = max_examples is None and seconds is None
     if is_complete:  # a training run prints the notes itself
         findings += [Finding(NOTE, "data", note) for note in notes[1:]]
-    data = (resolved or config).data
     examples: list[ExampleSummary] = []
     masks = MaskStatistics()
     for part in PARTS:
@@ -119,9 +120,8 @@ def check(
     findings = [each for each in findings if not _is_repeated(each, examples, results)] + results
     if data.source in SAMPLES:
         findings = [_soften_for_sample(finding) for finding in findings]
-    return CheckResult(
-        sort_by_severity(findings), resolved or config, resolved is not None, statistics
-    )
+    findings = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
+    return CheckResult(findings, resolved or config, resolved is not None, statistics)
 
 
 def dataset_statistics(config: ConfigDict, part: str) -> DatasetStatistics:
@@ -213,8 +213,8 @@ def _read(
     seconds: float | None,
     show_progress: bool,
 ) -> Iterable[ExampleSummary]:
-    rows = list(range(len(reader)))
-    rows = evenly(rows, max_examples) if max_examples and rows else rows
+    rows = range(len(reader))
+    rows = evenly(rows, max_examples) if max_examples else rows
     deadline = time.monotonic() + seconds if seconds else None
     summaries = _read_in_threads(reader, rows, deadline)
     return track(summaries, part, len(rows), show=show_progress, to_stderr=True)

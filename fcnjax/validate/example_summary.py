@@ -15,7 +15,7 @@ from fcnjax.data.readers.decode import read_image
 from fcnjax.data.readers.exif import Size
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
-from fcnjax.validate.mask_summary import MaskSummary, summarise_mask
+from fcnjax.validate.masks import MaskSummary, summarise_mask
 
 UNREADABLE, MISMATCH, UNUSABLE = "unreadable files", "size mismatch", "unusable examples"
 THUMB_SIDE = 16  # of the thumbnails that near duplicates are compared by
@@ -111,7 +111,8 @@ class ExampleReader:
         facts = {}
         if image is not None:
             facts["pixel_type"] = str(image.dtype)
-            typed, type_error = _catch(lambda: self._convert(image, name))
+            rule = (self._data.pixel_type, name, "config.data.pixel_type is")
+            typed, type_error = _catch(lambda: as_pixel_type(image, *rule))
             image, fault = (image, fault or type_error) if typed is None else (typed, fault)
         if image_error or mask_error:
             facts["fault"] = (UNREADABLE, image_error or mask_error)
@@ -127,9 +128,6 @@ class ExampleReader:
             if index >= MAX_MAPPED:
                 facts |= {"edges": b"", "borders": b""}
         return ExampleSummary(self._part, index, name, **facts, mask=mask)
-
-    def _convert(self, image: np.ndarray, name: str) -> np.ndarray:
-        return as_pixel_type(image, self._data.pixel_type, name, "config.data.pixel_type is")
 
     def _size_mismatch(self, pair: Pair, size: Size) -> str | None:
         """Return the error about a mask of another size than its image, or None."""

@@ -1,7 +1,8 @@
 """Findings of a dataset check, and how they are printed."""
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,8 @@ from rich.text import Text
 from fcnjax.config import tuples
 from fcnjax.errors import one_line, printable
 
-ERROR, WARNING, NOTE = "error", "warning", "note"
+SEVERITIES = ERROR, WARNING, NOTE = "error", "warning", "note"
 MAX_NAMES = 3  # names listed in a finding
-_ORDER = {ERROR: 0, WARNING: 1, NOTE: 2}
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,=")
 
@@ -57,11 +57,11 @@ def make_overrides(config: ConfigDict, values: dict[str, Any]) -> tuple[str, ...
         config: The config that the words are for.
         values: Values by the path of the key: `data.labels.encoding`.
     """
-    words = []
-    for key, value in values.items():
-        if tuples(config[key]) != value:
-            words.append(f"--config.{key}={_format_value(value)}")
-    return tuple(words)
+    return tuple(
+        f"--config.{key}={_format_value(value)}"
+        for key, value in values.items()
+        if tuples(config[key]) != value
+    )
 
 
 def _format_value(value: Any) -> str:
@@ -79,18 +79,10 @@ def abbreviate(names: Sequence[Any]) -> str:
     return ", ".join(map(str, names[:MAX_NAMES])) + more
 
 
-def sort_by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """Sort findings, the most severe first."""
-    return sorted(findings, key=lambda finding: _ORDER[finding.severity])
-
-
 def count_by_severity(findings: Sequence[Finding]) -> str:
     """Return the number of findings of each severity, in words."""
-    counts = [sum(f.severity == severity for f in findings) for severity in _ORDER]
-    return ", ".join(
-        f"{count} {severity}{'' if count == 1 else 's'}"
-        for severity, count in zip(_ORDER, counts, strict=True)
-    )
+    counts = Counter(finding.severity for finding in findings)
+    return ", ".join(f"{counts[s]} {s}{'' if counts[s] == 1 else 's'}" for s in SEVERITIES)
 
 
 def print_findings(findings: Sequence[Finding], console: Console) -> None:

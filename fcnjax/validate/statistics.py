@@ -1,10 +1,17 @@
-"""Statistics of a split: its classes, sizes and pixels."""
+"""Statistics of a split, and the summary of a dataset that the checks look at."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from fcnjax.data import Source
+from fcnjax.data.pairs import Pair
 from fcnjax.validate.example_summary import ExampleSummary
+from fcnjax.validate.masks import MaskStatistics
+
+Pairs = Mapping[str, Sequence[Pair]]
 
 
 class DatasetStatistics:
@@ -107,3 +114,33 @@ def format_sizes(sizes: np.ndarray) -> str:
     (low, left), (high, right) = sizes.min(0), sizes.max(0)
     smallest, largest = f"{left}x{low}", f"{right}x{high}"
     return smallest if smallest == largest else f"{smallest} to {largest}"
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """The input of every check.
+
+    Attributes:
+        config: The config as the user gave it.
+        resolved: The same config, resolved; None if that failed.
+        sources: The open source of each split; None if it cannot be opened.
+        pairs: The image and mask files of each split; None if the source has no such pairs.
+        examples: Summaries of the examples that were read, of both splits.
+        masks: What the mask files store, over both splits.
+        statistics: Statistics of the labels and pixels of each split.
+        is_complete: True if all examples were read.
+    """
+
+    config: ConfigDict
+    resolved: ConfigDict | None
+    sources: Mapping[str, Source | None]
+    pairs: Pairs | None
+    examples: Sequence[ExampleSummary]
+    masks: MaskStatistics
+    statistics: Mapping[str, DatasetStatistics]
+    is_complete: bool
+
+    @property
+    def data(self) -> ConfigDict:
+        """`config.data`, resolved if possible."""
+        return (self.resolved or self.config).data

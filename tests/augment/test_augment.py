@@ -7,7 +7,7 @@ import pytest
 
 from fcnjax.augment import augment_batch, check_augment, to_unit
 from fcnjax.config import default_config
-from fcnjax.data.loading.crops import crop_canvas
+from fcnjax.data.loading.canvas import crop_canvas
 from fcnjax.errors import UserError
 
 IGNORE = 255

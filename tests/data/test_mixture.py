@@ -10,7 +10,7 @@ from fcnjax import data
 from fcnjax.augment import augment_batch
 from fcnjax.config import default_config
 from fcnjax.data.loading import pipeline
-from fcnjax.data.loading.mixture import PERIOD, Mixture, draw_pattern
+from fcnjax.data.source import PERIOD, Mixture, draw_pattern
 from fcnjax.errors import UserError
 
 

@@ -15,17 +15,17 @@ import pytest
 
 from fcnjax import data
 from fcnjax.config import load_config
-from fcnjax.data.loading import pipeline, shared_memory
+from fcnjax.data.loading import pipeline, workers
 from fcnjax.errors import UserError
 
-pytestmark = pytest.mark.skipif(not shared_memory.FOLDER.is_dir(), reason="segments are no files")
+pytestmark = pytest.mark.skipif(not workers.SHARED_FOLDER.is_dir(), reason="segments are no files")
 
 OWNER = """
 import time
 from multiprocessing.shared_memory import SharedMemory
-from fcnjax.data.loading import shared_memory
-with shared_memory.segment_names() as prefix:
-    shared_memory.use_prefix(prefix)
+from fcnjax.data.loading import workers
+with workers.segment_names() as prefix:
+    workers.use_prefix(prefix)
     segment = SharedMemory(create=True, size=1000)
     print(segment.name, flush=True)
     time.sleep(60)
@@ -41,7 +41,7 @@ def owner():
     try:
         name = process.stdout.readline().strip()
         assert re.fullmatch(r"fcnjax-[0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8}", name)
-        yield process, shared_memory.FOLDER / name
+        yield process, workers.SHARED_FOLDER / name
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -49,19 +49,19 @@ def owner():
 
 
 def test_only_segments_of_killed_processes_are_removed():
-    foreign = shared_memory.FOLDER / f"psm_{os.getpid()}"
+    foreign = workers.SHARED_FOLDER / f"psm_{os.getpid()}"
     foreign.write_bytes(b"another program's")
     try:
         with owner() as (dead, lost), owner() as (_, used):
             os.killpg(dead.pid, signal.SIGKILL)
             dead.wait()
             assert lost.exists()
-            shared_memory._remove_dead()
+            workers._remove_dead()
             token = lost.name[: len("fcnjax-") + 8]
-            assert not list(shared_memory.FOLDER.glob(f"*{token}*"))
+            assert not list(workers.SHARED_FOLDER.glob(f"*{token}*"))
             assert used.exists()
             assert foreign.exists()
-        shared_memory._remove_dead()
+        workers._remove_dead()
         assert not used.exists()
     finally:
         foreign.unlink()
@@ -75,13 +75,13 @@ def test_killed_worker_raises_and_leaves_no_segments(shapes, tiny_options):
     source = data.open_source(config, "train")
     batches = pipeline.train_batches(source, config, 0)
     next(batches)
-    workers = multiprocessing.active_children()
-    assert len(workers) == 2
-    os.kill(workers[0].pid, signal.SIGKILL)
+    processes = multiprocessing.active_children()
+    assert len(processes) == 2
+    os.kill(processes[0].pid, signal.SIGKILL)
     with pytest.raises(UserError, match=r"a data worker was killed by SIGKILL; the memory"):
         list(batches)
-    token = shared_memory._claim_token()
-    assert not list(shared_memory.FOLDER.glob(f"{token}-*"))
+    token = workers._claim_token()
+    assert not list(workers.SHARED_FOLDER.glob(f"{token}-*"))
 
 
 def test_starting_workers_survive_a_signal_to_the_group(shapes, tiny_options):

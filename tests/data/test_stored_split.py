@@ -12,9 +12,9 @@ from PIL import Image
 from fcnjax.config import default_config
 from fcnjax.data import open_sets, open_source, resolve
 from fcnjax.data.splits.example import PIECE
+from fcnjax.data.splits.matching import as_stored, find_trained_on
 from fcnjax.data.splits.opened_set import describe_changes, reopen
 from fcnjax.data.splits.stored_split import read_split, store, write_split
-from fcnjax.data.splits.trained_on import as_stored, find_trained_on
 from fcnjax.errors import UserError
 
 

@@ -24,7 +24,7 @@ from fcnjax.data import resolve
 from fcnjax.errors import UserError
 from fcnjax.validate import ERROR, NOTE, WARNING, check, quick_check
 from fcnjax.validate.checks.suggestions import suggest_crop
-from fcnjax.validate.mask_summary import summarise_mask
+from fcnjax.validate.masks import summarise_mask
 from fcnjax.validate.statistics import DatasetStatistics, median_frequency_weights
 
 RGB = np.asarray([[0, 0, 0], [128, 0, 0], [0, 128, 0]], np.uint8)

@@ -11,7 +11,7 @@ from validation_sets import assert_right, config_of, draw, find, kinds, labels_o
 from fcnjax.validate import ERROR, NOTE, WARNING, check
 from fcnjax.validate.checks.mask_names import find_affixes
 from fcnjax.validate.checks.proposals import propose_encoding
-from fcnjax.validate.mask_summary import summarise_mask
+from fcnjax.validate.masks import summarise_mask
 
 COLOURS = np.asarray([[0, 0, 0], [220, 20, 60], [70, 130, 180]], np.uint8)
 

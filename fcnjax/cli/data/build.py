@@ -2,10 +2,10 @@
 
 from fcnjax.cli.data.arguments import dataset_parser, load_resolved
 from fcnjax.data import open_stored
-from fcnjax.data.converted_source import convert_source
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.cache import build_cache, cache_folder
 from fcnjax.data.loading.skipping import skips_unreadable
+from fcnjax.data.pixel_type import convert_source
 from fcnjax.runtime.packages import to_stderr
 
 

@@ -6,8 +6,7 @@ from fcnjax.cli.data.arguments import dataset_parser
 from fcnjax.config import load_command_config
 from fcnjax.validate.check import check
 from fcnjax.validate.findings import ERROR, count_by_severity, print_findings
-from fcnjax.validate.page import write_page
-from fcnjax.validate.terminal import class_table
+from fcnjax.validate.report import class_table, write_page
 
 
 def main(argv: list[str]) -> int:

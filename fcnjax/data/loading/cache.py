@@ -27,6 +27,7 @@ from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic, cache_dir, sha256, write_json
 from fcnjax.io.json_files import field, parse_json, read_json
 from fcnjax.io.lock_file import locked
+from fcnjax.runtime.packages import to_stderr
 
 PER_SHARD = 128  # examples
 THREADS = 4  # that decode
@@ -249,14 +250,12 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
 
 def _is_complete(folder: Path, shard: int, verify: bool) -> bool:
     path = shard_path(folder, shard)
-    if not path.is_file():
-        return False
     try:
         sidecar = _read_sidecar(folder, shard)
     except UserError:
         return False
-    if not verify:
-        return True
+    if not path.is_file() or not verify:
+        return path.is_file()
     failed = any(isinstance(size, str) for size in sidecar["sizes"])
     return not failed and sidecar["sha256"] == sha256(path)
 
@@ -294,13 +293,11 @@ def _write_shard(
     write_json(shard_file.with_suffix(".json"), sidecar)
 
 
-def open_cached(
-    config: ConfigDict, part: str, source: StoredSource, log: Callable[[str], None]
-) -> Source:
+def open_cached(config: ConfigDict, part: str, source: StoredSource) -> Source:
     """Wrap a source in its cache, `config.data.loading.cache`; training handles `device`."""
     if config.data.loading.cache == "host":
         return MemoryCache(source)
     if config.data.loading.cache == "disk":
         folder = cache_folder(config, part, source)
-        return build_cache(source, folder, skip=skips_unreadable(config.data), log=log)
+        return build_cache(source, folder, skip=skips_unreadable(config.data), log=to_stderr)
     return source

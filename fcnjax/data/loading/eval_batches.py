@@ -1,7 +1,7 @@
-"""Batches of an evaluation: examples grouped by the size that they are padded to."""
+"""Stacking and padding of examples, and the batches of an evaluation, grouped by padded size."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -9,18 +9,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.loading.canvas import bucket_canvas
-from fcnjax.data.loading.collate import (
-    READ_THREADS,
-    process_batch_size,
-    read_padded,
-    stack_examples,
-)
+from fcnjax.data.loading.canvas import bucket_canvas, pad_to
 from fcnjax.data.loading.skipping import UnreadableExample
 from fcnjax.data.source import Source
+from fcnjax.errors import UserError
 from fcnjax.io.prefetch import prefetch
 
 PREFETCH = 2  # batches read ahead
+READ_THREADS = 4  # per process; decoding releases the GIL
 
 
 @dataclass(frozen=True)
@@ -113,3 +109,42 @@ def eval_batches(
     with contextlib.closing(examples):
         for batch in plan:
             yield stack_examples([next(examples) for _ in batch.rows[own_rows]])
+
+
+def process_batch_size(batch_size: int, process_count: int, key: str) -> int:
+    """Return the number of examples of a batch that each process reads.
+
+    Raises:
+        UserError: The batch size is not divisible by the number of processes; names the key.
+    """
+    if batch_size % process_count:
+        raise UserError(f"{key}: {batch_size} is not divisible by {process_count} processes")
+    return batch_size // process_count
+
+
+def stack_examples(examples: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Stack examples to a batch.
+
+    Raises:
+        UserError: The images have several pixel types.
+    """
+    if len(types := {str(example["image"].dtype) for example in examples}) > 1:
+        # NumPy would convert all to the widest type, in which uint8 images are black. This happens
+        # only for workdirs that do not state a pixel type; otherwise sources convert to it.
+        raise UserError(
+            f"config.data: the dataset mixes {' and '.join(sorted(types))} images, and the pixel "
+            "type that the model was trained on is not known; store all images in one type"
+        )
+    return {key: np.stack([example[key] for example in examples]) for key in examples[0]}
+
+
+def read_padded(
+    source: Source, row: int, canvas: tuple[int, int], ignore_label: int
+) -> dict[str, Any]:
+    """Read an example padded to a canvas, with its height and width as `extent`."""
+    example = source[row]
+    return {
+        "image": pad_to(example["image"], canvas, 0),
+        "label": pad_to(example["label"], canvas, ignore_label),
+        "extent": np.asarray(example["label"].shape, np.int32),
+    }

@@ -14,34 +14,25 @@ import grain
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.loading.canvas import canvas_size
-from fcnjax.data.loading.collate import (
+from fcnjax.data.loading.canvas import canvas_size, crop_canvas
+from fcnjax.data.loading.eval_batches import (
     READ_THREADS,
     process_batch_size,
     read_padded,
     stack_examples,
 )
-from fcnjax.data.loading.crops import crop_canvas
-from fcnjax.data.loading.mixture import Mixture
 from fcnjax.data.loading.workers import worker_batches
-from fcnjax.data.source import Source
+from fcnjax.data.source import Mixture, Source
 
 
-class _ShuffledRows:
-    """The row of the source at global position k; each epoch has its own permutation."""
+def _shuffled_row(source: Source, seed: int, k: int) -> int:
+    """Return the row of the source at global position k; each epoch has its own permutation."""
 
-    def __init__(self, source: Source, seed: int):
-        self._source = source
-        self._seed = seed
-
-    def __getitem__(self, k: int) -> int:
-        if isinstance(self._source, Mixture):
-            return self._source.row(k, self._shuffled_row)
-        return self._shuffled_row(0, k, len(self._source))
-
-    def _shuffled_row(self, source: int, k: int, length: int) -> int:
+    def draw(number: int, k: int, length: int) -> int:
         epoch, position = divmod(k, length)
-        return int(_permutation(self._seed, source, epoch, length)[position])
+        return int(_permutation(seed, number, epoch, length)[position])
+
+    return source.row(k, draw) if isinstance(source, Mixture) else draw(0, k, len(source))
 
 
 @functools.lru_cache(maxsize=16)
@@ -60,13 +51,12 @@ class _CroppedExamples:
 
     def __init__(self, source: Source, config: ConfigDict):
         self._source = source
-        self._rows = _ShuffledRows(source, config.train.seed)
         self._canvas = canvas_size(config.augment)
         self._ignore_label = config.data.ignore_label
         self._config = config
 
     def __call__(self, k: int) -> dict[str, np.ndarray]:
-        example = self._source[self._rows[k]]
+        example = self._source[_shuffled_row(self._source, self._config.train.seed, k)]
         image, label = example["image"], example["label"]
         corner, bounds = crop_canvas(label, self._config, k)
         return {
@@ -157,14 +147,13 @@ def index_batches(
     """
     positions = _positions(config.train.batch_size, start, process_index, process_count)
     size = config.train.batch_size // process_count
-    shuffled_rows = _ShuffledRows(source, config.train.seed)
     for batch in range(len(positions) // size):
         batch_positions = [positions[batch * size + i] for i in range(size)]
-        rows = [shuffled_rows[k] for k in batch_positions]
-        canvases = []
-        for k, row in zip(batch_positions, rows, strict=True):
-            height, width = extents[row]
-            canvases.append(crop_canvas(labels[row, :height, :width], config, k))
+        rows = [_shuffled_row(source, config.train.seed, k) for k in batch_positions]
+        canvases = [
+            crop_canvas(labels[row, : extents[row][0], : extents[row][1]], config, k)
+            for k, row in zip(batch_positions, rows, strict=True)
+        ]
         corners, bounds = zip(*canvases, strict=True)
         yield {
             "row": np.asarray(rows, np.int32),

@@ -152,13 +152,6 @@ def skips_unreadable(data: ConfigDict) -> bool:
     return data.loading.on_error == "skip"
 
 
-def skip_unreadable(config: ConfigDict, part: str, source: Source) -> Source:
-    """Wrap the source of a split as `config.data.loading.on_error` requires."""
-    if not skips_unreadable(config.data):
-        return source
-    return SkippingSource(source, config.data.loading.skip_most, replace=part == "train")
-
-
 def filter_readable(files: Sequence[T], read: Callable[[T], Any]) -> list[T]:
     """Return the files that can be read.
 

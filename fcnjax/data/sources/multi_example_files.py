@@ -96,7 +96,7 @@ def split_files(
     choose(dict.fromkeys((*SPLIT_BY, *within)), kind, "config.data.split.by")
     require_root(data)
     if kind in (*within, "fraction"):
-        pairs = all_pairs(data, ends, ends)
+        pairs = all_pairs(data, (ends, ends))
         if kind == "fraction" and len(pairs) == 1:
             kind = "blocks"
         if kind in within:
@@ -108,7 +108,7 @@ def split_files(
                     "and 1"
                 )
             return dict.fromkeys(PARTS, pairs), kind
-    return folders.divide(data, ends, ends), ""
+    return folders.divide(data, (ends, ends)), ""
 
 
 def split_columns(length: int, fraction: float, part: str) -> tuple[int, int]:

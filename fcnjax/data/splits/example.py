@@ -34,8 +34,10 @@ class Example(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The image's name, with the part of it."""
-        return example_title(self.names, self.box)
+        """The image's name, with the part of it: `images/a.tif[0:512, 512:1024]`."""
+        if len(self.box) < 2:  # the row of a record is in its name
+            return self.names[0]
+        return f"{self.names[0]}[{', '.join(f'{start}:{stop}' for start, stop in self.box)}]"
 
 
 class FileRecord(NamedTuple):
@@ -50,13 +52,6 @@ class FileRecord(NamedTuple):
     size: int
     mtime_ns: int
     digest: str = ""
-
-
-def example_title(names: tuple[str, ...], box: Box) -> str:
-    """Return the name of an example in messages: `images/a.tif[0:512, 512:1024]`."""
-    if len(box) < 2:  # the row of a record is in its name
-        return names[0]
-    return f"{names[0]}[{', '.join(f'{start}:{stop}' for start, stop in box)}]"
 
 
 def example_of(root: Path, files: Iterable[Path], box: Box = (), digest: str = "") -> Example:

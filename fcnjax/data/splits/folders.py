@@ -1,6 +1,6 @@
 """Pairing of images and masks in folders by name, and their division into splits."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -16,19 +16,17 @@ from fcnjax.errors import UserError, choose
 SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split.by
 IMAGE_ENDS = tuple(sorted(IMAGE_SUFFIXES))
 MASK_ENDS = (*IMAGE_ENDS, ".npy")
+# Endings of image files and of masks in lower case, a longer one before its own ending.
+Ends = tuple[Sequence[str], Sequence[str]]
+ENDS = (IMAGE_ENDS, MASK_ENDS)
 
 
-def divide(
-    data: ConfigDict,
-    image_ends: Sequence[str] = IMAGE_ENDS,
-    mask_ends: Sequence[str] = MASK_ENDS,
-) -> dict[str, list[Pair]]:
+def divide(data: ConfigDict, ends: Ends = ENDS) -> dict[str, list[Pair]]:
     """Return the pairs of `train` and `eval`, by `config.data.split.by`.
 
     Args:
         data: `config.data`.
-        image_ends: Endings of image files in lower case, a longer one before its own ending.
-        mask_ends: Endings of masks.
+        ends: Endings of the files.
 
     Raises:
         UserError: A folder is missing or empty, a partner is missing, or a list names an unknown
@@ -42,12 +40,17 @@ def divide(
     if method == "folder":
         pairs = {}
         for part in PARTS:
-            folders = _split_folders(data, data.split[part])
-            pairs[part] = pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
+            split = data.split[part]
+            if not (folders := _find_folders(data, split)):
+                raise UserError(
+                    f"{data.root}: has neither {data.images}/{split} and {data.masks}/{split}, nor "
+                    f"{split}/{data.images} and {split}/{data.masks}"
+                )
+            pairs[part] = pair_folders(*folders, data.mask_suffix, ends)
     elif method == "list":
-        pairs = _by_list(data, image_ends, mask_ends)
+        pairs = _by_list(data, ends)
     else:
-        undivided = all_pairs(data, image_ends, mask_ends)
+        undivided = all_pairs(data, ends)
         folder = root / data.images
         names = [image.relative_to(folder).as_posix() for image, _ in undivided]
         pairs = hold_out(undivided, data, names)
@@ -75,38 +78,23 @@ def split_method(data: ConfigDict) -> str:
     # If only one of the two exists, that is a mistake to report, not a reason to split by chance.
     if any((root / f"{split}.txt").is_file() for split in splits):
         return "list"
-    exist = (_are_folders(pair) for split in splits for pair in _candidates(data, split))
-    return "folder" if any(exist) else "fraction"
+    return "folder" if any(_find_folders(data, split) for split in splits) else "fraction"
 
 
-def _candidates(data: ConfigDict, split: str) -> tuple[tuple[Path, Path], ...]:
+def _find_folders(data: ConfigDict, split: str) -> tuple[Path, Path] | None:
+    """Return the existing folders of images and masks of a split, of the two usual places."""
     root = Path(data.root)
-    return (
+    candidates = (
         (root / data.images / split, root / data.masks / split),
         (root / split / data.images, root / split / data.masks),
     )
+    return next((pair for pair in candidates if all(map(Path.is_dir, pair))), None)
 
 
-def _are_folders(folders: Iterable[Path]) -> bool:
-    return all(folder.is_dir() for folder in folders)
-
-
-def _split_folders(data: ConfigDict, split: str) -> tuple[Path, Path]:
-    for folders in _candidates(data, split):
-        if _are_folders(folders):
-            return folders
-    raise UserError(
-        f"{data.root}: has neither {data.images}/{split} and {data.masks}/{split}, nor "
-        f"{split}/{data.images} and {split}/{data.masks}"
-    )
-
-
-def _by_list(
-    data: ConfigDict, image_ends: Sequence[str], mask_ends: Sequence[str]
-) -> dict[str, list[Pair]]:
+def _by_list(data: ConfigDict, ends: Ends) -> dict[str, list[Pair]]:
     """Return the pairs in the lists of both splits; files that no list names are not used."""
     folders = Path(data.root) / data.images, Path(data.root) / data.masks
-    images, masks = _index(*folders, data.mask_suffix, image_ends, mask_ends)
+    images, masks = _index(*folders, data.mask_suffix, ends)
     pairs = {}
     for part in PARTS:
         file = Path(data.root) / f"{data.split[part]}.txt"
@@ -115,7 +103,7 @@ def _by_list(
         pairs[part] = []
         for number, line in read_names(file):
             name = normalize_name(line)
-            stem = name if name in images else stem_of(name, image_ends)
+            stem = name if name in images else stem_of(name, ends[0])
             for files, folder, what in ((images, folders[0], "image"), (masks, folders[1], "mask")):
                 if stem not in files:
                     raise UserError(f"{file}, line {number}: no {what} {line!r} in {folder}")
@@ -123,57 +111,44 @@ def _by_list(
     return pairs
 
 
-def all_pairs(
-    data: ConfigDict,
-    image_ends: Sequence[str] = IMAGE_ENDS,
-    mask_ends: Sequence[str] = MASK_ENDS,
-) -> list[Pair]:
+def all_pairs(data: ConfigDict, ends: Ends = ENDS) -> list[Pair]:
     """Return the pairs of `config.data.images` and `.masks`, undivided."""
     folders = (Path(data.root) / data.images, Path(data.root) / data.masks)
-    return pair_folders(*folders, data.mask_suffix, image_ends, mask_ends)
+    return pair_folders(*folders, data.mask_suffix, ends)
 
 
 def stem_of(name: str, ends: Sequence[str]) -> str | None:
     """Return a file's name without its ending; None if it has none of `ends`."""
-    for end in ends:
-        if name.lower().endswith(end):
-            return name[: -len(end)]
-    return None
+    return next((name[: -len(end)] for end in ends if name.lower().endswith(end)), None)
 
 
-def pair_folders(
-    images: Path,
-    masks: Path,
-    mask_suffix: str = "",
-    image_ends: Sequence[str] = IMAGE_ENDS,
-    mask_ends: Sequence[str] = MASK_ENDS,
-) -> list[Pair]:
+def pair_folders(images: Path, masks: Path, mask_suffix: str = "", ends: Ends = ENDS) -> list[Pair]:
     """Pair the files of two folders and their subfolders by relative path, sorted by it.
 
     Args:
         images: Folder of images.
         masks: Folder of masks; may be that of the images, if the masks have a suffix.
         mask_suffix: Appended to the image's name in a mask's name, such as `.ah` in `im1.ah.ppm`.
-        image_ends: As in `divide`.
-        mask_ends: As in `divide`.
+        ends: As in `divide`.
 
     Raises:
         UserError: A folder is missing or empty, or a file has no partner or a namesake.
     """
-    by_image, by_mask = _index(images, masks, mask_suffix, image_ends, mask_ends)
-    _refuse_lone(images, by_image.keys() - by_mask.keys(), f"no mask in {masks}")
-    _refuse_lone(masks, by_mask.keys() - by_image.keys(), f"no image in {images}")
+    by_image, by_mask = _index(images, masks, mask_suffix, ends)
+    for folder, lone, reason in (
+        (images, by_image.keys() - by_mask.keys(), f"no mask in {masks}"),
+        (masks, by_mask.keys() - by_image.keys(), f"no image in {images}"),
+    ):
+        if lone:
+            raise UserError(f"{folder}: {join_names(sorted(lone))}: {reason}")
     return [(by_image[stem], by_mask[stem]) for stem in sorted(by_image)]
 
 
 def _index(
-    images: Path,
-    masks: Path,
-    mask_suffix: str,
-    image_ends: Sequence[str],
-    mask_ends: Sequence[str],
+    images: Path, masks: Path, mask_suffix: str, ends: Ends
 ) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the image files and the mask files of two folders, by the name that pairs them."""
+    image_ends, mask_ends = ends
     image_files = _files(images, image_ends, masks)
     mask_files = _files(masks, mask_ends, images)
     if images.resolve() == masks.resolve():
@@ -182,7 +157,9 @@ def _index(
                 f"{images}: is the folder of images and of masks; config.data.mask_suffix says "
                 "what the names of masks end in, such as _mask"
             )
-        mask_files = [path for path in mask_files if _has_suffix(path, mask_suffix, mask_ends)]
+        suffix = normalize_name(mask_suffix)
+        names = {path: normalize_name(stem_of(path.name, mask_ends)) for path in mask_files}
+        mask_files = [path for path, name in names.items() if name.endswith(suffix)]
         image_files = [path for path in image_files if path not in set(mask_files)]
     return (
         _by_name(images, image_files, "", image_ends),
@@ -196,10 +173,6 @@ def _files(folder: Path, ends: Sequence[str], other: Path) -> list[Path]:
     if not (files := files_below(folder, ends, excluded=[other])):
         raise UserError(f"{folder}: has no image; valid: {', '.join(ends)}")
     return files
-
-
-def _has_suffix(path: Path, suffix: str, ends: Sequence[str]) -> bool:
-    return normalize_name(stem_of(path.name, ends)).endswith(normalize_name(suffix))
 
 
 def _by_name(
@@ -218,9 +191,3 @@ def _by_name(
     if not by_name:
         raise UserError(f"{folder}: has no image; valid: {', '.join(ends)}")
     return by_name
-
-
-def _refuse_lone(folder: Path, stems: Iterable[str], reason: str) -> None:
-    stems = sorted(stems)
-    if stems:
-        raise UserError(f"{folder}: {join_names(stems)}: {reason}")

@@ -111,11 +111,10 @@ def hold_out(
     else:
         held = min(max(round(count * data.split.eval_fraction), 1), count - 1)
         held_out = set(order[:held].tolist())
-    is_eval = [group in held_out for group in groups.tolist()]
-    return {
-        "train": [item for item, held in zip(items, is_eval, strict=True) if not held],
-        "eval": [item for item, held in zip(items, is_eval, strict=True) if held],
-    }
+    parts = {"train": [], "eval": []}
+    for item, group in zip(items, groups.tolist(), strict=True):
+        parts["eval" if group in held_out else "train"].append(item)
+    return parts
 
 
 def refuse_folds(data: ConfigDict, division: str) -> None:

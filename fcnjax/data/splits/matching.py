@@ -1,10 +1,13 @@
-"""Matching of the examples of a stored split to those of the dataset as it is now."""
+"""Matching of the examples of a stored split to others, by their names and contents."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from fcnjax.data.splits.example import THREADS, Box, Example, FileRecord, file_record, file_records
 from fcnjax.data.splits.stored_split import Key, StoredExample, StoredSet
@@ -110,15 +113,13 @@ def _find_by_contents(
     if not lost:
         return {}
     sizes = {old.files[0].size for old in lost if old.files}
-    rest = [position for position, e in enumerate(examples) if e.files and position not in taken]
-    records = file_records(examples[position].files[0] for position in rest)
-    likely = [position for position in rest if records[examples[position].files[0]].size in sizes]
-    records = file_records((examples[position].files[0] for position in likely), limit)
+    images = {i: e.files[0] for i, e in enumerate(examples) if e.files and i not in taken}
+    records = file_records(images.values())
+    likely = {i: image for i, image in images.items() if records[image].size in sizes}
+    records = file_records(likely.values(), limit)
     by_digest: dict[tuple[Box, str], list[int]] = defaultdict(list)
-    for position in reversed(likely):
-        by_digest[examples[position].box, records[examples[position].files[0]].digest].append(
-            position
-        )
+    for i, image in reversed(likely.items()):
+        by_digest[examples[i].box, records[image].digest].append(i)
     matches = {}
     for old in lost:
         places = old.files and old.files[0].digest and by_digest[old.box, old.files[0].digest]
@@ -140,11 +141,8 @@ class _Comparison:
 
     def read(self, pairs: Sequence[tuple[StoredExample, Example]]) -> None:
         """Read the records of all files, and the contents of those that were rewritten."""
-        files = list(
-            dict.fromkeys(
-                pair for old, e in pairs for pair in zip(old.files, e.files, strict=False)
-            )
-        )
+        both = (zip(old.files, e.files, strict=False) for old, e in pairs)
+        files = list(dict.fromkeys(itertools.chain.from_iterable(both)))
         with ThreadPoolExecutor(THREADS) as pool:
             self._current |= dict(zip(files, pool.map(self._record, files), strict=True))
 
@@ -190,3 +188,83 @@ class _Comparison:
         if len(old.box) == 1 and example.digest != old.digest:
             self.moved_rows[example.names[0]] = None
         return StoredExample(example.names, example.box, example.digest, tuple(records))
+
+
+def as_stored(examples: Sequence[Example], stored: StoredSet) -> list[StoredExample]:
+    """Return examples with records of their images, hashed like those of a stored dataset.
+
+    Images that differ in size from all training images are not read.
+    """
+    images = [example.files[0] for example in examples if example.files]
+    records = file_records(images)
+    sizes = {example.files[0].size for example in stored.parts["train"] if example.files}
+    likely = (path for path, record in records.items() if record.size in sizes)
+    records |= file_records(likely, stored.limit)
+    return [
+        StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files[:1]))
+        for e in examples
+    ]
+
+
+def find_trained_on(
+    scored: Sequence[StoredExample], stored: StoredSet, same_records: bool = False
+) -> list[str]:
+    """Return the titles of the examples whose image, or a part of it, was trained on.
+
+    Names do not count: a copy under another name is the same image, and another image may have the
+    name of a training image.
+
+    Args:
+        scored: The examples, hashed like those of `stored`.
+        stored: A dataset of the run.
+        same_records: Whether records of one name are the same, whatever the contents of their
+            file: for a dataset that is read from where the run read it.
+    """
+
+    def image_of(example: StoredExample) -> object:
+        is_record = len(example.box) == 1
+        return example.names if same_records and is_record else _image_of(example)
+
+    boxes: dict[object, list[Box]] = defaultdict(list)
+    for example in stored.parts["train"]:
+        boxes[image_of(example)].append(example.box)
+    parts = {image: _Parts(spans if all(spans) else [()]) for image, spans in boxes.items()}
+    return [
+        example.title
+        for example in scored
+        if image_of(example) in parts and parts[image_of(example)].overlap(example.box)
+    ]
+
+
+class _Parts:
+    """Parts of an image, grouped by their span of the first axis, then of the next.
+
+    A raster has thousands of parts.
+
+    Args:
+        boxes: The parts; () is all of the image.
+    """
+
+    def __init__(self, boxes: Sequence[Box]):
+        spans: dict[tuple[int, int], list[Box]] = defaultdict(list)
+        for box in boxes:
+            if box:
+                spans[box[0]].append(box[1:])
+        self._spans = np.asarray(list(spans), np.int64).reshape(-1, 2)
+        self._rest = [_Parts(rest) for rest in spans.values()]
+
+    def overlap(self, box: Box) -> bool:
+        """Return whether one of these parts overlaps `box`."""
+        if not box or not self._rest:
+            return True
+        start, stop = box[0]
+        hits = np.flatnonzero((start < self._spans[:, 1]) & (self._spans[:, 0] < stop))
+        return any(self._rest[hit].overlap(box[1:]) for hit in hits)
+
+
+def _image_of(example: StoredExample) -> object:
+    """Return an identity of the image file's contents; the names if the image has no file."""
+    if not example.files:
+        return example.names
+    record: FileRecord = example.files[0]
+    return (record.size, record.digest) if record.digest else (example.names, record)

@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.files.file_names import join_names
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.skipping import MIN_FAILED, skips_unreadable
-from fcnjax.data.source import StoredSource
+from fcnjax.data.source import ConcatenatedSource, StoredSource
 from fcnjax.data.sources import SOURCES
+from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.matching import Match, find_keys, match
-from fcnjax.data.splits.selected import SelectedSource
 from fcnjax.data.splits.stored_split import StoredExample, StoredSet
 from fcnjax.errors import UserError
+from fcnjax.io.atomic_files import stamps
 
 UNDIVIDED = {"split.folds": 0, "split.group_by": ""}
 
@@ -99,10 +101,8 @@ def reopen(
 
 def _may_skip(data: ConfigDict, missing: int, count: int) -> bool:
     """Return whether so many missing examples may be skipped, like unreadable ones."""
-    return not missing or (
-        skips_unreadable(data)
-        and (missing < MIN_FAILED or missing <= data.loading.skip_most * count)
-    )
+    is_few = missing < MIN_FAILED or missing <= data.loading.skip_most * count
+    return not missing or (skips_unreadable(data) and is_few)
 
 
 def _open_parts(
@@ -112,10 +112,7 @@ def _open_parts(
 ) -> dict[str, StoredSource]:
     """Return a source of each part with its stored examples, selected from all sources."""
     opened, start = {}, 0
-    rows = {
-        part: [matched.places.get(old.key, -1) for old in examples]
-        for part, examples in parts.items()
-    }
+    rows = {part: [matched.places.get(old.key, -1) for old in each] for part, each in parts.items()}
     for part, source in zip(PARTS, sources, strict=False):
         if rows.get(part) == list(range(start, start + len(source))):
             opened[part] = source  # nothing to select, so a cache of the source can be used
@@ -214,3 +211,46 @@ def describe_changes(opened: OpenedSet, consequence: str) -> list[str]:
             f"are skipped: {join_names(matched.missing)}"
         )
     return lines
+
+
+class SelectedSource(ConcatenatedSource):
+    """A source of selected examples of several sources.
+
+    Args:
+        sources: The sources, one or more.
+        rows: Index of each example among those of all sources, one source after the other; -1 for
+            a missing example.
+        missing: Title of each missing example, by its index in `rows`.
+    """
+
+    def __init__(
+        self, sources: Sequence[StoredSource], rows: Sequence[int], missing: Mapping[int, str]
+    ):
+        super().__init__(sources)
+        self._rows = np.asarray(rows, np.int64)
+        self._missing = dict(missing)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def _locate(self, index: int) -> tuple[StoredSource, int]:
+        # IndexError ends a Python loop over a source.
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        if index in self._missing:
+            raise UserError(f"{self._missing[index]}: is missing")
+        return super()._locate(int(self._rows[index]))
+
+    def examples(self) -> list[Example]:
+        """Return the identity of each example."""
+        every = [example for source in self._sources for example in source.examples()]
+        return [
+            Example((self._missing[position],), ()) if position in self._missing else every[row]
+            for position, row in enumerate(self._rows.tolist())
+        ]
+
+    def stamps(self) -> list[tuple]:
+        """Return the stamps of the files of the examples, and the identity of their parts."""
+        examples = self.examples()
+        files = dict.fromkeys(file for example in examples for file in example.files)
+        return [*stamps(files), *((e.names, e.box, e.digest) for e in examples)]

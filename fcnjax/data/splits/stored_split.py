@@ -15,14 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import default_config, tuples
 from fcnjax.config.migrate import FORMAT_VERSION, check_format_version, migrate_data
 from fcnjax.config.stored_types import fill_section
-from fcnjax.data.splits.example import (
-    Box,
-    Example,
-    FileRecord,
-    example_title,
-    file_records,
-    hashed_bytes,
-)
+from fcnjax.data.splits.example import Box, Example, FileRecord, file_records, hashed_bytes
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_text
 from fcnjax.io.json_files import field, read_json
@@ -51,10 +44,7 @@ class StoredExample(NamedTuple):
         """The names and the part, which identify it within its dataset."""
         return self.names, self.box
 
-    @property
-    def title(self) -> str:
-        """The image's name, with the part of it."""
-        return example_title(self.names, self.box)
+    title = Example.title
 
 
 @dataclass(frozen=True)
@@ -96,19 +86,12 @@ def store(
     files = {file for examples in parts.values() for e in examples for file in e.files}
     limit = hashed_bytes(len(files))
     records = file_records(files, limit)
-    return StoredSet(
-        spec,
-        data,
-        limit,
-        from_start,
-        {
-            part: tuple(
-                StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files))
-                for e in examples
-            )
-            for part, examples in parts.items()
-        },
-    )
+
+    def as_stored(e: Example) -> StoredExample:
+        return StoredExample(e.names, e.box, e.digest, tuple(records[file] for file in e.files))
+
+    stored = {part: tuple(map(as_stored, examples)) for part, examples in parts.items()}
+    return StoredSet(spec, data, limit, from_start, stored)
 
 
 def write_split(workdir: Path, split: Split) -> None:

@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 from fcnjax.validate.blending import PEAK
 from fcnjax.validate.checks.proposals import encoding_overrides, given_names, known_values
 from fcnjax.validate.findings import ERROR, WARNING, Finding, abbreviate
-from fcnjax.validate.mask_statistics import MaskStatistics
+from fcnjax.validate.masks import MaskStatistics
+from fcnjax.validate.statistics import DatasetSummary
 
 BLENDED = "blended masks"
 NEAR = 48  # grey levels around a peak, within which JPEG moves values
@@ -15,10 +16,9 @@ MAX_BLEND = 0.05  # share of the pixels: a value near black or white that has mo
 MAX_BETWEEN = 0.2  # share of the pixels between the lowest and the highest value
 
 
-def check_blending(
-    masks: MaskStatistics, config: ConfigDict, resolved: ConfigDict | None
-) -> list[Finding]:
+def check_blending(dataset: DatasetSummary) -> list[Finding]:
     """Report masks that were resized with interpolation or saved as JPEG."""
+    masks, resolved = dataset.masks, dataset.resolved
     if masks.blended:
         text = (
             f"{len(masks.blended)} of {masks.files} masks hold many values in a few scattered "
@@ -27,7 +27,7 @@ def check_blending(
             "nearest neighbour"
         )
         usable = resolved and masks.blended_pixels.keys() <= known_values(resolved.data)
-        overrides = () if usable else _nearer_of_two(masks, config)
+        overrides = () if usable else _nearer_of_two(masks, dataset.config)
         if overrides:
             text += "; until then this line takes the nearer of their two values"
         return [Finding(WARNING if usable else ERROR, BLENDED, text, overrides)]

@@ -1,16 +1,15 @@
 """Checks of how masks encode classes, with the lines of a config that declare it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.channel_classes import MAX_UNSET_SHARE
-from fcnjax.data.labels.classes import find_classes, join_values
+from fcnjax.data.labels.classes import MAX_MASK_VALUES, find_classes, join_values
 from fcnjax.data.labels.mask_set import MaskSet
 from fcnjax.data.labels.masks import stored_values
 from fcnjax.errors import UserError
 from fcnjax.validate.checks.blended_masks import check_blending
-from fcnjax.validate.checks.colour_encodings import check_colours, check_palettes, palettes_differ
 from fcnjax.validate.checks.proposals import (
     KIND,
     STRAYS,
@@ -20,9 +19,9 @@ from fcnjax.validate.checks.proposals import (
     known_values,
     propose_encoding,
 )
-from fcnjax.validate.dataset import DatasetSummary
 from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, abbreviate
-from fcnjax.validate.mask_statistics import MaskStatistics
+from fcnjax.validate.masks import RGB, MaskStatistics
+from fcnjax.validate.statistics import DatasetSummary
 
 OUTSIDE = "values outside the classes"
 NO_CHANNEL = "pixels in no channel"
@@ -33,9 +32,9 @@ def check_encodings(dataset: DatasetSummary) -> list[Finding]:
     masks, config, resolved = dataset.masks, dataset.config, dataset.resolved
     if not masks.files:
         return []
-    findings = check_blending(masks, config, resolved) + _mixed_kinds(masks)
+    findings = check_blending(dataset) + _mixed_kinds(masks)
     if masks.kinds["onehot"]:
-        return findings + _channels(masks, config, resolved)
+        return findings + _channels(dataset)
     if not masks.sound:
         return findings
     if masks.alpha:
@@ -119,11 +118,12 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
         return [Finding(ERROR, KIND, text, overrides)]
     classes = [stored_values(entry) for entry in data.labels.mask_values]
     outside = [value for value in values if value not in known_values(data)]
-    present = [entry for entry in classes if any(value in masks.pixels for value in entry)]
+    present = [any(value in masks.pixels for value in entry) for entry in classes]
     if outside:
-        return [_outside(masks, config, outside, classes, present)]
-    if proposal and len(present) < 2 and len(proposal[0]) > 1:
-        text = f"{content}, but the config makes only {len(present)} of them a class and ignores "
+        return [_outside(masks, config, outside, present)]
+    num_present = sum(present)
+    if proposal and num_present < 2 and len(proposal[0]) > 1:
+        text = f"{content}, but the config makes only {num_present} of them a class and ignores "
         return [Finding(ERROR, KIND, f"{text}the rest{meaning}", overrides)]
     if masks.mixes_white and classes == [(0,), (1,)]:
         text = (
@@ -135,8 +135,8 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
         return [Finding(WARNING, KIND, text, overrides)]
     fits = proposal and set(proposal[0]) <= set(values) and len(proposal[0]) < len(classes)
     is_shifted = values[0] > 0 and classes[0] == (0,)
-    if fits and (is_shifted or len(present) < len(classes) / 2):
-        text = f"{content}, which are only {len(present)} of the {len(classes)} classes{meaning}"
+    if fits and (is_shifted or num_present < len(classes) / 2):
+        text = f"{content}, which are only {num_present} of the {len(classes)} classes{meaning}"
         return [Finding(WARNING, KIND, text, overrides)]
     if data.labels.label_map or config.data.labels.label_map:
         return [Finding(NOTE, KIND, content)]
@@ -145,15 +145,12 @@ def _ids(masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None) -> 
     return [Finding(NOTE, KIND, f"{content}: {len(classes)} classes", overrides)]
 
 
-def _channels(
-    masks: MaskStatistics, config: ConfigDict, resolved: ConfigDict | None
-) -> list[Finding]:
+def _channels(dataset: DatasetSummary) -> list[Finding]:
     """Check masks with a channel for each class: pixels that are in none of them."""
+    masks, resolved = dataset.masks, dataset.resolved
     if len(masks.channels) > 1:
-        text = (
-            f"the masks differ in their number of channels: {join_values(sorted(masks.channels))}"
-        )
-        return [Finding(ERROR, KIND, text)]
+        counts = join_values(sorted(masks.channels))
+        return [Finding(ERROR, KIND, f"the masks differ in their number of channels: {counts}")]
     (count,) = masks.channels
     share = masks.pixels[count] / max(masks.pixels.total(), 1)
     if not share:
@@ -163,7 +160,7 @@ def _channels(
         text += "; as a class of their own, the background, below; or ignore them by "
         text += f"config.data.labels.ignore_values={count}"
         classes = (count, *range(count))
-        overrides = encoding_overrides(config, encoding="onehot", mask_values=classes)
+        overrides = encoding_overrides(dataset.config, encoding="onehot", mask_values=classes)
         return [Finding(ERROR, NO_CHANNEL, text, overrides)]
     if count in resolved.data.labels.ignore_values:
         severity = WARNING if share >= MAX_UNSET_SHARE else NOTE
@@ -187,13 +184,9 @@ def _negative_values(masks: MaskStatistics, values: Sequence[int], config: Confi
 
 
 def _outside(
-    masks: MaskStatistics,
-    config: ConfigDict,
-    outside: Sequence[int],
-    classes: Sequence[tuple[int, ...]],
-    present: Sequence[tuple[int, ...]],
+    masks: MaskStatistics, config: ConfigDict, outside: Sequence[int], present: Sequence[bool]
 ) -> Finding:
-    """Report values that are no class; `present` are the classes of which masks have values."""
+    """Report values that are no class; `present` has True for each class that masks have."""
     values = sorted(masks.pixels)
     share = sum(masks.pixels[value] for value in outside) / masks.pixels.total()
     files = max(masks.masks_with[value] for value in outside)
@@ -201,10 +194,9 @@ def _outside(
     # With other classes present, 255 or 65535 usually means no class. If the user declared the
     # values of all classes and all occur, other values are not classes either, unless the values
     # count from 1.
-    is_stray = len(outside) == 1 and outside[0] in STRAYS and len(present) > 1
+    is_stray = len(outside) == 1 and outside[0] in STRAYS and sum(present) > 1
     labels = config.data.labels
-    all_present = labels.mask_values and len(present) == len(classes)
-    is_declared = all_present and values[-1] != len(classes)
+    is_declared = labels.mask_values and all(present) and values[-1] != len(present)
     num_names = len(given_names(config)) or len(labels.mask_values)
     proposal = propose_encoding(values, num_names, config.data.ignore_label)
     if proposal and not is_stray and not is_declared:
@@ -213,3 +205,78 @@ def _outside(
     overrides = encoding_overrides(config, ignore_values=(*labels.ignore_values, *outside))
     text += f" ({share:.2%} of the pixels); ignored below"
     return Finding(ERROR, OUTSIDE, text, overrides)
+
+
+def check_colours(
+    masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None
+) -> list[Finding]:
+    """Compare the colours of RGB masks with those of the config."""
+    colours = set().union(*masks.palettes.values())
+    if not colours:
+        colours = {v if isinstance(v, tuple) else (v, v, v) for v in masks.pixels}
+    text = f"the masks hold {len(colours)} colours"
+    if masks.has_unique_values:
+        text += (
+            ", most of them in one mask only, like random colours of objects; write objects as "
+            "numbers, for config.data.labels.encoding=instances"
+        )
+        return [Finding(WARNING, KIND, text)]
+    return _compare_colours(colours, text, config, data)
+
+
+def palettes_differ(masks: MaskStatistics) -> bool:
+    """Return whether a palette index stands for several classes, which differ in colour.
+
+    More colours than indices are random colours, which mean nothing.
+    """
+    differ = any(len(colours) > 1 for colours in masks.palettes.values())
+    return differ and len(set().union(*masks.palettes.values())) <= len(masks.palettes)
+
+
+def check_palettes(
+    masks: MaskStatistics, config: ConfigDict, data: ConfigDict | None
+) -> list[Finding]:
+    """Report palette masks whose palettes differ, so that colours and not indices are classes."""
+    index, colours = next(item for item in masks.palettes.items() if len(item[1]) > 1)
+    text = (
+        f"the palettes of the masks differ (index {index} is {abbreviate(sorted(colours))}), so "
+        "that the colour and not the index tells the class"
+    )
+    return _compare_colours(set().union(*masks.palettes.values()), text, config, data)
+
+
+def _compare_colours(
+    mask_colours: Iterable[RGB], text: str, config: ConfigDict, data: ConfigDict | None
+) -> list[Finding]:
+    colours = tuple(sorted(mask_colours))
+    is_rgb = data is not None and data.labels.encoding == "rgb"
+    declared = tuple(map(tuple, data.labels.mask_colours)) if is_rgb else ()
+    undeclared = [colour for colour in colours if colour not in declared]
+    if not undeclared:
+        overrides = encoding_overrides(config, encoding="rgb", mask_colours=declared)
+        return [Finding(NOTE, KIND, f"{text}, a class each", overrides)]
+    if len(colours) > MAX_MASK_VALUES:
+        return [Finding(ERROR, KIND, f"{text}: too many to be classes")]
+    num_names, values = len(given_names(config)), {"mask_values": (), "ignore_values": ()}
+    if num_names and len(set(declared)) == num_names:
+        values = {
+            "mask_values": tuple(range(num_names)),
+            "ignore_values": tuple(range(num_names, num_names + len(undeclared))),
+        }
+        text += "; colours that are none of the named classes are ignored below"
+    elif num_names and len(colours) == num_names + 1 and colours[0] == (0, 0, 0):
+        values = {"mask_values": tuple(range(1, num_names + 1)), "ignore_values": (0,)}
+        text += "; that is one more than there are names, so black is ignored below"
+    elif num_names and len(colours) != num_names:
+        text += f", and config.data.class_names has {num_names} names"
+        return [Finding(ERROR, KIND, text)]
+    if declared:
+        text += f"; config.data.labels.mask_colours lacks {abbreviate(undeclared)}, appended below"
+        colours = (*declared, *undeclared)
+    elif num_names:
+        text += "; config.data.labels.mask_colours must list them in the order of the names: "
+        return [Finding(ERROR, KIND, text + ", ".join(map(str, colours)))]
+    else:
+        text += "; below in ascending order: put them in that of your classes"
+    overrides = encoding_overrides(config, encoding="rgb", mask_colours=colours, **values)
+    return [Finding(ERROR, KIND, text, overrides)]

@@ -1,13 +1,15 @@
 """Suggestions for a config: normalisation, crop and class weights."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import tuples
-from fcnjax.validate.dataset import DatasetSummary
 from fcnjax.validate.findings import NOTE, WARNING, Finding, make_overrides
 from fcnjax.validate.statistics import (
     DatasetStatistics,
+    DatasetSummary,
     format_sizes,
     median_frequency_weights,
     rounded,
@@ -16,15 +18,15 @@ from fcnjax.validate.statistics import (
 CROP_STEP, MAX_CROP = 32, 512  # a suggested crop is a multiple of the first and at most the second
 
 
-def suggest_settings(dataset: DatasetSummary) -> list[Finding]:
+def suggest_settings(dataset: DatasetSummary) -> Iterator[Finding]:
     """Suggest settings from all training images."""
     if not dataset.is_complete:
-        return []
-    train, config, findings = dataset.statistics["train"], dataset.config, []
+        return
+    train, config = dataset.statistics["train"], dataset.config
     if train.mean is not None:
-        findings.append(_normalisation(train, config, dataset.data.channels))
+        yield _normalisation(train, config, dataset.data.channels)
     if len(train.sizes):
-        findings.append(_crop(train.sizes, config))
+        yield _crop(train.sizes, config)
     if train.examples and any(config.loss[k] for k in ("cross_entropy", "binary_cross_entropy")):
         weights = rounded(median_frequency_weights(train))
         rarest = 100 * train.share[train.counts > 0].min(initial=1)
@@ -33,8 +35,7 @@ def suggest_settings(dataset: DatasetSummary) -> list[Finding]:
             "missed, try weights by median frequency balancing (Eigen and Fergus 2015)"
         )
         overrides = make_overrides(config, {"loss.class_weights": weights})
-        findings.append(Finding(NOTE, "class weights", text, overrides))
-    return findings
+        yield Finding(NOTE, "class weights", text, overrides)
 
 
 def _normalisation(train: DatasetStatistics, config: ConfigDict, channels: str) -> Finding:
@@ -53,11 +54,8 @@ def _crop(sizes: np.ndarray, config: ConfigDict) -> Finding:
     text = f"training images are {format_sizes(sizes)} pixels (width x height)"
     overrides = make_overrides(config, {"augment.crop": suggest_crop(sizes)})
     crop = tuples(config.augment.crop)
-    if (
-        len(crop) == 2
-        and all(isinstance(side, int) for side in crop)
-        and (np.asarray(crop) >= 2 * high).any()
-    ):
+    are_sides = len(crop) == 2 and all(isinstance(side, int) for side in crop)
+    if are_sides and (np.asarray(crop) >= 2 * high).any():
         text += f"; the crop of {crop[1]}x{crop[0]} is mostly padding"
         return Finding(WARNING, "image sizes", text, overrides)
     if (low != high).any():

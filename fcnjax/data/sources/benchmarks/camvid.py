@@ -13,8 +13,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.layout import choose_split, require_folders, variant_layout
-from fcnjax.data.pair_layout import fixed_layout
+from fcnjax.data.layout import choose_split, fixed_layout, require_folders, variant_layout
 from fcnjax.data.pairs import Pair
 from fcnjax.data.sources.benchmarks.palette import parse_palette
 from fcnjax.data.splits.folders import pair_folders

@@ -15,8 +15,14 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from fcnjax.data.files.file_names import find_by_stem
-from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
-from fcnjax.data.pair_layout import fixed_layout, resolve_pairs
+from fcnjax.data.layout import (
+    PARTS,
+    Layout,
+    choose_split,
+    fixed_layout,
+    require_root,
+    resolve_pairs,
+)
 from fcnjax.data.pairs import Pair
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.folders import IMAGE_ENDS, stem_of

@@ -1,12 +1,14 @@
-"""The page of a dataset check: its findings, the classes, and a sheet of labelled images."""
+"""The report of a dataset check: a page with labelled images, and a table for the terminal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 from PIL import Image
+from rich.table import Table
+from rich.text import Text
 
 from fcnjax import __version__
 from fcnjax.data import open_stored
@@ -22,7 +24,7 @@ from fcnjax.validate.statistics import DatasetStatistics, format_sizes, median_f
 PAGE_FILE = "index.html"
 SHEET_IMAGES = {"train": 8, "eval": 4}  # images shown of each split
 LONGEST_SIDE = 420  # pixels of a picture
-MAX_CLASSES = 40  # in the legend
+MAX_CLASSES = 40  # in the legend, and rows of the table
 ALPHA = 0.55  # opacity of the class colours over the image
 
 
@@ -118,3 +120,26 @@ def _shrink(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarra
     )
     small = Image.fromarray(image).resize((len(xs), len(ys)), Image.Resampling.BOX)
     return np.asarray(small), label[ys][:, xs]
+
+
+def class_table(statistics: Mapping[str, DatasetStatistics], names: Sequence[str]) -> Table:
+    """Return a table of the classes: share of the pixels and images by split, and weight."""
+    table = Table(box=None, pad_edge=False, caption_justify="left")
+    table.caption = "; ".join(
+        f"{part}: {each.examples} examples, {format_sizes(each.sizes)}"
+        for part, each in statistics.items()
+    )
+    table.add_column("class", overflow="fold")
+    for part in statistics:
+        table.add_column(f"{part} pixels", justify="right")
+        table.add_column("images", justify="right")
+    table.add_column("weight", justify="right")
+    weights = median_frequency_weights(statistics["train"])
+    for label, name in enumerate(names[:MAX_CLASSES]):
+        cells = []
+        for each in statistics.values():
+            cells += [f"{each.share[label]:.2%}", f"{each.images_with[label]}"]
+        table.add_row(Text(name), *cells, f"{weights[label]:.3g}")
+    if len(names) > MAX_CLASSES:
+        table.add_row(f"and {len(names) - MAX_CLASSES} more")
+    return table
