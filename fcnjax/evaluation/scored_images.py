@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.config import Scope, keys_with
-from fcnjax.data.files.file_names import join_names
+from fcnjax.data.files.folders import join_names
 from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, describe_new_images, reopen
 from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, read_split

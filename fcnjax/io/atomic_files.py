@@ -13,7 +13,7 @@ from typing import Any
 
 from fcnjax.errors import UserError
 from fcnjax.io.lock_file import try_lock
-from fcnjax.io.write_errors import write_error_reason, writing
+from fcnjax.io.regular_files import write_error_reason, writing
 
 
 @contextlib.contextmanager

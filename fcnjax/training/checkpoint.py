@@ -21,7 +21,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
-from fcnjax.io.write_errors import write_error_reason, writing
+from fcnjax.io.regular_files import write_error_reason, writing
 from fcnjax.metrics import lower_is_better
 from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.runtime.save_warnings import suppress_save_warnings

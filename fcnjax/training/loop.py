@@ -19,7 +19,7 @@ from fcnjax import data
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
-from fcnjax.io.terminal import print_progress
+from fcnjax.io.progress import print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.parallel.mesh import check_batch_size, check_height, make_mesh, needs_sync

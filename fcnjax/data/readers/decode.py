@@ -12,11 +12,10 @@ import numpy as np
 from fcnjax.config import channel_names
 from fcnjax.data.readers.channels import to_channels
 from fcnjax.data.readers.errors import decode_errors
-from fcnjax.data.readers.exif import upright
 from fcnjax.data.readers.formats import pillow, png, pnm
 from fcnjax.data.readers.image_file import Encoded, File, read_content, read_start
 from fcnjax.data.readers.raster.bands import read_bands
-from fcnjax.data.readers.stored_pixels import ImageHeader, StoredPixels
+from fcnjax.data.readers.stored_pixels import ImageHeader, StoredPixels, upright
 from fcnjax.data.readers.tiff import read as tiff
 from fcnjax.io.regular_files import open_regular
 
@@ -34,7 +33,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
     Args:
         path: PNG, JPEG, TIFF, PNM or BMP, of any pixel type that float32 represents exactly.
         channels: `RGB` or `L` (grey), to which the file is converted; or comma-separated names of
-            bands, which `fcnjax/data/readers/raster/band_names.py` resolves.
+            bands, which `fcnjax/data/readers/channels.py` resolves.
         pages: `config.data.pages`: "" refuses a file of several pages, `first` reads the first, and
             `channels` reads pages of one band each as the bands of one image.
 

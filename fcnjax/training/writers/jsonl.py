@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fcnjax.io.atomic_files import atomic
-from fcnjax.io.write_errors import writing
+from fcnjax.io.regular_files import writing
 from fcnjax.training.writers.read_jsonl import METRICS_FILE, read_lines
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fcnjax.io.write_errors import writing
+from fcnjax.io.regular_files import writing
 
 TENSORBOARD_FOLDER = "tensorboard"
 

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import IO, Any
 
-from fcnjax.io.terminal import optional_output
+from fcnjax.io.progress import optional_output
 from fcnjax.metrics import EXTRA_PER_CLASS, PER_CLASS
 
 EVAL_PREFIX = "eval/"  # of the names of an evaluation's metrics

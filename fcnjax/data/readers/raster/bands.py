@@ -1,7 +1,7 @@
 """Reading of the bands of rasters: GeoTIFF and other formats of rasterio, whole or a window.
 
-`band_names.py` matches the names in `config.data.channels` to bands, and
-`fcnjax/data/readers/channels.py` makes RGB and L from other bands.
+`fcnjax/data/readers/channels.py` matches the names in `config.data.channels` to bands, and makes
+RGB and L from other bands.
 
 uint8 and uint16 stay; int8, int16 and wider types become float32, unscaled, and a value above
 2**24 that is not exact in float32 is refused. Pixels without data (nodata value or mask, NaN or
@@ -18,11 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.channels import Bands, combine_bands
+from fcnjax.data.readers.channels import GREY_NAMES, RGB_NAMES, Bands, choose_bands, combine_bands
 from fcnjax.data.readers.conversion import to_integers
 from fcnjax.data.readers.errors import decode_errors, require_package
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.raster.band_names import GREY_NAMES, RGB_NAMES, choose_bands
 from fcnjax.data.readers.raster.gdal import gdal_options, image_structure, open_raster, transform_of
 from fcnjax.data.readers.stored_pixels import CMYK, RGB, ImageHeader
 from fcnjax.data.readers.tiff.read import read_tiff_header

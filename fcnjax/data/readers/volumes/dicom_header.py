@@ -1,6 +1,6 @@
 """Reading of the header of a DICOM file as plain values of checked type and range.
 
-Only `dicom_values.py` accesses pydicom's datasets: they convert a value on access, to the type
+Only `dicom_elements.py` accesses pydicom's datasets: they convert a value on access, to the type
 that the file declares, and may raise any error then.
 """
 
@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnjax.data.readers.errors import decode_errors
-from fcnjax.data.readers.volumes.dicom_elements import read_elements
-from fcnjax.data.readers.volumes.dicom_values import Values
-from fcnjax.data.readers.volumes.limits import MAX_AXIS_LENGTH
+from fcnjax.data.readers.limits import MAX_AXIS_LENGTH
+from fcnjax.data.readers.volumes.dicom_elements import Values, read_elements
 from fcnjax.errors import UserError
 
 # Keywords of pixel data, with the valid numbers of bits of a value.

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from fcnjax.data.readers.errors import decode_errors
-from fcnjax.data.readers.formats.codestream import codestream_size
-from fcnjax.data.readers.volumes.dicom_elements import read_elements
+from fcnjax.data.readers.formats.codestreams import codestream_size
+from fcnjax.data.readers.limits import refuse_large_volume
+from fcnjax.data.readers.volumes.dicom_elements import Values, read_elements
 from fcnjax.data.readers.volumes.dicom_header import PIXEL_KEYWORDS, Header
-from fcnjax.data.readers.volumes.dicom_values import Values
-from fcnjax.data.readers.volumes.limits import refuse_large_volume
 from fcnjax.errors import UserError
 
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")

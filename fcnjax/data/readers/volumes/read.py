@@ -17,8 +17,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.readers.conversion import to_integers
 from fcnjax.data.readers.errors import decode_errors, require_package
-from fcnjax.data.readers.volumes.dicom import is_dicom, is_series
-from fcnjax.data.readers.volumes.dicom_volume import load_dicom
+from fcnjax.data.readers.volumes.dicom_volume import is_dicom, is_series, load_dicom
 from fcnjax.data.readers.volumes.nifti_file import is_sliced, open_nifti, read_voxels
 from fcnjax.data.readers.volumes.orientation import Reorientation, reorient_to
 from fcnjax.errors import UserError

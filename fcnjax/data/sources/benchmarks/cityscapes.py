@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.folder_files import is_hidden
+from fcnjax.data.files.folders import is_hidden
 from fcnjax.data.layout import Layout, choose_split, require_folders, variant_layout
 from fcnjax.data.pair_layout import fixed_layout
 from fcnjax.data.pairs import Pair

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import find_by_stem
+from fcnjax.data.files.folders import find_by_stem
 from fcnjax.data.layout import PARTS, Layout, choose_split, require_root
 from fcnjax.data.pair_layout import fixed_layout, resolve_pairs
 from fcnjax.data.pairs import Pair
