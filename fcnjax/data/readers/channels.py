@@ -15,8 +15,8 @@ bits, white-is-zero is inverted, grey is repeated for RGB, and RGB becomes grey 
 are chosen by name keep their stored values.
 """
 
+import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -123,27 +123,6 @@ def _index_by_text(texts: Iterable[str | None]) -> dict[str, int]:
     return indices
 
 
-@dataclass(frozen=True)
-class Bands:
-    """Bands of a file, chosen for the channels of an image.
-
-    Attributes:
-        values: `[H, W, C]` as stored.
-        valid: Bool of the same shape, true where there is data; None: everywhere.
-        colorinterp: The meaning of each band, as in `StoredPixels`.
-        palette: RGB by index, if the values are indices.
-        max_value: The largest value of a sample; None: that of the type.
-        white_is_zero: Whether 0 is the largest intensity.
-    """
-
-    values: np.ndarray
-    valid: np.ndarray | None
-    colorinterp: tuple[str, ...]
-    palette: Sequence[RGB] | None = None
-    max_value: int | None = None
-    white_is_zero: bool = False
-
-
 def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray:
     """Convert stored pixels to the channels of an image, not yet upright.
 
@@ -171,14 +150,9 @@ def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray
 
     def convert(values: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
         values = values if in_order else values[..., indices]
-        bands = Bands(
-            values,
-            _valid(stored.nodata, inside, values),
-            tuple(colorinterp[index] for index in indices),
-            stored.palette,
-            stored.max_value,
-            stored.white_is_zero,
-        )
+        roles = tuple(colorinterp[index] for index in indices)
+        valid = _valid(stored.nodata, inside, values)
+        bands = dataclasses.replace(stored, pixels=values, valid=valid, colorinterp=roles)
         return combine_bands(file, bands, names)[0]
 
     return map_rows(convert, pixels, stored.valid)
@@ -199,9 +173,14 @@ def _needs_no_conversion(stored: StoredPixels, names: Sequence[str]) -> bool:
 
 
 def combine_bands(
-    file: object, bands: Bands, names: Sequence[str]
+    file: object, bands: StoredPixels, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Make the channels of an image from the bands that `choose_bands` chose.
+
+    Args:
+        file: The file, for errors.
+        bands: These bands; `valid` has the shape of the pixels.
+        names: Names of the channels.
 
     Returns:
         `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: true where at least one band has
@@ -210,7 +189,7 @@ def combine_bands(
     Raises:
         UserError: Values cannot be converted, or float32 cannot represent them.
     """
-    names, values, valid = tuple(names), bands.values, bands.valid
+    names, values, valid = tuple(names), bands.pixels, bands.valid
     if names in (RGB_NAMES, GREY_NAMES):
         white_is_zero = bands.white_is_zero and len(bands.colorinterp) == 1
         if bands.palette is not None:

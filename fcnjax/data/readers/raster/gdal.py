@@ -16,7 +16,6 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -134,7 +133,8 @@ _MAGIC = {
     "HFA": (b"EHFA_HEADER_TAG\0",),
     "PNG": (png.MAGIC + b"\0\0\0",),
 }
-_OPTIONS = {
+# Set these while a raster is opened and read: `rasterio.Env(**OPTIONS)`.
+OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # do not look for other files
     "GDAL_PAM_ENABLED": "NO",  # do not open NAME.aux.xml
     "GDAL_VRT_ENABLE_PYTHON": "NO",
@@ -145,17 +145,8 @@ _WORLD_FILE_BYTES = 4096
 MAX_BANDS = 4096  # GDAL is slow with tens of thousands
 
 
-@contextlib.contextmanager
-def gdal_options() -> Iterator[None]:
-    """Set the options of GDAL for opening and reading rasters, in this thread."""
-    import rasterio
-
-    with rasterio.Env(**_OPTIONS):
-        yield
-
-
 def open_raster(path: str | Path) -> Any:
-    """Open a raster with rasterio; call it, and use the raster, within `gdal_options`.
+    """Open a raster with rasterio; call it, and use the raster, within an environment of `OPTIONS`.
 
     Raises:
         UserError: The file is missing, of another format than `DRIVERS`, or names other files.

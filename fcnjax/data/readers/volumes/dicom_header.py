@@ -77,27 +77,28 @@ class Frame(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The format of the pixels of a file.
+    """The format of the pixels of a file, as options of pydicom's decoders.
 
     Attributes:
         rows: Rows of an image.
         columns: Columns of an image.
-        frames: Number of images, 1 or more.
-        samples: Values per pixel.
-        photometric: Meaning of the values, such as `MONOCHROME2`.
+        number_of_frames: Number of images, 1 or more.
+        samples_per_pixel: Values per pixel.
+        photometric_interpretation: Meaning of the values, such as `MONOCHROME2`.
         bits_allocated: Bits of a value in the file: 1, 8, 16, 32 or 64.
         bits_stored: Number of these bits in use.
-        is_signed: Whether values are signed integers; None if the file does not say.
+        pixel_representation: 1 if values are signed integers, 0 if not; None if the file does not
+            say.
     """
 
     rows: int
     columns: int
-    frames: int
-    samples: int
-    photometric: str
+    number_of_frames: int
+    samples_per_pixel: int
+    photometric_interpretation: str
     bits_allocated: int
     bits_stored: int
-    is_signed: bool | None
+    pixel_representation: int | None
 
 
 class Header(NamedTuple):
@@ -141,7 +142,7 @@ def read_header(path: Path) -> Header:
         data.text("SeriesInstanceUID"),
         _description(data),
         pixels,
-        _frames(data, pixels.frames) if pixels else (),
+        _frames(data, pixels.number_of_frames) if pixels else (),
         _table(data) if pixels else None,
     )
 
@@ -181,7 +182,7 @@ def _pixels(data: Values) -> Pixels | None:
         data.text("PhotometricInterpretation") or "MONOCHROME2",
         allocated,
         data.integer("BitsStored", 1, allocated, default=allocated),
-        None if signed < 0 else bool(signed),
+        None if signed < 0 else signed,
     )
 
 

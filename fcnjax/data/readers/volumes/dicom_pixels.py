@@ -41,7 +41,7 @@ def refuse_undecodable(headers: Sequence[Header]) -> None:
         if size < (needed := _min_bytes(header, syntax)):
             raise UserError(f"{header.path}: was cut off: its pixels take {needed} bytes or more")
         stored += size
-        shape = (header.pixels.columns, header.pixels.rows, header.pixels.frames)
+        shape = (header.pixels.columns, header.pixels.rows, header.pixels.number_of_frames)
         refuse_large_volume(header.path, shape, 4, size)
         voxels += shape[0] * shape[1] * shape[2]
     # Files of a series have images of one size: check all of them as slices of that.
@@ -74,8 +74,8 @@ def _min_bytes(header: Header, syntax: Any) -> int:
     """Return the smallest number of bytes that the pixels can take."""
     pixels = header.pixels
     if syntax.is_compressed or syntax.is_deflated:
-        return pixels.frames
-    return pixels.frames * pixels.rows * pixels.columns * pixels.bits_allocated // 8
+        return pixels.number_of_frames
+    return pixels.number_of_frames * pixels.rows * pixels.columns * pixels.bits_allocated // 8
 
 
 def read_frames(header: Header) -> Iterator[np.ndarray]:
@@ -115,13 +115,13 @@ def read_frames(header: Header) -> Iterator[np.ndarray]:
             # In order: to find one by its number, pydicom walks over all before it.
             images = decoder.iter_array(content, raw=True, **options)
     expected = (header.pixels.rows, header.pixels.columns)
-    for number in range(header.pixels.frames):
+    for number in range(header.pixels.number_of_frames):
         with decode_errors(header.path, "DICOM"):
             stored, _ = next(images, (None, None))
         if stored is None:
             raise UserError(
                 f"{header.path}: holds {number} images, and its header claims "
-                f"{header.pixels.frames}"
+                f"{header.pixels.number_of_frames}"
             )
         if stored.shape != expected:
             raise UserError(f"{header.path}: an image has the shape {stored.shape}, not {expected}")
@@ -136,24 +136,16 @@ def _options(header: Header, keyword: str) -> dict[str, Any]:
             f"{header.path}: BitsAllocated is {pixels.bits_allocated}; valid of {keyword}: "
             f"{', '.join(map(str, bits))}"
         )
-    if keyword == "PixelData" and pixels.is_signed is None:
+    if keyword == "PixelData" and pixels.pixel_representation is None:
         raise UserError(f"{header.path}: has no PixelRepresentation; valid: 0 or 1")
-    if keyword != "PixelData" and (header.table or pixels.photometric != "MONOCHROME2"):
+    photometric = pixels.photometric_interpretation
+    if keyword != "PixelData" and (header.table or photometric != "MONOCHROME2"):
         raise UserError(
             f"{header.path}: {keyword} is MONOCHROME2 without a look-up table; it has "
-            f"{pixels.photometric}{' and a table' if header.table else ''}"
+            f"{photometric}{' and a table' if header.table else ''}"
         )
-    return {
-        "rows": pixels.rows,
-        "columns": pixels.columns,
-        "number_of_frames": pixels.frames,
-        "samples_per_pixel": pixels.samples,
-        "photometric_interpretation": pixels.photometric,
-        "bits_allocated": pixels.bits_allocated,
-        "bits_stored": pixels.bits_stored,
-        "pixel_representation": int(bool(pixels.is_signed)),
-        "pixel_keyword": keyword,
-    }
+    is_signed = pixels.pixel_representation or 0
+    return {**pixels._asdict(), "pixel_representation": is_signed, "pixel_keyword": keyword}
 
 
 def _refuse_codestreams(
@@ -165,19 +157,20 @@ def _refuse_codestreams(
     pixels = header.pixels
     size = (pixels.rows, pixels.columns, 1)
     with decode_errors(header.path, "DICOM"):
-        frames = generate_frames(content, number_of_frames=pixels.frames, extended_offsets=offsets)
+        number = pixels.number_of_frames
+        frames = generate_frames(content, number_of_frames=number, extended_offsets=offsets)
     while True:
         with decode_errors(header.path, "DICOM"):
             frame = next(frames, None)
         if frame is None:
             return
-        if (claim_folder := codestream_size(frame)) == (0, 0, 0):
+        if (claimed := codestream_size(frame)) == (0, 0, 0):
             raise UserError(
                 f"{header.path}: holds a compressed image without a clear size, or of too many "
                 "tiles, precincts, blocks or scans"
             )
-        if claim_folder not in (None, size):
-            height, width, samples = claim_folder
+        if claimed not in (None, size):
+            height, width, samples = claimed
             raise UserError(
                 f"{header.path}: holds a compressed image of {width}x{height} pixels of {samples} "
                 f"values, and its header claims {pixels.columns}x{pixels.rows} of 1"

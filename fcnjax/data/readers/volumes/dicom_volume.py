@@ -187,7 +187,9 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
     del stamp
     headers = read_headers(source)
     for header in headers:
-        _refuse_colour(header)
+        kind = header.pixels.photometric_interpretation
+        if header.pixels.samples_per_pixel != 1 or not kind.startswith("MONOCHROME"):
+            raise UserError(f"{header.path}: is a colour image ({kind}); volumes are grey")
     refuse_undecodable(headers)
     slices = [Slice(header, frame) for header in headers for frame in range(len(header.frames))]
     _refuse_unlike(slices)
@@ -199,12 +201,6 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
             f"{slices[0].name}: has no ImagePositionPatient, by which slices are put in order"
         )
     return _image(_voxels(slices), slices, has_positions)
-
-
-def _refuse_colour(header: Header) -> None:
-    kind = header.pixels.photometric
-    if header.pixels.samples != 1 or not kind.startswith("MONOCHROME"):
-        raise UserError(f"{header.path}: is a colour image ({kind}); volumes are grey")
 
 
 def _refuse_unlike(slices: Sequence[Slice]) -> None:
@@ -289,8 +285,8 @@ def _voxels(slices: Sequence[Slice]) -> np.ndarray:
 def _intensities(header: Header, frame: int, stored: np.ndarray) -> np.ndarray:
     """Convert the stored values of a frame to intensities, white high."""
     pixels = header.pixels
-    if pixels.photometric == "MONOCHROME1":
-        low = -(2 ** (pixels.bits_stored - 1)) if pixels.is_signed else 0
+    if pixels.photometric_interpretation == "MONOCHROME1":
+        low = -(2 ** (pixels.bits_stored - 1)) if pixels.pixel_representation else 0
         stored = 2 * low + 2**pixels.bits_stored - 1 - stored.astype(np.int64)
     if header.table is not None:
         table, first = header.table
