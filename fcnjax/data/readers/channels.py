@@ -116,11 +116,7 @@ def _grey_band(colorinterp: Sequence[str]) -> int | None:
 
 def _index_by_text(texts: Iterable[str | None]) -> dict[str, int]:
     """Return the index of each text in lower case; of the first of equal ones."""
-    indices: dict[str, int] = {}
-    for index, text in enumerate(texts):
-        if text:
-            indices.setdefault(text.lower(), index)
-    return indices
+    return {text.lower(): index for index, text in reversed([*enumerate(texts)]) if text}
 
 
 def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray:

@@ -260,7 +260,7 @@ def decode_by_libtiff(page: Any, content: bytes) -> np.ndarray | None:
     Returns:
         `[H, W, C]` uint8, not upright; None if libtiff does not suit it or the page is damaged.
     """
-    if not (_is_plain(page) and (_is_faster(page) or _is_only_decoder(page))):
+    if not _suits_libtiff(page):
         return None
     grey = page.samplesperpixel == 1
     flags = _FLAGS | (cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR)
@@ -273,10 +273,10 @@ def decode_by_libtiff(page: Any, content: bytes) -> np.ndarray | None:
     return pixels[..., None] if grey else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
 
 
-def _is_plain(page: Any) -> bool:
-    """Return whether OpenCV decodes a page without changing its values."""
+def _suits_libtiff(page: Any) -> bool:
+    """Return whether libtiff decodes a page faster, or alone, without changing its values."""
     photometric = {1: (_GREY,), 3: (_RGB, _YCBCR)}.get(page.samplesperpixel, ())
-    return (
+    is_plain = (
         page.photometric in photometric
         and page.bitspersample == 8
         and page.dtype == np.uint8
@@ -284,13 +284,7 @@ def _is_plain(page: Any) -> bool:
         and page.fillorder == 1
         and page.tags.valueof(274, 1) == 1
     )
-
-
-def _is_faster(page: Any) -> bool:
+    if page.photometric == _YCBCR:
+        return is_plain and page.compression not in JPEG  # only libtiff decodes it
     sides = (page.tilelength, page.tilewidth) if page.is_tiled else (16, 16)
-    aligned = not any(side % 16 for side in sides)
-    return page.compression == _LZW and page.photometric != _YCBCR and aligned
-
-
-def _is_only_decoder(page: Any) -> bool:
-    return page.photometric == _YCBCR and page.compression not in JPEG
+    return is_plain and page.compression == _LZW and not any(side % 16 for side in sides)

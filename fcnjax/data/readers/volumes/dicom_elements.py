@@ -214,12 +214,12 @@ class Elements(NamedTuple):
     Attributes:
         syntax: UID of its transfer syntax; "" if the file has none.
         storage_class: UID of its class; "" if the file has none.
-        data: pydicom's dataset, for `Values`.
+        data: Their values.
     """
 
     syntax: str
     storage_class: str
-    data: Any
+    data: Values
 
 
 def read_elements(path: Path, keywords: Sequence[str], with_pixels: bool = False) -> Elements:
@@ -246,8 +246,8 @@ def read_elements(path: Path, keywords: Sequence[str], with_pixels: bool = False
             raise UserError(f"{path}: is not a DICOM file: there is no DICM at byte {MAGIC_AT}")
         with decode_errors(path, "DICOM"):
             meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag >> 16 != 2)
-        syntax = Values(path, meta).text("TransferSyntaxUID")
-        storage_class = Values(path, meta).text("MediaStorageSOPClassUID")
+        values = Values(path, meta)
+        syntax, storage_class = map(values.text, ("TransferSyntaxUID", "MediaStorageSOPClassUID"))
         with decode_errors(path, "DICOM"):
             uid = UID(syntax) if syntax and UID(syntax).is_transfer_syntax else None
             # An unknown syntax is read as explicit and little endian, as all compressed ones are.
@@ -259,7 +259,7 @@ def read_elements(path: Path, keywords: Sequence[str], with_pixels: bool = False
         stop = None if with_pixels else _at_pixels
         with decode_errors(path, "DICOM"):
             data = read_dataset(file, implicit, little, stop_when=stop, specific_tags=tags)
-    return Elements(syntax, storage_class, data)
+    return Elements(syntax, storage_class, Values(path, data))
 
 
 def _at_pixels(tag: int, *_: Any) -> bool:

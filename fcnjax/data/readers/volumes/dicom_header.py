@@ -133,8 +133,7 @@ def read_header(path: Path) -> Header:
         UserError: The file is damaged, or a value has a wrong type or is out of range.
     """
     elements = read_elements(path, _TAGS)
-    data = Values(path, elements.data)
-    pixels = _pixels(data)
+    data, pixels = elements.data, _pixels(elements.data)
     return Header(
         path,
         elements.syntax,
@@ -216,8 +215,12 @@ def _frame_values(groups: list[Values], *data: Values) -> dict[str, tuple[float,
 def _frame(data: Values, values: dict[str, tuple[float, ...]], has_position: bool) -> Frame:
     position = values.get("ImagePositionPatient")
     directions = values.get("ImageOrientationPatient")
-    if directions:
-        _refuse_parallel(data.path, directions)
+    # Unit vectors at right angles span an area of 1, up to rounding.
+    if directions and not 0.5 <= math.hypot(*np.cross(directions[:3], directions[3:])) <= 2:
+        raise UserError(
+            f"{data.path}: ImageOrientationPatient is {directions}; valid: two directions at right "
+            "angles, of three numbers each"
+        )
     spacing = values.get("PixelSpacing") or data.numbers("ImagerPixelSpacing", 2, MAX_POSITION)
     spacing = spacing or (1.0, 1.0)
     if min(spacing) < MIN_SPACING:
@@ -235,16 +238,6 @@ def _frame(data: Values, values: dict[str, tuple[float, ...]], has_position: boo
         values.get("RescaleSlope", (1.0,))[0],
         values.get("RescaleIntercept", (0.0,))[0],
     )
-
-
-def _refuse_parallel(path: Path, directions: tuple[float, ...]) -> None:
-    # Unit vectors at right angles span an area of 1, up to rounding.
-    area = math.hypot(*np.cross(directions[:3], directions[3:]))
-    if not 0.5 <= area <= 2:
-        raise UserError(
-            f"{path}: ImageOrientationPatient is {directions}; valid: two directions at right "
-            "angles, of three numbers each"
-        )
 
 
 def _table(data: Values) -> tuple[np.ndarray, int] | None:

@@ -1,5 +1,6 @@
 """Decoding of the pixels of DICOM files, with claimed sizes checked before memory is allocated."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 from fcnjax.data.readers.errors import decode_errors
 from fcnjax.data.readers.formats.codestreams import codestream_size
 from fcnjax.data.readers.limits import refuse_large_volume
-from fcnjax.data.readers.volumes.dicom_elements import Values, read_elements
+from fcnjax.data.readers.volumes.dicom_elements import read_elements
 from fcnjax.data.readers.volumes.dicom_header import PIXEL_KEYWORDS, Header
 from fcnjax.errors import UserError
 
@@ -37,13 +38,16 @@ def refuse_undecodable(headers: Sequence[Header]) -> None:
             raise UserError(f"{header.path}: has no transfer syntax of DICOM")
         if syntax.is_compressed:
             _refuse_unknown_syntax(header, syntax)
-        size = header.path.stat().st_size
-        if size < (needed := _min_bytes(header, syntax)):
+        size, pixels = header.path.stat().st_size, header.pixels
+        shape = (pixels.columns, pixels.rows, pixels.number_of_frames)
+        needed = math.prod(shape) * pixels.bits_allocated // 8
+        if syntax.is_compressed or syntax.is_deflated:
+            needed = pixels.number_of_frames
+        if size < needed:
             raise UserError(f"{header.path}: was cut off: its pixels take {needed} bytes or more")
         stored += size
-        shape = (header.pixels.columns, header.pixels.rows, header.pixels.number_of_frames)
         refuse_large_volume(header.path, shape, 4, size)
-        voxels += shape[0] * shape[1] * shape[2]
+        voxels += math.prod(shape)
     # Files of a series have images of one size: check all of them as slices of that.
     first = headers[0].pixels
     slices = -(-voxels // (first.columns * first.rows))
@@ -59,23 +63,12 @@ def _refuse_unknown_syntax(header: Header, syntax: Any) -> None:
     except NotImplementedError as error:
         raise UserError(f"{header.path}: is stored as {syntax.name}, not supported") from error
     if not decoder.is_available:
-        packages = _packages(decoder.missing_dependencies)
+        # Lines such as `pylibjpeg - requires pylibjpeg>=2.0 and`.
+        missing = decoder.missing_dependencies
+        packages = " ".join(re.findall(r"([\w-]+)>=", missing[0]))
+        if any(line.startswith("gdcm ") for line in missing):
+            packages = "python-gdcm"
         raise UserError(f"{header.path}: is stored as {syntax.name}: pip install {packages}")
-
-
-def _packages(missing: Sequence[str]) -> str:
-    """Return packages to install, from lines such as `pylibjpeg - requires pylibjpeg>=2.0 and`."""
-    if any(line.startswith("gdcm ") for line in missing):
-        return "python-gdcm"
-    return " ".join(re.findall(r"([\w-]+)>=", missing[0]))
-
-
-def _min_bytes(header: Header, syntax: Any) -> int:
-    """Return the smallest number of bytes that the pixels can take."""
-    pixels = header.pixels
-    if syntax.is_compressed or syntax.is_deflated:
-        return pixels.number_of_frames
-    return pixels.number_of_frames * pixels.rows * pixels.columns * pixels.bits_allocated // 8
 
 
 def read_frames(header: Header) -> Iterator[np.ndarray]:
@@ -93,13 +86,12 @@ def read_frames(header: Header) -> Iterator[np.ndarray]:
     from pydicom.pixels import get_decoder
 
     elements = read_elements(header.path, (*PIXEL_KEYWORDS, *_OFFSETS), with_pixels=True)
-    data = Values(header.path, elements.data)
-    keyword = next((name for name in PIXEL_KEYWORDS if data.bytes(name)), None)
+    keyword = next((name for name in PIXEL_KEYWORDS if elements.data.bytes(name)), None)
     if keyword is None:
         raise UserError(f"{header.path}: has no pixels")
-    content = data.bytes(keyword)
+    content = elements.data.bytes(keyword)
     options = _options(header, keyword)
-    if all(offsets := tuple(data.bytes(name) for name in _OFFSETS)):
+    if all(offsets := tuple(map(elements.data.bytes, _OFFSETS))):
         options["extended_offsets"] = offsets
     with decode_errors(header.path, "DICOM"):
         decoder = get_decoder(elements.syntax)

@@ -67,15 +67,11 @@ def _seems_dicom(path: Path) -> bool:
     # systems put beside others, may have their suffixes.
     if suffix in IMAGE_SUFFIXES or path.name.startswith("."):
         return False
-    return path.is_file() and (suffix in DICOM_SUFFIXES or _has_magic(path))
-
-
-def _has_magic(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
-    except OSError:
-        return False
+    if suffix in DICOM_SUFFIXES or not path.is_file():
+        return path.is_file()
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
+    return False
 
 
 def read_headers(source: Path) -> list[Header]:
@@ -168,7 +164,7 @@ class Slice(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
-    """Read a source as described above; the last one is cached.
+    """Read a source, of the kinds that the module lists; the last one is cached.
 
     Args:
         source: The source.
