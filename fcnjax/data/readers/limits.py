@@ -21,6 +21,14 @@ BYTES_PER_PIXEL = 8
 SMALL_FILE_BYTES = 450_000_000
 # Decoded bytes for each byte of a larger file.
 BYTES_PER_FILE_BYTE = 64
+# Masks are written as NIfTI-1, which stores the lengths of axes in 15 bits.
+MAX_AXIS_LENGTH = 2**15 - 1
+# A mask of few labels is compressed 100 times or more, so a high ratio alone is not suspicious: a
+# volume of this many bytes is read from a file of any size (512 slices of 512x512 float32).
+SMALL_VOLUME_BYTES = 2**29
+MAX_RATIO = 100  # bytes in memory to bytes of the file, of larger volumes
+# A deflated DICOM file is kept beside its volume, and twice while it is decompressed.
+SMALL_INFLATED_BYTES, MAX_INFLATED_RATIO = 2**27, 20
 
 
 class TooLarge(UserError):
@@ -75,8 +83,8 @@ def refuse_large(
             f"environment variable {VARIABLE}={pixels} raises it"
         )
     size, max_bytes, reason = pixels * pixel_bytes, limit * BYTES_PER_PIXEL, ""
-    if file_bytes is not None and not os.environ.get(VARIABLE):
-        by_file = max(SMALL_FILE_BYTES, BYTES_PER_FILE_BYTE * file_bytes)
+    if file_bytes is not None:
+        by_file = _limit(max_bytes, file_bytes, SMALL_FILE_BYTES, BYTES_PER_FILE_BYTE)
         if by_file < max_bytes:
             max_bytes, reason = by_file, f" for a file of {file_bytes} bytes"
     if size > max_bytes:
@@ -86,16 +94,6 @@ def refuse_large(
             f"limit is {max_bytes}{reason}; the environment variable {VARIABLE}={needed} "
             "raises it"
         )
-
-
-# Masks are written as NIfTI-1, which stores the lengths of axes in 15 bits.
-MAX_AXIS_LENGTH = 2**15 - 1
-# A mask of few labels is compressed 100 times or more, so a high ratio alone is not suspicious: a
-# volume of this many bytes is read from a file of any size (512 slices of 512x512 float32).
-SMALL_VOLUME_BYTES = 2**29
-MAX_RATIO = 100  # bytes in memory to bytes of the file, of larger volumes
-# A deflated DICOM file is kept beside its volume, and twice while it is decompressed.
-SMALL_INFLATED_BYTES, MAX_INFLATED_RATIO = 2**27, 20
 
 
 def refuse_large_volume(
@@ -123,7 +121,7 @@ def refuse_large_volume(
             f"{name}: has {size} voxels, which take {memory} bytes, and the limit is {limit}; the "
             f"environment variable {VARIABLE}={needed} raises it"
         )
-    if memory > _limit(file_bytes, SMALL_VOLUME_BYTES, MAX_RATIO):
+    if memory > _limit(limit, file_bytes, SMALL_VOLUME_BYTES, MAX_RATIO):
         raise TooLarge(
             f"{name}: has {size} voxels, which take {memory} bytes, in a file of {file_bytes} "
             f"bytes; set the environment variable {VARIABLE}={needed} to read more than "
@@ -133,11 +131,11 @@ def refuse_large_volume(
 
 def inflated_limit(file_bytes: int) -> int:
     """Return the largest size to which a deflated DICOM file of this size may decompress."""
-    return _limit(file_bytes, SMALL_INFLATED_BYTES, MAX_INFLATED_RATIO)
-
-
-def _limit(file_bytes: int, small: int, ratio: int) -> int:
     limit = max_pixels() * BYTES_PER_PIXEL
-    if os.environ.get(VARIABLE):  # the user knows the data
-        return limit
-    return min(limit, max(small, ratio * file_bytes))
+    return _limit(limit, file_bytes, SMALL_INFLATED_BYTES, MAX_INFLATED_RATIO)
+
+
+def _limit(max_bytes: int, file_bytes: int, small: int, ratio: int) -> int:
+    """Lower a limit on bytes for a small file, unless the user, who knows the data, raised it."""
+    raised = os.environ.get(VARIABLE)
+    return max_bytes if raised else min(max_bytes, max(small, ratio * file_bytes))
