@@ -54,11 +54,7 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
 
 def printable(text: str) -> str:
     """Replace characters that must not reach a terminal by their Python escapes."""
-    return _UNPRINTABLE.sub(_escape, text)
-
-
-def _escape(match: re.Match) -> str:
-    return match[0].encode("unicode_escape").decode()
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def one_line(text: str) -> str:

@@ -12,8 +12,8 @@ from fcnjax.data.labels.mask_files import is_array
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.labels.masks import LabelReader
 from fcnjax.data.readers.decode import image_size, read_image
-from fcnjax.data.readers.exif import UPRIGHT
 from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.stored_pixels import UPRIGHT
 from fcnjax.data.source import Source, SourceWrapper
 from fcnjax.data.splits.example import Example, example_of
 from fcnjax.errors import UserError, printable

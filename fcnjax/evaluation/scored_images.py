@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.config import Scope, keys_with
-from fcnjax.data.files.file_names import join_names
+from fcnjax.data.files.folders import join_names
 from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.matching import as_stored, find_trained_on
 from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, describe_new_images, reopen

@@ -13,7 +13,7 @@ from typing import Any
 
 from fcnjax.errors import UserError
 from fcnjax.io.lock_file import try_lock
-from fcnjax.io.write_errors import write_error_reason, writing
+from fcnjax.io.regular_files import write_error_reason, writing
 
 
 @contextlib.contextmanager
@@ -142,7 +142,8 @@ def inside(folder: str | Path, name: str | Path, origin: object) -> Path:
     """
     path = Path(folder) / name
     with contextlib.suppress(OSError, ValueError):  # too long, or contains a NUL
-        _check_name(path)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
         inner = Path(name)
         if not inner.is_absolute() and ".." not in inner.parts:
             return path
@@ -160,12 +161,6 @@ def first_file(paths: Iterable[str | Path]) -> Path | None:
     """Return the first path that is a file, or None. Impossible names are skipped."""
     # Path.is_file() raises for a name that is too long or in a folder without permission.
     return next((Path(path) for path in paths if os.path.isfile(path)), None)  # noqa: PTH113
-
-
-def _check_name(path: Path) -> None:
-    """Raise OSError or ValueError for a name that no file can have."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        path.lstat()
 
 
 @functools.lru_cache(maxsize=1024)

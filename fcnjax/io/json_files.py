@@ -70,21 +70,17 @@ def parse_json(
         raise UserError(f"{location}: is not JSON: {error.msg}") from error
     except RecursionError as error:
         raise UserError(f"{location}: is nested too deeply; the limit is {MAX_DEPTH}") from error
-    except _LargeInteger as error:
-        raise UserError(f"{location}: has {error}") from error
     except UnicodeEncodeError as error:
         raise UserError(f"{location}: has an unpaired surrogate, which is not text") from error
+    except ValueError as error:  # of `_parse_int`
+        raise UserError(f"{location}: has {error}") from error
     return value
-
-
-class _LargeInteger(Exception):
-    pass
 
 
 def _parse_int(digits: str) -> int:
     # The length is checked first, as Python refuses to convert thousands of digits.
     if len(digits) > 20 or not -(2**63) <= (number := int(digits)) < 2**64:
-        raise _LargeInteger(f"the integer {digits[:20]}..., beyond 64 bits")
+        raise ValueError(f"the integer {digits[:20]}..., beyond 64 bits")
     return number
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from fcnjax.errors import UserError
-from fcnjax.io.write_errors import writing
+from fcnjax.io.regular_files import writing
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
 POLL_S = 0.2

@@ -1,6 +1,10 @@
-"""Read regular files; reading a FIFO or a device could block or never end."""
+"""Reading of regular files, and one-line errors of the file system and the machine.
+
+Reading a FIFO or a device could block or never end.
+"""
 
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -57,3 +61,40 @@ def _naming(path: str | Path) -> Iterator[None]:
 def _open_without_waiting(path: str, flags: int) -> int:
     # Otherwise opening a FIFO waits for its writer. Regular files are not affected.
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+
+
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Turn an OSError of the block into a UserError that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_error_reason(error: BaseException) -> str | None:
+    """Return why a file could not be written, such as `No space left on device`; None if unknown.
+
+    Libraries in C++ and Rust raise other exceptions, whose text contains the system's message.
+    """
+    if isinstance(error, OSError):
+        return error.strerror
+    reasons = (os.strerror(number) for number in (*DISK_ERRORS, errno.EACCES))
+    return next((reason for reason in reasons if reason in str(error)), None)
+
+
+def machine_error(error: Exception) -> str | None:
+    """Return a one-line message if the machine caused the error, otherwise None."""
+    if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+        return f"{error.filename or 'the output'}: cannot be written: {os.strerror(error.errno)}"
+    text = str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        detail = next(iter(text.splitlines()), "").removeprefix("RESOURCE_EXHAUSTED: ")[:200]
+        return (
+            f"memory ran out{detail and f' ({detail})'}; try smaller batches "
+            "(config.train.batch_size, config.eval.batch_size, or config.train.accumulate)"
+        )
+    return None

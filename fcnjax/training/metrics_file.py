@@ -13,7 +13,7 @@ from typing import Any
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.json_files import parse_json
-from fcnjax.io.write_errors import writing
+from fcnjax.io.regular_files import writing
 
 METRICS_FILE = "metrics.jsonl"
 EVAL_PREFIX = "eval/"  # of the names of an evaluation's metrics

@@ -17,7 +17,7 @@ from fcnjax.config import (
     load_config,
     refuse_unread_keys,
 )
-from fcnjax.data.files.file_names import join_names
+from fcnjax.data.files.folders import join_names
 from fcnjax.data.layout import PARTS
 from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, reopen
 from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store, write_split

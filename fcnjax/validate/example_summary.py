@@ -12,7 +12,7 @@ from fcnjax.data.labels.mask_exif import label_size
 from fcnjax.data.pairs import Pair, check_same_size
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.readers.decode import read_image
-from fcnjax.data.readers.exif import Size
+from fcnjax.data.readers.stored_pixels import Size
 from fcnjax.data.source import Source
 from fcnjax.errors import UserError
 from fcnjax.validate.masks import MaskSummary, summarise_mask

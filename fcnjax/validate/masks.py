@@ -18,7 +18,7 @@ from fcnjax.data.labels.mask_files import (
 )
 from fcnjax.data.readers.conversion import NO_DATA
 from fcnjax.data.readers.decode import read_stored_pixels
-from fcnjax.data.readers.exif import Size
+from fcnjax.data.readers.stored_pixels import Size
 from fcnjax.validate.blending import NO_RAMP, is_blended, ramp_share
 
 MAX_COMPONENTS = 12  # values of a mask whose connected components are counted

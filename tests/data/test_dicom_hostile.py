@@ -17,9 +17,9 @@ from PIL import Image  # noqa: E402
 from pydicom import uid  # noqa: E402
 from pydicom.encaps import encapsulate  # noqa: E402
 
-from fcnjax.data.readers.formats.codestream import codestream_size  # noqa: E402
-from fcnjax.data.readers.volumes import dicom_elements, dicom_pixels, dicom_values  # noqa: E402
-from fcnjax.data.readers.volumes import limits as volume_limits  # noqa: E402
+from fcnjax.data.readers import limits  # noqa: E402
+from fcnjax.data.readers.formats.codestreams import codestream_size  # noqa: E402
+from fcnjax.data.readers.volumes import dicom_elements, dicom_pixels  # noqa: E402
 from fcnjax.data.readers.volumes.read import open_volume  # noqa: E402
 from fcnjax.errors import UserError  # noqa: E402
 
@@ -178,7 +178,7 @@ def test_number_of_elements_and_items_is_limited(tmp_path, monkeypatch):
     groups = (ITEM + b"\0\0\0\0") * 900
     path.write_bytes(content[:at] + element(0x5200, 0x9230, b"SQ", groups) + content[at:])
     assert open_volume(path).shape == (9, 8, 1)
-    monkeypatch.setattr(dicom_values, "MAX_ITEMS", 800)
+    monkeypatch.setattr(dicom_elements, "MAX_ITEMS", 800)
     os.utime(path, (1, 1))
     assert_error(path, "a.dcm: PerFrameFunctionalGroupsSequence has more than 800 items")
     path.write_bytes(content[:at] + element(0x28, 0x3000, b"SQ", bytes(2**20 + 2)) + content[at:])
@@ -209,7 +209,7 @@ def test_deflated_files(tmp_path, monkeypatch):
     path.write_bytes(content_of(image_of(stored), uid.DeflatedExplicitVRLittleEndian))
     voxels = np.asarray(open_volume(path).dataobj)
     np.testing.assert_array_equal(voxels, stored.transpose(2, 1, 0))
-    monkeypatch.setattr(volume_limits, "SMALL_INFLATED_BYTES", 50_000)
+    monkeypatch.setattr(limits, "SMALL_INFLATED_BYTES", 50_000)
     os.utime(path, (1, 1))
     assert_error(
         path,

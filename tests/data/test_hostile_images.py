@@ -12,12 +12,13 @@ import tifffile
 from PIL import Image
 
 from fcnjax.data.labels.mask_files import read_colours, read_mask
-from fcnjax.data.readers import limits, row_blocks
+from fcnjax.data.readers import conversion, limits
 from fcnjax.data.readers.channels import to_intensity
-from fcnjax.data.readers.conversion import NO_DATA, to_integers
+from fcnjax.data.readers.conversion import NO_DATA, row_blocks, to_integers
 from fcnjax.data.readers.decode import Encoded, image_size, read_image
-from fcnjax.data.readers.formats import jpeg
-from fcnjax.data.readers.tiff import directories, jpegxl
+from fcnjax.data.readers.formats import codestreams
+from fcnjax.data.readers.formats.codestreams import jpeg_pixel_bytes, jpeg_xl_size
+from fcnjax.data.readers.tiff import checks
 from fcnjax.errors import UserError
 
 READERS = (read_image, read_mask, image_size)
@@ -118,7 +119,7 @@ def test_jpeg_with_many_scans_is_refused(monkeypatch):
     assert_error(
         lambda: read_image(encoded(many)), "scans; the limit for an image of its size is 100"
     )
-    monkeypatch.setattr(jpeg, "MAX_SCANNED", 64 * 64 * 20)
+    monkeypatch.setattr(codestreams, "MAX_SCANNED", 64 * 64 * 20)
     assert read_image(encoded(content)).shape == (64, 64, 3)
     more = content[:-2] + content[last:-2] * 15 + content[-2:]
     assert_error(
@@ -132,7 +133,7 @@ def test_scans_of_a_thumbnail_are_not_counted():
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(thumbnail)) + thumbnail
     content = content[:2] + segment + content[2:]
     assert content.count(b"\xff\xda") > 5
-    assert jpeg.pixel_bytes("a", content, 3, 64 * 64) == 3
+    assert jpeg_pixel_bytes("a", content, 3, 64 * 64) == 3
 
 
 def tiff_of(entries, following=0):
@@ -141,7 +142,7 @@ def tiff_of(entries, following=0):
 
 
 def test_overlapping_directories_are_refused(monkeypatch):
-    monkeypatch.setattr(directories, "MAX_TAGS", 2000)
+    monkeypatch.setattr(checks, "MAX_TAGS", 2000)
     count = 60
     body = b"".join(tiff_of([(65000 + i, 3, 1, 0)] * 40, 8 + 486 * (i + 1)) for i in range(count))
     content = b"II*\0" + struct.pack("<I", 8) + body
@@ -184,9 +185,9 @@ def test_strips_sharing_bytes_are_refused(tmp_path):
 @pytest.mark.parametrize("size", [(8, 8), (24, 31), (300, 200), (257, 1030), (16, 32), (600, 900)])
 def test_jpeg_xl_size_is_read_from_the_header(size):
     content = imagecodecs.jpegxl_encode(np.zeros(size, np.uint8))
-    assert jpegxl.read_size(content) == size[::-1]
-    assert jpegxl.read_size(content[:2]) is None
-    assert jpegxl.read_size(b"") is None
+    assert jpeg_xl_size(content) == size[::-1]
+    assert jpeg_xl_size(content[:2]) is None
+    assert jpeg_xl_size(b"") is None
 
 
 @pytest.mark.parametrize(
@@ -232,8 +233,8 @@ def test_files_named_in_metadata_are_not_opened(tmp_path, monkeypatch):
 def test_row_blocks_give_the_same_result(monkeypatch):
     values = np.random.default_rng(0).integers(-9, 9, (50, 7)).astype(np.int16)
     whole = to_integers(values, "a", -3.0)
-    monkeypatch.setattr(row_blocks, "_BLOCK_VALUES", 40)
-    assert [rows.stop - rows.start for rows in row_blocks.row_blocks(values)] == [5] * 10
+    monkeypatch.setattr(conversion, "_BLOCK_VALUES", 40)
+    assert [rows.stop - rows.start for rows in row_blocks(values)] == [5] * 10
     np.testing.assert_array_equal(to_integers(values, "a", -3.0), whole)
     assert (whole == NO_DATA).sum() == (values == -3).sum() > 0
     halves = values + np.float32(0.5)

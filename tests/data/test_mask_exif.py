@@ -7,7 +7,7 @@ from PIL import Image
 
 from fcnjax.data import open_source, resolve
 from fcnjax.data.labels.mask_exif import mask_orientation, read_orientation
-from fcnjax.data.readers.exif import upright
+from fcnjax.data.readers.stored_pixels import upright
 from fcnjax.errors import UserError
 from fcnjax.validate.check import check
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from fcnjax import cli
 from fcnjax.data import open_source, resolve
-from fcnjax.data.files.file_names import find_existing
+from fcnjax.data.files.folders import find_existing
 from fcnjax.data.labels.class_names import class_name
 from fcnjax.errors import UserError, printable
 

@@ -12,8 +12,8 @@ from data_keys import set_data
 
 from fcnjax.config import default_config
 from fcnjax.data import open_source, resolve
+from fcnjax.data.readers import limits
 from fcnjax.data.readers.conversion import NO_DATA
-from fcnjax.data.readers.volumes import limits as volume_limits
 from fcnjax.data.readers.volumes import nifti_file
 from fcnjax.data.readers.volumes import read as volumes
 from fcnjax.data.readers.volumes.orientation import orientation_of
@@ -86,8 +86,8 @@ def test_limits_count_bytes(tmp_path, monkeypatch):
         write(tmp_path / f"{name}.nii.gz", content_of(np.zeros((9, 10, 10), np.uint8), scale=scale))
         for name, scale in (("stored", None), ("scaled", (0.5, 0)))
     )
-    monkeypatch.setattr(volume_limits, "SMALL_VOLUME_BYTES", 900)
-    monkeypatch.setattr(volume_limits, "MAX_RATIO", 1)
+    monkeypatch.setattr(limits, "SMALL_VOLUME_BYTES", 900)
+    monkeypatch.setattr(limits, "MAX_RATIO", 1)
     assert read_all(stored).shape == (9, 10, 10)  # 900 bytes, held as they are
     assert_error(
         scaled, "which take 3600 bytes", "more than 1 times as many", "FCNJAX_MAX_PIXELS=450"

@@ -7,7 +7,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic, remove_leftovers
-from fcnjax.io.write_errors import write_error_reason
+from fcnjax.io.regular_files import write_error_reason
 
 
 def test_reason_is_found_in_messages_of_native_libraries():

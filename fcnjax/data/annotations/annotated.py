@@ -22,7 +22,7 @@ from fcnjax.data.annotations.drawing_frame import drawing_frame
 from fcnjax.data.annotations.runs import Runs
 from fcnjax.data.labels.named_classes import NamedClasses
 from fcnjax.data.readers.decode import image_size, read_image
-from fcnjax.data.readers.exif import upright
+from fcnjax.data.readers.stored_pixels import upright
 from fcnjax.data.splits.example import Example, content_digest, example_of
 from fcnjax.errors import UserError, printable
 from fcnjax.io.atomic_files import first_file, inside, stamps

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from fcnjax.data.labels.mask_exif import mask_orientation, read_orientation
 from fcnjax.data.pairs import check_same_size
-from fcnjax.data.readers.exif import UPRIGHT, Size, is_quarter_turn
 from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.stored_pixels import UPRIGHT, Size, is_quarter_turn
 from fcnjax.errors import UserError
 
 

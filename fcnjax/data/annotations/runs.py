@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fcnjax.data.readers.exif import Size
+from fcnjax.data.readers.stored_pixels import Size
 
 
 class Runs(NamedTuple):

@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 from fcnjax.data.labels.mask_files import array_size, is_array
 from fcnjax.data.labels.mask_set import evenly
 from fcnjax.data.readers.decode import read_image_header
-from fcnjax.data.readers.exif import UPRIGHT, Size, is_quarter_turn, upright
 from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.stored_pixels import UPRIGHT, Size, is_quarter_turn, upright
 from fcnjax.errors import UserError, choose
 from fcnjax.runtime.packages import to_stderr
 

@@ -11,13 +11,11 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnjax.data.readers.channels import to_intensity
-from fcnjax.data.readers.conversion import is_class_value, to_integers
+from fcnjax.data.readers.conversion import is_class_value, row_blocks, to_integers
 from fcnjax.data.readers.decode import read_stored_pixels
-from fcnjax.data.readers.exif import Size, upright
 from fcnjax.data.readers.image_file import Encoded, File, read_content
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.row_blocks import row_blocks
-from fcnjax.data.readers.stored_pixels import StoredPixels
+from fcnjax.data.readers.stored_pixels import Size, StoredPixels, upright
 from fcnjax.errors import UserError
 from fcnjax.io.numpy_files import parse_array, read_header
 

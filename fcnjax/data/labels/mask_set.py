@@ -9,8 +9,8 @@ import numpy as np
 
 from fcnjax.data.labels.mask_files import is_array
 from fcnjax.data.readers.decode import image_size
-from fcnjax.data.readers.exif import Size
 from fcnjax.data.readers.image_file import File
+from fcnjax.data.readers.stored_pixels import Size
 
 SAMPLE_SIZE = 200  # masks that are read to detect the classes
 MAX_MASK_VALUES = 64  # distinct values of a mask; an image with more is not taken for one

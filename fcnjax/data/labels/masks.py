@@ -10,9 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.labels.mask_files import read_colours, read_ids, read_onehot
-from fcnjax.data.readers.conversion import NO_DATA
-from fcnjax.data.readers.exif import Size
-from fcnjax.data.readers.row_blocks import map_rows, row_blocks
+from fcnjax.data.readers.conversion import NO_DATA, map_rows, row_blocks
+from fcnjax.data.readers.stored_pixels import Size
 from fcnjax.errors import UserError, choose
 
 # Names of encodings, with their meaning. Each mask is read as integers `[H, W]`, whose classes

@@ -1,45 +1,122 @@
-"""Conversion of stored bands to the channels of an image.
+"""Conversion of stored bands to the channels of an image, by the names in `config.data.channels`.
+
+The first rule that applies chooses the bands:
+
+1. Each name is the description of a band in the file (case is ignored).
+2. The names are `R,G,B` or `L`, and the file marks bands as red, green and blue, or its only band
+   that is not alpha as grey.
+3. Each name is the number of a band, from 1.
+4. The file has as many bands as there are names, and no description matches: in order.
+
+An alpha band is a band like the others.
 
 `RGB` and `L` are pictures: palettes and CMYK become RGB, samples of few bits are scaled to 8 or 16
 bits, white-is-zero is inverted, grey is repeated for RGB, and RGB becomes grey for L. Bands that
 are chosen by name keep their stored values.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from fcnjax.config import channel_names
-from fcnjax.data.readers.conversion import to_pixels
+from fcnjax.data.readers.conversion import map_rows, to_pixels
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.raster.band_names import GREY_NAMES, RGB_NAMES, choose_bands
-from fcnjax.data.readers.row_blocks import map_rows
 from fcnjax.data.readers.stored_pixels import CMYK, RGB, StoredPixels
 from fcnjax.errors import UserError
 
+RGB_NAMES, GREY_NAMES = ("R", "G", "B"), ("L",)
+_COLOURS = {"R": "red", "G": "green", "B": "blue"}
+_NOT_IN_ORDER = ("palette", "cyan")  # values that are not the intensity of a band
 
-@dataclass(frozen=True)
-class Bands:
-    """Bands of a file, chosen for the channels of an image.
 
-    Attributes:
-        values: `[H, W, C]` as stored.
-        valid: Bool of the same shape, true where there is data; None: everywhere.
+def choose_bands(
+    file: object, names: Sequence[str], descriptions: Sequence[str], colorinterp: Sequence[str]
+) -> list[int]:
+    """Return the indices of the bands from which the channels of an image are made.
+
+    RGB can also be made of one grey or palette band or of the four of CMYK, and L of three bands.
+
+    Args:
+        file: The file, for the error.
+        names: Names of the channels.
+        descriptions: Description of each band of the file; "" or None for none.
         colorinterp: The meaning of each band, as in `StoredPixels`.
-        palette: RGB by index, if the values are indices.
-        max_value: The largest value of a sample; None: that of the type.
-        white_is_zero: Whether 0 is the largest intensity.
-    """
 
-    values: np.ndarray
-    valid: np.ndarray | None
-    colorinterp: tuple[str, ...]
-    palette: Sequence[RGB] | None = None
-    max_value: int | None = None
-    white_is_zero: bool = False
+    Raises:
+        UserError: A name matches no band; lists the bands.
+    """
+    names, colorinterp = tuple(names), tuple(colorinterp)
+    is_cmyk = colorinterp[:4] == CMYK
+    if is_cmyk and names not in (RGB_NAMES, GREY_NAMES):
+        raise UserError(f"{file}: is CMYK, and has no bands by name; valid: RGB or L")
+    if (indices := _match(names, descriptions, colorinterp)) is not None:
+        return indices
+    if names in (RGB_NAMES, GREY_NAMES):
+        if colorinterp == ("palette",):
+            return [0]
+        if is_cmyk:
+            return [0, 1, 2, 3]
+        if names == RGB_NAMES and (grey := _grey_band(colorinterp)) is not None:
+            return [grey]
+        colours = _match(RGB_NAMES, ("",) * len(colorinterp), colorinterp)
+        if names == GREY_NAMES and colours is not None:
+            return colours
+    raise _no_band(file, names, descriptions)
+
+
+def _no_band(file: object, names: Sequence[str], descriptions: Sequence[str]) -> UserError:
+    described = _index_by_text(descriptions)
+    missing = next((name for name in names if name.lower() not in described), names[0])
+    bands = ", ".join(
+        f"{number} ({text})" if text else str(number)
+        for number, text in enumerate(descriptions, start=1)
+    )
+    numbers = ",".join(map(str, range(1, min(len(descriptions), len(names)) + 1)))
+    hint = f"; name them so: config.data.channels={numbers}"
+    return UserError(
+        f"{file}: has no band {missing!r}, by config.data.channels; its bands: {bands}"
+        f"{hint if len(names) <= len(descriptions) else ''}"
+    )
+
+
+def _match(
+    names: Sequence[str], descriptions: Sequence[str], colorinterp: Sequence[str]
+) -> list[int] | None:
+    """Return the indices of the named bands; None if a name matches no band."""
+    described = _index_by_text(descriptions)
+    matches = [described.get(name.lower()) for name in names]
+    if None not in matches:
+        return matches
+    if any(index is not None for index in matches):
+        return None
+    if all(name in _COLOURS for name in names):
+        colours = _index_by_text(colorinterp)
+        matches = [colours.get(_COLOURS[name]) for name in names]
+        if None not in matches:
+            return matches
+    if tuple(names) == GREY_NAMES and (grey := _grey_band(colorinterp)) is not None:
+        return [grey]
+    count = len(colorinterp)
+    if all(name.isdecimal() for name in names):
+        inside = all(1 <= int(name) <= count for name in names)
+        return [int(name) - 1 for name in names] if inside else None
+    in_order = len(names) == count and not any(role in _NOT_IN_ORDER for role in colorinterp)
+    return list(range(count)) if in_order else None
+
+
+def _grey_band(colorinterp: Sequence[str]) -> int | None:
+    """Return the index of the grey band if all others are alpha, else None."""
+    others = [role for role in colorinterp if role != "alpha"]
+    return colorinterp.index("gray") if others == ["gray"] else None
+
+
+def _index_by_text(texts: Iterable[str | None]) -> dict[str, int]:
+    """Return the index of each text in lower case; of the first of equal ones."""
+    return {text.lower(): index for index, text in reversed([*enumerate(texts)]) if text}
 
 
 def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray:
@@ -69,14 +146,9 @@ def to_channels(file: object, stored: StoredPixels, channels: str) -> np.ndarray
 
     def convert(values: np.ndarray, inside: np.ndarray | None) -> np.ndarray:
         values = values if in_order else values[..., indices]
-        bands = Bands(
-            values,
-            _valid(stored.nodata, inside, values),
-            tuple(colorinterp[index] for index in indices),
-            stored.palette,
-            stored.max_value,
-            stored.white_is_zero,
-        )
+        roles = tuple(colorinterp[index] for index in indices)
+        valid = _valid(stored.nodata, inside, values)
+        bands = dataclasses.replace(stored, pixels=values, valid=valid, colorinterp=roles)
         return combine_bands(file, bands, names)[0]
 
     return map_rows(convert, pixels, stored.valid)
@@ -97,9 +169,14 @@ def _needs_no_conversion(stored: StoredPixels, names: Sequence[str]) -> bool:
 
 
 def combine_bands(
-    file: object, bands: Bands, names: Sequence[str]
+    file: object, bands: StoredPixels, names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Make the channels of an image from the bands that `choose_bands` chose.
+
+    Args:
+        file: The file, for errors.
+        bands: These bands; `valid` has the shape of the pixels.
+        names: Names of the channels.
 
     Returns:
         `[H, W, C]` uint8, uint16 or float32, and `[H, W]` bool: true where at least one band has
@@ -108,7 +185,7 @@ def combine_bands(
     Raises:
         UserError: Values cannot be converted, or float32 cannot represent them.
     """
-    names, values, valid = tuple(names), bands.values, bands.valid
+    names, values, valid = tuple(names), bands.pixels, bands.valid
     if names in (RGB_NAMES, GREY_NAMES):
         white_is_zero = bands.white_is_zero and len(bands.colorinterp) == 1
         if bands.palette is not None:

@@ -1,9 +1,45 @@
-"""Conversion of stored values: of images to pixel types, of masks to integers."""
+"""Conversion of stored values, of images to pixel types and of masks to integers.
+
+It is done in blocks of rows, so that temporary arrays stay small beside the image.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.row_blocks import row_blocks
 from fcnjax.errors import UserError
+
+_BLOCK_VALUES = 2**22
+
+
+def row_blocks(array: np.ndarray) -> Iterator[slice]:
+    """Yield slices of rows that cover an array `[H, ...]` in order."""
+    height = array.shape[0]
+    rows = max(_BLOCK_VALUES * height // max(array.size, 1), 1)
+    for top in range(0, max(height, 1), rows):
+        yield slice(top, min(top + rows, height))
+
+
+def map_rows(function: Callable[..., np.ndarray], array: np.ndarray, *others: Any) -> np.ndarray:
+    """Apply a pixelwise function to blocks of rows.
+
+    Args:
+        function: Takes the rows of each array; returns as many rows, always of one type and shape.
+        array: Array `[H, ...]`.
+        others: Further arrays with `H` rows, or None.
+    """
+    result = None
+    for rows in row_blocks(array):
+        blocks = (None if other is None else other[rows] for other in others)
+        block = function(array[rows], *blocks)
+        if len(block) == len(array):
+            return block
+        if result is None:
+            result = np.empty((len(array), *block.shape[1:]), block.dtype)
+        result[rows] = block
+    return result
+
 
 MAX_EXACT = 2**24  # float32 represents every integer up to here
 # The value of pixels without data in an int32 mask. It is ignored, and no file can declare it.
@@ -97,28 +133,18 @@ def to_integers(
         raise UserError(f"{name}: has {values.dtype} values, and a mask has whole numbers")
     absent = None if nodata is None or is_class_value(nodata) else _as_type(nodata, values.dtype)
     tolerance = min(max(_TOLERANCE, 0.51 * step), _MAX_TOLERANCE)
-    integers = np.empty(values.shape, np.int32)
+    integers, counts, firsts = np.empty(values.shape, np.int32), [0, 0], [None, None]
     for rows in row_blocks(values):
-        integers[rows], fractions, large = _convert(values[rows], absent, tolerance)
-        if fractions.any() or large.any():
-            raise _not_integers(values, name, absent, tolerance)
+        integers[rows], *faults = _convert(values[rows], absent, tolerance)
+        for fault, wrong in enumerate(faults):
+            if wrong.any():
+                counts[fault] += int(wrong.sum())
+                firsts[fault] = values[rows][wrong][0] if firsts[fault] is None else firsts[fault]
+    for count, first, reason in zip(counts, firsts, _REASONS, strict=True):
+        if count:
+            text = f"{first.item():.7g}" if values.dtype.kind == "f" else str(first)
+            raise UserError(f"{name}: has the value {text}, in {count} pixels, {reason}")
     return integers
-
-
-def _not_integers(
-    values: np.ndarray, name: object, absent: float | np.generic | None, tolerance: float
-) -> UserError:
-    """Return the error for values that are not integers, or else too large, with their count."""
-    counts, firsts = [0, 0], [None, None]
-    for rows in row_blocks(values):
-        for fault, wrong in enumerate(_convert(values[rows], absent, tolerance)[1:]):
-            counts[fault] += int(wrong.sum())
-            if firsts[fault] is None and wrong.any():
-                firsts[fault] = values[rows][wrong][0].item()
-    fault = 0 if counts[0] else 1
-    first = firsts[fault]
-    text = f"{first:.7g}" if isinstance(first, float) else str(first)
-    return UserError(f"{name}: has the value {text}, in {counts[fault]} pixels, {_REASONS[fault]}")
 
 
 def _convert(

@@ -4,7 +4,6 @@
 """
 
 import io
-from typing import BinaryIO
 
 import imagecodecs
 import numpy as np
@@ -12,11 +11,10 @@ import numpy as np
 from fcnjax.config import channel_names
 from fcnjax.data.readers.channels import to_channels
 from fcnjax.data.readers.errors import decode_errors
-from fcnjax.data.readers.exif import upright
 from fcnjax.data.readers.formats import pillow, png, pnm
 from fcnjax.data.readers.image_file import Encoded, File, read_content, read_start
 from fcnjax.data.readers.raster.bands import read_bands
-from fcnjax.data.readers.stored_pixels import ImageHeader, StoredPixels
+from fcnjax.data.readers.stored_pixels import ImageHeader, StoredPixels, upright
 from fcnjax.data.readers.tiff import read as tiff
 from fcnjax.io.regular_files import open_regular
 
@@ -34,7 +32,7 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
     Args:
         path: PNG, JPEG, TIFF, PNM or BMP, of any pixel type that float32 represents exactly.
         channels: `RGB` or `L` (grey), to which the file is converted; or comma-separated names of
-            bands, which `fcnjax/data/readers/raster/band_names.py` resolves.
+            bands, which `fcnjax/data/readers/channels.py` resolves.
         pages: `config.data.pages`: "" refuses a file of several pages, `first` reads the first, and
             `channels` reads pages of one band each as the bands of one image.
 
@@ -50,8 +48,9 @@ def read_image(path: File, channels: str = "RGB", pages: str = "") -> np.ndarray
     content = read_content(path)
     pixels = _read_fast(path, content, channels) if is_picture else None
     if pixels is None:
-        if pages == "channels":
-            stored = stack_pages(path, content)
+        if pages == "channels" and content.startswith(tiff.MAGIC):
+            with decode_errors(path):
+                stored = tiff.stack_tiff(path, content)
         else:
             stored = read_stored_pixels(path, 0 if pages == "first" else None, content)
         pixels = upright(to_channels(path, stored, channels), stored.orientation)
@@ -122,20 +121,6 @@ def read_stored_pixels(
         return pillow.read_with_pillow(file, content, page)
 
 
-def stack_pages(file: File, content: bytes) -> StoredPixels:
-    """Read the pages of a TIFF, of one band each, as the bands of one image.
-
-    Other formats are read as by `read_stored_pixels`.
-
-    Raises:
-        UserError: As `read_stored_pixels`; or the pages differ in size or type.
-    """
-    if not content.startswith(tiff.MAGIC):
-        return read_stored_pixels(file, None, content)
-    with decode_errors(file):
-        return tiff.stack_tiff(file, content)
-
-
 def read_image_header(file: File, limit: int | None = None) -> ImageHeader:
     """Read the header of an image file, without its pixels.
 
@@ -147,14 +132,8 @@ def read_image_header(file: File, limit: int | None = None) -> ImageHeader:
         TooLarge: The image has more pixels than `limit`, or too many bytes.
         UserError: The file is missing, or is not an image.
     """
-    if isinstance(file, Encoded):
-        return _read_header(file, io.BytesIO(file.content), limit)
-    with open_regular(file) as opened:
-        return _read_header(file, opened, limit)
-
-
-def _read_header(file: File, source: BinaryIO, limit: int | None) -> ImageHeader:
-    with decode_errors(file):
+    opened = io.BytesIO(file.content) if isinstance(file, Encoded) else open_regular(file)
+    with opened as source, decode_errors(file):
         is_tiff = source.read(4).startswith(tiff.MAGIC)
         source.seek(0)
         read = tiff.read_tiff_header if is_tiff else pillow.read_header

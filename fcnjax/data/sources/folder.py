@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.folder_files import files_below
+from fcnjax.data.files.folders import files_below
 from fcnjax.data.layout import Layout, require_root, resolve_pairs
 from fcnjax.data.pairs import PairSource
 from fcnjax.data.splits.folders import IMAGE_ENDS, divide, split_method, stem_of

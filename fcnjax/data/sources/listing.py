@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from fcnjax.data.annotations.annotation_files import annotations_file, refuse_missing
-from fcnjax.data.files.file_names import find_existing
+from fcnjax.data.files.folders import find_existing
 from fcnjax.data.files.tables import Entries, csv_entries, json_entries, json_line_entries
 from fcnjax.data.layout import (
     PARTS,

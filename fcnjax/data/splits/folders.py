@@ -5,8 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import join_names, normalize_name
-from fcnjax.data.files.folder_files import files_below
+from fcnjax.data.files.folders import files_below, join_names, normalize_name
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES

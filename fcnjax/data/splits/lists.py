@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import find_existing
+from fcnjax.data.files.folders import find_existing
 from fcnjax.data.pairs import Pair
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import inside

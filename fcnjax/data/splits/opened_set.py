@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import join_names
+from fcnjax.data.files.folders import join_names
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.skipping import MIN_FAILED, skips_unreadable
 from fcnjax.data.source import ConcatenatedSource, StoredSource

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fcnjax.data.files.folder_files import folders_below
+from fcnjax.data.files.folders import folders_below
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
-from fcnjax.data.readers.volumes.dicom import holds_dicom, is_series
+from fcnjax.data.readers.volumes.dicom_volume import holds_dicom, is_series
 from fcnjax.errors import UserError
 from fcnjax.inference.inputs.fetch import local_path
 from fcnjax.inference.media.media_types import INPUT_SUFFIXES

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from fcnjax.errors import UserError
 from fcnjax.inference.items import ItemResult
 from fcnjax.io.json_files import parse_json
-from fcnjax.io.write_errors import writing
+from fcnjax.io.regular_files import writing
 
 PARTS = "manifest.parts"
 MAX_LINE_BYTES = 2**20

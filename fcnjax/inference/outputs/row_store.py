@@ -25,7 +25,7 @@ from fcnjax.inference.outputs.journal import parse_object
 from fcnjax.io.atomic_files import write_json
 from fcnjax.io.json_files import read_json
 from fcnjax.io.lock_file import locked_folder
-from fcnjax.io.write_errors import writing
+from fcnjax.io.regular_files import writing
 
 PLAN, JOURNAL = "plan.json", "journal.jsonl"
 MAX_PLAN_BYTES = 2**20

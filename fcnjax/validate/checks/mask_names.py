@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import normalize_name
+from fcnjax.data.files.folders import normalize_name
 from fcnjax.data.pairs import Pair
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.folders import MASK_ENDS

@@ -9,11 +9,17 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.data.readers.errors import decode_error
-from fcnjax.data.readers.exif import valid_orientation
-from fcnjax.data.readers.formats import jpeg, png
+from fcnjax.data.readers.formats import png
+from fcnjax.data.readers.formats.codestreams import jpeg_pixel_bytes
 from fcnjax.data.readers.image_file import File
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.stored_pixels import CMYK, COLOURS, ImageHeader, StoredPixels
+from fcnjax.data.readers.stored_pixels import (
+    CMYK,
+    COLOURS,
+    ImageHeader,
+    StoredPixels,
+    valid_orientation,
+)
 from fcnjax.errors import UserError
 
 _ORIENTATION = 0x112  # the EXIF tag
@@ -96,7 +102,6 @@ def read_with_pillow(file: File, content: bytes, page: int | None) -> StoredPixe
         flat = image.getpalette("RGB") if image.mode == "P" else None
         if image.mode == "P" and not flat:
             raise decode_error(file, "its palette is empty")
-            raise UserError(f"{file}: cannot be read as an image: its palette is empty")
         palette = flat and [tuple(flat[i : i + 3]) for i in range(0, len(flat), 3)]
         return StoredPixels(
             pixels,
@@ -118,7 +123,7 @@ def refuse_costly(file: File, image: Image.Image, content: bytes) -> None:
         pixel_bytes = png.pixel_bytes(content)
     elif image.format in _JPEG_FORMATS:
         pixels = image.height * image.width
-        pixel_bytes = jpeg.pixel_bytes(file, content, len(image.getbands()), pixels)
+        pixel_bytes = jpeg_pixel_bytes(file, content, len(image.getbands()), pixels)
     else:
         return
     refuse_large(file, image.height, image.width, pixel_bytes, file_bytes=len(content))

@@ -27,9 +27,8 @@ def read_pnm(file: File, content: bytes) -> StoredPixels:
     """
     kind = int(content[1:2])
     fields = 2 if kind in _BITS else 3
-    header = re.match(rb"P\d" + (_SPACE + rb"(\d{1,9})") * fields + rb"[ \t\n\v\f\r]", content)
-    if header is None and kind not in _BINARY:
-        header = re.match(rb"P\d" + (_SPACE + rb"(\d{1,9})") * fields + _SPACE, content)
+    end = rb"[ \t\n\v\f\r]" if kind in _BINARY else _SPACE
+    header = re.match(rb"P\d" + (_SPACE + rb"(\d{1,9})") * fields + end, content)
     if header is None:
         raise decode_error(file, "its header is damaged")
     width, height, *rest = map(int, header.groups())

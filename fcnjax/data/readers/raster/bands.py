@@ -1,7 +1,7 @@
 """Reading of the bands of rasters: GeoTIFF and other formats of rasterio, whole or a window.
 
-`band_names.py` matches the names in `config.data.channels` to bands, and
-`fcnjax/data/readers/channels.py` makes RGB and L from other bands.
+`fcnjax/data/readers/channels.py` matches the names in `config.data.channels` to bands, and makes
+RGB and L from other bands.
 
 uint8 and uint16 stay; int8, int16 and wider types become float32, unscaled, and a value above
 2**24 that is not exact in float32 is refused. Pixels without data (nodata value or mask, NaN or
@@ -18,13 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from fcnjax.data.readers.channels import Bands, combine_bands
+from fcnjax.data.readers.channels import GREY_NAMES, RGB_NAMES, choose_bands, combine_bands
 from fcnjax.data.readers.conversion import to_integers
 from fcnjax.data.readers.errors import decode_errors, require_package
 from fcnjax.data.readers.limits import file_size, refuse_large
-from fcnjax.data.readers.raster.band_names import GREY_NAMES, RGB_NAMES, choose_bands
-from fcnjax.data.readers.raster.gdal import gdal_options, image_structure, open_raster, transform_of
-from fcnjax.data.readers.stored_pixels import CMYK, RGB, ImageHeader
+from fcnjax.data.readers.raster.gdal import OPTIONS, image_structure, open_raster, transform_of
+from fcnjax.data.readers.stored_pixels import CMYK, RGB, ImageHeader, StoredPixels
 from fcnjax.data.readers.tiff.read import read_tiff_header
 from fcnjax.errors import UserError
 from fcnjax.io.regular_files import open_regular
@@ -136,9 +135,10 @@ def _read(
     pixels = raster.read(bands, window=window, masked=not is_alpha)
     bits = int(raster.tags(bands[0], ns="IMAGE_STRUCTURE").get("NBITS", 8))
     colorinterp = _colorinterp(raster)
-    stored = Bands(
-        values=np.moveaxis(np.ma.getdata(pixels), 0, -1),
+    stored = StoredPixels(
+        pixels=np.moveaxis(np.ma.getdata(pixels), 0, -1),
         valid=None if is_alpha else np.moveaxis(~np.ma.getmaskarray(pixels), 0, -1),
+        format=raster.driver,
         colorinterp=tuple(colorinterp[band - 1] for band in bands),
         palette=_palette(raster, bands[0]),
         max_value=2**bits - 1 if bits % 8 else None,
@@ -241,7 +241,9 @@ def _opened(path: str | Path, pages: str = "") -> Iterator[Any]:
 def _gdal(path: str | Path) -> Iterator[None]:
     """Set GDAL's options, and convert errors within to a UserError that names the raster."""
     require_package(path, "rasterio", "geo")
-    with decode_errors(path, "a raster"), gdal_options():
+    import rasterio
+
+    with decode_errors(path, "a raster"), rasterio.Env(**OPTIONS):
         yield
 
 

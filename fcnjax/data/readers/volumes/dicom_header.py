@@ -1,6 +1,6 @@
 """Reading of the header of a DICOM file as plain values of checked type and range.
 
-Only `dicom_values.py` accesses pydicom's datasets: they convert a value on access, to the type
+Only `dicom_elements.py` accesses pydicom's datasets: they convert a value on access, to the type
 that the file declares, and may raise any error then.
 """
 
@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from fcnjax.data.readers.errors import decode_errors
-from fcnjax.data.readers.volumes.dicom_elements import read_elements
-from fcnjax.data.readers.volumes.dicom_values import Values
-from fcnjax.data.readers.volumes.limits import MAX_AXIS_LENGTH
+from fcnjax.data.readers.limits import MAX_AXIS_LENGTH
+from fcnjax.data.readers.volumes.dicom_elements import Values, read_elements
 from fcnjax.errors import UserError
 
 # Keywords of pixel data, with the valid numbers of bits of a value.
@@ -78,27 +77,28 @@ class Frame(NamedTuple):
 
 
 class Pixels(NamedTuple):
-    """The format of the pixels of a file.
+    """The format of the pixels of a file, as options of pydicom's decoders.
 
     Attributes:
         rows: Rows of an image.
         columns: Columns of an image.
-        frames: Number of images, 1 or more.
-        samples: Values per pixel.
-        photometric: Meaning of the values, such as `MONOCHROME2`.
+        number_of_frames: Number of images, 1 or more.
+        samples_per_pixel: Values per pixel.
+        photometric_interpretation: Meaning of the values, such as `MONOCHROME2`.
         bits_allocated: Bits of a value in the file: 1, 8, 16, 32 or 64.
         bits_stored: Number of these bits in use.
-        is_signed: Whether values are signed integers; None if the file does not say.
+        pixel_representation: 1 if values are signed integers, 0 if not; None if the file does not
+            say.
     """
 
     rows: int
     columns: int
-    frames: int
-    samples: int
-    photometric: str
+    number_of_frames: int
+    samples_per_pixel: int
+    photometric_interpretation: str
     bits_allocated: int
     bits_stored: int
-    is_signed: bool | None
+    pixel_representation: int | None
 
 
 class Header(NamedTuple):
@@ -133,8 +133,7 @@ def read_header(path: Path) -> Header:
         UserError: The file is damaged, or a value has a wrong type or is out of range.
     """
     elements = read_elements(path, _TAGS)
-    data = Values(path, elements.data)
-    pixels = _pixels(data)
+    data, pixels = elements.data, _pixels(elements.data)
     return Header(
         path,
         elements.syntax,
@@ -142,7 +141,7 @@ def read_header(path: Path) -> Header:
         data.text("SeriesInstanceUID"),
         _description(data),
         pixels,
-        _frames(data, pixels.frames) if pixels else (),
+        _frames(data, pixels.number_of_frames) if pixels else (),
         _table(data) if pixels else None,
     )
 
@@ -182,7 +181,7 @@ def _pixels(data: Values) -> Pixels | None:
         data.text("PhotometricInterpretation") or "MONOCHROME2",
         allocated,
         data.integer("BitsStored", 1, allocated, default=allocated),
-        None if signed < 0 else bool(signed),
+        None if signed < 0 else signed,
     )
 
 
@@ -216,8 +215,12 @@ def _frame_values(groups: list[Values], *data: Values) -> dict[str, tuple[float,
 def _frame(data: Values, values: dict[str, tuple[float, ...]], has_position: bool) -> Frame:
     position = values.get("ImagePositionPatient")
     directions = values.get("ImageOrientationPatient")
-    if directions:
-        _refuse_parallel(data.path, directions)
+    # Unit vectors at right angles span an area of 1, up to rounding.
+    if directions and not 0.5 <= math.hypot(*np.cross(directions[:3], directions[3:])) <= 2:
+        raise UserError(
+            f"{data.path}: ImageOrientationPatient is {directions}; valid: two directions at right "
+            "angles, of three numbers each"
+        )
     spacing = values.get("PixelSpacing") or data.numbers("ImagerPixelSpacing", 2, MAX_POSITION)
     spacing = spacing or (1.0, 1.0)
     if min(spacing) < MIN_SPACING:
@@ -235,16 +238,6 @@ def _frame(data: Values, values: dict[str, tuple[float, ...]], has_position: boo
         values.get("RescaleSlope", (1.0,))[0],
         values.get("RescaleIntercept", (0.0,))[0],
     )
-
-
-def _refuse_parallel(path: Path, directions: tuple[float, ...]) -> None:
-    # Unit vectors at right angles span an area of 1, up to rounding.
-    area = math.hypot(*np.cross(directions[:3], directions[3:]))
-    if not 0.5 <= area <= 2:
-        raise UserError(
-            f"{path}: ImageOrientationPatient is {directions}; valid: two directions at right "
-            "angles, of three numbers each"
-        )
 
 
 def _table(data: Values) -> tuple[np.ndarray, int] | None:

@@ -1,5 +1,6 @@
 """Decoding of the pixels of DICOM files, with claimed sizes checked before memory is allocated."""
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -7,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from fcnjax.data.readers.errors import decode_errors
-from fcnjax.data.readers.formats.codestream import codestream_size
+from fcnjax.data.readers.formats.codestreams import codestream_size
+from fcnjax.data.readers.limits import refuse_large_volume
 from fcnjax.data.readers.volumes.dicom_elements import read_elements
 from fcnjax.data.readers.volumes.dicom_header import PIXEL_KEYWORDS, Header
-from fcnjax.data.readers.volumes.dicom_values import Values
-from fcnjax.data.readers.volumes.limits import refuse_large_volume
 from fcnjax.errors import UserError
 
 _OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
@@ -38,13 +38,16 @@ def refuse_undecodable(headers: Sequence[Header]) -> None:
             raise UserError(f"{header.path}: has no transfer syntax of DICOM")
         if syntax.is_compressed:
             _refuse_unknown_syntax(header, syntax)
-        size = header.path.stat().st_size
-        if size < (needed := _min_bytes(header, syntax)):
+        size, pixels = header.path.stat().st_size, header.pixels
+        shape = (pixels.columns, pixels.rows, pixels.number_of_frames)
+        needed = math.prod(shape) * pixels.bits_allocated // 8
+        if syntax.is_compressed or syntax.is_deflated:
+            needed = pixels.number_of_frames
+        if size < needed:
             raise UserError(f"{header.path}: was cut off: its pixels take {needed} bytes or more")
         stored += size
-        shape = (header.pixels.columns, header.pixels.rows, header.pixels.frames)
         refuse_large_volume(header.path, shape, 4, size)
-        voxels += shape[0] * shape[1] * shape[2]
+        voxels += math.prod(shape)
     # Files of a series have images of one size: check all of them as slices of that.
     first = headers[0].pixels
     slices = -(-voxels // (first.columns * first.rows))
@@ -60,23 +63,12 @@ def _refuse_unknown_syntax(header: Header, syntax: Any) -> None:
     except NotImplementedError as error:
         raise UserError(f"{header.path}: is stored as {syntax.name}, not supported") from error
     if not decoder.is_available:
-        packages = _packages(decoder.missing_dependencies)
+        # Lines such as `pylibjpeg - requires pylibjpeg>=2.0 and`.
+        missing = decoder.missing_dependencies
+        packages = " ".join(re.findall(r"([\w-]+)>=", missing[0]))
+        if any(line.startswith("gdcm ") for line in missing):
+            packages = "python-gdcm"
         raise UserError(f"{header.path}: is stored as {syntax.name}: pip install {packages}")
-
-
-def _packages(missing: Sequence[str]) -> str:
-    """Return packages to install, from lines such as `pylibjpeg - requires pylibjpeg>=2.0 and`."""
-    if any(line.startswith("gdcm ") for line in missing):
-        return "python-gdcm"
-    return " ".join(re.findall(r"([\w-]+)>=", missing[0]))
-
-
-def _min_bytes(header: Header, syntax: Any) -> int:
-    """Return the smallest number of bytes that the pixels can take."""
-    pixels = header.pixels
-    if syntax.is_compressed or syntax.is_deflated:
-        return pixels.frames
-    return pixels.frames * pixels.rows * pixels.columns * pixels.bits_allocated // 8
 
 
 def read_frames(header: Header) -> Iterator[np.ndarray]:
@@ -94,13 +86,12 @@ def read_frames(header: Header) -> Iterator[np.ndarray]:
     from pydicom.pixels import get_decoder
 
     elements = read_elements(header.path, (*PIXEL_KEYWORDS, *_OFFSETS), with_pixels=True)
-    data = Values(header.path, elements.data)
-    keyword = next((name for name in PIXEL_KEYWORDS if data.bytes(name)), None)
+    keyword = next((name for name in PIXEL_KEYWORDS if elements.data.bytes(name)), None)
     if keyword is None:
         raise UserError(f"{header.path}: has no pixels")
-    content = data.bytes(keyword)
+    content = elements.data.bytes(keyword)
     options = _options(header, keyword)
-    if all(offsets := tuple(data.bytes(name) for name in _OFFSETS)):
+    if all(offsets := tuple(map(elements.data.bytes, _OFFSETS))):
         options["extended_offsets"] = offsets
     with decode_errors(header.path, "DICOM"):
         decoder = get_decoder(elements.syntax)
@@ -116,13 +107,13 @@ def read_frames(header: Header) -> Iterator[np.ndarray]:
             # In order: to find one by its number, pydicom walks over all before it.
             images = decoder.iter_array(content, raw=True, **options)
     expected = (header.pixels.rows, header.pixels.columns)
-    for number in range(header.pixels.frames):
+    for number in range(header.pixels.number_of_frames):
         with decode_errors(header.path, "DICOM"):
             stored, _ = next(images, (None, None))
         if stored is None:
             raise UserError(
                 f"{header.path}: holds {number} images, and its header claims "
-                f"{header.pixels.frames}"
+                f"{header.pixels.number_of_frames}"
             )
         if stored.shape != expected:
             raise UserError(f"{header.path}: an image has the shape {stored.shape}, not {expected}")
@@ -137,24 +128,16 @@ def _options(header: Header, keyword: str) -> dict[str, Any]:
             f"{header.path}: BitsAllocated is {pixels.bits_allocated}; valid of {keyword}: "
             f"{', '.join(map(str, bits))}"
         )
-    if keyword == "PixelData" and pixels.is_signed is None:
+    if keyword == "PixelData" and pixels.pixel_representation is None:
         raise UserError(f"{header.path}: has no PixelRepresentation; valid: 0 or 1")
-    if keyword != "PixelData" and (header.table or pixels.photometric != "MONOCHROME2"):
+    photometric = pixels.photometric_interpretation
+    if keyword != "PixelData" and (header.table or photometric != "MONOCHROME2"):
         raise UserError(
             f"{header.path}: {keyword} is MONOCHROME2 without a look-up table; it has "
-            f"{pixels.photometric}{' and a table' if header.table else ''}"
+            f"{photometric}{' and a table' if header.table else ''}"
         )
-    return {
-        "rows": pixels.rows,
-        "columns": pixels.columns,
-        "number_of_frames": pixels.frames,
-        "samples_per_pixel": pixels.samples,
-        "photometric_interpretation": pixels.photometric,
-        "bits_allocated": pixels.bits_allocated,
-        "bits_stored": pixels.bits_stored,
-        "pixel_representation": int(bool(pixels.is_signed)),
-        "pixel_keyword": keyword,
-    }
+    is_signed = pixels.pixel_representation or 0
+    return {**pixels._asdict(), "pixel_representation": is_signed, "pixel_keyword": keyword}
 
 
 def _refuse_codestreams(
@@ -166,19 +149,20 @@ def _refuse_codestreams(
     pixels = header.pixels
     size = (pixels.rows, pixels.columns, 1)
     with decode_errors(header.path, "DICOM"):
-        frames = generate_frames(content, number_of_frames=pixels.frames, extended_offsets=offsets)
+        number = pixels.number_of_frames
+        frames = generate_frames(content, number_of_frames=number, extended_offsets=offsets)
     while True:
         with decode_errors(header.path, "DICOM"):
             frame = next(frames, None)
         if frame is None:
             return
-        if (claim_folder := codestream_size(frame)) == (0, 0, 0):
+        if (claimed := codestream_size(frame)) == (0, 0, 0):
             raise UserError(
                 f"{header.path}: holds a compressed image without a clear size, or of too many "
                 "tiles, precincts, blocks or scans"
             )
-        if claim_folder not in (None, size):
-            height, width, samples = claim_folder
+        if claimed not in (None, size):
+            height, width, samples = claimed
             raise UserError(
                 f"{header.path}: holds a compressed image of {width}x{height} pixels of {samples} "
                 f"values, and its header claims {pixels.columns}x{pixels.rows} of 1"

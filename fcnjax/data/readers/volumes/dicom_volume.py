@@ -1,21 +1,137 @@
 """Reading of a DICOM series as a volume, as a NIfTI file of it would hold it.
 
+A source is a folder with one series, a file of one image or of many frames, or `FOLDER/UID`: the
+series of a folder with that SeriesInstanceUID.
+
 The position of a slice is given in the patient's coordinates (PS3.3, C.7.6.2.1.1): the directions
 of rows and columns, the centre of the first pixel, and the pixel spacing. DICOM's x and y grow
 towards the left and the back (LPS), NIfTI's towards the right and the front (RAS).
 """
 
+import contextlib
 import functools
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fcnjax.data.readers.volumes.dicom import read_headers
-from fcnjax.data.readers.volumes.dicom_header import MIN_SPACING, Frame, Header
+from fcnjax.data.readers.decode import IMAGE_SUFFIXES
+from fcnjax.data.readers.errors import require_package
+from fcnjax.data.readers.volumes.dicom_elements import MAGIC, MAGIC_AT
+from fcnjax.data.readers.volumes.dicom_header import MIN_SPACING, Frame, Header, read_header
 from fcnjax.data.readers.volumes.dicom_pixels import read_frames, refuse_undecodable
 from fcnjax.errors import UserError
+
+DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+MAX_LISTED = 4  # series that an error names
+_UID = re.compile(r"\d+(\.\d+)+")
+# pydicom warns of files that break the standard, even if it can read them. (A filter around each
+# read would not work: filters belong to the process, and files are read in threads.)
+warnings.filterwarnings("ignore", module=r"pydicom\.")
+
+
+def is_dicom(path: Path) -> bool:
+    """Return whether a path is a source as above: a folder with any content, or a DICOM file."""
+    return (
+        path.suffix.lower() in DICOM_SUFFIXES
+        or path.is_dir()
+        or _seems_dicom(path)
+        or is_series(path)
+    )
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """List the files of a folder that are DICOM, by content or suffix."""
+    return sorted(path for path in folder.iterdir() if _seems_dicom(path))
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Return whether `dicom_files` finds any; False if the folder cannot be read."""
+    with contextlib.suppress(OSError):
+        return any(map(_seems_dicom, folder.iterdir()))
+    return False
+
+
+def is_series(path: Path) -> bool:
+    """Return whether a path is `FOLDER/UID`, and not the path of a file or folder."""
+    is_uid = _UID.fullmatch(path.name) is not None and not path.exists()
+    return is_uid and path.parent.is_dir() and holds_dicom(path.parent)
+
+
+def _seems_dicom(path: Path) -> bool:
+    suffix = path.suffix.lower()
+    # Images are excluded by suffix: none of a million of them is opened. Hidden files, which
+    # systems put beside others, may have their suffixes.
+    if suffix in IMAGE_SUFFIXES or path.name.startswith("."):
+        return False
+    if suffix in DICOM_SUFFIXES or not path.is_file():
+        return path.is_file()
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return file.read(MAGIC_AT + len(MAGIC))[MAGIC_AT:] == MAGIC
+    return False
+
+
+def read_headers(source: Path) -> list[Header]:
+    """Read the headers of a source's images, in the order of the file names.
+
+    Other files in a folder, such as reports and the index DICOMDIR, are skipped.
+
+    Raises:
+        UserError: pydicom is not installed, a file is damaged or not an image, or there is no
+            series or more than one.
+    """
+    require_package(source, "pydicom", "medical")
+    if source.is_file():
+        header = _read(source)
+        if header.pixels is None:
+            raise UserError(f"{source}: is not an image, but {header.kind}")
+        return [header]
+    folder, uid = (source, None) if source.is_dir() else (source.parent, source.name)
+    files = dicom_files(folder)
+    if not files:
+        raise UserError(f"{folder}: holds no DICOM file; valid: a folder with a series")
+    headers = [_read(path) for path in files]
+    images = [header for header in headers if header.pixels is not None]
+    if not images:
+        raise UserError(f"{folder}: holds no DICOM image, but {headers[0].kind}")
+    series: dict[str, list[Header]] = {}
+    for header in images:
+        series.setdefault(header.series, []).append(header)
+    if uid is None and len(series) == 1:
+        return images
+    if uid not in series:
+        raise _ambiguous(folder, uid, series)
+    return series[uid]
+
+
+def _ambiguous(folder: Path, uid: str | None, series: dict[str, list[Header]]) -> UserError:
+    """Return the error for a folder of several series, or without the one requested."""
+    items = []
+    for name, headers in list(series.items())[:MAX_LISTED]:
+        description = headers[0].description
+        description = f", {description[:40]}" if description else ""
+        items.append(f"{name} ({len(headers)} files{description})")
+    if len(series) > MAX_LISTED:
+        items.append(f"{len(series) - MAX_LISTED} more")
+    text = "; ".join(items)
+    if uid is not None:
+        return UserError(f"{folder}: holds no series {uid}; valid: {text}")
+    return UserError(
+        f"{folder}: holds {len(series)} series: {text}. Give one as {folder}/UID, or the files "
+        "of single images by their names"
+    )
+
+
+def _read(path: Path) -> Header:
+    header = read_header(path)
+    # A file without its class was cut off before it.
+    if header.pixels is None and (not header.kind or header.kind.endswith("Image Storage")):
+        raise UserError(f"{path}: was cut off: its header has no image size")
+    return header
+
 
 MAX_OFFSET = 0.1  # of a slice from its even position, as a part of the slice distance
 MAX_DEVIATION = 1e-3  # of the components of a direction, between slices
@@ -48,7 +164,7 @@ class Slice(NamedTuple):
 
 @functools.lru_cache(maxsize=1)
 def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
-    """Read a source as described in `dicom.py`; the last one is cached.
+    """Read a source, of the kinds that the module lists; the last one is cached.
 
     Args:
         source: The source.
@@ -67,7 +183,9 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
     del stamp
     headers = read_headers(source)
     for header in headers:
-        _refuse_colour(header)
+        kind = header.pixels.photometric_interpretation
+        if header.pixels.samples_per_pixel != 1 or not kind.startswith("MONOCHROME"):
+            raise UserError(f"{header.path}: is a colour image ({kind}); volumes are grey")
     refuse_undecodable(headers)
     slices = [Slice(header, frame) for header in headers for frame in range(len(header.frames))]
     _refuse_unlike(slices)
@@ -79,12 +197,6 @@ def load_dicom(source: Path, stamp: tuple[int, int]) -> Any:
             f"{slices[0].name}: has no ImagePositionPatient, by which slices are put in order"
         )
     return _image(_voxels(slices), slices, has_positions)
-
-
-def _refuse_colour(header: Header) -> None:
-    kind = header.pixels.photometric
-    if header.pixels.samples != 1 or not kind.startswith("MONOCHROME"):
-        raise UserError(f"{header.path}: is a colour image ({kind}); volumes are grey")
 
 
 def _refuse_unlike(slices: Sequence[Slice]) -> None:
@@ -169,8 +281,8 @@ def _voxels(slices: Sequence[Slice]) -> np.ndarray:
 def _intensities(header: Header, frame: int, stored: np.ndarray) -> np.ndarray:
     """Convert the stored values of a frame to intensities, white high."""
     pixels = header.pixels
-    if pixels.photometric == "MONOCHROME1":
-        low = -(2 ** (pixels.bits_stored - 1)) if pixels.is_signed else 0
+    if pixels.photometric_interpretation == "MONOCHROME1":
+        low = -(2 ** (pixels.bits_stored - 1)) if pixels.pixel_representation else 0
         stored = 2 * low + 2**pixels.bits_stored - 1 - stored.astype(np.int64)
     if header.table is not None:
         table, first = header.table

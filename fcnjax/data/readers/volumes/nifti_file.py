@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fcnjax.data.readers.errors import decode_error, decode_errors
-from fcnjax.data.readers.volumes.limits import refuse_large_volume
+from fcnjax.data.readers.limits import refuse_large_volume
 from fcnjax.errors import UserError
 
 MAX_DEFLATE_RATIO = 1032  # of deflate, the compression of gzip

@@ -41,12 +41,11 @@ class Reorientation:
 
     def affine(self, affine: np.ndarray, shape: Sequence[int]) -> np.ndarray:
         """Return the affine `[4, 4]` of the reoriented volume, from that of the stored one."""
-        to_stored = np.zeros((4, 4))
-        to_stored[3, 3] = 1
-        for new, (axis, flip) in enumerate(zip(self.axes, self.flips, strict=True)):
-            to_stored[axis, new] = -1 if flip else 1
-            to_stored[axis, 3] = shape[axis] - 1 if flip else 0
-        return affine @ to_stored
+        from nibabel import orientations
+
+        signs = [-1 if flip else 1 for flip in self.flips]
+        stored_axes = np.stack([np.argsort(self.axes), np.take(signs, np.argsort(self.axes))], 1)
+        return affine @ orientations.inv_ornt_aff(stored_axes, shape)
 
     def read_slice(self, voxels: Any, axis: int, position: int) -> np.ndarray:
         """Read a slice `[H, W]` of the reoriented volume, and nothing else.
@@ -60,11 +59,7 @@ class Reorientation:
         if self.flips[axis]:
             position = voxels.shape[stored] - 1 - position
         plane = np.asarray(voxels[(slice(None),) * stored + (position,)])
-        first, second = (other for other in range(3) if other != axis)
-        if self.axes[first] > self.axes[second]:
-            plane = plane.T
-        steps = (slice(None, None, -1 if self.flips[other] else 1) for other in (first, second))
-        return plane[tuple(steps)]
+        return self.apply(np.expand_dims(plane, stored)).squeeze(axis)
 
 
 def orientation_of(volume: Any, name: str) -> str | None:

@@ -17,8 +17,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.data.readers.conversion import to_integers
 from fcnjax.data.readers.errors import decode_errors, require_package
-from fcnjax.data.readers.volumes.dicom import is_dicom, is_series
-from fcnjax.data.readers.volumes.dicom_volume import load_dicom
+from fcnjax.data.readers.volumes.dicom_volume import is_dicom, is_series, load_dicom
 from fcnjax.data.readers.volumes.nifti_file import is_sliced, open_nifti, read_voxels
 from fcnjax.data.readers.volumes.orientation import Reorientation, reorient_to
 from fcnjax.errors import UserError
@@ -56,9 +55,21 @@ class SliceReader:
     def __init__(self, data: ConfigDict):
         self.axis = data.nifti.axis
         self._orientation = data.nifti.orientation
-        self._pixel_type = _pixel_type(data)
+        # An intensity window is scaled to an integer type: both types have the same meaning.
+        self._pixel_type = data.pixel_type or "uint16"
+        if self._pixel_type not in ("uint8", "uint16"):
+            raise UserError(
+                f"config.data.pixel_type: slices of volumes are uint8 or uint16, not "
+                f"{self._pixel_type}: config.data.nifti.intensity is scaled to the range of the "
+                "type"
+            )
         self._window = tuple(data.nifti.intensity)
-        self._channels = _channels(data)
+        if data.channels not in ("L", "RGB"):
+            raise UserError(
+                f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB (grey "
+                "three times)"
+            )
+        self._channels = len(data.channels)
 
     def reorientation(self, path: Path) -> Reorientation:
         """Return the reorientation of a volume to `config.data.nifti.orientation`.
@@ -95,30 +106,10 @@ class SliceReader:
         return np.repeat(pixels[..., None], self._channels, -1)
 
 
-def _pixel_type(data: ConfigDict) -> str:
-    # An intensity window is scaled to an integer type, so that both types have the same meaning.
-    pixel_type = data.pixel_type or "uint16"
-    if pixel_type not in ("uint8", "uint16"):
-        raise UserError(
-            f"config.data.pixel_type: slices of volumes are uint8 or uint16, not {pixel_type}: "
-            "config.data.nifti.intensity is scaled to the range of the type"
-        )
-    return pixel_type
-
-
 @functools.lru_cache(maxsize=4096)
 def _reorientation(path: Path, stamp: tuple[int, int], orientation: str | None) -> Reorientation:
     del stamp  # part of the cache key: a file that was written again differs
     return reorient_to(orientation, open_volume(path), str(path))
-
-
-def _channels(data: ConfigDict) -> int:
-    if data.channels not in ("L", "RGB"):
-        raise UserError(
-            f"config.data.channels: {data.channels!r}: volumes have L (grey), or RGB (grey three "
-            "times)"
-        )
-    return len(data.channels)
 
 
 def read_slice(

@@ -23,7 +23,7 @@ from PIL import Image
 
 from fcnjax.data.annotations.drawing_budget import DrawingBudget
 from fcnjax.data.annotations.drawing_frame import drawing_frame
-from fcnjax.data.files.folder_files import files_below
+from fcnjax.data.files.folders import files_below
 from fcnjax.data.labels.named_classes import NamedClasses, name_classes
 from fcnjax.data.layout import (
     PARTS,
@@ -35,7 +35,7 @@ from fcnjax.data.layout import (
 )
 from fcnjax.data.loading.skipping import skips_unreadable
 from fcnjax.data.readers.decode import image_size, read_image
-from fcnjax.data.readers.exif import upright
+from fcnjax.data.readers.stored_pixels import upright
 from fcnjax.data.sources.annotation_tools.labelme_images import image_beside, image_file
 from fcnjax.data.sources.annotation_tools.labelme_shapes import (
     UNDRAWN,

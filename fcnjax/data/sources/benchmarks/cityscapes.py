@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.folder_files import is_hidden
+from fcnjax.data.files.folders import is_hidden
 from fcnjax.data.layout import Layout, choose_split, fixed_layout, require_folders, variant_layout
 from fcnjax.data.pairs import Pair
 from fcnjax.data.sources.benchmarks.palette import parse_palette

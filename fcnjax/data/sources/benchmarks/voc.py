@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.file_names import find_by_stem
+from fcnjax.data.files.folders import find_by_stem
 from fcnjax.data.layout import (
     PARTS,
     Layout,

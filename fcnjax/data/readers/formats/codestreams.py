@@ -1,8 +1,15 @@
-"""The size that a JPEG, JPEG-LS or JPEG 2000 codestream claims, read without decoding it."""
+"""The size, memory and time that compressed images claim, read without decoding them.
+
+JPEG, JPEG-LS and JPEG 2000 in DICOM, JPEG in files and TIFF, and JPEG XL in TIFF (ISO/IEC 18181-1,
+D.2).
+"""
 
 import re
 import struct
 from collections.abc import Iterator
+
+from fcnjax.data.readers.image_file import File
+from fcnjax.errors import UserError
 
 _JP2 = b"\0\0\0\x0cjP  "  # start of a JPEG 2000 file, which has the codestream in a box
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
@@ -14,7 +21,7 @@ _ALONE = {0x01, *range(0xD0, 0xD9)}
 # block into which an image is divided, stored or not.
 MAX_TILES, MAX_PARTS = 4096, 2**18
 # Progressive JPEG: a decoder goes over the whole image for each scan; ten are typical.
-MAX_SCANS, _SCAN = 200, b"\xff\xda"
+MAX_DICOM_SCANS, _SCAN = 200, b"\xff\xda"
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
 
 
@@ -108,7 +115,7 @@ def _refuse_parts(content: bytes, at: int, marker: int, size: tuple[int, int, in
 
 def _jpeg_size(content: bytes) -> tuple[int, int, int]:
     # The marker does not occur within compressed data.
-    if content.count(_SCAN) > MAX_SCANS:
+    if content.count(_SCAN) > MAX_DICOM_SCANS:
         raise ValueError("too many scans")
     at = 2
     while True:
@@ -124,3 +131,109 @@ def _jpeg_size(content: bytes) -> tuple[int, int, int]:
         else:
             (length,) = struct.unpack_from(">H", content, at + 2)
             at += 2 + length
+
+
+MAX_SCANS, TYPICAL_SCANS = 100, 15
+MAX_SCANNED = 2_000_000_000  # pixels of all scans together, beyond the typical number of scans
+_START_OF_SCAN = 0xDA
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_COEFFICIENT_BYTES = 2
+
+
+def jpeg_pixel_bytes(file: File, content: bytes, bands: int, pixels: int) -> int:
+    """Return the bytes that decoding takes for each pixel.
+
+    A decoder keeps the coefficients of the whole image if there are several scans.
+
+    Args:
+        file: The file, for the error.
+        content: The file, or a strip or tile of a TIFF.
+        bands: Bands of the image.
+        pixels: Height times width of the image.
+
+    Raises:
+        UserError: There are too many scans; each goes over all coefficients.
+    """
+    first, is_progressive = _first_scan(content)
+    scans = content.count(_SCAN, first)
+    limit = min(MAX_SCANS, max(MAX_SCANNED // max(pixels, 1), TYPICAL_SCANS))
+    if scans > limit:
+        raise UserError(f"{file}: has {scans} scans; the limit for an image of its size is {limit}")
+    several = is_progressive or scans > 1
+    return bands * (1 + _COEFFICIENT_BYTES if several else 1)
+
+
+def _first_scan(content: bytes) -> tuple[int, bool]:
+    """Return the offset of the first scan, and whether a frame header before it is progressive.
+
+    Segments before it may contain other JPEGs, such as thumbnails.
+    """
+    at, is_progressive = 2, False
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:
+            at += 1
+            continue
+        marker = content[at + 1]
+        if marker == _START_OF_SCAN:
+            break
+        is_progressive |= marker in _PROGRESSIVE
+        # Fill bytes, stuffed zeros and markers without a length.
+        has_no_length = marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD9
+        length = 2 + max(int.from_bytes(content[at + 2 : at + 4], "big"), 2)
+        at += 1 if has_no_length else length
+    return at, is_progressive
+
+
+_JPEG_XL = b"\xff\x0a"
+_JPEG_XL_BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
+_SIDE_BITS = (9, 13, 18, 30)
+# Ratios of width to height, as numerator and denominator.
+_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
+
+
+def jpeg_xl_size(content: bytes) -> tuple[int, int] | None:
+    """Return width and height; None without such a header."""
+    stream = next(_codestreams(content), b"")[:16]
+    if not stream.startswith(_JPEG_XL) or len(stream) < 3:
+        return None
+    bits = _Bits(stream[2:])
+    is_small = bits.take(1)
+    height = _side(bits, is_small)
+    ratio = bits.take(3)
+    if not ratio:
+        return _side(bits, is_small), height
+    numerator, denominator = _RATIOS[ratio]
+    return height * numerator // denominator, height
+
+
+def _side(bits: "_Bits", is_small: int) -> int:
+    return 8 * (1 + bits.take(5)) if is_small else 1 + bits.take(_SIDE_BITS[bits.take(2)])
+
+
+class _Bits:
+    """Reader of bits, least significant first; zeros after the end."""
+
+    def __init__(self, content: bytes):
+        self._left = int.from_bytes(content, "little")
+
+    def take(self, count: int) -> int:
+        value = self._left & ((1 << count) - 1)
+        self._left >>= count
+        return value
+
+
+def _codestreams(content: bytes) -> Iterator[bytes]:
+    """Yield the bare codestream, or the start of the first one in the boxes of a container."""
+    if content.startswith(_JPEG_XL):
+        yield content
+    at = len(_JPEG_XL_BOXES) if content.startswith(_JPEG_XL_BOXES) else len(content)
+    while at + 8 <= len(content):
+        size, kind = int.from_bytes(content[at : at + 4], "big"), content[at + 4 : at + 8]
+        begin = at + 8
+        if size == 1:
+            size, begin = int.from_bytes(content[begin : begin + 8], "big"), begin + 8
+        if kind in (b"jxlc", b"jxlp"):
+            yield content[begin + (4 if kind == b"jxlp" else 0) :][:32]
+        if size < 8:
+            return
+        at += size
