@@ -11,7 +11,7 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.io.safetensors_files import MAX_TENSORS, check_names, read_safetensors
-from fcnjax.models.pretrained.torch_files.nested import named_values
+from fcnjax.models.pretrained.torch_files.unpickler import named_values
 from fcnjax.models.pretrained.torch_files.pickles import is_torch_file, open_torch_file
 from fcnjax.models.pretrained.torch_files.stored_tensors import StoredTensor
 

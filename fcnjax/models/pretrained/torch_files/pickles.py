@@ -14,12 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from fcnjax.models.pretrained.torch_files.stored_tensors import (
-    DTYPES,
-    Storage,
-    rebuild_tensor,
-    storage_of,
-)
+from fcnjax.models.pretrained.torch_files.stored_tensors import DTYPES, Storage, rebuild_tensor
 from fcnjax.models.pretrained.torch_files.unpickler import IGNORED, Unpickler
 
 # The format before torch 1.6: a number, a version, sizes of types, the object, the storages.
@@ -41,6 +36,8 @@ _IGNORED = (
     "numpy",
     "_codecs",
 )
+_IGNORED_TORCH = ("device", "float64", "float32", "float16", "bfloat16")
+_BUILTINS = ("builtins", "__builtin__")  # of Python 3 and 2
 ReadStorage = Callable[[Storage], bytes]
 
 
@@ -49,18 +46,10 @@ def _mapping(pairs: Any = (), *_: Any) -> dict[str, Any]:
     return {key: value for key, value in _list(pairs) if type(key) is str}
 
 
-def _default_mapping(*_: Any) -> dict[str, Any]:
-    return {}
-
-
 def _list(items: Any = ()) -> list[Any]:
     if not isinstance(items, list | tuple):
         raise ValueError("a list made from something else")
     return list(items)
-
-
-def _size(items: Any = ()) -> tuple[Any, ...]:
-    return tuple(_list(items))
 
 
 def _first(tensor: Any, *_: Any) -> Any:
@@ -70,21 +59,15 @@ def _first(tensor: Any, *_: Any) -> Any:
 
 _NAMES: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _mapping,
-    ("collections", "defaultdict"): _default_mapping,
+    ("collections", "defaultdict"): lambda *_: {},
     ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _first,
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
-    ("torch", "Size"): _size,
-    **{(module, "dict"): _mapping for module in ("builtins", "__builtin__")},
-    **{
-        (module, name): _list
-        for module in ("builtins", "__builtin__")
-        for name in ("list", "set", "frozenset")
-    },
-    **{
-        ("torch", name): IGNORED for name in ("device", "float64", "float32", "float16", "bfloat16")
-    },
+    ("torch", "Size"): lambda items=(): tuple(_list(items)),
+    **{(module, "dict"): _mapping for module in _BUILTINS},
+    **{(m, name): _list for m in _BUILTINS for name in ("list", "set", "frozenset")},
+    **{("torch", name): IGNORED for name in _IGNORED_TORCH},
     **{("torch", name): name for name in DTYPES},
 }
 
@@ -129,7 +112,7 @@ class _Pickles(Unpickler):
         self.storages: dict[str, Storage] = {}
 
     def _storage(self, identifier: Any) -> Storage:
-        storage = storage_of(identifier)
+        storage = Storage.of(identifier)
         return self.storages.setdefault(storage.key, storage)
 
 

@@ -42,21 +42,21 @@ class Storage:
         """Size in the file."""
         return self.numel * self.dtype.itemsize
 
+    @classmethod
+    def of(cls, identifier: Any) -> "Storage":
+        """Return the storage that a persistent identifier of torch describes.
 
-def storage_of(identifier: Any) -> Storage:
-    """Return the storage that a persistent identifier of torch describes.
-
-    Raises:
-        ValueError: It is not an identifier of a storage.
-    """
-    if type(identifier) is not tuple or len(identifier) not in (5, 6):
-        raise ValueError("an invalid description of a storage")
-    kind, name, key, _, numel = identifier[:5]
-    if kind != "storage" or type(name) is not str or name not in DTYPES or any(identifier[5:]):
-        raise ValueError("a storage of an unknown type")
-    if type(key) is not str or not is_count(numel):
-        raise ValueError("a storage without a name or a size")
-    return Storage(key, np.dtype(DTYPES[name]), numel)
+        Raises:
+            ValueError: It is not an identifier of a storage.
+        """
+        if type(identifier) is not tuple or len(identifier) not in (5, 6):
+            raise ValueError("an invalid description of a storage")
+        kind, name, key, _, numel = identifier[:5]
+        if kind != "storage" or type(name) is not str or name not in DTYPES or any(identifier[5:]):
+            raise ValueError("a storage of an unknown type")
+        if type(key) is not str or not is_count(numel):
+            raise ValueError("a storage without a name or a size")
+        return cls(key, np.dtype(DTYPES[name]), numel)
 
 
 @dataclass(frozen=True, slots=True)

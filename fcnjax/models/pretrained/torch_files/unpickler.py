@@ -8,14 +8,17 @@ it copies. The limit on steps bounds time and memory.
 """
 
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, TypeVar
 
 from fcnjax.errors import UserError
+from fcnjax.io.safetensors_files import MAX_NAME
 
 # A tensor takes about 50 steps; 2,000 tensors with optimizer state take 300,000.
 MAX_STEPS = 2**20
 _MAX_INTEGER_BYTES = 32
+_MAX_DEPTH = 32  # of nested dictionaries
+_MAX_VALUES = 2**20  # in all dictionaries; shared ones count each time
 _MAX_SHOWN = 80  # characters of a name in an error
 # Opcodes that push their argument.
 _PUSH = frozenset(
@@ -26,6 +29,8 @@ _PUSH = frozenset(
 )
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 _EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
+
+T = TypeVar("T")
 
 
 class _Ignored:
@@ -67,7 +72,7 @@ class Unpickler:
         self._file = file
         self._names = names
         self._source = source
-        self._ignored = ignored
+        self._ignored = tuple(f"{package}." for package in ignored)
         self._load_persistent = load_persistent
         self._steps = 0
         self._stack: list[Any] = []
@@ -125,9 +130,6 @@ class Unpickler:
     def _mark(self, _: None) -> None:
         self._marks.append(len(self._stack))
 
-    def _skip(self, _: int) -> None:
-        """Skip the version and the frames, which have no effect."""
-
     def _put(self, index: int | None) -> None:
         self._memo[len(self._memo) if index is None else index] = self._stack[-1]
 
@@ -136,9 +138,6 @@ class Unpickler:
 
     def _tuple(self, _: None) -> None:
         self._stack.append(tuple(self._pop_items()))
-
-    def _frozen_set(self, _: None) -> None:
-        self._stack.append(self._pop_items())
 
     def _make_tuple(self, count: int) -> None:
         self._stack.append(tuple(self._pop(count)))
@@ -158,33 +157,23 @@ class Unpickler:
         elif target is not IGNORED:
             raise ValueError("a pickle that sets items of something other than a dictionary")
 
-    def _global(self, argument: str) -> None:
-        self._stack.append(self._resolve(*argument.split(" ", 1)))
-
     def _stack_global(self, _: None) -> None:
         module, name = self._pop(2)
         if type(module) is not str or type(name) is not str:
             raise ValueError("a pickle with a name that is not a string")
-        self._stack.append(self._resolve(module, name))
+        self._push_name(module, name)
 
-    def _resolve(self, module: str, name: str) -> Any:
+    def _push_name(self, module: str, name: str) -> None:
         if (module, name) in self._names:
-            return self._names[module, name]
-        if any(module == package or module.startswith(f"{package}.") for package in self._ignored):
-            return IGNORED
-        shown = ascii(f"{module[:_MAX_SHOWN]}.{name[:_MAX_SHOWN]}")[1:-1]
-        raise UserError(
-            f"{self._source}: asks to call {shown}, which weights do not need; it was not read, "
-            "and nothing of it was run"
-        )
-
-    def _reduce(self, _: None) -> None:
-        function, arguments = self._pop(2)
-        self._call(function, arguments)
-
-    def _new_object_ex(self, _: None) -> None:
-        function, arguments, _keywords = self._pop(3)
-        self._call(function, arguments)
+            self._stack.append(self._names[module, name])
+        elif f"{module}.".startswith(self._ignored):
+            self._stack.append(IGNORED)
+        else:
+            shown = ascii(f"{module[:_MAX_SHOWN]}.{name[:_MAX_SHOWN]}")[1:-1]
+            raise UserError(
+                f"{self._source}: asks to call {shown}, which weights do not need; it was not "
+                "read, and nothing of it was run"
+            )
 
     def _call(self, function: Any, arguments: Any) -> None:
         if not callable(function) or type(arguments) is not tuple:
@@ -213,8 +202,9 @@ def _length(value: Any) -> int:
 
 
 _OPERATIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
-    "PROTO": Unpickler._skip,
-    "FRAME": Unpickler._skip,
+    # The version and the frames have no effect.
+    "PROTO": lambda unpickler, _: None,
+    "FRAME": lambda unpickler, _: None,
     "MARK": Unpickler._mark,
     "POP": lambda unpickler, _: unpickler._pop(1),
     "POP_MARK": lambda unpickler, _: unpickler._pop_items(),
@@ -227,17 +217,50 @@ _OPERATIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
     "TUPLE1": lambda unpickler, _: unpickler._make_tuple(1),
     "TUPLE2": lambda unpickler, _: unpickler._make_tuple(2),
     "TUPLE3": lambda unpickler, _: unpickler._make_tuple(3),
-    "FROZENSET": Unpickler._frozen_set,
+    "FROZENSET": lambda unpickler, _: unpickler._stack.append(unpickler._pop_items()),
     "APPEND": lambda unpickler, _: unpickler._extend(unpickler._pop(1)),
     "APPENDS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
     "ADDITEMS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
     "SETITEM": lambda unpickler, _: unpickler._update(unpickler._pop(2)),
     "SETITEMS": lambda unpickler, _: unpickler._update(unpickler._pop_items()),
-    "GLOBAL": Unpickler._global,
+    "GLOBAL": lambda unpickler, name: unpickler._push_name(*name.split(" ", 1)),
     "STACK_GLOBAL": Unpickler._stack_global,
-    "REDUCE": Unpickler._reduce,
-    "NEWOBJ": Unpickler._reduce,
-    "NEWOBJ_EX": Unpickler._new_object_ex,
+    "REDUCE": lambda unpickler, _: unpickler._call(*unpickler._pop(2)),
+    "NEWOBJ": lambda unpickler, _: unpickler._call(*unpickler._pop(2)),
+    "NEWOBJ_EX": lambda unpickler, _: unpickler._call(*unpickler._pop(3)[:2]),
     "BUILD": Unpickler._build,
     "BINPERSID": Unpickler._persistent,
 }
+
+
+def named_values(
+    content: Mapping[str, Any],
+    kind: type[T],
+    separator: str,
+    counter: Iterator[int],
+    path: tuple[str, ...] = (),
+) -> Iterator[tuple[str, T]]:
+    """Yield the values of a type in a dictionary and in those nested in it, with their names.
+
+    Args:
+        content: The dictionary.
+        kind: The type of the values.
+        separator: Joins the keys on the path to a value, which make its name.
+        counter: Counts the values of all types in the file.
+        path: The keys on the path to `content`.
+
+    Raises:
+        ValueError: Dictionaries are cyclic, nested too deeply, or have too many values in all; or a
+            name is too long.
+    """
+    if len(path) > _MAX_DEPTH:
+        raise ValueError(f"dictionaries nested more than {_MAX_DEPTH} deep")
+    for key, value in content.items():
+        if next(counter) > _MAX_VALUES:
+            raise ValueError(f"dictionaries of more than {_MAX_VALUES} values")
+        if isinstance(value, kind):
+            if sum(map(len, path)) + len(key) > MAX_NAME:
+                raise ValueError(f"a tensor with a name of more than {MAX_NAME} characters")
+            yield separator.join((*path, key)), value
+        elif isinstance(value, dict):
+            yield from named_values(value, kind, separator, counter, (*path, key))
