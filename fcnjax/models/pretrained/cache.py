@@ -52,14 +52,13 @@ def read_tensors(weights: Weights, log: Callable[[str], None] = to_stderr) -> di
     tensors = read_weights(path)
     try:
         with atomic(copy) as temporary:
-            write_safetensors(temporary, tensors, _metadata(printable(weights.source), tensors))
+            source = printable(weights.source)
+            metadata = {"source": source, "sha256": _digest(source, tensors)}
+            metadata["format_version"] = FORMAT_VERSION
+            write_safetensors(temporary, tensors, metadata)
     except UserError as error:
         log(f"{error}; {path} will be unpickled again next time")
     return tensors
-
-
-def _metadata(source: str, tensors: Mapping[str, np.ndarray]) -> dict[str, str]:
-    return {"format_version": FORMAT_VERSION, "source": source, "sha256": _digest(source, tensors)}
 
 
 def _read_copy(path: Path) -> dict[str, np.ndarray] | None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from fcnjax.errors import UserError
 from fcnjax.io.safetensors_files import MAX_TENSORS, check_names, read_safetensors
-from fcnjax.models.pretrained.torch_files.unpickler import named_values
 from fcnjax.models.pretrained.torch_files.pickles import is_torch_file, open_torch_file
 from fcnjax.models.pretrained.torch_files.stored_tensors import StoredTensor
+from fcnjax.models.pretrained.torch_files.unpickler import named_values
 
 # The keys under which trainers store weights, in the order of the search.
 _WRAPPERS = (
