@@ -14,7 +14,7 @@ from fcnjax.inspection.tracing.program import encode, trace
 from fcnjax.inspection.tracing.receptive_field import receptive_fields
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.pretrained.layouts import encoder_layouts
+from fcnjax.models.pretrained.layouts.table import encoder_layouts
 from fcnjax.models.pretrained.sources.packages import PACKAGES
 from fcnjax.models.pretrained.sources.torchvision import FILES
 

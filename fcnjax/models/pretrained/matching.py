@@ -10,7 +10,7 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.layouts import Path
+from fcnjax.models.pretrained.layouts.rules import Path
 from fcnjax.models.pretrained.names import TensorName, tensor_names, torch_shape
 
 

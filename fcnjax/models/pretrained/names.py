@@ -1,31 +1,29 @@
 """Torch's names of the tensors of a model, in each layout in which it is published."""
 
 from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict
 
 from fcnjax.models.classifier import Classifier
-from fcnjax.models.pretrained.layouts import (
+from fcnjax.models.pretrained.layouts.rules import Path
+from fcnjax.models.pretrained.layouts.table import (
     DECODER_LAYOUTS,
     STYLES,
-    Path,
     decoder_layout,
     encoder_layouts,
 )
 
 # Torch's names of our variables; others are the same in both.
-LEAVES = MappingProxyType(
-    {
-        "kernel": "weight",
-        "transposed_kernel": "weight",
-        "scale": "weight",
-        "mean": "running_mean",
-        "var": "running_var",
-    }
-)
+LEAVES = {
+    "kernel": "weight",
+    "transposed_kernel": "weight",
+    "scale": "weight",
+    "mean": "running_mean",
+    "var": "running_var",
+}
 # From the path of a variable to the torch name of its tensor; None where a layout has none.
 TensorName = Callable[[Path], str | None]
 
@@ -121,3 +119,10 @@ def torch_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, ...]:
     if path[-1] == "transposed_kernel":
         return (shape[2], shape[3], *shape[:2])
     return (shape[3], shape[2], *shape[:2]) if path[-1] == "kernel" else shape
+
+
+def from_torch_order(path: Path, tensor: np.ndarray) -> np.ndarray:
+    """Transpose the kernel of a convolution from torch's order of axes to that of a variable."""
+    if tensor.ndim != 4:
+        return tensor
+    return tensor.transpose((2, 3, 0, 1) if path[-1] == "transposed_kernel" else (2, 3, 1, 0))

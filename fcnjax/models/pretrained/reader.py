@@ -1,8 +1,8 @@
 """Reading weight files into `{name: array}`: torch's formats and safetensors, without torch."""
 
+import functools
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,22 +90,18 @@ def _unwrap(content: Any) -> dict[str, StoredTensor]:
     """Return the tensors by name, from within the dictionaries of a trainer."""
     if not isinstance(content, dict):
         raise ValueError("it is not a dictionary")
-    counter = itertools.count()
+    named_tensors = functools.partial(
+        named_values, kind=StoredTensor, separator=".", counter=itertools.count()
+    )
     tensors = {}
     for _ in _WRAPPERS:
         wrapped = (content[key] for key in _WRAPPERS if isinstance(content.get(key), dict))
-        inner = next((value for value in wrapped if any(_tensors(value, counter))), None)
+        inner = next((value for value in wrapped if any(named_tensors(value))), None)
         if inner is None:
             break
         content = inner
-    for name, tensor in _tensors(content, counter):
+    for name, tensor in named_tensors(content):
         tensors[name] = tensor
         if len(tensors) > MAX_TENSORS:
             raise ValueError(f"more than {MAX_TENSORS} tensors")
     return tensors
-
-
-def _tensors(
-    content: Mapping[str, Any], counter: Iterator[int]
-) -> Iterator[tuple[str, StoredTensor]]:
-    return named_values(content, StoredTensor, ".", counter)

@@ -17,7 +17,7 @@ from fcnjax.models import ENCODERS, build_model
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained import convert
-from fcnjax.models.pretrained.layouts import DECODER_LAYOUTS, STYLES, encoder_layouts
+from fcnjax.models.pretrained.layouts.table import DECODER_LAYOUTS, STYLES, encoder_layouts
 from fcnjax.models.pretrained.matching import _prefixes
 from fcnjax.models.pretrained.names import encoder_names, rest_names, tensor_names, torch_shape
 
