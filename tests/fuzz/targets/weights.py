@@ -21,8 +21,8 @@ from fcnjax.config import default_config
 from fcnjax.inference.load import load_variables
 from fcnjax.inspection.parity import read_entries
 from fcnjax.models import build_model
-from fcnjax.models.pretrained.cache import read_tensors
 from fcnjax.models.pretrained.model_folder import save_variables
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import fetch_weights
 from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
 from fcnjax.training.state import init_variables

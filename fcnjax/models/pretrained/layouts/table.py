@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from flax import linen as nn
 
-from fcnjax.models.pretrained.layouts import decoders, encoders, inverted
+from fcnjax.models.pretrained.layouts import decoders, encoders
 from fcnjax.models.pretrained.layouts.rules import LayerName, Path
 
 
@@ -63,19 +63,19 @@ _ENCODER_LAYOUTS = {
         ),
     },
     r"mobilenet_v2": {
-        "torchvision": Layout(inverted.mobilenet_v2, {"classifier": "classifier.1"}),
-        "timm": Layout(inverted.timm, _CLASSIFIER),
+        "torchvision": Layout(encoders.mobilenet_v2, {"classifier": "classifier.1"}),
+        "timm": Layout(encoders.timm, _CLASSIFIER),
     },
     r"mobilenet_v3_\w+": {
         "torchvision": Layout(
-            inverted.mobilenet_v3, {"hidden0": "classifier.0", "classifier": "classifier.3"}
+            encoders.mobilenet_v3, {"hidden0": "classifier.0", "classifier": "classifier.3"}
         ),
-        "timm": Layout(inverted.timm_mobilenet_v3, {"hidden0": "conv_head", **_CLASSIFIER}),
+        "timm": Layout(encoders.timm_mobilenet_v3, {"hidden0": "conv_head", **_CLASSIFIER}),
     },
     r"efficientnet_\w+": {
-        "timm": Layout(inverted.timm, _CLASSIFIER),
-        "smp": Layout(inverted.EFFICIENTNET_SMP, {"classifier": "_fc"}),
-        "torchvision": Layout(inverted.torchvision_efficientnet, {"classifier": "classifier.1"}),
+        "timm": Layout(encoders.timm, _CLASSIFIER),
+        "smp": Layout(encoders.EFFICIENTNET_SMP, {"classifier": "_fc"}),
+        "torchvision": Layout(encoders.torchvision_efficientnet, {"classifier": "classifier.1"}),
     },
     r"mit_b\d": {"smp": Layout(encoders.MIT, {"classifier": "head"})},
 }

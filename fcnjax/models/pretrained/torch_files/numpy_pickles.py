@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.torch_files.stored_tensors import is_count
+from fcnjax.models.pretrained.torch_files.pickles import is_count
 from fcnjax.models.pretrained.torch_files.unpickler import Unpickler, named_values
 
 _MAX_BYTES = 2**27

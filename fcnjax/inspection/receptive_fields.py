@@ -1,18 +1,21 @@
-"""Tables and drawings of receptive fields."""
+"""Receptive fields of a model: the theoretical one, and the effective one measured and drawn.
 
-from collections.abc import Sequence
+The effective receptive field (Luo et al. 2016, arXiv:1701.04128) is the absolute gradient of a
+logit in the middle with respect to the image, averaged over images of noise. It falls off from the
+middle like a Gaussian, well within the theoretical field.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.inspection.receptive_fields.effective_field import (
-    SHARE,
-    Effective,
-    gradient_of,
-    measure,
-)
-from fcnjax.inspection.summaries.drawing import SOFT, Canvas, heat, resized
+from fcnjax.inspection.summaries.drawing import SOFT, TEXT, Canvas, heat, resized
 from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.inspection.summaries.text import table
 from fcnjax.inspection.summaries.weights import Loaded, calibrated
@@ -22,10 +25,96 @@ from fcnjax.io.progress import track
 from fcnjax.models import Segmenter, build_model
 from fcnjax.reports.charts import ticks
 
+SHARE = 0.95  # of the gradient, within the box
 LARGEST = 512  # side of the images in pixels, if no size is given
 _SIDE = 640  # of the heat map in the picture
 _DECADES = 4  # of the heat map's scale
 _THEORETICAL, _BOX, _CIRCLE = (86, 180, 233), (255, 255, 255), (0, 220, 130)
+
+
+@dataclass(frozen=True)
+class Effective:
+    """The contributions of the pixels around a middle one.
+
+    Attributes:
+        weights: float64 `[H, W]`: mean |gradient| of each pixel, with sum 1.
+        middle: Row and column of the pixel that is predicted.
+        box: Side of the smallest square around it with `SHARE` of the weights.
+        sigma: Standard deviation, in pixels, of the Gaussian that fits the weights best.
+    """
+
+    weights: np.ndarray
+    middle: tuple[int, int]
+    box: int
+    sigma: float
+
+
+def gradient_of(
+    model: nn.Module, run: Callable[[nn.Module, jax.Array], jax.Array], shape: tuple[int, ...]
+) -> Callable[[Mapping[str, Any], jax.Array], jax.Array]:
+    """Return the jitted `gradient(variables, key) -> [H, W]` of one image of noise.
+
+    Args:
+        model: The module.
+        run: Maps the bound model and an image to `[B, h, w, C]`, whose middle pixel is
+            differentiated in a random direction of its channels.
+        shape: Shape of the image, `[1, H, W, C]`.
+    """
+
+    @jax.jit
+    def gradient(variables: Mapping[str, Any], key: jax.Array) -> jax.Array:
+        image_key, direction_key = jax.random.split(key)
+        image = jax.random.normal(image_key, shape)
+
+        def middle(image: jax.Array) -> jax.Array:
+            result = nn.apply(run, model)(variables, image)
+            pixel = result[0, result.shape[1] // 2, result.shape[2] // 2].astype(jnp.float32)
+            return pixel @ jax.random.normal(direction_key, pixel.shape)
+
+        return jnp.abs(jax.grad(middle)(image)).sum((0, 3))
+
+    return gradient
+
+
+def measure(
+    gradient: Callable[[Mapping[str, Any], jax.Array], jax.Array],
+    variables: Mapping[str, Any],
+    seeds: Iterable[int],
+) -> Effective:
+    """Average the gradients of images of noise.
+
+    Args:
+        gradient: The function from `gradient_of`.
+        variables: Variables of the model.
+        seeds: A seed for each image.
+    """
+    keys = map(jax.random.key, seeds)
+    total = sum(np.asarray(gradient(variables, key), np.float64) for key in keys)
+    weights = total / total.sum()
+    middle = total.shape[0] // 2, total.shape[1] // 2
+    distances = [np.abs(np.arange(n) - m) for n, m in zip(total.shape, middle, strict=True)]
+    return Effective(weights, middle, _box(weights, distances), _sigma(weights, distances))
+
+
+def _box(weights: np.ndarray, distances: list[np.ndarray]) -> int:
+    ring = np.maximum(distances[0][:, None], distances[1][None])
+    within = np.cumsum(np.bincount(ring.ravel(), weights.ravel()))
+    return 2 * int(np.searchsorted(within, SHARE)) + 1
+
+
+def _sigma(weights: np.ndarray, distances: list[np.ndarray]) -> float:
+    """Fit a Gaussian to the sums of the rows and of the columns by least squares.
+
+    The standard deviation of the weights would be dominated by their far tail.
+    """
+    sums = [weights.sum(1), weights.sum(0)]
+    sigmas = np.geomspace(0.3, 2 * max(weights.shape), 400)
+    errors = np.zeros(len(sigmas))
+    for values, distance in zip(sums, distances, strict=True):
+        shapes = np.exp(-0.5 * (distance / sigmas[:, None]) ** 2)
+        heights = shapes @ values / (shapes**2).sum(1)
+        errors += ((values - heights[:, None] * shapes) ** 2).sum(1)
+    return float(sigmas[np.argmin(errors)])
 
 
 def print_theoretical(source: ModelSource, size: tuple[int, int] | None) -> tuple[Field, Field]:
@@ -104,25 +193,28 @@ def draw(path: str, loaded: Loaded, effective: Effective, rows: Field, columns: 
     left, top = 24, 76
     canvas = Canvas(left + wide + 330, top + max(high, 420) + 60)
     config = loaded.config.model
-    canvas.text(
+    canvas.write(
         (left, 16), f"Receptive field of a logit: {config.decoder} over {config.encoder}", 22
     )
-    canvas.text((left, 46), f"weights {loaded.weights}", 14, SOFT)
+    canvas.write((left, 46), f"weights {loaded.weights}", 14, SOFT)
     canvas.picture((left, top), resized(heat(_logarithmic(effective.weights)), high, wide))
 
     def corners(before: float, after: float, up: float, down: float) -> list[float]:
         row, column = effective.middle
-        sides = (column + before, row + up, column + after, row + down)
-        limits = (wide, high, wide, high)
-        starts = (left, top, left, top)
-        clipped = (min(max(p * zoom, 0), most) for p, most in zip(sides, limits, strict=True))
-        return [start + side for start, side in zip(starts, clipped, strict=True)]
+        sides = np.asarray([column + before, row + up, column + after, row + down]) * zoom
+        return list(np.clip(sides, 0, (wide, high) * 2) + np.asarray((left, top) * 2))
 
-    canvas.rectangle(corners(columns.before, columns.after, rows.before, rows.after), _THEORETICAL)
+    canvas.rectangle(
+        corners(columns.before, columns.after, rows.before, rows.after),
+        outline=_THEORETICAL,
+        width=3,
+    )
     half = effective.box / 2
-    canvas.rectangle(corners(0.5 - half, 0.5 + half, 0.5 - half, 0.5 + half), _BOX)
+    canvas.rectangle(corners(0.5 - half, 0.5 + half, 0.5 - half, 0.5 + half), outline=_BOX, width=3)
     reach = 2 * effective.sigma
-    canvas.circle(corners(0.5 - reach, 0.5 + reach, 0.5 - reach, 0.5 + reach), _CIRCLE)
+    canvas.ellipse(
+        corners(0.5 - reach, 0.5 + reach, 0.5 - reach, 0.5 + reach), outline=_CIRCLE, width=3
+    )
     _scale_bar(canvas, left, top + high + 16, zoom, width)
     _legend(canvas, left + wide + 28, top, effective, rows, columns)
     canvas.save(path)
@@ -135,8 +227,8 @@ def _logarithmic(weights: np.ndarray) -> np.ndarray:
 
 def _scale_bar(canvas: Canvas, left: int, top: int, zoom: float, width: int) -> None:
     length = next(tick for tick in ticks(0, width / 3) if tick > 0)
-    canvas.line((left, top, left + length * zoom, top), (27, 31, 39), 4)
-    canvas.text((left, top + 8), f"{length:g} pixels of {width}", 14, SOFT)
+    canvas.line((left, top, left + length * zoom, top), TEXT, 4)
+    canvas.write((left, top + 8), f"{length:g} pixels of {width}", 14, SOFT)
 
 
 def _legend(
@@ -155,14 +247,14 @@ def _legend(
         items[0] = (*items[0][:2], f"{items[0][2]}, cut off here", global_modules)
     for i, (colour, name, size, more) in enumerate(items):
         y = top + 72 * i
-        canvas.picture((left, y), np.full((26, 26, 3), (27, 31, 39), np.uint8))
-        canvas.rectangle((left + 4, y + 4, left + 21, y + 21), colour)
-        canvas.text((left + 38, y - 2), name)
-        canvas.text((left + 38, y + 18), size, 14, SOFT)
-        canvas.text((left + 38, y + 36), more, 14, SOFT)
+        canvas.picture((left, y), np.full((26, 26, 3), TEXT, np.uint8))
+        canvas.rectangle((left + 4, y + 4, left + 21, y + 21), outline=colour, width=3)
+        canvas.write((left + 38, y - 2), name)
+        canvas.write((left + 38, y + 18), size, 14, SOFT)
+        canvas.write((left + 38, y + 36), more, 14, SOFT)
     y = top + 72 * len(items) + 8
-    canvas.text((left, y), "|gradient| / largest")
+    canvas.write((left, y), "|gradient| / largest")
     ramp = np.repeat(np.linspace(1, 0, 160)[:, None], 26, 1)
     canvas.picture((left, y + 28), heat(ramp))
     for i in range(_DECADES + 1):
-        canvas.text((left + 38, y + 20 + 160 * i / _DECADES), f"{10.0**-i:g}", 14, SOFT)
+        canvas.write((left + 38, y + 20 + 160 * i / _DECADES), f"{10.0**-i:g}", 14, SOFT)
