@@ -197,38 +197,26 @@ def draw(path: str, loaded: Loaded, effective: Effective, rows: Field, columns: 
         (left, 16), f"Receptive field of a logit: {config.decoder} over {config.encoder}", 22
     )
     canvas.write((left, 46), f"weights {loaded.weights}", 14, SOFT)
-    canvas.picture((left, top), resized(heat(_logarithmic(effective.weights)), high, wide))
+    with np.errstate(divide="ignore"):
+        scaled = 1 + np.log10(effective.weights / effective.weights.max()) / _DECADES
+    canvas.picture((left, top), resized(heat(scaled), high, wide))
 
-    def corners(before: float, after: float, up: float, down: float) -> list[float]:
+    def corners(across: tuple[float, float], down: tuple[float, float]) -> list[float]:
         row, column = effective.middle
-        sides = np.asarray([column + before, row + up, column + after, row + down]) * zoom
-        return list(np.clip(sides, 0, (wide, high) * 2) + np.asarray((left, top) * 2))
+        sides = [(column + x, row + y) for x, y in zip(across, down, strict=True)]
+        inside = np.clip(np.multiply(sides, zoom), 0, (wide, high))
+        return (inside + np.asarray((left, top))).ravel().tolist()
 
-    canvas.rectangle(
-        corners(columns.before, columns.after, rows.before, rows.after),
-        outline=_THEORETICAL,
-        width=3,
-    )
-    half = effective.box / 2
-    canvas.rectangle(corners(0.5 - half, 0.5 + half, 0.5 - half, 0.5 + half), outline=_BOX, width=3)
-    reach = 2 * effective.sigma
-    canvas.ellipse(
-        corners(0.5 - reach, 0.5 + reach, 0.5 - reach, 0.5 + reach), outline=_CIRCLE, width=3
-    )
-    _scale_bar(canvas, left, top + high + 16, zoom, width)
+    theoretical = (columns.before, columns.after), (rows.before, rows.after)
+    canvas.rectangle(corners(*theoretical), outline=_THEORETICAL, width=3)
+    box, circle = ((0.5 - r, 0.5 + r) for r in (effective.box / 2, 2 * effective.sigma))
+    canvas.rectangle(corners(box, box), outline=_BOX, width=3)
+    canvas.ellipse(corners(circle, circle), outline=_CIRCLE, width=3)
+    length, under = next(tick for tick in ticks(0, width / 3) if tick > 0), top + high + 16
+    canvas.line((left, under, left + length * zoom, under), TEXT, 4)
+    canvas.write((left, under + 8), f"{length:g} pixels of {width}", 14, SOFT)
     _legend(canvas, left + wide + 28, top, effective, rows, columns)
     canvas.save(path)
-
-
-def _logarithmic(weights: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return 1 + np.log10(weights / weights.max()) / _DECADES
-
-
-def _scale_bar(canvas: Canvas, left: int, top: int, zoom: float, width: int) -> None:
-    length = next(tick for tick in ticks(0, width / 3) if tick > 0)
-    canvas.line((left, top, left + length * zoom, top), TEXT, 4)
-    canvas.write((left, top + 8), f"{length:g} pixels of {width}", 14, SOFT)
 
 
 def _legend(

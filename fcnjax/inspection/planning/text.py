@@ -128,31 +128,24 @@ def table_row(topology: Topology, result: Largest, utilisation: float) -> str:
     """Format a row of the table."""
     fits, over = result.fits, result.exceeds
     more = "refused" if over.refused is not None else f"{over.total / GIB:.2f}"
+    cells = {"topology": str(topology), "chips": str(topology.size), "one more": more}
     if fits is None:
-        cells = [str(topology), str(topology.size), "0", "0", "-", more, *["-"] * 5]
+        cells |= {"images a chip": "0", "batch": "0"}
     else:
         times = expected_time(fits, topology, utilisation)
-        exchange = ["-"] * 3
+        cells |= {
+            "images a chip": f"{fits.batch / topology.size:g}",
+            "batch": str(fits.batch),
+            "GiB a chip": f"{fits.total / GIB:.2f}",
+            "TFLOP": f"{fits.operations / 1e12:.2f}",
+            "compute ms": f"{1e3 * times.compute:.1f}",
+        }
         if times.exchange is not None:
-            exchange = [
-                f"{fits.sent / 1e6:.1f}",
-                f"{1e3 * times.exchange:.2f}",
-                f"{100 * times.efficiency_without_overlap:.1f} to "
-                f"{100 * times.efficiency_with_overlap:.0f} %",
-            ]
-        cells = [
-            str(topology),
-            str(topology.size),
-            f"{fits.batch / topology.size:g}",
-            str(fits.batch),
-            f"{fits.total / GIB:.2f}",
-            more,
-            f"{fits.operations / 1e12:.2f}",
-            exchange[0],
-            f"{1e3 * times.compute:.1f}",
-            *exchange[1:],
-        ]
-    return "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+            low, high = times.efficiency_without_overlap, times.efficiency_with_overlap
+            cells["MB sent"] = f"{fits.sent / 1e6:.1f}"
+            cells["exchange ms"] = f"{1e3 * times.exchange:.2f}"
+            cells["efficiency"] = f"{100 * low:.1f} to {100 * high:.0f} %"
+    return "  ".join(cells.get(name, "-").rjust(width) for name, width in COLUMNS)
 
 
 def assumptions(utilisation: float) -> str:

@@ -120,12 +120,8 @@ def draw(path: str, loaded: Loaded, levels: Sequence[Level], image: np.ndarray, 
     canvas.picture((20, 16), small)
     canvas.write((40 + width, 16), title, 22)
     canvas.write((40 + width, 48), f"weights {loaded.weights}", 14, SOFT)
-    canvas.write(
-        (40 + width, 68),
-        "light: far from the channel's median; the strongest channels first",
-        14,
-        SOFT,
-    )
+    note = "light: far from the channel's median; the strongest channels first"
+    canvas.write((40 + width, 68), note, 14, SOFT)
     top = max(top, 16 + height + 20)
     for i, level in enumerate(levels):
         y = top + i * row

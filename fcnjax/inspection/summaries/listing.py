@@ -16,7 +16,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.summaries.sizes import count_parameters, multiply_adds
 from fcnjax.inspection.summaries.text import line, millions, numbers, products, table, widths
-from fcnjax.inspection.tracing.program import encode, trace
+from fcnjax.inspection.tracing.program import Program, encode, trace
 from fcnjax.inspection.tracing.receptive_field import receptive_fields
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
 from fcnjax.models.layers import FeatureMap
@@ -67,8 +67,7 @@ def describe_encoder(name: str) -> dict[str, Any]:
         "name": name,
         "summary": spec.summary,
         "options": list(spec.options),
-        "parameters": count_parameters(program),
-        "multiply_adds": sum(multiply_adds(program).values()),
+        **_sizes(program),
         "strides": list(encoder.strides),
         "channels": list(encoder.channels),
         "receptive_field": field.size,
@@ -91,17 +90,19 @@ def describe_decoder(name: str) -> dict[str, Any]:
     config = default_config()
     config.model.encoder, config.model.decoder = BASE, name
     config.data.class_names = tuple(map(str, range(CLASSES)))
-    sizes: dict[str, int | None] = {"parameters": None, "multiply_adds": None}
+    sizes = {"parameters": None, "multiply_adds": None}
     with contextlib.suppress(UserError):
         model = build_model(config)
         # The encoder is replaced, since its size is known and its tracing takes most of the time.
         model = model.clone(encoder=_Pyramid(model.encoder.strides, model.encoder.channels))
         program = trace(model, Segmenter.__call__, (1, SIDE, SIDE, 3))
-        sizes = {
-            "parameters": count_parameters(program),
-            "multiply_adds": sum(multiply_adds(program).values()),
-        }
+        sizes = _sizes(program)
     return {"name": name, "summary": spec.summary, "options": list(spec.options), **sizes}
+
+
+def _sizes(program: Program) -> dict[str, int]:
+    counts = multiply_adds(program)
+    return {"parameters": count_parameters(program), "multiply_adds": sum(counts.values())}
 
 
 class _Pyramid(nn.Module):
@@ -180,14 +181,8 @@ def decoder_table(rows: Iterator[dict[str, Any]]) -> str:
     """Format the decoders as a table of text."""
     lines = [_DECODER_HEADING]
     for row in rows:
-        has_sizes = row["parameters"] is not None
-        lines.append(
-            (
-                row["name"],
-                millions(row["parameters"]) if has_sizes else "-",
-                products(row["multiply_adds"]) if has_sizes else "-",
-                row["summary"],
-                ", ".join(row["options"]) or "-",
-            )
-        )
+        sizes = ("-", "-")
+        if row["parameters"] is not None:
+            sizes = millions(row["parameters"]), products(row["multiply_adds"])
+        lines.append((row["name"], *sizes, row["summary"], ", ".join(row["options"]) or "-"))
     return f"{_DECODER_NOTE}\n{table(lines, right=(1, 2))}"

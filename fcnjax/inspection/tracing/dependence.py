@@ -189,16 +189,17 @@ def _geometries(
 
 
 def _reduce(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    value, kept = step.inputs[0], iter(need)
-    axes = step.params["axes"]
+    value, axes = step.inputs[0], step.params["axes"]
     if any(value.grows[axis] for axis in axes):
         raise WholeImageError
-    return [
-        tuple(
-            np.ones(size, bool) if axis in axes else next(kept)
-            for axis, size in enumerate(value.shape)
-        )
-    ]
+    return [_with_axes(need, value.shape, axes)]
+
+
+def _with_axes(need: Need, shape: Sequence[int], axes: Sequence[int]) -> Need:
+    """Return a need with all of some more axes."""
+    kept = iter(need)
+    sizes = enumerate(shape)
+    return tuple(np.ones(n, bool) if axis in axes else next(kept) for axis, n in sizes)
 
 
 def _slice(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
@@ -295,9 +296,7 @@ def _reverse(rules: Rules, step: Step, index: int, need: Need) -> list[Need | No
 
 
 def _squeeze(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    axes, kept = step.params["dimensions"], iter(need)
-    sizes = range(len(step.inputs[0].shape))
-    return [tuple(np.ones(1, bool) if axis in axes else next(kept) for axis in sizes)]
+    return [_with_axes(need, step.inputs[0].shape, step.params["dimensions"])]
 
 
 _ELEMENTWISE = (  # noqa: SIM905 (a line a word)

@@ -13,18 +13,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.layouts.rules import Path
 from fcnjax.models.pretrained.layouts.table import encoder_layouts
-from fcnjax.models.pretrained.matching import (
+from fcnjax.models.pretrained.names import (
     Match,
+    all_encoder_names,
+    from_torch_order,
     has_shape,
     match_encoder,
     match_rest,
-    without_foreign_norms,
-)
-from fcnjax.models.pretrained.names import (
-    all_encoder_names,
-    all_rest_names,
-    from_torch_order,
+    rest_names,
     torch_shape,
+    without_foreign_norms,
 )
 
 _MAX_SHOWN = 4  # names in a report's line
@@ -106,7 +104,7 @@ def convert(
     layouts = all_encoder_names(encoder, names[0], root)
     matches = [match_encoder(layouts, flat, tensors, prefix, f"{source}: encoder {names[0]}")]
     if has_encoder:
-        matches.append(match_rest(all_rest_names(model, names), flat, tensors, matches[0]))
+        matches.append(match_rest(rest_names(model, names).values(), flat, tensors, matches[0]))
     encoder_tensors, *rest = (without_foreign_norms(match, flat, tensors) for match in matches)
     rest_tensors = rest[0] if rest else {}
     if not (encoder_tensors or rest_tensors):

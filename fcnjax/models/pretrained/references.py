@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.config import default_config
-from fcnjax.errors import unknown
+from fcnjax.errors import choose, unknown
 from fcnjax.models.build import build_model
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.encoders.table import ENCODERS
@@ -87,6 +87,9 @@ class _Encoder:
     prefix: str = ""
     style: str = "classifier"
 
+    def __post_init__(self):
+        choose(ENCODERS, self.name, "encoder of a reference model")
+
     def with_options(self, options: Mapping[str, Any]) -> "_Encoder":
         return replace(self, options={**self.options, **options})
 
@@ -141,17 +144,11 @@ def reference(
     return _features(replace(encoder, style=style))
 
 
-def _check_known(name: str) -> str:
-    if name not in ENCODERS:
-        raise unknown("encoder of a reference model", name, ENCODERS)
-    return name
-
-
 def _plain_encoder(name: str, library: str) -> _Encoder:
     """Return an encoder that has the same name in all libraries; VGG's may end in `_bn`."""
-    bare = _check_known(name.removesuffix("_bn"))
+    bare = name.removesuffix("_bn")
     if not bare.startswith("vgg"):
-        return _Encoder(_check_known(name), library)
+        return _Encoder(name, library)
     if name.endswith("_bn"):
         return _Encoder(bare, f"{library}_bn")
     return _Encoder(bare, library, {"encoder_norm": "none"})
@@ -177,12 +174,11 @@ def _smp_encoder(name: str) -> _Encoder:
         encoder = _timm_encoder(name.removeprefix("tu-"))
         return replace(encoder, prefix="encoder.model.", style="features_only")
     if name.startswith("mit_"):
-        encoder = _Encoder(_check_known(name), "smp")
+        encoder = _Encoder(name, "smp")
     elif name == "mobilenet_v2":
         encoder = _Encoder(name, "torchvision", {"encoder_form": "smp"})
     elif name.startswith("efficientnet-"):
-        name = _check_known(name.replace("-", "_"))
-        encoder = _Encoder(name, "smp", {"encoder_form": "smp"})
+        encoder = _Encoder(name.replace("-", "_"), "smp", {"encoder_form": "smp"})
     else:
         encoder = _plain_encoder(name, "torchvision")
     if "dilation_rule" in ENCODERS[encoder.name].options:
@@ -222,7 +218,7 @@ def _segmenter(
     for key, value in {**options, **encoder.options}.items():
         config.model[key] = tuple(value) if isinstance(value, list) else value
     model = build_model(config)
-    rest = rest_names(model, (encoder.name, decoder), library)
+    rest = rest_names(model, (encoder.name, decoder))[library]
     return Reference(
         model,
         encoder.name,
@@ -259,7 +255,7 @@ def _count_unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: i
 
 def _classifier(encoder: _Encoder, classes: int) -> Reference:
     model = build_classifier(encoder.name, classes, **encoder.module_arguments())
-    rest = rest_names(model, (encoder.name, None), encoder.layout)
+    rest = rest_names(model, (encoder.name, None))[encoder.layout]
     layouts = (encoder.tensor_names(model.encoder, ("encoder",)), rest)
     return Reference(model, encoder.name, layouts, lambda model, image: [model(image)])
 

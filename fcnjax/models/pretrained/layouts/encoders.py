@@ -1,5 +1,7 @@
 """Layouts of encoders in published files."""
 
+from collections.abc import Callable
+
 from flax import linen as nn
 
 from fcnjax.models.encoders.inverted import InvertedNet
@@ -130,13 +132,10 @@ EFFICIENTNET_SMP = layer_names(
     {
         "stem/conv": "_conv_stem",
         "stem/norm": "_bn0",
-        "block{n}/expand/conv": "_blocks.{n}._expand_conv",
+        "block{n}/{layer}/conv": "_blocks.{n}._{layer}_conv",
         "block{n}/expand/norm": "_blocks.{n}._bn0",
-        "block{n}/depthwise/conv": "_blocks.{n}._depthwise_conv",
         "block{n}/depthwise/norm": "_blocks.{n}._bn1",
-        "block{n}/squeeze/reduce": "_blocks.{n}._se_reduce",
-        "block{n}/squeeze/expand": "_blocks.{n}._se_expand",
-        "block{n}/project/conv": "_blocks.{n}._project_conv",
+        "block{n}/squeeze/{layer}": "_blocks.{n}._se_{layer}",
         "block{n}/project/norm": "_blocks.{n}._bn2",
         "last/conv": "_conv_head",
         "last/norm": "_bn1",
@@ -158,19 +157,28 @@ def mobilenet_v2(encoder: nn.Module, path: Path) -> str | None:
 
 def mobilenet_v3(encoder: nn.Module, path: Path) -> str | None:
     """Return torchvision's name in MobileNetV3."""
-    if path[0] in ("stem", "last"):
-        return _torchvision_end(path, len(encoder.blocks) + 1)
-    number, *_ = _block_path(path)
-    return f"features.{number + 1}.block.{_torchvision_step(encoder, path)}"
+    return _torchvision(encoder, path, lambda number: str(number + 1))
 
 
 def torchvision_efficientnet(encoder: nn.Module, path: Path) -> str | None:
     """Return torchvision's name in EfficientNet."""
+
+    def block_name(number: int) -> str:
+        stage, index = _stage(encoder, number)
+        return f"{stage + 1}.{index}"
+
+    return _torchvision(encoder, path, block_name)
+
+
+def _torchvision(encoder: InvertedNet, path: Path, block_name: Callable[[int], str]) -> str:
+    """Return torchvision's name, from the names of the blocks in `features`."""
     if path[0] in ("stem", "last"):
-        return _torchvision_end(path, _stage(encoder, len(encoder.blocks) - 1)[0] + 2)
-    number, *_ = _block_path(path)
-    stage, index = _stage(encoder, number)
-    return f"features.{stage + 1}.{index}.block.{_torchvision_step(encoder, path)}"
+        last_block = block_name(len(encoder.blocks) - 1)
+        return _torchvision_end(path, int(last_block.partition(".")[0]) + 1)
+    number, layer, part = _block_path(path)
+    parts = {"reduce": "fc1", "expand": "fc2"} if layer == "squeeze" else _PARTS
+    step = _steps(encoder, number).index(layer)
+    return f"features.{block_name(number)}.block.{step}.{parts[part]}"
 
 
 def timm(encoder: nn.Module, path: Path) -> str | None:
@@ -222,9 +230,3 @@ def _stage(encoder: InvertedNet, number: int) -> tuple[int, int]:
 def _torchvision_end(path: Path, last: int) -> str:
     number = 0 if path[0] == "stem" else last
     return f"features.{number}.{_PARTS[path[1]]}"
-
-
-def _torchvision_step(encoder: InvertedNet, path: Path) -> str:
-    number, layer, part = _block_path(path)
-    parts = {"reduce": "fc1", "expand": "fc2"} if layer == "squeeze" else _PARTS
-    return f"{_steps(encoder, number).index(layer)}.{parts[part]}"
