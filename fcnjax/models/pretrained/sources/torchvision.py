@@ -101,7 +101,7 @@ def fetch_torchvision(source: str, log: Callable[[str], None]) -> Weights:
     with locked(path):
         if not path.is_file():
             _download(path, log)
-        if not _has_known_hash(path, path.name):
+        if not sha256(path).startswith(_hash_prefix(path.name)):
             raise UserError(
                 f"{path}: is damaged or another file: its SHA-256 does not begin with "
                 f"{_hash_prefix(path.name)}, as in its name; delete it to download it again"
@@ -114,10 +114,6 @@ def _hash_prefix(name: str) -> str:
     return re.search(r"-([0-9a-f]{8,})\.\w+$", name)[1]
 
 
-def _has_known_hash(path: Path, name: str) -> bool:
-    return sha256(path).startswith(_hash_prefix(name))
-
-
 def _download(path: Path, log: Callable[[str], None]) -> None:
     """Download and check the file, atomically."""
     url = f"{BASE_URL}{path.name}"
@@ -128,7 +124,7 @@ def _download(path: Path, log: Callable[[str], None]) -> None:
         with temporary.open("wb") as file:
             for chunk in _chunks(url, path):
                 file.write(chunk)
-        if not _has_known_hash(temporary, path.name):
+        if not sha256(temporary).startswith(_hash_prefix(path.name)):
             raise UserError(
                 f"{url}: the download is not the expected file (its SHA-256 does not begin with "
                 f"{_hash_prefix(path.name)}), and was deleted"
