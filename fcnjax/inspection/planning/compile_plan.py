@@ -98,7 +98,6 @@ class Planner:
         self.topology = topology
         self.mesh = mesh_over(config, topology)
         check_height(config.augment.crop[0], self.mesh)
-        self._footprints: dict[int, Footprint] = {}
 
     @property
     def smallest_batch(self) -> int:
@@ -113,11 +112,6 @@ class Planner:
         """
         check_batch_size(batch, self.mesh, "--batch")
         check_accumulate(self.config, self.mesh, batch)
-        if batch not in self._footprints:
-            self._footprints[batch] = self._compile(batch)
-        return self._footprints[batch]
-
-    def _compile(self, batch: int) -> Footprint:
         config = self.config
         config.train.batch_size = batch
         model, optimizer = build_model(config), make_optimizer(config)

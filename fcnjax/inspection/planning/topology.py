@@ -131,9 +131,8 @@ def parse_topology(text: str) -> Topology:
 
 def environment(topologies: Sequence[Topology]) -> dict[str, str]:
     """Return the environment in which a process has these devices and no others."""
-    flags = [
-        flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(_HOSTS)
-    ]
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    flags = [flag for flag in flags if not flag.startswith(_HOSTS)]
     if count := max((t.size for t in topologies if t.kind == "cpu"), default=0):
         flags.append(f"{_HOSTS}={count}")
     return {

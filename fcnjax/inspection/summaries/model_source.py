@@ -43,7 +43,10 @@ def find_source(
     """
     if config is None and workdir is None:
         raise UserError(f"{command}: names no model; give CONFIG, such as `{command} folder`")
-    saved = None if workdir is None else _load_workdir_config(workdir)
+    saved = None
+    if workdir is not None:
+        is_remote = workdir.startswith("hf://")
+        saved = load_saved_config(fetch_hub_model(workdir) if is_remote else workdir)
     if config is None:
         if changes:
             raise UserError(f"{changes[0]}: changes a config, and the one of {workdir} is fixed")
@@ -61,7 +64,3 @@ def find_source(
         return ModelSource(loaded)
     loaded.data.class_names = ("background", "foreground")
     return ModelSource(loaded, "2 classes assumed, as config.data.class_names is empty")
-
-
-def _load_workdir_config(workdir: str) -> ConfigDict:
-    return load_saved_config(fetch_hub_model(workdir) if workdir.startswith("hf://") else workdir)

@@ -192,15 +192,17 @@ def _starts_as_legacy(head: bytes) -> bool:
     return LEGACY_MAGIC.to_bytes(10, "little") in head[:20]
 
 
-@contextlib.contextmanager
-def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
+def open_torch_file(
+    path: Path,
+) -> contextlib.AbstractContextManager[tuple[Any, ReadStorage]]:
     """Open a file of `torch.save`.
 
     Nothing in the file is executed. The numbers are read later; all storages together are at most
     as large as the file.
 
-    Yields:
-        The object, with a `StoredTensor` for each tensor, and a function that reads a storage.
+    Returns:
+        A context that gives the object, with a `StoredTensor` for each tensor, and a function that
+        reads a storage.
 
     Raises:
         UserError: It asks to call a function.
@@ -208,9 +210,7 @@ def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
     """
     with path.open("rb") as file:
         legacy = _starts_as_legacy(file.read(64))
-    open_format = _open_legacy if legacy else _open_zip
-    with open_format(path) as content_and_reader:
-        yield content_and_reader
+    return _open_legacy(path) if legacy else _open_zip(path)
 
 
 class _Pickles(Unpickler):
