@@ -15,13 +15,12 @@ from typing import Any
 
 import jax
 
-from fcnjax.inspection.parity import compare
-from fcnjax.inspection.summaries.describe import SIDE, describe_decoder, describe_encoder
-from fcnjax.inspection.summaries.multiply_adds import multiply_adds
+from fcnjax.inspection.parity import compare, read_entries
+from fcnjax.inspection.summaries.listing import SIDE, describe_decoder, describe_encoder
+from fcnjax.inspection.summaries.sizes import multiply_adds
 from fcnjax.inspection.summaries.text import millions, products
 from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import DECODERS, ENCODERS, Segmenter
-from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 

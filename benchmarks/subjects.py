@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from fcnjax.config import default_config
-from fcnjax.inspection.summaries.multiply_adds import multiply_adds
+from fcnjax.inspection.summaries.sizes import multiply_adds
 from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import Segmenter
 

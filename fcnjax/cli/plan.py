@@ -14,8 +14,8 @@ from fcnjax.config import load_command_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.planning import text
 from fcnjax.inspection.planning.compile_plan import Planner, check_plannable
-from fcnjax.inspection.planning.scaling import UTILISATION, assumptions
 from fcnjax.inspection.planning.search import largest_batch
+from fcnjax.inspection.planning.text import UTILISATION, assumptions
 from fcnjax.inspection.planning.topology import (
     CHIPS,
     EXAMPLES,

@@ -8,7 +8,7 @@ from jax2onnx import to_onnx
 
 from fcnjax.export.program import ExportSource, make_program
 from fcnjax.models import build_model
-from fcnjax.models.pretrained.model_file import MODEL_FILE, read_variables
+from fcnjax.models.pretrained.model_folder import MODEL_FILE, read_variables
 from fcnjax.training.state import init_variables
 from fcnjax.training.workdir import load_saved_config
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fcnjax.export.environment import environment, run_script
 from fcnjax.export.program import ExportSource
-from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
+from fcnjax.models.pretrained.model_folder import MODEL_FILE, save_variables
 from fcnjax.training.workdir import save_config
 
 # Compiled from `onnx_requirements.in`, which contains the command.

@@ -10,8 +10,7 @@ from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import sha256
 from fcnjax.io.json_files import field
 from fcnjax.models import DTYPES
-from fcnjax.models.pretrained.model_file import MODEL_FILE
-from fcnjax.models.pretrained.model_folder import CONFIG_FILE, read_config_file
+from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE, read_config_file
 from fcnjax.models.pretrained.sources import fetch_hub_model
 from fcnjax.training.checkpoint import FOLDER, Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST

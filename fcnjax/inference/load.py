@@ -12,7 +12,7 @@ from fcnjax.inference.exported import load_exported
 from fcnjax.inference.identity import PROGRAM_FILE, find_exported, find_model
 from fcnjax.inference.model import Model
 from fcnjax.models import build_model, make_fold_fn
-from fcnjax.models.pretrained.model_file import read_variables
+from fcnjax.models.pretrained.model_folder import read_variables
 from fcnjax.optim import has_average
 from fcnjax.runtime.packages import to_stderr
 from fcnjax.training.checkpoint import Checkpoints

@@ -9,7 +9,7 @@ import jax
 from fcnjax.evaluation import METRICS_FILE, read_scores
 from fcnjax.inference import load_variables
 from fcnjax.io.atomic_files import check_free, new_folder, write_json, write_text
-from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
+from fcnjax.models.pretrained.model_folder import MODEL_FILE, save_variables
 from fcnjax.publishing.model_card import Card, model_card
 from fcnjax.training.workdir import save_config, without_machine_keys
 

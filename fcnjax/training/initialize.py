@@ -18,7 +18,7 @@ from fcnjax.inference import load_variables
 from fcnjax.io.progress import LogFn
 from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
-from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_weights
 from fcnjax.parallel.mesh import replicated, state_shardings
 from fcnjax.training.checkpoint import Checkpoints

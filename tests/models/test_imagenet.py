@@ -6,7 +6,7 @@ import pytest
 
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.pretrained import convert
-from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import fetch_weights
 
 # Some of the cats among the classes of ImageNet.

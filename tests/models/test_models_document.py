@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fcnjax.inspection.parity import TOLERANCE
+from fcnjax.inspection.parity import TOLERANCE, read_entries
 from fcnjax.models import DECODERS, ENCODERS
-from fcnjax.models.pretrained.reference_outputs import read_entries
 
 GOLDENS = Path(__file__).parent / "goldens"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "models.md"

@@ -16,9 +16,8 @@ import pytest
 
 from fcnjax import cli
 from fcnjax.errors import UserError
-from fcnjax.inspection.parity import TOLERANCE, compare
+from fcnjax.inspection.parity import TOLERANCE, compare, read_entries
 from fcnjax.models import ENCODERS, Platform, compile_for
-from fcnjax.models.pretrained.reference_outputs import read_entries
 from fcnjax.models.pretrained.references import reference
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -20,7 +20,7 @@ from fcnjax.errors import UserError
 from fcnjax.evaluation.evaluate_model import _override
 from fcnjax.inference import load_variables
 from fcnjax.io.json_files import read_json
-from fcnjax.models.pretrained.model_file import read_variables
+from fcnjax.models.pretrained.model_folder import read_variables
 from fcnjax.models.pretrained.sources import fetch_weights
 from fcnjax.publishing.publish import publish
 from fcnjax.training.workdir import load_saved_config

@@ -5,8 +5,7 @@ import argparse
 import jax
 
 from fcnjax.errors import UserError
-from fcnjax.inspection.parity import TOLERANCE, compare
-from fcnjax.models.pretrained.reference_outputs import read_entries
+from fcnjax.inspection.parity import TOLERANCE, compare, read_entries
 
 _EXAMPLES = """\
 FILE is a JSON list. An entry has `name` (torchvision/MODEL, timm/MODEL or

@@ -10,7 +10,7 @@ from fcnjax.cli.models.arguments import (
     parse_size,
 )
 from fcnjax.errors import UserError
-from fcnjax.inspection.receptive_fields.drawing import (
+from fcnjax.inspection.receptive_fields import (
     LARGEST,
     draw,
     measure_field,

@@ -2,7 +2,7 @@
 
 from fcnjax.cli.models.arguments import make_parser, parse_arguments, parse_size
 from fcnjax.errors import UserError
-from fcnjax.inspection.summaries.show import layer_table, model_header
+from fcnjax.inspection.summaries.sizes import layer_table, model_header
 from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import Segmenter, build_model
 

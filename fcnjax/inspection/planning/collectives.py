@@ -39,17 +39,13 @@ class Collective:
         return self.payload * ring * (2 if self.kind == "all-reduce" else 1)
 
 
-def collectives(text: str, devices: int) -> list[Collective]:
-    """Return the collectives in the text of a program (HLO).
+def collectives(text: str, devices: int) -> Iterator[Collective]:
+    """Yield the collectives in the text of a program (HLO).
 
     Args:
         text: The compiled program as XLA prints it.
         devices: Number of devices that it runs on.
     """
-    return list(_parse(text, devices))
-
-
-def _parse(text: str, devices: int) -> Iterator[Collective]:
     started: dict[str, int] = {}
     in_reduce_scatter = False
     for line in text.splitlines():

@@ -98,7 +98,6 @@ class Planner:
         self.topology = topology
         self.mesh = mesh_over(config, topology)
         check_height(config.augment.crop[0], self.mesh)
-        self._footprints: dict[int, Footprint] = {}
 
     @property
     def smallest_batch(self) -> int:
@@ -113,11 +112,6 @@ class Planner:
         """
         check_batch_size(batch, self.mesh, "--batch")
         check_accumulate(self.config, self.mesh, batch)
-        if batch not in self._footprints:
-            self._footprints[batch] = self._compile(batch)
-        return self._footprints[batch]
-
-    def _compile(self, batch: int) -> Footprint:
         config = self.config
         config.train.batch_size = batch
         model, optimizer = build_model(config), make_optimizer(config)
@@ -134,8 +128,10 @@ class Planner:
         to_stderr(f"compiling {batch} images for {self.topology} ...")
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
+            # With these options libtpu writes the program's text into the folder.
+            dump = {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
             try:
-                compiled = lowered.compile(None if self.topology.chip is None else _dump_to(folder))
+                compiled = lowered.compile(dump if self.topology.chip else None)
             except jax.errors.JaxRuntimeError as error:
                 footprint = Footprint(batch, refused=required_bytes(error))
             else:
@@ -210,14 +206,12 @@ def measure(
             for leaf, sharding, layout_format in leaves
         )
 
+    fields = {"parameters": "variables", "optimizer state": "opt_state", "averages": "ema"}
     memory = {
-        "parameters": count_bytes(*(part.variables for part in (state, shardings, state_formats))),
-        "optimizer state": count_bytes(
-            *(part.opt_state for part in (state, shardings, state_formats))
-        ),
-        "averages": count_bytes(*(part.ema for part in (state, shardings, state_formats))),
-        "batch": count_bytes(images, jax.tree.map(lambda _: sharded, images), image_formats),
+        part: count_bytes(*(getattr(tree, name) for tree in (state, shardings, state_formats)))
+        for part, name in fields.items()
     }
+    memory["batch"] = count_bytes(images, jax.tree.map(lambda _: sharded, images), image_formats)
     memory["step number, alignment"] = stats.argument_size_in_bytes - sum(memory.values())
     memory["results"] = stats.output_size_in_bytes - stats.alias_size_in_bytes
     memory["temporaries"] = stats.temp_size_in_bytes
@@ -226,11 +220,6 @@ def measure(
     return Footprint(
         batch, memory, None, cost.get("flops", 0.0), count_collectives(text, mesh.size)
     )
-
-
-def _dump_to(folder: str) -> dict[str, Any]:
-    """Return compiler options with which libtpu writes the program's text into a folder."""
-    return {"xla_dump_to": folder, "xla_dump_hlo_as_text": True}
 
 
 def program_text(compiled: Any, folder: Path) -> str | None:

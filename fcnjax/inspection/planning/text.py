@@ -1,15 +1,17 @@
-"""Formatting of a plan as text."""
+"""A plan as text, with the scaling expected from the published speeds of the links."""
+
+from dataclasses import dataclass
 
 import jax
 from ml_collections import ConfigDict
 
 from fcnjax.data.loading.canvas import canvas_size
 from fcnjax.inspection.planning.compile_plan import Footprint, Planner
-from fcnjax.inspection.planning.scaling import expected_time
 from fcnjax.inspection.planning.search import Largest
 from fcnjax.inspection.planning.topology import GIB, Topology
 from fcnjax.inspection.summaries.text import millions, size, table
 
+UTILISATION = 0.4  # of the peak, assumed
 COLUMNS = (
     ("topology", 11),
     ("chips", 5),
@@ -23,6 +25,44 @@ COLUMNS = (
     ("exchange ms", 11),
     ("efficiency", 14),
 )
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """Expected seconds of a step on each device.
+
+    Attributes:
+        compute: Time of the operations.
+        exchange: Time of sending to other devices; None if unknown, and then the efficiency is
+            unknown too.
+    """
+
+    compute: float
+    exchange: float | None
+
+    @property
+    def efficiency_without_overlap(self) -> float:
+        """Parallel efficiency, 0 to 1, if computing and exchanging never overlap."""
+        return self.compute / (self.compute + self.exchange)
+
+    @property
+    def efficiency_with_overlap(self) -> float:
+        """Parallel efficiency, 0 to 1, if computing and exchanging overlap fully."""
+        return self.compute / max(self.compute, self.exchange)
+
+
+def expected_time(footprint: Footprint, topology: Topology, utilisation: float) -> StepTime:
+    """Estimate the time of a step on TPUs.
+
+    Args:
+        footprint: The footprint of the step.
+        topology: The TPUs.
+        utilisation: Share of the peak speed that is reached, 0 to 1.
+    """
+    exchange = footprint.sent
+    if exchange:  # 0 on one chip, which has no links
+        exchange /= topology.bandwidth
+    return StepTime(footprint.operations / (utilisation * topology.chip.operations), exchange)
 
 
 def describe_config(config: ConfigDict, parameters: int) -> str:
@@ -88,28 +128,32 @@ def table_row(topology: Topology, result: Largest, utilisation: float) -> str:
     """Format a row of the table."""
     fits, over = result.fits, result.exceeds
     more = "refused" if over.refused is not None else f"{over.total / GIB:.2f}"
+    cells = {"topology": str(topology), "chips": str(topology.size), "one more": more}
     if fits is None:
-        cells = [str(topology), str(topology.size), "0", "0", "-", more, *["-"] * 5]
+        cells |= {"images a chip": "0", "batch": "0"}
     else:
         times = expected_time(fits, topology, utilisation)
-        exchange = ["-"] * 3
+        cells |= {
+            "images a chip": f"{fits.batch / topology.size:g}",
+            "batch": str(fits.batch),
+            "GiB a chip": f"{fits.total / GIB:.2f}",
+            "TFLOP": f"{fits.operations / 1e12:.2f}",
+            "compute ms": f"{1e3 * times.compute:.1f}",
+        }
         if times.exchange is not None:
-            exchange = [
-                f"{fits.sent / 1e6:.1f}",
-                f"{1e3 * times.exchange:.2f}",
-                f"{100 * times.efficiency_without_overlap:.1f} to "
-                f"{100 * times.efficiency_with_overlap:.0f} %",
-            ]
-        cells = [
-            str(topology),
-            str(topology.size),
-            f"{fits.batch / topology.size:g}",
-            str(fits.batch),
-            f"{fits.total / GIB:.2f}",
-            more,
-            f"{fits.operations / 1e12:.2f}",
-            exchange[0],
-            f"{1e3 * times.compute:.1f}",
-            *exchange[1:],
-        ]
-    return "  ".join(cell.rjust(width) for cell, (_, width) in zip(cells, COLUMNS, strict=True))
+            low, high = times.efficiency_without_overlap, times.efficiency_with_overlap
+            cells["MB sent"] = f"{fits.sent / 1e6:.1f}"
+            cells["exchange ms"] = f"{1e3 * times.exchange:.2f}"
+            cells["efficiency"] = f"{100 * low:.1f} to {100 * high:.0f} %"
+    return "  ".join(cells.get(name, "-").rjust(width) for name, width in COLUMNS)
+
+
+def assumptions(utilisation: float) -> str:
+    """Return the assumptions of the expected efficiency, as text."""
+    return (
+        f"Efficiency relative to one chip with as many images. Assumed: {utilisation:g} of the "
+        "published bfloat16 peak; collectives use every link of the chip with the fewest links, "
+        "one way, in rings (an all-reduce of n devices sends 2(n-1)/n of its bytes); no time to "
+        "start a collective or to read images. The first figure is without overlap of computing "
+        "and exchange, the second with full overlap."
+    )

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import jax
 
@@ -42,28 +41,26 @@ class Chip:
     source: str
 
 
-CHIPS: Mapping[str, Chip] = MappingProxyType(
-    {
-        "v5e": Chip(
-            memory=16 * GIB,
-            operations=197e12,
-            ports=4,
-            link=400e9 / 2 / 4,
-            rank=2,
-            max_chips=256,
-            source="https://docs.cloud.google.com/tpu/docs/v5e",
-        ),
-        "v5p": Chip(
-            memory=95 * GIB,
-            operations=459e12,
-            ports=6,
-            link=1200e9 / 2 / 6,
-            rank=3,
-            max_chips=6144,
-            source="https://docs.cloud.google.com/tpu/docs/v5p",
-        ),
-    }
-)
+CHIPS: Mapping[str, Chip] = {
+    "v5e": Chip(
+        memory=16 * GIB,
+        operations=197e12,
+        ports=4,
+        link=400e9 / 2 / 4,
+        rank=2,
+        max_chips=256,
+        source="https://docs.cloud.google.com/tpu/docs/v5e",
+    ),
+    "v5p": Chip(
+        memory=95 * GIB,
+        operations=459e12,
+        ports=6,
+        link=1200e9 / 2 / 6,
+        rank=3,
+        max_chips=6144,
+        source="https://docs.cloud.google.com/tpu/docs/v5p",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -134,9 +131,8 @@ def parse_topology(text: str) -> Topology:
 
 def environment(topologies: Sequence[Topology]) -> dict[str, str]:
     """Return the environment in which a process has these devices and no others."""
-    flags = [
-        flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(_HOSTS)
-    ]
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    flags = [flag for flag in flags if not flag.startswith(_HOSTS)]
     if count := max((t.size for t in topologies if t.kind == "cpu"), default=0):
         flags.append(f"{_HOSTS}={count}")
     return {

@@ -1,6 +1,5 @@
 """Drawing of heat maps and text with Pillow."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,12 @@ _HEAT = np.asarray(
 
 def heat(values: np.ndarray) -> np.ndarray:
     """Return colours for values in 0..1, uint8 `[..., 3]`."""
-    position = np.clip(np.nan_to_num(values), 0, 1) * (len(_HEAT) - 1)
-    low = np.minimum(position.astype(int), len(_HEAT) - 2)
-    part = (position - low)[..., None]
-    return np.rint(_HEAT[low] * (1 - part) + _HEAT[low + 1] * part).astype(np.uint8)
+    steps = np.linspace(0, 1, len(_HEAT))
+    channels = [np.interp(np.nan_to_num(values), steps, channel) for channel in _HEAT.T]
+    return np.rint(np.stack(channels, -1)).astype(np.uint8)
 
 
-class Canvas:
+class Canvas(ImageDraw.ImageDraw):
     """A page to draw on.
 
     Args:
@@ -35,30 +33,18 @@ class Canvas:
     """
 
     def __init__(self, width: int, height: int):
-        self._image = Image.new("RGB", (width, height), PAGE)
-        self._draw = ImageDraw.Draw(self._image)
+        self.page = Image.new("RGB", (width, height), PAGE)
+        super().__init__(self.page)
 
-    def text(
+    def write(
         self, position: tuple[float, float], words: str, size: int = 15, colour: Colour = TEXT
     ) -> None:
         """Draw a line of text from its upper left corner."""
-        self._draw.text(position, words, colour, ImageFont.load_default(size))
+        self.text(position, words, colour, ImageFont.load_default(size))
 
     def picture(self, position: tuple[int, int], pixels: np.ndarray) -> None:
         """Paste uint8 `[H, W, 3]` with its upper left corner at a position."""
-        self._image.paste(Image.fromarray(pixels), position)
-
-    def rectangle(self, corners: Sequence[float], colour: Colour, width: int = 3) -> None:
-        """Outline a rectangle: left, top, right, bottom."""
-        self._draw.rectangle(tuple(corners), outline=colour, width=width)
-
-    def circle(self, corners: Sequence[float], colour: Colour, width: int = 3) -> None:
-        """Outline the ellipse within left, top, right, bottom."""
-        self._draw.ellipse(tuple(corners), outline=colour, width=width)
-
-    def line(self, ends: Sequence[float], colour: Colour, width: int = 3) -> None:
-        """Draw a line from x, y to x, y."""
-        self._draw.line(tuple(ends), colour, width)
+        self.page.paste(Image.fromarray(pixels), position)
 
     def save(self, path: str | Path) -> None:
         """Write the page atomically, in the format of the path's ending.
@@ -67,7 +53,7 @@ class Canvas:
             UserError: It cannot be written.
         """
         with atomic(path) as temporary:
-            self._image.save(temporary)
+            self.page.save(temporary)
 
 
 def text_width(words: str, size: int) -> int:

@@ -118,24 +118,20 @@ def draw(path: str, loaded: Loaded, levels: Sequence[Level], image: np.ndarray, 
     wide = max(left + columns * (width + _GAP) + 18, text_width(title, 22) + left + width)
     canvas = Canvas(wide, top + row * len(levels) + 34 + max(height - 60, 0))
     canvas.picture((20, 16), small)
-    canvas.text((40 + width, 16), title, 22)
-    canvas.text((40 + width, 48), f"weights {loaded.weights}", 14, SOFT)
-    canvas.text(
-        (40 + width, 68),
-        "light: far from the channel's median; the strongest channels first",
-        14,
-        SOFT,
-    )
+    canvas.write((40 + width, 16), title, 22)
+    canvas.write((40 + width, 48), f"weights {loaded.weights}", 14, SOFT)
+    note = "light: far from the channel's median; the strongest channels first"
+    canvas.write((40 + width, 68), note, 14, SOFT)
     top = max(top, 16 + height + 20)
     for i, level in enumerate(levels):
         y = top + i * row
-        canvas.text((20, y + 4), f"stride {level.stride}", 17)
-        canvas.text((20, y + 28), f"{level.maps.shape[-1]} channels", 14, SOFT)
-        canvas.text((20, y + 46), f"{level.maps.shape[0]}x{level.maps.shape[1]}", 14, SOFT)
+        canvas.write((20, y + 4), f"stride {level.stride}", 17)
+        canvas.write((20, y + 28), f"{level.maps.shape[-1]} channels", 14, SOFT)
+        canvas.write((20, y + 46), f"{level.maps.shape[0]}x{level.maps.shape[1]}", 14, SOFT)
         for k, channel in enumerate(level.strongest):
             x = left + k * (width + _GAP)
             canvas.picture((x, y), overlay(small, level.maps[..., channel]))
-            canvas.text((x, y + height + 2), str(channel), 12, SOFT)
+            canvas.write((x, y + height + 2), str(channel), 12, SOFT)
     canvas.save(path)
 
 

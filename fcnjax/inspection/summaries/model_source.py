@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -44,7 +43,10 @@ def find_source(
     """
     if config is None and workdir is None:
         raise UserError(f"{command}: names no model; give CONFIG, such as `{command} folder`")
-    saved = None if workdir is None else load_saved_config(_local_folder(workdir))
+    saved = None
+    if workdir is not None:
+        is_remote = workdir.startswith("hf://")
+        saved = load_saved_config(fetch_hub_model(workdir) if is_remote else workdir)
     if config is None:
         if changes:
             raise UserError(f"{changes[0]}: changes a config, and the one of {workdir} is fixed")
@@ -62,7 +64,3 @@ def find_source(
         return ModelSource(loaded)
     loaded.data.class_names = ("background", "foreground")
     return ModelSource(loaded, "2 classes assumed, as config.data.class_names is empty")
-
-
-def _local_folder(workdir: str) -> str | Path:
-    return fetch_hub_model(workdir) if workdir.startswith("hf://") else workdir

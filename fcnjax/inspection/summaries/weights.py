@@ -55,10 +55,8 @@ def load(source: ModelSource, step: str) -> Loaded:
     for note in notes:
         print(note)
     model = build_model(config)
-    draw = jax.jit(
-        lambda: init_variables(model, config), compiler_options=dict(FAST_COMPILE_OPTIONS)
-    )
-    drawn = draw()
+    options = dict(FAST_COMPILE_OPTIONS)
+    drawn = jax.jit(lambda: init_variables(model, config), compiler_options=options)()
     if config.model.init_from is None:
         return Loaded(config, model, drawn, "random: nothing is trained", True)
     drawn = jax.device_get(drawn)

@@ -7,7 +7,7 @@ They are exact except for weights that happen to be zero.
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -61,31 +61,18 @@ class Rules:
         return [narrow(need, value.shape) for value in step.inputs]
 
     def window(
-        self,
-        value: Value,
-        axis: int,
-        need: np.ndarray,
-        taps: int,
-        stride: int,
-        before: int,
-        dilation: int,
-        spread: int,
+        self, value: Value, axis: int, need: np.ndarray, geometry: Sequence[int]
     ) -> np.ndarray:
-        """Return what a sliding window reads of an axis.
+        """Return what a sliding window reads of an axis, `[in]`.
 
         Args:
             value: The value that it slides over.
             axis: The axis.
             need: `[out]`, the results that are needed.
-            taps: Size of the window.
-            stride: Stride of the window.
-            before: Padding before the axis.
-            dilation: Distance between the taps.
-            spread: Dilation of the input, as in a transposed convolution.
-
-        Returns:
-            `[in]`.
+            geometry: Size and stride of the window, padding before the axis, distance between the
+                taps, and dilation of the input, as in a transposed convolution.
         """
+        taps, stride, before, dilation, spread = geometry
         positions = np.flatnonzero(need)[:, None] * stride - before + np.arange(taps) * dilation
         positions = positions[positions % spread == 0] // spread
         read = np.zeros(value.shape[axis], bool)
@@ -177,40 +164,42 @@ def _conv(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]
     groups, channels = params["feature_group_count"], image[numbers.lhs_spec[1]]
     used = need[numbers.out_spec[1]].reshape(groups, -1).any(1)
     axes[numbers.lhs_spec[1]] = np.repeat(used, channels // groups)
-    for k, axis in enumerate(numbers.lhs_spec[2:]):
-        axes[axis] = rules.window(
-            step.inputs[0],
-            axis,
-            need[numbers.out_spec[2 + k]],
-            kernel[numbers.rhs_spec[2 + k]],
-            params["window_strides"][k],
-            params["padding"][k][0],
-            params["rhs_dilation"][k],
-            params["lhs_dilation"][k],
-        )
+    taps = [kernel[axis] for axis in numbers.rhs_spec[2:]]
+    needs = [need[axis] for axis in numbers.out_spec[2:]]
+    geometries = _geometries(params, taps, ("window_strides", "rhs_dilation", "lhs_dilation"))
+    for axis, kept, geometry in zip(numbers.lhs_spec[2:], needs, geometries, strict=True):
+        axes[axis] = rules.window(step.inputs[0], axis, kept, geometry)
     return [tuple(axes[axis] for axis in range(len(image))), None]
 
 
 def _reduce_window(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    params = step.params
-    keys = ("window_dimensions", "window_strides", "window_dilation", "base_dilation")
-    taps, strides, dilations, spreads = (params[key] for key in keys)
-    padding = [before for before, _ in params["padding"]]
-    options = enumerate(zip(need, taps, strides, padding, dilations, spreads, strict=True))
-    return [tuple(rules.window(step.inputs[0], axis, *each) for axis, each in options)]
+    keys = ("window_strides", "window_dilation", "base_dilation")
+    geometries = _geometries(step.params, step.params["window_dimensions"], keys)
+    pairs = enumerate(zip(need, geometries, strict=True))
+    return [tuple(rules.window(step.inputs[0], axis, *pair) for axis, pair in pairs)]
+
+
+def _geometries(
+    params: Mapping[str, Any], taps: Sequence[int], keys: Sequence[str]
+) -> list[tuple[int, ...]]:
+    """Return the geometry of a window along each axis, as `Rules.window` takes it."""
+    strides, dilations, spreads = (params[key] for key in keys)
+    before = [low for low, _ in params["padding"]]
+    return list(zip(taps, strides, before, dilations, spreads, strict=True))
 
 
 def _reduce(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    value, kept = step.inputs[0], iter(need)
-    axes = step.params["axes"]
+    value, axes = step.inputs[0], step.params["axes"]
     if any(value.grows[axis] for axis in axes):
         raise WholeImageError
-    return [
-        tuple(
-            np.ones(size, bool) if axis in axes else next(kept)
-            for axis, size in enumerate(value.shape)
-        )
-    ]
+    return [_with_axes(need, value.shape, axes)]
+
+
+def _with_axes(need: Need, shape: Sequence[int], axes: Sequence[int]) -> Need:
+    """Return a need with all of some more axes."""
+    kept = iter(need)
+    sizes = enumerate(shape)
+    return tuple(np.ones(n, bool) if axis in axes else next(kept) for axis, n in sizes)
 
 
 def _slice(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
@@ -307,9 +296,7 @@ def _reverse(rules: Rules, step: Step, index: int, need: Need) -> list[Need | No
 
 
 def _squeeze(rules: Rules, step: Step, index: int, need: Need) -> list[Need | None]:
-    axes, kept = step.params["dimensions"], iter(need)
-    sizes = range(len(step.inputs[0].shape))
-    return [tuple(np.ones(1, bool) if axis in axes else next(kept) for axis in sizes)]
+    return [_with_axes(need, step.inputs[0].shape, step.params["dimensions"])]
 
 
 _ELEMENTWISE = (  # noqa: SIM905 (a line a word)
@@ -318,28 +305,26 @@ _ELEMENTWISE = (  # noqa: SIM905 (a line a word)
     "not optimization_barrier or pow reduce_precision rem round rsqrt select_n sign sin sqrt "
     "square stop_gradient sub tan tanh xor"
 ).split()
-_RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = MappingProxyType(
-    {
-        **dict.fromkeys(_ELEMENTWISE, Rules.elementwise),
-        "argmax": _reduce,
-        "broadcast_in_dim": _broadcast,
-        "concatenate": _concatenate,
-        "conv_general_dilated": _conv,
-        "dot_general": Rules.dot,
-        "gather": _gather,
-        "pad": _pad,
-        "reduce_max": _reduce,
-        "reduce_min": _reduce,
-        "reduce_sum": _reduce,
-        "reduce_window_max": _reduce_window,
-        "reduce_window_sum": _reduce_window,
-        "rev": _reverse,
-        "slice": _slice,
-        "split": _split,
-        "squeeze": _squeeze,
-        "stack": _stack,
-        "tile": _tile,
-        "transpose": _transpose,
-        "unstack": _unstack,
-    }
-)
+_RULES: Mapping[str, Callable[[Rules, Step, int, Need], list[Need | None]]] = {
+    **dict.fromkeys(_ELEMENTWISE, Rules.elementwise),
+    "argmax": _reduce,
+    "broadcast_in_dim": _broadcast,
+    "concatenate": _concatenate,
+    "conv_general_dilated": _conv,
+    "dot_general": Rules.dot,
+    "gather": _gather,
+    "pad": _pad,
+    "reduce_max": _reduce,
+    "reduce_min": _reduce,
+    "reduce_sum": _reduce,
+    "reduce_window_max": _reduce_window,
+    "reduce_window_sum": _reduce_window,
+    "rev": _reverse,
+    "slice": _slice,
+    "split": _split,
+    "squeeze": _squeeze,
+    "stack": _stack,
+    "tile": _tile,
+    "transpose": _transpose,
+    "unstack": _unstack,
+}

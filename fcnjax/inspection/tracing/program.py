@@ -132,9 +132,8 @@ def trace(
 
     # The key is an input, so that the parameters drawn with it are not constants.
     image = jax.ShapeDtypeStruct(tuple(shape), jnp.float32)
-    closed, (outputs, variables) = jax.make_jaxpr(computation, return_shape=True)(
-        jax.random.key(0), image
-    )
+    make_jaxpr = jax.make_jaxpr(computation, return_shape=True)
+    closed, (outputs, variables) = make_jaxpr(jax.random.key(0), image)
     key, image = (Value(var.aval.shape) for var in closed.jaxpr.invars)
     steps: list[Step] = []
     values = _flatten(closed.jaxpr, closed.consts, [key, image], steps, (), ())
@@ -176,32 +175,22 @@ def _flatten(
         return values[atom]
 
     for eqn in jaxpr.eqns:
-        eqn_inputs = [value_of(atom) for atom in eqn.invars]
-        inner_module = _module_of(eqn, module)
+        eqn_inputs = tuple(map(value_of, eqn.invars))
+        scope = _module_of(eqn, module)
         if eqn.primitive.name in _CALLS:
             inner, inner_constants = _inner(eqn)
             names = (*functions, eqn.params.get("name", eqn.primitive.name))
-            results = _flatten(inner, inner_constants, eqn_inputs, steps, inner_module, names)
+            results = _flatten(inner, inner_constants, eqn_inputs, steps, scope, names)
         else:
-            results = [Value(var.aval.shape) for var in eqn.outvars]
-            steps.append(
-                Step(
-                    eqn.primitive,
-                    eqn.params,
-                    tuple(eqn_inputs),
-                    tuple(results),
-                    inner_module,
-                    functions,
-                )
-            )
+            results = tuple(Value(var.aval.shape) for var in eqn.outvars)
+            steps.append(Step(eqn.primitive, eqn.params, eqn_inputs, results, scope, functions))
         values.update(zip(eqn.outvars, results, strict=True))
     return [value_of(atom) for atom in jaxpr.outvars]
 
 
 def _inner(eqn: core.JaxprEqn) -> tuple[core.Jaxpr, Sequence[Any]]:
-    inner = next(
-        eqn.params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in eqn.params
-    )
+    keys = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+    inner = next(eqn.params[key] for key in keys if key in eqn.params)
     return (inner.jaxpr, inner.consts) if isinstance(inner, core.ClosedJaxpr) else (inner, ())
 
 
@@ -227,9 +216,8 @@ def mark_growing_axes(program: Program, larger: Program) -> bool:
     if names[0] != names[1]:
         return False
     for one, other in zip(program.steps, larger.steps, strict=True):
-        for small, large in zip(
-            (*one.inputs, *one.outputs), (*other.inputs, *other.outputs), strict=True
-        ):
+        values = (*one.inputs, *one.outputs), (*other.inputs, *other.outputs)
+        for small, large in zip(*values, strict=True):
             grows = tuple(a != b for a, b in zip(small.shape, large.shape, strict=True))
             small.grows = large.grows = grows
     return True

@@ -11,15 +11,19 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.layouts import Path, encoder_layouts
-from fcnjax.models.pretrained.matching import (
+from fcnjax.models.pretrained.layouts.rules import Path
+from fcnjax.models.pretrained.layouts.table import encoder_layouts
+from fcnjax.models.pretrained.names import (
     Match,
+    all_encoder_names,
+    from_torch_order,
     has_shape,
     match_encoder,
     match_rest,
+    rest_names,
+    torch_shape,
     without_foreign_norms,
 )
-from fcnjax.models.pretrained.names import all_encoder_names, all_rest_names, torch_shape
 
 _MAX_SHOWN = 4  # names in a report's line
 _COUNTER = "num_batches_tracked"
@@ -59,10 +63,7 @@ class Report:
     @property
     def prefix_lines(self) -> list[str]:
         """A line for each prefix."""
-        return [
-            f"prefix {prefix!r} removed from {count} names"
-            for prefix, count in self.prefixes.items()
-        ]
+        return [f"prefix {p!r} removed from {count} names" for p, count in self.prefixes.items()]
 
 
 def convert(
@@ -103,70 +104,46 @@ def convert(
     layouts = all_encoder_names(encoder, names[0], root)
     matches = [match_encoder(layouts, flat, tensors, prefix, f"{source}: encoder {names[0]}")]
     if has_encoder:
-        matches.append(match_rest(all_rest_names(model, names), flat, tensors, matches[0]))
+        matches.append(match_rest(rest_names(model, names).values(), flat, tensors, matches[0]))
     encoder_tensors, *rest = (without_foreign_norms(match, flat, tensors) for match in matches)
     rest_tensors = rest[0] if rest else {}
     if not (encoder_tensors or rest_tensors):
         raise _nothing_belongs(tensors, names, source)
-    filled, adapted = {}, []
-    for tensor_of in (encoder_tensors, rest_tensors):
-        values = {
-            path: _to_native(tensors[name], flat[path], path, f"{source}: {name}")
-            for path, name in tensor_of.items()
-        }
-        if tensor_of is encoder_tensors:
-            adapted += _adapt_image_channels(values, flat, tensor_of)
-        elif tensor_of:
-            adapted += _drop_other_classes(values, flat, tensor_of, model.out_channels)
-        for path, value in values.items():
-            _check_shape(value, flat, path, f"{source}: {tensor_of[path]}", names)
-            filled[path] = jnp.asarray(value)
-    used = {name for path, name in (encoder_tensors | rest_tensors).items() if path in filled}
-    missing = [path for path in flat if path not in filled and hasattr(flat[path], "shape")]
-    prefixes = _count_prefixes(used, matches)
-    return unflatten_dict(flat | filled), _report(tensors, used, missing, adapted, prefixes)
+    tensor_of = encoder_tensors | rest_tensors
+    values = {
+        path: _to_native(tensors[name], flat[path], path, f"{source}: {name}")
+        for path, name in tensor_of.items()
+    }
+    adapted = _adapt_image_channels(values, flat, encoder_tensors)
+    if rest_tensors:
+        adapted += _drop_other_classes(values, flat, rest_tensors, model.out_channels)
+    for path, value in values.items():
+        if value.shape != (shape := tuple(flat[path].shape)):
+            raise UserError(
+                f"{source}: {tensor_of[path]} becomes {value.shape}, and {_describe(names)} takes "
+                f"{shape} at {'/'.join(path)}"
+            )
+    filled = {path: jnp.asarray(value) for path, value in values.items()}
+    names_of_filled = {path: tensor_of[path] for path in filled}
+    return unflatten_dict(flat | filled), _report(tensors, flat, names_of_filled, adapted, matches)
 
 
 def _report(
     tensors: Mapping[str, Any],
-    used: set[str],
-    missing: Sequence[Path],
+    flat: Mapping[Path, Any],
+    filled: Mapping[Path, str],
     adapted: Sequence[str],
-    prefixes: Mapping[str, int],
+    matches: Sequence[Match],
 ) -> Report:
+    used = set(filled.values())
+    prefixes = Counter(m.prefix for m in matches for name in m.tensors.values() if name in used)
     return Report(
         used=tuple(name for name in tensors if name in used),
         unused=tuple(name for name in tensors if name not in used),
-        missing=tuple("/".join(path) for path in missing),
+        missing=tuple("/".join(p) for p in flat if p not in filled and hasattr(flat[p], "shape")),
         adapted=tuple(adapted),
-        prefixes=prefixes,
+        prefixes={prefix: count for prefix, count in prefixes.items() if prefix},
     )
-
-
-def _check_shape(
-    value: np.ndarray,
-    flat: Mapping[Path, Any],
-    path: Path,
-    tensor: str,
-    names: tuple[str, str | None],
-) -> None:
-    shape = tuple(flat[path].shape)
-    if value.shape != shape:
-        raise UserError(
-            f"{tensor} becomes {value.shape}, and {_describe(names)} takes {shape} at "
-            f"{'/'.join(path)}"
-        )
-
-
-def _count_prefixes(used: set[str], matches: Sequence[Match]) -> dict[str, int]:
-    """Count the used tensors under each prefix."""
-    counts = Counter(
-        match.prefix
-        for match in matches
-        for name in match.tensors.values()
-        if match.prefix and name in used
-    )
-    return dict(counts)
 
 
 def _nothing_belongs(
@@ -191,12 +168,9 @@ def _to_native(tensor: np.ndarray, variable: Any, path: Path, source: str) -> np
     # Linear layers are convolutions here: over a pixel, or over the grid that torch flattens.
     if has_shape(tensor, shape):
         tensor = tensor.reshape(shape)
-    if tensor.ndim == 4:
-        order = (2, 3, 0, 1) if path[-1] == "transposed_kernel" else (2, 3, 1, 0)
-        tensor = tensor.transpose(order)
     try:
         with np.errstate(over="raise"):
-            return tensor.astype(np.float32)
+            return from_torch_order(path, tensor).astype(np.float32)
     except FloatingPointError as error:
         raise UserError(f"{source} has numbers beyond the range of float32") from error
 
@@ -205,23 +179,20 @@ def _adapt_image_channels(
     values: dict[Path, np.ndarray], flat: Mapping[Path, Any], names: Mapping[Path, str]
 ) -> list[str]:
     """Adapt the one kernel that reads the image, where only its channels differ."""
-    misfits = [path for path, value in values.items() if value.shape != tuple(flat[path].shape)]
+    misfits = [path for path in names if values[path].shape != tuple(flat[path].shape)]
     if len(misfits) != 1 or misfits[0][-1] != "kernel" or values[misfits[0]].ndim != 4:
         return []
     (path,) = misfits
     kernel, shape = values[path], tuple(flat[path].shape)
     if (*kernel.shape[:2], kernel.shape[3]) != (*shape[:2], shape[3]):
         return []
-    values[path] = _adapt_channels(kernel, shape[2])
-    method = "summed" if shape[2] == 1 else "repeated"
-    return [f"{names[path]}: {kernel.shape[2]} channels {method} to {shape[2]}"]
-
-
-def _adapt_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    stored, channels = kernel.shape[2], shape[2]
     if channels == 1:
-        return kernel.sum(2, keepdims=True)
-    stored = kernel.shape[2]
-    return kernel[:, :, np.arange(channels) % stored] * np.float32(stored / channels)
+        method, values[path] = "summed", kernel.sum(2, keepdims=True)
+    else:
+        repeated = kernel[:, :, np.arange(channels) % stored]
+        method, values[path] = "repeated", repeated * np.float32(stored / channels)
+    return [f"{names[path]}: {stored} channels {method} to {channels}"]
 
 
 def _drop_other_classes(
@@ -232,7 +203,7 @@ def _drop_other_classes(
 ) -> list[str]:
     """Drop the last layer's weights where only the number of classes differs."""
     lines = []
-    for path in list(values):
+    for path in names:
         value, shape = values[path], tuple(flat[path].shape)
         is_last = path[-1] in ("kernel", "bias") and shape[-1] == out_channels
         if is_last and value.shape[:-1] == shape[:-1] and value.shape[-1] != out_channels:

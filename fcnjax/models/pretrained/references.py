@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from fcnjax.config import default_config
-from fcnjax.errors import unknown
+from fcnjax.errors import choose, unknown
 from fcnjax.models.build import build_model
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.encoders.table import ENCODERS
@@ -19,30 +18,24 @@ from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained.names import TensorName, encoder_names, rest_names
 from fcnjax.models.segmenter import Segmenter
 
-_TIMM_NAMES = MappingProxyType(
-    {
-        "mobilenetv2_100": "mobilenet_v2",
-        "mobilenetv3_small_100": "mobilenet_v3_small",
-        "mobilenetv3_large_100": "mobilenet_v3_large",
-    }
-)
+_TIMM_NAMES = {
+    "mobilenetv2_100": "mobilenet_v2",
+    "mobilenetv3_small_100": "mobilenet_v3_small",
+    "mobilenetv3_large_100": "mobilenet_v3_large",
+}
 # Our decoder, and the keys of `config.model` that give it smp's defaults.
-_SMP_DECODERS = MappingProxyType(
-    {
-        "Unet": ("unet_smp", {}),
-        "UnetPlusPlus": ("unetplusplus", {}),
-        "Linknet": ("linknet", {}),
-        "FPN": ("fpn", {}),
-        "PSPNet": ("pspnet", {}),
-        "DeepLabV3": ("deeplabv3", {"output_stride": 8, "align_corners": True}),
-        "DeepLabV3Plus": ("deeplabv3plus", {"output_stride": 16}),
-        "UPerNet": ("upernet", {}),
-        "Segformer": ("segformer", {}),
-    }
-)
-_TORCHVISION_DECODERS = MappingProxyType(
-    {"fcn": "fcn_head", "deeplabv3": "deeplabv3", "lraspp": "lraspp"}
-)
+_SMP_DECODERS = {
+    "Unet": ("unet_smp", {}),
+    "UnetPlusPlus": ("unetplusplus", {}),
+    "Linknet": ("linknet", {}),
+    "FPN": ("fpn", {}),
+    "PSPNet": ("pspnet", {}),
+    "DeepLabV3": ("deeplabv3", {"output_stride": 8, "align_corners": True}),
+    "DeepLabV3Plus": ("deeplabv3plus", {"output_stride": 16}),
+    "UPerNet": ("upernet", {}),
+    "Segformer": ("segformer", {}),
+}
+_TORCHVISION_DECODERS = {"fcn": "fcn_head", "deeplabv3": "deeplabv3", "lraspp": "lraspp"}
 _TORCHVISION_SEGMENTER = re.compile(rf"({'|'.join(_TORCHVISION_DECODERS)})_(\w+)")
 
 
@@ -54,18 +47,24 @@ class Reference:
         model: Our module, which computes the same function.
         encoder: Its encoder, by name in `ENCODERS`.
         layouts: The names of its tensors in the other library.
-        run: From the variables and images `[B, H, W, C]` to the arrays that the other returns, with
-            their axes in torch's order.
-        init: Initialises variables for images.
+        call: From the bound model and images `[B, H, W, C]` to the arrays that the other returns,
+            with their axes in torch's order.
         unused: Parameters that the other has but does not use, and ours leaves out.
     """
 
     model: nn.Module
     encoder: str
     layouts: tuple[TensorName, ...]
-    run: Callable[[Mapping[str, Any], jax.Array], list[jax.Array]]
-    init: Callable[[jax.Array], Mapping[str, Any]]
+    call: Callable[[Any, jax.Array], list[jax.Array]]
     unused: int = 0
+
+    def run(self, variables: Mapping[str, Any], image: jax.Array) -> list[jax.Array]:
+        """Compute the arrays that the other library returns."""
+        return self.model.apply(variables, image, method=self.call)
+
+    def init(self, image: jax.Array) -> Mapping[str, Any]:
+        """Initialise variables for images."""
+        return self.model.init(jax.random.key(0), image, method=self.call)
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,26 @@ class _Encoder:
     prefix: str = ""
     style: str = "classifier"
 
+    def __post_init__(self):
+        choose(ENCODERS, self.name, "encoder of a reference model")
+
+    def with_options(self, options: Mapping[str, Any]) -> "_Encoder":
+        return replace(self, options={**self.options, **options})
+
+    def tensor_names(self, module: nn.Module, root: tuple[str, ...] = ()) -> TensorName:
+        return encoder_names(module, self.name, self.layout, self.style, self.prefix, root)
+
+    def module_arguments(self) -> dict[str, Any]:
+        options = dict(self.options)
+        norm = {"norm": options.pop("encoder_norm")} if "encoder_norm" in options else {}
+        return ENCODERS[self.name].arguments(options, norm) | {**self.arguments}
+
 
 def reference(
     name: str,
     channels: int,
     shapes: Sequence[Sequence[int]],
-    options: Mapping[str, Any] = MappingProxyType({}),
+    options: Mapping[str, Any] | None = None,
 ) -> Reference:
     """Build the model that another library calls `name`.
 
@@ -109,43 +122,33 @@ def reference(
         UserError: An unknown name.
     """
     library, _, rest = name.partition("/")
-    classes = shapes[0][1]
+    classes, options = shapes[0][1], options or {}
     match library, rest.split("/"):
         case "smp", [architecture, encoder_name] if architecture in _SMP_DECODERS:
+            encoder = _smp_encoder(encoder_name).with_options(options)
             decoder, defaults = _SMP_DECODERS[architecture]
-            encoder = _with_options(_smp_encoder(encoder_name), options)
-            return _segmenter(encoder, decoder, defaults, classes, channels, "smp")
+            return _segmenter(encoder, decoder, defaults, (channels, classes), "smp")
         case "torchvision", [model] if match := _TORCHVISION_SEGMENTER.fullmatch(model):
             architecture, encoder_name = match.groups()
-            encoder = _with_options(_torchvision_encoder(encoder_name), options)
-            return _torchvision_segmenter(architecture, encoder, classes, channels)
+            encoder = _torchvision_encoder(encoder_name).with_options(options)
+            return _torchvision_segmenter(architecture, encoder, (channels, classes))
         case "torchvision", [model]:
             encoder, style = _torchvision_encoder(model), "classifier"
         case "timm", [model]:
             encoder, style = _timm_encoder(model), "features_only"
         case _:
             raise unknown("reference model", name, ["torchvision/...", "timm/...", "smp/..."])
-    encoder = _with_options(encoder, options)
+    encoder = encoder.with_options(options)
     if len(shapes[0]) == 2:
         return _classifier(encoder, classes)
-    return _features(encoder, style)
-
-
-def _with_options(encoder: _Encoder, options: Mapping[str, Any]) -> _Encoder:
-    return replace(encoder, options={**encoder.options, **options})
-
-
-def _check_known(name: str) -> str:
-    if name not in ENCODERS:
-        raise unknown("encoder of a reference model", name, ENCODERS)
-    return name
+    return _features(replace(encoder, style=style))
 
 
 def _plain_encoder(name: str, library: str) -> _Encoder:
     """Return an encoder that has the same name in all libraries; VGG's may end in `_bn`."""
-    bare = _check_known(name.removesuffix("_bn"))
+    bare = name.removesuffix("_bn")
     if not bare.startswith("vgg"):
-        return _Encoder(_check_known(name), library)
+        return _Encoder(name, library)
     if name.endswith("_bn"):
         return _Encoder(bare, f"{library}_bn")
     return _Encoder(bare, library, {"encoder_norm": "none"})
@@ -171,21 +174,20 @@ def _smp_encoder(name: str) -> _Encoder:
         encoder = _timm_encoder(name.removeprefix("tu-"))
         return replace(encoder, prefix="encoder.model.", style="features_only")
     if name.startswith("mit_"):
-        encoder = _Encoder(_check_known(name), "smp")
+        encoder = _Encoder(name, "smp")
     elif name == "mobilenet_v2":
         encoder = _Encoder(name, "torchvision", {"encoder_form": "smp"})
     elif name.startswith("efficientnet-"):
-        name = _check_known(name.replace("-", "_"))
-        encoder = _Encoder(name, "smp", {"encoder_form": "smp"})
+        encoder = _Encoder(name.replace("-", "_"), "smp", {"encoder_form": "smp"})
     else:
         encoder = _plain_encoder(name, "torchvision")
     if "dilation_rule" in ENCODERS[encoder.name].options:
-        encoder = _with_options(encoder, {"dilation_rule": "smp"})
+        encoder = encoder.with_options({"dilation_rule": "smp"})
     return replace(encoder, prefix="encoder.")
 
 
 def _torchvision_segmenter(
-    architecture: str, encoder: _Encoder, classes: int, channels: int
+    architecture: str, encoder: _Encoder, channels: tuple[int, int]
 ) -> Reference:
     is_mobile = encoder.name.startswith("mobilenet")
     options: dict[str, Any] = {"output_stride": 16 if is_mobile else 8}
@@ -194,48 +196,36 @@ def _torchvision_segmenter(
     style = "backbone" if is_mobile else "classifier"
     encoder = replace(encoder, prefix="backbone.", style=style)
     decoder = _TORCHVISION_DECODERS[architecture]
-    return _segmenter(encoder, decoder, options, classes, channels, "torchvision")
+    return _segmenter(encoder, decoder, options, channels, "torchvision")
 
 
 def _segmenter(
     encoder: _Encoder,
     decoder: str,
     options: Mapping[str, Any],
-    classes: int,
-    channels: int,
+    channels: tuple[int, int],
     library: str,
 ) -> Reference:
+    """Build a segmentation model for numbers of channels of the image and of the logits."""
+    in_channels, classes = channels
     config = default_config()
     config.data.class_names = tuple(map(str, range(classes)))
-    bands = ",".join(f"B{i}" for i in range(1, channels + 1))
-    config.data.channels = {1: "L", 3: "RGB"}.get(channels, bands)
+    bands = ",".join(f"B{i}" for i in range(1, in_channels + 1))
+    config.data.channels = {1: "L", 3: "RGB"}.get(in_channels, bands)
     valid = ENCODERS[encoder.name].options
     options = {k: v for k, v in options.items() if k != "output_stride" or k in valid}
     config.model.update({"encoder": encoder.name, "decoder": decoder})
     for key, value in {**options, **encoder.options}.items():
         config.model[key] = tuple(value) if isinstance(value, list) else value
     model = build_model(config)
-
-    def run(variables: Mapping[str, Any], image: jax.Array) -> list[jax.Array]:
-        return [model.apply(variables, image)["logits"].transpose(0, 3, 1, 2)]
-
+    rest = rest_names(model, (encoder.name, decoder))[library]
     return Reference(
         model,
         encoder.name,
-        (
-            _encoder_names(model.encoder, encoder, encoder.style, ("encoder",)),
-            rest_names(model, (encoder.name, decoder), library),
-        ),
-        run,
-        lambda image: model.init(jax.random.key(0), image),
-        _count_unused(model, encoder, decoder, channels) if library == "smp" else 0,
+        (encoder.tensor_names(model.encoder, ("encoder",)), rest),
+        lambda model, image: [model(image)["logits"].transpose(0, 3, 1, 2)],
+        _count_unused(model, encoder, decoder, in_channels) if library == "smp" else 0,
     )
-
-
-def _encoder_names(
-    module: nn.Module, encoder: _Encoder, style: str, root: tuple[str, ...] = ()
-) -> TensorName:
-    return encoder_names(module, encoder.name, encoder.layout, style, encoder.prefix, root)
 
 
 def _count_unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: int) -> int:
@@ -263,37 +253,18 @@ def _count_unused(model: Segmenter, encoder: _Encoder, decoder: str, channels: i
     return count(head=True) - count()
 
 
-def _arguments(encoder: _Encoder) -> dict[str, Any]:
-    options = dict(encoder.options)
-    norm = {"norm": options.pop("encoder_norm")} if "encoder_norm" in options else {}
-    return ENCODERS[encoder.name].arguments(options, norm) | {**encoder.arguments}
-
-
 def _classifier(encoder: _Encoder, classes: int) -> Reference:
-    model = build_classifier(encoder.name, classes, **_arguments(encoder))
-    return Reference(
-        model,
-        encoder.name,
-        (
-            _encoder_names(model.encoder, encoder, encoder.style, ("encoder",)),
-            rest_names(model, (encoder.name, None), encoder.layout),
-        ),
-        lambda variables, image: [model.apply(variables, image)],
-        lambda image: model.init(jax.random.key(0), image),
-    )
+    model = build_classifier(encoder.name, classes, **encoder.module_arguments())
+    rest = rest_names(model, (encoder.name, None))[encoder.layout]
+    layouts = (encoder.tensor_names(model.encoder, ("encoder",)), rest)
+    return Reference(model, encoder.name, layouts, lambda model, image: [model(image)])
 
 
-def _features(encoder: _Encoder, style: str) -> Reference:
-    model = ENCODERS[encoder.name].make(**_arguments(encoder))
+def _features(encoder: _Encoder) -> Reference:
+    model = ENCODERS[encoder.name].make(**encoder.module_arguments())
 
-    def run(variables: Mapping[str, Any], image: jax.Array) -> list[jax.Array]:
-        features = model.apply(variables, FeatureMap(image), False)
+    def call(model: nn.Module, image: jax.Array) -> list[jax.Array]:
+        features = model(FeatureMap(image), False)
         return [feature.data.transpose(0, 3, 1, 2) for feature in features]
 
-    return Reference(
-        model,
-        encoder.name,
-        (_encoder_names(model, encoder, style),),
-        run,
-        lambda image: model.init(jax.random.key(0), FeatureMap(image), False),
-    )
+    return Reference(model, encoder.name, (encoder.tensor_names(model),), call)

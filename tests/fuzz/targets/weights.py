@@ -19,10 +19,10 @@ from safetensors.numpy import save_file
 
 from fcnjax.config import default_config
 from fcnjax.inference.load import load_variables
+from fcnjax.inspection.parity import read_entries
 from fcnjax.models import build_model
-from fcnjax.models.pretrained.cache import read_tensors
-from fcnjax.models.pretrained.model_file import save_variables
-from fcnjax.models.pretrained.reference_outputs import read_entries
+from fcnjax.models.pretrained.model_folder import save_variables
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import fetch_weights
 from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
 from fcnjax.training.state import init_variables

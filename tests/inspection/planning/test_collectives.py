@@ -38,7 +38,7 @@ collective-permute-start(%y), source_target_pairs={{0,1},{1,2}}
 
 
 def test_every_notation_is_parsed_once():
-    assert collectives(PROGRAM, 8) == [
+    assert list(collectives(PROGRAM, 8)) == [
         Collective("reduce-scatter", 8 * 128 * 4, 4),
         Collective("reduce-scatter", 16 * 4, 4),
         Collective("all-reduce", 64 * 4 + 4, 4),

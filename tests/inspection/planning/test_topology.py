@@ -10,8 +10,8 @@ from fcnjax.inspection.planning.compile_plan import (
     program_text,
     required_bytes,
 )
-from fcnjax.inspection.planning.scaling import expected_time
 from fcnjax.inspection.planning.search import Largest
+from fcnjax.inspection.planning.text import expected_time
 from fcnjax.inspection.planning.topology import environment, parse_topology
 
 

@@ -8,7 +8,7 @@ from fcnjax.cli.models import main
 from fcnjax.config import load_config
 from fcnjax.inspection.summaries.features import overlay, shrink, strongest
 from fcnjax.models import build_model
-from fcnjax.models.pretrained.model_file import MODEL_FILE, save_variables
+from fcnjax.models.pretrained.model_folder import MODEL_FILE, save_variables
 from fcnjax.training.state import init_variables
 from fcnjax.training.workdir import save_config
 

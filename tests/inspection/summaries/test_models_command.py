@@ -6,7 +6,7 @@ from fcnjax.cli.models import COMMANDS, main
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.summaries import listing
-from fcnjax.inspection.summaries.describe import weight_names
+from fcnjax.inspection.summaries.listing import weight_names
 from fcnjax.models import DECODERS, ENCODERS
 from fcnjax.training.workdir import save_config
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from flax import linen as nn
 
-from fcnjax.inspection.summaries.multiply_adds import multiply_adds
+from fcnjax.inspection.summaries.sizes import multiply_adds
 from fcnjax.inspection.tracing.program import encode, trace
 from fcnjax.models import ENCODERS, Platform, compile_for
 from fcnjax.models.layers import (

@@ -11,7 +11,7 @@ from flax import linen as nn
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.inspection.receptive_fields.effective_field import SHARE, gradient_of, measure
+from fcnjax.inspection.receptive_fields import SHARE, gradient_of, measure
 from fcnjax.inspection.tracing.program import encode
 from fcnjax.inspection.tracing.receptive_field import Field, receptive_fields
 from fcnjax.models import DECODERS, ENCODERS, build_model

@@ -11,8 +11,8 @@ import safetensors
 from fcnjax.errors import UserError
 from fcnjax.io import safetensors_files
 from fcnjax.io.atomic_files import sha256
-from fcnjax.models.pretrained import cache, read_weights
-from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained import read_weights, reader
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import Weights, fetch_weights
 
 FILES = Path(__file__).parent / "files"
@@ -34,7 +34,7 @@ def unpickled(monkeypatch):
         calls.append(path.name)
         return read_weights(path)
 
-    monkeypatch.setattr(cache, "read_weights", read)
+    monkeypatch.setattr(reader, "read_weights", read)
     return calls
 
 
@@ -59,7 +59,7 @@ def test_torch_file_is_unpickled_once(name, folder, unpickled):
     with safetensors.safe_open(copy, framework="np") as file:
         told = file.metadata()
     assert told["source"] == str(FILES / name)
-    assert told["format_version"] == cache.FORMAT_VERSION
+    assert told["format_version"] == reader.FORMAT_VERSION
 
 
 def test_same_content_has_one_copy(tmp_path, folder, unpickled):
@@ -149,7 +149,7 @@ def test_unreadable_file_raises_one_line(monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(cache, "sha256", refuse)
+    monkeypatch.setattr(reader, "sha256", refuse)
     with pytest.raises(UserError, match=r"tiny_zip\.pth: cannot be read: Permission denied"):
         read_tensors(fetch_weights(str(FILES / "tiny_zip.pth")))
 

@@ -17,9 +17,14 @@ from fcnjax.models import ENCODERS, build_model
 from fcnjax.models.classifier import build_classifier
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained import convert
-from fcnjax.models.pretrained.layouts import DECODER_LAYOUTS, STYLES, encoder_layouts
-from fcnjax.models.pretrained.matching import _prefixes
-from fcnjax.models.pretrained.names import encoder_names, rest_names, tensor_names, torch_shape
+from fcnjax.models.pretrained.layouts.table import DECODER_LAYOUTS, STYLES, encoder_layouts
+from fcnjax.models.pretrained.names import (
+    _prefixes,
+    encoder_names,
+    rest_names,
+    tensor_names,
+    torch_shape,
+)
 
 GOLDENS = Path(__file__).parent.parent / "goldens"
 
@@ -174,13 +179,18 @@ def test_prefix_chooses_between_two_encoders():
         fill("net.")
 
 
+def under(prefix, names):
+    """Return tensor names with a prefix."""
+    return lambda path: (name := names(path)) and prefix + name
+
+
 def test_model_under_a_prefix():
     names = ("resnet18", "unet_smp")
     model, variables = model_of(*names)
     encoder = encoder_names(
         model.encoder, "resnet18", "timm", prefix="net.encoder.", root=("encoder",)
     )
-    tensors = torch_tensors(variables, encoder, rest_names(model, names, "smp", "net."))
+    tensors = torch_tensors(variables, encoder, under("net.", rest_names(model, names)["smp"]))
     _, report = convert(tensors, variables, model, names)
     assert not report.missing
     assert not report.unused
@@ -296,7 +306,7 @@ def test_file_of_segmentation_model_fills_all_variables(encoder, decoder, librar
     tensors = torch_tensors(
         variables,
         encoder_names(model.encoder, encoder, layout, "classifier", wrapped + prefix, ("encoder",)),
-        rest_names(model, (encoder, decoder), library, wrapped),
+        under(wrapped, rest_names(model, (encoder, decoder))[library]),
     )
     filled, report = convert(tensors, variables, model, (encoder, decoder))
     assert not report.unused
@@ -313,7 +323,7 @@ def test_head_of_other_classes_is_kept_and_reported():
     tensors = torch_tensors(
         other_variables,
         encoder_names(other.encoder, "resnet18", "timm", prefix="encoder.", root=("encoder",)),
-        rest_names(other, names, "smp"),
+        rest_names(other, names)["smp"],
     )
     filled, report = convert(tensors, variables, model, names)
     assert report.adapted == (
@@ -329,7 +339,7 @@ def test_decoder_of_other_widths_raises():
     names = ("resnet18", "unet_smp")
     model, variables = model_of(*names, decoder_widths=(8, 8, 8, 8, 8))
     other, other_variables = model_of(*names)
-    tensors = torch_tensors(other_variables, rest_names(other, names, "smp"))
+    tensors = torch_tensors(other_variables, rest_names(other, names)["smp"])
     with pytest.raises(UserError, match=r"decoder\.blocks\.0\.conv1\.\S+ becomes .* and encoder "):
         convert(tensors, variables, model, names)
 
@@ -346,7 +356,7 @@ def test_every_variable_has_one_name_in_every_layout(name):
         for style in STYLES:
             encoder = encoder_names(model.encoder, name, form, style, root=("encoder",))
             names = tensor_names(variables, encoder)
-            names |= tensor_names(variables, rest_names(model, (name, None), form))
+            names |= tensor_names(variables, rest_names(model, (name, None))[form])
             assert len(set(names.values())) == len(names)
             nameless = [path for path in flat if path not in names]
             assert normed == (not nameless)
@@ -362,7 +372,7 @@ def test_vgg_classifier_fills_fully_connected_layers_of_fcn(decoder):
     tensors = torch_tensors(
         other,
         encoder_names(classifier.encoder, "vgg16", "torchvision", root=("encoder",)),
-        rest_names(classifier, ("vgg16", None), "torchvision"),
+        rest_names(classifier, ("vgg16", None))["torchvision"],
     )
     _, report = convert(tensors, variables, model, ("vgg16", decoder))
     assert set(report.unused) == {"classifier.6.weight", "classifier.6.bias"}

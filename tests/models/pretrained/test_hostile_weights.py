@@ -11,7 +11,7 @@ import pytest
 
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained import read_weights, reader
-from fcnjax.models.pretrained.torch_files import nested, unpickler
+from fcnjax.models.pretrained.torch_files import unpickler
 from fcnjax.models.pretrained.torch_files.numpy_pickles import read_arrays
 from fcnjax.models.pretrained.torch_files.pickles import LEGACY_MAGIC
 
@@ -84,7 +84,7 @@ GOOD = text(b"a") + tensor()
 def low_limits(monkeypatch):
     """Lower the limits so that small files reach them."""
     monkeypatch.setattr(unpickler, "MAX_STEPS", 20_000)
-    monkeypatch.setattr(nested, "_MAX_VALUES", 1000)
+    monkeypatch.setattr(unpickler, "_MAX_VALUES", 1000)
     monkeypatch.setattr(reader, "MAX_TENSORS", 256)
 
 

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, constants
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import fetch_hub_model, fetch_weights
 from fcnjax.models.pretrained.sources import hub as hub_source
 from fcnjax.training.workdir import save_config

@@ -20,11 +20,11 @@ from safetensors.numpy import load_file
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import ENCODERS
-from fcnjax.models.pretrained.cache import read_tensors
+from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_weights
 from fcnjax.models.pretrained.sources import packages as package_source
 from fcnjax.models.pretrained.sources import torchvision as torchvision_source
-from fcnjax.models.pretrained.sources.folder import choose_file, find_normalisation
+from fcnjax.models.pretrained.sources.weights import choose_file, find_normalisation
 from fcnjax.training.workdir import save_config
 
 FILES = Path(__file__).parent / "files"

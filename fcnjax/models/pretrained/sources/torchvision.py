@@ -6,7 +6,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import atomic, sha256
@@ -27,78 +26,60 @@ _VOC = "COCO_WITH_VOC_LABELS_V1"
 _V1, _V2 = "IMAGENET1K_V1", "IMAGENET1K_V2"
 
 
-def _v1(file: str) -> Mapping[str, str]:
-    return MappingProxyType({_V1: file})
-
-
-def _v2(new: str, old: str) -> Mapping[str, str]:
-    return MappingProxyType({_V2: new, _V1: old})
-
-
-def _voc(file: str) -> Mapping[str, str]:
-    return MappingProxyType({_VOC: file})
+def _v2(new: str, old: str) -> dict[str, str]:
+    return {_V2: new, _V1: old}
 
 
 # By model and weights, torchvision's default first, from the source of torchvision 0.28. The end of
 # a file's name is the beginning of its SHA-256.
-FILES: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "vgg11": _v1("vgg11-8a719046.pth"),
-        "vgg11_bn": _v1("vgg11_bn-6002323d.pth"),
-        "vgg13": _v1("vgg13-19584684.pth"),
-        "vgg13_bn": _v1("vgg13_bn-abd245e5.pth"),
-        "vgg16": MappingProxyType(
-            {
-                _V1: "vgg16-397923af.pth",
-                "IMAGENET1K_FEATURES": "vgg16_features-amdegroot-88682ab5.pth",
-            }
-        ),
-        "vgg16_bn": _v1("vgg16_bn-6c64b313.pth"),
-        "vgg19": _v1("vgg19-dcbb9e9d.pth"),
-        "vgg19_bn": _v1("vgg19_bn-c79401a0.pth"),
-        "resnet18": _v1("resnet18-f37072fd.pth"),
-        "resnet34": _v1("resnet34-b627a593.pth"),
-        "resnet50": _v2("resnet50-11ad3fa6.pth", "resnet50-0676ba61.pth"),
-        "resnet101": _v2("resnet101-cd907fc2.pth", "resnet101-63fe2227.pth"),
-        "resnet152": _v2("resnet152-f82ba261.pth", "resnet152-394f9c45.pth"),
-        "resnext50_32x4d": _v2("resnext50_32x4d-1a0047aa.pth", "resnext50_32x4d-7cdf4587.pth"),
-        "resnext101_32x8d": _v2("resnext101_32x8d-110c445d.pth", "resnext101_32x8d-8ba56ff5.pth"),
-        "wide_resnet50_2": _v2("wide_resnet50_2-9ba9bcbe.pth", "wide_resnet50_2-95faca4d.pth"),
-        "densenet121": _v1("densenet121-a639ec97.pth"),
-        "densenet169": _v1("densenet169-b2777c0a.pth"),
-        "convnext_tiny": _v1("convnext_tiny-983f1562.pth"),
-        "convnext_small": _v1("convnext_small-0c510722.pth"),
-        "convnext_base": _v1("convnext_base-6075fbad.pth"),
-        "convnext_large": _v1("convnext_large-ea097f82.pth"),
-        "mobilenet_v2": _v2("mobilenet_v2-7ebf99e0.pth", "mobilenet_v2-b0353104.pth"),
-        "mobilenet_v3_small": _v1("mobilenet_v3_small-047dcff4.pth"),
-        "mobilenet_v3_large": _v2(
-            "mobilenet_v3_large-5c1a4163.pth", "mobilenet_v3_large-8738ca79.pth"
-        ),
-        "efficientnet_b0": _v1("efficientnet_b0_rwightman-7f5810bc.pth"),
-        "efficientnet_b1": _v2(
-            "efficientnet_b1-c27df63c.pth", "efficientnet_b1_rwightman-bac287d4.pth"
-        ),
-        "efficientnet_b2": _v1("efficientnet_b2_rwightman-c35c1473.pth"),
-        "efficientnet_b3": _v1("efficientnet_b3_rwightman-b3899882.pth"),
-        "efficientnet_b4": _v1("efficientnet_b4_rwightman-23ab8bcd.pth"),
-        "efficientnet_b5": _v1("efficientnet_b5_lukemelas-1a07897c.pth"),
-        "efficientnet_b6": _v1("efficientnet_b6_lukemelas-24a108a5.pth"),
-        "efficientnet_b7": _v1("efficientnet_b7_lukemelas-c5b4e57e.pth"),
-        "fcn_resnet50": _voc("fcn_resnet50_coco-1167a1af.pth"),
-        "fcn_resnet101": _voc("fcn_resnet101_coco-7ecb50ca.pth"),
-        "deeplabv3_resnet50": _voc("deeplabv3_resnet50_coco-cd0a2569.pth"),
-        "deeplabv3_resnet101": _voc("deeplabv3_resnet101_coco-586e9e4e.pth"),
-        "deeplabv3_mobilenet_v3_large": _voc("deeplabv3_mobilenet_v3_large-fc3c493d.pth"),
-        "lraspp_mobilenet_v3_large": _voc("lraspp_mobilenet_v3_large-d234d4ea.pth"),
-    }
-)
+FILES: Mapping[str, Mapping[str, str]] = {
+    "vgg11": {_V1: "vgg11-8a719046.pth"},
+    "vgg11_bn": {_V1: "vgg11_bn-6002323d.pth"},
+    "vgg13": {_V1: "vgg13-19584684.pth"},
+    "vgg13_bn": {_V1: "vgg13_bn-abd245e5.pth"},
+    "vgg16": {
+        _V1: "vgg16-397923af.pth",
+        "IMAGENET1K_FEATURES": "vgg16_features-amdegroot-88682ab5.pth",
+    },
+    "vgg16_bn": {_V1: "vgg16_bn-6c64b313.pth"},
+    "vgg19": {_V1: "vgg19-dcbb9e9d.pth"},
+    "vgg19_bn": {_V1: "vgg19_bn-c79401a0.pth"},
+    "resnet18": {_V1: "resnet18-f37072fd.pth"},
+    "resnet34": {_V1: "resnet34-b627a593.pth"},
+    "resnet50": _v2("resnet50-11ad3fa6.pth", "resnet50-0676ba61.pth"),
+    "resnet101": _v2("resnet101-cd907fc2.pth", "resnet101-63fe2227.pth"),
+    "resnet152": _v2("resnet152-f82ba261.pth", "resnet152-394f9c45.pth"),
+    "resnext50_32x4d": _v2("resnext50_32x4d-1a0047aa.pth", "resnext50_32x4d-7cdf4587.pth"),
+    "resnext101_32x8d": _v2("resnext101_32x8d-110c445d.pth", "resnext101_32x8d-8ba56ff5.pth"),
+    "wide_resnet50_2": _v2("wide_resnet50_2-9ba9bcbe.pth", "wide_resnet50_2-95faca4d.pth"),
+    "densenet121": {_V1: "densenet121-a639ec97.pth"},
+    "densenet169": {_V1: "densenet169-b2777c0a.pth"},
+    "convnext_tiny": {_V1: "convnext_tiny-983f1562.pth"},
+    "convnext_small": {_V1: "convnext_small-0c510722.pth"},
+    "convnext_base": {_V1: "convnext_base-6075fbad.pth"},
+    "convnext_large": {_V1: "convnext_large-ea097f82.pth"},
+    "mobilenet_v2": _v2("mobilenet_v2-7ebf99e0.pth", "mobilenet_v2-b0353104.pth"),
+    "mobilenet_v3_small": {_V1: "mobilenet_v3_small-047dcff4.pth"},
+    "mobilenet_v3_large": _v2("mobilenet_v3_large-5c1a4163.pth", "mobilenet_v3_large-8738ca79.pth"),
+    "efficientnet_b0": {_V1: "efficientnet_b0_rwightman-7f5810bc.pth"},
+    "efficientnet_b1": _v2(
+        "efficientnet_b1-c27df63c.pth", "efficientnet_b1_rwightman-bac287d4.pth"
+    ),
+    "efficientnet_b2": {_V1: "efficientnet_b2_rwightman-c35c1473.pth"},
+    "efficientnet_b3": {_V1: "efficientnet_b3_rwightman-b3899882.pth"},
+    "efficientnet_b4": {_V1: "efficientnet_b4_rwightman-23ab8bcd.pth"},
+    "efficientnet_b5": {_V1: "efficientnet_b5_lukemelas-1a07897c.pth"},
+    "efficientnet_b6": {_V1: "efficientnet_b6_lukemelas-24a108a5.pth"},
+    "efficientnet_b7": {_V1: "efficientnet_b7_lukemelas-c5b4e57e.pth"},
+    "fcn_resnet50": {_VOC: "fcn_resnet50_coco-1167a1af.pth"},
+    "fcn_resnet101": {_VOC: "fcn_resnet101_coco-7ecb50ca.pth"},
+    "deeplabv3_resnet50": {_VOC: "deeplabv3_resnet50_coco-cd0a2569.pth"},
+    "deeplabv3_resnet101": {_VOC: "deeplabv3_resnet101_coco-586e9e4e.pth"},
+    "deeplabv3_mobilenet_v3_large": {_VOC: "deeplabv3_mobilenet_v3_large-fc3c493d.pth"},
+    "lraspp_mobilenet_v3_large": {_VOC: "lraspp_mobilenet_v3_large-d234d4ea.pth"},
+}
 # Weights that were not trained with ImageNet's usual normalisation.
-_NORMALISATION = MappingProxyType(
-    {
-        ("vgg16", "IMAGENET1K_FEATURES"): ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3),
-    }
-)
+_NORMALISATION = {("vgg16", "IMAGENET1K_FEATURES"): ((0.48235, 0.45882, 0.40784), (1 / 255,) * 3)}
 
 
 def fetch_torchvision(source: str, log: Callable[[str], None]) -> Weights:
@@ -120,7 +101,7 @@ def fetch_torchvision(source: str, log: Callable[[str], None]) -> Weights:
     with locked(path):
         if not path.is_file():
             _download(path, log)
-        if not _has_known_hash(path, path.name):
+        if not sha256(path).startswith(_hash_prefix(path.name)):
             raise UserError(
                 f"{path}: is damaged or another file: its SHA-256 does not begin with "
                 f"{_hash_prefix(path.name)}, as in its name; delete it to download it again"
@@ -133,10 +114,6 @@ def _hash_prefix(name: str) -> str:
     return re.search(r"-([0-9a-f]{8,})\.\w+$", name)[1]
 
 
-def _has_known_hash(path: Path, name: str) -> bool:
-    return sha256(path).startswith(_hash_prefix(name))
-
-
 def _download(path: Path, log: Callable[[str], None]) -> None:
     """Download and check the file, atomically."""
     url = f"{BASE_URL}{path.name}"
@@ -147,7 +124,7 @@ def _download(path: Path, log: Callable[[str], None]) -> None:
         with temporary.open("wb") as file:
             for chunk in _chunks(url, path):
                 file.write(chunk)
-        if not _has_known_hash(temporary, path.name):
+        if not sha256(temporary).startswith(_hash_prefix(path.name)):
             raise UserError(
                 f"{url}: the download is not the expected file (its SHA-256 does not begin with "
                 f"{_hash_prefix(path.name)}), and was deleted"

@@ -1,13 +1,26 @@
-"""Weights on this machine, the result of every source."""
+"""Weights on this machine, the result of every source, and the files in a folder of them."""
 
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import cache_dir
+from fcnjax.io.json_files import read_json
+from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE
 
+MAX_JSON = 2**22  # bytes; a file with the names of 20,000 classes has 1 MB
+_MAX_SHOWN = 10  # names of files in an error
+_TORCH_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt")
 # The normalisation of nearly all weights trained on ImageNet, for pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_UNKNOWN_CONTENT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+Normalisation = tuple[Sequence[float], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -33,3 +46,78 @@ class Weights:
 def weights_folder() -> Path:
     """Return the folder of downloaded and converted weights."""
     return cache_dir() / "weights"
+
+
+def choose_file(names: Iterable[str], where: str) -> str:
+    """Return the file with the weights, among the names of a folder's files.
+
+    It is `model.safetensors`, else the only `.safetensors` file, else `pytorch_model.bin`, else the
+    only torch file.
+
+    Raises:
+        UserError: No file has weights, or several may; names them.
+    """
+    names = sorted(names)
+    safe = [name for name in names if name.endswith(".safetensors")]
+    torch = [name for name in names if name.endswith(_TORCH_SUFFIXES)]
+    for kind, usual in ((safe, MODEL_FILE), (torch, "pytorch_model.bin")):
+        if usual in kind:
+            return usual
+        if len(kind) == 1:
+            return kind[0]
+        if kind:
+            raise UserError(
+                f"{where}: has several weight files; name one of: {', '.join(kind[:_MAX_SHOWN])}"
+            )
+    raise UserError(
+        f"{where}: has no weight file ({', '.join(names[:5]) or 'it is empty'}); valid: "
+        f".safetensors, {', '.join(_TORCH_SUFFIXES)}"
+    )
+
+
+def find_normalisation(read: Callable[[str], Any]) -> Normalisation | tuple[None, None]:
+    """Return mean and deviation for pixels in 0..1 from the files beside published weights.
+
+    Args:
+        read: Reads a JSON file by its name; returns None where there is none.
+    """
+    for name, extract in NORMALISATION_FILES.items():
+        content = read(name)
+        # Files of other libraries may have any content: what is not as expected is ignored.
+        with contextlib.suppress(*_UNKNOWN_CONTENT):
+            mean, std = (tuple(map(float, part)) for part in extract(content))
+            if len(mean) == len(std) > 0 and min(std) > 0 and all(map(math.isfinite, mean + std)):
+                return mean, std
+    return None, None
+
+
+def read_json_or_none(path: Path) -> Any:
+    """Return the content of a JSON file; None where it is missing, too large or not JSON."""
+    try:
+        return read_json(path, MAX_JSON)
+    except UserError:
+        return None
+
+
+def _from_config(config: Any) -> Normalisation:
+    """Extract it from timm's config.json (`pretrained_cfg`), or that of smp's encoders."""
+    config = config.get("pretrained_cfg", config)
+    # Some of smp's are for pixels in 0..255.
+    full = config.get("input_range", (0, 1))[-1]
+    return tuple([value / full for value in config[key]] for key in ("mean", "std"))
+
+
+def _from_albumentations(config: Any) -> Normalisation:
+    """Extract it from the transforms that smp saves with its models."""
+    for transform in config["transform"]["transforms"]:
+        if transform["__class_fullname__"].endswith("Normalize"):
+            return transform["mean"], transform["std"]
+    raise LookupError("no normalisation")
+
+
+# Files that may have the normalisation, and functions that extract it from their content or fail.
+NORMALISATION_FILES: Mapping[str, Callable[[Any], Normalisation]] = {
+    CONFIG_FILE: _from_config,
+    "preprocessor_config.json": lambda config: (config["image_mean"], config["image_std"]),
+    "albumentations_config_eval.json": _from_albumentations,
+}

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.torch_files.nested import named_values
-from fcnjax.models.pretrained.torch_files.stored_tensors import is_count
-from fcnjax.models.pretrained.torch_files.unpickler import Unpickler
+from fcnjax.models.pretrained.torch_files.pickles import is_count
+from fcnjax.models.pretrained.torch_files.unpickler import Unpickler, named_values
 
 _MAX_BYTES = 2**27
 _CODES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")

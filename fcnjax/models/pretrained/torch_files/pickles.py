@@ -7,19 +7,18 @@ before anything is built from it.
 
 import contextlib
 import io
+import math
 import os
 import struct
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from fcnjax.models.pretrained.torch_files.stored_tensors import (
-    DTYPES,
-    Storage,
-    rebuild_tensor,
-    storage_of,
-)
+import ml_dtypes
+import numpy as np
+
 from fcnjax.models.pretrained.torch_files.unpickler import IGNORED, Unpickler
 
 # The format before torch 1.6: a number, a version, sizes of types, the object, the storages.
@@ -41,7 +40,114 @@ _IGNORED = (
     "numpy",
     "_codecs",
 )
-ReadStorage = Callable[[Storage], bytes]
+_IGNORED_TORCH = ("device", "float64", "float32", "float16", "bfloat16")
+ReadStorage = Callable[["Storage"], bytes]
+_BUILTINS = ("builtins", "__builtin__")  # of Python 3 and 2
+_MAX_COUNT = 2**48  # for sides of tensors and numbers in a storage; more than any file has
+_MAX_AXES = 64  # the limit of NumPy
+DTYPES = {
+    "DoubleStorage": np.float64,
+    "FloatStorage": np.float32,
+    "HalfStorage": np.float16,
+    "BFloat16Storage": ml_dtypes.bfloat16,
+    "LongStorage": np.int64,
+    "IntStorage": np.int32,
+    "ShortStorage": np.int16,
+    "CharStorage": np.int8,
+    "ByteStorage": np.uint8,
+    "BoolStorage": np.bool_,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A run of numbers in a file.
+
+    Attributes:
+        key: Its name in the file.
+        dtype: Type of the numbers.
+        numel: Number of numbers.
+    """
+
+    key: str
+    dtype: np.dtype
+    numel: int
+
+    @property
+    def nbytes(self) -> int:
+        """Size in the file."""
+        return self.numel * self.dtype.itemsize
+
+    @classmethod
+    def of(cls, identifier: Any) -> "Storage":
+        """Return the storage that a persistent identifier of torch describes.
+
+        Raises:
+            ValueError: It is not an identifier of a storage.
+        """
+        if type(identifier) is not tuple or len(identifier) not in (5, 6):
+            raise ValueError("an invalid description of a storage")
+        kind, name, key, _, numel = identifier[:5]
+        if kind != "storage" or type(name) is not str or name not in DTYPES or any(identifier[5:]):
+            raise ValueError("a storage of an unknown type")
+        if type(key) is not str or not is_count(numel):
+            raise ValueError("a storage without a name or a size")
+        return cls(key, np.dtype(DTYPES[name]), numel)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """A view of a storage.
+
+    Attributes:
+        storage: The storage of its numbers.
+        offset: Index of its first number in the storage.
+        shape: Its shape.
+        strides: Distance of neighbours in the storage, along each axis.
+    """
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its elements, with those that a stride of 0 repeats."""
+        return math.prod(self.shape) * self.storage.dtype.itemsize
+
+    def array(self, content: bytes) -> np.ndarray:
+        """Copy the elements from the content of the storage."""
+        numbers = np.frombuffer(content, self.storage.dtype, self.storage.numel)
+        if 0 in self.shape:
+            return np.zeros(self.shape, numbers.dtype)
+        strides = [step * numbers.itemsize for step in self.strides]
+        view = np.lib.stride_tricks.as_strided(numbers[self.offset :], self.shape, strides)
+        return view.copy()
+
+
+def rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> StoredTensor:
+    """Replace `torch._utils._rebuild_tensor_v2`.
+
+    Raises:
+        ValueError: The view is not within its storage.
+    """
+    if not isinstance(storage, Storage):
+        raise ValueError("a tensor has no storage")
+    for axes in (shape, strides):
+        if type(axes) is not tuple or len(axes) > _MAX_AXES or not all(map(is_count, axes)):
+            raise ValueError("a tensor has an invalid shape or strides")
+    if len(shape) != len(strides) or not is_count(offset):
+        raise ValueError("a tensor has an invalid offset or number of strides")
+    last = offset + sum((side - 1) * step for side, step in zip(shape, strides, strict=True))
+    if 0 not in shape and last >= storage.numel:
+        raise ValueError("a tensor reaches beyond its storage")
+    return StoredTensor(storage, offset, shape, strides)
+
+
+def is_count(value: Any) -> bool:
+    """Return whether a value is an integer that a size may be."""
+    return type(value) is int and 0 <= value <= _MAX_COUNT
 
 
 def _mapping(pairs: Any = (), *_: Any) -> dict[str, Any]:
@@ -49,18 +155,10 @@ def _mapping(pairs: Any = (), *_: Any) -> dict[str, Any]:
     return {key: value for key, value in _list(pairs) if type(key) is str}
 
 
-def _default_mapping(*_: Any) -> dict[str, Any]:
-    return {}
-
-
 def _list(items: Any = ()) -> list[Any]:
     if not isinstance(items, list | tuple):
         raise ValueError("a list made from something else")
     return list(items)
-
-
-def _size(items: Any = ()) -> tuple[Any, ...]:
-    return tuple(_list(items))
 
 
 def _first(tensor: Any, *_: Any) -> Any:
@@ -70,21 +168,15 @@ def _first(tensor: Any, *_: Any) -> Any:
 
 _NAMES: Mapping[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _mapping,
-    ("collections", "defaultdict"): _default_mapping,
+    ("collections", "defaultdict"): lambda *_: {},
     ("torch._utils", "_rebuild_tensor"): rebuild_tensor,
     ("torch._utils", "_rebuild_tensor_v2"): rebuild_tensor,
     ("torch._utils", "_rebuild_parameter"): _first,
     ("torch._utils", "_rebuild_parameter_with_state"): _first,
-    ("torch", "Size"): _size,
-    **{(module, "dict"): _mapping for module in ("builtins", "__builtin__")},
-    **{
-        (module, name): _list
-        for module in ("builtins", "__builtin__")
-        for name in ("list", "set", "frozenset")
-    },
-    **{
-        ("torch", name): IGNORED for name in ("device", "float64", "float32", "float16", "bfloat16")
-    },
+    ("torch", "Size"): lambda items=(): tuple(_list(items)),
+    **{(module, "dict"): _mapping for module in _BUILTINS},
+    **{(m, name): _list for m in _BUILTINS for name in ("list", "set", "frozenset")},
+    **{("torch", name): IGNORED for name in _IGNORED_TORCH},
     **{("torch", name): name for name in DTYPES},
 }
 
@@ -100,15 +192,17 @@ def _starts_as_legacy(head: bytes) -> bool:
     return LEGACY_MAGIC.to_bytes(10, "little") in head[:20]
 
 
-@contextlib.contextmanager
-def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
+def open_torch_file(
+    path: Path,
+) -> contextlib.AbstractContextManager[tuple[Any, ReadStorage]]:
     """Open a file of `torch.save`.
 
     Nothing in the file is executed. The numbers are read later; all storages together are at most
     as large as the file.
 
-    Yields:
-        The object, with a `StoredTensor` for each tensor, and a function that reads a storage.
+    Returns:
+        A context that gives the object, with a `StoredTensor` for each tensor, and a function that
+        reads a storage.
 
     Raises:
         UserError: It asks to call a function.
@@ -116,9 +210,7 @@ def open_torch_file(path: Path) -> Iterator[tuple[Any, ReadStorage]]:
     """
     with path.open("rb") as file:
         legacy = _starts_as_legacy(file.read(64))
-    open_format = _open_legacy if legacy else _open_zip
-    with open_format(path) as content_and_reader:
-        yield content_and_reader
+    return _open_legacy(path) if legacy else _open_zip(path)
 
 
 class _Pickles(Unpickler):
@@ -129,7 +221,7 @@ class _Pickles(Unpickler):
         self.storages: dict[str, Storage] = {}
 
     def _storage(self, identifier: Any) -> Storage:
-        storage = storage_of(identifier)
+        storage = Storage.of(identifier)
         return self.storages.setdefault(storage.key, storage)
 
 

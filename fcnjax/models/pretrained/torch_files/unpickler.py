@@ -8,24 +8,19 @@ it copies. The limit on steps bounds time and memory.
 """
 
 import pickletools
-from collections.abc import Callable, Mapping
-from typing import IO, Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import IO, Any, TypeVar
 
 from fcnjax.errors import UserError
+from fcnjax.io.safetensors_files import MAX_NAME
 
 # A tensor takes about 50 steps; 2,000 tensors with optimizer state take 300,000.
 MAX_STEPS = 2**20
 _MAX_INTEGER_BYTES = 32
+_MAX_DEPTH = 32  # of nested dictionaries
+_MAX_VALUES = 2**20  # in all dictionaries; shared ones count each time
 _MAX_SHOWN = 80  # characters of a name in an error
-# Opcodes that push their argument.
-_PUSH = frozenset(
-    """
-    BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
-    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
-    """.split()  # noqa: SIM905 - fifteen quoted words are harder to read
-)
-_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_EMPTY = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_SET": list}
+T = TypeVar("T")
 
 
 class _Ignored:
@@ -67,7 +62,7 @@ class Unpickler:
         self._file = file
         self._names = names
         self._source = source
-        self._ignored = ignored
+        self._ignored = tuple(f"{package}." for package in ignored)
         self._load_persistent = load_persistent
         self._steps = 0
         self._stack: list[Any] = []
@@ -96,17 +91,16 @@ class Unpickler:
 
     def _run(self, name: str, argument: Any) -> None:
         if name in _PUSH:
-            if isinstance(argument, int) and argument.bit_length() > 8 * _MAX_INTEGER_BYTES:
-                raise ValueError(f"an integer of more than {_MAX_INTEGER_BYTES} bytes")
-            self._stack.append(argument)
-        elif name in _CONSTANTS:
-            self._stack.append(_CONSTANTS[name])
-        elif name in _EMPTY:
-            self._stack.append(_EMPTY[name]())
+            self._stack.append(_PUSH[name](self, argument))
         elif name in _OPERATIONS:
             _OPERATIONS[name](self, argument)
         else:
             raise ValueError(f"a pickle with the opcode {name}")
+
+    def _literal(self, value: Any) -> Any:
+        if isinstance(value, int) and value.bit_length() > 8 * _MAX_INTEGER_BYTES:
+            raise ValueError(f"an integer of more than {_MAX_INTEGER_BYTES} bytes")
+        return value
 
     def _pop_items(self) -> list[Any]:
         """Pop the items pushed since the last mark."""
@@ -122,26 +116,8 @@ class Unpickler:
         del self._stack[-count:]
         return items
 
-    def _mark(self, _: None) -> None:
-        self._marks.append(len(self._stack))
-
-    def _skip(self, _: int) -> None:
-        """Skip the version and the frames, which have no effect."""
-
     def _put(self, index: int | None) -> None:
         self._memo[len(self._memo) if index is None else index] = self._stack[-1]
-
-    def _get(self, index: int) -> None:
-        self._stack.append(self._memo[index])
-
-    def _tuple(self, _: None) -> None:
-        self._stack.append(tuple(self._pop_items()))
-
-    def _frozen_set(self, _: None) -> None:
-        self._stack.append(self._pop_items())
-
-    def _make_tuple(self, count: int) -> None:
-        self._stack.append(tuple(self._pop(count)))
 
     def _extend(self, items: list[Any]) -> None:
         target = self._stack[-1]
@@ -158,19 +134,12 @@ class Unpickler:
         elif target is not IGNORED:
             raise ValueError("a pickle that sets items of something other than a dictionary")
 
-    def _global(self, argument: str) -> None:
-        self._stack.append(self._resolve(*argument.split(" ", 1)))
-
-    def _stack_global(self, _: None) -> None:
-        module, name = self._pop(2)
+    def _resolve(self, module: Any, name: Any) -> Any:
         if type(module) is not str or type(name) is not str:
             raise ValueError("a pickle with a name that is not a string")
-        self._stack.append(self._resolve(module, name))
-
-    def _resolve(self, module: str, name: str) -> Any:
         if (module, name) in self._names:
             return self._names[module, name]
-        if any(module == package or module.startswith(f"{package}.") for package in self._ignored):
+        if f"{module}.".startswith(self._ignored):
             return IGNORED
         shown = ascii(f"{module[:_MAX_SHOWN]}.{name[:_MAX_SHOWN]}")[1:-1]
         raise UserError(
@@ -178,66 +147,106 @@ class Unpickler:
             "and nothing of it was run"
         )
 
-    def _reduce(self, _: None) -> None:
-        function, arguments = self._pop(2)
-        self._call(function, arguments)
-
-    def _new_object_ex(self, _: None) -> None:
-        function, arguments, _keywords = self._pop(3)
-        self._call(function, arguments)
-
-    def _call(self, function: Any, arguments: Any) -> None:
+    def _call(self, function: Any, arguments: Any) -> Any:
         if not callable(function) or type(arguments) is not tuple:
             raise ValueError("a pickle that calls something other than a function")
         # The function may copy its arguments.
         self._spend(len(arguments) + sum(map(_length, arguments)))
-        self._stack.append(function(*arguments))
+        return function(*arguments)
 
-    def _build(self, _: None) -> None:
-        (state,) = self._pop(1)
+    def _build(self, state: Any) -> None:
         set_state = getattr(self._stack[-1], "set_state", None)
         # Other state is ignored, such as the `_metadata` of torch's state dictionaries.
         if set_state is not None:
             self._spend(_length(state))
             set_state(state)
 
-    def _persistent(self, _: None) -> None:
-        (identifier,) = self._pop(1)
+    def _persistent(self, identifier: Any) -> Any:
         if self._load_persistent is None:
             raise ValueError("a pickle with an unexpected persistent identifier")
-        self._stack.append(self._load_persistent(identifier))
+        return self._load_persistent(identifier)
 
 
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, tuple | list | dict) else 0
 
 
-_OPERATIONS: Mapping[str, Callable[[Unpickler, Any], None]] = {
-    "PROTO": Unpickler._skip,
-    "FRAME": Unpickler._skip,
-    "MARK": Unpickler._mark,
+Operation = Callable[[Unpickler, Any], Any]
+_LITERALS = """
+    BININT BININT1 BININT2 LONG1 LONG4 BINFLOAT BINUNICODE SHORT_BINUNICODE BINUNICODE8
+    BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 BYTEARRAY8
+""".split()  # noqa: SIM905 - fifteen quoted words are harder to read
+# Opcodes that push a value.
+_PUSH: Mapping[str, Operation] = {
+    **dict.fromkeys(_LITERALS, Unpickler._literal),
+    "NONE": lambda unpickler, _: None,
+    "NEWTRUE": lambda unpickler, _: True,
+    "NEWFALSE": lambda unpickler, _: False,
+    "EMPTY_DICT": lambda unpickler, _: {},
+    "EMPTY_LIST": lambda unpickler, _: [],
+    "EMPTY_SET": lambda unpickler, _: [],
+    "EMPTY_TUPLE": lambda unpickler, _: (),
+    "TUPLE": lambda unpickler, _: tuple(unpickler._pop_items()),
+    "TUPLE1": lambda unpickler, _: tuple(unpickler._pop(1)),
+    "TUPLE2": lambda unpickler, _: tuple(unpickler._pop(2)),
+    "TUPLE3": lambda unpickler, _: tuple(unpickler._pop(3)),
+    "FROZENSET": lambda unpickler, _: unpickler._pop_items(),
+    "BINGET": lambda unpickler, index: unpickler._memo[index],
+    "LONG_BINGET": lambda unpickler, index: unpickler._memo[index],
+    "GLOBAL": lambda unpickler, name: unpickler._resolve(*name.split(" ", 1)),
+    "STACK_GLOBAL": lambda unpickler, _: unpickler._resolve(*unpickler._pop(2)),
+    "REDUCE": lambda unpickler, _: unpickler._call(*unpickler._pop(2)),
+    "NEWOBJ": lambda unpickler, _: unpickler._call(*unpickler._pop(2)),
+    "NEWOBJ_EX": lambda unpickler, _: unpickler._call(*unpickler._pop(3)[:2]),
+    "BINPERSID": lambda unpickler, _: unpickler._persistent(*unpickler._pop(1)),
+}
+_OPERATIONS: Mapping[str, Operation] = {
+    # The version and the frames have no effect.
+    "PROTO": lambda unpickler, _: None,
+    "FRAME": lambda unpickler, _: None,
+    "MARK": lambda unpickler, _: unpickler._marks.append(len(unpickler._stack)),
     "POP": lambda unpickler, _: unpickler._pop(1),
     "POP_MARK": lambda unpickler, _: unpickler._pop_items(),
     "BINPUT": Unpickler._put,
     "LONG_BINPUT": Unpickler._put,
     "MEMOIZE": Unpickler._put,
-    "BINGET": Unpickler._get,
-    "LONG_BINGET": Unpickler._get,
-    "TUPLE": Unpickler._tuple,
-    "TUPLE1": lambda unpickler, _: unpickler._make_tuple(1),
-    "TUPLE2": lambda unpickler, _: unpickler._make_tuple(2),
-    "TUPLE3": lambda unpickler, _: unpickler._make_tuple(3),
-    "FROZENSET": Unpickler._frozen_set,
     "APPEND": lambda unpickler, _: unpickler._extend(unpickler._pop(1)),
     "APPENDS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
     "ADDITEMS": lambda unpickler, _: unpickler._extend(unpickler._pop_items()),
     "SETITEM": lambda unpickler, _: unpickler._update(unpickler._pop(2)),
     "SETITEMS": lambda unpickler, _: unpickler._update(unpickler._pop_items()),
-    "GLOBAL": Unpickler._global,
-    "STACK_GLOBAL": Unpickler._stack_global,
-    "REDUCE": Unpickler._reduce,
-    "NEWOBJ": Unpickler._reduce,
-    "NEWOBJ_EX": Unpickler._new_object_ex,
-    "BUILD": Unpickler._build,
-    "BINPERSID": Unpickler._persistent,
+    "BUILD": lambda unpickler, _: unpickler._build(*unpickler._pop(1)),
 }
+
+
+def named_values(
+    content: Mapping[str, Any],
+    kind: type[T],
+    separator: str,
+    counter: Iterator[int],
+    path: tuple[str, ...] = (),
+) -> Iterator[tuple[str, T]]:
+    """Yield the values of a type in a dictionary and in those nested in it, with their names.
+
+    Args:
+        content: The dictionary.
+        kind: The type of the values.
+        separator: Joins the keys on the path to a value, which make its name.
+        counter: Counts the values of all types in the file.
+        path: The keys on the path to `content`.
+
+    Raises:
+        ValueError: Dictionaries are cyclic, nested too deeply, or have too many values in all; or a
+            name is too long.
+    """
+    if len(path) > _MAX_DEPTH:
+        raise ValueError(f"dictionaries nested more than {_MAX_DEPTH} deep")
+    for key, value in content.items():
+        if next(counter) > _MAX_VALUES:
+            raise ValueError(f"dictionaries of more than {_MAX_VALUES} values")
+        if isinstance(value, kind):
+            if sum(map(len, path)) + len(key) > MAX_NAME:
+                raise ValueError(f"a tensor with a name of more than {MAX_NAME} characters")
+            yield separator.join((*path, key)), value
+        elif isinstance(value, dict):
+            yield from named_values(value, kind, separator, counter, (*path, key))

@@ -1,1 +1,0 @@
-"""Theoretical and effective receptive fields of a model."""
