@@ -37,7 +37,10 @@ def graded(name, head, with_options, class_weights=None, ignore_label=255):
         return losses.LOSSES[name].function(
             logits,
             labels,
-            losses.LossOptions(ignore_label, valid, class_weights, head),
+            valid=valid,
+            ignore_label=ignore_label,
+            class_weights=class_weights,
+            head=head,
             **options,
         )
 

@@ -17,10 +17,10 @@ def batch(classes, channels=None, seed=0, shape=(2, 5, 7)):
     return logits, labels
 
 
-def call(name, logits, labels, head=None, class_weights=None, **options):
-    head = head or ("sigmoid" if name == "binary_cross_entropy" else "softmax")
-    common = losses.LossOptions(255, class_weights=class_weights, head=head)
-    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, common, **options))
+def call(name, logits, labels, **options):
+    head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
+    options = {"ignore_label": 255, "head": head} | options
+    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, **options))
     return function(jnp.asarray(logits), jnp.asarray(labels))
 
 
@@ -207,7 +207,7 @@ def test_ohem_by_hand():
     # Equals share: of two that are as hard, half each.
     tied = np.concatenate([logits[:, :, :2], logits[:, :, 2:3], logits[:, :, 2:3]], 2)
     slope = jax.grad(
-        lambda z: losses.ohem_cross_entropy(z, labels, losses.LossOptions(255), fraction=0.25)
+        lambda z: losses.ohem_cross_entropy(z, labels, ignore_label=255, fraction=0.25)
     )
     slopes = np.abs(jax.jit(slope)(jnp.asarray(tied)))[0, 0, :, 0]
     np.testing.assert_allclose(slopes, [0, 0, 0.25, 0.25], atol=1e-6)
