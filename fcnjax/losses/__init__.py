@@ -12,7 +12,7 @@ from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohe
 from fcnjax.losses.distance import distance_to
 from fcnjax.losses.focal import focal
 from fcnjax.losses.lovasz import lovasz
-from fcnjax.losses.pixels import class_weighted
+from fcnjax.losses.pixels import LossOptions, class_weighted
 from fcnjax.losses.probabilities import HEADS, predicted_classes, probabilities
 from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
 from fcnjax.losses.table import LOSSES, LossSpec, make_loss
@@ -20,6 +20,7 @@ from fcnjax.losses.table import LOSSES, LossSpec, make_loss
 __all__ = [
     "HEADS",
     "LOSSES",
+    "LossOptions",
     "LossSpec",
     "binary_cross_entropy",
     "border_map",

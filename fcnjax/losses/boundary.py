@@ -4,18 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from fcnjax.losses.distance import distance_to
-from fcnjax.losses.pixels import activate, mask_logits, pixel_weights, target_masks
+from fcnjax.losses.pixels import LossOptions, activate, mask_logits, pixel_weights, target_masks
 
 
-def boundary(
-    logits: jax.Array,
-    labels: jax.Array,
-    *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
-) -> jax.Array:
+def boundary(logits: jax.Array, labels: jax.Array, options: LossOptions) -> jax.Array:
     """Boundary loss of Kervadec et al. (2019), in pixels (>= 0).
 
     The mean over counted pixels and classes of `phi * (p - y)`, where phi is the signed distance to
@@ -26,21 +18,17 @@ def boundary(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: A weight for each class (2 for K = 1), applied to pixels by their label, or
-            None (or empty) for equal ones.
-        head: `softmax` or `sigmoid`.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, their weights, and the head.
 
     Returns:
         A float32 scalar.
     """
     channels = logits.shape[-1]
-    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
-    weights = pixel_weights(labels, mask, class_weights)
+    logits, labels, mask = mask_logits(logits, labels, options)
+    weights = pixel_weights(labels, mask, options.class_weights)
     target = target_masks(labels, channels)
-    errors = activate(logits, head) - target
+    errors = activate(logits, options.head) - target
     phi = jax.vmap(_signed_distance, (-1, None), -1)(target, mask)
     return jnp.sum((phi * errors).mean(-1) * weights)
 

@@ -3,17 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.pixels import mask_logits, one_hot, pixel_weights, target_masks
+from fcnjax.losses.pixels import LossOptions, mask_logits, one_hot, pixel_weights, target_masks
 
 
 def focal(
     logits: jax.Array,
     labels: jax.Array,
+    options: LossOptions,
     *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
     gamma: float = 2.0,
 ) -> jax.Array:
     """Focal loss of Lin et al. (2017), `-(1 - p)^gamma log p` with p the true class's probability.
@@ -24,21 +21,18 @@ def focal(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: A weight for each class (2 for K = 1), or None (or empty) for equal ones.
-        head: `softmax` or `sigmoid`.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, their weights, and the head.
         gamma: The exponent, >= 0; 0 is the cross-entropy.
 
     Returns:
         A float32 scalar, >= 0.
     """
     channels = logits.shape[-1]
-    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
-    weights = pixel_weights(labels, mask, class_weights)
+    logits, labels, mask = mask_logits(logits, labels, options)
+    weights = pixel_weights(labels, mask, options.class_weights)
     logits = logits.astype(jnp.float32)
-    if head == "softmax":
+    if options.head == "softmax":
         losses = softmax_focal(logits, labels, gamma)
     else:
         signed = jnp.where(target_masks(labels, channels), logits, -logits)

@@ -3,19 +3,11 @@
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.pixels import mask_logits, target_masks
+from fcnjax.losses.pixels import LossOptions, mask_logits, target_masks
 from fcnjax.losses.regions import mean_where
 
 
-def lovasz(
-    logits: jax.Array,
-    labels: jax.Array,
-    *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
-) -> jax.Array:
+def lovasz(logits: jax.Array, labels: jax.Array, options: LossOptions) -> jax.Array:
     """Lovasz extension of the Jaccard loss, the mean over the classes that have labels.
 
     Berman et al. (2018): Lovasz-Softmax (in 0..1) with the softmax head, the Lovasz hinge (>= 0) of
@@ -24,21 +16,17 @@ def lovasz(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: Ignored; all losses have the same signature.
-        head: `softmax` or `sigmoid`.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, and the head. Class weights are ignored.
 
     Returns:
         A float32 scalar.
     """
-    del class_weights
     channels = logits.shape[-1]
-    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
+    logits, labels, mask = mask_logits(logits, labels, options)
     target = target_masks(labels, channels)
     logits = logits.astype(jnp.float32)
-    if head == "softmax":
+    if options.head == "softmax":
         errors = jnp.abs(target - jax.nn.softmax(logits))
     else:
         errors = 1 - jnp.where(target, logits, -logits)

@@ -1,5 +1,7 @@
 """Parts that the losses share: the counted pixels, their weights, and their targets."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -8,16 +10,33 @@ from fcnjax.metrics.valid_mask import valid_mask
 _ACTIVATIONS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}
 
 
+class LossOptions(NamedTuple):
+    """Arguments of every loss.
+
+    Attributes:
+        ignore_label: Label of pixels that do not count.
+        valid: Bool [B], false for examples that do not count; None counts all.
+        class_weights: A weight for each class (2 for K = 1), applied to pixels by their label;
+            None (or empty) for equal ones.
+        head: `softmax` or `sigmoid`.
+    """
+
+    ignore_label: int
+    valid: jax.Array | None = None
+    class_weights: tuple[float, ...] | None = None
+    head: str = "softmax"
+
+
 def mask_logits(
-    logits: jax.Array,
-    labels: jax.Array,
-    num_classes: int,
-    ignore_label: int,
-    valid: jax.Array | None,
+    logits: jax.Array, labels: jax.Array, options: LossOptions, num_classes: int | None = None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return logits that are 0 at pixels that do not count, int32 labels, and the valid mask."""
+    """Return logits that are 0 at pixels that do not count, int32 labels, and the valid mask.
+
+    By default there is a class for each channel, and two for a single one.
+    """
     labels = labels.astype(jnp.int32)  # a uint8 label cannot be compared with an ignore_label of -1
-    mask = valid_mask(labels, num_classes, ignore_label, valid)
+    num_classes = num_classes or max(logits.shape[-1], 2)
+    mask = valid_mask(labels, num_classes, options.ignore_label, options.valid)
     # Multiplication by 0 would keep a nan.
     return jnp.where(mask[..., None], logits, 0), labels, mask
 

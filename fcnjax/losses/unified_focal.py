@@ -6,18 +6,22 @@ import jax
 import jax.numpy as jnp
 
 from fcnjax.losses.focal import softmax_focal
-from fcnjax.losses.pixels import activate, mask_logits, one_hot, pixel_weights, target_masks
+from fcnjax.losses.pixels import (
+    LossOptions,
+    activate,
+    mask_logits,
+    one_hot,
+    pixel_weights,
+    target_masks,
+)
 from fcnjax.losses.regions import mean_where, power_of_losses, tversky_losses
 
 
 def unified_focal(
     logits: jax.Array,
     labels: jax.Array,
+    options: LossOptions,
     *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
     delta: float = 0.6,
     gamma: float = 0.5,
 ) -> jax.Array:
@@ -31,23 +35,19 @@ def unified_focal(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: Ignored; all losses have the same signature.
-        head: `softmax` or `sigmoid`.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, and the head. Class weights are ignored.
         delta: Weight of the foreground and of false negatives, between 0 and 1.
         gamma: Suppression of easy background and enhancement of hard foreground, from 0 to below 1.
 
     Returns:
         A float32 scalar, >= 0.
     """
-    del class_weights
     channels = logits.shape[-1]
-    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
+    logits, labels, mask = mask_logits(logits, labels, options)
     logits = logits.astype(jnp.float32)
     loss = functools.partial(_softmax_loss, mask=mask, delta=delta, gamma=gamma)
-    if head == "softmax":
+    if options.head == "softmax":
         return loss(logits, labels)
     # The sigmoid of z is the softmax of 0 and z.
     pairs = jnp.stack([jnp.zeros_like(logits), logits], -1)
