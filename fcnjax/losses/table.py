@@ -12,12 +12,9 @@ from fcnjax.errors import UserError, choose
 from fcnjax.losses.boundary import boundary
 from fcnjax.losses.cldice import cldice
 from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohem_cross_entropy
-from fcnjax.losses.focal import focal
-from fcnjax.losses.lovasz import lovasz
-from fcnjax.losses.pixels import LossOptions
-from fcnjax.losses.probabilities import HEADS
-from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
-from fcnjax.losses.unified_focal import unified_focal
+from fcnjax.losses.focal import focal, unified_focal
+from fcnjax.losses.pixels import HEADS, LossOptions
+from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, lovasz, tversky
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names, check_section
 from fcnjax.errors import UserError, choose
-from fcnjax.models.decoders.fcn_head import FCNHead
+from fcnjax.models.decoders.fcn import FCNHead
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.options import checked_options

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from fcnjax.inspection.tracing.program import Path, Program, Step
-from fcnjax.models.layers.convolution.depthwise import sum_of_shifts
+from fcnjax.models.layers.convolution.implementations import sum_of_shifts
 
 
 def multiply_adds(program: Program) -> Mapping[Path, int]:

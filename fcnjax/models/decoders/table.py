@@ -4,20 +4,12 @@ import functools
 from types import MappingProxyType
 
 from fcnjax.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
-from fcnjax.models.decoders.fcdensenet import FCDenseNetUp
-from fcnjax.models.decoders.fcn import FCN
-from fcnjax.models.decoders.fcn_head import FCNHead
-from fcnjax.models.decoders.fpn import FPN
-from fcnjax.models.decoders.linknet import LinkNet
-from fcnjax.models.decoders.lraspp import LRASPP
-from fcnjax.models.decoders.pspnet import PSPNet
-from fcnjax.models.decoders.segformer import SegFormer
-from fcnjax.models.decoders.segnet import SegNet
+from fcnjax.models.decoders.fcn import FCN, FCNHead
+from fcnjax.models.decoders.light import LRASPP, SegFormer
+from fcnjax.models.decoders.mirrored import FCDenseNetUp, SegNet
+from fcnjax.models.decoders.pyramid import FPN, PSPNet, UPerNet
+from fcnjax.models.decoders.smp import SMP_UPSAMPLES, LinkNet, SmpUNet, UNetPlusPlus
 from fcnjax.models.decoders.unet import UNet
-from fcnjax.models.decoders.unet_smp import SmpUNet
-from fcnjax.models.decoders.unetplusplus import UNetPlusPlus
-from fcnjax.models.decoders.upernet import UPerNet
-from fcnjax.models.decoders.upsampling import SMP_UPSAMPLES
 from fcnjax.models.model_spec import ModelSpec
 
 _SMP_UNET_OPTIONS = ("decoder_widths", "attention", "upsample", "dropout")

@@ -5,17 +5,7 @@ from types import MappingProxyType
 
 from flax import linen as nn
 
-from fcnjax.models.encoders import (
-    convnext,
-    densenet,
-    efficientnet,
-    fcdensenet,
-    mit,
-    mobilenet,
-    resnet,
-    vgg,
-)
-from fcnjax.models.encoders.vanilla import Vanilla
+from fcnjax.models.encoders import convnext, densenet, efficientnet, mit, mobilenet, plain, resnet
 from fcnjax.models.model_spec import ModelSpec
 
 _RESNET_OPTIONS = ("drop_path", "output_stride", "dilation_rule")
@@ -40,11 +30,11 @@ def _family(
 ENCODERS = MappingProxyType(
     {
         "vanilla": ModelSpec(
-            Vanilla,
+            plain.Vanilla,
             "U-Net's contracting path, of any widths",
             ("widths", "downsample", "padding"),
         ),
-        **_family(vgg.VGGS, "Simonyan and Zisserman 2015, as torchvision"),
+        **_family(plain.VGGS, "Simonyan and Zisserman 2015, as torchvision"),
         **_family(resnet.RESNETS, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
         **_family(resnet.RESNETS_V1_5, "He et al. 2016, as torchvision (v1.5)", _RESNET_OPTIONS),
         **_family(resnet.RESNEXTS, "Xie et al. 2017, as torchvision", _RESNET_OPTIONS),
@@ -58,7 +48,7 @@ ENCODERS = MappingProxyType(
             ("encoder_form",),
             variants=densenet.VARIANTS,
         ),
-        **_family(fcdensenet.FCDENSENETS, "Jegou et al. 2017: dense blocks", ("dropout",)),
+        **_family(densenet.FCDENSENETS, "Jegou et al. 2017: dense blocks", ("dropout",)),
         **_family(convnext.CONVNEXTS, "Liu et al. 2022, as timm", ("drop_path",), ("dtype",)),
         **_family(
             {"mobilenet_v2": mobilenet.mobilenet_v2},

@@ -1,8 +1,10 @@
 """Normalisation and activations."""
 
+import contextlib
+import contextvars
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from types import MappingProxyType
 
 import jax
@@ -11,8 +13,32 @@ from flax import linen as nn
 from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap, extent_mask, map_data
-from fcnjax.models.layers.frozen_norms import is_norm_frozen
 from fcnjax.models.layers.platform import current_platform
+
+_is_frozen = contextvars.ContextVar("frozen_norms", default=None)
+
+
+@contextlib.contextmanager
+def batch_norm_inference(is_frozen: Callable[[str], bool] | None) -> Iterator[None]:
+    """Leave some batch norms in inference mode in models applied with `train=True`.
+
+    They normalise by their running statistics, and do not update them.
+
+    Args:
+        is_frozen: Selects norms by path, such as `encoder/layer1_0/conv1/norm`; None selects none.
+    """
+    token = _is_frozen.set(is_frozen)
+    try:
+        yield
+    finally:
+        _is_frozen.reset(token)
+
+
+def is_norm_frozen(path: Sequence[str]) -> bool:
+    """Return whether the batch norm at `path` stays in inference mode."""
+    is_frozen = _is_frozen.get()
+    return is_frozen is not None and is_frozen("/".join(path))
+
 
 ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
     {

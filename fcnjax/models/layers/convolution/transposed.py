@@ -13,8 +13,8 @@ import numpy as np
 from flax import linen as nn
 from jax import lax
 
-from fcnjax.models.layers.convolution.folded import read_folded, store_folded
-from fcnjax.models.layers.convolution.space_to_depth import depth_to_space
+from fcnjax.models.layers.convolution.conv import read_folded, store_folded
+from fcnjax.models.layers.convolution.rearrange import depth_to_space
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 
 
