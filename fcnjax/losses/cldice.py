@@ -8,11 +8,7 @@ from fcnjax.losses.regions import SMOOTH, SUMMED_AXES, mean_where, soft_masks
 
 
 def cldice(
-    logits: jax.Array,
-    labels: jax.Array,
-    options: LossOptions,
-    *,
-    iterations: int = 10,
+    logits: jax.Array, labels: jax.Array, options: LossOptions, *, iterations: int = 10
 ) -> jax.Array:
     """Soft centreline Dice of Shit et al. (clDice, 2021), the mean over classes, in 0..1.
 

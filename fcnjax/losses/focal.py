@@ -17,11 +17,7 @@ from fcnjax.losses.regions import mean_where, power_of_losses, tversky_losses
 
 
 def focal(
-    logits: jax.Array,
-    labels: jax.Array,
-    options: LossOptions,
-    *,
-    gamma: float = 2.0,
+    logits: jax.Array, labels: jax.Array, options: LossOptions, *, gamma: float = 2.0
 ) -> jax.Array:
     """Focal loss of Lin et al. (2017), `-(1 - p)^gamma log p` with p the true class's probability.
 

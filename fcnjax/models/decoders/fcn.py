@@ -1,7 +1,6 @@
 """FCN's logits at several strides, summed, and torchvision's FCN head."""
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
@@ -23,9 +22,7 @@ from fcnjax.models.layers import (
     resize_like,
 )
 
-UPSAMPLES = MappingProxyType(
-    {"bilinear": "interpolation", "transposed": "a transposed convolution, learned"}
-)
+UPSAMPLES = {"bilinear": "interpolation", "transposed": "a transposed convolution, learned"}
 VGG_FC_WIDTH, FC_DROPOUT = 4096, 0.5
 
 

@@ -1,7 +1,6 @@
 """U-Net, U-Net++ and LinkNet of segmentation_models.pytorch, which upsample to the image."""
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
@@ -23,10 +22,8 @@ from fcnjax.models.layers import (
     resize_nearest_like,
 )
 
-SMP_UPSAMPLES = MappingProxyType(
-    {"nearest": "repeats pixels", "bilinear": "interpolation, align_corners=False"}
-)
-RESIZE_FNS = MappingProxyType({"nearest": resize_nearest_like, "bilinear": resize_like})
+SMP_UPSAMPLES = {"nearest": "repeats pixels", "bilinear": "interpolation, align_corners=False"}
+RESIZE_FNS = {"nearest": resize_nearest_like, "bilinear": resize_like}
 
 
 def skip_indices(strides: Sequence[int]) -> tuple[int, ...]:

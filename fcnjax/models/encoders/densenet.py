@@ -1,7 +1,6 @@
 """DenseNet, and the downsampling path of FC-DenseNet."""
 
 import functools
-from types import MappingProxyType
 
 from flax import linen as nn
 
@@ -18,14 +17,12 @@ from fcnjax.models.layers import (
 )
 
 STEM_WIDTH = 64
-VARIANTS = MappingProxyType(
-    {
-        "torchvision": "a block's feature after the next transition's norm and activation, the "
-        "last one normalised; segmentation_models.pytorch's too",
-        "timm": "timm's: a block's feature as the block returns it, the last one normalised and "
-        "activated",
-    }
-)
+VARIANTS = {
+    "torchvision": "a block's feature after the next transition's norm and activation, the "
+    "last one normalised; segmentation_models.pytorch's too",
+    "timm": "timm's: a block's feature as the block returns it, the last one normalised and "
+    "activated",
+}
 
 
 class DenseLayer(ConvModule):
@@ -105,12 +102,10 @@ class DenseNet(ConvModule):
         return (*features, x)
 
 
-DENSENETS = MappingProxyType(
-    {
-        "densenet121": functools.partial(DenseNet, (6, 12, 24, 16)),
-        "densenet169": functools.partial(DenseNet, (6, 12, 32, 32)),
-    }
-)
+DENSENETS = {
+    "densenet121": functools.partial(DenseNet, (6, 12, 24, 16)),
+    "densenet169": functools.partial(DenseNet, (6, 12, 32, 32)),
+}
 
 
 FC_STEM_WIDTH = 48
@@ -211,10 +206,8 @@ class FCDenseNet(ConvModule):
         return (*features, bottleneck(x, train))
 
 
-FCDENSENETS = MappingProxyType(
-    {
-        "fcdensenet56": functools.partial(FCDenseNet, (4, 4, 4, 4, 4, 4), 12),
-        "fcdensenet67": functools.partial(FCDenseNet, (5, 5, 5, 5, 5, 5), 16),
-        "fcdensenet103": functools.partial(FCDenseNet, (4, 5, 7, 10, 12, 15), 16),
-    }
-)
+FCDENSENETS = {
+    "fcdensenet56": functools.partial(FCDenseNet, (4, 4, 4, 4, 4, 4), 12),
+    "fcdensenet67": functools.partial(FCDenseNet, (5, 5, 5, 5, 5, 5), 16),
+    "fcdensenet103": functools.partial(FCDenseNet, (4, 5, 7, 10, 12, 15), 16),
+}

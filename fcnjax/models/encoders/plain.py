@@ -1,7 +1,6 @@
 """Encoders of plain convolutions and poolings: U-Net's contracting path and VGG."""
 
 import functools
-from types import MappingProxyType
 
 from flax import linen as nn
 
@@ -153,11 +152,9 @@ class VGG(ConvModule):
         return (*features, x)
 
 
-VGGS = MappingProxyType(
-    {
-        "vgg11": functools.partial(VGG, _stages(1, 1, 2, 2, 2)),
-        "vgg13": functools.partial(VGG, _stages(2, 2, 2, 2, 2)),
-        "vgg16": functools.partial(VGG, _stages(2, 2, 3, 3, 3)),
-        "vgg19": functools.partial(VGG, _stages(2, 2, 4, 4, 4)),
-    }
-)
+VGGS = {
+    "vgg11": functools.partial(VGG, _stages(1, 1, 2, 2, 2)),
+    "vgg13": functools.partial(VGG, _stages(2, 2, 2, 2, 2)),
+    "vgg16": functools.partial(VGG, _stages(2, 2, 3, 3, 3)),
+    "vgg19": functools.partial(VGG, _stages(2, 2, 4, 4, 4)),
+}

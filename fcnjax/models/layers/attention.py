@@ -1,7 +1,6 @@
 """Attention over pixels and over channels."""
 
-from collections.abc import Callable
-from types import MappingProxyType
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -62,9 +61,10 @@ class ReducedAttention(nn.Module):
         return attend(queries, pairs[:, :, 0], pairs[:, :, 1], mask=mask).reshape(shape)
 
 
-GATES: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
-    {"sigmoid": nn.sigmoid, "hard_sigmoid": nn.hard_sigmoid}
-)
+GATES: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "sigmoid": nn.sigmoid,
+    "hard_sigmoid": nn.hard_sigmoid,
+}
 
 
 class SqueezeExcite(nn.Module):
@@ -121,4 +121,4 @@ class SCSE(nn.Module):
         return map_data(lambda data: by_channel.data + data * weights, x)
 
 
-ATTENTIONS = MappingProxyType({"scse": SCSE})
+ATTENTIONS = {"scse": SCSE}

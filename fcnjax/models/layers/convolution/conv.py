@@ -5,9 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
-from fcnjax.models.layers.convolution.implementations import depthwise, dilated_conv
+from fcnjax.models.layers.convolution.implementations import depthwise, dilated_conv, plain_conv
 from fcnjax.models.layers.feature_map import FeatureMap, max_dim, zero_outside
 from fcnjax.models.layers.platform import current_platform
 
@@ -92,15 +91,8 @@ class Conv(nn.Module):
         elif dilation > 1 and self.groups == self.stride == 1 and order == "HWIO":
             data = dilated_conv(data, kernel, dilation, pads)
         else:
-            data = lax.conv_general_dilated(
-                data,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=pads,
-                rhs_dilation=(dilation, dilation),
-                dimension_numbers=("NHWC", order, "NHWC"),
-                feature_group_count=self.groups,
-            )
+            options = {"stride": self.stride, "groups": self.groups, "order": order}
+            data = plain_conv(data, kernel, dilation, pads, **options)
         if bias is not None:
             data = data + bias
         extent = x.extent

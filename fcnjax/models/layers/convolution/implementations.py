@@ -11,6 +11,28 @@ from fcnjax.models.layers.platform import current_platform
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 
+def plain_conv(
+    data: jax.Array,
+    kernel: jax.Array,
+    dilation: int = 1,
+    padding: Padding = ((0, 0), (0, 0)),
+    *,
+    stride: int = 1,
+    groups: int = 1,
+    order: str = "HWIO",
+) -> jax.Array:
+    """Convolve `data [B, H, W, I]` with a kernel of that order of axes, with XLA's own gradient."""
+    return lax.conv_general_dilated(
+        data,
+        kernel,
+        window_strides=(stride, stride),
+        padding=padding,
+        rhs_dilation=(dilation, dilation),
+        dimension_numbers=("NHWC", order, "NHWC"),
+        feature_group_count=groups,
+    )
+
+
 def depthwise(
     data: jax.Array,
     kernel: jax.Array,
@@ -35,25 +57,10 @@ def depthwise(
     """
     options = {"stride": stride, "dilation": dilation, "padding": padding}
     shifts = functools.partial(sum_of_shifts, **options)
-    grouped = functools.partial(_grouped_conv, **options)
+    grouped = functools.partial(plain_conv, groups=data.shape[-1], **options)
     if current_platform().platform == "any":
         return lax.platform_dependent(data, kernel, cpu=shifts, default=grouped)
     return (shifts if current_platform().is_cpu else grouped)(data, kernel)
-
-
-def _grouped_conv(
-    data: jax.Array, kernel: jax.Array, stride: int, dilation: int, padding: Padding
-) -> jax.Array:
-    """`depthwise` by XLA's convolution, with a group for each channel."""
-    return lax.conv_general_dilated(
-        data,
-        kernel,
-        window_strides=(stride, stride),
-        padding=padding,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=data.shape[-1],
-    )
 
 
 # Jitted, so that a network traces it once for each shape.
@@ -78,20 +85,6 @@ def sum_of_shifts(
             tap = lax.slice(wide, (0, y, x, 0), stop, (1, stride, stride, 1))
             total = total + tap * kernel[i, j, 0]
     return total.astype(data.dtype)
-
-
-def plain_conv(
-    data: jax.Array, kernel: jax.Array, dilation: int = 1, padding: Padding = ((0, 0), (0, 0))
-) -> jax.Array:
-    """Convolve `data [B, H, W, I]` with `kernel [h, w, I, O]`, with XLA's own gradient."""
-    return lax.conv_general_dilated(
-        data,
-        kernel,
-        window_strides=(1, 1),
-        padding=padding,
-        rhs_dilation=(dilation, dilation),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-    )
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
