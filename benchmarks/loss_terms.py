@@ -31,7 +31,8 @@ def main() -> None:
     for name, spec in losses.LOSSES.items():
 
         def loss(z, y, spec=spec):
-            return spec.function(z, y, ignore_label=255, head=spec.head or "softmax")
+            options = losses.LossOptions(255, head=spec.head or "softmax")
+            return spec.function(z, y, options)
 
         report(name, jax.value_and_grad(loss), logits, labels)
     report("distance_to", losses.distance_to, labels == 1)

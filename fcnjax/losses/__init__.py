@@ -6,20 +6,24 @@ batch without a counted pixel gives 0.
 """
 
 from fcnjax.losses.borders import border_map
-from fcnjax.losses.boundary import boundary
+from fcnjax.losses.boundary import boundary, distance_to
 from fcnjax.losses.cldice import cldice, soft_skeleton
 from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohem_cross_entropy
-from fcnjax.losses.distance import distance_to
 from fcnjax.losses.focal import focal
-from fcnjax.losses.lovasz import lovasz
-from fcnjax.losses.pixels import class_weighted
-from fcnjax.losses.probabilities import HEADS, predicted_classes, probabilities
-from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
+from fcnjax.losses.pixels import (
+    HEADS,
+    LossOptions,
+    class_weighted,
+    predicted_classes,
+    probabilities,
+)
+from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, lovasz, tversky
 from fcnjax.losses.table import LOSSES, LossSpec, make_loss
 
 __all__ = [
     "HEADS",
     "LOSSES",
+    "LossOptions",
     "LossSpec",
     "binary_cross_entropy",
     "border_map",

@@ -3,18 +3,12 @@
 import jax
 import jax.numpy as jnp
 
+from fcnjax.losses.pixels import LossOptions
 from fcnjax.losses.regions import SMOOTH, SUMMED_AXES, mean_where, soft_masks
 
 
 def cldice(
-    logits: jax.Array,
-    labels: jax.Array,
-    *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
-    iterations: int = 10,
+    logits: jax.Array, labels: jax.Array, options: LossOptions, *, iterations: int = 10
 ) -> jax.Array:
     """Soft centreline Dice of Shit et al. (clDice, 2021), the mean over classes, in 0..1.
 
@@ -25,19 +19,15 @@ def cldice(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: Ignored; all losses have the same signature.
-        head: `softmax` or `sigmoid`.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, and the head. Class weights are ignored.
         iterations: Number of thinning steps: half the largest width of a structure in pixels, or
             more.
 
     Returns:
         A float32 scalar.
     """
-    del class_weights
-    predicted, target = soft_masks(logits, labels, ignore_label, valid, head)
+    predicted, target = soft_masks(logits, labels, options)
     if logits.shape[-1] > 1:
         predicted, target = predicted[..., 1:], target[..., 1:]
     target = target.astype(jnp.float32)

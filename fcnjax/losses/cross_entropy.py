@@ -4,17 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from fcnjax.losses.borders import border_map
-from fcnjax.losses.pixels import mask_logits, one_hot, pixel_weights, target_masks
+from fcnjax.losses.pixels import LossOptions, mask_logits, one_hot, pixel_weights, target_masks
 
 
 def cross_entropy(
     logits: jax.Array,
     labels: jax.Array,
+    options: LossOptions,
     *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
     label_smoothing: float = 0.0,
     border_weight: float = 0.0,
     border_sigma: float = 5.0,
@@ -27,11 +24,8 @@ def cross_entropy(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: K weights, or None (or empty) for equal ones.
-        head: Ignored; all losses have the same signature.
+        labels: Integer [B, H, W], in 0..K-1 or `options.ignore_label`.
+        options: Valid pixels and their weights. The head is ignored.
         label_smoothing: Share of each target that is spread evenly over all classes, in 0..1
             (Szegedy et al., Rethinking the Inception Architecture, 2016).
         border_weight: U-Net's w0: extra weight of a pixel between two touching objects; 0 for none.
@@ -40,15 +34,14 @@ def cross_entropy(
     Returns:
         A float32 scalar.
     """
-    del head
-    logits, labels, mask = mask_logits(logits, labels, logits.shape[-1], ignore_label, valid)
+    logits, labels, mask = mask_logits(logits, labels, options, logits.shape[-1])
     extra = None
     if border_weight:
         extra = border_map(jnp.where(mask, labels, 0), border_weight, border_sigma)
-    weights = pixel_weights(labels, mask, class_weights, extra)
+    weights = pixel_weights(labels, mask, options.class_weights, extra)
     value = _weighted_nll(logits, labels, weights)
     if label_smoothing:
-        uniform = _uniform_nll(logits, labels, weights, class_weights)
+        uniform = _uniform_nll(logits, labels, weights, options.class_weights)
         value = (1 - label_smoothing) * value + label_smoothing * uniform
     return value
 
@@ -105,11 +98,8 @@ def _uniform_nll(
 def ohem_cross_entropy(
     logits: jax.Array,
     labels: jax.Array,
+    options: LossOptions,
     *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
     fraction: float = 0.25,
     threshold: float = 0.0,
 ) -> jax.Array:
@@ -121,24 +111,20 @@ def ohem_cross_entropy(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: K weights of the pixels that are kept, or None (or empty) for equal ones.
-        head: Ignored; all losses have the same signature.
+        labels: Integer [B, H, W], in 0..K-1 or `options.ignore_label`.
+        options: Valid pixels and their weights. The head is ignored.
         fraction: Share of the counted pixels that is kept, above 0, to 1.
         threshold: Pixels whose true class has a probability below this are kept too, in 0..1.
 
     Returns:
         A float32 scalar, >= 0.
     """
-    del head
-    logits, labels, mask = mask_logits(logits, labels, logits.shape[-1], ignore_label, valid)
+    logits, labels, mask = mask_logits(logits, labels, options, logits.shape[-1])
     nll = jax.lax.stop_gradient(jnp.abs(_pixel_nll(logits, labels)))  # turns -0.0 into 0.0
     kept = _share_kept(nll, mask, fraction)
     if threshold:
         kept = jnp.where(mask & (nll > -jnp.log(threshold)), 1, kept)
-    weights = pixel_weights(labels, mask, class_weights) * kept
+    weights = pixel_weights(labels, mask, options.class_weights) * kept
     total = weights.sum()
     return _weighted_nll(logits, labels, weights / jnp.where(total > 0, total, 1))
 
@@ -165,15 +151,7 @@ def _share_kept(values: jax.Array, mask: jax.Array, fraction: float) -> jax.Arra
     return jnp.where(bits > threshold, 1, jnp.where(bits == threshold, share, 0))
 
 
-def binary_cross_entropy(
-    logits: jax.Array,
-    labels: jax.Array,
-    *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "sigmoid",
-) -> jax.Array:
+def binary_cross_entropy(logits: jax.Array, labels: jax.Array, options: LossOptions) -> jax.Array:
     """Sigmoid cross-entropy against one-hot masks, in nats (>= 0).
 
     With K = 1 the logit is that of the foreground, label 1. With K > 1 each channel is one class
@@ -182,19 +160,15 @@ def binary_cross_entropy(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: A weight for each class (2 for K = 1), or None (or empty) for equal ones.
-        head: Ignored; all losses have the same signature.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels and their weights. The head is ignored.
 
     Returns:
         A float32 scalar.
     """
-    del head
     channels = logits.shape[-1]
-    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
-    weights = pixel_weights(labels, mask, class_weights)
+    logits, labels, mask = mask_logits(logits, labels, options)
+    weights = pixel_weights(labels, mask, options.class_weights)
     target = target_masks(labels, channels)
     logits = logits.astype(jnp.float32)
     losses = jax.nn.softplus(jnp.where(target, -logits, logits))

@@ -1,20 +1,23 @@
-"""Focal loss, a cross-entropy that down-weights easy pixels."""
+"""Focal loss, a cross-entropy that down-weights easy pixels, and the unified focal loss."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 
-from fcnjax.losses.pixels import mask_logits, one_hot, pixel_weights, target_masks
+from fcnjax.losses.pixels import (
+    LossOptions,
+    activate,
+    mask_logits,
+    one_hot,
+    pixel_weights,
+    target_masks,
+)
+from fcnjax.losses.regions import mean_where, power_of_losses, tversky_losses
 
 
 def focal(
-    logits: jax.Array,
-    labels: jax.Array,
-    *,
-    ignore_label: int,
-    valid: jax.Array | None = None,
-    class_weights: tuple[float, ...] | None = None,
-    head: str = "softmax",
-    gamma: float = 2.0,
+    logits: jax.Array, labels: jax.Array, options: LossOptions, *, gamma: float = 2.0
 ) -> jax.Array:
     """Focal loss of Lin et al. (2017), `-(1 - p)^gamma log p` with p the true class's probability.
 
@@ -24,21 +27,18 @@ def focal(
 
     Args:
         logits: Float [B, H, W, K].
-        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `ignore_label`.
-        ignore_label: Label of pixels that do not count.
-        valid: Bool [B], false for examples that do not count; None counts all.
-        class_weights: A weight for each class (2 for K = 1), or None (or empty) for equal ones.
-        head: `softmax` or `sigmoid`.
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, their weights, and the head.
         gamma: The exponent, >= 0; 0 is the cross-entropy.
 
     Returns:
         A float32 scalar, >= 0.
     """
     channels = logits.shape[-1]
-    logits, labels, mask = mask_logits(logits, labels, max(channels, 2), ignore_label, valid)
-    weights = pixel_weights(labels, mask, class_weights)
+    logits, labels, mask = mask_logits(logits, labels, options)
+    weights = pixel_weights(labels, mask, options.class_weights)
     logits = logits.astype(jnp.float32)
-    if head == "softmax":
+    if options.head == "softmax":
         losses = softmax_focal(logits, labels, gamma)
     else:
         signed = jnp.where(target_masks(labels, channels), logits, -logits)
@@ -56,3 +56,57 @@ def softmax_focal(logits: jax.Array, labels: jax.Array, gamma: float) -> jax.Arr
     rest = jax.nn.logsumexp(jnp.where(is_label, -1e30, shifted), -1)  # a finite log of 0
     nll = total - jnp.sum(jnp.where(is_label, shifted, 0), -1)
     return jnp.exp(gamma * (rest - total)) * nll
+
+
+def unified_focal(
+    logits: jax.Array,
+    labels: jax.Array,
+    options: LossOptions,
+    *,
+    delta: float = 0.6,
+    gamma: float = 0.5,
+) -> jax.Array:
+    """Asymmetric unified focal loss of Yeung et al. (2022), a mean of two terms.
+
+    The first is a cross-entropy, in which class 0 weighs `1 - delta` and is focal, and all other
+    classes weigh `delta`. The second is the mean over classes of the Tversky losses 1 - TI, with
+    the weights `delta` of false negatives and `1 - delta` of false positives; those of the classes
+    except 0 are raised to the power `1 - gamma`. Both terms weigh 0.5 (the paper's lambda). With a
+    sigmoid head each channel is one class against the rest, and the channels are averaged.
+
+    Args:
+        logits: Float [B, H, W, K].
+        labels: Integer [B, H, W], in 0..K-1 (0..1 for K = 1) or `options.ignore_label`.
+        options: Valid pixels, and the head. Class weights are ignored.
+        delta: Weight of the foreground and of false negatives, between 0 and 1.
+        gamma: Suppression of easy background and enhancement of hard foreground, from 0 to below 1.
+
+    Returns:
+        A float32 scalar, >= 0.
+    """
+    channels = logits.shape[-1]
+    logits, labels, mask = mask_logits(logits, labels, options)
+    logits = logits.astype(jnp.float32)
+    loss = functools.partial(_softmax_loss, mask=mask, delta=delta, gamma=gamma)
+    if options.head == "softmax":
+        return loss(logits, labels)
+    # The sigmoid of z is the softmax of 0 and z.
+    pairs = jnp.stack([jnp.zeros_like(logits), logits], -1)
+    targets = target_masks(labels, channels).astype(jnp.int32)
+    return jax.vmap(loss, in_axes=(3, 3))(pairs, targets).mean()
+
+
+def _softmax_loss(
+    logits: jax.Array, labels: jax.Array, mask: jax.Array, delta: float, gamma: float
+) -> jax.Array:
+    """Return the loss of logits [B, H, W, K] under a softmax; logits outside the mask are 0."""
+    background = (1 - delta) * softmax_focal(logits, labels, gamma)
+    foreground = delta * softmax_focal(logits, labels, 0)
+    pixels = jnp.where(labels == 0, background, foreground)
+    cross_entropy = jnp.sum(pixels * pixel_weights(labels, mask, None))
+    predicted = activate(logits, "softmax") * mask[..., None]
+    target = one_hot(labels, logits.shape[-1]) & mask[..., None]
+    losses, present = tversky_losses(predicted, target, alpha=1 - delta, beta=delta)
+    raised = power_of_losses(losses, 1 - gamma)
+    losses = jnp.where(jnp.arange(losses.size) == 0, losses, raised)
+    return (cross_entropy + mean_where(present, losses)) / 2

@@ -1,5 +1,6 @@
 """The table of losses, and the weighted sum of them that a config declares."""
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -11,11 +12,9 @@ from fcnjax.errors import UserError, choose
 from fcnjax.losses.boundary import boundary
 from fcnjax.losses.cldice import cldice
 from fcnjax.losses.cross_entropy import binary_cross_entropy, cross_entropy, ohem_cross_entropy
-from fcnjax.losses.focal import focal
-from fcnjax.losses.lovasz import lovasz
-from fcnjax.losses.probabilities import HEADS
-from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, tversky
-from fcnjax.losses.unified_focal import unified_focal
+from fcnjax.losses.focal import focal, unified_focal
+from fcnjax.losses.pixels import HEADS, LossOptions
+from fcnjax.losses.regions import dice, focal_tversky, generalised_dice, jaccard, lovasz, tversky
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,7 @@ class LossSpec:
     """A row of the table of losses.
 
     Attributes:
-        function: Called as `function(logits, labels, *, ignore_label, valid, class_weights, head)`
-            and with its options.
+        function: Called as `function(logits, labels, LossOptions(...), **options)`.
         summary: A description in one line.
         reference: The paper, or "".
         options: Arguments of the loss, with the keys of `config.loss` that they are read from.
@@ -136,30 +134,26 @@ def make_loss(config: ConfigDict) -> Callable[..., tuple[jax.Array, dict[str, ja
             raise UserError(
                 f"config.loss.{name}: needs config.model.head={LOSSES[name].head}, which is {head}"
             )
-    common = {
-        "ignore_label": config.data.ignore_label,
-        "class_weights": _class_weights(config, weights),
-        "head": head,
-    }
-    options = {
-        name: common
-        | {argument: config.loss[key] for argument, key in LOSSES[name].options.items()}
+    class_weights = _class_weights(config, weights)
+    terms = {
+        name: functools.partial(
+            LOSSES[name].function,
+            **{argument: config.loss[key] for argument, key in LOSSES[name].options.items()},
+        )
         for name in weights
     }
 
     def compute_terms(logits, labels, valid):
-        return {
-            name: LOSSES[name].function(logits, labels, valid=valid, **options[name])
-            for name in weights
-        }
+        options = LossOptions(config.data.ignore_label, valid, class_weights, head)
+        return {name: term(logits, labels, options) for name, term in terms.items()}
 
     def loss(outputs, labels, valid=None):
         values = compute_terms(outputs["logits"], labels, valid)
         total = sum(weights[name] * value for name, value in values.items())
         aux = outputs["aux"]
         for aux_head, logits in aux.items():
-            terms = compute_terms(logits, labels, valid)
-            values[aux_head] = sum(weights[name] * value for name, value in terms.items())
+            side = compute_terms(logits, labels, valid)
+            values[aux_head] = sum(weights[name] * value for name, value in side.items())
             total += config.loss.aux / len(aux) * values[aux_head]
         return total, values
 

@@ -1,23 +1,24 @@
-"""Building a model from a config."""
+"""Building a model from a config, and checks of its options."""
 
-from types import MappingProxyType
+from typing import Any
 
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from fcnjax.config import channel_names, check_section
 from fcnjax.errors import UserError, choose
-from fcnjax.models.decoders.fcn_head import FCNHead
+from fcnjax.models.decoders.fcn import UPSAMPLES, FCNHead
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
-from fcnjax.models.options import checked_options
+from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
 
-DTYPES = MappingProxyType({"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 # From the number of classes to the number of logits.
-HEADS = MappingProxyType(
-    {"softmax": lambda classes: classes, "sigmoid": lambda classes: 1 if classes == 2 else classes}
-)
+HEADS = {
+    "softmax": lambda classes: classes,
+    "sigmoid": lambda classes: 1 if classes == 2 else classes,
+}
 # The options that an auxiliary head shares with the decoder.
 _AUX_HEAD_OPTIONS = ("dropout", "align_corners")
 
@@ -63,3 +64,48 @@ def build_model(config: ConfigDict) -> Segmenter:
     channels = len(channel_names(config.data.channels))
     dtype = common["dtype"]
     return Segmenter(encoder, decoder, out_channels, channels, dtype, aux_head, model.remat)
+
+
+_OPTIONS = tuple(
+    dict.fromkeys(
+        key for table in (ENCODERS, DECODERS) for spec in table.values() for key in spec.options
+    )
+)
+
+
+def checked_options(model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> dict[str, Any]:
+    """Return the options that are set, after checking that they apply.
+
+    Raises:
+        UserError: An option that neither the encoder nor the decoder takes, or a bad value.
+    """
+    options = {key: model[key] for key in _OPTIONS if model[key] is not None}
+    aux_options = ("dropout",) if model.aux_head else ()
+    applicable = {*encoder.options, *decoder.options, *aux_options}
+    choices = {"upsample": UPSAMPLES, **encoder.choices, **decoder.choices}
+    for key, value in options.items():
+        where = f"config.model.{key}"
+        if key not in applicable:
+            valid = ", ".join(key for key in _OPTIONS if key in applicable)
+            raise UserError(
+                f"{where}: not an option of encoder {model.encoder} or decoder {model.decoder}; "
+                f"valid: {valid}"
+            )
+        if key in choices:
+            choose(choices[key], value, where)
+        elif isinstance(value, list):
+            options[key] = tuple(value)
+    if options.get("padding") == "valid":
+        _require_both("padding", model, encoder, decoder)
+    return options
+
+
+def _require_both(key: str, model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> None:
+    """Raise an error where only one of encoder and decoder takes an option that both need."""
+    for kind, spec, table in (("encoder", encoder, ENCODERS), ("decoder", decoder, DECODERS)):
+        if key not in spec.options:
+            valid = ", ".join(name for name, other in table.items() if key in other.options)
+            raise UserError(
+                f"config.model.{key}: {model[key]} does not work with {kind} {model[kind]}; valid: "
+                f"{valid}"
+            )

@@ -1,7 +1,6 @@
 """Image classifiers: the models that published encoders were trained as."""
 
 import re
-from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -80,17 +79,15 @@ class Classifier(nn.Module):
 
 
 # By a pattern of the encoder's name: the fields of its classifier, and the options of its encoder.
-_CLASSIFIERS = MappingProxyType(
-    {
-        r"vgg\d+": ({"grid": 7, "hidden": (4096, 4096)}, {}),
-        r"densenet\d+": ({"first_activation": "relu"}, {}),
-        r"convnext_\w+": ({"norm_epsilon": 1e-6}, {}),
-        r"mobilenet_v2": ({}, {"variant": "smp"}),
-        r"mobilenet_v3_small": ({"hidden": (1024,), "activation": "hard_swish"}, {}),
-        r"mobilenet_v3_large": ({"hidden": (1280,), "activation": "hard_swish"}, {}),
-        r"efficientnet_\w+": ({}, {"head": True}),
-    }
-)
+_CLASSIFIERS = {
+    r"vgg\d+": ({"grid": 7, "hidden": (4096, 4096)}, {}),
+    r"densenet\d+": ({"first_activation": "relu"}, {}),
+    r"convnext_\w+": ({"norm_epsilon": 1e-6}, {}),
+    r"mobilenet_v2": ({}, {"variant": "smp"}),
+    r"mobilenet_v3_small": ({"hidden": (1024,), "activation": "hard_swish"}, {}),
+    r"mobilenet_v3_large": ({"hidden": (1280,), "activation": "hard_swish"}, {}),
+    r"efficientnet_\w+": ({}, {"head": True}),
+}
 
 
 def build_classifier(name: str, classes: int = 1000, **options: Any) -> Classifier:

@@ -12,6 +12,8 @@ from typing import Any
 import jax
 from flax import linen as nn
 
+from fcnjax.models.layers.platform import override
+
 # The path of the running block, so that it is not wrapped again from within.
 _running_block = contextvars.ContextVar("running", default=())
 
@@ -41,11 +43,8 @@ def _remat_blocks(
             next(remaining) if array else leaf for array, leaf in zip(is_array, leaves, strict=True)
         ]
         args, kwargs = jax.tree.unflatten(tree, merged)
-        token = _running_block.set(path)
-        try:
+        with override(_running_block, path):
             return module(*args, **kwargs)
-        finally:
-            _running_block.reset(token)
 
     arrays = [leaf for array, leaf in zip(is_array, leaves, strict=True) if array]
     return nn.remat(run)(module, *arrays)

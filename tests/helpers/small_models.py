@@ -10,13 +10,11 @@ from xla_flags import NO_FUSION_EMITTERS, is_known
 
 from fcnjax.models import DECODERS, Segmenter
 from fcnjax.models.encoders.convnext import ConvNeXt
-from fcnjax.models.encoders.densenet import DenseNet
-from fcnjax.models.encoders.fcdensenet import FCDenseNet
+from fcnjax.models.encoders.densenet import DenseNet, FCDenseNet
 from fcnjax.models.encoders.inverted import Block, InvertedNet
 from fcnjax.models.encoders.mit import MiT
+from fcnjax.models.encoders.plain import VGG, Vanilla
 from fcnjax.models.encoders.resnet import ResNet
-from fcnjax.models.encoders.vanilla import Vanilla
-from fcnjax.models.encoders.vgg import VGG
 
 CLASSES = 3
 INVERTED = (

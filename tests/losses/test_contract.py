@@ -31,18 +31,11 @@ for_each_case = pytest.mark.parametrize(("name", "head", "channels", "with_optio
 @functools.cache
 def graded(name, head, with_options, class_weights=None, ignore_label=255):
     """Jitted `f(logits, labels, valid) -> (value, gradient)`."""
-    options = OPTIONS.get(name, {}) if with_options else {}
+    arguments = OPTIONS.get(name, {}) if with_options else {}
 
     def loss(logits, labels, valid):
-        return losses.LOSSES[name].function(
-            logits,
-            labels,
-            valid=valid,
-            ignore_label=ignore_label,
-            class_weights=class_weights,
-            head=head,
-            **options,
-        )
+        options = losses.LossOptions(ignore_label, valid, class_weights, head)
+        return losses.LOSSES[name].function(logits, labels, options, **arguments)
 
     return jax.jit(jax.value_and_grad(loss))
 

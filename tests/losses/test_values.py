@@ -19,8 +19,9 @@ def batch(classes, channels=None, seed=0, shape=(2, 5, 7)):
 
 def call(name, logits, labels, **options):
     head = "sigmoid" if name == "binary_cross_entropy" else "softmax"
-    options = {"ignore_label": 255, "head": head} | options
-    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, **options))
+    common = {key: options.pop(key) for key in losses.LossOptions._fields if key in options}
+    common = losses.LossOptions(**{"ignore_label": 255, "head": head} | common)
+    function = jax.jit(lambda z, y: losses.LOSSES[name].function(z, y, common, **options))
     return function(jnp.asarray(logits), jnp.asarray(labels))
 
 
@@ -207,7 +208,7 @@ def test_ohem_by_hand():
     # Equals share: of two that are as hard, half each.
     tied = np.concatenate([logits[:, :, :2], logits[:, :, 2:3], logits[:, :, 2:3]], 2)
     slope = jax.grad(
-        lambda z: losses.ohem_cross_entropy(z, labels, ignore_label=255, fraction=0.25)
+        lambda z: losses.ohem_cross_entropy(z, labels, losses.LossOptions(255), fraction=0.25)
     )
     slopes = np.abs(jax.jit(slope)(jnp.asarray(tied)))[0, 0, :, 0]
     np.testing.assert_allclose(slopes, [0, 0, 0.25, 0.25], atol=1e-6)

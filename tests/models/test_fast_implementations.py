@@ -12,10 +12,10 @@ from small_models import CLASSES, SMALL, jit
 from fcnjax.models import DECODERS, Platform, Segmenter, compile_for
 from fcnjax.models.encoders import resnet
 from fcnjax.models.layers import ACTIVATIONS, ConvNormAct, FeatureMap, space_to_batch
-from fcnjax.models.layers.convolution.dilated import dilated_conv, plain_conv
+from fcnjax.models.layers.convolution.implementations import dilated_conv, plain_conv
 from fcnjax.models.layers.convolution.transposed import transposed_conv
 from fcnjax.models.layers.norm import batch_norm_train
-from fcnjax.models.layers.pooling.pool import max_pool_blocks
+from fcnjax.models.layers.pooling import max_pool_blocks
 
 
 def random(*shape, seed=0):

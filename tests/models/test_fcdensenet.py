@@ -11,8 +11,8 @@ from padded_maps import assert_same_inside, padded
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import ENCODERS, Segmenter, build_model
-from fcnjax.models.decoders.fcdensenet import FCDenseNetUp
-from fcnjax.models.encoders.fcdensenet import DenseBlock, FCDenseNet
+from fcnjax.models.decoders.mirrored import FCDenseNetUp
+from fcnjax.models.encoders.densenet import DenseBlock, FCDenseNet
 from fcnjax.models.layers import ConvTranspose3x3, FeatureMap
 
 CLASSES = 11

@@ -11,7 +11,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.decoders.fcn import FCN
-from fcnjax.models.encoders import vgg
+from fcnjax.models.encoders.plain import VGG
 from fcnjax.models.layers import FeatureMap
 from fcnjax.models.pretrained.layouts.decoders import TORCHVISION_VGG_FC
 
@@ -80,7 +80,7 @@ def test_defaults_depend_on_encoder():
 
 def test_center_of_7x7_map_equals_classifier():
     """Without padding, the 7x7 convolution is VGG's linear layer on the flattened map."""
-    encoder = vgg.VGG(((4,), (4,), (4,), (4,), (4,)))
+    encoder = VGG(((4,), (4,), (4,), (4,), (4,)))
     decoder = FCN.build(encoder, 3, ("vgg", "fcn32s"), fc_width=6, final_stride=32)
     feature = np.random.default_rng(0).standard_normal((1, 7, 7, 4)).astype(np.float32)
     features = [FeatureMap(jnp.zeros((1, 7, 7, 4)))] * 5 + [FeatureMap(jnp.asarray(feature))]
@@ -98,7 +98,7 @@ def test_center_of_7x7_map_equals_classifier():
 
 def test_receptive_field_is_404_pixels():
     """As in table 1 of the paper, measured by the gradient of a net with positive weights."""
-    encoder = vgg.VGG(((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)), norm="none")
+    encoder = VGG(((1, 1), (1, 1), (1, 1, 1), (1, 1, 1), (1, 1, 1)), norm="none")
     decoder = FCN.build(encoder, 1, ("vgg", "fcn32s"), fc_width=1, final_stride=32)
     model = Segmenter(encoder, decoder, 1, 1)
     # The gradient of a pooling goes to the first of equal values, and to the last of rising ones.
@@ -123,7 +123,7 @@ def test_receptive_field_is_404_pixels():
 
 def test_scores_the_poolings():
     """Pool4 is pooled from the feature at stride 8, pool3 from that at stride 4."""
-    encoder = vgg.VGG(((1,), (2,), (3,), (4,), (5,)), norm="none")
+    encoder = VGG(((1,), (2,), (3,), (4,), (5,)), norm="none")
     decoder = FCN.build(encoder, 3, ("vgg", "fcn8s"), fc_width=6, final_stride=8)
     rng = np.random.default_rng(0)
     features = [
@@ -142,7 +142,7 @@ def test_scores_the_poolings():
 
 
 def test_dropout_only_after_fully_connected_layers():
-    encoder = vgg.VGG(((4,), (4,), (4,), (4,), (4,)), norm="none")
+    encoder = VGG(((4,), (4,), (4,), (4,), (4,)), norm="none")
     rng = np.random.default_rng(0)
     features = [
         FeatureMap(jnp.asarray(rng.random((1, side, side, 4)), jnp.float32))

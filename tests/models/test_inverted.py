@@ -18,7 +18,7 @@ from fcnjax.models.encoders.efficientnet import efficientnet
 from fcnjax.models.encoders.inverted import Block, InvertedNet, round_channels
 from fcnjax.models.encoders.mobilenet import MOBILENETS_V3, mobilenet_v2
 from fcnjax.models.layers import FeatureMap
-from fcnjax.models.layers.convolution.depthwise import depthwise, sum_of_shifts
+from fcnjax.models.layers.convolution.implementations import depthwise, sum_of_shifts
 
 # Parameters of the classifier with 1000 classes, as timm counts them.
 COUNTS = {

@@ -22,7 +22,7 @@ from small_models import (
 )
 
 from fcnjax.models import Platform, compile_for, make_fold_fn
-from fcnjax.models.decoders.fcn_head import FCNHead
+from fcnjax.models.decoders.fcn import FCNHead
 from fcnjax.models.layers import FeatureMap
 
 

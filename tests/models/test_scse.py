@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from fcnjax.models.decoders.smp import UpBlock
 from fcnjax.models.decoders.unet import UNet
-from fcnjax.models.decoders.unet_smp import UpBlock
 from fcnjax.models.layers import SCSE, FeatureMap
 from fcnjax.models.pretrained.layouts.decoders import SMP_UNET
 

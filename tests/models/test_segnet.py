@@ -20,16 +20,15 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.parity import TOLERANCE, draw_variables
 from fcnjax.models import DECODERS, ENCODERS, Segmenter, build_model
-from fcnjax.models.decoders.segnet import SegNet, mirrored_widths
-from fcnjax.models.encoders import vgg
-from fcnjax.models.encoders.fcdensenet import FCDenseNet
-from fcnjax.models.encoders.vanilla import Vanilla
+from fcnjax.models.decoders.mirrored import SegNet, mirrored_widths
+from fcnjax.models.encoders.densenet import FCDenseNet
+from fcnjax.models.encoders.plain import VGG, Vanilla
 from fcnjax.models.layers import FeatureMap, max_pool, unpool_like
 from fcnjax.models.pretrained.names import LEAVES
 
 ENTRIES = json.loads((Path(__file__).parent / "goldens" / "mirrors.json").read_text())
 SMALL = {
-    "vgg": vgg.VGG(((4,), (8, 6), (6,))),
+    "vgg": VGG(((4,), (8, 6), (6,))),
     "vanilla": Vanilla((4, 6, 8)),
     "fcdensenet": FCDenseNet((2, 1, 3), growth=5),
 }

@@ -11,7 +11,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.decoders.unet import UNet
-from fcnjax.models.encoders.vanilla import Vanilla, valid_margin, valid_size
+from fcnjax.models.encoders.plain import Vanilla, valid_margin, valid_size
 from fcnjax.models.layers import FeatureMap, crop_edges, mirror_pad
 
 jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

@@ -210,7 +210,7 @@ LAYERS = {
     "mean_pool": lambda x: layers.mean_pool(FeatureMap(x)).data,
     "global_mean": lambda x: layers.global_mean(FeatureMap(x)),
     "resize": lambda x: layers.resize_like(FeatureMap(x), like(160, 96)).data,
-    "cross_entropy": lambda x: losses.cross_entropy(x, LABELS, ignore_label=255),
+    "cross_entropy": lambda x: losses.cross_entropy(x, LABELS, losses.LossOptions(255)),
 }
 
 

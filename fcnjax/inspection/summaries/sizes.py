@@ -10,7 +10,7 @@ from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.inspection.summaries.text import millions, numbers, products, table
 from fcnjax.inspection.tracing.program import Call, Path, Program, Step
 from fcnjax.models import Segmenter
-from fcnjax.models.layers.convolution.depthwise import sum_of_shifts
+from fcnjax.models.layers.convolution.implementations import sum_of_shifts
 
 
 def multiply_adds(program: Program) -> Mapping[Path, int]:

@@ -1,7 +1,7 @@
 """The base class of decoders."""
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from flax import linen as nn
 
@@ -10,6 +10,21 @@ from fcnjax.models.layers import ConvModule
 
 Names = tuple[str, str]  # of an encoder and a decoder, for messages
 Widths = tuple[int, ...]
+Fields = dict[str, Any]
+
+
+class Context(NamedTuple):
+    """The model that a decoder is built for.
+
+    Attributes:
+        encoder: The encoder.
+        out_channels: Logits for each pixel.
+        names: The encoder's and the decoder's name.
+    """
+
+    encoder: nn.Module
+    out_channels: int
+    names: Names
 
 
 class Decoder(ConvModule):
@@ -49,18 +64,18 @@ class Decoder(ConvModule):
         strides = tuple(encoder.strides)
         if requirement := cls.unmet_requirement(strides):
             raise cannot_decode(names, requirement, strides)
-        return cls(strides, **cls.fields(encoder, out_channels, names, **options))
+        if cls.returns_logits:
+            options["out_channels"] = out_channels
+        return cls(strides, **cls.fields(Context(encoder, out_channels, names), **options))
 
     @classmethod
-    def fields(
-        cls, encoder: nn.Module, out_channels: int, names: Names, **options: Any
-    ) -> dict[str, Any]:
-        """Return the fields beside `strides` that the arguments of `build` stand for.
+    def fields(cls, context: Context, **options: Any) -> Fields:
+        """Return the fields beside `strides` of the decoder with these options.
 
         Subclasses fill in defaults that depend on the encoder, and check the options.
         """
-        del encoder, names
-        return {"out_channels": out_channels, **options} if cls.returns_logits else options
+        del context
+        return options
 
     @staticmethod
     def unmet_requirement(strides: Sequence[int]) -> str | None:

@@ -1,12 +1,12 @@
-"""FCN: logits at several strides, summed."""
+"""FCN's logits at several strides, summed, and torchvision's FCN head."""
 
 from collections.abc import Sequence
-from types import MappingProxyType
 from typing import Any
 
 from flax import linen as nn
 
-from fcnjax.models.decoders.decoder import Decoder, Names, cannot_decode
+from fcnjax.errors import UserError
+from fcnjax.models.decoders.decoder import Context, Decoder, Fields, cannot_decode
 from fcnjax.models.layers import (
     BilinearConvTranspose,
     Conv,
@@ -22,9 +22,7 @@ from fcnjax.models.layers import (
     resize_like,
 )
 
-UPSAMPLES = MappingProxyType(
-    {"bilinear": "interpolation", "transposed": "a transposed convolution, learned"}
-)
+UPSAMPLES = {"bilinear": "interpolation", "transposed": "a transposed convolution, learned"}
 VGG_FC_WIDTH, FC_DROPOUT = 4096, 0.5
 
 
@@ -62,20 +60,19 @@ class FCN(Decoder):
     @classmethod
     def fields(
         cls,
-        encoder: nn.Module,
-        out_channels: int,
-        names: Names,
+        context: Context,
         *,
         final_stride: int,
         fc_width: int | None = None,
         dropout: float | None = None,
         **options: Any,
-    ) -> dict[str, Any]:
+    ) -> Fields:
         """Return the fields; by default over VGG the paper's `fc6` and `fc7`, and no others.
 
         Raises:
             UserError: The encoder has no feature at a stride that this decoder scores.
         """
+        encoder, _, names = context
         missing = [str(n) for n in _scored_strides(final_stride) if n not in encoder.strides]
         if missing:
             requirement = f"scores features at stride {' and '.join(missing)}"
@@ -87,7 +84,7 @@ class FCN(Decoder):
             dropout = FC_DROPOUT if fc_width else 0.0
         options |= {"final_stride": final_stride, "fc_width": fc_width}
         options |= {"dropout": dropout, "pooled": is_vgg}
-        return super().fields(encoder, out_channels, names, **options)
+        return options
 
     @property
     def stride(self) -> int:
@@ -132,3 +129,55 @@ class FCN(Decoder):
 def _scored_strides(final_stride: int) -> tuple[int, ...]:
     """Return the strides that are scored, deep to shallow."""
     return tuple(stride for stride in (32, 16, 8) if stride >= final_stride)
+
+
+class FCNHead(Decoder):
+    """A 3x3 convolution to a quarter of the channels, and the logits, as torchvision's `FCNHead`.
+
+    Attributes:
+        out_channels: Logits for each pixel.
+        index: The feature it reads; -1 is the deepest.
+        dropout: Probability of dropping a value before the logits, in training.
+        align_corners: How the logits are resized to the image.
+        strides, norm, activation, dtype: As in `Decoder`.
+    """
+
+    out_channels: int
+    index: int = -1
+    dropout: float = 0.1
+    align_corners: bool = False
+    returns_logits = True
+
+    @classmethod
+    def fields(cls, context: Context, *, index: int = -1, **options: Any) -> Fields:
+        """Return the fields.
+
+        Raises:
+            UserError: The encoder has no such feature, or its features cover more than the image.
+        """
+        encoder, _, names = context
+        if getattr(encoder, "padding", "same") == "valid":
+            raise UserError(
+                "config.model.aux_head: with config.model.padding=valid the encoder's features "
+                "cover more than the image, and an auxiliary head would misalign them"
+            )
+        if len(encoder.strides) < -index:
+            raise UserError(
+                f"config.model.aux_head: the auxiliary head reads feature {index}, and encoder "
+                f"{names[0]} has {len(encoder.strides)}"
+            )
+        return {"index": index, **options}
+
+    @property
+    def stride(self) -> int:
+        """Stride of the result."""
+        return self.strides[self.index]
+
+    @nn.compact
+    def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
+        """Map the pyramid to logits `[B, h, w, out_channels]`, of the size of the feature read."""
+        x = features[self.index]
+        x = self.conv_block(max(x.channels // 4, 1), name="hidden")(x, train)
+        x = map_data(dropout(self.dropout, train), x)
+        options = {"dtype": self.dtype, "kernel_init": lecun_normal, "name": "score"}
+        return Conv(self.out_channels, 1, **options)(x)

@@ -1,23 +1,15 @@
 """The table of decoders."""
 
 import functools
-from types import MappingProxyType
+from collections.abc import Mapping
 
 from fcnjax.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
-from fcnjax.models.decoders.fcdensenet import FCDenseNetUp
-from fcnjax.models.decoders.fcn import FCN
-from fcnjax.models.decoders.fcn_head import FCNHead
-from fcnjax.models.decoders.fpn import FPN
-from fcnjax.models.decoders.linknet import LinkNet
-from fcnjax.models.decoders.lraspp import LRASPP
-from fcnjax.models.decoders.pspnet import PSPNet
-from fcnjax.models.decoders.segformer import SegFormer
-from fcnjax.models.decoders.segnet import SegNet
+from fcnjax.models.decoders.fcn import FCN, FCNHead
+from fcnjax.models.decoders.light import LRASPP, SegFormer
+from fcnjax.models.decoders.mirrored import FCDenseNetUp, SegNet
+from fcnjax.models.decoders.pyramid import FPN, PSPNet, UPerNet
+from fcnjax.models.decoders.smp import SMP_UPSAMPLES, LinkNet, SmpUNet, UNetPlusPlus
 from fcnjax.models.decoders.unet import UNet
-from fcnjax.models.decoders.unet_smp import SmpUNet
-from fcnjax.models.decoders.unetplusplus import UNetPlusPlus
-from fcnjax.models.decoders.upernet import UPerNet
-from fcnjax.models.decoders.upsampling import SMP_UPSAMPLES
 from fcnjax.models.model_spec import ModelSpec
 
 _SMP_UNET_OPTIONS = ("decoder_widths", "attention", "upsample", "dropout")
@@ -33,74 +25,72 @@ def _fcn(stride: int, summary: str, *options: str) -> ModelSpec:
     )
 
 
-DECODERS = MappingProxyType(
-    {
-        "fcn32s": _fcn(32, "logits at stride 32, upsampled"),
-        "fcn16s": _fcn(16, "logits at strides 32 and 16, summed", "upsample"),
-        "fcn8s": _fcn(8, "logits at strides 32, 16 and 8, summed", "upsample"),
-        "unet": ModelSpec(
-            UNet.build,
-            "Ronneberger et al. 2015: upsampling with a skip at every stride",
-            ("skip", "padding", *_SMP_UNET_OPTIONS),
-        ),
-        "unet_smp": ModelSpec(
-            SmpUNet.build,
-            "segmentation_models.pytorch's U-Net: nearest upsampling up to stride 1",
-            _SMP_UNET_OPTIONS,
-            choices=_SMP_UPSAMPLES,
-        ),
-        "unetplusplus": ModelSpec(
-            UNetPlusPlus.build,
-            "Zhou et al. 2018: U-Net with nested skip pathways",
-            ("deep_supervision", *_SMP_UNET_OPTIONS),
-            choices=_SMP_UPSAMPLES,
-        ),
-        "segnet": ModelSpec(
-            SegNet.build,
-            "Badrinarayanan et al. 2017: max unpooling, over vgg and vanilla",
-            ("dropout",),
-        ),
-        "fcdensenet": ModelSpec(
-            FCDenseNetUp.build,
-            "Jegou et al. 2017: a dense block at each step",
-            ("decoder_depths", "growth", "dropout"),
-        ),
-        "linknet": ModelSpec(
-            LinkNet.build, "Chaurasia and Culurciello 2017: skips are added", ("dropout",)
-        ),
-        "fpn": ModelSpec(
-            FPN.build,
-            "Kirillov et al. 2019: a feature pyramid with merged levels",
-            ("merge", "upsample", *_PSPNET_OPTIONS),
-            ("activation", "dtype"),
-            _SMP_UPSAMPLES,
-        ),
-        "pspnet": ModelSpec(PSPNet.build, "Zhao et al. 2017: pyramid pooling", _PSPNET_OPTIONS),
-        "deeplabv3": ModelSpec(
-            DeepLabV3.build,
-            "Chen et al. 2017: dilated convolutions, as torchvision",
-            _DEEPLAB_OPTIONS,
-        ),
-        "deeplabv3plus": ModelSpec(
-            DeepLabV3Plus.build,
-            "Chen et al. 2018: DeepLabV3 with a skip at stride 4",
-            _DEEPLAB_OPTIONS,
-        ),
-        "upernet": ModelSpec(
-            UPerNet.build,
-            "Xiao et al. 2018: pyramid pooling and a feature pyramid",
-            _PSPNET_OPTIONS,
-        ),
-        "segformer": ModelSpec(
-            SegFormer.build,
-            "Xie et al. 2021: all features projected and fused at stride 4",
-            ("decoder_width", "dropout"),
-        ),
-        "lraspp": ModelSpec(
-            LRASPP.build,
-            "Howard et al. 2019: logits of stride 8 plus the gated deepest feature, as torchvision",
-            ("decoder_width",),
-        ),
-        "fcn_head": ModelSpec(FCNHead.build, "torchvision's FCN: two convolutions", ("dropout",)),
-    }
-)
+DECODERS: Mapping[str, ModelSpec] = {
+    "fcn32s": _fcn(32, "logits at stride 32, upsampled"),
+    "fcn16s": _fcn(16, "logits at strides 32 and 16, summed", "upsample"),
+    "fcn8s": _fcn(8, "logits at strides 32, 16 and 8, summed", "upsample"),
+    "unet": ModelSpec(
+        UNet.build,
+        "Ronneberger et al. 2015: upsampling with a skip at every stride",
+        ("skip", "padding", *_SMP_UNET_OPTIONS),
+    ),
+    "unet_smp": ModelSpec(
+        SmpUNet.build,
+        "segmentation_models.pytorch's U-Net: nearest upsampling up to stride 1",
+        _SMP_UNET_OPTIONS,
+        choices=_SMP_UPSAMPLES,
+    ),
+    "unetplusplus": ModelSpec(
+        UNetPlusPlus.build,
+        "Zhou et al. 2018: U-Net with nested skip pathways",
+        ("deep_supervision", *_SMP_UNET_OPTIONS),
+        choices=_SMP_UPSAMPLES,
+    ),
+    "segnet": ModelSpec(
+        SegNet.build,
+        "Badrinarayanan et al. 2017: max unpooling, over vgg and vanilla",
+        ("dropout",),
+    ),
+    "fcdensenet": ModelSpec(
+        FCDenseNetUp.build,
+        "Jegou et al. 2017: a dense block at each step",
+        ("decoder_depths", "growth", "dropout"),
+    ),
+    "linknet": ModelSpec(
+        LinkNet.build, "Chaurasia and Culurciello 2017: skips are added", ("dropout",)
+    ),
+    "fpn": ModelSpec(
+        FPN.build,
+        "Kirillov et al. 2019: a feature pyramid with merged levels",
+        ("merge", "upsample", *_PSPNET_OPTIONS),
+        ("activation", "dtype"),
+        _SMP_UPSAMPLES,
+    ),
+    "pspnet": ModelSpec(PSPNet.build, "Zhao et al. 2017: pyramid pooling", _PSPNET_OPTIONS),
+    "deeplabv3": ModelSpec(
+        DeepLabV3.build,
+        "Chen et al. 2017: dilated convolutions, as torchvision",
+        _DEEPLAB_OPTIONS,
+    ),
+    "deeplabv3plus": ModelSpec(
+        DeepLabV3Plus.build,
+        "Chen et al. 2018: DeepLabV3 with a skip at stride 4",
+        _DEEPLAB_OPTIONS,
+    ),
+    "upernet": ModelSpec(
+        UPerNet.build,
+        "Xiao et al. 2018: pyramid pooling and a feature pyramid",
+        _PSPNET_OPTIONS,
+    ),
+    "segformer": ModelSpec(
+        SegFormer.build,
+        "Xie et al. 2021: all features projected and fused at stride 4",
+        ("decoder_width", "dropout"),
+    ),
+    "lraspp": ModelSpec(
+        LRASPP.build,
+        "Howard et al. 2019: logits of stride 8 plus the gated deepest feature, as torchvision",
+        ("decoder_width",),
+    ),
+    "fcn_head": ModelSpec(FCNHead.build, "torchvision's FCN: two convolutions", ("dropout",)),
+}

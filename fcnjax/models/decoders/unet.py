@@ -6,7 +6,7 @@ from typing import Any
 from flax import linen as nn
 
 from fcnjax.errors import UserError
-from fcnjax.models.decoders.decoder import Decoder, Names, Widths, check_count
+from fcnjax.models.decoders.decoder import Context, Decoder, Fields, Widths, check_count
 from fcnjax.models.layers import (
     ATTENTIONS,
     Conv,
@@ -48,20 +48,13 @@ class UNet(Decoder):
     dropout: float = 0.0
 
     @classmethod
-    def fields(
-        cls,
-        encoder: nn.Module,
-        out_channels: int,
-        names: Names,
-        *,
-        widths: Widths | None = None,
-        **options: Any,
-    ) -> dict[str, Any]:
+    def fields(cls, context: Context, *, widths: Widths | None = None, **options: Any) -> Fields:
         """Return the fields; the default widths are the channels of the skips.
 
         Raises:
             UserError: Not one width for each skip, or a valid encoder without max pooling.
         """
+        encoder, _, names = context
         if options.get("padding") == "valid" and encoder.downsample != "max_pool":
             raise UserError(
                 "config.model.padding: valid needs config.model.downsample=max_pool, which is "
@@ -70,7 +63,7 @@ class UNet(Decoder):
         skips = tuple(reversed(encoder.channels[:-1]))
         widths = skips if widths is None else widths
         check_count("decoder_widths", widths, skips, names)
-        return super().fields(encoder, out_channels, names, widths=widths, **options)
+        return {"widths": widths, **options}
 
     @property
     def stride(self) -> int:

@@ -1,7 +1,6 @@
 """ConvNeXt."""
 
 import functools
-from types import MappingProxyType
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -70,11 +69,9 @@ class ConvNeXt(StagedEncoder):
         return tuple(features)
 
 
-CONVNEXTS = MappingProxyType(
-    {
-        "convnext_tiny": functools.partial(ConvNeXt, (3, 3, 9, 3), (96, 192, 384, 768)),
-        "convnext_small": functools.partial(ConvNeXt, (3, 3, 27, 3), (96, 192, 384, 768)),
-        "convnext_base": functools.partial(ConvNeXt, (3, 3, 27, 3), (128, 256, 512, 1024)),
-        "convnext_large": functools.partial(ConvNeXt, (3, 3, 27, 3), (192, 384, 768, 1536)),
-    }
-)
+CONVNEXTS = {
+    "convnext_tiny": functools.partial(ConvNeXt, (3, 3, 9, 3), (96, 192, 384, 768)),
+    "convnext_small": functools.partial(ConvNeXt, (3, 3, 27, 3), (96, 192, 384, 768)),
+    "convnext_base": functools.partial(ConvNeXt, (3, 3, 27, 3), (128, 256, 512, 1024)),
+    "convnext_large": functools.partial(ConvNeXt, (3, 3, 27, 3), (192, 384, 768, 1536)),
+}

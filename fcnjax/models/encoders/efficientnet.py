@@ -2,7 +2,6 @@
 
 import functools
 import math
-from types import MappingProxyType
 from typing import Any
 
 from fcnjax.models.encoders.inverted import Block, InvertedNet, round_channels, strided_blocks
@@ -20,16 +19,14 @@ _STAGES = (
 )
 _STEM, _HEAD = 32, 1280
 _B0_END = 8
-VARIANTS = MappingProxyType(
-    {
-        "timm": "timm's own: symmetric padding, an epsilon of 1e-5, features after the blocks",
-        "smp": "segmentation_models.pytorch's: TensorFlow's padding for the image size that it was "
-        "designed for, an epsilon of 1e-3, the stem as the feature at stride 2",
-        "smp_timm": "segmentation_models.pytorch's that begin with timm-: timm's own, but the stem "
-        "as the feature at stride 2",
-    }
-)
-LITE_VARIANTS = MappingProxyType({name: VARIANTS[name] for name in ("timm", "smp_timm")})
+VARIANTS = {
+    "timm": "timm's own: symmetric padding, an epsilon of 1e-5, features after the blocks",
+    "smp": "segmentation_models.pytorch's: TensorFlow's padding for the image size that it was "
+    "designed for, an epsilon of 1e-3, the stem as the feature at stride 2",
+    "smp_timm": "segmentation_models.pytorch's that begin with timm-: timm's own, but the stem "
+    "as the feature at stride 2",
+}
+LITE_VARIANTS = {name: VARIANTS[name] for name in ("timm", "smp_timm")}
 
 
 def efficientnet(
@@ -103,24 +100,20 @@ def _smp_options(blocks: tuple[Block, ...], depth: float, side: int | None) -> d
 
 
 # Width, depth and side as published.
-EFFICIENTNETS = MappingProxyType(
-    {
-        "efficientnet_b0": functools.partial(efficientnet, 1.0, 1.0, 224),
-        "efficientnet_b1": functools.partial(efficientnet, 1.0, 1.1, 240),
-        "efficientnet_b2": functools.partial(efficientnet, 1.1, 1.2, 260),
-        "efficientnet_b3": functools.partial(efficientnet, 1.2, 1.4, 300),
-        "efficientnet_b4": functools.partial(efficientnet, 1.4, 1.8, 380),
-        "efficientnet_b5": functools.partial(efficientnet, 1.6, 2.2, 456),
-        "efficientnet_b6": functools.partial(efficientnet, 1.8, 2.6, 528),
-        "efficientnet_b7": functools.partial(efficientnet, 2.0, 3.1, 600),
-    }
-)
-EFFICIENTNETS_LITE = MappingProxyType(
-    {
-        "efficientnet_lite0": functools.partial(efficientnet, 1.0, 1.0, 224, lite=True),
-        "efficientnet_lite1": functools.partial(efficientnet, 1.0, 1.1, 240, lite=True),
-        "efficientnet_lite2": functools.partial(efficientnet, 1.1, 1.2, 260, lite=True),
-        "efficientnet_lite3": functools.partial(efficientnet, 1.2, 1.4, 280, lite=True),
-        "efficientnet_lite4": functools.partial(efficientnet, 1.4, 1.8, 300, lite=True),
-    }
-)
+EFFICIENTNETS = {
+    "efficientnet_b0": functools.partial(efficientnet, 1.0, 1.0, 224),
+    "efficientnet_b1": functools.partial(efficientnet, 1.0, 1.1, 240),
+    "efficientnet_b2": functools.partial(efficientnet, 1.1, 1.2, 260),
+    "efficientnet_b3": functools.partial(efficientnet, 1.2, 1.4, 300),
+    "efficientnet_b4": functools.partial(efficientnet, 1.4, 1.8, 380),
+    "efficientnet_b5": functools.partial(efficientnet, 1.6, 2.2, 456),
+    "efficientnet_b6": functools.partial(efficientnet, 1.8, 2.6, 528),
+    "efficientnet_b7": functools.partial(efficientnet, 2.0, 3.1, 600),
+}
+EFFICIENTNETS_LITE = {
+    "efficientnet_lite0": functools.partial(efficientnet, 1.0, 1.0, 224, lite=True),
+    "efficientnet_lite1": functools.partial(efficientnet, 1.0, 1.1, 240, lite=True),
+    "efficientnet_lite2": functools.partial(efficientnet, 1.1, 1.2, 260, lite=True),
+    "efficientnet_lite3": functools.partial(efficientnet, 1.2, 1.4, 280, lite=True),
+    "efficientnet_lite4": functools.partial(efficientnet, 1.4, 1.8, 300, lite=True),
+}

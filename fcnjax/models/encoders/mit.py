@@ -1,7 +1,6 @@
 """Mix Transformers, the encoders of SegFormer."""
 
 import functools
-from types import MappingProxyType
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -87,13 +86,11 @@ class MiT(StagedEncoder):
 
 
 _WIDTHS = (64, 128, 320, 512)
-MITS = MappingProxyType(
-    {
-        "mit_b0": functools.partial(MiT, (2, 2, 2, 2), (32, 64, 160, 256)),
-        "mit_b1": functools.partial(MiT, (2, 2, 2, 2), _WIDTHS),
-        "mit_b2": functools.partial(MiT, (3, 4, 6, 3), _WIDTHS),
-        "mit_b3": functools.partial(MiT, (3, 4, 18, 3), _WIDTHS),
-        "mit_b4": functools.partial(MiT, (3, 8, 27, 3), _WIDTHS),
-        "mit_b5": functools.partial(MiT, (3, 6, 40, 3), _WIDTHS),
-    }
-)
+MITS = {
+    "mit_b0": functools.partial(MiT, (2, 2, 2, 2), (32, 64, 160, 256)),
+    "mit_b1": functools.partial(MiT, (2, 2, 2, 2), _WIDTHS),
+    "mit_b2": functools.partial(MiT, (3, 4, 6, 3), _WIDTHS),
+    "mit_b3": functools.partial(MiT, (3, 4, 18, 3), _WIDTHS),
+    "mit_b4": functools.partial(MiT, (3, 8, 27, 3), _WIDTHS),
+    "mit_b5": functools.partial(MiT, (3, 6, 40, 3), _WIDTHS),
+}

@@ -1,7 +1,6 @@
 """MobileNets."""
 
 import functools
-from types import MappingProxyType
 
 from fcnjax.models.encoders.inverted import Block, InvertedNet, round_channels, strided_blocks
 from fcnjax.models.encoders.stages import check_variant
@@ -48,20 +47,16 @@ _V3_LARGE = (
     (5, 960, 160, True, "hard_swish", 1),
     (5, 960, 160, True, "hard_swish", 1),
 )
-V2_VARIANTS = MappingProxyType(
-    {
-        "timm": "timm's: the last block is the deepest feature, of 320 channels",
-        "smp": "segmentation_models.pytorch's, and torchvision's classifier: the convolution after "
-        "it is, of 1280 channels",
-    }
-)
-V3_VARIANTS = MappingProxyType(
-    {
-        "torchvision": "torchvision's: an epsilon of 1e-3, and as in its segmentation models, the "
-        "features are the stem and the first block at each stride but the last",
-        "timm": "timm's own: an epsilon of 1e-5, the features are the last block at each stride",
-    }
-)
+V2_VARIANTS = {
+    "timm": "timm's: the last block is the deepest feature, of 320 channels",
+    "smp": "segmentation_models.pytorch's, and torchvision's classifier: the convolution after "
+    "it is, of 1280 channels",
+}
+V3_VARIANTS = {
+    "torchvision": "torchvision's: an epsilon of 1e-3, and as in its segmentation models, the "
+    "features are the stem and the first block at each stride but the last",
+    "timm": "timm's own: an epsilon of 1e-5, the features are the last block at each stride",
+}
 
 
 def _v2_blocks() -> tuple[Block, ...]:
@@ -119,9 +114,7 @@ def mobilenet_v3(
     return InvertedNet(16, blocks, last, activation="hard_swish", gate="hard_sigmoid", **options)
 
 
-MOBILENETS_V3 = MappingProxyType(
-    {
-        "mobilenet_v3_small": functools.partial(mobilenet_v3, _V3_SMALL, 576),
-        "mobilenet_v3_large": functools.partial(mobilenet_v3, _V3_LARGE, 960),
-    }
-)
+MOBILENETS_V3 = {
+    "mobilenet_v3_small": functools.partial(mobilenet_v3, _V3_SMALL, 576),
+    "mobilenet_v3_large": functools.partial(mobilenet_v3, _V3_LARGE, 960),
+}

@@ -1,7 +1,6 @@
 """ResNet."""
 
 import functools
-from types import MappingProxyType
 
 from flax import linen as nn
 
@@ -101,7 +100,7 @@ class Bottleneck(BasicBlock):
         return self.conv_block(4 * self.width, 1, name="conv3", activation=None)(y, train)
 
 
-BLOCKS = MappingProxyType({"basic": BasicBlock, "bottleneck": Bottleneck})
+BLOCKS = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class ResNet(ConvModule):
@@ -182,29 +181,21 @@ class ResNet(ConvModule):
 
 _RESNET50 = functools.partial(ResNet, (3, 4, 6, 3), "bottleneck")
 _RESNET101 = functools.partial(ResNet, (3, 4, 23, 3), "bottleneck")
-RESNETS = MappingProxyType(
-    {
-        "resnet18": functools.partial(ResNet, (2, 2, 2, 2), "basic"),
-        "resnet34": functools.partial(ResNet, (3, 4, 6, 3), "basic"),
-    }
-)
-RESNETS_V1_5 = MappingProxyType(
-    {
-        "resnet50": _RESNET50,
-        "resnet101": _RESNET101,
-        "resnet152": functools.partial(ResNet, (3, 8, 36, 3), "bottleneck"),
-    }
-)
-RESNEXTS = MappingProxyType(
-    {
-        "resnext50_32x4d": functools.partial(_RESNET50, groups=32, group_width=4),
-        "resnext101_32x8d": functools.partial(_RESNET101, groups=32, group_width=8),
-    }
-)
-WIDE_RESNETS = MappingProxyType({"wide_resnet50_2": functools.partial(_RESNET50, group_width=128)})
-RESNETS_D = MappingProxyType(
-    {
-        "resnet26d": functools.partial(ResNet, (2, 2, 2, 2), "bottleneck", deep=True),
-        "resnet50d": functools.partial(_RESNET50, deep=True),
-    }
-)
+RESNETS = {
+    "resnet18": functools.partial(ResNet, (2, 2, 2, 2), "basic"),
+    "resnet34": functools.partial(ResNet, (3, 4, 6, 3), "basic"),
+}
+RESNETS_V1_5 = {
+    "resnet50": _RESNET50,
+    "resnet101": _RESNET101,
+    "resnet152": functools.partial(ResNet, (3, 8, 36, 3), "bottleneck"),
+}
+RESNEXTS = {
+    "resnext50_32x4d": functools.partial(_RESNET50, groups=32, group_width=4),
+    "resnext101_32x8d": functools.partial(_RESNET101, groups=32, group_width=8),
+}
+WIDE_RESNETS = {"wide_resnet50_2": functools.partial(_RESNET50, group_width=128)}
+RESNETS_D = {
+    "resnet26d": functools.partial(ResNet, (2, 2, 2, 2), "bottleneck", deep=True),
+    "resnet50d": functools.partial(_RESNET50, deep=True),
+}

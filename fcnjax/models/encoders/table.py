@@ -1,21 +1,10 @@
 """The table of encoders."""
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from flax import linen as nn
 
-from fcnjax.models.encoders import (
-    convnext,
-    densenet,
-    efficientnet,
-    fcdensenet,
-    mit,
-    mobilenet,
-    resnet,
-    vgg,
-)
-from fcnjax.models.encoders.vanilla import Vanilla
+from fcnjax.models.encoders import convnext, densenet, efficientnet, mit, mobilenet, plain, resnet
 from fcnjax.models.model_spec import ModelSpec
 
 _RESNET_OPTIONS = ("drop_path", "output_stride", "dilation_rule")
@@ -28,7 +17,7 @@ def _family(
     summary: str,
     options: tuple[str, ...] = (),
     common: tuple[str, ...] = ("norm", "activation", "dtype"),
-    variants: Mapping[str, str] = MappingProxyType({}),
+    variants: Mapping[str, str] | None = None,
 ) -> dict[str, ModelSpec]:
     """Return the rows of encoders that share all but their module."""
     choices = {"encoder_form": variants} if variants else {}
@@ -37,57 +26,53 @@ def _family(
     }
 
 
-ENCODERS = MappingProxyType(
-    {
-        "vanilla": ModelSpec(
-            Vanilla,
-            "U-Net's contracting path, of any widths",
-            ("widths", "downsample", "padding"),
-        ),
-        **_family(vgg.VGGS, "Simonyan and Zisserman 2015, as torchvision"),
-        **_family(resnet.RESNETS, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
-        **_family(resnet.RESNETS_V1_5, "He et al. 2016, as torchvision (v1.5)", _RESNET_OPTIONS),
-        **_family(resnet.RESNEXTS, "Xie et al. 2017, as torchvision", _RESNET_OPTIONS),
-        **_family(
-            resnet.WIDE_RESNETS, "Zagoruyko and Komodakis 2016, as torchvision", _RESNET_OPTIONS
-        ),
-        **_family(resnet.RESNETS_D, "He et al. 2019, as timm", _RESNET_OPTIONS),
-        **_family(
-            densenet.DENSENETS,
-            "Huang et al. 2017, as torchvision",
-            ("encoder_form",),
-            variants=densenet.VARIANTS,
-        ),
-        **_family(fcdensenet.FCDENSENETS, "Jegou et al. 2017: dense blocks", ("dropout",)),
-        **_family(convnext.CONVNEXTS, "Liu et al. 2022, as timm", ("drop_path",), ("dtype",)),
-        **_family(
-            {"mobilenet_v2": mobilenet.mobilenet_v2},
-            "Sandler et al. 2018, as torchvision",
-            _MOBILENET_OPTIONS,
-            ("norm", "dtype"),
-            mobilenet.V2_VARIANTS,
-        ),
-        **_family(
-            mobilenet.MOBILENETS_V3,
-            "Howard et al. 2019, as torchvision",
-            _MOBILENET_OPTIONS,
-            ("norm", "dtype"),
-            mobilenet.V3_VARIANTS,
-        ),
-        **_family(mit.MITS, "Xie et al. 2021, as smp", ("drop_path",), ("dtype",)),
-        **_family(
-            efficientnet.EFFICIENTNETS,
-            "Tan and Le 2019, as timm",
-            _EFFICIENTNET_OPTIONS,
-            ("norm", "dtype"),
-            efficientnet.VARIANTS,
-        ),
-        **_family(
-            efficientnet.EFFICIENTNETS_LITE,
-            "Tan and Le 2019, as timm",
-            _EFFICIENTNET_OPTIONS,
-            ("norm", "dtype"),
-            efficientnet.LITE_VARIANTS,
-        ),
-    }
-)
+ENCODERS: Mapping[str, ModelSpec] = {
+    "vanilla": ModelSpec(
+        plain.Vanilla,
+        "U-Net's contracting path, of any widths",
+        ("widths", "downsample", "padding"),
+    ),
+    **_family(plain.VGGS, "Simonyan and Zisserman 2015, as torchvision"),
+    **_family(resnet.RESNETS, "He et al. 2016, as torchvision", _RESNET_OPTIONS),
+    **_family(resnet.RESNETS_V1_5, "He et al. 2016, as torchvision (v1.5)", _RESNET_OPTIONS),
+    **_family(resnet.RESNEXTS, "Xie et al. 2017, as torchvision", _RESNET_OPTIONS),
+    **_family(resnet.WIDE_RESNETS, "Zagoruyko and Komodakis 2016, as torchvision", _RESNET_OPTIONS),
+    **_family(resnet.RESNETS_D, "He et al. 2019, as timm", _RESNET_OPTIONS),
+    **_family(
+        densenet.DENSENETS,
+        "Huang et al. 2017, as torchvision",
+        ("encoder_form",),
+        variants=densenet.VARIANTS,
+    ),
+    **_family(densenet.FCDENSENETS, "Jegou et al. 2017: dense blocks", ("dropout",)),
+    **_family(convnext.CONVNEXTS, "Liu et al. 2022, as timm", ("drop_path",), ("dtype",)),
+    **_family(
+        {"mobilenet_v2": mobilenet.mobilenet_v2},
+        "Sandler et al. 2018, as torchvision",
+        _MOBILENET_OPTIONS,
+        ("norm", "dtype"),
+        mobilenet.V2_VARIANTS,
+    ),
+    **_family(
+        mobilenet.MOBILENETS_V3,
+        "Howard et al. 2019, as torchvision",
+        _MOBILENET_OPTIONS,
+        ("norm", "dtype"),
+        mobilenet.V3_VARIANTS,
+    ),
+    **_family(mit.MITS, "Xie et al. 2021, as smp", ("drop_path",), ("dtype",)),
+    **_family(
+        efficientnet.EFFICIENTNETS,
+        "Tan and Le 2019, as timm",
+        _EFFICIENTNET_OPTIONS,
+        ("norm", "dtype"),
+        efficientnet.VARIANTS,
+    ),
+    **_family(
+        efficientnet.EFFICIENTNETS_LITE,
+        "Tan and Le 2019, as timm",
+        _EFFICIENTNET_OPTIONS,
+        ("norm", "dtype"),
+        efficientnet.LITE_VARIANTS,
+    ),
+}

@@ -4,20 +4,30 @@ All of them map a `FeatureMap` to a `FeatureMap`. Its optional extent makes padd
 model applied to padded examples computes, within each extent, what it computes for the bare image.
 """
 
-from fcnjax.models.layers.attention import ReducedAttention, linear_init
-from fcnjax.models.layers.convolution.conv import Conv, he_normal, he_normal_fan_in, lecun_normal
+from fcnjax.models.layers.attention import (
+    ATTENTIONS,
+    SCSE,
+    ReducedAttention,
+    SqueezeExcite,
+    linear_init,
+)
+from fcnjax.models.layers.convolution.conv import (
+    FOLDED,
+    Conv,
+    SeparableConv,
+    he_normal,
+    he_normal_fan_in,
+    lecun_normal,
+)
 from fcnjax.models.layers.convolution.conv_norm_act import ConvModule, ConvNormAct, conv_norm_act
-from fcnjax.models.layers.convolution.folded import FOLDED
-from fcnjax.models.layers.convolution.separable import SeparableConv
-from fcnjax.models.layers.convolution.space_to_batch import space_to_batch, space_to_batch_factor
+from fcnjax.models.layers.convolution.rearrange import space_to_batch, space_to_batch_factor
 from fcnjax.models.layers.convolution.transposed import (
     BilinearConvTranspose,
     ConvTranspose2x,
     ConvTranspose3x3,
     ConvTranspose4x4,
 )
-from fcnjax.models.layers.drop_path import DropPath
-from fcnjax.models.layers.dropout import SpatialDropout, dropout, sampled_dropout
+from fcnjax.models.layers.dropout import DropPath, SpatialDropout, dropout, sampled_dropout
 from fcnjax.models.layers.feature_map import (
     FeatureMap,
     add,
@@ -26,7 +36,6 @@ from fcnjax.models.layers.feature_map import (
     map_data,
     zero_outside,
 )
-from fcnjax.models.layers.frozen_norms import batch_norm_inference
 from fcnjax.models.layers.mirror import crop_edges, mirror_pad
 from fcnjax.models.layers.norm import (
     ACTIVATIONS,
@@ -36,13 +45,17 @@ from fcnjax.models.layers.norm import (
     GroupNorm,
     LayerNorm,
     activate,
+    batch_norm_inference,
 )
 from fcnjax.models.layers.platform import Platform, compile_for, current_platform
-from fcnjax.models.layers.pooling.adaptive_pool import adaptive_mean
-from fcnjax.models.layers.pooling.pool import global_mean, max_pool, mean_pool
-from fcnjax.models.layers.pooling.unpool import unpool_like
+from fcnjax.models.layers.pooling import (
+    adaptive_mean,
+    global_mean,
+    max_pool,
+    mean_pool,
+    unpool_like,
+)
 from fcnjax.models.layers.resize import resize_corners_like, resize_like, resize_nearest_like
-from fcnjax.models.layers.squeeze_excite import ATTENTIONS, SCSE, SqueezeExcite
 
 __all__ = [
     "ACTIVATIONS",

@@ -1,12 +1,13 @@
-"""Dropout in training, and at inference for Monte Carlo dropout."""
+"""Dropout of values, channels and residual branches, and Monte Carlo dropout at inference."""
 
-import contextlib
 import contextvars
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from flax import linen as nn
 
 from fcnjax.models.layers.feature_map import FeatureMap, map_data
+from fcnjax.models.layers.platform import override
 
 _sampled_rates = contextvars.ContextVar("sampled", default=None)
 
@@ -36,19 +37,34 @@ class SpatialDropout(nn.Module):
         return map_data(dropout(self.rate, train, (1, 2)), x)
 
 
-@contextlib.contextmanager
-def sampled_dropout() -> Iterator[list[float]]:
+def sampled_dropout() -> AbstractContextManager[list[float]]:
     """Keep dropout active in models applied with `train=False` (Monte Carlo dropout).
 
     Norms use their running statistics, and stochastic depth drops nothing. Source: Gal and
     Ghahramani 2016, arXiv:1506.02142.
 
-    Yields:
-        The rates of the dropout layers that were applied.
+    Returns:
+        A context whose value is the rates of the dropout layers that were applied.
     """
-    rates = [] if (outer := _sampled_rates.get()) is None else outer
-    token = _sampled_rates.set(rates)
-    try:
-        yield rates
-    finally:
-        _sampled_rates.reset(token)
+    outer = _sampled_rates.get()
+    return override(_sampled_rates, [] if outer is None else outer)
+
+
+class DropPath(nn.Module):
+    """Drop a residual branch, independently for each example (Huang et al. 2016, arXiv:1603.09382).
+
+    Kept branches are scaled by `1 / (1 - rate)`, so the expected value is unchanged. Draws from the
+    `dropout` key.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
+        """Drop in training, do nothing in inference; the shape `[B, H, W, C]` is kept."""
+        drop = nn.Dropout(self.rate, broadcast_dims=(1, 2, 3), deterministic=not train)
+        if x.batch_factor == 1:
+            return map_data(drop, x)
+        # `space_to_batch` spread each example over several: they are dropped together.
+        merged = (-1, x.batch_factor**2 * x.size[0], x.size[1], x.channels)
+        return map_data(lambda data: drop(data.reshape(merged)).reshape(data.shape), x)

@@ -1,9 +1,10 @@
 """Normalisation and activations."""
 
+import contextvars
 import functools
 import math
-from collections.abc import Callable
-from types import MappingProxyType
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
@@ -11,19 +12,36 @@ from flax import linen as nn
 from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap, extent_mask, map_data
-from fcnjax.models.layers.frozen_norms import is_norm_frozen
-from fcnjax.models.layers.platform import current_platform
+from fcnjax.models.layers.platform import current_platform, override
 
-ACTIVATIONS: MappingProxyType[str, Callable[[jax.Array], jax.Array]] = MappingProxyType(
-    {
-        "relu": nn.relu,
-        "relu6": nn.relu6,
-        "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
-        "gelu": functools.partial(nn.gelu, approximate=False),
-        "silu": nn.silu,
-        "hard_swish": nn.hard_swish,
-    }
-)
+_is_frozen = contextvars.ContextVar("frozen_norms", default=None)
+
+
+def batch_norm_inference(is_frozen: Callable[[str], bool] | None) -> AbstractContextManager:
+    """Leave some batch norms in inference mode in models applied with `train=True`.
+
+    They normalise by their running statistics, and do not update them.
+
+    Args:
+        is_frozen: Selects norms by path, such as `encoder/layer1_0/conv1/norm`; None selects none.
+    """
+    return override(_is_frozen, is_frozen)
+
+
+def is_norm_frozen(path: Sequence[str]) -> bool:
+    """Return whether the batch norm at `path` stays in inference mode."""
+    is_frozen = _is_frozen.get()
+    return is_frozen is not None and is_frozen("/".join(path))
+
+
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "relu6": nn.relu6,
+    "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "silu": nn.silu,
+    "hard_swish": nn.hard_swish,
+}
 EPSILON = 1e-5
 MAX_GROUPS = 32
 
@@ -203,7 +221,9 @@ class GroupNorm(nn.Module):
         # As in `batch_norm_train`, a large mean cancels. The first pixel is in every extent.
         shift = lax.stop_gradient(split[:, :1, :1, :, :1].astype(jnp.float32))
         shifted = split.astype(jnp.float32) - shift
-        mean, var = _moments(shifted, axes=(1, 2, 4), where=where)
+        moment = functools.partial(jnp.mean, axis=(1, 2, 4), where=where, keepdims=True)
+        mean, square = moment(shifted), moment(lax.square(shifted))
+        var = jnp.maximum(square - lax.square(mean), 0)  # rounding may make it negative
         normed = (shifted - mean) * lax.rsqrt(var + self.epsilon)
         normed = normed.reshape(x.data.shape) * scale + bias
         return activate(self.activation, x.replace(data=normed.astype(self.dtype)))
@@ -230,16 +250,6 @@ class LayerNorm(nn.Module):
         return x.replace(data=normed.astype(self.dtype))
 
 
-def _moments(
-    data: jax.Array, axes: tuple[int, ...], where: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """Return mean and biased variance over `axes`, which are kept, of data with a mean near 0."""
-    mean = jnp.mean(data, axes, where=where, keepdims=True)
-    # One pass over the data; rounding may make the difference negative.
-    square = jnp.mean(lax.square(data), axes, where=where, keepdims=True)
-    return mean, jnp.maximum(square - lax.square(mean), 0)
-
-
 class Identity(nn.Module):
     """No normalisation, only the activation."""
 
@@ -254,4 +264,4 @@ class Identity(nn.Module):
         return activate(self.activation, x)
 
 
-NORMS = MappingProxyType({"batch": BatchNorm, "group": GroupNorm, "none": Identity})
+NORMS = {"batch": BatchNorm, "group": GroupNorm, "none": Identity}

@@ -4,6 +4,7 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 
@@ -41,15 +42,20 @@ def current_platform() -> Platform:
 
 
 @contextlib.contextmanager
-def compile_for(platform: Platform) -> Iterator[None]:
+def override(variable: contextvars.ContextVar, value: Any) -> Iterator[Any]:
+    """Set a context variable within a context, or within a decorated function."""
+    token = variable.set(value)
+    try:
+        yield value
+    finally:
+        variable.reset(token)
+
+
+def compile_for(platform: Platform) -> contextlib.AbstractContextManager:
     """Set the platform that models called inside this context are traced for.
 
     Needed where it is not this process's own devices (ahead-of-time compilation), and where maps
     are sharded. Use it as a context, or as a decorator of the function that is traced, since
     gradients are traced after the model.
     """
-    token = _platform.set(platform)
-    try:
-        yield
-    finally:
-        _platform.reset(token)
+    return override(_platform, platform)

@@ -1,15 +1,33 @@
-"""The convolution layer. A kernel is `[height, width, in, out]`."""
+"""Plain and depthwise separable convolution layers. A kernel is `[height, width, in, out]`."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from jax import lax
 
-from fcnjax.models.layers.convolution.depthwise import depthwise
-from fcnjax.models.layers.convolution.dilated import dilated_conv
-from fcnjax.models.layers.convolution.folded import read_folded, store_folded
+from fcnjax.models.layers.convolution.implementations import depthwise, dilated_conv, plain_conv
 from fcnjax.models.layers.feature_map import FeatureMap, max_dim, zero_outside
 from fcnjax.models.layers.platform import current_platform
+
+# The collection of these weights; `models.fold_batch_norm` makes it.
+FOLDED = "folded"
+
+
+def read_folded(module: nn.Module) -> tuple[jax.Array, jax.Array | None] | None:
+    """Return the folded kernel and bias of a module; None where it has none."""
+    if not module.has_variable(FOLDED, "kernel"):
+        return None
+    return module.get_variable(FOLDED, "kernel"), module.get_variable(FOLDED, "bias")
+
+
+def store_folded(module: nn.Module, kernel: jax.Array, bias: jax.Array | None) -> None:
+    """Store a module's folded kernel and bias where the collection is being made."""
+    if module.is_mutable_collection(FOLDED) and not module.is_initializing():
+        module.put_variable(FOLDED, "kernel", kernel)
+        if bias is not None:
+            module.put_variable(FOLDED, "bias", bias)
+
 
 # He et al. 2015 (arXiv:1502.01852), as torchvision draws the convolutions of its ReLU networks.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -73,15 +91,8 @@ class Conv(nn.Module):
         elif dilation > 1 and self.groups == self.stride == 1 and order == "HWIO":
             data = dilated_conv(data, kernel, dilation, pads)
         else:
-            data = lax.conv_general_dilated(
-                data,
-                kernel,
-                window_strides=(self.stride, self.stride),
-                padding=pads,
-                rhs_dilation=(dilation, dilation),
-                dimension_numbers=("NHWC", order, "NHWC"),
-                feature_group_count=self.groups,
-            )
+            options = {"stride": self.stride, "groups": self.groups, "order": order}
+            data = plain_conv(data, kernel, dilation, pads, **options)
         if bias is not None:
             data = data + bias
         extent = x.extent
@@ -123,3 +134,27 @@ class Conv(nn.Module):
                 f"size, with a dilation that is a multiple of {batch_factor}"
             )
         return self.dilation // batch_factor, None
+
+
+class SeparableConv(nn.Module):
+    """A 3x3 depthwise convolution, then a 1x1 one, without biases.
+
+    Attributes:
+        features: Output channels.
+        dilation: Dilation of the 3x3 kernel.
+        dtype: Dtype of the computation.
+    """
+
+    features: int
+    dilation: int = 1
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: FeatureMap, affine: tuple[jax.Array, jax.Array] | None = None
+    ) -> FeatureMap:
+        """Map `[B, H, W, C]` to `[B, H, W, features]`; `affine` as in `Conv`."""
+        conv = functools.partial(Conv, use_bias=False, dtype=self.dtype)
+        options = {"dilation": self.dilation, "groups": x.channels, "kernel_init": he_normal_fan_in}
+        x = conv(x.channels, name="depthwise", **options)(x)
+        return conv(self.features, kernel=1, name="pointwise")(x, affine)

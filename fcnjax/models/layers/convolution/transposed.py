@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
-from jax import lax
 
-from fcnjax.models.layers.convolution.folded import read_folded, store_folded
-from fcnjax.models.layers.convolution.space_to_depth import depth_to_space
+from fcnjax.models.layers.convolution.conv import read_folded, store_folded
+from fcnjax.models.layers.convolution.implementations import plain_conv
+from fcnjax.models.layers.convolution.rearrange import depth_to_space
 from fcnjax.models.layers.feature_map import FeatureMap, zero_outside
 
 
@@ -46,15 +46,7 @@ def transposed_conv(data: jax.Array, kernel: jax.Array, stride: int, padding: in
                 ),
                 strict=True,
             )
-            pixels.append(
-                lax.conv_general_dilated(
-                    data,
-                    kernel[taps],
-                    window_strides=(1, 1),
-                    padding=pads,
-                    dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                )
-            )
+            pixels.append(plain_conv(data, kernel[taps], padding=pads))
     return depth_to_space(pixels, stride)[:, : sizes[0], : sizes[1]]
 
 

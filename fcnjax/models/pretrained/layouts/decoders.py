@@ -1,6 +1,6 @@
 """Layouts of decoders in the files of smp and torchvision."""
 
-from fcnjax.models.decoders.pspnet import BINS
+from fcnjax.models.decoders.pyramid import BINS
 from fcnjax.models.pretrained.layouts.rules import layer_names, under
 
 

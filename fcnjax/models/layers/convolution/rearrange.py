@@ -1,7 +1,11 @@
-"""Rearranging a map so that a dilated convolution becomes a plain one."""
+"""Maps rearranged by blocks of pixels: into the batch, and into separate maps."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+from jax import lax
 
 from fcnjax.models.layers.feature_map import FeatureMap
 from fcnjax.models.layers.platform import current_platform
@@ -46,3 +50,35 @@ def space_to_batch(x: FeatureMap, batch_factor: int) -> FeatureMap:
         data = data.transpose(0, 2, 4, 1, 3, 5)
         data = data.reshape(batch * n * n, height // n, width // n, channels)
     return x.replace(data=data, batch_factor=batch_factor)
+
+
+def space_to_depth(data: jax.Array, side: int) -> list[jax.Array]:
+    """Return a map of each pixel position in blocks of `side * side`, in row-major order.
+
+    Args:
+        data: `[B, H, W, C]`, whose sides `side` divides.
+        side: Side of the blocks.
+
+    Returns:
+        `side * side` maps `[B, H / side, W / side, C]`.
+    """
+    steps = (1, side, side, 1)
+    return [
+        lax.slice(data, (0, i, j, 0), data.shape, steps) for i in range(side) for j in range(side)
+    ]
+
+
+def depth_to_space(pixels: Sequence[jax.Array], side: int) -> jax.Array:
+    """Invert `space_to_depth`: maps `[B, h, w, C]` to one `[B, h side, w side, C]`."""
+    batch, height, width, channels = pixels[0].shape
+    rows = [jnp.stack(pixels[i : i + side], 3) for i in range(0, side * side, side)]
+    return jnp.stack(rows, 2).reshape(batch, height * side, width * side, channels)
+
+
+def first_argmax(pixels: Sequence[jax.Array], maximum: jax.Array) -> Iterator[jax.Array]:
+    """Yield, for each pixel position, a mask of where it is the block's first maximum."""
+    taken = jnp.zeros(maximum.shape, bool)
+    for pixel in pixels:
+        is_first = (pixel == maximum) & ~taken
+        yield is_first
+        taken |= is_first

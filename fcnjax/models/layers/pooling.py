@@ -1,12 +1,13 @@
-"""Max, mean and global pooling."""
+"""Max, mean, global and adaptive pooling, and max unpooling."""
 
 import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from fcnjax.models.layers.convolution.space_to_depth import (
+from fcnjax.models.layers.convolution.rearrange import (
     depth_to_space,
     first_argmax,
     space_to_depth,
@@ -155,3 +156,68 @@ def global_mean(x: FeatureMap) -> jax.Array:
     if x.extent is None:
         return total / (x.size[0] * x.size[1])
     return total / jnp.prod(x.extent, axis=1, keepdims=True)
+
+
+def adaptive_mean(x: FeatureMap, bins: int) -> FeatureMap:
+    """Return the mean of each cell of a `bins` by `bins` grid, as torch's `adaptive_avg_pool2d`.
+
+    Cell i spans from `floor(i * size / bins)` to `ceil((i + 1) * size / bins)`. Neighbours may
+    overlap, so an input of any size, even smaller than the grid, fills every cell. The grid covers
+    each example's extent.
+
+    Returns:
+        `[B, bins, bins, C]`, all of it valid.
+    """
+    data = zero_outside(x).astype(jnp.float32)
+    batch, height, width, channels = data.shape
+    rows, columns = (_cell_weights(x, axis, bins) for axis in (0, 1))
+    data = jnp.matmul(rows, data.reshape(batch, height, -1), precision=lax.Precision.HIGHEST)
+    data = data.reshape(batch, bins, width, channels)
+    data = jnp.matmul(columns[:, None], data, precision=lax.Precision.HIGHEST)
+    extent = None if x.extent is None else jnp.full_like(x.extent, bins)
+    return FeatureMap(data.astype(x.data.dtype), extent)
+
+
+def _cell_weights(x: FeatureMap, axis: int, bins: int) -> jax.Array:
+    """Return `[B or 1, bins, size]`: the weight of each row (or column) in each cell's mean."""
+    xp = np if x.extent is None else jnp
+    size = np.asarray([x.size[axis]]) if x.extent is None else x.extent[:, axis]
+    size, cell = size[:, None, None], np.arange(bins)[:, None]
+    start, stop = cell * size // bins, -(-(cell + 1) * size // bins)
+    position = xp.arange(x.size[axis])
+    return jnp.asarray((position >= start) & (position < stop), jnp.float32) / (stop - start)
+
+
+def unpool_like(x: FeatureMap, before: FeatureMap) -> FeatureMap:
+    """Invert a 2x2 max pooling: put each value where its window's maximum was, among zeros.
+
+    As torch's `max_unpool2d` with the indices of `max_pool2d`. The indices are computed again from
+    `before`, so that an encoder need not return them, and nothing is gathered or scattered. The
+    gradient of a value comes from where it was put; `before` has none.
+
+    Args:
+        x: Values `[B, h, w, C]`, one for each window. The last window may be partly filled.
+        before: The input of the pooling, `[B, H, W, C]`. Of equal values in a window the first
+            counts, in row-major order. An odd last row or column that the pooling dropped is zero.
+
+    Returns:
+        `[B, H, W, C]`, of the size and extent of `before`.
+    """
+    values = zero_outside(x)
+    windows = lax.stop_gradient(fill_outside(before, -jnp.inf))
+    for axis in (1, 2):
+        windows = _pad_or_crop_end(windows, axis, 2 * x.size[axis - 1], -jnp.inf)
+    pixels = space_to_depth(windows, 2)
+    maximum = functools.reduce(jnp.maximum, pixels)
+    unpooled = [jnp.where(is_first, values, 0) for is_first in first_argmax(pixels, maximum)]
+    data = depth_to_space(unpooled, 2)
+    for axis in (1, 2):
+        data = _pad_or_crop_end(data, axis, before.size[axis - 1], 0)
+    return FeatureMap(data, before.extent)
+
+
+def _pad_or_crop_end(data: jax.Array, axis: int, size: int, fill: float) -> jax.Array:
+    """Pad or crop the end of an axis to `size`."""
+    pads = [(0, max_dim(size - data.shape[i], 0) if i == axis else 0, 0) for i in range(4)]
+    data = lax.pad(data, jnp.asarray(fill, data.dtype), pads)
+    return lax.slice_in_dim(data, 0, size, axis=axis)

@@ -1,1 +1,0 @@
-"""Pooling that honours the extent of a feature map."""
