@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from filelock import FileLock
 from PIL import Image
+from xla_flags import fast_compile_flags
 
 REPOSITORY = Path(__file__).parent.parent
 # Compiled programs are shared by workers, files, subprocesses and later runs.
 COMPILED = REPOSITORY / ".pytest_cache" / "compiled_programs"
 COMPILED_BYTES = 2 * 2**30  # the most that is kept for the next run
-# Tests compile a lot and compute little: without XLA's costly passes they take a third of the time.
-FAST_COMPILE_FLAGS = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 # Single tests of these files take up to a minute or two. They start first, so that no worker waits
 # for one at the end.
 LONGEST = ("test_eight_devices.py", "test_fuzz.py")
@@ -25,9 +24,9 @@ LONGEST = ("test_eight_devices.py", "test_fuzz.py")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-flags = os.environ.get("XLA_FLAGS", "")
-if FAST_COMPILE_FLAGS not in flags:  # workers and subprocesses inherit them
-    os.environ["XLA_FLAGS"] = f"{flags} {FAST_COMPILE_FLAGS}".strip()
+flags = os.environ.get("XLA_FLAGS", "").split()
+# Workers and subprocesses inherit them.
+os.environ["XLA_FLAGS"] = " ".join(flags + [f for f in fast_compile_flags() if f not in flags])
 
 
 def pytest_sessionstart(session):

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from xla_flags import NO_FUSION_EMITTERS, is_known
 
 from fcnjax.models import DECODERS, Segmenter
 from fcnjax.models.encoders.convnext import ConvNeXt
@@ -204,14 +203,6 @@ def cover(pairs):
     return [pytest.param(pair, marks=() if pair in COVER else pytest.mark.slow) for pair in pairs]
 
 
-# Half of the time of these tests is compilation.
-QUICK = {"xla_backend_optimization_level": 0}
-jit = functools.partial(jax.jit, compiler_options=QUICK)
-# For gradients whose rounding does not matter.
-rough_jit = functools.partial(
-    jax.jit,
-    compiler_options=QUICK | ({NO_FUSION_EMITTERS: False} if is_known(NO_FUSION_EMITTERS) else {}),
-)
 # Odd sizes: one pixel more than multiples of 32, and less than the deepest stride.
 CANVAS, SIZES = (40, 72), ((33, 65), (5, 7))
 

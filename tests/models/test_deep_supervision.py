@@ -1,7 +1,5 @@
 """Side heads of U-Net++."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +10,6 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import build_model
 
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 SIZE, CANVAS = (21, 30), (24, 33)
 
 
@@ -33,7 +30,7 @@ def supervised():
     variables = jax.tree.map(lambda leaf: rng.uniform(-0.3, 0.7, leaf.shape), shapes)
     variables["batch_stats"] = jax.tree.map(np.abs, variables["batch_stats"])
     variables = jax.tree.map(np.float32, variables)
-    return model, variables, image, jit(model.apply)(variables, image)
+    return model, variables, image, jax.jit(model.apply)(variables, image)
 
 
 def test_side_heads_do_not_change_logits_or_weights(supervised):
@@ -45,7 +42,7 @@ def test_side_heads_do_not_change_logits_or_weights(supervised):
     assert decoder.pop("side2")["bias"].shape == (3,)
     plain_variables = {**variables, "params": {**variables["params"], "decoder": decoder}}
     assert jax.tree.map(jnp.shape, plain_variables) == jax.tree.map(jnp.shape, shapes)
-    outputs = jit(plain.apply)(plain_variables, image)
+    outputs = jax.jit(plain.apply)(plain_variables, image)
     assert outputs["aux"] == {}
     atol = 1e-5 * float(jnp.std(ours["logits"]))
     np.testing.assert_allclose(ours["logits"], outputs["logits"], rtol=1e-5, atol=atol)
@@ -62,7 +59,7 @@ def test_each_side_head_reads_a_nested_unet(supervised):
         aux = model.apply({**variables, "params": params}, image)["aux"]
         return {side: jnp.sum(scores**2) for side, scores in aux.items()}
 
-    gradients = jit(jax.jacrev(side_sums))(variables["params"]["decoder"])
+    gradients = jax.jit(jax.jacrev(side_sums))(variables["params"]["decoder"])
     used = {
         side: {name for name, tree in by.items() if any(map(np.any, jax.tree.leaves(tree)))}
         for side, by in gradients.items()
@@ -74,7 +71,7 @@ def test_side_heads_ignore_padding(supervised):
     model, variables, image, bare = supervised
     canvas = np.full((1, *CANVAS, 3), np.nan, np.float32)
     canvas[:, : SIZE[0], : SIZE[1]] = image
-    padded = jit(model.apply)(variables, canvas, extent=jnp.asarray([SIZE]))["aux"]
+    padded = jax.jit(model.apply)(variables, canvas, extent=jnp.asarray([SIZE]))["aux"]
     for name, alone in bare["aux"].items():
         error = np.abs(padded[name][:, : SIZE[0], : SIZE[1]] - alone).max()
         assert error <= 1e-5 * np.abs(alone).max()
@@ -86,7 +83,7 @@ def test_loss_adds_the_mean_of_side_losses():
     rng = np.random.default_rng(0)
     logits = {name: jnp.asarray(rng.standard_normal((1, 4, 5, 3))) for name in ("main", "a", "b")}
     labels = jnp.asarray(rng.integers(0, 3, (1, 4, 5)))
-    loss = jit(losses.make_loss(config))
+    loss = jax.jit(losses.make_loss(config))
     alone = {name: loss({"logits": of, "aux": {}}, labels)[0] for name, of in logits.items()}
     aux = {name: logits[name] for name in ("a", "b")}
     total, values = loss({"logits": logits["main"], "aux": aux}, labels)

@@ -23,7 +23,6 @@ BUCKET = 64
 # Half of a canvas of 64x64, half of one of 128x128: each pair compiles 14 programs.
 SIZES = [(1, 1), (5, 7), (31, 33), (50, 64), (63, 64), (64, 64)]
 SIZES += [(65, 97), (66, 128), (97, 127), (101, 70), (127, 128), (128, 65)]
-OPTIONS = {"xla_backend_optimization_level": 0}
 
 
 def note_path(encoder, decoder):
@@ -86,8 +85,7 @@ def test_bucket_gives_logits_of_bare_image(encoder, decoder):
     images = [rng.standard_normal((*size, 3), np.float32) for size in SIZES]
     # The variables are arguments: constants would be folded for minutes.
     run = jax.jit(
-        lambda variables, image, extent: model.apply(variables, image, extent=extent)["logits"],
-        compiler_options=OPTIONS,
+        lambda variables, image, extent: model.apply(variables, image, extent=extent)["logits"]
     )
     variables = draw_stable_variables(run, model, images[-2])
     groups = {}

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
-from small_models import CLASSES, SMALL, jit
+from small_models import CLASSES, SMALL
 
 from fcnjax.models import DECODERS, Platform, Segmenter, compile_for
 from fcnjax.models.encoders import resnet
@@ -162,7 +162,7 @@ def test_training_dilated_stages_with_space_to_batch(rule, size, monkeypatch):
         return (outputs["logits"] * cotangent).mean(), updated
 
     def run():
-        return jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(
+        return jax.jit(jax.value_and_grad(lambda params: loss(params), has_aux=True))(
             variables["params"]
         )
 

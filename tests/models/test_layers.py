@@ -14,7 +14,6 @@ from fcnjax.models import layers
 from fcnjax.models.layers import FeatureMap
 
 # Half of the time of these tests is compilation.
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def assert_same_with_gradient(ours, reference, *args):
@@ -24,7 +23,7 @@ def assert_same_with_gradient(ours, reference, *args):
         out, vjp = jax.vjp(fn, *args)
         return out, vjp(random(*out.shape, seed=1))
 
-    results = [jit(run, static_argnums=0)(fn) for fn in (ours, reference)]
+    results = [jax.jit(run, static_argnums=0)(fn) for fn in (ours, reference)]
     for one, other in zip(*map(jax.tree.leaves, results), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
@@ -44,8 +43,8 @@ CONVS = [
 @pytest.mark.parametrize("layer", CONVS, ids=lambda layer: f"{type(layer).__name__}")
 def test_padding_is_invisible_to_convolutions(layer):
     x, bare = padded()
-    variables = jit(layer.init)(jax.random.key(0), bare[0])
-    apply = jit(layer.apply)
+    variables = jax.jit(layer.init)(jax.random.key(0), bare[0])
+    apply = jax.jit(layer.apply)
     assert_same_inside(apply(variables, x), [apply(variables, one) for one in bare])
 
 
@@ -60,7 +59,7 @@ POOLS = [
 @pytest.mark.parametrize("options", POOLS)
 def test_padding_is_invisible_to_pooling(options):
     x, bare = padded()
-    pool = jit(functools.partial(layers.max_pool, **options))
+    pool = jax.jit(functools.partial(layers.max_pool, **options))
     result = pool(x)
     assert np.isfinite(result.data).all()
     assert_same_inside(result, [pool(one) for one in bare])
@@ -70,7 +69,7 @@ def test_padding_is_invisible_to_group_norm_and_global_mean():
     x, bare = padded(channels=12)
     norm = layers.GroupNorm()
     variables = norm.init(jax.random.key(0), x, False)
-    apply = jit(lambda x: norm.apply(variables, x, False))
+    apply = jax.jit(lambda x: norm.apply(variables, x, False))
     assert_same_inside(apply(x), [apply(one) for one in bare])
     means = np.concatenate([np.mean(one.data, (1, 2)) for one in bare])
     np.testing.assert_allclose(layers.global_mean(x), means, rtol=1e-5, atol=1e-6)
@@ -84,7 +83,7 @@ def test_padding_is_invisible_to_resizing(canvas):
     ]
     like = FeatureMap(jnp.zeros((3, *canvas, 1)), jnp.asarray(sizes))
     targets = [FeatureMap(jnp.zeros((1, *size, 1))) for size in sizes]
-    for resize in map(jit, (layers.resize_like, layers.crop_or_pad_like)):
+    for resize in map(jax.jit, (layers.resize_like, layers.crop_or_pad_like)):
         result = resize(x, like)
         assert result.size == canvas
         pairs = zip(bare, targets, strict=True)

@@ -1,5 +1,7 @@
 """Properties of every segmenter, tested for each row of `small_models.py`."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,9 +17,7 @@ from small_models import (
     TRAINED,
     cover,
     images,
-    jit,
     make,
-    rough_jit,
     variables_of,
 )
 
@@ -43,11 +43,12 @@ def test_padding_and_batching_do_not_change_logits(pair):
     for image, (height, width), garbage in zip(canvas, SIZES, (np.nan, 1e9), strict=True):
         image[height:] = garbage
         image[:, width:] = garbage
-    run = jit(lambda image, extent: model.apply(variables, image, extent=extent)["logits"])
+    program = jax.jit(lambda v, image, extent: model.apply(v, image, extent=extent)["logits"])
+    run = functools.partial(program, variables)
     together = run(canvas, jnp.asarray(SIZES))
     assert together.shape == (2, *CANVAS, CLASSES)
     run(canvas[::-1], jnp.asarray(SIZES[::-1]))
-    assert run._cache_size() == 1, "compiled anew for equal shapes"
+    assert program._cache_size() == 1, "compiled anew for equal shapes"
     for logits, image, (height, width) in zip(together, bare, SIZES, strict=True):
         alone = run(image, None)
         assert alone.shape == (1, height, width, CLASSES)
@@ -93,7 +94,7 @@ def test_every_parameter_is_trained(pair):
         total = sum((logits**2).mean() for logits in (outputs["logits"], *outputs["aux"].values()))
         return total, updated
 
-    (value, updated), gradients = rough_jit(jax.value_and_grad(loss, has_aux=True))(
+    (value, updated), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(
         variables["params"]
     )
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, updated, gradients)))
@@ -126,7 +127,7 @@ def test_training_on_one_tiny_image_is_finite(pair):
         )
         return (outputs["logits"] ** 2).mean()
 
-    gradients = rough_jit(jax.grad(loss))(variables["params"])
+    gradients = jax.jit(jax.grad(loss))(variables["params"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
@@ -152,7 +153,7 @@ def test_folded_weights_give_same_logits(pair):
     model, gpu = make(pair), Platform("gpu")
     variables = draw_norms(variables_of(model))
     image = images()[:, :33, :20]
-    plain = jit(lambda v: model.apply(v, image)["logits"])(variables)
+    plain = jax.jit(lambda v: model.apply(v, image)["logits"])(variables)
     folded = make_fold_fn(model, gpu)(variables)
     kernels = [path for path in flatten_dict(folded["folded"]) if path[-1] == "kernel"]
     assert len(kernels) > 5
@@ -161,10 +162,10 @@ def test_folded_weights_give_same_logits(pair):
     def compute_logits(variables):
         return model.apply(variables, image)["logits"]
 
-    np.testing.assert_allclose(jit(compute_logits)(folded), plain, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(compute_logits)(folded), plain, rtol=1e-4, atol=1e-4)
     # Only the folded weights are used, not the parameters.
     with_nan = {**folded, "params": jax.tree_util.tree_map_with_path(nan_kernel, folded["params"])}
-    np.testing.assert_allclose(jit(compute_logits)(with_nan), plain, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(jax.jit(compute_logits)(with_nan), plain, rtol=1e-4, atol=1e-4)
 
 
 def draw_norms(variables):
@@ -188,7 +189,7 @@ def test_bfloat16_is_close(pair):
     variables = variables_of(make(pair))
     image = images()[:, :33, :20]
     logits = [
-        jit(make(pair, dtype).apply)(variables, image)["logits"]
+        jax.jit(make(pair, dtype).apply)(variables, image)["logits"]
         for dtype in (jnp.float32, jnp.bfloat16)
     ]
     assert logits[1].dtype == jnp.float32
@@ -217,13 +218,13 @@ def test_aux_head_does_not_change_logits():
     assert aux_head.stride == 16
     image = images()[:1]
     extent = jnp.asarray([size])
-    outputs = jit(model.apply)(variables, image, extent=extent)
+    outputs = jax.jit(model.apply)(variables, image, extent=extent)
     plain_variables = {**variables, "params": {**variables["params"]}}
     del plain_variables["params"]["aux_head"]
-    expected = jit(plain.apply)(plain_variables, image, extent=extent)["logits"]
+    expected = jax.jit(plain.apply)(plain_variables, image, extent=extent)["logits"]
     np.testing.assert_allclose(outputs["logits"], expected, rtol=1e-5, atol=1e-5)
     valid = np.s_[:, : size[0], : size[1]]
-    alone = jit(model.apply)(variables, image[valid])["aux"]["aux_head"]
+    alone = jax.jit(model.apply)(variables, image[valid])["aux"]["aux_head"]
     np.testing.assert_allclose(outputs["aux"]["aux_head"][valid], alone, rtol=1e-4, atol=1e-5)
 
 

@@ -1,7 +1,5 @@
 """scSE attention; test_parity.py compares decoders that use it with their reference."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +10,6 @@ from fcnjax.models.decoders.smp import UpBlock
 from fcnjax.models.decoders.unet import UNet
 from fcnjax.models.layers import SCSE, FeatureMap
 from fcnjax.models.pretrained.layouts.decoders import SMP_UNET
-
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def sigmoid(x):
@@ -77,7 +73,7 @@ def test_unet_has_attention_before_and_after_convolutions():
     variables = random_params(jax.eval_shape(lambda: module.init(jax.random.key(0), features, 0)))
 
     def run(variables, **changes):
-        return jit(lambda: module.clone(**changes).apply(variables, features, False).data)()
+        return jax.jit(lambda: module.clone(**changes).apply(variables, features, False).data)()
 
     attended = run(variables)
     # Two gates of 1/2 add up to the map without attention.

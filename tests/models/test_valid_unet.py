@@ -14,8 +14,6 @@ from fcnjax.models.decoders.unet import UNet
 from fcnjax.models.encoders.plain import Vanilla, valid_margin, valid_size
 from fcnjax.models.layers import FeatureMap, crop_edges, mirror_pad
 
-jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
 
 def config_of(**model):
     config = default_config()
@@ -101,10 +99,10 @@ def small():
     """Return an image, and a function from padding and image to logits, with shared weights."""
     image = np.random.default_rng(0).standard_normal((1, 83, 70, 3)).astype(np.float32)
     nets = {padding: small_net(padding) for padding in ("valid", "same")}
-    variables = jit(nets["same"].init)(jax.random.key(0), image[:, :8, :8])
+    variables = jax.jit(nets["same"].init)(jax.random.key(0), image[:, :8, :8])
 
     def run(padding, image):
-        return jit(nets[padding].apply)(variables, image)["logits"]
+        return jax.jit(nets[padding].apply)(variables, image)["logits"]
 
     return image, run
 

@@ -23,15 +23,11 @@ from fcnjax.training.state import state_shapes
 from fcnjax.training.step import make_train_step
 
 MESHES = {"one": (1, 1, 1), "data": (8, 1, 1), "fsdp": (2, 4, 1), "spatial": (2, 1, 4)}
+DILATED = {"decoder": "deeplabv3", "output_stride": 8, "widths": None, "upsample": None}
 MODELS = {
     "unet": {"widths": (16, 32, 64)},
-    "deeplabv3": {
-        "encoder": "resnet18",
-        "decoder": "deeplabv3",
-        "output_stride": 8,
-        "widths": None,
-        "upsample": None,
-    },
+    "mobilenet": {**DILATED, "encoder": "mobilenet_v3_small", "decoder_width": 32},
+    "deeplabv3": {**DILATED, "encoder": "resnet18"},
 }
 
 
@@ -107,7 +103,8 @@ def length(tree):
         ("data", "unet"),
         ("fsdp", "unet"),
         ("spatial", "unet"),
-        ("spatial", "deeplabv3"),
+        ("spatial", "mobilenet"),
+        pytest.param("spatial", "deeplabv3", marks=pytest.mark.slow),
         pytest.param("data", "deeplabv3", marks=pytest.mark.slow),
         pytest.param("fsdp", "deeplabv3", marks=pytest.mark.slow),
     ],
