@@ -15,6 +15,7 @@ from fcnjax.io.regular_files import machine_error
 from fcnjax.runtime import stop_signals
 from fcnjax.runtime.compile_cache import prepare_compile_cache, warn_in_one_line
 
+ABOUT = "Semantic segmentation on JAX; start with: bash launch/quickstart.sh."
 COMMANDS = {
     "train": ("fcnjax.cli.train", "train a model, or resume a stopped run"),
     "evaluate": (
@@ -35,13 +36,6 @@ COMMANDS = {
     "models": ("fcnjax.cli.models", "list encoders and decoders, and inspect models"),
     "plan": ("fcnjax.cli.plan", "plan memory and batch size for absent devices"),
 }
-
-
-def usage() -> str:
-    """Return the text of `fcnjax --help`."""
-    about = "Semantic segmentation on JAX."
-    ending = "`fcnjax COMMAND --help` describes one. Start with: bash launch/quickstart.sh"
-    return subcommands.usage("fcnjax", about, COMMANDS, ending)
 
 
 def main(argv: list[str]) -> int:
@@ -78,13 +72,10 @@ def main(argv: list[str]) -> int:
 
 def _run(argv: list[str]) -> int:
     try:
-        if not argv or argv[0] in ("-h", "--help"):
-            print(usage())
-            return 0
-        if argv[0] == "--version":
+        if argv[:1] == ["--version"]:
             print(f"fcnjax {__version__}")
             return 0
-        return subcommands.run("fcnjax", COMMANDS, argv)
+        return subcommands.run("fcnjax", ABOUT, COMMANDS, argv)
     except SystemExit as stop:  # argparse: 0 after --help, 2 after an error
         return stop.code if isinstance(stop.code, int) else 2
 

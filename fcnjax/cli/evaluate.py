@@ -6,6 +6,7 @@ from functools import partial
 import jax
 
 from fcnjax import metrics
+from fcnjax.cli.parsers import make_parser
 from fcnjax.cli.predict_arguments import add_request_arguments, parse_request
 from fcnjax.config import Scope, keys_with
 from fcnjax.config.migrate import refuse_earlier_name
@@ -51,15 +52,14 @@ def _data_keys() -> list[str]:
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the arguments, and the overrides of config keys."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax evaluate",
-        description="Score a checkpoint on the images that its run held out; print the table, and "
+    parser = make_parser(
+        "evaluate",
+        "Score a checkpoint on the images that its run held out; print the table, and "
         "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
         "report.html. --config.data.KEY=VALUE selects other images, with KEY one of "
         f"{', '.join(_data_keys())}; --config.mesh.KEY=VALUE sets the device mesh.",
-        epilog="examples: fcnjax evaluate --workdir=runs/stare; fcnjax evaluate --workdir=runs/a "
-        "--workdir=runs/b --tta=hflip,vflip --out=scores",
-        allow_abbrev=False,
+        "fcnjax evaluate --workdir=runs/stare\n"
+        "fcnjax evaluate --workdir=runs/a --workdir=runs/b --tta=hflip,vflip --out=scores",
     )
     add_request_arguments(parser, outputs="probabilities")
     parser.add_argument("--out", metavar="DIR", help="output folder (the workdir)")

@@ -5,6 +5,7 @@ import dataclasses
 import re
 from pathlib import Path
 
+from fcnjax.cli.parsers import add_step, make_parser
 from fcnjax.data.pixel_type import PIXEL_TYPES
 from fcnjax.errors import UserError, choose
 from fcnjax.export.check import TOLERANCES, compare_with_workdir
@@ -51,21 +52,20 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fcnjax export",
-        description="Write a trained model as a program for another runtime. The program takes "
+    parser = make_parser(
+        "export",
+        "Write a trained model as a program for another runtime. The program takes "
         "images as stored and returns class ids and probabilities; it includes the normalisation. "
         "The file is run in its own runtime and compared with the model, and discarded if it "
         "differs (docs/export.md).",
-        epilog="example: fcnjax export --workdir=runs/stare --format=stablehlo --out=vessels",
-        allow_abbrev=False,
+        "fcnjax export --workdir=runs/stare --format=stablehlo --out=vessels",
     )
     add = parser.add_argument
     text = "folder written by train or publish, or hf://OWNER/REPO"
     add("--workdir", required=True, metavar="DIR", help=text)
     add("--format", required=True, metavar="|".join(FORMATS), help="format of the program")
     add("--out", required=True, metavar="DIR", help="output folder")
-    add("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
+    add_step(parser)
     dtypes = "|".join(dict.fromkeys(name for spec in FORMATS.values() for name in spec.write))
     add("--dtype", metavar=dtypes, help="type of the computation (that of the training)")
     text = (

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import jax
 from ml_collections import ConfigDict
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_command_config
 from fcnjax.errors import UserError
 from fcnjax.inspection.planning import text
@@ -36,11 +37,10 @@ Compile the training step of a config ahead of time, for TPUs or CPU devices tha
 present, and print what it needs on each: memory by part, operations, bytes of the collectives, and
 the largest batch that fits. Nothing is trained and no data is read. TPUs need only the compiler:
 pip install 'fcnjax[tpu]'. Results are kept in the cache folder."""
-_EXAMPLES = """\
-examples:
-  fcnjax plan --config=configs/driving_cityscapes.py --topology=v5e:4x4
-  fcnjax plan --config=driving_cityscapes --topology=v5p:2x2x1 --batch=64 --config.mesh.fsdp=4
-  fcnjax plan --config=driving_cityscapes --table"""
+_EXAMPLES = """
+fcnjax plan --config=configs/driving_cityscapes.py --topology=v5e:4x4
+fcnjax plan --config=driving_cityscapes --topology=v5p:2x2x1 --batch=64 --config.mesh.fsdp=4
+fcnjax plan --config=driving_cityscapes --table"""
 
 
 def main(argv: list[str]) -> int:
@@ -64,13 +64,7 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fcnjax plan",
-        description=_ABOUT,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = make_parser("plan", _ABOUT, _EXAMPLES)
     add = parser.add_argument
     help_of = "a config file or the name of one; --config.section.key=value changes a key of it"
     add("--config", required=True, metavar="FILE[:ARG]", help=help_of)

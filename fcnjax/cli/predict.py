@@ -2,8 +2,13 @@
 
 import argparse
 
-from fcnjax.cli.predict_arguments import add_request_arguments, parse_request
-from fcnjax.cli.tile_arguments import add_tile_arguments, parse_tiling
+from fcnjax.cli.parsers import make_parser
+from fcnjax.cli.predict_arguments import (
+    add_request_arguments,
+    add_tile_arguments,
+    parse_request,
+    parse_tiling,
+)
 from fcnjax.errors import UserError, choose
 from fcnjax.inference.dispatch import predict_files
 from fcnjax.inference.inputs.arguments import find_inputs
@@ -12,14 +17,13 @@ from fcnjax.inference.media.media_types import reject_media
 from fcnjax.io.progress import track
 from fcnjax.runtime.packages import to_stderr
 
-_EXAMPLES = """\
-examples:
-  fcnjax predict --workdir=runs/stare photos/ --out=masks
-  fcnjax predict --workdir=runs/a --workdir=runs/b --tta=hflip photos/ --out=masks
-  fcnjax predict --workdir=runs/stare eye.png --out=masks --outputs=mask,entropy \\
-    --threshold=vessel:0.4 --smallest-region=30
-  fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg
-  fcnjax predict --workdir=runs/heart patient/series3/ --out=masks"""
+_EXAMPLES = """
+fcnjax predict --workdir=runs/stare photos/ --out=masks
+fcnjax predict --workdir=runs/a --workdir=runs/b --tta=hflip photos/ --out=masks
+fcnjax predict --workdir=runs/stare eye.png --out=masks --outputs=mask,entropy \\
+  --threshold=vessel:0.4 --smallest-region=30
+fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg
+fcnjax predict --workdir=runs/heart patient/series3/ --out=masks"""
 
 # Options that need `--runner=ray`.
 RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
@@ -34,16 +38,14 @@ def main(argv: list[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fcnjax predict",
-        usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
-        description="Predict images. For each, write NAME_mask.png (class ids with a palette) and\n"
-        "NAME_overlay.png, or the outputs in --outputs, at the image's own size. For a video,\n"
-        "write NAME_overlay.mp4 and, lossless, NAME_mask.mkv; for a volume (NIfTI, or the folder\n"
+    parser = make_parser(
+        "predict",
+        "Predict images. For each, write NAME_mask.png (class ids with a palette) and "
+        "NAME_overlay.png, or the outputs in --outputs, at the image's own size. For a video, "
+        "write NAME_overlay.mp4 and, lossless, NAME_mask.mkv; for a volume (NIfTI, or the folder "
         "of a DICOM series) NAME_mask.nii.gz (docs/predict.md).",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        _EXAMPLES,
+        usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
     )
     parser.add_argument(
         "images",

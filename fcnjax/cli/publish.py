@@ -1,24 +1,22 @@
 """`fcnjax publish`: write a trained model as a folder to share."""
 
-import argparse
-
+from fcnjax.cli.parsers import add_step, make_parser
 from fcnjax.inference import parse_step
 from fcnjax.publishing.publish import publish
 
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax publish`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax publish",
-        description="Write a trained model as a folder to share: weights as safetensors, config, "
+    parser = make_parser(
+        "publish",
+        "Write a trained model as a folder to share: weights as safetensors, config, "
         "scores and a model card. The folder can be used like a workdir, also from the Hugging "
         "Face hub, as --workdir=hf://OWNER/NAME.",
-        epilog="example: fcnjax publish --workdir=runs/stare --out=vessels --license=apache-2.0",
-        allow_abbrev=False,
+        "fcnjax publish --workdir=runs/stare --out=vessels --license=apache-2.0",
     )
     parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train wrote")
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
-    parser.add_argument("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
+    add_step(parser)
     parser.add_argument("--name", help="name of the model in its card (the folder's name)")
     parser.add_argument("--license", metavar="ID", help="licence, as the hub names it: mit, ...")
     parser.add_argument(

@@ -1,8 +1,8 @@
 """`fcnjax report`: compare runs."""
 
-import argparse
 from pathlib import Path
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_text
 from fcnjax.reports.comparison import as_page, as_table, differences_to_first, read_runs
@@ -10,15 +10,14 @@ from fcnjax.reports.comparison import as_page, as_table, differences_to_first, r
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax report`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax report",
-        description="Compare runs: print their scores, the differences to the first run with "
+    parser = make_parser(
+        "report",
+        "Compare runs: print their scores, the differences to the first run with "
         "confidence intervals (if all were scored on the same images), and the settings in which "
         "they differ. --out writes a page with these, the learning curves and the scores of each "
         "class. The page of one run is the report.html that train and evaluate write in its "
         "workdir.",
-        epilog="example: fcnjax report runs/unet runs/deeplab --out=comparison.html",
-        allow_abbrev=False,
+        "fcnjax report runs/unet runs/deeplab --out=comparison.html",
     )
     parser.add_argument("workdirs", nargs="+", metavar="RUN", help="a workdir with metrics.json")
     parser.add_argument("--out", metavar="FILE.html", help="also write a page")

@@ -7,6 +7,7 @@ import socket
 
 import jax
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.cli.predict_arguments import add_model_arguments
 from fcnjax.errors import UserError
 from fcnjax.inference import load, parse_step
@@ -65,13 +66,12 @@ def _address(bound) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="fcnjax serve",
-        usage="fcnjax serve --workdir=DIR [OPTIONS]",
-        description="Serve a model over HTTP: the Open Inference Protocol v2, POST /segment for "
+    parser = make_parser(
+        "serve",
+        "Serve a model over HTTP: the Open Inference Protocol v2, POST /segment for "
         "image files, /metrics, and a page at /. SIGTERM stops it once all requests are answered.",
-        epilog="example: fcnjax serve --workdir=runs/stare --port=8000",
-        allow_abbrev=False,
+        "fcnjax serve --workdir=runs/stare --port=8000",
+        usage="fcnjax serve --workdir=DIR [OPTIONS]",
     )
     add_model_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")

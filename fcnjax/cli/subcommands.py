@@ -10,27 +10,29 @@ from fcnjax.errors import unknown
 Table = Mapping[str, tuple[str, str]]
 
 
-def usage(command: str, about: str, table: Table, ending: str) -> str:
+def usage(command: str, about: str, table: Table) -> str:
     """Return the text of the command's `--help`.
 
     Args:
         command: The command as typed: `fcnjax data`.
         about: Its purpose, in a sentence.
         table: The subcommands.
-        ending: The last line.
     """
     width = max(map(len, table)) + 2
     lines = [f"  {name:<{width}}{text}" for name, (_, text) in table.items()]
     header = [f"usage: {command} COMMAND [OPTIONS]", "", f"{about} Commands:", *lines]
-    return "\n".join([*header, "", ending])
+    return "\n".join([*header, "", f"`{command} COMMAND --help` describes one, with examples."])
 
 
-def run(command: str, table: Table, argv: list[str]) -> int:
-    """Run the subcommand that `argv` begins with, and return its exit code.
+def run(command: str, about: str, table: Table, argv: list[str]) -> int:
+    """Run the subcommand that `argv` begins with, or print the help; return the exit code.
 
     Raises:
         UserError: The subcommand does not exist.
     """
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage(command, about, table))
+        return 0
     if argv[0] not in table:
         raise unknown(f"{command} COMMAND", argv[0], table)
     module, _, function = table[argv[0]][0].partition(":")

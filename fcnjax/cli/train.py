@@ -1,9 +1,9 @@
 """`fcnjax train`: train a model or resume a stopped run."""
 
-import argparse
 import os
 import sys
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.parallel.processes import add_host_arguments, check_same_command, distributed_context
@@ -12,13 +12,11 @@ from fcnjax.training.loop import TrainingStopped, train
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax train`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax train",
-        description="Train a model, or resume a stopped run. "
+    parser = make_parser(
+        "train",
+        "Train a model, or resume a stopped run. "
         "--config.SECTION.KEY=VALUE changes a key of the config.",
-        epilog="example: fcnjax train --config=folder:root=DIR --workdir=runs/mine "
-        "--config.optim.lr=3e-3",
-        allow_abbrev=False,
+        "fcnjax train --config=folder:root=DIR --workdir=runs/mine --config.optim.lr=3e-3",
     )
     parser.add_argument(
         "--config",

@@ -23,9 +23,4 @@ def main(argv: list[str]) -> int:
     Raises:
         UserError: There is no such command.
     """
-    if not argv or argv[0] in ("-h", "--help"):
-        about = "Commands on datasets, before training."
-        ending = "`fcnjax data COMMAND --help` describes one."
-        print(subcommands.usage("fcnjax data", about, COMMANDS, ending))
-        return 0
-    return subcommands.run("fcnjax data", COMMANDS, argv)
+    return subcommands.run("fcnjax data", "Commands on datasets, before training.", COMMANDS, argv)

@@ -1,26 +1,20 @@
-"""Arguments that the commands on a dataset share."""
+"""The dataset that commands of `fcnjax data` take."""
 
 import argparse
 
 from ml_collections import ConfigDict
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_command_config
 from fcnjax.data import resolve
 
 
 def dataset_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
     """Return the parser of `fcnjax data COMMAND`, with its argument `dataset`."""
-    parser = argparse.ArgumentParser(
-        prog=f"fcnjax data {command}",
-        description=f"{description} --config.SECTION.KEY=VALUE changes a key.",
-        epilog=f"example: fcnjax data {command} {example}",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "dataset",
-        metavar="CONFIG|FOLDER",
-        help="a config, as --config of train; a folder means folder:root=FOLDER",
-    )
+    description += " --config.SECTION.KEY=VALUE changes a key."
+    parser = make_parser(f"data {command}", description, f"fcnjax data {command} {example}")
+    text = "a config, as --config of train; a folder means folder:root=FOLDER"
+    parser.add_argument("dataset", metavar="CONFIG|FOLDER", help=text)
     return parser
 
 

@@ -1,8 +1,8 @@
 """`fcnjax data sources|list|fetch|prepare`: tables of sources, and downloads of datasets."""
 
-import argparse
 from pathlib import Path
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.data.sources import SOURCES
 from fcnjax.data.sources.samples import SAMPLES, fetch, sample_folder
 from fcnjax.data.sources.tfds import prepare
@@ -10,7 +10,7 @@ from fcnjax.data.sources.tfds import prepare
 
 def sources(argv: list[str]) -> int:
     """Run `fcnjax data sources`."""
-    _parser("sources", "List the values of config.data.source.").parse_args(argv)
+    make_parser("data sources", "List the values of config.data.source.").parse_args(argv)
     width = max(map(len, SOURCES)) + 2
     for name, layout in SOURCES.items():
         reference = f" ({layout.reference})" if layout.reference else ""
@@ -20,7 +20,9 @@ def sources(argv: list[str]) -> int:
 
 def samples(argv: list[str]) -> int:
     """Run `fcnjax data list`."""
-    _parser("list", "List the sample datasets: content, licence, size, folder.").parse_args(argv)
+    make_parser(
+        "data list", "List the sample datasets: content, licence, size, folder."
+    ).parse_args(argv)
     for name, sample in SAMPLES.items():
         folder = sample_folder(name)
         print(f"{name}: {sample.summary}")
@@ -32,8 +34,8 @@ def samples(argv: list[str]) -> int:
 
 def fetch_sample(argv: list[str]) -> int:
     """Run `fcnjax data fetch`."""
-    parser = _parser(
-        "fetch", "Download a sample dataset into the cache folder, once; print its folder."
+    parser = make_parser(
+        "data fetch", "Download a sample dataset into the cache folder, once; print its folder."
     )
     parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(sorted(SAMPLES))}")
     print(fetch(parser.parse_args(argv).name))
@@ -42,8 +44,8 @@ def fetch_sample(argv: list[str]) -> int:
 
 def prepare_tfds(argv: list[str]) -> int:
     """Run `fcnjax data prepare`."""
-    parser = _parser(
-        "prepare",
+    parser = make_parser(
+        "data prepare",
         "Download a dataset of TensorFlow Datasets and write it as ArrayRecord, for "
         "config.data.source=tfds; print its folder. Needs the extra tfds.",
     )
@@ -57,9 +59,3 @@ def prepare_tfds(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     print(prepare(args.name, args.data_dir))
     return 0
-
-
-def _parser(name: str, description: str) -> argparse.ArgumentParser:
-    return argparse.ArgumentParser(
-        prog=f"fcnjax data {name}", description=description, allow_abbrev=False
-    )

@@ -18,14 +18,9 @@ COMMANDS = {
 
 
 def main(argv: list[str]) -> int:
-    """Run `fcnjax models`: print the help, or run a command.
+    """Print the help of `fcnjax models`, or run one of its commands.
 
     Raises:
-        UserError: The command does not exist.
+        UserError: There is no such command.
     """
-    if not argv or argv[0] in ("-h", "--help"):
-        about = "Inspect models."
-        ending = "`fcnjax models COMMAND --help` describes one, with examples."
-        print(subcommands.usage("fcnjax models", about, COMMANDS, ending))
-        return 0
-    return subcommands.run("fcnjax models", COMMANDS, argv)
+    return subcommands.run("fcnjax models", "Inspect models.", COMMANDS, argv)

@@ -4,19 +4,14 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from fcnjax.cli import parsers
 from fcnjax.errors import UserError
 from fcnjax.inspection.summaries.model_source import ModelSource, find_source
 
 
-def make_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+def model_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
     """Return the parser of a command that takes a config."""
-    parser = argparse.ArgumentParser(
-        prog=f"fcnjax models {name}",
-        description=description,
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = parsers.make_parser(f"models {name}", description, examples)
     parser.add_argument(
         "--config",
         metavar="SPEC",
@@ -32,7 +27,7 @@ def add_workdir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="weights and config of a folder that train or publish wrote, or of hf://OWNER/REPO",
     )
-    parser.add_argument("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
+    parsers.add_step(parser)
 
 
 def parse_arguments(
@@ -41,7 +36,7 @@ def parse_arguments(
     """Parse a command line `[CONFIG] WORD... [OPTION...]`; `args.words` are those after CONFIG.
 
     Args:
-        parser: The parser from `make_parser`.
+        parser: The parser from `model_parser`.
         argv: The words of the command line.
         names: Names of the words that must follow the config.
 

@@ -2,23 +2,22 @@
 
 from pathlib import Path
 
-from fcnjax.cli.models.arguments import add_workdir, check_png, make_parser, parse_arguments
+from fcnjax.cli.models.arguments import add_workdir, check_png, model_parser, parse_arguments
 from fcnjax.data.pixel_type import as_pixel_type
 from fcnjax.data.readers.decode import read_image
 from fcnjax.errors import UserError
 from fcnjax.inspection.summaries.features import draw, respond, shrink, summarise
 from fcnjax.inspection.summaries.weights import load
 
-_EXAMPLES = """\
-  fcnjax models features --workdir=runs/mine photo.jpg --out=features.png
-  fcnjax models features folder:encoder=resnet34 photo.jpg --out=features.png \\
-      --config.model.init_from=resnet34.pth
-"""
+_EXAMPLES = """
+fcnjax models features --workdir=runs/mine photo.jpg --out=features.png
+fcnjax models features folder:encoder=resnet34 photo.jpg --out=features.png \\
+    --config.model.init_from=resnet34.pth"""
 
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax models features`."""
-    parser = make_parser(
+    parser = model_parser(
         "features",
         "Show, for each stride of a model's encoder, the channels that respond most to an image: "
         "shallow ones to edges and textures, deep ones to parts.",

@@ -1,31 +1,24 @@
 """`fcnjax models list`: list the encoders and decoders."""
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.errors import unknown
 from fcnjax.inspection.summaries.listing import decoder_table, describe_all, print_encoders
 from fcnjax.models import DECODERS, ENCODERS
 from fcnjax.models.model_spec import ModelSpec
 
-_EXAMPLES = """\
-examples:
-  fcnjax models list
-  fcnjax models list resnet mobilenet
-  fcnjax models list --json > models.json
-"""
-
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax models list`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax models list",
-        description="List the encoders and decoders: parameters, multiply-adds, receptive field, "
+    parser = make_parser(
+        "models list",
+        "List the encoders and decoders: parameters, multiply-adds, receptive field, "
         "strides, channels, weights and options.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        "fcnjax models list\n"
+        "fcnjax models list resnet mobilenet\n"
+        "fcnjax models list --json > models.json",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only names that contain this")
     parser.add_argument("--json", action="store_true", help="as JSON, for other programs")

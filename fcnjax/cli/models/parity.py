@@ -1,35 +1,29 @@
 """`fcnjax models parity`: compare our models with reference outputs of torch models."""
 
-import argparse
-
 import jax
 
+from fcnjax.cli.parsers import make_parser
 from fcnjax.errors import UserError
 from fcnjax.inspection.parity import TOLERANCE, compare, read_entries
 
-_EXAMPLES = """\
+_FORMAT = """\
 FILE is a JSON list. An entry has `name` (torchvision/MODEL, timm/MODEL or
 smp/ARCHITECTURE/ENCODER), `input` (its shape, NCHW), `input_seed`, `salt` (of the weights'
 seeds), `params` and `outputs`, each with `shape`, `std`, `flat_index` and `value`; and
 `options`, keys of config.model, if the model is not the library's default. NumPy draws the
 weights with seeds from the names of their tensors. benchmarks/reference_outputs.py
-prints such files.
-
-examples:
-  fcnjax models parity tests/models/goldens/torch.json
-  fcnjax models parity outputs.json --only=smp/
-"""
+prints such files."""
 
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax models parity`."""
-    parser = argparse.ArgumentParser(
-        prog="fcnjax models parity",
-        description="Compare our models with reference outputs of torch models. Exits with 1 "
-        f"if one differs by more than {TOLERANCE:g} of the standard deviation, or is unknown.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = make_parser(
+        "models parity",
+        "Compare our models with reference outputs of torch models. Exits with 1 "
+        f"if one differs by more than {TOLERANCE:g} of the standard deviation, or is unknown. "
+        f"{_FORMAT}",
+        "fcnjax models parity tests/models/goldens/torch.json\n"
+        "fcnjax models parity outputs.json --only=smp/",
     )
     parser.add_argument("file", metavar="FILE", help="reference outputs, as JSON")
     parser.add_argument("--only", metavar="TEXT", default="", help="entries whose name has TEXT")

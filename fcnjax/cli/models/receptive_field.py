@@ -5,7 +5,7 @@ import math
 from fcnjax.cli.models.arguments import (
     add_workdir,
     check_png,
-    make_parser,
+    model_parser,
     parse_arguments,
     parse_size,
 )
@@ -20,16 +20,15 @@ from fcnjax.inspection.receptive_fields import (
 from fcnjax.inspection.summaries.weights import load
 from fcnjax.inspection.tracing.receptive_field import Field
 
-_EXAMPLES = """\
-  fcnjax models receptive-field folder:encoder=resnet18 --out=field.png
-  fcnjax models receptive-field folder --config.model.decoder=fcn8s --config.model.encoder=vgg16
-  fcnjax models receptive-field --workdir=runs/mine --samples=32 --out=field.png
-"""
+_EXAMPLES = """
+fcnjax models receptive-field folder:encoder=resnet18 --out=field.png
+fcnjax models receptive-field folder --config.model.decoder=fcn8s --config.model.encoder=vgg16
+fcnjax models receptive-field --workdir=runs/mine --samples=32 --out=field.png"""
 
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax models receptive-field`."""
-    parser = make_parser(
+    parser = model_parser(
         "receptive-field",
         "Show which pixels the features and logits of a model are computed from (the theoretical "
         "receptive field), and measure how much they contribute (the effective one): the gradient "

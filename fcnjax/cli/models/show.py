@@ -1,21 +1,20 @@
 """`fcnjax models show`: print a model layer by layer."""
 
-from fcnjax.cli.models.arguments import make_parser, parse_arguments, parse_size
+from fcnjax.cli.models.arguments import model_parser, parse_arguments, parse_size
 from fcnjax.errors import UserError
 from fcnjax.inspection.summaries.sizes import layer_table, model_header
 from fcnjax.inspection.tracing.program import trace
 from fcnjax.models import Segmenter, build_model
 
-_EXAMPLES = """\
-  fcnjax models show folder
-  fcnjax models show folder:encoder=resnet34 --config.model.skip=add --depth=3
-  fcnjax models show --config=configs/biomedical_stare.py --size=605x700
-"""
+_EXAMPLES = """
+fcnjax models show folder
+fcnjax models show folder:encoder=resnet34 --config.model.skip=add --depth=3
+fcnjax models show --config=configs/biomedical_stare.py --size=605x700"""
 
 
 def main(argv: list[str]) -> int:
     """Run `fcnjax models show`."""
-    parser = make_parser(
+    parser = model_parser(
         "show",
         "Show the layers of a config's model: output shapes, parameters and multiply-adds.",
         _EXAMPLES,
