@@ -10,8 +10,8 @@ import sys
 from fcnjax import __version__
 from fcnjax.cli import subcommands
 from fcnjax.errors import UserError
-from fcnjax.io.progress import discard
 from fcnjax.io.regular_files import machine_error
+from fcnjax.io.terminal import discard
 from fcnjax.runtime import stop_signals
 from fcnjax.runtime.compile_cache import prepare_compile_cache, warn_in_one_line
 

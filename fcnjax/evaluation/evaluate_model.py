@@ -15,7 +15,7 @@ from fcnjax.evaluation.results import Results, write_results
 from fcnjax.evaluation.scored_images import open_scored
 from fcnjax.inference import Request, load_variables
 from fcnjax.inference.identity import is_published
-from fcnjax.io.progress import LogFn
+from fcnjax.io.terminal import LogFn
 from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import check_same_command
 

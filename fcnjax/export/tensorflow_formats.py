@@ -9,7 +9,7 @@ from typing import Any
 from fcnjax.errors import UserError
 from fcnjax.export.program import ExportSource, Program, make_program, with_symbolic_sizes
 from fcnjax.export.stablehlo import PLATFORMS
-from fcnjax.io.progress import hidden_stderr
+from fcnjax.io.terminal import hidden_stderr
 
 SAVED_MODEL = "saved_model"
 

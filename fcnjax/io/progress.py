@@ -1,11 +1,8 @@
-"""Progress bars and lines, and standard output that may fail or be discarded."""
+"""Progress bars, and lines of progress where standard output is not a terminal."""
 
-import contextlib
-import os
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import IO, TypeVar
+from collections.abc import Iterable
+from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
@@ -20,7 +17,6 @@ from rich.progress import (
 )
 
 T = TypeVar("T")
-LogFn = Callable[[str], None]  # takes lines for the user
 LINE_INTERVAL_S = 30
 
 
@@ -98,49 +94,3 @@ class ProgressBar:
             self._last_line = now
             total = f"/{self._total}" if self._total else ""
             print(f"predict {self._done}{total}, {note}", flush=True)
-
-
-@contextlib.contextmanager
-def optional_output(stream: IO[str]) -> Iterator[None]:
-    """Discard further output if the stream fails: a closed pipe or terminal, or a full disk.
-
-    A line on standard error says so.
-    """
-    try:
-        yield
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            print(
-                f"fcnjax: standard output: {error.strerror}; training continues, and its "
-                "progress is in metrics.jsonl",
-                file=sys.stderr,
-            )
-        discard(stream)
-
-
-def discard(stream: IO[str]) -> None:
-    """Redirect a stream, and its buffered output, to the null device."""
-    with contextlib.suppress(OSError, ValueError):  # not a file, or closed
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
-
-
-def print_progress(line: str) -> None:
-    """Print a line to standard output; continue if that fails."""
-    with optional_output(sys.stdout):
-        print(line, flush=True)
-
-
-@contextlib.contextmanager
-def hidden_stderr() -> Iterator[None]:
-    """Discard what native code writes to standard error in the block."""
-    sys.stderr.flush()
-    saved, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(null)

@@ -21,8 +21,8 @@ import jax
 import orbax.checkpoint as ocp
 
 from fcnjax.errors import UserError
-from fcnjax.io.progress import LogFn
 from fcnjax.io.regular_files import write_error_reason, writing
+from fcnjax.io.terminal import LogFn
 from fcnjax.metrics import lower_is_better
 from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.runtime.save_warnings import suppress_save_warnings

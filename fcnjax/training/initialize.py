@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.errors import UserError
 from fcnjax.inference import load_variables
-from fcnjax.io.progress import LogFn
+from fcnjax.io.terminal import LogFn
 from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.reader import read_tensors

@@ -19,7 +19,7 @@ from fcnjax.data.loading import pipeline
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
-from fcnjax.io.progress import LogFn, print_progress
+from fcnjax.io.terminal import LogFn, print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.parallel.mesh import (

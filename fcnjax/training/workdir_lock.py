@@ -12,8 +12,8 @@ from typing import IO, Any
 
 from fcnjax.errors import UserError
 from fcnjax.io.lock_file import POLL_S, open_locked, try_lock
-from fcnjax.io.progress import LogFn
 from fcnjax.io.regular_files import writing
+from fcnjax.io.terminal import LogFn
 
 # How long to wait for another training on the workdir to end.
 GRACE_S = 10.0  # it may receive its signal a little after this training starts

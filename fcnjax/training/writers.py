@@ -16,8 +16,8 @@ from typing import IO, Any, Protocol
 
 from ml_collections import ConfigDict
 
-from fcnjax.io.progress import optional_output
 from fcnjax.io.regular_files import writing
+from fcnjax.io.terminal import optional_output
 from fcnjax.metrics import EXTRA_PER_CLASS, PER_CLASS
 from fcnjax.training.metrics_file import EVAL_PREFIX, JsonlWriter
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fcnjax.io.progress import optional_output
+from fcnjax.io.terminal import optional_output
 
 
 def test_full_output_is_reported_once_and_does_not_raise(capsys):

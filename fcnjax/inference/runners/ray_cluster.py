@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fcnjax.errors import UserError
-from fcnjax.io.progress import hidden_stderr
+from fcnjax.io.terminal import hidden_stderr
 
 CONNECT_TIMEOUT_S = 10
 _ERROR = re.compile(r"[\w.]*(Error|Exception): ")
