@@ -13,7 +13,8 @@ def main(argv: list[str]) -> int:
         "folds",
         "Print the mean and standard deviation of the scores over the runs of a "
         "cross-validation (config.data.split.folds), each trained with another "
-        "config.data.split.fold, and the scores of the sum of their confusion matrices.",
+        "config.data.split.fold, and the scores of the sum of their confusion matrices. "
+        "`fcnjax predict` with all their workdirs predicts with the ensemble.",
         "fcnjax folds runs/fold*\n"
         "fcnjax predict IMAGES --workdir=runs/fold0 --workdir=runs/fold1 ... --out=DIR",
     )

@@ -21,7 +21,7 @@ def usage(command: str, about: str, table: Table) -> str:
     width = max(map(len, table)) + 2
     lines = [f"  {name:<{width}}{text}" for name, (_, text) in table.items()]
     header = [f"usage: {command} COMMAND [OPTIONS]", "", f"{about} Commands:", *lines]
-    return "\n".join([*header, "", f"`{command} COMMAND --help` describes one, with examples."])
+    return "\n".join([*header, "", f"`{command} COMMAND --help` describes one."])
 
 
 def run(command: str, about: str, table: Table, argv: list[str]) -> int:

@@ -13,7 +13,7 @@ PERIOD = 1000  # draws after which the pattern of sources repeats; weights are k
 
 
 class Source(Protocol):
-    """Labelled images, read one at a time by index. Picklable, since workers get a copy.
+    """Images with labels, read one at a time by index. Picklable, since workers get a copy.
 
     Attributes:
         class_names: The classes, by id.

@@ -13,6 +13,8 @@ from typing import BinaryIO
 
 from fcnjax.errors import UserError
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
+
 
 def read_file(path: str | Path, max_bytes: int | None = None) -> bytes:
     """Read a regular file.
@@ -61,9 +63,6 @@ def _naming(path: str | Path) -> Iterator[None]:
 def _open_without_waiting(path: str, flags: int) -> int:
     # Otherwise opening a FIFO waits for its writer. Regular files are not affected.
     return os.open(path, flags | os.O_NONBLOCK)
-
-
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ def cross_entropy(
     Returns:
         A float32 scalar.
     """
-    logits, labels, mask = mask_logits(logits, labels, options, logits.shape[-1])
+    logits, labels, mask = mask_logits(logits, labels, options)
     extra = None
     if border_weight:
         extra = border_map(jnp.where(mask, labels, 0), border_weight, border_sigma)
@@ -119,7 +119,7 @@ def ohem_cross_entropy(
     Returns:
         A float32 scalar, >= 0.
     """
-    logits, labels, mask = mask_logits(logits, labels, options, logits.shape[-1])
+    logits, labels, mask = mask_logits(logits, labels, options)
     nll = jax.lax.stop_gradient(jnp.abs(_pixel_nll(logits, labels)))  # turns -0.0 into 0.0
     kept = _share_kept(nll, mask, fraction)
     if threshold:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from fcnjax.metrics.valid_mask import valid_mask
 
 _ACTIVATIONS = {"softmax": jax.nn.softmax, "sigmoid": jax.nn.sigmoid}
+HEADS = tuple(_ACTIVATIONS)
 
 
 class LossOptions(NamedTuple):
@@ -28,14 +29,11 @@ class LossOptions(NamedTuple):
 
 
 def mask_logits(
-    logits: jax.Array, labels: jax.Array, options: LossOptions, num_classes: int | None = None
+    logits: jax.Array, labels: jax.Array, options: LossOptions
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Return logits that are 0 at pixels that do not count, int32 labels, and the valid mask.
-
-    By default there is a class for each channel, and two for a single one.
-    """
+    """Return logits that are 0 at pixels that do not count, int32 labels, and the valid mask."""
     labels = labels.astype(jnp.int32)  # a uint8 label cannot be compared with an ignore_label of -1
-    num_classes = num_classes or max(logits.shape[-1], 2)
+    num_classes = max(logits.shape[-1], 2)  # a single channel is that of class 1
     mask = valid_mask(labels, num_classes, options.ignore_label, options.valid)
     # Multiplication by 0 would keep a nan.
     return jnp.where(mask[..., None], logits, 0), labels, mask
@@ -86,9 +84,6 @@ def one_hot(labels: jax.Array, num_classes: int) -> jax.Array:
 def target_masks(labels: jax.Array, channels: int) -> jax.Array:
     """Return the target of each channel, bool [B, H, W, channels]; of a single one, label 1."""
     return (labels == 1)[..., None] if channels == 1 else one_hot(labels, channels)
-
-
-HEADS = ("softmax", "sigmoid")
 
 
 def probabilities(logits: jax.Array, head: str) -> jax.Array:

@@ -18,6 +18,13 @@ from fcnjax.optim.checks import require
 
 Tree = Any
 MAX_LISTED = 12  # names in an error
+# The names of an encoder's blocks: stage and index, or the index alone.
+BLOCK = re.compile(r"(?:stage|layer|block)(\d+)(?:_(?:block|conv|layer)?(\d+))?/")
+# Down-sampling and its norm before a stage, which have the rate of its first block, and the norm
+# after its blocks.
+BEFORE, AFTER = re.compile(r"(?:down|embed)(\d+)(?:_norm)?/"), re.compile(r"stage(\d+)_norm/")
+TRANSITION = re.compile(r"transition(\d+)_\w+/")  # follows the stage of that number
+FIRST, LAST = re.compile(r"(?:stem|conv)\w*/"), re.compile(r"(?:last|norm5)/")
 
 
 def path_of(path: tuple) -> str:
@@ -186,15 +193,6 @@ def _check_patterns(key: str, patterns: Iterable[Any]) -> None:
             raise UserError(
                 f"config.{key}: {pattern!r} is not a regular expression: {error}"
             ) from None
-
-
-# The names of an encoder's blocks: stage and index, or the index alone.
-BLOCK = re.compile(r"(?:stage|layer|block)(\d+)(?:_(?:block|conv|layer)?(\d+))?/")
-# Down-sampling and its norm before a stage, which have the rate of its first block, and the norm
-# after its blocks.
-BEFORE, AFTER = re.compile(r"(?:down|embed)(\d+)(?:_norm)?/"), re.compile(r"stage(\d+)_norm/")
-TRANSITION = re.compile(r"transition(\d+)_\w+/")  # follows the stage of that number
-FIRST, LAST = re.compile(r"(?:stem|conv)\w*/"), re.compile(r"(?:last|norm5)/")
 
 
 def depth_factors(config: ConfigDict, paths: Iterable[str]) -> dict[str, float]:

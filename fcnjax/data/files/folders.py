@@ -12,6 +12,9 @@ from pathlib import Path
 
 from fcnjax.errors import UserError
 
+# Folders of copies and thumbnails that operating systems and network drives create.
+SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+
 
 def normalize_name(name: str) -> str:
     """Return the form in which names are compared: composed (NFC)."""
@@ -76,10 +79,6 @@ def join_names(names: Iterable[str], count: int = 3) -> str:
     names = list(names)
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
-
-
-# Folders of copies and thumbnails that operating systems and network drives create.
-SYSTEM_FOLDERS = frozenset({"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
 
 
 def is_hidden(name: str) -> bool:

@@ -11,6 +11,13 @@ import numpy as np
 from fcnjax.errors import UserError
 
 _BLOCK_VALUES = 2**22
+MAX_EXACT = 2**24  # float32 represents every integer up to here
+# The value of pixels without data in an int32 mask. It is ignored, and no file can declare it.
+NO_DATA = int(np.iinfo(np.int32).min)
+_MAX_INTEGER = int(np.iinfo(np.int32).max)
+_TOLERANCE = 1e-3  # of integers that are stored as floats
+_MAX_TOLERANCE = 0.05
+_REASONS = ("and a mask has whole numbers", f"and those of a mask are below {_MAX_INTEGER + 1}")
 
 
 def row_blocks(array: np.ndarray) -> Iterator[slice]:
@@ -39,15 +46,6 @@ def map_rows(function: Callable[..., np.ndarray], array: np.ndarray, *others: An
             result = np.empty((len(array), *block.shape[1:]), block.dtype)
         result[rows] = block
     return result
-
-
-MAX_EXACT = 2**24  # float32 represents every integer up to here
-# The value of pixels without data in an int32 mask. It is ignored, and no file can declare it.
-NO_DATA = int(np.iinfo(np.int32).min)
-_MAX_INTEGER = int(np.iinfo(np.int32).max)
-_TOLERANCE = 1e-3  # of integers that are stored as floats
-_MAX_TOLERANCE = 0.05
-_REASONS = ("and a mask has whole numbers", f"and those of a mask are below {_MAX_INTEGER + 1}")
 
 
 def to_pixels(

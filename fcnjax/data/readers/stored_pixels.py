@@ -11,6 +11,9 @@ import numpy as np
 
 Size = tuple[int, int]  # height and width
 UPRIGHT = 1
+RGB = tuple[int, int, int]
+COLOURS = ("red", "green", "blue")
+CMYK = ("cyan", "magenta", "yellow", "black")
 
 
 def valid_orientation(value: object) -> int:
@@ -32,11 +35,6 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-RGB = tuple[int, int, int]
-COLOURS = ("red", "green", "blue")
-CMYK = ("cyan", "magenta", "yellow", "black")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from fcnjax.models.layers import (
 )
 
 SEGFORMER_STRIDE = 4
+LRASPP_STRIDE = 8
 
 
 class SegFormer(Decoder):
@@ -52,9 +53,6 @@ class SegFormer(Decoder):
             levels.append(resize_like(Conv(self.width, 1, **options)(x), like))
         x = self.conv_block(self.width, 1, name="fuse")(concat(levels), train)
         return SpatialDropout(self.dropout)(x, train)
-
-
-LRASPP_STRIDE = 8
 
 
 class LRASPP(Decoder):

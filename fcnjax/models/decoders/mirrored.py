@@ -18,6 +18,9 @@ from fcnjax.models.layers import (
     unpool_like,
 )
 
+# The defaults over other encoders, those of FC-DenseNet67.
+DEPTH, GROWTH = 5, 16
+
 
 class SegNet(Decoder):
     """The decoder of SegNet (Badrinarayanan et al. 2017, arXiv:1511.00561), after its Caffe model.
@@ -75,10 +78,6 @@ def mirrored_widths(stages: tuple[tuple[int, ...], ...], stage: int) -> tuple[in
     widths = stages[stage - 1]
     shallower = stages[stage - 2][-1:] if stage > 1 and widths else ()
     return (*reversed(widths[:-1]), *shallower)
-
-
-# The defaults over other encoders, those of FC-DenseNet67.
-DEPTH, GROWTH = 5, 16
 
 
 class FCDenseNetUp(Decoder):

@@ -64,7 +64,18 @@ class PSPNet(Decoder):
         return SpatialDropout(self.dropout)(merge(concat([*branches, x]), train), train)
 
 
-class FPN(Decoder):
+class PyramidDecoder(Decoder):
+    """A decoder of the features from stride 4 on, whose result has the size of the first."""
+
+    unmet_requirement = staticmethod(need_two_levels)
+
+    @property
+    def stride(self) -> int:
+        """Stride of the result."""
+        return self.strides[pyramid_levels(self.strides)[0]]
+
+
+class FPN(PyramidDecoder):
     """Semantic FPN (Kirillov et al. 2019, arXiv:1901.02446), as segmentation_models.pytorch 0.6.
 
     Top down, each level is the resized level below plus the projected feature. Each level is then
@@ -88,12 +99,6 @@ class FPN(Decoder):
     upsample: str = "nearest"
     align_corners: bool = True
     dropout: float = 0.2
-    unmet_requirement = staticmethod(need_two_levels)
-
-    @property
-    def stride(self) -> int:
-        """Stride of the result."""
-        return self.strides[pyramid_levels(self.strides)[0]]
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
@@ -120,7 +125,7 @@ class FPN(Decoder):
         return x
 
 
-class UPerNet(Decoder):
+class UPerNet(PyramidDecoder):
     """UPerNet (Xiao et al. 2018, arXiv:1807.10221), as segmentation_models.pytorch 0.6.
 
     Pyramid pooling of the deepest feature, as in PSPNet, is the deepest level of a feature pyramid:
@@ -138,12 +143,6 @@ class UPerNet(Decoder):
     width: int = 256
     align_corners: bool = True
     dropout: float = 0.0
-    unmet_requirement = staticmethod(need_two_levels)
-
-    @property
-    def stride(self) -> int:
-        """Stride of the result."""
-        return self.strides[pyramid_levels(self.strides)[0]]
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:

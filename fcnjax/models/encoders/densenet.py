@@ -23,6 +23,8 @@ VARIANTS = {
     "timm": "timm's: a block's feature as the block returns it, the last one normalised and "
     "activated",
 }
+FC_STEM_WIDTH = 48
+DROPOUT = 0.2
 
 
 class DenseLayer(ConvModule):
@@ -106,10 +108,6 @@ DENSENETS = {
     "densenet121": functools.partial(DenseNet, (6, 12, 24, 16)),
     "densenet169": functools.partial(DenseNet, (6, 12, 32, 32)),
 }
-
-
-FC_STEM_WIDTH = 48
-DROPOUT = 0.2
 
 
 class NormActConv(ConvModule):

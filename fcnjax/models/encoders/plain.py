@@ -6,6 +6,8 @@ from flax import linen as nn
 
 from fcnjax.models.layers import ConvModule, FeatureMap, max_pool, mirror_pad
 
+WIDTHS = (64, 128, 256, 512, 512)
+
 
 def valid_margin(depth: int) -> int:
     """Return the pixels that a U-Net of `depth` valid stages loses at each edge of the image.
@@ -100,9 +102,6 @@ class Vanilla(ConvModule):
         size = tuple(valid_size(side, depth) for side in x.size)
         extent = None if x.extent is None else valid_size(x.extent, depth)
         return mirror_pad(x, valid_margin(depth), size, extent)
-
-
-WIDTHS = (64, 128, 256, 512, 512)
 
 
 def _stages(*depths: int) -> tuple[tuple[int, ...], ...]:

@@ -15,6 +15,16 @@ from fcnjax.models.layers.feature_map import FeatureMap, extent_mask, map_data
 from fcnjax.models.layers.platform import current_platform, override
 
 _is_frozen = contextvars.ContextVar("frozen_norms", default=None)
+ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "relu6": nn.relu6,
+    "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
+    "gelu": functools.partial(nn.gelu, approximate=False),
+    "silu": nn.silu,
+    "hard_swish": nn.hard_swish,
+}
+EPSILON = 1e-5
+MAX_GROUPS = 32
 
 
 def batch_norm_inference(is_frozen: Callable[[str], bool] | None) -> AbstractContextManager:
@@ -32,18 +42,6 @@ def is_norm_frozen(path: Sequence[str]) -> bool:
     """Return whether the batch norm at `path` stays in inference mode."""
     is_frozen = _is_frozen.get()
     return is_frozen is not None and is_frozen("/".join(path))
-
-
-ACTIVATIONS: Mapping[str, Callable[[jax.Array], jax.Array]] = {
-    "relu": nn.relu,
-    "relu6": nn.relu6,
-    "leaky_relu": functools.partial(nn.leaky_relu, negative_slope=0.01),
-    "gelu": functools.partial(nn.gelu, approximate=False),
-    "silu": nn.silu,
-    "hard_swish": nn.hard_swish,
-}
-EPSILON = 1e-5
-MAX_GROUPS = 32
 
 
 def activate(name: str | None, x: FeatureMap) -> FeatureMap:

@@ -23,6 +23,16 @@ MAX_TILES, MAX_PARTS = 4096, 2**18
 # Progressive JPEG: a decoder goes over the whole image for each scan; ten are typical.
 MAX_DICOM_SCANS, _SCAN = 200, b"\xff\xda"
 _COD, _COC, _SOT, _SOD, _EOC = 0xFF52, 0xFF53, 0xFF90, 0xFF93, 0xFFD9
+MAX_SCANS, TYPICAL_SCANS = 100, 15
+MAX_SCANNED = 2_000_000_000  # pixels of all scans together, beyond the typical number of scans
+_START_OF_SCAN = 0xDA
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_COEFFICIENT_BYTES = 2
+_JPEG_XL = b"\xff\x0a"
+_JPEG_XL_BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
+_SIDE_BITS = (9, 13, 18, 30)
+# Ratios of width to height, as numerator and denominator.
+_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
 def codestream_size(content: bytes) -> tuple[int, int, int] | None:
@@ -133,13 +143,6 @@ def _jpeg_size(content: bytes) -> tuple[int, int, int]:
             at += 2 + length
 
 
-MAX_SCANS, TYPICAL_SCANS = 100, 15
-MAX_SCANNED = 2_000_000_000  # pixels of all scans together, beyond the typical number of scans
-_START_OF_SCAN = 0xDA
-_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
-_COEFFICIENT_BYTES = 2
-
-
 def jpeg_pixel_bytes(file: File, content: bytes, bands: int, pixels: int) -> int:
     """Return the bytes that decoding takes for each pixel.
 
@@ -182,13 +185,6 @@ def _first_scan(content: bytes) -> tuple[int, bool]:
         length = 2 + max(int.from_bytes(content[at + 2 : at + 4], "big"), 2)
         at += 1 if has_no_length else length
     return at, is_progressive
-
-
-_JPEG_XL = b"\xff\x0a"
-_JPEG_XL_BOXES = b"\0\0\0\x0cJXL \r\n\x87\n"
-_SIDE_BITS = (9, 13, 18, 30)
-# Ratios of width to height, as numerator and denominator.
-_RATIOS = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
 
 
 def jpeg_xl_size(content: bytes) -> tuple[int, int] | None:

@@ -51,6 +51,33 @@ _DECLARATION = re.compile(
 )
 # Patterns that GDAL does not take for the path of a file.
 _SPECIAL = re.compile(r"[:<>&|?*\x00-\x1f]|^/vsi|^\s|\s$")
+DRIVERS = MappingProxyType(
+    {
+        ".tif": "GTiff",
+        ".tiff": "GTiff",
+        ".vrt": "VRT",
+        ".jp2": "JP2OpenJPEG",
+        ".img": "HFA",
+        ".png": "PNG",
+    }
+)
+# First bytes of the files. A zero among them ends the text that other drivers look at.
+_MAGIC = {
+    "GTiff": TIFF_MAGIC,
+    "JP2OpenJPEG": (b"\0\0\0\x0cjP  ",),
+    "HFA": (b"EHFA_HEADER_TAG\0",),
+    "PNG": (png.MAGIC + b"\0\0\0",),
+}
+# Set these while a raster is opened and read: `rasterio.Env(**OPTIONS)`.
+OPTIONS = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # do not look for other files
+    "GDAL_PAM_ENABLED": "NO",  # do not open NAME.aux.xml
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
+    "GDAL_HTTP_MAX_RETRY": "0",
+}
+_WORLD_FILE_BYTES = 4096
+MAX_BANDS = 4096  # GDAL is slow with tens of thousands
 
 
 def vrt_sources(path: Path) -> list[Path]:
@@ -114,35 +141,6 @@ def _source(path: Path, element: ElementTree.Element) -> Path:
     if source.suffix.lower() == ".vrt":
         raise UserError(f"{path}: names {name}, another VRT, which is not read")
     return source
-
-
-DRIVERS = MappingProxyType(
-    {
-        ".tif": "GTiff",
-        ".tiff": "GTiff",
-        ".vrt": "VRT",
-        ".jp2": "JP2OpenJPEG",
-        ".img": "HFA",
-        ".png": "PNG",
-    }
-)
-# First bytes of the files. A zero among them ends the text that other drivers look at.
-_MAGIC = {
-    "GTiff": TIFF_MAGIC,
-    "JP2OpenJPEG": (b"\0\0\0\x0cjP  ",),
-    "HFA": (b"EHFA_HEADER_TAG\0",),
-    "PNG": (png.MAGIC + b"\0\0\0",),
-}
-# Set these while a raster is opened and read: `rasterio.Env(**OPTIONS)`.
-OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",  # do not look for other files
-    "GDAL_PAM_ENABLED": "NO",  # do not open NAME.aux.xml
-    "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
-    "GDAL_HTTP_MAX_RETRY": "0",
-}
-_WORLD_FILE_BYTES = 4096
-MAX_BANDS = 4096  # GDAL is slow with tens of thousands
 
 
 def open_raster(path: str | Path) -> Any:

@@ -28,6 +28,12 @@ MAX_TAGS = 200_000  # of all pages
 _MAX_SHARED_VALUES = 2**20  # bytes of values beyond the size of the file
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 _TYPE_BYTES |= {16: 8, 17: 8, 18: 8}
+_JPEG_XL, _LERC = (50002, 52546), 34887
+# Compressions whose segments are files in a format of Pillow.
+_IMAGE_FILES = (*JPEG, 33003, 33004, 33005, 34712, 34933, 50001, 34927)
+_LERC_PARAMETERS = 50674
+_MIN_PIXELS = 4096  # pixels that any segment may claim
+_MAX_SHARED = 2**22  # bytes of segments beyond 16 times the file: writers may share equal tiles
 
 
 class _Layout(NamedTuple):
@@ -98,14 +104,6 @@ def _directory(source: BinaryIO, order: str, layout: _Layout) -> tuple[int, int,
             loaded += values * _TYPE_BYTES.get(kind, 8)
     following = struct.unpack_from(order + layout.offset, content, count * tag_bytes)[0]
     return count, loaded, following
-
-
-_JPEG_XL, _LERC = (50002, 52546), 34887
-# Compressions whose segments are files in a format of Pillow.
-_IMAGE_FILES = (*JPEG, 33003, 33004, 33005, 34712, 34933, 50001, 34927)
-_LERC_PARAMETERS = 50674
-_MIN_PIXELS = 4096  # pixels that any segment may claim
-_MAX_SHARED = 2**22  # bytes of segments beyond 16 times the file: writers may share equal tiles
 
 
 def refuse_segments(file: File, page: Any) -> None:

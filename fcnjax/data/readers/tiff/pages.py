@@ -17,6 +17,19 @@ JPEG = (6, 7, 34892, 33007)
 # WebP, PNG and JPEG XL. Decoders of others were not written for untrusted files.
 _DECODED = (1, 2, 3, 4, 5, *JPEG, 8, 32946, 32773, 33003, 33004, 33005, 34712, 34887, 34925, 34926)
 _DECODED += (50000, 34927, 50001, 34933, 50002, 52546)
+_ORIENTATION, _EXTRA_SAMPLES, _GDAL_METADATA, _GDAL_NODATA = 274, 338, 42112, 42113
+_COLOURS = {
+    0: ("gray",),
+    1: ("gray",),
+    2: COLOURS,
+    3: ("palette",),
+    4: ("undefined",),
+    5: CMYK,
+    6: COLOURS,  # converted
+}
+_WHITE_IS_ZERO = 0
+_ITEM = re.compile(r"<Item\s+([^>]*)>([^<]*)</Item>")
+_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
 def is_picture(page: Any) -> bool:
@@ -64,21 +77,6 @@ def unsupported_reason(page: Any) -> str | None:
     if page.photometric == 6 and is_planar_jpeg(page):
         return "has planes of YCbCr, each compressed as JPEG, which is not supported"
     return None
-
-
-_ORIENTATION, _EXTRA_SAMPLES, _GDAL_METADATA, _GDAL_NODATA = 274, 338, 42112, 42113
-_COLOURS = {
-    0: ("gray",),
-    1: ("gray",),
-    2: COLOURS,
-    3: ("palette",),
-    4: ("undefined",),
-    5: CMYK,
-    6: COLOURS,  # converted
-}
-_WHITE_IS_ZERO = 0
-_ITEM = re.compile(r"<Item\s+([^>]*)>([^<]*)</Item>")
-_ATTRIBUTE = re.compile(r'(\w+)="([^"]*)"')
 
 
 def band_fields(page: Any) -> dict[str, Any]:

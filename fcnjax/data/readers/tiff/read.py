@@ -34,6 +34,9 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # TIFF and BigTIFF of either b
 # A stack has one of these tags: ImageDescription (ImageJ, tifffile), those of MetaMorph (UIC1 to
 # UIC4), FluoView and NIH Image.
 _STACK_TAGS = (270, 33628, 33629, 33630, 33631, 34361, 34362, 43314)
+_LZW = 5
+_GREY, _RGB, _YCBCR = 1, 2, 6
+_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def read_tiff(file: File, content: bytes, page: int | None) -> StoredPixels:
@@ -243,11 +246,6 @@ def _valid(file: File, tiff: Any, page: Any) -> np.ndarray | None:
         if is_mask_of(other, page):
             return _decode(file, other, None)[..., 0] != 0
     return None
-
-
-_LZW = 5
-_GREY, _RGB, _YCBCR = 1, 2, 6
-_FLAGS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 
 
 def decode_by_libtiff(page: Any, content: bytes) -> np.ndarray | None:

@@ -26,6 +26,10 @@ MAX_SEQUENCE_BYTES, MAX_ITEMS = 2**20, 2**18
 _ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00")  # start of an item, in either byte order
 _MAX_TEXT = 64  # characters, as of the types UI and LO
 _SHOWN = 40  # characters of a value that an error shows
+MAGIC_AT, MAGIC = 128, b"DICM"
+# An element takes one or two reads, of 3 microseconds each; a group of a frame without a length
+# takes about 100.
+MAX_READS = 1_200_000
 
 
 class Values:
@@ -200,12 +204,6 @@ def _shown(path: Path, value: Any) -> str:
     with decode_errors(path, "DICOM"):
         text = printable(str(value[:_SHOWN] if isinstance(value, bytes) else value))
     return repr(f"{text[:_SHOWN]}..." if len(text) > _SHOWN else text)
-
-
-MAGIC_AT, MAGIC = 128, b"DICM"
-# An element takes one or two reads, of 3 microseconds each; a group of a frame without a length
-# takes about 100.
-MAX_READS = 1_200_000
 
 
 class Elements(NamedTuple):

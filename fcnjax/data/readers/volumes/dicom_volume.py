@@ -31,6 +31,10 @@ _UID = re.compile(r"\d+(\.\d+)+")
 # pydicom warns of files that break the standard, even if it can read them. (A filter around each
 # read would not work: filters belong to the process, and files are read in threads.)
 warnings.filterwarnings("ignore", module=r"pydicom\.")
+MAX_OFFSET = 0.1  # of a slice from its even position, as a part of the slice distance
+MAX_DEVIATION = 1e-3  # of the components of a direction, between slices
+_BLOCK_PIXELS = 2**20  # pixels that are scaled at a time
+TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 def is_dicom(path: Path) -> bool:
@@ -131,12 +135,6 @@ def _read(path: Path) -> Header:
     if header.pixels is None and (not header.kind or header.kind.endswith("Image Storage")):
         raise UserError(f"{path}: was cut off: its header has no image size")
     return header
-
-
-MAX_OFFSET = 0.1  # of a slice from its even position, as a part of the slice distance
-MAX_DEVIATION = 1e-3  # of the components of a direction, between slices
-_BLOCK_PIXELS = 2**20  # pixels that are scaled at a time
-TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
 class Slice(NamedTuple):
