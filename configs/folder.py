@@ -2,23 +2,22 @@
 
 Command: fcnjax train --config=configs/folder.py:root=DIR --workdir=runs/mine
 
-The classes and the encoding of the masks are detected; a fifth of the images is held out.
-`--config.data.class_names=background,tumour` names the classes in tables. Another encoder:
-`folder.py:root=DIR,encoder=resnet34`. No result was measured, since it depends on your images.
+The classes and the encoding of the masks are detected; a fifth of the images is held out. The
+planner chooses the other keys from the images, the labels and the devices, for a training of
+`minutes=10` (`fcnjax data plan DIR` prints the choices with a reason for each). A key that you set
+stays as it is, such as `--config.data.class_names=background,tumour` or `--config.optim.lr=1e-3`;
+`folder.py:root=DIR,encoder=resnet34` chooses the encoder. `minutes=0` plans nothing: the values
+below are then used.
 """
 
-from fcnjax.config import default_config, parse_arg
+from fcnjax.config import PLANNED, default_config, override, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, root="", encoder="vanilla")
+    arg = parse_arg(arg, root="", encoder="vanilla", minutes=10.0)
     config = default_config()
     config.data.root = arg.root
-    config.model.encoder = arg.encoder
     config.model.decoder = "unet"
-    if arg.encoder == "vanilla":
-        config.model.widths = (16, 32, 64, 128, 256)
-        config.model.upsample = "transposed"  # faster than bilinear on a CPU
     config.augment.crop = (160, 160)
     config.augment.scale = (0.75, 1.5)
     config.augment.rotation = 15.0
@@ -31,4 +30,11 @@ def get_config(arg=None):
     config.optim.ema_decay = 0.99
     config.train.steps = 1000
     config.eval.every = 250
+    config.plan.minutes = arg.minutes
+    config.plan.auto = PLANNED
+    if arg.encoder == "vanilla":
+        config.model.widths = (16, 32, 64, 128, 256)
+        config.model.upsample = "transposed"  # faster than bilinear on a CPU
+    else:
+        override(config, f"--config.model.encoder={arg.encoder}")
     return config

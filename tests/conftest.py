@@ -121,6 +121,7 @@ def tiny_options():
         "--config.optim.lr=5e-3",
         "--config.eval.every=0",
         "--config.eval.bucket=16",
+        "--config.plan.minutes=0",
     ]
 
 

@@ -35,6 +35,7 @@ LAYERS = [
     {"reports"},
     {"inference"},
     {"evaluation", "training.initialize"},
+    {"planner"},
     {"training.resume"},
     {"training.loop", "training", "publishing", "export", "serving"},
     {"reports.folds", "reports.comparison"},

@@ -6,7 +6,13 @@ import sys
 from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import add_host_arguments, check_same_command, distributed_context
+from fcnjax.parallel.processes import (
+    add_host_arguments,
+    check_same_command,
+    distributed_context,
+    find_process_info,
+)
+from fcnjax.runtime.host_devices import use_host_devices
 from fcnjax.training.loop import TrainingStopped, train
 
 
@@ -40,6 +46,8 @@ def main(argv: list[str]) -> int:
         # JAX reads this when its backend starts, which happens later.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    if find_process_info(args, os.environ) is None:
+        use_host_devices(config.train.batch_size)
     stopped = None
     with distributed_context(args):
         try:

@@ -7,9 +7,12 @@ from fcnjax.config.key import Scope
 from fcnjax.config.load import CONFIG_FOLDERS, load_command_config, load_config, parse_arg
 from fcnjax.config.overrides import override, set_value
 from fcnjax.config.schema import default_config, keys_with
+from fcnjax.config.sections.plan import AUTO, PLANNED
 
 __all__ = [
+    "AUTO",
     "CONFIG_FOLDERS",
+    "PLANNED",
     "Scope",
     "channel_names",
     "check_section",

@@ -9,11 +9,14 @@ from ml_collections import ConfigDict
 from fcnjax.config.key import TYPE_NAMES
 from fcnjax.config.migrate import refuse_earlier_name
 from fcnjax.config.schema import KEYS
+from fcnjax.config.sections.plan import AUTO, PLANNED
 from fcnjax.errors import UserError, unknown
 
 
 def override(config: ConfigDict, word: str) -> None:
     """Change a key of a config by a word of the form `--config.section.key=value`.
+
+    The planner does not choose the key any more; the value `auto` leaves a key to it.
 
     Raises:
         UserError: The key is unknown, or the value has the wrong type.
@@ -35,7 +38,13 @@ def override(config: ConfigDict, word: str) -> None:
         raise UserError(f"--config.{key}: is a section; its keys: {', '.join(sorted(node[leaf]))}")
     if not equals:
         raise UserError(f"--config.{key}: needs a value, as --config.{key}=VALUE")
-    set_value(config, key, text)
+    planned = [name for name in config.plan.auto if name != key]
+    if text == AUTO and key in PLANNED:
+        planned.append(key)
+    else:
+        set_value(config, key, text)
+    if key != "plan.auto":
+        config.plan.auto = tuple(planned)
 
 
 def set_value(config: ConfigDict, key: str, text: str) -> None:

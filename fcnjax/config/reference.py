@@ -25,6 +25,7 @@ _ABOUT: Mapping[str, str] = {
     "train": "The training run.",
     "eval": "The evaluation.",
     "mesh": "How devices share the work.",
+    "plan": "The keys that are chosen from the images, the labels and the devices.",
 }
 _HEADER = """\
 # The config

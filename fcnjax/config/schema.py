@@ -16,6 +16,7 @@ from fcnjax.config.sections.data import DATA
 from fcnjax.config.sections.loss import LOSS
 from fcnjax.config.sections.model import MODEL
 from fcnjax.config.sections.optim import OPTIM
+from fcnjax.config.sections.plan import PLAN
 from fcnjax.config.sections.run import EVAL, MESH, TRAIN
 
 SECTIONS: Mapping[str, Mapping[str, Key]] = MappingProxyType(
@@ -28,6 +29,7 @@ SECTIONS: Mapping[str, Mapping[str, Key]] = MappingProxyType(
         "train": TRAIN,
         "eval": EVAL,
         "mesh": MESH,
+        "plan": PLAN,
     }
 )
 # All keys by their full names, such as `data.split.by`.

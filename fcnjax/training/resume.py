@@ -24,6 +24,7 @@ from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store,
 from fcnjax.errors import UserError
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same
+from fcnjax.planner import apply_plan, describe_choice
 from fcnjax.training.class_weights import with_class_weights
 from fcnjax.training.initialize import with_normalisation
 from fcnjax.training.workdir import (
@@ -116,6 +117,8 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
 
 def _new_run(requested: ConfigDict, workdir: Path) -> PreparedRun:
     config, notes = data.resolve(requested)
+    config, choices = apply_plan(config)
+    notes = [*notes, *map(describe_choice, choices)]
     config, normalisation_notes = with_normalisation(config)
     config, weight_notes = with_class_weights(config, workdir)
     sets = data.open_sets(config)
@@ -184,6 +187,7 @@ def resumed_config(
         UserError: A key differs that must not change.
     """
     now, before, resolved_before = map(flatten, (config, requested, saved))
+    now |= {key: resolved_before[key] for key in config.plan.auto}  # chosen when the run began
     wrong = [
         key
         for key, value in sorted(now.items())
@@ -191,7 +195,7 @@ def resumed_config(
         and key not in (*RESUMABLE_KEYS, *LOCATION_KEYS, "train.steps")
         and is_read(key, saved.data.source)
     ]
-    if config.train.steps < saved.train.steps:
+    if now["train.steps"] < saved.train.steps:
         wrong.append("train.steps")
     mixes = (values["data.sampling.mix"] for values in (now, resolved_before))
     weights, weights_before = ([weight for _, weight in mix] for mix in mixes)

@@ -5,6 +5,7 @@ from fcnjax.cli import subcommands
 COMMANDS = {
     "sources": ("fcnjax.cli.data.get:sources", "list the ways in which a dataset may be stored"),
     "check": ("fcnjax.cli.data.check", "find the errors of a dataset, and how to fix them"),
+    "plan": ("fcnjax.cli.data.plan", "choose a config for a dataset, with reasons"),
     "show": ("fcnjax.cli.data.show", "draw augmented examples, as training sees them"),
     "agree": ("fcnjax.cli.data.agree", "score one annotator's masks against another's"),
     "build": ("fcnjax.cli.data.build", "decode a dataset once, for config.data.loading.cache=disk"),

@@ -1,0 +1,34 @@
+"""The keys of `config.plan`: which other keys the planner chooses (`fcnjax.planner`)."""
+
+from fcnjax.config.key import Key, Scope, each, within
+
+AUTO = "auto"  # `--config.KEY=auto` leaves a key to the planner
+MOST_MINUTES = 100_000
+# The keys that the planner can choose.
+PLANNED = (
+    *("model.encoder", "model.decoder", "model.widths", "model.upsample"),
+    *("data.channels", "data.mean", "data.std", "data.loading.cache", "data.sampling.class_crop"),
+    *("augment.crop", "augment.scale", "augment.rotation"),
+    *("augment.hflip", "augment.vflip", "augment.quarter_turns"),
+    *("augment.brightness", "augment.contrast", "augment.saturation"),
+    *("loss.dice", "optim.lr", "optim.warmup_steps", "optim.ema_decay"),
+    *("train.batch_size", "train.steps", "train.save_every", "eval.every"),
+)
+
+_SCOPE = Scope.RESUME | Scope.MACHINE
+PLAN = {
+    "minutes": Key(
+        0.0,
+        "Minutes that the training should take on this machine, for which the planner chooses the "
+        "keys of `plan.auto`; 0 plans nothing.",
+        within(0, MOST_MINUTES),
+        scope=_SCOPE,
+    ),
+    "auto": Key(
+        (),
+        "Full names of the keys that the planner chooses, such as `optim.lr`. A key that is set on "
+        "the command line leaves the list, and `--config.optim.lr=auto` puts it there.",
+        each(lambda name: name in PLANNED, "a key that `fcnjax data plan` prints"),
+        scope=_SCOPE,
+    ),
+}

@@ -1,0 +1,68 @@
+"""The plan: rules that choose keys of a config, one after another."""
+
+import functools
+
+import jax
+from ml_collections import ConfigDict
+
+from fcnjax.config import check_section
+from fcnjax.errors import UserError
+from fcnjax.planner import data_rules, time_rules
+from fcnjax.planner.choice import Choice
+from fcnjax.planner.fingerprint import read_fingerprint
+from fcnjax.planner.time_rules import Clock
+
+# Later rules use what earlier ones chose.
+DATA_RULES = (
+    data_rules.choose_channels,
+    data_rules.choose_normalisation,
+    data_rules.choose_cache,
+    data_rules.choose_flips,
+    data_rules.choose_geometry,
+    data_rules.choose_colours,
+    data_rules.choose_balance,
+)
+TIME_RULES = (
+    time_rules.choose_crop,
+    time_rules.choose_batch,
+    time_rules.choose_model,
+    time_rules.choose_rate,
+    time_rules.choose_steps,
+)
+
+
+def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
+    """Choose the keys of `config.plan.auto` for a training of `config.plan.minutes`.
+
+    Args:
+        config: A config whose data is resolved.
+
+    Returns:
+        A copy of the config with the chosen values, and the choices; without minutes or keys, the
+        config itself.
+
+    Raises:
+        UserError: A value of `config.plan` is not valid, no image can be read, or the job has
+            several processes.
+    """
+    check_section(config.plan, "plan")
+    if not (config.plan.minutes and config.plan.auto):
+        return config, []
+    if jax.process_count() > 1:
+        raise UserError(
+            "config.plan.auto: the planner times steps of one process, and this job has "
+            f"{jax.process_count()}; write a config with `fcnjax data plan --out=FILE.py` and "
+            "train with it, or give --config.plan.minutes=0"
+        )
+    clock = Clock(60 * config.plan.minutes)
+    fingerprint = read_fingerprint(config)
+    config = config.copy_and_resolve_references()
+    choices = []
+    rules = (*DATA_RULES, *(functools.partial(rule, clock=clock) for rule in TIME_RULES))
+    for rule in rules:
+        for values, reason in rule(config, fingerprint):
+            chosen = {key: value for key, value in values.items() if key in config.plan.auto}
+            if chosen:
+                config.update_from_flattened_dict(chosen)
+                choices.append(Choice(chosen, reason))
+    return config, choices

@@ -1,0 +1,165 @@
+"""The planner's choices that depend on the devices and the time: crop, batch, model and steps."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from fcnjax.planner.choice import Choice
+from fcnjax.planner.fingerprint import Fingerprint
+from fcnjax.planner.timing import StepTime, time_step
+
+# U-Nets by the channels of their stages, with the learning rate of AdamW for each.
+LADDER: Mapping[tuple[int, ...], float] = {
+    (8, 16, 32, 64, 128): 5e-3,
+    (16, 32, 64, 128, 256): 5e-3,
+    (32, 64, 128, 256, 512): 3e-3,
+    (64, 128, 256, 512, 1024): 2e-3,
+}
+CROP_STEP = 32
+ENOUGH_STEPS = 1200  # for a larger model
+MIN_STEPS, MAX_STEPS = 50, 20_000
+EVALUATIONS = 8
+SPARE = 0.9  # of the time; the rest is for starting, checkpoints and the report
+MODEL_KEYS = ("model.encoder", "model.decoder", "model.widths", "model.upsample")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a kind of device.
+
+    Attributes:
+        crop: Longest side of a crop, in pixels.
+        batch: Crops of a batch.
+        first: The model of `LADDER` that is timed first.
+    """
+
+    crop: int
+    batch: int
+    first: int
+
+
+CPU, ACCELERATOR = Limits(128, 8, 1), Limits(512, 16, 2)
+
+
+def device_limits() -> Limits:
+    """Return the limits of the devices of this machine."""
+    return CPU if jax.default_backend() == "cpu" else ACCELERATOR
+
+
+@dataclass
+class Clock:
+    """The time that is left for a training.
+
+    Attributes:
+        seconds: Seconds from `started` to the end of the training.
+        started: `time.monotonic()` at the start.
+        times: Times of steps, by the parts of a config that a program depends on.
+    """
+
+    seconds: float
+    started: float = field(default_factory=time.monotonic)
+    times: dict[str, StepTime] = field(default_factory=dict)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.seconds - (time.monotonic() - self.started)
+
+    def time(self, config: ConfigDict) -> StepTime:
+        """Return the time of a training step, measured once."""
+        parts = [config[name].to_dict() for name in ("model", "augment", "loss", "mesh")]
+        key = repr((parts, config.train.batch_size, config.data.channels))
+        if key not in self.times:
+            self.times[key] = time_step(config)
+        return self.times[key]
+
+
+def choose_crop(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+    """Choose a crop that fits into nine of ten images, within the limit of the device."""
+    low = np.sort(fingerprint.sizes, axis=0)[len(fingerprint.sizes) // 10]
+    sides = np.maximum(low // CROP_STEP, 1) * CROP_STEP
+    crop = tuple(int(side) for side in np.minimum(sides, device_limits().crop))
+    reason = f"nine of ten images have {low[1]}x{low[0]} pixels or more (width x height)"
+    yield Choice({"augment.crop": crop}, reason)
+
+
+def choose_batch(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+    """Choose the number of crops of a batch."""
+    devices = jax.device_count()
+    batch = math.ceil(device_limits().batch / devices) * devices
+    yield Choice({"train.batch_size": batch}, f"{batch // devices} for each of {devices} devices")
+
+
+def choose_model(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+    """Choose the largest U-Net that can be trained for enough steps."""
+    if not set(MODEL_KEYS) <= set(config.plan.auto):
+        return  # a part of the model is given
+    models, first = tuple(LADDER), device_limits().first
+    trial = config.copy_and_resolve_references()
+    trial.update_from_flattened_dict(_unet(models[first]))
+    step = clock.time(trial).step / relative_cost(models[first])
+    steps = [int(clock.left / (step * relative_cost(widths))) for widths in models]
+    enough = ENOUGH_STEPS if "train.steps" in config.plan.auto else config.train.steps
+    chosen = max((index for index, count in enumerate(steps) if count >= enough), default=0)
+    if steps[chosen] >= enough:
+        reason = f"the largest U-Net that can be trained for {enough} steps in this time"
+    else:
+        reason = f"the smallest U-Net, for about {steps[chosen]} steps in this time"
+    yield Choice(_unet(models[chosen]), reason)
+
+
+def _unet(widths: tuple[int, ...]) -> dict[str, Any]:
+    return dict(zip(MODEL_KEYS, ("vanilla", "unet", widths, "transposed"), strict=True))
+
+
+def relative_cost(widths: tuple[int, ...]) -> float:
+    """Return the multiply-adds of the convolutions of a U-Net for a pixel of its image."""
+    stages = zip((3, *widths[:-1]), widths, strict=True)
+    # A stage has two 3x3 convolutions, and the decoder two of about the same sizes.
+    return sum(2 * 9 * width * (before + width) / 4**n for n, (before, width) in enumerate(stages))
+
+
+def choose_rate(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+    """Choose the learning rate of AdamW."""
+    widths = config.model.widths if config.model.encoder == "vanilla" else None
+    if widths:
+        fitting = [rate for model, rate in LADDER.items() if model[0] <= widths[0]]
+        reason = f"for a U-Net of {widths[0]} channels at full resolution"
+        yield Choice({"optim.lr": fitting[-1] if fitting else max(LADDER.values())}, reason)
+    elif config.model.init_from:
+        yield Choice({"optim.lr": 5e-4}, "for pretrained weights")
+    else:
+        yield Choice({"optim.lr": 1e-3}, f"for {config.model.encoder} from random weights")
+
+
+def choose_steps(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+    """Choose the number of steps for the time, and what is in proportion to it."""
+    steps = config.train.steps
+    if "train.steps" in config.plan.auto:
+        timed = clock.time(config)
+        # The programs are compiled again: training's with its own schedule, and evaluation's.
+        seconds = SPARE * clock.left - 2 * timed.compilation
+        seconds -= EVALUATIONS * _evaluation_seconds(config, fingerprint, timed.step)
+        steps = int(min(max(seconds / timed.step, MIN_STEPS), MAX_STEPS))
+        reason = f"{config.plan.minutes:g} minutes at {1000 * timed.step:.3g} ms a step"
+        yield Choice({"train.steps": steps}, reason)
+    every = max(steps // EVALUATIONS, 1)
+    yield Choice({"eval.every": every, "train.save_every": every}, f"{EVALUATIONS} evaluations")
+    values = {
+        "optim.warmup_steps": min(steps // 20, 200),
+        "optim.ema_decay": round(1 - 10 / max(steps, 100), 4),
+    }
+    yield Choice(values, f"a twentieth and about a tenth of {steps} steps")
+
+
+def _evaluation_seconds(config: ConfigDict, fingerprint: Fingerprint, step: float) -> float:
+    """Estimate the time of an evaluation: a third of that of a training step for each pixel."""
+    trained = math.prod(config.augment.crop) * config.train.batch_size
+    pixels = float(fingerprint.sizes.prod(1).mean()) * fingerprint.held_out
+    return pixels / trained * step / 3

@@ -1,0 +1,118 @@
+import json
+
+import pytest
+
+from fcnjax import cli, data
+from fcnjax.config import PLANNED, flatten, load_config
+from fcnjax.errors import UserError
+from fcnjax.planner import apply_plan, time_rules
+from fcnjax.planner.timing import StepTime, time_step
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """The steps that were timed: each takes a time in proportion to its multiply-adds."""
+    configs = []
+
+    def time_step(config):
+        configs.append(config)
+        return StepTime(2.0, 1e-5 * time_rules.relative_cost(config.model.widths))
+
+    monkeypatch.setattr(time_rules, "time_step", time_step)
+    return configs
+
+
+def plan(root, *words):
+    config, _ = data.resolve(load_config(f"folder:root={root}", [f"--config.{w}" for w in words]))
+    return apply_plan(config)
+
+
+def test_every_key_of_the_folder_is_chosen_with_a_reason(shapes, timed):
+    config, choices = plan(shapes)
+    assert {key for choice in choices for key in choice.values} == set(PLANNED) - {"data.channels"}
+    assert all(choice.reason for choice in choices)
+    for choice in choices:
+        for key, value in choice.values.items():
+            assert config[key] == value
+
+
+def test_given_keys_stay_and_auto_gives_one_back(shapes, timed):
+    words = ("optim.lr=0.5", "augment.crop=64,32", "augment.hflip=0", "augment.hflip=auto")
+    config, choices = plan(shapes, *words)
+    assert (config.optim.lr, tuple(config.augment.crop)) == (0.5, (64, 32))
+    planned = {key for choice in choices for key in choice.values}
+    assert not planned & {"optim.lr", "augment.crop"}
+    assert "augment.hflip" in planned
+
+
+def test_a_given_part_of_the_model_leaves_it_alone(shapes, timed):
+    config, _ = plan(shapes, "model.widths=8,16")
+    assert (config.model.widths, config.model.encoder) == ((8, 16), "vanilla")
+    assert [each.model.widths for each in timed] == [(8, 16)]
+
+
+def test_more_time_trains_a_larger_model_and_the_steps_fit_the_time(shapes, timed):
+    widths = []
+    for minutes in (1, 10, 100):
+        config, _ = plan(shapes, f"plan.minutes={minutes}")
+        seconds = 1e-5 * time_rules.relative_cost(config.model.widths)
+        assert 0.7 * 60 * minutes < config.train.steps * seconds < 60 * minutes
+        widths.append(config.model.widths[0])
+    assert widths == sorted(widths)
+    assert widths[0] < widths[-1]
+
+
+def test_given_steps_decide_the_model(shapes, timed):
+    few, _ = plan(shapes, "train.steps=10")
+    many, _ = plan(shapes, "train.steps=100000")
+    assert few.model.widths[0] > many.model.widths[0]
+    assert few.optim.warmup_steps < few.train.steps
+
+
+def test_no_minutes_plan_nothing(shapes, timed):
+    config, choices = plan(shapes, "plan.minutes=0")
+    assert (choices, config.train.steps, timed) == ([], 1000, [])
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [("plan.minutes=-1", "config.plan.minutes"), ("plan.auto=optim.name", "'optim.name'")],
+)
+def test_wrong_values_are_refused(shapes, word, text):
+    with pytest.raises(UserError, match=text):
+        plan(shapes, word)
+
+
+def test_run_stores_what_was_planned_and_resumes(shapes, tiny_options, tmp_path, capsys):
+    command = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / 'run'}"]
+    command += [word for word in tiny_options if "optim.lr" not in word]
+    command += ["--config.plan.minutes=5", "--config.optim.warmup_steps=0"]
+    assert cli.main([*command, "--config.train.steps=2"]) == 0
+    assert "planned optim.lr=0.005: for a U-Net of 8 channels" in capsys.readouterr().out
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
+    assert stored["optim"]["lr"] == 5e-3
+    assert cli.main([*command, "--config.train.steps=3"]) == 0
+    assert cli.main([*command, "--config.train.steps=3", "--config.optim.lr=0.25"]) == 2
+    assert "config.optim.lr" in capsys.readouterr().err
+
+
+def test_written_config_is_the_planned_one(shapes, timed, tmp_path, capsys):
+    out = tmp_path / "mine.py"
+    assert cli.main(["data", "plan", str(shapes), "--minutes=3", f"--out={out}"]) == 0
+    assert "planned augment.crop=" in capsys.readouterr().out
+    written = flatten(load_config(str(out)))
+    planned, _ = plan(shapes, "plan.minutes=3")
+    expected = flatten(planned)
+    timing = ("train.", "eval.every", "optim.warmup_steps", "optim.ema_decay")
+    same = [key for key in PLANNED if not key.startswith(timing)]
+    assert {key: written[key] for key in same} == {key: expected[key] for key in same}
+    assert written["data.root"] == str(shapes)
+    assert written["plan.auto"] == ()
+    assert cli.main(["data", "plan", str(shapes), f"--out={out}"]) == 2
+    assert "--out" in capsys.readouterr().err
+
+
+def test_a_step_is_timed(shapes, tiny_options):
+    config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
+    timed = time_step(config)
+    assert 0 < timed.step < timed.compilation
