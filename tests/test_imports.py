@@ -21,6 +21,7 @@ LAYERS = [
         "training.workdir_lock",
         "inspection.tracing",
     },
+    {"training.terminal_writer"},
     {
         "training.workdir",
         "training.writers",
@@ -37,6 +38,7 @@ LAYERS = [
     {"evaluation", "training.initialize"},
     {"planner"},
     {"training.resume"},
+    {"training.messages"},
     {"training.loop", "training", "publishing", "export", "serving"},
     {"reports.folds", "reports.comparison"},
     {"inspection"},
