@@ -10,7 +10,7 @@ stays as it is, such as `--config.data.class_names=background,tumour` or `--conf
 below are then used.
 """
 
-from fcnjax.config import PLANNED, default_config, override, parse_arg
+from fcnjax.config import PLANNED, default_config, leave_open, override, parse_arg
 
 
 def get_config(arg=None):
@@ -30,11 +30,11 @@ def get_config(arg=None):
     config.optim.ema_decay = 0.99
     config.train.steps = 1000
     config.eval.every = 250
-    config.plan.minutes = arg.minutes
-    config.plan.auto = PLANNED
     if arg.encoder == "vanilla":
         config.model.widths = (16, 32, 64, 128, 256)
         config.model.upsample = "transposed"  # faster than bilinear on a CPU
-    else:
+    config.plan.minutes = arg.minutes
+    leave_open(config, PLANNED)
+    if arg.encoder != "vanilla":
         override(config, f"--config.model.encoder={arg.encoder}")
     return config

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from fcnjax.config.key import TYPE_NAMES
 from fcnjax.config.migrate import refuse_earlier_name
+from fcnjax.config.open_keys import close, leave_open
 from fcnjax.config.schema import KEYS
 from fcnjax.config.sections.plan import AUTO, PLANNED
 from fcnjax.errors import UserError, unknown
@@ -38,13 +39,11 @@ def override(config: ConfigDict, word: str) -> None:
         raise UserError(f"--config.{key}: is a section; its keys: {', '.join(sorted(node[leaf]))}")
     if not equals:
         raise UserError(f"--config.{key}: needs a value, as --config.{key}=VALUE")
-    planned = [name for name in config.plan.auto if name != key]
     if text == AUTO and key in PLANNED:
-        planned.append(key)
+        leave_open(config, [key])
     else:
         set_value(config, key, text)
-    if key != "plan.auto":
-        config.plan.auto = tuple(planned)
+        close(config, key)
 
 
 def set_value(config: ConfigDict, key: str, text: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.config import load_config
+from fcnjax.config import load_config, open_keys
 from fcnjax.data.annotations.recognise import suggest_source
 from fcnjax.data.flip_pairs import check_flip_pairs
 from fcnjax.data.labels.class_names import check_names, clean_config_names, refuse_similar_names
@@ -126,6 +126,8 @@ def mixed_config(other: ConfigDict, config: ConfigDict) -> ConfigDict:
     """Return the config of a dataset of `sampling.mix`, with the loading options of the run."""
     for key in ("cache", "on_error", "skip_most"):
         other.data.loading[key] = config.data.loading[key]
+    if "data.channels" in open_keys(other):
+        other.data.channels = config.data.channels
     if other.data.pixel_type is None:
         other.data.pixel_type = config.data.pixel_type
     if other.data.nifti.orientation is None:

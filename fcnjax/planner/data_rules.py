@@ -59,12 +59,18 @@ def choose_cache(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choic
 
 def choose_flips(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
     """Choose the flips and turns after which an image is still a plausible one."""
-    p = {move: asymmetry(fingerprint.layouts, move) for move in ("columns", "rows", "axes")}
+    layouts = fingerprint.layouts
+    # Light from one side does not forbid a flip; classes on one side do.
+    p = {"columns": asymmetry(layouts[..., :-1], "columns")}
+    p |= {move: asymmetry(layouts, move) for move in ("rows", "axes")}
     sided = [name for name in fingerprint.class_names if SIDES & _words(name)]
     if sided and not config.data.labels.mirror_pairs:
         hflip, reason = False, f"the class {sided[0]} belongs to a side"
     else:
-        hflip, reason = p["columns"] >= ORIENTED, _compared("left and right", p["columns"])
+        hflip, reason = (
+            p["columns"] >= ORIENTED,
+            _compared("left and right", p["columns"], "classes"),
+        )
     yield Choice({"augment.hflip": 0.5 if hflip else 0.0}, reason)
     is_enough = len(fingerprint.examples) >= MIN_IMAGES
     vflip = is_enough and hflip and p["rows"] >= UNORIENTED
@@ -78,9 +84,9 @@ def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+", name.lower()))
 
 
-def _compared(sides: str, p: float) -> str:
+def _compared(sides: str, p: float, parts: str = "classes and brightness") -> str:
     kind = "alike" if p >= UNORIENTED else "unlike"
-    return f"{sides} are {kind} in classes and brightness (sign-flip test, p = {p:.2g})"
+    return f"{sides} are {kind} in {parts} (sign-flip test, p = {p:.2g})"
 
 
 def choose_geometry(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:

@@ -5,7 +5,7 @@ import functools
 import jax
 from ml_collections import ConfigDict
 
-from fcnjax.config import check_section
+from fcnjax.config import check_section, open_keys
 from fcnjax.errors import UserError
 from fcnjax.planner import data_rules, time_rules
 from fcnjax.planner.choice import Choice
@@ -32,21 +32,22 @@ TIME_RULES = (
 
 
 def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
-    """Choose the keys of `config.plan.auto` for a training of `config.plan.minutes`.
+    """Choose the open keys of a config for a training of `config.plan.minutes`.
 
     Args:
         config: A config whose data is resolved.
 
     Returns:
-        A copy of the config with the chosen values, and the choices; without minutes or keys, the
-        config itself.
+        A copy of the config with the chosen values, of which `plan.auto` names the keys, and the
+        choices; without open keys, the config itself.
 
     Raises:
         UserError: A value of `config.plan` is not valid, no image can be read, or the job has
             several processes.
     """
     check_section(config.plan, "plan")
-    if not (config.plan.minutes and config.plan.auto):
+    keys = frozenset(open_keys(config))
+    if not keys:
         return config, []
     if jax.process_count() > 1:
         raise UserError(
@@ -54,15 +55,17 @@ def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
             f"{jax.process_count()}; write a config with `fcnjax data plan --out=FILE.py` and "
             "train with it, or give --config.plan.minutes=0"
         )
-    clock = Clock(60 * config.plan.minutes)
+    clock = Clock(60 * config.plan.minutes, keys)
     fingerprint = read_fingerprint(config)
     config = config.copy_and_resolve_references()
     choices = []
     rules = (*DATA_RULES, *(functools.partial(rule, clock=clock) for rule in TIME_RULES))
     for rule in rules:
         for values, reason in rule(config, fingerprint):
-            chosen = {key: value for key, value in values.items() if key in config.plan.auto}
+            chosen = {key: value for key, value in values.items() if key in keys}
             if chosen:
                 config.update_from_flattened_dict(chosen)
                 choices.append(Choice(chosen, reason))
+    chosen = {key for choice in choices for key in choice.values}
+    config.plan.auto = tuple(pair for pair in config.plan.auto if pair[0] in chosen)
     return config, choices

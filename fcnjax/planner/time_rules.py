@@ -23,6 +23,7 @@ LADDER: Mapping[tuple[int, ...], float] = {
 }
 CROP_STEP = 32
 ENOUGH_STEPS = 1200  # for a larger model
+GROWTH = 2  # the least factor between the times of two models of `LADDER`
 MIN_STEPS, MAX_STEPS = 50, 20_000
 EVALUATIONS = 8
 SPARE = 0.9  # of the time; the rest is for starting, checkpoints and the report
@@ -58,11 +59,13 @@ class Clock:
 
     Attributes:
         seconds: Seconds from `started` to the end of the training.
+        open: The keys to choose.
         started: `time.monotonic()` at the start.
         times: Times of steps, by the parts of a config that a program depends on.
     """
 
     seconds: float
+    open: frozenset[str]
     started: float = field(default_factory=time.monotonic)
     times: dict[str, StepTime] = field(default_factory=dict)
 
@@ -98,31 +101,36 @@ def choose_batch(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> 
 
 def choose_model(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
     """Choose the largest U-Net that can be trained for enough steps."""
-    if not set(MODEL_KEYS) <= set(config.plan.auto):
+    if not clock.open >= set(MODEL_KEYS):
         return  # a part of the model is given
-    models, first = tuple(LADDER), device_limits().first
-    trial = config.copy_and_resolve_references()
-    trial.update_from_flattened_dict(_unet(models[first]))
-    step = clock.time(trial).step / relative_cost(models[first])
-    steps = [int(clock.left / (step * relative_cost(widths))) for widths in models]
-    enough = ENOUGH_STEPS if "train.steps" in config.plan.auto else config.train.steps
-    chosen = max((index for index, count in enumerate(steps) if count >= enough), default=0)
-    if steps[chosen] >= enough:
-        reason = f"the largest U-Net that can be trained for {enough} steps in this time"
+    enough = ENOUGH_STEPS if "train.steps" in clock.open else config.train.steps
+    trial, models = config.copy_and_resolve_references(), tuple(LADDER)
+
+    def steps(index: int) -> float:
+        trial.update_from_flattened_dict(_unet(models[index]))
+        return clock.left / clock.time(trial).step
+
+    chosen, counts = device_limits().first, {}
+    counts[chosen] = steps(chosen)
+    if counts[chosen] < enough:
+        while chosen and counts[chosen] < enough:
+            chosen -= 1
+            counts[chosen] = steps(chosen)
     else:
-        reason = f"the smallest U-Net, for about {steps[chosen]} steps in this time"
+        # A larger one takes at least twice the time; it is timed only if that would do.
+        while chosen + 1 < len(models) and counts[chosen] >= GROWTH * enough:
+            counts[chosen + 1] = steps(chosen + 1)
+            if counts[chosen + 1] < enough:
+                break
+            chosen += 1
+    reason = f"about {counts[chosen]:.0f} steps in this time"
+    if chosen + 1 in counts:
+        reason += f", and {counts[chosen + 1]:.0f} of the next larger U-Net"
     yield Choice(_unet(models[chosen]), reason)
 
 
 def _unet(widths: tuple[int, ...]) -> dict[str, Any]:
     return dict(zip(MODEL_KEYS, ("vanilla", "unet", widths, "transposed"), strict=True))
-
-
-def relative_cost(widths: tuple[int, ...]) -> float:
-    """Return the multiply-adds of the convolutions of a U-Net for a pixel of its image."""
-    stages = zip((3, *widths[:-1]), widths, strict=True)
-    # A stage has two 3x3 convolutions, and the decoder two of about the same sizes.
-    return sum(2 * 9 * width * (before + width) / 4**n for n, (before, width) in enumerate(stages))
 
 
 def choose_rate(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
@@ -141,7 +149,7 @@ def choose_rate(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> I
 def choose_steps(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
     """Choose the number of steps for the time, and what is in proportion to it."""
     steps = config.train.steps
-    if "train.steps" in config.plan.auto:
+    if "train.steps" in clock.open:
         timed = clock.time(config)
         # The programs are compiled again: training's with its own schedule, and evaluation's.
         seconds = SPARE * clock.left - 2 * timed.compilation

@@ -78,8 +78,10 @@ def _check_alike(folds: Sequence[_Fold]) -> None:
     splits = {fold.workdir: read_split(fold.workdir) for fold in folds}
     # The paths of the images do not matter if the images are known to be the same.
     paths = [f"data.{key}" for key in DATASET_LOCATIONS] if all(splits.values()) else []
+    planned = {key for fold in folds for key, _ in fold.config.plan.auto}
+    may_differ = (*RESUMABLE_KEYS, *FOLD_KEYS, *paths, *planned)
     for fold in folds[1:]:
-        if keys := differences(first.config, fold.config, (*RESUMABLE_KEYS, *FOLD_KEYS, *paths)):
+        if keys := differences(first.config, fold.config, may_differ):
             raise UserError(
                 f"{fold.workdir}: differs from {first.workdir} in config.{keys[0]}, not only in "
                 "its fold"

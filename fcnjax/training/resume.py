@@ -15,6 +15,7 @@ from fcnjax.config import (
     flatten,
     is_read,
     load_config,
+    open_keys,
     refuse_unread_keys,
 )
 from fcnjax.data.files.folders import join_names
@@ -109,6 +110,8 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
         return _new_run(config, workdir)
     requested, split = load_requested_config(workdir), read_split(workdir)
     if requested is None or split is None:
+        config = config.copy_and_resolve_references()
+        config.plan.minutes = 0.0  # the run was not planned
         run = _new_run(config, workdir)
         check_same_run(run.config, workdir)
         note = (
@@ -149,6 +152,11 @@ def _resumed_run(
     configs = [resolved, *_mixed_configs(resolved, split[1:], workdir)]
     sets = [_reopen(each, stored) for each, stored in zip(configs, split, strict=True)]
     notes = []
+    if config.plan.minutes != resolved.plan.minutes:
+        notes.append(
+            f"config.plan.minutes: {workdir} keeps its plan, of {resolved.plan.minutes:g} minutes; "
+            f"a config.train.steps above {resolved.train.steps} trains longer"
+        )
     for dataset in sets:
         parts = dataset.stored.parts
         held_out = "" if dataset.spec else f", {len(parts['eval'])} held out"
@@ -193,7 +201,9 @@ def resumed_config(
         UserError: A key differs that must not change.
     """
     now, before, resolved_before = map(flatten, (config, requested, saved))
-    now |= {key: resolved_before[key] for key in config.plan.auto}  # chosen when the run began
+    # What was planned when the run began stays.
+    planned = (*open_keys(config), *(key for key in now if key.startswith("plan.")))
+    now |= {key: resolved_before[key] for key in planned}
     wrong = [
         key
         for key, value in sorted(now.items())

@@ -1,22 +1,29 @@
 import json
+import re
 
 import pytest
 
 from fcnjax import cli, data
 from fcnjax.config import PLANNED, flatten, load_config
 from fcnjax.errors import UserError
+from fcnjax.optim import make_optimizer
 from fcnjax.planner import apply_plan, time_rules
 from fcnjax.planner.timing import StepTime, time_step
 
 
+def seconds(widths):
+    """The time of a step that the tests assume."""
+    return 0.02 * widths[0] ** 1.2 / 8
+
+
 @pytest.fixture
 def timed(monkeypatch):
-    """The steps that were timed: each takes a time in proportion to its multiply-adds."""
+    """The configs whose step was timed."""
     configs = []
 
     def time_step(config):
         configs.append(config)
-        return StepTime(2.0, 1e-5 * time_rules.relative_cost(config.model.widths))
+        return StepTime(2.0, seconds(config.model.widths))
 
     monkeypatch.setattr(time_rules, "time_step", time_step)
     return configs
@@ -51,12 +58,19 @@ def test_a_given_part_of_the_model_leaves_it_alone(shapes, timed):
     assert [each.model.widths for each in timed] == [(8, 16)]
 
 
+def test_value_that_python_code_sets_stays(shapes, timed):
+    config = load_config(f"folder:root={shapes}")
+    config.train.steps = 70
+    config, _ = apply_plan(data.resolve(config)[0])
+    assert config.train.steps == 70
+    assert "train.steps" not in dict(config.plan.auto)
+
+
 def test_more_time_trains_a_larger_model_and_the_steps_fit_the_time(shapes, timed):
     widths = []
     for minutes in (1, 10, 100):
         config, _ = plan(shapes, f"plan.minutes={minutes}")
-        seconds = 1e-5 * time_rules.relative_cost(config.model.widths)
-        assert 0.7 * 60 * minutes < config.train.steps * seconds < 60 * minutes
+        assert 0.7 * 60 * minutes < config.train.steps * seconds(config.model.widths) < 60 * minutes
         widths.append(config.model.widths[0])
     assert widths == sorted(widths)
     assert widths[0] < widths[-1]
@@ -76,11 +90,15 @@ def test_no_minutes_plan_nothing(shapes, timed):
 
 @pytest.mark.parametrize(
     ("word", "text"),
-    [("plan.minutes=-1", "config.plan.minutes"), ("plan.auto=optim.name", "'optim.name'")],
+    [
+        ("plan.minutes=-1", "config.plan.minutes"),
+        ("plan.auto=(('optim.name','adamw'),)", "('optim.name', 'adamw')"),
+        ("optim.name=auto", "config.optim.name"),
+    ],
 )
 def test_wrong_values_are_refused(shapes, word, text):
-    with pytest.raises(UserError, match=text):
-        plan(shapes, word)
+    with pytest.raises(UserError, match=re.escape(text)):
+        make_optimizer(plan(shapes, word)[0])
 
 
 def test_run_stores_what_was_planned_and_resumes(shapes, tiny_options, tmp_path, capsys):

@@ -46,7 +46,7 @@ def names(run, part):
 
 
 def test_resumed_run_keeps_its_split_and_resolved_config(root, tmp_path):
-    config = load_config(f"folder:root={root}")
+    config = load_config(f"folder:minutes=0,root={root}")
     run = start_run(config, tmp_path / "run")
     held_out = names(run, "eval")
     assert read_split(tmp_path / "run")[0].parts["eval"][0].names[0] == f"images/{held_out[0]}.jpg"
@@ -74,7 +74,7 @@ def test_resumed_run_keeps_its_split_and_resolved_config(root, tmp_path):
 
 
 def test_other_config_is_an_error_with_the_key(root, tmp_path):
-    config = load_config(f"folder:root={root}")
+    config = load_config(f"folder:minutes=0,root={root}")
     run = start_run(config, tmp_path / "run")
     prepare_run(run.config, tmp_path / "run")  # the resolved config is accepted, too
     for key, value in (
@@ -89,7 +89,7 @@ def test_other_config_is_an_error_with_the_key(root, tmp_path):
 
 
 def test_failed_start_stores_nothing(root, tmp_path):
-    config = load_config(f"folder:root={root}")
+    config = load_config(f"folder:minutes=0,root={root}")
     start_run(config, tmp_path / "run")
     (tmp_path / "run/metrics.jsonl").unlink()
     add_images(root, "a", "b")
@@ -105,12 +105,12 @@ def test_moved_dataset_of_the_same_files_is_accepted(root, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path / "here")
     shutil.move(root, "set")
     root_argument = "set" if relative else str(tmp_path / "here/set")
-    run = start_run(load_config(f"folder:root={root_argument}"), tmp_path / "run")
+    run = start_run(load_config(f"folder:minutes=0,root={root_argument}"), tmp_path / "run")
     before = names(run, "train")
     shutil.copytree("set", tmp_path / "there/set", copy_function=shutil.copy)
     shutil.rmtree("set")
     monkeypatch.chdir(tmp_path / "there")
-    config = load_config("folder:root=set")
+    config = load_config("folder:minutes=0,root=set")
     again = prepare_run(config, tmp_path / "run")
     assert again.config.data.root == str(tmp_path / "there/set")
     assert names(again, "train") == before
@@ -125,13 +125,13 @@ def test_moved_dataset_of_the_same_files_is_accepted(root, tmp_path, monkeypatch
     with pytest.raises(
         UserError, match=rf"config.data.root: .*third/set contains other .* {mask} d"
     ):
-        prepare_run(load_config(f"folder:root={tmp_path}/third/set"), tmp_path / "run")
+        prepare_run(load_config(f"folder:minutes=0,root={tmp_path}/third/set"), tmp_path / "run")
     with pytest.raises(UserError, match=r"config.data.root: '.*there/nowhere' is not a folder"):
-        prepare_run(load_config("folder:root=nowhere"), tmp_path / "run")
+        prepare_run(load_config("folder:minutes=0,root=nowhere"), tmp_path / "run")
 
 
 def test_moved_folders_and_lists_are_accepted(root, tmp_path, monkeypatch):
-    config = load_config(f"folder:root={root}", [f"--config.data.images={root}/images"])
+    config = load_config(f"folder:minutes=0,root={root}", [f"--config.data.images={root}/images"])
     before = names(start_run(config, tmp_path / "run"), "train")
     shutil.move(root / "images", tmp_path / "photos")
     config.data.images = str(tmp_path / "photos")
@@ -143,7 +143,7 @@ def test_moved_folders_and_lists_are_accepted(root, tmp_path, monkeypatch):
     rows = [row.replace(str(tmp_path / "photos"), "images") for row in rows]
     (root / "list.csv").write_text("\n".join(["image,mask", *rows]))
     monkeypatch.chdir(root)
-    config = load_config("folder:root=.", ["--config.data.source=listing"])
+    config = load_config("folder:minutes=0,root=.", ["--config.data.source=listing"])
     set_data(config, root="", annotations="list.csv")
     before = names(start_run(config, tmp_path / "listed"), "train")
     monkeypatch.chdir(tmp_path)
@@ -156,7 +156,7 @@ def test_moved_folders_and_lists_are_accepted(root, tmp_path, monkeypatch):
 
 def test_mixed_datasets_keep_their_images(root, tmp_path):
     shutil.copytree(root, tmp_path / "more")
-    config = load_config(f"folder:root={root}")
+    config = load_config(f"folder:minutes=0,root={root}")
     config.data.sampling.mix = ((f"folder:root={tmp_path}/more", 0.5),)
     before = names(start_run(config, tmp_path / "run"), "train")
     assert len(before) == 16
@@ -174,7 +174,7 @@ def test_mixed_datasets_keep_their_images(root, tmp_path):
 
 
 def test_run_of_an_earlier_version_is_resumed(root, tmp_path):
-    config = load_config(f"folder:root={root}")
+    config = load_config(f"folder:minutes=0,root={root}")
     start_run(config, tmp_path / "run")
     (tmp_path / "run" / SPLIT_FILE).unlink()
     saved = json.loads((tmp_path / "run" / CONFIG_FILE).read_text())
@@ -203,7 +203,7 @@ def scored(workdir, *overrides, **options):
 
 def test_evaluation_scores_the_held_out_images(root, tmp_path):
     workdir = tmp_path / "run"
-    run = start_run(load_config(f"folder:root={root}"), workdir)
+    run = start_run(load_config(f"folder:minutes=0,root={root}"), workdir)
     held_out = tuple(f"images/{name}.jpg" for name in names(run, "eval"))
     trained = tuple(f"images/{name}.jpg" for name in names(run, "train"))
     assert scored(workdir) == (held_out, (), "")
@@ -243,14 +243,14 @@ def test_training_images_of_all_ensemble_members_count(root, tmp_path):
     for fold in range(2):
         options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
         workdirs.append(tmp_path / f"fold{fold}")
-        start_run(load_config(f"folder:root={root}", options), workdirs[-1])
+        start_run(load_config(f"folder:minutes=0,root={root}", options), workdirs[-1])
     saved = load_saved_config(workdirs[0])
     images = open_scored(saved, saved, list(map(str, workdirs)))
     assert images.trained_on == images.names  # by the other member
 
 
 def test_model_without_a_split_has_a_note(root, tmp_path):
-    start_run(load_config(f"folder:root={root}"), tmp_path / "run")
+    start_run(load_config(f"folder:minutes=0,root={root}"), tmp_path / "run")
     (tmp_path / "run" / SPLIT_FILE).unlink()
     names_scored, trained_on, notes = scored(tmp_path / "run")
     assert len(names_scored) == 2
@@ -271,7 +271,7 @@ def test_folds_of_other_images_are_an_error(root, tmp_path):
     workdirs = [tmp_path / f"fold{fold}" for fold in range(2)]
     for fold, workdir in enumerate(workdirs):
         options = ["--config.data.split.folds=2", f"--config.data.split.fold={fold}"]
-        start_run(load_config(f"folder:root={root}", options), workdir)
+        start_run(load_config(f"folder:minutes=0,root={root}", options), workdir)
         write_scores(workdir, trained_on=0)
     assert summarise(workdirs)["folds"] == [0, 1]
     write_scores(workdirs[1], trained_on=3)
@@ -279,7 +279,7 @@ def test_folds_of_other_images_are_an_error(root, tmp_path):
         summarise(workdirs)
     add_images(root, "a", "b")
     shutil.rmtree(workdirs[1])
-    start_run(load_config(f"folder:root={root}", options), workdirs[1])
+    start_run(load_config(f"folder:minutes=0,root={root}", options), workdirs[1])
     write_scores(workdirs[1])
     with pytest.raises(UserError, match=r"fold1: divided other images than .*fold0"):
         summarise(workdirs)
@@ -288,7 +288,7 @@ def test_folds_of_other_images_are_an_error(root, tmp_path):
 def test_train_and_evaluate_write_names_and_training_images(root, tiny_options, tmp_path, capsys):
     workdir, out = tmp_path / "run", tmp_path / "out"
     options = [*tiny_options, "--config.model.widths=4,8", "--config.optim.warmup_steps=0"]
-    argv = ["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options]
+    argv = ["train", f"--config=folder:minutes=0,root={root}", f"--workdir={workdir}", *options]
     assert cli.main([*argv, "--config.train.steps=2"]) == 0
     assert json.loads((workdir / "metrics.json").read_text())["trained_on"] == 0
     held_out = [one.title for one in read_split(workdir)[0].parts["eval"]]

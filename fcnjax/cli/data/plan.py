@@ -5,11 +5,12 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from fcnjax.cli.data.arguments import dataset_parser
-from fcnjax.config import PLANNED, default_config, flatten, load_command_config
+from fcnjax.config import PLANNED, default_config, flatten, leave_open, load_command_config
 from fcnjax.data import resolve
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic
 from fcnjax.planner import apply_plan, config_text, describe_choice
+from fcnjax.runtime.host_devices import use_host_devices
 
 MINUTES = 10.0  # for configs that state no time
 
@@ -37,8 +38,9 @@ def main(argv: list[str]) -> int:
         overrides.append(f"--config.plan.minutes={args.minutes}")
     requested = load_command_config(args.dataset, overrides, "fcnjax data plan")
     if not requested.plan.auto:
-        requested.plan.auto = _open_keys(requested, overrides)
+        leave_open(requested, _default_keys(requested, overrides))
     requested.plan.minutes = requested.plan.minutes or MINUTES
+    use_host_devices(requested.train.batch_size)
     config, notes = resolve(requested)
     config, choices = apply_plan(config)
     for line in [*notes, *map(describe_choice, choices)]:
@@ -51,7 +53,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _open_keys(config: ConfigDict, overrides: list[str]) -> tuple[str, ...]:
+def _default_keys(config: ConfigDict, overrides: list[str]) -> tuple[str, ...]:
     """Return the keys that neither the config nor the command line sets."""
     words = {word.removeprefix("--config.").partition("=")[0] for word in overrides}
     values, defaults = flatten(config), flatten(default_config())

@@ -1,5 +1,7 @@
 """The keys of `config.plan`: which other keys the planner chooses (`fcnjax.planner`)."""
 
+from typing import Any
+
 from fcnjax.config.key import Key, Scope, each, within
 
 AUTO = "auto"  # `--config.KEY=auto` leaves a key to the planner
@@ -16,19 +18,25 @@ PLANNED = (
 )
 
 _SCOPE = Scope.RESUME | Scope.MACHINE
+
+
+def _is_open(entry: Any) -> bool:
+    return isinstance(entry, list | tuple) and len(entry) == 2 and entry[0] in PLANNED
+
+
 PLAN = {
     "minutes": Key(
         0.0,
         "Minutes that the training should take on this machine, for which the planner chooses the "
-        "keys of `plan.auto`; 0 plans nothing.",
+        "keys of `plan.auto`; 0 plans nothing. A run that is resumed keeps its plan.",
         within(0, MOST_MINUTES),
         scope=_SCOPE,
     ),
     "auto": Key(
         (),
-        "Full names of the keys that the planner chooses, such as `optim.lr`. A key that is set on "
-        "the command line leaves the list, and `--config.optim.lr=auto` puts it there.",
-        each(lambda name: name in PLANNED, "a key that `fcnjax data plan` prints"),
+        "Pairs of a key that the planner chooses, such as `optim.lr`, and its value until then. A "
+        "key that is set leaves the list, and `--config.optim.lr=auto` puts it there.",
+        each(_is_open, "pairs of a key that `fcnjax data plan` prints, and its value"),
         scope=_SCOPE,
     ),
 }
