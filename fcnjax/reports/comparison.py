@@ -231,7 +231,7 @@ def as_page(runs: Sequence[ScoredRun], to_first: Differences) -> str:
         runs=[run.name for run in runs],
         tables=tables,
         class_colours=colour_legend(names, palette),
-        score_title=f"{image_score_title(names)} of each run below its prediction",
+        score_title=f"Below a prediction: its {image_score_title(names)}, in percent.",
         examples=examples,
         examples_note=note,
         curves=_learning_curves(runs),

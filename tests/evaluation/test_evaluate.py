@@ -2,15 +2,20 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from PIL import Image
 
 from fcnjax import cli, data, metrics
+from fcnjax.config import default_config
 from fcnjax.evaluation import Evaluator, read_images
 from fcnjax.evaluation.compared_images import read_compared, select_compared, write_compared
 from fcnjax.inference import load, load_variables
-from fcnjax.parallel.mesh import make_mesh
+from fcnjax.losses import make_loss
+from fcnjax.parallel.mesh import make_mesh, mesh_of
+from fcnjax.training.step import make_eval_step
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,40 @@ def test_loss_is_the_mean_over_the_images(workdir):
         losses.append(Evaluator(model, config, make_mesh(config), source)(variables).loss)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert 0 < losses[0] - results.loss < 0.5
+
+
+class Scaled(nn.Module):
+    """A model whose logits are the normalised image."""
+
+    @nn.compact
+    def __call__(self, image, train, extent=None):
+        return {"logits": image, "aux": {"side": -image}}
+
+
+def test_loss_of_an_image_does_not_depend_on_padding_or_its_batch():
+    config = default_config()
+    config.data.class_names, config.data.mean, config.data.std = (
+        ("a", "b", "c"),
+        (0.5,) * 3,
+        (1,) * 3,
+    )
+    config.loss.aux = 1.0
+    for name in ("lovasz", "boundary", "ohem_cross_entropy", "dice"):
+        config.loss[name] = 1.0
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    label = rng.integers(0, 3, (2, 16, 16)).astype(np.uint8)
+    part = slice(1, 2), slice(10), slice(12)
+    label[1, 10:], label[1, :, 12:] = 255, 255
+    step = make_eval_step(Scaled(), config, mesh_of(jax.devices()[:1], data=1))
+    counts, _ = step({}, {"image": image, "label": label, "valid": np.ones(2, bool)})
+    batch = {"image": image[part], "label": label[part], "valid": np.ones(1, bool)}
+    alone, _ = step({}, batch)
+    assert counts["losses"][1] == pytest.approx(float(alone["losses"][0]), rel=1e-5)
+    # The loss of training, without its auxiliary heads.
+    outputs = {"logits": image[part] / 255 - 0.5, "aux": {}}
+    expected, _ = make_loss(config)(outputs, label[part])
+    assert alone["losses"][0] == pytest.approx(float(expected), rel=1e-5)
 
 
 class Unlabelled:
