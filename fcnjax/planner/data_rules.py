@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.planner.budget import Budget
 from fcnjax.planner.choice import Choice
 from fcnjax.planner.fingerprint import Fingerprint
 from fcnjax.planner.symmetry import MIN_IMAGES, asymmetry
@@ -22,31 +23,33 @@ MAX_DEVICE_BYTES = 2**30  # of a dataset that is kept in the memory of an accele
 HOST_SHARE = 1 / 8  # of the memory of the machine, for a dataset
 
 
-def choose_channels(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_channels(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose one channel for grey images."""
-    if config.data.channels == "RGB" and fingerprint.is_grey and not config.model.init_from:
-        reason = f"the channels of all {len(fingerprint.examples)} images that were read are equal"
+    if config.data.channels == "RGB" and dataset.is_grey and not config.model.init_from:
+        reason = f"the channels of all {len(dataset.examples)} images that were read are equal"
         yield Choice({"data.channels": "L"}, reason)
 
 
-def choose_normalisation(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_normalisation(
+    config: ConfigDict, dataset: Fingerprint, budget: Budget
+) -> Iterator[Choice]:
     """Choose the mean and standard deviation of the training images."""
     if config.model.init_from:
         return  # pretrained weights bring theirs
-    mean, std = fingerprint.mean_and_std
+    mean, std = dataset.mean_and_std
     if config.data.channels == "L":
         mean, std = mean[:1], std[:1]
     if (std > 0).all():
-        reason = f"mean and standard deviation of {len(fingerprint.examples)} training images"
+        reason = f"mean and standard deviation of {len(dataset.examples)} training images"
         yield Choice({"data.mean": rounded(mean), "data.std": rounded(std)}, reason)
 
 
-def choose_cache(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_cache(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose where decoded images are kept."""
     if config.data.loading.workers:
         return  # processes that read have no memory in common
-    pixels = fingerprint.sizes.max(0).prod() * (fingerprint.train + fingerprint.held_out)
-    size = int(pixels) * (len(config.data.mean) * fingerprint.pixel_bytes + 1)
+    pixels = dataset.sizes.max(0).prod() * (dataset.train + dataset.held_out)
+    size = int(pixels) * (len(config.data.mean) * dataset.pixel_bytes + 1)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if jax.default_backend() != "cpu" and size <= MAX_DEVICE_BYTES:
         cache = "device"
@@ -57,13 +60,13 @@ def choose_cache(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choic
     yield Choice({"data.loading.cache": cache}, f"all decoded images take {size / 1e6:.0f} MB")
 
 
-def choose_flips(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_flips(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the flips and turns after which an image is still a plausible one."""
-    layouts = fingerprint.layouts
+    layouts = dataset.layouts
     # Light from one side does not forbid a flip; classes on one side do.
     p = {"columns": asymmetry(layouts[..., :-1], "columns")}
     p |= {move: asymmetry(layouts, move) for move in ("rows", "axes")}
-    sided = [name for name in fingerprint.class_names if SIDES & _words(name)]
+    sided = [name for name in dataset.class_names if SIDES & _words(name)]
     if sided and not config.data.labels.mirror_pairs:
         hflip, reason = False, f"the class {sided[0]} belongs to a side"
     else:
@@ -72,7 +75,7 @@ def choose_flips(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choic
             _compared("left and right", p["columns"], "classes"),
         )
     yield Choice({"augment.hflip": 0.5 if hflip else 0.0}, reason)
-    is_enough = len(fingerprint.examples) >= MIN_IMAGES
+    is_enough = len(dataset.examples) >= MIN_IMAGES
     vflip = is_enough and hflip and p["rows"] >= UNORIENTED
     yield Choice({"augment.vflip": 0.5 if vflip else 0.0}, _compared("top and bottom", p["rows"]))
     turns = vflip and p["axes"] >= UNORIENTED
@@ -89,9 +92,9 @@ def _compared(sides: str, p: float, parts: str = "classes and brightness") -> st
     return f"{sides} are {kind} in {parts} (sign-flip test, p = {p:.2g})"
 
 
-def choose_geometry(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_geometry(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the zoom and rotation."""
-    thin = float(fingerprint.thickness.min())
+    thin = float(dataset.thickness.min())
     if thin < THIN:
         values = {"augment.scale": (1.0, 1.0), "augment.rotation": 0.0}
         yield Choice(values, f"a class is {thin:.2g} pixels wide, and resampling would blur it")
@@ -100,17 +103,17 @@ def choose_geometry(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Ch
         yield Choice(values, f"regions are at least {thin:.3g} pixels wide")
 
 
-def choose_colours(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_colours(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the changes of brightness, contrast and saturation."""
     saturation = 0.2 if config.data.channels == "RGB" else 0.0
     values = {"augment.brightness": 0.1, "augment.contrast": 0.2, "augment.saturation": saturation}
     yield Choice(values, "usual for photographs")
 
 
-def choose_balance(config: ConfigDict, fingerprint: Fingerprint) -> Iterator[Choice]:
+def choose_balance(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the weight of the Dice loss, and the share of crops around rare classes."""
     yield Choice({"loss.dice": 1.0}, "counts classes alike, and cross-entropy counts pixels alike")
-    shares, names = fingerprint.shares, fingerprint.class_names
+    shares, names = dataset.shares, dataset.class_names
     rarest = min(np.flatnonzero(shares), key=lambda label: shares[label], default=0)
     is_rare = shares[rarest] < RARE
     reason = f"the rarest class, {names[rarest]}, has {100 * shares[rarest]:.2g}% of the pixels"

@@ -1,19 +1,19 @@
 """The plan: rules that choose keys of a config, one after another."""
 
-import functools
-
 import jax
 from ml_collections import ConfigDict
 
 from fcnjax.config import check_section, open_keys
 from fcnjax.errors import UserError
 from fcnjax.planner import data_rules, time_rules
+from fcnjax.planner.budget import Budget
 from fcnjax.planner.choice import Choice
 from fcnjax.planner.fingerprint import read_fingerprint
-from fcnjax.planner.time_rules import Clock
+from fcnjax.planner.weights_rule import choose_weights
 
 # Later rules use what earlier ones chose.
-DATA_RULES = (
+RULES = (
+    choose_weights,
     data_rules.choose_channels,
     data_rules.choose_normalisation,
     data_rules.choose_cache,
@@ -21,8 +21,6 @@ DATA_RULES = (
     data_rules.choose_geometry,
     data_rules.choose_colours,
     data_rules.choose_balance,
-)
-TIME_RULES = (
     time_rules.choose_crop,
     time_rules.choose_batch,
     time_rules.choose_model,
@@ -55,13 +53,12 @@ def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
             f"{jax.process_count()}; write a config with `fcnjax data plan --out=FILE.py` and "
             "train with it, or give --config.plan.minutes=0"
         )
-    clock = Clock(60 * config.plan.minutes, keys)
+    budget = Budget(60 * config.plan.minutes, keys)
     fingerprint = read_fingerprint(config)
     config = config.copy_and_resolve_references()
     choices = []
-    rules = (*DATA_RULES, *(functools.partial(rule, clock=clock) for rule in TIME_RULES))
-    for rule in rules:
-        for values, reason in rule(config, fingerprint):
+    for rule in RULES:
+        for values, reason in rule(config, fingerprint, budget):
             chosen = {key: value for key, value in values.items() if key in keys}
             if chosen:
                 config.update_from_flattened_dict(chosen)

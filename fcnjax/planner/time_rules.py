@@ -1,18 +1,18 @@
 """The planner's choices that depend on the devices and the time: crop, batch, model and steps."""
 
 import math
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.planner.budget import Budget
 from fcnjax.planner.choice import Choice
 from fcnjax.planner.fingerprint import Fingerprint
-from fcnjax.planner.timing import StepTime, time_step
+from fcnjax.planner.weights_rule import MODEL_KEYS
 
 # U-Nets by the channels of their stages, with the learning rate of AdamW for each.
 LADDER: Mapping[tuple[int, ...], float] = {
@@ -27,7 +27,6 @@ GROWTH = 2  # the least factor between the times of two models of `LADDER`
 MIN_STEPS, MAX_STEPS = 50, 20_000
 EVALUATIONS = 8
 SPARE = 0.9  # of the time; the rest is for starting, checkpoints and the report
-MODEL_KEYS = ("model.encoder", "model.decoder", "model.widths", "model.upsample")
 
 
 @dataclass(frozen=True)
@@ -53,62 +52,32 @@ def device_limits() -> Limits:
     return CPU if jax.default_backend() == "cpu" else ACCELERATOR
 
 
-@dataclass
-class Clock:
-    """The time that is left for a training.
-
-    Attributes:
-        seconds: Seconds from `started` to the end of the training.
-        open: The keys to choose.
-        started: `time.monotonic()` at the start.
-        times: Times of steps, by the parts of a config that a program depends on.
-    """
-
-    seconds: float
-    open: frozenset[str]
-    started: float = field(default_factory=time.monotonic)
-    times: dict[str, StepTime] = field(default_factory=dict)
-
-    @property
-    def left(self) -> float:
-        """Seconds that are left."""
-        return self.seconds - (time.monotonic() - self.started)
-
-    def time(self, config: ConfigDict) -> StepTime:
-        """Return the time of a training step, measured once."""
-        parts = [config[name].to_dict() for name in ("model", "augment", "loss", "mesh")]
-        key = repr((parts, config.train.batch_size, config.data.channels))
-        if key not in self.times:
-            self.times[key] = time_step(config)
-        return self.times[key]
-
-
-def choose_crop(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+def choose_crop(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose a crop that fits into nine of ten images, within the limit of the device."""
-    low = np.sort(fingerprint.sizes, axis=0)[len(fingerprint.sizes) // 10]
+    low = np.sort(dataset.sizes, axis=0)[len(dataset.sizes) // 10]
     sides = np.maximum(low // CROP_STEP, 1) * CROP_STEP
     crop = tuple(int(side) for side in np.minimum(sides, device_limits().crop))
     reason = f"nine of ten images have {low[1]}x{low[0]} pixels or more (width x height)"
     yield Choice({"augment.crop": crop}, reason)
 
 
-def choose_batch(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+def choose_batch(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the number of crops of a batch."""
     devices = jax.device_count()
     batch = math.ceil(device_limits().batch / devices) * devices
     yield Choice({"train.batch_size": batch}, f"{batch // devices} for each of {devices} devices")
 
 
-def choose_model(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
-    """Choose the largest U-Net that can be trained for enough steps."""
-    if not clock.open >= set(MODEL_KEYS):
-        return  # a part of the model is given
-    enough = ENOUGH_STEPS if "train.steps" in clock.open else config.train.steps
+def choose_model(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
+    """Choose the largest U-Net that can be trained for enough steps, to begin at random."""
+    if config.model.init_from or not budget.open >= MODEL_KEYS:
+        return
+    enough = ENOUGH_STEPS if "train.steps" in budget.open else config.train.steps
     trial, models = config.copy_and_resolve_references(), tuple(LADDER)
 
     def steps(index: int) -> float:
         trial.update_from_flattened_dict(_unet(models[index]))
-        return clock.left / clock.time(trial).step
+        return budget.left / budget.time(trial).step
 
     chosen, counts = device_limits().first, {}
     counts[chosen] = steps(chosen)
@@ -130,10 +99,11 @@ def choose_model(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> 
 
 
 def _unet(widths: tuple[int, ...]) -> dict[str, Any]:
-    return dict(zip(MODEL_KEYS, ("vanilla", "unet", widths, "transposed"), strict=True))
+    model = {"encoder": "vanilla", "decoder": "unet", "widths": widths, "upsample": "transposed"}
+    return {f"model.{key}": value for key, value in model.items()}
 
 
-def choose_rate(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+def choose_rate(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the learning rate of AdamW."""
     widths = config.model.widths if config.model.encoder == "vanilla" else None
     if widths:
@@ -141,19 +111,19 @@ def choose_rate(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> I
         reason = f"for a U-Net of {widths[0]} channels at full resolution"
         yield Choice({"optim.lr": fitting[-1] if fitting else max(LADDER.values())}, reason)
     elif config.model.init_from:
-        yield Choice({"optim.lr": 5e-4}, "for pretrained weights")
+        yield Choice({"optim.lr": 2e-3}, "for pretrained weights")
     else:
         yield Choice({"optim.lr": 1e-3}, f"for {config.model.encoder} from random weights")
 
 
-def choose_steps(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> Iterator[Choice]:
+def choose_steps(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the number of steps for the time, and what is in proportion to it."""
     steps = config.train.steps
-    if "train.steps" in clock.open:
-        timed = clock.time(config)
+    if "train.steps" in budget.open:
+        timed = budget.time(config)
         # The programs are compiled again: training's with its own schedule, and evaluation's.
-        seconds = SPARE * clock.left - 2 * timed.compilation
-        seconds -= EVALUATIONS * _evaluation_seconds(config, fingerprint, timed.step)
+        seconds = SPARE * budget.left - 2 * timed.compilation
+        seconds -= EVALUATIONS * _evaluation_seconds(config, dataset, timed.step)
         steps = int(min(max(seconds / timed.step, MIN_STEPS), MAX_STEPS))
         reason = f"{config.plan.minutes:g} minutes at {1000 * timed.step:.3g} ms a step"
         yield Choice({"train.steps": steps}, reason)
@@ -166,8 +136,8 @@ def choose_steps(config: ConfigDict, fingerprint: Fingerprint, clock: Clock) -> 
     yield Choice(values, f"a twentieth and about a tenth of {steps} steps")
 
 
-def _evaluation_seconds(config: ConfigDict, fingerprint: Fingerprint, step: float) -> float:
+def _evaluation_seconds(config: ConfigDict, dataset: Fingerprint, step: float) -> float:
     """Estimate the time of an evaluation: a third of that of a training step for each pixel."""
     trained = math.prod(config.augment.crop) * config.train.batch_size
-    pixels = float(fingerprint.sizes.prod(1).mean()) * fingerprint.held_out
+    pixels = float(dataset.sizes.prod(1).mean()) * dataset.held_out
     return pixels / trained * step / 3

@@ -7,7 +7,7 @@ from fcnjax import cli, data
 from fcnjax.config import PLANNED, flatten, load_config
 from fcnjax.errors import UserError
 from fcnjax.optim import make_optimizer
-from fcnjax.planner import apply_plan, time_rules
+from fcnjax.planner import apply_plan, budget, weights_rule
 from fcnjax.planner.timing import StepTime, time_step
 
 
@@ -23,10 +23,20 @@ def timed(monkeypatch):
 
     def time_step(config):
         configs.append(config)
-        return StepTime(2.0, seconds(config.model.widths))
+        return StepTime(2.0, seconds(config.model.widths or (16,)))
 
-    monkeypatch.setattr(time_rules, "time_step", time_step)
+    monkeypatch.setattr(budget, "time_step", time_step)
     return configs
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    """No pretrained weights can be fetched."""
+
+    def fetch_weights(source):
+        raise UserError(f"{source}: no network")
+
+    monkeypatch.setattr(weights_rule, "fetch_weights", fetch_weights)
 
 
 def plan(root, *words):
@@ -36,7 +46,9 @@ def plan(root, *words):
 
 def test_every_key_of_the_folder_is_chosen_with_a_reason(shapes, timed):
     config, choices = plan(shapes)
-    assert {key for choice in choices for key in choice.values} == set(PLANNED) - {"data.channels"}
+    planned = {key for choice in choices for key in choice.values}
+    weights = {"model.init_from", "model.decoder_widths"}
+    assert planned == set(PLANNED) - weights - {"data.channels"}
     assert all(choice.reason for choice in choices)
     for choice in choices:
         for key, value in choice.values.items():
@@ -81,6 +93,23 @@ def test_given_steps_decide_the_model(shapes, timed):
     many, _ = plan(shapes, "train.steps=100000")
     assert few.model.widths[0] > many.model.widths[0]
     assert few.optim.warmup_steps < few.train.steps
+
+
+def test_pretrained_weights_are_chosen_for_thick_regions(shapes, timed, monkeypatch):
+    monkeypatch.setattr(weights_rule, "fetch_weights", lambda source: None)
+    config, choices = plan(shapes, "plan.minutes=5")
+    assert config.model.init_from == "package://mobilenet_v2"
+    assert not any("data.mean" in choice.values for choice in choices)  # the weights bring theirs
+    for words in (["plan.minutes=1"], ["plan.minutes=5", "model.decoder=unet"]):
+        assert plan(shapes, *words)[0].model.init_from is None
+    monkeypatch.setattr(weights_rule, "MIN_THICKNESS", 1000.0)
+    assert plan(shapes, "plan.minutes=5")[0].model.encoder == "vanilla"
+
+
+def test_without_a_network_training_begins_at_random(shapes, timed, capsys):
+    config, _ = plan(shapes, "plan.minutes=5")
+    assert config.model.encoder == "vanilla"
+    assert "note: training begins with random weights" in capsys.readouterr().err
 
 
 def test_no_minutes_plan_nothing(shapes, timed):

@@ -8,7 +8,8 @@ AUTO = "auto"  # `--config.KEY=auto` leaves a key to the planner
 MOST_MINUTES = 100_000
 # The keys that the planner can choose.
 PLANNED = (
-    *("model.encoder", "model.decoder", "model.widths", "model.upsample"),
+    *("model.encoder", "model.decoder", "model.widths", "model.decoder_widths"),
+    *("model.upsample", "model.init_from"),
     *("data.channels", "data.mean", "data.std", "data.loading.cache", "data.sampling.class_crop"),
     *("augment.crop", "augment.scale", "augment.rotation"),
     *("augment.hflip", "augment.vflip", "augment.quarter_turns"),
