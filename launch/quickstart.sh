@@ -9,8 +9,7 @@
 #
 # Options go to `fcnjax train`. Use another WORKDIR for other options; the default is
 # runs/quickstart, and relative paths start at the project folder. Repeat the command to resume; a
-# finished run is only evaluated again. Unless you set XLA_FLAGS, it is set to use all cores of the
-# CPU.
+# finished run is only evaluated again.
 
 set -euo pipefail
 
@@ -27,15 +26,7 @@ esac
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 workdir=${WORKDIR:-runs/quickstart}
 
-# shellcheck source=launch/common.bash
-source launch/common.bash
-
 bash launch/setup.sh
-
-if [[ -z ${XLA_FLAGS-} ]]; then
-  XLA_FLAGS=--xla_force_host_platform_device_count=$(count_host_devices)
-  export XLA_FLAGS
-fi
 
 fcnjax() { .venv/bin/python -m fcnjax.cli "$@"; }
 

@@ -17,6 +17,7 @@ class Choice(NamedTuple):
 
 
 def describe_choice(choice: Choice) -> str:
-    """Return a choice as one line of text."""
-    values = ", ".join(f"{key}={value!r}" for key, value in choice.values.items())
+    """Return a choice as one line of text, without keys that are None."""
+    chosen = {key: value for key, value in choice.values.items() if value is not None}
+    values = ", ".join(f"{key}={value!r}" for key, value in chosen.items())
     return f"planned {values}: {choice.reason}"

@@ -20,6 +20,7 @@ from fcnjax.io.prefetch import prefetch
 from fcnjax.planner.symmetry import layout_map
 
 MAX_EXAMPLES, SECONDS = 64, 20.0  # training examples that are read, and the time for it
+MAX_SIDE = 2048  # pixels; of a larger image, the middle is read
 MAX_SAMPLED = 2**16  # pixels of an example from which mean and deviation are computed
 
 
@@ -136,8 +137,11 @@ def _read(source: Source, row: int, *, data: ConfigDict) -> ExampleTraits | User
         example = source[row]
     except UserError as error:
         return error
-    image, label = np.asarray(example["image"]), np.asarray(example["label"])
-    return summarise(image, label, len(data.class_names), data.ignore_label)
+    corners = [max((side - MAX_SIDE) // 2, 0) for side in example["label"].shape]
+    window = tuple(slice(corner, corner + MAX_SIDE) for corner in corners)
+    image, label = (np.asarray(example[key][window]) for key in ("image", "label"))
+    traits = summarise(image, label, len(data.class_names), data.ignore_label)
+    return traits._replace(size=tuple(example["label"].shape))
 
 
 def summarise(
