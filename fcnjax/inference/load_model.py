@@ -1,0 +1,105 @@
+"""Loading models from workdirs, published folders, the hub and exported programs."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from fcnjax.errors import UserError
+from fcnjax.inference.exported import load_exported
+from fcnjax.inference.identity import PROGRAM_FILE, find_exported, find_model
+from fcnjax.inference.model import Model
+from fcnjax.models import build_model, make_fold_fn
+from fcnjax.models.pretrained.model_folder import read_variables
+from fcnjax.optim import has_average
+from fcnjax.runtime.packages import to_stderr
+from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.state import init_variables
+from fcnjax.training.step import make_predict_step
+
+
+def make_model(config: ConfigDict, model: nn.Module, variables: dict[str, Any], step: int) -> Model:
+    """Return a model of a module and its variables, on the first device."""
+    variables = make_fold_fn(model)(jax.device_put(variables, jax.local_devices()[0]))
+    return Model(config, make_predict_step(model, config), variables, step)
+
+
+def load_variables(
+    workdir: str | Path,
+    step: str | int = "best",
+    dtype: str | None = None,
+    sharding: jax.sharding.Sharding | None = None,
+) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
+    """Load the config, module, inference variables and step of a workdir or a published model.
+
+    Args:
+        workdir: Folder written by `fcnjax train` or `fcnjax publish`, or `hf://OWNER/REPO`.
+        step: Checkpoint: `best`, `latest` or a step. A published model has one.
+        dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
+        sharding: Sharding of the variables, or None for the first device.
+
+    Raises:
+        UserError: There is no such model or complete checkpoint, or its arrays do not fit its
+            config.
+    """
+    folder, config, file = find_model(workdir, dtype)
+    if file is not None and file.name == PROGRAM_FILE:
+        raise UserError(
+            f"{folder}: is an exported program, which has no weights; give the workdir that it was "
+            "made from"
+        )
+    if config.data.pixel_type is None:
+        to_stderr(
+            f"note: {workdir} does not record the pixel type that it was trained on; images of "
+            "another type give a wrong mask. A model that is trained now records it"
+        )
+    model = build_model(config)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if file is not None:
+        like = jax.eval_shape(lambda: init_variables(model, config))
+        variables, stored = read_variables(file, like)
+        if step not in ("best", "latest", stored):
+            raise UserError(f"{workdir}: holds step {stored} alone; valid: best, {stored}")
+        return config, model, jax.device_put(variables, sharding), stored
+    variables, restored = _restore(folder, config, model, step, sharding)
+    return config, model, variables, restored
+
+
+def _restore(
+    workdir: Path,
+    config: ConfigDict,
+    model: nn.Module,
+    step: str | int,
+    sharding: jax.sharding.Sharding,
+) -> tuple[dict[str, Any], int]:
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(lambda: init_variables(model, config)),
+    )
+    checkpoints = Checkpoints(workdir, best_metric=config.eval.best_metric, read_only=True)
+    try:
+        return checkpoints.restore_variables(shapes, average=has_average(config), step=step)
+    finally:
+        checkpoints.close()
+
+
+def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None) -> Model:
+    """Load a trained, published or exported model.
+
+    Args:
+        workdir: Folder written by `fcnjax train`, `fcnjax publish` or `fcnjax export
+            --format=stablehlo`, or `hf://OWNER/REPO`.
+        step: Checkpoint: `best`, `latest` or a step.
+        dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
+
+    Returns:
+        A model: `model(image)` predicts an image.
+
+    Raises:
+        UserError: There is no such model or complete checkpoint.
+    """
+    if exported := find_exported(workdir):
+        return load_exported(*exported, step, dtype)
+    return make_model(*load_variables(workdir, step, dtype))
