@@ -37,7 +37,7 @@ if [[ -z ${XLA_FLAGS-} ]]; then
   export XLA_FLAGS
 fi
 
-fcnjax() { .venv/bin/python -m fcnjax.cli "$@"; }
+fcnjax() { .venv/bin/python -m fcnjax "$@"; }
 
 fcnjax data fetch stare
 folder=$(fcnjax data fetch stare | tail -n 1)

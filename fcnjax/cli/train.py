@@ -3,11 +3,9 @@
 import os
 import sys
 
-from fcnjax.cli.parsers import make_parser
+from fcnjax.cli.parsers import add_host_arguments, make_parser
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import add_host_arguments, check_same_command, distributed_context
-from fcnjax.training.loop import TrainingStopped, train
 
 
 def main(argv: list[str]) -> int:
@@ -40,6 +38,10 @@ def main(argv: list[str]) -> int:
         # JAX reads this when its backend starts, which happens later.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+    from fcnjax.parallel.processes import check_same_command, distributed_context
+    from fcnjax.training.loop import TrainingStopped, train
+
     stopped = None
     with distributed_context(args):
         try:
