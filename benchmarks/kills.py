@@ -70,7 +70,7 @@ class Trainings:
         self._count = 0
         self._running: list[subprocess.Popen] = []
         argv = ["train", f"--config=folder:root={root / 'images'}", f"--workdir={workdir}"]
-        self._command = [sys.executable, "-m", "fcnjax.cli", *argv, *OPTIONS]
+        self._command = [sys.executable, "-m", "fcnjax", *argv, *OPTIONS]
         self._command.append(f"--config.train.steps={steps}")
 
     def start(self, most_bytes: int | None = None) -> tuple[subprocess.Popen, Path]:

@@ -3,7 +3,8 @@
     python benchmarks/model_tables.py docs/models.md tests/models/goldens/*.json
 
 The files are reference outputs for `fcnjax models parity`. Each table is written between
-`<!-- table NAME -->` and `<!-- end -->`. This takes about 15 minutes on two cores.
+`<!-- table NAME -->` and `<!-- end -->`. This takes about 15 minutes on two cores. The sizes are
+those that `benchmarks/model_list.py` wrote.
 """
 
 import argparse
@@ -16,11 +17,11 @@ from typing import Any
 import jax
 
 from fcnjax.inspection.parity import compare, read_entries
-from fcnjax.inspection.summaries.listing import SIDE, describe_decoder, describe_encoder
+from fcnjax.inspection.summaries.listing import SIDE, read_models
 from fcnjax.inspection.summaries.sizes import multiply_adds
 from fcnjax.inspection.summaries.text import millions, products
 from fcnjax.inspection.tracing.program import trace
-from fcnjax.models import DECODERS, ENCODERS, Segmenter
+from fcnjax.models import Segmenter
 from fcnjax.models.pretrained.references import reference
 
 
@@ -53,7 +54,7 @@ def markdown(heading: Sequence[str], rows: Sequence[Sequence[str]], numbers: Seq
 def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
     """Format the size of each encoder and the largest error of its entries."""
     rows = []
-    for row in map(describe_encoder, ENCODERS):
+    for row in read_models()[0]:
         name = row["name"]
         entries = [entry for entry in parity if entry["encoder"] == name]
         libraries = {entry["name"].partition("/")[0] for entry in entries}
@@ -74,7 +75,7 @@ def encoder_table(parity: Sequence[dict[str, Any]]) -> str:
 def decoder_table() -> str:
     """Format the size of each decoder on one encoder, and its options."""
     rows = []
-    for row in map(describe_decoder, DECODERS):
+    for row in read_models()[1]:
         known = row["parameters"] is not None
         rows.append(
             (

@@ -67,7 +67,7 @@ def _parse() -> argparse.Namespace:
 @contextlib.contextmanager
 def serving(args: argparse.Namespace, batch: int) -> Iterator[int]:
     """Start a server, warm it up and yield its port."""
-    command = [sys.executable, "-m", "fcnjax.cli", "serve", f"--workdir={args.workdir}"]
+    command = [sys.executable, "-m", "fcnjax", "serve", f"--workdir={args.workdir}"]
     options = [f"--batch={batch}", f"--warm={args.size}", "--port=0", "--queue=256"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:

@@ -48,7 +48,7 @@ SIZES = [(45, 53), (64, 64), (33, 20), (120, 90), (256, 192), (16, 16), (91, 300
 FORMATS = {"png": "PNG", "jpg": "JPEG", "tif": "TIFF", "bmp": "BMP"}
 DRAIN_SECONDS = 30
 SLACK = 8  # threads, or file descriptors
-COMMAND = [sys.executable, "-m", "fcnjax.cli"]
+COMMAND = [sys.executable, "-m", "fcnjax"]
 
 
 def main() -> int:

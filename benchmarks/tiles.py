@@ -37,7 +37,7 @@ def main() -> None:
         subprocess.run([sys.executable, __file__, "make", workdir, args.widths], check=True)
         options = [f"--workdir={workdir}", f"--out={folder}/out", *more]
         start = time.perf_counter()
-        command = [sys.executable, "-m", "fcnjax.cli", "predict", raster, *options]
+        command = [sys.executable, "-m", "fcnjax", "predict", raster, *options]
         subprocess.run(command, check=True)
         seconds = time.perf_counter() - start
     # This is the maximum over all children; writing the model takes less than predicting.

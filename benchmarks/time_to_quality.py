@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=100, help="steps between scores")
     parser.add_argument("--cold", action="store_true", help="start without cached programs")
     args, more = parser.parse_known_args()
-    fcnjax = [sys.executable, "-m", "fcnjax.cli"]
+    fcnjax = [sys.executable, "-m", "fcnjax"]
     subprocess.run([*fcnjax, "data", "fetch", "stare"], check=True, stdout=subprocess.DEVNULL)
     with tempfile.TemporaryDirectory() as folder:
         environment = dict(os.environ)

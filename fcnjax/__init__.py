@@ -31,7 +31,7 @@ __all__ = [
 if TYPE_CHECKING:
     from fcnjax.config import load_config
     from fcnjax.evaluation.evaluate_model import evaluate
-    from fcnjax.inference.load import load
+    from fcnjax.inference.load_model import load
     from fcnjax.inference.predict_images import predict
     from fcnjax.models import build_model
     from fcnjax.training.loop import train
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "build_model": "fcnjax.models",
     "evaluate": "fcnjax.evaluation.evaluate_model",
-    "load": "fcnjax.inference.load",
+    "load": "fcnjax.inference.load_model",
     "load_config": "fcnjax.config",
     "predict": "fcnjax.inference.predict_images",
     "train": "fcnjax.training.loop",

@@ -35,10 +35,14 @@ def unknown(what: str, name: str, valid: Iterable[str]) -> UserError:
         valid: The valid names.
     """
     valid = sorted(valid)
-    names = [other for other in valid[:_MAX_COMPARED] if len(other) <= _MAX_LENGTH]
+    return UserError(f"{what}: unknown {name!r}{suggest(name, valid)}; valid: {', '.join(valid)}")
+
+
+def suggest(name: str, valid: Iterable[str]) -> str:
+    """Return ` (did you mean 'NAME'?)` with the valid name nearest to an invalid one, or ""."""
+    names = [other for other in sorted(valid)[:_MAX_COMPARED] if len(other) <= _MAX_LENGTH]
     near = difflib.get_close_matches(name[:_MAX_LENGTH], names, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return UserError(f"{what}: unknown {name!r}{hint}; valid: {', '.join(valid)}")
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def choose(table: Mapping[str, T], name: str, what: str) -> T:
@@ -50,6 +54,13 @@ def choose(table: Mapping[str, T], name: str, what: str) -> T:
     if name not in table:
         raise unknown(what, name, table)
     return table[name]
+
+
+def join_names(names: Iterable[object], count: int = 3) -> str:
+    """Join names in a line: the first `count` of many, and the number of the others."""
+    names = list(map(str, names))
+    more = f" and {len(names) - count} more" if len(names) > count else ""
+    return ", ".join(names[:count]) + more
 
 
 def printable(text: str) -> str:

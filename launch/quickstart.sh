@@ -28,7 +28,7 @@ workdir=${WORKDIR:-runs/quickstart}
 
 bash launch/setup.sh
 
-fcnjax() { .venv/bin/python -m fcnjax.cli "$@"; }
+fcnjax() { .venv/bin/python -m fcnjax "$@"; }
 
 fcnjax data fetch stare
 folder=$(fcnjax data fetch stare | tail -n 1)

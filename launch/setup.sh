@@ -23,6 +23,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Without this trap, an interrupted pip would look like one that failed and cleaned up.
 trap 'exit 130' INT TERM
 
+interval=5 # seconds between two lines of progress
 log=.venv/setup.log
 stamp=.venv/setup.done            # the key below, then one installed extra per line
 unfinished=.venv/setup.unfinished # exists while a package may be partly installed
@@ -65,9 +66,27 @@ find_python() {
   return 1
 }
 
-# Runs a command with its output in the log. If it fails, shows the end of the log.
+# Shows the newest line of its input every few seconds, with the time since the start.
+show_progress() {
+  local line shown=-$interval text=
+  while true; do
+    if IFS= read -r -t "$interval" line; then
+      [[ $line == *"is ignored: it is neither"* ]] || text=$line
+    elif (($? <= 128)); then
+      break # the end of the input; a timeout has a status above 128
+    fi
+    if ((SECONDS - shown >= interval)) && [[ -n $text ]]; then
+      printf 'setup: %3d s: %.90s\n' "$SECONDS" "$(sed 's/^ *//' <<<"$text")"
+      shown=$SECONDS
+    fi
+  done
+  cat >/dev/null # bash 3.2 cannot tell a timeout from the end
+}
+
+# Runs a command with its output in the log, and shows its progress. If it fails, shows the end of
+# the log.
 logged() {
-  "$@" </dev/null >>"$log" 2>&1 && return
+  "$@" </dev/null 2>&1 | tee -a "$log" | show_progress && return
   grep -v 'is ignored: it is neither' "$log" | tail -n 15 >&2
   return 1
 }

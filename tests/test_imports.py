@@ -43,6 +43,7 @@ LAYERS = [
     {"reports.folds", "reports.comparison"},
     {"inspection"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 

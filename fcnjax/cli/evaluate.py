@@ -3,17 +3,11 @@
 import argparse
 from functools import partial
 
-import jax
-
-from fcnjax import metrics
-from fcnjax.cli.parsers import make_parser
+from fcnjax.cli.parsers import add_host_arguments, make_parser
 from fcnjax.cli.predict_arguments import add_request_arguments, parse_request
 from fcnjax.config import Scope, keys_with
 from fcnjax.config.migrate import refuse_earlier_name
 from fcnjax.errors import UserError
-from fcnjax.evaluation.evaluate_model import evaluate_request, write_evaluation
-from fcnjax.evaluation.results import METRICS_FILE
-from fcnjax.parallel.processes import add_host_arguments, distributed_context
 
 # Keys that locate the images and say how they are read. Other keys belong to the model.
 EVALUATION_KEYS = keys_with(Scope.EVALUATE)
@@ -22,12 +16,21 @@ EVALUATION_KEYS = keys_with(Scope.EVALUATE)
 def main(argv: list[str]) -> int:
     """Run `fcnjax evaluate`."""
     args, overrides = _parse(argv)
+
+    from fcnjax.parallel.processes import distributed_context
+
     with distributed_context(args):
         _evaluate(args, overrides)
     return 0
 
 
 def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
+    import jax
+
+    from fcnjax import metrics
+    from fcnjax.evaluation.evaluate_model import evaluate_request, write_evaluation
+    from fcnjax.evaluation.results import METRICS_FILE
+
     request, workdir = parse_request(args), args.workdir[0]
     if args.out is None and not request.is_plain:
         raise UserError("--out: give a folder; the workdir has the metrics of a plain prediction")

@@ -4,18 +4,16 @@ import argparse
 import dataclasses
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fcnjax.cli.parsers import add_step, make_parser
-from fcnjax.data.pixel_type import PIXEL_TYPES
+from fcnjax.cli.parsers import add_step, make_parser, parse_step
+from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError, choose
-from fcnjax.export.check import TOLERANCES, compare_with_workdir
 from fcnjax.export.formats import FORMATS, FormatSpec
-from fcnjax.export.program import ExportSource, choose_input_type, without_source_paths
-from fcnjax.inference import load_variables, parse_step
-from fcnjax.inference.identity import EXPORT_SECTION, EXPORT_VERSION
 from fcnjax.io.atomic_files import check_free, new_folder, sha256
-from fcnjax.models import build_model
-from fcnjax.training.workdir import save_config, without_machine_keys
+
+if TYPE_CHECKING:
+    from fcnjax.export.program import ExportSource
 
 
 class _CheckFailed(Exception):
@@ -28,6 +26,10 @@ def main(argv: list[str]) -> int:
     spec = choose(FORMATS, args.format, "--format")
     sizes = _parse_sizes(args.size, args.format, spec)
     check_free(args.out)
+
+    from fcnjax.export.program import ExportSource, choose_input_type, without_source_paths
+    from fcnjax.inference import load_variables
+
     loaded = load_variables(args.workdir, parse_step(args.step))
     source = ExportSource(*loaded, choose_input_type(loaded[0], args.input), sizes)
     dtype = args.dtype or source.config.model.dtype
@@ -72,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         "pixel type of the input (the model's own); float32 is for pixels in 0..1, unless the "
         "model's own is float32"
     )
-    add("--input", metavar="|".join(PIXEL_TYPES), help=text)
+    add("--input", metavar="|".join(KEYS["data.pixel_type"].valid.choices), help=text)
     fixed = ", ".join(name for name, spec in FORMATS.items() if spec.has_fixed_sizes)
     text = f"size of the images, for formats with fixed sizes ({fixed}); may be repeated"
     add("--size", action="append", default=[], metavar="HxW", help=text)
@@ -90,15 +92,20 @@ def _parse_sizes(texts: list[str], name: str, spec: FormatSpec) -> tuple[tuple[i
     return tuple(dict.fromkeys(tuple(map(int, text.split("x"))) for text in texts))
 
 
-def _with_dtype(dtype: str, source: ExportSource) -> ExportSource:
+def _with_dtype(dtype: str, source: "ExportSource") -> "ExportSource":
     """Return the model with another computation type."""
+    from fcnjax.models import build_model
+
     config = source.config.copy_and_resolve_references()
     config.model.dtype = dtype
     return dataclasses.replace(source, config=config, model=build_model(config))
 
 
-def _write_config(folder: Path, source: ExportSource, name: str, dtype: str) -> None:
+def _write_config(folder: Path, source: "ExportSource", name: str, dtype: str) -> None:
     """Write config.json, with the metadata that a reader of the program needs."""
+    from fcnjax.inference.identity import EXPORT_SECTION, EXPORT_VERSION
+    from fcnjax.training.workdir import save_config, without_machine_keys
+
     files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
     metadata = {
         "format_version": EXPORT_VERSION,
@@ -112,12 +119,14 @@ def _write_config(folder: Path, source: ExportSource, name: str, dtype: str) -> 
     save_config(folder, without_machine_keys(source.config), **{EXPORT_SECTION: metadata})
 
 
-def _check(folder: Path, source: ExportSource, name: str, dtype: str) -> None:
+def _check(folder: Path, source: "ExportSource", name: str, dtype: str) -> None:
     """Print the differences between the exported model and that of the workdir.
 
     Raises:
         _CheckFailed: A difference exceeds the tolerance.
     """
+    from fcnjax.export.check import TOLERANCES, compare_with_workdir
+
     tolerance, passed = TOLERANCES[dtype], True
     print(f"{name}, computing in {dtype}, compared with the workdir's model in float32:")
     for difference in compare_with_workdir(source, name, FORMATS[name], folder):

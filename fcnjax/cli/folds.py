@@ -4,7 +4,6 @@ from pathlib import Path
 
 from fcnjax.cli.parsers import make_parser
 from fcnjax.io.atomic_files import write_json
-from fcnjax.reports.folds import as_table, summarise
 
 
 def main(argv: list[str]) -> int:
@@ -21,6 +20,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument("workdirs", nargs="+", metavar="WORKDIR", help="the run of a fold")
     parser.add_argument("--out", metavar="FILE", help="also write the scores as JSON")
     args = parser.parse_args(argv)
+
+    from fcnjax.reports.folds import as_table, summarise
+
     summary = summarise(args.workdirs)
     print(as_table(summary))
     if args.out:

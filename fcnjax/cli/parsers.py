@@ -1,8 +1,16 @@
-"""Parsers and arguments that commands share."""
+"""Parsers and arguments that commands share.
+
+The modules of commands import their implementation when it runs, after the arguments are parsed, so
+that `--help` and errors of arguments do not wait for JAX.
+"""
 
 import argparse
 import shutil
 import textwrap
+
+from fcnjax.errors import UserError
+
+JOIN_TIMEOUT_S = 300
 
 
 def make_parser(
@@ -28,5 +36,40 @@ def make_parser(
 
 
 def add_step(parser: argparse.ArgumentParser) -> None:
-    """Add `--step`, which `fcnjax.inference.parse_step` reads."""
+    """Add `--step`, which `parse_step` reads."""
     parser.add_argument("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
+
+
+def parse_step(text: str) -> str | int:
+    """Parse `--step`: `best`, `latest` or a number.
+
+    Raises:
+        UserError: The text is none of these.
+    """
+    if text in ("best", "latest"):
+        return text
+    if not text.isdigit():
+        raise UserError(f"--step: {text!r} is not best, latest or a step")
+    return int(text)
+
+
+def add_host_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--coordinator`, `--processes`, `--process` and `--join-timeout`.
+
+    `fcnjax.parallel.processes.distributed_context` reads them.
+    """
+    group = parser.add_argument_group(
+        "several processes",
+        "Each process runs the same command. Under srun and mpirun and on a Cloud TPU they find "
+        "each other; otherwise give these options, or set FCNJAX_COORDINATOR, FCNJAX_PROCESSES and "
+        "FCNJAX_PROCESS.",
+    )
+    group.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
+    group.add_argument("--processes", metavar="N", help="number of processes")
+    group.add_argument("--process", metavar="I", help="index of this process, from 0")
+    group.add_argument(
+        "--join-timeout",
+        metavar="SECONDS",
+        default=str(JOIN_TIMEOUT_S),
+        help=f"how long to wait for the others at the start ({JOIN_TIMEOUT_S})",
+    )

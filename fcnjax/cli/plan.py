@@ -7,28 +7,21 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-import jax
 from ml_collections import ConfigDict
 
 from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_command_config
 from fcnjax.errors import UserError
-from fcnjax.inspection.planning import text
-from fcnjax.inspection.planning.compile_plan import Planner, check_plannable
-from fcnjax.inspection.planning.search import largest_batch
-from fcnjax.inspection.planning.text import UTILISATION, assumptions
 from fcnjax.inspection.planning.topology import (
     CHIPS,
     EXAMPLES,
     GIB,
+    UTILISATION,
     Topology,
     environment,
     parse_topology,
 )
 from fcnjax.inspection.summaries.text import size
-from fcnjax.models import build_model
-from fcnjax.parallel.mesh import check_batch_size
-from fcnjax.training.state import init_variables
 
 _TABLE = "v5e:1x1,v5e:2x2,v5e:2x4,v5e:4x4,v5e:8x8,v5e:16x16,"
 _TABLE += "v5p:2x2x1,v5p:2x2x2,v5p:2x4x4,v5p:4x4x4,v5p:4x4x8,v5p:4x8x8"
@@ -51,8 +44,12 @@ def main(argv: list[str]) -> int:
     env = environment(topologies)
     if any(os.environ.get(name) != value for name, value in env.items()):
         # JAX reads them when it starts, and here it may have started for other devices.
-        command = [sys.executable, "-m", "fcnjax.cli", "plan", *argv]
+        command = [sys.executable, "-m", "fcnjax", "plan", *argv]
         return subprocess.run(command, env=env, check=False).returncode
+
+    from fcnjax.inspection.planning import text
+    from fcnjax.inspection.planning.compile_plan import check_plannable
+
     config = load_command_config(args.config, overrides, "fcnjax plan")
     check_plannable(config)
     print(text.describe_config(config, count_parameters(config)), flush=True)
@@ -103,6 +100,11 @@ def _check(args: argparse.Namespace) -> list[Topology]:
 
 def count_parameters(config: ConfigDict) -> int:
     """Count the parameters of the config's model."""
+    import jax
+
+    from fcnjax.models import build_model
+    from fcnjax.training.state import init_variables
+
     shapes = jax.eval_shape(lambda: init_variables(build_model(config), config))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
 
@@ -120,6 +122,11 @@ def print_plan(config: ConfigDict, topology: Topology, args: argparse.Namespace)
     Raises:
         UserError: `--batch` cannot be divided over the devices, or the compiler refuses it.
     """
+    from fcnjax.inspection.planning import text
+    from fcnjax.inspection.planning.compile_plan import Planner
+    from fcnjax.inspection.planning.search import largest_batch
+    from fcnjax.parallel.mesh import check_batch_size
+
     planner, memory = Planner(config, topology), device_memory(topology, args)
     devices = planner.mesh.size
     print(text.describe_devices(planner, memory), end="\n\n", flush=True)
@@ -150,6 +157,10 @@ def print_table(
     config: ConfigDict, topologies: Sequence[Topology], args: argparse.Namespace
 ) -> None:
     """Print a row for each topology as soon as it is computed, and the assumptions."""
+    from fcnjax.inspection.planning import text
+    from fcnjax.inspection.planning.compile_plan import Planner
+    from fcnjax.inspection.planning.search import largest_batch
+
     print(f"\n{text.table_header()}", flush=True)
     hint, hint_memory = 1, None
     for topology in topologies:
@@ -161,7 +172,7 @@ def print_table(
         if result.fits is not None:
             hint, hint_memory = result.fits.batch // step, memory
         print(text.table_row(topology, result, args.utilisation), flush=True)
-    print(f"\n{assumptions(args.utilisation)}")
+    print(f"\n{text.assumptions(args.utilisation)}")
     for kind in dict.fromkeys(topology.kind for topology in topologies):
         chip = CHIPS[kind]
         print(

@@ -10,11 +10,6 @@ from fcnjax.cli.predict_arguments import (
     parse_tiling,
 )
 from fcnjax.errors import UserError, choose
-from fcnjax.inference.dispatch import predict_files
-from fcnjax.inference.inputs.arguments import find_inputs
-from fcnjax.inference.inputs.listing import Listing, list_by_stem, list_files, read_listing
-from fcnjax.inference.media.media_types import reject_media
-from fcnjax.io.progress import track
 from fcnjax.runtime.packages import to_stderr
 
 _EXAMPLES = """
@@ -100,13 +95,17 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f"--most-failed: {args.most_failed:g} is not between 0 and 1")
 
 
-def _read_list(args: argparse.Namespace) -> Listing:
-    return read_listing(args.list, args.column, args.id_column)
-
-
 def _run_local(args: argparse.Namespace) -> int:
+    from fcnjax.inference.dispatch import predict_files
+    from fcnjax.inference.inputs.arguments import find_inputs
+    from fcnjax.inference.inputs.listing import list_by_stem, read_listing
+    from fcnjax.io.progress import track
+
     tiling = parse_tiling(args)
-    listing = _read_list(args) if args.list else list_by_stem(find_inputs(args.images, args.out))
+    if args.list:
+        listing = read_listing(args.list, args.column, args.id_column)
+    else:
+        listing = list_by_stem(find_inputs(args.images, args.out))
     predictor, count = parse_request(args).load(), len(listing)
     for note in listing.notes:
         to_stderr(f"note: {note}")
@@ -127,10 +126,15 @@ def _run_local(args: argparse.Namespace) -> int:
 
 
 def _run_on_ray(args: argparse.Namespace) -> int:
+    from fcnjax.inference.inputs.listing import list_files, read_listing
+    from fcnjax.inference.media.media_types import reject_media
     from fcnjax.inference.runners.ray import Options, predict
 
     parse_tiling(args)  # raises for options of the local runner
-    listing = _read_list(args) if args.list else list_files(args.images, args.out)
+    if args.list:
+        listing = read_listing(args.list, args.column, args.id_column)
+    else:
+        listing = list_files(args.images, args.out)
     reject_media(listing.sources)
     for note in listing.notes:
         to_stderr(f"note: {note}")

@@ -2,18 +2,22 @@
 
 import argparse
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from fcnjax.cli.parsers import add_step
+from fcnjax.cli.parsers import add_step, parse_step
 from fcnjax.errors import UserError
-from fcnjax.inference.dispatch import MAX_WHOLE_PIXELS
-from fcnjax.inference.load import parse_step
 from fcnjax.inference.outputs.image_outputs import OUTPUTS
 from fcnjax.inference.outputs.vectors import DRIVERS
-from fcnjax.inference.request import Request
 from fcnjax.inference.tiling.blend import BLENDS
-from fcnjax.inference.tiling.plan import DEFAULT_TILE, parse_tile
-from fcnjax.inference.tiling.tiler import TilingOptions
+from fcnjax.inference.tiling.options import (
+    DEFAULT_TILE,
+    MAX_WHOLE_PIXELS,
+    TilingOptions,
+    parse_tile,
+)
+
+if TYPE_CHECKING:
+    from fcnjax.inference import Request
 
 T = TypeVar("T")
 TILING_OPTIONS = ("tile", "overlap", "blend", "vectors", "simplify")
@@ -96,12 +100,14 @@ def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | Non
     )
 
 
-def parse_request(args: argparse.Namespace) -> Request:
+def parse_request(args: argparse.Namespace) -> "Request":
     """Return the request that the arguments describe.
 
     Raises:
         UserError: An argument is invalid.
     """
+    from fcnjax.inference import Request
+
     step = parse_step(args.step)
     return Request(
         models=tuple((workdir, step) for workdir in args.workdir),

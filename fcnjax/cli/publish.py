@@ -1,8 +1,6 @@
 """`fcnjax publish`: write a trained model as a folder to share."""
 
-from fcnjax.cli.parsers import add_step, make_parser
-from fcnjax.inference import parse_step
-from fcnjax.publishing.publish import publish
+from fcnjax.cli.parsers import add_step, make_parser, parse_step
 
 
 def main(argv: list[str]) -> int:
@@ -23,6 +21,9 @@ def main(argv: list[str]) -> int:
         "--dataset", metavar="NAME", help="dataset of the training; OWNER/NAME if on the hub"
     )
     args = parser.parse_args(argv)
+
+    from fcnjax.publishing.publish import publish
+
     out = publish(
         args.workdir,
         args.out,

@@ -5,7 +5,6 @@ from pathlib import Path
 from fcnjax.cli.parsers import make_parser
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_text
-from fcnjax.reports.comparison import as_page, as_table, differences_to_first, read_runs
 
 
 def main(argv: list[str]) -> int:
@@ -24,6 +23,9 @@ def main(argv: list[str]) -> int:
     args = parser.parse_args(argv)
     if args.out is not None and not args.out.endswith(".html"):
         raise UserError(f"--out: {args.out!r} does not end in .html")
+
+    from fcnjax.reports.comparison import as_page, as_table, differences_to_first, read_runs
+
     runs = read_runs(args.workdirs)
     differences = differences_to_first(runs)
     print(as_table(runs, differences))

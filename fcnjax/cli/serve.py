@@ -5,12 +5,9 @@ import os
 import re
 import socket
 
-import jax
-
-from fcnjax.cli.parsers import make_parser
+from fcnjax.cli.parsers import make_parser, parse_step
 from fcnjax.cli.predict_arguments import add_model_arguments
 from fcnjax.errors import UserError
-from fcnjax.inference import load, parse_step
 
 
 def main(argv: list[str]) -> int:
@@ -22,6 +19,10 @@ def main(argv: list[str]) -> int:
         from fcnjax.serving.http import server
     except ImportError as error:
         raise UserError(f"fcnjax serve: needs {error.name}: pip install 'fcnjax[serve]'") from error
+    import jax
+
+    from fcnjax.inference import load
+
     memory.limit_arenas()
     bound = server.bind(args.host, args.port)
     with bound:

@@ -3,17 +3,9 @@
 import os
 import sys
 
-from fcnjax.cli.parsers import make_parser
+from fcnjax.cli.parsers import add_host_arguments, make_parser
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
-from fcnjax.parallel.processes import (
-    add_host_arguments,
-    check_same_command,
-    distributed_context,
-    find_process_info,
-)
-from fcnjax.runtime.host_devices import use_host_devices
-from fcnjax.training.loop import TrainingStopped, train
 
 
 def main(argv: list[str]) -> int:
@@ -46,6 +38,15 @@ def main(argv: list[str]) -> int:
         # JAX reads this when its backend starts, which happens later.
         flags = os.environ.get("XLA_FLAGS", "")
         os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+    from fcnjax.parallel.processes import (
+        check_same_command,
+        distributed_context,
+        find_process_info,
+    )
+    from fcnjax.runtime.host_devices import use_host_devices
+    from fcnjax.training.loop import TrainingStopped, train
+
     if find_process_info(args, os.environ) is None:
         use_host_devices(config.train.batch_size)
     stopped = None

@@ -6,6 +6,7 @@ key, a value of the wrong type or a missing file is a one-line error that lists 
 
 import importlib.util
 import re
+import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,8 +16,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.config.checks import refuse_unread_keys
 from fcnjax.config.migrate import MOVED
-from fcnjax.config.overrides import override, parse_value
-from fcnjax.errors import UserError, unknown
+from fcnjax.config.overrides import override_all, parse_value
+from fcnjax.errors import UserError, suggest, unknown
 
 PACKAGE = Path(__file__).parents[1]
 # The folders of the shipped configs: in the wheel, then in a clone.
@@ -81,6 +82,9 @@ def _items(arg: str, defaults: Mapping[str, Any]) -> list[str]:
 def load_config(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
     """Run a config file and apply the overrides.
 
+    If an override changes the encoder or decoder, options that the file set for another one are
+    dropped, with a note on standard error.
+
     Args:
         spec: `PATH[:ARG]`, or the name of a config that ships with fcnjax, as `folder:root=DIR`.
         overrides: Words of the form `--config.section.key=value`.
@@ -100,8 +104,8 @@ def load_config(spec: str, overrides: Iterable[str] = ()) -> ConfigDict:
         raise
     except Exception as error:
         raise UserError(_describe_error(path, error)) from error
-    for word in overrides:
-        override(config, word)
+    for note in override_all(config, list(overrides)):
+        print(f"note: {note}", file=sys.stderr, flush=True)
     refuse_unread_keys(config)
     return config
 
@@ -128,5 +132,6 @@ def _find(name: str) -> Path:
             return candidate
     shipped = {path.stem for folder in CONFIG_FOLDERS for path in folder.glob("*.py")}
     raise UserError(
-        f"--config: no file {name!r}; give a path, or one of: {', '.join(sorted(shipped))}"
+        f"--config: no file {name!r}{suggest(Path(name).stem, shipped)}; give a path, or one of: "
+        f"{', '.join(sorted(shipped))}"
     )

@@ -2,6 +2,8 @@
 
 import ast
 import re
+from collections.abc import Collection, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -10,8 +12,62 @@ from fcnjax.config.key import TYPE_NAMES
 from fcnjax.config.migrate import refuse_earlier_name
 from fcnjax.config.open_keys import close, leave_open
 from fcnjax.config.schema import KEYS
+from fcnjax.config.sections.model import MODEL
 from fcnjax.config.sections.plan import AUTO, PLANNED
 from fcnjax.errors import UserError, unknown
+
+# Options of `config.model` whose valid values depend on the encoder or decoder that reads them, and
+# lists whose length depends on both.
+VALUES_BY_READER = ("encoder_form", "padding", "upsample")
+VALUES_BY_PAIR = ("decoder_depths", "decoder_widths")
+
+
+def override_all(config: ConfigDict, words: Sequence[str]) -> list[str]:
+    """Change a config by words of the form `--config.section.key=value`.
+
+    Where they change the encoder or decoder, the options that the config set for the earlier one
+    are reset, unless the new one takes them too. Options among the words are kept.
+
+    Returns:
+        Lines about the options that were reset.
+
+    Raises:
+        UserError: A key is unknown, or a value has the wrong type.
+    """
+    before = config.model.copy_and_resolve_references()
+    for word in words:
+        override(config, word)
+    names = {word.removeprefix("--config.model.").partition("=")[0] for word in words}
+    return _reset_options(config.model, before, names)
+
+
+def _reset_options(model: ConfigDict, before: ConfigDict, kept: Collection[str]) -> list[str]:
+    """Reset options of another encoder or decoder; return a line about each."""
+    if (model.encoder, model.decoder) == (before.encoder, before.decoder):
+        return []
+    notes = []
+    for name in MODEL.keys() - kept:
+        old, new = _readers(name, before), _readers(name, model)
+        fits = new == old or (new and name not in VALUES_BY_READER)
+        fits = fits and name not in VALUES_BY_PAIR
+        if old and not fits and model[name] != MODEL[name].default:
+            notes.append(
+                f"config.model.{name}={model[name]} is dropped: the config set it for encoder "
+                f"{before.encoder} and decoder {before.decoder}"
+            )
+            model[name] = MODEL[name].default
+    scheme, _, source = (model.init_from or "").partition("://")
+    published, slash, rest = source.partition("/")
+    if published == before.encoder != model.encoder and "init_from" not in kept:
+        model.init_from = f"{scheme}://{model.encoder}{slash}{rest}"
+        notes.append(f"config.model.init_from={model.init_from}, for encoder {model.encoder}")
+    return sorted(notes)
+
+
+def _readers(name: str, model: ConfigDict) -> list[str]:
+    """Return the parts of a model that read an option: encoder, decoder and `aux_head`."""
+    parts = [model.encoder, model.decoder, *["aux_head"] * model.aux_head]
+    return [part for part in parts if any(fnmatchcase(part, r) for r in MODEL[name].used_by)]
 
 
 def override(config: ConfigDict, word: str) -> None:

@@ -104,8 +104,11 @@ def _key(name: str) -> str:
     if name == "train.steps":
         rows["on resume"] = "may be larger"
     lines = textwrap.wrap(key.meaning, WIDTH, initial_indent="  ", subsequent_indent="  ")
-    table = [f"  {title:<11}{text}" for title, text in rows.items() if text]
-    return "\n".join([f"config.{name}", *lines, "", *table])
+    lines.append("")
+    for title, text in rows.items():
+        head = f"  {title:<11}"
+        lines += textwrap.wrap(text, WIDTH, initial_indent=head, subsequent_indent=" " * len(head))
+    return "\n".join([f"config.{name}", *lines])
 
 
 def _default(key: Key) -> str:

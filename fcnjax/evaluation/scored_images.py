@@ -8,12 +8,11 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.config import Scope, keys_with
-from fcnjax.data.files.folders import join_names
 from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.matching import as_stored, find_trained_on
 from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, describe_new_images, reopen
 from fcnjax.data.splits.stored_split import SPLIT_FILE, Split, read_split
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.evaluation.results import Results
 from fcnjax.inference.identity import is_published
 from fcnjax.training.workdir import DATASET_LOCATIONS

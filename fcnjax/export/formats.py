@@ -1,18 +1,18 @@
 """Table of export formats."""
 
+import importlib
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from fcnjax.export.onnx_format import onnx_python, write_onnx
-from fcnjax.export.program import ExportSource
-from fcnjax.export.stablehlo import write_stablehlo
-from fcnjax.export.tensorflow_formats import write_saved_model, write_tflite
+if TYPE_CHECKING:
+    from fcnjax.export.program import ExportSource
 
-Write = Callable[[ExportSource, Path], None]
+Write = Callable[["ExportSource", Path], None]
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,28 @@ class FormatSpec:
     python: Callable[[], str | Path] = lambda: sys.executable
 
 
+def _call(module: str, function: str, *args: Any, **options: Any) -> Any:
+    """Call a function of a module of this package; the module is imported then, with JAX."""
+    return getattr(importlib.import_module(f"fcnjax.export.{module}"), function)(*args, **options)
+
+
+_write_stablehlo = partial(_call, "stablehlo", "write_stablehlo")
+_write_saved_model = partial(_call, "tensorflow_formats", "write_saved_model")
+_write_tflite = partial(_call, "tensorflow_formats", "write_tflite")
+_write_onnx = partial(_call, "onnx_format", "write_onnx")
+
 FORMATS: Mapping[str, FormatSpec] = MappingProxyType(
     {
-        "stablehlo": FormatSpec({"float32": write_stablehlo, "bfloat16": write_stablehlo}),
-        "savedmodel": FormatSpec({"float32": write_saved_model, "bfloat16": write_saved_model}),
+        "stablehlo": FormatSpec({"float32": _write_stablehlo, "bfloat16": _write_stablehlo}),
+        "savedmodel": FormatSpec({"float32": _write_saved_model, "bfloat16": _write_saved_model}),
         "tflite": FormatSpec(
-            {"float32": write_tflite, "int8": partial(write_tflite, int8=True)},
+            {"float32": _write_tflite, "int8": partial(_write_tflite, int8=True)},
             has_fixed_sizes=True,
         ),
-        "onnx": FormatSpec({"float32": write_onnx}, has_fixed_sizes=True, python=onnx_python),
+        "onnx": FormatSpec(
+            {"float32": _write_onnx},
+            has_fixed_sizes=True,
+            python=partial(_call, "onnx_format", "onnx_python"),
+        ),
     }
 )

@@ -14,9 +14,8 @@ from fcnjax.inference.items import InputItem, ItemResult, Written, failed
 from fcnjax.inference.media.media_types import MediaType, detect_media_type
 from fcnjax.inference.request import Predictor
 from fcnjax.inference.runners.local import predict_images
-from fcnjax.inference.tiling.tiler import Tiler, TilingOptions
-
-MAX_WHOLE_PIXELS = 4096 * 4096  # of an image that is predicted without tiles
+from fcnjax.inference.tiling.options import MAX_WHOLE_PIXELS, TilingOptions
+from fcnjax.inference.tiling.tiler import Tiler
 
 Handler = Callable[[InputItem], Written]
 

@@ -52,8 +52,9 @@ class Ensemble:
             UserError: The models are incompatible, or have no dropout to sample.
         """
         first = models[0]
-        for model in models[1:]:
-            _check_compatible(first, model)
+        labels = names or tuple(f"model {number}" for number in range(1, len(models) + 1))
+        for model, label in zip(models[1:], labels[1:], strict=True):
+            _check_compatible(first, model, f"{labels[0]} and {label}")
         if draws and not all(model.dropout_rates() for model in models):
             raise UserError(
                 "--dropout-samples: the model has no dropout; it must be trained with "
@@ -155,12 +156,12 @@ class Ensemble:
         return scale_images(padded, extent, size, bucket_canvas(size[0], self._bucket)), size
 
 
-def _check_compatible(first: Model, other: Model) -> None:
+def _check_compatible(first: Model, other: Model, labels: str) -> None:
     for key in SHARED:
         values = [model.config[key] for model in (first, other)]
         if values[0] != values[1]:
             raise UserError(
-                f"--workdir: models of one ensemble must share config.{key}: "
+                f"{labels}: models of one ensemble must share config.{key}: "
                 f"{_shorten(values[0])} and {_shorten(values[1])}"
             )
 

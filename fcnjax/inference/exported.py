@@ -41,7 +41,7 @@ def load_exported(
     """
     check_exported(folder, metadata, dtype)
     if step not in ("best", "latest", metadata["step"]):
-        raise UserError(f"--step: {folder} holds step {metadata['step']} alone")
+        raise UserError(f"{folder}: holds step {metadata['step']} alone")
     file, config = folder / PROGRAM_FILE, without_machine_keys(load_saved_config(folder))
     if not file.is_file() or sha256(file) != metadata["sha256"].get(PROGRAM_FILE):
         raise UserError(f"{file}: is missing or damaged; export the model again")

@@ -8,7 +8,7 @@ from fcnjax.inference.inputs.arguments import find_inputs
 from fcnjax.inference.inputs.listing import list_by_stem
 from fcnjax.inference.items import ItemResult
 from fcnjax.inference.request import Request
-from fcnjax.inference.tiling.tiler import TilingOptions
+from fcnjax.inference.tiling.options import TilingOptions
 
 
 def predict(

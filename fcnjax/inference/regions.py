@@ -1,7 +1,7 @@
 """Removal of small regions and holes from a mask."""
 
 import numpy as np
-from scipy import ndimage
+import scipy  # which imports `scipy.ndimage` on first use: that takes long
 
 # 8-connectivity: pixels that touch at a corner belong to one region.
 CONNECTIVITY = np.ones((3, 3), bool)
@@ -18,7 +18,7 @@ def remove_small_regions(mask: np.ndarray, min_size: int) -> np.ndarray:
         changed = False
         for window, region in _small_regions(mask, min_size):
             part = mask[window]
-            around = part[ndimage.binary_dilation(region, CONNECTIVITY) & ~region]
+            around = part[scipy.ndimage.binary_dilation(region, CONNECTIVITY) & ~region]
             # A region that has just grown by another is measured again in the next pass.
             if len(around) and not (around == part[region][0]).any():
                 part[region] = np.bincount(around).argmax()
@@ -38,13 +38,13 @@ def fill_holes(mask: np.ndarray, max_size: int, background: int = 0) -> np.ndarr
     """
     mask = mask.copy()
     # 4-connectivity, so that pixels that meet at a corner close a hole.
-    labels, _ = ndimage.label(mask == background)
-    for index, window in enumerate(ndimage.find_objects(labels), start=1):
+    labels, _ = scipy.ndimage.label(mask == background)
+    for index, window in enumerate(scipy.ndimage.find_objects(labels), start=1):
         padded = _pad_window(window, mask.shape)
         region = labels[padded] == index
         if region.sum() > max_size or _touches_edge(window, mask.shape):
             continue
-        around = np.unique(mask[padded][ndimage.binary_dilation(region) & ~region])
+        around = np.unique(mask[padded][scipy.ndimage.binary_dilation(region) & ~region])
         if len(around) == 1:
             mask[padded][region] = around[0]
     return mask
@@ -54,8 +54,8 @@ def _small_regions(mask: np.ndarray, min_size: int) -> list[tuple[tuple[slice, .
     """Return a padded window and the region in it for each small region, smallest first."""
     regions = []
     for value in np.unique(mask):
-        labels, _ = ndimage.label(mask == value, CONNECTIVITY)
-        windows = ndimage.find_objects(labels)
+        labels, _ = scipy.ndimage.label(mask == value, CONNECTIVITY)
+        windows = scipy.ndimage.find_objects(labels)
         for index, size in enumerate(np.bincount(labels.ravel())[1:], start=1):
             if size < min_size:
                 window = _pad_window(windows[index - 1], mask.shape)

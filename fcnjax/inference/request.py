@@ -8,7 +8,7 @@ import numpy as np
 
 from fcnjax.errors import UserError, choose
 from fcnjax.inference.ensemble import Ensemble
-from fcnjax.inference.load import load
+from fcnjax.inference.load_model import load
 from fcnjax.inference.model import Model, Prediction
 from fcnjax.inference.outputs.image_outputs import OUTPUTS
 from fcnjax.inference.postprocess import apply_thresholds, parse_thresholds

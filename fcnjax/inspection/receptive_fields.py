@@ -5,6 +5,7 @@ logit in the middle with respect to the image, averaged over images of noise. It
 middle like a Gaussian, well within the theoretical field.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -141,6 +142,11 @@ def print_theoretical(source: ModelSource, size: tuple[int, int] | None) -> tupl
     model_name = f"{source.config.model.decoder} over {source.config.model.encoder}"
     print(f"{model_name}\n\n{table(rows, right=(1, 2))}")
     return both[0], both[1]
+
+
+def fitting_side(field: Field) -> int:
+    """Return a side that holds the field, a multiple of the strides, at most `LARGEST`."""
+    return min(64 * math.ceil((field.size + 16) / 64), LARGEST)
 
 
 def _logits(model: Segmenter, image: jax.Array) -> jax.Array:

@@ -1,7 +1,7 @@
 """Boundary metrics of each image and class, on the host with SciPy."""
 
 import numpy as np
-from scipy import ndimage
+import scipy  # which imports `scipy.ndimage` on first use: that takes long
 
 from fcnjax.metrics.valid_mask import valid_mask
 
@@ -11,7 +11,7 @@ def outline(mask: np.ndarray, valid: np.ndarray) -> np.ndarray:
 
     Beyond the image everything is outside. Invalid pixels are neither inside nor outside.
     """
-    inner = ndimage.binary_erosion(mask | ~valid)
+    inner = scipy.ndimage.binary_erosion(mask | ~valid)
     return mask & valid & ~inner
 
 
@@ -73,12 +73,12 @@ def _compare_outlines(
 ) -> tuple[float, float, float]:
     """Return the F1 within a tolerance in pixels, Hausdorff 95 and mean distance of outlines."""
     # The box around both outlines is enough for the distances between them.
-    rows, columns = ndimage.find_objects((true | predicted).astype(np.uint8))[0]
+    rows, columns = scipy.ndimage.find_objects((true | predicted).astype(np.uint8))[0]
     true, predicted = true[rows, columns], predicted[rows, columns]
 
     def distances(unit: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-        to_true = ndimage.distance_transform_edt(~true, sampling=unit)[predicted]
-        return to_true, ndimage.distance_transform_edt(~predicted, sampling=unit)[true]
+        to_true = scipy.ndimage.distance_transform_edt(~true, sampling=unit)[predicted]
+        return to_true, scipy.ndimage.distance_transform_edt(~predicted, sampling=unit)[true]
 
     pixels = distances((1.0, 1.0))
     lengths = pixels if tuple(spacing) == (1.0, 1.0) else distances(spacing)

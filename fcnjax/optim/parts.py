@@ -13,7 +13,7 @@ import jax
 import optax
 from ml_collections import ConfigDict
 
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.optim.checks import require
 
 Tree = Any
@@ -168,8 +168,7 @@ def _valid(pattern: str, paths: Iterable[str]) -> str:
             f"valid: {', '.join(tops)}, or a path below one of them, such as {_first_nested(paths)}"
         )
     below = dict.fromkeys("/".join(p.split("/")[:2]) for p in paths if p.startswith(f"{first}/"))
-    more = ", ..." if len(below) > MAX_LISTED else ""
-    return f"valid: {first}, {', '.join(list(below)[:MAX_LISTED])}{more}"
+    return f"valid: {first}, {join_names(below, MAX_LISTED)}"
 
 
 def _first_nested(paths: Iterable[str]) -> str:

@@ -20,7 +20,6 @@ from ml_collections import ConfigDict
 from fcnjax.config import flatten
 from fcnjax.errors import UserError
 
-JOIN_TIMEOUT_S = 300
 HEARTBEAT_TIMEOUT_S = 30
 FIRST_PORT, PORTS = 61440, 4096  # the default port is one of these, chosen by the job's number
 # Errors of this text mean that another process was lost.
@@ -44,25 +43,6 @@ class ProcessInfo:
     count: int | None = None
     index: int | None = None
     local_devices: tuple[int, ...] | None = None
-
-
-def add_host_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add `--coordinator`, `--processes`, `--process` and `--join-timeout`."""
-    group = parser.add_argument_group(
-        "several processes",
-        "Each process runs the same command. Under srun and mpirun and on a Cloud TPU they find "
-        "each other; otherwise give these options, or set FCNJAX_COORDINATOR, FCNJAX_PROCESSES and "
-        "FCNJAX_PROCESS.",
-    )
-    group.add_argument("--coordinator", metavar="HOST:PORT", help="address of process 0")
-    group.add_argument("--processes", metavar="N", help="number of processes")
-    group.add_argument("--process", metavar="I", help="index of this process, from 0")
-    group.add_argument(
-        "--join-timeout",
-        metavar="SECONDS",
-        default=str(JOIN_TIMEOUT_S),
-        help=f"how long to wait for the others at the start ({JOIN_TIMEOUT_S})",
-    )
 
 
 def find_process_info(args: argparse.Namespace, environ: Mapping[str, str]) -> ProcessInfo | None:

@@ -65,10 +65,11 @@ class ScoredRun(NamedTuple):
 
 
 def read_runs(workdirs: Sequence[str | Path]) -> list[ScoredRun]:
-    """Read runs that have the same classes.
+    """Read runs that have the same classes, perhaps by other names.
 
     Raises:
-        UserError: A run has no scores or is given twice, or the classes of the runs differ.
+        UserError: A run has no scores or is given twice, or the number or order of the classes
+            differs.
     """
     folders = [Path(workdir) for workdir in workdirs]
     resolved = [folder.resolve() for folder in folders]
@@ -79,15 +80,52 @@ def read_runs(workdirs: Sequence[str | Path]) -> list[ScoredRun]:
     if len(set(names)) < len(names):
         names = list(map(str, folders))
     runs = [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
-    first = tuple(runs[0].config.data.class_names)
-    for run in runs[1:]:
-        other = tuple(run.config.data.class_names)
-        if first != other:
-            raise UserError(
-                f"{run.name}: has the classes {_shorten(other)}, but {runs[0].name} has "
-                f"{_shorten(first)}; only runs with the same classes can be compared"
-            )
-    return runs
+    return [runs[0], *(_with_class_names(run, runs[0]) for run in runs[1:])]
+
+
+def _with_class_names(run: ScoredRun, first: ScoredRun) -> ScoredRun:
+    """Return a run with its scores under the class names of the first run.
+
+    Raises:
+        UserError: The number or order of the classes differs.
+    """
+    theirs, names = (tuple(each.config.data.class_names) for each in (run, first))
+    if theirs == names:
+        return run
+    if len(theirs) != len(names) or any(
+        a != b and a in names for a, b in zip(theirs, names, strict=True)
+    ):
+        raise UserError(
+            f"{run.name}: has the classes {_shorten(theirs)}, but {first.name} has "
+            f"{_shorten(names)}; only runs with the same number and order of classes can be "
+            "compared"
+        )
+    new_names = dict(zip(theirs, names, strict=True))
+
+    def rename(values: Mapping[str, Any]) -> dict[str, Any]:
+        renamed = {}
+        for key, value in values.items():
+            prefix = EVAL_PREFIX if key.startswith(EVAL_PREFIX) else ""
+            metric, slash, name = key.removeprefix(prefix).partition("/")
+            renamed[f"{prefix}{metric}{slash}{new_names.get(name, name)}"] = value
+        return renamed
+
+    return run._replace(
+        scores=rename(run.scores),
+        intervals=rename(run.intervals),
+        lines=[rename(line) for line in run.lines],
+    )
+
+
+def class_name_notes(runs: Sequence[ScoredRun]) -> list[str]:
+    """Return a line about each run whose classes have other names than those of the first."""
+    first, *others = [(run.name, tuple(run.config.data.class_names)) for run in runs]
+    return [
+        f"{name}: its classes are called {_shorten(names)}; by their order they are compared with "
+        f"{_shorten(first[1])} of {first[0]}"
+        for name, names in others
+        if names != first[1]
+    ]
 
 
 def _shorten(names: Sequence[str]) -> str:
@@ -179,7 +217,10 @@ def _same_images(one: ScoredRun, other: ScoredRun) -> bool:
 
 
 def as_table(runs: Sequence[ScoredRun], to_first: Differences) -> str:
-    """Format the runs and `differences_to_first` as lines of text; `*` marks the best score."""
+    """Format the runs and `differences_to_first` as lines of text; `*` marks the best score.
+
+    A line follows about each run whose classes have other names.
+    """
     rows = [
         ("", [_Cell(run.name) for run in runs]),
         ("step", [_Cell(str(run.step)) for run in runs]),
@@ -193,7 +234,7 @@ def as_table(runs: Sequence[ScoredRun], to_first: Differences) -> str:
     for name, *cells in texts:
         cells = [f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True)]
         lines.append("  ".join([f"{name:<{first}}", *cells]).rstrip())
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(one_line, class_name_notes(runs))])
 
 
 def as_page(runs: Sequence[ScoredRun], to_first: Differences) -> str:

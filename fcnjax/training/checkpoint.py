@@ -281,7 +281,7 @@ class Checkpoints:
             raise UserError(f"{self.folder}: has no intact checkpoint; `fcnjax train` writes them")
         if step not in self.steps():
             valid = ", ".join(["best", "latest", *map(str, self.steps())])
-            raise UserError(f"--step: no checkpoint {step}; valid: {valid}")
+            raise UserError(f"{self.folder}: has no checkpoint {step}; valid: {valid}")
         if damage := find_damage(self.folder / str(step)):
             raise UserError(f"{self.folder / str(step)}: is damaged: {damage}")
         return step

@@ -21,6 +21,7 @@ from fcnjax.models.pretrained import convert
 from fcnjax.models.pretrained.reader import read_tensors
 from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_weights
 from fcnjax.parallel.mesh import replicated, state_shardings
+from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import (
     FAST_COMPILE_OPTIONS,
@@ -44,13 +45,15 @@ def restore_or_init(
     log: LogFn = print,
 ) -> tuple[TrainState, dict]:
     """Return the state of the newest intact checkpoint and its progress, or a new state and {}."""
-    shapes = state_shapes(model, optimizer, config)
-    shapes = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        shapes,
-        state_shardings(shapes, mesh),
-    )
-    restored = checkpoints.restore(shapes)
+    restored = None
+    if broadcast_from_primary(lambda: len(checkpoints.steps())):
+        shapes = state_shapes(model, optimizer, config)
+        shapes = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            shapes,
+            state_shardings(shapes, mesh),
+        )
+        restored = checkpoints.restore(shapes)
     return restored or (new_state(model, optimizer, config, mesh, log), {})
 
 
@@ -58,8 +61,9 @@ def new_state(
     model: nn.Module, optimizer: Optimizer, config: ConfigDict, mesh: Mesh, log: LogFn = print
 ) -> TrainState:
     """Return the state before the first step, sharded over the mesh."""
-    everywhere = replicated(mesh)
-    shardings = state_shardings(state_shapes(model, optimizer, config), mesh)
+    shardings = everywhere = replicated(mesh)
+    if mesh.shape["fsdp"] > 1:
+        shardings = state_shardings(state_shapes(model, optimizer, config), mesh)
     jit = functools.partial(jax.jit, compiler_options=dict(FAST_COMPILE_OPTIONS))
     variables = jit(lambda: init_variables(model, config), out_shardings=everywhere)()
     if config.model.init_from is not None:

@@ -18,11 +18,10 @@ from fcnjax.config import (
     open_keys,
     refuse_unread_keys,
 )
-from fcnjax.data.files.folders import join_names
 from fcnjax.data.layout import PARTS
 from fcnjax.data.splits.opened_set import OpenedSet, describe_changes, reopen
 from fcnjax.data.splits.stored_split import Split, StoredSet, read_split, store, write_split
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same
 from fcnjax.planner import apply_plan, describe_choice
@@ -102,7 +101,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
     workdir = Path(workdir)
     if is_published(workdir):
         raise UserError(
-            f"--workdir: {workdir} contains a published model, not a run; to train from it, use "
+            f"{workdir}: contains a published model, not a run; to train from it, use "
             f"--config.model.init_from={workdir} and another workdir"
         )
     refuse_unread_keys(config)

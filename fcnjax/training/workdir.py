@@ -9,7 +9,7 @@ from fcnjax import __version__
 from fcnjax.config import Scope, default_config, differences, keys_with
 from fcnjax.config.migrate import FORMAT_VERSION, check_format_version, migrate_config
 from fcnjax.config.stored_types import fill_section
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.io.atomic_files import write_json
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, read_config_file
 from fcnjax.training.config_checks import check_resolved
@@ -71,8 +71,7 @@ def load_saved_config(workdir: str | Path) -> ConfigDict:
     path = Path(workdir) / CONFIG_FILE
     if not path.is_file():
         raise UserError(
-            f"--workdir: {workdir} is not a workdir (it has no {CONFIG_FILE}); "
-            "`fcnjax train --workdir` creates one"
+            f"{workdir}: is not a workdir (it has no {CONFIG_FILE}); `fcnjax train` creates one"
         )
     config = _load(workdir, "config")
     try:
@@ -132,10 +131,10 @@ def config_mismatch(workdir: Path, key: str, saved: Any, value: Any, more: list[
         value: Its value in the config.
         more: Other keys that differ.
     """
-    others = f" (and {len(more)} more: {', '.join(more[:3])})" if more else ""
+    others = f" ({join_names(more)} differ too)" if more else ""
     return UserError(
-        f"--workdir: {workdir} contains a run with config.{key} = {saved!r}, and this config has "
-        f"{value!r}{others}; use another workdir or the same config"
+        f"{workdir}: contains a run with config.{key} = {saved!r}, and this config has {value!r}"
+        f"{others}; use another workdir or the same config"
     )
 
 

@@ -98,8 +98,8 @@ def _wait_for_lock(path: Path, log: LogFn) -> IO[bytes]:
         limit, description = _max_wait(holder), _describe(holder)
         if time.monotonic() - start >= limit:
             raise UserError(
-                f"--workdir: {path.parent} is in use by {description}; only one training can "
-                "write to a workdir: stop that one, or give another --workdir"
+                f"{path.parent}: is in use by {description}; only one training can write to a "
+                "workdir: stop that one, or use another workdir"
             )
         if not logged:
             log(f"{path.parent} is in use by {description}; waiting up to {limit:.0f} s")

@@ -14,7 +14,6 @@ from fcnjax.config import tuples
 from fcnjax.errors import one_line, printable
 
 SEVERITIES = ERROR, WARNING, NOTE = "error", "warning", "note"
-MAX_NAMES = 3  # names listed in a finding
 _STYLES = {ERROR: "bold red", WARNING: "yellow", NOTE: "cyan"}
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,=")
 
@@ -71,12 +70,6 @@ def _format_value(value: Any) -> str:
     if not value or any(isinstance(part, tuple) for part in value):
         return repr(value).replace(" ", "")
     return ",".join(f"{part:.4g}" if isinstance(part, float) else str(part) for part in value)
-
-
-def abbreviate(names: Sequence[Any]) -> str:
-    """List the first few names and the number of the others."""
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(map(str, names[:MAX_NAMES])) + more
 
 
 def count_by_severity(findings: Sequence[Finding]) -> str:

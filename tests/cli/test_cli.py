@@ -1,12 +1,16 @@
 """The command line: help, errors, imports and the cache of compiled programs."""
 
+import importlib
 import os
 import subprocess
 import sys
 
 import pytest
 
+import fcnjax
 from fcnjax import cli
+
+HEAVY = {"flax", "grain", "jax", "optax", "orbax", "rich", "scipy", "tensorflow", "torch"}
 
 
 def test_help_names_every_command(capsys):
@@ -40,7 +44,7 @@ def test_each_command_has_a_short_help(command, capsys):
         ),
         (["train", "--config=nothing.py", "--workdir=w"], ["nothing.py", "biomedical_stare"]),
         (["train", "--config=folder", "--workdir=w", "--steps=3"], ["'--steps=3'"]),
-        (["evaluate", "--workdir=nowhere"], ["nowhere is not a workdir"]),
+        (["evaluate", "--workdir=nowhere"], ["nowhere: is not a workdir"]),
         (["predict", "--workdir=nowhere", "--out=o", "none.png"], ["none.png"]),
         (["data", "fetch", "star"], ["'star'", "stare"]),
         (
@@ -69,6 +73,27 @@ def test_import_is_fast_and_loads_no_heavy_package():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_help_and_tables_load_no_heavy_package():
+    words = [["--help"], ["--version"], ["config", "optim.lr"], ["models", "list"]]
+    for name, (module, _) in cli.COMMANDS.items():
+        words.append([name, "--help"])
+        subcommands = getattr(importlib.import_module(module), "COMMANDS", ())
+        words += [[name, subcommand, "--help"] for subcommand in subcommands]
+    code = (
+        "import sys; from fcnjax import cli\n"
+        f"for words in {words}:\n"
+        "    assert cli.main(words) == 0, words\n"
+        f"    assert not {HEAVY} & set(sys.modules), (words, {HEAVY} & set(sys.modules))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+def test_module_is_the_command():
+    argv = [sys.executable, "-m", "fcnjax", "--version"]
+    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    assert done.stdout == f"fcnjax {fcnjax.__version__}\n"
+
+
 def test_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
     cache = tmp_path / "cache"
     environment = {**os.environ, "FCNJAX_CACHE": str(cache)}
@@ -79,7 +104,7 @@ def test_second_start_compiles_nothing(tmp_path, shapes, tiny_options):
     for name in ("first", "second"):
         argv = ["train", f"--config=folder:root={shapes}", f"--workdir={tmp_path / name}"]
         subprocess.run(
-            [sys.executable, "-m", "fcnjax.cli", *argv, *tiny_options, *short],
+            [sys.executable, "-m", "fcnjax", *argv, *tiny_options, *short],
             env=environment,
             check=True,
             capture_output=True,

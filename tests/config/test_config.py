@@ -70,9 +70,45 @@ def test_error_in_a_config_file_names_file_and_line(config_file, body):
     assert "\n" not in str(caught.value)
 
 
-def test_unknown_config_lists_the_shipped_ones():
-    with pytest.raises(UserError, match=r"no file 'biomedical_star'.*biomedical_stare"):
-        load_config("biomedical_star")
+def test_unknown_config_lists_the_shipped_ones_and_suggests_the_nearest():
+    with pytest.raises(UserError, match=r"no file 'foldr' \(did you mean 'folder'\?\); .* ade20k,"):
+        load_config("foldr:root=/x")
+    with pytest.raises(UserError, match=r"no file 'my/stare.py'; give a path"):
+        load_config("my/stare.py")
+
+
+def test_another_encoder_on_the_command_line_drops_options_of_the_first(config_file, capsys):
+    path = config_file("config.model.update(widths=(4, 8), upsample='transposed', dropout=0.5)")
+    model = load_config(path, ["--config.model.encoder=resnet34"]).model
+    assert (model.encoder, model.widths, model.upsample) == ("resnet34", None, "transposed")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        "note: config.model.widths=(4, 8) is dropped: the config set it for encoder vanilla and "
+        "decoder unet"
+    )
+    # `unet_smp` takes `upsample`, but with other values.
+    model = load_config(path, ["--config.model.decoder=unet_smp"]).model
+    assert (model.widths, model.upsample, model.dropout) == ((4, 8), None, 0.5)
+    assert "config.model.upsample=transposed is dropped" in capsys.readouterr().err
+    model = load_config(path, ["--config.model.decoder=lraspp"]).model
+    assert (model.upsample, model.dropout) == (None, None)
+    # The number of the decoder's stages depends on the encoder.
+    config = load_config("biomedical_he_nuclei", ["--config.model.encoder=convnext_tiny"])
+    assert config.model.decoder_widths is None
+    capsys.readouterr()
+    words = ["--config.model.encoder=resnet34", "--config.model.widths=2,4"]
+    assert load_config(path, words).model.widths == (2, 4)
+    assert load_config(path, ["--config.model.encoder=vanilla"]).model.widths == (4, 8)
+    assert capsys.readouterr().err == ""
+
+
+def test_another_encoder_on_the_command_line_has_its_own_published_weights(capsys):
+    words = ["--config.model.encoder=resnet50"]
+    config = load_config("pets_tfds", words)
+    assert config.model.init_from == "package://resnet50"
+    assert "init_from=package://resnet50, for encoder resnet50" in capsys.readouterr().err
+    config = load_config("pets_tfds", [*words, "--config.model.init_from=weights.pth"])
+    assert config.model.init_from == "weights.pth"
 
 
 @pytest.mark.parametrize("spec", ["biomedical_stare", "configs/biomedical_stare.py"])

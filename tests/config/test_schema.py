@@ -1,9 +1,12 @@
 """The schema: its defaults are valid, and its names are those of the tables that read them."""
 
+import fnmatch
+
 import pytest
 
 from fcnjax.config import check_section, default_config, flatten, load_config, refuse_unread_keys
 from fcnjax.config.key import Scope
+from fcnjax.config.overrides import VALUES_BY_READER
 from fcnjax.config.schema import KEYS, SECTIONS, keys_with
 from fcnjax.config.sections.data import OF_SOURCES
 from fcnjax.data import SOURCES
@@ -58,17 +61,11 @@ def test_options_of_a_model_name_the_encoders_and_decoders_that_take_them():
     tables = {**ENCODERS, **DECODERS}
     for name, key in SECTIONS["model"].items():
         takers = {model for model, spec in tables.items() if name in spec.options}
-        if not takers or name == "dropout":
-            continue
-        for taker in takers:
-            # An encoder's family stands for its members.
-            assert any(reader in taker or _family(reader) in taker for reader in key.used_by), taker
-        for reader in key.used_by:
-            assert any(reader in taker or _family(reader) in taker for taker in takers), reader
-
-
-def _family(reader):
-    return {"resnet": "resne"}.get(reader, reader)  # resnext and wide_resnet too
+        named = {reader: {*fnmatch.filter(tables, reader)} for reader in key.used_by}
+        assert set().union(*named.values()) == takers, name
+        assert {reader for reader, models in named.items() if not models} <= {"aux_head"}, name
+    by_reader = {key for spec in tables.values() for key in spec.choices}
+    assert {*by_reader, "padding"} == {*VALUES_BY_READER}
 
 
 def test_options_of_a_loss_name_the_losses_that_take_them():

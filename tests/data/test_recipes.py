@@ -5,6 +5,7 @@ bash launch/test.sh -m slow tests/data/test_recipes.py     trains each of them, 
 
 import json
 import math
+import re
 from pathlib import Path
 
 import jax
@@ -174,6 +175,17 @@ def test_every_recipe_is_tested():
         text = path.read_text()
         assert f"fcnjax train --config=configs/{path.name}" in text
         assert "easured" in text, f"{path}: says neither a figure nor that there is none"
+
+
+def test_document_has_a_row_for_every_recipe():
+    text = (Path(__file__).parents[2] / "docs/recipes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert sorted(name for name, _, _ in rows) == sorted(
+        path.stem for path in (Path(__file__).parents[2] / "configs").glob("*.py")
+    )
+    for name, task, source in rows:
+        assert (source == "downloaded") == (name in FETCHED), name
+        assert not re.search(r"\d\.\d", task + source), f"{name}: has a score, not its task"
 
 
 def run(config, folder):

@@ -35,7 +35,7 @@ def raster(tmp_path_factory):
 
 def command(raster, workdir, out):
     options = [f"--workdir={workdir}", f"--out={out}", "--tile=512x512", "--outputs=mask,entropy"]
-    return [sys.executable, "-m", "fcnjax.cli", "predict", str(raster), *options]
+    return [sys.executable, "-m", "fcnjax", "predict", str(raster), *options]
 
 
 def test_killed_process_resumes_to_the_same_bytes(raster, workdir, tmp_path):

@@ -42,7 +42,7 @@ def start(ray_folder, tmp_path):
 
     def run(*argv):
         process = subprocess.Popen(
-            [sys.executable, "-m", "fcnjax.cli", "predict", "--runner=ray", *argv],
+            [sys.executable, "-m", "fcnjax", "predict", "--runner=ray", *argv],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -294,7 +294,7 @@ def test_missing_cluster_or_package_is_a_one_line_error(
     (line,) = capsys.readouterr().err.splitlines()
     assert f"--ray-address={address}: cannot be reached: " in line
     assert cli.main([*argv, "--step=30"]) == 2
-    assert "--step: no checkpoint 30; valid: best, latest, 10, 20" in capsys.readouterr().err
+    assert "has no checkpoint 30; valid: best, latest, 10, 20" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "ray.data", None)
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()

@@ -15,12 +15,8 @@ from fcnjax.inference import dispatch
 from fcnjax.inference.inputs import raster_windows
 from fcnjax.inference.outputs.row_store import Layer, open_row_store
 from fcnjax.inference.tiling import stream, tiler
-from fcnjax.inference.tiling.plan import (
-    ReceptiveField,
-    measure_receptive_field,
-    parse_tile,
-    plan_tiles,
-)
+from fcnjax.inference.tiling.options import parse_tile
+from fcnjax.inference.tiling.plan import ReceptiveField, measure_receptive_field, plan_tiles
 
 rasterio = pytest.importorskip("rasterio")
 

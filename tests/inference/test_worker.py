@@ -125,7 +125,7 @@ def test_out_of_memory_fails_one_image_and_other_device_errors_end_the_run(
 
 def test_fatal_errors_are_returned(workdir, photos, tmp_path, monkeypatch):
     bad = PredictionWorker(job(tmp_path / "nowhere", tmp_path / "out"))(table(photos))
-    assert "nowhere is not a workdir" in bad["fatal"][0]
+    assert "nowhere: is not a workdir" in bad["fatal"][0]
 
     def no_space(*_):
         raise OSError(28, "No space left on device")

@@ -1,6 +1,7 @@
 """The scripts of launch/ and .ci/, without installing or training anything."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,8 @@ case "$1" in
 venv) exec "{sys.executable}" -m venv --without-pip .venv ;;
 esac
 if [ "$INSTALL" = killed ]; then kill -9 $PPID; fi
+echo "  Resolved 3 packages"
+echo "Prepared 3 packages"
 if [ "$INSTALL" = fails ]; then
   echo "WARNING: Location 'x' is ignored: it is neither a file nor a directory."
   echo "no such package"
@@ -97,6 +100,13 @@ def test_setup_installs_once(setup, project):
     assert setup()[1] == []
     assert setup("tpu")[1] == ["pip"]
     assert setup("dev", "tpu")[1] == []
+
+
+def test_setup_shows_its_progress_every_few_seconds(setup, project):
+    done, _ = setup()
+    (line,) = [line for line in done.stdout.splitlines() if "packages" in line]
+    assert re.fullmatch(r"setup: +\d+ s: Resolved 3 packages", line)
+    assert "Prepared 3 packages" in (project / ".venv/setup.log").read_text()
 
 
 def test_setup_installs_again_when_pyproject_changes(setup, project):

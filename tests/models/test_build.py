@@ -1,6 +1,8 @@
 """Building models from a config: options, errors, and pyramids of any strides."""
 
 import functools
+import itertools
+import random
 from types import SimpleNamespace
 
 import jax
@@ -10,8 +12,12 @@ from ml_collections import ConfigDict
 from small_models import CLASSES
 
 from fcnjax.config import default_config
+from fcnjax.config.overrides import override_all
+from fcnjax.config.schema import SECTIONS
 from fcnjax.errors import UserError
 from fcnjax.models import DECODERS, ENCODERS, build_model
+from fcnjax.models.build import checked_options
+from fcnjax.models.decoders.fcn import UPSAMPLES
 from fcnjax.models.layers import FeatureMap
 from fcnjax.training.workdir import load_saved_config, save_config
 
@@ -182,6 +188,33 @@ def test_options_are_passed_to_auxiliary_head(decoder):
     assert fields == (0.0, "group", "silu", jnp.bfloat16)
     if decoder == "deeplabv3":
         assert build_model(config_of(**model, align_corners=True)).aux_head.align_corners
+
+
+def options_of(spec) -> dict:
+    """A valid value of each option of an encoder or decoder; lists have any length."""
+    values = {int: 16, float: 0.1, bool: True, tuple: (8, 8)}
+    choices = {"upsample": UPSAMPLES, **spec.choices}
+    options = {}
+    for name in spec.options:
+        key = SECTIONS["model"][name]
+        names = choices.get(name) or (key.valid.choices if key.valid else ())
+        options[name] = sorted(names)[-1] if names else values[key.value_type]
+    return options
+
+
+def test_other_encoders_and_decoders_may_be_given_to_a_config_with_options():
+    by_options = {(e.options, *e.choices.get("encoder_form", ())): n for n, e in ENCODERS.items()}
+    pairs = list(itertools.product(by_options.values(), DECODERS))
+    others = random.Random(0).sample(pairs, len(pairs))
+    for (encoder, decoder), (other_encoder, other_decoder) in zip(pairs, others, strict=True):
+        options = options_of(ENCODERS[encoder]) | options_of(DECODERS[decoder])
+        if (encoder, decoder) != ("vanilla", "unet"):
+            options.pop("padding", None)  # only both together take it
+        config = config_of(encoder=encoder, decoder=decoder, **options)
+        words = [f"--config.model.encoder={other_encoder}"]
+        words += [f"--config.model.decoder={other_decoder}"]
+        override_all(config, words)
+        checked_options(config.model, ENCODERS[other_encoder], DECODERS[other_decoder])
 
 
 def test_fewer_than_two_classes_raises():

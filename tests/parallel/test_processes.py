@@ -50,7 +50,7 @@ def start(command, options, count=1, environ=None, only=None):
         variables = environ(index) if environ else {}
         words = [command, *options, *(hosts if count > 1 and not variables else [])]
         process = subprocess.Popen(
-            [sys.executable, "-m", "fcnjax.cli", *words],
+            [sys.executable, "-m", "fcnjax", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -188,6 +188,37 @@ def test_invalid_images_are_one_line_errors(two_runs, capsys):
     assert "examples.npz: is not an .npz file" in capsys.readouterr().err
 
 
+def rename_classes(folder, names):
+    """Rename the classes of a run in all its files."""
+    config = load_saved_config(folder)
+    before, config.data.class_names = tuple(config.data.class_names), names
+    save_config(folder, config)
+    for file in ("metrics.json", "metrics.jsonl"):
+        text = (folder / file).read_text()
+        for old, new in zip(before, names, strict=True):
+            text = text.replace(f'/{old}"', f'/{new}"').replace(f'"{old}"', f'"{new}"')
+        (folder / file).write_text(text)
+
+
+def test_runs_whose_classes_differ_by_name_are_compared_by_their_order(two_runs, tmp_path, capsys):
+    argv = ["report", *map(str, two_runs), f"--out={tmp_path / 'page.html'}"]
+    assert cli.main(argv) == 0
+    before = capsys.readouterr().out.splitlines()
+    rename_classes(two_runs[1], ("ground", "disc", "bar"))
+    assert cli.main(argv) == 0
+    *table, note, _ = capsys.readouterr().out.splitlines()
+    assert note == (
+        "quick: its classes are called ground, disc, bar; by their order they are compared with "
+        "class_0, class_1, class_2 of slow"
+    )
+    scores = [line for line in table if not line.startswith("data.class_names")]
+    assert [line.split() for line in scores] == [line.split() for line in before[:-1]]
+    assert "IoU of each class" in (tmp_path / "page.html").read_text()
+    rename_classes(two_runs[1], ("class_1", "class_0", "class_2"))
+    assert cli.main(argv) == 2
+    assert "same number and order of classes" in capsys.readouterr().err
+
+
 def test_undefined_scores_are_never_best():
     def run(value):
         return ScoredRun("r", None, 1, {"mean_iou": value}, {}, [])

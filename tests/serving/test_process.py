@@ -22,7 +22,7 @@ TINY = ["--warm=none", "--port=0", "--receive-seconds=2", "--connections=6", "--
 @contextlib.contextmanager
 def serving(workdir, *options):
     """A server's process and its port; killed at the end if it still runs."""
-    command = [sys.executable, "-m", "fcnjax.cli", "serve", f"--workdir={workdir}", *options]
+    command = [sys.executable, "-m", "fcnjax", "serve", f"--workdir={workdir}", *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -110,8 +110,8 @@ def test_server_starts_and_stops(workdir, png):
         (["--warm=12"], "--warm: '12' is not a size; valid: HxW"),
         (["--warm=none", "--warm=0x4"], "--warm: 'none' is not a size"),
         (["--host=256.0.0.1"], "--host=256.0.0.1 --port=8000: cannot listen there: "),
-        (["--workdir=nowhere", "--port=0"], "nowhere is not a workdir"),
-        (["--step=7", "--port=0"], "--step: no checkpoint 7"),
+        (["--workdir=nowhere", "--port=0"], "nowhere: is not a workdir"),
+        (["--step=7", "--port=0"], "has no checkpoint 7"),
     ],
 )
 def test_invalid_arguments_are_one_line_errors(workdir, options, words, capsys):

@@ -26,7 +26,7 @@ STEPS = 60
 def start(root, workdir, options):
     argv = ["train", f"--config=folder:root={root}", f"--workdir={workdir}", *options]
     return subprocess.Popen(
-        [sys.executable, "-m", "fcnjax.cli", *argv],
+        [sys.executable, "-m", "fcnjax", *argv],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -4,14 +4,10 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax import metrics
 from fcnjax.cli.data.arguments import dataset_parser, load_resolved
 from fcnjax.config import differences, override
-from fcnjax.data import open_source
-from fcnjax.data.settings import check_settings
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import write_json
-from fcnjax.validate.annotator_agreement import AGREEMENT_FILE, agreement, check_metrics
 
 
 def main(argv: list[str]) -> int:
@@ -27,8 +23,13 @@ def main(argv: list[str]) -> int:
         "only, whose masks are scored.",
         "biomedical_stare --other.data.masks=labels-vk",
     )
-    parser.add_argument("--out", metavar="DIR", help=f"folder for {AGREEMENT_FILE}")
+    parser.add_argument("--out", metavar="DIR", help="folder for the scores, as JSON")
     args, words = parser.parse_known_args(argv)
+
+    from fcnjax import metrics
+    from fcnjax.data import open_source
+    from fcnjax.validate.annotator_agreement import AGREEMENT_FILE, agreement, check_metrics
+
     other_words = [word for word in words if word.startswith("--other.")]
     overrides = [word for word in words if word not in other_words]
     config = load_resolved(args.dataset, overrides, "agree")
@@ -51,6 +52,8 @@ def main(argv: list[str]) -> int:
 
 def _other_config(config: ConfigDict, words: list[str]) -> ConfigDict:
     """Return the config of the second annotator, with the classes of the first."""
+    from fcnjax.data.settings import check_settings
+
     other = config.copy_and_resolve_references()
     for word in words:
         if not word.startswith("--other.data."):

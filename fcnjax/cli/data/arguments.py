@@ -6,7 +6,6 @@ from ml_collections import ConfigDict
 
 from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_command_config
-from fcnjax.data import resolve
 
 
 def dataset_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -24,6 +23,8 @@ def load_resolved(dataset: str, overrides: list[str], command: str) -> ConfigDic
     Raises:
         UserError: There is no such config or folder, or the data cannot be used.
     """
+    from fcnjax.data import resolve
+
     config, notes = resolve(load_command_config(dataset, overrides, f"fcnjax data {command}"))
     for note in notes:
         print(note)

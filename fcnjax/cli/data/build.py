@@ -1,11 +1,6 @@
 """`fcnjax data build`: decode a dataset once."""
 
 from fcnjax.cli.data.arguments import dataset_parser, load_resolved
-from fcnjax.data import open_stored
-from fcnjax.data.layout import PARTS
-from fcnjax.data.loading.cache import build_cache, cache_folder
-from fcnjax.data.loading.skipping import skips_unreadable
-from fcnjax.data.pixel_type import convert_source
 from fcnjax.runtime.packages import to_stderr
 
 
@@ -25,6 +20,13 @@ def main(argv: list[str]) -> int:
         "--verify", action="store_true", help="compare existing files with their hashes"
     )
     args, overrides = parser.parse_known_args(argv)
+
+    from fcnjax.data import open_stored
+    from fcnjax.data.layout import PARTS
+    from fcnjax.data.loading.cache import build_cache, cache_folder
+    from fcnjax.data.loading.skipping import skips_unreadable
+    from fcnjax.data.pixel_type import convert_source
+
     config = load_resolved(args.dataset, overrides, "build")
     for part in PARTS:
         source = convert_source(open_stored(config, part), config.data)

@@ -1,12 +1,7 @@
 """`fcnjax data check`: find the errors of a dataset."""
 
-from rich.console import Console
-
 from fcnjax.cli.data.arguments import dataset_parser
 from fcnjax.config import load_command_config
-from fcnjax.validate.check import check
-from fcnjax.validate.findings import ERROR, count_by_severity, print_findings
-from fcnjax.validate.report import class_table, write_page
 
 
 def main(argv: list[str]) -> int:
@@ -23,6 +18,13 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--out", metavar="DIR", help="folder for a page with pictures, index.html")
     args, overrides = parser.parse_known_args(argv)
+
+    from rich.console import Console
+
+    from fcnjax.validate.check import check
+    from fcnjax.validate.findings import ERROR, count_by_severity, print_findings
+    from fcnjax.validate.report import class_table, write_page
+
     dataset = args.dataset
     result = check(load_command_config(dataset, overrides, "fcnjax data check"), show_progress=True)
     console = Console(highlight=False)

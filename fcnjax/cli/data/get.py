@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from fcnjax.cli.parsers import make_parser
-from fcnjax.data.sources import SOURCES
-from fcnjax.data.sources.samples import SAMPLES, fetch, sample_folder
-from fcnjax.data.sources.tfds import prepare
 
 
 def sources(argv: list[str]) -> int:
     """Run `fcnjax data sources`."""
     make_parser("data sources", "List the values of config.data.source.").parse_args(argv)
+
+    from fcnjax.data.sources import SOURCES
+
     width = max(map(len, SOURCES)) + 2
     for name, layout in SOURCES.items():
         reference = f" ({layout.reference})" if layout.reference else ""
@@ -23,6 +23,9 @@ def samples(argv: list[str]) -> int:
     make_parser(
         "data list", "List the sample datasets: content, licence, size, folder."
     ).parse_args(argv)
+
+    from fcnjax.data.sources.samples import SAMPLES, sample_folder
+
     for name, sample in SAMPLES.items():
         folder = sample_folder(name)
         print(f"{name}: {sample.summary}")
@@ -37,8 +40,12 @@ def fetch_sample(argv: list[str]) -> int:
     parser = make_parser(
         "data fetch", "Download a sample dataset into the cache folder, once; print its folder."
     )
-    parser.add_argument("name", metavar="NAME", help=f"one of: {', '.join(sorted(SAMPLES))}")
-    print(fetch(parser.parse_args(argv).name))
+    parser.add_argument("name", metavar="NAME", help="as `fcnjax data list` prints it")
+    args = parser.parse_args(argv)
+
+    from fcnjax.data.sources.samples import fetch
+
+    print(fetch(args.name))
     return 0
 
 
@@ -57,5 +64,8 @@ def prepare_tfds(argv: list[str]) -> int:
         help="the folder of such datasets, config.data.root (default: ~/tensorflow_datasets)",
     )
     args = parser.parse_args(argv)
+
+    from fcnjax.data.sources.tfds import prepare
+
     print(prepare(args.name, args.data_dir))
     return 0

@@ -6,11 +6,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.cli.data.arguments import dataset_parser
 from fcnjax.config import PLANNED, default_config, flatten, leave_open, load_command_config
-from fcnjax.data import resolve
 from fcnjax.errors import UserError
 from fcnjax.io.atomic_files import atomic
-from fcnjax.planner import apply_plan, config_text, describe_choice
-from fcnjax.runtime.host_devices import use_host_devices
 
 MINUTES = 10.0  # for configs that state no time
 
@@ -31,6 +28,11 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--minutes", type=float, metavar="N", help="time of the training")
     parser.add_argument("--out", metavar="FILE.py", help="write the config to this new file")
     args, overrides = parser.parse_known_args(argv)
+
+    from fcnjax.data import resolve
+    from fcnjax.planner import apply_plan, config_text, describe_choice
+    from fcnjax.runtime.host_devices import use_host_devices
+
     out = args.out and Path(args.out)
     if out and (out.suffix != ".py" or out.exists()):
         raise UserError(f"--out: {out} exists or does not end in .py; give a new file, as mine.py")

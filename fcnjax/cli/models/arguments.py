@@ -3,10 +3,13 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fcnjax.cli import parsers
 from fcnjax.errors import UserError
-from fcnjax.inspection.summaries.model_source import ModelSource, find_source
+
+if TYPE_CHECKING:
+    from fcnjax.inspection.summaries.model_source import ModelSource
 
 
 def model_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -32,7 +35,7 @@ def add_workdir(parser: argparse.ArgumentParser) -> None:
 
 def parse_arguments(
     parser: argparse.ArgumentParser, argv: Sequence[str], names: Sequence[str] = ()
-) -> tuple[argparse.Namespace, ModelSource]:
+) -> "tuple[argparse.Namespace, ModelSource]":
     """Parse a command line `[CONFIG] WORD... [OPTION...]`; `args.words` are those after CONFIG.
 
     Args:
@@ -58,6 +61,9 @@ def parse_arguments(
         parser.error(f"unrecognized arguments: {' '.join(args.words[len(names) :])}")
     if len(args.words) < len(names):
         parser.error(f"{names[len(args.words)]} is missing")
+
+    from fcnjax.inspection.summaries.model_source import find_source
+
     source = find_source(parser.prog, args.config, changes, getattr(args, "workdir", None))
     return args, source
 

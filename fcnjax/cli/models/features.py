@@ -3,11 +3,8 @@
 from pathlib import Path
 
 from fcnjax.cli.models.arguments import add_workdir, check_png, model_parser, parse_arguments
-from fcnjax.data.pixel_type import as_pixel_type
-from fcnjax.data.readers.decode import read_image
+from fcnjax.cli.parsers import parse_step
 from fcnjax.errors import UserError
-from fcnjax.inspection.summaries.features import draw, respond, shrink, summarise
-from fcnjax.inspection.summaries.weights import load
 
 _EXAMPLES = """
 fcnjax models features --workdir=runs/mine photo.jpg --out=features.png
@@ -40,11 +37,17 @@ def main(argv: list[str]) -> int:
     for key in ("channels", "longest"):
         if getattr(args, key) < 1:
             raise UserError(f"--{key}: {getattr(args, key)} is below 1")
+
+    from fcnjax.data.pixel_type import as_pixel_type
+    from fcnjax.data.readers.decode import read_image
+    from fcnjax.inspection.summaries.features import draw, respond, shrink, summarise
+    from fcnjax.inspection.summaries.weights import load
+
     data = source.config.data
     (path,) = args.words
     pixels = read_image(path, data.channels, data.pages)
     image = shrink(as_pixel_type(pixels, data.pixel_type, path), args.longest)
-    loaded = load(source, args.step)
+    loaded = load(source, parse_step(args.step))
     levels = respond(loaded, image, args.channels)
     print(summarise(loaded, levels, image))
     if args.out:

@@ -1,13 +1,10 @@
 """`fcnjax models list`: list the encoders and decoders."""
 
 import json
-from collections.abc import Mapping, Sequence
 
 from fcnjax.cli.parsers import make_parser
 from fcnjax.errors import unknown
-from fcnjax.inspection.summaries.listing import decoder_table, describe_all, print_encoders
-from fcnjax.models import DECODERS, ENCODERS
-from fcnjax.models.model_spec import ModelSpec
+from fcnjax.inspection.summaries.listing import decoder_table, encoder_table, read_models
 
 
 def main(argv: list[str]) -> int:
@@ -22,23 +19,18 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="only names that contain this")
     parser.add_argument("--json", action="store_true", help="as JSON, for other programs")
-    args = parser.parse_args(argv)
-    encoders, decoders = (_select(specs, args.names) for specs in (ENCODERS, DECODERS))
+    names = (args := parser.parse_args(argv)).names
+    models = read_models()
+    encoders, decoders = (
+        [row for row in rows if not names or any(name in row["name"] for name in names)]
+        for rows in models
+    )
     if not encoders and not decoders:
-        raise unknown("fcnjax models list", args.names[0], (*ENCODERS, *DECODERS))
-    with describe_all(encoders, decoders) as (encoder_rows, decoder_rows):
-        if args.json:
-            described = {"encoders": list(encoder_rows), "decoders": list(decoder_rows)}
-            print(json.dumps(described, indent=2))
-            return 0
-        if encoders:
-            print_encoders(encoders, encoder_rows)
-        if encoders and decoders:
-            print()
-        if decoders:
-            print(decoder_table(decoder_rows))
+        valid = [row["name"] for rows in models for row in rows]
+        raise unknown("fcnjax models list", names[0], valid)
+    if args.json:
+        print(json.dumps({"encoders": encoders, "decoders": decoders}, indent=2))
+        return 0
+    tables = [encoder_table(encoders)] * bool(encoders) + [decoder_table(decoders)] * bool(decoders)
+    print("\n\n".join(tables))
     return 0
-
-
-def _select(specs: Mapping[str, ModelSpec], names: Sequence[str]) -> list[str]:
-    return [each for each in specs if not names or any(name in each for name in names)]

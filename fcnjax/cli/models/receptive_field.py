@@ -1,7 +1,5 @@
 """`fcnjax models receptive-field`: compute and measure the receptive field of a logit."""
 
-import math
-
 from fcnjax.cli.models.arguments import (
     add_workdir,
     check_png,
@@ -9,16 +7,8 @@ from fcnjax.cli.models.arguments import (
     parse_arguments,
     parse_size,
 )
+from fcnjax.cli.parsers import parse_step
 from fcnjax.errors import UserError
-from fcnjax.inspection.receptive_fields import (
-    LARGEST,
-    draw,
-    measure_field,
-    print_theoretical,
-    summary,
-)
-from fcnjax.inspection.summaries.weights import load
-from fcnjax.inspection.tracing.receptive_field import Field
 
 _EXAMPLES = """
 fcnjax models receptive-field folder:encoder=resnet18 --out=field.png
@@ -40,7 +30,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--size",
         metavar="HxW",
-        help=f"size of the images (that of the field, at most {LARGEST}x{LARGEST})",
+        help="size of the images (that of the field, up to a limit)",
     )
     parser.add_argument(
         "--samples",
@@ -55,20 +45,25 @@ def main(argv: list[str]) -> int:
         raise UserError(f"--samples: {args.samples} is below 0")
     if args.out and not args.samples:
         raise UserError("--samples: 0 measures nothing, and --out draws what was measured")
+
+    from fcnjax.inspection.receptive_fields import (
+        draw,
+        fitting_side,
+        measure_field,
+        print_theoretical,
+        summary,
+    )
+    from fcnjax.inspection.summaries.weights import load
+
     size = parse_size(args.size) if args.size else None
     rows, columns = print_theoretical(source, size)
     if not args.samples:
         return 0
-    size = size or (_fitting_side(rows), _fitting_side(columns))
-    loaded = load(source, args.step)
+    size = size or (fitting_side(rows), fitting_side(columns))
+    loaded = load(source, parse_step(args.step))
     effective = measure_field(loaded, size, args.samples)
     print(f"\n{summary(loaded, effective, rows, columns, args.samples)}")
     if args.out:
         draw(args.out, loaded, effective, rows, columns)
         print(f"\npicture in {args.out}")
     return 0
-
-
-def _fitting_side(field: Field) -> int:
-    """Return a side that holds the field, a multiple of the strides, at most `LARGEST`."""
-    return min(64 * math.ceil((field.size + 16) / 64), LARGEST)

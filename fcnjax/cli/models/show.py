@@ -2,9 +2,6 @@
 
 from fcnjax.cli.models.arguments import model_parser, parse_arguments, parse_size
 from fcnjax.errors import UserError
-from fcnjax.inspection.summaries.sizes import layer_table, model_header
-from fcnjax.inspection.tracing.program import trace
-from fcnjax.models import Segmenter, build_model
 
 _EXAMPLES = """
 fcnjax models show folder
@@ -29,6 +26,11 @@ def main(argv: list[str]) -> int:
     if args.depth < 0:
         raise UserError(f"--depth: {args.depth} is below 0")
     height, width = parse_size(args.size)
+
+    from fcnjax.inspection.summaries.sizes import layer_table, model_header
+    from fcnjax.inspection.tracing.program import trace
+    from fcnjax.models import Segmenter, build_model
+
     model = build_model(source.config)
     program = trace(model, Segmenter.__call__, (1, height, width, model.in_channels))
     print(f"{model_header(model, source, program, (height, width))}\n")

@@ -1,4 +1,7 @@
-"""The keys of `config.model`."""
+"""The keys of `config.model`.
+
+`used_by` names the encoders and decoders that take an option; `resnet*` stands for a family.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +15,15 @@ MOST_LAYERS = 64  # of a stage
 
 _NORMS = one_of("batch", "group", "none")
 _UNETS = ("unet", "unet_smp", "unetplusplus")
-_DILATED = ("resnet", "mobilenet", "efficientnet")
+_RESNETS = ("resnet*", "resnext*", "wide_resnet*")
+_DILATED = (*_RESNETS, "mobilenet*", "efficientnet*")
 _WITH_WIDTH = (
     *("fpn", "pspnet", "deeplabv3", "deeplabv3plus", "upernet"),
     *("segformer", "lraspp"),
+)
+_WITH_DROPOUT = (
+    *("fcdensenet*", "fcn32s", "fcn16s", "fcn8s", *_UNETS, "segnet", "linknet", "fpn", "pspnet"),
+    *("deeplabv3", "deeplabv3plus", "upernet", "segformer", "fcn_head", "aux_head"),
 )
 
 
@@ -120,21 +128,27 @@ MODEL = {
     "merge": Key(
         None, "How the levels of the pyramid are merged.", one_of("add", "concat"), str, ("fpn",)
     ),
-    "dropout": Key(None, "Dropout rate of the decoder and of the auxiliary head.", below(1), float),
+    "dropout": Key(
+        None,
+        "Dropout rate of the decoder and of the auxiliary head.",
+        below(1),
+        float,
+        _WITH_DROPOUT,
+    ),
     "encoder_form": Key(
         None,
         "The library whose variant of the encoder is built. `fcnjax models show` lists those of an "
         "encoder.",
         one_of("torchvision", "timm", "smp", "smp_timm"),
         str,
-        used_by=("densenet", "mobilenet", "efficientnet"),
+        used_by=("densenet*", "mobilenet*", "efficientnet*"),
     ),
     "drop_path": Key(
         None,
         "Stochastic depth: the rate of the last block. It grows linearly from 0.",
         below(1),
         float,
-        ("resnet", "convnext", "mit", "efficientnet"),
+        (*_RESNETS, "convnext*", "mit_*", "efficientnet*"),
     ),
     "output_stride": Key(
         None,

@@ -7,7 +7,7 @@ not be UTF-8 at all, and Python then represents their bytes as surrogates.
 import functools
 import os
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from fcnjax.errors import UserError
@@ -72,13 +72,6 @@ def _stems(folder: Path, mtime: int) -> dict[str, list[Path]]:
     for name, path in sorted(_files(folder, mtime).items()):
         stems.setdefault(name.removesuffix(path.suffix), []).append(path)
     return stems
-
-
-def join_names(names: Iterable[str], count: int = 3) -> str:
-    """Join names in a line; only the first ones of many."""
-    names = list(names)
-    more = f" and {len(names) - count} more" if len(names) > count else ""
-    return ", ".join(names[:count]) + more
 
 
 def is_hidden(name: str) -> bool:

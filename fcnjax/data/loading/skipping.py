@@ -16,12 +16,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.data.source import Source, SourceWrapper
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.io.lock_file import lock
 from fcnjax.runtime.packages import to_stderr
 
 MIN_FAILED = 3  # `config.data.loading.skip_most` applies from this number of failures on
-NAMED = 3  # failed examples that an error lists
 T = TypeVar("T")
 
 
@@ -138,11 +137,10 @@ class SkippingSource(SourceWrapper):
         if is_new:
             self._log(f"warning: skipped: {reason}")
         if len(failed) >= MIN_FAILED and len(failed) > self._max_share * read:
-            names = ", ".join(text.partition(": ")[0] for text in failed[:NAMED])
-            more = f" and {len(failed) - NAMED} more" if len(failed) > NAMED else ""
+            names = join_names(text.partition(": ")[0] for text in failed)
             raise UserError(
                 f"config.data.loading.skip_most: {len(failed)} of {read} examples tried cannot be "
-                f"read, more than {self._max_share:g} of them: {names}{more}; the first: "
+                f"read, more than {self._max_share:g} of them: {names}; the first: "
                 f"{failed[0]}"
             )
 

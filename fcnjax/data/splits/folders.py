@@ -5,12 +5,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.folders import files_below, join_names, normalize_name
+from fcnjax.data.files.folders import files_below, normalize_name
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pairs import Pair
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.splits.lists import hold_out, read_names, refuse_folds
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError, choose, join_names
 
 SPLIT_BY = ("auto", "list", "folder", "fraction")  # config.data.split.by
 IMAGE_ENDS = tuple(sorted(IMAGE_SUFFIXES))

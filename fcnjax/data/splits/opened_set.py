@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.data.files.folders import join_names
 from fcnjax.data.layout import PARTS
 from fcnjax.data.loading.skipping import MIN_FAILED, skips_unreadable
 from fcnjax.data.source import ConcatenatedSource, StoredSource
@@ -15,7 +14,7 @@ from fcnjax.data.sources import SOURCES
 from fcnjax.data.splits.example import Example
 from fcnjax.data.splits.matching import Match, find_keys, match
 from fcnjax.data.splits.stored_split import StoredExample, StoredSet
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.io.atomic_files import stamps
 
 UNDIVIDED = {"split.folds": 0, "split.group_by": ""}

@@ -9,12 +9,10 @@ from pathlib import Path
 from fcnjax.data.files.folders import folders_below
 from fcnjax.data.readers.decode import IMAGE_SUFFIXES
 from fcnjax.data.readers.volumes.dicom_volume import holds_dicom, is_series
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.inference.inputs.fetch import local_path
 from fcnjax.inference.media.media_types import INPUT_SUFFIXES
 from fcnjax.inference.outputs.names import image_stem_of_output, strip_suffix
-
-SHOWN = 3  # file names listed in a note
 
 
 @dataclass(frozen=True)
@@ -107,8 +105,7 @@ def _skip_outputs(paths: dict[Path, str], from_folders: set[Path], out: str) -> 
     outputs = [path for path in paths if is_output(path)]
     if not outputs:
         return Inputs(paths)
-    names = ", ".join(path.name for path in outputs[:SHOWN])
-    more = f" and {len(outputs) - SHOWN} more" if len(outputs) > SHOWN else ""
-    note = f"skipped as outputs of an earlier prediction: {names}{more}"
+    names = join_names(path.name for path in outputs)
+    note = f"skipped as outputs of an earlier prediction: {names}"
     skipped = set(outputs)
     return Inputs({path: name for path, name in paths.items() if path not in skipped}, [note])

@@ -5,16 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.coco import to_coco
 from fcnjax.inference.postprocess import confidence, entropy
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.pictures import overlay
+
+if TYPE_CHECKING:
+    from fcnjax.inference.model import Prediction
 
 
 class PredictedImage(NamedTuple):
@@ -30,7 +32,7 @@ class PredictedImage(NamedTuple):
 
     source: str
     image: np.ndarray
-    prediction: Prediction
+    prediction: "Prediction"
     palette: np.ndarray
     class_names: Sequence[str]
 
@@ -52,7 +54,7 @@ class OutputSpec(NamedTuple):
 
 
 # Scores `[H, W]` in 0..1 of a prediction.
-SCORES: Mapping[str, Callable[[Prediction], np.ndarray]] = MappingProxyType(
+SCORES: Mapping[str, Callable[["Prediction"], np.ndarray]] = MappingProxyType(
     {
         "confidence": lambda prediction: confidence(prediction.probabilities, prediction.mask),
         "entropy": lambda prediction: entropy(prediction.probabilities),

@@ -8,12 +8,11 @@ import jax
 from ml_collections import ConfigDict
 
 from fcnjax.data.loading.canvas import bucket_canvas
-from fcnjax.errors import UserError
 from fcnjax.inference.tiling.blend import Axis, plan_axis
+from fcnjax.inference.tiling.options import DEFAULT_TILE
 from fcnjax.inspection.tracing.receptive_field import receptive_fields
 from fcnjax.models import Segmenter, build_model
 
-DEFAULT_TILE = 1024  # side in pixels
 MIN_TILE_HEIGHT = 256  # to which the height is reduced for wide images
 DEFAULT_OVERLAP = 1 / 4  # of a tile, if the receptive field is too large
 MAX_OVERLAP = 1 / 2  # of a tile, for an overlap from the receptive field
@@ -161,15 +160,3 @@ def _choose_overlap(
         return exact, field.radius, "by the receptive field: as without tiles"
     reason = f"a quarter of a tile: the receptive field, {exact} pixels, is more than half of one"
     return None, 0, reason
-
-
-def parse_tile(text: str) -> tuple[int, int]:
-    """Parse the height and width in `--tile=HxW`.
-
-    Raises:
-        UserError: The text is malformed, or a side is below 16 pixels.
-    """
-    parts = text.lower().split("x")
-    if len(parts) == 2 and all(p.isascii() and p.isdecimal() and int(p) >= 16 for p in parts):
-        return int(parts[0]), int(parts[1])
-    raise UserError(f"--tile: {text!r} is not HEIGHTxWIDTH of 16 pixels or more, as 512x512")

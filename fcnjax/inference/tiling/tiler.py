@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from fcnjax.config import channel_names
 from fcnjax.data.readers.raster.bands import read_georeference
-from fcnjax.errors import UserError, choose
+from fcnjax.errors import UserError
 from fcnjax.inference.errors import errors_named
 from fcnjax.inference.identity import identify_weights
 from fcnjax.inference.inputs.raster_windows import ImageWindows, RasterReadError, RasterWindows
@@ -20,9 +19,9 @@ from fcnjax.inference.model import Prediction
 from fcnjax.inference.outputs.geotiff import RasterFormat, limit_gdal_cache, write_raster
 from fcnjax.inference.outputs.image_outputs import PredictedImage, write_outputs
 from fcnjax.inference.outputs.row_store import Layer, RowStore, open_row_store
-from fcnjax.inference.outputs.vectors import DRIVERS, require_vectors, write_vectors
+from fcnjax.inference.outputs.vectors import write_vectors
 from fcnjax.inference.request import Predictor
-from fcnjax.inference.tiling.blend import BLENDS
+from fcnjax.inference.tiling.options import TilingOptions
 from fcnjax.inference.tiling.plan import (
     TilePlan,
     joint_receptive_field,
@@ -38,37 +37,6 @@ FORMAT_VERSION = 1  # of the files that a killed run leaves
 RASTER_OUTPUTS = ("mask", "confidence", "entropy", "probabilities")
 
 WriteOutputs = Callable[[RowStore, dict[str, Layer]], None]
-
-
-@dataclass(frozen=True)
-class TilingOptions:
-    """Options of tiled prediction.
-
-    Attributes:
-        tile: Height and width of tiles, or None to choose it, and to use tiles only for large
-            images.
-        overlap: Overlap in pixels, or None to choose it.
-        blend: Key of `BLENDS`.
-        vectors: Key of `DRIVERS`, or None to write no polygons.
-        simplify: Tolerance of the polygons in pixels.
-    """
-
-    tile: tuple[int, int] | None = None
-    overlap: int | None = None
-    blend: str = "gaussian"
-    vectors: str | None = None
-    simplify: float = 1.0
-
-    def __post_init__(self):
-        """Check the options that need no image; raises UserError."""
-        choose(BLENDS, self.blend, "--blend")
-        if self.overlap is not None and self.overlap < 0:
-            raise UserError(f"--overlap: {self.overlap} is below 0")
-        if self.vectors is not None:
-            choose(DRIVERS, self.vectors, "--vectors")
-            require_vectors()
-        if not 0 <= self.simplify < float("inf"):
-            raise UserError(f"--simplify: {self.simplify:g} is not 0 or a number of pixels")
 
 
 class Tiler:

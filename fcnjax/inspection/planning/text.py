@@ -11,7 +11,6 @@ from fcnjax.inspection.planning.search import Largest
 from fcnjax.inspection.planning.topology import GIB, Topology
 from fcnjax.inspection.summaries.text import millions, size, table
 
-UTILISATION = 0.4  # of the peak, assumed
 COLUMNS = (
     ("topology", 11),
     ("chips", 5),

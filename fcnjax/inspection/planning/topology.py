@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import jax
+from typing import TYPE_CHECKING
 
 from fcnjax.errors import UserError
 
+if TYPE_CHECKING:
+    import jax
+
 GIB = 2**30
+UTILISATION = 0.4  # of the peak speed, assumed
 EXAMPLES = "v5e:4x4, v5p:2x2x1, cpu:8"
 MAX_CPUS = 512  # devices of `cpu:N`, each of which has threads of its own
 _HOSTS = "--xla_force_host_platform_device_count"
@@ -149,12 +152,14 @@ def environment(topologies: Sequence[Topology]) -> dict[str, str]:
     }
 
 
-def devices_of(topology: Topology) -> Sequence[jax.Device]:
+def devices_of(topology: Topology) -> "Sequence[jax.Device]":
     """Return the devices of a topology, to compile for.
 
     Raises:
         UserError: libtpu is missing, or does not know the topology.
     """
+    import jax
+
     if topology.kind == "cpu":
         return jax.devices("cpu")[: topology.size]
     if not importlib.util.find_spec("libtpu"):

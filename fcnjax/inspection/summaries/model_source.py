@@ -56,7 +56,7 @@ def find_source(
         for key, value in saved.model.items():
             if key != "init_from" and loaded.model[key] != value:
                 raise UserError(
-                    f"--workdir: {workdir} was trained with config.model.{key} = {value!r}, and "
+                    f"{workdir}: was trained with config.model.{key} = {value!r}, and "
                     f"{config} has {loaded.model[key]!r}; leave CONFIG out to use the workdir's"
                 )
         return ModelSource(saved, workdir=workdir)

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from fcnjax.inference import load_variables, parse_step
+from fcnjax.inference import load_variables
 from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.layers import BatchNorm
@@ -37,7 +37,7 @@ class Loaded:
     random: bool
 
 
-def load(source: ModelSource, step: str) -> Loaded:
+def load(source: ModelSource, step: str | int) -> Loaded:
     """Load or initialise the weights of a model.
 
     Args:
@@ -48,7 +48,7 @@ def load(source: ModelSource, step: str) -> Loaded:
         UserError: The model, the workdir or the file of weights cannot be used.
     """
     if source.workdir is not None:
-        config, model, variables, loaded_step = load_variables(source.workdir, parse_step(step))
+        config, model, variables, loaded_step = load_variables(source.workdir, step)
         weights = f"step {loaded_step} of {source.workdir}"
         return Loaded(config, model, variables, weights, False)
     config, notes = with_normalisation(source.config)

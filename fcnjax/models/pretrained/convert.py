@@ -10,7 +10,7 @@ import numpy as np
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.models.pretrained.layouts.rules import Path
 from fcnjax.models.pretrained.layouts.table import encoder_layouts
 from fcnjax.models.pretrained.names import (
@@ -154,8 +154,8 @@ def _nothing_belongs(
             f"{source}: nobody publishes weights of encoder {names[0]}; start from a workdir of "
             "fcnjax, or use another encoder"
         )
-    shown = ", ".join(list(tensors)[:_MAX_SHOWN])
-    return UserError(f"{source}: none of its tensors belongs to {_describe(names)}: {shown}, ...")
+    shown = join_names(tensors, _MAX_SHOWN)
+    return UserError(f"{source}: none of its tensors belongs to {_describe(names)}: {shown}")
 
 
 def _describe(names: tuple[str, str | None]) -> str:
@@ -216,6 +216,4 @@ def _drop_other_classes(
 
 
 def _few(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    return f" ({', '.join(names[:_MAX_SHOWN])}{', ...' if len(names) > _MAX_SHOWN else ''})"
+    return f" ({join_names(names, _MAX_SHOWN)})" if names else ""

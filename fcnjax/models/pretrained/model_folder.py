@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.json_files import parse_json, read_json
 from fcnjax.io.safetensors_files import read_safetensors, write_safetensors
@@ -23,7 +23,6 @@ CONFIG_FILE = "config.json"
 LARGEST_CONFIG = 4 * 2**20  # bytes
 MODEL_FILE = "model.safetensors"
 FORMAT_VERSION = 1
-_MAX_SHOWN = 3  # names in an error
 
 
 def is_saved_config(content: Any) -> bool:
@@ -93,11 +92,9 @@ def _check(path: Path, tensors: Mapping[str, np.ndarray], like: Mapping[str, Any
         ("not in the model but in", tensors.keys() - like.keys()),
     ):
         if names:
-            more = ", ..." if len(names) > _MAX_SHOWN else ""
-            shown = ", ".join(sorted(names)[:_MAX_SHOWN]) + more
             raise UserError(
                 f"{path}: does not fit the model that its config.json describes: {len(names)} "
-                f"arrays {where} the file: {shown}"
+                f"arrays {where} the file: {join_names(sorted(names))}"
             )
     for name, array in tensors.items():
         expected = like[name]

@@ -4,9 +4,10 @@ from collections import Counter
 
 from ml_collections import ConfigDict
 
+from fcnjax.errors import join_names
 from fcnjax.validate.blending import PEAK
 from fcnjax.validate.checks.proposals import encoding_overrides, given_names, known_values
-from fcnjax.validate.findings import ERROR, WARNING, Finding, abbreviate
+from fcnjax.validate.findings import ERROR, WARNING, Finding
 from fcnjax.validate.masks import MaskStatistics
 from fcnjax.validate.statistics import DatasetSummary
 
@@ -23,7 +24,7 @@ def check_blending(dataset: DatasetSummary) -> list[Finding]:
         text = (
             f"{len(masks.blended)} of {masks.files} masks hold many values in a few scattered "
             "pixels each, like a mask that was resized with interpolation or saved as JPEG: "
-            f"{abbreviate(masks.blended)}; write them again from the originals, as PNG, resized by "
+            f"{join_names(masks.blended)}; write them again from the originals, as PNG, resized by "
             "nearest neighbour"
         )
         usable = resolved and masks.blended_pixels.keys() <= known_values(resolved.data)
@@ -35,14 +36,14 @@ def check_blending(dataset: DatasetSummary) -> list[Finding]:
         text = (
             f"{len(masks.ramps)} of {masks.files} masks have, where distant ids meet, lines of the "
             "ids between, as interpolation makes 1, 2 and 3 between 0 and 4: "
-            f"{abbreviate(masks.ramps)}; write them again from the originals, resized by nearest "
+            f"{join_names(masks.ramps)}; write them again from the originals, resized by nearest "
             "neighbour"
         )
         return [Finding(WARNING, BLENDED, text)]
     if masks.lossy:
         text = (
             f"{len(masks.lossy)} masks are JPEG files, which change values along borders: "
-            f"{abbreviate(masks.lossy)}; PNG keeps them"
+            f"{join_names(masks.lossy)}; PNG keeps them"
         )
         return [Finding(WARNING, "JPEG masks", text)]
     return []

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from fcnjax.data.labels.classes import evenly
+from fcnjax.errors import join_names
 from fcnjax.validate.example_summary import MAP_SIDE, ExampleSummary
-from fcnjax.validate.findings import ERROR, WARNING, Finding, abbreviate
+from fcnjax.validate.findings import ERROR, WARNING, Finding
 from fcnjax.validate.statistics import DatasetSummary
 
 MIN_COMPARED = 10  # images
@@ -62,7 +63,7 @@ def check_swapped_classes(dataset: DatasetSummary) -> list[Finding]:
     text = (
         f"in {len(few)} of {len(examples)} masks, where the second class is the {size}, the two "
         "classes seem to be swapped: each has the colours of the other elsewhere: "
-        f"{abbreviate([example.name for example in few])}"
+        f"{join_names([example.name for example in few])}"
     )
     return [Finding(WARNING, "swapped classes", text)]
 
@@ -133,7 +134,7 @@ def check_duplicates(dataset: DatasetSummary) -> Iterator[Finding]:
 
 
 def _name_groups(groups: Sequence[Sequence[ExampleSummary]]) -> str:
-    return abbreviate([" = ".join(example.name for example in group[:2]) for group in groups])
+    return join_names([" = ".join(example.name for example in group[:2]) for group in groups])
 
 
 def _equal_masks(examples: Sequence[ExampleSummary]) -> list[Finding]:
@@ -146,7 +147,7 @@ def _equal_masks(examples: Sequence[ExampleSummary]) -> list[Finding]:
     names = [example.name for example in different if example.labels == labels]
     text = (
         f"{count} of {len(different)} images have the same mask, pixel by pixel, as if one file "
-        f"was written again and again: {abbreviate(names)}"
+        f"was written again and again: {join_names(names)}"
     )
     return [Finding(WARNING, "equal masks", text)]
 
@@ -158,7 +159,7 @@ def _near_duplicates(examples: Sequence[ExampleSummary]) -> list[Finding]:
     pairs = {b.name: a.name for a, b in find_near_pairs(*compared)}
     if not pairs:
         return []
-    names = abbreviate([f"{a} ~ {b}" for b, a in pairs.items()])
+    names = join_names([f"{a} ~ {b}" for b, a in pairs.items()])
     text = (
         f"{len(pairs)} images of eval nearly equal one of train, such as the next frame of a film, "
         f"the next slice of a volume, or a scaled or compressed copy: {names}"

@@ -8,7 +8,7 @@ from fcnjax.data.labels.channel_classes import MAX_UNSET_SHARE
 from fcnjax.data.labels.classes import MAX_MASK_VALUES, find_classes, join_values
 from fcnjax.data.labels.mask_set import MaskSet
 from fcnjax.data.labels.masks import stored_values
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.validate.checks.blended_masks import check_blending
 from fcnjax.validate.checks.proposals import (
     KIND,
@@ -19,7 +19,7 @@ from fcnjax.validate.checks.proposals import (
     known_values,
     propose_encoding,
 )
-from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, abbreviate
+from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding
 from fcnjax.validate.masks import RGB, MaskStatistics
 from fcnjax.validate.statistics import DatasetSummary
 
@@ -76,7 +76,7 @@ def _mixed_kinds(masks: MaskStatistics) -> list[Finding]:
 def _alpha(masks: MaskStatistics) -> Finding:
     text = (
         f"{len(masks.alpha)} of {masks.files} masks have one colour, and shapes only in their "
-        f"alpha channel, which is not read: {abbreviate(masks.alpha)}; write that channel as the "
+        f"alpha channel, which is not read: {join_names(masks.alpha)}; write that channel as the "
         "mask"
     )
     return Finding(ERROR, KIND, text)
@@ -239,7 +239,7 @@ def check_palettes(
     """Report palette masks whose palettes differ, so that colours and not indices are classes."""
     index, colours = next(item for item in masks.palettes.items() if len(item[1]) > 1)
     text = (
-        f"the palettes of the masks differ (index {index} is {abbreviate(sorted(colours))}), so "
+        f"the palettes of the masks differ (index {index} is {join_names(sorted(colours))}), so "
         "that the colour and not the index tells the class"
     )
     return _compare_colours(set().union(*masks.palettes.values()), text, config, data)
@@ -271,7 +271,7 @@ def _compare_colours(
         text += f", and config.data.class_names has {num_names} names"
         return [Finding(ERROR, KIND, text)]
     if declared:
-        text += f"; config.data.labels.mask_colours lacks {abbreviate(undeclared)}, appended below"
+        text += f"; config.data.labels.mask_colours lacks {join_names(undeclared)}, appended below"
         colours = (*declared, *undeclared)
     elif num_names:
         text += "; config.data.labels.mask_colours must list them in the order of the names: "

@@ -9,8 +9,9 @@ from fcnjax.data.labels.mask_exif import choose_rule, find_untagged_masks
 from fcnjax.data.layout import PARTS
 from fcnjax.data.pixel_type import PIXEL_TYPES as VALID_TYPES
 from fcnjax.data.sources.nifti import NiftiSource, group_by_orientation
+from fcnjax.errors import join_names
 from fcnjax.validate.example_summary import MISMATCH, UNREADABLE, UNUSABLE
-from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, abbreviate, make_overrides
+from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, make_overrides
 from fcnjax.validate.statistics import DatasetSummary
 
 PIXEL_TYPES = "pixel types"
@@ -32,7 +33,7 @@ def check_pixel_types(dataset: DatasetSummary) -> list[Finding]:
     if len(names) < 2:
         return []
     usual, *others = sorted(names, key=lambda each: -len(names[each]))
-    counts = "; ".join(f"{len(names[t])} are {t}: {abbreviate(names[t])}" for t in others)
+    counts = "; ".join(f"{len(names[t])} are {t}: {join_names(names[t])}" for t in others)
     text = f"the pixels of {len(names[usual])} images are {usual}, of {counts}"
     pixel_type = dataset.config.data.pixel_type
     if pixel_type is not None:
@@ -67,7 +68,7 @@ def check_faults(dataset: DatasetSummary) -> Iterator[Finding]:
     for kind in (UNREADABLE, MISMATCH, UNUSABLE):
         faults = (example.fault for example in dataset.examples if example.fault)
         if texts := [text for fault, text in faults if fault == kind]:
-            text = f"{len(texts)} of {len(dataset.examples)} examples: {abbreviate(texts)}"
+            text = f"{len(texts)} of {len(dataset.examples)} examples: {join_names(texts)}"
             yield Finding(severity, kind, text)
 
 
@@ -97,7 +98,7 @@ def check_orientations(dataset: DatasetSummary) -> list[Finding]:
         return []
     counts = "; ".join(
         f"{len(files)} {name or 'of no known orientation'}: "
-        f"{abbreviate([file.name for file in files])}"
+        f"{join_names([file.name for file in files])}"
         for name, files in sorted(files_by_orientation.items(), key=lambda item: -len(item[1]))
     )
     text = f"volumes are stored {counts}; all are turned to {orientation}"
@@ -126,7 +127,7 @@ def check_classes(dataset: DatasetSummary) -> Iterator[Finding]:
             )
             yield Finding(ERROR if is_complete else WARNING, "one class", text)
         elif num_present < len(names):
-            text = f"{abbreviate(list(names[statistics.counts == 0]))}: in no label of {where}"
+            text = f"{join_names(list(names[statistics.counts == 0]))}: in no label of {where}"
             text += ", so it has no score" if part == "eval" else ", so it is not learnt"
             yield Finding(WARNING if is_complete else NOTE, "empty class", text)
         if statistics.outside:
@@ -134,7 +135,7 @@ def check_classes(dataset: DatasetSummary) -> Iterator[Finding]:
             yield Finding(ERROR, "labels outside the classes", text)
         if statistics.blank and num_present >= 2:
             text = f"{len(statistics.blank)} labels of {part} are ignored completely: "
-            yield Finding(WARNING, "ignored labels", text + abbreviate(statistics.blank))
+            yield Finding(WARNING, "ignored labels", text + join_names(statistics.blank))
         if statistics.ignored:
             severity = WARNING if statistics.ignored_share > MAX_IGNORED else NOTE
             text = f"{statistics.ignored_share:.1%} of the pixels of {part} are ignored"

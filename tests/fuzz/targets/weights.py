@@ -18,7 +18,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from fcnjax.config import default_config
-from fcnjax.inference.load import load_variables
+from fcnjax.inference.load_model import load_variables
 from fcnjax.inspection.parity import read_entries
 from fcnjax.models import build_model
 from fcnjax.models.pretrained.model_folder import save_variables

@@ -5,8 +5,14 @@ import pytest
 from fcnjax.cli.models import COMMANDS, main
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.inspection.summaries import listing
-from fcnjax.inspection.summaries.listing import weight_names
+from fcnjax.inspection.summaries.describe import (
+    decoder_facts,
+    describe_decoder,
+    describe_encoder,
+    encoder_facts,
+    weight_names,
+)
+from fcnjax.inspection.summaries.listing import read_models
 from fcnjax.models import DECODERS, ENCODERS
 from fcnjax.training.workdir import save_config
 
@@ -80,31 +86,43 @@ def test_list_as_json(capsys):
     assert decoder["parameters"] > 2e6
 
 
-def test_list_of_all_models_uses_processes(monkeypatch, capsys):
-    processes_started = []
-
-    class Pool:
-        def __init__(self, processes, context, prepare):
-            processes_started.append(processes)
-
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *_):
-            pass
-
-        def map(self, describe, names):
-            return ({"name": name} for name in names)
-
-    monkeypatch.setattr(listing, "ProcessPoolExecutor", Pool)
-    monkeypatch.setattr(listing.os, "cpu_count", lambda: 2)
-    main(["list", "--json"])
-    found = json.loads(capsys.readouterr().out)
-    assert processes_started == [2]
-    assert [row["name"] for row in found["encoders"]] == list(ENCODERS)
-    assert [row["name"] for row in found["decoders"]] == list(DECODERS)
+def test_list_of_unknown_names_suggests_the_nearest():
     with pytest.raises(UserError, match=r"unknown 'resnet19'.*did you mean 'resnet1"):
         main(["list", "resnet19"])
+
+
+# Models whose sizes are measured by default; if slow, those of all are.
+MEASURED_ENCODERS = ("resnet18", "mobilenet_v3_small", "vgg11")
+MEASURED_DECODERS = ("fcn8s", "fpn", "segnet")
+
+
+def test_shipped_list_has_every_model_as_it_is():
+    encoders, decoders = read_models()
+    for rows, specs, facts in (
+        (encoders, ENCODERS, encoder_facts),
+        (decoders, DECODERS, decoder_facts),
+    ):
+        assert [row["name"] for row in rows] == list(specs), "run: python benchmarks/model_list.py"
+        for row in rows:
+            assert row | facts(row["name"]) == row, "run: python benchmarks/model_list.py"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in MEASURED_ENCODERS else pytest.mark.slow) for n in ENCODERS],
+)
+def test_shipped_list_has_the_measured_sizes_of_encoders(name):
+    (row,) = (row for row in read_models()[0] if row["name"] == name)
+    assert describe_encoder(name) == row
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n in MEASURED_DECODERS else pytest.mark.slow) for n in DECODERS],
+)
+def test_shipped_list_has_the_measured_sizes_of_decoders(name):
+    (row,) = (row for row in read_models()[1] if row["name"] == name)
+    assert describe_decoder(name) == row
 
 
 def test_weight_names_are_valid_for_init_from():
@@ -156,7 +174,7 @@ def test_workdir_provides_its_config(workdir, spec, capsys):
         (["show", "SPEC", "--config.model.encoder=resnet"], r"config\.model\.encoder: unknown"),
         (["show", "SPEC", "--size=big"], "--size: 'big' is not .* such as 512x640"),
         (["show", "SPEC", "--depth=-1"], "--depth: -1 is below 0"),
-        (["receptive-field", "--workdir=/none"], "--workdir: /none is not a workdir"),
+        (["receptive-field", "--workdir=/none"], "/none: is not a workdir"),
         (["receptive-field"], "names no model; give CONFIG"),
         (["receptive-field", "SPEC", "--samples=-1"], "--samples: -1 is below 0"),
         (["receptive-field", "SPEC", "--samples=0", "--out=a.png"], "--samples: 0 .*--out"),

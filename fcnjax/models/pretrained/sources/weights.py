@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fcnjax.errors import UserError
+from fcnjax.errors import UserError, join_names
 from fcnjax.io.atomic_files import cache_dir
 from fcnjax.io.json_files import read_json
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE
@@ -67,10 +67,10 @@ def choose_file(names: Iterable[str], where: str) -> str:
             return kind[0]
         if kind:
             raise UserError(
-                f"{where}: has several weight files; name one of: {', '.join(kind[:_MAX_SHOWN])}"
+                f"{where}: has several weight files; name one of: {join_names(kind, _MAX_SHOWN)}"
             )
     raise UserError(
-        f"{where}: has no weight file ({', '.join(names[:5]) or 'it is empty'}); valid: "
+        f"{where}: has no weight file ({join_names(names) or 'it is empty'}); valid: "
         f".safetensors, {', '.join(_TORCH_SUFFIXES)}"
     )
 

@@ -61,7 +61,7 @@ def load_variables(
         like = jax.eval_shape(lambda: init_variables(model, config))
         variables, stored = read_variables(file, like)
         if step not in ("best", "latest", stored):
-            raise UserError(f"--step: {workdir} holds step {stored} alone; valid: best, {stored}")
+            raise UserError(f"{workdir}: holds step {stored} alone; valid: best, {stored}")
         return config, model, jax.device_put(variables, sharding), stored
     variables, restored = _restore(folder, config, model, step, sharding)
     return config, model, variables, restored
@@ -103,12 +103,3 @@ def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None
     if exported := find_exported(workdir):
         return load_exported(*exported, step, dtype)
     return make_model(*load_variables(workdir, step, dtype))
-
-
-def parse_step(text: str) -> str | int:
-    """Parse `--step`: `best`, `latest` or a number."""
-    if text in ("best", "latest"):
-        return text
-    if not text.isdigit():
-        raise UserError(f"--step: {text!r} is not best, latest or a step")
-    return int(text)

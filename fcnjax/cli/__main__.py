@@ -1,6 +1,0 @@
-"""`python -m fcnjax.cli`: the command line without an installed script."""
-
-from fcnjax.cli import console
-
-if __name__ == "__main__":
-    console()
