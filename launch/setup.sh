@@ -76,7 +76,7 @@ show_progress() {
       break # the end of the input; a timeout has a status above 128
     fi
     if ((SECONDS - shown >= interval)) && [[ -n $text ]]; then
-      printf 'setup: %3d s: %.90s\n' "$SECONDS" "$(sed 's/^ *//' <<<"$text")"
+      printf 'setup: %3d s: %.90s\n' "$SECONDS" "${text#"${text%%[! ]*}"}"
       shown=$SECONDS
     fi
   done
