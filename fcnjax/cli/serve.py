@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import socket
+from pathlib import Path
 
 import jax
 
@@ -11,6 +12,7 @@ from fcnjax.cli.parsers import make_parser
 from fcnjax.cli.predict_arguments import add_model_arguments
 from fcnjax.errors import UserError
 from fcnjax.inference import load, parse_step
+from fcnjax.inference.identity import HUB
 
 
 def main(argv: list[str]) -> int:
@@ -32,6 +34,7 @@ def main(argv: list[str]) -> int:
         served = service.Service(
             model,
             service.Options(
+                name=model_name(args.workdir),
                 batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
                 queue=args.queue,
                 programs=args.programs,
@@ -58,6 +61,11 @@ def main(argv: list[str]) -> int:
         # XLA cannot be interrupted, Python waits for its threads, and a compilation takes minutes.
         os._exit(0)
     return 0
+
+
+def model_name(workdir: str) -> str:
+    """Return the name of a workdir's folder, or `OWNER/REPO` of a model on the hub."""
+    return workdir.removeprefix(HUB) if workdir.startswith(HUB) else Path(workdir).resolve().name
 
 
 def _address(bound) -> str:

@@ -3,10 +3,13 @@
 import argparse
 
 from ml_collections import ConfigDict
+from rich.console import Console
 
 from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_command_config
 from fcnjax.data import resolve
+from fcnjax.validate.checks.suggestions import suggest_names
+from fcnjax.validate.findings import print_findings
 
 
 def dataset_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -19,12 +22,15 @@ def dataset_parser(command: str, description: str, example: str) -> argparse.Arg
 
 
 def load_resolved(dataset: str, overrides: list[str], command: str) -> ConfigDict:
-    """Load the config of a dataset, resolve its data, and print what was found.
+    """Load the config of a dataset, resolve its data, and print notes and proposed class names.
 
     Raises:
         UserError: There is no such config or folder, or the data cannot be used.
     """
-    config, notes = resolve(load_command_config(dataset, overrides, f"fcnjax data {command}"))
+    config = load_command_config(dataset, overrides, f"fcnjax data {command}")
+    resolved, notes = resolve(config)
     for note in notes:
         print(note)
-    return config
+    if finding := suggest_names(config, resolved.data):
+        print_findings([finding], Console(highlight=False))
+    return resolved

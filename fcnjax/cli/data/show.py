@@ -5,7 +5,6 @@ import contextlib
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
 from fcnjax.augment import augment_batch, check_augment, mix_batch
 from fcnjax.cli.data.arguments import dataset_parser, load_resolved
@@ -14,13 +13,15 @@ from fcnjax.data import open_source
 from fcnjax.data.loading import pipeline
 from fcnjax.data.settings import check_normalisation
 from fcnjax.errors import UserError
-from fcnjax.io.atomic_files import atomic
-from fcnjax.io.pictures import colorize, to_rgb
+from fcnjax.inspection.summaries.drawing import SOFT, Canvas, text_width
+from fcnjax.io.pictures import colorize, fit, legend, overlay, to_rgb
 
-COLUMNS = 4
+COLUMNS = 2
+PANELS = ("image", "label", "overlay")
 MAX_SIDE = 320  # pixels of an image on the sheet
-GAP = 6
-ALPHA = 0.5  # opacity of the label colours
+GAP = 8
+TEXT_SIZE, LINE = 14, 20  # pixels of a text and of a line
+MAX_CLASSES = 60  # in the legend
 
 
 def main(argv: list[str]) -> int:
@@ -31,8 +32,8 @@ def main(argv: list[str]) -> int:
     """
     parser = dataset_parser(
         "show",
-        "Draw training examples after augmentation: each image, and beside it the image with its "
-        "label as an overlay.",
+        "Draw training examples after augmentation: image, label and overlay of each, with a "
+        "legend. The overlay leaves the background clear.",
         "biomedical_stare --out=sheet.png --config.augment.elastic=8",
     )
     parser.add_argument("--out", required=True, metavar="FILE.png", help="the image to write")
@@ -46,8 +47,7 @@ def main(argv: list[str]) -> int:
     check_normalisation(config.data)
     check_augment(config.augment)
     images, labels = augment_first_examples(config, args.count)
-    with atomic(args.out) as path:
-        Image.fromarray(draw_sheet(images, labels, config)).save(path)
+    draw_sheet(images, labels, config).save(args.out)
     print(f"{args.count} examples in {args.out}")
     return 0
 
@@ -82,27 +82,66 @@ def augment_first_examples(config: ConfigDict, count: int) -> tuple[np.ndarray, 
     return images * np.asarray(config.data.std) + np.asarray(config.data.mean), labels
 
 
-def draw_sheet(images: np.ndarray, labels: np.ndarray, config: ConfigDict) -> np.ndarray:
-    """Draw a grid of images, each with its label overlay to the right, uint8 `[H, W, 3]`."""
-    is_photograph = len(channel_names(config.data.channels)) in (1, 3)
-    cells = []
-    for image, label in zip(images, labels, strict=True):
-        # Spectral bands have no colours: to_rgb stretches the first three.
-        rgb = to_rgb(np.rint(255 * image.clip(0, 1)).astype(np.uint8) if is_photograph else image)
-        colours = colorize(label, config.data.palette)
-        overlay = np.rint((1 - ALPHA) * rgb + ALPHA * colours).astype(np.uint8)
-        cells.append(np.concatenate([_thumbnail(rgb), _thumbnail(overlay)], 1))
+def draw_sheet(images: np.ndarray, labels: np.ndarray, config: ConfigDict) -> Canvas:
+    """Draw a legend, and a grid of examples: image, label and overlay.
+
+    Args:
+        images: `[N, h, w, C]` in 0..1.
+        labels: `[N, h, w]`.
+        config: A resolved config.
+    """
+    cells = [
+        _draw_example(image, label, config) for image, label in zip(images, labels, strict=True)
+    ]
     height, width = cells[0].shape[:2]
     columns = min(COLUMNS, len(cells))
     rows = -(-len(cells) // columns)
-    grid = np.full((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, 3), 255, np.uint8)
+    sheet_width = columns * (width + GAP) + GAP
+    entries, legend_height = _place_legend(config.data, sheet_width)
+    top = legend_height + LINE
+    canvas = Canvas(sheet_width, top + rows * (height + GAP) + GAP)
+    for (x, y), text, colour in entries:
+        if colour is not None:
+            box = (x, y, x + TEXT_SIZE, y + TEXT_SIZE)
+            canvas.rectangle(box, fill=tuple(map(int, colour)), outline=SOFT)
+        canvas.write((x + LINE, y), text, TEXT_SIZE)
+    for column in range(columns):
+        for i, caption in enumerate(PANELS):
+            x = GAP + column * (width + GAP) + i * (width + GAP // 2) // len(PANELS)
+            canvas.write((x, legend_height), caption, TEXT_SIZE, SOFT)
     for i, cell in enumerate(cells):
-        y, x = GAP + i // columns * (height + GAP), GAP + i % columns * (width + GAP)
-        grid[y : y + height, x : x + width] = cell
-    return grid
+        corner = GAP + i % columns * (width + GAP), top + i // columns * (height + GAP)
+        canvas.picture(corner, cell)
+    return canvas
 
 
-def _thumbnail(pixels: np.ndarray) -> np.ndarray:
-    image = Image.fromarray(pixels)
-    image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
-    return np.asarray(image)
+def _draw_example(image: np.ndarray, label: np.ndarray, config: ConfigDict) -> np.ndarray:
+    """Return image, label and overlay beside each other, uint8 `[H, W, 3]`."""
+    is_photograph = len(channel_names(config.data.channels)) in (1, 3)
+    # Spectral bands have no colours: to_rgb stretches the first three.
+    rgb = to_rgb(np.rint(255 * image.clip(0, 1)).astype(np.uint8) if is_photograph else image)
+    rgb, label = fit(rgb, label, MAX_SIDE)
+    names, palette = config.data.class_names, config.data.palette
+    gap = np.full((len(rgb), GAP // 2, 3), 255, np.uint8)
+    panels = rgb, gap, colorize(label, palette), gap, overlay(rgb, label, names, palette)
+    return np.concatenate(panels, 1)
+
+
+def _place_legend(data: ConfigDict, width: int) -> tuple[list, int]:
+    """Arrange the legend in lines of a width.
+
+    Returns:
+        Corner, text and colour (or None) of each entry, and the height of all in pixels.
+    """
+    entries = legend(data.class_names, data.palette)
+    if len(entries) > MAX_CLASSES:
+        more = (f"and {len(entries) - MAX_CLASSES} more", None)
+        entries = [*entries[: MAX_CLASSES - 1], entries[-1], more]
+    placed, x, y = [], GAP, GAP
+    for text, colour in entries:
+        step = LINE + text_width(text, TEXT_SIZE) + 2 * GAP
+        if x > GAP and x + step > width:
+            x, y = GAP, y + LINE
+        placed.append(((x, y), text, colour))
+        x += step
+    return placed, y + LINE + GAP
