@@ -12,8 +12,8 @@ from PIL import Image
 
 Palette = Sequence[Sequence[int]]
 
-OPACITY = 0.4  # of the classes in an overlay
-CONTOUR_SIDE = 800  # pixels of an image's longer side for each pixel of a contour's width
+OPACITY = 0.5  # of the classes in an overlay
+CONTOUR_SIDE = 500  # pixels of an image's longer side for each pixel of a contour's width
 # Names, in lower case, of a class for what is none of the others.
 BACKGROUND_NAMES = frozenset({"background", "bg", "none", "unlabeled", "unlabelled", "void"})
 CLEAR = " (clear in the overlay)"  # follows their names in a legend

@@ -58,10 +58,11 @@ def check_sheet(path, rows):
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet)
     height, width, step = 256, 320, 324
-    top = len(pixels) - rows * (height + 8) - 8
-    assert pixels.shape[1] == 2 * (2 * step + width + 8) + 8
+    top = len(pixels) - rows * (height + 16) - 16
+    assert pixels.shape[1] == 2 * (2 * step + width + 16) + 16
     image, label, overlay = (
-        pixels[top : top + height, x : x + width].astype(int) for x in (8, 8 + step, 8 + 2 * step)
+        pixels[top : top + height, x : x + width].astype(int)
+        for x in range(16, 16 + 3 * step, step)
     )
     palette = default_palette(3)
     is_clear = (label == palette[0]).all(-1)

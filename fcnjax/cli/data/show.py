@@ -19,7 +19,7 @@ from fcnjax.io.pictures import colorize, fit, legend, overlay, to_rgb
 COLUMNS = 2
 PANELS = ("image", "label", "overlay")
 MAX_SIDE = 320  # pixels of an image on the sheet
-GAP = 8
+GAP, PANEL_GAP = 16, 4  # pixels between examples, and between the panels of one
 TEXT_SIZE, LINE = 14, 20  # pixels of a text and of a line
 MAX_CLASSES = 60  # in the legend
 
@@ -107,7 +107,7 @@ def draw_sheet(images: np.ndarray, labels: np.ndarray, config: ConfigDict) -> Ca
         canvas.write((x + LINE, y), text, TEXT_SIZE)
     for column in range(columns):
         for i, caption in enumerate(PANELS):
-            x = GAP + column * (width + GAP) + i * (width + GAP // 2) // len(PANELS)
+            x = GAP + column * (width + GAP) + i * (width + PANEL_GAP) // len(PANELS)
             canvas.write((x, legend_height), caption, TEXT_SIZE, SOFT)
     for i, cell in enumerate(cells):
         corner = GAP + i % columns * (width + GAP), top + i // columns * (height + GAP)
@@ -122,7 +122,7 @@ def _draw_example(image: np.ndarray, label: np.ndarray, config: ConfigDict) -> n
     rgb = to_rgb(np.rint(255 * image.clip(0, 1)).astype(np.uint8) if is_photograph else image)
     rgb, label = fit(rgb, label, MAX_SIDE)
     names, palette = config.data.class_names, config.data.palette
-    gap = np.full((len(rgb), GAP // 2, 3), 255, np.uint8)
+    gap = np.full((len(rgb), PANEL_GAP, 3), 255, np.uint8)
     panels = rgb, gap, colorize(label, palette), gap, overlay(rgb, label, names, palette)
     return np.concatenate(panels, 1)
 
@@ -139,7 +139,7 @@ def _place_legend(data: ConfigDict, width: int) -> tuple[list, int]:
         entries = [*entries[: MAX_CLASSES - 1], entries[-1], more]
     placed, x, y = [], GAP, GAP
     for text, colour in entries:
-        step = LINE + text_width(text, TEXT_SIZE) + 2 * GAP
+        step = LINE + text_width(text, TEXT_SIZE) + GAP
         if x > GAP and x + step > width:
             x, y = GAP, y + LINE
         placed.append(((x, y), text, colour))

@@ -4,7 +4,7 @@
 
 const byId = (id) => document.getElementById(id);
 const picture = byId("picture");
-const CONTOUR_SIDE = 800; // as in fcnjax/io/pictures.py
+const CONTOUR_SIDE = 500; // as in fcnjax/io/pictures.py
 const MAX_HEIGHT = 0.75; // of the window, as in page.css
 let classes = []; // {id, name, colour, is_background}
 let shown = null; // {file, image, layers, mask, confidence, classes, width, height, x, y}

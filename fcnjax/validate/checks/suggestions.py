@@ -57,12 +57,12 @@ def suggest_names(config: ConfigDict, data: ConfigDict) -> Finding | None:
     colours = tuple(map(tuple, data.palette))
     if colours == default_palette(len(colours)):
         names = data.class_names
-        text = "the classes have no names; replace those below, which are in class order"
+        text = "the classes have no names; edit those below, which are in class order"
     else:
         names = propose_names(colours)
         pairs = zip(names, colours, strict=True)
         listed = ", ".join(f"{name} {colour}" for name, colour in pairs)
-        text = f"the classes have no names; replace those below, which are their colours: {listed}"
+        text = f"the classes have no names; edit those below, which name their colours: {listed}"
     values = {"data.class_names": names}
     if data.labels.encoding == "rgb":
         # Names alone do not say which colour is which.
