@@ -21,6 +21,7 @@ LAYERS = [
         "training.workdir_lock",
         "inspection.tracing",
     },
+    {"training.terminal_writer"},
     {
         "training.workdir",
         "training.writers",
@@ -36,6 +37,7 @@ LAYERS = [
     {"inference"},
     {"evaluation", "training.initialize"},
     {"training.resume"},
+    {"training.messages"},
     {"training.loop", "training", "publishing", "export", "serving"},
     {"reports.folds", "reports.comparison"},
     {"inspection"},

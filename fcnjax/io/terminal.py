@@ -38,7 +38,20 @@ def discard(stream: IO[str]) -> None:
 def print_progress(line: str) -> None:
     """Print a line to standard output; continue if that fails."""
     with optional_output(sys.stdout):
-        print(line, flush=True)
+        print(printable(line, sys.stdout), flush=True)
+
+
+def printable(text: str, stream: IO[str]) -> str:
+    """Return a text with `?` for the characters that a stream cannot encode."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration as h:mm:ss, or as m:ss below an hour."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
 @contextlib.contextmanager

@@ -189,15 +189,19 @@ class Checkpoints:
                 manifests.append(read_manifest(self.folder / str(step)))
         return manifests
 
-    def best_step(self) -> int | None:
-        """Return the step with the best `best_metric`, or the newest if none was evaluated."""
+    def best(self) -> Manifest | None:
+        """Return the manifest with the best `best_metric`, or the newest if none was evaluated."""
         manifests = self._manifests()
         scored = [m for m in manifests if m.metrics.get(self._best_metric) is not None]
         if scored:
             sign = -1 if lower_is_better(self._best_metric) else 1
-            best = max(scored, key=lambda m: (sign * m.metrics[self._best_metric], m.step))
-            return best.step
-        return manifests[-1].step if manifests else None
+            return max(scored, key=lambda m: (sign * m.metrics[self._best_metric], m.step))
+        return manifests[-1] if manifests else None
+
+    def best_step(self) -> int | None:
+        """Return the step of `best`."""
+        best = self.best()
+        return None if best is None else best.step
 
     def newest_intact(self) -> int | None:
         """Return the newest step whose files all match its manifest; log those that do not."""

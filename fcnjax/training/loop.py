@@ -16,10 +16,11 @@ from ml_collections import ConfigDict
 
 from fcnjax import data
 from fcnjax.data.loading import pipeline
+from fcnjax.data.splits.stored_split import Split
 from fcnjax.errors import UserError
 from fcnjax.evaluation import Evaluator, Results, with_split, write_results
 from fcnjax.io.atomic_files import remove_leftovers
-from fcnjax.io.terminal import LogFn, print_progress
+from fcnjax.io.terminal import LogFn, format_duration, print_progress
 from fcnjax.models import build_model
 from fcnjax.optim import check_parts, make_optimizer, make_schedule
 from fcnjax.parallel.mesh import (
@@ -38,8 +39,9 @@ from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.config_checks import check_config
 from fcnjax.training.early_stopping import EarlyStopping
 from fcnjax.training.initialize import restore_or_init
+from fcnjax.training.messages import describe_end, describe_start
 from fcnjax.training.metrics_file import EVAL_PREFIX
-from fcnjax.training.resume import prepare_run
+from fcnjax.training.resume import PreparedRun, prepare_run
 from fcnjax.training.state import TrainState, param_shapes
 from fcnjax.training.step import StepFn, TrainStep, make_train_step
 from fcnjax.training.workdir import RUN_FILES
@@ -140,12 +142,7 @@ def _train(
     source = data.open_source(config, "train", prepared.sets)
     evaluator = Evaluator(model, config, mesh, data.open_source(config, "eval", prepared.sets))
     train_step = (step_fn or make_train_step)(model, optimizer, config, mesh)
-    for note in prepared.notes:
-        log(note)
-    if config.data.check and prepared.is_new and is_primary:
-        check_dataset(config, log)
-
-    split = prepared.save()
+    split = _begin(prepared, log)
     checkpoints = Checkpoints(
         workdir, keep=config.train.keep, best_metric=config.eval.best_metric, log=log
     )
@@ -153,7 +150,8 @@ def _train(
         state, progress = restore_or_init(checkpoints, model, optimizer, config, mesh, log)
         early_stopping, step = EarlyStopping(config, progress), int(state.step)
         is_done = step >= config.train.steps or early_stopping.is_over
-        log(describe(config, mesh, state, source, workdir, parts, is_done))
+        for line in describe_start(prepared, mesh, state, len(source), parts, is_done):
+            log(line)
         if is_done:
             results = evaluator(state.inference_variables)
         else:
@@ -173,13 +171,26 @@ def _train(
                     window=progress.get("window", ()),
                     mark_ending=mark_ending,
                 )
+                begin, first = time.monotonic(), step
                 results, step = loop(run)
+            log(f"trained {step - first} steps in {format_duration(time.monotonic() - begin)}")
         if early_stopping.is_over and step < config.train.steps:
             log(f"stopped early, at step {step} of {config.train.steps}: {early_stopping}")
     if is_primary:
         results = with_split(results, split, config, prepared.sets[0].sources["eval"])
         write_results(workdir, config, results, step)
+        for line in describe_end(checkpoints.best(), config.eval.best_metric, workdir, step):
+            log(line)
     return results.summary
+
+
+def _begin(prepared: PreparedRun, log: LogFn) -> Split:
+    """Log the notes of a run, check the dataset if it is new, and write its config and split."""
+    for note in prepared.notes:
+        log(note)
+    if prepared.config.data.check and prepared.is_new and jax.process_index() == 0:
+        check_dataset(prepared.config, log)
+    return prepared.save()
 
 
 def loop(run: Run) -> tuple[Results, int]:
@@ -314,41 +325,3 @@ def check_dataset(config: ConfigDict, log: LogFn) -> None:
             )
         if finding.severity == WARNING:
             log(f"warning: {line}")
-
-
-def describe(
-    config: ConfigDict,
-    mesh: Mesh,
-    state: TrainState,
-    source: data.Source,
-    workdir: Path,
-    parts: Sequence[str],
-    is_done: bool,
-) -> str:
-    """Return one line about the training.
-
-    Args:
-        config: The config.
-        mesh: The devices.
-        state: The state from which training starts.
-        source: The training images.
-        workdir: The workdir.
-        parts: Phrases about frozen parts and multiplied learning rates.
-        is_done: Whether no steps are left.
-    """
-    count = sum(leaf.size for leaf in jax.tree.leaves(state.variables["params"]))
-    device = mesh.devices.flat[0].device_kind
-    sizes = [f"{axis} {size}" for axis, size in mesh.shape.items() if size > 1]
-    axes = f" ({', '.join(sizes)})" if len(sizes) > 1 else ""
-    step = int(state.step)
-    begin = f"resuming at step {step}" if step else "starting"
-    if is_done:
-        begin = f"trained already, to step {step}"
-    details = "".join(f"; {part}" for part in parts)
-    if config.train.accumulate > 1:
-        details += f"; batches of {config.train.batch_size} in {config.train.accumulate} parts"
-    return (
-        f"{begin}: {config.model.decoder} on {config.model.encoder}, {count / 1e6:.2f} M "
-        f"parameters{details}; {len(source)} images, {len(config.data.class_names)} classes; "
-        f"{mesh.size} x {device}{axes}; {workdir}"
-    )

@@ -49,7 +49,7 @@ class PreparedRun(NamedTuple):
         requested: The config before it was resolved.
         sets: Its dataset and those of `config.data.sampling.mix`.
         notes: Lines about them for the user.
-        is_new: Whether the run has not started before.
+        saved: The resolved config in the workdir; None for a run that has not started before.
     """
 
     workdir: Path
@@ -57,7 +57,12 @@ class PreparedRun(NamedTuple):
     requested: ConfigDict
     sets: Sequence[OpenedSet]
     notes: Sequence[str]
-    is_new: bool
+    saved: ConfigDict | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """True if the run has not started before."""
+        return self.saved is None
 
     def save(self) -> Split:
         """Write the config and the split to the workdir before the first step.
@@ -110,7 +115,7 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
             "they are now, and this split is kept from here on. If images were added or removed "
             "since the run began, some of those that it was trained on may be used for evaluation"
         )
-        return run._replace(notes=[*run.notes, note], is_new=False)
+        return run._replace(notes=[*run.notes, note], saved=load_saved_config(workdir))
     return _resumed_run(config, workdir, requested, split)
 
 
@@ -125,13 +130,14 @@ def _new_run(requested: ConfigDict, workdir: Path) -> PreparedRun:
         digest = hashlib.sha256(repr(names).encode()).hexdigest()
         check_same({f"the images in {config.data.root}, by a hash of their names": digest})
     notes = [*notes, *normalisation_notes, *weight_notes]
-    return PreparedRun(workdir, config, requested, sets, notes, True)
+    return PreparedRun(workdir, config, requested, sets, notes)
 
 
 def _resumed_run(
     config: ConfigDict, workdir: Path, requested: ConfigDict, split: Split
 ) -> PreparedRun:
-    resolved = resumed_config(config, requested, load_saved_config(workdir), workdir)
+    saved = load_saved_config(workdir)
+    resolved = resumed_config(config, requested, saved, workdir)
     if len(split) != 1 + len(resolved.data.sampling.mix):
         raise UserError(
             f"{workdir}: contains a split of {len(split)} datasets, and its "
@@ -153,7 +159,7 @@ def _resumed_run(
     requested = requested.copy_and_resolve_references()
     locations = {key: value for key, value in flatten(config).items() if key in LOCATION_KEYS}
     requested.update_from_flattened_dict(locations)
-    return PreparedRun(workdir, resolved, requested, sets, notes, False)
+    return PreparedRun(workdir, resolved, requested, sets, notes, saved)
 
 
 def _reopen(config: ConfigDict, stored: StoredSet) -> OpenedSet:

@@ -10,7 +10,16 @@ import numpy as np
 from PIL import Image
 from tiff_cases import Case, as_read, pixels, repeated, smooth
 
-CONVERT = shutil.which("convert")
+
+def _find_imagemagick() -> str | None:
+    """Return ImageMagick's `convert`, if this is the program of that name here."""
+    path = shutil.which("convert")
+    version = [path, "-version"]
+    is_it = path and b"ImageMagick" in subprocess.run(version, capture_output=True).stdout
+    return path if is_it else None
+
+
+CONVERT = _find_imagemagick()
 
 
 def by_pillow(image: Image.Image, expected, **options) -> Callable:

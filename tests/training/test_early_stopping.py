@@ -1,6 +1,7 @@
 """Early stopping."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -91,7 +92,14 @@ def test_stopped_run_stays_stopped(tiny, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Evaluator, "__call__", evaluated)
     workdir = tmp_path / "run"
     train(tiny, workdir)
-    assert "stopped early, at step 8 of 12: no better mean_iou" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert "step  4/12  iou  class_0 0.4  class_1 0  class_2 -" in lines
+    trained, stopped, best, predict, evaluate = lines[-5:]
+    assert re.fullmatch(r"trained 8 steps in \d+:\d\d", trained)
+    assert stopped.startswith("stopped early, at step 8 of 12: no better mean_iou than 0.2 in 2")
+    assert best == f"best step 4 (mean_iou 0.2); report of step 8: {workdir}/report.html"
+    assert predict.startswith(f"next: fcnjax predict IMAGE --workdir={workdir} --out=")
+    assert evaluate.startswith(f"next: fcnjax evaluate --workdir={workdir}  # scores step 4")
     assert [line["step"] for line in read_metrics(workdir)][-1] == 8
     assert json.loads((workdir / "metrics.json").read_text())["step"] == 8
     assert (workdir / "report.html").is_file()
@@ -102,6 +110,8 @@ def test_stopped_run_stays_stopped(tiny, tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "trained already, to step 8" in out
     assert "stopped early, at step 8 of 12" in out
+    assert "trained 0 steps" not in out
+    assert "best step 4 (mean_iou 0.2)" in out
     assert [line["step"] for line in read_metrics(workdir)][-1] == 8
 
 

@@ -176,6 +176,22 @@ def test_finished_run_ends_at_once(trained, shapes, tiny_options, capsys):
     assert "trained already, to step 60" in capsys.readouterr().out
 
 
+def test_finished_run_continues_to_a_larger_step_and_names_the_learning_rates(
+    trained, shapes, tiny_options, tmp_path, capsys
+):
+    workdir = shutil.copytree(trained, tmp_path / "longer")
+    assert run_train(shapes, workdir, *tiny_options, "--config.train.steps=62") == 0
+    lines = capsys.readouterr().out.splitlines()
+    # Half a cosine after 55 of 57 steps, and after all of 55.
+    assert (
+        "note: config.train.steps is 62 now (60 before): the cosine schedule gives lr 1.517e-05 "
+        "after step 60, it was 0"
+    ) in lines
+    assert read_metrics(workdir)[-1]["lr"] == pytest.approx(3.796e-06, rel=1e-3)
+    assert any(line.startswith("trained 2 steps in 0:") for line in lines)
+    assert f"next: fcnjax predict IMAGE --workdir={workdir} --out=masks" in "\n".join(lines)
+
+
 @pytest.mark.parametrize(
     ("option", "words"),
     [

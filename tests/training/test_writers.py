@@ -1,4 +1,4 @@
-"""The metrics of a training in metrics.jsonl, TensorBoard and the terminal."""
+"""The metrics of a training in metrics.jsonl and TensorBoard."""
 
 import contextlib
 import io
@@ -14,14 +14,9 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.training import writers
 from fcnjax.training.metrics_file import JsonlWriter, read_metrics
-from fcnjax.training.writers import TensorBoardWriter, TerminalWriter, open_writers
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from fcnjax.training.terminal_writer import TerminalWriter
+from fcnjax.training.writers import TensorBoardWriter, open_writers
 
 
 def write_steps(workdir, steps, start_step=0):
@@ -132,44 +127,6 @@ def test_pipe_in_place_of_the_file_is_an_error(tmp_path):
         read_metrics(tmp_path)
 
 
-def test_pipe_gets_one_plain_line_a_write(monkeypatch):
-    times = iter([100.0, 110.0, 120.0])
-    monkeypatch.setattr(writers.time, "monotonic", lambda: next(times))
-    stream = io.StringIO()
-    writer = TerminalWriter(100, stream)
-    writer.write(10, {"loss": 0.51234567, "images_per_second": 81.24})
-    writer.write(20, {"loss": 0.25, "lr": 1e-3})
-    writer.write(20, {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4})
-    writer.write(30, {"lr": 0.1, "loss": 0.2, "eval/mean_iou": 0.6})
-    writer.close()
-    assert stream.getvalue().splitlines() == [
-        "step  10/100  ETA -  loss 0.5123  images/s 81.24",
-        "step  20/100  ETA 1:20  loss 0.25  lr 0.001",
-        "step  20/100  evaluation  mean_iou 0.5",
-        "step  30/100  ETA 1:10  loss 0.2  lr 0.1",
-        "step  30/100  evaluation  mean_iou 0.6",
-    ]
-
-
-def test_terminal_rewrites_one_line_below_other_output(monkeypatch):
-    monkeypatch.setenv("TERM", "xterm")
-    stream = Terminal()
-    before = threading.active_count()
-    monkeypatch.setattr(sys, "stdout", stream)
-    with contextlib.closing(TerminalWriter(100)) as writer:
-        for step in (10, 20, 30):
-            writer.write(step, {"loss": 1 / step})
-        assert threading.active_count() == before
-        assert stream.getvalue().count("\n") == 0
-        print("a word from elsewhere")
-        writer.write(30, {"eval/mean_iou": 0.5})
-    assert sys.stdout is stream
-    text = stream.getvalue()
-    assert "a word from elsewhere\n" in text
-    assert "evaluation  mean_iou 0.5" in text
-    assert text.count("\n") == 3  # the print, the evaluation and the end
-
-
 def test_tensorboard_files_contain_the_values_and_no_thread_remains(tmp_path):
     before = threading.active_count()
     with contextlib.closing(TensorBoardWriter(tmp_path)) as writer:
@@ -207,7 +164,7 @@ def test_unwritable_workdir_error_names_the_file(tmp_path):
 
 @pytest.mark.parametrize("tensorboard", [False, True])
 def test_open_writers_are_those_of_the_config_and_further_ones(tmp_path, tensorboard):
-    config, extra = default_config(), TerminalWriter(3, io.StringIO())
+    config, extra = default_config(), TerminalWriter(3, stream=io.StringIO())
     config.train.tensorboard = tensorboard
     with open_writers(config, tmp_path, 0, [extra]) as opened:
         names = [type(writer).__name__ for writer in opened]
@@ -224,8 +181,3 @@ def test_tensorboard_and_rich_are_imported_only_when_used():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_format_duration():
-    durations = [writers.format_duration(s) for s in (0.4, 59.6, 3599, 3661)]
-    assert durations == ["0:00", "1:00", "59:59", "1:01:01"]
