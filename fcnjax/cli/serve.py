@@ -12,7 +12,6 @@ from fcnjax.cli.parsers import make_parser
 from fcnjax.cli.predict_arguments import add_model_arguments
 from fcnjax.errors import UserError
 from fcnjax.inference import load, parse_step
-from fcnjax.inference.identity import HUB
 
 
 def main(argv: list[str]) -> int:
@@ -65,6 +64,8 @@ def main(argv: list[str]) -> int:
 
 def model_name(workdir: str) -> str:
     """Return the name of a workdir's folder, or `OWNER/REPO` of a model on the hub."""
+    from fcnjax.inference.identity import HUB
+
     return workdir.removeprefix(HUB) if workdir.startswith(HUB) else Path(workdir).resolve().name
 
 

@@ -1,1 +1,1 @@
-"""Descriptions of models: summaries, receptive fields, traces and plans for absent devices."""
+"""Descriptions of training examples and models: summaries, receptive fields, traces and plans for absent devices."""

@@ -3,13 +3,9 @@
 import argparse
 
 from ml_collections import ConfigDict
-from rich.console import Console
 
 from fcnjax.cli.parsers import make_parser
 from fcnjax.config import load_command_config
-from fcnjax.data import resolve
-from fcnjax.validate.checks.suggestions import suggest_names
-from fcnjax.validate.findings import print_findings
 
 
 def dataset_parser(command: str, description: str, example: str) -> argparse.ArgumentParser:
@@ -27,6 +23,12 @@ def load_resolved(dataset: str, overrides: list[str], command: str) -> ConfigDic
     Raises:
         UserError: There is no such config or folder, or the data cannot be used.
     """
+    from rich.console import Console
+
+    from fcnjax.data import resolve
+    from fcnjax.validate.checks.suggestions import suggest_names
+    from fcnjax.validate.findings import print_findings
+
     config = load_command_config(dataset, overrides, f"fcnjax data {command}")
     resolved, notes = resolve(config)
     for note in notes:
