@@ -75,7 +75,7 @@ def test_evaluate_returns_the_scores_of_training_and_writes_only_if_asked(traine
     assert (workdir / "metrics.json").stat().st_mtime_ns == written
     fcnjax.evaluate(workdir, out=tmp_path / "scores", log=lines.append)
     names = {path.name for path in (tmp_path / "scores").iterdir()}
-    assert names == {"metrics.json", "images.npz", "report.html"}
+    assert names == {"metrics.json", "images.npz", "examples.npz", "report.html"}
 
 
 def test_predict_writes_what_load_predicts(trained, shapes, tmp_path):

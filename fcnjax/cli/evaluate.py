@@ -55,8 +55,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = make_parser(
         "evaluate",
         "Score a checkpoint on the images that its run held out; print the table, and "
-        "write metrics.json, images.npz (the counts of each image, for fcnjax report) and "
-        "report.html. --config.data.KEY=VALUE selects other images, with KEY one of "
+        "write metrics.json, images.npz and examples.npz (counts and pictures for fcnjax report) "
+        "and report.html. --config.data.KEY=VALUE selects other images, with KEY one of "
         f"{', '.join(_data_keys())}; --config.mesh.KEY=VALUE sets the device mesh.",
         "fcnjax evaluate --workdir=runs/stare\n"
         "fcnjax evaluate --workdir=runs/a --workdir=runs/b --tta=hflip,vflip --out=scores",

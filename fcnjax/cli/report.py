@@ -14,9 +14,9 @@ def main(argv: list[str]) -> int:
         "report",
         "Compare runs: print their scores, the differences to the first run with "
         "confidence intervals (if all were scored on the same images), and the settings in which "
-        "they differ. --out writes a page with these, the learning curves and the scores of each "
-        "class. The page of one run is the report.html that train and evaluate write in its "
-        "workdir.",
+        "they differ. --out writes a page with these, predictions of the same held-out images side "
+        "by side, the learning curves and the scores of each class. The page of one run is the "
+        "report.html that train and evaluate write in its workdir.",
         "fcnjax report runs/unet runs/deeplab --out=comparison.html",
     )
     parser.add_argument("workdirs", nargs="+", metavar="RUN", help="a workdir with metrics.json")

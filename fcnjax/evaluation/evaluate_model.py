@@ -54,7 +54,8 @@ def evaluate(
         dtype: Type of the computation, `float32` or `bfloat16`; None is that of the training.
         overrides: Changes of the config, such as `--config.data.root=DIR` for other images.
         new_images: Whether to score the images that were added since the run began instead.
-        out: Folder of `metrics.json`, `images.npz` and `report.html`; None writes no files.
+        out: Folder of `metrics.json`, `images.npz`, `examples.npz` and `report.html`; None writes
+            no files.
         log: Takes lines about the images.
 
     Returns:
@@ -124,7 +125,7 @@ def evaluate_request(
 
 
 def write_evaluation(evaluation: Evaluation, workdir: str | Path, out: str | Path) -> None:
-    """Write `metrics.json`, `images.npz` and `report.html` to `out`."""
+    """Write `metrics.json`, `images.npz`, `examples.npz` and `report.html` to `out`."""
     config, results, step = evaluation.config, evaluation.results, evaluation.step
     write_results(workdir, config, results, step, out=out, predicted=evaluation.predicted)
 

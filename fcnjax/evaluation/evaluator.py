@@ -5,6 +5,7 @@ A predictor is what `fcnjax predict` writes: ensembles, test-time augmentation a
 
 import contextlib
 import math
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -50,12 +51,12 @@ class Evaluator:
             arrays = to_devices(batch, self._mesh)
             index = to_host(arrays.pop("index"))
             counts, mask = self._step(variables, arrays)
-            worst = accumulator.add(counts, index)
+            shown = accumulator.add(counts, index)
             if accumulator.extra.on_host:
                 _score_images(accumulator.extra, index, arrays, mask)
-            if worst.size:
+            if shown.size:
                 masks, extents = to_host(mask), _extents(arrays)
-                for row in worst:
+                for row in shown:
                     height, width = extents[row]
                     accumulator.keep(int(index[row]), masks[row, :height, :width].copy())
         accumulator.extra.images = _merge(accumulator.extra.images)
@@ -93,6 +94,8 @@ def _merge(images: np.ndarray) -> np.ndarray:
 def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.Source) -> Results:
     """Evaluate a predictor on the images of a source, one after the other.
 
+    The results have no loss, which is computed from the logits of one model.
+
     Args:
         predictor: The predictor. Its request must include the output `probabilities` if a metric of
             `config.eval.metrics` needs them.
@@ -117,4 +120,4 @@ def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.So
                 accumulator.keep(index, prediction.mask)
             if accumulator.extra.on_host:
                 accumulator.extra.add_image(index, label, prediction.mask)
-    return accumulator.results(source)
+    return replace(accumulator.results(source), loss=None)

@@ -14,10 +14,11 @@ from ml_collections import ConfigDict
 
 from fcnjax import data, metrics
 from fcnjax.errors import UserError
+from fcnjax.evaluation.compared_images import select_compared, write_compared
 from fcnjax.io.atomic_files import atomic, write_json
 from fcnjax.io.json_files import read_json
 from fcnjax.io.numpy_files import TEXTS, read_arrays
-from fcnjax.reports import write_report
+from fcnjax.reports import Scores, write_report
 from fcnjax.runtime.packages import to_stderr
 
 METRICS_FILE = "metrics.json"
@@ -37,28 +38,38 @@ class Results:
         examples: The images with the worst scores, the worst first, with label and prediction, for
             the report.
         left_out: Number of examples that could not be read and are not counted.
+        compared: Some images, the same for every model, with label, prediction and `score`, for the
+            comparison of runs.
         extra: The metrics of `config.eval.metrics`.
+        loss: The mean over the images of the loss that the model was trained with, each image by
+            itself at the size of its label, without auxiliary heads; images without a labelled
+            pixel are left out. nan if there are no others; None if the predictions have no logits.
         intervals: 95 % bootstrap intervals of the metrics, from `metrics.intervals`.
         images: `[N, 3, C]` int64 from `metrics.image_counts`, in the order of the source; 0 for
             those left out.
         names: The names of these images.
         trained_on: Number of them that the model was trained on; None if unknown.
+        num_train: Number of images of the model's training; None if unknown.
     """
 
     confusion: np.ndarray
     class_names: tuple[str, ...]
     examples: list[dict[str, Any]] = field(default_factory=list)
+    compared: list[dict[str, Any]] = field(default_factory=list)
     left_out: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
+    loss: float | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     images: np.ndarray | None = None
     names: tuple[str, ...] = ()
     trained_on: int | None = None
+    num_train: int | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
         """All metrics, per class and over all classes."""
-        return metrics.compute(self.confusion, self.class_names) | self.extra
+        loss = {} if self.loss is None else {metrics.LOSS: self.loss}
+        return metrics.compute(self.confusion, self.class_names) | loss | self.extra
 
     @property
     def summary(self) -> dict[str, float]:
@@ -82,16 +93,20 @@ class Accumulator:
         self._names = tuple(config.data.class_names)
         self._confusion = metrics.ConfusionState(len(self._names))
         self._images = np.zeros((num_images, 3, len(self._names)), np.int64)
+        self._losses = np.full(num_images, np.nan)
         self._read = np.zeros(num_images, bool)
         self._max_examples = config.eval.examples
         self._worst: dict[int, tuple[float, np.ndarray | None]] = {}
+        self._compared: dict[int, np.ndarray | None] = dict.fromkeys(
+            select_compared(num_images, config.eval.examples)
+        )
 
     def add(self, counts: Mapping[str, Any], index: np.ndarray) -> np.ndarray:
         """Add the counts of a batch.
 
         Args:
-            counts: `confusion [C, C]`, `images [B, 3, C]` and histograms, as an evaluation step
-                returns them.
+            counts: `confusion [C, C]`, `images [B, 3, C]`, histograms and, if known, `losses [B]`,
+                as an evaluation step returns them.
             index: `[B]`, the index of each image in the source; -1 for padding.
 
         Returns:
@@ -103,16 +118,21 @@ class Accumulator:
         self.extra.add(counts)
         self._images[images] = np.asarray(counts["images"])[rows]
         self._read[images] = True
+        if "losses" in counts:
+            self._losses[images] = np.asarray(counts["losses"])[rows]
         # An image without any scored class comes last.
         scores = np.nan_to_num(metrics.image_scores(self._images[images]), nan=np.inf)
         self._worst |= {i: (s, None) for i, s in zip(images.tolist(), scores.tolist(), strict=True)}
         order = sorted(self._worst, key=lambda i: (self._worst[i][0], i))
         self._worst = {i: self._worst[i] for i in order[: self._max_examples]}
-        return rows[np.isin(images, list(self._worst))]
+        return rows[np.isin(images, [*self._worst, *self._compared])]
 
     def keep(self, index: int, prediction: np.ndarray) -> None:
         """Keep the prediction `[H, W]` of an image."""
-        self._worst[index] = (self._worst[index][0], prediction)
+        if index in self._worst:
+            self._worst[index] = (self._worst[index][0], prediction)
+        if index in self._compared:
+            self._compared[index] = prediction
 
     def results(self, source: data.Source) -> Results:
         """Return the results, and warn about examples that could not be read."""
@@ -122,17 +142,29 @@ class Accumulator:
                 f"warning: {left_out} of {len(self._read)} evaluation examples could not be read "
                 "and are not counted"
             )
-        worst = self._worst.items()
-        examples = [{**source[i], "prediction": prediction} for i, (_, prediction) in worst]
+        predictions = {i: prediction for i, (_, prediction) in self._worst.items()}
+        predictions |= {i: mask for i, mask in self._compared.items() if mask is not None}
+        examples = {
+            i: {**source[i], "prediction": prediction} for i, prediction in predictions.items()
+        }
+        scores = metrics.image_scores(self._images)
         return Results(
             self._confusion.counts,
             self._names,
-            examples,
-            left_out,
-            self.extra.compute(),
-            metrics.intervals(self._images[self._read], self._names),
-            self._images,
+            examples=[examples[i] for i in self._worst],
+            compared=[{**examples[i], "score": scores[i]} for i in self._compared if i in examples],
+            left_out=left_out,
+            extra=self.extra.compute(),
+            loss=self._mean_loss(),
+            intervals=metrics.intervals(self._images[self._read], self._names),
+            images=self._images,
         )
+
+    def _mean_loss(self) -> float:
+        """Return the mean loss of the images with labelled pixels; nan if it is not a number."""
+        losses = self._losses[self._images[:, 1].any(1)]
+        loss = float(losses.mean()) if losses.size else np.nan
+        return loss if abs(loss) < _MAX_SCORE else np.nan
 
 
 def write_results(
@@ -144,7 +176,7 @@ def write_results(
     out: str | Path | None = None,
     predicted: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write `metrics.json`, `images.npz` and `report.html`.
+    """Write `metrics.json`, `images.npz`, `examples.npz` and `report.html`.
 
     Args:
         workdir: Folder of the model.
@@ -159,6 +191,7 @@ def write_results(
         with atomic(out / IMAGES_FILE) as path, path.open("wb") as file:
             names = {"names": np.asarray(results.names)} if results.names else {}
             np.savez_compressed(file, counts=results.images, **names)
+    write_compared(out, results.compared)
     optional = {
         "left_out": results.left_out or None,
         "trained_on": results.trained_on,
@@ -176,16 +209,19 @@ def write_results(
     }
     write_json(out / METRICS_FILE, scores)
     trained_on = {"images_trained_on": results.trained_on} if results.trained_on else {}
-    write_report(
-        out,
-        config,
+    shown = Scores(
         {"step": step, **trained_on, **results.metrics},
         results.confusion,
         results.examples,
-        command=f"fcnjax evaluate --workdir={workdir}\n"
-        f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR",
-        intervals=results.intervals,
+        results.intervals,
+        results.num_train,
+        None if results.images is None else len(results.images) - results.left_out,
     )
+    command = (
+        f"fcnjax evaluate --workdir={workdir}\n"
+        f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR"
+    )
+    write_report(out, config, shown, command)
 
 
 def _is_text(value: Any) -> bool:

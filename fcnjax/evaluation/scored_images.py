@@ -28,17 +28,19 @@ class ScoredImages(NamedTuple):
         trained_on: The names of those that the model was trained on; None if none are known and it
             is not fully known what the model was trained on.
         notes: Lines about the images for the user.
+        num_train: Number of images of the model's training; None if unknown, or for an ensemble.
     """
 
     source: data.Source
     names: tuple[str, ...]
     trained_on: tuple[str, ...] | None
     notes: tuple[str, ...]
+    num_train: int | None
 
     def add_to(self, results: Results) -> Results:
         """Return the results with the names of the images."""
         count = None if self.trained_on is None else len(self.trained_on)
-        return replace(results, names=self.names, trained_on=count)
+        return replace(results, names=self.names, trained_on=count, num_train=self.num_train)
 
 
 def with_split(
@@ -56,7 +58,8 @@ def with_split(
     names = tuple(example.title for example in examples)
     if not split[0].from_start:
         return replace(results, names=names)
-    return replace(results, names=names, trained_on=len(_trained_on(examples, split, config)))
+    trained_on = len(_trained_on(examples, split, config))
+    return replace(results, names=names, trained_on=trained_on, num_train=_count_train(split))
 
 
 def open_scored(
@@ -103,7 +106,13 @@ def open_scored(
         )
     names = tuple(example.title for example in examples)
     known = tuple(trained_on) if is_known or trained_on else None
-    return ScoredImages(data.open_source(config, "eval", [opened]), names, known, tuple(notes))
+    return ScoredImages(
+        source=data.open_source(config, "eval", [opened]),
+        names=names,
+        trained_on=known,
+        notes=tuple(notes),
+        num_train=_count_train(splits[0]) if len(splits) == 1 else None,
+    )
 
 
 def _reopen(
@@ -147,6 +156,13 @@ def _new_images(opened: OpenedSet | None, workdir: str) -> OpenedSet:
     if not opened.new:
         raise UserError(f"--new-images: {opened.stored.root} has no images that were added")
     return replace(opened, sources={"eval": opened.sources["new"]})
+
+
+def _count_train(split: Split | None) -> int | None:
+    """Return the number of training images of a run; None if it began with an unknown split."""
+    if split is None or not split[0].from_start:
+        return None
+    return sum(len(stored.parts["train"]) for stored in split)
 
 
 def _trained_on(examples: Sequence[Example], split: Split, config: ConfigDict) -> list[str]:

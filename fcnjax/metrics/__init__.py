@@ -12,6 +12,7 @@ from fcnjax.metrics.confusion import (
 from fcnjax.metrics.extra import (
     EXTRA,
     EXTRA_PER_CLASS,
+    LOSS,
     ExtraScores,
     check_eval,
     device_counts,
@@ -25,6 +26,7 @@ from fcnjax.metrics.valid_mask import valid_mask
 __all__ = [
     "EXTRA",
     "EXTRA_PER_CLASS",
+    "LOSS",
     "OVERALL",
     "PER_CLASS",
     "ConfusionState",

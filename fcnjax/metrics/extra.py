@@ -75,13 +75,14 @@ EXTRA: Mapping[str, MetricSpec] = {
         "average precision", "as in scikit-learn", ODDS, average_precision
     ),
 }
+LOSS = "loss"  # the mean over the evaluated images of the loss that the model was trained with
 EXTRA_PER_CLASS = tuple(name for name, spec in EXTRA.items() if spec.per_class)
 
 
 def lower_is_better(name: str) -> bool:
     """Return whether lower values of a score, such as `mean_hausdorff95`, are better."""
     metric = metric_of(name)
-    return metric in EXTRA and EXTRA[metric].lower
+    return metric == LOSS or (metric in EXTRA and EXTRA[metric].lower)
 
 
 def metric_of(score: str) -> str:
@@ -111,6 +112,7 @@ def _check_best(section: ConfigDict, classes: tuple[str, ...]) -> None:
     per_class = [*PER_CLASS, *extra_per_class]
     overall = [
         *OVERALL,
+        LOSS,
         *(f"mean_{name}" for name in extra_per_class),
         *(name for name in section.metrics if not EXTRA[name].per_class),
     ]

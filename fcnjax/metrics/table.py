@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from fcnjax.metrics.confusion import OVERALL, PER_CLASS, mean_of_defined, percent
-from fcnjax.metrics.extra import EXTRA, EXTRA_PER_CLASS
+from fcnjax.metrics.extra import EXTRA, EXTRA_PER_CLASS, LOSS
 
 
 def flat(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -43,6 +43,7 @@ def format_table(scores: Mapping[str, Any]) -> str:
         f"pixel accuracy {percent(scores['pixel_accuracy'])}   "
         f"mean accuracy {percent(scores['mean_accuracy'])}   "
         f"frequency-weighted IoU {percent(scores['fw_iou'])}"
+        + (f"   loss {number(scores[LOSS], LOSS)}" if LOSS in scores else "")
     )
     single = [key for key in EXTRA if key in scores and not EXTRA[key].per_class]
     if single:
@@ -62,7 +63,9 @@ def _row(name: str, values: Sequence[float], columns: Sequence[str], width: int)
 
 
 def number(value: float, key: str) -> str:
-    """Format a score: a distance with two digits, others in percent."""
+    """Format a score: a loss with four digits, a distance with two decimals, others in percent."""
+    if key == LOSS:
+        return "-" if value != value else f"{value:.4g}"
     if key in EXTRA and not EXTRA[key].in_percent:
         return "-" if value != value else f"{value:.2f}"
     return percent(value)

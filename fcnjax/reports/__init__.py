@@ -1,5 +1,5 @@
 """Pages on runs."""
 
-from fcnjax.reports.run import REPORT_FILE, write_report
+from fcnjax.reports.run import REPORT_FILE, Scores, write_report
 
-__all__ = ["REPORT_FILE", "write_report"]
+__all__ = ["REPORT_FILE", "Scores", "write_report"]

@@ -6,15 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from fcnjax.io.jinja import render
-from fcnjax.training.metrics_file import EVAL_PREFIX
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
-WIDTH, HEIGHT = 440, 230
-LEFT, RIGHT, TOP, BOTTOM = 52, 18, 10, 26
+WIDTH, HEIGHT = 440, 250
+LEFT, RIGHT, TOP, BOTTOM = 52, 18, 18, 42
+X_PARTS, Y_PARTS = 6, 4  # about so many ticks are on an axis
 MAX_POINTS = 400
 MAX_SERIES = 50
 LARGEST, SMALLEST = 1e100, 1e-100  # the arithmetic of ticks overflows beyond them
+
+
+class Mark(NamedTuple):
+    """A dashed vertical line in a chart.
+
+    Attributes:
+        x: Where it is, in the unit of the x-axis.
+        text: A word above it; "" for none.
+        line: The number of the line whose colour it has; None for the colour of the axis.
+    """
+
+    x: float
+    text: str = ""
+    line: int | None = None
 
 
 class Chart(NamedTuple):
@@ -31,26 +45,34 @@ class Chart(NamedTuple):
     svg: str
 
 
-def draw_charts(groups: Mapping[str, Series]) -> list[Chart]:
+def draw_charts(
+    groups: Mapping[str, Series], x_label: str, marks: Sequence[Mark] = ()
+) -> list[Chart]:
     """Draw a chart of each group of series, by title; groups without a finite value are left out.
 
-    The legend omits the prefixes `eval/` and `loss/` of a series.
+    Args:
+        groups: The series of each chart.
+        x_label: The title of the x-axis.
+        marks: As `line_chart` takes them, the same in every chart.
     """
-    charts = []
-    for title, series in groups.items():
-        names = [name.removeprefix(EVAL_PREFIX).removeprefix("loss/") for name in series]
-        charts.append(Chart(title, names[:MAX_SERIES], line_chart(series)))
+    charts = [
+        Chart(title, list(series)[:MAX_SERIES], line_chart(series, x_label, marks))
+        for title, series in groups.items()
+    ]
     return [chart for chart in charts if chart.svg]
 
 
-def line_chart(series: Series) -> str:
+def line_chart(series: Series, x_label: str, marks: Sequence[Mark] = ()) -> str:
     """Draw values over steps.
 
-    The page sets the colours through the classes `c0`, `c1`, ... of the lines, `grid` and `axis`.
+    The page sets the colours through the classes `c0`, `c1`, ... of the lines, `grid`, `axis` and
+    `mark`.
 
     Args:
         series: `{name: [(step, value), ...]}`, with rising steps. Values that are not finite or
             exceed `LARGEST` are left out, and so are series beyond `MAX_SERIES`.
+        x_label: The title of the x-axis.
+        marks: Vertical lines; those outside the steps are left out.
 
     Returns:
         An `<svg>` element, or an empty string if no value is finite.
@@ -63,7 +85,7 @@ def line_chart(series: Series) -> str:
     if not points:
         return ""
     steps, values = zip(*points, strict=True)
-    y_ticks = ticks(min(values), max(values))
+    y_ticks = ticks(min(values), max(values), Y_PARTS)
     x_low, x_high = min(steps), max(max(steps), min(steps) + 1)
     y_low, y_high = min(y_ticks[0], *values), max(y_ticks[-1], *values)
 
@@ -79,12 +101,12 @@ def line_chart(series: Series) -> str:
         height=HEIGHT,
         left=LEFT,
         right=WIDTH - RIGHT,
+        top=TOP,
+        bottom=HEIGHT - BOTTOM,
         label=", ".join(lines),
-        x_ticks=[
-            (x(tick), number(tick))
-            for tick in ticks(min(steps), max(steps))
-            if x_low <= tick <= x_high
-        ],
+        x_label=x_label,
+        x_ticks=[(x(tick), number(tick)) for tick in _ticks_between(x_low, x_high, steps)],
+        marks=[(x(mark.x), mark.text, mark.line) for mark in marks if x_low <= mark.x <= x_high],
         y_ticks=[(y(tick), number(tick)) for tick in y_ticks],
         lines=[[(x(step), y(value)) for step, value in _thin(line)] for line in lines.values()],
     )
@@ -96,12 +118,25 @@ def _thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]
     return points[(len(points) - 1) % stride :: stride] if stride > 1 else points
 
 
-def ticks(low: float, high: float) -> list[float]:
-    """Return round numbers, 1, 2 or 5 times a power of ten apart, that enclose `low` and `high`."""
+def _ticks_between(low: float, high: float, values: Sequence[float]) -> list[float]:
+    """Return ticks from `low` to `high`, whole numbers if the values are."""
+    is_whole = all(value == round(value) for value in values)
+    return [
+        tick
+        for tick in ticks(low, high, X_PARTS)
+        if low <= tick <= high and (tick == round(tick) or not is_whole)
+    ]
+
+
+def ticks(low: float, high: float, parts: int = Y_PARTS) -> list[float]:
+    """Return round numbers, 1, 2 or 5 times a power of ten apart, that enclose `low` and `high`.
+
+    The range is divided into at most `parts` parts, or a few more at its ends.
+    """
     if high - low < SMALLEST:
         half = abs(low) / 2 if abs(low) > SMALLEST else 0.5
         low, high = low - half, high + half
-    rough = (high - low) / 4
+    rough = (high - low) / parts
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
@@ -109,7 +144,7 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Format a tick in few characters: 0.25, 1500, 20k, 2e-05."""
-    if abs(value) >= 10000 and value % 1000 == 0:
+    """Format a tick in few characters: 0.25, 1500, 10.5k, 2e-05."""
+    if abs(value) >= 10000 and value % 100 == 0:
         return f"{value / 1000:g}k"
     return f"{value:.4g}"

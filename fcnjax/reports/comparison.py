@@ -1,6 +1,7 @@
 """Comparison of several evaluated runs, as a table of text and as a page."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,10 +11,21 @@ from ml_collections import ConfigDict
 from fcnjax.config import flatten
 from fcnjax.errors import UserError, one_line
 from fcnjax.evaluation import read_images, read_scores
+from fcnjax.evaluation.compared_images import EXAMPLES_FILE, ComparedImage, read_compared
+from fcnjax.io import pictures
 from fcnjax.io.jinja import render
-from fcnjax.metrics import differences, lower_is_better, metric_of, number
-from fcnjax.reports.charts import Chart, draw_charts
-from fcnjax.reports.run import interval_text
+from fcnjax.metrics import LOSS, differences, lower_is_better, metric_of, number, percent
+from fcnjax.reports.charts import Chart, Mark, draw_charts
+from fcnjax.reports.run import (
+    best_step,
+    class_colours,
+    colour_legend,
+    dataset_name,
+    embed,
+    image_score_title,
+    interval_text,
+    training_time,
+)
 from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
 from fcnjax.training.workdir import load_saved_config
 
@@ -37,6 +49,7 @@ class ScoredRun(NamedTuple):
         images: Counts of each image, as in `metrics.image_counts`, or None.
         names: Names of these images; () if unknown.
         trained_on: How many of these images the model was trained on; None if unknown.
+        compared: Some of these images, with label and prediction.
     """
 
     name: str
@@ -48,6 +61,7 @@ class ScoredRun(NamedTuple):
     images: np.ndarray | None = None
     names: tuple[str, ...] = ()
     trained_on: int | None = None
+    compared: tuple[ComparedImage, ...] = ()
 
 
 def read_runs(workdirs: Sequence[str | Path]) -> list[ScoredRun]:
@@ -94,6 +108,7 @@ def _read_run(workdir: Path, name: str) -> ScoredRun:
         read_metrics(workdir),
         *read_images(workdir, len(config.data.class_names)),
         results.get("trained_on"),
+        read_compared(workdir),
     )
 
 
@@ -110,11 +125,17 @@ def differing_settings(runs: Sequence[ScoredRun]) -> dict[str, list[Any]]:
 
 
 def overall_scores(runs: Sequence[ScoredRun]) -> list[str]:
-    """Return the names of the scores over all classes that all runs have, common ones first."""
+    """Return the names of the scores over all classes that all runs have, common ones first.
+
+    Losses are left out unless all runs were trained with the same one.
+    """
+    has_same_loss = all(run.config.loss == runs[0].config.loss for run in runs)
     names = [
         name
         for name in runs[0].scores
-        if not ("/" in name or name.endswith("_bound")) and all(name in run.scores for run in runs)
+        if not ("/" in name or name.endswith("_bound"))
+        and all(name in run.scores for run in runs)
+        and (name != LOSS or has_same_loss)
     ]
     first = [name for name in FIRST_SCORES if name in names]
     return first + [name for name in names if name not in first]
@@ -194,20 +215,27 @@ def as_page(runs: Sequence[ScoredRun], to_first: Differences) -> str:
         )
         rows = [(name.replace("_", " ").replace("/", " of "), cells) for name, cells in rows]
         tables.append(_Table(f"Differences to {runs[0].name}", note, rows))
-    steps = ("evaluated step", [_Cell(str(run.step)) for run in runs])
-    settings = [steps, *_setting_rows(runs)]
-    tables.append(_Table("Settings that differ", "All others are equal.", settings))
+    tables.append(_Table("Training", "The time is that of the steps.", _training_rows(runs)))
+    tables.append(_Table("Settings that differ", "All others are equal.", _setting_rows(runs)))
     class_tables = []
     for key, title in (("iou", "IoU of each class"), ("dice", "Dice of each class")):
         names = [f"{key}/{name}" for name in runs[0].config.data.class_names]
         if all(name in run.scores for run in runs for name in names):
             class_tables.append(score_table(title, names))
+    names, palette = class_colours(runs[0].config)
+    examples, note = _examples(runs, names, palette)
     return render(
         "reports/templates/comparison.html.j2",
         title=" · ".join(run.name for run in runs),
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         runs=[run.name for run in runs],
         tables=tables,
+        class_colours=colour_legend(names, palette),
+        score_title=f"Below a prediction: its {image_score_title(names)}, in percent.",
+        examples=examples,
+        examples_note=note,
         curves=_learning_curves(runs),
+        best="the best step of each run, by its config.eval.best_metric",
         class_tables=class_tables,
     )
 
@@ -250,6 +278,15 @@ def _difference_rows(to_first: Differences) -> _Rows:
     return [(name, [_Cell(text(v)) for v in values]) for name, values in to_first.items()]
 
 
+def _training_rows(runs: Sequence[ScoredRun]) -> _Rows:
+    facts = {
+        "dataset": [dataset_name(run.config) for run in runs],
+        "training time": [training_time(run.lines, run.config) for run in runs],
+        "evaluated step": [run.step for run in runs],
+    }
+    return [(name, [_Cell(str(value)) for value in values]) for name, values in facts.items()]
+
+
 def _setting_rows(runs: Sequence[ScoredRun]) -> _Rows:
     settings = differing_settings(runs)
     trained_on = [run.trained_on for run in runs]
@@ -259,14 +296,55 @@ def _setting_rows(runs: Sequence[ScoredRun]) -> _Rows:
     return [(name, [_Cell(str(v)) for v in values]) for name, values in settings.items()]
 
 
+def _examples(
+    runs: Sequence[ScoredRun], names: Sequence[str], palette: pictures.Palette
+) -> tuple[list[dict[str, Any]], str]:
+    """Return the images that all runs predicted, and a note on their absence.
+
+    Each has its name, and pictures as data URIs with captions: of the image, its label and the
+    prediction of each run.
+    """
+    missing = [run.name for run in runs if not run.compared]
+    if missing:
+        note = f"No images side by side: {missing[0]} has none in its {EXAMPLES_FILE}; "
+        return [], note + "`fcnjax evaluate` stores config.eval.examples of them."
+    examples = []
+    for first in runs[0].compared:
+        same = [next((e for e in run.compared if _is_same(e, first)), None) for run in runs]
+        if None in same:
+            continue
+        panels = [
+            ("image", embed(first.image, photo=True)),
+            ("label", embed(pictures.colorize(first.label, palette))),
+        ]
+        for run, example in zip(runs, same, strict=True):
+            prediction = embed(pictures.colorize(example.prediction, palette))
+            panels.append((f"{run.name}: {percent(example.score)}", prediction))
+        examples.append({"name": first.name, "panels": panels})
+    return examples, "" if examples else "The runs have no held-out images in common."
+
+
+def _is_same(one: ComparedImage, other: ComparedImage) -> bool:
+    return one.name == other.name and np.array_equal(one.label, other.label)
+
+
 def _learning_curves(runs: Sequence[ScoredRun]) -> list[Chart]:
-    """Draw a chart of each curve, with one line per run that has it."""
+    """Draw a chart of each curve: a line for each run that has it, and marks at the best steps."""
     classes = runs[0].config.data.class_names
     scores = [f"dice/{classes[1]}", "mean_iou"] if len(classes) == 2 else ["mean_iou", "mean_dice"]
-    groups = {}
-    for name in ("loss", *(EVAL_PREFIX + score for score in scores), "lr"):
-        groups[name.removeprefix(EVAL_PREFIX)] = {
+    titles = {
+        "loss": "training loss",
+        EVAL_PREFIX + LOSS: "validation loss",
+        **{EVAL_PREFIX + score: score for score in scores},
+        "lr": "lr",
+    }
+    groups = {
+        title: {
             run.name: [(line["step"], line[name]) for line in run.lines if name in line]
             for run in runs
         }
-    return draw_charts(groups)
+        for name, title in titles.items()
+    }
+    best = [best_step(run.lines, run.config.eval.best_metric) for run in runs]
+    marks = [Mark(step, "", index) for index, step in enumerate(best) if step is not None]
+    return draw_charts(groups, "step", marks)

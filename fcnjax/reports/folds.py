@@ -106,13 +106,16 @@ def _check_alike(folds: Sequence[_Fold]) -> None:
 
 
 def as_table(summary: dict[str, Any]) -> str:
-    """Format the summary as lines of text, in percent; a score that is nan shows as `-`."""
+    """Format the summary as lines of text; a score that is nan shows as `-`.
+
+    Scores are in percent, distances in pixels or the unit of `config.eval.spacing`.
+    """
     folds, scores = summary["folds"], summary["scores"]
     width = max((len(one_line(name)) for name in scores), default=0)
     header = [*(f"fold {fold}" for fold in folds), "mean", "+-", "pooled"]
     lines = ["".join([f"{'':<{width}}", *(f"{title:>9}" for title in header)])]
     for name, score in scores.items():
         values = [*score["of_each"], score["mean"], score["deviation"], score["pooled"]]
-        cells = "".join(f"{'-':>9}" if np.isnan(v) else f"{100 * v:>9.2f}" for v in values)
+        cells = "".join(f"{metrics.number(v, metrics.metric_of(name)):>9}" for v in values)
         lines.append(f"{one_line(name):<{width}}{cells}")
     return "\n".join(lines)

@@ -191,14 +191,16 @@ def make_predict_step(
 ) -> Callable[..., dict[str, jax.Array]]:
     """Return the pure `predict_step(variables, image, extent=None, key=None)`, not jitted.
 
-    Evaluation, prediction, serving and export all use it. It takes `image [B, H, W, C]` as stored
-    and returns `probabilities [B, H, W, classes]` float32 and `mask [B, H, W]` int32.
+    Prediction, serving and export use it, and evaluation computes the same. It takes
+    `image [B, H, W, C]` as stored and returns `probabilities [B, H, W, classes]` float32 and
+    `mask [B, H, W]` int32.
 
     `extent [B, 2]` is the height and width of the valid region of each image. The image may contain
     anything outside it, and the result there is meaningless. Without an extent, which is faster on
     a GPU, the entire image is valid. With a `key`, dropout is applied as in training. Over a mesh,
     the height is divided over its axis `spatial`.
     """
+    logits_fn = _make_logits_fn(model, config, mesh)
 
     def predict_step(
         variables: dict,
@@ -206,20 +208,40 @@ def make_predict_step(
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
     ) -> dict[str, jax.Array]:
+        return _predictions(logits_fn(variables, image, extent, key), config.model.head)
+
+    return predict_step
+
+
+def _make_logits_fn(
+    model: nn.Module, config: ConfigDict, mesh: Mesh | None
+) -> Callable[..., jax.Array]:
+    """Return `logits_fn(variables, image, extent, key)`, with the arguments of `predict_step`."""
+
+    def logits_fn(
+        variables: dict,
+        image: jax.Array,
+        extent: jax.Array | None = None,
+        key: jax.Array | None = None,
+    ) -> jax.Array:
         image = normalize(to_unit(image), config.data)
         if mesh is not None:
             image = shard_height(image, mesh)
         rngs = None if key is None else {"dropout": key}
         with contextlib.nullcontext() if key is None else sampled_dropout():
             outputs = model.apply(variables, image, train=False, extent=extent, rngs=rngs)
-        logits, head = outputs["logits"], config.model.head
-        # The mask does not depend on the probabilities, which are not computed if unused.
-        return {
-            "probabilities": probabilities(logits, head),
-            "mask": predicted_classes(logits, head),
-        }
+        return outputs["logits"]
 
-    return predict_step
+    return logits_fn
+
+
+def _predictions(logits: jax.Array, head: str) -> dict[str, jax.Array]:
+    """Return the probabilities and the mask of logits, as `predict_step` does."""
+    # The mask does not depend on the probabilities, which are not computed if unused.
+    return {
+        "probabilities": probabilities(logits, head),
+        "mask": predicted_classes(logits, head),
+    }
 
 
 def make_eval_step(
@@ -229,20 +251,27 @@ def make_eval_step(
 
     A batch contains `image`, `label`, `valid` and, if some images are padded, `extent`. Invalid
     examples and ignored pixels are not counted. The counts are int32: `confusion [C, C]`, `images`
-    as `image_counts` returns them, and the histograms for `config.eval.metrics`. The mask is
-    `[B, H, W]`.
+    as `image_counts` returns them, and the histograms for `config.eval.metrics`. With them are the
+    `losses [B]`, float32: the loss of `config.loss` of each image by itself, without auxiliary
+    heads. The mask is `[B, H, W]`.
     """
-    predict_step, platform = make_predict_step(model, config, mesh), mesh_platform(mesh)
+    logits_fn, platform = _make_logits_fn(model, config, mesh), mesh_platform(mesh)
     classes, ignore = len(config.data.class_names), config.data.ignore_label
-    extra = tuple(config.eval.metrics)
+    extra, loss_fn = tuple(config.eval.metrics), make_loss(config)
+
+    def image_loss(logits: jax.Array, label: jax.Array) -> jax.Array:
+        # Dice and others sum over a batch. Of single images, the mean does not depend on batches.
+        return loss_fn({"logits": logits[None], "aux": {}}, label[None])[0]
 
     @compile_for(platform)
     def eval_step(variables: dict, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
-        outputs = predict_step(variables, batch["image"], batch.get("extent"))
+        logits = logits_fn(variables, batch["image"], batch.get("extent"))
+        outputs = _predictions(logits, config.model.head)
         label, mask, valid = batch["label"], outputs["mask"], batch["valid"]
         matrices = confusion_matrices(label, mask, classes, ignore, valid)
         counts = {"confusion": matrices.sum(0), "images": image_counts(matrices)}
         counts |= device_counts(extra, outputs["probabilities"], label, ignore, valid)
+        counts["losses"] = jax.vmap(image_loss)(logits, label)
         return counts, mask
 
     shardings = replicated(mesh), batch_sharding(mesh)

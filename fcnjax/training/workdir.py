@@ -17,7 +17,14 @@ from fcnjax.training.config_checks import check_resolved
 REQUESTED = "requested"  # section of the file with the config before it was resolved
 EARLY_FILES = (CONFIG_FILE, "split.json")  # written before the first step
 # All files of a run outside `checkpoints/` and `tensorboard/`.
-RUN_FILES = (*EARLY_FILES, "metrics.jsonl", "metrics.json", "images.npz", "report.html")
+RUN_FILES = (
+    *EARLY_FILES,
+    "metrics.jsonl",
+    "metrics.json",
+    "images.npz",
+    "examples.npz",
+    "report.html",
+)
 # Keys of config.data that locate a dataset. They may differ on resume if the files are the same.
 DATASET_LOCATIONS = tuple(key.removeprefix("data.") for key in keys_with(Scope.PLACE))
 LOCATION_KEYS = (*keys_with(Scope.PLACE), "data.sampling.mix")

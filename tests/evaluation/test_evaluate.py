@@ -2,14 +2,20 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
+from flax import linen as nn
 from PIL import Image
 
 from fcnjax import cli, data, metrics
+from fcnjax.config import default_config
 from fcnjax.evaluation import Evaluator, read_images
-from fcnjax.inference import load_variables
-from fcnjax.parallel.mesh import make_mesh
+from fcnjax.evaluation.compared_images import read_compared, select_compared, write_compared
+from fcnjax.inference import load, load_variables
+from fcnjax.losses import make_loss
+from fcnjax.parallel.mesh import make_mesh, mesh_of
+from fcnjax.training.step import make_eval_step
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +51,16 @@ def test_evaluate_scores_the_masks_that_predict_writes(workdir, shapes, tmp_path
         mask = np.asarray(Image.open(tmp_path / f"{name}_mask.png"))
         total.add(metrics.confusion_matrix(source[place]["label"], mask, 3, 255))
     assert found["confusion"] == total.counts.tolist()
+    compared = read_compared(tmp_path)
+    assert [each.name for each in compared] == [names[i] for i in select_compared(len(names), 4)]
+    for each in compared:
+        mask = np.asarray(Image.open(tmp_path / f"{each.name}_mask.png"))
+        np.testing.assert_array_equal(each.prediction, mask)
+        label = source[names.index(each.name)]["label"]
+        np.testing.assert_array_equal(each.label, label)
+        confusion = metrics.confusion_matrix(label, mask, 3, 255)
+        expected = metrics.compute(confusion, config.data.class_names)["mean_iou"]
+        assert each.score == pytest.approx(expected)
     assert 0 <= found["metrics"]["calibration_error"] <= 1
     capsys.readouterr()
 
@@ -62,6 +78,9 @@ def test_request_without_options_is_the_plain_evaluation(workdir, tmp_path):
     assert other["predicted"]["smallest_region"] == 1
     assert other["confusion"] == plain["confusion"]
     assert other["intervals"] == plain["intervals"]
+    # Only the logits of one model have a loss.
+    assert plain["metrics"]["loss"] > 0
+    assert "loss" not in other["metrics"]
     low, high = plain["intervals"]["mean_iou"]
     assert low <= plain["metrics"]["mean_iou"] <= high
 
@@ -91,6 +110,116 @@ def test_worst_images_are_kept_in_order(workdir, tiny_options):
             np.testing.assert_array_equal(kept, one.examples[0]["prediction"])
     worst = sorted(by_name, key=by_name.__getitem__)[:3]
     assert [example["name"] for example in results.examples] == worst
+
+
+def test_loss_is_the_mean_over_the_images(workdir):
+    config, model, variables, _ = load_variables(workdir)
+    config.loss.dice = 0.0
+    source = Unlabelled(data.open_source(config, "train"), 2)
+    alone, expected = load(workdir), []
+    for place in range(len(source)):
+        example = source[place]
+        # Cross-entropy at the size of the label, of an image without padding.
+        given = alone(example["image"]).probabilities
+        of_label = np.take_along_axis(given, example["label"][..., None].astype(int) % 255, -1)
+        expected.append(-np.log(of_label.astype(np.float64)).mean())
+    del expected[2]
+    for batch_size in (3, 4):  # both fill up their last batch
+        config.eval.batch_size = batch_size
+        results = Evaluator(model, config, make_mesh(config), source)(variables)
+        assert results.loss == pytest.approx(np.mean(expected), rel=1e-4)
+    assert results.summary["loss"] == results.loss
+    # Dice is summed over single images as well, so that batches do not matter.
+    config.loss.dice = 0.5
+    losses = []
+    for batch_size in (3, 4):
+        config.eval.batch_size = batch_size
+        losses.append(Evaluator(model, config, make_mesh(config), source)(variables).loss)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert 0 < losses[0] - results.loss < 0.5
+
+
+class Scaled(nn.Module):
+    """A model whose logits are the normalised image."""
+
+    @nn.compact
+    def __call__(self, image, train, extent=None):
+        return {"logits": image, "aux": {"side": -image}}
+
+
+def test_loss_of_an_image_does_not_depend_on_padding_or_its_batch():
+    config = default_config()
+    config.data.class_names, config.data.mean, config.data.std = (
+        ("a", "b", "c"),
+        (0.5,) * 3,
+        (1,) * 3,
+    )
+    config.loss.aux = 1.0
+    for name in ("lovasz", "boundary", "ohem_cross_entropy", "dice"):
+        config.loss[name] = 1.0
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    label = rng.integers(0, 3, (2, 16, 16)).astype(np.uint8)
+    part = slice(1, 2), slice(10), slice(12)
+    label[1, 10:], label[1, :, 12:] = 255, 255
+    step = make_eval_step(Scaled(), config, mesh_of(jax.devices()[:1], data=1))
+    counts, _ = step({}, {"image": image, "label": label, "valid": np.ones(2, bool)})
+    batch = {"image": image[part], "label": label[part], "valid": np.ones(1, bool)}
+    alone, _ = step({}, batch)
+    assert counts["losses"][1] == pytest.approx(float(alone["losses"][0]), rel=1e-5)
+    # The loss of training, without its auxiliary heads.
+    outputs = {"logits": image[part] / 255 - 0.5, "aux": {}}
+    expected, _ = make_loss(config)(outputs, label[part])
+    assert alone["losses"][0] == pytest.approx(float(expected), rel=1e-5)
+
+
+class Unlabelled:
+    """A source with one image whose pixels are all ignored."""
+
+    def __init__(self, source, place):
+        self.class_names, self._source, self._place = source.class_names, source, place
+
+    def __len__(self):
+        return len(self._source)
+
+    def __getitem__(self, index):
+        example = dict(self._source[index])
+        if index == self._place:
+            example["label"] = np.full_like(example["label"], 255)
+        return example
+
+    def size(self, index):
+        return self._source.size(index)
+
+
+def test_compared_images_are_evenly_spaced():
+    assert select_compared(100, 4) == [0, 33, 66, 99]
+    assert select_compared(3, 4) == [0, 1, 2]
+    assert len(select_compared(100, 1000)) == 8
+    assert select_compared(100, 0) == select_compared(0, 4) == []
+
+
+def test_compared_images_are_shrunk(tmp_path):
+    label = np.arange(600 * 1200).reshape(600, 1200) % 3
+    large = {"name": "a", "score": 0.5, "image": np.zeros((600, 1200, 1), np.uint16)}
+    small = {"name": "b", "score": np.nan, "image": np.full((2, 3, 3), 7, np.uint8)}
+    write_compared(
+        tmp_path,
+        [
+            {**large, "label": label, "prediction": 300 * label},
+            {**small, "label": label[:2, :3], "prediction": label[:2, :3]},
+        ],
+    )
+    one, other = read_compared(tmp_path)
+    assert one.image.shape == (240, 480, 3)
+    # Nearest: the middle of each 2.5 x 2.5 pixels.
+    np.testing.assert_array_equal(one.label[0, :4], label[1, [1, 3, 6, 8]])
+    np.testing.assert_array_equal(one.prediction, 300 * one.label.astype(int))
+    np.testing.assert_array_equal(other.image, small["image"])
+    np.testing.assert_array_equal(other.label, label[:2, :3])
+    assert (one.score, np.isnan(other.score)) == (0.5, True)
+    write_compared(tmp_path, [])
+    assert read_compared(tmp_path) == ()
 
 
 class Only:

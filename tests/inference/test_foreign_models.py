@@ -82,7 +82,7 @@ def test_published_model_contains_nothing_of_the_machine(workdir, tmp_path):
     scores = read_json(workdir / "metrics.json")
     scores |= {"split": f"/home/{SECRET}/lists/val", "images": [f"/home/{SECRET}/a.png"]}
     (tmp_path / "run" / "metrics.json").write_text(json.dumps(scores))
-    for file in ("split.json", "images.npz", "report.html"):
+    for file in ("split.json", "images.npz", "examples.npz", "report.html"):
         (tmp_path / "run" / file).write_text(SECRET)
     publish(tmp_path / "run", tmp_path / "out")
     content = b"".join(path.read_bytes() for path in (tmp_path / "out").iterdir())

@@ -42,15 +42,15 @@ def test_invalid_settings_are_one_line_errors(changes, message):
 
 
 @pytest.mark.parametrize(
-    "best", ["", "mean_iou", "dice/b", "auroc", "mean_hausdorff95", "hausdorff95/a"]
+    "best", ["", "mean_iou", "loss", "dice/b", "auroc", "mean_hausdorff95", "hausdorff95/a"]
 )
 def test_valid_best_metrics(best):
     check_config(config_with(metrics=("auroc", "hausdorff95"), best_metric=best))
 
 
 def test_lower_is_better_for_distances_and_errors():
-    less = ["hausdorff95/vessel", "mean_surface_distance", "calibration_error"]
-    more = ["mean_iou", "dice/hausdorff95", "auroc", "mean_boundary_f1", ""]
+    less = ["loss", "hausdorff95/vessel", "mean_surface_distance", "calibration_error"]
+    more = ["mean_iou", "dice/hausdorff95", "dice/loss", "auroc", "mean_boundary_f1", ""]
     assert all(map(metrics.lower_is_better, less))
     assert not any(map(metrics.lower_is_better, more))
 
@@ -87,6 +87,7 @@ def test_evaluation_computes_requested_metrics(run, tmp_path, capsys):
     assert "Hausdorff 95" in printed
     assert "calibration error" in printed
     one, other = (each["metrics"] for each in found)
+    assert one.pop("loss") == pytest.approx(other.pop("loss"), rel=1e-5)
     assert one == other  # each image once, whatever the batches
     assert {"mean_boundary_f1", "surface_distance/class_1", "calibration_error"} <= set(one)
     assert sum(own["share"] for own in found[0]["reliability"]) == pytest.approx(1)

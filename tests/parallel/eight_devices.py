@@ -140,7 +140,7 @@ def test_batch_norm_over_eight_devices_equals_one(config):
 
 
 def test_evaluation_is_exact_on_any_number_of_devices(config):
-    matrices = []
+    matrices, means = [], []
     for count in (1, 8):
         device_config = with_devices(config, count)
         mesh = make_mesh(device_config)
@@ -150,9 +150,12 @@ def test_evaluation_is_exact_on_any_number_of_devices(config):
             mesh,
             data.open_source(device_config, "train"),
         )
-        matrices.append(evaluator(start_state(device_config, mesh).variables).confusion)
+        results = evaluator(start_state(device_config, mesh).variables)
+        matrices.append(results.confusion)
+        means.append(results.loss)
     assert matrices[0].sum() > 0
     np.testing.assert_array_equal(*matrices)
+    assert means[0] == pytest.approx(means[1], rel=1e-5)
 
 
 def test_run_is_resumed_with_another_number_of_devices(config, tmp_path):

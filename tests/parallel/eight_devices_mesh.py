@@ -179,7 +179,7 @@ def test_divided_rows_gather_no_feature_map(config, model, height):
 
 
 def test_evaluation_is_exact_over_any_mesh(config):
-    matrices = []
+    matrices, losses = [], []
     for mesh in MESHES:
         mesh_config = over(config, mesh)
         evaluator = Evaluator(
@@ -188,8 +188,11 @@ def test_evaluation_is_exact_over_any_mesh(config):
             make_mesh(mesh_config),
             data.open_source(mesh_config, "train"),
         )
-        matrices.append(evaluator(start_state(mesh_config).variables).confusion)
+        results = evaluator(start_state(mesh_config).variables)
+        matrices.append(results.confusion)
+        losses.append(results.loss)
     assert matrices[0].sum() > 0
+    assert losses == pytest.approx([losses[0]] * len(losses), rel=1e-5)
     for other in matrices[1:]:
         np.testing.assert_array_equal(matrices[0], other)
 

@@ -147,6 +147,8 @@ def test_two_processes_under_slurm_evaluate_exactly(run_of_two, tmp_path):
         assert f"step {STEPS}: " in texts[0]  # printed only by process 0
         assert "step" not in "".join(texts[1:])
     one, two = (json.loads((tmp_path / n / "metrics.json").read_text()) for n in ("1", "2"))
+    losses = [each["metrics"].pop("loss") for each in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
     assert one == two  # boundary and histogram metrics, too
     assert one["metrics"]["mean_hausdorff95"] > 0
 

@@ -1,15 +1,20 @@
 """`fcnjax report`: runs side by side."""
 
+import base64
+import io
 import json
 import math
 import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fcnjax import cli, data
 from fcnjax.config import load_config
 from fcnjax.evaluation import Results, write_results
+from fcnjax.evaluation.compared_images import write_compared
+from fcnjax.io import pictures
 from fcnjax.reports.comparison import ScoredRun, mark_best
 from fcnjax.training.metrics_file import JsonlWriter
 from fcnjax.training.workdir import load_saved_config, save_config
@@ -26,7 +31,9 @@ def two_runs(shapes, tiny_options, tmp_path):
         save_config(folder, config)
         writer = JsonlWriter(folder)
         for step in (20, 40):
-            writer.write(step, {"loss": 1 / step, "lr": lr, "eval/mean_iou": right / 200})
+            losses = {"loss": 1 / step, "eval/loss": 2 / step}
+            values = {**losses, "lr": lr, "images_per_second": 16.0}  # batches of 8
+            writer.write(step, values | {"eval/mean_iou": right / 200})
         writer.close()
         matrix = np.full((3, 3), 10) + np.diag([right] * 3)
         names = tuple(config.data.class_names)
@@ -34,7 +41,9 @@ def two_runs(shapes, tiny_options, tmp_path):
             "hausdorff95": dict.fromkeys(names, 100.0 / right),
             "mean_hausdorff95": 100 / right,
         }
-        results = Results(matrix, names, extra=extra, intervals={"mean_iou": (0.25, 0.75)})
+        results = Results(
+            matrix, names, extra=extra, loss=1 / right, intervals={"mean_iou": (0.25, 0.75)}
+        )
         write_results(folder, config, results, 40)
         folders.append(folder)
     return folders
@@ -46,7 +55,8 @@ def test_table_marks_best_and_lists_differing_settings(two_runs, capsys):
     assert lines["slow"] == ["quick"]
     iou = [100 * (10 + right) / (50 + right) for right in (50, 80)]
     assert lines["mean_iou"] == [f"{iou[0]:.2f}", f"{iou[1]:.2f}*"]
-    # Of a distance the least is the best.
+    # Of a loss and a distance the least is the best.
+    assert lines["loss"] == ["0.02", "0.0125*"]
     assert lines["mean_hausdorff95"] == ["2.00", "1.25*"]
     assert lines["optim.lr"] == ["0.001", "0.01"]
     assert "optim.name" not in lines
@@ -90,16 +100,92 @@ def test_differences_of_runs_on_the_same_images(two_runs, tmp_path, capsys):
         )
 
 
-def test_page_has_all_runs_and_curves(two_runs, tmp_path, capsys):
+def test_page_has_all_runs_and_curves(two_runs, shapes, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert cli.main(["report", *map(str, two_runs), f"--out={out}"]) == 0
     text = out.read_text()
-    assert text.count("<svg") == 3  # loss, mean IoU, rate
+    assert text.count("<svg") == 4  # training and validation loss, mean IoU, rate
+    # The best step of each run, in its colour.
+    assert [text.count(f'class="mark c{run}"') for run in range(3)] == [4, 4, 0]
     assert "25.00 to 75.00" in text
     assert "<b>69.23</b>" in text
-    for name in ("slow", "quick", "class_2", "optim.lr"):
+    for name in ("slow", "quick", "class_2", "optim.lr", str(shapes), "0:00:20"):
         assert name in text
     capsys.readouterr()
+
+
+def test_different_losses_are_not_compared(two_runs, capsys):
+    config = load_saved_config(two_runs[1])
+    config.loss.dice = 0.5
+    save_config(two_runs[1], config)
+    assert cli.main(["report", *map(str, two_runs)]) == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert "loss.dice" in names
+    assert "loss" not in names
+
+
+def made_image(name, value, score=0.5):
+    label = np.arange(12).reshape(3, 4) % 3
+    prediction = np.full((3, 4), value)
+    image = np.zeros((3, 4, 3), np.uint8)
+    masks = {"label": label, "prediction": prediction}
+    return {"name": name, "score": score, "image": image, **masks}
+
+
+def test_page_shows_the_same_images_side_by_side(two_runs, tmp_path, capsys):
+    out = tmp_path / "page.html"
+
+    def page():
+        assert cli.main(["report", *map(str, two_runs), f"--out={out}"]) == 0
+        capsys.readouterr()
+        text = out.read_text()
+        return text, re.findall(r'<img src="data:image/(\w+);base64,([^"]*)" alt="([^"]*)"', text)
+
+    text, shown = page()
+    assert not shown
+    assert "No images side by side: slow has none in its examples.npz" in text
+    write_compared(two_runs[0], [made_image("a", 0, 0.25), made_image("b", 0), made_image("c", 0)])
+    other = made_image("c", 1)
+    other["label"] = 2 - other["label"]  # another label is another image
+    write_compared(two_runs[1], [other, made_image("a", 1, 0.75)])
+    text, shown = page()
+    assert "The same held-out images" in text
+    captions = ["a: image", "a: label", "a: slow: 25.00", "a: quick: 75.00"]
+    assert [alt for *_, alt in shown] == captions
+    assert [kind for kind, *_ in shown] == ["jpeg", "png", "png", "png"]
+    palette = pictures.default_palette(3)
+    for (_, content, _), value in zip(shown[2:], (0, 1), strict=True):
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
+        assert (pixels == palette[value]).all()
+    write_compared(two_runs[1], [other])
+    text, shown = page()
+    assert not shown
+    assert "The runs have no held-out images in common." in text
+
+
+def test_invalid_images_are_one_line_errors(two_runs, capsys):
+    file = two_runs[1] / "examples.npz"
+    write_compared(two_runs[1], [made_image("a", 0)])
+    with np.load(file) as saved:
+        arrays = dict(saved)
+    changes = [
+        {"names": arrays["names"][None]},
+        {"scores": np.zeros(2)},
+        {"label_0": np.zeros((3, 5), np.uint8)},
+        {"image_0": arrays["image_0"][..., 0]},
+        {"image_0": arrays["image_0"].astype(np.uint16)},
+        {"names": np.asarray(["a", "b"]), "scores": np.zeros(2)},
+        {"image_0": np.zeros((1, 481, 3), np.uint8)}
+        | {f"{key}_0": np.zeros((1, 481), np.uint8) for key in ("label", "prediction")},
+    ]
+    for change in changes:
+        np.savez(file, **arrays | change)
+        assert cli.main(["report", *map(str, two_runs)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "examples.npz: does not contain images with label and prediction" in line
+    file.write_bytes(b"PK no archive")
+    assert cli.main(["report", *map(str, two_runs)]) == 2
+    assert "examples.npz: is not an .npz file" in capsys.readouterr().err
 
 
 def test_undefined_scores_are_never_best():

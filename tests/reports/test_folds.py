@@ -54,6 +54,17 @@ def test_folds_are_summarised(tmp_path, capsys):
     assert json.loads(out.read_text())["scores"]["iou/b"]["of_each"][0] is None
 
 
+def test_distances_and_losses_are_not_in_percent(tmp_path, capsys):
+    folder = made_fold(tmp_path / "0", 0, [[30, 0], [0, 5]])
+    saved = json.loads((folder / "metrics.json").read_text())
+    saved["metrics"] |= {"mean_hausdorff95": 12.5, "loss": 0.25}
+    (folder / "metrics.json").write_text(json.dumps(saved))
+    assert cli.main(["folds", str(folder)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["mean_hausdorff95", "12.50", "12.50", "-", "-"] in rows
+    assert ["loss", "0.25", "0.25", "-", "-"] in rows
+
+
 def test_runs_of_different_cross_validations_are_refused(tmp_path):
     zero = made_fold(tmp_path / "0", 0, [[30, 0], [0, 0]])
     twin = made_fold(tmp_path / "2", 0, [[30, 0], [0, 0]])

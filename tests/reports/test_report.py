@@ -4,6 +4,7 @@ import html.parser
 import io
 import math
 import re
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from PIL import Image
 from fcnjax.config import default_config
 from fcnjax.io import pictures
 from fcnjax.metrics import compute
-from fcnjax.reports import charts, write_report
+from fcnjax.reports import Scores, charts, write_report
+from fcnjax.reports.run import best_step
 from fcnjax.training.metrics_file import JsonlWriter
 
 
@@ -66,14 +68,19 @@ def picture(source):
 def test_report_of_a_binary_run(tmp_path):
     with contextlib.closing(JsonlWriter(tmp_path)) as writer:
         for step in range(10, 101, 10):
-            writer.write(step, {"loss": math.nan if step == 50 else 1 / step, "lr": 0.1})
-        writer.write(100, {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4, "grad_norm": 3.0})
+            losses = {"loss": math.nan if step == 50 else 1 / step, "lr": 0.1}
+            writer.write(step, losses | {"images_per_second": 2.0})
+        writer.write(90, {"eval/mean_iou": 0.6, "eval/loss": 0.8})
+        scores = {"eval/mean_iou": 0.5, "eval/iou/vessel": 0.4, "eval/loss": 0.7}
+        writer.write(100, scores | {"grad_norm": 3.0})
     confusion = np.array([[900, 20], [30, 50]])
     config = config_with("background", "vessel")
+    config.data.root, config.train.batch_size = "data/stare", 8
     command = "fcnjax train --workdir='a b' && echo <done>"
     shown = [example(2, name="<script>.png"), example(2)]
-    metrics = compute(confusion, ["background", "vessel"]) | {"best_step": 1234}
-    path = write_report(tmp_path, config, metrics, confusion, shown, command)
+    metrics = compute(confusion, ["background", "vessel"]) | {"best_step": 1234, "loss": 0.71234}
+    evaluated = Scores(metrics, confusion, shown, num_train=1600, num_eval=397)
+    path = write_report(tmp_path, config, evaluated, command)
     assert path == tmp_path / "report.html"
     text = path.read_text()
     page = Page(text)
@@ -83,6 +90,15 @@ def test_report_of_a_binary_run(tmp_path):
     assert "Dice, vessel" in words
     assert "1,234" in words
     assert "grad_norm" not in words
+    assert "0.7123" in words  # not in percent
+    assert "dataset data/stare · 1,600 training images · 397 evaluated images · 2 classes" in words
+    assert f"evaluated {datetime.now(UTC):%Y-%m-%d}" in words
+    assert "trained for 0:06:40, without evaluations" in words  # 100 steps of 8 images, 2 a second
+    assert "Dashed: step 90, the best by mean_iou." in words
+    for curve in ("training", "validation"):
+        assert curve in page.texts
+    assert page.texts.count("step") >= 3
+    assert page.texts.count("best") == text.count('class="mark"') == 3
     assert "900" in words
     assert command in words
     assert '"encoder": "vanilla"' in words
@@ -98,7 +114,7 @@ def test_report_of_a_binary_run(tmp_path):
 def test_report_of_many_classes_without_curves_or_examples(tmp_path):
     names = [f"class {index}" for index in range(40)]
     confusion = np.diag(np.arange(40))
-    page = Page(write_report(tmp_path, config_with(*names), {}, confusion).read_text())
+    page = Page(write_report(tmp_path, config_with(*names), Scores({}, confusion)).read_text())
     assert page.images == []
     assert "svg" not in page.tags
     words = " ".join(page.texts)
@@ -112,7 +128,7 @@ def test_pictures_are_scaled_and_encoded(tmp_path):
     config.data.palette = ((10, 0, 0), (0, 20, 0), (0, 0, 30))
     confusion = np.eye(3, dtype=int)
     shown = [example(3, shape=(300, 1400))]
-    page = Page(write_report(tmp_path, config, {}, confusion, shown).read_text())
+    page = Page(write_report(tmp_path, config, Scores({}, confusion, shown)).read_text())
     heads, images = zip(*map(picture, page.images), strict=True)
     assert [head.split(";")[0] for head in heads] == ["data:image/jpeg"] + ["data:image/png"] * 3
     assert {image.size for image in images} == {(700, 150)}
@@ -125,7 +141,8 @@ def test_pictures_are_scaled_and_encoded(tmp_path):
 def test_images_of_any_bands(tmp_path, bands):
     shown = example(2)
     shown["image"] = np.zeros((40, 50, bands), np.uint8)
-    page = Page(write_report(tmp_path, config_with("a", "b"), {}, np.eye(2), [shown]).read_text())
+    evaluated = Scores({}, np.eye(2), [shown])
+    page = Page(write_report(tmp_path, config_with("a", "b"), evaluated).read_text())
     assert picture(page.images[0])[1].size == (50, 40)
 
 
@@ -136,11 +153,14 @@ def test_images_of_other_dtypes_are_stretched_to_their_range():
 
 
 def test_names_are_escaped(tmp_path):
-    page = Page(
-        write_report(
-            tmp_path, config_with("<b>bold", 'a"&b'), {"<i>": 1}, np.eye(2), [example(2)]
-        ).read_text()
-    )
+    config = config_with("<b>bold", 'a"&b')
+    config.data.root, config.eval.best_metric = "<u>", "dice/<b>bold"
+    with contextlib.closing(JsonlWriter(tmp_path)) as writer:
+        writer.write(7, {"eval/mean_iou": 0.5, "eval/dice/<b>bold": 0.5})
+    evaluated = Scores({"<i>": 1}, np.eye(2), [example(2)])
+    page = Page(write_report(tmp_path, config, evaluated).read_text())
+    assert "Dashed: step 7, the best by dice/<b>bold." in page.texts
+    assert any("dataset <u>" in text for text in page.texts)
     assert "<b>bold" in page.texts
     assert 'a"&b' in page.texts
     assert "<i>" in page.texts
@@ -197,15 +217,68 @@ def test_ticks_around_one_value(value):
 
 def test_chart_points_stay_inside_and_infinite_ones_are_omitted():
     line = [(step, math.sin(step)) for step in range(3000)] + [(3000, math.inf)]
-    svg = charts.line_chart({"a<b": line, "c": [(5, 0.5)]})
+    svg = charts.line_chart({"a<b": line, "c": [(5, 0.5)]}, "step")
     path = re.search(r'class="c0 line" d="M([^"]*)"', svg).group(1)
     places = np.array([point.split() for point in path.split("L")], float)
     assert len(places) <= charts.MAX_POINTS
     assert (places >= 0).all()
     assert (places <= [charts.WIDTH, charts.HEIGHT]).all()
     assert "a&lt;b" in svg
-    assert charts.line_chart({"a": [(1, math.nan)]}) == ""
-    assert charts.line_chart({}) == ""
+    assert charts.line_chart({"a": [(1, math.nan)]}, "step") == ""
+    assert charts.line_chart({}, "step") == ""
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ((20, 100), ["20", "40", "60", "80", "100"]),
+        ((11, 20), ["12", "14", "16", "18", "20"]),
+        ((1, 3), ["1", "2", "3"]),
+        ((12, 12), ["12", "13"]),
+        ((10000, 13000), ["10k", "10.5k", "11k", "11.5k", "12k", "12.5k", "13k"]),
+    ],
+)
+def test_steps_on_the_axis_are_whole_numbers(steps, expected):
+    svg = charts.line_chart({"a": [(step, 0.5) for step in steps]}, "step")
+    texts = re.findall(r'text-anchor="middle">([^<]*)<', svg)
+    assert texts == [*expected, "step"]
+
+
+def test_marks_lie_at_their_step():
+    line = {"a": [(100, 1.0), (300, 2.0)]}
+    marks = [charts.Mark(200, "best"), charts.Mark(300, "", 9), charts.Mark(400)]
+    svg = charts.line_chart(line, "step", marks)
+    found = re.findall(r'class="(mark[^"]*)" d="M([\d.]+)', svg)
+    right = charts.WIDTH - charts.RIGHT
+    assert found == [("mark", f"{(charts.LEFT + right) / 2:.1f}"), ("mark c1", f"{right:.1f}")]
+    assert svg.count(">best<") == 1
+
+
+def test_best_step():
+    values = [(10, 0.5), (20, 0.7), (30, math.nan), (40, 0.7), (50, 0.6)]
+    lines = [{"step": s, "eval/mean_iou": v, "eval/loss": v} for s, v in values] + [{"step": 60}]
+    assert best_step(lines, "mean_iou") == 40  # as the best checkpoint: the last of equal ones
+    assert best_step(lines, "loss") == 10
+    assert best_step(lines, "") is None
+    assert best_step(lines[2:3], "mean_iou") is None
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, 1e-300, math.nan])
+def test_impossible_speeds_give_no_duration(tmp_path, speed):
+    with contextlib.closing(JsonlWriter(tmp_path)) as writer:
+        writer.write(10, {"images_per_second": speed})
+    page = write_report(tmp_path, config_with("a", "b"), Scores({}, np.eye(2))).read_text()
+    assert "trained for" not in page
+
+
+def test_loss_with_one_term_is_drawn_once(tmp_path):
+    def curves(**terms):
+        with contextlib.closing(JsonlWriter(tmp_path)) as writer:
+            writer.write(10, {"loss": 0.5, **{f"loss/{name}": v for name, v in terms.items()}})
+        return write_report(tmp_path, config_with("a", "b"), Scores({}, np.eye(2))).read_text()
+
+    assert ">dice</span>" not in curves(dice=0.5)
+    assert ">dice</span>" in curves(dice=0.3, focal=0.2)
 
 
 @pytest.mark.parametrize(
@@ -219,13 +292,13 @@ def test_chart_points_stay_inside_and_infinite_ones_are_omitted():
     ],
 )
 def test_extreme_values_are_drawn_or_omitted(values):
-    chart = charts.line_chart({"a": list(enumerate(values))})
+    chart = charts.line_chart({"a": list(enumerate(values))}, "step")
     assert "nan" not in chart
     assert "inf" not in chart
 
 
 def test_chart_draws_at_most_fifty_lines():
-    chart = charts.line_chart({f"loss/{i}": [(0, i), (1, i)] for i in range(5000)})
+    chart = charts.line_chart({f"loss/{i}": [(0, i), (1, i)] for i in range(5000)}, "step")
     assert chart.count('line" d="') == 50
 
 

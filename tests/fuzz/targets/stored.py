@@ -75,10 +75,14 @@ def make_workdir(folder: Path) -> Path:
     for step in (2, 4):
         writer.write(step, {"loss": 1 / step, "lr": 1e-3, "eval/mean_iou": step / 5})
     writer.close()
+    label = np.eye(8, 9, dtype=np.uint8)
     counts = np.full((2, 3, 3), 12) + np.eye(3, dtype=int)[None, 1] * 3
     results = Results(
         np.full((3, 3), 10),
         tuple(config.data.class_names),
+        compared=[
+            {"name": "0.png", "score": 0.5, "image": label, "label": label, "prediction": label}
+        ],
         intervals={"mean_iou": (0.2, 0.5)},
         images=counts,
         names=("0.png", "1.png"),
@@ -199,7 +203,7 @@ TARGETS = [
     Target("config-shapes", _make("config.json"), _shapes, CONFIG),
     Target("metrics", _make("metrics.json"), _scores, JSON),
     Target("metric-lines", _make("metrics.jsonl"), _report, TEXT),
-    Target("npz", _make("images.npz"), _report, BYTES),
+    Target("npz", _make("images.npz", "examples.npz"), _report, BYTES),
     Target("manifest", _make(*MANIFESTS), _manifest, JSON),
     Target("checkpoint", _make_checkpoint, _forged, BYTES),
     Target("split", _make("split.json", "config.json"), _resume, CONFIG),
