@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 import socket
+from pathlib import Path
 
 from fcnjax.cli.parsers import make_parser, parse_step
 from fcnjax.cli.predict_arguments import add_model_arguments
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
         served = service.Service(
             model,
             service.Options(
+                name=model_name(args.workdir),
                 batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
                 queue=args.queue,
                 programs=args.programs,
@@ -59,6 +61,13 @@ def main(argv: list[str]) -> int:
         # XLA cannot be interrupted, Python waits for its threads, and a compilation takes minutes.
         os._exit(0)
     return 0
+
+
+def model_name(workdir: str) -> str:
+    """Return the name of a workdir's folder, or `OWNER/REPO` of a model on the hub."""
+    from fcnjax.inference.identity import HUB
+
+    return workdir.removeprefix(HUB) if workdir.startswith(HUB) else Path(workdir).resolve().name
 
 
 def _address(bound) -> str:

@@ -1,1 +1,1 @@
-"""Descriptions of models: summaries, receptive fields, traces and plans for absent devices."""
+"""Descriptions of examples and models: sheets, summaries, receptive fields, traces and plans."""

@@ -6,11 +6,18 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image
 
 Palette = Sequence[Sequence[int]]
 
+OPACITY = 0.5  # of the classes in an overlay
+CONTOUR_SIDE = 500  # pixels of an image's longer side for each pixel of a contour's width
+# Names, in lower case, of a class for what is none of the others.
+BACKGROUND_NAMES = frozenset({"background", "bg", "none", "unlabeled", "unlabelled", "void"})
+CLEAR = " (clear in the overlay)"  # follows their names in a legend
+MAX_BLACK = 15  # a colour is nearly black if no channel exceeds this
 IGNORED = (128, 128, 128)
 # Colours of Okabe and Ito (2008), which colour-blind people can distinguish, ordered so that the
 # first few differ most. The first class, usually the background, is dark.
@@ -23,6 +30,18 @@ _FIRST = (
     (204, 121, 167),
     (230, 159, 0),
     (0, 114, 178),
+)
+# Names of hues, each with the degrees at which it ends.
+HUES = (
+    (15, "red"),
+    (45, "orange"),
+    (70, "yellow"),
+    (165, "green"),
+    (200, "cyan"),
+    (255, "blue"),
+    (285, "purple"),
+    (345, "magenta"),
+    (361, "red"),
 )
 # The colours of `difference`, by their text in a legend.
 BINARY_LEGEND = {
@@ -47,6 +66,21 @@ def default_palette(num_classes: int) -> tuple[tuple[int, int, int], ...]:
             colour = (colour[0], colour[1], (colour[2] + 1) % 256)
         colours.append(colour)
     return tuple(colours)
+
+
+def describe_colour(colour: Sequence[int]) -> str:
+    """Return the name of an RGB colour in 0..255, such as `red` or `dark green`."""
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(part / 255 for part in colour))
+    if lightness < 0.08:
+        return "black"
+    if lightness > 0.95:
+        return "white"
+    name = "grey"
+    if saturation > 0.15:
+        name = next(name for limit, name in HUES if 360 * hue < limit)
+    if lightness < 0.35:
+        return "brown" if name == "orange" else f"dark {name}"
+    return f"light {name}" if lightness > 0.7 else name
 
 
 def to_rgb(image: np.ndarray) -> np.ndarray:
@@ -79,25 +113,88 @@ def colorize(mask: np.ndarray, palette: Palette) -> np.ndarray:
     return table[np.where((mask >= 0) & (mask < len(palette)), mask, len(palette))]
 
 
+def background_class(names: Sequence[str], palette: Palette) -> int | None:
+    """Return the class that overlays leave clear; None if they paint every class.
+
+    It is the class named background, or another of `BACKGROUND_NAMES`. Without such a name it is
+    the first of two classes, or a class 0 that is nearly black, as in the default palette.
+    """
+    for label, name in enumerate(names):
+        if name.casefold() in BACKGROUND_NAMES:
+            return label
+    return 0 if len(names) == 2 or max(palette[0]) <= MAX_BLACK else None
+
+
+def legend(names: Sequence[str], palette: Palette) -> list[tuple[str, Sequence[int]]]:
+    """Return the text and colour of each class, and of ignored pixels, in labels and overlays."""
+    background = background_class(names, palette)
+    texts = [f"{name}{CLEAR if i == background else ''}" for i, name in enumerate(names)]
+    return [*zip(texts, palette, strict=True), (f"ignored{CLEAR}", IGNORED)]
+
+
 def overlay(
-    image: np.ndarray, mask: np.ndarray, palette: Palette, alpha: float = 0.5
+    image: np.ndarray,
+    mask: np.ndarray,
+    names: Sequence[str],
+    palette: Palette,
+    alpha: float = OPACITY,
 ) -> np.ndarray:
-    """Blend a mask over an image; class 0, the background, and other values are transparent.
+    """Draw a mask over an image: a fill for each class, and an opaque contour inside its regions.
+
+    The background (`background_class`) and values that are not a class stay clear.
 
     Args:
         image: Uint8 `[H, W, C]`.
         mask: Integer `[H, W]`.
+        names: Class names.
         palette: An RGB triple in 0..255 for each class.
-        alpha: Opacity of the mask, in 0..1.
+        alpha: Opacity of the fill, in 0..1.
 
     Returns:
         Uint8 `[H, W, 3]`.
     """
     base = to_rgb(image)
     mask = np.asarray(mask).astype(np.int64)
-    opaque = ((mask > 0) & (mask < len(palette)))[..., None]
-    mixed = np.rint((1 - alpha) * base + alpha * colorize(mask, palette)).astype(np.uint8)
-    return np.where(opaque, mixed, base)
+    is_painted = (mask >= 0) & (mask < len(palette)) & (mask != background_class(names, palette))
+    colours = colorize(mask, palette)
+    picture = np.where(
+        is_painted[..., None], cv2.addWeighted(base, 1 - alpha, colours, alpha, 0), base
+    )
+    contour = is_painted & _find_contours(mask)
+    picture[contour] = colours[contour]
+    return picture
+
+
+def _find_contours(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels near another value in their row or column, bool `[H, W]`."""
+    width = max(round(max(mask.shape) / CONTOUR_SIDE), 1)
+    kernel = cv2.getStructuringElement(cv2.MORPH_CROSS, (2 * width + 1, 2 * width + 1))
+    values = mask.astype(np.float32)  # holds class ids exactly, and is a type of `cv2.erode`
+    return cv2.erode(values, kernel) != cv2.dilate(values, kernel)
+
+
+def fit(image: np.ndarray, label: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale an RGB image and its label to a longer side of at most `side` pixels.
+
+    Small ones are enlarged by a whole factor, so that each pixel becomes a square. A label is
+    always scaled by nearest neighbour.
+
+    Args:
+        image: Uint8 `[H, W, 3]`.
+        label: Integer `[H, W]`.
+        side: The longer side.
+    """
+    height, width = label.shape
+    factor = side // max(height, width)
+    if factor:
+        return tuple(array.repeat(factor, 0).repeat(factor, 1) for array in (image, label))
+    scale = side / max(height, width)
+    ys, xs = (
+        ((np.arange(max(round(n * scale), 1)) + 0.5) / scale).astype(int).clip(max=n - 1)
+        for n in (height, width)
+    )
+    small = Image.fromarray(image).resize((len(xs), len(ys)), Image.Resampling.BOX)
+    return np.asarray(small), label[ys][:, xs]
 
 
 def difference(

@@ -50,6 +50,7 @@ def make_app(service: Service) -> ASGIApp:
         Route("/v2/health/live", _live),
         Route("/v2/health/ready", _ready),
         Route("/v2", _server),
+        Route("/model", _page_model),
         Route("/segment", _segment, methods=["POST"]),
         Route("/metrics", _metrics),
         Route("/openapi.json", _openapi),
@@ -181,6 +182,16 @@ def _output(request: Request) -> str:
     if (name := request.query_params["output"]) not in images.OUTPUTS:
         raise Refused(400, f"output: is unknown; valid: {', '.join(images.OUTPUTS)}")
     return name
+
+
+async def _page_model(request: Request) -> Response:
+    service = _service(request)
+    content = {
+        "name": service.options.name,
+        "step": service.model.step,
+        "classes": images.describe_classes(service.model),
+    }
+    return JSONResponse(content)
 
 
 async def _metrics(request: Request) -> Response:

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import zlib
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from fcnjax.data.readers.limits import BYTES_PER_PIXEL, TooLarge, refuse_large
 from fcnjax.errors import UserError
 from fcnjax.inference import Model, Prediction
 from fcnjax.inference.outputs.image_outputs import mask_image
-from fcnjax.io.pictures import overlay
+from fcnjax.io.pictures import background_class, overlay
 from fcnjax.serving.http.refusal import Refused
 
 FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "PNM", "BMP")
@@ -81,7 +82,8 @@ def mask_file(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
 
 def overlay_file(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
     """Return the image overlaid with the classes as a PNG."""
-    return _png(Image.fromarray(overlay(image, prediction.mask, model.palette)))
+    picture = overlay(image, prediction.mask, model.class_names, model.palette)
+    return _png(Image.fromarray(picture))
 
 
 def details(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
@@ -94,19 +96,29 @@ def details(model: Model, image: np.ndarray, prediction: Prediction) -> bytes:
     mask = prediction.mask
     counts = np.bincount(mask.ravel(), minlength=len(model.class_names)).tolist()
     confidence = np.rint(255 * prediction.probabilities.max(-1)).astype(np.uint8)
-    rows = zip(model.class_names, model.palette.tolist(), counts, strict=True)
     content = {
         "height": mask.shape[0],
         "width": mask.shape[1],
         "classes": [
-            {"id": i, "name": name, "colour": colour, "pixels": count}
-            for i, (name, colour, count) in enumerate(rows)
+            {**each, "pixels": count}
+            for each, count in zip(describe_classes(model), counts, strict=True)
         ],
         "mask_type": str(mask.dtype),
         "mask": _compress(mask.astype(mask.dtype.newbyteorder("<"))),
         "confidence": _compress(confidence),
     }
     return json.dumps(content).encode()
+
+
+def describe_classes(model: Model) -> list[dict[str, Any]]:
+    """Return id, name and colour of each class; overlays leave the background clear."""
+    background = background_class(model.class_names, model.palette)
+    return [
+        {"id": i, "name": name, "colour": colour, "is_background": i == background}
+        for i, (name, colour) in enumerate(
+            zip(model.class_names, model.palette.tolist(), strict=True)
+        )
+    ]
 
 
 def _compress(array: np.ndarray) -> str:

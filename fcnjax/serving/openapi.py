@@ -28,6 +28,7 @@ def describe(service: Service) -> dict[str, Any]:
         "/v2": _get("What serves", "Server"),
         "/v2/health/live": _get("Whether the server runs", "Live"),
         "/v2/health/ready": _get("Whether the model is warm", "Ready", 503),
+        "/model": _get("The name of the run, its step and its classes", "Run"),
         "/segment": {"post": _segment()},
         "/metrics": _get_text("Counters, for Prometheus", "text/plain"),
         "/openapi.json": _get("This", "Any"),
@@ -142,11 +143,12 @@ def _schemas(service: Service) -> dict[str, Schema]:
     parts = _array(_object({"name": TEXT, "data_type": TEXT, "dims": _array(INTEGER)}))
     model = {"name": TEXT, "versions": _array(TEXT), "platform": TEXT}
     response = {"model_name": TEXT, "model_version": TEXT, "outputs": tensors}
-    a_class = {"id": INTEGER, "name": TEXT, "colour": _array(INTEGER), "pixels": INTEGER}
+    a_class = {"id": INTEGER, "name": TEXT, "colour": _array(INTEGER), "is_background": TRUTH}
+    run = {"name": TEXT, "step": INTEGER, "classes": _array(_object(a_class))}
     segmentation = {
         "height": INTEGER,
         "width": INTEGER,
-        "classes": _array(_object(a_class)),
+        "classes": _array(_object({**a_class, "pixels": INTEGER})),
         "mask_type": {**TEXT, "enum": ["uint8", "uint16"]},
         "mask": {**TEXT, "contentEncoding": "base64"},
         "confidence": {**TEXT, "contentEncoding": "base64"},
@@ -161,6 +163,7 @@ def _schemas(service: Service) -> dict[str, Schema]:
         "Config": _object({"name": TEXT, "input": parts, "output": parts}),
         "InferRequest": _request(service),
         "InferResponse": _object(response, id=TEXT),
+        "Run": _object(run),
         "Segmentation": _object(segmentation),
     }
 

@@ -8,6 +8,7 @@ class Options:
     """Options of a server.
 
     Attributes:
+        name: Name of the run or model, which the page shows.
         batch: Largest number of images in a batch.
         queue: Images of all requests that may wait; more are refused.
         programs: Number of compiled programs that are kept. The least recently used one is freed,
@@ -27,6 +28,7 @@ class Options:
             and addresses; None allows any name, and pages of any origin.
     """
 
+    name: str = "model"
     batch: int = 8
     queue: int = 64
     programs: int = 64

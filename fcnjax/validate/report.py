@@ -24,8 +24,7 @@ from fcnjax.validate.statistics import DatasetStatistics, format_sizes, median_f
 PAGE_FILE = "index.html"
 SHEET_IMAGES = {"train": 8, "eval": 4}  # images shown of each split
 LONGEST_SIDE = 420  # pixels of a picture
-MAX_CLASSES = 40  # in the legend, and rows of the table
-ALPHA = 0.55  # opacity of the class colours over the image
+MAX_CLASSES = 40  # rows of the table on the terminal
 
 
 def write_page(folder: str | Path, title: str, result: CheckResult) -> Path:
@@ -52,10 +51,7 @@ def write_page(folder: str | Path, title: str, result: CheckResult) -> Path:
         is_resolved=result.is_resolved,
         splits=[_split(name, each) for name, each in result.statistics.items()],
         classes=_class_rows(result.statistics, data) if result.is_resolved else [],
-        legend=[
-            *list(zip(data.class_names, data.palette, strict=False))[:MAX_CLASSES],
-            ("ignored", pictures.IGNORED),
-        ],
+        legend=pictures.legend(data.class_names, data.palette) if result.is_resolved else [],
         pictures=_pictures(result.config) if result.is_resolved else [],
     )
     path = Path(folder) / PAGE_FILE
@@ -84,8 +80,8 @@ def _class_rows(
         yield {"name": name, "colour": colour, "splits": splits, "weight": weight}
 
 
-def _pictures(config: ConfigDict) -> Iterator[dict[str, str]]:
-    """Yield some images of each split, without and with their labels, as data URIs."""
+def _pictures(config: ConfigDict) -> Iterator[dict[str, Any]]:
+    """Yield some images of each split: image, label and overlay as data URIs."""
     for part, count in SHEET_IMAGES.items():
         try:
             source = open_stored(config, part)
@@ -96,30 +92,26 @@ def _pictures(config: ConfigDict) -> Iterator[dict[str, str]]:
                 example = source[index]
             except UserError:
                 continue
-            image, label = _shrink(pictures.to_rgb(example["image"]), example["label"])
-            colours = pictures.colorize(label, config.data.palette)
-            overlay = np.rint((1 - ALPHA) * image + ALPHA * colours).astype(np.uint8)
             yield {
                 "name": f"{example['name']} ({part})",
-                "image": _embed(image),
-                "overlay": _embed(overlay),
+                "panels": _panels(example["image"], example["label"], config.data),
             }
 
 
-def _embed(picture: np.ndarray) -> str:
+def _panels(image: np.ndarray, label: np.ndarray, data: ConfigDict) -> dict[str, str]:
+    """Return image, label and overlay as data URIs, by caption."""
+    image, label = pictures.fit(pictures.to_rgb(image), label, LONGEST_SIDE)
+    overlay = pictures.overlay(image, label, data.class_names, data.palette)
+    colours = Image.fromarray(pictures.colorize(label, data.palette))
+    return {
+        "image": _embed_photo(image),
+        "label": pictures.data_uri(colours, "PNG", optimize=True),
+        "overlay": _embed_photo(overlay),
+    }
+
+
+def _embed_photo(picture: np.ndarray) -> str:
     return pictures.data_uri(Image.fromarray(picture), "JPEG", quality=85)
-
-
-def _shrink(image: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scale an RGB image and its label down for the page, the label by nearest neighbour."""
-    height, width = label.shape
-    scale = min(LONGEST_SIDE / max(height, width), 1)
-    ys, xs = (
-        ((np.arange(max(round(n * scale), 1)) + 0.5) / scale).astype(int).clip(max=n - 1)
-        for n in (height, width)
-    )
-    small = Image.fromarray(image).resize((len(xs), len(ys)), Image.Resampling.BOX)
-    return np.asarray(small), label[ys][:, xs]
 
 
 def class_table(statistics: Mapping[str, DatasetStatistics], names: Sequence[str]) -> Table:

@@ -1,9 +1,11 @@
 """Invalid values of `config.data`: one line each, in every command."""
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from fcnjax import cli
+from fcnjax.io.pictures import IGNORED, default_palette
 
 BAD = {
     "labels.label_map=car,bus": "pairs of a class and its new name",
@@ -41,14 +43,35 @@ def test_data_show(shapes, tmp_path, capsys):
     out = tmp_path / "sheet.png"
     argv = ["data", "show", str(shapes), f"--out={out}", "--count=5"]
     assert cli.main([*argv, "--config.augment.crop=32,40"]) == 0
-    assert f"5 examples in {out}" in capsys.readouterr().out
-    # Four pairs of 40x32 in a row, and a second row for the fifth.
-    with Image.open(out) as sheet:
-        assert sheet.size == (4 * (80 + 6) + 6, 2 * (32 + 6) + 6)
+    printed = capsys.readouterr().out
+    assert f"5 examples in {out}" in printed
+    assert "--config.data.class_names=class_0,class_1,class_2" in printed
+    check_sheet(out, rows=3)
     assert cli.main([*argv, "--config.data.channels=L"]) == 2
     assert "config.data.mean and config.data.std" in capsys.readouterr().err
     assert cli.main([*argv[:-2], f"--out={tmp_path / 'sheet.gif'}"]) == 2
     assert "does not end in .png" in capsys.readouterr().err
+
+
+def check_sheet(path, rows):
+    """Check a sheet of crops of 32x40, enlarged eight times: image, label and overlay."""
+    with Image.open(path) as sheet:
+        pixels = np.asarray(sheet)
+    height, width, step = 256, 320, 324
+    top = len(pixels) - rows * (height + 16) - 16
+    assert pixels.shape[1] == 2 * (2 * step + width + 16) + 16
+    image, label, overlay = (
+        pixels[top : top + height, x : x + width].astype(int)
+        for x in range(16, 16 + 3 * step, step)
+    )
+    palette = default_palette(3)
+    is_clear = (label == palette[0]).all(-1)
+    assert 0.1 < is_clear.mean() < 0.9
+    assert {tuple(c) for c in label.reshape(-1, 3).tolist()} <= {*palette, IGNORED}
+    np.testing.assert_array_equal(overlay[is_clear], image[is_clear])
+    assert (overlay != image).any()
+    for colour in palette:  # the legend
+        assert (pixels[:top] == colour).all(-1).sum() > 100
 
 
 def test_data_build(shapes, tmp_path, monkeypatch, capsys):

@@ -85,7 +85,8 @@ def test_outputs_have_the_frames_rate_and_masks_of_the_clip(workdir, tmp_path, c
         expected = model(frame)
         np.testing.assert_array_equal(mask, expected.mask)
         np.testing.assert_allclose(share / 65535, expected.probabilities.max(-1), atol=2e-5)
-        expected_overlays.append(overlay(frame, expected.mask, model.palette))
+        classes = model.class_names, model.palette
+        expected_overlays.append(overlay(frame, expected.mask, *classes))
     # Chroma has half the resolution, so single pixels differ.
     written, expected = (np.stack(frames) @ LUMA for frames in (written, expected_overlays))
     difference = np.abs(written[:, None] - expected).mean((2, 3))

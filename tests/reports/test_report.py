@@ -181,16 +181,6 @@ def test_colorize():
     assert got.tolist() == [[[1, 2, 3], [4, 5, 6], grey, grey, grey]]
 
 
-def test_overlay_leaves_background_and_ignored_pixels():
-    image = np.full((1, 3, 3), 100, np.uint8)
-    mask = np.array([[0, 1, 255]], np.uint8)
-    palette = ((0, 0, 0), (200, 0, 50))
-    got = pictures.overlay(image, mask, palette, 0.25)
-    assert got.tolist() == [[[100, 100, 100], [125, 75, 88], [100, 100, 100]]]
-    assert (pictures.overlay(image, mask, palette, 0) == image).all()
-    assert pictures.overlay(image[..., :1], mask, palette, 1)[0, 1].tolist() == [200, 0, 50]
-
-
 def test_difference_of_two_classes():
     label, prediction = np.array([[1, 1, 0, 0, 255]]), np.array([[1, 0, 1, 0, 1]])
     got = pictures.difference(label, prediction, 2, 255)

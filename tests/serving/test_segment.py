@@ -89,6 +89,7 @@ def test_json(client, model, image, png):
     assert (arrays["confidence"] == confidence).all()
     assert [one["name"] for one in found["classes"]] == list(model.class_names)
     assert [one["colour"] for one in found["classes"]] == model.palette.tolist()
+    assert [one["is_background"] for one in found["classes"]] == [True, False, False]
     counts = np.bincount(expected.mask.ravel(), minlength=3).tolist()
     assert [one["pixels"] for one in found["classes"]] == counts
 
@@ -168,6 +169,22 @@ def test_page_loads_nothing_from_elsewhere(client):
         assert "http" not in answer.text, path
     for path in ("/page.css", "/page.js"):
         assert path.strip("/") in texts["/"].text
+
+
+def test_page_names_the_run_and_its_classes(make_client, model):
+    run = make_client(name="shapes").get("/model").json()
+    assert (run["name"], run["step"]) == ("shapes", model.step)
+    assert [each["name"] for each in run["classes"]] == list(model.class_names)
+    assert [each["colour"] for each in run["classes"]] == model.palette.tolist()
+
+
+@pytest.mark.parametrize(
+    ("workdir", "name"), [("hf://owner/repo", "owner/repo"), ("runs/retina/", "retina")]
+)
+def test_name_of_a_model(workdir, name):
+    from fcnjax.cli.serve import model_name
+
+    assert model_name(workdir) == name
 
 
 def test_metrics_count_by_route_and_status(client, png):

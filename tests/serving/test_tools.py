@@ -117,8 +117,12 @@ def page(port):
 def test_the_page(page, model, image, png, tmp_path):
     expected = model(image)
     height, width = image.shape[:2]
+    # The run and its classes, before there is an image.
+    page.locator("#legend li").nth(2).wait_for()
+    assert page.inner_text("#name") == "shapes"
+    assert page.locator("#legend li").all_inner_texts() == ["class_0 (clear)", "class_1", "class_2"]
     page.evaluate(DROP, ["#drop", list(png)])
-    page.wait_for_selector("#result:not([hidden])")
+    page.wait_for_selector("#view:not([hidden])")
     assert f"{height} pixels" in page.inner_text("#status")
     assert page.locator("#legend li").count() == 3
 
@@ -129,6 +133,8 @@ def test_the_page(page, model, image, png, tmp_path):
         return f"{name}, {sure} % sure (x {x}, y {y})"
 
     box = page.locator("#picture").bounding_box()
+    factor = box["width"] / width
+    assert factor == box["height"] / height == int(factor) > 1
     at = {"x": (10 + 0.5) * box["width"] / width, "y": (20 + 0.5) * box["height"] / height}
     page.hover("#picture", position=at)
     assert page.inner_text("#pixel") == words(10, 20)
@@ -139,6 +145,14 @@ def test_the_page(page, model, image, png, tmp_path):
     for _ in range(8):
         page.keyboard.press("Shift+ArrowLeft")
     assert page.inner_text("#pixel") == words(0, 30)
+
+    # At half the opacity, contours hide the image; the background is clear.
+    mask = expected.mask
+    (y, x), *_ = np.argwhere((mask[:, 1:] != mask[:, :-1]) & (mask[:, 1:] > 0))
+    colour = model.palette[mask[y, x + 1]].tolist()
+    assert page.evaluate(COLOUR, [int(x) + 1, int(y)])[:3] == colour
+    (y, x), *_ = np.argwhere(mask == 0)
+    assert page.evaluate(COLOUR, [int(x), int(y)])[:3] == image[y, x].tolist()
 
     # The opacity: nothing of the classes, then nothing of the image below them.
     (y, x), *_ = np.argwhere(expected.mask > 0)
@@ -163,6 +177,8 @@ def test_the_page(page, model, image, png, tmp_path):
     page.set_input_files("#file", tmp_path / "text.png")
     page.wait_for_selector("#status.error")
     assert "text.png: image: cannot be read" in page.inner_text("#status")
+    assert not page.is_visible("#picture")
+    assert page.locator("#legend li").all_inner_texts()[1] == "class_1"
     page.faults.clear()  # the browser tells of the status 400
     # What a browser cannot show, it shows the classes of.
     Image.fromarray(image).save(tmp_path / "a.tif")

@@ -120,6 +120,32 @@ def test_rgb_coded(tmp_path):
     assert_right(fixed)
 
 
+def test_names_are_proposed_by_colour(tmp_path):
+    write(tmp_path, lambda label: RGB[label])
+    note = find(check(config_of(tmp_path)).findings, "class names", NOTE)
+    assert "--config.data.class_names='background,dark green,dark red'" in note.line
+    assert "dark red (128, 0, 0)" in note.text
+    fixed = pasted(tmp_path, note)
+    assert "class names" not in kinds(check(fixed).findings, NOTE)
+    data = resolve(fixed)[0].data
+    assert dict(zip(data.class_names, data.palette, strict=True)) == {
+        "background": (0, 0, 0),
+        "dark green": (0, 128, 0),
+        "dark red": (128, 0, 0),
+    }
+
+
+def test_names_are_proposed_by_the_palette_of_masks(tmp_path):
+    def encode(label):
+        mask = Image.fromarray(label)
+        mask.putpalette([9, 9, 200, 255, 0, 0, 250, 5, 5])
+        return mask
+
+    note = find(check(config_of(write(tmp_path, encode))).findings, "class names", NOTE)
+    assert note.overrides == ("--config.data.class_names=blue,red 1,red 2",)
+    assert_right(pasted(tmp_path, note))
+
+
 def test_rgb_with_unlisted_colour(tmp_path):
     write(tmp_path, lambda label: RGB[label])
     options = [
@@ -386,7 +412,8 @@ def test_command(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "0 errors, 0 warnings" in out
     page = (tmp_path / "page/index.html").read_text(encoding="utf-8")
-    assert page.count("<figure") == 7 + 3
+    assert page.count("<figure") == 3 * (7 + 3)  # image, label and overlay
+    assert "class_0 (clear in the overlay)" in page
     assert "--config.data.labels.mask_values=0,1,2" in page
     assert "http" not in page
     (root / "images/train/p2.png").write_text("no picture")

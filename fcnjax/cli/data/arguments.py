@@ -18,14 +18,21 @@ def dataset_parser(command: str, description: str, example: str) -> argparse.Arg
 
 
 def load_resolved(dataset: str, overrides: list[str], command: str) -> ConfigDict:
-    """Load the config of a dataset, resolve its data, and print what was found.
+    """Load the config of a dataset, resolve its data, and print notes and proposed class names.
 
     Raises:
         UserError: There is no such config or folder, or the data cannot be used.
     """
-    from fcnjax.data import resolve
+    from rich.console import Console
 
-    config, notes = resolve(load_command_config(dataset, overrides, f"fcnjax data {command}"))
+    from fcnjax.data import resolve
+    from fcnjax.validate.checks.suggestions import suggest_names
+    from fcnjax.validate.findings import print_findings
+
+    config = load_command_config(dataset, overrides, f"fcnjax data {command}")
+    resolved, notes = resolve(config)
     for note in notes:
         print(note)
-    return config
+    if finding := suggest_names(config, resolved.data):
+        print_findings([finding], Console(highlight=False))
+    return resolved

@@ -8,11 +8,12 @@ import numpy as np
 from PIL import Image
 
 from fcnjax.errors import UserError
+from fcnjax.inference.ensemble import Ensemble
 from fcnjax.inference.items import InputItem, Written
 from fcnjax.inference.media.batches import predict_in_batches
 from fcnjax.inference.media.video_reader import Frame, VideoReader
 from fcnjax.inference.media.video_writer import VideoWriter
-from fcnjax.inference.model import Prediction
+from fcnjax.inference.model import Model, Prediction
 from fcnjax.inference.outputs.coco import coco_file
 from fcnjax.inference.outputs.image_outputs import OUTPUTS, SCORES, to_uint16
 from fcnjax.inference.request import Predictor
@@ -31,13 +32,13 @@ OUTPUT_SUFFIXES = {
 
 
 def _frame_image(
-    name: str, frame: Frame, prediction: Prediction, palette: np.ndarray
+    name: str, frame: Frame, prediction: Prediction, model: Model | Ensemble
 ) -> np.ndarray:
     """Return the image of an output for one frame."""
     if name == "mask":
         return prediction.mask
     if name == "overlay":
-        return overlay(frame.pixels, prediction.mask, palette)
+        return overlay(frame.pixels, prediction.mask, model.class_names, model.palette)
     return to_uint16(SCORES[name](prediction))
 
 
@@ -75,8 +76,8 @@ def _predict(
     predictor: Predictor, item: InputItem, paths: dict[str, Path], show_progress: bool
 ) -> tuple[tuple[int, int], int]:
     """Write the outputs; return the height and width of the frames, and their number."""
-    is_grey = predictor.model.config.data.channels == "L"
-    palette, names = predictor.model.palette, predictor.model.class_names
+    model = predictor.model
+    is_grey = model.config.data.channels == "L"
     writers: dict[str, VideoWriter] = {}
     size, count = (0, 0), 0
 
@@ -89,7 +90,9 @@ def _predict(
         add_regions = None
         if "components" in paths:
             stem = item.id.rpartition("/")[-1]
-            add_regions = files.enter_context(coco_file(paths["components"], names, stem))
+            add_regions = files.enter_context(
+                coco_file(paths["components"], model.class_names, stem)
+            )
         temporary = {
             name: files.enter_context(atomic(path))
             for name, path in paths.items()
@@ -100,7 +103,7 @@ def _predict(
         def write(frame: Frame, prediction: Prediction) -> None:
             nonlocal size, count
             for name, path in temporary.items():
-                image = _frame_image(name, frame, prediction, palette)
+                image = _frame_image(name, frame, prediction, model)
                 if name not in writers:
                     writers[name] = files.enter_context(VideoWriter(path, video, image))
                 writers[name].write(image, frame.time)

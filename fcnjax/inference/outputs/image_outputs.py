@@ -81,8 +81,8 @@ def _write_mask(path: Path, predicted: PredictedImage) -> None:
 
 
 def _write_overlay(path: Path, predicted: PredictedImage) -> None:
-    pixels = overlay(predicted.image, predicted.prediction.mask, predicted.palette)
-    Image.fromarray(pixels).save(path)
+    mask, names = predicted.prediction.mask, predicted.class_names
+    Image.fromarray(overlay(predicted.image, mask, names, predicted.palette)).save(path)
 
 
 def _write_score(path: Path, predicted: PredictedImage, name: str) -> None:
@@ -102,7 +102,9 @@ def _write_components(path: Path, predicted: PredictedImage) -> None:
 OUTPUTS: Mapping[str, OutputSpec] = MappingProxyType(
     {
         "mask": OutputSpec("_mask.png", "class ids", _write_mask),
-        "overlay": OutputSpec("_overlay.png", "mask over the image", _write_overlay),
+        "overlay": OutputSpec(
+            "_overlay.png", "classes over the image, the background clear", _write_overlay
+        ),
         "confidence": OutputSpec(
             "_confidence.png",
             "probability of the predicted class",

@@ -18,8 +18,9 @@ from fcnjax.validate.checks.proposals import (
     given_names,
     known_values,
     propose_encoding,
+    propose_names,
 )
-from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding
+from fcnjax.validate.findings import ERROR, NOTE, WARNING, Finding, make_overrides
 from fcnjax.validate.masks import RGB, MaskStatistics
 from fcnjax.validate.statistics import DatasetSummary
 
@@ -258,6 +259,7 @@ def _compare_colours(
     if len(colours) > MAX_MASK_VALUES:
         return [Finding(ERROR, KIND, f"{text}: too many to be classes")]
     num_names, values = len(given_names(config)), {"mask_values": (), "ignore_values": ()}
+    names: tuple[str, ...] = ()
     if num_names and len(set(declared)) == num_names:
         values = {
             "mask_values": tuple(range(num_names)),
@@ -277,6 +279,7 @@ def _compare_colours(
         text += "; config.data.labels.mask_colours must list them in the order of the names: "
         return [Finding(ERROR, KIND, text + ", ".join(map(str, colours)))]
     else:
-        text += "; below in ascending order: put them in that of your classes"
+        text += "; below in ascending order, with names to replace by those of your classes"
+        names = make_overrides(config, {"data.class_names": propose_names(colours)})
     overrides = encoding_overrides(config, encoding="rgb", mask_colours=colours, **values)
-    return [Finding(ERROR, KIND, text, overrides)]
+    return [Finding(ERROR, KIND, text, names + overrides)]

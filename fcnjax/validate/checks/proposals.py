@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from fcnjax.data.labels.class_names import are_default_names
+from fcnjax.data.labels.class_names import BACKGROUND, are_default_names
 from fcnjax.data.labels.classes import MAX_MASK_VALUES
 from fcnjax.data.labels.masks import stored_values
+from fcnjax.io.pictures import describe_colour
 from fcnjax.validate.findings import make_overrides
 
 KIND = "encoding"  # of the findings on encodings
@@ -82,6 +83,19 @@ def describe_proposal(proposal: Proposal | None) -> str:
     if len(classes) <= classes[-1]:
         return "; the values are the classes, with gaps between them"
     return ""
+
+
+def propose_names(colours: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    """Propose a name for each colour: `background` for black, or its name, such as `dark green`.
+
+    Colours of the same name are numbered.
+    """
+    texts = [describe_colour(colour) for colour in colours]
+    names = []
+    for i, text in enumerate(texts):
+        number = f" {texts[:i].count(text) + 1}" if texts.count(text) > 1 else ""
+        names.append(BACKGROUND if tuple(colours[i]) == (0, 0, 0) else f"{text}{number}")
+    return tuple(names)
 
 
 def given_names(config: ConfigDict) -> tuple[str, ...]:

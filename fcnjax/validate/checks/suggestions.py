@@ -6,6 +6,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from fcnjax.config import tuples
+from fcnjax.data.labels.class_names import are_default_names
+from fcnjax.io.pictures import default_palette
+from fcnjax.validate.checks.proposals import propose_names
 from fcnjax.validate.findings import NOTE, WARNING, Finding, make_overrides
 from fcnjax.validate.statistics import (
     DatasetStatistics,
@@ -23,6 +26,10 @@ def suggest_settings(dataset: DatasetSummary) -> Iterator[Finding]:
     if not dataset.is_complete:
         return
     train, config = dataset.statistics["train"], dataset.config
+    counts = sum(each.counts for each in dataset.statistics.values())
+    # An absent class may come from a wrong reading of the masks, which another finding corrects.
+    if dataset.resolved and counts.all() and (finding := suggest_names(config, dataset.data)):
+        yield finding
     if train.mean is not None:
         yield _normalisation(train, config, dataset.data.channels)
     if len(train.sizes):
@@ -36,6 +43,32 @@ def suggest_settings(dataset: DatasetSummary) -> Iterator[Finding]:
         )
         overrides = make_overrides(config, {"loss.class_weights": weights})
         yield Finding(NOTE, "class weights", text, overrides)
+
+
+def suggest_names(config: ConfigDict, data: ConfigDict) -> Finding | None:
+    """Suggest names for classes without any, by their colours; None if there is nothing to change.
+
+    Args:
+        config: The config as the user gave it.
+        data: The resolved `config.data`.
+    """
+    if not are_default_names(data.class_names):
+        return None
+    colours = tuple(map(tuple, data.palette))
+    if colours == default_palette(len(colours)):
+        names = data.class_names
+        text = "the classes have no names; edit those below, which are in class order"
+    else:
+        names = propose_names(colours)
+        pairs = zip(names, colours, strict=True)
+        listed = ", ".join(f"{name} {colour}" for name, colour in pairs)
+        text = f"the classes have no names; edit those below, which name their colours: {listed}"
+    values = {"data.class_names": names}
+    if data.labels.encoding == "rgb":
+        # Names alone do not say which colour is which.
+        values["data.labels.mask_colours"] = tuple(map(tuple, data.labels.mask_colours))
+    overrides = make_overrides(config, values)
+    return Finding(NOTE, "class names", text, overrides) if overrides else None
 
 
 def _normalisation(train: DatasetStatistics, config: ConfigDict, channels: str) -> Finding:
