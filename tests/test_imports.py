@@ -31,7 +31,7 @@ LAYERS = [
     },
     {"training.class_weights"},
     {"training.step", "training.checkpoint"},
-    {"reports.charts", "reports.shrink"},
+    {"reports.charts"},
     {"reports.run"},
     {"reports"},
     {"inference"},

@@ -14,7 +14,7 @@ from fcnjax.errors import UserError
 from fcnjax.io import pictures
 from fcnjax.io.atomic_files import atomic
 from fcnjax.io.numpy_files import TEXTS, read_arrays
-from fcnjax.reports.shrink import shrink, shrink_mask
+from fcnjax.io.shrink import shrink, shrink_mask
 
 EXAMPLES_FILE = "examples.npz"
 MAX_COMPARED = 8  # images in the file

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from fcnjax.io.shrink import shrink, shrink_mask
+
 Palette = Sequence[Sequence[int]]
 
 OPACITY = 0.5  # of the classes in an overlay
@@ -184,17 +186,10 @@ def fit(image: np.ndarray, label: np.ndarray, side: int) -> tuple[np.ndarray, np
         label: Integer `[H, W]`.
         side: The longer side.
     """
-    height, width = label.shape
-    factor = side // max(height, width)
+    factor = side // max(label.shape)
     if factor:
         return tuple(array.repeat(factor, 0).repeat(factor, 1) for array in (image, label))
-    scale = side / max(height, width)
-    ys, xs = (
-        ((np.arange(max(round(n * scale), 1)) + 0.5) / scale).astype(int).clip(max=n - 1)
-        for n in (height, width)
-    )
-    small = Image.fromarray(image).resize((len(xs), len(ys)), Image.Resampling.BOX)
-    return np.asarray(small), label[ys][:, xs]
+    return shrink(image, side), shrink_mask(label, side)
 
 
 def difference(

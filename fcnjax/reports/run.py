@@ -15,6 +15,7 @@ from fcnjax import __version__
 from fcnjax.io import pictures
 from fcnjax.io.atomic_files import write_text
 from fcnjax.io.jinja import render
+from fcnjax.io.shrink import shrink, shrink_mask
 from fcnjax.metrics import (
     EXTRA,
     LOSS,
@@ -28,7 +29,6 @@ from fcnjax.metrics import (
     percent,
 )
 from fcnjax.reports.charts import Chart, Mark, draw_charts
-from fcnjax.reports.shrink import shrink, shrink_mask
 from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
 
 REPORT_FILE = "report.html"
