@@ -1,5 +1,6 @@
 """The planner's choices from images and labels alone."""
 
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from fcnjax.validate import rounded
 ORIENTED, UNORIENTED = 0.01, 0.1
 SIDES = frozenset({"left", "right"})  # words of names of classes that a flip would change
 RARE, RARE_CROPS = 0.03, 0.5  # share of a rare class; share of crops around classes
+LARGE_CROP = 0.5  # part of an image, from which on a crop has most classes of the image anyway
 THIN = 3.0  # pixels; classes of such a width suffer where images are resampled
 MAX_DEVICE_BYTES = 2**30  # of a dataset that is kept in the memory of an accelerator
 HOST_SHARE = 1 / 8  # of the memory of the machine, for a dataset
@@ -110,11 +112,19 @@ def choose_colours(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> 
     yield Choice(values, "usual for photographs")
 
 
-def choose_balance(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
-    """Choose the weight of the Dice loss, and the share of crops around rare classes."""
+def choose_loss(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
+    """Choose the weight of the Dice loss."""
     yield Choice({"loss.dice": 1.0}, "counts classes alike, and cross-entropy counts pixels alike")
+
+
+def choose_sampling(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
+    """Choose the share of crops around classes, from the crop that was chosen before."""
     shares, names = dataset.shares, dataset.class_names
     rarest = min(np.flatnonzero(shares), key=lambda label: shares[label], default=0)
-    is_rare = shares[rarest] < RARE
-    reason = f"the rarest class, {names[rarest]}, has {100 * shares[rarest]:.2g}% of the pixels"
+    part = min(math.prod(config.augment.crop) / float(dataset.sizes.prod(1).mean()), 1.0)
+    is_rare = shares[rarest] < RARE and part < LARGE_CROP
+    reason = (
+        f"{names[rarest]}, the rarest class, has {100 * shares[rarest]:.2g}% of the pixels, and a "
+        f"crop has {100 * part:.2g}% of an image"
+    )
     yield Choice({"data.sampling.class_crop": RARE_CROPS if is_rare else 0.0}, reason)
