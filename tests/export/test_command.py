@@ -8,7 +8,6 @@ import pytest
 
 import fcnjax
 from fcnjax import cli
-from fcnjax.cli import export as command
 from fcnjax.errors import UserError
 from fcnjax.export import check
 from fcnjax.export.check import Tolerance
@@ -29,7 +28,7 @@ def test_difference_at_each_size_is_printed(export_run):
 
 
 def test_differing_export_is_discarded_with_exit_code_1(workdir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "TOLERANCES", {"bfloat16": Tolerance(1e-6, 0.0)})
+    monkeypatch.setattr(check, "TOLERANCES", {"bfloat16": Tolerance(1e-6, 0.0)})
     monkeypatch.setattr(check, "TEST_SHAPES", ((1, 16, 24),))
     assert run(workdir, tmp_path / "out", "--format=stablehlo", "--dtype=bfloat16") == 1
     assert "too far: at most 1e-06 and 0 % are allowed; nothing is kept" in capsys.readouterr().out
@@ -43,7 +42,7 @@ def test_differing_export_is_discarded_with_exit_code_1(workdir, tmp_path, monke
         (["--format=stablehlo", "--dtype=int8"], "--dtype: int8 is not for stablehlo; valid:"),
         (["--format=stablehlo", "--input=int8"], "--input: unknown 'int8'"),
         (["--format=stablehlo", "--size=3x3"], "--size: stablehlo takes images of any size"),
-        (["--format=stablehlo", "--step=7"], "step"),
+        (["--format=stablehlo", "--step=7"], "has no checkpoint 7"),
         (["--format=tflite"], "--size: tflite is for images of given sizes; give one"),
         (["--format=onnx", "--size=64"], "--size: '64' is no height and width"),
         (["--format=onnx", "--size=0x64"], "--size: '0x64' is no height and width"),
