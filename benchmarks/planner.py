@@ -12,7 +12,8 @@ scored on the same held-out images, by the same confusion matrices:
   the decay of the learning rate follow the steps. The recipe is planner_hand.py; sample sets that
   have a config of their own use that.
 - `smp`: a Unet over resnet18 of segmentation_models.pytorch as its users start it
-  (planner_smp.py). It needs `--smp-python`, a Python with torch and segmentation_models.pytorch.
+  (planner_smp.py), whose time does not contain its start. It needs `--smp-python`, a Python with
+  torch and segmentation_models.pytorch. `(random)` marks that ImageNet weights were not at hand.
 
 A made set has 32 images to train on and 40 to score (made_sets.py). A finished row is appended to
 `--out` and is not measured again. The table shows the mean IoU in percent, and how much better
@@ -251,11 +252,17 @@ def table(rows: Mapping[Cell, Mapping[str, Any]]) -> str:
     groups = sorted({(cell.subject, cell.minutes, cell.seed) for cell in rows})
     for subject, minutes, seed in groups:
         methods = [rows.get(Cell(subject, minutes, method, seed)) for method in METHODS]
-        scores = [metrics.percent(row and row["mean_iou"]) for row in methods]
+        scores = [_score(row) for row in methods]
         gains = [_difference(methods[0], other) for other in methods[1:]]
         name = f"`{subject}`" + (f", seed {seed}" if seed else "")
         lines.append(f"| {' | '.join([name, f'{minutes:g}', *scores, *gains])} |")
     return "\n".join(lines)
+
+
+def _score(row: Mapping[str, Any] | None) -> str:
+    """Return the mean IoU in percent, marked if the encoder had no pretrained weights."""
+    text = metrics.percent(row and row["mean_iou"])
+    return f"{text} (random)" if row and row.get("weights") == "random" else text
 
 
 def _difference(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str:

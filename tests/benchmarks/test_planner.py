@@ -42,10 +42,10 @@ def test_rows_are_read_by_cell_and_measured_once(tmp_path, monkeypatch, capsys):
 def test_table_has_the_difference_and_its_interval():
     rows = {
         Cell("lines", 3, "plan", 0): row(2 / 3, counts_of(40)),
-        Cell("lines", 3, "smp", 0): row(1 / 3, counts_of(25)),
+        Cell("lines", 3, "smp", 0): {**row(1 / 3, counts_of(25)), "weights": "random"},
     }
     # All images agree, so that the interval has no width.
-    expected = "| `lines` | 3 | 66.67 | - | 33.33 | - | +33.33 (+33.33 to +33.33) |"
+    expected = "| `lines` | 3 | 66.67 | - | 33.33 (random) | - | +33.33 (+33.33 to +33.33) |"
     assert table(rows).splitlines()[-1] == expected
 
 
