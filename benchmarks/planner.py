@@ -9,8 +9,8 @@ scored on the same held-out images, by the same confusion matrices:
 
 - `plan`: `fcnjax train --config=folder:root=DIR,minutes=N`, and nothing else.
 - `hand`: a recipe, with as many steps as fit into the time, by a short run before; the warm-up and
-  the decay of the learning rate follow the steps. The recipe is planner_hand.py; sample sets that
-  have a config of their own use that.
+  the decay of the learning rate follow the steps. The recipe is `folder:root=DIR,minutes=0`; sample
+  sets that have a config of their own use that.
 - `smp`: a Unet over resnet18 of segmentation_models.pytorch as its users start it
   (planner_smp.py), whose time does not contain its start. It needs `--smp-python`, a Python with
   torch and segmentation_models.pytorch. `(random)` marks that ImageNet weights were not at hand.
@@ -41,15 +41,16 @@ from fcnjax import data, metrics
 from fcnjax.config import default_config
 from fcnjax.data.sources.samples import fetch
 from fcnjax.evaluation import read_images, read_scores
+from fcnjax.training.workdir import load_saved_config
 
 METHODS = ("plan", "hand", "smp")
-# Sample sets of grey or RGB images, each with its recipe; "" for planner_hand.py.
+# Sample sets of grey or RGB images, each with its recipe; None for that of other sets.
 SAMPLE_RECIPES = {
     "stare": "biomedical_stare:cpu",
     "he_nuclei": "biomedical_he_nuclei",
-    "nuclei": "",
+    "nuclei": None,
 }
-HERE = Path(__file__).parent
+SMP = Path(__file__).parent / "planner_smp.py"
 TRAINED, SCORED = 32, 40  # images of a made set
 LISTS = {"train": "train.txt", "eval": "val.txt"}
 PILOT_STEPS, PILOT_LOG = 30, 10
@@ -147,7 +148,7 @@ def measure(cell: Cell, root: Path, smp_python: str | None) -> dict[str, Any]:
         options = [f"--config.train.seed={cell.seed}"]
         if cell.method == "hand":
             recipe = SAMPLE_RECIPES.get(cell.subject)
-            config = recipe or f"{HERE / 'planner_hand.py'}:root={root}"
+            config = recipe or f"folder:root={root},minutes=0"
             options += _fitting_options(config, 60 * cell.minutes, work / "pilot")
         seconds = _train(config, work / "run", options)
         scores = read_scores(work / "run")
@@ -171,8 +172,8 @@ def _fitting_options(config: str, seconds: float, workdir: Path) -> list[str]:
     total = _train(config, workdir, [*options, *pilot])
     lines = (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     # The first line has the time of the compilation and the last that of the evaluation.
-    line, size = json.loads(lines[-2]), _batch_size(workdir)
-    step = size / line["images_per_second"]
+    speed = json.loads(lines[-2])["images_per_second"]
+    step = load_saved_config(workdir).train.batch_size / speed
     steps = max(int((seconds - total) / step) + PILOT_STEPS, 2)
     warmup = min(WARMUP, int(WARMUP_SHARE * steps))
     return [
@@ -182,14 +183,9 @@ def _fitting_options(config: str, seconds: float, workdir: Path) -> list[str]:
     ]
 
 
-def _batch_size(workdir: Path) -> int:
-    config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-    return config["train"]["batch_size"]
-
-
 def _train(config: str, workdir: Path, options: Sequence[str]) -> float:
     """Run `fcnjax train`; return its wall time in seconds."""
-    command = ["-m", "fcnjax.cli", "train", f"--config={config}", f"--workdir={workdir}"]
+    command = ["-m", "fcnjax", "train", f"--config={config}", f"--workdir={workdir}"]
     return _run([sys.executable, *command, *options])
 
 
@@ -210,7 +206,7 @@ def _measure_smp(cell: Cell, root: Path, work: Path, python: str | None) -> dict
     for part in LISTS:
         _write_arrays(data.open_source(config, part), work / f"{part}.npz")
     names = config.data.class_names
-    command = [python, HERE / "planner_smp.py", work, f"--classes={len(names)}"]
+    command = [python, SMP, work, f"--classes={len(names)}"]
     options = [f"--seconds={60 * cell.minutes}", f"--seed={cell.seed}"]
     seconds = _run([*map(str, command), *options])
     source, confusions = data.open_source(config, "eval"), []

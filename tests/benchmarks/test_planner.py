@@ -7,6 +7,9 @@ import planner
 import pytest
 from planner import Cell, prepare_subject, read_rows, table
 
+from fcnjax.config import default_config
+from fcnjax.training.workdir import save_config
+
 NAMES = ["background", "line"]
 
 
@@ -76,7 +79,9 @@ def test_steps_by_hand_fit_into_the_time(tmp_path, monkeypatch):
         speeds = (1.0, 16.0, 2.0)  # compilation, steps, evaluation
         lines = [json.dumps({"images_per_second": speed}) for speed in speeds]
         (workdir / "metrics.jsonl").write_text("\n".join(lines) + "\n")
-        (workdir / "config.json").write_text('{"train": {"batch_size": 8}}')
+        config = default_config()
+        config.data.class_names, config.train.batch_size = NAMES, 8
+        save_config(workdir, config)
         return 40.0
 
     monkeypatch.setattr(planner, "_train", train)
