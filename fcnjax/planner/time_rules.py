@@ -126,6 +126,8 @@ def choose_steps(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> It
         seconds -= EVALUATIONS * _evaluation_seconds(config, dataset, timed.step)
         steps = int(min(max(seconds / timed.step, MIN_STEPS), MAX_STEPS))
         reason = f"{config.plan.minutes:g} minutes at {1000 * timed.step:.3g} ms a step"
+        if steps * timed.step > seconds:
+            reason += f"; fewer than {MIN_STEPS} would not train, so that it takes longer"
         yield Choice({"train.steps": steps}, reason)
     every = max(steps // EVALUATIONS, 1)
     yield Choice({"eval.every": every, "train.save_every": every}, f"{EVALUATIONS} evaluations")
