@@ -7,7 +7,7 @@ planner chooses the other keys from the images, the labels and the devices, for 
 `minutes=10` (`fcnjax data plan DIR` prints the choices with a reason for each). A key that you set
 stays as it is, such as `--config.data.class_names=background,tumour` or `--config.optim.lr=1e-3`;
 `folder.py:root=DIR,encoder=resnet34` chooses the encoder. `minutes=0` plans nothing: the values
-below are then used.
+below are then used. No result was measured, since it depends on your images.
 """
 
 from fcnjax.config import PLANNED, default_config, leave_open, override, parse_arg

@@ -43,7 +43,8 @@ def override_all(config: ConfigDict, words: Sequence[str]) -> list[str]:
 
 def _reset_options(model: ConfigDict, before: ConfigDict, kept: Collection[str]) -> list[str]:
     """Reset options of another encoder or decoder; return a line about each."""
-    if (model.encoder, model.decoder) == (before.encoder, before.decoder):
+    pair = model.encoder, model.decoder
+    if pair == (before.encoder, before.decoder) or not all(map(_takes_options, pair)):
         return []
     notes = []
     for name in MODEL.keys() - kept:
@@ -62,6 +63,13 @@ def _reset_options(model: ConfigDict, before: ConfigDict, kept: Collection[str])
         model.init_from = f"{scheme}://{model.encoder}{slash}{rest}"
         notes.append(f"config.model.init_from={model.init_from}, for encoder {model.encoder}")
     return sorted(notes)
+
+
+def _takes_options(name: str) -> bool:
+    """Return False for a mistyped name, which the builder of the model refuses."""
+    # A VGG has no options.
+    patterns = ("vgg*", *(reader for key in MODEL.values() for reader in key.used_by))
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def _readers(name: str, model: ConfigDict) -> list[str]:

@@ -19,5 +19,6 @@ def test_missing_values_are_errors():
 
 
 def chart(label):
-    empty = {"x_ticks": [], "y_ticks": [], "lines": []}
-    return {"width": 1, "height": 1, "left": 0, "right": 1, "label": label, **empty}
+    empty = dict.fromkeys(("x_ticks", "y_ticks", "lines", "marks"), ())
+    sides = dict.fromkeys(("width", "height", "right", "bottom"), 1) | {"left": 0, "top": 0}
+    return {"label": label, "x_label": "step", **sides, **empty}

@@ -28,6 +28,7 @@ OPTIONS = (
     "--config.optim.warmup_steps=2",
     "--config.eval.bucket=16",
     "--config.eval.batch_size=4",
+    "--config.plan.minutes=0",
     # Three images: not a multiple of any number of processes.
     "--config.data.split.eval_fraction=0.3",
     "--config.data.check=false",

@@ -117,6 +117,12 @@ def test_no_minutes_plan_nothing(shapes, timed):
     assert (choices, config.train.steps, timed) == ([], 1000, [])
 
 
+def test_several_processes_are_refused(shapes, timed, monkeypatch):
+    monkeypatch.setattr("jax.process_count", lambda: 2)
+    with pytest.raises(UserError, match="this job has 2; write a config with `fcnjax data plan"):
+        plan(shapes)
+
+
 @pytest.mark.parametrize(
     ("word", "text"),
     [

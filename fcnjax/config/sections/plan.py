@@ -18,8 +18,6 @@ PLANNED = (
     *("train.batch_size", "train.steps", "train.save_every", "eval.every"),
 )
 
-_SCOPE = Scope.RESUME | Scope.MACHINE
-
 
 def _is_open(entry: Any) -> bool:
     return isinstance(entry, list | tuple) and len(entry) == 2 and entry[0] in PLANNED
@@ -31,13 +29,13 @@ PLAN = {
         "Minutes that the training should take on this machine, for which the planner chooses the "
         "keys of `plan.auto`; 0 plans nothing. A run that is resumed keeps its plan.",
         within(0, MOST_MINUTES),
-        scope=_SCOPE,
+        scope=Scope.RESUME,
     ),
     "auto": Key(
         (),
         "Pairs of a key that the planner chooses, such as `optim.lr`, and its value until then. A "
         "key that is set leaves the list, and `--config.optim.lr=auto` puts it there.",
         each(_is_open, "pairs of a key that `fcnjax data plan` prints, and its value"),
-        scope=_SCOPE,
+        scope=Scope.RESUME,
     ),
 }
