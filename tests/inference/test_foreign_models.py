@@ -40,6 +40,7 @@ NAMES = {
     "data.geotiff": "window",
     "data.nifti": "orientation intensity",
     "augment": "crop scale",
+    "plan": "auto",
     "loss": "class_weights balance",
     "optim": "name schedule milestones freeze multipliers",
     "eval": "metrics spacing best_metric",

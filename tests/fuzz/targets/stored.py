@@ -192,7 +192,9 @@ def _other(rng: Random, value: Any) -> Any:
     if isinstance(value, list):
         kind = rng.choice((NUMBERS, FRACTIONS, NAMES)) if not value else None
         entries = [rng.choice(kind)] if kind else [_other(rng, entry) for entry in value]
-        return rng.choice((entries, value + entries, entries * 9, entries * 2000, []))
+        # Lists within a list are repeated themselves, and the product has to fit into memory.
+        count = 20 if any(isinstance(entry, list) for entry in entries) else 2000
+        return rng.choice((entries, value + entries, entries * 9, entries * count, []))
     return rng.choice((*NUMBERS, *FRACTIONS, *NAMES, True, [1, 2], [64, 64, 64]))
 
 
