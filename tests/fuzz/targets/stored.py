@@ -180,7 +180,7 @@ def _mutate_config(rng: Random, content: bytes) -> bytes:
     return json.dumps(saved).encode()
 
 
-def _other(rng: Random, value: Any) -> Any:
+def _other(rng: Random, value: Any, *, is_inner: bool = False) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
@@ -191,10 +191,10 @@ def _other(rng: Random, value: Any) -> Any:
         return rng.choice(NAMES)
     if isinstance(value, list):
         kind = rng.choice((NUMBERS, FRACTIONS, NAMES)) if not value else None
-        entries = [rng.choice(kind)] if kind else [_other(rng, entry) for entry in value]
-        # Lists within a list are repeated themselves, and the product has to fit into memory.
-        count = 20 if any(isinstance(entry, list) for entry in entries) else 2000
-        return rng.choice((entries, value + entries, entries * 9, entries * count, []))
+        entries = [rng.choice(kind)] if kind else [_other(rng, e, is_inner=True) for e in value]
+        # The product of repetitions at each level would not fit into memory.
+        repeated = () if is_inner else (entries * 9, entries * 2000)
+        return rng.choice((entries, value + entries, [], *repeated))
     return rng.choice((*NUMBERS, *FRACTIONS, *NAMES, True, [1, 2], [64, 64, 64]))
 
 
