@@ -64,23 +64,20 @@ def choose_cache(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> It
 
 def choose_flips(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
     """Choose the flips and turns after which an image is still a plausible one."""
-    classes = dataset.layouts[..., :-1]
-    p = {move: asymmetry(classes, move) for move in ("columns", "axes")}
+    layouts = dataset.layouts
     # Light from above, as of a sky, has a meaning; light from one side forbids no flip.
-    p["rows"] = asymmetry(dataset.layouts, "rows")
+    p = {"columns": asymmetry(layouts[..., :-1], "columns")}
+    p |= {move: asymmetry(layouts, move) for move in ("rows", "axes")}
     sided = [name for name in dataset.class_names if SIDES & _words(name)]
     if sided and not config.data.labels.mirror_pairs:
         hflip, reason = False, f"the class {sided[0]} belongs to a side"
     else:
-        hflip, reason = (
-            p["columns"] >= ORIENTED,
-            _compared("left and right", p["columns"]),
-        )
+        hflip = p["columns"] >= ORIENTED
+        reason = _compared("left and right", p["columns"], "classes")
     yield Choice({"augment.hflip": 0.5 if hflip else 0.0}, reason)
     is_enough = len(dataset.examples) >= MIN_IMAGES
     vflip = is_enough and hflip and p["rows"] >= UNORIENTED
-    reason = _compared("top and bottom", p["rows"], "classes and brightness")
-    yield Choice({"augment.vflip": 0.5 if vflip else 0.0}, reason)
+    yield Choice({"augment.vflip": 0.5 if vflip else 0.0}, _compared("top and bottom", p["rows"]))
     turns = vflip and p["axes"] >= UNORIENTED
     reason = _compared("rows and columns", p["axes"])
     yield Choice({"augment.quarter_turns": 0.75 if turns else 0.0}, reason)
@@ -90,7 +87,7 @@ def _words(name: str) -> set[str]:
     return set(re.findall(r"[a-z]+", name.lower()))
 
 
-def _compared(sides: str, p: float, parts: str = "classes") -> str:
+def _compared(sides: str, p: float, parts: str = "classes and brightness") -> str:
     kind = "alike" if p >= UNORIENTED else "unlike"
     return f"{sides} are {kind} in {parts} (sign-flip test, p = {p:.2g})"
 

@@ -26,8 +26,8 @@ ENOUGH_STEPS = 1200  # for a larger model
 GROWTH = 2  # the least factor between the times of two models of `LADDER`
 MIN_STEPS, MAX_STEPS = 50, 20_000
 EVALUATIONS = 8
-# The part of the time that steps may take: reading, checkpoints and the report take the rest. On two
-# cores, steps of a run took 1.15 times as long as those that were timed.
+# The part of the time that steps may take: reading, checkpoints and the report take the rest. On
+# two cores, steps of a run took 1.15 times as long as those that were timed.
 SPARE = 0.8
 
 
