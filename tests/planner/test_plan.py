@@ -161,8 +161,9 @@ def test_written_config_is_the_planned_one(shapes, timed, tmp_path, capsys):
     assert {key: written[key] for key in same} == {key: expected[key] for key in same}
     assert written["data.root"] == str(shapes)
     assert written["plan.auto"] == ()
-    assert cli.main(["data", "plan", str(shapes), f"--out={out}"]) == 2
-    assert "--out" in capsys.readouterr().err
+    for option, name in ((f"--out={out}", "--out"), ("--minutes=0", "--minutes")):
+        assert cli.main(["data", "plan", str(shapes), option]) == 2
+        assert name in capsys.readouterr().err
 
 
 def test_a_step_is_timed(shapes, tiny_options):

@@ -25,7 +25,12 @@ def main(argv: list[str]) -> int:
         "`folder` does this when it trains. Keys that you or the config set stay as they are.",
         "DIR --minutes=30 --out=mine.py",
     )
-    parser.add_argument("--minutes", type=float, metavar="N", help="time of the training")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="N",
+        help=f"time of the training (that of the config, or {MINUTES:g})",
+    )
     parser.add_argument("--out", metavar="FILE.py", help="write the config to this new file")
     args, overrides = parser.parse_known_args(argv)
 
@@ -36,6 +41,8 @@ def main(argv: list[str]) -> int:
     out = args.out and Path(args.out)
     if out and (out.suffix != ".py" or out.exists()):
         raise UserError(f"--out: {out} exists or does not end in .py; give a new file, as mine.py")
+    if args.minutes == 0:
+        raise UserError("--minutes: 0 plans nothing; give a number above 0")
     if args.minutes is not None:
         overrides.append(f"--config.plan.minutes={args.minutes}")
     requested = load_command_config(args.dataset, overrides, "fcnjax data plan")
