@@ -1,5 +1,6 @@
 """A planned config as a Python file."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,13 +42,12 @@ def config_text(requested: ConfigDict, choices: Sequence[Choice], dataset: str, 
     for choice in choices:
         lines.append(f"    # {choice.reason[:1].upper()}{choice.reason[1:]}.")
         lines += [f"    config.{key} = {_source(value)}" for key, value in choice.values.items()]
+    # Any folder's name must be harmless within the docstring.
+    dataset, name = (ascii(text)[1:-1].replace('"', "'") for text in (dataset, name))
     header = _HEADER.format(dataset=dataset, minutes=requested.plan.minutes, name=name)
     return "\n".join([header.rstrip("\n"), *lines, "    return config", ""])
 
 
 def _source(value: Any) -> str:
-    """Return a value of a config as Python source, with double quotes."""
-    if isinstance(value, str):
-        text = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{text}"'
-    return repr(value)
+    """Return a value of a config as Python source; a text with double quotes, in ASCII."""
+    return json.dumps(value) if isinstance(value, str) else ascii(value)

@@ -44,7 +44,8 @@ def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
         UserError: A value of `config.plan` is not valid, no image can be read, or the job has
             several processes.
     """
-    check_section(config.plan, "plan")
+    for name in ("plan", "train", "augment"):
+        check_section(config[name], name)
     keys = frozenset(open_keys(config))
     if not keys:
         return config, []

@@ -12,7 +12,8 @@ from fcnjax.config import channel_names
 from fcnjax.data.loading.canvas import canvas_size
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
-from fcnjax.parallel.mesh import batch_sharding, make_mesh
+from fcnjax.parallel.mesh import batch_sharding, check_batch_size, check_height, make_mesh
+from fcnjax.training.accumulate import check_accumulate
 from fcnjax.training.initialize import new_state
 from fcnjax.training.step import make_train_step
 
@@ -32,11 +33,19 @@ class StepTime(NamedTuple):
 
 
 def time_step(config: ConfigDict) -> StepTime:
-    """Compile the training step of a resolved config and run it on random pixels."""
+    """Compile the training step of a resolved config and run it on random pixels.
+
+    Raises:
+        UserError: The config does not fit the devices, or a value of it is not valid.
+    """
     config = config.copy_and_resolve_references()
     config.model.init_from, config.data.loading.cache = None, None
+    config.optim.warmup_steps = 0  # it may not fit the steps yet, and takes no time
     start = time.perf_counter()
     mesh = make_mesh(config)
+    check_batch_size(config.train.batch_size, mesh, "config.train.batch_size")
+    check_accumulate(config, mesh, config.train.batch_size)
+    check_height(config.augment.crop[0], mesh)
     model, optimizer = build_model(config), make_optimizer(config)
     state = new_state(model, optimizer, config, mesh)
     step = make_train_step(model, optimizer, config, mesh)

@@ -33,7 +33,9 @@ def choose_weights(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> 
     thickness = float(dataset.thickness.min())
     is_usable = config.data.pixel_type == "uint8" and config.data.channels == "RGB"
     is_worthwhile = budget.seconds >= MIN_SECONDS and thickness >= MIN_THICKNESS
-    if not (budget.open >= MODEL_KEYS and is_usable and is_worthwhile):
+    # The weights set the normalisation, too.
+    is_open = budget.open >= MODEL_KEYS | {"data.mean", "data.std"}
+    if not (is_open and is_usable and is_worthwhile):
         return
     try:
         fetch_weights(PRETRAINED["model.init_from"])

@@ -7,7 +7,7 @@ from fcnjax import cli, data
 from fcnjax.config import PLANNED, flatten, load_config
 from fcnjax.errors import UserError
 from fcnjax.optim import make_optimizer
-from fcnjax.planner import apply_plan, budget, weights_rule
+from fcnjax.planner import apply_plan, budget, config_text, time_rules, weights_rule
 from fcnjax.planner.timing import StepTime, time_step
 
 
@@ -164,6 +164,26 @@ def test_written_config_is_the_planned_one(shapes, timed, tmp_path, capsys):
     for option, name in ((f"--out={out}", "--out"), ("--minutes=0", "--minutes")):
         assert cli.main(["data", "plan", str(shapes), option]) == 2
         assert name in capsys.readouterr().err
+
+
+def test_few_steps_do_not_conflict_with_the_warm_up(shapes, monkeypatch):
+    monkeypatch.setattr(time_rules, "LADDER", {(4, 8): 5e-3})
+    monkeypatch.setattr(time_rules, "CPU", time_rules.Limits(32, 8, 0))
+    config, _ = plan(shapes, "train.steps=10")
+    assert (config.optim.warmup_steps, config.model.widths) == (0, (4, 8))
+
+
+def test_batch_that_cannot_be_divided_is_a_one_line_error(shapes):
+    with pytest.raises(UserError, match=r"config\.train\.accumulate"):
+        plan(shapes, "model.widths=4,8", "train.accumulate=3")
+
+
+def test_names_with_quotes_are_harmless_in_a_config_file(tmp_path):
+    config = load_config("folder", ["--config.plan.minutes=1"])
+    config.data.root = odd = 'a"""\\é\n\udcff'
+    file = tmp_path / "odd.py"
+    file.write_text(config_text(config, [], odd, odd), encoding="ascii")
+    assert load_config(str(file)).data.root == odd
 
 
 def test_a_step_is_timed(shapes, tiny_options):
