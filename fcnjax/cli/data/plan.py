@@ -57,7 +57,8 @@ def main(argv: list[str]) -> int:
     if out:
         requested.data.root = config.data.root
         with atomic(out) as temporary:
-            temporary.write_text(config_text(requested, choices, args.dataset, str(out)))
+            text = config_text(requested, choices, args.dataset, str(out))
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         print(f"written: {out}; train with: fcnjax train --config={out} --workdir=runs/mine")
     return 0
 
