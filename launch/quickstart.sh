@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs fcnjax, downloads the STARE retina photographs, trains a small U-Net to segment vessels,
-# evaluates it on the ten held-out photographs and predicts masks for two of them.
+# scores it on the ten held-out photographs and predicts masks for two of them.
 #
 # Usage: bash launch/quickstart.sh [TRAIN OPTION...]
 #
@@ -8,8 +8,7 @@
 #   WORKDIR=runs/short bash launch/quickstart.sh --config.train.steps=100
 #
 # Options go to `fcnjax train`. Use another WORKDIR for other options; the default is
-# runs/quickstart, and relative paths start at the project folder. Repeat the command to resume; a
-# finished run is only evaluated again.
+# runs/quickstart, and relative paths start at the project folder. Repeat the command to resume.
 
 set -euo pipefail
 
@@ -30,12 +29,10 @@ bash launch/setup.sh
 
 fcnjax() { .venv/bin/python -m fcnjax "$@"; }
 
-fcnjax data fetch stare
 folder=$(fcnjax data fetch stare | tail -n 1)
 images=("$folder"/stare-images/*.ppm)
 
 fcnjax train --config=configs/biomedical_stare.py:cpu --workdir="$workdir" "$@"
-fcnjax evaluate --workdir="$workdir"
 # The last ten by name are the held-out ones.
 fcnjax predict --workdir="$workdir" "${images[@]: -2}" --out="$workdir/predictions"
 

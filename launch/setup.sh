@@ -140,7 +140,9 @@ install() {
   if has_uv; then
     logged uv pip install --python .venv/bin/python -e ".$extras"
   else
-    logged .venv/bin/python -m pip install --no-input --disable-pip-version-check -e ".$extras"
+    # Modules are compiled when they are imported, and most never are.
+    logged .venv/bin/python -m pip install --no-input --no-compile --disable-pip-version-check \
+      -e ".$extras"
   fi || {
     rm "$unfinished"
     fail "fcnjax$extras was not installed; full log: $PWD/$log"

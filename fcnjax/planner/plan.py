@@ -24,6 +24,7 @@ RULES = (
     time_rules.choose_crop,
     data_rules.choose_sampling,
     time_rules.choose_batch,
+    time_rules.choose_optimizer,
     time_rules.choose_model,
     time_rules.choose_rate,
     time_rules.choose_steps,

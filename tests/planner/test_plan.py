@@ -60,7 +60,7 @@ def test_given_keys_stay_and_auto_gives_one_back(shapes, timed):
     config, choices = plan(shapes, *words)
     assert (config.optim.lr, tuple(config.augment.crop)) == (0.5, (64, 32))
     planned = {key for choice in choices for key in choice.values}
-    assert not planned & {"optim.lr", "augment.crop"}
+    assert not planned & {"optim.lr", "optim.name", "augment.crop"}
     assert "augment.hflip" in planned
 
 
@@ -97,17 +97,17 @@ def test_given_steps_decide_the_model(shapes, timed):
 
 def test_pretrained_weights_are_chosen_for_thick_regions(shapes, timed, monkeypatch):
     monkeypatch.setattr(weights_rule, "fetch_weights", lambda source: None)
-    config, choices = plan(shapes, "plan.minutes=5")
+    config, choices = plan(shapes, "plan.minutes=15")
     assert config.model.init_from == "package://mobilenet_v2"
     assert not any("data.mean" in choice.values for choice in choices)  # the weights bring theirs
-    for words in (["plan.minutes=1"], ["plan.minutes=5", "model.decoder=unet"]):
+    for words in (["plan.minutes=10"], ["plan.minutes=15", "model.decoder=unet"]):
         assert plan(shapes, *words)[0].model.init_from is None
     monkeypatch.setattr(weights_rule, "MIN_THICKNESS", 1000.0)
-    assert plan(shapes, "plan.minutes=5")[0].model.encoder == "vanilla"
+    assert plan(shapes, "plan.minutes=15")[0].model.encoder == "vanilla"
 
 
 def test_without_a_network_training_begins_at_random(shapes, timed, capsys):
-    config, _ = plan(shapes, "plan.minutes=5")
+    config, _ = plan(shapes, "plan.minutes=15")
     assert config.model.encoder == "vanilla"
     assert "note: training begins with random weights" in capsys.readouterr().err
 
@@ -127,8 +127,8 @@ def test_several_processes_are_refused(shapes, timed, monkeypatch):
     ("word", "text"),
     [
         ("plan.minutes=-1", "config.plan.minutes"),
-        ("plan.auto=(('optim.name','adamw'),)", "('optim.name', 'adamw')"),
-        ("optim.name=auto", "config.optim.name"),
+        ("plan.auto=(('optim.b1','0.9'),)", "('optim.b1', '0.9')"),
+        ("optim.schedule=auto", "config.optim.schedule"),
     ],
 )
 def test_wrong_values_are_refused(shapes, word, text):
@@ -141,9 +141,9 @@ def test_run_stores_what_was_planned_and_resumes(shapes, tiny_options, tmp_path,
     command += [word for word in tiny_options if "optim.lr" not in word]
     command += ["--config.plan.minutes=5", "--config.optim.warmup_steps=0"]
     assert cli.main([*command, "--config.train.steps=2"]) == 0
-    assert "planned optim.lr=0.005: for a U-Net of 8 channels" in capsys.readouterr().out
+    assert "planned optim.lr=0.02: for muon and 8 channels" in capsys.readouterr().out
     stored = json.loads((tmp_path / "run" / "config.json").read_text())["config"]
-    assert stored["optim"]["lr"] == 5e-3
+    assert (stored["optim"]["name"], stored["optim"]["lr"]) == ("muon", 2e-2)
     assert cli.main([*command, "--config.train.steps=3"]) == 0
     assert cli.main([*command, "--config.train.steps=3", "--config.optim.lr=0.25"]) == 2
     assert "config.optim.lr" in capsys.readouterr().err
@@ -166,8 +166,16 @@ def test_written_config_is_the_planned_one(shapes, timed, tmp_path, capsys):
         assert name in capsys.readouterr().err
 
 
+def test_learning_rate_suits_the_optimizer(shapes, timed):
+    widths = "model.widths=8,16"
+    for name, rate in (("muon", 2e-2), ("adamw", 5e-3)):
+        assert plan(shapes, widths, f"optim.name={name}")[0].optim.lr == rate
+    _, choices = plan(shapes, "optim.name=sgd")
+    assert not any("optim.lr" in choice.values for choice in choices)
+
+
 def test_few_steps_do_not_conflict_with_the_warm_up(shapes, monkeypatch):
-    monkeypatch.setattr(time_rules, "LADDER", {(4, 8): 5e-3})
+    monkeypatch.setattr(time_rules, "LADDER", ((4, 8),))
     monkeypatch.setattr(time_rules, "CPU", time_rules.Limits(32, 8, 0))
     config, _ = plan(shapes, "train.steps=10")
     assert (config.optim.warmup_steps, config.model.widths) == (0, (4, 8))

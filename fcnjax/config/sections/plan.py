@@ -14,7 +14,7 @@ PLANNED = (
     *("augment.crop", "augment.scale", "augment.rotation"),
     *("augment.hflip", "augment.vflip", "augment.quarter_turns"),
     *("augment.brightness", "augment.contrast", "augment.saturation"),
-    *("loss.dice", "optim.lr", "optim.warmup_steps", "optim.ema_decay"),
+    *("loss.dice", "optim.name", "optim.lr", "optim.warmup_steps", "optim.ema_decay"),
     *("train.batch_size", "train.steps", "train.save_every", "eval.every"),
 )
 
