@@ -204,12 +204,11 @@ def plain_transposed_conv(data, kernel, stride, padding):
 def test_transposed_convolution(side, stride, padding):
     data, kernel = random(2, 4, 5, 3), random(side, side, 3, 2, seed=1)
     cotangent = random(*plain_transposed_conv(data, kernel, stride, padding).shape, seed=2)
-    results = [
-        jax.value_and_grad(
-            lambda *args, f=f: (f(*args, stride, padding) * cotangent).sum(), (0, 1)
-        )(data, kernel)
-        for f in (transposed_conv, plain_transposed_conv)
-    ]
+    results = []
+    for f in (transposed_conv, plain_transposed_conv):
+        # The sum of the products would cancel, and with it the digits to compare.
+        result, vjp = jax.vjp(lambda *args, f=f: f(*args, stride, padding), data, kernel)
+        results.append((result, vjp(cotangent)))
     assert_close(*results)
     program = str(jax.make_jaxpr(lambda d: transposed_conv(d, kernel, stride, padding))(data))
     assert set(re.findall(r"lhs_dilation=(\S+ \S+)", program)) == {"(1, 1)"}
