@@ -40,7 +40,7 @@ class Rates:
     random: float
 
 
-# With Muon, U-Nets of 8 and 12 channels were as good after 400 steps as with AdamW after 1500.
+# With Muon, a U-Net of 12 channels on STARE is as good after 400 steps as with AdamW after 1500.
 # `wide` and `random` are not measured.
 RATES: Mapping[str, Rates] = {
     "muon": Rates(unet=2e-2, wide=1e-2, pretrained=5e-3, random=5e-3),
@@ -132,7 +132,7 @@ def _unet(widths: tuple[int, ...]) -> dict[str, Any]:
 
 
 def choose_optimizer(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
-    """Choose the optimizer, unless the learning rate is given, which is for the usual one."""
+    """Choose the optimizer, unless a learning rate is given: it may not suit another one."""
     if "optim.lr" in budget.open:
         yield Choice({"optim.name": "muon"}, "needs about a third of the steps of AdamW")
 

@@ -55,7 +55,7 @@ def test_padding_and_batching_do_not_change_logits(pair):
         assert np.isfinite(alone).all()
         assert np.std(alone) > 1e-3
         error = np.abs(logits[:height, :width] - alone[0]).max()
-        assert error <= 5e-5 * np.abs(alone).max()  # kernels of other shapes round differently
+        assert error <= 3e-5 * np.abs(alone).max()  # kernels of other shapes round differently
 
 
 def with_fields(module, **changes):
