@@ -291,7 +291,9 @@ def without_workers(opened):
     return take(4, pipeline.train_batches(*opened, 3))
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize(
+    "workers", [2, *(pytest.param(count, marks=pytest.mark.slow) for count in (1, 4))]
+)
 def test_batches_do_not_depend_on_workers(opened, without_workers, workers):
     source, config = opened
     config = config.copy_and_resolve_references()

@@ -198,9 +198,20 @@ COVER = {
 }
 
 
-def cover(pairs):
-    """Return the pairs as parameters of a test, those outside `COVER` marked as slow."""
-    return [pytest.param(pair, marks=() if pair in COVER else pytest.mark.slow) for pair in pairs]
+# Pairs of `TRAINED` whose layers depend most on the size of the image.
+SIZE_DEPENDENT = {
+    "vanilla-pspnet",
+    "vanilla-unet-valid",
+    "vgg-segnet",
+    "resnet_basic-deeplabv3plus",
+    "mit-segformer",
+    "inverted-lraspp",
+}
+
+
+def cover(pairs, default=frozenset(COVER)):
+    """Return the pairs as parameters of a test, those outside `default` marked as slow."""
+    return [pytest.param(pair, marks=() if pair in default else pytest.mark.slow) for pair in pairs]
 
 
 # Odd sizes: one pixel more than multiples of 32, and less than the deepest stride.
@@ -217,10 +228,15 @@ def make(pair: str, dtype=jnp.float32, in_channels: int = 3) -> Segmenter:
     return Segmenter(encoder, decoder, CLASSES, in_channels, dtype)
 
 
+@functools.cache
+def variable_shapes(model: Segmenter) -> dict:
+    image = jnp.zeros((1, 32, 32, model.in_channels))
+    return jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+
+
 def variables_of(model: Segmenter) -> dict:
     """Draw random variables, statistics included, so that no bias or mean is zero."""
-    image = jnp.zeros((1, 32, 32, model.in_channels))
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image))
+    shapes = variable_shapes(model)
     rng = np.random.default_rng(0)
 
     def draw(path, leaf):

@@ -1,4 +1,4 @@
-"""`fcnjax predict --runner=ray` in separate processes: killed half-way and resumed."""
+"""`fcnjax predict --runner=ray` in separate processes; if slow, killed half-way and resumed."""
 
 import json
 import os
@@ -210,11 +210,15 @@ def check(out, paths, bad, plain, folder):
         assert (out / name).read_bytes() == content
 
 
-def run_case(start, workdir, tmp_path, paths, bad, at, *options):
+def run_case(start, workdir, tmp_path, paths, bad, at=None, options=()):
+    """Run the command, killed after `at` images and resumed, and compare with the local runner."""
     out, plain = tmp_path / "out", tmp_path / "plain"
     argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}", *options]
-    before, (output, err) = kill_and_resume(start, argv, out, at)
-    assert len(before) < len(paths)
+    if at is None:
+        output, err = finish(start(*argv))
+    else:
+        before, (output, err) = kill_and_resume(start, argv, out, at)
+        assert len(before) < len(paths)
     # A slow machine prints lines of progress before.
     assert output.strip().splitlines()[-1] == (
         f"{len(paths) - len(bad)} images predicted, {len(bad)} failed, in {out}/manifest.jsonl"
@@ -225,9 +229,11 @@ def run_case(start, workdir, tmp_path, paths, bad, at, *options):
     check(out, paths, bad, plain, tmp_path / "photos")
 
 
-def test_killed_half_way_and_resumed(start, workdir, tmp_path, make_images, capsys):
+def test_equals_local_runner_and_refuses_other_options(
+    start, workdir, tmp_path, make_images, capsys
+):
     paths, bad = make_images(60, 9)
-    run_case(start, workdir, tmp_path, paths, bad, 5)
+    run_case(start, workdir, tmp_path, paths, bad)
     # No image remains, so Ray is not started.
     out = tmp_path / "out"
     before = (out / "manifest.jsonl").stat().st_mtime_ns
@@ -397,7 +403,11 @@ def test_image_that_kills_its_process_is_given_up(
 
 
 @pytest.mark.slow
-def test_two_thousand_images_killed_half_way_and_resumed(start, workdir, tmp_path, make_images):
-    paths, bad = make_images(2000, 45)
-    run_case(start, workdir, tmp_path, paths, bad, 1000, "--actors=2")
-    assert len(bad) == 45
+@pytest.mark.parametrize(
+    ("count", "every", "at", "options"), [(60, 9, 5, ()), (2000, 45, 1000, ("--actors=2",))]
+)
+def test_killed_half_way_and_resumed(
+    start, workdir, tmp_path, make_images, count, every, at, options
+):
+    paths, bad = make_images(count, every)
+    run_case(start, workdir, tmp_path, paths, bad, at, options)

@@ -53,6 +53,17 @@ def shapes_of(encoder, height: int, width: int, channels: int = 3):
     return jax.eval_shape(lambda: init(image, False))
 
 
+def init(encoder, image):
+    return jax.jit(lambda: encoder.init(jax.random.key(0), image, False))()
+
+
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def run(encoder, variables, image, train=False):
+    """Return the arrays of the features."""
+    rngs = {"dropout": jax.random.key(1)}
+    return [feature.data for feature in encoder.apply(variables, image, train, rngs=rngs)]
+
+
 @pytest.mark.parametrize("name", COUNTS)
 def test_number_of_parameters_matches_publication(name):
     options, published, head = COUNTS[name]
@@ -83,8 +94,7 @@ def test_dilation_rules_differ_only_from_first_dilated_block():
     results = {}
     for rule in ("torchvision", "smp"):
         encoder = ResNet((1, 1, 1, 1), "basic", output_stride=16, dilation_rule=rule)
-        variables = encoder.init(jax.random.key(0), image, False)
-        results[rule] = [f.data for f in encoder.apply(variables, image, False)]
+        results[rule] = run(encoder, init(encoder, image), image)
     same = [np.array_equal(a, b) for a, b in zip(*results.values(), strict=True)]
     assert same == [True, True, True, True, False]
 
@@ -101,30 +111,24 @@ def test_other_channels_and_tiny_images(name, channels):
 def test_drop_path_rises_to_last_block_and_is_off_in_inference():
     encoder = ConvNeXt((1, 2), (4, 6), drop_path=0.5)
     image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((64, 9, 8, 3))))
-    variables = encoder.init(jax.random.key(0), image, False)
+    variables = init(encoder, image)
     # A layer scale that makes the branches visible.
     variables = jax.tree.map_with_path(
         lambda path, leaf: jnp.ones_like(leaf) if path[-1].key == "gamma" else leaf, variables
     )
-    plain = [f.data for f in encoder.apply(variables, image, False)]
-    trained = encoder.apply(variables, image, True, rngs={"dropout": jax.random.key(1)})
-    np.testing.assert_array_equal(trained[0].data, plain[0])  # the first block's rate is 0
-    assert not np.array_equal(trained[1].data, plain[1])
-    undropped = encoder.clone(drop_path=0.0).apply(variables, image, True)
-    np.testing.assert_array_equal(undropped[1].data, plain[1])
+    plain = run(encoder, variables, image)
+    trained = run(encoder, variables, image, True)
+    np.testing.assert_array_equal(trained[0], plain[0])  # the first block's rate is 0
+    assert not np.array_equal(trained[1], plain[1])
+    undropped = run(encoder.clone(drop_path=0.0), variables, image, True)
+    np.testing.assert_array_equal(undropped[1], plain[1])
 
 
 def test_drop_path_of_resnet_keeps_shortcut():
     encoder = ResNet((1, 1, 1, 1), "basic", norm="none", drop_path=0.99)
     image = FeatureMap(jnp.asarray(np.random.default_rng(0).standard_normal((2, 32, 32, 3))))
-    variables = jax.jit(lambda: encoder.init(jax.random.key(0), image, False))()
-
-    @jax.jit
-    def run(key):
-        return [f.data for f in encoder.apply(variables, image, True, rngs={"dropout": key})]
-
-    plain = [f.data for f in encoder.apply(variables, image, False)]
-    trained = run(jax.random.key(1))
+    variables = init(encoder, image)
+    plain, trained = (run(encoder, variables, image, train) for train in (False, True))
     np.testing.assert_allclose(trained[1], plain[1], rtol=1e-4, atol=1e-4)  # the first: rate 0
     project = variables["params"]["layer4_0"]["downsample"]["conv"]
     shortcut = trained[3][:, ::2, ::2] @ project["kernel"][0, 0] + project["bias"]

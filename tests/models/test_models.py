@@ -12,6 +12,7 @@ from small_models import (
     CLASSES,
     COVER,
     PAIRS,
+    SIZE_DEPENDENT,
     SIZES,
     SMALL,
     TRAINED,
@@ -112,7 +113,7 @@ def test_every_parameter_is_trained(pair):
         )
 
 
-@pytest.mark.parametrize("pair", cover(TRAINED))
+@pytest.mark.parametrize("pair", cover(TRAINED, SIZE_DEPENDENT))
 def test_training_on_one_tiny_image_is_finite(pair):
     model = make(pair)
     variables = variables_of(model)

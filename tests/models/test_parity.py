@@ -3,8 +3,8 @@
 `goldens/torch.json` was made with torchvision 0.29.1, timm 1.0.31, segmentation_models_pytorch
 0.6.0 and torch 2.13.0, on CPU in float32; the other files by `benchmarks/reference_outputs.py` with
 the same (torchvision 0.28 and 0.29.2). `more.json` has other sizes, options and pairs, and
-`members.json` the remaining members of the families. By default one entry of each family is
-compared; `bash launch/test.sh -m slow` compares all. The parameter counts include unused parameters
+`members.json` the remaining members of the families. By default the smallest entry of each decoder,
+family of encoders and option is compared; `bash launch/test.sh -m slow` compares all. The parameter counts include unused parameters
 of the references.
 """
 
@@ -25,21 +25,26 @@ FILES = ("torch.json", "more.json", "members.json")
 
 
 def traits(entry):
-    """Return the library's decoder, its family of encoders and the options of an entry."""
+    """Return the library's decoder, the family of the encoder and the options of an entry."""
     library, *decoder, encoder = entry["name"].split("/")
-    family = re.sub(r"\d", "", encoder)
-    return {(library, *decoder), (library, family), *entry.get("options", {})}
+    encoder = re.sub(r"\d", "", encoder)
+    # In a name such as `efficientnet-b0` or `tu-resnet50`, members of a decoder are not families.
+    family = re.sub(r"^tu-|[-_].*$", "", encoder) if decoder else encoder
+    return {(library, *decoder), family, *entry.get("options", {})}
 
 
 def parity_cases():
     """Return the entries of all files; one that shows nothing new is slow, as all members are."""
+    entries = [
+        (file == "members.json", entry["params"], f"{entry['name']}-{i}", entry)
+        for file in FILES
+        for i, entry in enumerate(read_entries(GOLDENS / file))
+    ]
     cases, shown = [], set()
-    for file in FILES:
-        for i, entry in enumerate(read_entries(GOLDENS / file)):
-            slow = file == "members.json" or traits(entry) <= shown
-            shown |= traits(entry)
-            marks = pytest.mark.slow if slow else ()
-            cases.append(pytest.param(entry, id=f"{entry['name']}-{i}", marks=marks))
+    for is_member, _, name, entry in sorted(entries, key=lambda row: row[:3]):
+        slow = is_member or traits(entry) <= shown
+        shown |= traits(entry)
+        cases.append(pytest.param(entry, id=name, marks=pytest.mark.slow if slow else ()))
     return cases
 
 

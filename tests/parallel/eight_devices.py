@@ -94,7 +94,7 @@ def test_gradient_accumulation_is_the_same_on_eight_devices(config):
     assert_close(one.variables, eight.variables, 1e-3)
 
 
-@pytest.mark.parametrize("cache", [None, "device"])
+@pytest.mark.parametrize("cache", ["device", pytest.param(None, marks=pytest.mark.slow)])
 def test_devices_exchange_only_sums(config, cache):
     # Images or feature maps would be too much for a network.
     config = with_devices(config, 8)

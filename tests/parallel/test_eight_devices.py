@@ -15,6 +15,7 @@ import pytest
         ("eight_devices", "not slow"),
         ("eight_devices_plan", "not slow"),
         pytest.param("eight_devices_mesh", "slow", marks=pytest.mark.slow),
+        pytest.param("eight_devices", "slow", marks=pytest.mark.slow),
     ],
 )
 def test_eight_devices(name, marked):

@@ -95,15 +95,17 @@ def wait_for(path, process, seconds=200):
 
 
 @pytest.fixture(scope="module")
-def run_of_two(shapes, tmp_path_factory):
+def run_of_two(shapes, write_once):
     """An undisturbed run of two processes."""
-    workdir = tmp_path_factory.mktemp("runs") / "two"
-    texts, codes = end(train(shapes, workdir, 2))
-    assert codes == [0, 0], texts
-    # Only process 0 prints.
-    assert "2 x cpu" in texts[0]
-    assert "step" not in texts[1]
-    return workdir
+
+    def write(workdir):
+        texts, codes = end(train(shapes, workdir, 2))
+        assert codes == [0, 0], texts
+        # Only process 0 prints.
+        assert "2 x cpu" in texts[0]
+        assert "step" not in texts[1]
+
+    return write_once("two_processes", write)
 
 
 def test_two_processes_train_like_one(shapes, run_of_two, tmp_path):

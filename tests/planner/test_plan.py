@@ -88,6 +88,12 @@ def test_more_time_trains_a_larger_model_and_the_steps_fit_the_time(shapes, time
     assert widths[0] < widths[-1]
 
 
+def test_in_a_short_time_only_the_smallest_model_is_timed(shapes, timed):
+    config, _ = plan(shapes, "plan.minutes=1")
+    assert len(timed) == 1
+    assert tuple(config.model.widths) == time_rules.LADDER[0]
+
+
 def test_given_steps_decide_the_model(shapes, timed):
     few, _ = plan(shapes, "train.steps=10")
     many, _ = plan(shapes, "train.steps=100000")

@@ -110,10 +110,10 @@ def options(tiny_options):
 
 
 @pytest.fixture(scope="module")
-def alone(shapes, options, tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("resume") / "alone"
-    finish(start(shapes, workdir, options))
-    return workdir
+def alone(shapes, options, write_once):
+    """An undisturbed run; the batches do not depend on the data workers, so it needs none."""
+    options = [*options, "--config.data.loading.workers=0"]
+    return write_once("undisturbed", lambda workdir: finish(start(shapes, workdir, options)))
 
 
 def kill_and_check(shapes, workdir, options, condition, seconds=120):
@@ -137,6 +137,7 @@ def check_same(workdir, alone, steps=STEPS):
     assert (workdir / "metrics.json").read_text() == (alone / "metrics.json").read_text()
 
 
+@pytest.mark.slow  # the next test is the same with a dataset that moves
 def test_run_killed_once_is_resumed_exactly(shapes, options, alone, tmp_path):
     workdir = tmp_path / "killed"
     assert kill_and_check(shapes, workdir, options, lambda: logged(workdir, 20))

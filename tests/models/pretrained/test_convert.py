@@ -1,5 +1,6 @@
 """Conversion of the tensors of torch models; test_parity.py compares outputs."""
 
+import functools
 import json
 import tracemalloc
 from pathlib import Path
@@ -40,6 +41,7 @@ def tensors_of(file, prefix="", part=""):
     }
 
 
+@functools.cache
 def encoder_of(name, channels=3, **options):
     """Return the module and the shapes of its variables."""
     module = ENCODERS[name].make(**options)
@@ -52,7 +54,9 @@ def filled_encoder(tensors, name, channels=3, source="the weights", **options):
     return convert(tensors, variables, module, (name, None), source=source)
 
 
+@functools.cache
 def model_of(encoder, decoder, classes=2, **options):
+    """Return the model and the shapes of its variables."""
     config = default_config()
     config.model.update({"encoder": encoder, "decoder": decoder, **options})
     config.data.class_names = tuple(map(str, range(classes)))
