@@ -8,23 +8,14 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.parametrize(
-    ("name", "marked"),
-    [
-        ("eight_devices_mesh", "not slow"),
-        ("eight_devices", "not slow"),
-        ("eight_devices_plan", "not slow"),
-        pytest.param("eight_devices_mesh", "slow", marks=pytest.mark.slow),
-        pytest.param("eight_devices", "slow", marks=pytest.mark.slow),
-    ],
-)
-def test_eight_devices(name, marked):
-    """Run a file on eight CPU devices, which must be requested before JAX starts."""
+@pytest.mark.parametrize("marked", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_eight_devices(marked):
+    """Run the files `eight_devices*.py` in a process with eight devices."""
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8"
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-    cases = Path(__file__).with_name(f"{name}.py")
+    files = sorted(Path(__file__).parent.glob("eight_devices*.py"))
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marked, str(cases)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", marked, *files],
         env=env,
         capture_output=True,
         text=True,

@@ -158,7 +158,8 @@ def test_four_images_are_memorised(tmp_path, tiny_options, head, make_folder):
         "sigmoid": ["--config.loss.cross_entropy=0", "--config.loss.binary_cross_entropy=1"],
     }
     options = [*tiny_options, f"--config.model.head={head}", *losses[head]]
-    config = load_config(f"folder:root={root}", [*options, "--config.train.steps=150"])
+    options += ["--config.optim.name=muon", "--config.optim.lr=2e-2", "--config.train.steps=50"]
+    config = load_config(f"folder:root={root}", options)
     config.augment.update(
         crop=(48, 56), scale=(1.0, 1.0), rotation=0.0, brightness=0.0, contrast=0.0, saturation=0.0
     )

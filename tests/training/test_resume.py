@@ -100,7 +100,7 @@ def logged(workdir, step):
 def options(tiny_options):
     return [
         *tiny_options,
-        "--config.data.loading.workers=2",
+        "--config.data.loading.workers=1",
         "--config.optim.ema_decay=0.99",
         "--config.train.log_every=2",
         "--config.train.save_every=6",
@@ -183,7 +183,7 @@ def test_sigterm_to_the_process_group_saves_while_data_workers_are_busy(
 @pytest.mark.slow
 def test_run_killed_ten_times_is_resumed_exactly(shapes, options, tmp_path):
     # The run is alive at each kill: during a save, at the start, and during steps.
-    options = [*options, "--config.train.steps=600"]
+    options = [*options, "--config.train.steps=600", "--config.data.loading.workers=2"]
     alone, workdir = tmp_path / "alone", tmp_path / "killed"
     finish(start(shapes, alone, options))
     rng = random.Random(0)
