@@ -21,7 +21,8 @@ def test_every_reader(count):
     command = [sys.executable, "-m", "tests.fuzz", "all", str(count)]
     root = Path(__file__).parents[2]
     # A case may open no file outside of its folder.
-    env = {**os.environ, "JAX_ENABLE_COMPILATION_CACHE": "false"}
+    caches = {"JAX_ENABLE_COMPILATION_CACHE": "false", "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {**os.environ, **caches}
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"| coco | {count} |" in done.stdout
