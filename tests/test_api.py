@@ -9,8 +9,8 @@ from PIL import Image
 
 import fcnjax
 from fcnjax.evaluation import Results
-from fcnjax.training.metrics_file import read_metrics
 from fcnjax.training.step import make_train_step
+from fcnjax.training.writers.metrics_file import read_metrics
 
 
 class Recorder:

@@ -16,12 +16,10 @@ LAYERS = [
     {"augment"},
     {
         "training.state",
-        "training.metrics_file",
         "training.config_checks",
         "training.workdir_lock",
         "inspection.tracing",
     },
-    {"training.terminal_writer"},
     {
         "training.workdir",
         "training.writers",

@@ -26,8 +26,8 @@ from fcnjax.reports.run import (
     interval_text,
     training_time,
 )
-from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers.metrics_file import EVAL_PREFIX, read_metrics
 
 FIRST_SCORES = ("mean_iou", "mean_dice", "pixel_accuracy")
 # By score, one value per run: the difference to the first run and the ends of its interval.

@@ -29,7 +29,7 @@ from fcnjax.metrics import (
     percent,
 )
 from fcnjax.reports.charts import Chart, Mark, draw_charts
-from fcnjax.training.metrics_file import EVAL_PREFIX, read_metrics
+from fcnjax.training.writers.metrics_file import EVAL_PREFIX, read_metrics
 
 REPORT_FILE = "report.html"
 LONGEST_SIDE = 700  # pixels of a picture in the report

@@ -40,13 +40,13 @@ from fcnjax.training.config_checks import check_config
 from fcnjax.training.early_stopping import EarlyStopping
 from fcnjax.training.initialize import restore_or_init
 from fcnjax.training.messages import describe_end, describe_start
-from fcnjax.training.metrics_file import EVAL_PREFIX
 from fcnjax.training.resume import PreparedRun, prepare_run
 from fcnjax.training.state import TrainState, param_shapes
 from fcnjax.training.step import StepFn, TrainStep, make_train_step
 from fcnjax.training.workdir import RUN_FILES
 from fcnjax.training.workdir_lock import lock_workdir
 from fcnjax.training.writers import Writer, open_writers
+from fcnjax.training.writers.metrics_file import EVAL_PREFIX
 from fcnjax.validate import ERROR, WARNING, quick_check
 
 

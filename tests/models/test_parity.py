@@ -4,8 +4,8 @@
 0.6.0 and torch 2.13.0, on CPU in float32; the other files by `benchmarks/reference_outputs.py` with
 the same (torchvision 0.28 and 0.29.2). `more.json` has other sizes, options and pairs, and
 `members.json` the remaining members of the families. By default the smallest entry of each decoder,
-family of encoders and option is compared; `bash launch/test.sh -m slow` compares all. The parameter counts include unused parameters
-of the references.
+family of encoders and option is compared; `bash launch/test.sh -m slow` compares all. The parameter
+counts include unused parameters of the references.
 """
 
 import json

@@ -16,8 +16,8 @@ from fcnjax.evaluation import Results, write_results
 from fcnjax.evaluation.compared_images import write_compared
 from fcnjax.io import pictures
 from fcnjax.reports.comparison import ScoredRun, mark_best
-from fcnjax.training.metrics_file import JsonlWriter
 from fcnjax.training.workdir import load_saved_config, save_config
+from fcnjax.training.writers.metrics_file import JsonlWriter
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from fcnjax.io import pictures
 from fcnjax.metrics import compute
 from fcnjax.reports import Scores, charts, write_report
 from fcnjax.reports.run import best_step
-from fcnjax.training.metrics_file import JsonlWriter
+from fcnjax.training.writers.metrics_file import JsonlWriter
 
 
 class Page(html.parser.HTMLParser):

@@ -12,7 +12,7 @@ from fcnjax.evaluation import Evaluator, Results
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.early_stopping import EarlyStopping, check_patience
 from fcnjax.training.loop import train
-from fcnjax.training.metrics_file import read_metrics
+from fcnjax.training.writers.metrics_file import read_metrics
 
 
 def config_with(**changes):

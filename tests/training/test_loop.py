@@ -16,7 +16,7 @@ from fcnjax import cli
 from fcnjax.config import load_config
 from fcnjax.errors import UserError
 from fcnjax.training.loop import TrainingStopped, train
-from fcnjax.training.metrics_file import read_metrics
+from fcnjax.training.writers.metrics_file import read_metrics
 
 ALL = "--outputs=mask,overlay,probabilities"
 

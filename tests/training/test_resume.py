@@ -16,9 +16,9 @@ import pytest
 from fcnjax.models import build_model
 from fcnjax.optim import make_optimizer
 from fcnjax.training.checkpoint import Checkpoints
-from fcnjax.training.metrics_file import read_metrics
 from fcnjax.training.state import init_state, init_variables
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers.metrics_file import read_metrics
 
 STEPS = 60
 

@@ -10,10 +10,9 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.io.sparkline import ASCII_BLOCKS, BLOCKS
-from fcnjax.training import terminal_writer
-from fcnjax.training.metrics_file import JsonlWriter
-from fcnjax.training.terminal_writer import TerminalWriter
 from fcnjax.training.writers import open_writers
+from fcnjax.training.writers.metrics_file import JsonlWriter
+from fcnjax.training.writers.terminal import TerminalWriter
 
 
 class Terminal(io.StringIO):
@@ -39,7 +38,7 @@ def written(values, best_metric="mean_iou", total=100, step=20):
 
 def test_log_gets_one_plain_line_for_training_and_one_for_an_evaluation(monkeypatch):
     times = iter([100.0, 110.0, 120.0])
-    monkeypatch.setattr(terminal_writer.time, "monotonic", lambda: next(times))
+    monkeypatch.setattr("fcnjax.training.writers.terminal.time.monotonic", lambda: next(times))
     stream = io.StringIO()
     writer = TerminalWriter(100, stream=stream)
     writer.write(10, {"loss": 0.51234567, "images_per_second": 81.24})

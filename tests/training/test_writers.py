@@ -14,9 +14,10 @@ import pytest
 
 from fcnjax.config import default_config
 from fcnjax.errors import UserError
-from fcnjax.training.metrics_file import JsonlWriter, read_metrics
-from fcnjax.training.terminal_writer import TerminalWriter
-from fcnjax.training.writers import TensorBoardWriter, open_writers
+from fcnjax.training.writers import open_writers
+from fcnjax.training.writers.metrics_file import JsonlWriter, read_metrics
+from fcnjax.training.writers.tensorboard import TensorBoardWriter
+from fcnjax.training.writers.terminal import TerminalWriter
 
 
 def write_steps(workdir, steps, start_step=0):
@@ -115,7 +116,7 @@ def test_line_of_wrong_types_is_an_error(tmp_path, line):
 
 
 def test_file_of_too_many_values_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcnjax.training.metrics_file.MAX_VALUES", 5)
+    monkeypatch.setattr("fcnjax.training.writers.metrics_file.MAX_VALUES", 5)
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 2}\n' * 3)
     with pytest.raises(UserError, match="has more than 5 values"):
         read_metrics(tmp_path)

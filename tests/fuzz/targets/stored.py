@@ -23,10 +23,10 @@ from fcnjax.optim import make_optimizer
 from fcnjax.publishing.publish import publish
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST, write_manifest
-from fcnjax.training.metrics_file import JsonlWriter
 from fcnjax.training.resume import prepare_run
 from fcnjax.training.state import init_state, init_variables, param_shapes
 from fcnjax.training.workdir import load_saved_config
+from fcnjax.training.writers.metrics_file import JsonlWriter
 from tests.fuzz.mutations import BYTES, JSON, TEXT
 from tests.fuzz.target import Target
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 from fcnjax.io.sparkline import ASCII_BLOCKS, BLOCKS, sparkline
 from fcnjax.io.terminal import format_duration, optional_output, printable
 from fcnjax.metrics import EXTRA_PER_CLASS, PER_CLASS, lower_is_better, metric_of
-from fcnjax.training.metrics_file import EVAL_PREFIX
+from fcnjax.training.writers.metrics_file import EVAL_PREFIX
 
 PLAIN_WIDTH = 80  # columns of a log
 SPARKLINE_WIDTH = 30
