@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from fcnjax.errors import UserError
 from fcnjax.planner.budget import Budget
 from fcnjax.planner.choice import Choice
 from fcnjax.planner.fingerprint import Fingerprint
@@ -51,10 +52,12 @@ CROP_STEP = 32
 ENOUGH_STEPS = 1200  # for a larger model
 GROWTH = 2  # the least factor between the times of two models of `LADDER`
 MIN_STEPS, MAX_STEPS = 50, 20_000
-EVALUATIONS = 8
+EVALUATIONS, EVALUATION_SHARE = 8, 0.2  # at most; the greatest part of the time
 # The part of the time that steps may take: reading, checkpoints and the report take the rest. On
-# two cores, steps of a run took 1.15 times as long as those that were timed.
-SPARE = 0.85
+# two cores, steps of a run took 1 to 1.15 times as long as those that were timed.
+SPARE = 0.87
+# The time to compile a run's programs, those of training and evaluation, by that of the timed one.
+COMPILATIONS = 1.5
 
 
 @dataclass(frozen=True)
@@ -155,20 +158,33 @@ def choose_rate(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Ite
 
 
 def choose_steps(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> Iterator[Choice]:
-    """Choose the number of steps for the time, and what is in proportion to it."""
-    steps = config.train.steps
+    """Choose the number of steps for the time, and what is in proportion to it.
+
+    Raises:
+        UserError: A step needs more memory than the devices have.
+    """
+    steps, evaluations = config.train.steps, EVALUATIONS
     if "train.steps" in budget.open:
         timed = budget.time(config)
-        # The programs are compiled again: training's with its own schedule, and evaluation's.
-        seconds = SPARE * budget.left - 2 * timed.compilation
-        seconds -= EVALUATIONS * _evaluation_seconds(config, dataset, timed.step)
+        if math.isinf(timed.step):
+            crop = "x".join(map(str, config.augment.crop))
+            raise UserError(
+                f"config.train.batch_size: a step with {config.train.batch_size} crops of {crop} "
+                "needs more memory than the devices have; give a smaller one, or a smaller "
+                "config.augment.crop"
+            )
+        seconds = SPARE * budget.left - COMPILATIONS * timed.compilation
+        evaluation = _evaluation_seconds(config, dataset, timed.step)
+        if evaluations * evaluation > EVALUATION_SHARE * seconds:
+            evaluations = max(int(EVALUATION_SHARE * seconds / evaluation), 1)
+        seconds -= evaluations * evaluation
         steps = int(min(max(seconds / timed.step, MIN_STEPS), MAX_STEPS))
         reason = f"{config.plan.minutes:g} minutes at {1000 * timed.step:.3g} ms a step"
         if steps * timed.step > seconds:
             reason += f"; fewer than {MIN_STEPS} would not train, so that it takes longer"
         yield Choice({"train.steps": steps}, reason)
-    every = max(steps // EVALUATIONS, 1)
-    yield Choice({"eval.every": every, "train.save_every": every}, f"{EVALUATIONS} evaluations")
+    every = max(steps // evaluations, 1)
+    yield Choice({"eval.every": every, "train.save_every": every}, f"evaluations: {evaluations}")
     values = {
         "optim.warmup_steps": min(steps // 20, 200),
         "optim.ema_decay": round(1 - 10 / max(steps, 100), 4),

@@ -132,7 +132,7 @@ def test_training_on_one_tiny_image_is_finite(pair):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize("pair", cover(PAIRS))
 def test_training_differs_only_by_norms_and_dropout(pair):
     model = make(pair)
     quiet = {"norm": "none", "dropout": 0.0, "drop_path": 0.0}

@@ -94,6 +94,22 @@ def test_in_a_short_time_only_the_smallest_model_is_timed(shapes, timed):
     assert tuple(config.model.widths) == time_rules.LADDER[0]
 
 
+@pytest.mark.parametrize(("evaluation", "count"), [(0.1, 8), (20.0, 5), (1000.0, 1)])
+def test_evaluations_of_large_images_leave_time_for_training(
+    shapes, timed, monkeypatch, evaluation, count
+):
+    monkeypatch.setattr(time_rules, "_evaluation_seconds", lambda *args: evaluation)
+    config, _ = plan(shapes, "plan.minutes=10")
+    assert config.train.steps // config.eval.every == count
+    assert config.train.save_every == config.eval.every
+
+
+def test_too_little_memory_is_a_one_line_error(shapes, monkeypatch):
+    monkeypatch.setattr(budget, "time_step", lambda config: StepTime(2.0, float("inf")))
+    with pytest.raises(UserError, match=r"config\.train\.batch_size: a step with 8 crops of 32x32"):
+        plan(shapes)
+
+
 def test_given_steps_decide_the_model(shapes, timed):
     few, _ = plan(shapes, "train.steps=10")
     many, _ = plan(shapes, "train.steps=100000")
