@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ml_collections import ConfigDict
 
 from fcnjax.cli.parsers import make_parser
-from fcnjax.config import load_command_config
+from fcnjax.config import load_command_config, open_keys
 from fcnjax.errors import UserError
 from fcnjax.inspection.planning.topology import (
     CHIPS,
@@ -52,6 +52,8 @@ def main(argv: list[str]) -> int:
 
     config = load_command_config(args.config, overrides, "fcnjax plan")
     check_plannable(config)
+    if open_keys(config):
+        print("note: training plans what the config leaves open, unless config.plan.minutes is 0")
     print(text.describe_config(config, count_parameters(config)), flush=True)
     if args.table:
         print_table(config, topologies, args)

@@ -3,5 +3,6 @@
 from fcnjax.planner.choice import Choice, describe_choice
 from fcnjax.planner.config_file import config_text
 from fcnjax.planner.plan import apply_plan
+from fcnjax.planner.weights_rule import MODEL_KEYS
 
-__all__ = ["Choice", "apply_plan", "config_text", "describe_choice"]
+__all__ = ["MODEL_KEYS", "Choice", "apply_plan", "config_text", "describe_choice"]

@@ -1,5 +1,7 @@
 """The plan: rules that choose keys of a config, one after another."""
 
+from collections.abc import Collection
+
 import jax
 from ml_collections import ConfigDict
 
@@ -31,11 +33,14 @@ RULES = (
 )
 
 
-def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
+def apply_plan(
+    config: ConfigDict, sections: Collection[str] | None = None
+) -> tuple[ConfigDict, list[Choice]]:
     """Choose the open keys of a config for a training of `config.plan.minutes`.
 
     Args:
         config: A config whose data is resolved.
+        sections: The sections whose keys are chosen, such as `augment`; None: all.
 
     Returns:
         A copy of the config with the chosen values, of which `plan.auto` names the keys, and the
@@ -47,7 +52,9 @@ def apply_plan(config: ConfigDict) -> tuple[ConfigDict, list[Choice]]:
     """
     for name in ("plan", "train", "augment"):
         check_section(config[name], name)
-    keys = frozenset(open_keys(config))
+    keys = frozenset(
+        key for key in open_keys(config) if sections is None or key.split(".")[0] in sections
+    )
     if not keys:
         return config, []
     if jax.process_count() > 1:

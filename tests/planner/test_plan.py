@@ -203,6 +203,16 @@ def test_few_steps_do_not_conflict_with_the_warm_up(shapes, monkeypatch):
     assert (config.optim.warmup_steps, config.model.widths) == (0, (4, 8))
 
 
+def test_data_show_plans_augmentation_without_timing_a_model(shapes, timed, tmp_path, capsys):
+    argv = ["data", "show", str(shapes), f"--out={tmp_path}/sheet.png"]
+    assert cli.main([*argv, "--config.augment.hflip=0"]) == 0
+    out = capsys.readouterr().out
+    assert "planned augment.scale=" in out
+    assert "hflip" not in out
+    assert "optim" not in out
+    assert not timed
+
+
 def test_batch_that_cannot_be_divided_is_a_one_line_error(shapes):
     with pytest.raises(UserError, match=r"config\.train\.accumulate"):
         plan(shapes, "model.widths=4,8", "train.accumulate=3")

@@ -13,7 +13,8 @@ def main(argv: list[str]) -> int:
     parser = dataset_parser(
         "show",
         "Draw training examples after augmentation: image, label and overlay of each, with a "
-        "legend. The overlay leaves the background clear.",
+        "legend. The overlay leaves the background clear. Augmentation that a training would plan "
+        "is planned here, too.",
         "biomedical_stare --out=sheet.png --config.augment.elastic=8",
     )
     parser.add_argument("--out", required=True, metavar="FILE.png", help="the image to write")
@@ -27,8 +28,12 @@ def main(argv: list[str]) -> int:
     from fcnjax.augment import check_augment
     from fcnjax.data.settings import check_normalisation
     from fcnjax.inspection.example_sheet import augment_first_examples, draw_sheet
+    from fcnjax.planner import apply_plan, describe_choice
 
     config = load_resolved(args.dataset, overrides, "show")
+    config, choices = apply_plan(config, ("data", "augment"))
+    for choice in choices:
+        print(describe_choice(choice))
     check_normalisation(config.data)
     check_augment(config.augment)
     images, labels = augment_first_examples(config, args.count)

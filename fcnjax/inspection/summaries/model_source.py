@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from ml_collections import ConfigDict
 
-from fcnjax.config import load_config
+from fcnjax.config import load_config, open_keys
 from fcnjax.errors import UserError
 from fcnjax.models.pretrained.sources import fetch_hub_model
+from fcnjax.planner import MODEL_KEYS
 from fcnjax.training.workdir import load_saved_config
 
 
@@ -17,12 +18,12 @@ class ModelSource:
 
     Attributes:
         config: Config of the model, with two classes if it leaves them to the data.
-        note: A note that two classes are assumed, or "".
+        notes: What the config leaves open, and what was assumed.
         workdir: Folder with the weights, or None.
     """
 
     config: ConfigDict
-    note: str = ""
+    notes: tuple[str, ...] = ()
     workdir: str | None = None
 
 
@@ -60,7 +61,10 @@ def find_source(
                     f"{config} has {loaded.model[key]!r}; leave CONFIG out to use the workdir's"
                 )
         return ModelSource(saved, workdir=workdir)
-    if loaded.data.class_names:
-        return ModelSource(loaded)
-    loaded.data.class_names = ("background", "foreground")
-    return ModelSource(loaded, "2 classes assumed, as config.data.class_names is empty")
+    notes = []
+    if {*open_keys(loaded)} >= MODEL_KEYS:
+        notes.append("training plans its own model, which `fcnjax data plan` prints")
+    if not loaded.data.class_names:
+        loaded.data.class_names = ("background", "foreground")
+        notes.append("2 classes assumed, as config.data.class_names is empty")
+    return ModelSource(loaded, tuple(notes))

@@ -66,16 +66,16 @@ def model_header(
     model: Segmenter, source: ModelSource, program: Program, size: tuple[int, int]
 ) -> str:
     """Format the sizes of a model as lines of text."""
-    config, note = source.config, f"; {source.note}" if source.note else ""
-    encoder, decoder = model.encoder, model.decoder
+    config, encoder, decoder = source.config, model.encoder, model.decoder
     height, width = size
     return table(
         [
+            *(("note", note) for note in source.notes),
             ("model", f"{config.model.decoder} over {config.model.encoder}"),
             ("parameters", millions(count_parameters(program))),
             ("multiply-adds", f"{products(sum(multiply_adds(program).values()))} an image"),
             ("image", f"{height}x{width}x{model.in_channels} ({config.data.channels})"),
-            ("logits", f"{model.out_channels} a pixel ({config.model.head}{note})"),
+            ("logits", f"{model.out_channels} a pixel ({config.model.head})"),
             ("encoder strides", numbers(encoder.strides)),
             ("encoder channels", numbers(encoder.channels)),
             ("decoder stride", f"{decoder.stride}{', resized to 1' * (decoder.stride > 1)}"),

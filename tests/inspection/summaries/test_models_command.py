@@ -138,8 +138,18 @@ def test_show_describes_the_model_of_a_config(capsys):
     assert "fcn8s over resnet18" in out
     assert "11.18 M" in out
     assert "2 classes assumed" in out
+    assert "training plans" not in out  # an encoder is given
     assert "8, resized to 1" in out
     assert "224x320x3 (RGB)" in out
+
+
+def test_show_says_that_a_training_plans_another_model(capsys):
+    main(["show", "folder", "--size=32"])
+    assert (
+        "training plans its own model, which `fcnjax data plan` prints" in capsys.readouterr().out
+    )
+    main(["show", "folder", "--size=32", "--config.plan.minutes=0"])
+    assert "training plans" not in capsys.readouterr().out
 
 
 def test_show_has_a_row_for_each_module_down_to_a_depth(spec, capsys):
