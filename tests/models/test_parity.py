@@ -28,7 +28,7 @@ def traits(entry):
     """Return the library's decoder, the family of the encoder and the options of an entry."""
     library, *decoder, encoder = entry["name"].split("/")
     encoder = re.sub(r"\d", "", encoder)
-    # In a name such as `efficientnet-b0` or `tu-resnet50`, members of a decoder are not families.
+    # smp names encoders `efficientnet-b0` and `tu-resnet50`: neither prefix nor size is the family.
     family = re.sub(r"^tu-|[-_].*$", "", encoder) if decoder else encoder
     return {(library, *decoder), family, *entry.get("options", {})}
 
