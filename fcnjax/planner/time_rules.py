@@ -184,7 +184,8 @@ def choose_steps(config: ConfigDict, dataset: Fingerprint, budget: Budget) -> It
             reason += f"; fewer than {MIN_STEPS} would not train, so that it takes longer"
         yield Choice({"train.steps": steps}, reason)
     every = max(steps // evaluations, 1)
-    yield Choice({"eval.every": every, "train.save_every": every}, f"evaluations: {evaluations}")
+    reason = f"{evaluations} evaluations" if evaluations > 1 else "one evaluation, at the end"
+    yield Choice({"eval.every": every, "train.save_every": every}, reason)
     values = {
         "optim.warmup_steps": min(steps // 20, 200),
         "optim.ema_decay": round(1 - 10 / max(steps, 100), 4),
