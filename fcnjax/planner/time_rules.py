@@ -52,11 +52,13 @@ CROP_STEP = 32
 ENOUGH_STEPS = 1200  # for a larger model
 GROWTH = 2  # the least factor between the times of two models of `LADDER`
 MIN_STEPS, MAX_STEPS = 50, 20_000
-EVALUATIONS, EVALUATION_SHARE = 8, 0.2  # at most; the greatest part of the time
+EVALUATIONS = 8  # fewer if they would take more than EVALUATION_SHARE of the time
+EVALUATION_SHARE = 0.2
 # The part of the time that steps may take: reading, checkpoints and the report take the rest. On
 # two cores, steps of a run took 1 to 1.15 times as long as those that were timed.
 SPARE = 0.87
-# The time to compile a run's programs, those of training and evaluation, by that of the timed one.
+# A run compiles its own training step and an evaluation: so many times the compilation of the step
+# that was timed.
 COMPILATIONS = 1.5
 
 

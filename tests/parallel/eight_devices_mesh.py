@@ -138,8 +138,9 @@ def test_losses_of_neighbouring_pixels_are_the_same_with_divided_rows(config):
     np.testing.assert_allclose(divided, slope(logits, labels), atol=1e-6)
 
 
-def test_fsdp_divides_the_state(config):
-    mesh_config = over(config, "fsdp", **MODELS["wide"])
+@pytest.mark.parametrize("model", ["wide", pytest.param("deeplabv3", marks=pytest.mark.slow)])
+def test_fsdp_divides_the_state(config, model):
+    mesh_config = over(config, "fsdp", **MODELS[model])
     state = start_state(mesh_config)
     device_size, total_size = (
         sum(of(leaf) for leaf in jax.tree.leaves((state.variables["params"], state.opt_state)))
@@ -198,8 +199,15 @@ def test_evaluation_is_exact_over_any_mesh(config):
         np.testing.assert_array_equal(matrices[0], other)
 
 
-def test_run_is_resumed_over_another_mesh(config, tmp_path):
-    for steps, mesh in ((1, "fsdp"), (2, "spatial"), (4, "one")):
+@pytest.mark.parametrize(
+    "meshes",
+    [
+        ("fsdp", "spatial", "one"),
+        pytest.param(("fsdp", "spatial", "data", "one"), marks=pytest.mark.slow),
+    ],
+)
+def test_run_is_resumed_over_another_mesh(config, tmp_path, meshes):
+    for steps, mesh in zip((*range(1, len(meshes)), 4), meshes, strict=True):
         mesh_config = over(config, mesh)
         mesh_config.train.steps = steps
         summary = train(mesh_config, tmp_path / "moved")
