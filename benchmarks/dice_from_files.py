@@ -6,7 +6,7 @@ This is an independent check: it imports nothing from fcnjax, so an error in how
 resizes or counts would change the score. The counts of all images are pooled: 2 TP / (2 TP + FP +
 FN). For STARE:
 
-    fcnjax predict --workdir=runs/quickstart IMAGES... --out=masks
+    fcnjax predict --model=runs/quickstart IMAGES... --out=masks
     python benchmarks/dice_from_files.py masks STARE/labels-ah
 """
 

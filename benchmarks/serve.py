@@ -1,7 +1,7 @@
 """Measures the throughput and latency of `fcnjax serve` by number of clients.
 
-    python benchmarks/serve.py --workdir=runs/quickstart
-    python benchmarks/serve.py --workdir=runs/quickstart --size=512x512 --out=serve.json
+    python benchmarks/serve.py --model=runs/quickstart
+    python benchmarks/serve.py --model=runs/quickstart --size=512x512 --out=serve.json
 
 Starts two servers on this machine, with --batch=8 and with --batch=1. Their difference is the gain
 from batching the images of different requests. Each client uses one connection and sends the next
@@ -51,7 +51,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="workdir of a model")
+    parser.add_argument("--model", required=True, metavar="DIR", help="workdir of a model")
     parser.add_argument("--size", default="256x256", metavar="HxW", help="image size (256x256)")
     parser.add_argument("--batch", type=int, default=8, help="batch size to compare with 1 (8)")
     parser.add_argument(
@@ -67,7 +67,7 @@ def _parse() -> argparse.Namespace:
 @contextlib.contextmanager
 def serving(args: argparse.Namespace, batch: int) -> Iterator[int]:
     """Start a server, warm it up and yield its port."""
-    command = [sys.executable, "-m", "fcnjax", "serve", f"--workdir={args.workdir}"]
+    command = [sys.executable, "-m", "fcnjax", "serve", f"--model={args.model}"]
     options = [f"--batch={batch}", f"--warm={args.size}", "--port=0", "--queue=256"]
     process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
     try:

@@ -134,7 +134,7 @@ def make_examples(folder: Path, workdir: Path, args: argparse.Namespace) -> list
             image.save(files / f"{i}_{suffix}.{suffix}", kind)
     out = folder / "out"
     subprocess.run(
-        [*COMMAND, "predict", str(files), f"--workdir={workdir}", f"--out={out}"],
+        [*COMMAND, "predict", str(files), f"--model={workdir}", f"--out={out}"],
         check=True,
         stdout=subprocess.DEVNULL,
     )
@@ -162,7 +162,7 @@ def make_examples(folder: Path, workdir: Path, args: argparse.Namespace) -> list
 def serving(args: argparse.Namespace, workdir: Path, log) -> Iterator[tuple]:
     """Start a server and yield its process and port."""
     options = [
-        f"--workdir={workdir}",
+        f"--model={workdir}",
         "--port=0",
         f"--receive-seconds={args.receive_seconds}",
         f"--drain-seconds={DRAIN_SECONDS}",

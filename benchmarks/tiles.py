@@ -35,7 +35,7 @@ def main() -> None:
         raster, workdir = Path(folder, "made.tif"), Path(folder, "run")
         make_raster(raster, args.size)
         subprocess.run([sys.executable, __file__, "make", workdir, args.widths], check=True)
-        options = [f"--workdir={workdir}", f"--out={folder}/out", *more]
+        options = [f"--model={workdir}", f"--out={folder}/out", *more]
         start = time.perf_counter()
         command = [sys.executable, "-m", "fcnjax", "predict", raster, *options]
         subprocess.run(command, check=True)

@@ -7,7 +7,7 @@ subject: the figures do not carry over to other heads.
 Command, on a CPU (23 minutes on 2 busy cores):
   fcnjax train --config=configs/biomedical_mri_colin27.py --workdir=runs/brain
 and then, for a volume of labels with the affine of the head:
-  fcnjax predict --workdir=runs/brain head.nii.gz --out=labels
+  fcnjax predict --model=runs/brain head.nii.gz --out=labels
 
 Measured: over the 86 classes of the held-out slices a mean IoU of 8.60, pixel accuracy 76.89;
 39 of them have 0. A random forest on pixels (benchmarks/pixel_forest.py) has 3.47 and 70.72.

@@ -10,7 +10,7 @@ Other bands: `--config.data.channels=B2,B3,B4,B8` with a `mean` and a `std` for 
 `init_from`.
 
 Whole rasters with their coordinates, and polygons:
-  fcnjax predict --workdir=runs/landcover SCENE.tif --out=maps --vectors=gpkg
+  fcnjax predict --model=runs/landcover SCENE.tif --out=maps --vectors=gpkg
 
 Not measured here, since the data set is not available. A test trains on synthetic rasters in its
 layout.

@@ -7,7 +7,7 @@ are those of USGS's algorithm, not of a person.
 Command, on a CPU (8 minutes on 2 cores):
   fcnjax train --config=configs/satellite_landsat8_cloud.py --workdir=runs/clouds
 and then, for masks with the coordinates of the scene, and polygons of the clouds:
-  fcnjax predict --workdir=runs/clouds scene.tif --out=masks --vectors=geojson
+  fcnjax predict --model=runs/clouds scene.tif --out=masks --vectors=geojson
 
 Measured: IoU clear 98.20, cloud 90.15. A random forest on pixels and their surroundings
 (benchmarks/pixel_forest.py) has 96.84 and 84.82; one on the 11 bands alone (--bare) 98.63 and

@@ -3,9 +3,9 @@
 The public API:
 
 - `train(config, workdir)` trains a model and returns its metrics.
-- `evaluate(workdir)` scores it on the images that its run held out.
-- `predict(images, workdir, out)` writes masks of image files.
-- `load(workdir)` returns a model that predicts arrays: `load(workdir)(image).mask`.
+- `evaluate(model)` scores it on the images that its run held out.
+- `predict(images, model, out)` writes masks of image files.
+- `load(model)` returns a model that predicts arrays: `load(model)(image).mask`.
 - `build_model(config)` returns the Flax module that a config describes.
 - `load_config(spec, overrides)` reads a config.
 

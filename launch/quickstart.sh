@@ -34,7 +34,7 @@ images=("$folder"/stare-images/*.ppm)
 
 fcnjax train --config=configs/biomedical_stare.py:cpu --workdir="$workdir" "$@"
 # The last ten by name are the held-out ones.
-fcnjax predict --workdir="$workdir" "${images[@]: -2}" --out="$workdir/predictions"
+fcnjax predict --model="$workdir" "${images[@]: -2}" --out="$workdir/predictions"
 
 .venv/bin/python - "$workdir" <<'END'
 import json, sys

@@ -13,7 +13,7 @@ LAYERS = [
     {"losses", "metrics", "optim", "parallel"},
     {"runtime", "training.early_stopping"},
     {"models", "data"},
-    {"augment"},
+    {"augment", "published"},
     {
         "training.state",
         "training.config_checks",

@@ -31,7 +31,7 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
     from fcnjax.evaluation.evaluate_model import evaluate_request, write_evaluation
     from fcnjax.evaluation.results import METRICS_FILE
 
-    request, workdir = parse_request(args), args.workdir[0]
+    request, model = parse_request(args), args.model[0]
     if args.out is None and not request.is_plain:
         raise UserError("--out: give a folder; the workdir has the metrics of a plain prediction")
     evaluation = evaluate_request(
@@ -44,8 +44,8 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
     if "mean_iou" in results.intervals:
         low, high = map(metrics.percent, results.intervals["mean_iou"])
         print(f"mean IoU {low} to {high} (95 % bootstrap interval over the images)")
-    out = args.out or workdir
-    write_evaluation(evaluation, workdir, out)
+    out = args.out or model
+    write_evaluation(evaluation, model, out)
     print(f"step {evaluation.step}: {out}/{METRICS_FILE}, {out}/report.html")
 
 
@@ -61,8 +61,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "write metrics.json, images.npz and examples.npz (counts and pictures for fcnjax report) "
         "and report.html. --config.data.KEY=VALUE selects other images, with KEY one of "
         f"{', '.join(_data_keys())}; --config.mesh.KEY=VALUE sets the device mesh.",
-        "fcnjax evaluate --workdir=runs/stare\n"
-        "fcnjax evaluate --workdir=runs/a --workdir=runs/b --tta=hflip,vflip --out=scores",
+        "fcnjax evaluate --model=runs/stare\n"
+        "fcnjax evaluate --model=runs/a --model=runs/b --tta=hflip,vflip --out=scores",
     )
     add_request_arguments(parser, outputs="probabilities")
     parser.add_argument("--out", metavar="DIR", help="output folder (the workdir)")
@@ -83,6 +83,6 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
             )
     if args.out is None and args.new_images:
         raise UserError("--out: is needed for the scores of new images")
-    if args.out is None and "://" in args.workdir[0]:
-        raise UserError(f"--out: is needed for the scores of {args.workdir[0]}")
+    if args.out is None and "://" in args.model[0]:
+        raise UserError(f"--out: is needed for the scores of {args.model[0]}")
     return args, overrides

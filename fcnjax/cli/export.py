@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fcnjax.cli.parsers import add_step, make_parser, parse_step
+from fcnjax.cli.parsers import add_model, add_resize, add_step, make_parser, parse_step
 from fcnjax.config.schema import KEYS
 from fcnjax.errors import UserError, choose
 from fcnjax.export.formats import FORMATS, FormatSpec
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
     from fcnjax.export.program import ExportSource, choose_input_type, without_source_paths
     from fcnjax.inference import load_variables
 
-    loaded = load_variables(args.workdir, parse_step(args.step))
+    loaded = load_variables(args.model, parse_step(args.step), resize=args.resize)
     source = ExportSource(*loaded, choose_input_type(loaded[0], args.input), sizes)
     dtype = args.dtype or source.config.model.dtype
     if dtype not in spec.write:
@@ -60,14 +60,14 @@ def _parser() -> argparse.ArgumentParser:
         "images as stored and returns class ids and probabilities; it includes the normalisation. "
         "The file is run in its own runtime and compared with the model, and discarded if it "
         "differs (docs/export.md).",
-        "fcnjax export --workdir=runs/stare --format=stablehlo --out=vessels",
+        "fcnjax export --model=runs/stare --format=stablehlo --out=vessels",
     )
     add = parser.add_argument
-    text = "folder written by train or publish, or hf://OWNER/REPO"
-    add("--workdir", required=True, metavar="DIR", help=text)
+    add_model(parser, required=True)
     add("--format", required=True, metavar="|".join(FORMATS), help="format of the program")
     add("--out", required=True, metavar="DIR", help="output folder")
     add_step(parser)
+    add_resize(parser)
     dtypes = "|".join(dict.fromkeys(name for spec in FORMATS.values() for name in spec.write))
     add("--dtype", metavar=dtypes, help="type of the computation (that of the training)")
     text = (

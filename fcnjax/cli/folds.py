@@ -15,7 +15,7 @@ def main(argv: list[str]) -> int:
         "config.data.split.fold, and the scores of the sum of their confusion matrices. "
         "`fcnjax predict` with all their workdirs predicts with the ensemble.",
         "fcnjax folds runs/fold*\n"
-        "fcnjax predict IMAGES --workdir=runs/fold0 --workdir=runs/fold1 ... --out=DIR",
+        "fcnjax predict IMAGES --model=runs/fold0 --model=runs/fold1 ... --out=DIR",
     )
     parser.add_argument("workdirs", nargs="+", metavar="WORKDIR", help="the run of a fold")
     parser.add_argument("--out", metavar="FILE", help="also write the scores as JSON")

@@ -35,9 +35,50 @@ def make_parser(
     )
 
 
+MODEL_HELP = (
+    "folder that train, publish or export wrote; folder in the layout of transformers; or "
+    "hf://OWNER/REPO"
+)
+
+
+class _Renamed(argparse.Action):
+    """An argument whose name is another one now."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        raise UserError(f"{self.option_strings[0]}: is --{self.dest} now; see {parser.prog} --help")
+
+
+def add_model(
+    parser: argparse.ArgumentParser,
+    *,
+    several: bool = False,
+    required: bool = False,
+    text: str = MODEL_HELP,
+) -> None:
+    """Add `--model`, once or several times."""
+    parser.add_argument(
+        "--model",
+        required=required,
+        metavar="MODEL",
+        action="append" if several else "store",
+        help=f"{text}; repeat it for an ensemble" if several else text,
+    )
+    parser.add_argument("--workdir", action=_Renamed, dest="model", help=argparse.SUPPRESS)
+
+
 def add_step(parser: argparse.ArgumentParser) -> None:
     """Add `--step`, which `parse_step` reads."""
     parser.add_argument("--step", default="best", metavar="best|latest|N", help="checkpoint (best)")
+
+
+def add_resize(parser: argparse.ArgumentParser) -> None:
+    """Add `--resize`, as `fcnjax.load` takes it."""
+    parser.add_argument(
+        "--resize",
+        metavar="original|native|SIZE",
+        help="size at which the model sees an image (as it was published, without cropping); "
+        "original crops too, native keeps the size, 512 scales the shorter side, 512x640 both",
+    )
 
 
 def parse_step(text: str) -> str | int:

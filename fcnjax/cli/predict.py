@@ -13,12 +13,12 @@ from fcnjax.errors import UserError, choose
 from fcnjax.runtime.packages import to_stderr
 
 _EXAMPLES = """
-fcnjax predict --workdir=runs/stare photos/ --out=masks
-fcnjax predict --workdir=runs/a --workdir=runs/b --tta=hflip photos/ --out=masks
-fcnjax predict --workdir=runs/stare eye.png --out=masks --outputs=mask,entropy \\
+fcnjax predict --model=runs/stare photos/ --out=masks
+fcnjax predict --model=runs/a --model=runs/b --tta=hflip photos/ --out=masks
+fcnjax predict --model=runs/stare eye.png --out=masks --outputs=mask,entropy \\
   --threshold=vessel:0.4 --smallest-region=30
-fcnjax predict --workdir=runs/land scene.tif --out=masks --vectors=gpkg
-fcnjax predict --workdir=runs/heart patient/series3/ --out=masks"""
+fcnjax predict --model=runs/land scene.tif --out=masks --vectors=gpkg
+fcnjax predict --model=runs/heart patient/series3/ --out=masks"""
 
 # Options that need `--runner=ray`.
 RAY_ONLY = ("actors", "ray_address", "most_failed", "retry_failed")
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         "write NAME_overlay.mp4 and, lossless, NAME_mask.mkv; for a volume (NIfTI, or the folder "
         "of a DICOM series) NAME_mask.nii.gz (docs/predict.md).",
         _EXAMPLES,
-        usage="fcnjax predict [OPTIONS] [IMAGE ...] --workdir=DIR --out=DIR",
+        usage="fcnjax predict [OPTIONS] [IMAGE ...] --model=MODEL --out=DIR",
     )
     parser.add_argument(
         "images",

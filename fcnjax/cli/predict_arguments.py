@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from fcnjax.cli.parsers import add_step, parse_step
+from fcnjax.cli.parsers import add_model, add_resize, add_step, parse_step
 from fcnjax.errors import UserError
 from fcnjax.inference.outputs.image_outputs import OUTPUTS
 from fcnjax.inference.outputs.vectors import DRIVERS
@@ -24,21 +24,15 @@ TILING_OPTIONS = ("tile", "overlap", "blend", "vectors", "simplify")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
-    """Add `--workdir` (once, or several times), `--step` and `--dtype`."""
-    text = "folder written by train or publish, or hf://OWNER/REPO"
-    parser.add_argument(
-        "--workdir",
-        required=True,
-        metavar="DIR",
-        action="append" if several else "store",
-        help=f"{text}; repeat it for an ensemble" if several else text,
-    )
+    """Add `--model` (once, or several times), `--step`, `--dtype` and `--resize`."""
+    add_model(parser, several=several, required=True)
     add_step(parser)
     parser.add_argument(
         "--dtype",
         metavar="float32|bfloat16",
         help="type of the computation (that of the training); bfloat16 is faster on GPUs and TPUs",
     )
+    add_resize(parser)
 
 
 def add_request_arguments(parser: argparse.ArgumentParser, *, outputs: str | None = None) -> None:
@@ -110,7 +104,7 @@ def parse_request(args: argparse.Namespace) -> "Request":
 
     step = parse_step(args.step)
     return Request(
-        models=tuple((workdir, step) for workdir in args.workdir),
+        models=tuple((model, step) for model in args.model),
         dtype=args.dtype,
         outputs=_split_list("--outputs", args.outputs, str),
         tta=_split_list("--tta", args.tta, str),
@@ -119,6 +113,7 @@ def parse_request(args: argparse.Namespace) -> "Request":
         thresholds=tuple(args.threshold),
         smallest_region=args.smallest_region,
         largest_hole=args.largest_hole,
+        resize=args.resize,
     )
 
 

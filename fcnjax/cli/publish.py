@@ -1,6 +1,6 @@
 """`fcnjax publish`: write a trained model as a folder to share."""
 
-from fcnjax.cli.parsers import add_step, make_parser, parse_step
+from fcnjax.cli.parsers import add_model, add_step, make_parser, parse_step
 
 
 def main(argv: list[str]) -> int:
@@ -9,10 +9,10 @@ def main(argv: list[str]) -> int:
         "publish",
         "Write a trained model as a folder to share: weights as safetensors, config, "
         "scores and a model card. The folder can be used like a workdir, also from the Hugging "
-        "Face hub, as --workdir=hf://OWNER/NAME.",
-        "fcnjax publish --workdir=runs/stare --out=vessels --license=apache-2.0",
+        "Face hub, as --model=hf://OWNER/NAME.",
+        "fcnjax publish --model=runs/stare --out=vessels --license=apache-2.0",
     )
-    parser.add_argument("--workdir", required=True, metavar="DIR", help="a folder that train wrote")
+    add_model(parser, required=True)
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder to write")
     add_step(parser)
     parser.add_argument("--name", help="name of the model in its card (the folder's name)")
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
     from fcnjax.publishing.publish import publish
 
     out = publish(
-        args.workdir,
+        args.model,
         args.out,
         parse_step(args.step),
         name=args.name,

@@ -28,13 +28,13 @@ def main(argv: list[str]) -> int:
     bound = server.bind(args.host, args.port)
     with bound:
         allowed_hosts = _allowed_hosts(args.allow_host, bound)
-        model = load(args.workdir, parse_step(args.step), args.dtype)
+        model = load(args.model, parse_step(args.step), args.dtype, args.resize)
         if args.bucket:
             model.config.eval.bucket = args.bucket
         served = service.Service(
             model,
             service.Options(
-                name=model_name(args.workdir),
+                name=model_name(args.model),
                 batch=args.batch or (1 if jax.default_backend() == "cpu" else 8),
                 queue=args.queue,
                 programs=args.programs,
@@ -52,7 +52,7 @@ def main(argv: list[str]) -> int:
         address = _address(bound)
         server.Server(
             served,
-            on_start=lambda: print(f"serving {args.workdir} on {address}", flush=True),
+            on_start=lambda: print(f"serving {args.model} on {address}", flush=True),
         ).run([bound])
     if served.fault is not None:
         raise served.fault
@@ -63,11 +63,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def model_name(workdir: str) -> str:
-    """Return the name of a workdir's folder, or `OWNER/REPO` of a model on the hub."""
+def model_name(model: str) -> str:
+    """Return the name of a model's folder, or `OWNER/REPO` of a model on the hub."""
     from fcnjax.inference.identity import HUB
 
-    return workdir.removeprefix(HUB) if workdir.startswith(HUB) else Path(workdir).resolve().name
+    return model.removeprefix(HUB) if model.startswith(HUB) else Path(model).resolve().name
 
 
 def _address(bound) -> str:
@@ -80,8 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         "serve",
         "Serve a model over HTTP: the Open Inference Protocol v2, POST /segment for "
         "image files, /metrics, and a page at /. SIGTERM stops it once all requests are answered.",
-        "fcnjax serve --workdir=runs/stare --port=8000",
-        usage="fcnjax serve --workdir=DIR [OPTIONS]",
+        "fcnjax serve --model=runs/stare --port=8000",
+        usage="fcnjax serve --model=MODEL [OPTIONS]",
     )
     add_model_arguments(parser)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")

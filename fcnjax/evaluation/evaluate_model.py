@@ -37,7 +37,7 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    workdir: str | Path,
+    model: str | Path,
     *,
     step: str | int = "best",
     dtype: str | None = None,
@@ -45,11 +45,12 @@ def evaluate(
     new_images: bool = False,
     out: str | Path | None = None,
     log: LogFn = print,
+    resize: str | None = None,
 ) -> Results:
     """Evaluate a model on the images that its run held out, as `fcnjax evaluate` does.
 
     Args:
-        workdir: A folder that `fcnjax train` or `fcnjax publish` wrote, or `hf://OWNER/REPO`.
+        model: As `fcnjax.load` takes it, but not an exported program.
         step: The checkpoint: `best`, `latest` or a step.
         dtype: Type of the computation, `float32` or `bfloat16`; None is that of the training.
         overrides: Changes of the config, such as `--config.data.root=DIR` for other images.
@@ -57,6 +58,7 @@ def evaluate(
         out: Folder of `metrics.json`, `images.npz`, `examples.npz` and `report.html`; None writes
             no files.
         log: Takes lines about the images.
+        resize: The size at which the model sees images, as `fcnjax.load` takes it.
 
     Returns:
         The results; `results.summary` is such as `{"mean_iou": 0.81, "dice/vessel": 0.8}`.
@@ -64,10 +66,10 @@ def evaluate(
     Raises:
         UserError: The model, the images or the options cannot be used.
     """
-    request = Request(((str(workdir), step),), dtype, outputs=("probabilities",))
+    request = Request(((str(model), step),), dtype, outputs=("probabilities",), resize=resize)
     evaluation = evaluate_request(request, overrides, new_images=new_images, log=log)
     if out is not None and jax.process_index() == 0:
-        write_evaluation(evaluation, workdir, out)
+        write_evaluation(evaluation, model, out)
     return evaluation.results
 
 
@@ -97,7 +99,7 @@ def evaluate_request(
             override(mesh_config, word)
         mesh = make_mesh(mesh_config)
         saved, model, variables, step = load_variables(
-            *request.models[0], request.dtype, replicated(mesh)
+            *request.models[0], request.dtype, replicated(mesh), request.resize
         )
         config = saved.copy_and_resolve_references()
         config.mesh = mesh_config.mesh

@@ -18,9 +18,10 @@ from ml_collections import ConfigDict
 from fcnjax import data, metrics
 from fcnjax.data.loading.eval_batches import eval_batches
 from fcnjax.data.loading.skipping import UnreadableExample
+from fcnjax.errors import UserError
 from fcnjax.evaluation.results import Accumulator, Results
 from fcnjax.inference import Predictor
-from fcnjax.models import make_fold_fn
+from fcnjax.models import make_fold_fn, resize_map
 from fcnjax.parallel.mesh import batch_shards, gather, process_shard, to_devices, to_host
 from fcnjax.training.step import make_eval_step, mesh_platform
 
@@ -48,7 +49,7 @@ class Evaluator:
         variables = self._fold(gather(variables, self._mesh))
         accumulator = Accumulator(self._config, len(self._source))
         for batch in eval_batches(self._source, self._config, **process_shard(self._mesh)):
-            arrays = to_devices(batch, self._mesh)
+            arrays = to_devices(self._with_resize_map(batch), self._mesh)
             index = to_host(arrays.pop("index"))
             counts, mask = self._step(variables, arrays)
             shown = accumulator.add(counts, index)
@@ -61,6 +62,19 @@ class Evaluator:
                     accumulator.keep(int(index[row]), masks[row, :height, :width].copy())
         accumulator.extra.images = _merge(accumulator.extra.images)
         return accumulator.results(self._source)
+
+    def _with_resize_map(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Return a batch with `like`, if images are resized by their sizes."""
+        resize, image = self._config.eval.resize, batch["image"]
+        if resize.rule in ("", "stretch"):
+            return batch
+        if jax.process_count() > 1:
+            raise UserError(
+                f"config.eval.resize.rule: {resize.rule} is evaluated by one process; valid: "
+                "stretch, or --resize=native"
+            )
+        extents = batch.get("extent", [image.shape[1:3]] * len(image))
+        return batch | {"like": resize_map(extents, resize, self._config.eval.bucket)}
 
 
 def _extents(arrays: dict[str, jax.Array]) -> np.ndarray:

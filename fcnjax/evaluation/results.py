@@ -218,8 +218,7 @@ def write_results(
         None if results.images is None else len(results.images) - results.left_out,
     )
     command = (
-        f"fcnjax evaluate --workdir={workdir}\n"
-        f"fcnjax predict --workdir={workdir} IMAGES... --out=DIR"
+        f"fcnjax evaluate --model={workdir}\nfcnjax predict --model={workdir} IMAGES... --out=DIR"
     )
     write_report(out, config, shown, command)
 
@@ -291,7 +290,7 @@ def read_scores(workdir: str | Path, config: ConfigDict | None = None) -> dict[s
     if not path.is_file():
         raise UserError(
             f"{path}: does not exist; the training has not ended, or run `fcnjax evaluate "
-            f"--workdir={workdir}`"
+            f"--model={workdir}`"
         )
     content = read_json(path, MAX_BYTES)
     if not isinstance(content, dict):

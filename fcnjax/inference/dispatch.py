@@ -50,7 +50,13 @@ def predict_files(
 
     def select(item: InputItem) -> Handler | None:
         try:
-            return _select_handler(item, tiler, predict_media)
+            handler = _select_handler(item, tiler, predict_media)
+            if predictor.resizes and handler in (tiler.predict_image, tiler.predict_raster):
+                raise UserError(
+                    f"{item.source}: is predicted in tiles, and the model resizes each image; "
+                    "--resize=native predicts tiles at the scale of the image"
+                )
+            return handler
         except UserError as error:
             return partial(_refuse, error)
 

@@ -20,6 +20,7 @@ from fcnjax.inference.identity import PROGRAM_FILE, check_exported
 from fcnjax.inference.inputs.fetch import read_error
 from fcnjax.inference.model import Model
 from fcnjax.io.atomic_files import sha256
+from fcnjax.models import FeatureMap
 from fcnjax.training.workdir import load_saved_config, without_machine_keys
 
 _IMAGE_TYPES = [(4, pixel_type) for pixel_type in PIXEL_TYPES]  # rank and dtype
@@ -77,6 +78,7 @@ def _make_predict_step(program: export.Exported) -> Callable[..., dict[str, jax.
         image: jax.Array,
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
+        like: FeatureMap | None = None,  # the program resizes by itself
     ) -> dict[str, jax.Array]:
         if key is not None:
             raise UserError("--dropout-samples: an exported program has no dropout left to draw")

@@ -1,7 +1,7 @@
 """Location and identity of a model, found without loading its weights."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -9,9 +9,10 @@ from fcnjax import __version__
 from fcnjax.errors import UserError, choose
 from fcnjax.io.atomic_files import sha256
 from fcnjax.io.json_files import field
-from fcnjax.models import DTYPES
+from fcnjax.models import DTYPES, set_input_size
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE, read_config_file
 from fcnjax.models.pretrained.sources import fetch_hub_model
+from fcnjax.published import find_weights, is_external, read_config
 from fcnjax.training.checkpoint import FOLDER, Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST
 from fcnjax.training.workdir import load_saved_config, without_machine_keys
@@ -24,42 +25,69 @@ HUB = "hf://"
 _EXPORT_KEYS = {"format_version": int, "format": str, "step": int, "dtype": str, "sha256": dict}
 
 
-def find_model(workdir: str | Path, dtype: str | None) -> tuple[Path, ConfigDict, Path | None]:
+class FoundModel(NamedTuple):
+    """A model on this machine.
+
+    Attributes:
+        folder: Its folder.
+        config: Its config, for the requested type of the computation and size of the input.
+        file: The file of the weights (of the program for an exported model), or None if the
+            weights are in checkpoints.
+        is_external: Whether another library published it, in its own layout.
+    """
+
+    folder: Path
+    config: ConfigDict
+    file: Path | None
+    is_external: bool = False
+
+
+def find_model(
+    model: str | Path, dtype: str | None = None, resize: str | None = None
+) -> FoundModel:
     """Find a model without using an accelerator.
 
     Args:
-        workdir: Folder written by `fcnjax train`, `publish` or `export`, or `hf://OWNER/REPO`.
+        model: Folder written by `fcnjax train`, `publish` or `export`; a folder in the layout of
+            transformers; or `hf://OWNER/REPO` with a published model.
         dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
-
-    Returns:
-        The folder; the config, with that type; and the file of the weights (of the program for an
-        exported model), or None if the weights are in checkpoints.
+        resize: The size at which the model sees images, as `set_input_size` takes it.
 
     Raises:
-        UserError: There is no model, or the type is unknown.
+        UserError: There is no model, or the type or size is invalid.
     """
-    if exported := find_exported(workdir):
+    if exported := find_exported(model):
         folder, metadata = exported
         check_exported(folder, metadata, dtype)
-        return folder, without_machine_keys(load_saved_config(folder)), folder / PROGRAM_FILE
-    published = is_published(workdir)
-    on_hub = str(workdir).startswith(HUB)
-    folder = fetch_hub_model(str(workdir)) if on_hub else Path(workdir)
-    config = load_saved_config(folder)
-    if published:  # possibly by another author, so no path or URL in it may be read
-        config = without_machine_keys(config)
+        if resize is not None:
+            raise UserError(f"--resize: {folder} is an exported program, whose size is fixed")
+        return FoundModel(
+            folder, without_machine_keys(load_saved_config(folder)), folder / PROGRAM_FILE
+        )
+    folder = fetch_hub_model(str(model)) if str(model).startswith(HUB) else Path(model)
+    if is_external(folder):
+        config, file, external = read_config(folder, _discard), find_weights(folder), True
+    else:
+        config, file, external = load_saved_config(folder), None, False
+        if is_published(model):  # possibly by another author, so no path or URL in it may be read
+            config, file = without_machine_keys(config), folder / MODEL_FILE
     if dtype is not None:
         choose(DTYPES, dtype, "dtype")
         config.model.dtype = dtype
-    return folder, config, folder / MODEL_FILE if published else None
+    set_input_size(config.eval.resize, resize)
+    return FoundModel(folder, config, file, external)
+
+
+def _discard(line: str) -> None:
+    pass
 
 
 def is_published(workdir: str | Path) -> bool:
     """Return whether `workdir` is a published model, not the folder of a training run."""
     folder = Path(workdir)
-    return str(workdir).startswith(HUB) or (
-        (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir()
-    )
+    if str(workdir).startswith(HUB) or is_external(folder):
+        return True
+    return (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir()
 
 
 def find_exported(source: str | Path) -> tuple[Path, dict[str, Any]] | None:
@@ -104,18 +132,21 @@ def check_exported(folder: Path, metadata: dict[str, Any], dtype: str | None) ->
         raise UserError(f"--dtype: {folder} was exported to compute in {metadata['dtype']}")
 
 
-def identify_weights(workdir: str, step: str | int, dtype: str | None) -> dict[str, Any]:
+def identify_weights(
+    model: str, step: str | int, dtype: str | None, resize: str | None = None
+) -> dict[str, Any]:
     """Return the step, hash and computation type of a model without using an accelerator.
 
     Args:
-        workdir: As `find_model` takes it.
+        model: As `find_model` takes it.
         step: Checkpoint: `best`, `latest` or a step.
         dtype: As `find_model` takes it.
+        resize: As `find_model` takes it.
 
     Raises:
         UserError: As `find_model`, or there is no such complete checkpoint.
     """
-    folder, config, file = find_model(workdir, dtype)
+    folder, config, file, _ = find_model(model, dtype, resize)
     if file is None:
         checkpoints = Checkpoints(folder, best_metric=config.eval.best_metric, read_only=True)
         try:

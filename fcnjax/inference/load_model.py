@@ -14,6 +14,7 @@ from fcnjax.inference.model import Model
 from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_folder import read_variables
 from fcnjax.optim import has_average
+from fcnjax.published import read_model_folder
 from fcnjax.runtime.packages import to_stderr
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import init_variables
@@ -31,20 +32,28 @@ def load_variables(
     step: str | int = "best",
     dtype: str | None = None,
     sharding: jax.sharding.Sharding | None = None,
+    resize: str | None = None,
 ) -> tuple[ConfigDict, nn.Module, dict[str, Any], int]:
     """Load the config, module, inference variables and step of a workdir or a published model.
 
     Args:
-        workdir: Folder written by `fcnjax train` or `fcnjax publish`, or `hf://OWNER/REPO`.
+        workdir: As `find_model` takes it, but not an exported program.
         step: Checkpoint: `best`, `latest` or a step. A published model has one.
         dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
         sharding: Sharding of the variables, or None for the first device.
+        resize: The size at which the model sees images, as `load` takes it.
 
     Raises:
         UserError: There is no such model or complete checkpoint, or its arrays do not fit its
             config.
     """
-    folder, config, file = find_model(workdir, dtype)
+    folder, config, file, external = find_model(workdir, dtype, resize)
+    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    if external:
+        if step not in ("best", "latest"):
+            raise UserError(f"{workdir}: has no steps; valid: best")
+        _, model, variables = read_model_folder(folder, to_stderr, dtype)
+        return config, model, jax.device_put(variables, sharding), 0
     if file is not None and file.name == PROGRAM_FILE:
         raise UserError(
             f"{folder}: is an exported program, which has no weights; give the workdir that it was "
@@ -56,7 +65,6 @@ def load_variables(
             "another type give a wrong mask. A model that is trained now records it"
         )
     model = build_model(config)
-    sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     if file is not None:
         like = jax.eval_shape(lambda: init_variables(model, config))
         variables, stored = read_variables(file, like)
@@ -85,14 +93,23 @@ def _restore(
         checkpoints.close()
 
 
-def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None) -> Model:
+def load(
+    model: str | Path,
+    step: str | int = "best",
+    dtype: str | None = None,
+    resize: str | None = None,
+) -> Model:
     """Load a trained, published or exported model.
 
     Args:
-        workdir: Folder written by `fcnjax train`, `fcnjax publish` or `fcnjax export
-            --format=stablehlo`, or `hf://OWNER/REPO`.
+        model: A folder that `fcnjax train`, `fcnjax publish` or `fcnjax export --format=stablehlo`
+            wrote; a folder in the layout of transformers; or `hf://OWNER/REPO` with a published
+            model of fcnjax or transformers.
         step: Checkpoint: `best`, `latest` or a step.
         dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
+        resize: The size at which the model sees images. None resizes them as the model was
+            published, without cropping; `original` crops them too, `native` leaves their size;
+            `512` scales the shorter side to it, and `512x640` gives height and width.
 
     Returns:
         A model: `model(image)` predicts an image.
@@ -100,6 +117,8 @@ def load(workdir: str | Path, step: str | int = "best", dtype: str | None = None
     Raises:
         UserError: There is no such model or complete checkpoint.
     """
-    if exported := find_exported(workdir):
+    if exported := find_exported(model):
+        if resize is not None:
+            raise UserError(f"--resize: {model} is an exported program, whose size is fixed")
         return load_exported(*exported, step, dtype)
-    return make_model(*load_variables(workdir, step, dtype))
+    return make_model(*load_variables(model, step, dtype, resize=resize))

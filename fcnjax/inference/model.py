@@ -15,7 +15,7 @@ from fcnjax.data.pixel_type import Conversion, value_range
 from fcnjax.data.readers.decode import Encoded, File, read_image
 from fcnjax.errors import UserError
 from fcnjax.io.pictures import default_palette
-from fcnjax.models import sampled_dropout
+from fcnjax.models import FeatureMap, resize_map, sampled_dropout
 
 
 @dataclass
@@ -108,10 +108,13 @@ class Model:
         Raises:
             UserError: As `__call__`, or only some images are scaled to 0..1.
         """
-        array, extent, sizes = self._pad(images)
+        if self.config.eval.resize.crop and len(images) > 1:
+            # The centre of each image is where it is for that image alone.
+            return [self(image, probabilities=probabilities) for image in images]
+        array, extent, like, sizes = self._pad(images)
         step = self._predict if probabilities else self._predict_mask
         # Cropped on the host: on the device, every size would compile a program.
-        out = jax.device_get(step(self._variables, array, extent))
+        out = jax.device_get(step(self._variables, array, extent, None, like))
         return [
             Prediction(
                 out["mask"][row, :height, :width].astype(self.mask_dtype),
@@ -122,8 +125,11 @@ class Model:
 
     def _pad(
         self, images: Sequence[np.ndarray | File]
-    ) -> tuple[np.ndarray, np.ndarray | None, list[tuple[int, int]]]:
-        """Return images as one array, their extents (None if all fill the array), and sizes."""
+    ) -> tuple[np.ndarray, np.ndarray | None, FeatureMap | None, list[tuple[int, int]]]:
+        """Return images as one array, their extents, `like` of the predict step, and sizes.
+
+        The extents are None if all images fill the array.
+        """
         pixels = [self.read(image) for image in images]
         if len(dtypes := {str(image.dtype) for image in pixels}) > 1:
             raise UserError(f"images: have types {', '.join(sorted(dtypes))}; valid: one for all")
@@ -136,7 +142,11 @@ class Model:
         extent = None
         if any(size != canvas for size in sizes):
             extent = np.asarray([*sizes, *[canvas] * (rows - len(sizes))], np.int32)
-        return array, extent, sizes
+        like = self._resize_map([*sizes, *[sizes[0]] * (rows - len(sizes))])
+        return array, extent, like, sizes
+
+    def _resize_map(self, sizes: Sequence[tuple[int, int]]) -> FeatureMap | None:
+        return resize_map(sizes, self.config.eval.resize, self.config.eval.bucket)
 
     def compile(self, images: Sequence[np.ndarray], *, probabilities: bool) -> "Model":
         """Compile the program for one batch shape ahead of time.
@@ -150,12 +160,13 @@ class Model:
             A model with the same weights that takes only such batches. Its program is not in
             JAX's caches and is freed with the model.
         """
-        array, extent, _ = self._pad(images)
+        array, extent, like, _ = self._pad(images)
         model = copy.copy(self)
         name = "_predict" if probabilities else "_predict_mask"
         step = getattr(self, name).__wrapped__
         # A new function, whose traces are freed with it.
-        program = jax.jit(lambda *args: step(*args)).lower(self._variables, array, extent)
+        inputs = self._variables, array, extent, None, like
+        program = jax.jit(lambda *args: step(*args)).lower(*inputs)
         setattr(model, name, program.compile())
         return model
 
@@ -213,7 +224,8 @@ class Model:
                 meaningless.
             key: PRNG key for dropout, or None for no dropout.
         """
-        return self._probabilities(self._variables, image, extent, key)
+        like = self._resize_map(np.asarray(extent).tolist())
+        return self._probabilities(self._variables, image, extent, key, like)
 
     def dropout_rates(self) -> list[float]:
         """Return the nonzero dropout rates of the model in training."""

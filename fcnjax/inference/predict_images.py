@@ -13,27 +13,28 @@ from fcnjax.inference.tiling.options import TilingOptions
 
 def predict(
     images: str | Path | Iterable[str | Path],
-    workdir: str | Path | Iterable[str | Path],
+    model: str | Path | Iterable[str | Path],
     out: str | Path,
     *,
     step: str | int = "best",
     dtype: str | None = None,
     outputs: tuple[str, ...] = ("mask", "overlay"),
     tta: tuple[str, ...] = (),
+    resize: str | None = None,
 ) -> list[ItemResult]:
     """Predict image files and write their masks, as `fcnjax predict` does.
 
-    For arrays in memory, use `fcnjax.load(workdir)`, which returns a function of an image.
+    For arrays in memory, use `fcnjax.load(model)`, which returns a function of an image.
 
     Args:
         images: Files, folders or globs: images, rasters, videos, volumes.
-        workdir: A folder that `fcnjax train` or `fcnjax publish` wrote, or `hf://OWNER/REPO`;
-            several are averaged.
+        model: As `fcnjax.load` takes it; several are averaged.
         out: Folder of the outputs.
         step: The checkpoint: `best`, `latest` or a step.
         dtype: Type of the computation, `float32` or `bfloat16`; None is that of the training.
         outputs: What to write for each image, as of `fcnjax predict --outputs`.
         tta: Test-time augmentation: `hflip`, `vflip`, `rot90`.
+        resize: The size at which the model sees images, as `fcnjax.load` takes it.
 
     Returns:
         The result of each image; its `error` is None unless the image could not be predicted.
@@ -42,8 +43,8 @@ def predict(
         UserError: The model, the options or the names of the images cannot be used, or a file
             cannot be written.
     """
-    models = tuple((str(folder), step) for folder in _several(workdir))
-    request = Request(models, dtype, outputs=tuple(outputs), tta=tuple(tta))
+    models = tuple((str(each), step) for each in _several(model))
+    request = Request(models, dtype, outputs=tuple(outputs), tta=tuple(tta), resize=resize)
     listing = list_by_stem(find_inputs(map(str, _several(images)), str(out)))
     predictor = request.load()
     return list(

@@ -30,6 +30,7 @@ class Request:
         thresholds: Class thresholds such as `vessel:0.3`.
         smallest_region: Regions of fewer pixels get the class around them.
         largest_hole: Holes of at most so many pixels are filled.
+        resize: The size at which the models see images, as `load` takes it.
     """
 
     models: tuple[tuple[str, str | int], ...]
@@ -41,6 +42,7 @@ class Request:
     thresholds: tuple[str, ...] = ()
     smallest_region: int = 0
     largest_hole: int = 0
+    resize: str | None = None
 
     def __post_init__(self):
         """Check the options that need no model; raises UserError."""
@@ -56,7 +58,7 @@ class Request:
     @property
     def is_plain(self) -> bool:
         """True for one model without averaging or post-processing."""
-        return self == Request(self.models[:1], self.dtype, self.outputs)
+        return self == Request(self.models[:1], self.dtype, self.outputs, resize=self.resize)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -99,9 +101,14 @@ class Request:
         Raises:
             UserError: As `load`; models are incompatible; or a threshold names no class.
         """
-        models = [load(workdir, step, self.dtype) for workdir, step in self.models]
+        models = [load(model, step, self.dtype, self.resize) for model, step in self.models]
         views = make_views(self.tta, self.scales)
         model = models[0]
+        if self.scales != (1.0,) and any(each.config.eval.resize.rule for each in models):
+            raise UserError(
+                "--scales: has no effect on a model that resizes images; give --resize=native too, "
+                "or the other sizes by --resize"
+            )
         if len(models) > 1 or views != (View(),) or self.dropout_samples:
             names = [workdir for workdir, _ in self.models]
             model = Ensemble(models, views, self.dropout_samples, names)
@@ -125,6 +132,12 @@ class Predictor:
             OUTPUTS[name].needs_probabilities for name in request.outputs
         )
         self._probabilities = self.needs_probabilities or bool(self._thresholds)
+
+    @property
+    def resizes(self) -> bool:
+        """Whether a model sees images at another size than their own."""
+        configs = getattr(self.model, "configs", (self.model.config,))
+        return any(config.eval.resize.rule for config in configs)
 
     def __call__(self, image: np.ndarray) -> Prediction:
         """Predict an image `[H, W, C]`, with probabilities if an output needs them."""

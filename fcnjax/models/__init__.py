@@ -4,7 +4,14 @@ from fcnjax.models.build import DTYPES, build_model
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.fold_batch_norm import make_fold_fn
-from fcnjax.models.layers import Platform, batch_norm_inference, compile_for, sampled_dropout
+from fcnjax.models.input_size import resize_input, resize_map, set_input_size
+from fcnjax.models.layers import (
+    FeatureMap,
+    Platform,
+    batch_norm_inference,
+    compile_for,
+    sampled_dropout,
+)
 from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
 
@@ -12,6 +19,7 @@ __all__ = [
     "DECODERS",
     "DTYPES",
     "ENCODERS",
+    "FeatureMap",
     "ModelSpec",
     "Platform",
     "Segmenter",
@@ -19,5 +27,8 @@ __all__ = [
     "build_model",
     "compile_for",
     "make_fold_fn",
+    "resize_input",
+    "resize_map",
     "sampled_dropout",
+    "set_input_size",
 ]

@@ -11,6 +11,7 @@ from fcnjax.models.decoders.fcn import UPSAMPLES, FCNHead
 from fcnjax.models.decoders.table import DECODERS
 from fcnjax.models.encoders.table import ENCODERS
 from fcnjax.models.model_spec import ModelSpec
+from fcnjax.models.module_options import parse_module_options
 from fcnjax.models.segmenter import Segmenter
 
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -51,10 +52,19 @@ def build_model(config: ConfigDict) -> Segmenter:
             f"config.model.encoder_norm: {model.encoder_norm} cannot be set for encoder "
             f"{model.encoder}, whose norm is fixed; valid: None"
         )
-    encoder = encoder_spec.make(**encoder_spec.arguments(options, common | {"norm": encoder_norm}))
+    module_options = _module_options(model, "encoder", encoder_spec)
+    arguments = encoder_spec.arguments(options, common | {"norm": encoder_norm})
+    try:
+        encoder = encoder_spec.make(**arguments, **module_options)
+    except ValueError as error:  # options that do not fit each other
+        raise UserError(f"config.model.encoder_options: {error}") from error
     out_channels = logits_for(classes)
     decoder = decoder_spec.make(
-        encoder, out_channels, names, **decoder_spec.arguments(options, common)
+        encoder,
+        out_channels,
+        names,
+        **decoder_spec.arguments(options, common),
+        **_module_options(model, "decoder", decoder_spec),
     )
     aux_head = None
     if model.aux_head:
@@ -98,6 +108,22 @@ def checked_options(model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -
     if options.get("padding") == "valid":
         _require_both("padding", model, encoder, decoder)
     return options
+
+
+def _module_options(model: ConfigDict, kind: str, spec: ModelSpec) -> dict[str, Any]:
+    """Return the fields that `encoder_options` or `decoder_options` set.
+
+    Raises:
+        UserError: The module has no such options, or a value is not valid.
+    """
+    text, where = model[f"{kind}_options"], f"config.model.{kind}_options"
+    if not text:
+        return {}
+    if spec.module is None:
+        table = ENCODERS if kind == "encoder" else DECODERS
+        valid = ", ".join(name for name, other in table.items() if other.module)
+        raise UserError(f"{where}: {kind} {model[kind]} has none; those that have: {valid}")
+    return parse_module_options(text, spec.free_options, where)
 
 
 def _require_both(key: str, model: ConfigDict, encoder: ModelSpec, decoder: ModelSpec) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from flax import linen as nn
 
+from fcnjax.models.module_options import OptionTypes, option_types
+
 # The arguments of modules whose names differ from their keys in `config.model`.
 _ARGUMENTS = {
     "atrous_rates": "rates",
@@ -26,6 +28,8 @@ class ModelSpec:
         options: The keys of `config.model` that it takes.
         common: The arguments it takes among `norm`, `activation` and `dtype`.
         choices: The valid values of its own named options, with their meaning.
+        module: The class of the module, where `encoder_options` or `decoder_options` set its
+            fields; None where they do not.
     """
 
     make: Callable[..., nn.Module]
@@ -33,6 +37,7 @@ class ModelSpec:
     options: tuple[str, ...] = ()
     common: tuple[str, ...] = ("norm", "activation", "dtype")
     choices: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    module: type[nn.Module] | None = None
 
     def arguments(self, options: Mapping[str, Any], common: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments of `make` for keys of `config.model`; keys of others are dropped."""
@@ -41,3 +46,10 @@ class ModelSpec:
             if key in self.options:
                 arguments[_ARGUMENTS.get(key, key)] = value
         return arguments
+
+    @property
+    def free_options(self) -> OptionTypes:
+        """The fields that `encoder_options` or `decoder_options` set: those without a key."""
+        if self.module is None:
+            return {}
+        return option_types(self.module, [_ARGUMENTS.get(key, key) for key in self.options])

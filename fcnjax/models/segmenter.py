@@ -43,7 +43,12 @@ class Segmenter(nn.Module):
 
     @nn.compact
     def __call__(
-        self, image: jax.Array, *, train: bool = False, extent: jax.Array | None = None
+        self,
+        image: jax.Array,
+        *,
+        train: bool = False,
+        extent: jax.Array | None = None,
+        like: FeatureMap | None = None,
     ) -> dict:
         """Return `{"logits": [B, H, W, out_channels] float32, "aux": {}}`.
 
@@ -59,6 +64,8 @@ class Segmenter(nn.Module):
             extent: int32 `[B, 2]`, the height and width of each example's valid region, in the
                 upper left of `image`. Within it the logits are those of the bare image; outside it
                 they are meaningless. None: the whole image is valid.
+            like: A map of the size and extent that the logits are resized to; None for those of the
+                image.
 
         Raises:
             ValueError: Another number of channels, or an extent when batch norm is trained.
@@ -81,7 +88,14 @@ class Segmenter(nn.Module):
         aux = {name: resize_like(_to_float32(side), x).data for name, side in side_logits.items()}
         if self.aux_head is not None:
             aux["aux_head"] = _resize_logits(self.aux_head(features, train), self.aux_head, x).data
-        return {"logits": _resize_logits(y, self.decoder, x).data, "aux": aux}
+        if like is None or not self.decoder.resized_once:
+            y = _resize_logits(y, self.decoder, x)
+        if like is not None:
+            y = resize_like(_to_float32(y), like)
+        if self.decoder.returns_scores:
+            # The softmax of these logits is the share of each class in the scores.
+            y = map_data(lambda data: jnp.log(jnp.maximum(data, jnp.finfo(data.dtype).tiny)), y)
+        return {"logits": y.data, "aux": aux}
 
 
 def _resize_logits(x: FeatureMap, decoder: Decoder, image: FeatureMap) -> FeatureMap:

@@ -142,15 +142,15 @@ def process_shard(mesh: Mesh) -> dict[str, int]:
     return {"process_index": parts.index(part), "process_count": len(parts)}
 
 
-def to_devices(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+def to_devices(batch: dict[str, Any], mesh: Mesh) -> dict[str, Any]:
     """Combine the parts of a batch that the processes read into arrays sharded over the mesh."""
     sharding, count = batch_sharding(mesh), process_shard(mesh)["process_count"]
-    return {
-        name: jax.make_array_from_process_local_data(
-            sharding, value, (count * len(value), *value.shape[1:])
-        )
-        for name, value in batch.items()
-    }
+
+    def combine(value: np.ndarray) -> jax.Array:
+        shape = (count * len(value), *value.shape[1:])
+        return jax.make_array_from_process_local_data(sharding, value, shape)
+
+    return jax.tree.map(combine, batch)
 
 
 def prefetch_to_devices(

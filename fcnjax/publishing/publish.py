@@ -29,7 +29,7 @@ _PUBLISHED_SCORES = (
 
 
 def publish(
-    workdir: str | Path,
+    model: str | Path,
     out: str | Path,
     step: str | int = "best",
     *,
@@ -44,7 +44,7 @@ def publish(
     URL or dataset of the machine that trained the model: `fcnjax.training.workdir.MACHINE_KEYS`.
 
     Args:
-        workdir: A folder that `fcnjax train` wrote.
+        model: A folder that `fcnjax train` wrote, or a published model as `fcnjax.load` takes it.
         out: The folder to write, which may exist if it is empty. It is written atomically.
         step: The checkpoint: `best`, `latest` or a step.
         name: Name of the model; by default that of the folder.
@@ -61,9 +61,9 @@ def publish(
     """
     out = Path(out)
     check_free(out)
-    config, _, variables, step = load_variables(workdir, step)
+    config, _, variables, step = load_variables(model, step, resize="original")
     config = without_machine_keys(config)
-    metrics = _published_scores(Path(workdir), step, log)
+    metrics = _published_scores(Path(model), step, log)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
     card = Card(name or out.absolute().name, step, parameters, license_id, dataset)
     with new_folder(out) as folder:
@@ -84,7 +84,7 @@ def _published_scores(
         log(f"no scores: {workdir} has no {METRICS_FILE}; `fcnjax evaluate` writes it")
         return None
     metrics = read_scores(workdir)
-    command = f"`fcnjax evaluate --workdir={workdir} --step={step}` scores it"
+    command = f"`fcnjax evaluate --model={workdir} --step={step}` scores it"
     if metrics["step"] != step:
         log(f"no scores: {path} is of step {metrics['step']}, but this is {step}; {command}")
         return None

@@ -67,7 +67,7 @@ def _read_fold(workdir: Path) -> _Fold:
     if trained_on := results.get("trained_on"):
         raise UserError(
             f"{workdir}: its last evaluation scored {trained_on} images that it was trained on; "
-            f"`fcnjax evaluate --workdir={workdir}` scores the fold that it held out"
+            f"`fcnjax evaluate --model={workdir}` scores the fold that it held out"
         )
     return _Fold(config.data.split.fold, workdir, config, results)
 

@@ -87,7 +87,7 @@ def describe_end(
         workdir: The workdir.
         step: The last step, which the report shows.
     """
-    option = f"--workdir={shlex.quote(str(workdir))}"
+    option = f"--model={shlex.quote(str(workdir))}"
     predict = f"next: fcnjax predict IMAGE {option} --out=masks"
     report = f"{Path(workdir) / REPORT_FILE}"
     if best is None or (score := best.metrics.get(best_metric)) is None:

@@ -14,7 +14,14 @@ from ml_collections import ConfigDict
 from fcnjax.augment import MixedBatch, augment_batch, mix_batch, normalize, to_unit
 from fcnjax.losses import make_loss, predicted_classes, probabilities
 from fcnjax.metrics import confusion_matrices, device_counts, image_counts
-from fcnjax.models import Platform, batch_norm_inference, compile_for, sampled_dropout
+from fcnjax.models import (
+    FeatureMap,
+    Platform,
+    batch_norm_inference,
+    compile_for,
+    resize_input,
+    sampled_dropout,
+)
 from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
 from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
 from fcnjax.training.accumulate import GradFn, accumulate_gradients
@@ -189,7 +196,9 @@ def mesh_platform(mesh: Mesh) -> Platform:
 def make_predict_step(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None = None
 ) -> Callable[..., dict[str, jax.Array]]:
-    """Return the pure `predict_step(variables, image, extent=None, key=None)`, not jitted.
+    """Return the pure `predict_step(variables, image, extent=None, key=None, like=None)`.
+
+    It is not jitted.
 
     Prediction, serving and export use it, and evaluation computes the same. It takes
     `image [B, H, W, C]` as stored and returns `probabilities [B, H, W, classes]` float32 and
@@ -198,7 +207,8 @@ def make_predict_step(
     `extent [B, 2]` is the height and width of the valid region of each image. The image may contain
     anything outside it, and the result there is meaningless. Without an extent, which is faster on
     a GPU, the entire image is valid. With a `key`, dropout is applied as in training. Over a mesh,
-    the height is divided over its axis `spatial`.
+    the height is divided over its axis `spatial`. A model of `config.eval.resize` sees the image at
+    the size of `like`, from `resize_map`; the results have that of the image.
     """
     logits_fn = _make_logits_fn(model, config, mesh)
 
@@ -207,8 +217,9 @@ def make_predict_step(
         image: jax.Array,
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
+        like: FeatureMap | None = None,
     ) -> dict[str, jax.Array]:
-        return _predictions(logits_fn(variables, image, extent, key), config.model.head)
+        return _predictions(logits_fn(variables, image, extent, key, like), config.model.head)
 
     return predict_step
 
@@ -216,20 +227,26 @@ def make_predict_step(
 def _make_logits_fn(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None
 ) -> Callable[..., jax.Array]:
-    """Return `logits_fn(variables, image, extent, key)`, with the arguments of `predict_step`."""
+    """Return `logits_fn`, with the arguments of `predict_step`."""
 
     def logits_fn(
         variables: dict,
         image: jax.Array,
         extent: jax.Array | None = None,
         key: jax.Array | None = None,
+        like: FeatureMap | None = None,
     ) -> jax.Array:
-        image = normalize(to_unit(image), config.data)
+        stored = FeatureMap(image, extent)
+        seen = resize_input(stored, config.eval.resize, like)
+        options = {} if seen is stored else {"like": stored}
+        image = normalize(to_unit(seen.data), config.data)
         if mesh is not None:
             image = shard_height(image, mesh)
         rngs = None if key is None else {"dropout": key}
         with contextlib.nullcontext() if key is None else sampled_dropout():
-            outputs = model.apply(variables, image, train=False, extent=extent, rngs=rngs)
+            outputs = model.apply(
+                variables, image, train=False, extent=seen.extent, rngs=rngs, **options
+            )
         return outputs["logits"]
 
     return logits_fn
@@ -249,7 +266,8 @@ def make_eval_step(
 ) -> Callable[[dict, dict], tuple[dict[str, jax.Array], jax.Array]]:
     """Return the jitted `eval_step(variables, batch) -> (counts, mask)`.
 
-    A batch contains `image`, `label`, `valid` and, if some images are padded, `extent`. Invalid
+    A batch contains `image`, `label`, `valid` and, if some images are padded, `extent`; `like` as
+    `predict_step` takes it, if images are resized. Invalid
     examples and ignored pixels are not counted. The counts are int32: `confusion [C, C]`, `images`
     as `image_counts` returns them, and the histograms for `config.eval.metrics`. With them are the
     `losses [B]`, float32: the loss of `config.loss` of each image by itself, without auxiliary
@@ -265,7 +283,8 @@ def make_eval_step(
 
     @compile_for(platform)
     def eval_step(variables: dict, batch: dict) -> tuple[dict[str, jax.Array], jax.Array]:
-        logits = logits_fn(variables, batch["image"], batch.get("extent"))
+        inputs = batch["image"], batch.get("extent")
+        logits = logits_fn(variables, *inputs, like=batch.get("like"))
         outputs = _predictions(logits, config.model.head)
         label, mask, valid = batch["label"], outputs["mask"], batch["valid"]
         matrices = confusion_matrices(label, mask, classes, ignore, valid)

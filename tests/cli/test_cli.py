@@ -44,8 +44,8 @@ def test_each_command_has_a_short_help(command, capsys):
         ),
         (["train", "--config=nothing.py", "--workdir=w"], ["nothing.py", "biomedical_stare"]),
         (["train", "--config=folder", "--workdir=w", "--steps=3"], ["'--steps=3'"]),
-        (["evaluate", "--workdir=nowhere"], ["nowhere: is not a workdir"]),
-        (["predict", "--workdir=nowhere", "--out=o", "none.png"], ["none.png"]),
+        (["evaluate", "--model=nowhere"], ["nowhere: is not a workdir"]),
+        (["predict", "--model=nowhere", "--out=o", "none.png"], ["none.png"]),
         (["data", "fetch", "star"], ["'star'", "stare"]),
         (
             ["train", "--config=folder", "--workdir=w", "--config.optim.lrr=1"],

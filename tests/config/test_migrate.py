@@ -79,8 +79,10 @@ def test_moved_names_are_keys_and_their_old_names_are_none():
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize("old", ["window", "split_by", "mask_values"])
 def test_an_old_name_on_the_command_line_names_the_new_one(tmp_path, capsys, command, old):
-    argv = [command, f"--workdir={tmp_path}", f"--config.data.{old}=1"]
-    argv += ["--config=folder"] if command == "train" else []
+    model = ["--config=folder", f"--workdir={tmp_path}"]
+    if command == "evaluate":
+        model = [f"--model={tmp_path}"]
+    argv = [command, *model, f"--config.data.{old}=1"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line == f"fcnjax: error: --config.data.{old}: is now --config.data.{MOVED[old]}"
@@ -114,7 +116,7 @@ def test_a_run_of_the_first_format_resumes_and_is_evaluated(shapes, tiny_options
     (workdir / "split.json").write_text(json.dumps(split))
 
     assert read_split(workdir)[0].data.labels.mask_values
-    assert cli.main(["evaluate", f"--workdir={workdir}"]) == 0
+    assert cli.main(["evaluate", f"--model={workdir}"]) == 0
     assert not prepare_run(load_config(f"folder:root={shapes}", words), workdir).is_new
     assert cli.main([*argv, "--config.train.steps=7"]) == 0
     assert json.loads(path.read_text())["format_version"] == FORMAT_VERSION

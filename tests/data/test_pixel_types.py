@@ -115,7 +115,7 @@ def test_equal_values_in_files_give_equal_masks(workdirs, sets, models, pixel_ty
     wanted = models[pixel_type](stored_values(pixel_type).astype(pixel_type)).mask
     for options in ((), ("--tile=16x16",)):
         out = tmp_path / f"out{len(options)}"
-        argv = ["predict", f"--workdir={workdir}", str(folder), f"--out={out}", "--outputs=mask"]
+        argv = ["predict", f"--model={workdir}", str(folder), f"--out={out}", "--outputs=mask"]
         assert cli.main([*argv, *options]) == 0
         masks = [np.asarray(Image.open(out / f"{s}_mask.png")) for s in TYPES[pixel_type]]
         for mask in masks:
@@ -137,7 +137,7 @@ def test_equal_values_in_rasters_give_equal_masks(workdirs, stored, tmp_path):
         with rasterio.open(tmp_path / f"{name}.tif", "w", driver="GTiff", **shape, **place) as file:
             file.write(np.moveaxis(pixels, -1, 0))
     files = [str(tmp_path / f"{name}.tif") for name in ("uint16", stored)]
-    argv = ["predict", f"--workdir={workdirs['uint16']}", *files, f"--out={tmp_path / 'out'}"]
+    argv = ["predict", f"--model={workdirs['uint16']}", *files, f"--out={tmp_path / 'out'}"]
     assert cli.main([*argv, "--outputs=mask"]) == 0
     masks = []
     for name in ("uint16", stored):
@@ -155,10 +155,10 @@ def test_published_and_exported_models_keep_the_type(
 
     monkeypatch.setattr(exported_check, "TEST_SHAPES", ((1, 8, 12),))
     workdir, values = workdirs[pixel_type], stored_values(pixel_type)
-    assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'published'}"]) == 0
+    assert cli.main(["publish", f"--model={workdir}", f"--out={tmp_path / 'published'}"]) == 0
     card = (tmp_path / "published" / "README.md").read_text()
     assert f"It was trained on {pixel_type} pixels" in card
-    argv = ["export", f"--workdir={workdir}", "--format=stablehlo"]
+    argv = ["export", f"--model={workdir}", "--format=stablehlo"]
     for name, more in (("own", ()), ("unit", ("--input=float32",))):
         assert cli.main([*argv, f"--out={tmp_path / name}", *more]) == 0
     wanted = models[pixel_type](values.astype(pixel_type))
@@ -205,7 +205,7 @@ def test_scored_dataset_is_converted_to_the_model_type(workdirs, sets, tmp_path)
     scores = []
     for stored in ("uint8", "int16"):
         out = tmp_path / stored
-        argv = ["evaluate", f"--workdir={workdirs['uint8']}", f"--out={out}"]
+        argv = ["evaluate", f"--model={workdirs['uint8']}", f"--out={out}"]
         assert cli.main([*argv, f"--config.data.root={sets('uint8', stored)}"]) == 0
         scores.append(json.loads((out / "metrics.json").read_text())["metrics"])
     assert scores[0] == scores[1]

@@ -172,7 +172,7 @@ def test_predicted_mask_has_the_orientation_of_its_volume(workdir, tmp_path, cap
     for orientation in ("RAS", "LPS", "AIL", "SPR"):
         files.append(tmp_path / f"{orientation}.nii.gz")
         nibabel.save(oriented(image, orientation), files[-1])
-    argv = ["predict", f"--workdir={workdir}", *map(str, files), f"--out={tmp_path / 'out'}"]
+    argv = ["predict", f"--model={workdir}", *map(str, files), f"--out={tmp_path / 'out'}"]
     assert cli.main([*argv, "--outputs=mask,confidence"]) == 0
     assert "AIL.nii.gz: 9 slices predicted" in (printed := capsys.readouterr().out)
     assert "axes to A, I, L, turned to R, A, S and back" in printed
@@ -205,7 +205,7 @@ def test_dicom_series_is_reoriented_like_its_volume(workdir, tmp_path):
     )
     argv = [
         "predict",
-        f"--workdir={workdir}",
+        f"--model={workdir}",
         str(tmp_path / "patient"),
         str(tmp_path / "ras.nii.gz"),
     ]

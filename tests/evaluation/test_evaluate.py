@@ -24,7 +24,7 @@ def workdir(copy_of_run):
 
 
 def scored(workdir, out, *words):
-    assert cli.main(["evaluate", f"--workdir={workdir}", f"--out={out}", *words]) == 0
+    assert cli.main(["evaluate", f"--model={workdir}", f"--out={out}", *words]) == 0
     return json.loads((out / "metrics.json").read_text())
 
 
@@ -44,7 +44,7 @@ def test_evaluate_scores_the_masks_that_predict_writes(workdir, shapes, tmp_path
     source = data.open_source(config, "eval")
     names = [source[place]["name"] for place in range(len(source))]
     images = [str(shapes / "images" / f"{name}.jpg") for name in names]
-    argv = ["predict", *images, f"--workdir={workdir}", f"--out={tmp_path}", "--outputs=mask"]
+    argv = ["predict", *images, f"--model={workdir}", f"--out={tmp_path}", "--outputs=mask"]
     assert cli.main([*argv, *options]) == 0
     total = metrics.ConfusionState(3)
     for place, name in enumerate(names):
@@ -86,10 +86,10 @@ def test_request_without_options_is_the_plain_evaluation(workdir, tmp_path):
 
 
 def test_scores_of_an_ensemble_do_not_overwrite_those_of_its_first_model(workdir, capsys):
-    assert cli.main(["evaluate", f"--workdir={workdir}", "--tta=vflip"]) == 2
+    assert cli.main(["evaluate", f"--model={workdir}", "--tta=vflip"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("fcnjax: error: --out: give a folder")
-    argv = ["evaluate", f"--workdir={workdir}", "--tta=vflip", "--out=o", "--config.mesh.data=1"]
+    argv = ["evaluate", f"--model={workdir}", "--tta=vflip", "--out=o", "--config.mesh.data=1"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--config.mesh.data=1: --tta and similar options" in line

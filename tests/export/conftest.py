@@ -18,7 +18,7 @@ def workdir(copy_of_run):
 def export_run(workdir, tmp_path_factory):
     """The folder of the StableHLO export, and the output of the command."""
     out = tmp_path_factory.mktemp("exported") / "shapes"
-    argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={out}"]
+    argv = ["export", f"--model={workdir}", "--format=stablehlo", f"--out={out}"]
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert cli.main(argv) == 0
     return out, printed.getvalue()

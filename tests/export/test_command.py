@@ -14,7 +14,7 @@ from fcnjax.export.check import Tolerance
 
 
 def run(workdir, out, *more):
-    return cli.main(["export", f"--workdir={workdir}", f"--out={out}", *more])
+    return cli.main(["export", f"--model={workdir}", f"--out={out}", *more])
 
 
 def test_difference_at_each_size_is_printed(export_run):
@@ -69,8 +69,8 @@ def test_existing_folder_is_kept(workdir, tmp_path, capsys):
 
 def test_exported_model_has_no_weights_to_evaluate_or_export(exported, tmp_path, capsys):
     for argv in (
-        ["evaluate", f"--workdir={exported}"],
-        ["export", f"--workdir={exported}", "--format=stablehlo", f"--out={tmp_path / 'out'}"],
+        ["evaluate", f"--model={exported}"],
+        ["export", f"--model={exported}", "--format=stablehlo", f"--out={tmp_path / 'out'}"],
     ):
         assert cli.main(argv) == 2
         err = capsys.readouterr().err

@@ -98,7 +98,7 @@ def test_few_programs_are_compiled(exported, caplog):
 def test_predict_with_an_export(workdir, exported, tmp_path):
     Image.fromarray(noise(20, 30, 3)).save(tmp_path / "photo.png")
     for name, source in (("one", workdir), ("other", exported)):
-        argv = ["predict", f"--workdir={source}", str(tmp_path / "photo.png")]
+        argv = ["predict", f"--model={source}", str(tmp_path / "photo.png")]
         assert cli.main([*argv, f"--out={tmp_path / name}"]) == 0
     masks = [(tmp_path / n / "photo_mask.png").read_bytes() for n in ("one", "other")]
     assert masks[0] == masks[1]
@@ -114,7 +114,7 @@ def test_predict_with_an_export(workdir, exported, tmp_path):
 
 def test_float_pixels_and_bfloat16(workdir, model, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(check, "TEST_SHAPES", ((1, 16, 24),))
-    argv = ["export", f"--workdir={workdir}", "--format=stablehlo", f"--out={tmp_path / 'f'}"]
+    argv = ["export", f"--model={workdir}", "--format=stablehlo", f"--out={tmp_path / 'f'}"]
     assert cli.main([*argv, "--input=float32", "--dtype=bfloat16", "--step=10"]) == 0
     assert "computing in bfloat16" in capsys.readouterr().out
     loaded, image = fcnjax.load(tmp_path / "f"), noise(33, 65, 3)
@@ -137,7 +137,7 @@ def test_export_contains_no_paths_of_the_machine(exported, shapes):
 def test_unsupported_pixels_are_an_error_with_the_file(exported, tmp_path, capsys):
     deep = noise(20, 30, 3).astype(np.uint16)[..., 0] * 257
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    argv = ["predict", f"--workdir={exported}", str(tmp_path / "deep.png")]
+    argv = ["predict", f"--model={exported}", str(tmp_path / "deep.png")]
     assert cli.main([*argv, f"--out={tmp_path / 'out'}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "deep.png: holds uint16 pixels from " in line

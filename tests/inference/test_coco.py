@@ -77,7 +77,7 @@ def test_only_regions_with_holes_are_run_length_encoded():
 
 def test_predicted_components_are_a_coco_dataset(workdir, shapes, tmp_path):
     image = shapes / "images" / "picture00.jpg"
-    options = (f"--workdir={workdir}", f"--out={tmp_path}", "--outputs=mask,components")
+    options = (f"--model={workdir}", f"--out={tmp_path}", "--outputs=mask,components")
     assert cli.main(["predict", str(image), *options]) == 0
     mask = read_mask(tmp_path / "picture00_mask.png")
     check(mask, read_back(tmp_path / "picture00_components.json"))

@@ -139,8 +139,8 @@ def test_many_sizes_compile_one_program_per_bucket(workdir):
 
 def test_command_equals_the_python_api(workdir, image, tmp_path, capsys):
     Image.fromarray(image).save(tmp_path / "photo.png")
-    argv = ["predict", str(tmp_path / "photo.png"), f"--workdir={workdir}", "--step=10"]
-    argv += [f"--workdir={workdir}", "--tta=hflip", "--scales=1,1.5", "--smallest-region=5"]
+    argv = ["predict", str(tmp_path / "photo.png"), f"--model={workdir}", "--step=10"]
+    argv += [f"--model={workdir}", "--tta=hflip", "--scales=1,1.5", "--smallest-region=5"]
     argv += ["--threshold=class_1:0.3", "--outputs=mask,confidence,entropy,probabilities"]
     assert cli.main([*argv, f"--out={tmp_path / 'out'}"]) == 0, capsys.readouterr().err
     words = {"tta": ("hflip",), "scales": (1.0, 1.5), "thresholds": ("class_1:0.3",)}
@@ -174,7 +174,7 @@ def test_command_equals_the_python_api(workdir, image, tmp_path, capsys):
 )
 def test_invalid_options_are_one_line_errors(workdir, image, tmp_path, capsys, words, message):
     Image.fromarray(image).save(tmp_path / "photo.png")
-    argv = ["predict", str(tmp_path / "photo.png"), f"--workdir={workdir}", *words]
+    argv = ["predict", str(tmp_path / "photo.png"), f"--model={workdir}", *words]
     assert cli.main([*argv, f"--out={tmp_path / 'out'}"]) == 2
     error = capsys.readouterr().err
     assert message in error
@@ -184,7 +184,7 @@ def test_invalid_options_are_one_line_errors(workdir, image, tmp_path, capsys, w
 
 def test_incompatible_models_are_refused(workdir, tmp_path, image, capsys):
     folder = tmp_path / "other"
-    assert cli.main(["publish", f"--workdir={workdir}", f"--out={folder}"]) == 0
+    assert cli.main(["publish", f"--model={workdir}", f"--out={folder}"]) == 0
     config = json.loads((folder / "config.json").read_text())
     names = config["data"] if "data" in config else config["config"]["data"]
     names["class_names"] = ["class_0", "class_2", "class_1"]

@@ -62,7 +62,7 @@ def workdir(shapes, tiny_options, tmp_path_factory, make_run):
     folder = tmp_path_factory.mktemp("runs") / "shapes"
     config, _ = data.resolve(load_config(f"folder:root={shapes}", tiny_options))
     make_run(folder, config)
-    assert cli.main(["evaluate", f"--workdir={folder}"]) == 0
+    assert cli.main(["evaluate", f"--model={folder}"]) == 0
     return folder
 
 
@@ -177,12 +177,12 @@ def test_paths_in_a_published_model_are_not_read(hostile, shapes, tmp_path):
             save_config(work / source, config)
             for file in ("model.safetensors", "split.json"):
                 shutil.copy(model / file, work / source / file)
-            argvs.append(["evaluate", f"--workdir={work / source}"])
+            argvs.append(["evaluate", f"--model={work / source}"])
         root = f"--config.data.root={work / 'shapes'}"
-        argvs.append(["evaluate", f"--workdir={work / 'model'}", root])
+        argvs.append(["evaluate", f"--model={work / 'model'}", root])
         image = str(work / "shapes" / "images" / "picture00.jpg")
-        argvs.append(["predict", f"--workdir={work / 'model'}", image, f"--out={work / 'out'}"])
-        argvs.append(["publish", f"--workdir={work / 'model'}", f"--out={work / 'again'}"])
+        argvs.append(["predict", f"--model={work / 'model'}", image, f"--out={work / 'out'}"])
+        argvs.append(["publish", f"--model={work / 'model'}", f"--out={work / 'again'}"])
         config = f"--config=folder:root={work / 'shapes'}"
         argvs.append(["train", config, f"--workdir={work / 'model'}"])
         report, errors = run_watched(work, argvs)
@@ -202,7 +202,7 @@ def test_regular_expression_in_a_published_model_is_not_used(workdir, shapes, tm
     config = load_saved_config(tmp_path / "model")
     config.data.split.group_by = r"(p|pi|pic|c|t|u|r|e)*!(\d+)"
     save_config(tmp_path / "model", config)
-    argv = ["evaluate", f"--workdir={tmp_path / 'model'}", f"--config.data.root={shapes}"]
+    argv = ["evaluate", f"--model={tmp_path / 'model'}", f"--config.data.root={shapes}"]
     assert cli.main(argv) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "--config.data.split.group_by: " in line

@@ -34,7 +34,7 @@ def raster(tmp_path_factory):
 
 
 def command(raster, workdir, out):
-    options = [f"--workdir={workdir}", f"--out={out}", "--tile=512x512", "--outputs=mask,entropy"]
+    options = [f"--model={workdir}", f"--out={out}", "--tile=512x512", "--outputs=mask,entropy"]
     return [sys.executable, "-m", "fcnjax", "predict", str(raster), *options]
 
 

@@ -279,7 +279,7 @@ def test_uris(images, tmp_path):
 def test_local_runner_predicts_a_list(images, workdir, tmp_path, capsys):
     rows = [{"image": content, "id": f"made/{i}"} for i, content in enumerate(images.values())]
     path = write_parquet(tmp_path / "set.parquet", rows)
-    argv = ["predict", f"--workdir={workdir}"]
+    argv = ["predict", f"--model={workdir}"]
     assert cli.main([*argv, f"--list={path}", f"--out={tmp_path / 'records'}"]) == 0
     assert "5 images predicted" in capsys.readouterr().out
     files = [str(tmp_path / "photos" / name) for name in list(images)[:2]]
@@ -316,7 +316,7 @@ def test_damaged_files_do_not_stop_the_others(images, workdir, tmp_path, capsys)
         (folder / name).write_bytes(images[name][:kept])
     for name in ("bad.tif", "bad.nii.gz", "bad.mp4"):
         (folder / name).write_bytes(b"II*\0damaged")
-    argv = ["predict", f"--workdir={workdir}", f"--out={folder}", str(folder)]
+    argv = ["predict", f"--model={workdir}", f"--out={folder}", str(folder)]
     for _ in range(2):  # outputs go to the input folder, and are skipped the second time
         assert cli.main(argv) == 1
         out, err = capsys.readouterr()

@@ -213,7 +213,7 @@ def check(out, paths, bad, plain, folder):
 def run_case(start, workdir, tmp_path, paths, bad, at=None, options=()):
     """Run the command, killed after `at` images and resumed, and compare with the local runner."""
     out, plain = tmp_path / "out", tmp_path / "plain"
-    argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}", *options]
+    argv = [f"--model={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}", *options]
     if at is None:
         output, err = finish(start(*argv))
     else:
@@ -224,7 +224,7 @@ def run_case(start, workdir, tmp_path, paths, bad, at=None, options=()):
         f"{len(paths) - len(bad)} images predicted, {len(bad)} failed, in {out}/manifest.jsonl"
     )
     assert err == ""
-    argv = ["predict", f"--workdir={workdir}", f"--list={tmp_path}/good.txt"]
+    argv = ["predict", f"--model={workdir}", f"--list={tmp_path}/good.txt"]
     assert cli.main([*argv, f"--out={plain}"]) == 0
     check(out, paths, bad, plain, tmp_path / "photos")
 
@@ -237,7 +237,7 @@ def test_equals_local_runner_and_refuses_other_options(
     # No image remains, so Ray is not started.
     out = tmp_path / "out"
     before = (out / "manifest.jsonl").stat().st_mtime_ns
-    argv = ["predict", "--runner=ray", f"--workdir={workdir}", f"--out={out}"]
+    argv = ["predict", "--runner=ray", f"--model={workdir}", f"--out={out}"]
     listed = f"--list={tmp_path}/list.txt"
     capsys.readouterr()
     for share, code in (("0.2", 0), ("0.1", 1)):
@@ -294,7 +294,7 @@ def test_missing_cluster_or_package_is_a_one_line_error(
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # and does not listen
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        argv = ["predict", "--runner=ray", str(shapes / "images"), f"--workdir={workdir}"]
+        argv = ["predict", "--runner=ray", str(shapes / "images"), f"--model={workdir}"]
         argv.append(f"--out={tmp_path / 'out'}")
         assert cli.main([*argv, f"--ray-address={address}"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
@@ -323,7 +323,7 @@ def test_records_of_parquet_and_two_actors_killed_half_way(start, workdir, tmp_p
     for path in tmp_path.glob("*.parquet"):
         path.rename(tmp_path / "set" / path.name)
     out = tmp_path / "out"
-    argv = [f"--workdir={workdir}", f"--list={tmp_path}/set", f"--out={out}", "--actors=2"]
+    argv = [f"--model={workdir}", f"--list={tmp_path}/set", f"--out={out}", "--actors=2"]
     kill_and_resume(start, argv, out, 80)
     lines = read_manifest(out)
     assert [line["id"] for line in lines] == [
@@ -342,7 +342,7 @@ def test_records_of_parquet_and_two_actors_killed_half_way(start, workdir, tmp_p
 def test_dead_worker_is_replaced_without_loss(start, workdir, tmp_path, make_images):
     paths, _ = make_images(1000, 2000)
     out = tmp_path / "out"
-    process = start(f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}")
+    process = start(f"--model={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}")
     until(lambda: process.poll() is not None or len(done_so_far(out)) >= 100, 300)
     (part,) = (out / "manifest.parts").iterdir()
     holders = [
@@ -362,7 +362,7 @@ def test_dead_worker_is_replaced_without_loss(start, workdir, tmp_path, make_ima
 def test_sigterm_ends_the_run_cleanly(start, workdir, tmp_path, make_images):
     make_images(1000, 2000)
     out = tmp_path / "out"
-    argv = [f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"]
+    argv = [f"--model={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"]
     process = start(*argv)
     until(lambda: process.poll() is not None or len(done_so_far(out)) >= 50, 300)
     workers = descendants(process.pid)
@@ -394,7 +394,7 @@ def test_image_that_kills_its_process_is_given_up(
     places = [str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
     out = tmp_path / "out"
-    finish(start(f"--workdir={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"))
+    finish(start(f"--model={workdir}", f"--list={tmp_path}/list.txt", f"--out={out}"))
     lines = read_manifest(out)
     assert [line["source"] for line in lines] == list(map(str, paths))
     failed = [line["source"] for line in lines if line["status"] == "failed"]

@@ -89,11 +89,11 @@ def read(path):
 
 def test_tiled_image_equals_whole_image(workdir, image, tmp_path, capsys):
     outputs = "--outputs=mask,overlay,probabilities,entropy"
-    assert predict(image, f"--workdir={workdir}", f"--out={tmp_path / 'whole'}", outputs) == 0
+    assert predict(image, f"--model={workdir}", f"--out={tmp_path / 'whole'}", outputs) == 0
     for blend in ("gaussian", "linear"):
         out = tmp_path / blend
         options = (f"--out={out}", "--tile=128x112", f"--blend={blend}", outputs)
-        assert predict(image, f"--workdir={workdir}", *options) == 0
+        assert predict(image, f"--model={workdir}", *options) == 0
         # The receptive field is 44 pixels: the overlap is 2 x (22 + 4), rounded up to the stride.
         assert "2 x 2 tiles of 112x128 that overlap by 52" in capsys.readouterr().out
         assert sorted(path.name for path in out.iterdir()) == [
@@ -116,7 +116,7 @@ def test_tiled_image_equals_whole_image(workdir, image, tmp_path, capsys):
 
 def test_small_overlap_shows_as_disagreement(workdir, image, tmp_path):
     options = (f"--out={tmp_path}", "--tile=64x64", "--overlap=8")
-    assert predict(image, f"--workdir={workdir}", *options) == 0
+    assert predict(image, f"--model={workdir}", *options) == 0
     disagreement = np.asarray(Image.open(tmp_path / "wide_disagreement.png"))
     assert disagreement.shape == (150, 171)
     assert disagreement.max() > 1
@@ -127,7 +127,7 @@ def test_small_overlap_shows_as_disagreement(workdir, image, tmp_path):
 def test_raster_outputs_keep_georeference_and_nodata(four_band_run, tmp_path, capsys):
     path = write_raster(tmp_path / "land.tif")
     options = ("--tile=128x128", "--outputs=mask,probabilities,confidence,entropy,overlay")
-    assert predict(path, f"--workdir={four_band_run}", f"--out={tmp_path / 'out'}", *options) == 0
+    assert predict(path, f"--model={four_band_run}", f"--out={tmp_path / 'out'}", *options) == 0
     assert "283x310 pixels, 4 x 4 tiles of 128x128" in capsys.readouterr().out
     pixels, source = read(path)
     valid = (pixels != 0).any(0)
@@ -167,7 +167,7 @@ def reference(four_band_run, tmp_path_factory):
     """A raster, the options, and the output folder of a run without interruption."""
     folder = tmp_path_factory.mktemp("reference")
     path = write_raster(folder / "land.tif", size=(601, 180))
-    options = (path, f"--workdir={four_band_run}", "--tile=192x192", "--outputs=mask,probabilities")
+    options = (path, f"--model={four_band_run}", "--tile=192x192", "--outputs=mask,probabilities")
     assert predict(*options, f"--out={folder}") == 0
     return path, options, folder
 
@@ -321,7 +321,7 @@ def test_tiles_of_an_image_compile_at_most_two_programs(workdir, image, tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(tiler, "measure_receptive_field", lambda *args: ReceptiveField(26, 4))
         patch.setattr(Segmenter, "__call__", counted)
-        assert predict(image, f"--workdir={workdir}", *options) == 0
+        assert predict(image, f"--model={workdir}", *options) == 0
     # Full tiles, and tiles that exceed the image. Folding of weights traces smaller images.
     assert {shape for shape in traced if shape[1] > 64} == {(1, 80, 80, 3)}
     assert len([shape for shape in traced if shape[1] > 64]) <= 2
@@ -330,7 +330,7 @@ def test_tiles_of_an_image_compile_at_most_two_programs(workdir, image, tmp_path
 def test_mask_of_a_raster_as_polygons(four_band_run, tmp_path):
     pyogrio = pytest.importorskip("pyogrio")
     path = write_raster(tmp_path / "land.tif", (96, 64))
-    argv = (path, f"--workdir={four_band_run}", f"--out={tmp_path}", "--tile=128x128")
+    argv = (path, f"--model={four_band_run}", f"--out={tmp_path}", "--tile=128x128")
     assert predict(*argv, "--vectors=gpkg", "--simplify=0.5") == 0
     (mask,), _ = read(tmp_path / "land_mask.tif")
     _, _, _, (ids, _) = pyogrio.raw.read(tmp_path / "land_mask.gpkg")
@@ -376,7 +376,7 @@ def test_receptive_field_of_a_model(shapes, tiny_options):
 
 @pytest.mark.parametrize("text", ["512", "512x", "0x512", "8x512", "ax512", "-64x64", "64x64x3"])
 def test_invalid_tile_sizes(text, capsys):
-    assert predict("x.png", "--workdir=w", "--out=o", f"--tile={text}") == 2
+    assert predict("x.png", "--model=w", "--out=o", f"--tile={text}") == 2
     assert f"--tile: '{text}' is not HEIGHTxWIDTH" in capsys.readouterr().err
     assert parse_tile("512X256") == (512, 256)
 
@@ -395,7 +395,7 @@ def test_invalid_tile_sizes(text, capsys):
     ],
 )
 def test_invalid_options(options, words, workdir, image, tmp_path, capsys):
-    assert predict(image, f"--workdir={workdir}", f"--out={tmp_path / 'o'}", *options) == 2
+    assert predict(image, f"--model={workdir}", f"--out={tmp_path / 'o'}", *options) == 2
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
@@ -417,7 +417,7 @@ def test_rasters_that_do_not_suit_options(changes, options, words, four_band_run
     path = write_raster(tmp_path / "land.tif", **changes)
     out = tmp_path / "out"
     assert (
-        predict(path, f"--workdir={four_band_run}", f"--out={out}", "--tile=128x128", *options) == 2
+        predict(path, f"--model={four_band_run}", f"--out={out}", "--tile=128x128", *options) == 2
     )
     error = capsys.readouterr().err
     assert words in error
@@ -429,7 +429,7 @@ def test_damaged_raster_is_a_one_line_error(four_band_run, tmp_path, capsys):
     path = write_raster(tmp_path / "land.tif", tiled=True, blockxsize=64, blockysize=64)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    assert predict(path, f"--workdir={four_band_run}", f"--out={tmp_path / 'out'}") == 2
+    assert predict(path, f"--model={four_band_run}", f"--out={tmp_path / 'out'}") == 2
     error = capsys.readouterr().err
     assert f"{path}: cannot be read as a raster" in error
     assert error.count("\n") == 1
@@ -440,7 +440,7 @@ def test_raster_and_plain_tiff_in_one_command(workdir, image, tmp_path, capsys):
     write_raster(tmp_path / "rgb.tif", (60, 70), names, photometric="rgb")
     plain = tmp_path / "plain.tif"
     Image.open(image).save(plain)
-    argv = (tmp_path / "rgb.tif", plain, f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
+    argv = (tmp_path / "rgb.tif", plain, f"--model={workdir}", f"--out={tmp_path / 'out'}")
     assert predict(*argv) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("plain_mask.png", "plain_overlay.png", "rgb_disagreement.tif", "rgb_mask.tif")
@@ -450,7 +450,7 @@ def test_raster_and_plain_tiff_in_one_command(workdir, image, tmp_path, capsys):
 
 def test_large_images_are_predicted_in_tiles(workdir, image, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(dispatch, "MAX_WHOLE_PIXELS", 150 * 171 - 1)
-    assert predict(image, f"--workdir={workdir}", f"--out={tmp_path}") == 0
+    assert predict(image, f"--model={workdir}", f"--out={tmp_path}") == 0
     assert "171x150 pixels, 1 x 1 tiles" in capsys.readouterr().out
     assert (tmp_path / "wide_mask.png").exists()
 
@@ -460,6 +460,6 @@ def test_tile_exceeding_device_memory(workdir, image, tmp_path, monkeypatch, cap
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
     monkeypatch.setattr("fcnjax.inference.model.Model.__call__", full)
-    argv = (f"--workdir={workdir}", f"--out={tmp_path}", "--tile=64x96", "--overlap=8")
+    argv = (f"--model={workdir}", f"--out={tmp_path}", "--tile=64x96", "--overlap=8")
     assert predict(image, *argv) == 2
     assert "--tile: 64x96 does not fit the device's memory" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_outputs_have_the_frames_rate_and_masks_of_the_clip(workdir, tmp_path, c
     monkeypatch.setattr(batches, "MAX_IMAGES", 4)  # 11 frames: the last batch is not full
     clip = write_clip(tmp_path / "clip.mp4")
     outputs = "--outputs=mask,overlay,confidence,components"
-    assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
+    assert predict(clip, f"--model={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
     assert "11 frames of 62x46 predicted, " in (out := capsys.readouterr().out)
     assert "frames/s" in out
     frames, times, metadata = read(clip)
@@ -116,7 +116,7 @@ def check_regions(path, masks, times):
 
 def test_uneven_times_and_odd_sizes(workdir, tmp_path):
     clip = write_clip(tmp_path / "odd.mkv", (45, 61), codec="mpeg4", times=UNEVEN)
-    command = (clip, f"--workdir={workdir}", f"--out={tmp_path}", "--tta=hflip")
+    command = (clip, f"--model={workdir}", f"--out={tmp_path}", "--tta=hflip")
     assert predict(*command) == 0
     frames, times, _ = read(clip)
     assert times == [time * MILLISECONDS for time in UNEVEN]
@@ -183,7 +183,7 @@ def copied(clip, out):
 
 def test_sound_is_copied_without_encoding(workdir, tmp_path):
     clip = write_sounding(tmp_path / "tone.mp4")
-    assert predict(clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}") == 0
+    assert predict(clip, f"--model={workdir}", f"--out={tmp_path / 'out'}") == 0
     (source, codec), (copy, copy_codec) = packets(clip), packets(tmp_path / "out/tone_overlay.mp4")
     assert copy_codec == codec == "aac"
     assert copy == source
@@ -272,7 +272,7 @@ def test_damaged_videos_are_one_line_errors(workdir, tmp_path, capsys):
     for name, (content, words) in cases.items():
         (tmp_path / name).write_bytes(content)
         out = tmp_path / "out"
-        assert predict(tmp_path / name, f"--workdir={workdir}", f"--out={out}") == 2
+        assert predict(tmp_path / name, f"--model={workdir}", f"--out={out}") == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert f"{name}: {words}" in error
@@ -281,7 +281,7 @@ def test_damaged_videos_are_one_line_errors(workdir, tmp_path, capsys):
 
 def test_options_that_do_not_apply_to_a_video(workdir, tmp_path, capsys, monkeypatch):
     clip = write_clip(tmp_path / "clip.mp4", count=2)
-    common = (clip, f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
+    common = (clip, f"--model={workdir}", f"--out={tmp_path / 'out'}")
     for option, words in {
         "--tile=64x64": "clip.mp4: is a video, which --tile and --vectors do not take",
         "--outputs=mask,probabilities": "--outputs of a video: valid: mask, overlay, confidence, "

@@ -65,7 +65,7 @@ def test_volume_keeps_its_geometry_and_slices_are_predicted_alone(
     path = write_volume(tmp_path / "scan.nii.gz", shape)
     workdir = of_slices(f"along{axis}", axis=axis, intensity=(-40, 60))
     outputs = "--outputs=mask,overlay,confidence,components"
-    assert predict(path, f"--workdir={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
+    assert predict(path, f"--model={workdir}", f"--out={tmp_path / 'out'}", outputs) == 0
     assert f"scan.nii.gz: {SHAPE[axis]} slices predicted, " in capsys.readouterr().out
     names = sorted(file.name for file in (tmp_path / "out").iterdir())
     assert names == ["scan_components.json", "scan_confidence.nii.gz", "scan_mask.nii.gz"]
@@ -122,7 +122,7 @@ def test_dicom_series_is_predicted_as_its_nifti_file(with_window, dicom_files, t
     nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "same.nii.gz")
 
     out = tmp_path / "out"
-    assert predict(tmp_path, f"--workdir={with_window}", f"--out={out}") == 0
+    assert predict(tmp_path, f"--model={with_window}", f"--out={out}") == 0
     printed = capsys.readouterr().out
     assert "patient.1: 6 slices predicted, " in printed
     assert "; axes to L, P, S" in printed
@@ -152,7 +152,7 @@ def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
     (folder / "d.dcm").write_bytes(b"DICM".rjust(132, b"\0") + b"\2\0\x10\0US")
     out = tmp_path / "out"
     outputs = "--outputs=mask,components"
-    assert predict(folder, f"--workdir={with_window}", f"--out={out}", outputs) == 1
+    assert predict(folder, f"--model={with_window}", f"--out={out}", outputs) == 1
     failed = capsys.readouterr()
     assert "vox offset" not in failed.err  # what nibabel would print
     errors = [line for line in failed.err.splitlines() if line.startswith("error: ")]
@@ -172,7 +172,7 @@ def test_damaged_volume_does_not_stop_the_others(with_window, tmp_path, capsys):
 def test_invalid_dicom_series_is_a_one_line_error(with_window, dicom_files, tmp_path, capsys):
     paths = dicom_files.write_series(tmp_path / "series", np.zeros((5, 8, 8), np.int16))
     paths[2].unlink()
-    common = (f"--workdir={with_window}", f"--out={tmp_path / 'out'}")
+    common = (f"--model={with_window}", f"--out={tmp_path / 'out'}")
     for source, words in (
         (tmp_path / "series", f"{paths[3]}: lies 5 mm after {paths[1]}, and others"),
         (tmp_path / "nowhere", "nowhere: no image there; valid: a file, a folder or a glob of"),
@@ -189,7 +189,7 @@ def test_invalid_dicom_series_is_a_one_line_error(with_window, dicom_files, tmp_
 def test_invalid_volumes_are_one_line_errors(of_slices, tmp_path, capsys, monkeypatch):
     path = write_volume(tmp_path / "scan.nii.gz")
     workdir = of_slices("percentiles", intensity=())
-    common = (f"--workdir={workdir}", f"--out={tmp_path / 'out'}")
+    common = (f"--model={workdir}", f"--out={tmp_path / 'out'}")
     cut, four = tmp_path / "cut.nii.gz", write_volume(tmp_path / "four.nii", (4, 4, 4, 2))
     cut.write_bytes(path.read_bytes()[:900])
     for arguments, words in (

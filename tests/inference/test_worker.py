@@ -60,7 +60,7 @@ def records(out):
 
 def test_files_equal_those_of_the_local_runner(workdir, photos, tmp_path):
     content = (photos / "p3.png").read_bytes()
-    argv = ["predict", str(photos), f"--workdir={workdir}", "--step=10"]
+    argv = ["predict", str(photos), f"--model={workdir}", "--step=10"]
     argv.append("--outputs=mask,overlay,probabilities")
     assert cli.main([*argv, f"--out={tmp_path / 'plain'}"]) == 0
     (photos / "p3.png").unlink()  # its record contains it
@@ -170,5 +170,5 @@ def test_weights_are_identified_without_loading(workdir, tmp_path):
     assert (best["step"], latest["step"]) == (10, 20)
     assert best["sha256"] != latest["sha256"]
     assert best == identify_weights(str(workdir), 10, "float32")
-    assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'model'}"]) == 0
+    assert cli.main(["publish", f"--model={workdir}", f"--out={tmp_path / 'model'}"]) == 0
     assert identify_weights(str(tmp_path / "model"), "best", None)["sha256"] != best["sha256"]

@@ -77,7 +77,7 @@ def run(tmp_path_factory, shapes, tiny_options, make_run):
 
 
 def test_evaluation_computes_requested_metrics(run, tmp_path, capsys):
-    argv = ["evaluate", f"--workdir={run}", f"--config.eval.metrics={','.join(NAMES)}"]
+    argv = ["evaluate", f"--model={run}", f"--config.eval.metrics={','.join(NAMES)}"]
     found = []
     for batch in (1, 3):
         out = tmp_path / str(batch)
@@ -95,7 +95,7 @@ def test_evaluation_computes_requested_metrics(run, tmp_path, capsys):
 
 
 def test_unknown_metric_is_a_one_line_error(run, capsys):
-    argv = ["evaluate", f"--workdir={run}", "--config.eval.metrics=iou95"]
+    argv = ["evaluate", f"--model={run}", "--config.eval.metrics=iou95"]
     assert cli.main(argv) == 2
     message = capsys.readouterr().err
     assert "config.eval.metrics: unknown 'iou95'" in message

@@ -143,7 +143,7 @@ def test_two_processes_under_slurm_evaluate_exactly(run_of_two, tmp_path):
     ids = {"SLURM_JOB_ID": str(free_port()), "SLURM_NTASKS": "2"}
     ids["SLURM_STEP_NODELIST"] = "127.0.0.1"
     for count in (1, 2):
-        options = [f"--workdir={run_of_two}", f"--out={tmp_path / str(count)}"]
+        options = [f"--model={run_of_two}", f"--out={tmp_path / str(count)}"]
         options += ["--config.eval.metrics=hausdorff95,calibration_error"]
         texts, codes = end(start("evaluate", options, count, environ if count > 1 else None))
         assert codes == [0] * count, texts

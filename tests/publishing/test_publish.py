@@ -36,14 +36,14 @@ def workdir(shapes, tiny_options, tmp_path_factory, make_run):
     config, _ = data.resolve(load_config(f"folder:root={shapes}", options))
     config.data.class_names = ("ground", "disc | round", "bar")
     make_run(folder, config)
-    assert cli.main(["evaluate", f"--workdir={folder}"]) == 0
+    assert cli.main(["evaluate", f"--model={folder}"]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
 def published(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("out") / "a-model"
-    argv = [f"--workdir={workdir}", f"--out={out}", "--license=apache-2.0", "--dataset=me/shapes"]
+    argv = [f"--model={workdir}", f"--out={out}", "--license=apache-2.0", "--dataset=me/shapes"]
     assert cli.main(["publish", *argv]) == 0
     return out
 
@@ -90,7 +90,7 @@ def test_predictions_are_bit_identical(published, workdir, shapes, tmp_path):
         np.testing.assert_array_equal(found.mask, wanted.mask)
         np.testing.assert_array_equal(found.probabilities, wanted.probabilities)
     for name, folder in (("ours", published), ("theirs", workdir)):
-        argv = ["predict", picture(shapes), f"--workdir={folder}", f"--out={tmp_path / name}"]
+        argv = ["predict", picture(shapes), f"--model={folder}", f"--out={tmp_path / name}"]
         assert cli.main(argv) == 0
     for file in ("picture00_mask.png", "picture00_overlay.png"):
         assert (tmp_path / "ours" / file).read_bytes() == (tmp_path / "theirs" / file).read_bytes()
@@ -98,7 +98,7 @@ def test_predictions_are_bit_identical(published, workdir, shapes, tmp_path):
 
 
 def test_evaluation_is_identical_given_the_images(published, workdir, shapes, tmp_path, capsys):
-    argv = ["evaluate", f"--workdir={published}", f"--out={tmp_path}"]
+    argv = ["evaluate", f"--model={published}", f"--out={tmp_path}"]
     assert cli.main([*argv, f"--config.data.root={shapes}"]) == 0
     assert read_json(tmp_path / "metrics.json") == read_json(workdir / "metrics.json")
     assert (tmp_path / "report.html").is_file()
@@ -141,7 +141,7 @@ def test_card_is_valid_for_the_hub_with_measured_scores(published, workdir):
     assert "# a-model" in text
     assert "| 1 | disc \\| round | #" in text
     assert f" {100 * metrics['iou/ground']:.2f} |" in text
-    assert "--workdir=MODEL" in text
+    assert "--model=MODEL" in text
     assert "`optim.lr` | `0.005`" in text
     assert "step 10" in text
 
@@ -183,11 +183,11 @@ def test_non_empty_folder_is_refused(workdir, tmp_path, capsys):
     (tmp_path / "out" / "thesis.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     for name in ("out", "file"):
-        assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / name}"]) == 2
+        assert cli.main(["publish", f"--model={workdir}", f"--out={tmp_path / name}"]) == 2
         assert f"--out: {tmp_path / name} exists and is not empty" in capsys.readouterr().err
     assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
-    assert cli.main(["publish", f"--workdir={workdir}", f"--out={tmp_path / 'empty'}"]) == 0
+    assert cli.main(["publish", f"--model={workdir}", f"--out={tmp_path / 'empty'}"]) == 0
     out = capsys.readouterr().out
     assert f"hf upload OWNER/NAME {tmp_path / 'empty'}" in out
 
@@ -292,7 +292,7 @@ def test_hub_models_are_loaded_by_name(published, shapes, tmp_path, monkeypatch,
         return Path(published)
 
     monkeypatch.setattr("fcnjax.inference.identity.fetch_hub_model", fetch)
-    argv = ["--workdir=hf://me/model", f"--out={tmp_path}"]
+    argv = ["--model=hf://me/model", f"--out={tmp_path}"]
     assert cli.main(["predict", picture(shapes), *argv]) == 0
     assert fcnjax.load("hf://me/model").step == 10
     assert cli.main(["evaluate", *argv, f"--config.data.root={shapes}"]) == 0

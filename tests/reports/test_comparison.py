@@ -247,7 +247,7 @@ def test_invalid_runs_are_one_line_errors(two_runs, tmp_path, capsys):
         (two_runs[1] / "metrics.json").write_text(text)
         assert words in refused(one, other)
     (two_runs[1] / "metrics.json").unlink()
-    assert f"run `fcnjax evaluate --workdir={other}`" in refused(one, other)
+    assert f"run `fcnjax evaluate --model={other}`" in refused(one, other)
 
 
 @pytest.mark.parametrize(

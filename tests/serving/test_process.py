@@ -22,7 +22,7 @@ TINY = ["--warm=none", "--port=0", "--receive-seconds=2", "--connections=6", "--
 @contextlib.contextmanager
 def serving(workdir, *options):
     """A server's process and its port; killed at the end if it still runs."""
-    command = [sys.executable, "-m", "fcnjax", "serve", f"--workdir={workdir}", *options]
+    command = [sys.executable, "-m", "fcnjax", "serve", f"--model={workdir}", *options]
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -110,12 +110,12 @@ def test_server_starts_and_stops(workdir, png):
         (["--warm=12"], "--warm: '12' is not a size; valid: HxW"),
         (["--warm=none", "--warm=0x4"], "--warm: 'none' is not a size"),
         (["--host=256.0.0.1"], "--host=256.0.0.1 --port=8000: cannot listen there: "),
-        (["--workdir=nowhere", "--port=0"], "nowhere: is not a workdir"),
+        (["--model=nowhere", "--port=0"], "nowhere: is not a workdir"),
         (["--step=7", "--port=0"], "has no checkpoint 7"),
     ],
 )
 def test_invalid_arguments_are_one_line_errors(workdir, options, words, capsys):
-    assert cli.main(["serve", f"--workdir={workdir}", *options]) == 2
+    assert cli.main(["serve", f"--model={workdir}", *options]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
 
@@ -125,7 +125,7 @@ def test_port_in_use(workdir, capsys):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert cli.main(["serve", f"--workdir={workdir}", f"--port={port}"]) == 2
+        assert cli.main(["serve", f"--model={workdir}", f"--port={port}"]) == 2
     assert f"--port={port}: cannot listen there: Address already in use" in capsys.readouterr().err
 
 
@@ -134,6 +134,6 @@ def test_without_the_extra(workdir, capsys, monkeypatch):
         monkeypatch.delitem(sys.modules, name)
         monkeypatch.delattr(name, raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
-    assert cli.main(["serve", f"--workdir={workdir}"]) == 2
+    assert cli.main(["serve", f"--model={workdir}"]) == 2
     words = "fcnjax serve: needs uvicorn: pip install 'fcnjax[serve]'"
     assert capsys.readouterr().err == f"fcnjax: error: {words}\n"

@@ -57,7 +57,7 @@ def test_responses_equal_files_of_predict(client, workdir, image, encode, tmp_pa
         # By names without dots, since outputs are named by the stem.
         stem, _, suffix = name.partition(".")
         (tmp_path / "in" / f"{stem}_{suffix}.{suffix}").write_bytes(content)
-    argv = ["predict", str(tmp_path / "in"), f"--workdir={workdir}", f"--out={tmp_path / 'out'}"]
+    argv = ["predict", str(tmp_path / "in"), f"--model={workdir}", f"--out={tmp_path / 'out'}"]
     assert cli.main(argv) == 0
     for name, content in files.items():
         stem = tmp_path / "out" / name.replace(".", "_")

@@ -98,8 +98,8 @@ def test_stopped_run_stays_stopped(tiny, tmp_path, monkeypatch, capsys):
     assert re.fullmatch(r"trained 8 steps in \d+:\d\d", trained)
     assert stopped.startswith("stopped early, at step 8 of 12: no better mean_iou than 0.2 in 2")
     assert best == f"best step 4 (mean_iou 0.2); report of step 8: {workdir}/report.html"
-    assert predict.startswith(f"next: fcnjax predict IMAGE --workdir={workdir} --out=")
-    assert evaluate.startswith(f"next: fcnjax evaluate --workdir={workdir}  # scores step 4")
+    assert predict.startswith(f"next: fcnjax predict IMAGE --model={workdir} --out=")
+    assert evaluate.startswith(f"next: fcnjax evaluate --model={workdir}  # scores step 4")
     assert [line["step"] for line in read_metrics(workdir)][-1] == 8
     assert json.loads((workdir / "metrics.json").read_text())["step"] == 8
     assert (workdir / "report.html").is_file()

@@ -51,7 +51,7 @@ def test_run_writes_metrics_checkpoints_and_report(trained):
 def test_evaluate_returns_the_scores_of_training(trained, capsys):
     before = json.loads((trained / "metrics.json").read_text())
     (trained / "metrics.json").unlink()
-    assert cli.main(["evaluate", f"--workdir={trained}"]) == 0
+    assert cli.main(["evaluate", f"--model={trained}"]) == 0
     assert json.loads((trained / "metrics.json").read_text()) == before
     out = capsys.readouterr().out
     assert "class_2" in out
@@ -114,7 +114,7 @@ def test_predict_writes_masks_at_the_images_own_size(trained, shapes, tmp_path):
     first.save(folder / "first.png")
     first.resize((131, 77)).save(folder / "second.bmp")
     out = tmp_path / "out"
-    argv = ["predict", str(folder), f"--workdir={trained}", f"--out={out}", ALL]
+    argv = ["predict", str(folder), f"--model={trained}", f"--out={out}", ALL]
     assert cli.main(argv) == 0
     names = {"mask.png", "overlay.png", "probabilities.npy"}
     assert {p.name for p in out.iterdir()} == {
@@ -137,7 +137,7 @@ def test_predict_refuses_files_of_the_same_name_and_damaged_files(
 ):
     for suffix in ("png", "bmp"):
         Image.open(shapes / "images" / "picture00.jpg").save(tmp_path / f"same.{suffix}")
-    argv = ["predict", str(tmp_path), f"--workdir={trained}", f"--out={tmp_path / 'out'}"]
+    argv = ["predict", str(tmp_path), f"--model={trained}", f"--out={tmp_path / 'out'}"]
     assert cli.main(argv) == 2
     assert "same name" in capsys.readouterr().err
     (tmp_path / "same.bmp").unlink()
@@ -190,7 +190,7 @@ def test_finished_run_continues_to_a_larger_step_and_names_the_learning_rates(
     ) in lines
     assert read_metrics(workdir)[-1]["lr"] == pytest.approx(3.796e-06, rel=1e-3)
     assert any(line.startswith("trained 2 steps in 0:") for line in lines)
-    assert f"next: fcnjax predict IMAGE --workdir={workdir} --out=masks" in "\n".join(lines)
+    assert f"next: fcnjax predict IMAGE --model={workdir} --out=masks" in "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -363,14 +363,14 @@ def test_faulty_dataset_is_refused_unless_the_check_is_off(
 
 def test_prediction_and_evaluation_in_bfloat16(trained, shapes, tmp_path, capsys):
     image = next((shapes / "images").iterdir())
-    argv = ["predict", f"--workdir={trained}", str(image), ALL]
+    argv = ["predict", f"--model={trained}", str(image), ALL]
     probabilities = {}
     for dtype in ("float32", "bfloat16"):
         assert cli.main([*argv, f"--out={tmp_path / dtype}", f"--dtype={dtype}"]) == 0
         probabilities[dtype] = np.load(tmp_path / dtype / f"{image.stem}_probabilities.npy")
     difference = np.abs(probabilities["float32"] - probabilities["bfloat16"]).max()
     assert 0 < difference < 0.1
-    argv = ["evaluate", f"--workdir={trained}", f"--out={tmp_path}"]
+    argv = ["evaluate", f"--model={trained}", f"--out={tmp_path}"]
     assert cli.main([*argv, "--dtype=bfloat16"]) == 0
     capsys.readouterr()
     assert cli.main([*argv, "--dtype=float16"]) == 2

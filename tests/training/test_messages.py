@@ -45,12 +45,12 @@ def test_end_names_the_best_step_the_report_and_the_next_commands():
     best = Manifest(40, {"mean_dice": 0.81234}, {})
     assert describe_end(best, "mean_dice", "runs/mine", 40) == [
         "best step 40 (mean_dice 0.8123); report: runs/mine/report.html",
-        "next: fcnjax predict IMAGE --workdir=runs/mine --out=masks",
+        "next: fcnjax predict IMAGE --model=runs/mine --out=masks",
     ]
     assert describe_end(best, "mean_dice", "runs/mine", 60) == [
         "best step 40 (mean_dice 0.8123); report of step 60: runs/mine/report.html",
-        "next: fcnjax predict IMAGE --workdir=runs/mine --out=masks  # uses step 40",
-        "next: fcnjax evaluate --workdir=runs/mine  # scores step 40 and writes its report",
+        "next: fcnjax predict IMAGE --model=runs/mine --out=masks  # uses step 40",
+        "next: fcnjax evaluate --model=runs/mine  # scores step 40 and writes its report",
     ]
 
 
@@ -58,4 +58,4 @@ def test_end_names_the_best_step_the_report_and_the_next_commands():
 def test_end_without_a_score_names_no_best_step(best):
     lines = describe_end(best, "mean_iou", "my runs/it's", 60)
     assert lines[0] == "report: my runs/it's/report.html"
-    assert "--workdir=my runs/it's" in shlex.split(lines[1])
+    assert "--model=my runs/it's" in shlex.split(lines[1])

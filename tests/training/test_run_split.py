@@ -295,7 +295,7 @@ def test_train_and_evaluate_write_names_and_training_images(root, tiny_options, 
     with np.load(workdir / "images.npz") as arrays:
         assert arrays["names"].tolist() == held_out
     os.utime(root / held_out[0], ns=(1, 1))
-    argv = ["evaluate", f"--workdir={workdir}"]
+    argv = ["evaluate", f"--model={workdir}"]
     assert cli.main([*argv, f"--out={out}", "--config.data.split.folds=2"]) == 0
     captured = capsys.readouterr()
     assert "scored images were trained on" in captured.out

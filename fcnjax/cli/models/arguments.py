@@ -23,13 +23,9 @@ def model_parser(name: str, description: str, examples: str) -> argparse.Argumen
     return parser
 
 
-def add_workdir(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for the weights of a workdir."""
-    parser.add_argument(
-        "--workdir",
-        metavar="DIR",
-        help="weights and config of a folder that train or publish wrote, or of hf://OWNER/REPO",
-    )
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments for the weights of a model."""
+    parsers.add_model(parser, text=f"weights and config of a {parsers.MODEL_HELP}")
     parsers.add_step(parser)
 
 
@@ -64,7 +60,7 @@ def parse_arguments(
 
     from fcnjax.inspection.summaries.model_source import find_source
 
-    source = find_source(parser.prog, args.config, changes, getattr(args, "workdir", None))
+    source = find_source(parser.prog, args.config, changes, getattr(args, "model", None))
     return args, source
 
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from fcnjax.cli.models.arguments import add_workdir, check_png, model_parser, parse_arguments
+from fcnjax.cli.models.arguments import add_weights, check_png, model_parser, parse_arguments
 from fcnjax.cli.parsers import parse_step
 from fcnjax.errors import UserError
 
 _EXAMPLES = """
-fcnjax models features --workdir=runs/mine photo.jpg --out=features.png
+fcnjax models features --model=runs/mine photo.jpg --out=features.png
 fcnjax models features folder:encoder=resnet34 photo.jpg --out=features.png \\
     --config.model.init_from=resnet34.pth"""
 
@@ -20,7 +20,7 @@ def main(argv: list[str]) -> int:
         "shallow ones to edges and textures, deep ones to parts.",
         _EXAMPLES,
     )
-    add_workdir(parser)
+    add_weights(parser)
     parser.add_argument("--out", metavar="FILE.png", help="a picture of the channels")
     parser.add_argument(
         "--channels", type=int, default=8, metavar="N", help="channels of each stride (8)"

@@ -1,7 +1,7 @@
 """`fcnjax models receptive-field`: compute and measure the receptive field of a logit."""
 
 from fcnjax.cli.models.arguments import (
-    add_workdir,
+    add_weights,
     check_png,
     model_parser,
     parse_arguments,
@@ -13,7 +13,7 @@ from fcnjax.errors import UserError
 _EXAMPLES = """
 fcnjax models receptive-field folder:encoder=resnet18 --out=field.png
 fcnjax models receptive-field folder --config.model.decoder=fcn8s --config.model.encoder=vgg16
-fcnjax models receptive-field --workdir=runs/mine --samples=32 --out=field.png"""
+fcnjax models receptive-field --model=runs/mine --samples=32 --out=field.png"""
 
 
 def main(argv: list[str]) -> int:
@@ -25,7 +25,7 @@ def main(argv: list[str]) -> int:
         "of a logit on images of noise.",
         _EXAMPLES,
     )
-    add_workdir(parser)
+    add_weights(parser)
     parser.add_argument("--out", metavar="FILE.png", help="write a picture of both fields")
     parser.add_argument(
         "--size",

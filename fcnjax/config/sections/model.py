@@ -72,6 +72,12 @@ MODEL = {
     "remat": Key(
         False, "Compute blocks again for the gradient, which takes less memory and more time."
     ),
+    "encoder_options": Key(
+        "",
+        "Fields of an encoder of free size, such as `depths=2,2,2,2 widths=32,64,160,256`. "
+        "`fcnjax models list` names these encoders.",
+    ),
+    "decoder_options": Key("", "The same for the decoder, such as `width=256`."),
     "widths": Key(
         None, "Channels of each stage.", _stages(MOST_CHANNELS), tuple, used_by=("vanilla",)
     ),
@@ -148,7 +154,7 @@ MODEL = {
         "Stochastic depth: the rate of the last block. It grows linearly from 0.",
         below(1),
         float,
-        (*_RESNETS, "convnext*", "mit_*", "efficientnet*"),
+        (*_RESNETS, "convnext*", "mit*", "efficientnet*"),
     ),
     "output_stride": Key(
         None,
@@ -181,7 +187,7 @@ MODEL = {
         None,
         "Align the corners when logits are enlarged.",
         kind=bool,
-        used_by=("fpn", "pspnet", "deeplabv3", "deeplabv3plus", "upernet"),
+        used_by=("fpn", "pspnet", "deeplabv3", "deeplabv3plus", "upernet", "segformer"),
     ),
     "aux_head": Key(False, "Train an auxiliary head on another feature map of the encoder."),
     "aux_feature": Key(

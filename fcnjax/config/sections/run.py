@@ -2,7 +2,7 @@
 
 import math
 
-from fcnjax.config.key import Key, Scope, Valid, at_least, numbers, within
+from fcnjax.config.key import Key, Scope, Valid, at_least, numbers, one_of, within
 
 _MOST = 2**31 - 1
 _RESUME, _EVALUATE = Scope.RESUME, Scope.EVALUATE
@@ -76,6 +76,44 @@ EVAL = {
         "mean_iou", 'The score that the best checkpoint has; "" takes the last.', scope=_EVALUATE
     ),
     "examples": Key(4, "Images that the report shows.", within(0, 1000), scope=_RESUME | _EVALUATE),
+    "resize.rule": Key(
+        "",
+        "How images are resized before a model sees them. `stretch` gives them `resize.size`; "
+        "`shortest_edge` and `longest_edge` scale that side to it, up to its second number; "
+        '`least_change` scales by the factor nearer to 1. "" does not resize, and training never '
+        "does.",
+        one_of("", "stretch", "shortest_edge", "longest_edge", "least_change"),
+        scope=_EVALUATE,
+    ),
+    "resize.size": Key(
+        (),
+        "Height and width, or a side.",
+        numbers(
+            lambda value: len(value) <= 2 and all(0 < side <= 2**14 for side in value),
+            "one or two whole numbers in 1..16384",
+            int,
+        ),
+        scope=_EVALUATE,
+    ),
+    "resize.filter": Key(
+        "bilinear",
+        "The filter. It widens as images shrink, which is antialiasing.",
+        one_of("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"),
+        scope=_EVALUATE,
+    ),
+    "resize.multiple": Key(
+        1, "Both sides are rounded to multiples of this.", within(1, 1024), scope=_EVALUATE
+    ),
+    "resize.crop": Key(
+        (),
+        "Height and width of the centre that a model sees after resizing; () for all.",
+        numbers(
+            lambda value: len(value) in (0, 2) and all(0 < side <= 2**14 for side in value),
+            "two whole numbers in 1..16384, or ()",
+            int,
+        ),
+        scope=_EVALUATE,
+    ),
 }
 
 _AXIS = at_least(1)

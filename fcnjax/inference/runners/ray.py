@@ -71,7 +71,7 @@ def predict(listing: Listing, options: Options) -> int:
     except ImportError as error:
         raise UserError("--runner=ray: needs Ray: pip install 'fcnjax[ray]'") from error
     request = options.request
-    weights = [identify_weights(*model, request.dtype) for model in request.models]
+    weights = [identify_weights(*model, request.dtype, request.resize) for model in request.models]
     plan = {
         "listing": {
             "images": len(listing),

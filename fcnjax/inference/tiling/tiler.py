@@ -198,7 +198,9 @@ class Tiler:
         """Return everything that the rows of an image depend on."""
         request = self._predictor.request
         if self._weights is None:
-            self._weights = [identify_weights(*each, request.dtype) for each in request.models]
+            self._weights = [
+                identify_weights(*each, request.dtype, request.resize) for each in request.models
+            ]
         device = jax.local_devices()[0]
         return {
             "format_version": FORMAT_VERSION,

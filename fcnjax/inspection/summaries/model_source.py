@@ -7,9 +7,8 @@ from ml_collections import ConfigDict
 
 from fcnjax.config import load_config, open_keys
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.sources import fetch_hub_model
+from fcnjax.inference.identity import find_model
 from fcnjax.planner import MODEL_KEYS
-from fcnjax.training.workdir import load_saved_config
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def find_source(
         command: The command, for error messages.
         config: Name or path of a config, or None.
         changes: Words `--config.section.key=value`.
-        workdir: A folder that train or publish wrote, `hf://OWNER/REPO`, or None.
+        workdir: A model, as `find_model` takes it, or None.
 
     Raises:
         UserError: Neither is given, a change is invalid, or the model of the config is not that of
@@ -46,8 +45,7 @@ def find_source(
         raise UserError(f"{command}: names no model; give CONFIG, such as `{command} folder`")
     saved = None
     if workdir is not None:
-        is_remote = workdir.startswith("hf://")
-        saved = load_saved_config(fetch_hub_model(workdir) if is_remote else workdir)
+        saved = find_model(workdir).config
     if config is None:
         if changes:
             raise UserError(f"{changes[0]}: changes a config, and the one of {workdir} is fixed")

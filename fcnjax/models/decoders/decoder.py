@@ -33,8 +33,10 @@ class Decoder(ConvModule):
     The segmenter reads these attributes, which subclasses override as fields or properties:
     `stride` of the result; `returns_logits`, where no head follows, in which case the field
     `out_channels` is their number; `takes_image`, where the call needs the image (as `image`) for
-    its size; `head_kernel`, the kernel size of the head; and `align_corners`, the rule by which the
-    logits are resized to the image.
+    its size; `head_kernel`, the kernel size of the head; `align_corners`, the rule by which the
+    logits are resized to the image; `resized_once`, where logits of another size than the
+    input's are resized to it at once, and not to the input first; and `returns_scores`, where the
+    result is a score of 0 or more for each class, whose logarithm is the logit.
 
     Attributes:
         strides: The strides of the encoder's features, shallow to deep.
@@ -47,6 +49,8 @@ class Decoder(ConvModule):
     takes_image = False
     head_kernel = 1
     align_corners = False
+    resized_once = False
+    returns_scores = False
 
     @classmethod
     def build(cls, encoder: nn.Module, out_channels: int, names: Names, **options: Any) -> Self:

@@ -33,14 +33,21 @@ class SegFormer(Decoder):
         width: Channels of the projections and of the result.
         dropout: Probability of dropping a channel of the result in training: 0.1 in the paper, 0 in
             segmentation_models.pytorch.
+        align_corners: How the logits are resized to the image: aligned in
+            segmentation_models.pytorch, and not in the paper and in transformers.
         strides, norm, activation, dtype: As in `Decoder`.
     """
 
     width: int = 256
     dropout: float = 0.0
+    align_corners: bool = True
     stride = SEGFORMER_STRIDE
-    align_corners = True
     unmet_requirement = staticmethod(functools.partial(need_stride_and_deeper, SEGFORMER_STRIDE))
+
+    @property
+    def resized_once(self) -> bool:
+        """True as in transformers, which does not align corners; smp enlarges to the input."""
+        return not self.align_corners
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:

@@ -130,12 +130,15 @@ class UPerNet(PyramidDecoder):
 
     Pyramid pooling of the deepest feature, as in PSPNet, is the deepest level of a feature pyramid:
     top down, each level is the resized level below plus the projected feature. All levels are
-    convolved, resized to the shallowest and merged. Layer norm is applied to the features first.
+    convolved, resized to the shallowest and merged.
 
     Attributes:
         width: Channels of the levels, and of the result.
         align_corners: How the logits are resized to the image.
         dropout: Probability of dropping a channel of the result in training.
+        bins: Sides of the grids of the pyramid pooling.
+        feature_norm: Whether layer norm is applied to the features.
+        epsilon: Of that layer norm.
         strides: As in `Decoder`; the features from stride 4 on are used.
         norm, activation, dtype: As in `Decoder`.
     """
@@ -143,14 +146,18 @@ class UPerNet(PyramidDecoder):
     width: int = 256
     align_corners: bool = True
     dropout: float = 0.0
+    bins: tuple[int, ...] = BINS
+    feature_norm: bool = True
+    epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
         """Map the pyramid to `[B, h, w, width]`, of the size of the shallowest feature used."""
-        *skips, deepest = [
-            LayerNorm(dtype=self.dtype, name=f"norm{n}")(features[i])
-            for n, i in enumerate(pyramid_levels(self.strides))
-        ]
+        used = [features[i] for i in pyramid_levels(self.strides)]
+        if self.feature_norm:
+            norm = functools.partial(LayerNorm, self.epsilon, self.dtype)
+            used = [norm(name=f"norm{n}")(x) for n, x in enumerate(used)]
+        *skips, deepest = used
         state = self._pool_pyramid(deepest, train)
         levels = [state]
         for n, skip in enumerate(reversed(skips)):
@@ -165,7 +172,7 @@ class UPerNet(PyramidDecoder):
         """Merge a feature with its means over several grids."""
         means = (
             self.conv_block(self.width, 1, name=f"pool{bins}")(adaptive_mean(x, bins), train)
-            for bins in BINS
+            for bins in self.bins
         )
         joined = concat([x, *(resize_like(mean, x) for mean in means)])
         return self.conv_block(self.width, name="context")(joined, train)

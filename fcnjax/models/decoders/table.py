@@ -81,11 +81,12 @@ DECODERS: Mapping[str, ModelSpec] = {
         UPerNet.build,
         "Xiao et al. 2018: pyramid pooling and a feature pyramid",
         _PSPNET_OPTIONS,
+        module=UPerNet,
     ),
     "segformer": ModelSpec(
         SegFormer.build,
         "Xie et al. 2021: all features projected and fused at stride 4",
-        ("decoder_width", "dropout"),
+        ("decoder_width", "align_corners", "dropout"),
     ),
     "lraspp": ModelSpec(
         LRASPP.build,

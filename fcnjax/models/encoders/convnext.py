@@ -69,6 +69,7 @@ class ConvNeXt(StagedEncoder):
         return tuple(features)
 
 
+convnext = functools.partial(ConvNeXt, depths=(3, 3, 9, 3), widths=(96, 192, 384, 768))
 CONVNEXTS = {
     "convnext_tiny": functools.partial(ConvNeXt, (3, 3, 9, 3), (96, 192, 384, 768)),
     "convnext_small": functools.partial(ConvNeXt, (3, 3, 27, 3), (96, 192, 384, 768)),

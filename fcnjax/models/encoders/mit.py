@@ -1,6 +1,8 @@
 """Mix Transformers, the encoders of SegFormer."""
 
 import functools
+import itertools
+import operator
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -18,8 +20,6 @@ from fcnjax.models.layers import (
     linear_init,
 )
 
-HEADS = (1, 2, 5, 8)
-REDUCTIONS = (8, 4, 2, 1)
 EXPANSION = 4
 
 
@@ -32,21 +32,25 @@ class Block(nn.Module):
         heads, reduction: As in `ReducedAttention`.
         drop_path: Probability of dropping a residual branch, in training.
         dtype: Dtype of the computation; parameters are float32.
+        expansion: Channels between the pointwise layers, as a multiple of the others.
+        epsilon: Of the layer norms.
     """
 
     heads: int
     reduction: int
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
+    expansion: float = EXPANSION
+    epsilon: float = 1e-6
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Map `[B, H, W, C]` to the same shape."""
-        norm = functools.partial(LayerNorm, dtype=self.dtype)
+        norm = functools.partial(LayerNorm, self.epsilon, self.dtype)
         attend = ReducedAttention(self.heads, self.reduction, self.dtype, name="attention")
         x = add(x, DropPath(self.drop_path)(attend(norm(name="norm1")(x)), train))
         conv = functools.partial(Conv, dtype=self.dtype)
-        hidden = EXPANSION * x.channels
+        hidden = int(self.expansion * x.channels)
         y = norm(name="norm2")(x)
         y = conv(hidden, kernel=1, kernel_init=linear_init, name="expand")(y)
         depthwise = {"groups": hidden, "kernel_init": he_normal_fan_in}
@@ -60,12 +64,30 @@ class MiT(StagedEncoder):
     """Mix Transformer (Xie et al. 2021, arXiv:2105.15203), as segmentation_models.pytorch.
 
     The norms are layer norms and the activation is the exact GELU; neither is an option. There is
-    no positional encoding, so any size works. Keys and values are reduced by 8, 4, 2 and 1.
+    no positional encoding, so any size works.
 
     Attributes:
         depths, widths, drop_path, dtype: As in `StagedEncoder`; the paper trains with a
             `drop_path` of 0.1.
+        heads: Attention heads of each stage.
+        reductions: The factor by which keys and values are reduced in each stage.
+        expansions: Channels between the pointwise layers of each stage, as a multiple of its width.
+        patches: Side of the convolution that embeds the patches of each stage.
+        patch_strides: Its stride.
+        epsilon: Of the layer norms of the blocks and stages: 1e-6, or 1e-5 in transformers.
     """
+
+    heads: tuple[int, ...] = (1, 2, 5, 8)
+    reductions: tuple[int, ...] = (8, 4, 2, 1)
+    expansions: tuple[float, ...] = (EXPANSION,) * 4
+    patches: tuple[int, ...] = (7, 3, 3, 3)
+    patch_strides: tuple[int, ...] = (4, 2, 2, 2)
+    epsilon: float = 1e-6
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The products of the strides of the patches."""
+        return tuple(itertools.accumulate(self.patch_strides, operator.mul))
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> tuple[FeatureMap, ...]:
@@ -73,19 +95,23 @@ class MiT(StagedEncoder):
         rates = drop_path_rates(self.drop_path, self.depths)
         features = []
         for i, width in enumerate(self.widths, start=1):
-            side, stride = (7, 4) if i == 1 else (3, 2)
+            side, stride = self.patches[i - 1], self.patch_strides[i - 1]
             options = {"stride": stride, "padding": side // 2, "dtype": self.dtype}
             x = Conv(width, side, name=f"embed{i}", **options)(x)
             x = LayerNorm(epsilon=1e-5, dtype=self.dtype, name=f"embed{i}_norm")(x)
             for j, rate in enumerate(rates[i - 1]):
-                fields = (HEADS[i - 1], REDUCTIONS[i - 1], rate, self.dtype)
-                x = Block(*fields, name=f"stage{i}_block{j}")(x, train)
-            x = LayerNorm(dtype=self.dtype, name=f"stage{i}_norm")(x)
+                fields = (self.heads[i - 1], self.reductions[i - 1], rate, self.dtype)
+                block = Block(
+                    *fields, self.expansions[i - 1], self.epsilon, name=f"stage{i}_block{j}"
+                )
+                x = block(x, train)
+            x = LayerNorm(self.epsilon, self.dtype, name=f"stage{i}_norm")(x)
             features.append(x)
         return tuple(features)
 
 
 _WIDTHS = (64, 128, 320, 512)
+mit = functools.partial(MiT, depths=(2, 2, 2, 2), widths=(32, 64, 160, 256))
 MITS = {
     "mit_b0": functools.partial(MiT, (2, 2, 2, 2), (32, 64, 160, 256)),
     "mit_b1": functools.partial(MiT, (2, 2, 2, 2), _WIDTHS),

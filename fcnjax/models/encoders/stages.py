@@ -1,5 +1,6 @@
 """Helpers for encoders made of stages of blocks."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 
 import jax.numpy as jnp
@@ -34,6 +35,16 @@ class StagedEncoder(nn.Module):
     widths: tuple[int, ...]
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
+
+    def __post_init__(self):
+        """Raise ValueError where a list has not one entry for each stage."""
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, tuple) and len(value) != len(self.depths):
+                raise ValueError(
+                    f"{each.name} has {len(value)} entries, and depths {len(self.depths)}"
+                )
+        super().__post_init__()
 
     @property
     def strides(self) -> tuple[int, ...]:

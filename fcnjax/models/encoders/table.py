@@ -26,6 +26,12 @@ def _family(
     }
 
 
+def _of_free_size(make: Callable[..., nn.Module], module: type[nn.Module], name: str) -> ModelSpec:
+    """Return the row of an encoder whose fields `encoder_options` sets."""
+    summary = f"{name} of any size, which encoder_options sets"
+    return ModelSpec(make, summary, ("drop_path",), ("dtype",), module=module)
+
+
 ENCODERS: Mapping[str, ModelSpec] = {
     "vanilla": ModelSpec(
         plain.Vanilla,
@@ -46,6 +52,7 @@ ENCODERS: Mapping[str, ModelSpec] = {
     ),
     **_family(densenet.FCDENSENETS, "Jegou et al. 2017: dense blocks", ("dropout",)),
     **_family(convnext.CONVNEXTS, "Liu et al. 2022, as timm", ("drop_path",), ("dtype",)),
+    "convnext": _of_free_size(convnext.convnext, convnext.ConvNeXt, "ConvNeXt"),
     **_family(
         {"mobilenet_v2": mobilenet.mobilenet_v2},
         "Sandler et al. 2018, as torchvision",
@@ -61,6 +68,7 @@ ENCODERS: Mapping[str, ModelSpec] = {
         mobilenet.V3_VARIANTS,
     ),
     **_family(mit.MITS, "Xie et al. 2021, as smp", ("drop_path",), ("dtype",)),
+    "mit": _of_free_size(mit.mit, mit.MiT, "Mix Transformer"),
     **_family(
         efficientnet.EFFICIENTNETS,
         "Tan and Le 2019, as timm",

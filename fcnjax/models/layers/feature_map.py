@@ -44,6 +44,14 @@ def max_dim(size, least: int):
     return jax.core.max_dim(size, least)
 
 
+def full_extent(x: FeatureMap) -> jax.Array:
+    """Return the extent int32 `[B, 2]`; that of the whole array where there is none."""
+    if x.extent is not None:
+        return x.extent
+    sides = jnp.stack([jnp.asarray(side, jnp.int32) for side in x.size])
+    return jnp.broadcast_to(sides, (x.data.shape[0], 2))
+
+
 def extent_mask(x: FeatureMap) -> jax.Array:
     """Return bool `[B, H, W, 1]`, true within the extent, which must not be None."""
     rows, columns = (lax.broadcasted_iota(jnp.int32, (1, *x.size, 1), axis) for axis in (1, 2))

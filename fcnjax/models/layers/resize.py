@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from fcnjax.models.layers.feature_map import FeatureMap
+from fcnjax.models.layers.feature_map import FeatureMap, full_extent
 from fcnjax.models.layers.platform import current_platform
 
 # From new indices, the old size, the new size and NumPy or jax.numpy: the two old indices that each
@@ -64,11 +64,12 @@ def _nearest_coordinates(index, size, out, xp):
 
 def _resize(x: FeatureMap, like: FeatureMap, coordinates: Coordinates) -> FeatureMap:
     data = x.data
+    extents = full_extent(x), full_extent(like)
     for axis in (1, 2):
         size, out = data.shape[axis], like.size[axis - 1]
-        if x.extent is not None:
+        if x.extent is not None or like.extent is not None:
             gather = functools.partial(_gather, coordinates, out=out, axis=axis - 1)
-            data = jax.vmap(gather)(data, x.extent[:, axis - 1], like.extent[:, axis - 1])
+            data = jax.vmap(gather)(data, *(extent[:, axis - 1] for extent in extents))
         elif out == size:
             pass
         elif coordinates is _half_pixel_coordinates and out % size == 0:

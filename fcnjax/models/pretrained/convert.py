@@ -111,7 +111,7 @@ def convert(
         raise _nothing_belongs(tensors, names, source)
     tensor_of = encoder_tensors | rest_tensors
     values = {
-        path: _to_native(tensors[name], flat[path], path, f"{source}: {name}")
+        path: to_native(tensors[name], flat[path], path, f"{source}: {name}")
         for path, name in tensor_of.items()
     }
     adapted = _adapt_image_channels(values, flat, encoder_tensors)
@@ -162,7 +162,7 @@ def _describe(names: tuple[str, str | None]) -> str:
     return f"encoder {names[0]}" + (f" with decoder {names[1]}" if names[1] else "")
 
 
-def _to_native(tensor: np.ndarray, variable: Any, path: Path, source: str) -> np.ndarray:
+def to_native(tensor: np.ndarray, variable: Any, path: Path, source: str) -> np.ndarray:
     """Return a tensor in our layout, `[height, width, in, out]`; unchanged where it cannot fit."""
     shape = torch_shape(path, tuple(variable.shape))
     # Linear layers are convolutions here: over a pixel, or over the grid that torch flattens.

@@ -30,6 +30,12 @@ def is_saved_config(content: Any) -> bool:
     return isinstance(content, dict) and {"format_version", "fcnjax_version"} <= content.keys()
 
 
+def is_external_config(content: Any) -> bool:
+    """Return whether the content of a JSON file is the config of a model of transformers or smp."""
+    keys = ("model_type", "_model_class")
+    return isinstance(content, dict) and any(isinstance(content.get(key), str) for key in keys)
+
+
 def is_model_folder(folder: str | Path) -> bool:
     """Return whether a folder is a workdir, or a model that `fcnjax publish` wrote."""
     path = Path(folder) / CONFIG_FILE

@@ -130,7 +130,7 @@ def _report(path: Path) -> None:
 def _scores(path: Path) -> None:
     _report(path)
     _command("folds", path.parent)
-    _command("publish", f"--workdir={path.parent}", f"--out={path.parents[1] / 'out'}", "--step=4")
+    _command("publish", f"--model={path.parent}", f"--out={path.parents[1] / 'out'}", "--step=4")
 
 
 def _manifest(path: Path) -> None:

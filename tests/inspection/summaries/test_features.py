@@ -70,7 +70,7 @@ def test_weights_of_a_trained_model_are_used(photo, tmp_path, capsys):
     save_config(run, config)
     variables = init_variables(build_model(config), config)
     save_variables(run / MODEL_FILE, variables, step=7)
-    main(["features", photo, f"--workdir={run}"])
+    main(["features", photo, f"--model={run}"])
     assert f"weights  step 7 of {run}\n" in (first := capsys.readouterr().out)
     words = [*SMALL, "--config.train.seed=1", f"--config.model.init_from={run}"]
     main(["features", "folder", photo, *words])

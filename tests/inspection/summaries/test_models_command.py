@@ -166,12 +166,12 @@ def test_show_has_a_row_for_each_module_down_to_a_depth(spec, capsys):
 
 
 def test_workdir_provides_its_config(workdir, spec, capsys):
-    main(["receptive-field", f"--workdir={workdir}", "--samples=0"])
+    main(["receptive-field", f"--model={workdir}", "--samples=0"])
     assert "32x32" in capsys.readouterr().out  # three stages: 5, 14 and 32 pixels
     with pytest.raises(UserError, match=r"config\.model\.widths = \(4, 6, 8\).*leave CONFIG out"):
-        main(["receptive-field", spec, f"--workdir={workdir}", "--samples=0"])
+        main(["receptive-field", spec, f"--model={workdir}", "--samples=0"])
     with pytest.raises(UserError, match=r"--config\.model\.skip=add: changes a config"):
-        main(["receptive-field", f"--workdir={workdir}", "--config.model.skip=add"])
+        main(["receptive-field", f"--model={workdir}", "--config.model.skip=add"])
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_workdir_provides_its_config(workdir, spec, capsys):
         (["show", "SPEC", "--config.model.encoder=resnet"], r"config\.model\.encoder: unknown"),
         (["show", "SPEC", "--size=big"], "--size: 'big' is not .* such as 512x640"),
         (["show", "SPEC", "--depth=-1"], "--depth: -1 is below 0"),
-        (["receptive-field", "--workdir=/none"], "/none: is not a workdir"),
+        (["receptive-field", "--model=/none"], "/none: is not a workdir"),
         (["receptive-field"], "names no model; give CONFIG"),
         (["receptive-field", "SPEC", "--samples=-1"], "--samples: -1 is below 0"),
         (["receptive-field", "SPEC", "--samples=0", "--out=a.png"], "--samples: 0 .*--out"),

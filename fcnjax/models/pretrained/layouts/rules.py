@@ -12,7 +12,7 @@ LayerName = Callable[[nn.Module, Path], str | None]
 # `part` is what `ConvNormAct` consists of; torch numbers the two.
 _PATTERNS = {"part": "conv|norm", "layer": "[a-z_]+", **dict.fromkeys("nmk", r"\d+")}
 _PARTS = {"conv": 0, "norm": 1}
-_EXPRESSION = re.compile(r"{(\d*)([a-z]+)([+-]\d+)?}")
+_EXPRESSION = re.compile(r"{(?:(\d+)-)?(\d*)([a-z]+)([+-]\d+)?}")
 
 
 def layer_names(rules: Mapping[str, str]) -> LayerName:
@@ -20,7 +20,7 @@ def layer_names(rules: Mapping[str, str]) -> LayerName:
 
     A rule maps a path, such as `block{n}/{part}`, to a name, such as `blocks.{n-1}.{part}`. In a
     path `{n}`, `{m}` and `{k}` stand for numbers, `{layer}` for a word, and `{part}` for `conv` or
-    `norm`, which are 0 and 1 in the name. A name may compute with numbers: `{2n-1}`.
+    `norm`, which are 0 and 1 in the name. A name may compute with numbers: `{2n-1}`, `{3-n}`.
     """
     compiled = [(_compile(path), name) for path, name in rules.items()]
 
@@ -35,8 +35,14 @@ def layer_names(rules: Mapping[str, str]) -> LayerName:
 
 
 def under(path: str, name: str, rules: Mapping[str, str]) -> dict[str, str]:
-    """Return rules for the layers of a submodule at `path`, which torch calls `name`."""
-    return {f"{path}/{rest}": f"{name}.{rest_name}" for rest, rest_name in rules.items()}
+    """Return rules for the layers of a submodule at `path`, which torch calls `name`.
+
+    Names with `|` between them are those of several layers.
+    """
+    return {
+        f"{path}/{rest}": "|".join(f"{name}.{part}" for part in names.split("|"))
+        for rest, names in rules.items()
+    }
 
 
 def _compile(path: str) -> re.Pattern:
@@ -49,9 +55,10 @@ def _compile(path: str) -> re.Pattern:
 
 
 def _evaluate(expression: re.Match, match: re.Match) -> str:
-    factor, name, offset = expression.groups()
+    minuend, factor, name, offset = expression.groups()
     value = match[name]
     if name == "layer":
         return value
     number = _PARTS[value] if name == "part" else int(value)
-    return str(int(factor or 1) * number + int(offset or 0))
+    term = int(factor or 1) * number
+    return str((int(minuend) - term if minuend else term) + int(offset or 0))

@@ -7,14 +7,21 @@ from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from fcnjax.errors import UserError
-from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE, is_saved_config
+from fcnjax.models.pretrained.model_folder import (
+    CONFIG_FILE,
+    MODEL_FILE,
+    is_external_config,
+    is_saved_config,
+)
 from fcnjax.models.pretrained.sources.weights import (
     MAX_JSON,
     NORMALISATION_FILES,
+    WEIGHT_FILES,
     Weights,
     choose_file,
     find_normalisation,
     read_json_or_none,
+    shard_names,
 )
 
 SYNTAX = "hf://OWNER/REPO[@REVISION][/FILE]"
@@ -23,10 +30,12 @@ MAX_BYTES = 2**33  # of a file; the largest model here has 2.5 GB
 _SOURCE = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<file>[^@]+))?"
 )
-# The files of a published model of fcnjax.
-_MODEL_FILES = (CONFIG_FILE, MODEL_FILE, "metrics.json", "README.md")
+# The files of a model, beside its weights: of fcnjax, or in the layout of transformers or smp.
+_MODEL_FILES = (CONFIG_FILE, "metrics.json", "README.md", "preprocessor_config.json")
+INDEX_SUFFIX = ".index.json"  # after the name of the weights, of which there are several files
+_INDICES = tuple(f"{name}{INDEX_SUFFIX}" for name in WEIGHT_FILES)
 # The files to look for in the cache where the hub cannot be reached.
-_USUAL_FILES = (MODEL_FILE, "pytorch_model.bin", *NORMALISATION_FILES)
+_USUAL_FILES = (*WEIGHT_FILES, *_INDICES, *NORMALISATION_FILES)
 
 T = TypeVar("T")
 
@@ -54,16 +63,17 @@ def fetch_hub(source: str) -> Weights:
 
 
 def fetch_hub_model(source: str) -> Path:
-    """Download a published model of fcnjax from the hub, and return its folder.
+    """Download a segmentation model from the hub, and return its folder.
 
     Raises:
         UserError: As `fetch_hub`, and where the repository has something else.
     """
     repository = _Repository(source)
-    if not repository.is_model():
+    if not repository.is_model() and not is_external_config(repository.json(CONFIG_FILE)):
         raise UserError(
-            f"{source}: is not a model that `fcnjax publish` made; to train from other "
-            f"weights: --config.model.init_from={source}"
+            f"{source}: is not a segmentation model of fcnjax, transformers or "
+            "segmentation_models.pytorch, by its config.json; to train from other weights: "
+            f"--config.model.init_from={source}"
         )
     return repository.download_model()
 
@@ -135,6 +145,13 @@ class _Repository:
     def download_model(self) -> Path:
         """Download a published model, and return its folder."""
         files = [self.download(name) for name in _MODEL_FILES if name in self.names]
+        weights = next((name for name in (*WEIGHT_FILES, *_INDICES) if name in self.names), None)
+        if weights is None:
+            raise UserError(f"{self._source}: has no weights; valid: {', '.join(WEIGHT_FILES)}")
+        path = self.download(weights)
+        if weights in _INDICES:
+            for name in shard_names(path):
+                self.download(name)
         return files[0].parent
 
     def download(self, name: str) -> Path:

@@ -9,11 +9,13 @@ from typing import Any
 
 from fcnjax.errors import UserError, join_names
 from fcnjax.io.atomic_files import cache_dir
-from fcnjax.io.json_files import read_json
+from fcnjax.io.json_files import field, read_json
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE
 
 MAX_JSON = 2**22  # bytes; a file with the names of 20,000 classes has 1 MB
 _MAX_SHOWN = 10  # names of files in an error
+WEIGHT_FILES = (MODEL_FILE, "pytorch_model.bin")  # of a published model
+_MOST_SHARDS = 256  # files of one model
 _TORCH_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt")
 # The normalisation of nearly all weights trained on ImageNet, for pixels in 0..1.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -73,6 +75,24 @@ def choose_file(names: Iterable[str], where: str) -> str:
         f"{where}: has no weight file ({join_names(names) or 'it is empty'}); valid: "
         f".safetensors, {', '.join(_TORCH_SUFFIXES)}"
     )
+
+
+def shard_names(index: Path) -> list[str]:
+    """Return the names of the files that an index of weights names.
+
+    Raises:
+        UserError: The index is damaged, or names too many files or one outside its folder.
+    """
+    names = field(read_json(index, MAX_JSON), "weight_map", dict, str(index)).values()
+    shards = sorted({name for name in names if isinstance(name, str)})
+    if not 0 < len(shards) <= _MOST_SHARDS:
+        raise UserError(f"{index}: names {len(shards)} files; valid: 1 to {_MOST_SHARDS}")
+    for name in shards:
+        if Path(name).name != name or not name.endswith((".safetensors", *_TORCH_SUFFIXES)):
+            raise UserError(
+                f"{index}: names {name[:60]!r}, which is not a file of weights beside it"
+            )
+    return shards
 
 
 def find_normalisation(read: Callable[[str], Any]) -> Normalisation | tuple[None, None]:

@@ -1,0 +1,1 @@
+"""A file for each family of published models: their `config.json`, and the names of tensors."""
