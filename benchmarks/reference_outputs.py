@@ -7,12 +7,18 @@ Needs torch, torchvision, timm and segmentation_models_pytorch:
 
 A name is torchvision/MODEL, timm/MODEL (features), timm-classifier/MODEL (class logits) or
 smp/ARCHITECTURE/ENCODER. Names of timm and smp take options, as in timm/resnet50?output_stride=8.
+
+    python benchmarks/reference_outputs.py hub/segformer hub/beit --out=tests/published/goldens
+
+writes small models in the layout of transformers, which needs that too (hub_models.py).
 """
 
 import argparse
 import ast
 import json
 import zlib
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -51,17 +57,24 @@ def draw(model: torch.nn.Module, salt: str) -> None:
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked"):
             continue
-        rng, shape = np.random.default_rng(zlib.crc32((salt + name).encode())), tuple(tensor.shape)
-        if len(shape) > 1:
-            value = rng.standard_normal(shape) * np.sqrt(1.2 / np.prod(shape[1:]))
-        elif name.endswith("running_var"):
-            value = rng.uniform(0.5, 1.5, shape)
-        elif name.endswith(("running_mean", "bias")):
-            value = rng.standard_normal(shape) * 0.1
-        else:
-            value = rng.uniform(0.5, 1.5, shape)
-        state[name] = torch.from_numpy(np.asarray(value, np.float32))
+        state[name] = torch.from_numpy(draw_tensor(salt + name, tuple(tensor.shape)))
     model.load_state_dict(state)
+
+
+def draw_tensor(name: str, shape: Sequence[int]) -> np.ndarray:
+    """Draw a tensor, float32, seeded by its name with the salt before it."""
+    if name.endswith("num_batches_tracked"):
+        return np.zeros(shape, np.int64)
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    if len(shape) > 1:
+        value = rng.standard_normal(shape) * np.sqrt(1.2 / np.prod(shape[1:]))
+    elif name.endswith("running_var"):
+        value = rng.uniform(0.5, 1.5, shape)
+    elif name.endswith(("running_mean", "bias")):
+        value = rng.standard_normal(shape) * 0.1
+    else:
+        value = rng.uniform(0.5, 1.5, shape)
+    return np.asarray(value, np.float32)
 
 
 def select_outputs(model: torch.nn.Module, image: np.ndarray, count: int) -> list[dict]:
@@ -99,7 +112,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the input (0)")
     parser.add_argument("--salt", default="", help="prefix of the names that seed the weights")
     parser.add_argument("--values", type=int, default=64, help="sampled values per output (64)")
+    parser.add_argument("--out", metavar="DIR", help="folder of the models of transformers")
     args = parser.parse_args()
+    if args.names[0].startswith("hub/"):
+        from hub_models import write_model
+
+        for name in args.names:
+            write_model(name.removeprefix("hub/"), Path(args.out) / name.removeprefix("hub/"))
+        return
     shape = (1, args.channels, *map(int, args.size.split("x")))
     image = np.random.default_rng(args.seed).standard_normal(shape).astype(np.float32)
     entries = []

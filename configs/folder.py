@@ -6,15 +6,16 @@ The classes and the encoding of the masks are detected; a fifth of the images is
 planner chooses the other keys from the images, the labels and the devices, for a training of
 `minutes=10` (`fcnjax data plan DIR` prints the choices with a reason for each). A key that you set
 stays as it is, such as `--config.data.class_names=background,tumour` or `--config.optim.lr=1e-3`;
-`folder.py:root=DIR,encoder=resnet34` chooses the encoder. `minutes=0` plans nothing: the values
-below are then used. No result was measured, since it depends on your images.
+`folder.py:root=DIR,encoder=resnet34` chooses the encoder, and `folder.py:root=DIR,model=MODEL`
+fine-tunes a trained model: a workdir, a published folder or `hf://OWNER/REPO`. `minutes=0` plans
+nothing: the values below are then used. No result was measured, since it depends on your images.
 """
 
 from fcnjax.config import PLANNED, default_config, leave_open, override, parse_arg
 
 
 def get_config(arg=None):
-    arg = parse_arg(arg, root="", encoder="vanilla", minutes=10.0)
+    arg = parse_arg(arg, root="", model="", encoder="vanilla", minutes=10.0)
     config = default_config()
     config.data.root = arg.root
     config.model.decoder = "unet"
@@ -35,6 +36,8 @@ def get_config(arg=None):
         config.model.upsample = "transposed"  # faster than bilinear on a CPU
     config.plan.minutes = arg.minutes
     leave_open(config, PLANNED)
+    if arg.model:
+        override(config, f"--config.model.init_from={arg.model}")
     if arg.encoder != "vanilla":
         override(config, f"--config.model.encoder={arg.encoder}")
     return config

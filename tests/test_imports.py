@@ -33,7 +33,7 @@ LAYERS = [
     {"reports.run"},
     {"reports"},
     {"inference"},
-    {"evaluation", "training.initialize"},
+    {"evaluation", "training.initialize", "training.initial_model"},
     {"planner"},
     {"training.resume"},
     {"training.messages"},

@@ -11,6 +11,7 @@ from fcnjax.errors import UserError
 
 # Keys that locate the images and say how they are read. Other keys belong to the model.
 EVALUATION_KEYS = keys_with(Scope.EVALUATE)
+CLASS_NAMES = "data.class_names"  # for a dataset whose classes are not those of the model
 
 
 def main(argv: list[str]) -> int:
@@ -28,15 +29,21 @@ def _evaluate(args: argparse.Namespace, overrides: list[str]) -> None:
     import jax
 
     from fcnjax import metrics
-    from fcnjax.evaluation.evaluate_model import evaluate_request, write_evaluation
+    from fcnjax.evaluation.evaluate_model import (
+        EvaluationOptions,
+        evaluate_request,
+        write_evaluation,
+    )
     from fcnjax.evaluation.results import METRICS_FILE
+    from fcnjax.inference.identity import find_model
 
     request, model = parse_request(args), args.model[0]
     if args.out is None and not request.is_plain:
         raise UserError("--out: give a folder; the workdir has the metrics of a plain prediction")
-    evaluation = evaluate_request(
-        request, overrides, new_images=args.new_images, log=partial(print, flush=True)
-    )
+    if args.out is None and find_model(model).published:
+        raise UserError(f"--out: is needed for the scores of {model}")
+    options = EvaluationOptions(tuple(overrides), args.new_images, args.class_map)
+    evaluation = evaluate_request(request, options, log=partial(print, flush=True))
     if jax.process_index():
         return
     results = evaluation.results
@@ -72,9 +79,16 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         help="score the images added to the dataset since the run began, which are in none of its "
         "splits",
     )
+    parser.add_argument(
+        "--class-map",
+        default="",
+        metavar="LIST",
+        help="classes of the dataset in the model, where names differ: car=vehicle,tree=ignore",
+    )
     add_host_arguments(parser)
     args, overrides = parser.parse_known_args(argv)
-    valid = ("--config.eval.", "--config.mesh.", *(f"--config.{key}=" for key in EVALUATION_KEYS))
+    keys = (*EVALUATION_KEYS, CLASS_NAMES)
+    valid = ("--config.eval.", "--config.mesh.", *(f"--config.{key}=" for key in keys))
     for word in overrides:
         refuse_earlier_name(word)
         if not word.startswith(valid):

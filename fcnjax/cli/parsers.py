@@ -36,8 +36,8 @@ def make_parser(
 
 
 MODEL_HELP = (
-    "folder that train, publish or export wrote; folder in the layout of transformers; or "
-    "hf://OWNER/REPO"
+    "folder that train, publish or export wrote; folder in the layout of transformers or smp; "
+    "hf://OWNER/REPO; or torchvision://MODEL/WEIGHTS"
 )
 
 

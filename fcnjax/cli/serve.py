@@ -64,10 +64,8 @@ def main(argv: list[str]) -> int:
 
 
 def model_name(model: str) -> str:
-    """Return the name of a model's folder, or `OWNER/REPO` of a model on the hub."""
-    from fcnjax.inference.identity import HUB
-
-    return model.removeprefix(HUB) if model.startswith(HUB) else Path(model).resolve().name
+    """Return the name of a model's folder, or what follows `hf://` or `torchvision://`."""
+    return model.partition("://")[2] if "://" in model else Path(model).resolve().name
 
 
 def _address(bound) -> str:

@@ -24,9 +24,14 @@ def close(config: ConfigDict, key: str) -> None:
 
 
 def open_keys(config: ConfigDict) -> tuple[str, ...]:
-    """Return the full names of the open keys; () if there is no time to plan for.
+    """Return the full names of the open keys; () if there is no time to plan for."""
+    return left_open(config) if config.plan.minutes else ()
+
+
+def left_open(config: ConfigDict) -> tuple[str, ...]:
+    """Return the full names of the open keys, also if there is no time to plan for.
 
     A key whose value was changed since it was left open is not.
     """
-    pairs = config.plan.auto if config.plan.minutes else ()
+    pairs = config.plan.auto
     return tuple(key for key, value in pairs if tuples(config[key]) == tuples(value))

@@ -10,11 +10,12 @@ from ml_collections import ConfigDict
 from fcnjax.config import default_config, override, refuse_unread_keys
 from fcnjax.data.sources.samples import SAMPLES
 from fcnjax.errors import UserError
+from fcnjax.evaluation.class_map import open_mapped, parse_class_map
 from fcnjax.evaluation.evaluator import Evaluator, evaluate_predictor
 from fcnjax.evaluation.results import Results, write_results
-from fcnjax.evaluation.scored_images import open_scored
+from fcnjax.evaluation.scored_images import ScoredImages, open_scored
 from fcnjax.inference import Request, load_variables
-from fcnjax.inference.identity import is_published
+from fcnjax.inference.identity import find_model, is_published
 from fcnjax.io.terminal import LogFn
 from fcnjax.parallel.mesh import make_mesh, replicated
 from fcnjax.parallel.processes import check_same_command
@@ -36,6 +37,25 @@ class Evaluation(NamedTuple):
     predicted: Mapping[str, Any] | None = None
 
 
+class EvaluationOptions(NamedTuple):
+    """What is evaluated.
+
+    Attributes:
+        overrides: Changes of the config, as `evaluate` takes them.
+        new_images: As in `evaluate`.
+        class_map: As in `evaluate`.
+    """
+
+    overrides: tuple[str, ...] = ()
+    new_images: bool = False
+    class_map: str = ""
+
+    @property
+    def mesh_overrides(self) -> list[str]:
+        """The changes of `config.mesh`."""
+        return [word for word in self.overrides if word.startswith("--config.mesh.")]
+
+
 def evaluate(
     model: str | Path,
     *,
@@ -46,6 +66,7 @@ def evaluate(
     out: str | Path | None = None,
     log: LogFn = print,
     resize: str | None = None,
+    class_map: str = "",
 ) -> Results:
     """Evaluate a model on the images that its run held out, as `fcnjax evaluate` does.
 
@@ -59,6 +80,8 @@ def evaluate(
             no files.
         log: Takes lines about the images.
         resize: The size at which the model sees images, as `fcnjax.load` takes it.
+        class_map: Classes of the dataset in the model, as `car=vehicle,tree=ignore`, where their
+            names differ.
 
     Returns:
         The results; `results.summary` is such as `{"mean_iou": 0.81, "dice/vessel": 0.8}`.
@@ -67,21 +90,21 @@ def evaluate(
         UserError: The model, the images or the options cannot be used.
     """
     request = Request(((str(model), step),), dtype, outputs=("probabilities",), resize=resize)
-    evaluation = evaluate_request(request, overrides, new_images=new_images, log=log)
+    options = EvaluationOptions(tuple(overrides), new_images, class_map)
+    evaluation = evaluate_request(request, options, log=log)
     if out is not None and jax.process_index() == 0:
         write_evaluation(evaluation, model, out)
     return evaluation.results
 
 
 def evaluate_request(
-    request: Request, overrides: Sequence[str], *, new_images: bool = False, log: LogFn = print
+    request: Request, options: EvaluationOptions, *, log: LogFn = print
 ) -> Evaluation:
     """Evaluate the predictions that a request describes; one plain model over all devices.
 
     Args:
         request: The request, with the output `probabilities`.
-        overrides: Changes of the config, as `evaluate` takes them.
-        new_images: As in `evaluate`.
+        options: What is evaluated.
         log: As in `evaluate`.
 
     Raises:
@@ -89,41 +112,64 @@ def evaluate_request(
     """
     if jax.process_index():
         log = _discard
-    workdirs = [workdir for workdir, _ in request.models]
-    mesh_overrides = [word for word in overrides if word.startswith("--config.mesh.")]
-    predicted = None
     if request.is_plain:
-        # The mesh is of the present devices, not of those that trained.
-        mesh_config = default_config()
-        for word in mesh_overrides:
-            override(mesh_config, word)
-        mesh = make_mesh(mesh_config)
-        saved, model, variables, step = load_variables(
-            *request.models[0], request.dtype, replicated(mesh), request.resize
-        )
+        return _evaluate_plain(request, options, log)
+    if jax.process_count() > 1:
+        raise UserError("--tta and similar options: are evaluated by only one process")
+    for word in options.mesh_overrides:
+        raise UserError(f"{word}: --tta and similar options are evaluated on one device")
+    predictor = request.load()
+    config, scored, ids = _open(request, predictor.model.config, options, log)
+    predicted = {key: value for key, value in request.options.items() if key != "outputs"}
+    predicted["workdirs"] = [model for model, _ in request.models]
+    results = evaluate_predictor(predictor, config, scored.source, ids)
+    return Evaluation(config, scored.add_to(results), predictor.model.step, predicted)
+
+
+def _evaluate_plain(request: Request, options: EvaluationOptions, log: LogFn) -> Evaluation:
+    """Evaluate one model over all devices."""
+    # The mesh is of the present devices, not of those that trained.
+    mesh_config = default_config()
+    for word in options.mesh_overrides:
+        override(mesh_config, word)
+    mesh = make_mesh(mesh_config)
+    saved, model, variables, step = load_variables(
+        *request.models[0], request.dtype, replicated(mesh), request.resize
+    )
+    saved.mesh = mesh_config.mesh
+    config, scored, ids = _open(request, saved, options, log)
+    check_same_command(config, request.models[0][0])
+    results = Evaluator(model, config, mesh, scored.source, ids)(variables)
+    return Evaluation(config, scored.add_to(results), step)
+
+
+def _open(
+    request: Request, saved: ConfigDict, options: EvaluationOptions, log: LogFn
+) -> tuple[ConfigDict, ScoredImages, tuple[int, ...] | None]:
+    """Open the images to score.
+
+    Returns:
+        The config of the evaluation, the images, and the classes that are scored if the dataset has
+        not all those of the model.
+    """
+    models = [model for model, _ in request.models]
+    if not options.class_map and not find_model(models[0]).published:
         config = saved.copy_and_resolve_references()
-        config.mesh = mesh_config.mesh
-        _override(config, overrides, workdirs[0], log)
-        check_same_command(config, workdirs[0])
+        _override(config, options.overrides, models[0], log)
+        scored, ids = open_scored(config, saved, models, options.new_images), None
     else:
-        if jax.process_count() > 1:
-            raise UserError("--tta and similar options: are evaluated by only one process")
-        for word in mesh_overrides:
-            raise UserError(f"{word}: --tta and similar options are evaluated on one device")
-        predictor = request.load()
-        saved, step = predictor.model.config, predictor.model.step
-        config = saved.copy_and_resolve_references()
-        _override(config, overrides, workdirs[0], log)
-        predicted = {key: value for key, value in request.options.items() if key != "outputs"}
-        predicted["workdirs"] = workdirs
-    scored = open_scored(config, saved, workdirs, new_images)
+        if options.new_images:
+            raise UserError("--new-images: is for the dataset of a run, not for another one")
+        mapped = open_mapped(saved, options.overrides, parse_class_map(options.class_map))
+        config, ids = mapped.config, mapped.scored
+        for word in options.overrides:
+            if word.startswith("--config.eval."):
+                override(config, word)
+        names = tuple(example.title for example in mapped.examples)
+        scored = ScoredImages(mapped.source, names, None, mapped.notes, None)
     for note in scored.notes:
         log(note)
-    if request.is_plain:
-        results = Evaluator(model, config, mesh, scored.source)(variables)
-    else:
-        results = evaluate_predictor(predictor, config, scored.source)
-    return Evaluation(config, scored.add_to(results), step, predicted)
+    return config, scored, ids
 
 
 def write_evaluation(evaluation: Evaluation, workdir: str | Path, out: str | Path) -> None:
@@ -141,6 +187,10 @@ def _override(config: ConfigDict, overrides: Sequence[str], workdir: str, log: L
     for word in overrides:
         override(config, word)
     changed = [word.removeprefix("--config.").partition("=")[0] for word in overrides]
+    if "data.class_names" in changed:
+        raise UserError(
+            "--config.data.class_names: names the classes of another dataset; give --class-map too"
+        )
     refuse_unread_keys(config, changed)
     data = config.data
     locations = list(filter(None, (data.root, data.name, data.annotations)))

@@ -29,8 +29,17 @@ from fcnjax.training.step import make_eval_step, mesh_platform
 class Evaluator:
     """Evaluates variables on a source of labelled images: `evaluator(variables) -> Results`."""
 
-    def __init__(self, model: nn.Module, config: ConfigDict, mesh: Mesh, source: data.Source):
+    def __init__(
+        self,
+        model: nn.Module,
+        config: ConfigDict,
+        mesh: Mesh,
+        source: data.Source,
+        scored: tuple[int, ...] | None = None,
+    ):
+        """Compile nothing yet; `scored` as in `Results`."""
         metrics.check_eval(config)
+        self._scored = scored
         self._config = config.copy_and_resolve_references()
         shards = batch_shards(mesh)
         # The examples that pad a batch to a multiple of the devices are not valid.
@@ -47,7 +56,7 @@ class Evaluator:
         With `config.data.loading.on_error=skip`, unreadable examples are left out, with a warning.
         """
         variables = self._fold(gather(variables, self._mesh))
-        accumulator = Accumulator(self._config, len(self._source))
+        accumulator = Accumulator(self._config, len(self._source), self._scored)
         for batch in eval_batches(self._source, self._config, **process_shard(self._mesh)):
             arrays = to_devices(self._with_resize_map(batch), self._mesh)
             index = to_host(arrays.pop("index"))
@@ -105,7 +114,12 @@ def _merge(images: np.ndarray) -> np.ndarray:
     return np.fmax.reduce(np.ascontiguousarray(parts).view(np.float64))
 
 
-def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.Source) -> Results:
+def evaluate_predictor(
+    predictor: Predictor,
+    config: ConfigDict,
+    source: data.Source,
+    scored: tuple[int, ...] | None = None,
+) -> Results:
     """Evaluate a predictor on the images of a source, one after the other.
 
     The results have no loss, which is computed from the logits of one model.
@@ -115,10 +129,11 @@ def evaluate_predictor(predictor: Predictor, config: ConfigDict, source: data.So
             `config.eval.metrics` needs them.
         config: A resolved config.
         source: The images and labels.
+        scored: As in `Results`.
     """
     metrics.check_eval(config)
     classes, ignore = len(config.data.class_names), config.data.ignore_label
-    accumulator = Accumulator(config, len(source))
+    accumulator = Accumulator(config, len(source), scored)
     for index in range(len(source)):
         with contextlib.suppress(UnreadableExample):
             example = source[index]

@@ -50,6 +50,7 @@ class Results:
         names: The names of these images.
         trained_on: Number of them that the model was trained on; None if unknown.
         num_train: Number of images of the model's training; None if unknown.
+        scored: The classes that have scores, if the dataset has not all those of the model.
     """
 
     confusion: np.ndarray
@@ -64,12 +65,14 @@ class Results:
     names: tuple[str, ...] = ()
     trained_on: int | None = None
     num_train: int | None = None
+    scored: tuple[int, ...] | None = None
 
     @property
     def metrics(self) -> dict[str, Any]:
         """All metrics, per class and over all classes."""
         loss = {} if self.loss is None else {metrics.LOSS: self.loss}
-        return metrics.compute(self.confusion, self.class_names) | loss | self.extra
+        scores = metrics.compute(self.confusion, self.class_names, self.scored)
+        return scores | loss | self.extra
 
     @property
     def summary(self) -> dict[str, float]:
@@ -83,12 +86,16 @@ class Accumulator:
     Args:
         config: A resolved config.
         num_images: Number of images in the source.
+        scored: As in `Results`.
 
     Attributes:
         extra: The counts for `config.eval.metrics`.
     """
 
-    def __init__(self, config: ConfigDict, num_images: int):
+    def __init__(
+        self, config: ConfigDict, num_images: int, scored: tuple[int, ...] | None = None
+    ):
+        self._scored = scored
         self.extra = metrics.ExtraScores(config, num_images)
         self._names = tuple(config.data.class_names)
         self._confusion = metrics.ConfusionState(len(self._names))
@@ -148,6 +155,8 @@ class Accumulator:
             i: {**source[i], "prediction": prediction} for i, prediction in predictions.items()
         }
         scores = metrics.image_scores(self._images)
+        chosen = slice(None) if self._scored is None else list(self._scored)
+        names = np.asarray(self._names, object)[chosen].tolist()
         return Results(
             self._confusion.counts,
             self._names,
@@ -156,8 +165,9 @@ class Accumulator:
             left_out=left_out,
             extra=self.extra.compute(),
             loss=self._mean_loss(),
-            intervals=metrics.intervals(self._images[self._read], self._names),
+            intervals=metrics.intervals(self._images[self._read][:, :, chosen], names),
             images=self._images,
+            scored=self._scored,
         )
 
     def _mean_loss(self) -> float:

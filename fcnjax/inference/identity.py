@@ -12,7 +12,7 @@ from fcnjax.io.json_files import field
 from fcnjax.models import DTYPES, set_input_size
 from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE, read_config_file
 from fcnjax.models.pretrained.sources import fetch_hub_model
-from fcnjax.published import find_weights, is_external, read_config
+from fcnjax.published import Published, find_published, is_external
 from fcnjax.training.checkpoint import FOLDER, Checkpoints
 from fcnjax.training.checkpoint_manifest import MANIFEST
 from fcnjax.training.workdir import load_saved_config, without_machine_keys
@@ -33,13 +33,13 @@ class FoundModel(NamedTuple):
         config: Its config, for the requested type of the computation and size of the input.
         file: The file of the weights (of the program for an exported model), or None if the
             weights are in checkpoints.
-        is_external: Whether another library published it, in its own layout.
+        published: The model of another library, in its own layout; None for those of fcnjax.
     """
 
     folder: Path
     config: ConfigDict
     file: Path | None
-    is_external: bool = False
+    published: Published | None = None
 
 
 def find_model(
@@ -49,7 +49,8 @@ def find_model(
 
     Args:
         model: Folder written by `fcnjax train`, `publish` or `export`; a folder in the layout of
-            transformers; or `hf://OWNER/REPO` with a published model.
+            transformers or segmentation_models.pytorch; `hf://OWNER/REPO` with a published model;
+            or `torchvision://MODEL/WEIGHTS`.
         dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
         resize: The size at which the model sees images, as `set_input_size` takes it.
 
@@ -64,18 +65,20 @@ def find_model(
         return FoundModel(
             folder, without_machine_keys(load_saved_config(folder)), folder / PROGRAM_FILE
         )
-    folder = fetch_hub_model(str(model)) if str(model).startswith(HUB) else Path(model)
-    if is_external(folder):
-        config, file, external = read_config(folder, _discard), find_weights(folder), True
+    source = fetch_hub_model(str(model)) if str(model).startswith(HUB) else model
+    if published := find_published(source):
+        folder, file = published.folder, published.file
+        config = published.describe(_discard).config
     else:
-        config, file, external = load_saved_config(folder), None, False
+        folder, file = Path(source), None
+        config = load_saved_config(folder)
         if is_published(model):  # possibly by another author, so no path or URL in it may be read
             config, file = without_machine_keys(config), folder / MODEL_FILE
     if dtype is not None:
         choose(DTYPES, dtype, "dtype")
         config.model.dtype = dtype
     set_input_size(config.eval.resize, resize)
-    return FoundModel(folder, config, file, external)
+    return FoundModel(folder, config, file, published)
 
 
 def _discard(line: str) -> None:
@@ -84,9 +87,9 @@ def _discard(line: str) -> None:
 
 def is_published(workdir: str | Path) -> bool:
     """Return whether `workdir` is a published model, not the folder of a training run."""
-    folder = Path(workdir)
-    if str(workdir).startswith(HUB) or is_external(folder):
+    if str(workdir).startswith(HUB) or is_external(workdir):
         return True
+    folder = Path(workdir)
     return (folder / MODEL_FILE).is_file() and not (folder / FOLDER).is_dir()
 
 

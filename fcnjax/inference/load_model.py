@@ -14,7 +14,7 @@ from fcnjax.inference.model import Model
 from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_folder import read_variables
 from fcnjax.optim import has_average
-from fcnjax.published import read_model_folder
+from fcnjax.published import read_published
 from fcnjax.runtime.packages import to_stderr
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import init_variables
@@ -47,12 +47,12 @@ def load_variables(
         UserError: There is no such model or complete checkpoint, or its arrays do not fit its
             config.
     """
-    folder, config, file, external = find_model(workdir, dtype, resize)
+    folder, config, file, published = find_model(workdir, dtype, resize)
     sharding = sharding or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    if external:
+    if published:
         if step not in ("best", "latest"):
             raise UserError(f"{workdir}: has no steps; valid: best")
-        _, model, variables = read_model_folder(folder, to_stderr, dtype)
+        _, model, variables = read_published(published, to_stderr, dtype)
         return config, model, jax.device_put(variables, sharding), 0
     if file is not None and file.name == PROGRAM_FILE:
         raise UserError(
@@ -103,8 +103,8 @@ def load(
 
     Args:
         model: A folder that `fcnjax train`, `fcnjax publish` or `fcnjax export --format=stablehlo`
-            wrote; a folder in the layout of transformers; or `hf://OWNER/REPO` with a published
-            model of fcnjax or transformers.
+            wrote; a folder in the layout of transformers or segmentation_models.pytorch;
+            `hf://OWNER/REPO` with such a model; or `torchvision://MODEL/WEIGHTS`.
         step: Checkpoint: `best`, `latest` or a step.
         dtype: Type of the computation, `float32` or `bfloat16`, or None for that of the training.
         resize: The size at which the model sees images. None resizes them as the model was

@@ -92,7 +92,9 @@ class ConfusionState:
         self.add(other.counts)
 
 
-def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]:
+def compute(
+    confusion: np.ndarray, class_names: Sequence[str], scored: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Compute all scores of a confusion matrix, each in 0..1, in float64.
 
     Per class: `iou` TP / (TP + FP + FN), `dice` 2 TP / (2 TP + FP + FN), `precision`
@@ -107,6 +109,7 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
     Args:
         confusion: Integer [C, C]: rows are labels, columns predictions.
         class_names: C names.
+        scored: The classes that have scores, of a dataset that has not all; None: all.
 
     Returns:
         `{"mean_iou": 0.8, ..., "iou": {"vessel": 0.7, ...}, "dice": {...}, ...}`.
@@ -117,8 +120,10 @@ def compute(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, Any]
     counts = np.asarray(confusion, np.float64)
     if counts.shape != (len(class_names), len(class_names)):
         raise ValueError(f"{len(class_names)} names for a matrix of {counts.shape}")
-    hits = np.diag(counts)
-    labelled, predicted = counts.sum(1), counts.sum(0)
+    chosen = list(range(len(class_names)) if scored is None else scored)
+    class_names = [class_names[i] for i in chosen]
+    hits = np.diag(counts)[chosen]
+    labelled, predicted = counts.sum(1)[chosen], counts.sum(0)[chosen]
     scores = {
         "iou": _ratio(hits, labelled + predicted - hits),
         "dice": _ratio(2 * hits, labelled + predicted),

@@ -14,6 +14,7 @@ from fcnjax.models.layers import (
 )
 from fcnjax.models.model_spec import ModelSpec
 from fcnjax.models.segmenter import Segmenter
+from fcnjax.models.split_image import check_split_and_pad, restore_logits, show_input
 
 __all__ = [
     "DECODERS",
@@ -25,10 +26,13 @@ __all__ = [
     "Segmenter",
     "batch_norm_inference",
     "build_model",
+    "check_split_and_pad",
     "compile_for",
     "make_fold_fn",
     "resize_input",
     "resize_map",
+    "restore_logits",
     "sampled_dropout",
     "set_input_size",
+    "show_input",
 ]

@@ -4,6 +4,7 @@ A published model is often meant to see each image at one size, to which its pro
 Our own models see images at their own size.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -27,7 +28,8 @@ def input_size(size: Size, resize: ConfigDict) -> Size:
         resize: `config.eval.resize`.
     """
     new, multiple = _RULES[resize.rule](size, tuple(resize.size)), resize.multiple
-    return tuple(max(round(side / multiple), 1) * multiple for side in new)
+    rounded = math.ceil if resize.round_up else round
+    return tuple(max(rounded(side / multiple), 1) * multiple for side in new)
 
 
 def _stretch(size: Size, target: Sequence[int]) -> Size:
@@ -72,9 +74,10 @@ def set_input_size(resize: ConfigDict, requested: str | None) -> None:
 
     Args:
         resize: `config.eval.resize`.
-        requested: `original` resizes and crops as the model was published; `native` leaves images
-            at their size; `512` scales the shorter side to it, and `512x640` gives height and
-            width. None resizes as published, and crops nothing.
+        requested: `original` resizes, crops and pads as the model was published; `native` leaves
+            images at their size; `512` scales the shorter side to it, and `512x640` gives height
+            and width. None resizes and splits as published, crops nothing, and takes padding off
+            the result.
 
     Raises:
         UserError: It is none of these.
@@ -82,9 +85,11 @@ def set_input_size(resize: ConfigDict, requested: str | None) -> None:
     if requested == "original":
         return
     resize.crop = ()
+    if resize.pad:
+        resize.pad = "crop"
     if requested is None:
         return
-    resize.rule, resize.multiple = "", 1
+    resize.rule, resize.multiple, resize.split, resize.pad = "", 1, False, ""
     if requested == "native":
         return
     sides = requested.split("x")
@@ -99,8 +104,11 @@ def set_input_size(resize: ConfigDict, requested: str | None) -> None:
 
 
 def crop_offset(size: Size, crop: Sequence[int]) -> Size:
-    """Return the first row and column of a centre crop; negative where the image is smaller."""
-    return tuple(round((side - new) / 2) for side, new in zip(size, crop, strict=True))
+    """Return the first row and column of a centre crop; negative where the image is smaller.
+
+    Halves are rounded towards zero, as transformers does.
+    """
+    return tuple(int((side - new) / 2) for side, new in zip(size, crop, strict=True))
 
 
 def resize_map(sizes: Sequence[Size], resize: ConfigDict, bucket: int) -> FeatureMap | None:

@@ -101,7 +101,7 @@ class Segmenter(nn.Module):
 def _resize_logits(x: FeatureMap, decoder: Decoder, image: FeatureMap) -> FeatureMap:
     """Return the logits of `decoder` at the size of the image, in float32."""
     x = _to_float32(x)
-    if decoder.stride == 1:
+    if decoder.stride == 1 and not decoder.resized_once:
         return x
     resize = resize_corners_like if decoder.align_corners else resize_like
     return resize(x, image)

@@ -1,9 +1,18 @@
-"""Trained segmentation models in the layout of Hugging Face transformers, built from ours.
+"""Trained segmentation models of other libraries, built from ours.
 
-`read_model_folder` turns a folder with `config.json`, `preprocessor_config.json` and weights into a
-config of fcnjax and variables. `architectures/` has a file for each family of models.
+`find_published` finds a folder in the layout of transformers or of segmentation_models.pytorch, or
+a model of torchvision; `read_published` turns it into a config of fcnjax and variables. `kinds.py`
+has the table of the layouts, and `architectures/` a file for each family of transformers' models.
 """
 
-from fcnjax.published.folder import find_weights, is_external, read_config, read_model_folder
+from fcnjax.published.kinds import Published, find_published, is_external
+from fcnjax.published.model import read_config, read_model_folder, read_published
 
-__all__ = ["find_weights", "is_external", "read_config", "read_model_folder"]
+__all__ = [
+    "Published",
+    "find_published",
+    "is_external",
+    "read_config",
+    "read_model_folder",
+    "read_published",
+]

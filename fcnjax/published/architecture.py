@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from flax import linen as nn
 
 from fcnjax.errors import UserError
@@ -93,8 +94,11 @@ class Architecture:
         model: From its `config.json` to keys of `config.model`. Raises UserError for a variant that
             is not supported.
         layer_names: The names of its layers in the file of the weights.
-        leaves: The names of variables there, where they differ from `pretrained.names.LEAVES`.
+        leaves: The names of variables there, where they differ from `pretrained.names.LEAVES`; an
+            empty name for a layer that is itself a tensor.
         unused: Beginnings of the names of tensors that prediction does not use.
+        check: Called with the tensors and the file's name; raises UserError for weights that are
+            not supported.
         flips_channels: Whether the processor turns RGB into BGR, if its file does not say.
     """
 
@@ -102,3 +106,4 @@ class Architecture:
     layer_names: LayerNames
     leaves: Mapping[str, str] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    check: Callable[[Mapping[str, np.ndarray], str], None] = lambda tensors, where: None

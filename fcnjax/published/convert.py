@@ -9,8 +9,8 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from fcnjax.errors import UserError, join_names
 from fcnjax.models.pretrained.convert import to_native
-from fcnjax.models.pretrained.names import LEAVES, torch_shape
-from fcnjax.published.architecture import Architecture
+from fcnjax.models.pretrained.names import torch_shape
+from fcnjax.published.description import Description
 
 # Tensors of torch that are computed from others, or count batches.
 _BUFFERS = (".num_batches_tracked", ".relative_position_index", ".position_ids")
@@ -20,10 +20,10 @@ def convert_model(
     tensors: Mapping[str, np.ndarray],
     shapes: Mapping[str, Any],
     model: nn.Module,
-    architecture: Architecture,
+    description: Description,
     where: str,
 ) -> tuple[dict[str, Any], list[str]]:
-    """Fill the variables of a model from the tensors of the same model in transformers.
+    """Fill the variables of a model from the tensors of the same model in another library.
 
     Unlike `pretrained.convert`, it guesses nothing: every variable needs its tensor.
 
@@ -31,7 +31,7 @@ def convert_model(
         tensors: By their names.
         shapes: The variables of our model; shapes are enough.
         model: Our model.
-        architecture: The row of its class.
+        description: Its description.
         where: The file, for errors.
 
     Returns:
@@ -45,7 +45,7 @@ def convert_model(
     for path, shape in flat.items():
         if not hasattr(shape, "shape"):
             continue  # a collection without variables
-        names = _names(model, path, architecture)
+        names = description.tensor_names(model, path)
         if absent := [name for name in names if name not in tensors]:
             missing += absent
             continue
@@ -59,19 +59,9 @@ def convert_model(
         name
         for name in tensors
         if name not in used and not name.endswith(_BUFFERS)
-        if not name.startswith(architecture.unused)
+        if not name.startswith(description.unused)
     ]
     return unflatten_dict(values), unused
-
-
-def _names(model: nn.Module, path: tuple[str, ...], architecture: Architecture) -> list[str]:
-    """Return the names of the tensors of a variable, which are concatenated."""
-    _, *layer, leaf = path
-    names = architecture.layer_names(model, tuple(layer))
-    if names is None:
-        raise LookupError(f"{'/'.join(path)} has no name in the published model")
-    leaf = architecture.leaves.get(leaf, LEAVES.get(leaf, leaf))
-    return [f"{name}.{leaf}" for name in names.split("|")]
 
 
 def _value(parts: list[np.ndarray], path: tuple[str, ...], variable: Any, where: str) -> np.ndarray:

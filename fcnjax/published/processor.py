@@ -21,10 +21,12 @@ class Processor:
         size: The size, as `size` has it.
         filter: The number of the filter.
         crop: Whether the centre is cropped, and to which side.
-        normalises: Whether mean and deviation are used.
+        normalises: Whether it uses mean and deviation, unless the file says no.
         mean, std: They.
         flips: Whether RGB becomes BGR.
         is_square: Whether a single number is the side of a square, and not the shortest edge.
+        may_split: Whether it splits or pads images where its file says so.
+        divisor: Sides are rounded up to multiples of this, unless the file has another.
     """
 
     size: Mapping[str, int]
@@ -36,6 +38,8 @@ class Processor:
     std: tuple[float, ...] = IMAGENET_STD
     flips: bool = False
     is_square: bool = True
+    may_split: bool = False
+    divisor: int = 0
 
 
 def _square(side: int) -> dict[str, int]:
@@ -53,8 +57,10 @@ PROCESSORS: Mapping[str, Processor] = {
     "MobileViT": Processor(
         {"shortest_edge": 224}, 3, 256, crops=True, normalises=False, flips=True, is_square=False
     ),
-    "Mask2Former": Processor({"shortest_edge": 800, "longest_edge": 1333}, is_square=False),
-    "Eomt": Processor({"shortest_edge": 640, "longest_edge": 640}, is_square=False),
+    "Mask2Former": Processor(
+        {"shortest_edge": 800, "longest_edge": 1333}, is_square=False, divisor=32
+    ),
+    "Eomt": Processor({"shortest_edge": 640, "longest_edge": 640}, is_square=False, may_split=True),
     "ViT": Processor(_square(224), mean=_HALF, std=_HALF),
 }
 
@@ -93,6 +99,8 @@ def read_preprocessing(config: PublishedConfig) -> Preprocessing:
         )
     mean, std = _normalisation(config, defaults)
     flips = config.flag("do_flip_channel_order", defaults.flips)
+    if defaults.may_split and any(config.flag(f"do_{k}", False) for k in ("split_image", "pad")):
+        config.require("do_resize", True)  # to the size of the squares
     resize = _resize(config, defaults) if config.flag("do_resize", True) else {}
     return Preprocessing(resize, mean, std, flips)
 
@@ -102,7 +110,7 @@ def _normalisation(config: PublishedConfig, defaults: Processor) -> tuple[tuple,
     # The processor multiplies stored pixels, in 0..255, by this number.
     factor = config.number("rescale_factor", 1 / 255) if config.flag("do_rescale", True) else 1.0
     mean, std = (0.0,) * 3, (1.0,) * 3
-    if config.flag("do_normalize", defaults.normalises):
+    if defaults.normalises and config.flag("do_normalize", True):
         mean = config.numbers("image_mean", list(defaults.mean))
         std = config.numbers("image_std", list(defaults.std))
     if len(mean) != len(std) or min(std, default=0) <= 0 or factor <= 0:
@@ -120,6 +128,9 @@ def _resize(config: PublishedConfig, defaults: Processor) -> dict[str, Any]:
     elif isinstance(size, list) and len(size) == 2:
         size = {"height": size[1], "width": size[0]}
     size = PublishedConfig(size, f"{config.where}: size")
+    if size.has("shortest_edge") and not size.has("longest_edge") and config.has("max_size"):
+        # As older files name it.
+        size.content = {**size.content, "longest_edge": config.integer("max_size")}
     number = config.integer("resample", defaults.filter)
     if not 0 <= number < len(_FILTERS):
         raise UserError(f"{config.where}: resample is {number}; valid: 0..{len(_FILTERS) - 1}")
@@ -136,9 +147,28 @@ def _resize(config: PublishedConfig, defaults: Processor) -> dict[str, Any]:
     else:
         raise UserError(f"{size.where}: has no height and width, shortest_edge or longest_edge")
     resize["multiple"] = config.integer("ensure_multiple_of", 1)
+    # 0 or null: not rounded.
+    divisor = config.content.get("size_divisor", defaults.divisor)
+    if defaults.divisor:
+        config.require("pad_size", None)
+    if defaults.divisor and divisor:
+        resize |= {"multiple": config.integer("size_divisor", divisor), "round_up": True}
     if config.flag("do_center_crop", defaults.crops):
         resize["crop"] = _crop(config, defaults)
-    return resize
+    return resize | (_split_or_pad(config, resize) if defaults.may_split else {})
+
+
+def _split_or_pad(config: PublishedConfig, resize: Mapping[str, Any]) -> dict[str, Any]:
+    size = resize["size"]
+    if config.flag("do_split_image", False):
+        if resize["rule"] != "shortest_edge" or (len(size) > 1 and size[0] != size[1]):
+            raise UserError(
+                f"{config.where}: do_split_image: size is {config.content.get('size')}; supported: "
+                "shortest_edge alone"
+            )
+        # With an equal longest edge the image is one square, which is padded if it is smaller.
+        return {"split": True} if len(size) == 1 else {"pad": "crop"}
+    return {"pad": "stretch"} if config.flag("do_pad", False) else {}
 
 
 def _crop(config: PublishedConfig, defaults: Processor) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from fcnjax.config import channel_names
 from fcnjax.errors import UserError
 from fcnjax.inference import load_variables
+from fcnjax.inference.identity import find_model
 from fcnjax.io.terminal import LogFn
 from fcnjax.models import build_model
 from fcnjax.models.pretrained import convert
@@ -23,6 +24,7 @@ from fcnjax.models.pretrained.sources import IMAGENET_MEAN, IMAGENET_STD, fetch_
 from fcnjax.parallel.mesh import replicated, state_shardings
 from fcnjax.parallel.processes import broadcast_from_primary
 from fcnjax.training.checkpoint import Checkpoints
+from fcnjax.training.class_match import ClassMatch
 from fcnjax.training.state import (
     FAST_COMPILE_OPTIONS,
     Optimizer,
@@ -31,7 +33,6 @@ from fcnjax.training.state import (
     init_variables,
     state_shapes,
 )
-from fcnjax.training.workdir import load_saved_config
 
 PIXEL_SCALES = {"uint8": "divided by 255", "uint16": "divided by 65535", "float32": "not scaled"}
 
@@ -91,8 +92,8 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     weights = fetch_weights(source)
     if weights.is_model and prefix is not None:
         raise UserError(
-            f"config.model.init_prefix: {prefix!r} is for PyTorch files, and {source} is a model "
-            "of fcnjax; valid: None"
+            f"config.model.init_prefix: {prefix!r} is for files of weights, and {source} is an "
+            "entire model; valid: None"
         )
     config = config.copy_and_resolve_references()
     if "://" not in source:
@@ -100,7 +101,7 @@ def with_normalisation(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
     notes = []
     normalisation = {"mean": weights.mean or IMAGENET_MEAN, "std": weights.std or IMAGENET_STD}
     if weights.is_model:
-        data = load_saved_config(weights.path).data
+        data = find_model(weights.path).config.data
         normalisation = {"mean": tuple(data.mean), "std": tuple(data.std)}
         trained, present = data.pixel_type, config.data.pixel_type
         if None not in (trained, present) and trained != present:
@@ -121,16 +122,16 @@ def initial_variables(config: ConfigDict, variables: dict[str, Any], log: LogFn)
     """Fill a model's random variables from `config.model.init_from`.
 
     PyTorch weights fill the encoder, and the decoder and heads if they are of the same model. A
-    workdir or a published model fills all variables of the same name and shape. Layers for other
-    classes stay random. `log` receives what was used, and each tensor that was changed, not used or
-    not filled.
+    workdir or a published model fills all variables of the same name and shape; of a layer with one
+    output for each class, those of the classes of the same names. The others stay random. `log`
+    receives what was used, and each tensor that was changed, not used or not filled.
 
     Raises:
         UserError: The weights cannot be read, or none of them fits.
     """
     weights = fetch_weights(config.model.init_from)
     if weights.is_model:
-        return _from_model(weights.path, variables, log)
+        return _from_model(weights.path, config, variables, log)
     source, names = weights.source, (config.model.encoder, config.model.decoder)
     tensors, prefix = read_tensors(weights), config.model.init_prefix
     variables, report = convert(
@@ -153,18 +154,27 @@ def initial_variables(config: ConfigDict, variables: dict[str, Any], log: LogFn)
     return variables
 
 
-def _from_model(source: Path, variables: dict[str, Any], log: LogFn) -> dict[str, Any]:
-    _, _, trained, step = load_variables(source)
+def _from_model(
+    source: Path, config: ConfigDict, variables: dict[str, Any], log: LogFn
+) -> dict[str, Any]:
+    saved, _, trained, step = load_variables(source)
     trained = traverse_util.flatten_dict(jax.device_get(trained), sep="/")
     flat = traverse_util.flatten_dict(variables, sep="/")
-    used = {
-        name: jnp.asarray(trained[name])
-        for name, value in flat.items()
-        if name in trained and trained[name].shape == value.shape
-    }
+    classes = ClassMatch(saved.data.class_names, config.data.class_names)
+    used, by_class = {}, []
+    for name, value in flat.items():
+        if name not in trained:
+            continue
+        if classes.is_by_class(name, trained[name].shape, value.shape):
+            used[name] = jnp.asarray(classes.copy(trained[name], value))
+            by_class.append(name)
+        elif trained[name].shape == value.shape:
+            used[name] = jnp.asarray(trained[name])
     if not used:
         raise UserError(f"config.model.init_from: nothing in {source} fits this model")
     log(f"{source}: {len(used)} arrays of step {step} used")
+    if by_class:
+        log(f"{source}: {classes.description}")
     _log_leftovers(source, sorted(trained.keys() - used), sorted(flat.keys() - used), log)
     return traverse_util.unflatten_dict(flat | used, sep="/")
 

@@ -26,6 +26,7 @@ from fcnjax.inference.identity import is_published
 from fcnjax.parallel.processes import broadcast_from_primary, check_same
 from fcnjax.planner import apply_plan, describe_choice
 from fcnjax.training.class_weights import with_class_weights
+from fcnjax.training.initial_model import with_initial_model
 from fcnjax.training.initialize import with_normalisation
 from fcnjax.training.workdir import (
     DATASET_LOCATIONS,
@@ -124,8 +125,9 @@ def prepare_run(config: ConfigDict, workdir: str | Path) -> PreparedRun:
 
 def _new_run(requested: ConfigDict, workdir: Path) -> PreparedRun:
     config, notes = data.resolve(requested)
+    config, model_notes = with_initial_model(config)
     config, choices = apply_plan(config)
-    notes = [*notes, *map(describe_choice, choices)]
+    notes = [*notes, *model_notes, *map(describe_choice, choices)]
     config, normalisation_notes = with_normalisation(config)
     config, weight_notes = with_class_weights(config, workdir)
     sets = data.open_sets(config)

@@ -18,9 +18,12 @@ from fcnjax.models import (
     FeatureMap,
     Platform,
     batch_norm_inference,
+    check_split_and_pad,
     compile_for,
     resize_input,
+    restore_logits,
     sampled_dropout,
+    show_input,
 )
 from fcnjax.optim import make_frozen_norms, make_trainable_mask, update_average
 from fcnjax.parallel.mesh import batch_sharding, image_sharding, replicated, state_shardings
@@ -228,6 +231,8 @@ def _make_logits_fn(
     model: nn.Module, config: ConfigDict, mesh: Mesh | None
 ) -> Callable[..., jax.Array]:
     """Return `logits_fn`, with the arguments of `predict_step`."""
+    resize = config.eval.resize
+    check_split_and_pad(resize)
 
     def logits_fn(
         variables: dict,
@@ -237,17 +242,22 @@ def _make_logits_fn(
         like: FeatureMap | None = None,
     ) -> jax.Array:
         stored = FeatureMap(image, extent)
-        seen = resize_input(stored, config.eval.resize, like)
-        options = {} if seen is stored else {"like": stored}
-        image = normalize(to_unit(seen.data), config.data)
+        seen = resize_input(stored, resize, like)
+        shown = show_input(seen, resize)
+        # The model itself resizes the logits of an entire image.
+        options = {"like": stored} if shown is seen is not stored else {}
+        image = normalize(to_unit(shown.data), config.data)
         if mesh is not None:
             image = shard_height(image, mesh)
         rngs = None if key is None else {"dropout": key}
         with contextlib.nullcontext() if key is None else sampled_dropout():
             outputs = model.apply(
-                variables, image, train=False, extent=seen.extent, rngs=rngs, **options
+                variables, image, train=False, extent=shown.extent, rngs=rngs, **options
             )
-        return outputs["logits"]
+        if shown is seen:
+            return outputs["logits"]
+        are_scores = model.decoder.returns_scores
+        return restore_logits(outputs["logits"], seen, stored, resize, are_scores=are_scores)
 
     return logits_fn
 

@@ -8,12 +8,19 @@ import numpy as np
 import pytest
 
 from fcnjax.models import DECODERS, Segmenter
+from fcnjax.models.encoders.beit import BEiT
 from fcnjax.models.encoders.convnext import ConvNeXt
 from fcnjax.models.encoders.densenet import DenseNet, FCDenseNet
+from fcnjax.models.encoders.eomt import EoMTEncoder
 from fcnjax.models.encoders.inverted import Block, InvertedNet
 from fcnjax.models.encoders.mit import MiT
+from fcnjax.models.encoders.mobilenet_tf import MobileNetV2
+from fcnjax.models.encoders.mobilevit import MobileViT
+from fcnjax.models.encoders.mobilevit_v2 import MobileViTV2
 from fcnjax.models.encoders.plain import VGG, Vanilla
 from fcnjax.models.encoders.resnet import ResNet
+from fcnjax.models.encoders.swin import Swin
+from fcnjax.models.encoders.vit import ViT
 
 CLASSES = 3
 INVERTED = (
@@ -42,6 +49,33 @@ SMALL = {
     "fcdensenet": functools.partial(FCDenseNet, (1, 2, 1), 6),
     "convnext": functools.partial(ConvNeXt, (1, 2, 1, 1), (8, 12, 16, 24), 0.1),
     "mit": functools.partial(MiT, (1, 2, 1, 1), (4, 8, 10, 16), 0.1),
+    "eomt": functools.partial(EoMTEncoder, 8, 16, 2, 2, 24, 5, 1, 2, drop_path=0.1),
+    "mobilenet_tf": functools.partial(
+        MobileNetV2, depth_multiplier=0.1, expansion=2.0, expands_first=True, output_stride=16
+    ),
+    "mobilevit": functools.partial(
+        MobileViT,
+        widths=(4, 8, 8, 8, 8, 12),
+        transformer_widths=(8, 8, 12),
+        depths=(1, 1, 1),
+        heads=2,
+        expansion=1.0,
+        output_stride=16,
+    ),
+    "mobilevit_v2": functools.partial(
+        MobileViTV2, width_multiplier=0.1, attention_widths=(80, 80, 80), depths=(1, 1, 1)
+    ),
+    "vit": functools.partial(ViT, 8, 16, 2, 2, 24, (1, 2), 3, drop_path=0.1),
+    "beit": functools.partial(
+        BEiT,
+        *(8, 16, 2, 2, 24, (0, 1, 2, 2), 3),
+        drop_path=0.1,
+        window=(3, 2),
+        shared_bias=True,
+    ),
+    "swin": functools.partial(
+        Swin, (1, 2, 1, 1), (8, 12, 16, 24), 0.1, heads=(2, 2, 4, 4), window=3
+    ),
     "inverted": functools.partial(InvertedNet, 8, INVERTED, 24, gate="hard_sigmoid"),
     "inverted_static": functools.partial(
         InvertedNet, 8, INVERTED, drop_path=0.5, output_stride=16, tf_padding_size=60
@@ -135,7 +169,45 @@ PAIRS = {
     "convnext-unet": ("convnext", "unet", {}, {}),
     "convnext-fpn": ("convnext", "fpn", {}, {"pyramid": 16, "width": 8}),
     "mit-segformer": ("mit", "segformer", {}, {"width": 8}),
+    "eomt-eomt": ("eomt", "eomt", {}, {}),
     "mit-unet": ("mit", "unet", {}, {}),
+    "vit-dpt": (
+        "vit",
+        "dpt",
+        {},
+        {"level_widths": (6, 8), "factors": (2.0, 0.5), "width": 8, "residual_norm": True},
+    ),
+    "beit-upernet": (
+        "beit",
+        "upernet",
+        {},
+        {
+            "bins": (1, 2),
+            "feature_norm": False,
+            "min_stride": 1,
+            "resized_once": True,
+            "width": 8,
+            "align_corners": False,
+        },
+    ),
+    "mobilenet_tf-aspp": (
+        "mobilenet_tf",
+        "aspp",
+        {},
+        {"rates": (), "pool_first": True, "width": 8},
+    ),
+    "mobilevit-aspp": ("mobilevit", "aspp", {}, {"rates": (1, 2), "width": 8}),
+    "mobilevit_v2-unet": ("mobilevit_v2", "unet", {}, {}),
+    "swin-segformer": ("swin", "segformer", {}, {"width": 8}),
+    "swin-mask2former": (
+        "swin",
+        "mask2former",
+        {},
+        {
+            **{"width": 8, "pixel_width": 8, "mask_width": 6, "heads": 2, "queries": 4},
+            **{"depth": 2, "hidden": 12, "pixel_depth": 1, "pixel_hidden": 12, "score_size": 16},
+        },
+    ),
     "resnet_dilated-segformer": ("resnet_dilated", "segformer", {"norm": "group"}, {"width": 8}),
     "vgg-segformer": ("vgg", "segformer", {}, {"width": 8}),
     "inverted-unet": ("inverted", "unet", {}, {}),
@@ -166,6 +238,12 @@ TRAINED = (
     "fcdensenet-fcdensenet",
     "convnext-unet",
     "mit-segformer",
+    "vit-dpt",
+    "beit-upernet",
+    "eomt-eomt",
+    "mobilevit-aspp",
+    "mobilevit_v2-unet",
+    "swin-mask2former",
     "inverted-unet",
 )
 # The pairs tested by default: every encoder and every decoder, those of TRAINED within TRAINED.
@@ -193,6 +271,13 @@ COVER = {
     "fcdensenet-fcdensenet",
     "convnext-unet",
     "mit-segformer",
+    "vit-dpt",
+    "beit-upernet",
+    "eomt-eomt",
+    "mobilenet_tf-aspp",
+    "mobilevit-aspp",
+    "mobilevit_v2-unet",
+    "swin-mask2former",
     "inverted-lraspp",
     "inverted_static-fpn",
 }
@@ -205,6 +290,12 @@ SIZE_DEPENDENT = {
     "vgg-segnet",
     "resnet_basic-deeplabv3plus",
     "mit-segformer",
+    "vit-dpt",
+    "beit-upernet",
+    "eomt-eomt",
+    "mobilevit-aspp",
+    "mobilevit_v2-unet",
+    "swin-mask2former",
     "inverted-lraspp",
 }
 

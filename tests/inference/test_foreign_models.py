@@ -30,7 +30,7 @@ from fcnjax.training.workdir import (
 NAMES = {
     "model": "encoder decoder head norm encoder_norm activation dtype downsample padding skip "
     "upsample attention merge encoder_form dilation_rule widths decoder_widths decoder_depths "
-    "atrous_rates",
+    "atrous_rates encoder_options decoder_options",
     "data": "source mask_suffix class_names palette channels pages pixel_type mean std",
     "data.split": "by group_by",
     "data.labels": "encoding mask_values mask_colours mask_names ignore_values mask_exif label_map "
@@ -44,6 +44,7 @@ NAMES = {
     "loss": "class_weights balance",
     "optim": "name schedule milestones freeze multipliers",
     "eval": "metrics spacing best_metric",
+    "eval.resize": "rule size filter crop pad",
 }
 SECRET = "alices-secret"
 

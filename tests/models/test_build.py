@@ -39,6 +39,8 @@ UNMET = {
     "lraspp": ((2, 4, 8), "needs a feature at stride 8 and a deeper one, .* 2, 4, 8"),
     "pspnet": ((1, 2, 4), "reads the feature at stride 8"),
     "segformer": ((1, 2, 4), "needs a feature at stride 4 and a deeper one"),
+    "mask2former": ((4, 8, 16), "needs 4 features, .* 4, 8, 16"),
+    "dpt": ((16, 32), "needs several features at one stride, .* 16, 32"),
     "deeplabv3plus": ((1, 2, 4), "needs a feature at stride 4 and a deeper one"),
 }
 
@@ -54,7 +56,7 @@ def test_decoder_rejects_encoder_without_needed_features(decoder):
 # Strides of dilated encoders, and of encoders that begin at stride 4.
 @pytest.mark.parametrize("strides", [(2, 4, 8, 8, 8), (2, 4, 8, 16, 16), (4, 8, 16, 32)])
 @pytest.mark.parametrize(
-    "decoder", [name for name in DECODERS if not name.startswith(("fcn", "segnet"))]
+    "decoder", [name for name in DECODERS if not name.startswith(("fcn", "segnet", "eomt", "dpt"))]
 )
 def test_decoder_accepts_other_strides(decoder, strides):
     encoder = SimpleNamespace(strides=strides, channels=(8,) * len(strides))
@@ -67,7 +69,9 @@ def test_decoder_accepts_other_strides(decoder, strides):
     features = [at(stride) for stride in strides]
     init = functools.partial(module.init_with_output, jax.random.key(0))
     result, _ = jax.eval_shape(lambda: init(features, False, **image))
-    assert result.size == at(module.stride).size
+    # The scores of Mask2Former have a fixed size.
+    side = getattr(module, "score_size", None)
+    assert result.size == ((side, side) if side else at(module.stride).size)
 
 
 @pytest.mark.parametrize(
@@ -224,9 +228,15 @@ def test_fewer_than_two_classes_raises():
         build_model(config)
 
 
+OWN_ENCODERS = {"eomt": "eomt_vit", "dpt": "vit"}  # of decoders that decode no other
+
+
 @pytest.mark.parametrize(
     ("encoder", "decoder"),
-    [*((name, "unet") for name in ENCODERS), *(("vgg16", name) for name in DECODERS)],
+    [
+        *((name, "unet") for name in ENCODERS),
+        *((OWN_ENCODERS.get(name, "vgg16"), name) for name in DECODERS),
+    ],
 )
 def test_saved_config_builds_same_model(encoder, decoder, tmp_path):
     config = config_of(encoder=encoder, decoder=decoder)

@@ -15,6 +15,7 @@ from fcnjax.config import default_config
 from fcnjax.errors import UserError
 from fcnjax.models import DECODERS, ENCODERS, build_model
 from fcnjax.models.layers import FeatureMap
+from fcnjax.models.layers.token_map import TokenMap
 
 CLASSES = 3
 SIZES = ((33, 20), (1, 1))
@@ -27,6 +28,23 @@ UNSUPPORTED = {
         for encoder in ENCODERS
         if encoder != "vanilla" and not encoder.startswith("vgg")
     },
+    **{
+        (encoder, "dpt"): "it needs several features at one stride"
+        for encoder in ENCODERS
+        if encoder != "vit"
+    },
+    **{("vit", decoder): FCN for decoder in ("fcn32s", "fcn16s", "fcn8s")},
+    **{
+        ("vit", decoder): ", and vit has strides 16"
+        for decoder in ("pspnet", "deeplabv3plus", "segformer", "lraspp")
+    },
+    # It needs the queries of its own encoder, which has one feature, at stride 16.
+    **{(encoder, "eomt"): "it needs its queries" for encoder in ENCODERS if encoder != "eomt_vit"},
+    **{
+        ("eomt_vit", decoder): ", and eomt_vit has strides 16"
+        for decoder in DECODERS
+        if decoder not in ("unet", "fcdensenet", "segnet", "deeplabv3", "aspp", "eomt", "fcn_head")
+    },
 }
 # One encoder of each family, the smallest.
 FAMILIES = (
@@ -37,12 +55,23 @@ FAMILIES = (
     "densenet121",
     "convnext_tiny",
     "mobilenet_v2",
+    "mobilenet_v2_tf",
+    "mobilevit",
+    "mobilevit_v2",
     "mobilenet_v3_small",
     "efficientnet_b0",
     "efficientnet_lite0",
     "mit_b0",
+    "swin",
+    "eomt_vit",
+    "vit",
+    "beit",
     "fcdensenet56",
 )
+
+
+# Decoders whose many equal layers would take seconds to trace for each encoder.
+SHALLOW = {"mask2former": "depth=2 pixel_depth=1"}
 
 
 class ZeroFeatures(nn.Module):
@@ -53,13 +82,17 @@ class ZeroFeatures(nn.Module):
     channels: tuple[int, ...]
 
     def __call__(self, x, train):
-        return tuple(FeatureMap(jnp.zeros(shape)) for shape in dict(self.shapes)[x.size])
+        return tuple(
+            TokenMap(jnp.zeros(shape), tokens=jnp.zeros((shape[0], 2, shape[-1])))
+            for shape in dict(self.shapes)[x.size]
+        )
 
 
 def build(encoder, decoder):
     config = default_config()
     config.data.class_names = tuple(map(str, range(CLASSES)))
-    config.model.update({"encoder": encoder, "decoder": decoder})
+    options = SHALLOW.get(decoder, "")
+    config.model.update({"encoder": encoder, "decoder": decoder, "decoder_options": options})
     return build_model(config)
 
 

@@ -136,6 +136,7 @@ def test_training_on_one_tiny_image_is_finite(pair):
 def test_training_differs_only_by_norms_and_dropout(pair):
     model = make(pair)
     quiet = {"norm": "none", "dropout": 0.0, "drop_path": 0.0}
+    quiet |= {"value_dropout": 0.0, "hidden_dropout": 0.0}
     model = model.clone(
         encoder=with_fields(model.encoder, **quiet), decoder=with_fields(model.decoder, **quiet)
     )

@@ -1,10 +1,12 @@
 """`fcnjax models show`: print a model layer by layer."""
 
 from fcnjax.cli.models.arguments import model_parser, parse_arguments, parse_size
+from fcnjax.cli.parsers import MODEL_HELP, add_model
 from fcnjax.errors import UserError
 
 _EXAMPLES = """
 fcnjax models show folder
+fcnjax models show --model=runs/mine
 fcnjax models show folder:encoder=resnet34 --config.model.skip=add --depth=3
 fcnjax models show --config=configs/biomedical_stare.py --size=605x700"""
 
@@ -13,7 +15,7 @@ def main(argv: list[str]) -> int:
     """Run `fcnjax models show`."""
     parser = model_parser(
         "show",
-        "Show the layers of a config's model: output shapes, parameters and multiply-adds.",
+        "Show the layers of a model: output shapes, parameters and multiply-adds.",
         _EXAMPLES,
     )
     parser.add_argument(
@@ -22,6 +24,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--depth", type=int, default=2, metavar="N", help="levels of modules to show (2)"
     )
+    add_model(parser, text=f"the model of a {MODEL_HELP}")
     args, source = parse_arguments(parser, argv)
     if args.depth < 0:
         raise UserError(f"--depth: {args.depth} is below 0")

@@ -16,14 +16,26 @@ MOST_LAYERS = 64  # of a stage
 _NORMS = one_of("batch", "group", "none")
 _UNETS = ("unet", "unet_smp", "unetplusplus")
 _RESNETS = ("resnet*", "resnext*", "wide_resnet*")
-_DILATED = (*_RESNETS, "mobilenet*", "efficientnet*")
+_PLAIN_VITS = ("eomt_vit", "vit", "beit")
+_DILATED = (*_RESNETS, "mobilenet*", "mobilevit*", "efficientnet*")
 _WITH_WIDTH = (
-    *("fpn", "pspnet", "deeplabv3", "deeplabv3plus", "upernet"),
-    *("segformer", "lraspp"),
+    *("fpn", "pspnet", "deeplabv3", "deeplabv3plus", "aspp", "upernet"),
+    *("dpt", "segformer", "lraspp", "mask2former"),
 )
 _WITH_DROPOUT = (
     *("fcdensenet*", "fcn32s", "fcn16s", "fcn8s", *_UNETS, "segnet", "linknet", "fpn", "pspnet"),
-    *("deeplabv3", "deeplabv3plus", "upernet", "segformer", "fcn_head", "aux_head"),
+    *(
+        "deeplabv3",
+        "deeplabv3plus",
+        "aspp",
+        "upernet",
+        "dpt",
+        "eomt_vit",
+        "segformer",
+        "mask2former",
+        "fcn_head",
+        "aux_head",
+    ),
 )
 
 
@@ -154,7 +166,7 @@ MODEL = {
         "Stochastic depth: the rate of the last block. It grows linearly from 0.",
         below(1),
         float,
-        (*_RESNETS, "convnext*", "mit*", "efficientnet*"),
+        (*_RESNETS, "convnext*", "mit*", "swin", *_PLAIN_VITS, "mobilenet_v2_tf", "efficientnet*"),
     ),
     "output_stride": Key(
         None,

@@ -104,6 +104,9 @@ EVAL = {
     "resize.multiple": Key(
         1, "Both sides are rounded to multiples of this.", within(1, 1024), scope=_EVALUATE
     ),
+    "resize.round_up": Key(
+        False, "Sides are rounded up, not to the nearest multiple.", scope=_EVALUATE
+    ),
     "resize.crop": Key(
         (),
         "Height and width of the centre that a model sees after resizing; () for all.",
@@ -112,6 +115,20 @@ EVAL = {
             "two whole numbers in 1..16384, or ()",
             int,
         ),
+        scope=_EVALUATE,
+    ),
+    "resize.split": Key(
+        False,
+        "A model sees overlapping squares of the resized image, along its longer side, and the "
+        "results are averaged. It needs the rule `shortest_edge` with one size.",
+        scope=_EVALUATE,
+    ),
+    "resize.pad": Key(
+        "",
+        "Zeros fill the resized image up to `resize.size`, at its lower and right edges. `crop` "
+        "takes them off the result; `stretch` stretches the result with them over the image, as "
+        'transformers does for EoMT. "" does not pad.',
+        one_of("", "crop", "stretch"),
         scope=_EVALUATE,
     ),
 }

@@ -31,6 +31,14 @@ def class_name(name: str) -> str:
     return BACKGROUND if name == f"_{BACKGROUND}_" else name
 
 
+def class_key(name: str) -> str:
+    """Return the name by which classes of two datasets are compared.
+
+    It has no case, spaces, `_` and `-`.
+    """
+    return "".join(clean_name(name).casefold().replace("_", " ").replace("-", " ").split())
+
+
 def check_names(names: Collection[str], where: object) -> None:
     """Check that class names from a file are usable.
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from fcnjax.data.readers.limits import VARIABLE
 from fcnjax.errors import UserError
-from fcnjax.inference.identity import HUB, identify_weights
+from fcnjax.inference.identity import identify_weights
 from fcnjax.inference.inputs.listing import Listing
 from fcnjax.inference.outputs.manifest import (
     MANIFEST,
@@ -102,7 +102,7 @@ def predict(listing: Listing, options: Options) -> int:
 
 def _make_job(request: Request, steps: Sequence[int], out: Path) -> Job:
     workdirs = (
-        workdir if workdir.startswith(HUB) else str(Path(workdir).absolute())
+        workdir if "://" in workdir else str(Path(workdir).absolute())
         for workdir, _ in request.models
     )
     return Job(

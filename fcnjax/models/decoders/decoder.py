@@ -35,7 +35,8 @@ class Decoder(ConvModule):
     `out_channels` is their number; `takes_image`, where the call needs the image (as `image`) for
     its size; `head_kernel`, the kernel size of the head; `align_corners`, the rule by which the
     logits are resized to the image; `resized_once`, where logits of another size than the
-    input's are resized to it at once, and not to the input first; and `returns_scores`, where the
+    input's are resized to it at once, and not to the input first (their size need not be the
+    input's divided by the stride); and `returns_scores`, where the
     result is a score of 0 or more for each class, whose logarithm is the logit.
 
     Attributes:
@@ -123,9 +124,9 @@ def need_stride_and_deeper(stride: int, strides: Sequence[int]) -> str | None:
     )
 
 
-def pyramid_levels(strides: Sequence[int]) -> tuple[int, ...]:
-    """Return the indices of the features at stride 4 or more, shallow to deep."""
-    return tuple(i for i, stride in enumerate(strides) if stride >= 4)
+def pyramid_levels(strides: Sequence[int], least: int = 4) -> tuple[int, ...]:
+    """Return the indices of the features at stride `least` or more, shallow to deep."""
+    return tuple(i for i, stride in enumerate(strides) if stride >= least)
 
 
 def need_two_levels(strides: Sequence[int]) -> str | None:

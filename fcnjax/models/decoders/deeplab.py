@@ -62,6 +62,7 @@ class ASPP(ConvModule):
         rates: Dilations of the 3x3 convolutions.
         separable: As in `AtrousConv`.
         dropout: Probability of dropping a value of the result in training.
+        pool_first: Whether the mean is the first of the concatenated branches, or the last.
         norm, activation, dtype: As in `ConvNormAct`.
     """
 
@@ -69,6 +70,7 @@ class ASPP(ConvModule):
     rates: tuple[int, ...] = RATES
     separable: bool = False
     dropout: float = 0.5
+    pool_first: bool = False
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
@@ -79,7 +81,8 @@ class ASPP(ConvModule):
             branches.append(AtrousConv(self.width, rate, name=f"atrous{i}", **options)(x, train))
         mean = FeatureMap(global_mean(x)[:, None, None].astype(self.dtype))
         mean = self.conv_block(self.width, 1, name="pool")(mean, train).data
-        branches.append(x.replace(data=jnp.broadcast_to(mean, (*x.data.shape[:3], self.width))))
+        mean = x.replace(data=jnp.broadcast_to(mean, (*x.data.shape[:3], self.width)))
+        branches = [mean, *branches] if self.pool_first else [*branches, mean]
         x = self.conv_block(self.width, 1, name="project")(concat(branches), train)
         return map_data(dropout(self.dropout, train), x)
 

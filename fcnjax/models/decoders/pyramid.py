@@ -139,7 +139,9 @@ class UPerNet(PyramidDecoder):
         bins: Sides of the grids of the pyramid pooling.
         feature_norm: Whether layer norm is applied to the features.
         epsilon: Of that layer norm.
-        strides: As in `Decoder`; the features from stride 4 on are used.
+        min_stride: Features at smaller strides are not used.
+        resized_once: As in `Decoder`.
+        strides: As in `Decoder`.
         norm, activation, dtype: As in `Decoder`.
     """
 
@@ -149,11 +151,18 @@ class UPerNet(PyramidDecoder):
     bins: tuple[int, ...] = BINS
     feature_norm: bool = True
     epsilon: float = 1e-6
+    min_stride: int = 4
+    resized_once: bool = False
+
+    @property
+    def stride(self) -> int:
+        """Stride of the result."""
+        return self.strides[pyramid_levels(self.strides, self.min_stride)[0]]
 
     @nn.compact
     def __call__(self, features: Sequence[FeatureMap], train: bool) -> FeatureMap:
         """Map the pyramid to `[B, h, w, width]`, of the size of the shallowest feature used."""
-        used = [features[i] for i in pyramid_levels(self.strides)]
+        used = [features[i] for i in pyramid_levels(self.strides, self.min_stride)]
         if self.feature_norm:
             norm = functools.partial(LayerNorm, self.epsilon, self.dtype)
             used = [norm(name=f"norm{n}")(x) for n, x in enumerate(used)]

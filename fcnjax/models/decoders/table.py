@@ -3,9 +3,13 @@
 import functools
 from collections.abc import Mapping
 
+from fcnjax.models.decoders.aspp import ASPPDecoder
 from fcnjax.models.decoders.deeplab import DeepLabV3, DeepLabV3Plus
+from fcnjax.models.decoders.dpt import DPT
+from fcnjax.models.decoders.eomt import EoMT
 from fcnjax.models.decoders.fcn import FCN, FCNHead
 from fcnjax.models.decoders.light import LRASPP, SegFormer
+from fcnjax.models.decoders.mask2former import Mask2Former
 from fcnjax.models.decoders.mirrored import FCDenseNetUp, SegNet
 from fcnjax.models.decoders.pyramid import FPN, PSPNet, UPerNet
 from fcnjax.models.decoders.smp import SMP_UPSAMPLES, LinkNet, SmpUNet, UNetPlusPlus
@@ -65,6 +69,7 @@ DECODERS: Mapping[str, ModelSpec] = {
         ("merge", "upsample", *_PSPNET_OPTIONS),
         ("activation", "dtype"),
         _SMP_UPSAMPLES,
+        FPN,
     ),
     "pspnet": ModelSpec(PSPNet.build, "Zhao et al. 2017: pyramid pooling", _PSPNET_OPTIONS),
     "deeplabv3": ModelSpec(
@@ -77,16 +82,42 @@ DECODERS: Mapping[str, ModelSpec] = {
         "Chen et al. 2018: DeepLabV3 with a skip at stride 4",
         _DEEPLAB_OPTIONS,
     ),
+    "aspp": ModelSpec(
+        ASPPDecoder.build,
+        "Chen et al. 2017: the pyramid of DeepLabV3 alone, as transformers",
+        ("decoder_width", "dropout"),
+        module=ASPPDecoder,
+    ),
     "upernet": ModelSpec(
         UPerNet.build,
         "Xiao et al. 2018: pyramid pooling and a feature pyramid",
         _PSPNET_OPTIONS,
         module=UPerNet,
     ),
+    "dpt": ModelSpec(
+        DPT.build,
+        "Ranftl et al. 2021: levels made of the states of a plain vision transformer, over vit",
+        ("decoder_width", "dropout"),
+        module=DPT,
+    ),
+    "eomt": ModelSpec(
+        EoMT.build,
+        "Kerssies et al. 2025: a class and a mask of each query, over encoder eomt_vit",
+        (),
+        ("dtype",),
+        module=EoMT,
+    ),
     "segformer": ModelSpec(
         SegFormer.build,
         "Xie et al. 2021: all features projected and fused at stride 4",
         ("decoder_width", "align_corners", "dropout"),
+    ),
+    "mask2former": ModelSpec(
+        Mask2Former.build,
+        "Cheng et al. 2021: queries that each predict a class and a mask, as transformers",
+        ("decoder_width", "dropout"),
+        ("dtype",),
+        module=Mask2Former,
     ),
     "lraspp": ModelSpec(
         LRASPP.build,

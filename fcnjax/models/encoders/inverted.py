@@ -15,6 +15,7 @@ from fcnjax.models.layers import (
     SqueezeExcite,
     add,
     he_normal_fan_in,
+    pad_like_tensorflow,
 )
 
 
@@ -24,12 +25,13 @@ class Block:
 
     Attributes:
         kernel: Size of the depthwise kernel.
-        hidden: Channels of the depthwise convolution. Where they equal the input's, there is no
-            convolution before it.
+        hidden: Channels of the depthwise convolution.
         width: Channels of the result.
         stride: Stride of the depthwise convolution.
         squeeze: Inner channels of the squeeze-and-excitation; 0 for none.
         activation: A name in `ACTIVATIONS`.
+        expand: Whether a convolution expands the channels; None for where they change.
+        residual: Whether the input is added; None for where the shape stays the same.
     """
 
     kernel: int
@@ -38,11 +40,20 @@ class Block:
     stride: int = 1
     squeeze: int = 0
     activation: str = "relu6"
+    expand: bool | None = None
+    residual: bool | None = None
 
 
-def round_channels(width: float, divisor: int = 8) -> int:
-    """Return the multiple of `divisor` nearest to `width`, and not below nine tenths of it."""
-    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
+def round_channels(width: float, divisor: int = 8, least: int | None = None) -> int:
+    """Return the multiple of `divisor` nearest to `width`, and not below nine tenths of it.
+
+    Args:
+        width: The number to round.
+        divisor: The divisor.
+        least: A lower bound; None for the divisor.
+    """
+    nearest = int(width + divisor / 2) // divisor * divisor
+    rounded = max(divisor if least is None else least, nearest)
     return rounded + divisor if rounded < 0.9 * width else rounded
 
 
@@ -51,18 +62,15 @@ def strided_blocks(blocks: Sequence[Block]) -> list[int]:
     return [i for i, block in enumerate(blocks) if block.stride > 1]
 
 
-class _InvertedModule(ConvModule, kw_only=True):
-    """Base of modules of inverted residuals; its fields are keyword-only.
+class MobileModule(ConvModule, kw_only=True):
+    """Base of modules of mobile networks; its fields are keyword-only.
 
     Attributes:
-        norm, epsilon, dtype: As in `ConvNormAct`.
-        squeeze_activation, gate: As `activation` and `gate` in `SqueezeExcite`.
+        norm, activation, epsilon, dtype: As in `ConvNormAct`.
     """
 
     activation: str = "relu6"
     epsilon: float = EPSILON
-    squeeze_activation: str = "relu"
-    gate: str = "sigmoid"
 
     def conv(self, features: int, name: str, **options: Any) -> ConvNormAct:
         """Return a convolution with this module's norm, activation and initialiser."""
@@ -70,14 +78,25 @@ class _InvertedModule(ConvModule, kw_only=True):
         return self.conv_block(features, name=name, **options)
 
 
+class _InvertedModule(MobileModule, kw_only=True):
+    """Base of modules of inverted residuals; its fields are keyword-only.
+
+    Attributes:
+        norm, activation, epsilon, dtype: As in `ConvNormAct`.
+        squeeze_activation, gate: As `activation` and `gate` in `SqueezeExcite`.
+    """
+
+    squeeze_activation: str = "relu"
+    gate: str = "sigmoid"
+
+
 class InvertedResidual(_InvertedModule):
     """Expand the channels, convolve each, and project (Sandler et al. 2018, arXiv:1801.04381).
-
-    A residual connection is added where the shape stays the same.
 
     Attributes:
         block: Its shape; in a dilated network, `stride` replaces its stride.
         stride, dilation, padding: Of the depthwise convolution, as in `Conv`.
+        tf_padding: Whether a strided depthwise convolution is padded as TensorFlow does.
         drop_path: Probability of dropping the residual branch, in training.
         norm, activation, epsilon, dtype: As in `ConvNormAct`.
         squeeze_activation, gate: As `activation` and `gate` in `SqueezeExcite`.
@@ -88,23 +107,28 @@ class InvertedResidual(_InvertedModule):
     dilation: int = 1
     padding: tuple[int, int] | None = None
     drop_path: float = 0.0
+    tf_padding: bool = False
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Map `[B, H, W, C]` to `[B, ceil(H / stride), ceil(W / stride), width]`."""
         block, y = self.block, x
-        if block.hidden != x.channels:
+        if block.hidden != x.channels if block.expand is None else block.expand:
             y = self.conv(block.hidden, "expand", kernel=1)(y, train)
         padding = (block.kernel - 1) * self.dilation // 2 if self.padding is None else self.padding
         options = {"stride": self.stride, "dilation": self.dilation, "groups": block.hidden}
         options |= {"kernel": block.kernel, "padding": padding}
+        if self.tf_padding and self.stride > 1:
+            y = pad_like_tensorflow(y, block.kernel, self.stride)
+            options["padding"] = 0
         y = self.conv(block.hidden, "depthwise", **options)(y, train)
         if block.squeeze:
             options = (block.squeeze, self.squeeze_activation, self.gate, self.dtype)
             y = SqueezeExcite(*options, name="squeeze")(y)
         y = self.conv(block.width, "project", kernel=1, activation=None)(y, train)
         # Where a stride became a dilation, there is no residual connection either.
-        if block.stride > 1 or block.width != x.channels:
+        keeps_shape = block.stride == 1 and block.width == x.channels
+        if not (keeps_shape if block.residual is None else block.residual):
             return y
         return add(x, DropPath(self.drop_path)(y, train))
 

@@ -84,6 +84,13 @@ class MiT(StagedEncoder):
     patch_strides: tuple[int, ...] = (4, 2, 2, 2)
     epsilon: float = 1e-6
 
+    def __post_init__(self):
+        """Raise ValueError where the fields do not fit each other."""
+        super().__post_init__()
+        for width, heads in zip(self.widths, self.heads, strict=True):
+            if not heads or width % heads:
+                raise ValueError(f"{width} channels cannot be divided among {heads} heads")
+
     @property
     def strides(self) -> tuple[int, ...]:
         """The products of the strides of the patches."""

@@ -6,7 +6,7 @@ from fcnjax.models.encoders.inverted import Block, InvertedNet, round_channels, 
 from fcnjax.models.encoders.stages import check_variant
 
 # Expansion, width, blocks and stride of each stage (Sandler et al. 2018, table 2).
-_V2 = (
+V2_STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -61,7 +61,7 @@ V3_VARIANTS = {
 
 def _v2_blocks() -> tuple[Block, ...]:
     blocks, in_channels = [], 32
-    for expansion, width, depth, stride in _V2:
+    for expansion, width, depth, stride in V2_STAGES:
         for i in range(depth):
             blocks.append(Block(3, expansion * in_channels, width, stride if i == 0 else 1))
             in_channels = width

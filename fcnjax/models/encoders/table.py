@@ -4,7 +4,22 @@ from collections.abc import Callable, Mapping
 
 from flax import linen as nn
 
-from fcnjax.models.encoders import convnext, densenet, efficientnet, mit, mobilenet, plain, resnet
+from fcnjax.models.encoders import (
+    beit,
+    convnext,
+    densenet,
+    efficientnet,
+    eomt,
+    mit,
+    mobilenet,
+    mobilenet_tf,
+    mobilevit,
+    mobilevit_v2,
+    plain,
+    resnet,
+    swin,
+    vit,
+)
 from fcnjax.models.model_spec import ModelSpec
 
 _RESNET_OPTIONS = ("drop_path", "output_stride", "dilation_rule")
@@ -67,8 +82,45 @@ ENCODERS: Mapping[str, ModelSpec] = {
         ("norm", "dtype"),
         mobilenet.V3_VARIANTS,
     ),
+    "mobilenet_v2_tf": ModelSpec(
+        mobilenet_tf.MobileNetV2,
+        "MobileNetV2 of any size with TensorFlow's padding, as transformers",
+        ("drop_path", "output_stride"),
+        ("norm", "dtype"),
+        module=mobilenet_tf.MobileNetV2,
+    ),
+    "mobilevit": ModelSpec(
+        mobilevit.MobileViT,
+        "Mehta and Rastegari 2022: MobileViT of any size, as transformers",
+        ("output_stride",),
+        ("norm", "dtype"),
+        module=mobilevit.MobileViT,
+    ),
+    "mobilevit_v2": ModelSpec(
+        mobilevit_v2.MobileViTV2,
+        "Mehta and Rastegari 2022: MobileViTV2 of any size, as transformers",
+        ("output_stride",),
+        ("norm", "dtype"),
+        module=mobilevit_v2.MobileViTV2,
+    ),
     **_family(mit.MITS, "Xie et al. 2021, as smp", ("drop_path",), ("dtype",)),
     "mit": _of_free_size(mit.mit, mit.MiT, "Mix Transformer"),
+    "eomt_vit": ModelSpec(
+        eomt.EoMTEncoder,
+        "Kerssies et al. 2025: a DINOv2 or DINOv3 with queries, which encoder_options sets",
+        ("drop_path", "dropout"),
+        ("dtype",),
+        module=eomt.EoMTEncoder,
+    ),
+    "swin": _of_free_size(swin.swin, swin.Swin, "Swin Transformer"),
+    "vit": _of_free_size(vit.ViT, vit.ViT, "Vision Transformer"),
+    "beit": ModelSpec(
+        beit.BEiT,
+        "Bao et al. 2021: BEiT or Data2Vec of any size, as transformers",
+        ("drop_path",),
+        ("norm", "dtype"),
+        module=beit.BEiT,
+    ),
     **_family(
         efficientnet.EFFICIENTNETS,
         "Tan and Le 2019, as timm",

@@ -21,8 +21,10 @@ from fcnjax.models.layers.convolution.conv import (
 )
 from fcnjax.models.layers.convolution.conv_norm_act import ConvModule, ConvNormAct, conv_norm_act
 from fcnjax.models.layers.convolution.rearrange import space_to_batch, space_to_batch_factor
+from fcnjax.models.layers.convolution.tf_padding import pad_like_tensorflow
 from fcnjax.models.layers.convolution.transposed import (
     BilinearConvTranspose,
+    BlockConvTranspose,
     ConvTranspose2x,
     ConvTranspose3x3,
     ConvTranspose4x4,
@@ -36,6 +38,7 @@ from fcnjax.models.layers.feature_map import (
     map_data,
     zero_outside,
 )
+from fcnjax.models.layers.learned_positions import LearnedPositions
 from fcnjax.models.layers.mirror import crop_edges, mirror_pad
 from fcnjax.models.layers.norm import (
     ACTIVATIONS,
@@ -47,6 +50,14 @@ from fcnjax.models.layers.norm import (
     activate,
     batch_norm_inference,
 )
+from fcnjax.models.layers.patch_attention import (
+    PatchAttention,
+    SeparableAttention,
+    crop_to_multiple,
+    restore_size,
+    round_up_map,
+)
+from fcnjax.models.layers.patch_merging import merge_patches
 from fcnjax.models.layers.platform import Platform, compile_for, current_platform
 from fcnjax.models.layers.pooling import (
     adaptive_mean,
@@ -55,7 +66,25 @@ from fcnjax.models.layers.pooling import (
     mean_pool,
     unpool_like,
 )
+from fcnjax.models.layers.query_scores import query_scores
 from fcnjax.models.layers.resize import resize_corners_like, resize_like, resize_nearest_like
+from fcnjax.models.layers.rotary import (
+    Rotation,
+    augment_coordinates,
+    axial_rotation,
+    grid_coordinates,
+    pass_tokens,
+)
+from fcnjax.models.layers.token_map import (
+    LearnedTokens,
+    TokenMap,
+    from_sequence,
+    prepend_tokens,
+    sequence_mask,
+    to_sequence,
+)
+from fcnjax.models.layers.vit_block import BlockOptions, TransformerBlock
+from fcnjax.models.layers.windows import WindowAttention
 
 __all__ = [
     "ACTIVATIONS",
@@ -66,6 +95,8 @@ __all__ = [
     "SCSE",
     "BatchNorm",
     "BilinearConvTranspose",
+    "BlockConvTranspose",
+    "BlockOptions",
     "Conv",
     "ConvModule",
     "ConvNormAct",
@@ -76,23 +107,36 @@ __all__ = [
     "FeatureMap",
     "GroupNorm",
     "LayerNorm",
+    "LearnedPositions",
+    "LearnedTokens",
+    "PatchAttention",
     "Platform",
     "ReducedAttention",
+    "Rotation",
+    "SeparableAttention",
     "SeparableConv",
     "SpatialDropout",
     "SqueezeExcite",
+    "TokenMap",
+    "TransformerBlock",
+    "WindowAttention",
     "activate",
     "adaptive_mean",
     "add",
+    "augment_coordinates",
+    "axial_rotation",
     "batch_norm_inference",
     "compile_for",
     "concat",
     "conv_norm_act",
     "crop_edges",
     "crop_or_pad_like",
+    "crop_to_multiple",
     "current_platform",
     "dropout",
+    "from_sequence",
     "global_mean",
+    "grid_coordinates",
     "he_normal",
     "he_normal_fan_in",
     "lecun_normal",
@@ -100,13 +144,22 @@ __all__ = [
     "map_data",
     "max_pool",
     "mean_pool",
+    "merge_patches",
     "mirror_pad",
+    "pad_like_tensorflow",
+    "pass_tokens",
+    "prepend_tokens",
+    "query_scores",
     "resize_corners_like",
     "resize_like",
     "resize_nearest_like",
+    "restore_size",
+    "round_up_map",
     "sampled_dropout",
+    "sequence_mask",
     "space_to_batch",
     "space_to_batch_factor",
+    "to_sequence",
     "unpool_like",
     "zero_outside",
 ]

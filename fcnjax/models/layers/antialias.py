@@ -44,13 +44,17 @@ FILTERS: Mapping[str, Filter] = {
 }
 NEAREST = "nearest"
 FILTER_NAMES = (NEAREST, *FILTERS)
+# The filters whose weights torchvision rounds to 16 bits for images of 8 bits.
+_ROUNDED_FILTERS = ("bilinear", "bicubic")
+_MOST_BITS = 22  # of the fraction of these weights
 
 
 def resize_image(x: FeatureMap, like: FeatureMap, filter_name: str) -> FeatureMap:
     """Resize images to the size and extent of `like`, with a filter that widens as they shrink.
 
     Each example is stretched from its own extent to that of `like`. Images of integers are rounded
-    after each axis, columns first, as Pillow does.
+    after each axis, columns first, as Pillow does. Bilinear and bicubic weights of images of 8 bits
+    are rounded to 16 bits, as torchvision does.
 
     Args:
         x: `[B, H, W, C]` of any type.
@@ -62,6 +66,8 @@ def resize_image(x: FeatureMap, like: FeatureMap, filter_name: str) -> FeatureMa
         sizes, targets = (_sizes(each, axis) for each in (x, like))
         weights = functools.partial(_weights, filter_name, data.shape[axis], like.size[axis - 1])
         matrices = jax.vmap(weights)(sizes, targets)
+        if x.data.dtype == jnp.uint8 and filter_name in _ROUNDED_FILTERS:
+            matrices = jax.vmap(_round_weights)(matrices, targets)
         # What lies outside the extent may be nan, and a weight of 0 times nan would be nan.
         data = _zero_beyond(data, sizes, axis)
         equation = "boi,bhic->bhoc" if axis == 2 else "boi,biwc->bowc"
@@ -86,18 +92,32 @@ def _weights(
 ) -> jax.Array:
     """Return the weights `[new_length, length]` of one axis, from `size` pixels to `target`."""
     old, new = jnp.arange(length)[None], jnp.arange(new_length)[:, None]
-    scale = size.astype(jnp.float32) / target.astype(jnp.float32)
-    center = (new + 0.5) * scale
     if filter_name == NEAREST:
-        weights = old == jnp.minimum(jnp.floor(center).astype(jnp.int32), size - 1)
-        return weights.astype(jnp.float32)
+        nearest = (2 * new + 1) * size // (2 * target)
+        return (old == nearest).astype(jnp.float32)
     weight, support = FILTERS[filter_name]
-    width = jnp.maximum(scale, 1)
-    distance = jnp.abs(old + 0.5 - center) / width
-    inside = (distance < support) & (old < size)
-    weights = jnp.where(inside, weight(distance), 0)
+    # Between the centres of an old and a new pixel; exact but for the division.
+    steps = (2 * old + 1) * target - (2 * new + 1) * size
+    width = 2 * jnp.maximum(size, target)
+    distance = steps.astype(jnp.float32) / width.astype(jnp.float32)
+    # As in Pillow, a box has its upper edge alone; other filters are 0 at both.
+    inside = (distance > -support) & (distance <= support) & (old < size)
+    weights = jnp.where(inside, weight(jnp.abs(distance)), 0)
     total = weights.sum(1, keepdims=True)
     return weights / jnp.where(total == 0, 1, total)
+
+
+def _round_weights(weights: jax.Array, target: jax.Array) -> jax.Array:
+    """Round the weights `[new_length, length]` of the first `target` pixels to 16 bits.
+
+    All have the same number of bits after the point: the most with which the largest fits.
+    """
+    is_valid = jnp.arange(weights.shape[0])[:, None] < target
+    largest = jnp.max(jnp.where(is_valid, weights, 0))
+    scales = 2.0 ** jnp.arange(1, _MOST_BITS + 1)
+    bits = (jnp.floor(largest * scales + 0.5) < 2**15).sum()
+    scale = 2.0 ** bits.astype(jnp.float32)
+    return jnp.sign(weights) * jnp.floor(jnp.abs(weights) * scale + 0.5) / scale
 
 
 def _zero_beyond(data: jax.Array, sizes: jax.Array, axis: int) -> jax.Array:

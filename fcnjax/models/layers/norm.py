@@ -199,19 +199,20 @@ def _channel_sums(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
 class GroupNorm(nn.Module):
     """Group normalisation (Wu and He 2018, arXiv:1803.08494) over the valid pixels.
 
-    The number of groups is the greatest common divisor of 32 and the channels. An activation
-    follows, as in `BatchNorm`.
+    The number of groups is the greatest common divisor of `max_groups` and the channels. An
+    activation follows, as in `BatchNorm`.
     """
 
     dtype: jnp.dtype = jnp.float32
     epsilon: float = EPSILON
     activation: str | None = None
+    max_groups: int = MAX_GROUPS
 
     @nn.compact
     def __call__(self, x: FeatureMap, train: bool) -> FeatureMap:
         """Normalise each example; training and inference are the same."""
         del train
-        groups = math.gcd(MAX_GROUPS, x.channels)
+        groups = math.gcd(self.max_groups, x.channels)
         scale = self.param("scale", nn.initializers.ones, (x.channels,))
         bias = self.param("bias", nn.initializers.zeros, (x.channels,))
         split = x.data.reshape(*x.data.shape[:3], groups, -1)

@@ -36,13 +36,22 @@ def is_external_config(content: Any) -> bool:
     return isinstance(content, dict) and any(isinstance(content.get(key), str) for key in keys)
 
 
+def is_external_segmenter(content: Any) -> bool:
+    """Return whether it is that of a segmentation model, which a training can start from."""
+    names = content.get("architectures") if is_external_config(content) else None
+    if not isinstance(names, list) or len(names) != 1 or not isinstance(names[0], str):
+        return False
+    return names[0].endswith(("ForSemanticSegmentation", "ForUniversalSegmentation"))
+
+
 def is_model_folder(folder: str | Path) -> bool:
-    """Return whether a folder is a workdir, or a model that `fcnjax publish` wrote."""
+    """Return whether a folder has an entire model: a workdir, or a published segmentation model."""
     path = Path(folder) / CONFIG_FILE
     try:
-        return path.is_file() and is_saved_config(read_config_file(folder))
+        content = read_config_file(folder) if path.is_file() else None
     except UserError:
         return False
+    return is_saved_config(content) or is_external_segmenter(content)
 
 
 def read_config_file(folder: str | Path) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from ml_collections import ConfigDict
 
 from fcnjax.config import default_config
 from fcnjax.errors import choose, unknown
@@ -50,6 +51,7 @@ class Reference:
         call: From the bound model and images `[B, H, W, C]` to the arrays that the other returns,
             with their axes in torch's order.
         unused: Parameters that the other has but does not use, and ours leaves out.
+        config: A config of fcnjax that describes a segmentation model; None for others.
     """
 
     model: nn.Module
@@ -57,6 +59,7 @@ class Reference:
     layouts: tuple[TensorName, ...]
     call: Callable[[Any, jax.Array], list[jax.Array]]
     unused: int = 0
+    config: ConfigDict | None = None
 
     def run(self, variables: Mapping[str, Any], image: jax.Array) -> list[jax.Array]:
         """Compute the arrays that the other library returns."""
@@ -209,7 +212,9 @@ def _segmenter(
     """Build a segmentation model for numbers of channels of the image and of the logits."""
     in_channels, classes = channels
     config = default_config()
-    config.data.class_names = tuple(map(str, range(classes)))
+    config.data.class_names = tuple(map(str, range(max(classes, 2))))
+    if classes == 1:
+        config.model.head = "sigmoid"
     bands = ",".join(f"B{i}" for i in range(1, in_channels + 1))
     config.data.channels = {1: "L", 3: "RGB"}.get(in_channels, bands)
     valid = ENCODERS[encoder.name].options
@@ -225,6 +230,7 @@ def _segmenter(
         (encoder.tensor_names(model.encoder, ("encoder",)), rest),
         lambda model, image: [model(image)["logits"].transpose(0, 3, 1, 2)],
         _count_unused(model, encoder, decoder, in_channels) if library == "smp" else 0,
+        config,
     )
 
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 
 from fcnjax.errors import choose
 from fcnjax.models.module_options import format_module_options
-from fcnjax.models.pretrained.layouts.rules import Path, layer_names
+from fcnjax.models.pretrained.layouts.rules import Path, layer_names, under
 from fcnjax.published.architecture import Architecture, PublishedConfig
+from fcnjax.published.architectures.swin import SWIN_NAMES, SWIN_UNUSED, swin_model
 
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 
@@ -17,12 +18,13 @@ class Backbone(NamedTuple):
     Attributes:
         model: From its section of `config.json` to keys of `config.model` of the encoder.
         names: The names of its layers, without `backbone.`.
-        epsilon: Of the layer norms of its features.
+        epsilon: Of the layer norms that the decoder applies to its features; None where the
+            encoder normalises them.
     """
 
     model: Callable[[PublishedConfig], dict[str, Any]]
     names: Mapping[str, str]
-    epsilon: float
+    epsilon: float | None
 
 
 def _convnext(config: PublishedConfig) -> dict[str, Any]:
@@ -52,6 +54,7 @@ _CONVNEXT = {
 }
 BACKBONES: Mapping[str, Backbone] = {
     "convnext": Backbone(_convnext, _CONVNEXT, 1e-6),
+    "swin": Backbone(swin_model, SWIN_NAMES, None),
 }
 # Of the decoder; `pool{n}`, whose numbers are those of the grids, is named apart.
 _DECODER = {
@@ -80,7 +83,9 @@ def _model(config: PublishedConfig) -> dict[str, Any]:
     section.require("out_features", STAGES)
     decoder = {
         "bins": config.integers("pool_scales", (1, 2, 3, 6)),
+        "feature_norm": backbone.epsilon is not None,
         "epsilon": backbone.epsilon,
+        "min_stride": 1,
     }
     return {
         **backbone.model(section),
@@ -93,9 +98,7 @@ def _model(config: PublishedConfig) -> dict[str, Any]:
 
 def _layer_names(model: Any, path: Path) -> str | None:
     bins, encoder = model.decoder.bins, type(model.encoder).__name__.lower()
-    names = {
-        f"encoder/{ours}": f"backbone.{name}" for ours, name in BACKBONES[encoder].names.items()
-    }
+    names = under("encoder", "backbone", BACKBONES[encoder].names)
     for i, side in enumerate(bins):
         for part, name in (("conv", "conv"), ("norm", "batch_norm")):
             names[f"decoder/pool{side}/{part}"] = f"decode_head.psp_modules.{i}.1.{name}"
@@ -106,5 +109,5 @@ UPERNET = Architecture(
     _model,
     _layer_names,
     leaves={"gamma": "layer_scale_parameter"},
-    unused=("auxiliary_head.", "backbone.layernorm."),
+    unused=("auxiliary_head.", *(f"backbone.{name}" for name in SWIN_UNUSED)),
 )

@@ -54,6 +54,7 @@ class Conv(nn.Module):
         use_bias: Whether a bias is added.
         dtype: Dtype of the computation; parameters are float32.
         kernel_init: Initialiser of the kernel.
+        bias_init: Initialiser of the bias.
     """
 
     features: int
@@ -65,6 +66,7 @@ class Conv(nn.Module):
     use_bias: bool = True
     dtype: jnp.dtype = jnp.float32
     kernel_init: nn.initializers.Initializer = he_normal
+    bias_init: nn.initializers.Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(
@@ -114,7 +116,7 @@ class Conv(nn.Module):
         shape = (self.kernel, self.kernel, channels // self.groups, self.features)
         kernel, bias = self.param("kernel", self.kernel_init, shape), None
         if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,))
+            bias = self.param("bias", self.bias_init, (self.features,))
         if affine is not None:
             kernel = kernel * affine[0]
             bias = affine[1] if bias is None else bias * affine[0] + affine[1]

@@ -61,37 +61,45 @@ def _taps(position: int, side: int, stride: int, more: int) -> tuple[slice, tupl
     )
 
 
-class ConvTranspose2x(nn.Module):
-    """Transposed convolution with a 2x2 kernel and stride 2: doubles the size.
+class BlockConvTranspose(nn.Module):
+    """Transposed convolution whose stride is the side of its kernel: multiplies the size.
 
     Its taps do not overlap, so it is a 1x1 convolution and a rearrangement.
 
     Attributes:
         features: Output channels.
         dtype: Dtype of the computation; parameters are float32.
+        factor: The stride, and the side of the kernel.
     """
 
     features: int
     dtype: jnp.dtype = jnp.float32
+    factor: int = 2
 
     @nn.compact
     def __call__(self, x: FeatureMap) -> FeatureMap:
-        """Map `[B, H, W, C]` to `[B, 2H, 2W, features]`."""
+        """Map `[B, H, W, C]` to `[B, factor H, factor W, features]`."""
         flat, bias = read_folded(self) or self._weights(x.channels)
         data = x.data.astype(self.dtype) @ flat
-        batch, (height, width) = x.data.shape[0], x.size
-        data = data.reshape(batch, height, width, 2, 2, self.features).transpose(0, 1, 3, 2, 4, 5)
-        data = data.reshape(batch, 2 * height, 2 * width, self.features) + bias
-        return FeatureMap(data, None if x.extent is None else 2 * x.extent)
+        batch, (height, width), factor = x.data.shape[0], x.size, self.factor
+        data = data.reshape(batch, height, width, factor, factor, self.features)
+        data = data.transpose(0, 1, 3, 2, 4, 5)
+        data = data.reshape(batch, factor * height, factor * width, self.features) + bias
+        return FeatureMap(data, None if x.extent is None else factor * x.extent)
 
     def _weights(self, channels: int) -> tuple[jax.Array, jax.Array]:
         """Return the kernel `[in, 4 features]` and the bias as they are used."""
         init = nn.initializers.variance_scaling(2.0, "fan_in", "normal", in_axis=2, out_axis=3)
-        kernel = self.param("transposed_kernel", init, (2, 2, channels, self.features))
+        shape = (self.factor, self.factor, channels, self.features)
+        kernel = self.param("transposed_kernel", init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         kernel = kernel.transpose(2, 0, 1, 3).reshape(channels, -1).astype(self.dtype)
         store_folded(self, kernel, bias)
         return kernel, bias
+
+
+class ConvTranspose2x(BlockConvTranspose):
+    """Transposed convolution with a 2x2 kernel and stride 2: doubles the size."""
 
 
 class _OverlappingConvTranspose(nn.Module):

@@ -11,11 +11,13 @@ from fcnjax.models.pretrained.model_folder import (
     CONFIG_FILE,
     MODEL_FILE,
     is_external_config,
+    is_external_segmenter,
     is_saved_config,
 )
 from fcnjax.models.pretrained.sources.weights import (
     MAX_JSON,
     NORMALISATION_FILES,
+    PREPROCESSING_FILES,
     WEIGHT_FILES,
     Weights,
     choose_file,
@@ -31,7 +33,7 @@ _SOURCE = re.compile(
     r"hf://(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^/@]+))?(?:/(?P<file>[^@]+))?"
 )
 # The files of a model, beside its weights: of fcnjax, or in the layout of transformers or smp.
-_MODEL_FILES = (CONFIG_FILE, "metrics.json", "README.md", "preprocessor_config.json")
+_MODEL_FILES = (CONFIG_FILE, "metrics.json", "README.md", *PREPROCESSING_FILES)
 INDEX_SUFFIX = ".index.json"  # after the name of the weights, of which there are several files
 _INDICES = tuple(f"{name}{INDEX_SUFFIX}" for name in WEIGHT_FILES)
 # The files to look for in the cache where the hub cannot be reached.
@@ -56,7 +58,8 @@ def fetch_hub(source: str) -> Weights:
         raise UserError(
             f"{source}: unknown file; valid: {', '.join(sorted(repository.names)[:10])}"
         )
-    if file == MODEL_FILE and repository.is_model():
+    is_segmenter = is_external_segmenter(repository.json(CONFIG_FILE))
+    if repository.file is None and is_segmenter or file == MODEL_FILE and repository.is_model():
         return Weights(source, repository.download_model(), is_model=True)
     mean, std = find_normalisation(repository.json)
     return Weights(source, repository.download(file), mean=mean, std=std)

@@ -18,6 +18,7 @@ from fcnjax.models.pretrained.sources.weights import (
     weights_folder,
 )
 
+SCHEME = "torchvision://"
 BASE_URL = "https://download.pytorch.org/models/"
 TIMEOUT = 30  # seconds without a byte
 _CHUNK = 2**20
@@ -90,7 +91,7 @@ def fetch_torchvision(source: str, log: Callable[[str], None]) -> Weights:
     Raises:
         UserError: An unknown name, no network, or a file with another hash.
     """
-    model, _, name = source.removeprefix("torchvision://").partition("/")
+    model, _, name = source.removeprefix(SCHEME).partition("/")
     files = choose(FILES, model, "torchvision://")
     if name == "DEFAULT":
         name = next(iter(files))

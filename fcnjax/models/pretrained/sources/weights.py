@@ -15,6 +15,9 @@ from fcnjax.models.pretrained.model_folder import CONFIG_FILE, MODEL_FILE
 MAX_JSON = 2**22  # bytes; a file with the names of 20,000 classes has 1 MB
 _MAX_SHOWN = 10  # names of files in an error
 WEIGHT_FILES = (MODEL_FILE, "pytorch_model.bin")  # of a published model
+PROCESSOR_FILE = "preprocessor_config.json"  # beside the models of transformers
+ALBUMENTATIONS_FILE = "albumentations_config_eval.json"  # beside those of smp
+PREPROCESSING_FILES = (PROCESSOR_FILE, ALBUMENTATIONS_FILE)
 _MOST_SHARDS = 256  # files of one model
 _TORCH_SUFFIXES = (".bin", ".pth", ".pt", ".ckpt")
 # The normalisation of nearly all weights trained on ImageNet, for pixels in 0..1.
@@ -31,9 +34,9 @@ class Weights:
 
     Attributes:
         source: Their source, as in `config.model.init_from`.
-        path: The weight file; for a model of fcnjax, its folder.
-        is_model: Whether they are a model of fcnjax (a workdir, or what `fcnjax publish` made),
-            with its own config.
+        path: The weight file; for an entire model, its folder.
+        is_model: Whether they are an entire model with its own config: a workdir, what `fcnjax
+            publish` made, or a segmentation model in the layout of transformers.
         mean: The mean that training subtracted from pixels in 0..1, by channel; None if unknown.
         std: The standard deviation that training divided by.
     """
@@ -138,6 +141,6 @@ def _from_albumentations(config: Any) -> Normalisation:
 # Files that may have the normalisation, and functions that extract it from their content or fail.
 NORMALISATION_FILES: Mapping[str, Callable[[Any], Normalisation]] = {
     CONFIG_FILE: _from_config,
-    "preprocessor_config.json": lambda config: (config["image_mean"], config["image_std"]),
-    "albumentations_config_eval.json": _from_albumentations,
+    PROCESSOR_FILE: lambda config: (config["image_mean"], config["image_std"]),
+    ALBUMENTATIONS_FILE: _from_albumentations,
 }

@@ -1,0 +1,57 @@
+"""Sizes in the `config.json` of vision transformers: a number, or a height and a width."""
+
+import math
+
+from fcnjax.errors import UserError
+from fcnjax.published.architecture import PublishedConfig
+
+
+def read_sides(config: PublishedConfig, name: str, default: int) -> tuple[int, int]:
+    """Return a height and a width.
+
+    Raises:
+        UserError: The value is neither a number nor a list of two.
+    """
+    if isinstance(config.content.get(name), list):
+        sides = config.integers(name)
+        if len(sides) != 2:
+            raise UserError(f"{config.where}: {name} has {len(sides)} entries; valid: 2")
+        return sides
+    side = config.integer(name, default)
+    return side, side
+
+
+def read_grid(config: PublishedConfig, size: int, patch: int) -> tuple[tuple[int, int], int]:
+    """Return the grid of the patches that the model was made for, and the side of a patch.
+
+    Args:
+        config: With `image_size` and `patch_size`.
+        size: The default of `image_size`.
+        patch: The default of `patch_size`.
+
+    Raises:
+        UserError: The grid is empty, or patches are no squares.
+    """
+    height, width = read_sides(config, "patch_size", patch)
+    if height != width or height < 1:
+        raise UserError(f"{config.where}: patch_size is {height}, {width}; supported: squares")
+    sides = read_sides(config, "image_size", size)
+    if min(sides) < height:
+        raise UserError(f"{config.where}: image_size is {sides[0]}, {sides[1]}: below patch_size")
+    return (sides[0] // height, sides[1] // height), height
+
+
+def square_side(config: PublishedConfig, grid: tuple[int, int]) -> int:
+    """Return the side of the square grid into which transformers puts position embeddings.
+
+    Raises:
+        UserError: Their number is no square.
+    """
+    count = grid[0] * grid[1]
+    side = math.isqrt(count)
+    if side**2 != count:
+        raise UserError(
+            f"{config.where}: image_size gives {grid[0]} x {grid[1]} position embeddings; "
+            "supported: square numbers"
+        )
+    return side

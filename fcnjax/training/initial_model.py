@@ -1,0 +1,41 @@
+"""The architecture of a run that starts from an entire trained model (`config.model.init_from`)."""
+
+from ml_collections import ConfigDict
+
+from fcnjax.config import close, default_config, left_open
+from fcnjax.inference.identity import find_model
+from fcnjax.models.pretrained.sources import fetch_weights
+
+# Keys of `config.model` that do not belong to the architecture.
+_OWN = ("init_from", "init_prefix", "dtype", "remat")
+
+
+def with_initial_model(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
+    """Return a copy of the config with the encoder, the decoder and their options of `init_from`.
+
+    This is done if `init_from` names an entire model and the config leaves encoder and decoder
+    open: `config.model.encoder=auto`, or a config such as `folder`. Options that were set stay.
+
+    Returns:
+        The config, and a line about it.
+
+    Raises:
+        UserError: `init_from` does not exist or cannot be fetched, or its config is not valid.
+    """
+    source, is_open = config.model.init_from, set(left_open(config))
+    if source is None or not is_open >= {"model.encoder", "model.decoder"}:
+        return config, []
+    weights = fetch_weights(source)
+    if not weights.is_model:
+        return config, []
+    trained, defaults = find_model(weights.path).config.model, default_config().model
+    config = config.copy_and_resolve_references()
+    for key, value in trained.items():
+        is_set = config.model[key] != defaults[key] and f"model.{key}" not in is_open
+        if key not in _OWN and not is_set:
+            config.model[key] = value
+    for key in is_open:
+        if key.startswith("model."):
+            close(config, key)
+    note = f"model of {source}: {config.model.decoder} on {config.model.encoder}"
+    return config, [note]

@@ -1,0 +1,139 @@
+"""Layers of Mask2Former against plain loops, and its options."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from fcnjax.config import default_config
+from fcnjax.errors import UserError
+from fcnjax.models import build_model
+from fcnjax.models.layers import FeatureMap
+from fcnjax.models.layers.deformable_attention import DeformableAttention, sample_points
+from fcnjax.models.layers.dot_product import dot_product
+from fcnjax.models.layers.levels import join_levels, relative_positions, split_levels
+from fcnjax.models.layers.masked_attention import visible_pixels
+from fcnjax.models.layers.sine_positions import sine_positions
+
+SMALL = (
+    "queries=3 depth=2 hidden=8 heads=2 pixel_width=8 pixel_depth=1 pixel_hidden=8 mask_width=4 "
+    "score_size=12"
+)
+
+
+def draw(*shape):
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def bilinear(values, x, y):
+    """Return the value of `[H, W, C]` at a point; zero outside."""
+    total = np.zeros(values.shape[-1])
+    for row in (int(np.floor(y)), int(np.floor(y)) + 1):
+        for column in (int(np.floor(x)), int(np.floor(x)) + 1):
+            if 0 <= row < values.shape[0] and 0 <= column < values.shape[1]:
+                total += (1 - abs(y - row)) * (1 - abs(x - column)) * values[row, column]
+    return total
+
+
+@pytest.mark.parametrize("extent", [None, (3, 2)])
+def test_points_are_interpolated_within_the_extent(extent):
+    values, positions, weights = draw(1, 4, 3, 4), 3 * draw(1, 5, 2, 3, 2), draw(1, 5, 2, 3)
+    level = FeatureMap(jnp.asarray(values), None if extent is None else jnp.asarray([extent]))
+    result = np.asarray(sample_points(level, positions, weights))[0]
+    height, width = extent or (4, 3)
+    valid = values[0, :height, :width].reshape(height, width, 2, 2)
+    for token in range(5):
+        expected = [
+            sum(
+                weights[0, token, head, p]
+                * bilinear(valid[:, :, head], *positions[0, token, head, p])
+                for p in range(3)
+            )
+            for head in range(2)
+        ]
+        np.testing.assert_allclose(result[token], np.ravel(expected), atol=1e-5)
+
+
+def test_deformable_attention_begins_around_each_pixel():
+    """With constant values, the result is that value, but at the edges, beyond which it is 0."""
+    layer = DeformableAttention(4, 1)
+    levels = [FeatureMap(jnp.zeros((1, side, side, 4))) for side in (8, 16)]
+    tokens = jnp.ones((1, 8 * 8 + 16 * 16, 4))
+    variables = layer.init(jax.random.key(0), tokens, tokens, levels)
+    offsets = variables["params"]["sampling_offsets"]["bias"].reshape(4, 2, 2)
+    np.testing.assert_allclose(offsets[:, 0], [[1, 0], [0, 1], [-1, 0], [0, -1]], atol=1e-6)
+    result = split_levels(layer.apply(variables, tokens, tokens, levels), levels)
+    inner = result[1].data[0, 4:-4, 4:-4]
+    np.testing.assert_allclose(inner, jnp.broadcast_to(inner[0, 0], inner.shape), atol=1e-6)
+    assert np.abs(result[1].data[0, 0, 0] - inner[0, 0]).max() > 1e-3
+
+
+def test_levels_are_joined_and_split():
+    maps = [FeatureMap(draw(2, 2, 3, 4)), FeatureMap(draw(2, 4, 5, 4))]
+    tokens = join_levels([level.data for level in maps])
+    for ours, level in zip(split_levels(tokens, maps), maps, strict=True):
+        np.testing.assert_array_equal(ours.data, level.data)
+    positions = relative_positions(maps)
+    np.testing.assert_allclose(positions[0, :2], [[1 / 6, 1 / 4], [1 / 2, 1 / 4]], rtol=1e-6)
+
+
+def test_sine_positions_fill_the_extent():
+    alone = sine_positions(FeatureMap(jnp.zeros((1, 3, 2, 1))), 8)
+    padded = sine_positions(FeatureMap(jnp.zeros((1, 5, 7, 1)), jnp.asarray([[3, 2]])), 8)
+    np.testing.assert_array_equal(padded[:, :3, :2], alone)
+    # The last row and column are a full circle.
+    np.testing.assert_allclose(alone[0, -1, -1, :2], [0, 1], atol=1e-5)
+
+
+def test_queries_without_a_mask_see_everything():
+    masks = jnp.stack([jnp.eye(2), -jnp.ones((2, 2))], -1)[None] - 0.5
+    np.testing.assert_array_equal(visible_pixels(FeatureMap(masks))[0], [[1, 0, 0, 1], [1] * 4])
+    narrow = FeatureMap(masks, jnp.asarray([[2, 1]]))
+    expected = [[1, 0, 0, 0], [1, 0, 1, 0]]
+    np.testing.assert_array_equal(visible_pixels(narrow)[0], expected)
+
+
+def test_attention_is_that_of_jax():
+    query, key, value = draw(2, 5, 2, 4), 2 * draw(2, 7, 2, 4), draw(2, 7, 2, 4)
+    bias, mask = draw(1, 2, 5, 7), draw(2, 1, 5, 7) > -0.5
+    expected = jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
+    ours = dot_product(query, key, value, bias, mask)
+    np.testing.assert_allclose(ours, expected.reshape(2, 5, 8), atol=1e-6)
+
+
+def build(options=SMALL, **keys):
+    config = default_config()
+    config.data.class_names = ("a", "b", "c")
+    model = {"encoder": "vanilla", "widths": (4, 4, 4, 4), "decoder": "mask2former"}
+    model["decoder_width"] = 8
+    config.model.update({**model, "decoder_options": options, **keys})
+    return build_model(config)
+
+
+def test_scores_are_shares_of_the_queries():
+    """The sum of a pixel's scores is at most the number of queries."""
+    model, image = build(), draw(1, 33, 50, 3)
+    variables = jax.jit(model.init)(jax.random.key(0), image)
+    outputs, state = jax.jit(lambda v: model.apply(v, image, mutable=["intermediates"]))(variables)
+    scores = np.exp(outputs["logits"])
+    assert scores.shape == (1, 33, 50, 3)
+    assert (scores > 0).all()
+    assert (scores.sum(-1) < 3).all()
+    decoder = state["intermediates"]["decoder"]
+    assert decoder["class_queries"][0].shape == (1, 3, 4)
+    assert decoder["mask_queries"][0].shape == (1, 3, 33, 50)
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "message"),
+    [
+        ("heads=3", {}, r"decoder_options: width is 8; valid: a multiple of 4 and of heads, 3"),
+        ("heads=2 pixel_width=6", {}, r"decoder_options: pixel_width is 6"),
+        ("heads=2 hidden_activation=tanh", {}, r"hidden_activation is 'tanh'; valid: relu"),
+        ("heads=2 skips=4", {}, r"skips is 4; valid: 0\.\.3"),
+        ("queries=x", {}, r"decoder_options: queries"),
+    ],
+)
+def test_invalid_options_are_named(options, keys, message):
+    with pytest.raises(UserError, match=message):
+        build(options, **keys)
