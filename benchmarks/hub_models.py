@@ -128,8 +128,7 @@ SPECS: Mapping[str, Spec] = {
         },
         "DPTImageProcessor",
         {
-            **{"size": {"height": 40, "width": 40}, "keep_aspect_ratio": True},
-            "ensure_multiple_of": 8,
+            **{"size": {"height": 42, "width": 39}, "ensure_multiple_of": 8},
         },
         (50, 70),
     ),
@@ -167,7 +166,7 @@ SPECS: Mapping[str, Spec] = {
     "mask2former": Spec(
         "Mask2FormerForUniversalSegmentation",
         {
-            **{"hidden_dim": 16, "feature_size": 16, "mask_feature_size": 16, "num_queries": 6},
+            **{"hidden_dim": 32, "feature_size": 32, "mask_feature_size": 16, "num_queries": 6},
             **{"encoder_layers": 2, "decoder_layers": 3, "num_attention_heads": 2},
             **{"encoder_feedforward_dim": 24, "dim_feedforward": 32},
         },
@@ -230,6 +229,8 @@ def write_model(name: str, folder: Path, files: bool = False) -> None:
     shapes = {key: list(tensor.shape) for key, tensor in load_file(weights).items()}
     for salt in map(str, range(MOST_SALTS)):
         tensors = {key: draw_tensor(salt + key, shape) for key, shape in shapes.items()}
+        if "attn_mask_probs" in tensors:  # masked attention is for training
+            tensors["attn_mask_probs"] *= 0
         save_file(tensors, weights, metadata={"format": "pt"})
         model = getattr(transformers, spec.architecture).from_pretrained(folder).eval()
         outputs, semantic = _run(model, processor, image)
@@ -266,15 +267,11 @@ def _image(name: str, size: tuple[int, int]) -> np.ndarray:
 
 def _run(model: torch.nn.Module, processor: Any, image: np.ndarray) -> tuple[dict, np.ndarray]:
     inputs = processor(images=Image.fromarray(image), return_tensors="pt")
-    offsets = inputs.pop("patch_offsets", None)
     inputs.pop("pixel_mask", None)
     with torch.no_grad():
         result = model(**inputs)
-    more = {} if offsets is None else {"patch_offsets": offsets}
-    size = {"target_sizes": [image.shape[:2]]}
-    if "patch_offsets" in more:
-        more["size"] = dict(processor.size)
-    semantic = processor.post_process_semantic_segmentation(result, **size, **more)[0].numpy()
+    sizes = [image.shape[:2]]
+    semantic = processor.post_process_semantic_segmentation(result, target_sizes=sizes)[0].numpy()
     outputs = {"pixels": _pixels(inputs["pixel_values"].numpy(), processor)}
     for name in ("logits", "class_queries_logits", "masks_queries_logits"):
         if (value := getattr(result, name, None)) is not None:

@@ -16,7 +16,8 @@ from fcnjax.augment import normalize, to_unit
 from fcnjax.errors import UserError
 from fcnjax.inference import load, load_variables
 from fcnjax.io.numpy_files import read_arrays
-from fcnjax.models import FeatureMap, resize_input
+from fcnjax.models import FeatureMap, resize_input, show_input
+from fcnjax.published import find_published
 
 EXPECTED_FILE, IMAGE_FILE = "expected.npz", "image.png"
 TOLERANCE = 1e-4  # of the standard deviation of an output
@@ -69,23 +70,29 @@ def compare_published(folder: str | Path) -> PublishedResult:
     if "semantic" not in expected or not {"pixel_values", "pixels"} & expected.keys():
         raise UserError(f"{folder / EXPECTED_FILE}: has no semantic, or no pixel_values or pixels")
     config, model, variables, _ = load_variables(folder, resize="original")
-    values = _model_input(expected, config)
+    published = find_published(folder)
+    flips = published is not None and published.describe(lambda line: None).flips
+    values = _model_input(expected, config, flips)
     semantic = expected["semantic"]
     with jax.default_matmul_precision("highest"):
         errors, scores = _compare_outputs(model, variables, values, expected)
         wrong = 0 if scores is None else _count_wrong(scores, semantic)
         image = np.asarray(Image.open(folder / IMAGE_FILE).convert("RGB"))
         mask = load(folder, resize="original")(image, probabilities=False).mask
-    seen = resize_input(FeatureMap(jnp.asarray(image[None])), config.eval.resize, None)
+    resized = resize_input(FeatureMap(jnp.asarray(image[None])), config.eval.resize, None)
+    seen = show_input(resized, config.eval.resize)
     pixels = _share_within(to_unit(seen.data), values, config)
     return PublishedResult(errors, wrong, pixels, float((mask == semantic).mean()))
 
 
-def _model_input(expected: Mapping[str, np.ndarray], config: ConfigDict) -> jax.Array:
-    """Return normalised images `[B, h, w, 3]`."""
+def _model_input(
+    expected: Mapping[str, np.ndarray], config: ConfigDict, flips: bool
+) -> jax.Array:
+    """Return normalised images `[B, h, w, 3]` in RGB; `flips` if `pixel_values` are BGR."""
     if "pixels" in expected:
         return normalize(to_unit(jnp.asarray(expected["pixels"])), config.data)
-    return jnp.asarray(expected["pixel_values"].transpose(0, 2, 3, 1))
+    values = expected["pixel_values"].transpose(0, 2, 3, 1)
+    return jnp.asarray(values[..., ::-1] if flips else values)
 
 
 def _compare_outputs(
@@ -121,7 +128,8 @@ def _compare_outputs(
     if len(values) > 1:
         return errors, None  # the parts of a split image
     outputs, _ = apply(expected["semantic"].shape)
-    return errors, np.asarray(outputs["logits"][0])
+    scores = np.asarray(outputs["logits"][0])
+    return errors, np.exp(scores) if model.decoder.returns_scores else scores
 
 
 def _shape(expected: Mapping[str, np.ndarray], name: str) -> tuple[int, ...] | None:

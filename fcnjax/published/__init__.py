@@ -3,10 +3,15 @@
 `find_published` finds a folder in the layout of transformers or of segmentation_models.pytorch, or
 a model of torchvision; `read_published` turns it into a config of fcnjax and variables. `kinds.py`
 has the table of the layouts, and `architectures/` a file for each family of transformers' models.
+`catalogue.py` lists well-known models.
 """
 
-from fcnjax.published.kinds import Published, find_published, is_external
-from fcnjax.published.model import read_config, read_model_folder, read_published
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fcnjax.published.kinds import Published, find_published, is_external
+    from fcnjax.published.model import read_config, read_model_folder, read_published
 
 __all__ = [
     "Published",
@@ -16,3 +21,19 @@ __all__ = [
     "read_model_folder",
     "read_published",
 ]
+
+_MODULES = {
+    "Published": "kinds",
+    "find_published": "kinds",
+    "is_external": "kinds",
+    "read_config": "model",
+    "read_model_folder": "model",
+    "read_published": "model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that the catalogue does not wait for JAX.
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

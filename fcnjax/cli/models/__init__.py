@@ -7,6 +7,10 @@ COMMANDS = {
         "fcnjax.cli.models.list",
         "list encoders and decoders, with sizes and weights",
     ),
+    "published": (
+        "fcnjax.cli.models.published",
+        "list well-known published models, with task and licence",
+    ),
     "show": ("fcnjax.cli.models.show", "show the layers of a config's model"),
     "receptive-field": (
         "fcnjax.cli.models.receptive_field",

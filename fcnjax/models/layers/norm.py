@@ -218,9 +218,11 @@ class GroupNorm(nn.Module):
         split = x.data.reshape(*x.data.shape[:3], groups, -1)
         where = None if x.extent is None else extent_mask(x)[..., None]
         # As in `batch_norm_train`, a large mean cancels. The first pixel is in every extent.
-        shift = lax.stop_gradient(split[:, :1, :1, :, :1].astype(jnp.float32))
-        shifted = split.astype(jnp.float32) - shift
+        wide = split.astype(jnp.float32)
         moment = functools.partial(jnp.mean, axis=(1, 2, 4), where=where, keepdims=True)
+        # One group may be mostly zeros, which are all far from its first pixel.
+        shift = moment(wide) if groups == 1 else wide[:, :1, :1, :, :1]
+        shifted = wide - lax.stop_gradient(shift)
         mean, square = moment(shifted), moment(lax.square(shifted))
         var = jnp.maximum(square - lax.square(mean), 0)  # rounding may make it negative
         normed = (shifted - mean) * lax.rsqrt(var + self.epsilon)
