@@ -107,7 +107,7 @@ SPECS: Mapping[str, Spec] = {
         "Data2VecVisionForSemanticSegmentation",
         {
             **_VIT,
-            **{"num_hidden_layers": 4, "intermediate_size": 24, "out_indices": [0, 1, 2, 3]},
+            **{"num_hidden_layers": 4, "intermediate_size": 24, "out_indices": [1, 2, 3, 4]},
             **{"use_shared_relative_position_bias": True, "use_auxiliary_head": False},
         },
         "BeitImageProcessor",

@@ -67,8 +67,8 @@ def _reset_options(model: ConfigDict, before: ConfigDict, kept: Collection[str])
 
 def _takes_options(name: str) -> bool:
     """Return False for a mistyped name, which the builder of the model refuses."""
-    # A VGG has no options.
-    patterns = ("vgg*", *(reader for key in MODEL.values() for reader in key.used_by))
+    # These have no options.
+    patterns = ("vgg*", "eomt", *(reader for key in MODEL.values() for reader in key.used_by))
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -84,7 +84,7 @@ def match_classes(
         UserError: A class has no partner, or `class_map` names a class that does not exist.
     """
     ids = {key: i for i, name in reversed([*enumerate(model)]) for key in _keys(name)}
-    given = {class_key(name): target for name, target in class_map.items()}
+    targets = {class_key(name): target for name, target in class_map.items()}
     known = {class_key(name) for name in dataset}
     for name in class_map:
         if class_key(name) not in known:
@@ -94,13 +94,13 @@ def match_classes(
             )
     matched, missing = [], []
     for name in dataset:
-        target = given.get(class_key(name), name)
-        found = next((ids[key] for key in _keys(target) if key in ids), None)
+        target = targets.get(class_key(name), name)
+        partner = next((ids[key] for key in _keys(target) if key in ids), None)
         if target == IGNORE and name != IGNORE:
-            found = None
-        elif found is None:
+            partner = None
+        elif partner is None:
             missing.append(name if target == name else f"{name}={target}")
-        matched.append(found)
+        matched.append(partner)
     if missing:
         raise UserError(
             f"--class-map: the model has no class {', '.join(missing)}; give its name there as "

@@ -38,7 +38,7 @@ class Evaluation(NamedTuple):
 
 
 class EvaluationOptions(NamedTuple):
-    """What is evaluated.
+    """Options of an evaluation.
 
     Attributes:
         overrides: Changes of the config, as `evaluate` takes them.
@@ -104,7 +104,7 @@ def evaluate_request(
 
     Args:
         request: The request, with the output `probabilities`.
-        options: What is evaluated.
+        options: The options.
         log: As in `evaluate`.
 
     Raises:

@@ -92,9 +92,7 @@ class Accumulator:
         extra: The counts for `config.eval.metrics`.
     """
 
-    def __init__(
-        self, config: ConfigDict, num_images: int, scored: tuple[int, ...] | None = None
-    ):
+    def __init__(self, config: ConfigDict, num_images: int, scored: tuple[int, ...] | None = None):
         self._scored = scored
         self.extra = metrics.ExtraScores(config, num_images)
         self._names = tuple(config.data.class_names)

@@ -135,7 +135,7 @@ class Predictor:
 
     @property
     def resizes(self) -> bool:
-        """Whether a model sees images at another size than their own."""
+        """True if a model sees images at another size than their own."""
         configs = getattr(self.model, "configs", (self.model.config,))
         return any(config.eval.resize.rule for config in configs)
 

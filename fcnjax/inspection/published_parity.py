@@ -50,7 +50,7 @@ class PublishedResult:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the model is as its library's, to within the limits above."""
+        """True if the model is as its library's, to within the limits above."""
         within = max(self.errors.values()) <= TOLERANCE and not self.wrong
         return within and min(self.pixels, self.mask) >= SHARE
 
@@ -85,9 +85,7 @@ def compare_published(folder: str | Path) -> PublishedResult:
     return PublishedResult(errors, wrong, pixels, float((mask == semantic).mean()))
 
 
-def _model_input(
-    expected: Mapping[str, np.ndarray], config: ConfigDict, flips: bool
-) -> jax.Array:
+def _model_input(expected: Mapping[str, np.ndarray], config: ConfigDict, flips: bool) -> jax.Array:
     """Return normalised images `[B, h, w, 3]` in RGB; `flips` if `pixel_values` are BGR."""
     if "pixels" in expected:
         return normalize(to_unit(jnp.asarray(expected["pixels"])), config.data)
@@ -144,9 +142,9 @@ def _find(state: Mapping[str, Any], name: str) -> jax.Array:
         if key == name:
             return value[-1]
         if isinstance(value, Mapping):
-            found = _find(value, name)
-            if found is not None:
-                return found
+            array = _find(value, name)
+            if array is not None:
+                return array
     return None
 
 

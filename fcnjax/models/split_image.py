@@ -127,11 +127,13 @@ def merge_squares(squares: jax.Array, like: FeatureMap) -> FeatureMap:
     parts = jnp.concatenate([squares, jnp.ones_like(squares[..., :1])], axis=-1)
     if like.extent is None:
         starts = _static_starts(like.size, side)
-        sums = sum(_place(parts[:, k], start, like.size) for k, start in enumerate(starts))
+        sums = sum(_pad_square(parts[:, k], start, like.size) for k, start in enumerate(starts))
     else:
         canvas = _fit(like, side)
-        place = functools.partial(_sum, size=canvas.size)
-        sums = jax.vmap(place)(parts, *_starts(canvas, side))[:, : like.size[0], : like.size[1]]
+        sum_squares = functools.partial(_sum, size=canvas.size)
+        sums = jax.vmap(sum_squares)(parts, *_starts(canvas, side))[
+            :, : like.size[0], : like.size[1]
+        ]
     return FeatureMap(sums[..., :-1] / jnp.maximum(sums[..., -1:], 1), like.extent)
 
 
@@ -143,7 +145,7 @@ def _static_starts(size: tuple[int, int], side: int) -> list[tuple[int, int]]:
     return [(offset, 0) if size[0] > size[1] else (0, offset) for offset in offsets]
 
 
-def _place(square: jax.Array, start: tuple[int, int], size: tuple[int, int]) -> jax.Array:
+def _pad_square(square: jax.Array, start: tuple[int, int], size: tuple[int, int]) -> jax.Array:
     """Return maps `[B, H, W, C]` of zeros with squares `[B, side, side, C]` in them."""
     pads = [
         (first, length - first - square.shape[1]) for first, length in zip(start, size, strict=True)
@@ -178,10 +180,12 @@ def _sum(
 ) -> jax.Array:
     """Return the sum `[H, W, C]` of the first `count` squares `[N, side, side, C]`, each placed."""
 
-    def place(i: int, total: jax.Array) -> jax.Array:
+    def add_square(i: int, total: jax.Array) -> jax.Array:
         part = jnp.where(i < count, parts[i], 0)
         return lax.dynamic_update_slice(
             total, _cut(total, starts[i], part.shape[0]) + part, (*starts[i], 0)
         )
 
-    return lax.fori_loop(0, len(parts), place, jnp.zeros((*size, parts.shape[-1]), parts.dtype))
+    return lax.fori_loop(
+        0, len(parts), add_square, jnp.zeros((*size, parts.shape[-1]), parts.dtype)
+    )

@@ -94,9 +94,9 @@ def select(words: Sequence[str]) -> list[Row]:
     Raises:
         UserError: None has them all; lists the words of tasks.
     """
-    found = [row for row in rows() if all(_matches(row, word) for word in words)]
-    if found:
-        return found
+    matching = [row for row in rows() if all(_matches(row, word) for word in words)]
+    if matching:
+        return matching
     valid = f"words of tasks: {', '.join(task_words())}"
     for word in words:
         if not any(_matches(row, word) for row in rows()):

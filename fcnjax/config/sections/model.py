@@ -17,6 +17,7 @@ _NORMS = one_of("batch", "group", "none")
 _UNETS = ("unet", "unet_smp", "unetplusplus")
 _RESNETS = ("resnet*", "resnext*", "wide_resnet*")
 _PLAIN_VITS = ("eomt_vit", "vit", "beit")
+_MOBILENETS = ("mobilenet_v2", "mobilenet_v3*")
 _DILATED = (*_RESNETS, "mobilenet*", "mobilevit*", "efficientnet*")
 _WITH_WIDTH = (
     *("fpn", "pspnet", "deeplabv3", "deeplabv3plus", "aspp", "upernet"),
@@ -159,7 +160,7 @@ MODEL = {
         "encoder.",
         one_of("torchvision", "timm", "smp", "smp_timm"),
         str,
-        used_by=("densenet*", "mobilenet*", "efficientnet*"),
+        used_by=("densenet*", *_MOBILENETS, "efficientnet*"),
     ),
     "drop_path": Key(
         None,
@@ -180,7 +181,7 @@ MODEL = {
         "The library whose rule places the dilations.",
         one_of("torchvision", "smp"),
         str,
-        _DILATED,
+        (*_RESNETS, *_MOBILENETS, "efficientnet*"),
     ),
     "atrous_rates": Key(
         None,

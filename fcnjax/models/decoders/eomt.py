@@ -106,8 +106,8 @@ class EoMT(Decoder):
         """Crop what a partial last patch has beyond the image."""
         factor, stride = 2**self.upscales, self.strides[-1]
         height, width = (
-            jax.core.min_dim(own, -(-size * factor // stride))
-            for own, size in zip(masks.size, image.size, strict=True)
+            jax.core.min_dim(side, -(-size * factor // stride))
+            for side, size in zip(masks.size, image.size, strict=True)
         )
         extent = masks.extent
         if extent is not None:

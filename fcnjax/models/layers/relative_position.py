@@ -65,10 +65,10 @@ class RelativePositionBias(nn.Module):
                 class.
         """
         batch, heads, count, _ = bias.shape
-        to_patch, to_class, own = values[:, None, :, None, None]
+        to_patch, to_class, to_itself = values[:, None, :, None, None]
         column = jnp.broadcast_to(to_class, (batch, heads, count, 1))
         first = (
-            jnp.broadcast_to(own, (batch, heads, 1, 1)),
+            jnp.broadcast_to(to_itself, (batch, heads, 1, 1)),
             jnp.broadcast_to(to_patch, (batch, heads, 1, count)),
         )
         below = jnp.concatenate([column, bias], axis=-1)

@@ -59,7 +59,7 @@ def fetch_hub(source: str) -> Weights:
             f"{source}: unknown file; valid: {', '.join(sorted(repository.names)[:10])}"
         )
     is_segmenter = is_external_segmenter(repository.json(CONFIG_FILE))
-    if repository.file is None and is_segmenter or file == MODEL_FILE and repository.is_model():
+    if (repository.file is None and is_segmenter) or (file == MODEL_FILE and repository.is_model()):
         return Weights(source, repository.download_model(), is_model=True)
     mean, std = find_normalisation(repository.json)
     return Weights(source, repository.download(file), mean=mean, std=std)
