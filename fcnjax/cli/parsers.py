@@ -35,10 +35,7 @@ def make_parser(
     )
 
 
-MODEL_HELP = (
-    "folder that train, publish or export wrote; folder in the layout of transformers or smp; "
-    "hf://OWNER/REPO; or torchvision://MODEL/WEIGHTS"
-)
+MODEL_HELP = "workdir, published model or hf://OWNER/REPO (docs/published.md)"
 
 
 class _Renamed(argparse.Action):
@@ -75,9 +72,8 @@ def add_resize(parser: argparse.ArgumentParser) -> None:
     """Add `--resize`, as `fcnjax.load` takes it."""
     parser.add_argument(
         "--resize",
-        metavar="original|native|SIZE",
-        help="size at which the model sees an image (as it was published, without cropping); "
-        "original crops too, native keeps the size, 512 scales the shorter side, 512x640 both",
+        metavar="SIZE",
+        help="size the model sees: original, native, 512 or 512x640",
     )
 
 

@@ -30,7 +30,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, several: bool = Fals
     parser.add_argument(
         "--dtype",
         metavar="float32|bfloat16",
-        help="type of the computation (that of the training); bfloat16 is faster on GPUs and TPUs",
+        help="of the computation; bfloat16 is faster on GPUs, TPUs",
     )
     add_resize(parser)
 

@@ -15,6 +15,7 @@ from fcnjax.models import build_model, make_fold_fn
 from fcnjax.models.pretrained.model_folder import read_variables
 from fcnjax.optim import has_average
 from fcnjax.published import read_published
+from fcnjax.published.catalogue import licence_note
 from fcnjax.runtime.packages import to_stderr
 from fcnjax.training.checkpoint import Checkpoints
 from fcnjax.training.state import init_variables
@@ -52,6 +53,8 @@ def load_variables(
     if published:
         if step not in ("best", "latest"):
             raise UserError(f"{workdir}: has no steps; valid: best")
+        if note := licence_note(str(workdir)):
+            to_stderr(note)
         _, model, variables = read_published(published, to_stderr, dtype)
         return config, model, jax.device_put(variables, sharding), 0
     if file is not None and file.name == PROGRAM_FILE:

@@ -66,7 +66,7 @@ class Request:
         return {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in asdict(self).items()
-            if key not in ("models", "dtype")
+            if key not in ("models", "dtype") and (key, value) != ("resize", None)
         }
 
     def select_outputs(

@@ -19,9 +19,10 @@ KINDS = ("smp", "torchvision")
 TERMS = ("permissive", "unclear", "research")
 _SUFFIXES = ("ForSemanticSegmentation", "ForUniversalSegmentation")
 _NOTE = """\
-The files are downloaded when a model is used, and are not part of fcnjax. classes: - if not known.
-figure: as published, in percent; ms: with several scales. MB: the download. licence: * for
-research only; ? unclear, so read the page of the model."""
+The files are downloaded when a model is used, and are not part of fcnjax.
+classes: - if not known. figure: as published, in percent; ms: with several
+scales. MB: the download. licence: * for research only; ? unclear, so read the
+page of the model."""
 
 
 @dataclass(frozen=True)

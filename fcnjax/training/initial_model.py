@@ -3,8 +3,10 @@
 from ml_collections import ConfigDict
 
 from fcnjax.config import close, default_config, left_open
+from fcnjax.errors import UserError
 from fcnjax.inference.identity import find_model
 from fcnjax.models.pretrained.sources import fetch_weights
+from fcnjax.models.pretrained.sources.imagenet import NAME, imagenet_source
 
 # Keys of `config.model` that do not belong to the architecture.
 _OWN = ("init_from", "init_prefix", "dtype", "remat")
@@ -23,6 +25,8 @@ def with_initial_model(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
         UserError: `init_from` does not exist or cannot be fetched, or its config is not valid.
     """
     source, is_open = config.model.init_from, set(left_open(config))
+    if source == NAME:
+        return _with_imagenet(config, is_open)
     if source is None or not is_open >= {"model.encoder", "model.decoder"}:
         return config, []
     weights = fetch_weights(source)
@@ -39,3 +43,16 @@ def with_initial_model(config: ConfigDict) -> tuple[ConfigDict, list[str]]:
             close(config, key)
     note = f"model of {source}: {config.model.decoder} on {config.model.encoder}"
     return config, [note]
+
+
+def _with_imagenet(config: ConfigDict, is_open: set[str]) -> tuple[ConfigDict, list[str]]:
+    """Return a copy of the config that names the ImageNet file of its encoder."""
+    if "model.encoder" in is_open:
+        raise UserError(
+            f"config.model.init_from: {NAME} needs an encoder, such as "
+            "--config.model.encoder=resnet34"
+        )
+    source, licence = imagenet_source(config.model.encoder)
+    config = config.copy_and_resolve_references()
+    config.model.init_from = source
+    return config, [f"config.model.init_from is {source} (licence: {licence})"]

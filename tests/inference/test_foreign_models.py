@@ -212,8 +212,9 @@ def test_regular_expression_in_a_published_model_is_not_used(workdir, shapes, tm
 
 
 def test_folder_with_checkpoints_is_a_workdir(workdir):
-    _, config, file = find_model(workdir, None)
-    assert file is None
-    assert config.data.root == load_saved_config(workdir).data.root
+    model = find_model(workdir)
+    assert model.file is None
+    assert model.published is None
+    assert model.config.data.root == load_saved_config(workdir).data.root
     with pytest.raises(UserError, match="is not a workdir"):
-        find_model(workdir.parent, None)
+        find_model(workdir.parent)

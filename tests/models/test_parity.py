@@ -54,7 +54,9 @@ def test_every_encoder_with_a_reference_is_tested():
         for entry in read_entries(GOLDENS / file):
             shapes = [output["shape"] for output in entry["outputs"]]
             compared.add(reference(entry["name"], entry["input"][1], shapes).encoder)
-    assert set(ENCODERS) - compared == {"vanilla", "fcdensenet56", "fcdensenet67", "fcdensenet103"}
+    # tests/published compares the encoders of free size.
+    named = {name for name, spec in ENCODERS.items() if spec.module is None}
+    assert named - compared == {"vanilla", "fcdensenet56", "fcdensenet67", "fcdensenet103"}
 
 
 @pytest.mark.parametrize("entry", parity_cases())

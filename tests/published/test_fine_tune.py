@@ -73,6 +73,7 @@ def test_training_keeps_the_classes_it_shares_and_can_be_published(made, tmp_pat
     losses = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in losses if "loss" in row and "mean_iou" not in row]
     assert np.isfinite(losses).all()
+    assert cli.main([*argv, "--config.optim.lr=5e-3", f"--workdir={run}"]) == 0  # resumed
     # The run is one like any other: it resumes, is published and predicts at the images' size.
     assert load(run).config.eval.resize.rule == ""
     assert cli.main(["publish", f"--model={run}", f"--out={tmp_path / 'mine'}"]) == 0

@@ -72,7 +72,8 @@ MODEL = {
     "dtype": Key("float32", "The dtype of the computation.", one_of("float32", "bfloat16")),
     "init_from": Key(
         None,
-        "Where the initial weights come from: published weights or a workdir.",
+        "Where the initial weights come from: published weights, an entire model or a workdir. "
+        "`imagenet` is the usual file of the encoder.",
         kind=str,
         scope=Scope.MACHINE,
     ),

@@ -12,6 +12,7 @@ from fcnjax.inference import load_variables
 from fcnjax.inspection.summaries.model_source import ModelSource
 from fcnjax.models import Segmenter, build_model
 from fcnjax.models.layers import BatchNorm
+from fcnjax.training.initial_model import with_initial_model
 from fcnjax.training.initialize import initial_variables, with_normalisation
 from fcnjax.training.state import FAST_COMPILE_OPTIONS, init_variables
 
@@ -51,8 +52,9 @@ def load(source: ModelSource, step: str | int) -> Loaded:
         config, model, variables, loaded_step = load_variables(source.workdir, step)
         weights = f"step {loaded_step} of {source.workdir}"
         return Loaded(config, model, variables, weights, False)
-    config, notes = with_normalisation(source.config)
-    for note in notes:
+    config, model_notes = with_initial_model(source.config)
+    config, notes = with_normalisation(config)
+    for note in (*model_notes, *notes):
         print(note)
     model = build_model(config)
     options = dict(FAST_COMPILE_OPTIONS)
@@ -63,7 +65,7 @@ def load(source: ModelSource, step: str | int) -> Loaded:
     variables = initial_variables(config, drawn, print)
     random_parts = _unfilled(drawn["params"], variables["params"])
     note = f"; random: {', '.join(random_parts)}" if random_parts else ""
-    return Loaded(config, model, variables, f"of {source.config.model.init_from}{note}", False)
+    return Loaded(config, model, variables, f"of {config.model.init_from}{note}", False)
 
 
 def _unfilled(drawn: Mapping[str, Any], filled: Mapping[str, Any]) -> list[str]:

@@ -206,6 +206,7 @@ WHOLE = {
     "dpt",
     "eomt",
     "fpn",
+    "aspp",
     "lraspp",
     "mask2former",
     "pspnet",

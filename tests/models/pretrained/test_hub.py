@@ -180,7 +180,9 @@ def test_weights_are_not_a_model(hub):
         "config.json": json.dumps(TIMM).encode(),
         "model.safetensors": content("tiny.safetensors"),
     }
-    with pytest.raises(UserError, match=r"not a segmentation model .* --config\.model\.init_from=hf://timm/x"):
+    with pytest.raises(
+        UserError, match=r"not a segmentation model .* --config\.model\.init_from=hf://timm/x"
+    ):
         fetch_hub_model("hf://timm/x")
     assert not any("resolve/main/model" in line for line in hub.asked)
 
