@@ -33,7 +33,8 @@ def make(name: str) -> torch.nn.Module:
         config = transformers.SegformerConfig(num_labels=CLASSES)
         return transformers.SegformerForSemanticSegmentation(config)
     if name == "upernet_convnext_tiny":
-        backbone = transformers.ConvNextConfig(**_STAGES)
+        sizes = {"depths": [3, 3, 9, 3], "hidden_sizes": [96, 192, 384, 768]}
+        backbone = transformers.ConvNextConfig(**sizes, **_STAGES)
         config = transformers.UperNetConfig(backbone_config=backbone, num_labels=CLASSES)
         return transformers.UperNetForSemanticSegmentation(config)
     raise SystemExit(f"unknown model {name!r}")

@@ -109,6 +109,8 @@ def select(words: Sequence[str]) -> list[Row]:
 
 
 def _matches(row: Row, word: str) -> bool:
+    if word.lower() in task_words():  # `face` is not `facebook`
+        return word.lower() in row.tasks.split()
     texts = row.tasks, row.dataset, row.architecture, row.source, row.licence
     terms = licences()[row.licence].terms
     return any(word.lower() in text.lower() for text in (*texts, terms))

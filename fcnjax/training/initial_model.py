@@ -52,7 +52,8 @@ def _with_imagenet(config: ConfigDict, is_open: set[str]) -> tuple[ConfigDict, l
             f"config.model.init_from: {NAME} needs an encoder, such as "
             "--config.model.encoder=resnet34"
         )
-    source, licence = imagenet_source(config.model.encoder)
+    model = config.model
+    source, licence = imagenet_source(model.encoder, model.encoder_norm or model.norm)
     config = config.copy_and_resolve_references()
     config.model.init_from = source
     return config, [f"config.model.init_from is {source} (licence: {licence})"]

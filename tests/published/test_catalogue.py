@@ -38,6 +38,11 @@ def test_every_word_must_match():
     assert set(select(["street", "mask2former"])) < set(street)
 
 
+def test_a_task_is_not_a_part_of_a_name():
+    assert {row.tasks for row in select(["face"])} == {"face"}  # and not those of facebook
+    assert len(select(["facebook"])) > 1
+
+
 @pytest.mark.parametrize("words", [["nosuchthing"], ["street", "nosuchthing"]])
 def test_an_unknown_word_lists_the_valid_ones(words, capsys):
     assert cli.main(["models", "published", *words]) == 2

@@ -18,14 +18,22 @@ def test_every_source_is_of_an_encoder_whose_files_are_read():
     for encoder, (source, licence) in sources.items():
         assert encoder in ENCODERS
         assert encoder_layouts(encoder)
-        assert re.fullmatch(r"torchvision://\w+/DEFAULT|hf://[\w-]+/[\w.-]+", source)
+        assert re.fullmatch(r"torchvision://\w+/IMAGENET1K_V\d|hf://[\w-]+/[\w.-]+", source)
         assert licence
 
 
-def test_the_config_names_the_file():
-    words = ["--config.model.encoder=resnet34", "--config.model.init_from=imagenet"]
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["--config.model.encoder=resnet34"], "resnet34/IMAGENET1K_V1"),
+        (["--config.model.encoder=vgg16"], "vgg16_bn/IMAGENET1K_V1"),
+        (["--config.model.encoder=vgg16", "--config.model.norm=none"], "vgg16/IMAGENET1K_V1"),
+    ],
+)
+def test_the_config_names_the_file(words, file):
+    words = [*words, "--config.model.init_from=imagenet"]
     config, notes = with_initial_model(load_config("folder", words))
-    assert config.model.init_from == "torchvision://resnet34/DEFAULT"
+    assert config.model.init_from == f"torchvision://{file}"
     assert "BSD-3-Clause" in notes[0]
 
 

@@ -21,15 +21,19 @@ _OTHERS: Mapping[str, tuple[str, str]] = {
 def imagenet_sources() -> dict[str, tuple[str, str]]:
     """Return the source of each encoder that has one, and its licence."""
     of_torchvision = {
-        name: (f"torchvision://{name}/DEFAULT", _TORCHVISION)
+        name: (f"torchvision://{name}/{next(iter(files))}", _TORCHVISION)
         for name, files in FILES.items()
-        if any(weights.startswith("IMAGENET") for weights in files) and not name.endswith("_bn")
+        if next(iter(files)).startswith("IMAGENET") and not name.endswith("_bn")
     }
     return of_torchvision | _OTHERS
 
 
-def imagenet_source(encoder: str) -> tuple[str, str]:
+def imagenet_source(encoder: str, norm: str) -> tuple[str, str]:
     """Return the source of an encoder's ImageNet weights, and their licence.
+
+    Args:
+        encoder: Its name in `ENCODERS`.
+        norm: Its normalisation layers; there are files of VGG with batch norm and without.
 
     Raises:
         UserError: None is known; lists the encoders that have one.
@@ -40,4 +44,6 @@ def imagenet_source(encoder: str) -> tuple[str, str]:
             f"config.model.init_from: no file of ImageNet weights is known for encoder {encoder}; "
             f"encoders that have one: {', '.join(sources)}"
         )
+    if norm == "batch" and (with_norm := f"{encoder}_bn") in FILES:
+        return f"torchvision://{with_norm}/{next(iter(FILES[with_norm]))}", _TORCHVISION
     return sources[encoder]

@@ -1,0 +1,34 @@
+"""Folders of published models: config.json and preprocessor_config.json, and the model they make."""
+
+import shutil
+from pathlib import Path
+
+import jax
+
+from fcnjax.models import build_model
+from fcnjax.published import read_config
+from tests.fuzz.mutations import JSON
+from tests.fuzz.target import Target
+
+GOLDENS = Path(__file__).parents[2] / "published" / "goldens"
+NAMES = ("segformer", "upernet_swin", "beit", "dpt_vit", "mobilevit", "mask2former", "eomt")
+FILES = ("config.json", "preprocessor_config.json")
+
+
+def _make(folder: Path) -> list[Path]:
+    files = []
+    for name in NAMES:
+        (folder / name).mkdir()
+        (folder / name / "model.safetensors").write_bytes(b"")  # only its presence counts
+        for file in FILES:
+            files.append(Path(shutil.copy(GOLDENS / name / file, folder / name / file)))
+    return files
+
+
+def _read(path: Path) -> None:
+    config = read_config(path.parent, lambda line: None)
+    build_model(config)
+    jax.clear_caches()
+
+
+TARGETS = [Target("hub-folder", _make, _read, JSON)]
