@@ -1,4 +1,4 @@
-"""Folders of published models: config.json and preprocessor_config.json, and the model they make."""
+"""Folders of published models: config.json, preprocessor_config.json, and the model they make."""
 
 import shutil
 from pathlib import Path
